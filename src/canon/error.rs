@@ -1,0 +1,95 @@
+//! A canonical error: what happened, whose fault it is, whether to retry, what we say, what the provider said.
+
+use super::code::Code;
+use super::fault::{Fault, Origin};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One failure in the closed vocabulary. Every field is decided at construction.
+#[derive(Clone, Debug)]
+pub struct CanonicalError {
+    /// What happened.
+    pub code: Code,
+    /// Whose doing it is.
+    pub origin: Origin,
+    /// Whether the same request may succeed later.
+    pub retryable: bool,
+    /// How long to wait first.
+    pub retry_after: Option<Duration>,
+    /// For people: the provider's words when it sent any.
+    pub message: String,
+    /// Which parameter is wrong.
+    pub param: Option<String>,
+    /// The provider's link.
+    pub doc_url: Option<String>,
+    /// Structured extras.
+    pub details: Map<String, Value>,
+    /// What the provider really said; none when it said nothing.
+    pub upstream: Option<Box<UpstreamError>>,
+    /// The fault, when no provider worded it.
+    pub fault: Option<Fault>,
+    /// Context, turn or utterance of a stream.
+    pub context_id: Option<String>,
+    /// Whether the context is done, in the provider's words.
+    pub done: Option<bool>,
+    /// Whether the session or stream ends with it; none when nobody said.
+    pub fatal: Option<bool>,
+    /// The provider's code as a metric label: from the profile's table, else `other`, `none` without a code.
+    pub upstream_label: Arc<str>,
+    /// Whether the provider's code is one that its profile does not know.
+    pub unmapped: bool,
+}
+
+/// What the provider really said.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamError {
+    /// Its HTTP status.
+    pub status: Option<u16>,
+    /// Its WebSocket close code.
+    pub close: Option<u16>,
+    /// Its code, in its words.
+    pub code: Option<String>,
+    /// Its type or class, in its words.
+    pub kind: Option<String>,
+    /// Its request id.
+    pub request_id: Option<String>,
+    /// Its body.
+    pub body: Option<UpstreamBody>,
+    /// Whether the body was cut by the bound.
+    pub truncated: bool,
+}
+
+/// A provider's body: JSON as JSON, the rest as text.
+#[derive(Clone, Debug)]
+pub enum UpstreamBody {
+    /// Valid JSON, byte for byte.
+    Json(Box<RawValue>),
+    /// Anything else, as UTF-8.
+    Text(String),
+}
+
+impl CanonicalError {
+    /// A failure that no provider worded.
+    #[must_use]
+    pub fn from_fault(fault: Fault) -> CanonicalError {
+        CanonicalError {
+            code: fault.code(),
+            origin: fault.origin(),
+            retryable: fault.code().row().retryable,
+            retry_after: None,
+            message: fault.sentence().to_owned(),
+            param: None,
+            doc_url: None,
+            details: Map::new(),
+            upstream: None,
+            fault: Some(fault),
+            context_id: None,
+            done: None,
+            fatal: Some(true),
+            upstream_label: Arc::from("none"),
+            unmapped: false,
+        }
+    }
+}

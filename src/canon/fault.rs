@@ -1,0 +1,119 @@
+//! Failures that no provider worded: the network's, the caller's and the gateway's own, one row of facts each.
+//!
+//! The shell decides *which* fault happened (`upstream/failure.rs`, `proxy/*`); what it means is decided here.
+
+use super::code::Code;
+
+/// Whose doing an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The provider answered, and its answer is the error.
+    Provider,
+    /// The provider could not be reached or understood.
+    Network,
+    /// This gateway refused.
+    Gateway,
+    /// The caller broke off or broke the protocol.
+    Client,
+}
+
+impl Origin {
+    /// Every origin, in the order of its index.
+    pub const ALL: [Origin; 4] = [Origin::Provider, Origin::Network, Origin::Gateway, Origin::Client];
+
+    /// The spelling on the wire and in labels.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Origin::Provider => "provider",
+            Origin::Network => "network",
+            Origin::Gateway => "gateway",
+            Origin::Client => "client",
+        }
+    }
+}
+
+/// Writes the enum and its facts from one list.
+macro_rules! faults {
+    ($($variant:ident $code:ident $origin:ident $proxy_status:literal $sentence:literal;)*) => {
+        /// One way in which a call can fail without the provider having said so.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[expect(missing_docs, reason = "each variant is documented by the sentence on its row")]
+        pub enum Fault { $($variant),* }
+
+        impl Fault {
+            /// Every fault.
+            pub const ALL: &'static [Fault] = &[$(Fault::$variant),*];
+
+            const fn facts(self) -> (Code, Origin, &'static str, &'static str) {
+                match self { $(Fault::$variant => (Code::$code, Origin::$origin, $proxy_status, $sentence)),* }
+            }
+        }
+    };
+}
+
+faults! {
+    // variant code origin proxy-status(RFC 9209 2.3) sentence
+    RouteNotFound RouteNotFound Gateway "destination_not_found" "No route of this gateway matches the request.";
+    BadRequest InvalidRequest Client "http_request_error" "The request is not valid HTTP.";
+    BadHost InvalidRequest Client "http_request_error" "The Host of the request is missing, repeated or invalid.";
+    BadPath InvalidRequest Client "http_request_denied" "The path of the request leaves the route or cannot be normalised.";
+    TargetTooLong InvalidRequest Client "http_request_error" "The request target is too long.";
+    HeadTooLarge InvalidRequest Client "http_request_error" "The header section of the request is too large.";
+    MethodRefused MethodNotAllowed Gateway "http_request_denied" "This gateway does not forward this method.";
+    UpgradeRefused InvalidRequest Gateway "http_request_denied" "This gateway upgrades to websocket only, and only by a proper handshake.";
+    BadRequestBody MalformedBody Client "http_request_error" "The body of the request is not validly framed.";
+    RequestTooLarge PayloadTooLarge Gateway "http_request_denied" "The body of the request is larger than this route allows.";
+    RequestHeadTimeout RequestTimeout Client "connection_read_timeout" "The header section of the request did not arrive in time.";
+    RequestBodyTimeout RequestTimeout Client "connection_read_timeout" "The body of the request did not arrive in time.";
+    CallerLeft ClientCancelled Client "connection_terminated" "The caller left before the answer was complete.";
+    CallerStalled ClientCancelled Client "connection_write_timeout" "The caller stopped reading the answer.";
+    TooManyConnections Overloaded Gateway "connection_limit_reached" "This gateway has as many connections as it allows.";
+    ShuttingDown ShuttingDown Gateway "proxy_internal_response" "This gateway is shutting down.";
+    Panic InternalError Gateway "proxy_internal_error" "This gateway failed inside.";
+    Loop InvalidRequest Gateway "proxy_loop_detected" "The request has passed through this gateway already.";
+    DnsError UpstreamUnreachable Network "dns_error" "The provider's name could not be resolved.";
+    DnsTimeout UpstreamTimeout Network "dns_timeout" "The provider's name was not resolved in time.";
+    ConnectRefused UpstreamUnreachable Network "connection_refused" "The provider refused the connection.";
+    ConnectFailed UpstreamUnreachable Network "destination_ip_unroutable" "The provider could not be reached.";
+    ConnectTimeout UpstreamTimeout Network "connection_timeout" "No connection to the provider could be made in time.";
+    TlsCertificate UpstreamTlsError Network "tls_certificate_error" "The provider's certificate is not trusted, not valid now, or for another name.";
+    TlsProtocol UpstreamTlsError Network "tls_protocol_error" "The TLS handshake with the provider failed.";
+    TlsAlert UpstreamTlsError Network "tls_alert_received" "The provider ended the TLS handshake with an alert.";
+    ResponseTimeout UpstreamTimeout Network "http_response_timeout" "The provider did not answer in time.";
+    ResponseStalled UpstreamTimeout Network "connection_read_timeout" "The provider stopped sending in the middle of its answer.";
+    ConnectionClosed UpstreamDisconnected Network "connection_terminated" "The provider closed the connection without answering.";
+    ResponseHeadInvalid InvalidUpstreamResponse Network "http_protocol_error" "The provider answered with something that is not valid HTTP.";
+    ResponseHeadIncomplete UpstreamDisconnected Network "http_response_incomplete" "The provider closed the connection in the middle of its answer's header section.";
+    ResponseHeadTooLarge InvalidUpstreamResponse Network "http_response_header_section_size" "The header section of the provider's answer is too large.";
+    ResponseBodyInvalid InvalidUpstreamResponse Network "http_response_transfer_coding" "The body of the provider's answer is not validly framed.";
+    ResponseBodyIncomplete UpstreamDisconnected Network "http_response_incomplete" "The provider closed the connection in the middle of its answer.";
+    UpgradeFailed InvalidUpstreamResponse Network "http_upgrade_failed" "The provider's answer to the upgrade was not a valid WebSocket handshake.";
+    RequestWriteFailed UpstreamDisconnected Network "connection_terminated" "The provider closed the connection while the request was being sent.";
+}
+
+impl Fault {
+    /// What happened, in the closed vocabulary.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        self.facts().0
+    }
+
+    /// Whose doing it is.
+    #[must_use]
+    pub const fn origin(self) -> Origin {
+        self.facts().1
+    }
+
+    /// The error type for `Proxy-Status` (RFC 9209 2.3).
+    #[must_use]
+    pub const fn proxy_status(self) -> &'static str {
+        self.facts().2
+    }
+
+    /// The message of the envelope: fixed text, so that no address, path or library text can leak.
+    #[must_use]
+    pub const fn sentence(self) -> &'static str {
+        self.facts().3
+    }
+}

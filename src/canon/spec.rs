@@ -1,0 +1,355 @@
+//! A provider profile as it is written: the vocabulary of `config/providers/*.toml` and `[providers.*]`.
+//!
+//! [`super::profile`] compiles it. Unknown keys are refused; everything is optional.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// A TOML table whose order matters to nobody: guard or code name to value.
+pub type Table<T> = BTreeMap<String, T>;
+
+/// One provider's failures, as data.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfileSpec {
+    /// The profile this one builds on. Lists given here are asked first, then the base's; tables are merged, these rows win.
+    pub extends: Option<String>,
+    /// Which 2xx bodies, events, lines, frames and closes are failures. First match wins; an HTTP status of 400 or more always is one.
+    pub errors: Vec<DetectorSpec>,
+    /// Where the provider's own error code is.
+    pub code: Vec<SelectorSpec>,
+    /// Where the provider's own error type or class is.
+    #[serde(rename = "type")]
+    pub kind: Vec<SelectorSpec>,
+    /// Where the short title is; joined with the message when both say something.
+    pub title: Vec<SelectorSpec>,
+    /// Where the message for people is.
+    pub message: Vec<SelectorSpec>,
+    /// Where a status is that stands in for a missing or 2xx one.
+    pub status: Vec<SelectorSpec>,
+    /// Where a close code is that stands in for the frame's own (`ws.code` when empty).
+    pub close: Vec<SelectorSpec>,
+    /// Where the provider's request id is.
+    pub request_id: Vec<SelectorSpec>,
+    /// Where the name of the wrong parameter is.
+    pub param: Vec<SelectorSpec>,
+    /// Where a link to documentation is.
+    pub doc_url: Vec<SelectorSpec>,
+    /// Where the time to wait is, each with its unit.
+    pub retry_after: Vec<SelectorSpec>,
+    /// Where the provider says whether to retry (true, false, yes, no); beats the code's default.
+    pub retryable: Vec<SelectorSpec>,
+    /// Where the context, turn or utterance id of a stream is.
+    pub context_id: Vec<SelectorSpec>,
+    /// Where the provider says that a context is done.
+    pub done: Vec<SelectorSpec>,
+    /// Extras for `details`: name to where it is.
+    pub details: Table<OneOrMany<SelectorSpec>>,
+    /// Lists of validation errors, for `details.validation_errors`.
+    pub validation: Vec<ProjectionSpec>,
+    /// The provider's code (exact, case-sensitive) to what it means.
+    pub codes: Table<MeaningSpec>,
+    /// Further code tables, for codes that are numbers of another space (JSON-RPC, gRPC): name of the space to its table.
+    pub spaces: Table<Table<MeaningSpec>>,
+    /// Ordered rules; the first that matches wins. Rules with `code` are asked before the code table, the others after it.
+    pub rules: Vec<RuleSpec>,
+    /// Members of success bodies that hold URLs of the provider.
+    pub rewrite: Vec<RewriteSpec>,
+    /// Where secrets sit.
+    pub secrets: SecretsSpec,
+    /// How the provider counts concurrency and reports it.
+    pub concurrency: ConcurrencySpec,
+    /// How the provider itself writes an error, for compatible routes.
+    pub native: NativeSpec,
+}
+
+/// One value or a list of them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany<T> {
+    /// A single value.
+    One(T),
+    /// Several; the first that fits wins.
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    /// The values as a slice.
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            OneOrMany::One(value) => std::slice::from_ref(value),
+            OneOrMany::Many(values) => values,
+        }
+    }
+}
+
+/// Where a value is: `$.path`, `$.list[0]`, `$.list[?key=value]`, `$`, `h:name`, `www-authenticate:param`,
+/// `http.status`, `ws.code`, `ws.reason`, `sse.event`, `text` (the whole body), `text.title` (an HTML title).
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SelectorSpec {
+    /// Just the place.
+    Place(String),
+    /// The place and how to read it.
+    Full(FullSelectorSpec),
+}
+
+/// A selector with a capture, a unit or a guard.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FullSelectorSpec {
+    /// The place.
+    pub from: String,
+    /// A regular expression with one group; the group is the value, no match means no value.
+    pub capture: Option<String>,
+    /// For `retry_after`: seconds, milliseconds, date, epoch, duration; without it a number is seconds, else a date, else a duration.
+    pub unit: Option<Unit>,
+    /// Only asked when these guards hold.
+    #[serde(default)]
+    pub when: Table<GuardSpec>,
+    /// For `code`: the code table (`spaces.NAME`) in which the value is looked up, instead of `codes`.
+    pub space: Option<String>,
+}
+
+/// The unit of a retry hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// A number of seconds, fractions allowed.
+    Seconds,
+    /// A number of milliseconds.
+    Milliseconds,
+    /// An HTTP date or RFC 3339.
+    Date,
+    /// Seconds since 1970; milliseconds when it is too large for seconds.
+    Epoch,
+    /// `1m39.7s`, `500ms`, `PT30S`.
+    Duration,
+}
+
+/// What a guarded value must be.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum GuardSpec {
+    /// Equal to this (numbers and booleans compare as they are written).
+    Is(Scalar),
+    /// Equal to one of these.
+    In(Vec<Scalar>),
+    /// A test.
+    Test(GuardTestSpec),
+}
+
+/// A TOML scalar.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Scalar {
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+}
+
+/// Tests beside equality; all that are given must hold.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GuardTestSpec {
+    /// Whether there is a value (an empty string and `null` are none).
+    pub exists: Option<bool>,
+    /// Equal to none of these; holds when there is no value.
+    pub not: Option<OneOrMany<Scalar>>,
+    /// A regular expression found in the value.
+    pub matches: Option<String>,
+}
+
+/// Where an error is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The answer to a WebSocket upgrade that was refused.
+    Handshake,
+    /// An HTTP answer.
+    Http,
+    /// A Server-Sent Event.
+    Sse,
+    /// A line of newline-separated JSON.
+    Ndjson,
+    /// A WebSocket text message.
+    Frame,
+    /// A WebSocket close.
+    Close,
+    /// A connection that ended without a close.
+    Abort,
+    /// A failure inside a 2xx answer: a polled job, JSON-RPC.
+    Job,
+}
+
+/// One way to recognise a failure that no HTTP status tells.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorSpec {
+    /// job, sse, ndjson, frame or close.
+    pub phase: Phase,
+    /// Method and path template, `GET /v1/jobs/{id}`; a method alone or `*` for every path. Without it every path. `{rest...}` takes several segments.
+    pub path: Option<OneOrMany<String>>,
+    /// Guards, all of which must hold.
+    #[serde(default)]
+    pub when: Table<GuardSpec>,
+    /// This is not an error, though a later line might say so.
+    #[serde(default)]
+    pub ignore: bool,
+    /// The member that holds the error and is replaced by the canonical object; `$.error` when it is there, else `error` is added. `$.error.data.gateway_error` adds beside.
+    pub member: Option<String>,
+    /// Whether the session or stream ends with it; the code's row may say otherwise.
+    pub fatal: Option<bool>,
+}
+
+/// What a provider's code means: a canonical code, or that with more to say.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum MeaningSpec {
+    /// The canonical code.
+    Code(String),
+    /// The canonical code and what differs from its row.
+    Full(FullMeaningSpec),
+}
+
+/// A canonical code and what differs from its row.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FullMeaningSpec {
+    /// The canonical code.
+    pub code: String,
+    /// The provider's documented answer to whether to retry.
+    pub retryable: Option<bool>,
+    /// A wait that the provider documents but does not send, in seconds.
+    pub retry_after_seconds: Option<f64>,
+    /// Whether it ends the session or stream.
+    pub fatal: Option<bool>,
+    /// The message when the provider sends none.
+    pub message: Option<String>,
+    /// Fixed extras for `details`.
+    #[serde(default)]
+    pub details: Table<String>,
+    /// Where the provider documents it.
+    pub doc_url: Option<String>,
+}
+
+/// One rule: every condition that is given must hold.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// The provider's code; `*` at either end stands for anything, `*` alone for any code or none. Asked before the code table.
+    pub code: Option<OneOrMany<Scalar>>,
+    /// The effective status: a number or a class such as `"5xx"`.
+    pub status: Option<OneOrMany<StatusSpec>>,
+    /// Where it was found.
+    pub phase: Option<OneOrMany<Phase>>,
+    /// The effective WebSocket close code.
+    pub close: Option<OneOrMany<u16>>,
+    /// Guards over any selector.
+    #[serde(default)]
+    pub when: Table<GuardSpec>,
+    /// A regular expression found in title, message or text; asked last.
+    pub message: Option<String>,
+    /// What it means.
+    pub then: MeaningSpec,
+}
+
+/// A status or a class of them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum StatusSpec {
+    /// `429`
+    Exact(u16),
+    /// `"4xx"`
+    Class(String),
+}
+
+/// A list of validation errors in any of its forms.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectionSpec {
+    /// The list or the map.
+    pub each: String,
+    /// Within an entry, the parameter: a path (`loc`, `a.b`), `@key` for the key of a map, or an array that is joined by dots.
+    pub param: Option<String>,
+    /// Within an entry, the message: a path, `@value` for the entry or the map's value itself.
+    pub message: Option<String>,
+    /// Leading elements of a path that are not part of the name (`body`, `query`).
+    #[serde(default)]
+    pub strip: Vec<String>,
+}
+
+/// URLs of the provider inside success bodies.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RewriteSpec {
+    /// Method and path template.
+    pub path: OneOrMany<String>,
+    /// The members that hold the URLs.
+    pub members: Vec<String>,
+}
+
+/// Where secrets sit.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecretsSpec {
+    /// Request headers, first the one that carries the provider's key.
+    pub headers: Vec<String>,
+    /// Query parameters.
+    pub query: Vec<String>,
+    /// Prefixes of WebSocket subprotocols whose rest is the secret.
+    pub subprotocols: Vec<String>,
+    /// Members of the first WebSocket messages.
+    pub messages: Vec<String>,
+}
+
+/// How the provider counts concurrency and reports it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConcurrencySpec {
+    /// What takes a slot; a request when nothing is said.
+    pub unit: Option<ConcurrencyUnit>,
+    /// Response header that tells the plan's cap.
+    pub limit_header: Option<String>,
+    /// Response header that tells how many are running.
+    pub current_header: Option<String>,
+}
+
+/// What takes one slot of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ConcurrencyUnit {
+    /// Each HTTP request and each socket.
+    Request,
+    /// Each socket; plain requests take none.
+    Socket,
+    /// Each context on a socket.
+    Context,
+    /// Only while audio is being generated.
+    Generation,
+}
+
+/// How the provider itself writes an error. In templates `{type}` `{code}` `{message}` `{title}` `{status}` `{request_id}`
+/// `{timestamp}` `{retry_after}` `{close}` `{context_id}` are filled in; a string that is one placeholder alone takes the
+/// value's own JSON type, and a member whose value is missing is left out.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct NativeSpec {
+    /// JSON template of an HTTP error body.
+    pub http: Option<String>,
+    /// JSON template of the data of an SSE error event.
+    pub sse: Option<String>,
+    /// JSON template of an NDJSON error line.
+    pub ndjson: Option<String>,
+    /// JSON template of a WebSocket error message.
+    pub frame: Option<String>,
+    /// Canonical code or type to the provider's `{code}`; else the first row of `codes` that means it, else the canonical name.
+    pub codes: Table<String>,
+    /// Canonical code or type to the provider's `{type}`; else the canonical type.
+    pub types: Table<String>,
+    /// Canonical code or type to the HTTP status that the provider uses, where it differs.
+    pub statuses: Table<u16>,
+}

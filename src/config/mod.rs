@@ -1,0 +1,4 @@
+//! The operator's words, then ours.
+
+pub mod secret;
+pub mod types;

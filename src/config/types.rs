@@ -1,0 +1,200 @@
+//! The configuration as the program uses it: checked, complete, nothing left to default later.
+
+use super::secret::Secret;
+use crate::canon::Profile;
+use http::{HeaderName, Uri};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything one run needs.
+#[derive(Debug)]
+pub struct Config {
+    /// The proxied listener.
+    pub server: Server,
+    /// The admin listener; none when it is switched off.
+    pub admin: Option<Listen>,
+    /// Logs.
+    pub telemetry: Telemetry,
+    /// The routes, in the order of the file.
+    pub routes: Vec<Arc<Route>>,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `"127.0.0.1:8080"`
+    Tcp(SocketAddr),
+    /// `"unix:/run/speechgate.sock"`
+    Unix(PathBuf),
+}
+
+/// `[server]`
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where callers connect.
+    pub listen: Listen,
+    /// TLS towards callers.
+    pub tls: Option<ServerTls>,
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// Connections of callers at one time.
+    pub max_connections: usize,
+    /// How long running streams may go on after SIGTERM.
+    pub drain_timeout: Duration,
+    /// How long a caller may take to send a header section.
+    pub header_timeout: Duration,
+    /// How long a caller may pause inside a request body.
+    pub body_timeout: Duration,
+    /// How long an idle keep-alive connection is kept.
+    pub keep_alive_timeout: Duration,
+    /// How long a caller may leave an answer unread before it is cut.
+    pub write_timeout: Duration,
+    /// Longest request target, in bytes; beyond it 414.
+    pub max_target_bytes: usize,
+    /// Largest header section, in bytes; beyond it 431.
+    pub max_header_bytes: usize,
+    /// Most header fields; beyond it 431.
+    pub max_headers: usize,
+    /// HTTP/2 streams at one time on one connection.
+    pub http2_max_streams: u32,
+    /// Whether `X-Forwarded-*` and `Forwarded` of callers are kept and appended to; else they are replaced.
+    pub trust_forwarded: bool,
+    /// This gateway's address as callers see it, for rewritten provider URLs; else taken from the request's Host.
+    pub public_url: Option<Uri>,
+}
+
+/// `[server.tls]`
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Private key, PEM.
+    pub private_key: PathBuf,
+    /// With it, callers must present a certificate signed by one of these.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[telemetry]`
+#[derive(Clone, Debug)]
+pub struct Telemetry {
+    /// How log lines are written.
+    pub log_format: LogFormat,
+    /// The least severe level that is written.
+    pub log_level: LogLevel,
+    /// Whether there is a line per request.
+    pub access_log: bool,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// The least severe level that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `[[routes]]`
+#[derive(Debug)]
+pub struct Route {
+    /// Its name: label, envelope member, log field. Unique.
+    pub name: String,
+    /// Its place in [`Config::routes`].
+    pub index: usize,
+    /// `match.host`, lower case, without a port.
+    pub host: Option<String>,
+    /// `match.path` without a trailing slash; empty means every path.
+    pub path: String,
+    /// The provider's name.
+    pub provider: String,
+    /// What the provider's failures mean.
+    pub profile: Arc<Profile>,
+    /// Where requests go.
+    pub upstream: Upstream,
+    /// The form of errors.
+    pub envelope: Envelope,
+    /// Whether envelopes carry the provider's body.
+    pub upstream_body: bool,
+    /// What is put into every request; the caller's own is then dropped.
+    pub credentials: Option<Credentials>,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// Largest request body, in bytes.
+    pub max_request_body: u64,
+}
+
+/// One provider address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Upstream {
+    /// Whether TLS is spoken.
+    pub tls: bool,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// `host` or `host:port` as it goes into Host and `:authority`.
+    pub authority: http::uri::Authority,
+    /// A path that stands before every forwarded one, without a trailing slash; usually empty.
+    pub base_path: String,
+    /// CA certificates that are trusted instead of the platform's.
+    pub ca_file: Option<PathBuf>,
+    /// Which HTTP is spoken.
+    pub protocol: Protocol,
+}
+
+/// Which HTTP is spoken to a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// What ALPN agrees on; HTTP/1.1 without TLS.
+    Auto,
+    /// HTTP/1.1 only.
+    Http1,
+    /// HTTP/2 only; by prior knowledge without TLS.
+    Http2,
+}
+
+/// The form of errors on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Envelope {
+    /// The envelope of the design.
+    Canonical,
+    /// The provider's own shape with `gateway_error` added.
+    Compatible,
+    /// RFC 9457.
+    Problem,
+}
+
+/// `credentials`
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// The header that carries them.
+    pub header: HeaderName,
+    /// Its whole value.
+    pub value: Secret,
+}
+
+/// `timeouts`
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Resolving, connecting and TLS together.
+    pub connect: Duration,
+    /// From the request sent to the head of the answer.
+    pub response: Duration,
+    /// The longest pause inside the answer's body.
+    pub idle: Duration,
+    /// The longest silence on a WebSocket.
+    pub websocket_idle: Duration,
+}

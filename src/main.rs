@@ -1,0 +1,3 @@
+//! The speechgate command.
+
+fn main() {}

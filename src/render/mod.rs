@@ -1,0 +1,1 @@
+//! A canonical error in the form the client's protocol expects.

@@ -1,0 +1,1 @@
+//! Five providers in their own dialects.

@@ -1,0 +1,1 @@
+//! Framing: SSE, NDJSON, WebSocket close codes. Pure.
