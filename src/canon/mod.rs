@@ -6,6 +6,7 @@ pub mod fault;
 pub mod observed;
 pub mod profile;
 pub mod spec;
+pub mod template;
 
 pub use code::{Code, Type};
 pub use error::{CanonicalError, UpstreamBody, UpstreamError};
@@ -13,3 +14,4 @@ pub use fault::{Fault, Origin};
 pub use observed::Observed;
 pub use profile::{Profile, ProfileProblem};
 pub use spec::{Phase, ProfileSpec};
+pub use template::PathTemplate;
