@@ -1,1 +1,6 @@
 //! One request, from routed to answered.
+
+pub mod path;
+pub mod route;
+#[cfg(test)]
+mod tests;
