@@ -165,9 +165,8 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             Some(Ok(Ok(stream))) => return Ok(stream),
             // "Refused" says more than "unreachable", which a host without IPv6 says of every second address.
             Some(Ok(Err(error))) => {
-                if !matches!(&worst, Some(known) if known.kind() == io::ErrorKind::ConnectionRefused) {
-                    worst = Some(error);
-                }
+                let refused = worst.as_ref().is_some_and(|known| known.kind() == io::ErrorKind::ConnectionRefused);
+                worst = if refused { worst } else { Some(error) };
             }
             Some(Err(_)) => {}
             None if waiting.len() == 0 => {

@@ -15,8 +15,10 @@
 //! [`Fault`]: crate::canon::Fault
 
 mod body;
+mod capped;
 mod client;
 mod connect;
+mod decode;
 mod failure;
 mod pool;
 mod tls;
@@ -24,8 +26,10 @@ mod transport;
 mod upload;
 
 pub use body::Body;
+pub use capped::{Capped, Limits, read_capped};
 pub use client::{Client, Exchange, Facts};
 pub use connect::Resolver;
+pub use decode::{Decoded, decode};
 pub use failure::{BoxError, Failure};
 pub use pool::Sendable;
 pub use tls::TlsShared;

@@ -13,9 +13,11 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub struct TlsShared {
     /// The platform's certificates, read when the first upstream needs them.
     platform: OnceLock<Result<Arc<Configs>, String>>,
-    /// By CA file: what was in it, and what was made of it.
-    files: Mutex<HashMap<PathBuf, (Vec<u8>, Arc<Configs>)>>,
+    files: Mutex<Files>,
 }
+
+/// By CA file: what was in it, and what was made of it.
+type Files = HashMap<PathBuf, (Vec<u8>, Arc<Configs>)>;
 
 /// Which protocols are offered in a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +115,7 @@ impl TlsShared {
         Ok(configs)
     }
 
-    fn files(&self) -> MutexGuard<'_, HashMap<PathBuf, (Vec<u8>, Arc<Configs>)>> {
+    fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
