@@ -259,3 +259,40 @@ pub fn compatible_status(profile: &Profile, error: &CanonicalError) -> u16 {
     let answered = error.upstream.as_ref().and_then(|upstream| upstream.status);
     answered.filter(|status| *status >= 400).unwrap_or_else(|| profile.native.status(error))
 }
+
+/// A 2xx body in which a failure hides, with the canonical object in the place of the error.
+///
+/// The member that held the error now holds the object; what is missing on the way to it is made, and what is there
+/// but is no object is kept as its `value`. `added` leaves the provider's members alone and adds `gateway_error`.
+#[must_use]
+pub fn in_body(
+    tree: &Value,
+    member: Option<&super::select::Path>,
+    added: bool,
+    error: &CanonicalError,
+    stamp: &Stamp<'_>,
+) -> Vec<u8> {
+    let object = serde_json::to_value(Object::new(error, stamp)).unwrap_or_default();
+    let mut tree = tree.clone();
+    let keys = member.and_then(super::select::Path::keys).unwrap_or_else(|| vec!["error"]);
+    place(&mut tree, if added { &[GATEWAY_ERROR] } else { &keys }, object);
+    write(&tree)
+}
+
+fn place(tree: &mut Value, keys: &[&str], object: Value) {
+    let Some((key, rest)) = keys.split_first() else {
+        *tree = object;
+        return;
+    };
+    if !tree.is_object() {
+        let before = std::mem::take(tree);
+        let mut map = Map::new();
+        if !before.is_null() {
+            let _ = map.insert("value".to_owned(), before);
+        }
+        *tree = Value::Object(map);
+    }
+    if let Value::Object(map) = tree {
+        place(map.entry(*key).or_insert(Value::Null), rest, object);
+    }
+}

@@ -5,6 +5,7 @@ pub mod code;
 pub mod envelope;
 pub mod error;
 mod evidence;
+pub mod explain;
 pub mod fault;
 mod guard;
 mod ladder;
