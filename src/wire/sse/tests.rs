@@ -52,6 +52,7 @@ fn streams_of_every_dialect_are_read() {
         (b"event: error\rdata: e\r\r\n\ndata: b\n\n", b"<replaced>\ndata: b\n\n", &["e", "b"], None),
         (b"data: a\n\nevent: fatal\ndata: f\n\ndata: b\n\ndata: c", b"data: a\n\n<end>", &["a", "f"], None),
         (b"event: error\nevent: fine\ndata: a\n\n", b"event: error\nevent: fine\ndata: a\n\n", &["a"], None),
+        (b"\xef: no comment\nevent: error\n\n", b"<replaced>", &["-"], None),
         (b"", b"", &[], None),
     ] {
         for size in 1..=stream.len().max(1) {
@@ -110,6 +111,15 @@ fn events_that_are_too_large_pass_without_a_look() {
         assert_eq!(oversized, 2, "{size}");
         assert_eq!(left.as_deref(), Some(&b""[..]), "{size}");
         assert_eq!(out.len(), end.len() + 29, "{size}");
+    }
+}
+
+#[test]
+fn the_size_of_an_event_does_not_depend_on_where_its_last_line_end_is_cut() {
+    let stream = b"event: error\r\n\r\n";
+    for size in 1..=stream.len() {
+        assert_eq!(run(stream, &[size], 15), (b"<replaced>".to_vec(), vec![(Some("error".to_owned()), None)], None, 0));
+        assert_eq!(run(stream, &[size], 14), (stream.to_vec(), vec![], None, 1));
     }
 }
 
