@@ -32,6 +32,7 @@ impl<B> Sendable for B where
 /// All connections of one client, by provider.
 #[derive(Debug)]
 pub(super) struct Pool<B> {
+    /// As many as upstreams were ever configured; an origin without connections is small.
     origins: Mutex<HashMap<Arc<Upstream>, Arc<Origin<B>>>>,
     sweeping: AtomicBool,
 }
@@ -237,9 +238,8 @@ impl<B: Sendable> Pool<B> {
             loop {
                 tokio::time::sleep(SWEEP).await;
                 let Some(pool) = pool.upgrade() else { return };
-                let mut origins = lock(&pool.origins);
-                // An origin that a reload took away goes when nobody holds it; a busy one is simply made anew.
-                origins.retain(|_, origin| origin.sweep() || Arc::strong_count(origin) > 1);
+                let origins = lock(&pool.origins);
+                origins.values().for_each(|origin| origin.sweep());
                 if origins.values().all(|origin| origin.is_empty()) {
                     pool.sweeping.store(false, Relaxed);
                     return;
@@ -365,15 +365,14 @@ impl<B: Sendable> Origin<B> {
         Ok(share)
     }
 
-    /// Closes what was idle for too long. False when nothing is left.
-    fn sweep(&self) -> bool {
+    /// Closes what was idle for too long.
+    fn sweep(&self) {
         let mut idle = lock(&self.idle);
         while idle.front().is_some_and(|one| one.since.elapsed() >= IDLE || one.lease.sender.is_closed()) {
             idle.pop_front();
         }
         drop(idle);
         lock(&self.shared).retain(|one| !one.sender.is_closed() && !one.is_stale());
-        !self.is_empty()
     }
 
     fn is_empty(&self) -> bool {
