@@ -99,6 +99,7 @@ fn admit(
         trust_forwarded: server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing)?;
+    call.trace = parts.headers.get("traceparent").cloned();
     parts.uri = target.into();
     call.provider_target = parts.uri.clone();
     parts.version = http::Version::HTTP_11;
