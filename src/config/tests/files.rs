@@ -69,3 +69,52 @@ fn every_example_is_valid() {
     }
     assert_eq!(seen, 6);
 }
+
+/// The names and forms that users were promised.
+#[test]
+fn the_promised_spelling_is_valid() {
+    let text = r#"
+[server]
+listen = "127.0.0.1:8080"
+max_connections = 10000
+drain_timeout = "30s"
+
+[admin]
+listen = "127.0.0.1:9464"
+
+[telemetry]
+log = { format = "json", level = "info" }
+otlp = { endpoint = "http://127.0.0.1:4318", traces = true, metrics = true, sample_ratio = 0.1 }
+
+[[routes]]
+name = "tts"
+match = { path = "/elevenlabs" }
+provider = "elevenlabs"
+upstream = "https://api.elevenlabs.io"
+envelope = "canonical"
+credentials = { header = "xi-api-key", value = "${ELEVENLABS_API_KEY}" }
+rate_limits = [ { requests = 20, per = "1s", burst = 40 } ]
+concurrency = { max = 10, queue = 64, max_wait = "3s", learn = true }
+timeouts = { connect = "3s", response = "30s", idle = "60s", websocket_idle = "5m" }
+max_request_body = "50MiB"
+
+[[routes]]
+name = "scoring"
+match = { path = "/zenhire" }
+provider = "zenhire"
+upstream = "https://platform.zenhire.ai"
+rate_limits = [
+  { requests = 500, per = "1m", key = "header:x-api-key" },
+  { requests = 1, per = "10s", match = "GET /api/v1/speech/analyze/{id}", key = "path:id", code = "poll_rate_limited" },
+]
+
+[limits]
+backend = "redis://127.0.0.1:6379"
+
+[providers.acme]
+extends = "generic"
+"#;
+    let all = loaded(&[("t.toml", text)], &[("ELEVENLABS_API_KEY", "sk-1")]);
+    assert_eq!(all.config.routes.len(), 2);
+    assert!(all.profile("acme").is_some() && all.profile("corti").is_some() && all.profile("nobody").is_none());
+}
