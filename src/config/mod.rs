@@ -137,7 +137,10 @@ pub fn load_str(
     if !findings.list.is_empty() {
         return Err(place(findings));
     }
-    let warnings = place(resolve::not_enforced_yet(&raw));
+    let mut warnings = Findings { list: Vec::new(), secrets: findings.secrets };
+    resolve::in_the_clear(&config.routes, &mut warnings);
+    resolve::not_enforced_yet(&raw, &mut warnings);
+    let warnings = place(warnings);
     let redacted = serde_json::to_string_pretty(&redacted).unwrap_or_default();
     Ok(Loaded { config, profiles: profiles.into_own(), warnings, redacted })
 }

@@ -128,6 +128,22 @@ fn limits_are_read_and_each_table_says_that_it_is_not_enforced() {
 }
 
 #[test]
+fn credentials_in_the_clear_are_warned_of() {
+    for (upstream, warned) in [
+        ("http://api.example.com", true),
+        ("http://10.0.0.1:80", true),
+        ("http://localhost:1", false),
+        ("http://[::1]:1", false),
+        ("https://api.example.com", false),
+    ] {
+        let route = ROUTE.replace("https://api.example.com", upstream);
+        let all = loaded(&[("t", &format!("{route}credentials = {{ header = 'x-k', value = 'x' }}\n"))], &[]);
+        assert_eq!(!all.warnings.is_empty(), warned, "{upstream}");
+        assert!(loaded(&[("t", &route)], &[]).warnings.is_empty(), "{upstream} without credentials");
+    }
+}
+
+#[test]
 fn a_profile_may_take_over_a_built_in_name() {
     let text = format!("{ROUTE}[providers.elevenlabs]\nextends = 'elevenlabs'\ncodes = {{ my_own = 'overloaded' }}\n");
     let config = loaded(&[("t", &text)], &[]).config;
