@@ -11,6 +11,7 @@ mod held;
 pub mod path;
 mod public;
 pub mod redact;
+mod relay_events;
 mod relay_http;
 pub mod route;
 mod state;
@@ -20,6 +21,7 @@ mod upload;
 
 pub use body::{Body, Cut};
 pub use call::Call;
+pub use relay_events::Events;
 pub use state::{Peer, RouteRuntime, Shared, State};
 pub use upload::{CallerFault, Upload};
 
