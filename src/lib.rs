@@ -1,6 +1,10 @@
 //! speechgate: a normalizing reverse-proxy gateway for speech providers.
 
+#[cfg(feature = "serve")]
+pub mod app;
 pub mod canon;
+#[cfg(feature = "serve")]
+pub mod cli;
 pub mod config;
 #[cfg(feature = "serve")]
 pub mod proxy;
