@@ -20,7 +20,7 @@ mod fill;
 mod layer;
 mod path;
 mod problem;
-mod profiles;
+pub mod profiles;
 mod raw;
 mod report;
 mod resolve;
