@@ -1,0 +1,1 @@
+{"type":"CONFIG_INVALID_LANGUAGE","reason":"no"}
