@@ -20,7 +20,7 @@ mod fill;
 mod layer;
 mod path;
 mod problem;
-mod profiles;
+pub mod profiles;
 mod raw;
 mod report;
 mod resolve;
@@ -37,6 +37,7 @@ pub use profiles::{built_in, built_in_names};
 pub use report::{check_report, schema_text};
 pub use types::Config;
 
+use crate::canon::Profile;
 use config::builder::DefaultState;
 use config::{ConfigBuilder, ValueKind};
 use fill::Filler;
@@ -44,7 +45,9 @@ use layer::{FileLayer, Layers};
 use path::Path;
 use problem::Findings;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use toml::Value;
 
 /// A configuration that can be run.
@@ -52,10 +55,20 @@ use toml::Value;
 pub struct Loaded {
     /// The configuration itself.
     pub config: Config,
+    /// The operator's own profiles by name, those included that no route uses.
+    pub profiles: BTreeMap<String, Arc<Profile>>,
     /// What does not prevent it from running.
     pub warnings: Vec<Problem>,
     /// The merged configuration as JSON, secrets as stars, for people to look at.
     pub redacted: String,
+}
+
+impl Loaded {
+    /// The profile of this name: the operator's own, else a built-in one.
+    #[must_use]
+    pub fn profile(&self, name: &str) -> Option<Arc<Profile>> {
+        self.profiles.get(name).cloned().or_else(|| built_in(name)?.ok())
+    }
 }
 
 /// Loads files, later ones on top of earlier ones, and the environment on top of them all.
@@ -93,13 +106,14 @@ pub fn load_str(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Vec<Problem>> {
     let environment: Vec<(String, String)> = environment.into_iter().collect();
-    let (layers, overrides) = layers(texts, &environment)?;
     let mut findings = Findings::default();
+    let (layers, overrides) = layers(texts, &environment, &mut findings)?;
     let mut merged = merge(&layers, overrides, &mut findings)?;
     note_secrets(&merged, &mut findings);
     let mut filler = Filler::new(&environment);
-    filler.remember(&merged, &findings);
     filler.fill(&mut merged, &Path::root(), &mut findings);
+    filler.remember(&merged, &findings);
+    let unfilled = findings.list.len();
     let redacted = redact(&merged, &Path::root(), &findings);
     schema::check(&mut merged, &mut findings);
 
@@ -119,12 +133,16 @@ pub fn load_str(
     };
     let profiles = profiles::Profiles::resolve(&raw.providers, &mut findings);
     let config = resolve::config(&raw, &profiles, &mut findings);
+    findings.keep_first(unfilled);
     if !findings.list.is_empty() {
         return Err(place(findings));
     }
-    let warnings = place(resolve::not_enforced_yet(&raw));
+    let mut warnings = Findings { list: Vec::new(), secrets: findings.secrets };
+    resolve::in_the_clear(&config.routes, &mut warnings);
+    resolve::not_enforced_yet(&raw, &mut warnings);
+    let warnings = place(warnings);
     let redacted = serde_json::to_string_pretty(&redacted).unwrap_or_default();
-    Ok(Loaded { config, warnings, redacted })
+    Ok(Loaded { config, profiles: profiles.into_own(), warnings, redacted })
 }
 
 /// The process's environment; variables that are not Unicode cannot be meant for us.
@@ -134,13 +152,17 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 
 type Overrides = Vec<(Path, Value)>;
 
-/// Reads every layer.
-fn layers(texts: &[(&str, &str)], environment: &[(String, String)]) -> Result<(Layers, Overrides), Vec<Problem>> {
+/// Reads every layer. Fails only where the rest would make no sense: a syntax error, a name that is no key path.
+fn layers(
+    texts: &[(&str, &str)],
+    environment: &[(String, String)],
+    findings: &mut Findings,
+) -> Result<(Layers, Overrides), Vec<Problem>> {
     let mut layers = Layers::default();
     let mut overrides = Overrides::new();
     let mut problems = Vec::new();
     for (name, text) in texts {
-        match FileLayer::parse(name, text) {
+        match FileLayer::parse(name, text, findings) {
             Ok(file) => layers.files.push(file),
             Err(found) => problems.extend(found),
         }

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) use limits::not_enforced_yet;
+pub(super) use route::in_the_clear;
 
 /// Resolves the whole configuration. It may only be used when nothing was found.
 pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Findings) -> Config {
@@ -183,7 +184,8 @@ impl Reader<'_> {
         };
         let within = |text: &str| match values::size(text)? {
             size if range.contains(&size) => Ok(size),
-            _ => Err(format!("from {} to {} bytes", range.start(), range.end())),
+            _ if *range.end() == u64::MAX => Err("a size of at least 1 byte".to_owned()),
+            _ => Err(format!("a size from {} to {} bytes", range.start(), range.end())),
         };
         self.read(key, Some(&text), within).unwrap_or(default)
     }

@@ -21,7 +21,7 @@ pub fn request_id(headers: &HeaderMap) -> HeaderValue {
     let mut given = headers.get_all(REQUEST_ID).iter();
     match (given.next(), given.next()) {
         (Some(id), None) if is_fit(id.as_bytes()) => id.clone(),
-        _ => fresh(),
+        _ => new_request_id(),
     }
 }
 
@@ -30,7 +30,8 @@ fn is_fit(id: &[u8]) -> bool {
     (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(allowed)
 }
 
-fn fresh() -> HeaderValue {
+/// A new ULID.
+pub(crate) fn new_request_id() -> HeaderValue {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let ulid = Ulid::from_parts(millis, fastrand::u128(..));

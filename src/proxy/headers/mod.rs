@@ -10,6 +10,7 @@ mod response;
 mod tests;
 
 pub use check::{Checked, authority, check_request};
+pub(crate) use id::new_request_id;
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
 pub use request::{Outgoing, PeerHeaders, prepare_request};
 pub use response::{Incoming, PublicAddress, prepare_response};
@@ -71,6 +72,11 @@ impl RouteHeaders {
             prefix: route.path.clone(),
             upstream: route.upstream.clone(),
         })
+    }
+
+    /// Headers that carry a key of this provider.
+    pub(crate) fn secrets(&self) -> &[HeaderName] {
+        &self.secrets
     }
 
     /// Query parameters to leave out of the upstream target: the caller's own key where the route injects one.
