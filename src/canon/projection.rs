@@ -73,7 +73,7 @@ impl Projection {
         let param = self.param.iter().find_map(|part| part.read(key, entry, &self.strip));
         let message = self.message.iter().find_map(|part| part.read(key, entry, &[]));
         // An entry that is a text itself needs no path to its message.
-        let message = message.or_else(|| joined(entry, &[]).filter(|_| !self.message.is_empty()));
+        let message = message.or_else(|| joined(entry, &[]).filter(|_| param.is_none() && !self.message.is_empty()));
         let mut object = Map::new();
         if let Some(param) = param {
             let _ = object.insert("param".to_owned(), Value::String(param));

@@ -1,1 +1,0 @@
-{"type":"CONFIG_INVALID_LANGUAGE","reason":"no"}
