@@ -1,107 +1,133 @@
 //! One request, from routed to answered.
+//!
+//! [`Proxy::handle`] is the list of the steps. It cannot fail: every refusal and every failure leaves by `fail`.
 
-use crate::canon::{CanonicalError, Fault};
-use crate::config::types::Config;
-use crate::telemetry::access::AccessLog;
-use crate::telemetry::metrics::Metrics;
+mod body;
+mod call;
+pub mod fail;
+mod forward;
+pub mod headers;
+mod held;
+pub mod path;
+mod public;
+pub mod redact;
+mod relay_events;
+mod relay_http;
+pub mod route;
+mod state;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+pub use body::{Body, Cut};
+pub use call::Call;
+pub use relay_events::Events;
+pub use state::{Peer, RouteRuntime, Shared, State};
+pub use upload::{CallerFault, Upload};
+
+use crate::canon::Fault;
+use crate::upstream::{Client, TlsShared};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
 
-/// The body of an answer.
-pub type Body = Full<Bytes>;
-
-/// Who is calling, and how the call came in.
-#[derive(Clone, Debug)]
-pub struct Peer {
-    /// The caller's address; none on a Unix socket.
-    pub addr: Option<SocketAddr>,
-    /// The address that the caller connected to; none on a Unix socket.
-    pub local: Option<SocketAddr>,
-    /// Whether the caller speaks TLS to us.
-    pub tls: bool,
-    /// Set before an answer is dropped because the caller stopped reading it.
-    pub stalled: Arc<AtomicBool>,
-}
-
-impl Peer {
-    /// Whether the answer ended because the caller stopped reading, rather than because it left.
-    #[must_use]
-    pub fn has_stalled(&self) -> bool {
-        self.stalled.load(Ordering::Relaxed)
-    }
-}
-
-/// What one worker needs in order to answer requests.
+/// What one worker needs in order to answer requests. Its connections to providers are its own.
 #[derive(Debug)]
 pub struct Proxy {
-    running: Arc<ArcSwap<Config>>,
-    metrics: Arc<Metrics>,
-    access: Option<AccessLog>,
+    state: Arc<ArcSwap<State>>,
+    client: Client<Upload>,
 }
 
 impl Proxy {
     /// A proxy that follows the running configuration.
     #[must_use]
-    pub fn new(running: Arc<ArcSwap<Config>>, metrics: Arc<Metrics>, access: Option<AccessLog>) -> Proxy {
-        Proxy { running, metrics, access }
+    pub fn new(state: Arc<ArcSwap<State>>, tls: Arc<TlsShared>) -> Proxy {
+        Proxy { state, client: Client::new(tls) }
+    }
+
+    /// The answer to what never became a request, counted and logged: a whole HTTP/1.1 answer.
+    #[must_use]
+    pub fn refuse(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {
+        fail::refuse(&self.state.load().shared, client, fault)
     }
 
     /// Answers one request.
-    pub async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Body> {
-        let _ = (peer, request, &self.running, &self.metrics, &self.access);
-        self.fault(Fault::RouteNotFound)
-    }
-
-    /// The answer to a failure that no route is known for.
-    #[must_use]
-    pub fn fault(&self, fault: Fault) -> Response<Body> {
-        let mut response = Response::new(Full::new(Bytes::from(envelope(fault))));
-        *response.status_mut() =
-            StatusCode::from_u16(fault.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let json = HeaderValue::from_static("application/json");
-        let _ = response.headers_mut().insert(header::CONTENT_TYPE, json);
-        let code = HeaderValue::from_static(fault.code().as_str());
-        let _ = response.headers_mut().insert("x-error-code", code);
-        response
-    }
-
-    /// The answer to a request that never became one, as bytes of a whole HTTP/1.1 response that ends the connection.
-    #[must_use]
-    pub fn raw(&self, fault: Fault) -> Bytes {
-        let body = envelope(fault);
-        let status = StatusCode::from_u16(fault.code().status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let head = format!(
-            "HTTP/1.1 {} {}\r\ncontent-type: application/json\r\nx-error-code: {}\r\nx-error-type: {}\r\n\
-             content-length: {}\r\ndate: {}\r\nconnection: close\r\n\r\n",
-            status.as_u16(),
-            status.canonical_reason().unwrap_or(""),
-            fault.code(),
-            fault.code().kind(),
-            body.len(),
-            httpdate::fmt_http_date(SystemTime::now()),
-        );
-        Bytes::from(head + &body)
+    pub async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
+        call.id = headers::request_id(&parts.headers);
+        call.problem = accepts_problem(&parts);
+        let (request, websocket) = match admit(&mut call, peer, parts, body) {
+            Ok(Some(admitted)) => admitted,
+            Ok(None) => return answer_here(call),
+            Err(fault) => return fail::fault(call, fault),
+        };
+        if websocket {
+            return fail::fault(call, Fault::UpgradeRefused);
+        }
+        match forward::send(&self.client, &mut call, request).await {
+            Ok(exchange) => relay_http::relay(call, exchange).await,
+            Err(failure) => fail::failure(call, failure),
+        }
     }
 }
 
-fn envelope(fault: Fault) -> String {
-    let error = CanonicalError::from_fault(fault);
-    serde_json::json!({ "error": {
-        "type": error.code.kind().as_str(),
-        "code": error.code.as_str(),
-        "status": error.code.status(),
-        "message": error.message,
-        "retryable": error.retryable,
-        "origin": error.origin.as_str(),
-        "request_id": ulid::Ulid::from_parts(0, u128::from(fastrand::u64(..))).to_string(),
-        "timestamp": humantime::format_rfc3339_millis(SystemTime::now()).to_string(),
-    } })
-    .to_string()
+/// Checks a request, finds its route, and turns it into the one for the provider; the flag says whether it is a WebSocket
+/// handshake. None when the request was meant for this gateway itself.
+fn admit(
+    call: &mut Call,
+    peer: &Peer,
+    mut parts: request::Parts,
+    body: Incoming,
+) -> Result<Option<(Request<Upload>, bool)>, Fault> {
+    let state = Arc::clone(&call.state);
+    let server = &state.config.server;
+    let checked = headers::check_request(&parts, server.max_target_bytes)?;
+    if checked.answer_here {
+        return Ok(None);
+    }
+    let routed = state.table.resolve(headers::authority(&parts), parts.uri.path())?;
+    let runtime = state.runtime(routed.route);
+    call.routed(Arc::clone(&runtime), &parts);
+    let route = &runtime.route;
+    let upload = Upload::new(body, route.max_request_body, server.body_timeout)?;
+    call.uploads(upload.progress());
+    let whole = parts.uri.path_and_query();
+    let target = path::upstream_target(&route.upstream.base_path, routed.rest(), whole, runtime.headers.drop_query())?;
+    let outgoing = headers::Outgoing {
+        method: &parts.method,
+        version: parts.version,
+        authority: parts.uri.authority(),
+        websocket: checked.websocket,
+        peer: &peer.headers,
+        route: &runtime.headers,
+        identity: &state.shared.identity,
+        request_id: &call.id,
+        trust_forwarded: server.trust_forwarded,
+    };
+    headers::prepare_request(&mut parts.headers, &outgoing)?;
+    call.trace = parts.headers.get("traceparent").cloned();
+    parts.uri = target.into();
+    call.provider_target = parts.uri.clone();
+    parts.version = http::Version::HTTP_11;
+    Ok(Some((Request::from_parts(parts, upload), checked.websocket)))
+}
+
+/// Whether the caller prefers RFC 9457.
+fn accepts_problem(parts: &request::Parts) -> bool {
+    let accept = parts.headers.get_all(header::ACCEPT).iter();
+    accept.into_iter().any(|value| memchr::memmem::find(value.as_bytes(), b"application/problem+json").is_some())
+}
+
+/// `OPTIONS *` and the like (RFC 9110 7.6.2, 9.3.7).
+fn answer_here(mut call: Box<Call>) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let _ = response.headers_mut().insert(headers::REQUEST_ID, call.id.clone());
+    call.answers(StatusCode::NO_CONTENT.as_u16());
+    call.complete();
+    response
 }

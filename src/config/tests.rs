@@ -1,0 +1,209 @@
+//! The configuration as a whole: texts in, problem lines or values out.
+
+mod files;
+mod problems;
+
+use super::types::{LimitKey, Listen, LogLevel};
+use super::*;
+use proptest::prelude::*;
+use std::time::Duration;
+
+const ROUTE: &str = r#"
+[[routes]]
+name = "tts"
+match = { path = "/tts" }
+provider = "elevenlabs"
+upstream = "https://api.example.com"
+"#;
+
+/// The environment of a test.
+fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// What is wrong with a text, a line each.
+fn problems(text: &str, variables: &[(&str, &str)]) -> Vec<String> {
+    match load_str(&[("t.toml", text)], environment(variables)) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(Problem::headline).collect(),
+    }
+}
+
+/// A configuration that must be valid.
+fn loaded(texts: &[(&str, &str)], variables: &[(&str, &str)]) -> Loaded {
+    load_str(texts, environment(variables)).unwrap_or_else(|problems| panic!("{problems:#?}"))
+}
+
+#[test]
+fn later_layers_win() {
+    let first = format!(
+        "[server]\nlisten='127.0.0.1:1'\nmax_connections=7\ndrain_timeout='1s'\n[admin]\nenabled=false\n{ROUTE}"
+    );
+    let second = "[server]\nlisten='127.0.0.1:2'\ndrain_timeout='2s'\n";
+    let variables = [
+        ("SPEECHGATE__SERVER__LISTEN", "127.0.0.1:3"),
+        ("SPEECHGATE__ADMIN__ENABLED", "true"),
+        ("SPEECHGATE__ROUTES__0__UPSTREAM", "http://localhost:9"),
+        ("SPEECHGATE__ROUTES__1__NAME", "second"),
+        ("SPEECHGATE__ROUTES__1__MATCH", "{ path = '/second' }"),
+        ("SPEECHGATE__ROUTES__1__PROVIDER", "generic"),
+        ("SPEECHGATE__ROUTES__1__UPSTREAM", "http://localhost:10"),
+        ("SPEECHGATE__TELEMETRY__LOG__LEVEL", "debug"),
+        ("SPEECHGATE_OTHER", "is not ours"),
+    ];
+    let config = loaded(&[("1", &first), ("2", second)], &variables).config;
+    assert_eq!(config.server.listen, Listen::Tcp(([127, 0, 0, 1], 3).into()), "the environment wins");
+    assert_eq!(config.server.drain_timeout, Duration::from_secs(2), "the later file wins");
+    assert_eq!(config.server.max_connections, 7, "what only the earlier file says stays");
+    assert_eq!(config.server.header_timeout, Duration::from_secs(10), "the rest has defaults");
+    assert_eq!(config.admin, Some(Listen::Tcp(([127, 0, 0, 1], 9464).into())));
+    assert_eq!(config.telemetry.log_level, LogLevel::Debug);
+    assert_eq!(config.routes[0].upstream.port, 9);
+    assert_eq!((config.routes[1].name.as_str(), config.routes[1].path.as_str()), ("second", "/second"));
+}
+
+#[test]
+fn an_array_replaces_an_earlier_one_and_problems_follow_it() {
+    let earlier = format!("{ROUTE}timeouts = {{ idle = '1s' }}\n");
+    let later = "[[routes]]\nname='b'\nmatch={path='/b'}\nupstream='http://b'\n";
+    let problems = load_str(&[("1", &earlier), ("2", later)], []).expect_err("the provider is missing");
+    let lines: Vec<String> = problems.iter().map(Problem::headline).collect();
+    assert_eq!(lines, ["2:1:1: routes[0].provider: missing; expected a string"]);
+}
+
+#[test]
+fn values_are_filled_in() {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "from-a-file\n\n").expect("a written file");
+    let text = format!(
+        "[server]\nmax_connections = '${{MAX}}'\npublic_url = 'https://${{HOST}}/a'\n{ROUTE}\
+         credentials = {{ header = 'authorization', value = 'Bearer ${{KEY}}-$${{KEY}}' }}\n"
+    );
+    let variables = [("MAX", "12"), ("HOST", "speech.example.com"), ("KEY", "sk-live-1")];
+    let all = loaded(&[("t", &text)], &variables);
+    assert_eq!(all.config.server.max_connections, 12);
+    let value = all.config.routes[0].credentials.as_ref().map(|credentials| credentials.value.reveal().to_owned());
+    assert_eq!(value.as_deref(), Some("Bearer sk-live-1-${KEY}"));
+    let shown = format!("{} {:?}", all.redacted, all.config);
+    assert!(!shown.contains("sk-live-1") && all.redacted.contains("\"value\": \"***\""), "{shown}");
+    assert!(!all.redacted.contains("speech.example.com"), "whatever was filled in is a secret: {}", all.redacted);
+
+    let text = format!("{ROUTE}credentials = {{ header = 'x-k', value = '${{file:{}}}' }}\n", file.path().display());
+    let lines = problems(&text, &[]);
+    assert_eq!(lines.len(), 1, "one newline is taken off, the other is in the way: {lines:?}");
+    std::fs::write(file.path(), "from-a-file\n").expect("a written file");
+    let value =
+        loaded(&[("t", &text)], &[]).config.routes[0].credentials.as_ref().map(|all| all.value.reveal().to_owned());
+    assert_eq!(value.as_deref(), Some("from-a-file"));
+}
+
+#[test]
+fn limits_are_read_and_each_table_says_that_it_is_not_enforced() {
+    let text = format!(
+        "[limits]\nbackend = 'redis://127.0.0.1'\n[telemetry]\notlp = {{ endpoint = 'http://127.0.0.1:4318' }}\n{ROUTE}\
+         rate_limits = [{{ requests = 20, per = '1s' }},\n\
+         {{ requests = 1, per = '10s', burst = 3, match = 'GET /a/{{id}}', key = 'path:id', code = 'poll_rate_limited' }}]\n\
+         concurrency = {{ max = 10 }}\nretry = {{ attempts = 3, on = ['timeout'], budget = '5%' }}\n"
+    );
+    let all = loaded(&[("t.toml", &text)], &[]);
+    let warnings: Vec<String> = all.warnings.iter().map(Problem::warning).collect();
+    assert_eq!(
+        warnings,
+        [
+            "t.toml:1:2: warning: limits: is checked but not enforced yet",
+            "t.toml:4:1: warning: telemetry.otlp: is checked but not enforced yet",
+            "t.toml:11:1: warning: routes[0].rate_limits: is checked but not enforced yet",
+            "t.toml:13:1: warning: routes[0].concurrency: is checked but not enforced yet",
+            "t.toml:14:1: warning: routes[0].retry: is checked but not enforced yet",
+        ]
+    );
+    let route = &all.config.routes[0];
+    let [plain, poll] = route.rate_limits.as_slice() else { panic!("two limits") };
+    assert_eq!((plain.requests, plain.burst, &plain.key), (20, 20, &LimitKey::Route));
+    assert_eq!((poll.burst, &poll.key), (3, &LimitKey::PathParameter("id".to_owned())));
+    assert_eq!(poll.code.as_str(), "poll_rate_limited");
+    let concurrency = route.concurrency.as_ref().expect("a concurrency table");
+    assert_eq!((concurrency.max, concurrency.queue, concurrency.learn), (10, 64, false));
+    assert_eq!(route.retry.as_ref().map(|retry| (retry.attempts, retry.budget)), Some((3, 0.05)));
+}
+
+#[test]
+fn credentials_in_the_clear_are_warned_of() {
+    for (upstream, warned) in [
+        ("http://api.example.com", true),
+        ("http://10.0.0.1:80", true),
+        ("http://localhost:1", false),
+        ("http://[::1]:1", false),
+        ("https://api.example.com", false),
+    ] {
+        let route = ROUTE.replace("https://api.example.com", upstream);
+        let all = loaded(&[("t", &format!("{route}credentials = {{ header = 'x-k', value = 'x' }}\n"))], &[]);
+        assert_eq!(!all.warnings.is_empty(), warned, "{upstream}");
+        assert!(loaded(&[("t", &route)], &[]).warnings.is_empty(), "{upstream} without credentials");
+    }
+}
+
+#[test]
+fn a_profile_may_take_over_a_built_in_name() {
+    let text = format!("{ROUTE}[providers.elevenlabs]\nextends = 'elevenlabs'\ncodes = {{ my_own = 'overloaded' }}\n");
+    let config = loaded(&[("t", &text)], &[]).config;
+    let spec = config.routes[0].profile.spec();
+    assert!(spec.codes.contains_key("my_own") && spec.codes.len() > 20, "{} codes", spec.codes.len());
+}
+
+/// The files that the examples speak of.
+fn example_files() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    for (name, text) in [
+        ("tls.crt", made.cert.pem()),
+        ("callers.pem", made.cert.pem()),
+        ("provider-ca.pem", made.cert.pem()),
+        ("tls.key", made.signing_key.serialize_pem()),
+        ("breeze_api_key", "brz_1\n".to_owned()),
+    ] {
+        std::fs::write(folder.path().join(name), text).expect("a written file");
+    }
+    folder
+}
+
+#[test]
+fn the_schema_refuses_unknown_keys_everywhere() {
+    let schema: serde_json::Value = serde_json::from_str(&schema_text()).expect("JSON");
+    let tables = schema["$defs"].as_object().into_iter().flatten().filter(|(_, node)| node.get("properties").is_some());
+    for (name, node) in tables.map(|(name, node)| (name.as_str(), node)).chain([("the whole", &schema)]) {
+        assert_eq!(node.get("additionalProperties"), Some(&serde_json::Value::Bool(false)), "{name}");
+    }
+    assert!(!schema_text().contains("\"null\""), "TOML has no null");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_text_is_loaded_or_refused(text in "\\PC{0,200}") {
+        prop_assert!(shown(load_str(&[("t", &text)], [])));
+    }
+
+    #[test]
+    fn any_change_of_the_complete_file_is_loaded_or_refused(
+        at in 0usize..6000, length in 0usize..40, with in "[\\PC\n\"'=\\[\\]{}$]{0,12}", name in "[A-Z0-9_]{0,20}", value in "\\PC{0,20}",
+    ) {
+        let whole = include_str!("../../config/gateway.toml");
+        let mut text: Vec<char> = whole.chars().collect();
+        let at = at.min(text.len());
+        let end = (at + length).min(text.len());
+        text.splice(at..end, with.chars());
+        let text: String = text.into_iter().collect();
+        let variable = (format!("SPEECHGATE__{name}"), value);
+        prop_assert!(shown(load_str(&[("t", &text)], [variable])));
+    }
+}
+
+/// Valid, or refused with problems that can be shown.
+fn shown(result: Result<Loaded, Vec<Problem>>) -> bool {
+    match result {
+        Ok(loaded) => !loaded.redacted.is_empty(),
+        Err(problems) => !problems.is_empty() && problems.iter().all(|problem| !problem.to_string().is_empty()),
+    }
+}

@@ -1,0 +1,171 @@
+//! Recordings: a raw HTTP answer read by the same parser as a live one.
+
+use crate::canon::Phase;
+use crate::upstream::{Limits, read_capped};
+use crate::wire::{Verdict, ndjson, sse};
+use bytes::Bytes;
+use http::{HeaderMap, Request, header};
+use http_body_util::Empty;
+use hyper_util::rt::TokioIo;
+use serde::de::IgnoredAny;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A recorded HTTP answer.
+#[derive(Debug)]
+pub struct Recorded {
+    /// The request it answered, when the recording begins with a line such as `> GET /v1/jobs/7`.
+    pub request: Option<(String, String)>,
+    /// Its status.
+    pub status: u16,
+    /// Its header fields.
+    pub headers: HeaderMap,
+    /// Its body, decoded and bounded.
+    pub body: Bytes,
+    /// Whether the bound cut the body.
+    pub truncated: bool,
+}
+
+impl Recorded {
+    /// Reads a recording. Line ends of the head may be bare, and `Content-Length` is not held against an edited body.
+    ///
+    /// # Errors
+    /// What is wrong with the head.
+    pub async fn read(bytes: &[u8]) -> Result<Recorded, String> {
+        let (request, bytes) = asked(bytes);
+        let wire = on_the_wire(bytes);
+        let (ours, theirs) = tokio::io::duplex(16 * 1024);
+        let feed = async move {
+            let (mut read, mut write) = tokio::io::split(theirs);
+            // An answer that comes before its question is no answer. Whatever else happens to the other side shows there.
+            let _ = read.read(&mut [0; 1024]).await;
+            let _ = write.write_all(&wire).await;
+            let _ = write.shutdown().await;
+            let _ = tokio::io::copy(&mut read, &mut tokio::io::sink()).await;
+        };
+        let read = async {
+            let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+                .max_headers(256)
+                .handshake::<_, Empty<Bytes>>(TokioIo::new(ours))
+                .await
+                .map_err(|error| error.to_string())?;
+            let driver = tokio::spawn(connection);
+            let method = request.as_ref().map_or("GET", |(method, _)| method.as_str());
+            let asks =
+                Request::builder().method(method).uri("/").body(Empty::new()).map_err(|error| error.to_string())?;
+            let answer = sender.send_request(asks).await;
+            let answer = answer.map_err(|error| format!("this is not an HTTP answer: {error}"))?;
+            let (parts, body) = answer.into_parts();
+            let encoding = parts.headers.get(header::CONTENT_ENCODING).cloned();
+            let body = read_capped(body, encoding.as_ref(), Limits::default()).await;
+            driver.abort();
+            Ok::<_, String>((parts, body))
+        };
+        let (read, ()) = tokio::join!(read, feed);
+        let (parts, body) = read?;
+        Ok(Recorded {
+            request,
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            truncated: body.truncated,
+            body: body.bytes,
+        })
+    }
+}
+
+/// A first line `> GET /v1/jobs/7` tells which request was answered.
+fn asked(bytes: &[u8]) -> (Option<(String, String)>, &[u8]) {
+    let Some(rest) = bytes.strip_prefix(b"> ") else { return (None, bytes) };
+    let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+    let (line, behind) = rest.split_at(end);
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_whitespace();
+    let request = words
+        .next()
+        .zip(words.next())
+        .map(|(method, path)| (method.to_owned(), path.split('?').next().unwrap_or_default().to_owned()));
+    (request, behind)
+}
+
+/// The recording as a provider would have sent it: line ends of the head as they must be, and no length or framing that
+/// an edited body contradicts.
+fn on_the_wire(bytes: &[u8]) -> Vec<u8> {
+    let (head, body) = split_head(bytes);
+    let head = String::from_utf8_lossy(head);
+    let chunked = head.to_ascii_lowercase().contains("\ntransfer-encoding: chunked") && looks_chunked(body);
+    let mut wire = Vec::with_capacity(bytes.len() + 16);
+    for line in head.lines().filter(|line| !line.trim().is_empty()) {
+        let name = line.split(':').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let dropped = match name.as_str() {
+            "content-length" => true,
+            "transfer-encoding" => !chunked,
+            _ => false,
+        };
+        if !dropped {
+            wire.extend_from_slice(line.trim_end().as_bytes());
+            wire.extend_from_slice(b"\r\n");
+        }
+    }
+    if !chunked {
+        wire.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+    }
+    wire.extend_from_slice(b"\r\n");
+    wire.extend_from_slice(body);
+    wire
+}
+
+fn split_head(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let crlf = memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| (at, at + 4));
+    let bare = memchr::memmem::find(bytes, b"\n\n").map(|at| (at, at + 2));
+    let end = match (crlf, bare) {
+        (Some(crlf), Some(bare)) => Some(if crlf.0 < bare.0 { crlf } else { bare }),
+        (one, other) => one.or(other),
+    };
+    match end {
+        Some((head, body)) => (bytes.get(..head).unwrap_or_default(), bytes.get(body..).unwrap_or_default()),
+        None => (bytes, b""),
+    }
+}
+
+fn looks_chunked(body: &[u8]) -> bool {
+    let line = body.split(|byte| *byte == b'\r').next().unwrap_or_default();
+    !line.is_empty() && line.len() <= 8 && line.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// One event or line: the event's name, and its data.
+pub(super) type Unit = (Option<String>, Vec<u8>);
+
+/// The events or lines of a stream, and whether it ends in the middle of one.
+pub(super) fn units(phase: Phase, bytes: &[u8]) -> (Vec<Unit>, bool) {
+    let (mut units, mut out) = (Vec::new(), VecDeque::new());
+    let bytes = Bytes::copy_from_slice(bytes);
+    let rest = if phase == Phase::Sse {
+        let mut splitter = sse::Splitter::new(bytes.len() + 1);
+        splitter.feed(&bytes, &mut out, |event| {
+            units.extend(event.data().map(|data| (event.kind().map(Cow::into_owned), data.into_owned())));
+            Verdict::Pass
+        });
+        splitter.finish()
+    } else {
+        let mut splitter = ndjson::Splitter::new(bytes.len() + 1);
+        splitter.feed(&bytes, &mut out, |line| {
+            units.push((None, line.to_vec()));
+            Verdict::Pass
+        });
+        splitter.finish()
+    };
+    let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return (units, false) };
+    let (kind, data) = match phase {
+        Phase::Sse => {
+            let event = sse::Event::new(&rest);
+            (event.kind().map(Cow::into_owned), event.data().unwrap_or_default().into_owned())
+        }
+        _ => (None, rest.trim_ascii().to_vec()),
+    };
+    let whole = !matches!(data.first(), Some(b'{' | b'[')) || serde_json::from_slice::<IgnoredAny>(&data).is_ok();
+    if whole {
+        units.push((kind, data));
+    }
+    (units, !whole)
+}

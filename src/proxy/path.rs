@@ -1,0 +1,294 @@
+//! From the target a caller sent to the path that is routed and the target that goes upstream.
+//!
+//! What is routed is what is forwarded. A path that could mean something else to the provider than it means here
+//! (dot segments behind a second decoding, encoded backslashes, overlong UTF-8) is refused, not repaired. Everything
+//! else goes out byte for byte (RFC 9110 7.7): percent-encodings keep their spelling and empty segments stay.
+
+use crate::canon::Fault;
+use http::uri::PathAndQuery;
+use std::borrow::Cow;
+
+/// Why a path is not forwarded. Every reason is a [`Fault::BadPath`] to the caller; the log has the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not begin with a slash: `*`, authority-form, nothing at all.
+    NotAPath,
+    /// A byte that no path may contain raw (RFC 3986 3.3): control, space, backslash, `#`, not ASCII.
+    IllegalByte,
+    /// A `%` without two hexadecimal digits after it.
+    BrokenEscape,
+    /// `%00`, also behind further encodings.
+    EncodedNul,
+    /// `%5c`: a slash to some servers, a letter to others.
+    EncodedBackslash,
+    /// Bytes that encode an ASCII character in more bytes than UTF-8 needs: `%c0%ae`.
+    Overlong,
+    /// `..` above the root.
+    AboveRoot,
+    /// A dot segment with parameters (`..;x`), which some servers strip before they resolve it.
+    DotParameters,
+    /// Dot segments that only show after decoding slashes or decoding again: `..%2f`, `%252e%252e`.
+    HiddenDots,
+    /// Encoded more often than anyone does by accident.
+    TooDeep,
+}
+
+impl From<Refusal> for Fault {
+    fn from(_: Refusal) -> Fault {
+        Fault::BadPath
+    }
+}
+
+/// A path that may be routed: absolute, without dot segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normal<'a> {
+    /// The path, borrowed when it needed no change.
+    pub path: Cow<'a, str>,
+    /// So many leading bytes of `path` were never left by a `..`. A route's prefix must lie within them.
+    pub kept: usize,
+    /// How a server reads the path that decodes it and merges slashes; absent when that makes no difference. It must
+    /// lead to the same route, else the prefix has been disguised.
+    pub alias: Option<String>,
+}
+
+/// Removes dot segments (RFC 3986 5.2.4), also when they are spelled `%2e`, and refuses what stays ambiguous.
+///
+/// # Errors
+/// The first [`Refusal`] that applies.
+pub fn normalise(raw: &str) -> Result<Normal<'_>, Refusal> {
+    let seen = scan(raw.as_bytes())?;
+    let mut normal = Normal { path: Cow::Borrowed(raw), kept: raw.len(), alias: None };
+    if seen.dots || seen.percent {
+        check_segments(raw)?;
+        if raw.split('/').any(|segment| dots(segment) > 0) {
+            let (path, kept) = remove_dot_segments(raw)?;
+            normal.path = Cow::Owned(path);
+            normal.kept = kept;
+        }
+    }
+    if seen.percent || seen.double_slash {
+        normal.alias = Some(alias(&normal.path));
+    }
+    Ok(normal)
+}
+
+/// The target for the provider: its base path, then what the route left over, then the query.
+///
+/// `whole` is the caller's own target; it is shared, not copied, when nothing has to change.
+///
+/// # Errors
+/// [`Fault::BadPath`] when the parts do not make a valid target.
+pub fn upstream_target(
+    base: &str,
+    rest: &str,
+    whole: Option<&PathAndQuery>,
+    drop_query: &[String],
+) -> Result<PathAndQuery, Fault> {
+    let given = whole.and_then(PathAndQuery::query);
+    let query = given.map(|query| without_parameters(query, drop_query));
+    if let (true, Some(whole), None | Some(Cow::Borrowed(_))) = (base.is_empty(), whole, &query)
+        && whole.path() == rest
+    {
+        return Ok(whole.clone());
+    }
+    let mut target = String::with_capacity(base.len() + rest.len() + 2 + query.as_ref().map_or(0, |query| query.len()));
+    target.push_str(base);
+    target.push_str(rest);
+    if target.is_empty() {
+        target.push('/');
+    }
+    // A query that held nothing but secrets goes without its question mark; one that came empty keeps it.
+    if let Some(query) = query.filter(|query| !query.is_empty() || given == Some("")) {
+        target.push('?');
+        target.push_str(&query);
+    }
+    PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| Fault::BadPath)
+}
+
+/// The query without the parameters of these names, however the names are encoded; borrowed when there are none.
+#[must_use]
+pub fn without_parameters<'a>(query: &'a str, names: &[String]) -> Cow<'a, str> {
+    let named = |pair: &&str| names.iter().any(|name| is_parameter(pair, name));
+    if names.is_empty() || !query.split('&').any(|pair| named(&pair)) {
+        return Cow::Borrowed(query);
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !named(pair)).collect();
+    Cow::Owned(kept.join("&"))
+}
+
+/// Whether `pair` (`name=value` as it stands in a query) is the parameter `name`, in any case and encoding.
+pub(crate) fn is_parameter(pair: &str, name: &str) -> bool {
+    let key = pair.split('=').next().unwrap_or(pair);
+    if key.contains('%') {
+        decode(key.as_bytes()).eq_ignore_ascii_case(name.as_bytes())
+    } else {
+        key.eq_ignore_ascii_case(name)
+    }
+}
+
+/// What one pass over the bytes tells.
+struct Seen {
+    /// A segment begins with a dot.
+    dots: bool,
+    /// There is an escape.
+    percent: bool,
+    /// There is an empty segment before the last.
+    double_slash: bool,
+}
+
+/// One pass: illegal bytes, and whether the path is among the many that need no second look.
+fn scan(raw: &[u8]) -> Result<Seen, Refusal> {
+    if raw.first() != Some(&b'/') {
+        return Err(Refusal::NotAPath);
+    }
+    let mut seen = Seen { dots: false, percent: false, double_slash: false };
+    let mut after_slash = false;
+    for &byte in raw {
+        match byte {
+            b'/' => seen.double_slash |= after_slash,
+            b'.' => seen.dots |= after_slash,
+            b'%' => seen.percent = true,
+            0..=b' ' | b'\\' | b'#' | b'?' | 0x7f.. => return Err(Refusal::IllegalByte),
+            _ => {}
+        }
+        after_slash = byte == b'/';
+    }
+    Ok(seen)
+}
+
+/// Refuses escapes that are broken or hide something.
+fn check_segments(raw: &str) -> Result<(), Refusal> {
+    for segment in raw.split('/') {
+        if dots(segment.split(';').next().unwrap_or(segment)) > 0 && segment.contains(';') {
+            return Err(Refusal::DotParameters);
+        }
+        if segment.contains('%') && dots(segment) == 0 {
+            check_escapes(segment.as_bytes())?;
+            check_hidden(segment.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// The escapes as they stand, before any decoding.
+fn check_escapes(segment: &[u8]) -> Result<(), Refusal> {
+    let mut rest = segment;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        let Some(&[high, low]) = rest.get(at + 1..at + 3) else { return Err(Refusal::BrokenEscape) };
+        let byte = hex_pair(high, low).ok_or(Refusal::BrokenEscape)?;
+        if byte == b'\\' {
+            return Err(Refusal::EncodedBackslash);
+        }
+        rest = rest.get(at + 3..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Decodes again and again, as a chain of careless servers would, and looks for what must never come out.
+///
+/// An encoded slash alone is data of the segment (RFC 3986 2.2: `models/large` as one id) and passes as it is.
+fn check_hidden(segment: &[u8]) -> Result<(), Refusal> {
+    const LEVELS: usize = 5;
+    let mut current = Cow::Borrowed(segment);
+    for _ in 0..LEVELS {
+        let decoded = decode(&current);
+        if decoded == *current {
+            return Ok(());
+        }
+        if decoded.contains(&0) {
+            return Err(Refusal::EncodedNul);
+        }
+        if has_overlong(&decoded) {
+            return Err(Refusal::Overlong);
+        }
+        let mut parts = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+        if parts.any(|part| matches!(part.split(|byte| *byte == b';').next(), Some(b"." | b".."))) {
+            return Err(Refusal::HiddenDots);
+        }
+        current = Cow::Owned(decoded);
+    }
+    Err(Refusal::TooDeep)
+}
+
+/// 1 for `.`, 2 for `..`, in plain and `%2e` spelling (the same by RFC 3986 6.2.2.2); 0 for any other segment.
+fn dots(segment: &str) -> usize {
+    let mut rest = segment.as_bytes();
+    let mut count = 0;
+    while !rest.is_empty() {
+        rest = match rest {
+            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] if count < 2 => rest,
+            _ => return 0,
+        };
+        count += 1;
+    }
+    count
+}
+
+/// The path without dot segments, and how much of it no `..` ever took back.
+fn remove_dot_segments(raw: &str) -> Result<(String, usize), Refusal> {
+    let mut path = String::with_capacity(raw.len());
+    let mut kept = usize::MAX;
+    let mut ends_in_dots = false;
+    for segment in raw.split('/').skip(1) {
+        let dots = dots(segment);
+        ends_in_dots = dots > 0;
+        match dots {
+            0 => {
+                path.push('/');
+                path.push_str(segment);
+            }
+            1 => {}
+            _ => {
+                let parent = path.rfind('/').ok_or(Refusal::AboveRoot)?;
+                path.truncate(parent);
+                kept = kept.min(parent);
+            }
+        }
+    }
+    // `/a/.` and `/a/b/..` name the directory `/a/`.
+    if ends_in_dots {
+        path.push('/');
+    }
+    let kept = kept.min(path.len());
+    Ok((path, kept))
+}
+
+/// The path decoded once and with doubled slashes merged.
+fn alias(path: &str) -> String {
+    let mut decoded = decode(path.as_bytes());
+    decoded.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// Replaces every valid escape by its byte; broken ones stay as they are.
+pub(crate) fn decode(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&first, tail)) = rest.split_first() {
+        if let (b'%', Some((&[high, low], after))) = (first, tail.split_first_chunk())
+            && let Some(byte) = hex_pair(high, low)
+        {
+            decoded.push(byte);
+            rest = after;
+        } else {
+            decoded.push(first);
+            rest = tail;
+        }
+    }
+    decoded
+}
+
+fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+/// Whether UTF-8 sequences occur that are longer than their character needs (RFC 3629 3).
+fn has_overlong(bytes: &[u8]) -> bool {
+    bytes.contains(&0xc0)
+        || bytes.contains(&0xc1)
+        || bytes.windows(2).any(|pair| matches!(pair, [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]))
+}
+
+#[cfg(test)]
+mod tests;
