@@ -100,7 +100,11 @@ impl Client {
     /// The head of the next answer, its body left on the wire.
     pub(crate) fn head(&mut self) -> Result<(u16, String, Fields), End> {
         let line = String::from_utf8_lossy(&self.wire.first_line()?).into_owned();
-        let status = line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)).and_then(|code| code.parse().ok());
+        let status = line
+            .strip_prefix("HTTP/1.1 ")
+            .or(line.strip_prefix("HTTP/1.0 "))
+            .and_then(|rest| rest.get(..3))
+            .and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| End::Malformed(format!("not a status line: {line:?}")))?;
         Ok((status, line, self.wire.fields()?))
     }
