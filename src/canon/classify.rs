@@ -196,6 +196,7 @@ fn assemble(profile: &Profile, facts: Facts, verdict: &Verdict<'_>, evidence: &E
         .and_then(|word| yes_or_no(&word))
         .or_else(|| meaning.and_then(|meaning| meaning.retryable))
         .unwrap_or(code.row().retryable || code == Code::UnknownError && status.is_some_and(|status| status >= 500));
+    let details = details(profile, meaning, evidence);
     let documented = || Duration::try_from_secs_f64(meaning?.retry_after_seconds?).ok();
     CanonicalError {
         code,
@@ -203,12 +204,12 @@ fn assemble(profile: &Profile, facts: Facts, verdict: &Verdict<'_>, evidence: &E
         retryable,
         retry_after: reader.retry_after().or_else(documented),
         message: message(&reader, &facts, code, meaning),
-        param: reader.field(|profile| &profile.fields.param),
+        param: reader.field(|profile| &profile.fields.param).or_else(|| first_param(&details)),
         doc_url: reader
             .field(|profile| &profile.fields.doc_url)
             .filter(|url| url.starts_with("https://") || url.starts_with("http://"))
             .or_else(|| meaning.and_then(|meaning| meaning.doc_url.clone())),
-        details: details(profile, meaning, evidence),
+        details,
         context_id: own_field(&profile.fields.context_id, evidence),
         done: first_text(&profile.fields.done, evidence).and_then(|word| yes_or_no(&word)),
         fatal: meaning.and_then(|meaning| meaning.fatal),
@@ -293,6 +294,12 @@ fn details(profile: &Profile, meaning: Option<&Meaning>, evidence: &Evidence<'_>
         let _ = details.insert("validation_errors".to_owned(), Value::Array(entries));
     }
     details
+}
+
+/// The parameter of the first validation error that names one.
+fn first_param(details: &Map<String, Value>) -> Option<String> {
+    let entries = details.get("validation_errors")?.as_array()?;
+    entries.iter().find_map(|entry| Some(entry.get("param")?.as_str()?.to_owned()))
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -1,7 +1,7 @@
 //! Lists of validation errors, whatever their form, as `[{"param","message"}]`.
 
 use super::select::{Found, Path};
-use super::spec::ProjectionSpec;
+use super::spec::{OneOrMany, ProjectionSpec};
 use serde_json::{Map, Value};
 
 /// Most entries of one list: beyond it the first ones say enough.
@@ -11,15 +11,14 @@ const MOST: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Projection {
     each: Path,
-    param: Part,
-    message: Part,
+    param: Vec<Part>,
+    message: Vec<Part>,
     strip: Vec<String>,
 }
 
 /// Where in an entry a part is.
 #[derive(Debug)]
 enum Part {
-    Nowhere,
     Key,
     Whole,
     At(Path),
@@ -29,8 +28,8 @@ impl Projection {
     pub(crate) fn compile(spec: &ProjectionSpec) -> Result<Projection, String> {
         Ok(Projection {
             each: Path::parse(&spec.each)?,
-            param: Part::parse(spec.param.as_deref())?,
-            message: Part::parse(spec.message.as_deref())?,
+            param: Part::parse_all(spec.param.as_ref())?,
+            message: Part::parse_all(spec.message.as_ref())?,
             strip: spec.strip.clone(),
         })
     }
@@ -48,9 +47,9 @@ impl Projection {
     }
 
     fn entry(&self, entry: &Value, entries: &mut Vec<Value>) {
-        match (&self.param, entry) {
+        match (self.param.as_slice(), entry) {
             // A list of string maps: every pair is an error.
-            (Part::Key, Value::Object(map)) => map.iter().for_each(|(key, value)| self.values(key, value, entries)),
+            ([Part::Key], Value::Object(map)) => map.iter().for_each(|(key, value)| self.values(key, value, entries)),
             _ => self.push(None, entry, entries),
         }
     }
@@ -64,18 +63,10 @@ impl Projection {
     }
 
     fn push(&self, key: Option<&str>, entry: &Value, entries: &mut Vec<Value>) {
-        let param = match &self.param {
-            Part::Nowhere => None,
-            Part::Key => key.map(str::to_owned),
-            Part::Whole => joined(entry, &self.strip),
-            Part::At(path) => path.walk(entry).and_then(|found| joined(found, &self.strip)),
-        };
-        let message = match &self.message {
-            Part::Nowhere => None,
-            Part::Key => key.map(str::to_owned),
-            Part::Whole => joined(entry, &[]),
-            Part::At(path) => path.walk(entry).and_then(|found| joined(found, &[])).or_else(|| joined(entry, &[])),
-        };
+        let param = self.param.iter().find_map(|part| part.read(key, entry, &self.strip));
+        let message = self.message.iter().find_map(|part| part.read(key, entry, &[]));
+        // An entry that is a text itself needs no path to its message.
+        let message = message.or_else(|| joined(entry, &[]).filter(|_| !self.message.is_empty()));
         let mut object = Map::new();
         if let Some(param) = param {
             let _ = object.insert("param".to_owned(), Value::String(param));
@@ -90,13 +81,24 @@ impl Projection {
 }
 
 impl Part {
-    fn parse(text: Option<&str>) -> Result<Part, String> {
+    fn parse_all(paths: Option<&OneOrMany<String>>) -> Result<Vec<Part>, String> {
+        paths.map(OneOrMany::as_slice).unwrap_or_default().iter().map(|path| Part::parse(path)).collect()
+    }
+
+    fn parse(text: &str) -> Result<Part, String> {
         Ok(match text {
-            None => Part::Nowhere,
-            Some("@key") => Part::Key,
-            Some("@value") => Part::Whole,
-            Some(path) => Part::At(Path::parse_relative(path)?),
+            "@key" => Part::Key,
+            "@value" => Part::Whole,
+            path => Part::At(Path::parse_relative(path)?),
         })
+    }
+
+    fn read(&self, key: Option<&str>, entry: &Value, strip: &[String]) -> Option<String> {
+        match self {
+            Part::Key => key.map(str::to_owned),
+            Part::Whole => joined(entry, strip),
+            Part::At(path) => joined(path.walk(entry)?, strip),
+        }
     }
 }
 
@@ -122,11 +124,14 @@ mod tests {
 
     #[test]
     fn lists_in_all_forms() {
+        let paths = |paths: Option<&str>| {
+            paths.map(|paths| OneOrMany::Many(paths.split(' ').map(str::to_owned).collect::<Vec<_>>()))
+        };
         let projection = |each: &str, param: Option<&str>, message: Option<&str>| {
             Projection::compile(&ProjectionSpec {
                 each: each.to_owned(),
-                param: param.map(str::to_owned),
-                message: message.map(str::to_owned),
+                param: paths(param),
+                message: paths(message),
                 strip: vec!["body".to_owned()],
             })
             .expect("projection")
@@ -151,6 +156,11 @@ mod tests {
                 projection("$.validationErrors", Some("@key"), Some("@value")),
                 r#"{"validationErrors":[{"a":"x"},{"b":"y"}]}"#,
                 r#"[{"param":"a","message":"x"},{"param":"b","message":"y"}]"#,
+            ),
+            (
+                projection("$.e", Some("field name"), Some("message reason")),
+                r#"{"e":[{"name":"a","reason":"x"},{"field":"b","message":"y"},"z",{"other":1}]}"#,
+                r#"[{"param":"a","message":"x"},{"param":"b","message":"y"},{"message":"z"}]"#,
             ),
             (projection("$.detail", Some("loc"), Some("msg")), r#"{"detail":"text"}"#, "[]"),
         ] {

@@ -311,9 +311,10 @@ pub struct ProjectionSpec {
     /// The list or the map.
     pub each: String,
     /// Within an entry, the parameter: a path (`loc`, `a.b`), `@key` for the key of a map, or an array that is joined by dots.
-    pub param: Option<String>,
-    /// Within an entry, the message: a path, `@value` for the entry or the map's value itself.
-    pub message: Option<String>,
+    /// Of several the first that is there.
+    pub param: Option<OneOrMany<String>>,
+    /// Within an entry, the message: a path, `@value` for the entry or the map's value itself. Of several the first that is there.
+    pub message: Option<OneOrMany<String>>,
     /// Leading elements of a path that are not part of the name (`body`, `query`).
     #[serde(default)]
     pub strip: Vec<String>,

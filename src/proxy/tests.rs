@@ -34,5 +34,8 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         credentials: None,
         timeouts: Timeouts { connect: second, response: second, idle: second, websocket_idle: second },
         max_request_body: 1 << 20,
+        rate_limits: Vec::new(),
+        concurrency: None,
+        retry: None,
     }
 }

@@ -74,7 +74,10 @@ pub fn response(
     };
     let _ = headers.insert(header::CONTENT_TYPE, content_type);
     let _ = headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    describe(error, stamp, &mut headers);
+    if let Ok(id) = HeaderValue::from_str(stamp.request_id) {
+        let _ = headers.insert(X_REQUEST_ID, id);
+    }
+    describe(error, &mut headers);
     // On a compatible route a wait that the provider put elsewhere must not make its SDK sleep.
     let wait = match form {
         Form::Compatible(_, Some(_)) => provider_wait,
@@ -115,11 +118,8 @@ fn is_json(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|value| value.contains("json"))
 }
 
-/// The headers that every error has.
-fn describe(error: &CanonicalError, stamp: &Stamp<'_>, headers: &mut HeaderMap) {
-    if let Ok(id) = HeaderValue::from_str(stamp.request_id) {
-        let _ = headers.insert(X_REQUEST_ID, id);
-    }
+/// The headers that every error has, beside the request id.
+pub fn describe(error: &CanonicalError, headers: &mut HeaderMap) {
     let _ = headers.insert(X_ERROR_CODE, HeaderValue::from_static(error.code.as_str()));
     let _ = headers.insert(X_ERROR_TYPE, HeaderValue::from_static(error.code.kind().as_str()));
     let retry = if error.retryable { "true" } else { "false" };

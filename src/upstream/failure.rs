@@ -26,6 +26,18 @@ impl Failure {
         Failure { fault, detail: detail.into(), request_body: None }
     }
 
+    /// A failure that the caller of this module noticed itself.
+    #[must_use]
+    pub fn of(fault: Fault) -> Failure {
+        Failure::new(fault, "")
+    }
+
+    /// The provider stopped sending in the middle of its answer.
+    #[must_use]
+    pub fn stalled() -> Failure {
+        Failure::of(Fault::ResponseStalled)
+    }
+
     /// The caller's own body failed first; the rest is a consequence.
     fn of_request_body(error: BoxError) -> Failure {
         Failure { fault: Fault::BadRequestBody, detail: chain(&*error), request_body: Some(error) }
@@ -116,6 +128,18 @@ pub(super) fn body_fault(error: &hyper::Error) -> Fault {
         // The chunked decoder speaks of bad framing with these two; a cut is `UnexpectedEof` or the socket's own.
         Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Fault::ResponseBodyInvalid,
         _ => Fault::ResponseBodyIncomplete,
+    }
+}
+
+/// What an error of a caller's request body means: badly framed, or broken off.
+pub(crate) fn request_fault(error: &hyper::Error) -> Fault {
+    if let Some(error) = find::<h2::Error>(error) {
+        return of_http2(error, Fault::BadRequestBody, Fault::CallerLeft);
+    }
+    match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Fault::BadRequestBody,
+        _ if error.is_parse() => Fault::BadRequestBody,
+        _ => Fault::CallerLeft,
     }
 }
 

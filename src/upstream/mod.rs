@@ -30,6 +30,7 @@ pub use capped::{Capped, Limits, read_capped};
 pub use client::{Client, Exchange, Facts};
 pub use connect::Resolver;
 pub use decode::{Decoded, decode};
+pub(crate) use failure::request_fault;
 pub use failure::{BoxError, Failure};
 pub use pool::Sendable;
 pub use tls::TlsShared;

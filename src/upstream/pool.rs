@@ -308,8 +308,12 @@ impl<B: Sendable> Origin<B> {
     ) -> hyper::Result<Lease<B>> {
         self.speaks_http2.store(false, Relaxed);
         let traffic = transport.traffic();
-        let (sender, connection) =
-            http1::Builder::new().max_buf_size(MOST_BUFFERED).handshake(TokioIo::new(transport)).await?;
+        // At most 100 fields, hyper's default: more would need an allocation for every answer.
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MOST_BUFFERED)
+            .max_header_size(MOST_BUFFERED)
+            .handshake(TokioIo::new(transport))
+            .await?;
         // Calls are numbered from one, abandoned ones begin at zero.
         let signal = Arc::new(Signal { call: AtomicU64::new(1), ..Signal::default() });
         let slot = Arc::new(Slot { parked: Mutex::new(None), signal, traffic, peer });
