@@ -154,9 +154,10 @@ fn connection_cannot_strip_what_matters() {
 #[test]
 fn via_names_this_hop_and_keeps_the_others() {
     let world = World::start();
-    assert_eq!(forwarded(&world, "").get("via").as_deref(), Some("1.1 speechgate"));
+    let own = forwarded(&world, "").get("via").expect("a Via");
+    assert!(own.starts_with("1.1 speechgate"), "{own}");
     let chain = forwarded(&world, "Via: 1.0 fred, 1.1 p.example\r\n").all("via").join(", ");
-    assert_eq!(chain, "1.0 fred, 1.1 p.example, 1.1 speechgate");
+    assert_eq!(chain, format!("1.0 fred, 1.1 p.example, {own}"));
 }
 
 #[test]
@@ -280,8 +281,9 @@ fn a_success_keeps_its_headers_except_the_connections_own() {
         assert!(found.is_empty(), "{name}: {found:?}");
     }
     for (name, _) in &answer.fields.0 {
-        let expected =
-            ["date", "content-length", "via", "x-request-id"].iter().any(|own| name.eq_ignore_ascii_case(own));
+        let expected = ["date", "content-length", "via", "x-request-id", "x-upstream-request-id"]
+            .iter()
+            .any(|own| name.eq_ignore_ascii_case(own));
         assert!(expected || kept.iter().any(|(kept, _)| name.eq_ignore_ascii_case(kept)), "{name} was added");
     }
 }
@@ -305,11 +307,9 @@ fn configured_credentials_replace_the_callers() {
 #[test]
 fn a_request_that_went_round_in_a_circle_is_refused() {
     let world = World::start();
-    let answer = world.ask(get_with("/p/a", &"Via: 1.1 speechgate\r\n".repeat(30)));
-    if answer.status != 200 {
-        let _ = envelope(&answer, "invalid_request");
-    }
-    // One earlier gateway is no circle: sidecars may stand in a row.
+    let own = forwarded(&world, "").get("via").expect("a Via");
+    let _ = envelope(&world.ask(get_with("/p/a", &format!("Via: 1.0 fred, {own}\r\n"))), "invalid_request");
+    // Another gateway is no circle: sidecars may stand in a row.
     assert_eq!(world.ask(get_with("/p/a", "Via: 1.1 speechgate\r\n")).status, 200);
 }
 

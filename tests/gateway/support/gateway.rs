@@ -55,15 +55,10 @@ impl Gateway {
         collect(child.stderr.take().expect("piped"), &log);
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut gateway = Gateway { child, log, address: unknown, admin: unknown, _directory: directory };
-        gateway.address = gateway.listener("proxy");
-        gateway.admin = gateway.listener("admin");
+        let line = gateway.line(|line| line["message"] == "listening");
+        let address = |key: &str| line[key].as_str().and_then(|text| text.parse().ok()).expect("an address");
+        (gateway.address, gateway.admin) = (address("address"), address("admin"));
         gateway
-    }
-
-    /// Finds the line that says where a listener listens.
-    fn listener(&self, which: &str) -> SocketAddr {
-        let line = self.line(|line| line["message"] == "listening" && line["listener"] == which);
-        line["address"].as_str().and_then(|text| text.parse().ok()).expect("an address")
     }
 
     /// Where callers connect.
