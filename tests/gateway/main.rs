@@ -5,6 +5,8 @@ mod support;
 
 /// The admin listener: liveness, readiness, counters.
 mod admin;
+/// Bodies of failures that are coded, huge, hostile or endless.
+mod bodies;
 /// Every error answer keeps the promises of the envelope.
 mod envelope;
 /// A provider that fails at every byte.

@@ -23,7 +23,7 @@ pub(crate) trait Stream: Read + Write + Send {}
 impl<T: Read + Write + Send> Stream for T {}
 
 /// Header or trailer fields in the order in which they came, names as they were spelled.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Fields(pub(crate) Vec<(String, Vec<u8>)>);
 
 impl Fields {
@@ -43,6 +43,12 @@ impl Fields {
     /// Whether a field is there.
     pub(crate) fn has(&self, name: &str) -> bool {
         !self.all(name).is_empty()
+    }
+}
+
+impl std::fmt::Debug for Fields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(name, value)| (name, String::from_utf8_lossy(value)))).finish()
     }
 }
 
