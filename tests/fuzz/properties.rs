@@ -1,10 +1,6 @@
 //! What several targets hold an input and an error to.
 //!
-//! Run a target for a minute, seeded from the recorded failures:
-//!
-//! ```text
-//! RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz classify tests/fuzz/corpus/classify tests/corpus/elevenlabs -- -max_total_time=60
-//! ```
+//! `tests/fuzz/run SECONDS` runs every target, seeded from the recorded failures and the configurations.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
