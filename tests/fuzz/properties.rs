@@ -54,7 +54,8 @@ pub struct Seen<'a> {
 
 /// Reads `HTTP/1.1 404 …`, fields and a body; `close 1008` and a reason; anything else is a frame.
 pub fn seen(data: &[u8]) -> Seen<'_> {
-    let line = |data: &[u8]| data.split(|byte| *byte == b'\n').next().map(|line| String::from_utf8_lossy(line).into_owned());
+    let line =
+        |data: &[u8]| data.split(|byte| *byte == b'\n').next().map(|line| String::from_utf8_lossy(line).into_owned());
     let first = line(data).unwrap_or_default();
     let number = first.split(' ').nth(1).and_then(|text| text.trim().parse().ok());
     let rest = data.get(first.len() + 1..).unwrap_or_default();

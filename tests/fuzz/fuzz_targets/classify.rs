@@ -37,7 +37,9 @@ fuzz_target!(|data: &[u8]| {
     if let Compatible::Json(body) = envelope::compatible(profile, &error, &STAMP, &evidence) {
         check_object(&last_member(&json(&body)));
     }
-    for form in [Form::Canonical, Form::Problem, Form::Compatible(profile, Some(&evidence)), Form::Compatible(profile, None)] {
+    for form in
+        [Form::Canonical, Form::Problem, Form::Compatible(profile, Some(&evidence)), Form::Compatible(profile, None)]
+    {
         let answer = response(&error, &STAMP, form, Some(seen.headers.clone()));
         check_headers(answer.headers());
         assert!(answer.status().as_u16() >= 400, "{}", answer.status());

@@ -24,7 +24,10 @@ fuzz_target!(|text: &str| {
             for problem in problems {
                 assert!(!problem.what.is_empty());
                 assert!(problem.line <= lines, "line {} of {lines}: {problem}", problem.line);
-                assert!(problem.line > 0 || !problem.path.is_empty() || problem.file.is_empty() || text.trim().is_empty(), "{problem:?}");
+                assert!(
+                    problem.line > 0 || !problem.path.is_empty() || problem.file.is_empty() || text.trim().is_empty(),
+                    "{problem:?}"
+                );
                 assert!(!problem.to_string().contains(SECRET), "{problem}");
             }
         }

@@ -5,7 +5,8 @@ use http::HeaderValue;
 use libfuzzer_sys::fuzz_target;
 use speechgate::upstream::decode;
 
-const LABELS: [Option<&str>; 8] = [None, Some("gzip"), Some("deflate"), Some("br"), Some("zstd"), Some("gzip, br"), Some("x"), Some("")];
+const LABELS: [Option<&str>; 8] =
+    [None, Some("gzip"), Some("deflate"), Some("br"), Some("zstd"), Some("gzip, br"), Some("x"), Some("")];
 
 fuzz_target!(|data: &[u8]| {
     let Some((&first, body)) = data.split_first() else { return };

@@ -5,7 +5,8 @@
 use http::{HeaderValue, Request, Version};
 use libfuzzer_sys::fuzz_target;
 use speechgate::proxy::headers::{
-    Identity, Incoming, Outgoing, PeerHeaders, PublicAddress, RouteHeaders, check_request, prepare_request, prepare_response, request_id,
+    Identity, Incoming, Outgoing, PeerHeaders, PublicAddress, RouteHeaders, check_request, prepare_request,
+    prepare_response, request_id,
 };
 use speechgate_fuzz::{check_headers, fields};
 use std::sync::LazyLock;
@@ -61,7 +62,16 @@ fuzz_target!(|data: &[u8]| {
     assert!(sent.get_all("via").iter().any(|via| via.to_str().is_ok_and(|via| via.contains("speechgate"))));
     for name in sent.keys() {
         let upgrade = checked.websocket && matches!(name.as_str(), "connection" | "upgrade");
-        let ends = ["connection", "keep-alive", "proxy-connection", "te", "upgrade", "transfer-encoding", "proxy-authorization", "proxy"];
+        let ends = [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "upgrade",
+            "transfer-encoding",
+            "proxy-authorization",
+            "proxy",
+        ];
         assert!(upgrade || !ends.contains(&name.as_str()) && !name.as_str().contains('_'), "{name}");
     }
     answer(headers, &id);

@@ -8,7 +8,10 @@ use speechgate::proxy::path::{normalise, upstream_target};
 fuzz_target!(|raw: &str| {
     let Ok(normal) = normalise(raw) else { return };
     let path = &*normal.path;
-    assert!(path.starts_with('/') && path.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'\\'), "{path:?}");
+    assert!(
+        path.starts_with('/') && path.bytes().all(|byte| (0x21..0x7f).contains(&byte) && byte != b'\\'),
+        "{path:?}"
+    );
     assert!(!climbs(path), "{path:?}");
     let again = normalise(path).expect("what is normal is accepted");
     assert_eq!(again.path, path, "idempotent");

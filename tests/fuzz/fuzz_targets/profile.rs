@@ -7,7 +7,12 @@ use serde_json::Value;
 use speechgate::canon::{Observed, Profile, ProfileSpec, classify, envelope};
 use speechgate_fuzz::{STAMP, check_object, now};
 
-const FAILURES: [&[u8]; 4] = [b"", b"{\"error\":{\"code\":\"a\",\"message\":\"b\"}}", b"{\"detail\":[{\"loc\":[\"a\",1],\"msg\":\"b\"}]}", b"<html>\xff"];
+const FAILURES: [&[u8]; 4] = [
+    b"",
+    b"{\"error\":{\"code\":\"a\",\"message\":\"b\"}}",
+    b"{\"detail\":[{\"loc\":[\"a\",1],\"msg\":\"b\"}]}",
+    b"<html>\xff",
+];
 
 fuzz_target!(|text: &str| {
     let Ok(spec) = toml::from_str::<ProfileSpec>(text) else { return };
