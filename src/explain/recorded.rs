@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A recorded HTTP answer.
 #[derive(Debug)]
@@ -38,7 +38,8 @@ impl Recorded {
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let feed = async move {
             let (mut read, mut write) = tokio::io::split(theirs);
-            // Whatever happens to the other side shows there.
+            // An answer that comes before its question is no answer. Whatever else happens to the other side shows there.
+            let _ = read.read(&mut [0; 1024]).await;
             let _ = write.write_all(&wire).await;
             let _ = write.shutdown().await;
             let _ = tokio::io::copy(&mut read, &mut tokio::io::sink()).await;
