@@ -1,0 +1,134 @@
+//! The table of what is tried, and the plan of calls that follows from it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::faults::Faults;
+
+/// The table as `matrix.toml` has it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Matrix {
+    /// Per provider, the faults that every method is tried with.
+    providers: BTreeMap<String, Vec<String>>,
+    clients: Vec<Client>,
+    retried: Vec<Retried>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Client {
+    name: String,
+    provider: String,
+    driver: Driver,
+    /// Methods tried with every fault that shows at one of these moments.
+    #[serde(default)]
+    every: BTreeMap<String, Vec<String>>,
+    methods: BTreeMap<String, Carrier>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Retried {
+    client: String,
+    method: String,
+    faults: Vec<String>,
+}
+
+/// Where a call says which fault it wants.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Carrier {
+    Target,
+    Header,
+}
+
+/// The program that runs a client's calls.
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Driver {
+    Python,
+    PythonLegacy,
+    Node,
+}
+
+impl Driver {
+    pub(crate) const ALL: [Self; 3] = [Self::Python, Self::PythonLegacy, Self::Node];
+}
+
+/// One call of one method, as the drivers read it.
+#[derive(Clone, Serialize)]
+pub(crate) struct Case {
+    pub(crate) id: String,
+    pub(crate) client: String,
+    pub(crate) provider: String,
+    pub(crate) method: String,
+    /// The voice, job or interaction id; `None` for the driver's own harmless one.
+    pub(crate) target: Option<String>,
+    pub(crate) headers: BTreeMap<String, String>,
+    /// `None`: as often as the SDK likes.
+    pub(crate) retries: Option<u32>,
+    #[serde(skip)]
+    pub(crate) fault: Option<String>,
+    #[serde(skip)]
+    pub(crate) driver: Driver,
+}
+
+impl Matrix {
+    pub(crate) fn read() -> Self {
+        toml::from_str(include_str!("matrix.toml")).expect("matrix.toml is of this shape")
+    }
+
+    /// The providers' names.
+    pub(crate) fn providers(&self) -> impl Iterator<Item = &String> {
+        self.providers.keys()
+    }
+
+    /// Every call to make, given each provider's faults.
+    pub(crate) fn cases(&self, faults: &BTreeMap<String, Faults>) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for client in &self.clients {
+            for method in client.methods.keys() {
+                cases.push(client.case(method, None, Some(0)));
+                let all = faults[&client.provider].iter();
+                let names: Vec<&String> = match client.every.get(method) {
+                    Some(moments) => all.filter(|(_, moment)| moments.contains(moment)).map(|(name, _)| name).collect(),
+                    None => self.providers[&client.provider].iter().collect(),
+                };
+                cases.extend(names.into_iter().map(|fault| client.case(method, Some(fault), Some(0))));
+            }
+        }
+        for row in &self.retried {
+            let client = self.clients.iter().find(|client| client.name == row.client);
+            let client = client.expect("a [[retried]] row names a client of the table");
+            cases.extend(row.faults.iter().map(|fault| client.case(&row.method, Some(fault), None)));
+        }
+        cases
+    }
+}
+
+impl Client {
+    fn case(&self, method: &str, fault: Option<&String>, retries: Option<u32>) -> Case {
+        let (mut target, mut headers) = (None, BTreeMap::new());
+        if let Some(fault) = fault {
+            match self.methods[method] {
+                Carrier::Target => target = Some(format!("fault-{fault}")),
+                Carrier::Header => drop(headers.insert("x-speechgate-fault".to_owned(), fault.clone())),
+            }
+        }
+        let shown = fault.map_or("success", String::as_str);
+        let retrying = if retries.is_none() { " with retries" } else { "" };
+        Case {
+            id: format!("{} {method} {shown}{retrying}", self.name),
+            client: self.name.clone(),
+            provider: self.provider.clone(),
+            method: method.to_owned(),
+            target,
+            headers,
+            retries,
+            fault: fault.cloned(),
+            driver: self.driver,
+        }
+    }
+}
