@@ -76,8 +76,14 @@ pub(crate) struct Case {
 }
 
 impl Matrix {
-    pub(crate) fn read() -> Self {
+    /// Calls that are one HTTP exchange.
+    pub(crate) fn http() -> Self {
         toml::from_str(include_str!("matrix.toml")).expect("matrix.toml is of this shape")
+    }
+
+    /// WebSocket sessions.
+    pub(crate) fn sockets() -> Self {
+        toml::from_str(include_str!("sockets.toml")).expect("sockets.toml is of this shape")
     }
 
     /// The providers' names.

@@ -4,6 +4,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
 
@@ -27,13 +28,21 @@ globalThis.fetch = (...args) => {
 let strays = 0;
 process.on("unhandledRejection", () => { strays += 1; });
 
-/** Imports a package from the SDK folder by its own export map; a bare import would look beside this file. */
+const require = createRequire(path.join(path.resolve(sdkFolder), "package.json"));
+
+/**
+ * A package from the SDK folder; a bare import would look beside this file. The CommonJS build is what finds the `ws`
+ * package by itself, and one SDK is ES modules alone.
+ */
 async function load(name) {
-    const folder = path.join(sdkFolder, "node_modules", name);
+    try {
+        return require(name);
+    } catch (error) {
+        if (error.code !== "ERR_PACKAGE_PATH_NOT_EXPORTED") throw error;
+    }
+    const folder = path.join(path.resolve(sdkFolder), "node_modules", name);
     const manifest = JSON.parse(readFileSync(path.join(folder, "package.json"), "utf8"));
-    const root = manifest.exports?.["."];
-    const entry = root?.import?.default ?? root?.import ?? root?.default ?? manifest.main ?? "index.js";
-    return import(pathToFileURL(path.join(folder, entry)));
+    return import(pathToFileURL(path.join(folder, manifest.exports["."].import)));
 }
 
 /** Any value as JSON: bytes as their digest, class instances by their own members. */

@@ -14,11 +14,18 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 /** The promise's value, or what says that it never settled. */
 const settledIn = (promise, milliseconds = PATIENCE) => Promise.race([promise, pause(milliseconds).then(() => ({ hung: true }))]);
 
-async function cortiSession(socket, start) {
+const speakAndEnd = (socket) => {
+    socket.sendAudio(AUDIO);
+    socket.sendEnd({ type: "end" });
+};
+
+/** `awaited`: the configuration is accepted already; else start once it is. */
+async function cortiSession(socket, awaited) {
     const seen = [];
     const ended = new Promise((resolve) => {
         socket.on("message", (message) => {
             seen.push({ message });
+            if (message.type === "CONFIG_ACCEPTED") speakAndEnd(socket);
             if (["ENDED", "ended", "error"].includes(message.type)) resolve();
         });
         socket.on("close", (event) => {
@@ -27,21 +34,16 @@ async function cortiSession(socket, start) {
         });
         socket.on("error", (error) => seen.push({ error: error.message }));
     });
-    start(socket);
+    if (awaited) speakAndEnd(socket);
     if ((await settledIn(ended))?.hung) seen.push({ hung: true });
     socket.close();
     return seen;
 }
 
-async function cortiConnect(connecting, start) {
+async function cortiConnect(connecting, awaited) {
     const socket = await settledIn(connecting);
-    return socket.hung ? socket : cortiSession(socket, start);
+    return socket.hung ? socket : cortiSession(socket, awaited);
 }
-
-const speakAndEnd = (socket) => {
-    socket.sendAudio(AUDIO);
-    socket.sendEnd({ type: "end" });
-};
 
 export const SOCKETS = {
     "elevenlabs-js": {
@@ -64,12 +66,11 @@ export const SOCKETS = {
                     });
                 }
             });
-            try {
+            // Sending throws until the socket is open.
+            connection.on("open", () => {
                 connection.send({ audioBase64: AUDIO.toString("base64") });
                 connection.commit();
-            } catch (error) {
-                seen.push({ thrown: error.message });
-            }
+            });
             if ((await settledIn(ended))?.hung) seen.push({ hung: true });
             await pause(300);
             connection.close();
@@ -110,7 +111,7 @@ export const SOCKETS = {
         "stream.connect": (sdk, item) =>
             cortiConnect(
                 sdk.stream.connect({ id: item.target ?? ID, configuration: STREAM_CONFIG, reconnectAttempts: 0 }),
-                speakAndEnd,
+                true,
             ),
         "stream.connect without waiting": (sdk, item) =>
             cortiConnect(
@@ -120,7 +121,7 @@ export const SOCKETS = {
                     awaitConfiguration: false,
                     reconnectAttempts: 0,
                 }),
-                () => {},
+                false,
             ),
         "transcribe.connect": (sdk, item) =>
             cortiConnect(
@@ -128,7 +129,7 @@ export const SOCKETS = {
                     configuration: { primaryLanguage: item.target ?? "en" },
                     reconnectAttempts: 0,
                 }),
-                speakAndEnd,
+                true,
             ),
     },
 };

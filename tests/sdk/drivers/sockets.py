@@ -149,7 +149,11 @@ def _(sdk, case):
         connection.send_raw(AUDIO)
         connection.send("finalize")
         connection.send("close")
-        seen.extend(connection)
+        try:
+            for event in connection:
+                seen.append(event)
+        except Exception as error:  # told beside the events that came before it
+            seen.append({"raised": type(error).__name__, "message": str(error)})
     return seen
 
 
