@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::LazyLock};
 use regex::{Regex, Replacer};
 use serde_json::{Map, Value};
 
-use crate::{driver::Outcome, matrix::Case};
+use crate::{driver::Outcome, faults::Moment, matrix::Case};
 
 /// The types of the envelope; a client branches on them, so a new one would be noticed here.
 const TYPES: [&str; 14] = [
@@ -35,6 +35,12 @@ pub(crate) struct Pair<'a> {
     pub(crate) gateway: &'a Outcome,
 }
 
+impl Pair<'_> {
+    fn moment(&self) -> Option<Moment> {
+        self.case.fault.as_ref().map(|fault| fault.moment)
+    }
+}
+
 /// Differences found, each a sentence with both sides.
 #[derive(Default)]
 pub(crate) struct Findings(pub(crate) Vec<String>);
@@ -55,8 +61,55 @@ impl Findings {
 
 /// Everything that must hold for a call on a compatible route.
 pub(crate) fn compatible(pair: &Pair<'_>) -> Findings {
-    let Pair { case, direct, gateway } = pair;
     let mut found = Findings::default();
+    match pair.moment() {
+        None => expect_same_success(&mut found, pair),
+        Some(Moment::Cut) => expect_cut(&mut found, pair),
+        Some(Moment::Network) => expect_typed(&mut found, pair),
+        Some(_) => {
+            expect_same_outcome(&mut found, pair);
+            expect_reachable(&mut found, pair);
+        }
+    }
+    found
+}
+
+/// Everything that must hold for a call on a canonical route.
+pub(crate) fn canonical(pair: &Pair<'_>) -> Findings {
+    let mut found = Findings::default();
+    match pair.moment() {
+        None => expect_same_success(&mut found, pair),
+        Some(Moment::Cut) => expect_cut(&mut found, pair),
+        Some(_) => expect_carried(&mut found, pair),
+    }
+    found
+}
+
+fn expect_same_success(found: &mut Findings, pair: &Pair<'_>) {
+    let Pair { direct, gateway, .. } = pair;
+    found.expect("the direct call succeeds", direct.outcome == "ok");
+    found.expect_same("outcome", &direct.outcome, &gateway.outcome);
+    found.expect_same("value", settled(&direct.value), settled(&gateway.value));
+    found.expect_same("requests sent", direct.requests, gateway.requests);
+}
+
+/// Nothing can be said in the middle of audio; but nobody may take half of it for the whole.
+fn expect_cut(found: &mut Findings, pair: &Pair<'_>) {
+    found.expect_same("outcome", "error", &pair.direct.outcome);
+    found.expect_same("outcome", &pair.direct.outcome, &pair.gateway.outcome);
+    found.expect_same("class", &pair.direct.class, &pair.gateway.class);
+}
+
+/// Directly the SDK has no answer at all; through the gateway it has one, in a form that it knows.
+fn expect_typed(found: &mut Findings, pair: &Pair<'_>) {
+    found.expect_same("outcome", "error", &pair.direct.outcome);
+    found.expect_same("outcome", "error", &pair.gateway.outcome);
+    found.expect("the SDK's own error, with a status", pair.gateway.status.is_some());
+    expect_reachable(found, pair);
+}
+
+fn expect_same_outcome(found: &mut Findings, pair: &Pair<'_>) {
+    let Pair { direct, gateway, .. } = pair;
     found.expect_same("outcome", &direct.outcome, &gateway.outcome);
     found.expect_same("class", &direct.class, &gateway.class);
     found.expect_same("bases", &direct.bases, &gateway.bases);
@@ -68,47 +121,42 @@ pub(crate) fn compatible(pair: &Pair<'_>) -> Findings {
     found.expect_same("value", settled(&direct.value), without_ours(settled(&gateway.value)));
     found.expect_same("fields", parsed_fields(direct, direct), parsed_fields(direct, gateway));
     found.expect_same("retry-after", direct.headers.get("retry-after"), retry_after(direct, gateway));
-    if gateway.outcome == "error" {
-        expect_error_headers(&mut found, gateway);
+}
+
+/// The canonical object is there for whoever looks, on a compatible route.
+fn expect_reachable(found: &mut Findings, pair: &Pair<'_>) {
+    let Pair { direct, gateway, .. } = pair;
+    if gateway.outcome == "error" && gateway.status.is_some() {
+        expect_error_headers(found, gateway);
         match gateway.body.get("gateway_error") {
-            Some(error) => expect_envelope(&mut found, error, pair),
+            Some(error) => expect_envelope(found, error, pair),
             // A body that is no object has no room for one more member; and one SDK hands out no body at all.
             None => found.expect("gateway_error in the body", !gateway.body.is_object()),
         }
-    } else if case.fault.is_some() {
+    } else if direct.outcome == "ok" {
         match member(&gateway.value, "gateway_error") {
-            Some(error) => expect_envelope(&mut found, error, pair),
-            None => found.expect("a failure inside a success carries gateway_error", false),
+            Some(error) => expect_envelope(found, error, pair),
+            None => found.0.push(format!("a failure inside a success carries gateway_error: {}", gateway.value)),
         }
     }
-    found
 }
 
-/// Everything that must hold for a call on a canonical route.
-pub(crate) fn canonical(pair: &Pair<'_>) -> Findings {
-    let Pair { case, direct, gateway } = pair;
-    let mut found = Findings::default();
-    if direct.outcome == "ok" && case.fault.is_none() {
-        found.expect_same("outcome", &direct.outcome, &gateway.outcome);
-        found.expect_same("value", settled(&direct.value), settled(&gateway.value));
-        return found;
-    }
-    let place = if gateway.outcome == "error" {
-        gateway.body.get("error").or(gateway.fields.get("detail"))
-    } else {
-        member(&gateway.value, "error")
+/// The canonical object stands where the provider's own words were, on a canonical route.
+fn expect_carried(found: &mut Findings, pair: &Pair<'_>) {
+    let Pair { gateway, .. } = pair;
+    let failed = gateway.outcome == "error";
+    // One SDK keeps no body, and takes the object for the error's text.
+    let in_body = || gateway.body.get("error").or(gateway.fields.get("detail")).filter(|error| error.is_object());
+    let place = if failed { in_body() } else { member(&gateway.value, "gateway_error").or(member(&gateway.value, "error")) };
+    let Some(error) = place else {
+        found.0.push(format!("no envelope: {:?} {} {}", gateway.class, gateway.body, gateway.value));
+        return;
     };
-    match place {
-        Some(error) => {
-            expect_envelope(&mut found, error, pair);
-            if gateway.outcome == "error" {
-                expect_error_headers(&mut found, gateway);
-                found.expect_same("status in the envelope", error["status"].as_u64(), gateway.status.map(u64::from));
-            }
-        }
-        None => found.0.push(format!("no envelope: {:?} {} {}", gateway.class, gateway.body, gateway.value)),
+    expect_envelope(found, error, pair);
+    if failed {
+        expect_error_headers(found, gateway);
+        found.expect_same("status in the envelope", error["status"].as_u64(), gateway.status.map(u64::from));
     }
-    found
 }
 
 /// A hint that the provider gave in its body alone becomes a header here, and that is no difference.
@@ -132,7 +180,8 @@ fn expect_envelope(found: &mut Findings, error: &Value, pair: &Pair<'_>) {
     found.expect(&format!("type in {error}"), TYPES.contains(&text("type")));
     found.expect(&format!("status in {error}"), error["status"].is_u64());
     found.expect(&format!("retryable in {error}"), error["retryable"].is_boolean());
-    found.expect(&format!("origin in {error}"), text("origin") == "provider");
+    let network = pair.moment() == Some(Moment::Network);
+    found.expect(&format!("origin in {error}"), text("origin") == if network { "network" } else { "provider" });
     found.expect(
         &format!("provider and route in {error}"),
         text("provider") == case.provider && text("route") == case.provider,
@@ -145,7 +194,9 @@ fn expect_envelope(found: &mut Findings, error: &Value, pair: &Pair<'_>) {
             gateway.headers.get("x-request-id").map(String::as_str),
             Some(text("request_id")),
         );
-        found.expect_same("upstream.status", direct.status.map(u64::from), error["upstream"]["status"].as_u64());
+        if !network {
+            found.expect_same("upstream.status", direct.status.map(u64::from), error["upstream"]["status"].as_u64());
+        }
     }
 }
 
@@ -206,4 +257,85 @@ fn settled_text(text: &str) -> Cow<'_, str> {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        faults::Fault,
+        matrix::{Case, Driver},
+    };
+
+    fn case() -> Case {
+        Case {
+            id: "a case".to_owned(),
+            client: "elevenlabs-python".to_owned(),
+            provider: "elevenlabs".to_owned(),
+            method: "voices.get".to_owned(),
+            target: None,
+            headers: BTreeMap::new(),
+            retries: Some(0),
+            fault: Some(Fault { name: "quota_exceeded".to_owned(), moment: Moment::Answer }),
+            driver: Driver::Python,
+        }
+    }
+
+    fn direct() -> Outcome {
+        Outcome {
+            outcome: "error".to_owned(),
+            class: "ApiError".to_owned(),
+            status: Some(401),
+            body: json!({ "detail": { "status": "quota_exceeded" } }),
+            requests: 1,
+            ..Outcome::default()
+        }
+    }
+
+    fn through_the_gateway() -> Outcome {
+        let error = json!({
+            "type": "payment_required", "code": "quota_exceeded", "status": 402, "message": "…", "retryable": false,
+            "origin": "provider", "provider": "elevenlabs", "route": "elevenlabs", "request_id": "01K",
+            "timestamp": "2026-11-21T09:30:00.123Z", "upstream": { "status": 401 },
+        });
+        let headers = [
+            ("x-request-id", "01K"),
+            ("x-error-code", "quota_exceeded"),
+            ("x-error-type", "payment_required"),
+            ("x-should-retry", "false"),
+            ("proxy-status", "speechgate; received-status=401"),
+        ];
+        Outcome {
+            body: json!({ "detail": { "status": "quota_exceeded" }, "gateway_error": error }),
+            headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            ..direct()
+        }
+    }
+
+    fn findings(change: fn(&mut Outcome)) -> Vec<String> {
+        let (case, direct, mut gateway) = (case(), direct(), through_the_gateway());
+        change(&mut gateway);
+        compatible(&Pair { case: &case, direct: &direct, gateway: &gateway }).0
+    }
+
+    #[test]
+    fn sameness_passes_and_each_difference_is_found() {
+        assert_eq!(findings(|_| ()), [""; 0]);
+        let changes: [fn(&mut Outcome); 7] = [
+            |gateway| gateway.class = "Exception".to_owned(),
+            |gateway| gateway.status = Some(402),
+            |gateway| gateway.requests = 3,
+            |gateway| gateway.body["detail"]["status"] = json!("other"),
+            |gateway| drop(gateway.body.as_object_mut().and_then(|body| body.remove("gateway_error"))),
+            |gateway| gateway.body["gateway_error"]["origin"] = json!("gateway"),
+            |gateway| drop(gateway.headers.remove("x-error-code")),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            assert!(!findings(change).is_empty(), "change {number} goes unnoticed");
+        }
+    }
 }

@@ -36,6 +36,15 @@ pub(crate) struct Outcome {
     pub(crate) requests: u32,
 }
 
+impl Outcome {
+    /// In a few words.
+    pub(crate) fn brief(&self) -> String {
+        let status = self.status.map_or(String::new(), |status| format!(" {status}"));
+        let times = if self.requests > 1 { format!(" after {} requests", self.requests) } else { String::new() };
+        format!("{} {}{status}{times}", self.outcome, self.class)
+    }
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sdk")
 }
@@ -64,7 +73,7 @@ impl Driver {
             Self::PythonLegacy => python("python-legacy"),
             Self::Node => {
                 let mut command = Command::new("node");
-                let _ = command.arg(folder().join("drivers/driver.mjs")).arg(plan).arg(installed("node"));
+                let _ = command.arg("--no-warnings").arg(folder().join("drivers/driver.mjs")).arg(plan).arg(installed("node"));
                 command
             }
         }

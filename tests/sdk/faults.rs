@@ -1,39 +1,66 @@
 //! The faults that the simulators can be asked for, from the simulators' own tables.
 
-use std::{collections::BTreeMap, fs, path::Path};
-
 use serde::Deserialize;
+use speechgate::simulator::{self, Provider};
 
-/// Where a fault without a `moment` of its own shows: in the answer's status and body.
-const ANSWER: &str = "answer";
-
-/// A provider's faults by name, each with the moment at which it shows.
-pub(crate) type Faults = BTreeMap<String, String>;
-
-#[derive(Deserialize)]
-struct Table {
-    group: Vec<Group>,
+/// Where a fault shows, which decides what must be the same through the gateway.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Moment {
+    /// As the provider's answer.
+    Answer,
+    /// In the answer to a poll, whose status is 200.
+    Job,
+    /// In a JSON-RPC answer, whose status is 200.
+    Rpc,
+    /// As an event of a stream that had begun well.
+    Events,
+    /// As a line of newline-separated JSON that had begun well.
+    Lines,
+    /// Audio that breaks off.
+    Cut,
+    /// The provider cannot be reached or understood; directly, the SDK has no answer at all.
+    Network,
 }
 
-#[derive(Deserialize)]
-struct Group {
-    moment: Option<String>,
-    faults: BTreeMap<String, toml::Value>,
+/// A fault as a caller names it.
+#[derive(Clone)]
+pub(crate) struct Fault {
+    pub(crate) name: String,
+    pub(crate) moment: Moment,
 }
+
+/// Network faults that end at once; those that wait for a deadline have tests of their own.
+const PROMPT: [&str; 4] = ["net-reset", "net-empty", "net-garbage", "net-head-cut"];
+
+/// Faults in the middle of audio: the provider's own, and the network's.
+const CUTS: [&str; 2] = ["mid-net-reset", "mid-net-chunk-cut"];
 
 /// All that this provider's simulator knows.
-pub(crate) fn of(provider: &str) -> Faults {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/simulator/faults").join(provider).with_extension("toml");
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let table: Table = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let groups = table.group.into_iter();
-    groups
-        .flat_map(|group| {
-            let moment = group.moment.unwrap_or_else(|| ANSWER.to_owned());
-            group.faults.into_iter().map(move |(name, row)| {
-                let own = row.get("moment").and_then(toml::Value::as_str).map(str::to_owned);
-                (name, own.unwrap_or_else(|| moment.clone()))
-            })
-        })
-        .collect()
+pub(crate) fn of(provider: &str) -> Vec<Fault> {
+    let provider = Provider::ALL.into_iter().find(|known| known.name() == provider);
+    let provider = provider.expect("matrix.toml names a simulated provider");
+    let mut found = Vec::new();
+    let mut add = |name: String, moment| found.push(Fault { name, moment });
+    for fault in simulator::faults(provider) {
+        let name = &fault.name;
+        match fault.moment {
+            simulator::Moment::Answer => add(name.clone(), Moment::Answer),
+            simulator::Moment::Job => add(name.clone(), Moment::Job),
+            simulator::Moment::Rpc => add(name.clone(), Moment::Rpc),
+            simulator::Moment::Stream => add(name.clone(), Moment::Lines),
+        }
+        if fault.moment == simulator::Moment::Answer {
+            for (form, moment, prefix) in
+                [(&fault.job, Moment::Job, "job"), (&fault.event, Moment::Events, "mid"), (&fault.line, Moment::Lines, "mid")]
+            {
+                if form.is_some() {
+                    add(format!("{prefix}-{name}"), moment);
+                }
+            }
+        }
+    }
+    PROMPT.iter().for_each(|name| add((*name).to_owned(), Moment::Network));
+    CUTS.iter().for_each(|name| add((*name).to_owned(), Moment::Cut));
+    found
 }

@@ -13,8 +13,9 @@ mod matrix;
 
 use std::{
     collections::BTreeMap,
-    env,
+    env, fs,
     io::{self, Write as _},
+    path::{Path, PathBuf},
 };
 
 use compare::{Findings, Pair};
@@ -63,6 +64,18 @@ impl Run {
         seen
     }
 
+    /// Leaves a table of fault × SDK × outcome for people to read.
+    fn write_table(&self, envelope: &str) -> PathBuf {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sdk-{envelope}.tsv"));
+        let mut table = "case\tdirect\tthrough the gateway\tcode\n".to_owned();
+        for Pair { case, direct, gateway } in self.pairs() {
+            let code = gateway.headers.get("x-error-code").map_or("", String::as_str);
+            table.push_str(&format!("{}\t{}\t{}\t{code}\n", case.id, direct.brief(), gateway.brief()));
+        }
+        fs::write(&path, table).expect("the build's folder for tests is writable");
+        path
+    }
+
     /// Panics with every difference there is.
     fn judge(&self, envelope: &str, check: fn(&Pair<'_>) -> Findings) {
         let mut report = String::new();
@@ -74,7 +87,8 @@ impl Run {
         if self.counted != self.seen() {
             report.push_str(&format!("speechgate_errors_total: {:?}, the SDKs saw {:?}\n", self.counted, self.seen()));
         }
-        say(&format!("{envelope} routes: {} calls of official SDKs compared", self.cases.len()));
+        let table = self.write_table(envelope);
+        say(&format!("{envelope} routes: {} calls of official SDKs compared, see {}", self.cases.len(), table.display()));
         assert!(report.is_empty(), "{} differences on {envelope} routes:\n{report}", report.lines().count());
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use speechgate::simulator::FAULT_HEADER;
 
-use crate::faults::Faults;
+use crate::faults::{Fault, Moment};
 
 /// The table as `matrix.toml` has it.
 #[derive(Deserialize)]
@@ -24,7 +25,7 @@ struct Client {
     driver: Driver,
     /// Methods tried with every fault that shows at one of these moments.
     #[serde(default)]
-    every: BTreeMap<String, Vec<String>>,
+    every: BTreeMap<String, Vec<Moment>>,
     methods: BTreeMap<String, Carrier>,
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct Case {
     /// `None`: as often as the SDK likes.
     pub(crate) retries: Option<u32>,
     #[serde(skip)]
-    pub(crate) fault: Option<String>,
+    pub(crate) fault: Option<Fault>,
     #[serde(skip)]
     pub(crate) driver: Driver,
 }
@@ -92,38 +93,43 @@ impl Matrix {
     }
 
     /// Every call to make, given each provider's faults.
-    pub(crate) fn cases(&self, faults: &BTreeMap<String, Faults>) -> Vec<Case> {
+    pub(crate) fn cases(&self, faults: &BTreeMap<String, Vec<Fault>>) -> Vec<Case> {
         let mut cases = Vec::new();
         for client in &self.clients {
             for method in client.methods.keys() {
                 cases.push(client.case(method, None, Some(0)));
                 let all = faults[&client.provider].iter();
-                let names: Vec<&String> = match client.every.get(method) {
-                    Some(moments) => all.filter(|(_, moment)| moments.contains(moment)).map(|(name, _)| name).collect(),
-                    None => self.providers[&client.provider].iter().collect(),
-                };
-                cases.extend(names.into_iter().map(|fault| client.case(method, Some(fault), Some(0))));
+                let few = &self.providers[&client.provider];
+                let wanted = all.filter(|fault| match client.every.get(method) {
+                    Some(moments) => moments.contains(&fault.moment),
+                    None => few.contains(&fault.name),
+                });
+                cases.extend(wanted.map(|fault| client.case(method, Some(fault), Some(0))));
             }
         }
         for row in &self.retried {
             let client = self.clients.iter().find(|client| client.name == row.client);
             let client = client.expect("a [[retried]] row names a client of the table");
-            cases.extend(row.faults.iter().map(|fault| client.case(&row.method, Some(fault), None)));
+            for name in &row.faults {
+                let fault = faults[&client.provider].iter().find(|fault| fault.name == *name);
+                let fault = fault.expect("a [[retried]] row names a fault of the provider");
+                cases.push(client.case(&row.method, Some(fault), None));
+            }
         }
         cases
     }
 }
 
 impl Client {
-    fn case(&self, method: &str, fault: Option<&String>, retries: Option<u32>) -> Case {
+    fn case(&self, method: &str, fault: Option<&Fault>, retries: Option<u32>) -> Case {
         let (mut target, mut headers) = (None, BTreeMap::new());
         if let Some(fault) = fault {
             match self.methods[method] {
-                Carrier::Target => target = Some(format!("fault-{fault}")),
-                Carrier::Header => drop(headers.insert("x-speechgate-fault".to_owned(), fault.clone())),
+                Carrier::Target => target = Some(format!("fault-{}", fault.name)),
+                Carrier::Header => drop(headers.insert(FAULT_HEADER.to_owned(), fault.name.clone())),
             }
         }
-        let shown = fault.map_or("success", String::as_str);
+        let shown = fault.map_or("success", |fault| fault.name.as_str());
         let retrying = if retries.is_none() { " with retries" } else { "" };
         Case {
             id: format!("{} {method} {shown}{retrying}", self.name),

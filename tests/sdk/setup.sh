@@ -56,8 +56,8 @@ node_sdks() {
     echo "$stamp" >"$cache/node/.stamp"
 }
 
-python3 -c 'import ensurepip, venv' 2>/dev/null || apt python3 python3-venv
-have node && have npm || apt nodejs npm
+python3 -c 'import ensurepip, venv' 2>/dev/null || apt python3 python3-venv ca-certificates
+have node && have npm || apt nodejs npm ca-certificates
 mkdir -p "$cache"
 python_sdks python requirements.txt
 python_sdks python-legacy requirements-legacy.txt

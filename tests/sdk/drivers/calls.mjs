@@ -1,6 +1,8 @@
 // The JavaScript SDKs' methods by the names that tests/sdk/matrix.toml uses.
 // Each takes a client and the case, and resolves to what the SDK gave, with audio gathered to its end.
 
+import { File } from "node:buffer";
+
 import { SOCKETS } from "./sockets.mjs";
 
 const TEXT = "The quick brown fox jumps over the lazy dog.";

@@ -141,11 +141,6 @@ def _(sdk, case):
     return sdk.user.get(request_options=options(case))
 
 
-@method("dubbing.get", ELEVENLABS)
-def _(sdk, case):
-    return sdk.dubbing.get(case.get("target") or "dubbing-1", request_options=options(case))
-
-
 @method("conversations.get", ELEVENLABS)
 def _(sdk, case):
     return sdk.conversational_ai.conversations.get(case.get("target") or "conv-1", request_options=options(case))
