@@ -3,6 +3,8 @@
 pub mod canon;
 pub mod config;
 #[cfg(feature = "serve")]
+pub mod explain;
+#[cfg(feature = "serve")]
 pub mod proxy;
 pub mod render;
 #[cfg(feature = "serve")]

@@ -1,15 +1,32 @@
 //! What an error is and how one is recognised. Pure: bytes, status, headers and a clock reading in, a value out.
 
+mod classify;
 pub mod code;
+pub mod envelope;
 pub mod error;
+mod evidence;
+pub mod explain;
 pub mod fault;
+mod guard;
+mod ladder;
+mod native;
 pub mod observed;
 pub mod profile;
+mod projection;
+pub mod retry;
+mod rule;
+pub mod select;
 pub mod spec;
+pub mod template;
 
+pub use classify::{Classified, Matched, classify, resolve};
 pub use code::{Code, Type};
 pub use error::{CanonicalError, UpstreamBody, UpstreamError};
+pub use evidence::Evidence;
 pub use fault::{Fault, Origin};
+pub use native::NativeValues;
 pub use observed::Observed;
-pub use profile::{Profile, ProfileProblem};
+pub use profile::{Fallback, Profile, ProfileProblem};
+pub use select::Path;
 pub use spec::{Phase, ProfileSpec};
+pub use template::PathTemplate;

@@ -1,21 +1,120 @@
-//! A compiled provider profile.
+//! A compiled provider profile: detectors, selectors, code tables, ordered rules.
+//!
+//! What is compiled here was read from TOML (`spec`). Everything that cannot work is refused at once, rules that can
+//! never match among it.
 
-use super::spec::ProfileSpec;
+use super::evidence::Evidence;
+use super::guard::{self, Guard};
+use super::projection::Projection;
+use super::rule::{Meaning, Rule};
+use super::select::{Path, Selector};
+use super::spec::{DetectorSpec, MeaningSpec, OneOrMany, Phase, ProfileSpec, SelectorSpec, Table};
+use super::template::PathTemplate;
+use memchr::memmem::Finder;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A provider's failures, ready to be asked.
 #[derive(Debug)]
 pub struct Profile {
     name: String,
     spec: ProfileSpec,
+    pub(crate) fallback: Option<Arc<Fallback>>,
+    detectors: Vec<Detector>,
+    needles: HashMap<Phase, Needles>,
+    pub(crate) fields: Fields,
+    pub(crate) codes: CodeTable,
+    pub(crate) spaces: HashMap<Box<str>, CodeTable>,
+    /// Rules that name a code: asked before the code table.
+    pub(crate) early_rules: Vec<Rule>,
+    /// The others: asked after it.
+    pub(crate) late_rules: Vec<Rule>,
+    pub(crate) native: super::native::Native,
+    rewrites: Vec<Rewrite>,
+}
+
+/// A provider's codes and what they mean.
+pub(crate) type CodeTable = HashMap<Box<str>, Meaning>;
+
+/// What every profile falls back to: what stands in front of providers, and what any API looks like.
+#[derive(Debug)]
+pub struct Fallback {
+    /// Proxies, load balancers and content delivery networks.
+    pub edge: Profile,
+    /// The common shapes.
+    pub generic: Profile,
 }
 
 /// Something in a profile that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileProblem {
-    /// The key path inside the profile: `rules[3].message`, `codes.X.code`.
+    /// The key path inside the profile: `rules[3].message`, `codes.X`.
     pub path: String,
     /// What is wrong and what was expected, in one sentence.
     pub problem: String,
+}
+
+/// The selectors, by what they find.
+#[derive(Debug, Default)]
+pub(crate) struct Fields {
+    pub(crate) code: Vec<Selector>,
+    pub(crate) kind: Vec<Selector>,
+    pub(crate) title: Vec<Selector>,
+    pub(crate) message: Vec<Selector>,
+    pub(crate) status: Vec<Selector>,
+    pub(crate) close: Vec<Selector>,
+    pub(crate) request_id: Vec<Selector>,
+    pub(crate) param: Vec<Selector>,
+    pub(crate) doc_url: Vec<Selector>,
+    pub(crate) retry_after: Vec<Selector>,
+    pub(crate) retryable: Vec<Selector>,
+    pub(crate) context_id: Vec<Selector>,
+    pub(crate) done: Vec<Selector>,
+    pub(crate) details: Vec<(String, Vec<Selector>)>,
+    pub(crate) validation: Vec<Projection>,
+}
+
+/// One way to recognise a failure that no HTTP status tells.
+#[derive(Debug)]
+pub struct Detector {
+    /// Its place in the profile as written, bases behind.
+    pub index: usize,
+    phase: Phase,
+    paths: Vec<PathTemplate>,
+    guards: Vec<Guard>,
+    ignore: bool,
+    /// The member that the canonical object replaces.
+    pub member: Option<Path>,
+    /// Whether the session or stream ends with it.
+    pub fatal: Option<bool>,
+}
+
+/// Bytes one of which must occur in a message that could be an error.
+#[derive(Debug)]
+enum Needles {
+    /// Nothing can be told from the bytes.
+    Anything,
+    Bytes(Vec<Finder<'static>>),
+}
+
+/// Provider URLs in success bodies.
+#[derive(Debug)]
+struct Rewrite {
+    paths: Vec<PathTemplate>,
+    members: Vec<Path>,
+}
+
+/// Collects problems while a profile is compiled.
+struct Problems(Vec<ProfileProblem>);
+
+impl Problems {
+    fn add(&mut self, path: impl Into<String>, problem: impl Into<String>) {
+        self.0.push(ProfileProblem { path: path.into(), problem: problem.into() });
+    }
+
+    fn keep<T>(&mut self, path: impl Into<String>, result: Result<T, String>) -> Option<T> {
+        result.map_err(|problem| self.add(path, problem)).ok()
+    }
 }
 
 impl Profile {
@@ -24,7 +123,50 @@ impl Profile {
     /// # Errors
     /// Every problem at once.
     pub fn compile(name: &str, spec: ProfileSpec) -> Result<Profile, Vec<ProfileProblem>> {
-        Ok(Profile { name: name.to_owned(), spec })
+        let mut problems = Problems(Vec::new());
+        let fields = Fields::compile(&spec, &mut problems);
+        let detectors = compile_detectors(&spec.errors, &mut problems);
+        let codes = compile_codes("codes", &spec.codes, &mut problems);
+        let spaces = spec
+            .spaces
+            .iter()
+            .map(|(space, table)| {
+                (Box::from(space.as_str()), compile_codes(&format!("spaces.{space}"), table, &mut problems))
+            })
+            .collect();
+        check_spaces(&spec, &mut problems);
+        let (early_rules, late_rules) = compile_rules(&spec, &mut problems);
+        let rewrites = compile_rewrites(&spec, &mut problems);
+        let native = super::native::Native::compile(&spec.native, &spec.codes, &mut |path, problem| {
+            problems.add(path, problem);
+        });
+        if !problems.0.is_empty() {
+            return Err(problems.0);
+        }
+        let needles = needles(&detectors);
+        let name = name.to_owned();
+        let fallback = None;
+        Ok(Profile {
+            name,
+            spec,
+            fallback,
+            detectors,
+            needles,
+            fields,
+            codes,
+            spaces,
+            early_rules,
+            late_rules,
+            native,
+            rewrites,
+        })
+    }
+
+    /// Gives the profile what is asked after it.
+    #[must_use]
+    pub fn with_fallback(mut self, fallback: Arc<Fallback>) -> Profile {
+        self.fallback = Some(fallback);
+        self
     }
 
     /// The provider's name.
@@ -38,13 +180,275 @@ impl Profile {
     pub fn spec(&self) -> &ProfileSpec {
         &self.spec
     }
+
+    /// Whether the bytes of a message could be an error: a byte test, so that nothing else is ever parsed.
+    #[must_use]
+    pub fn may_be_error(&self, phase: Phase, bytes: &[u8]) -> bool {
+        match self.needles.get(&phase) {
+            None => false,
+            Some(Needles::Anything) => true,
+            Some(Needles::Bytes(needles)) => needles.iter().any(|needle| needle.find(bytes).is_some()),
+        }
+    }
+
+    /// Whether answers to this request may hide a failure in a 2xx body.
+    #[must_use]
+    pub fn hides_failures(&self, method: &str, path: &str) -> bool {
+        self.detectors
+            .iter()
+            .any(|detector| detector.phase == Phase::Job && !detector.ignore && detector.covers(method, path))
+    }
+
+    /// The members of a success body that hold URLs of the provider.
+    #[must_use]
+    pub fn rewrites(&self, method: &str, path: &str) -> Option<&[Path]> {
+        self.rewrites
+            .iter()
+            .find(|rewrite| rewrite.paths.iter().any(|template| template.matches(method, path)))
+            .map(|rewrite| rewrite.members.as_slice())
+    }
+
+    /// The detector that says that this is a failure, if one does. The first that matches wins, `ignore` included.
+    #[must_use]
+    pub fn detect(&self, request: Option<(&str, &str)>, evidence: &Evidence<'_>) -> Option<&Detector> {
+        self.detectors.iter().find(|detector| detector.matches(request, evidence)).filter(|detector| !detector.ignore)
+    }
+}
+
+impl Detector {
+    fn covers(&self, method: &str, path: &str) -> bool {
+        self.paths.is_empty() || self.paths.iter().any(|template| template.matches(method, path))
+    }
+
+    fn matches(&self, request: Option<(&str, &str)>, evidence: &Evidence<'_>) -> bool {
+        let here = request.is_none_or(|(method, path)| self.covers(method, path));
+        self.phase == evidence.phase && here && self.guards.iter().all(|guard| guard.holds(evidence))
+    }
+}
+
+impl Fields {
+    fn compile(spec: &ProfileSpec, problems: &mut Problems) -> Fields {
+        let mut all = |key: &str, list: &[SelectorSpec]| {
+            list.iter()
+                .enumerate()
+                .filter_map(|(index, one)| problems.keep(format!("{key}[{index}]"), Selector::compile(one)))
+                .collect::<Vec<_>>()
+        };
+        let details = spec
+            .details
+            .iter()
+            .map(|(name, list)| (name.clone(), all(&format!("details.{name}"), list.as_slice())))
+            .collect();
+        let mut fields = Fields {
+            code: all("code", &spec.code),
+            kind: all("type", &spec.kind),
+            title: all("title", &spec.title),
+            message: all("message", &spec.message),
+            status: all("status", &spec.status),
+            close: all("close", &spec.close),
+            request_id: all("request_id", &spec.request_id),
+            param: all("param", &spec.param),
+            doc_url: all("doc_url", &spec.doc_url),
+            retry_after: all("retry_after", &spec.retry_after),
+            retryable: all("retryable", &spec.retryable),
+            context_id: all("context_id", &spec.context_id),
+            done: all("done", &spec.done),
+            details,
+            validation: Vec::new(),
+        };
+        fields.validation = spec
+            .validation
+            .iter()
+            .enumerate()
+            .filter_map(|(index, one)| problems.keep(format!("validation[{index}]"), Projection::compile(one)))
+            .collect();
+        fields
+    }
+}
+
+fn compile_detectors(specs: &[DetectorSpec], problems: &mut Problems) -> Vec<Detector> {
+    let mut detectors = Vec::new();
+    for (index, spec) in specs.iter().enumerate() {
+        let at = format!("errors[{index}]");
+        if matches!(spec.phase, Phase::Http | Phase::Handshake | Phase::Abort) {
+            let phase = format!("{at}.phase");
+            problems
+                .add(phase, "an answer of 400 or more is always a failure; expected job, sse, ndjson, frame or close");
+        }
+        let paths = compile_paths(&format!("{at}.path"), spec.path.as_ref(), problems);
+        let guards = problems.keep(format!("{at}.when"), guard::compile_all(&spec.when)).unwrap_or_default();
+        if guards.is_empty() && spec.phase != Phase::Close {
+            problems.add(format!("{at}.when"), "without a guard every success would be a failure; give at least one");
+        }
+        let member = spec.member.as_deref().and_then(|member| {
+            let path = problems.keep(format!("{at}.member"), Path::parse(member))?;
+            let keys = path.keys().is_some_and(|keys| !keys.is_empty());
+            if !keys {
+                problems.add(format!("{at}.member"), "expected a path of member names, such as `$.error`");
+            }
+            Some(path)
+        });
+        detectors.push(Detector {
+            index,
+            phase: spec.phase,
+            paths,
+            guards,
+            ignore: spec.ignore,
+            member,
+            fatal: spec.fatal,
+        });
+    }
+    detectors
+}
+
+fn compile_paths(at: &str, paths: Option<&OneOrMany<String>>, problems: &mut Problems) -> Vec<PathTemplate> {
+    let paths = paths.map(OneOrMany::as_slice).unwrap_or_default();
+    paths.iter().filter_map(|path| problems.keep(at, PathTemplate::parse(path))).collect()
+}
+
+fn compile_codes(at: &str, table: &Table<MeaningSpec>, problems: &mut Problems) -> CodeTable {
+    table
+        .iter()
+        .filter_map(|(code, meaning)| {
+            let meaning = problems.keep(format!("{at}.{code}"), Meaning::compile(meaning, Some(code)))?;
+            Some((Box::from(code.as_str()), meaning))
+        })
+        .collect()
+}
+
+fn check_spaces(spec: &ProfileSpec, problems: &mut Problems) {
+    for (index, selector) in spec.code.iter().enumerate() {
+        if let SelectorSpec::Full(full) = selector
+            && let Some(space) = &full.space
+            && !spec.spaces.contains_key(space)
+        {
+            problems.add(format!("code[{index}].space"), format!("there is no `[spaces.{space}]`"));
+        }
+    }
+}
+
+fn compile_rules(spec: &ProfileSpec, problems: &mut Problems) -> (Vec<Rule>, Vec<Rule>) {
+    let (mut early, mut late) = (Vec::<Rule>::new(), Vec::<Rule>::new());
+    for (index, spec) in spec.rules.iter().enumerate() {
+        match Rule::compile(index, spec) {
+            Ok(rule) => {
+                let stage = if rule.names_code() { &mut early } else { &mut late };
+                if let Some(all) = stage.iter().find(|rule| rule.is_unconditional()) {
+                    let problem = format!("can never match: rules[{}] before it has no condition", all.index);
+                    problems.add(format!("rules[{index}]"), problem);
+                }
+                stage.push(rule);
+            }
+            Err((member, problem)) => problems.add(format!("rules[{index}].{member}"), problem),
+        }
+    }
+    for (index, rule) in spec.rules.iter().enumerate() {
+        let conditions = |rule: &super::spec::RuleSpec| {
+            format!("{:?}", (&rule.code, &rule.status, &rule.phase, &rule.close, &rule.when, &rule.message))
+        };
+        let twin = spec.rules.iter().take(index).position(|earlier| conditions(earlier) == conditions(rule));
+        if let Some(twin) = twin {
+            problems.add(format!("rules[{index}]"), format!("can never match: rules[{twin}] has the same conditions"));
+        }
+    }
+    (early, late)
+}
+
+fn compile_rewrites(spec: &ProfileSpec, problems: &mut Problems) -> Vec<Rewrite> {
+    spec.rewrite
+        .iter()
+        .enumerate()
+        .map(|(index, rewrite)| Rewrite {
+            paths: compile_paths(&format!("rewrite[{index}].path"), Some(&rewrite.path), problems),
+            members: rewrite
+                .members
+                .iter()
+                .filter_map(|member| problems.keep(format!("rewrite[{index}].members"), Path::parse_relative(member)))
+                .collect(),
+        })
+        .collect()
+}
+
+fn needles(detectors: &[Detector]) -> HashMap<Phase, Needles> {
+    let mut all: HashMap<Phase, Needles> = HashMap::new();
+    for detector in detectors.iter().filter(|detector| !detector.ignore) {
+        let mine = detector.guards.iter().find_map(Guard::needles);
+        let entry = all.entry(detector.phase).or_insert_with(|| Needles::Bytes(Vec::new()));
+        match (mine, &mut *entry) {
+            (Some(mine), Needles::Bytes(bytes)) => {
+                for needle in mine {
+                    if !bytes.iter().any(|known| known.needle() == needle.as_bytes()) {
+                        bytes.push(Finder::new(needle.as_bytes()).into_owned());
+                    }
+                }
+            }
+            (None, _) => *entry = Needles::Anything,
+            (Some(_), Needles::Anything) => {}
+        }
+    }
+    all
 }
 
 impl ProfileSpec {
     /// This profile on top of `base`: lists here are asked first, tables are merged and these rows win.
     #[must_use]
     pub fn over(self, base: &ProfileSpec) -> ProfileSpec {
-        let _ = base;
-        self
+        fn lists<T: Clone>(mut mine: Vec<T>, base: &[T]) -> Vec<T> {
+            mine.extend_from_slice(base);
+            mine
+        }
+        fn tables<T: Clone>(mine: Table<T>, base: &Table<T>) -> Table<T> {
+            let mut merged = base.clone();
+            merged.extend(mine);
+            merged
+        }
+        let mut spaces = base.spaces.clone();
+        for (space, table) in self.spaces {
+            let merged = tables(table, spaces.get(&space).unwrap_or(&Table::new()));
+            let _ = spaces.insert(space, merged);
+        }
+        ProfileSpec {
+            extends: None,
+            errors: lists(self.errors, &base.errors),
+            code: lists(self.code, &base.code),
+            kind: lists(self.kind, &base.kind),
+            title: lists(self.title, &base.title),
+            message: lists(self.message, &base.message),
+            status: lists(self.status, &base.status),
+            close: lists(self.close, &base.close),
+            request_id: lists(self.request_id, &base.request_id),
+            param: lists(self.param, &base.param),
+            doc_url: lists(self.doc_url, &base.doc_url),
+            retry_after: lists(self.retry_after, &base.retry_after),
+            retryable: lists(self.retryable, &base.retryable),
+            context_id: lists(self.context_id, &base.context_id),
+            done: lists(self.done, &base.done),
+            details: tables(self.details, &base.details),
+            validation: lists(self.validation, &base.validation),
+            codes: tables(self.codes, &base.codes),
+            spaces,
+            rules: lists(self.rules, &base.rules),
+            rewrite: lists(self.rewrite, &base.rewrite),
+            secrets: super::spec::SecretsSpec {
+                headers: lists(self.secrets.headers, &base.secrets.headers),
+                query: lists(self.secrets.query, &base.secrets.query),
+                subprotocols: lists(self.secrets.subprotocols, &base.secrets.subprotocols),
+                messages: lists(self.secrets.messages, &base.secrets.messages),
+            },
+            concurrency: super::spec::ConcurrencySpec {
+                unit: self.concurrency.unit.or(base.concurrency.unit),
+                limit_header: self.concurrency.limit_header.or_else(|| base.concurrency.limit_header.clone()),
+                current_header: self.concurrency.current_header.or_else(|| base.concurrency.current_header.clone()),
+            },
+            native: super::spec::NativeSpec {
+                http: self.native.http.or_else(|| base.native.http.clone()),
+                sse: self.native.sse.or_else(|| base.native.sse.clone()),
+                ndjson: self.native.ndjson.or_else(|| base.native.ndjson.clone()),
+                frame: self.native.frame.or_else(|| base.native.frame.clone()),
+                codes: tables(self.native.codes, &base.native.codes),
+                types: tables(self.native.types, &base.native.types),
+                statuses: tables(self.native.statuses, &base.native.statuses),
+            },
+        }
     }
 }

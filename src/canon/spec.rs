@@ -3,7 +3,7 @@
 //! [`super::profile`] compiles it. Unknown keys are refused; everything is optional.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
 /// A TOML table whose order matters to nobody: guard or code name to value.
@@ -18,31 +18,56 @@ pub struct ProfileSpec {
     /// Which 2xx bodies, events, lines, frames and closes are failures. First match wins; an HTTP status of 400 or more always is one.
     pub errors: Vec<DetectorSpec>,
     /// Where the provider's own error code is.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub code: Vec<SelectorSpec>,
     /// Where the provider's own error type or class is.
-    #[serde(rename = "type")]
+    #[serde(rename = "type", deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub kind: Vec<SelectorSpec>,
     /// Where the short title is; joined with the message when both say something.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub title: Vec<SelectorSpec>,
     /// Where the message for people is.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub message: Vec<SelectorSpec>,
     /// Where a status is that stands in for a missing or 2xx one.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub status: Vec<SelectorSpec>,
     /// Where a close code is that stands in for the frame's own (`ws.code` when empty).
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub close: Vec<SelectorSpec>,
     /// Where the provider's request id is.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub request_id: Vec<SelectorSpec>,
     /// Where the name of the wrong parameter is.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub param: Vec<SelectorSpec>,
     /// Where a link to documentation is.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub doc_url: Vec<SelectorSpec>,
     /// Where the time to wait is, each with its unit.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub retry_after: Vec<SelectorSpec>,
     /// Where the provider says whether to retry (true, false, yes, no); beats the code's default.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub retryable: Vec<SelectorSpec>,
     /// Where the context, turn or utterance id of a stream is.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub context_id: Vec<SelectorSpec>,
     /// Where the provider says that a context is done.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub done: Vec<SelectorSpec>,
     /// Extras for `details`: name to where it is.
     pub details: Table<OneOrMany<SelectorSpec>>,
@@ -82,6 +107,18 @@ impl<T> OneOrMany<T> {
             OneOrMany::Many(values) => values,
         }
     }
+}
+
+/// Reads a list; a single value stands for a list of one.
+fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(value) => vec![value],
+        OneOrMany::Many(values) => values,
+    })
 }
 
 /// Where a value is: `$.path`, `$.list[0]`, `$.list[?key=value]`, `$`, `h:name`, `www-authenticate:param`,
@@ -274,9 +311,10 @@ pub struct ProjectionSpec {
     /// The list or the map.
     pub each: String,
     /// Within an entry, the parameter: a path (`loc`, `a.b`), `@key` for the key of a map, or an array that is joined by dots.
-    pub param: Option<String>,
-    /// Within an entry, the message: a path, `@value` for the entry or the map's value itself.
-    pub message: Option<String>,
+    /// Of several the first that is there.
+    pub param: Option<OneOrMany<String>>,
+    /// Within an entry, the message: a path, `@value` for the entry or the map's value itself. Of several the first that is there.
+    pub message: Option<OneOrMany<String>>,
     /// Leading elements of a path that are not part of the name (`body`, `query`).
     #[serde(default)]
     pub strip: Vec<String>,

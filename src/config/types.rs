@@ -1,7 +1,7 @@
 //! The configuration as the program uses it: checked, complete, nothing left to default later.
 
 use super::secret::Secret;
-use crate::canon::Profile;
+use crate::canon::{Code, PathTemplate, Profile, Type};
 use http::{HeaderName, Uri};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,10 +15,12 @@ pub struct Config {
     pub server: Server,
     /// The admin listener; none when it is switched off.
     pub admin: Option<Listen>,
-    /// Logs.
+    /// Logs and export.
     pub telemetry: Telemetry,
     /// The routes, in the order of the file.
     pub routes: Vec<Arc<Route>>,
+    /// Limits that several gateways share.
+    pub limits: Limits,
 }
 
 /// Where a listener listens.
@@ -85,6 +87,21 @@ pub struct Telemetry {
     pub log_level: LogLevel,
     /// Whether there is a line per request.
     pub access_log: bool,
+    /// OpenTelemetry export.
+    pub otlp: Option<Otlp>,
+}
+
+/// `[telemetry.otlp]`
+#[derive(Clone, Debug)]
+pub struct Otlp {
+    /// The collector, OTLP over HTTP.
+    pub endpoint: Uri,
+    /// Whether spans are sent.
+    pub traces: bool,
+    /// Whether metrics are sent.
+    pub metrics: bool,
+    /// Which share of traces begun here is kept, 0 to 1.
+    pub sample_ratio: f64,
 }
 
 /// How log lines are written.
@@ -134,6 +151,12 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Largest request body, in bytes.
     pub max_request_body: u64,
+    /// Requests in a time, in the order of the file.
+    pub rate_limits: Vec<RateLimit>,
+    /// Calls at one time.
+    pub concurrency: Option<Concurrency>,
+    /// Retries; none without it.
+    pub retry: Option<Retry>,
 }
 
 /// One provider address.
@@ -197,4 +220,67 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The longest silence on a WebSocket.
     pub websocket_idle: Duration,
+}
+
+/// An entry of `rate_limits`
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    /// How many requests, at least one.
+    pub requests: u32,
+    /// In which time, longer than zero.
+    pub per: Duration,
+    /// How many may come at once, at least one.
+    pub burst: u32,
+    /// Which requests it counts; all without it.
+    pub matches: Option<PathTemplate>,
+    /// What each has a count of its own.
+    pub key: LimitKey,
+    /// The code of the refusal, of type `rate_limited`.
+    pub code: Code,
+}
+
+/// What each has a rate of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LimitKey {
+    /// The route as a whole.
+    Route,
+    /// Each value of a request header.
+    Header(HeaderName),
+    /// Each caller's address.
+    ClientIp,
+    /// Each value of a parameter of the limit's path template, which has one of this name.
+    PathParameter(String),
+    /// Each credential.
+    Credential,
+}
+
+/// `concurrency`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Calls at one time, at least one.
+    pub max: u32,
+    /// How many may wait for a slot.
+    pub queue: u32,
+    /// How long one may wait.
+    pub max_wait: Duration,
+    /// Whether the cap follows what the provider says.
+    pub learn: bool,
+}
+
+/// `retry`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// Tries in all, the first included; at least two.
+    pub attempts: u32,
+    /// The types of errors after which it is tried again; at least one.
+    pub on: Vec<Type>,
+    /// Retries as a share of requests, above 0 and up to 1.
+    pub budget: f64,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// The URL of a Redis or Valkey, its password included.
+    pub backend: Option<Secret>,
 }

@@ -1,1 +1,122 @@
 //! One request, from routed to answered.
+//!
+//! [`Proxy::handle`] is the list of the steps. It cannot fail: every refusal and every failure leaves by `fail`.
+
+mod body;
+mod call;
+pub mod fail;
+mod forward;
+pub mod headers;
+mod held;
+pub mod path;
+mod public;
+pub mod redact;
+mod relay_http;
+pub mod route;
+mod state;
+#[cfg(test)]
+mod tests;
+mod upload;
+
+pub use body::{Body, Cut};
+pub use call::Call;
+pub use state::{Peer, RouteRuntime, Shared, State};
+pub use upload::{CallerFault, Upload};
+
+use crate::canon::Fault;
+use crate::upstream::{Client, TlsShared};
+use arc_swap::ArcSwap;
+use http::{Request, Response, StatusCode, header, request};
+use hyper::body::Incoming;
+use std::sync::Arc;
+
+/// What one worker needs in order to answer requests. Its connections to providers are its own.
+#[derive(Debug)]
+pub struct Proxy {
+    state: Arc<ArcSwap<State>>,
+    client: Client<Upload>,
+}
+
+impl Proxy {
+    /// A proxy that follows the running configuration.
+    #[must_use]
+    pub fn new(state: Arc<ArcSwap<State>>, tls: Arc<TlsShared>) -> Proxy {
+        Proxy { state, client: Client::new(tls) }
+    }
+
+    /// Answers one request.
+    pub async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
+        call.id = headers::request_id(&parts.headers);
+        call.problem = accepts_problem(&parts);
+        let (request, websocket) = match admit(&mut call, peer, parts, body) {
+            Ok(Some(admitted)) => admitted,
+            Ok(None) => return answer_here(call),
+            Err(fault) => return fail::fault(call, fault),
+        };
+        if websocket {
+            return fail::fault(call, Fault::UpgradeRefused);
+        }
+        match forward::send(&self.client, &mut call, request).await {
+            Ok(exchange) => relay_http::relay(call, exchange).await,
+            Err(failure) => fail::failure(call, failure),
+        }
+    }
+}
+
+/// Checks a request, finds its route, and turns it into the one for the provider; the flag says whether it is a WebSocket
+/// handshake. None when the request was meant for this gateway itself.
+fn admit(
+    call: &mut Call,
+    peer: &Peer,
+    mut parts: request::Parts,
+    body: Incoming,
+) -> Result<Option<(Request<Upload>, bool)>, Fault> {
+    let state = Arc::clone(&call.state);
+    let server = &state.config.server;
+    let checked = headers::check_request(&parts, server.max_target_bytes)?;
+    if checked.answer_here {
+        return Ok(None);
+    }
+    let routed = state.table.resolve(headers::authority(&parts), parts.uri.path())?;
+    let runtime = state.runtime(routed.route);
+    call.routed(Arc::clone(&runtime), &parts);
+    let route = &runtime.route;
+    let upload = Upload::new(body, route.max_request_body, server.body_timeout)?;
+    call.uploads(upload.progress());
+    let whole = parts.uri.path_and_query();
+    let target = path::upstream_target(&route.upstream.base_path, routed.rest(), whole, runtime.headers.drop_query())?;
+    let outgoing = headers::Outgoing {
+        method: &parts.method,
+        version: parts.version,
+        authority: parts.uri.authority(),
+        websocket: checked.websocket,
+        peer: &peer.headers,
+        route: &runtime.headers,
+        identity: &state.shared.identity,
+        request_id: &call.id,
+        trust_forwarded: server.trust_forwarded,
+    };
+    headers::prepare_request(&mut parts.headers, &outgoing)?;
+    parts.uri = target.into();
+    call.provider_target = parts.uri.clone();
+    parts.version = http::Version::HTTP_11;
+    Ok(Some((Request::from_parts(parts, upload), checked.websocket)))
+}
+
+/// Whether the caller prefers RFC 9457.
+fn accepts_problem(parts: &request::Parts) -> bool {
+    let accept = parts.headers.get_all(header::ACCEPT).iter();
+    accept.into_iter().any(|value| memchr::memmem::find(value.as_bytes(), b"application/problem+json").is_some())
+}
+
+/// `OPTIONS *` and the like (RFC 9110 7.6.2, 9.3.7).
+fn answer_here(mut call: Box<Call>) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let _ = response.headers_mut().insert(headers::REQUEST_ID, call.id.clone());
+    call.answers(StatusCode::NO_CONTENT.as_u16());
+    call.complete();
+    response
+}

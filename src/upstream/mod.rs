@@ -1,1 +1,36 @@
 //! Talking to providers.
+//!
+//! [`Client::send`] takes one prepared request to one provider and brings back the head of its answer with a
+//! streaming [`Body`], or one [`Failure`] that names what went wrong in the closed vocabulary of [`Fault`].
+//! Everything a library may report is translated in `failure`; nobody above this module sees a library's error.
+//!
+//! ```text
+//! Client::send ─ pool (idle HTTP/1.1, shared HTTP/2) ─ connect (DNS, TCP, TLS; one deadline) ─ transport (counts bytes)
+//!      │                                                     failure ◄── any error of any of these
+//!      └─ Exchange { response: Response<Body>, facts } ──► relays, or read_capped + decode for a failure
+//! ```
+//!
+//! One client belongs to one worker thread. It is `Clone + Send` and its locks are never contended there.
+//!
+//! [`Fault`]: crate::canon::Fault
+
+mod body;
+mod capped;
+mod client;
+mod connect;
+mod decode;
+mod failure;
+mod pool;
+mod tls;
+mod transport;
+mod upload;
+
+pub use body::Body;
+pub use capped::{Capped, Limits, read_capped};
+pub use client::{Client, Exchange, Facts};
+pub use connect::Resolver;
+pub use decode::{Decoded, decode};
+pub(crate) use failure::request_fault;
+pub use failure::{BoxError, Failure};
+pub use pool::Sendable;
+pub use tls::TlsShared;

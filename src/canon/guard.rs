@@ -1,0 +1,160 @@
+//! Guards: tests over any selector that decide whether a detector, a rule or a selector applies.
+
+use super::evidence::Evidence;
+use super::select::{Place, compile_regex};
+use super::spec::{GuardSpec, GuardTestSpec, OneOrMany, Scalar, Table};
+use regex::Regex;
+use std::fmt;
+
+/// One compiled guard.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    name: Box<str>,
+    place: Place,
+    test: Test,
+}
+
+#[derive(Debug)]
+enum Test {
+    In(Vec<Box<str>>),
+    Not(Vec<Box<str>>),
+    Exists(bool),
+    Matches(Regex),
+    All(Vec<Test>),
+}
+
+/// Compiles a table of guards, cheap tests first.
+pub(crate) fn compile_all(table: &Table<GuardSpec>) -> Result<Vec<Guard>, String> {
+    let mut guards: Vec<Guard> =
+        table.iter().map(|(name, spec)| Guard::compile(name, spec)).collect::<Result<_, String>>()?;
+    guards.sort_by_key(|guard| guard.test.cost());
+    Ok(guards)
+}
+
+impl Guard {
+    fn compile(name: &str, spec: &GuardSpec) -> Result<Guard, String> {
+        let test = match spec {
+            GuardSpec::Is(scalar) => Test::In(vec![scalar.text()]),
+            GuardSpec::In(scalars) => Test::In(scalars.iter().map(Scalar::text).collect()),
+            GuardSpec::Test(test) => Test::compile(name, test)?,
+        };
+        Ok(Guard { name: name.into(), place: Place::parse(name)?, test })
+    }
+
+    /// Whether the guard holds.
+    pub(crate) fn holds(&self, evidence: &Evidence<'_>) -> bool {
+        self.test.holds(&self.place, evidence)
+    }
+
+    /// Bytes one of which must occur in a message for this guard to hold; none when no such bytes can be told.
+    pub(crate) fn needles(&self) -> Option<Vec<String>> {
+        self.place.json_key()?;
+        self.test.needles(&self.place)
+    }
+}
+
+/// `$.status = failed`, for `explain`.
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.test)
+    }
+}
+
+impl Test {
+    fn compile(name: &str, spec: &GuardTestSpec) -> Result<Test, String> {
+        let mut tests = Vec::new();
+        tests.extend(spec.exists.map(Test::Exists));
+        if let Some(not) = &spec.not {
+            tests.push(Test::Not(not.as_slice().iter().map(Scalar::text).collect()));
+        }
+        if let Some(pattern) = &spec.matches {
+            tests.push(Test::Matches(compile_regex(pattern)?));
+        }
+        match tests.len() {
+            0 => Err(format!("the guard on `{name}` tests nothing; give `exists`, `not` or `matches`")),
+            1 => Ok(tests.remove(0)),
+            _ => Ok(Test::All(tests)),
+        }
+    }
+
+    fn holds(&self, place: &Place, evidence: &Evidence<'_>) -> bool {
+        match self {
+            Test::Exists(wanted) => {
+                let there = place.find(evidence).and_then(super::select::Found::into_json).is_some();
+                there == *wanted
+            }
+            Test::All(tests) => tests.iter().all(|test| test.holds(place, evidence)),
+            Test::In(_) | Test::Not(_) | Test::Matches(_) => {
+                let found = place.find(evidence).and_then(super::select::Found::into_text);
+                match (self, found) {
+                    (Test::In(wanted), Some(found)) => wanted.iter().any(|one| **one == *found),
+                    (Test::Not(refused), Some(found)) => !refused.iter().any(|one| **one == *found),
+                    (Test::Not(_), None) => true,
+                    (Test::Matches(regex), Some(found)) => regex.is_match(&found),
+                    _ => false,
+                }
+            }
+        }
+    }
+
+    fn needles(&self, place: &Place) -> Option<Vec<String>> {
+        match self {
+            // JSON may escape any character, but no provider escapes what it could write plainly, except the slash.
+            Test::In(wanted) if wanted.iter().all(|one| is_plain(one)) => {
+                Some(wanted.iter().map(|one| one.to_string()).collect())
+            }
+            Test::Exists(true) | Test::In(_) | Test::Matches(_) => {
+                place.json_key().map(|key| vec![format!("\"{key}\"")])
+            }
+            Test::All(tests) => tests.iter().find_map(|test| test.needles(place)),
+            Test::Exists(false) | Test::Not(_) => None,
+        }
+    }
+
+    fn cost(&self) -> u8 {
+        match self {
+            Test::In(_) | Test::Not(_) | Test::Exists(_) => 0,
+            Test::Matches(_) | Test::All(_) => 1,
+        }
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    text.len() > 2 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b' '))
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Test::In(wanted) => write!(f, "is {}", wanted.join(" or ")),
+            Test::Not(refused) => write!(f, "is not {}", refused.join(" nor ")),
+            Test::Exists(true) => f.write_str("exists"),
+            Test::Exists(false) => f.write_str("does not exist"),
+            Test::Matches(regex) => write!(f, "matches `{regex}`"),
+            Test::All(tests) => tests.iter().enumerate().try_for_each(|(index, test)| {
+                let and = if index == 0 { "" } else { " and " };
+                write!(f, "{and}{test}")
+            }),
+        }
+    }
+}
+
+impl Scalar {
+    /// The scalar as it is compared.
+    pub(crate) fn text(&self) -> Box<str> {
+        match self {
+            Scalar::Bool(truth) => truth.to_string().into(),
+            Scalar::Int(number) => number.to_string().into(),
+            Scalar::Float(number) => number.to_string().into(),
+            Scalar::Text(text) => text.as_str().into(),
+        }
+    }
+}
+
+impl<T: Clone> OneOrMany<T> {
+    /// The values as a list.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<T> {
+        self.as_slice().to_vec()
+    }
+}

@@ -1,0 +1,148 @@
+//! How a provider itself would write an error, for failures that the gateway makes on a compatible route.
+
+use super::error::CanonicalError;
+use super::rule::Meaning;
+use super::spec::{MeaningSpec, NativeSpec, Phase, Table};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+
+/// The compiled templates.
+#[derive(Debug, Default)]
+pub(crate) struct Native {
+    http: Option<Value>,
+    sse: Option<Value>,
+    ndjson: Option<Value>,
+    frame: Option<Value>,
+    codes: HashMap<String, String>,
+    types: HashMap<String, String>,
+    statuses: HashMap<String, u16>,
+}
+
+/// The values that stand beside the error's own.
+#[derive(Clone, Copy, Debug)]
+pub struct NativeValues<'a> {
+    /// This gateway's request id.
+    pub request_id: &'a str,
+    /// RFC 3339.
+    pub timestamp: &'a str,
+}
+
+impl Native {
+    pub(crate) fn compile(
+        spec: &NativeSpec,
+        codes: &Table<MeaningSpec>,
+        problem: &mut dyn FnMut(String, String),
+    ) -> Native {
+        let mut template = |key: &str, text: &Option<String>| {
+            let text = text.as_deref()?;
+            match serde_json::from_str::<Value>(text) {
+                Ok(value @ Value::Object(_)) => Some(value),
+                Ok(_) => {
+                    problem(format!("native.{key}"), "expected a JSON object".to_owned());
+                    None
+                }
+                Err(error) => {
+                    problem(format!("native.{key}"), format!("not JSON: {error}"));
+                    None
+                }
+            }
+        };
+        let (http, sse) = (template("http", &spec.http), template("sse", &spec.sse));
+        let (ndjson, frame) = (template("ndjson", &spec.ndjson), template("frame", &spec.frame));
+        let mut reverse: HashMap<String, String> = HashMap::new();
+        for (code, meaning) in codes {
+            if let Ok(meaning) = Meaning::compile(meaning, None) {
+                let _ = reverse.entry(meaning.code.as_str().to_owned()).or_insert_with(|| code.clone());
+            }
+        }
+        reverse.extend(spec.codes.clone());
+        Native {
+            http,
+            sse,
+            ndjson,
+            frame,
+            codes: reverse,
+            types: spec.types.clone().into_iter().collect(),
+            statuses: spec.statuses.clone().into_iter().collect(),
+        }
+    }
+
+    fn template(&self, phase: Phase) -> Option<&Value> {
+        match phase {
+            Phase::Sse => self.sse.as_ref(),
+            Phase::Ndjson => self.ndjson.as_ref(),
+            Phase::Frame | Phase::Close | Phase::Abort => self.frame.as_ref(),
+            Phase::Http | Phase::Handshake | Phase::Job => self.http.as_ref(),
+        }
+    }
+
+    /// The HTTP status that the provider would use.
+    pub(crate) fn status(&self, error: &CanonicalError) -> u16 {
+        let named = |name: &str| self.statuses.get(name).copied();
+        named(error.code.as_str()).or_else(|| named(error.code.kind().as_str())).unwrap_or(error.code.status())
+    }
+
+    /// The error in the provider's words; none when the profile has no template for this phase.
+    pub(crate) fn render(
+        &self,
+        phase: Phase,
+        error: &CanonicalError,
+        values: NativeValues<'_>,
+    ) -> Option<Map<String, Value>> {
+        let template = self.template(phase)?;
+        let named = |table: &HashMap<String, String>| {
+            let code = table.get(error.code.as_str());
+            code.or_else(|| table.get(error.code.kind().as_str())).cloned()
+        };
+        let fill = |name: &str| -> Option<Value> {
+            Some(match name {
+                "code" => named(&self.codes).unwrap_or_else(|| error.code.as_str().to_owned()).into(),
+                "type" => named(&self.types).unwrap_or_else(|| error.code.kind().as_str().to_owned()).into(),
+                "message" => error.message.clone().into(),
+                "title" => error.code.row().sentence.trim_end_matches('.').into(),
+                "status" => self.status(error).into(),
+                "close" => error.code.row().close.into(),
+                "request_id" => values.request_id.into(),
+                "timestamp" => values.timestamp.into(),
+                "retry_after" => (error.retry_after?.as_secs_f64().ceil() as u64).into(),
+                "context_id" => error.context_id.clone()?.into(),
+                _ => return None,
+            })
+        };
+        match filled(template, &fill) {
+            Some(Value::Object(map)) => Some(map),
+            _ => None,
+        }
+    }
+}
+
+/// Fills a template; a member whose value is missing is left out.
+fn filled(template: &Value, fill: &dyn Fn(&str) -> Option<Value>) -> Option<Value> {
+    Some(match template {
+        Value::String(text) => match text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            Some(name) if !name.contains(['{', '}']) => fill(name)?,
+            _ => Value::String(inside(text, fill)?),
+        },
+        Value::Array(list) => Value::Array(list.iter().filter_map(|entry| filled(entry, fill)).collect()),
+        Value::Object(map) => {
+            Value::Object(map.iter().filter_map(|(key, value)| Some((key.clone(), filled(value, fill)?))).collect())
+        }
+        scalar => scalar.clone(),
+    })
+}
+
+fn inside(text: &str, fill: &dyn Fn(&str) -> Option<Value>) -> Option<String> {
+    let mut whole = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('{') {
+        let (name, after) = behind.split_once('}')?;
+        whole.push_str(before);
+        match fill(name)? {
+            Value::String(value) => whole.push_str(&value),
+            value => whole.push_str(&value.to_string()),
+        }
+        rest = after;
+    }
+    whole.push_str(rest);
+    Some(whole)
+}

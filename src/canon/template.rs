@@ -1,0 +1,282 @@
+//! Path templates: `GET /v1/jobs/{id}`, the way profiles and limits name the calls they mean.
+
+use std::fmt;
+
+/// A method and a path with holes.
+///
+/// `GET /v1/jobs/{id}` · `/v1/jobs/{id}` (any method) · `GET` (any path) · `*` (anything) · `GET /files/{rest...}`
+/// (the last hole takes one segment or more) · `/jobs/{id}:cancel` (a hole may have text around it).
+///
+/// Empty segments do not count, so that a doubled or final slash does not slip past a template, and escapes in the
+/// path are decoded before they are compared with the template's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTemplate {
+    text: String,
+    method: Option<String>,
+    /// `None` means every path.
+    segments: Option<Vec<Segment>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Segment {
+    /// Exactly this text.
+    Text(String),
+    /// One segment: something between `before` and `after`.
+    Hole { before: String, name: String, after: String },
+    /// All that is left, one segment at least.
+    Rest { name: String },
+}
+
+impl PathTemplate {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// What is wrong, in one sentence.
+    pub fn parse(text: &str) -> Result<PathTemplate, String> {
+        let trimmed = text.trim();
+        let (method, path) = match trimmed.split_once(char::is_whitespace) {
+            Some((method, path)) => (method, Some(path.trim_start())),
+            None if trimmed.starts_with('/') => ("*", Some(trimmed)),
+            None => (trimmed, None),
+        };
+        let method = match method {
+            "*" => None,
+            _ if !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') => {
+                Some(method.to_owned())
+            }
+            _ => return Err(format!("`{method}` is not a method; expected `GET /path`, `/path`, `GET` or `*`")),
+        };
+        let segments = match path {
+            None | Some("*") => None,
+            Some(path) => Some(parse_segments(path)?),
+        };
+        Ok(PathTemplate { text: trimmed.to_owned(), method, segments })
+    }
+
+    /// Whether a request is meant.
+    #[must_use]
+    pub fn matches(&self, method: &str, path: &str) -> bool {
+        self.walk(method, path, &mut |_, _| {})
+    }
+
+    /// What stands in the hole `name`, as it was written in the path; `None` when the request is not meant.
+    #[must_use]
+    pub fn capture<'p>(&self, method: &str, path: &'p str, name: &str) -> Option<&'p str> {
+        let mut found = None;
+        let meant = self.walk(method, path, &mut |hole, value| {
+            if hole == name {
+                found = Some(value);
+            }
+        });
+        if meant { found } else { None }
+    }
+
+    /// Every hole's name with what stands in it; `None` when the request is not meant.
+    #[must_use]
+    pub fn captures<'t, 'p>(&'t self, method: &str, path: &'p str) -> Option<Vec<(&'t str, &'p str)>> {
+        let mut found = Vec::new();
+        self.walk(method, path, &mut |hole, value| found.push((hole, value))).then_some(found)
+    }
+
+    /// The names of the holes, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().flatten().filter_map(|segment| match segment {
+            Segment::Text(_) => None,
+            Segment::Hole { name, .. } | Segment::Rest { name } => Some(name.as_str()),
+        })
+    }
+
+    fn walk<'t, 'p>(&'t self, method: &str, path: &'p str, visit: &mut dyn FnMut(&'t str, &'p str)) -> bool {
+        if self.method.as_deref().is_some_and(|wanted| wanted != method) {
+            return false;
+        }
+        let Some(segments) = &self.segments else { return true };
+        let mut left = path;
+        for segment in segments {
+            left = left.trim_start_matches('/');
+            let (given, after) = left.split_at(left.find('/').unwrap_or(left.len()));
+            if given.is_empty() {
+                return false;
+            }
+            match segment {
+                Segment::Text(text) if same_text(given, text) => {}
+                Segment::Hole { before, name, after } => match hole(given, before, after) {
+                    Some(value) => visit(name, value),
+                    None => return false,
+                },
+                Segment::Rest { name } => {
+                    visit(name, left);
+                    return true;
+                }
+                Segment::Text(_) => return false,
+            }
+            left = after;
+        }
+        left.bytes().all(|byte| byte == b'/')
+    }
+}
+
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn parse_segments(path: &str) -> Result<Vec<Segment>, String> {
+    if !path.starts_with('/') {
+        return Err(format!("`{path}` does not begin with `/`"));
+    }
+    if path.contains(['?', '#', ' ', '\t']) {
+        return Err(format!("`{path}` must be a path alone, without query, fragment or spaces"));
+    }
+    let mut segments: Vec<Segment> = Vec::new();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        if let Some(Segment::Rest { name }) = segments.last() {
+            return Err(format!("`{{{name}...}}` takes all that is left, so nothing can follow it"));
+        }
+        let segment = parse_segment(part)?;
+        if let Segment::Hole { name, .. } | Segment::Rest { name } = &segment {
+            let twice = segments.iter().any(
+                |other| matches!(other, Segment::Hole { name: taken, .. } | Segment::Rest { name: taken } if taken == name),
+            );
+            if twice {
+                return Err(format!("`{{{name}}}` occurs twice"));
+            }
+        }
+        segments.push(segment);
+    }
+    Ok(segments)
+}
+
+fn parse_segment(part: &str) -> Result<Segment, String> {
+    let Some((before, tail)) = part.split_once('{') else {
+        return if part.contains('}') {
+            Err(format!("`{part}` has no `{{`"))
+        } else {
+            Ok(Segment::Text(part.to_owned()))
+        };
+    };
+    let (inner, after) = tail.split_once('}').ok_or_else(|| format!("`{part}` has no `}}`"))?;
+    if [before, inner, after].iter().any(|piece| piece.contains(['{', '}'])) {
+        return Err(format!("`{part}`: a segment can hold one `{{name}}`"));
+    }
+    let (name, rest) = inner.strip_suffix("...").map_or((inner, false), |name| (name, true));
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
+        return Err(format!("`{{{inner}}}` is not a name; expected letters, digits, `_` or `-`"));
+    }
+    match rest {
+        true if before.is_empty() && after.is_empty() => Ok(Segment::Rest { name: name.to_owned() }),
+        true => Err(format!("`{part}`: `{{{inner}}}` takes whole segments")),
+        false => Ok(Segment::Hole { before: before.to_owned(), name: name.to_owned(), after: after.to_owned() }),
+    }
+}
+
+/// What stands in a hole, when its surroundings are there and something is in it.
+fn hole<'p>(given: &'p str, before: &str, after: &str) -> Option<&'p str> {
+    let value = given.strip_prefix(before)?.strip_suffix(after)?;
+    (!value.is_empty()).then_some(value)
+}
+
+/// Whether a segment of a path says `text`, escapes decoded.
+fn same_text(given: &str, text: &str) -> bool {
+    if !given.contains('%') {
+        return given == text;
+    }
+    let mut left = given.as_bytes();
+    let mut wanted = text.bytes();
+    loop {
+        let (byte, rest) = match left {
+            [] => return wanted.next().is_none(),
+            [b'%', high, low, rest @ ..] => match (char::from(*high).to_digit(16), char::from(*low).to_digit(16)) {
+                (Some(high), Some(low)) => (high << 4 | low, rest),
+                _ => return false,
+            },
+            [byte, rest @ ..] => (u32::from(*byte), rest),
+        };
+        if wanted.next().map(u32::from) != Some(byte) {
+            return false;
+        }
+        left = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn templates_match_what_they_say() {
+        for (template, method, path, expected) in [
+            ("GET /v1/jobs/{id}", "GET", "/v1/jobs/7", Some(vec![("id", "7")])),
+            ("GET /v1/jobs/{id}", "POST", "/v1/jobs/7", None),
+            ("GET /v1/jobs/{id}", "GET", "/v1/jobs", None),
+            ("GET /v1/jobs/{id}", "GET", "/v1/jobs/7/audio", None),
+            ("GET /v1/jobs/{id}", "GET", "/v1/jobs/7/", Some(vec![("id", "7")])),
+            ("GET /v1/jobs/{id}", "GET", "//v1//jobs/7", Some(vec![("id", "7")])),
+            ("GET /v1/jobs/{id}", "GET", "/v1/%6Aobs/a%20b", Some(vec![("id", "a%20b")])),
+            ("GET /v1/jobs/{id}", "GET", "/v1/%6Zobs/7", None),
+            ("/v1/jobs", "DELETE", "/v1/jobs", Some(vec![])),
+            ("GET", "GET", "/anything", Some(vec![])),
+            ("GET *", "GET", "/anything", Some(vec![])),
+            ("GET", "HEAD", "/anything", None),
+            ("*", "PUT", "/", Some(vec![])),
+            ("* /x", "PUT", "/x", Some(vec![])),
+            ("/", "GET", "/", Some(vec![])),
+            ("/", "GET", "/x", None),
+            ("/f/{rest...}", "GET", "/f/a/b/c", Some(vec![("rest", "a/b/c")])),
+            ("/f/{rest...}", "GET", "/f/a", Some(vec![("rest", "a")])),
+            ("/f/{rest...}", "GET", "/f/", None),
+            ("/{a}/x/{b}", "GET", "/1/x/2", Some(vec![("a", "1"), ("b", "2")])),
+            ("/jobs/{id}:cancel", "POST", "/jobs/9:cancel", Some(vec![("id", "9")])),
+            ("/jobs/{id}:cancel", "POST", "/jobs/:cancel", None),
+        ] {
+            let parsed = PathTemplate::parse(template).expect(template);
+            assert_eq!(parsed.captures(method, path), expected, "{template} on {method} {path}");
+            assert_eq!(parsed.matches(method, path), expected.is_some(), "{template} on {method} {path}");
+            for (name, value) in expected.iter().flatten() {
+                assert_eq!(parsed.capture(method, path, name), Some(*value));
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for template in [
+            "",
+            "get /x",
+            "GET x",
+            "GET /{}",
+            "GET /{a}{b}",
+            "GET /{a",
+            "GET /a}",
+            "/{r...}/x",
+            "/a{r...}",
+            "/{a}/{a}",
+            "/{a b}",
+            "/x?y",
+        ] {
+            assert!(PathTemplate::parse(template).is_err(), "{template}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_path_matches_itself_and_gives_back_its_holes(
+            parts in prop::collection::vec(("[a-z0-9.~-]{1,8}", any::<bool>()), 1..6)
+        ) {
+            let path: String = parts.iter().map(|(text, _)| format!("/{text}")).collect();
+            let template: String = parts
+                .iter()
+                .enumerate()
+                .map(|(at, (text, hole))| if *hole { format!("/{{h{at}}}") } else { format!("/{text}") })
+                .collect();
+            let template = PathTemplate::parse(&template).expect("a template");
+            let captures = template.captures("GET", &path).expect("a match");
+            let wanted: Vec<&str> = parts.iter().filter(|(_, hole)| *hole).map(|(text, _)| text.as_str()).collect();
+            prop_assert_eq!(captures.iter().map(|(_, value)| *value).collect::<Vec<_>>(), wanted);
+            let longer = format!("{path}/more");
+            prop_assert!(!template.matches("GET", &longer));
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `${NAME}` and `${file:/path}` in values.
+
+use super::path::{Path, Step};
+use super::problem::{Findings, Problem};
+use super::schema;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use toml::Value;
+
+/// A file that is filled in is a secret or a short text, never more than this.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Shorter texts are no secrets, and stand in ordinary words by chance.
+const SHORTEST_SECRET: usize = 4;
+
+/// Fills in every value of the configuration. What was filled is noted as a secret, and its text in `revealed`.
+pub(super) struct Filler<'a> {
+    /// The environment.
+    variables: HashMap<&'a str, &'a str>,
+    /// Every text that came from outside, so that no message repeats one.
+    revealed: Vec<String>,
+}
+
+impl<'a> Filler<'a> {
+    /// Fills in from these variables.
+    pub(super) fn new(environment: &'a [(String, String)]) -> Filler<'a> {
+        let variables = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Filler { variables, revealed: Vec::new() }
+    }
+
+    /// Remembers the secrets that are written in the configuration itself.
+    pub(super) fn remember(&mut self, merged: &Value, findings: &Findings) {
+        for path in &findings.secrets {
+            let found = path.steps().iter().try_fold(merged, |value, step| match step {
+                Step::Key(key) => value.get(key),
+                Step::Index(index) => value.get(index),
+            });
+            self.revealed.extend(found.and_then(Value::as_str).map(str::to_owned));
+        }
+    }
+
+    /// Takes every secret out of a problem: the last of several nets.
+    pub(super) fn hide(&self, problem: &mut Problem) {
+        for secret in self.revealed.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
+            let excerpt = problem.excerpt.as_mut().map(|excerpt| &mut excerpt.text);
+            for text in [Some(&mut problem.what), problem.nearest.as_mut(), excerpt].into_iter().flatten() {
+                if text.contains(secret.as_str()) {
+                    *text = text.replace(secret.as_str(), "***");
+                }
+            }
+        }
+    }
+
+    /// Fills in `value` and everything inside it; values that cannot be filled are taken out.
+    pub(super) fn fill(&mut self, value: &mut Value, path: &Path, findings: &mut Findings) -> bool {
+        match value {
+            Value::String(text) if text.contains("${") => match self.filled(text, path, findings) {
+                Some((text, true)) => {
+                    findings.secrets.insert(path.clone());
+                    *value = schema::typed(path, text);
+                    true
+                }
+                Some((plain, false)) => {
+                    *text = plain;
+                    true
+                }
+                None => false,
+            },
+            Value::Array(array) => {
+                let mut kept = true;
+                for (at, value) in array.iter_mut().enumerate() {
+                    kept &= self.fill(value, &path.index(at), findings);
+                }
+                kept
+            }
+            Value::Table(table) => {
+                table.retain(|key, value| self.fill(value, &path.key(key), findings));
+                true
+            }
+            Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => true,
+        }
+    }
+
+    /// The text with its places filled, and whether there were any beside escapes.
+    fn filled(&mut self, text: &str, path: &Path, findings: &mut Findings) -> Option<(String, bool)> {
+        let mut result = String::new();
+        let mut rest = text;
+        let mut any = false;
+        let mut complete = true;
+        while let Some(at) = rest.find("${") {
+            let (before, after) = rest.split_at(at);
+            if let Some(escaped) = before.strip_suffix('$') {
+                result.push_str(escaped);
+                result.push_str("${");
+                rest = &after[2..];
+                continue;
+            }
+            result.push_str(before);
+            let Some((name, left)) = after[2..].split_once('}') else {
+                findings.value(path, "`${` without `}`").expected(EXPECTED);
+                return None;
+            };
+            rest = left;
+            match self.look_up(name) {
+                Ok(found) => {
+                    any = true;
+                    result.push_str(&found);
+                    self.revealed.push(found);
+                }
+                Err(what) => {
+                    complete = false;
+                    findings.value(path, what);
+                }
+            }
+        }
+        result.push_str(rest);
+        if any {
+            self.revealed.push(result.clone());
+        }
+        complete.then_some((result, any))
+    }
+
+    fn look_up(&self, name: &str) -> Result<String, String> {
+        if let Some(file) = name.strip_prefix("file:") {
+            return read_file(file).map_err(|problem| format!("the file `{}` {problem}", file.escape_debug()));
+        }
+        let valid = !name.is_empty()
+            && !name.starts_with(|first: char| first.is_ascii_digit())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if !valid {
+            return Err(format!("`${{{}}}` names nothing; expected {EXPECTED}", name.escape_debug()));
+        }
+        let value = self.variables.get(name);
+        value.map(|value| (*value).to_owned()).ok_or_else(|| format!("the environment variable `{name}` is not set"))
+    }
+}
+
+const EXPECTED: &str = "`${NAME}` or `${file:/path}`; `$${` stands for itself";
+
+/// A file's text without its last newline.
+fn read_file(path: &str) -> Result<String, String> {
+    let mut text = String::new();
+    let file = File::open(path).map_err(|error| unreadable(error.kind()))?;
+    let length = file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|error| unreadable(error.kind()))?;
+    if length as u64 > MAX_FILE {
+        return Err(format!("is larger than {} KiB", MAX_FILE / 1024));
+    }
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    Ok(text)
+}
+
+/// Why a file cannot be read, for people.
+pub(super) fn unreadable(kind: ErrorKind) -> String {
+    match kind {
+        ErrorKind::NotFound => "does not exist".to_owned(),
+        ErrorKind::PermissionDenied => "may not be read".to_owned(),
+        ErrorKind::IsADirectory => "is a directory".to_owned(),
+        ErrorKind::InvalidData => "is not valid UTF-8".to_owned(),
+        other => format!("cannot be read ({other})"),
+    }
+}

@@ -1,0 +1,260 @@
+//! The layers that make up a configuration, and where in them a key stands.
+//!
+//! The `config` crate merges layers but forgets positions, so each file is read once more into an index of them.
+
+use super::path::{Path, Step, is_bare};
+use super::problem::{Excerpt, Finding, Part, Problem};
+use config::{Map, Source, Value, ValueKind};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use toml::de::{DeTable, DeValue};
+
+/// One file.
+#[derive(Clone, Debug)]
+pub(super) struct FileLayer {
+    name: String,
+    text: String,
+    values: Map<String, Value>,
+    spans: BTreeMap<Path, Spans>,
+}
+
+#[derive(Clone, Debug)]
+struct Spans {
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+/// One variable of the environment.
+#[derive(Clone, Debug)]
+pub(super) struct Variable {
+    /// Its name.
+    pub(super) name: String,
+    /// What it sets.
+    pub(super) path: Path,
+}
+
+/// Every layer, the weakest first; variables are stronger than files.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    pub(super) files: Vec<FileLayer>,
+    pub(super) variables: Vec<Variable>,
+}
+
+impl FileLayer {
+    /// Reads one file's text.
+    ///
+    /// # Errors
+    /// Every syntax error in it.
+    pub(super) fn parse(name: &str, text: &str) -> Result<FileLayer, Vec<Problem>> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut file =
+            FileLayer { name: name.to_owned(), text: text.to_owned(), values: Map::new(), spans: BTreeMap::new() };
+        if !errors.is_empty() {
+            return Err(errors.iter().map(|error| file.syntax_problem(error)).collect());
+        }
+        let mut problems = Vec::new();
+        for (key, value) in table.get_ref() {
+            let path = Path::of(key.get_ref());
+            file.index(&path, key.span(), value.span(), value.get_ref());
+            match file.convert(value.get_ref(), value.span(), &mut problems) {
+                // The `config` crate would read a key such as `a.b` as a path of its own.
+                Some(_) if !is_bare(key.get_ref()) => {
+                    let mut problem = file.problem_at(&key.span(), "unknown key", false);
+                    problem.path = path.to_string();
+                    problems.push(problem);
+                }
+                Some(value) => {
+                    file.values.insert(key.get_ref().to_string(), value);
+                }
+                None => {}
+            }
+        }
+        if problems.is_empty() { Ok(file) } else { Err(problems) }
+    }
+
+    fn index(&mut self, path: &Path, key: Range<usize>, value: Range<usize>, node: &DeValue<'_>) {
+        self.spans.insert(path.clone(), Spans { key, value });
+        match node {
+            DeValue::Table(table) => {
+                for (key, value) in table {
+                    self.index(&path.key(key.get_ref()), key.span(), value.span(), value.get_ref());
+                }
+            }
+            DeValue::Array(array) => {
+                for (at, value) in array.iter().enumerate() {
+                    self.index(&path.index(at), value.span(), value.span(), value.get_ref());
+                }
+            }
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {}
+        }
+    }
+
+    fn convert(&self, node: &DeValue<'_>, span: Range<usize>, problems: &mut Vec<Problem>) -> Option<Value> {
+        let kind = match node {
+            DeValue::String(text) => ValueKind::String(text.to_string()),
+            DeValue::Boolean(value) => ValueKind::Boolean(*value),
+            DeValue::Datetime(value) => ValueKind::String(value.to_string()),
+            DeValue::Float(value) => ValueKind::Float(value.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Integer(value) => match i64::from_str_radix(value.as_str(), value.radix()) {
+                Ok(value) => ValueKind::I64(value),
+                Err(_) => {
+                    problems.push(self.problem_at(&span, "this number is too large", false));
+                    return None;
+                }
+            },
+            DeValue::Array(array) => ValueKind::Array(
+                array.iter().filter_map(|value| self.convert(value.get_ref(), value.span(), problems)).collect(),
+            ),
+            DeValue::Table(table) => ValueKind::Table(
+                table
+                    .iter()
+                    .filter_map(|(key, value)| {
+                        Some((key.get_ref().to_string(), self.convert(value.get_ref(), value.span(), problems)?))
+                    })
+                    .collect(),
+            ),
+        };
+        Some(Value::new(Some(&self.name), kind))
+    }
+
+    fn syntax_problem(&self, error: &toml::de::Error) -> Problem {
+        let span = error.span().unwrap_or(0..0);
+        self.problem_at(&span, error.message().lines().collect::<Vec<_>>().join(", "), true)
+    }
+
+    fn problem_at(&self, span: &Range<usize>, what: impl Into<String>, syntax: bool) -> Problem {
+        let mut problem = Problem::of_file(&self.name, what);
+        let (line, column, excerpt) = excerpt(&self.text, span, syntax);
+        problem.line = line;
+        problem.column = column;
+        problem.excerpt = excerpt;
+        problem
+    }
+}
+
+impl Source for FileLayer {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, config::ConfigError> {
+        Ok(self.values.clone())
+    }
+}
+
+impl Layers {
+    /// A finding with its place.
+    pub(super) fn place(&self, finding: Finding) -> Problem {
+        let mut problem = self.place_path(&finding.path, finding.part);
+        problem.path = finding.path.to_string();
+        problem.what = finding.what;
+        problem.expected = finding.expected;
+        problem.nearest = finding.nearest;
+        problem
+    }
+
+    /// Puts problems in the order of the files, the environment last.
+    pub(super) fn sort(&self, problems: &mut Vec<Problem>) {
+        let rank = |problem: &Problem| {
+            let file = self.files.iter().position(|file| file.name == problem.file);
+            (file.unwrap_or(self.files.len()), problem.line, problem.column)
+        };
+        problems.sort_by_key(rank);
+        problems.dedup();
+    }
+
+    /// The strongest layer that says something about the path, or about what contains it.
+    fn place_path(&self, path: &Path, part: Part) -> Problem {
+        let mut here = Some(path.clone());
+        while let Some(at) = here {
+            if let Some(problem) = self.place_exactly(&at, if at == *path { part } else { Part::Value }) {
+                return problem;
+            }
+            here = at.parent().filter(|parent| !parent.steps().is_empty());
+        }
+        let file = self.files.last().map_or("", |file| file.name.as_str());
+        Problem::of_file(file, "")
+    }
+
+    fn place_exactly(&self, path: &Path, part: Part) -> Option<Problem> {
+        if let Some(variable) = self.variables.iter().rev().find(|variable| path.is_within(&variable.path)) {
+            return Some(Problem::of_file(&format!("environment variable {}", variable.name), ""));
+        }
+        for file in self.files.iter().rev() {
+            if let Some(spans) = file.spans.get(path) {
+                let span = if part == Part::Key { &spans.key } else { &spans.value };
+                return Some(file.problem_at(span, "", false));
+            }
+            // A later file's array takes the place of an earlier one's as a whole.
+            if path.arrays().any(|array| file.spans.contains_key(&array)) {
+                break;
+            }
+        }
+        let inside = |variable: &&Variable| variable.path.is_within(path);
+        let variable = self.variables.iter().rev().find(inside)?;
+        Some(Problem::of_file(&format!("environment variable {}", variable.name), ""))
+    }
+}
+
+/// Line and column of a span, and the line up to its end.
+///
+/// A problem must never echo a secret. So what follows the span is left out; so is what follows the first `=` of a
+/// line that may hold one, or that has a syntax error, where nobody can tell what was meant as a value.
+fn excerpt(text: &str, span: &Range<usize>, syntax: bool) -> (usize, usize, Option<Excerpt>) {
+    let start = floor_char_boundary(text, span.start);
+    let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+    let line_end = text[start..].find(['\r', '\n']).map_or(text.len(), |at| start + at);
+    let end = floor_char_boundary(text, span.end).clamp(start, line_end);
+    let number = text[..start].matches('\n').count() + 1;
+    let offset = text[line_start..start].chars().count();
+    if inside_long_string(&text[..line_start]) {
+        return (number, offset + 1, None);
+    }
+    let line = &text[line_start..end];
+    let cut = line.find('=').filter(|_| syntax || may_hold_secret(line));
+    let visible = cut.map_or(line, |at| &line[..=at]).replace('\t', " ");
+    let length = match cut {
+        Some(at) if start >= line_start + at => 0,
+        Some(_) | None => text[start..end].chars().count().max(1),
+    };
+    let rest = if cut.is_some() || end < line_end { " …" } else { "" };
+    (number, offset + 1, Some(Excerpt { text: format!("{visible}{rest}"), offset, length }))
+}
+
+/// Words beside which secrets stand.
+const TELLTALES: [&str; 9] =
+    ["credential", "value", "secret", "token", "password", "key", "authorization", "backend", "@"];
+
+fn may_hold_secret(line: &str) -> bool {
+    let lower = line.to_lowercase();
+    TELLTALES.iter().any(|word| lower.contains(word))
+}
+
+/// Whether the text ends inside a string of several lines.
+fn inside_long_string(before: &str) -> bool {
+    before.matches("\"\"\"").count() % 2 == 1 || before.matches("'''").count() % 2 == 1
+}
+
+fn floor_char_boundary(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+impl Path {
+    /// The path as an expression of the `config` crate.
+    pub(super) fn expression(&self) -> String {
+        let mut text = String::new();
+        for step in self.steps() {
+            match step {
+                Step::Key(key) if text.is_empty() => text.push_str(key),
+                Step::Key(key) => text.push_str(&format!(".{key}")),
+                Step::Index(index) => text.push_str(&format!("[{index}]")),
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,212 @@
+//! Provider profiles: those that are built in, and the operator's own.
+
+use super::path::Path;
+use super::problem::{Findings, alternatives};
+use super::values;
+use crate::canon::{Fallback, Profile, ProfileProblem, ProfileSpec};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+/// Every built-in profile: its name and its file.
+const BUILT_IN: [(&str, &str); 7] = [
+    ("elevenlabs", include_str!("../../config/providers/elevenlabs.toml")),
+    ("cartesia", include_str!("../../config/providers/cartesia.toml")),
+    ("breeze", include_str!("../../config/providers/breeze.toml")),
+    ("corti", include_str!("../../config/providers/corti.toml")),
+    ("zenhire", include_str!("../../config/providers/zenhire.toml")),
+    ("edge", include_str!("../../config/providers/edge.toml")),
+    ("generic", include_str!("../../config/providers/generic.toml")),
+];
+
+/// The names of the built-in profiles.
+pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
+}
+
+/// A built-in profile; none when there is none of this name.
+///
+/// # Errors
+/// The built-in file is wrong; a test of this crate holds that none is.
+pub fn built_in(name: &str) -> Option<Result<Arc<Profile>, Vec<ProfileProblem>>> {
+    Some(built_in_spec(name)?.and_then(|spec| complete(name, spec)))
+}
+
+/// Compiles a profile and puts behind it what every profile falls back to.
+fn complete(name: &str, spec: ProfileSpec) -> Result<Arc<Profile>, Vec<ProfileProblem>> {
+    static FALLBACK: OnceLock<Result<Arc<Fallback>, Vec<ProfileProblem>>> = OnceLock::new();
+    let alone = |name: &str| match built_in_spec(name) {
+        Some(spec) => spec.and_then(|spec| Profile::compile(name, spec)),
+        None => Profile::compile(name, ProfileSpec::default()),
+    };
+    let fallback =
+        FALLBACK.get_or_init(|| Ok(Arc::new(Fallback { edge: alone("edge")?, generic: alone("generic")? }))).clone()?;
+    Profile::compile(name, spec).map(|profile| Arc::new(profile.with_fallback(fallback)))
+}
+
+/// A built-in profile as it is written, its bases merged in.
+fn built_in_spec(name: &str) -> Option<Result<ProfileSpec, Vec<ProfileProblem>>> {
+    let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+    let whole = |problem: String| vec![ProfileProblem { path: String::new(), problem }];
+    let spec = match toml::from_str::<ProfileSpec>(text) {
+        Ok(spec) => spec,
+        Err(error) => return Some(Err(whole(error.to_string()))),
+    };
+    // A chain of built-in files ends: each has its place in the list above, and may build on later ones only.
+    let own = BUILT_IN.iter().position(|(known, _)| *known == name);
+    Some(match spec.extends.clone() {
+        None => Ok(spec),
+        Some(base) if BUILT_IN.iter().position(|(known, _)| *known == base) > own => {
+            built_in_spec(&base).unwrap_or_else(|| Err(whole(String::new()))).map(|base| spec.over(&base))
+        }
+        Some(base) => Err(whole(format!("extends `{base}`, which is not a later built-in profile"))),
+    })
+}
+
+/// The profiles that routes may name.
+#[derive(Debug, Default)]
+pub(super) struct Profiles {
+    own: BTreeMap<String, ProfileSpec>,
+    /// The operator's own, compiled; none for one with a problem, which has been noted.
+    compiled: BTreeMap<String, Option<Arc<Profile>>>,
+}
+
+impl Profiles {
+    /// Reads, merges and compiles the operator's own profiles.
+    pub(super) fn resolve(raw: &BTreeMap<String, toml::Value>, findings: &mut Findings) -> Profiles {
+        let mut profiles = Profiles::default();
+        for (name, value) in raw {
+            if let Some(spec) = read(name, value, findings) {
+                profiles.own.insert(name.clone(), spec);
+            }
+        }
+        for name in raw.keys() {
+            let compiled = profiles.compile(name, findings);
+            profiles.compiled.insert(name.clone(), compiled);
+        }
+        profiles
+    }
+
+    /// The profile that a route names.
+    pub(super) fn find(&self, name: &str, path: &Path, findings: &mut Findings) -> Option<Arc<Profile>> {
+        if let Some(own) = self.compiled.get(name) {
+            return own.clone();
+        }
+        match built_in(name) {
+            Some(Ok(profile)) => Some(profile),
+            Some(Err(problems)) => {
+                for ProfileProblem { path: inner, problem } in problems {
+                    findings.value(path, format!("the built-in profile is wrong: {inner}: {problem}"));
+                }
+                None
+            }
+            None => {
+                let what = format!("there is no provider {}", findings.quote(path, name));
+                let names = self.names(None);
+                let choices =
+                    format!("{}, or a table of its own in `[providers]`", alternatives(names.iter().copied()));
+                findings.value(path, what).expected(choices).nearest(name, names);
+                None
+            }
+        }
+    }
+
+    /// Every name that a route or a profile may give, beside `except`.
+    fn names(&self, except: Option<&str>) -> Vec<&str> {
+        let mut names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
+        names.extend(self.own.keys().map(String::as_str).filter(|name| built_in_spec(name).is_none()));
+        names.retain(|name| Some(*name) != except);
+        names
+    }
+
+    fn compile(&self, name: &str, findings: &mut Findings) -> Option<Arc<Profile>> {
+        let path = Path::of("providers").key(name);
+        let spec = self.merged(name, &path, findings)?;
+        // A key that was taken out as wrong has been noted; what is left may not make sense.
+        if findings.any_within(&path) {
+            return None;
+        }
+        match complete(name, spec) {
+            Ok(profile) => Some(profile),
+            Err(problems) => {
+                for ProfileProblem { path: inner, problem } in problems {
+                    findings.value(&path.join(&inner), problem);
+                }
+                None
+            }
+        }
+    }
+
+    /// A profile of the operator's own with its bases merged in.
+    fn merged(&self, name: &str, path: &Path, findings: &mut Findings) -> Option<ProfileSpec> {
+        let mut chain = vec![(name, self.own.get(name)?)];
+        let base = loop {
+            let (last, spec) = *chain.last()?;
+            let Some(base) = spec.extends.as_deref() else { break None };
+            // A profile may build on the built-in one whose name it takes over.
+            let own = self.own.get_key_value(base).filter(|_| base != last || built_in_spec(base).is_none());
+            match own {
+                Some((base, _)) if chain.iter().any(|(known, _)| known == base) => {
+                    let names: Vec<&str> = chain.iter().map(|(name, _)| *name).chain([base.as_str()]).collect();
+                    let what = format!("builds on itself: {}", names.join(" → "));
+                    findings.value(&path.key("extends"), what).expected("a chain that ends");
+                    return None;
+                }
+                Some((base, spec)) => chain.push((base, spec)),
+                None => break Some((last, base)),
+            }
+        };
+        let base = match base {
+            None => ProfileSpec::default(),
+            Some((by, base)) => self.base(name, by, base, path, findings)?,
+        };
+        Some(chain.into_iter().rev().fold(base, |base, (_, spec)| spec.clone().over(&base)))
+    }
+
+    /// The built-in profile at the end of a chain.
+    fn base(&self, name: &str, by: &str, base: &str, path: &Path, findings: &mut Findings) -> Option<ProfileSpec> {
+        if let Some(Ok(spec)) = built_in_spec(base) {
+            return Some(spec);
+        }
+        // Each profile answers for its own key only; a base that has problems has said so itself.
+        if by == name && !self.compiled.contains_key(base) {
+            let here = path.key("extends");
+            let what = format!("there is no profile {}", findings.quote(&here, base));
+            let others = self.names(Some(name));
+            let choices = alternatives(others.iter().copied());
+            findings.value(&here, what).expected(choices).nearest(base, others);
+        }
+        None
+    }
+}
+
+/// One profile as the operator wrote it; none when it has problems, which are noted by now.
+fn read(name: &str, value: &toml::Value, findings: &mut Findings) -> Option<ProfileSpec> {
+    let path = Path::of("providers").key(name);
+    if let Err(expected) = values::name(name) {
+        findings.key(&path, "this name cannot be used").expected(expected);
+    }
+    match ProfileSpec::deserialize(value.clone()) {
+        Ok(spec) => Some(spec),
+        Err(error) => {
+            if !findings.any_within(&path) {
+                findings.value(&path, error.message().to_owned());
+            }
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_compiles() {
+        for name in built_in_names() {
+            let profile = built_in(name).expect("a built-in name");
+            assert!(profile.is_ok(), "{name}: {profile:?}");
+        }
+        assert!(built_in("nobody").is_none());
+    }
+}

@@ -1,0 +1,363 @@
+//! Exactly what the configuration file may say. Nothing is checked here but names and shapes.
+//!
+//! The doc comments become the descriptions of `speechgate schema`. Every key is optional for serde, so that one
+//! mistake hides no other; `#[schemars(required)]` marks those that must be there, and `schema.rs` asks for them.
+
+use crate::canon::ProfileSpec;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The configuration of speechgate.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "speechgate configuration")]
+pub(super) struct Raw {
+    /// Where callers connect.
+    #[serde(default)]
+    pub(super) server: Server,
+    /// Health, metrics, reload and the status page.
+    #[serde(default)]
+    pub(super) admin: Admin,
+    /// Logs and traces.
+    #[serde(default)]
+    pub(super) telemetry: Telemetry,
+    /// What is forwarded where.
+    #[serde(default)]
+    pub(super) routes: Vec<Route>,
+    /// Limits that several gateways share.
+    #[serde(default)]
+    pub(super) limits: Limits,
+    /// Providers of the operator's own: name to profile.
+    // Read one by one, so that a mistake in one does not hide those in the others.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, ProfileSpec>")]
+    pub(super) providers: BTreeMap<String, toml::Value>,
+}
+
+/// `[server]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Server {
+    /// Address and port, or `unix:` and a path. Default `127.0.0.1:8080`.
+    pub(super) listen: Option<ListenText>,
+    /// TLS towards callers. Without it plain HTTP is spoken.
+    pub(super) tls: Option<ServerTls>,
+    /// Worker threads. Default: one per processor.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(super) workers: Option<u32>,
+    /// Connections of callers at one time. Default 10000.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(super) max_connections: Option<u32>,
+    /// How long running requests and streams may go on after SIGTERM. Default 30s.
+    pub(super) drain_timeout: Option<DurationText>,
+    /// How long a caller may take to send a header section. Default 10s.
+    pub(super) header_timeout: Option<DurationText>,
+    /// How long a caller may pause inside a request body. Default 30s.
+    pub(super) body_timeout: Option<DurationText>,
+    /// How long an idle connection of a caller is kept. Default 75s.
+    pub(super) keep_alive_timeout: Option<DurationText>,
+    /// How long a caller may leave an answer unread before the connection is cut. Default 60s.
+    pub(super) write_timeout: Option<DurationText>,
+    /// Longest request target; beyond it 414. Default 8KiB.
+    pub(super) max_target_bytes: Option<Size>,
+    /// Largest header section; beyond it 431. Default 32KiB.
+    pub(super) max_header_bytes: Option<Size>,
+    /// Most header fields; beyond it 431. Default 100.
+    #[schemars(range(min = 10, max = 10_000))]
+    pub(super) max_headers: Option<u32>,
+    /// HTTP/2 towards callers.
+    #[serde(default)]
+    pub(super) http2: Http2,
+    /// Whether `X-Forwarded-*` and `Forwarded` of callers are kept and appended to. Default false: they are replaced.
+    pub(super) trust_forwarded: Option<bool>,
+    /// This gateway's address as callers see it, put into rewritten provider URLs. Default: the request's Host.
+    pub(super) public_url: Option<UrlText>,
+}
+
+/// `[server.tls]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServerTls {
+    /// Certificate chain, PEM.
+    #[schemars(required)]
+    pub(super) certificate: Option<FileText>,
+    /// Private key, PEM.
+    #[schemars(required)]
+    pub(super) private_key: Option<FileText>,
+    /// CA certificates, PEM: callers must then present a certificate that one of these signed.
+    pub(super) client_ca: Option<FileText>,
+}
+
+/// `[server.http2]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Http2 {
+    /// Streams at one time on one connection. Default 100.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(super) max_streams: Option<u32>,
+}
+
+/// `[admin]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Admin {
+    /// Whether there is an admin listener. Default true.
+    pub(super) enabled: Option<bool>,
+    /// Address and port, or `unix:` and a path. Default `127.0.0.1:9464`.
+    pub(super) listen: Option<ListenText>,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Telemetry {
+    /// Logs.
+    #[serde(default)]
+    pub(super) log: Log,
+    /// OpenTelemetry export. Without it nothing is sent.
+    pub(super) otlp: Option<Otlp>,
+}
+
+/// `[telemetry.log]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    /// How lines are written. Default `json`.
+    pub(super) format: Option<LogFormat>,
+    /// The least severe level that is written. Default `info`.
+    pub(super) level: Option<LogLevel>,
+    /// Whether there is a line per request. Default true.
+    pub(super) access: Option<bool>,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogFormat {
+    Json,
+    Text,
+}
+
+/// The least severe level that is written.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `[telemetry.otlp]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Otlp {
+    /// The collector, OTLP over HTTP.
+    #[schemars(required)]
+    pub(super) endpoint: Option<UrlText>,
+    /// Whether spans are sent. Default true.
+    pub(super) traces: Option<bool>,
+    /// Whether metrics are sent. Default true.
+    pub(super) metrics: Option<bool>,
+    /// Which share of traces begun here is kept, 0 to 1. Default 1.
+    pub(super) sample_ratio: Option<f64>,
+}
+
+/// `[[routes]]`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Route {
+    /// Its name in labels, envelopes and logs. Unique.
+    #[schemars(required)]
+    pub(super) name: Option<String>,
+    /// Which requests it takes: by path prefix, by host, or by both.
+    #[schemars(required)]
+    #[serde(rename = "match")]
+    pub(super) matches: Option<Match>,
+    /// The profile's name: a built-in one or one of `[providers]`.
+    #[schemars(required)]
+    pub(super) provider: Option<String>,
+    /// Where requests go. A path in it stands before every forwarded one.
+    #[schemars(required)]
+    pub(super) upstream: Option<UrlText>,
+    /// Which HTTP is spoken to the provider. Default `auto`: what ALPN agrees on.
+    pub(super) protocol: Option<Protocol>,
+    /// TLS towards the provider.
+    pub(super) upstream_tls: Option<UpstreamTls>,
+    /// The form of errors. Default `canonical`.
+    pub(super) envelope: Option<Envelope>,
+    /// Whether envelopes carry the provider's own body. Default true.
+    pub(super) upstream_body: Option<bool>,
+    /// What is put into every request; the caller's own is then dropped.
+    pub(super) credentials: Option<Credentials>,
+    /// Deadlines.
+    #[serde(default)]
+    pub(super) timeouts: Timeouts,
+    /// Largest request body. Default 50MiB.
+    pub(super) max_request_body: Option<Size>,
+    /// Requests in a time. Each refuses at once; none waits.
+    #[serde(default)]
+    pub(super) rate_limits: Vec<RateLimit>,
+    /// Calls at one time.
+    pub(super) concurrency: Option<Concurrency>,
+    /// Retries by the gateway. Without it nothing is retried.
+    pub(super) retry: Option<Retry>,
+}
+
+/// `match`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Match {
+    /// A path prefix on whole segments; the longest wins, and it is stripped.
+    pub(super) path: Option<String>,
+    /// A host name, without a port.
+    pub(super) host: Option<String>,
+}
+
+/// Which HTTP is spoken to a provider.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Protocol {
+    Auto,
+    Http1,
+    Http2,
+}
+
+/// `upstream_tls`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UpstreamTls {
+    /// CA certificates, PEM, that are trusted instead of the platform's.
+    #[schemars(required)]
+    pub(super) ca: Option<FileText>,
+}
+
+/// The form of errors on a route.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Envelope {
+    Canonical,
+    Compatible,
+    Problem,
+}
+
+/// `credentials`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Credentials {
+    /// The header that carries them.
+    #[schemars(required)]
+    pub(super) header: Option<String>,
+    /// Its whole value; `${NAME}` and `${file:/path}` are filled in.
+    #[schemars(required)]
+    pub(super) value: Option<String>,
+}
+
+/// `timeouts`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Timeouts {
+    /// Resolving, connecting and TLS together. Default 3s.
+    pub(super) connect: Option<DurationText>,
+    /// From the request sent to the head of the answer. Default 30s.
+    pub(super) response: Option<DurationText>,
+    /// The longest pause inside the answer's body. Default 60s.
+    pub(super) idle: Option<DurationText>,
+    /// The longest silence on a WebSocket. Default 5m.
+    pub(super) websocket_idle: Option<DurationText>,
+}
+
+/// An entry of `rate_limits`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RateLimit {
+    /// How many requests.
+    #[schemars(required, range(min = 1))]
+    pub(super) requests: Option<u32>,
+    /// In which time.
+    #[schemars(required)]
+    pub(super) per: Option<DurationText>,
+    /// How many may come at once. Default: as many as `requests`.
+    #[schemars(range(min = 1))]
+    pub(super) burst: Option<u32>,
+    /// Which requests it counts: method and path template, `GET /v1/jobs/{id}`. Default: all.
+    #[serde(rename = "match")]
+    pub(super) matches: Option<String>,
+    /// What each has a count of its own: `route`, `header:NAME`, `client-ip`, `path:NAME` or `credential`. Default `route`.
+    pub(super) key: Option<String>,
+    /// The code of the refusal. Default `rate_limited`.
+    pub(super) code: Option<String>,
+}
+
+/// `concurrency`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Concurrency {
+    /// Calls at one time.
+    #[schemars(required, range(min = 1))]
+    pub(super) max: Option<u32>,
+    /// How many may wait for a slot. Default 64.
+    pub(super) queue: Option<u32>,
+    /// How long one may wait. Default 3s.
+    pub(super) max_wait: Option<DurationText>,
+    /// Whether the cap follows what the provider says, never past `max`. Default false.
+    pub(super) learn: Option<bool>,
+}
+
+/// `retry`
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Retry {
+    /// Tries in all, the first included. Default 2.
+    #[schemars(range(min = 2, max = 10))]
+    pub(super) attempts: Option<u32>,
+    /// The types of errors after which it is tried again. Default `["unavailable", "timeout", "upstream"]`.
+    pub(super) on: Option<Vec<String>>,
+    /// Retries as a share of requests, so that an outage is not amplified. Default `20%`.
+    pub(super) budget: Option<String>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limits {
+    /// `redis://…` or `rediss://…`: rate and concurrency limits are shared through it. Default: each gateway for itself.
+    pub(super) backend: Option<String>,
+}
+
+/// A duration with its unit.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(title = "a duration", extend("examples" = ["30s", "5m", "250ms"]))]
+pub(super) struct DurationText(pub(super) String);
+
+/// A URL.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(title = "a URL", extend("examples" = ["https://api.example.com"]))]
+pub(super) struct UrlText(pub(super) String);
+
+/// The path of a file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(title = "a path of a file")]
+pub(super) struct FileText(pub(super) String);
+
+/// Where a listener listens.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(title = "an address and port", extend("examples" = ["127.0.0.1:8080", "unix:/run/speechgate.sock"]))]
+pub(super) struct ListenText(pub(super) String);
+
+/// A number of bytes, alone or with a unit.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(title = "a size", extend("examples" = ["50MiB", "32KiB"]))]
+pub(super) enum Size {
+    /// Bytes.
+    Bytes(u64),
+    /// With a unit.
+    Text(String),
+}

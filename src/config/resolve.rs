@@ -1,0 +1,231 @@
+//! From what the file says to what the program uses; one function per table of the file.
+//!
+//! Nothing stops at the first problem: a value that cannot be used is noted, and its default goes on.
+
+mod limits;
+mod route;
+
+use super::fill::unreadable;
+use super::path::Path;
+use super::problem::Findings;
+use super::profiles::Profiles;
+use super::raw;
+use super::types::{Config, Listen, LogFormat, LogLevel, Otlp, Server, ServerTls, Telemetry};
+use super::values::{self, Expected};
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(super) use limits::not_enforced_yet;
+
+/// Resolves the whole configuration. It may only be used when nothing was found.
+pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Findings) -> Config {
+    let config = Config {
+        server: server(&raw.server, findings),
+        admin: admin(&raw.admin, findings),
+        telemetry: telemetry(&raw.telemetry, findings),
+        routes: route::routes(&raw.routes, profiles, findings),
+        limits: limits::limits(&raw.limits, findings),
+    };
+    if let Some(admin) = &config.admin {
+        different_listeners(&config.server.listen, admin, findings);
+    }
+    config
+}
+
+fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
+    let mut reader = Reader { path: Path::of("server"), findings };
+    Server {
+        listen: reader.listen(raw.listen.as_ref(), 8080),
+        workers: raw.workers.map_or_else(processors, |workers| workers as usize),
+        max_connections: raw.max_connections.unwrap_or(10_000) as usize,
+        drain_timeout: reader.duration("drain_timeout", raw.drain_timeout.as_ref(), Duration::from_secs(30)),
+        header_timeout: reader.deadline("header_timeout", raw.header_timeout.as_ref(), Duration::from_secs(10)),
+        body_timeout: reader.deadline("body_timeout", raw.body_timeout.as_ref(), Duration::from_secs(30)),
+        keep_alive_timeout: reader.deadline(
+            "keep_alive_timeout",
+            raw.keep_alive_timeout.as_ref(),
+            Duration::from_secs(75),
+        ),
+        write_timeout: reader.deadline("write_timeout", raw.write_timeout.as_ref(), Duration::from_secs(60)),
+        max_target_bytes: reader.bytes("max_target_bytes", raw.max_target_bytes.as_ref(), 8 * KIB, TARGET_BYTES),
+        max_header_bytes: reader.bytes("max_header_bytes", raw.max_header_bytes.as_ref(), 32 * KIB, HEADER_BYTES),
+        max_headers: raw.max_headers.unwrap_or(100) as usize,
+        http2_max_streams: raw.http2.max_streams.unwrap_or(100),
+        trust_forwarded: raw.trust_forwarded.unwrap_or(false),
+        public_url: reader.read("public_url", raw.public_url.as_ref().map(|url| url.0.as_str()), values::url),
+        tls: raw.tls.as_ref().and_then(|raw| server_tls(raw, reader.findings)),
+    }
+}
+
+const KIB: u64 = 1024;
+
+/// The `http` crate refuses a longer target.
+const TARGET_BYTES: std::ops::RangeInclusive<u64> = 64..=65_534;
+
+/// Below 8 KiB hyper refuses to start.
+const HEADER_BYTES: std::ops::RangeInclusive<u64> = 8 * KIB..=16 * KIB * KIB;
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+fn server_tls(raw: &raw::ServerTls, findings: &mut Findings) -> Option<ServerTls> {
+    let mut reader = Reader { path: Path::of("server").key("tls"), findings };
+    let certificate = reader.pem("certificate", raw.certificate.as_ref(), "CERTIFICATE");
+    let private_key = reader.pem("private_key", raw.private_key.as_ref(), "PRIVATE KEY");
+    let client_ca = reader.pem("client_ca", raw.client_ca.as_ref(), "CERTIFICATE");
+    Some(ServerTls { certificate: certificate?, private_key: private_key?, client_ca })
+}
+
+fn admin(raw: &raw::Admin, findings: &mut Findings) -> Option<Listen> {
+    let mut reader = Reader { path: Path::of("admin"), findings };
+    let listen = reader.listen(raw.listen.as_ref(), 9464);
+    raw.enabled.unwrap_or(true).then_some(listen)
+}
+
+fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Telemetry {
+    Telemetry {
+        log_format: match raw.log.format {
+            Some(raw::LogFormat::Json) | None => LogFormat::Json,
+            Some(raw::LogFormat::Text) => LogFormat::Text,
+        },
+        log_level: match raw.log.level {
+            Some(raw::LogLevel::Error) => LogLevel::Error,
+            Some(raw::LogLevel::Warn) => LogLevel::Warn,
+            Some(raw::LogLevel::Info) | None => LogLevel::Info,
+            Some(raw::LogLevel::Debug) => LogLevel::Debug,
+            Some(raw::LogLevel::Trace) => LogLevel::Trace,
+        },
+        access_log: raw.log.access.unwrap_or(true),
+        otlp: raw.otlp.as_ref().and_then(|raw| otlp(raw, findings)),
+    }
+}
+
+fn otlp(raw: &raw::Otlp, findings: &mut Findings) -> Option<Otlp> {
+    let mut reader = Reader { path: Path::of("telemetry").key("otlp"), findings };
+    let endpoint = reader.read("endpoint", raw.endpoint.as_ref().map(|url| url.0.as_str()), values::url);
+    let sample_ratio = raw.sample_ratio.unwrap_or(1.0);
+    if !(0.0..=1.0).contains(&sample_ratio) {
+        reader.refuse("sample_ratio", &sample_ratio.to_string(), "a number from 0 to 1".to_owned());
+    }
+    Some(Otlp {
+        endpoint: endpoint?,
+        traces: raw.traces.unwrap_or(true),
+        metrics: raw.metrics.unwrap_or(true),
+        sample_ratio,
+    })
+}
+
+/// Two listeners cannot share an address, nor one have a port on which the other has every address.
+fn different_listeners(server: &Listen, admin: &Listen, findings: &mut Findings) {
+    let clash = match (server, admin) {
+        (Listen::Unix(one), Listen::Unix(other)) => one == other,
+        (Listen::Tcp(one), Listen::Tcp(other)) => {
+            let every = one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() != 0 && one.port() == other.port() && (every || one.ip() == other.ip())
+        }
+        (Listen::Unix(_), Listen::Tcp(_)) | (Listen::Tcp(_), Listen::Unix(_)) => false,
+    };
+    if clash {
+        let path = Path::of("admin").key("listen");
+        findings.value(&path, "the same address as `server.listen`").expected("an address of its own");
+    }
+}
+
+/// Reads the values of one table.
+struct Reader<'f> {
+    path: Path,
+    findings: &'f mut Findings,
+}
+
+impl Reader<'_> {
+    /// Reads a value if it is there; one that cannot be used is noted.
+    fn read<T>(&mut self, key: &str, text: Option<&str>, read: impl FnOnce(&str) -> Result<T, Expected>) -> Option<T> {
+        let text = text?;
+        match read(text) {
+            Ok(value) => Some(value),
+            Err(expected) => {
+                self.refuse(key, text, expected);
+                None
+            }
+        }
+    }
+
+    fn refuse(&mut self, key: &str, text: &str, expected: Expected) {
+        self.findings.not(&self.path.key(key), text, expected);
+    }
+
+    fn listen(&mut self, text: Option<&raw::ListenText>, port: u16) -> Listen {
+        let text = text.map(|text| text.0.as_str());
+        let default = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+        self.read("listen", text, values::listen).unwrap_or(default)
+    }
+
+    /// A duration that may be zero.
+    fn duration(&mut self, key: &str, text: Option<&raw::DurationText>, default: Duration) -> Duration {
+        self.read(key, text.map(|text| text.0.as_str()), values::duration).unwrap_or(default)
+    }
+
+    /// A duration that may not.
+    fn deadline(&mut self, key: &str, text: Option<&raw::DurationText>, default: Duration) -> Duration {
+        self.read(key, text.map(|text| text.0.as_str()), values::positive_duration).unwrap_or(default)
+    }
+
+    /// A size within bounds.
+    fn size(&mut self, key: &str, raw: Option<&raw::Size>, default: u64, range: std::ops::RangeInclusive<u64>) -> u64 {
+        let text = match raw {
+            Some(raw::Size::Bytes(bytes)) => bytes.to_string(),
+            Some(raw::Size::Text(text)) => text.clone(),
+            None => return default,
+        };
+        let within = |text: &str| match values::size(text)? {
+            size if range.contains(&size) => Ok(size),
+            _ => Err(format!("from {} to {} bytes", range.start(), range.end())),
+        };
+        self.read(key, Some(&text), within).unwrap_or(default)
+    }
+
+    /// A size that fits into memory.
+    fn bytes(
+        &mut self,
+        key: &str,
+        raw: Option<&raw::Size>,
+        default: u64,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> usize {
+        usize::try_from(self.size(key, raw, default, range)).unwrap_or(usize::MAX)
+    }
+
+    /// A PEM file that can be read and holds at least one block whose label ends so.
+    fn pem(&mut self, key: &str, path: Option<&raw::FileText>, label: &str) -> Option<PathBuf> {
+        let path = &path?.0;
+        let here = self.path.key(key);
+        let shown = self.findings.quote(&here, path);
+        match pem_has(path, label) {
+            Ok(true) => Some(PathBuf::from(path)),
+            Ok(false) => {
+                let what = format!("the file {shown} holds nothing of the kind");
+                self.findings.value(&here, what).expected(format!("a PEM file with a block of `{label}`"));
+                None
+            }
+            Err(error) => {
+                self.findings.value(&here, format!("the file {shown} {}", unreadable(error.kind())));
+                None
+            }
+        }
+    }
+}
+
+/// No certificate bundle is larger.
+const MAX_PEM: u64 = 16 * 1024 * 1024;
+
+fn pem_has(path: &str, label: &str) -> std::io::Result<bool> {
+    let mut text = Vec::new();
+    let _ = std::fs::File::open(path)?.take(MAX_PEM).read_to_end(&mut text)?;
+    let text = String::from_utf8_lossy(&text);
+    let ending = format!("{label}-----");
+    Ok(text.lines().any(|line| line.starts_with("-----BEGIN ") && line.trim_end().ends_with(&ending)))
+}

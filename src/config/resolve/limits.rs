@@ -1,0 +1,183 @@
+//! `rate_limits`, `concurrency`, `retry` and `[limits]`
+
+use super::Reader;
+use crate::canon::{Code, PathTemplate, Type};
+use crate::config::path::Path;
+use crate::config::problem::{Findings, alternatives};
+use crate::config::raw;
+use crate::config::secret::Secret;
+use crate::config::types::{Concurrency, LimitKey, Limits, RateLimit, Retry};
+use crate::config::values::{self, Expected};
+use std::time::Duration;
+
+/// The tables that are checked but have no effect in this version, lest anybody count on them.
+pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw) -> Findings {
+    let mut warnings = Findings::default();
+    let mut warn = |path: Path| {
+        warnings.key(&path, "is checked but not enforced yet");
+    };
+    for (index, route) in raw.routes.iter().enumerate() {
+        let path = Path::of("routes").index(index);
+        if !route.rate_limits.is_empty() {
+            warn(path.key("rate_limits"));
+        }
+        if route.concurrency.is_some() {
+            warn(path.key("concurrency"));
+        }
+        if route.retry.is_some() {
+            warn(path.key("retry"));
+        }
+    }
+    if raw.limits.backend.is_some() {
+        warn(Path::of("limits"));
+    }
+    if raw.telemetry.otlp.is_some() {
+        warn(Path::of("telemetry").key("otlp"));
+    }
+    warnings
+}
+
+/// `rate_limits`
+pub(super) fn rate_limits(raw: &[raw::RateLimit], path: &Path, findings: &mut Findings) -> Vec<RateLimit> {
+    raw.iter().enumerate().filter_map(|(index, raw)| rate_limit(raw, &path.index(index), findings)).collect()
+}
+
+fn rate_limit(raw: &raw::RateLimit, path: &Path, findings: &mut Findings) -> Option<RateLimit> {
+    let mut reader = Reader { path: path.clone(), findings };
+    let per = raw.per.as_ref().map(|text| text.0.as_str());
+    let per = reader.read("per", per, values::positive_duration);
+    let matches = raw.matches.as_deref().map(|text| template(text, path, reader.findings));
+    let key = raw.key.as_deref().map(|text| limit_key(text, path, findings));
+    let code = raw.code.as_deref().map(|text| refusal(text, path, findings));
+    let key = key.unwrap_or(Some(LimitKey::Route));
+    if let (Some(LimitKey::PathParameter(name)), None | Some(Some(_))) = (&key, &matches) {
+        has_parameter(name, matches.as_ref().and_then(Option::as_ref), path, findings);
+    }
+    let requests = raw.requests?;
+    Some(RateLimit {
+        requests,
+        per: per?,
+        burst: raw.burst.unwrap_or(requests),
+        matches: matches.flatten(),
+        key: key?,
+        code: code.unwrap_or(Some(Code::RateLimited))?,
+    })
+}
+
+/// Which requests a limit counts.
+fn template(text: &str, path: &Path, findings: &mut Findings) -> Option<PathTemplate> {
+    match PathTemplate::parse(text) {
+        Ok(template) => Some(template),
+        Err(what) => {
+            let path = path.key("match");
+            let hidden = findings.secrets.contains(&path);
+            findings.value(&path, if hidden { "this value is not a path template".to_owned() } else { what });
+            None
+        }
+    }
+}
+
+fn limit_key(text: &str, path: &Path, findings: &mut Findings) -> Option<LimitKey> {
+    const KINDS: [&str; 5] = ["route", "client-ip", "credential", "header:", "path:"];
+    let read = |text: &str| -> Result<LimitKey, Expected> {
+        match text.split_once(':') {
+            None if text == "route" => Ok(LimitKey::Route),
+            None if text == "client-ip" => Ok(LimitKey::ClientIp),
+            None if text == "credential" => Ok(LimitKey::Credential),
+            Some(("header", name)) => values::header(name).map(LimitKey::Header),
+            Some(("path", name)) if !name.is_empty() => Ok(LimitKey::PathParameter(name.to_owned())),
+            Some(_) | None => Err("`route`, `client-ip`, `credential`, `header:NAME` or `path:NAME`".to_owned()),
+        }
+    };
+    match read(text) {
+        Ok(key) => Some(key),
+        Err(expected) => {
+            findings.not(&path.key("key"), text, expected).nearest(text, KINDS);
+            None
+        }
+    }
+}
+
+/// `key = "path:id"` needs a `{id}` in the limit's `match`.
+fn has_parameter(name: &str, template: Option<&PathTemplate>, path: &Path, findings: &mut Findings) {
+    let names: Vec<&str> = template.into_iter().flat_map(PathTemplate::names).collect();
+    if !names.contains(&name) {
+        let here = path.key("key");
+        let what = format!("{} names no part of this limit's `match`", findings.quote(&here, &format!("path:{name}")));
+        let expected = if names.is_empty() {
+            format!("a `match` with `{{{name}}}` in it")
+        } else {
+            alternatives(names.iter().map(|name| format!("path:{name}")).collect::<Vec<_>>().iter().map(String::as_str))
+        };
+        findings.value(&here, what).expected(expected);
+    }
+}
+
+/// The code with which a rate limit refuses.
+fn refusal(text: &str, path: &Path, findings: &mut Findings) -> Option<Code> {
+    let code = Code::from_name(text).filter(|code| code.kind() == Type::RateLimited);
+    if code.is_none() {
+        let fitting = Code::ROWS.iter().filter(|row| row.kind == Type::RateLimited).map(|row| row.name);
+        let fitting: Vec<&str> = fitting.collect();
+        let finding = findings.not(&path.key("code"), text, alternatives(fitting.iter().copied()));
+        finding.nearest(text, fitting);
+    }
+    code
+}
+
+/// `concurrency`
+pub(super) fn concurrency(raw: &raw::Concurrency, path: &Path, findings: &mut Findings) -> Option<Concurrency> {
+    let mut reader = Reader { path: path.clone(), findings };
+    let max_wait = reader.duration("max_wait", raw.max_wait.as_ref(), Duration::from_secs(3));
+    Some(Concurrency { max: raw.max?, queue: raw.queue.unwrap_or(64), max_wait, learn: raw.learn.unwrap_or(false) })
+}
+
+/// `retry`
+pub(super) fn retry(raw: &raw::Retry, path: &Path, findings: &mut Findings) -> Retry {
+    let mut reader = Reader { path: path.clone(), findings };
+    let budget = reader.read("budget", raw.budget.as_deref(), values::percentage).unwrap_or(0.2);
+    let on = match &raw.on {
+        None => vec![Type::Unavailable, Type::Timeout, Type::Upstream],
+        Some(names) => retried(names, &path.key("on"), findings),
+    };
+    Retry { attempts: raw.attempts.unwrap_or(2), on, budget }
+}
+
+/// The types after which it is tried again; those that another try cannot help are refused.
+fn retried(names: &[String], path: &Path, findings: &mut Findings) -> Vec<Type> {
+    const HOPEFUL: [Type; 7] = [
+        Type::Conflict,
+        Type::RateLimited,
+        Type::ConcurrencyLimited,
+        Type::Internal,
+        Type::Upstream,
+        Type::Unavailable,
+        Type::Timeout,
+    ];
+    if names.is_empty() {
+        findings.value(path, "an empty list").expected("at least one type of errors");
+    }
+    let mut types = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        match HOPEFUL.into_iter().find(|kind| kind.as_str() == name) {
+            Some(kind) => types.push(kind),
+            None => {
+                let names = HOPEFUL.map(Type::as_str);
+                findings.not(&path.index(index), name, alternatives(names)).nearest(name, names);
+            }
+        }
+    }
+    types
+}
+
+/// `[limits]`; no message quotes the URL, which may hold a password.
+pub(super) fn limits(raw: &raw::Limits, findings: &mut Findings) -> Limits {
+    let Some(backend) = &raw.backend else { return Limits::default() };
+    let rest = backend.strip_prefix("redis://").or_else(|| backend.strip_prefix("rediss://"));
+    let fits = rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()));
+    if !fits {
+        let path = Path::of("limits").key("backend");
+        findings.value(&path, "this value cannot be used").expected("a URL such as `redis://127.0.0.1:6379/0`");
+    }
+    Limits { backend: fits.then(|| Secret::new(backend.clone())) }
+}

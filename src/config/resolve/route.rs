@@ -1,0 +1,165 @@
+//! `[[routes]]`
+
+use super::Reader;
+use super::limits;
+use crate::config::path::Path;
+use crate::config::problem::Findings;
+use crate::config::profiles::Profiles;
+use crate::config::raw;
+use crate::config::secret::Secret;
+use crate::config::types::{Credentials, Envelope, Protocol, Route, Timeouts, Upstream};
+use crate::config::values;
+use http::HeaderValue;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// All routes; each on its own, then against each other.
+pub(super) fn routes(raw: &[raw::Route], profiles: &Profiles, findings: &mut Findings) -> Vec<Arc<Route>> {
+    let path = Path::of("routes");
+    if raw.is_empty() && !findings.any_within(&path) {
+        findings.key(&path, "there are no routes").expected("at least one `[[routes]]`");
+    }
+    unique_names(raw, findings);
+    let routes: Vec<Route> =
+        raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, profiles, findings)).collect();
+    unique_matches(&routes, findings);
+    routes.into_iter().map(Arc::new).collect()
+}
+
+fn unique_names(raw: &[raw::Route], findings: &mut Findings) {
+    let mut seen = HashMap::new();
+    for (index, name) in raw.iter().enumerate().filter_map(|(index, raw)| Some((index, raw.name.as_deref()?))) {
+        if let Some(first) = seen.insert(name, index) {
+            let path = Path::of("routes").index(index).key("name");
+            let what = format!("{} is already the name of `routes[{first}]`", findings.quote(&path, name));
+            findings.value(&path, what).expected("a name of its own");
+            seen.insert(name, first);
+        }
+    }
+}
+
+fn unique_matches(routes: &[Route], findings: &mut Findings) {
+    let mut seen: HashMap<(Option<&str>, &str), usize> = HashMap::new();
+    for route in routes {
+        let first = *seen.entry((route.host.as_deref(), route.path.as_str())).or_insert(route.index);
+        if first != route.index {
+            let path = Path::of("routes").index(route.index).key("match");
+            let what = format!("the same requests as `routes[{first}]`");
+            findings.value(&path, what).expected("a path or a host of its own");
+        }
+    }
+}
+
+/// One route; none when something is wrong that it cannot be without.
+fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Findings) -> Option<Route> {
+    let path = Path::of("routes").index(index);
+    let mut reader = Reader { path: path.clone(), findings };
+    let name = reader.read("name", raw.name.as_deref(), |text| values::name(text).map(|()| text.to_owned()));
+    let max_request_body =
+        reader.size("max_request_body", raw.max_request_body.as_ref(), 50 * 1024 * 1024, 1..=u64::MAX);
+    let upstream = upstream(raw, &mut reader);
+    let place = raw.matches.as_ref().and_then(|raw| matches(raw, &path.key("match"), findings));
+    let profile = raw.provider.as_deref().and_then(|name| profiles.find(name, &path.key("provider"), findings));
+    let credentials = raw.credentials.as_ref().map(|raw| credentials(raw, &path.key("credentials"), findings));
+    let timeouts = timeouts(&raw.timeouts, &path.key("timeouts"), findings);
+    let rate_limits = limits::rate_limits(&raw.rate_limits, &path.key("rate_limits"), findings);
+    let concurrency =
+        raw.concurrency.as_ref().and_then(|raw| limits::concurrency(raw, &path.key("concurrency"), findings));
+    let retry = raw.retry.as_ref().map(|raw| limits::retry(raw, &path.key("retry"), findings));
+    let (host, prefix) = place?;
+    Some(Route {
+        name: name?,
+        index,
+        host,
+        path: prefix,
+        provider: raw.provider.clone()?,
+        profile: profile?,
+        upstream: upstream?,
+        envelope: envelope(raw.envelope),
+        upstream_body: raw.upstream_body.unwrap_or(true),
+        credentials: credentials.flatten(),
+        timeouts,
+        max_request_body,
+        rate_limits,
+        concurrency,
+        retry,
+    })
+}
+
+fn envelope(raw: Option<raw::Envelope>) -> Envelope {
+    match raw {
+        Some(raw::Envelope::Canonical) | None => Envelope::Canonical,
+        Some(raw::Envelope::Compatible) => Envelope::Compatible,
+        Some(raw::Envelope::Problem) => Envelope::Problem,
+    }
+}
+
+/// `match`: the host, and the path without a slash at its end.
+fn matches(raw: &raw::Match, path: &Path, findings: &mut Findings) -> Option<(Option<String>, String)> {
+    if raw.path.is_none() && raw.host.is_none() {
+        if !findings.any_within(path) {
+            let _ =
+                findings.value(path, "matches nothing").expected("`path`, `host` or both; `path = \"/\"` takes all");
+        }
+        return None;
+    }
+    let mut reader = Reader { path: path.clone(), findings };
+    let host = raw.host.as_deref().map(|text| reader.read("host", Some(text), values::host));
+    let prefix = raw.path.as_deref().map(|text| reader.read("path", Some(text), values::prefix));
+    match (host, prefix) {
+        (Some(None), _) | (_, Some(None)) => None,
+        (host, prefix) => Some((host.flatten(), prefix.flatten().unwrap_or_default())),
+    }
+}
+
+/// `upstream`, `protocol` and `upstream_tls`
+fn upstream(raw: &raw::Route, reader: &mut Reader<'_>) -> Option<Upstream> {
+    let url = raw.upstream.as_ref().map(|url| url.0.as_str());
+    let upstream = reader.read("upstream", url, values::upstream);
+    let mut tls = Reader { path: reader.path.key("upstream_tls"), findings: reader.findings };
+    let ca_file = raw.upstream_tls.as_ref().and_then(|raw| tls.pem("ca", raw.ca.as_ref(), "CERTIFICATE"));
+    let mut upstream = upstream?;
+    if raw.upstream_tls.is_some() && !upstream.tls {
+        let path = reader.path.key("upstream_tls");
+        reader.findings.key(&path, "has no use for an `http://` upstream").expected("an `https://` upstream");
+    }
+    upstream.ca_file = ca_file;
+    upstream.protocol = match raw.protocol {
+        Some(raw::Protocol::Auto) | None => Protocol::Auto,
+        Some(raw::Protocol::Http1) => Protocol::Http1,
+        Some(raw::Protocol::Http2) => Protocol::Http2,
+    };
+    Some(upstream)
+}
+
+/// `credentials`; no message quotes the value.
+fn credentials(raw: &raw::Credentials, path: &Path, findings: &mut Findings) -> Option<Credentials> {
+    let mut reader = Reader { path: path.clone(), findings };
+    let header = reader.read("header", raw.header.as_deref(), values::header);
+    let value = raw.value.as_ref()?;
+    let expected = if value.trim().is_empty() {
+        Some("a value that is not empty")
+    } else if value.trim() != value {
+        Some("a value without spaces or line breaks around it")
+    } else if HeaderValue::from_str(value).is_err() {
+        Some("a value of printable ASCII characters")
+    } else {
+        None
+    };
+    if let Some(expected) = expected {
+        findings.value(&path.key("value"), "this value cannot be sent in a header").expected(expected);
+        return None;
+    }
+    Some(Credentials { header: header?, value: Secret::new(value.clone()) })
+}
+
+fn timeouts(raw: &raw::Timeouts, path: &Path, findings: &mut Findings) -> Timeouts {
+    let mut reader = Reader { path: path.clone(), findings };
+    Timeouts {
+        connect: reader.deadline("connect", raw.connect.as_ref(), Duration::from_secs(3)),
+        response: reader.deadline("response", raw.response.as_ref(), Duration::from_secs(30)),
+        idle: reader.deadline("idle", raw.idle.as_ref(), Duration::from_secs(60)),
+        websocket_idle: reader.deadline("websocket_idle", raw.websocket_idle.as_ref(), Duration::from_secs(300)),
+    }
+}

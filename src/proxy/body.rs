@@ -1,0 +1,218 @@
+//! The body of an answer on its way to the caller.
+
+use super::call::Call;
+use crate::canon::Fault;
+use crate::config::types::Timeouts;
+use crate::upstream;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// The body of an answer. Not boxed: one type for the few kinds there are.
+#[derive(Debug)]
+pub enum Body {
+    /// Nothing.
+    Empty,
+    /// Bytes that are all here: an error, or a success that was looked at.
+    Full(Full),
+    /// A provider's body, frame by frame.
+    Relay(Box<Relay>),
+}
+
+/// Why a body was cut: never a clean end, so that every HTTP client notices.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut(pub(crate) Fault);
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.sentence())
+    }
+}
+
+impl std::error::Error for Cut {}
+
+/// Bytes that are all here, and the call that ends with them.
+#[derive(Debug)]
+pub struct Full {
+    bytes: Option<Bytes>,
+    call: Option<Box<Call>>,
+}
+
+/// A provider's body, frame by frame, with its deadline and the call that ends with it.
+#[derive(Debug)]
+pub struct Relay {
+    source: upstream::Body,
+    /// Frames that were waited for before the head went out.
+    held: VecDeque<Frame<Bytes>>,
+    idle: Idle,
+    call: Box<Call>,
+    ended: bool,
+}
+
+impl Body {
+    /// Bytes that are all here.
+    pub(crate) fn full(bytes: Vec<u8>, call: Option<Box<Call>>) -> Body {
+        Body::Full(Full { bytes: Some(Bytes::from(bytes)).filter(|bytes| !bytes.is_empty()), call })
+    }
+
+    /// A provider's body.
+    pub(crate) fn relay(
+        source: upstream::Body,
+        held: VecDeque<Frame<Bytes>>,
+        timeouts: &Timeouts,
+        call: Box<Call>,
+    ) -> Body {
+        Body::Relay(Box::new(Relay { source, held, idle: Idle::new(timeouts.idle), call, ended: false }))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            Body::Empty => Poll::Ready(None),
+            Body::Full(full) => Poll::Ready(full.next().map(Ok)),
+            Body::Relay(relay) => relay.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Body::Empty => true,
+            Body::Full(full) => full.bytes.is_none(),
+            Body::Relay(relay) => relay.held.is_empty() && relay.source.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Body::Empty => SizeHint::with_exact(0),
+            Body::Full(full) => SizeHint::with_exact(full.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Body::Relay(relay) => relay.size_hint(),
+        }
+    }
+}
+
+impl Full {
+    fn next(&mut self) -> Option<Frame<Bytes>> {
+        let bytes = self.bytes.take()?;
+        if let Some(call) = &mut self.call {
+            call.sent(bytes.len());
+            call.complete();
+        }
+        Some(Frame::data(bytes))
+    }
+}
+
+impl Drop for Full {
+    fn drop(&mut self) {
+        // An answer without content (HEAD, 204) is complete with its head.
+        if let (None, Some(call)) = (&self.bytes, &mut self.call) {
+            call.complete();
+        }
+    }
+}
+
+impl Relay {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(frame) = self.held.pop_front() {
+            return Poll::Ready(Some(Ok(self.passed(frame))));
+        }
+        match http_body::Body::poll_frame(Pin::new(&mut self.source), cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.idle.moved();
+                Poll::Ready(Some(Ok(self.passed(frame))))
+            }
+            Poll::Ready(Some(Err(failure))) => Poll::Ready(Some(Err(self.cut(&failure)))),
+            Poll::Ready(None) => {
+                self.ended = true;
+                self.call.complete();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                if self.idle.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let stalled = upstream::Failure::stalled();
+                Poll::Ready(Some(Err(self.cut(&stalled))))
+            }
+        }
+    }
+
+    fn passed(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(data) = frame.data_ref() {
+            self.call.sent(data.len());
+        }
+        frame
+    }
+
+    fn cut(&mut self, failure: &upstream::Failure) -> Cut {
+        self.ended = true;
+        let fault = super::fail::broken_off(&mut self.call, failure);
+        Cut(fault)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.source.size_hint();
+        let held: u64 = self.held.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let upper = hint.upper().map(|upper| upper + held);
+        hint.set_lower(hint.lower() + held);
+        if let Some(upper) = upper {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // hyper does not ask again after the last byte of a body of known length.
+        if !self.ended && self.held.is_empty() && self.source.is_end_stream() {
+            self.call.complete();
+        }
+    }
+}
+
+/// A deadline for the next frame. The timer is only made when a body has to be waited for, and only moved when it fires.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    limit: Duration,
+    last: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Idle {
+    pub(crate) fn new(limit: Duration) -> Idle {
+        Idle { limit, last: None, timer: None }
+    }
+
+    /// Something moved.
+    pub(crate) fn moved(&mut self) {
+        if self.timer.is_some() {
+            self.last = Some(Instant::now());
+        }
+    }
+
+    /// Ready when nothing has moved for the limit.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        loop {
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            match self.last.take().map(|last| last + limit) {
+                Some(deadline) if deadline > Instant::now() => timer.as_mut().reset(deadline),
+                _ => return Poll::Ready(()),
+            }
+        }
+    }
+}

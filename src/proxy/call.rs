@@ -1,0 +1,263 @@
+//! One call from its first step to its last byte: what the log line and the metrics say of it.
+//!
+//! Whatever happens to a call, it ends exactly once: complete, cut, or (when nobody ended it before it was dropped)
+//! cancelled by the caller.
+
+use super::upload::Progress;
+use super::{Peer, RouteRuntime, State, redact};
+use crate::canon::envelope::Stamp;
+use crate::canon::{CanonicalError, Code, Fault, Origin};
+use crate::telemetry::access::Line;
+use crate::telemetry::metrics::{InFlight, Times, Transport};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Uri, request};
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// One call.
+pub struct Call {
+    pub(crate) state: Arc<State>,
+    pub(crate) route: Option<Arc<RouteRuntime>>,
+    /// This gateway's id: the caller's when it was well-formed.
+    pub(crate) id: HeaderValue,
+    pub(crate) method: Method,
+    target: Uri,
+    /// The target that the provider gets.
+    pub(crate) provider_target: Uri,
+    peer: Arc<Peer>,
+    /// Whether the caller came over TLS, and the host it asked for.
+    pub(crate) tls: bool,
+    pub(crate) authority: Option<HeaderValue>,
+    /// Keys that the caller sent, so that no error shows them when a provider echoes them.
+    secrets: [Option<HeaderValue>; 2],
+    /// Whether the caller asked for RFC 9457.
+    pub(crate) problem: bool,
+    pub(crate) transport: Transport,
+    started: Instant,
+    upload: Option<Arc<Progress>>,
+    sent: u64,
+    status: u16,
+    /// When the request was handed to the upstream client, and when the head of the answer came.
+    pub(crate) forwarded: Option<Instant>,
+    pub(crate) answered: Option<Instant>,
+    first_byte: Option<Instant>,
+    pub(crate) upstream_status: Option<u16>,
+    pub(crate) upstream_request_id: Option<String>,
+    pub(crate) retried: bool,
+    error: Option<Noted>,
+    in_flight: Option<InFlight>,
+    ended: bool,
+}
+
+/// The error that a call ended with, for its log line.
+struct Noted {
+    code: Code,
+    origin: Origin,
+    detail: Option<String>,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    pub(crate) fn begin(state: Arc<State>, peer: &Arc<Peer>, parts: &request::Parts) -> Call {
+        Call {
+            state,
+            route: None,
+            id: HeaderValue::from_static(""),
+            method: parts.method.clone(),
+            target: parts.uri.clone(),
+            provider_target: Uri::default(),
+            peer: Arc::clone(peer),
+            tls: peer.tls,
+            authority: None,
+            secrets: [None, None],
+            problem: false,
+            transport: Transport::Http,
+            started: Instant::now(),
+            upload: None,
+            sent: 0,
+            status: 0,
+            forwarded: None,
+            answered: None,
+            first_byte: None,
+            upstream_status: None,
+            upstream_request_id: None,
+            retried: false,
+            error: None,
+            in_flight: None,
+            ended: false,
+        }
+    }
+
+    /// A route matched: from here on the call counts for it.
+    pub(crate) fn routed(&mut self, route: Arc<RouteRuntime>, parts: &request::Parts) {
+        self.in_flight = Some(route.metrics.request_started());
+        self.authority = match parts.uri.authority() {
+            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+            None => parts.headers.get(http::header::HOST).cloned(),
+        };
+        let mut sent = route.headers.secrets().iter().filter_map(|name| parts.headers.get(name).cloned());
+        self.secrets = [sent.next(), sent.next()];
+        self.route = Some(route);
+    }
+
+    /// The path that the provider sees.
+    pub(crate) fn provider_path(&self) -> &str {
+        self.provider_target.path()
+    }
+
+    /// The route's name; empty without one.
+    pub(crate) fn route_name(&self) -> &str {
+        self.route.as_ref().map_or("", |route| route.route.name.as_str())
+    }
+
+    /// What the shell adds to an error of this call.
+    pub(crate) fn stamp<'a>(&'a self, timestamp: &'a str) -> Stamp<'a> {
+        let route = self.route.as_ref().map(|runtime| &runtime.route);
+        Stamp {
+            request_id: self.id_text(),
+            timestamp,
+            provider: route.map(|route| route.provider.as_str()),
+            route: route.map(|route| route.name.as_str()),
+            upstream_body: route.is_none_or(|route| route.upstream_body),
+        }
+    }
+
+    /// A provider's body without the keys that it may have echoed.
+    pub(crate) fn redacted(&self, body: Bytes) -> Bytes {
+        let own = self.route.iter().flat_map(|route| route.secrets.iter().map(String::as_str));
+        let sent = self.secrets.iter().flatten().filter_map(|value| value.to_str().ok());
+        let tokens = sent.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
+        let secrets: Vec<&str> = own.chain(tokens).collect();
+        match redact::redact_body(&body, &secrets) {
+            Cow::Borrowed(_) => body,
+            Cow::Owned(shown) => Bytes::from(shown),
+        }
+    }
+
+    /// Where the progress of the request body is told.
+    pub(crate) fn uploads(&mut self, progress: Arc<Progress>) {
+        self.upload = Some(progress);
+    }
+
+    /// Whether the whole request body has come.
+    pub(crate) fn upload_ended(&self) -> bool {
+        self.upload.as_ref().is_none_or(|progress| progress.ended())
+    }
+
+    /// Bytes went to the caller.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        if self.first_byte.is_none() {
+            self.first_byte = Some(Instant::now());
+        }
+        self.sent += bytes as u64;
+    }
+
+    /// The status that goes to the caller.
+    pub(crate) fn answers(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// The id as text; a header value that came from us or passed our check is ASCII.
+    pub(crate) fn id_text(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
+    /// An error happened: it is counted here, once, whatever becomes of its answer.
+    pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
+        let metrics = self.metrics();
+        metrics.error(error.code, error.origin, self.transport);
+        if error.upstream.is_some() {
+            metrics.upstream_error(&error.upstream_label, error.code);
+        }
+        if error.unmapped {
+            metrics.unmapped();
+            self.state.shared.unmapped(self, error);
+        }
+        let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
+        self.upstream_request_id = upstream_id.cloned();
+        self.error = Some(Noted { code: error.code, origin: error.origin, detail });
+    }
+
+    fn metrics(&self) -> &crate::telemetry::metrics::RouteMetrics {
+        self.route.as_ref().map_or(&self.state.shared.unrouted, |route| &route.metrics)
+    }
+
+    /// The last byte has been handed over.
+    pub(crate) fn complete(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        let now = Instant::now();
+        let times = Times {
+            total: now - self.started,
+            upstream: self.forwarded.map(|forwarded| now - forwarded),
+            first_byte: self.first_byte.map(|first| first - self.started),
+            overhead: self.forwarded.map(|forwarded| forwarded - self.started),
+        };
+        self.metrics().request_finished(&self.method, self.status, &times);
+        self.in_flight = None;
+        if self.state.shared.access.is_on() {
+            self.log(&times);
+        }
+    }
+
+    fn log(&self, times: &Times) {
+        let route = self.route.as_deref();
+        self.state.shared.access.write(&Line {
+            time: SystemTime::now(),
+            request_id: self.id_text(),
+            upstream_request_id: self.upstream_request_id.as_deref(),
+            route: route.map(|route| route.route.name.as_str()),
+            provider: route.map(|route| route.route.provider.as_str()),
+            method: self.method.as_str(),
+            target: &self.shown_target(),
+            client: self.peer.ip(),
+            status: self.status,
+            code: self.error.as_ref().map(|noted| noted.code),
+            origin: self.error.as_ref().map(|noted| noted.origin),
+            detail: self.error.as_ref().and_then(|noted| noted.detail.as_deref()),
+            upstream_status: self.upstream_status,
+            received: self.upload.as_ref().map_or(0, |progress| progress.received()),
+            sent: self.sent,
+            total: times.total,
+            upstream: times.upstream,
+            first_byte: times.first_byte,
+            retried: self.retried,
+        });
+    }
+}
+
+impl Call {
+    /// The caller's target without secrets.
+    fn shown_target(&self) -> Cow<'_, str> {
+        let names = self.route.as_ref().map_or(&[][..], |route| &route.route.profile.spec().secrets.query);
+        redact::redact_query(self.target.path_and_query().map_or("", |target| target.as_str()), names)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        if self.error.is_none() {
+            let fault = if self.peer.has_stalled() { Fault::CallerStalled } else { Fault::CallerLeft };
+            self.note(&CanonicalError::from_fault(fault), None);
+        }
+        if self.status == 0 {
+            self.status = Code::ClientCancelled.status();
+        }
+        self.finish();
+    }
+}

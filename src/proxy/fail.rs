@@ -1,0 +1,128 @@
+//! The single exit for errors: asks the core what happened, counts, and renders.
+
+use super::body::Body;
+use super::call::Call;
+use super::upload::CallerFault;
+use crate::canon::envelope::Stamp;
+use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
+use crate::config::types::Envelope;
+use crate::render::http::{self as render, Form};
+use crate::upstream::Failure;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response};
+use std::time::SystemTime;
+
+/// A failure that no provider worded, answered.
+pub(crate) fn fault(call: Box<Call>, fault: Fault) -> Response<Body> {
+    answer(call, &CanonicalError::from_fault(fault), None, None, None)
+}
+
+/// A call that brought no answer, answered.
+pub(crate) fn failure(call: Box<Call>, failure: Failure) -> Response<Body> {
+    let error = CanonicalError::from_fault(whose(&failure));
+    answer(call, &error, None, None, Some(failure.detail))
+}
+
+/// A provider's failing answer, answered: `body` is decoded and bounded already.
+pub(crate) fn refused(
+    mut call: Box<Call>,
+    status: u16,
+    headers: HeaderMap,
+    body: &[u8],
+    truncated: bool,
+    incomplete: bool,
+) -> Response<Body> {
+    let Some(route) = call.route.clone() else { return fault(call, Fault::Panic) };
+    let mut seen = Observed::http(status, &headers, body, SystemTime::now());
+    seen.truncated = truncated || incomplete;
+    if call.transport == crate::telemetry::metrics::Transport::Websocket {
+        seen.phase = Phase::Handshake;
+    }
+    let evidence = Evidence::new(&seen);
+    let error = resolve(&route.route.profile, &evidence).error;
+    call.upstream_status = Some(status);
+    let shown = headers.clone();
+    answer(call, &error, Some(shown), Some(&evidence), None)
+}
+
+/// An answer that broke off after its head had gone out: counted and logged; the cut itself is the caller's notice.
+pub(crate) fn broken_off(call: &mut Call, failure: &Failure) -> Fault {
+    let fault = whose(failure);
+    call.note(&CanonicalError::from_fault(fault), Some(failure.detail.clone()));
+    fault
+}
+
+/// A request body that failed on the caller's side is the caller's fault, whatever the upstream call made of it.
+fn whose(failure: &Failure) -> Fault {
+    let caller = failure.request_body.as_ref().and_then(|error| error.downcast_ref::<CallerFault>());
+    caller.map_or(failure.fault, |caller| caller.0)
+}
+
+/// RFC 3339, UTC, milliseconds.
+pub(crate) fn timestamp() -> String {
+    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+}
+
+/// The headers that tell of a failure whose answer keeps its own status and body.
+pub(crate) fn describe(headers: &mut HeaderMap, error: &CanonicalError) {
+    render::describe(error, headers);
+}
+
+fn answer(
+    mut call: Box<Call>,
+    error: &CanonicalError,
+    received: Option<HeaderMap>,
+    evidence: Option<&Evidence<'_>>,
+    detail: Option<String>,
+) -> Response<Body> {
+    call.note(error, detail);
+    let timestamp = timestamp();
+    let route = call.route.clone();
+    let stamp = call.stamp(&timestamp);
+    let form = match route.as_ref().map(|route| route.route.envelope) {
+        Some(Envelope::Compatible) => match &route {
+            Some(route) => Form::Compatible(&route.route.profile, evidence),
+            None => Form::Canonical,
+        },
+        Some(Envelope::Problem) => Form::Problem,
+        Some(Envelope::Canonical) | None if call.problem => Form::Problem,
+        Some(Envelope::Canonical) | None => Form::Canonical,
+    };
+    let (parts, body) = render::response(error, &stamp, form, received).into_parts();
+    call.answers(parts.status.as_u16());
+    let body =
+        if call.method == Method::HEAD { Body::full(Vec::new(), Some(call)) } else { Body::full(body, Some(call)) };
+    Response::from_parts(parts, body)
+}
+
+/// An error for a request that hyper could not parse, or that came before there was a call: a whole HTTP/1.1 answer.
+#[must_use]
+pub fn raw(fault: Fault) -> Bytes {
+    let timestamp = timestamp();
+    let id = super::headers::new_request_id();
+    let request_id = id.to_str().unwrap_or_default();
+    let stamp = Stamp { request_id, timestamp: &timestamp, provider: None, route: None, upstream_body: false };
+    let response = render::response(&CanonicalError::from_fault(fault), &stamp, Form::Canonical, None);
+    let (parts, body) = response.into_parts();
+    let mut bytes = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
+    for (name, value) in &parts.headers {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"connection: close\r\n\r\n");
+    bytes.extend_from_slice(&body);
+    Bytes::from(bytes)
+}
+
+/// The answer that stands in for one that a panic took away: no call is left to ask.
+#[must_use]
+pub fn panicked() -> Response<Body> {
+    let timestamp = timestamp();
+    let id = super::headers::new_request_id();
+    let request_id = id.to_str().unwrap_or_default();
+    let stamp = Stamp { request_id, timestamp: &timestamp, provider: None, route: None, upstream_body: false };
+    let error = CanonicalError::from_fault(Fault::Panic);
+    render::response(&error, &stamp, Form::Canonical, None).map(|body| Body::full(body, None))
+}

@@ -1,0 +1,157 @@
+//! Requests that the HTTP library lets through and a gateway must not.
+
+use super::list;
+use crate::canon::Fault;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, MAX_FORWARDS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{Method, Version};
+use std::net::Ipv6Addr;
+
+/// What a request that passed is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// A proper WebSocket handshake (RFC 6455 4.2.1). Any other wish to upgrade is ignored.
+    pub websocket: bool,
+    /// Meant for this gateway itself: `OPTIONS *`, or OPTIONS with `Max-Forwards: 0` (RFC 9110 7.6.2). It is answered
+    /// 204 here and never forwarded.
+    pub answer_here: bool,
+}
+
+/// Refuses what must not be forwarded.
+///
+/// # Errors
+/// The fault to answer with.
+pub fn check_request(parts: &Parts, max_target_bytes: usize) -> Result<Checked, Fault> {
+    if target_length(parts) > max_target_bytes {
+        return Err(Fault::TargetTooLong);
+    }
+    // TRACE would reflect credentials (RFC 9110 9.3.8) and CONNECT would open a tunnel.
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        return Err(Fault::MethodRefused);
+    }
+    check_target(parts)?;
+    check_host(parts)?;
+    check_framing(parts)?;
+    let websocket = check_upgrade(parts)?;
+    let last_hop =
+        || list(&parts.headers, &MAX_FORWARDS).next().is_some_and(|hops| hops.iter().all(|digit| *digit == b'0'));
+    let answer_here = parts.method == Method::OPTIONS && (parts.uri.path() == "*" || last_hop());
+    Ok(Checked { websocket, answer_here })
+}
+
+/// The host a request is for: the target's when it names one (absolute-form, `:authority`), else `Host`
+/// (RFC 9112 3.2.2, RFC 9113 8.3.1).
+#[must_use]
+pub fn authority(parts: &Parts) -> Option<&str> {
+    match parts.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
+    }
+}
+
+fn target_length(parts: &Parts) -> usize {
+    let path = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let scheme = parts.uri.scheme_str().map_or(0, |scheme| scheme.len() + "://".len());
+    let authority = parts.uri.authority().map_or(0, |authority| authority.as_str().len());
+    // Over HTTP/2 scheme and authority are fields of their own.
+    if parts.version == Version::HTTP_2 { path } else { scheme + authority + path }
+}
+
+/// Origin-form, absolute-form of a scheme that is spoken here, or `OPTIONS *` (RFC 9112 3.2).
+fn check_target(parts: &Parts) -> Result<(), Fault> {
+    match (parts.uri.scheme_str(), parts.uri.authority()) {
+        (None, Some(_)) => return Err(Fault::BadRequest),
+        (Some(scheme), _) if !matches!(scheme, "http" | "https") => return Err(Fault::BadRequest),
+        _ => {}
+    }
+    if parts.uri.path() == "*" && parts.method != Method::OPTIONS { Err(Fault::BadPath) } else { Ok(()) }
+}
+
+/// One valid Host in HTTP/1.1 (RFC 9112 3.2); a valid authority wherever one is given.
+fn check_host(parts: &Parts) -> Result<(), Fault> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() || host.is_some_and(|host| !is_host(host.as_bytes())) {
+        return Err(Fault::BadHost);
+    }
+    match (parts.uri.authority(), host) {
+        (Some(authority), _) if !is_host(authority.as_str().as_bytes()) => Err(Fault::BadHost),
+        (Some(_), None) if parts.version == Version::HTTP_11 => Err(Fault::BadHost),
+        (None, None) if parts.version >= Version::HTTP_11 => Err(Fault::BadHost),
+        _ => Ok(()),
+    }
+}
+
+/// `name[:port]` or `[v6][:port]`. Narrower than RFC 3986 3.2.2: no user, no escapes, no sub-delimiters, not empty.
+fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !value.ends_with(b"]") => value.split_at(colon),
+        _ => (value, &b""[..]),
+    };
+    // `name:` with an empty port is allowed by the grammar.
+    let port = port.strip_prefix(b":").unwrap_or(port);
+    let port_fits = port.is_empty()
+        || port.iter().all(u8::is_ascii_digit) && str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+    let host_fits = match host {
+        [b'[', literal @ .., b']'] => str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok()),
+        _ => {
+            let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
+            !host.is_empty() && host.iter().all(allowed)
+        }
+    };
+    host_fits && port_fits
+}
+
+/// One way to frame the body, and only one (RFC 9112 6.3).
+fn check_framing(parts: &Parts) -> Result<(), Fault> {
+    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    if lengths.next().is_some() || length.is_some_and(|length| !digits(length)) {
+        return Err(Fault::BadRequest);
+    }
+    if parts.headers.contains_key(TRANSFER_ENCODING)
+        && (parts.version != Version::HTTP_11 || length.is_some() || !is_just_chunked(&parts.headers))
+    {
+        return Err(Fault::BadRequest);
+    }
+    Ok(())
+}
+
+/// Whether `Transfer-Encoding` is `chunked`, once and alone: nobody needs another coding, and servers disagree on them.
+pub(super) fn is_just_chunked(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
+    let first = lines.next();
+    lines.next().is_none() && first.is_some_and(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// Whether this is a WebSocket handshake. A wish to upgrade that does not travel properly (HTTP/1.0, no
+/// `Connection: upgrade`) or is for something else (`h2c`) is ignored (RFC 9110 7.8); a handshake that is wrong is refused.
+fn check_upgrade(parts: &Parts) -> Result<bool, Fault> {
+    let headers = &parts.headers;
+    let names = |name, token: &[u8]| list(headers, name).any(|element| element.eq_ignore_ascii_case(token));
+    if parts.version != Version::HTTP_11 || !names(&UPGRADE, b"websocket") || !names(&CONNECTION, b"upgrade") {
+        return Ok(false);
+    }
+    let single = |name| {
+        let mut lines = headers.get_all(name).iter();
+        lines.next().filter(|_| lines.next().is_none()).map(HeaderValue::as_bytes)
+    };
+    let proper = parts.method == Method::GET
+        && single(SEC_WEBSOCKET_VERSION) == Some(b"13")
+        && single(SEC_WEBSOCKET_KEY).is_some_and(is_key)
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0");
+    if proper { Ok(true) } else { Err(Fault::UpgradeRefused) }
+}
+
+/// 16 bytes in base64.
+fn is_key(key: &[u8]) -> bool {
+    key.len() == 24
+        && key
+            .strip_suffix(b"==")
+            .is_some_and(|bytes| bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')))
+}

@@ -1,0 +1,77 @@
+//! Request ids, and the trace context of other people.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use std::time::{SystemTime, UNIX_EPOCH};
+use ulid::{ULID_LEN, Ulid};
+
+/// This gateway's id of a request, towards callers and providers.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The provider's own, when it came under the same name.
+pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// The longest id that is taken over from a caller.
+const LONGEST_ID: usize = 128;
+
+/// The caller's id when there is exactly one and it is fit for logs, headers and JSON; else a new ULID.
+#[must_use]
+pub fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let mut given = headers.get_all(REQUEST_ID).iter();
+    match (given.next(), given.next()) {
+        (Some(id), None) if is_fit(id.as_bytes()) => id.clone(),
+        _ => new_request_id(),
+    }
+}
+
+fn is_fit(id: &[u8]) -> bool {
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-:/+=@".contains(byte);
+    (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(allowed)
+}
+
+/// A new ULID.
+pub(crate) fn new_request_id() -> HeaderValue {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let ulid = Ulid::from_parts(millis, fastrand::u128(..));
+    let mut text = [0; ULID_LEN];
+    HeaderValue::from_str(ulid.array_to_str(&mut text)).expect("a ULID is letters and digits")
+}
+
+/// Drops a trace context that is malformed; `tracestate` means nothing without `traceparent` (W3C Trace Context 3.3).
+pub(super) fn check_trace(headers: &mut HeaderMap) {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    let valid = match (parents.next(), parents.next()) {
+        (None, _) => None,
+        (Some(parent), None) => Some(is_traceparent(parent.as_bytes())),
+        (Some(_), Some(_)) => Some(false),
+    };
+    if valid == Some(false) {
+        headers.remove(TRACEPARENT);
+    }
+    if headers.contains_key(TRACESTATE) && (valid != Some(true) || !is_tracestate(headers)) {
+        headers.remove(TRACESTATE);
+    }
+}
+
+/// `00-<32 hex>-<16 hex>-<2 hex>`, no id all zero; later versions may have more behind it.
+fn is_traceparent(value: &[u8]) -> bool {
+    let mut parts = value.split(|byte| *byte == b'-');
+    let mut hex = |length: usize| {
+        let digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        parts.next().filter(|part| part.len() == length && part.iter().all(digit))
+    };
+    let (Some(version), Some(trace), Some(parent), Some(_)) = (hex(2), hex(32), hex(16), hex(2)) else { return false };
+    let zero = |id: &[u8]| id.iter().all(|digit| *digit == b'0');
+    version != b"ff" && !zero(trace) && !zero(parent) && (version != b"00" || value.len() == 55)
+}
+
+/// At most 32 members `key=value`, and no more than the 512 bytes that everybody must carry.
+fn is_tracestate(headers: &HeaderMap) -> bool {
+    let bytes: usize = headers.get_all(TRACESTATE).iter().map(HeaderValue::len).sum();
+    let printable = |member: &[u8]| member.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    let is_member =
+        |member: &[u8]| printable(member) && member.iter().position(|byte| *byte == b'=').is_some_and(|at| at > 0);
+    bytes <= 512 && super::list(headers, &TRACESTATE).all(is_member) && super::list(headers, &TRACESTATE).count() <= 32
+}

@@ -1,0 +1,144 @@
+//! What becomes of header fields on their way: which requests are refused, what ends here, what is added.
+//!
+//! [`check_request`] reads, [`prepare_request`] and [`prepare_response`] change the map in place.
+
+mod check;
+mod id;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+
+pub use check::{Checked, authority, check_request};
+pub(crate) use id::new_request_id;
+pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
+pub use request::{Outgoing, PeerHeaders, prepare_request};
+pub use response::{Incoming, PublicAddress, prepare_response};
+
+use crate::canon::Fault;
+use crate::config::types::{Route, Upstream};
+use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
+use http::{Version, header};
+
+/// What the headers of a route's requests and answers need, worked out once per configuration.
+#[derive(Clone, Debug)]
+pub struct RouteHeaders {
+    /// `Host` for the provider.
+    host: HeaderValue,
+    /// What the route injects; marked sensitive.
+    credentials: Option<(HeaderName, HeaderValue)>,
+    /// Headers that carry a key of this provider, `Authorization` among them.
+    secrets: Vec<HeaderName>,
+    /// Query parameters that carry a caller's own key and are dropped because the route injects one.
+    drop_query: Vec<String>,
+    /// The route's prefix, put back in front of rewritten locations.
+    prefix: String,
+    /// Where the provider is, to recognise its own address in locations.
+    upstream: Upstream,
+}
+
+/// Query parameters that open one session and are no key of the caller's: dropping them would break the session.
+const SESSION_PARAMETERS: [&str; 2] = ["client_secret", "single_use_token"];
+
+impl RouteHeaders {
+    /// Works out a route's headers.
+    ///
+    /// # Errors
+    /// When the credentials cannot stand in a header.
+    pub fn new(route: &Route) -> Result<RouteHeaders, InvalidHeaderValue> {
+        let spec = &route.profile.spec().secrets;
+        let mut secrets: Vec<HeaderName> = spec.headers.iter().filter_map(|name| name.parse().ok()).collect();
+        secrets.push(AUTHORIZATION);
+        let credentials = match &route.credentials {
+            Some(credentials) => {
+                let mut value = HeaderValue::from_str(credentials.value.reveal())?;
+                value.set_sensitive(true);
+                secrets.push(credentials.header.clone());
+                Some((credentials.header.clone(), value))
+            }
+            None => None,
+        };
+        let own_key = |name: &&String| !SESSION_PARAMETERS.iter().any(|session| name.eq_ignore_ascii_case(session));
+        let drop_query = match credentials {
+            Some(_) => spec.query.iter().filter(own_key).cloned().collect(),
+            None => Vec::new(),
+        };
+        let host = HeaderValue::from_str(route.upstream.authority.as_str())?;
+        Ok(RouteHeaders {
+            host,
+            credentials,
+            secrets,
+            drop_query,
+            prefix: route.path.clone(),
+            upstream: route.upstream.clone(),
+        })
+    }
+
+    /// Headers that carry a key of this provider.
+    pub(crate) fn secrets(&self) -> &[HeaderName] {
+        &self.secrets
+    }
+
+    /// Query parameters to leave out of the upstream target: the caller's own key where the route injects one.
+    #[must_use]
+    pub fn drop_query(&self) -> &[String] {
+        &self.drop_query
+    }
+}
+
+/// Who this gateway is in `Via`, and how it recognises its own requests coming back.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    instance: String,
+    /// The values for a request received over HTTP/1.0, HTTP/1.1 and HTTP/2.
+    via: [HeaderValue; 3],
+}
+
+impl Identity {
+    /// `instance` is one process's own id: letters and digits, long enough not to occur by chance.
+    ///
+    /// # Errors
+    /// When it cannot stand in a header.
+    pub fn new(instance: &str) -> Result<Identity, InvalidHeaderValue> {
+        let value = |protocol: &str| HeaderValue::try_from(format!("{protocol} speechgate ({instance})"));
+        Ok(Identity { instance: instance.to_owned(), via: [value("1.0")?, value("1.1")?, value("2")?] })
+    }
+
+    fn via(&self, received: Version) -> HeaderValue {
+        let [http10, http11, http2] = &self.via;
+        match received {
+            Version::HTTP_10 => http10.clone(),
+            Version::HTTP_2 => http2.clone(),
+            _ => http11.clone(),
+        }
+    }
+
+    /// Refuses a request that has been here before (RFC 9110 7.6.3).
+    fn check_loop(&self, headers: &HeaderMap) -> Result<(), Fault> {
+        let own = self.instance.as_bytes();
+        let seen = |via: &HeaderValue| memchr::memmem::find(via.as_bytes(), own).is_some();
+        if headers.get_all(header::VIA).iter().any(seen) { Err(Fault::Loop) } else { Ok(()) }
+    }
+}
+
+/// The elements of a list-valued field over all its lines, empty ones left out (RFC 9110 5.6.1).
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    headers
+        .get_all(name)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+}
+
+/// The fields that `Connection` names (RFC 9110 7.6.1), but for those that must not be lost.
+fn connection_listed(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+    let usual = |option: &&[u8]| {
+        ["keep-alive", "close", "upgrade"].iter().any(|usual| option.eq_ignore_ascii_case(usual.as_bytes()))
+    };
+    list(headers, &CONNECTION)
+        .filter(|option| !usual(option))
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .filter(|name| !keep(name))
+        .collect()
+}

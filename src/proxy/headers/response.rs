@@ -1,0 +1,179 @@
+//! The answer's headers, from the provider's to the caller's.
+//!
+//! `Date` is not touched: the HTTP server adds one where it is missing (RFC 9110 6.6.1).
+
+use super::check::is_just_chunked;
+use super::id::{REQUEST_ID, UPSTREAM_REQUEST_ID};
+use super::{RouteHeaders, connection_listed};
+use crate::canon::Fault;
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, SET_COOKIE, TRANSFER_ENCODING, VIA, WWW_AUTHENTICATE,
+};
+use http::{Uri, Version};
+
+/// How callers reach this gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct PublicAddress<'a> {
+    /// The configured one; the other two are then of no interest.
+    pub url: Option<&'a Uri>,
+    /// Whether the caller came over TLS.
+    pub tls: bool,
+    /// The host it asked for, from [`super::authority`].
+    pub authority: Option<&'a str>,
+}
+
+impl PublicAddress<'_> {
+    /// `https://gateway.example/base`, without a slash at the end; empty when the caller did not say where it called.
+    fn origin(&self) -> String {
+        match (self.url, self.authority) {
+            (Some(url), _) => url.to_string().trim_end_matches('/').to_owned(),
+            (None, Some(authority)) => format!("{}://{authority}", if self.tls { "https" } else { "http" }),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.url.map_or("", |url| url.path().trim_end_matches('/'))
+    }
+}
+
+/// Everything that decides what an answer's headers become.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The version it came in.
+    pub version: Version,
+    /// The route it came by.
+    pub route: &'a RouteHeaders,
+    /// The request's id.
+    pub request_id: &'a HeaderValue,
+    /// Where locations shall point.
+    pub public: PublicAddress<'a>,
+}
+
+/// Turns the provider's headers into those for the caller.
+///
+/// # Errors
+/// [`Fault::ResponseBodyInvalid`] when the body is coded in a way that cannot be passed on.
+pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Result<(), Fault> {
+    settle_framing(headers)?;
+    remove_what_ends_here(headers);
+    headers.append(VIA, via(answer.version));
+    let own = headers.insert(REQUEST_ID, answer.request_id.clone());
+    if let Some(own) = own.filter(|own| own != answer.request_id) {
+        headers.insert(UPSTREAM_REQUEST_ID, own);
+    }
+    for name in [LOCATION, CONTENT_LOCATION] {
+        rewrite_location(headers, name, answer);
+    }
+    Ok(())
+}
+
+/// `Transfer-Encoding` beats `Content-Length` (RFC 9112 6.3), and equal lengths said twice are one (RFC 9110 8.6).
+fn settle_framing(headers: &mut HeaderMap) -> Result<(), Fault> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+        return if is_just_chunked(headers) { Ok(()) } else { Err(Fault::ResponseBodyInvalid) };
+    }
+    let mut lengths = super::list(headers, &CONTENT_LENGTH);
+    let Some(length) = lengths.next() else { return Ok(()) };
+    if !length.iter().all(u8::is_ascii_digit) || lengths.any(|other| other != length) {
+        return Err(Fault::ResponseBodyInvalid);
+    }
+    drop(lengths);
+    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
+    let said_once =
+        lines.next().is_some_and(|line| line.as_bytes().iter().all(u8::is_ascii_digit)) && lines.next().is_none();
+    if !said_once {
+        let length = HeaderValue::from_bytes(length).map_err(|_| Fault::ResponseBodyInvalid)?;
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    Ok(())
+}
+
+fn remove_what_ends_here(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let keep = |name: &HeaderName| {
+            matches!(
+                *name,
+                CONTENT_ENCODING | CONTENT_LENGTH | CONTENT_TYPE | LOCATION | SET_COOKIE | VIA | WWW_AUTHENTICATE
+            )
+        };
+        for name in connection_listed(headers, keep) {
+            headers.remove(name);
+        }
+    }
+    let doomed: Vec<HeaderName> = headers.keys().filter(|name| ends_here(name.as_str())).cloned().collect();
+    for name in doomed {
+        headers.remove(name);
+    }
+}
+
+/// Whether a field of this name is between the provider and this gateway only. `Alt-Svc` would lead callers past it.
+fn ends_here(name: &str) -> bool {
+    matches!(
+        name,
+        "alt-svc"
+            | "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+fn via(received: Version) -> HeaderValue {
+    HeaderValue::from_static(match received {
+        Version::HTTP_10 => "1.0 speechgate",
+        Version::HTTP_2 => "2 speechgate",
+        _ => "1.1 speechgate",
+    })
+}
+
+/// Makes a location at the provider one at this gateway, so that whoever follows it still comes through here.
+fn rewrite_location(headers: &mut HeaderMap, name: HeaderName, answer: &Incoming<'_>) {
+    let Some(location) = headers.get(&name).and_then(|value| value.to_str().ok()) else { return };
+    if let Some(rewritten) = rewritten(location, answer).and_then(|text| HeaderValue::try_from(text).ok()) {
+        headers.insert(name, rewritten);
+    }
+}
+
+/// The location as callers must see it; `None` when it is right as it is or not ours to change.
+fn rewritten(location: &str, answer: &Incoming<'_>) -> Option<String> {
+    let RouteHeaders { upstream, prefix, .. } = answer.route;
+    let (origin, target) = match location.strip_prefix('/') {
+        Some(rest) if !rest.starts_with('/') => (answer.public.path().to_owned(), location),
+        _ => (answer.public.origin(), path_at(location, &upstream.host, upstream.port)?),
+    };
+    let rest = target.strip_prefix(upstream.base_path.as_str())?;
+    // `/base` must not swallow the beginning of `/basement`.
+    if !(rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+        return None;
+    }
+    let changed = format!("{origin}{prefix}{rest}");
+    let changed = if changed.starts_with(['?', '#']) || changed.is_empty() { format!("/{changed}") } else { changed };
+    (changed != location).then_some(changed)
+}
+
+/// What follows the authority in an absolute or network-path reference to this host and port.
+fn path_at<'l>(location: &'l str, host: &str, port: u16) -> Option<&'l str> {
+    let (scheme, rest) = location.split_once("//")?;
+    let default_port = match scheme {
+        "" => port,
+        _ if scheme.eq_ignore_ascii_case("https:") => 443,
+        _ if scheme.eq_ignore_ascii_case("http:") => 80,
+        _ => return None,
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let authority: http::uri::Authority = authority.parse().ok()?;
+    let same_host = authority.host().trim_matches(['[', ']']).eq_ignore_ascii_case(host.trim_matches(['[', ']']));
+    // A provider that redirects between its own http and https means itself in both.
+    let named = authority.port_u16().unwrap_or(default_port);
+    let same_port =
+        named == port || authority.port_u16().is_none_or(|given| given == default_port) && matches!(port, 80 | 443);
+    (same_host && same_port && !authority.as_str().contains('@')).then_some(path)
+}

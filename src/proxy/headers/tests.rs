@@ -1,0 +1,577 @@
+//! Headers as people write them, in and out.
+
+use super::*;
+use crate::canon::ProfileSpec;
+use crate::canon::spec::SecretsSpec;
+use crate::config::secret::Secret;
+use crate::config::types::Credentials;
+use crate::proxy::tests::{route, route_with};
+use http::request::Parts;
+use http::{Method, Request};
+use proptest::prelude::*;
+
+/// `name: value` lines to a map.
+fn map(lines: &[&str]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in lines {
+        let (name, value) = line.split_once(':').expect("a colon");
+        let value = HeaderValue::from_bytes(value.trim().as_bytes()).expect("a value");
+        headers.append(name.parse::<HeaderName>().expect("a name"), value);
+    }
+    headers
+}
+
+/// A map to sorted `name: value` lines; same-named ones keep their order.
+fn lines(headers: &HeaderMap) -> Vec<String> {
+    let line =
+        |(name, value): (&HeaderName, &HeaderValue)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+    let mut lines: Vec<String> = headers.iter().map(line).collect();
+    lines.sort_by(|a, b| a.split(':').next().cmp(&b.split(':').next()));
+    lines
+}
+
+/// `GET /x HTTP/1.1` to its parts.
+fn parts(request: &str, headers: &[&str]) -> Parts {
+    let mut words = request.split(' ');
+    let mut word = || words.next().expect("three words");
+    let builder = Request::builder().method(word()).uri(word()).version(match word() {
+        "HTTP/1.0" => Version::HTTP_10,
+        "HTTP/2" => Version::HTTP_2,
+        _ => Version::HTTP_11,
+    });
+    let (mut parts, ()) = builder.body(()).expect("a request").into_parts();
+    parts.headers = map(headers);
+    parts
+}
+
+const HANDSHAKE: [&str; 5] = [
+    "host: x",
+    "connection: keep-alive, Upgrade",
+    "upgrade: WebSocket",
+    "sec-websocket-version: 13",
+    "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+];
+
+#[test]
+fn requests_are_refused_or_pass() {
+    let plain = Ok(Checked { websocket: false, answer_here: false });
+    let here = Ok(Checked { websocket: false, answer_here: true });
+    for (request, headers, expected) in [
+        ("GET /x HTTP/1.1", &["host: a.example"][..], plain),
+        ("GET /x HTTP/1.1", &["host: a.example:8080"], plain),
+        ("GET /x HTTP/1.1", &["host: a_b.example:"], plain),
+        ("GET /x HTTP/1.1", &["host: [::1]:80"], plain),
+        ("GET /x HTTP/1.0", &[], plain),
+        ("GET http://a/x HTTP/1.1", &["host: b"], plain),
+        ("GET https://a/x HTTP/2", &[], plain),
+        ("GET https://a/x HTTP/2", &["host: b"], plain),
+        ("GET /x HTTP/2", &["host: b"], plain),
+        ("PURGE /x HTTP/1.1", &["host: a"], plain),
+        // Host
+        ("GET /x HTTP/1.1", &[], Err(Fault::BadHost)),
+        ("GET /x HTTP/2", &[], Err(Fault::BadHost)),
+        ("GET http://a/x HTTP/1.1", &[], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: a", "host: a"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host:"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: a b"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: a,b"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: a/b"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: user@a"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: http://a"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: a:80:80"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: a:+80"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: a:65536"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: :80"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: [::1"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: [zz]"], Err(Fault::BadHost)),
+        ("GET /x HTTP/1.1", &["host: ::1"], Err(Fault::BadHost)),
+        ("GET http://u@a/x HTTP/1.1", &["host: a"], Err(Fault::BadHost)),
+        // Target and method
+        ("GET ftp://a/x HTTP/1.1", &["host: a"], Err(Fault::BadRequest)),
+        ("GET a:80 HTTP/1.1", &["host: a"], Err(Fault::BadRequest)),
+        ("GET * HTTP/1.1", &["host: a"], Err(Fault::BadPath)),
+        ("OPTIONS * HTTP/1.1", &["host: a"], here),
+        ("OPTIONS /x HTTP/1.1", &["host: a", "max-forwards: 0"], here),
+        ("OPTIONS /x HTTP/1.1", &["host: a", "max-forwards: 1"], plain),
+        ("GET /x HTTP/1.1", &["host: a", "max-forwards: 0"], plain),
+        ("TRACE /x HTTP/1.1", &["host: a"], Err(Fault::MethodRefused)),
+        ("CONNECT a:443 HTTP/1.1", &["host: a:443"], Err(Fault::MethodRefused)),
+        ("GET /12345678901234567890123456789012 HTTP/1.1", &["host: a"], Err(Fault::TargetTooLong)),
+        // Framing
+        ("POST /x HTTP/1.1", &["host: a", "content-length: 5"], plain),
+        ("POST /x HTTP/1.1", &["host: a", "transfer-encoding: Chunked"], plain),
+        ("POST /x HTTP/1.1", &["host: a", "content-length: 5", "content-length: 5"], Err(Fault::BadRequest)),
+        ("POST /x HTTP/1.1", &["host: a", "content-length: +5"], Err(Fault::BadRequest)),
+        ("POST /x HTTP/1.1", &["host: a", "content-length: 5, 5"], Err(Fault::BadRequest)),
+        ("POST /x HTTP/1.1", &["host: a", "content-length:"], Err(Fault::BadRequest)),
+        ("POST /x HTTP/1.1", &["host: a", "content-length: 5", "transfer-encoding: chunked"], Err(Fault::BadRequest)),
+        ("POST /x HTTP/1.1", &["host: a", "transfer-encoding: gzip, chunked"], Err(Fault::BadRequest)),
+        ("POST /x HTTP/1.1", &["host: a", "transfer-encoding: chunked, chunked"], Err(Fault::BadRequest)),
+        ("POST /x HTTP/1.1", &["host: a", "transfer-encoding: identity"], Err(Fault::BadRequest)),
+        (
+            "POST /x HTTP/1.1",
+            &["host: a", "transfer-encoding: gzip", "transfer-encoding: chunked"],
+            Err(Fault::BadRequest),
+        ),
+        ("POST /x HTTP/1.0", &["host: a", "transfer-encoding: chunked"], Err(Fault::BadRequest)),
+        // Wishes to upgrade that are ignored
+        ("GET /x HTTP/1.1", &["host: a", "upgrade: websocket"], plain),
+        ("GET /x HTTP/1.1", &["host: a", "upgrade: h2c", "connection: upgrade, http2-settings"], plain),
+    ] {
+        assert_eq!(check_request(&parts(request, headers), 32), expected, "{request} {headers:?}");
+    }
+}
+
+#[test]
+fn only_a_proper_handshake_upgrades() {
+    let check =
+        |request: &str, headers: &[&str]| check_request(&parts(request, headers), 99).map(|checked| checked.websocket);
+    assert_eq!(check("GET /x HTTP/1.1", &HANDSHAKE), Ok(true));
+    assert_eq!(check("GET /x HTTP/1.0", &HANDSHAKE), Ok(false));
+    assert_eq!(check("POST /x HTTP/1.1", &HANDSHAKE), Err(Fault::UpgradeRefused));
+    for (at, wrong) in [
+        (3, "sec-websocket-version: 8"),
+        (3, "x: no version"),
+        (4, "sec-websocket-key: c2hvcnQ="),
+        (4, "x: no key"),
+        (4, "sec-websocket-key: dGhlIHNhbXBsZSBub25j!!=="),
+    ] {
+        let mut headers = HANDSHAKE;
+        headers[at] = wrong;
+        assert_eq!(check("GET /x HTTP/1.1", &headers), Err(Fault::UpgradeRefused), "{wrong}");
+    }
+    for extra in ["sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "content-length: 5", "transfer-encoding: chunked"] {
+        let headers: Vec<&str> = HANDSHAKE.into_iter().chain([extra]).collect();
+        assert_eq!(check("GET /x HTTP/1.1", &headers), Err(Fault::UpgradeRefused), "{extra}");
+    }
+}
+
+#[test]
+fn the_target_names_the_host_before_the_field_does() {
+    for (request, headers, expected) in [
+        ("GET /x HTTP/1.1", &["host: b"][..], Some("b")),
+        ("GET http://a:1/x HTTP/1.1", &["host: b"], Some("a:1")),
+        ("GET https://a/x HTTP/2", &["host: b"], Some("a")),
+        ("GET /x HTTP/1.0", &[], None),
+    ] {
+        assert_eq!(authority(&parts(request, headers)), expected);
+    }
+}
+
+/// A route whose provider knows the keys `xi-api-key` and `?api_key=`.
+fn keyed(inject: bool) -> RouteHeaders {
+    let secrets = SecretsSpec {
+        headers: vec!["xi-api-key".to_owned(), "x_legacy_key".to_owned()],
+        query: vec!["api_key".to_owned(), "client_secret".to_owned()],
+        ..SecretsSpec::default()
+    };
+    let mut route = route_with("/el", ProfileSpec { secrets, ..ProfileSpec::default() });
+    route.credentials = inject.then(|| Credentials {
+        header: HeaderName::from_static("xi-api-key"),
+        value: Secret::new("injected".to_owned()),
+    });
+    RouteHeaders::new(&route).expect("headers")
+}
+
+/// How a request's headers come out; `Host`, `Via` and the rest that is always there are checked and left out.
+fn sent(given: &[&str], trust_forwarded: bool, inject: bool) -> Vec<String> {
+    let mut headers = map(given);
+    let id = request_id(&headers);
+    let peer = PeerHeaders::new(Some([192, 0, 2, 7].into()), false);
+    let identity = Identity::new("01INSTANCE").expect("an id");
+    let out = Outgoing {
+        method: &Method::OPTIONS,
+        version: Version::HTTP_11,
+        authority: None,
+        websocket: false,
+        peer: &peer,
+        route: &keyed(inject),
+        identity: &identity,
+        request_id: &id,
+        trust_forwarded,
+    };
+    prepare_request(&mut headers, &out).expect("no loop");
+    assert_eq!(headers.get_all("via").iter().next_back().expect("via"), "1.1 speechgate (01INSTANCE)");
+    let mut rest = lines(&headers);
+    for always in [
+        "host: api.example.com",
+        "via: 1.1 speechgate (01INSTANCE)",
+        &format!("x-request-id: {}", id.to_str().expect("text")),
+    ] {
+        let at = rest.iter().position(|line| line == always).unwrap_or_else(|| panic!("{always} in {rest:?}"));
+        rest.remove(at);
+    }
+    if !trust_forwarded {
+        for always in ["forwarded: for=192.0.2.7;proto=http", "x-forwarded-for: 192.0.2.7", "x-forwarded-proto: http"] {
+            let at = rest.iter().position(|line| line == always).unwrap_or_else(|| panic!("{always} in {rest:?}"));
+            rest.remove(at);
+        }
+    }
+    rest
+}
+
+#[test]
+fn request_headers_change_as_they_must() {
+    for (given, expected) in [
+        (
+            &["accept: */*", "accept-encoding: gzip", "x-unknown: 1", "x-unknown: 2"][..],
+            &["accept: */*", "accept-encoding: gzip", "x-unknown: 1", "x-unknown: 2"][..],
+        ),
+        (&["host: gate.example:8080"], &["x-forwarded-host: gate.example:8080"]),
+        // Hop by hop
+        (
+            &[
+                "connection: keep-alive",
+                "keep-alive: timeout=5",
+                "te: trailers",
+                "trailer: x",
+                "upgrade: h2c",
+                "expect: 100-continue",
+            ],
+            &[],
+        ),
+        (
+            &[
+                "transfer-encoding: chunked",
+                "proxy-connection: close",
+                "proxy-authorization: Basic x",
+                "http2-settings: x",
+            ],
+            &[],
+        ),
+        (&["connection: x-a, ,X-B", "connection: close", "x-a: 1", "x-b: 2", "x-c: 3"], &["x-c: 3"]),
+        (
+            &[
+                "connection: authorization, xi-api-key, content-length, cookie",
+                "authorization: a",
+                "xi-api-key: b",
+                "content-length: 3",
+                "cookie: c=d",
+            ],
+            &["authorization: a", "content-length: 3", "cookie: c=d", "xi-api-key: b"],
+        ),
+        (&["connection: x-forwarded-for, x-request-id, via, host, forwarded", "via: 1.1 front"], &["via: 1.1 front"]),
+        // What a caller cannot claim
+        (
+            &[
+                "x-forwarded-for: 1.2.3.4",
+                "x-forwarded-proto: https",
+                "x-forwarded-host: evil",
+                "x-forwarded-prefix: /",
+                "x-forwarded-client-cert: x",
+                "forwarded: for=1.2.3.4",
+                "x-real-ip: 1.2.3.4",
+                "x-original-url: /admin",
+                "x-rewrite-url: /admin",
+                "x-envoy-internal: true",
+                "proxy: http://evil",
+                "x-accel-redirect: /x",
+                "x-speechgate-anything: 1",
+            ],
+            &[],
+        ),
+        (
+            &["x-speechgate-fault: 500", "x-speechgate-priority: high"],
+            &["x-speechgate-fault: 500", "x-speechgate-priority: high"],
+        ),
+        (&["x_api_key: 1", "content_type: x", "transfer_encoding: chunked", "x_forwarded_for: 1.2.3.4"], &[]),
+        (&["x_legacy_key: the provider's own spelling"], &["x_legacy_key: the provider's own spelling"]),
+        // HTTP/2 crumbs
+        (&["cookie: a=1", "cookie: b=2", "cookie: c=3"], &["cookie: a=1; b=2; c=3"]),
+        // Trace context
+        (
+            &["traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate: a=b,c@d=e"],
+            &["traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate: a=b,c@d=e"],
+        ),
+        (
+            &["traceparent: cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"],
+            &["traceparent: cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more"],
+        ),
+        (&["traceparent: 00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate: a=b"], &[]),
+        (&["traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01"], &[]),
+        (&["traceparent: ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], &[]),
+        (&["traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"], &[]),
+        (&["traceparent: a", "traceparent: b"], &[]),
+        (&["tracestate: a=b"], &[]),
+        (
+            &["traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate: nonsense"],
+            &["traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"],
+        ),
+        // Max-Forwards on OPTIONS
+        (&["max-forwards: 7"], &["max-forwards: 6"]),
+        (&["max-forwards: x"], &[]),
+    ] {
+        assert_eq!(sent(given, false, false), expected, "{given:?}");
+    }
+}
+
+#[test]
+fn a_trusted_proxy_in_front_is_believed_and_added_to() {
+    let given = [
+        "x-forwarded-for: 1.2.3.4",
+        "x-forwarded-for: 5.6.7.8",
+        "x-forwarded-proto: https",
+        "x-forwarded-host: a",
+        "forwarded: for=1.2.3.4",
+        "x-real-ip: 1.2.3.4",
+        "x-envoy-internal: true",
+        "x-forwarded-client-cert: x",
+    ];
+    let expected = [
+        "forwarded: for=1.2.3.4, for=192.0.2.7;proto=http",
+        "x-forwarded-for: 1.2.3.4, 5.6.7.8, 192.0.2.7",
+        "x-forwarded-host: a",
+        "x-forwarded-proto: https",
+        "x-real-ip: 1.2.3.4",
+    ];
+    assert_eq!(sent(&given, true, false), expected);
+}
+
+#[test]
+fn injected_credentials_replace_every_key_of_the_caller() {
+    let given =
+        ["authorization: Bearer mine", "xi-api-key: mine", "xi-api-key: mine too", "x_legacy_key: mine", "x-other: 1"];
+    assert_eq!(sent(&given, false, true), ["x-other: 1", "xi-api-key: injected"]);
+    let mut kept: Vec<String> = given.iter().map(|line| (*line).to_owned()).collect();
+    kept.sort_by(|a, b| a.split(':').next().cmp(&b.split(':').next()));
+    assert_eq!(sent(&given, false, false), kept);
+    // A session's own secret is not the caller's key.
+    assert_eq!(keyed(true).drop_query(), ["api_key"]);
+    assert!(keyed(false).drop_query().is_empty());
+    assert!(keyed(true).credentials.expect("credentials").1.is_sensitive());
+}
+
+#[test]
+fn a_handshake_keeps_exactly_its_own_upgrade() {
+    let mut headers = map(&HANDSHAKE);
+    let (peer, identity, id) = (PeerHeaders::new(None, true), Identity::new("I").expect("an id"), request_id(&headers));
+    let out = Outgoing {
+        method: &Method::GET,
+        version: Version::HTTP_11,
+        authority: Some(&"called.example".parse().expect("an authority")),
+        websocket: true,
+        peer: &peer,
+        route: &keyed(false),
+        identity: &identity,
+        request_id: &id,
+        trust_forwarded: false,
+    };
+    prepare_request(&mut headers, &out).expect("no loop");
+    for line in [
+        "connection: upgrade",
+        "upgrade: websocket",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+        "x-forwarded-host: called.example",
+        "x-forwarded-proto: https",
+        "forwarded: for=unknown;proto=https",
+    ] {
+        assert!(lines(&headers).iter().any(|there| there == line), "{line}");
+    }
+    assert!(!headers.contains_key("x-forwarded-for"));
+    assert_eq!(prepare_request(&mut headers, &out), Err(Fault::Loop));
+}
+
+#[test]
+fn peers_are_written_as_rfc_7239_wants() {
+    for (address, expected) in [
+        ("192.0.2.7", "for=192.0.2.7;proto=http"),
+        ("2001:db8::7", "for=\"[2001:db8::7]\";proto=http"),
+        ("::ffff:192.0.2.7", "for=192.0.2.7;proto=http"),
+    ] {
+        let peer = PeerHeaders::new(Some(address.parse().expect("an address")), false);
+        let identity = Identity::new("I").expect("an id");
+        let mut headers = HeaderMap::new();
+        let id = request_id(&headers);
+        let route = RouteHeaders::new(&route("")).expect("headers");
+        let out = Outgoing {
+            method: &Method::GET,
+            version: Version::HTTP_2,
+            authority: None,
+            websocket: false,
+            peer: &peer,
+            route: &route,
+            identity: &identity,
+            request_id: &id,
+            trust_forwarded: false,
+        };
+        prepare_request(&mut headers, &out).expect("no loop");
+        assert_eq!(headers["forwarded"], expected);
+        assert_eq!(headers["via"], "2 speechgate (I)");
+    }
+}
+
+#[test]
+fn request_ids_are_kept_when_they_are_fit() {
+    let long = format!("x-request-id: {}", "a".repeat(129));
+    for (given, kept) in [
+        (&["x-request-id: 550e8400-e29b-41d4-a716-446655440000"][..], true),
+        (&["x-request-id: a/b+c=@d:e._-"], true),
+        (&["x-request-id: a", "x-request-id: b"], false),
+        (&["x-request-id: a", "x-request-id: a"], false),
+        (&["x-request-id:"], false),
+        (&["x-request-id: a\"b"], false),
+        (&["x-request-id: a b"], false),
+        (&["x-request-id: a\tb"], false),
+        (&["x-request-id: caf\u{e9}"], false),
+        (&[long.as_str()], false),
+        (&[], false),
+    ] {
+        let id = request_id(&map(given));
+        let text = id.to_str().expect("text");
+        let same = given.first().is_some_and(|line| line.split_once(": ").is_some_and(|(_, value)| value == text));
+        assert_eq!(same, kept, "{given:?}");
+        assert!(kept || text.len() == 26, "{text}");
+    }
+    assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+}
+
+/// How an answer's headers come out by a route with this prefix and upstream base path.
+fn answered(given: &[&str], prefix: &str, base: &str, public: PublicAddress<'_>) -> Result<Vec<String>, Fault> {
+    let mut headers = map(given);
+    let mut route = route(prefix);
+    base.clone_into(&mut route.upstream.base_path);
+    let route = RouteHeaders::new(&route).expect("headers");
+    let id = HeaderValue::from_static("ours");
+    prepare_response(&mut headers, &Incoming { version: Version::HTTP_11, route: &route, request_id: &id, public })?;
+    let mut rest = lines(&headers);
+    rest.retain(|line| !matches!(line.as_str(), "via: 1.1 speechgate" | "x-request-id: ours"));
+    assert!(headers.get_all(REQUEST_ID).iter().eq([&id]));
+    Ok(rest)
+}
+
+const PUBLIC: PublicAddress<'_> = PublicAddress { url: None, tls: false, authority: Some("gate.example:8080") };
+
+/// Which headers of a success change: these, and no others.
+#[test]
+fn response_headers_change_as_they_must() {
+    for (given, expected) in [
+        // Untouched, in order
+        (
+            &[
+                "server: x",
+                "date: y",
+                "etag: z",
+                "content-length: 5",
+                "content-encoding: gzip",
+                "set-cookie: a=1",
+                "set-cookie: b=2; Domain=x",
+            ][..],
+            Ok(&[
+                "content-encoding: gzip",
+                "content-length: 5",
+                "date: y",
+                "etag: z",
+                "server: x",
+                "set-cookie: a=1",
+                "set-cookie: b=2; Domain=x",
+            ][..]),
+        ),
+        (
+            &["x-ratelimit-remaining: 1", "request-id: p", "trailer: x"],
+            Ok(&["request-id: p", "trailer: x", "x-ratelimit-remaining: 1"]),
+        ),
+        // Ends here
+        (
+            &[
+                "connection: close",
+                "keep-alive: timeout=5",
+                "alt-svc: h3=\":443\"",
+                "upgrade: h2c",
+                "proxy-authenticate: Basic",
+            ],
+            Ok(&[]),
+        ),
+        (&["connection: x-a", "x-a: 1", "x-b: 2"], Ok(&["x-b: 2"])),
+        (
+            &["connection: content-type, content-length", "content-type: audio/mpeg", "content-length: 1"],
+            Ok(&["content-length: 1", "content-type: audio/mpeg"]),
+        ),
+        (&["via: 1.1 varnish"], Ok(&["via: 1.1 varnish"])),
+        // Ids
+        (&["x-request-id: theirs"], Ok(&["x-upstream-request-id: theirs"])),
+        (&["x-request-id: ours"], Ok(&[])),
+        // Framing
+        (&["transfer-encoding: chunked", "content-length: 5"], Ok(&[])),
+        (&["transfer-encoding: gzip, chunked"], Err(Fault::ResponseBodyInvalid)),
+        (&["content-length: 5", "content-length: 5"], Ok(&["content-length: 5"])),
+        (&["content-length: 5, 5"], Ok(&["content-length: 5"])),
+        (&["content-length: 5, 6"], Err(Fault::ResponseBodyInvalid)),
+        (&["content-length: 5", "content-length: 6"], Err(Fault::ResponseBodyInvalid)),
+    ] {
+        let expected = expected.map(|lines| lines.iter().map(|line| (*line).to_owned()).collect());
+        assert_eq!(answered(given, "/el", "", PUBLIC), expected, "{given:?}");
+    }
+}
+
+#[test]
+fn locations_at_the_provider_become_locations_here() {
+    for (prefix, base, location, expected) in [
+        ("/el", "", "https://api.example.com/v1/x?a=b#c", "http://gate.example:8080/el/v1/x?a=b#c"),
+        ("/el", "", "https://API.example.com:443/v1/x", "http://gate.example:8080/el/v1/x"),
+        ("/el", "", "http://api.example.com/v1/x", "http://gate.example:8080/el/v1/x"),
+        ("/el", "", "//api.example.com/v1", "http://gate.example:8080/el/v1"),
+        ("/el", "", "https://api.example.com", "http://gate.example:8080/el"),
+        ("/el", "", "/v1/x", "/el/v1/x"),
+        ("/el", "/base", "/base/v1", "/el/v1"),
+        ("/el", "/base", "/base", "/el"),
+        ("", "/base", "/base?x", "/?x"),
+        ("", "", "/v1/x", "/v1/x"),
+        // Not ours to change
+        ("/el", "/base", "/basement", "/basement"),
+        ("/el", "", "v2/x", "v2/x"),
+        ("/el", "", "?page=2", "?page=2"),
+        ("/el", "", "https://cdn.example.com/audio.mp3", "https://cdn.example.com/audio.mp3"),
+        ("/el", "", "https://api.example.com:8443/x", "https://api.example.com:8443/x"),
+        ("/el", "", "https://api.example.com@evil.example/x", "https://api.example.com@evil.example/x"),
+        ("/el", "", "ftp://api.example.com/x", "ftp://api.example.com/x"),
+    ] {
+        for name in ["location", "content-location"] {
+            let lines = answered(&[&format!("{name}: {location}")], prefix, base, PUBLIC).expect("headers");
+            assert_eq!(lines, [format!("{name}: {expected}")], "{prefix} {base}");
+        }
+    }
+    let url: http::Uri = "https://speech.example/gate/".parse().expect("an address");
+    for (location, expected) in
+        [("https://api.example.com/v1", "https://speech.example/gate/el/v1"), ("/v1", "/gate/el/v1")]
+    {
+        let public = PublicAddress { url: Some(&url), ..PUBLIC };
+        assert_eq!(
+            answered(&[&format!("location: {location}")], "/el", "", public).expect("headers"),
+            [format!("location: {expected}")]
+        );
+    }
+}
+
+proptest! {
+    /// Whatever a caller sends, what ends here does not go out, and what the gateway says stands alone.
+    #[test]
+    fn hygiene_holds_for_any_mixture(
+        given in prop::collection::vec(
+            (
+                prop::sample::select(vec![
+                    "connection", "te", "upgrade", "x-forwarded-for", "x-envoy-a", "x_y", "authorization", "xi-api-key", "x-a",
+                    "x-b", "host", "via", "x-request-id", "forwarded", "transfer-encoding", "accept", "cookie",
+                ]),
+                "(x-a|authorization|close|xi-api-key|via|x-forwarded-for|[a-z ,;=]{0,8})",
+            ),
+            0..12,
+        )
+    ) {
+        let given: Vec<String> = given.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let given: Vec<&str> = given.iter().map(String::as_str).collect();
+        let out = sent(&given, false, false);
+        for line in &out {
+            let name = line.split(':').next().expect("a name");
+            prop_assert!(
+                !matches!(name, "connection" | "te" | "upgrade" | "transfer-encoding" | "x-forwarded-for" | "forwarded" | "x-request-id")
+                    && !name.contains('_') && !name.starts_with("x-envoy-"),
+                "{line}"
+            );
+        }
+        for secret in ["authorization", "xi-api-key"] {
+            let before = given.iter().filter(|line| line.split(':').next() == Some(secret)).count();
+            let after = out.iter().filter(|line| line.split(':').next() == Some(secret)).count();
+            prop_assert_eq!(before, after);
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! From the target a caller sent to the path that is routed and the target that goes upstream.
+//!
+//! What is routed is what is forwarded. A path that could mean something else to the provider than it means here
+//! (dot segments behind a second decoding, encoded backslashes, overlong UTF-8) is refused, not repaired. Everything
+//! else goes out byte for byte (RFC 9110 7.7): percent-encodings keep their spelling and empty segments stay.
+
+use crate::canon::Fault;
+use http::uri::PathAndQuery;
+use std::borrow::Cow;
+
+/// Why a path is not forwarded. Every reason is a [`Fault::BadPath`] to the caller; the log has the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It does not begin with a slash: `*`, authority-form, nothing at all.
+    NotAPath,
+    /// A byte that no path may contain raw (RFC 3986 3.3): control, space, backslash, `#`, not ASCII.
+    IllegalByte,
+    /// A `%` without two hexadecimal digits after it.
+    BrokenEscape,
+    /// `%00`, also behind further encodings.
+    EncodedNul,
+    /// `%5c`: a slash to some servers, a letter to others.
+    EncodedBackslash,
+    /// Bytes that encode an ASCII character in more bytes than UTF-8 needs: `%c0%ae`.
+    Overlong,
+    /// `..` above the root.
+    AboveRoot,
+    /// A dot segment with parameters (`..;x`), which some servers strip before they resolve it.
+    DotParameters,
+    /// Dot segments that only show after decoding slashes or decoding again: `..%2f`, `%252e%252e`.
+    HiddenDots,
+    /// Encoded more often than anyone does by accident.
+    TooDeep,
+}
+
+impl From<Refusal> for Fault {
+    fn from(_: Refusal) -> Fault {
+        Fault::BadPath
+    }
+}
+
+/// A path that may be routed: absolute, without dot segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normal<'a> {
+    /// The path, borrowed when it needed no change.
+    pub path: Cow<'a, str>,
+    /// So many leading bytes of `path` were never left by a `..`. A route's prefix must lie within them.
+    pub kept: usize,
+    /// How a server reads the path that decodes it and merges slashes; absent when that makes no difference. It must
+    /// lead to the same route, else the prefix has been disguised.
+    pub alias: Option<String>,
+}
+
+/// Removes dot segments (RFC 3986 5.2.4), also when they are spelled `%2e`, and refuses what stays ambiguous.
+///
+/// # Errors
+/// The first [`Refusal`] that applies.
+pub fn normalise(raw: &str) -> Result<Normal<'_>, Refusal> {
+    let seen = scan(raw.as_bytes())?;
+    let mut normal = Normal { path: Cow::Borrowed(raw), kept: raw.len(), alias: None };
+    if seen.dots || seen.percent {
+        check_segments(raw)?;
+        if raw.split('/').any(|segment| dots(segment) > 0) {
+            let (path, kept) = remove_dot_segments(raw)?;
+            normal.path = Cow::Owned(path);
+            normal.kept = kept;
+        }
+    }
+    if seen.percent || seen.double_slash {
+        normal.alias = Some(alias(&normal.path));
+    }
+    Ok(normal)
+}
+
+/// The target for the provider: its base path, then what the route left over, then the query.
+///
+/// `whole` is the caller's own target; it is shared, not copied, when nothing has to change.
+///
+/// # Errors
+/// [`Fault::BadPath`] when the parts do not make a valid target.
+pub fn upstream_target(
+    base: &str,
+    rest: &str,
+    whole: Option<&PathAndQuery>,
+    drop_query: &[String],
+) -> Result<PathAndQuery, Fault> {
+    let given = whole.and_then(PathAndQuery::query);
+    let query = given.map(|query| without_parameters(query, drop_query));
+    if let (true, Some(whole), None | Some(Cow::Borrowed(_))) = (base.is_empty(), whole, &query)
+        && whole.path() == rest
+    {
+        return Ok(whole.clone());
+    }
+    let mut target = String::with_capacity(base.len() + rest.len() + 2 + query.as_ref().map_or(0, |query| query.len()));
+    target.push_str(base);
+    target.push_str(rest);
+    if target.is_empty() {
+        target.push('/');
+    }
+    // A query that held nothing but secrets goes without its question mark; one that came empty keeps it.
+    if let Some(query) = query.filter(|query| !query.is_empty() || given == Some("")) {
+        target.push('?');
+        target.push_str(&query);
+    }
+    PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| Fault::BadPath)
+}
+
+/// The query without the parameters of these names, however the names are encoded; borrowed when there are none.
+#[must_use]
+pub fn without_parameters<'a>(query: &'a str, names: &[String]) -> Cow<'a, str> {
+    let named = |pair: &&str| names.iter().any(|name| is_parameter(pair, name));
+    if names.is_empty() || !query.split('&').any(|pair| named(&pair)) {
+        return Cow::Borrowed(query);
+    }
+    let kept: Vec<&str> = query.split('&').filter(|pair| !named(pair)).collect();
+    Cow::Owned(kept.join("&"))
+}
+
+/// Whether `pair` (`name=value` as it stands in a query) is the parameter `name`, in any case and encoding.
+pub(crate) fn is_parameter(pair: &str, name: &str) -> bool {
+    let key = pair.split('=').next().unwrap_or(pair);
+    if key.contains('%') {
+        decode(key.as_bytes()).eq_ignore_ascii_case(name.as_bytes())
+    } else {
+        key.eq_ignore_ascii_case(name)
+    }
+}
+
+/// What one pass over the bytes tells.
+struct Seen {
+    /// A segment begins with a dot.
+    dots: bool,
+    /// There is an escape.
+    percent: bool,
+    /// There is an empty segment before the last.
+    double_slash: bool,
+}
+
+/// One pass: illegal bytes, and whether the path is among the many that need no second look.
+fn scan(raw: &[u8]) -> Result<Seen, Refusal> {
+    if raw.first() != Some(&b'/') {
+        return Err(Refusal::NotAPath);
+    }
+    let mut seen = Seen { dots: false, percent: false, double_slash: false };
+    let mut after_slash = false;
+    for &byte in raw {
+        match byte {
+            b'/' => seen.double_slash |= after_slash,
+            b'.' => seen.dots |= after_slash,
+            b'%' => seen.percent = true,
+            0..=b' ' | b'\\' | b'#' | b'?' | 0x7f.. => return Err(Refusal::IllegalByte),
+            _ => {}
+        }
+        after_slash = byte == b'/';
+    }
+    Ok(seen)
+}
+
+/// Refuses escapes that are broken or hide something.
+fn check_segments(raw: &str) -> Result<(), Refusal> {
+    for segment in raw.split('/') {
+        if dots(segment.split(';').next().unwrap_or(segment)) > 0 && segment.contains(';') {
+            return Err(Refusal::DotParameters);
+        }
+        if segment.contains('%') && dots(segment) == 0 {
+            check_escapes(segment.as_bytes())?;
+            check_hidden(segment.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+/// The escapes as they stand, before any decoding.
+fn check_escapes(segment: &[u8]) -> Result<(), Refusal> {
+    let mut rest = segment;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        let Some(&[high, low]) = rest.get(at + 1..at + 3) else { return Err(Refusal::BrokenEscape) };
+        let byte = hex_pair(high, low).ok_or(Refusal::BrokenEscape)?;
+        if byte == b'\\' {
+            return Err(Refusal::EncodedBackslash);
+        }
+        rest = rest.get(at + 3..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Decodes again and again, as a chain of careless servers would, and looks for what must never come out.
+///
+/// An encoded slash alone is data of the segment (RFC 3986 2.2: `models/large` as one id) and passes as it is.
+fn check_hidden(segment: &[u8]) -> Result<(), Refusal> {
+    const LEVELS: usize = 5;
+    let mut current = Cow::Borrowed(segment);
+    for _ in 0..LEVELS {
+        let decoded = decode(&current);
+        if decoded == *current {
+            return Ok(());
+        }
+        if decoded.contains(&0) {
+            return Err(Refusal::EncodedNul);
+        }
+        if has_overlong(&decoded) {
+            return Err(Refusal::Overlong);
+        }
+        let mut parts = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+        if parts.any(|part| matches!(part.split(|byte| *byte == b';').next(), Some(b"." | b".."))) {
+            return Err(Refusal::HiddenDots);
+        }
+        current = Cow::Owned(decoded);
+    }
+    Err(Refusal::TooDeep)
+}
+
+/// 1 for `.`, 2 for `..`, in plain and `%2e` spelling (the same by RFC 3986 6.2.2.2); 0 for any other segment.
+fn dots(segment: &str) -> usize {
+    let mut rest = segment.as_bytes();
+    let mut count = 0;
+    while !rest.is_empty() {
+        rest = match rest {
+            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] if count < 2 => rest,
+            _ => return 0,
+        };
+        count += 1;
+    }
+    count
+}
+
+/// The path without dot segments, and how much of it no `..` ever took back.
+fn remove_dot_segments(raw: &str) -> Result<(String, usize), Refusal> {
+    let mut path = String::with_capacity(raw.len());
+    let mut kept = usize::MAX;
+    let mut ends_in_dots = false;
+    for segment in raw.split('/').skip(1) {
+        let dots = dots(segment);
+        ends_in_dots = dots > 0;
+        match dots {
+            0 => {
+                path.push('/');
+                path.push_str(segment);
+            }
+            1 => {}
+            _ => {
+                let parent = path.rfind('/').ok_or(Refusal::AboveRoot)?;
+                path.truncate(parent);
+                kept = kept.min(parent);
+            }
+        }
+    }
+    // `/a/.` and `/a/b/..` name the directory `/a/`.
+    if ends_in_dots {
+        path.push('/');
+    }
+    let kept = kept.min(path.len());
+    Ok((path, kept))
+}
+
+/// The path decoded once and with doubled slashes merged.
+fn alias(path: &str) -> String {
+    let mut decoded = decode(path.as_bytes());
+    decoded.dedup_by(|next, previous| *next == b'/' && *previous == b'/');
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// Replaces every valid escape by its byte; broken ones stay as they are.
+pub(crate) fn decode(bytes: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&first, tail)) = rest.split_first() {
+        if let (b'%', Some((&[high, low], after))) = (first, tail.split_first_chunk())
+            && let Some(byte) = hex_pair(high, low)
+        {
+            decoded.push(byte);
+            rest = after;
+        } else {
+            decoded.push(first);
+            rest = tail;
+        }
+    }
+    decoded
+}
+
+fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(high)? << 4 | digit(low)?)
+}
+
+/// Whether UTF-8 sequences occur that are longer than their character needs (RFC 3629 3).
+fn has_overlong(bytes: &[u8]) -> bool {
+    bytes.contains(&0xc0)
+        || bytes.contains(&0xc1)
+        || bytes.windows(2).any(|pair| matches!(pair, [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn outcome(raw: &str) -> Result<(String, usize), Refusal> {
+        normalise(raw).map(|normal| (normal.path.into_owned(), normal.kept))
+    }
+
+    #[test]
+    fn legal_paths_go_out_byte_for_byte() {
+        for path in [
+            "/",
+            "/v1/text-to-speech/JBFqnCBsd6RMkjVDRZzb/stream",
+            "/v1/voices/my%20voice",
+            "/v1/voices/a+b",
+            "/v1/voices/%E2%82%AC%c3%a9",
+            "/v1/voices/latin%e9",
+            "/v1//double//slash/",
+            "/v1/a;v=1/b,c=d/e:f@g/~!$&'()*",
+            "/v1/.well-known/..hidden/...",
+            "/v1/models/facebook%2Fmms-tts",
+            "/v1/100%25",
+            "/v1/100%2525",
+            "/v1/line%0d%0abreak",
+            "/a/b.c/d..e/f.",
+        ] {
+            let normal = normalise(path).expect(path);
+            assert!(matches!(normal.path, Cow::Borrowed(same) if same == path), "{path}");
+            assert_eq!(normal.kept, path.len(), "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_resolved_and_leaving_is_remembered() {
+        for (raw, path, kept) in [
+            ("/a/./b", "/a/b", 4),
+            ("/a/b/..", "/a/", 2),
+            ("/a/b/.", "/a/b/", 5),
+            ("/a/b/../c", "/a/c", 2),
+            ("/a/%2e%2E/c", "/c", 0),
+            ("/a/.%2e/c", "/c", 0),
+            ("/a/%2e/c", "/a/c", 4),
+            ("/a/b/../../c/d", "/c/d", 0),
+            ("/a//../b", "/a/b", 2),
+            ("/a/..", "/", 0),
+            ("/.", "/", 1),
+        ] {
+            assert_eq!(outcome(raw), Ok((path.to_owned(), kept)), "{raw}");
+        }
+    }
+
+    #[test]
+    fn ambiguous_paths_are_refused() {
+        for (raw, refusal) in [
+            ("", Refusal::NotAPath),
+            ("*", Refusal::NotAPath),
+            ("example.com:443", Refusal::NotAPath),
+            ("/a b", Refusal::IllegalByte),
+            ("/a\\b", Refusal::IllegalByte),
+            ("/a\\..\\b", Refusal::IllegalByte),
+            ("/a#b", Refusal::IllegalByte),
+            ("/a\u{7f}", Refusal::IllegalByte),
+            ("/caf\u{e9}", Refusal::IllegalByte),
+            ("/a%", Refusal::BrokenEscape),
+            ("/a%4", Refusal::BrokenEscape),
+            ("/a%u002e", Refusal::BrokenEscape),
+            ("/a%2%65", Refusal::BrokenEscape),
+            ("/a%00", Refusal::EncodedNul),
+            ("/a%2500", Refusal::EncodedNul),
+            ("/a%5cb", Refusal::EncodedBackslash),
+            ("/a/..%5C..", Refusal::EncodedBackslash),
+            ("/a/%c0%ae%c0%ae/b", Refusal::Overlong),
+            ("/a/%c0%af", Refusal::Overlong),
+            ("/a/%e0%80%ae", Refusal::Overlong),
+            ("/a/%f0%80%80%af", Refusal::Overlong),
+            ("/a/%25c0%25ae", Refusal::Overlong),
+            ("/..", Refusal::AboveRoot),
+            ("/a/../../b", Refusal::AboveRoot),
+            ("/%2e%2e/b", Refusal::AboveRoot),
+            ("/a/..;/b", Refusal::DotParameters),
+            ("/a/.;x=1/b", Refusal::DotParameters),
+            ("/a/%2e%2e;x/b", Refusal::DotParameters),
+            ("/a/..%2fb", Refusal::HiddenDots),
+            ("/a/..%2Fb", Refusal::HiddenDots),
+            ("/a/b%2f..%2fc", Refusal::HiddenDots),
+            ("/a/%2e%2e%2fb", Refusal::HiddenDots),
+            ("/a/..%3bx/b", Refusal::HiddenDots),
+            ("/a/%252e%252e/b", Refusal::HiddenDots),
+            ("/a/..%252fb", Refusal::HiddenDots),
+            ("/a/%25252e%25252e", Refusal::HiddenDots),
+            ("/a/%255c..%255cb", Refusal::HiddenDots),
+            ("/a/%2525252525252525", Refusal::TooDeep),
+        ] {
+            assert_eq!(outcome(raw), Err(refusal), "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_alias_is_the_careless_reading() {
+        for (raw, alias) in [
+            ("/a/b", None),
+            ("/%61/b", Some("/a/b")),
+            ("//a///b", Some("/a/b")),
+            ("/a%2fb", Some("/a/b")),
+            ("/a/%2f/b", Some("/a/b")),
+        ] {
+            assert_eq!(normalise(raw).expect(raw).alias.as_deref(), alias, "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_upstream_target_keeps_path_and_query() {
+        let secrets = ["token".to_owned(), "api_key".to_owned()];
+        for (base, rest, whole, expected) in [
+            ("", "/v1/x", "/el/v1/x?a=b%20c&d=+", "/v1/x?a=b%20c&d=+"),
+            ("", "", "/el", "/"),
+            ("", "", "/el?q", "/?q"),
+            ("", "/", "/el/", "/"),
+            ("/base", "", "/el", "/base"),
+            ("/base", "//x", "/el//x?", "/base//x?"),
+            ("", "/x", "/x?token=s&a=1", "/x?a=1"),
+            ("", "/x", "/x?to%6ben=s", "/x"),
+            ("", "/x", "/x?a=1&API_KEY=s&b=token", "/x?a=1&b=token"),
+        ] {
+            let whole: PathAndQuery = whole.parse().expect(whole);
+            let target = upstream_target(base, rest, Some(&whole), &secrets).expect(rest);
+            assert_eq!(target.as_str(), expected);
+        }
+    }
+
+    /// Paths made of what attacks are made of.
+    fn hostile() -> impl Strategy<Value = String> {
+        let piece = prop::sample::select(vec![
+            "/", "/", "/", ".", "..", "%2e", "%2E", "%2f", "%5c", "%25", "%252e", "%c0%ae", ";", "a", "pub", "%61",
+            "%20", "e", "2", "%00", "\\",
+        ]);
+        prop::collection::vec(piece, 0..14).prop_map(|pieces| format!("/{}", pieces.concat()))
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_is_idempotent_and_leaves_nothing_hidden(raw in hostile()) {
+            if let Ok(normal) = normalise(&raw) {
+                prop_assert!(normal.path.starts_with('/'));
+                prop_assert!(normal.kept <= normal.path.len());
+                let again = normalise(&normal.path).expect("a normal path is normal");
+                prop_assert_eq!(&again.path, &normal.path);
+                // However often a server decodes, no dot segment comes out.
+                let mut view = normal.path.as_bytes().to_vec();
+                for _ in 0..8 {
+                    for part in view.split(|byte| matches!(byte, b'/' | b'\\')) {
+                        prop_assert!(!matches!(part.split(|b| *b == b';').next(), Some(b"." | b"..")), "{} in {raw}", normal.path);
+                    }
+                    view = decode(&view);
+                }
+            }
+        }
+
+        #[test]
+        fn kept_bytes_are_the_callers_own(raw in hostile()) {
+            if let Ok(normal) = normalise(&raw) {
+                let kept = &normal.path[..normal.kept];
+                let dotless: Vec<&str> = raw.split('/').filter(|segment| dots(segment) != 1).collect();
+                prop_assert!(dotless.join("/").starts_with(kept.trim_end_matches('/')), "{kept} of {raw}");
+            }
+        }
+
+        #[test]
+        fn ordinary_segments_pass_untouched(segments in prop::collection::vec("[A-Za-z0-9_~!$&'()*+,=:@-]([A-Za-z0-9._~-]|%20|%C3%A9){0,12}", 0..6)) {
+            let raw = format!("/{}", segments.join("/"));
+            prop_assert_eq!(outcome(&raw), Ok((raw.clone(), raw.len())));
+        }
+    }
+}

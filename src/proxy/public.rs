@@ -1,0 +1,47 @@
+//! This gateway's own address, and URLs of a provider turned to it.
+
+use super::call::Call;
+use super::headers::PublicAddress;
+use http::Uri;
+
+impl Call {
+    /// How the caller reached this gateway.
+    pub(crate) fn public_address(&self) -> PublicAddress<'_> {
+        PublicAddress {
+            url: self.state.config.server.public_url.as_ref(),
+            tls: self.tls,
+            authority: self.authority.as_ref().and_then(|authority| authority.to_str().ok()),
+        }
+    }
+
+    /// The URL by which the caller reaches through this gateway what `url` is at a provider; none when no route leads
+    /// there. The scheme stays of its kind: `wss` becomes `ws` where this gateway is called without TLS.
+    pub(crate) fn public_url(&self, url: &str) -> Option<String> {
+        let parsed: Uri = url.parse().ok()?;
+        let (scheme, authority) = (parsed.scheme_str()?, parsed.authority()?);
+        let secure = matches!(scheme, "https" | "wss");
+        let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let own = self.route.as_ref().map(|runtime| &runtime.route);
+        let is_own = own.filter(|own| own.upstream.host.eq_ignore_ascii_case(host) && own.upstream.port == port);
+        let route = is_own.or_else(|| self.state.route_to(host, port))?;
+        let rest = parsed.path_and_query().map_or("/", |target| target.as_str());
+        let rest = rest.strip_prefix(route.upstream.base_path.as_str())?;
+        let base = self.base_url()?;
+        let base = match (scheme.starts_with("ws"), base.split_once("://")?) {
+            (true, ("https", rest)) => format!("wss://{rest}"),
+            (true, (_, rest)) => format!("ws://{rest}"),
+            (false, _) => base,
+        };
+        Some(format!("{base}{}{rest}", route.path))
+    }
+
+    fn base_url(&self) -> Option<String> {
+        let public = self.public_address();
+        match (public.url, public.authority) {
+            (Some(url), _) => Some(url.to_string().trim_end_matches('/').to_owned()),
+            (None, Some(authority)) => Some(format!("{}://{authority}", if public.tls { "https" } else { "http" })),
+            (None, None) => None,
+        }
+    }
+}

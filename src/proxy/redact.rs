@@ -1,0 +1,148 @@
+//! Secrets out of what is shown: query strings in logs, bodies in samples.
+
+use super::path::is_parameter;
+use std::borrow::Cow;
+
+/// What stands where a secret was.
+const STARS: &str = "***";
+
+/// Parameters that carry secrets at one provider or another, whatever the profile says.
+const SECRET_PARAMETERS: [&str; 21] = [
+    "access_token",
+    "api-key",
+    "api_key",
+    "apikey",
+    "auth",
+    "authorization",
+    "client_secret",
+    "conversation_signature",
+    "credential",
+    "id_token",
+    "key",
+    "passwd",
+    "password",
+    "refresh_token",
+    "secret",
+    "sig",
+    "signature",
+    "single_use_token",
+    "token",
+    "x-api-key",
+    "xi-api-key",
+];
+
+/// Endings of names that say "secret" in any vocabulary: `x-amz-security-token`, `subscription_key`.
+const SECRET_ENDINGS: [&str; 8] =
+    ["_key", "-key", "_token", "-token", "_secret", "-secret", "-signature", "-credential"];
+
+/// A target fit to be shown: the values of secret parameters are stars. Names are compared decoded and in any case.
+#[must_use]
+pub fn redact_query<'a>(path_and_query: &'a str, names: &[String]) -> Cow<'a, str> {
+    let Some((path, query)) = path_and_query.split_once('?') else { return Cow::Borrowed(path_and_query) };
+    // Some servers split at `;` too.
+    let secret = |pair: &&str| pair.contains('=') && is_secret(pair, names);
+    if !query.split(['&', ';']).any(|pair| secret(&pair)) {
+        return Cow::Borrowed(path_and_query);
+    }
+    let mut shown = String::with_capacity(path_and_query.len());
+    shown.push_str(path);
+    shown.push('?');
+    for piece in query.split_inclusive(['&', ';']) {
+        let pair = piece.trim_end_matches(['&', ';']);
+        if secret(&pair) {
+            shown.push_str(pair.split('=').next().unwrap_or_default());
+            shown.push('=');
+            shown.push_str(STARS);
+        } else {
+            shown.push_str(pair);
+        }
+        shown.push_str(piece.get(pair.len()..).unwrap_or_default());
+    }
+    Cow::Owned(shown)
+}
+
+fn is_secret(pair: &str, names: &[String]) -> bool {
+    if SECRET_PARAMETERS.iter().any(|name| is_parameter(pair, name))
+        || names.iter().any(|name| is_parameter(pair, name))
+    {
+        return true;
+    }
+    let key = super::path::decode(pair.split('=').next().unwrap_or_default().as_bytes()).to_ascii_lowercase();
+    SECRET_ENDINGS.iter().any(|ending| key.ends_with(ending.as_bytes()))
+}
+
+/// A body fit to be shown: every occurrence of a secret is stars. Secrets shorter than four bytes are not looked for;
+/// their stars would say more than they hide.
+#[must_use]
+pub fn redact_body<'a>(body: &'a [u8], secrets: &[&str]) -> Cow<'a, [u8]> {
+    let mut wanted: Vec<&[u8]> =
+        secrets.iter().map(|secret| secret.as_bytes()).filter(|secret| secret.len() >= 4).collect();
+    // The longest first: a secret that begins with another must not leave its end behind.
+    wanted.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let mut shown = Cow::Borrowed(body);
+    for secret in wanted {
+        let finder = memchr::memmem::Finder::new(secret);
+        if finder.find(&shown).is_none() {
+            continue;
+        }
+        let mut replaced = Vec::with_capacity(shown.len());
+        let mut from = 0;
+        for at in finder.find_iter(&shown) {
+            replaced.extend_from_slice(shown.get(from..at).unwrap_or_default());
+            replaced.extend_from_slice(STARS.as_bytes());
+            from = at + secret.len();
+        }
+        replaced.extend_from_slice(shown.get(from..).unwrap_or_default());
+        shown = Cow::Owned(replaced);
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn secret_parameters_become_stars() {
+        let names = ["tenant-name".to_owned()];
+        for (target, shown) in [
+            ("/v1/x", "/v1/x"),
+            ("/v1/x?model=a&voice=b", "/v1/x?model=a&voice=b"),
+            ("/x?token=Bearer%20abc&a=1", "/x?token=***&a=1"),
+            ("/x?a=1&ACCESS_TOKEN=abc", "/x?a=1&ACCESS_TOKEN=***"),
+            ("/x?to%6ben=abc", "/x?to%6ben=***"),
+            ("/x?tenant-name=abc", "/x?tenant-name=***"),
+            ("/x?a=1;api_key=s;b", "/x?a=1;api_key=***;b"),
+            ("/x?X-Amz-Signature=abc&X-Amz-Date=1", "/x?X-Amz-Signature=***&X-Amz-Date=1"),
+            ("/x?token=a=b&&token=", "/x?token=***&&token=***"),
+            ("/x?token", "/x?token"),
+            ("/x?max_tokens=5&keyterms=x", "/x?max_tokens=5&keyterms=x"),
+        ] {
+            assert_eq!(redact_query(target, &names), shown);
+        }
+    }
+
+    #[test]
+    fn secrets_in_bodies_become_stars() {
+        for (body, secrets, shown) in [
+            ("nothing here", &["sk_live"][..], "nothing here"),
+            ("Invalid key sk_live_1!", &["sk_live_1"][..], "Invalid key ***!"),
+            ("sk_live_1 sk_live", &["sk_live", "sk_live_1"][..], "*** ***"),
+            ("abc", &["", "abc"][..], "abc"),
+        ] {
+            assert_eq!(redact_body(body.as_bytes(), secrets), shown.as_bytes());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_secret_is_left(before in "[a-z]{0,8}", secret in "[A-Z]{4,12}", after in "[a-z]{0,8}") {
+            let body = format!("{before}{secret}{after}{secret}");
+            let shown = redact_body(body.as_bytes(), &[&secret]).into_owned();
+            prop_assert!(memchr::memmem::find(&shown, secret.as_bytes()).is_none());
+            let target = format!("/{before}?a={after}&key={secret}");
+            prop_assert!(!redact_query(&target, &[]).contains(&secret));
+        }
+    }
+}

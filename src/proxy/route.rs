@@ -1,0 +1,233 @@
+//! Which route a request takes: host first, then the longest prefix on whole segments.
+//!
+//! A lookup is one hash per segment boundary of the path that is as long as some route's prefix, so ten thousand
+//! routes cost what one costs.
+
+use super::path::{self, Normal};
+use crate::canon::Fault;
+use crate::config::types::Route;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// All routes, ready to be asked.
+#[derive(Debug, Default)]
+pub struct RouteTable {
+    /// Routes that name a host, by that host.
+    hosts: HashMap<Box<str>, Prefixes>,
+    /// Routes that do not.
+    any_host: Prefixes,
+}
+
+/// A route, and what of the path it leaves for the provider.
+#[derive(Clone, Debug)]
+pub struct Routed<'a> {
+    /// The route.
+    pub route: &'a Arc<Route>,
+    /// The normalised path of the request.
+    path: Cow<'a, str>,
+}
+
+impl Routed<'_> {
+    /// The path behind the route's prefix: empty, or beginning with a slash.
+    #[must_use]
+    pub fn rest(&self) -> &str {
+        self.path.get(self.route.path.len()..).unwrap_or_default()
+    }
+}
+
+impl RouteTable {
+    /// Builds the table. Of two routes with the same host and prefix the first counts; the configuration refuses them.
+    #[must_use]
+    pub fn new(routes: &[Arc<Route>]) -> RouteTable {
+        let mut table = RouteTable::default();
+        for route in routes {
+            let prefixes = match &route.host {
+                Some(host) => table.hosts.entry(canonical_host(host).into()).or_default(),
+                None => &mut table.any_host,
+            };
+            prefixes.add(route);
+        }
+        table
+    }
+
+    /// The route for a request's host and raw path.
+    ///
+    /// # Errors
+    /// [`Fault::BadPath`] when the path cannot be normalised or leaves or disguises the route's prefix,
+    /// [`Fault::RouteNotFound`] when no route matches.
+    pub fn resolve<'a>(&'a self, host: Option<&str>, raw_path: &'a str) -> Result<Routed<'a>, Fault> {
+        let Normal { path, kept, alias } = path::normalise(raw_path)?;
+        let host = host.map(canonical_host);
+        let route = self.route(host.as_deref(), &path);
+        if let Some(alias) = alias {
+            let careless = self.route(host.as_deref(), &alias);
+            if careless.map(Arc::as_ptr) != route.map(Arc::as_ptr) {
+                return Err(Fault::BadPath);
+            }
+        }
+        let route = route.ok_or(Fault::RouteNotFound)?;
+        if route.path.len() > kept {
+            return Err(Fault::BadPath);
+        }
+        Ok(Routed { route, path })
+    }
+
+    /// The route for a host (any case, with or without port) and a path that is normal already, and the path's rest.
+    #[must_use]
+    pub fn find<'p>(&self, host: Option<&str>, path: &'p str) -> Option<(&Arc<Route>, &'p str)> {
+        let route = self.route(host.map(canonical_host).as_deref(), path)?;
+        Some((route, path.get(route.path.len()..).unwrap_or_default()))
+    }
+
+    fn route(&self, host: Option<&str>, path: &str) -> Option<&Arc<Route>> {
+        let by_host = if self.hosts.is_empty() { None } else { host.and_then(|host| self.hosts.get(host)) };
+        by_host.and_then(|prefixes| prefixes.longest(path)).or_else(|| self.any_host.longest(path))
+    }
+}
+
+/// Routes of one host by their prefix.
+#[derive(Debug, Default)]
+struct Prefixes {
+    routes: HashMap<Box<str>, Arc<Route>>,
+    /// Whether there is a prefix of so many bytes.
+    lengths: Vec<bool>,
+}
+
+impl Prefixes {
+    fn add(&mut self, route: &Arc<Route>) {
+        let length = route.path.len();
+        if self.lengths.len() <= length {
+            self.lengths.resize(length + 1, false);
+        }
+        if let Some(there) = self.lengths.get_mut(length) {
+            *there = true;
+        }
+        self.routes.entry(route.path.as_str().into()).or_insert_with(|| Arc::clone(route));
+    }
+
+    fn longest(&self, path: &str) -> Option<&Arc<Route>> {
+        let longest = self.lengths.len().checked_sub(1)?;
+        if let Some(route) = self.exactly(path) {
+            return Some(route);
+        }
+        // A prefix ends where the path has a slash; slashes behind the longest prefix are of no interest.
+        let reach = path.len().min(longest + 1);
+        let slashes = memchr::memrchr_iter(b'/', path.as_bytes().get(..reach)?);
+        slashes.filter_map(|at| path.get(..at)).find_map(|prefix| self.exactly(prefix))
+    }
+
+    fn exactly(&self, prefix: &str) -> Option<&Arc<Route>> {
+        if self.lengths.get(prefix.len()) == Some(&true) { self.routes.get(prefix) } else { None }
+    }
+}
+
+/// The host without its port and final dot, in lower case.
+fn canonical_host(host: &str) -> Cow<'_, str> {
+    let name = match host.rfind(':') {
+        // The colons of an IPv6 literal stand inside brackets.
+        Some(colon) if !host.get(colon..).is_some_and(|tail| tail.contains(']')) => host.get(..colon).unwrap_or(host),
+        _ => host,
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::tests::route;
+
+    fn table(routes: &[(Option<&str>, &str)]) -> RouteTable {
+        let routes: Vec<_> = routes
+            .iter()
+            .map(|(host, path)| {
+                let mut route = route(path);
+                route.host = host.map(str::to_owned);
+                Arc::new(route)
+            })
+            .collect();
+        RouteTable::new(&routes)
+    }
+
+    fn name(found: &Arc<Route>) -> String {
+        format!("{}{}", found.host.as_deref().unwrap_or(""), found.path)
+    }
+
+    #[test]
+    fn the_longest_prefix_on_whole_segments_wins_and_a_host_beats_none() {
+        let table = table(&[
+            (None, "/a"),
+            (None, "/a/b"),
+            (None, "/abc"),
+            (Some("tts.example"), ""),
+            (Some("tts.example"), "/a/b/c"),
+            (Some("[::1]"), "/six"),
+        ]);
+        for (host, path, expected) in [
+            (None, "/a", Some(("/a", ""))),
+            (None, "/a/", Some(("/a", "/"))),
+            (None, "/ab", None),
+            (None, "/abc/d", Some(("/abc", "/d"))),
+            (None, "/a/bc", Some(("/a", "/bc"))),
+            (None, "/a/b", Some(("/a/b", ""))),
+            (None, "/a/b/c/d", Some(("/a/b", "/c/d"))),
+            (None, "/", None),
+            (Some("other.example"), "/a/x", Some(("/a", "/x"))),
+            (Some("tts.example"), "/a/x", Some(("tts.example", "/a/x"))),
+            (Some("TTS.Example:8080"), "/a/b/c/", Some(("tts.example/a/b/c", "/"))),
+            (Some("tts.example."), "/", Some(("tts.example", "/"))),
+            (Some("[::1]:8080"), "/six/x", Some(("[::1]/six", "/x"))),
+            (Some("[::1]"), "/six", Some(("[::1]/six", ""))),
+            (Some("[::1]"), "/a", Some(("/a", ""))),
+        ] {
+            let found = table.find(host, path).map(|(route, rest)| (name(route), rest));
+            assert_eq!(found, expected.map(|(name, rest)| (name.to_owned(), rest)), "{host:?} {path}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_or_disguises_the_prefix_is_refused() {
+        let table = table(&[(None, "/pub"), (None, "/pub/admin"), (None, "/other"), (Some("all.example"), "")]);
+        for (host, path, expected) in [
+            (None, "/pub/x/../y", Ok("/pub /y")),
+            (None, "/pub/./y", Ok("/pub /y")),
+            (None, "/pub//y", Ok("/pub //y")),
+            (None, "/pub/a%2fb", Ok("/pub /a%2fb")),
+            (None, "/pub/%20", Ok("/pub /%20")),
+            (None, "/pub/../other/x", Err(Fault::BadPath)),
+            (None, "/pub/%2e%2e/other/x", Err(Fault::BadPath)),
+            (None, "/x/../pub/y", Err(Fault::BadPath)),
+            (None, "/pub/x/../admin", Err(Fault::BadPath)),
+            (None, "/pub//admin", Err(Fault::BadPath)),
+            (None, "//pub/x", Err(Fault::BadPath)),
+            (None, "/pub%2fadmin", Err(Fault::BadPath)),
+            (None, "/pub/%61dmin", Err(Fault::BadPath)),
+            (None, "/%70ub/x", Err(Fault::BadPath)),
+            (None, "/pub/../nowhere", Err(Fault::RouteNotFound)),
+            (None, "/nowhere", Err(Fault::RouteNotFound)),
+            (None, "/pub/..;/other", Err(Fault::BadPath)),
+            (Some("all.example"), "/../x", Err(Fault::BadPath)),
+            (Some("all.example"), "/pub/../x", Ok("all.example /x")),
+        ] {
+            let routed = table.resolve(host, path).map(|routed| format!("{} {}", name(routed.route), routed.rest()));
+            assert_eq!(routed, expected.map(str::to_owned), "{path}");
+        }
+    }
+
+    #[test]
+    fn every_route_of_many_is_found() {
+        let prefixes: Vec<String> = (0..10_000).map(|n| format!("/team-{}/r{n}", n % 7)).collect();
+        let table = table(&prefixes.iter().map(|prefix| (None, prefix.as_str())).collect::<Vec<_>>());
+        for prefix in &prefixes {
+            let path = format!("{prefix}/v1/x");
+            let (route, rest) = table.find(None, &path).expect("a route");
+            assert_eq!((route.path.as_str(), rest), (prefix.as_str(), "/v1/x"));
+        }
+        assert!(table.find(None, "/team-1/r").is_none());
+    }
+}

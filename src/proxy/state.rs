@@ -1,0 +1,150 @@
+//! What requests are answered with: the running configuration with everything that is worked out once from it.
+
+use super::headers::{Identity, PeerHeaders, RouteHeaders};
+use super::route::RouteTable;
+use crate::canon::CanonicalError;
+use crate::config::types::{Config, Route};
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One configuration in use. Requests keep the one that they began with.
+#[derive(Debug)]
+pub struct State {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What outlives a configuration.
+    pub shared: Arc<Shared>,
+    pub(crate) table: RouteTable,
+    /// In the order of the configuration, so that a route's index finds its own.
+    routes: Vec<Arc<RouteRuntime>>,
+}
+
+/// What outlives a configuration.
+#[derive(Debug)]
+pub struct Shared {
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// Those of requests that no route took.
+    pub unrouted: Arc<RouteMetrics>,
+    /// Where the line of each request goes.
+    pub access: AccessLog,
+    /// Who this gateway is in `Via`.
+    pub identity: Identity,
+}
+
+/// A route and what is worked out once for it.
+#[derive(Debug)]
+pub struct RouteRuntime {
+    /// The route.
+    pub route: Arc<Route>,
+    /// What its requests' headers become.
+    pub headers: RouteHeaders,
+    /// Its counters.
+    pub metrics: Arc<RouteMetrics>,
+    /// What must not be shown when a provider echoes it: the injected value, and the token in it.
+    pub secrets: Vec<String>,
+}
+
+/// Who is calling, and how the call came in: the same for all requests of a connection.
+#[derive(Debug)]
+pub struct Peer {
+    /// The caller's address; none on a Unix socket.
+    pub address: Option<SocketAddr>,
+    /// Whether the caller speaks TLS to us.
+    pub tls: bool,
+    /// What providers are told about the caller.
+    pub headers: PeerHeaders,
+    /// Set before an answer is dropped because the caller stopped reading it.
+    pub stalled: AtomicBool,
+}
+
+impl Peer {
+    /// A caller at this address, over TLS or not.
+    #[must_use]
+    pub fn new(address: Option<SocketAddr>, tls: bool) -> Arc<Peer> {
+        let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
+        Arc::new(Peer { address, tls, headers, stalled: AtomicBool::new(false) })
+    }
+
+    /// The caller's address without its port.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.ip().to_canonical())
+    }
+
+    /// Whether the answer ends because the caller stopped reading, rather than because it left.
+    #[must_use]
+    pub fn has_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    /// What outlives a configuration; `instance` tells this process from others.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, access: AccessLog, identity: Identity) -> Arc<Shared> {
+        let unrouted = metrics.route("", "");
+        Arc::new(Shared { metrics, unrouted, access, identity })
+    }
+
+    /// An error that a profile does not know: told once per code, so that somebody adds a row.
+    pub(crate) fn unmapped(&self, call: &super::Call, error: &CanonicalError) {
+        let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or("none");
+        if self.metrics.first_sight(call.route_name(), code) {
+            tracing::warn!(
+                route = call.route_name(),
+                upstream_code = code,
+                classified_as = error.code.as_str(),
+                request_id = call.id_text(),
+                "a provider's error that its profile does not know; `speechgate explain` shows how to add it"
+            );
+        }
+    }
+}
+
+impl State {
+    /// Works out everything that requests need of a configuration. Routes that keep their name and provider keep
+    /// their counters.
+    ///
+    /// # Errors
+    /// When a route's credentials cannot stand in a header.
+    pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<State, http::header::InvalidHeaderValue> {
+        let routes = config
+            .routes
+            .iter()
+            .map(|route| {
+                Ok(Arc::new(RouteRuntime {
+                    route: Arc::clone(route),
+                    headers: RouteHeaders::new(route)?,
+                    metrics: shared.metrics.route(&route.name, &route.provider),
+                    secrets: secrets(route),
+                }))
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(State { table: RouteTable::new(&config.routes), routes, config, shared })
+    }
+
+    pub(crate) fn runtime(&self, route: &Route) -> Arc<RouteRuntime> {
+        // The table was built from the same list, in which a route's index is its place.
+        Arc::clone(self.routes.get(route.index).expect("the route table was built from these routes"))
+    }
+
+    /// The route whose provider is at this host and port, for URLs in answers that point to it.
+    pub(crate) fn route_to(&self, host: &str, port: u16) -> Option<&Arc<Route>> {
+        self.config
+            .routes
+            .iter()
+            .find(|route| route.upstream.host.eq_ignore_ascii_case(host) && route.upstream.port == port)
+    }
+}
+
+/// `Bearer abc` hides `abc` as well, since providers echo the token alone.
+fn secrets(route: &Route) -> Vec<String> {
+    let Some(credentials) = &route.credentials else { return Vec::new() };
+    let value = credentials.value.reveal();
+    let token = value.split_once(' ').map(|(_, token)| token.to_owned());
+    std::iter::once(value.to_owned()).chain(token).collect()
+}

@@ -1,0 +1,41 @@
+//! What the unit tests of this module share.
+
+use crate::canon::{Profile, ProfileSpec};
+use crate::config::types::{Envelope, Protocol, Route, Timeouts, Upstream};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A route with this prefix to `https://api.example.com`.
+pub(super) fn route(path: &str) -> Route {
+    route_with(path, ProfileSpec::default())
+}
+
+/// The same with a profile of the test's own.
+pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
+    let second = Duration::from_secs(1);
+    Route {
+        name: "test".to_owned(),
+        index: 0,
+        host: None,
+        path: path.to_owned(),
+        provider: "test".to_owned(),
+        profile: Arc::new(Profile::compile("test", spec).expect("a profile")),
+        upstream: Upstream {
+            tls: true,
+            host: "api.example.com".to_owned(),
+            port: 443,
+            authority: http::uri::Authority::from_static("api.example.com"),
+            base_path: String::new(),
+            ca_file: None,
+            protocol: Protocol::Auto,
+        },
+        envelope: Envelope::Canonical,
+        upstream_body: true,
+        credentials: None,
+        timeouts: Timeouts { connect: second, response: second, idle: second, websocket_idle: second },
+        max_request_body: 1 << 20,
+        rate_limits: Vec::new(),
+        concurrency: None,
+        retry: None,
+    }
+}

@@ -1,0 +1,113 @@
+//! The body of a request on its way to the provider: counted, bounded, with a deadline for the next frame.
+
+use super::body::Idle;
+use crate::canon::Fault;
+use crate::upstream::request_fault;
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// A caller's request body. It streams with back-pressure: nothing is read that the provider has not taken.
+#[derive(Debug)]
+pub struct Upload {
+    source: Option<Incoming>,
+    /// Bytes that the route still allows.
+    left: u64,
+    idle: Idle,
+    progress: Arc<Progress>,
+}
+
+/// How far an upload is, for whoever does not hold it any more.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    received: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Progress {
+    /// Bytes that have come.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of it has come.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+}
+
+/// The caller's side of a request failed.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerFault(pub(crate) Fault);
+
+impl fmt::Display for CallerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.sentence())
+    }
+}
+
+impl std::error::Error for CallerFault {}
+
+impl Upload {
+    /// Wraps a caller's body; refuses at once what announces more than is allowed.
+    pub(crate) fn new(source: Incoming, limit: u64, pause: Duration) -> Result<Upload, Fault> {
+        if source.size_hint().lower() > limit {
+            return Err(Fault::RequestTooLarge);
+        }
+        let source = (!source.is_end_stream()).then_some(source);
+        let progress = Progress { ended: AtomicBool::new(source.is_none()), ..Progress::default() };
+        Ok(Upload { source, left: limit, idle: Idle::new(pause), progress: Arc::new(progress) })
+    }
+
+    /// How far it is, also after the body has gone to the provider's connection.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, CallerFault> {
+        self.idle.moved();
+        if let Some(data) = frame.data_ref() {
+            let length = data.len() as u64;
+            let _ = self.progress.received.fetch_add(length, Ordering::Relaxed);
+            self.left = self.left.checked_sub(length).ok_or(CallerFault(Fault::RequestTooLarge))?;
+        }
+        Ok(frame)
+    }
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = CallerFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+        let Some(source) = &mut self.source else { return Poll::Ready(None) };
+        match Pin::new(&mut *source).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if source.is_end_stream() {
+                    self.progress.ended.store(true, Ordering::Relaxed);
+                }
+                Poll::Ready(Some(self.take(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(CallerFault(request_fault(&error))))),
+            Poll::Ready(None) => {
+                self.progress.ended.store(true, Ordering::Relaxed);
+                Poll::Ready(None)
+            }
+            Poll::Pending => self.idle.poll(cx).map(|()| Some(Err(CallerFault(Fault::RequestBodyTimeout)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.as_ref().is_none_or(http_body::Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source.as_ref().map_or(SizeHint::with_exact(0), http_body::Body::size_hint)
+    }
+}

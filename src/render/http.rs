@@ -1,0 +1,163 @@
+//! An error as an HTTP answer: status, headers, body.
+
+use crate::canon::envelope::{self, Compatible, Stamp};
+use crate::canon::{CanonicalError, Evidence, Phase, Profile};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+
+/// The form that the route or the caller asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Form<'a> {
+    /// The envelope of the design.
+    Canonical,
+    /// RFC 9457.
+    Problem,
+    /// The provider's own shape with the canonical object added; with what the provider answered, if it did.
+    Compatible(&'a Profile, Option<&'a Evidence<'a>>),
+}
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
+const X_ERROR_TYPE: HeaderName = HeaderName::from_static("x-error-type");
+const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+/// Largest canonical object that travels in a header, for bodies that have no place for it.
+const HEADER_LIMIT: usize = 4096;
+
+/// Headers that described the body which is replaced (RFC 9110 8, 9530), or that frame it.
+const OF_THE_OLD_BODY: [HeaderName; 16] = [
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LOCATION,
+    header::CONTENT_RANGE,
+    header::CONTENT_DISPOSITION,
+    header::TRANSFER_ENCODING,
+    header::TRAILER,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::ACCEPT_RANGES,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
+
+/// The whole answer. `received` are the provider's header fields, hop-by-hop ones removed; they stay unless they
+/// described the old body.
+#[must_use]
+pub fn response(
+    error: &CanonicalError,
+    stamp: &Stamp<'_>,
+    form: Form<'_>,
+    received: Option<HeaderMap>,
+) -> Response<Vec<u8>> {
+    let mut headers = received.unwrap_or_default();
+    let provider_type = headers.get(header::CONTENT_TYPE).cloned();
+    let provider_wait = headers.remove(header::RETRY_AFTER);
+    for name in OF_THE_OLD_BODY {
+        let _ = headers.remove(name);
+    }
+    let mut status = error.code.status();
+    let (body, content_type) = match form {
+        Form::Canonical => (envelope::canonical(error, stamp), JSON),
+        Form::Problem => (envelope::problem(error, stamp), PROBLEM_JSON),
+        Form::Compatible(profile, evidence) => {
+            status = envelope::compatible_status(profile, error);
+            compatible(error, stamp, profile, evidence, &mut headers, provider_type)
+        }
+    };
+    let _ = headers.insert(header::CONTENT_TYPE, content_type);
+    let _ = headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    if let Ok(id) = HeaderValue::from_str(stamp.request_id) {
+        let _ = headers.insert(X_REQUEST_ID, id);
+    }
+    describe(error, &mut headers);
+    // On a compatible route a wait that the provider put elsewhere must not make its SDK sleep.
+    let wait = match form {
+        Form::Compatible(_, Some(_)) => provider_wait,
+        _ => error.retry_after.map(|wait| HeaderValue::from(whole_seconds(wait))),
+    };
+    if let Some(wait) = wait {
+        let _ = headers.insert(header::RETRY_AFTER, wait);
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    *response.headers_mut() = headers;
+    response
+}
+
+fn compatible(
+    error: &CanonicalError,
+    stamp: &Stamp<'_>,
+    profile: &Profile,
+    evidence: Option<&Evidence<'_>>,
+    headers: &mut HeaderMap,
+    provider_type: Option<HeaderValue>,
+) -> (Vec<u8>, HeaderValue) {
+    let Some(evidence) = evidence else { return (envelope::native(profile, Phase::Http, error, stamp), JSON) };
+    match envelope::compatible(profile, error, stamp, evidence) {
+        Compatible::Json(body) => (body, provider_type.filter(is_json).unwrap_or(JSON)),
+        Compatible::AsItIs => {
+            let bare = Stamp { upstream_body: false, ..*stamp };
+            if let Some(value) = header_json(&envelope::object(error, &bare)) {
+                let _ = headers.insert(X_GATEWAY_ERROR, value);
+            }
+            let as_it_was = provider_type.unwrap_or(HeaderValue::from_static("text/plain; charset=utf-8"));
+            (evidence.body.to_vec(), as_it_was)
+        }
+    }
+}
+
+fn is_json(value: &HeaderValue) -> bool {
+    value.to_str().is_ok_and(|value| value.contains("json"))
+}
+
+/// The headers that every error has, beside the request id.
+pub fn describe(error: &CanonicalError, headers: &mut HeaderMap) {
+    let _ = headers.insert(X_ERROR_CODE, HeaderValue::from_static(error.code.as_str()));
+    let _ = headers.insert(X_ERROR_TYPE, HeaderValue::from_static(error.code.kind().as_str()));
+    let retry = if error.retryable { "true" } else { "false" };
+    let _ = headers.insert(X_SHOULD_RETRY, HeaderValue::from_static(retry));
+    let _ = headers.append(PROXY_STATUS, proxy_status(error));
+}
+
+/// RFC 9209: the received status, or the type of what went wrong on the way.
+fn proxy_status(error: &CanonicalError) -> HeaderValue {
+    let received = error.upstream.as_ref().and_then(|upstream| upstream.status);
+    let text = match (error.fault, received) {
+        (Some(fault), _) => format!("speechgate; error={}", fault.proxy_status()),
+        (None, Some(status)) => format!("speechgate; received-status={status}"),
+        (None, None) => "speechgate".to_owned(),
+    };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("speechgate"))
+}
+
+fn whole_seconds(wait: std::time::Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// JSON with everything outside ASCII escaped, so that it can be a field value.
+fn header_json(object: &[u8]) -> Option<HeaderValue> {
+    let text = std::str::from_utf8(object).ok()?;
+    let mut ascii = String::with_capacity(text.len());
+    for char in text.chars() {
+        if matches!(char, ' '..='~') {
+            ascii.push(char);
+        } else {
+            let mut units = [0; 2];
+            for unit in char.encode_utf16(&mut units) {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    if ascii.len() > HEADER_LIMIT {
+        return None;
+    }
+    HeaderValue::try_from(ascii).ok()
+}

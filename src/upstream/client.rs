@@ -1,0 +1,419 @@
+//! One request to one provider.
+
+use super::body::{Body, Hold};
+use super::connect::{Connector, Resolver};
+use super::failure::{self, Evidence, Failure};
+use super::pool::{Lease, Origin, Pool, Sendable, Share};
+use super::tls::{Alpn, TlsShared};
+use super::transport::Traffic;
+use super::upload::{Upload, Watched};
+use crate::canon::Fault;
+use crate::config::types::{Protocol, Timeouts, Upstream};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// Sends requests and keeps connections. One per worker thread; clones share the connections.
+#[derive(Debug)]
+pub struct Client<B> {
+    connector: Arc<Connector>,
+    pool: Arc<Pool<B>>,
+}
+
+/// An answer's head, its body to come, and how it came about.
+#[derive(Debug)]
+pub struct Exchange {
+    /// The answer. Informational ones have gone to the request's `hyper::ext::on_informational`.
+    pub response: Response<Body>,
+    /// For logs and metrics.
+    pub facts: Facts,
+}
+
+/// How an answer came about. For logs and metrics, not for callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The connection had carried other calls before.
+    pub reused: bool,
+    /// A first try died with a reused connection before a byte of an answer had come, and was repeated.
+    pub retried: bool,
+    /// What resolving, connecting and TLS took, if that was needed.
+    pub connect: Option<Duration>,
+    /// HTTP/2 was spoken.
+    pub http2: bool,
+    /// The provider's address.
+    pub peer: Option<SocketAddr>,
+}
+
+/// The connection a call goes out on.
+enum Line<B> {
+    Http1(Lease<B>),
+    Http2(Share<B>),
+}
+
+/// A call that brought no answer.
+struct Lost<B> {
+    failure: Failure,
+    /// The request, if the connection had not begun to write it.
+    unsent: Option<Box<Request<Watched<B>>>>,
+    /// The provider said that it has not looked at the request.
+    refused: bool,
+}
+
+impl<B> Clone for Client<B> {
+    fn clone(&self) -> Client<B> {
+        Client { connector: Arc::clone(&self.connector), pool: Arc::clone(&self.pool) }
+    }
+}
+
+impl<B: Sendable> Client<B> {
+    /// A client without connections.
+    #[must_use]
+    pub fn new(tls: Arc<TlsShared>) -> Client<B> {
+        Client::with_resolver(tls, Resolver::default())
+    }
+
+    /// The same with another way to resolve names.
+    #[must_use]
+    pub fn with_resolver(tls: Arc<TlsShared>, resolver: Resolver) -> Client<B> {
+        Client { connector: Arc::new(Connector::new(tls, resolver)), pool: Pool::new() }
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// The request has an origin-form target, which already carries the base path, and every header that the provider
+    /// is to get, Host included. Its extensions are kept, `hyper::ext::on_informational` among them. Dropping the
+    /// future cancels the call at once. A call is repeated once, on a new connection, if a reused connection died
+    /// before a byte of an answer came and nothing can have happened twice: the request was not written at all, or
+    /// its method is idempotent and its body empty, or the provider says that it has not looked at it.
+    ///
+    /// `timeouts.connect` spans DNS, TCP and TLS. `timeouts.response` runs from the last progress of the request
+    /// body, so that a long upload is not cut; while the caller is the one who keeps us waiting, it does not run.
+    ///
+    /// # Errors
+    /// The [`Failure`] says what happened, and carries the error of the request body if that was it.
+    pub async fn send(
+        &self,
+        upstream: &Upstream,
+        timeouts: &Timeouts,
+        request: Request<B>,
+    ) -> Result<Exchange, Failure> {
+        let alpn = match upstream.protocol {
+            Protocol::Auto => Alpn::Any,
+            Protocol::Http1 => Alpn::Http1,
+            Protocol::Http2 => Alpn::Http2,
+        };
+        self.call(upstream, timeouts, request, alpn, false).await
+    }
+
+    /// The same for a request that asks to upgrade: on HTTP/1.1 whatever the provider's protocol. After a 101, the
+    /// response goes to `hyper::upgrade::on`; any other answer is an ordinary one.
+    ///
+    /// # Errors
+    /// As for [`Client::send`].
+    pub async fn send_upgrade(
+        &self,
+        upstream: &Upstream,
+        timeouts: &Timeouts,
+        request: Request<B>,
+    ) -> Result<Exchange, Failure> {
+        self.call(upstream, timeouts, request, Alpn::Http1, true).await
+    }
+
+    async fn call(
+        &self,
+        upstream: &Upstream,
+        timeouts: &Timeouts,
+        request: Request<B>,
+        alpn: Alpn,
+        upgrade: bool,
+    ) -> Result<Exchange, Failure> {
+        let origin = self.pool.origin(upstream);
+        let mut request = request.map(Watched::new);
+        let mut retried = false;
+        loop {
+            let (line, connect) = self.line(&origin, upstream, timeouts.connect, alpn, retried).await?;
+            let mut facts = Facts { reused: connect.is_none(), retried, connect, http2: false, peer: None };
+            let spare = if facts.reused { repeatable(&request) } else { None };
+            let lost = match line {
+                Line::Http1(lease) => {
+                    facts.peer = lease.peer();
+                    self.over_http1(&origin, lease, request, timeouts.response, upgrade).await
+                }
+                Line::Http2(share) => {
+                    (facts.peer, facts.http2) = (share.peer, true);
+                    over_http2(share, upstream, request, timeouts.response).await
+                }
+            };
+            let lost = match lost {
+                Ok(response) => return Ok(Exchange { response, facts }),
+                Err(lost) => lost,
+            };
+            request = match again(lost, spare, facts) {
+                Ok(request) => request,
+                Err(failure) => return Err(failure),
+            };
+            retried = true;
+        }
+    }
+
+    /// A connection: one that waits, or else a new one, and then how long that took.
+    async fn line(
+        &self,
+        origin: &Arc<Origin<B>>,
+        upstream: &Upstream,
+        patience: Duration,
+        alpn: Alpn,
+        fresh: bool,
+    ) -> Result<(Line<B>, Option<Duration>), Failure> {
+        if !fresh && let Some(line) = waiting(origin, alpn) {
+            return Ok((line, None));
+        }
+        let deadline = Instant::now() + patience;
+        // Where one connection will do for all, one makes it and the others wait for it.
+        let turn = if alpn == Alpn::Http2 || (alpn == Alpn::Any && origin.speaks_http2()) {
+            let turn = timeout_at(deadline, origin.connecting.lock())
+                .await
+                .map_err(|_| Failure::new(Fault::ConnectTimeout, "another call was connecting for too long"))?;
+            if !fresh && let Some(line) = waiting(origin, alpn) {
+                return Ok((line, None));
+            }
+            Some(turn)
+        } else {
+            None
+        };
+        let made = self.connector.connect(upstream, alpn, deadline).await?;
+        let line = if made.http2 {
+            let share = origin.add_shared(&self.pool, made.transport, made.peer);
+            let share = timeout_at(deadline, share)
+                .await
+                .map_err(|_| Failure::new(Fault::ConnectTimeout, "the HTTP/2 preface took too long"))?;
+            share.map(Line::Http2)
+        } else {
+            origin.lend(&self.pool, made.transport, made.peer).await.map(Line::Http1)
+        };
+        drop(turn);
+        match line {
+            Ok(line) => Ok((line, Some(made.took))),
+            Err(error) => Err(failure::of_preface(&error)),
+        }
+    }
+
+    async fn over_http1(
+        &self,
+        origin: &Origin<B>,
+        mut lease: Lease<B>,
+        mut request: Request<Watched<B>>,
+        patience: Duration,
+        upgrade: bool,
+    ) -> Result<Response<Body>, Lost<B>> {
+        for_http1(&mut request);
+        // A WebSocket relay wants to hear of failed writes; an upload may have an answer waiting behind them.
+        lease.traffic().forgive_writes(!upgrade);
+        let before = lease.traffic().read();
+        let upload = Arc::clone(request.body().upload());
+        let sent = lease.sender.try_send_request(request);
+        let response = head(sent, &upload, patience, || (lease.traffic(), lease.traffic().read() != before)).await?;
+        let response = checked(response, upgrade)?;
+        let hold = lease.hold();
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            lease.give_back(&self.pool, origin);
+        }
+        Ok(response.map(|incoming| Body::new(incoming, upload, hold)))
+    }
+}
+
+async fn over_http2<B: Sendable>(
+    share: Share<B>,
+    upstream: &Upstream,
+    mut request: Request<Watched<B>>,
+    patience: Duration,
+) -> Result<Response<Body>, Lost<B>> {
+    for_http2(&mut request, upstream);
+    let Share { mut sender, stream, traffic, peer: _ } = share;
+    let upload = Arc::clone(request.body().upload());
+    // The bytes of a shared connection say nothing about one call on it.
+    let response = head(sender.try_send_request(request), &upload, patience, || (&traffic, false)).await;
+    if response.is_err() {
+        upload.abandon();
+    }
+    let response = checked(response?, false)?;
+    Ok(response.map(|incoming| Body::new(incoming, upload, Hold::Http2(stream))))
+}
+
+/// Waits for the head of an answer for as long as the provider may take.
+async fn head<'a, B: Sendable>(
+    sent: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Watched<B>>>>>,
+    upload: &Upload,
+    patience: Duration,
+    traffic: impl Fn() -> (&'a Traffic, bool),
+) -> Result<Response<Incoming>, Lost<B>> {
+    upload.handed_over();
+    let mut sent = pin!(sent);
+    let mut overdue = pin!(sleep_until(upload.overdue(patience)));
+    let answer = loop {
+        tokio::select! {
+            biased;
+            answer = &mut sent => break answer,
+            () = &mut overdue => {
+                let later = upload.overdue(patience);
+                if later <= Instant::now() {
+                    return Err(Failure::new(Fault::ResponseTimeout, "no answer in time").into());
+                }
+                overdue.as_mut().reset(later);
+            }
+        }
+    };
+    answer.map_err(|mut error| {
+        let unsent = error.take_message().map(Box::new);
+        let error = error.into_error();
+        let (traffic, answered) = traffic();
+        let evidence = Evidence { upload, answered, write_failed: traffic.write_failed() };
+        let refused = failure::was_refused(&error);
+        Lost { failure: failure::of_head(&error, &evidence), unsent, refused }
+    })
+}
+
+impl<B> From<Failure> for Lost<B> {
+    fn from(failure: Failure) -> Lost<B> {
+        Lost { failure, unsent: None, refused: false }
+    }
+}
+
+/// A connection that waits for a call like this.
+fn waiting<B: Sendable>(origin: &Origin<B>, alpn: Alpn) -> Option<Line<B>> {
+    let shared = || origin.share().map(Line::Http2);
+    let lent = || origin.check_out().map(Line::Http1);
+    match alpn {
+        Alpn::Http1 => lent(),
+        Alpn::Http2 => shared(),
+        Alpn::Any if origin.speaks_http2() => shared().or_else(lent),
+        Alpn::Any => lent().or_else(shared),
+    }
+}
+
+/// The request to send in place of one that was lost, or what to report.
+fn again<B>(lost: Lost<B>, spare: Option<Request<Watched<B>>>, facts: Facts) -> Result<Request<Watched<B>>, Failure> {
+    let Lost { failure, unsent, refused } = lost;
+    if !facts.reused || facts.retried || failure.request_body.is_some() {
+        return Err(failure);
+    }
+    if let Some(request) = unsent {
+        return Ok(*request);
+    }
+    let silent = matches!(failure.fault, Fault::ConnectionClosed | Fault::RequestWriteFailed);
+    match spare {
+        Some(spare) if refused || (silent && is_idempotent(spare.method())) => Ok(spare),
+        _ => Err(failure),
+    }
+}
+
+/// A copy to send again. None if there is a body: it is gone once it has been sent.
+fn repeatable<B: Sendable>(request: &Request<Watched<B>>) -> Option<Request<Watched<B>>> {
+    if !http_body::Body::is_end_stream(request.body()) {
+        return None;
+    }
+    let mut copy = Request::new(Watched::empty());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
+}
+
+/// RFC 9110 9.2.2
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
+}
+
+/// Origin-form and Host. Both are there unless the request has been prepared for HTTP/2 before.
+fn for_http1<B>(request: &mut Request<B>) {
+    *request.version_mut() = Version::HTTP_11;
+    let Some(authority) = request.uri().authority().cloned() else { return };
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        request.headers_mut().entry(header::HOST).or_insert(host);
+    }
+    *request.uri_mut() = Uri::from(target(request.uri()));
+}
+
+/// `:scheme` and `:authority` in place of Host, and nothing that HTTP/2 forbids (RFC 9113 8.2.2).
+fn for_http2<B>(request: &mut Request<B>, upstream: &Upstream) {
+    *request.version_mut() = Version::HTTP_2;
+    let host = request.headers_mut().remove(header::HOST);
+    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(if upstream.tls { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = Some(authority.unwrap_or_else(|| upstream.authority.clone()));
+    parts.path_and_query = Some(target(request.uri()));
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    let headers = request.headers_mut();
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+    if headers.get(header::TE).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        headers.remove(header::TE);
+    }
+}
+
+fn target(uri: &Uri) -> PathAndQuery {
+    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
+}
+
+/// Refuses heads whose framing two readers could take differently, which hyper does not do.
+fn checked(mut response: Response<Incoming>, upgrade: bool) -> Result<Response<Incoming>, Failure> {
+    let invalid = |what| Failure::new(Fault::ResponseHeadInvalid, what);
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
+        return Err(invalid("101 to a request that did not ask for it"));
+    }
+    let headers = response.headers_mut();
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if let Some(coding) = codings.next() {
+        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+            return Err(invalid("a transfer coding that was not asked for"));
+        }
+        if headers.contains_key(header::CONTENT_LENGTH) {
+            return Err(invalid("both Transfer-Encoding and Content-Length"));
+        }
+    }
+    one_length(headers).map_err(invalid)?;
+    Ok(response)
+}
+
+/// Makes one Content-Length of several that agree.
+fn one_length(headers: &mut HeaderMap) -> Result<(), &'static str> {
+    let (mut length, mut seen) = (None, 0);
+    for value in headers.get_all(header::CONTENT_LENGTH) {
+        for one in value.as_bytes().split(|byte| *byte == b',') {
+            let one = one.trim_ascii();
+            let digits = !one.is_empty() && one.iter().all(u8::is_ascii_digit);
+            if !digits || length.is_some_and(|known: &[u8]| known != one) {
+                return Err("a Content-Length that is not one number");
+            }
+            (length, seen) = (Some(one), seen + 1);
+        }
+    }
+    if seen > 1
+        && let Some(Ok(length)) = length.map(HeaderValue::from_bytes)
+    {
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
+    Ok(())
+}
+
+/// What a message says to the next hop alone.
+const HOP_BY_HOP: [HeaderName; 5] = [
+    header::CONNECTION,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];

@@ -1,0 +1,172 @@
+//! Undoing content codings within a bound. Pure and synchronous: bytes and a header value in, bytes out, never an error.
+
+use bytes::Bytes;
+use http::HeaderValue;
+use std::io::Read;
+
+/// What became of a body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    /// The content, at most as long as the bound; the body as it came when it could not be decoded.
+    pub bytes: Bytes,
+    /// There was more than the bound.
+    pub truncated: bool,
+    /// The coded data broke off or broke down; what was decoded before that is there.
+    pub incomplete: bool,
+    /// The coding is unknown, or nothing could be decoded.
+    pub undecodable: bool,
+}
+
+/// One content coding (RFC 9110 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Gzip,
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+/// Decodes `body` as `Content-Encoding` says, to at most `most` bytes.
+///
+/// Labels are not believed: text that claims to be compressed is returned as it is, and what begins like gzip or
+/// Zstandard is decoded without a label.
+#[must_use]
+pub fn decode(body: Bytes, encoding: Option<&HeaderValue>, most: usize) -> Decoded {
+    let Some(codings) = codings(encoding) else {
+        return Decoded { undecodable: true, ..bounded(body, most) };
+    };
+    let mut decoded = Decoded { bytes: body, ..Decoded::default() };
+    if codings.is_empty() {
+        if let Some(coding) = unlabelled(&decoded.bytes) {
+            decoded.undo(coding, most);
+        }
+    } else {
+        // The last coding named was applied last.
+        for coding in codings.into_iter().rev() {
+            decoded.undo(coding, most);
+        }
+    }
+    let Decoded { bytes, truncated, incomplete, undecodable } = decoded;
+    let bounded = bounded(bytes, most);
+    Decoded { truncated: truncated || bounded.truncated, incomplete, undecodable, ..bounded }
+}
+
+impl Decoded {
+    fn undo(&mut self, coding: Coding, most: usize) {
+        if self.bytes.is_empty() || self.undecodable || !coding.may_be(&self.bytes) {
+            // Empty bodies, and bodies that are not what their label says.
+            self.undecodable |= !self.bytes.is_empty() && !is_text(&self.bytes);
+            return;
+        }
+        let (mut bytes, mut broken) = coding.read(&self.bytes, most);
+        if bytes.is_empty() && broken && coding == Coding::Deflate {
+            // Without the zlib wrapper, as some senders understand "deflate".
+            (bytes, broken) = read(flate2::bufread::DeflateDecoder::new(&*self.bytes), most);
+        }
+        if bytes.is_empty() && broken {
+            self.undecodable = true;
+            return;
+        }
+        self.truncated |= bytes.len() > most;
+        self.incomplete |= broken;
+        self.bytes = bytes.into();
+    }
+}
+
+impl Coding {
+    fn named(name: &str) -> Option<Coding> {
+        Some(match name {
+            "gzip" | "x-gzip" => Coding::Gzip,
+            "deflate" => Coding::Deflate,
+            "br" => Coding::Brotli,
+            "zstd" => Coding::Zstd,
+            _ => return None,
+        })
+    }
+
+    /// Whether the bytes can be of this coding, as far as their beginning tells.
+    fn may_be(self, bytes: &[u8]) -> bool {
+        match self {
+            Coding::Gzip => bytes.starts_with(GZIP),
+            Coding::Zstd => bytes.starts_with(ZSTD) || is_skippable(bytes),
+            // Neither has a signature, but neither looks like text for long.
+            Coding::Deflate | Coding::Brotli => !is_text(bytes),
+        }
+    }
+
+    /// At most one byte more than `most`, and whether the data broke down before its end.
+    fn read(self, bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
+        match self {
+            Coding::Gzip => read(flate2::bufread::MultiGzDecoder::new(bytes), most),
+            Coding::Deflate => read(flate2::bufread::ZlibDecoder::new(bytes), most),
+            Coding::Brotli => read(brotli_decompressor::Decompressor::new(bytes, STEP), most),
+            Coding::Zstd => match ruzstd::decoding::StreamingDecoder::new_with_max_window_size(bytes, ZSTD_WINDOW) {
+                Ok(decoder) => read(decoder, most),
+                Err(_) => (Vec::new(), true),
+            },
+        }
+    }
+}
+
+/// Reads at most one byte more than `most`, so that the caller sees whether there was more.
+fn read(mut from: impl Read, most: usize) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    let mut step = [0; STEP];
+    while bytes.len() <= most {
+        let room = STEP.min(most + 1 - bytes.len());
+        match from.read(&mut step[..room]) {
+            Ok(0) => return (bytes, false),
+            Ok(read) => bytes.extend_from_slice(&step[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return (bytes, true),
+        }
+    }
+    (bytes, false)
+}
+
+/// The codings in the order in which they were applied. None when one is unknown or there are too many.
+fn codings(encoding: Option<&HeaderValue>) -> Option<Vec<Coding>> {
+    let Some(encoding) = encoding else {
+        return Some(Vec::new());
+    };
+    let names = encoding.to_str().ok()?.to_ascii_lowercase();
+    let named = names.split(',').map(str::trim).filter(|name| !matches!(*name, "" | "identity"));
+    let codings = named.map(Coding::named).take(MOST_CODINGS + 1).collect::<Option<Vec<_>>>()?;
+    (codings.len() <= MOST_CODINGS).then_some(codings)
+}
+
+fn unlabelled(bytes: &[u8]) -> Option<Coding> {
+    [Coding::Gzip, Coding::Zstd].into_iter().find(|coding| coding.may_be(bytes))
+}
+
+/// A Zstandard frame that carries no data stands before the first that does (RFC 8878 3.1.2).
+fn is_skippable(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+/// Whether the bytes are plain text: UTF-8 that may be cut at the end, without control characters. Under eight bytes
+/// compressed data may look like that, so that short text must begin like JSON or markup.
+fn is_text(bytes: &[u8]) -> bool {
+    let valid = match std::str::from_utf8(bytes) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    };
+    valid
+        && (bytes.len() >= 8 || matches!(bytes.first(), Some(b'{' | b'[' | b'<' | b'"')))
+        && !bytes.iter().any(|byte| *byte < b' ' && !matches!(byte, b'\t' | b'\r' | b'\n'))
+}
+
+fn bounded(mut bytes: Bytes, most: usize) -> Decoded {
+    let truncated = bytes.len() > most;
+    bytes.truncate(most);
+    Decoded { bytes, truncated, ..Decoded::default() }
+}
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+/// What RFC 8878 3.1.1.1.2 asks every decoder to support; a frame may ask for no more of our memory.
+const ZSTD_WINDOW: u64 = 8 * 1024 * 1024;
+/// More than one is rare already.
+const MOST_CODINGS: usize = 3;
+/// Bytes decoded at a time.
+const STEP: usize = 4096;

@@ -1,0 +1,430 @@
+//! Connections that wait for their next request.
+//!
+//! An HTTP/1.1 connection is lent to one call at a time and comes back when hyper says that the answer is read and
+//! the request written; its own task, the [`Driver`], brings it back. An HTTP/2 connection stays and is shared.
+
+use super::body::Hold;
+use super::transport::{Traffic, Transport};
+use super::upload::Watched;
+use crate::config::types::Upstream;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Body types that can be sent: streams of bytes whose errors can be carried.
+pub trait Sendable:
+    http_body::Body<Data = bytes::Bytes, Error: Into<super::BoxError>> + Send + Unpin + 'static
+{
+}
+impl<B> Sendable for B where
+    B: http_body::Body<Data = bytes::Bytes, Error: Into<super::BoxError>> + Send + Unpin + 'static
+{
+}
+
+/// All connections of one client, by provider.
+#[derive(Debug)]
+pub(super) struct Pool<B> {
+    origins: Mutex<HashMap<Arc<Upstream>, Arc<Origin<B>>>>,
+    sweeping: AtomicBool,
+}
+
+/// The connections to one provider.
+#[derive(Debug)]
+pub(super) struct Origin<B> {
+    /// Oldest first.
+    idle: Mutex<VecDeque<Idle<B>>>,
+    shared: Mutex<Vec<Shared<B>>>,
+    /// Held while an HTTP/2 connection is made, so that a burst of calls makes one and not as many as it has calls.
+    pub(super) connecting: tokio::sync::Mutex<()>,
+    /// The last connection agreed on HTTP/2.
+    speaks_http2: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Idle<B> {
+    lease: Lease<B>,
+    since: Instant,
+}
+
+/// One HTTP/1.1 connection, lent to one call.
+#[derive(Debug)]
+pub(super) struct Lease<B> {
+    pub(super) sender: http1::SendRequest<Watched<B>>,
+    slot: Arc<Slot<B>>,
+}
+
+/// What a connection's task and the call on it share.
+#[derive(Debug)]
+struct Slot<B> {
+    /// The sender of a call that has its answer's head, until the connection is ready for the next.
+    parked: Mutex<Option<http1::SendRequest<Watched<B>>>>,
+    signal: Arc<Signal>,
+    traffic: Arc<Traffic>,
+    peer: Option<SocketAddr>,
+}
+
+/// How a call tells its connection that nobody waits any more.
+///
+/// Calls are numbered: a body that is dropped after its connection has gone on to another call must not end that one.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    call: AtomicU64,
+    abandoned: AtomicU64,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Signal {
+    pub(super) fn abandon(&self, call: u64) {
+        self.abandoned.store(call, Relaxed);
+        let waker = lock(&self.waker).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Relaxed) == self.call.load(Relaxed)
+    }
+
+    fn register(&self, waker: &Waker) {
+        let mut known = lock(&self.waker);
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+}
+
+impl<B> Lease<B> {
+    pub(super) fn traffic(&self) -> &Traffic {
+        &self.slot.traffic
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.slot.peer
+    }
+
+    /// What the body of the answer keeps in order to end the call early.
+    pub(super) fn hold(&self) -> Hold {
+        Hold::Http1(Arc::clone(&self.slot.signal), self.slot.signal.call.load(Relaxed))
+    }
+
+    /// Brings the connection back once it is ready, which may be now.
+    pub(super) fn give_back(self, pool: &Arc<Pool<B>>, origin: &Origin<B>)
+    where
+        B: Sendable,
+    {
+        // The driver looks at the slot after each step of the connection, under the same lock: readiness that comes
+        // after this look is seen there.
+        let mut parked = lock(&self.slot.parked);
+        if self.sender.is_ready() {
+            drop(parked);
+            origin.check_in(self, pool);
+        } else {
+            *parked = Some(self.sender);
+        }
+    }
+}
+
+/// The task of one HTTP/1.1 connection.
+struct Driver<C, B: Sendable> {
+    connection: Pin<Box<C>>,
+    slot: Arc<Slot<B>>,
+    pool: Weak<Pool<B>>,
+    origin: Weak<Origin<B>>,
+}
+
+impl<C: Future<Output = hyper::Result<()>>, B: Sendable> Future for Driver<C, B> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.slot.signal.register(cx.waker());
+        // The error of a connection is given to the call on it; without a call nobody needs it.
+        if this.slot.signal.is_abandoned() || this.connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let returned = {
+            let mut parked = lock(&this.slot.parked);
+            parked.take_if(|sender| sender.is_ready())
+        };
+        if let Some(sender) = returned
+            && let (Some(pool), Some(origin)) = (this.pool.upgrade(), this.origin.upgrade())
+        {
+            origin.check_in(Lease { sender, slot: Arc::clone(&this.slot) }, &pool);
+        }
+        Poll::Pending
+    }
+}
+
+/// One HTTP/2 connection.
+#[derive(Debug)]
+struct Shared<B> {
+    sender: http2::SendRequest<Watched<B>>,
+    load: Arc<Load>,
+    traffic: Arc<Traffic>,
+    peer: Option<SocketAddr>,
+}
+
+/// How full an HTTP/2 connection is.
+#[derive(Debug)]
+struct Load {
+    begun: Instant,
+    active: AtomicUsize,
+    /// What the provider allows at one time.
+    most: AtomicUsize,
+    /// Milliseconds from `begun` to the end of the last stream.
+    last_end: AtomicU64,
+}
+
+/// A place on an HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Stream(Arc<Load>);
+
+impl Stream {
+    fn on(load: &Arc<Load>) -> Stream {
+        load.active.fetch_add(1, Relaxed);
+        Stream(Arc::clone(load))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let now = u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last_end.store(now, Relaxed);
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One call's share of an HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Share<B> {
+    pub(super) sender: http2::SendRequest<Watched<B>>,
+    pub(super) stream: Stream,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) peer: Option<SocketAddr>,
+}
+
+impl<B: Sendable> Pool<B> {
+    pub(super) fn new() -> Arc<Pool<B>> {
+        Arc::new(Pool { origins: Mutex::default(), sweeping: AtomicBool::new(false) })
+    }
+
+    pub(super) fn origin(&self, upstream: &Upstream) -> Arc<Origin<B>> {
+        let mut origins = lock(&self.origins);
+        if let Some(origin) = origins.get(upstream) {
+            return Arc::clone(origin);
+        }
+        let origin = Arc::new(Origin::new());
+        origins.insert(Arc::new(upstream.clone()), Arc::clone(&origin));
+        origin
+    }
+
+    /// Sees to it that connections which stay idle are closed although no call looks at them.
+    fn sweep_later(self: &Arc<Pool<B>>) {
+        if self.sweeping.swap(true, Relaxed) {
+            return;
+        }
+        let pool = Arc::downgrade(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                let Some(pool) = pool.upgrade() else { return };
+                let mut origins = lock(&pool.origins);
+                // An origin that a reload took away goes when nobody holds it; a busy one is simply made anew.
+                origins.retain(|_, origin| origin.sweep() || Arc::strong_count(origin) > 1);
+                if origins.values().all(|origin| origin.is_empty()) {
+                    pool.sweeping.store(false, Relaxed);
+                    return;
+                }
+            }
+        });
+    }
+}
+
+impl<B: Sendable> Origin<B> {
+    fn new() -> Origin<B> {
+        Origin {
+            idle: Mutex::default(),
+            shared: Mutex::default(),
+            connecting: tokio::sync::Mutex::new(()),
+            speaks_http2: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn speaks_http2(&self) -> bool {
+        self.speaks_http2.load(Relaxed)
+    }
+
+    /// The connection that was used last, if one is still good.
+    pub(super) fn check_out(&self) -> Option<Lease<B>> {
+        let mut idle = lock(&self.idle);
+        while let Some(Idle { lease, since }) = idle.pop_back() {
+            if since.elapsed() >= IDLE {
+                // The others are older still.
+                idle.clear();
+                return None;
+            }
+            if lease.sender.is_ready() {
+                lease.slot.signal.call.fetch_add(1, Relaxed);
+                return Some(lease);
+            }
+        }
+        None
+    }
+
+    fn check_in(&self, lease: Lease<B>, pool: &Arc<Pool<B>>) {
+        // From here on the body of the call that ended cannot end the connection.
+        lease.slot.signal.call.fetch_add(1, Relaxed);
+        let mut idle = lock(&self.idle);
+        if idle.len() >= MOST_IDLE {
+            idle.pop_front();
+        }
+        idle.push_back(Idle { lease, since: Instant::now() });
+        drop(idle);
+        pool.sweep_later();
+    }
+
+    /// A place on a shared connection, if there is one with room.
+    pub(super) fn share(&self) -> Option<Share<B>> {
+        let mut shared = lock(&self.shared);
+        shared.retain(|one| !one.sender.is_closed());
+        shared.iter().find_map(Shared::share)
+    }
+
+    /// Makes an HTTP/1.1 connection of a byte stream and lends it.
+    pub(super) async fn lend(
+        self: &Arc<Origin<B>>,
+        pool: &Arc<Pool<B>>,
+        transport: Transport,
+        peer: Option<SocketAddr>,
+    ) -> hyper::Result<Lease<B>> {
+        self.speaks_http2.store(false, Relaxed);
+        let traffic = transport.traffic();
+        // At most 100 fields, hyper's default: more would need an allocation for every answer.
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(MOST_BUFFERED)
+            .max_header_size(MOST_BUFFERED)
+            .handshake(TokioIo::new(transport))
+            .await?;
+        // Calls are numbered from one, abandoned ones begin at zero.
+        let signal = Arc::new(Signal { call: AtomicU64::new(1), ..Signal::default() });
+        let slot = Arc::new(Slot { parked: Mutex::new(None), signal, traffic, peer });
+        tokio::spawn(Driver {
+            connection: Box::pin(connection.with_upgrades()),
+            slot: Arc::clone(&slot),
+            pool: Arc::downgrade(pool),
+            origin: Arc::downgrade(self),
+        });
+        Ok(Lease { sender, slot })
+    }
+
+    /// Makes an HTTP/2 connection of a byte stream, keeps it, and gives a place on it.
+    pub(super) async fn add_shared(
+        &self,
+        pool: &Arc<Pool<B>>,
+        transport: Transport,
+        peer: Option<SocketAddr>,
+    ) -> hyper::Result<Share<B>> {
+        let traffic = transport.traffic();
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(hyper_util::rt::TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MOST_HEAD)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG)
+            .handshake(TokioIo::new(transport))
+            .await?;
+        self.speaks_http2.store(true, Relaxed);
+        let load = Arc::new(Load {
+            begun: Instant::now(),
+            active: AtomicUsize::new(0),
+            most: AtomicUsize::new(connection.current_max_send_streams()),
+            last_end: AtomicU64::new(0),
+        });
+        let seen = Arc::clone(&load);
+        let mut connection = Box::pin(connection);
+        tokio::spawn(std::future::poll_fn(move |cx| {
+            let polled = connection.as_mut().poll(cx);
+            seen.most.store(connection.current_max_send_streams(), Relaxed);
+            // As above: whoever is on it learns of the error.
+            polled.map(drop)
+        }));
+        let one = Shared { sender, load, traffic, peer };
+        let share = one.take_place();
+        lock(&self.shared).push(one);
+        pool.sweep_later();
+        Ok(share)
+    }
+
+    /// Closes what was idle for too long. False when nothing is left.
+    fn sweep(&self) -> bool {
+        let mut idle = lock(&self.idle);
+        while idle.front().is_some_and(|one| one.since.elapsed() >= IDLE || one.lease.sender.is_closed()) {
+            idle.pop_front();
+        }
+        drop(idle);
+        lock(&self.shared).retain(|one| !one.sender.is_closed() && !one.is_stale());
+        !self.is_empty()
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.idle).is_empty() && lock(&self.shared).is_empty()
+    }
+}
+
+impl<B> Shared<B> {
+    fn share(&self) -> Option<Share<B>> {
+        let room = self.load.active.load(Relaxed) < self.load.most.load(Relaxed);
+        room.then(|| self.take_place())
+    }
+
+    fn take_place(&self) -> Share<B> {
+        Share {
+            sender: self.sender.clone(),
+            stream: Stream::on(&self.load),
+            traffic: Arc::clone(&self.traffic),
+            peer: self.peer,
+        }
+    }
+
+    fn is_stale(&self) -> bool {
+        let last = Duration::from_millis(self.load.last_end.load(Relaxed));
+        self.load.active.load(Relaxed) == 0 && self.load.begun.elapsed().saturating_sub(last) >= SHARED_IDLE
+    }
+}
+
+/// None of these locks is held over anything that can panic, so what they guard is whole even if one is poisoned.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How long an HTTP/1.1 connection waits for its next request. Node and uvicorn close after 5 s, others later; being
+/// first is what avoids the race between our request and their close.
+pub(super) const IDLE: Duration = Duration::from_secs(4);
+/// An HTTP/2 provider announces that it closes (GOAWAY), so there is no race to avoid.
+const SHARED_IDLE: Duration = Duration::from_secs(60);
+/// How often idle connections are looked at.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Idle connections kept for one provider by one worker.
+const MOST_IDLE: usize = 256;
+/// Largest header section of an answer, and most bytes read ahead.
+const MOST_BUFFERED: usize = 64 * 1024;
+/// The same for HTTP/2.
+const MOST_HEAD: u32 = 64 * 1024;
+/// Enough for 64 Mbit/s at 125 ms; what the relays do not take stays with the provider.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// For all streams of a connection together.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// With streams open, a connection that has gone silent is asked whether it lives.
+const PING: Duration = Duration::from_secs(20);
+/// How long the answer to that may take.
+const PONG: Duration = Duration::from_secs(10);

@@ -1,0 +1,273 @@
+//! HTTP/2, by prior knowledge: sharing, limits, resets, goodbyes.
+
+use crate::support::{client, fault, fetch, get, hasty, patient, provider, request, upstream};
+use bytes::Bytes;
+use h2::server::{Connection, SendResponse};
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use speechgate::canon::Fault;
+use speechgate::config::types::{Protocol, Upstream};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// Runs `script` for every stream, with the connection's number.
+async fn streams<F, R>(settings: fn(&mut h2::server::Builder), script: F) -> (Upstream, Arc<AtomicUsize>)
+where
+    F: Fn(usize, Request<h2::RecvStream>, SendResponse<Bytes>) -> R + Clone + Send + Sync + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let address = provider(move |number, stream| {
+        counted.fetch_add(1, SeqCst);
+        let script = script.clone();
+        async move {
+            let mut connection = accept(settings, stream).await;
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                tokio::spawn(script(number, request, respond));
+            }
+        }
+    })
+    .await;
+    (http2(address), connections)
+}
+
+async fn accept(settings: fn(&mut h2::server::Builder), stream: TcpStream) -> Connection<TcpStream, Bytes> {
+    let mut builder = h2::server::Builder::new();
+    settings(&mut builder);
+    builder.handshake(stream).await.expect("a preface")
+}
+
+fn http2(address: SocketAddr) -> Upstream {
+    Upstream { protocol: Protocol::Http2, ..upstream(address) }
+}
+
+fn say(mut respond: SendResponse<Bytes>, text: &'static str) {
+    let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+    body.send_data(Bytes::from_static(text.as_bytes()), true).expect("an open stream");
+}
+
+#[tokio::test]
+async fn requests_are_made_fit_for_http2() {
+    let (upstream, _) = streams(
+        |_| {},
+        |_, request, mut respond| async move {
+            assert_eq!(request.uri(), "http://provider.test/v1/speech?x=1");
+            let names: Vec<_> = request.headers().keys().map(http::HeaderName::as_str).collect();
+            let names = names.join(" ");
+            let response = Response::builder().header("x-names", names).body(()).expect("valid");
+            respond.send_response(response, true).expect("an open stream");
+        },
+    )
+    .await;
+    let mut request = request(Method::POST, "text");
+    for (name, value) in [
+        ("connection", "te, x-hop"),
+        ("keep-alive", "5"),
+        ("te", "gzip"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("x-kept", "1"),
+    ] {
+        request.headers_mut().insert(name, value.parse().expect("valid"));
+    }
+    let answer = fetch(&client(), &upstream, request).await.expect("an answer");
+    assert!(answer.facts.http2);
+    assert_eq!(answer.head.headers["x-names"], "x-kept content-length");
+}
+
+#[tokio::test]
+async fn one_connection_carries_a_burst() {
+    let (upstream, connections) = streams(|_| {}, |_, _, respond| async move { say(respond, "ok") }).await;
+    let client = client();
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let (client, upstream) = (client.clone(), upstream.clone());
+            tokio::spawn(async move { fetch(&client, &upstream, get()).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(&call.await.expect("no panic").expect("an answer").body[..], b"ok");
+    }
+    assert_eq!(connections.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_full_connection_is_joined_by_another() {
+    let (upstream, connections) = streams(
+        |settings| {
+            settings.max_concurrent_streams(2);
+        },
+        |_, _, mut respond| async move {
+            // Heads come at once, bodies never end.
+            let body = respond.send_response(Response::new(()), false).expect("an open stream");
+            std::future::pending::<()>().await;
+            drop(body);
+        },
+    )
+    .await;
+    let (client, patient) = (client(), patient());
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        open.push(client.send(&upstream, &patient, get()).await.expect("a head"));
+    }
+    assert_eq!(connections.load(SeqCst), 3);
+    open.truncate(1);
+    client.send(&upstream, &patient, get()).await.expect("a place has become free");
+    assert_eq!(connections.load(SeqCst), 3);
+}
+
+#[tokio::test]
+async fn dropping_the_body_resets_the_stream() {
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (upstream, _) = streams(
+        |_| {},
+        move |_, _, mut respond| {
+            let told = told.clone();
+            async move {
+                let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+                body.send_data(Bytes::from_static(b"begun"), false).expect("an open stream");
+                let reason = std::future::poll_fn(|cx| body.poll_reset(cx)).await.expect("an open connection");
+                told.send(reason).expect("the test listens");
+            }
+        },
+    )
+    .await;
+    let (client, patient) = (client(), patient());
+    let exchange = client.send(&upstream, &patient, get()).await.expect("a head");
+    let mut body = exchange.response.into_body();
+    body.frame().await.expect("a frame").expect("data");
+    drop(body);
+    assert_eq!(heard.recv().await, Some(h2::Reason::CANCEL));
+}
+
+#[tokio::test]
+async fn dropping_the_call_resets_the_stream() {
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (upstream, _) = streams(
+        |_| {},
+        move |_, _, mut respond| {
+            let told = told.clone();
+            async move {
+                told.send(h2::Reason::NO_ERROR).expect("the test listens");
+                let reason = std::future::poll_fn(|cx| respond.poll_reset(cx)).await.expect("an open connection");
+                told.send(reason).expect("the test listens");
+            }
+        },
+    )
+    .await;
+    let (client, patient) = (client(), patient());
+    tokio::select! {
+        _ = client.send(&upstream, &patient, get()) => panic!("there is no answer"),
+        begun = heard.recv() => assert_eq!(begun, Some(h2::Reason::NO_ERROR)),
+    }
+    assert_eq!(heard.recv().await, Some(h2::Reason::CANCEL));
+}
+
+#[tokio::test]
+async fn silence_is_a_timeout() {
+    let (upstream, _) = streams(
+        |_| {},
+        |_, request, respond| async move {
+            std::future::pending::<()>().await;
+            drop((request, respond));
+        },
+    )
+    .await;
+    let sent = client().send(&upstream, &hasty(), get()).await;
+    assert_eq!(sent.expect_err("silence").fault, Fault::ResponseTimeout);
+}
+
+#[tokio::test]
+async fn resets_have_their_names() {
+    let (before, _) =
+        streams(|_| {}, |_, _, mut respond| async move { respond.send_reset(h2::Reason::INTERNAL_ERROR) }).await;
+    assert_eq!(fault(&client(), &before, get()).await, Fault::ConnectionClosed);
+
+    let seen = Arc::new(tokio::sync::Notify::new());
+    let head_seen = Arc::clone(&seen);
+    let (after, _) = streams(
+        |_| {},
+        move |_, _, mut respond| {
+            let head_seen = Arc::clone(&head_seen);
+            async move {
+                let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+                head_seen.notified().await;
+                body.send_reset(h2::Reason::INTERNAL_ERROR);
+            }
+        },
+    )
+    .await;
+    let exchange = client().send(&after, &patient(), get()).await.expect("a head");
+    seen.notify_one();
+    let cut = exchange.response.into_body().collect().await;
+    assert_eq!(cut.expect_err("a reset").fault, Fault::ResponseBodyIncomplete);
+
+    let (short, _) = streams(
+        |_| {},
+        |_, _, mut respond| async move {
+            let response = Response::builder().header("content-length", "10").body(()).expect("valid");
+            let mut body = respond.send_response(response, false).expect("an open stream");
+            body.send_data(Bytes::from_static(b"short"), true).expect("an open stream");
+        },
+    )
+    .await;
+    assert_eq!(fault(&client(), &short, get()).await, Fault::ResponseBodyInvalid);
+}
+
+#[tokio::test]
+async fn an_unprocessed_request_is_repeated_elsewhere() {
+    let (upstream, _) = streams(
+        |_| {},
+        |number, request, mut respond| async move {
+            if number == 0 && request.method() == Method::POST {
+                respond.send_reset(h2::Reason::REFUSED_STREAM);
+            } else {
+                say(respond, "ok");
+            }
+        },
+    )
+    .await;
+    let client = client();
+    fetch(&client, &upstream, get()).await.expect("a first answer");
+    // Not idempotent, but the provider says that it has not looked at it, and there is no body to repeat.
+    let answer = fetch(&client, &upstream, request(Method::POST, "")).await.expect("a repeated call");
+    assert!(answer.facts.retried);
+    let found = fetch(&client, &upstream, request(Method::POST, "text")).await;
+    assert_eq!(found.expect_err("its body is gone").fault, Fault::ConnectionClosed);
+}
+
+#[tokio::test]
+async fn after_a_goodbye_comes_a_new_connection() {
+    let address = provider(|_, stream| async move {
+        let mut connection = accept(|_| {}, stream).await;
+        while let Some(Ok((_, respond))) = connection.accept().await {
+            say(respond, "ok");
+            connection.graceful_shutdown();
+        }
+    })
+    .await;
+    let (client, upstream) = (client(), http2(address));
+    for _ in 0..5 {
+        let answer = fetch(&client, &upstream, request(Method::POST, "text")).await.expect("an answer");
+        assert_eq!(&answer.body[..], b"ok");
+        for _ in 0..10 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_speaks_http1_is_not_http2() {
+    let address = provider(|_, mut stream| async move {
+        crate::support::head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        crate::support::closed(&mut stream).await;
+    })
+    .await;
+    let failure = fetch(&client(), &http2(address), get()).await.expect_err("not HTTP/2");
+    assert_eq!(failure.fault, Fault::ResponseHeadInvalid, "{}", failure.detail);
+}

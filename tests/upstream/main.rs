@@ -1,0 +1,7 @@
+//! The upstream client against providers that are scripted byte by byte.
+
+mod http1;
+mod http2;
+mod network;
+mod pool;
+mod support;
