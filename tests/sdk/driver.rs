@@ -73,7 +73,11 @@ impl Driver {
             Self::PythonLegacy => python("python-legacy"),
             Self::Node => {
                 let mut command = Command::new("node");
-                let _ = command.arg("--no-warnings").arg(folder().join("drivers/driver.mjs")).arg(plan).arg(installed("node"));
+                let _ = command
+                    .arg("--no-warnings")
+                    .arg(folder().join("drivers/driver.mjs"))
+                    .arg(plan)
+                    .arg(installed("node"));
                 command
             }
         }

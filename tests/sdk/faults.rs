@@ -51,9 +51,11 @@ pub(crate) fn of(provider: &str) -> Vec<Fault> {
             simulator::Moment::Stream => add(name.clone(), Moment::Lines),
         }
         if fault.moment == simulator::Moment::Answer {
-            for (form, moment, prefix) in
-                [(&fault.job, Moment::Job, "job"), (&fault.event, Moment::Events, "mid"), (&fault.line, Moment::Lines, "mid")]
-            {
+            for (form, moment, prefix) in [
+                (&fault.job, Moment::Job, "job"),
+                (&fault.event, Moment::Events, "mid"),
+                (&fault.line, Moment::Lines, "mid"),
+            ] {
                 if form.is_some() {
                     add(format!("{prefix}-{name}"), moment);
                 }

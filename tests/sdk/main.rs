@@ -88,7 +88,11 @@ impl Run {
             report.push_str(&format!("speechgate_errors_total: {:?}, the SDKs saw {:?}\n", self.counted, self.seen()));
         }
         let table = self.write_table(envelope);
-        say(&format!("{envelope} routes: {} calls of official SDKs compared, see {}", self.cases.len(), table.display()));
+        say(&format!(
+            "{envelope} routes: {} calls of official SDKs compared, see {}",
+            self.cases.len(),
+            table.display()
+        ));
         assert!(report.is_empty(), "{} differences on {envelope} routes:\n{report}", report.lines().count());
     }
 }
@@ -125,5 +129,31 @@ fn official_sdks_carry_the_envelope_through_canonical_routes() {
 fn official_sdks_end_sessions_the_same_way_through_compatible_routes() {
     if sdks_are_here("official SDKs over WebSockets") {
         Run::through("compatible", &Matrix::sockets()).judge("compatible", compare::compatible);
+    }
+}
+
+#[test]
+#[ignore = "throwaway"]
+fn zz_direct() {
+    let matrix = Matrix::http();
+    let faults = matrix.providers().map(|name| (name.clone(), faults::of(name))).collect();
+    let cases = matrix.cases(&faults);
+    let v: serde_json::Value = serde_json::from_str(&fs::read_to_string("/tmp/sims.json").unwrap()).unwrap();
+    let urls: BTreeMap<String, String> = serde_json::from_value(v["simulators"].clone()).unwrap();
+    let start = std::time::Instant::now();
+    let out = driver::run(&cases, &urls);
+    say(&format!("{} cases {:?}", cases.len(), start.elapsed()));
+    for c in &cases {
+        let o = &out[&c.id];
+        let m = c.fault.as_ref().map(|f| format!("{:?}", f.moment)).unwrap_or_default();
+        println!(
+            "{}\t{}\t{}\t{}\t{}\t{}",
+            c.id,
+            m,
+            o.brief(),
+            o.message.chars().take(150).collect::<String>().replace('\n', " "),
+            o.body.to_string().chars().take(200).collect::<String>(),
+            o.value.to_string().chars().take(200).collect::<String>()
+        );
     }
 }

@@ -26,6 +26,9 @@ struct Client {
     /// Methods tried with every fault that shows at one of these moments.
     #[serde(default)]
     every: BTreeMap<String, Vec<Moment>>,
+    /// Of those, only faults whose name starts so: a failed job is one only where its kind is polled.
+    #[serde(default)]
+    only: BTreeMap<String, String>,
     methods: BTreeMap<String, Carrier>,
 }
 
@@ -101,7 +104,10 @@ impl Matrix {
                 let all = faults[&client.provider].iter();
                 let few = &self.providers[&client.provider];
                 let wanted = all.filter(|fault| match client.every.get(method) {
-                    Some(moments) => moments.contains(&fault.moment),
+                    Some(moments) => {
+                        let kind = client.only.get(method);
+                        moments.contains(&fault.moment) && kind.is_none_or(|kind| fault.name.starts_with(kind))
+                    }
                     None => few.contains(&fault.name),
                 });
                 cases.extend(wanted.map(|fault| client.case(method, Some(fault), Some(0))));

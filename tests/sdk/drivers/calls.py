@@ -146,6 +146,21 @@ def _(sdk, case):
     return sdk.conversational_ai.conversations.get(case.get("target") or "conv-1", request_options=options(case))
 
 
+@method("music.finetunes.get", ELEVENLABS)
+def _(sdk, case):
+    return sdk.music.finetunes.get(case.get("target") or "finetune-1", request_options=options(case))
+
+
+@method("dubbing.project.get", ELEVENLABS)
+def _(sdk, case):
+    return sdk.dubbing.project.get(case.get("target") or "project-1", request_options=options(case))
+
+
+@method("flows.image.get", ELEVENLABS)
+def _(sdk, case):
+    return sdk.flows.image.get(case.get("target") or "image-1", request_options=options(case))
+
+
 @method("conversations.get_signed_url", ELEVENLABS)
 def _(sdk, case):
     return sdk.conversational_ai.conversations.get_signed_url(agent_id="agent-1", request_options=options(case))
@@ -259,6 +274,11 @@ def _(sdk, case):
     return sdk.agents.calls.retrieve(case.get("target") or "call-1")
 
 
+@method("fine_tunes.retrieve", CARTESIA)
+def _(sdk, case):
+    return sdk.fine_tunes.retrieve(case.get("target") or "tune-1")
+
+
 @method("tts.generate", "cartesia-python-async")
 async def _(sdk, case):
     response = await sdk.tts.generate(**speech(case, WAV_FORMAT))
@@ -326,8 +346,7 @@ def _(sdk, case):
 
 @method("text_to_speech.stream", BREEZE)
 def _(sdk, case):
-    with sdk.text_to_speech.stream(voice(case), text=TEXT) as stream:
-        return {"audio": gathered(stream), "format": stream.audio_format, "content_type": stream.content_type}
+    return breeze_audio(sdk.text_to_speech.stream(voice(case), text=TEXT))
 
 
 @method("text_to_speech.convert_with_timestamps", BREEZE)
