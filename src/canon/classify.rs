@@ -161,7 +161,8 @@ fn ask<'p>(profile: &'p Profile, facts: &Facts, evidence: &Evidence<'_>, word_fi
         return Some(Verdict { code: meaning.code, meaning: Some(meaning), matched, known: true });
     }
     let mut late = profile.late_rules.iter().filter(|rule| !(word_first && rule.is_status_only()));
-    late.find(|rule| rule.mismatch(facts, evidence).is_none()).map(|rule| by_rule(rule, facts.code.is_none()))
+    late.find(|rule| rule.mismatch(facts, evidence).is_none())
+        .map(|rule| by_rule(rule, facts.code.is_none() || rule.names_code()))
 }
 
 /// The first code of the selectors that a table knows; `code` is the first that there is at all.

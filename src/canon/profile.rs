@@ -25,7 +25,7 @@ pub struct Profile {
     pub(crate) fields: Fields,
     pub(crate) codes: CodeTable,
     pub(crate) spaces: HashMap<Box<str>, CodeTable>,
-    /// Rules that name a code: asked before the code table.
+    /// Rules that name a code or any: asked before the code table.
     pub(crate) early_rules: Vec<Rule>,
     /// The others: asked after it.
     pub(crate) late_rules: Vec<Rule>,
@@ -332,7 +332,7 @@ fn compile_rules(spec: &ProfileSpec, problems: &mut Problems) -> (Vec<Rule>, Vec
     for (index, spec) in spec.rules.iter().enumerate() {
         match Rule::compile(index, spec) {
             Ok(rule) => {
-                let stage = if rule.names_code() { &mut early } else { &mut late };
+                let stage = if rule.is_early() { &mut early } else { &mut late };
                 if let Some(all) = stage.iter().find(|rule| rule.is_unconditional()) {
                     let problem = format!("can never match: rules[{}] before it has no condition", all.index);
                     problems.add(format!("rules[{index}]"), problem);

@@ -152,7 +152,13 @@ impl Rule {
         })
     }
 
-    /// Whether the rule names a code, and so is asked before the code table.
+    /// Whether the rule is asked before the code table: it names a code, or any. One for a family of codes (`UPSTREAM_*`)
+    /// must not take the rows of its members.
+    pub(crate) fn is_early(&self) -> bool {
+        self.codes.iter().any(|code| matches!(code, Pattern::Anything | Pattern::Exact(_)))
+    }
+
+    /// Whether the rule knows codes at all.
     pub(crate) fn names_code(&self) -> bool {
         !self.codes.is_empty()
     }

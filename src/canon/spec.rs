@@ -77,7 +77,8 @@ pub struct ProfileSpec {
     pub codes: Table<MeaningSpec>,
     /// Further code tables, for codes that are numbers of another space (JSON-RPC, gRPC): name of the space to its table.
     pub spaces: Table<Table<MeaningSpec>>,
-    /// Ordered rules; the first that matches wins. Rules with `code` are asked before the code table, the others after it.
+    /// Ordered rules; the first that matches wins. Rules that name a whole code, or `*`, are asked before the code table; those for
+    /// a family of codes (`UPSTREAM_*`) and those without a code after it.
     pub rules: Vec<RuleSpec>,
     /// Members of success bodies that hold URLs of the provider.
     pub rewrite: Vec<RewriteSpec>,
@@ -277,7 +278,8 @@ pub struct FullMeaningSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSpec {
-    /// The provider's code; `*` at either end stands for anything, `*` alone for any code or none. Asked before the code table.
+    /// The provider's code; `*` at either end stands for anything, `*` alone for any code or none. A whole code and `*` are asked
+    /// before the code table, a family of codes after it.
     pub code: Option<OneOrMany<Scalar>>,
     /// The effective status: a number or a class such as `"5xx"`.
     pub status: Option<OneOrMany<StatusSpec>>,

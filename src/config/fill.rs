@@ -29,9 +29,9 @@ impl<'a> Filler<'a> {
         Filler { variables, revealed: Vec::new() }
     }
 
-    /// Remembers the secrets that are written in the configuration itself.
+    /// Remembers the secrets that are written in the configuration itself, once it has been filled in.
     pub(super) fn remember(&mut self, merged: &Value, findings: &Findings) {
-        for path in &findings.secrets {
+        for path in findings.secrets.iter().filter(|path| !findings.any_within(path)) {
             let found = path.steps().iter().try_fold(merged, |value, step| match step {
                 Step::Key(key) => value.get(key),
                 Step::Index(index) => value.get(index),
@@ -52,33 +52,28 @@ impl<'a> Filler<'a> {
         }
     }
 
-    /// Fills in `value` and everything inside it; values that cannot be filled are taken out.
-    pub(super) fn fill(&mut self, value: &mut Value, path: &Path, findings: &mut Findings) -> bool {
+    /// Fills in `value` and everything inside it; a text that cannot be filled stays, and is noted.
+    pub(super) fn fill(&mut self, value: &mut Value, path: &Path, findings: &mut Findings) {
         match value {
             Value::String(text) if text.contains("${") => match self.filled(text, path, findings) {
                 Some((text, true)) => {
                     findings.secrets.insert(path.clone());
                     *value = schema::typed(path, text);
-                    true
                 }
-                Some((plain, false)) => {
-                    *text = plain;
-                    true
-                }
-                None => false,
+                Some((plain, false)) => *text = plain,
+                None => {}
             },
             Value::Array(array) => {
-                let mut kept = true;
                 for (at, value) in array.iter_mut().enumerate() {
-                    kept &= self.fill(value, &path.index(at), findings);
+                    self.fill(value, &path.index(at), findings);
                 }
-                kept
             }
             Value::Table(table) => {
-                table.retain(|key, value| self.fill(value, &path.key(key), findings));
-                true
+                for (key, value) in table.iter_mut() {
+                    self.fill(value, &path.key(key), findings);
+                }
             }
-            Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => true,
+            Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => {}
         }
     }
 

@@ -3,14 +3,15 @@
 //! The `config` crate merges layers but forgets positions, so each file is read once more into an index of them.
 
 use super::path::{Path, Step, is_bare};
-use super::problem::{Excerpt, Finding, Part, Problem};
+use super::problem::{Excerpt, Finding, Findings, Part, Problem};
 use config::{Map, Source, Value, ValueKind};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 /// One file.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct FileLayer {
     name: String,
     text: String,
@@ -34,42 +35,35 @@ pub(super) struct Variable {
 }
 
 /// Every layer, the weakest first; variables are stronger than files.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Layers {
     pub(super) files: Vec<FileLayer>,
     pub(super) variables: Vec<Variable>,
 }
 
 impl FileLayer {
-    /// Reads one file's text.
+    /// Reads one file's text; what cannot be a value or a key is noted and left out.
     ///
     /// # Errors
     /// Every syntax error in it.
-    pub(super) fn parse(name: &str, text: &str) -> Result<FileLayer, Vec<Problem>> {
+    pub(super) fn parse(name: &str, text: &str, findings: &mut Findings) -> Result<FileLayer, Vec<Problem>> {
         let (table, errors) = DeTable::parse_recoverable(text);
         let mut file =
             FileLayer { name: name.to_owned(), text: text.to_owned(), values: Map::new(), spans: BTreeMap::new() };
         if !errors.is_empty() {
             return Err(errors.iter().map(|error| file.syntax_problem(error)).collect());
         }
-        let mut problems = Vec::new();
         for (key, value) in table.get_ref() {
             let path = Path::of(key.get_ref());
             file.index(&path, key.span(), value.span(), value.get_ref());
-            match file.convert(value.get_ref(), value.span(), &mut problems) {
-                // The `config` crate would read a key such as `a.b` as a path of its own.
-                Some(_) if !is_bare(key.get_ref()) => {
-                    let mut problem = file.problem_at(&key.span(), "unknown key", false);
-                    problem.path = path.to_string();
-                    problems.push(problem);
-                }
-                Some(value) => {
-                    file.values.insert(key.get_ref().to_string(), value);
-                }
-                None => {}
+            // The `config` crate would read a key such as `a.b` as a path of its own.
+            if !is_bare(key.get_ref()) {
+                findings.key(&path, "unknown key");
+            } else if let Some(value) = file.convert(value.get_ref(), &path, findings) {
+                file.values.insert(key.get_ref().to_string(), value);
             }
         }
-        if problems.is_empty() { Ok(file) } else { Err(problems) }
+        Ok(file)
     }
 
     fn index(&mut self, path: &Path, key: Range<usize>, value: Range<usize>, node: &DeValue<'_>) {
@@ -93,30 +87,33 @@ impl FileLayer {
         }
     }
 
-    fn convert(&self, node: &DeValue<'_>, span: Range<usize>, problems: &mut Vec<Problem>) -> Option<Value> {
+    fn convert(&self, node: &DeValue<'_>, path: &Path, findings: &mut Findings) -> Option<Value> {
         let kind = match node {
             DeValue::String(text) => ValueKind::String(text.to_string()),
             DeValue::Boolean(value) => ValueKind::Boolean(*value),
             DeValue::Datetime(value) => ValueKind::String(value.to_string()),
             DeValue::Float(value) => ValueKind::Float(value.as_str().parse().unwrap_or(f64::NAN)),
-            DeValue::Integer(value) => match i64::from_str_radix(value.as_str(), value.radix()) {
-                Ok(value) => ValueKind::I64(value),
-                Err(_) => {
-                    problems.push(self.problem_at(&span, "this number is too large", false));
-                    return None;
+            DeValue::Integer(value) => {
+                let number = i64::from_str_radix(value.as_str(), value.radix());
+                if number.is_err() {
+                    findings.value(path, "this number is too large");
                 }
-            },
-            DeValue::Array(array) => ValueKind::Array(
-                array.iter().filter_map(|value| self.convert(value.get_ref(), value.span(), problems)).collect(),
-            ),
-            DeValue::Table(table) => ValueKind::Table(
-                table
-                    .iter()
-                    .filter_map(|(key, value)| {
-                        Some((key.get_ref().to_string(), self.convert(value.get_ref(), value.span(), problems)?))
-                    })
-                    .collect(),
-            ),
+                ValueKind::I64(number.ok()?)
+            }
+            DeValue::Array(array) => {
+                let values = array.iter().enumerate();
+                let values = values.map(|(at, value)| self.convert(value.get_ref(), &path.index(at), findings));
+                ValueKind::Array(values.collect::<Option<Vec<Value>>>()?)
+            }
+            DeValue::Table(table) => {
+                let entries = table.iter().filter_map(|(key, value)| {
+                    Some((
+                        key.get_ref().to_string(),
+                        self.convert(value.get_ref(), &path.key(key.get_ref()), findings)?,
+                    ))
+                });
+                ValueKind::Table(entries.collect())
+            }
         };
         Some(Value::new(Some(&self.name), kind))
     }
@@ -133,6 +130,13 @@ impl FileLayer {
         problem.column = column;
         problem.excerpt = excerpt;
         problem
+    }
+}
+
+/// The name alone: the text may hold secrets.
+impl fmt::Debug for FileLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileLayer").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -208,26 +212,27 @@ fn excerpt(text: &str, span: &Range<usize>, syntax: bool) -> (usize, usize, Opti
     let start = floor_char_boundary(text, span.start);
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[start..].find(['\r', '\n']).map_or(text.len(), |at| start + at);
+    let heading = text[line_start..line_end].starts_with('[') && !text[line_start..line_end].contains(['=', '"', '\'']);
     let end = floor_char_boundary(text, span.end).clamp(start, line_end);
     let number = text[..start].matches('\n').count() + 1;
     let offset = text[line_start..start].chars().count();
     if inside_long_string(&text[..line_start]) {
         return (number, offset + 1, None);
     }
-    let line = &text[line_start..end];
+    let line = &text[line_start..if heading { line_end } else { end }];
     let cut = line.find('=').filter(|_| syntax || may_hold_secret(line));
     let visible = cut.map_or(line, |at| &line[..=at]).replace('\t', " ");
     let length = match cut {
         Some(at) if start >= line_start + at => 0,
         Some(_) | None => text[start..end].chars().count().max(1),
     };
-    let rest = if cut.is_some() || end < line_end { " …" } else { "" };
+    let rest = if cut.is_some() || line_start + line.len() < line_end { " …" } else { "" };
     (number, offset + 1, Some(Excerpt { text: format!("{visible}{rest}"), offset, length }))
 }
 
 /// Words beside which secrets stand.
-const TELLTALES: [&str; 9] =
-    ["credential", "value", "secret", "token", "password", "key", "authorization", "backend", "@"];
+const TELLTALES: [&str; 11] =
+    ["credential", "value", "secret", "token", "password", "apikey", "-key", "_key", "authorization", "backend", "@"];
 
 fn may_hold_secret(line: &str) -> bool {
     let lower = line.to_lowercase();

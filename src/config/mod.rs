@@ -20,7 +20,7 @@ mod fill;
 mod layer;
 mod path;
 mod problem;
-mod profiles;
+pub mod profiles;
 mod raw;
 mod report;
 mod resolve;
@@ -93,13 +93,14 @@ pub fn load_str(
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Vec<Problem>> {
     let environment: Vec<(String, String)> = environment.into_iter().collect();
-    let (layers, overrides) = layers(texts, &environment)?;
     let mut findings = Findings::default();
+    let (layers, overrides) = layers(texts, &environment, &mut findings)?;
     let mut merged = merge(&layers, overrides, &mut findings)?;
     note_secrets(&merged, &mut findings);
     let mut filler = Filler::new(&environment);
-    filler.remember(&merged, &findings);
     filler.fill(&mut merged, &Path::root(), &mut findings);
+    filler.remember(&merged, &findings);
+    let unfilled = findings.list.len();
     let redacted = redact(&merged, &Path::root(), &findings);
     schema::check(&mut merged, &mut findings);
 
@@ -119,6 +120,7 @@ pub fn load_str(
     };
     let profiles = profiles::Profiles::resolve(&raw.providers, &mut findings);
     let config = resolve::config(&raw, &profiles, &mut findings);
+    findings.keep_first(unfilled);
     if !findings.list.is_empty() {
         return Err(place(findings));
     }
@@ -134,13 +136,17 @@ pub fn environment() -> impl Iterator<Item = (String, String)> {
 
 type Overrides = Vec<(Path, Value)>;
 
-/// Reads every layer.
-fn layers(texts: &[(&str, &str)], environment: &[(String, String)]) -> Result<(Layers, Overrides), Vec<Problem>> {
+/// Reads every layer. Fails only where the rest would make no sense: a syntax error, a name that is no key path.
+fn layers(
+    texts: &[(&str, &str)],
+    environment: &[(String, String)],
+    findings: &mut Findings,
+) -> Result<(Layers, Overrides), Vec<Problem>> {
     let mut layers = Layers::default();
     let mut overrides = Overrides::new();
     let mut problems = Vec::new();
     for (name, text) in texts {
-        match FileLayer::parse(name, text) {
+        match FileLayer::parse(name, text, findings) {
             Ok(file) => layers.files.push(file),
             Err(found) => problems.extend(found),
         }

@@ -161,9 +161,17 @@ impl Findings {
         finding.expected(expected)
     }
 
-    /// The value in backquotes; without its text when it is a secret.
+    /// The value in backquotes; without its text when it is a secret, or a URL that may hold a password.
     pub(crate) fn quote(&self, path: &Path, value: &str) -> String {
-        if self.secrets.contains(path) { "this value".to_owned() } else { format!("`{}`", value.escape_debug()) }
+        let secret = self.secrets.contains(path) || value.contains('@');
+        if secret { "this value".to_owned() } else { format!("`{}`", value.escape_debug()) }
+    }
+
+    /// Says of each value only the first thing that is wrong: `first` findings were there before the value was read.
+    pub(crate) fn keep_first(&mut self, first: usize) {
+        let (before, after) = self.list.split_at(first.min(self.list.len()));
+        let new = after.iter().filter(|finding| !before.iter().any(|other| finding.path.is_within(&other.path)));
+        self.list = before.iter().chain(new).cloned().collect();
     }
 
     /// Whether something is wrong with this table or anything inside it.

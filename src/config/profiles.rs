@@ -1,6 +1,6 @@
 //! Provider profiles: those that are built in, and the operator's own.
 
-use super::path::Path;
+use super::path::{Path, Step};
 use super::problem::{Findings, alternatives};
 use super::values;
 use crate::canon::{Fallback, Profile, ProfileProblem, ProfileSpec};
@@ -80,8 +80,8 @@ impl Profiles {
                 profiles.own.insert(name.clone(), spec);
             }
         }
-        for name in raw.keys() {
-            let compiled = profiles.compile(name, findings);
+        for (name, value) in raw {
+            let compiled = profiles.compile(name, value, findings);
             profiles.compiled.insert(name.clone(), compiled);
         }
         profiles
@@ -119,18 +119,19 @@ impl Profiles {
         names
     }
 
-    fn compile(&self, name: &str, findings: &mut Findings) -> Option<Arc<Profile>> {
+    fn compile(&self, name: &str, value: &toml::Value, findings: &mut Findings) -> Option<Arc<Profile>> {
         let path = Path::of("providers").key(name);
         let spec = self.merged(name, &path, findings)?;
-        // A key that was taken out as wrong has been noted; what is left may not make sense.
-        if findings.any_within(&path) {
-            return None;
-        }
+        let built_on_own = self.own.get(name).and_then(|spec| self.own.get(spec.extends.as_ref()?)).is_some();
+        // What was wrong in it was taken out and noted; what is left is tried, in order to find the rest, but not used.
         match complete(name, spec) {
             Ok(profile) => Some(profile),
             Err(problems) => {
                 for ProfileProblem { path: inner, problem } in problems {
-                    findings.value(&path.join(&inner), problem);
+                    // A base of the operator's own answers for what it says itself.
+                    if !built_on_own || says(value, &Path::root().join(&inner)) {
+                        findings.value(&path.join(&inner), problem);
+                    }
                 }
                 None
             }
@@ -150,7 +151,7 @@ impl Profiles {
                     let names: Vec<&str> = chain.iter().map(|(name, _)| *name).chain([base.as_str()]).collect();
                     let what = format!("builds on itself: {}", names.join(" → "));
                     findings.value(&path.key("extends"), what).expected("a chain that ends");
-                    return None;
+                    break None;
                 }
                 Some((base, spec)) => chain.push((base, spec)),
                 None => break Some((last, base)),
@@ -158,26 +159,41 @@ impl Profiles {
         };
         let base = match base {
             None => ProfileSpec::default(),
-            Some((by, base)) => self.base(name, by, base, path, findings)?,
+            Some((by, base)) => self.base(name, by, base, path, findings),
         };
         Some(chain.into_iter().rev().fold(base, |base, (_, spec)| spec.clone().over(&base)))
     }
 
-    /// The built-in profile at the end of a chain.
-    fn base(&self, name: &str, by: &str, base: &str, path: &Path, findings: &mut Findings) -> Option<ProfileSpec> {
+    /// The built-in profile at the end of a chain; an empty one for a base that does not exist.
+    fn base(&self, name: &str, by: &str, base: &str, path: &Path, findings: &mut Findings) -> ProfileSpec {
         if let Some(Ok(spec)) = built_in_spec(base) {
-            return Some(spec);
+            return spec;
         }
-        // Each profile answers for its own key only; a base that has problems has said so itself.
-        if by == name && !self.compiled.contains_key(base) {
+        // Each profile answers for its own key only.
+        if by == name {
             let here = path.key("extends");
             let what = format!("there is no profile {}", findings.quote(&here, base));
             let others = self.names(Some(name));
             let choices = alternatives(others.iter().copied());
             findings.value(&here, what).expected(choices).nearest(base, others);
         }
-        None
+        ProfileSpec::default()
     }
+}
+
+/// Whether a profile as written has an entry there: its first two steps tell, since lists go before those of the base.
+fn says(profile: &toml::Value, path: &Path) -> bool {
+    let mut here = Some(profile);
+    for step in path.steps().iter().take(2) {
+        here = match (here, step) {
+            (Some(toml::Value::Table(table)), Step::Key(key)) => table.get(key),
+            (Some(toml::Value::Array(array)), Step::Index(index)) => array.get(*index),
+            // A single value where a list may be.
+            (single, Step::Index(0)) => single,
+            (_, Step::Key(_) | Step::Index(_)) => None,
+        };
+    }
+    here.is_some()
 }
 
 /// One profile as the operator wrote it; none when it has problems, which are noted by now.

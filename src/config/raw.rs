@@ -1,7 +1,8 @@
 //! Exactly what the configuration file may say. Nothing is checked here but names and shapes.
 //!
 //! The doc comments become the descriptions of `speechgate schema`. Every key is optional for serde, so that one
-//! mistake hides no other; `#[schemars(required)]` marks those that must be there, and `schema.rs` asks for them.
+//! mistake hides no other; `#[schemars(required)]` marks those that must be there, and `schema.rs` asks for them. Nothing
+//! here has `Debug`: secrets are plain texts still.
 
 use crate::canon::ProfileSpec;
 use schemars::JsonSchema;
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// The configuration of speechgate.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "speechgate configuration")]
 pub(super) struct Raw {
@@ -36,7 +37,7 @@ pub(super) struct Raw {
 }
 
 /// `[server]`
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
     /// Address and port, or `unix:` and a path. Default `127.0.0.1:8080`.
@@ -76,7 +77,7 @@ pub(super) struct Server {
 }
 
 /// `[server.tls]`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ServerTls {
     /// Certificate chain, PEM.
@@ -90,7 +91,7 @@ pub(super) struct ServerTls {
 }
 
 /// `[server.http2]`
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Http2 {
     /// Streams at one time on one connection. Default 100.
@@ -99,7 +100,7 @@ pub(super) struct Http2 {
 }
 
 /// `[admin]`
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
     /// Whether there is an admin listener. Default true.
@@ -109,7 +110,7 @@ pub(super) struct Admin {
 }
 
 /// `[telemetry]`
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Telemetry {
     /// Logs.
@@ -120,7 +121,7 @@ pub(super) struct Telemetry {
 }
 
 /// `[telemetry.log]`
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
     /// How lines are written. Default `json`.
@@ -132,7 +133,7 @@ pub(super) struct Log {
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum LogFormat {
     Json,
@@ -140,7 +141,7 @@ pub(super) enum LogFormat {
 }
 
 /// The least severe level that is written.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum LogLevel {
     Error,
@@ -151,7 +152,7 @@ pub(super) enum LogLevel {
 }
 
 /// `[telemetry.otlp]`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Otlp {
     /// The collector, OTLP over HTTP.
@@ -166,7 +167,7 @@ pub(super) struct Otlp {
 }
 
 /// `[[routes]]`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Route {
     /// Its name in labels, envelopes and logs. Unique.
@@ -207,7 +208,7 @@ pub(super) struct Route {
 }
 
 /// `match`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Match {
     /// A path prefix on whole segments; the longest wins, and it is stripped.
@@ -217,7 +218,7 @@ pub(super) struct Match {
 }
 
 /// Which HTTP is spoken to a provider.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Protocol {
     Auto,
@@ -226,7 +227,7 @@ pub(super) enum Protocol {
 }
 
 /// `upstream_tls`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UpstreamTls {
     /// CA certificates, PEM, that are trusted instead of the platform's.
@@ -235,7 +236,7 @@ pub(super) struct UpstreamTls {
 }
 
 /// The form of errors on a route.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Envelope {
     Canonical,
@@ -244,7 +245,7 @@ pub(super) enum Envelope {
 }
 
 /// `credentials`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
     /// The header that carries them.
@@ -256,7 +257,7 @@ pub(super) struct Credentials {
 }
 
 /// `timeouts`
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Timeouts {
     /// Resolving, connecting and TLS together. Default 3s.
@@ -270,7 +271,7 @@ pub(super) struct Timeouts {
 }
 
 /// An entry of `rate_limits`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RateLimit {
     /// How many requests.
@@ -292,7 +293,7 @@ pub(super) struct RateLimit {
 }
 
 /// `concurrency`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Concurrency {
     /// Calls at one time.
@@ -307,7 +308,7 @@ pub(super) struct Concurrency {
 }
 
 /// `retry`
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Retry {
     /// Tries in all, the first included. Default 2.
@@ -320,7 +321,7 @@ pub(super) struct Retry {
 }
 
 /// `[limits]`
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
     /// `redis://…` or `rediss://…`: rate and concurrency limits are shared through it. Default: each gateway for itself.
@@ -328,31 +329,31 @@ pub(super) struct Limits {
 }
 
 /// A duration with its unit.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(title = "a duration", extend("examples" = ["30s", "5m", "250ms"]))]
 pub(super) struct DurationText(pub(super) String);
 
 /// A URL.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(title = "a URL", extend("examples" = ["https://api.example.com"]))]
 pub(super) struct UrlText(pub(super) String);
 
 /// The path of a file.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(title = "a path of a file")]
 pub(super) struct FileText(pub(super) String);
 
 /// Where a listener listens.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(title = "an address and port", extend("examples" = ["127.0.0.1:8080", "unix:/run/speechgate.sock"]))]
 pub(super) struct ListenText(pub(super) String);
 
 /// A number of bytes, alone or with a unit.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[schemars(title = "a size", extend("examples" = ["50MiB", "32KiB"]))]
 pub(super) enum Size {

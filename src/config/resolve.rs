@@ -183,7 +183,8 @@ impl Reader<'_> {
         };
         let within = |text: &str| match values::size(text)? {
             size if range.contains(&size) => Ok(size),
-            _ => Err(format!("from {} to {} bytes", range.start(), range.end())),
+            _ if *range.end() == u64::MAX => Err("a size of at least 1 byte".to_owned()),
+            _ => Err(format!("a size from {} to {} bytes", range.start(), range.end())),
         };
         self.read(key, Some(&text), within).unwrap_or(default)
     }

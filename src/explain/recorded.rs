@@ -2,11 +2,15 @@
 
 use crate::canon::Phase;
 use crate::upstream::{Limits, read_capped};
+use crate::wire::{Verdict, ndjson, sse};
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt;
+use serde::de::IgnoredAny;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A recorded HTTP answer.
 #[derive(Debug)]
@@ -34,7 +38,8 @@ impl Recorded {
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let feed = async move {
             let (mut read, mut write) = tokio::io::split(theirs);
-            // Whatever happens to the other side shows there.
+            // An answer that comes before its question is no answer. Whatever else happens to the other side shows there.
+            let _ = read.read(&mut [0; 1024]).await;
             let _ = write.write_all(&wire).await;
             let _ = write.shutdown().await;
             let _ = tokio::io::copy(&mut read, &mut tokio::io::sink()).await;
@@ -133,25 +138,34 @@ pub(super) type Unit = (Option<String>, Vec<u8>);
 
 /// The events or lines of a stream, and whether it ends in the middle of one.
 pub(super) fn units(phase: Phase, bytes: &[u8]) -> (Vec<Unit>, bool) {
-    let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n").replace('\r', "\n");
-    let text = text.trim_start_matches('\u{feff}');
-    if phase != Phase::Sse {
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        return (lines.map(|line| (None, line.trim().as_bytes().to_vec())).collect(), false);
-    }
-    let mut units = Vec::new();
-    let (mut event, mut data) = (None, Vec::new());
-    for line in text.split('\n') {
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
-        let value = value.strip_prefix(' ').unwrap_or(value);
-        match field {
-            "event" => event = Some(value.to_owned()),
-            "data" => data.push(value.to_owned()),
-            _ if line.is_empty() && !data.is_empty() => {
-                units.push((event.take(), std::mem::take(&mut data).join("\n").into_bytes()));
-            }
-            _ => {}
+    let (mut units, mut out) = (Vec::new(), VecDeque::new());
+    let bytes = Bytes::copy_from_slice(bytes);
+    let rest = if phase == Phase::Sse {
+        let mut splitter = sse::Splitter::new(bytes.len() + 1);
+        splitter.feed(&bytes, &mut out, |event| {
+            units.extend(event.data().map(|data| (event.kind().map(Cow::into_owned), data.into_owned())));
+            Verdict::Pass
+        });
+        splitter.finish()
+    } else {
+        let mut splitter = ndjson::Splitter::new(bytes.len() + 1);
+        splitter.feed(&bytes, &mut out, |line| {
+            units.push((None, line.to_vec()));
+            Verdict::Pass
+        });
+        splitter.finish()
+    };
+    let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return (units, false) };
+    let (kind, data) = match phase {
+        Phase::Sse => {
+            let event = sse::Event::new(&rest);
+            (event.kind().map(Cow::into_owned), event.data().unwrap_or_default().into_owned())
         }
+        _ => (None, rest.trim_ascii().to_vec()),
+    };
+    let whole = !matches!(data.first(), Some(b'{' | b'[')) || serde_json::from_slice::<IgnoredAny>(&data).is_ok();
+    if whole {
+        units.push((kind, data));
     }
-    (units, event.is_some() || !data.is_empty())
+    (units, !whole)
 }

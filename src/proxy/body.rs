@@ -1,6 +1,7 @@
 //! The body of an answer on its way to the caller.
 
 use super::call::Call;
+use super::relay_events::Events;
 use crate::canon::Fault;
 use crate::config::types::Timeouts;
 use crate::upstream;
@@ -23,6 +24,8 @@ pub enum Body {
     Full(Full),
     /// A provider's body, frame by frame.
     Relay(Box<Relay>),
+    /// A provider's stream of events or lines.
+    Events(Box<Events>),
 }
 
 /// Why a body was cut: never a clean end, so that every HTTP client notices.
@@ -81,6 +84,7 @@ impl http_body::Body for Body {
             Body::Empty => Poll::Ready(None),
             Body::Full(full) => Poll::Ready(full.next().map(Ok)),
             Body::Relay(relay) => relay.poll(cx),
+            Body::Events(events) => events.poll(cx),
         }
     }
 
@@ -89,6 +93,7 @@ impl http_body::Body for Body {
             Body::Empty => true,
             Body::Full(full) => full.bytes.is_none(),
             Body::Relay(relay) => relay.held.is_empty() && relay.source.is_end_stream(),
+            Body::Events(events) => events.is_over(),
         }
     }
 
@@ -97,6 +102,7 @@ impl http_body::Body for Body {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(full) => SizeHint::with_exact(full.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Body::Relay(relay) => relay.size_hint(),
+            Body::Events(_) => SizeHint::default(),
         }
     }
 }

@@ -7,10 +7,10 @@ use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
 use crate::canon::{CanonicalError, Code, Fault, Origin};
-use crate::telemetry::access::Line;
+use crate::telemetry::access::Entry;
 use crate::telemetry::metrics::{InFlight, Times, Transport};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri, request};
+use http::{HeaderValue, Method, Uri, Version, request};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +35,11 @@ pub struct Call {
     /// Whether the caller asked for RFC 9457.
     pub(crate) problem: bool,
     pub(crate) transport: Transport,
+    arrived: SystemTime,
     started: Instant,
+    protocol: Version,
+    /// The caller's `traceparent`, for the log.
+    pub(crate) trace: Option<HeaderValue>,
     upload: Option<Arc<Progress>>,
     sent: u64,
     status: u16,
@@ -79,7 +83,10 @@ impl Call {
             secrets: [None, None],
             problem: false,
             transport: Transport::Http,
+            arrived: SystemTime::now(),
             started: Instant::now(),
+            protocol: parts.version,
+            trace: None,
             upload: None,
             sent: 0,
             status: 0,
@@ -206,42 +213,43 @@ impl Call {
         };
         self.metrics().request_finished(&self.method, self.status, &times);
         self.in_flight = None;
-        if self.state.shared.access.is_on() {
-            self.log(&times);
+        if let Some(access) = &self.state.shared.access {
+            let route = self.route.as_ref().map(|runtime| &runtime.route);
+            let secrets = route.map_or(&[][..], |route| &route.profile.spec().secrets.query);
+            let target = self.target.path_and_query().map_or("", |target| target.as_str());
+            access.write(&self.entry(&redact::redact_query(target, secrets), &times));
         }
     }
 
-    fn log(&self, times: &Times) {
-        let route = self.route.as_deref();
-        self.state.shared.access.write(&Line {
-            time: SystemTime::now(),
+    fn entry<'a>(&'a self, target: &'a str, times: &Times) -> Entry<'a> {
+        let route = self.route.as_ref().map(|runtime| &runtime.route);
+        Entry {
+            time: self.arrived,
             request_id: self.id_text(),
             upstream_request_id: self.upstream_request_id.as_deref(),
-            route: route.map(|route| route.route.name.as_str()),
-            provider: route.map(|route| route.route.provider.as_str()),
+            trace_id: self.trace_id(),
+            route: route.map_or("", |route| &route.name),
+            provider: route.map_or("", |route| &route.provider),
+            protocol: self.protocol,
             method: self.method.as_str(),
-            target: &self.shown_target(),
-            client: self.peer.ip(),
+            target,
             status: self.status,
-            code: self.error.as_ref().map(|noted| noted.code),
-            origin: self.error.as_ref().map(|noted| noted.origin),
+            error: self.error.as_ref().map(|noted| (noted.code, noted.origin)),
             detail: self.error.as_ref().and_then(|noted| noted.detail.as_deref()),
             upstream_status: self.upstream_status,
-            received: self.upload.as_ref().map_or(0, |progress| progress.received()),
-            sent: self.sent,
-            total: times.total,
-            upstream: times.upstream,
+            bytes_in: self.upload.as_ref().map_or(0, |progress| progress.received()),
+            bytes_out: self.sent,
+            duration: times.total,
             first_byte: times.first_byte,
-            retried: self.retried,
-        });
+            upstream: times.upstream,
+            retries: u32::from(self.retried),
+            client: self.peer.address,
+        }
     }
-}
 
-impl Call {
-    /// The caller's target without secrets.
-    fn shown_target(&self) -> Cow<'_, str> {
-        let names = self.route.as_ref().map_or(&[][..], |route| &route.route.profile.spec().secrets.query);
-        redact::redact_query(self.target.path_and_query().map_or("", |target| target.as_str()), names)
+    /// The second field of a `traceparent` that was valid (W3C Trace Context 3.2.2).
+    fn trace_id(&self) -> Option<&str> {
+        self.trace.as_ref()?.to_str().ok()?.split('-').nth(1)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::body::Body;
 use super::call::Call;
-use super::relay_http::{is_event_stream, next_frame};
+use super::relay_http::next_frame;
 use super::{RouteRuntime, fail};
 use crate::canon::{Evidence, Observed, Path, Phase};
 use crate::config::types::Envelope;
@@ -24,7 +24,7 @@ pub(crate) fn concerns(call: &Call, route: &RouteRuntime, parts: &response::Part
     let (method, path) = (call.method.as_str(), call.provider_path());
     let profile = &route.route.profile;
     let wanted = profile.hides_failures(method, path) || profile.rewrites(method, path).is_some();
-    wanted && parts.status.is_success() && !is_media(&parts.headers) && !is_event_stream(&parts.headers)
+    wanted && parts.status.is_success() && !is_media(&parts.headers)
 }
 
 /// JSON is never looked for in audio.

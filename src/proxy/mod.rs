@@ -11,6 +11,7 @@ mod held;
 pub mod path;
 mod public;
 pub mod redact;
+mod relay_events;
 mod relay_http;
 pub mod route;
 mod state;
@@ -20,6 +21,7 @@ mod upload;
 
 pub use body::{Body, Cut};
 pub use call::Call;
+pub use relay_events::Events;
 pub use state::{Peer, RouteRuntime, Shared, State};
 pub use upload::{CallerFault, Upload};
 
@@ -99,6 +101,7 @@ fn admit(
         trust_forwarded: server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing)?;
+    call.trace = parts.headers.get("traceparent").cloned();
     parts.uri = target.into();
     call.provider_target = parts.uri.clone();
     parts.version = http::Version::HTTP_11;

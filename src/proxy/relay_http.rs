@@ -2,11 +2,12 @@
 
 use super::body::{Body, Idle};
 use super::call::Call;
+use super::relay_events::{Events, Framing};
 use super::{fail, headers, held};
 use crate::config::types::Timeouts;
 use crate::upstream::{self, Exchange, Failure, Limits};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, header, response};
+use http::{Method, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -37,6 +38,11 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     if has_no_body(&call.method, parts.status) || body.is_end_stream() {
         return Response::from_parts(parts, Body::full(Vec::new(), Some(call)));
     }
+    if let Some(framing) = Framing::of(&parts.headers) {
+        // An event that is worded anew has another length.
+        let _ = parts.headers.remove(header::CONTENT_LENGTH);
+        return Response::from_parts(parts, Body::Events(Box::new(Events::new(framing, body, call))));
+    }
     if held::concerns(&call, &route, &parts) {
         return held::relay(call, &route, parts, body).await;
     }
@@ -63,8 +69,8 @@ async fn stream(
     timeouts: &Timeouts,
 ) -> Response<Body> {
     let mut held = VecDeque::new();
-    // A stream of events says its errors in the stream, and a caller that is still sending may wait for the head.
-    if !is_event_stream(&parts.headers) && call.upload_ended() {
+    // A caller that is still sending may wait for the head before it goes on.
+    if call.upload_ended() {
         match next_frame(&mut body, timeouts).await {
             Ok(first) => held.extend(first),
             Err(failure) => return fail::failure(call, failure),
@@ -89,13 +95,4 @@ pub(crate) async fn next_frame(
 /// Whether an answer has no content by its nature (RFC 9110 6.4.1).
 fn has_no_body(method: &Method, status: StatusCode) -> bool {
     method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-/// Whether the body is a stream of events or lines, which can say an error in the middle.
-pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = media_type.split(';').next().unwrap_or_default().trim();
-    ["text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"]
-        .iter()
-        .any(|name| essence.eq_ignore_ascii_case(name))
 }

@@ -6,9 +6,10 @@ use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One configuration in use. Requests keep the one that they began with.
 #[derive(Debug)]
@@ -30,7 +31,9 @@ pub struct Shared {
     /// Those of requests that no route took.
     pub unrouted: Arc<RouteMetrics>,
     /// Where the line of each request goes.
-    pub access: AccessLog,
+    pub access: Option<AccessLog>,
+    /// Unknown codes that have been told already, at most 1,000.
+    sighted: Mutex<BTreeSet<(String, String)>>,
     /// Who this gateway is in `Via`.
     pub identity: Identity,
 }
@@ -85,15 +88,16 @@ impl Peer {
 impl Shared {
     /// What outlives a configuration; `instance` tells this process from others.
     #[must_use]
-    pub fn new(metrics: Arc<Metrics>, access: AccessLog, identity: Identity) -> Arc<Shared> {
-        let unrouted = metrics.route("", "");
-        Arc::new(Shared { metrics, unrouted, access, identity })
+    pub fn new(metrics: Arc<Metrics>, access: Option<AccessLog>, identity: Identity) -> Arc<Shared> {
+        let unrouted = metrics.unrouted();
+        Arc::new(Shared { metrics, unrouted, access, sighted: Mutex::default(), identity })
     }
 
     /// An error that a profile does not know: told once per code, so that somebody adds a row.
     pub(crate) fn unmapped(&self, call: &super::Call, error: &CanonicalError) {
         let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or("none");
-        if self.metrics.first_sight(call.route_name(), code) {
+        let mut sighted = self.sighted.lock().unwrap_or_else(PoisonError::into_inner);
+        if sighted.len() < 1000 && sighted.insert((call.route_name().to_owned(), code.to_owned())) {
             tracing::warn!(
                 route = call.route_name(),
                 upstream_code = code,

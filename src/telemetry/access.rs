@@ -1,208 +1,201 @@
-//! The access log: one line per request, written by a thread of its own.
+//! The access log: one line for each request, written when it has ended.
 //!
-//! A line is formatted where the request ended and handed over; when the writer cannot keep up, lines are dropped and
-//! counted, and no request ever waits.
+//! Lines go to standard output, and everything else that the program logs to standard error: the one is data about traffic that
+//! pipelines take in, the other is for whoever runs the process.
 
-use super::metrics::Metrics;
+use super::sink::Sink;
 use crate::canon::{Code, Origin};
 use crate::config::types::LogFormat;
-use serde::Serialize;
-use std::io::{self, Write};
-use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::cell::RefCell;
+use std::fmt::{self, Write};
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
-/// Lines that may wait for the writer.
-const QUEUE: usize = 8192;
+/// What there is to say about one request. Texts may be hostile: they are escaped here.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// When the request's head had arrived.
+    pub time: SystemTime,
+    /// This gateway's id.
+    pub request_id: &'a str,
+    /// The provider's id.
+    pub upstream_request_id: Option<&'a str>,
+    /// The trace the request belongs to.
+    pub trace_id: Option<&'a str>,
+    /// The route's name; empty without a route.
+    pub route: &'a str,
+    /// The provider's name; empty without a route.
+    pub provider: &'a str,
+    /// `HTTP/1.1` and such.
+    pub protocol: http::Version,
+    /// The method.
+    pub method: &'a str,
+    /// Path and query as the caller sent them, secrets already stars.
+    pub target: &'a str,
+    /// The status that was sent.
+    pub status: u16,
+    /// What went wrong, and whose doing it was.
+    pub error: Option<(Code, Origin)>,
+    /// The libraries' words on it: they may name addresses, and are for this log alone.
+    pub detail: Option<&'a str>,
+    /// The status that the provider sent.
+    pub upstream_status: Option<u16>,
+    /// Bytes of the request's body.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body.
+    pub bytes_out: u64,
+    /// From the request's head to the answer's last byte.
+    pub duration: Duration,
+    /// From the request's head to the first byte of the answer's body.
+    pub first_byte: Option<Duration>,
+    /// From the request being sent upstream to the last byte of the provider's answer.
+    pub upstream: Option<Duration>,
+    /// How often the request was sent again.
+    pub retries: u32,
+    /// The caller's address; none on a Unix socket.
+    pub client: Option<SocketAddr>,
+}
 
-/// Where the line of each request goes. Clones write to the same place.
+/// Writes the lines.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
-    lines: Option<(SyncSender<Vec<u8>>, LogFormat, Arc<Metrics>)>,
+    sink: Sink,
+    format: LogFormat,
 }
 
-/// What is said of one request.
-#[derive(Debug)]
-#[expect(missing_docs, reason = "the names are those of the log's fields")]
-pub struct Line<'a> {
-    pub time: SystemTime,
-    pub request_id: &'a str,
-    pub upstream_request_id: Option<&'a str>,
-    pub route: Option<&'a str>,
-    pub provider: Option<&'a str>,
-    pub method: &'a str,
-    pub target: &'a str,
-    pub client: Option<IpAddr>,
-    pub status: u16,
-    pub code: Option<Code>,
-    pub origin: Option<Origin>,
-    pub detail: Option<&'a str>,
-    pub upstream_status: Option<u16>,
-    pub received: u64,
-    pub sent: u64,
-    pub total: Duration,
-    pub upstream: Option<Duration>,
-    pub first_byte: Option<Duration>,
-    pub retried: bool,
-}
-
-/// A line as JSON: what is not known is left out.
-#[derive(Serialize)]
-struct Json<'a> {
-    time: String,
-    level: &'static str,
-    kind: &'static str,
-    request_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider: Option<&'a str>,
-    method: &'a str,
-    target: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client: Option<IpAddr>,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'a str>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    class: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    origin: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_status: Option<u16>,
-    bytes_received: u64,
-    bytes_sent: u64,
-    duration_ms: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_byte_ms: Option<f64>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    retried: bool,
+thread_local! {
+    /// A line is put together here, so that no request allocates for it.
+    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
 impl AccessLog {
-    /// No access log.
+    /// A log that writes to `sink`.
     #[must_use]
-    pub fn off() -> AccessLog {
-        AccessLog { lines: None }
+    pub fn new(sink: Sink, format: LogFormat) -> AccessLog {
+        AccessLog { sink, format }
     }
 
-    /// An access log to `out`.
-    ///
-    /// # Errors
-    /// When its thread cannot be started.
-    pub fn to(out: impl Write + Send + 'static, format: LogFormat, metrics: Arc<Metrics>) -> io::Result<AccessLog> {
-        let (sender, receiver) = sync_channel(QUEUE);
-        let _ = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || drain(&receiver, out))?;
-        Ok(AccessLog { lines: Some((sender, format, metrics)) })
+    /// Writes one line; never waits.
+    pub fn write(&self, entry: &Entry<'_>) {
+        LINE.with_borrow_mut(|line| {
+            line.clear();
+            format(entry, self.format, line);
+            self.sink.line(line.as_bytes());
+        });
+    }
+}
+
+/// Appends the line of one request, line break included.
+pub fn format(entry: &Entry<'_>, format: LogFormat, line: &mut String) {
+    let mut fields = Fields { line, json: format == LogFormat::Json, first: true };
+    fields.text("time", &humantime::format_rfc3339_millis(entry.time).to_string());
+    fields.text("request_id", entry.request_id);
+    fields.optional("upstream_request_id", entry.upstream_request_id);
+    fields.optional("trace_id", entry.trace_id);
+    fields.text("route", entry.route);
+    fields.text("provider", entry.provider);
+    fields.display("protocol", format_args!("{:?}", entry.protocol));
+    fields.text("method", entry.method);
+    fields.text("path", entry.target);
+    fields.number("status", entry.status);
+    if let Some((code, origin)) = entry.error {
+        fields.text("type", code.kind().as_str());
+        fields.text("code", code.as_str());
+        fields.text("origin", origin.as_str());
+    }
+    fields.optional("detail", entry.detail);
+    if let Some(status) = entry.upstream_status {
+        fields.number("upstream_status", status);
+    }
+    fields.number("bytes_in", entry.bytes_in);
+    fields.number("bytes_out", entry.bytes_out);
+    fields.number("duration", Seconds(entry.duration));
+    for (name, time) in [("time_to_first_byte", entry.first_byte), ("upstream_duration", entry.upstream)] {
+        if let Some(time) = time {
+            fields.number(name, Seconds(time));
+        }
+    }
+    if entry.retries > 0 {
+        fields.number("retries", entry.retries);
+    }
+    if let Some(client) = entry.client {
+        fields.display("client", client);
+    }
+    line.push_str(if format == LogFormat::Json { "}\n" } else { "\n" });
+}
+
+/// The members of one line.
+struct Fields<'a> {
+    line: &'a mut String,
+    json: bool,
+    first: bool,
+}
+
+impl Fields<'_> {
+    fn text(&mut self, name: &str, value: &str) {
+        self.display(name, value);
     }
 
-    /// Whether lines are written.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
-        self.lines.is_some()
+    fn optional(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.display(name, value);
+        }
     }
 
-    /// Writes one line, or drops and counts it.
-    pub fn write(&self, line: &Line<'_>) {
-        let Some((sender, format, metrics)) = &self.lines else { return };
-        let text = match format {
-            LogFormat::Json => line.json(),
-            LogFormat::Text => line.text(),
+    fn display(&mut self, name: &str, value: impl fmt::Display) {
+        self.name(name);
+        self.line.push('"');
+        // Writing to a string does not fail.
+        let _ = write!(Escaping(self.line), "{value}");
+        self.line.push('"');
+    }
+
+    fn number(&mut self, name: &str, value: impl fmt::Display) {
+        self.name(name);
+        let _ = write!(self.line, "{value}");
+    }
+
+    fn name(&mut self, name: &str) {
+        let (separator, quote, colon) = match (self.json, std::mem::replace(&mut self.first, false)) {
+            (true, true) => ("{", "\"", ":"),
+            (true, false) => (",", "\"", ":"),
+            (false, true) => ("", "", "="),
+            (false, false) => (" ", "", "="),
         };
-        match sender.try_send(text) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => metrics.access_line_dropped(),
+        for part in [separator, quote, name, quote, colon] {
+            self.line.push_str(part);
         }
     }
 }
 
-/// Writes what is there in one go, then waits for more. Ends when every handle is gone.
-fn drain(lines: &Receiver<Vec<u8>>, mut out: impl Write) {
-    while let Ok(mut text) = lines.recv() {
-        while text.len() < 64 * 1024
-            && let Ok(more) = lines.try_recv()
-        {
-            text.extend_from_slice(&more);
-        }
-        // A log that cannot be written must not end the gateway.
-        let _ = out.write_all(&text);
-        let _ = out.flush();
-    }
-}
+/// Escapes what could end a string, a line or a terminal's patience: quotes, backslashes, and control characters, those of
+/// Unicode's second block and the line separators included. What comes out is the inside of a JSON string.
+struct Escaping<'a>(&'a mut String);
 
-impl Line<'_> {
-    fn json(&self) -> Vec<u8> {
-        let json = Json {
-            time: humantime::format_rfc3339_millis(self.time).to_string(),
-            level: if self.code.is_some() { "warn" } else { "info" },
-            kind: "access",
-            request_id: self.request_id,
-            upstream_request_id: self.upstream_request_id,
-            route: self.route,
-            provider: self.provider,
-            method: self.method,
-            target: self.target,
-            client: self.client,
-            status: self.status,
-            code: self.code.map(Code::as_str),
-            class: self.code.map(|code| code.kind().as_str()),
-            origin: self.origin.map(Origin::as_str),
-            detail: self.detail,
-            upstream_status: self.upstream_status,
-            bytes_received: self.received,
-            bytes_sent: self.sent,
-            duration_ms: millis(self.total),
-            upstream_ms: self.upstream.map(millis),
-            first_byte_ms: self.first_byte.map(millis),
-            retried: self.retried,
-        };
-        let mut bytes = Vec::with_capacity(512);
-        // Strings, numbers and a Vec: nothing here can fail.
-        let _ = serde_json::to_writer(&mut bytes, &json);
-        bytes.push(b'\n');
-        bytes
-    }
-
-    fn text(&self) -> Vec<u8> {
-        let mut text = format!(
-            "{} {} {} {} {} {} in={} out={} ms={}",
-            humantime::format_rfc3339_millis(self.time),
-            self.request_id,
-            self.route.unwrap_or("-"),
-            self.method,
-            self.target.escape_debug(),
-            self.status,
-            self.received,
-            self.sent,
-            millis(self.total),
-        );
-        let fields = [
-            ("code", self.code.map(|code| code.to_string())),
-            ("origin", self.origin.map(|origin| origin.as_str().to_owned())),
-            ("upstream_status", self.upstream_status.map(|status| status.to_string())),
-            ("upstream_request_id", self.upstream_request_id.map(|id| id.escape_debug().to_string())),
-            ("detail", self.detail.map(|detail| format!("{detail:?}"))),
-        ];
-        for (name, value) in fields {
-            if let Some(value) = value {
-                text.push_str(&format!(" {name}={value}"));
+impl Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            match character {
+                '"' | '\\' => {
+                    self.0.push('\\');
+                    self.0.push(character);
+                }
+                '\u{2028}' | '\u{2029}' => write!(self.0, "\\u{:04x}", u32::from(character))?,
+                _ if character.is_control() => write!(self.0, "\\u{:04x}", u32::from(character))?,
+                _ => self.0.push(character),
             }
         }
-        text.push('\n');
-        text.into_bytes()
+        Ok(())
     }
 }
 
-/// Milliseconds with three decimals.
-fn millis(time: Duration) -> f64 {
-    (time.as_micros() as f64) / 1e3
+/// Seconds with microseconds.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:06}", self.0.as_secs(), self.0.subsec_micros())
+    }
 }
 
 #[cfg(test)]
@@ -210,37 +203,95 @@ mod tests {
     use super::*;
     use std::time::UNIX_EPOCH;
 
-    #[test]
-    fn a_line_stays_one_line_whatever_is_in_it() {
-        let line = Line {
-            time: UNIX_EPOCH,
-            request_id: "id",
-            upstream_request_id: Some("up\n{\"forged\":1}"),
-            route: Some("tts"),
-            provider: Some("elevenlabs"),
-            method: "GET",
-            target: "/x\u{1b}[31m?a=\"b\"",
-            client: Some(IpAddr::from([127, 0, 0, 1])),
-            status: 402,
-            code: Some(Code::QuotaExceeded),
-            origin: Some(Origin::Provider),
+    fn entry() -> Entry<'static> {
+        Entry {
+            time: UNIX_EPOCH + Duration::from_millis(1_795_253_400_123),
+            request_id: "01KAQ8Z6M3W4E0J7T5YV9S2N1C",
+            upstream_request_id: None,
+            trace_id: None,
+            route: "tts",
+            provider: "cartesia",
+            protocol: http::Version::HTTP_11,
+            method: "POST",
+            target: "/tts/bytes",
+            status: 200,
+            error: None,
             detail: None,
-            upstream_status: Some(401),
-            received: 1,
-            sent: 2,
-            total: Duration::from_micros(1500),
-            upstream: None,
+            upstream_status: Some(200),
+            bytes_in: 12,
+            bytes_out: 34_567,
+            duration: Duration::from_micros(1_234_567),
             first_byte: None,
-            retried: false,
-        };
-        for text in [line.json(), line.text()] {
-            let text = String::from_utf8(text).expect("UTF-8");
-            assert_eq!(text.matches('\n').count(), 1, "{text}");
-            assert!(!text.contains('\u{1b}'), "{text}");
+            upstream: None,
+            retries: 0,
+            client: None,
         }
-        let json: serde_json::Value = serde_json::from_slice(&line.json()).expect("JSON");
-        assert_eq!(json["code"], "quota_exceeded");
-        assert_eq!(json["type"], "payment_required");
-        assert_eq!(json["duration_ms"], 1.5);
+    }
+
+    fn line(entry: &Entry<'_>, as_format: LogFormat) -> String {
+        let mut line = String::new();
+        format(entry, as_format, &mut line);
+        line
+    }
+
+    #[test]
+    fn a_success_is_exact() {
+        let common = "\"2026-11-21T09:30:00.123Z\"";
+        assert_eq!(
+            line(&entry(), LogFormat::Json),
+            format!(
+                "{{\"time\":{common},\"request_id\":\"01KAQ8Z6M3W4E0J7T5YV9S2N1C\",\"route\":\"tts\",\"provider\":\"cartesia\",\
+                 \"protocol\":\"HTTP/1.1\",\"method\":\"POST\",\"path\":\"/tts/bytes\",\"status\":200,\"upstream_status\":200,\
+                 \"bytes_in\":12,\"bytes_out\":34567,\"duration\":1.234567}}\n"
+            )
+        );
+        let text = line(&entry(), LogFormat::Text);
+        assert!(
+            text.starts_with(&format!("time={common} request_id=\"01K")) && text.ends_with(" duration=1.234567\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn an_error_has_all_members_and_is_json() {
+        let entry = Entry {
+            upstream_request_id: Some("up"),
+            trace_id: Some("0af7651916cd43dd8448eb211c80319c"),
+            error: Some((Code::RateLimited, Origin::Provider)),
+            first_byte: Some(Duration::from_micros(7)),
+            upstream: Some(Duration::from_secs(1)),
+            retries: 2,
+            client: Some(([127, 0, 0, 1], 9).into()),
+            ..entry()
+        };
+        let value: serde_json::Value = serde_json::from_str(&line(&entry, LogFormat::Json)).expect("a line is JSON");
+        for (name, expected) in [
+            ("code", "\"rate_limited\""),
+            ("type", "\"rate_limited\""),
+            ("origin", "\"provider\""),
+            ("time_to_first_byte", "0.000007"),
+            ("upstream_duration", "1.0"),
+            ("retries", "2"),
+            ("client", "\"127.0.0.1:9\""),
+            ("upstream_request_id", "\"up\""),
+            ("trace_id", "\"0af7651916cd43dd8448eb211c80319c\""),
+        ] {
+            let expected: serde_json::Value = serde_json::from_str(expected).expect("expected is JSON");
+            let same = value[name] == expected || value[name].as_f64() == expected.as_f64() && expected.is_number();
+            assert!(same, "{name}: {}", value[name]);
+        }
+    }
+
+    #[test]
+    fn hostile_text_stays_inside_its_string() {
+        let hostile = "a\"b\\c\nd\re\u{1b}[31mf\u{9b}g\u{2028}h\u{7f}\u{0}";
+        for as_format in [LogFormat::Json, LogFormat::Text] {
+            let line = line(&Entry { upstream_request_id: Some(hostile), ..entry() }, as_format);
+            assert!(!line.trim_end_matches('\n').contains(|c: char| c.is_control() || c == '\u{2028}'), "{line:?}");
+            if as_format == LogFormat::Json {
+                let value: serde_json::Value = serde_json::from_str(&line).expect("a line is JSON");
+                assert_eq!(value["upstream_request_id"], hostile);
+            }
+        }
     }
 }

@@ -1,27 +1,38 @@
-//! Every metric: counters and histograms per route, recorded without a lock, an allocation or a hash.
+//! Every metric: its name, its help, and labels drawn from closed sets.
 //!
-//! Label values come from closed sets: routes and providers from the configuration, codes from the table, methods and
-//! statuses from lists. Nothing that the network supplied becomes a label, so the number of series is bounded.
+//! A route's counters are found once, with the configuration, and are plain relaxed atomics from then on: no lock, no hash and
+//! no allocation for a request. Each worker has a shard of its own, so that no two threads write to one cache line; a scrape adds
+//! the shards up. Label values are indices into tables of this program, so that nothing from the network can become a label.
 
+use super::exposition::{Exposition, Kind, Labels};
+use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
+use super::process;
 use crate::canon::{Code, Origin};
 use http::Method;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where an error was met.
+/// The methods that are labels of their own; any other is `other`.
+const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "other"];
+/// Statuses that are labels of their own; any other is `other`.
+const STATUSES: std::ops::RangeInclusive<u16> = 100..=599;
+const STATUS_SLOTS: usize = 501;
+const ERROR_SLOTS: usize = Code::ROWS.len() * Origin::ALL.len() * Transport::ALL.len();
+/// Most pairs of upstream code and code for one route: far more than any profile has, and a bound whatever happens.
+const UPSTREAM_CODES: usize = 2048;
+
+/// Where in the protocol an error was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
 pub enum Transport {
-    /// An HTTP answer.
     Http,
-    /// A Server-Sent Event.
     Sse,
-    /// A line of newline-separated JSON.
     Ndjson,
-    /// A socket, its handshake included.
     Websocket,
-    /// A failure inside a 200.
     Job,
 }
 
@@ -30,7 +41,7 @@ impl Transport {
     pub const ALL: [Transport; 5] =
         [Transport::Http, Transport::Sse, Transport::Ndjson, Transport::Websocket, Transport::Job];
 
-    /// The value of the label.
+    /// The label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -43,263 +54,384 @@ impl Transport {
     }
 }
 
-/// The values of the label `method`; the last stands for all others.
-pub(super) const METHODS: [&str; 10] =
-    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "CONNECT", "TRACE", "other"];
+/// How long the parts of one request took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// From the request's head to the answer's last byte.
+    pub total: Duration,
+    /// From the request being sent upstream to the last byte of the provider's answer; none when nothing was sent.
+    pub upstream: Option<Duration>,
+    /// From the request's head to the first byte of the answer's body, or to its head when it has none.
+    pub first_byte: Option<Duration>,
+    /// What the gateway itself took before it sent the request upstream, waits in a queue left out.
+    pub overhead: Option<Duration>,
+}
 
-/// Statuses are counted from 100 to 599; the last place stands for all others.
-pub(super) const STATUSES: usize = 501;
-
-/// Upper bounds of the buckets of durations, in microseconds: 1 ms to 300 s.
-const DURATIONS: &[u64] = &[
-    1_000,
-    2_500,
-    5_000,
-    10_000,
-    25_000,
-    50_000,
-    100_000,
-    250_000,
-    500_000,
-    1_000_000,
-    2_500_000,
-    5_000_000,
-    10_000_000,
-    30_000_000,
-    60_000_000,
-    120_000_000,
-    300_000_000,
-];
-
-/// Upper bounds of the buckets of what the gateway itself adds, in microseconds: 10 µs to 100 ms.
-const OVERHEADS: &[u64] = &[10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 100_000];
-
-/// All metrics of one process.
+/// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
+    version: &'static str,
+    started: SystemTime,
+    shards: usize,
     routes: Mutex<BTreeMap<(String, String), Arc<RouteMetrics>>>,
-    /// Unknown codes that have been told already.
-    sighted: Mutex<BTreeSet<(String, String)>>,
-    pub(super) started: Duration,
-    pub(super) reloads: [AtomicU64; 2],
-    pub(super) last_reload: AtomicU64,
-    pub(super) access_dropped: AtomicU64,
+    unrouted: Arc<RouteMetrics>,
+    reloads: [AtomicU64; 2],
+    last_reload: AtomicU64,
+    access_log_dropped: Arc<AtomicU64>,
 }
 
 /// The metrics of one route.
 #[derive(Debug)]
 pub struct RouteMetrics {
-    pub(super) route: String,
-    pub(super) provider: String,
-    requests: OnceLock<Box<[AtomicU64]>>,
-    errors: OnceLock<Box<[AtomicU64]>>,
-    /// Only asked when an error is counted; the keys come from a profile's table.
-    upstream_errors: Mutex<BTreeMap<(Arc<str>, Code), u64>>,
-    pub(super) unmapped: AtomicU64,
-    pub(super) in_flight: AtomicI64,
-    pub(super) duration: Histogram,
-    pub(super) upstream_duration: Histogram,
-    pub(super) time_to_first_byte: Histogram,
-    pub(super) overhead: Histogram,
+    route: String,
+    provider: String,
+    shards: Box<[Shard]>,
+    /// The provider's code as a label, by what it meant. Only errors come here.
+    upstream_errors: Mutex<BTreeMap<Code, BTreeMap<Arc<str>, u64>>>,
+    unmapped: AtomicU64,
 }
 
-/// A histogram of durations.
+/// What one worker writes. Two cache lines apart from the next, because lines are fetched in pairs.
 #[derive(Debug)]
-pub(super) struct Histogram {
-    pub(super) bounds: &'static [u64],
-    /// One per bound and one for what is beyond; not cumulative.
-    buckets: Box<[AtomicU64]>,
-    micros: AtomicU64,
+#[repr(align(128))]
+struct Shard {
+    in_flight: AtomicI64,
+    duration: Histogram,
+    upstream: Histogram,
+    first_byte: Histogram,
+    overhead: Histogram,
+    /// By method and status; a method's row is made when it is first used.
+    requests: [OnceLock<Box<[AtomicU64]>>; METHODS.len()],
+    /// By code, origin and transport; made at the first error.
+    errors: OnceLock<Box<[AtomicU64]>>,
 }
 
-/// A request that is being answered, until it is dropped.
+thread_local! {
+    static SHARD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Gives this thread the shard of its worker.
+pub fn use_shard(worker: usize) {
+    SHARD.set(worker);
+}
+
+impl Metrics {
+    /// Metrics for as many workers as there will be.
+    #[must_use]
+    pub fn new(version: &'static str, workers: usize) -> Metrics {
+        let shards = workers.max(1);
+        Metrics {
+            version,
+            started: SystemTime::now(),
+            shards,
+            routes: Mutex::default(),
+            unrouted: Arc::new(RouteMetrics::new("", "", shards)),
+            reloads: Default::default(),
+            last_reload: AtomicU64::new(seconds(SystemTime::now()).to_bits()),
+            access_log_dropped: Arc::default(),
+        }
+    }
+
+    /// The metrics of a route. They outlive the route, because a counter that vanishes cannot be told from one that was reset.
+    #[must_use]
+    pub fn route(&self, route: &str, provider: &str) -> Arc<RouteMetrics> {
+        let mut routes = lock(&self.routes);
+        let metrics = routes
+            .entry((route.to_owned(), provider.to_owned()))
+            .or_insert_with(|| Arc::new(RouteMetrics::new(route, provider, self.shards)));
+        Arc::clone(metrics)
+    }
+
+    /// The metrics of requests that no route took.
+    #[must_use]
+    pub fn unrouted(&self) -> Arc<RouteMetrics> {
+        Arc::clone(&self.unrouted)
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn reloaded(&self, success: bool) {
+        let _ = self.reloads[usize::from(!success)].fetch_add(1, Relaxed);
+        if success {
+            self.last_reload.store(seconds(SystemTime::now()).to_bits(), Relaxed);
+        }
+    }
+
+    /// Counts lines of the access log that had to be dropped.
+    #[must_use]
+    pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.access_log_dropped)
+    }
+
+    /// Appends every metric, in the text format of Prometheus.
+    pub fn render(&self, text: &mut String) {
+        let routes: Vec<Arc<RouteMetrics>> =
+            std::iter::once(&self.unrouted).chain(lock(&self.routes).values()).map(Arc::clone).collect();
+        let out = &mut Exposition::new(text);
+        render_errors(out, &routes);
+        render_requests(out, &routes);
+        render_times(out, &routes);
+        self.render_own(out);
+        process::write(out, seconds(self.started));
+    }
+
+    fn render_own(&self, out: &mut Exposition<'_>) {
+        let _ = out
+            .family(
+                "speechgate_access_log_dropped_total",
+                Kind::Counter,
+                "Lines of the access log that nobody took in time.",
+            )
+            .sample(&[], self.access_log_dropped.load(Relaxed))
+            .family(
+                "speechgate_config_reloads_total",
+                Kind::Counter,
+                "Reloads of the configuration, by whether it was valid.",
+            )
+            .sample(&[("result", "success")], self.reloads[0].load(Relaxed))
+            .sample(&[("result", "failure")], self.reloads[1].load(Relaxed))
+            .family(
+                "speechgate_config_last_reload_success_timestamp_seconds",
+                Kind::Gauge,
+                "When the configuration in force was loaded, in seconds since 1970.",
+            )
+            .sample(&[], f64::from_bits(self.last_reload.load(Relaxed)))
+            .family("speechgate_build_info", Kind::Gauge, "Always 1; the version is a label.")
+            .sample(&[("version", self.version)], 1);
+    }
+}
+
+impl RouteMetrics {
+    fn new(route: &str, provider: &str, shards: usize) -> RouteMetrics {
+        RouteMetrics {
+            route: route.to_owned(),
+            provider: provider.to_owned(),
+            shards: std::iter::repeat_with(Shard::new).take(shards).collect(),
+            upstream_errors: Mutex::default(),
+            unmapped: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a request among those in flight until the guard is dropped.
+    #[must_use]
+    pub fn request_started(self: &Arc<Self>) -> InFlight {
+        let _ = self.shard().in_flight.fetch_add(1, Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Counts a request that has ended, by the status that was sent.
+    pub fn request_finished(&self, method: &Method, status: u16, times: &Times) {
+        let shard = self.shard();
+        let method = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1);
+        let status = if STATUSES.contains(&status) { usize::from(status - STATUSES.start()) } else { STATUS_SLOTS - 1 };
+        let _ = shard.requests[method].get_or_init(|| counters(STATUS_SLOTS))[status].fetch_add(1, Relaxed);
+        shard.duration.observe(times.total);
+        for (histogram, time) in [
+            (&shard.upstream, times.upstream),
+            (&shard.first_byte, times.first_byte),
+            (&shard.overhead, times.overhead),
+        ] {
+            if let Some(time) = time {
+                histogram.observe(time);
+            }
+        }
+    }
+
+    /// Counts an error.
+    pub fn error(&self, code: Code, origin: Origin, transport: Transport) {
+        let slot = error_slot(code.index(), origin as usize, transport as usize);
+        let _ = self.shard().errors.get_or_init(|| counters(ERROR_SLOTS))[slot].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a provider's error by its own code: a label from the profile's table, `other`, or `none`.
+    pub fn upstream_error(&self, label: &Arc<str>, code: Code) {
+        let mut errors = lock(&self.upstream_errors);
+        if let Some(count) = errors.get_mut(&code).and_then(|labels| labels.get_mut(&**label)) {
+            *count += 1;
+            return;
+        }
+        let full = errors.values().map(BTreeMap::len).sum::<usize>() >= UPSTREAM_CODES;
+        let label = if full { Arc::from("other") } else { Arc::clone(label) };
+        *errors.entry(code).or_default().entry(label).or_default() += 1;
+    }
+
+    /// Counts an error whose code no profile knows.
+    pub fn unmapped(&self) {
+        let _ = self.unmapped.fetch_add(1, Relaxed);
+    }
+
+    fn shard(&self) -> &Shard {
+        &self.shards[SHARD.get() % self.shards.len()]
+    }
+
+    fn labels(&self) -> [(&str, &str); 2] {
+        [("route", &self.route), ("provider", &self.provider)]
+    }
+
+    /// The sum of one counter over all shards.
+    fn total(&self, row: impl Fn(&Shard) -> Option<&[AtomicU64]>, slot: usize) -> u64 {
+        self.shards.iter().filter_map(row).map(|counters| counters[slot].load(Relaxed)).sum()
+    }
+}
+
+impl Shard {
+    fn new() -> Shard {
+        Shard {
+            in_flight: AtomicI64::new(0),
+            duration: Histogram::new(REQUEST_BOUNDS),
+            upstream: Histogram::new(REQUEST_BOUNDS),
+            first_byte: Histogram::new(REQUEST_BOUNDS),
+            overhead: Histogram::new(OVERHEAD_BOUNDS),
+            requests: Default::default(),
+            errors: OnceLock::new(),
+        }
+    }
+
+    fn errors(&self) -> Option<&[AtomicU64]> {
+        self.errors.get().map(|counters| &**counters)
+    }
+}
+
+/// A request in flight.
 #[derive(Debug)]
 pub struct InFlight(Arc<RouteMetrics>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let _ = self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        // Perhaps not the shard that counted it up: only the sum is right.
+        let _ = self.0.shard().in_flight.fetch_sub(1, Relaxed);
     }
 }
 
-/// What a finished request took.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Times {
-    /// From its head to its last byte.
-    pub total: Duration,
-    /// From its way to the provider to its last byte.
-    pub upstream: Option<Duration>,
-    /// To the first byte of the answer's body.
-    pub first_byte: Option<Duration>,
-    /// What the gateway added before the provider was called.
-    pub overhead: Option<Duration>,
-}
-
-impl Metrics {
-    /// Metrics that begin at zero now.
-    #[must_use]
-    pub fn new(now: SystemTime) -> Arc<Metrics> {
-        Arc::new(Metrics {
-            routes: Mutex::default(),
-            sighted: Mutex::default(),
-            started: now.duration_since(UNIX_EPOCH).unwrap_or_default(),
-            reloads: Default::default(),
-            last_reload: AtomicU64::new(now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64),
-            access_dropped: AtomicU64::new(0),
-        })
-    }
-
-    /// The metrics of a route: the same for the same names, so that counters survive a reload.
-    #[must_use]
-    pub fn route(&self, route: &str, provider: &str) -> Arc<RouteMetrics> {
-        let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Arc::new(RouteMetrics::new(route, provider));
-        Arc::clone(routes.entry((route.to_owned(), provider.to_owned())).or_insert_with(fresh))
-    }
-
-    /// Whether an unknown code of a route is seen for the first time. At most 1,000 are remembered.
-    pub fn first_sight(&self, route: &str, code: &str) -> bool {
-        let mut sighted = self.sighted.lock().unwrap_or_else(PoisonError::into_inner);
-        sighted.len() < 1000 && sighted.insert((route.to_owned(), code.to_owned()))
-    }
-
-    /// A reload went well or did not.
-    pub fn reloaded(&self, success: bool, now: SystemTime) {
-        let _ = self.reloads[usize::from(success)].fetch_add(1, Ordering::Relaxed);
-        if success {
-            let millis = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-            self.last_reload.store(millis, Ordering::Relaxed);
-        }
-    }
-
-    /// A line of the access log had no place.
-    pub fn access_line_dropped(&self) {
-        let _ = self.access_dropped.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn all(&self) -> Vec<Arc<RouteMetrics>> {
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
-    }
-}
-
-impl RouteMetrics {
-    fn new(route: &str, provider: &str) -> RouteMetrics {
-        RouteMetrics {
-            route: route.to_owned(),
-            provider: provider.to_owned(),
-            requests: OnceLock::new(),
-            errors: OnceLock::new(),
-            upstream_errors: Mutex::default(),
-            unmapped: AtomicU64::new(0),
-            in_flight: AtomicI64::new(0),
-            duration: Histogram::new(DURATIONS),
-            upstream_duration: Histogram::new(DURATIONS),
-            time_to_first_byte: Histogram::new(DURATIONS),
-            overhead: Histogram::new(OVERHEADS),
-        }
-    }
-
-    /// A request begins; it is in flight until the guard is dropped.
-    #[must_use]
-    pub fn request_started(self: &Arc<Self>) -> InFlight {
-        let _ = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-
-    /// A request has ended.
-    pub fn request_finished(&self, method: &Method, status: u16, times: &Times) {
-        let place = method_index(method) * STATUSES + status_index(status);
-        add(self.requests.get_or_init(|| zeros(METHODS.len() * STATUSES)), place);
-        self.duration.record(times.total);
-        for (histogram, time) in [
-            (&self.upstream_duration, times.upstream),
-            (&self.time_to_first_byte, times.first_byte),
-            (&self.overhead, times.overhead),
-        ] {
-            if let Some(time) = time {
-                histogram.record(time);
+fn render_errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let _ = out.family("speechgate_errors_total", Kind::Counter, "Errors, by what they mean.");
+    for route in routes {
+        for row in Code::ROWS {
+            for origin in Origin::ALL {
+                for transport in Transport::ALL {
+                    let slot = error_slot(row.code.index(), origin as usize, transport as usize);
+                    let labels = [
+                        ("route", &*route.route),
+                        ("provider", &route.provider),
+                        ("type", row.kind.as_str()),
+                        ("code", row.name),
+                        ("origin", origin.as_str()),
+                        ("transport", transport.as_str()),
+                    ];
+                    counter(out, &labels, route.total(Shard::errors, slot));
+                }
             }
         }
     }
-
-    /// An error.
-    pub fn error(&self, code: Code, origin: Origin, transport: Transport) {
-        let (origins, transports) = (Origin::ALL.len(), Transport::ALL.len());
-        let place = (code.index() * origins + origin as usize) * transports + transport as usize;
-        add(self.errors.get_or_init(|| zeros(Code::ROWS.len() * origins * transports)), place);
+    let _ = out.family(
+        "speechgate_upstream_errors_total",
+        Kind::Counter,
+        "Errors of providers, by the provider's own code.",
+    );
+    for route in routes {
+        for (code, labels) in lock(&route.upstream_errors).iter() {
+            for (label, count) in labels {
+                let [name, provider] = route.labels();
+                counter(out, &[name, provider, ("upstream_code", label), ("code", code.as_str())], *count);
+            }
+        }
     }
-
-    /// An error in the provider's words; `label` is from its profile's table, or `other` or `none`.
-    pub fn upstream_error(&self, label: &Arc<str>, code: Code) {
-        let mut errors = self.upstream_errors.lock().unwrap_or_else(PoisonError::into_inner);
-        *errors.entry((Arc::clone(label), code)).or_insert(0) += 1;
-    }
-
-    /// An error whose code the profile does not know.
-    pub fn unmapped(&self) {
-        let _ = self.unmapped.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Method, status and number of what has been counted.
-    pub(super) fn requests(&self) -> impl Iterator<Item = (&'static str, usize, u64)> {
-        let counted = self.requests.get().map_or(&[][..], |all| all).iter().enumerate();
-        counted.filter_map(|(place, count)| {
-            let count = count.load(Ordering::Relaxed);
-            (count > 0).then(|| (METHODS[place / STATUSES], place % STATUSES, count))
-        })
-    }
-
-    /// Code, origin, transport and number of what has been counted.
-    pub(super) fn errors(&self) -> impl Iterator<Item = (Code, Origin, Transport, u64)> {
-        let (origins, transports) = (Origin::ALL.len(), Transport::ALL.len());
-        let counted = self.errors.get().map_or(&[][..], |all| all).iter().enumerate();
-        counted.filter_map(move |(place, count)| {
-            let count = count.load(Ordering::Relaxed);
-            let (rest, transport) = (place / transports, place % transports);
-            let code = Code::ROWS[rest / origins].code;
-            (count > 0).then(|| (code, Origin::ALL[rest % origins], Transport::ALL[transport], count))
-        })
-    }
-
-    /// Label, code and number of what has been counted.
-    pub(super) fn upstream_errors(&self) -> Vec<(Arc<str>, Code, u64)> {
-        let errors = self.upstream_errors.lock().unwrap_or_else(PoisonError::into_inner);
-        errors.iter().map(|((label, code), count)| (Arc::clone(label), *code, *count)).collect()
+    let _ = out.family(
+        "speechgate_unmapped_errors_total",
+        Kind::Counter,
+        "Errors of providers with a code that no profile knows.",
+    );
+    for route in routes {
+        let _ = out.sample(&route.labels(), route.unmapped.load(Relaxed));
     }
 }
 
-fn zeros(places: usize) -> Box<[AtomicU64]> {
-    (0..places).map(|_| AtomicU64::new(0)).collect()
-}
-
-fn add(counters: &[AtomicU64], place: usize) {
-    if let Some(counter) = counters.get(place) {
-        let _ = counter.fetch_add(1, Ordering::Relaxed);
+fn render_requests(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let _ = out.family(
+        "speechgate_requests_total",
+        Kind::Counter,
+        "Requests that have ended, by the status that was sent.",
+    );
+    for route in routes {
+        for (index, method) in METHODS.into_iter().enumerate() {
+            for slot in 0..STATUS_SLOTS {
+                let total = route.total(|shard| shard.requests[index].get().map(|row| &**row), slot);
+                if total > 0 {
+                    let status = status_label(slot);
+                    let [name, provider] = route.labels();
+                    let _ = out.sample(&[name, provider, ("method", method), ("status", &status)], total);
+                }
+            }
+        }
+    }
+    let _ = out.family("speechgate_requests_in_flight", Kind::Gauge, "Requests that have not ended.");
+    for (name, routes) in by_name(routes) {
+        let shards = routes.iter().flat_map(|route| &route.shards);
+        let _ = out.sample(&[("route", name)], shards.map(|shard| shard.in_flight.load(Relaxed)).sum::<i64>());
     }
 }
 
-fn method_index(method: &Method) -> usize {
-    METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1)
+fn render_times(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    type Pick = fn(&Shard) -> &Histogram;
+    let families: [(&'static str, &'static str, Pick); 3] = [
+        ("speechgate_request_duration_seconds", "From a request's head to the last byte of its answer.", |shard| {
+            &shard.duration
+        }),
+        (
+            "speechgate_upstream_duration_seconds",
+            "From sending a request to the last byte from the provider.",
+            |shard| &shard.upstream,
+        ),
+        ("speechgate_time_to_first_byte_seconds", "From a request's head to the first byte of its answer.", |shard| {
+            &shard.first_byte
+        }),
+    ];
+    for (name, help, pick) in families {
+        let _ = out.family(name, Kind::Histogram, help);
+        for route in routes {
+            histogram::write(out, &route.labels(), route.shards.iter().map(pick));
+        }
+    }
+    let help = "What the gateway itself took before it sent a request upstream.";
+    let _ = out.family("speechgate_overhead_seconds", Kind::Histogram, help);
+    for (name, routes) in by_name(routes) {
+        let shards = routes.iter().flat_map(|route| &route.shards);
+        histogram::write(out, &[("route", name)], shards.map(|shard| &shard.overhead));
+    }
 }
 
-fn status_index(status: u16) -> usize {
-    if (100..600).contains(&status) { usize::from(status) - 100 } else { STATUSES - 1 }
+/// Routes grouped by name: one that changed its provider while the process ran has several entries, next to each other.
+fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
+    routes.chunk_by(|a, b| a.route == b.route).map(|routes| (&*routes[0].route, routes))
 }
 
-impl Histogram {
-    fn new(bounds: &'static [u64]) -> Histogram {
-        Histogram { bounds, buckets: zeros(bounds.len() + 1), micros: AtomicU64::new(0) }
-    }
-
-    fn record(&self, time: Duration) {
-        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        add(&self.buckets, self.bounds.partition_point(|bound| *bound < micros));
-        let _ = self.micros.fetch_add(micros, Ordering::Relaxed);
-    }
-
-    /// The counts of the buckets, and the sum in seconds.
-    pub(super) fn read(&self) -> (Vec<u64>, f64) {
-        let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect();
-        (counts, self.micros.load(Ordering::Relaxed) as f64 / 1e6)
+/// Writes a counter that has counted something.
+fn counter(out: &mut Exposition<'_>, labels: &Labels<'_>, total: u64) {
+    if total > 0 {
+        let _ = out.sample(labels, total);
     }
 }
+
+fn status_label(slot: usize) -> String {
+    if slot == STATUS_SLOTS - 1 { "other".to_owned() } else { (usize::from(*STATUSES.start()) + slot).to_string() }
+}
+
+const fn error_slot(code: usize, origin: usize, transport: usize) -> usize {
+    (code * Origin::ALL.len() + origin) * Transport::ALL.len() + transport
+}
+
+fn counters(count: usize) -> Box<[AtomicU64]> {
+    std::iter::repeat_with(AtomicU64::default).take(count).collect()
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+/// Counters have no state that a panic could leave half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

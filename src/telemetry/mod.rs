@@ -1,8 +1,12 @@
-//! What can be seen from outside: metrics, their text, the access log.
+//! Metrics, access log, logging: what an operator can see.
+//!
+//! [`metrics`] counts and [`exposition`] writes the counts down; [`access`] has one line for each request and [`logging`] the
+//! rest. Both kinds of line go through a [`sink`], which never makes a worker wait for whoever reads them.
 
 pub mod access;
-mod exposition;
+pub mod exposition;
+pub mod histogram;
+pub mod logging;
 pub mod metrics;
-mod process;
-
-pub use exposition::render;
+pub mod process;
+pub mod sink;

@@ -1,45 +1,70 @@
-//! What the system knows of this process, from `/proc`; nothing where there is none.
+//! What the kernel says about this process, under the names that Prometheus' client libraries use.
 
+use super::exposition::{Exposition, Kind};
 use std::fs;
 
-/// Name, type, help and value of each figure.
-pub(super) fn read() -> Vec<(&'static str, &'static str, &'static str, f64)> {
-    let mut figures = Vec::new();
+/// Ticks of `/proc/self/stat` in a second: fixed in the kernel's interface to user space.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Writes what can be found out; what cannot is left out, which on systems without `/proc` is all of it.
+pub(super) fn write(out: &mut Exposition<'_>, started: f64) {
+    let _ = out
+        .family("process_start_time_seconds", Kind::Gauge, "When the process started, in seconds since 1970.")
+        .sample(&[], started);
     if let Some(seconds) = cpu_seconds() {
-        figures.push(("process_cpu_seconds_total", "counter", "User and system time, in seconds.", seconds));
+        let _ = out
+            .family("process_cpu_seconds_total", Kind::Counter, "CPU time spent, user and system.")
+            .sample(&[], seconds);
     }
-    if let Some(bytes) = status_kib("VmRSS:") {
-        figures.push(("process_resident_memory_bytes", "gauge", "Resident memory.", bytes * 1024.0));
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    if let Some(bytes) = kibibytes(&status, "VmRSS:") {
+        let _ = out.family("process_resident_memory_bytes", Kind::Gauge, "Memory in use.").sample(&[], bytes);
     }
-    if let Some(bytes) = status_kib("VmSize:") {
-        figures.push(("process_virtual_memory_bytes", "gauge", "Virtual memory.", bytes * 1024.0));
+    if let Some(bytes) = kibibytes(&status, "VmSize:") {
+        let _ = out.family("process_virtual_memory_bytes", Kind::Gauge, "Address space in use.").sample(&[], bytes);
     }
-    if let Ok(open) = fs::read_dir("/proc/self/fd") {
-        figures.push(("process_open_fds", "gauge", "Open file descriptors.", open.count() as f64));
+    if let Ok(descriptors) = fs::read_dir("/proc/self/fd") {
+        // The directory itself is open while it is read.
+        let open = descriptors.count().saturating_sub(1);
+        let _ = out.family("process_open_fds", Kind::Gauge, "File descriptors in use.").sample(&[], open);
     }
-    if let Some(most) = max_fds() {
-        figures.push(("process_max_fds", "gauge", "Most file descriptors that may be open.", most));
+    if let Some(most) = max_descriptors() {
+        let _ = out.family("process_max_fds", Kind::Gauge, "File descriptors that may be in use.").sample(&[], most);
     }
-    figures
 }
 
-/// Linux counts process times in hundredths of a second on every platform it reports them to (proc(5), USER_HZ).
 fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name in parentheses may have spaces.
-    let behind = stat.rsplit_once(')')?.1;
-    let mut fields = behind.split_whitespace().skip(11);
-    let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
-    Some(ticks / 100.0)
+    // The second field is the command in parentheses, which may hold anything; utime and stime are fields 14 and 15.
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    Some((user + system) / TICKS_PER_SECOND)
 }
 
-fn status_kib(name: &str) -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+fn kibibytes(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
 }
 
-fn max_fds() -> Option<f64> {
+fn max_descriptors() -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
+    limits.lines().find_map(|line| line.strip_prefix("Max open files"))?.split_ascii_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn the_kernel_is_understood() {
+        let mut text = String::new();
+        write(&mut Exposition::new(&mut text), 1.5);
+        for name in ["start_time_seconds", "cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"] {
+            let line = text.lines().find(|line| line.starts_with(&format!("process_{name} "))).expect(name);
+            let value: f64 = line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect(line);
+            assert!(value >= 0.0 && (value > 0.0 || name.starts_with("cpu")), "{line}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::HeaderValue;
+use ruzstd::decoding::{BlockDecodingStrategy, StreamingDecoder};
 use std::io::Read;
 
 /// What became of a body.
@@ -100,12 +101,35 @@ impl Coding {
             Coding::Gzip => read(flate2::bufread::MultiGzDecoder::new(bytes), most),
             Coding::Deflate => read(flate2::bufread::ZlibDecoder::new(bytes), most),
             Coding::Brotli => read(brotli_decompressor::Decompressor::new(bytes, STEP), most),
-            Coding::Zstd => match ruzstd::decoding::StreamingDecoder::new_with_max_window_size(bytes, ZSTD_WINDOW) {
-                Ok(decoder) => read(decoder, most),
-                Err(_) => (Vec::new(), true),
-            },
+            Coding::Zstd => read_zstd(bytes, most),
         }
     }
+}
+
+/// All frames of a Zstandard body.
+fn read_zstd(mut bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
+    let mut read_so_far = Vec::new();
+    while !bytes.is_empty() && read_so_far.len() <= most {
+        if is_skippable(bytes) {
+            let length = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
+            bytes = bytes.get(8 + length as usize..).unwrap_or_default();
+            continue;
+        }
+        let Ok(mut frame) = StreamingDecoder::new_with_max_window_size(&mut bytes, ZSTD_WINDOW) else {
+            return (read_so_far, true);
+        };
+        let (part, broken) = read(&mut frame, most - read_so_far.len());
+        read_so_far.extend_from_slice(&part);
+        if broken {
+            // The decoder holds a window back until the frame ends, so an end is made up for it.
+            let mut frame = frame.into_frame_decoder();
+            if frame.decode_blocks(ZSTD_LAST_BLOCK, BlockDecodingStrategy::All).is_ok() && read_so_far.len() <= most {
+                read_so_far.extend(read(frame, most - read_so_far.len()).0);
+            }
+            return (read_so_far, true);
+        }
+    }
+    (read_so_far, false)
 }
 
 /// Reads at most one byte more than `most`, so that the caller sees whether there was more.
@@ -166,6 +190,8 @@ const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 /// What RFC 8878 3.1.1.1.2 asks every decoder to support; a frame may ask for no more of our memory.
 const ZSTD_WINDOW: u64 = 8 * 1024 * 1024;
+/// An empty last block, and a checksum for frames that announce one.
+const ZSTD_LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
 /// More than one is rare already.
 const MOST_CODINGS: usize = 3;
 /// Bytes decoded at a time.

@@ -114,7 +114,7 @@ impl Upload {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.rest().error = Some(error.into());
-                Poll::Ready(Some(Err(Broken)))
+                Poll::Ready(Some(Err(Broken::new())))
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.handed_over();
@@ -132,8 +132,15 @@ impl Upload {
 }
 
 /// What hyper is told when a request body breaks off; the reason is kept in the [`Upload`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Broken;
+#[derive(Debug)]
+pub(super) struct Broken(h2::Error);
+
+impl Broken {
+    /// hyper looks for an HTTP/2 reason among the causes, and would call this an internal error without one.
+    fn new() -> Broken {
+        Broken(h2::Reason::CANCEL.into())
+    }
+}
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,7 +148,11 @@ impl fmt::Display for Broken {
     }
 }
 
-impl std::error::Error for Broken {}
+impl std::error::Error for Broken {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
 
 /// A request body as the connection sees it.
 #[derive(Debug)]
@@ -181,7 +192,7 @@ where
             return Poll::Ready(None);
         };
         if this.upload.abandoned.load(Relaxed) {
-            return Poll::Ready(Some(Err(Broken)));
+            return Poll::Ready(Some(Err(Broken::new())));
         }
         let polled = Pin::new(&mut *inner).poll_frame(cx);
         this.upload.observe(polled, inner.is_end_stream(), cx)

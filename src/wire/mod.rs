@@ -1,1 +1,16 @@
-//! Framing: SSE, NDJSON, WebSocket close codes. Pure.
+//! Framing: where an event, a line or a WebSocket frame begins and ends. Pure: bytes in, bytes and facts out.
+//!
+//! [`sse`] and [`ndjson`] let a relay look at whole units (an event, a line) of a stream that it otherwise passes on
+//! untouched: what needs no look passes at once, a unit passes when its last byte is there, and neighbours that pass
+//! leave as one slice of the chunk they came in. How the bytes were chunked makes no difference to what comes out.
+//! [`frame`] and [`close`] are WebSocket's framing. Incomplete is not invalid: readers say which of the two it is.
+
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
+
+pub mod close;
+mod cut;
+pub mod frame;
+pub mod ndjson;
+pub mod sse;
+
+pub use cut::Verdict;

@@ -186,13 +186,13 @@ async fn an_early_refusal_of_a_large_upload_is_heard() {
 
 /// A body that plays a script.
 #[derive(Debug)]
-struct Scripted {
+pub(crate) struct Scripted {
     steps: VecDeque<Step>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Debug)]
-enum Step {
+pub(crate) enum Step {
     Data(&'static str),
     Pause(Duration),
     Fail,
@@ -202,7 +202,7 @@ enum Step {
 
 /// What a broken request body says.
 #[derive(Debug, PartialEq, Eq)]
-struct BadChunk;
+pub(crate) struct BadChunk;
 
 impl fmt::Display for BadChunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -238,12 +238,12 @@ impl http_body::Body for Scripted {
     }
 }
 
-fn upload(steps: impl IntoIterator<Item = Step>) -> http::Request<Scripted> {
+pub(crate) fn upload(steps: impl IntoIterator<Item = Step>) -> http::Request<Scripted> {
     let body = Scripted { steps: steps.into_iter().collect(), pause: None };
     http::Request::builder().method("POST").uri("/").header("host", "p.test").body(body).expect("valid")
 }
 
-fn uploader() -> Client<Scripted> {
+pub(crate) fn uploader() -> Client<Scripted> {
     Client::new(Arc::new(TlsShared::new()))
 }
 

@@ -1,5 +1,6 @@
 //! HTTP/2, by prior knowledge: sharing, limits, resets, goodbyes.
 
+use crate::http1::{BadChunk, Step, upload, uploader};
 use crate::support::{client, fault, fetch, get, hasty, patient, provider, request, upstream};
 use bytes::Bytes;
 use h2::server::{Connection, SendResponse};
@@ -270,4 +271,53 @@ async fn a_provider_that_speaks_http1_is_not_http2() {
     .await;
     let failure = fetch(&client(), &http2(address), get()).await.expect_err("not HTTP/2");
     assert_eq!(failure.fault, Fault::ResponseHeadInvalid, "{}", failure.detail);
+}
+
+#[tokio::test]
+async fn the_error_of_the_request_body_comes_back_unchanged() {
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (upstream, _) = streams(
+        |_| {},
+        move |_, mut request, respond| {
+            let told = told.clone();
+            async move {
+                let cut = loop {
+                    match request.body_mut().data().await {
+                        Some(Ok(_)) => {}
+                        other => break other,
+                    }
+                };
+                told.send(cut.and_then(Result::err).and_then(|error| error.reason())).expect("the test listens");
+                drop(respond);
+            }
+        },
+    )
+    .await;
+    let sent = uploader().send(&upstream, &patient(), upload([Step::Data("a"), Step::Fail])).await;
+    let error = sent.expect_err("the body fails").request_body.expect("it says so");
+    assert_eq!(error.downcast_ref::<BadChunk>(), Some(&BadChunk));
+    assert_eq!(heard.recv().await, Some(Some(h2::Reason::CANCEL)));
+}
+
+#[tokio::test]
+async fn dropping_a_complete_answer_ends_an_upload_that_goes_on() {
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let (upstream, _) = streams(
+        |_| {},
+        move |_, mut request, respond| {
+            let told = told.clone();
+            async move {
+                request.body_mut().data().await.expect("a frame").expect("data");
+                say(respond, "ok");
+                let cut = request.body_mut().data().await.expect("an end that is not clean");
+                told.send(cut.expect_err("a reset").reason()).expect("the test listens");
+            }
+        },
+    )
+    .await;
+    let client = uploader();
+    let sent = client.send(&upstream, &patient(), upload([Step::Data("a"), Step::Hang])).await;
+    let body = sent.expect("an answer").response.into_body().collect().await.expect("a body");
+    assert_eq!(body.to_bytes(), "ok");
+    assert_eq!(heard.recv().await, Some(Some(h2::Reason::CANCEL)));
 }

@@ -169,6 +169,65 @@ async fn a_good_certificate_is_taken() {
 }
 
 #[tokio::test]
+async fn alpn_decides_and_an_upgrade_stays_with_http1() {
+    let authority = Authority::new();
+    let (ca, config) = (authority.file(), authority.server("p.test", NOW, &["h2", "http/1.1"]));
+    let address = provider(move |_, stream| {
+        let acceptor = TlsAcceptor::from(Arc::clone(&config));
+        async move {
+            let mut stream = acceptor.accept(stream).await.expect("a handshake");
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                let mut connection = h2::server::handshake(stream).await.expect("a preface");
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    respond.send_response(http::Response::new(()), true).expect("an open stream");
+                }
+            } else {
+                crate::support::head(&mut stream).await;
+                let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n").await;
+                closed(&mut stream).await;
+            }
+        }
+    })
+    .await;
+    let (client, upstream) = (resolving(vec![address]), over_tls(address.port(), &ca));
+    for reused in [false, true] {
+        let facts = fetch(&client, &upstream, get()).await.expect("an answer").facts;
+        assert!(facts.http2 && facts.reused == reused);
+    }
+    let upgraded = client.send_upgrade(&upstream, &hasty(), get()).await.expect("a 101");
+    assert!(!upgraded.facts.http2);
+    assert_eq!(upgraded.response.status(), 101);
+    let only_http1 = Upstream { protocol: Protocol::Http1, ..upstream };
+    assert!(!client.send_upgrade(&only_http1, &hasty(), get()).await.expect("a 101").facts.http2);
+}
+
+#[tokio::test]
+async fn sessions_are_resumed() {
+    let authority = Authority::new();
+    let (ca, config) = (authority.file(), authority.server("p.test", NOW, &["http/1.1"]));
+    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let address = provider(move |_, stream| {
+        let (acceptor, told) = (TlsAcceptor::from(Arc::clone(&config)), told.clone());
+        async move {
+            let mut stream = acceptor.accept(stream).await.expect("a handshake");
+            crate::support::head(&mut stream).await;
+            let _ = stream.write_all(OK.as_bytes()).await;
+            told.send(stream.get_ref().1.handshake_kind()).expect("the test listens");
+            let _ = stream.shutdown().await;
+        }
+    })
+    .await;
+    let tls = Arc::new(TlsShared::new());
+    for expected in [rustls::HandshakeKind::Full, rustls::HandshakeKind::Resumed] {
+        // Each worker has a client of its own; they share sessions.
+        let resolver = Resolver::new(move |_, _| std::future::ready(Ok(vec![address])));
+        let client: Plain = Client::with_resolver(Arc::clone(&tls), resolver);
+        fetch(&client, &over_tls(address.port(), &ca), get()).await.expect("an answer");
+        assert_eq!(heard.recv().await, Some(Some(expected)));
+    }
+}
+
+#[tokio::test]
 async fn bad_certificates_have_one_name() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let ca = ours.file();

@@ -113,6 +113,16 @@ fn requests_are_refused_or_pass() {
             &["host: a", "transfer-encoding: gzip", "transfer-encoding: chunked"],
             Err(Fault::BadRequest),
         ),
+        (
+            "POST /x HTTP/1.1",
+            &["host: a", "transfer-encoding: chunked", "transfer-encoding: chunked"],
+            Err(Fault::BadRequest),
+        ),
+        (
+            "POST /x HTTP/1.1",
+            &["host: a", "transfer-encoding: chunked", "transfer-encoding: identity"],
+            Err(Fault::BadRequest),
+        ),
         ("POST /x HTTP/1.0", &["host: a", "transfer-encoding: chunked"], Err(Fault::BadRequest)),
         // Wishes to upgrade that are ignored
         ("GET /x HTTP/1.1", &["host: a", "upgrade: websocket"], plain),
@@ -289,6 +299,7 @@ fn request_headers_change_as_they_must() {
         ),
         (&["traceparent: 00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate: a=b"], &[]),
         (&["traceparent: 00-00000000000000000000000000000000-b7ad6b7169203331-01"], &[]),
+        (&["traceparent: 00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01"], &[]),
         (&["traceparent: ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], &[]),
         (&["traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x"], &[]),
         (&["traceparent: a", "traceparent: b"], &[]),

@@ -1,0 +1,280 @@
+//! A stream of events or lines on its way to the caller: everything passes byte for byte and at once, but for the events
+//! that are failures, and a stream that breaks says so before it ends.
+
+use super::body::{Cut, Idle};
+use super::call::Call;
+use super::fail;
+use crate::canon::envelope::{self, Compatible};
+use crate::canon::{CanonicalError, Evidence, Observed, Phase, resolve};
+use crate::config::types::Envelope;
+use crate::telemetry::metrics::Transport;
+use crate::upstream::{self, Failure};
+use crate::wire::{Verdict, ndjson, sse};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, header};
+use http_body::{Body as _, Frame};
+use serde::de::IgnoredAny;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+/// Largest event or line that is looked at; larger ones pass untouched.
+const UNIT_LIMIT: usize = 64 * 1024;
+
+/// How a stream is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// `text/event-stream`
+    Sse,
+    /// Newline-separated JSON.
+    Ndjson,
+}
+
+impl Framing {
+    /// The framing that an answer announces; none when it is no stream of events, or one that cannot be read because it is
+    /// compressed.
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Framing> {
+        let media_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        let is = |name: &&str| essence.eq_ignore_ascii_case(name);
+        let framing = if is(&"text/event-stream") {
+            Framing::Sse
+        } else if NDJSON.iter().any(is) {
+            Framing::Ndjson
+        } else {
+            return None;
+        };
+        let plain = headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+        plain.then_some(framing)
+    }
+
+    fn phase(self) -> Phase {
+        match self {
+            Framing::Sse => Phase::Sse,
+            Framing::Ndjson => Phase::Ndjson,
+        }
+    }
+}
+
+/// The names under which newline-separated JSON goes.
+const NDJSON: [&str; 6] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/x-json-stream",
+    "application/stream+json",
+];
+
+/// The stream.
+#[derive(Debug)]
+pub struct Events {
+    source: upstream::Body,
+    splitter: Splitter,
+    out: VecDeque<Bytes>,
+    idle: Idle,
+    call: Box<Call>,
+    judge: Judge,
+    ended: bool,
+}
+
+#[derive(Debug)]
+enum Splitter {
+    Sse(sse::Splitter),
+    Ndjson(ndjson::Splitter),
+}
+
+/// What is needed to word a failure, whatever the framing.
+#[derive(Debug)]
+struct Judge {
+    framing: Framing,
+    /// A failure that ends the stream has been told; that the stream then ends is no further one.
+    failed: bool,
+}
+
+impl Events {
+    pub(crate) fn new(framing: Framing, source: upstream::Body, mut call: Box<Call>) -> Events {
+        let limit = call.route.as_ref().map_or(std::time::Duration::MAX, |route| route.route.timeouts.idle);
+        let (splitter, transport) = match framing {
+            Framing::Sse => (Splitter::Sse(sse::Splitter::new(UNIT_LIMIT)), Transport::Sse),
+            Framing::Ndjson => (Splitter::Ndjson(ndjson::Splitter::new(UNIT_LIMIT)), Transport::Ndjson),
+        };
+        call.transport = transport;
+        let judge = Judge { framing, failed: false };
+        Events { source, splitter, out: VecDeque::new(), idle: Idle::new(limit), call, judge, ended: false }
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        loop {
+            if let Some(bytes) = self.out.pop_front() {
+                self.call.sent(bytes.len());
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if self.ended {
+                self.call.complete();
+                return Poll::Ready(None);
+            }
+            match Pin::new(&mut self.source).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.idle.moved();
+                    match frame.into_data() {
+                        Ok(data) => self.feed(&data),
+                        Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    }
+                }
+                Poll::Ready(Some(Err(failure))) => self.broke(&failure),
+                Poll::Ready(None) => self.over(),
+                Poll::Pending => match self.idle.poll(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(()) => self.broke(&Failure::stalled()),
+                },
+            }
+        }
+    }
+
+    fn feed(&mut self, data: &Bytes) {
+        let Events { splitter, out, call, judge, .. } = self;
+        match splitter {
+            Splitter::Sse(splitter) => splitter.feed(data, out, |event| judge.event(call, event)),
+            Splitter::Ndjson(splitter) => splitter.feed(data, out, |line| judge.line(call, line)),
+        }
+    }
+
+    /// The provider ended the stream in order; half an event at its end is a stream that broke all the same.
+    fn over(&mut self) {
+        self.ended = true;
+        let rest = match &mut self.splitter {
+            Splitter::Sse(splitter) => splitter.finish(),
+            Splitter::Ndjson(splitter) => splitter.finish(),
+        };
+        let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return };
+        let whole = match self.judge.framing {
+            Framing::Sse => sse::Event::new(&rest).data().is_none_or(|data| is_whole(&data)),
+            Framing::Ndjson => is_whole(&rest),
+        };
+        if !whole {
+            return self.broke(&Failure::of(crate::canon::Fault::ResponseBodyIncomplete));
+        }
+        let verdict = match self.judge.framing {
+            Framing::Sse => self.judge.event(&mut self.call, sse::Event::new(&rest)),
+            Framing::Ndjson => self.judge.line(&mut self.call, &rest),
+        };
+        self.out.push_back(match verdict {
+            Verdict::Pass => rest,
+            Verdict::Replace(bytes) | Verdict::End(bytes) => bytes,
+        });
+    }
+
+    /// The stream broke: an event says so, and the stream ends.
+    fn broke(&mut self, failure: &Failure) {
+        self.ended = true;
+        if self.judge.failed {
+            return;
+        }
+        let fault = fail::broken_off(&mut self.call, failure);
+        let mut error = CanonicalError::from_fault(fault);
+        error.done = Some(true);
+        let bytes = self.judge.word(&self.call, &error, None);
+        self.out.push_back(bytes);
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.ended && self.out.is_empty()
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        if self.is_over() {
+            self.call.complete();
+        }
+    }
+}
+
+/// Whether the bytes are whole JSON, or something that is none at all.
+fn is_whole(bytes: &[u8]) -> bool {
+    let looks_like_json = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
+    !looks_like_json || serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+}
+
+impl Judge {
+    fn event(&mut self, call: &mut Call, event: sse::Event<'_>) -> Verdict {
+        let Some(route) = call.route.clone() else { return Verdict::Pass };
+        if !route.route.profile.may_be_error(Phase::Sse, event.raw()) {
+            return Verdict::Pass;
+        }
+        let Some(data) = event.data() else { return Verdict::Pass };
+        let kind = event.kind();
+        match self.failure(call, &data, kind.as_deref()) {
+            Some((error, data)) => Verdict::Replace(self.word(call, &error, Some((&data, Some(event))))),
+            None => Verdict::Pass,
+        }
+    }
+
+    fn line(&mut self, call: &mut Call, line: &[u8]) -> Verdict {
+        let Some(route) = call.route.clone() else { return Verdict::Pass };
+        if !route.route.profile.may_be_error(Phase::Ndjson, line) {
+            return Verdict::Pass;
+        }
+        match self.failure(call, line, None) {
+            Some((error, body)) => Verdict::Replace(self.word(call, &error, Some((&body, None)))),
+            None => Verdict::Pass,
+        }
+    }
+
+    /// Classifies a unit, when a detector says that it is a failure.
+    fn failure(&mut self, call: &mut Call, data: &[u8], event: Option<&str>) -> Option<(CanonicalError, Bytes)> {
+        let route = call.route.clone()?;
+        let profile = &route.route.profile;
+        let data = call.redacted(Bytes::copy_from_slice(data));
+        let headers = HeaderMap::new();
+        let mut seen = Observed::http(0, &headers, &data, SystemTime::now());
+        (seen.phase, seen.status, seen.sse_event) = (self.framing.phase(), None, event);
+        let evidence = Evidence::new(&seen);
+        let request = (call.method.as_str(), call.provider_path());
+        let detector = profile.detect(Some(request), &evidence)?;
+        let mut error = resolve(profile, &evidence).error;
+        error.fatal = error.fatal.or(detector.fatal);
+        self.failed = error.fatal != Some(false);
+        call.note(&error, None);
+        Some((error, data.clone()))
+    }
+
+    /// The failure in the form of the stream and of the route; `was` is the provider's own unit, if there was one.
+    fn word(&self, call: &Call, error: &CanonicalError, was: Option<(&Bytes, Option<sse::Event<'_>>)>) -> Bytes {
+        let timestamp = fail::timestamp();
+        let stamp = call.stamp(&timestamp);
+        let compatible = call.route.as_ref().filter(|route| route.route.envelope == Envelope::Compatible);
+        let (json, kind) = match (compatible, was) {
+            (Some(route), Some((data, event))) => {
+                let headers = HeaderMap::new();
+                let mut seen = Observed::http(0, &headers, data, SystemTime::now());
+                (seen.phase, seen.status) = (self.framing.phase(), None);
+                let json = match envelope::compatible(&route.route.profile, error, &stamp, &Evidence::new(&seen)) {
+                    Compatible::Json(json) => json,
+                    Compatible::AsItIs => data.to_vec(),
+                };
+                (json, event.map(|event| event.kind()))
+            }
+            (Some(route), None) => {
+                let json = envelope::native(&route.route.profile, self.framing.phase(), error, &stamp);
+                (json, Some(Some(Cow::Borrowed("error"))))
+            }
+            (None, _) => {
+                let done = (self.framing == Framing::Sse).then_some(error.done.unwrap_or(true));
+                (envelope::event(error, &stamp, done), Some(Some(Cow::Borrowed("error"))))
+            }
+        };
+        let json = String::from_utf8_lossy(&json);
+        match self.framing {
+            Framing::Sse => sse::write_event(kind.flatten().as_deref(), &json),
+            Framing::Ndjson => {
+                let mut line = BytesMut::from(json.as_bytes());
+                line.extend_from_slice(b"\n");
+                line.freeze()
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Histograms of durations with fixed bounds.
+
+use super::exposition::{Exposition, Labels};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// An upper bound, in nanoseconds and as its label.
+type Bound = (u64, &'static str);
+
+/// Bounds for whole requests, which may be streams of minutes.
+pub const REQUEST_BOUNDS: &[Bound] = &[
+    (1_000_000, "0.001"),
+    (2_500_000, "0.0025"),
+    (5_000_000, "0.005"),
+    (10_000_000, "0.01"),
+    (25_000_000, "0.025"),
+    (50_000_000, "0.05"),
+    (100_000_000, "0.1"),
+    (250_000_000, "0.25"),
+    (500_000_000, "0.5"),
+    (1_000_000_000, "1"),
+    (2_500_000_000, "2.5"),
+    (5_000_000_000, "5"),
+    (10_000_000_000, "10"),
+    (30_000_000_000, "30"),
+    (60_000_000_000, "60"),
+    (120_000_000_000, "120"),
+    (300_000_000_000, "300"),
+];
+
+/// Bounds for what the gateway itself adds.
+pub const OVERHEAD_BOUNDS: &[Bound] = &[
+    (10_000, "0.00001"),
+    (25_000, "0.000025"),
+    (50_000, "0.00005"),
+    (100_000, "0.0001"),
+    (250_000, "0.00025"),
+    (500_000, "0.0005"),
+    (1_000_000, "0.001"),
+    (2_500_000, "0.0025"),
+    (5_000_000, "0.005"),
+    (10_000_000, "0.01"),
+    (50_000_000, "0.05"),
+    (100_000_000, "0.1"),
+    (1_000_000_000, "1"),
+];
+
+/// Counts of durations by size, never locked.
+#[derive(Debug)]
+pub struct Histogram {
+    bounds: &'static [Bound],
+    /// One for each bound and one for what is longer; not cumulative.
+    counts: Box<[AtomicU64]>,
+    nanoseconds: AtomicU64,
+}
+
+impl Histogram {
+    /// An empty histogram.
+    #[must_use]
+    pub fn new(bounds: &'static [Bound]) -> Histogram {
+        let counts = std::iter::repeat_with(AtomicU64::default).take(bounds.len() + 1).collect();
+        Histogram { bounds, counts, nanoseconds: AtomicU64::new(0) }
+    }
+
+    /// Counts one duration.
+    pub fn observe(&self, duration: Duration) {
+        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let bucket = self.bounds.partition_point(|(bound, _)| *bound < nanoseconds);
+        let _ = self.counts[bucket].fetch_add(1, Relaxed);
+        let _ = self.nanoseconds.fetch_add(nanoseconds, Relaxed);
+    }
+}
+
+/// Writes the sum of several histograms with the same bounds as one.
+pub(super) fn write<'h>(
+    out: &mut Exposition<'_>,
+    labels: &Labels<'_>,
+    histograms: impl Iterator<Item = &'h Histogram> + Clone,
+) {
+    let Some(bounds) = histograms.clone().next().map(|histogram| histogram.bounds) else { return };
+    let names = bounds.iter().map(|(_, name)| *name).chain(["+Inf"]);
+    let mut count = 0;
+    for (bucket, name) in names.enumerate() {
+        count += histograms.clone().map(|histogram| histogram.counts[bucket].load(Relaxed)).sum::<u64>();
+        let _ = out.suffixed("_bucket", labels, Some(name), count);
+    }
+    let nanoseconds: u64 = histograms.map(|histogram| histogram.nanoseconds.load(Relaxed)).fold(0, u64::wrapping_add);
+    let _ = out.suffixed("_sum", labels, None, Duration::from_nanos(nanoseconds).as_secs_f64());
+    let _ = out.suffixed("_count", labels, None, count);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::exposition::Kind;
+
+    #[test]
+    fn bounds_are_inclusive_and_labels_say_what_they_are() {
+        for bounds in [REQUEST_BOUNDS, OVERHEAD_BOUNDS] {
+            assert!(bounds.is_sorted_by(|a, b| a.0 < b.0));
+            for (nanoseconds, name) in bounds {
+                let seconds: f64 = name.parse().expect("a bound's label is a number");
+                assert_eq!((seconds * 1e9).round() as u64, *nanoseconds, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn several_are_written_as_one() {
+        const BOUNDS: &[Bound] = &[(1_000_000, "0.001"), (1_000_000_000, "1")];
+        let (one, two) = (Histogram::new(BOUNDS), Histogram::new(BOUNDS));
+        for milliseconds in [1, 2, 1000] {
+            one.observe(Duration::from_millis(milliseconds));
+        }
+        two.observe(Duration::from_millis(1001));
+        let mut text = String::new();
+        let mut out = Exposition::new(&mut text);
+        let _ = out.family("h", Kind::Histogram, "H.");
+        write(&mut out, &[("r", "x")], [&one, &two].into_iter());
+        let expected = "h_bucket{r=\"x\",le=\"0.001\"} 1\nh_bucket{r=\"x\",le=\"1\"} 3\nh_bucket{r=\"x\",le=\"+Inf\"} 4\n\
+                        h_sum{r=\"x\"} 2.004\nh_count{r=\"x\"} 4\n";
+        assert_eq!(text, format!("# HELP h H.\n# TYPE h histogram\n{expected}"));
+    }
+}

@@ -1,0 +1,127 @@
+use super::*;
+
+fn rendered(metrics: &Metrics) -> String {
+    let mut text = String::new();
+    metrics.render(&mut text);
+    text
+}
+
+/// The samples of one family, without those of histograms' buckets.
+fn samples(text: &str, family: &str) -> Vec<String> {
+    let own = |line: &&str| line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ' ']));
+    text.lines().filter(own).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_request_and_its_error_are_counted_once() {
+    let metrics = Metrics::new("1.2.3", 2);
+    let route = metrics.route("tts", "cartesia");
+    let in_flight = route.request_started();
+    assert_eq!(
+        samples(&rendered(&metrics), "speechgate_requests_in_flight"),
+        ["speechgate_requests_in_flight{route=\"\"} 0", "speechgate_requests_in_flight{route=\"tts\"} 1"]
+    );
+    use_shard(1);
+    route.error(Code::ConcurrencyLimited, Origin::Provider, Transport::Sse);
+    route.upstream_error(&Arc::from("concurrency_limited"), Code::ConcurrencyLimited);
+    route.upstream_error(&Arc::from("concurrency_limited"), Code::ConcurrencyLimited);
+    route.unmapped();
+    let overhead = Some(Duration::from_micros(10));
+    route.request_finished(
+        &Method::POST,
+        429,
+        &Times { total: Duration::from_millis(20), overhead, ..Times::default() },
+    );
+    drop(in_flight);
+    use_shard(0);
+    let text = rendered(&metrics);
+    for (family, expected) in [
+        (
+            "speechgate_errors_total",
+            "{route=\"tts\",provider=\"cartesia\",type=\"concurrency_limited\",code=\"concurrency_limited\",\
+             origin=\"provider\",transport=\"sse\"} 1",
+        ),
+        (
+            "speechgate_upstream_errors_total",
+            "{route=\"tts\",provider=\"cartesia\",upstream_code=\"concurrency_limited\",code=\"concurrency_limited\"} 2",
+        ),
+        ("speechgate_requests_total", "{route=\"tts\",provider=\"cartesia\",method=\"POST\",status=\"429\"} 1"),
+        ("speechgate_build_info", "{version=\"1.2.3\"} 1"),
+        ("speechgate_access_log_dropped_total", " 0"),
+    ] {
+        assert_eq!(samples(&text, family), [format!("{family}{expected}")]);
+    }
+    assert_eq!(
+        samples(&text, "speechgate_unmapped_errors_total")[1],
+        "speechgate_unmapped_errors_total{route=\"tts\",provider=\"cartesia\"} 1"
+    );
+    assert_eq!(samples(&text, "speechgate_requests_in_flight")[1], "speechgate_requests_in_flight{route=\"tts\"} 0");
+    for line in [
+        "speechgate_request_duration_seconds_bucket{route=\"tts\",provider=\"cartesia\",le=\"0.01\"} 0\n",
+        "speechgate_request_duration_seconds_bucket{route=\"tts\",provider=\"cartesia\",le=\"0.025\"} 1\n",
+        "speechgate_request_duration_seconds_sum{route=\"tts\",provider=\"cartesia\"} 0.02\n",
+        "speechgate_upstream_duration_seconds_count{route=\"tts\",provider=\"cartesia\"} 0\n",
+        "speechgate_overhead_seconds_bucket{route=\"tts\",le=\"0.00001\"} 1\n",
+    ] {
+        assert!(text.contains(line), "{line}");
+    }
+}
+
+#[test]
+fn labels_stay_inside_their_sets() {
+    let metrics = Metrics::new("0", 1);
+    let route = metrics.unrouted();
+    let hostile = Method::from_bytes(b"EVIL").expect("a method");
+    for status in [99, 100, 599, 600, u16::MAX] {
+        route.request_finished(&hostile, status, &Times::default());
+    }
+    let prefix = "speechgate_requests_total{route=\"\",provider=\"\",method=\"other\",status=";
+    let expected = ["\"100\"} 1", "\"599\"} 1", "\"other\"} 3"].map(|rest| format!("{prefix}{rest}"));
+    assert_eq!(samples(&rendered(&metrics), "speechgate_requests_total"), expected);
+    for index in 0..UPSTREAM_CODES + 10 {
+        route.upstream_error(&Arc::from(index.to_string()), Code::UnknownError);
+    }
+    let text = rendered(&metrics);
+    let upstream = samples(&text, "speechgate_upstream_errors_total");
+    assert_eq!(upstream.len(), UPSTREAM_CODES + 1);
+    assert!(upstream.iter().any(|line| line.contains("upstream_code=\"other\"") && line.ends_with(" 10")));
+}
+
+#[test]
+fn a_route_that_changes_its_provider_has_one_gauge() {
+    let metrics = Metrics::new("0", 1);
+    let (old, new) = (metrics.route("tts", "a"), metrics.route("tts", "b"));
+    let _guards = (old.request_started(), new.request_started());
+    assert!(Arc::ptr_eq(&old, &metrics.route("tts", "a")));
+    let text = rendered(&metrics);
+    assert_eq!(
+        samples(&text, "speechgate_requests_in_flight")[1..],
+        ["speechgate_requests_in_flight{route=\"tts\"} 2"]
+    );
+    assert_eq!(text.matches("speechgate_overhead_seconds_count{route=\"tts\"}").count(), 1);
+}
+
+#[test]
+fn every_family_is_announced_once_before_its_samples() {
+    let metrics = Metrics::new("0", 1);
+    let _ = metrics.route("a", "b");
+    metrics.reloaded(false);
+    metrics.reloaded(true);
+    let text = rendered(&metrics);
+    assert!(text.ends_with('\n'));
+    let mut announced = Vec::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let name = rest.split(' ').next().expect("a name");
+            assert!(!announced.contains(&name), "{name} is announced twice");
+            assert_eq!(rest.ends_with(" counter"), name.ends_with("_total"), "{name}");
+            announced.push(name);
+        } else if !line.starts_with('#') {
+            let name = announced.last().expect("samples follow their family");
+            assert!(line.starts_with(name), "{line}");
+        }
+    }
+    assert!(text.contains(
+        "speechgate_config_reloads_total{result=\"success\"} 1\nspeechgate_config_reloads_total{result=\"failure\"} 1\n"
+    ));
+}

@@ -1,0 +1,152 @@
+//! What the stream readers share: which bytes pass, which are held until their unit is whole.
+
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+
+/// What becomes of a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It passes byte for byte.
+    Pass,
+    /// This goes out in its place.
+    Replace(Bytes),
+    /// This goes out in its place, and nothing after it.
+    End(Bytes),
+}
+
+/// The state between chunks.
+#[derive(Debug)]
+pub(super) struct Cutter {
+    /// The beginning of a unit whose end has not come.
+    held: BytesMut,
+    /// Larger units pass without a look.
+    max_unit: usize,
+    /// The current unit has turned out too large and is passing already.
+    oversize: bool,
+    /// How many units were too large.
+    oversized: u64,
+    /// A verdict ended the stream.
+    ended: bool,
+}
+
+impl Cutter {
+    pub(super) fn new(max_unit: usize) -> Cutter {
+        Cutter { held: BytesMut::new(), max_unit, oversize: false, oversized: 0, ended: false }
+    }
+
+    pub(super) fn oversized(&self) -> u64 {
+        self.oversized
+    }
+
+    pub(super) fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What is held at the end of the stream; a unit that was passing already counts as held, though nothing is left of it.
+    pub(super) fn take(&mut self) -> Option<Bytes> {
+        let begun = self.oversize || !self.held.is_empty();
+        self.oversize = false;
+        begun.then(|| self.held.split().freeze())
+    }
+
+    /// Starts on a chunk.
+    pub(super) fn cut<'a>(&'a mut self, chunk: &'a Bytes, out: &'a mut VecDeque<Bytes>) -> Cut<'a> {
+        Cut { cutter: self, chunk, out, run: 0, safe: 0 }
+    }
+}
+
+/// One chunk being cut. `run..safe` passes and has not been put out; `safe..` is not decided.
+pub(super) struct Cut<'a> {
+    cutter: &'a mut Cutter,
+    chunk: &'a Bytes,
+    out: &'a mut VecDeque<Bytes>,
+    run: usize,
+    safe: usize,
+}
+
+impl Cut<'_> {
+    pub(super) fn ended(&self) -> bool {
+        self.cutter.ended
+    }
+
+    /// Everything before `to` passes.
+    pub(super) fn pass(&mut self, to: usize) {
+        self.put_held();
+        self.safe = to;
+    }
+
+    /// The bytes before `to` go nowhere.
+    pub(super) fn skip(&mut self, to: usize) {
+        self.flush();
+        self.run = to;
+        self.safe = to;
+    }
+
+    /// A unit ends before `to`: asks `judge` and does what it says. Whether the unit was replaced.
+    ///
+    /// The last `free` bytes do not count for its size: they might as well have come in the next chunk and been no part of it.
+    pub(super) fn unit(&mut self, to: usize, free: usize, judge: &mut impl FnMut(&[u8]) -> Verdict) -> bool {
+        let length = self.cutter.held.len() + (to - self.safe) - free;
+        if self.cutter.oversize || length > self.cutter.max_unit {
+            self.cutter.oversized += u64::from(!self.cutter.oversize);
+            self.cutter.oversize = false;
+            self.pass(to);
+            return false;
+        }
+        let here = self.chunk.get(self.safe..to).unwrap_or_default();
+        let verdict = if self.cutter.held.is_empty() {
+            judge(here)
+        } else {
+            // The unit came in several chunks: it leaves as one slice of its own.
+            self.cutter.held.extend_from_slice(here);
+            self.run = to;
+            self.safe = to;
+            judge(&self.cutter.held)
+        };
+        let (replacement, end) = match verdict {
+            Verdict::Pass => {
+                self.pass(to);
+                return false;
+            }
+            Verdict::Replace(replacement) => (replacement, false),
+            Verdict::End(replacement) => (replacement, true),
+        };
+        self.cutter.held.clear();
+        self.skip(to);
+        if !replacement.is_empty() {
+            self.out.push_back(replacement);
+        }
+        self.cutter.ended = end;
+        true
+    }
+
+    /// The chunk is at its end: what is not decided is held, unless it is too much already.
+    pub(super) fn finish(mut self) {
+        if self.cutter.ended {
+            return self.flush();
+        }
+        let length = self.chunk.len();
+        if self.cutter.oversize {
+            self.pass(length);
+        } else if self.cutter.held.len() + (length - self.safe) > self.cutter.max_unit {
+            self.cutter.oversize = true;
+            self.cutter.oversized += 1;
+            self.pass(length);
+        }
+        self.flush();
+        self.cutter.held.extend_from_slice(self.chunk.get(self.safe..).unwrap_or_default());
+    }
+
+    fn put_held(&mut self) {
+        if !self.cutter.held.is_empty() {
+            self.out.push_back(self.cutter.held.split().freeze());
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.run < self.safe {
+            self.out.push_back(self.chunk.slice(self.run..self.safe));
+            self.run = self.safe;
+        }
+    }
+}
