@@ -28,6 +28,10 @@ pub(crate) enum Moment {
 pub(crate) struct Fault {
     pub(crate) name: String,
     pub(crate) moment: Moment,
+    /// Whether the answer is none of the provider's API: a page of HTML, a word, nothing.
+    pub(crate) foreign: bool,
+    /// Whether it only looks like a failure, and passes untouched.
+    pub(crate) control: bool,
 }
 
 /// Network faults that end at once; those that wait for a deadline have tests of their own.
@@ -41,14 +45,15 @@ pub(crate) fn of(provider: &str) -> Vec<Fault> {
     let provider = Provider::ALL.into_iter().find(|known| known.name() == provider);
     let provider = provider.expect("matrix.toml names a simulated provider");
     let mut found = Vec::new();
-    let mut add = |name: String, moment| found.push(Fault { name, moment });
+    let mut add = |name: String, moment, foreign| found.push(Fault { name, moment, foreign, control: false });
     for fault in simulator::faults(provider) {
         let name = &fault.name;
+        let foreign = !fault.body.starts_with('{');
         match fault.moment {
-            simulator::Moment::Answer => add(name.clone(), Moment::Answer),
-            simulator::Moment::Job => add(name.clone(), Moment::Job),
-            simulator::Moment::Rpc => add(name.clone(), Moment::Rpc),
-            simulator::Moment::Stream => add(name.clone(), Moment::Lines),
+            simulator::Moment::Answer => add(name.clone(), Moment::Answer, foreign),
+            simulator::Moment::Job => add(name.clone(), Moment::Job, false),
+            simulator::Moment::Rpc => add(name.clone(), Moment::Rpc, false),
+            simulator::Moment::Stream => add(name.clone(), Moment::Lines, false),
         }
         if fault.moment == simulator::Moment::Answer {
             for (form, moment, prefix) in [
@@ -57,12 +62,12 @@ pub(crate) fn of(provider: &str) -> Vec<Fault> {
                 (&fault.line, Moment::Lines, "mid"),
             ] {
                 if form.is_some() {
-                    add(format!("{prefix}-{name}"), moment);
+                    add(format!("{prefix}-{name}"), moment, false);
                 }
             }
         }
     }
-    PROMPT.iter().for_each(|name| add((*name).to_owned(), Moment::Network));
-    CUTS.iter().for_each(|name| add((*name).to_owned(), Moment::Cut));
+    PROMPT.iter().for_each(|name| add((*name).to_owned(), Moment::Network, false));
+    CUTS.iter().for_each(|name| add((*name).to_owned(), Moment::Cut, false));
     found
 }

@@ -13,6 +13,9 @@ use crate::faults::{Fault, Moment};
 pub(crate) struct Matrix {
     /// Per provider, the faults that every method is tried with.
     providers: BTreeMap<String, Vec<String>>,
+    /// Per provider, what only looks like a failure.
+    #[serde(default)]
+    controls: BTreeMap<String, Vec<String>>,
     clients: Vec<Client>,
     retried: Vec<Retried>,
 }
@@ -29,6 +32,9 @@ struct Client {
     /// Of those, only faults whose name starts so: a failed job is one only where its kind is polled.
     #[serde(default)]
     only: BTreeMap<String, String>,
+    /// Methods with which the SDK drops whatever it finds in a stream and does not know.
+    #[serde(default)]
+    drops: Vec<String>,
     methods: BTreeMap<String, Carrier>,
 }
 
@@ -75,6 +81,9 @@ pub(crate) struct Case {
     pub(crate) retries: Option<u32>,
     #[serde(skip)]
     pub(crate) fault: Option<Fault>,
+    /// Whether the SDK drops what it does not know in this method's stream.
+    #[serde(skip)]
+    pub(crate) drops: bool,
     #[serde(skip)]
     pub(crate) driver: Driver,
 }
@@ -96,7 +105,11 @@ impl Matrix {
     }
 
     /// Every call to make, given each provider's faults.
-    pub(crate) fn cases(&self, faults: &BTreeMap<String, Vec<Fault>>) -> Vec<Case> {
+    pub(crate) fn cases(&self, mut faults: BTreeMap<String, Vec<Fault>>) -> Vec<Case> {
+        for (provider, controls) in &self.controls {
+            let known = faults.get_mut(provider).into_iter().flatten();
+            known.filter(|fault| controls.contains(&fault.name)).for_each(|fault| fault.control = true);
+        }
         let mut cases = Vec::new();
         for client in &self.clients {
             for method in client.methods.keys() {
@@ -126,6 +139,13 @@ impl Matrix {
     }
 }
 
+impl Case {
+    /// The fault, unless it only looks like one.
+    pub(crate) fn failure(&self) -> Option<&Fault> {
+        self.fault.as_ref().filter(|fault| !fault.control)
+    }
+}
+
 impl Client {
     fn case(&self, method: &str, fault: Option<&Fault>, retries: Option<u32>) -> Case {
         let (mut target, mut headers) = (None, BTreeMap::new());
@@ -146,6 +166,7 @@ impl Client {
             headers,
             retries,
             fault: fault.cloned(),
+            drops: self.drops.iter().any(|name| name == method),
             driver: self.driver,
         }
     }
