@@ -1,12 +1,76 @@
 //! speechgate: a normalizing reverse-proxy gateway for speech providers.
+//!
+//! It passes success through untouched, and turns every failure, whatever its wire form, into one envelope with one closed
+//! vocabulary. This page is the map.
+//!
+//! # Modules, lowest first
+//!
+//! | rank | module | what it is |
+//! |---|---|---|
+//! | 0 | [`canon`] | pure: what an error is and how one is recognised; profiles, rules, the generic ladder, the envelope |
+//! | 0 | [`wire`] | pure: framing of SSE, newline-separated JSON and WebSocket |
+//! | 1 | [`render`] | pure: a canonical error as an HTTP answer |
+//! | 1 | [`config`] | the operator's words, then ours; built-in and own profiles |
+//! | 1 | `telemetry` | metrics, access log, logging |
+//! | 2 | `upstream` | talking to providers: connect, pool, deadlines, bounded reading |
+//! | 3 | `proxy` | one request, from routed to answered |
+//! | 4 | `server` | listeners, connections, drain, admin |
+//! | 5 | `app`, `simulator`, `explain`, `cli` | everything put together; five providers to try it with; the commands |
+//!
+//! A module imports what stands above it in this table and nothing below; `tests/house.rs` holds that. `canon`, `wire`,
+//! `render` and `config` build without the feature `serve`, which is the proof that no runtime has crept into them.
+//!
+//! # The path of a request
+//!
+//! ```text
+//! server::listen → server::conn → server::stack → proxy::Proxy::handle
+//!     check and route (headers::check_request, route) → prepare (headers, path) → forward → upstream::Client
+//!     → relay_http | relay_events | held | ws → body → caller
+//! ```
+//!
+//! One worker thread does all of it: each has a runtime, a listener socket and a pool of connections of its own. What
+//! requests need of the configuration is worked out once into `proxy::State`, which a reload swaps as a whole.
+//!
+//! # The path of an error
+//!
+//! ```text
+//!  refused before sending     proxy::headers, proxy::route  ┐
+//!  library failure            upstream::failure             ├─ canon::Observed or Fault ─ canon::resolve ─ proxy::fail ┬─ telemetry::metrics
+//!  bytes that mean failure    proxy::relay_*, held, ws      ┘        canon::Profile ↑ config/providers/*.toml           └─ render, canon::envelope ─ caller
+//! ```
+//!
+//! What happened decides the code; where it happened (an answer, an event, a line, a message, a close, in the middle of
+//! audio) decides the form. The code's one row in [`canon::code`] decides everything else.
+//!
+//! # What always holds
+//!
+//! * [`canon`] never sees a socket, a file or the current time, and classifying has no failure of its own.
+//! * Nobody but `proxy::fail` answers with an error on the proxied listener, and nobody but `upstream::failure` inspects a
+//!   library's error. A request too malformed to be parsed is refused by `server::conn` with bytes that `proxy::fail` made.
+//! * Every request ends exactly once, complete, cut or cancelled, with one log line and one count (`proxy::call`).
+//! * No metric label comes from text that the network supplied.
+//! * Success bytes are not parsed, unless the profile says that this path hides failures in them.
+//! * A caller that leaves is not a provider's failure.
+//!
+//! # Words
+//!
+//! *Caller*: whoever calls this gateway. *Provider*: whom it calls. *Profile*: a provider's failures as data. *Code*: what
+//! happened; *type*: what the caller should do; *origin*: whose doing it is. *Fault*: a failure that no provider worded.
+//! *Phase*: where in a protocol something was observed. *Detector*: how a failure is recognised that no status tells.
 
+#[cfg(feature = "serve")]
+pub mod app;
 pub mod canon;
+#[cfg(feature = "serve")]
+pub mod cli;
 pub mod config;
+pub mod render;
+pub mod wire;
+
 #[cfg(feature = "serve")]
 pub mod explain;
 #[cfg(feature = "serve")]
 pub mod proxy;
-pub mod render;
 #[cfg(feature = "serve")]
 pub mod server;
 #[cfg(feature = "serve")]
@@ -15,4 +79,3 @@ pub mod simulator;
 pub mod telemetry;
 #[cfg(feature = "serve")]
 pub mod upstream;
-pub mod wire;

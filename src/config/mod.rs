@@ -37,6 +37,7 @@ pub use profiles::{built_in, built_in_names};
 pub use report::{check_report, schema_text};
 pub use types::Config;
 
+use crate::canon::Profile;
 use config::builder::DefaultState;
 use config::{ConfigBuilder, ValueKind};
 use fill::Filler;
@@ -44,7 +45,9 @@ use layer::{FileLayer, Layers};
 use path::Path;
 use problem::Findings;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use toml::Value;
 
 /// A configuration that can be run.
@@ -52,10 +55,20 @@ use toml::Value;
 pub struct Loaded {
     /// The configuration itself.
     pub config: Config,
+    /// The operator's own profiles by name, those included that no route uses.
+    pub profiles: BTreeMap<String, Arc<Profile>>,
     /// What does not prevent it from running.
     pub warnings: Vec<Problem>,
     /// The merged configuration as JSON, secrets as stars, for people to look at.
     pub redacted: String,
+}
+
+impl Loaded {
+    /// The profile of this name: the operator's own, else a built-in one.
+    #[must_use]
+    pub fn profile(&self, name: &str) -> Option<Arc<Profile>> {
+        self.profiles.get(name).cloned().or_else(|| built_in(name)?.ok())
+    }
 }
 
 /// Loads files, later ones on top of earlier ones, and the environment on top of them all.
@@ -124,9 +137,12 @@ pub fn load_str(
     if !findings.list.is_empty() {
         return Err(place(findings));
     }
-    let warnings = place(resolve::not_enforced_yet(&raw));
+    let mut warnings = Findings { list: Vec::new(), secrets: findings.secrets };
+    resolve::in_the_clear(&config.routes, &mut warnings);
+    resolve::not_enforced_yet(&raw, &mut warnings);
+    let warnings = place(warnings);
     let redacted = serde_json::to_string_pretty(&redacted).unwrap_or_default();
-    Ok(Loaded { config, warnings, redacted })
+    Ok(Loaded { config, profiles: profiles.into_own(), warnings, redacted })
 }
 
 /// The process's environment; variables that are not Unicode cannot be meant for us.

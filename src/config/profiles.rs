@@ -24,43 +24,44 @@ pub fn built_in_names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|(name, _)| *name)
 }
 
-/// A built-in profile; none when there is none of this name.
+fn is_built_in(name: &str) -> bool {
+    built_in_names().any(|known| known == name)
+}
+
+type Compiled = Result<Arc<Profile>, Vec<ProfileProblem>>;
+
+/// A built-in profile, compiled when it is first asked for; none when there is none of this name.
 ///
 /// # Errors
 /// The built-in file is wrong; a test of this crate holds that none is.
-pub fn built_in(name: &str) -> Option<Result<Arc<Profile>, Vec<ProfileProblem>>> {
-    Some(built_in_spec(name)?.and_then(|spec| complete(name, spec)))
+pub fn built_in(name: &str) -> Option<Compiled> {
+    static COMPILED: [OnceLock<Compiled>; BUILT_IN.len()] = [const { OnceLock::new() }; BUILT_IN.len()];
+    let ((name, text), compiled) = BUILT_IN.iter().zip(&COMPILED).find(|((known, _), _)| *known == name)?;
+    Some(compiled.get_or_init(|| complete(name, parse(text)?)).clone())
 }
 
 /// Compiles a profile and puts behind it what every profile falls back to.
-fn complete(name: &str, spec: ProfileSpec) -> Result<Arc<Profile>, Vec<ProfileProblem>> {
+fn complete(name: &str, spec: ProfileSpec) -> Compiled {
     static FALLBACK: OnceLock<Result<Arc<Fallback>, Vec<ProfileProblem>>> = OnceLock::new();
-    let alone = |name: &str| match built_in_spec(name) {
-        Some(spec) => spec.and_then(|spec| Profile::compile(name, spec)),
-        None => Profile::compile(name, ProfileSpec::default()),
-    };
-    let fallback =
-        FALLBACK.get_or_init(|| Ok(Arc::new(Fallback { edge: alone("edge")?, generic: alone("generic")? }))).clone()?;
+    let alone = |name: &str| Profile::compile(name, built_in_spec(name).unwrap_or_default());
+    let both = || Ok(Arc::new(Fallback { edge: alone("edge")?, generic: alone("generic")? }));
+    let fallback = FALLBACK.get_or_init(both).clone()?;
     Profile::compile(name, spec).map(|profile| Arc::new(profile.with_fallback(fallback)))
 }
 
-/// A built-in profile as it is written, its bases merged in.
-fn built_in_spec(name: &str) -> Option<Result<ProfileSpec, Vec<ProfileProblem>>> {
+/// A built-in profile as it is written, to build on.
+fn built_in_spec(name: &str) -> Option<ProfileSpec> {
     let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
+    parse(text).ok()
+}
+
+fn parse(text: &str) -> Result<ProfileSpec, Vec<ProfileProblem>> {
     let whole = |problem: String| vec![ProfileProblem { path: String::new(), problem }];
-    let spec = match toml::from_str::<ProfileSpec>(text) {
-        Ok(spec) => spec,
-        Err(error) => return Some(Err(whole(error.to_string()))),
-    };
-    // A chain of built-in files ends: each has its place in the list above, and may build on later ones only.
-    let own = BUILT_IN.iter().position(|(known, _)| *known == name);
-    Some(match spec.extends.clone() {
+    let spec: ProfileSpec = toml::from_str(text).map_err(|error| whole(error.to_string()))?;
+    match spec.extends {
         None => Ok(spec),
-        Some(base) if BUILT_IN.iter().position(|(known, _)| *known == base) > own => {
-            built_in_spec(&base).unwrap_or_else(|| Err(whole(String::new()))).map(|base| spec.over(&base))
-        }
-        Some(base) => Err(whole(format!("extends `{base}`, which is not a later built-in profile"))),
-    })
+        Some(base) => Err(whole(format!("extends `{base}`, but a built-in profile builds on none"))),
+    }
 }
 
 /// The profiles that routes may name.
@@ -111,10 +112,15 @@ impl Profiles {
         }
     }
 
+    /// The operator's own profiles.
+    pub(super) fn into_own(self) -> BTreeMap<String, Arc<Profile>> {
+        self.compiled.into_iter().filter_map(|(name, profile)| Some((name, profile?))).collect()
+    }
+
     /// Every name that a route or a profile may give, beside `except`.
     fn names(&self, except: Option<&str>) -> Vec<&str> {
         let mut names: Vec<&str> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-        names.extend(self.own.keys().map(String::as_str).filter(|name| built_in_spec(name).is_none()));
+        names.extend(self.own.keys().map(String::as_str).filter(|name| !is_built_in(name)));
         names.retain(|name| Some(*name) != except);
         names
     }
@@ -145,7 +151,7 @@ impl Profiles {
             let (last, spec) = *chain.last()?;
             let Some(base) = spec.extends.as_deref() else { break None };
             // A profile may build on the built-in one whose name it takes over.
-            let own = self.own.get_key_value(base).filter(|_| base != last || built_in_spec(base).is_none());
+            let own = self.own.get_key_value(base).filter(|_| base != last || !is_built_in(base));
             match own {
                 Some((base, _)) if chain.iter().any(|(known, _)| known == base) => {
                     let names: Vec<&str> = chain.iter().map(|(name, _)| *name).chain([base.as_str()]).collect();
@@ -166,7 +172,7 @@ impl Profiles {
 
     /// The built-in profile at the end of a chain; an empty one for a base that does not exist.
     fn base(&self, name: &str, by: &str, base: &str, path: &Path, findings: &mut Findings) -> ProfileSpec {
-        if let Some(Ok(spec)) = built_in_spec(base) {
+        if let Some(spec) = built_in_spec(base) {
             return spec;
         }
         // Each profile answers for its own key only.

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) use limits::not_enforced_yet;
+pub(super) use route::in_the_clear;
 
 /// Resolves the whole configuration. It may only be used when nothing was found.
 pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Findings) -> Config {

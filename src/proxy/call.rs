@@ -26,7 +26,7 @@ pub struct Call {
     target: Uri,
     /// The target that the provider gets.
     pub(crate) provider_target: Uri,
-    peer: Arc<Peer>,
+    peer: Peer,
     /// Whether the caller came over TLS, and the host it asked for.
     pub(crate) tls: bool,
     pub(crate) authority: Option<HeaderValue>,
@@ -69,7 +69,7 @@ impl fmt::Debug for Call {
 }
 
 impl Call {
-    pub(crate) fn begin(state: Arc<State>, peer: &Arc<Peer>, parts: &request::Parts) -> Call {
+    pub(crate) fn begin(state: Arc<State>, peer: &Peer, parts: &request::Parts) -> Call {
         Call {
             state,
             route: None,
@@ -77,7 +77,7 @@ impl Call {
             method: parts.method.clone(),
             target: parts.uri.clone(),
             provider_target: Uri::default(),
-            peer: Arc::clone(peer),
+            peer: peer.clone(),
             tls: peer.tls,
             authority: None,
             secrets: [None, None],
@@ -243,7 +243,7 @@ impl Call {
             first_byte: times.first_byte,
             upstream: times.upstream,
             retries: u32::from(self.retried),
-            client: self.peer.address,
+            client: self.peer.addr,
         }
     }
 

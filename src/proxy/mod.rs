@@ -47,7 +47,7 @@ impl Proxy {
     }
 
     /// Answers one request.
-    pub async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
         call.id = headers::request_id(&parts.headers);

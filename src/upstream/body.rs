@@ -1,7 +1,8 @@
 //! The body of a provider's answer, streaming.
 
 use super::failure::{self, Failure};
-use super::pool::{Signal, Stream};
+use super::pool::Signal;
+use super::shared::Stream;
 use super::upload::Upload;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};

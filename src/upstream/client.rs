@@ -3,15 +3,15 @@
 use super::body::{Body, Hold};
 use super::connect::{Connector, Resolver};
 use super::failure::{self, Evidence, Failure};
-use super::pool::{Lease, Origin, Pool, Sendable, Share};
+use super::message::{checked, for_http1, for_http2, is_idempotent};
+use super::pool::{Lease, Origin, Pool, Sendable};
+use super::shared::Share;
 use super::tls::{Alpn, TlsShared};
 use super::transport::Traffic;
 use super::upload::{Upload, Watched};
 use crate::canon::Fault;
 use crate::config::types::{Protocol, Timeouts, Upstream};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::future::Future;
@@ -327,93 +327,3 @@ fn repeatable<B: Sendable>(request: &Request<Watched<B>>) -> Option<Request<Watc
     *copy.extensions_mut() = request.extensions().clone();
     Some(copy)
 }
-
-/// RFC 9110 9.2.2
-fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
-}
-
-/// Origin-form and Host. Both are there unless the request has been prepared for HTTP/2 before.
-fn for_http1<B>(request: &mut Request<B>) {
-    *request.version_mut() = Version::HTTP_11;
-    let Some(authority) = request.uri().authority().cloned() else { return };
-    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
-        request.headers_mut().entry(header::HOST).or_insert(host);
-    }
-    *request.uri_mut() = Uri::from(target(request.uri()));
-}
-
-/// `:scheme` and `:authority` in place of Host, and nothing that HTTP/2 forbids (RFC 9113 8.2.2).
-fn for_http2<B>(request: &mut Request<B>, upstream: &Upstream) {
-    *request.version_mut() = Version::HTTP_2;
-    let host = request.headers_mut().remove(header::HOST);
-    let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(if upstream.tls { Scheme::HTTPS } else { Scheme::HTTP });
-    parts.authority = Some(authority.unwrap_or_else(|| upstream.authority.clone()));
-    parts.path_and_query = Some(target(request.uri()));
-    if let Ok(uri) = Uri::from_parts(parts) {
-        *request.uri_mut() = uri;
-    }
-    let headers = request.headers_mut();
-    for name in HOP_BY_HOP {
-        headers.remove(name);
-    }
-    if headers.get(header::TE).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"trailers")) {
-        headers.remove(header::TE);
-    }
-}
-
-fn target(uri: &Uri) -> PathAndQuery {
-    uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
-}
-
-/// Refuses heads whose framing two readers could take differently, which hyper does not do.
-fn checked(mut response: Response<Incoming>, upgrade: bool) -> Result<Response<Incoming>, Failure> {
-    let invalid = |what| Failure::new(Fault::ResponseHeadInvalid, what);
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
-        return Err(invalid("101 to a request that did not ask for it"));
-    }
-    let headers = response.headers_mut();
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
-        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
-            return Err(invalid("a transfer coding that was not asked for"));
-        }
-        if headers.contains_key(header::CONTENT_LENGTH) {
-            return Err(invalid("both Transfer-Encoding and Content-Length"));
-        }
-    }
-    one_length(headers).map_err(invalid)?;
-    Ok(response)
-}
-
-/// Makes one Content-Length of several that agree.
-fn one_length(headers: &mut HeaderMap) -> Result<(), &'static str> {
-    let (mut length, mut seen) = (None, 0);
-    for value in headers.get_all(header::CONTENT_LENGTH) {
-        for one in value.as_bytes().split(|byte| *byte == b',') {
-            let one = one.trim_ascii();
-            let digits = !one.is_empty() && one.iter().all(u8::is_ascii_digit);
-            if !digits || length.is_some_and(|known: &[u8]| known != one) {
-                return Err("a Content-Length that is not one number");
-            }
-            (length, seen) = (Some(one), seen + 1);
-        }
-    }
-    if seen > 1
-        && let Some(Ok(length)) = length.map(HeaderValue::from_bytes)
-    {
-        headers.insert(header::CONTENT_LENGTH, length);
-    }
-    Ok(())
-}
-
-/// What a message says to the next hop alone.
-const HOP_BY_HOP: [HeaderName; 5] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];

@@ -5,15 +5,16 @@ use super::tls::{Alpn, TlsShared, server_name};
 use super::transport::Transport;
 use crate::canon::Fault;
 use crate::config::types::Upstream;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -52,7 +53,16 @@ impl fmt::Debug for Resolver {
 pub(super) struct Connector {
     resolver: Resolver,
     tls: Arc<TlsShared>,
+    /// Lookups under way. Calls for the same name share one: the system's resolver costs a thread each time, which a
+    /// caller that gives up does not end. No more entries than configured upstreams.
+    lookups: Mutex<Lookups>,
 }
+
+/// By host and port.
+type Lookups = HashMap<(String, u16), Arc<OnceCell<Found>>>;
+
+/// What a lookup brought, in a form that several calls can have.
+type Found = Result<Vec<SocketAddr>, String>;
 
 /// A new connection.
 #[derive(Debug)]
@@ -67,7 +77,7 @@ pub(super) struct Connected {
 
 impl Connector {
     pub(super) fn new(tls: Arc<TlsShared>, resolver: Resolver) -> Connector {
-        Connector { resolver, tls }
+        Connector { resolver, tls, lookups: Mutex::default() }
     }
 
     /// Connects before `deadline`, which spans all steps.
@@ -102,13 +112,33 @@ impl Connector {
         if let Ok(literal) = upstream.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(literal, upstream.port)]);
         }
-        let found = (self.resolver.0)(upstream.host.clone(), upstream.port)
-            .await
-            .map_err(|error| Failure::new(Fault::DnsError, error.to_string()))?;
+        let found = self.look_up(upstream).await.map_err(|error| Failure::new(Fault::DnsError, error))?;
         if found.is_empty() {
             return Err(Failure::new(Fault::DnsError, "the name has no address"));
         }
         Ok(interleave(found))
+    }
+
+    async fn look_up(&self, upstream: &Upstream) -> Found {
+        let key = (upstream.host.clone(), upstream.port);
+        let cell = Arc::clone(self.lookups().entry(key.clone()).or_default());
+        let found = cell
+            .get_or_init(|| async {
+                let found = (self.resolver.0)(upstream.host.clone(), upstream.port).await;
+                found.map_err(|error| error.to_string())
+            })
+            .await
+            .clone();
+        // Only those who asked while it was under way share it; there is no cache here.
+        let mut lookups = self.lookups();
+        if lookups.get(&key).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
+            lookups.remove(&key);
+        }
+        found
+    }
+
+    fn lookups(&self) -> MutexGuard<'_, Lookups> {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn handshake(

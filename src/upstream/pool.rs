@@ -4,16 +4,17 @@
 //! the request written; its own task, the [`Driver`], brings it back. An HTTP/2 connection stays and is shared.
 
 use super::body::Hold;
+use super::shared::{Share, Shared};
 use super::transport::{Traffic, Transport};
 use super::upload::Watched;
 use crate::config::types::Upstream;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -32,6 +33,7 @@ impl<B> Sendable for B where
 /// All connections of one client, by provider.
 #[derive(Debug)]
 pub(super) struct Pool<B> {
+    /// As many as upstreams were ever configured; an origin without connections is small.
     origins: Mutex<HashMap<Arc<Upstream>, Arc<Origin<B>>>>,
     sweeping: AtomicBool,
 }
@@ -164,54 +166,6 @@ impl<C: Future<Output = hyper::Result<()>>, B: Sendable> Future for Driver<C, B>
     }
 }
 
-/// One HTTP/2 connection.
-#[derive(Debug)]
-struct Shared<B> {
-    sender: http2::SendRequest<Watched<B>>,
-    load: Arc<Load>,
-    traffic: Arc<Traffic>,
-    peer: Option<SocketAddr>,
-}
-
-/// How full an HTTP/2 connection is.
-#[derive(Debug)]
-struct Load {
-    begun: Instant,
-    active: AtomicUsize,
-    /// What the provider allows at one time.
-    most: AtomicUsize,
-    /// Milliseconds from `begun` to the end of the last stream.
-    last_end: AtomicU64,
-}
-
-/// A place on an HTTP/2 connection.
-#[derive(Debug)]
-pub(super) struct Stream(Arc<Load>);
-
-impl Stream {
-    fn on(load: &Arc<Load>) -> Stream {
-        load.active.fetch_add(1, Relaxed);
-        Stream(Arc::clone(load))
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        let now = u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.last_end.store(now, Relaxed);
-        self.0.active.fetch_sub(1, Relaxed);
-    }
-}
-
-/// One call's share of an HTTP/2 connection.
-#[derive(Debug)]
-pub(super) struct Share<B> {
-    pub(super) sender: http2::SendRequest<Watched<B>>,
-    pub(super) stream: Stream,
-    pub(super) traffic: Arc<Traffic>,
-    pub(super) peer: Option<SocketAddr>,
-}
-
 impl<B: Sendable> Pool<B> {
     pub(super) fn new() -> Arc<Pool<B>> {
         Arc::new(Pool { origins: Mutex::default(), sweeping: AtomicBool::new(false) })
@@ -237,9 +191,8 @@ impl<B: Sendable> Pool<B> {
             loop {
                 tokio::time::sleep(SWEEP).await;
                 let Some(pool) = pool.upgrade() else { return };
-                let mut origins = lock(&pool.origins);
-                // An origin that a reload took away goes when nobody holds it; a busy one is simply made anew.
-                origins.retain(|_, origin| origin.sweep() || Arc::strong_count(origin) > 1);
+                let origins = lock(&pool.origins);
+                origins.values().for_each(|origin| origin.sweep());
                 if origins.values().all(|origin| origin.is_empty()) {
                     pool.sweeping.store(false, Relaxed);
                     return;
@@ -295,7 +248,7 @@ impl<B: Sendable> Origin<B> {
     /// A place on a shared connection, if there is one with room.
     pub(super) fn share(&self) -> Option<Share<B>> {
         let mut shared = lock(&self.shared);
-        shared.retain(|one| !one.sender.is_closed());
+        shared.retain(|one| !one.is_closed());
         shared.iter().find_map(Shared::share)
     }
 
@@ -333,72 +286,26 @@ impl<B: Sendable> Origin<B> {
         transport: Transport,
         peer: Option<SocketAddr>,
     ) -> hyper::Result<Share<B>> {
-        let traffic = transport.traffic();
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(hyper_util::rt::TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(MOST_HEAD)
-            .keep_alive_interval(PING)
-            .keep_alive_timeout(PONG)
-            .handshake(TokioIo::new(transport))
-            .await?;
+        let one = Shared::connect(transport, peer).await?;
         self.speaks_http2.store(true, Relaxed);
-        let load = Arc::new(Load {
-            begun: Instant::now(),
-            active: AtomicUsize::new(0),
-            most: AtomicUsize::new(connection.current_max_send_streams()),
-            last_end: AtomicU64::new(0),
-        });
-        let seen = Arc::clone(&load);
-        let mut connection = Box::pin(connection);
-        tokio::spawn(std::future::poll_fn(move |cx| {
-            let polled = connection.as_mut().poll(cx);
-            seen.most.store(connection.current_max_send_streams(), Relaxed);
-            // As above: whoever is on it learns of the error.
-            polled.map(drop)
-        }));
-        let one = Shared { sender, load, traffic, peer };
         let share = one.take_place();
         lock(&self.shared).push(one);
         pool.sweep_later();
         Ok(share)
     }
 
-    /// Closes what was idle for too long. False when nothing is left.
-    fn sweep(&self) -> bool {
+    /// Closes what was idle for too long.
+    fn sweep(&self) {
         let mut idle = lock(&self.idle);
         while idle.front().is_some_and(|one| one.since.elapsed() >= IDLE || one.lease.sender.is_closed()) {
             idle.pop_front();
         }
         drop(idle);
-        lock(&self.shared).retain(|one| !one.sender.is_closed() && !one.is_stale());
-        !self.is_empty()
+        lock(&self.shared).retain(|one| !one.is_closed() && !one.is_stale());
     }
 
     fn is_empty(&self) -> bool {
         lock(&self.idle).is_empty() && lock(&self.shared).is_empty()
-    }
-}
-
-impl<B> Shared<B> {
-    fn share(&self) -> Option<Share<B>> {
-        let room = self.load.active.load(Relaxed) < self.load.most.load(Relaxed);
-        room.then(|| self.take_place())
-    }
-
-    fn take_place(&self) -> Share<B> {
-        Share {
-            sender: self.sender.clone(),
-            stream: Stream::on(&self.load),
-            traffic: Arc::clone(&self.traffic),
-            peer: self.peer,
-        }
-    }
-
-    fn is_stale(&self) -> bool {
-        let last = Duration::from_millis(self.load.last_end.load(Relaxed));
-        self.load.active.load(Relaxed) == 0 && self.load.begun.elapsed().saturating_sub(last) >= SHARED_IDLE
     }
 }
 
@@ -410,21 +317,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How long an HTTP/1.1 connection waits for its next request. Node and uvicorn close after 5 s, others later; being
 /// first is what avoids the race between our request and their close.
 pub(super) const IDLE: Duration = Duration::from_secs(4);
-/// An HTTP/2 provider announces that it closes (GOAWAY), so there is no race to avoid.
-const SHARED_IDLE: Duration = Duration::from_secs(60);
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Idle connections kept for one provider by one worker.
 const MOST_IDLE: usize = 256;
 /// Largest header section of an answer, and most bytes read ahead.
 const MOST_BUFFERED: usize = 64 * 1024;
-/// The same for HTTP/2.
-const MOST_HEAD: u32 = 64 * 1024;
-/// Enough for 64 Mbit/s at 125 ms; what the relays do not take stays with the provider.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-/// For all streams of a connection together.
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
-/// With streams open, a connection that has gone silent is asked whether it lives.
-const PING: Duration = Duration::from_secs(20);
-/// How long the answer to that may take.
-const PONG: Duration = Duration::from_secs(10);

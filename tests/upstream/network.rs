@@ -10,6 +10,7 @@ use speechgate::upstream::{Client, Resolver, TlsShared};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -37,6 +38,31 @@ async fn names_that_lead_nowhere() {
     let hangs: Plain = Client::with_resolver(tls, Resolver::new(|_, _| std::future::pending()));
     let sent = hangs.send(&named("slow.test", 80), &hasty(), get()).await;
     assert_eq!(sent.expect_err("no address").fault, Fault::DnsTimeout);
+}
+
+#[tokio::test]
+async fn calls_at_one_time_share_a_lookup() {
+    let address = answering(OK).await;
+    let (lookups, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Semaphore::new(0)));
+    let (counted, waiting) = (Arc::clone(&lookups), Arc::clone(&gate));
+    let resolver = Resolver::new(move |_, _| {
+        counted.fetch_add(1, SeqCst);
+        let waiting = Arc::clone(&waiting);
+        async move {
+            waiting.acquire().await.expect("never closed").forget();
+            Ok(vec![address])
+        }
+    });
+    let client: Plain = Client::with_resolver(Arc::new(TlsShared::new()), resolver);
+    let upstream = named("a.test", 80);
+    // One that gives up does not take the others with it.
+    assert_eq!(client.send(&upstream, &hasty(), get()).await.expect_err("no address").fault, Fault::DnsTimeout);
+    let (first, second, ()) = tokio::join!(fetch(&client, &upstream, get()), fetch(&client, &upstream, get()), async {
+        tokio::task::yield_now().await;
+        gate.add_permits(1);
+    });
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(lookups.load(SeqCst), 2, "one that was given up, and one for both");
 }
 
 #[tokio::test]

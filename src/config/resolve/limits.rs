@@ -11,8 +11,7 @@ use crate::config::values::{self, Expected};
 use std::time::Duration;
 
 /// The tables that are checked but have no effect in this version, lest anybody count on them.
-pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw) -> Findings {
-    let mut warnings = Findings::default();
+pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw, warnings: &mut Findings) {
     let mut warn = |path: Path| {
         warnings.key(&path, "is checked but not enforced yet");
     };
@@ -34,7 +33,6 @@ pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw) -> Findings {
     if raw.telemetry.otlp.is_some() {
         warn(Path::of("telemetry").key("otlp"));
     }
-    warnings
 }
 
 /// `rate_limits`

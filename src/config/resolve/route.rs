@@ -11,6 +11,7 @@ use crate::config::types::{Credentials, Envelope, Protocol, Route, Timeouts, Ups
 use crate::config::values;
 use http::HeaderValue;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,17 @@ pub(super) fn routes(raw: &[raw::Route], profiles: &Profiles, findings: &mut Fin
         raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, profiles, findings)).collect();
     unique_matches(&routes, findings);
     routes.into_iter().map(Arc::new).collect()
+}
+
+/// Warns of credentials that would leave the machine in the clear.
+pub(in crate::config) fn in_the_clear(routes: &[Arc<Route>], warnings: &mut Findings) {
+    for route in routes.iter().filter(|route| route.credentials.is_some() && !route.upstream.tls) {
+        let host = route.upstream.host.as_str();
+        if host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
+            let path = Path::of("routes").index(route.index).key("upstream");
+            warnings.value(&path, "the route's credentials are sent unencrypted").expected("an `https://` upstream");
+        }
+    }
 }
 
 fn unique_names(raw: &[raw::Route], findings: &mut Findings) {

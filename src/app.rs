@@ -1,0 +1,404 @@
+//! Builds every part from a configuration, starts them in order, and stops them in order.
+//!
+//! Start: metrics and logs, TLS files and sockets (so that a wrong path or a taken port is reported before anything runs), workers, the
+//! admin listener, and only then ready. Stop: not ready, listeners closed, what runs comes to its end or is cut, logs written.
+//!
+//! Each worker is a thread with a runtime of its own and its own socket on the same port; the control thread has the admin listener and
+//! the signals. Workers share nothing that is written for each request.
+
+use crate::config::Loaded;
+use crate::config::types::{Config, Listen};
+use crate::proxy::headers::Identity;
+use crate::proxy::{Proxy, Shared, State};
+use crate::server::Worker;
+use crate::server::admin::{self, Admin};
+use crate::server::drain::Drain;
+use crate::server::listen::{Listener, Listeners};
+use crate::server::tls::{self, TlsError};
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::logging;
+use crate::telemetry::metrics::{self, Metrics};
+use crate::telemetry::sink::Sink;
+use crate::upstream::TlsShared;
+use arc_swap::ArcSwap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+/// Most bytes of log lines that wait to be written.
+const LOG_BUFFER: usize = 1 << 20;
+/// Stops that can be asked for before anybody looks: one to drain, one to end at once.
+const STOPS: usize = 2;
+
+/// Loads the configuration from where it came from; the error lists every problem.
+pub type Load = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
+
+/// Why the gateway could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A file for TLS towards callers cannot be used.
+    Tls(TlsError),
+    /// What a route needs cannot be used.
+    Route(String),
+    /// A listener could not be bound.
+    Listen(Listen, io::Error),
+    /// The operating system refused something else.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Tls(error) => error.fmt(f),
+            StartError::Route(problem) => f.write_str(problem),
+            StartError::Listen(address, error) => write!(f, "cannot listen on {}: {error}", Address(address)),
+            StartError::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> StartError {
+        StartError::System(error)
+    }
+}
+
+/// An address as it is written in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a>(pub &'a Listen);
+
+impl fmt::Display for Address<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Listen::Tcp(address) => address.fmt(f),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A gateway whose workers run. Dropping it ends it at once; [`Gateway::run`] and [`Running`] end it in order.
+#[derive(Debug)]
+struct Gateway {
+    address: Listen,
+    admin_address: Option<Listen>,
+    runtime: Runtime,
+    control: Arc<Control>,
+    workers: Vec<JoinHandle<()>>,
+    /// Kept until the end: the socket file goes with it.
+    _listeners: Listeners,
+    admin_listeners: Option<Listeners>,
+    logs: Vec<Sink>,
+}
+
+/// What the control thread does things with.
+struct Control {
+    state: Arc<ArcSwap<State>>,
+    /// The running configuration without its secrets, for people.
+    shown: Arc<ArcSwap<String>>,
+    tls: Arc<TlsShared>,
+    metrics: Arc<Metrics>,
+    drain: Arc<Drain>,
+    admin: Arc<Admin>,
+    load: Option<Load>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("drain", &self.drain).finish_non_exhaustive()
+    }
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(loaded: Loaded, load: Load) -> Result<(), StartError> {
+    let mut gateway = Gateway::start(loaded, Some(load))?;
+    let (stop, stops) = mpsc::channel(STOPS);
+    let signals = gateway.signals(stop)?;
+    gateway.run(stops);
+    drop(signals);
+    Ok(())
+}
+
+/// A gateway in this process, for tests and demonstrations.
+#[derive(Debug)]
+pub struct Running {
+    address: Listen,
+    admin_address: Option<Listen>,
+    stop: mpsc::Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts a gateway on threads of its own; it takes requests when this returns.
+///
+/// # Errors
+/// When it cannot start.
+pub fn start(loaded: Loaded, load: Option<Load>) -> Result<Running, StartError> {
+    let mut gateway = Gateway::start(loaded, load)?;
+    let (address, admin_address) = (gateway.address.clone(), gateway.admin_address.clone());
+    let (stop, stops) = mpsc::channel(STOPS);
+    let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || gateway.run(stops))?;
+    Ok(Running { address, admin_address, stop, thread: Some(thread) })
+}
+
+impl Running {
+    /// Where callers connect.
+    #[must_use]
+    pub fn address(&self) -> &Listen {
+        &self.address
+    }
+
+    /// Where the admin listener is.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<&Listen> {
+        self.admin_address.as_ref()
+    }
+
+    /// Begins to drain; a second call ends at once.
+    pub fn stop(&self) {
+        // Full when two stops wait already, closed when the end has come: no more is needed in either case.
+        let _ = self.stop.try_send(());
+    }
+
+    /// Waits until it has ended.
+    pub fn join(mut self) {
+        self.wait();
+    }
+
+    fn wait(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic of the control thread has been logged; there is nothing left to wait for.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+        self.stop();
+        self.wait();
+    }
+}
+
+impl Gateway {
+    fn start(loaded: Loaded, load: Option<Load>) -> Result<Gateway, StartError> {
+        let Loaded { config, redacted, .. } = loaded;
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), config.server.workers));
+        let (access, logs) = start_logs(&config, &metrics)?;
+        let tls = config.server.tls.as_ref().map(tls::server_config).transpose().map_err(StartError::Tls)?;
+        let bind = |address: &Listen, count| {
+            Listeners::bind(address, count).map_err(|error| StartError::Listen(address.clone(), error))
+        };
+        let mut listeners = bind(&config.server.listen, config.server.workers)?;
+        let admin_listeners = config.admin.as_ref().map(|address| bind(address, 1)).transpose()?;
+        let drain = Drain::new(config.server.max_connections);
+        let server = config.server.clone();
+        let upstream_tls = Arc::new(TlsShared::new());
+        let identity = Identity::new(&format!("{:016x}", fastrand::u64(..)))
+            .map_err(|error| StartError::Route(error.to_string()))?;
+        let shared = Shared::new(Arc::clone(&metrics), access, identity);
+        let state = Arc::new(ArcSwap::from_pointee(state(config, shared, &upstream_tls).map_err(StartError::Route)?));
+        let shown = Arc::new(ArcSwap::from_pointee(redacted));
+
+        let mut workers = Vec::new();
+        for (index, socket) in listeners.sockets().into_iter().enumerate() {
+            let worker = Worker {
+                handler: Arc::new(Proxy::new(Arc::clone(&state), Arc::clone(&upstream_tls))),
+                server: server.clone(),
+                tls: tls.clone(),
+                drain: Arc::clone(&drain),
+            };
+            workers.push(spawn_worker(index, socket, worker)?);
+        }
+        Ok(Gateway {
+            address: listeners.address().clone(),
+            admin_address: admin_listeners.as_ref().map(|listeners| listeners.address().clone()),
+            runtime: runtime()?,
+            control: Control::new(state, shown, upstream_tls, drain, load),
+            workers,
+            _listeners: listeners,
+            admin_listeners,
+            logs,
+        })
+    }
+
+    /// Listens to signals: SIGTERM and SIGINT stop, SIGHUP reloads.
+    fn signals(&self, stop: mpsc::Sender<()>) -> io::Result<tokio::task::JoinHandle<()>> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let _inside = self.runtime.enter();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let control = Arc::clone(&self.control);
+        Ok(self.runtime.spawn(async move {
+            loop {
+                let stopped = tokio::select! {
+                    _ = terminate.recv() => true,
+                    _ = interrupt.recv() => true,
+                    _ = hangup.recv() => false,
+                };
+                if stopped {
+                    let _ = stop.try_send(());
+                } else {
+                    // What came of it has been logged.
+                    let _ = control.reload();
+                }
+            }
+        }))
+    }
+
+    /// Serves the admin listener until it is told to stop, then ends everything in order.
+    fn run(&mut self, stops: mpsc::Receiver<()>) {
+        let admin_sockets = self.admin_listeners.as_mut().map(Listeners::sockets).unwrap_or_default();
+        tracing::info!(address = %Address(&self.address), admin = self.admin_address.as_ref().map(|a| Address(a).to_string()), "listening");
+        let control = Arc::clone(&self.control);
+        self.runtime.block_on(async move {
+            for socket in admin_sockets {
+                match Listener::register(socket) {
+                    Ok(listener) => drop(tokio::spawn(admin::serve(Arc::clone(&control.admin), listener))),
+                    Err(error) => tracing::error!(%error, "no admin listener"),
+                }
+            }
+            control.serve(stops).await;
+        });
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so; the others are waited for all the same.
+            let _ = worker.join();
+        }
+        tracing::info!("ended");
+        for log in &self.logs {
+            log.flush();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.control.drain.cut_now();
+    }
+}
+
+impl Control {
+    fn new(
+        state: Arc<ArcSwap<State>>,
+        shown: Arc<ArcSwap<String>>,
+        tls: Arc<TlsShared>,
+        drain: Arc<Drain>,
+        load: Option<Load>,
+    ) -> Arc<Control> {
+        let metrics = Arc::clone(&state.load().shared.metrics);
+        Arc::new_cyclic(|control: &std::sync::Weak<Control>| {
+            let reload = control.clone();
+            let (config, counted) = (Arc::clone(&shown), Arc::clone(&metrics));
+            let admin = Arc::new(Admin {
+                ready: AtomicBool::new(false),
+                metrics: Box::new(move |text| counted.render(text)),
+                config: Box::new(move || format!("{}\n", config.load())),
+                reload: Box::new(move || reload.upgrade().ok_or("ending\n").map_err(str::to_owned)?.reload()),
+            });
+            Control { state, shown, tls, metrics, drain, admin, load }
+        })
+    }
+
+    /// Until the end: ready, then draining, then cut.
+    async fn serve(&self, mut stops: mpsc::Receiver<()>) {
+        self.admin.ready.store(true, Ordering::Release);
+        let _ = stops.recv().await;
+        self.admin.ready.store(false, Ordering::Release);
+        let drain_timeout = self.state.load().config.server.drain_timeout;
+        tracing::info!(connections = self.drain.open(), "draining");
+        self.drain.begin();
+        tokio::select! {
+            () = self.drain.emptied() => {}
+            () = tokio::time::sleep(drain_timeout) => tracing::warn!(connections = self.drain.open(), "cutting what is left"),
+            Some(()) = stops.recv() => tracing::warn!(connections = self.drain.open(), "told to end at once"),
+        }
+        self.drain.cut_now();
+    }
+
+    /// Loads the configuration again. A valid one is in force for new requests; an invalid one changes nothing.
+    fn reload(&self) -> Result<String, String> {
+        let Some(load) = &self.load else {
+            return Err("this gateway was started without configuration files\n".to_owned());
+        };
+        let before = self.state.load_full();
+        let applied = load().and_then(|Loaded { config, redacted, .. }| {
+            let state = state(config, Arc::clone(&before.shared), &self.tls)?;
+            Ok((state, redacted))
+        });
+        self.metrics.reloaded(applied.is_ok());
+        let (state, redacted) = applied.inspect_err(|problems| {
+            tracing::warn!(%problems, "the configuration was not reloaded");
+        })?;
+        let restart = needs_restart(&before.config, &state.config);
+        self.state.store(Arc::new(state));
+        self.shown.store(Arc::new(redacted));
+        if restart.is_empty() {
+            tracing::info!("the configuration was reloaded");
+            return Ok("reloaded\n".to_owned());
+        }
+        let restart = restart.join(", ");
+        tracing::warn!(restart, "the configuration was reloaded, but for what needs a restart");
+        Ok(format!("reloaded; these take effect with a restart: {restart}\n"))
+    }
+}
+
+/// What requests need of a configuration, with every file that routes name read.
+fn state(config: Config, shared: Arc<Shared>, tls: &TlsShared) -> Result<State, String> {
+    for route in &config.routes {
+        tls.for_upstream(&route.upstream).map_err(|problem| format!("route `{}`: {problem}", route.name))?;
+    }
+    State::new(Arc::new(config), shared).map_err(|error| format!("credentials: {error}"))
+}
+
+/// The tables that have changed and only take effect when the process starts.
+fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let changed =
+        |name, old: &dyn fmt::Debug, new: &dyn fmt::Debug| (format!("{old:?}") != format!("{new:?}")).then_some(name);
+    [
+        changed("[server]", &old.server, &new.server),
+        changed("[admin]", &old.admin, &new.admin),
+        changed("[telemetry]", &old.telemetry, &new.telemetry),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// Starts logging, and the access log when it is wanted.
+fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLog>, Vec<Sink>)> {
+    let own = Sink::start("log", io::stderr(), LOG_BUFFER, Arc::default())?;
+    logging::start(&config.telemetry, own.clone());
+    logging::log_panics();
+    if !config.telemetry.access_log {
+        return Ok((None, vec![own]));
+    }
+    let access = Sink::start("access-log", io::stdout(), LOG_BUFFER, metrics.access_log_dropped())?;
+    Ok((Some(AccessLog::new(access.clone(), config.telemetry.log_format)), vec![own, access]))
+}
+
+fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) -> io::Result<JoinHandle<()>> {
+    let runtime = runtime()?;
+    let listener = {
+        let _inside = runtime.enter();
+        Listener::register(socket)?
+    };
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        metrics::use_shard(index);
+        runtime.block_on(Arc::new(worker).run(listener));
+        // Not waiting for anything that blocks: what is left has been told to end.
+        runtime.shutdown_background();
+    })
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,120 @@
+//! The files of this repository: complete, commented, valid.
+
+use super::*;
+
+#[test]
+fn the_complete_file_is_valid_without_any_variable_and_shows_the_defaults() {
+    let (report, valid) = check_report(&[PathBuf::from("config/gateway.toml")], []);
+    assert!(valid, "{report}");
+    assert_eq!(report, "valid: 5 routes, no problem\n");
+    let given = loaded(&[("gateway.toml", include_str!("../../../config/gateway.toml"))], &[]).config;
+    let defaults = loaded(&[("route.toml", &ROUTE.replace("/tts", "/elevenlabs"))], &[]).config;
+    assert_eq!(format!("{:?}", given.server), format!("{:?}", defaults.server));
+    assert_eq!(format!("{:?}", given.telemetry), format!("{:?}", defaults.telemetry));
+    assert_eq!(given.admin, defaults.admin);
+    let [given, default] = [&given.routes[0], &defaults.routes[0]];
+    assert_eq!(format!("{:?}", given.timeouts), format!("{:?}", default.timeouts));
+    assert_eq!((given.max_request_body, given.envelope), (default.max_request_body, default.envelope));
+    assert_eq!(given.upstream_body, default.upstream_body);
+}
+
+/// What the file shows as a comment must be right too: every commented key is put in force, one file for all.
+#[test]
+fn the_comments_of_the_complete_file_are_valid() {
+    let folder = example_files();
+    let text: Vec<String> = include_str!("../../../config/gateway.toml").lines().map(uncommented).collect();
+    let text = text.join("\n").replace("/etc/speechgate", &folder.path().display().to_string());
+    let text = text.replace("${file:/run/secrets/elevenlabs}", "x");
+    let variables = [("ELEVENLABS_API_KEY", "sk-1")];
+    let all = loaded(&[("gateway.toml", &text)], &variables);
+    assert!(all.config.server.tls.is_some() && all.config.routes[0].concurrency.is_some());
+    assert_eq!(all.config.routes[0].rate_limits.len(), 2);
+}
+
+#[test]
+fn the_complete_file_shows_every_key() {
+    let text = include_str!("../../../config/gateway.toml");
+    let tables = schema::json()["$defs"].as_object().into_iter().flatten();
+    let ours = tables.filter(|(name, _)| !name.ends_with("Spec") && !name.starts_with("OneOrMany"));
+    let keys: Vec<&String> =
+        ours.flat_map(|(_, node)| node["properties"].as_object().into_iter().flatten()).map(|(key, _)| key).collect();
+    assert!(keys.len() > 60, "{keys:?}");
+    for key in keys {
+        assert!(text.contains(&format!("{key} = ")), "{key}");
+    }
+}
+
+/// Puts a commented key in force. The second of two forms of one key stays a comment.
+fn uncommented(line: &str) -> String {
+    let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
+    let second = rest.starts_with("match = { host") || rest.contains("${file:");
+    let key = rest.split_once(" = ").is_some_and(|(key, _)| path::is_bare(key));
+    let more = rest.starts_with("  {") || rest == "]" || rest.starts_with("[limits]") || rest.starts_with("[providers");
+    if (key || more) && !second { rest.to_owned() } else { line.to_owned() }
+}
+
+#[test]
+fn every_example_is_valid() {
+    let folder = example_files();
+    let variables = [("ELEVENLABS_API_KEY", "sk-1")];
+    let mut seen = 0;
+    for entry in std::fs::read_dir("config/examples").expect("a folder of examples") {
+        let path = entry.expect("an example").path();
+        let text = std::fs::read_to_string(&path).expect("a text");
+        let here = folder.path().display().to_string();
+        let text = text.replace("/etc/speechgate", &here).replace("/run/secrets", &here);
+        let all = loaded(&[(&path.display().to_string(), &text)], &variables);
+        assert!(all.warnings.is_empty(), "{}: {:?}", path.display(), all.warnings);
+        seen += 1;
+    }
+    assert_eq!(seen, 6);
+}
+
+/// The names and forms that users were promised.
+#[test]
+fn the_promised_spelling_is_valid() {
+    let text = r#"
+[server]
+listen = "127.0.0.1:8080"
+max_connections = 10000
+drain_timeout = "30s"
+
+[admin]
+listen = "127.0.0.1:9464"
+
+[telemetry]
+log = { format = "json", level = "info" }
+otlp = { endpoint = "http://127.0.0.1:4318", traces = true, metrics = true, sample_ratio = 0.1 }
+
+[[routes]]
+name = "tts"
+match = { path = "/elevenlabs" }
+provider = "elevenlabs"
+upstream = "https://api.elevenlabs.io"
+envelope = "canonical"
+credentials = { header = "xi-api-key", value = "${ELEVENLABS_API_KEY}" }
+rate_limits = [ { requests = 20, per = "1s", burst = 40 } ]
+concurrency = { max = 10, queue = 64, max_wait = "3s", learn = true }
+timeouts = { connect = "3s", response = "30s", idle = "60s", websocket_idle = "5m" }
+max_request_body = "50MiB"
+
+[[routes]]
+name = "scoring"
+match = { path = "/zenhire" }
+provider = "zenhire"
+upstream = "https://platform.zenhire.ai"
+rate_limits = [
+  { requests = 500, per = "1m", key = "header:x-api-key" },
+  { requests = 1, per = "10s", match = "GET /api/v1/speech/analyze/{id}", key = "path:id", code = "poll_rate_limited" },
+]
+
+[limits]
+backend = "redis://127.0.0.1:6379"
+
+[providers.acme]
+extends = "generic"
+"#;
+    let all = loaded(&[("t.toml", text)], &[("ELEVENLABS_API_KEY", "sk-1")]);
+    assert_eq!(all.config.routes.len(), 2);
+    assert!(all.profile("acme").is_some() && all.profile("corti").is_some() && all.profile("nobody").is_none());
+}

@@ -1,0 +1,356 @@
+//! One connection: HTTP/1 or HTTP/2, its deadlines, and its end.
+//!
+//! | what | until when | then |
+//! |---|---|---|
+//! | TLS handshake | `header_timeout` | closed |
+//! | first head, preface of HTTP/2 | `header_timeout` from the start | 408 when a part has come, else closed |
+//! | nothing on a connection that is kept alive | `keep_alive_timeout` | closed; GOAWAY on HTTP/2 |
+//! | a later head | `header_timeout` from its first byte | 408 |
+//! | a caller that does not read | `write_timeout` | cut; on HTTP/2 the stream is reset |
+//!
+//! A caller that closes its sending side while it waits for an answer counts as gone: with TCP the two cannot be told apart,
+//! and to notice at once that a caller has left is worth more here than to serve half-closed connections.
+
+use super::Worker;
+use super::drain::Permit;
+use super::io::{Io, Socket, Stream};
+use super::pulse::{Beat, Pulse};
+use super::refuse::{self, linger, refuse};
+use super::stack::{Handler, answer};
+use crate::canon::Fault;
+use crate::proxy::Peer;
+use hyper::rt::{Executor, Sleep, Timer};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much of the preface (`PRI * HTTP/2`) makes a parser of HTTP/1 give up.
+const HTTP2_REQUEST_LINE: usize = 12;
+/// How much of a body is read or written at once on HTTP/1.
+const BUFFER: usize = 64 * 1024;
+/// hyper keeps this many header fields without allocating.
+const HYPER_HEADERS: usize = 100;
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams that callers reset before they were looked at, and streams that we reset because of errors in them, before the
+/// connection is ended: floods of either cost us more than the caller (rapid reset, MadeYouReset).
+const MAX_RESETS: usize = 20;
+const MAX_ERROR_RESETS: usize = 256;
+/// How long a connection without a request may still send one once draining has begun, and how long HTTP/2 may take to close.
+const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// Serves one accepted socket until it closes.
+pub(super) async fn serve<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, mut peer: Peer, permit: Permit) {
+    let Some(config) = worker.tls.clone() else {
+        let pulse = Pulse::new(&worker.server);
+        peer.stalled = pulse.stalled();
+        let io = Io::new(Stream::Plain(socket), Arc::clone(&pulse), permit);
+        return serve_http1(worker, io, peer, pulse).await;
+    };
+    peer = Peer::new(peer.addr, true);
+    let handshake = TlsAcceptor::from(config).accept(socket);
+    let stream = match timeout(worker.server.header_timeout, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+        Err(_elapsed) => return tracing::debug!("TLS handshake took too long"),
+    };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let pulse = Pulse::new(&worker.server);
+    peer.stalled = pulse.stalled();
+    let io = Io::new(Stream::Tls(Box::new(stream)), Arc::clone(&pulse), permit);
+    if http2 {
+        pulse.begin_http2(0);
+        serve_http2(worker, io, peer, pulse).await;
+    } else {
+        serve_http1(worker, io, peer, pulse).await;
+    }
+}
+
+async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Peer, pulse: Arc<Pulse>) {
+    let service = service_fn(|request| {
+        let answer = answer(Arc::clone(&worker.handler), pulse.exchange(None), peer.clone(), request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut connection = http1_builder(&worker, &pulse).serve_connection(TokioIo::new(io), service).with_upgrades();
+    let end = drive(Pin::new(&mut connection), &worker, &pulse).await;
+    // Upgraded connections belong to whoever upgraded them.
+    let Some(parts) = connection.into_parts() else { return };
+    let (mut io, unread) = (parts.io.into_inner(), parts.read_buf);
+    let fault = match end {
+        End::Served(Ok(())) if pulse.has_body_unread() || !unread.is_empty() => return linger(&mut io).await,
+        End::Served(Ok(())) => return,
+        // A refused request line that is the beginning of the preface of HTTP/2, whole or in part, is no error.
+        End::Served(Err(_)) if speaks_http2(&unread) => {
+            io.rewind(unread.clone());
+            pulse.begin_http2(unread.len());
+            return Box::pin(serve_http2(worker, io, peer, pulse)).await;
+        }
+        End::Served(Err(error)) => match pulse.withheld() {
+            Some(status) => refuse::fault(status, &unread, worker.server.max_target_bytes),
+            None => return tracing::debug!(%error, "connection ended"),
+        },
+        End::Silent if unread.is_empty() => return,
+        End::Silent => Fault::RequestHeadTimeout,
+        End::Stalled => return,
+    };
+    pulse.settle();
+    refuse(&mut io, worker.handler.refusal(fault)).await;
+}
+
+async fn serve_http2<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Peer, pulse: Arc<Pulse>) {
+    let streams = Streams { next: Arc::default(), write_timeout: worker.server.write_timeout };
+    let service = service_fn(|request| {
+        let stream = StreamState::default();
+        let peer = Peer { stalled: Arc::clone(&stream.stalled), ..peer.clone() };
+        let exchange = pulse.exchange(Some(Arc::clone(&stream.beat)));
+        *streams.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+        let answer = answer(Arc::clone(&worker.handler), exchange, peer, request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http2_builder(&worker, streams.clone()).serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    if let End::Silent = drive(connection.as_mut(), &worker, &pulse).await {
+        // Nothing has been asked for in a long time: say so, and leave unless a request crosses that.
+        connection.as_mut().graceful_shutdown();
+        pulse.last_call(LAST_CALL);
+        let _ = drive(connection, &worker, &pulse).await;
+    }
+}
+
+fn http1_builder<H>(worker: &Worker<H>, pulse: &Arc<Pulse>) -> http1::Builder {
+    let server = &worker.server;
+    let mut builder = http1::Builder::new();
+    let _ = builder
+        .timer(HeadTimer(Arc::clone(pulse)))
+        // Only there to have hyper ask the timer; the deadlines are the pulse's.
+        .header_read_timeout(server.header_timeout)
+        .max_header_size(server.max_header_bytes)
+        .max_buf_size(BUFFER.max(server.max_header_bytes));
+    if server.max_headers != HYPER_HEADERS {
+        let _ = builder.max_headers(server.max_headers);
+    }
+    builder
+}
+
+fn http2_builder<H>(worker: &Worker<H>, streams: Streams) -> http2::Builder<Streams> {
+    let server = &worker.server;
+    let mut builder = http2::Builder::new(streams);
+    let _ = builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(server.http2_max_streams)
+        .max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .max_send_buf_size(BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+/// Whether what could not be parsed is the preface of HTTP/2, as far as it has come.
+fn speaks_http2(unread: &[u8]) -> bool {
+    unread.len() >= HTTP2_REQUEST_LINE && HTTP2_PREFACE.starts_with(&unread[..unread.len().min(HTTP2_PREFACE.len())])
+}
+
+/// How a connection ended.
+enum End {
+    /// hyper is done with it.
+    Served(hyper::Result<()>),
+    /// A head, or the next request, did not come in time.
+    Silent,
+    /// The caller did not read in time.
+    Stalled,
+}
+
+/// What both kinds of connection can do.
+trait Connection: Future<Output = hyper::Result<()>> {
+    fn end_gracefully(self: Pin<&mut Self>);
+}
+
+impl<I, B, S> Connection for http1::UpgradeableConnection<I, S>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    S: hyper::service::HttpService<
+            hyper::body::Incoming,
+            ResBody = B,
+            Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        >,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
+    fn end_gracefully(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, B, S, E> Connection for http2::Connection<I, S, E>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    S: hyper::service::HttpService<
+            hyper::body::Incoming,
+            ResBody = B,
+            Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        >,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn end_gracefully(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Polls a connection to its end, watching its deadlines and the drain.
+async fn drive<H>(mut connection: Pin<&mut impl Connection>, worker: &Worker<H>, pulse: &Pulse) -> End {
+    let mut draining = pin!(worker.drain.begun());
+    let mut drain = Told::Nothing;
+    let mut timer = pin!(tokio::time::sleep(worker.server.header_timeout));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+            return Poll::Ready(End::Served(served));
+        }
+        // Polled once: the waker of a task stays the same, and after it has been woken the flag tells.
+        if drain == Told::Nothing && draining.as_mut().poll(cx).is_pending() {
+            drain = Told::Registered;
+        }
+        if drain < Told::LastCall && worker.drain.has_begun() {
+            drain = Told::LastCall;
+            // A connection that was accepted just now has a request on its way.
+            if pulse.is_fresh() {
+                pulse.hurry(LAST_CALL);
+            }
+        }
+        if drain == Told::LastCall && !pulse.is_fresh() {
+            drain = Told::Ending;
+            connection.as_mut().end_gracefully();
+            // Without another wake-up nobody would look at what that has changed.
+            if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+                return Poll::Ready(End::Served(served));
+            }
+        }
+        while let Some(deadline) = pulse.deadline() {
+            if timer.deadline() > deadline || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                break;
+            }
+            if pulse.write_is_late() {
+                pulse.set_stalled();
+                return Poll::Ready(End::Stalled);
+            }
+            if pulse.deadline().is_some_and(|deadline| deadline <= tokio::time::Instant::now()) {
+                return Poll::Ready(End::Silent);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// What a connection knows of the drain.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Nothing,
+    Registered,
+    LastCall,
+    Ending,
+}
+
+/// Tells the pulse when hyper begins and ceases to wait for a head on HTTP/1; the sleep itself never ends.
+struct HeadTimer(Arc<Pulse>);
+
+impl Timer for HeadTimer {
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
+        self.0.await_head();
+        Box::pin(HeadWait(Arc::clone(&self.0)))
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn Sleep>> {
+        self.sleep(Duration::MAX)
+    }
+
+    fn reset(&self, _: &mut Pin<Box<dyn Sleep>>, _: Instant) {
+        self.0.await_head();
+    }
+}
+
+struct HeadWait(Arc<Pulse>);
+
+impl Future for HeadWait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Sleep for HeadWait {}
+
+impl Drop for HeadWait {
+    fn drop(&mut self) {
+        self.0.head_complete();
+    }
+}
+
+/// What one stream of HTTP/2 tells.
+#[derive(Debug, Default)]
+struct StreamState {
+    beat: Arc<Beat>,
+    stalled: Arc<AtomicBool>,
+}
+
+/// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that a caller does not read one stream,
+/// so each is watched by itself.
+#[derive(Clone)]
+struct Streams {
+    /// The stream that hyper has called the service for and hands over next.
+    next: Arc<Mutex<Option<StreamState>>>,
+    write_timeout: Duration,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, stream: F) {
+        let state = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let write_timeout = self.write_timeout;
+        // Not joined: a stream ends with its connection at the latest.
+        drop(tokio::spawn(async move {
+            match state {
+                Some(state) => watched(stream, &state, write_timeout).await,
+                None => stream.await,
+            }
+        }));
+    }
+}
+
+/// Runs a stream until it ends, or until its caller has not read for too long; dropping it then resets it.
+async fn watched(stream: impl Future<Output = ()>, state: &StreamState, write_timeout: Duration) {
+    let mut stream = pin!(stream);
+    let mut timer = pin!(tokio::time::sleep(write_timeout));
+    let mut waiting_since = None;
+    std::future::poll_fn(|cx| {
+        if stream.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let held = state.beat.held();
+        if held != waiting_since {
+            waiting_since = held;
+            timer.as_mut().reset(tokio::time::Instant::now() + write_timeout);
+        }
+        if held.is_none() || timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        state.stalled.store(true, Ordering::Relaxed);
+        Poll::Ready(())
+    })
+    .await;
+}

@@ -1,0 +1,305 @@
+//! Sockets that listen, and the loop that accepts.
+
+use super::Worker;
+use super::conn;
+use super::drain::Permit;
+use super::io::Socket;
+use super::refuse::refuse;
+use super::stack::Handler;
+use crate::canon::Fault;
+use crate::config::types::Listen;
+use crate::proxy::Peer;
+use socket2::{Domain, Protocol, Type};
+use std::fs;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: i32 = 1024;
+/// When nothing is heard from a caller for so long, the kernel asks whether it is still there.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+/// How long accepting pauses when the process has run out of descriptors or memory: doubled each time, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Refusals written at one time; past it connections are closed without a word.
+const REFUSALS: usize = 64;
+
+/// The listening sockets of all workers, not yet tied to a runtime.
+#[derive(Debug)]
+pub struct Listeners {
+    sockets: Vec<socket2::Socket>,
+    address: Listen,
+    /// Removed when the listeners go.
+    socket_file: Option<SocketFile>,
+}
+
+/// The socket of one worker.
+#[derive(Debug)]
+pub enum Listener {
+    /// One of several sockets on the same port; the kernel spreads connections over them.
+    Tcp(TcpListener),
+    /// One of several handles on the same socket.
+    Unix(UnixListener),
+}
+
+/// A socket in the file system, removed on drop if it is still ours.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Listeners {
+    /// Binds `count` sockets to one address. Port 0 takes a free port, the same for all.
+    ///
+    /// # Errors
+    /// When the address is taken, or cannot be had.
+    pub fn bind(address: &Listen, count: usize) -> io::Result<Listeners> {
+        match address {
+            Listen::Tcp(address) => bind_tcp(*address, count),
+            Listen::Unix(path) => bind_unix(path, count),
+        }
+    }
+
+    /// Where callers connect: the real port when 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> &Listen {
+        &self.address
+    }
+
+    /// Takes the sockets out, one for each worker.
+    pub fn sockets(&mut self) -> Vec<socket2::Socket> {
+        std::mem::take(&mut self.sockets)
+    }
+}
+
+impl Listener {
+    /// Ties a socket to the current runtime.
+    ///
+    /// # Errors
+    /// When the runtime does not take it.
+    pub fn register(socket: socket2::Socket) -> io::Result<Listener> {
+        if socket.domain()? == Domain::UNIX {
+            UnixListener::from_std(socket.into()).map(Listener::Unix)
+        } else {
+            TcpListener::from_std(socket.into()).map(Listener::Tcp)
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Option<SocketAddr>)>> {
+        match self {
+            Listener::Tcp(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, peer)| (Socket::Tcp(stream), Some(peer)))
+            }
+            Listener::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| (Socket::Unix(stream), None)),
+        }
+    }
+
+    /// The next connection.
+    pub(super) async fn accept(&self) -> io::Result<Socket> {
+        poll_fn(|cx| self.poll_accept(cx)).await.map(|(socket, _)| socket)
+    }
+}
+
+fn bind_tcp(address: SocketAddr, count: usize) -> io::Result<Listeners> {
+    if address.port() != 0 {
+        // With SO_REUSEPORT a second gateway could join the port unnoticed; a socket without it finds out whether it is free.
+        drop(tcp_socket(address, false)?);
+    }
+    let mut address = address;
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        let socket = tcp_socket(address, true)?;
+        socket.listen(BACKLOG)?;
+        address = socket.local_addr()?.as_socket().unwrap_or(address);
+        sockets.push(socket);
+    }
+    Ok(Listeners { sockets, address: Listen::Tcp(address), socket_file: None })
+}
+
+fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    // Accepted sockets inherit both.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path, count: usize) -> io::Result<Listeners> {
+    remove_stale(path)?;
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    // Owner and group: who may call is then decided by the file's group, and others have no business here.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    let metadata = fs::metadata(path)?;
+    let socket_file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
+    socket.listen(BACKLOG)?;
+    let mut sockets = Vec::new();
+    for _ in 1..count {
+        sockets.push(socket.try_clone()?);
+    }
+    sockets.push(socket);
+    Ok(Listeners { sockets, address: Listen::Unix(path.to_owned()), socket_file: Some(socket_file) })
+}
+
+/// Removes a socket that a process left behind; one that somebody listens on, and any other file, stays.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file of that name, and it is not a socket",
+        ));
+    }
+    match StdUnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens on this socket")),
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // A successor may have put its own socket there.
+        let ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode));
+        if ours {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        drop(self.socket_file.take());
+    }
+}
+
+/// Accepts until the drain begins; what waits in the kernel at that moment is still served.
+pub(super) async fn accept<H: Handler>(worker: Arc<Worker<H>>, listener: Listener) {
+    let refusals = Arc::new(Semaphore::new(REFUSALS));
+    let take = |(socket, addr)| {
+        let peer = Peer::new(addr, false);
+        match worker.drain.admit() {
+            Some(permit) => serve(&worker, socket, peer, permit),
+            None => turn_away(&worker, socket, &refusals),
+        }
+    };
+    tokio::select! {
+        biased;
+        () = worker.drain.begun() => {}
+        () = accept_forever(&listener, &take) => {}
+    }
+    for _ in 0..BACKLOG {
+        match poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
+            Poll::Ready(Ok(accepted)) => take(accepted),
+            Poll::Ready(Err(_)) | Poll::Pending => return,
+        }
+    }
+}
+
+async fn accept_forever(listener: &Listener, take: &impl Fn((Socket, Option<SocketAddr>))) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match poll_fn(|cx| listener.poll_accept(cx)).await {
+            Ok(accepted) => {
+                pause = FIRST_PAUSE;
+                take(accepted);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                // The connection stays in the queue, so that to try again at once would only spin.
+                tracing::warn!(%error, "accepting pauses");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LAST_PAUSE);
+            }
+        }
+    }
+}
+
+fn serve<H: Handler>(worker: &Arc<Worker<H>>, socket: Socket, peer: Peer, permit: Permit) {
+    // Not joined: the permit says when it has ended.
+    drop(tokio::spawn(conn::serve(Arc::clone(worker), socket, peer, permit)));
+}
+
+/// Says that there are too many connections, as long as few are told so at a time. With TLS there is nothing to say: the handshake
+/// would cost more than the request.
+fn turn_away<H: Handler>(worker: &Arc<Worker<H>>, mut socket: Socket, refusals: &Arc<Semaphore>) {
+    let Ok(place) = Arc::clone(refusals).try_acquire_owned() else { return };
+    if worker.tls.is_some() {
+        return;
+    }
+    let answer = worker.handler.refusal(Fault::TooManyConnections);
+    drop(tokio::spawn(async move {
+        refuse(&mut socket, answer).await;
+        drop(place);
+    }));
+}
+
+/// Whether the error belongs to the connection that would have been accepted, rather than to the listener (accept(2)).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::PermissionDenied
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_share_a_free_port_and_nobody_else_joins() {
+        let any = Listen::Tcp(([127, 0, 0, 1], 0).into());
+        let listeners = Listeners::bind(&any, 2).expect("a free port");
+        let Listen::Tcp(address) = listeners.address().clone() else { panic!("a TCP listener has a TCP address") };
+        assert_ne!(address.port(), 0);
+        let taken = Listeners::bind(&Listen::Tcp(address), 2).map(|_| ()).map_err(|error| error.kind());
+        assert_eq!(taken, Err(io::ErrorKind::AddrInUse));
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("gateway.sock");
+        let bind = || Listeners::bind(&Listen::Unix(path.clone()), 2);
+        let kind = |bound: io::Result<Listeners>| bound.map(|_| ()).map_err(|error| error.kind());
+
+        let first = bind().expect("a new socket");
+        assert_eq!(fs::metadata(&path).expect("the socket").permissions().mode() & 0o777, 0o660);
+        assert_eq!(kind(bind()), Err(io::ErrorKind::AddrInUse));
+        drop(first);
+        assert!(!path.exists(), "the socket goes with its listeners");
+
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket that is left behind"));
+        assert!(path.exists());
+        assert_eq!(kind(bind()), Ok(()));
+
+        fs::write(&path, "precious").expect("a file");
+        assert_eq!(kind(bind()), Err(io::ErrorKind::AlreadyExists));
+        assert_eq!(fs::read(&path).expect("the file"), b"precious");
+    }
+}

@@ -1,0 +1,304 @@
+//! What the parts of one connection tell each other: the socket, hyper's timer, the service, the answer's body, and the driver.
+//!
+//! hyper knows when it waits for a request's head but counts idle time as part of it; the socket knows when bytes come but not
+//! what they are. Together they know everything, and one timer per connection is enough for all deadlines: a deadline is an
+//! atomic store, and the timer is only set again when it fires early. All parts run in the connection's own tasks, so that the
+//! atomics are never contended; they are there because hyper wants its parts to be `Send`.
+
+use crate::config::types::Server;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+/// Length of the preface of HTTP/2 (RFC 9113 3.4).
+const PREFACE_LENGTH: usize = 24;
+
+/// What the bytes that arrive next are.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Nothing that has a deadline here: a request body, or HTTP/2 frames.
+    Other,
+    /// The first head of a connection; its deadline runs from the start, so that opening connections costs as much as using them.
+    First,
+    /// A later head, of which nothing has arrived yet.
+    Idle,
+    /// A later head, of which a part has arrived.
+    Head,
+    /// The preface of HTTP/2.
+    Preface,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    opened: Instant,
+    header_timeout: u64,
+    keep_alive_timeout: u64,
+    write_timeout: u64,
+    reading: AtomicU8,
+    read_deadline: AtomicU64,
+    write_deadline: AtomicU64,
+    /// Bytes of the HTTP/2 preface that are still missing.
+    preface_left: AtomicUsize,
+    /// Whether no byte of any answer is left in hyper's buffer.
+    flushed: AtomicBool,
+    /// The status of hyper's own answer that was held back; 0 when there was none.
+    withheld: AtomicU16,
+    /// Exchanges that have not ended.
+    live: AtomicUsize,
+    /// Whether an answer is under way whose end is told by closing the connection.
+    open_ended: AtomicBool,
+    /// Whether a part of the last request's body may not have been read.
+    body_unread: AtomicBool,
+    /// What [`crate::proxy::Peer::stalled`] shows on HTTP/1.
+    stalled: Arc<AtomicBool>,
+}
+
+impl Pulse {
+    /// A connection that opens now and waits for its first head.
+    pub(super) fn new(server: &Server) -> Arc<Pulse> {
+        let header_timeout = millis(server.header_timeout);
+        Arc::new(Pulse {
+            opened: Instant::now(),
+            header_timeout,
+            keep_alive_timeout: millis(server.keep_alive_timeout),
+            write_timeout: millis(server.write_timeout),
+            reading: AtomicU8::new(Reading::First as u8),
+            read_deadline: AtomicU64::new(header_timeout),
+            write_deadline: AtomicU64::new(NEVER),
+            preface_left: AtomicUsize::new(0),
+            flushed: AtomicBool::new(true),
+            withheld: AtomicU16::new(0),
+            live: AtomicUsize::new(0),
+            open_ended: AtomicBool::new(false),
+            body_unread: AtomicBool::new(false),
+            stalled: Arc::new(AtomicBool::new(false)),
+        })
+    }
+
+    /// The flag that says that a caller stopped reading.
+    pub(super) fn stalled(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stalled)
+    }
+
+    /// The caller has stopped reading.
+    pub(super) fn set_stalled(&self) {
+        self.stalled.store(true, Relaxed);
+    }
+
+    // What hyper's HTTP/1 timer tells.
+
+    /// hyper begins to wait for a head.
+    pub(super) fn await_head(&self) {
+        self.body_unread.store(false, Relaxed);
+        if !self.is(Reading::First) {
+            self.set(Reading::Idle, self.keep_alive_timeout);
+        }
+    }
+
+    /// hyper has a whole head.
+    pub(super) fn head_complete(&self) {
+        self.reading.store(Reading::Other as u8, Relaxed);
+        self.read_deadline.store(NEVER, Relaxed);
+    }
+
+    // What the socket tells.
+
+    /// Bytes have arrived.
+    pub(super) fn received(&self, bytes: usize) {
+        if self.is(Reading::Idle) {
+            self.set(Reading::Head, self.header_timeout);
+        } else if self.is(Reading::Preface) {
+            let left = self.preface_left.load(Relaxed).saturating_sub(bytes);
+            self.preface_left.store(left, Relaxed);
+            if left == 0 {
+                self.set(Reading::Other, self.keep_alive_timeout);
+            }
+        }
+    }
+
+    /// A write cannot go on: the caller does not read.
+    pub(super) fn write_blocked(&self) {
+        if self.write_deadline.load(Relaxed) == NEVER {
+            self.write_deadline.store(self.now().saturating_add(self.write_timeout), Relaxed);
+        }
+    }
+
+    /// A write went through.
+    pub(super) fn written(&self) {
+        self.write_deadline.store(NEVER, Relaxed);
+    }
+
+    /// hyper's buffer is empty.
+    pub(super) fn flushed(&self) {
+        self.flushed.store(true, Relaxed);
+    }
+
+    /// Whether what hyper writes now can only be an answer of its own: it waits for a head, and every answer of ours is out.
+    pub(super) fn writes_by_itself(&self) -> bool {
+        (self.is(Reading::First) || self.is(Reading::Idle) || self.is(Reading::Head)) && self.flushed.load(Relaxed)
+    }
+
+    /// An answer of hyper's own was held back.
+    pub(super) fn withhold(&self, status: u16) {
+        let _ = self.withheld.compare_exchange(0, status, Relaxed, Relaxed);
+    }
+
+    /// The status of hyper's own answer that was held back.
+    pub(super) fn withheld(&self) -> Option<u16> {
+        Some(self.withheld.load(Relaxed)).filter(|status| *status != 0)
+    }
+
+    /// Whether closing now would look like the proper end of an answer that has not ended.
+    pub(super) fn is_open_ended(&self) -> bool {
+        self.open_ended.load(Relaxed)
+    }
+
+    // What the driver asks.
+
+    /// Whether bytes of the last request may still arrive.
+    pub(super) fn has_body_unread(&self) -> bool {
+        self.body_unread.load(Relaxed)
+    }
+
+    /// The connection goes on as HTTP/2, of whose preface `known` bytes have arrived.
+    pub(super) fn begin_http2(&self, known: usize) {
+        self.withheld.store(0, Relaxed);
+        self.preface_left.store(PREFACE_LENGTH, Relaxed);
+        self.set(Reading::Preface, self.header_timeout);
+        self.received(known);
+    }
+
+    /// The answer that hyper was kept from is written after all.
+    pub(super) fn settle(&self) {
+        self.withheld.store(0, Relaxed);
+        self.head_complete();
+    }
+
+    /// Whether no request has come yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.is(Reading::First) || self.is(Reading::Preface)
+    }
+
+    /// Brings the deadline for reading nearer.
+    pub(super) fn hurry(&self, within: Duration) {
+        let _ = self.read_deadline.fetch_min(self.now().saturating_add(millis(within)), Relaxed);
+    }
+
+    /// Starts the last wait for a request on HTTP/2.
+    pub(super) fn last_call(&self, within: Duration) {
+        self.set(Reading::Other, millis(within));
+    }
+
+    /// The next deadline, if there is one.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let next = self.read_deadline.load(Relaxed).min(self.write_deadline.load(Relaxed));
+        (next != NEVER).then(|| self.opened + Duration::from_millis(next))
+    }
+
+    /// Whether the deadline that has passed is the one for writing.
+    pub(super) fn write_is_late(&self) -> bool {
+        self.write_deadline.load(Relaxed) <= self.now()
+    }
+
+    // What the service tells.
+
+    /// A request is handed on; on HTTP/2 with the beat of its stream.
+    pub(super) fn exchange(self: &Arc<Self>, beat: Option<Arc<Beat>>) -> Exchange {
+        self.flushed.store(false, Relaxed);
+        if self.live.fetch_add(1, Relaxed) == 0 {
+            self.read_deadline.store(NEVER, Relaxed);
+        }
+        Exchange { pulse: Arc::clone(self), beat }
+    }
+
+    fn is(&self, reading: Reading) -> bool {
+        self.reading.load(Relaxed) == reading as u8
+    }
+
+    fn set(&self, reading: Reading, within: u64) {
+        self.reading.store(reading as u8, Relaxed);
+        self.read_deadline.store(self.now().saturating_add(within), Relaxed);
+    }
+
+    /// Milliseconds since the connection opened.
+    fn now(&self) -> u64 {
+        millis(self.opened.elapsed())
+    }
+}
+
+/// One request and its answer, from the head of the one to the last byte of the other.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pulse: Arc<Pulse>,
+    beat: Option<Arc<Beat>>,
+}
+
+impl Exchange {
+    /// hyper asks for a part of the answer.
+    pub(super) fn asked(&self) {
+        if let Some(beat) = &self.beat {
+            beat.asked();
+        }
+    }
+
+    /// A part of the answer goes into hyper's buffer.
+    pub(super) fn handed_out(&self) {
+        self.pulse.flushed.store(false, Relaxed);
+        if let Some(beat) = &self.beat {
+            beat.handed_out();
+        }
+    }
+
+    /// The request has a body, which nobody has read yet.
+    pub(super) fn set_body_unread(&self, unread: bool) {
+        self.pulse.body_unread.store(unread, Relaxed);
+    }
+
+    /// The answer's end will be told by closing the connection, or it has ended.
+    pub(super) fn set_open_ended(&self, open: bool) {
+        self.pulse.open_ended.store(open, Relaxed);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let last = self.pulse.live.fetch_sub(1, Relaxed) == 1;
+        // A connection of HTTP/2 is idle when it has no stream; on HTTP/1 hyper tells when it waits again.
+        if last && self.beat.is_some() {
+            self.pulse.set(Reading::Other, self.pulse.keep_alive_timeout);
+        }
+    }
+}
+
+/// Whether hyper waits for the provider or for the caller on one stream of HTTP/2: it asks for a part of the answer, gets it,
+/// holds it until the caller's flow control lets it go, and only then asks again.
+#[derive(Debug, Default)]
+pub(super) struct Beat {
+    /// Even while hyper waits for the body, odd while it holds a part; grows with every step.
+    step: AtomicUsize,
+}
+
+impl Beat {
+    /// The step at which hyper got what it holds now; none while it waits for the body.
+    pub(super) fn held(&self) -> Option<usize> {
+        Some(self.step.load(Relaxed)).filter(|step| step % 2 == 1)
+    }
+
+    fn asked(&self) {
+        self.step.store((self.step.load(Relaxed) | 1).wrapping_add(1), Relaxed);
+    }
+
+    fn handed_out(&self) {
+        self.step.store(self.step.load(Relaxed) | 1, Relaxed);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NEVER)
+}

@@ -1,0 +1,79 @@
+//! Answers to what never became a request, written straight to the socket, and closing in a way that lets them arrive.
+
+use crate::canon::Fault;
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// How long a caller may take to read a refusal.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection is read after the last answer was written.
+const LINGER: Duration = Duration::from_secs(3);
+/// How much of what still arrives is thrown away before the connection is closed all the same.
+const LINGER_BYTES: usize = 16 << 20;
+
+/// Writes a whole answer and ends the connection.
+pub(super) async fn refuse(io: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: Bytes) {
+    let written = timeout(WRITE_LIMIT, async {
+        io.write_all(&answer).await?;
+        io.shutdown().await
+    });
+    if let Ok(Ok(())) = written.await {
+        linger(io).await;
+    }
+}
+
+/// Reads until the caller has closed too, within bounds. To close while bytes lie unread resets the connection,
+/// and a reset can take the answer away from under a caller that is still sending (RFC 9112 9.6).
+pub(super) async fn linger(io: &mut (impl AsyncRead + Unpin)) {
+    let drained = timeout(LINGER, async {
+        let mut thrown_away = 0;
+        let mut buffer = [0; 2048];
+        while thrown_away < LINGER_BYTES {
+            match io.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(length) => thrown_away += length,
+            }
+        }
+    });
+    let _ = drained.await;
+}
+
+/// Which fault it is that made hyper answer by itself, from the status it chose and the bytes it could not parse.
+pub(super) fn fault(status: u16, unread: &[u8], max_target: usize) -> Fault {
+    match status {
+        414 => Fault::TargetTooLong,
+        // Told from the request line, because hyper only sees that the whole is too large.
+        431 if request_line(unread).len() > max_target => Fault::TargetTooLong,
+        431 => Fault::HeadTooLarge,
+        _ => Fault::BadRequest,
+    }
+}
+
+/// The request line, as far as it has arrived.
+fn request_line(unread: &[u8]) -> &[u8] {
+    let start = unread.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(unread.len());
+    let line = unread.get(start..).unwrap_or_default();
+    memchr::memchr(b'\n', line).and_then(|end| line.get(..end)).unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fault_is_told_from_status_and_bytes() {
+        let long_target = [b"GET /".as_slice(), &[b'a'; 100]].concat();
+        let long_fields = [b"\r\nGET / HTTP/1.1\r\nx: ".as_slice(), &[b'a'; 100]].concat();
+        for (status, unread, expected) in [
+            (400, b"nonsense".as_slice(), Fault::BadRequest),
+            (414, b"", Fault::TargetTooLong),
+            (431, &long_target, Fault::TargetTooLong),
+            (431, &long_fields, Fault::HeadTooLarge),
+            (431, b"", Fault::HeadTooLarge),
+        ] {
+            assert_eq!(fault(status, unread, 64), expected, "{status} {:?}", String::from_utf8_lossy(unread));
+        }
+    }
+}

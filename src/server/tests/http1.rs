@@ -1,0 +1,274 @@
+//! HTTP/1: deadlines, limits, refusals, ends.
+
+use super::*;
+use tokio::time::Instant;
+
+const GET: &str = "GET /a HTTP/1.1\r\nhost: x\r\n\r\n";
+
+#[tokio::test]
+async fn requests_are_answered_one_after_the_other() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    assert!(stream.nodelay().is_ok());
+    for _ in 0..3 {
+        send(&mut stream, GET).await;
+        assert!(one_answer(&mut stream).await.ends_with("/a tls=false addr=true"));
+    }
+    send(&mut stream, [GET, GET].concat()).await;
+    for _ in 0..2 {
+        assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_parsed_is_refused_with_an_envelope() {
+    let bench = start(settings());
+    let long = "a".repeat(5000);
+    let fields = "x: y\r\n".repeat(150);
+    for (request, status, fault) in [
+        ("nonsense\r\n\r\n".to_owned(), 400, "BadRequest"),
+        ("GET /\u{1} HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), 400, "BadRequest"),
+        ("GET / HTTP/3.0\r\nhost: x\r\n\r\n".to_owned(), 400, "BadRequest"),
+        ("GET / HTTP/1.1\r\nhost : x\r\n\r\n".to_owned(), 400, "BadRequest"),
+        ("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n".to_owned(), 400, "BadRequest"),
+        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), Fault::TargetTooLong.code().status(), "TargetTooLong"),
+        (format!("GET /{}", "a".repeat(70_000)), Fault::TargetTooLong.code().status(), "TargetTooLong"),
+        (
+            format!("GET / HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"),
+            Fault::HeadTooLarge.code().status(),
+            "HeadTooLarge",
+        ),
+        (format!("GET / HTTP/1.1\r\nhost: x\r\n{fields}\r\n"), Fault::HeadTooLarge.code().status(), "HeadTooLarge"),
+    ] {
+        for before in ["", GET] {
+            let mut stream = bench.connect().await;
+            send(&mut stream, before).await;
+            if !before.is_empty() {
+                let _ = one_answer(&mut stream).await;
+            }
+            send(&mut stream, &request).await;
+            let answer = rest(&mut stream).await;
+            let start = format!("HTTP/1.1 {status} Refused\r\n");
+            assert!(
+                answer.starts_with(&start) && answer.ends_with(fault),
+                "{:?}: {answer:?}",
+                &request[..request.len().min(40)]
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_is_refused_and_silence_is_not_answered() {
+    let bench = start(settings());
+    // (what is sent after a first whole request or not, what comes back, after how many seconds)
+    for (first, part, fault, seconds) in [
+        ("", "", "", 10),
+        ("", "GET / HT", "RequestHeadTimeout", 10),
+        (GET, "", "", 75),
+        (GET, "GET / HT", "RequestHeadTimeout", 10),
+    ] {
+        let mut stream = bench.connect().await;
+        if !first.is_empty() {
+            send(&mut stream, first).await;
+            let _ = one_answer(&mut stream).await;
+        }
+        let begun = Instant::now();
+        send(&mut stream, part).await;
+        let answer = rest(&mut stream).await;
+        assert!(answer.ends_with(fault) && answer.is_empty() == fault.is_empty(), "{first:?} {part:?}: {answer:?}");
+        assert!(fault.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer:?}");
+        let took = begun.elapsed();
+        assert!(
+            took >= Duration::from_millis(seconds * 1000 - 100) && took < Duration::from_secs(seconds + 5),
+            "{part:?} {took:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_dribbles_is_not_given_more_time() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    let begun = Instant::now();
+    for byte in GET.as_bytes() {
+        if stream.write_all(&[*byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let answer = rest(&mut stream).await;
+    assert!(answer.ends_with("RequestHeadTimeout"), "{answer:?}");
+    assert!(begun.elapsed() < Duration::from_secs(40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_does_not_read_is_cut_and_one_that_waits_is_not() {
+    let bench = start(settings());
+    let mut stalled = bench.connect().await;
+    send(&mut stalled, "GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let mut waiting = bench.connect().await;
+    send(&mut waiting, "GET /until HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let begun = Instant::now();
+    while bench.drain.open() == 2 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(begun.elapsed() < Duration::from_secs(100), "the caller is still there");
+    }
+    assert!(begun.elapsed() >= Duration::from_secs(59), "{:?}", begun.elapsed());
+    assert_eq!(*bench.dropped.lock().expect("no panic"), [true]);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    bench.finish.notify_one();
+    let mut bytes = vec![0; 4096];
+    let mut answer = String::new();
+    while !answer.ends_with("0\r\n\r\n") {
+        let length = waiting.read(&mut bytes).await.expect("the answer goes on");
+        assert!(length > 0, "{answer:?}");
+        answer.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_is_noticed_at_once() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    send(&mut stream, "GET /until HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let _ = stream.read_u8().await.expect("a head");
+    drop(stream);
+    bench.drain.emptied().await;
+    assert_eq!(*bench.dropped.lock().expect("no panic"), [false]);
+}
+
+#[tokio::test]
+async fn a_panic_becomes_an_answer_and_the_connection_goes_on() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    send(&mut stream, "GET /panic HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let answer = one_answer(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 500 ") && answer.ends_with("internal_error"), "{answer:?}");
+    send(&mut stream, GET).await;
+    assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn past_the_most_connections_one_is_turned_away() {
+    let bench = start(Server { max_connections: 2, ..settings() });
+    let mut first = bench.connect().await;
+    let second = bench.connect().await;
+    send(&mut first, GET).await;
+    let _ = one_answer(&mut first).await;
+    for _ in 0..3 {
+        let mut third = bench.connect().await;
+        let _ = third.write_all(GET.as_bytes()).await;
+        let answer = rest(&mut third).await;
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.ends_with("TooManyConnections"), "{answer:?}");
+    }
+    drop(second);
+    // The place is free once the server has seen that the second one left.
+    while bench.drain.open() == 2 {
+        tokio::task::yield_now().await;
+    }
+    let mut third = bench.connect().await;
+    send(&mut third, GET).await;
+    assert!(one_answer(&mut third).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_never_looks_whole() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    send(&mut stream, "GET /cut HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let answer = rest(&mut stream).await;
+    assert!(answer.contains("5\r\nfirst\r\n") && !answer.contains("\r\n0\r\n"), "{answer:?}");
+
+    // HTTP/1.0 has no chunks: the end of the connection is the end of the answer, so only a reset tells.
+    for (path, whole) in [("/cut", false), ("/a", true)] {
+        let mut stream = bench.connect().await;
+        send(&mut stream, format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n")).await;
+        let mut bytes = Vec::new();
+        let end = stream.read_to_end(&mut bytes).await;
+        assert_eq!(end.is_ok(), whole, "{path} {end:?} {:?}", String::from_utf8_lossy(&bytes));
+    }
+    let mut stream = bench.connect().await;
+    send(&mut stream, "GET /until HTTP/1.0\r\nhost: x\r\n\r\n").await;
+    bench.finish.notify_one();
+    assert!(rest(&mut stream).await.ends_with("first"));
+}
+
+#[tokio::test]
+async fn an_early_answer_arrives_although_the_body_is_not_read() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    send(&mut stream, "POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000\r\n\r\n").await;
+    let mut sent = 0;
+    while sent < 8_000_000 {
+        match stream.write(&CHUNK[..CHUNK.len().min(8_000_000 - sent)]).await {
+            Ok(length) => sent += length,
+            Err(error) => panic!("reset after {sent} bytes: {error}"),
+        }
+    }
+    assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn bodies_and_expectations_arrive() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    send(&mut stream, "POST /echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n").await;
+    assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 100"));
+    send(&mut stream, "hello").await;
+    assert!(one_answer(&mut stream).await.ends_with("hello"));
+    send(&mut stream, "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n").await;
+    assert!(one_answer(&mut stream).await.ends_with("broken"));
+}
+
+#[tokio::test]
+async fn draining_ends_idle_connections_and_lets_answers_end() {
+    let bench = start(settings());
+    let mut idle = bench.connect().await;
+    send(&mut idle, GET).await;
+    let _ = one_answer(&mut idle).await;
+    let mut busy = bench.connect().await;
+    send(&mut busy, "GET /until HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let _ = busy.read_u8().await.expect("a head");
+    let mut queued = bench.connect().await;
+    send(&mut queued, GET).await;
+    bench.drain.begin();
+    assert_eq!(rest(&mut idle).await, "");
+    let answer = rest(&mut queued).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer:?}");
+    while bench.drain.open() > 1 {
+        tokio::task::yield_now().await;
+    }
+    bench.finish.notify_one();
+    assert!(rest(&mut busy).await.ends_with("0\r\n\r\n"));
+    bench.drain.emptied().await;
+    assert!(!bench.worker.is_finished());
+    bench.drain.cut_now();
+    bench.worker.await.expect("the worker ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_does_not_wait_for_callers_that_say_nothing() {
+    let bench = start(settings());
+    let mut silent = bench.connect().await;
+    while bench.drain.open() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let begun = Instant::now();
+    bench.drain.begin();
+    assert_eq!(rest(&mut silent).await, "");
+    bench.drain.emptied().await;
+    assert!(begun.elapsed() < Duration::from_secs(9));
+}
+
+#[tokio::test]
+async fn unix_sockets_are_served() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("gateway.sock");
+    let bench = start(Server { listen: Listen::Unix(path.clone()), ..settings() });
+    let mut stream = tokio::net::UnixStream::connect(&path).await.expect("a connection");
+    send(&mut stream, GET).await;
+    assert!(one_answer(&mut stream).await.ends_with("/a tls=false addr=false"));
+    drop(bench);
+    assert!(!path.exists());
+}

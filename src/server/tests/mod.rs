@@ -1,0 +1,215 @@
+//! One connection, from outside: raw sockets against a scripted handler. Where a deadline is tested the clock is paused, and
+//! jumps to the next deadline when nothing else is left to do.
+
+mod http1;
+mod http2;
+mod tls;
+
+use super::drain::Drain;
+use super::listen::{Listener, Listeners};
+use super::stack::Handler;
+use super::{Worker, tls as server_tls};
+use crate::canon::Fault;
+use crate::config::types::{Listen, Server};
+use crate::proxy::Peer;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// What the bodies of `/endless` are made of.
+const CHUNK: &[u8] = &[b'x'; 16 * 1024];
+
+/// Answers by path.
+#[derive(Debug, Default)]
+struct Script {
+    /// Ends the bodies of `/until`.
+    finish: Arc<Notify>,
+    /// The peers whose answers were dropped before their end, by whether they had stalled.
+    dropped: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Handler for Script {
+    type Body = ScriptBody;
+
+    async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<ScriptBody> {
+        let body = |kind| ScriptBody { kind, peer: peer.clone(), dropped: Arc::clone(&self.dropped), ended: false };
+        match request.uri().path() {
+            "/panic" => panic!("as the test wants it"),
+            "/endless" => Response::new(body(Kind::Endless)),
+            "/until" => {
+                let finish = Arc::clone(&self.finish);
+                Response::new(body(Kind::Until(Box::pin(async move { finish.notified().await }), true)))
+            }
+            "/cut" => Response::new(body(Kind::Cut(true))),
+            "/echo" => {
+                let bytes = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
+                Response::new(body(Kind::Whole(Full::new(bytes.unwrap_or_else(|_| Bytes::from_static(b"broken"))))))
+            }
+            path => {
+                let text = format!("{path} tls={} addr={}", peer.tls, peer.addr.is_some());
+                Response::new(body(Kind::Whole(Full::new(Bytes::from(text)))))
+            }
+        }
+    }
+
+    fn panicked(&self) -> Response<ScriptBody> {
+        let kind = Kind::Whole(Full::new(Bytes::from_static(b"internal_error")));
+        let peer = Peer::new(None, false);
+        let mut response = Response::new(ScriptBody { kind, peer, dropped: Arc::default(), ended: false });
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+    }
+
+    fn refusal(&self, fault: Fault) -> Bytes {
+        let body = format!("{fault:?}");
+        let status = fault.code().status();
+        let length = body.len();
+        Bytes::from(format!("HTTP/1.1 {status} Refused\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"))
+    }
+}
+
+enum Kind {
+    Whole(Full<Bytes>),
+    Endless,
+    Until(Pin<Box<dyn Future<Output = ()> + Send>>, bool),
+    Cut(bool),
+}
+
+struct ScriptBody {
+    kind: Kind,
+    peer: Peer,
+    dropped: Arc<Mutex<Vec<bool>>>,
+    ended: bool,
+}
+
+impl Body for ScriptBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let poll = match &mut self.kind {
+            Kind::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
+            Kind::Endless => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(CHUNK))))),
+            Kind::Until(_, fresh @ true) | Kind::Cut(fresh @ true) => {
+                *fresh = false;
+                let first = Bytes::from_static(b"first");
+                Poll::Ready(Some(Ok(Frame::data(first))))
+            }
+            Kind::Until(finish, _) => finish.as_mut().poll(cx).map(|()| None),
+            Kind::Cut(_) => Poll::Ready(Some(Err(io::Error::other("cut")))),
+        };
+        self.ended |= matches!(poll, Poll::Ready(None));
+        poll
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(&self.kind, Kind::Whole(body) if body.is_end_stream())
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        match &self.kind {
+            Kind::Whole(body) => body.size_hint(),
+            _ => http_body::SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for ScriptBody {
+    fn drop(&mut self) {
+        if !self.ended && !self.is_end_stream() {
+            self.dropped.lock().expect("no test panics inside").push(self.peer.has_stalled());
+        }
+    }
+}
+
+fn settings() -> Server {
+    Server {
+        listen: Listen::Tcp(([127, 0, 0, 1], 0).into()),
+        tls: None,
+        workers: 1,
+        max_connections: 100,
+        drain_timeout: Duration::from_secs(30),
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(30),
+        keep_alive_timeout: Duration::from_secs(75),
+        write_timeout: Duration::from_secs(60),
+        max_target_bytes: 1024,
+        max_header_bytes: 4096,
+        max_headers: 100,
+        http2_max_streams: 100,
+        trust_forwarded: false,
+        public_url: None,
+    }
+}
+
+/// A worker in this runtime.
+struct Bench {
+    address: Listen,
+    drain: Arc<Drain>,
+    finish: Arc<Notify>,
+    dropped: Arc<Mutex<Vec<bool>>>,
+    worker: tokio::task::JoinHandle<()>,
+    _listeners: Listeners,
+}
+
+fn start(server: Server) -> Bench {
+    let mut listeners = Listeners::bind(&server.listen, 1).expect("a listener");
+    let address = listeners.address().clone();
+    let socket = listeners.sockets().pop().expect("one socket was asked for");
+    let listener = Listener::register(socket).expect("a runtime");
+    let drain = Drain::new(server.max_connections);
+    let script = Script::default();
+    let (finish, dropped) = (Arc::clone(&script.finish), Arc::clone(&script.dropped));
+    let tls = server.tls.as_ref().map(|tls| server_tls::server_config(tls).expect("good files"));
+    let worker = Worker { handler: Arc::new(script), server, tls, drain: Arc::clone(&drain) };
+    let worker = tokio::spawn(Arc::new(worker).run(listener));
+    Bench { address, drain, finish, dropped, worker, _listeners: listeners }
+}
+
+impl Bench {
+    async fn connect(&self) -> TcpStream {
+        let Listen::Tcp(address) = &self.address else { panic!("this test has a TCP listener") };
+        TcpStream::connect(address).await.expect("a connection")
+    }
+}
+
+/// Reads until the other side closes.
+async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    // What came before a reset counts.
+    let _ = stream.read_to_end(&mut bytes).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Reads one answer with a length.
+async fn one_answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        bytes.push(stream.read_u8().await.expect("a whole head"));
+        if bytes.ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    let head = String::from_utf8_lossy(&bytes).to_lowercase();
+    let length =
+        head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    let _ = stream.read_exact(&mut body).await.expect("a whole body");
+    bytes.extend(body);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), text: impl AsRef<[u8]>) {
+    stream.write_all(text.as_ref()).await.expect("the server reads");
+    stream.flush().await.expect("the server reads");
+}

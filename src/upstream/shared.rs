@@ -1,0 +1,132 @@
+//! One HTTP/2 connection, shared by as many calls as the provider allows.
+
+use super::pool::Sendable;
+use super::transport::{Traffic, Transport};
+use super::upload::Watched;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// One HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Shared<B> {
+    sender: http2::SendRequest<Watched<B>>,
+    load: Arc<Load>,
+    traffic: Arc<Traffic>,
+    peer: Option<SocketAddr>,
+}
+
+/// How full an HTTP/2 connection is.
+#[derive(Debug)]
+struct Load {
+    begun: Instant,
+    active: AtomicUsize,
+    /// What the provider allows at one time.
+    most: AtomicUsize,
+    /// Milliseconds from `begun` to the end of the last stream.
+    last_end: AtomicU64,
+}
+
+/// A place on an HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Stream(Arc<Load>);
+
+impl Stream {
+    fn on(load: &Arc<Load>) -> Stream {
+        load.active.fetch_add(1, Relaxed);
+        Stream(Arc::clone(load))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let now = u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.last_end.store(now, Relaxed);
+        self.0.active.fetch_sub(1, Relaxed);
+    }
+}
+
+/// One call's share of an HTTP/2 connection.
+#[derive(Debug)]
+pub(super) struct Share<B> {
+    pub(super) sender: http2::SendRequest<Watched<B>>,
+    pub(super) stream: Stream,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) peer: Option<SocketAddr>,
+}
+
+impl<B: Sendable> Shared<B> {
+    /// Begins HTTP/2 on a byte stream.
+    pub(super) async fn connect(transport: Transport, peer: Option<SocketAddr>) -> hyper::Result<Shared<B>> {
+        let traffic = transport.traffic();
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MOST_HEAD)
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG)
+            .handshake(TokioIo::new(transport))
+            .await?;
+        let load = Arc::new(Load {
+            begun: Instant::now(),
+            active: AtomicUsize::new(0),
+            most: AtomicUsize::new(connection.current_max_send_streams()),
+            last_end: AtomicU64::new(0),
+        });
+        let seen = Arc::clone(&load);
+        let mut connection = Box::pin(connection);
+        tokio::spawn(std::future::poll_fn(move |cx| {
+            let polled = connection.as_mut().poll(cx);
+            seen.most.store(connection.current_max_send_streams(), Relaxed);
+            // An error is given to the calls on the connection; without calls nobody needs it.
+            polled.map(drop)
+        }));
+        Ok(Shared { sender, load, traffic, peer })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// A place, if there is room.
+    pub(super) fn share(&self) -> Option<Share<B>> {
+        let room = self.load.active.load(Relaxed) < self.load.most.load(Relaxed);
+        room.then(|| self.take_place())
+    }
+
+    /// A place, room or not.
+    pub(super) fn take_place(&self) -> Share<B> {
+        Share {
+            sender: self.sender.clone(),
+            stream: Stream::on(&self.load),
+            traffic: Arc::clone(&self.traffic),
+            peer: self.peer,
+        }
+    }
+
+    /// Whether nobody has used it for too long.
+    pub(super) fn is_stale(&self) -> bool {
+        let last = Duration::from_millis(self.load.last_end.load(Relaxed));
+        self.load.active.load(Relaxed) == 0 && self.load.begun.elapsed().saturating_sub(last) >= SHARED_IDLE
+    }
+}
+
+/// An HTTP/2 provider announces that it closes (GOAWAY), so there is no race to avoid.
+const SHARED_IDLE: Duration = Duration::from_secs(60);
+/// Largest header section of an answer.
+const MOST_HEAD: u32 = 64 * 1024;
+/// Enough for 16 Mbit/s at 125 ms, many times what speech needs; the rest waits at the provider.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// For all streams of a connection together: so many times a stream's that a few callers who do not read cannot hold
+/// up the others.
+const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// With streams open, a connection that has gone silent is asked whether it lives.
+const PING: Duration = Duration::from_secs(20);
+/// How long the answer to that may take.
+const PONG: Duration = Duration::from_secs(10);
