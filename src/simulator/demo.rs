@@ -74,7 +74,7 @@ fn listed(problems: &[config::Problem]) -> String {
 }
 
 /// Starts the gateway where it is wanted, or on free ports when nobody said where and the usual ones are taken.
-fn start_gateway(options: Options, simulators: &[Simulator]) -> Result<(app::Running, Place, Place), String> {
+fn start_gateway(options: Options, simulators: &[Simulator]) -> Result<(app::Handle, Place, Place), String> {
     let (mut listen, mut admin) = (Place::find(options.listen, LISTEN), Place::find(options.admin, ADMIN));
     loop {
         let text = configuration(listen.address, admin.address, options, simulators);
