@@ -41,7 +41,8 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     if has_no_body(&call.method, parts.status) || body.is_end_stream() {
         return Response::from_parts(parts, Body::full(Vec::new(), Some(call)));
     }
-    if let Some(framing) = Framing::of(&parts.headers) {
+    let lines = route.route.profile.streams_lines(call.method.as_str(), call.provider_path());
+    if let Some(framing) = Framing::of(&parts.headers, lines) {
         // An event that is worded anew has another length.
         let _ = parts.headers.remove(header::CONTENT_LENGTH);
         return Response::from_parts(parts, Body::Events(Box::new(Events::new(framing, body, call))));
