@@ -1,3 +1,7 @@
 //! The speechgate command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    speechgate::cli::run(std::env::args_os())
+}
