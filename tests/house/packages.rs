@@ -8,10 +8,10 @@ use std::process::Command;
 const FLOORS: [(&str, &str, &str); 8] = [
     ("bytes", "1.11.1", "an overflow in reserve"),
     ("h2", "0.4.16", "floods: rapid reset, CONTINUATION, empty DATA"),
-    ("hyper", "1.5.1", "request smuggling and unbounded heads in earlier lines"),
+    ("hyper", "1.5.1", "an advisory sets this floor"),
     ("rustls", "0.23.18", "a panic on a fragmented handshake"),
-    ("rustls-webpki", "0.103.13", "name constraints and revocation lists"),
-    ("tokio", "1.44.2", "unsound broadcast channels"),
+    ("rustls-webpki", "0.103.13", "an advisory sets this floor"),
+    ("tokio", "1.44.2", "unsound cloning in broadcast channels"),
     ("tracing-subscriber", "0.3.20", "terminal escapes in logs"),
     ("tungstenite", "0.20.1", "unbounded headers in a handshake"),
 ];
@@ -27,8 +27,16 @@ const TWICE: [(&str, &str); 3] = [
 ];
 
 /// Licences that ask for no more than a notice.
-const LICENCES: [&str; 8] =
-    ["MIT", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Unicode-3.0", "Zlib"];
+const LICENCES: [&str; 8] = [
+    "MIT",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Unicode-3.0",
+    "Zlib",
+];
 
 /// A package of the lock file.
 struct Package {
@@ -151,7 +159,9 @@ fn seeded_mistakes_are_found() {
     let lock = |name: &str, version: &str, source: &str| {
         locked(&format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n{source}"))
     };
-    for (version, low) in [("0.4.15", true), ("0.4.16", false), ("0.10.0", false), ("1.0.0-rc.1", false), ("0.3.99", true)] {
+    for (version, low) in
+        [("0.4.15", true), ("0.4.16", false), ("0.10.0", false), ("1.0.0-rc.1", false), ("0.3.99", true)]
+    {
         assert_eq!(below_floor(&lock("h2", version, "")).len(), usize::from(low), "{version}");
     }
     let source = format!("source = \"{REGISTRY}\"");

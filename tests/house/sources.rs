@@ -5,8 +5,7 @@ use regex::Regex;
 use std::fs;
 
 /// What the top level may hold beside dotfiles and what `.gitignore` names.
-const TOP_LEVEL: [&str; 8] =
-    ["Cargo.toml", "Cargo.lock", "README.md", "src", "config", "deploy", "tests", "benches"];
+const TOP_LEVEL: [&str; 8] = ["Cargo.toml", "Cargo.lock", "README.md", "src", "config", "deploy", "tests", "benches"];
 
 /// What has no place in a pure module: a runtime, a socket, a file, a clock, the process.
 const IMPURE: [&str; 12] = [
@@ -186,8 +185,13 @@ fn the_top_level_is_a_table_of_contents() {
 
 #[test]
 fn seeded_mistakes_are_found() {
-    let map = map("//! | 0 | [`canon`] | x |\n//! | 0 | `wire` | x |\n//! | 1 | `render` | x |\n//! | 5 | `app`, `cli` | x |\n");
-    assert_eq!(map.iter().map(|module| module.name.as_str()).collect::<Vec<_>>(), ["canon", "wire", "render", "app", "cli"]);
+    let map = map(
+        "//! | 0 | [`canon`] | x |\n//! | 0 | `wire` | x |\n//! | 1 | `render` | x |\n//! | 5 | `app`, `cli` | x |\n",
+    );
+    assert_eq!(
+        map.iter().map(|module| module.name.as_str()).collect::<Vec<_>>(),
+        ["canon", "wire", "render", "app", "cli"]
+    );
     for (file, source, wrong) in [
         ("render/mod.rs", "use crate::canon::Code;\nuse crate::wire;", 0),
         ("cli.rs", "use crate::{app, canon::{Code, error::X}, render as r};", 0),
