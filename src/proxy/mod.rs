@@ -28,8 +28,10 @@ pub use upload::{CallerFault, Upload};
 use crate::canon::Fault;
 use crate::upstream::{Client, TlsShared};
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::{Request, Response, StatusCode, header, request};
 use hyper::body::Incoming;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What one worker needs in order to answer requests. Its connections to providers are its own.
@@ -46,8 +48,14 @@ impl Proxy {
         Proxy { state, client: Client::new(tls) }
     }
 
+    /// The answer to what never became a request, counted and logged: a whole HTTP/1.1 answer.
+    #[must_use]
+    pub fn refuse(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {
+        fail::refuse(&self.state.load().shared, client, fault)
+    }
+
     /// Answers one request.
-    pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
         call.id = headers::request_id(&parts.headers);

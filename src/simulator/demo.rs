@@ -43,10 +43,7 @@ fn demonstrate(options: Options) -> Result<(), String> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let simulators = runtime.block_on(start_simulators()).map_err(|error| format!("no simulators: {error}"))?;
-    let (listen, admin) = (Place::find(options.listen, LISTEN), Place::find(options.admin, ADMIN));
-    let text = configuration(listen.address, admin.address, options, &simulators);
-    let loaded = config::load_str(&[("demo", &text)], []).map_err(|problems| listed(&problems))?;
-    let gateway = app::start(loaded, None).map_err(|error| error.to_string())?;
+    let (gateway, listen, admin) = start_gateway(options, &simulators)?;
     let addresses = Addresses {
         gateway: url(gateway.address()),
         admin: gateway.admin_address().map(url).unwrap_or_default(),
@@ -61,12 +58,8 @@ fn demonstrate(options: Options) -> Result<(), String> {
             print(&screen)?;
             stop.wait().await;
             gateway.stop();
-            let mut drained = tokio::task::spawn_blocking(move || gateway.join());
-            tokio::select! {
-                _ = &mut drained => {}
-                // The second time means at once: the process ends, and what still runs with it.
-                () = stop.wait() => return Ok(()),
-            }
+            // At most the drain timeout of the configuration below.
+            tokio::task::spawn_blocking(move || gateway.join()).await.map_err(io::Error::other)?;
             for simulator in simulators {
                 simulator.stop().await;
             }
@@ -78,6 +71,21 @@ fn demonstrate(options: Options) -> Result<(), String> {
 fn listed(problems: &[config::Problem]) -> String {
     let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
     lines.join("\n")
+}
+
+/// Starts the gateway where it is wanted, or on free ports when nobody said where and the usual ones are taken.
+fn start_gateway(options: Options, simulators: &[Simulator]) -> Result<(app::Handle, Place, Place), String> {
+    let (mut listen, mut admin) = (Place::find(options.listen, LISTEN), Place::find(options.admin, ADMIN));
+    loop {
+        let text = configuration(listen.address, admin.address, options, simulators);
+        let loaded = config::load_str(&[("demo", &text)], []).map_err(|problems| listed(&problems))?;
+        match app::start(loaded, None) {
+            Ok(gateway) => return Ok((gateway, listen, admin)),
+            // Somebody was quicker; each place gives way once at most.
+            Err(app::StartError::Listen(taken, _)) if listen.gives_way(&taken) || admin.gives_way(&taken) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
 }
 
 async fn start_simulators() -> io::Result<Vec<Simulator>> {
@@ -97,8 +105,7 @@ fn configuration(listen: SocketAddr, admin: SocketAddr, options: Options, simula
     };
     let mut text = format!(
         "[server]\nlisten = \"{listen}\"\ndrain_timeout = \"2s\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
-         [telemetry]\nlog = {{ format = \"text\", level = \"warn\", access = {} }}\n",
-        !options.json
+         [telemetry]\nlog = {{ format = \"text\", level = \"warn\", access = false }}\n"
     );
     for simulator in simulators {
         let (name, url) = (simulator.provider(), simulator.url());
@@ -113,8 +120,11 @@ fn configuration(listen: SocketAddr, admin: SocketAddr, options: Options, simula
 }
 
 /// Where to listen.
+#[derive(Debug)]
 struct Place {
     address: SocketAddr,
+    /// Whether somebody asked for just this address.
+    wished: bool,
     /// The port that was wanted and is taken.
     instead: Option<u16>,
 }
@@ -124,10 +134,25 @@ impl Place {
     fn find(wish: Option<SocketAddr>, usual: u16) -> Place {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         match wish {
-            Some(address) => Place { address, instead: None },
-            None if TcpListener::bind(local(usual)).is_ok() => Place { address: local(usual), instead: None },
-            None => Place { address: local(0), instead: Some(usual) },
+            Some(address) => Place { address, wished: true, instead: None },
+            None => {
+                let mut place = Place { address: local(usual), wished: false, instead: None };
+                if TcpListener::bind(place.address).is_err() {
+                    place.gives_way(&Listen::Tcp(place.address));
+                }
+                place
+            }
         }
+    }
+
+    /// Moves to a free port if this one is taken and it may.
+    fn gives_way(&mut self, taken: &Listen) -> bool {
+        let may = !self.wished && self.instead.is_none() && *taken == Listen::Tcp(self.address);
+        if may {
+            self.instead = Some(self.address.port());
+            self.address.set_port(0);
+        }
+        may
     }
 }
 
@@ -191,7 +216,7 @@ impl Addresses {
             format!("   curl -s {}/__sim/faults                    which there are", self.simulators[0].1),
             format!("   curl -s {}/metrics | grep errors_total     what was counted", self.admin),
             String::new(),
-            "Ctrl-C ends it. Requests through the gateway appear below.".to_owned(),
+            "Ctrl-C ends it.".to_owned(),
             String::new(),
         ]);
         lines.join("\n") + "\n"
@@ -230,5 +255,38 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_configuration_is_one_that_an_operator_could_write() {
+        let simulators = start_simulators().await.unwrap();
+        for (envelope, name) in
+            [(Envelope::Canonical, "canonical"), (Envelope::Compatible, "compatible"), (Envelope::Problem, "problem")]
+        {
+            let options = Options { listen: None, admin: None, envelope, json: false };
+            let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let text = configuration(local, local, options, &simulators);
+            let loaded =
+                config::load_str(&[("demo", &text)], []).unwrap_or_else(|problems| panic!("{}", listed(&problems)));
+            assert!(loaded.warnings.is_empty(), "{}", listed(&loaded.warnings));
+            let routes: Vec<_> =
+                loaded.config.routes.iter().map(|route| (route.name.as_str(), route.envelope)).collect();
+            assert_eq!(routes, Provider::ALL.map(|provider| (provider.name(), envelope)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_left_alone() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let place = Place::find(None, port);
+        assert_eq!((place.address.port(), place.instead), (0, Some(port)));
+        let wish = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
+        assert_eq!(Place::find(Some(wish), port).address, wish);
     }
 }

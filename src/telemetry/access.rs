@@ -56,6 +56,35 @@ pub struct Entry<'a> {
     pub client: Option<SocketAddr>,
 }
 
+impl<'a> Entry<'a> {
+    /// What never became a request: nothing is known of it but who sent it and what was answered.
+    #[must_use]
+    pub fn refused(request_id: &'a str, client: Option<SocketAddr>, code: Code, origin: Origin) -> Entry<'a> {
+        Entry {
+            time: SystemTime::now(),
+            request_id,
+            upstream_request_id: None,
+            trace_id: None,
+            route: "",
+            provider: "",
+            protocol: http::Version::HTTP_11,
+            method: "",
+            target: "",
+            status: code.status(),
+            error: Some((code, origin)),
+            detail: None,
+            upstream_status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration: Duration::ZERO,
+            first_byte: None,
+            upstream: None,
+            retries: 0,
+            client,
+        }
+    }
+}
+
 /// Writes the lines.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
