@@ -129,9 +129,6 @@ async fn http(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) ->
     let status = recorded.status;
     let mut seen = Observed::http(status, &recorded.headers, &recorded.body, SystemTime::now());
     seen.truncated = recorded.truncated;
-    if recorded.upgrade {
-        seen.phase = Phase::Handshake;
-    }
     if status >= 400 {
         let found = format!("an HTTP status of {status} is always a failure");
         let transport = if recorded.upgrade { "websocket" } else { "http" };
