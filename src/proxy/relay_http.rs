@@ -34,6 +34,8 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
         return fail::fault(call, fault);
     }
+    // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the caller the framing that shows a cut.
+    parts.version = http::Version::HTTP_11;
     if let (true, Some(said)) = (failed, &said) {
         return refuse(call, parts, said, body).await;
     }
