@@ -185,7 +185,8 @@ fn samples() -> Vec<Sample> {
             };
             let name = format!("{provider}/{}", path.file_name().unwrap_or_default().to_string_lossy());
             let recording = fs::read(&path).expect("a sample");
-            if recording.starts_with(b"> upgrade") || recording.windows(12).any(|line| line == b"\n> upgrade: ") {
+            let first = recording.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            if first.starts_with(b"> ") && first.trim_ascii_end().ends_with(b" websocket") {
                 continue;
             }
             let _ = samples.insert(name.clone(), sample(name, provider, transport, recording));
@@ -197,8 +198,8 @@ fn samples() -> Vec<Sample> {
 fn sample(name: String, provider: &str, transport: Transport, recording: Vec<u8>) -> Sample {
     let text = String::from_utf8_lossy(&recording);
     let asked = text.lines().take_while(|line| line.starts_with("> ")).find_map(|line| {
-        let (method, path) = line.trim_start_matches("> ").split_once(' ')?;
-        path.starts_with('/').then(|| (method.trim().to_owned(), path.trim().to_owned()))
+        let mut words = line.trim_start_matches("> ").split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.to_owned()))
     });
     let (method, path) = asked.unwrap_or_else(|| ("POST".to_owned(), "/v1/anything".to_owned()));
     let wire = match transport {

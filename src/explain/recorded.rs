@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub struct Recorded {
     /// The request it answered, when the recording begins with a line such as `> GET /v1/jobs/7`.
     pub request: Option<(String, String)>,
-    /// Whether that was a WebSocket handshake: a line `> upgrade: websocket`.
+    /// Whether that request asked for a WebSocket: `> GET /v1/listen websocket`.
     pub upgrade: bool,
     /// Its status.
     pub status: u16,
@@ -35,7 +35,7 @@ impl Recorded {
     /// # Errors
     /// What is wrong with the head.
     pub async fn read(bytes: &[u8]) -> Result<Recorded, String> {
-        let (Asked { request, upgrade }, bytes) = asked(bytes);
+        let (request, upgrade, bytes) = asked(bytes);
         let wire = on_the_wire(bytes);
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let feed = async move {
@@ -77,31 +77,18 @@ impl Recorded {
     }
 }
 
-/// Leading lines with `> ` tell of the request that was answered: `> GET /v1/jobs/7`, `> upgrade: websocket`.
-fn asked(mut bytes: &[u8]) -> (Asked, &[u8]) {
-    let mut asked = Asked::default();
-    while let Some(rest) = bytes.strip_prefix(b"> ") {
-        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-        let (line, behind) = rest.split_at(end);
-        let line = String::from_utf8_lossy(line);
-        let mut words = line.split_whitespace();
-        match (words.next(), words.next()) {
-            (Some("upgrade:"), _) => asked.upgrade = true,
-            (Some(method), Some(path)) if path.starts_with('/') => {
-                asked.request = Some((method.to_owned(), path.split('?').next().unwrap_or_default().to_owned()));
-            }
-            _ => {}
-        }
-        bytes = behind;
-    }
-    (asked, bytes)
-}
-
-/// What a recording says of its request.
-#[derive(Debug, Default)]
-struct Asked {
-    request: Option<(String, String)>,
-    upgrade: bool,
+/// A first line `> GET /v1/jobs/7` tells which request was answered; with `websocket` behind it, that it was an upgrade.
+fn asked(bytes: &[u8]) -> (Option<(String, String)>, bool, &[u8]) {
+    let Some(rest) = bytes.strip_prefix(b"> ") else { return (None, false, bytes) };
+    let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+    let (line, behind) = rest.split_at(end);
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_whitespace();
+    let request = words
+        .next()
+        .zip(words.next())
+        .map(|(method, path)| (method.to_owned(), path.split('?').next().unwrap_or_default().to_owned()));
+    (request, words.next() == Some("websocket"), behind)
 }
 
 /// The recording as a provider would have sent it: line ends of the head as they must be, and no length or framing that
