@@ -99,6 +99,7 @@ async fn ask(base: &str, path: &str, case: &Case) -> Result<Response<Bytes>, Str
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         tokio::spawn(connection);
         let (parts, body) = sender.send_request(request).await.map_err(|error| error.to_string())?.into_parts();
+        #[expect(clippy::disallowed_methods, reason = "what is read is limited")]
         let body = Limited::new(body, BOUND).collect().await.map_err(|error| error.to_string())?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     };
