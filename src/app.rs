@@ -116,6 +116,7 @@ impl fmt::Debug for Control {
 /// When it cannot start.
 pub fn run(loaded: Loaded, load: Load) -> Result<(), StartError> {
     let mut gateway = Gateway::start(loaded, Some(load))?;
+    logging::log_panics();
     let (stop, stops) = mpsc::channel(STOPS);
     let signals = gateway.signals(stop)?;
     gateway.run(stops);
@@ -406,7 +407,6 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLog>, Vec<Sink>)> {
     let own = Sink::start("log", io::stderr(), LOG_BUFFER, Arc::default())?;
     logging::start(&config.telemetry, own.clone());
-    logging::log_panics();
     if !config.telemetry.access_log {
         return Ok((None, vec![own]));
     }
@@ -431,3 +431,6 @@ fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) ->
 fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
+
+#[cfg(test)]
+mod tests;
