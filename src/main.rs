@@ -1,11 +1,14 @@
 //! The speechgate command.
 
+use std::process::ExitCode;
+
 #[cfg(feature = "serve")]
-fn main() -> std::process::ExitCode {
-    speechgate::cli::run()
+fn main() -> ExitCode {
+    speechgate::cli::run(std::env::args_os())
 }
 
 #[cfg(not(feature = "serve"))]
-fn main() {
-    eprintln!("this speechgate was built without the feature `serve`; only the library's pure part is in it");
+fn main() -> ExitCode {
+    eprintln!("speechgate was built without the feature `serve`: there is only the library");
+    ExitCode::FAILURE
 }

@@ -150,8 +150,7 @@ fn stopping_fails_readiness_and_lets_requests_end() {
     provider.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").expect("the gateway reads");
     let mut answer = String::new();
     let _ = caller.read_to_string(&mut answer).expect("an answer, and then the end");
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"), "{answer}");
-    assert!(answer.ends_with("ok"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
     gateway.handle.join();
 }
 

@@ -39,11 +39,18 @@ impl Projection {
         let mut entries = Vec::new();
         match self.each.walk(tree) {
             Some(Value::Array(list)) => list.iter().for_each(|entry| self.entry(entry, &mut entries)),
-            Some(Value::Object(map)) => map.iter().for_each(|(key, value)| self.values(key, value, &mut entries)),
+            // An object is a map of errors only to who asks for its keys; to others it is one error's own members.
+            Some(Value::Object(map)) if self.reads_keys() => {
+                map.iter().for_each(|(key, value)| self.values(key, value, &mut entries))
+            }
             _ => {}
         }
         entries.truncate(MOST);
         entries
+    }
+
+    fn reads_keys(&self) -> bool {
+        self.param.iter().chain(&self.message).any(|part| matches!(part, Part::Key))
     }
 
     fn entry(&self, entry: &Value, entries: &mut Vec<Value>) {
@@ -66,7 +73,7 @@ impl Projection {
         let param = self.param.iter().find_map(|part| part.read(key, entry, &self.strip));
         let message = self.message.iter().find_map(|part| part.read(key, entry, &[]));
         // An entry that is a text itself needs no path to its message.
-        let message = message.or_else(|| joined(entry, &[]).filter(|_| !self.message.is_empty()));
+        let message = message.or_else(|| joined(entry, &[]).filter(|_| param.is_none() && !self.message.is_empty()));
         let mut object = Map::new();
         if let Some(param) = param {
             let _ = object.insert("param".to_owned(), Value::String(param));
@@ -163,6 +170,7 @@ mod tests {
                 r#"[{"param":"a","message":"x"},{"param":"b","message":"y"},{"message":"z"}]"#,
             ),
             (projection("$.detail", Some("loc"), Some("msg")), r#"{"detail":"text"}"#, "[]"),
+            (projection("$.detail", Some("loc"), Some("msg")), r#"{"detail":{"code":"x","msg":"y"}}"#, "[]"),
         ] {
             let body: Value = serde_json::from_str(body).expect("JSON");
             let expected: Value = serde_json::from_str(expected).expect("JSON");

@@ -206,28 +206,57 @@ impl Layers {
 
 /// Line and column of a span, and the line up to its end.
 ///
-/// A problem must never echo a secret. So what follows the span is left out; so is what follows the first `=` of a
-/// line that may hold one, or that has a syntax error, where nobody can tell what was meant as a value.
+/// A problem must never echo a secret. So what follows the span is left out, and what follows the first `=` of a line
+/// that may hold one. Where the syntax is wrong, nobody can tell what was meant as a value: of such a line only the key
+/// before its `=` is shown, or the heading that it is.
 fn excerpt(text: &str, span: &Range<usize>, syntax: bool) -> (usize, usize, Option<Excerpt>) {
     let start = floor_char_boundary(text, span.start);
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line_end = text[start..].find(['\r', '\n']).map_or(text.len(), |at| start + at);
-    let heading = text[line_start..line_end].starts_with('[') && !text[line_start..line_end].contains(['=', '"', '\'']);
     let end = floor_char_boundary(text, span.end).clamp(start, line_end);
     let number = text[..start].matches('\n').count() + 1;
     let offset = text[line_start..start].chars().count();
-    if inside_long_string(&text[..line_start]) {
-        return (number, offset + 1, None);
-    }
-    let line = &text[line_start..if heading { line_end } else { end }];
-    let cut = line.find('=').filter(|_| syntax || may_hold_secret(line));
-    let visible = cut.map_or(line, |at| &line[..=at]).replace('\t', " ");
-    let length = match cut {
-        Some(at) if start >= line_start + at => 0,
-        Some(_) | None => text[start..end].chars().count().max(1),
+    let line = &text[line_start..line_end];
+    let visible = if inside_long_string(&text[..line_start]) {
+        None
+    } else if syntax {
+        key_or_heading(line)
+    } else {
+        Some(harmless(line, end - line_start))
     };
-    let rest = if cut.is_some() || line_start + line.len() < line_end { " …" } else { "" };
-    (number, offset + 1, Some(Excerpt { text: format!("{visible}{rest}"), offset, length }))
+    let excerpt = visible.map(|visible| Excerpt {
+        text: format!("{}{}", visible.replace('\t', " "), if visible == line { "" } else { " …" }),
+        offset,
+        // The caret may stand right behind the line's end, but not below what is left out.
+        length: if start - line_start < visible.len() || visible == line {
+            text[start..end].chars().count().max(1)
+        } else {
+            0
+        },
+    });
+    (number, offset + 1, excerpt)
+}
+
+/// `key =` or `[heading]` at the beginning of a line; what is neither could be anything.
+fn key_or_heading(line: &str) -> Option<&str> {
+    let plain = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b' ' | b'\t'))
+    };
+    let heading = line.trim_start().starts_with('[') && plain(line.trim().trim_matches(['[', ']']));
+    let key = line.find('=').and_then(|at| line.get(..=at)).filter(|key| plain(key.trim_end_matches('=')));
+    if heading { Some(line) } else { key }
+}
+
+/// A line up to the end of what is at fault, or less; a heading as a whole.
+fn harmless(line: &str, end: usize) -> &str {
+    if line.starts_with('[') && !line.contains(['=', '"', '\'']) {
+        return line;
+    }
+    let visible = &line[..end];
+    match visible.find('=').filter(|_| may_hold_secret(visible)) {
+        Some(at) => &visible[..=at],
+        None => visible,
+    }
 }
 
 /// Words beside which secrets stand.

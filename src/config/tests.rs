@@ -178,7 +178,7 @@ fn the_schema_refuses_unknown_keys_everywhere() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn any_text_is_loaded_or_refused(text in "\\PC{0,200}") {
@@ -189,15 +189,32 @@ proptest! {
     fn any_change_of_the_complete_file_is_loaded_or_refused(
         at in 0usize..6000, length in 0usize..40, with in "[\\PC\n\"'=\\[\\]{}$]{0,12}", name in "[A-Z0-9_]{0,20}", value in "\\PC{0,20}",
     ) {
-        let whole = include_str!("../../config/gateway.toml");
-        let mut text: Vec<char> = whole.chars().collect();
-        let at = at.min(text.len());
-        let end = (at + length).min(text.len());
-        text.splice(at..end, with.chars());
-        let text: String = text.into_iter().collect();
+        let text = changed(include_str!("../../config/gateway.toml"), at, length, &with);
         let variable = (format!("SPEECHGATE__{name}"), value);
         prop_assert!(shown(load_str(&[("t", &text)], [variable])));
     }
+
+    #[test]
+    fn no_change_makes_a_problem_repeat_a_secret(at in 0usize..300, length in 0usize..9, with in "[a-z\n\"'=\\[\\]{},.$ ]{0,5}") {
+        const SECRET: &str = "sk4711";
+        let credentials = format!("credentials = {{ header = 'x-k', value = '{SECRET}' }}\n");
+        let table = format!("[routes.credentials]\nheader = 'x-k'\nvalue = \"{SECRET}\"\n");
+        for credentials in [credentials, table] {
+            let text = changed(&format!("{ROUTE}{credentials}[limits]\nbackend = 'redis://:{SECRET}@r'\n"), at, length, &with);
+            let problems = load_str(&[("t", &text)], []).err().unwrap_or_default();
+            let shown: String = problems.iter().map(|problem| format!("{problem}{problem:?}")).collect();
+            prop_assert!(!shown.contains(SECRET), "{text}\n{shown}");
+        }
+    }
+}
+
+/// The text with `with` in the place of `length` characters.
+fn changed(text: &str, at: usize, length: usize, with: &str) -> String {
+    let mut text: Vec<char> = text.chars().collect();
+    let at = at.min(text.len());
+    let end = (at + length).min(text.len());
+    text.splice(at..end, with.chars());
+    text.into_iter().collect()
 }
 
 /// Valid, or refused with problems that can be shown.

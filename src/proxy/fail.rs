@@ -27,26 +27,29 @@ pub(crate) fn failure(call: Box<Call>, failure: Failure) -> Response<Body> {
     answer(call, &error, None, None, Some(failure.detail))
 }
 
-/// A provider's failing answer, answered: `body` is decoded and bounded already.
-pub(crate) fn refused(
-    mut call: Box<Call>,
-    status: u16,
-    headers: HeaderMap,
-    body: &[u8],
-    truncated: bool,
-    incomplete: bool,
-) -> Response<Body> {
+/// A provider's failing answer.
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    /// Its header fields as they came.
+    pub(crate) said: &'a HeaderMap,
+    /// Its body, decoded and bounded.
+    pub(crate) body: &'a [u8],
+    /// Whether that is all of it.
+    pub(crate) whole: bool,
+}
+
+/// A provider's failing answer, answered; `headers` are those that the caller may get.
+pub(crate) fn refused(mut call: Box<Call>, answer: &Answer<'_>, headers: HeaderMap) -> Response<Body> {
     let Some(route) = call.route.clone() else { return fault(call, Fault::Panic) };
-    let mut seen = Observed::http(status, &headers, body, SystemTime::now());
-    seen.truncated = truncated || incomplete;
+    let mut seen = Observed::http(answer.status, answer.said, answer.body, SystemTime::now());
+    seen.truncated = !answer.whole;
     if call.transport == Transport::Websocket {
         seen.phase = Phase::Handshake;
     }
     let evidence = Evidence::new(&seen);
     let error = resolve(&route.route.profile, &evidence).error;
-    call.upstream_status = Some(status);
-    let shown = headers.clone();
-    answer(call, &error, Some(shown), Some(&evidence), None)
+    call.upstream_status = Some(answer.status);
+    self::answer(call, &error, Some(headers), Some(&evidence), None)
 }
 
 /// An answer that broke off after its head had gone out: counted and logged; the cut itself is the caller's notice.

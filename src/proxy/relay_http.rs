@@ -7,7 +7,7 @@ use super::{fail, headers, held};
 use crate::config::types::Timeouts;
 use crate::upstream::{self, Exchange, Failure, Limits};
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header, response};
+use http::{HeaderMap, Method, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -22,6 +22,8 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     let (mut parts, body) = exchange.response.into_parts();
     let Some(route) = call.route.clone() else { return fail::fault(call, crate::canon::Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
+    // What the provider said of itself, before its request id makes room for ours.
+    let said = (parts.status.as_u16() >= 400).then(|| parts.headers.clone());
     let answer = headers::Incoming {
         version: parts.version,
         route: &route.headers,
@@ -31,8 +33,8 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
         return fail::fault(call, fault);
     }
-    if parts.status.as_u16() >= 400 {
-        return refuse(call, parts, body).await;
+    if let Some(said) = said {
+        return refuse(call, parts, said, body).await;
     }
     call.answers(parts.status.as_u16());
     if has_no_body(&call.method, parts.status) || body.is_end_stream() {
@@ -50,7 +52,7 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
 }
 
 /// A failure: read within bounds, worded anew.
-async fn refuse(call: Box<Call>, parts: response::Parts, body: upstream::Body) -> Response<Body> {
+async fn refuse(call: Box<Call>, parts: response::Parts, said: HeaderMap, body: upstream::Body) -> Response<Body> {
     let encoding = parts.headers.get(header::CONTENT_ENCODING).cloned();
     let read = if call.method == Method::HEAD {
         upstream::Capped::default()
@@ -58,7 +60,13 @@ async fn refuse(call: Box<Call>, parts: response::Parts, body: upstream::Body) -
         upstream::read_capped(body, encoding.as_ref(), Limits::default()).await
     };
     let bytes = call.redacted(read.bytes);
-    fail::refused(call, parts.status.as_u16(), parts.headers, &bytes, read.truncated, read.incomplete)
+    let answer = fail::Answer {
+        status: parts.status.as_u16(),
+        said: &said,
+        body: &bytes,
+        whole: !read.truncated && !read.incomplete,
+    };
+    fail::refused(call, &answer, parts.headers)
 }
 
 /// A success: its first bytes are waited for while an error can still be worded, then it streams.

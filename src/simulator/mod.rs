@@ -1,1 +1,195 @@
-//! Five providers in their own dialects.
+//! Five providers in their own dialects, for `demo` and for tests.
+//!
+//! A simulator is an HTTP server on a loopback port that answers as its provider does: paths, headers, pacing, audio that can be
+//! heard, and every failure the provider is known for. HTTP/1.1 and HTTP/2 by prior knowledge share the port. One engine serves
+//! all five; what differs is data: `dialects/<provider>.toml` says how requests are answered when all is well,
+//! `faults/<provider>.toml` what its failures look like.
+//!
+//! **A caller chooses the failure** with the token `fault-<name>` anywhere in its request: a path segment (so a voice, interaction
+//! or job id will do), a query value, a header, a JSON string, a form field; or with the header `x-speechgate-fault: <name>`. The
+//! name is the provider's own code; case and punctuation do not matter. `GET /__sim/faults` lists them, and so does [`faults`].
+//!
+//! | token | the failure comes |
+//! |---|---|
+//! | `fault-<code>` | where it belongs: as the answer, or inside a 200 when that is what the code is for |
+//! | `fault-mid-<code>` | in the middle of a stream: SSE event, NDJSON line; audio is cut |
+//! | `fault-job-<code>` | the request succeeds, and polling the id it gave fails (providers whose jobs fail with ordinary codes) |
+//! | `fault-net-<name>` | from the network: see [`NET_FAULTS`]; `fault-mid-net-<name>` in the middle of a stream |
+//! | `fault-once-…` | only the first time for the same path, then all is well |
+//!
+//! A name that nobody knows is answered 501 with the list, so that a typing mistake does not pass for a provider's answer.
+
+mod audio;
+mod choose;
+mod conn;
+pub mod demo;
+mod dialect;
+mod engine;
+mod fault;
+mod net;
+mod plan;
+mod speech;
+mod stream;
+mod success;
+mod template;
+#[cfg(test)]
+mod tests;
+mod tour;
+
+pub use choose::HEADER as FAULT_HEADER;
+pub use fault::{Fault, Moment, faults, find};
+pub use net::{NET_FAULTS, NetFault};
+pub use plan::Stats;
+
+use engine::Engine;
+use http::{HeaderMap, Response, StatusCode};
+use plan::Plan;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A provider that can be simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Provider {
+    ElevenLabs,
+    Cartesia,
+    Breeze,
+    Corti,
+    ZenHire,
+}
+
+impl Provider {
+    /// All five, in the order of their declaration.
+    pub const ALL: [Provider; 5] =
+        [Provider::ElevenLabs, Provider::Cartesia, Provider::Breeze, Provider::Corti, Provider::ZenHire];
+
+    /// The name of its built-in profile.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Provider::ElevenLabs => "elevenlabs",
+            Provider::Cartesia => "cartesia",
+            Provider::Breeze => "breeze",
+            Provider::Corti => "corti",
+            Provider::ZenHire => "zenhire",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a simulator behaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How long things take: 1 is plausible, 0 is at once, 2 is twice as slow.
+    pub pace: f64,
+    /// How many requests the plan runs at once.
+    pub plan: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), pace: 1.0, plan: None }
+    }
+}
+
+impl Options {
+    /// For tests: a free port, no waiting, no limit.
+    #[must_use]
+    pub fn instant() -> Options {
+        Options { pace: 0.0, ..Options::default() }
+    }
+}
+
+/// A running simulator. Dropping it ends it soon; [`Simulator::stop`] ends it for certain.
+#[derive(Debug)]
+pub struct Simulator {
+    provider: Provider,
+    address: SocketAddr,
+    plan: Plan,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Simulator {
+    /// Starts a simulator on the present runtime.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub async fn start(provider: Provider, options: Options) -> io::Result<Simulator> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let address = listener.local_addr()?;
+        let plan = Plan::new(options.plan);
+        let engine = Arc::new(Engine::new(provider, address, options.pace.max(0.0), plan.clone()));
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(conn::serve(listener, engine, stopped));
+        Ok(Simulator { provider, address, plan, stop, task })
+    }
+
+    /// Whom it plays.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://…` without a path.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Sells another plan from now on. Requests that run are not disturbed.
+    pub fn set_plan(&self, max: Option<usize>) {
+        self.plan.set(max);
+    }
+
+    /// What it has seen until now.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.plan.stats()
+    }
+
+    /// Ends it with all its connections, and waits until they are gone.
+    pub async fn stop(self) {
+        // It may have ended by itself; either way it is over.
+        let _ = self.stop.send(());
+        let _ = self.task.await;
+    }
+}
+
+/// An answer on its way to the caller.
+pub(crate) struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: stream::Played,
+}
+
+impl Answer {
+    fn new(status: StatusCode, body: stream::Played) -> Answer {
+        Answer { status, headers: HeaderMap::new(), body }
+    }
+
+    fn into_response(self) -> Response<stream::Played> {
+        let mut response = Response::new(self.body);
+        *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
+        response
+    }
+}

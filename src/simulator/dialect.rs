@@ -1,0 +1,232 @@
+//! How a provider answers when all is well, and how it refuses: `dialects/<provider>.toml`.
+
+use super::Provider;
+use super::choose::decode;
+use super::template::Vars;
+use http::{HeaderMap, Method, Uri};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// One provider's manners.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dialect {
+    /// Headers of every answer.
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Headers of every success.
+    #[serde(default)]
+    pub(crate) success_headers: BTreeMap<String, String>,
+    pub(crate) auth: Auth,
+    pub(crate) plan: PlanRow,
+    pub(crate) unknown: Unknown,
+    pub(crate) legacy: Option<Legacy>,
+    pub(crate) answer: Vec<Row>,
+}
+
+/// Where credentials stand; any that are not empty will do.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Auth {
+    headers: Vec<String>,
+    #[serde(default)]
+    query: Vec<String>,
+    /// The failure that answers a request without any.
+    pub(crate) missing: String,
+}
+
+/// What happens when the plan is full.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlanRow {
+    /// The failure that answers.
+    pub(crate) fault: String,
+    /// Header that tells how many slots the plan has.
+    pub(crate) limit_header: Option<String>,
+    /// Header that tells how many are in use.
+    pub(crate) current_header: Option<String>,
+}
+
+/// The failures that answer requests nobody understands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Unknown {
+    pub(crate) path: String,
+    pub(crate) method: String,
+}
+
+/// Versions before a date get the older form of errors.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Legacy {
+    header: String,
+    query: String,
+    before: String,
+    pub(crate) content_type: String,
+}
+
+/// How requests of some paths are answered.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Row {
+    /// `METHOD /path/{segment}`, with `?key=value` where a query value decides. The first row that fits answers.
+    path: Vec<String>,
+    #[serde(default)]
+    pub(crate) say: Say,
+    /// Whether it takes a slot of the plan.
+    #[serde(default)]
+    pub(crate) metered: bool,
+    /// Whether it is answered without credentials.
+    #[serde(default)]
+    pub(crate) open: bool,
+    #[serde(default = "ok")]
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Headers until the last of several bodies.
+    #[serde(default)]
+    pub(crate) waiting_headers: BTreeMap<String, String>,
+    /// Answers to the first, second, … request for the same path; the last one stays.
+    #[serde(default)]
+    pub(crate) body: Vec<String>,
+    /// The audio format without a wish of the caller's.
+    pub(crate) format: Option<String>,
+    /// Sent for each tenth of a second.
+    #[serde(default)]
+    pub(crate) chunk: String,
+    /// Sent after it for the words that begin in it, when the caller wants them.
+    pub(crate) timed: Option<String>,
+    /// Sent at the end.
+    #[serde(default)]
+    pub(crate) end: String,
+}
+
+impl Row {
+    /// The requests that it answers, as they are written.
+    #[cfg(test)]
+    pub(crate) fn paths(&self) -> &[String] {
+        &self.path
+    }
+}
+
+fn ok() -> u16 {
+    200
+}
+
+/// What an answer is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Say {
+    /// `body` as it is.
+    #[default]
+    Json,
+    /// Audio, streamed.
+    Audio,
+    /// `body` with the audio and its timing in it.
+    Spoken,
+    /// Server-Sent Events.
+    Events,
+    /// Newline-separated JSON.
+    Lines,
+}
+
+/// The row that fits a request.
+pub(crate) enum Found {
+    Row(&'static Row, Vars),
+    WrongMethod,
+    Nothing,
+}
+
+impl Dialect {
+    /// The provider's.
+    pub(crate) fn of(provider: Provider) -> &'static Dialect {
+        static ALL: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
+            // The files are embedded, and the tests start every simulator.
+            let read = |provider: &Provider| {
+                toml::from_str(source(*provider)).unwrap_or_else(|problem| panic!("{provider}: {problem}"))
+            };
+            Provider::ALL.iter().map(read).collect()
+        });
+        &ALL[provider as usize]
+    }
+
+    /// The first row that fits, with the segments that its path names.
+    pub(crate) fn find(&'static self, method: &Method, uri: &Uri) -> Found {
+        let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+        let mut wrong_method = false;
+        for row in &self.answer {
+            for path in &row.path {
+                let Some((wanted, template)) = path.split_once(' ') else { continue };
+                match captures(template, uri) {
+                    Some(vars) if wanted == method => return Found::Row(row, vars),
+                    Some(_) => wrong_method = true,
+                    None => {}
+                }
+            }
+        }
+        if wrong_method { Found::WrongMethod } else { Found::Nothing }
+    }
+
+    /// Whether the request carries credentials.
+    pub(crate) fn authorised(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        let filled = |value: &str| !matches!(value.trim().trim_start_matches("Bearer").trim(), "");
+        self.auth.headers.iter().any(|name| headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(filled))
+            || self.auth.query.iter().any(|name| query(uri, name).is_some_and(filled))
+    }
+
+    /// The content type of errors in the older form, when the caller asked for a version that has it.
+    pub(crate) fn legacy(&self, headers: &HeaderMap, uri: &Uri) -> Option<&str> {
+        let legacy = self.legacy.as_ref()?;
+        let header = || headers.get(&legacy.header).and_then(|value| value.to_str().ok());
+        // Dates of this form compare as text.
+        let version = query(uri, &legacy.query).or_else(header)?;
+        (version < legacy.before.as_str()).then_some(legacy.content_type.as_str())
+    }
+}
+
+/// The raw value of a query parameter.
+pub(crate) fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    uri.query()?
+        .split('&')
+        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+        .map(|(_, value)| value)
+}
+
+/// The named segments, when the path fits; a slash at the end does not matter.
+fn captures(template: &str, uri: &Uri) -> Option<Vars> {
+    let (template, condition) = match template.split_once('?') {
+        Some((template, condition)) => (template, condition.split_once('=')),
+        None => (template, None),
+    };
+    if let Some((key, value)) = condition
+        && query(uri, key) != Some(value)
+    {
+        return None;
+    }
+    let mut vars = Vars::new();
+    let mut segments = uri.path().trim_end_matches('/').split('/');
+    for wanted in template.trim_end_matches('/').split('/') {
+        let segment = segments.next()?;
+        match wanted.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
+            Some(_) if segment.is_empty() => return None,
+            Some(name) => {
+                vars.insert(name.to_owned(), String::from_utf8_lossy(&decode(segment)).into());
+            }
+            None if wanted != segment => return None,
+            None => {}
+        }
+    }
+    segments.next().is_none().then_some(vars)
+}
+
+fn source(provider: Provider) -> &'static str {
+    match provider {
+        Provider::ElevenLabs => include_str!("dialects/elevenlabs.toml"),
+        Provider::Cartesia => include_str!("dialects/cartesia.toml"),
+        Provider::Breeze => include_str!("dialects/breeze.toml"),
+        Provider::Corti => include_str!("dialects/corti.toml"),
+        Provider::ZenHire => include_str!("dialects/zenhire.toml"),
+    }
+}

@@ -1,0 +1,138 @@
+//! What is sent and when: a body is a list of steps, and so is a sabotaged connection.
+
+use super::plan::Slot;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// One thing to do.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Send these bytes.
+    Send(Bytes),
+    /// Wait.
+    Pause(Duration),
+    /// Break off without a proper end.
+    Cut,
+    /// Say nothing more, and stay.
+    Hang,
+}
+
+/// Steps, made as they are needed.
+pub(crate) type Steps = Box<dyn Iterator<Item = Step> + Send>;
+
+/// How long the last bytes get to leave before the connection is cut.
+pub(crate) const FLUSH: Duration = Duration::from_millis(20);
+
+/// The body of a simulated answer.
+pub(crate) struct Played {
+    content: Content,
+    pause: Option<Pin<Box<Sleep>>>,
+    // Held to the last byte.
+    slot: Option<Slot>,
+}
+
+enum Content {
+    Whole(Option<Bytes>),
+    Steps(Steps),
+    Hanging,
+    Over,
+}
+
+/// A body that ends too early, on purpose.
+#[derive(Debug)]
+pub(crate) struct Cut;
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the simulated provider broke off")
+    }
+}
+
+impl std::error::Error for Cut {}
+
+impl Played {
+    /// A body that is there at once.
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Played {
+        Played { content: Content::Whole(Some(bytes.into())), pause: None, slot: None }
+    }
+
+    /// A body that is played step by step.
+    pub(crate) fn steps(steps: Steps) -> Played {
+        Played { content: Content::Steps(steps), pause: None, slot: None }
+    }
+
+    /// The same, holding a slot of the plan until it is over or dropped.
+    pub(crate) fn holding(mut self, slot: Option<Slot>) -> Played {
+        self.slot = slot;
+        self
+    }
+
+    /// Ends this body and gives its slot back.
+    fn over(&mut self, complete: bool) {
+        self.content = Content::Over;
+        if let Some(slot) = self.slot.take() {
+            slot.end(complete);
+        }
+    }
+}
+
+impl Body for Played {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        loop {
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
+            }
+            let step = match &mut self.content {
+                Content::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(Step::Send),
+                Content::Steps(steps) => steps.next(),
+                Content::Hanging => return Poll::Pending,
+                Content::Over => return Poll::Ready(None),
+            };
+            match step {
+                Some(Step::Send(bytes)) => {
+                    if matches!(self.content, Content::Whole(_)) {
+                        self.over(true);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Step::Pause(time)) if time.is_zero() => {}
+                Some(Step::Pause(time)) => self.pause = Some(Box::pin(tokio::time::sleep(time))),
+                Some(Step::Hang) => self.content = Content::Hanging,
+                Some(Step::Cut) => {
+                    self.over(false);
+                    return Poll::Ready(Some(Err(Cut)));
+                }
+                None => {
+                    self.over(true);
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Content::Over => true,
+            Content::Steps(_) | Content::Hanging => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Content::Over => SizeHint::with_exact(0),
+            Content::Steps(_) | Content::Hanging => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! One test for each fixed bug, named after what was seen.
