@@ -1,8 +1,8 @@
 //! Every recorded failure gives its expected envelope, and every row, rule and detector of a profile is hit by one.
 //!
 //! `tests/corpus/<provider>/<name>.<ext>`, with the envelope beside it in `<name>.<ext>.json`:
-//! * `.http`: status line, headers, body. Lines with `>` in front tell the request where that matters: method and path for
-//!   a failure inside a 200, `> upgrade: websocket` for a refused handshake.
+//! * `.http`: status line, headers, body. A line `> GET /path` in front tells the request where that matters, for a
+//!   failure inside a 200; `> GET /path websocket` stands before a refused handshake.
 //! * `.sse`, `.ndjson`: a stream; the first event or line that is an error counts. A stream that ends inside an event broke.
 //! * `.ws`: one text message. `.close`: code and reason of a close.
 //!
@@ -305,9 +305,10 @@ fn http_units(bytes: &[u8], sample: &mut Sample) -> Vec<Unit> {
     let mut phase = Phase::Http;
     for line in head.split("\r\n") {
         if let Some(asked) = line.strip_prefix("> ") {
-            match asked.split_once(' ').expect("two words") {
-                ("upgrade:", _) => phase = Phase::Handshake,
-                (method, path) => sample.request = Some((method.to_owned(), path.to_owned())),
+            let mut words = asked.split(' ').map(str::to_owned);
+            sample.request = words.next().zip(words.next());
+            if words.next().is_some() {
+                phase = Phase::Handshake;
             }
         } else if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
             sample.status = Some(rest[..3].parse().expect("status"));

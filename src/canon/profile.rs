@@ -199,6 +199,14 @@ impl Profile {
             .any(|detector| detector.phase == Phase::Job && !detector.ignore && detector.covers(method, path))
     }
 
+    /// Whether answers to this request are newline-separated JSON, whatever they call themselves.
+    #[must_use]
+    pub fn streams_lines(&self, method: &str, path: &str) -> bool {
+        self.detectors.iter().any(|detector| {
+            detector.phase == Phase::Ndjson && !detector.paths.is_empty() && detector.covers(method, path)
+        })
+    }
+
     /// The members of a success body that hold URLs of the provider.
     #[must_use]
     pub fn rewrites(&self, method: &str, path: &str) -> Option<&[Path]> {

@@ -34,14 +34,14 @@ pub(crate) enum Framing {
 
 impl Framing {
     /// The framing that an answer announces; none when it is no stream of events, or one that cannot be read because it is
-    /// compressed.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Framing> {
+    /// compressed. `lines`: what calls itself JSON is newline-separated here, says the profile.
+    pub(crate) fn of(headers: &HeaderMap, lines: bool) -> Option<Framing> {
         let media_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         let is = |name: &&str| essence.eq_ignore_ascii_case(name);
         let framing = if is(&"text/event-stream") {
             Framing::Sse
-        } else if NDJSON.iter().any(is) {
+        } else if NDJSON.iter().any(is) || (lines && is(&"application/json")) {
             Framing::Ndjson
         } else {
             return None;

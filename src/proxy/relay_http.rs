@@ -23,7 +23,8 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     let Some(route) = call.route.clone() else { return fail::fault(call, crate::canon::Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
     // What the provider said of itself, before its request id makes room for ours.
-    let said = (parts.status.as_u16() >= 400).then(|| parts.headers.clone());
+    let failed = parts.status.as_u16() >= 400;
+    let said = (failed || held::concerns(&call, &route, &parts)).then(|| parts.headers.clone());
     let answer = headers::Incoming {
         version: parts.version,
         route: &route.headers,
@@ -33,26 +34,27 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
         return fail::fault(call, fault);
     }
-    if let Some(said) = said {
+    if let (true, Some(said)) = (failed, &said) {
         return refuse(call, parts, said, body).await;
     }
     call.answers(parts.status.as_u16());
     if has_no_body(&call.method, parts.status) || body.is_end_stream() {
         return Response::from_parts(parts, Body::full(Vec::new(), Some(call)));
     }
-    if let Some(framing) = Framing::of(&parts.headers) {
+    let lines = route.route.profile.streams_lines(call.method.as_str(), call.provider_path());
+    if let Some(framing) = Framing::of(&parts.headers, lines) {
         // An event that is worded anew has another length.
         let _ = parts.headers.remove(header::CONTENT_LENGTH);
         return Response::from_parts(parts, Body::Events(Box::new(Events::new(framing, body, call))));
     }
-    if held::concerns(&call, &route, &parts) {
-        return held::relay(call, &route, parts, body).await;
+    if let Some(said) = said {
+        return held::relay(call, &route, held::Head { parts, said }, body).await;
     }
     stream(call, parts, body, &route.route.timeouts).await
 }
 
 /// A failure: read within bounds, worded anew.
-async fn refuse(call: Box<Call>, parts: response::Parts, said: HeaderMap, body: upstream::Body) -> Response<Body> {
+async fn refuse(call: Box<Call>, parts: response::Parts, said: &HeaderMap, body: upstream::Body) -> Response<Body> {
     let encoding = parts.headers.get(header::CONTENT_ENCODING).cloned();
     let read = if call.method == Method::HEAD {
         upstream::Capped::default()
@@ -60,12 +62,8 @@ async fn refuse(call: Box<Call>, parts: response::Parts, said: HeaderMap, body: 
         upstream::read_capped(body, encoding.as_ref(), Limits::default()).await
     };
     let bytes = call.redacted(read.bytes);
-    let answer = fail::Answer {
-        status: parts.status.as_u16(),
-        said: &said,
-        body: &bytes,
-        whole: !read.truncated && !read.incomplete,
-    };
+    let answer =
+        fail::Answer { status: parts.status.as_u16(), said, body: &bytes, whole: !read.truncated && !read.incomplete };
     fail::refused(call, &answer, parts.headers)
 }
 

@@ -119,7 +119,8 @@ fn expect_same_outcome(found: &mut Findings, pair: &Pair<'_>) {
     found.expect_same("retry-after", direct.headers.get("retry-after"), retry_after(direct, gateway));
     // A page of HTML, a word or nothing at all becomes a body of the provider's usual shape: the exception is the same,
     // and what it carries says more.
-    let gained = pair.case.failure().is_some_and(|fault| fault.foreign) && gateway.headers.contains_key("x-error-code");
+    let reached = gateway.headers.contains_key("x-error-code") || ours(&gateway.body).is_some();
+    let gained = reached && pair.case.failure().is_some_and(|fault| fault.foreign);
     if !gained {
         found.expect_same("message", settled_text(&direct.message), settled_text(&gateway.message));
         found.expect_same("body", settled(&direct.body), without_ours(settled(&gateway.body)));

@@ -17,6 +17,8 @@ pub(crate) enum Moment {
     Events,
     /// As a line of newline-separated JSON that had begun well.
     Lines,
+    /// As a message of a WebSocket.
+    Frame,
     /// Audio that breaks off.
     Cut,
     /// The provider cannot be reached or understood; directly, the SDK has no answer at all.
@@ -53,6 +55,7 @@ pub(crate) fn of(provider: &str) -> Vec<Fault> {
             simulator::Moment::Answer => add(name.clone(), Moment::Answer, foreign),
             simulator::Moment::Job => add(name.clone(), Moment::Job, false),
             simulator::Moment::Rpc => add(name.clone(), Moment::Rpc, false),
+            simulator::Moment::Frame => add(name.clone(), Moment::Frame, false),
             simulator::Moment::Stream => add(name.clone(), Moment::Lines, false),
         }
         if fault.moment == simulator::Moment::Answer {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Log lines as they come.
@@ -14,6 +15,8 @@ use std::time::{Duration, Instant};
 struct Log {
     lines: Mutex<Vec<String>>,
     more: Condvar,
+    /// Both of the program's streams are counted when they have ended.
+    ended: AtomicUsize,
 }
 
 /// A running gateway; it ends with the test.
@@ -108,21 +111,22 @@ impl Gateway {
     /// Waits for a log line, past or future, that is JSON and fits.
     pub(crate) fn line(&self, fits: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + DEADLINE;
-        let mut lines = self.log.lines.lock().expect("no holder panics");
+        let mut lines = self.log.lines.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let mut parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
             if let Some(found) = parsed.find(&fits) {
                 return found;
             }
             let left = end.saturating_duration_since(Instant::now());
-            assert!(left > Duration::ZERO, "the line never came; there are\n{}", lines.join("\n"));
-            lines = self.log.more.wait_timeout(lines, left).expect("no holder panics").0;
+            let ended = self.log.ended.load(Ordering::Acquire) == 2;
+            assert!(left > Duration::ZERO && !ended, "the line never came; there are\n{}", lines.join("\n"));
+            lines = self.log.more.wait_timeout(lines, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// Everything written so far.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.log.lines.lock().expect("no holder panics").clone()
+        self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Resident memory in bytes.
@@ -173,8 +177,10 @@ fn collect(from: impl Read + Send + 'static, log: &Arc<Log>) {
     let log = Arc::clone(log);
     let _ = std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
-            log.lines.lock().expect("no holder panics").push(line);
+            log.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             log.more.notify_all();
         }
+        let _ = log.ended.fetch_add(1, Ordering::Release);
+        log.more.notify_all();
     });
 }
