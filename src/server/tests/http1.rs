@@ -268,3 +268,22 @@ async fn unix_sockets_are_served() {
     drop(bench);
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn draining_waits_for_a_head_that_has_begun() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    send(&mut stream, GET).await;
+    let _ = one_answer(&mut stream).await;
+    send(&mut stream, "GET /b HTTP/1.1\r\n").await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    bench.drain.begin();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    send(&mut stream, "host: x\r\n\r\n").await;
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("/b tls"), "{answer:?}");
+}
