@@ -99,11 +99,13 @@ impl Fault {
         self.facts().0
     }
 
-    /// The HTTP status: the code's, but for the one fault to which RFC 9112 3 gives a status of its own (a MUST).
+    /// The HTTP status: the code's, but for the two faults to which the RFCs give one of their own (RFC 9112 3, a MUST, and
+    /// RFC 6585 5).
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
             Fault::TargetTooLong => 414,
+            Fault::HeadTooLarge => 431,
             _ => self.code().status(),
         }
     }

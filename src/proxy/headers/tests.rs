@@ -234,12 +234,13 @@ fn request_headers_change_as_they_must() {
                 "connection: keep-alive",
                 "keep-alive: timeout=5",
                 "te: trailers",
-                "trailer: x",
                 "upgrade: h2c",
                 "expect: 100-continue",
             ],
             &[],
         ),
+        // Trailers are announced to the provider as they are to us: without that, hyper does not send them.
+        (&["trailer: x"], &["trailer: x"]),
         (
             &[
                 "transfer-encoding: chunked",
