@@ -431,3 +431,6 @@ fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) ->
 fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
+
+#[cfg(test)]
+mod tests;

@@ -295,3 +295,43 @@ fn print(text: &str) -> ExitCode {
         _ => ExitCode::SUCCESS,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_as_promised() {
+        Cli::command().debug_assert();
+        for line in [
+            "serve --config a --config b",
+            "demo",
+            "check --config a",
+            "explain --provider corti --transport close --path /x -",
+            "explain --provider corti file",
+            "codes",
+            "codes --format json --provider breeze",
+            "schema",
+        ] {
+            let parsed = Cli::try_parse_from(["speechgate"].into_iter().chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+        for line in ["", "serv", "serve --confg a", "explain file", "codes --format xml"] {
+            let error = Cli::try_parse_from(["speechgate"].into_iter().chain(line.split_whitespace())).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_every_provider_is_a_known_code() {
+        let all: serde_json::Value = serde_json::from_str(&codes::all(true)).expect("JSON");
+        assert!(all.to_string().contains("concurrency_limited"));
+        for name in config::built_in_names() {
+            let profile = profile(name, &[]).expect(name);
+            let _: serde_json::Value = serde_json::from_str(&codes::of(&profile, true)).expect(name);
+        }
+        let problem = profile("elevenlab", &[]).expect_err("there is none");
+        assert!(problem.contains("`elevenlab`") && problem.contains("elevenlabs, "), "{problem}");
+    }
+}

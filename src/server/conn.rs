@@ -236,7 +236,8 @@ async fn drive<H>(mut connection: Pin<&mut impl Connection>, worker: &Worker<H>,
                 pulse.hurry(LAST_CALL);
             }
         }
-        if drain == Told::LastCall && !pulse.is_fresh() {
+        // hyper ends an idle connection at once, even when it has half a head: that one is waited for.
+        if drain == Told::LastCall && !pulse.expects_request() {
             drain = Told::Ending;
             connection.as_mut().end_gracefully();
             // Without another wake-up nobody would look at what that has changed.

@@ -172,6 +172,11 @@ impl Pulse {
         self.is(Reading::First) || self.is(Reading::Preface)
     }
 
+    /// Whether a request is on its way, as far as can be told.
+    pub(super) fn expects_request(&self) -> bool {
+        self.is_fresh() || self.is(Reading::Head)
+    }
+
     /// Brings the deadline for reading nearer.
     pub(super) fn hurry(&self, within: Duration) {
         let _ = self.read_deadline.fetch_min(self.now().saturating_add(millis(within)), Relaxed);

@@ -106,14 +106,14 @@ async fn ask(base: &str, path: &str, case: &Case) -> Result<Response<Bytes>, Str
     timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err("no answer".to_owned()))
 }
 
-/// The answer as the provider gave it: what tells the failure comes first.
+/// The answer as it is: headers that tell the failure come first.
 fn said(answer: &Response<Bytes>) -> String {
     let header = |name: &str| {
         let value = answer.headers().get(name)?.to_str().ok()?;
         Some(format!("{name}: {value}"))
     };
     let body = String::from_utf8_lossy(answer.body());
-    let headers = ["www-authenticate", "retry-after"].map(header).into_iter().flatten();
+    let headers = ["x-error-type", "x-error-code", "www-authenticate", "retry-after"].map(header).into_iter().flatten();
     let parts: Vec<String> =
         headers.chain(std::iter::once(body.trim().to_owned())).filter(|part| !part.is_empty()).collect();
     format!("{}  {}", answer.status().as_u16(), parts.join("  "))
@@ -125,6 +125,7 @@ fn meant(answer: &Response<Bytes>) -> String {
     let status = answer.status().as_u16();
     let Some(error) = ["gateway_error", "error"].iter().map(|key| &json[*key]).find(|error| error["type"].is_string())
     else {
+        // A body that is not JSON has no room for the envelope; the headers tell.
         return said(answer);
     };
     let fields = ["type", "code", "retryable", "retry_after_seconds"].iter().filter_map(|key| {
