@@ -107,10 +107,12 @@ impl Fault {
     /// RFC 6585 5).
     #[must_use]
     pub const fn status(self) -> u16 {
-        match self {
-            Fault::TargetTooLong => 414,
-            Fault::HeadTooLarge => 431,
-            _ => self.code().status(),
+        if matches!(self, Fault::TargetTooLong) {
+            414
+        } else if matches!(self, Fault::HeadTooLarge) {
+            431
+        } else {
+            self.code().status()
         }
     }
 
