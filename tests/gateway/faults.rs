@@ -2,7 +2,7 @@
 
 use crate::support::check::{Outcome, canonical, ensure, rows};
 use crate::support::world::{get, post};
-use crate::support::{Act, Framing, Provider, World, envelope};
+use crate::support::{Act, End, Framing, Provider, World, envelope};
 
 const LENGTH: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
 const CHUNKED: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
@@ -298,4 +298,16 @@ fn an_answer_that_ends_with_its_connection_passes_whole() {
         let answer = world.get("/p/a");
         assert!(answer.status != 200 || answer.cut.is_some(), "a torn connection is no end: {answer:?}");
     }
+}
+
+#[test]
+fn a_second_answer_is_dropped_with_its_connection() {
+    let world = World::start();
+    world.provider.next([
+        Act::send("HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged"),
+        Act::Hang,
+    ]);
+    assert_eq!(world.get("/p/a").status, 204);
+    assert_ne!(world.provider.abandoned(), End::Deadline);
+    assert_eq!(world.ask(get("/p/b")).text(), "ok");
 }
