@@ -11,6 +11,8 @@ use serde_json::Value;
 use speechgate::canon::envelope::{self, Stamp};
 use speechgate::config::types::Listen;
 use speechgate::explain::{Transport, verdict};
+use speechgate::wire::close;
+use speechgate::wire::frame::{self, Opcode, Sender};
 use speechgate::{app, config};
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,6 +21,10 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+
+/// The answer to the key that every handshake here uses (RFC 6455 1.3).
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+    sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 const PROVIDERS: [&str; 7] = ["elevenlabs", "cartesia", "breeze", "corti", "zenhire", "edge", "generic"];
 
@@ -51,7 +57,11 @@ fn explain_and_the_gateway_agree_on_every_sample() {
         let Listen::Tcp(address) = gateway.address().clone() else { panic!("it listens on TCP") };
         let mut problems = Vec::new();
         for (index, sample) in samples.iter().enumerate() {
-            if let Err(problem) = compare(address, index, sample).await {
+            let compared = match sample.transport {
+                Transport::Websocket | Transport::Close => compare_socket(address, index, sample).await,
+                Transport::Http | Transport::Sse | Transport::Ndjson => compare(address, index, sample).await,
+            };
+            if let Err(problem) = compared {
                 problems.push(format!("{}: {problem}", sample.name));
             }
         }
@@ -91,6 +101,68 @@ async fn answer(mut socket: TcpStream, samples: Arc<Vec<Sample>>) {
     // The caller may have enough before all of it is out.
     let _ = socket.write_all(&sample.wire).await;
     let _ = socket.shutdown().await;
+}
+
+/// The same for what comes over a socket: one message or one close after the handshake.
+async fn compare_socket(address: SocketAddr, index: usize, sample: &Sample) -> Result<(), String> {
+    let profile = config::profiles::built_in(&sample.provider).expect("it is built in").expect("it is right");
+    let request = (sample.method.as_str(), sample.path.as_str());
+    let told = verdict(&profile, sample.transport, Some(request), &sample.recording).await?;
+    let mut socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+    let head = format!(
+        "GET /{}{} HTTP/1.1\r\nhost: gateway\r\nx-sample: {index}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        sample.provider, sample.path
+    );
+    socket.write_all(head.as_bytes()).await.map_err(|error| error.to_string())?;
+    let messages = messages(&mut socket).await?;
+    let found = messages.iter().filter_map(|text| serde_json::from_slice(text).ok()).find_map(|text| canonical(&text));
+    match (told.error, found) {
+        (None, None) => {
+            let passed = sample.transport == Transport::Close
+                || messages.iter().any(|text| *text == sample.recording.trim_ascii());
+            if passed { Ok(()) } else { Err("the message did not pass as it was".to_owned()) }
+        }
+        (None, Some(found)) => Err(format!("explain: untouched; gateway: {found}")),
+        (Some(error), None) => Err(format!("explain: {}; gateway: no error", error.code)),
+        (Some(error), Some(found)) => {
+            let stamp = Stamp {
+                request_id: "",
+                timestamp: "",
+                provider: Some(&sample.provider),
+                route: None,
+                upstream_body: true,
+            };
+            let expected: Value = serde_json::from_slice(&envelope::object(&error, &stamp)).expect("an object");
+            let (expected, found) = (bare(expected), bare(found));
+            if expected == found { Ok(()) } else { Err(format!("explain: {expected}\n  gateway: {found}")) }
+        }
+    }
+}
+
+/// The text messages that come after the handshake, up to the close.
+async fn messages(socket: &mut TcpStream) -> Result<Vec<Vec<u8>>, String> {
+    let (mut all, mut messages, mut at) = (Vec::new(), Vec::new(), None);
+    loop {
+        at = at.or_else(|| Some(all.windows(4).position(|end| end == b"\r\n\r\n")? + 4));
+        while let Some(start) = at
+            && let Ok(Some((header, length))) = frame::parse(&all[start..], Sender::Server)
+        {
+            let end = start + length + usize::try_from(header.length).expect("a small frame");
+            let Some(payload) = all.get(start + length..end) else { break };
+            match header.opcode {
+                Opcode::Text => messages.push(payload.to_vec()),
+                Opcode::Close => return Ok(messages),
+                _ => {}
+            }
+            at = Some(end);
+        }
+        let mut part = [0; 4096];
+        match socket.read(&mut part).await {
+            Ok(0) | Err(_) => return if at.is_some() { Ok(messages) } else { Err("no handshake".to_owned()) },
+            Ok(read) => all.extend_from_slice(&part[..read]),
+        }
+    }
 }
 
 async fn compare(address: SocketAddr, index: usize, sample: &Sample) -> Result<(), String> {
@@ -180,7 +252,8 @@ fn samples() -> Vec<Sample> {
                 "http" => Transport::Http,
                 "sse" => Transport::Sse,
                 "ndjson" => Transport::Ndjson,
-                // Sockets have their own test.
+                "ws" => Transport::Websocket,
+                "close" => Transport::Close,
                 _ => continue,
             };
             let name = format!("{provider}/{}", path.file_name().unwrap_or_default().to_string_lossy());
@@ -195,7 +268,13 @@ fn samples() -> Vec<Sample> {
     samples.into_values().collect()
 }
 
-fn sample(name: String, provider: &str, transport: Transport, recording: Vec<u8>) -> Sample {
+fn sample(name: String, provider: &str, transport: Transport, mut recording: Vec<u8>) -> Sample {
+    if transport == Transport::Close {
+        // No more than this fits into a close frame.
+        let text = String::from_utf8_lossy(&recording).trim().to_owned();
+        let (code, reason) = text.split_once(' ').unwrap_or((&text, ""));
+        recording = format!("{code} {}", close::cut_reason(reason)).into_bytes();
+    }
     let text = String::from_utf8_lossy(&recording);
     let asked = text.lines().take_while(|line| line.starts_with("> ")).find_map(|line| {
         let mut words = line.trim_start_matches("> ").split_whitespace();
@@ -211,7 +290,23 @@ fn sample(name: String, provider: &str, transport: Transport, recording: Vec<u8>
             }
             wire.to_vec()
         }
-        _ => {
+        Transport::Websocket => {
+            let text = recording.trim_ascii();
+            [&SWITCHING[..], &frame::frame(Opcode::Text, text, None), &frame::frame(Opcode::Close, b"", None)].concat()
+        }
+        Transport::Close => {
+            let text = String::from_utf8_lossy(&recording).trim().to_owned();
+            let (code, reason) = text.split_once(' ').unwrap_or((&text, ""));
+            let code: u16 = code.parse().expect("a close code");
+            // 1006 is never sent: it stands for a connection that ends without a close.
+            let end = if code == 1006 {
+                Bytes::new()
+            } else {
+                frame::frame(Opcode::Close, &close::payload(code, reason), None)
+            };
+            [&SWITCHING[..], &end].concat()
+        }
+        Transport::Sse | Transport::Ndjson => {
             let media_type = if transport == Transport::Sse { "text/event-stream" } else { "application/x-ndjson" };
             let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\nconnection: close\r\n\r\n");
             [head.as_bytes(), &recording].concat()
