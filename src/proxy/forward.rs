@@ -1,6 +1,7 @@
 //! Sends the request to the provider.
 
 use super::call::Call;
+use super::interim::Interim;
 use super::upload::Upload;
 use crate::canon::Fault;
 use crate::upstream::{Client, Exchange, Failure};
@@ -19,4 +20,12 @@ pub(crate) async fn send(
     };
     call.forwarded = Some(Instant::now());
     client.send(&route.route.upstream, &route.route.timeouts, request).await
+}
+
+/// Has the interim answers to this request passed on where the server has left a way to the caller. A provider that speaks
+/// HTTP/2 has none passed on: hyper's client does not tell of them.
+pub(crate) fn pass_interim(request: &mut Request<Upload>) {
+    if let Some(interim) = request.extensions_mut().remove::<Interim>() {
+        hyper::ext::on_informational(request, move |answer| interim.send(answer.status(), answer.headers()));
+    }
 }
