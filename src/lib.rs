@@ -58,6 +58,8 @@
 //! happened; *type*: what the caller should do; *origin*: whose doing it is. *Fault*: a failure that no provider worded.
 //! *Phase*: where in a protocol something was observed. *Detector*: how a failure is recognised that no status tells.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod canon;
 pub mod config;
 pub mod render;

@@ -102,7 +102,7 @@ impl<'a> Object<'a> {
         Object {
             kind: error.code.kind().as_str(),
             code: error.code.as_str(),
-            status: error.code.status(),
+            status: error.status(),
             message: &error.message,
             retryable: error.retryable,
             retry_after_seconds: error.retry_after.map(Seconds),
@@ -189,7 +189,7 @@ pub fn problem(error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
             let mut map = serializer.serialize_map(None)?;
             map.serialize_entry("type", &format_args!("urn:speechgate:error:{}", error.code))?;
             map.serialize_entry("title", error.code.row().sentence)?;
-            map.serialize_entry("status", &error.code.status())?;
+            map.serialize_entry("status", &error.status())?;
             map.serialize_entry("detail", &error.message)?;
             map.serialize_entry("instance", &format_args!("urn:speechgate:request:{}", stamp.request_id))?;
             map.serialize_entry("error", &Object::new(error, stamp))?;

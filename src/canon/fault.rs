@@ -99,6 +99,15 @@ impl Fault {
         self.facts().0
     }
 
+    /// The HTTP status: the code's, but for the one fault to which RFC 9112 3 gives a status of its own (a MUST).
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Fault::TargetTooLong => 414,
+            _ => self.code().status(),
+        }
+    }
+
     /// Whose doing it is.
     #[must_use]
     pub const fn origin(self) -> Origin {

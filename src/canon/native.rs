@@ -79,7 +79,7 @@ impl Native {
     /// The HTTP status that the provider would use.
     pub(crate) fn status(&self, error: &CanonicalError) -> u16 {
         let named = |name: &str| self.statuses.get(name).copied();
-        named(error.code.as_str()).or_else(|| named(error.code.kind().as_str())).unwrap_or(error.code.status())
+        named(error.code.as_str()).or_else(|| named(error.code.kind().as_str())).unwrap_or(error.status())
     }
 
     /// The error in the provider's words; none when the profile has no template for this phase.

@@ -114,9 +114,9 @@ pub(crate) fn refuse(shared: &Shared, client: Option<SocketAddr>, fault: Fault) 
     let request_id = id.to_str().unwrap_or_default();
     let (code, origin) = (fault.code(), fault.origin());
     shared.unrouted.error(code, origin, Transport::Http);
-    shared.unrouted.request_refused(code.status());
+    shared.unrouted.request_refused(fault.status());
     if let Some(access) = &shared.access {
-        access.write(&Entry::refused(request_id, client, code, origin));
+        access.write(&Entry::refused(request_id, client, fault));
     }
     raw_with_id(fault, request_id)
 }

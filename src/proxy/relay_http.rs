@@ -34,6 +34,8 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
         return fail::fault(call, fault);
     }
+    // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the caller the framing that shows a cut.
+    parts.version = http::Version::HTTP_11;
     if let (true, Some(said)) = (failed, &said) {
         return refuse(call, parts, said, body).await;
     }
@@ -43,9 +45,8 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     }
     let lines = route.route.profile.streams_lines(call.method.as_str(), call.provider_path());
     if let Some(framing) = Framing::of(&parts.headers, lines) {
-        // An event that is worded anew has another length.
-        let _ = parts.headers.remove(header::CONTENT_LENGTH);
-        return Response::from_parts(parts, Body::Events(Box::new(Events::new(framing, body, call))));
+        let events = Events::new(framing, body, &mut parts.headers, call);
+        return Response::from_parts(parts, Body::Events(Box::new(events)));
     }
     if let Some(said) = said {
         return held::relay(call, &route, held::Head { parts, said }, body).await;

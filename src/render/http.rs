@@ -63,7 +63,7 @@ pub fn response(
     for name in OF_THE_OLD_BODY {
         let _ = headers.remove(name);
     }
-    let mut status = error.code.status();
+    let mut status = error.status();
     let (body, content_type) = match form {
         Form::Canonical => (envelope::canonical(error, stamp), JSON),
         Form::Problem => (envelope::problem(error, stamp), PROBLEM_JSON),

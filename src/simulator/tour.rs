@@ -99,20 +99,21 @@ async fn ask(base: &str, path: &str, case: &Case) -> Result<Response<Bytes>, Str
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         tokio::spawn(connection);
         let (parts, body) = sender.send_request(request).await.map_err(|error| error.to_string())?.into_parts();
+        #[expect(clippy::disallowed_methods, reason = "what is read is limited")]
         let body = Limited::new(body, BOUND).collect().await.map_err(|error| error.to_string())?;
         Ok(Response::from_parts(parts, body.to_bytes()))
     };
     timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err("no answer".to_owned()))
 }
 
-/// The answer as the provider gave it: what tells the failure comes first.
+/// The answer as it is: headers that tell the failure come first.
 fn said(answer: &Response<Bytes>) -> String {
     let header = |name: &str| {
         let value = answer.headers().get(name)?.to_str().ok()?;
         Some(format!("{name}: {value}"))
     };
     let body = String::from_utf8_lossy(answer.body());
-    let headers = ["www-authenticate", "retry-after"].map(header).into_iter().flatten();
+    let headers = ["x-error-type", "x-error-code", "www-authenticate", "retry-after"].map(header).into_iter().flatten();
     let parts: Vec<String> =
         headers.chain(std::iter::once(body.trim().to_owned())).filter(|part| !part.is_empty()).collect();
     format!("{}  {}", answer.status().as_u16(), parts.join("  "))
@@ -124,6 +125,7 @@ fn meant(answer: &Response<Bytes>) -> String {
     let status = answer.status().as_u16();
     let Some(error) = ["gateway_error", "error"].iter().map(|key| &json[*key]).find(|error| error["type"].is_string())
     else {
+        // A body that is not JSON has no room for the envelope; the headers tell.
         return said(answer);
     };
     let fields = ["type", "code", "retryable", "retry_after_seconds"].iter().filter_map(|key| {

@@ -4,7 +4,7 @@
 //! pipelines take in, the other is for whoever runs the process.
 
 use super::sink::Sink;
-use crate::canon::{Code, Origin};
+use crate::canon::{Code, Fault, Origin};
 use crate::config::types::LogFormat;
 use std::cell::RefCell;
 use std::fmt::{self, Write};
@@ -59,7 +59,7 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// What never became a request: nothing is known of it but who sent it and what was answered.
     #[must_use]
-    pub fn refused(request_id: &'a str, client: Option<SocketAddr>, code: Code, origin: Origin) -> Entry<'a> {
+    pub fn refused(request_id: &'a str, client: Option<SocketAddr>, fault: Fault) -> Entry<'a> {
         Entry {
             time: SystemTime::now(),
             request_id,
@@ -70,8 +70,8 @@ impl<'a> Entry<'a> {
             protocol: http::Version::HTTP_11,
             method: "",
             target: "",
-            status: code.status(),
-            error: Some((code, origin)),
+            status: fault.status(),
+            error: Some((fault.code(), fault.origin())),
             detail: None,
             upstream_status: None,
             bytes_in: 0,

@@ -93,7 +93,6 @@ fn malformed_fields_are_refused() {
         (":status", "200"),
         ("content-length", "5"),
         ("content-length", "x"),
-        ("host", "evil.example"),
     ];
     rows(more, |field| format!("{field:?}"), |field| malformed(&world, &request(1, &get_fields("/p/a", &[**field]))));
     assert_eq!(ordinary(&world), ok());
@@ -142,6 +141,18 @@ fn a_content_length_that_lies_is_never_forwarded_whole() {
     rows(table, |(name, _)| (*name).to_owned(), |(_, frames)| malformed(&world, frames));
     assert_eq!(ordinary(&world), ok());
     world.clean();
+}
+
+#[test]
+fn a_host_field_does_not_beat_the_authority() {
+    let world = World::start();
+    assert_eq!(
+        H2::to(world.gateway.address()).send(request(1, &get_fields("/p/a", &[("host", "evil.example")]))).fate(1),
+        ok()
+    );
+    let seen = world.provider.one().fields;
+    assert_eq!(seen.get("host"), Some(world.provider.address().to_string()));
+    assert_eq!(seen.get("x-forwarded-host").as_deref(), Some("gateway.test"));
 }
 
 #[test]
@@ -307,7 +318,7 @@ fn library_get(world: &World, path: &str) -> http::HeaderMap {
 
 #[test]
 fn streams_past_the_limit_wait_or_are_refused() {
-    let world = World::with(|settings| settings.server("http2_max_streams = 10"));
+    let world = World::with(|settings| settings.server("http2 = { max_streams = 10 }"));
     let mut h2 = H2::to(world.gateway.address());
     for index in 0..40_u32 {
         let _ = h2.send(request(index * 2 + 1, &get_fields("/p/a", &[])));

@@ -131,7 +131,6 @@ fn paths_that_leave_the_route_are_refused() {
         "/p/a%00/../x",
         "/p/..%00/x",
         "/p/%00",
-        "/p/..%0d%0ax",
         "/p/%zz",
         "/p/%",
         "/p/%2",

@@ -71,6 +71,7 @@ pub(crate) fn of(provider: &str) -> Vec<Fault> {
         }
     }
     PROMPT.iter().for_each(|name| add((*name).to_owned(), Moment::Network, false));
-    CUTS.iter().for_each(|name| add((*name).to_owned(), Moment::Cut, false));
+    let speaks = !matches!(provider, Provider::Corti | Provider::ZenHire);
+    CUTS.iter().filter(|_| speaks).for_each(|name| add((*name).to_owned(), Moment::Cut, false));
     found
 }

@@ -12,7 +12,7 @@ mod faults;
 mod matrix;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -21,6 +21,7 @@ use std::{
 use compare::{Findings, Pair};
 use demo::Demo;
 use driver::Outcome;
+use faults::Moment;
 use matrix::{Case, Matrix};
 
 /// Set by the command that runs every suite.
@@ -109,6 +110,21 @@ fn sdks_are_here(suite: &str) -> bool {
             false
         }
     }
+}
+
+#[test]
+fn every_fault_is_tried_with_some_sdk() {
+    let matrix = Matrix::http();
+    let all: BTreeMap<_, _> = matrix.providers().map(|name| (name.clone(), faults::of(name))).collect();
+    let tried: BTreeSet<_> =
+        matrix.cases(all.clone()).into_iter().filter_map(|case| Some((case.provider, case.fault?.name))).collect();
+    let every = all.iter().flat_map(|(provider, faults)| faults.iter().map(move |fault| (provider, fault)));
+    let over_http = every.filter(|(_, fault)| fault.moment != Moment::Frame);
+    let left: Vec<_> = over_http
+        .map(|(provider, fault)| (provider.clone(), fault.name.clone()))
+        .filter(|fault| !tried.contains(fault))
+        .collect();
+    assert!(left.is_empty(), "matrix.toml leaves out {left:?}");
 }
 
 #[test]

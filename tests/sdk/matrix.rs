@@ -32,6 +32,9 @@ struct Client {
     /// Of those, only faults whose name starts so: a failed job is one only where its kind is polled.
     #[serde(default)]
     only: BTreeMap<String, String>,
+    /// Of those, no faults whose name starts with one of these.
+    #[serde(default)]
+    except: BTreeMap<String, Vec<String>>,
     /// Methods with which the SDK drops whatever it finds in a stream and does not know.
     #[serde(default)]
     drops: Vec<String>,
@@ -117,10 +120,7 @@ impl Matrix {
                 let all = faults[&client.provider].iter();
                 let few = &self.providers[&client.provider];
                 let wanted = all.filter(|fault| match client.every.get(method) {
-                    Some(moments) => {
-                        let kind = client.only.get(method);
-                        moments.contains(&fault.moment) && kind.is_none_or(|kind| fault.name.starts_with(kind))
-                    }
+                    Some(moments) => moments.contains(&fault.moment) && client.fits(method, &fault.name),
                     None => few.contains(&fault.name),
                 });
                 cases.extend(wanted.map(|fault| client.case(method, Some(fault), Some(0))));
@@ -147,6 +147,12 @@ impl Case {
 }
 
 impl Client {
+    fn fits(&self, method: &str, fault: &str) -> bool {
+        let others = self.except.get(method).into_iter().flatten();
+        self.only.get(method).is_none_or(|kind| fault.starts_with(kind))
+            && others.into_iter().all(|kind| !fault.starts_with(kind))
+    }
+
     fn case(&self, method: &str, fault: Option<&Fault>, retries: Option<u32>) -> Case {
         let (mut target, mut headers) = (None, BTreeMap::new());
         if let Some(fault) = fault {

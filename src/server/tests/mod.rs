@@ -72,7 +72,7 @@ impl Handler for Script {
 
     fn refusal(&self, _: Option<std::net::SocketAddr>, fault: Fault) -> Bytes {
         let body = format!("{fault:?}");
-        let status = fault.code().status();
+        let status = fault.status();
         let length = body.len();
         Bytes::from(format!("HTTP/1.1 {status} Refused\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"))
     }

@@ -72,6 +72,10 @@ impl H2 {
         let mut payload = Vec::new();
         self.wire.exact(length, &mut payload)?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]) & 0x7fff_ffff;
+        if (head[3], head[4]) == (PING, 0) {
+            // A gateway that is about to close waits for the answer.
+            let _ = self.send(frame(PING, 1, 0, &payload));
+        }
         Ok(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 

@@ -370,6 +370,11 @@ def _(sdk, case):
     return sdk.text_to_speech.create_realtime_session(voice(case))
 
 
+@method("studio.files.get", BREEZE)
+def _(sdk, case):
+    return sdk.studio.files.get(case.get("target") or "file-1")
+
+
 @method("generation_jobs.get", BREEZE)
 def _(sdk, case):
     return sdk.generation_jobs.get(case.get("target") or "job-1")
