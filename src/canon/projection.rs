@@ -63,9 +63,9 @@ impl Projection {
 
     /// A map's value is a message, an object with one, or a list of either.
     fn values(&self, key: &str, value: &Value, entries: &mut Vec<Value>) {
-        match value {
-            Value::Array(list) => list.iter().for_each(|one| self.push(Some(key), one, entries)),
-            _ => self.push(Some(key), value, entries),
+        match value.as_array() {
+            Some(list) => list.iter().for_each(|one| self.push(Some(key), one, entries)),
+            None => self.push(Some(key), value, entries),
         }
     }
 
@@ -111,8 +111,8 @@ impl Part {
 
 /// A scalar as text; a path that is an array (`["body", "voice_settings", 0]`) joined by dots.
 fn joined(value: &Value, strip: &[String]) -> Option<String> {
-    let text = match value {
-        Value::Array(parts) => {
+    let text = match value.as_array() {
+        Some(parts) => {
             let mut parts: Vec<String> =
                 parts.iter().filter_map(|part| Found::Json(part).into_text()).map(|part| part.into_owned()).collect();
             while parts.len() > 1 && parts.first().is_some_and(|first| strip.contains(first)) {
@@ -120,7 +120,7 @@ fn joined(value: &Value, strip: &[String]) -> Option<String> {
             }
             parts.join(".")
         }
-        scalar => Found::Json(scalar).into_text()?.into_owned(),
+        None => Found::Json(value).into_text()?.into_owned(),
     };
     (!text.is_empty()).then_some(text)
 }

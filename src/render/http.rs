@@ -81,7 +81,9 @@ pub fn response(
     // On a compatible route a wait that the provider put elsewhere must not make its SDK sleep.
     let wait = match form {
         Form::Compatible(_, Some(_)) => provider_wait,
-        _ => error.retry_after.map(|wait| HeaderValue::from(whole_seconds(wait))),
+        Form::Canonical | Form::Problem | Form::Compatible(_, None) => {
+            error.retry_after.map(|wait| HeaderValue::from(whole_seconds(wait)))
+        }
     };
     if let Some(wait) = wait {
         let _ = headers.insert(header::RETRY_AFTER, wait);

@@ -88,19 +88,26 @@ fn answered(profile: &Profile, route: &str, recording: &str, pretty: bool) -> St
         route: Some(route),
         upstream_body: true,
     };
-    let answer = response(&error, &stamp, Form::Canonical, None);
+    let answer = response(&error, &stamp, Form::Canonical, Some(headers));
     let mut shown = format!("```http\nHTTP/1.1 {}\n", answer.status());
     for (name, value) in answer.headers().iter().filter(|(name, _)| *name != "content-length") {
         let _ = writeln!(shown, "{name}: {}", value.to_str().expect("text"));
     }
     let body: Value = serde_json::from_slice(answer.body()).expect("JSON");
-    let body = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) };
-    let _ = write!(shown, "\n{}\n```\n", body.expect("JSON"));
+    let body = if pretty { a_member_a_line(&body["error"]) } else { body.to_string() };
+    let _ = write!(shown, "\n{body}\n```\n");
     shown
 }
 
+/// The envelope with each member on a line of its own.
+fn a_member_a_line(error: &Value) -> String {
+    let members = error.as_object().expect("an object").iter();
+    let lines: Vec<String> = members.map(|(name, value)| format!("    \"{name}\": {value}")).collect();
+    format!("{{\n  \"error\": {{\n{}\n  }}\n}}", lines.join(",\n"))
+}
+
 fn load(text: &str) -> Loaded {
-    let variables = ["ELEVENLABS_API_KEY", "ACME_KEY"].map(|name| (name.to_owned(), "sk-1234567890".to_owned()));
+    let variables = [("ELEVENLABS_API_KEY".to_owned(), "sk-1234567890".to_owned())];
     config::load_str(&[("README.md", text)], variables).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"))
 }
 
@@ -135,6 +142,8 @@ fn paths(text: &str) -> BTreeSet<String> {
 fn the_derived_parts_are_up_to_date() {
     derived("codes", &code_table());
     let readme = text("README.md");
+    let size = format!("{} types and {} codes", Type::ALL.len(), Code::ROWS.len());
+    assert!(readme.contains(&size), "README.md does not say `{size}`");
     let elevenlabs = config::built_in("elevenlabs").expect("built in").expect("valid");
     derived("after", &answered(&elevenlabs, "tts", block(&readme, "before", "http"), true));
     let acme = load(block(&readme, "acme", "toml"));
