@@ -154,6 +154,47 @@ fn stopping_fails_readiness_and_lets_requests_end() {
     gateway.handle.join();
 }
 
+/// Reads until what was read ends so.
+fn until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("more of what is waited for");
+        bytes.extend(byte);
+    }
+    bytes
+}
+
+#[test]
+fn stopping_closes_websockets_in_order() {
+    let provider = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let gateway = gateway_to(provider.local_addr().expect("a listener").port());
+    let mut caller = connect(gateway.handle.address());
+    // The key and its answer are the example of RFC 6455 1.3.
+    let asked = "GET /tts/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                 sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    caller.write_all(asked.as_bytes()).expect("the gateway reads");
+    let (mut provider, _) = provider.accept().expect("the gateway connects");
+    let _ = until(&mut provider, b"\r\n\r\n");
+    let agreed = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                  sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    provider.write_all(agreed.as_bytes()).expect("the gateway reads");
+    assert!(until(&mut caller, b"\r\n\r\n").starts_with(b"HTTP/1.1 101 "));
+    provider.write_all(b"\x81\x02hi").expect("the gateway reads");
+    let _ = until(&mut caller, b"\x81\x02hi");
+
+    gateway.handle.stop();
+    let told = until(&mut caller, b"\x03\xe9shutting_down: This gateway is shutting down.");
+    assert!(String::from_utf8_lossy(&told).contains("\"code\":\"shutting_down\""), "{told:?}");
+    let going_away = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
+    caller.write_all(&going_away).expect("the gateway reads");
+    // Masked, so that only the opcode and the length can be told.
+    let _ = until(&mut provider, &[0x88, 0x82]);
+    provider.write_all(&[0x88, 0x02, 0x03, 0xe9]).expect("the gateway reads");
+    drop((caller, provider));
+    gateway.handle.join();
+}
+
 #[test]
 fn two_stops_end_at_once() {
     let (gateway, mut caller, _provider) = busy();
