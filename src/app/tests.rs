@@ -104,6 +104,22 @@ fn the_admin_listener_shows_what_was_promised() {
 }
 
 #[test]
+fn an_admin_connection_goes_on_after_a_body() {
+    let gateway = gateway();
+    let mut stream = connect(gateway.handle.admin_address().expect("an admin listener"));
+    let requests = "POST /-/reload HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n\
+                    GET /livez HTTP/1.1\r\nhost: x\r\n\r\n\
+                    POST /-/reload HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n";
+    stream.write_all(requests.as_bytes()).expect("the gateway reads");
+    for end in ["reloaded\n", "ok\n", "length limit exceeded"] {
+        let answer = String::from_utf8(until(&mut stream, end.as_bytes())).expect("text");
+        assert!(answer.contains("content-security-policy: default-src 'none';"), "{answer}");
+    }
+    // What is still to come is not waited for.
+    assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
+}
+
+#[test]
 fn a_valid_reload_is_in_force_and_an_invalid_one_changes_nothing() {
     let gateway = gateway();
     assert!(gateway.call("/stt/x").starts_with("HTTP/1.1 404 "));
