@@ -352,6 +352,8 @@ impl Control {
         let drain_timeout = self.running.state.load().config.server.drain_timeout;
         tracing::info!(connections = self.drain.open(), "draining");
         self.drain.begin();
+        // Sessions would outlast any drain; closed now, they are opened again at an instance that stays.
+        self.running.shared.stopping.begin();
         tokio::select! {
             () = self.drain.emptied() => {}
             () = tokio::time::sleep(drain_timeout) => tracing::warn!(connections = self.drain.open(), "cutting what is left"),

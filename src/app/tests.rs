@@ -104,6 +104,22 @@ fn the_admin_listener_shows_what_was_promised() {
 }
 
 #[test]
+fn an_admin_connection_goes_on_after_a_body() {
+    let gateway = gateway();
+    let mut stream = connect(gateway.handle.admin_address().expect("an admin listener"));
+    let requests = "POST /-/reload HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n\
+                    GET /livez HTTP/1.1\r\nhost: x\r\n\r\n\
+                    POST /-/reload HTTP/1.1\r\nhost: x\r\ncontent-length: 10000000\r\n\r\n";
+    stream.write_all(requests.as_bytes()).expect("the gateway reads");
+    for end in ["reloaded\n", "ok\n", "length limit exceeded"] {
+        let answer = String::from_utf8(until(&mut stream, end.as_bytes())).expect("text");
+        assert!(answer.contains("content-security-policy: default-src 'none';"), "{answer}");
+    }
+    // What is still to come is not waited for.
+    assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
+}
+
+#[test]
 fn a_valid_reload_is_in_force_and_an_invalid_one_changes_nothing() {
     let gateway = gateway();
     assert!(gateway.call("/stt/x").starts_with("HTTP/1.1 404 "));
@@ -151,6 +167,47 @@ fn stopping_fails_readiness_and_lets_requests_end() {
     let mut answer = String::new();
     let _ = caller.read_to_string(&mut answer).expect("an answer, and then the end");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
+    gateway.handle.join();
+}
+
+/// Reads until what was read ends so.
+fn until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("more of what is waited for");
+        bytes.extend(byte);
+    }
+    bytes
+}
+
+#[test]
+fn stopping_closes_websockets_in_order() {
+    let provider = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let gateway = gateway_to(provider.local_addr().expect("a listener").port());
+    let mut caller = connect(gateway.handle.address());
+    // The key and its answer are the example of RFC 6455 1.3.
+    let asked = "GET /tts/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                 sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    caller.write_all(asked.as_bytes()).expect("the gateway reads");
+    let (mut provider, _) = provider.accept().expect("the gateway connects");
+    let _ = until(&mut provider, b"\r\n\r\n");
+    let agreed = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                  sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    provider.write_all(agreed.as_bytes()).expect("the gateway reads");
+    assert!(until(&mut caller, b"\r\n\r\n").starts_with(b"HTTP/1.1 101 "));
+    provider.write_all(b"\x81\x02hi").expect("the gateway reads");
+    let _ = until(&mut caller, b"\x81\x02hi");
+
+    gateway.handle.stop();
+    let told = until(&mut caller, b"\x03\xe9shutting_down: This gateway is shutting down.");
+    assert!(String::from_utf8_lossy(&told).contains("\"code\":\"shutting_down\""), "{told:?}");
+    let going_away = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
+    caller.write_all(&going_away).expect("the gateway reads");
+    // Masked, so that only the opcode and the length can be told.
+    let _ = until(&mut provider, &[0x88, 0x82]);
+    provider.write_all(&[0x88, 0x02, 0x03, 0xe9]).expect("the gateway reads");
+    drop((caller, provider));
     gateway.handle.join();
 }
 

@@ -2,6 +2,7 @@
 
 use super::RouteRuntime;
 use super::call::Call;
+use super::interim::Interim;
 use super::upload::Upload;
 use crate::canon::Fault;
 use crate::upstream::{Client, Exchange, Failure};
@@ -32,4 +33,12 @@ pub(crate) async fn send_upgrade(
 fn ready(call: &mut Call) -> Result<Arc<RouteRuntime>, Failure> {
     call.forwarded = Some(Instant::now());
     call.route.as_ref().map(Arc::clone).ok_or_else(|| Failure::of(Fault::RouteNotFound))
+}
+
+/// Has the interim answers to this request passed on where the server has left a way to the caller. A provider that speaks
+/// HTTP/2 has none passed on: hyper's client does not tell of them.
+pub(crate) fn pass_interim(request: &mut Request<Upload>) {
+    if let Some(interim) = request.extensions_mut().remove::<Interim>() {
+        hyper::ext::on_informational(request, move |answer| interim.send(answer.status(), answer.headers()));
+    }
 }

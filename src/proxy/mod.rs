@@ -8,6 +8,7 @@ pub mod fail;
 mod forward;
 pub mod headers;
 mod held;
+mod interim;
 pub mod path;
 mod public;
 pub mod redact;
@@ -22,6 +23,7 @@ mod ws;
 
 pub use body::{Body, Cut};
 pub use call::Call;
+pub use interim::{Interim, Outbox};
 pub use relay_events::Events;
 pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upload::{CallerFault, Upload};
@@ -115,7 +117,9 @@ fn admit(
     parts.uri = target.into();
     call.provider_target = parts.uri.clone();
     parts.version = http::Version::HTTP_11;
-    Ok(Some((Request::from_parts(parts, upload), checked.websocket)))
+    let mut request = Request::from_parts(parts, upload);
+    forward::pass_interim(&mut request);
+    Ok(Some((request, checked.websocket)))
 }
 
 /// Where a request cannot be trusted, neither can what seems to follow it: the connection ends (RFC 9112 6.3).

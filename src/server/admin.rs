@@ -1,20 +1,32 @@
 //! The admin listener: health, metrics, configuration, reload. Never on the listener that callers use.
+//!
+//! Nothing here is in a hurry, so that ready-made layers do what the proxied listener does with plain calls: [`service`] has them
+//! in order, with what each is there for.
 
 use super::listen::Listener;
 use crate::telemetry::exposition;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
+use http_body::Body;
+use http_body_util::{Full, LengthLimitError};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tower::{BoxError, Service, ServiceBuilder};
+use tower_http::body::UnsyncBoxBody;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+use tower_http::timeout::TimeoutLayer;
 
 /// Connections at one time. Probes, a scraper and a few people need no more.
 const CONNECTIONS: usize = 64;
@@ -23,11 +35,25 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a whole connection may last, so that one that does not read cannot hold its place for good.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
 const HEADER_BYTES: usize = 16 * 1024;
+/// Nothing here is asked for with a body; what is sent all the same is read this far, and for so long.
+const BODY_BYTES: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "speechgate\n\n/livez      whether the process runs\n/readyz     whether it takes requests\n\
                      /metrics    metrics in the text format of Prometheus\n/config     the running configuration, secrets as stars\n\
                      /-/reload   POST: load the configuration files again\n";
+/// What every answer carries: it is of this moment only, it is what it says it is, and a page in it loads nothing from
+/// elsewhere and stands in no other page.
+const HEADERS: [(HeaderName, &str); 3] = [
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; connect-src 'self'; img-src 'self'; script-src 'self'; style-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+    ),
+];
 
 /// What the admin listener shows and does.
 pub struct Admin {
@@ -50,6 +76,7 @@ impl fmt::Debug for Admin {
 /// Serves until it is dropped.
 pub async fn serve(admin: Arc<Admin>, listener: Listener) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let service = TowerToHyperService::new(service(admin));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let socket = match listener.accept().await {
@@ -60,12 +87,8 @@ pub async fn serve(admin: Arc<Admin>, listener: Listener) {
                 continue;
             }
         };
-        let admin = Arc::clone(&admin);
+        let service = service.clone();
         drop(tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let response = answer(&admin, &request);
-                async { Ok::<_, Infallible>(response) }
-            });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADER_TIMEOUT)
@@ -78,8 +101,61 @@ pub async fn serve(admin: Arc<Admin>, listener: Listener) {
     }
 }
 
-fn answer(admin: &Admin, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-    let (path, method) = (request.uri().path(), request.method());
+/// What answers the requests of all connections, from the outside in.
+fn service<B>(
+    admin: Arc<Admin>,
+) -> impl Service<Request<B>, Response = Response<UnsyncBoxBody<Bytes, BoxError>>, Error = Infallible, Future: Send> + Clone
+where
+    B: Body<Error: Into<BoxError>> + Send + 'static,
+{
+    let [caching, sniffing, policy] =
+        HEADERS.map(|(name, value)| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value)));
+    ServiceBuilder::new()
+        // Outermost, so that the answers which the layers below give by themselves carry these headers too.
+        .layer(caching)
+        .layer(sniffing)
+        .layer(policy)
+        // Around all that can panic, so that a scrape that fails is an answer and its connection goes on.
+        .layer(CatchPanicLayer::custom(panicked))
+        // Around whatever waits: a body that does not come ends here, not with the connection.
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, BODY_TIMEOUT))
+        // Innermost, because it changes the body: what has a length that is too large is refused unread.
+        .layer(RequestBodyLimitLayer::new(BODY_BYTES))
+        .service_fn(move |request: Request<_>| {
+            let admin = Arc::clone(&admin);
+            async move {
+                let (parts, body) = request.into_parts();
+                // Read, so that the connection can carry the next request.
+                Ok(match read_through(body).await {
+                    Ok(()) => answer(&admin, &parts),
+                    Err(refused) => refused,
+                })
+            }
+        })
+}
+
+/// Reads a body that means nothing; gives the answer to one that is too large or does not end.
+async fn read_through(body: impl Body<Error = BoxError>) -> Result<(), Response<Full<Bytes>>> {
+    let mut body = pin!(body);
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        if let Err(error) = frame {
+            let status = match error.is::<LengthLimitError>() {
+                true => StatusCode::PAYLOAD_TOO_LARGE,
+                false => StatusCode::BAD_REQUEST,
+            };
+            return Err(text(status, format!("{error}\n")));
+        }
+    }
+    Ok(())
+}
+
+/// The answer when [`answer`] has panicked; the panic itself has been logged.
+fn panicked(_: Box<dyn Any + Send>) -> Response<Full<Bytes>> {
+    text(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed inside; its log says more\n".to_owned())
+}
+
+fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
+    let (path, method) = (request.uri.path(), &request.method);
     let allowed = match path {
         "/" | "/livez" | "/readyz" | "/metrics" | "/config" => "GET, HEAD",
         "/-/reload" => "POST",
@@ -115,9 +191,98 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    let _ = headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    let _ = headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let _ = headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let _ = response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Frame;
+    use http_body_util::{BodyExt, Empty};
+    use std::task::{Context, Poll};
+    use tower::ServiceExt;
+
+    type Answer = Response<UnsyncBoxBody<Bytes, BoxError>>;
+
+    async fn ask<B>(line: &str, length: Option<usize>, body: B) -> Answer
+    where
+        B: Body<Error: Into<BoxError>> + Send + 'static,
+    {
+        let admin = Admin {
+            ready: AtomicBool::new(true),
+            metrics: Box::new(|_| panic!("as the test wants it")),
+            config: Box::new(|| "the configuration\n".to_owned()),
+            reload: Box::new(|| Ok("reloaded\n".to_owned())),
+        };
+        let (method, path) = line.split_once(' ').expect("a method and a path");
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(length) = length {
+            request = request.header(header::CONTENT_LENGTH, length);
+        }
+        let request = request.body(body).expect("a request");
+        service(Arc::new(admin)).oneshot(request).await.unwrap_or_else(|never| match never {})
+    }
+
+    fn checked(answer: &Answer, status: u16) {
+        assert_eq!(answer.status(), status);
+        for (name, value) in HEADERS {
+            assert_eq!(
+                answer.headers().get(&name).map(HeaderValue::as_bytes),
+                Some(value.as_bytes()),
+                "{status} {name}"
+            );
+        }
+    }
+
+    /// A body that ends only when it is told how large it is.
+    struct Pieces(Option<usize>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            match &mut self.0 {
+                None => Poll::Pending,
+                Some(0) => Poll::Ready(None),
+                Some(left) => {
+                    *left -= 1;
+                    Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))))
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_answer_carries_the_headers() {
+        for (line, status) in [
+            ("GET /livez", 200),
+            ("GET /config", 200),
+            ("POST /-/reload", 200),
+            ("GET /nothing", 404),
+            ("GET /-/reload", 405),
+            ("GET /metrics", 500),
+        ] {
+            checked(&ask(line, None, Empty::<Bytes>::new()).await, status);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_are_bounded_in_size_and_time() {
+        checked(&ask("POST /-/reload", None, Pieces(Some(BODY_BYTES / 1024))).await, 200);
+        checked(&ask("POST /-/reload", None, Pieces(Some(BODY_BYTES / 1024 + 1))).await, 413);
+        checked(&ask("POST /-/reload", Some(BODY_BYTES + 1), Pieces(None)).await, 413);
+        checked(&ask("POST /-/reload", None, Pieces(None)).await, 408);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_told_in_words() {
+        let answer = ask("GET /metrics", None, Empty::<Bytes>::new()).await;
+        let frame = answer.into_body().frame().await.expect("a body").expect("no failure");
+        assert!(frame.data_ref().is_some_and(|data| data.starts_with(b"the gateway failed")));
+    }
 }

@@ -33,13 +33,15 @@ pub(super) struct Io {
     pulse: Arc<Pulse>,
     /// Bytes that were read already and have to be read once more.
     rewound: Bytes,
+    /// What is left to write of interim answers that have been begun.
+    interim: Bytes,
     _permit: Permit,
 }
 
 impl Io {
     /// Watches a stream.
     pub(super) fn new(stream: Stream, pulse: Arc<Pulse>, permit: Permit) -> Io {
-        Io { stream, pulse, rewound: Bytes::new(), _permit: permit }
+        Io { stream, pulse, rewound: Bytes::new(), interim: Bytes::new(), _permit: permit }
     }
 
     /// Puts bytes back in front of what comes next.
@@ -57,6 +59,30 @@ impl Io {
             start.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|digits| digits.parse().ok());
         self.pulse.withhold(status.unwrap_or(400));
         true
+    }
+
+    /// Writes the rest of interim answers that have been begun.
+    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.interim);
+            match ready!(self.note_write(written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.interim.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes the interim answers that wait. Only while hyper flushes, and so has nothing of its own half-written: whatever
+    /// went before is whole, and the final answer has not begun, because it waits for them.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_begun(cx))?;
+            match self.pulse.outbox.take() {
+                Some(interim) => self.interim = interim,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
     }
 
     fn note_write<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -104,6 +130,7 @@ impl AsyncWrite for Io {
         if self.withhold(buf) {
             return Poll::Ready(Ok(buf.len()));
         }
+        ready!(self.poll_begun(cx))?;
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.note_write(result)
     }
@@ -116,6 +143,7 @@ impl AsyncWrite for Io {
         if self.withhold(bufs.first().map_or(&[], |buf| &**buf)) {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
+        ready!(self.poll_begun(cx))?;
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.note_write(result)
     }
@@ -125,6 +153,7 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
         let result = Pin::new(&mut self.stream).poll_flush(cx);
         if result.is_ready() {
             // hyper only flushes the socket once its own buffer is empty.

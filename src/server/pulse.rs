@@ -6,6 +6,7 @@
 //! atomics are never contended; they are there because hyper wants its parts to be `Send`.
 
 use crate::config::types::Server;
+use crate::proxy::Outbox;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize};
@@ -55,6 +56,8 @@ pub(super) struct Pulse {
     open_ended: AtomicBool,
     /// Whether a part of the last request's body may not have been read.
     body_unread: AtomicBool,
+    /// Interim answers on HTTP/1.
+    pub(super) outbox: Arc<Outbox>,
 }
 
 impl Pulse {
@@ -75,6 +78,7 @@ impl Pulse {
             live: AtomicUsize::new(0),
             open_ended: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
+            outbox: Arc::default(),
         })
     }
 
@@ -245,6 +249,11 @@ impl Exchange {
         if let Some(beat) = &self.beat {
             beat.handed_out();
         }
+    }
+
+    /// Where interim answers go; none on HTTP/2, where hyper's server has no way to send any.
+    pub(super) fn outbox(&self) -> Option<&Arc<Outbox>> {
+        self.beat.is_none().then_some(&self.pulse.outbox)
     }
 
     /// The request has a body, which nobody has read yet.

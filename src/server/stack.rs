@@ -15,6 +15,7 @@ use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::error::Error;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -58,11 +59,20 @@ pub(super) async fn answer<H: Handler>(
     handler: Arc<H>,
     exchange: Exchange,
     peer: Arc<Peer>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<Reply<H::Body>> {
     let version = request.version();
     exchange.set_body_unread(!request.body().is_end_stream());
+    // To a caller that speaks HTTP/1.0 an interim answer would be the final one (RFC 9110 15.2).
+    let outbox = exchange.outbox().filter(|_| version == Version::HTTP_11);
+    if let Some(outbox) = outbox {
+        let interim = poll_fn(|cx| Poll::Ready(outbox.open(cx.waker()))).await;
+        let _ = request.extensions_mut().insert(interim);
+    }
     let response = guarded(&*handler, &peer, request).await;
+    if let Some(outbox) = outbox {
+        outbox.close().await;
+    }
     // A caller that speaks HTTP/1.0 knows no chunks: without a length, the end of the connection is the end of the answer.
     let open_ended = version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
     exchange.set_open_ended(open_ended);
@@ -74,7 +84,7 @@ async fn guarded<H: Handler>(handler: &H, peer: &Arc<Peer>, request: Request<Inc
     let mut answer = pin!(handler.handle(peer, request));
     // The future is not polled again after it has panicked, and the handler keeps nothing half-changed that others would see:
     // its shared state is made of atomics and of locks that a panic poisons.
-    let caught = std::future::poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+    let caught = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
         Err(_panic) => Poll::Ready(None),
     });

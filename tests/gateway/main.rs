@@ -17,6 +17,8 @@ mod framing;
 mod headers;
 /// HTTP/2 from callers.
 mod http2;
+/// Interim answers of a provider.
+mod interim;
 /// Nothing secret, forged or unbounded in logs, metrics and errors.
 mod leak;
 /// Paths that try to leave their route.

@@ -14,6 +14,7 @@ pub(crate) use id::new_request_id;
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
 pub(crate) use request::clean_trailers;
 pub use request::{Outgoing, PeerHeaders, prepare_request};
+pub(crate) use response::interim_headers;
 pub use response::{Incoming, PublicAddress, prepare_response};
 
 use crate::canon::Fault;

@@ -69,6 +69,15 @@ pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Resul
     Ok(())
 }
 
+/// The fields of an interim answer that go on to the caller. It has no content, so that none of them may speak of one
+/// (RFC 9110 8.6, RFC 9112 6.1).
+pub(crate) fn interim_headers(fields: &HeaderMap) -> HeaderMap {
+    let mut fields = fields.clone();
+    remove_what_ends_here(&mut fields);
+    fields.remove(CONTENT_LENGTH);
+    fields
+}
+
 /// `Transfer-Encoding` beats `Content-Length` (RFC 9112 6.3), and equal lengths said twice are one (RFC 9110 8.6).
 fn settle_framing(headers: &mut HeaderMap) -> Result<(), Fault> {
     if headers.contains_key(TRANSFER_ENCODING) {

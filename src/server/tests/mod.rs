@@ -3,6 +3,7 @@
 
 mod http1;
 mod http2;
+mod interim;
 mod tls;
 
 use super::drain::Drain;
@@ -43,7 +44,14 @@ impl Handler for Script {
 
     async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<ScriptBody> {
         let body = |kind| ScriptBody { kind, peer: Arc::clone(peer), dropped: Arc::clone(&self.dropped), ended: false };
+        if request.uri().path().starts_with("/hints") {
+            interim::send_some(request.extensions().get().cloned()).await;
+        }
         match request.uri().path() {
+            "/hints-then-wait" => {
+                self.finish.notified().await;
+                Response::new(body(Kind::Whole(Full::default())))
+            }
             "/panic" => panic!("as the test wants it"),
             "/endless" => Response::new(body(Kind::Endless)),
             "/until" => {
@@ -51,7 +59,7 @@ impl Handler for Script {
                 Response::new(body(Kind::Until(Box::pin(async move { finish.notified().await }), true)))
             }
             "/cut" => Response::new(body(Kind::Cut(true))),
-            "/echo" => {
+            "/echo" | "/hints-echo" => {
                 let bytes = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
                 Response::new(body(Kind::Whole(Full::new(bytes.unwrap_or_else(|_| Bytes::from_static(b"broken"))))))
             }

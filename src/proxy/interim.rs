@@ -1,0 +1,198 @@
+//! Interim answers (RFC 9110 15.2) on their way from a provider to a caller: `103 Early Hints`, `102 Processing`, unknown ones.
+//!
+//! They come by a callback in the task of the provider's connection and go out in the task of the caller's. Between the two
+//! stands one [`Outbox`] per caller's connection. It is bounded, since nothing bounds how many of them a provider sends, and
+//! what is past the bounds is left out: no caller can rely on an interim answer.
+
+use super::headers;
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+/// Most interim answers to one request.
+const MAX_HEADS: usize = 16;
+/// Most bytes of them together.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// The interim answers that wait to be written to one connection of HTTP/1.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Whether there are any, so that most looks need no lock.
+    filled: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The request that is answered now, counted from the connection's first.
+    request: u64,
+    /// What this request may still add; no head once its final answer begins.
+    heads_left: usize,
+    bytes_left: usize,
+    waiting: BytesMut,
+    /// The connection's task.
+    waker: Option<Waker>,
+}
+
+/// Where the interim answers to one request go.
+#[derive(Clone, Debug)]
+pub struct Interim {
+    outbox: Arc<Outbox>,
+    request: u64,
+}
+
+impl Outbox {
+    /// The next request begins; `waker` belongs to the task that writes.
+    #[must_use]
+    pub fn open(self: &Arc<Self>, waker: &Waker) -> Interim {
+        let mut inner = self.lock();
+        inner.request += 1;
+        (inner.heads_left, inner.bytes_left) = (MAX_HEADS, MAX_BYTES);
+        match &mut inner.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Interim { outbox: Arc::clone(self), request: inner.request }
+    }
+
+    /// Takes no more for this request, and waits until the writer has taken what there is: a final answer must not overtake it.
+    pub async fn close(&self) {
+        self.lock().heads_left = 0;
+        poll_fn(|_| if self.filled.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }).await;
+    }
+
+    /// What is to be written next. Whoever takes it writes it before anything else.
+    #[must_use]
+    pub fn take(&self) -> Option<Bytes> {
+        if !self.filled.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut inner = self.lock();
+        self.filled.store(false, Ordering::Release);
+        // An answer may wait in `close`.
+        inner.waker.iter().for_each(Waker::wake_by_ref);
+        Some(inner.waiting.split().freeze())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Interim {
+    /// Passes an interim answer on. A `100` is between the provider and this gateway, which asks callers for bodies by itself;
+    /// a `101` is no interim answer to whoever asked for it, and nothing at all to others.
+    pub fn send(&self, status: StatusCode, fields: &HeaderMap) {
+        if !status.is_informational() || matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
+            return;
+        }
+        let mut inner = self.outbox.lock();
+        if inner.request != self.request || inner.heads_left == 0 {
+            return;
+        }
+        inner.heads_left -= 1;
+        let head = head(status, &headers::interim_headers(fields));
+        let Some(bytes_left) = inner.bytes_left.checked_sub(head.len()) else { return };
+        inner.bytes_left = bytes_left;
+        inner.waiting.extend_from_slice(&head);
+        self.outbox.filled.store(true, Ordering::Release);
+        inner.waker.iter().for_each(Waker::wake_by_ref);
+    }
+}
+
+/// The head as it is on the wire.
+fn head(status: StatusCode, fields: &HeaderMap) -> BytesMut {
+    let mut head = BytesMut::with_capacity(256);
+    for part in ["HTTP/1.1 ", status.as_str(), " ", status.canonical_reason().unwrap_or_default(), "\r\n"] {
+        head.put_slice(part.as_bytes());
+    }
+    for (name, value) in fields {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.put_slice(part);
+        }
+    }
+    head.put_slice(b"\r\n");
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::pin::pin;
+    use std::task::Context;
+
+    fn fields(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let parse = |text: &str| text.parse().expect("a value");
+        lines.iter().map(|(name, value)| (http::HeaderName::from_static(name), parse(value))).collect()
+    }
+
+    fn taken(outbox: &Outbox) -> String {
+        String::from_utf8(outbox.take().unwrap_or_default().to_vec()).expect("text")
+    }
+
+    #[test]
+    fn a_head_goes_on_without_what_ends_here() {
+        let outbox = Arc::<Outbox>::default();
+        let interim = outbox.open(Waker::noop());
+        let sent = [
+            ("link", "</a.css>; rel=preload"),
+            ("connection", "x-private"),
+            ("x-private", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "7"),
+        ];
+        interim.send(StatusCode::EARLY_HINTS, &fields(&sent));
+        interim.send(StatusCode::from_u16(199).expect("a status"), &HeaderMap::new());
+        let expected = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 199 \r\n\r\n";
+        assert_eq!(taken(&outbox), expected);
+        assert_eq!(outbox.take(), None);
+        for status in [100, 101, 200] {
+            interim.send(StatusCode::from_u16(status).expect("a status"), &HeaderMap::new());
+            assert_eq!(outbox.take(), None, "{status}");
+        }
+    }
+
+    #[test]
+    fn number_and_size_are_bounded_for_each_request() {
+        let outbox = Arc::<Outbox>::default();
+        for _ in 0..2 {
+            let interim = outbox.open(Waker::noop());
+            for _ in 0..MAX_HEADS + 3 {
+                interim.send(StatusCode::PROCESSING, &HeaderMap::new());
+            }
+            assert_eq!(taken(&outbox).matches("HTTP/1.1 102").count(), MAX_HEADS);
+            let interim = outbox.open(Waker::noop());
+            let large = "a".repeat(MAX_BYTES / 3);
+            for _ in 0..3 {
+                interim.send(StatusCode::EARLY_HINTS, &fields(&[("link", &large)]));
+            }
+            interim.send(StatusCode::PROCESSING, &HeaderMap::new());
+            let text = taken(&outbox);
+            assert_eq!((text.matches(" 103 ").count(), text.matches(" 102 ").count()), (2, 1));
+        }
+    }
+
+    #[test]
+    fn a_request_speaks_only_until_its_final_answer() {
+        let outbox = Arc::<Outbox>::default();
+        let mut cx = Context::from_waker(Waker::noop());
+        let first = outbox.open(Waker::noop());
+        first.send(StatusCode::PROCESSING, &HeaderMap::new());
+        {
+            let mut close = pin!(outbox.close());
+            assert!(close.as_mut().poll(&mut cx).is_pending(), "what waits goes first");
+            first.send(StatusCode::PROCESSING, &HeaderMap::new());
+            assert_eq!(taken(&outbox).matches(" 102 ").count(), 1, "nothing after the final answer began");
+            assert!(close.poll(&mut cx).is_ready());
+        }
+        let second = outbox.open(Waker::noop());
+        first.send(StatusCode::PROCESSING, &HeaderMap::new());
+        assert_eq!(outbox.take(), None, "a request that is over does not speak into the next");
+        second.send(StatusCode::PROCESSING, &HeaderMap::new());
+        assert!(outbox.take().is_some());
+    }
+}
