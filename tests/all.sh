@@ -13,7 +13,7 @@ command -v cargo >/dev/null 2>&1 || { echo "tests/all.sh: needs Rust, see https:
 tests/sdk/setup.sh
 
 export SPEECHGATE_FULL=1
-step cargo test --locked
+step cargo test --locked --no-fail-fast
 # The pure core by itself: that it builds is the proof that no runtime has crept in.
 step cargo test --locked --no-default-features --lib --test corpus
 printf '\n== every suite passed\n' >&2
