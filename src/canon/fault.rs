@@ -89,6 +89,10 @@ faults! {
     ResponseBodyInvalid InvalidUpstreamResponse Network "http_response_transfer_coding" "The body of the provider's answer is not validly framed.";
     ResponseBodyIncomplete UpstreamDisconnected Network "http_response_incomplete" "The provider closed the connection in the middle of its answer.";
     UpgradeFailed InvalidUpstreamResponse Network "http_upgrade_failed" "The provider's answer to the upgrade was not a valid WebSocket handshake.";
+    SocketInvalid InvalidUpstreamResponse Network "http_protocol_error" "The provider broke the WebSocket protocol.";
+    SocketTooLarge InvalidUpstreamResponse Network "http_response_body_size" "The provider sent a message that is larger than this gateway passes on.";
+    CallerSocketInvalid InvalidRequest Client "http_protocol_error" "The caller broke the WebSocket protocol.";
+    CallerSocketTooLarge PayloadTooLarge Gateway "http_request_denied" "The message is larger than this gateway passes on.";
     RequestWriteFailed UpstreamDisconnected Network "connection_terminated" "The provider closed the connection while the request was being sent.";
 }
 
@@ -99,10 +103,17 @@ impl Fault {
         self.facts().0
     }
 
-    /// The HTTP status: the code's, but for the one fault to which RFC 9112 3 gives a status of its own (a MUST).
+    /// The HTTP status: the code's, but for the two faults to which the RFCs give one of their own (RFC 9112 3, a MUST, and
+    /// RFC 6585 5).
     #[must_use]
     pub const fn status(self) -> u16 {
-        if matches!(self, Fault::TargetTooLong) { 414 } else { self.code().status() }
+        if matches!(self, Fault::TargetTooLong) {
+            414
+        } else if matches!(self, Fault::HeadTooLarge) {
+            431
+        } else {
+            self.code().status()
+        }
     }
 
     /// Whose doing it is.

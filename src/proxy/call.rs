@@ -32,6 +32,8 @@ pub struct Call {
     pub(crate) authority: Option<HeaderValue>,
     /// Keys that the caller sent, so that no error shows them when a provider echoes them.
     secrets: [Option<HeaderValue>; 2],
+    /// Those that it sent elsewhere: in the query, in subprotocols.
+    hidden: Vec<String>,
     /// Whether the caller asked for RFC 9457.
     pub(crate) problem: bool,
     pub(crate) transport: Transport,
@@ -41,6 +43,8 @@ pub struct Call {
     /// The caller's `traceparent`, for the log.
     pub(crate) trace: Option<HeaderValue>,
     upload: Option<Arc<Progress>>,
+    /// Bytes that came after the request: a WebSocket's.
+    received: u64,
     sent: u64,
     status: u16,
     /// When the request was handed to the upstream client, and when the head of the answer came.
@@ -81,6 +85,7 @@ impl Call {
             tls: peer.tls,
             authority: None,
             secrets: [None, None],
+            hidden: Vec::new(),
             problem: false,
             transport: Transport::Http,
             arrived: SystemTime::now(),
@@ -88,6 +93,7 @@ impl Call {
             protocol: parts.version,
             trace: None,
             upload: None,
+            received: 0,
             sent: 0,
             status: 0,
             forwarded: None,
@@ -136,12 +142,19 @@ impl Call {
         }
     }
 
+    /// Further secrets that no error shows, with those of the query.
+    pub(crate) fn hide(&mut self, secrets: Vec<String>) {
+        let names = self.route.as_ref().map_or(&[][..], |route| &route.route.profile.spec().secrets.query);
+        self.hidden = redact::query_secrets(self.target.query().unwrap_or_default(), names);
+        self.hidden.extend(secrets);
+    }
+
     /// A provider's body without the keys that it may have echoed.
     pub(crate) fn redacted(&self, body: Bytes) -> Bytes {
         let own = self.route.iter().flat_map(|route| route.secrets.iter().map(String::as_str));
         let sent = self.secrets.iter().flatten().filter_map(|value| value.to_str().ok());
         let tokens = sent.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
-        let secrets: Vec<&str> = own.chain(tokens).collect();
+        let secrets: Vec<&str> = own.chain(tokens).chain(self.hidden.iter().map(String::as_str)).collect();
         match redact::redact_body(&body, &secrets) {
             Cow::Borrowed(_) => body,
             Cow::Owned(shown) => Bytes::from(shown),
@@ -164,6 +177,11 @@ impl Call {
             self.first_byte = Some(Instant::now());
         }
         self.sent += bytes as u64;
+    }
+
+    /// Bytes came from the caller after its request.
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
     }
 
     /// The status that goes to the caller.
@@ -237,7 +255,7 @@ impl Call {
             error: self.error.as_ref().map(|noted| (noted.code, noted.origin)),
             detail: self.error.as_ref().and_then(|noted| noted.detail.as_deref()),
             upstream_status: self.upstream_status,
-            bytes_in: self.upload.as_ref().map_or(0, |progress| progress.received()),
+            bytes_in: self.received + self.upload.as_ref().map_or(0, |progress| progress.received()),
             bytes_out: self.sent,
             duration: times.total,
             first_byte: times.first_byte,

@@ -1,5 +1,6 @@
 //! Sends the request to the provider.
 
+use super::RouteRuntime;
 use super::call::Call;
 use super::upload::Upload;
 use crate::canon::Fault;
@@ -14,9 +15,21 @@ pub(crate) async fn send(
     call: &mut Call,
     request: Request<Upload>,
 ) -> Result<Exchange, Failure> {
-    let Some(route) = call.route.as_ref().map(Arc::clone) else {
-        return Err(Failure::of(Fault::RouteNotFound));
-    };
-    call.forwarded = Some(Instant::now());
+    let route = ready(call)?;
     client.send(&route.route.upstream, &route.route.timeouts, request).await
+}
+
+/// The same for a WebSocket handshake.
+pub(crate) async fn send_upgrade(
+    client: &Client<Upload>,
+    call: &mut Call,
+    request: Request<Upload>,
+) -> Result<Exchange, Failure> {
+    let route = ready(call)?;
+    client.send_upgrade(&route.route.upstream, &route.route.timeouts, request).await
+}
+
+fn ready(call: &mut Call) -> Result<Arc<RouteRuntime>, Failure> {
+    call.forwarded = Some(Instant::now());
+    call.route.as_ref().map(Arc::clone).ok_or_else(|| Failure::of(Fault::RouteNotFound))
 }

@@ -18,11 +18,12 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod upload;
+mod ws;
 
 pub use body::{Body, Cut};
 pub use call::Call;
 pub use relay_events::Events;
-pub use state::{Peer, RouteRuntime, Shared, State};
+pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upload::{CallerFault, Upload};
 
 use crate::canon::Fault;
@@ -67,7 +68,7 @@ impl Proxy {
             Err(fault) => return refused(version, fault, fail::fault(call, fault)),
         };
         if websocket {
-            return fail::fault(call, Fault::UpgradeRefused);
+            return ws::relay(&self.client, call, request).await;
         }
         match forward::send(&self.client, &mut call, request).await {
             Ok(exchange) => relay_http::relay(call, exchange).await,

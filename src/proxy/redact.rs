@@ -61,6 +61,19 @@ pub fn redact_query<'a>(path_and_query: &'a str, names: &[String]) -> Cow<'a, st
     Cow::Owned(shown)
 }
 
+/// The values of secret parameters, as they stand in the query and decoded, and the token of `Bearer token`.
+pub(crate) fn query_secrets(query: &str, names: &[String]) -> Vec<String> {
+    let mut secrets = Vec::new();
+    for pair in query.split(['&', ';']) {
+        let Some((_, value)) = pair.split_once('=').filter(|_| is_secret(pair, names)) else { continue };
+        let decoded = String::from_utf8_lossy(&super::path::decode(value.as_bytes())).into_owned();
+        secrets.extend(decoded.split_once(' ').map(|(_, token)| token.to_owned()));
+        secrets.push(decoded);
+        secrets.push(value.to_owned());
+    }
+    secrets
+}
+
 fn is_secret(pair: &str, names: &[String]) -> bool {
     if SECRET_PARAMETERS.iter().any(|name| is_parameter(pair, name))
         || names.iter().any(|name| is_parameter(pair, name))

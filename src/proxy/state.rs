@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 
 /// One configuration in use. Requests keep the one that they began with.
 #[derive(Debug)]
@@ -36,6 +37,32 @@ pub struct Shared {
     sighted: Mutex<BTreeSet<(String, String)>>,
     /// Who this gateway is in `Via`.
     pub identity: Identity,
+    /// Told when WebSockets have to be closed.
+    pub stopping: Stopping,
+}
+
+/// Tells sessions that the gateway is ending, some time before connections are cut, so that each can be closed in order.
+#[derive(Debug, Default)]
+pub struct Stopping {
+    begun: AtomicBool,
+    changed: Notify,
+}
+
+impl Stopping {
+    /// Sessions are closed now.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Until [`Stopping::begin`].
+    pub async fn begun(&self) {
+        // Created before the look at the flag: a change between the two is not missed.
+        let changed = self.changed.notified();
+        if !self.begun.load(Ordering::Acquire) {
+            changed.await;
+        }
+    }
 }
 
 /// A route and what is worked out once for it.
@@ -90,7 +117,14 @@ impl Shared {
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, access: Option<AccessLog>, identity: Identity) -> Arc<Shared> {
         let unrouted = metrics.unrouted();
-        Arc::new(Shared { metrics, unrouted, access, sighted: Mutex::default(), identity })
+        Arc::new(Shared {
+            metrics,
+            unrouted,
+            access,
+            sighted: Mutex::default(),
+            identity,
+            stopping: Stopping::default(),
+        })
     }
 
     /// An error that a profile does not know: told once per code, so that somebody adds a row.

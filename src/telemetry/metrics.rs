@@ -22,6 +22,12 @@ const OTHER_METHOD: usize = METHODS.len() - 1;
 /// Statuses that are labels of their own; any other is `other`.
 const STATUSES: std::ops::RangeInclusive<u16> = 100..=599;
 const STATUS_SLOTS: usize = 501;
+/// Close codes that are labels of their own; any other is `other`. 1005 is a close without a code, 1006 an end without a close.
+const CLOSE_CODES: [&str; 20] = [
+    "1000", "1001", "1002", "1003", "1004", "1005", "1006", "1007", "1008", "1009", "1010", "1011", "1012", "1013",
+    "1014", "1015", "3000", "3003", "3008", "other",
+];
+const CLOSE_SLOTS: usize = CLOSE_CODES.len() * Initiator::ALL.len();
 const ERROR_SLOTS: usize = Code::ROWS.len() * Origin::ALL.len() * Transport::ALL.len();
 /// Most pairs of upstream code and code for one route: far more than any profile has, and a bound whatever happens.
 const UPSTREAM_CODES: usize = 2048;
@@ -51,6 +57,53 @@ impl Transport {
             Transport::Ndjson => "ndjson",
             Transport::Websocket => "websocket",
             Transport::Job => "job",
+        }
+    }
+}
+
+/// Which way a WebSocket message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the caller to the provider.
+    Upstream,
+    /// From the provider to the caller.
+    Downstream,
+}
+
+impl Direction {
+    /// Both, in the order of their index.
+    pub const ALL: [Direction; 2] = [Direction::Upstream, Direction::Downstream];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Direction::Upstream => "upstream",
+            Direction::Downstream => "downstream",
+        }
+    }
+}
+
+/// Who closed a WebSocket, or was the first to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Initiator {
+    Caller,
+    Provider,
+    Gateway,
+}
+
+impl Initiator {
+    /// All, in the order of their index.
+    pub const ALL: [Initiator; 3] = [Initiator::Caller, Initiator::Provider, Initiator::Gateway];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Initiator::Caller => "caller",
+            Initiator::Provider => "provider",
+            Initiator::Gateway => "gateway",
         }
     }
 }
@@ -105,6 +158,12 @@ struct Shard {
     requests: [OnceLock<Box<[AtomicU64]>>; METHODS.len()],
     /// By code, origin and transport; made at the first error.
     errors: OnceLock<Box<[AtomicU64]>>,
+    websockets: AtomicI64,
+    /// Messages and bytes by direction.
+    websocket_messages: [AtomicU64; 2],
+    websocket_bytes: [AtomicU64; 2],
+    /// By code and initiator; made at the first close.
+    websocket_closes: OnceLock<Box<[AtomicU64]>>,
 }
 
 thread_local! {
@@ -171,6 +230,7 @@ impl Metrics {
         render_errors(out, &routes);
         render_requests(out, &routes);
         render_times(out, &routes);
+        render_websockets(out, &routes);
         self.render_own(out);
         process::write(out, seconds(self.started));
     }
@@ -259,6 +319,33 @@ impl RouteMetrics {
         *errors.entry(code).or_default().entry(label).or_default() += 1;
     }
 
+    /// Counts an open WebSocket until the guard is dropped.
+    #[must_use]
+    pub fn websocket_opened(self: &Arc<Self>) -> OpenSocket {
+        let _ = self.shard().websockets.fetch_add(1, Relaxed);
+        OpenSocket(Arc::clone(self))
+    }
+
+    /// Counts what passed over a WebSocket: whole messages, and bytes of frames.
+    pub fn websocket_passed(&self, direction: Direction, messages: u64, bytes: u64) {
+        let shard = self.shard();
+        let _ = shard.websocket_messages[direction as usize].fetch_add(messages, Relaxed);
+        let _ = shard.websocket_bytes[direction as usize].fetch_add(bytes, Relaxed);
+    }
+
+    /// Counts the first close of a WebSocket.
+    pub fn websocket_closed(&self, code: u16, initiator: Initiator) {
+        let known = match code {
+            1000..=1015 => usize::from(code - 1000),
+            3000 => 16,
+            3003 => 17,
+            3008 => 18,
+            _ => 19,
+        };
+        let slot = close_slot(known, initiator as usize);
+        let _ = self.shard().websocket_closes.get_or_init(|| counters(CLOSE_SLOTS))[slot].fetch_add(1, Relaxed);
+    }
+
     /// Counts an error whose code no profile knows.
     pub fn unmapped(&self) {
         let _ = self.unmapped.fetch_add(1, Relaxed);
@@ -288,6 +375,10 @@ impl Shard {
             overhead: Histogram::new(OVERHEAD_BOUNDS),
             requests: Default::default(),
             errors: OnceLock::new(),
+            websockets: AtomicI64::new(0),
+            websocket_messages: Default::default(),
+            websocket_bytes: Default::default(),
+            websocket_closes: OnceLock::new(),
         }
     }
 
@@ -310,6 +401,16 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         // Perhaps not the shard that counted it up: only the sum is right.
         let _ = self.0.shard().in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// An open WebSocket.
+#[derive(Debug)]
+pub struct OpenSocket(Arc<RouteMetrics>);
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        let _ = self.0.shard().websockets.fetch_sub(1, Relaxed);
     }
 }
 
@@ -410,6 +511,45 @@ fn render_times(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     }
 }
 
+fn render_websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let shards = |routes: &[Arc<RouteMetrics>], value: &dyn Fn(&Shard) -> u64| -> u64 {
+        routes.iter().flat_map(|route| &route.shards).map(value).sum()
+    };
+    let _ = out.family("speechgate_websockets_open", Kind::Gauge, "WebSockets that are open.");
+    for (name, routes) in by_name(routes) {
+        let shards = routes.iter().flat_map(|route| &route.shards);
+        let _ = out.sample(&[("route", name)], shards.map(|shard| shard.websockets.load(Relaxed)).sum::<i64>());
+    }
+    type Pick = fn(&Shard) -> &[AtomicU64; 2];
+    let families: [(&'static str, &'static str, Pick); 2] = [
+        ("speechgate_websocket_messages_total", "WebSocket messages.", |shard| &shard.websocket_messages),
+        ("speechgate_websocket_bytes_total", "Bytes of WebSocket frames.", |shard| &shard.websocket_bytes),
+    ];
+    for (family, help, pick) in families {
+        let _ = out.family(family, Kind::Counter, help);
+        for (name, routes) in by_name(routes) {
+            for direction in Direction::ALL {
+                let total = shards(routes, &|shard| pick(shard)[direction as usize].load(Relaxed));
+                counter(out, &[("route", name), ("direction", direction.as_str())], total);
+            }
+        }
+    }
+    let help = "WebSockets that were closed, by who began and the code; 1006 is an end without a close.";
+    let _ = out.family("speechgate_websocket_closes_total", Kind::Counter, help);
+    for (name, routes) in by_name(routes) {
+        for (index, code) in CLOSE_CODES.into_iter().enumerate() {
+            for initiator in Initiator::ALL {
+                let slot = close_slot(index, initiator as usize);
+                let total = shards(routes, &|shard| {
+                    shard.websocket_closes.get().map_or(0, |closes| closes[slot].load(Relaxed))
+                });
+                let labels = [("route", name), ("code", code), ("initiator", initiator.as_str())];
+                counter(out, &labels, total);
+            }
+        }
+    }
+}
+
 /// Routes grouped by name: one that changed its provider while the process ran has several entries, next to each other.
 fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
     routes.chunk_by(|a, b| a.route == b.route).map(|routes| (&*routes[0].route, routes))
@@ -428,6 +568,10 @@ fn status_label(slot: usize) -> String {
 
 const fn error_slot(code: usize, origin: usize, transport: usize) -> usize {
     (code * Origin::ALL.len() + origin) * Transport::ALL.len() + transport
+}
+
+const fn close_slot(code: usize, initiator: usize) -> usize {
+    code * Initiator::ALL.len() + initiator
 }
 
 fn counters(count: usize) -> Box<[AtomicU64]> {

@@ -2,7 +2,7 @@
 
 use crate::support::check::canonical_if_any;
 use crate::support::world::{get, post};
-use crate::support::{Act, Client, End, Provider, Wire, World, envelope};
+use crate::support::{Act, Client, End, Gateway, Provider, Settings, Wire, World, envelope};
 use std::time::Duration;
 
 /// Deadlines that a test can wait for.
@@ -181,4 +181,19 @@ fn aborted_requests_leave_nothing_behind() {
     world.gateway.metric_becomes("speechgate_requests_in_flight", &[], 0.0);
     let after = world.gateway.descriptors();
     assert!(after <= before + 8, "{before} descriptors before, {after} after");
+}
+
+#[test]
+fn a_gateway_without_descriptors_waits_for_some_and_does_not_spin() {
+    let provider = Provider::start();
+    let gateway = Gateway::start_cramped(&Settings::standard(provider.address()), 64);
+    let world = World { gateway, provider };
+    let crowd: Vec<Client> = (0..100).map(|_| world.client()).collect();
+    let before = world.gateway.ticks();
+    // A loop that retries at once would use a core for this second.
+    std::thread::sleep(Duration::from_secs(1));
+    let used = world.gateway.ticks() - before;
+    assert!(used < 25, "{used} hundredths of a second of processor time for waiting");
+    drop(crowd);
+    assert_eq!(world.get("/p/a").status, 200, "and serves again");
 }

@@ -123,7 +123,7 @@ impl Identity {
 }
 
 /// The elements of a list-valued field over all its lines, empty ones left out (RFC 9110 5.6.1).
-fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(name)
         .iter()

@@ -44,9 +44,24 @@ impl Gateway {
         let directory = tempfile::tempdir().expect("a directory for the configuration");
         let file = directory.path().join("gateway.toml");
         std::fs::write(&file, text).expect("the configuration is written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_speechgate"))
-            .args(["serve", "--config"])
-            .arg(&file)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_speechgate"));
+        let _ = command.args(["serve", "--config"]).arg(&file);
+        Gateway::spawn(command, directory, environment)
+    }
+
+    /// Starts the program with so many file descriptors at most.
+    pub(crate) fn start_cramped(settings: &Settings, descriptors: usize) -> Gateway {
+        let directory = tempfile::tempdir().expect("a directory for the configuration");
+        let file = directory.path().join("gateway.toml");
+        std::fs::write(&file, settings.text()).expect("the configuration is written");
+        let mut command = Command::new("sh");
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" serve --config \"$1\"");
+        let _ = command.args(["-c", &script, env!("CARGO_BIN_EXE_speechgate")]).arg(&file);
+        Gateway::spawn(command, directory, &[])
+    }
+
+    fn spawn(mut command: Command, directory: tempfile::TempDir, environment: &[(&str, &str)]) -> Gateway {
+        let mut child = command
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -134,6 +149,13 @@ impl Gateway {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the program runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a Linux kernel");
         line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") * 1024
+    }
+
+    /// Processor time used so far, in hundredths of a second.
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the program runs");
+        let after_name = stat.rsplit_once(") ").expect("a name in brackets").1;
+        after_name.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
     }
 
     /// Open file descriptors.

@@ -1,0 +1,417 @@
+//! The frames that one peer sends, told apart: what passes as it is, what has to be looked at, what ends the connection.
+//!
+//! Pure: bytes in, units out, and how the bytes were cut makes no difference to what goes on in the end. Frames pass as they
+//! came, masks included. A frame goes on when it is whole and proved good, so that a bad one never reaches the other side and
+//! a peer that dies inside one leaves nothing half-said behind; one that is longer than [`HELD`] goes on as it comes.
+
+use crate::wire::close;
+use crate::wire::frame::{Broken, Checker, Header, MAX_CONTROL, Opcode, Part, Sender, apply_mask, parse};
+use std::ops::Range;
+
+/// Most bytes of a frame, or of a text message that may be an error, that are held until it is whole.
+pub(super) const HELD: usize = 64 * 1024;
+
+/// Largest message, all fragments together.
+pub(super) const MESSAGE_LIMIT: u64 = 16 * 1024 * 1024;
+
+/// Something that has come.
+#[derive(Debug)]
+pub(super) enum Unit<'a> {
+    /// Frames of data that pass as they are, or a part of one.
+    Pass(&'a [u8]),
+    /// A text message that may be an error: its frames as they came, and its text.
+    Suspect(&'a [u8], &'a [u8]),
+    /// A ping or a pong: its frame as it came, and its payload.
+    Control(&'a [u8], &'a [u8]),
+    /// A close: its frame as it came, its code, its reason. Nothing comes after it.
+    Close(&'a [u8], Option<u16>, &'a str),
+}
+
+/// How a peer went too far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offence {
+    /// It broke the protocol.
+    Broken(Broken),
+    /// Its message is larger than [`MESSAGE_LIMIT`].
+    TooLarge,
+}
+
+impl From<Broken> for Offence {
+    fn from(broken: Broken) -> Offence {
+        Offence::Broken(broken)
+    }
+}
+
+impl Offence {
+    /// The code to close with (RFC 6455 7.4.1).
+    pub(super) fn close_code(self) -> u16 {
+        match self {
+            Offence::Broken(broken) => broken.close_code(),
+            Offence::TooLarge => 1009,
+        }
+    }
+
+    /// What to say about it.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Offence::Broken(broken) => broken.reason(),
+            Offence::TooLarge => "message too large",
+        }
+    }
+}
+
+/// One direction of a connection.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    sender: Sender,
+    checker: Checker,
+    /// The beginning of a frame that is not whole yet.
+    begun: Vec<u8>,
+    /// Its header, once that is there.
+    head: Option<Head>,
+    /// The frame that goes on as it comes, because it is too long to be held.
+    passing: Option<Passing>,
+    /// The fragments, as they came, of a text message that may be an error.
+    held: Vec<u8>,
+    /// Payload of the message so far.
+    size: u64,
+    /// Messages that have begun to end since somebody asked.
+    messages: u64,
+    closed: bool,
+}
+
+/// A frame's header, accepted in its place.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    header: Header,
+    /// Bytes of the header itself.
+    length: usize,
+    part: Part,
+}
+
+impl Head {
+    /// Bytes of the frame, unless it is too long to be held.
+    fn whole(&self) -> Option<usize> {
+        let payload = usize::try_from(self.header.length).ok().filter(|payload| *payload <= HELD)?;
+        Some(self.length + payload)
+    }
+}
+
+#[derive(Debug)]
+struct Passing {
+    part: Part,
+    mask: Option<[u8; 4]>,
+    done: u64,
+    left: u64,
+}
+
+/// What becomes of a whole frame.
+enum Fate {
+    Pass,
+    /// It is held with the fragments before it.
+    Hold,
+    /// What is held goes on, and then the frame.
+    Release,
+    /// It is an end of a message whose fragments are held, and may be an error.
+    Suspect,
+    Control,
+    Close,
+}
+
+impl Inbound {
+    pub(super) fn new(sender: Sender) -> Inbound {
+        Inbound {
+            sender,
+            checker: Checker::new(false),
+            begun: Vec::new(),
+            head: None,
+            passing: None,
+            held: Vec::new(),
+            size: 0,
+            messages: 0,
+            closed: false,
+        }
+    }
+
+    /// Whether a frame of the other side's making may stand after what has passed.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.passing.is_none()
+    }
+
+    /// Whether a message of the other side's making may stand after what has passed.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.passing.is_none() && (!self.checker.in_message() || !self.held.is_empty() || self.is_first_begun())
+    }
+
+    /// Whether the message that has begun is only a frame that is not whole yet.
+    fn is_first_begun(&self) -> bool {
+        self.head.is_some_and(|head| head.part.first && !head.header.opcode.is_control())
+    }
+
+    /// Messages since this was last asked.
+    pub(super) fn count(&mut self) -> u64 {
+        std::mem::take(&mut self.messages)
+    }
+
+    /// Takes what has come. `suspect` says of a text that looks like JSON whether it may be an error.
+    ///
+    /// # Errors
+    /// When the peer went too far; all units before that have been handed out, and no more are to come.
+    pub(super) fn feed(
+        &mut self,
+        input: &[u8],
+        suspect: &dyn Fn(&[u8]) -> bool,
+        take: &mut dyn FnMut(Unit<'_>),
+    ) -> Result<(), Offence> {
+        let mut run = 0..0;
+        let outcome = self.scan(input, &mut run, suspect, take);
+        hand_out(input.get(run).unwrap_or_default(), take);
+        outcome
+    }
+
+    /// Goes through the frames; `run` is what passes and has not been handed out, so that neighbours go out together.
+    fn scan(
+        &mut self,
+        input: &[u8],
+        run: &mut Range<usize>,
+        suspect: &dyn Fn(&[u8]) -> bool,
+        take: &mut dyn FnMut(Unit<'_>),
+    ) -> Result<(), Offence> {
+        while let Some(rest) = input.get(run.end..).filter(|rest| !rest.is_empty() && !self.closed) {
+            if self.passing.is_some() {
+                run.end += self.pass_on(rest)?;
+                continue;
+            }
+            if !self.begun.is_empty() {
+                let taken = self.go_on(rest, suspect, take)?;
+                *run = run.end + taken..run.end + taken;
+                continue;
+            }
+            let Some(head) = self.begin(rest)? else {
+                self.begun = rest.to_vec();
+                return Ok(());
+            };
+            let Some(length) = head.whole() else {
+                if !self.held.is_empty() {
+                    hand_out(input.get(run.clone()).unwrap_or_default(), take);
+                    run.start = run.end;
+                    self.release(take);
+                }
+                run.end += head.length;
+                self.pass_from_here(&head);
+                continue;
+            };
+            let Some(frame) = rest.get(..length) else {
+                self.head = Some(head);
+                self.begun = rest.to_vec();
+                return Ok(());
+            };
+            match self.judge(&head, frame, suspect)? {
+                Fate::Pass => run.end += length,
+                fate => {
+                    hand_out(input.get(run.clone()).unwrap_or_default(), take);
+                    *run = run.end + length..run.end + length;
+                    self.settle(&fate, &head, frame, take);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next frame's header, if it is all there.
+    fn begin(&mut self, bytes: &[u8]) -> Result<Option<Head>, Offence> {
+        let Some((header, length)) = parse(bytes, self.sender)? else { return Ok(None) };
+        let part = self.checker.begin(&header)?;
+        if !header.opcode.is_control() {
+            self.size = if part.first { header.length } else { self.size.saturating_add(header.length) };
+            if self.size > MESSAGE_LIMIT {
+                return Err(Offence::TooLarge);
+            }
+            self.messages += u64::from(part.last);
+        }
+        Ok(Some(Head { header, length, part }))
+    }
+
+    fn pass_from_here(&mut self, head: &Head) {
+        self.passing = Some(Passing { part: head.part, mask: head.header.mask, done: 0, left: head.header.length });
+    }
+
+    /// Passes on what there is of a long frame, and says how much that was.
+    fn pass_on(&mut self, rest: &[u8]) -> Result<usize, Offence> {
+        let Some(passing) = &mut self.passing else { return Ok(0) };
+        let length = usize::try_from(passing.left).unwrap_or(usize::MAX).min(rest.len());
+        let piece = rest.get(..length).unwrap_or_default();
+        passing.left -= length as u64;
+        check_text(&mut self.checker, &passing.part, piece, passing.mask, passing.done, passing.left == 0)?;
+        passing.done += length as u64;
+        if passing.left == 0 {
+            self.passing = None;
+        }
+        Ok(length)
+    }
+
+    /// Goes on with a frame that began in an earlier piece, and says how much of this piece belongs to it.
+    fn go_on(
+        &mut self,
+        rest: &[u8],
+        suspect: &dyn Fn(&[u8]) -> bool,
+        take: &mut dyn FnMut(Unit<'_>),
+    ) -> Result<usize, Offence> {
+        let mut taken = 0;
+        let head = loop {
+            if let Some(head) = self.head {
+                break head;
+            }
+            // Byte by byte: what follows the header may be another frame.
+            let Some(byte) = rest.get(taken) else { return Ok(taken) };
+            self.begun.push(*byte);
+            taken += 1;
+            let begun = std::mem::take(&mut self.begun);
+            self.head = self.begin(&begun)?;
+            self.begun = begun;
+        };
+        let Some(length) = head.whole() else {
+            self.head = None;
+            self.release(take);
+            take(Unit::Pass(&std::mem::take(&mut self.begun)));
+            self.pass_from_here(&head);
+            return Ok(taken);
+        };
+        let more = rest.get(taken..).unwrap_or_default();
+        let more = more.get(..length - self.begun.len()).unwrap_or(more);
+        self.begun.extend_from_slice(more);
+        taken += more.len();
+        if self.begun.len() == length {
+            self.head = None;
+            let frame = std::mem::take(&mut self.begun);
+            let fate = self.judge(&head, &frame, suspect)?;
+            self.settle(&fate, &head, &frame, take);
+        }
+        Ok(taken)
+    }
+
+    /// Decides on a whole frame.
+    fn judge(&mut self, head: &Head, frame: &[u8], suspect: &dyn Fn(&[u8]) -> bool) -> Result<Fate, Offence> {
+        let payload = frame.get(head.length..).unwrap_or_default();
+        if head.header.opcode == Opcode::Close {
+            let mut buffer = [0; MAX_CONTROL as usize];
+            let _ = close::read(unmasked(&mut buffer, payload, head.header.mask))?;
+            self.closed = true;
+            return Ok(Fate::Close);
+        }
+        if head.header.opcode.is_control() {
+            return Ok(Fate::Control);
+        }
+        check_text(&mut self.checker, &head.part, payload, head.header.mask, 0, true)?;
+        if head.part.opcode != Opcode::Text || self.sender == Sender::Client {
+            return Ok(Fate::Pass);
+        }
+        let starts_held = head.part.first && !head.part.last && may_be_json(payload);
+        if head.part.first && head.part.last {
+            let wanted = begins_json(payload) && suspect(payload);
+            return Ok(if wanted { Fate::Suspect } else { Fate::Pass });
+        }
+        if !starts_held && self.held.is_empty() {
+            return Ok(Fate::Pass);
+        }
+        if self.held.len() + frame.len() > HELD {
+            return Ok(Fate::Release);
+        }
+        if !head.part.last {
+            return Ok(Fate::Hold);
+        }
+        let text = text_of(&[&self.held, frame].concat());
+        Ok(if begins_json(&text) && suspect(&text) { Fate::Suspect } else { Fate::Release })
+    }
+
+    fn settle(&mut self, fate: &Fate, head: &Head, frame: &[u8], take: &mut dyn FnMut(Unit<'_>)) {
+        let payload = frame.get(head.length..).unwrap_or_default();
+        let mut buffer = [0; MAX_CONTROL as usize];
+        match fate {
+            Fate::Pass => take(Unit::Pass(frame)),
+            Fate::Hold => self.held.extend_from_slice(frame),
+            Fate::Release => {
+                self.release(take);
+                take(Unit::Pass(frame));
+            }
+            Fate::Suspect if self.held.is_empty() => take(Unit::Suspect(frame, payload)),
+            Fate::Suspect => {
+                self.held.extend_from_slice(frame);
+                let held = std::mem::take(&mut self.held);
+                take(Unit::Suspect(&held, &text_of(&held)));
+            }
+            Fate::Control => take(Unit::Control(frame, unmasked(&mut buffer, payload, head.header.mask))),
+            Fate::Close => {
+                let payload = unmasked(&mut buffer, payload, head.header.mask);
+                // It was read without an error before.
+                let (code, reason) = close::read(payload).ok().flatten().unzip();
+                take(Unit::Close(frame, code, reason.unwrap_or_default()));
+            }
+        }
+    }
+
+    fn release(&mut self, take: &mut dyn FnMut(Unit<'_>)) {
+        hand_out(&std::mem::take(&mut self.held), take);
+    }
+}
+
+fn hand_out(bytes: &[u8], take: &mut dyn FnMut(Unit<'_>)) {
+    if !bytes.is_empty() {
+        take(Unit::Pass(bytes));
+    }
+}
+
+/// Checks a piece of text, which is unmasked in a buffer because it goes on as it is.
+fn check_text(
+    checker: &mut Checker,
+    part: &Part,
+    piece: &[u8],
+    mask: Option<[u8; 4]>,
+    mut offset: u64,
+    done: bool,
+) -> Result<(), Broken> {
+    if part.opcode != Opcode::Text {
+        return Ok(());
+    }
+    let Some(key) = mask else { return checker.payload(part, piece, done) };
+    let mut buffer = [0; 1024];
+    for chunk in piece.chunks(buffer.len()) {
+        if let Some(plain) = buffer.get_mut(..chunk.len()) {
+            plain.copy_from_slice(chunk);
+            apply_mask(plain, key, offset);
+            checker.payload(part, plain, false)?;
+        }
+        offset += chunk.len() as u64;
+    }
+    checker.payload(part, &[], done)
+}
+
+/// The payload of a control frame.
+fn unmasked<'b>(buffer: &'b mut [u8; MAX_CONTROL as usize], payload: &[u8], mask: Option<[u8; 4]>) -> &'b [u8] {
+    let Some(plain) = buffer.get_mut(..payload.len()) else { return &[] };
+    plain.copy_from_slice(payload);
+    if let Some(key) = mask {
+        apply_mask(plain, key, 0);
+    }
+    plain
+}
+
+fn begins_json(text: &[u8]) -> bool {
+    text.trim_ascii_start().first() == Some(&b'{')
+}
+
+/// Whether the beginning of a text leaves it open that it is a JSON object.
+fn may_be_json(text: &[u8]) -> bool {
+    text.trim_ascii_start().first().is_none_or(|first| *first == b'{')
+}
+
+/// The text of a message in a server's frames, all of which have been accepted.
+fn text_of(mut frames: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(frames.len());
+    while let Ok(Some((header, length))) = parse(frames, Sender::Server) {
+        let end = length + usize::try_from(header.length).unwrap_or(usize::MAX);
+        text.extend_from_slice(frames.get(length..end).unwrap_or_default());
+        frames = frames.get(end..).unwrap_or_default();
+    }
+    text
+}

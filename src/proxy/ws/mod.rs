@@ -1,0 +1,114 @@
+//! WebSockets: a handshake is passed on, and when both sides have agreed, frames go both ways until the session is over.
+//!
+//! [`relay`] is the handshake: the provider's refusal is an ordinary answer, and nothing is upgraded on the word of something
+//! that does not speak WebSocket. `session` is what follows, as a task of its own that the call lives in: `inbound` tells
+//! frames apart, `side` is one connection, `words` is what is said about failures.
+//!
+//! Over HTTP/2 a WebSocket would come as an extended CONNECT (RFC 8441). It is not offered (no SETTINGS_ENABLE_CONNECT_PROTOCOL
+//! goes out), and a CONNECT that comes all the same is refused with 405 like any other.
+
+mod handshake;
+mod inbound;
+mod session;
+mod side;
+mod words;
+
+use super::body::Body;
+use super::call::Call;
+use super::upload::Upload;
+use super::{RouteRuntime, fail, forward, headers, relay_http};
+use crate::canon::{CanonicalError, Fault};
+use crate::telemetry::metrics::Transport;
+use crate::upstream::{Client, Failure};
+use handshake::Offer;
+use http::{Request, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use session::{Limits, Session};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant;
+use words::Words;
+
+/// Passes on a checked handshake, and answers it.
+pub(super) async fn relay(
+    client: &Client<Upload>,
+    mut call: Box<Call>,
+    mut request: Request<Upload>,
+) -> Response<Body> {
+    call.transport = Transport::Websocket;
+    let caller = hyper::upgrade::on(&mut request);
+    let (Some(route), Some(offer)) = (call.route.clone(), Offer::of(request.headers_mut())) else {
+        return fail::fault(call, Fault::UpgradeRefused);
+    };
+    call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
+    let mut exchange = match forward::send_upgrade(client, &mut call, request).await {
+        Ok(exchange) => exchange,
+        Err(failure) => return fail::failure(call, failure),
+    };
+    let status = exchange.response.status();
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        // A redirect leads the caller on; any other answer that is no failure is no answer to a handshake.
+        return match status.is_success() {
+            true => refuse(call, status, "an answer that is neither 101 nor a failure"),
+            false => relay_http::relay(call, exchange).await,
+        };
+    }
+    if let Err(detail) = offer.check(exchange.response.headers()) {
+        return refuse(call, status, detail);
+    }
+    let provider = hyper::upgrade::on(&mut exchange.response);
+    call.answered = Some(Instant::now());
+    call.upstream_status = Some(status.as_u16());
+    let (mut parts, _) = exchange.response.into_parts();
+    handshake::complete(&mut parts.headers);
+    let answer = headers::Incoming {
+        version: parts.version,
+        route: &route.headers,
+        request_id: &call.id,
+        public: call.public_address(),
+    };
+    if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
+        return fail::fault(call, fault);
+    }
+    handshake::complete(&mut parts.headers);
+    call.answers(status.as_u16());
+    // Not joined: the session ends with its sockets, and the runtime ends what is left.
+    drop(tokio::spawn(run(call, route, caller, provider)));
+    Response::from_parts(parts, Body::Empty)
+}
+
+/// The provider's answer was no answer to a handshake.
+fn refuse(mut call: Box<Call>, status: StatusCode, detail: &str) -> Response<Body> {
+    call.upstream_status = Some(status.as_u16());
+    let failure = Failure { fault: Fault::UpgradeFailed, detail: detail.to_owned(), request_body: None };
+    fail::failure(call, failure)
+}
+
+/// Waits until both connections have been handed over, then runs the session on them.
+async fn run(mut call: Box<Call>, route: Arc<RouteRuntime>, caller: OnUpgrade, provider: OnUpgrade) {
+    let (caller, provider) = match tokio::try_join!(caller, provider) {
+        Ok(both) => both,
+        Err(error) => {
+            // The provider's is there as soon as its 101 is: it is the caller who did not wait for it.
+            call.note(&CanonicalError::from_fault(Fault::CallerLeft), Some(error.to_string()));
+            return call.complete();
+        }
+    };
+    let shared = Arc::clone(&call.state.shared);
+    let idle = route.route.timeouts.websocket_idle;
+    let limits = Limits { idle, write: call.state.config.server.write_timeout };
+    let words = Words::new(call, Arc::clone(&route));
+    let mut session = Session::new(TokioIo::new(caller), TokioIo::new(provider), words, route, limits);
+    let mut stopping = pin!(shared.stopping.begun());
+    let mut told = false;
+    poll_fn(|cx| {
+        if !told && stopping.as_mut().poll(cx).is_ready() {
+            told = true;
+            session.stop();
+        }
+        session.poll(cx)
+    })
+    .await;
+}

@@ -1,0 +1,436 @@
+//! The session: both directions in one task, nothing read from one side before the other has taken what came before.
+//!
+//! ```text
+//! provider ─ read ─ Inbound ─┬─ passes ───────────────────────────┐
+//!                            ├─ may be an error ─ Words ───────────┼─ caller.send
+//!                            └─ close ─ Words ─────────────────────┘
+//! caller ─── read ─ Inbound ─── passes, close ───────────────────── provider.send
+//! ```
+//!
+//! Reading goes into one buffer per thread and writing straight out of it; only what a side does not take at once, and frames
+//! that are not whole yet, are copied. A session that waits holds no buffer at all.
+
+use super::inbound::{Offence, Unit};
+use super::side::Side;
+use super::words::{Farewell, Words};
+use crate::canon::{Fault, Phase};
+use crate::proxy::RouteRuntime;
+use crate::telemetry::metrics::{Direction, Initiator, OpenSocket};
+use crate::wire::close;
+use crate::wire::frame::{Opcode, Sender};
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep};
+
+/// How much is read at once, and so the most that waits for a side that does not take it.
+const READ: usize = 16 * 1024;
+/// How long a side may take to answer a close.
+const CLOSING: Duration = Duration::from_secs(10);
+/// How long a side may take to end its connection once closes have gone both ways.
+const LINGERING: Duration = Duration::from_secs(1);
+/// Longer deadlines are none.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+thread_local! {
+    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}
+
+/// Deadlines of a session.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The longest silence.
+    pub(super) idle: Duration,
+    /// How long the caller may leave unread what was sent.
+    pub(super) write: Duration,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session<S> {
+    caller: Side<S>,
+    provider: Side<S>,
+    words: Words,
+    route: Arc<RouteRuntime>,
+    limits: Limits,
+    /// When either side last sent something to the other.
+    active: Instant,
+    /// Made when the session first waits; moved when it fires, or when something is due before it.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Set with the first close: when all is given up.
+    deadline: Option<Instant>,
+    /// The gateway is ending.
+    stopping: bool,
+    close_counted: bool,
+    _open: OpenSocket,
+}
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Who {
+    Caller,
+    Provider,
+}
+
+/// What one piece from a side came to.
+struct Fed {
+    /// A close: as it came, its code, its reason.
+    close: Option<(Vec<u8>, Option<u16>, String)>,
+    outcome: Result<(), Offence>,
+    /// All there was is an answer to our own ping.
+    pong_only: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    pub(super) fn new(caller: S, provider: S, words: Words, route: Arc<RouteRuntime>, limits: Limits) -> Session<S> {
+        Session {
+            caller: Side::new(caller, Sender::Client),
+            provider: Side::new(provider, Sender::Server),
+            words,
+            limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER) },
+            active: Instant::now(),
+            timer: None,
+            deadline: None,
+            stopping: false,
+            close_counted: false,
+            _open: route.metrics.websocket_opened(),
+            route,
+        }
+    }
+
+    /// The gateway is ending: the session is closed where that can be said.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Drives the session until it is over; the call ends with it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            while self.turn(cx) {}
+            if self.poll_end(cx).is_ready() {
+                self.words.call.complete();
+                return Poll::Ready(());
+            }
+            let Some(now) = self.poll_timer(cx) else { return Poll::Pending };
+            if self.deadline.is_some_and(|deadline| deadline <= now) {
+                // Whoever has not answered by now is dropped as it is.
+                self.words.call.complete();
+                return Poll::Ready(());
+            }
+            self.overdue(now, cx);
+        }
+    }
+
+    /// Writes what waits and reads what may be read. Whether anything moved.
+    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        for who in [Who::Caller, Who::Provider] {
+            let was_blocked = self.side(who).blocked.is_some();
+            moved |= self.side(who).write(cx);
+            if was_blocked && self.side(who).is_clear() {
+                // The other side was not read in the meantime: that was no silence of its own.
+                let now = Instant::now();
+                (self.active, self.side(who.other()).heard) = (now, now);
+            }
+        }
+        for who in [Who::Caller, Who::Provider] {
+            moved |= self.read(who, cx);
+        }
+        if self.stopping && self.deadline.is_none() && self.may_interrupt() {
+            self.fail(Fault::ShuttingDown, None, None, cx);
+            moved = true;
+        }
+        moved
+    }
+
+    fn side(&mut self, who: Who) -> &mut Side<S> {
+        match who {
+            Who::Caller => &mut self.caller,
+            Who::Provider => &mut self.provider,
+        }
+    }
+
+    /// Whether something of our own may be said to both.
+    fn may_interrupt(&self) -> bool {
+        self.caller.inbound.is_between_frames() && self.provider.inbound.is_between_frames()
+    }
+
+    /// Reads from one side for the other. Whether anything came.
+    fn read(&mut self, who: Who, cx: &mut Context<'_>) -> bool {
+        if self.side(who).ended || !self.side(who.other()).is_clear() {
+            return false;
+        }
+        let read = BUFFER.with_borrow_mut(|buffer| match self.side(who).poll_read(cx, buffer) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(0)) => Some(Err(None)),
+            Poll::Ready(Err(error)) => Some(Err(Some(error))),
+            Poll::Ready(Ok(length)) => Some(Ok(self.feed(who, buffer.get(..length).unwrap_or_default(), cx))),
+        });
+        match read {
+            None => return false,
+            Some(Ok(fed)) => self.settle(who, fed, cx),
+            Some(Err(error)) => self.ended(who, error.as_ref(), cx),
+        }
+        true
+    }
+
+    /// Passes on what came from one side, as far as it may pass.
+    fn feed(&mut self, who: Who, input: &[u8], cx: &mut Context<'_>) -> Fed {
+        let Session { caller, provider, words, route, .. } = self;
+        let (from, to, direction) = match who {
+            Who::Caller => (caller, provider, Direction::Upstream),
+            Who::Provider => (provider, caller, Direction::Downstream),
+        };
+        (from.heard, from.pinged) = (Instant::now(), false);
+        let mut fed = Fed { close: None, outcome: Ok(()), pong_only: false };
+        if from.close_seen.is_some() {
+            return fed;
+        }
+        let (over, nonce) = (to.close_sent, from.nonce());
+        let profile = &route.route.profile;
+        let suspect = |text: &[u8]| profile.may_be_error(Phase::Frame, text);
+        fed.outcome = from.inbound.feed(input, &suspect, &mut |unit| match unit {
+            Unit::Close(frame, code, reason) => fed.close = Some((frame.to_vec(), code, reason.to_owned())),
+            Unit::Control(frame, payload) if payload == nonce => fed.pong_only = frame.len() == input.len(),
+            _ if over => {}
+            Unit::Control(frame, _) => to.send(cx, frame),
+            Unit::Pass(frames) => {
+                words.passed();
+                to.send(cx, frames);
+            }
+            Unit::Suspect(frames, text) => match words.message(text) {
+                Some(message) => to.send_own(cx, Opcode::Text, &message),
+                None => to.send(cx, frames),
+            },
+        });
+        route.metrics.websocket_passed(direction, from.inbound.count(), input.len() as u64);
+        match who {
+            Who::Caller => words.call.received(input.len()),
+            Who::Provider => words.call.sent(input.len()),
+        }
+        fed
+    }
+
+    fn settle(&mut self, who: Who, fed: Fed, cx: &mut Context<'_>) {
+        if !fed.pong_only {
+            self.active = Instant::now();
+        }
+        if let Err(offence) = fed.outcome {
+            return self.offended(who, offence, cx);
+        }
+        let Some((frame, code, reason)) = fed.close else { return };
+        self.side(who).close_seen = Some(code);
+        self.closing(code.unwrap_or(close::NO_STATUS), who.initiator());
+        match who {
+            Who::Caller => self.provider.pass_close(cx, &frame),
+            // The answer to the caller's own close tells nothing.
+            Who::Provider if self.caller.close_seen.is_some() => self.caller.pass_close(cx, &frame),
+            Who::Provider if self.caller.close_sent => {}
+            Who::Provider => {
+                let farewell = self.words.close(code, &reason);
+                match (code, &farewell.reason) {
+                    (Some(code), Some(_)) => self.say(&farewell, code, cx),
+                    _ => {
+                        self.say_message(&farewell, cx);
+                        self.caller.pass_close(cx, &frame);
+                    }
+                }
+            }
+        }
+    }
+
+    /// One side broke the protocol: its frame goes nowhere, and both learn why there is no more.
+    fn offended(&mut self, who: Who, offence: Offence, cx: &mut Context<'_>) {
+        let closing = self.deadline.is_some();
+        // What it sends from here on is read, so that it can read what is said to it, and not understood.
+        let _ = self.side(who).close_seen.get_or_insert(None);
+        if closing {
+            return self.answer_closes(cx);
+        }
+        let large = offence == Offence::TooLarge;
+        let fault = match (who, large) {
+            (Who::Caller, true) => Fault::CallerSocketTooLarge,
+            (Who::Caller, false) => Fault::CallerSocketInvalid,
+            (Who::Provider, true) => Fault::SocketTooLarge,
+            (Who::Provider, false) => Fault::SocketInvalid,
+        };
+        self.fail(fault, None, Some((who, offence)), cx);
+    }
+
+    /// One side sends nothing any more.
+    fn ended(&mut self, who: Who, error: Option<&io::Error>, cx: &mut Context<'_>) {
+        self.side(who).ended = true;
+        let side = self.side(who);
+        match who {
+            _ if side.close_seen.is_some() || side.close_sent => self.answer_closes(cx),
+            Who::Caller => self.abandoned(Fault::CallerLeft, cx),
+            Who::Provider => {
+                self.closing(close::ABNORMAL, Initiator::Provider);
+                let detail = error.map(ToString::to_string);
+                self.fail(Fault::ResponseBodyIncomplete, detail, None, cx);
+            }
+        }
+    }
+
+    /// The caller has gone, or does not read: the provider is told at once, so that it stops what nobody hears.
+    fn abandoned(&mut self, fault: Fault, cx: &mut Context<'_>) {
+        self.words.unheard(fault);
+        self.closing(close::ABNORMAL, Initiator::Caller);
+        self.caller.abandon();
+        self.leave_provider(1001, "the caller left", cx);
+        self.provider.give_up();
+    }
+
+    /// One side will not answer the other's close any more: it is answered here.
+    fn answer_closes(&mut self, cx: &mut Context<'_>) {
+        let Session { caller, provider, .. } = self;
+        caller.close(cx, caller.close_seen.or(provider.close_seen).flatten(), "");
+        provider.close(cx, provider.close_seen.or(caller.close_seen).flatten(), "");
+    }
+
+    /// Ends the session for a reason that nobody said.
+    fn fail(&mut self, fault: Fault, detail: Option<String>, by: Option<(Who, Offence)>, cx: &mut Context<'_>) {
+        let offence = by.map(|(_, offence)| offence);
+        let farewell = self.words.failed(fault, detail, offence);
+        let code = match by {
+            Some((Who::Caller, offence)) => offence.close_code(),
+            _ => farewell.code,
+        };
+        self.closing(code, Initiator::Gateway);
+        self.say(&farewell, code, cx);
+        match by {
+            Some((Who::Provider, offence)) => self.leave_provider(offence.close_code(), offence.reason(), cx),
+            _ => self.leave_provider(1001, "", cx),
+        }
+    }
+
+    /// Tells the caller an error and closes; where half a frame is out, all that can be done is to cut.
+    fn say(&mut self, farewell: &Farewell, code: u16, cx: &mut Context<'_>) {
+        if !self.provider.inbound.is_between_frames() {
+            return self.caller.give_up();
+        }
+        self.say_message(farewell, cx);
+        self.caller.close(cx, Some(code), farewell.reason.as_deref().unwrap_or_default());
+    }
+
+    /// Inside a message of several frames no other may stand: the close alone has to tell.
+    fn say_message(&mut self, farewell: &Farewell, cx: &mut Context<'_>) {
+        if let Some(message) = &farewell.message
+            && !self.caller.close_sent
+            && self.provider.inbound.is_between_messages()
+        {
+            self.caller.send_own(cx, Opcode::Text, message);
+        }
+    }
+
+    fn leave_provider(&mut self, code: u16, reason: &str, cx: &mut Context<'_>) {
+        if self.caller.inbound.is_between_frames() {
+            self.provider.close(cx, Some(code), reason);
+        } else {
+            self.provider.give_up();
+        }
+    }
+
+    /// From the first close on, time is limited; it is counted with who began and how.
+    fn closing(&mut self, code: u16, initiator: Initiator) {
+        let _ = self.deadline.get_or_insert_with(|| Instant::now() + CLOSING);
+        if !std::mem::replace(&mut self.close_counted, true) {
+            self.route.metrics.websocket_closed(code, initiator);
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.deadline.is_none() {
+            return Poll::Pending;
+        }
+        let ended = [self.caller.poll_end(cx), self.provider.poll_end(cx)];
+        if ended.iter().all(Poll::is_ready) {
+            return Poll::Ready(());
+        }
+        if self.caller.is_closed() && self.provider.is_closed() {
+            let soon = Instant::now() + LINGERING;
+            self.deadline = self.deadline.map(|deadline| deadline.min(soon));
+        }
+        Poll::Pending
+    }
+
+    /// When something is due, if nothing comes before.
+    fn due(&self) -> Instant {
+        let Limits { idle, write } = self.limits;
+        if let Some(deadline) = self.deadline {
+            return deadline;
+        }
+        let quiet = |side: &Side<S>| side.heard + if side.pinged { idle } else { idle / 2 };
+        let caller_stalls = self.caller.blocked.map(|since| since + write);
+        let provider_stalls = self.provider.blocked.map(|since| since + idle);
+        // Who is not read because the other side does not take it is not silent.
+        let provider_silent = caller_stalls.is_none().then(|| quiet(&self.provider));
+        let caller_silent = (provider_stalls.is_none() && !self.caller.pinged).then(|| quiet(&self.caller));
+        let silence = (caller_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
+        let all = [caller_stalls, provider_stalls, provider_silent, caller_silent, silence];
+        all.into_iter().flatten().min().unwrap_or_else(|| self.active + idle)
+    }
+
+    /// The time, when something is due; else the timer will wake the task.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        let due = self.due();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if due <= now {
+                return Some(now);
+            }
+            timer.as_mut().reset(due);
+        }
+        None
+    }
+
+    /// Does what is due: asks who has long been silent, ends what has been silent for too long.
+    fn overdue(&mut self, now: Instant, cx: &mut Context<'_>) {
+        let Limits { idle, write } = self.limits;
+        let past = |since: Instant, limit: Duration| since + limit <= now;
+        if self.caller.blocked.is_some_and(|since| past(since, write)) {
+            return self.abandoned(Fault::CallerStalled, cx);
+        }
+        let stalls = self.provider.blocked.is_some_and(|since| past(since, idle));
+        let silent = self.caller.blocked.is_none() && past(self.provider.heard, idle);
+        let blocked = self.caller.blocked.is_some() || self.provider.blocked.is_some();
+        if stalls || silent || (!blocked && past(self.active, idle)) {
+            return self.fail(Fault::ResponseStalled, None, None, cx);
+        }
+        for who in [Who::Caller, Who::Provider] {
+            let between = self.side(who.other()).inbound.is_between_frames();
+            let side = self.side(who);
+            if !side.pinged && past(side.heard, idle / 2) {
+                side.pinged = true;
+                // In the middle of a long frame nothing can be asked, and that frame shows that somebody is there.
+                if between {
+                    side.ping(cx);
+                }
+            }
+        }
+    }
+}
+
+impl Who {
+    fn other(self) -> Who {
+        match self {
+            Who::Caller => Who::Provider,
+            Who::Provider => Who::Caller,
+        }
+    }
+
+    fn initiator(self) -> Initiator {
+        match self {
+            Who::Caller => Initiator::Caller,
+            Who::Provider => Initiator::Provider,
+        }
+    }
+}

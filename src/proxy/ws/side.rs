@@ -1,0 +1,189 @@
+//! One of the two connections of a session: what it sends, what waits to be sent to it, how far its closing has come.
+
+use super::inbound::Inbound;
+use crate::wire::close;
+use crate::wire::frame::{Opcode, Sender, frame};
+use bytes::{Buf as _, BytesMut};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Side<S> {
+    io: S,
+    peer: Sender,
+    /// What it sends.
+    pub(super) inbound: Inbound,
+    /// What it has not taken yet. Bounded, because nothing is read from the other side while there is any.
+    out: BytesMut,
+    unflushed: bool,
+    /// Since when it has taken nothing although something waits.
+    pub(super) blocked: Option<Instant>,
+    /// When it last sent anything.
+    pub(super) heard: Instant,
+    /// A ping of ours is out, and nothing has come since.
+    pub(super) pinged: bool,
+    nonce: [u8; PING.len() + 8],
+    /// It takes nothing any more. What it has sent before may still be read.
+    deaf: bool,
+    /// Its close has come, with this code.
+    pub(super) close_seen: Option<Option<u16>>,
+    /// A close has gone to it, or it has been given up: nothing more follows.
+    pub(super) close_sent: bool,
+    /// There is no close of its own to wait for.
+    given_up: bool,
+    /// It sends nothing any more.
+    pub(super) ended: bool,
+    shut: bool,
+}
+
+/// How the payload of our own pings begins: their pongs go to nobody.
+const PING: &[u8; 11] = b"speechgate/";
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
+    /// `peer` says which part the peer plays: the caller is a client, the provider a server.
+    pub(super) fn new(io: S, peer: Sender) -> Side<S> {
+        let mut nonce = [0; PING.len() + 8];
+        let (name, number) = nonce.split_at_mut(PING.len());
+        name.copy_from_slice(PING);
+        number.copy_from_slice(&fastrand::u64(..).to_be_bytes());
+        Side {
+            io,
+            peer,
+            inbound: Inbound::new(peer),
+            out: BytesMut::new(),
+            unflushed: false,
+            blocked: None,
+            heard: Instant::now(),
+            pinged: false,
+            nonce,
+            deaf: false,
+            close_seen: None,
+            close_sent: false,
+            given_up: false,
+            ended: false,
+            shut: false,
+        }
+    }
+
+    /// Reads what there is; nothing at the end, or when the connection has broken, with the words for the latter.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, io::Error>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let polled = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
+        polled.map(|read| read.map(|()| buffer.filled().len()))
+    }
+
+    /// Sends bytes: at once as far as the connection takes them, the rest when it takes them again.
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) {
+        while self.out.is_empty() && !bytes.is_empty() && !self.deaf {
+            match Pin::new(&mut self.io).poll_write(cx, bytes) {
+                Poll::Ready(Ok(written @ 1..)) => {
+                    bytes = bytes.get(written..).unwrap_or_default();
+                    self.unflushed = true;
+                }
+                Poll::Ready(_) => self.deafen(),
+                Poll::Pending => break,
+            }
+        }
+        if !self.deaf && !bytes.is_empty() {
+            self.out.extend_from_slice(bytes);
+            let _ = self.blocked.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Sends what waits. Whether anything moved.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while !self.out.is_empty() {
+            match Pin::new(&mut self.io).poll_write(cx, &self.out) {
+                Poll::Ready(Ok(written @ 1..)) => {
+                    self.out.advance(written);
+                    (self.unflushed, self.blocked, moved) = (true, Some(Instant::now()), true);
+                }
+                Poll::Ready(_) => self.deafen(),
+                Poll::Pending => return moved,
+            }
+        }
+        if self.blocked.take().is_some() {
+            // An idle session keeps no buffer.
+            self.out = BytesMut::new();
+        }
+        if self.unflushed && !self.deaf {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(_)) => self.deafen(),
+                Poll::Pending => {}
+            }
+        }
+        moved
+    }
+
+    /// Whether it has taken everything so far, so that more may be read for it.
+    pub(super) fn is_clear(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    fn deafen(&mut self) {
+        self.deaf = true;
+        self.out = BytesMut::new();
+    }
+
+    /// Sends a frame of our own.
+    pub(super) fn send_own(&mut self, cx: &mut Context<'_>, opcode: Opcode, payload: &[u8]) {
+        let mask = (self.peer == Sender::Server).then(|| fastrand::u32(..).to_be_bytes());
+        self.send(cx, &frame(opcode, payload, mask));
+    }
+
+    /// Asks whether it is there.
+    pub(super) fn ping(&mut self, cx: &mut Context<'_>) {
+        self.pinged = true;
+        let nonce = self.nonce;
+        self.send_own(cx, Opcode::Ping, &nonce);
+    }
+
+    /// The payload of our own pings: a pong with it is the answer to one.
+    pub(super) fn nonce(&self) -> [u8; PING.len() + 8] {
+        self.nonce
+    }
+
+    /// Sends the other side's close as it came.
+    pub(super) fn pass_close(&mut self, cx: &mut Context<'_>, frame: &[u8]) {
+        if !std::mem::replace(&mut self.close_sent, true) {
+            self.send(cx, frame);
+        }
+    }
+
+    /// Sends a close of our own; an empty one without a code.
+    pub(super) fn close(&mut self, cx: &mut Context<'_>, code: Option<u16>, reason: &str) {
+        if !std::mem::replace(&mut self.close_sent, true) {
+            self.send_own(cx, Opcode::Close, &close::payload(code.unwrap_or(close::NO_STATUS), reason));
+        }
+    }
+
+    /// Nothing more is said to it, and no close of its own is waited for.
+    pub(super) fn give_up(&mut self) {
+        (self.close_sent, self.given_up) = (true, true);
+    }
+
+    /// The same, and what waits for it is thrown away because it does not read.
+    pub(super) fn abandon(&mut self) {
+        self.give_up();
+        self.deafen();
+    }
+
+    /// Whether closes have gone both ways, as far as they can.
+    pub(super) fn is_closed(&self) -> bool {
+        self.close_sent && self.out.is_empty() && (self.close_seen.is_some() || self.ended || self.given_up)
+    }
+
+    /// Ends the connection after the closes; ready when the peer has ended it too.
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_closed() && !self.shut {
+            self.shut = self.deaf || Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
+        }
+        if self.shut && (self.ended || self.deaf) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}

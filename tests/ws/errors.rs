@@ -1,0 +1,142 @@
+//! The four places where an error hides: each is told once, in the form of the route, and counted once.
+
+use crate::support::{Gateway, closing, down, gateway, provider, saying};
+use serde_json::{Value, json};
+use speechgate::wire::frame::Opcode::{Close, Text};
+
+const CARTESIA: &str = r#"{"type":"error","done":true,"status_code":429,"error_code":"concurrency_limited","title":"Too many concurrent requests","message":"You have exceeded your plan's concurrency limit.","context_id":"happy"}"#;
+const ELEVENLABS: &str = r#"{"message":"Invalid API key","error":"invalid_api_key","code":1008}"#;
+
+const CANONICAL: &str = "";
+const COMPATIBLE: &str = "envelope = \"compatible\"";
+
+async fn counted(gateway: &Gateway, provider: &str, kind: &str, code: &str) {
+    let labels = format!(
+        "{{route=\"r\",provider=\"{provider}\",type=\"{kind}\",code=\"{code}\",origin=\"provider\",transport=\"websocket\"}} 1"
+    );
+    gateway.counts("speechgate_errors_total", &[&labels]).await;
+}
+
+#[tokio::test]
+async fn a_refused_upgrade_is_an_ordinary_answer() {
+    for (route, status, member) in [(CANONICAL, "402 ", "error"), (COMPATIBLE, "401 ", "gateway_error")] {
+        let body = r#"{"detail":{"status":"quota_exceeded","message":"This request exceeds your quota."}}"#;
+        let address = provider(move |mut peer, _| async move {
+            let head = "HTTP/1.1 401 Unauthorized\r\nwww-authenticate: Bearer\r\ncontent-type: application/json\r\n";
+            peer.send(format!("{head}content-length: {}\r\n\r\n{body}", body.len()).as_bytes()).await;
+            let _ = peer.rest().await;
+        })
+        .await;
+        let gateway = gateway("elevenlabs", address, route, "");
+        let mut caller = gateway.ask("Connection: close\r\n").await;
+        let head = caller.head().await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
+        for line in ["x-error-code: quota_exceeded\r\n", "www-authenticate: Bearer\r\n"] {
+            assert!(head.contains(line), "{line} in {head}");
+        }
+        let body: Value = serde_json::from_slice(&caller.rest().await).expect("JSON");
+        assert_eq!(body[member]["code"], "quota_exceeded", "{body}");
+        counted(&gateway, "elevenlabs", "payment_required", "quota_exceeded").await;
+    }
+}
+
+#[tokio::test]
+async fn an_error_that_is_not_the_end_is_worded_anew_and_the_session_goes_on() {
+    for route in [CANONICAL, COMPATIBLE] {
+        let script = [down(Text, "before"), down(Text, CARTESIA), down(Text, r#"{"type":"chunk","context_id":"b"}"#)];
+        let gateway = gateway(
+            "cartesia",
+            saying([script.concat(), down(Close, closing(1000, "done"))].concat()).await,
+            route,
+            "",
+        );
+        let mut caller = gateway.open().await;
+        assert_eq!(caller.next().await.payload, b"before");
+        let error = caller.next().await.json();
+        if route == CANONICAL {
+            assert_eq!((&error["type"], &error["done"]), (&json!("error"), &json!(true)));
+            assert_eq!(error["context_id"], "happy");
+            assert_eq!(error["error"]["code"], "concurrency_limited");
+            assert_eq!(error["error"]["upstream"]["body"]["title"], "Too many concurrent requests");
+        } else {
+            let mut error = error;
+            let ours = error.as_object_mut().expect("an object").remove("gateway_error").expect("ours");
+            assert_eq!(ours["code"], "concurrency_limited");
+            assert_eq!(error, serde_json::from_str::<Value>(CARTESIA).expect("JSON"));
+        }
+        assert_eq!(caller.next().await.json()["context_id"], "b");
+        assert_eq!(caller.next().await.close(), (1000, "done".to_owned()));
+        counted(&gateway, "cartesia", "concurrency_limited", "concurrency_limited").await;
+    }
+}
+
+#[tokio::test]
+async fn an_error_message_beats_the_close_behind_it() {
+    for (route, code) in [(CANONICAL, 1008), (CANONICAL, 1000), (COMPATIBLE, 1008)] {
+        let script = [down(Text, ELEVENLABS), down(Close, closing(code, "Invalid API key"))].concat();
+        let gateway = gateway("elevenlabs", saying(script).await, route, "");
+        let mut caller = gateway.open().await;
+        let message = caller.next().await.json();
+        let (member, reason) = match route {
+            CANONICAL => ("error", "invalid_credentials: Invalid API key"),
+            _ => ("gateway_error", "Invalid API key"),
+        };
+        assert_eq!(message[member]["code"], "invalid_credentials", "{message}");
+        assert_eq!(caller.next().await.close(), (code, reason.to_owned()));
+        counted(&gateway, "elevenlabs", "authentication", "invalid_credentials").await;
+        let closes = format!("{{route=\"r\",code=\"{code}\",initiator=\"provider\"}} 1");
+        gateway.counts("speechgate_websocket_closes_total", &[&closes]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_close_with_an_error_is_told_before_it() {
+    let reason = "voices can only be set in the first message.";
+    for route in [CANONICAL, COMPATIBLE] {
+        let gateway = gateway("elevenlabs", saying(down(Close, closing(1008, reason))).await, route, "");
+        let mut caller = gateway.open().await;
+        let message = caller.next().await.json();
+        let (error, expected) = match route {
+            CANONICAL => {
+                (&message["error"], format!("{}: {reason}", message["error"]["code"].as_str().expect("a code")))
+            }
+            _ => (&message["gateway_error"], reason.to_owned()),
+        };
+        assert_eq!(error["message"], reason);
+        assert_eq!(error["upstream"]["close_code"], 1008);
+        if route == COMPATIBLE {
+            assert_eq!(message["message"], reason, "{message}");
+        }
+        assert_eq!(caller.next().await.close(), (1008, expected));
+        let errors = gateway.metric("speechgate_errors_total").await;
+        assert!(errors.len() == 1 && errors[0].ends_with(" 1"), "{errors:?}");
+    }
+}
+
+#[tokio::test]
+async fn silence_is_told() {
+    for (route, drop_it) in [(CANONICAL, true), (COMPATIBLE, true), (CANONICAL, false), (COMPATIBLE, false)] {
+        let address = provider(move |mut peer, _| async move {
+            peer.accept("").await;
+            if !drop_it {
+                let _ = peer.rest().await;
+            }
+        })
+        .await;
+        let timeouts = format!("{route}\ntimeouts = {{ websocket_idle = \"400ms\" }}");
+        let gateway = gateway("cartesia", address, &timeouts, "");
+        let mut caller = gateway.open().await;
+        let mut message = caller.next().await;
+        if message.opcode == speechgate::wire::frame::Opcode::Ping {
+            message = caller.next().await;
+        }
+        let message = message.json();
+        let member = if route == CANONICAL { "error" } else { "gateway_error" };
+        let expected = if drop_it { "upstream_disconnected" } else { "upstream_timeout" };
+        assert_eq!(message[member]["code"], expected, "{message}");
+        assert_eq!(message["type"], "error");
+        assert_eq!(message["done"], true);
+        let (code, reason) = caller.next().await.close();
+        assert_eq!((code, reason.split(':').next()), (1014, Some(expected)));
+    }
+}
