@@ -1,6 +1,6 @@
 //! What stands between hyper and the proxy, from the outside in. Two layers, plain calls, nothing boxed:
 //!
-//! 1. [`Reply`] around the answer's body is outermost, because it follows what hyper really takes: it ends the exchange, and
+//! 1. `Reply` around the answer's body is outermost, because it follows what hyper really takes: it ends the exchange, and
 //!    it shows whether hyper waits for the caller or for the provider.
 //! 2. The guard against panics is inside it, so that a panic in the proxy becomes an answer like any other, with an envelope. A
 //!    panic inside a body cuts the connection (HTTP/1) or resets the stream (HTTP/2): its head is out, and nothing can be said any more.
