@@ -97,7 +97,7 @@ fn expect_same_success(found: &mut Findings, pair: &Pair<'_>) {
 fn expect_cut(found: &mut Findings, pair: &Pair<'_>) {
     found.expect_same("outcome", "error", &pair.direct.outcome);
     found.expect_same("outcome", &pair.direct.outcome, &pair.gateway.outcome);
-    found.expect_same("class", &pair.direct.class, &pair.gateway.class);
+    // Which of the transport's exceptions it is depends on how much a reset overtakes, by either way.
 }
 
 /// Directly the SDK has no answer at all; through the gateway it has one, in a form that it knows.
