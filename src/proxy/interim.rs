@@ -33,7 +33,7 @@ struct Inner {
     heads_left: usize,
     bytes_left: usize,
     waiting: BytesMut,
-    /// The connection's task.
+    /// The connection's task, while a request is answered.
     waker: Option<Waker>,
 }
 
@@ -51,17 +51,23 @@ impl Outbox {
         let mut inner = self.lock();
         inner.request += 1;
         (inner.heads_left, inner.bytes_left) = (MAX_HEADS, MAX_BYTES);
-        match &mut inner.waker {
-            Some(known) => known.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
+        inner.waker = Some(waker.clone());
         Interim { outbox: Arc::clone(self), request: inner.request }
     }
 
     /// Takes no more for this request, and waits until the writer has taken what there is: a final answer must not overtake it.
     pub async fn close(&self) {
-        self.lock().heads_left = 0;
-        poll_fn(|_| if self.filled.load(Ordering::Acquire) { Poll::Pending } else { Poll::Ready(()) }).await;
+        poll_fn(|_| {
+            let mut inner = self.lock();
+            inner.heads_left = 0;
+            if self.filled.load(Ordering::Acquire) {
+                return Poll::Pending;
+            }
+            // Not kept: a WebSocket outlives the task that it was agreed in, whose memory the waker would hold.
+            inner.waker = None;
+            Poll::Ready(())
+        })
+        .await;
     }
 
     /// What is to be written next. Whoever takes it writes it before anything else.

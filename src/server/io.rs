@@ -1,4 +1,5 @@
-//! The socket of one connection, with or without TLS, and what it tells the connection's [`Pulse`].
+//! The socket of one connection, with or without TLS, what it tells the connection's [`Pulse`], and the interim answers that it
+//! writes between hyper's bytes.
 
 use super::drain::Permit;
 use super::pulse::Pulse;

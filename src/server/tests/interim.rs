@@ -20,10 +20,11 @@ async fn statuses(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u16> {
 pub(super) async fn send_some(interim: Option<Interim>) {
     let sender = tokio::spawn(async move {
         for status in [StatusCode::PROCESSING, StatusCode::EARLY_HINTS, StatusCode::EARLY_HINTS] {
+            // Before and not after, so that the final answer comes at once after the last of them.
+            tokio::task::yield_now().await;
             if let Some(interim) = &interim {
                 interim.send(status, &HeaderMap::new());
             }
-            tokio::task::yield_now().await;
         }
     });
     sender.await.expect("it does not panic");
