@@ -292,7 +292,7 @@ fn sample(name: String, provider: &str, transport: Transport, mut recording: Vec
         }
         Transport::Websocket => {
             let text = recording.trim_ascii();
-            [&SWITCHING[..], &frame::frame(Opcode::Text, text, None), &frame::frame(Opcode::Close, b"", None)].concat()
+            [SWITCHING, &frame::frame(Opcode::Text, text, None), &frame::frame(Opcode::Close, b"", None)].concat()
         }
         Transport::Close => {
             let text = String::from_utf8_lossy(&recording).trim().to_owned();
@@ -304,7 +304,7 @@ fn sample(name: String, provider: &str, transport: Transport, mut recording: Vec
             } else {
                 frame::frame(Opcode::Close, &close::payload(code, reason), None)
             };
-            [&SWITCHING[..], &end].concat()
+            [SWITCHING, &end].concat()
         }
         Transport::Sse | Transport::Ndjson => {
             let media_type = if transport == Transport::Sse { "text/event-stream" } else { "application/x-ndjson" };
