@@ -75,6 +75,14 @@ impl Cut<'_> {
         self.safe = to;
     }
 
+    /// A unit without content ends before `to`: it passes without being judged.
+    pub(super) fn blank(&mut self, to: usize) {
+        let length = self.cutter.held.len() + (to - self.safe);
+        self.cutter.oversized += u64::from(!self.cutter.oversize && length > self.cutter.max_unit);
+        self.cutter.oversize = false;
+        self.pass(to);
+    }
+
     /// The bytes before `to` go nowhere.
     pub(super) fn skip(&mut self, to: usize) {
         self.flush();

@@ -37,7 +37,7 @@ impl Splitter {
             if std::mem::take(&mut self.begun) {
                 cut.unit(at, 0, &mut judge);
             } else {
-                cut.pass(at);
+                cut.blank(at);
             }
             if cut.ended() {
                 break;
@@ -108,6 +108,17 @@ mod tests {
             let (out, seen, left, oversized) = run(stream.as_bytes(), size, 8);
             assert_eq!(String::from_utf8_lossy(&out), "<replaced>\n0123456789\n<replaced>\n0123456789", "{size}");
             assert_eq!((seen.len(), left.as_deref(), oversized), (2, Some(&b""[..]), 2), "{size}");
+        }
+    }
+
+    /// Found by fuzzing: in small chunks the line after it passed without a look.
+    #[test]
+    fn a_blank_line_that_is_too_large_hides_nothing() {
+        let stream = "          \nerror\n";
+        for size in 1..=stream.len() {
+            let (out, seen, left, oversized) = run(stream.as_bytes(), size, 8);
+            assert_eq!(String::from_utf8_lossy(&out), "          \n<replaced>\n", "{size}");
+            assert_eq!((seen.len(), left, oversized), (1, None, 1), "{size}");
         }
     }
 

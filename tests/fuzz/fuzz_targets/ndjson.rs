@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn run(stream: &[u8], size: usize, most: usize, replacing: bool) -> (Vec<Vec<u8>>, Vec<u8>) {
+fn run(stream: &[u8], size: usize, most: usize, replacing: bool) -> (Vec<Vec<u8>>, Vec<u8>, u64) {
     let (mut splitter, mut out, mut lines) = (Splitter::new(most), VecDeque::new(), Vec::new());
     for chunk in stream.chunks(size) {
         splitter.feed(&Bytes::copy_from_slice(chunk), &mut out, |line| {
@@ -34,5 +34,5 @@ fn run(stream: &[u8], size: usize, most: usize, replacing: bool) -> (Vec<Vec<u8>
     }
     let mut bytes: Vec<u8> = out.into_iter().flatten().collect();
     bytes.extend(splitter.finish().unwrap_or_default());
-    (lines, bytes)
+    (lines, bytes, splitter.oversized())
 }
