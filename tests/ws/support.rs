@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway with one route, `/r`.
 pub(crate) struct Gateway {
-    _running: Running,
+    running: Option<Running>,
     address: SocketAddr,
     admin: SocketAddr,
 }
@@ -35,12 +35,14 @@ pub(crate) fn gateway(name: &str, provider: SocketAddr, route: &str, server: &st
     );
     let loaded = load_str(&[("gateway.toml", &text)], []).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let running = start(loaded, None).expect("a gateway");
+    // Its own hook tells where a panic was, never the words; tests want both.
+    drop(std::panic::take_hook());
     let tcp = |listen: &Listen| match listen {
         Listen::Tcp(address) => *address,
         Listen::Unix(path) => panic!("a TCP listener, not {path:?}"),
     };
     let (address, admin) = (tcp(running.address()), tcp(running.admin_address().expect("an admin listener")));
-    Gateway { _running: running, address, admin }
+    Gateway { running: Some(running), address, admin }
 }
 
 impl Gateway {
@@ -62,6 +64,17 @@ impl Gateway {
         let head = peer.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         peer
+    }
+
+    /// Tells it to end.
+    pub(crate) fn stop(&self) {
+        self.running.as_ref().expect("not ended").stop();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&mut self) {
+        let running = self.running.take().expect("not ended");
+        tokio::task::spawn_blocking(|| running.join()).await.expect("no panic");
     }
 
     /// The samples of a metric, but for those that are 0.
@@ -213,6 +226,24 @@ impl Peer {
         self.frame().await.expect("another frame")
     }
 
+    /// Every frame up to and including the close.
+    pub(crate) async fn frames_until_close(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while frames.last().is_none_or(|frame: &Frame| frame.opcode != Opcode::Close) {
+            frames.push(self.next().await);
+        }
+        frames
+    }
+
+    /// Every frame up to the end of the connection.
+    pub(crate) async fn frames(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.frame().await {
+            frames.push(frame);
+        }
+        frames
+    }
+
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
@@ -223,6 +254,19 @@ impl Peer {
 /// A whole frame as the provider sends it.
 pub(crate) fn down(opcode: Opcode, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame::frame(opcode, payload.as_ref(), None).to_vec()
+}
+
+/// A whole frame as the caller sends it.
+pub(crate) fn up(opcode: Opcode, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    frame::frame(opcode, payload.as_ref(), Some([1, 2, 3, 4])).to_vec()
+}
+
+/// A fragment as the provider sends it.
+pub(crate) fn fragment(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Header { fin, ..Header::new(opcode, None, payload.len() as u64) }.write(&mut bytes);
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
 /// The payload of a close.
