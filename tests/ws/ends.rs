@@ -246,3 +246,32 @@ async fn a_gateway_that_ends_closes_its_sessions() {
     let heard = heard.lock().expect("not poisoned");
     assert_eq!(heard.iter().map(|frame| frame.close().0).collect::<Vec<_>>(), [1001]);
 }
+
+#[tokio::test]
+async fn a_caller_that_leaves_because_of_an_error_has_not_cancelled() {
+    let error = r#"{"message_type":"auth_error","error":"Invalid API key"}"#;
+    let (address, _) = listening(down(Text, error)).await;
+    let gateway = gateway("elevenlabs", address, "", "");
+    let mut caller = gateway.open().await;
+    let _ = caller.next().await.json();
+    drop(caller);
+    gateway.counts("speechgate_websockets_open", &[]).await;
+    let errors = gateway.metric("speechgate_errors_total").await;
+    assert!(errors.len() == 1 && errors[0].contains("invalid_credentials"), "{errors:?}");
+}
+
+#[tokio::test]
+async fn no_close_is_said_inside_a_frame() {
+    // Half of a frame that is too long to be held is out when the caller closes and the provider dies.
+    let address = provider(|mut peer, _| async move {
+        peer.accept("").await;
+        peer.send(&down(Binary, vec![1; 100_000])[..90_000]).await;
+        let _ = peer.next().await;
+    })
+    .await;
+    let gateway = gateway("cartesia", address, "", "");
+    let mut caller = gateway.open().await;
+    caller.send(&up(Close, closing(1000, ""))).await;
+    assert_eq!(caller.rest().await.len(), 90_000);
+    gateway.counts("speechgate_errors_total", &[]).await;
+}

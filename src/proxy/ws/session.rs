@@ -272,7 +272,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.side(who).ended = true;
         let side = self.side(who);
         match who {
-            _ if side.close_seen.is_some() || side.close_sent => self.answer_closes(cx),
+            _ if side.close_seen.is_some() || side.close_sent => {
+                self.answer_closes(cx);
+                if who == Who::Caller {
+                    // Nobody is left to hear what it may still say.
+                    self.provider.give_up();
+                }
+            }
             Who::Caller => self.abandoned(Fault::CallerLeft, cx),
             Who::Provider => {
                 self.closing(close::ABNORMAL, Initiator::Provider);
@@ -292,9 +298,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// One side will not answer the other's close any more: it is answered here.
     fn answer_closes(&mut self, cx: &mut Context<'_>) {
-        let Session { caller, provider, .. } = self;
-        caller.close(cx, caller.close_seen.or(provider.close_seen).flatten(), "");
-        provider.close(cx, provider.close_seen.or(caller.close_seen).flatten(), "");
+        for who in [Who::Caller, Who::Provider] {
+            let other = self.side(who.other());
+            let (theirs, between) = (other.close_seen, other.inbound.is_between_frames());
+            let side = self.side(who);
+            if between {
+                side.close(cx, side.close_seen.or(theirs).flatten(), "");
+            } else {
+                side.give_up();
+            }
+        }
     }
 
     /// Ends the session for a reason that nobody said.

@@ -126,9 +126,11 @@ impl Words {
         Farewell { message: Some(self.own(Phase::Abort, &error)), reason: Some(reason(&error)), code }
     }
 
-    /// The caller is not there any more to be told.
+    /// The caller is not there any more to be told. That it leaves when it was told an error is no further one.
     pub(super) fn unheard(&mut self, fault: Fault) {
-        self.call.note(&CanonicalError::from_fault(fault), None);
+        if self.told.as_ref().is_none_or(|told| told.fatal == Some(false)) {
+            self.call.note(&CanonicalError::from_fault(fault), None);
+        }
     }
 
     fn request(&self) -> (&str, &str) {
