@@ -4,9 +4,11 @@
 //! * `handshakes`: what counts as an upgrade and what does not
 //! * `frames`: what passes, what is refused, who is told
 //! * `ends`: closes, disappearances, silence, back-pressure
+//! * `tls`: the same over TLS
 
 mod ends;
 mod errors;
 mod frames;
 mod handshakes;
 mod support;
+mod tls;

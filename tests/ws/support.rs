@@ -22,16 +22,21 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A gateway with one route, `/r`.
 pub(crate) struct Gateway {
     running: Option<Running>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     admin: SocketAddr,
 }
 
 /// A gateway to this provider; `route` adds lines to the route, `server` to `[server]`.
 pub(crate) fn gateway(name: &str, provider: SocketAddr, route: &str, server: &str) -> Gateway {
+    gateway_to(name, &format!("http://{provider}"), route, server)
+}
+
+/// The same to a URL.
+pub(crate) fn gateway_to(name: &str, upstream: &str, route: &str, server: &str) -> Gateway {
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
          [telemetry]\nlog = {{ level = \"error\", access = false }}\n\
-         [[routes]]\nname = \"r\"\nmatch = {{ path = \"/r\" }}\nprovider = \"{name}\"\nupstream = \"http://{provider}\"\n{route}\n"
+         [[routes]]\nname = \"r\"\nmatch = {{ path = \"/r\" }}\nprovider = \"{name}\"\nupstream = \"{upstream}\"\n{route}\n"
     );
     let loaded = load_str(&[("gateway.toml", &text)], []).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let running = start(loaded, None).expect("a gateway");
