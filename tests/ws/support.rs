@@ -142,7 +142,7 @@ pub(crate) async fn saying(bytes: Vec<u8>) -> SocketAddr {
 /// The other end of a connection to the gateway.
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
-    read: Vec<u8>,
+    pub(crate) read: Vec<u8>,
     /// Who sends the frames that are read here.
     from: Sender,
 }
@@ -174,7 +174,7 @@ impl Frame {
 }
 
 impl Peer {
-    fn new(stream: TcpStream, from: Sender) -> Peer {
+    pub(crate) fn new(stream: TcpStream, from: Sender) -> Peer {
         Peer { stream, read: Vec::new(), from }
     }
 
@@ -200,7 +200,7 @@ impl Peer {
         }
     }
 
-    async fn more(&mut self) -> bool {
+    pub(crate) async fn more(&mut self) -> bool {
         let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
         matches!(read.expect("in time"), Ok(1..))
     }
