@@ -9,7 +9,7 @@
 use crate::config::Loaded;
 use crate::config::types::{Config, Listen};
 use crate::proxy::headers::Identity;
-use crate::proxy::{Proxy, Shared, State};
+use crate::proxy::{self, Proxy, State};
 use crate::server::Worker;
 use crate::server::admin::{self, Admin};
 use crate::server::drain::Drain;
@@ -23,8 +23,8 @@ use crate::upstream::TlsShared;
 use arc_swap::ArcSwap;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -43,9 +43,9 @@ pub type Load = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
 /// Why the gateway could not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// A file for TLS towards callers cannot be used.
+    /// A file for TLS cannot be used.
     Tls(TlsError),
-    /// What a route needs cannot be used.
+    /// A route cannot work; the text names it.
     Route(String),
     /// A listener could not be bound.
     Listen(Listen, io::Error),
@@ -85,7 +85,7 @@ impl fmt::Display for Address<'_> {
     }
 }
 
-/// A gateway whose workers run. Dropping it ends it at once; [`Gateway::run`] and [`Running`] end it in order.
+/// A gateway whose workers run. Dropping it ends it at once; [`Gateway::run`] ends it in order.
 #[derive(Debug)]
 struct Gateway {
     address: Listen,
@@ -101,11 +101,7 @@ struct Gateway {
 
 /// What the control thread does things with.
 struct Control {
-    state: Arc<ArcSwap<State>>,
-    /// The running configuration without its secrets, for people.
-    shown: Arc<ArcSwap<String>>,
-    tls: Arc<TlsShared>,
-    metrics: Arc<Metrics>,
+    running: Running,
     drain: Arc<Drain>,
     admin: Arc<Admin>,
     load: Option<Load>,
@@ -123,6 +119,7 @@ impl fmt::Debug for Control {
 /// When it cannot start.
 pub fn run(loaded: Loaded, load: Load) -> Result<(), StartError> {
     let mut gateway = Gateway::start(loaded, Some(load))?;
+    logging::log_panics();
     let (stop, stops) = mpsc::channel(STOPS);
     let signals = gateway.signals(stop)?;
     gateway.run(stops);
@@ -132,7 +129,7 @@ pub fn run(loaded: Loaded, load: Load) -> Result<(), StartError> {
 
 /// A gateway in this process, for tests and demonstrations.
 #[derive(Debug)]
-pub struct Running {
+pub struct Handle {
     address: Listen,
     admin_address: Option<Listen>,
     stop: mpsc::Sender<()>,
@@ -143,15 +140,15 @@ pub struct Running {
 ///
 /// # Errors
 /// When it cannot start.
-pub fn start(loaded: Loaded, load: Option<Load>) -> Result<Running, StartError> {
+pub fn start(loaded: Loaded, load: Option<Load>) -> Result<Handle, StartError> {
     let mut gateway = Gateway::start(loaded, load)?;
     let (address, admin_address) = (gateway.address.clone(), gateway.admin_address.clone());
     let (stop, stops) = mpsc::channel(STOPS);
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || gateway.run(stops))?;
-    Ok(Running { address, admin_address, stop, thread: Some(thread) })
+    Ok(Handle { address, admin_address, stop, thread: Some(thread) })
 }
 
-impl Running {
+impl Handle {
     /// Where callers connect.
     #[must_use]
     pub fn address(&self) -> &Listen {
@@ -183,7 +180,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Handle {
     fn drop(&mut self) {
         self.stop();
         self.stop();
@@ -193,28 +190,20 @@ impl Drop for Running {
 
 impl Gateway {
     fn start(loaded: Loaded, load: Option<Load>) -> Result<Gateway, StartError> {
-        let Loaded { config, redacted, .. } = loaded;
-        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), config.server.workers));
-        let (access, logs) = start_logs(&config, &metrics)?;
-        let tls = config.server.tls.as_ref().map(tls::server_config).transpose().map_err(StartError::Tls)?;
-        let bind = |address: &Listen, count| {
-            Listeners::bind(address, count).map_err(|error| StartError::Listen(address.clone(), error))
-        };
-        let mut listeners = bind(&config.server.listen, config.server.workers)?;
-        let admin_listeners = config.admin.as_ref().map(|address| bind(address, 1)).transpose()?;
-        let drain = Drain::new(config.server.max_connections);
-        let server = config.server.clone();
-        let upstream_tls = Arc::new(TlsShared::new());
-        let identity = Identity::new(&format!("{:016x}", fastrand::u64(..)))
-            .map_err(|error| StartError::Route(error.to_string()))?;
-        let shared = Shared::new(Arc::clone(&metrics), access, identity);
-        let state = Arc::new(ArcSwap::from_pointee(state(config, shared, &upstream_tls).map_err(StartError::Route)?));
-        let shown = Arc::new(ArcSwap::from_pointee(redacted));
+        let server = loaded.config.server.clone();
+        let admin = loaded.config.admin.clone();
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), server.workers));
+        let (access, logs) = start_logs(&loaded.config, &metrics)?;
+        let running = Running::new(loaded, metrics, access)?;
+        let tls = server.tls.as_ref().map(tls::server_config).transpose().map_err(StartError::Tls)?;
+        let mut listeners = bind(&server.listen, server.workers)?;
+        let admin_listeners = admin.as_ref().map(|address| bind(address, 1)).transpose()?;
+        let drain = Drain::new(server.max_connections);
 
         let mut workers = Vec::new();
         for (index, socket) in listeners.sockets().into_iter().enumerate() {
             let worker = Worker {
-                handler: Arc::new(Proxy::new(Arc::clone(&state), Arc::clone(&upstream_tls))),
+                handler: Arc::new(Proxy::new(Arc::clone(&running.state), Arc::clone(&running.upstream_tls))),
                 server: server.clone(),
                 tls: tls.clone(),
                 drain: Arc::clone(&drain),
@@ -225,7 +214,7 @@ impl Gateway {
             address: listeners.address().clone(),
             admin_address: admin_listeners.as_ref().map(|listeners| listeners.address().clone()),
             runtime: runtime()?,
-            control: Control::new(state, shown, upstream_tls, drain, load),
+            control: Control::new(running, drain, load),
             workers,
             _listeners: listeners,
             admin_listeners,
@@ -289,25 +278,72 @@ impl Drop for Gateway {
     }
 }
 
+/// The configuration in force, and what it is made into.
+#[derive(Debug)]
+struct Running {
+    state: Arc<ArcSwap<State>>,
+    shared: Arc<proxy::Shared>,
+    upstream_tls: Arc<TlsShared>,
+    /// What `/config` shows.
+    redacted: ArcSwap<String>,
+}
+
+impl Running {
+    fn new(loaded: Loaded, metrics: Arc<Metrics>, access: Option<AccessLog>) -> Result<Running, StartError> {
+        let instance = ulid::Ulid::from_parts(fastrand::u64(..), u128::from(fastrand::u64(..))).to_string();
+        let identity = Identity::new(&instance).map_err(|error| StartError::Route(error.to_string()))?;
+        let shared = proxy::Shared::new(metrics, access, identity);
+        let upstream_tls = Arc::new(TlsShared::new());
+        let redacted = loaded.redacted;
+        let state = state(loaded.config, &shared, &upstream_tls).map_err(StartError::Route)?;
+        Ok(Running {
+            state: Arc::new(ArcSwap::from_pointee(state)),
+            shared,
+            upstream_tls,
+            redacted: ArcSwap::from_pointee(redacted),
+        })
+    }
+
+    /// Puts another configuration in force for new requests. Gives the tables that need a restart.
+    fn replace(&self, loaded: Loaded) -> Result<Vec<&'static str>, String> {
+        let state = state(loaded.config, &self.shared, &self.upstream_tls)?;
+        let restart = needs_restart(&self.state.load().config, &state.config);
+        self.state.store(Arc::new(state));
+        self.redacted.store(Arc::new(loaded.redacted));
+        Ok(restart)
+    }
+}
+
+/// What a configuration is made into; files that its routes name are read here, so that a missing one is told at once.
+fn state(config: Config, shared: &Arc<proxy::Shared>, upstream_tls: &TlsShared) -> Result<State, String> {
+    let problems: Vec<String> = config
+        .routes
+        .iter()
+        .filter(|route| route.upstream.tls)
+        .filter_map(|route| {
+            upstream_tls.for_upstream(&route.upstream).err().map(|why| format!("route {}: {why}", route.name))
+        })
+        .collect();
+    if !problems.is_empty() {
+        return Err(problems.join("\n"));
+    }
+    State::new(Arc::new(config), Arc::clone(shared)).map_err(|error| error.to_string())
+}
+
 impl Control {
-    fn new(
-        state: Arc<ArcSwap<State>>,
-        shown: Arc<ArcSwap<String>>,
-        tls: Arc<TlsShared>,
-        drain: Arc<Drain>,
-        load: Option<Load>,
-    ) -> Arc<Control> {
-        let metrics = Arc::clone(&state.load().shared.metrics);
-        Arc::new_cyclic(|control: &std::sync::Weak<Control>| {
-            let reload = control.clone();
-            let (config, counted) = (Arc::clone(&shown), Arc::clone(&metrics));
+    fn new(running: Running, drain: Arc<Drain>, load: Option<Load>) -> Arc<Control> {
+        Arc::new_cyclic(|control: &Weak<Control>| {
+            let (shown, reloaded) = (control.clone(), control.clone());
+            let metrics = Arc::clone(&running.shared.metrics);
             let admin = Arc::new(Admin {
                 ready: AtomicBool::new(false),
-                metrics: Box::new(move |text| counted.render(text)),
-                config: Box::new(move || format!("{}\n", config.load())),
-                reload: Box::new(move || reload.upgrade().ok_or("ending\n").map_err(str::to_owned)?.reload()),
+                metrics: Box::new(move |text| metrics.render(text)),
+                config: Box::new(move || {
+                    shown.upgrade().map(|control| format!("{}\n", control.running.redacted.load())).unwrap_or_default()
+                }),
+                reload: Box::new(move || reloaded.upgrade().ok_or("ending\n").map_err(str::to_owned)?.reload()),
             });
-            Control { state, shown, tls, metrics, drain, admin, load }
+            Control { running, drain, admin, load }
         })
     }
 
@@ -316,7 +352,7 @@ impl Control {
         self.admin.ready.store(true, Ordering::Release);
         let _ = stops.recv().await;
         self.admin.ready.store(false, Ordering::Release);
-        let drain_timeout = self.state.load().config.server.drain_timeout;
+        let drain_timeout = self.running.state.load().config.server.drain_timeout;
         tracing::info!(connections = self.drain.open(), "draining");
         self.drain.begin();
         let words = LAST_WORDS.min(drain_timeout / 2);
@@ -330,7 +366,7 @@ impl Control {
 
     /// WebSockets do not end by themselves: they are closed in order before what is left is cut.
     async fn close_sockets(&self, words: Duration, stops: &mut mpsc::Receiver<()>) {
-        self.state.load().shared.stopping.begin();
+        self.running.state.load().shared.stopping.begin();
         tokio::select! {
             () = self.drain.emptied() => return,
             () = tokio::time::sleep(words) => {}
@@ -344,34 +380,28 @@ impl Control {
         let Some(load) = &self.load else {
             return Err("this gateway was started without configuration files\n".to_owned());
         };
-        let before = self.state.load_full();
-        let applied = load().and_then(|Loaded { config, redacted, .. }| {
-            let state = state(config, Arc::clone(&before.shared), &self.tls)?;
-            Ok((state, redacted))
-        });
-        self.metrics.reloaded(applied.is_ok());
-        let (state, redacted) = applied.inspect_err(|problems| {
-            tracing::warn!(%problems, "the configuration was not reloaded");
-        })?;
-        let restart = needs_restart(&before.config, &state.config);
-        self.state.store(Arc::new(state));
-        self.shown.store(Arc::new(redacted));
-        if restart.is_empty() {
-            tracing::info!("the configuration was reloaded");
-            return Ok("reloaded\n".to_owned());
+        let replaced = load().and_then(|loaded| self.running.replace(loaded));
+        self.running.shared.metrics.reloaded(replaced.is_ok());
+        match replaced {
+            Err(problems) => {
+                tracing::warn!(%problems, "the configuration was not reloaded");
+                Err(problems)
+            }
+            Ok(restart) if restart.is_empty() => {
+                tracing::info!("the configuration was reloaded");
+                Ok("reloaded\n".to_owned())
+            }
+            Ok(restart) => {
+                let restart = restart.join(", ");
+                tracing::warn!(restart, "the configuration was reloaded, but for what needs a restart");
+                Ok(format!("reloaded; these take effect with a restart: {restart}\n"))
+            }
         }
-        let restart = restart.join(", ");
-        tracing::warn!(restart, "the configuration was reloaded, but for what needs a restart");
-        Ok(format!("reloaded; these take effect with a restart: {restart}\n"))
     }
 }
 
-/// What requests need of a configuration, with every file that routes name read.
-fn state(config: Config, shared: Arc<Shared>, tls: &TlsShared) -> Result<State, String> {
-    for route in &config.routes {
-        tls.for_upstream(&route.upstream).map_err(|problem| format!("route `{}`: {problem}", route.name))?;
-    }
-    State::new(Arc::new(config), shared).map_err(|error| format!("credentials: {error}"))
+fn bind(address: &Listen, count: usize) -> Result<Listeners, StartError> {
+    Listeners::bind(address, count).map_err(|error| StartError::Listen(address.clone(), error))
 }
 
 /// The tables that have changed and only take effect when the process starts.
@@ -392,7 +422,6 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLog>, Vec<Sink>)> {
     let own = Sink::start("log", io::stderr(), LOG_BUFFER, Arc::default())?;
     logging::start(&config.telemetry, own.clone());
-    logging::log_panics();
     if !config.telemetry.access_log {
         return Ok((None, vec![own]));
     }
@@ -417,3 +446,6 @@ fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) ->
 fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,337 @@
 //! The command line: serve, demo, check, explain, codes, schema.
+//!
+//! Exit codes: 0 all is well, 1 a problem was found, 2 the command line was wrong.
+
+mod codes;
+
+use crate::app;
+use crate::canon::Profile;
+use crate::config::types::Envelope;
+use crate::config::{self, Problem};
+use crate::explain::{self, Transport};
+use crate::simulator::demo;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// A normalizing reverse-proxy gateway for speech providers: success passes untouched, every failure becomes one envelope.
+#[derive(Debug, Parser)]
+#[command(name = "speechgate", version, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Begin here:
+  speechgate demo                            see it work: no key, no network, no file
+  speechgate check --config gateway.toml     every problem of a configuration at once
+  speechgate serve --config gateway.toml     run";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway.
+    #[command(after_help = "SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads the configuration.")]
+    Serve(Files),
+    /// Run with built-in simulators of five providers; prints curls to try.
+    Demo(Demo),
+    /// Report every problem of a configuration; exit code 1 when there is one.
+    Check(Files),
+    /// Tell what a recorded failure means, which rule decided, why the others did not, and how it is counted.
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Explain),
+    /// List the types and codes, or how one provider's codes map to them.
+    Codes(Codes),
+    /// Print the JSON Schema of the configuration file, for editors.
+    Schema,
+}
+
+const EXPLAIN_HELP: &str = "\
+FILE holds what the provider sent: a whole HTTP answer (status line, headers, body), the events of a stream, one WebSocket
+message, or a close such as `1008 the reason`. Record one with:  curl -i -s URL > answer.http";
+
+/// Configuration files.
+#[derive(Debug, Args)]
+struct Files {
+    /// A configuration file; repeatable, later ones win.
+    #[arg(long = "config", value_name = "FILE")]
+    config: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Demo {
+    /// Where callers connect; port 8080, or a free one when it is taken.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Where metrics and health are; port 9464, or a free one when it is taken.
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// The form of errors on all five routes.
+    #[arg(long, value_enum, default_value = "canonical")]
+    envelope: EnvelopeName,
+    /// Print one line of JSON with all addresses instead of the tour.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EnvelopeName {
+    Canonical,
+    Compatible,
+    Problem,
+}
+
+impl From<EnvelopeName> for Envelope {
+    fn from(name: EnvelopeName) -> Envelope {
+        match name {
+            EnvelopeName::Canonical => Envelope::Canonical,
+            EnvelopeName::Compatible => Envelope::Compatible,
+            EnvelopeName::Problem => Envelope::Problem,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Explain {
+    /// Whose failure it is: a built-in profile, or one from --config.
+    #[arg(long, value_name = "NAME")]
+    provider: String,
+    /// How it arrived; told from the bytes when left out.
+    #[arg(long, value_enum)]
+    transport: Option<TransportName>,
+    /// The path of the request that it answers, as the provider sees it: `/v1/jobs/7` or `GET /v1/jobs/7`.
+    #[arg(long, value_name = "P")]
+    path: Option<String>,
+    /// A configuration with profiles of your own.
+    #[arg(long = "config", value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// The recording; `-` for standard input.
+    #[arg(value_name = "FILE|-")]
+    file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum TransportName {
+    Http,
+    Sse,
+    Ndjson,
+    Websocket,
+    Close,
+}
+
+#[derive(Debug, Args)]
+struct Codes {
+    /// How to print them.
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+    /// How this provider's codes map.
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// A configuration with profiles of your own.
+    #[arg(long = "config", value_name = "FILE")]
+    config: Vec<PathBuf>,
+}
+
+/// How a table is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+/// Runs one command.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors and go to standard output.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    match cli.command {
+        Command::Serve(files) => serve(files),
+        Command::Demo(Demo { listen, admin, envelope, json }) => {
+            demo::run(demo::Options { listen, admin, envelope: envelope.into(), json })
+        }
+        Command::Check(files) => check(&files),
+        Command::Explain(explain) => tell(&explain),
+        Command::Codes(codes) => list(&codes),
+        Command::Schema => print(&config::schema_text()),
+    }
+}
+
+fn serve(files: Files) -> ExitCode {
+    if files.config.is_empty() {
+        eprintln!(
+            "speechgate serve needs a configuration:\n  speechgate serve --config gateway.toml\n\n\
+             The shortest one that works:\n\n  [[routes]]\n  name = \"tts\"\n  match = {{ path = \"/elevenlabs\" }}\n  \
+             provider = \"elevenlabs\"\n  upstream = \"https://api.elevenlabs.io\"\n\n\
+             `speechgate demo` runs without one; `speechgate check --config FILE` finds every problem of one."
+        );
+        return ExitCode::from(2);
+    }
+    let load = move || config::load(&files.config, config::environment());
+    let loaded = match load() {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(&problems),
+    };
+    for warning in &loaded.warnings {
+        eprintln!("{}", warning.warning());
+    }
+    let reload = Box::new(move || load().map_err(|problems| text_of(&problems)));
+    match app::run(loaded, reload) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("speechgate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(files: &Files) -> ExitCode {
+    if files.config.is_empty() {
+        eprintln!("speechgate check needs a configuration: speechgate check --config gateway.toml");
+        return ExitCode::from(2);
+    }
+    let (report, valid) = config::check_report(&files.config, config::environment());
+    let printed = print(&report);
+    if valid { printed } else { ExitCode::FAILURE }
+}
+
+fn refuse(problems: &[Problem]) -> ExitCode {
+    eprint!("{}", text_of(problems));
+    ExitCode::FAILURE
+}
+
+fn text_of(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+/// The profile of this name, or why there is none.
+fn profile(name: &str, files: &[PathBuf]) -> Result<Arc<Profile>, String> {
+    let own = if files.is_empty() {
+        None
+    } else {
+        let loaded = config::load(files, config::environment()).map_err(|problems| text_of(&problems))?;
+        loaded.profiles.get(name).cloned()
+    };
+    let built_in = || match config::profiles::built_in(name)? {
+        Ok(profile) => Some(profile),
+        Err(problems) => {
+            tracing::error!(?problems, "the built-in profile is wrong");
+            None
+        }
+    };
+    own.or_else(built_in).ok_or_else(|| {
+        let names: Vec<&str> = config::profiles::built_in_names().collect();
+        format!("there is no provider `{name}`; built in are {}; your own come from --config FILE\n", names.join(", "))
+    })
+}
+
+fn tell(arguments: &Explain) -> ExitCode {
+    let told = (|| {
+        let profile = profile(&arguments.provider, &arguments.config)?;
+        let bytes = read(&arguments.file)?;
+        let transport = match arguments.transport {
+            None => Transport::guess(&bytes),
+            Some(TransportName::Http) => Transport::Http,
+            Some(TransportName::Sse) => Transport::Sse,
+            Some(TransportName::Ndjson) => Transport::Ndjson,
+            Some(TransportName::Websocket) => Transport::Websocket,
+            Some(TransportName::Close) => Transport::Close,
+        };
+        let request = arguments.path.as_deref().map(|path| path.split_once(' ').unwrap_or(("GET", path)));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| format!("{error}\n"))?;
+        let verdict = runtime.block_on(explain::verdict(&profile, transport, request, &bytes));
+        let verdict = verdict.map_err(|problem| format!("{}: {problem}\n", arguments.file.display()))?;
+        Ok::<_, String>(explain::report(&profile, &verdict))
+    })();
+    match told {
+        Ok(report) => print(&report),
+        Err(problem) => {
+            eprint!("speechgate explain: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(file: &PathBuf) -> Result<Vec<u8>, String> {
+    if file.as_os_str() == "-" {
+        if std::io::stdin().is_terminal() {
+            eprintln!("reading from standard input; end it with Ctrl-D");
+        }
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().read_to_end(&mut bytes);
+        return read.map(|_| bytes).map_err(|error| format!("standard input: {error}\n"));
+    }
+    std::fs::read(file).map_err(|error| format!("{}: {error}\n", file.display()))
+}
+
+fn list(arguments: &Codes) -> ExitCode {
+    let json = arguments.format == Format::Json;
+    match &arguments.provider {
+        None => print(&codes::all(json)),
+        Some(name) => match profile(name, &arguments.config) {
+            Ok(profile) => print(&codes::of(&profile, json)),
+            Err(problem) => {
+                eprint!("speechgate codes: {problem}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// Prints; a reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_as_promised() {
+        Cli::command().debug_assert();
+        for line in [
+            "serve --config a --config b",
+            "demo",
+            "check --config a",
+            "explain --provider corti --transport close --path /x -",
+            "explain --provider corti file",
+            "codes",
+            "codes --format json --provider breeze",
+            "schema",
+        ] {
+            let parsed = Cli::try_parse_from(["speechgate"].into_iter().chain(line.split(' ')));
+            assert!(parsed.is_ok(), "{line}: {parsed:?}");
+        }
+        for line in ["", "serv", "serve --confg a", "explain file", "codes --format xml"] {
+            let error = Cli::try_parse_from(["speechgate"].into_iter().chain(line.split_whitespace())).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_every_provider_is_a_known_code() {
+        let all: serde_json::Value = serde_json::from_str(&codes::all(true)).expect("JSON");
+        assert!(all.to_string().contains("concurrency_limited"));
+        for name in config::built_in_names() {
+            let profile = profile(name, &[]).expect(name);
+            let _: serde_json::Value = serde_json::from_str(&codes::of(&profile, true)).expect(name);
+        }
+        let problem = profile("elevenlab", &[]).expect_err("there is none");
+        assert!(problem.contains("`elevenlab`") && problem.contains("elevenlabs, "), "{problem}");
+    }
+}

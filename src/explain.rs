@@ -131,7 +131,9 @@ async fn http(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) ->
     seen.truncated = recorded.truncated;
     if status >= 400 {
         let found = format!("an HTTP status of {status} is always a failure");
-        return Ok(Verdict::of(profile, &seen, "http", found, None));
+        let transport = if recorded.upgrade { "websocket" } else { "http" };
+        seen.phase = if recorded.upgrade { Phase::Handshake } else { Phase::Http };
+        return Ok(Verdict::of(profile, &seen, transport, found, None));
     }
     let media_type = recorded.headers.get(http::header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
     let lines = [&b"ndjson"[..], b"jsonl", b"x-json-stream"];

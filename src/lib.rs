@@ -58,15 +58,17 @@
 //! happened; *type*: what the caller should do; *origin*: whose doing it is. *Fault*: a failure that no provider worded.
 //! *Phase*: where in a protocol something was observed. *Detector*: how a failure is recognised that no status tells.
 
-#[cfg(feature = "serve")]
-pub mod app;
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 pub mod canon;
-#[cfg(feature = "serve")]
-pub mod cli;
 pub mod config;
 pub mod render;
 pub mod wire;
 
+#[cfg(feature = "serve")]
+pub mod app;
+#[cfg(feature = "serve")]
+pub mod cli;
 #[cfg(feature = "serve")]
 pub mod explain;
 #[cfg(feature = "serve")]

@@ -261,7 +261,9 @@ fn message(reader: &Reader<'_>, facts: &Facts, code: Code, meaning: Option<&Mean
     let title = facts.title.clone().map(Cow::Owned).or_else(|| reader.text(|profile| &profile.fields.title));
     let reason = || reader.evidence.ws_reason.map(str::trim).filter(|reason| !reason.is_empty()).map(Cow::Borrowed);
     let joined = match (title, said.or_else(reason)) {
-        (Some(title), Some(said)) if says_more(&title, &said) => Some(Cow::Owned(format!("{title}: {said}"))),
+        (Some(title), Some(said)) if says_more(&title, &said) => {
+            Some(Cow::Owned(format!("{}: {said}", title.trim_end_matches('.'))))
+        }
         (title, said) => said.or(title),
     };
     let words = joined.or_else(|| meaning.and_then(|meaning| meaning.message.as_deref()).map(Cow::Borrowed));

@@ -102,7 +102,7 @@ impl<'a> Object<'a> {
         Object {
             kind: error.code.kind().as_str(),
             code: error.code.as_str(),
-            status: error.code.status(),
+            status: error.status(),
             message: &error.message,
             retryable: error.retryable,
             retry_after_seconds: error.retry_after.map(Seconds),
@@ -189,7 +189,7 @@ pub fn problem(error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
             let mut map = serializer.serialize_map(None)?;
             map.serialize_entry("type", &format_args!("urn:speechgate:error:{}", error.code))?;
             map.serialize_entry("title", error.code.row().sentence)?;
-            map.serialize_entry("status", &error.code.status())?;
+            map.serialize_entry("status", &error.status())?;
             map.serialize_entry("detail", &error.message)?;
             map.serialize_entry("instance", &format_args!("urn:speechgate:request:{}", stamp.request_id))?;
             map.serialize_entry("error", &Object::new(error, stamp))?;
@@ -226,7 +226,9 @@ pub fn compatible(profile: &Profile, error: &CanonicalError, stamp: &Stamp<'_>, 
 fn spliced(map: &Map<String, Value>, error: &CanonicalError, stamp: &Stamp<'_>, body: &[u8]) -> Vec<u8> {
     let member = object(error, stamp);
     let end = body.iter().rposition(|byte| *byte == b'}');
-    let whole = serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok();
+    // What is skipped is not checked for UTF-8, and JSON has to be that (RFC 8259 8.1).
+    let text = std::str::from_utf8(body).ok();
+    let whole = text.is_some_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
     let mut bytes = match end.and_then(|end| body.get(..end)) {
         Some(start) if whole && !map.contains_key(GATEWAY_ERROR) => start.to_vec(),
         _ => {
@@ -294,5 +296,37 @@ fn place(tree: &mut Value, keys: &[&str], object: Value) {
     }
     if let Value::Object(map) = tree {
         place(map.entry(*key).or_insert(Value::Null), rest, object);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::{Observed, ProfileSpec, resolve};
+    use http::HeaderMap;
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_compatible_body_with_broken_utf8_is_json_all_the_same() {
+        let profile = Profile::compile("test", ProfileSpec::default()).expect("an empty profile");
+        let headers = HeaderMap::new();
+        let stamp = Stamp { request_id: "r", timestamp: "t", provider: None, route: None, upstream_body: true };
+        for (body, member) in [
+            (&b"{\"a\x9b\":\"b\",\"code\":\"x\"}"[..], "code"),
+            (b"{\"gateway_error\":1,\"code\":\"x\"}", "code"),
+            (b"{}", GATEWAY_ERROR),
+            (b" {\"code\":\"}\"} ", "code"),
+            (b"{\"code\":1} trailing }", "code"),
+        ] {
+            let seen = Observed::http(400, &headers, body, SystemTime::UNIX_EPOCH);
+            let evidence = Evidence::new(&seen);
+            let error = resolve(&profile, &evidence).error;
+            let Compatible::Json(json) = compatible(&profile, &error, &stamp, &evidence) else {
+                panic!("{body:?} has a place for a member");
+            };
+            let value: Value = serde_json::from_slice(&json).expect("JSON");
+            assert_eq!(value[GATEWAY_ERROR]["status"], 400, "{value}");
+            assert!(value.get(member).is_some(), "{value}");
+        }
     }
 }

@@ -71,6 +71,12 @@ pub enum UpstreamBody {
 }
 
 impl CanonicalError {
+    /// The HTTP status of this error: its code's, whatever the provider sent.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.fault.map_or(self.code.status(), Fault::status)
+    }
+
     /// A failure that no provider worded.
     #[must_use]
     pub fn from_fault(fault: Fault) -> CanonicalError {

@@ -81,12 +81,11 @@ impl Explanation {
             return;
         }
         let place = format!("{} codes", profile.name());
-        match matched {
-            Matched::Code(name, space, code) if *name == profile.name() => {
-                let place = if space.is_empty() { place } else { format!("{} spaces.{space}", profile.name()) };
-                return self.note(place, true, format!("`{code}` has a row"));
-            }
-            _ => {}
+        if let Matched::Code(name, space, code) = matched
+            && *name == profile.name()
+        {
+            let place = if space.is_empty() { place } else { format!("{} spaces.{space}", profile.name()) };
+            return self.note(place, true, format!("`{code}` has a row"));
         }
         let values = profile.fields.code.iter().filter_map(|selector: &Selector| selector.text(evidence));
         let values: Vec<String> = values.map(|value| format!("`{value}`")).collect();
@@ -129,23 +128,19 @@ impl Explanation {
         if self.decided() {
             return;
         }
-        match matched {
-            Matched::Status(status) => return self.note("ladder: HTTP status", true, status.to_string()),
-            _ => self.note("ladder: HTTP status", false, "there is none that says anything"),
+        if let Matched::Status(status) = matched {
+            return self.note("ladder: HTTP status", true, status.to_string());
         }
-        match matched {
-            Matched::Text(words) => {
-                return self.note("ladder: phrase in the text", true, format!("has {}", quoted(words)));
-            }
-            _ => self.note("ladder: phrase in the text", false, "none that is known"),
+        self.note("ladder: HTTP status", false, "there is none that says anything");
+        if let Matched::Text(words) = matched {
+            return self.note("ladder: phrase in the text", true, format!("has {}", quoted(words)));
         }
-        match matched {
-            Matched::Close(close) => self.note("ladder: close code", true, close.to_string()),
-            _ => {
-                let normal = evidence.ws_code.is_some_and(|close| ladder::by_close(close).is_none());
-                let why = if normal { "a normal close" } else { "nothing is left to ask: unknown_error" };
-                self.note("ladder: close code", true, why);
-            }
+        self.note("ladder: phrase in the text", false, "none that is known");
+        if let Matched::Close(close) = matched {
+            return self.note("ladder: close code", true, close.to_string());
         }
+        let normal = evidence.ws_code.is_some_and(|close| ladder::by_close(close).is_none());
+        let why = if normal { "a normal close" } else { "nothing is left to ask: unknown_error" };
+        self.note("ladder: close code", true, why);
     }
 }

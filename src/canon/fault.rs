@@ -103,6 +103,19 @@ impl Fault {
         self.facts().0
     }
 
+    /// The HTTP status: the code's, but for the two faults to which the RFCs give one of their own (RFC 9112 3, a MUST, and
+    /// RFC 6585 5).
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        if matches!(self, Fault::TargetTooLong) {
+            414
+        } else if matches!(self, Fault::HeadTooLarge) {
+            431
+        } else {
+            self.code().status()
+        }
+    }
+
     /// Whose doing it is.
     #[must_use]
     pub const fn origin(self) -> Origin {

@@ -48,7 +48,10 @@ impl Guard {
 
     /// Bytes one of which must occur in a message for this guard to hold; none when no such bytes can be told.
     pub(crate) fn needles(&self) -> Option<Vec<String>> {
-        self.place.json_key()?;
+        // An event is looked at with its field lines, so its name stands among the bytes.
+        if self.place.json_key().is_none() && !matches!(self.place, Place::SseEvent) {
+            return None;
+        }
         self.test.needles(&self.place)
     }
 }

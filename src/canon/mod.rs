@@ -1,5 +1,18 @@
 //! What an error is and how one is recognised. Pure: bytes, status, headers and a clock reading in, a value out.
 
+// What cannot fail needs neither unwrap nor index, and a new variant must be asked about everywhere.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used,
+        clippy::wildcard_enum_match_arm
+    )
+)]
+
 mod classify;
 pub mod code;
 pub mod envelope;

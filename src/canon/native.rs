@@ -79,7 +79,7 @@ impl Native {
     /// The HTTP status that the provider would use.
     pub(crate) fn status(&self, error: &CanonicalError) -> u16 {
         let named = |name: &str| self.statuses.get(name).copied();
-        named(error.code.as_str()).or_else(|| named(error.code.kind().as_str())).unwrap_or(error.code.status())
+        named(error.code.as_str()).or_else(|| named(error.code.kind().as_str())).unwrap_or(error.status())
     }
 
     /// The error in the provider's words; none when the profile has no template for this phase.
@@ -127,7 +127,7 @@ fn filled(template: &Value, fill: &dyn Fn(&str) -> Option<Value>) -> Option<Valu
         Value::Object(map) => {
             Value::Object(map.iter().filter_map(|(key, value)| Some((key.clone(), filled(value, fill)?))).collect())
         }
-        scalar => scalar.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => template.clone(),
     })
 }
 
@@ -139,7 +139,9 @@ fn inside(text: &str, fill: &dyn Fn(&str) -> Option<Value>) -> Option<String> {
         whole.push_str(before);
         match fill(name)? {
             Value::String(value) => whole.push_str(&value),
-            value => whole.push_str(&value.to_string()),
+            value @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                whole.push_str(&value.to_string());
+            }
         }
         rest = after;
     }

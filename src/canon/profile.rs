@@ -199,6 +199,14 @@ impl Profile {
             .any(|detector| detector.phase == Phase::Job && !detector.ignore && detector.covers(method, path))
     }
 
+    /// Whether answers to this request are newline-separated JSON, whatever they call themselves.
+    #[must_use]
+    pub fn streams_lines(&self, method: &str, path: &str) -> bool {
+        self.detectors.iter().any(|detector| {
+            detector.phase == Phase::Ndjson && !detector.paths.is_empty() && detector.covers(method, path)
+        })
+    }
+
     /// The members of a success body that hold URLs of the provider.
     #[must_use]
     pub fn rewrites(&self, method: &str, path: &str) -> Option<&[Path]> {
@@ -372,7 +380,12 @@ fn compile_rewrites(spec: &ProfileSpec, problems: &mut Problems) -> Vec<Rewrite>
 fn needles(detectors: &[Detector]) -> HashMap<Phase, Needles> {
     let mut all: HashMap<Phase, Needles> = HashMap::new();
     for detector in detectors.iter().filter(|detector| !detector.ignore) {
-        let mine = detector.guards.iter().find_map(Guard::needles);
+        // The rarest bytes: a value before the name of a member, long before short.
+        let rarity = |needles: &Vec<String>| {
+            let is_value = needles.iter().all(|needle| !needle.starts_with('"'));
+            (is_value, needles.iter().map(String::len).min())
+        };
+        let mine = detector.guards.iter().filter_map(Guard::needles).max_by_key(rarity);
         let entry = all.entry(detector.phase).or_insert_with(|| Needles::Bytes(Vec::new()));
         match (mine, &mut *entry) {
             (Some(mine), Needles::Bytes(bytes)) => {

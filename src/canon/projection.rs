@@ -39,11 +39,18 @@ impl Projection {
         let mut entries = Vec::new();
         match self.each.walk(tree) {
             Some(Value::Array(list)) => list.iter().for_each(|entry| self.entry(entry, &mut entries)),
-            Some(Value::Object(map)) => map.iter().for_each(|(key, value)| self.values(key, value, &mut entries)),
+            // An object is a map of errors only to who asks for its keys; to others it is one error's own members.
+            Some(Value::Object(map)) if self.reads_keys() => {
+                map.iter().for_each(|(key, value)| self.values(key, value, &mut entries))
+            }
             _ => {}
         }
         entries.truncate(MOST);
         entries
+    }
+
+    fn reads_keys(&self) -> bool {
+        self.param.iter().chain(&self.message).any(|part| matches!(part, Part::Key))
     }
 
     fn entry(&self, entry: &Value, entries: &mut Vec<Value>) {
@@ -56,9 +63,9 @@ impl Projection {
 
     /// A map's value is a message, an object with one, or a list of either.
     fn values(&self, key: &str, value: &Value, entries: &mut Vec<Value>) {
-        match value {
-            Value::Array(list) => list.iter().for_each(|one| self.push(Some(key), one, entries)),
-            _ => self.push(Some(key), value, entries),
+        match value.as_array() {
+            Some(list) => list.iter().for_each(|one| self.push(Some(key), one, entries)),
+            None => self.push(Some(key), value, entries),
         }
     }
 
@@ -66,7 +73,7 @@ impl Projection {
         let param = self.param.iter().find_map(|part| part.read(key, entry, &self.strip));
         let message = self.message.iter().find_map(|part| part.read(key, entry, &[]));
         // An entry that is a text itself needs no path to its message.
-        let message = message.or_else(|| joined(entry, &[]).filter(|_| !self.message.is_empty()));
+        let message = message.or_else(|| joined(entry, &[]).filter(|_| param.is_none() && !self.message.is_empty()));
         let mut object = Map::new();
         if let Some(param) = param {
             let _ = object.insert("param".to_owned(), Value::String(param));
@@ -104,8 +111,8 @@ impl Part {
 
 /// A scalar as text; a path that is an array (`["body", "voice_settings", 0]`) joined by dots.
 fn joined(value: &Value, strip: &[String]) -> Option<String> {
-    let text = match value {
-        Value::Array(parts) => {
+    let text = match value.as_array() {
+        Some(parts) => {
             let mut parts: Vec<String> =
                 parts.iter().filter_map(|part| Found::Json(part).into_text()).map(|part| part.into_owned()).collect();
             while parts.len() > 1 && parts.first().is_some_and(|first| strip.contains(first)) {
@@ -113,7 +120,7 @@ fn joined(value: &Value, strip: &[String]) -> Option<String> {
             }
             parts.join(".")
         }
-        scalar => Found::Json(scalar).into_text()?.into_owned(),
+        None => Found::Json(value).into_text()?.into_owned(),
     };
     (!text.is_empty()).then_some(text)
 }
@@ -163,6 +170,7 @@ mod tests {
                 r#"[{"param":"a","message":"x"},{"param":"b","message":"y"},{"message":"z"}]"#,
             ),
             (projection("$.detail", Some("loc"), Some("msg")), r#"{"detail":"text"}"#, "[]"),
+            (projection("$.detail", Some("loc"), Some("msg")), r#"{"detail":{"code":"x","msg":"y"}}"#, "[]"),
         ] {
             let body: Value = serde_json::from_str(body).expect("JSON");
             let expected: Value = serde_json::from_str(expected).expect("JSON");

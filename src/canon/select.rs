@@ -183,10 +183,8 @@ impl Place {
 
     /// The JSON member whose name must stand in the bytes for this place to have a value.
     pub(crate) fn json_key(&self) -> Option<&str> {
-        match self {
-            Place::Json(path) => path.last_key(),
-            _ => None,
-        }
+        let Place::Json(path) = self else { return None };
+        path.last_key()
     }
 }
 

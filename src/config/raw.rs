@@ -62,9 +62,9 @@ pub(super) struct Server {
     pub(super) write_timeout: Option<DurationText>,
     /// Longest request target; beyond it 414. Default 8KiB.
     pub(super) max_target_bytes: Option<Size>,
-    /// Largest header section; beyond it 431. Default 32KiB.
+    /// Largest header section; beyond it the request is refused. Default 32KiB.
     pub(super) max_header_bytes: Option<Size>,
-    /// Most header fields; beyond it 431. Default 100.
+    /// Most header fields; beyond it the request is refused. Default 100.
     #[schemars(range(min = 10, max = 10_000))]
     pub(super) max_headers: Option<u32>,
     /// HTTP/2 towards callers.

@@ -55,9 +55,9 @@ pub struct Server {
     pub write_timeout: Duration,
     /// Longest request target, in bytes; beyond it 414.
     pub max_target_bytes: usize,
-    /// Largest header section, in bytes; beyond it 431.
+    /// Largest header section, in bytes; beyond it the request is refused.
     pub max_header_bytes: usize,
-    /// Most header fields; beyond it 431.
+    /// Most header fields; beyond it the request is refused.
     pub max_headers: usize,
     /// HTTP/2 streams at one time on one connection.
     pub http2_max_streams: u32,

@@ -17,6 +17,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub struct Recorded {
     /// The request it answered, when the recording begins with a line such as `> GET /v1/jobs/7`.
     pub request: Option<(String, String)>,
+    /// Whether that request asked for a WebSocket: `> GET /v1/listen websocket`.
+    pub upgrade: bool,
     /// Its status.
     pub status: u16,
     /// Its header fields.
@@ -33,7 +35,7 @@ impl Recorded {
     /// # Errors
     /// What is wrong with the head.
     pub async fn read(bytes: &[u8]) -> Result<Recorded, String> {
-        let (request, bytes) = asked(bytes);
+        let (request, upgrade, bytes) = asked(bytes);
         let wire = on_the_wire(bytes);
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let feed = async move {
@@ -66,6 +68,7 @@ impl Recorded {
         let (parts, body) = read?;
         Ok(Recorded {
             request,
+            upgrade,
             status: parts.status.as_u16(),
             headers: parts.headers,
             truncated: body.truncated,
@@ -74,9 +77,9 @@ impl Recorded {
     }
 }
 
-/// A first line `> GET /v1/jobs/7` tells which request was answered.
-fn asked(bytes: &[u8]) -> (Option<(String, String)>, &[u8]) {
-    let Some(rest) = bytes.strip_prefix(b"> ") else { return (None, bytes) };
+/// A first line `> GET /v1/jobs/7` tells which request was answered; with `websocket` behind it, that it was an upgrade.
+fn asked(bytes: &[u8]) -> (Option<(String, String)>, bool, &[u8]) {
+    let Some(rest) = bytes.strip_prefix(b"> ") else { return (None, false, bytes) };
     let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
     let (line, behind) = rest.split_at(end);
     let line = String::from_utf8_lossy(line);
@@ -85,7 +88,7 @@ fn asked(bytes: &[u8]) -> (Option<(String, String)>, &[u8]) {
         .next()
         .zip(words.next())
         .map(|(method, path)| (method.to_owned(), path.split('?').next().unwrap_or_default().to_owned()));
-    (request, behind)
+    (request, words.next() == Some("websocket"), behind)
 }
 
 /// The recording as a provider would have sent it: line ends of the head as they must be, and no length or framing that

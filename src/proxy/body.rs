@@ -167,12 +167,12 @@ impl Relay {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let mut hint = self.source.size_hint();
         let held: u64 = self.held.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
-        let upper = hint.upper().map(|upper| upper + held);
-        hint.set_lower(hint.lower() + held);
-        if let Some(upper) = upper {
-            hint.set_upper(upper);
+        let rest = self.source.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + held);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + held);
         }
         hint
     }

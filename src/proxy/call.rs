@@ -26,7 +26,7 @@ pub struct Call {
     target: Uri,
     /// The target that the provider gets.
     pub(crate) provider_target: Uri,
-    peer: Peer,
+    peer: Arc<Peer>,
     /// Whether the caller came over TLS, and the host it asked for.
     pub(crate) tls: bool,
     pub(crate) authority: Option<HeaderValue>,
@@ -73,7 +73,7 @@ impl fmt::Debug for Call {
 }
 
 impl Call {
-    pub(crate) fn begin(state: Arc<State>, peer: &Peer, parts: &request::Parts) -> Call {
+    pub(crate) fn begin(state: Arc<State>, peer: &Arc<Peer>, parts: &request::Parts) -> Call {
         Call {
             state,
             route: None,
@@ -81,7 +81,7 @@ impl Call {
             method: parts.method.clone(),
             target: parts.uri.clone(),
             provider_target: Uri::default(),
-            peer: peer.clone(),
+            peer: Arc::clone(peer),
             tls: peer.tls,
             authority: None,
             secrets: [None, None],
@@ -261,7 +261,7 @@ impl Call {
             first_byte: times.first_byte,
             upstream: times.upstream,
             retries: u32::from(self.retried),
-            client: self.peer.addr,
+            client: self.peer.address,
         }
     }
 
@@ -278,7 +278,14 @@ impl Drop for Call {
         }
         self.ended = true;
         if self.error.is_none() {
-            let fault = if self.peer.has_stalled() { Fault::CallerStalled } else { Fault::CallerLeft };
+            let fault = match self.peer.has_stalled() {
+                _ if std::thread::panicking() => Fault::Panic,
+                true => Fault::CallerStalled,
+                false => Fault::CallerLeft,
+            };
+            if fault == Fault::Panic && self.status == 0 {
+                self.status = fault.code().status();
+            }
             self.note(&CanonicalError::from_fault(fault), None);
         }
         if self.status == 0 {

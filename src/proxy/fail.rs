@@ -2,14 +2,18 @@
 
 use super::body::Body;
 use super::call::Call;
+use super::state::Shared;
 use super::upload::CallerFault;
 use crate::canon::envelope::Stamp;
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
 use crate::render::http::{self as render, Form};
+use crate::telemetry::access::Entry;
+use crate::telemetry::metrics::Transport;
 use crate::upstream::Failure;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use std::net::SocketAddr;
 use std::time::SystemTime;
 
 /// A failure that no provider worded, answered.
@@ -23,26 +27,29 @@ pub(crate) fn failure(call: Box<Call>, failure: Failure) -> Response<Body> {
     answer(call, &error, None, None, Some(failure.detail))
 }
 
-/// A provider's failing answer, answered: `body` is decoded and bounded already.
-pub(crate) fn refused(
-    mut call: Box<Call>,
-    status: u16,
-    headers: HeaderMap,
-    body: &[u8],
-    truncated: bool,
-    incomplete: bool,
-) -> Response<Body> {
+/// A provider's failing answer.
+pub(crate) struct Answer<'a> {
+    pub(crate) status: u16,
+    /// Its header fields as they came.
+    pub(crate) said: &'a HeaderMap,
+    /// Its body, decoded and bounded.
+    pub(crate) body: &'a [u8],
+    /// Whether that is all of it.
+    pub(crate) whole: bool,
+}
+
+/// A provider's failing answer, answered; `headers` are those that the caller may get.
+pub(crate) fn refused(mut call: Box<Call>, answer: &Answer<'_>, headers: HeaderMap) -> Response<Body> {
     let Some(route) = call.route.clone() else { return fault(call, Fault::Panic) };
-    let mut seen = Observed::http(status, &headers, body, SystemTime::now());
-    seen.truncated = truncated || incomplete;
-    if call.transport == crate::telemetry::metrics::Transport::Websocket {
+    let mut seen = Observed::http(answer.status, answer.said, answer.body, SystemTime::now());
+    seen.truncated = !answer.whole;
+    if call.transport == Transport::Websocket {
         seen.phase = Phase::Handshake;
     }
     let evidence = Evidence::new(&seen);
     let error = resolve(&route.route.profile, &evidence).error;
-    call.upstream_status = Some(status);
-    let shown = headers.clone();
-    answer(call, &error, Some(shown), Some(&evidence), None)
+    call.upstream_status = Some(answer.status);
+    self::answer(call, &error, Some(headers), Some(&evidence), None)
 }
 
 /// An answer that broke off after its head had gone out: counted and logged; the cut itself is the caller's notice.
@@ -98,9 +105,24 @@ fn answer(
 /// An error for a request that hyper could not parse, or that came before there was a call: a whole HTTP/1.1 answer.
 #[must_use]
 pub fn raw(fault: Fault) -> Bytes {
-    let timestamp = timestamp();
+    raw_with_id(fault, super::headers::new_request_id().to_str().unwrap_or_default())
+}
+
+/// The same, counted and logged: the one line and the one count of a request of which nothing is known.
+pub(crate) fn refuse(shared: &Shared, client: Option<SocketAddr>, fault: Fault) -> Bytes {
     let id = super::headers::new_request_id();
     let request_id = id.to_str().unwrap_or_default();
+    let (code, origin) = (fault.code(), fault.origin());
+    shared.unrouted.error(code, origin, Transport::Http);
+    shared.unrouted.request_refused(fault.status());
+    if let Some(access) = &shared.access {
+        access.write(&Entry::refused(request_id, client, fault));
+    }
+    raw_with_id(fault, request_id)
+}
+
+fn raw_with_id(fault: Fault, request_id: &str) -> Bytes {
+    let timestamp = timestamp();
     let stamp = Stamp { request_id, timestamp: &timestamp, provider: None, route: None, upstream_body: false };
     let response = render::response(&CanonicalError::from_fault(fault), &stamp, Form::Canonical, None);
     let (parts, body) = response.into_parts();
@@ -111,7 +133,8 @@ pub fn raw(fault: Fault) -> Bytes {
         bytes.extend_from_slice(value.as_bytes());
         bytes.extend_from_slice(b"\r\n");
     }
-    bytes.extend_from_slice(b"connection: close\r\n\r\n");
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    bytes.extend_from_slice(format!("date: {date}\r\nconnection: close\r\n\r\n").as_bytes());
     bytes.extend_from_slice(&body);
     Bytes::from(bytes)
 }

@@ -10,7 +10,7 @@ use crate::canon::{Evidence, Observed, Path, Phase};
 use crate::config::types::Envelope;
 use crate::upstream::{self, decode};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response, header, response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -35,13 +35,22 @@ fn is_media(headers: &HeaderMap) -> bool {
         .any(|kind| media_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind)))
 }
 
+/// The head of an answer whose body is looked at.
+pub(crate) struct Head {
+    /// What the caller gets.
+    pub(crate) parts: response::Parts,
+    /// What the provider said.
+    pub(crate) said: HeaderMap,
+}
+
 /// Holds the body as long as it may have to be changed, then sends it or what it becomes.
 pub(crate) async fn relay(
     call: Box<Call>,
     route: &RouteRuntime,
-    mut parts: response::Parts,
+    head: Head,
     mut body: upstream::Body,
 ) -> Response<Body> {
+    let Head { mut parts, said } = head;
     let timeouts = &route.route.timeouts;
     let encoding = parts.headers.get(header::CONTENT_ENCODING).cloned();
     let mut frames = VecDeque::new();
@@ -69,7 +78,7 @@ pub(crate) async fn relay(
         let decoded = decode(whole, encoding.as_ref(), HELD_LIMIT);
         if !decoded.truncated
             && !decoded.undecodable
-            && let Some(changed) = changed(call.as_ref(), route, &parts, &decoded.bytes)
+            && let Some(changed) = changed(call.as_ref(), route, (parts.status, &said), &decoded.bytes)
         {
             return replaced(call, &mut parts, changed);
         }
@@ -103,10 +112,15 @@ enum Changed {
     Rewritten(Vec<u8>),
 }
 
-fn changed(call: &Call, route: &RouteRuntime, parts: &response::Parts, body: &[u8]) -> Option<Changed> {
+fn changed(
+    call: &Call,
+    route: &RouteRuntime,
+    (status, said): (StatusCode, &HeaderMap),
+    body: &[u8],
+) -> Option<Changed> {
     let profile = &route.route.profile;
     let request = (call.method.as_str(), call.provider_path());
-    let mut seen = Observed::http(parts.status.as_u16(), &parts.headers, body, SystemTime::now());
+    let mut seen = Observed::http(status.as_u16(), said, body, SystemTime::now());
     seen.phase = Phase::Job;
     let evidence = Evidence::new(&seen);
     let tree = evidence.tree()?;

@@ -29,8 +29,10 @@ pub use upload::{CallerFault, Upload};
 use crate::canon::Fault;
 use crate::upstream::{Client, TlsShared};
 use arc_swap::ArcSwap;
-use http::{Request, Response, StatusCode, header, request};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
 use hyper::body::Incoming;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// What one worker needs in order to answer requests. Its connections to providers are its own.
@@ -47,16 +49,23 @@ impl Proxy {
         Proxy { state, client: Client::new(tls) }
     }
 
+    /// The answer to what never became a request, counted and logged: a whole HTTP/1.1 answer.
+    #[must_use]
+    pub fn refuse(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {
+        fail::refuse(&self.state.load().shared, client, fault)
+    }
+
     /// Answers one request.
-    pub async fn handle(&self, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
+        let version = parts.version;
         let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
         call.id = headers::request_id(&parts.headers);
         call.problem = accepts_problem(&parts);
         let (request, websocket) = match admit(&mut call, peer, parts, body) {
             Ok(Some(admitted)) => admitted,
             Ok(None) => return answer_here(call),
-            Err(fault) => return fail::fault(call, fault),
+            Err(fault) => return refused(version, fault, fail::fault(call, fault)),
         };
         if websocket {
             return ws::relay(&self.client, call, request).await;
@@ -109,10 +118,27 @@ fn admit(
     Ok(Some((Request::from_parts(parts, upload), checked.websocket)))
 }
 
+/// Where a request cannot be trusted, neither can what seems to follow it: the connection ends (RFC 9112 6.3).
+fn refused(version: Version, fault: Fault, mut answer: Response<Body>) -> Response<Body> {
+    if matches!(fault, Fault::BadRequest | Fault::BadHost) && version < Version::HTTP_2 {
+        let _ = answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
 /// Whether the caller prefers RFC 9457.
 fn accepts_problem(parts: &request::Parts) -> bool {
-    let accept = parts.headers.get_all(header::ACCEPT).iter();
-    accept.into_iter().any(|value| memchr::memmem::find(value.as_bytes(), b"application/problem+json").is_some())
+    let ranges =
+        parts.headers.get_all(header::ACCEPT).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    ranges.into_iter().any(|range| {
+        let mut parameters = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let wanted = parameters.next().is_some_and(|name| name.eq_ignore_ascii_case(b"application/problem+json"));
+        // `q=0` means that the caller cannot take it (RFC 9110 12.4.2).
+        wanted
+            && !parameters.any(|parameter| {
+                parameter.strip_prefix(b"q=").is_some_and(|q| q.iter().all(|digit| matches!(digit, b'0' | b'.')))
+            })
+    })
 }
 
 /// `OPTIONS *` and the like (RFC 9110 7.6.2, 9.3.7).

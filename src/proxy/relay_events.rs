@@ -5,13 +5,13 @@ use super::body::{Cut, Idle};
 use super::call::Call;
 use super::fail;
 use crate::canon::envelope::{self, Compatible};
-use crate::canon::{CanonicalError, Evidence, Observed, Phase, resolve};
+use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
 use crate::telemetry::metrics::Transport;
-use crate::upstream::{self, Failure};
+use crate::upstream::{self, Failure, Inflate};
 use crate::wire::{Verdict, ndjson, sse};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body as _, Frame};
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -33,21 +33,21 @@ pub(crate) enum Framing {
 }
 
 impl Framing {
-    /// The framing that an answer announces; none when it is no stream of events, or one that cannot be read because it is
-    /// compressed.
-    pub(crate) fn of(headers: &HeaderMap) -> Option<Framing> {
+    /// The framing that an answer announces; none when it is no stream of events, or one whose coding cannot be undone piece
+    /// by piece. `lines`: what calls itself JSON is newline-separated here, says the profile.
+    pub(crate) fn of(headers: &HeaderMap, lines: bool) -> Option<Framing> {
         let media_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
         let essence = media_type.split(';').next().unwrap_or_default().trim();
         let is = |name: &&str| essence.eq_ignore_ascii_case(name);
         let framing = if is(&"text/event-stream") {
             Framing::Sse
-        } else if NDJSON.iter().any(is) {
+        } else if NDJSON.iter().any(is) || (lines && is(&"application/json")) {
             Framing::Ndjson
         } else {
             return None;
         };
-        let plain = headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
-        plain.then_some(framing)
+        let readable = coding(headers).is_none_or(|coding| Inflate::new(coding).is_some());
+        readable.then_some(framing)
     }
 
     fn phase(self) -> Phase {
@@ -56,6 +56,11 @@ impl Framing {
             Framing::Ndjson => Phase::Ndjson,
         }
     }
+}
+
+/// The coding of a body that has one.
+fn coding(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity")
 }
 
 /// The names under which newline-separated JSON goes.
@@ -72,6 +77,8 @@ const NDJSON: [&str; 6] = [
 #[derive(Debug)]
 pub struct Events {
     source: upstream::Body,
+    /// Undoes the coding of a stream that is compressed; the caller gets it plain.
+    inflate: Option<Inflate>,
     splitter: Splitter,
     out: VecDeque<Bytes>,
     idle: Idle,
@@ -95,7 +102,17 @@ struct Judge {
 }
 
 impl Events {
-    pub(crate) fn new(framing: Framing, source: upstream::Body, mut call: Box<Call>) -> Events {
+    /// Takes over a body. What described it and no longer holds goes from `headers`: an event that is worded anew has another
+    /// length.
+    pub(crate) fn new(
+        framing: Framing,
+        source: upstream::Body,
+        headers: &mut HeaderMap,
+        mut call: Box<Call>,
+    ) -> Events {
+        let inflate = coding(headers).and_then(Inflate::new);
+        let _ = headers.remove(header::CONTENT_LENGTH);
+        let _ = headers.remove(header::CONTENT_ENCODING);
         let limit = call.route.as_ref().map_or(std::time::Duration::MAX, |route| route.route.timeouts.idle);
         let (splitter, transport) = match framing {
             Framing::Sse => (Splitter::Sse(sse::Splitter::new(UNIT_LIMIT)), Transport::Sse),
@@ -103,7 +120,7 @@ impl Events {
         };
         call.transport = transport;
         let judge = Judge { framing, failed: false };
-        Events { source, splitter, out: VecDeque::new(), idle: Idle::new(limit), call, judge, ended: false }
+        Events { source, inflate, splitter, out: VecDeque::new(), idle: Idle::new(limit), call, judge, ended: false }
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
@@ -120,7 +137,7 @@ impl Events {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.idle.moved();
                     match frame.into_data() {
-                        Ok(data) => self.feed(&data),
+                        Ok(data) => self.take(&data),
                         Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                     }
                 }
@@ -131,6 +148,15 @@ impl Events {
                     Poll::Ready(()) => self.broke(&Failure::stalled()),
                 },
             }
+        }
+    }
+
+    fn take(&mut self, data: &Bytes) {
+        let Some(mut inflate) = self.inflate.take() else { return self.feed(data) };
+        let decoded = inflate.feed(data, |part| self.feed(&part));
+        self.inflate = Some(inflate);
+        if decoded.is_err() {
+            self.broke(&Failure::of(Fault::ResponseBodyInvalid));
         }
     }
 
@@ -155,7 +181,7 @@ impl Events {
             Framing::Ndjson => is_whole(&rest),
         };
         if !whole {
-            return self.broke(&Failure::of(crate::canon::Fault::ResponseBodyIncomplete));
+            return self.broke(&Failure::of(Fault::ResponseBodyIncomplete));
         }
         let verdict = match self.judge.framing {
             Framing::Sse => self.judge.event(&mut self.call, sse::Event::new(&rest)),

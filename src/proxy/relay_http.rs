@@ -7,7 +7,7 @@ use super::{fail, headers, held};
 use crate::config::types::Timeouts;
 use crate::upstream::{self, Exchange, Failure, Limits};
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header, response};
+use http::{HeaderMap, Method, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -22,6 +22,9 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     let (mut parts, body) = exchange.response.into_parts();
     let Some(route) = call.route.clone() else { return fail::fault(call, crate::canon::Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
+    // What the provider said of itself, before its request id makes room for ours.
+    let failed = parts.status.as_u16() >= 400;
+    let said = (failed || held::concerns(&call, &route, &parts)).then(|| parts.headers.clone());
     let answer = headers::Incoming {
         version: parts.version,
         route: &route.headers,
@@ -31,26 +34,28 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
         return fail::fault(call, fault);
     }
-    if parts.status.as_u16() >= 400 {
-        return refuse(call, parts, body).await;
+    // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the caller the framing that shows a cut.
+    parts.version = http::Version::HTTP_11;
+    if let (true, Some(said)) = (failed, &said) {
+        return refuse(call, parts, said, body).await;
     }
     call.answers(parts.status.as_u16());
     if has_no_body(&call.method, parts.status) || body.is_end_stream() {
         return Response::from_parts(parts, Body::full(Vec::new(), Some(call)));
     }
-    if let Some(framing) = Framing::of(&parts.headers) {
-        // An event that is worded anew has another length.
-        let _ = parts.headers.remove(header::CONTENT_LENGTH);
-        return Response::from_parts(parts, Body::Events(Box::new(Events::new(framing, body, call))));
+    let lines = route.route.profile.streams_lines(call.method.as_str(), call.provider_path());
+    if let Some(framing) = Framing::of(&parts.headers, lines) {
+        let events = Events::new(framing, body, &mut parts.headers, call);
+        return Response::from_parts(parts, Body::Events(Box::new(events)));
     }
-    if held::concerns(&call, &route, &parts) {
-        return held::relay(call, &route, parts, body).await;
+    if let Some(said) = said {
+        return held::relay(call, &route, held::Head { parts, said }, body).await;
     }
     stream(call, parts, body, &route.route.timeouts).await
 }
 
 /// A failure: read within bounds, worded anew.
-async fn refuse(call: Box<Call>, parts: response::Parts, body: upstream::Body) -> Response<Body> {
+async fn refuse(call: Box<Call>, parts: response::Parts, said: &HeaderMap, body: upstream::Body) -> Response<Body> {
     let encoding = parts.headers.get(header::CONTENT_ENCODING).cloned();
     let read = if call.method == Method::HEAD {
         upstream::Capped::default()
@@ -58,7 +63,9 @@ async fn refuse(call: Box<Call>, parts: response::Parts, body: upstream::Body) -
         upstream::read_capped(body, encoding.as_ref(), Limits::default()).await
     };
     let bytes = call.redacted(read.bytes);
-    fail::refused(call, parts.status.as_u16(), parts.headers, &bytes, read.truncated, read.incomplete)
+    let answer =
+        fail::Answer { status: parts.status.as_u16(), said, body: &bytes, whole: !read.truncated && !read.incomplete };
+    fail::refused(call, &answer, parts.headers)
 }
 
 /// A success: its first bytes are waited for while an error can still be worded, then it streams.

@@ -7,7 +7,7 @@ use crate::config::types::{Config, Route};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -79,24 +79,30 @@ pub struct RouteRuntime {
 }
 
 /// Who is calling, and how the call came in: the same for all requests of a connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Peer {
     /// The caller's address; none on a Unix socket.
-    pub addr: Option<SocketAddr>,
+    pub address: Option<SocketAddr>,
     /// Whether the caller speaks TLS to us.
     pub tls: bool,
     /// What providers are told about the caller.
-    pub headers: Arc<PeerHeaders>,
+    pub headers: PeerHeaders,
     /// Set before an answer is dropped because the caller stopped reading it.
-    pub stalled: Arc<AtomicBool>,
+    pub stalled: AtomicBool,
 }
 
 impl Peer {
     /// A caller at this address, over TLS or not.
     #[must_use]
-    pub fn new(addr: Option<SocketAddr>, tls: bool) -> Peer {
-        let headers = Arc::new(PeerHeaders::new(addr.map(|addr| addr.ip()), tls));
-        Peer { addr, tls, headers, stalled: Arc::default() }
+    pub fn new(address: Option<SocketAddr>, tls: bool) -> Arc<Peer> {
+        let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
+        Arc::new(Peer { address, tls, headers, stalled: AtomicBool::new(false) })
+    }
+
+    /// The caller's address without its port.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.ip().to_canonical())
     }
 
     /// Whether the answer ends because the caller stopped reading, rather than because it left.

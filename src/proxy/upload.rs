@@ -70,12 +70,15 @@ impl Upload {
         Arc::clone(&self.progress)
     }
 
-    fn take(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, CallerFault> {
+    fn take(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, CallerFault> {
         self.idle.moved();
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
             let _ = self.progress.received.fetch_add(length, Ordering::Relaxed);
             self.left = self.left.checked_sub(length).ok_or(CallerFault(Fault::RequestTooLarge))?;
+        }
+        if let Some(trailers) = frame.trailers_mut() {
+            super::headers::clean_trailers(trailers);
         }
         Ok(frame)
     }

@@ -63,7 +63,7 @@ pub fn response(
     for name in OF_THE_OLD_BODY {
         let _ = headers.remove(name);
     }
-    let mut status = error.code.status();
+    let mut status = error.status();
     let (body, content_type) = match form {
         Form::Canonical => (envelope::canonical(error, stamp), JSON),
         Form::Problem => (envelope::problem(error, stamp), PROBLEM_JSON),
@@ -81,7 +81,9 @@ pub fn response(
     // On a compatible route a wait that the provider put elsewhere must not make its SDK sleep.
     let wait = match form {
         Form::Compatible(_, Some(_)) => provider_wait,
-        _ => error.retry_after.map(|wait| HeaderValue::from(whole_seconds(wait))),
+        Form::Canonical | Form::Problem | Form::Compatible(_, None) => {
+            error.retry_after.map(|wait| HeaderValue::from(whole_seconds(wait)))
+        }
     };
     if let Some(wait) = wait {
         let _ = headers.insert(header::RETRY_AFTER, wait);

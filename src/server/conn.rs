@@ -24,8 +24,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -49,14 +50,18 @@ const MAX_ERROR_RESETS: usize = 256;
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Serves one accepted socket until it closes.
-pub(super) async fn serve<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, mut peer: Peer, permit: Permit) {
+pub(super) async fn serve<H: Handler>(
+    worker: Arc<Worker<H>>,
+    socket: Socket,
+    address: Option<SocketAddr>,
+    permit: Permit,
+) {
+    let peer = Peer::new(address, worker.tls.is_some());
     let Some(config) = worker.tls.clone() else {
         let pulse = Pulse::new(&worker.server);
-        peer.stalled = pulse.stalled();
         let io = Io::new(Stream::Plain(socket), Arc::clone(&pulse), permit);
         return serve_http1(worker, io, peer, pulse).await;
     };
-    peer = Peer::new(peer.addr, true);
     let handshake = TlsAcceptor::from(config).accept(socket);
     let stream = match timeout(worker.server.header_timeout, handshake).await {
         Ok(Ok(stream)) => stream,
@@ -65,7 +70,6 @@ pub(super) async fn serve<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, mu
     };
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let pulse = Pulse::new(&worker.server);
-    peer.stalled = pulse.stalled();
     let io = Io::new(Stream::Tls(Box::new(stream)), Arc::clone(&pulse), permit);
     if http2 {
         pulse.begin_http2(0);
@@ -75,13 +79,17 @@ pub(super) async fn serve<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, mu
     }
 }
 
-async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Peer, pulse: Arc<Pulse>) {
+async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>, pulse: Arc<Pulse>) {
     let service = service_fn(|request| {
-        let answer = answer(Arc::clone(&worker.handler), pulse.exchange(None), peer.clone(), request);
+        let answer = answer(Arc::clone(&worker.handler), pulse.exchange(None), Arc::clone(&peer), request);
         async { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = http1_builder(&worker, &pulse).serve_connection(TokioIo::new(io), service).with_upgrades();
     let end = drive(Pin::new(&mut connection), &worker, &pulse).await;
+    if matches!(end, End::Stalled) {
+        // Before the answer is dropped, which asks.
+        peer.stalled.store(true, Ordering::Relaxed);
+    }
     // Upgraded connections belong to whoever upgraded them.
     let Some(parts) = connection.into_parts() else { return };
     let (mut io, unread) = (parts.io.into_inner(), parts.read_buf);
@@ -98,22 +106,21 @@ async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Peer, pul
             Some(status) => refuse::fault(status, &unread, worker.server.max_target_bytes),
             None => return tracing::debug!(%error, "connection ended"),
         },
+        End::Stalled => return,
         End::Silent if unread.is_empty() => return,
         End::Silent => Fault::RequestHeadTimeout,
-        End::Stalled => return,
     };
     pulse.settle();
-    refuse(&mut io, worker.handler.refusal(fault)).await;
+    refuse(&mut io, worker.handler.refusal(peer.address, fault)).await;
 }
 
-async fn serve_http2<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Peer, pulse: Arc<Pulse>) {
-    let streams = Streams { next: Arc::default(), write_timeout: worker.server.write_timeout };
+async fn serve_http2<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>, pulse: Arc<Pulse>) {
+    let streams = Streams { next: Arc::default(), peer: Arc::clone(&peer), write_timeout: worker.server.write_timeout };
     let service = service_fn(|request| {
-        let stream = StreamState::default();
-        let peer = Peer { stalled: Arc::clone(&stream.stalled), ..peer.clone() };
-        let exchange = pulse.exchange(Some(Arc::clone(&stream.beat)));
-        *streams.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
-        let answer = answer(Arc::clone(&worker.handler), exchange, peer, request);
+        let beat = Arc::<Beat>::default();
+        *streams.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&beat));
+        let exchange = pulse.exchange(Some(beat));
+        let answer = answer(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request);
         async { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http2_builder(&worker, streams.clone()).serve_connection(TokioIo::new(io), service);
@@ -229,7 +236,8 @@ async fn drive<H>(mut connection: Pin<&mut impl Connection>, worker: &Worker<H>,
                 pulse.hurry(LAST_CALL);
             }
         }
-        if drain == Told::LastCall && !pulse.is_fresh() {
+        // hyper ends an idle connection at once, even when it has half a head: that one is waited for.
+        if drain == Told::LastCall && !pulse.expects_request() {
             drain = Told::Ending;
             connection.as_mut().end_gracefully();
             // Without another wake-up nobody would look at what that has changed.
@@ -245,7 +253,6 @@ async fn drive<H>(mut connection: Pin<&mut impl Connection>, worker: &Worker<H>,
                 break;
             }
             if pulse.write_is_late() {
-                pulse.set_stalled();
                 return Poll::Ready(End::Stalled);
             }
             if pulse.deadline().is_some_and(|deadline| deadline <= tokio::time::Instant::now()) {
@@ -302,30 +309,24 @@ impl Drop for HeadWait {
     }
 }
 
-/// What one stream of HTTP/2 tells.
-#[derive(Debug, Default)]
-struct StreamState {
-    beat: Arc<Beat>,
-    stalled: Arc<AtomicBool>,
-}
-
 /// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that a caller does not read one stream,
 /// so each is watched by itself.
 #[derive(Clone)]
 struct Streams {
     /// The stream that hyper has called the service for and hands over next.
-    next: Arc<Mutex<Option<StreamState>>>,
+    next: Arc<Mutex<Option<Arc<Beat>>>>,
+    peer: Arc<Peer>,
     write_timeout: Duration,
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let state = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let write_timeout = self.write_timeout;
+        let beat = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (peer, write_timeout) = (Arc::clone(&self.peer), self.write_timeout);
         // Not joined: a stream ends with its connection at the latest.
         drop(tokio::spawn(async move {
-            match state {
-                Some(state) => watched(stream, &state, write_timeout).await,
+            match beat {
+                Some(beat) => watched(stream, &beat, &peer, write_timeout).await,
                 None => stream.await,
             }
         }));
@@ -333,24 +334,30 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 }
 
 /// Runs a stream until it ends, or until its caller has not read for too long; dropping it then resets it.
-async fn watched(stream: impl Future<Output = ()>, state: &StreamState, write_timeout: Duration) {
-    let mut stream = pin!(stream);
-    let mut timer = pin!(tokio::time::sleep(write_timeout));
-    let mut waiting_since = None;
-    std::future::poll_fn(|cx| {
-        if stream.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(());
-        }
-        let held = state.beat.held();
-        if held != waiting_since {
-            waiting_since = held;
-            timer.as_mut().reset(tokio::time::Instant::now() + write_timeout);
-        }
-        if held.is_none() || timer.as_mut().poll(cx).is_pending() {
-            return Poll::Pending;
-        }
-        state.stalled.store(true, Ordering::Relaxed);
-        Poll::Ready(())
-    })
-    .await;
+async fn watched(stream: impl Future<Output = ()>, beat: &Beat, peer: &Peer, write_timeout: Duration) {
+    let stalled = {
+        let mut stream = pin!(stream);
+        let mut timer = pin!(tokio::time::sleep(write_timeout));
+        let mut waiting_since = None;
+        std::future::poll_fn(|cx| {
+            if stream.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(false);
+            }
+            let held = beat.held();
+            if held != waiting_since {
+                waiting_since = held;
+                timer.as_mut().reset(tokio::time::Instant::now() + write_timeout);
+            }
+            if held.is_none() || timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // Said while this stream is dropped, and no longer: the peer is that of the whole connection.
+            peer.stalled.store(true, Ordering::Relaxed);
+            Poll::Ready(true)
+        })
+        .await
+    };
+    if stalled {
+        peer.stalled.store(false, Ordering::Relaxed);
+    }
 }

@@ -8,7 +8,6 @@ use super::refuse::refuse;
 use super::stack::Handler;
 use crate::canon::Fault;
 use crate::config::types::Listen;
-use crate::proxy::Peer;
 use socket2::{Domain, Protocol, Type};
 use std::fs;
 use std::future::poll_fn;
@@ -197,12 +196,9 @@ impl Drop for Listeners {
 /// Accepts until the drain begins; what waits in the kernel at that moment is still served.
 pub(super) async fn accept<H: Handler>(worker: Arc<Worker<H>>, listener: Listener) {
     let refusals = Arc::new(Semaphore::new(REFUSALS));
-    let take = |(socket, addr)| {
-        let peer = Peer::new(addr, false);
-        match worker.drain.admit() {
-            Some(permit) => serve(&worker, socket, peer, permit),
-            None => turn_away(&worker, socket, &refusals),
-        }
+    let take = |(socket, address)| match worker.drain.admit() {
+        Some(permit) => serve(&worker, socket, address, permit),
+        None => turn_away(&worker, socket, address, &refusals),
     };
     tokio::select! {
         biased;
@@ -236,19 +232,24 @@ async fn accept_forever(listener: &Listener, take: &impl Fn((Socket, Option<Sock
     }
 }
 
-fn serve<H: Handler>(worker: &Arc<Worker<H>>, socket: Socket, peer: Peer, permit: Permit) {
+fn serve<H: Handler>(worker: &Arc<Worker<H>>, socket: Socket, address: Option<SocketAddr>, permit: Permit) {
     // Not joined: the permit says when it has ended.
-    drop(tokio::spawn(conn::serve(Arc::clone(worker), socket, peer, permit)));
+    drop(tokio::spawn(conn::serve(Arc::clone(worker), socket, address, permit)));
 }
 
 /// Says that there are too many connections, as long as few are told so at a time. With TLS there is nothing to say: the handshake
 /// would cost more than the request.
-fn turn_away<H: Handler>(worker: &Arc<Worker<H>>, mut socket: Socket, refusals: &Arc<Semaphore>) {
+fn turn_away<H: Handler>(
+    worker: &Arc<Worker<H>>,
+    mut socket: Socket,
+    address: Option<SocketAddr>,
+    refusals: &Arc<Semaphore>,
+) {
     let Ok(place) = Arc::clone(refusals).try_acquire_owned() else { return };
     if worker.tls.is_some() {
         return;
     }
-    let answer = worker.handler.refusal(Fault::TooManyConnections);
+    let answer = worker.handler.refusal(address, Fault::TooManyConnections);
     drop(tokio::spawn(async move {
         refuse(&mut socket, answer).await;
         drop(place);

@@ -55,8 +55,6 @@ pub(super) struct Pulse {
     open_ended: AtomicBool,
     /// Whether a part of the last request's body may not have been read.
     body_unread: AtomicBool,
-    /// What [`crate::proxy::Peer::stalled`] shows on HTTP/1.
-    stalled: Arc<AtomicBool>,
 }
 
 impl Pulse {
@@ -77,18 +75,7 @@ impl Pulse {
             live: AtomicUsize::new(0),
             open_ended: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
-            stalled: Arc::new(AtomicBool::new(false)),
         })
-    }
-
-    /// The flag that says that a caller stopped reading.
-    pub(super) fn stalled(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stalled)
-    }
-
-    /// The caller has stopped reading.
-    pub(super) fn set_stalled(&self) {
-        self.stalled.store(true, Relaxed);
     }
 
     // What hyper's HTTP/1 timer tells.
@@ -183,6 +170,11 @@ impl Pulse {
     /// Whether no request has come yet.
     pub(super) fn is_fresh(&self) -> bool {
         self.is(Reading::First) || self.is(Reading::Preface)
+    }
+
+    /// Whether a request is on its way, as far as can be told.
+    pub(super) fn expects_request(&self) -> bool {
+        self.is_fresh() || self.is(Reading::Head)
     }
 
     /// Brings the deadline for reading nearer.

@@ -15,6 +15,7 @@ use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::error::Error;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -26,28 +27,29 @@ pub trait Handler: Send + Sync + 'static {
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send + Unpin> + Send + Unpin + 'static;
 
     /// Answers one request; there is always an answer.
-    fn handle(&self, peer: Peer, request: Request<Incoming>) -> impl Future<Output = Response<Self::Body>> + Send;
+    fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>)
+    -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// The answer when [`Handler::handle`] has panicked.
     fn panicked(&self) -> Response<Self::Body>;
 
     /// The answer to what never became a request: a whole HTTP/1.1 response that says that the connection ends.
-    fn refusal(&self, fault: Fault) -> Bytes;
+    fn refusal(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes;
 }
 
 impl Handler for Proxy {
     type Body = crate::proxy::Body;
 
-    async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<Self::Body> {
-        Proxy::handle(self, &peer, request).await
+    async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<Self::Body> {
+        Proxy::handle(self, peer, request).await
     }
 
     fn panicked(&self) -> Response<Self::Body> {
         fail::panicked()
     }
 
-    fn refusal(&self, fault: Fault) -> Bytes {
-        fail::raw(fault)
+    fn refusal(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {
+        self.refuse(client, fault)
     }
 }
 
@@ -55,12 +57,12 @@ impl Handler for Proxy {
 pub(super) async fn answer<H: Handler>(
     handler: Arc<H>,
     exchange: Exchange,
-    peer: Peer,
+    peer: Arc<Peer>,
     request: Request<Incoming>,
 ) -> Response<Reply<H::Body>> {
     let version = request.version();
     exchange.set_body_unread(!request.body().is_end_stream());
-    let response = guarded(&*handler, peer, request).await;
+    let response = guarded(&*handler, &peer, request).await;
     // A caller that speaks HTTP/1.0 knows no chunks: without a length, the end of the connection is the end of the answer.
     let open_ended = version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
     exchange.set_open_ended(open_ended);
@@ -68,7 +70,7 @@ pub(super) async fn answer<H: Handler>(
 }
 
 /// The handler's answer, or the answer to its panic.
-async fn guarded<H: Handler>(handler: &H, peer: Peer, request: Request<Incoming>) -> Response<H::Body> {
+async fn guarded<H: Handler>(handler: &H, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<H::Body> {
     let mut answer = pin!(handler.handle(peer, request));
     // The future is not polled again after it has panicked, and the handler keeps nothing half-changed that others would see:
     // its shared state is made of atomics and of locks that a panic poisons.

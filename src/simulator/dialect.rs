@@ -70,7 +70,7 @@ pub(crate) struct Legacy {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Row {
-    /// `METHOD /path/{segment}`, with `?key=value` where a query value decides. The first row that fits answers.
+    /// `METHOD /path/{segment}`, with `?key=value` or `?key` where the query decides. The first row that fits answers.
     path: Vec<String>,
     #[serde(default)]
     pub(crate) say: Say,
@@ -196,13 +196,12 @@ pub(crate) fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
 
 /// The named segments, when the path fits; a slash at the end does not matter.
 fn captures(template: &str, uri: &Uri) -> Option<Vars> {
-    let (template, condition) = match template.split_once('?') {
-        Some((template, condition)) => (template, condition.split_once('=')),
-        None => (template, None),
+    let (template, condition) = template.split_once('?').unwrap_or((template, ""));
+    let fits = match condition.split_once('=') {
+        Some((key, value)) => query(uri, key) == Some(value),
+        None => condition.is_empty() || query(uri, condition).is_some(),
     };
-    if let Some((key, value)) = condition
-        && query(uri, key) != Some(value)
-    {
+    if !fits {
         return None;
     }
     let mut vars = Vars::new();

@@ -117,7 +117,7 @@ impl Engine {
         } else {
             fault::find(self.provider, rest_mid).map(|fault| Wish::Fault(fault, moment(fault.moment)))
         };
-        let Some(wish) = wish else { return Err(NoSuch) };
+        let Some(wish) = wish.filter(|wish| !matches!(wish, Wish::Fault(_, Moment::Frame))) else { return Err(NoSuch) };
         self.plan.count(|stats| *stats.faults.entry(rest.to_owned()).or_default() += 1);
         let used_up = once && self.visit(&format!("once {} {name}", parts.uri.path())) > 0;
         Ok((!used_up).then_some(wish))
@@ -254,7 +254,8 @@ impl Engine {
 
     /// Nobody knows that failure: say which there are, so that a typing mistake in a test does not pass for a provider's answer.
     fn no_such(&self, name: &str) -> Answer {
-        let known: Vec<&str> = faults(self.provider).iter().map(|fault| fault.name.as_str()).collect();
+        let known = faults(self.provider).iter().filter(|fault| fault.moment != Moment::Frame);
+        let known: Vec<&str> = known.map(|fault| fault.name.as_str()).collect();
         let net: Vec<String> = NET_FAULTS.iter().map(|fault| format!("net-{}", fault.name)).collect();
         let body = serde_json::json!({ "simulator": format!("there is no fault-{name} here"), "faults": known, "network": net });
         let mut answer = self.plain(501, Some("application/json"), &body.to_string());

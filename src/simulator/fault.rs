@@ -34,6 +34,8 @@ pub struct Fault {
     pub line: Option<String>,
     /// The answer of a polled job that failed so.
     pub job: Option<String>,
+    /// A WebSocket message that says the same.
+    pub frame: Option<String>,
 }
 
 /// Where a failure shows.
@@ -49,6 +51,8 @@ pub enum Moment {
     Rpc,
     /// In the 2xx answer to a poll; what starts the job succeeds, and the id it gives leads to the failure.
     Job,
+    /// On a WebSocket only; asked for over plain HTTP it is refused like a failure that nobody knows.
+    Frame,
 }
 
 /// Every failure of `provider`.
@@ -103,6 +107,7 @@ struct Shape {
     legacy_event: Option<String>,
     line: Option<String>,
     job: Option<String>,
+    frame: Option<String>,
 }
 
 /// Failures with something in common.
@@ -130,6 +135,7 @@ struct Row {
     status: Option<u16>,
     content_type: Option<String>,
     body: Option<String>,
+    frame: Option<String>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     // Whatever else the shape asks for: `title`, `param`, `wait`, a `code` that differs from the name.
@@ -194,6 +200,7 @@ fn build(name: &str, row: Row, group: &Group, shape: &Shape) -> Result<Fault, St
         event: filled(&shape.event),
         line: filled(&shape.line),
         job: filled(&shape.job).filter(|_| !fixed),
+        frame: row.frame.clone().or_else(|| filled(&shape.frame)),
         body: row.body.unwrap_or_else(|| fill(&shape.body, &vars)),
     })
 }
@@ -209,14 +216,33 @@ mod tests {
             let all = faults(provider);
             assert!(all.len() >= 15, "{provider} has {}", all.len());
             for fault in all {
-                let texts = [&fault.legacy, &fault.event, &fault.legacy_event, &fault.line, &fault.job];
+                let texts = [&fault.legacy, &fault.event, &fault.legacy_event, &fault.line, &fault.job, &fault.frame];
                 for text in texts.into_iter().flatten().chain([&fault.body]) {
                     assert!(!place.is_match(text), "{provider} {}: {text}", fault.name);
                 }
-                if fault.content_type.as_deref() == Some("application/json") {
+                assert_eq!(
+                    fault.moment == Moment::Frame,
+                    fault.body.is_empty() && fault.status == 101,
+                    "{}",
+                    fault.name
+                );
+                if fault.content_type.as_deref() == Some("application/json") && fault.moment != Moment::Frame {
                     let _: Value =
                         serde_json::from_str(&fault.body).unwrap_or_else(|e| panic!("{provider} {}: {e}", fault.name));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn every_code_of_every_profile_can_be_provoked() {
+        for provider in Provider::ALL {
+            let profile = crate::config::built_in(provider.name()).unwrap().unwrap();
+            let spaces = profile.spec().spaces.values().flat_map(|table| table.keys());
+            for code in profile.spec().codes.keys().chain(spaces) {
+                let tells =
+                    |fault: &&Fault| fault.code.as_deref() == Some(code) || fault.body.contains(&format!("\"{code}\""));
+                assert!(faults(provider).iter().any(|fault| tells(&fault)), "{provider} has no fault for {code}");
             }
         }
     }

@@ -22,6 +22,7 @@
 mod audio;
 mod choose;
 mod conn;
+pub mod demo;
 mod dialect;
 mod engine;
 mod fault;
@@ -33,6 +34,7 @@ mod success;
 mod template;
 #[cfg(test)]
 mod tests;
+mod tour;
 
 pub use choose::HEADER as FAULT_HEADER;
 pub use fault::{Fault, Moment, faults, find};

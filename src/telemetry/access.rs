@@ -4,7 +4,7 @@
 //! pipelines take in, the other is for whoever runs the process.
 
 use super::sink::Sink;
-use crate::canon::{Code, Origin};
+use crate::canon::{Code, Fault, Origin};
 use crate::config::types::LogFormat;
 use std::cell::RefCell;
 use std::fmt::{self, Write};
@@ -54,6 +54,35 @@ pub struct Entry<'a> {
     pub retries: u32,
     /// The caller's address; none on a Unix socket.
     pub client: Option<SocketAddr>,
+}
+
+impl<'a> Entry<'a> {
+    /// What never became a request: nothing is known of it but who sent it and what was answered.
+    #[must_use]
+    pub fn refused(request_id: &'a str, client: Option<SocketAddr>, fault: Fault) -> Entry<'a> {
+        Entry {
+            time: SystemTime::now(),
+            request_id,
+            upstream_request_id: None,
+            trace_id: None,
+            route: "",
+            provider: "",
+            protocol: http::Version::HTTP_11,
+            method: "",
+            target: "",
+            status: fault.status(),
+            error: Some((fault.code(), fault.origin())),
+            detail: None,
+            upstream_status: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            duration: Duration::ZERO,
+            first_byte: None,
+            upstream: None,
+            retries: 0,
+            client,
+        }
+    }
 }
 
 /// Writes the lines.

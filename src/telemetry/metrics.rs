@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The methods that are labels of their own; any other is `other`.
 const METHODS: [&str; 10] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "other"];
+const OTHER_METHOD: usize = METHODS.len() - 1;
 /// Statuses that are labels of their own; any other is `other`.
 const STATUSES: std::ops::RangeInclusive<u16> = 100..=599;
 const STATUS_SLOTS: usize = 501;
@@ -281,9 +282,8 @@ impl RouteMetrics {
     /// Counts a request that has ended, by the status that was sent.
     pub fn request_finished(&self, method: &Method, status: u16, times: &Times) {
         let shard = self.shard();
-        let method = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(METHODS.len() - 1);
-        let status = if STATUSES.contains(&status) { usize::from(status - STATUSES.start()) } else { STATUS_SLOTS - 1 };
-        let _ = shard.requests[method].get_or_init(|| counters(STATUS_SLOTS))[status].fetch_add(1, Relaxed);
+        let method = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(OTHER_METHOD);
+        shard.request(method, status);
         shard.duration.observe(times.total);
         for (histogram, time) in [
             (&shard.upstream, times.upstream),
@@ -294,6 +294,11 @@ impl RouteMetrics {
                 histogram.observe(time);
             }
         }
+    }
+
+    /// Counts what never became a request, and so has neither a method nor a duration.
+    pub fn request_refused(&self, status: u16) {
+        self.shard().request(OTHER_METHOD, status);
     }
 
     /// Counts an error.
@@ -375,6 +380,12 @@ impl Shard {
             websocket_bytes: Default::default(),
             websocket_closes: OnceLock::new(),
         }
+    }
+
+    fn request(&self, method: usize, status: u16) {
+        let other = STATUS_SLOTS - 1;
+        let slot = if STATUSES.contains(&status) { usize::from(status - STATUSES.start()) } else { other };
+        let _ = self.requests[method].get_or_init(|| counters(STATUS_SLOTS))[slot].fetch_add(1, Relaxed);
     }
 
     fn errors(&self) -> Option<&[AtomicU64]> {

@@ -5,7 +5,18 @@
 //! leave as one slice of the chunk they came in. How the bytes were chunked makes no difference to what comes out.
 //! [`frame`] and [`close`] are WebSocket's framing. Incomplete is not invalid: readers say which of the two it is.
 
-#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic))]
+// What cannot fail needs neither unwrap nor index, and a new variant must be asked about everywhere.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::unwrap_used,
+        clippy::wildcard_enum_match_arm
+    )
+)]
 
 pub mod close;
 mod cut;

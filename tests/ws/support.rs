@@ -1,7 +1,7 @@
 //! A gateway, providers that do what a test says, callers that send any bytes.
 
 use serde_json::Value;
-use speechgate::app::{Running, start};
+use speechgate::app::{Handle, start};
 use speechgate::config::load_str;
 use speechgate::config::types::Listen;
 use speechgate::wire::frame::{self, Header, Opcode, Sender, apply_mask};
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway with one route, `/r`.
 pub(crate) struct Gateway {
-    running: Option<Running>,
+    running: Option<Handle>,
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
 }

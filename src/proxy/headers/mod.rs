@@ -12,6 +12,7 @@ mod tests;
 pub use check::{Checked, authority, check_request};
 pub(crate) use id::new_request_id;
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
+pub(crate) use request::clean_trailers;
 pub use request::{Outgoing, PeerHeaders, prepare_request};
 pub use response::{Incoming, PublicAddress, prepare_response};
 

@@ -4,8 +4,8 @@ use super::id::{REQUEST_ID, check_trace};
 use super::{Identity, RouteHeaders, connection_listed, list};
 use crate::canon::Fault;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    MAX_FORWARDS, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName,
+    HeaderValue, MAX_FORWARDS, UPGRADE, VIA,
 };
 use http::uri::Authority;
 use http::{Method, Version};
@@ -110,6 +110,20 @@ fn remove_what_ends_here(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     }
 }
 
+/// Takes out of the trailers what must not reach a provider in them: whatever ends here or is settled in the header
+/// section, because a server may merge the one into the other (RFC 9110 6.5.1).
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    let settled = |name: &HeaderName| {
+        matches!(*name, AUTHORIZATION | CONTENT_LENGTH | CONTENT_TYPE | COOKIE | HOST | MAX_FORWARDS | VIA)
+            || *name == REQUEST_ID
+            || ends_here(name.as_str(), false)
+    };
+    let doomed: Vec<HeaderName> = trailers.keys().filter(|name| settled(name)).cloned().collect();
+    for name in doomed {
+        trailers.remove(name);
+    }
+}
+
 /// Whether a field of this name never goes to a provider.
 fn ends_here(name: &str, trust_forwarded: bool) -> bool {
     match name {
@@ -122,7 +136,6 @@ fn ends_here(name: &str, trust_forwarded: bool) -> bool {
         | "proxy-authorization"
         | "proxy-connection"
         | "te"
-        | "trailer"
         | "transfer-encoding"
         | "upgrade" => true,
         // Claims about the caller or the target that only a proxy in front may make.

@@ -31,14 +31,10 @@ async fn what_cannot_be_parsed_is_refused_with_an_envelope() {
         ("GET / HTTP/3.0\r\nhost: x\r\n\r\n".to_owned(), 400, "BadRequest"),
         ("GET / HTTP/1.1\r\nhost : x\r\n\r\n".to_owned(), 400, "BadRequest"),
         ("GET / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n".to_owned(), 400, "BadRequest"),
-        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), Fault::TargetTooLong.code().status(), "TargetTooLong"),
-        (format!("GET /{}", "a".repeat(70_000)), Fault::TargetTooLong.code().status(), "TargetTooLong"),
-        (
-            format!("GET / HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"),
-            Fault::HeadTooLarge.code().status(),
-            "HeadTooLarge",
-        ),
-        (format!("GET / HTTP/1.1\r\nhost: x\r\n{fields}\r\n"), Fault::HeadTooLarge.code().status(), "HeadTooLarge"),
+        (format!("GET /{long} HTTP/1.1\r\nhost: x\r\n\r\n"), Fault::TargetTooLong.status(), "TargetTooLong"),
+        (format!("GET /{}", "a".repeat(70_000)), Fault::TargetTooLong.status(), "TargetTooLong"),
+        (format!("GET / HTTP/1.1\r\nhost: x\r\nx: {long}\r\n\r\n"), Fault::HeadTooLarge.status(), "HeadTooLarge"),
+        (format!("GET / HTTP/1.1\r\nhost: x\r\n{fields}\r\n"), Fault::HeadTooLarge.status(), "HeadTooLarge"),
     ] {
         for before in ["", GET] {
             let mut stream = bench.connect().await;
@@ -271,4 +267,23 @@ async fn unix_sockets_are_served() {
     assert!(one_answer(&mut stream).await.ends_with("/a tls=false addr=false"));
     drop(bench);
     assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn draining_waits_for_a_head_that_has_begun() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    send(&mut stream, GET).await;
+    let _ = one_answer(&mut stream).await;
+    send(&mut stream, "GET /b HTTP/1.1\r\n").await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    bench.drain.begin();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    send(&mut stream, "host: x\r\n\r\n").await;
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("/b tls"), "{answer:?}");
 }

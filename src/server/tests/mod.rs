@@ -41,8 +41,8 @@ struct Script {
 impl Handler for Script {
     type Body = ScriptBody;
 
-    async fn handle(&self, peer: Peer, request: Request<Incoming>) -> Response<ScriptBody> {
-        let body = |kind| ScriptBody { kind, peer: peer.clone(), dropped: Arc::clone(&self.dropped), ended: false };
+    async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<ScriptBody> {
+        let body = |kind| ScriptBody { kind, peer: Arc::clone(peer), dropped: Arc::clone(&self.dropped), ended: false };
         match request.uri().path() {
             "/panic" => panic!("as the test wants it"),
             "/endless" => Response::new(body(Kind::Endless)),
@@ -56,7 +56,7 @@ impl Handler for Script {
                 Response::new(body(Kind::Whole(Full::new(bytes.unwrap_or_else(|_| Bytes::from_static(b"broken"))))))
             }
             path => {
-                let text = format!("{path} tls={} addr={}", peer.tls, peer.addr.is_some());
+                let text = format!("{path} tls={} addr={}", peer.tls, peer.address.is_some());
                 Response::new(body(Kind::Whole(Full::new(Bytes::from(text)))))
             }
         }
@@ -70,9 +70,9 @@ impl Handler for Script {
         response
     }
 
-    fn refusal(&self, fault: Fault) -> Bytes {
+    fn refusal(&self, _: Option<std::net::SocketAddr>, fault: Fault) -> Bytes {
         let body = format!("{fault:?}");
-        let status = fault.code().status();
+        let status = fault.status();
         let length = body.len();
         Bytes::from(format!("HTTP/1.1 {status} Refused\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"))
     }
@@ -87,7 +87,7 @@ enum Kind {
 
 struct ScriptBody {
     kind: Kind,
-    peer: Peer,
+    peer: Arc<Peer>,
     dropped: Arc<Mutex<Vec<bool>>>,
     ended: bool,
 }

@@ -1,0 +1,188 @@
+//! A whole gateway in this process, seen through its two listeners.
+
+use super::*;
+use crate::config::load_str;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
+
+const BASE: &str = "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 2\ndrain_timeout = \"20s\"\n\
+                    [admin]\nlisten = \"127.0.0.1:0\"\n";
+
+/// The base with a route of this name and prefix, to a port where nobody listens.
+fn text(route: &str) -> String {
+    text_to(route, 1)
+}
+
+fn text_to(route: &str, port: u16) -> String {
+    format!(
+        "{BASE}[[routes]]\nname = \"{route}\"\nmatch = {{ path = \"/{route}\" }}\nprovider = \"generic\"\n\
+         upstream = \"http://127.0.0.1:{port}\"\ncredentials = {{ header = \"x-key\", value = \"hunter2\" }}\n"
+    )
+}
+
+fn load(text: &str) -> Result<Loaded, String> {
+    let mut loaded = load_str(&[("gateway.toml", text)], []).map_err(|problems| format!("{problems:?}"))?;
+    // The lines of requests would stand between those of the tests.
+    loaded.config.telemetry.access_log = false;
+    Ok(loaded)
+}
+
+fn connect(address: &Listen) -> TcpStream {
+    let Listen::Tcp(address) = address else { panic!("these tests have TCP listeners") };
+    TcpStream::connect(address).expect("a connection")
+}
+
+/// One whole answer.
+fn ask(address: &Listen, line: &str) -> String {
+    let mut stream = connect(address);
+    let request = format!("{line} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("the gateway reads");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).expect("an answer in UTF-8");
+    answer
+}
+
+struct Gateway {
+    handle: Handle,
+    /// What the next reload finds.
+    file: Arc<Mutex<String>>,
+}
+
+fn gateway() -> Gateway {
+    gateway_to(1)
+}
+
+fn gateway_to(port: u16) -> Gateway {
+    let text = text_to("tts", port);
+    let file = Arc::new(Mutex::new(text.clone()));
+    let source = Arc::clone(&file);
+    let reload: Load = Box::new(move || load(&source.lock().expect("no test panics inside")));
+    let handle = start(load(&text).expect("a valid configuration"), Some(reload)).expect("free ports");
+    Gateway { handle, file }
+}
+
+impl Gateway {
+    fn admin(&self, line: &str) -> String {
+        ask(self.handle.admin_address().expect("an admin listener"), line)
+    }
+
+    fn call(&self, path: &str) -> String {
+        ask(self.handle.address(), &format!("GET {path}"))
+    }
+
+    fn write(&self, text: String) {
+        *self.file.lock().expect("no test panics inside") = text;
+    }
+}
+
+#[test]
+fn the_admin_listener_shows_what_was_promised() {
+    let gateway = gateway();
+    assert!(gateway.call("/tts/x").starts_with("HTTP/1.1 502 "));
+    for (line, status, part) in [
+        ("GET /livez", 200, "ok\n"),
+        ("HEAD /livez", 200, ""),
+        ("GET /readyz", 200, "ok\n"),
+        ("GET /", 200, "/metrics"),
+        ("GET /config", 200, "\"value\": \"***\""),
+        (
+            "GET /metrics",
+            200,
+            "speechgate_requests_total{route=\"tts\",provider=\"generic\",method=\"GET\",status=\"502\"} 1\n",
+        ),
+        ("GET /metrics", 200, "content-type: text/plain; version=0.0.4"),
+        ("POST /metrics", 405, "allow: GET, HEAD"),
+        ("GET /-/reload", 405, "allow: POST"),
+        ("GET /nothing", 404, ""),
+    ] {
+        let answer = gateway.admin(line);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(part), "{line}: {answer}");
+        assert!(!answer.contains("hunter2"), "{line} shows a secret");
+    }
+    assert!(gateway.call("/metrics").starts_with("HTTP/1.1 404 "), "callers see nothing of it");
+}
+
+#[test]
+fn a_valid_reload_is_in_force_and_an_invalid_one_changes_nothing() {
+    let gateway = gateway();
+    assert!(gateway.call("/stt/x").starts_with("HTTP/1.1 404 "));
+    gateway.write(text("stt"));
+    assert!(gateway.admin("POST /-/reload").ends_with("reloaded\n"));
+    assert!(gateway.call("/stt/x").starts_with("HTTP/1.1 502 "));
+    assert!(gateway.call("/tts/x").starts_with("HTTP/1.1 404 "));
+    assert!(gateway.admin("GET /config").contains("\"stt\""));
+
+    gateway.write(text("other").replace("provider = \"generic\"", "provider = \"unknown\""));
+    let answer = gateway.admin("POST /-/reload");
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("unknown"), "{answer}");
+    assert!(gateway.call("/stt/x").starts_with("HTTP/1.1 502 "));
+
+    gateway.write(text("stt").replace("workers = 2", "workers = 1"));
+    let answer = gateway.admin("POST /-/reload");
+    assert!(answer.contains("restart: [server]"), "{answer}");
+    let metrics = gateway.admin("GET /metrics");
+    for (result, count) in [("success", 2), ("failure", 1)] {
+        let line = format!("speechgate_config_reloads_total{{result=\"{result}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}");
+    }
+}
+
+/// A gateway with one request under way: the caller's connection, and the provider's, which has not answered.
+fn busy() -> (Gateway, TcpStream, TcpStream) {
+    let provider = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let gateway = gateway_to(provider.local_addr().expect("a listener").port());
+    let mut caller = connect(gateway.handle.address());
+    caller.write_all(b"GET /tts/x HTTP/1.1\r\nhost: x\r\n\r\n").expect("the gateway reads");
+    let (mut provider, _) = provider.accept().expect("the gateway connects");
+    let _ = provider.read(&mut [0; 4096]).expect("the request");
+    gateway.handle.stop();
+    // The admin listener is there to the end: had readiness not failed, it would be gone before it said so.
+    while gateway.admin("GET /readyz").starts_with("HTTP/1.1 200 ") {}
+    (gateway, caller, provider)
+}
+
+#[test]
+fn stopping_fails_readiness_and_lets_requests_end() {
+    let (gateway, mut caller, mut provider) = busy();
+    assert!(gateway.admin("GET /readyz").starts_with("HTTP/1.1 503 "));
+    assert!(gateway.admin("GET /livez").starts_with("HTTP/1.1 200 "));
+    provider.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").expect("the gateway reads");
+    let mut answer = String::new();
+    let _ = caller.read_to_string(&mut answer).expect("an answer, and then the end");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
+    gateway.handle.join();
+}
+
+#[test]
+fn two_stops_end_at_once() {
+    let (gateway, mut caller, _provider) = busy();
+    gateway.handle.stop();
+    gateway.handle.join();
+    let mut answer = String::new();
+    let _ = caller.read_to_string(&mut answer);
+    assert_eq!(answer, "", "cut, not served");
+}
+
+#[test]
+fn what_prevents_the_start_is_named() {
+    let taken = gateway();
+    let address = Address(taken.handle.address()).to_string();
+    for (wrong, part) in [
+        (text("tts").replacen("listen = \"127.0.0.1:0\"", &format!("listen = \"{address}\""), 1), address.as_str()),
+        (
+            text("tts").replacen(
+                "workers = 2",
+                "workers = 2\ntls = { certificate = \"/nonexistent.pem\", private_key = \"/k\" }",
+                1,
+            ),
+            "/nonexistent.pem",
+        ),
+    ] {
+        let error = match load(&wrong) {
+            Ok(loaded) => start(loaded, None).map(drop).expect_err("it cannot start").to_string(),
+            Err(problems) => problems,
+        };
+        assert!(error.contains(part), "{error}");
+    }
+}

@@ -1,0 +1,292 @@
+//! `speechgate demo`: five simulated providers and a gateway before them, in one process; no key, no network, no file.
+
+use super::tour::{self, CASES};
+use super::{Options as SimulatorOptions, Provider, Simulator};
+use crate::app;
+use crate::config;
+use crate::config::types::{Envelope, Listen};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+
+/// Where the gateway listens, unless it is told otherwise or somebody else does.
+const LISTEN: u16 = 8080;
+/// The same for the admin listener.
+const ADMIN: u16 = 9464;
+
+/// What the demonstration is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Where callers connect; port 8080 or a free one without it.
+    pub listen: Option<SocketAddr>,
+    /// Where the admin listener is; port 9464 or a free one without it.
+    pub admin: Option<SocketAddr>,
+    /// The form of errors on all five routes.
+    pub envelope: Envelope,
+    /// Whether to print one line of JSON with all addresses instead of a tour.
+    pub json: bool,
+}
+
+/// Runs until Ctrl-C or SIGTERM.
+pub fn run(options: Options) -> ExitCode {
+    match demonstrate(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("speechgate demo: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demonstrate(options: Options) -> Result<(), String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let simulators = runtime.block_on(start_simulators()).map_err(|error| format!("no simulators: {error}"))?;
+    let (gateway, listen, admin) = start_gateway(options, &simulators)?;
+    let addresses = Addresses {
+        gateway: url(gateway.address()),
+        admin: gateway.admin_address().map(url).unwrap_or_default(),
+        simulators: simulators.iter().map(|simulator| (simulator.provider(), simulator.url())).collect(),
+    };
+    runtime
+        .block_on(async {
+            // Ready before anything is printed: who reads the first line may already stop it.
+            let mut stop = Signals::new()?;
+            let screen =
+                if options.json { addresses.json() } else { addresses.screen(listen.instead, admin.instead).await };
+            print(&screen)?;
+            stop.wait().await;
+            gateway.stop();
+            // At most the drain timeout of the configuration below.
+            tokio::task::spawn_blocking(move || gateway.join()).await.map_err(io::Error::other)?;
+            for simulator in simulators {
+                simulator.stop().await;
+            }
+            Ok(())
+        })
+        .map_err(|error: io::Error| error.to_string())
+}
+
+fn listed(problems: &[config::Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// Starts the gateway where it is wanted, or on free ports when nobody said where and the usual ones are taken.
+fn start_gateway(options: Options, simulators: &[Simulator]) -> Result<(app::Handle, Place, Place), String> {
+    let (mut listen, mut admin) = (Place::find(options.listen, LISTEN), Place::find(options.admin, ADMIN));
+    loop {
+        let text = configuration(listen.address, admin.address, options, simulators);
+        let loaded = config::load_str(&[("demo", &text)], []).map_err(|problems| listed(&problems))?;
+        match app::start(loaded, None) {
+            Ok(gateway) => return Ok((gateway, listen, admin)),
+            // Somebody was quicker; each place gives way once at most.
+            Err(app::StartError::Listen(taken, _)) if listen.gives_way(&taken) || admin.gives_way(&taken) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+async fn start_simulators() -> io::Result<Vec<Simulator>> {
+    let mut simulators = Vec::new();
+    for provider in Provider::ALL {
+        simulators.push(Simulator::start(provider, SimulatorOptions::default()).await?);
+    }
+    Ok(simulators)
+}
+
+/// The gateway's configuration, as an operator would write it.
+fn configuration(listen: SocketAddr, admin: SocketAddr, options: Options, simulators: &[Simulator]) -> String {
+    let envelope = match options.envelope {
+        Envelope::Canonical => "canonical",
+        Envelope::Compatible => "compatible",
+        Envelope::Problem => "problem",
+    };
+    let mut text = format!(
+        "[server]\nlisten = \"{listen}\"\ndrain_timeout = \"2s\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
+         [telemetry]\nlog = {{ format = \"text\", level = \"warn\", access = false }}\n"
+    );
+    for simulator in simulators {
+        let (name, url) = (simulator.provider(), simulator.url());
+        // Writing to a String does not fail.
+        let _ = write!(
+            text,
+            "\n[[routes]]\nname = \"{name}\"\nmatch = {{ path = \"/{name}\" }}\nprovider = \"{name}\"\n\
+             upstream = \"{url}\"\nenvelope = \"{envelope}\"\n"
+        );
+    }
+    text
+}
+
+/// Where to listen.
+#[derive(Debug)]
+struct Place {
+    address: SocketAddr,
+    /// Whether somebody asked for just this address.
+    wished: bool,
+    /// The port that was wanted and is taken.
+    instead: Option<u16>,
+}
+
+impl Place {
+    /// The wish, else the usual port, else a free one.
+    fn find(wish: Option<SocketAddr>, usual: u16) -> Place {
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        match wish {
+            Some(address) => Place { address, wished: true, instead: None },
+            None => {
+                let mut place = Place { address: local(usual), wished: false, instead: None };
+                if TcpListener::bind(place.address).is_err() {
+                    place.gives_way(&Listen::Tcp(place.address));
+                }
+                place
+            }
+        }
+    }
+
+    /// Moves to a free port if this one is taken and it may.
+    fn gives_way(&mut self, taken: &Listen) -> bool {
+        let may = !self.wished && self.instead.is_none() && *taken == Listen::Tcp(self.address);
+        if may {
+            self.instead = Some(self.address.port());
+            self.address.set_port(0);
+        }
+        may
+    }
+}
+
+fn url(listen: &Listen) -> String {
+    format!("http://{}", app::Address(listen))
+}
+
+/// Where everything is.
+struct Addresses {
+    gateway: String,
+    admin: String,
+    simulators: Vec<(Provider, String)>,
+}
+
+impl Addresses {
+    /// One line for scripts.
+    fn json(&self) -> String {
+        let simulators: serde_json::Map<_, _> =
+            self.simulators.iter().map(|(provider, url)| (provider.name().to_owned(), url.clone().into())).collect();
+        format!("{}\n", serde_json::json!({ "gateway": self.gateway, "admin": self.admin, "simulators": simulators }))
+    }
+
+    /// The tour: five failures before and after, asked for just now, and what to type.
+    async fn screen(&self, gateway_instead: Option<u16>, admin_instead: Option<u16>) -> String {
+        let (bold, plain) = styles();
+        let note = |instead: Option<u16>| instead.map(|port| format!("   (port {port} is taken)")).unwrap_or_default();
+        let mut lines = vec![
+            String::new(),
+            format!("{bold}speechgate demo{plain}: five simulated speech providers and a gateway, all on this machine"),
+            String::new(),
+            format!("  gateway     {}{}", self.gateway, note(gateway_instead)),
+            format!("  admin       {}/metrics{}", self.admin, note(admin_instead)),
+        ];
+        for (i, (provider, url)) in self.simulators.iter().enumerate() {
+            lines.push(format!(
+                "  {}{:<11}{url}",
+                if i == 0 { "simulators  " } else { "            " },
+                provider.name()
+            ));
+        }
+        lines.push(String::new());
+        lines.push(format!("{bold}One kind of failure each, before and after, asked for just now. Paste a line to see all of it.{plain}"));
+        for (i, case) in CASES.iter().enumerate() {
+            let direct =
+                self.simulators.iter().find(|(provider, _)| *provider == case.provider).map_or("", |(_, url)| url);
+            let told = tour::tell(direct, &self.gateway, case).await;
+            lines.push(String::new());
+            lines.push(format!("{bold}{}. {}: {}{plain}", i + 1, case.provider, case.what));
+            lines.extend(told.iter().map(|line| format!("   {line}")));
+            lines.push(format!("   {}", case.curl(&self.gateway)));
+        }
+        lines.extend([
+            String::new(),
+            format!("{bold}And one that succeeds. Play hello.wav with any player.{plain}"),
+            format!("   curl -s {}/elevenlabs/v1/text-to-speech/george -H xi-api-key:demo \\", self.gateway),
+            "        -d '{\"text\":\"Good morning! All five providers are well.\"}' -o hello.wav".to_owned(),
+            String::new(),
+            format!("{bold}More{plain}"),
+            "   fault-<code> instead of a voice or an id, in a text or in a header, provokes any failure;".to_owned(),
+            "   fault-mid-<code> in the middle of a stream; fault-net-reset and others from the network.".to_owned(),
+            format!("   curl -s {}/__sim/faults                    which there are", self.simulators[0].1),
+            format!("   curl -s {}/metrics | grep errors_total     what was counted", self.admin),
+            String::new(),
+            "Ctrl-C ends it.".to_owned(),
+            String::new(),
+        ]);
+        lines.join("\n") + "\n"
+    }
+}
+
+/// Bold and plain, for a terminal that wants them.
+fn styles() -> (&'static str, &'static str) {
+    let wanted = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if wanted { ("\x1b[1m", "\x1b[0m") } else { ("", "") }
+}
+
+/// All of it at once; a reader that has gone away is no problem.
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+/// Ctrl-C and SIGTERM.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_configuration_is_one_that_an_operator_could_write() {
+        let simulators = start_simulators().await.unwrap();
+        for (envelope, name) in
+            [(Envelope::Canonical, "canonical"), (Envelope::Compatible, "compatible"), (Envelope::Problem, "problem")]
+        {
+            let options = Options { listen: None, admin: None, envelope, json: false };
+            let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+            let text = configuration(local, local, options, &simulators);
+            let loaded =
+                config::load_str(&[("demo", &text)], []).unwrap_or_else(|problems| panic!("{}", listed(&problems)));
+            assert!(loaded.warnings.is_empty(), "{}", listed(&loaded.warnings));
+            let routes: Vec<_> =
+                loaded.config.routes.iter().map(|route| (route.name.as_str(), route.envelope)).collect();
+            assert_eq!(routes, Provider::ALL.map(|provider| (provider.name(), envelope)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_taken_port_is_left_alone() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let place = Place::find(None, port);
+        assert_eq!((place.address.port(), place.instead), (0, Some(port)));
+        let wish = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
+        assert_eq!(Place::find(Some(wish), port).address, wish);
+    }
+}

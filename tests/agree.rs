@@ -1,0 +1,221 @@
+//! `explain` and the running gateway say the same of every recorded failure: one test runs both.
+//!
+//! A scripted provider sends each sample of the corpus byte for byte; what a caller gets through the gateway is compared
+//! with what `explain` says of the recording.
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use speechgate::canon::envelope::{self, Stamp};
+use speechgate::config::types::Listen;
+use speechgate::explain::{Transport, verdict};
+use speechgate::{app, config};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const PROVIDERS: [&str; 7] = ["elevenlabs", "cartesia", "breeze", "corti", "zenhire", "edge", "generic"];
+
+/// One recording and what a provider that sends it puts on the wire.
+struct Sample {
+    name: String,
+    provider: String,
+    transport: Transport,
+    recording: Vec<u8>,
+    wire: Vec<u8>,
+    method: String,
+    path: String,
+}
+
+#[test]
+fn explain_and_the_gateway_agree_on_every_sample() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let samples: Arc<Vec<Sample>> = Arc::new(samples());
+        assert!(samples.len() > 400, "only {} samples", samples.len());
+        let provider = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let upstream = provider.local_addr().expect("an address");
+        let script = Arc::clone(&samples);
+        let scripted = tokio::spawn(async move {
+            while let Ok((socket, _)) = provider.accept().await {
+                drop(tokio::spawn(answer(socket, Arc::clone(&script))));
+            }
+        });
+        let gateway = gateway(upstream);
+        let Listen::Tcp(address) = gateway.address().clone() else { panic!("it listens on TCP") };
+        let mut problems = Vec::new();
+        for (index, sample) in samples.iter().enumerate() {
+            if let Err(problem) = compare(address, index, sample).await {
+                problems.push(format!("{}: {problem}", sample.name));
+            }
+        }
+        scripted.abort();
+        assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), samples.len(), problems.join("\n"));
+    });
+}
+
+fn gateway(upstream: SocketAddr) -> app::Handle {
+    let mut text = String::from(
+        "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[admin]\nenabled = false\n\
+         [telemetry]\nlog = { level = \"error\", access = false }\n",
+    );
+    for provider in PROVIDERS {
+        text.push_str(&format!(
+            "[[routes]]\nname = \"{provider}\"\nmatch = {{ path = \"/{provider}\" }}\nprovider = \"{provider}\"\n\
+             upstream = \"http://{upstream}\"\n"
+        ));
+    }
+    let loaded = config::load_str(&[("test", &text)], []).expect("a valid configuration");
+    app::start(loaded, None).expect("a gateway")
+}
+
+/// Sends the sample that the request asks for, then closes.
+async fn answer(mut socket: TcpStream, samples: Arc<Vec<Sample>>) {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut part = [0; 4096];
+        match socket.read(&mut part).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => head.extend_from_slice(&part[..read]),
+        }
+    }
+    let head = String::from_utf8_lossy(&head);
+    let index = head.lines().find_map(|line| line.strip_prefix("x-sample: ")?.trim().parse::<usize>().ok());
+    let sample = &samples[index.expect("the gateway passes headers that it does not know")];
+    // The caller may have enough before all of it is out.
+    let _ = socket.write_all(&sample.wire).await;
+    let _ = socket.shutdown().await;
+}
+
+async fn compare(address: SocketAddr, index: usize, sample: &Sample) -> Result<(), String> {
+    let profile = config::profiles::built_in(&sample.provider).expect("it is built in").expect("it is right");
+    let request = (sample.method.as_str(), sample.path.as_str());
+    let told = verdict(&profile, sample.transport, Some(request), &sample.recording).await?;
+    let (status, headers, body) = ask(address, index, sample).await?;
+    let code = headers.get("x-error-code").map(|code| String::from_utf8_lossy(code.as_bytes()).into_owned());
+    let Some(error) = told.error else {
+        let untouched = code.is_none() && sample.wire.ends_with(&body);
+        return if untouched { Ok(()) } else { Err(format!("explain: untouched; gateway: {status} {code:?}")) };
+    };
+    if told.status.is_some_and(|told| told != status) {
+        return Err(format!("explain: status {:?}; gateway: {status}", told.status));
+    }
+    let stamp =
+        Stamp { request_id: "", timestamp: "", provider: Some(&sample.provider), route: None, upstream_body: true };
+    let expected: Value = serde_json::from_slice(&envelope::object(&error, &stamp)).expect("an object");
+    let found = objects(&body).into_iter().find_map(|value| canonical(&value)).ok_or_else(|| {
+        format!("explain: {}; gateway: {status} without an envelope: {}", error.code, String::from_utf8_lossy(&body))
+    })?;
+    let (expected, found) = (bare(expected), bare(found));
+    if expected == found { Ok(()) } else { Err(format!("explain: {expected}\n  gateway: {found}")) }
+}
+
+async fn ask(address: SocketAddr, index: usize, sample: &Sample) -> Result<(u16, http::HeaderMap, Bytes), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let socket = TcpStream::connect(address).await.map_err(|error| text(&error))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(|error| text(&error))?;
+    let driver = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(sample.method.as_str())
+        .uri(format!("/{}{}", sample.provider, sample.path))
+        .header("host", "gateway")
+        .header("x-sample", index)
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| text(&error))?;
+    let answer = sender.send_request(request).await.map_err(|error| text(&error))?;
+    let (parts, body) = answer.into_parts();
+    let body = body.collect().await.map_err(|error| text(&error))?.to_bytes();
+    driver.abort();
+    Ok((parts.status.as_u16(), parts.headers, body))
+}
+
+/// The JSON objects of a body, of the lines or of the events in it.
+fn objects(body: &[u8]) -> Vec<Value> {
+    if let Ok(whole) = serde_json::from_slice(body) {
+        return vec![whole];
+    }
+    let text = String::from_utf8_lossy(body);
+    let data = text.lines().map(|line| line.strip_prefix("data:").unwrap_or(line).trim());
+    data.filter_map(|data| serde_json::from_str(data).ok()).collect()
+}
+
+/// The canonical object in an envelope, an event, or the body of a job, wherever its error member is.
+fn canonical(value: &Value) -> Option<Value> {
+    match value {
+        Value::Object(map) if map.contains_key("retryable") && map.contains_key("origin") => Some(value.clone()),
+        Value::Object(map) => map.values().find_map(canonical),
+        _ => None,
+    }
+}
+
+/// Without what differs from one call to the next.
+fn bare(mut value: Value) -> Value {
+    if let Value::Object(map) = &mut value {
+        for name in ["request_id", "timestamp", "route"] {
+            let _ = map.remove(name);
+        }
+        // A wait until a date is shorter a moment later.
+        if let Some(wait) = map.get_mut("retry_after_seconds") {
+            *wait = Value::from(wait.as_f64().unwrap_or_default().round());
+        }
+    }
+    value
+}
+
+fn samples() -> Vec<Sample> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+    let mut samples = BTreeMap::new();
+    for provider in PROVIDERS {
+        for entry in fs::read_dir(root.join(provider)).expect("a folder of samples") {
+            let path = entry.expect("an entry").path();
+            let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            let transport = match extension {
+                "http" => Transport::Http,
+                "sse" => Transport::Sse,
+                "ndjson" => Transport::Ndjson,
+                // Sockets have their own test.
+                _ => continue,
+            };
+            let name = format!("{provider}/{}", path.file_name().unwrap_or_default().to_string_lossy());
+            let recording = fs::read(&path).expect("a sample");
+            let first = recording.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            if first.starts_with(b"> ") && first.trim_ascii_end().ends_with(b" websocket") {
+                continue;
+            }
+            let _ = samples.insert(name.clone(), sample(name, provider, transport, recording));
+        }
+    }
+    samples.into_values().collect()
+}
+
+fn sample(name: String, provider: &str, transport: Transport, recording: Vec<u8>) -> Sample {
+    let text = String::from_utf8_lossy(&recording);
+    let asked = text.lines().take_while(|line| line.starts_with("> ")).find_map(|line| {
+        let mut words = line.trim_start_matches("> ").split_whitespace();
+        Some((words.next()?.to_owned(), words.next()?.to_owned()))
+    });
+    let (method, path) = asked.unwrap_or_else(|| ("POST".to_owned(), "/v1/anything".to_owned()));
+    let wire = match transport {
+        Transport::Http => {
+            let mut wire: &[u8] = &recording;
+            while wire.starts_with(b"> ") {
+                let end = wire.iter().position(|byte| *byte == b'\n').map_or(wire.len(), |at| at + 1);
+                wire = &wire[end..];
+            }
+            wire.to_vec()
+        }
+        _ => {
+            let media_type = if transport == Transport::Sse { "text/event-stream" } else { "application/x-ndjson" };
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {media_type}\r\nconnection: close\r\n\r\n");
+            [head.as_bytes(), &recording].concat()
+        }
+    };
+    Sample { name, provider: provider.to_owned(), transport, recording, wire, method, path }
+}

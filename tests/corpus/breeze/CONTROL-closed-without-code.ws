@@ -1,0 +1,1 @@
+{"type":"session.closed","session_id":"s1"}

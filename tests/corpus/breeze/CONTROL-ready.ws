@@ -1,0 +1,1 @@
+{"type":"session.ready","session_id":"s1"}

@@ -1,0 +1,1 @@
+{"type":"turn.cancelled","turn_id":"t1"}

@@ -1,0 +1,1 @@
+{"type":"audio","turn_id":"t1","audio":"AAAA","final":true}

@@ -1,0 +1,1 @@
+{"type":"session.closed","code":"IDLE_TIMEOUT","reason":"Idle.","reconnect":true}

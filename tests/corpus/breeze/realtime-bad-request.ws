@@ -1,0 +1,1 @@
+{"type":"error","code":"BAD_REQUEST","message":"The request is invalid."}

@@ -1,0 +1,1 @@
+{"type":"error","code":"CONFLICT","message":"The request conflicts with current state."}

@@ -1,0 +1,1 @@
+{"type":"error","code":"DISPATCH_TIMEOUT","message":"Generation dispatch timed out before execution. Please try again."}

@@ -1,0 +1,1 @@
+{"type":"error","code":"FORBIDDEN","message":"Forbidden."}

@@ -1,0 +1,1 @@
+{"type":"error","code":"GENERATION_FAILED","message":"Generation failed."}

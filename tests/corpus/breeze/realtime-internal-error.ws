@@ -1,0 +1,1 @@
+{"type":"error","code":"INTERNAL_ERROR","message":"Internal server error."}

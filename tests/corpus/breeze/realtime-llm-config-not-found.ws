@@ -1,0 +1,1 @@
+{"type":"error","code":"LLM_CONFIG_NOT_FOUND","message":"LLM feature is not configured."}

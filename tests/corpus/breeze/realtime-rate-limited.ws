@@ -1,0 +1,1 @@
+{"type":"error","code":"RATE_LIMITED","message":"Rate limit exceeded."}

@@ -1,0 +1,1 @@
+{"type":"error","code":"RESOURCE_NOT_FOUND","message":"Resource not found."}

@@ -1,0 +1,1 @@
+{"type":"error","code":"SESSION_EXPIRED","message":"Session expired.","meta":{"reconnect":true}}

@@ -1,0 +1,1 @@
+{"type":"error","code":"TURN_INTERRUPTED","message":"The turn was interrupted.","meta":{"reconnect":true}}

@@ -1,0 +1,1 @@
+{"type":"error","code":"UPSTREAM_ASSET_STORAGE_ERROR","message":"Audio asset storage failed."}

@@ -1,0 +1,1 @@
+{"type":"error","code":"UPSTREAM_BILLING_ERROR","message":"Billing service request failed."}

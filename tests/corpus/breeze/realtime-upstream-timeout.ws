@@ -1,0 +1,1 @@
+{"type":"error","code":"UPSTREAM_TIMEOUT","message":"Upstream request timed out."}

@@ -1,0 +1,1 @@
+{"type":"error","code":"VALIDATION_ERROR","message":"Request validation failed."}

@@ -1,0 +1,1 @@
+{"type":"error","error":"Internal server error","request_id":"r1"}

@@ -1,0 +1,1 @@
+{"type":"error","done":true,"context_id":"c1"}

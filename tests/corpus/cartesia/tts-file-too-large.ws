@@ -1,0 +1,1 @@
+{"type":"error","done":true,"status_code":413,"error_code":"file_too_large","title":"File too large","message":"The uploaded file is too large.","request_id":"550e8400-e29b-41d4-a716-446655440000:happy-monkeys-fly:8a0f5f3a-3b2f-4f28-b73e-8c5f27e2f8bb","context_id":"happy-monkeys-fly"}

@@ -1,0 +1,1 @@
+{"type":"transcript","data":[{"id":"s1","transcript":"nothing wrong","final":true}]}

@@ -1,0 +1,1 @@
+{"type":"delta_usage","credits":0.1}

@@ -1,0 +1,1 @@
+{"type":"usage","credits":0.1}

@@ -1,0 +1,1 @@
+{"type":"CONFIG_DENIED","reason":"invalid participants"}

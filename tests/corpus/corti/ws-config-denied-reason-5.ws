@@ -1,0 +1,1 @@
+{"type":"CONFIG_DENIED","reason":"invalid audio format: MIME type not allowed..."}

@@ -1,0 +1,1 @@
+{"type":"CONFIG_INVALID","reason":"no"}

@@ -1,0 +1,1 @@
+{"type":"CONFIG_MISSING","reason":"No valid configuration provided for interaction"}

@@ -1,0 +1,1 @@
+{"type":"CONFIG_REJECTED","reason":"MIME type not allowed"}

@@ -1,0 +1,1 @@
+{"type":"error","error":{"details":"MIME type not supported: audio/x"}}

@@ -1,0 +1,1 @@
+{"type":"error","error":{"details":"No valid configuration provided for interaction"}}

@@ -1,0 +1,1 @@
+{"type":"error","error":{"details":"The token has expired"}}

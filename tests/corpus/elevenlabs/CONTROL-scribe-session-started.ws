@@ -1,0 +1,1 @@
+{"message_type":"session_started","session_id":"s1","config":{}}

@@ -1,0 +1,1 @@
+{"message_type":"committed_transcript","text":"an error occurred"}

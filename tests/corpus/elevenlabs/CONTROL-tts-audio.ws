@@ -1,0 +1,1 @@
+{"audio":"AAAA","isFinal":null,"error":null,"normalizedAlignment":null}

@@ -1,0 +1,1 @@
+{"audio":"AAAA","isFinal":null,"normalizedAlignment":null,"alignment":{"chars":["a"]},"contextId":"c1"}

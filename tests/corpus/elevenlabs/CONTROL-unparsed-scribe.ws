@@ -1,0 +1,1 @@
+{"message_type":"partial_transcript","text":"hello"}

@@ -1,0 +1,1 @@
+{"type":"error","message":"received 1011 (internal error)"}

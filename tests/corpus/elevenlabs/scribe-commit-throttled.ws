@@ -1,0 +1,1 @@
+{"message_type":"commit_throttled","error":"Commit request throttled."}

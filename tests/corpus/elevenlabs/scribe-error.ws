@@ -1,0 +1,1 @@
+{"message_type":"error","error":"Something broke."}

@@ -1,0 +1,1 @@
+{"message_type":"invalid_request","error":"Unknown commit strategy."}

@@ -1,0 +1,1 @@
+{"message_type":"budget_not_ready","error":"Not yet."}

@@ -1,0 +1,1 @@
+{"message_type":"scribe_auth_error","error":"It failed."}

@@ -1,0 +1,1 @@
+{"message_type":"scribe_throttled_error","error":"It failed."}

@@ -1,0 +1,1 @@
+{"message_type":"scribe_transcriber_error","error":"It failed."}

@@ -1,0 +1,1 @@
+{"message_type":"queue_overflow","error":"Queue is full."}

@@ -1,0 +1,1 @@
+{"message_type":"quota_exceeded","error":"You have exceeded your quota."}

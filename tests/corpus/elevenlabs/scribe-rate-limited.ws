@@ -1,0 +1,1 @@
+{"message_type":"rate_limited","error":"Rate limited."}

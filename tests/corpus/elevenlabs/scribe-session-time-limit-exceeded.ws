@@ -1,0 +1,1 @@
+{"message_type":"session_time_limit_exceeded","error":"Session time limit exceeded."}

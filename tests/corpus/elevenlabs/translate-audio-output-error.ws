@@ -1,0 +1,1 @@
+{"message_type":"audio_output_error","error":"Audio output failed."}

@@ -1,0 +1,1 @@
+{"message_type":"payment_issue","error":"There is a problem with your payment."}

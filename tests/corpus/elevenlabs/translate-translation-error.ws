@@ -1,0 +1,1 @@
+{"message_type":"translation_error","error":"Translation failed."}

@@ -1,0 +1,1 @@
+{"message":"voices can only be set in the first message.","code":1008}

@@ -1,0 +1,1 @@
+{"type":"Results","is_final":true,"error":null}

@@ -1,0 +1,1 @@
+{"type":"Error","description":"Rate limit reached","variant":"x"}

@@ -1,0 +1,130 @@
+//! Nothing secret, forged or unbounded in logs, metrics and errors.
+
+use crate::support::world::{get, get_with, json_answer};
+use crate::support::{Act, Gateway, Provider, Settings, World};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const SECRETS: [&str; 4] = ["configured-s3cret", "callers-s3cret", "query-s3cret", "cookie-s3cret"];
+
+/// Callers' secrets everywhere a caller puts them.
+fn secretive(target: &str) -> Vec<u8> {
+    get_with(
+        &format!("{target}?token=query-s3cret&x=1&client_secret=query-s3cret&access_token=query-s3cret"),
+        "Xi-Api-Key: callers-s3cret\r\nAuthorization: Bearer callers-s3cret\r\nX-Api-Key: callers-s3cret\r\nCookie: a=cookie-s3cret\r\n",
+    )
+}
+
+#[test]
+fn secrets_are_nowhere_to_be_seen() {
+    let provider = Provider::start();
+    let credentials = "credentials = { header = \"xi-api-key\", value = \"${SPEECHGATE_TEST_KEY}\" }\ntimeouts = { response = \"300ms\" }";
+    let settings = Settings::standard(provider.address())
+        .telemetry("log = { format = \"json\", level = \"trace\" }")
+        .beside("keyed", "/k", credentials);
+    let gateway = Gateway::start_with(&settings, &[("SPEECHGATE_TEST_KEY", SECRETS[0])]);
+    let world = World { gateway, provider };
+    let mut bodies = String::new();
+    let endings = [
+        vec![Act::Fin],
+        vec![Act::Reset],
+        vec![Act::Hang],
+        vec![Act::send("garbage\r\n\r\n"), Act::Fin],
+        vec![Act::send(json_answer(401, "", "{}"))],
+        vec![],
+    ];
+    for acts in endings {
+        for target in ["/k/a", "/p/../x", "/nowhere"] {
+            world.provider.forget();
+            if target == "/k/a" && !acts.is_empty() {
+                world.provider.next(acts.clone());
+            }
+            let answer = world.ask(secretive(target));
+            bodies.push_str(&format!("{:?} {}", answer.fields, answer.text()));
+        }
+    }
+    bodies.push_str(&world.gateway.admin("/metrics").text());
+    bodies.push_str(&world.gateway.admin("/config").text());
+    let log = world.gateway.log().join("\n");
+    for secret in SECRETS {
+        assert!(!bodies.contains(secret), "{secret} in an answer");
+        assert!(
+            !log.contains(secret),
+            "{secret} in the log: {}",
+            log.lines().find(|line| line.contains(secret)).unwrap_or_default()
+        );
+    }
+}
+
+#[test]
+fn log_lines_cannot_be_forged() {
+    let world = World::start();
+    let attacks =
+        ["/p/a%0d%0a%7b%22level%22:%22ERROR%22%7d", "/p/a%1b%5b31m", "/p/a\"},{\"b\":\"c", "/nowhere%0aforged"];
+    for target in attacks {
+        let lines = "User-Agent: a\"b\\\r\nReferer: {\"message\":\"forged\"}\r\nX-Request-Id: forged\"\r\n";
+        let _ = world.ask(get_with(target, lines));
+    }
+    let words = "{\"detail\":{\"status\":\"forged\\n{\\\"message\\\":\\\"forged\\\"}\",\"message\":\"\\u001b[2Jforged\\r\\nforged\"}}";
+    world.provider.next([Act::send(json_answer(400, "Request-Id: forged\\n\r\n", words))]);
+    assert!(world.get("/p/last").status >= 400);
+    let _ = world.gateway.line(|line| line.to_string().contains("last"));
+    for line in world.gateway.log() {
+        let parsed: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        assert!(parsed["message"] != "forged" && !line.contains('\u{1b}'), "{line}");
+    }
+}
+
+#[test]
+fn there_is_one_line_per_request() {
+    let world = World::start();
+    let mut ids = BTreeSet::new();
+    for acts in [
+        vec![],
+        vec![Act::Fin],
+        vec![Act::send(json_answer(404, "", "{}"))],
+        vec![Act::send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"), Act::Fin],
+    ] {
+        if !acts.is_empty() {
+            world.provider.next(acts);
+        }
+        assert!(ids.insert(world.get("/p/a").field("x-request-id")));
+    }
+    assert!(ids.insert(world.get("/nowhere").field("x-request-id")));
+    for id in &ids {
+        let _ = world.gateway.line(|line| line["request_id"] == id.as_str());
+    }
+    let lines: Vec<Value> = world.gateway.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for id in &ids {
+        let count =
+            lines.iter().filter(|line| line["request_id"] == id.as_str() && line.get("status").is_some()).count();
+        assert_eq!(count, 1, "lines for {id}");
+    }
+}
+
+#[test]
+fn labels_do_not_grow_with_what_callers_and_providers_say() {
+    let world = World::start();
+    let touch = |index: usize| {
+        world.provider.next([Act::send(json_answer(
+            400 + (index % 60) as u16,
+            "",
+            &format!("{{\"detail\":{{\"status\":\"odd-{index}\"}}}}"),
+        ))]);
+        let _ = world.ask(format!("M{index} /p/odd-{index} HTTP/1.1\r\nHost: odd-{index}\r\nUser-Agent: odd-{index}\r\nX-Request-Id: odd-{index}\r\n\r\n"));
+        world.provider.forget();
+        let _ = world.get(&format!("/odd-{index}"));
+    };
+    (0..120).for_each(touch);
+    let before = series(&world.gateway);
+    (120..240).for_each(touch);
+    let after = series(&world.gateway);
+    assert_eq!(before, after, "series that only came with new words");
+    assert!(after.iter().all(|name| !name.contains("odd-") && !name.contains("M1")), "words of a peer became labels");
+    let _ = world.ask(get("/p/a"));
+}
+
+/// Names and labels of every series.
+fn series(gateway: &Gateway) -> BTreeSet<String> {
+    gateway.metrics().into_keys().collect()
+}

@@ -1,0 +1,35 @@
+//! The gateway over real sockets: hostile and broken callers, hostile and broken providers, and ordinary ones beside
+//! them, so that refusing everything does not pass.
+
+mod support;
+
+/// The admin listener: liveness, readiness, counters.
+mod admin;
+/// Bodies of failures that are coded, huge, hostile or endless.
+mod bodies;
+/// Every error answer keeps the promises of the envelope.
+mod envelope;
+/// A provider that fails at every byte.
+mod faults;
+/// HTTP/1 as RFC 9112 and 9110 have it.
+mod framing;
+/// Headers that a caller could spoof, and those that a proxy must add or take away.
+mod headers;
+/// HTTP/2 from callers.
+mod http2;
+/// Nothing secret, forged or unbounded in logs, metrics and errors.
+mod leak;
+/// Paths that try to leave their route.
+mod paths;
+/// One test for each fixed bug.
+mod regression;
+/// SIGTERM and what follows.
+mod shutdown;
+/// Callers that are slow on purpose.
+mod slow;
+/// Requests that two servers would read differently.
+mod smuggling;
+/// Bodies of every size and framing, both ways.
+mod stream;
+/// TLS and mutual TLS from callers.
+mod tls;
