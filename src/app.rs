@@ -26,11 +26,14 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 /// Most bytes of log lines that wait to be written.
 const LOG_BUFFER: usize = 1 << 20;
+/// How long before the cut WebSockets are told to close.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Stops that can be asked for before anybody looks: one to drain, one to end at once.
 const STOPS: usize = 2;
 
@@ -352,14 +355,24 @@ impl Control {
         let drain_timeout = self.running.state.load().config.server.drain_timeout;
         tracing::info!(connections = self.drain.open(), "draining");
         self.drain.begin();
-        // Sessions would outlast any drain; closed now, they are opened again at an instance that stays.
-        self.running.shared.stopping.begin();
+        let words = LAST_WORDS.min(drain_timeout / 2);
         tokio::select! {
             () = self.drain.emptied() => {}
-            () = tokio::time::sleep(drain_timeout) => tracing::warn!(connections = self.drain.open(), "cutting what is left"),
+            () = tokio::time::sleep(drain_timeout - words) => self.close_sockets(words, &mut stops).await,
             Some(()) = stops.recv() => tracing::warn!(connections = self.drain.open(), "told to end at once"),
         }
         self.drain.cut_now();
+    }
+
+    /// WebSockets do not end by themselves: they are closed in order before what is left is cut.
+    async fn close_sockets(&self, words: Duration, stops: &mut mpsc::Receiver<()>) {
+        self.running.state.load().shared.stopping.begin();
+        tokio::select! {
+            () = self.drain.emptied() => return,
+            () = tokio::time::sleep(words) => {}
+            Some(()) = stops.recv() => {}
+        }
+        tracing::warn!(connections = self.drain.open(), "cutting what is left");
     }
 
     /// Loads the configuration again. A valid one is in force for new requests; an invalid one changes nothing.

@@ -214,7 +214,9 @@ pub fn compatible(profile: &Profile, error: &CanonicalError, stamp: &Stamp<'_>, 
     match evidence.tree() {
         Some(Value::Object(map)) if !evidence.truncated => Compatible::Json(spliced(map, error, stamp, evidence.body)),
         Some(Value::Array(_) | Value::String(_)) if !evidence.truncated => Compatible::AsItIs,
-        // A page is not the provider's word but that of something in front of it, and an empty body is nobody's.
+        // Where there was nothing, nothing is invented: the SDK finds as much of its provider's words as before.
+        _ if evidence.body.trim_ascii().is_empty() => Compatible::Json(spliced(&Map::new(), error, stamp, b"{}")),
+        // A page is not the provider's word but that of something in front of it.
         _ if evidence.text().is_none() || evidence.truncated => {
             Compatible::Json(native(profile, evidence.phase, error, stamp))
         }

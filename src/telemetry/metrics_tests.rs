@@ -68,6 +68,48 @@ fn a_request_and_its_error_are_counted_once() {
 }
 
 #[test]
+fn a_websocket_is_counted_from_its_opening_to_its_close() {
+    let metrics = Metrics::new("0", 2);
+    let (old, new) = (metrics.route("live", "a"), metrics.route("live", "b"));
+    let (first, second) = (old.websocket_opened(), new.websocket_opened());
+    use_shard(1);
+    let third = new.websocket_opened();
+    old.websocket_passed(Direction::Upstream, 2, 100);
+    new.websocket_passed(Direction::Upstream, 1, 50);
+    new.websocket_passed(Direction::Downstream, 0, 7);
+    use_shard(0);
+    drop((first, third));
+    for (code, initiator) in [(1000, Initiator::Caller), (3008, Initiator::Gateway), (4321, Initiator::Provider)] {
+        new.websocket_closed(code, initiator);
+    }
+    for code in [999, 1016, 2999, u16::MAX] {
+        new.websocket_closed(code, Initiator::Provider);
+    }
+    let text = rendered(&metrics);
+    for (family, expected) in [
+        ("speechgate_websockets_open", &["{route=\"live\"} 1"][..]),
+        ("speechgate_websocket_messages_total", &["{route=\"live\",direction=\"upstream\"} 3"]),
+        (
+            "speechgate_websocket_bytes_total",
+            &["{route=\"live\",direction=\"upstream\"} 150", "{route=\"live\",direction=\"downstream\"} 7"],
+        ),
+        (
+            "speechgate_websocket_closes_total",
+            &[
+                "{route=\"live\",code=\"1000\",initiator=\"caller\"} 1",
+                "{route=\"live\",code=\"3008\",initiator=\"gateway\"} 1",
+                "{route=\"live\",code=\"other\",initiator=\"provider\"} 5",
+            ],
+        ),
+    ] {
+        let live: Vec<String> = samples(&text, family).into_iter().filter(|line| line.contains("live")).collect();
+        let expected: Vec<String> = expected.iter().map(|sample| format!("{family}{sample}")).collect();
+        assert_eq!(live, expected);
+    }
+    drop(second);
+}
+
+#[test]
 fn labels_stay_inside_their_sets() {
     let metrics = Metrics::new("0", 1);
     let route = metrics.unrouted();

@@ -1,6 +1,6 @@
 //! The four places where an error hides: each is told once, in the form of the route, and counted once.
 
-use crate::support::{Gateway, closing, down, gateway, provider, saying};
+use crate::support::{Gateway, closing, down, gateway, provider, saying, up};
 use serde_json::{Value, json};
 use speechgate::wire::frame::Opcode::{Close, Text};
 
@@ -139,4 +139,37 @@ async fn silence_is_told() {
         let (code, reason) = caller.next().await.close();
         assert_eq!((code, reason.split(':').next()), (1014, Some(expected)));
     }
+}
+
+#[tokio::test]
+async fn what_follows_an_error_that_ends_the_session_is_no_second_one() {
+    // The connection just ends behind the message, while the caller goes on sending.
+    let address = provider(|mut peer, _| async move {
+        peer.accept("").await;
+        let _ = peer.next().await;
+        peer.send(&down(Text, ELEVENLABS)).await;
+        let _ = peer.next().await;
+    })
+    .await;
+    let gateway = gateway("elevenlabs", address, CANONICAL, "");
+    let mut caller = gateway.open().await;
+    caller.send(&up(Text, "hello")).await;
+    assert_eq!(caller.next().await.json()["error"]["code"], "invalid_credentials");
+    caller.send(&up(Text, "hello")).await;
+    assert_eq!(caller.next().await.close(), (3000, "invalid_credentials: Invalid API key".to_owned()));
+    counted(&gateway, "elevenlabs", "authentication", "invalid_credentials").await;
+}
+
+#[tokio::test]
+async fn a_context_that_failed_does_not_excuse_what_comes_later() {
+    let script =
+        [down(Text, CARTESIA), down(Text, r#"{"type":"chunk"}"#), down(Close, closing(1011, "crashed"))].concat();
+    let gateway = gateway("cartesia", saying(script).await, CANONICAL, "");
+    let frames = gateway.open().await.frames_until_close().await;
+    let [first, _, second, close] = frames.as_slice() else { panic!("{frames:?}") };
+    assert_eq!(first.json()["error"]["code"], "concurrency_limited");
+    let code = second.json()["error"]["code"].as_str().expect("a code").to_owned();
+    assert_ne!(code, "concurrency_limited");
+    assert_eq!(close.close(), (1011, format!("{code}: crashed")));
+    assert_eq!(gateway.metric("speechgate_errors_total").await.len(), 2);
 }

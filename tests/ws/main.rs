@@ -1,6 +1,16 @@
 //! The WebSocket relay over real sockets: scripted providers, callers that speak bytes.
 //!
 //! * `errors`: the four places where an error hides, on canonical and on compatible routes
+//! * `handshakes`: what counts as an upgrade and what does not
+//! * `frames`: what passes, what is refused, who is told
+//! * `conformance`: RFC 6455 case by case, with and without the gateway
+//! * `ends`: closes, disappearances, silence, back-pressure
+//! * `tls`: the same over TLS
 
+mod conformance;
+mod ends;
 mod errors;
+mod frames;
+mod handshakes;
 mod support;
+mod tls;

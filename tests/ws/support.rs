@@ -4,7 +4,7 @@ use serde_json::Value;
 use speechgate::app::{Handle, start};
 use speechgate::config::load_str;
 use speechgate::config::types::Listen;
-use speechgate::wire::frame::{self, Opcode, Sender, apply_mask};
+use speechgate::wire::frame::{self, Header, Opcode, Sender, apply_mask};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -21,26 +21,33 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A gateway with one route, `/r`.
 pub(crate) struct Gateway {
-    _running: Handle,
-    address: SocketAddr,
+    running: Option<Handle>,
+    pub(crate) address: SocketAddr,
     admin: SocketAddr,
 }
 
 /// A gateway to this provider; `route` adds lines to the route, `server` to `[server]`.
 pub(crate) fn gateway(name: &str, provider: SocketAddr, route: &str, server: &str) -> Gateway {
+    gateway_to(name, &format!("http://{provider}"), route, server)
+}
+
+/// The same to a URL.
+pub(crate) fn gateway_to(name: &str, upstream: &str, route: &str, server: &str) -> Gateway {
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n{server}\n[admin]\nlisten = \"127.0.0.1:0\"\n\
          [telemetry]\nlog = {{ level = \"error\", access = false }}\n\
-         [[routes]]\nname = \"r\"\nmatch = {{ path = \"/r\" }}\nprovider = \"{name}\"\nupstream = \"http://{provider}\"\n{route}\n"
+         [[routes]]\nname = \"r\"\nmatch = {{ path = \"/r\" }}\nprovider = \"{name}\"\nupstream = \"{upstream}\"\n{route}\n"
     );
     let loaded = load_str(&[("gateway.toml", &text)], []).unwrap_or_else(|problems| panic!("{problems:#?}"));
     let running = start(loaded, None).expect("a gateway");
+    // Its own hook tells where a panic was, never the words; tests want both.
+    drop(std::panic::take_hook());
     let tcp = |listen: &Listen| match listen {
         Listen::Tcp(address) => *address,
         Listen::Unix(path) => panic!("a TCP listener, not {path:?}"),
     };
     let (address, admin) = (tcp(running.address()), tcp(running.admin_address().expect("an admin listener")));
-    Gateway { _running: running, address, admin }
+    Gateway { running: Some(running), address, admin }
 }
 
 impl Gateway {
@@ -62,6 +69,17 @@ impl Gateway {
         let head = peer.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         peer
+    }
+
+    /// Tells it to end.
+    pub(crate) fn stop(&self) {
+        self.running.as_ref().expect("not ended").stop();
+    }
+
+    /// Waits until it has ended.
+    pub(crate) async fn ended(&mut self) {
+        let running = self.running.take().expect("not ended");
+        tokio::task::spawn_blocking(|| running.join()).await.expect("no panic");
     }
 
     /// The samples of a metric, but for those that are 0.
@@ -124,7 +142,7 @@ pub(crate) async fn saying(bytes: Vec<u8>) -> SocketAddr {
 /// The other end of a connection to the gateway.
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
-    read: Vec<u8>,
+    pub(crate) read: Vec<u8>,
     /// Who sends the frames that are read here.
     from: Sender,
 }
@@ -156,7 +174,7 @@ impl Frame {
 }
 
 impl Peer {
-    fn new(stream: TcpStream, from: Sender) -> Peer {
+    pub(crate) fn new(stream: TcpStream, from: Sender) -> Peer {
         Peer { stream, read: Vec::new(), from }
     }
 
@@ -182,7 +200,7 @@ impl Peer {
         }
     }
 
-    async fn more(&mut self) -> bool {
+    pub(crate) async fn more(&mut self) -> bool {
         let read = tokio::time::timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
         matches!(read.expect("in time"), Ok(1..))
     }
@@ -213,6 +231,24 @@ impl Peer {
         self.frame().await.expect("another frame")
     }
 
+    /// Every frame up to and including the close.
+    pub(crate) async fn frames_until_close(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while frames.last().is_none_or(|frame: &Frame| frame.opcode != Opcode::Close) {
+            frames.push(self.next().await);
+        }
+        frames
+    }
+
+    /// Every frame up to the end of the connection.
+    pub(crate) async fn frames(&mut self) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        while let Some(frame) = self.frame().await {
+            frames.push(frame);
+        }
+        frames
+    }
+
     /// Everything up to the end of the connection.
     pub(crate) async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
@@ -223,6 +259,19 @@ impl Peer {
 /// A whole frame as the provider sends it.
 pub(crate) fn down(opcode: Opcode, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame::frame(opcode, payload.as_ref(), None).to_vec()
+}
+
+/// A whole frame as the caller sends it.
+pub(crate) fn up(opcode: Opcode, payload: impl AsRef<[u8]>) -> Vec<u8> {
+    frame::frame(opcode, payload.as_ref(), Some([1, 2, 3, 4])).to_vec()
+}
+
+/// A fragment as the provider sends it.
+pub(crate) fn fragment(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Header { fin, ..Header::new(opcode, None, payload.len() as u64) }.write(&mut bytes);
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
 /// The payload of a close.

@@ -73,6 +73,8 @@ pub(super) struct Inbound {
     passing: Option<Passing>,
     /// The fragments, as they came, of a text message that may be an error.
     held: Vec<u8>,
+    /// A part of a message has passed, and its end has not.
+    open: bool,
     /// Payload of the message so far.
     size: u64,
     /// Messages that have begun to end since somebody asked.
@@ -127,6 +129,7 @@ impl Inbound {
             head: None,
             passing: None,
             held: Vec::new(),
+            open: false,
             size: 0,
             messages: 0,
             closed: false,
@@ -140,12 +143,7 @@ impl Inbound {
 
     /// Whether a message of the other side's making may stand after what has passed.
     pub(super) fn is_between_messages(&self) -> bool {
-        self.passing.is_none() && (!self.checker.in_message() || !self.held.is_empty() || self.is_first_begun())
-    }
-
-    /// Whether the message that has begun is only a frame that is not whole yet.
-    fn is_first_begun(&self) -> bool {
-        self.head.is_some_and(|head| head.part.first && !head.header.opcode.is_control())
+        self.passing.is_none() && !self.open
     }
 
     /// Messages since this was last asked.
@@ -207,7 +205,10 @@ impl Inbound {
                 return Ok(());
             };
             match self.judge(&head, frame, suspect)? {
-                Fate::Pass => run.end += length,
+                Fate::Pass => {
+                    self.open = !head.part.last;
+                    run.end += length;
+                }
                 fate => {
                     hand_out(input.get(run.clone()).unwrap_or_default(), take);
                     *run = run.end + length..run.end + length;
@@ -233,6 +234,7 @@ impl Inbound {
     }
 
     fn pass_from_here(&mut self, head: &Head) {
+        self.open = true;
         self.passing = Some(Passing { part: head.part, mask: head.header.mask, done: 0, left: head.header.length });
     }
 
@@ -245,6 +247,7 @@ impl Inbound {
         check_text(&mut self.checker, &passing.part, piece, passing.mask, passing.done, passing.left == 0)?;
         passing.done += length as u64;
         if passing.left == 0 {
+            self.open = !passing.part.last;
             self.passing = None;
         }
         Ok(length)
@@ -327,6 +330,9 @@ impl Inbound {
     fn settle(&mut self, fate: &Fate, head: &Head, frame: &[u8], take: &mut dyn FnMut(Unit<'_>)) {
         let payload = frame.get(head.length..).unwrap_or_default();
         let mut buffer = [0; MAX_CONTROL as usize];
+        if matches!(fate, Fate::Pass | Fate::Release | Fate::Suspect) {
+            self.open = !head.part.last;
+        }
         match fate {
             Fate::Pass => take(Unit::Pass(frame)),
             Fate::Hold => self.held.extend_from_slice(frame),
@@ -415,3 +421,7 @@ fn text_of(mut frames: &[u8]) -> Vec<u8> {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "inbound_tests.rs"]
+mod tests;

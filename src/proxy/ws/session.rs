@@ -78,6 +78,7 @@ enum Who {
 
 /// What one piece from a side came to.
 struct Fed {
+    length: usize,
     /// A close: as it came, its code, its reason.
     close: Option<(Vec<u8>, Option<u16>, String)>,
     outcome: Result<(), Offence>,
@@ -172,7 +173,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
         match read {
             None => return false,
-            Some(Ok(fed)) => self.settle(who, fed, cx),
+            Some(Ok(fed)) => {
+                self.side(who).drain(fed.length);
+                self.settle(who, fed, cx);
+            }
             Some(Err(error)) => self.ended(who, error.as_ref(), cx),
         }
         true
@@ -186,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Who::Provider => (provider, caller, Direction::Downstream),
         };
         (from.heard, from.pinged) = (Instant::now(), false);
-        let mut fed = Fed { close: None, outcome: Ok(()), pong_only: false };
+        let mut fed = Fed { length: input.len(), close: None, outcome: Ok(()), pong_only: false };
         if from.close_seen.is_some() {
             return fed;
         }
@@ -199,7 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             _ if over => {}
             Unit::Control(frame, _) => to.send(cx, frame),
             Unit::Pass(frames) => {
-                words.passed();
+                if who == Who::Provider {
+                    words.passed();
+                }
                 to.send(cx, frames);
             }
             Unit::Suspect(frames, text) => match words.message(text) {
@@ -266,7 +272,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.side(who).ended = true;
         let side = self.side(who);
         match who {
-            _ if side.close_seen.is_some() || side.close_sent => self.answer_closes(cx),
+            _ if side.close_seen.is_some() || side.close_sent => {
+                self.answer_closes(cx);
+                if who == Who::Caller {
+                    // Nobody is left to hear what it may still say.
+                    self.provider.give_up();
+                }
+            }
             Who::Caller => self.abandoned(Fault::CallerLeft, cx),
             Who::Provider => {
                 self.closing(close::ABNORMAL, Initiator::Provider);
@@ -282,14 +294,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.closing(close::ABNORMAL, Initiator::Caller);
         self.caller.abandon();
         self.leave_provider(1001, "the caller left", cx);
-        self.provider.give_up();
     }
 
     /// One side will not answer the other's close any more: it is answered here.
     fn answer_closes(&mut self, cx: &mut Context<'_>) {
-        let Session { caller, provider, .. } = self;
-        caller.close(cx, caller.close_seen.or(provider.close_seen).flatten(), "");
-        provider.close(cx, provider.close_seen.or(caller.close_seen).flatten(), "");
+        for who in [Who::Caller, Who::Provider] {
+            let other = self.side(who.other());
+            let (theirs, between) = (other.close_seen, other.inbound.is_between_frames());
+            let side = self.side(who);
+            if between {
+                side.close(cx, side.close_seen.or(theirs).flatten(), "");
+            } else {
+                side.give_up();
+            }
+        }
     }
 
     /// Ends the session for a reason that nobody said.
@@ -327,12 +345,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// Closes the provider's side, whatever it may answer.
     fn leave_provider(&mut self, code: u16, reason: &str, cx: &mut Context<'_>) {
         if self.caller.inbound.is_between_frames() {
             self.provider.close(cx, Some(code), reason);
-        } else {
-            self.provider.give_up();
         }
+        self.provider.give_up();
     }
 
     /// From the first close on, time is limited; it is counted with who began and how.

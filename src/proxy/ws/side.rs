@@ -38,7 +38,13 @@ pub(super) struct Side<S> {
     /// It sends nothing any more.
     pub(super) ended: bool,
     shut: bool,
+    /// What it has sent after all was said.
+    drained: usize,
 }
+
+/// Most that is read of a side after all was said. It is read at all because a connection that is dropped with something
+/// unread is reset, and takes what was said last with it.
+const DRAINED: usize = 256 * 1024;
 
 /// How the payload of our own pings begins: their pongs go to nobody.
 const PING: &[u8; 11] = b"speechgate/";
@@ -66,6 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             given_up: false,
             ended: false,
             shut: false,
+            drained: 0,
         }
     }
 
@@ -177,6 +184,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// Whether closes have gone both ways, as far as they can.
     pub(super) fn is_closed(&self) -> bool {
         self.close_sent && self.out.is_empty() && (self.close_seen.is_some() || self.ended || self.given_up)
+    }
+
+    /// Takes note of bytes that it sent, which end to matter when all was said.
+    pub(super) fn drain(&mut self, bytes: usize) {
+        if self.is_closed() {
+            self.drained += bytes;
+            self.ended |= self.drained > DRAINED;
+        }
     }
 
     /// Ends the connection after the closes; ready when the peer has ended it too.

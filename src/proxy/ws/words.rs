@@ -112,8 +112,12 @@ impl Words {
         if let Some(offence) = offence {
             error.message = format!("{} ({})", error.message.trim_end_matches('.'), offence.reason());
         }
-        let told = self.told.take_if(|told| told.fatal != Some(false) && offence.is_none());
-        if let Some(told) = told {
+        let explains = |told: &mut Told| match fault {
+            Fault::ResponseBodyIncomplete => told.fatal != Some(false),
+            Fault::ResponseStalled => told.fatal == Some(true),
+            _ => false,
+        };
+        if let Some(told) = self.told.take_if(explains) {
             // The provider's own word on it is out already.
             return Farewell { message: None, reason: Some(told.reason), code: told.close };
         }
@@ -122,9 +126,11 @@ impl Words {
         Farewell { message: Some(self.own(Phase::Abort, &error)), reason: Some(reason(&error)), code }
     }
 
-    /// The caller is not there any more to be told.
+    /// The caller is not there any more to be told. That it leaves when it was told an error is no further one.
     pub(super) fn unheard(&mut self, fault: Fault) {
-        self.call.note(&CanonicalError::from_fault(fault), None);
+        if self.told.as_ref().is_none_or(|told| told.fatal == Some(false)) {
+            self.call.note(&CanonicalError::from_fault(fault), None);
+        }
     }
 
     fn request(&self) -> (&str, &str) {

@@ -1,0 +1,187 @@
+use super::*;
+use crate::wire::frame::frame;
+use proptest::prelude::*;
+
+/// What came out, neighbouring bytes that pass joined.
+#[derive(Debug, PartialEq, Eq)]
+enum Out {
+    Pass(Vec<u8>),
+    Suspect(Vec<u8>, Vec<u8>),
+    Control(Vec<u8>, Vec<u8>),
+    Close(Option<u16>, String),
+    Offence(Offence),
+}
+
+fn mask(sender: Sender) -> Option<[u8; 4]> {
+    (sender == Sender::Client).then_some([9, 8, 7, 6])
+}
+
+fn run(sender: Sender, pieces: &[&[u8]]) -> Vec<Out> {
+    let mut inbound = Inbound::new(sender);
+    let mut out = Vec::new();
+    for piece in pieces {
+        let outcome =
+            inbound.feed(piece, &|text| memchr::memmem::find(text, b"bad").is_some(), &mut |unit| match unit {
+                Unit::Pass(bytes) => match out.last_mut() {
+                    Some(Out::Pass(before)) => before.extend_from_slice(bytes),
+                    _ => out.push(Out::Pass(bytes.to_vec())),
+                },
+                Unit::Suspect(frames, text) => out.push(Out::Suspect(frames.to_vec(), text.to_vec())),
+                Unit::Control(frame, payload) => out.push(Out::Control(frame.to_vec(), payload.to_vec())),
+                Unit::Close(_, code, reason) => out.push(Out::Close(code, reason.to_owned())),
+            });
+        if let Err(offence) = outcome {
+            out.push(Out::Offence(offence));
+            break;
+        }
+    }
+    out
+}
+
+fn fragment(sender: Sender, fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = frame(opcode, payload, mask(sender)).to_vec();
+    bytes[0] = bytes[0] & 0x7f | u8::from(fin) << 7;
+    bytes
+}
+
+/// A message in fragments, with a ping before each but the first.
+fn message(sender: Sender, opcode: Opcode, payload: &[u8], cuts: &[prop::sample::Index]) -> Vec<u8> {
+    let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
+    ends.push(payload.len());
+    ends.sort_unstable();
+    let (mut bytes, mut from) = (Vec::new(), 0);
+    for (index, end) in ends.iter().enumerate() {
+        let opcode = if index == 0 { opcode } else { Opcode::Continuation };
+        if index > 0 {
+            bytes.extend(fragment(sender, true, Opcode::Ping, b"?"));
+        }
+        bytes.extend(fragment(sender, index + 1 == ends.len(), opcode, &payload[from..*end]));
+        from = *end;
+    }
+    bytes
+}
+
+fn payload() -> impl Strategy<Value = (Opcode, Vec<u8>)> {
+    prop_oneof![
+        ".{0,40}".prop_map(|text| (Opcode::Text, text.into_bytes())),
+        " {0,3}".prop_map(|space| (Opcode::Text, format!("{space}{{\"type\":\"bad\",\"text\":\"né\"}}").into_bytes())),
+        Just((Opcode::Text, format!("{{\"bad\":\"{}\"}}", "é".repeat(HELD / 2)).into_bytes())),
+        prop::collection::vec(any::<u8>(), 0..200).prop_map(|bytes| (Opcode::Binary, bytes)),
+        Just((Opcode::Binary, vec![0x81; HELD + 1])),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn cuts_make_no_difference(
+        client in any::<bool>(),
+        messages in prop::collection::vec((payload(), prop::collection::vec(any::<prop::sample::Index>(), 0..4)), 0..5),
+        end in prop_oneof![
+            Just(vec![0x88, 0]), Just(vec![0x88, 2, 3, 0xe8]), Just(vec![0xc1, 0]), Just(vec![0x80, 0]), Just(vec![0x81, 1, 0xff]),
+        ],
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let sender = if client { Sender::Client } else { Sender::Server };
+        let mut bytes = Vec::new();
+        for ((opcode, payload), cuts) in &messages {
+            bytes.extend(message(sender, *opcode, payload, cuts));
+        }
+        if sender == Sender::Server {
+            bytes.extend(end);
+        }
+        let whole = run(sender, &[&bytes]);
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        ends.extend([0, bytes.len()]);
+        ends.sort_unstable();
+        let pieces: Vec<&[u8]> = ends.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect();
+        prop_assert_eq!(run(sender, &pieces), whole);
+    }
+}
+
+#[test]
+fn what_passes_is_every_byte_of_it() {
+    for sender in [Sender::Client, Sender::Server] {
+        let bytes = [
+            fragment(sender, true, Opcode::Text, b"good"),
+            fragment(sender, false, Opcode::Text, b"{\"a\":"),
+            fragment(sender, true, Opcode::Continuation, b"1}"),
+            fragment(sender, true, Opcode::Binary, &vec![1; HELD + 1]),
+            fragment(sender, true, Opcode::Text, b"{}"),
+        ]
+        .concat();
+        assert_eq!(run(sender, &[&bytes]), [Out::Pass(bytes.clone())]);
+        let bytewise: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(run(sender, &bytewise), [Out::Pass(bytes.clone())]);
+    }
+}
+
+#[test]
+fn only_a_servers_text_that_may_be_an_error_is_looked_at() {
+    let text = b"{\"bad\":1}";
+    let bytes = fragment(Sender::Server, true, Opcode::Text, text);
+    assert_eq!(run(Sender::Server, &[&bytes]), [Out::Suspect(bytes.clone(), text.to_vec())]);
+    for (sender, opcode, payload) in [
+        (Sender::Client, Opcode::Text, &text[..]),
+        (Sender::Server, Opcode::Binary, text),
+        (Sender::Server, Opcode::Text, b"bad"),
+        (Sender::Server, Opcode::Text, b"{\"good\":1}"),
+    ] {
+        let bytes = fragment(sender, true, opcode, payload);
+        assert_eq!(run(sender, &[&bytes]), [Out::Pass(bytes.clone())]);
+    }
+}
+
+#[test]
+fn a_frame_shows_what_is_wrong_as_soon_as_its_header_is_there() {
+    for (header, offence) in [
+        (&[0xc1][..], None),
+        (&[0xc1, 5], Some(Offence::Broken(Broken::ReservedBit))),
+        (&[0x80, 5], Some(Offence::Broken(Broken::Sequence))),
+        (&[0x82, 127, 0, 0, 0, 0, 1, 0, 0, 1], Some(Offence::TooLarge)),
+        (&[0x82, 127, 0, 0, 0, 0, 1, 0, 0, 0], None),
+    ] {
+        let seen = run(Sender::Server, &[header]).pop();
+        match offence {
+            Some(offence) => assert_eq!(seen, Some(Out::Offence(offence))),
+            None => assert!(!matches!(seen, Some(Out::Offence(_))), "{seen:?}"),
+        }
+    }
+    // All fragments together.
+    let fragment = fragment(Sender::Server, false, Opcode::Binary, &vec![0; 9 << 20]);
+    let next = [0x80, 127, 0, 0, 0, 0, 0, 0x70, 0, 1];
+    let seen = run(Sender::Server, &[&fragment, &next]);
+    assert_eq!(seen, [Out::Pass(fragment), Out::Offence(Offence::TooLarge)]);
+}
+
+#[test]
+fn nothing_is_read_behind_a_close() {
+    let bytes = [fragment(Sender::Server, true, Opcode::Close, b""), vec![0xff; 10]].concat();
+    assert_eq!(run(Sender::Server, &[&bytes, b"more"]), [Out::Close(None, String::new())]);
+}
+
+#[test]
+fn places_for_words_of_our_own_are_known() {
+    let state = |pieces: &[&[u8]]| {
+        let mut inbound = Inbound::new(Sender::Server);
+        for piece in pieces {
+            inbound.feed(piece, &|_| true, &mut |_| {}).expect("good frames");
+        }
+        (inbound.is_between_frames(), inbound.is_between_messages())
+    };
+    let held = fragment(Sender::Server, false, Opcode::Text, b"{");
+    let passed = fragment(Sender::Server, false, Opcode::Binary, b"1");
+    let long = fragment(Sender::Server, true, Opcode::Binary, &vec![1; HELD + 1]);
+    for (pieces, expected) in [
+        (&[][..], (true, true)),
+        (&[&held[..]], (true, true)),
+        (&[&passed[..1]], (true, true)),
+        (&[&passed[..2]], (true, true)),
+        (&[&passed[..]], (true, false)),
+        (&[&passed[..], &fragment(Sender::Server, true, Opcode::Continuation, b"2")[..2]], (true, false)),
+        (&[&passed[..], &fragment(Sender::Server, true, Opcode::Continuation, b"2")], (true, true)),
+        (&[&long[..5000]], (false, false)),
+        (&[&long[..]], (true, true)),
+    ] {
+        assert_eq!(state(pieces), expected, "{pieces:?}");
+    }
+}

@@ -1,0 +1,277 @@
+//! Closes, disappearances, silence, back-pressure.
+
+use crate::support::{Frame, closing, down, gateway, provider, saying, up};
+use speechgate::wire::frame::Opcode::{Binary, Close, Ping, Pong, Text};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+type Heard = Arc<Mutex<Vec<Frame>>>;
+
+/// A provider that accepts, sends these bytes, and tells the frames that it gets until the end.
+async fn listening(bytes: Vec<u8>) -> (std::net::SocketAddr, Heard) {
+    let heard = Heard::default();
+    let sink = Arc::clone(&heard);
+    let address = provider(move |mut peer, _| {
+        let (sink, bytes) = (Arc::clone(&sink), bytes.clone());
+        async move {
+            peer.accept("").await;
+            peer.send(&bytes).await;
+            let frames = peer.frames().await;
+            sink.lock().expect("not poisoned").extend(frames);
+        }
+    })
+    .await;
+    (address, heard)
+}
+
+#[tokio::test]
+async fn clean_closes_pass_in_both_directions() {
+    for payload in [closing(1000, "done"), closing(1001, ""), Vec::new()] {
+        // The provider closes, the caller answers.
+        let (address, heard) = listening(down(Close, &payload)).await;
+        let gateway = gateway("cartesia", address, "", "");
+        let mut caller = gateway.open().await;
+        assert_eq!(caller.next().await.payload, payload);
+        caller.send(&up(Close, &payload)).await;
+        assert_eq!(caller.frame().await, None);
+        drop(caller);
+        gateway.counts("speechgate_websockets_open", &[]).await;
+        assert_eq!(
+            heard.lock().expect("not poisoned").iter().map(|close| &close.payload).collect::<Vec<_>>(),
+            [&payload]
+        );
+        gateway.counts("speechgate_errors_total", &[]).await;
+    }
+    for code in [1000, 1011, 3003, 4999] {
+        // The caller closes; whatever the provider answers to that is no error.
+        let address = provider(|mut peer, _| async move {
+            peer.accept("").await;
+            let close = peer.next().await;
+            peer.send(&down(Close, close.payload)).await;
+        })
+        .await;
+        let gateway = gateway("cartesia", address, "", "");
+        let mut caller = gateway.open().await;
+        caller.send(&up(Close, closing(code, "enough"))).await;
+        assert_eq!(caller.next().await.close(), (code, "enough".to_owned()));
+        assert_eq!(caller.frame().await, None);
+        gateway.counts("speechgate_errors_total", &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_close_without_an_answer_is_answered_here() {
+    // The provider drops its connection instead of answering.
+    let address = provider(|mut peer, _| async move {
+        peer.accept("").await;
+        let _ = peer.next().await;
+    })
+    .await;
+    let gateway = gateway("cartesia", address, "", "");
+    let mut caller = gateway.open().await;
+    caller.send(&up(Close, closing(1000, ""))).await;
+    assert_eq!(caller.next().await.close().0, 1000);
+    assert_eq!(caller.frame().await, None);
+    gateway.counts("speechgate_errors_total", &[]).await;
+}
+
+#[tokio::test]
+async fn reasons_are_cut_between_characters() {
+    let reason = "語".repeat(41);
+    let gateway = gateway("generic", saying(down(Close, closing(4000, &reason))).await, "", "");
+    let frames = gateway.open().await.frames_until_close().await;
+    let (code, cut) = frames[1].close();
+    let error = frames[0].json();
+    assert_eq!(error["error"]["message"], reason);
+    let whole = format!("{}: {reason}", error["error"]["code"].as_str().expect("a code"));
+    assert!(code == 4000 && cut.len() <= 123 && cut.len() > 120 && whole.starts_with(&cut), "{cut}");
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_ends_the_providers_side_at_once() {
+    for polite in [true, false] {
+        let (address, heard) = listening(down(Text, "hello")).await;
+        let gateway = gateway("cartesia", address, "", "");
+        let mut caller = gateway.open().await;
+        let _ = caller.next().await;
+        if !polite {
+            let _ = caller.stream.set_zero_linger();
+        }
+        drop(caller);
+        gateway.counts("speechgate_websockets_open", &[]).await;
+        gateway.counts(
+            "speechgate_errors_total",
+            &["{route=\"r\",provider=\"cartesia\",type=\"cancelled\",code=\"client_cancelled\",origin=\"client\",transport=\"websocket\"} 1"],
+        ).await;
+        let closes: Vec<u16> = heard.lock().expect("not poisoned").iter().map(|frame| frame.close().0).collect();
+        assert_eq!(closes, [1001]);
+        gateway
+            .counts("speechgate_websocket_closes_total", &["{route=\"r\",code=\"1006\",initiator=\"caller\"} 1"])
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_dies_inside_a_frame_is_told() {
+    for (bytes, told) in [
+        (down(Binary, [1; 1000])[..500].to_vec(), true),
+        (down(Text, "cut")[..1].to_vec(), true),
+        // Too long to be held: half of it is out, and only a cut can say so.
+        (down(Binary, vec![1; 100_000])[..90_000].to_vec(), false),
+    ] {
+        let address = provider(move |mut peer, _| {
+            let bytes = bytes.clone();
+            async move {
+                peer.accept("").await;
+                peer.send(&bytes).await;
+            }
+        })
+        .await;
+        let gateway = gateway("cartesia", address, "", "");
+        let mut caller = gateway.open().await;
+        if told {
+            assert_eq!(caller.next().await.json()["error"]["code"], "upstream_disconnected");
+            assert_eq!(caller.next().await.close().0, 1014);
+        } else {
+            assert_eq!(caller.rest().await.len(), 90_000);
+        }
+        drop(caller);
+        gateway.counts(
+            "speechgate_errors_total",
+            &["{route=\"r\",provider=\"cartesia\",type=\"upstream\",code=\"upstream_disconnected\",origin=\"network\",transport=\"websocket\"} 1"],
+        ).await;
+        gateway.counts("speechgate_websockets_open", &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_quiet_but_alive_goes_on() {
+    // Pongs are no traffic of the session's: the provider answers pings, and says something in time.
+    let address = provider(|mut peer, _| async move {
+        peer.accept("").await;
+        let mut pings = 0;
+        while let Some(frame) = peer.frame().await {
+            match frame.opcode {
+                Ping => {
+                    pings += 1;
+                    peer.send(&down(Pong, &frame.payload)).await;
+                    peer.send(&down(Text, format!("{pings}"))).await;
+                }
+                _ => return,
+            }
+        }
+    })
+    .await;
+    let gateway = gateway("cartesia", address, "timeouts = { websocket_idle = \"400ms\" }", "");
+    let mut caller = gateway.open().await;
+    let mut texts = Vec::new();
+    while texts.len() < 4 {
+        let frame = caller.next().await;
+        match frame.opcode {
+            Ping => caller.send(&up(Pong, &frame.payload)).await,
+            // No pong that the caller did not ask for.
+            opcode => {
+                assert_eq!(opcode, Text);
+                texts.push(String::from_utf8(frame.payload).expect("UTF-8"));
+            }
+        }
+    }
+    assert_eq!(texts, ["1", "2", "3", "4"]);
+    gateway.counts("speechgate_errors_total", &[]).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_only_answers_pings_is_mute() {
+    let address = provider(|mut peer, _| async move {
+        peer.accept("").await;
+        while let Some(frame) = peer.frame().await {
+            if frame.opcode == Ping {
+                peer.send(&down(Pong, &frame.payload)).await;
+            }
+        }
+    })
+    .await;
+    let gateway = gateway("cartesia", address, "timeouts = { websocket_idle = \"400ms\" }", "");
+    let frames = gateway.open().await.frames_until_close().await;
+    let told: Vec<&Frame> = frames.iter().filter(|frame| frame.opcode != Ping).collect();
+    assert_eq!(told[0].json()["error"]["code"], "upstream_timeout");
+    assert_eq!(told[1].close().0, 1014);
+}
+
+#[tokio::test]
+async fn nothing_is_read_that_the_other_side_does_not_take() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let address = provider(move |mut peer, _| {
+        let counter = Arc::clone(&counter);
+        async move {
+            peer.accept("").await;
+            let frame = down(Binary, vec![0; 10_000]);
+            loop {
+                let write = tokio::io::AsyncWriteExt::write_all(&mut peer.stream, &frame);
+                if write.await.is_err() {
+                    return;
+                }
+                let _ = counter.fetch_add(frame.len(), Ordering::Relaxed);
+            }
+        }
+    })
+    .await;
+    let gateway = gateway("cartesia", address, "", "write_timeout = \"1s\"");
+    let caller = gateway.open().await;
+    // The caller does not read. What the kernel holds is some megabytes; the flood would be hundreds in this time.
+    gateway.counts(
+        "speechgate_errors_total",
+        &["{route=\"r\",provider=\"cartesia\",type=\"cancelled\",code=\"client_cancelled\",origin=\"client\",transport=\"websocket\"} 1"],
+    ).await;
+    gateway.counts("speechgate_websockets_open", &[]).await;
+    let sent = sent.load(Ordering::Relaxed);
+    assert!((100_000..64 << 20).contains(&sent), "{sent} bytes");
+    drop(caller);
+}
+
+#[tokio::test]
+async fn a_gateway_that_ends_closes_its_sessions() {
+    let (address, heard) = listening(Vec::new()).await;
+    let mut gateway = gateway("cartesia", address, "", "drain_timeout = \"1s\"");
+    let mut caller = gateway.open().await;
+    gateway.stop();
+    let message = caller.next().await.json();
+    assert_eq!(message["error"]["code"], "shutting_down");
+    let (code, reason) = caller.next().await.close();
+    assert!(code == 1001 && reason.starts_with("shutting_down: "), "{code} {reason}");
+    caller.send(&up(Close, closing(1001, ""))).await;
+    assert_eq!(caller.frame().await, None);
+    gateway.ended().await;
+    let heard = heard.lock().expect("not poisoned");
+    assert_eq!(heard.iter().map(|frame| frame.close().0).collect::<Vec<_>>(), [1001]);
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_because_of_an_error_has_not_cancelled() {
+    let error = r#"{"message_type":"auth_error","error":"Invalid API key"}"#;
+    let (address, _) = listening(down(Text, error)).await;
+    let gateway = gateway("elevenlabs", address, "", "");
+    let mut caller = gateway.open().await;
+    let _ = caller.next().await.json();
+    drop(caller);
+    gateway.counts("speechgate_websockets_open", &[]).await;
+    let errors = gateway.metric("speechgate_errors_total").await;
+    assert!(errors.len() == 1 && errors[0].contains("invalid_credentials"), "{errors:?}");
+}
+
+#[tokio::test]
+async fn no_close_is_said_inside_a_frame() {
+    // Half of a frame that is too long to be held is out when the caller closes and the provider dies.
+    let address = provider(|mut peer, _| async move {
+        peer.accept("").await;
+        peer.send(&down(Binary, vec![1; 100_000])[..90_000]).await;
+        let _ = peer.next().await;
+    })
+    .await;
+    let gateway = gateway("cartesia", address, "", "");
+    let mut caller = gateway.open().await;
+    caller.send(&up(Close, closing(1000, ""))).await;
+    assert_eq!(caller.rest().await.len(), 90_000);
+    gateway.counts("speechgate_errors_total", &[]).await;
+}
