@@ -1,6 +1,7 @@
 //! Every failure can be provoked and every success answers, over real sockets.
 
 mod network;
+mod sockets;
 
 use super::dialect::{Dialect, Say};
 use super::*;
