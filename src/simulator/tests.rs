@@ -1,5 +1,6 @@
 //! Every failure can be provoked and every success answers, over real sockets.
 
+mod handshake;
 mod network;
 mod sockets;
 

@@ -6,18 +6,18 @@ use futures_util::{SinkExt, StreamExt};
 use http::{HeaderName, HeaderValue};
 use tokio_websockets::{ClientBuilder, MaybeTlsStream, Message, WebSocketStream};
 
-type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What a client says.
 #[derive(Clone, Copy)]
-enum Say {
+pub(super) enum Say {
     Text(&'static str),
     Audio,
 }
 
 /// What a client sees.
 #[derive(Clone, Debug, PartialEq)]
-enum Seen {
+pub(super) enum Seen {
     Text(String),
     Binary,
     Close(u16, String),
@@ -27,13 +27,13 @@ enum Seen {
 }
 
 /// A socket, a session on it, how its answers begin and end, and the close code.
-struct Script {
-    provider: Provider,
-    path: &'static str,
-    says: &'static [Say],
-    begins: &'static str,
-    ends: &'static str,
-    close: Option<u16>,
+pub(super) struct Script {
+    pub(super) provider: Provider,
+    pub(super) path: &'static str,
+    pub(super) says: &'static [Say],
+    pub(super) begins: &'static str,
+    pub(super) ends: &'static str,
+    pub(super) close: Option<u16>,
 }
 
 const SPOKEN: &[Say] =
@@ -81,7 +81,7 @@ const fn script(
 }
 
 use Provider::{Breeze, Cartesia, Corti, ElevenLabs};
-const SCRIPTS: &[Script] = &[
+pub(super) const SCRIPTS: &[Script] = &[
     script(ElevenLabs, "/v1/text-to-speech/v1/stream-input", SPOKEN, r#"{"audio":""#, r#""isFinal":true"#, Some(1000)),
     script(
         ElevenLabs,
@@ -131,7 +131,7 @@ const SCRIPTS: &[Script] = &[
     script(Cartesia, "/stt/turns/websocket", TURNS, r#""type":"connected""#, "turn.end", Some(1000)),
 ];
 
-async fn connect(simulator: &Simulator, path: &str, protocols: Option<&str>) -> Result<Client, String> {
+pub(super) async fn connect(simulator: &Simulator, path: &str, protocols: Option<&str>) -> Result<Client, String> {
     let uri = format!("ws://{}{path}", simulator.address());
     let mut builder = ClientBuilder::new().uri(&uri).map_err(|error| error.to_string())?;
     builder = builder.add_header(HeaderName::from_static("x-api-key"), HeaderValue::from_static("k")).unwrap();
@@ -147,7 +147,7 @@ async fn connect(simulator: &Simulator, path: &str, protocols: Option<&str>) -> 
     Ok(client)
 }
 
-async fn say(client: &mut Client, says: &[Say]) {
+pub(super) async fn say(client: &mut Client, says: &[Say]) {
     for what in says {
         let message = match what {
             Say::Text(text) => Message::text(*text),
@@ -159,10 +159,10 @@ async fn say(client: &mut Client, says: &[Say]) {
 }
 
 /// Everything until `last`, the end, or silence.
-async fn watch(client: &mut Client, last: &str) -> Vec<Seen> {
+pub(super) async fn watch(client: &mut Client, last: &str) -> Vec<Seen> {
     let mut seen = Vec::new();
     loop {
-        let Ok(message) = timeout(Duration::from_secs(5), client.next()).await else {
+        let Ok(message) = timeout(Duration::from_secs(2), client.next()).await else {
             seen.push(Seen::Silence);
             return seen;
         };
@@ -195,7 +195,7 @@ async fn watch(client: &mut Client, last: &str) -> Vec<Seen> {
 }
 
 /// A session of `script` in which `fault` is asked for in the handshake.
-async fn session(simulator: &Simulator, script: &Script, fault: &str, last: &str) -> Vec<Seen> {
+pub(super) async fn session(simulator: &Simulator, script: &Script, fault: &str, last: &str) -> Vec<Seen> {
     let join = if script.path.contains('?') { '&' } else { '?' };
     let path = format!("{}{join}note={fault}&output_format=pcm_8000", script.path);
     let mut client = connect(simulator, &path, None).await.unwrap_or_else(|error| panic!("{path}: {error}"));
@@ -203,7 +203,7 @@ async fn session(simulator: &Simulator, script: &Script, fault: &str, last: &str
     watch(&mut client, last).await
 }
 
-fn text(seen: &Seen) -> &str {
+pub(super) fn text(seen: &Seen) -> &str {
     match seen {
         Seen::Text(text) => text,
         _ => "",
