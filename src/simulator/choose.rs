@@ -28,7 +28,7 @@ pub(crate) fn chosen(parts: &Parts, body: &[u8]) -> Option<String> {
 }
 
 /// The name after the first `fault-` that does not continue a word (`default-voice` is none).
-fn token(text: &[u8]) -> Option<String> {
+pub(crate) fn token(text: &[u8]) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     for at in memmem::find_iter(&lower, TOKEN) {
         if at > 0 && text[at - 1].is_ascii_alphanumeric() {

@@ -1,6 +1,7 @@
 //! Sockets: accepting, telling HTTP/1.1 from HTTP/2, and taking a connection away from HTTP when it is to be sabotaged.
 
 use super::engine::{Engine, Reply};
+use super::socket::{self, Opening};
 use super::stream::{Played, Step, Steps};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -52,7 +53,10 @@ async fn connection(stream: TcpStream, engine: Arc<Engine>) {
     let stream = Arc::new(stream);
     let Ok(http2) = speaks_http2(&stream).await else { return };
     let (sabotage, mut sabotaged) = mpsc::channel::<Raw>(1);
-    let service = service_fn(move |request: Request<Incoming>| respond(Arc::clone(&engine), sabotage.clone(), request));
+    let (upgrade, mut upgraded) = mpsc::channel::<Box<Opening>>(1);
+    let service = service_fn(move |request: Request<Incoming>| {
+        respond(Arc::clone(&engine), sabotage.clone(), upgrade.clone(), request)
+    });
     let io = TokioIo::new(Shared(Arc::clone(&stream)));
     // How a connection ends is the caller's business; the simulator has nobody to tell.
     let raw = if http2 {
@@ -60,16 +64,23 @@ async fn connection(stream: TcpStream, engine: Arc<Engine>) {
         let connection = builder.timer(TokioTimer::new()).serve_connection(io, service);
         tokio::select! { _ = connection => None, raw = sabotaged.recv() => raw }
     } else {
-        let connection =
-            hyper::server::conn::http1::Builder::new().timer(TokioTimer::new()).serve_connection(io, service);
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .serve_connection(io, service)
+            .with_upgrades();
         tokio::select! { _ = connection => None, raw = sabotaged.recv() => raw }
     };
-    if let Some((steps, reset)) = raw {
+    let reset = if let Some((steps, reset)) = raw {
         // The caller may be gone before all of it is played.
         let _ = play(&stream, steps).await;
-        if reset && let Some(stream) = Arc::into_inner(stream) {
-            let _ = stream.set_zero_linger();
-        }
+        reset
+    } else if let Ok(opening) = upgraded.try_recv() {
+        socket::run(*opening).await
+    } else {
+        false
+    };
+    if reset && let Some(stream) = Arc::into_inner(stream) {
+        let _ = stream.set_zero_linger();
     }
 }
 
@@ -77,10 +88,16 @@ async fn connection(stream: TcpStream, engine: Arc<Engine>) {
 async fn respond(
     engine: Arc<Engine>,
     sabotage: mpsc::Sender<Raw>,
+    upgrade: mpsc::Sender<Box<Opening>>,
     request: Request<Incoming>,
 ) -> Result<Response<Played>, Infallible> {
     match engine.reply(request).await {
         Reply::Answer(answer) => Ok(answer.into_response()),
+        Reply::Socket(response, opening) => {
+            // A connection is upgraded once, so there is room.
+            let _ = upgrade.try_send(opening);
+            Ok(*response)
+        }
         Reply::Raw { steps, reset } => {
             // When another request's sabotage came first, this one shares its fate.
             let _ = sabotage.send((steps, reset)).await;

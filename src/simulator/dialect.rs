@@ -2,6 +2,7 @@
 
 use super::Provider;
 use super::choose::decode;
+use super::socket::Socket;
 use super::template::Vars;
 use http::{HeaderMap, Method, Uri};
 use serde::Deserialize;
@@ -23,6 +24,8 @@ pub(crate) struct Dialect {
     pub(crate) unknown: Unknown,
     pub(crate) legacy: Option<Legacy>,
     pub(crate) answer: Vec<Row>,
+    #[serde(default)]
+    pub(crate) socket: Vec<Socket>,
 }
 
 /// Where credentials stand; any that are not empty will do.
@@ -80,6 +83,9 @@ pub(crate) struct Row {
     /// Whether it is answered without credentials.
     #[serde(default)]
     pub(crate) open: bool,
+    /// Whether it leads to a socket: failures of the socket leave it alone, and what it answers carries them there.
+    #[serde(default)]
+    pub(crate) leads_to_socket: bool,
     #[serde(default = "ok")]
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
@@ -167,6 +173,15 @@ impl Dialect {
             }
         }
         if wrong_method { Found::WrongMethod } else { Found::Nothing }
+    }
+
+    /// The socket of that path, with the segments that it names.
+    pub(crate) fn socket(&'static self, uri: &Uri) -> Option<(&'static Socket, Vars)> {
+        let fits = |socket: &'static Socket| {
+            let vars = socket.path.iter().find_map(|path| captures(path, uri))?;
+            Some((socket, vars))
+        };
+        self.socket.iter().find_map(fits)
     }
 
     /// Whether the request carries credentials.

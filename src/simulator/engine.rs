@@ -5,6 +5,7 @@ use super::dialect::{Dialect, Found, Row, Say};
 use super::fault::{self, Fault, Moment};
 use super::net::{self, NET_FAULTS, NetFault, Sabotage};
 use super::plan::Plan;
+use super::socket::{self, Opening};
 use super::stream::{FLUSH, Played, Step, Steps};
 use super::success::{self, Asked};
 use super::template::{Vars, fill};
@@ -12,12 +13,12 @@ use super::{Answer, Provider, faults};
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What goes back to the caller.
@@ -26,14 +27,16 @@ pub(crate) enum Reply {
     Answer(Box<Answer>),
     /// The connection is taken away from HTTP, does this, and ends; with a reset if so.
     Raw { steps: Steps, reset: bool },
+    /// A WebSocket begins.
+    Socket(Box<Response<Played>>, Box<Opening>),
 }
 
 /// One simulated provider.
 pub(crate) struct Engine {
-    provider: Provider,
-    dialect: &'static Dialect,
-    address: SocketAddr,
-    pace: f64,
+    pub(crate) provider: Provider,
+    pub(crate) dialect: &'static Dialect,
+    pub(crate) address: SocketAddr,
+    pub(crate) pace: f64,
     pub(crate) plan: Plan,
     // How often each path was asked for, for answers that change from poll to poll, and for `once-`.
     seen: Mutex<HashMap<String, usize>>,
@@ -55,7 +58,10 @@ impl Engine {
     }
 
     /// Reads the request to its end and answers it.
-    pub(crate) async fn reply(&self, request: Request<Incoming>) -> Reply {
+    pub(crate) async fn reply(self: &Arc<Self>, request: Request<Incoming>) -> Reply {
+        if let Some((socket, vars)) = self.socket(&request) {
+            return self.upgrade(socket, vars, request).await;
+        }
         let (parts, body) = request.into_parts();
         let Ok(body) = self.read(body).await else {
             return Reply::Raw { steps: Box::new(std::iter::empty()), reset: true };
@@ -63,7 +69,12 @@ impl Engine {
         if let Some(rest) = parts.uri.path().strip_prefix("/__sim/") {
             return answer(self.control(rest, &parts, &body));
         }
-        let name = chosen(&parts, &body);
+        let mut name = chosen(&parts, &body);
+        // An id that leads to a failure names it, wherever it is used.
+        let mut carry = name.as_ref().map(|name| format!("_fault-{name}")).unwrap_or_default();
+        if name.as_ref().is_some_and(|name| self.only_leads_there(name, &parts)) {
+            name = None;
+        }
         let wish = match &name {
             Some(name) => match self.wish(name, &parts) {
                 Ok(wish) => wish,
@@ -78,7 +89,12 @@ impl Engine {
             },
             Some(Wish::Fault(fault, Moment::Answer | Moment::Rpc)) => answer(self.failure(fault, &parts).await),
             Some(Wish::Fault(fault, Moment::Job)) if parts.method == Method::GET => answer(self.failed_job(fault)),
-            wish => answer(self.succeed(&parts, &body, wish, name.as_deref()).await),
+            wish => {
+                if name.is_some() && !matches!(wish, Some(Wish::Fault(_, Moment::Job))) {
+                    carry.clear();
+                }
+                answer(self.succeed(&parts, &body, wish, carry).await)
+            }
         }
     }
 
@@ -98,6 +114,12 @@ impl Engine {
             stats.received_bytes += total;
         });
         Ok(start.freeze())
+    }
+
+    /// Whether the failure belongs to a socket to which this request only leads.
+    fn only_leads_there(&self, name: &str, parts: &Parts) -> bool {
+        let leads = matches!(self.dialect.find(&parts.method, &parts.uri), Found::Row(row, _) if row.leads_to_socket);
+        leads && socket::Wish::read(self.provider, strip(name, "once-").1).is_some_and(|wish| wish.needs_socket())
     }
 
     /// What `name` stands for: `[once-][mid-|job-](<code>|net-<name>)`.
@@ -124,7 +146,7 @@ impl Engine {
     }
 
     /// How often `key` was seen before; it was seen once more now.
-    fn visit(&self, key: &str) -> usize {
+    pub(crate) fn visit(&self, key: &str) -> usize {
         // Enough for any test, bounded for a demo that runs for weeks.
         const KEYS: usize = 10_000;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +159,7 @@ impl Engine {
     }
 
     /// The failure as the whole answer.
-    async fn failure(&self, fault: &Fault, parts: &Parts) -> Answer {
+    pub(crate) async fn failure(&self, fault: &Fault, parts: &Parts) -> Answer {
         self.wait(Duration::from_millis(8)).await;
         let mut answer = match (&fault.legacy, self.dialect.legacy(&parts.headers, &parts.uri)) {
             (Some(text), Some(content_type)) => self.plain(fault.status, Some(content_type), text),
@@ -156,7 +178,7 @@ impl Engine {
     }
 
     /// A named failure of this provider; the names come from its own dialect.
-    async fn named(&self, name: &str, parts: &Parts) -> Answer {
+    pub(crate) async fn named(&self, name: &str, parts: &Parts) -> Answer {
         match fault::find(self.provider, name) {
             Some(fault) => self.failure(fault, parts).await,
             None => self.no_such(name),
@@ -164,7 +186,7 @@ impl Engine {
     }
 
     /// All is well, perhaps until the middle of the answer.
-    async fn succeed(&self, parts: &Parts, body: &Bytes, wish: Option<Wish>, name: Option<&str>) -> Answer {
+    async fn succeed(&self, parts: &Parts, body: &Bytes, wish: Option<Wish>, carry: String) -> Answer {
         let (row, mut vars) = match self.dialect.find(&parts.method, &parts.uri) {
             Found::Row(row, vars) => (row, vars),
             Found::WrongMethod => return self.named(&self.dialect.unknown.method, parts).await,
@@ -180,11 +202,6 @@ impl Engine {
                 self.plan_headers(&mut refusal.headers, full.in_use);
                 return refusal;
             }
-        };
-        // The id of a job that will fail leads to its failure.
-        let carry = match (wish, name) {
-            (Some(Wish::Fault(_, Moment::Job)), Some(name)) => format!("_fault-{name}"),
-            _ => String::new(),
         };
         vars.insert("carry".into(), carry.into());
         vars.insert("authority".into(), self.address.to_string().into());
@@ -241,7 +258,7 @@ impl Engine {
     }
 
     /// An answer with this provider's usual headers and nothing else.
-    fn plain(&self, status: u16, content_type: Option<&str>, body: &str) -> Answer {
+    pub(crate) fn plain(&self, status: u16, content_type: Option<&str>, body: &str) -> Answer {
         let mut answer = Answer::new(StatusCode::from_u16(status).unwrap_or_default(), Played::whole(body.to_owned()));
         let mut vars = Vars::new();
         add_ids(&mut vars);
@@ -253,7 +270,7 @@ impl Engine {
     }
 
     /// Nobody knows that failure: say which there are, so that a typing mistake in a test does not pass for a provider's answer.
-    fn no_such(&self, name: &str) -> Answer {
+    pub(crate) fn no_such(&self, name: &str) -> Answer {
         let known = faults(self.provider).iter().filter(|fault| fault.moment != Moment::Frame);
         let known: Vec<&str> = known.map(|fault| fault.name.as_str()).collect();
         let net: Vec<String> = NET_FAULTS.iter().map(|fault| format!("net-{}", fault.name)).collect();
@@ -289,12 +306,12 @@ impl Engine {
     }
 }
 
-fn answer(answer: Answer) -> Reply {
+pub(crate) fn answer(answer: Answer) -> Reply {
     Reply::Answer(Box::new(answer))
 }
 
 /// Whether `text` starts so, whatever its case, and what follows.
-fn strip<'a>(text: &'a str, prefix: &str) -> (bool, &'a str) {
+pub(crate) fn strip<'a>(text: &'a str, prefix: &str) -> (bool, &'a str) {
     match text.get(..prefix.len()) {
         Some(start) if start.eq_ignore_ascii_case(prefix) => (true, &text[prefix.len()..]),
         _ => (false, text),
@@ -320,7 +337,7 @@ fn interrupted(mut steps: Steps, say: Say, wish: Wish, legacy: bool) -> Steps {
 }
 
 /// Ids that differ from answer to answer; they only ever stand in headers, so that bodies can be compared.
-fn add_ids(vars: &mut Vars) {
+pub(crate) fn add_ids(vars: &mut Vars) {
     let random = format!("{:032x}", fastrand::u128(..));
     let uuid = [&random[..8], &random[8..12], &random[12..16], &random[16..20], &random[20..]].join("-");
     vars.insert("uuid".into(), uuid.into());
@@ -328,7 +345,7 @@ fn add_ids(vars: &mut Vars) {
 }
 
 /// Sets headers whose values are templates.
-fn set(headers: &mut HeaderMap, rows: &std::collections::BTreeMap<String, String>, vars: &Vars) {
+pub(crate) fn set(headers: &mut HeaderMap, rows: &std::collections::BTreeMap<String, String>, vars: &Vars) {
     for (name, value) in rows {
         let value = fill(value, vars);
         if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {

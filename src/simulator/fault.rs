@@ -1,6 +1,7 @@
 //! The failures a provider is known for, read from `faults/<provider>.toml`.
 
 use super::Provider;
+use super::socket::End;
 use super::template::{Vars, fill};
 use serde::Deserialize;
 use serde_json::Value;
@@ -36,6 +37,11 @@ pub struct Fault {
     pub job: Option<String>,
     /// A WebSocket message that says the same.
     pub frame: Option<String>,
+    /// The code and the reason that close the socket with it, where they are this failure's own.
+    pub close: Option<(u16, String)>,
+    /// The shape that worded it, and what it was filled with: sockets without that shape word it anew.
+    pub(crate) shape: String,
+    pub(crate) vars: Vars,
 }
 
 /// Where a failure shows.
@@ -125,6 +131,7 @@ struct Group {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     null_code: bool,
+    close: Option<End>,
     faults: serde_json::Map<String, Value>,
 }
 
@@ -136,6 +143,7 @@ struct Row {
     content_type: Option<String>,
     body: Option<String>,
     frame: Option<String>,
+    close: Option<End>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     // Whatever else the shape asks for: `title`, `param`, `wait`, a `code` that differs from the name.
@@ -184,6 +192,7 @@ fn build(name: &str, row: Row, group: &Group, shape: &Shape) -> Result<Fault, St
     let content_type = content_type.into_iter().flatten().next().unwrap_or_else(|| "application/json".into());
     let mut headers = group.headers.clone();
     headers.extend(row.headers);
+    let close = row.close.or_else(|| group.close.clone());
     Ok(Fault {
         name: name.to_owned(),
         code: match vars.get("code") {
@@ -202,6 +211,9 @@ fn build(name: &str, row: Row, group: &Group, shape: &Shape) -> Result<Fault, St
         job: filled(&shape.job).filter(|_| !fixed),
         frame: row.frame.clone().or_else(|| filled(&shape.frame)),
         body: row.body.unwrap_or_else(|| fill(&shape.body, &vars)),
+        close: close.map(|end| (end.code, fill(&end.reason, &vars))),
+        shape: group.shape.clone(),
+        vars,
     })
 }
 

@@ -28,6 +28,7 @@ mod engine;
 mod fault;
 mod net;
 mod plan;
+mod socket;
 mod speech;
 mod stream;
 mod success;
@@ -40,6 +41,7 @@ pub use choose::HEADER as FAULT_HEADER;
 pub use fault::{Fault, Moment, faults, find};
 pub use net::{NET_FAULTS, NetFault};
 pub use plan::Stats;
+pub use socket::{WIRE_FAULTS, WireFault};
 
 use engine::Engine;
 use http::{HeaderMap, Response, StatusCode};

@@ -63,6 +63,13 @@ const fn row(name: &'static str, what: &'static str, act: Act) -> NetFault {
     NetFault { name, what, act }
 }
 
+/// How a connection falls silent.
+pub(crate) enum Silence {
+    Reset,
+    Stays,
+    Ends,
+}
+
 /// What a failure of the network does.
 pub(crate) enum Sabotage {
     /// It answers after all.
@@ -109,9 +116,18 @@ impl NetFault {
 
     /// What comes in the middle of a stream.
     pub(crate) fn in_stream(&self) -> Vec<Step> {
+        match self.silence() {
+            Silence::Stays => vec![Step::Hang],
+            Silence::Reset | Silence::Ends => vec![Step::Pause(FLUSH), Step::Cut],
+        }
+    }
+
+    /// What is left of it when HTTP is over.
+    pub(crate) fn silence(&self) -> Silence {
         match self.act {
-            Act::Hang | Act::SlowHead | Act::BodyHang { .. } => vec![Step::Hang],
-            _ => vec![Step::Pause(FLUSH), Step::Cut],
+            Act::Hang | Act::SlowHead | Act::BodyHang { .. } => Silence::Stays,
+            Act::Reset => Silence::Reset,
+            _ => Silence::Ends,
         }
     }
 }

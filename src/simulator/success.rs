@@ -35,7 +35,7 @@ pub(crate) struct Made {
 }
 
 /// How much faster than it plays audio is made.
-const SPEED: f64 = 10.0;
+pub(crate) const SPEED: f64 = 10.0;
 
 impl Asked {
     /// Reads what a row of this kind needs to know.
@@ -158,7 +158,7 @@ fn told(row: &'static Row, asked: &Asked, vars: Vars) -> Steps {
 }
 
 /// A chunk's audio and its timing in every form that a provider has for it.
-fn timed(chunk: &Chunk, words_before: usize) -> Vars {
+pub(crate) fn timed(chunk: &Chunk, words_before: usize) -> Vars {
     let words = words(&chunk.spoken);
     let each = |value: fn(&Spoken) -> Value| -> Value { chunk.spoken.iter().map(value).collect() };
     let every = |value: fn(&Word) -> Value| -> Value { words.iter().map(value).collect() };
@@ -171,6 +171,8 @@ fn timed(chunk: &Chunk, words_before: usize) -> Vars {
         ("characters", each(|spoken| json!(spoken.character))),
         ("character_starts", each(|spoken| json!(millis(spoken.start)))),
         ("character_ends", each(|spoken| json!(millis(spoken.end)))),
+        ("character_starts_ms", each(|spoken| json!((spoken.start * 1000.0).round() as u64))),
+        ("character_durations_ms", each(|spoken| json!(((spoken.end - spoken.start) * 1000.0).round() as u64))),
         ("words", every(|word| json!(word.text))),
         ("word_starts", every(|word| json!(word.start))),
         ("word_ends", every(|word| json!(word.end))),

@@ -1,6 +1,8 @@
 //! Every failure can be provoked and every success answers, over real sockets.
 
+mod handshake;
 mod network;
+mod sockets;
 
 use super::dialect::{Dialect, Say};
 use super::*;
