@@ -1,0 +1,71 @@
+//! The deadlines of a session: silence, a side that does not read, a close without an answer. One timer for all of them.
+
+use super::{Limits, Session, Side, Who};
+use crate::canon::Fault;
+use std::future::Future as _;
+use std::task::Context;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// When something is due, if nothing comes before.
+    fn due(&self) -> Instant {
+        let Limits { idle, write } = self.limits;
+        if let Some(deadline) = self.deadline {
+            return deadline;
+        }
+        let quiet = |side: &Side<S>| side.heard + if side.pinged { idle } else { idle / 2 };
+        let caller_stalls = self.caller.blocked.map(|since| since + write);
+        let provider_stalls = self.provider.blocked.map(|since| since + idle);
+        // Who is not read because the other side does not take it is not silent.
+        let provider_silent = caller_stalls.is_none().then(|| quiet(&self.provider));
+        let caller_silent = (provider_stalls.is_none() && !self.caller.pinged).then(|| quiet(&self.caller));
+        let silence = (caller_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
+        let all = [caller_stalls, provider_stalls, provider_silent, caller_silent, silence];
+        all.into_iter().flatten().min().unwrap_or_else(|| self.active + idle)
+    }
+
+    /// The time, when something is due; else the timer will wake the task.
+    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Option<Instant> {
+        let due = self.due();
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if timer.deadline() > due {
+            timer.as_mut().reset(due);
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            if due <= now {
+                return Some(now);
+            }
+            timer.as_mut().reset(due);
+        }
+        None
+    }
+
+    /// Does what is due: asks who has long been silent, ends what has been silent for too long.
+    pub(super) fn overdue(&mut self, now: Instant, cx: &mut Context<'_>) {
+        let Limits { idle, write } = self.limits;
+        let past = |since: Instant, limit: Duration| since + limit <= now;
+        if self.caller.blocked.is_some_and(|since| past(since, write)) {
+            return self.abandoned(Fault::CallerStalled, cx);
+        }
+        let stalls = self.provider.blocked.is_some_and(|since| past(since, idle));
+        let silent = self.caller.blocked.is_none() && past(self.provider.heard, idle);
+        let blocked = self.caller.blocked.is_some() || self.provider.blocked.is_some();
+        if stalls || silent || (!blocked && past(self.active, idle)) {
+            return self.fail(Fault::ResponseStalled, None, None, cx);
+        }
+        for who in [Who::Caller, Who::Provider] {
+            let between = self.side(who.other()).inbound.is_between_frames();
+            let side = self.side(who);
+            if !side.pinged && past(side.heard, idle / 2) {
+                side.pinged = true;
+                // In the middle of a long frame nothing can be asked, and that frame shows that somebody is there.
+                if between {
+                    side.ping(cx);
+                }
+            }
+        }
+    }
+}
