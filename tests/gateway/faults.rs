@@ -225,14 +225,20 @@ fn further_answers_are_not_answers() {
 }
 
 #[test]
-fn interim_answers_are_no_answers_and_storms_of_them_end() {
+fn interim_answers_pass_and_storms_of_them_end() {
     let world = World::with(|settings| settings.beside("short", "/s", "timeouts = { response = \"500ms\" }"));
     world.provider.next([Act::send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"), Act::send(LENGTH)]);
     let answer = world.get("/p/a");
     assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
-    // hyper's server has no way to send an interim answer other than 100, so 103 ends here; it must not be taken for
-    // the final answer, and nothing of it may reach the final answer's fields.
-    assert!(answer.interim.is_empty() && !answer.fields.has("link"), "{answer:?}");
+    assert_eq!(answer.interim.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [103]);
+    assert_eq!(answer.interim[0].1.get("link").as_deref(), Some("</a.css>"));
+    assert!(!answer.fields.has("link"), "nothing of it is in the final answer");
+
+    world
+        .provider
+        .next([Act::send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX: a\0b\r\n\r\n"), Act::send(LENGTH)]);
+    let answer = world.get("/p/a");
+    assert!(answer.status == 502 && answer.interim.is_empty(), "an invalid one is an invalid answer: {answer:?}");
 
     let storm = "HTTP/1.1 102 Processing\r\n\r\n".repeat(20);
     world.provider.next([Act::send(&storm), Act::send(LENGTH)]);
