@@ -232,7 +232,13 @@ fn interim_answers_pass_and_storms_of_them_end() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
     assert_eq!(answer.interim.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [103]);
     assert_eq!(answer.interim[0].1.get("link").as_deref(), Some("</a.css>"));
-    assert!(!answer.fields.has("link"), "{answer:?}");
+    assert!(!answer.fields.has("link"), "nothing of it is in the final answer");
+
+    world
+        .provider
+        .next([Act::send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX: a\0b\r\n\r\n"), Act::send(LENGTH)]);
+    let answer = world.get("/p/a");
+    assert!(answer.status == 502 && answer.interim.is_empty(), "an invalid one is an invalid answer: {answer:?}");
 
     let storm = "HTTP/1.1 102 Processing\r\n\r\n".repeat(20);
     world.provider.next([Act::send(&storm), Act::send(LENGTH)]);
