@@ -1,6 +1,6 @@
 //! The admin listener: health, metrics, configuration, reload. Never on the listener that callers use.
 //!
-//! Nothing here is in a hurry, so that ready-made layers do what the proxied listener does with plain calls: [`service`] has them
+//! Nothing here is in a hurry, so that ready-made layers do what the proxied listener does with plain calls: `service` has them
 //! in order, with what each is there for.
 
 use super::listen::Listener;
