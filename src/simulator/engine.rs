@@ -274,7 +274,16 @@ impl Engine {
         let known = faults(self.provider).iter().filter(|fault| fault.moment != Moment::Frame);
         let known: Vec<&str> = known.map(|fault| fault.name.as_str()).collect();
         let net: Vec<String> = NET_FAULTS.iter().map(|fault| format!("net-{}", fault.name)).collect();
-        let body = serde_json::json!({ "simulator": format!("there is no fault-{name} here"), "faults": known, "network": net });
+        let frames = faults(self.provider).iter().filter(|fault| fault.moment == Moment::Frame);
+        let frames = frames.map(|fault| fault.name.clone());
+        let wire = socket::WIRE_FAULTS.iter().map(|fault| format!("net-{}", fault.name));
+        let sockets: Vec<String> = frames.chain(wire).collect();
+        let body = serde_json::json!({
+            "simulator": format!("there is no fault-{name} here"),
+            "faults": known,
+            "network": net,
+            "only_on_sockets": sockets,
+        });
         let mut answer = self.plain(501, Some("application/json"), &body.to_string());
         answer.headers.insert("x-simulator-note", HeaderValue::from_static("no such fault"));
         answer

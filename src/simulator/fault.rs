@@ -57,7 +57,7 @@ pub enum Moment {
     Rpc,
     /// In the 2xx answer to a poll; what starts the job succeeds, and the id it gives leads to the failure.
     Job,
-    /// On a WebSocket only; asked for over plain HTTP it is refused like a failure that nobody knows.
+    /// On a WebSocket only, as a frame, a close or both; over plain HTTP it is refused like a failure that nobody knows.
     Frame,
 }
 

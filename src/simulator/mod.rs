@@ -17,6 +17,21 @@
 //! | `fault-net-<name>` | from the network: see [`NET_FAULTS`]; `fault-mid-net-<name>` in the middle of a stream |
 //! | `fault-once-…` | only the first time for the same path, then all is well |
 //!
+//! WebSockets take the token in the handshake (path, query, header, subprotocol) or in any text message; a failure that a message
+//! chose stays in the context of that message, where the provider has contexts.
+//!
+//! | token | the failure comes |
+//! |---|---|
+//! | `fault-<code>`, `fault-answer-…` | as a frame instead of the answer to a message, with the close that the provider sends after it |
+//! | `fault-handshake-<code>` | before the upgrade, as the HTTP answer that the code has |
+//! | `fault-open-…` | right after the upgrade, instead of a greeting |
+//! | `fault-mid-…` | after some of the answer, in the middle of an utterance |
+//! | `fault-end-…` | instead of what ends the answer |
+//! | `fault-close-<number>` | as a close frame alone; names such as `fault-close-restart` have the provider's own reason |
+//! | `fault-net-<name>` | from the network: before the upgrade for [`NET_FAULTS`], afterwards for [`WIRE_FAULTS`] |
+//!
+//! What opens a socket elsewhere (a session, a signed address) lets such failures pass and carries them there.
+//!
 //! A name that nobody knows is answered 501 with the list, so that a typing mistake does not pass for a provider's answer.
 
 mod audio;

@@ -125,7 +125,19 @@ pub(crate) enum Heard {
     Binary,
 }
 
+impl Socket {
+    /// Whether it has audio to send.
+    pub(crate) fn speaks(&self) -> bool {
+        self.binary || !self.chunk.is_empty()
+    }
+}
+
 impl On {
+    /// What is to be spoken.
+    pub(crate) fn words<'a>(&'a self, heard: &'a Heard) -> Option<&'a str> {
+        self.say.as_ref().and_then(|path| heard.text(path)).or(self.speak.as_deref())
+    }
+
     /// Whether it answers `heard`.
     pub(crate) fn fits(&self, heard: &Heard) -> bool {
         match heard {

@@ -199,13 +199,20 @@ impl Session {
             return self.push(context, Box::new(good.chain(end)));
         };
         let (wish, in_message) = (self.wishes[at].wish, self.wishes[at].chosen_in.is_some());
+        // In the middle of an utterance, where there are any; else in the middle of what is sent.
+        let words = row.and_then(|row| row.words(heard)).is_some();
+        let before = row.map_or(0, |row| row.before.len());
+        let (middle, utterance) = if words { (before + GOOD, true) } else { (GOOD, !self.socket.speaks()) };
         let mut good = good.peekable();
         let good: Acts = match wish.when {
-            When::Mid if good.peek().is_some() => Box::new(good.take(GOOD)),
-            When::Mid if !end.is_empty() => boxed(end.into_iter().take(1).collect()),
+            When::Mid if utterance && good.peek().is_some() => Box::new(good.take(middle)),
+            When::Mid if utterance && !end.is_empty() => boxed(end.into_iter().take(1).collect()),
             When::End if !end.is_empty() => Box::new(good),
             // Its moment is still to come.
-            When::Mid | When::End => return self.push(context, Box::new(good)),
+            When::Mid | When::End => {
+                self.ends(row, context);
+                return self.push(context, Box::new(good.chain(end)));
+            }
             When::Handshake | When::Open | When::Answer => boxed(Vec::new()),
         };
         let _ = self.wishes.remove(at);
@@ -225,7 +232,7 @@ impl Session {
         vars: &Vars,
     ) -> Option<(Acts, Vec<Act>)> {
         let text = |text: &String| Act::Text(fill(text, vars));
-        let words = row.say.as_ref().and_then(|path| heard.text(path)).or(row.speak.as_deref());
+        let words = row.words(heard);
         if row.cancel
             && let Some(track) = self.track(context)
         {

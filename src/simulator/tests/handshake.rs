@@ -79,7 +79,7 @@ async fn what_leads_to_a_socket_carries_the_failure_there() {
     let path = "/v1/text-to-speech/fault-SESSION_EXPIRED/realtime-sessions";
     let got = send(Version::HTTP_11, request(&breeze, Method::POST, path), "{}").await.unwrap();
     assert_eq!(got.status, 201);
-    assert!(got.json()["client_secret"].as_str().unwrap().ends_with("_fault-SESSION_EXPIRED"));
+    assert!(got.json()["client_secret"].as_str().unwrap().contains("_fault-SESSION_EXPIRED."));
     // An ordinary failure is that of the request itself.
     let path = "/v1/text-to-speech/fault-FORBIDDEN/realtime-sessions";
     assert_eq!(send(Version::HTTP_11, request(&breeze, Method::POST, path), "{}").await.unwrap().status, 403);
@@ -105,24 +105,29 @@ fn wire_ending(name: &str) -> fn(&Seen) -> bool {
 
 #[tokio::test]
 async fn every_breach_of_the_protocol_is_seen() {
-    for fault in WIRE_FAULTS {
-        for provider in Provider::ALL {
-            let simulator = instant(provider).await;
-            for script in SCRIPTS.iter().filter(|script| script.provider == provider).take(1) {
-                for moment in ["open", "answer", "mid"] {
-                    let silent = matches!(fault.name, "mute" | "dead");
-                    let name = format!("fault-{moment}-net-{}", fault.name);
-                    let last = if script.close.is_none() && !silent { script.ends } else { "" };
-                    let seen = session(&simulator, script, &name, last).await;
-                    let ending = seen.last().unwrap();
-                    // An answer that was replaced leaves a session without an end of its own to wait in silence.
-                    let replaced = *ending == Seen::Silence
-                        && matches!(fault.name, "ping-flood" | "not-json" | "json-cut" | "empty-text");
-                    assert!(wire_ending(fault.name)(ending) || replaced, "{} {name}: {ending:?}", script.path);
-                }
-            }
-            simulator.stop().await;
+    let mut sessions = tokio::task::JoinSet::new();
+    for provider in [Provider::ElevenLabs, Provider::Cartesia, Provider::Breeze, Provider::Corti] {
+        let simulator = Arc::new(instant(provider).await);
+        let script = SCRIPTS.iter().find(|script| script.provider == provider).unwrap();
+        for (fault, moment) in
+            WIRE_FAULTS.iter().flat_map(|fault| ["open", "answer", "mid"].map(|moment| (fault, moment)))
+        {
+            let simulator = Arc::clone(&simulator);
+            // Most of them wait for a silence, and may do so together.
+            let _ = sessions.spawn(async move {
+                let breach = !matches!(fault.name, "ping-flood" | "not-json" | "json-cut" | "empty-text");
+                let name = format!("fault-{moment}-net-{}", fault.name);
+                let last = if script.close.is_none() && !breach { script.ends } else { "" };
+                let seen = session(&simulator, script, &name, last).await;
+                let ending = seen.last().unwrap();
+                // Instead of an answer it leaves the session without an end of its own.
+                let replaced = *ending == Seen::Silence && !breach;
+                assert!(wire_ending(fault.name)(ending) || replaced, "{} {name}: {ending:?}", script.path);
+            });
         }
+    }
+    while let Some(session) = sessions.join_next().await {
+        session.unwrap();
     }
 }
 

@@ -253,6 +253,7 @@ async fn every_failure_is_told_instead_of_an_answer_and_in_its_middle() {
             for (number, fault) in faults(provider).iter().enumerate() {
                 let silent = fault.moment == Moment::Frame && fault.frame.is_none();
                 let (frame, close) = expected(script, fault);
+                let speaks = Dialect::of(provider).socket(&script.path.parse().unwrap()).unwrap().0.speaks();
                 let name = fault.name.replace('+', "%2B");
                 for moment in ["fault-answer-", "fault-mid-", "fault-end-", "fault-open-"] {
                     // Failures that differ in nothing but their words need not be seen at every moment.
@@ -290,6 +291,12 @@ async fn every_failure_is_told_instead_of_an_answer_and_in_its_middle() {
                         }
                     }
                     let before = back.next();
+                    let heard = |seen: &Seen| {
+                        *seen == Seen::Binary || text(seen).contains("\"audio") || text(seen).contains("\"data\"")
+                    };
+                    if moment == "fault-mid-" && speaks {
+                        assert!(seen.iter().any(heard), "{at}: no utterance to be in the middle of");
+                    }
                     match moment {
                         "fault-mid-" | "fault-end-" => assert!(before.is_some(), "{at}: nothing good before"),
                         "fault-open-" => assert_eq!(before, None, "{at}"),
