@@ -105,30 +105,34 @@ fn wire_ending(name: &str) -> fn(&Seen) -> bool {
 
 #[tokio::test]
 async fn every_breach_of_the_protocol_is_seen() {
-    let mut sessions = tokio::task::JoinSet::new();
-    for provider in [Provider::ElevenLabs, Provider::Cartesia, Provider::Breeze, Provider::Corti] {
-        let simulator = Arc::new(instant(provider).await);
-        let script = SCRIPTS.iter().find(|script| script.provider == provider).unwrap();
-        for (fault, moment) in
-            WIRE_FAULTS.iter().flat_map(|fault| ["open", "answer", "mid"].map(|moment| (fault, moment)))
-        {
-            let simulator = Arc::clone(&simulator);
-            // Most of them wait for a silence, and may do so together.
-            let _ = sessions.spawn(async move {
-                let breach = !matches!(fault.name, "ping-flood" | "not-json" | "json-cut" | "empty-text");
-                let name = format!("fault-{moment}-net-{}", fault.name);
-                let last = if script.close.is_none() && !breach { script.ends } else { "" };
-                let seen = session(&simulator, script, &name, last).await;
-                let ending = seen.last().unwrap();
-                // Instead of an answer it leaves the session without an end of its own.
-                let replaced = *ending == Seen::Silence && !breach;
-                assert!(wire_ending(fault.name)(ending) || replaced, "{} {name}: {ending:?}", script.path);
-            });
+    // Side by side: silence has to be waited for, and so many silences one after the other would take minutes.
+    let mut running = tokio::task::JoinSet::new();
+    for provider in Provider::ALL {
+        for fault in WIRE_FAULTS {
+            let _ = running.spawn(breaches(provider, fault.name));
         }
     }
-    while let Some(session) = sessions.join_next().await {
-        session.unwrap();
+    while let Some(ended) = running.join_next().await {
+        ended.unwrap();
     }
+}
+
+async fn breaches(provider: Provider, fault: &'static str) {
+    let simulator = instant(provider).await;
+    for script in SCRIPTS.iter().filter(|script| script.provider == provider).take(1) {
+        for moment in ["open", "answer", "mid"] {
+            let silent = matches!(fault, "mute" | "dead");
+            let name = format!("fault-{moment}-net-{fault}");
+            let last = if script.close.is_none() && !silent { script.ends } else { "" };
+            let seen = session(&simulator, script, &name, last).await;
+            let ending = seen.last().unwrap();
+            // An answer that was replaced leaves a session without an end of its own to wait in silence.
+            let replaced =
+                *ending == Seen::Silence && matches!(fault, "ping-flood" | "not-json" | "json-cut" | "empty-text");
+            assert!(wire_ending(fault)(ending) || replaced, "{} {name}: {ending:?}", script.path);
+        }
+    }
+    simulator.stop().await;
 }
 
 async fn texts(client: &mut Client, last: &str) -> Vec<String> {
