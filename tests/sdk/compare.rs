@@ -36,7 +36,7 @@ pub(crate) struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    fn moment(&self) -> Option<Moment> {
+    pub(crate) fn moment(&self) -> Option<Moment> {
         self.case.failure().map(|fault| fault.moment)
     }
 }
@@ -46,13 +46,13 @@ impl Pair<'_> {
 pub(crate) struct Findings(pub(crate) Vec<String>);
 
 impl Findings {
-    fn expect_same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, direct: T, gateway: T) {
+    pub(crate) fn expect_same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, direct: T, gateway: T) {
         if direct != gateway {
             self.0.push(format!("{what}: direct {direct:?}, through the gateway {gateway:?}"));
         }
     }
 
-    fn expect(&mut self, what: &str, holds: bool) {
+    pub(crate) fn expect(&mut self, what: &str, holds: bool) {
         if !holds {
             self.0.push(what.to_owned());
         }
@@ -85,7 +85,7 @@ pub(crate) fn canonical(pair: &Pair<'_>) -> Findings {
     found
 }
 
-fn expect_same_success(found: &mut Findings, pair: &Pair<'_>) {
+pub(crate) fn expect_same_success(found: &mut Findings, pair: &Pair<'_>) {
     let Pair { direct, gateway, .. } = pair;
     found.expect("the direct call succeeds", direct.outcome == "ok");
     found.expect_same("outcome", &direct.outcome, &gateway.outcome);
@@ -107,7 +107,7 @@ fn expect_typed(found: &mut Findings, pair: &Pair<'_>) {
     expect_reachable(found, pair);
 }
 
-fn expect_same_outcome(found: &mut Findings, pair: &Pair<'_>) {
+pub(crate) fn expect_same_outcome(found: &mut Findings, pair: &Pair<'_>) {
     let Pair { direct, gateway, .. } = pair;
     found.expect_same("outcome", &direct.outcome, &gateway.outcome);
     found.expect_same("class", &direct.class, &gateway.class);
@@ -129,7 +129,7 @@ fn expect_same_outcome(found: &mut Findings, pair: &Pair<'_>) {
 }
 
 /// The canonical object is there for whoever looks, on a compatible route.
-fn expect_reachable(found: &mut Findings, pair: &Pair<'_>) {
+pub(crate) fn expect_reachable(found: &mut Findings, pair: &Pair<'_>) {
     let Pair { direct, gateway, .. } = pair;
     if gateway.outcome == "error" && gateway.status.is_some() {
         expect_error_headers(found, gateway);
@@ -246,7 +246,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// The first such member anywhere in the value.
-fn ours(value: &Value) -> Option<&Value> {
+pub(crate) fn ours(value: &Value) -> Option<&Value> {
     match value {
         Value::Object(members) => members
             .iter()
@@ -257,7 +257,7 @@ fn ours(value: &Value) -> Option<&Value> {
     }
 }
 
-fn without_ours(value: Value) -> Value {
+pub(crate) fn without_ours(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let kept = members.into_iter().filter(|(name, _)| !is_ours(name));
@@ -269,7 +269,7 @@ fn without_ours(value: Value) -> Value {
 }
 
 /// The value without what differs between any two calls: ids made for one request, times, and the address asked.
-fn settled(value: &Value) -> Value {
+pub(crate) fn settled(value: &Value) -> Value {
     match value {
         Value::String(text) => Value::String(settled_text(text).into_owned()),
         Value::Array(items) => items.iter().map(settled).collect(),

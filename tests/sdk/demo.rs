@@ -50,14 +50,14 @@ impl Demo {
         names.map(|name| (name.clone(), format!("{}/{name}", self.addresses.gateway))).collect()
     }
 
-    /// How many failures the gateway has counted, by provider.
-    pub(crate) fn errors_counted(&self) -> BTreeMap<String, u64> {
+    /// How many failures the gateway has counted, by provider and code.
+    pub(crate) fn errors_counted(&self) -> BTreeMap<(String, String), u64> {
         let mut counted = BTreeMap::new();
         for line in self.metrics().lines().filter(|line| line.starts_with("speechgate_errors_total{")) {
-            let provider = line.split_once("provider=\"").and_then(|(_, rest)| rest.split_once('"'));
+            let label = |name: &str| Some(line.split_once(&format!("{name}=\""))?.1.split_once('"')?.0.to_owned());
             let value = line.rsplit_once("} ").and_then(|(_, value)| value.split(' ').next()?.parse::<f64>().ok());
-            if let (Some((provider, _)), Some(value)) = (provider, value) {
-                *counted.entry(provider.to_owned()).or_default() += value as u64;
+            if let (Some(provider), Some(code), Some(value)) = (label("provider"), label(",code"), value) {
+                *counted.entry((provider, code)).or_default() += value as u64;
             }
         }
         counted

@@ -11,7 +11,10 @@ use std::{
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::matrix::{Case, Driver};
+use crate::{
+    compare,
+    matrix::{Case, Driver},
+};
 
 /// What one call led to: everything that a program using the SDK can see.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -37,6 +40,13 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// The gateway's code, wherever it reached the SDK's user.
+    pub(crate) fn code(&self) -> String {
+        let told = || compare::ours(&self.value).or_else(|| compare::ours(&self.body));
+        let code = self.headers.get("x-error-code").cloned();
+        code.or_else(|| Some(told()?["code"].as_str()?.to_owned())).unwrap_or_default()
+    }
+
     /// In a few words.
     pub(crate) fn brief(&self) -> String {
         let status = self.status.map_or(String::new(), |status| format!(" {status}"));

@@ -19,6 +19,12 @@ pub(crate) enum Moment {
     Lines,
     /// As a message of a WebSocket.
     Frame,
+    /// As a WebSocket upgrade that is refused.
+    Handshake,
+    /// As the close of a WebSocket that nothing was said before.
+    Close,
+    /// A WebSocket whose connection breaks.
+    Broken,
     /// Audio that breaks off.
     Cut,
     /// The provider cannot be reached or understood; directly, the SDK has no answer at all.
@@ -38,6 +44,19 @@ pub(crate) struct Fault {
 
 /// Network faults that end at once; those that wait for a deadline have tests of their own.
 const PROMPT: [&str; 4] = ["net-reset", "net-empty", "net-garbage", "net-head-cut"];
+
+/// Network faults of a WebSocket that end at once: before, instead of and in the middle of its answer.
+const BROKEN: [&str; 9] = [
+    "handshake-net-reset",
+    "handshake-net-garbage",
+    "open-net-drop",
+    "answer-net-drop",
+    "answer-net-reset",
+    "answer-net-garbage-frame",
+    "answer-net-half-frame",
+    "answer-net-bad-utf8",
+    "mid-net-drop",
+];
 
 /// Faults in the middle of audio: the provider's own, and the network's.
 const CUTS: [&str; 2] = ["mid-net-reset", "mid-net-chunk-cut"];
@@ -73,5 +92,30 @@ pub(crate) fn of(provider: &str) -> Vec<Fault> {
     PROMPT.iter().for_each(|name| add((*name).to_owned(), Moment::Network, false));
     let speaks = !matches!(provider, Provider::Corti | Provider::ZenHire);
     CUTS.iter().filter(|_| speaks).for_each(|name| add((*name).to_owned(), Moment::Cut, false));
+    found
+}
+
+/// All that this provider's simulator can do on a WebSocket: the answers of its API too, in the socket's own words.
+pub(crate) fn on_sockets(provider: &str) -> Vec<Fault> {
+    let provider = Provider::ALL.into_iter().find(|known| known.name() == provider);
+    let provider = provider.expect("sockets.toml names a simulated provider");
+    let mut found = Vec::new();
+    let mut add = |name: String, moment, foreign, control| found.push(Fault { name, moment, foreign, control });
+    for fault in simulator::faults(provider) {
+        let name = &fault.name;
+        match (fault.moment, &fault.close) {
+            (simulator::Moment::Answer, _) => {
+                add(format!("answer-{name}"), Moment::Frame, false, false);
+                add(format!("handshake-{name}"), Moment::Handshake, !fault.body.starts_with('{'), false);
+            }
+            (simulator::Moment::Frame, Some((code, _))) if fault.frame.is_none() => {
+                // Nothing is wrong with a session that somebody just ended.
+                add(name.clone(), Moment::Close, false, matches!(code, 1000 | 1001));
+            }
+            (simulator::Moment::Frame, _) => add(name.clone(), Moment::Frame, false, false),
+            _ => {}
+        }
+    }
+    BROKEN.iter().for_each(|name| add((*name).to_owned(), Moment::Broken, false, false));
     found
 }

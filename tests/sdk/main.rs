@@ -10,6 +10,7 @@ mod demo;
 mod driver;
 mod faults;
 mod matrix;
+mod sockets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +22,7 @@ use std::{
 use compare::{Findings, Pair};
 use demo::Demo;
 use driver::Outcome;
-use faults::Moment;
+use faults::{Fault, Moment};
 use matrix::{Case, Matrix};
 
 /// Set by the command that runs every suite.
@@ -39,29 +40,44 @@ struct Run {
     gateway: BTreeMap<String, Outcome>,
     /// Failures by provider, as the gateway's metrics have them.
     counted: BTreeMap<String, u64>,
+    /// The same by provider and code.
+    codes: BTreeMap<(String, String), u64>,
 }
 
 impl Run {
-    fn through(envelope: &str, matrix: &Matrix) -> Self {
+    fn through(envelope: &str, matrix: &Matrix, faults: fn(&str) -> Vec<Fault>) -> Self {
         // A demo each: simulators answer a poll by how often it was asked.
         let (without, demo) = (Demo::start(envelope), Demo::start(envelope));
-        let faults = matrix.providers().map(|name| (name.clone(), faults::of(name))).collect();
+        let faults = matrix.providers().map(|name| (name.clone(), faults(name))).collect();
         let cases = matrix.cases(faults);
         let direct = driver::run(&cases, &without.simulators());
         let gateway = driver::run(&cases, &demo.routes());
-        let counted = demo.errors_counted();
-        Self { cases, direct, gateway, counted }
+        let codes = demo.errors_counted();
+        let mut counted = BTreeMap::new();
+        for ((provider, _), count) in &codes {
+            *counted.entry(provider.clone()).or_default() += count;
+        }
+        Self { cases, direct, gateway, counted, codes }
     }
 
     fn pairs(&self) -> impl Iterator<Item = Pair<'_>> {
         self.cases.iter().map(|case| Pair { case, direct: &self.direct[&case.id], gateway: &self.gateway[&case.id] })
     }
 
-    /// Failures by provider, as the SDKs saw them: each request of a call that failed is one.
+    /// Failures by provider, as the SDKs saw them: each request of a call that failed is one, or the session.
     fn seen(&self) -> BTreeMap<String, u64> {
         let mut seen = BTreeMap::new();
         for pair in self.pairs().filter(|pair| pair.case.failure().is_some()) {
-            *seen.entry(pair.case.provider.clone()).or_default() += u64::from(pair.gateway.requests);
+            *seen.entry(pair.case.provider.clone()).or_default() += u64::from(pair.gateway.requests.max(1));
+        }
+        seen
+    }
+
+    /// Sessions and calls by the code that the SDK was told; some SDKs drop it.
+    fn codes_seen(&self) -> BTreeMap<(String, String), u64> {
+        let mut seen = BTreeMap::new();
+        for pair in self.pairs().filter(|pair| !pair.gateway.code().is_empty()) {
+            *seen.entry((pair.case.provider.clone(), pair.gateway.code())).or_default() += 1;
         }
         seen
     }
@@ -71,8 +87,11 @@ impl Run {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("sdk-{envelope}.tsv"));
         let mut table = "case\tdirect\tthrough the gateway\tcode\n".to_owned();
         for Pair { case, direct, gateway } in self.pairs() {
-            let code = gateway.headers.get("x-error-code").map_or("", String::as_str);
+            let code = gateway.code();
             table.push_str(&format!("{}\t{}\t{}\t{code}\n", case.id, direct.brief(), gateway.brief()));
+        }
+        for ((provider, code), count) in &self.codes {
+            table.push_str(&format!("speechgate_errors_total\t{provider}\t{code}\t{count}\n"));
         }
         fs::write(&path, table).expect("the build's folder for tests is writable");
         path
@@ -88,6 +107,12 @@ impl Run {
         }
         if self.counted != self.seen() {
             report.push_str(&format!("speechgate_errors_total: {:?}, the SDKs saw {:?}\n", self.counted, self.seen()));
+        }
+        for ((provider, code), seen) in self.codes_seen() {
+            let counted = self.codes.get(&(provider.clone(), code.clone())).copied().unwrap_or_default();
+            if counted < seen {
+                report.push_str(&format!("{provider} {code}: {counted} counted, the SDKs saw {seen}\n"));
+            }
         }
         let table = self.write_table(envelope);
         say(&format!(
@@ -130,21 +155,20 @@ fn every_fault_is_tried_with_some_sdk() {
 #[test]
 fn official_sdks_raise_the_same_errors_through_compatible_routes() {
     if sdks_are_here("official SDKs through compatible routes") {
-        Run::through("compatible", &Matrix::http()).judge("compatible", compare::compatible);
+        Run::through("compatible", &Matrix::http(), faults::of).judge("compatible", compare::compatible);
     }
 }
 
 #[test]
 fn official_sdks_carry_the_envelope_through_canonical_routes() {
     if sdks_are_here("official SDKs through canonical routes") {
-        Run::through("canonical", &Matrix::http()).judge("canonical", compare::canonical);
+        Run::through("canonical", &Matrix::http(), faults::of).judge("canonical", compare::canonical);
     }
 }
 
 #[test]
-#[ignore = "the gateway does not relay WebSockets yet"]
 fn official_sdks_end_sessions_the_same_way_through_compatible_routes() {
     if sdks_are_here("official SDKs over WebSockets") {
-        Run::through("compatible", &Matrix::sockets()).judge("compatible", compare::compatible);
+        Run::through("compatible", &Matrix::sockets(), faults::on_sockets).judge("websocket", sockets::compatible);
     }
 }

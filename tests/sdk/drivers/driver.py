@@ -71,7 +71,8 @@ def plain(value, depth=0):
 def headers_of(error):
     response = getattr(error, "response", None)
     headers = getattr(error, "headers", None) or getattr(response, "headers", None) or {}
-    return {str(name).lower(): str(value) for name, value in dict(headers).items()}
+    pairs = headers.raw_items() if hasattr(headers, "raw_items") else dict(headers).items()
+    return {str(name).lower(): str(value) for name, value in pairs}
 
 
 def body_of(error):
@@ -81,8 +82,9 @@ def body_of(error):
         return body
     response = getattr(error, "response", None)
     try:
-        return json.loads(response.content)
-    except (AttributeError, ValueError, httpx.StreamError):
+        # A refused upgrade is another kind of response.
+        return json.loads(response.body if hasattr(response, "body") else response.content)
+    except (AttributeError, TypeError, ValueError, httpx.StreamError):
         return getattr(response, "text", None)
 
 
@@ -115,7 +117,7 @@ def failure(error):
         "outcome": "error",
         "class": qualified(type(error)),
         "bases": [qualified(kind) for kind in type(error).__mro__[1:] if kind is not object],
-        "status": getattr(error, "status_code", None),
+        "status": getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None),
         "message": message_of(error, body),
         "headers": headers_of(error),
         "body": plain(body),

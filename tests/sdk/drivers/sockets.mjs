@@ -1,6 +1,6 @@
 // WebSocket sessions of the JavaScript SDKs, by the names that tests/sdk/sockets.toml uses: sockets.py's twin.
 
-const PATIENCE = 8000;
+const PATIENCE = 5000;
 const ID = "f47ac10b-58cc-4372-a567-0e02b2c3d479";
 const AUDIO = Buffer.alloc(16000);
 
@@ -127,6 +127,8 @@ export const SOCKETS = {
             cortiConnect(
                 sdk.transcribe.connect({
                     configuration: { primaryLanguage: item.target ?? "en" },
+                    // What the configuration cannot ask for: an upgrade that fails.
+                    queryParams: item.target?.startsWith("fault-handshake-") ? { fault: item.target } : {},
                     reconnectAttempts: 0,
                 }),
                 true,

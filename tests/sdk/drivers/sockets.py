@@ -111,6 +111,12 @@ def cartesia(sdk):
     return sdk.with_options(websocket_base_url=socket_url(str(sdk.base_url)))
 
 
+def handshake(case):
+    """What the voice of a later message cannot ask for: an upgrade that fails."""
+    target = case.get("target") or ""
+    return {"x-speechgate-fault": target} if target.startswith("fault-handshake-") else {}
+
+
 def request(case, name):
     return {
         "model_id": "sonic-3",
@@ -122,7 +128,7 @@ def request(case, name):
 
 @method("tts.websocket", "cartesia-python")
 def _(sdk, case):
-    with cartesia(sdk).tts.websocket_connect() as connection:
+    with cartesia(sdk).tts.websocket_connect(extra_headers=handshake(case)) as connection:
         context = connection.context("context-1", timeout=PATIENCE)
         context.send(**request(case, voice(case)), continue_=False)
         return list(context.receive())

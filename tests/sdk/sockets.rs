@@ -1,0 +1,69 @@
+//! What must hold for a WebSocket session through a compatible route.
+//!
+//! What the provider itself said reaches the SDK as it does without the gateway, with `gateway_error` beside it. Where
+//! the provider said nothing, the session may end better than it does directly, but no SDK waits forever.
+
+use serde_json::Value;
+
+use crate::{
+    compare::{self, Findings, Pair, ours},
+    driver::Outcome,
+    faults::Moment,
+};
+
+/// Everything that must hold for a session.
+pub(crate) fn compatible(pair: &Pair<'_>) -> Findings {
+    let mut found = Findings::default();
+    found.expect("the session ends", !hung(&pair.gateway.value));
+    match pair.moment() {
+        None if pair.case.fault.is_none() => compare::expect_same_success(&mut found, pair),
+        None => {
+            compare::expect_same_outcome(&mut found, pair);
+            found.expect("nothing is added where nothing is wrong", pair.gateway.code().is_empty());
+        }
+        Some(Moment::Handshake) => {
+            compare::expect_same_outcome(&mut found, pair);
+            compare::expect_reachable(&mut found, pair);
+        }
+        Some(Moment::Close) => expect_same_or_told(&mut found, pair),
+        Some(Moment::Broken) => expect_explained(&mut found, pair),
+        Some(_) => {
+            if !hung(&pair.direct.value) {
+                compare::expect_same_outcome(&mut found, pair);
+            }
+            found.expect("gateway_error", pair.case.drops || !pair.gateway.code().is_empty());
+        }
+    }
+    found
+}
+
+/// A driver marks a session that its SDK still waits for.
+fn hung(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.get("hung") == Some(&Value::Bool(true)),
+        Value::Array(items) => items.iter().any(hung),
+        _ => false,
+    }
+}
+
+/// A close reaches the SDK as it is; before it stands a message with the canonical object, for SDKs that read messages.
+fn expect_same_or_told(found: &mut Findings, pair: &Pair<'_>) {
+    let Pair { direct, gateway, .. } = pair;
+    if gateway.code().is_empty() && !hung(&direct.value) {
+        compare::expect_same_outcome(found, pair);
+    }
+    found.expect_same("status", direct.status, gateway.status);
+    found.expect("a failure", direct.outcome != "error" || failed(gateway));
+}
+
+fn failed(outcome: &Outcome) -> bool {
+    outcome.outcome == "error" || ours(&outcome.value).is_some()
+}
+
+/// Directly the SDK can only say that the connection is gone; through the gateway something says what happened.
+fn expect_explained(found: &mut Findings, pair: &Pair<'_>) {
+    let gateway = pair.gateway;
+    let said = format!("{} {} {}", gateway.message, gateway.value, gateway.body);
+    let refused = gateway.status == Some(502) || said.contains("502");
+    found.expect(&format!("what happened, in {said}"), refused || said.contains("upstream_"));
+}
