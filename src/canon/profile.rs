@@ -347,7 +347,11 @@ fn compile_rules(spec: &ProfileSpec, problems: &mut Problems) -> (Vec<Rule>, Vec
                 }
                 stage.push(rule);
             }
-            Err((member, problem)) => problems.add(format!("rules[{index}].{member}"), problem),
+            Err(all) => {
+                for (member, problem) in all {
+                    problems.add(format!("rules[{index}].{member}"), problem);
+                }
+            }
         }
     }
     for (index, rule) in spec.rules.iter().enumerate() {

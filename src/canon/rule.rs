@@ -136,20 +136,35 @@ impl Pattern {
 }
 
 impl Rule {
-    /// Compiles one rule; the error says which member and why.
-    pub(crate) fn compile(index: usize, spec: &RuleSpec) -> Result<Rule, (&'static str, String)> {
+    /// Compiles one rule; the error says of every member that cannot be why.
+    pub(crate) fn compile(index: usize, spec: &RuleSpec) -> Result<Rule, Vec<(&'static str, String)>> {
         let codes: Vec<Box<str>> = list(spec.code.as_ref()).iter().map(super::spec::Scalar::text).collect();
         let label = codes.first().filter(|code| !code.contains('*')).map(|code| &**code);
-        Ok(Rule {
-            index,
-            statuses: list(spec.status.as_ref()).iter().map(StatusTest::compile).collect::<Result<_, _>>()?,
-            phases: list(spec.phase.as_ref()),
-            closes: list(spec.close.as_ref()),
-            guards: guard::compile_all(&spec.when).map_err(|problem| ("when", problem))?,
-            message: spec.message.as_deref().map(compile_regex).transpose().map_err(|problem| ("message", problem))?,
-            then: Meaning::compile(&spec.then, label).map_err(|problem| ("then", problem))?,
-            codes: codes.iter().map(|code| Pattern::parse(code)).collect(),
-        })
+        let statuses = list(spec.status.as_ref()).iter().map(StatusTest::compile).collect::<Result<Vec<_>, _>>();
+        let guards = guard::compile_all(&spec.when);
+        let message = spec.message.as_deref().map(compile_regex).transpose();
+        let then = Meaning::compile(&spec.then, label);
+        match (statuses, guards, message, then) {
+            (Ok(statuses), Ok(guards), Ok(message), Ok(then)) => Ok(Rule {
+                index,
+                codes: codes.iter().map(|code| Pattern::parse(code)).collect(),
+                statuses,
+                phases: list(spec.phase.as_ref()),
+                closes: list(spec.close.as_ref()),
+                guards,
+                message,
+                then,
+            }),
+            (statuses, guards, message, then) => {
+                let problems = [
+                    ("status", statuses.err()),
+                    ("when", guards.err()),
+                    ("message", message.err()),
+                    ("then", then.err()),
+                ];
+                Err(problems.into_iter().filter_map(|(member, problem)| Some((member, problem?))).collect())
+            }
+        }
     }
 
     /// Whether the rule is asked before the code table: it names a code, or any. One for a family of codes (`UPSTREAM_*`)
@@ -231,16 +246,14 @@ impl std::fmt::Display for Mismatch<'_> {
 }
 
 impl StatusTest {
-    fn compile(spec: &StatusSpec) -> Result<StatusTest, (&'static str, String)> {
+    fn compile(spec: &StatusSpec) -> Result<StatusTest, String> {
         match spec {
             StatusSpec::Exact(status @ 100..=999) => Ok(StatusTest::Exact(*status)),
             StatusSpec::Class(class) => match class.as_bytes() {
                 [digit @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] => Ok(StatusTest::Class(u16::from(digit - b'0'))),
-                _ => {
-                    Err(("status", format!("`{class}` is not a status; expected a number or a class such as \"5xx\"")))
-                }
+                _ => Err(format!("`{class}` is not a status; expected a number or a class such as \"5xx\"")),
             },
-            StatusSpec::Exact(status) => Err(("status", format!("{status} is not an HTTP status"))),
+            StatusSpec::Exact(status) => Err(format!("{status} is not an HTTP status")),
         }
     }
 
