@@ -32,6 +32,8 @@
 //!
 //! What opens a socket elsewhere (a session, a signed address) lets such failures pass and carries them there.
 //!
+//! A job that is polled goes through its stages, one a poll; one whose id contains `settled` has ended well already.
+//!
 //! A name that nobody knows is answered 501 with the list, so that a typing mistake does not pass for a provider's answer.
 
 mod audio;

@@ -143,7 +143,7 @@ def _(sdk, case):
 
 @method("conversations.get", ELEVENLABS)
 def _(sdk, case):
-    return sdk.conversational_ai.conversations.get(case.get("target") or "conv-1", request_options=options(case))
+    return sdk.conversational_ai.conversations.get(case.get("target") or "conv-settled", request_options=options(case))
 
 
 @method("music.finetunes.get", ELEVENLABS)
@@ -377,7 +377,7 @@ def _(sdk, case):
 
 @method("generation_jobs.get", BREEZE)
 def _(sdk, case):
-    return sdk.generation_jobs.get(case.get("target") or "job-1")
+    return sdk.generation_jobs.get(case.get("target") or "job-settled")
 
 
 @method("generation_jobs.download_audio", BREEZE)
@@ -450,7 +450,7 @@ def _(send, case):
 
 @method("speech.poll", "urllib")
 def _(send, case):
-    return send("GET", f"/api/v1/speech/analyze/{case.get('target') or 'run-1'}")
+    return send("GET", f"/api/v1/speech/analyze/{case.get('target') or 'run-settled'}")
 
 
 @method("speech.runs", "urllib")
