@@ -4,9 +4,11 @@
 //! * `handshakes`: what counts as an upgrade and what does not
 //! * `frames`: what passes, what is refused, who is told
 //! * `conformance`: RFC 6455 case by case, with and without the gateway
+//! * `autobahn`: the case groups of the Autobahn suite against another implementation, with and without the gateway
 //! * `ends`: closes, disappearances, silence, back-pressure
 //! * `tls`: the same over TLS
 
+mod autobahn;
 mod conformance;
 mod ends;
 mod errors;
