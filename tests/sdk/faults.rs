@@ -100,22 +100,21 @@ pub(crate) fn on_sockets(provider: &str) -> Vec<Fault> {
     let provider = Provider::ALL.into_iter().find(|known| known.name() == provider);
     let provider = provider.expect("sockets.toml names a simulated provider");
     let mut found = Vec::new();
-    let mut add = |name: String, moment, foreign, control| found.push(Fault { name, moment, foreign, control });
+    let mut add = |name: String, moment, foreign| found.push(Fault { name, moment, foreign, control: false });
     for fault in simulator::faults(provider) {
         let name = &fault.name;
         match (fault.moment, &fault.close) {
             (simulator::Moment::Answer, _) => {
-                add(format!("answer-{name}"), Moment::Frame, false, false);
-                add(format!("handshake-{name}"), Moment::Handshake, !fault.body.starts_with('{'), false);
+                add(format!("answer-{name}"), Moment::Frame, false);
+                add(format!("handshake-{name}"), Moment::Handshake, !fault.body.starts_with('{'));
             }
-            (simulator::Moment::Frame, Some((code, _))) if fault.frame.is_none() => {
-                // Nothing is wrong with a session that somebody just ended.
-                add(name.clone(), Moment::Close, false, matches!(code, 1000 | 1001));
+            (simulator::Moment::Frame, Some(_)) if fault.frame.is_none() => {
+                add(name.clone(), Moment::Close, false);
             }
-            (simulator::Moment::Frame, _) => add(name.clone(), Moment::Frame, false, false),
+            (simulator::Moment::Frame, _) => add(name.clone(), Moment::Frame, false),
             _ => {}
         }
     }
-    BROKEN.iter().for_each(|name| add((*name).to_owned(), Moment::Broken, false, false));
+    BROKEN.iter().for_each(|name| add((*name).to_owned(), Moment::Broken, false));
     found
 }

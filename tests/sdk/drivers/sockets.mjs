@@ -87,7 +87,9 @@ export const SOCKETS = {
             const ended = new Promise((resolve) => {
                 socket.on("event", (event) => seen.push({ event }));
                 socket.on("error", (error) => {
-                    seen.push({ error: error.message, body: error.error ?? null });
+                    // The message repeats the body.
+                    const body = error.error ?? null;
+                    seen.push({ error: error.message.replaceAll(JSON.stringify(body), "<body>"), body });
                     resolve();
                 });
                 socket.on("close", (code, reason) => {
