@@ -6,13 +6,17 @@
 //! * `conformance`: RFC 6455 case by case, with and without the gateway
 //! * `autobahn`: the case groups of the Autobahn suite against another implementation, with and without the gateway
 //! * `ends`: closes, disappearances, silence, back-pressure
+//! * `hostile`: what is no WebSocket, and deaths at every moment
+//! * `fragments`: fragments and cuts anywhere make no difference
 //! * `tls`: the same over TLS
 
 mod autobahn;
 mod conformance;
 mod ends;
 mod errors;
+mod fragments;
 mod frames;
 mod handshakes;
+mod hostile;
 mod support;
 mod tls;
