@@ -47,9 +47,8 @@ pub struct Call {
     received: u64,
     sent: u64,
     status: u16,
-    /// When the request was handed to the upstream client, and when the head of the answer came.
+    /// When the request was handed to the upstream client.
     pub(crate) forwarded: Option<Instant>,
-    pub(crate) answered: Option<Instant>,
     first_byte: Option<Instant>,
     pub(crate) upstream_status: Option<u16>,
     pub(crate) upstream_request_id: Option<String>,
@@ -97,7 +96,6 @@ impl Call {
             sent: 0,
             status: 0,
             forwarded: None,
-            answered: None,
             first_byte: None,
             upstream_status: None,
             upstream_request_id: None,

@@ -13,11 +13,9 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
-use std::time::Instant;
 
 /// Answers a call with what the provider answered.
 pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<Body> {
-    call.answered = Some(Instant::now());
     call.retried = exchange.facts.retried;
     let (mut parts, body) = exchange.response.into_parts();
     let Some(route) = call.route.clone() else { return fail::fault(call, crate::canon::Fault::Panic) };

@@ -28,7 +28,6 @@ use session::{Limits, Session};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 use words::Words;
 
 /// Passes on a checked handshake, and answers it.
@@ -59,7 +58,6 @@ pub(super) async fn relay(
         return refuse(call, status, detail);
     }
     let provider = hyper::upgrade::on(&mut exchange.response);
-    call.answered = Some(Instant::now());
     call.upstream_status = Some(status.as_u16());
     let (mut parts, _) = exchange.response.into_parts();
     handshake::complete(&mut parts.headers);
