@@ -7,6 +7,10 @@ mod support;
 mod admin;
 /// Bodies of failures that are coded, huge, hostile or endless.
 mod bodies;
+/// Streams that break: an event says so, or the cut is one that nobody overlooks.
+mod breaks;
+/// Streams cut anywhere, in every coding.
+mod cuts;
 /// Every error answer keeps the promises of the envelope.
 mod envelope;
 /// A provider that fails at every byte.
@@ -31,6 +35,8 @@ mod shutdown;
 mod slow;
 /// Requests that two servers would read differently.
 mod smuggling;
+/// Sockets in great numbers, floods and slow readers: memory, descriptors, and others served meanwhile.
+mod sockets;
 /// Bodies of every size and framing, both ways.
 mod stream;
 /// TLS and mutual TLS from callers.

@@ -1,0 +1,208 @@
+//! However a provider cuts a stream of events or lines, and whatever coding it uses, the caller gets the same.
+
+use crate::support::world::get;
+use crate::support::{Act, Answer, Framing, Provider, World};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use regex::Regex;
+use std::io::Write as _;
+
+/// Streams and where they are cut.
+fn holds(stream: impl Strategy<Value = String>, check: impl Fn(&str, &[Index]) -> Result<(), TestCaseError>) {
+    let mut runner = TestRunner::new(Config { cases: 128, failure_persistence: None, ..Config::default() });
+    let outcome = runner.run(&(stream, vec(any::<Index>(), 0..12)), |(stream, cuts)| check(&stream, &cuts));
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+}
+
+fn any_of(texts: &[&'static str]) -> impl Strategy<Value = String> + use<> {
+    proptest::sample::select(texts.to_vec()).prop_map(str::to_owned)
+}
+
+/// One line of an event or between events, without its end.
+fn line() -> impl Strategy<Value = String> {
+    let field =
+        (any_of(&["data", "event", "id", "retry", "other", "DATA"]), any_of(&[":", ": ", ":  ", ""]), "[^\r\n]{0,12}");
+    prop_oneof![
+        4 => field.prop_map(|(name, colon, value)| if colon.is_empty() { name } else { name + &colon + &value }),
+        1 => "[^\r\n]{0,12}".prop_map(|comment| format!(":{comment}")),
+        3 => any_of(&["data: {\"type\":\"chunk\",\"data\":\"AAAA\"}", "data: {\"type\":\"done\",\"done\":true}", "event: error", "event:chunk"]),
+        4 => any_of(&[
+            "data: {\"type\":\"error\",\"status_code\":429,\"error_code\":\"concurrency_limited\",\"message\":\"Many.\"}",
+            "data:{\"type\":\"error\",\"title\":\"é\",\"context_id\":\"c1\",\"done\":false,\"message\":\"ü\"}",
+            "data: {\"type\":\"error\",\ndata: \"message\":\"over two lines\"}",
+            "data: {\"type\":\"err",
+        ]),
+        5 => Just(String::new()),
+    ]
+}
+
+fn sse() -> impl Strategy<Value = String> {
+    let lines = vec((line(), any_of(&["\n", "\r\n", "\r"])), 0..24);
+    (any_of(&["", "", "\u{feff}"]), lines).prop_map(|(mark, lines)| {
+        lines.into_iter().fold(mark, |stream, (line, end)| stream + &line.replace('\n', &end) + &end)
+    })
+}
+
+fn ndjson() -> impl Strategy<Value = String> {
+    let line = any_of(&[
+        "",
+        " ",
+        "{\"audio_base64\":\"AAAA\",\"alignment\":null}",
+        "{\"audio_base64\":\"é\"}",
+        "{\"detail\":{\"status\":\"something_went_wrong\",\"message\":\"We are sörry.\"}}",
+        " {\"detail\":{\"status\":\"quota_exceeded\",\"message\":\"No more.\"}}",
+        "{\"detail\":",
+        "no JSON at all",
+        "[1,2]",
+    ]);
+    let lines = vec((line, any_of(&["\n", "\r\n"])), 0..16);
+    (lines, any_of(&["", "", "{\"audio_base64\":\"", "{\"audio_base64\":\"A\"}"])).prop_map(|(lines, rest)| {
+        lines.into_iter().fold(String::new(), |stream, (line, end)| stream + &line + &end) + &rest
+    })
+}
+
+fn pieces(media_type: &str, lines: &str, body: &[u8], cuts: &[Index]) -> Vec<Act> {
+    let cuts = cuts.iter().map(|cut| cut.index(body.len() + 1)).chain([body.len()]).collect();
+    divided(media_type, lines, body, cuts)
+}
+
+/// A chunk for each piece, sent on its own.
+fn divided(media_type: &str, lines: &str, body: &[u8], mut cuts: Vec<usize>) -> Vec<Act> {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {media_type}\r\n{lines}Transfer-Encoding: chunked\r\n\r\n");
+    cuts.sort_unstable();
+    let (mut acts, mut from) = (vec![Act::send(head)], 0);
+    for at in cuts {
+        // An empty chunk would be the last.
+        if at > from {
+            acts.push(Act::send([format!("{:x}\r\n", at - from).as_bytes(), &body[from..at], b"\r\n"].concat()));
+            from = at;
+        }
+    }
+    acts.push(Act::send("0\r\n\r\n"));
+    acts
+}
+
+/// The body that came, but for what is never the same twice.
+fn body(answer: &Answer) -> String {
+    assert_eq!((answer.status, answer.framing, &answer.cut), (200, Framing::Chunked, &None), "{}", answer.text());
+    let own = Regex::new(r#""(request_id":"[0-9A-Z]{26}|timestamp":"[^"]*)""#).expect("a pattern");
+    own.replace_all(std::str::from_utf8(&answer.body).expect("UTF-8"), "\"*\"").into_owned()
+}
+
+/// What a caller gets of a stream.
+fn seen(world: &World, acts: Vec<Act>) -> String {
+    world.provider.next(acts);
+    let answer = world.get("/s/a");
+    assert!(!answer.fields.has("content-encoding"), "{:?}", answer.fields);
+    body(&answer)
+}
+
+fn world(profile: &str) -> World {
+    let provider = Provider::start();
+    let url = format!("http://{}", provider.address());
+    World::around(provider, |settings| settings.route_to("events", "/s", profile, &url, ""))
+}
+
+/// Whether there is anything in the stream that a gateway may say otherwise.
+fn may_change(stream: &str) -> bool {
+    ["error", "err", "detail", "{\"audio_base64\":\""].iter().any(|word| stream.contains(word))
+}
+
+fn cuts_make_no_difference(profile: &str, media_type: &str, stream: impl Strategy<Value = String>) {
+    let world = world(profile);
+    holds(stream, |stream, cuts| {
+        let whole = seen(&world, pieces(media_type, "", stream.as_bytes(), &[]));
+        prop_assert_eq!(&seen(&world, pieces(media_type, "", stream.as_bytes(), cuts)), &whole);
+        if !may_change(stream) {
+            // With an end, because half an event is a stream that broke.
+            let ended = format!("{stream}\n\n");
+            prop_assert_eq!(&seen(&world, pieces(media_type, "", ended.as_bytes(), cuts)), &ended);
+        }
+        Ok(())
+    });
+    // Every byte on its own, once.
+    let stream = "\u{feff}: é\r\nid: 1\r\rdata: {\"type\":\"error\",\r\ndata:\"message\":\"é\"}\n\r\n{\"detail\":{\"message\":\"é\"}}\r\n\n";
+    let whole = seen(&world, pieces(media_type, "", stream.as_bytes(), &[]));
+    assert_eq!(seen(&world, divided(media_type, "", stream.as_bytes(), (0..=stream.len()).collect())), whole);
+    assert!(whole.contains("\"code\":"), "the error was seen: {whole}");
+}
+
+#[test]
+fn events_do_not_depend_on_cuts() {
+    cuts_make_no_difference("cartesia", "text/event-stream", sse());
+}
+
+#[test]
+fn lines_do_not_depend_on_cuts() {
+    cuts_make_no_difference("elevenlabs", "application/x-ndjson", ndjson());
+}
+
+fn gzip(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn zlib(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+/// RFC 7932 9.2: meta-blocks that are not compressed, then one that is empty and the last.
+fn brotli(body: &[u8]) -> Vec<u8> {
+    let mut coded = Vec::new();
+    for (number, block) in body.chunks(100).enumerate() {
+        // One bit for the window before the first block; not the last, four nibbles of length, the length, not compressed.
+        let header = (block.len() - 1) << 3 | 1 << 19;
+        let header = if number == 0 { header << 1 } else { header };
+        coded.extend_from_slice(&header.to_le_bytes()[..3]);
+        coded.extend_from_slice(block);
+    }
+    coded.push(if body.is_empty() { 0b110 } else { 0b11 });
+    coded
+}
+
+#[test]
+fn codings_make_no_difference() {
+    for (profile, media_type, stream) in
+        [("cartesia", "text/event-stream", sse().boxed()), ("elevenlabs", "application/x-ndjson", ndjson().boxed())]
+    {
+        let world = world(profile);
+        holds(stream, |stream, cuts| {
+            let plain = seen(&world, pieces(media_type, "", stream.as_bytes(), &[]));
+            for (coding, encode) in
+                [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("x-gzip", gzip), ("deflate", zlib), ("br", brotli)]
+            {
+                let acts =
+                    pieces(media_type, &format!("Content-Encoding: {coding}\r\n"), &encode(stream.as_bytes()), cuts);
+                prop_assert_eq!(&seen(&world, acts), &plain, "{}", coding);
+            }
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn coded_events_are_passed_at_once() {
+    // What is flushed can be read, so it has to come through although the stream goes on.
+    let world = world("cartesia");
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(b"data: one\n\n").expect("memory");
+    encoder.flush().expect("memory");
+    let first = encoder.get_ref().clone();
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunk = [format!("{:x}\r\n", first.len()).as_bytes(), &first, b"\r\n"].concat();
+    world.provider.next([Act::send(head), Act::send(chunk), Act::Hang]);
+    let mut client = world.client();
+    let (status, _, _) = client.send(get("/s/a")).head().expect("a head");
+    assert_eq!(status, 200);
+    let mut came = Vec::new();
+    while !came.ends_with(b"data: one\n\n\r\n") {
+        came.extend(client.wire().some().expect("the event"));
+    }
+}
