@@ -257,6 +257,23 @@ pub fn native(profile: &Profile, phase: Phase, error: &CanonicalError, stamp: &S
     spliced(&map, error, stamp, &body)
 }
 
+/// The same as the refusal of a WebSocket session that has not begun; none when the profile knows no such message.
+#[must_use]
+pub fn refusal(profile: &Profile, error: &CanonicalError, stamp: &Stamp<'_>) -> Option<Vec<u8>> {
+    let values = NativeValues { request_id: stamp.request_id, timestamp: stamp.timestamp };
+    let map = profile.native.refuse(error, values)?;
+    Some(spliced(&map, error, stamp, &write(&map)))
+}
+
+/// What follows the provider's own error `message` where SDKs wait for a refusal and do not take it for one. The canonical
+/// object is in that message already.
+#[must_use]
+pub fn refusal_after(profile: &Profile, message: &[u8], error: &CanonicalError, stamp: &Stamp<'_>) -> Option<Vec<u8>> {
+    let message: Map<String, Value> = serde_json::from_slice(message).ok()?;
+    let values = NativeValues { request_id: stamp.request_id, timestamp: stamp.timestamp };
+    profile.native.refuse(error, values).filter(|_| !profile.native.is_refusal(&message)).map(|map| write(&map))
+}
+
 /// The HTTP status of an error on a compatible route: the provider's own, or the one that it would have used.
 #[must_use]
 pub fn compatible_status(profile: &Profile, error: &CanonicalError) -> u16 {

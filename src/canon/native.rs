@@ -13,6 +13,7 @@ pub(crate) struct Native {
     sse: Option<Value>,
     ndjson: Option<Value>,
     frame: Option<Value>,
+    refusal: Option<Value>,
     codes: HashMap<String, String>,
     types: HashMap<String, String>,
     statuses: HashMap<String, u16>,
@@ -49,6 +50,7 @@ impl Native {
         };
         let (http, sse) = (template("http", &spec.http), template("sse", &spec.sse));
         let (ndjson, frame) = (template("ndjson", &spec.ndjson), template("frame", &spec.frame));
+        let refusal = template("refusal", &spec.refusal);
         let mut reverse: HashMap<String, String> = HashMap::new();
         for (code, meaning) in codes {
             if let Ok(meaning) = Meaning::compile(meaning, None) {
@@ -61,6 +63,7 @@ impl Native {
             sse,
             ndjson,
             frame,
+            refusal,
             codes: reverse,
             types: spec.types.clone().into_iter().collect(),
             statuses: spec.statuses.clone().into_iter().collect(),
@@ -89,7 +92,22 @@ impl Native {
         error: &CanonicalError,
         values: NativeValues<'_>,
     ) -> Option<Map<String, Value>> {
-        let template = self.template(phase)?;
+        self.fill(self.template(phase)?, error, values)
+    }
+
+    /// The error as the refusal of a session that has not begun; none when the profile has no such message.
+    pub(crate) fn refuse(&self, error: &CanonicalError, values: NativeValues<'_>) -> Option<Map<String, Value>> {
+        self.fill(self.refusal.as_ref()?, error, values)
+    }
+
+    /// Whether the provider's own message is a refusal already: all that is fixed in ours is in it.
+    pub(crate) fn is_refusal(&self, message: &Map<String, Value>) -> bool {
+        let Some(Value::Object(template)) = &self.refusal else { return false };
+        let fixed = |value: &Value| !value.as_str().is_some_and(|text| text.contains('{'));
+        template.iter().filter(|(_, value)| fixed(value)).all(|(key, value)| message.get(key) == Some(value))
+    }
+
+    fn fill(&self, template: &Value, error: &CanonicalError, values: NativeValues<'_>) -> Option<Map<String, Value>> {
         let named = |table: &HashMap<String, String>| {
             let code = table.get(error.code.as_str());
             code.or_else(|| table.get(error.code.kind().as_str())).cloned()
@@ -101,6 +119,7 @@ impl Native {
                 "message" => error.message.clone().into(),
                 "title" => error.code.row().sentence.trim_end_matches('.').into(),
                 "status" => self.status(error).into(),
+                "retryable" => error.retryable.into(),
                 "close" => error.code.row().close.into(),
                 "request_id" => values.request_id.into(),
                 "timestamp" => values.timestamp.into(),

@@ -373,7 +373,7 @@ pub enum ConcurrencyUnit {
 }
 
 /// How the provider itself writes an error. In templates `{type}` `{code}` `{message}` `{title}` `{status}` `{request_id}`
-/// `{timestamp}` `{retry_after}` `{close}` `{context_id}` are filled in; a string that is one placeholder alone takes the
+/// `{timestamp}` `{retry_after}` `{retryable}` `{close}` `{context_id}` are filled in; a string that is one placeholder alone takes the
 /// value's own JSON type, and a member whose value is missing is left out.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -386,6 +386,9 @@ pub struct NativeSpec {
     pub ndjson: Option<String>,
     /// JSON template of a WebSocket error message.
     pub frame: Option<String>,
+    /// JSON template of the WebSocket message that refuses a session, where SDKs wait for one until the session has begun: it
+    /// stands in for `frame` until then, and follows an error of the provider's own that they do not take for a refusal.
+    pub refusal: Option<String>,
     /// Canonical code or type to the provider's `{code}`; else the first row of `codes` that means it, else the canonical name.
     pub codes: Table<String>,
     /// Canonical code or type to the provider's `{type}`; else the canonical type.

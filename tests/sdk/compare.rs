@@ -325,6 +325,7 @@ mod tests {
                 control: false,
             }),
             drops: false,
+            more: false,
             driver: Driver::Python,
         }
     }

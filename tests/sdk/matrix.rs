@@ -35,6 +35,9 @@ struct Client {
     /// Of those, no faults whose name starts with one of these.
     #[serde(default)]
     except: BTreeMap<String, Vec<String>>,
+    /// Methods whose user is told more through the gateway than directly; the table says why.
+    #[serde(default)]
+    more: Vec<String>,
     /// Methods with which the SDK drops whatever it finds in a stream and does not know.
     #[serde(default)]
     drops: Vec<String>,
@@ -87,6 +90,9 @@ pub(crate) struct Case {
     /// Whether the SDK drops what it does not know in this method's stream.
     #[serde(skip)]
     pub(crate) drops: bool,
+    /// Whether more is told through the gateway than directly.
+    #[serde(skip)]
+    pub(crate) more: bool,
     #[serde(skip)]
     pub(crate) driver: Driver,
 }
@@ -173,6 +179,7 @@ impl Client {
             retries,
             fault: fault.cloned(),
             drops: self.drops.iter().any(|name| name == method),
+            more: self.more.iter().any(|name| name == method),
             driver: self.driver,
         }
     }

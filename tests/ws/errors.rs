@@ -114,6 +114,36 @@ async fn a_close_with_an_error_is_told_before_it() {
 }
 
 #[tokio::test]
+async fn a_session_that_has_not_begun_is_refused_in_words_that_sdks_wait_for() {
+    const ERROR: &str = r#"{"type":"error","error":{"id":"e1","title":"t","status":500,"details":"d","doc":""}}"#;
+    const DENIED: &str = r#"{"type":"CONFIG_DENIED","reason":"unknown mode"}"#;
+    const ACCEPTED: &str = r#"{"type":"CONFIG_ACCEPTED"}"#;
+    let end = || down(Close, closing(1011, "Internal error"));
+    let both: &[&str] = &["error", "CONFIG_DENIED"];
+    let cases: [(&str, Vec<u8>, &[&str]); 6] = [
+        (COMPATIBLE, end(), &["CONFIG_DENIED"]),
+        (COMPATIBLE, [down(Text, ERROR), end()].concat(), both),
+        (COMPATIBLE, [down(Text, DENIED), end()].concat(), &["CONFIG_DENIED"]),
+        (COMPATIBLE, [down(Text, ACCEPTED), down(Text, ERROR), end()].concat(), &["CONFIG_ACCEPTED", "error"]),
+        (COMPATIBLE, [down(Text, ACCEPTED), end()].concat(), &["CONFIG_ACCEPTED", "error"]),
+        (CANONICAL, [down(Text, ERROR), end()].concat(), &["error"]),
+    ];
+    for (route, script, expected) in cases {
+        let gateway = gateway("corti", saying(script).await, route, "");
+        let mut caller = gateway.open().await;
+        let (mut types, mut told) = (Vec::new(), 0);
+        for _ in expected {
+            let message = caller.next().await.json();
+            told += usize::from(message.get("gateway_error").is_some());
+            types.push(message["type"].as_str().unwrap_or_default().to_owned());
+        }
+        assert_eq!(types, expected);
+        assert_eq!(told, usize::from(route == COMPATIBLE));
+        assert_eq!(caller.next().await.close().0, 1011);
+    }
+}
+
+#[tokio::test]
 async fn silence_is_told() {
     for (route, drop_it) in [(CANONICAL, true), (COMPATIBLE, true), (CANONICAL, false), (COMPATIBLE, false)] {
         let address = provider(move |mut peer, _| async move {

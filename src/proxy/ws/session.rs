@@ -210,10 +210,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 to.send(cx, frames);
             }
-            Unit::Suspect(frames, text) => match words.message(text) {
-                Some(message) => to.send_own(cx, Opcode::Text, &message),
-                None => to.send(cx, frames),
-            },
+            Unit::Suspect(frames, text) => {
+                match words.message(text) {
+                    Some(message) => to.send_own(cx, Opcode::Text, &message),
+                    None => to.send(cx, frames),
+                }
+                if let Some(refusal) = words.refusal() {
+                    to.send_own(cx, Opcode::Text, &refusal);
+                }
+            }
         });
         route.metrics.websocket_passed(direction, from.inbound.count(), input.len() as u64);
         match who {

@@ -21,6 +21,10 @@ pub(super) struct Words {
     route: Arc<RouteRuntime>,
     /// The error that the provider's last message was.
     told: Option<Told>,
+    /// Whether the provider has sent anything that is no error.
+    begun: bool,
+    /// What has to follow the provider's message.
+    refusal: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -45,7 +49,7 @@ pub(super) struct Farewell {
 
 impl Words {
     pub(super) fn new(call: Box<Call>, route: Arc<RouteRuntime>) -> Words {
-        Words { call, route, told: None }
+        Words { call, route, told: None, begun: false, refusal: None }
     }
 
     /// What replaces a text message of the provider: nothing when it is no error, or stays as it is.
@@ -67,17 +71,29 @@ impl Words {
         let timestamp = fail::timestamp();
         let stamp = self.call.stamp(&timestamp);
         match route.route.envelope {
-            Envelope::Compatible => match envelope::compatible(profile, &error, &stamp, &evidence) {
-                Compatible::Json(json) => Some(json),
-                Compatible::AsItIs => None,
-            },
+            Envelope::Compatible => {
+                if !self.begun {
+                    self.refusal = envelope::refusal_after(profile, &text, &error, &stamp);
+                }
+                match envelope::compatible(profile, &error, &stamp, &evidence) {
+                    Compatible::Json(json) => Some(json),
+                    Compatible::AsItIs => None,
+                }
+            }
             Envelope::Canonical | Envelope::Problem => Some(self.event(&error)),
         }
+    }
+
+    /// What is to follow the message that was just looked at: a session that has not begun is refused in words that the
+    /// provider's SDK takes for a refusal, or it would wait for ever.
+    pub(super) fn refusal(&mut self) -> Option<Vec<u8>> {
+        self.refusal.take()
     }
 
     /// The provider sent something that is no error: a close that follows is not about the last one any more, unless that one
     /// was to end the session.
     pub(super) fn passed(&mut self) {
+        self.begun = true;
         if self.told.as_ref().is_some_and(|told| told.fatal != Some(true)) {
             self.told = None;
         }
@@ -147,7 +163,9 @@ impl Words {
         match self.route.route.envelope {
             Envelope::Compatible => {
                 let timestamp = fail::timestamp();
-                envelope::native(&self.route.route.profile, phase, error, &self.call.stamp(&timestamp))
+                let (profile, stamp) = (&self.route.route.profile, self.call.stamp(&timestamp));
+                let refusal = if self.begun { None } else { envelope::refusal(profile, error, &stamp) };
+                refusal.unwrap_or_else(|| envelope::native(profile, phase, error, &stamp))
             }
             Envelope::Canonical | Envelope::Problem => self.event(error),
         }

@@ -382,7 +382,7 @@ def _(sdk, case):
 
 @method("generation_jobs.download_audio", BREEZE)
 def _(sdk, case):
-    return breeze_audio(sdk.generation_jobs.download_audio(case.get("target") or "job-1"))
+    return breeze_audio(sdk.generation_jobs.download_audio(case.get("target") or f"job-{case['client']}"))
 
 
 @method("voices.get", BREEZE)

@@ -60,8 +60,10 @@ export const SOCKETS = {
             const ended = new Promise((resolve) => {
                 for (const event of ["session_started", "partial_transcript", "committed_transcript", "error", "close"]) {
                     connection.on(event, (data) => {
-                        // The close event carries a socket object; only its code and reason are the user's.
-                        seen.push({ event, data: event === "close" ? { code: data?.code, reason: data?.reason } : data });
+                        // These events carry a socket object; only its code and reason are the user's, or the error's text.
+                        if (event === "close") seen.push({ event, code: data?.code, reason: data?.reason });
+                        else if (data instanceof Error) seen.push({ event, error: data.message });
+                        else seen.push({ event, data });
                         if (["committed_transcript", "error", "close"].includes(event)) resolve();
                     });
                 }
