@@ -36,7 +36,8 @@ fn line() -> impl Strategy<Value = String> {
             "data: {\"type\":\"error\",\ndata: \"message\":\"over two lines\"}",
             "data: {\"type\":\"err",
         ]),
-        5 => Just(String::new()),
+        1 => (65_000..66_000_usize).prop_map(|size| format!("data: {{\"type\":\"error\",\"x\":\"{}\"}}", "A".repeat(size))),
+        9 => Just(String::new()),
     ]
 }
 
@@ -94,9 +95,9 @@ fn body(answer: &Answer) -> String {
 }
 
 /// What a caller gets of a stream.
-fn seen(world: &World, acts: Vec<Act>) -> String {
+fn seen(world: &World, path: &str, acts: Vec<Act>) -> String {
     world.provider.next(acts);
-    let answer = world.get("/s/a");
+    let answer = world.get(path);
     assert!(!answer.fields.has("content-encoding"), "{:?}", answer.fields);
     body(&answer)
 }
@@ -104,7 +105,10 @@ fn seen(world: &World, acts: Vec<Act>) -> String {
 fn world(profile: &str) -> World {
     let provider = Provider::start();
     let url = format!("http://{}", provider.address());
-    World::around(provider, |settings| settings.route_to("events", "/s", profile, &url, ""))
+    World::around(provider, |settings| {
+        let compatible = "envelope = \"compatible\"";
+        settings.route_to("events", "/s", profile, &url, "").route_to("native", "/n", profile, &url, compatible)
+    })
 }
 
 /// Whether there is anything in the stream that a gateway may say otherwise.
@@ -115,20 +119,25 @@ fn may_change(stream: &str) -> bool {
 fn cuts_make_no_difference(profile: &str, media_type: &str, stream: impl Strategy<Value = String>) {
     let world = world(profile);
     holds(stream, |stream, cuts| {
-        let whole = seen(&world, pieces(media_type, "", stream.as_bytes(), &[]));
-        prop_assert_eq!(&seen(&world, pieces(media_type, "", stream.as_bytes(), cuts)), &whole);
-        if !may_change(stream) {
-            // With an end, because half an event is a stream that broke.
-            let ended = format!("{stream}\n\n");
-            prop_assert_eq!(&seen(&world, pieces(media_type, "", ended.as_bytes(), cuts)), &ended);
+        for path in ["/s/a", "/n/a"] {
+            let whole = seen(&world, path, pieces(media_type, "", stream.as_bytes(), &[]));
+            prop_assert_eq!(&seen(&world, path, pieces(media_type, "", stream.as_bytes(), cuts)), &whole);
+            if !may_change(stream) {
+                // With an end, because half an event is a stream that broke.
+                let ended = format!("{stream}\n\n");
+                prop_assert_eq!(&seen(&world, path, pieces(media_type, "", ended.as_bytes(), cuts)), &ended);
+            }
         }
         Ok(())
     });
     // Every byte on its own, once.
     let stream = "\u{feff}: é\r\nid: 1\r\rdata: {\"type\":\"error\",\r\ndata:\"message\":\"é\"}\n\r\n{\"detail\":{\"message\":\"é\"}}\r\n\n";
-    let whole = seen(&world, pieces(media_type, "", stream.as_bytes(), &[]));
-    assert_eq!(seen(&world, divided(media_type, "", stream.as_bytes(), (0..=stream.len()).collect())), whole);
-    assert!(whole.contains("\"code\":"), "the error was seen: {whole}");
+    for path in ["/s/a", "/n/a"] {
+        let whole = seen(&world, path, pieces(media_type, "", stream.as_bytes(), &[]));
+        let every = divided(media_type, "", stream.as_bytes(), (0..=stream.len()).collect());
+        assert_eq!(seen(&world, path, every), whole);
+        assert!(whole.contains("\"code\":"), "the error was seen: {whole}");
+    }
 }
 
 #[test]
@@ -174,13 +183,13 @@ fn codings_make_no_difference() {
     {
         let world = world(profile);
         holds(stream, |stream, cuts| {
-            let plain = seen(&world, pieces(media_type, "", stream.as_bytes(), &[]));
+            let plain = seen(&world, "/s/a", pieces(media_type, "", stream.as_bytes(), &[]));
             for (coding, encode) in
                 [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("x-gzip", gzip), ("deflate", zlib), ("br", brotli)]
             {
                 let acts =
                     pieces(media_type, &format!("Content-Encoding: {coding}\r\n"), &encode(stream.as_bytes()), cuts);
-                prop_assert_eq!(&seen(&world, acts), &plain, "{}", coding);
+                prop_assert_eq!(&seen(&world, "/s/a", acts), &plain, "{}", coding);
             }
             Ok(())
         });
