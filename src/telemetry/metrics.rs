@@ -5,6 +5,7 @@
 //! the shards up. Label values are indices into tables of this program, so that nothing from the network can become a label.
 
 use super::exposition::{Exposition, Kind, Labels};
+use super::fleet::FleetMetrics;
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::process;
 use crate::canon::{Code, Origin};
@@ -132,6 +133,8 @@ pub struct Metrics {
     reloads: [AtomicU64; 2],
     last_reload: AtomicU64,
     access_log_dropped: Arc<AtomicU64>,
+    /// Only with shared limits.
+    fleet: OnceLock<Arc<FleetMetrics>>,
 }
 
 /// The metrics of one route.
@@ -189,6 +192,7 @@ impl Metrics {
             reloads: Default::default(),
             last_reload: AtomicU64::new(seconds(SystemTime::now()).to_bits()),
             access_log_dropped: Arc::default(),
+            fleet: OnceLock::new(),
         }
     }
 
@@ -222,6 +226,12 @@ impl Metrics {
         Arc::clone(&self.access_log_dropped)
     }
 
+    /// The metrics of shared limits, shown from now on.
+    #[must_use]
+    pub fn fleet(&self) -> Arc<FleetMetrics> {
+        Arc::clone(self.fleet.get_or_init(Arc::default))
+    }
+
     /// Appends every metric, in the text format of Prometheus.
     pub fn render(&self, text: &mut String) {
         let routes: Vec<Arc<RouteMetrics>> =
@@ -231,6 +241,9 @@ impl Metrics {
         render_requests(out, &routes);
         render_times(out, &routes);
         render_websockets(out, &routes);
+        if let Some(fleet) = self.fleet.get() {
+            fleet.render(out);
+        }
         self.render_own(out);
         process::write(out, seconds(self.started));
     }

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod exposition;
+pub mod fleet;
 pub mod histogram;
 pub mod logging;
 pub mod metrics;
