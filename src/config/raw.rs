@@ -198,6 +198,9 @@ pub(super) struct Route {
     pub(super) timeouts: Timeouts,
     /// Largest request body. Default 50MiB.
     pub(super) max_request_body: Option<Size>,
+    /// What may be sent on WebSockets, either way.
+    #[serde(default)]
+    pub(super) websocket: Websocket,
     /// Requests in a time. Each refuses at once; none waits.
     #[serde(default)]
     pub(super) rate_limits: Vec<RateLimit>,
@@ -268,6 +271,16 @@ pub(super) struct Timeouts {
     pub(super) idle: Option<DurationText>,
     /// The longest silence on a WebSocket. Default 5m.
     pub(super) websocket_idle: Option<DurationText>,
+}
+
+/// `websocket`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Websocket {
+    /// Largest frame; beyond it the socket is closed with 1009. Default 16MiB.
+    pub(super) max_frame: Option<Size>,
+    /// Largest message, all its frames together; beyond it the socket is closed with 1009. Default 16MiB.
+    pub(super) max_message: Option<Size>,
 }
 
 /// An entry of `rate_limits`

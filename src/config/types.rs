@@ -151,6 +151,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Largest request body, in bytes.
     pub max_request_body: u64,
+    /// What may be sent on WebSockets, either way.
+    pub websocket: Websocket,
     /// Requests in a time, in the order of the file.
     pub rate_limits: Vec<RateLimit>,
     /// Calls at one time.
@@ -220,6 +222,15 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The longest silence on a WebSocket.
     pub websocket_idle: Duration,
+}
+
+/// `websocket`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Websocket {
+    /// Largest frame, in bytes of payload; beyond it 1009.
+    pub max_frame: u64,
+    /// Largest message, in bytes of payload of all its frames; beyond it 1009.
+    pub max_message: u64,
 }
 
 /// An entry of `rate_limits`
