@@ -100,7 +100,8 @@ fn admit(
     let upload = Upload::new(body, route.max_request_body, server.body_timeout)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
-    let target = path::upstream_target(&route.upstream.base_path, routed.rest(), whole, runtime.headers.drop_query())?;
+    let base_path = route.upstreams.get(call.way.upstream).map_or("", |upstream| upstream.base_path.as_str());
+    let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query())?;
     let outgoing = headers::Outgoing {
         method: &parts.method,
         version: parts.version,
@@ -108,6 +109,7 @@ fn admit(
         websocket: checked.websocket,
         peer: &peer.headers,
         route: &runtime.headers,
+        way: call.way,
         identity: &state.shared.identity,
         request_id: &call.id,
         trust_forwarded: server.trust_forwarded,
