@@ -111,7 +111,8 @@ fn check(call: &mut Call, parts: &request::Parts, body: Incoming) -> Result<Opti
     let upload = Upload::new(body, route.max_request_body, server.body_timeout)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
-    let target = path::upstream_target(&route.upstream.base_path, routed.rest(), whole, runtime.headers.drop_query())?;
+    let base_path = route.upstreams.get(call.way.upstream).map_or("", |upstream| upstream.base_path.as_str());
+    let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query())?;
     call.provider_target = target.clone().into();
     Ok(Some(Checked { target, upload, websocket: kind.websocket }))
 }
@@ -132,6 +133,7 @@ fn prepare(
         websocket: checked.websocket,
         peer: &peer.headers,
         route: &runtime.headers,
+        way: call.way,
         identity: &state.shared.identity,
         request_id: &call.id,
         trust_forwarded: state.config.server.trust_forwarded,
