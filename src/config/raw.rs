@@ -183,9 +183,12 @@ pub(super) struct Route {
     /// The profile's name: a built-in one or one of `[providers]`.
     #[schemars(required)]
     pub(super) provider: Option<String>,
-    /// Where requests go. A path in it stands before every forwarded one.
-    #[schemars(required)]
+    /// Where requests go. A path in it stands before every forwarded one. This or `upstreams` must be there.
     pub(super) upstream: Option<UrlText>,
+    /// Several places where requests may go, the first is tried first. The others take over when it fails, under the rules of
+    /// `retry`; all are `https://` or all `http://`.
+    #[schemars(length(min = 1, max = 64))]
+    pub(super) upstreams: Option<Vec<UrlText>>,
     /// Which HTTP is spoken to the provider. Default `auto`: what ALPN agrees on.
     pub(super) protocol: Option<Protocol>,
     /// TLS towards the provider.
@@ -194,8 +197,9 @@ pub(super) struct Route {
     pub(super) envelope: Option<Envelope>,
     /// Whether envelopes carry the provider's own body. Default true.
     pub(super) upstream_body: Option<bool>,
-    /// What is put into every request; the caller's own is then dropped.
-    pub(super) credentials: Option<Credentials>,
+    /// What is put into every request; the caller's own is then dropped. Several are several accounts: the one with the
+    /// fewest calls is used.
+    pub(super) credentials: Option<CredentialsList>,
     /// Deadlines.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
@@ -247,7 +251,17 @@ pub(super) enum Envelope {
     Problem,
 }
 
-/// `credentials`
+/// `credentials`: one account, or several.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum CredentialsList {
+    /// One.
+    One(Credentials),
+    /// Several.
+    Many(Vec<Credentials>),
+}
+
+/// One entry of `credentials`
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {

@@ -141,14 +141,14 @@ pub struct Route {
     pub provider: String,
     /// What the provider's failures mean.
     pub profile: Arc<Profile>,
-    /// Where requests go.
-    pub upstream: Upstream,
+    /// Where requests go: at least one and at most [`MOST_PLACES`]. The first is the one that is tried first.
+    pub upstreams: Vec<Upstream>,
     /// The form of errors.
     pub envelope: Envelope,
     /// Whether envelopes carry the provider's body.
     pub upstream_body: bool,
-    /// What is put into every request; the caller's own is then dropped.
-    pub credentials: Option<Credentials>,
+    /// What is put into requests, one of them into each; the caller's own is then dropped. At most [`MOST_PLACES`].
+    pub credentials: Vec<Credentials>,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Largest request body, in bytes.
@@ -159,6 +159,17 @@ pub struct Route {
     pub concurrency: Option<Concurrency>,
     /// Retries; none without it.
     pub retry: Option<Retry>,
+}
+
+/// Most upstreams of a route, and most credentials: sets of them are the bits of one word.
+pub const MOST_PLACES: usize = 64;
+
+impl Route {
+    /// Its upstream at this host and port.
+    #[must_use]
+    pub fn upstream_at(&self, host: &str, port: u16) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.host.eq_ignore_ascii_case(host) && upstream.port == port)
+    }
 }
 
 /// One provider address.

@@ -20,7 +20,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         path: path.to_owned(),
         provider: "test".to_owned(),
         profile: Arc::new(Profile::compile("test", spec).expect("a profile")),
-        upstream: Upstream {
+        upstreams: vec![Upstream {
             tls: true,
             host: "api.example.com".to_owned(),
             port: 443,
@@ -28,10 +28,10 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
             base_path: String::new(),
             ca_file: None,
             protocol: Protocol::Auto,
-        },
+        }],
         envelope: Envelope::Canonical,
         upstream_body: true,
-        credentials: None,
+        credentials: Vec::new(),
         timeouts: Timeouts { connect: second, response: second, idle: second, websocket_idle: second },
         max_request_body: 1 << 20,
         rate_limits: Vec::new(),

@@ -47,7 +47,7 @@ fn the_complete_file_shows_every_key() {
 /// Puts a commented key in force. The second of two forms of one key stays a comment.
 fn uncommented(line: &str) -> String {
     let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
-    let second = rest.starts_with("match = { host") || rest.contains("${file:");
+    let second = rest.starts_with("match = { host") || rest.starts_with("upstreams = ") || rest.contains("${file:");
     let key = rest.split_once(" = ").is_some_and(|(key, _)| path::is_bare(key));
     let more = rest.starts_with("  {") || rest == "]" || rest.starts_with("[limits]") || rest.starts_with("[providers");
     if (key || more) && !second { rest.to_owned() } else { line.to_owned() }

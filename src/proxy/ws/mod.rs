@@ -64,6 +64,7 @@ pub(super) async fn relay(
     let answer = headers::Incoming {
         version: parts.version,
         route: &route.headers,
+        upstream: call.way.upstream,
         request_id: &call.id,
         public: call.public_address(),
     };
