@@ -33,7 +33,7 @@ mod values;
 mod tests;
 
 pub use problem::{Excerpt, Problem};
-pub use profiles::{built_in, built_in_names};
+pub use profiles::{built_in, built_in_names, built_in_profiles};
 pub use report::{check_report, schema_text};
 pub use types::Config;
 

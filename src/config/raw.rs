@@ -74,6 +74,9 @@ pub(super) struct Server {
     pub(super) trust_forwarded: Option<bool>,
     /// This gateway's address as callers see it, put into rewritten provider URLs. Default: the request's Host.
     pub(super) public_url: Option<UrlText>,
+    /// Where errors are documented, such as a copy of `speechgate codes --format markdown`: the `doc_url` of an error whose
+    /// provider gave no link is this and its code, behind a slash unless it ends with `/`, `#` or `=`. Default: no link.
+    pub(super) error_docs_url: Option<UrlText>,
 }
 
 /// `[server.tls]`

@@ -65,6 +65,8 @@ pub struct Server {
     pub trust_forwarded: bool,
     /// This gateway's address as callers see it, for rewritten provider URLs; else taken from the request's Host.
     pub public_url: Option<Uri>,
+    /// Where errors are documented: put before the code, it is the link of an error whose provider gave none.
+    pub error_docs_url: Option<String>,
 }
 
 /// `[server.tls]`

@@ -125,7 +125,7 @@ impl Identity {
     }
 
     /// Refuses a request that has been here before (RFC 9110 7.6.3).
-    fn check_loop(&self, headers: &HeaderMap) -> Result<(), Fault> {
+    pub(crate) fn check_loop(&self, headers: &HeaderMap) -> Result<(), Fault> {
         let own = self.instance.as_bytes();
         let seen = |via: &HeaderValue| memchr::memmem::find(via.as_bytes(), own).is_some();
         if headers.get_all(header::VIA).iter().any(seen) { Err(Fault::Loop) } else { Ok(()) }
