@@ -54,7 +54,7 @@ impl Queue {
         };
         let heads = self.classes.each_ref().map(first);
         let waits = || heads.iter().zip(passed.iter()).enumerate().filter(|(_, (head, _))| head.is_some());
-        let due = waits().filter(|(_, (_, passed))| **passed >= STARVE).next_back();
+        let due = waits().rfind(|(_, (_, passed))| **passed >= STARVE);
         let (chosen, ticket) = due.or_else(|| waits().next()).and_then(|(class, (head, _))| Some((class, (*head)?)))?;
         for (class, (head, passed)) in heads.iter().zip(passed.iter_mut()).enumerate() {
             match head {
