@@ -2,11 +2,11 @@
 
 use super::Setup;
 use super::inbox::Inbox;
-use super::lease::{Answer, Lease};
+use super::lease::Lease;
 use super::link::{Link, Live};
 use super::scripts::{Scripts, Turn};
 use super::tally::Tally;
-use crate::limit::{Gate, Share};
+use crate::limit::Gate;
 use crate::telemetry::fleet::Fallback;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -54,14 +54,17 @@ impl Agent {
     /// Does what there is to do.
     async fn look(&self, gate: &Gate, lease: &mut Lease) {
         if let Some(told) = self.inbox.take() {
-            let change = lease.told(&told);
-            gate.shift_share(self.lane, change, &lease.share(0), now());
+            self.common.tally.sized(told.size);
+            if let Some(change) = lease.told(&told) {
+                self.shift(gate, lease, change);
+            }
         }
-        while lease.wants_turn(&gate.demand(self.lane, now()), now()) {
+        loop {
             let asked = now();
-            let live = self.common.link.live();
-            let answered = match &live {
-                Some(live) => self.turn(live, gate, lease).await,
+            let answered = match self.common.link.live() {
+                Some(_) if !lease.wants_turn(&gate.demand(self.lane, asked), asked) => break,
+                Some(live) => self.turn(&live, gate, lease).await,
+                // Others lose it at the same moment: all of them go to their local shares, whether somebody waits or not.
                 None => false,
             };
             if !answered {
@@ -74,6 +77,11 @@ impl Agent {
             gate.set_share(self.lane, Some(share), now());
             self.common.tally.fell_back(Fallback::Slots);
         }
+    }
+
+    fn shift(&self, gate: &Gate, lease: &Lease, change: i64) {
+        let (until, contested) = lease.terms();
+        gate.shift_share(self.lane, change, until, contested, now());
     }
 
     /// One turn at the backend. False when it was not answered.
@@ -89,7 +97,7 @@ impl Agent {
         match timeout(setup.patience(), scripts.turn(&mut connection, setup, &turn, sent)).await {
             Ok(Ok(Some(answer))) => {
                 let change = lease.answered(demand.share.unwrap_or(0), &answer, sent, setup);
-                gate.shift_share(self.lane, change, &lease.share(0), now());
+                self.shift(gate, lease, change);
                 tally.sized(answer.size);
                 true
             }

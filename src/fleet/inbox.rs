@@ -13,6 +13,9 @@ pub(super) struct Told {
     pub(super) share: u32,
     /// Whether other gateways wait for slots.
     pub(super) contested: bool,
+    /// Gateways that share this limiter, and the place of this one among them.
+    pub(super) size: u32,
+    pub(super) rank: u32,
 }
 
 /// Where messages for one agent wait: only the latest counts, since it tells the whole.
@@ -27,12 +30,13 @@ pub(super) struct Inbox {
 pub(super) struct Inboxes(Mutex<HashMap<String, Arc<Inbox>>>);
 
 impl Told {
-    /// `turn share contested name`
+    /// `turn share contested size rank name`
     pub(super) fn read(text: &[u8]) -> Option<(&str, Told)> {
-        let mut words = std::str::from_utf8(text).ok()?.splitn(4, ' ');
-        let (turn, share) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let contested = words.next()? == "1";
-        Some((words.next()?, Told { turn, share, contested }))
+        let words: Vec<&str> = std::str::from_utf8(text).ok()?.split(' ').collect();
+        let [turn, share, contested, size, rank, name] = words.as_slice() else { return None };
+        let turn = turn.parse().ok()?;
+        let (share, size, rank) = (share.parse().ok()?, size.parse().ok()?, rank.parse().ok()?);
+        Some((name, Told { turn, share, contested: *contested == "1", size, rank }))
     }
 }
 
@@ -79,9 +83,11 @@ mod tests {
 
     #[test]
     fn messages_are_read_and_nonsense_is_not() {
-        let told = Told { turn: 7, share: 2, contested: true };
-        assert_eq!(Told::read(b"7 2 1 01AB.3"), Some(("01AB.3", told)));
-        for nonsense in [&b""[..], b"7", b"7 2 1", b"-1 2 1 a", b"7 x 1 a", b"\xff 2 1 a"] {
+        let told = Told { turn: 7, share: 2, contested: true, size: 4, rank: 3 };
+        assert_eq!(Told::read(b"7 2 1 4 3 01AB.3"), Some(("01AB.3", told)));
+        for nonsense in
+            [&b""[..], b"7", b"7 2 1 4 3", b"-1 2 1 4 3 a", b"7 x 1 4 3 a", b"\xff 2 1 4 3 a", b"7 2 1 4 3 a b"]
+        {
             assert_eq!(Told::read(nonsense), None);
         }
     }
@@ -90,7 +96,7 @@ mod tests {
     fn the_latest_message_counts_and_strangers_get_none() {
         let inboxes = Inboxes::default();
         let inbox = inboxes.open("a");
-        let told = |share| Told { turn: 1, share, contested: false };
+        let told = |share| Told { turn: 1, share, contested: false, size: 1, rank: 0 };
         inboxes.deliver("a", told(1));
         inboxes.deliver("a", told(2));
         inboxes.deliver("b", told(3));

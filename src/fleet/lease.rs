@@ -116,23 +116,25 @@ impl Lease {
         change
     }
 
-    /// The backend said something unasked. Gives by how much the share changes.
-    pub(super) fn told(&mut self, told: &Told) -> i64 {
+    /// The backend said something unasked. Gives by how much the share changes; none for what is not true any more.
+    pub(super) fn told(&mut self, told: &Told) -> Option<i64> {
+        self.fleet = self.fleet.and(Some((told.size, told.rank)));
         // A message that follows upon another turn is older than the answer of the last, or than what was written since.
         if told.turn != self.turn || self.trouble.is_some() {
-            return 0;
+            return None;
         }
         let change = i64::from(told.share) - i64::from(self.written);
         self.reported = self.reported.saturating_sub(u32::try_from(change).unwrap_or(0));
+        // Who only heard how large the fleet is has nothing to say.
+        self.stale = change != 0 || told.contested != self.contested;
         self.written = told.share;
         self.contested = told.contested;
-        self.stale = true;
-        change
+        Some(change)
     }
 
-    /// The share as it is to be used, after it was changed to so many slots.
-    pub(super) fn share(&self, slots: u32) -> Share {
-        Share { slots, until: Some(self.until), contested: self.contested }
+    /// Until when the share may be used, and whether others wait for it.
+    pub(super) fn terms(&self) -> (Instant, bool) {
+        (self.until, self.contested)
     }
 
     /// The backend was wanted and did not answer.

@@ -36,8 +36,6 @@ mod lease;
 mod link;
 mod scripts;
 mod tally;
-#[cfg(test)]
-mod tests;
 
 pub use scripts::Counted;
 
@@ -46,7 +44,7 @@ use crate::limit::rate::Quota;
 use crate::limit::{Gate, Share};
 use crate::telemetry::fleet::{Fallback, FleetMetrics};
 use agent::{Agent, Common};
-use inbox::Inboxes;
+use inbox::{Inbox, Inboxes};
 use link::Link;
 use scripts::{Counter, Scripts};
 use std::collections::HashMap;
@@ -116,6 +114,7 @@ pub struct Fleet {
     common: Arc<Common>,
     inboxes: Arc<Inboxes>,
     runtime: Handle,
+    connecting: AbortHandle,
     /// The agents, by limiter.
     agents: Mutex<HashMap<String, Member>>,
     /// How many agents there have been.
@@ -126,6 +125,10 @@ pub struct Fleet {
 struct Member {
     name: String,
     gate: Weak<Gate>,
+    lane: usize,
+    inbox: Arc<Inbox>,
+    /// Whether it wants to hear of every slot that comes free.
+    watches: Arc<AtomicBool>,
     task: AbortHandle,
 }
 
@@ -159,35 +162,36 @@ impl Fleet {
         let link = link.map_err(|_| "limits.backend: not a URL of a Redis or Valkey".to_owned())?;
         let common = Arc::new(Common { setup, link, scripts: Scripts::new(), tally });
         let connected = Arc::clone(&common);
-        drop(runtime.spawn(async move { connected.link.run().await }));
-        let (agents, names) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Some(Arc::new(Fleet { common, inboxes, runtime: runtime.clone(), agents, names })))
+        let connecting = runtime.spawn(async move { connected.link.run().await }).abort_handle();
+        let (agents, names, runtime) = (Mutex::default(), AtomicU64::new(0), runtime.clone());
+        Ok(Some(Arc::new(Fleet { common, inboxes, runtime, connecting, agents, names })))
     }
 
     /// Shares the slots of a gate with the gates of the same name in other processes, lane by lane. Again after a reload: a
     /// gate that is shared already stays so.
     pub fn share(&self, name: &str, lanes: usize, gate: &Arc<Gate>) {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut heard = Vec::new();
         for lane in 0..lanes {
             let key = format!("{}:slots:{name}:{lane}", self.common.setup.prefix);
-            let known = agents.get(&key).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate)));
-            if known {
-                continue;
+            if !agents.get(&key).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate))) {
+                // Nothing until the backend says so.
+                gate.set_share(lane, Some(Share { slots: 0, until: None, contested: false }), agent::now());
+                let member = self.engage(&key, lane, gate);
+                // The agent of an earlier gate goes on until the calls that hold its slots have ended.
+                drop(agents.insert(key, member));
             }
-            // Nothing until the backend says so.
-            gate.set_share(lane, Some(Share { slots: 0, until: None, contested: false }), agent::now());
-            let (member, inbox, watches) = self.member(&key, lane, gate);
-            heard.push((lane, inbox, watches));
-            // The agent of an earlier gate goes on until the calls that hold its slots have ended.
-            drop(agents.insert(key, member));
         }
-        if !heard.is_empty() {
-            listen(gate, heard);
-        }
+        let own = agents.values().filter(|member| member.gate.ptr_eq(&Arc::downgrade(gate)));
+        let ears = own.map(|member| (member.lane, Arc::clone(&member.inbox), Arc::clone(&member.watches)));
+        let (ears, heard) = (Ears(ears.collect()), Arc::downgrade(gate));
+        gate.on_demand(Arc::new(move || {
+            if let Some(gate) = heard.upgrade() {
+                ears.hear(&gate);
+            }
+        }));
     }
 
-    fn member(&self, key: &str, lane: usize, gate: &Arc<Gate>) -> (Member, Arc<inbox::Inbox>, Arc<AtomicBool>) {
+    fn engage(&self, key: &str, lane: usize, gate: &Arc<Gate>) -> Member {
         let name = format!("{}.{}", self.common.setup.id, self.names.fetch_add(1, Ordering::Relaxed));
         let (inbox, watches) = (self.inboxes.open(&name), Arc::new(AtomicBool::new(false)));
         let agent = Agent {
@@ -204,7 +208,7 @@ impl Fleet {
             agent.run().await;
             inboxes.close(&ended);
         });
-        (Member { name, gate: Arc::downgrade(gate), task: task.abort_handle() }, inbox, watches)
+        Member { name, gate: Arc::downgrade(gate), lane, inbox, watches, task: task.abort_handle() }
     }
 
     /// Counts a request of a route by all of these limits, or by none. None when the backend does not answer in time: the
@@ -248,19 +252,37 @@ impl Fleet {
     }
 }
 
-/// Has a gate's agents hear of what happens at it. The clock is read here, for the gate has none.
-fn listen(gate: &Arc<Gate>, agents: Vec<(usize, Arc<inbox::Inbox>, Arc<AtomicBool>)>) {
-    let watched = Arc::downgrade(gate);
-    gate.on_demand(Arc::new(move || {
-        let Some(gate) = watched.upgrade() else { return };
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.connecting.abort();
+        for member in self.agents.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+            member.task.abort();
+        }
+    }
+}
+
+/// How the agents of a gate hear of what happens at it; and of its end, with which this is dropped.
+struct Ears(Vec<(usize, Arc<Inbox>, Arc<AtomicBool>)>);
+
+impl Ears {
+    /// Something happened. The clock is read here, for a gate has none.
+    fn hear(&self, gate: &Gate) {
         let now = agent::now();
         gate.wake(now);
-        for (lane, inbox, watches) in &agents {
+        for (lane, inbox, watches) in &self.0 {
             if watches.load(Ordering::Relaxed) || gate.demand(*lane, now).waiting > 0 {
                 inbox.roused.notify_one();
             }
         }
-    }));
+    }
+}
+
+impl Drop for Ears {
+    fn drop(&mut self) {
+        for (_, inbox, _) in &self.0 {
+            inbox.roused.notify_one();
+        }
+    }
 }
 
 /// Where a request is counted. What it is counted by may be a secret, or be a person's address.

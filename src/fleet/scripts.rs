@@ -102,7 +102,8 @@ impl Scripts {
 fn counted(numbers: &[u64], counters: &[Counter]) -> Counted {
     let (verdict, left) = numbers.split_at(numbers.len().min(2));
     let refused = match verdict {
-        [index @ 1.., wait] => usize::try_from(index - 1).ok().map(|index| (index, Duration::from_micros(*wait))),
+        [0, _] => None,
+        [index, wait] => usize::try_from(index - 1).ok().map(|index| (index, Duration::from_micros(*wait))),
         _ => None,
     };
     let left = counters.iter().zip(left.chunks_exact(2)).map(|(counter, left)| Left {

@@ -51,6 +51,7 @@ end
 
 local own = fleet[me]
 if own and turn <= own.turn then return {0, 0, 0, 0, 0, 0} end
+local resized = #gone > 0 or not own or ARGV[11] == '1'
 if ARGV[11] == '1' then
   fleet[me] = nil
   table.insert(gone, me)
@@ -108,20 +109,26 @@ local hungry = 0
 for _, gateway in pairs(fleet) do
   if gateway.waiting > 0 then hungry = hungry + 1 end
 end
-local rank = 0
+local function rank(name_of)
+  local before = 0
+  local one = fleet[name_of]
+  for name, gateway in pairs(fleet) do
+    if gateway.joined < one.joined or (gateway.joined == one.joined and name < name_of) then before = before + 1 end
+  end
+  return before
+end
 for name, gateway in pairs(fleet) do
   local contested = (hungry - (gateway.waiting > 0 and 1 or 0)) > 0 and 1 or 0
-  -- Told are those who got a slot, and those who hold some that others now wait for. A message may get lost: every gateway
-  -- comes by at a third of the lease anyway.
+  -- Told are those who got a slot, those who hold some that others now wait for, and all when the fleet has another size. A
+  -- message may get lost: every gateway comes by at a third of the lease anyway.
   local recalled = contested == 1 and gateway.told == 0 and gateway.share > 0
   if name == me then
     gateway.told = contested
-  elseif changed[name] or recalled then
+  elseif changed[name] or recalled or resized then
     gateway.told, changed[name] = contested, gateway
-    local words = string.format('%.0f %.0f %d %s', gateway.turn, gateway.share, contested, name)
+    local words = string.format('%.0f %.0f %d %d %d %s', gateway.turn, gateway.share, contested, size, rank(name), name)
     redis.call('PUBLISH', ARGV[10] .. string.match(name, '^[^.]*'), words)
   end
-  if own and (gateway.joined < own.joined or (gateway.joined == own.joined and name < me)) then rank = rank + 1 end
 end
 
 for name in pairs(jumped and fleet or changed) do
@@ -141,4 +148,4 @@ end
 redis.call('PEXPIRE', KEYS[1], math.ceil(4 * lease / 1000))
 
 if not fleet[me] then return {1, 0, 0, size, 0, 0} end
-return {1, own.share, own.told, size, rank, grace and math.ceil(grace - now) or 0}
+return {1, own.share, own.told, size, rank(me), grace and math.ceil(grace - now) or 0}
