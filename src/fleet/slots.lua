@@ -1,8 +1,9 @@
 -- One gateway's turn at one limiter: what it holds is registered anew, and free slots go to whoever has waited longest.
 --
--- KEYS[1]  a hash: one field per gateway (`process.number`), and `clock` (when this ran last) and `grace` (no slot is handed out until then)
+-- KEYS[1]  a hash: one field per gateway (`process.number`), `plan` (its slots), `clock` (when this ran last) and, for a while,
+--          `grace` (no slot is handed out until then)
 -- ARGV     1 gateway  2 turn  3 share it keeps  4 slots it uses  5 callers that wait  6 microseconds that the first has waited
---          7 slots of the plan  8 lease, microseconds  9 size of the fleet that it last heard of  10 prefix of channels  11 leaving
+--          7 slots of the plan, none from who leaves  8 lease, microseconds  9 size of the fleet that it last heard of  10 prefix of channels  11 leaving
 -- Gives    accepted  share  contested  size of the fleet  rank in it  microseconds of grace left
 --
 -- `share` is what a gateway may use; `used` may be more for a while, after its share shrank. A slot is free when it is in
@@ -21,6 +22,8 @@ for i = 1, #stored, 2 do
     clock = tonumber(text)
   elseif name == 'grace' then
     grace = tonumber(text)
+  elseif name == 'plan' then
+    max = max > 0 and max or tonumber(text)
   else
     local gateway, field = {}, 1
     for number in string.gmatch(text, '%d+') do
@@ -139,7 +142,7 @@ for name in pairs(jumped and fleet or changed) do
   end
 end
 for _, name in ipairs(gone) do redis.call('HDEL', KEYS[1], name) end
-redis.call('HSET', KEYS[1], 'clock', string.format('%.0f', now))
+redis.call('HSET', KEYS[1], 'clock', string.format('%.0f', now), 'plan', max)
 if grace then
   redis.call('HSET', KEYS[1], 'grace', string.format('%.0f', grace))
 else

@@ -73,7 +73,11 @@ impl Limiter {
     async fn turn_number(&mut self, name: &str, turn: u64, says: Says) -> Answer {
         let mut call = self.script.key(KEY);
         let _ = call.arg(name).arg(turn).arg(says.share).arg(says.used).arg(says.waiting).arg(says.waited * 1000);
-        let _ = call.arg(self.max).arg(self.lease.as_micros() as u64).arg(says.known).arg("t:wake:");
+        let _ = call
+            .arg(if says.leaving { 0 } else { self.max })
+            .arg(self.lease.as_micros() as u64)
+            .arg(says.known)
+            .arg("t:wake:");
         let _ = call.arg(u32::from(says.leaving));
         let answer: [u64; 6] = call.invoke_async(&mut self.connection).await.expect("an answer");
         let [accepted, share, contested, size, rank, grace] = answer;
