@@ -6,7 +6,7 @@ use crate::config::path::Path;
 use crate::config::problem::{Findings, alternatives};
 use crate::config::raw;
 use crate::config::secret::Secret;
-use crate::config::types::{Concurrency, LimitKey, Limits, RateLimit, Retry};
+use crate::config::types::{CircuitBreaker, Concurrency, LimitKey, Limits, RateLimit, Retry};
 use crate::config::values::{self, Expected};
 use std::time::Duration;
 
@@ -139,6 +139,16 @@ pub(super) fn retry(raw: &raw::Retry, path: &Path, findings: &mut Findings) -> R
         Some(names) => retried(names, &path.key("on"), findings),
     };
     Retry { attempts: raw.attempts.unwrap_or(2), on, budget }
+}
+
+/// `circuit_breaker`
+pub(super) fn circuit_breaker(raw: &raw::CircuitBreaker, path: &Path, findings: &mut Findings) -> CircuitBreaker {
+    let mut reader = Reader { path: path.clone(), findings };
+    CircuitBreaker {
+        failures: raw.failures.unwrap_or(5),
+        window: reader.deadline("window", raw.window.as_ref(), Duration::from_secs(30)),
+        open: reader.deadline("open", raw.open.as_ref(), Duration::from_secs(10)),
+    }
 }
 
 /// The types after which it is tried again; those that another try cannot help are refused.
