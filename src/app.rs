@@ -333,9 +333,10 @@ fn state(config: Config, shared: &Arc<proxy::Shared>, upstream_tls: &TlsShared) 
     let problems: Vec<String> = config
         .routes
         .iter()
-        .filter(|route| route.upstream.tls)
-        .filter_map(|route| {
-            upstream_tls.for_upstream(&route.upstream).err().map(|why| format!("route {}: {why}", route.name))
+        .flat_map(|route| route.upstreams.iter().map(move |upstream| (route, upstream)))
+        .filter(|(_, upstream)| upstream.tls)
+        .filter_map(|(route, upstream)| {
+            upstream_tls.for_upstream(upstream).err().map(|why| format!("route {}: {why}", route.name))
         })
         .collect();
     if !problems.is_empty() {

@@ -142,6 +142,7 @@ struct Codes {
 enum Format {
     Table,
     Json,
+    Markdown,
 }
 
 /// Runs one command.
@@ -275,11 +276,11 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, String> {
 }
 
 fn list(arguments: &Codes) -> ExitCode {
-    let json = arguments.format == Format::Json;
+    let format = arguments.format;
     match &arguments.provider {
-        None => print(&codes::all(json)),
+        None => print(&codes::all(format)),
         Some(name) => match profile(name, &arguments.config) {
-            Ok(profile) => print(&codes::of(&profile, json)),
+            Ok(profile) => print(&codes::of(&profile, format)),
             Err(problem) => {
                 eprint!("speechgate codes: {problem}");
                 ExitCode::FAILURE
@@ -313,6 +314,7 @@ mod tests {
             "explain --provider corti file",
             "codes",
             "codes --format json --provider breeze",
+            "codes --format markdown",
             "schema",
         ] {
             let parsed = Cli::try_parse_from(["speechgate"].into_iter().chain(line.split(' ')));
@@ -326,11 +328,11 @@ mod tests {
 
     #[test]
     fn every_row_of_every_provider_is_a_known_code() {
-        let all: serde_json::Value = serde_json::from_str(&codes::all(true)).expect("JSON");
+        let all: serde_json::Value = serde_json::from_str(&codes::all(Format::Json)).expect("JSON");
         assert!(all.to_string().contains("concurrency_limited"));
         for name in config::built_in_names() {
             let profile = profile(name, &[]).expect(name);
-            let _: serde_json::Value = serde_json::from_str(&codes::of(&profile, true)).expect(name);
+            let _: serde_json::Value = serde_json::from_str(&codes::of(&profile, Format::Json)).expect(name);
         }
         let problem = profile("elevenlab", &[]).expect_err("there is none");
         assert!(problem.contains("`elevenlab`") && problem.contains("elevenlabs, "), "{problem}");

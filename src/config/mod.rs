@@ -34,7 +34,7 @@ mod values;
 mod tests;
 
 pub use problem::{Excerpt, Problem};
-pub use profiles::{built_in, built_in_names};
+pub use profiles::{built_in, built_in_names, built_in_profiles};
 pub use report::{check_report, schema_text};
 pub use types::Config;
 
@@ -263,10 +263,11 @@ fn from_config(value: config::Value, path: &Path, findings: &mut Findings) -> Va
 
 /// The values that are secrets wherever they come from.
 fn note_secrets(merged: &Value, findings: &mut Findings) {
-    let routes = merged.get("routes").and_then(Value::as_array).map_or(0, Vec::len);
-    for index in 0..routes {
+    for (index, route) in merged.get("routes").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let credentials = Path::of("routes").index(index).key("credentials");
         findings.secrets.insert(credentials.key("value"));
+        let several = route.get("credentials").and_then(Value::as_array).map_or(0, Vec::len);
+        findings.secrets.extend((0..several).map(|index| credentials.index(index).key("value")));
     }
     findings.secrets.insert(Path::of("limits").key("backend"));
 }

@@ -58,6 +58,11 @@ fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
         http2_max_streams: raw.http2.max_streams.unwrap_or(100),
         trust_forwarded: raw.trust_forwarded.unwrap_or(false),
         public_url: reader.read("public_url", raw.public_url.as_ref().map(|url| url.0.as_str()), values::url),
+        error_docs_url: reader.read(
+            "error_docs_url",
+            raw.error_docs_url.as_ref().map(|url| url.0.as_str()),
+            values::docs_base,
+        ),
         tls: raw.tls.as_ref().and_then(|raw| server_tls(raw, reader.findings)),
     }
 }

@@ -15,7 +15,7 @@ fn the_complete_file_is_valid_without_any_variable_and_shows_the_defaults() {
     let [given, default] = [&given.routes[0], &defaults.routes[0]];
     assert_eq!(format!("{:?}", given.timeouts), format!("{:?}", default.timeouts));
     assert_eq!((given.max_request_body, given.envelope), (default.max_request_body, default.envelope));
-    assert_eq!(given.upstream_body, default.upstream_body);
+    assert_eq!((given.upstream_body, given.websocket), (default.upstream_body, default.websocket));
 }
 
 /// What the file shows as a comment must be right too: every commented key is put in force, one file for all.
@@ -47,7 +47,7 @@ fn the_complete_file_shows_every_key() {
 /// Puts a commented key in force. The second of two forms of one key stays a comment.
 fn uncommented(line: &str) -> String {
     let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
-    let second = rest.starts_with("match = { host") || rest.contains("${file:");
+    let second = rest.starts_with("match = { host") || rest.starts_with("upstreams = ") || rest.contains("${file:");
     let key = rest.split_once(" = ").is_some_and(|(key, _)| path::is_bare(key));
     let more = rest.starts_with("  {") || rest == "]" || rest.starts_with("[limits]") || rest.starts_with("[providers");
     if (key || more) && !second { rest.to_owned() } else { line.to_owned() }

@@ -158,6 +158,7 @@ fn settings() -> Server {
         http2_max_streams: 100,
         trust_forwarded: false,
         public_url: None,
+        error_docs_url: None,
     }
 }
 
