@@ -324,7 +324,7 @@ fn note_certificates(config: &Config, files: &mut SourceFiles) {
         .tls
         .iter()
         .flat_map(|tls| [Some(&tls.certificate), Some(&tls.private_key), tls.client_ca.as_ref()]);
-    let upstreams = config.routes.iter().map(|route| route.upstream.ca_file.as_ref());
+    let upstreams = config.routes.iter().flat_map(|route| &route.upstreams).map(|upstream| upstream.ca_file.as_ref());
     server.chain(upstreams).flatten().for_each(|file| files.note(file));
 }
 
