@@ -52,6 +52,9 @@ pub(super) struct Server {
     pub(super) max_connections: Option<u32>,
     /// How long running requests and streams may go on after SIGTERM. Default 30s.
     pub(super) drain_timeout: Option<DurationText>,
+    /// After SIGTERM, how long requests are still taken while `/readyz` says no already, so that load balancers can
+    /// turn away first. Default 0s.
+    pub(super) drain_delay: Option<DurationText>,
     /// How long a caller may take to send a header section. Default 10s.
     pub(super) header_timeout: Option<DurationText>,
     /// How long a caller may pause inside a request body. Default 30s.

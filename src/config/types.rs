@@ -45,6 +45,8 @@ pub struct Server {
     pub max_connections: usize,
     /// How long running streams may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// How long after SIGTERM requests are still taken while readiness fails already.
+    pub drain_delay: Duration,
     /// How long a caller may take to send a header section.
     pub header_timeout: Duration,
     /// How long a caller may pause inside a request body.

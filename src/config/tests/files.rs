@@ -78,6 +78,7 @@ fn the_promised_spelling_is_valid() {
 listen = "127.0.0.1:8080"
 max_connections = 10000
 drain_timeout = "30s"
+drain_delay = "0s"
 
 [admin]
 listen = "127.0.0.1:9464"
