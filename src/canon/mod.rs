@@ -27,6 +27,7 @@ mod native;
 pub mod observed;
 pub mod profile;
 mod projection;
+pub mod reference;
 pub mod retry;
 mod rule;
 pub mod select;

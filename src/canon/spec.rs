@@ -255,6 +255,17 @@ pub enum MeaningSpec {
     Full(FullMeaningSpec),
 }
 
+impl MeaningSpec {
+    /// The canonical code's name.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        match self {
+            MeaningSpec::Code(code) => code,
+            MeaningSpec::Full(full) => &full.code,
+        }
+    }
+}
+
 /// A canonical code and what differs from its row.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

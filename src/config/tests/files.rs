@@ -15,7 +15,7 @@ fn the_complete_file_is_valid_without_any_variable_and_shows_the_defaults() {
     let [given, default] = [&given.routes[0], &defaults.routes[0]];
     assert_eq!(format!("{:?}", given.timeouts), format!("{:?}", default.timeouts));
     assert_eq!((given.max_request_body, given.envelope), (default.max_request_body, default.envelope));
-    assert_eq!(given.upstream_body, default.upstream_body);
+    assert_eq!((given.upstream_body, given.websocket), (default.upstream_body, default.websocket));
 }
 
 /// What the file shows as a comment must be right too: every commented key is put in force, one file for all.
@@ -78,6 +78,7 @@ fn the_promised_spelling_is_valid() {
 listen = "127.0.0.1:8080"
 max_connections = 10000
 drain_timeout = "30s"
+drain_delay = "0s"
 
 [admin]
 listen = "127.0.0.1:9464"
