@@ -52,6 +52,9 @@ pub(super) struct Server {
     pub(super) max_connections: Option<u32>,
     /// How long running requests and streams may go on after SIGTERM. Default 30s.
     pub(super) drain_timeout: Option<DurationText>,
+    /// After SIGTERM, how long requests are still taken while `/readyz` says no already, so that load balancers can
+    /// turn away first. Default 0s.
+    pub(super) drain_delay: Option<DurationText>,
     /// How long a caller may take to send a header section. Default 10s.
     pub(super) header_timeout: Option<DurationText>,
     /// How long a caller may pause inside a request body. Default 30s.
@@ -74,6 +77,9 @@ pub(super) struct Server {
     pub(super) trust_forwarded: Option<bool>,
     /// This gateway's address as callers see it, put into rewritten provider URLs. Default: the request's Host.
     pub(super) public_url: Option<UrlText>,
+    /// Where errors are documented, such as a copy of `speechgate codes --format markdown`: the `doc_url` of an error whose
+    /// provider gave no link is this and its code, behind a slash unless it ends with `/`, `#` or `=`. Default: no link.
+    pub(super) error_docs_url: Option<UrlText>,
 }
 
 /// `[server.tls]`
@@ -202,6 +208,9 @@ pub(super) struct Route {
     pub(super) timeouts: Timeouts,
     /// Largest request body. Default 50MiB.
     pub(super) max_request_body: Option<Size>,
+    /// What may be sent on WebSockets, either way.
+    #[serde(default)]
+    pub(super) websocket: Websocket,
     /// Requests in a time. Each refuses at once; none waits.
     #[serde(default)]
     pub(super) rate_limits: Vec<RateLimit>,
@@ -286,6 +295,16 @@ pub(super) struct Timeouts {
     pub(super) websocket_idle: Option<DurationText>,
 }
 
+/// `websocket`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Websocket {
+    /// Largest frame; beyond it the socket is closed with 1009. Default 16MiB.
+    pub(super) max_frame: Option<Size>,
+    /// Largest message, all its frames together; beyond it the socket is closed with 1009. Default 16MiB.
+    pub(super) max_message: Option<Size>,
+}
+
 /// An entry of `rate_limits`
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -306,6 +325,17 @@ pub(super) struct RateLimit {
     pub(super) key: Option<String>,
     /// The code of the refusal. Default `rate_limited`.
     pub(super) code: Option<String>,
+    /// What `requests` and `burst` count. Default `requests`.
+    pub(super) cost: Option<Cost>,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Cost {
+    Requests,
+    TextCharacters,
+    BodyBytes,
 }
 
 /// `concurrency`

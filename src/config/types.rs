@@ -45,6 +45,8 @@ pub struct Server {
     pub max_connections: usize,
     /// How long running streams may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// How long after SIGTERM requests are still taken while readiness fails already.
+    pub drain_delay: Duration,
     /// How long a caller may take to send a header section.
     pub header_timeout: Duration,
     /// How long a caller may pause inside a request body.
@@ -65,6 +67,8 @@ pub struct Server {
     pub trust_forwarded: bool,
     /// This gateway's address as callers see it, for rewritten provider URLs; else taken from the request's Host.
     pub public_url: Option<Uri>,
+    /// Where errors are documented: put before the code, it is the link of an error whose provider gave none.
+    pub error_docs_url: Option<String>,
 }
 
 /// `[server.tls]`
@@ -151,6 +155,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// Largest request body, in bytes.
     pub max_request_body: u64,
+    /// What may be sent on WebSockets, either way.
+    pub websocket: Websocket,
     /// Requests in a time, in the order of the file.
     pub rate_limits: Vec<RateLimit>,
     /// Calls at one time.
@@ -235,10 +241,19 @@ pub struct Timeouts {
     pub websocket_idle: Duration,
 }
 
+/// `websocket`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Websocket {
+    /// Largest frame, in bytes of payload; beyond it 1009.
+    pub max_frame: u64,
+    /// Largest message, in bytes of payload of all its frames; beyond it 1009.
+    pub max_message: u64,
+}
+
 /// An entry of `rate_limits`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
-    /// How many requests, at least one.
+    /// How many requests, at least one; characters or bytes where `cost` says so.
     pub requests: u32,
     /// In which time, longer than zero.
     pub per: Duration,
@@ -250,6 +265,19 @@ pub struct RateLimit {
     pub key: LimitKey,
     /// The code of the refusal, of type `rate_limited`.
     pub code: Code,
+    /// What is counted.
+    pub cost: Cost,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// Requests.
+    Requests,
+    /// Characters of the text in a JSON body.
+    TextCharacters,
+    /// Bytes of the body.
+    BodyBytes,
 }
 
 /// What each has a rate of its own.

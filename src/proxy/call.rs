@@ -152,6 +152,7 @@ impl Call {
             provider: route.map(|route| route.provider.as_str()),
             route: route.map(|route| route.name.as_str()),
             upstream_body: route.is_none_or(|route| route.upstream_body),
+            docs: self.state.config.server.error_docs_url.as_deref(),
         }
     }
 

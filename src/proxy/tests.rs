@@ -34,6 +34,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         credentials: Vec::new(),
         timeouts: Timeouts { connect: second, response: second, idle: second, websocket_idle: second },
         max_request_body: 1 << 20,
+        websocket: crate::config::types::Websocket { max_frame: 1 << 20, max_message: 1 << 20 },
         rate_limits: Vec::new(),
         concurrency: None,
         retry: None,

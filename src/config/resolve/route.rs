@@ -7,7 +7,7 @@ use crate::config::problem::Findings;
 use crate::config::profiles::Profiles;
 use crate::config::raw;
 use crate::config::secret::Secret;
-use crate::config::types::{Credentials, Envelope, MOST_PLACES, Protocol, Route, Timeouts, Upstream};
+use crate::config::types::{Credentials, Envelope, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket};
 use crate::config::values;
 use http::HeaderValue;
 use std::collections::HashMap;
@@ -78,11 +78,12 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
     let max_request_body =
         reader.size("max_request_body", raw.max_request_body.as_ref(), 50 * 1024 * 1024, 1..=u64::MAX);
     let upstreams = upstreams(raw, &mut reader);
+    let websocket = websocket(&raw.websocket, &path.key("websocket"), reader.findings);
     let place = raw.matches.as_ref().and_then(|raw| matches(raw, &path.key("match"), findings));
     let profile = raw.provider.as_deref().and_then(|name| profiles.find(name, &path.key("provider"), findings));
     let credentials = credentials(raw.credentials.as_ref(), &path.key("credentials"), findings);
     let timeouts = timeouts(&raw.timeouts, &path.key("timeouts"), findings);
-    let rate_limits = limits::rate_limits(&raw.rate_limits, &path.key("rate_limits"), findings);
+    let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
         raw.concurrency.as_ref().and_then(|raw| limits::concurrency(raw, &path.key("concurrency"), findings));
     let retry = raw.retry.as_ref().map(|raw| limits::retry(raw, &path.key("retry"), findings));
@@ -102,6 +103,7 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
         credentials,
         timeouts,
         max_request_body,
+        websocket,
         rate_limits,
         concurrency,
         retry,
@@ -238,6 +240,15 @@ fn credential(raw: &raw::Credentials, path: &Path, findings: &mut Findings) -> O
         return None;
     }
     Some(Credentials { header: header?, value: Secret::new(value.clone()) })
+}
+
+fn websocket(raw: &raw::Websocket, path: &Path, findings: &mut Findings) -> Websocket {
+    let mut reader = Reader { path: path.clone(), findings };
+    let mut size = |key, raw| reader.size(key, raw, 16 * 1024 * 1024, 1..=u64::MAX);
+    Websocket {
+        max_frame: size("max_frame", raw.max_frame.as_ref()),
+        max_message: size("max_message", raw.max_message.as_ref()),
+    }
 }
 
 fn timeouts(raw: &raw::Timeouts, path: &Path, findings: &mut Findings) -> Timeouts {
