@@ -14,7 +14,7 @@ use std::fs;
 use std::time::SystemTime;
 
 /// Beyond it nobody reads to the end.
-const MOST_LINES: usize = 400;
+const MOST_LINES: usize = 450;
 
 /// What is between `<!-- name -->` and `<!-- /name -->`.
 fn section<'t>(readme: &'t str, name: &str) -> &'t str {
@@ -129,7 +129,7 @@ fn the_error_reference_is_up_to_date() {
 }
 
 fn load(text: &str) -> Loaded {
-    let variables = [("ELEVENLABS_API_KEY".to_owned(), "sk-1234567890".to_owned())];
+    let variables = ["ELEVENLABS_API_KEY", "SECOND_KEY"].map(|name| (name.to_owned(), "sk-1234567890".to_owned()));
     config::load_str(&[("README.md", text)], variables).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"))
 }
 

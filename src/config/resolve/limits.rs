@@ -1,4 +1,4 @@
-//! `rate_limits`, `concurrency`, `retry` and `[limits]`
+//! `rate_limits`, `concurrency`, `retry`, `circuit_breaker` and `[limits]`
 
 use super::Reader;
 use crate::canon::{Code, PathTemplate, Profile, Type};
@@ -15,12 +15,6 @@ pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw, warnings: &mut Finding
     let mut warn = |path: Path| {
         warnings.key(&path, "is checked but not enforced yet");
     };
-    for (index, route) in raw.routes.iter().enumerate() {
-        let path = Path::of("routes").index(index);
-        if route.retry.is_some() {
-            warn(path.key("retry"));
-        }
-    }
     if raw.limits.backend.is_some() {
         warn(Path::of("limits"));
     }
