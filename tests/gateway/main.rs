@@ -33,6 +33,8 @@ mod leak;
 mod paths;
 /// One test for each fixed bug.
 mod regression;
+/// Another configuration while everything runs.
+mod reload;
 /// What is tried again, what is not, and how often at most.
 mod retries;
 /// SIGTERM and what follows.
