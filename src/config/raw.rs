@@ -323,6 +323,17 @@ pub(super) struct RateLimit {
     pub(super) key: Option<String>,
     /// The code of the refusal. Default `rate_limited`.
     pub(super) code: Option<String>,
+    /// What `requests` and `burst` count. Default `requests`.
+    pub(super) cost: Option<Cost>,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Cost {
+    Requests,
+    TextCharacters,
+    BodyBytes,
 }
 
 /// `concurrency`

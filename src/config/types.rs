@@ -249,9 +249,9 @@ pub struct Websocket {
 }
 
 /// An entry of `rate_limits`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
-    /// How many requests, at least one.
+    /// How many requests, at least one; characters or bytes where `cost` says so.
     pub requests: u32,
     /// In which time, longer than zero.
     pub per: Duration,
@@ -263,6 +263,19 @@ pub struct RateLimit {
     pub key: LimitKey,
     /// The code of the refusal, of type `rate_limited`.
     pub code: Code,
+    /// What is counted.
+    pub cost: Cost,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// Requests.
+    Requests,
+    /// Characters of the text in a JSON body.
+    TextCharacters,
+    /// Bytes of the body.
+    BodyBytes,
 }
 
 /// What each has a rate of its own.

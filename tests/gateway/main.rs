@@ -29,6 +29,8 @@ mod leak;
 mod paths;
 /// One test for each fixed bug.
 mod regression;
+/// Another configuration while everything runs.
+mod reload;
 /// SIGTERM and what follows.
 mod shutdown;
 /// Callers that are slow on purpose.

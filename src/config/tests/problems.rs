@@ -79,6 +79,11 @@ fn problems_of_a_route() {
             "t.toml:7:50: routes[0].rate_limits[0].key: `client_ip` cannot be used; expected `route`, `client-ip`, `credential`, \
              `header:NAME` or `path:NAME`; did you mean `client-ip`?",
         ),
+        (
+            "rate_limits = [{ requests = 1, per = '1s', cost = 'characters' }]",
+            "t.toml:7:51: routes[0].rate_limits[0].cost: `characters` is not one of the choices; expected `requests`, \
+             `text-characters` or `body-bytes`",
+        ),
         ("concurrency = {}", "t.toml:7:15: routes[0].concurrency.max: missing; expected a whole number"),
         (
             "retry = { on = ['unavailible'] }",
@@ -96,6 +101,25 @@ fn problems_of_a_route() {
     ] {
         assert_eq!(problems(&format!("{ROUTE}{line}\n"), &[]), [expected], "{line}");
     }
+}
+
+/// What a limit counts has to be in the profile.
+#[test]
+fn problems_of_costs() {
+    let text = format!("{ROUTE}rate_limits = [{{ requests = 1, per = '1s', cost = 'text-characters' }}]\n");
+    assert_eq!(problems(&text, &[]), [""; 0]);
+    assert_eq!(
+        problems(&text.replace("\"elevenlabs\"", "\"zenhire\""), &[]),
+        [
+            "t.toml:7:51: routes[0].rate_limits[0].cost: the profile `zenhire` does not say where the text of a request is; \
+          expected `requests`, `body-bytes` or a profile with `[cost] text`"
+        ]
+    );
+    let own = format!("{}[providers.x.cost]\ntext = '$.a[*].b[*]'\n", text.replace("\"elevenlabs\"", "\"x\""));
+    assert_eq!(
+        problems(&own, &[]),
+        ["t.toml:9:8: providers.x.cost.text[0]: `$.a[*].b[*]` goes through two lists; expected at most one `[*]`"]
+    );
 }
 
 /// The list of upstreams, in place of the route's own `upstream`.
