@@ -6,6 +6,7 @@ mod codes;
 
 use crate::app;
 use crate::canon::Profile;
+use crate::config::files::SourceFiles;
 use crate::config::types::Envelope;
 use crate::config::{self, Problem};
 use crate::explain::{self, Transport};
@@ -176,15 +177,15 @@ fn serve(files: Files) -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    let load = move || config::load(&files.config, config::environment());
-    let loaded = match load() {
+    let load = move |noted: &mut SourceFiles| config::load_noting(&files.config, config::environment(), noted);
+    let loaded = match load(&mut SourceFiles::default()) {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(&problems),
     };
     for warning in &loaded.warnings {
         eprintln!("{}", warning.warning());
     }
-    let reload = Box::new(move || load().map_err(|problems| text_of(&problems)));
+    let reload = Box::new(move |noted: &mut SourceFiles| load(noted).map_err(|problems| text_of(&problems)));
     match app::run(loaded, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -52,6 +52,9 @@ pub(super) struct Server {
     pub(super) max_connections: Option<u32>,
     /// How long running requests and streams may go on after SIGTERM. Default 30s.
     pub(super) drain_timeout: Option<DurationText>,
+    /// After SIGTERM, how long requests are still taken while `/readyz` says no already, so that load balancers can
+    /// turn away first. Default 0s.
+    pub(super) drain_delay: Option<DurationText>,
     /// How long a caller may take to send a header section. Default 10s.
     pub(super) header_timeout: Option<DurationText>,
     /// How long a caller may pause inside a request body. Default 30s.
@@ -213,8 +216,10 @@ pub(super) struct Route {
     pub(super) rate_limits: Vec<RateLimit>,
     /// Calls at one time.
     pub(super) concurrency: Option<Concurrency>,
-    /// Retries by the gateway. Without it nothing is retried.
+    /// Retries by the gateway. Without it nothing is retried that may have reached the provider.
     pub(super) retry: Option<Retry>,
+    /// When a failing upstream is left alone for a while. Without it none ever is.
+    pub(super) circuit_breaker: Option<CircuitBreaker>,
 }
 
 /// `match`
@@ -320,6 +325,17 @@ pub(super) struct RateLimit {
     pub(super) key: Option<String>,
     /// The code of the refusal. Default `rate_limited`.
     pub(super) code: Option<String>,
+    /// What `requests` and `burst` count. Default `requests`.
+    pub(super) cost: Option<Cost>,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Cost {
+    Requests,
+    TextCharacters,
+    BodyBytes,
 }
 
 /// `concurrency`
@@ -348,6 +364,19 @@ pub(super) struct Retry {
     pub(super) on: Option<Vec<String>>,
     /// Retries as a share of requests, so that an outage is not amplified. Default `20%`.
     pub(super) budget: Option<String>,
+}
+
+/// `circuit_breaker`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CircuitBreaker {
+    /// After how many failures. Default 5.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(super) failures: Option<u32>,
+    /// Within which time. Default 30s.
+    pub(super) window: Option<DurationText>,
+    /// For how long; then one request goes through, and its end decides. Default 10s.
+    pub(super) open: Option<DurationText>,
 }
 
 /// `[limits]`

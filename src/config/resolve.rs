@@ -43,6 +43,7 @@ fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
         workers: raw.workers.map_or_else(processors, |workers| workers as usize),
         max_connections: raw.max_connections.unwrap_or(10_000) as usize,
         drain_timeout: reader.duration("drain_timeout", raw.drain_timeout.as_ref(), Duration::from_secs(30)),
+        drain_delay: reader.duration("drain_delay", raw.drain_delay.as_ref(), Duration::ZERO),
         header_timeout: reader.deadline("header_timeout", raw.header_timeout.as_ref(), Duration::from_secs(10)),
         body_timeout: reader.deadline("body_timeout", raw.body_timeout.as_ref(), Duration::from_secs(30)),
         keep_alive_timeout: reader.deadline(

@@ -8,12 +8,13 @@ use super::exposition::{Exposition, Kind, Labels};
 use super::fleet::FleetMetrics;
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::process;
+use super::retries::{self, Retries};
 use crate::canon::{Code, Origin};
 use http::Method;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -132,6 +133,7 @@ pub struct Metrics {
     unrouted: Arc<RouteMetrics>,
     reloads: [AtomicU64; 2],
     last_reload: AtomicU64,
+    last_reload_failed: AtomicBool,
     access_log_dropped: Arc<AtomicU64>,
     /// Only with shared limits.
     fleet: OnceLock<Arc<FleetMetrics>>,
@@ -146,6 +148,7 @@ pub struct RouteMetrics {
     /// The provider's code as a label, by what it meant. Only errors come here.
     upstream_errors: Mutex<BTreeMap<Code, BTreeMap<Arc<str>, u64>>>,
     unmapped: AtomicU64,
+    pub(super) retries: Retries,
 }
 
 /// What one worker writes. Two cache lines apart from the next, because lines are fetched in pairs.
@@ -191,6 +194,7 @@ impl Metrics {
             unrouted: Arc::new(RouteMetrics::new("", "", shards)),
             reloads: Default::default(),
             last_reload: AtomicU64::new(seconds(SystemTime::now()).to_bits()),
+            last_reload_failed: AtomicBool::new(false),
             access_log_dropped: Arc::default(),
             fleet: OnceLock::new(),
         }
@@ -215,6 +219,7 @@ impl Metrics {
     /// Counts a reload of the configuration.
     pub fn reloaded(&self, success: bool) {
         let _ = self.reloads[usize::from(!success)].fetch_add(1, Relaxed);
+        self.last_reload_failed.store(!success, Relaxed);
         if success {
             self.last_reload.store(seconds(SystemTime::now()).to_bits(), Relaxed);
         }
@@ -241,6 +246,7 @@ impl Metrics {
         render_requests(out, &routes);
         render_times(out, &routes);
         render_websockets(out, &routes);
+        retries::render(out, &routes);
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
         }
@@ -264,6 +270,12 @@ impl Metrics {
             .sample(&[("result", "success")], self.reloads[0].load(Relaxed))
             .sample(&[("result", "failure")], self.reloads[1].load(Relaxed))
             .family(
+                "speechgate_config_last_reload_successful",
+                Kind::Gauge,
+                "Whether the last reload of the configuration was valid; 1 before the first.",
+            )
+            .sample(&[], u8::from(!self.last_reload_failed.load(Relaxed)))
+            .family(
                 "speechgate_config_last_reload_success_timestamp_seconds",
                 Kind::Gauge,
                 "When the configuration in force was loaded, in seconds since 1970.",
@@ -282,6 +294,7 @@ impl RouteMetrics {
             shards: std::iter::repeat_with(Shard::new).take(shards).collect(),
             upstream_errors: Mutex::default(),
             unmapped: AtomicU64::new(0),
+            retries: Retries::default(),
         }
     }
 
@@ -564,7 +577,7 @@ fn render_websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
 }
 
 /// Routes grouped by name: one that changed its provider while the process ran has several entries, next to each other.
-fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
+pub(super) fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
     routes.chunk_by(|a, b| a.route == b.route).map(|routes| (&*routes[0].route, routes))
 }
 
