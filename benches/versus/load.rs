@@ -41,7 +41,14 @@ pub(crate) struct Outcome {
 pub(crate) const UPLOAD: usize = 10 << 20;
 
 /// So many callers do this for so long.
-pub(crate) fn run(runtime: &Runtime, to: SocketAddr, prefix: &str, work: Work, callers: usize, time: Duration) -> Outcome {
+pub(crate) fn run(
+    runtime: &Runtime,
+    to: SocketAddr,
+    prefix: &str,
+    work: Work,
+    callers: usize,
+    time: Duration,
+) -> Outcome {
     let mut all = runtime.block_on(async {
         let until = Instant::now() + time;
         let tasks: Vec<_> = (0..callers).map(|_| tokio::spawn(caller(to, prefix.to_owned(), work, until))).collect();
@@ -60,7 +67,8 @@ pub(crate) fn run(runtime: &Runtime, to: SocketAddr, prefix: &str, work: Work, c
 }
 
 async fn caller(to: SocketAddr, prefix: String, work: Work, until: Instant) -> std::io::Result<Outcome> {
-    let mut caller = Caller { socket: connect(to).await?, buffer: Vec::with_capacity(256 * 1024), outcome: Outcome::default() };
+    let mut caller =
+        Caller { socket: connect(to).await?, buffer: Vec::with_capacity(256 * 1024), outcome: Outcome::default() };
     match work {
         Work::Socket | Work::PacedSocket => caller.talk(&prefix, until, work == Work::PacedSocket).await?,
         _ => {
@@ -181,7 +189,8 @@ impl Caller {
                 if let Some(end) = memchr::memmem::find(&self.buffer, b"\r\n") {
                     let text = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
                     drop(self.buffer.drain(..end + 2));
-                    break usize::from_str_radix(text.split(';').next().unwrap_or_default().trim(), 16).expect("a size");
+                    break usize::from_str_radix(text.split(';').next().unwrap_or_default().trim(), 16)
+                        .expect("a size");
                 }
                 self.more().await?;
             };
@@ -198,7 +207,9 @@ impl Caller {
                     self.outcome.times.push(now - sent);
                 } else if marks < PACED {
                     let due = begun + super::provider::PACE * marks as u32;
-                    self.outcome.jitter.push(now.saturating_duration_since(due).max(due.saturating_duration_since(now)));
+                    self.outcome
+                        .jitter
+                        .push(now.saturating_duration_since(due).max(due.saturating_duration_since(now)));
                 }
                 marks += 1;
             }

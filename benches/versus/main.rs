@@ -52,7 +52,13 @@ const WORKLOADS: [Workload; 10] = [
     Workload { name: "SSE, 16 streams", work: Work::Events, callers: 16, unit: "event", per: 1.0 },
     Workload { name: "WebSocket, 64 saturated", work: Work::Socket, callers: 64, unit: "message", per: 1.0 },
     Workload { name: "WebSocket, 1 connection", work: Work::Socket, callers: 1, unit: "message", per: 1.0 },
-    Workload { name: "WebSocket, 500 with 20 ms frames", work: Work::PacedSocket, callers: 500, unit: "message", per: 1.0 },
+    Workload {
+        name: "WebSocket, 500 with 20 ms frames",
+        work: Work::PacedSocket,
+        callers: 500,
+        unit: "message",
+        per: 1.0,
+    },
 ];
 
 /// The figures of one proxy in one round.
@@ -116,7 +122,10 @@ fn compare(plan: &Plan, workload: &Workload, provider: SocketAddr, callers: &Run
         }
     }
     println!("\n### {}\n", workload.name);
-    println!("| | CPU µs per {} | × speechgate | p50 µs | p99 µs | jitter p99 µs |\n|---|---|---|---|---|---|", workload.unit);
+    println!(
+        "| | CPU µs per {} | × speechgate | p50 µs | p99 µs | jitter p99 µs |\n|---|---|---|---|---|---|",
+        workload.unit
+    );
     for (proxy, own) in proxies.iter().zip(&figures) {
         let ratios: Vec<f64> = own.iter().zip(&figures[0]).map(|(own, ours)| own.cpu / ours.cpu).collect();
         println!(
@@ -177,7 +186,9 @@ fn routes(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
 
 /// What is resident: at the start, for a connection that waits for its next request, for a WebSocket on which nothing happens.
 fn memory(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usize>, kinds: &[Kind]) {
-    println!("\n### memory\n\n| | at the start, MiB | per idle connection, KiB | per idle WebSocket, KiB |\n|---|---|---|---|");
+    println!(
+        "\n### memory\n\n| | at the start, MiB | per idle connection, KiB | per idle WebSocket, KiB |\n|---|---|---|---|"
+    );
     for kind in kinds {
         let each = |before: usize, after: usize| after.saturating_sub(before) as f64 / 1024.0 / plan.idle as f64;
         let Some(proxy) = Proxy::start(*kind, provider, core) else { continue };

@@ -47,7 +47,9 @@ impl Proxy {
                 let program = env!("CARGO_BIN_EXE_speechgate");
                 (name, program, vec!["serve", "--config"], "gateway.toml", speechgate(address, provider, routes))
             }
-            Kind::Nginx => ("nginx", "nginx", vec!["-e", "/dev/null", "-c"], "nginx.conf", nginx(address, provider, at)),
+            Kind::Nginx => {
+                ("nginx", "nginx", vec!["-e", "/dev/null", "-c"], "nginx.conf", nginx(address, provider, at))
+            }
             Kind::Haproxy => ("haproxy", "haproxy", vec!["-q", "-db", "-f"], "haproxy.cfg", haproxy(address, provider)),
         };
         let file = at.join(file);

@@ -81,7 +81,8 @@ pub(super) async fn serve<H: Handler>(
 
 async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>, pulse: Arc<Pulse>) {
     let service = service_fn(|request| {
-        let answer = answer(Arc::clone(&worker.handler), pulse.exchange(None), Arc::clone(&peer), request);
+        // hyper keeps room for this future as long as the connection lives: boxed, an idle one does not pay for it.
+        let answer = Box::pin(answer(Arc::clone(&worker.handler), pulse.exchange(None), Arc::clone(&peer), request));
         async { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = http1_builder(&worker, &pulse).serve_connection(TokioIo::new(io), service).with_upgrades();
