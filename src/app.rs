@@ -7,38 +7,37 @@
 //! the signals. Workers share nothing that is written for each request.
 
 use crate::config::Loaded;
+use crate::config::files::SourceFiles;
 use crate::config::types::{Config, Listen};
 use crate::proxy::headers::Identity;
 use crate::proxy::{self, Proxy, State};
 use crate::server::Worker;
-use crate::server::admin::{self, Admin};
+use crate::server::admin;
 use crate::server::drain::Drain;
 use crate::server::listen::{Listener, Listeners};
-use crate::server::tls::{self, TlsError};
+use crate::server::reload::Reload;
+use crate::server::tls::{Tls, TlsError};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{self, Metrics};
 use crate::telemetry::sink::Sink;
 use crate::upstream::TlsShared;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use control::Control;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
 /// Most bytes of log lines that wait to be written.
 const LOG_BUFFER: usize = 1 << 20;
-/// How long before the cut WebSockets are told to close.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Stops that can be asked for before anybody looks: one to drain, one to end at once.
 const STOPS: usize = 2;
 
-/// Loads the configuration from where it came from; the error lists every problem.
-pub type Load = Box<dyn Fn() -> Result<Loaded, String> + Send + Sync>;
+/// Loads the configuration from where it came from, and notes the files that it reads; the error lists every problem.
+pub type Load = Box<dyn Fn(&mut SourceFiles) -> Result<Loaded, String> + Send + Sync>;
 
 /// Why the gateway could not start.
 #[derive(Debug)]
@@ -97,20 +96,6 @@ struct Gateway {
     _listeners: Listeners,
     admin_listeners: Option<Listeners>,
     logs: Vec<Sink>,
-}
-
-/// What the control thread does things with.
-struct Control {
-    running: Running,
-    drain: Arc<Drain>,
-    admin: Arc<Admin>,
-    load: Option<Load>,
-}
-
-impl fmt::Debug for Control {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Control").field("drain", &self.drain).finish_non_exhaustive()
-    }
 }
 
 /// Runs until a signal ends it.
@@ -194,8 +179,8 @@ impl Gateway {
         let admin = loaded.config.admin.clone();
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), server.workers));
         let (access, logs) = start_logs(&loaded.config, &metrics)?;
-        let running = Running::new(loaded, metrics, access)?;
-        let tls = server.tls.as_ref().map(tls::server_config).transpose().map_err(StartError::Tls)?;
+        let mut files = loaded.files.clone();
+        let running = Running::new(loaded, metrics, access, &mut files)?;
         let mut listeners = bind(&server.listen, server.workers)?;
         let admin_listeners = admin.as_ref().map(|address| bind(address, 1)).transpose()?;
         let drain = Drain::new(server.max_connections);
@@ -205,7 +190,7 @@ impl Gateway {
             let worker = Worker {
                 handler: Arc::new(Proxy::new(Arc::clone(&running.state), Arc::clone(&running.upstream_tls))),
                 server: server.clone(),
-                tls: tls.clone(),
+                tls: running.tls.clone(),
                 drain: Arc::clone(&drain),
             };
             workers.push(spawn_worker(index, socket, worker)?);
@@ -214,7 +199,7 @@ impl Gateway {
             address: listeners.address().clone(),
             admin_address: admin_listeners.as_ref().map(|listeners| listeners.address().clone()),
             runtime: runtime()?,
-            control: Control::new(running, drain, load),
+            control: Control::new(running, drain, load, files),
             workers,
             _listeners: listeners,
             admin_listeners,
@@ -232,16 +217,10 @@ impl Gateway {
         let control = Arc::clone(&self.control);
         Ok(self.runtime.spawn(async move {
             loop {
-                let stopped = tokio::select! {
-                    _ = terminate.recv() => true,
-                    _ = interrupt.recv() => true,
-                    _ = hangup.recv() => false,
-                };
-                if stopped {
-                    let _ = stop.try_send(());
-                } else {
-                    // What came of it has been logged.
-                    let _ = control.reload();
+                tokio::select! {
+                    _ = terminate.recv() => drop(stop.try_send(())),
+                    _ = interrupt.recv() => drop(stop.try_send(())),
+                    _ = hangup.recv() => control.hung_up.notify_one(),
                 }
             }
         }))
@@ -259,7 +238,10 @@ impl Gateway {
                     Err(error) => tracing::error!(%error, "no admin listener"),
                 }
             }
-            control.serve(stops).await;
+            tokio::select! {
+                () = control.serve(stops) => {}
+                () = Arc::clone(&control).keep_up_to_date() => {}
+            }
         });
         for worker in self.workers.drain(..) {
             // A worker that panicked has said so; the others are waited for all the same.
@@ -284,12 +266,22 @@ struct Running {
     state: Arc<ArcSwap<State>>,
     shared: Arc<proxy::Shared>,
     upstream_tls: Arc<TlsShared>,
+    /// Towards callers.
+    tls: Option<Arc<Tls>>,
     /// What `/config` shows.
     redacted: ArcSwap<String>,
+    last_reload: ArcSwapOption<Reload>,
 }
 
 impl Running {
-    fn new(loaded: Loaded, metrics: Arc<Metrics>, access: Option<AccessLog>) -> Result<Running, StartError> {
+    fn new(
+        loaded: Loaded,
+        metrics: Arc<Metrics>,
+        access: Option<AccessLog>,
+        files: &mut SourceFiles,
+    ) -> Result<Running, StartError> {
+        note_certificates(&loaded.config, files);
+        let tls = loaded.config.server.tls.as_ref().map(Tls::new).transpose().map_err(StartError::Tls)?;
         let instance = ulid::Ulid::from_parts(fastrand::u64(..), u128::from(fastrand::u64(..))).to_string();
         let identity = Identity::new(&instance).map_err(|error| StartError::Route(error.to_string()))?;
         let shared = proxy::Shared::new(metrics, access, identity);
@@ -300,18 +292,40 @@ impl Running {
             state: Arc::new(ArcSwap::from_pointee(state)),
             shared,
             upstream_tls,
+            tls,
             redacted: ArcSwap::from_pointee(redacted),
+            last_reload: ArcSwapOption::empty(),
         })
     }
 
-    /// Puts another configuration in force for new requests. Gives the tables that need a restart.
-    fn replace(&self, loaded: Loaded) -> Result<Vec<&'static str>, String> {
+    /// Puts another configuration in force for new requests and new connections, all of it or nothing. Gives the keys that need
+    /// a restart.
+    fn replace(&self, loaded: Loaded, files: &mut SourceFiles) -> Result<Vec<&'static str>, String> {
+        note_certificates(&loaded.config, files);
+        let greeting = match (&self.tls, &loaded.config.server.tls) {
+            (Some(running), Some(new)) => running.prepare(new).map_err(|error| format!("server.tls: {error}\n"))?,
+            _ => None,
+        };
         let state = state(loaded.config, &self.shared, &self.upstream_tls)?;
-        let restart = needs_restart(&self.state.load().config, &state.config);
+        let restart = restart::needed(&self.state.load().config, &state.config);
         self.state.store(Arc::new(state));
+        if let (Some(running), Some(greeting)) = (&self.tls, greeting) {
+            running.replace(greeting);
+        }
         self.redacted.store(Arc::new(loaded.redacted));
         Ok(restart)
     }
+}
+
+/// Notes the files of TLS, before they are read.
+fn note_certificates(config: &Config, files: &mut SourceFiles) {
+    let server = config
+        .server
+        .tls
+        .iter()
+        .flat_map(|tls| [Some(&tls.certificate), Some(&tls.private_key), tls.client_ca.as_ref()]);
+    let upstreams = config.routes.iter().flat_map(|route| &route.upstreams).map(|upstream| upstream.ca_file.as_ref());
+    server.chain(upstreams).flatten().for_each(|file| files.note(file));
 }
 
 /// What a configuration is made into; files that its routes name are read here, so that a missing one is told at once.
@@ -319,9 +333,10 @@ fn state(config: Config, shared: &Arc<proxy::Shared>, upstream_tls: &TlsShared) 
     let problems: Vec<String> = config
         .routes
         .iter()
-        .filter(|route| route.upstream.tls)
-        .filter_map(|route| {
-            upstream_tls.for_upstream(&route.upstream).err().map(|why| format!("route {}: {why}", route.name))
+        .flat_map(|route| route.upstreams.iter().map(move |upstream| (route, upstream)))
+        .filter(|(_, upstream)| upstream.tls)
+        .filter_map(|(route, upstream)| {
+            upstream_tls.for_upstream(upstream).err().map(|why| format!("route {}: {why}", route.name))
         })
         .collect();
     if !problems.is_empty() {
@@ -330,92 +345,8 @@ fn state(config: Config, shared: &Arc<proxy::Shared>, upstream_tls: &TlsShared) 
     State::new(Arc::new(config), Arc::clone(shared)).map_err(|error| error.to_string())
 }
 
-impl Control {
-    fn new(running: Running, drain: Arc<Drain>, load: Option<Load>) -> Arc<Control> {
-        Arc::new_cyclic(|control: &Weak<Control>| {
-            let (shown, reloaded) = (control.clone(), control.clone());
-            let metrics = Arc::clone(&running.shared.metrics);
-            let admin = Arc::new(Admin {
-                ready: AtomicBool::new(false),
-                metrics: Box::new(move |text| metrics.render(text)),
-                config: Box::new(move || {
-                    shown.upgrade().map(|control| format!("{}\n", control.running.redacted.load())).unwrap_or_default()
-                }),
-                reload: Box::new(move || reloaded.upgrade().ok_or("ending\n").map_err(str::to_owned)?.reload()),
-            });
-            Control { running, drain, admin, load }
-        })
-    }
-
-    /// Until the end: ready, then draining, then cut.
-    async fn serve(&self, mut stops: mpsc::Receiver<()>) {
-        self.admin.ready.store(true, Ordering::Release);
-        let _ = stops.recv().await;
-        self.admin.ready.store(false, Ordering::Release);
-        let drain_timeout = self.running.state.load().config.server.drain_timeout;
-        tracing::info!(connections = self.drain.open(), "draining");
-        self.drain.begin();
-        let words = LAST_WORDS.min(drain_timeout / 2);
-        tokio::select! {
-            () = self.drain.emptied() => {}
-            () = tokio::time::sleep(drain_timeout - words) => self.close_sockets(words, &mut stops).await,
-            Some(()) = stops.recv() => tracing::warn!(connections = self.drain.open(), "told to end at once"),
-        }
-        self.drain.cut_now();
-    }
-
-    /// WebSockets do not end by themselves: they are closed in order before what is left is cut.
-    async fn close_sockets(&self, words: Duration, stops: &mut mpsc::Receiver<()>) {
-        self.running.state.load().shared.stopping.begin();
-        tokio::select! {
-            () = self.drain.emptied() => return,
-            () = tokio::time::sleep(words) => {}
-            Some(()) = stops.recv() => {}
-        }
-        tracing::warn!(connections = self.drain.open(), "cutting what is left");
-    }
-
-    /// Loads the configuration again. A valid one is in force for new requests; an invalid one changes nothing.
-    fn reload(&self) -> Result<String, String> {
-        let Some(load) = &self.load else {
-            return Err("this gateway was started without configuration files\n".to_owned());
-        };
-        let replaced = load().and_then(|loaded| self.running.replace(loaded));
-        self.running.shared.metrics.reloaded(replaced.is_ok());
-        match replaced {
-            Err(problems) => {
-                tracing::warn!(%problems, "the configuration was not reloaded");
-                Err(problems)
-            }
-            Ok(restart) if restart.is_empty() => {
-                tracing::info!("the configuration was reloaded");
-                Ok("reloaded\n".to_owned())
-            }
-            Ok(restart) => {
-                let restart = restart.join(", ");
-                tracing::warn!(restart, "the configuration was reloaded, but for what needs a restart");
-                Ok(format!("reloaded; these take effect with a restart: {restart}\n"))
-            }
-        }
-    }
-}
-
 fn bind(address: &Listen, count: usize) -> Result<Listeners, StartError> {
     Listeners::bind(address, count).map_err(|error| StartError::Listen(address.clone(), error))
-}
-
-/// The tables that have changed and only take effect when the process starts.
-fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
-    let changed =
-        |name, old: &dyn fmt::Debug, new: &dyn fmt::Debug| (format!("{old:?}") != format!("{new:?}")).then_some(name);
-    [
-        changed("[server]", &old.server, &new.server),
-        changed("[admin]", &old.admin, &new.admin),
-        changed("[telemetry]", &old.telemetry, &new.telemetry),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }
 
 /// Starts logging, and the access log when it is wanted.
@@ -447,5 +378,7 @@ fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
+mod control;
+mod restart;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ mod codes;
 
 use crate::app;
 use crate::canon::Profile;
+use crate::config::files::SourceFiles;
 use crate::config::types::Envelope;
 use crate::config::{self, Problem};
 use crate::explain::{self, Transport};
@@ -141,6 +142,7 @@ struct Codes {
 enum Format {
     Table,
     Json,
+    Markdown,
 }
 
 /// Runs one command.
@@ -175,15 +177,15 @@ fn serve(files: Files) -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    let load = move || config::load(&files.config, config::environment());
-    let loaded = match load() {
+    let load = move |noted: &mut SourceFiles| config::load_noting(&files.config, config::environment(), noted);
+    let loaded = match load(&mut SourceFiles::default()) {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(&problems),
     };
     for warning in &loaded.warnings {
         eprintln!("{}", warning.warning());
     }
-    let reload = Box::new(move || load().map_err(|problems| text_of(&problems)));
+    let reload = Box::new(move |noted: &mut SourceFiles| load(noted).map_err(|problems| text_of(&problems)));
     match app::run(loaded, reload) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -274,11 +276,11 @@ fn read(file: &PathBuf) -> Result<Vec<u8>, String> {
 }
 
 fn list(arguments: &Codes) -> ExitCode {
-    let json = arguments.format == Format::Json;
+    let format = arguments.format;
     match &arguments.provider {
-        None => print(&codes::all(json)),
+        None => print(&codes::all(format)),
         Some(name) => match profile(name, &arguments.config) {
-            Ok(profile) => print(&codes::of(&profile, json)),
+            Ok(profile) => print(&codes::of(&profile, format)),
             Err(problem) => {
                 eprint!("speechgate codes: {problem}");
                 ExitCode::FAILURE
@@ -312,6 +314,7 @@ mod tests {
             "explain --provider corti file",
             "codes",
             "codes --format json --provider breeze",
+            "codes --format markdown",
             "schema",
         ] {
             let parsed = Cli::try_parse_from(["speechgate"].into_iter().chain(line.split(' ')));
@@ -325,11 +328,11 @@ mod tests {
 
     #[test]
     fn every_row_of_every_provider_is_a_known_code() {
-        let all: serde_json::Value = serde_json::from_str(&codes::all(true)).expect("JSON");
+        let all: serde_json::Value = serde_json::from_str(&codes::all(Format::Json)).expect("JSON");
         assert!(all.to_string().contains("concurrency_limited"));
         for name in config::built_in_names() {
             let profile = profile(name, &[]).expect(name);
-            let _: serde_json::Value = serde_json::from_str(&codes::of(&profile, true)).expect(name);
+            let _: serde_json::Value = serde_json::from_str(&codes::of(&profile, Format::Json)).expect(name);
         }
         let problem = profile("elevenlab", &[]).expect_err("there is none");
         assert!(problem.contains("`elevenlab`") && problem.contains("elevenlabs, "), "{problem}");

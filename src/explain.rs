@@ -261,6 +261,7 @@ pub fn report(profile: &Profile, verdict: &Verdict) -> String {
         provider: Some(profile.name()),
         route: Some("explain"),
         upstream_body: true,
+        docs: None,
     };
     let json = envelope::canonical(error, &stamp);
     let pretty =

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | 0 | [`canon`] | pure: what an error is and how one is recognised; profiles, rules, the generic ladder, the envelope |
 //! | 0 | [`wire`] | pure: framing of SSE, newline-separated JSON and WebSocket |
+//! | 0 | [`limit`] | pure: rates, concurrency slots and their queue, learned caps, holds, retry budgets, circuit breakers |
 //! | 1 | [`render`] | pure: a canonical error as an HTTP answer |
 //! | 1 | [`config`] | the operator's words, then ours; built-in and own profiles |
 //! | 1 | `telemetry` | metrics, access log, logging |
@@ -18,7 +19,7 @@
 //! | 5 | `app`, `simulator`, `explain`, `cli` | everything put together; five providers to try it with; the commands |
 //!
 //! A module imports what stands above it in this table and nothing below; `tests/house.rs` holds that. `canon`, `wire`,
-//! `render` and `config` build without the feature `serve`, which is the proof that no runtime has crept into them.
+//! `limit`, `render` and `config` build without the feature `serve`, which is the proof that no runtime has crept into them.
 //!
 //! # The path of a request
 //!
@@ -62,6 +63,7 @@
 
 pub mod canon;
 pub mod config;
+pub mod limit;
 pub mod render;
 pub mod wire;
 

@@ -132,6 +132,7 @@ async fn compare_socket(address: SocketAddr, index: usize, sample: &Sample) -> R
                 provider: Some(&sample.provider),
                 route: None,
                 upstream_body: true,
+                docs: None,
             };
             let expected: Value = serde_json::from_slice(&envelope::object(&error, &stamp)).expect("an object");
             let (expected, found) = (bare(expected), bare(found));
@@ -178,8 +179,14 @@ async fn compare(address: SocketAddr, index: usize, sample: &Sample) -> Result<(
     if told.status.is_some_and(|told| told != status) {
         return Err(format!("explain: status {:?}; gateway: {status}", told.status));
     }
-    let stamp =
-        Stamp { request_id: "", timestamp: "", provider: Some(&sample.provider), route: None, upstream_body: true };
+    let stamp = Stamp {
+        request_id: "",
+        timestamp: "",
+        provider: Some(&sample.provider),
+        route: None,
+        upstream_body: true,
+        docs: None,
+    };
     let expected: Value = serde_json::from_slice(&envelope::object(&error, &stamp)).expect("an object");
     let found = objects(&body).into_iter().find_map(|value| canonical(&value)).ok_or_else(|| {
         format!("explain: {}; gateway: {status} without an envelope: {}", error.code, String::from_utf8_lossy(&body))

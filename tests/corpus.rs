@@ -175,6 +175,7 @@ fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
             provider,
             route: Some("corpus"),
             upstream_body: true,
+            docs: None,
         };
         let answered = matches!(unit.phase, Phase::Http | Phase::Handshake);
         let envelope = match unit.phase {

@@ -20,6 +20,7 @@ const STAMP: Stamp<'static> = Stamp {
     provider: Some("provider"),
     route: Some("route"),
     upstream_body: true,
+    docs: None,
 };
 
 static PROFILES: LazyLock<Vec<Arc<Profile>>> =

@@ -9,6 +9,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// The member that a compatible answer gains.
@@ -27,6 +28,8 @@ pub struct Stamp<'a> {
     pub route: Option<&'a str>,
     /// Whether the provider's body is shown.
     pub upstream_body: bool,
+    /// Where errors are documented, for those whose provider gave no link: the code follows it.
+    pub docs: Option<&'a str>,
 }
 
 /// The canonical object with its members in the order of the design.
@@ -50,7 +53,7 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     param: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    doc_url: Option<&'a str>,
+    doc_url: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     details: &'a Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,11 +115,17 @@ impl<'a> Object<'a> {
             request_id: stamp.request_id,
             timestamp: stamp.timestamp,
             param: error.param.as_deref(),
-            doc_url: error.doc_url.as_deref(),
+            doc_url: doc_url(error, stamp),
             details: &error.details,
             upstream: error.upstream.as_deref().map(|upstream| Upstream::new(upstream, stamp.upstream_body)),
         }
     }
+}
+
+/// The provider's own link, else the operator's.
+fn doc_url<'a>(error: &'a CanonicalError, stamp: &Stamp<'_>) -> Option<Cow<'a, str>> {
+    let own = || stamp.docs.map(|docs| Cow::Owned(format!("{docs}{}", error.code)));
+    error.doc_url.as_deref().map(Cow::Borrowed).or_else(own)
 }
 
 impl<'a> Upstream<'a> {
@@ -326,10 +335,31 @@ mod tests {
     use std::time::SystemTime;
 
     #[test]
+    fn the_operators_link_stands_in_for_the_providers() {
+        let stamp = Stamp {
+            request_id: "r",
+            timestamp: "t",
+            provider: None,
+            route: None,
+            upstream_body: true,
+            docs: Some("https://x.example/"),
+        };
+        let mut error = CanonicalError::from_fault(crate::canon::Fault::Loop);
+        let link = |error: &CanonicalError| {
+            let value: Value = serde_json::from_slice(&object(error, &stamp)).expect("JSON");
+            value["doc_url"].as_str().map(str::to_owned)
+        };
+        assert_eq!(link(&error).as_deref(), Some("https://x.example/invalid_request"));
+        error.doc_url = Some("https://provider.example".to_owned());
+        assert_eq!(link(&error).as_deref(), Some("https://provider.example"));
+    }
+
+    #[test]
     fn a_compatible_body_with_broken_utf8_is_json_all_the_same() {
         let profile = Profile::compile("test", ProfileSpec::default()).expect("an empty profile");
         let headers = HeaderMap::new();
-        let stamp = Stamp { request_id: "r", timestamp: "t", provider: None, route: None, upstream_body: true };
+        let stamp =
+            Stamp { request_id: "r", timestamp: "t", provider: None, route: None, upstream_body: true, docs: None };
         for (body, member) in [
             (&b"{\"a\x9b\":\"b\",\"code\":\"x\"}"[..], "code"),
             (b"{\"gateway_error\":1,\"code\":\"x\"}", "code"),

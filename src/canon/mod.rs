@@ -15,6 +15,7 @@
 
 mod classify;
 pub mod code;
+mod cost;
 pub mod envelope;
 pub mod error;
 mod evidence;
@@ -26,6 +27,7 @@ mod native;
 pub mod observed;
 pub mod profile;
 mod projection;
+pub mod reference;
 pub mod retry;
 mod rule;
 pub mod select;
@@ -41,5 +43,5 @@ pub use native::NativeValues;
 pub use observed::Observed;
 pub use profile::{Fallback, Profile, ProfileProblem};
 pub use select::Path;
-pub use spec::{Phase, ProfileSpec};
+pub use spec::{ConcurrencyUnit, Phase, ProfileSpec};
 pub use template::PathTemplate;

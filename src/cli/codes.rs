@@ -1,12 +1,18 @@
 //! `speechgate codes`: the vocabulary, and how a provider's own codes map to it.
 
+use super::Format;
 use crate::canon::spec::{MeaningSpec, Table};
-use crate::canon::{Code, Profile, Type};
+use crate::canon::{Code, Profile, Type, reference};
+use crate::config;
 use serde_json::{Value, json};
 
 /// Every type and code.
-pub(super) fn all(json: bool) -> String {
-    if json {
+pub(super) fn all(format: Format) -> String {
+    if format == Format::Markdown {
+        let profiles: Vec<_> = config::built_in_profiles().collect();
+        return reference::markdown(&reference::entries(profiles.iter().map(AsRef::as_ref)));
+    }
+    if format == Format::Json {
         let codes: Vec<Value> = Code::ROWS
             .iter()
             .map(|row| {
@@ -28,12 +34,15 @@ pub(super) fn all(json: bool) -> String {
 }
 
 /// How a provider's codes map. Rules that depend on more than a code are shown by `explain`.
-pub(super) fn of(profile: &Profile, json: bool) -> String {
+pub(super) fn of(profile: &Profile, format: Format) -> String {
+    if format == Format::Markdown {
+        return reference::markdown(&reference::entries([profile]));
+    }
     let spec = profile.spec();
     let spaces = spec.spaces.iter().map(|(space, table)| (space.as_str(), table));
     let rows: Vec<[String; 5]> =
         std::iter::once(("", &spec.codes)).chain(spaces).flat_map(|(space, table)| mapped(space, table)).collect();
-    if json {
+    if format == Format::Json {
         let codes: Vec<Value> = rows
             .iter()
             .map(|[upstream, code, kind, status, retry]| {
@@ -50,11 +59,11 @@ pub(super) fn of(profile: &Profile, json: bool) -> String {
 
 fn mapped<'a>(space: &'a str, table: &'a Table<MeaningSpec>) -> impl Iterator<Item = [String; 5]> + 'a {
     table.iter().filter_map(move |(upstream, meaning)| {
-        let (name, retryable) = match meaning {
-            MeaningSpec::Code(name) => (name, None),
-            MeaningSpec::Full(full) => (&full.code, full.retryable),
+        let retryable = match meaning {
+            MeaningSpec::Code(_) => None,
+            MeaningSpec::Full(full) => full.retryable,
         };
-        let row = Code::from_name(name)?.row();
+        let row = Code::from_name(meaning.code())?.row();
         let retry = if retryable.unwrap_or(row.retryable) { "yes" } else { "no" };
         let upstream = if space.is_empty() { upstream.clone() } else { format!("{space} {upstream}") };
         Some([upstream, row.name.to_owned(), row.kind.to_string(), row.status.to_string(), retry.to_owned()])

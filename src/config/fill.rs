@@ -1,5 +1,6 @@
 //! `${NAME}` and `${file:/path}` in values.
 
+use super::files::SourceFiles;
 use super::path::{Path, Step};
 use super::problem::{Findings, Problem};
 use super::schema;
@@ -20,13 +21,20 @@ pub(super) struct Filler<'a> {
     variables: HashMap<&'a str, &'a str>,
     /// Every text that came from outside, so that no message repeats one.
     revealed: Vec<String>,
+    /// Where the files that are read are noted.
+    noted: &'a mut SourceFiles,
 }
 
 impl<'a> Filler<'a> {
     /// Fills in from these variables.
-    pub(super) fn new(environment: &'a [(String, String)]) -> Filler<'a> {
+    pub(super) fn new(environment: &'a [(String, String)], noted: &'a mut SourceFiles) -> Filler<'a> {
         let variables = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        Filler { variables, revealed: Vec::new() }
+        Filler { variables, revealed: Vec::new(), noted }
+    }
+
+    /// Every file that has been noted so far.
+    pub(super) fn into_files(self) -> SourceFiles {
+        self.noted.clone()
     }
 
     /// Remembers the secrets that are written in the configuration itself, once it has been filled in.
@@ -116,8 +124,9 @@ impl<'a> Filler<'a> {
         complete.then_some((result, any))
     }
 
-    fn look_up(&self, name: &str) -> Result<String, String> {
+    fn look_up(&mut self, name: &str) -> Result<String, String> {
         if let Some(file) = name.strip_prefix("file:") {
+            self.noted.note(std::path::Path::new(file));
             return read_file(file).map_err(|problem| format!("the file `{}` {problem}", file.escape_debug()));
         }
         let valid = !name.is_empty()

@@ -16,6 +16,7 @@
 //! ```
 
 mod env;
+pub mod files;
 mod fill;
 mod layer;
 mod path;
@@ -33,13 +34,14 @@ mod values;
 mod tests;
 
 pub use problem::{Excerpt, Problem};
-pub use profiles::{built_in, built_in_names};
+pub use profiles::{built_in, built_in_names, built_in_profiles};
 pub use report::{check_report, schema_text};
 pub use types::Config;
 
 use crate::canon::Profile;
 use config::builder::DefaultState;
 use config::{ConfigBuilder, ValueKind};
+use files::SourceFiles;
 use fill::Filler;
 use layer::{FileLayer, Layers};
 use path::Path;
@@ -61,6 +63,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// The merged configuration as JSON, secrets as stars, for people to look at.
     pub redacted: String,
+    /// What it was made of: the files of the command line, and those that `${file:…}` names.
+    pub files: SourceFiles,
 }
 
 impl Loaded {
@@ -79,9 +83,22 @@ pub fn load(
     files: &[PathBuf],
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Vec<Problem>> {
+    load_noting(files, environment, &mut SourceFiles::default())
+}
+
+/// Like [`load`], and notes each file that it reads or misses, whatever comes of it.
+///
+/// # Errors
+/// Every problem that can be found.
+pub fn load_noting(
+    files: &[PathBuf],
+    environment: impl IntoIterator<Item = (String, String)>,
+    noted: &mut SourceFiles,
+) -> Result<Loaded, Vec<Problem>> {
     let mut texts = Vec::new();
     let mut problems = Vec::new();
     for file in files {
+        noted.note(file);
         let name = file.display().to_string();
         match std::fs::read_to_string(file) {
             Ok(text) => texts.push((name, text)),
@@ -94,7 +111,7 @@ pub fn load(
         return Err(problems);
     }
     let texts: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    load_str(&texts, environment)
+    load_texts(&texts, environment, noted)
 }
 
 /// Loads texts, each with the name that problems give it.
@@ -105,12 +122,20 @@ pub fn load_str(
     texts: &[(&str, &str)],
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Vec<Problem>> {
+    load_texts(texts, environment, &mut SourceFiles::default())
+}
+
+fn load_texts(
+    texts: &[(&str, &str)],
+    environment: impl IntoIterator<Item = (String, String)>,
+    noted: &mut SourceFiles,
+) -> Result<Loaded, Vec<Problem>> {
     let environment: Vec<(String, String)> = environment.into_iter().collect();
     let mut findings = Findings::default();
     let (layers, overrides) = layers(texts, &environment, &mut findings)?;
     let mut merged = merge(&layers, overrides, &mut findings)?;
     note_secrets(&merged, &mut findings);
-    let mut filler = Filler::new(&environment);
+    let mut filler = Filler::new(&environment, noted);
     filler.fill(&mut merged, &Path::root(), &mut findings);
     filler.remember(&merged, &findings);
     let unfilled = findings.list.len();
@@ -142,7 +167,8 @@ pub fn load_str(
     resolve::not_enforced_yet(&raw, &mut warnings);
     let warnings = place(warnings);
     let redacted = serde_json::to_string_pretty(&redacted).unwrap_or_default();
-    Ok(Loaded { config, profiles: profiles.into_own(), warnings, redacted })
+    let files = filler.into_files();
+    Ok(Loaded { config, profiles: profiles.into_own(), warnings, redacted, files })
 }
 
 /// The process's environment; variables that are not Unicode cannot be meant for us.
@@ -237,10 +263,11 @@ fn from_config(value: config::Value, path: &Path, findings: &mut Findings) -> Va
 
 /// The values that are secrets wherever they come from.
 fn note_secrets(merged: &Value, findings: &mut Findings) {
-    let routes = merged.get("routes").and_then(Value::as_array).map_or(0, Vec::len);
-    for index in 0..routes {
+    for (index, route) in merged.get("routes").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let credentials = Path::of("routes").index(index).key("credentials");
         findings.secrets.insert(credentials.key("value"));
+        let several = route.get("credentials").and_then(Value::as_array).map_or(0, Vec::len);
+        findings.secrets.extend((0..several).map(|index| credentials.index(index).key("value")));
     }
     findings.secrets.insert(Path::of("limits").key("backend"));
 }

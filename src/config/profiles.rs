@@ -24,6 +24,12 @@ pub fn built_in_names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|(name, _)| *name)
 }
 
+/// The built-in profiles, in the order of their names above.
+pub fn built_in_profiles() -> impl Iterator<Item = Arc<Profile>> {
+    // A test of this crate holds that none is wrong.
+    built_in_names().filter_map(|name| built_in(name)?.ok())
+}
+
 fn is_built_in(name: &str) -> bool {
     built_in_names().any(|known| known == name)
 }

@@ -52,6 +52,9 @@ pub(super) struct Server {
     pub(super) max_connections: Option<u32>,
     /// How long running requests and streams may go on after SIGTERM. Default 30s.
     pub(super) drain_timeout: Option<DurationText>,
+    /// After SIGTERM, how long requests are still taken while `/readyz` says no already, so that load balancers can
+    /// turn away first. Default 0s.
+    pub(super) drain_delay: Option<DurationText>,
     /// How long a caller may take to send a header section. Default 10s.
     pub(super) header_timeout: Option<DurationText>,
     /// How long a caller may pause inside a request body. Default 30s.
@@ -74,6 +77,9 @@ pub(super) struct Server {
     pub(super) trust_forwarded: Option<bool>,
     /// This gateway's address as callers see it, put into rewritten provider URLs. Default: the request's Host.
     pub(super) public_url: Option<UrlText>,
+    /// Where errors are documented, such as a copy of `speechgate codes --format markdown`: the `doc_url` of an error whose
+    /// provider gave no link is this and its code, behind a slash unless it ends with `/`, `#` or `=`. Default: no link.
+    pub(super) error_docs_url: Option<UrlText>,
 }
 
 /// `[server.tls]`
@@ -180,9 +186,12 @@ pub(super) struct Route {
     /// The profile's name: a built-in one or one of `[providers]`.
     #[schemars(required)]
     pub(super) provider: Option<String>,
-    /// Where requests go. A path in it stands before every forwarded one.
-    #[schemars(required)]
+    /// Where requests go. A path in it stands before every forwarded one. This or `upstreams` must be there.
     pub(super) upstream: Option<UrlText>,
+    /// Several places where requests may go, the first is tried first. The others take over when it fails, under the rules of
+    /// `retry`; all are `https://` or all `http://`.
+    #[schemars(length(min = 1, max = 64))]
+    pub(super) upstreams: Option<Vec<UrlText>>,
     /// Which HTTP is spoken to the provider. Default `auto`: what ALPN agrees on.
     pub(super) protocol: Option<Protocol>,
     /// TLS towards the provider.
@@ -191,13 +200,17 @@ pub(super) struct Route {
     pub(super) envelope: Option<Envelope>,
     /// Whether envelopes carry the provider's own body. Default true.
     pub(super) upstream_body: Option<bool>,
-    /// What is put into every request; the caller's own is then dropped.
-    pub(super) credentials: Option<Credentials>,
+    /// What is put into every request; the caller's own is then dropped. Several are several accounts: the one with the
+    /// fewest calls is used.
+    pub(super) credentials: Option<CredentialsList>,
     /// Deadlines.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
     /// Largest request body. Default 50MiB.
     pub(super) max_request_body: Option<Size>,
+    /// What may be sent on WebSockets, either way.
+    #[serde(default)]
+    pub(super) websocket: Websocket,
     /// Requests in a time. Each refuses at once; none waits.
     #[serde(default)]
     pub(super) rate_limits: Vec<RateLimit>,
@@ -244,7 +257,17 @@ pub(super) enum Envelope {
     Problem,
 }
 
-/// `credentials`
+/// `credentials`: one account, or several.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum CredentialsList {
+    /// One.
+    One(Credentials),
+    /// Several.
+    Many(Vec<Credentials>),
+}
+
+/// One entry of `credentials`
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
@@ -270,6 +293,16 @@ pub(super) struct Timeouts {
     pub(super) websocket_idle: Option<DurationText>,
 }
 
+/// `websocket`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Websocket {
+    /// Largest frame; beyond it the socket is closed with 1009. Default 16MiB.
+    pub(super) max_frame: Option<Size>,
+    /// Largest message, all its frames together; beyond it the socket is closed with 1009. Default 16MiB.
+    pub(super) max_message: Option<Size>,
+}
+
 /// An entry of `rate_limits`
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -290,6 +323,17 @@ pub(super) struct RateLimit {
     pub(super) key: Option<String>,
     /// The code of the refusal. Default `rate_limited`.
     pub(super) code: Option<String>,
+    /// What `requests` and `burst` count. Default `requests`.
+    pub(super) cost: Option<Cost>,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Cost {
+    Requests,
+    TextCharacters,
+    BodyBytes,
 }
 
 /// `concurrency`

@@ -43,6 +43,7 @@ fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
         workers: raw.workers.map_or_else(processors, |workers| workers as usize),
         max_connections: raw.max_connections.unwrap_or(10_000) as usize,
         drain_timeout: reader.duration("drain_timeout", raw.drain_timeout.as_ref(), Duration::from_secs(30)),
+        drain_delay: reader.duration("drain_delay", raw.drain_delay.as_ref(), Duration::ZERO),
         header_timeout: reader.deadline("header_timeout", raw.header_timeout.as_ref(), Duration::from_secs(10)),
         body_timeout: reader.deadline("body_timeout", raw.body_timeout.as_ref(), Duration::from_secs(30)),
         keep_alive_timeout: reader.deadline(
@@ -57,6 +58,11 @@ fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
         http2_max_streams: raw.http2.max_streams.unwrap_or(100),
         trust_forwarded: raw.trust_forwarded.unwrap_or(false),
         public_url: reader.read("public_url", raw.public_url.as_ref().map(|url| url.0.as_str()), values::url),
+        error_docs_url: reader.read(
+            "error_docs_url",
+            raw.error_docs_url.as_ref().map(|url| url.0.as_str()),
+            values::docs_base,
+        ),
         tls: raw.tls.as_ref().and_then(|raw| server_tls(raw, reader.findings)),
     }
 }

@@ -58,7 +58,7 @@ fn later_layers_win() {
     assert_eq!(config.server.header_timeout, Duration::from_secs(10), "the rest has defaults");
     assert_eq!(config.admin, Some(Listen::Tcp(([127, 0, 0, 1], 9464).into())));
     assert_eq!(config.telemetry.log_level, LogLevel::Debug);
-    assert_eq!(config.routes[0].upstream.port, 9);
+    assert_eq!(config.routes[0].upstreams[0].port, 9);
     assert_eq!((config.routes[1].name.as_str(), config.routes[1].path.as_str()), ("second", "/second"));
 }
 
@@ -82,7 +82,7 @@ fn values_are_filled_in() {
     let variables = [("MAX", "12"), ("HOST", "speech.example.com"), ("KEY", "sk-live-1")];
     let all = loaded(&[("t", &text)], &variables);
     assert_eq!(all.config.server.max_connections, 12);
-    let value = all.config.routes[0].credentials.as_ref().map(|credentials| credentials.value.reveal().to_owned());
+    let value = all.config.routes[0].credentials.first().map(|credentials| credentials.value.reveal().to_owned());
     assert_eq!(value.as_deref(), Some("Bearer sk-live-1-${KEY}"));
     let shown = format!("{} {:?}", all.redacted, all.config);
     assert!(!shown.contains("sk-live-1") && all.redacted.contains("\"value\": \"***\""), "{shown}");
@@ -93,12 +93,30 @@ fn values_are_filled_in() {
     assert_eq!(lines.len(), 1, "one newline is taken off, the other is in the way: {lines:?}");
     std::fs::write(file.path(), "from-a-file\n").expect("a written file");
     let value =
-        loaded(&[("t", &text)], &[]).config.routes[0].credentials.as_ref().map(|all| all.value.reveal().to_owned());
+        loaded(&[("t", &text)], &[]).config.routes[0].credentials.first().map(|all| all.value.reveal().to_owned());
     assert_eq!(value.as_deref(), Some("from-a-file"));
 }
 
 #[test]
-fn limits_are_read_and_each_table_says_that_it_is_not_enforced() {
+fn credentials_and_upstreams_may_be_lists() {
+    let text = ROUTE
+        .replace("upstream = \"https", "upstreams = [\"https://[2001:db8::1]/base\", \"https")
+        .replace(".com\"", ".com\"]");
+    let keys =
+        "credentials = [{ header = 'x-k', value = 'sk-1' }, { header = 'authorization', value = 'Bearer sk-2' }]";
+    let all = loaded(&[("t", &format!("{text}{keys}\n"))], &[("SPEECHGATE__ROUTES__0__CREDENTIALS__1__VALUE", "sk-3")]);
+    let route = &all.config.routes[0];
+    let hosts: Vec<(&str, &str)> =
+        route.upstreams.iter().map(|upstream| (upstream.host.as_str(), upstream.base_path.as_str())).collect();
+    assert_eq!(hosts, [("2001:db8::1", "/base"), ("api.example.com", "")]);
+    let values: Vec<&str> = route.credentials.iter().map(|one| one.value.reveal()).collect();
+    assert_eq!(values, ["sk-1", "sk-3"]);
+    let shown = format!("{} {:?}", all.redacted, all.config);
+    assert!(!shown.contains("sk-"), "{shown}");
+}
+
+#[test]
+fn limits_are_read_and_what_is_not_enforced_says_so() {
     let text = format!(
         "[limits]\nbackend = 'redis://127.0.0.1'\n[telemetry]\notlp = {{ endpoint = 'http://127.0.0.1:4318' }}\n{ROUTE}\
          rate_limits = [{{ requests = 20, per = '1s' }},\n\
@@ -112,8 +130,6 @@ fn limits_are_read_and_each_table_says_that_it_is_not_enforced() {
         [
             "t.toml:1:2: warning: limits: is checked but not enforced yet",
             "t.toml:4:1: warning: telemetry.otlp: is checked but not enforced yet",
-            "t.toml:11:1: warning: routes[0].rate_limits: is checked but not enforced yet",
-            "t.toml:13:1: warning: routes[0].concurrency: is checked but not enforced yet",
             "t.toml:14:1: warning: routes[0].retry: is checked but not enforced yet",
         ]
     );

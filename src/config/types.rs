@@ -45,6 +45,8 @@ pub struct Server {
     pub max_connections: usize,
     /// How long running streams may go on after SIGTERM.
     pub drain_timeout: Duration,
+    /// How long after SIGTERM requests are still taken while readiness fails already.
+    pub drain_delay: Duration,
     /// How long a caller may take to send a header section.
     pub header_timeout: Duration,
     /// How long a caller may pause inside a request body.
@@ -65,6 +67,8 @@ pub struct Server {
     pub trust_forwarded: bool,
     /// This gateway's address as callers see it, for rewritten provider URLs; else taken from the request's Host.
     pub public_url: Option<Uri>,
+    /// Where errors are documented: put before the code, it is the link of an error whose provider gave none.
+    pub error_docs_url: Option<String>,
 }
 
 /// `[server.tls]`
@@ -139,24 +143,37 @@ pub struct Route {
     pub provider: String,
     /// What the provider's failures mean.
     pub profile: Arc<Profile>,
-    /// Where requests go.
-    pub upstream: Upstream,
+    /// Where requests go: at least one and at most [`MOST_PLACES`]. The first is the one that is tried first.
+    pub upstreams: Vec<Upstream>,
     /// The form of errors.
     pub envelope: Envelope,
     /// Whether envelopes carry the provider's body.
     pub upstream_body: bool,
-    /// What is put into every request; the caller's own is then dropped.
-    pub credentials: Option<Credentials>,
+    /// What is put into requests, one of them into each; the caller's own is then dropped. At most [`MOST_PLACES`].
+    pub credentials: Vec<Credentials>,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Largest request body, in bytes.
     pub max_request_body: u64,
+    /// What may be sent on WebSockets, either way.
+    pub websocket: Websocket,
     /// Requests in a time, in the order of the file.
     pub rate_limits: Vec<RateLimit>,
     /// Calls at one time.
     pub concurrency: Option<Concurrency>,
     /// Retries; none without it.
     pub retry: Option<Retry>,
+}
+
+/// Most upstreams of a route, and most credentials: sets of them are the bits of one word.
+pub const MOST_PLACES: usize = 64;
+
+impl Route {
+    /// Its upstream at this host and port.
+    #[must_use]
+    pub fn upstream_at(&self, host: &str, port: u16) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.host.eq_ignore_ascii_case(host) && upstream.port == port)
+    }
 }
 
 /// One provider address.
@@ -222,10 +239,19 @@ pub struct Timeouts {
     pub websocket_idle: Duration,
 }
 
+/// `websocket`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Websocket {
+    /// Largest frame, in bytes of payload; beyond it 1009.
+    pub max_frame: u64,
+    /// Largest message, in bytes of payload of all its frames; beyond it 1009.
+    pub max_message: u64,
+}
+
 /// An entry of `rate_limits`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
-    /// How many requests, at least one.
+    /// How many requests, at least one; characters or bytes where `cost` says so.
     pub requests: u32,
     /// In which time, longer than zero.
     pub per: Duration,
@@ -237,6 +263,19 @@ pub struct RateLimit {
     pub key: LimitKey,
     /// The code of the refusal, of type `rate_limited`.
     pub code: Code,
+    /// What is counted.
+    pub cost: Cost,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// Requests.
+    Requests,
+    /// Characters of the text in a JSON body.
+    TextCharacters,
+    /// Bytes of the body.
+    BodyBytes,
 }
 
 /// What each has a rate of its own.

@@ -73,6 +73,16 @@ pub(super) fn url(text: &str) -> Result<Uri, Expected> {
     }
 }
 
+/// A URL that a code can stand behind: `https://example.com/errors`, `https://example.com/errors.md#`.
+pub(super) fn docs_base(text: &str) -> Result<String, Expected> {
+    let page = text.split(['?', '#']).next().unwrap_or_default();
+    let whole = url(page).map(|_| text);
+    if text.bytes().any(|byte| byte.is_ascii_control() || byte == b' ') {
+        return Err("a URL without spaces".to_owned());
+    }
+    whole.map(|text| if text.ends_with(['/', '#', '=']) { text.to_owned() } else { format!("{text}/") })
+}
+
 /// A provider's address; TLS settings are filled in later.
 pub(super) fn upstream(text: &str) -> Result<Upstream, Expected> {
     let uri = url(text)?;
@@ -193,6 +203,21 @@ mod tests {
         assert_eq!(listen("unix:/run/x.sock"), Ok(Listen::Unix(PathBuf::from("/run/x.sock"))));
         for wrong in ["localhost:8080", "8080", ":8080", "127.0.0.1", "unix:", "127.0.0.1:65536"] {
             assert!(listen(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bases_of_links() {
+        for (text, base) in [
+            ("https://example.com/errors", "https://example.com/errors/"),
+            ("https://example.com/errors/", "https://example.com/errors/"),
+            ("https://example.com/errors.md#", "https://example.com/errors.md#"),
+            ("https://example.com/find?code=", "https://example.com/find?code="),
+        ] {
+            assert_eq!(docs_base(text).as_deref(), Ok(base));
+        }
+        for wrong in ["", "errors", "javascript:alert(1)//#", "https://u:p@example.com/", "https://example.com/#a b"] {
+            assert!(docs_base(wrong).is_err(), "{wrong}");
         }
     }
 

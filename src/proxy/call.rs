@@ -3,6 +3,7 @@
 //! Whatever happens to a call, it ends exactly once: complete, cut, or (when nobody ended it before it was dropped)
 //! cancelled by the caller.
 
+use super::headers::Way;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
@@ -26,6 +27,8 @@ pub struct Call {
     target: Uri,
     /// The target that the provider gets.
     pub(crate) provider_target: Uri,
+    /// Which upstream and which credentials the request goes out with.
+    pub(crate) way: Way,
     peer: Arc<Peer>,
     /// Whether the caller came over TLS, and the host it asked for.
     pub(crate) tls: bool,
@@ -80,6 +83,7 @@ impl Call {
             method: parts.method.clone(),
             target: parts.uri.clone(),
             provider_target: Uri::default(),
+            way: Way::default(),
             peer: Arc::clone(peer),
             tls: peer.tls,
             authority: None,
@@ -137,6 +141,7 @@ impl Call {
             provider: route.map(|route| route.provider.as_str()),
             route: route.map(|route| route.name.as_str()),
             upstream_body: route.is_none_or(|route| route.upstream_body),
+            docs: self.state.config.server.error_docs_url.as_deref(),
         }
     }
 

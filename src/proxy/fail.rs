@@ -123,7 +123,8 @@ pub(crate) fn refuse(shared: &Shared, client: Option<SocketAddr>, fault: Fault) 
 
 fn raw_with_id(fault: Fault, request_id: &str) -> Bytes {
     let timestamp = timestamp();
-    let stamp = Stamp { request_id, timestamp: &timestamp, provider: None, route: None, upstream_body: false };
+    let stamp =
+        Stamp { request_id, timestamp: &timestamp, provider: None, route: None, upstream_body: false, docs: None };
     let response = render::response(&CanonicalError::from_fault(fault), &stamp, Form::Canonical, None);
     let (parts, body) = response.into_parts();
     let mut bytes = format!("HTTP/1.1 {}\r\n", parts.status).into_bytes();
@@ -145,7 +146,8 @@ pub fn panicked() -> Response<Body> {
     let timestamp = timestamp();
     let id = super::headers::new_request_id();
     let request_id = id.to_str().unwrap_or_default();
-    let stamp = Stamp { request_id, timestamp: &timestamp, provider: None, route: None, upstream_body: false };
+    let stamp =
+        Stamp { request_id, timestamp: &timestamp, provider: None, route: None, upstream_body: false, docs: None };
     let error = CanonicalError::from_fault(Fault::Panic);
     render::response(&error, &stamp, Form::Canonical, None).map(|body| Body::full(body, None))
 }

@@ -5,6 +5,7 @@ use super::call::Call;
 use super::interim::Interim;
 use super::upload::Upload;
 use crate::canon::Fault;
+use crate::config::types::Upstream;
 use crate::upstream::{Client, Exchange, Failure};
 use http::Request;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub(crate) async fn send(
     request: Request<Upload>,
 ) -> Result<Exchange, Failure> {
     let route = ready(call)?;
-    client.send(&route.route.upstream, &route.route.timeouts, request).await
+    client.send(upstream(&route, call)?, &route.route.timeouts, request).await
 }
 
 /// The same for a WebSocket handshake.
@@ -27,12 +28,16 @@ pub(crate) async fn send_upgrade(
     request: Request<Upload>,
 ) -> Result<Exchange, Failure> {
     let route = ready(call)?;
-    client.send_upgrade(&route.route.upstream, &route.route.timeouts, request).await
+    client.send_upgrade(upstream(&route, call)?, &route.route.timeouts, request).await
 }
 
 fn ready(call: &mut Call) -> Result<Arc<RouteRuntime>, Failure> {
     call.forwarded = Some(Instant::now());
     call.route.as_ref().map(Arc::clone).ok_or_else(|| Failure::of(Fault::RouteNotFound))
+}
+
+fn upstream<'a>(route: &'a RouteRuntime, call: &Call) -> Result<&'a Upstream, Failure> {
+    route.route.upstreams.get(call.way.upstream).ok_or_else(|| Failure::of(Fault::RouteNotFound))
 }
 
 /// Has the interim answers to this request passed on where the server has left a way to the caller. A provider that speaks

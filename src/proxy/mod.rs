@@ -32,6 +32,7 @@ use crate::canon::Fault;
 use crate::upstream::{Client, TlsShared};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
@@ -64,9 +65,14 @@ impl Proxy {
         let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
         call.id = headers::request_id(&parts.headers);
         call.problem = accepts_problem(&parts);
-        let (request, websocket) = match admit(&mut call, peer, parts, body) {
-            Ok(Some(admitted)) => admitted,
+        let checked = match check(&mut call, &parts, body) {
+            Ok(Some(checked)) => checked,
             Ok(None) => return answer_here(call),
+            Err(fault) => return refused(version, fault, fail::fault(call, fault)),
+        };
+        let websocket = checked.websocket;
+        let request = match prepare(&mut call, peer, parts, checked) {
+            Ok(request) => request,
             Err(fault) => return refused(version, fault, fail::fault(call, fault)),
         };
         if websocket {
@@ -79,28 +85,47 @@ impl Proxy {
     }
 }
 
-/// Checks a request, finds its route, and turns it into the one for the provider; the flag says whether it is a WebSocket
-/// handshake. None when the request was meant for this gateway itself.
-fn admit(
-    call: &mut Call,
-    peer: &Peer,
-    mut parts: request::Parts,
-    body: Incoming,
-) -> Result<Option<(Request<Upload>, bool)>, Fault> {
+/// A request whose route is known.
+struct Checked {
+    /// Where it goes at the provider.
+    target: PathAndQuery,
+    upload: Upload,
+    /// Whether it is a WebSocket handshake.
+    websocket: bool,
+}
+
+/// Checks a request and finds its route. None when the request was meant for this gateway itself.
+fn check(call: &mut Call, parts: &request::Parts, body: Incoming) -> Result<Option<Checked>, Fault> {
     let state = Arc::clone(&call.state);
     let server = &state.config.server;
-    let checked = headers::check_request(&parts, server.max_target_bytes)?;
-    if checked.answer_here {
+    let kind = headers::check_request(parts, server.max_target_bytes)?;
+    if kind.answer_here {
         return Ok(None);
     }
-    let routed = state.table.resolve(headers::authority(&parts), parts.uri.path())?;
+    // Before it could wait for a slot that it holds itself.
+    state.shared.identity.check_loop(&parts.headers)?;
+    let routed = state.table.resolve(headers::authority(parts), parts.uri.path())?;
     let runtime = state.runtime(routed.route);
-    call.routed(Arc::clone(&runtime), &parts);
+    call.routed(Arc::clone(&runtime), parts);
     let route = &runtime.route;
     let upload = Upload::new(body, route.max_request_body, server.body_timeout)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
-    let target = path::upstream_target(&route.upstream.base_path, routed.rest(), whole, runtime.headers.drop_query())?;
+    let base_path = route.upstreams.get(call.way.upstream).map_or("", |upstream| upstream.base_path.as_str());
+    let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query())?;
+    call.provider_target = target.clone().into();
+    Ok(Some(Checked { target, upload, websocket: kind.websocket }))
+}
+
+/// Turns a request into the one for the provider.
+fn prepare(
+    call: &mut Call,
+    peer: &Peer,
+    mut parts: request::Parts,
+    checked: Checked,
+) -> Result<Request<Upload>, Fault> {
+    let state = Arc::clone(&call.state);
+    let runtime = call.route.clone().ok_or(Fault::RouteNotFound)?;
     let outgoing = headers::Outgoing {
         method: &parts.method,
         version: parts.version,
@@ -108,18 +133,18 @@ fn admit(
         websocket: checked.websocket,
         peer: &peer.headers,
         route: &runtime.headers,
+        way: call.way,
         identity: &state.shared.identity,
         request_id: &call.id,
-        trust_forwarded: server.trust_forwarded,
+        trust_forwarded: state.config.server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing)?;
     call.trace = parts.headers.get("traceparent").cloned();
-    parts.uri = target.into();
-    call.provider_target = parts.uri.clone();
+    parts.uri = checked.target.into();
     parts.version = http::Version::HTTP_11;
-    let mut request = Request::from_parts(parts, upload);
+    let mut request = Request::from_parts(parts, checked.upload);
     forward::pass_interim(&mut request);
-    Ok(Some((request, checked.websocket)))
+    Ok(request)
 }
 
 /// Where a request cannot be trusted, neither can what seems to follow it: the connection ends (RFC 9112 6.3).

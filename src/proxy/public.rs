@@ -23,10 +23,11 @@ impl Call {
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let own = self.route.as_ref().map(|runtime| &runtime.route);
-        let is_own = own.filter(|own| own.upstream.host.eq_ignore_ascii_case(host) && own.upstream.port == port);
+        let is_own = own.filter(|own| own.upstream_at(host, port).is_some());
         let route = is_own.or_else(|| self.state.route_to(host, port))?;
+        let base_path = &route.upstream_at(host, port)?.base_path;
         let rest = parsed.path_and_query().map_or("/", |target| target.as_str());
-        let rest = rest.strip_prefix(route.upstream.base_path.as_str())?;
+        let rest = rest.strip_prefix(base_path.as_str())?;
         let base = self.base_url()?;
         let base = match (scheme.starts_with("ws"), base.split_once("://")?) {
             (true, ("https", rest)) => format!("wss://{rest}"),

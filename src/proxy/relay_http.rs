@@ -26,6 +26,7 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     let answer = headers::Incoming {
         version: parts.version,
         route: &route.headers,
+        upstream: call.way.upstream,
         request_id: &call.id,
         public: call.public_address(),
     };

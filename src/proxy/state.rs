@@ -74,7 +74,7 @@ pub struct RouteRuntime {
     pub headers: RouteHeaders,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
-    /// What must not be shown when a provider echoes it: the injected value, and the token in it.
+    /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
     pub secrets: Vec<String>,
 }
 
@@ -172,17 +172,13 @@ impl State {
 
     /// The route whose provider is at this host and port, for URLs in answers that point to it.
     pub(crate) fn route_to(&self, host: &str, port: u16) -> Option<&Arc<Route>> {
-        self.config
-            .routes
-            .iter()
-            .find(|route| route.upstream.host.eq_ignore_ascii_case(host) && route.upstream.port == port)
+        self.config.routes.iter().find(|route| route.upstream_at(host, port).is_some())
     }
 }
 
 /// `Bearer abc` hides `abc` as well, since providers echo the token alone.
 fn secrets(route: &Route) -> Vec<String> {
-    let Some(credentials) = &route.credentials else { return Vec::new() };
-    let value = credentials.value.reveal();
-    let token = value.split_once(' ').map(|(_, token)| token.to_owned());
-    std::iter::once(value.to_owned()).chain(token).collect()
+    let values = route.credentials.iter().map(|credentials| credentials.value.reveal());
+    let with_tokens = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]);
+    with_tokens.flatten().map(str::to_owned).collect()
 }

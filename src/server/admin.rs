@@ -4,6 +4,7 @@
 //! in order, with what each is there for.
 
 use super::listen::Listener;
+use super::reload::Reload;
 use crate::telemetry::exposition;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
@@ -16,7 +17,7 @@ use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -64,8 +65,13 @@ pub struct Admin {
     /// The running configuration with secrets as stars.
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// Loads the configuration again; the text says what happened.
-    pub reload: Box<dyn Fn() -> Result<String, String> + Send + Sync>,
+    pub reload: Box<dyn Fn() -> Reloading + Send + Sync>,
+    /// What came of the last reload, whoever asked for it.
+    pub last_reload: Box<dyn Fn() -> Option<Arc<Reload>> + Send + Sync>,
 }
+
+/// A reload under way.
+pub type Reloading = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
 
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,7 +133,7 @@ where
                 let (parts, body) = request.into_parts();
                 // Read, so that the connection can carry the next request.
                 Ok(match read_through(body).await {
-                    Ok(()) => answer(&admin, &parts),
+                    Ok(()) => answer(&admin, &parts).await,
                     Err(refused) => refused,
                 })
             }
@@ -154,7 +160,7 @@ fn panicked(_: Box<dyn Any + Send>) -> Response<Full<Bytes>> {
     text(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed inside; its log says more\n".to_owned())
 }
 
-fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
+async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
     let (path, method) = (request.uri.path(), &request.method);
     let allowed = match path {
         "/" | "/livez" | "/readyz" | "/metrics" | "/config" => "GET, HEAD",
@@ -176,7 +182,7 @@ fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
             with_type(StatusCode::OK, exposition::CONTENT_TYPE, metrics)
         }
         "/config" => text(StatusCode::OK, (admin.config)()),
-        "/-/reload" => match (admin.reload)() {
+        "/-/reload" => match (admin.reload)().await {
             Ok(done) => text(StatusCode::OK, done),
             Err(problems) => text(StatusCode::BAD_REQUEST, problems),
         },
@@ -213,7 +219,8 @@ mod tests {
             ready: AtomicBool::new(true),
             metrics: Box::new(|_| panic!("as the test wants it")),
             config: Box::new(|| "the configuration\n".to_owned()),
-            reload: Box::new(|| Ok("reloaded\n".to_owned())),
+            reload: Box::new(|| Box::pin(async { Ok("reloaded\n".to_owned()) })),
+            last_reload: Box::new(|| None),
         };
         let (method, path) = line.split_once(' ').expect("a method and a path");
         let mut request = Request::builder().method(method).uri(path);

@@ -57,12 +57,12 @@ pub(super) async fn serve<H: Handler>(
     permit: Permit,
 ) {
     let peer = Peer::new(address, worker.tls.is_some());
-    let Some(config) = worker.tls.clone() else {
+    let Some(tls) = &worker.tls else {
         let pulse = Pulse::new(&worker.server);
         let io = Io::new(Stream::Plain(socket), Arc::clone(&pulse), permit);
         return serve_http1(worker, io, peer, pulse).await;
     };
-    let handshake = TlsAcceptor::from(config).accept(socket);
+    let handshake = TlsAcceptor::from(tls.config()).accept(socket);
     let stream = match timeout(worker.server.header_timeout, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),

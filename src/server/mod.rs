@@ -11,6 +11,7 @@ mod io;
 pub mod listen;
 mod pulse;
 mod refuse;
+pub mod reload;
 pub mod stack;
 pub mod tls;
 
@@ -30,7 +31,7 @@ pub struct Worker<H> {
     /// Limits and deadlines.
     pub server: Server,
     /// TLS towards callers.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<Arc<tls::Tls>>,
     /// Connections that are open, and whether the process is ending.
     pub drain: Arc<Drain>,
 }

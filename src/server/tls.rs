@@ -1,6 +1,9 @@
-//! TLS towards callers: HTTP/1.1 and HTTP/2 by ALPN, and mutual TLS when a client CA is given.
+//! TLS towards callers: HTTP/1.1 and HTTP/2 by ALPN, and mutual TLS when a client CA is given. New files are taken for new
+//! connections.
 
 use crate::config::types::ServerTls;
+use ::ring::digest::{self, SHA256_OUTPUT_LEN};
+use arc_swap::ArcSwap;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{Error as PemError, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,48 +35,122 @@ impl TlsError {
 
     fn pem(file: &Path, what: &str, error: PemError) -> TlsError {
         match error {
-            PemError::Io(error) => TlsError::new(file, error),
             PemError::NoItemsFound => TlsError::new(file, format_args!("there is no {what} in PEM form in it")),
             error => TlsError::new(file, format_args!("not a valid PEM file: {error:?}")),
         }
     }
 }
 
-/// The configuration for a listener.
-///
-/// # Errors
-/// When a file cannot be read, or its content cannot be used.
-pub fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = Arc::new(ring::default_provider());
-    let chain = certificates(&tls.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&tls.private_key)
-        .map_err(|error| TlsError::pem(&tls.private_key, "private key", error))?;
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TlsError::new(&tls.certificate, error))?;
-    let builder = match &tls.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(file) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(file)? {
-                roots.add(certificate).map_err(|error| TlsError::new(file, error))?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            builder.with_client_cert_verifier(verifier.build().map_err(|error| TlsError::new(file, error))?)
-        }
-    };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| TlsError::new(&tls.private_key, format_args!("does not go with the certificate: {error}")))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // Resumption without state, shared by the workers; the keys change every few hours and die with the process.
-    config.ticketer = ring::Ticketer::new().map_err(|error| TlsError::new(&tls.certificate, error))?;
-    Ok(Arc::new(config))
+/// What callers are greeted with. Its files may change while the process runs.
+#[derive(Debug)]
+pub struct Tls(ArcSwap<Made>);
+
+/// The configuration of a listener, and what tells its files from later ones.
+#[derive(Debug)]
+pub struct Made {
+    config: Arc<ServerConfig>,
+    print: [u8; SHA256_OUTPUT_LEN],
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = || CertificateDer::pem_file_iter(file)?.collect::<Result<Vec<_>, _>>();
-    let certificates = read().map_err(|error| TlsError::pem(file, "certificate", error))?;
+impl Tls {
+    /// Reads the files for the first time.
+    ///
+    /// # Errors
+    /// When one cannot be read, or its content cannot be used.
+    pub fn new(tls: &ServerTls) -> Result<Arc<Tls>, TlsError> {
+        Ok(Arc::new(Tls(ArcSwap::from_pointee(Made::of(&Contents::read(tls)?)?))))
+    }
+
+    /// Reads the files again. Gives nothing when they say the same: sessions can then be resumed as before.
+    ///
+    /// # Errors
+    /// When one cannot be read, or its content cannot be used.
+    pub fn prepare(&self, tls: &ServerTls) -> Result<Option<Made>, TlsError> {
+        let contents = Contents::read(tls)?;
+        if contents.print() == self.0.load().print {
+            return Ok(None);
+        }
+        Made::of(&contents).map(Some)
+    }
+
+    /// Greets the connections to come with this; those that are open go on.
+    pub fn replace(&self, made: Made) {
+        self.0.store(Arc::new(made));
+    }
+
+    pub(super) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.load().config)
+    }
+}
+
+/// The files, read but not yet understood.
+struct Contents<'a> {
+    certificate: (&'a Path, Vec<u8>),
+    private_key: (&'a Path, Vec<u8>),
+    client_ca: Option<(&'a Path, Vec<u8>)>,
+}
+
+impl<'a> Contents<'a> {
+    fn read(tls: &'a ServerTls) -> Result<Contents<'a>, TlsError> {
+        let read = |file: &'a Path| match std::fs::read(file) {
+            Ok(bytes) => Ok((file, bytes)),
+            Err(error) => Err(TlsError::new(file, error)),
+        };
+        Ok(Contents {
+            certificate: read(&tls.certificate)?,
+            private_key: read(&tls.private_key)?,
+            client_ca: tls.client_ca.as_deref().map(read).transpose()?,
+        })
+    }
+
+    fn print(&self) -> [u8; SHA256_OUTPUT_LEN] {
+        let mut digest = digest::Context::new(&digest::SHA256);
+        for (_, bytes) in [&self.certificate, &self.private_key].into_iter().chain(&self.client_ca) {
+            digest.update(&bytes.len().to_be_bytes());
+            digest.update(bytes);
+        }
+        let mut print = [0; SHA256_OUTPUT_LEN];
+        print.copy_from_slice(digest.finish().as_ref());
+        print
+    }
+}
+
+impl Made {
+    fn of(contents: &Contents<'_>) -> Result<Made, TlsError> {
+        let provider = Arc::new(ring::default_provider());
+        let (certificate, _) = contents.certificate;
+        let (private_key, key) = &contents.private_key;
+        let chain = certificates(&contents.certificate)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key).map_err(|error| TlsError::pem(private_key, "private key", error))?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| TlsError::new(certificate, error))?;
+        let builder = match &contents.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(file)? {
+                    roots.add(certificate).map_err(|error| TlsError::new(file.0, error))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().map_err(|error| TlsError::new(file.0, error))?)
+            }
+        };
+        let mut config = builder
+            .with_single_cert(chain, key)
+            .map_err(|error| TlsError::new(private_key, format_args!("does not go with the certificate: {error}")))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        // Resumption without state, shared by the workers; the keys change every few hours and die with the process, or with the
+        // files: who was let in by the CA before has to be let in by the one that is in force.
+        config.ticketer = ring::Ticketer::new().map_err(|error| TlsError::new(certificate, error))?;
+        Ok(Made { config: Arc::new(config), print: contents.print() })
+    }
+}
+
+fn certificates((file, bytes): &(&Path, Vec<u8>)) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let certificates = CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|error| TlsError::pem(file, "certificate", error))?;
     if certificates.is_empty() {
         return Err(TlsError::pem(file, "certificate", PemError::NoItemsFound));
     }
@@ -101,7 +178,7 @@ mod tests {
         }
         let config = |certificate: &str, key: &str, ca: Option<&str>| {
             let (certificate, private_key) = (path(certificate), path(key));
-            server_config(&ServerTls { certificate, private_key, client_ca: ca.map(path) })
+            Tls::new(&ServerTls { certificate, private_key, client_ca: ca.map(path) })
                 .map(|_| ())
                 .map_err(|error| error.to_string())
         };
@@ -119,5 +196,29 @@ mod tests {
             let error = config(certificate, key, ca).expect_err("a broken file is refused");
             assert!(error.contains(file) && error.contains(words), "{error}");
         }
+    }
+
+    #[test]
+    fn files_are_taken_again_only_when_they_say_something_else() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (certificate, private_key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
+        let write = || {
+            let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            std::fs::write(&certificate, pair.cert.pem()).expect("a file");
+            std::fs::write(&private_key, pair.signing_key.serialize_pem()).expect("a file");
+        };
+        write();
+        let files = ServerTls { certificate: certificate.clone(), private_key: private_key.clone(), client_ca: None };
+        let tls = Tls::new(&files).expect("good files");
+        assert!(tls.prepare(&files).expect("good files").is_none());
+        write();
+        let first = tls.config();
+        let made = tls.prepare(&files).expect("good files").expect("other files");
+        assert!(Arc::ptr_eq(&first, &tls.config()), "nothing has been replaced yet");
+        tls.replace(made);
+        assert!(!Arc::ptr_eq(&first, &tls.config()));
+        assert!(tls.prepare(&files).expect("good files").is_none());
+        std::fs::remove_file(&private_key).expect("a file");
+        assert!(tls.prepare(&files).is_err());
     }
 }

@@ -12,7 +12,7 @@ use http::Method;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -131,6 +131,7 @@ pub struct Metrics {
     unrouted: Arc<RouteMetrics>,
     reloads: [AtomicU64; 2],
     last_reload: AtomicU64,
+    last_reload_failed: AtomicBool,
     access_log_dropped: Arc<AtomicU64>,
 }
 
@@ -188,6 +189,7 @@ impl Metrics {
             unrouted: Arc::new(RouteMetrics::new("", "", shards)),
             reloads: Default::default(),
             last_reload: AtomicU64::new(seconds(SystemTime::now()).to_bits()),
+            last_reload_failed: AtomicBool::new(false),
             access_log_dropped: Arc::default(),
         }
     }
@@ -211,6 +213,7 @@ impl Metrics {
     /// Counts a reload of the configuration.
     pub fn reloaded(&self, success: bool) {
         let _ = self.reloads[usize::from(!success)].fetch_add(1, Relaxed);
+        self.last_reload_failed.store(!success, Relaxed);
         if success {
             self.last_reload.store(seconds(SystemTime::now()).to_bits(), Relaxed);
         }
@@ -250,6 +253,12 @@ impl Metrics {
             )
             .sample(&[("result", "success")], self.reloads[0].load(Relaxed))
             .sample(&[("result", "failure")], self.reloads[1].load(Relaxed))
+            .family(
+                "speechgate_config_last_reload_successful",
+                Kind::Gauge,
+                "Whether the last reload of the configuration was valid; 1 before the first.",
+            )
+            .sample(&[], u8::from(!self.last_reload_failed.load(Relaxed)))
             .family(
                 "speechgate_config_last_reload_success_timestamp_seconds",
                 Kind::Gauge,

@@ -21,6 +21,7 @@ pub const STAMP: Stamp<'static> = Stamp {
     provider: Some("provider"),
     route: Some("route"),
     upstream_body: true,
+    docs: None,
 };
 
 /// The largest envelope that any input may lead to: the provider's body of 16 KiB, escaped at worst, and all the rest.

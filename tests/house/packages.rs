@@ -20,9 +20,10 @@ const FLOORS: [(&str, &str, &str); 8] = [
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Packages that may be there in two versions, and why.
-const TWICE: [(&str, &str); 4] = [
+const TWICE: [(&str, &str); 5] = [
     ("base64", "the simulators' WebSocket codec has not moved on yet; the newer one is built for tests only"),
     ("getrandom", "ring has not moved on yet"),
+    ("hashbrown", "governor has not moved on yet"),
     ("syn", "derive macros are moving from 2 to 3; build time only"),
     ("windows-sys", "not built on Unix"),
 ];

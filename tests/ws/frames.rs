@@ -206,6 +206,41 @@ async fn a_provider_that_breaks_the_protocol_is_closed_and_the_caller_is_told() 
 }
 
 #[tokio::test]
+async fn a_route_sets_the_largest_frame_and_message() {
+    let half = |first: bool| {
+        let opcode = if first { Binary } else { Continuation };
+        let mut frame = up(opcode, [7; 60]);
+        frame[0] = frame[0] & 0x7f | u8::from(!first) << 7;
+        frame
+    };
+    for (limits, bytes, passes) in [
+        ("max_frame = 60, max_message = 120", [half(true), half(false)].concat(), true),
+        ("max_frame = 60, max_message = 119", [half(true), half(false)].concat(), false),
+        ("max_frame = 59, max_message = \"1KiB\"", [half(true), half(false)].concat(), false),
+        ("max_message = 60", up(Binary, [7; 61]), false),
+        ("max_frame = \"20MiB\", max_message = \"20MiB\"", up(Binary, vec![7; 17 << 20]), true),
+    ] {
+        let gateway = gateway("cartesia", echo().await, &format!("websocket = {{ {limits} }}"), "");
+        let frames = session(&gateway, &[bytes, up(Close, closing(1000, ""))].concat()).await;
+        let (close, back) = frames.split_last().expect("a close");
+        let back: usize = back.iter().filter(|frame| frame.opcode != Text).map(|frame| frame.payload.len()).sum();
+        assert_eq!(close.close().0, if passes { 1000 } else { 1009 }, "{limits}");
+        assert!(back > 0 || !passes, "{limits}");
+    }
+}
+
+#[tokio::test]
+async fn a_provider_s_message_beyond_the_route_s_size_is_told_as_such() {
+    let script = saying([down(Text, "good"), down(Binary, [0; 129])].concat()).await;
+    let gateway = gateway("cartesia", script, "websocket = { max_message = 128 }", "");
+    let frames = gateway.open().await.frames_until_close().await;
+    let [good, message, close] = frames.as_slice() else { panic!("{frames:?}") };
+    assert_eq!(good.payload, b"good");
+    assert_eq!(message.json()["error"]["code"], "invalid_upstream_response");
+    assert!(close.close().1.contains("larger than this gateway passes on"), "{close:?}");
+}
+
+#[tokio::test]
 async fn inside_a_message_the_close_alone_tells() {
     let script = [fragment(false, Binary, b"part"), fragment(true, Text, b"another")].concat();
     let gateway = gateway("cartesia", saying(script).await, "", "");

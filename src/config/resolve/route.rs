@@ -7,7 +7,7 @@ use crate::config::problem::Findings;
 use crate::config::profiles::Profiles;
 use crate::config::raw;
 use crate::config::secret::Secret;
-use crate::config::types::{Credentials, Envelope, Protocol, Route, Timeouts, Upstream};
+use crate::config::types::{Credentials, Envelope, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket};
 use crate::config::values;
 use http::HeaderValue;
 use std::collections::HashMap;
@@ -30,13 +30,20 @@ pub(super) fn routes(raw: &[raw::Route], profiles: &Profiles, findings: &mut Fin
 
 /// Warns of credentials that would leave the machine in the clear.
 pub(in crate::config) fn in_the_clear(routes: &[Arc<Route>], warnings: &mut Findings) {
-    for route in routes.iter().filter(|route| route.credentials.is_some() && !route.upstream.tls) {
-        let host = route.upstream.host.as_str();
-        if host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) {
-            let path = Path::of("routes").index(route.index).key("upstream");
+    for route in routes.iter().filter(|route| !route.credentials.is_empty()) {
+        let clear = route.upstreams.iter().position(|upstream| !upstream.tls && !is_here(&upstream.host));
+        if let Some(at) = clear {
+            let path = Path::of("routes").index(route.index);
+            let several = path.key("upstreams").index(at);
+            let path = if route.upstreams.len() > 1 { several } else { path.key("upstream") };
             warnings.value(&path, "the route's credentials are sent unencrypted").expected("an `https://` upstream");
         }
     }
+}
+
+/// Whether a host is this machine.
+fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn unique_names(raw: &[raw::Route], findings: &mut Findings) {
@@ -70,12 +77,13 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
     let name = reader.read("name", raw.name.as_deref(), |text| values::name(text).map(|()| text.to_owned()));
     let max_request_body =
         reader.size("max_request_body", raw.max_request_body.as_ref(), 50 * 1024 * 1024, 1..=u64::MAX);
-    let upstream = upstream(raw, &mut reader);
+    let upstreams = upstreams(raw, &mut reader);
+    let websocket = websocket(&raw.websocket, &path.key("websocket"), reader.findings);
     let place = raw.matches.as_ref().and_then(|raw| matches(raw, &path.key("match"), findings));
     let profile = raw.provider.as_deref().and_then(|name| profiles.find(name, &path.key("provider"), findings));
-    let credentials = raw.credentials.as_ref().map(|raw| credentials(raw, &path.key("credentials"), findings));
+    let credentials = credentials(raw.credentials.as_ref(), &path.key("credentials"), findings);
     let timeouts = timeouts(&raw.timeouts, &path.key("timeouts"), findings);
-    let rate_limits = limits::rate_limits(&raw.rate_limits, &path.key("rate_limits"), findings);
+    let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
         raw.concurrency.as_ref().and_then(|raw| limits::concurrency(raw, &path.key("concurrency"), findings));
     let retry = raw.retry.as_ref().map(|raw| limits::retry(raw, &path.key("retry"), findings));
@@ -87,12 +95,13 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
         path: prefix,
         provider: raw.provider.clone()?,
         profile: profile?,
-        upstream: upstream?,
+        upstreams: upstreams?,
         envelope: envelope(raw.envelope),
         upstream_body: raw.upstream_body.unwrap_or(true),
-        credentials: credentials.flatten(),
+        credentials,
         timeouts,
         max_request_body,
+        websocket,
         rate_limits,
         concurrency,
         retry,
@@ -125,28 +134,92 @@ fn matches(raw: &raw::Match, path: &Path, findings: &mut Findings) -> Option<(Op
     }
 }
 
-/// `upstream`, `protocol` and `upstream_tls`
-fn upstream(raw: &raw::Route, reader: &mut Reader<'_>) -> Option<Upstream> {
-    let url = raw.upstream.as_ref().map(|url| url.0.as_str());
-    let upstream = reader.read("upstream", url, values::upstream);
+/// `upstream` or `upstreams`, `protocol` and `upstream_tls`
+fn upstreams(raw: &raw::Route, reader: &mut Reader<'_>) -> Option<Vec<Upstream>> {
+    let upstreams = addresses(raw, reader);
     let mut tls = Reader { path: reader.path.key("upstream_tls"), findings: reader.findings };
     let ca_file = raw.upstream_tls.as_ref().and_then(|raw| tls.pem("ca", raw.ca.as_ref(), "CERTIFICATE"));
-    let mut upstream = upstream?;
-    if raw.upstream_tls.is_some() && !upstream.tls {
+    let mut upstreams = upstreams?;
+    if raw.upstream_tls.is_some() && upstreams.iter().all(|upstream| !upstream.tls) {
         let path = reader.path.key("upstream_tls");
         reader.findings.key(&path, "has no use for an `http://` upstream").expected("an `https://` upstream");
     }
-    upstream.ca_file = ca_file;
-    upstream.protocol = match raw.protocol {
+    let protocol = match raw.protocol {
         Some(raw::Protocol::Auto) | None => Protocol::Auto,
         Some(raw::Protocol::Http1) => Protocol::Http1,
         Some(raw::Protocol::Http2) => Protocol::Http2,
     };
-    Some(upstream)
+    for upstream in &mut upstreams {
+        upstream.ca_file.clone_from(&ca_file);
+        upstream.protocol = protocol;
+    }
+    Some(upstreams)
 }
 
-/// `credentials`; no message quotes the value.
-fn credentials(raw: &raw::Credentials, path: &Path, findings: &mut Findings) -> Option<Credentials> {
+/// Where requests go: one of two keys says it.
+fn addresses(raw: &raw::Route, reader: &mut Reader<'_>) -> Option<Vec<Upstream>> {
+    let (one, several) = (reader.path.key("upstream"), reader.path.key("upstreams"));
+    let urls = match (&raw.upstream, &raw.upstreams) {
+        (Some(url), None) => return reader.read("upstream", Some(&url.0), values::upstream).map(|only| vec![only]),
+        (None, Some(urls)) => urls,
+        (Some(_), Some(_)) => {
+            reader.findings.key(&several, "stands beside `upstream`").expected("one of the two");
+            return None;
+        }
+        (None, None) => {
+            if !reader.findings.any_within(&one) && !reader.findings.any_within(&several) {
+                let expected = "a URL such as `https://api.example.com`, or several in `upstreams`";
+                reader.findings.key(&one, "missing").expected(expected);
+            }
+            return None;
+        }
+    };
+    if !(1..=MOST_PLACES).contains(&urls.len()) {
+        let what = format!("a list of {} cannot be used", urls.len());
+        reader.findings.value(&several, what).expected(format!("1 to {MOST_PLACES} URLs"));
+        return None;
+    }
+    let mut found: Vec<Upstream> = Vec::with_capacity(urls.len());
+    for (index, url) in urls.iter().enumerate() {
+        let path = several.index(index);
+        match values::upstream(&url.0) {
+            Err(expected) => drop(reader.findings.not(&path, &url.0, expected)),
+            Ok(upstream) => {
+                alike(&upstream, &found, &path, reader.findings);
+                found.push(upstream);
+            }
+        }
+    }
+    (found.len() == urls.len()).then_some(found)
+}
+
+/// Of several upstreams, each is another place and speaks as the first does.
+fn alike(upstream: &Upstream, before: &[Upstream], path: &Path, findings: &mut Findings) {
+    if let Some(same) = before.iter().position(|other| other == upstream) {
+        findings.value(path, format!("the same place as `upstreams[{same}]`")).expected("a place of its own");
+    } else if before.first().is_some_and(|first| first.tls != upstream.tls) {
+        let what = "`https://` and `http://` upstreams in one list";
+        findings.value(path, what).expected("all `https://` or all `http://`");
+    }
+}
+
+/// `credentials`: none, one or several.
+fn credentials(raw: Option<&raw::CredentialsList>, path: &Path, findings: &mut Findings) -> Vec<Credentials> {
+    let several = match raw {
+        None => return Vec::new(),
+        Some(raw::CredentialsList::One(raw)) => return credential(raw, path, findings).into_iter().collect(),
+        Some(raw::CredentialsList::Many(several)) => several,
+    };
+    if !(1..=MOST_PLACES).contains(&several.len()) {
+        let what = format!("a list of {} cannot be used", several.len());
+        findings.value(path, what).expected(format!("a table, or a list of 1 to {MOST_PLACES} tables"));
+    }
+    let entries = several.iter().enumerate();
+    entries.filter_map(|(index, raw)| credential(raw, &path.index(index), findings)).collect()
+}
+
+/// One entry; no message quotes the value.
+fn credential(raw: &raw::Credentials, path: &Path, findings: &mut Findings) -> Option<Credentials> {
     let mut reader = Reader { path: path.clone(), findings };
     let header = reader.read("header", raw.header.as_deref(), values::header);
     let value = raw.value.as_ref()?;
@@ -164,6 +237,15 @@ fn credentials(raw: &raw::Credentials, path: &Path, findings: &mut Findings) -> 
         return None;
     }
     Some(Credentials { header: header?, value: Secret::new(value.clone()) })
+}
+
+fn websocket(raw: &raw::Websocket, path: &Path, findings: &mut Findings) -> Websocket {
+    let mut reader = Reader { path: path.clone(), findings };
+    let mut size = |key, raw| reader.size(key, raw, 16 * 1024 * 1024, 1..=u64::MAX);
+    Websocket {
+        max_frame: size("max_frame", raw.max_frame.as_ref()),
+        max_message: size("max_message", raw.max_message.as_ref()),
+    }
 }
 
 fn timeouts(raw: &raw::Timeouts, path: &Path, findings: &mut Findings) -> Timeouts {

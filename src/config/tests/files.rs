@@ -15,7 +15,7 @@ fn the_complete_file_is_valid_without_any_variable_and_shows_the_defaults() {
     let [given, default] = [&given.routes[0], &defaults.routes[0]];
     assert_eq!(format!("{:?}", given.timeouts), format!("{:?}", default.timeouts));
     assert_eq!((given.max_request_body, given.envelope), (default.max_request_body, default.envelope));
-    assert_eq!(given.upstream_body, default.upstream_body);
+    assert_eq!((given.upstream_body, given.websocket), (default.upstream_body, default.websocket));
 }
 
 /// What the file shows as a comment must be right too: every commented key is put in force, one file for all.
@@ -28,7 +28,7 @@ fn the_comments_of_the_complete_file_are_valid() {
     let variables = [("ELEVENLABS_API_KEY", "sk-1")];
     let all = loaded(&[("gateway.toml", &text)], &variables);
     assert!(all.config.server.tls.is_some() && all.config.routes[0].concurrency.is_some());
-    assert_eq!(all.config.routes[0].rate_limits.len(), 2);
+    assert_eq!(all.config.routes[0].rate_limits.len(), 3);
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn the_complete_file_shows_every_key() {
 /// Puts a commented key in force. The second of two forms of one key stays a comment.
 fn uncommented(line: &str) -> String {
     let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
-    let second = rest.starts_with("match = { host") || rest.contains("${file:");
+    let second = rest.starts_with("match = { host") || rest.starts_with("upstreams = ") || rest.contains("${file:");
     let key = rest.split_once(" = ").is_some_and(|(key, _)| path::is_bare(key));
     let more = rest.starts_with("  {") || rest == "]" || rest.starts_with("[limits]") || rest.starts_with("[providers");
     if (key || more) && !second { rest.to_owned() } else { line.to_owned() }
@@ -78,6 +78,7 @@ fn the_promised_spelling_is_valid() {
 listen = "127.0.0.1:8080"
 max_connections = 10000
 drain_timeout = "30s"
+drain_delay = "0s"
 
 [admin]
 listen = "127.0.0.1:9464"

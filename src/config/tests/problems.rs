@@ -42,6 +42,22 @@ fn problems_of_a_route() {
              line breaks around it",
         ),
         (
+            "credentials = []",
+            "t.toml:7:15: routes[0].credentials: a list of 0 cannot be used; expected a table, or a list of 1 to 64 tables",
+        ),
+        (
+            "credentials = [{ header = 'x-k', value = 'a' }, { header = 'x-k', value = '' }]",
+            "t.toml:7:75: routes[0].credentials[1].value: this value cannot be sent in a header; expected a value that is not empty",
+        ),
+        (
+            "credentials = [{ header = 'x-k' }]",
+            "t.toml:7:16: routes[0].credentials[0].value: missing; expected a string",
+        ),
+        (
+            "upstreams = ['https://b.example.com']",
+            "t.toml:7:1: routes[0].upstreams: stands beside `upstream`; expected one of the two",
+        ),
+        (
             "upstream_tls = { ca = '/does/not/exist' }",
             "t.toml:7:23: routes[0].upstream_tls.ca: the file `/does/not/exist` does not exist",
         ),
@@ -63,6 +79,11 @@ fn problems_of_a_route() {
             "t.toml:7:50: routes[0].rate_limits[0].key: `client_ip` cannot be used; expected `route`, `client-ip`, `credential`, \
              `header:NAME` or `path:NAME`; did you mean `client-ip`?",
         ),
+        (
+            "rate_limits = [{ requests = 1, per = '1s', cost = 'characters' }]",
+            "t.toml:7:51: routes[0].rate_limits[0].cost: `characters` is not one of the choices; expected `requests`, \
+             `text-characters` or `body-bytes`",
+        ),
         ("concurrency = {}", "t.toml:7:15: routes[0].concurrency.max: missing; expected a whole number"),
         (
             "retry = { on = ['unavailible'] }",
@@ -82,6 +103,46 @@ fn problems_of_a_route() {
     }
 }
 
+/// What a limit counts has to be in the profile.
+#[test]
+fn problems_of_costs() {
+    let text = format!("{ROUTE}rate_limits = [{{ requests = 1, per = '1s', cost = 'text-characters' }}]\n");
+    assert_eq!(problems(&text, &[]), [""; 0]);
+    assert_eq!(
+        problems(&text.replace("\"elevenlabs\"", "\"zenhire\""), &[]),
+        [
+            "t.toml:7:51: routes[0].rate_limits[0].cost: the profile `zenhire` does not say where the text of a request is; \
+          expected `requests`, `body-bytes` or a profile with `[cost] text`"
+        ]
+    );
+    let own = format!("{}[providers.x.cost]\ntext = '$.a[*].b[*]'\n", text.replace("\"elevenlabs\"", "\"x\""));
+    assert_eq!(
+        problems(&own, &[]),
+        ["t.toml:9:8: providers.x.cost.text[0]: `$.a[*].b[*]` goes through two lists; expected at most one `[*]`"]
+    );
+}
+
+/// The list of upstreams, in place of the route's own `upstream`.
+#[test]
+fn problems_of_upstreams() {
+    for (list, expected) in [
+        ("[]", &["t.toml:6:13: routes[0].upstreams: a list of 0 cannot be used; expected 1 to 64 URLs"][..]),
+        ("'https://a'", &["t.toml:6:13: routes[0].upstreams: a string cannot stand here; expected an array"]),
+        (
+            "['https://a', 'http://b', 'https://a:443/', 'https://a/b', 'c']",
+            &[
+                "t.toml:6:27: routes[0].upstreams[1]: `https://` and `http://` upstreams in one list; expected all `https://` or \
+                 all `http://`",
+                "t.toml:6:39: routes[0].upstreams[2]: the same place as `upstreams[0]`; expected a place of its own",
+                "t.toml:6:72: routes[0].upstreams[4]: `c` cannot be used; expected a URL such as `https://api.example.com`",
+            ],
+        ),
+    ] {
+        let text = ROUTE.replace("upstream = \"https://api.example.com\"", &format!("upstreams = {list}"));
+        assert_eq!(problems(&text, &[]), expected, "{list}");
+    }
+}
+
 /// Whole texts and every problem in them.
 #[test]
 fn problems_of_a_file() {
@@ -93,7 +154,7 @@ fn problems_of_a_file() {
                 "t.toml:1:1: routes[0].name: missing; expected a string",
                 "t.toml:1:1: routes[0].match: missing; expected a table",
                 "t.toml:1:1: routes[0].provider: missing; expected a string",
-                "t.toml:1:1: routes[0].upstream: missing; expected a URL such as `https://api.example.com`",
+                "t.toml:1:1: routes[0].upstream: missing; expected a URL such as `https://api.example.com`, or several in `upstreams`",
             ],
         ),
         ("routes = 5\n", &["t.toml:1:10: routes: a whole number cannot stand here; expected an array"]),
@@ -261,6 +322,9 @@ fn no_problem_repeats_a_secret() {
         "credentials = { value = 'SECRET', haeder = 'x-k' }",
         "credentials = 'SECRET'",
         "credentials = ['SECRET']",
+        "credentials = [{ header = 'x-k', value = \" SECRET\" }]",
+        "credentials = [{ header = 'x-k', valu = 'SECRET' }]",
+        "[[routes.credentials]]\nheader = 'x y'\nvalue = 'SECRET'",
         "credential = { header = 'x-k', value = 'SECRET' }",
         "apikey = 'SECRET'",
         "xyz = 'SECRET'",

@@ -25,18 +25,27 @@ use http::{Version, header};
 /// What the headers of a route's requests and answers need, worked out once per configuration.
 #[derive(Clone, Debug)]
 pub struct RouteHeaders {
-    /// `Host` for the provider.
-    host: HeaderValue,
-    /// What the route injects; marked sensitive.
-    credentials: Option<(HeaderName, HeaderValue)>,
+    /// `Host` for each upstream.
+    hosts: Vec<HeaderValue>,
+    /// What the route injects, one of these into each request; marked sensitive.
+    credentials: Vec<(HeaderName, HeaderValue)>,
     /// Headers that carry a key of this provider, `Authorization` among them.
     secrets: Vec<HeaderName>,
     /// Query parameters that carry a caller's own key and are dropped because the route injects one.
     drop_query: Vec<String>,
     /// The route's prefix, put back in front of rewritten locations.
     prefix: String,
-    /// Where the provider is, to recognise its own address in locations.
-    upstream: Upstream,
+    /// Where the provider is, to recognise its own addresses in locations.
+    upstreams: Vec<Upstream>,
+}
+
+/// Which of a route's upstreams a request goes to, and with which of its credentials: their places in the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    /// The upstream.
+    pub upstream: usize,
+    /// The credentials; of no interest on a route that has none.
+    pub credential: usize,
 }
 
 /// Query parameters that open one session and are no key of the caller's: dropping them would break the session.
@@ -51,28 +60,28 @@ impl RouteHeaders {
         let spec = &route.profile.spec().secrets;
         let mut secrets: Vec<HeaderName> = spec.headers.iter().filter_map(|name| name.parse().ok()).collect();
         secrets.push(AUTHORIZATION);
-        let credentials = match &route.credentials {
-            Some(credentials) => {
-                let mut value = HeaderValue::from_str(credentials.value.reveal())?;
-                value.set_sensitive(true);
-                secrets.push(credentials.header.clone());
-                Some((credentials.header.clone(), value))
+        let mut credentials = Vec::with_capacity(route.credentials.len());
+        for one in &route.credentials {
+            let mut value = HeaderValue::from_str(one.value.reveal())?;
+            value.set_sensitive(true);
+            if !secrets.contains(&one.header) {
+                secrets.push(one.header.clone());
             }
-            None => None,
-        };
+            credentials.push((one.header.clone(), value));
+        }
         let own_key = |name: &&String| !SESSION_PARAMETERS.iter().any(|session| name.eq_ignore_ascii_case(session));
-        let drop_query = match credentials {
-            Some(_) => spec.query.iter().filter(own_key).cloned().collect(),
-            None => Vec::new(),
+        let drop_query = match credentials.is_empty() {
+            false => spec.query.iter().filter(own_key).cloned().collect(),
+            true => Vec::new(),
         };
-        let host = HeaderValue::from_str(route.upstream.authority.as_str())?;
+        let hosts = route.upstreams.iter().map(|upstream| HeaderValue::from_str(upstream.authority.as_str()));
         Ok(RouteHeaders {
-            host,
+            hosts: hosts.collect::<Result<_, _>>()?,
             credentials,
             secrets,
             drop_query,
             prefix: route.path.clone(),
-            upstream: route.upstream.clone(),
+            upstreams: route.upstreams.clone(),
         })
     }
 
@@ -116,7 +125,7 @@ impl Identity {
     }
 
     /// Refuses a request that has been here before (RFC 9110 7.6.3).
-    fn check_loop(&self, headers: &HeaderMap) -> Result<(), Fault> {
+    pub(crate) fn check_loop(&self, headers: &HeaderMap) -> Result<(), Fault> {
         let own = self.instance.as_bytes();
         let seen = |via: &HeaderValue| memchr::memmem::find(via.as_bytes(), own).is_some();
         if headers.get_all(header::VIA).iter().any(seen) { Err(Fault::Loop) } else { Ok(()) }

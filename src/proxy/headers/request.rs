@@ -1,7 +1,7 @@
 //! The request's headers, from the caller's to the provider's.
 
 use super::id::{REQUEST_ID, check_trace};
-use super::{Identity, RouteHeaders, connection_listed, list};
+use super::{Identity, RouteHeaders, Way, connection_listed, list};
 use crate::canon::Fault;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName,
@@ -60,6 +60,8 @@ pub struct Outgoing<'a> {
     pub peer: &'a PeerHeaders,
     /// The route it takes.
     pub route: &'a RouteHeaders,
+    /// Where it goes first.
+    pub way: Way,
     /// This gateway.
     pub identity: &'a Identity,
     /// Its id, from [`super::request_id`].
@@ -75,7 +77,7 @@ pub struct Outgoing<'a> {
 pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) -> Result<(), Fault> {
     out.identity.check_loop(headers)?;
     remove_what_ends_here(headers, out);
-    inject_credentials(headers, out.route);
+    inject_credentials(headers, out.route, out.way);
     join_cookies(headers);
     check_trace(headers);
     add_forwarding(headers, out);
@@ -168,8 +170,8 @@ fn ends_here(name: &str, trust_forwarded: bool) -> bool {
 }
 
 /// Puts the route's credentials in the place of all that the caller sent of that kind.
-fn inject_credentials(headers: &mut HeaderMap, route: &RouteHeaders) {
-    let Some((name, value)) = &route.credentials else { return };
+fn inject_credentials(headers: &mut HeaderMap, route: &RouteHeaders, way: Way) {
+    let Some((name, value)) = route.credentials.get(way.credential) else { return };
     for secret in &route.secrets {
         headers.remove(secret);
     }
@@ -190,7 +192,10 @@ fn join_cookies(headers: &mut HeaderMap) {
 
 /// Says who called, by which name and over what (RFC 7239 and what was there before it), and who is called now.
 fn add_forwarding(headers: &mut HeaderMap, out: &Outgoing<'_>) {
-    let called = headers.insert(HOST, out.route.host.clone());
+    let called = match out.route.hosts.get(out.way.upstream) {
+        Some(host) => headers.insert(HOST, host.clone()),
+        None => headers.remove(HOST),
+    };
     let called = match out.authority {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => called,

@@ -45,6 +45,8 @@ pub struct Incoming<'a> {
     pub version: Version,
     /// The route it came by.
     pub route: &'a RouteHeaders,
+    /// Which of the route's upstreams answered.
+    pub upstream: usize,
     /// The request's id.
     pub request_id: &'a HeaderValue,
     /// Where locations shall point.
@@ -153,12 +155,18 @@ fn rewrite_location(headers: &mut HeaderMap, name: HeaderName, answer: &Incoming
 
 /// The location as callers must see it; `None` when it is right as it is or not ours to change.
 fn rewritten(location: &str, answer: &Incoming<'_>) -> Option<String> {
-    let RouteHeaders { upstream, prefix, .. } = answer.route;
-    let (origin, target) = match location.strip_prefix('/') {
-        Some(rest) if !rest.starts_with('/') => (answer.public.path().to_owned(), location),
-        _ => (answer.public.origin(), path_at(location, &upstream.host, upstream.port)?),
+    let RouteHeaders { upstreams, prefix, .. } = answer.route;
+    let (origin, target, base_path) = match location.strip_prefix('/') {
+        Some(rest) if !rest.starts_with('/') => {
+            (answer.public.path().to_owned(), location, &upstreams.get(answer.upstream)?.base_path)
+        }
+        _ => {
+            let named = upstreams.iter().find_map(|at| Some((path_at(location, &at.host, at.port)?, &at.base_path)));
+            let (target, base_path) = named?;
+            (answer.public.origin(), target, base_path)
+        }
     };
-    let rest = target.strip_prefix(upstream.base_path.as_str())?;
+    let rest = target.strip_prefix(base_path.as_str())?;
     // `/base` must not swallow the beginning of `/basement`.
     if !(rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
         return None;

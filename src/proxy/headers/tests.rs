@@ -176,10 +176,11 @@ fn keyed(inject: bool) -> RouteHeaders {
         ..SecretsSpec::default()
     };
     let mut route = route_with("/el", ProfileSpec { secrets, ..ProfileSpec::default() });
-    route.credentials = inject.then(|| Credentials {
+    let injected = ["injected", "injected too"].map(|value| Credentials {
         header: HeaderName::from_static("xi-api-key"),
-        value: Secret::new("injected".to_owned()),
+        value: Secret::new(value.to_owned()),
     });
+    route.credentials = if inject { injected.to_vec() } else { Vec::new() };
     RouteHeaders::new(&route).expect("headers")
 }
 
@@ -196,6 +197,7 @@ fn sent(given: &[&str], trust_forwarded: bool, inject: bool) -> Vec<String> {
         websocket: false,
         peer: &peer,
         route: &keyed(inject),
+        way: Way::default(),
         identity: &identity,
         request_id: &id,
         trust_forwarded,
@@ -350,7 +352,7 @@ fn injected_credentials_replace_every_key_of_the_caller() {
     // A session's own secret is not the caller's key.
     assert_eq!(keyed(true).drop_query(), ["api_key"]);
     assert!(keyed(false).drop_query().is_empty());
-    assert!(keyed(true).credentials.expect("credentials").1.is_sensitive());
+    assert!(keyed(true).credentials.iter().all(|(_, value)| value.is_sensitive()));
 }
 
 #[test]
@@ -364,6 +366,7 @@ fn a_handshake_keeps_exactly_its_own_upgrade() {
         websocket: true,
         peer: &peer,
         route: &keyed(false),
+        way: Way::default(),
         identity: &identity,
         request_id: &id,
         trust_forwarded: false,
@@ -402,6 +405,7 @@ fn peers_are_written_as_rfc_7239_wants() {
             websocket: false,
             peer: &peer,
             route: &route,
+            way: Way::default(),
             identity: &identity,
             request_id: &id,
             trust_forwarded: false,
@@ -441,10 +445,13 @@ fn request_ids_are_kept_when_they_are_fit() {
 fn answered(given: &[&str], prefix: &str, base: &str, public: PublicAddress<'_>) -> Result<Vec<String>, Fault> {
     let mut headers = map(given);
     let mut route = route(prefix);
-    base.clone_into(&mut route.upstream.base_path);
+    base.clone_into(&mut route.upstreams[0].base_path);
     let route = RouteHeaders::new(&route).expect("headers");
     let id = HeaderValue::from_static("ours");
-    prepare_response(&mut headers, &Incoming { version: Version::HTTP_11, route: &route, request_id: &id, public })?;
+    prepare_response(
+        &mut headers,
+        &Incoming { version: Version::HTTP_11, route: &route, upstream: 0, request_id: &id, public },
+    )?;
     let mut rest = lines(&headers);
     rest.retain(|line| !matches!(line.as_str(), "via: 1.1 speechgate" | "x-request-id: ours"));
     assert!(headers.get_all(REQUEST_ID).iter().eq([&id]));

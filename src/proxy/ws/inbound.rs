@@ -11,8 +11,14 @@ use std::ops::Range;
 /// Most bytes of a frame, or of a text message that may be an error, that are held until it is whole.
 pub(super) const HELD: usize = 64 * 1024;
 
-/// Largest message, all fragments together.
-pub(super) const MESSAGE_LIMIT: u64 = 16 * 1024 * 1024;
+/// How much a peer may send at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Largest frame, in bytes of payload.
+    pub(super) frame: u64,
+    /// Largest message, all fragments together.
+    pub(super) message: u64,
+}
 
 /// Something that has come.
 #[derive(Debug)]
@@ -32,7 +38,7 @@ pub(super) enum Unit<'a> {
 pub(super) enum Offence {
     /// It broke the protocol.
     Broken(Broken),
-    /// Its message is larger than [`MESSAGE_LIMIT`].
+    /// Its message, or one frame of it, is larger than [`Sizes`] allow.
     TooLarge,
 }
 
@@ -64,6 +70,7 @@ impl Offence {
 #[derive(Debug)]
 pub(super) struct Inbound {
     sender: Sender,
+    sizes: Sizes,
     checker: Checker,
     /// The beginning of a frame that is not whole yet.
     begun: Vec<u8>,
@@ -121,9 +128,10 @@ enum Fate {
 }
 
 impl Inbound {
-    pub(super) fn new(sender: Sender) -> Inbound {
+    pub(super) fn new(sender: Sender, sizes: Sizes) -> Inbound {
         Inbound {
             sender,
+            sizes,
             checker: Checker::new(false),
             begun: Vec::new(),
             head: None,
@@ -225,7 +233,8 @@ impl Inbound {
         let part = self.checker.begin(&header)?;
         if !header.opcode.is_control() {
             self.size = if part.first { header.length } else { self.size.saturating_add(header.length) };
-            if self.size > MESSAGE_LIMIT {
+            // Told by the header alone, so that nothing of a frame that is too large is taken in.
+            if header.length > self.sizes.frame || self.size > self.sizes.message {
                 return Err(Offence::TooLarge);
             }
             self.messages += u64::from(part.last);

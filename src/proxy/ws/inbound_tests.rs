@@ -2,6 +2,8 @@ use super::*;
 use crate::wire::frame::frame;
 use proptest::prelude::*;
 
+const SIZES: Sizes = Sizes { frame: 16 << 20, message: 16 << 20 };
+
 /// What came out, neighbouring bytes that pass joined.
 #[derive(Debug, PartialEq, Eq)]
 enum Out {
@@ -17,7 +19,11 @@ fn mask(sender: Sender) -> Option<[u8; 4]> {
 }
 
 fn run(sender: Sender, pieces: &[&[u8]]) -> Vec<Out> {
-    let mut inbound = Inbound::new(sender);
+    run_within(SIZES, sender, pieces)
+}
+
+fn run_within(sizes: Sizes, sender: Sender, pieces: &[&[u8]]) -> Vec<Out> {
+    let mut inbound = Inbound::new(sender, sizes);
     let mut out = Vec::new();
     for piece in pieces {
         let outcome =
@@ -160,9 +166,37 @@ fn nothing_is_read_behind_a_close() {
 }
 
 #[test]
+fn frames_and_messages_have_a_largest_size() {
+    let sizes = Sizes { frame: 10, message: 25 };
+    let text = |fin, first, length: usize| {
+        let opcode = if first { Opcode::Text } else { Opcode::Continuation };
+        fragment(Sender::Client, fin, opcode, &vec![b'a'; length])
+    };
+    let large = |pieces: &[Vec<u8>]| {
+        let bytes = pieces.concat();
+        let whole = run_within(sizes, Sender::Client, &[&bytes]);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        let offended = |out: &[Out]| out.contains(&Out::Offence(Offence::TooLarge));
+        assert_eq!(offended(&whole), offended(&run_within(sizes, Sender::Client, &single)));
+        offended(&whole)
+    };
+    for (pieces, expected) in [
+        (vec![text(true, true, 10)], false),
+        (vec![text(true, true, 11)], true),
+        (vec![text(false, true, 10), text(false, false, 10), text(true, false, 5)], false),
+        (vec![text(false, true, 10), text(false, false, 10), text(true, false, 6)], true),
+        // Each message has a size of its own, and control frames none but that of the RFC.
+        (vec![text(true, true, 10), text(true, true, 10), text(true, true, 10)], false),
+        (vec![fragment(Sender::Client, true, Opcode::Ping, &[0; 125])], false),
+    ] {
+        assert_eq!(large(&pieces), expected, "{pieces:?}");
+    }
+}
+
+#[test]
 fn places_for_words_of_our_own_are_known() {
     let state = |pieces: &[&[u8]]| {
-        let mut inbound = Inbound::new(Sender::Server);
+        let mut inbound = Inbound::new(Sender::Server, SIZES);
         for piece in pieces {
             inbound.feed(piece, &|_| true, &mut |_| {}).expect("good frames");
         }

@@ -24,6 +24,7 @@ use handshake::Offer;
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use inbound::Sizes;
 use session::{Limits, Session};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -64,6 +65,7 @@ pub(super) async fn relay(
     let answer = headers::Incoming {
         version: parts.version,
         route: &route.headers,
+        upstream: call.way.upstream,
         request_id: &call.id,
         public: call.public_address(),
     };
@@ -95,8 +97,12 @@ async fn run(mut call: Box<Call>, route: Arc<RouteRuntime>, caller: OnUpgrade, p
         }
     };
     let shared = Arc::clone(&call.state.shared);
-    let idle = route.route.timeouts.websocket_idle;
-    let limits = Limits { idle, write: call.state.config.server.write_timeout };
+    let websocket = route.route.websocket;
+    let limits = Limits {
+        idle: route.route.timeouts.websocket_idle,
+        write: call.state.config.server.write_timeout,
+        sizes: Sizes { frame: websocket.max_frame, message: websocket.max_message },
+    };
     let words = Words::new(call, Arc::clone(&route));
     let mut session = Session::new(TokioIo::new(caller), TokioIo::new(provider), words, route, limits);
     let mut stopping = pin!(shared.stopping.begun());

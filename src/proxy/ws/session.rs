@@ -12,7 +12,7 @@
 
 mod deadlines;
 
-use super::inbound::{Offence, Unit};
+use super::inbound::{Offence, Sizes, Unit};
 use super::side::Side;
 use super::words::{Farewell, Words};
 use crate::canon::{Fault, Phase};
@@ -42,13 +42,15 @@ thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
-/// Deadlines of a session.
+/// Deadlines and sizes of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// The longest silence.
     pub(super) idle: Duration,
     /// How long the caller may leave unread what was sent.
     pub(super) write: Duration,
+    /// How much either side may send at once.
+    pub(super) sizes: Sizes,
 }
 
 /// One session.
@@ -91,10 +93,10 @@ struct Fed {
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn new(caller: S, provider: S, words: Words, route: Arc<RouteRuntime>, limits: Limits) -> Session<S> {
         Session {
-            caller: Side::new(caller, Sender::Client),
-            provider: Side::new(provider, Sender::Server),
+            caller: Side::new(caller, Sender::Client, limits.sizes),
+            provider: Side::new(provider, Sender::Server, limits.sizes),
             words,
-            limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER) },
+            limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
             active: Instant::now(),
             timer: None,
             deadline: None,

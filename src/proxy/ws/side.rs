@@ -1,6 +1,6 @@
 //! One of the two connections of a session: what it sends, what waits to be sent to it, how far its closing has come.
 
-use super::inbound::Inbound;
+use super::inbound::{Inbound, Sizes};
 use crate::wire::close;
 use crate::wire::frame::{Opcode, Sender, frame};
 use bytes::{Buf as _, BytesMut};
@@ -51,7 +51,7 @@ const PING: &[u8; 11] = b"speechgate/";
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// `peer` says which part the peer plays: the caller is a client, the provider a server.
-    pub(super) fn new(io: S, peer: Sender) -> Side<S> {
+    pub(super) fn new(io: S, peer: Sender, sizes: Sizes) -> Side<S> {
         let mut nonce = [0; PING.len() + 8];
         let (name, number) = nonce.split_at_mut(PING.len());
         name.copy_from_slice(PING);
@@ -59,7 +59,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         Side {
             io,
             peer,
-            inbound: Inbound::new(peer),
+            inbound: Inbound::new(peer, sizes),
             out: BytesMut::new(),
             unflushed: false,
             blocked: None,

@@ -147,6 +147,7 @@ fn settings() -> Server {
         workers: 1,
         max_connections: 100,
         drain_timeout: Duration::from_secs(30),
+        drain_delay: Duration::ZERO,
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(30),
         keep_alive_timeout: Duration::from_secs(75),
@@ -157,6 +158,7 @@ fn settings() -> Server {
         http2_max_streams: 100,
         trust_forwarded: false,
         public_url: None,
+        error_docs_url: None,
     }
 }
 
@@ -178,7 +180,7 @@ fn start(server: Server) -> Bench {
     let drain = Drain::new(server.max_connections);
     let script = Script::default();
     let (finish, dropped) = (Arc::clone(&script.finish), Arc::clone(&script.dropped));
-    let tls = server.tls.as_ref().map(|tls| server_tls::server_config(tls).expect("good files"));
+    let tls = server.tls.as_ref().map(|tls| server_tls::Tls::new(tls).expect("good files"));
     let worker = Worker { handler: Arc::new(script), server, tls, drain: Arc::clone(&drain) };
     let worker = tokio::spawn(Arc::new(worker).run(listener));
     Bench { address, drain, finish, dropped, worker, _listeners: listeners }

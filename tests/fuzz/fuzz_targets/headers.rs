@@ -5,7 +5,7 @@
 use http::{HeaderValue, Request, Version};
 use libfuzzer_sys::fuzz_target;
 use speechgate::proxy::headers::{
-    Identity, Incoming, Outgoing, PeerHeaders, PublicAddress, RouteHeaders, check_request, prepare_request,
+    Identity, Incoming, Outgoing, PeerHeaders, PublicAddress, RouteHeaders, Way, check_request, prepare_request,
     prepare_response, request_id,
 };
 use speechgate_fuzz::{check_headers, fields};
@@ -42,6 +42,7 @@ fuzz_target!(|data: &[u8]| {
         websocket: checked.websocket,
         peer: &peer,
         route: &ROUTE,
+        way: Way::default(),
         identity: &identity,
         request_id: &id,
         trust_forwarded: false,
@@ -80,7 +81,7 @@ fuzz_target!(|data: &[u8]| {
 /// The same fields as an answer's.
 fn answer(mut headers: http::HeaderMap, id: &HeaderValue) {
     let public = PublicAddress { url: None, tls: false, authority: Some("gateway.example") };
-    let incoming = Incoming { version: Version::HTTP_11, route: &ROUTE, request_id: id, public };
+    let incoming = Incoming { version: Version::HTTP_11, route: &ROUTE, upstream: 0, request_id: id, public };
     if prepare_response(&mut headers, &incoming).is_ok() {
         check_headers(&headers);
         assert_eq!(headers.get_all("x-request-id").iter().collect::<Vec<_>>(), [id]);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// When something is due, if nothing comes before.
     fn due(&self) -> Instant {
-        let Limits { idle, write } = self.limits;
+        let Limits { idle, write, .. } = self.limits;
         if let Some(deadline) = self.deadline {
             return deadline;
         }
@@ -45,7 +45,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Does what is due: asks who has long been silent, ends what has been silent for too long.
     pub(super) fn overdue(&mut self, now: Instant, cx: &mut Context<'_>) {
-        let Limits { idle, write } = self.limits;
+        let Limits { idle, write, .. } = self.limits;
         let past = |since: Instant, limit: Duration| since + limit <= now;
         if self.caller.blocked.is_some_and(|since| past(since, write)) {
             return self.abandoned(Fault::CallerStalled, cx);

@@ -1,0 +1,182 @@
+//! The control thread: readiness, reloads, and the end in order.
+
+use super::{Load, Running};
+use crate::config::files::SourceFiles;
+use crate::server::admin::Admin;
+use crate::server::drain::Drain;
+use crate::server::reload::{Cause, Reload};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How long before the cut WebSockets are told to close.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often the files are looked at. A change counts when the next look finds it unchanged, so that what is still being written
+/// is left alone.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What the control thread does things with.
+pub(super) struct Control {
+    pub(super) running: Running,
+    pub(super) drain: Arc<Drain>,
+    pub(super) admin: Arc<Admin>,
+    source: Option<Arc<Source>>,
+    /// Told when SIGHUP came; several that come during one reload are one.
+    pub(super) hung_up: Notify,
+}
+
+/// Where the configuration came from.
+struct Source {
+    load: Load,
+    /// The files as they were when they were last read. Held while a reload is under way, so that there is one at a time.
+    files: Arc<Mutex<SourceFiles>>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("drain", &self.drain).finish_non_exhaustive()
+    }
+}
+
+impl Control {
+    /// `files` are those that the running configuration was made of.
+    pub(super) fn new(running: Running, drain: Arc<Drain>, load: Option<Load>, files: SourceFiles) -> Arc<Control> {
+        Arc::new_cyclic(|control: &Weak<Control>| {
+            let (shown, reloaded, last) = (control.clone(), control.clone(), control.clone());
+            let metrics = Arc::clone(&running.shared.metrics);
+            let admin = Arc::new(Admin {
+                ready: AtomicBool::new(false),
+                metrics: Box::new(move |text| metrics.render(text)),
+                config: Box::new(move || {
+                    shown.upgrade().map(|control| format!("{}\n", control.running.redacted.load())).unwrap_or_default()
+                }),
+                reload: Box::new(move || {
+                    let control = reloaded.upgrade();
+                    Box::pin(async move {
+                        match control {
+                            Some(control) => control.reload(Cause::Request).await,
+                            None => Err("this gateway is ending\n".to_owned()),
+                        }
+                    })
+                }),
+                last_reload: Box::new(move || last.upgrade()?.running.last_reload.load_full()),
+            });
+            let source = load.map(|load| Arc::new(Source { load, files: Arc::new(Mutex::new(files)) }));
+            Control { running, drain, admin, source, hung_up: Notify::new() }
+        })
+    }
+
+    /// Until the end: ready, then draining, then cut.
+    pub(super) async fn serve(&self, mut stops: mpsc::Receiver<()>) {
+        self.admin.ready.store(true, Ordering::Release);
+        let _ = stops.recv().await;
+        self.admin.ready.store(false, Ordering::Release);
+        let (delay, timeout) = {
+            let server = &self.running.state.load().config.server;
+            (server.drain_delay, server.drain_timeout)
+        };
+        tracing::info!(connections = self.drain.open(), ?delay, ?timeout, "draining");
+        tokio::select! {
+            () = self.end_in_order(delay, timeout) => {}
+            Some(()) = stops.recv() => tracing::warn!(connections = self.drain.open(), "told to end at once"),
+        }
+        self.drain.cut_now();
+    }
+
+    /// Until nothing is open any more, or the time is over.
+    async fn end_in_order(&self, delay: Duration, timeout: Duration) {
+        tokio::time::sleep(delay).await;
+        self.drain.begin();
+        // WebSockets do not end by themselves: they are closed in order before what is left is cut.
+        let words = LAST_WORDS.min(timeout / 2);
+        let cut = async {
+            tokio::time::sleep(timeout - words).await;
+            self.running.shared.stopping.begin();
+            tokio::time::sleep(words).await;
+            tracing::warn!(connections = self.drain.open(), "cutting what is left");
+        };
+        tokio::select! {
+            () = self.drain.emptied() => {}
+            () = cut => {}
+        }
+    }
+
+    /// Reloads on SIGHUP and when a file has changed, for as long as it is polled.
+    pub(super) async fn keep_up_to_date(self: Arc<Self>) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changed = None;
+        loop {
+            let cause = tokio::select! {
+                () = self.hung_up.notified() => Cause::Signal,
+                _ = looks.tick() => {
+                    let before = changed.take();
+                    changed = self.changed().await;
+                    if changed.is_none() || changed != before {
+                        continue;
+                    }
+                    Cause::Files
+                }
+            };
+            // What came of it has been logged.
+            let _ = self.reload(cause).await;
+        }
+    }
+
+    /// The files as they are now, if that is not as they were read.
+    async fn changed(&self) -> Option<SourceFiles> {
+        let read = self.source.as_ref()?.files.lock().await.clone();
+        let look = move || Some(read.now()).filter(|now| *now != read);
+        // A look can take long, on a network file system that has gone.
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    }
+
+    /// Loads the configuration again, after any reload that is under way. A valid one is in force for new requests; an
+    /// invalid one changes nothing. What reads files does so on a thread of its own.
+    async fn reload(self: &Arc<Self>, cause: Cause) -> Result<String, String> {
+        let Some(source) = &self.source else {
+            return Err("this gateway was started without configuration files\n".to_owned());
+        };
+        let files = Arc::clone(&source.files).lock_owned().await;
+        let (source, control) = (Arc::clone(source), Arc::clone(self));
+        let work = move || source.load_again(&control.running, cause, files);
+        let reload = tokio::task::spawn_blocking(work).await;
+        let reload = reload.map_err(|_panic| "the gateway failed inside; its log says more\n".to_owned())?;
+        let (told, valid) = (reload.to_string(), reload.outcome.is_ok());
+        if valid { Ok(told) } else { Err(told) }
+    }
+}
+
+impl Source {
+    fn load_again(&self, running: &Running, cause: Cause, mut files: OwnedMutexGuard<SourceFiles>) -> Arc<Reload> {
+        let mut read = SourceFiles::default();
+        let outcome = (self.load)(&mut read).and_then(|loaded| running.replace(loaded, &mut read));
+        if outcome.is_err() {
+            // It may have failed before it came to all of them. Those count as looked at too: one attempt for each change.
+            read.extend(files.now());
+        }
+        *files = read;
+        running.shared.metrics.reloaded(outcome.is_ok());
+        let reload = Arc::new(Reload { at: SystemTime::now(), cause, outcome });
+        log(&reload);
+        running.last_reload.store(Some(Arc::clone(&reload)));
+        reload
+    }
+}
+
+fn log(reload: &Reload) {
+    let cause = reload.cause.as_str();
+    match &reload.outcome {
+        Err(problems) => {
+            tracing::warn!(cause, %problems, "the configuration was not reloaded, the one in force stays; `speechgate check` says the same");
+        }
+        Ok(restart) if restart.is_empty() => tracing::info!(cause, "the configuration was reloaded"),
+        Ok(restart) => {
+            let restart = restart.join(", ");
+            tracing::warn!(cause, restart, "the configuration was reloaded, but for what needs a restart");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A broken upstream is left alone for a while.
+//!
+//! Closed, requests go through; so many failures in a row within a window open it. Open, nothing goes through for a while.
+//! Half open, one probe does: its success closes the circuit, its failure opens it anew, and a probe that ends without
+//! either lets the next one try. What was sent before the circuit last changed tells nothing about it now and is not counted.
+
+use super::lock;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// What is left to wait while a probe is out, for want of anything better to say.
+pub const PROBING: Duration = Duration::from_secs(1);
+
+/// When a circuit opens, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// After so many failures in a row, at least one, without a success between them.
+    pub failures: u32,
+    /// None of which is older than this.
+    pub window: Duration,
+    /// How long it stays open.
+    pub open: Duration,
+}
+
+/// How a circuit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Requests go through.
+    Closed,
+    /// Nothing does.
+    Open,
+    /// One probe does.
+    HalfOpen,
+}
+
+/// Nothing goes through now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Until a probe may.
+    pub remaining: Duration,
+}
+
+/// The circuit of one upstream.
+pub struct Breaker {
+    state: Mutex<State>,
+}
+
+struct State {
+    setup: Setup,
+    /// When the last failures were, oldest first; never more than `failures`.
+    failures: VecDeque<Instant>,
+    /// None while it is closed.
+    until: Option<Instant>,
+    /// A probe is out.
+    probing: bool,
+    /// Counts the changes of the circuit.
+    era: u64,
+}
+
+impl Breaker {
+    /// A closed circuit.
+    #[must_use]
+    pub fn new(setup: Setup) -> Arc<Breaker> {
+        let state = State { setup, failures: VecDeque::new(), until: None, probing: false, era: 0 };
+        Arc::new(Breaker { state: Mutex::new(state) })
+    }
+
+    /// Another setup. An open circuit stays open as long as it was going to.
+    pub fn reconfigure(&self, setup: Setup) {
+        lock(&self.state).setup = setup;
+    }
+
+    /// Asks whether a request may go to the upstream.
+    ///
+    /// # Errors
+    /// When the circuit is open, or a probe is out.
+    pub fn admit(self: &Arc<Self>, now: Instant) -> Result<Pass, Broken> {
+        let mut state = lock(&self.state);
+        if let Some(until) = state.until {
+            let remaining = until.saturating_duration_since(now);
+            if !remaining.is_zero() || state.probing {
+                return Err(Broken { remaining: if state.probing { PROBING } else { remaining } });
+            }
+            state.probing = true;
+            state.era += 1;
+        }
+        Ok(Pass { breaker: Arc::clone(self), era: state.era, probe: state.probing, told: false })
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn condition(&self, now: Instant) -> Condition {
+        match lock(&self.state).until {
+            None => Condition::Closed,
+            Some(until) if until > now => Condition::Open,
+            Some(_) => Condition::HalfOpen,
+        }
+    }
+}
+
+impl State {
+    fn open(&mut self, now: Instant) {
+        self.until = Some(now + self.setup.open);
+        self.probing = false;
+        self.era += 1;
+        self.failures.clear();
+    }
+
+    fn close(&mut self) {
+        self.until = None;
+        self.probing = false;
+        self.era += 1;
+    }
+
+    fn fail(&mut self, now: Instant) {
+        let oldest = |failure: &Instant| now.saturating_duration_since(*failure) > self.setup.window;
+        while self.failures.front().is_some_and(oldest) {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(now);
+        if self.failures.len() >= usize::try_from(self.setup.failures).unwrap_or(usize::MAX) {
+            self.open(now);
+        }
+    }
+}
+
+/// A request that goes to the upstream. Dropped without a word about its end, it counts as neither.
+#[must_use = "what became of the request is to be told"]
+pub struct Pass {
+    breaker: Arc<Breaker>,
+    era: u64,
+    probe: bool,
+    told: bool,
+}
+
+impl Pass {
+    /// The upstream answered.
+    pub fn succeeded(mut self) {
+        let probe = self.probe;
+        self.tell(|state| if probe { state.close() } else { state.failures.clear() });
+    }
+
+    /// The upstream is broken.
+    pub fn failed(mut self, now: Instant) {
+        let probe = self.probe;
+        self.tell(|state| if probe { state.open(now) } else { state.fail(now) });
+    }
+
+    /// Tells what became of it, if the circuit is still the one that it went through.
+    fn tell(&mut self, what: impl FnOnce(&mut State)) {
+        self.told = true;
+        let mut state = lock(&self.breaker.state);
+        if state.era == self.era {
+            what(&mut state);
+        }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        if self.probe && !self.told {
+            self.tell(|state| state.probing = false);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Concurrency slots and the queue for them.
+//!
+//! A gate has a number of slots for each *lane*, which is one account at the provider, and usually the only one. Who
+//! enters gets a [`Permit`] or a place in the queue; dropping a permit frees its slot and hands it to the next in the same
+//! step.
+//!
+//! # What always holds
+//!
+//! * Slots in use never exceed the cap of their lane by a grant; only a cap that shrank leaves them above it for a while.
+//! * Nobody waits who may use a slot that is to be had. So who enters and finds a slot passes over nobody.
+//! * First come, first served within a priority, among those who may use the lane that came free.
+//! * Of the slots of one lane, at most [`STARVE`] in a row go to higher priorities while a lower one waits for it, and then
+//!   the lower one gets one. When both lower ones are due, `low` goes first and `normal` next: so `low` is passed over at
+//!   most 8 times, `normal` at most 9 times and `high` at most twice in a row.
+//! * Who gives up is gone at once, and a slot that was on its way there goes to the next.
+
+mod lanes;
+mod pace;
+mod permit;
+mod queue;
+mod state;
+
+pub use lanes::Lanes;
+pub use permit::{Permit, Waiting};
+
+use super::lock;
+use lanes::Lane;
+use state::{Grant, State};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+/// How many grants of a lane in a row may pass over a lower priority that waits for it.
+pub const STARVE: u32 = 8;
+
+/// Who goes first. Within one it is first come, first served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// A live call.
+    High,
+    /// Whoever says nothing.
+    Normal,
+    /// A batch job.
+    Low,
+}
+
+/// How large a gate is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// Slots of each lane.
+    pub max: u32,
+    /// How many may wait.
+    pub queue: u32,
+    /// How many lanes there are: at least one is made, and at most [`Lanes::MOST`].
+    pub lanes: usize,
+}
+
+/// How an attempt to enter ended.
+pub enum Entry {
+    /// With a slot.
+    Admitted(Permit),
+    /// With a place in the queue.
+    Queued(Waiting),
+    /// The queue is full, or none of the lanes exists.
+    Full,
+}
+
+/// What is asked of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Slots that are taken.
+    pub in_use: u32,
+    /// How many wait that may use this lane, among others perhaps.
+    pub waiting: u32,
+    /// Since when the first of them waits.
+    pub oldest_wait_since: Option<Instant>,
+}
+
+/// How a gate stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Slots of all lanes.
+    pub limit: u32,
+    /// Slots that are taken.
+    pub in_use: u32,
+    /// How many wait.
+    pub queued: u32,
+}
+
+type Hook = Arc<dyn Fn() + Send + Sync>;
+
+/// Concurrency slots and a bounded queue for them.
+pub struct Gate {
+    state: Mutex<State>,
+}
+
+impl Gate {
+    /// A gate with all slots free.
+    #[must_use]
+    pub fn new(setup: &Setup) -> Arc<Gate> {
+        Arc::new(Gate { state: Mutex::new(State::new(setup)) })
+    }
+
+    /// Changes its size. Permits and waiters stay, and more slots are given out at once.
+    ///
+    /// What a lane has learned stays too, below the new maximum. Lanes go by their number: when a number comes to mean
+    /// another account, make a new gate.
+    pub fn reconfigure(&self, setup: &Setup, now: Instant) {
+        self.change(|state| {
+            state.resume(now);
+            state.set_up(setup);
+        });
+    }
+
+    /// Asks for a slot of one of these lanes: the least loaded of those that have one, as a share of their slots.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, priority: Priority, lanes: Lanes, now: Instant) -> Entry {
+        let mut state = lock(&self.state);
+        let in_use = state.in_use();
+        state.pace.seen(in_use, now);
+        state.resume(now);
+        let wakers = state.dispatch();
+        let slot = state.take(lanes);
+        let ticket = if slot.is_some() { None } else { state.join(priority, lanes, now) };
+        let hook = state.hook.clone().filter(|_| ticket.is_some());
+        drop(state);
+        wake_all(wakers);
+        call(hook);
+        match (slot, ticket) {
+            (Some(grant), _) => Entry::Admitted(Permit::new(Arc::clone(self), grant)),
+            (None, Some(ticket)) => Entry::Queued(Waiting::new(Arc::clone(self), priority, ticket)),
+            (None, None) => Entry::Full,
+        }
+    }
+
+    /// Sets what has been learned of a lane, as if the provider had said so. At least one slot is left.
+    pub fn set_learned(&self, lane: usize, cap: u32) {
+        self.learn(lane, |lane| lane.learn.set(cap));
+    }
+
+    /// Sets what the fleet grants this process of a lane; none without a fleet. It may be nothing at all.
+    pub fn set_share(&self, lane: usize, share: Option<u32>) {
+        self.learn(lane, |lane| lane.share = share);
+    }
+
+    /// No new slots of a lane until then. Whoever holds one goes on, and whoever waits goes on waiting.
+    ///
+    /// The end of a pause is noticed by [`Gate::enter`] and [`Gate::wake`], which know the time; so somebody has to call
+    /// `wake` at [`Gate::resumes`].
+    pub fn pause(&self, lane: usize, until: Instant) {
+        if let Some(lane) = lock(&self.state).lanes.get_mut(lane) {
+            lane.paused = Some(lane.paused.map_or(until, |other| other.max(until)));
+        }
+    }
+
+    /// When the next pause ends.
+    #[must_use]
+    pub fn resumes(&self) -> Option<Instant> {
+        lock(&self.state).active().filter_map(|lane| lane.paused).min()
+    }
+
+    /// Looks whether a pause is over, and gives out what slots there are.
+    pub fn wake(&self, now: Instant) {
+        self.change(|state| state.resume(now));
+    }
+
+    /// What is asked of a lane.
+    #[must_use]
+    pub fn demand(&self, lane: usize) -> Demand {
+        let state = lock(&self.state);
+        let (waiting, oldest_wait_since) = state.queue.waiting(lane);
+        let in_use = state.lanes.get(lane).map_or(0, |lane| lane.in_use);
+        Demand { in_use, waiting: count(waiting), oldest_wait_since }
+    }
+
+    /// What to call, outside the lock, when somebody queues, and when a slot is freed while the fleet has set a share.
+    pub fn on_demand(&self, hook: Arc<dyn Fn() + Send + Sync>) {
+        let old = lock(&self.state).hook.replace(hook);
+        drop(old);
+    }
+
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let state = lock(&self.state);
+        Standing { limit: state.cap(), in_use: state.in_use(), queued: count(state.queue.len()) }
+    }
+
+    /// How many slots a lane has now, by all who have a say.
+    #[must_use]
+    pub fn cap(&self, lane: usize) -> u32 {
+        lock(&self.state).lanes.get(lane).map_or(0, Lane::cap)
+    }
+
+    /// How many slots a lane has by the provider's word.
+    #[must_use]
+    pub fn learned(&self, lane: usize) -> u32 {
+        lock(&self.state).lanes.get(lane).map_or(0, |lane| lane.learn.cap())
+    }
+
+    /// How long one who came now would wait, from 100 ms to a minute: as long as it takes until everybody before it and
+    /// then itself has got a slot, as fast as slots have been coming free; or until a pause of all lanes is over.
+    #[must_use]
+    pub fn expected_wait(&self, now: Instant) -> Duration {
+        let mut state = lock(&self.state);
+        let in_use = state.in_use();
+        state.pace.seen(in_use, now);
+        let wait = state.pace.wait(state.queue.len() + 1, state.cap());
+        let pause =
+            state.active().map(|lane| lane.paused.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)));
+        wait.max(pause.min().unwrap_or_default())
+    }
+
+    /// A waiter asks for its slot, or else to be woken.
+    fn poll(&self, priority: Priority, ticket: u64, waker: &Waker) -> Option<Grant> {
+        // Foreign code: not within the lock.
+        let mut fresh = Some(waker.clone());
+        let mut state = lock(&self.state);
+        let grant = state.collect(ticket);
+        if grant.is_none()
+            && let Some(waiter) = state.queue.get(priority, ticket)
+        {
+            std::mem::swap(&mut waiter.waker, &mut fresh);
+        }
+        drop(state);
+        drop(fresh);
+        grant
+    }
+
+    /// A waiter leaves, and with it the slot that may have been on its way.
+    fn give_up(&self, priority: Priority, ticket: u64) {
+        let mut state = lock(&self.state);
+        let waiter = state.queue.remove(priority, ticket);
+        let slot = state.collect(ticket);
+        drop(state);
+        drop(waiter);
+        if let Some(grant) = slot {
+            self.leave(grant.lane, false);
+        }
+    }
+
+    /// A slot is given back.
+    fn leave(&self, lane: usize, refused: bool) {
+        let mut state = lock(&self.state);
+        state.leave(lane, refused);
+        let wakers = state.dispatch();
+        let shared = state.lanes.get(lane).is_some_and(|lane| lane.share.is_some());
+        let hook = state.hook.clone().filter(|_| shared);
+        drop(state);
+        wake_all(wakers);
+        call(hook);
+    }
+
+    /// Changes what a lane may do, and gives out the slots that this brings.
+    fn learn(&self, lane: usize, change: impl FnOnce(&mut Lane)) {
+        self.change(|state| {
+            if let Some(lane) = state.lanes.get_mut(lane) {
+                change(lane);
+            }
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.state);
+        change(&mut state);
+        let wakers = state.dispatch();
+        drop(state);
+        wake_all(wakers);
+    }
+}
+
+/// A waker is foreign code: if it panics, the others are woken all the same, and no unwinding drop is unwound again.
+fn wake_all(wakers: Vec<Waker>) {
+    for waker in wakers {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}
+
+fn call(hook: Option<Hook>) {
+    if let Some(hook) = hook {
+        let _ = catch_unwind(AssertUnwindSafe(|| hook()));
+    }
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

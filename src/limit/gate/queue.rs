@@ -1,0 +1,78 @@
+//! Who waits, and who is next.
+
+use super::{Lanes, Priority, STARVE};
+use std::collections::BTreeMap;
+use std::task::Waker;
+use std::time::Instant;
+
+/// Somebody who waits.
+pub(super) struct Waiter {
+    pub(super) lanes: Lanes,
+    pub(super) since: Instant,
+    pub(super) waker: Option<Waker>,
+}
+
+/// Waiters by priority and then by ticket; tickets are given out in order, so the lowest has waited longest.
+#[derive(Default)]
+pub(super) struct Queue {
+    classes: [BTreeMap<u64, Waiter>; 3],
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.classes.iter().map(BTreeMap::len).sum()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.classes.iter().all(BTreeMap::is_empty)
+    }
+
+    pub(super) fn push(&mut self, priority: Priority, ticket: u64, waiter: Waiter) {
+        self.class(priority).insert(ticket, waiter);
+    }
+
+    pub(super) fn get(&mut self, priority: Priority, ticket: u64) -> Option<&mut Waiter> {
+        self.class(priority).get_mut(&ticket)
+    }
+
+    pub(super) fn remove(&mut self, priority: Priority, ticket: u64) -> Option<Waiter> {
+        self.class(priority).remove(&ticket)
+    }
+
+    /// Those who may use a lane: how many, and since when the first of them waits.
+    pub(super) fn waiting(&self, lane: usize) -> (usize, Option<Instant>) {
+        let all = self.classes.iter().flat_map(BTreeMap::values).filter(|waiter| waiter.lanes.contains(lane));
+        all.fold((0, None), |(count, since), waiter| {
+            (count + 1, Some(since.map_or(waiter.since, |since: Instant| since.min(waiter.since))))
+        })
+    }
+
+    /// Takes the next one for a slot of a lane out of the queue, and counts whom it passes over.
+    pub(super) fn next(&mut self, lane: usize, passed: &mut [u32; 3]) -> Option<(u64, Waiter)> {
+        let first = |class: &BTreeMap<u64, Waiter>| {
+            class.iter().find(|(_, waiter)| waiter.lanes.contains(lane)).map(|(ticket, _)| *ticket)
+        };
+        let heads = self.classes.each_ref().map(first);
+        let waits = || heads.iter().zip(passed.iter()).enumerate().filter(|(_, (head, _))| head.is_some());
+        let due = waits().rfind(|(_, (_, passed))| **passed >= STARVE);
+        let (chosen, ticket) = due.or_else(|| waits().next()).and_then(|(class, (head, _))| Some((class, (*head)?)))?;
+        for (class, (head, passed)) in heads.iter().zip(passed.iter_mut()).enumerate() {
+            match head {
+                Some(_) if class > chosen => *passed += 1,
+                Some(_) if class < chosen => {}
+                _ => *passed = 0,
+            }
+        }
+        let waiter = self.classes.get_mut(chosen)?.remove(&ticket)?;
+        Some((ticket, waiter))
+    }
+
+    fn class(&mut self, priority: Priority) -> &mut BTreeMap<u64, Waiter> {
+        let [high, normal, low] = &mut self.classes;
+        match priority {
+            Priority::High => high,
+            Priority::Normal => normal,
+            Priority::Low => low,
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The cap follows what the provider says.
+//!
+//! A plan is not known to the gateway, other processes use the same account, and plans change. What is known is the
+//! operator's `max`, what the provider refuses, what it accepts, and for some what it says in headers.
+//!
+//! # Refusals
+//!
+//! A refusal for want of a slot shrinks the cap to the requests that the provider holds at that moment: those in use here
+//! without the ones that it refused. So a plan that shrinks from ten to four under ten running requests costs six
+//! refusals at most, whatever the order in which answers and ends come.
+//!
+//! # Growing back
+//!
+//! When the request in the last slot succeeds, the provider holds as many as the cap and nothing speaks against one more.
+//! One more is tried, and is proven when the request in that slot succeeds; then the next may be tried at once. When it is
+//! refused instead, it is tried again after a second, then two, four, and so on up to half a minute ([`FIRST`], [`LAST`]);
+//! a proof forgets that. So while a plan stays small, `1 + log2(30)` refusals come in the first minute and two in each later one,
+//! and a plan that grew again is noticed after as long as it was small, and after half a minute at most.
+//!
+//! # Headers
+//!
+//! A provider's own limit sets the cap, but for the slots that others use: `limit - max(0, current - ours)`. `current` was
+//! counted there at another moment than `ours` here, and a request that has just ended here may still count there. So
+//! others are believed in only as far as all headers of the last one to two seconds ([`WINDOW`]) agree that they are there: the least of them
+//! counts. A header lowers the cap at once. It raises it at once as well, unless a refusal has just spoken against it: then it
+//! waits like any other try, so that a provider whose headers and refusals disagree is not asked in vain more often than one
+//! without headers. Its limit is also the ceiling for tries, for [`BELIEVED`] after it was last said.
+//!
+//! Never past `max`, never under one.
+
+use std::time::{Duration, Instant};
+
+/// After a first failed try, the next comes after this long.
+pub const FIRST: Duration = Duration::from_secs(1);
+/// And never later than this.
+pub const LAST: Duration = Duration::from_secs(30);
+/// How long what headers say about other users of an account is compared.
+pub const WINDOW: Duration = Duration::from_secs(1);
+/// How long a limit from a header is believed.
+pub const BELIEVED: Duration = Duration::from_secs(60);
+
+/// What is known about the slots of one account.
+#[derive(Clone, Debug)]
+pub struct Learn {
+    max: u32,
+    cap: u32,
+    /// The last slot is a try: it has not been proven.
+    trying: bool,
+    /// The wait after the last failed try; zero after a proof.
+    interval: Duration,
+    /// No try before.
+    not_before: Option<Instant>,
+    /// What a header said.
+    told: Option<Told>,
+}
+
+/// What headers said of late.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    /// The limit less the slots that others use.
+    ceiling: u32,
+    at: Instant,
+    others: Others,
+}
+
+/// The least number of slots that others use, over two windows.
+#[derive(Clone, Copy, Debug)]
+struct Others {
+    since: Instant,
+    now: u32,
+    before: u32,
+}
+
+impl Learn {
+    /// Nothing is known: the operator's word stands.
+    #[must_use]
+    pub fn new(max: u32) -> Learn {
+        Learn { max, cap: max, trying: false, interval: Duration::ZERO, not_before: None, told: None }
+    }
+
+    /// How many slots there are.
+    #[must_use]
+    pub fn cap(&self) -> u32 {
+        self.cap
+    }
+
+    /// The operator says something else. A cap that was at the old maximum follows it; a smaller one was learned and stays.
+    pub fn set_max(&mut self, max: u32) {
+        if self.cap == self.max || self.cap > max {
+            self.cap = max;
+        }
+        self.max = max;
+    }
+
+    /// Somebody else knows.
+    pub fn set(&mut self, cap: u32) {
+        self.cap = self.bounded(cap);
+        self.trying = false;
+    }
+
+    /// The provider refused for want of a slot, while it held `held` others of ours.
+    pub fn refused(&mut self, held: u32, now: Instant) {
+        self.cap = self.bounded(self.cap.min(held));
+        // One failed try counts once, however many requests were refused because of it.
+        if std::mem::take(&mut self.trying) {
+            self.interval = (self.interval * 2).clamp(FIRST, LAST);
+        }
+        self.interval = self.interval.max(FIRST);
+        self.not_before = Some(now + self.interval);
+    }
+
+    /// The provider accepted a request; with it `level` slots were in use when it got its own.
+    pub fn succeeded(&mut self, level: u32, now: Instant) {
+        if level < self.cap {
+            return;
+        }
+        if std::mem::take(&mut self.trying) {
+            self.interval = Duration::ZERO;
+            self.not_before = None;
+        }
+        if self.may_try(now) && self.cap < self.ceiling(now) {
+            self.cap += 1;
+            self.trying = true;
+        }
+    }
+
+    /// The provider said how many it allows and how many it counts, while `ours` of ours were there.
+    pub fn told(&mut self, limit: u32, current: Option<u32>, ours: u32, now: Instant) {
+        let others = current.map_or(0, |current| current.saturating_sub(ours));
+        let others = Others::next(self.told.map(|told| told.others), others, now);
+        let ceiling = self.bounded(limit.saturating_sub(others.least()));
+        self.told = Some(Told { ceiling, at: now, others });
+        if ceiling < self.cap {
+            self.cap = ceiling;
+            self.trying = false;
+        } else if ceiling > self.cap && self.may_try(now) {
+            self.cap = ceiling;
+            self.trying = true;
+        }
+    }
+
+    fn may_try(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|not_before| not_before <= now)
+    }
+
+    /// How far tries may go.
+    fn ceiling(&self, now: Instant) -> u32 {
+        let told = self.told.filter(|told| now.saturating_duration_since(told.at) <= BELIEVED);
+        told.map_or(self.max, |told| told.ceiling.min(self.max))
+    }
+
+    fn bounded(&self, cap: u32) -> u32 {
+        cap.max(1).min(self.max)
+    }
+}
+
+impl Others {
+    fn next(last: Option<Others>, others: u32, now: Instant) -> Others {
+        match last {
+            Some(last) if now.saturating_duration_since(last.since) < WINDOW => {
+                Others { now: last.now.min(others), ..last }
+            }
+            Some(last) if now.saturating_duration_since(last.since) < 2 * WINDOW => {
+                Others { since: now, now: others, before: last.now }
+            }
+            // What was said long ago tells nothing about now.
+            Some(_) | None => Others { since: now, now: others, before: others },
+        }
+    }
+
+    fn least(self) -> u32 {
+        self.now.min(self.before)
+    }
+}

@@ -1,0 +1,325 @@
+//! Rates: how much in a time, for each key. They refuse and never wait.
+//!
+//! The decision is governor's GCRA: of a key nothing is kept but the moment at which its burst is whole again. A key whose
+//! moment has passed is as good as unknown, so forgetting it changes nothing. The moments are in a table of our own, for
+//! governor's has no bound.
+//!
+//! # Memory
+//!
+//! A table has [`SHARDS`] parts of at most [`MOST`] keys each, 1,835,008 in all, and takes 34 MiB then, as it does for a
+//! million; it is as small as its keys are few. Before a part grows, idle keys are forgotten, and it grows only if that did
+//! not help; besides, each call of [`Rate::sweep`] forgets those of one part. Either way one part is locked, and the others go on.
+//!
+//! When a part is full of keys that are not idle, all who come with a new key there share one rate. So who invents keys
+//! gets the rates of [`SHARDS`] keys more and no memory; nobody who is known loses a limit or gains one, and a
+//! caller who is new then shares with the inventor until keys fall idle, which is looked for once a second.
+
+use super::lock;
+use governor::RateLimiter;
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::{NotKeyed, StateStore};
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Parts of a table, each with a lock of its own.
+pub const SHARDS: usize = 64;
+/// Keys in a part: what fits into 32,768 places of a hash table.
+pub const MOST: usize = 28_672;
+
+/// A limit, to be compared with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// How much in `per`.
+    pub amount: NonZeroU32,
+    /// In which time, longer than zero.
+    pub per: Duration,
+    /// How much at once.
+    pub burst: NonZeroU32,
+}
+
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The limit.
+    pub quota: Quota,
+    /// How much could be had at once now.
+    pub remaining: u32,
+    /// When the whole burst can be had again, if nothing is taken.
+    pub reset: Duration,
+}
+
+/// No.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Not now.
+    Later {
+        /// When, if nobody else takes it.
+        retry_after: Duration,
+        /// What is left.
+        left: Left,
+    },
+    /// It costs more than the burst, so that it never can be had.
+    NeverFits {
+        /// What is left.
+        left: Left,
+    },
+}
+
+/// A rate for each key.
+pub struct Rate {
+    epoch: Instant,
+    shards: Box<[Mutex<Shard>; SHARDS]>,
+    /// The part that is swept next.
+    next: AtomicUsize,
+}
+
+impl Rate {
+    /// Nothing has been taken yet.
+    #[must_use]
+    pub fn new(quota: Quota, now: Instant) -> Rate {
+        let shards = Box::new(std::array::from_fn(|_| Mutex::new(Shard::new(quota))));
+        Rate { epoch: now, shards, next: AtomicUsize::new(0) }
+    }
+
+    /// Takes so much for a key, or nothing. Keys come from [`Keys`](super::Keys), whose bits are spread evenly.
+    ///
+    /// # Errors
+    /// When there is not so much left.
+    pub fn check(&self, key: u64, cost: NonZeroU32, now: Instant) -> Result<Left, Refused> {
+        let now = self.nanos(now);
+        lock(self.shard(key)).check(key, cost, now)
+    }
+
+    /// Gives back what [`Rate::check`] took, for a request that was refused for another reason then.
+    pub fn give_back(&self, key: u64, cost: NonZeroU32) {
+        lock(self.shard(key)).give_back(key, cost);
+    }
+
+    /// The limit is another now. Who had used a share of the old burst has used as much of the new one.
+    pub fn reconfigure(&self, quota: Quota, now: Instant) {
+        let now = self.nanos(now);
+        for shard in self.shards.iter() {
+            lock(shard).reconfigure(quota, now);
+        }
+    }
+
+    /// Forgets the idle keys of one part. Called once a second, it comes round in about a minute.
+    pub fn sweep(&self, now: Instant) {
+        let index = self.next.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        let now = self.nanos(now);
+        if let Some(shard) = self.shards.get(index) {
+            lock(shard).sweep(now);
+        }
+    }
+
+    /// How many keys are kept.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).keys.len()).sum()
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the remainder is below the length")]
+    fn shard(&self, key: u64) -> &Mutex<Shard> {
+        // The table within takes its place from the lowest bits and its tag from the highest.
+        &self.shards[(key >> 32) as usize % SHARDS]
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// One part of the keys.
+struct Shard {
+    quota: Quota,
+    /// For each key the moment at which its burst is whole again, in nanoseconds since the epoch.
+    keys: HashMap<u64, u64, BuildHasherDefault<AsIs>>,
+    /// The same for all together who found no room.
+    crowd: Option<u64>,
+    /// When it was last full.
+    full: Option<u64>,
+}
+
+impl Shard {
+    fn new(quota: Quota) -> Shard {
+        Shard { quota, keys: HashMap::default(), crowd: None, full: None }
+    }
+
+    fn check(&mut self, key: u64, cost: NonZeroU32, now: u64) -> Result<Left, Refused> {
+        if let Some(whole) = self.keys.get_mut(&key) {
+            let (answer, after) = self.quota.check(Some(*whole), cost, now);
+            *whole = after.unwrap_or(*whole);
+            return answer;
+        }
+        if self.has_room(now) {
+            let (answer, after) = self.quota.check(None, cost, now);
+            self.keys.extend(after.map(|after| (key, after)));
+            return answer;
+        }
+        let (answer, after) = self.quota.check(self.crowd, cost, now);
+        self.crowd = after;
+        answer
+    }
+
+    fn give_back(&mut self, key: u64, cost: NonZeroU32) {
+        let back = self.quota.step().saturating_mul(u64::from(cost.get()));
+        if let Some(whole) = self.keys.get_mut(&key).or(self.crowd.as_mut()) {
+            *whole = whole.saturating_sub(back);
+        }
+    }
+
+    fn reconfigure(&mut self, quota: Quota, now: u64) {
+        let old = std::mem::replace(&mut self.quota, quota);
+        if old == quota {
+            return;
+        }
+        let (old, new) = (old.whole(), quota.whole());
+        for whole in self.keys.values_mut().chain(&mut self.crowd) {
+            let used = u128::from(whole.saturating_sub(now)) * u128::from(new) / u128::from(old);
+            *whole = now.saturating_add(u64::try_from(used).unwrap_or(new).min(new));
+        }
+    }
+
+    /// Whether a new key can be added without the table growing past its bound.
+    fn has_room(&mut self, now: u64) -> bool {
+        if self.keys.len() < self.keys.capacity() {
+            return true;
+        }
+        // To look through a full part for every key that somebody invents would be what they want.
+        if self.full.is_some_and(|full| now.saturating_sub(full) < LOOK) {
+            return false;
+        }
+        self.forget_idle(now);
+        let room = self.keys.len() < self.keys.capacity();
+        self.full = (self.keys.capacity() >= MOST).then_some(now);
+        room
+    }
+
+    fn sweep(&mut self, now: u64) {
+        if self.live(now) * 2 <= self.keys.len() {
+            self.forget_idle(now);
+        }
+    }
+
+    fn live(&self, now: u64) -> usize {
+        self.keys.values().filter(|whole| **whole > now).count()
+    }
+
+    /// Moves the keys that are not idle to a new table, half full unless that is past the bound. Nothing is ever removed
+    /// from a table, so it has no gaps that would make it grow on its own.
+    fn forget_idle(&mut self, now: u64) {
+        let live = self.live(now);
+        let capacity = if live == 0 { 0 } else { (live * 2).min(MOST) };
+        let mut keys = HashMap::with_capacity_and_hasher(capacity.max(1), BuildHasherDefault::default());
+        keys.extend(self.keys.iter().filter(|(_, whole)| **whole > now));
+        self.keys = keys;
+    }
+}
+
+impl Quota {
+    /// Nanoseconds until one more can be had.
+    fn step(&self) -> u64 {
+        let step = self.per.min(LONGEST) / self.amount.get();
+        u64::try_from(step.as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// How much at once, as far as the nanoseconds of it can be counted.
+    fn burst(&self) -> NonZeroU32 {
+        let most = u32::try_from(COUNTABLE / self.step()).unwrap_or(u32::MAX);
+        self.burst.min(NonZeroU32::new(most).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// Nanoseconds until a whole burst can be had.
+    fn whole(&self) -> u64 {
+        self.step().saturating_mul(u64::from(self.burst().get()))
+    }
+
+    /// Decides, and tells when the burst will be whole if that changed.
+    fn check(&self, whole: Option<u64>, cost: NonZeroU32, now: u64) -> (Result<Left, Refused>, Option<u64>) {
+        let step = Duration::from_nanos(self.step());
+        // `None` is for a step of nothing, which there is not.
+        let quota = governor::Quota::with_period(step).unwrap_or(governor::Quota::per_second(self.amount));
+        let gcra: Gcra =
+            RateLimiter::new(quota.allow_burst(self.burst()), Whole(Cell::new(whole)), Reading(Cell::new(0)));
+        // The limiter took the first reading for the epoch.
+        gcra.clock().0.set(now);
+        let answer = gcra.check_n(cost);
+        let after = gcra.into_state_store().0.get();
+        let left = self.left(after, now);
+        let answer = match answer {
+            Ok(Ok(())) => Ok(left),
+            Ok(Err(not_until)) => Err(Refused::Later { retry_after: not_until.wait_time_from(Nanos::from(now)), left }),
+            Err(_) => Err(Refused::NeverFits { left }),
+        };
+        (answer, after)
+    }
+
+    fn left(&self, whole: Option<u64>, now: u64) -> Left {
+        let reset = whole.unwrap_or(0).saturating_sub(now);
+        let used = u32::try_from(reset.div_ceil(self.step())).unwrap_or(u32::MAX);
+        Left { quota: *self, remaining: self.burst().get().saturating_sub(used), reset: Duration::from_nanos(reset) }
+    }
+}
+
+type Gcra = RateLimiter<NotKeyed, Whole, Reading, NoOpMiddleware<Nanos>>;
+
+/// Where governor keeps its one number while it decides.
+struct Whole(Cell<Option<u64>>);
+
+impl StateStore for Whole {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let (outcome, after) = decide(self.0.get().map(Nanos::from))?;
+        self.0.set(Some(after.as_u64()));
+        Ok(outcome)
+    }
+}
+
+/// The time that governor is told, in nanoseconds since the epoch.
+struct Reading(Cell<u64>);
+
+impl Clock for Reading {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        Nanos::from(self.0.get())
+    }
+}
+
+/// Keys are hashes already.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+/// How often a full part is looked through, in nanoseconds.
+const LOOK: u64 = 1_000_000_000;
+/// No limit is over a longer time.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+/// Nanoseconds that can be added to a moment without an overflow: 146 years.
+const COUNTABLE: u64 = 1 << 62;
