@@ -121,7 +121,8 @@ async fn serve_http2<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>
         let beat = Arc::<Beat>::default();
         *streams.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&beat));
         let exchange = pulse.exchange(Some(beat));
-        let answer = answer(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request);
+        // A stream keeps its future as long as its answer lasts: boxed, it only keeps the body.
+        let answer = Box::pin(answer(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request));
         async { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http2_builder(&worker, streams.clone()).serve_connection(TokioIo::new(io), service);
