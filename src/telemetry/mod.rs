@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod exposition;
+mod fields;
 pub mod fleet;
 pub mod histogram;
 pub mod logging;
