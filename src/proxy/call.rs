@@ -277,6 +277,7 @@ impl Call {
         };
         self.metrics().request_finished(&self.method, self.status, &times);
         self.in_flight = None;
+        self.stay = None;
         if let Some(access) = &self.state.shared.access {
             let route = self.route.as_ref().map(|runtime| &runtime.route);
             let secrets = route.map_or(&[][..], |route| &route.profile.spec().secrets.query);

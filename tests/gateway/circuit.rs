@@ -1,5 +1,7 @@
 //! Failing upstreams are left alone and tried again.
 
+use crate::support::check::whole_json;
+use crate::support::provider::OK;
 use crate::support::world::{get, json_answer};
 use crate::support::{Act, Answer, Gateway, Provider, Settings, World, envelope};
 
@@ -51,7 +53,7 @@ fn a_failing_upstream_is_left_alone_and_one_probe_decides() {
     assert_eq!(probe(&world).field("x-error-code"), "unavailable", "the probe failed");
     assert_eq!(world.provider.take().len(), 1);
     assert_open(&world.get("/g/x"));
-    world.provider.always([Act::send(crate::support::provider::OK)]);
+    world.provider.always([Act::send(OK)]);
     assert_eq!(probe(&world).status, 200);
     let _ = world.provider.take();
     assert_eq!(asked(&world, 5), (vec![200; 5], 5), "closed again");
@@ -78,7 +80,7 @@ fn while_a_probe_is_out_nobody_else_goes() {
     waiting.reset();
     let _ = world.provider.abandoned();
     world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "guarded")], 0.0);
-    world.provider.always([Act::send(crate::support::provider::OK)]);
+    world.provider.always([Act::send(OK)]);
     assert_eq!(world.get("/g/x").status, 200);
     assert_eq!(asked(&world, 2), (vec![200; 2], 3));
 }
@@ -93,7 +95,7 @@ fn only_broken_upstreams_count() {
     }
     // A success between two failures shows that it works.
     for status in [503, 503, 200, 502, 504, 200, 503, 503, 200] {
-        world.provider.next([if status == 200 { Act::send(crate::support::provider::OK) } else { failing(status) }]);
+        world.provider.next([if status == 200 { Act::send(OK) } else { failing(status) }]);
         assert_eq!(world.get("/g/x").status, status);
     }
     // Neither do callers that leave.
@@ -106,7 +108,7 @@ fn only_broken_upstreams_count() {
         client.reset();
         let _ = world.provider.abandoned();
     }
-    world.provider.always([Act::send(crate::support::provider::OK)]);
+    world.provider.always([Act::send(OK)]);
     assert_eq!(asked(&world, 1), (vec![200], 1));
 }
 
@@ -138,6 +140,22 @@ fn an_open_upstream_is_passed_over_and_costs_no_retry() {
     let answer = gateway.client().send(get("/g/x")).answer();
     let error = envelope(&answer, "circuit_open");
     assert!(error["retry_after_seconds"].as_f64().is_some_and(|wait| wait > 590.0), "{error}");
+}
+
+#[test]
+fn a_compatible_route_says_it_in_the_providers_own_shape() {
+    let world = world(&format!("envelope = \"compatible\"\n{BREAKER}"));
+    world.provider.always([failing(503)]);
+    assert_eq!(asked(&world, 3), (vec![503; 3], 3));
+    let answer = world.get("/g/x");
+    let body = whole_json(&answer, "application/json").expect("JSON");
+    let gateway = &body["gateway_error"];
+    assert_eq!(
+        (answer.status, gateway["code"].as_str(), answer.field("retry-after").as_str()),
+        (503, Some("circuit_open"), "1")
+    );
+    assert!(body["detail"]["message"].is_string() && gateway["origin"] == "gateway", "{body}");
+    assert!(world.provider.take().is_empty());
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn a_failure_of_a_named_type_is_tried_again_and_no_other() {
         ("named, 502", "/r", vec![Act::send(failing(502, ""))], 200),
         ("named, no answer", "/r", vec![Act::Fin], 200),
         ("named, a torn head", "/r", vec![Act::send("HTTP/1.1 200 OK\r\nConte"), Act::Reset], 200),
+        ("named, torn before its first byte", "/r", vec![Act::send(&partial[..38]), Act::Reset], 200),
         ("named, no HTTP", "/r", vec![Act::send("hello\r\n\r\n"), Act::Fin], 200),
         ("a torn error body", "/r", vec![Act::send(&failing(503, "")[..120]), Act::Reset], 200),
         ("not named, 504", "/r", vec![Act::send(failing(504, ""))], 504),
@@ -77,7 +78,7 @@ fn a_failure_of_a_named_type_is_tried_again_and_no_other() {
         },
     );
     at_rest(&world);
-    assert_eq!((retries(&world, "success"), retries(&world, "failure")), (6.0, 0.0));
+    assert_eq!((retries(&world, "success"), retries(&world, "failure")), (7.0, 0.0));
     world.clean();
 }
 
