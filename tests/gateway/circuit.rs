@@ -7,7 +7,7 @@ use crate::support::{Act, Answer, Gateway, Provider, Settings, World, envelope};
 use std::time::Duration;
 
 const BODY: &str = "{\"detail\":{\"status\":\"something\",\"message\":\"It failed.\"}}";
-const BREAKER: &str = "circuit_breaker = { failures = 3, open = \"300ms\" }";
+const BREAKER: &str = "circuit_breaker = { failures = 3, open = \"1s\" }";
 
 fn failing(status: u16) -> Act {
     Act::send(json_answer(status, "", BODY))
