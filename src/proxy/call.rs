@@ -4,18 +4,20 @@
 //! cancelled by the caller.
 
 use super::headers::Way;
+use super::limits::Admission;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
 use crate::canon::{CanonicalError, Code, Fault, Origin};
 use crate::telemetry::access::Entry;
-use crate::telemetry::metrics::{InFlight, Times, Transport};
+use crate::telemetry::metrics::{InFlight, Limit, Times, Transport};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// One call.
 pub struct Call {
@@ -58,6 +60,12 @@ pub struct Call {
     pub(crate) retried: bool,
     error: Option<Noted>,
     in_flight: Option<InFlight>,
+    /// What it has of the limits of its route.
+    pub(crate) admission: Admission,
+    /// When it began to wait for a slot, and how long it waited; the second is none as long as it does.
+    queue: Option<(tokio::time::Instant, Option<Duration>)>,
+    /// Waits that are no work of the gateway.
+    waited: Duration,
     ended: bool,
 }
 
@@ -106,6 +114,9 @@ impl Call {
             retried: false,
             error: None,
             in_flight: None,
+            admission: Admission::default(),
+            queue: None,
+            waited: Duration::ZERO,
             ended: false,
         }
     }
@@ -120,6 +131,43 @@ impl Call {
         let mut sent = route.headers.secrets().iter().filter_map(|name| parts.headers.get(name).cloned());
         self.secrets = [sent.next(), sent.next()];
         self.route = Some(route);
+    }
+
+    /// Where it came from: the word of a proxy in front counts where the configuration trusts it.
+    pub(crate) fn caller_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let trusted = self.state.config.server.trust_forwarded;
+        let last = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| trusted);
+        let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse::<IpAddr>().ok());
+        last.map(|address| address.to_canonical()).or(self.peer.ip())
+    }
+
+    /// It waited for something that is no work of the gateway.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.waited += time;
+    }
+
+    /// It begins to wait for a slot.
+    pub(crate) fn queues(&mut self) {
+        self.queue = Some((tokio::time::Instant::now(), None));
+    }
+
+    /// It has got one. Gives how long that took.
+    pub(crate) fn queued(&mut self) -> Duration {
+        let waited = self.queue_wait().unwrap_or_default();
+        self.queue = self.queue.map(|(since, _)| (since, Some(waited)));
+        self.waited(waited);
+        waited
+    }
+
+    fn queue_wait(&self) -> Option<Duration> {
+        self.queue.map(|(since, waited)| waited.unwrap_or_else(|| since.elapsed()))
+    }
+
+    /// The head of the provider's answer has come.
+    pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
+        if let Some(route) = &self.route {
+            route.limits.answered(&mut self.admission, status, headers);
+        }
     }
 
     /// The path that the provider sees.
@@ -199,6 +247,9 @@ impl Call {
 
     /// An error happened: it is counted here, once, whatever becomes of its answer.
     pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
+        if let Some(route) = &self.route {
+            route.limits.failed(&mut self.admission, error);
+        }
         let metrics = self.metrics();
         metrics.error(error.code, error.origin, self.transport);
         if error.upstream.is_some() {
@@ -213,6 +264,11 @@ impl Call {
         self.error = Some(Noted { code: error.code, origin: error.origin, detail });
     }
 
+    /// A limit of the gateway refused it.
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.metrics().limited(limit);
+    }
+
     fn metrics(&self) -> &crate::telemetry::metrics::RouteMetrics {
         self.route.as_ref().map_or(&self.state.shared.unrouted, |route| &route.metrics)
     }
@@ -225,12 +281,13 @@ impl Call {
     }
 
     fn finish(&mut self) {
+        self.admission.end();
         let now = Instant::now();
         let times = Times {
             total: now - self.started,
             upstream: self.forwarded.map(|forwarded| now - forwarded),
             first_byte: self.first_byte.map(|first| first - self.started),
-            overhead: self.forwarded.map(|forwarded| forwarded - self.started),
+            overhead: self.forwarded.map(|forwarded| (forwarded - self.started).saturating_sub(self.waited)),
         };
         self.metrics().request_finished(&self.method, self.status, &times);
         self.in_flight = None;
@@ -263,6 +320,7 @@ impl Call {
             duration: times.total,
             first_byte: times.first_byte,
             upstream: times.upstream,
+            queue_wait: self.queue_wait(),
             retries: u32::from(self.retried),
             client: self.peer.address,
         }

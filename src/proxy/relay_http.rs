@@ -20,6 +20,7 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     let (mut parts, body) = exchange.response.into_parts();
     let Some(route) = call.route.clone() else { return fail::fault(call, crate::canon::Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
+    call.answered(parts.status.as_u16(), &parts.headers);
     // What the provider said of itself, before its request id makes room for ours.
     let failed = parts.status.as_u16() >= 400;
     let said = (failed || held::concerns(&call, &route, &parts)).then(|| parts.headers.clone());

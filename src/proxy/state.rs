@@ -1,6 +1,7 @@
 //! What requests are answered with: the running configuration with everything that is worked out once from it.
 
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
+use super::limits::{Registry, RouteLimits};
 use super::route::RouteTable;
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// One configuration in use. Requests keep the one that they began with.
@@ -39,6 +41,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Told when WebSockets have to be closed.
     pub stopping: Stopping,
+    /// What the limits of the routes have counted.
+    pub limits: Registry,
 }
 
 /// Tells sessions that the gateway is ending, some time before connections are cut, so that each can be closed in order.
@@ -74,6 +78,8 @@ pub struct RouteRuntime {
     pub headers: RouteHeaders,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
+    /// What its requests are asked before they go out.
+    pub limits: Arc<RouteLimits>,
     /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
     pub secrets: Vec<String>,
 }
@@ -124,6 +130,7 @@ impl Shared {
             sighted: Mutex::default(),
             identity,
             stopping: Stopping::default(),
+            limits: Registry::default(),
         })
     }
 
@@ -150,18 +157,25 @@ impl State {
     /// # Errors
     /// When a route's credentials cannot stand in a header.
     pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<State, http::header::InvalidHeaderValue> {
+        // First what can fail: the limits in force change with what follows.
+        let headers: Vec<RouteHeaders> =
+            config.routes.iter().map(|route| RouteHeaders::new(route)).collect::<Result<_, _>>()?;
+        let now = Instant::now();
         let routes = config
             .routes
             .iter()
-            .map(|route| {
-                Ok(Arc::new(RouteRuntime {
+            .zip(headers)
+            .map(|(route, headers)| {
+                let metrics = shared.metrics.route(&route.name, &route.provider);
+                Arc::new(RouteRuntime {
                     route: Arc::clone(route),
-                    headers: RouteHeaders::new(route)?,
-                    metrics: shared.metrics.route(&route.name, &route.provider),
+                    headers,
+                    limits: shared.limits.route(route, &metrics, now),
+                    metrics,
                     secrets: secrets(route),
-                }))
+                })
             })
-            .collect::<Result<_, _>>()?;
+            .collect();
         Ok(State { table: RouteTable::new(&config.routes), routes, config, shared })
     }
 

@@ -6,7 +6,9 @@ use crate::upstream::request_fault;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,14 +16,27 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// A caller's request body. It streams with back-pressure: nothing is read that the provider has not taken.
-#[derive(Debug)]
 pub struct Upload {
     source: Option<Incoming>,
+    /// What was read before anybody wanted it.
+    ahead: VecDeque<Frame<Bytes>>,
+    meter: Option<Meter>,
     /// Bytes that the route still allows.
     left: u64,
     idle: Idle,
     progress: Arc<Progress>,
 }
+
+/// What was read ahead of a body.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    pub(crate) bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub(crate) whole: bool,
+}
+
+/// Whether so many more bytes may pass.
+pub(crate) type Meter = Box<dyn Fn(u64) -> bool + Send + Sync>;
 
 /// How far an upload is, for whoever does not hold it any more.
 #[derive(Debug, Default)]
@@ -62,12 +77,44 @@ impl Upload {
         }
         let source = (!source.is_end_stream()).then_some(source);
         let progress = Progress { ended: AtomicBool::new(source.is_none()), ..Progress::default() };
-        Ok(Upload { source, left: limit, idle: Idle::new(pause), progress: Arc::new(progress) })
+        Ok(Upload {
+            source,
+            ahead: VecDeque::new(),
+            meter: None,
+            left: limit,
+            idle: Idle::new(pause),
+            progress: Arc::new(progress),
+        })
     }
 
     /// How far it is, also after the body has gone to the provider's connection.
     pub(crate) fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
+    }
+
+    /// How long it is, when that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.size_hint().exact()
+    }
+
+    /// Reads up to so many bytes ahead, a whole frame at a time. They go out all the same.
+    pub(crate) async fn read_ahead(&mut self, bound: usize) -> Result<Ahead, Fault> {
+        let size =
+            |frames: &VecDeque<Frame<Bytes>>| frames.iter().filter_map(Frame::data_ref).map(Bytes::len).sum::<usize>();
+        while self.source.is_some() && size(&self.ahead) <= bound {
+            match poll_fn(|cx| self.poll_source(cx)).await {
+                Some(Ok(frame)) => self.ahead.push_back(frame),
+                Some(Err(CallerFault(fault))) => return Err(fault),
+                None => self.source = None,
+            }
+        }
+        let bytes = self.ahead.iter().filter_map(Frame::data_ref).flatten().copied().collect();
+        Ok(Ahead { bytes, whole: self.source.is_none() })
+    }
+
+    /// Has every further byte asked about; the body breaks off where the answer is no.
+    pub(crate) fn metered(&mut self, meter: Meter) {
+        self.meter = Some(meter);
     }
 
     fn take(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, CallerFault> {
@@ -76,6 +123,9 @@ impl Upload {
             let length = data.len() as u64;
             let _ = self.progress.received.fetch_add(length, Ordering::Relaxed);
             self.left = self.left.checked_sub(length).ok_or(CallerFault(Fault::RequestTooLarge))?;
+            if self.meter.as_ref().is_some_and(|meter| !meter(length)) {
+                return Err(CallerFault(Fault::RateExceeded));
+            }
         }
         if let Some(trailers) = frame.trailers_mut() {
             super::headers::clean_trailers(trailers);
@@ -84,11 +134,14 @@ impl Upload {
     }
 }
 
-impl http_body::Body for Upload {
-    type Data = Bytes;
-    type Error = CallerFault;
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+impl Upload {
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         match Pin::new(&mut *source).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -105,12 +158,31 @@ impl http_body::Body for Upload {
             Poll::Pending => self.idle.poll(cx).map(|()| Some(Err(CallerFault(Fault::RequestBodyTimeout)))),
         }
     }
+}
+
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = CallerFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+        match self.ahead.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => self.poll_source(cx),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.source.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.ahead.is_empty() && self.source.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.as_ref().map_or(SizeHint::with_exact(0), http_body::Body::size_hint)
+        let ahead = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
+        let rest = self.source.as_ref().map_or(SizeHint::with_exact(0), http_body::Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + ahead);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + ahead);
+        }
+        hint
     }
 }

@@ -58,6 +58,7 @@ pub(super) async fn relay(
     if let Err(detail) = offer.check(exchange.response.headers()) {
         return refuse(call, status, detail);
     }
+    call.answered(status.as_u16(), exchange.response.headers());
     let provider = hyper::upgrade::on(&mut exchange.response);
     call.upstream_status = Some(status.as_u16());
     let (mut parts, _) = exchange.response.into_parts();
