@@ -11,12 +11,12 @@ use crate::limit::gate::Lanes;
 use http::request;
 use tokio::time::Instant;
 
-/// Asks every limit of the route; what the call is given, it has to its end. `usable` are the accounts that may be used.
+/// Asks every limit of the route; what the call is given, it has to its end.
 pub(crate) async fn admit(
     call: &mut Call,
     parts: &request::Parts,
-    (upload, websocket): (&mut Upload, bool),
-    usable: Lanes,
+    upload: &mut Upload,
+    websocket: bool,
 ) -> Result<(), Denied> {
     let Some(route) = call.route.clone() else { return Ok(()) };
     let limits = &route.limits;
@@ -29,22 +29,35 @@ pub(crate) async fn admit(
     if limits.reads_bodies() {
         call.waited(begun.elapsed());
     }
-    let free = |lanes| limits.free(lanes, credential, &path, Instant::now().into_std());
-    let mut held = free(limits.lanes().and(usable))?;
+    let target = limits.target(credential, &path);
+    let free = |lanes| limits.free(lanes, target, Instant::now().into_std());
+    let mut held = free(limits.lanes().and(call.usable_accounts()))?;
+    let priority = limits::priority(&parts.headers);
     let mut permit = None;
     if limits.takes_slot(websocket) && limits.gate().is_some() {
         call.queues();
-        permit = limits::slot(&route, limits::priority(&parts.headers), held.lanes).await?;
-        let waited = call.queued();
+        permit = limits::slot(&route, priority, held.lanes).await?;
+        call.queued();
+        upload.resume();
         // The provider may have asked for a pause in the meantime.
-        if let Some(permit) = permit.as_ref().filter(|_| !waited.is_zero()) {
+        if let Some(permit) = permit.as_ref().filter(|_| !held.is_probe()) {
             held = free(Lanes::only(permit.lane()))?;
         }
     }
-    let lane = permit.as_ref().map(|permit| permit.lane()).or(held.first()).unwrap_or_default();
-    call.way.credential = lane;
-    call.admission = Admission::new(permit, held.probe_of(lane), limits.place(lane, credential, &path));
+    call.use_account(permit.as_ref().map_or(held.lanes, |permit| Lanes::only(permit.lane())));
+    let lane = call.way.credential;
+    call.admission = Admission::new(target, priority, lane);
+    call.admission.has(permit, held.probe_of(lane));
     charges.keep();
+    Ok(())
+}
+
+/// A call that tries again with another account needs a slot of that one.
+pub(crate) async fn change_account(call: &mut Call, lane: usize) -> Result<(), Denied> {
+    let Some(priority) = call.admission.moves(lane) else { return Ok(()) };
+    let Some(route) = call.route.clone() else { return Ok(()) };
+    let permit = limits::slot(&route, priority, Lanes::only(lane)).await?;
+    call.admission.has(permit, None);
     Ok(())
 }
 

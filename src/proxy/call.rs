@@ -3,12 +3,15 @@
 //! Whatever happens to a call, it ends exactly once: complete, cut, or (when nobody ended it before it was dropped)
 //! cancelled by the caller.
 
-use super::headers::Way;
+use super::attempt::Stay;
+use super::headers::{ATTEMPTS, Way};
+use super::interim::Interim;
 use super::limits::Admission;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
 use crate::canon::{CanonicalError, Code, Fault, Origin};
+use crate::limit::Lanes;
 use crate::telemetry::access::Entry;
 use crate::telemetry::metrics::{InFlight, Limit, Times, Transport};
 use bytes::Bytes;
@@ -57,7 +60,13 @@ pub struct Call {
     first_byte: Option<Instant>,
     pub(crate) upstream_status: Option<u16>,
     pub(crate) upstream_request_id: Option<String>,
-    pub(crate) retried: bool,
+    /// How often the request was sent, and whether the client had to send one of them again on another connection.
+    pub(crate) attempts: u32,
+    pub(crate) reconnected: bool,
+    /// The account that it uses.
+    pub(crate) stay: Option<Stay>,
+    /// Where interim answers go to, in order to know whether any did.
+    pub(crate) interim: Option<Interim>,
     error: Option<Noted>,
     in_flight: Option<InFlight>,
     /// What it has of the limits of its route.
@@ -111,7 +120,10 @@ impl Call {
             first_byte: None,
             upstream_status: None,
             upstream_request_id: None,
-            retried: false,
+            attempts: 0,
+            reconnected: false,
+            stay: None,
+            interim: None,
             error: None,
             in_flight: None,
             admission: Admission::default(),
@@ -151,12 +163,11 @@ impl Call {
         self.queue = Some((tokio::time::Instant::now(), None));
     }
 
-    /// It has got one. Gives how long that took.
-    pub(crate) fn queued(&mut self) -> Duration {
+    /// It has got one.
+    pub(crate) fn queued(&mut self) {
         let waited = self.queue_wait().unwrap_or_default();
         self.queue = self.queue.map(|(since, _)| (since, Some(waited)));
         self.waited(waited);
-        waited
     }
 
     fn queue_wait(&self) -> Option<Duration> {
@@ -245,13 +256,45 @@ impl Call {
         self.id.to_str().unwrap_or_default()
     }
 
-    /// An error happened: it is counted here, once, whatever becomes of its answer.
-    pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
+    /// The accounts that may be used, on a route that has several.
+    pub(crate) fn usable_accounts(&self) -> Lanes {
+        let standing = self.route.as_ref().and_then(|route| route.standing.as_ref());
+        let accounts = standing.map(|standing| &standing.accounts).filter(|accounts| !accounts.is_empty());
+        accounts.map_or(Lanes::ALL, |accounts| accounts.usable(tokio::time::Instant::now().into_std()))
+    }
+
+    /// Uses the one of these accounts with the fewest calls.
+    pub(crate) fn use_account(&mut self, among: Lanes) {
+        let Some(standing) = self.route.as_ref().and_then(|route| route.standing.clone()) else { return };
+        if let Some(stay) = standing.accounts.least_used(among, tokio::time::Instant::now().into_std()) {
+            self.uses(stay);
+        }
+    }
+
+    /// The call uses an account, and no other one any more.
+    pub(crate) fn uses(&mut self, stay: Stay) {
+        self.way.credential = stay.lane();
+        self.stay = Some(stay);
+    }
+
+    /// Whether the caller has seen something of an answer.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.interim.as_ref().is_some_and(Interim::has_begun)
+    }
+
+    /// Says in an answer how often the request was sent, when that was more than once.
+    pub(crate) fn tell_attempts(&self, headers: &mut HeaderMap) {
+        if self.attempts > 1 {
+            let _ = headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
+        }
+    }
+
+    /// A try failed that is followed by another: what the provider said counts, though the caller never sees it.
+    pub(crate) fn note_try(&mut self, error: &CanonicalError) {
         if let Some(route) = &self.route {
             route.limits.failed(&mut self.admission, error);
         }
         let metrics = self.metrics();
-        metrics.error(error.code, error.origin, self.transport);
         if error.upstream.is_some() {
             metrics.upstream_error(&error.upstream_label, error.code);
         }
@@ -259,6 +302,12 @@ impl Call {
             metrics.unmapped();
             self.state.shared.unmapped(self, error);
         }
+    }
+
+    /// An error happened: it is counted here, once, whatever becomes of its answer.
+    pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
+        self.metrics().error(error.code, error.origin, self.transport);
+        self.note_try(error);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
         self.error = Some(Noted { code: error.code, origin: error.origin, detail });
@@ -321,7 +370,7 @@ impl Call {
             first_byte: times.first_byte,
             upstream: times.upstream,
             queue_wait: self.queue_wait(),
-            retries: u32::from(self.retried),
+            retries: self.attempts.saturating_sub(1) + u32::from(self.reconnected),
             client: self.peer.address,
         }
     }

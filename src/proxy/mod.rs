@@ -3,6 +3,7 @@
 //! [`Proxy::handle`] is the list of the steps. It cannot fail: every refusal and every failure leaves by `fail`.
 
 mod admit;
+mod attempt;
 mod body;
 mod call;
 pub mod fail;
@@ -16,6 +17,7 @@ mod public;
 pub mod redact;
 mod relay_events;
 mod relay_http;
+mod replay;
 pub mod route;
 mod state;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod tests;
 mod upload;
 mod ws;
 
+pub use attempt::{AccountView, StandingView, UpstreamView};
 pub use body::{Body, Cut};
 pub use call::Call;
 pub use interim::{Interim, Outbox};
@@ -33,7 +36,6 @@ pub use upload::{CallerFault, Upload};
 use limits::Denied;
 
 use crate::canon::Fault;
-use crate::limit::gate::Lanes;
 use crate::upstream::{Client, TlsShared};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -76,7 +78,7 @@ impl Proxy {
             Err(fault) => return refused(version, fault, fail::fault(call, fault)),
         };
         let websocket = checked.websocket;
-        match admit::admit(&mut call, &parts, (&mut checked.upload, websocket), Lanes::ALL).await {
+        match admit::admit(&mut call, &parts, &mut checked.upload, websocket).await {
             Ok(()) => {}
             Err(Denied::Limit(refusal)) => return fail::limited(call, *refusal),
             Err(Denied::Fault(fault)) => return refused(version, fault, fail::fault(call, fault)),
@@ -88,9 +90,9 @@ impl Proxy {
         if websocket {
             return ws::relay(&self.client, call, request).await;
         }
-        match forward::send(&self.client, &mut call, request).await {
+        match attempt::send(&self.client, &mut call, request, false).await {
             Ok(exchange) => relay_http::relay(call, exchange).await,
-            Err(failure) => fail::failure(call, failure),
+            Err(failed) => attempt::answer(call, *failed),
         }
     }
 }
@@ -153,7 +155,7 @@ fn prepare(
     parts.uri = checked.target.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
-    forward::pass_interim(&mut request);
+    forward::pass_interim(call, &mut request);
     Ok(request)
 }
 

@@ -1,6 +1,7 @@
 //! The body of a request on its way to the provider: counted, bounded, with a deadline for the next frame.
 
 use super::body::Idle;
+use super::replay::{Replay, Turn};
 use crate::canon::Fault;
 use crate::upstream::request_fault;
 use bytes::Bytes;
@@ -16,10 +17,24 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// A caller's request body. It streams with back-pressure: nothing is read that the provider has not taken.
-pub struct Upload {
+#[derive(Debug)]
+pub struct Upload(Source);
+
+/// Where the frames come from.
+#[derive(Debug)]
+enum Source {
+    /// The caller.
+    Caller(Intake),
+    /// What was kept of them, then the caller.
+    Kept(Turn),
+}
+
+/// A body as it comes from the caller.
+pub(crate) struct Intake {
     source: Option<Incoming>,
     /// What was read before anybody wanted it.
     ahead: VecDeque<Frame<Bytes>>,
+    /// Asked about every byte that comes.
     meter: Option<Meter>,
     /// Bytes that the route still allows.
     left: u64,
@@ -77,19 +92,23 @@ impl Upload {
         }
         let source = (!source.is_end_stream()).then_some(source);
         let progress = Progress { ended: AtomicBool::new(source.is_none()), ..Progress::default() };
-        Ok(Upload {
-            source,
-            ahead: VecDeque::new(),
-            meter: None,
-            left: limit,
-            idle: Idle::new(pause),
-            progress: Arc::new(progress),
-        })
+        let ahead = VecDeque::new();
+        let intake =
+            Intake { source, ahead, meter: None, left: limit, idle: Idle::new(pause), progress: Arc::new(progress) };
+        Ok(Upload(Source::Caller(intake)))
     }
 
-    /// How far it is, also after the body has gone to the provider's connection.
-    pub(crate) fn progress(&self) -> Arc<Progress> {
-        Arc::clone(&self.progress)
+    /// One of several sendings of a body.
+    pub(super) fn of_turn(turn: Turn) -> Upload {
+        Upload(Source::Kept(turn))
+    }
+
+    /// The same body, from now on in a form of which the rest can be taken over.
+    pub(crate) fn kept(self, again: bool) -> Replay {
+        match self.0 {
+            Source::Caller(intake) => Replay::of(intake, again),
+            Source::Kept(turn) => turn.replay(),
+        }
     }
 
     /// How long it is, when that is known.
@@ -97,24 +116,61 @@ impl Upload {
         self.size_hint().exact()
     }
 
-    /// Reads up to so many bytes ahead, a whole frame at a time. They go out all the same.
+    /// Reads a body that has not been sent up to this bound, which the last frame may exceed. It goes out whole all the same.
     pub(crate) async fn read_ahead(&mut self, bound: usize) -> Result<Ahead, Fault> {
-        let size =
-            |frames: &VecDeque<Frame<Bytes>>| frames.iter().filter_map(Frame::data_ref).map(Bytes::len).sum::<usize>();
-        while self.source.is_some() && size(&self.ahead) <= bound {
-            match poll_fn(|cx| self.poll_source(cx)).await {
-                Some(Ok(frame)) => self.ahead.push_back(frame),
-                Some(Err(CallerFault(fault))) => return Err(fault),
-                None => self.source = None,
-            }
+        match &mut self.0 {
+            Source::Caller(intake) => intake.read_ahead(bound).await,
+            Source::Kept(_) => Ok(Ahead { bytes: Vec::new(), whole: self.is_end_stream() }),
         }
-        let bytes = self.ahead.iter().filter_map(Frame::data_ref).flatten().copied().collect();
-        Ok(Ahead { bytes, whole: self.source.is_none() })
     }
 
-    /// Has every further byte asked about; the body breaks off where the answer is no.
-    pub(crate) fn metered(&mut self, meter: Meter) {
-        self.meter = Some(meter);
+    /// Has this asked about every further byte; the body breaks off where the answer is no.
+    pub(crate) fn meter(&mut self, meter: Meter) {
+        if let Source::Caller(intake) = &mut self.0 {
+            intake.meter = Some(meter);
+        }
+    }
+
+    /// It is read again after a time in which nobody asked: that pause was not the caller's.
+    pub(crate) fn resume(&mut self) {
+        if let Source::Caller(intake) = &mut self.0 {
+            intake.resume();
+        }
+    }
+
+    /// How far it is, also after the body has gone to the provider's connection.
+    pub(crate) fn progress(&self) -> Arc<Progress> {
+        match &self.0 {
+            Source::Caller(intake) => Arc::clone(&intake.progress),
+            Source::Kept(turn) => turn.progress(),
+        }
+    }
+}
+
+impl Intake {
+    /// It is read again after a time in which nobody asked: that pause was not the caller's.
+    pub(super) fn resume(&mut self) {
+        self.idle.moved();
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    async fn read_ahead(&mut self, bound: usize) -> Result<Ahead, Fault> {
+        let mut bytes: Vec<u8> = self.ahead.iter().filter_map(Frame::data_ref).flatten().copied().collect();
+        while bytes.len() <= bound {
+            match poll_fn(|cx| self.poll_source(cx)).await {
+                Some(Ok(frame)) => {
+                    bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                    self.ahead.push_back(frame);
+                }
+                Some(Err(CallerFault(fault))) => return Err(fault),
+                None => return Ok(Ahead { bytes, whole: true }),
+            }
+        }
+        Ok(Ahead { bytes, whole: false })
     }
 
     fn take(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, CallerFault> {
@@ -134,13 +190,39 @@ impl Upload {
     }
 }
 
-impl fmt::Debug for Upload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upload").field("progress", &self.progress).finish_non_exhaustive()
+impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = CallerFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+        match &mut self.0 {
+            Source::Caller(intake) => Pin::new(intake).poll_frame(cx),
+            Source::Kept(turn) => turn.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::Caller(intake) => intake.is_end_stream(),
+            Source::Kept(turn) => turn.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Source::Caller(intake) => intake.size_hint(),
+            Source::Kept(turn) => turn.size_hint(),
+        }
     }
 }
 
-impl Upload {
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").field("left", &self.left).field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
+
+impl Intake {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         match Pin::new(&mut *source).poll_frame(cx) {
@@ -160,7 +242,7 @@ impl Upload {
     }
 }
 
-impl http_body::Body for Upload {
+impl http_body::Body for Intake {
     type Data = Bytes;
     type Error = CallerFault;
 
@@ -176,7 +258,7 @@ impl http_body::Body for Upload {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let ahead = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum::<u64>();
+        let ahead: u64 = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
         let rest = self.source.as_ref().map_or(SizeHint::with_exact(0), http_body::Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + ahead);

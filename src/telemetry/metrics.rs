@@ -7,6 +7,7 @@
 use super::exposition::{Exposition, Kind, Labels};
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::process;
+use super::retries::{self, Retries};
 use crate::canon::{Code, Origin};
 use crate::limit::{Gate, Priority};
 use http::Method;
@@ -181,6 +182,7 @@ pub struct RouteMetrics {
     rejections: [AtomicU64; Limit::ALL.len()],
     /// Asked at a scrape for the slots of the route.
     gate: Mutex<Weak<Gate>>,
+    pub(super) retries: Retries,
 }
 
 /// What one worker writes. Two cache lines apart from the next, because lines are fetched in pairs.
@@ -274,6 +276,7 @@ impl Metrics {
         render_times(out, &routes);
         render_websockets(out, &routes);
         render_limits(out, &routes);
+        retries::render(out, &routes);
         self.render_own(out);
         process::write(out, seconds(self.started));
     }
@@ -320,6 +323,7 @@ impl RouteMetrics {
             unmapped: AtomicU64::new(0),
             rejections: Default::default(),
             gate: Mutex::default(),
+            retries: Retries::default(),
         }
     }
 
@@ -655,7 +659,7 @@ fn render_limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
 }
 
 /// Routes grouped by name: one that changed its provider while the process ran has several entries, next to each other.
-fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
+pub(super) fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
     routes.chunk_by(|a, b| a.route == b.route).map(|routes| (&*routes[0].route, routes))
 }
 

@@ -5,9 +5,10 @@
 //! says; and a quota that is used up holds nobody, because waiting would not help.
 
 use super::RouteLimits;
+use super::holds::Target;
 use crate::canon::{CanonicalError, Code, Origin, Type};
-use crate::limit::gate::{Gate, Permit};
-use crate::limit::hold::{LONGEST, Place, Probe, Reach};
+use crate::limit::gate::{Gate, Permit, Priority};
+use crate::limit::hold::{LONGEST, Probe, Reach};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,31 @@ pub(crate) struct Admission {
     /// It tries whether the provider is willing again.
     probe: Option<Probe<Code>>,
     /// Where it goes.
-    place: Option<Place>,
+    target: Target,
+    /// Which of the route's accounts it uses.
+    lane: usize,
+    /// Its place in a queue, should it need another slot.
+    priority: Option<Priority>,
 }
 
 impl Admission {
-    pub(crate) fn new(permit: Option<Permit>, probe: Option<Probe<Code>>, place: Place) -> Admission {
-        Admission { permit, probe, place: Some(place) }
+    pub(crate) fn new(target: Target, priority: Priority, lane: usize) -> Admission {
+        Admission { target, lane, priority: Some(priority), ..Admission::default() }
+    }
+
+    /// What it has from now on.
+    pub(crate) fn has(&mut self, permit: Option<Permit>, probe: Option<Probe<Code>>) {
+        (self.permit, self.probe) = (permit, probe);
+    }
+
+    /// It goes on with another account, and gives back the slot of the old one. Gives the priority with which it has to ask
+    /// for another; none when it needs none.
+    pub(crate) fn moves(&mut self, lane: usize) -> Option<Priority> {
+        if self.lane == lane {
+            return None;
+        }
+        (self.lane, self.probe) = (lane, None);
+        self.permit.take().and(self.priority)
     }
 
     /// The call has ended.
@@ -56,13 +76,16 @@ impl RouteLimits {
 
     /// The provider failed a call, in an answer or in the middle of one.
     pub(crate) fn failed(&self, admission: &mut Admission, error: &CanonicalError) {
-        let Some(place) = admission.place.filter(|_| error.origin == Origin::Provider) else { return };
+        if error.origin != Origin::Provider {
+            return;
+        }
         let now = Instant::now();
         let wait = error.retry_after.filter(|wait| error.retryable && !wait.is_zero());
         match (error.code.kind(), wait) {
             (Type::ConcurrencyLimited, wait) => self.want_of_slots(admission, wait, now),
             (Type::RateLimited | Type::Unavailable, Some(wait)) => {
                 let reach = if error.code == Code::PollRateLimited { Reach::Path } else { Reach::Credential };
+                let place = self.place(admission.lane, admission.target);
                 self.holds.refused(place, reach, error.code, wait, now.into_std());
                 // Before its end no other may try.
                 admission.probe = None;

@@ -12,10 +12,17 @@ pub(crate) struct Held {
     probes: Vec<(usize, Probe<Code>)>,
 }
 
+/// What of a request decides whom it shares a pause with: the keys of its own credential and of its path.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Target {
+    credential: u64,
+    path: u64,
+}
+
 impl Held {
-    /// The first of the accounts.
-    pub(crate) fn first(&self) -> Option<usize> {
-        (0..Lanes::MOST).find(|lane| self.lanes.contains(*lane))
+    /// Whether this request tries whether the provider is willing again.
+    pub(crate) fn is_probe(&self) -> bool {
+        !self.probes.is_empty()
     }
 
     /// Keeps the probe of the account that is used, and lets others try the rest.
@@ -26,14 +33,14 @@ impl Held {
 
 impl RouteLimits {
     /// Which of these accounts may be asked now. Refused when none may, with the shortest wait.
-    pub(crate) fn free(&self, lanes: Lanes, credential: u64, path: &str, now: Instant) -> Result<Held, Denied> {
+    pub(crate) fn free(&self, lanes: Lanes, target: Target, now: Instant) -> Result<Held, Denied> {
         let mut held = Held { lanes, probes: Vec::new() };
         if self.holds.held() == 0 {
             return Ok(held);
         }
         let mut shortest = None;
         for lane in (0..self.accounts.len().max(1)).filter(|lane| lanes.contains(*lane)) {
-            match self.holds.check(self.place(lane, credential, path), now) {
+            match self.holds.check(self.place(lane, target), now) {
                 Pass::Free => {}
                 Pass::Probe(probe) => held.probes.push((lane, probe)),
                 Pass::Held { what, remaining } => {
@@ -49,8 +56,13 @@ impl RouteLimits {
     }
 
     /// Where a request goes: to the account that the route injects, or to the caller's own.
-    pub(crate) fn place(&self, lane: usize, credential: u64, path: &str) -> Place {
-        let credential = self.accounts.get(lane).copied().unwrap_or(credential);
-        Place { credential, path: self.keys.of((credential, path)) }
+    pub(super) fn place(&self, lane: usize, target: Target) -> Place {
+        let credential = self.accounts.get(lane).copied().unwrap_or(target.credential);
+        Place { credential, path: self.keys.of((credential, target.path)) }
+    }
+
+    /// What of a request decides whom it shares a pause with.
+    pub(crate) fn target(&self, credential: u64, path: &str) -> Target {
+        Target { credential, path: self.keys.of(path) }
     }
 }

@@ -86,7 +86,7 @@ impl Rates {
             let Some(key) = entry.key(keys, caller) else { continue };
             let (cost, more) = costs.of(entry.limit.cost, upload).await?;
             if more {
-                upload.metered(meter(&entry.rate, key));
+                upload.meter(meter(&entry.rate, key));
             }
             let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) else { continue };
             if let Err(refused) = entry.rate.check(key, cost, now()) {
