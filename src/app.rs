@@ -241,7 +241,6 @@ impl Gateway {
             tokio::select! {
                 () = control.serve(stops) => {}
                 () = Arc::clone(&control).keep_up_to_date() => {}
-                () = control.status.sample() => {}
             }
         });
         for worker in self.workers.drain(..) {
