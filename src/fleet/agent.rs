@@ -53,6 +53,7 @@ impl Agent {
 
     /// Does what there is to do.
     async fn look(&self, gate: &Gate, lease: &mut Lease) {
+        gate.wake(now());
         if let Some(told) = self.inbox.take() {
             self.common.tally.sized(told.size);
             if let Some(change) = lease.told(&told) {
@@ -62,7 +63,7 @@ impl Agent {
         loop {
             let asked = now();
             let answered = match self.common.link.live() {
-                Some(_) if !lease.wants_turn(&gate.demand(self.lane, asked), asked) => break,
+                Some(_) if !lease.wants_turn(&gate.demand(self.lane), asked) => break,
                 Some(live) => self.turn(&live, gate, lease).await,
                 // Others lose it at the same moment: all of them go to their local shares, whether somebody waits or not.
                 None => false,
@@ -73,8 +74,8 @@ impl Agent {
             }
         }
         if lease.is_lost(now(), &self.common.setup) {
-            let share = lease.local_share(gate.demand(self.lane, now()).max, self.common.tally.size());
-            gate.set_share(self.lane, Some(share), now());
+            let share = lease.local_share(gate.demand(self.lane).max, self.common.tally.size());
+            gate.set_share(self.lane, Some(share));
             self.common.tally.fell_back(Fallback::Slots);
         }
     }
@@ -88,7 +89,7 @@ impl Agent {
     async fn turn(&self, live: &Live, gate: &Gate, lease: &mut Lease) -> bool {
         let Common { setup, scripts, tally, .. } = &*self.common;
         let sent = now();
-        let spare = lease.spare(&gate.demand(self.lane, sent), sent);
+        let spare = lease.spare(&gate.demand(self.lane), sent);
         // What is given back cannot be used any more before the backend hears of it.
         let demand = gate.give_back(self.lane, spare, sent);
         let (number, known) = lease.begin(&demand);

@@ -4,7 +4,7 @@
 
 use super::Setup;
 use super::inbox::Told;
-use crate::limit::{Demand, Share};
+use crate::limit::Demand;
 use std::time::{Duration, Instant};
 
 /// The answer to a turn.
@@ -155,13 +155,12 @@ impl Lease {
     /// What this gateway uses without the backend: of `max` slots its part by the last known size of the fleet. The parts
     /// add up to `max`: the first gateways get one more where it cannot be divided, and where there are more gateways
     /// than slots, the last get none.
-    pub(super) fn local_share(&self, max: u32, unheard: u32) -> Share {
+    pub(super) fn local_share(&self, max: u32, unheard: u32) -> u32 {
         let (size, rank) = self.fleet.unwrap_or((unheard, unheard));
-        let slots = match (max / size, u32::from(rank < max % size)) {
+        match (max / size, u32::from(rank < max % size)) {
             // Whoever never heard of the others does not know its place either.
             (0, _) if self.fleet.is_none() => 1,
             (part, rest) => part + rest,
-        };
-        Share { slots, until: None, contested: false }
+        }
     }
 }

@@ -40,8 +40,8 @@ mod tally;
 pub use scripts::Counted;
 
 use crate::config::types::Limits;
+use crate::limit::Gate;
 use crate::limit::rate::Quota;
-use crate::limit::{Gate, Share};
 use crate::telemetry::fleet::{Fallback, FleetMetrics};
 use agent::{Agent, Common};
 use inbox::{Inbox, Inboxes};
@@ -175,7 +175,7 @@ impl Fleet {
             let key = format!("{}:slots:{name}:{lane}", self.common.setup.prefix);
             if !agents.get(&key).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate))) {
                 // Nothing until the backend says so.
-                gate.set_share(lane, Some(Share { slots: 0, until: None, contested: false }), agent::now());
+                gate.set_share(lane, Some(0));
                 let member = self.engage(&key, lane, gate);
                 // The agent of an earlier gate goes on until the calls that hold its slots have ended.
                 drop(agents.insert(key, member));
@@ -267,10 +267,9 @@ struct Ears(Vec<(usize, Arc<Inbox>, Arc<AtomicBool>)>);
 impl Ears {
     /// Something happened. The clock is read here, for a gate has none.
     fn hear(&self, gate: &Gate) {
-        let now = agent::now();
-        gate.wake(now);
+        gate.wake(agent::now());
         for (lane, inbox, watches) in &self.0 {
-            if watches.load(Ordering::Relaxed) || gate.demand(*lane, now).waiting > 0 {
+            if watches.load(Ordering::Relaxed) || gate.demand(*lane).waiting > 0 {
                 inbox.roused.notify_one();
             }
         }

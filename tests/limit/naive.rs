@@ -2,7 +2,7 @@
 //! what after each step, and [`World`] holds the real gate to that.
 
 use super::Clock;
-use speechgate::limit::{Entry, Gate, Lanes, Permit, Priority, Setup, Share, Standing, Waiting};
+use speechgate::limit::{Entry, Gate, Lanes, Permit, Priority, Setup, Standing, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -194,8 +194,7 @@ impl World {
             }
             Step::Share(lane, share) => {
                 self.naive.lanes[lane].share = share;
-                let share = share.map(|slots| Share { slots, until: None, contested: false });
-                self.gate.set_share(lane, share, now);
+                self.gate.set_share(lane, share);
             }
             Step::Pause(lane, ms) => {
                 let until = now + Duration::from_millis(ms);
@@ -249,7 +248,7 @@ impl World {
             }
         }
         for lane in 0..self.naive.lanes.len() {
-            let demand = self.gate.demand(lane, self.clock.now());
+            let demand = self.gate.demand(lane);
             let naive = &self.naive.lanes[lane];
             // Of a fleet is asked what only a fleet can grant.
             let blocked = naive.paused.is_some() || naive.in_use >= naive.max.min(naive.learned);

@@ -62,15 +62,15 @@ const fn bit(lane: usize) -> u64 {
 }
 
 /// What the fleet grants this process of a lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Share {
+#[derive(Clone, Copy)]
+pub(super) struct Share {
     /// How many slots.
-    pub slots: u32,
+    pub(super) slots: u32,
     /// Until when they may be given out, none without an end. With one, a slot that comes free is given out by whoever knows
-    /// the time: see [`Gate::on_demand`](super::Gate::on_demand).
-    pub until: Option<Instant>,
+    /// the time.
+    pub(super) until: Option<Instant>,
     /// Whether other processes wait for slots: one that comes free here is then taken off the share.
-    pub contested: bool,
+    pub(super) contested: bool,
 }
 
 /// One lane of a gate.

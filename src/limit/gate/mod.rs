@@ -20,11 +20,11 @@ mod permit;
 mod queue;
 mod state;
 
-pub use lanes::{Lanes, Share};
+pub use lanes::Lanes;
 pub use permit::{Permit, Waiting};
 
 use super::lock;
-use lanes::Lane;
+use lanes::{Lane, Share};
 use state::{Grant, State};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -151,18 +151,17 @@ impl Gate {
         self.learn(lane, |lane| lane.learn.set(cap));
     }
 
-    /// Sets what the fleet grants this process of a lane; none without a fleet. It may be nothing at all.
-    pub fn set_share(&self, lane: usize, share: Option<Share>, now: Instant) {
-        self.change(|state| {
-            if let Some(lane) = state.lanes.get_mut(lane) {
-                lane.share = share;
-            }
-            state.resume(now);
+    /// Sets what the fleet grants this process of a lane, without an end; none without a fleet. It may be nothing at all.
+    pub fn set_share(&self, lane: usize, share: Option<u32>) {
+        self.learn(lane, |lane| {
+            lane.share = share.map(|slots| Share { slots, until: None, contested: false });
+            lane.unseen = false;
         });
     }
 
-    /// Changes by how much the fleet grants more or less than before, and for how long. What was taken off the share in the
-    /// meantime stays off.
+    /// Changes by how many slots the fleet grants more or less than before, until when they may be given out, and whether other
+    /// processes wait for slots: one that comes free here is then taken off the share. What was taken off it since it was
+    /// last asked about stays off.
     pub fn shift_share(&self, lane: usize, by: i64, until: Instant, contested: bool, now: Instant) {
         self.change(|state| {
             state.resume(now);
@@ -214,8 +213,7 @@ impl Gate {
 
     /// What is asked of a lane.
     #[must_use]
-    pub fn demand(&self, lane: usize, now: Instant) -> Demand {
-        self.wake(now);
+    pub fn demand(&self, lane: usize) -> Demand {
         lock(&self.state).demand(lane)
     }
 
