@@ -105,6 +105,20 @@ pub fn upstream_target(
     PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| Fault::BadPath)
 }
 
+/// The target with one more parameter, `name=value` as it stands in a query.
+///
+/// # Errors
+/// [`Fault::BadPath`] when that is no valid target.
+pub fn with_parameter(target: &PathAndQuery, pair: &str) -> Result<PathAndQuery, Fault> {
+    let separator = match target.query() {
+        None => "?",
+        Some("") => "",
+        Some(_) => "&",
+    };
+    PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{target}{separator}{pair}")))
+        .map_err(|_| Fault::BadPath)
+}
+
 /// The query without the parameters of these names, however the names are encoded; borrowed when there are none.
 #[must_use]
 pub fn without_parameters<'a>(query: &'a str, names: &[String]) -> Cow<'a, str> {
@@ -276,6 +290,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Vec<u8> {
         }
     }
     decoded
+}
+
+/// Escapes every byte but those that need it nowhere (RFC 3986 2.3).
+pub(crate) fn encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            // Writing to a string does not fail.
+            _ => drop(write!(encoded, "%{byte:02X}")),
+        }
+        encoded
+    })
 }
 
 fn hex_pair(high: u8, low: u8) -> Option<u8> {
