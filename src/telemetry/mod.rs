@@ -9,4 +9,5 @@ pub mod histogram;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+pub mod retries;
 pub mod sink;

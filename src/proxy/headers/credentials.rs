@@ -9,7 +9,7 @@ use crate::canon::Fault;
 use crate::config::secret::Secret;
 use crate::config::types::Credentials;
 use crate::proxy::path;
-use http::header::{InvalidHeaderValue, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{InvalidHeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 
@@ -103,7 +103,9 @@ impl RouteHeaders {
     }
 
     /// Turns a request that was prepared with some of the route's credentials into one with others.
-    pub fn exchange(&self, parts: &mut request::Parts, from: Way, to: Way, websocket: bool) {
+    pub(super) fn exchange(&self, parts: &mut request::Parts, from: Way, to: Way) {
+        // It stands in a handshake and nowhere else.
+        let websocket = parts.headers.contains_key(UPGRADE);
         self.inject(&mut parts.headers, to, websocket);
         let [old, new] = [from, to].map(|way| self.injected(way).and_then(|injected| injected.query(websocket)));
         if let (true, Some(target)) = (old != new, parts.uri.path_and_query()) {

@@ -407,14 +407,16 @@ fn one_credential_stands_in_for_another() {
         let mut parts = http::Request::new(()).into_parts().0;
         parts.uri = headers.target(target.parse().expect("a target"), first, true).expect("a target").into();
         let _ = parts.headers.insert("sec-websocket-protocol", HeaderValue::from_static("v1"));
+        let _ = parts.headers.insert("upgrade", HeaderValue::from_static("websocket"));
+        let _ = parts.headers.insert("host", HeaderValue::from_static("api.example.com"));
         headers.inject(&mut parts.headers, first, true);
         let before = parts.clone();
-        headers.exchange(&mut parts, first, second, true);
+        headers.redirect(&mut parts, first, second);
         let separator = if target.contains('?') { '&' } else { '?' };
         assert_eq!(parts.uri.to_string(), format!("{target}{separator}token=sk%202"));
         assert_eq!(parts.headers["x-k"], "sk 2");
         assert_eq!(parts.headers["sec-websocket-protocol"], "v1, t.sk 2");
-        headers.exchange(&mut parts, second, first, true);
+        headers.redirect(&mut parts, second, first);
         assert_eq!((&parts.uri, &parts.headers), (&before.uri, &before.headers));
     }
 }
