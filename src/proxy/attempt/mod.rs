@@ -17,7 +17,7 @@ use super::call::Call;
 use super::headers::Way;
 use super::replay::Replay;
 use super::upload::Upload;
-use super::{Body, RouteRuntime, fail, forward, relay_http};
+use super::{Body, RouteRuntime, admit, fail, forward, relay_http};
 use crate::canon::{CanonicalError, Fault};
 use crate::limit::breaker::Pass;
 use crate::telemetry::retries::Retry;
@@ -67,6 +67,11 @@ pub(crate) async fn send(
             Err(ended) => ended,
         };
         let Some(next) = tries.next(call, &error) else { return Err(failed) };
+        if let Some(stay) = &next.stay
+            && admit::change_account(call, stay.lane()).await.is_err()
+        {
+            return Err(failed);
+        }
         drop(failed);
         let count = route.metrics.retry_begins();
         call.note_try(&error);
