@@ -355,6 +355,7 @@ impl Call {
         };
         self.metrics().request_finished(&self.method, self.status, &times);
         self.in_flight = None;
+        self.stay = None;
         if let Some(access) = &self.state.shared.access {
             let secrets = self.route.as_ref().map_or(&[][..], |route| route.headers.secret_query());
             let target = self.target.path_and_query().map_or("", |target| target.as_str());

@@ -92,7 +92,7 @@ impl Proxy {
             return ws::relay(&self.client, call, request).await;
         }
         match attempt::send(&self.client, &mut call, request, false).await {
-            Ok(exchange) => relay_http::relay(call, exchange).await,
+            Ok(answer) => relay_http::relay(call, answer).await,
             Err(failed) => attempt::answer(call, *failed),
         }
     }
