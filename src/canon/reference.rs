@@ -67,10 +67,7 @@ fn said(profile: &Profile, code: Code) -> Option<Said> {
 fn conditions(rule: &RuleSpec) -> String {
     let mut parts = Vec::new();
     if let Some(codes) = &rule.code {
-        parts.push(either(codes, |code| match scalar(code).as_str() {
-            "*" => "any code or none".to_owned(),
-            code => ticked(code),
-        }));
+        parts.push(either(codes, |code| ticked(&scalar(code))));
     }
     if let Some(statuses) = &rule.status {
         let shown = either(statuses, |status| match status {

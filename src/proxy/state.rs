@@ -7,7 +7,6 @@ use super::route::RouteTable;
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
 use crate::telemetry::access::AccessLog;
-use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -37,8 +36,6 @@ pub struct Shared {
     pub unrouted: Arc<RouteMetrics>,
     /// Where the line of each request goes.
     pub access: Option<AccessLog>,
-    /// What went wrong lately.
-    pub journal: Journal,
     /// Unknown codes that have been told already, at most 1,000.
     sighted: Mutex<BTreeSet<(String, String)>>,
     /// What routes remember of their upstreams and accounts, by their names.
@@ -135,7 +132,6 @@ impl Shared {
             metrics,
             unrouted,
             access,
-            journal: Journal::default(),
             sighted: Mutex::default(),
             standings: Mutex::default(),
             identity,
@@ -217,9 +213,15 @@ impl State {
     }
 }
 
-/// `Bearer abc` hides `abc` as well, since providers echo the token alone.
+/// `Bearer abc` hides `abc` as well, since providers echo the token alone; and either as it stands in a query or in JSON.
 fn secrets(route: &Route) -> Vec<String> {
     let values = route.credentials.iter().map(|credentials| credentials.value.reveal());
-    let with_tokens = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]);
-    with_tokens.flatten().map(str::to_owned).collect()
+    let with_tokens = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
+    let spelled = |value: &str| {
+        let escaped = serde_json::Value::from(value).to_string();
+        [value.to_owned(), super::path::encode(value), escaped.trim_matches('"').to_owned()]
+    };
+    let mut all: Vec<String> = with_tokens.flat_map(spelled).collect();
+    all.dedup();
+    all
 }
