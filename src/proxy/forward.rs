@@ -11,26 +11,16 @@ use http::Request;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Sends a prepared request and waits for the head of the answer. Dropping this cancels the call at once.
+/// Sends a prepared request, as a WebSocket handshake if `upgrade`, and waits for the head of the answer. Dropping this cancels
+/// the call at once.
 pub(crate) async fn send(
     client: &Client<Upload>,
     call: &mut Call,
     request: Request<Upload>,
+    upgrade: bool,
 ) -> Result<Exchange, Failure> {
     let route = ready(call)?;
-    let exchange = client.send(upstream(&route, call)?, &route.route.timeouts, request).await?;
-    call.answered(exchange.response.status().as_u16(), exchange.response.headers());
-    Ok(exchange)
-}
-
-/// The same for a WebSocket handshake.
-pub(crate) async fn send_upgrade(
-    client: &Client<Upload>,
-    call: &mut Call,
-    request: Request<Upload>,
-) -> Result<Exchange, Failure> {
-    let route = ready(call)?;
-    let exchange = client.send_upgrade(upstream(&route, call)?, &route.route.timeouts, request).await?;
+    let exchange = client.call(upstream(&route, call)?, &route.route.timeouts, request, upgrade).await?;
     call.answered(exchange.response.status().as_u16(), exchange.response.headers());
     Ok(exchange)
 }

@@ -88,7 +88,8 @@ impl Proxy {
             Err(fault) => return refused(version, fault, fail::fault(call, fault)),
         };
         if websocket {
-            return ws::relay(&self.client, call, request).await;
+            // Rare and large: boxed, ordinary requests do not carry it about.
+            return Box::pin(ws::relay(&self.client, call, request)).await;
         }
         match attempt::send(&self.client, &mut call, request, false).await {
             Ok(answer) => relay_http::relay(call, answer).await,

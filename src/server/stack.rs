@@ -41,8 +41,12 @@ pub trait Handler: Send + Sync + 'static {
 impl Handler for Proxy {
     type Body = crate::proxy::Body;
 
-    async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<Self::Body> {
-        Proxy::handle(self, peer, request).await
+    fn handle(
+        &self,
+        peer: &Arc<Peer>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send {
+        Proxy::handle(self, peer, request)
     }
 
     fn panicked(&self) -> Response<Self::Body> {

@@ -99,18 +99,13 @@ impl<B: Sendable> Client<B> {
     ///
     /// # Errors
     /// The [`Failure`] says what happened, and carries the error of the request body if that was it.
-    pub async fn send(
+    pub fn send(
         &self,
         upstream: &Upstream,
         timeouts: &Timeouts,
         request: Request<B>,
-    ) -> Result<Exchange, Failure> {
-        let alpn = match upstream.protocol {
-            Protocol::Auto => Alpn::Any,
-            Protocol::Http1 => Alpn::Http1,
-            Protocol::Http2 => Alpn::Http2,
-        };
-        self.call(upstream, timeouts, request, alpn, false).await
+    ) -> impl Future<Output = Result<Exchange, Failure>> + Send {
+        self.call(upstream, timeouts, request, false)
     }
 
     /// The same for a request that asks to upgrade: on HTTP/1.1 whatever the provider's protocol. After a 101, the
@@ -118,28 +113,39 @@ impl<B: Sendable> Client<B> {
     ///
     /// # Errors
     /// As for [`Client::send`].
-    pub async fn send_upgrade(
+    pub fn send_upgrade(
         &self,
         upstream: &Upstream,
         timeouts: &Timeouts,
         request: Request<B>,
-    ) -> Result<Exchange, Failure> {
-        self.call(upstream, timeouts, request, Alpn::Http1, true).await
+    ) -> impl Future<Output = Result<Exchange, Failure>> + Send {
+        self.call(upstream, timeouts, request, true)
     }
 
-    async fn call(
+    /// [`Client::send`] or [`Client::send_upgrade`], as a flag says.
+    pub(crate) async fn call(
         &self,
         upstream: &Upstream,
         timeouts: &Timeouts,
         request: Request<B>,
-        alpn: Alpn,
         upgrade: bool,
     ) -> Result<Exchange, Failure> {
+        let alpn = match upstream.protocol {
+            _ if upgrade => Alpn::Http1,
+            Protocol::Auto => Alpn::Any,
+            Protocol::Http1 => Alpn::Http1,
+            Protocol::Http2 => Alpn::Http2,
+        };
         let origin = self.pool.origin(upstream);
         let mut request = request.map(Watched::new);
         let mut retried = false;
         loop {
-            let (line, connect) = self.line(&origin, upstream, timeouts.connect, alpn, retried).await?;
+            // What is rare is boxed: a call that finds its connection waiting, as most do, is small and cheap to move.
+            let waiting = if retried { None } else { waiting(&origin, alpn) };
+            let (line, connect) = match waiting {
+                Some(line) => (line, None),
+                None => Box::pin(self.line(&origin, upstream, timeouts.connect, alpn, retried)).await?,
+            };
             let mut facts = Facts { reused: connect.is_none(), retried, connect, http2: false, peer: None };
             let spare = if facts.reused { repeatable(&request) } else { None };
             let lost = match line {
@@ -149,7 +155,7 @@ impl<B: Sendable> Client<B> {
                 }
                 Line::Http2(share) => {
                     (facts.peer, facts.http2) = (share.peer, true);
-                    over_http2(share, upstream, request, timeouts.response).await
+                    Box::pin(over_http2(share, upstream, request, timeouts.response)).await
                 }
             };
             let lost = match lost {
@@ -164,7 +170,7 @@ impl<B: Sendable> Client<B> {
         }
     }
 
-    /// A connection: one that waits, or else a new one, and then how long that took.
+    /// A new connection and how long it took, or one that another call has made meanwhile.
     async fn line(
         &self,
         origin: &Arc<Origin<B>>,
@@ -173,9 +179,6 @@ impl<B: Sendable> Client<B> {
         alpn: Alpn,
         fresh: bool,
     ) -> Result<(Line<B>, Option<Duration>), Failure> {
-        if !fresh && let Some(line) = waiting(origin, alpn) {
-            return Ok((line, None));
-        }
         let deadline = Instant::now() + patience;
         // Where one connection will do for all, one makes it and the others wait for it.
         let turn = if alpn == Alpn::Http2 || (alpn == Alpn::Any && origin.speaks_http2()) {
@@ -300,7 +303,7 @@ fn waiting<B: Sendable>(origin: &Origin<B>, alpn: Alpn) -> Option<Line<B>> {
 }
 
 /// The request to send in place of one that was lost, or what to report.
-fn again<B>(lost: Lost<B>, spare: Option<Request<Watched<B>>>, facts: Facts) -> Result<Request<Watched<B>>, Failure> {
+fn again<B>(lost: Lost<B>, spare: Option<Box<Request<Watched<B>>>>, facts: Facts) -> Result<Request<Watched<B>>, Failure> {
     let Lost { failure, unsent, refused } = lost;
     if !facts.reused || facts.retried || failure.request_body.is_some() {
         return Err(failure);
@@ -310,13 +313,13 @@ fn again<B>(lost: Lost<B>, spare: Option<Request<Watched<B>>>, facts: Facts) -> 
     }
     let silent = matches!(failure.fault, Fault::ConnectionClosed | Fault::RequestWriteFailed);
     match spare {
-        Some(spare) if refused || (silent && is_idempotent(spare.method())) => Ok(spare),
+        Some(spare) if refused || (silent && is_idempotent(spare.method())) => Ok(*spare),
         _ => Err(failure),
     }
 }
 
 /// A copy to send again. None if there is a body: it is gone once it has been sent.
-fn repeatable<B: Sendable>(request: &Request<Watched<B>>) -> Option<Request<Watched<B>>> {
+fn repeatable<B: Sendable>(request: &Request<Watched<B>>) -> Option<Box<Request<Watched<B>>>> {
     if !http_body::Body::is_end_stream(request.body()) {
         return None;
     }
@@ -325,5 +328,5 @@ fn repeatable<B: Sendable>(request: &Request<Watched<B>>) -> Option<Request<Watc
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
+    Some(Box::new(copy))
 }

@@ -60,13 +60,26 @@ pub(crate) async fn send(
 ) -> Result<Answer, Box<Failed>> {
     let sender = Sender { client, upgrade };
     let Some(route) = call.route.clone() else { return Err(Failed::lost(Failure::of(Fault::RouteNotFound))) };
-    let Some(standing) = route.standing.clone() else {
-        let exchange = sender.send(call, request).await.map_err(Failed::lost)?;
-        return Ok(Answer { exchange, first: None });
-    };
+    match route.standing.clone() {
+        // Boxed, because most routes have nothing to try again, and their requests would carry it about.
+        Some(standing) => Box::pin(try_often(&sender, call, request, &route, standing)).await,
+        None => {
+            let exchange = sender.send(call, request).await.map_err(Failed::lost)?;
+            Ok(Answer { exchange, first: None })
+        }
+    }
+}
+
+async fn try_often(
+    sender: &Sender<'_>,
+    call: &mut Call,
+    request: Request<Upload>,
+    route: &Arc<RouteRuntime>,
+    standing: Arc<Standing>,
+) -> Result<Answer, Box<Failed>> {
     standing.budget.request(now());
     let Chosen { upstream, pass } = standing.choose(0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
-    let tries = Tries::new(standing, &route, call.way, request);
+    let tries = Tries::new(standing, route, call.way, request);
     call.way.upstream = upstream;
     let mut ended = sender.end(call, tries.request(call.way), pass).await;
     loop {
@@ -121,12 +134,9 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    async fn send(&self, call: &mut Call, request: Request<Upload>) -> Result<Exchange, Failure> {
+    fn send(&self, call: &mut Call, request: Request<Upload>) -> impl Future<Output = Result<Exchange, Failure>> + Send {
         call.attempts += 1;
-        match self.upgrade {
-            true => forward::send_upgrade(self.client, call, request).await,
-            false => forward::send(self.client, call, request).await,
-        }
+        forward::send(self.client, call, request, self.upgrade)
     }
 
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
