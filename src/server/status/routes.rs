@@ -1,12 +1,13 @@
 //! What the status page says of each route: its traffic of the last minutes, and what it is doing now.
 
 use crate::config::types;
+use crate::proxy::limits::LimitStanding;
 use crate::proxy::{StandingView, State};
 use crate::telemetry::histogram::Counts;
 use crate::telemetry::metrics::Totals;
 use serde::Serialize;
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 /// One route.
 #[derive(Serialize)]
@@ -17,6 +18,8 @@ pub(super) struct Route<'a> {
     configured: Option<Configured<'a>>,
     /// How its upstreams and accounts stand; none when it has nothing to choose or to retry.
     standing: Option<StandingView>,
+    /// How its limits stand.
+    limits: Option<LimitStanding>,
     in_flight: i64,
     sockets: i64,
     /// Requests that ended within the window.
@@ -42,10 +45,12 @@ const SILENT: usize = 100;
 /// are only counted, beside the others.
 pub(super) fn rows<'a>(state: &'a State, totals: &'a [Totals], before: &[Totals]) -> (Vec<Route<'a>>, usize) {
     let all = &state.config.routes;
+    let mut limits: BTreeMap<String, LimitStanding> =
+        state.shared.limits.standing(Instant::now()).into_iter().map(|limits| (limits.route.clone(), limits)).collect();
     let configured = all.iter().filter_map(|route| {
         let standing = state.shared.standing_view(&route.name);
         let totals = Totals::find(totals, &route.name, &route.provider)?;
-        Some(Route { standing, ..row(totals, Some(route), before) })
+        Some(Route { standing, limits: limits.remove(&route.name), ..row(totals, Some(route), before) })
     });
     let mut rows: Vec<Route<'_>> = configured.filter(|row| all.len() <= SILENT || row.speaks()).collect();
     let silent = all.len() - rows.len();
@@ -66,6 +71,7 @@ fn row<'a>(now: &'a Totals, route: Option<&'a types::Route>, before: &[Totals]) 
         provider: &now.provider,
         configured: route.map(configured),
         standing: None,
+        limits: None,
         in_flight: now.in_flight,
         sockets: now.sockets,
         requests: now.requests.saturating_sub(before.map_or(0, |before| before.requests)),
