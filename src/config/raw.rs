@@ -273,12 +273,17 @@ pub(super) enum CredentialsList {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
-    /// The header that carries them.
-    #[schemars(required)]
-    pub(super) header: Option<String>,
-    /// Its whole value; `${NAME}` and `${file:/path}` are filled in.
+    /// What is put in, whole; `${NAME}` and `${file:/path}` are filled in.
     #[schemars(required)]
     pub(super) value: Option<String>,
+    /// The header that carries them, in every request. At least one of the four places must be given.
+    pub(super) header: Option<String>,
+    /// The query parameter that carries them: in WebSocket handshakes, and in every request when there is no `header`.
+    pub(super) query: Option<String>,
+    /// How the WebSocket subprotocol begins that ends with them.
+    pub(super) subprotocol: Option<String>,
+    /// The member of a WebSocket's first text message, a JSON object, that carries them.
+    pub(super) first_message: Option<String>,
 }
 
 /// `timeouts`
@@ -383,8 +388,15 @@ pub(super) struct CircuitBreaker {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// `redis://…` or `rediss://…`: rate and concurrency limits are shared through it. Default: each gateway for itself.
+    /// `redis://…`, `rediss://…` or `redis+unix://…`: rate and concurrency limits are shared through it. Default: each
+    /// gateway for itself.
     pub(super) backend: Option<String>,
+    /// How long slots stay with a gateway that is not heard of any more. Default `5s`.
+    pub(super) lease: Option<DurationText>,
+    /// How long a request waits for the backend before it is counted locally. Default `5ms`.
+    pub(super) timeout: Option<DurationText>,
+    /// What the backend's keys and channels begin with. Default `speechgate`.
+    pub(super) prefix: Option<String>,
 }
 
 /// A duration with its unit.

@@ -98,6 +98,19 @@ fn values_are_filled_in() {
 }
 
 #[test]
+fn credentials_may_stand_in_several_places() {
+    let places = "header = 'x-k', query = 'token', subprotocol = 'app.', first_message = 'k'";
+    let all = loaded(&[("t", &format!("{ROUTE}credentials = {{ {places}, value = 'sk-1' }}\n"))], &[]);
+    let one = &all.config.routes[0].credentials[0];
+    let header = one.header.as_ref().map(http::HeaderName::as_str);
+    assert_eq!(
+        [header, one.query.as_deref(), one.subprotocol.as_deref(), one.first_message.as_deref()],
+        [Some("x-k"), Some("token"), Some("app."), Some("k")]
+    );
+    assert!(!format!("{} {:?}", all.redacted, all.config).contains("sk-1"));
+}
+
+#[test]
 fn credentials_and_upstreams_may_be_lists() {
     let text = ROUTE
         .replace("upstream = \"https", "upstreams = [\"https://[2001:db8::1]/base\", \"https")
@@ -143,6 +156,36 @@ fn limits_are_read_and_what_is_not_enforced_says_so() {
     assert_eq!(route.retry.as_ref().map(|retry| (retry.attempts, retry.budget)), Some((3, 0.05)));
     let breaker = route.circuit_breaker.expect("a breaker");
     assert_eq!((breaker.failures, breaker.window, breaker.open), (5, Duration::from_secs(30), Duration::from_secs(3)));
+}
+
+#[test]
+fn a_backend_is_read_with_its_defaults() {
+    let limits = |table: &str| loaded(&[("t", &format!("[limits]\n{table}\n{ROUTE}"))], &[]).config.limits;
+    let plain = limits("backend = 'redis://127.0.0.1'");
+    assert_eq!((plain.lease, plain.timeout), (Duration::from_secs(5), Duration::from_millis(5)));
+    assert_eq!(plain.prefix, "speechgate");
+    let own = limits("backend = 'redis://r'\nlease = '2s'\ntimeout = '200ms'\nprefix = 'tts:1'");
+    assert_eq!((own.lease, own.timeout), (Duration::from_secs(2), Duration::from_millis(200)));
+    assert_eq!(own.prefix, "tts:1");
+    for url in ["redis://:p@r:1/2", "rediss://u:p%40@[::1]:6380", "redis+unix:///run/redis.sock?db=1"] {
+        assert_eq!(limits(&format!("backend = '{url}'")).backend.expect("a URL").reveal(), url);
+    }
+    for bad in [
+        "backend = 'http://r'",
+        "backend = 'redis://'",
+        "backend = 'redis://:pass@/0'",
+        "backend = 'redis://r/zero'",
+        "backend = 'redis://r/0?protocol=resp2'",
+        "backend = 'redis+unix://run'",
+        "lease = '100ms'",
+        "lease = '2m'",
+        "timeout = '0s'",
+        "timeout = '501ms'",
+        "prefix = ''",
+        "prefix = 'a b'",
+    ] {
+        assert_eq!(problems(&format!("[limits]\n{bad}\n{ROUTE}"), &[]).len(), 1, "{bad}");
+    }
 }
 
 #[test]

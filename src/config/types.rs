@@ -222,10 +222,16 @@ pub enum Envelope {
 /// `credentials`
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// The header that carries them.
-    pub header: HeaderName,
-    /// Its whole value.
+    /// What is put into requests, in at least one of the places below.
     pub value: Secret,
+    /// The header whose whole value they are, in every request.
+    pub header: Option<HeaderName>,
+    /// The query parameter that carries them: in WebSocket handshakes, and in every request when there is no header.
+    pub query: Option<String>,
+    /// How the WebSocket subprotocol begins that ends with them.
+    pub subprotocol: Option<String>,
+    /// The member of a WebSocket's first text message, a JSON object, that carries them.
+    pub first_message: Option<String>,
 }
 
 /// `timeouts`
@@ -331,8 +337,14 @@ pub struct CircuitBreaker {
 }
 
 /// `[limits]`
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The URL of a Redis or Valkey, its password included.
     pub backend: Option<Secret>,
+    /// How long slots stay with a gateway that is not heard of any more.
+    pub lease: Duration,
+    /// How long a request waits for the backend before it is counted locally; a tenth of the lease at most.
+    pub timeout: Duration,
+    /// What the backend's keys and channels begin with.
+    pub prefix: String,
 }

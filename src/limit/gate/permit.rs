@@ -27,9 +27,15 @@ impl Permit {
         self.grant.lane
     }
 
-    /// The provider has begun to answer: what [`Learn::succeeded`](crate::limit::learn::Learn::succeeded) makes of it.
+    /// The provider has begun to answer: what [`Learn::succeeded`](crate::limit::learn::Learn::succeeded) makes of it, if the
+    /// slot was given out under the cap as it is now.
     pub fn succeeded(&self, now: Instant) {
-        self.gate.learn(self.grant.lane, |lane| lane.learn.succeeded(self.grant.level, now));
+        let Grant { lane, level, changes } = self.grant;
+        self.gate.learn(lane, |lane| {
+            if lane.learn.changes() == changes {
+                lane.learn.succeeded(level, now);
+            }
+        });
     }
 
     /// The provider refused for want of a slot there: what [`Learn::refused`](crate::limit::learn::Learn::refused) makes of it.
@@ -42,9 +48,11 @@ impl Permit {
     }
 
     /// The provider said how many it allows, and perhaps how many it counts: what
-    /// [`Learn::told`](crate::limit::learn::Learn::told) makes of it.
+    /// [`Learn::told`](crate::limit::learn::Learn::told) makes of it. Under a share of a fleet what it counts is left out:
+    /// it is mostly the fleet's own, which the share allows for.
     pub fn told(&self, limit: u32, current: Option<u32>, now: Instant) {
         self.gate.learn(self.grant.lane, |lane| {
+            let current = current.filter(|_| lane.share.is_none());
             lane.learn.told(limit, current, lane.in_use.saturating_sub(lane.refused), now);
         });
     }
