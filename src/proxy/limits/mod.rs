@@ -20,6 +20,8 @@ mod rates;
 mod refusal;
 mod slots;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
