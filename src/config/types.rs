@@ -163,6 +163,8 @@ pub struct Route {
     pub concurrency: Option<Concurrency>,
     /// Retries; none without it.
     pub retry: Option<Retry>,
+    /// When a failing upstream is left alone; never without it.
+    pub circuit_breaker: Option<CircuitBreaker>,
 }
 
 /// Most upstreams of a route, and most credentials: sets of them are the bits of one word.
@@ -315,6 +317,17 @@ pub struct Retry {
     pub on: Vec<Type>,
     /// Retries as a share of requests, above 0 and up to 1.
     pub budget: f64,
+}
+
+/// `circuit_breaker`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// After how many failures, at least one.
+    pub failures: u32,
+    /// Within which time, longer than zero.
+    pub window: Duration,
+    /// For how long, longer than zero.
+    pub open: Duration,
 }
 
 /// `[limits]`

@@ -3,7 +3,9 @@
 //! Whatever happens to a call, it ends exactly once: complete, cut, or (when nobody ended it before it was dropped)
 //! cancelled by the caller.
 
-use super::headers::Way;
+use super::attempt::Stay;
+use super::headers::{ATTEMPTS, Way};
+use super::interim::Interim;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
@@ -11,7 +13,7 @@ use crate::canon::{CanonicalError, Code, Fault, Origin};
 use crate::telemetry::access::Entry;
 use crate::telemetry::metrics::{InFlight, Times, Transport};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -55,7 +57,13 @@ pub struct Call {
     first_byte: Option<Instant>,
     pub(crate) upstream_status: Option<u16>,
     pub(crate) upstream_request_id: Option<String>,
-    pub(crate) retried: bool,
+    /// How often the request was sent, and whether the client had to send one of them again on another connection.
+    pub(crate) attempts: u32,
+    pub(crate) reconnected: bool,
+    /// The account that it uses.
+    pub(crate) stay: Option<Stay>,
+    /// Where interim answers go to, in order to know whether any did.
+    pub(crate) interim: Option<Interim>,
     error: Option<Noted>,
     in_flight: Option<InFlight>,
     ended: bool,
@@ -103,7 +111,10 @@ impl Call {
             first_byte: None,
             upstream_status: None,
             upstream_request_id: None,
-            retried: false,
+            attempts: 0,
+            reconnected: false,
+            stay: None,
+            interim: None,
             error: None,
             in_flight: None,
             ended: false,
@@ -197,10 +208,36 @@ impl Call {
         self.id.to_str().unwrap_or_default()
     }
 
-    /// An error happened: it is counted here, once, whatever becomes of its answer.
-    pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
+    /// Uses the account with the fewest calls, on a route that has several.
+    pub(crate) fn choose_account(&mut self) {
+        let Some(standing) = self.route.as_ref().and_then(|route| route.standing.clone()) else { return };
+        let now = tokio::time::Instant::now().into_std();
+        if let Some(stay) = standing.accounts.least_used(standing.accounts.usable(now), now) {
+            self.uses(stay);
+        }
+    }
+
+    /// The call uses an account, and no other one any more.
+    pub(crate) fn uses(&mut self, stay: Stay) {
+        self.way.credential = stay.lane();
+        self.stay = Some(stay);
+    }
+
+    /// Whether the caller has seen something of an answer.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.interim.as_ref().is_some_and(Interim::has_begun)
+    }
+
+    /// Says in an answer how often the request was sent, when that was more than once.
+    pub(crate) fn tell_attempts(&self, headers: &mut HeaderMap) {
+        if self.attempts > 1 {
+            let _ = headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
+        }
+    }
+
+    /// A try failed that is followed by another: what the provider said counts, though the caller never sees it.
+    pub(crate) fn note_try(&self, error: &CanonicalError) {
         let metrics = self.metrics();
-        metrics.error(error.code, error.origin, self.transport);
         if error.upstream.is_some() {
             metrics.upstream_error(&error.upstream_label, error.code);
         }
@@ -208,6 +245,12 @@ impl Call {
             metrics.unmapped();
             self.state.shared.unmapped(self, error);
         }
+    }
+
+    /// An error happened: it is counted here, once, whatever becomes of its answer.
+    pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
+        self.metrics().error(error.code, error.origin, self.transport);
+        self.note_try(error);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
         self.error = Some(Noted { code: error.code, origin: error.origin, detail });
@@ -263,7 +306,7 @@ impl Call {
             duration: times.total,
             first_byte: times.first_byte,
             upstream: times.upstream,
-            retries: u32::from(self.retried),
+            retries: self.attempts.saturating_sub(1) + u32::from(self.reconnected),
             client: self.peer.address,
         }
     }

@@ -7,6 +7,7 @@
 use super::exposition::{Exposition, Kind, Labels};
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::process;
+use super::retries::{self, Retries};
 use crate::canon::{Code, Origin};
 use http::Method;
 use std::cell::Cell;
@@ -144,6 +145,7 @@ pub struct RouteMetrics {
     /// The provider's code as a label, by what it meant. Only errors come here.
     upstream_errors: Mutex<BTreeMap<Code, BTreeMap<Arc<str>, u64>>>,
     unmapped: AtomicU64,
+    pub(super) retries: Retries,
 }
 
 /// What one worker writes. Two cache lines apart from the next, because lines are fetched in pairs.
@@ -234,6 +236,7 @@ impl Metrics {
         render_requests(out, &routes);
         render_times(out, &routes);
         render_websockets(out, &routes);
+        retries::render(out, &routes);
         self.render_own(out);
         process::write(out, seconds(self.started));
     }
@@ -278,6 +281,7 @@ impl RouteMetrics {
             shards: std::iter::repeat_with(Shard::new).take(shards).collect(),
             upstream_errors: Mutex::default(),
             unmapped: AtomicU64::new(0),
+            retries: Retries::default(),
         }
     }
 
@@ -560,7 +564,7 @@ fn render_websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
 }
 
 /// Routes grouped by name: one that changed its provider while the process ran has several entries, next to each other.
-fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
+pub(super) fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
     routes.chunk_by(|a, b| a.route == b.route).map(|routes| (&*routes[0].route, routes))
 }
 

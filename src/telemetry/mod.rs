@@ -5,8 +5,10 @@
 
 pub mod access;
 pub mod exposition;
+mod fields;
 pub mod histogram;
 pub mod logging;
 pub mod metrics;
 pub mod process;
+pub mod retries;
 pub mod sink;

@@ -1,4 +1,4 @@
-//! `rate_limits`, `concurrency`, `retry` and `[limits]`
+//! `rate_limits`, `concurrency`, `retry`, `circuit_breaker` and `[limits]`
 
 use super::Reader;
 use crate::canon::{Code, PathTemplate, Profile, Type};
@@ -6,7 +6,7 @@ use crate::config::path::Path;
 use crate::config::problem::{Findings, alternatives};
 use crate::config::raw;
 use crate::config::secret::Secret;
-use crate::config::types::{Concurrency, Cost, LimitKey, Limits, RateLimit, Retry};
+use crate::config::types::{CircuitBreaker, Concurrency, Cost, LimitKey, Limits, RateLimit, Retry};
 use crate::config::values::{self, Expected};
 use std::time::Duration;
 
@@ -15,12 +15,6 @@ pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw, warnings: &mut Finding
     let mut warn = |path: Path| {
         warnings.key(&path, "is checked but not enforced yet");
     };
-    for (index, route) in raw.routes.iter().enumerate() {
-        let path = Path::of("routes").index(index);
-        if route.retry.is_some() {
-            warn(path.key("retry"));
-        }
-    }
     if raw.limits.backend.is_some() {
         warn(Path::of("limits"));
     }
@@ -162,6 +156,16 @@ pub(super) fn retry(raw: &raw::Retry, path: &Path, findings: &mut Findings) -> R
         Some(names) => retried(names, &path.key("on"), findings),
     };
     Retry { attempts: raw.attempts.unwrap_or(2), on, budget }
+}
+
+/// `circuit_breaker`
+pub(super) fn circuit_breaker(raw: &raw::CircuitBreaker, path: &Path, findings: &mut Findings) -> CircuitBreaker {
+    let mut reader = Reader { path: path.clone(), findings };
+    CircuitBreaker {
+        failures: raw.failures.unwrap_or(5),
+        window: reader.deadline("window", raw.window.as_ref(), Duration::from_secs(30)),
+        open: reader.deadline("open", raw.open.as_ref(), Duration::from_secs(10)),
+    }
 }
 
 /// The types after which it is tried again; those that another try cannot help are refused.

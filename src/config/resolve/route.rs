@@ -87,6 +87,8 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
     let concurrency =
         raw.concurrency.as_ref().and_then(|raw| limits::concurrency(raw, &path.key("concurrency"), findings));
     let retry = raw.retry.as_ref().map(|raw| limits::retry(raw, &path.key("retry"), findings));
+    let breaker = raw.circuit_breaker.as_ref();
+    let circuit_breaker = breaker.map(|raw| limits::circuit_breaker(raw, &path.key("circuit_breaker"), findings));
     let (host, prefix) = place?;
     Some(Route {
         name: name?,
@@ -105,6 +107,7 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
         rate_limits,
         concurrency,
         retry,
+        circuit_breaker,
     })
 }
 

@@ -94,6 +94,14 @@ fn problems_of_a_route() {
             "retry = { attempts = 1 }",
             "t.toml:7:22: routes[0].retry.attempts: `1` is out of range; expected a whole number from 2 to 10",
         ),
+        (
+            "circuit_breaker = { failures = 0 }",
+            "t.toml:7:32: routes[0].circuit_breaker.failures: `0` is out of range; expected a whole number from 1 to 10000",
+        ),
+        (
+            "circuit_breaker = { window = '0s' }",
+            "t.toml:7:30: routes[0].circuit_breaker.window: `0s` cannot be used; expected a duration longer than zero",
+        ),
         ("[routes.nested]", "t.toml:7:9: routes[0].nested: unknown key"),
         ("max_request_body = 9223372036854775808", "t.toml:7:20: routes[0].max_request_body: this number is too large"),
         ("x = ", "t.toml:7:5: string values must be quoted, expected literal string"),

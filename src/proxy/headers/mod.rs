@@ -10,7 +10,7 @@ mod response;
 mod tests;
 
 pub use check::{Checked, authority, check_request};
-pub(crate) use id::new_request_id;
+pub(crate) use id::{ATTEMPTS, new_request_id};
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
 pub(crate) use request::clean_trailers;
 pub use request::{Outgoing, PeerHeaders, prepare_request};
@@ -83,6 +83,18 @@ impl RouteHeaders {
             prefix: route.path.clone(),
             upstreams: route.upstreams.clone(),
         })
+    }
+
+    /// Turns a request that was prepared for one way to another.
+    pub(crate) fn redirect(&self, parts: &mut http::request::Parts, from: Way, to: Way) {
+        if let Some(host) = self.hosts.get(to.upstream) {
+            let _ = parts.headers.insert(header::HOST, host.clone());
+        }
+        self::request::inject_credentials(&mut parts.headers, self, to);
+        let base_path = |way: Way| self.upstreams.get(way.upstream).map_or("", |at| at.base_path.as_str());
+        if base_path(from) != base_path(to) {
+            parts.uri = super::path::rebased(&parts.uri, base_path(from), base_path(to));
+        }
     }
 
     /// Headers that carry a key of this provider.
