@@ -220,7 +220,9 @@ impl Gateway {
             }
             tokio::select! {
                 () = control.serve(stops) => {}
+                () = control.running.shared.limits.keep_tidy() => {}
                 () = Arc::clone(&control).keep_up_to_date() => {}
+                () = control.status.sample() => {}
             }
         });
         for worker in self.workers.drain(..) {

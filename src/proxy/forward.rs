@@ -18,7 +18,9 @@ pub(crate) async fn send(
     request: Request<Upload>,
 ) -> Result<Exchange, Failure> {
     let route = ready(call)?;
-    client.send(upstream(&route, call)?, &route.route.timeouts, request).await
+    let exchange = client.send(upstream(&route, call)?, &route.route.timeouts, request).await?;
+    call.answered(exchange.response.status().as_u16(), exchange.response.headers());
+    Ok(exchange)
 }
 
 /// The same for a WebSocket handshake.
@@ -28,7 +30,9 @@ pub(crate) async fn send_upgrade(
     request: Request<Upload>,
 ) -> Result<Exchange, Failure> {
     let route = ready(call)?;
-    client.send_upgrade(upstream(&route, call)?, &route.route.timeouts, request).await
+    let exchange = client.send_upgrade(upstream(&route, call)?, &route.route.timeouts, request).await?;
+    call.answered(exchange.response.status().as_u16(), exchange.response.headers());
+    Ok(exchange)
 }
 
 fn ready(call: &mut Call) -> Result<Arc<RouteRuntime>, Failure> {

@@ -48,6 +48,7 @@ pub(crate) async fn relay(
     call: Box<Call>,
     route: &RouteRuntime,
     head: Head,
+    mut first: Option<Frame<Bytes>>,
     mut body: upstream::Body,
 ) -> Response<Body> {
     let Head { mut parts, said } = head;
@@ -56,10 +57,14 @@ pub(crate) async fn relay(
     let mut frames = VecDeque::new();
     let mut size = 0;
     let ended = loop {
-        if body.size_hint().lower() as usize + size > HELD_LIMIT {
+        if first.is_none() && body.size_hint().lower() as usize + size > HELD_LIMIT {
             break false;
         }
-        match next_frame(&mut body, timeouts).await {
+        let next = match first.take() {
+            Some(first) => Ok(Some(first)),
+            None => next_frame(&mut body, timeouts).await,
+        };
+        match next {
             Ok(Some(frame)) => {
                 size += frame.data_ref().map_or(0, Bytes::len);
                 let first = frames.is_empty();
@@ -126,6 +131,7 @@ fn changed(
     let tree = evidence.tree()?;
     if let Some(detector) = profile.detect(Some(request), &evidence) {
         let error = crate::canon::resolve(profile, &evidence).error;
+        call.sighted(&error, &evidence);
         let timestamp = fail::timestamp();
         let stamp = call.stamp(&timestamp);
         let compatible = route.route.envelope == Envelope::Compatible;
