@@ -87,6 +87,12 @@ impl Counts {
         Counts { bounds, counts: (0..=bounds.len()).map(count).collect() }
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
     /// What has been counted since an earlier moment.
     #[must_use]
     pub fn since(&self, earlier: &Counts) -> Counts {
@@ -98,8 +104,7 @@ impl Counts {
     /// Prometheus' `histogram_quantile` takes for granted too. None when nothing was counted.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
-        let total: u64 = self.counts.iter().sum();
-        let wanted = share * total as f64;
+        let wanted = share * self.total() as f64;
         let mut below = 0;
         for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             if (below + count) as f64 >= wanted {
