@@ -645,10 +645,13 @@ fn render_limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     let standings: Vec<_> =
         by_name(routes).filter_map(|(name, routes)| Some((name, gate(routes)?.standing()))).collect();
     type Pick = fn(&crate::limit::Standing) -> u32;
-    let families: [(&'static str, &'static str, Pick); 3] = [
+    let families: [(&'static str, &'static str, Pick); 6] = [
         ("speechgate_concurrency_limit", "Calls that may run at one time, by all that is known now.", |all| all.limit),
         ("speechgate_concurrency_in_use", "Calls that run and count for the limit.", |all| all.in_use),
         ("speechgate_concurrency_queued", "Calls that wait for a slot.", |all| all.queued),
+        ("speechgate_concurrency_max", "Calls that may run at one time by the configuration.", |all| all.max),
+        ("speechgate_concurrency_learned", "Calls that may run at one time by the provider's word.", |all| all.learned),
+        ("speechgate_concurrency_queue_max", "Calls that may wait for a slot.", |all| all.queue),
     ];
     for (name, help, pick) in families {
         let _ = out.family(name, Kind::Gauge, help);

@@ -98,6 +98,12 @@ pub struct Standing {
     pub in_use: u32,
     /// How many wait.
     pub queued: u32,
+    /// Slots of all lanes by the configuration.
+    pub max: u32,
+    /// The same by the provider's word, whatever the fleet grants.
+    pub learned: u32,
+    /// How many may wait.
+    pub queue: u32,
 }
 
 type Hook = Arc<dyn Fn() + Send + Sync>;
@@ -230,7 +236,14 @@ impl Gate {
     #[must_use]
     pub fn standing(&self) -> Standing {
         let state = lock(&self.state);
-        Standing { limit: state.cap(), in_use: state.in_use(), queued: count(state.queue.len()) }
+        Standing {
+            limit: state.cap(),
+            in_use: state.in_use(),
+            queued: count(state.queue.len()),
+            max: state.max(),
+            learned: state.learned(),
+            queue: count(state.places()),
+        }
     }
 
     /// How many slots a lane has now, by all who have a say.
