@@ -4,6 +4,7 @@ use crate::stranger::demo;
 use crate::{Scratch, changed, full, passes, refuses, text, tool};
 use regex::Regex;
 use serde_json::Value;
+use speechgate::canon::Type;
 use std::collections::BTreeSet;
 
 const RULES: [&str; 2] = ["deploy/prometheus/recording.yaml", "deploy/prometheus/alerts.yaml"];
@@ -85,6 +86,19 @@ fn every_alert_has_a_story_in_which_it_fires() {
     let alerts = names(&alert, &text(RULES[1]));
     assert!(alerts.len() >= 12, "{alerts:?}");
     assert_eq!(alerts, names(&fires, &text("deploy/prometheus/tests.yaml")));
+}
+
+/// What counts as the callers' own is the same to the status page, the rules and the dashboard.
+#[test]
+fn callers_mistakes_are_left_out_alike() {
+    let pattern = Regex::new(r#"type!~\\?"([a-z_|]+)\\?""#).expect("a pattern");
+    let callers: BTreeSet<&str> = Type::ALL.iter().filter(|kind| kind.is_callers()).map(|kind| kind.as_str()).collect();
+    for file in [RULES[0], "deploy/grafana/errors.json"] {
+        let text = text(file);
+        let lists: Vec<BTreeSet<&str>> =
+            pattern.captures_iter(&text).map(|found| found.extract::<1>().1[0].split('|').collect()).collect();
+        assert!(!lists.is_empty() && lists.iter().all(|list| *list == callers), "{file}: {lists:?}, not {callers:?}");
+    }
 }
 
 #[test]
