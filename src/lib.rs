@@ -12,9 +12,10 @@
 //! | 0 | [`limit`] | pure: rates, concurrency slots and their queue, learned caps, holds, retry budgets, circuit breakers |
 //! | 1 | [`render`] | pure: a canonical error as an HTTP answer |
 //! | 1 | [`config`] | the operator's words, then ours; built-in and own profiles |
-//! | 1 | `telemetry` | metrics, access log, logging |
+//! | 1 | `telemetry` | metrics, traces, access log, logging |
 //! | 2 | `upstream` | talking to providers: connect, pool, deadlines, bounded reading |
 //! | 3 | `proxy` | one request, from routed to answered |
+//! | 3 | `otlp` | traces and metrics on their way to a collector |
 //! | 4 | `server` | listeners, connections, drain, admin |
 //! | 5 | `app`, `simulator`, `explain`, `cli` | everything put together; five providers to try it with; the commands |
 //!
@@ -73,6 +74,8 @@ pub mod app;
 pub mod cli;
 #[cfg(feature = "serve")]
 pub mod explain;
+#[cfg(feature = "serve")]
+pub mod otlp;
 #[cfg(feature = "serve")]
 pub mod proxy;
 #[cfg(feature = "serve")]

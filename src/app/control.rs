@@ -49,7 +49,7 @@ impl Control {
             let metrics = Arc::clone(&running.shared.metrics);
             let admin = Arc::new(Admin {
                 ready: AtomicBool::new(false),
-                metrics: Box::new(move |text| metrics.render(text)),
+                metrics: Box::new(move |format, text| metrics.render(format, text)),
                 config: Box::new(move || {
                     shown.upgrade().map(|control| format!("{}\n", control.running.redacted.load())).unwrap_or_default()
                 }),

@@ -113,7 +113,7 @@ fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Telemetry {
 
 fn otlp(raw: &raw::Otlp, findings: &mut Findings) -> Option<Otlp> {
     let mut reader = Reader { path: Path::of("telemetry").key("otlp"), findings };
-    let endpoint = reader.read("endpoint", raw.endpoint.as_ref().map(|url| url.0.as_str()), values::url);
+    let endpoint = reader.read("endpoint", raw.endpoint.as_ref().map(|url| url.0.as_str()), values::upstream);
     let sample_ratio = raw.sample_ratio.unwrap_or(1.0);
     if !(0.0..=1.0).contains(&sample_ratio) {
         reader.refuse("sample_ratio", &sample_ratio.to_string(), "a number from 0 to 1".to_owned());

@@ -129,7 +129,6 @@ fn limits_are_read_and_each_table_says_that_it_is_not_enforced() {
         warnings,
         [
             "t.toml:1:2: warning: limits: is checked but not enforced yet",
-            "t.toml:4:1: warning: telemetry.otlp: is checked but not enforced yet",
             "t.toml:11:1: warning: routes[0].rate_limits: is checked but not enforced yet",
             "t.toml:13:1: warning: routes[0].concurrency: is checked but not enforced yet",
             "t.toml:14:1: warning: routes[0].retry: is checked but not enforced yet",

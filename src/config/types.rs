@@ -99,7 +99,7 @@ pub struct Telemetry {
 #[derive(Clone, Debug)]
 pub struct Otlp {
     /// The collector, OTLP over HTTP.
-    pub endpoint: Uri,
+    pub endpoint: Upstream,
     /// Whether spans are sent.
     pub traces: bool,
     /// Whether metrics are sent.

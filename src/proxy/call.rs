@@ -3,7 +3,10 @@
 //! Whatever happens to a call, it ends exactly once: complete, cut, or (when nobody ended it before it was dropped)
 //! cancelled by the caller.
 
+mod spans;
+
 use super::headers::Way;
+use super::trace::Trace;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
@@ -43,8 +46,8 @@ pub struct Call {
     arrived: SystemTime,
     started: Instant,
     protocol: Version,
-    /// The caller's `traceparent`, for the log.
-    pub(crate) trace: Option<HeaderValue>,
+    /// Its place in a trace.
+    pub(crate) trace: Trace,
     upload: Option<Arc<Progress>>,
     /// Bytes that came after the request: a WebSocket's.
     received: u64,
@@ -58,6 +61,8 @@ pub struct Call {
     pub(crate) retried: bool,
     error: Option<Noted>,
     in_flight: Option<InFlight>,
+    /// When it became a WebSocket.
+    upgraded: Option<Instant>,
     ended: bool,
 }
 
@@ -76,6 +81,7 @@ impl fmt::Debug for Call {
 
 impl Call {
     pub(crate) fn begin(state: Arc<State>, peer: &Arc<Peer>, parts: &request::Parts) -> Call {
+        let trace = Trace::begin(state.shared.tracer(), &parts.headers);
         Call {
             state,
             route: None,
@@ -94,7 +100,7 @@ impl Call {
             arrived: SystemTime::now(),
             started: Instant::now(),
             protocol: parts.version,
-            trace: None,
+            trace,
             upload: None,
             received: 0,
             sent: 0,
@@ -106,6 +112,7 @@ impl Call {
             retried: false,
             error: None,
             in_flight: None,
+            upgraded: None,
             ended: false,
         }
     }
@@ -201,6 +208,9 @@ impl Call {
     pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
         let metrics = self.metrics();
         metrics.error(error.code, error.origin, self.transport);
+        if let Some(spot) = self.trace.spot() {
+            metrics.error_at(error.code, error.origin, self.transport, spot);
+        }
         if error.upstream.is_some() {
             metrics.upstream_error(&error.upstream_label, error.code);
         }
@@ -210,6 +220,7 @@ impl Call {
         }
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
+        self.trace.note(error);
         self.error = Some(Noted { code: error.code, origin: error.origin, detail });
     }
 
@@ -231,8 +242,16 @@ impl Call {
             upstream: self.forwarded.map(|forwarded| now - forwarded),
             first_byte: self.first_byte.map(|first| first - self.started),
             overhead: self.forwarded.map(|forwarded| forwarded - self.started),
+            spot: self.trace.spot(),
         };
         self.metrics().request_finished(&self.method, self.status, &times);
+        if self.state.shared.metrics.keeps_semantic() {
+            // By the conventions a WebSocket's request has ended with the answer to its handshake.
+            let total = self.upgraded.map_or(times.total, |upgraded| upgraded - self.started);
+            let code = self.error.as_ref().map(|noted| noted.code);
+            self.metrics().request_seen(&self.method, self.tls, self.status, code, total);
+        }
+        self.export_spans(now);
         self.in_flight = None;
         if let Some(access) = &self.state.shared.access {
             let route = self.route.as_ref().map(|runtime| &runtime.route);
@@ -248,7 +267,7 @@ impl Call {
             time: self.arrived,
             request_id: self.id_text(),
             upstream_request_id: self.upstream_request_id.as_deref(),
-            trace_id: self.trace_id(),
+            trace_id: self.trace.id(),
             route: route.map_or("", |route| &route.name),
             provider: route.map_or("", |route| &route.provider),
             protocol: self.protocol,
@@ -258,7 +277,7 @@ impl Call {
             error: self.error.as_ref().map(|noted| (noted.code, noted.origin)),
             detail: self.error.as_ref().and_then(|noted| noted.detail.as_deref()),
             upstream_status: self.upstream_status,
-            bytes_in: self.received + self.upload.as_ref().map_or(0, |progress| progress.received()),
+            bytes_in: self.bytes_in(),
             bytes_out: self.sent,
             duration: times.total,
             first_byte: times.first_byte,
@@ -268,9 +287,8 @@ impl Call {
         }
     }
 
-    /// The second field of a `traceparent` that was valid (W3C Trace Context 3.2.2).
-    fn trace_id(&self) -> Option<&str> {
-        self.trace.as_ref()?.to_str().ok()?.split('-').nth(1)
+    fn bytes_in(&self) -> u64 {
+        self.received + self.upload.as_ref().map_or(0, |progress| progress.received())
     }
 }
 

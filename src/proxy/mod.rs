@@ -18,6 +18,7 @@ pub mod route;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod upload;
 mod ws;
 
@@ -139,7 +140,6 @@ fn prepare(
         trust_forwarded: state.config.server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing)?;
-    call.trace = parts.headers.get("traceparent").cloned();
     parts.uri = checked.target.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);

@@ -6,10 +6,11 @@ use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::trace::Tracer;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::Notify;
 
 /// One configuration in use. Requests keep the one that they began with.
@@ -39,6 +40,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Told when WebSockets have to be closed.
     pub stopping: Stopping,
+    /// Takes spans, once there is somewhere to send them.
+    tracer: OnceLock<Tracer>,
 }
 
 /// Tells sessions that the gateway is ending, some time before connections are cut, so that each can be closed in order.
@@ -124,7 +127,17 @@ impl Shared {
             sighted: Mutex::default(),
             identity,
             stopping: Stopping::default(),
+            tracer: OnceLock::new(),
         })
+    }
+
+    /// Has requests traced from now on; the first tracer stays.
+    pub fn trace_with(&self, tracer: Tracer) {
+        let _ = self.tracer.set(tracer);
+    }
+
+    pub(crate) fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.get()
     }
 
     /// An error that a profile does not know: told once per code, so that somebody adds a row.

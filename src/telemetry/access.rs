@@ -6,6 +6,7 @@
 use super::sink::Sink;
 use crate::canon::{Code, Fault, Origin};
 use crate::config::types::LogFormat;
+use opentelemetry::trace::TraceId;
 use std::cell::RefCell;
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ pub struct Entry<'a> {
     /// The provider's id.
     pub upstream_request_id: Option<&'a str>,
     /// The trace the request belongs to.
-    pub trace_id: Option<&'a str>,
+    pub trace_id: Option<TraceId>,
     /// The route's name; empty without a route.
     pub route: &'a str,
     /// The provider's name; empty without a route.
@@ -120,7 +121,9 @@ pub fn format(entry: &Entry<'_>, format: LogFormat, line: &mut String) {
     fields.text("time", &humantime::format_rfc3339_millis(entry.time).to_string());
     fields.text("request_id", entry.request_id);
     fields.optional("upstream_request_id", entry.upstream_request_id);
-    fields.optional("trace_id", entry.trace_id);
+    if let Some(trace) = entry.trace_id {
+        fields.display("trace_id", trace);
+    }
     fields.text("route", entry.route);
     fields.text("provider", entry.provider);
     fields.display("protocol", format_args!("{:?}", entry.protocol));
@@ -285,7 +288,7 @@ mod tests {
     fn an_error_has_all_members_and_is_json() {
         let entry = Entry {
             upstream_request_id: Some("up"),
-            trace_id: Some("0af7651916cd43dd8448eb211c80319c"),
+            trace_id: TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").ok(),
             error: Some((Code::RateLimited, Origin::Provider)),
             first_byte: Some(Duration::from_micros(7)),
             upstream: Some(Duration::from_secs(1)),

@@ -4,9 +4,12 @@
 //! no allocation for a request. Each worker has a shard of its own, so that no two threads write to one cache line; a scrape adds
 //! the shards up. Label values are indices into tables of this program, so that nothing from the network can become a label.
 
-use super::exposition::{Exposition, Kind, Labels};
+use super::exposition::{Exemplar, Exposition, Families, Format, Kind, Labels, Text};
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
+use super::otlp::Exports;
 use super::process;
+use super::semantic::{self, Kinds, Semantic};
+use super::trace::Spot;
 use crate::canon::{Code, Origin};
 use http::Method;
 use std::cell::Cell;
@@ -119,6 +122,8 @@ pub struct Times {
     pub first_byte: Option<Duration>,
     /// What the gateway itself took before it sent the request upstream, waits in a queue left out.
     pub overhead: Option<Duration>,
+    /// The request's span, when its trace is kept.
+    pub spot: Option<Spot>,
 }
 
 /// Every metric of the process.
@@ -133,6 +138,9 @@ pub struct Metrics {
     last_reload: AtomicU64,
     last_reload_failed: AtomicBool,
     access_log_dropped: Arc<AtomicU64>,
+    exports: Arc<Exports>,
+    /// Whether what only OTLP tells is kept.
+    semantic: bool,
 }
 
 /// The metrics of one route.
@@ -144,6 +152,8 @@ pub struct RouteMetrics {
     /// The provider's code as a label, by what it meant. Only errors come here.
     upstream_errors: Mutex<BTreeMap<Code, BTreeMap<Arc<str>, u64>>>,
     unmapped: AtomicU64,
+    /// The last traced error of each kind, by its slot. Only errors come here.
+    exemplars: Mutex<BTreeMap<usize, Exemplar>>,
 }
 
 /// What one worker writes. Two cache lines apart from the next, because lines are fetched in pairs.
@@ -165,6 +175,7 @@ struct Shard {
     websocket_bytes: [AtomicU64; 2],
     /// By code and initiator; made at the first close.
     websocket_closes: OnceLock<Box<[AtomicU64]>>,
+    semantic: Semantic,
 }
 
 thread_local! {
@@ -191,7 +202,33 @@ impl Metrics {
             last_reload: AtomicU64::new(seconds(SystemTime::now()).to_bits()),
             last_reload_failed: AtomicBool::new(false),
             access_log_dropped: Arc::default(),
+            exports: Arc::default(),
+            semantic: false,
         }
+    }
+
+    /// The same, keeping what only OTLP tells.
+    #[must_use]
+    pub fn with_semantic(self) -> Metrics {
+        Metrics { semantic: true, ..self }
+    }
+
+    /// Whether what only OTLP tells is kept.
+    #[must_use]
+    pub fn keeps_semantic(&self) -> bool {
+        self.semantic
+    }
+
+    /// Counts what is exported over OTLP.
+    #[must_use]
+    pub fn exports(&self) -> Arc<Exports> {
+        Arc::clone(&self.exports)
+    }
+
+    /// When counting began.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// The metrics of a route. They outlive the route, because a counter that vanishes cannot be told from one that was reset.
@@ -225,11 +262,30 @@ impl Metrics {
         Arc::clone(&self.access_log_dropped)
     }
 
-    /// Appends every metric, in the text format of Prometheus.
-    pub fn render(&self, text: &mut String) {
-        let routes: Vec<Arc<RouteMetrics>> =
-            std::iter::once(&self.unrouted).chain(lock(&self.routes).values()).map(Arc::clone).collect();
-        let out = &mut Exposition::new(text);
+    /// Appends every metric in a text format.
+    pub fn render(&self, format: Format, text: &mut String) {
+        let mut lines = Text::new(text, format);
+        self.tell(&mut lines);
+        lines.end();
+    }
+
+    /// Appends what only OTLP tells, under the names of its conventions.
+    pub fn tell_semantic(&self, to: &mut dyn Families) {
+        let out = &mut Exposition::new(to);
+        semantic::family(out);
+        for route in self.every_route() {
+            semantic::write(out, route.labels(), route.shards.iter().map(|shard| &shard.semantic));
+        }
+    }
+
+    fn every_route(&self) -> Vec<Arc<RouteMetrics>> {
+        std::iter::once(&self.unrouted).chain(lock(&self.routes).values()).map(Arc::clone).collect()
+    }
+
+    /// Hands on every metric.
+    pub fn tell(&self, to: &mut dyn Families) {
+        let routes = self.every_route();
+        let out = &mut Exposition::new(to);
         render_errors(out, &routes);
         render_requests(out, &routes);
         render_times(out, &routes);
@@ -245,7 +301,9 @@ impl Metrics {
                 Kind::Counter,
                 "Lines of the access log that nobody took in time.",
             )
-            .sample(&[], self.access_log_dropped.load(Relaxed))
+            .sample(&[], self.access_log_dropped.load(Relaxed));
+        self.exports.write(out);
+        let _ = out
             .family(
                 "speechgate_config_reloads_total",
                 Kind::Counter,
@@ -278,6 +336,7 @@ impl RouteMetrics {
             shards: std::iter::repeat_with(Shard::new).take(shards).collect(),
             upstream_errors: Mutex::default(),
             unmapped: AtomicU64::new(0),
+            exemplars: Mutex::default(),
         }
     }
 
@@ -293,7 +352,10 @@ impl RouteMetrics {
         let shard = self.shard();
         let method = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(OTHER_METHOD);
         shard.request(method, status);
-        shard.duration.observe(times.total);
+        match times.spot {
+            Some(spot) => shard.duration.observe_at(times.total, spot),
+            None => shard.duration.observe(times.total),
+        }
         for (histogram, time) in [
             (&shard.upstream, times.upstream),
             (&shard.first_byte, times.first_byte),
@@ -305,6 +367,14 @@ impl RouteMetrics {
         }
     }
 
+    /// Counts the same by the semantic conventions of OpenTelemetry.
+    pub fn request_seen(&self, method: &Method, tls: bool, status: u16, error: Option<Code>, duration: Duration) {
+        // The conventions' word for a method that is none of the known ones.
+        let known = METHODS[..OTHER_METHOD].iter().copied();
+        let method = known.into_iter().find(|name| *name == method.as_str()).unwrap_or("_OTHER");
+        self.shard().semantic.observe(Kinds { method, tls, status, error }, duration);
+    }
+
     /// Counts what never became a request, and so has neither a method nor a duration.
     pub fn request_refused(&self, status: u16) {
         self.shard().request(OTHER_METHOD, status);
@@ -314,6 +384,12 @@ impl RouteMetrics {
     pub fn error(&self, code: Code, origin: Origin, transport: Transport) {
         let slot = error_slot(code.index(), origin as usize, transport as usize);
         let _ = self.shard().errors.get_or_init(|| counters(ERROR_SLOTS))[slot].fetch_add(1, Relaxed);
+    }
+
+    /// Remembers where an error that has been counted can be seen.
+    pub fn error_at(&self, code: Code, origin: Origin, transport: Transport, spot: Spot) {
+        let slot = error_slot(code.index(), origin as usize, transport as usize);
+        let _ = lock(&self.exemplars).insert(slot, spot.exemplar(1.0, SystemTime::now()));
     }
 
     /// Counts a provider's error by its own code: a label from the profile's table, `other`, or `none`.
@@ -388,6 +464,7 @@ impl Shard {
             websocket_messages: Default::default(),
             websocket_bytes: Default::default(),
             websocket_closes: OnceLock::new(),
+            semantic: Semantic::default(),
         }
     }
 
@@ -426,6 +503,7 @@ impl Drop for OpenSocket {
 fn render_errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     let _ = out.family("speechgate_errors_total", Kind::Counter, "Errors, by what they mean.");
     for route in routes {
+        let exemplars = lock(&route.exemplars).clone();
         for row in Code::ROWS {
             for origin in Origin::ALL {
                 for transport in Transport::ALL {
@@ -438,7 +516,10 @@ fn render_errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
                         ("origin", origin.as_str()),
                         ("transport", transport.as_str()),
                     ];
-                    counter(out, &labels, route.total(Shard::errors, slot));
+                    let total = route.total(Shard::errors, slot);
+                    if total > 0 {
+                        let _ = out.traced(&labels, total, exemplars.get(&slot));
+                    }
                 }
             }
         }

@@ -2,7 +2,7 @@ use super::*;
 
 fn rendered(metrics: &Metrics) -> String {
     let mut text = String::new();
-    metrics.render(&mut text);
+    metrics.render(Format::Prometheus, &mut text);
     text
 }
 
@@ -61,7 +61,7 @@ fn a_request_and_its_error_are_counted_once() {
         "speechgate_request_duration_seconds_bucket{route=\"tts\",provider=\"cartesia\",le=\"0.025\"} 1\n",
         "speechgate_request_duration_seconds_sum{route=\"tts\",provider=\"cartesia\"} 0.02\n",
         "speechgate_upstream_duration_seconds_count{route=\"tts\",provider=\"cartesia\"} 0\n",
-        "speechgate_overhead_seconds_bucket{route=\"tts\",le=\"0.00001\"} 1\n",
+        "speechgate_overhead_seconds_bucket{route=\"tts\",le=\"1e-05\"} 1\n",
     ] {
         assert!(text.contains(line), "{line}");
     }

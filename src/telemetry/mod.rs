@@ -1,6 +1,6 @@
 //! Metrics, access log, logging: what an operator can see.
 //!
-//! [`metrics`] counts and [`exposition`] writes the counts down; [`access`] has one line for each request and [`logging`] the
+//! [`metrics`] counts and [`exposition`] writes the counts down; [`trace`] says where a request is in a trace; [`access`] has one line for each request and [`logging`] the
 //! rest. Both kinds of line go through a [`sink`], which never makes a worker wait for whoever reads them.
 
 pub mod access;
@@ -8,5 +8,8 @@ pub mod exposition;
 pub mod histogram;
 pub mod logging;
 pub mod metrics;
+pub mod otlp;
 pub mod process;
+pub mod semantic;
 pub mod sink;
+pub mod trace;

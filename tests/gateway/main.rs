@@ -41,3 +41,5 @@ mod sockets;
 mod stream;
 /// TLS and mutual TLS from callers.
 mod tls;
+/// Traces over OTLP.
+mod traces;

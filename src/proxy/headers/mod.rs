@@ -10,8 +10,8 @@ mod response;
 mod tests;
 
 pub use check::{Checked, authority, check_request};
-pub(crate) use id::new_request_id;
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
+pub(crate) use id::{TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub(crate) use request::clean_trailers;
 pub use request::{Outgoing, PeerHeaders, prepare_request};
 pub(crate) use response::interim_headers;
@@ -113,6 +113,12 @@ impl Identity {
     pub fn new(instance: &str) -> Result<Identity, InvalidHeaderValue> {
         let value = |protocol: &str| HeaderValue::try_from(format!("{protocol} speechgate ({instance})"));
         Ok(Identity { instance: instance.to_owned(), via: [value("1.0")?, value("1.1")?, value("2")?] })
+    }
+
+    /// This process's own id.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     fn via(&self, received: Version) -> HeaderValue {

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod check;
+pub(crate) mod collector;
 pub(crate) mod config;
 pub(crate) mod gateway;
 pub(crate) mod http2;
