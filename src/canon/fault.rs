@@ -71,6 +71,7 @@ faults! {
     TooManyConnections Overloaded Gateway "connection_limit_reached" "This gateway has as many connections as it allows.";
     ShuttingDown ShuttingDown Gateway "proxy_internal_response" "This gateway is shutting down.";
     Panic InternalError Gateway "proxy_internal_error" "This gateway failed inside.";
+    CircuitOpen CircuitOpen Gateway "destination_unavailable" "The provider has been failing and is left alone for a moment.";
     Loop InvalidRequest Gateway "proxy_loop_detected" "The request has passed through this gateway already.";
     DnsError UpstreamUnreachable Network "dns_error" "The provider's name could not be resolved.";
     DnsTimeout UpstreamTimeout Network "dns_timeout" "The provider's name was not resolved in time.";

@@ -15,6 +15,7 @@
 
 mod classify;
 pub mod code;
+mod cost;
 pub mod envelope;
 pub mod error;
 mod evidence;
@@ -42,5 +43,5 @@ pub use native::NativeValues;
 pub use observed::Observed;
 pub use profile::{Fallback, Profile, ProfileProblem};
 pub use select::Path;
-pub use spec::{Phase, ProfileSpec};
+pub use spec::{ConcurrencyUnit, Phase, ProfileSpec};
 pub use template::PathTemplate;

@@ -3,6 +3,7 @@
 //! What is compiled here was read from TOML (`spec`). Everything that cannot work is refused at once, rules that can
 //! never match among it.
 
+use super::cost::{self, TextPath};
 use super::evidence::Evidence;
 use super::guard::{self, Guard};
 use super::projection::Projection;
@@ -31,6 +32,7 @@ pub struct Profile {
     pub(crate) late_rules: Vec<Rule>,
     pub(crate) native: super::native::Native,
     rewrites: Vec<Rewrite>,
+    texts: Vec<TextPath>,
 }
 
 /// A provider's codes and what they mean.
@@ -137,6 +139,7 @@ impl Profile {
         check_spaces(&spec, &mut problems);
         let (early_rules, late_rules) = compile_rules(&spec, &mut problems);
         let rewrites = compile_rewrites(&spec, &mut problems);
+        let texts = compile_texts(&spec.cost.text, &mut problems);
         let native = super::native::Native::compile(&spec.native, &spec.codes, &mut |path, problem| {
             problems.add(path, problem);
         });
@@ -159,6 +162,7 @@ impl Profile {
             late_rules,
             native,
             rewrites,
+            texts,
         })
     }
 
@@ -214,6 +218,18 @@ impl Profile {
             .iter()
             .find(|rewrite| rewrite.paths.iter().any(|template| template.matches(method, path)))
             .map(|rewrite| rewrite.members.as_slice())
+    }
+
+    /// Whether the profile says where the text of a request is.
+    #[must_use]
+    pub fn knows_texts(&self) -> bool {
+        !self.texts.is_empty()
+    }
+
+    /// How many characters of text a request body brings.
+    #[must_use]
+    pub fn characters(&self, body: &serde_json::Value) -> u64 {
+        cost::characters(&self.texts, body)
     }
 
     /// The detector that says that this is a failure, if one does. The first that matches wins, `ignore` included.
@@ -381,6 +397,11 @@ fn compile_rewrites(spec: &ProfileSpec, problems: &mut Problems) -> Vec<Rewrite>
         .collect()
 }
 
+fn compile_texts(paths: &[String], problems: &mut Problems) -> Vec<TextPath> {
+    let keep = |(index, path): (usize, &String)| problems.keep(format!("cost.text[{index}]"), TextPath::parse(path));
+    paths.iter().enumerate().filter_map(keep).collect()
+}
+
 fn needles(detectors: &[Detector]) -> HashMap<Phase, Needles> {
     let mut all: HashMap<Phase, Needles> = HashMap::new();
     for detector in detectors.iter().filter(|detector| !detector.ignore) {
@@ -457,6 +478,7 @@ impl ProfileSpec {
                 limit_header: self.concurrency.limit_header.or_else(|| base.concurrency.limit_header.clone()),
                 current_header: self.concurrency.current_header.or_else(|| base.concurrency.current_header.clone()),
             },
+            cost: super::spec::CostSpec { text: lists(self.cost.text, &base.cost.text) },
             native: super::spec::NativeSpec {
                 http: self.native.http.or_else(|| base.native.http.clone()),
                 sse: self.native.sse.or_else(|| base.native.sse.clone()),

@@ -86,6 +86,8 @@ pub struct ProfileSpec {
     pub secrets: SecretsSpec,
     /// How the provider counts concurrency and reports it.
     pub concurrency: ConcurrencySpec,
+    /// What a request costs beside being one.
+    pub cost: CostSpec,
     /// How the provider itself writes an error, for compatible routes.
     pub native: NativeSpec,
 }
@@ -381,6 +383,16 @@ pub enum ConcurrencyUnit {
     Context,
     /// Only while audio is being generated.
     Generation,
+}
+
+/// What a request costs beside being one.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CostSpec {
+    /// Where the text is in a JSON request body: `$.text`, or `$.inputs[*].text` for every entry of a list. All of them count.
+    #[serde(deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub text: Vec<String>,
 }
 
 /// How the provider itself writes an error. In templates `{type}` `{code}` `{message}` `{title}` `{status}` `{request_id}`

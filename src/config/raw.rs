@@ -216,8 +216,10 @@ pub(super) struct Route {
     pub(super) rate_limits: Vec<RateLimit>,
     /// Calls at one time.
     pub(super) concurrency: Option<Concurrency>,
-    /// Retries by the gateway. Without it nothing is retried.
+    /// Retries by the gateway. Without it nothing is retried that may have reached the provider.
     pub(super) retry: Option<Retry>,
+    /// When a failing upstream is left alone for a while. Without it none ever is.
+    pub(super) circuit_breaker: Option<CircuitBreaker>,
 }
 
 /// `match`
@@ -323,6 +325,17 @@ pub(super) struct RateLimit {
     pub(super) key: Option<String>,
     /// The code of the refusal. Default `rate_limited`.
     pub(super) code: Option<String>,
+    /// What `requests` and `burst` count. Default `requests`.
+    pub(super) cost: Option<Cost>,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Cost {
+    Requests,
+    TextCharacters,
+    BodyBytes,
 }
 
 /// `concurrency`
@@ -351,6 +364,19 @@ pub(super) struct Retry {
     pub(super) on: Option<Vec<String>>,
     /// Retries as a share of requests, so that an outage is not amplified. Default `20%`.
     pub(super) budget: Option<String>,
+}
+
+/// `circuit_breaker`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CircuitBreaker {
+    /// After how many failures. Default 5.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(super) failures: Option<u32>,
+    /// Within which time. Default 30s.
+    pub(super) window: Option<DurationText>,
+    /// For how long; then one request goes through, and its end decides. Default 10s.
+    pub(super) open: Option<DurationText>,
 }
 
 /// `[limits]`

@@ -116,24 +116,17 @@ fn credentials_and_upstreams_may_be_lists() {
 }
 
 #[test]
-fn limits_are_read_and_each_table_says_that_it_is_not_enforced() {
+fn limits_are_read_and_what_is_not_enforced_says_so() {
     let text = format!(
         "[limits]\nbackend = 'redis://127.0.0.1'\n[telemetry]\notlp = {{ endpoint = 'http://127.0.0.1:4318' }}\n{ROUTE}\
          rate_limits = [{{ requests = 20, per = '1s' }},\n\
          {{ requests = 1, per = '10s', burst = 3, match = 'GET /a/{{id}}', key = 'path:id', code = 'poll_rate_limited' }}]\n\
-         concurrency = {{ max = 10 }}\nretry = {{ attempts = 3, on = ['timeout'], budget = '5%' }}\n"
+         concurrency = {{ max = 10 }}\nretry = {{ attempts = 3, on = ['timeout'], budget = '5%' }}\n\
+         circuit_breaker = {{ open = '3s' }}\n"
     );
     let all = loaded(&[("t.toml", &text)], &[]);
     let warnings: Vec<String> = all.warnings.iter().map(Problem::warning).collect();
-    assert_eq!(
-        warnings,
-        [
-            "t.toml:1:2: warning: limits: is checked but not enforced yet",
-            "t.toml:11:1: warning: routes[0].rate_limits: is checked but not enforced yet",
-            "t.toml:13:1: warning: routes[0].concurrency: is checked but not enforced yet",
-            "t.toml:14:1: warning: routes[0].retry: is checked but not enforced yet",
-        ]
-    );
+    assert_eq!(warnings, ["t.toml:1:2: warning: limits: is checked but not enforced yet",]);
     let route = &all.config.routes[0];
     let [plain, poll] = route.rate_limits.as_slice() else { panic!("two limits") };
     assert_eq!((plain.requests, plain.burst, &plain.key), (20, 20, &LimitKey::Route));
@@ -142,6 +135,8 @@ fn limits_are_read_and_each_table_says_that_it_is_not_enforced() {
     let concurrency = route.concurrency.as_ref().expect("a concurrency table");
     assert_eq!((concurrency.max, concurrency.queue, concurrency.learn), (10, 64, false));
     assert_eq!(route.retry.as_ref().map(|retry| (retry.attempts, retry.budget)), Some((3, 0.05)));
+    let breaker = route.circuit_breaker.expect("a breaker");
+    assert_eq!((breaker.failures, breaker.window, breaker.open), (5, Duration::from_secs(30), Duration::from_secs(3)));
 }
 
 #[test]

@@ -163,6 +163,8 @@ pub struct Route {
     pub concurrency: Option<Concurrency>,
     /// Retries; none without it.
     pub retry: Option<Retry>,
+    /// When a failing upstream is left alone; never without it.
+    pub circuit_breaker: Option<CircuitBreaker>,
 }
 
 /// Most upstreams of a route, and most credentials: sets of them are the bits of one word.
@@ -249,9 +251,9 @@ pub struct Websocket {
 }
 
 /// An entry of `rate_limits`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
-    /// How many requests, at least one.
+    /// How many requests, at least one; characters or bytes where `cost` says so.
     pub requests: u32,
     /// In which time, longer than zero.
     pub per: Duration,
@@ -263,6 +265,19 @@ pub struct RateLimit {
     pub key: LimitKey,
     /// The code of the refusal, of type `rate_limited`.
     pub code: Code,
+    /// What is counted.
+    pub cost: Cost,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// Requests.
+    Requests,
+    /// Characters of the text in a JSON body.
+    TextCharacters,
+    /// Bytes of the body.
+    BodyBytes,
 }
 
 /// What each has a rate of its own.
@@ -302,6 +317,17 @@ pub struct Retry {
     pub on: Vec<Type>,
     /// Retries as a share of requests, above 0 and up to 1.
     pub budget: f64,
+}
+
+/// `circuit_breaker`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// After how many failures, at least one.
+    pub failures: u32,
+    /// Within which time, longer than zero.
+    pub window: Duration,
+    /// For how long, longer than zero.
+    pub open: Duration,
 }
 
 /// `[limits]`

@@ -12,19 +12,23 @@
 //! # Growing back
 //!
 //! When the request in the last slot succeeds, the provider holds as many as the cap and nothing speaks against one more.
-//! One more is tried, and is proven when the request in that slot succeeds; then the next may be tried at once. When it is
-//! refused instead, it is tried again after a second, then two, four, and so on up to half a minute ([`FIRST`], [`LAST`]);
-//! a proof forgets that. So while a plan stays small, `1 + log2(30)` refusals come in the first minute and two in each later one,
-//! and a plan that grew again is noticed after as long as it was small, and after half a minute at most.
+//! One more is tried, and is proven when the request in that slot succeeds; then the next may be tried at once. When
+//! there is a refusal instead, or within half a minute of it, the next try comes a second later, then two, four, and so
+//! on up to half a minute ([`FIRST`], [`LAST`]). A cap that has held for so long forgets that.
+//!
+//! So while a plan stays small there is one refusal after a second, after three, seven, fifteen, thirty-one, and two a
+//! minute from then on. That it grew again is noticed after as long as it was small, and after half a minute at most;
+//! then the cap grows by one with each answer in the last slot. The same holds for a provider that frees a slot later
+//! than it ends a body: then the last slots of a plan are tried in vain.
 //!
 //! # Headers
 //!
 //! A provider's own limit sets the cap, but for the slots that others use: `limit - max(0, current - ours)`. `current` was
 //! counted there at another moment than `ours` here, and a request that has just ended here may still count there. So
-//! others are believed in only as far as all headers of the last one to two seconds ([`WINDOW`]) agree that they are there: the least of them
-//! counts. A header lowers the cap at once. It raises it at once as well, unless a refusal has just spoken against it: then it
-//! waits like any other try, so that a provider whose headers and refusals disagree is not asked in vain more often than one
-//! without headers. Its limit is also the ceiling for tries, for [`BELIEVED`] after it was last said.
+//! others are believed in only as far as all headers of the last one to two seconds ([`WINDOW`]) agree that they are
+//! there. A header lowers the cap at once. It raises it at once as well, unless a refusal has just spoken against it:
+//! then it waits like any other try, so that a provider whose headers and refusals disagree is not asked in vain more
+//! often than one without headers. It is also the ceiling for tries, for [`BELIEVED`] after it was last said.
 //!
 //! Never past `max`, never under one.
 
@@ -46,7 +50,9 @@ pub struct Learn {
     cap: u32,
     /// The last slot is a try: it has not been proven.
     trying: bool,
-    /// The wait after the last failed try; zero after a proof.
+    /// When it was last raised, unless a refusal has come since.
+    raised: Option<Instant>,
+    /// The wait after the last failed try.
     interval: Duration,
     /// No try before.
     not_before: Option<Instant>,
@@ -75,7 +81,7 @@ impl Learn {
     /// Nothing is known: the operator's word stands.
     #[must_use]
     pub fn new(max: u32) -> Learn {
-        Learn { max, cap: max, trying: false, interval: Duration::ZERO, not_before: None, told: None }
+        Learn { max, cap: max, trying: false, raised: None, interval: Duration::ZERO, not_before: None, told: None }
     }
 
     /// How many slots there are.
@@ -101,11 +107,13 @@ impl Learn {
     /// The provider refused for want of a slot, while it held `held` others of ours.
     pub fn refused(&mut self, held: u32, now: Instant) {
         self.cap = self.bounded(self.cap.min(held));
+        self.trying = false;
         // One failed try counts once, however many requests were refused because of it.
-        if std::mem::take(&mut self.trying) {
-            self.interval = (self.interval * 2).clamp(FIRST, LAST);
+        if let Some(raised) = self.raised.take() {
+            let held = now.saturating_duration_since(raised) >= LAST;
+            self.interval = if held { FIRST } else { self.interval * 2 };
         }
-        self.interval = self.interval.max(FIRST);
+        self.interval = self.interval.clamp(FIRST, LAST);
         self.not_before = Some(now + self.interval);
     }
 
@@ -115,12 +123,10 @@ impl Learn {
             return;
         }
         if std::mem::take(&mut self.trying) {
-            self.interval = Duration::ZERO;
             self.not_before = None;
         }
         if self.may_try(now) && self.cap < self.ceiling(now) {
-            self.cap += 1;
-            self.trying = true;
+            self.raise(self.cap + 1, now);
         }
     }
 
@@ -134,9 +140,14 @@ impl Learn {
             self.cap = ceiling;
             self.trying = false;
         } else if ceiling > self.cap && self.may_try(now) {
-            self.cap = ceiling;
-            self.trying = true;
+            self.raise(ceiling, now);
         }
+    }
+
+    fn raise(&mut self, cap: u32, now: Instant) {
+        self.cap = cap;
+        self.trying = true;
+        self.raised = Some(now);
     }
 
     fn may_try(&self, now: Instant) -> bool {

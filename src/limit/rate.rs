@@ -243,6 +243,10 @@ impl Quota {
 
     /// Decides, and tells when the burst will be whole if that changed.
     fn check(&self, whole: Option<u64>, cost: NonZeroU32, now: u64) -> (Result<Left, Refused>, Option<u64>) {
+        // Governor would find that out by a product that may not fit its 64 bits.
+        if cost > self.burst() {
+            return (Err(Refused::NeverFits { left: self.left(whole, now) }), whole);
+        }
         let step = Duration::from_nanos(self.step());
         // `None` is for a step of nothing, which there is not.
         let quota = governor::Quota::with_period(step).unwrap_or(governor::Quota::per_second(self.amount));

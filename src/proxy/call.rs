@@ -5,7 +5,9 @@
 
 mod spans;
 
-use super::headers::Way;
+use super::attempt::Stay;
+use super::headers::{ATTEMPTS, Way};
+use super::interim::Interim;
 use super::trace::Trace;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
@@ -14,7 +16,7 @@ use crate::canon::{CanonicalError, Code, Fault, Origin};
 use crate::telemetry::access::Entry;
 use crate::telemetry::metrics::{InFlight, Times, Transport};
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri, Version, request};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -58,7 +60,13 @@ pub struct Call {
     first_byte: Option<Instant>,
     pub(crate) upstream_status: Option<u16>,
     pub(crate) upstream_request_id: Option<String>,
-    pub(crate) retried: bool,
+    /// How often the request was sent, and whether the client had to send one of them again on another connection.
+    pub(crate) attempts: u32,
+    pub(crate) reconnected: bool,
+    /// The account that it uses.
+    pub(crate) stay: Option<Stay>,
+    /// Where interim answers go to, in order to know whether any did.
+    pub(crate) interim: Option<Interim>,
     error: Option<Noted>,
     in_flight: Option<InFlight>,
     /// When it became a WebSocket.
@@ -109,7 +117,10 @@ impl Call {
             first_byte: None,
             upstream_status: None,
             upstream_request_id: None,
-            retried: false,
+            attempts: 0,
+            reconnected: false,
+            stay: None,
+            interim: None,
             error: None,
             in_flight: None,
             upgraded: None,
@@ -204,13 +215,41 @@ impl Call {
         self.id.to_str().unwrap_or_default()
     }
 
-    /// An error happened: it is counted here, once, whatever becomes of its answer.
-    pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
-        let metrics = self.metrics();
-        metrics.error(error.code, error.origin, self.transport);
-        if let Some(spot) = self.trace.spot() {
-            metrics.error_at(error.code, error.origin, self.transport, spot);
+    /// Uses the account with the fewest calls, on a route that has several.
+    pub(crate) fn choose_account(&mut self) {
+        let Some(standing) = self.route.as_ref().and_then(|route| route.standing.clone()) else { return };
+        let now = tokio::time::Instant::now().into_std();
+        if let Some(stay) = standing.accounts.least_used(standing.accounts.usable(now), now) {
+            self.uses(stay);
         }
+    }
+
+    /// The call uses an account, and no other one any more.
+    pub(crate) fn uses(&mut self, stay: Stay) {
+        self.way.credential = stay.lane();
+        self.stay = Some(stay);
+    }
+
+    /// Whether the caller has seen something of an answer.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.interim.as_ref().is_some_and(Interim::has_begun)
+    }
+
+    /// Says in an answer how often the request was sent, when that was more than once.
+    pub(crate) fn tell_attempts(&self, headers: &mut HeaderMap) {
+        if self.attempts > 1 {
+            let _ = headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
+        }
+    }
+
+    /// A try failed that is followed by another: what the provider said counts, though the caller never sees it.
+    pub(crate) fn note_try(&mut self, error: &CanonicalError) {
+        self.trace.failed(error.code, Instant::now());
+        self.count_provider(error);
+    }
+
+    fn count_provider(&self, error: &CanonicalError) {
+        let metrics = self.metrics();
         if error.upstream.is_some() {
             metrics.upstream_error(&error.upstream_label, error.code);
         }
@@ -218,6 +257,15 @@ impl Call {
             metrics.unmapped();
             self.state.shared.unmapped(self, error);
         }
+    }
+
+    /// An error happened: it is counted here, once, whatever becomes of its answer.
+    pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
+        self.metrics().error(error.code, error.origin, self.transport);
+        if let Some(spot) = self.trace.spot() {
+            self.metrics().error_at(error.code, error.origin, self.transport, spot);
+        }
+        self.count_provider(error);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
         self.trace.note(error);
@@ -282,7 +330,7 @@ impl Call {
             duration: times.total,
             first_byte: times.first_byte,
             upstream: times.upstream,
-            retries: u32::from(self.retried),
+            retries: self.attempts.saturating_sub(1) + u32::from(self.reconnected),
             client: self.peer.address,
         }
     }

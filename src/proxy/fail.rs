@@ -10,11 +10,11 @@ use crate::config::types::Envelope;
 use crate::render::http::{self as render, Form};
 use crate::telemetry::access::Entry;
 use crate::telemetry::metrics::Transport;
-use crate::upstream::Failure;
+use crate::upstream::{Capped, Failure};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A failure that no provider worded, answered.
 pub(crate) fn fault(call: Box<Call>, fault: Fault) -> Response<Body> {
@@ -25,6 +25,20 @@ pub(crate) fn fault(call: Box<Call>, fault: Fault) -> Response<Body> {
 pub(crate) fn failure(call: Box<Call>, failure: Failure) -> Response<Body> {
     let error = CanonicalError::from_fault(whose(&failure));
     answer(call, &error, None, None, Some(failure.detail))
+}
+
+/// Every upstream of the route is left alone, for so long.
+pub(crate) fn broken(call: Box<Call>, wait: Duration) -> Response<Body> {
+    let error = CanonicalError { retry_after: Some(wait), ..CanonicalError::from_fault(Fault::CircuitOpen) };
+    answer(call, &error, None, None, None)
+}
+
+/// What a provider's failing answer means.
+pub(crate) fn classify(call: &Call, answer: &Answer<'_>) -> CanonicalError {
+    match &call.route {
+        Some(route) => resolve(&route.route.profile, &Evidence::new(&observed(call, answer))).error,
+        None => CanonicalError::from_fault(Fault::Panic),
+    }
 }
 
 /// A provider's failing answer.
@@ -38,18 +52,30 @@ pub(crate) struct Answer<'a> {
     pub(crate) whole: bool,
 }
 
+impl<'a> Answer<'a> {
+    /// An answer whose body has been read.
+    pub(crate) fn of(status: StatusCode, said: &'a HeaderMap, read: &'a Capped) -> Answer<'a> {
+        Answer { status: status.as_u16(), said, body: &read.bytes, whole: !read.truncated && !read.incomplete }
+    }
+}
+
 /// A provider's failing answer, answered; `headers` are those that the caller may get.
 pub(crate) fn refused(mut call: Box<Call>, answer: &Answer<'_>, headers: HeaderMap) -> Response<Body> {
     let Some(route) = call.route.clone() else { return fault(call, Fault::Panic) };
+    let seen = observed(&call, answer);
+    let evidence = Evidence::new(&seen);
+    let error = resolve(&route.route.profile, &evidence).error;
+    call.upstream_status = Some(answer.status);
+    self::answer(call, &error, Some(headers), Some(&evidence), None)
+}
+
+fn observed<'a>(call: &Call, answer: &Answer<'a>) -> Observed<'a> {
     let mut seen = Observed::http(answer.status, answer.said, answer.body, SystemTime::now());
     seen.truncated = !answer.whole;
     if call.transport == Transport::Websocket {
         seen.phase = Phase::Handshake;
     }
-    let evidence = Evidence::new(&seen);
-    let error = resolve(&route.route.profile, &evidence).error;
-    call.upstream_status = Some(answer.status);
-    self::answer(call, &error, Some(headers), Some(&evidence), None)
+    seen
 }
 
 /// An answer that broke off after its head had gone out: counted and logged; the cut itself is the caller's notice.
@@ -60,7 +86,7 @@ pub(crate) fn broken_off(call: &mut Call, failure: &Failure) -> Fault {
 }
 
 /// A request body that failed on the caller's side is the caller's fault, whatever the upstream call made of it.
-fn whose(failure: &Failure) -> Fault {
+pub(crate) fn whose(failure: &Failure) -> Fault {
     let caller = failure.request_body.as_ref().and_then(|error| error.downcast_ref::<CallerFault>());
     caller.map_or(failure.fault, |caller| caller.0)
 }
@@ -95,7 +121,8 @@ fn answer(
         Some(Envelope::Canonical) | None if call.problem => Form::Problem,
         Some(Envelope::Canonical) | None => Form::Canonical,
     };
-    let (parts, body) = render::response(error, &stamp, form, received).into_parts();
+    let (mut parts, body) = render::response(error, &stamp, form, received).into_parts();
+    call.tell_attempts(&mut parts.headers);
     call.answers(parts.status.as_u16());
     let body =
         if call.method == Method::HEAD { Body::full(Vec::new(), Some(call)) } else { Body::full(body, Some(call)) };

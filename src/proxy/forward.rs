@@ -35,7 +35,7 @@ pub(crate) async fn send_upgrade(
 
 fn ready(call: &mut Call, request: &mut Request<Upload>) -> Result<Arc<RouteRuntime>, Failure> {
     let now = Instant::now();
-    call.forwarded = Some(now);
+    let _ = call.forwarded.get_or_insert(now);
     call.trace.attempt(request.headers_mut(), call.way.upstream, now);
     call.route.as_ref().map(Arc::clone).ok_or_else(|| Failure::of(Fault::RouteNotFound))
 }
@@ -55,8 +55,9 @@ fn upstream<'a>(route: &'a RouteRuntime, call: &Call) -> Result<&'a Upstream, Fa
 
 /// Has the interim answers to this request passed on where the server has left a way to the caller. A provider that speaks
 /// HTTP/2 has none passed on: hyper's client does not tell of them.
-pub(crate) fn pass_interim(request: &mut Request<Upload>) {
+pub(crate) fn pass_interim(call: &mut Call, request: &mut Request<Upload>) {
     if let Some(interim) = request.extensions_mut().remove::<Interim>() {
+        call.interim = Some(interim.clone());
         hyper::ext::on_informational(request, move |answer| interim.send(answer.status(), answer.headers()));
     }
 }

@@ -89,6 +89,12 @@ impl Outbox {
 }
 
 impl Interim {
+    /// Whether any has been passed on.
+    pub(crate) fn has_begun(&self) -> bool {
+        let inner = self.outbox.lock();
+        inner.request == self.request && inner.heads_left < MAX_HEADS
+    }
+
     /// Passes an interim answer on. A `100` is between the provider and this gateway, which asks callers for bodies by itself;
     /// a `101` is no interim answer to whoever asked for it, and nothing at all to others.
     pub fn send(&self, status: StatusCode, fields: &HeaderMap) {

@@ -2,6 +2,7 @@
 //!
 //! [`Proxy::handle`] is the list of the steps. It cannot fail: every refusal and every failure leaves by `fail`.
 
+mod attempt;
 mod body;
 mod call;
 pub mod fail;
@@ -14,6 +15,7 @@ mod public;
 pub mod redact;
 mod relay_events;
 mod relay_http;
+mod replay;
 pub mod route;
 mod state;
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod trace;
 mod upload;
 mod ws;
 
+pub use attempt::{AccountView, StandingView, UpstreamView};
 pub use body::{Body, Cut};
 pub use call::Call;
 pub use interim::{Interim, Outbox};
@@ -72,6 +75,7 @@ impl Proxy {
             Err(fault) => return refused(version, fault, fail::fault(call, fault)),
         };
         let websocket = checked.websocket;
+        call.choose_account();
         let request = match prepare(&mut call, peer, parts, checked) {
             Ok(request) => request,
             Err(fault) => return refused(version, fault, fail::fault(call, fault)),
@@ -79,9 +83,9 @@ impl Proxy {
         if websocket {
             return ws::relay(&self.client, call, request).await;
         }
-        match forward::send(&self.client, &mut call, request).await {
+        match attempt::send(&self.client, &mut call, request, false).await {
             Ok(exchange) => relay_http::relay(call, exchange).await,
-            Err(failure) => fail::failure(call, failure),
+            Err(failed) => attempt::answer(call, *failed),
         }
     }
 }
@@ -143,7 +147,7 @@ fn prepare(
     parts.uri = checked.target.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
-    forward::pass_interim(&mut request);
+    forward::pass_interim(call, &mut request);
     Ok(request)
 }
 

@@ -5,6 +5,7 @@
 //! else goes out byte for byte (RFC 9110 7.7): percent-encodings keep their spelling and empty segments stay.
 
 use crate::canon::Fault;
+use http::Uri;
 use http::uri::PathAndQuery;
 use std::borrow::Cow;
 
@@ -103,6 +104,16 @@ pub fn upstream_target(
         target.push_str(&query);
     }
     PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| Fault::BadPath)
+}
+
+/// A target for the provider with another base path in front.
+pub(crate) fn rebased(target: &Uri, from: &str, to: &str) -> Uri {
+    let whole = target.path_and_query().map_or("", PathAndQuery::as_str);
+    let rest = whole.strip_prefix(from).unwrap_or(whole);
+    // What is left of a bare base path, or stands alone at the root, is a slash or a query.
+    let rest = if rest.starts_with("/?") && to.len() > 1 { rest.get(1..).unwrap_or_default() } else { rest };
+    let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
+    format!("{to}{slash}{rest}").parse().unwrap_or_else(|_| target.clone())
 }
 
 /// The query without the parameters of these names, however the names are encoded; borrowed when there are none.

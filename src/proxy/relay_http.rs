@@ -3,11 +3,12 @@
 use super::body::{Body, Idle};
 use super::call::Call;
 use super::relay_events::{Events, Framing};
-use super::{fail, headers, held};
+use super::{RouteRuntime, fail, headers, held};
+use crate::canon::Fault;
 use crate::config::types::Timeouts;
-use crate::upstream::{self, Exchange, Failure, Limits};
+use crate::upstream::{self, Capped, Exchange, Failure, Limits};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, header, response};
+use http::{Method, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -16,28 +17,20 @@ use std::task::Poll;
 
 /// Answers a call with what the provider answered.
 pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<Body> {
-    call.retried = exchange.facts.retried;
+    call.reconnected |= exchange.facts.retried;
     let (mut parts, body) = exchange.response.into_parts();
-    let Some(route) = call.route.clone() else { return fail::fault(call, crate::canon::Fault::Panic) };
+    let Some(route) = call.route.clone() else { return fail::fault(call, Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
+    if parts.status.as_u16() >= 400 {
+        let read = read_failure(&call, &parts, body).await;
+        return refusal(call, parts, &read);
+    }
     // What the provider said of itself, before its request id makes room for ours.
-    let failed = parts.status.as_u16() >= 400;
-    let said = (failed || held::concerns(&call, &route, &parts)).then(|| parts.headers.clone());
-    let answer = headers::Incoming {
-        version: parts.version,
-        route: &route.headers,
-        upstream: call.way.upstream,
-        request_id: &call.id,
-        public: call.public_address(),
-    };
-    if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
+    let said = held::concerns(&call, &route, &parts).then(|| parts.headers.clone());
+    if let Err(fault) = prepare(&call, &route, &mut parts) {
         return fail::fault(call, fault);
     }
-    // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the caller the framing that shows a cut.
-    parts.version = http::Version::HTTP_11;
-    if let (true, Some(said)) = (failed, &said) {
-        return refuse(call, parts, said, body).await;
-    }
+    call.tell_attempts(&mut parts.headers);
     call.answers(parts.status.as_u16());
     if has_no_body(&call.method, parts.status) || body.is_end_stream() {
         return Response::from_parts(parts, Body::full(Vec::new(), Some(call)));
@@ -53,18 +46,40 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     stream(call, parts, body, &route.route.timeouts).await
 }
 
-/// A failure: read within bounds, worded anew.
-async fn refuse(call: Box<Call>, parts: response::Parts, said: &HeaderMap, body: upstream::Body) -> Response<Body> {
-    let encoding = parts.headers.get(header::CONTENT_ENCODING).cloned();
-    let read = if call.method == Method::HEAD {
-        upstream::Capped::default()
-    } else {
-        upstream::read_capped(body, encoding.as_ref(), Limits::default()).await
+/// Turns the head of an answer into the one for the caller.
+fn prepare(call: &Call, route: &RouteRuntime, parts: &mut response::Parts) -> Result<(), Fault> {
+    let answer = headers::Incoming {
+        version: parts.version,
+        route: &route.headers,
+        upstream: call.way.upstream,
+        request_id: &call.id,
+        public: call.public_address(),
     };
-    let bytes = call.redacted(read.bytes);
-    let answer =
-        fail::Answer { status: parts.status.as_u16(), said, body: &bytes, whole: !read.truncated && !read.incomplete };
-    fail::refused(call, &answer, parts.headers)
+    headers::prepare_response(&mut parts.headers, &answer)?;
+    // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the caller the framing that shows a cut.
+    parts.version = http::Version::HTTP_11;
+    Ok(())
+}
+
+/// Reads the body of a failure within bounds, and takes out of it what must not be shown.
+pub(crate) async fn read_failure(call: &Call, parts: &response::Parts, body: upstream::Body) -> Capped {
+    if call.method == Method::HEAD {
+        return Capped::default();
+    }
+    let encoding = parts.headers.get(header::CONTENT_ENCODING);
+    let read = upstream::read_capped(body, encoding, Limits::default()).await;
+    Capped { bytes: call.redacted(read.bytes), ..read }
+}
+
+/// A failure that has been read, worded anew.
+pub(crate) fn refusal(mut call: Box<Call>, mut parts: response::Parts, read: &Capped) -> Response<Body> {
+    let Some(route) = call.route.clone() else { return fail::fault(call, Fault::Panic) };
+    call.upstream_status = Some(parts.status.as_u16());
+    let said = parts.headers.clone();
+    if let Err(fault) = prepare(&call, &route, &mut parts) {
+        return fail::fault(call, fault);
+    }
+    fail::refused(call, &fail::Answer::of(parts.status, &said, read), parts.headers)
 }
 
 /// A success: its first bytes are waited for while an error can still be worded, then it streams.

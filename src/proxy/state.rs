@@ -1,5 +1,6 @@
 //! What requests are answered with: the running configuration with everything that is worked out once from it.
 
+use super::attempt::{Standing, StandingView};
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::route::RouteTable;
 use crate::canon::CanonicalError;
@@ -7,10 +8,11 @@ use crate::config::types::{Config, Route};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::trace::Tracer;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// One configuration in use. Requests keep the one that they began with.
@@ -36,6 +38,8 @@ pub struct Shared {
     pub access: Option<AccessLog>,
     /// Unknown codes that have been told already, at most 1,000.
     sighted: Mutex<BTreeSet<(String, String)>>,
+    /// What routes remember of their upstreams and accounts, by their names.
+    standings: Mutex<BTreeMap<String, Arc<Standing>>>,
     /// Who this gateway is in `Via`.
     pub identity: Identity,
     /// Told when WebSockets have to be closed.
@@ -77,6 +81,8 @@ pub struct RouteRuntime {
     pub headers: RouteHeaders,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
+    /// What it remembers of its upstreams and accounts; none when there is nothing to choose or to retry.
+    pub(crate) standing: Option<Arc<Standing>>,
     /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
     pub secrets: Vec<String>,
 }
@@ -125,6 +131,7 @@ impl Shared {
             unrouted,
             access,
             sighted: Mutex::default(),
+            standings: Mutex::default(),
             identity,
             stopping: Stopping::default(),
             tracer: OnceLock::new(),
@@ -138,6 +145,22 @@ impl Shared {
 
     pub(crate) fn tracer(&self) -> Option<&Tracer> {
         self.tracer.get()
+    }
+
+    /// The standing of a route, with what was known about it before.
+    fn standing(&self, route: &Arc<Route>) -> Option<Arc<Standing>> {
+        let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = standings.remove(&route.name);
+        let standing = Standing::of(route, before.as_deref(), Instant::now())?;
+        let _ = standings.insert(route.name.clone(), Arc::clone(&standing));
+        Some(standing)
+    }
+
+    /// How the upstreams and accounts of a route stand; none when it has nothing to choose or to retry.
+    #[must_use]
+    pub fn standing_view(&self, route: &str) -> Option<StandingView> {
+        let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        standings.get(route).map(|standing| standing.view(Instant::now()))
     }
 
     /// An error that a profile does not know: told once per code, so that somebody adds a row.
@@ -171,6 +194,7 @@ impl State {
                     route: Arc::clone(route),
                     headers: RouteHeaders::new(route)?,
                     metrics: shared.metrics.route(&route.name, &route.provider),
+                    standing: shared.standing(route),
                     secrets: secrets(route),
                 }))
             })

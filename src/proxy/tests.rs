@@ -38,5 +38,6 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         rate_limits: Vec::new(),
         concurrency: None,
         retry: None,
+        circuit_breaker: None,
     }
 }

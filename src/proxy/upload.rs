@@ -1,6 +1,7 @@
 //! The body of a request on its way to the provider: counted, bounded, with a deadline for the next frame.
 
 use super::body::Idle;
+use super::replay::{Replay, Turn};
 use crate::canon::Fault;
 use crate::upstream::request_fault;
 use bytes::Bytes;
@@ -15,7 +16,20 @@ use std::time::Duration;
 
 /// A caller's request body. It streams with back-pressure: nothing is read that the provider has not taken.
 #[derive(Debug)]
-pub struct Upload {
+pub struct Upload(Source);
+
+/// Where the frames come from.
+#[derive(Debug)]
+enum Source {
+    /// The caller.
+    Caller(Intake),
+    /// What was kept of them, then the caller.
+    Kept(Turn),
+}
+
+/// A body as it comes from the caller.
+#[derive(Debug)]
+pub(crate) struct Intake {
     source: Option<Incoming>,
     /// Bytes that the route still allows.
     left: u64,
@@ -62,11 +76,40 @@ impl Upload {
         }
         let source = (!source.is_end_stream()).then_some(source);
         let progress = Progress { ended: AtomicBool::new(source.is_none()), ..Progress::default() };
-        Ok(Upload { source, left: limit, idle: Idle::new(pause), progress: Arc::new(progress) })
+        let intake = Intake { source, left: limit, idle: Idle::new(pause), progress: Arc::new(progress) };
+        Ok(Upload(Source::Caller(intake)))
+    }
+
+    /// One of several sendings of a body.
+    pub(super) fn of_turn(turn: Turn) -> Upload {
+        Upload(Source::Kept(turn))
+    }
+
+    /// The same body, from now on in a form of which the rest can be taken over.
+    pub(crate) fn kept(self, again: bool) -> Replay {
+        match self.0 {
+            Source::Caller(intake) => Replay::of(intake, again),
+            Source::Kept(turn) => turn.replay(),
+        }
     }
 
     /// How far it is, also after the body has gone to the provider's connection.
     pub(crate) fn progress(&self) -> Arc<Progress> {
+        match &self.0 {
+            Source::Caller(intake) => Arc::clone(&intake.progress),
+            Source::Kept(turn) => turn.progress(),
+        }
+    }
+}
+
+impl Intake {
+    /// It is read again after a time in which nobody asked: that pause was not the caller's.
+    pub(super) fn resume(&mut self) {
+        self.idle.moved();
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
     }
 
@@ -85,6 +128,32 @@ impl Upload {
 }
 
 impl http_body::Body for Upload {
+    type Data = Bytes;
+    type Error = CallerFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+        match &mut self.0 {
+            Source::Caller(intake) => Pin::new(intake).poll_frame(cx),
+            Source::Kept(turn) => turn.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::Caller(intake) => intake.is_end_stream(),
+            Source::Kept(turn) => turn.is_end(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Source::Caller(intake) => intake.size_hint(),
+            Source::Kept(turn) => turn.size_hint(),
+        }
+    }
+}
+
+impl http_body::Body for Intake {
     type Data = Bytes;
     type Error = CallerFault;
 

@@ -8,6 +8,7 @@ use super::exposition::{Exemplar, Exposition, Families, Format, Kind, Labels, Te
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::otlp::Exports;
 use super::process;
+use super::retries::{self, Retries};
 use super::semantic::{self, Kinds, Semantic};
 use super::trace::Spot;
 use crate::canon::{Code, Origin};
@@ -154,6 +155,7 @@ pub struct RouteMetrics {
     unmapped: AtomicU64,
     /// The last traced error of each kind, by its slot. Only errors come here.
     exemplars: Mutex<BTreeMap<usize, Exemplar>>,
+    pub(super) retries: Retries,
 }
 
 /// What one worker writes. Two cache lines apart from the next, because lines are fetched in pairs.
@@ -290,6 +292,7 @@ impl Metrics {
         render_requests(out, &routes);
         render_times(out, &routes);
         render_websockets(out, &routes);
+        retries::render(out, &routes);
         self.render_own(out);
         process::write(out, seconds(self.started));
     }
@@ -337,6 +340,7 @@ impl RouteMetrics {
             upstream_errors: Mutex::default(),
             unmapped: AtomicU64::new(0),
             exemplars: Mutex::default(),
+            retries: Retries::default(),
         }
     }
 
@@ -641,7 +645,7 @@ fn render_websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
 }
 
 /// Routes grouped by name: one that changed its provider while the process ran has several entries, next to each other.
-fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
+pub(super) fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
     routes.chunk_by(|a, b| a.route == b.route).map(|routes| (&*routes[0].route, routes))
 }
 

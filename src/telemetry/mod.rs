@@ -10,6 +10,7 @@ pub mod logging;
 pub mod metrics;
 pub mod otlp;
 pub mod process;
+pub mod retries;
 pub mod semantic;
 pub mod sink;
 pub mod trace;

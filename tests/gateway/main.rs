@@ -9,10 +9,14 @@ mod admin;
 mod bodies;
 /// Streams that break: an event says so, or the cut is one that nobody overlooks.
 mod breaks;
+/// Failing upstreams are left alone and tried again.
+mod circuit;
 /// Streams cut anywhere, in every coding.
 mod cuts;
 /// Every error answer keeps the promises of the envelope.
 mod envelope;
+/// Several upstreams and several accounts: who takes over for whom.
+mod failover;
 /// A provider that fails at every byte.
 mod faults;
 /// HTTP/1 as RFC 9112 and 9110 have it.
@@ -29,6 +33,10 @@ mod leak;
 mod paths;
 /// One test for each fixed bug.
 mod regression;
+/// Another configuration while everything runs.
+mod reload;
+/// What is tried again, what is not, and how often at most.
+mod retries;
 /// SIGTERM and what follows.
 mod shutdown;
 /// Callers that are slow on purpose.

@@ -1,8 +1,9 @@
 //! SIGTERM and what follows: running streams finish, idle connections end, and then the program does.
 
 use crate::support::http2::{GOAWAY, H2, get_fields, request};
+use crate::support::traffic::Chorus;
 use crate::support::world::get;
-use crate::support::{Conn, Provider, World};
+use crate::support::{Conn, Gateway, Provider, Settings, World};
 use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
@@ -26,10 +27,10 @@ fn halting() -> (Provider, Sender<()>) {
 }
 
 /// Waits until new connections are refused.
-fn deaf(world: &World) {
+fn deaf(gateway: &Gateway) {
     let deaf = (0..2000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
-        TcpStream::connect(world.gateway.address()).is_err()
+        TcpStream::connect(gateway.address()).is_err()
     });
     assert!(deaf, "a draining gateway still accepts");
 }
@@ -56,7 +57,7 @@ fn running_answers_finish_and_idle_connections_end() {
     assert_eq!(world.gateway.admin("/readyz").status, 200);
 
     world.gateway.signal("TERM");
-    deaf(&world);
+    deaf(&world.gateway);
     assert_eq!(world.gateway.admin("/readyz").status, 503, "not ready while draining");
     assert_eq!(world.gateway.admin("/livez").status, 200, "but alive");
     idle.closed().expect("idle connections end");
@@ -64,6 +65,7 @@ fn running_answers_finish_and_idle_connections_end() {
     let mut body = Vec::new();
     running.wire().exact(10, &mut body).expect("the whole answer");
     assert_eq!(body, b"helloworld");
+    running.closed().expect("and then the connection ends");
     assert_eq!(world.gateway.ended().code(), Some(0));
 }
 
@@ -87,5 +89,91 @@ fn callers_of_http_2_are_told_to_go_away() {
     world.gateway.signal("TERM");
     let told = std::iter::from_fn(|| h2.frame().ok()).filter(|frame| frame.kind == GOAWAY).count();
     assert!(told > 0, "no GOAWAY before the end");
+    assert_eq!(world.gateway.ended().code(), Some(0));
+}
+
+/// A load balancer that asks `/readyz` has so long to turn away.
+#[test]
+fn readiness_fails_before_the_listeners_close() {
+    let mut world = World::with(|settings| settings.server("drain_delay = \"1s\""));
+    let mut kept = world.client();
+    assert_eq!(kept.send(get("/p/a")).answer().status, 200);
+    world.gateway.signal("TERM");
+    let _ = world.gateway.line(|line| line["message"] == "draining");
+    assert_eq!(world.gateway.admin("/readyz").status, 503);
+    assert_eq!((world.get("/p/a").status, kept.send(get("/p/a")).answer().status), (200, 200), "still taken");
+    deaf(&world.gateway);
+    assert_eq!(world.gateway.ended().code(), Some(0));
+}
+
+#[test]
+fn an_answer_that_begins_while_draining_says_that_it_is_the_last() {
+    let (say, heard) = channel::<()>();
+    let heard = Mutex::new(heard);
+    let provider = Provider::with(move |mut conn: Conn| {
+        while conn.request().is_some() {
+            let _ = heard.lock().expect("one at a time").recv();
+            let _ = conn.wire.send(crate::support::provider::OK);
+        }
+    });
+    let mut world = World::around(provider, |settings| settings);
+    let mut waiting = world.client();
+    let _ = waiting.send(get("/p/a"));
+    world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "plain")], 1.0);
+    world.gateway.signal("TERM");
+    deaf(&world.gateway);
+    say.send(()).expect("the provider listens");
+    let answer = waiting.answer();
+    assert_eq!((answer.status, answer.fields.get("connection").as_deref()), (200, Some("close")));
+    waiting.closed().expect("the connection ends");
+    assert_eq!(world.gateway.ended().code(), Some(0));
+}
+
+/// Two hundred sockets and streams that end by themselves within the time do so whole.
+#[test]
+fn a_drain_loses_nothing_that_ends_in_time() {
+    let chorus = Chorus::start();
+    let settings = Settings::standard(chorus.provider.address()).server("drain_timeout = \"20s\"");
+    let mut gateway = Gateway::start(&settings);
+    let mut traffic = chorus.open(&gateway, 100);
+    traffic.round();
+    gateway.signal("TERM");
+    deaf(&gateway);
+    for _ in 0..20 {
+        traffic.round();
+    }
+    assert_eq!(gateway.metric("speechgate_errors_total", &[]), 0.0);
+    traffic.finish();
+    assert_eq!(gateway.ended().code(), Some(0));
+}
+
+/// Those that do not are told, and closed in order.
+#[test]
+fn sockets_that_outlast_the_drain_are_told_and_closed() {
+    let chorus = Chorus::start();
+    let settings = Settings::standard(chorus.provider.address()).server("drain_timeout = \"1s\"");
+    let mut gateway = Gateway::start(&settings);
+    let traffic = chorus.open(&gateway, 20);
+    gateway.signal("TERM");
+    for (message, close) in traffic.farewells() {
+        let message: serde_json::Value = serde_json::from_slice(&message).expect("JSON");
+        assert_eq!((&message["type"], &message["error"]["code"]), (&"error".into(), &"shutting_down".into()));
+        let reason = close.get(2..).unwrap_or_default();
+        assert_eq!(close.get(..2), Some(&1001_u16.to_be_bytes()[..]));
+        assert!(reason.starts_with(b"shutting_down: "), "{}", reason.escape_ascii());
+    }
+    assert_eq!(gateway.ended().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_at_once() {
+    let (provider, _say) = halting();
+    let mut world = World::around(provider, |settings| settings.server("drain_timeout = \"1h\"\ndrain_delay = \"1h\""));
+    let mut running = world.client();
+    assert_eq!(running.send(get("/p/long")).head().expect("a head").0, 200);
+    world.gateway.signal("TERM");
+    let _ = world.gateway.line(|line| line["message"] == "draining");
+    world.gateway.signal("INT");
+    assert!(running.wire().exact(10, &mut Vec::new()).is_err(), "cut, not finished");
     assert_eq!(world.gateway.ended().code(), Some(0));
 }

@@ -145,3 +145,22 @@ fn callers_without_a_trusted_certificate_are_refused() {
     }
     assert_eq!(world.provider.take().len(), 1);
 }
+
+#[test]
+fn a_new_certificate_is_shown_to_new_connections() {
+    let (world, old, directory) = world(false);
+    let client = |authority: &Authority| Client::over(dial(&world, authority, &["http/1.1"], None).0);
+    let mut open = client(&old);
+    assert_eq!(open.send(get("/p/a")).answer().text(), "ok");
+    let new = Authority::new();
+    let _ = tls_line(directory.path(), &new, false);
+    world.gateway.metric_becomes("speechgate_config_reloads_total", &[("result", "success")], 1.0);
+    assert_eq!(open.send(get("/p/a")).answer().text(), "ok", "what is open goes on");
+    assert_eq!(client(&new).send(get("/p/a")).answer().text(), "ok");
+    assert!(client(&old).send(get("/p/a")).try_answer("GET").is_err(), "the old certificate was shown");
+    // One that does not go with its key leaves things as they are.
+    let (other, _) = old.issue("gateway.test");
+    std::fs::write(directory.path().join("certificate.pem"), other.pem()).expect("written");
+    world.gateway.metric_becomes("speechgate_config_reloads_total", &[("result", "failure")], 1.0);
+    assert_eq!(client(&new).send(get("/p/a")).answer().text(), "ok");
+}

@@ -136,6 +136,39 @@ fn errors_name_their_code_and_whose_span_failed() {
 }
 
 #[test]
+fn each_try_has_a_span_of_its_own() {
+    let mut collector = Collector::start();
+    let provider = Provider::start();
+    let settings = Settings::new().telemetry(&collector.telemetry("")).route(
+        "tried",
+        "/t",
+        provider.address(),
+        "retry = { attempts = 3, on = [\"unavailable\"], budget = \"100%\" }",
+    );
+    let world = World { gateway: Gateway::start_with(&settings, &[SOON]), provider };
+    for _ in 0..2 {
+        world.provider.next([Act::send(json_answer(503, "", "{}"))]);
+    }
+    assert_eq!(world.ask(get_with("/t/a", "X-Request-Id: tried\r\n")).status, 200);
+    let server = span(&mut collector, SpanKind::Server, "tried");
+    assert!(!attributes(&server.attributes).contains_key("error.type") && server.events.is_empty(), "{server:?}");
+    let sent: Vec<String> = world.provider.take().iter().map(traceparent).collect();
+    assert_eq!(sent.len(), 3);
+    for (number, sent) in sent.iter().enumerate() {
+        let client = collector.span(|span| sent.ends_with(&format!("-{}-01", hex(&span.span_id))));
+        assert_eq!((&client.trace_id, &client.parent_span_id), (&server.trace_id, &server.span_id));
+        let all = attributes(&client.attributes);
+        let resent = (number > 0).then(|| number.to_string());
+        assert_eq!(all.get("http.request.resend_count").cloned(), resent);
+        let (answer, error) = if number < 2 { ("503", Some("unavailable")) } else { ("200", None) };
+        assert_eq!(
+            (all["http.response.status_code"].as_str(), all.get("error.type").map(String::as_str)),
+            (answer, error)
+        );
+    }
+}
+
+#[test]
 fn a_callers_trace_goes_on() {
     let mut collector = Collector::start();
     let world = world(&collector, ", sample_ratio = 0.0", &[SOON]);

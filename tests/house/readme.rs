@@ -14,7 +14,7 @@ use std::fs;
 use std::time::SystemTime;
 
 /// Beyond it nobody reads to the end.
-const MOST_LINES: usize = 400;
+const MOST_LINES: usize = 450;
 
 /// What is between `<!-- name -->` and `<!-- /name -->`.
 fn section<'t>(readme: &'t str, name: &str) -> &'t str {
@@ -118,8 +118,7 @@ fn the_error_reference_is_up_to_date() {
         .filter(|entry| entry.said.is_empty() && entry.faults.is_empty())
         .map(|entry| entry.row.name.to_owned())
         .collect();
-    // Refusals of the gateway's own that are made with their wait, and so are no plain faults.
-    assert_eq!(unexplained, ["circuit_open"]);
+    assert!(unexplained.is_empty(), "{unexplained:?}");
     let (file, made) = ("config/errors.md", reference::markdown(&entries));
     if std::env::var_os("SPEECHGATE_BLESS").is_some() {
         fs::write(path(file), &made).expect("config/errors.md can be written");
@@ -129,7 +128,7 @@ fn the_error_reference_is_up_to_date() {
 }
 
 fn load(text: &str) -> Loaded {
-    let variables = [("ELEVENLABS_API_KEY".to_owned(), "sk-1234567890".to_owned())];
+    let variables = ["ELEVENLABS_API_KEY", "SECOND_KEY"].map(|name| (name.to_owned(), "sk-1234567890".to_owned()));
     config::load_str(&[("README.md", text)], variables).unwrap_or_else(|problems| panic!("{problems:?}\n{text}"))
 }
 
@@ -203,7 +202,8 @@ fn everything_that_is_named_exists_and_everything_that_exists_is_named() {
     hold("profiles:", &missing("profile", config::built_in_names().map(str::to_owned).collect()));
     hold("vocabulary:", &missing("key", vocabulary()));
     // The modules under test are left out: they use names of metrics as samples.
-    let sources = ["metrics.rs", "process.rs"].map(|file| text(&format!("src/telemetry/{file}"))).concat();
+    let sources =
+        ["metrics.rs", "process.rs", "retries.rs"].map(|file| text(&format!("src/telemetry/{file}"))).concat();
     let there = metrics(&sources);
     assert!(there.len() > 10, "{there:?}");
     hold("metrics:", &missing("metric", there.clone()));

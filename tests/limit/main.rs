@@ -3,8 +3,21 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `gate` | slots, the queue, priorities, lanes, pauses, shares, waits |
+//! | `agreement` | the gate does what `naive` does: every order of a few callers, and random runs |
+//! | `learn` | the cap follows a provider; a simulated one whose plan shrinks and grows |
+//! | `rate` | bursts, waits, costs, reloads, keys without end |
+//! | `hold` | a provider's Retry-After, and one probe at its end |
+//! | `budget` | retries as a share of requests |
+//! | `breaker` | a broken upstream is left alone |
 
+mod agreement;
+mod breaker;
+mod budget;
 mod gate;
+mod hold;
+mod learn;
+mod naive;
+mod rate;
 
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -27,11 +40,11 @@ impl Clock {
     }
 }
 
-fn ms(ms: u64) -> Duration {
+const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn secs(secs: u64) -> Duration {
+const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 

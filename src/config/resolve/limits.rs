@@ -1,12 +1,12 @@
-//! `rate_limits`, `concurrency`, `retry` and `[limits]`
+//! `rate_limits`, `concurrency`, `retry`, `circuit_breaker` and `[limits]`
 
 use super::Reader;
-use crate::canon::{Code, PathTemplate, Type};
+use crate::canon::{Code, PathTemplate, Profile, Type};
 use crate::config::path::Path;
 use crate::config::problem::{Findings, alternatives};
 use crate::config::raw;
 use crate::config::secret::Secret;
-use crate::config::types::{Concurrency, LimitKey, Limits, RateLimit, Retry};
+use crate::config::types::{CircuitBreaker, Concurrency, Cost, LimitKey, Limits, RateLimit, Retry};
 use crate::config::values::{self, Expected};
 use std::time::Duration;
 
@@ -15,29 +15,27 @@ pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw, warnings: &mut Finding
     let mut warn = |path: Path| {
         warnings.key(&path, "is checked but not enforced yet");
     };
-    for (index, route) in raw.routes.iter().enumerate() {
-        let path = Path::of("routes").index(index);
-        if !route.rate_limits.is_empty() {
-            warn(path.key("rate_limits"));
-        }
-        if route.concurrency.is_some() {
-            warn(path.key("concurrency"));
-        }
-        if route.retry.is_some() {
-            warn(path.key("retry"));
-        }
-    }
     if raw.limits.backend.is_some() {
         warn(Path::of("limits"));
     }
 }
 
-/// `rate_limits`
-pub(super) fn rate_limits(raw: &[raw::RateLimit], path: &Path, findings: &mut Findings) -> Vec<RateLimit> {
-    raw.iter().enumerate().filter_map(|(index, raw)| rate_limit(raw, &path.index(index), findings)).collect()
+/// `rate_limits`; without a profile nothing is said about what it would have to know.
+pub(super) fn rate_limits(
+    raw: &[raw::RateLimit],
+    profile: Option<&Profile>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Vec<RateLimit> {
+    raw.iter().enumerate().filter_map(|(index, raw)| rate_limit(raw, profile, &path.index(index), findings)).collect()
 }
 
-fn rate_limit(raw: &raw::RateLimit, path: &Path, findings: &mut Findings) -> Option<RateLimit> {
+fn rate_limit(
+    raw: &raw::RateLimit,
+    profile: Option<&Profile>,
+    path: &Path,
+    findings: &mut Findings,
+) -> Option<RateLimit> {
     let mut reader = Reader { path: path.clone(), findings };
     let per = raw.per.as_ref().map(|text| text.0.as_str());
     let per = reader.read("per", per, values::positive_duration);
@@ -48,6 +46,7 @@ fn rate_limit(raw: &raw::RateLimit, path: &Path, findings: &mut Findings) -> Opt
     if let (Some(LimitKey::PathParameter(name)), None | Some(Some(_))) = (&key, &matches) {
         has_parameter(name, matches.as_ref().and_then(Option::as_ref), path, findings);
     }
+    let cost = cost(raw.cost, profile, path, findings);
     let requests = raw.requests?;
     Some(RateLimit {
         requests,
@@ -56,7 +55,25 @@ fn rate_limit(raw: &raw::RateLimit, path: &Path, findings: &mut Findings) -> Opt
         matches: matches.flatten(),
         key: key?,
         code: code.unwrap_or(Some(Code::RateLimited))?,
+        cost,
     })
+}
+
+/// What a limit counts; characters can only be counted where the profile says where the text is.
+fn cost(raw: Option<raw::Cost>, profile: Option<&Profile>, path: &Path, findings: &mut Findings) -> Cost {
+    match raw {
+        None | Some(raw::Cost::Requests) => Cost::Requests,
+        Some(raw::Cost::BodyBytes) => Cost::BodyBytes,
+        Some(raw::Cost::TextCharacters) => {
+            if let Some(profile) = profile.filter(|profile| !profile.knows_texts()) {
+                let what = format!("the profile `{}` does not say where the text of a request is", profile.name());
+                findings
+                    .value(&path.key("cost"), what)
+                    .expected("`requests`, `body-bytes` or a profile with `[cost] text`");
+            }
+            Cost::TextCharacters
+        }
+    }
 }
 
 /// Which requests a limit counts.
@@ -136,6 +153,16 @@ pub(super) fn retry(raw: &raw::Retry, path: &Path, findings: &mut Findings) -> R
         Some(names) => retried(names, &path.key("on"), findings),
     };
     Retry { attempts: raw.attempts.unwrap_or(2), on, budget }
+}
+
+/// `circuit_breaker`
+pub(super) fn circuit_breaker(raw: &raw::CircuitBreaker, path: &Path, findings: &mut Findings) -> CircuitBreaker {
+    let mut reader = Reader { path: path.clone(), findings };
+    CircuitBreaker {
+        failures: raw.failures.unwrap_or(5),
+        window: reader.deadline("window", raw.window.as_ref(), Duration::from_secs(30)),
+        open: reader.deadline("open", raw.open.as_ref(), Duration::from_secs(10)),
+    }
 }
 
 /// The types after which it is tried again; those that another try cannot help are refused.

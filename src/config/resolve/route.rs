@@ -83,10 +83,12 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
     let profile = raw.provider.as_deref().and_then(|name| profiles.find(name, &path.key("provider"), findings));
     let credentials = credentials(raw.credentials.as_ref(), &path.key("credentials"), findings);
     let timeouts = timeouts(&raw.timeouts, &path.key("timeouts"), findings);
-    let rate_limits = limits::rate_limits(&raw.rate_limits, &path.key("rate_limits"), findings);
+    let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
         raw.concurrency.as_ref().and_then(|raw| limits::concurrency(raw, &path.key("concurrency"), findings));
     let retry = raw.retry.as_ref().map(|raw| limits::retry(raw, &path.key("retry"), findings));
+    let breaker = raw.circuit_breaker.as_ref();
+    let circuit_breaker = breaker.map(|raw| limits::circuit_breaker(raw, &path.key("circuit_breaker"), findings));
     let (host, prefix) = place?;
     Some(Route {
         name: name?,
@@ -105,6 +107,7 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
         rate_limits,
         concurrency,
         retry,
+        circuit_breaker,
     })
 }
 

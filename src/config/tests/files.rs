@@ -28,7 +28,7 @@ fn the_comments_of_the_complete_file_are_valid() {
     let variables = [("ELEVENLABS_API_KEY", "sk-1")];
     let all = loaded(&[("gateway.toml", &text)], &variables);
     assert!(all.config.server.tls.is_some() && all.config.routes[0].concurrency.is_some());
-    assert_eq!(all.config.routes[0].rate_limits.len(), 2);
+    assert_eq!(all.config.routes[0].rate_limits.len(), 3);
 }
 
 #[test]

@@ -79,6 +79,11 @@ fn problems_of_a_route() {
             "t.toml:7:50: routes[0].rate_limits[0].key: `client_ip` cannot be used; expected `route`, `client-ip`, `credential`, \
              `header:NAME` or `path:NAME`; did you mean `client-ip`?",
         ),
+        (
+            "rate_limits = [{ requests = 1, per = '1s', cost = 'characters' }]",
+            "t.toml:7:51: routes[0].rate_limits[0].cost: `characters` is not one of the choices; expected `requests`, \
+             `text-characters` or `body-bytes`",
+        ),
         ("concurrency = {}", "t.toml:7:15: routes[0].concurrency.max: missing; expected a whole number"),
         (
             "retry = { on = ['unavailible'] }",
@@ -89,6 +94,14 @@ fn problems_of_a_route() {
             "retry = { attempts = 1 }",
             "t.toml:7:22: routes[0].retry.attempts: `1` is out of range; expected a whole number from 2 to 10",
         ),
+        (
+            "circuit_breaker = { failures = 0 }",
+            "t.toml:7:32: routes[0].circuit_breaker.failures: `0` is out of range; expected a whole number from 1 to 10000",
+        ),
+        (
+            "circuit_breaker = { window = '0s' }",
+            "t.toml:7:30: routes[0].circuit_breaker.window: `0s` cannot be used; expected a duration longer than zero",
+        ),
         ("[routes.nested]", "t.toml:7:9: routes[0].nested: unknown key"),
         ("max_request_body = 9223372036854775808", "t.toml:7:20: routes[0].max_request_body: this number is too large"),
         ("x = ", "t.toml:7:5: string values must be quoted, expected literal string"),
@@ -96,6 +109,25 @@ fn problems_of_a_route() {
     ] {
         assert_eq!(problems(&format!("{ROUTE}{line}\n"), &[]), [expected], "{line}");
     }
+}
+
+/// What a limit counts has to be in the profile.
+#[test]
+fn problems_of_costs() {
+    let text = format!("{ROUTE}rate_limits = [{{ requests = 1, per = '1s', cost = 'text-characters' }}]\n");
+    assert_eq!(problems(&text, &[]), [""; 0]);
+    assert_eq!(
+        problems(&text.replace("\"elevenlabs\"", "\"zenhire\""), &[]),
+        [
+            "t.toml:7:51: routes[0].rate_limits[0].cost: the profile `zenhire` does not say where the text of a request is; \
+          expected `requests`, `body-bytes` or a profile with `[cost] text`"
+        ]
+    );
+    let own = format!("{}[providers.x.cost]\ntext = '$.a[*].b[*]'\n", text.replace("\"elevenlabs\"", "\"x\""));
+    assert_eq!(
+        problems(&own, &[]),
+        ["t.toml:9:8: providers.x.cost.text[0]: `$.a[*].b[*]` goes through two lists; expected at most one `[*]`"]
+    );
 }
 
 /// The list of upstreams, in place of the route's own `upstream`.

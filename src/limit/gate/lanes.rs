@@ -17,13 +17,13 @@ impl Lanes {
 
     /// One lane.
     #[must_use]
-    pub fn only(lane: usize) -> Lanes {
+    pub const fn only(lane: usize) -> Lanes {
         Lanes::NONE.with(lane)
     }
 
     /// These and one more. A lane past [`Lanes::MOST`] does not exist and changes nothing.
     #[must_use]
-    pub fn with(self, lane: usize) -> Lanes {
+    pub const fn with(self, lane: usize) -> Lanes {
         Lanes(self.0 | bit(lane))
     }
 
@@ -47,8 +47,7 @@ impl Lanes {
 
     /// The first lanes, so many.
     pub(super) fn first(count: usize) -> Lanes {
-        let last = u32::try_from(count).ok().and_then(|count| 1_u64.checked_shl(count));
-        Lanes(last.map_or(u64::MAX, |last| last - 1))
+        if count < Lanes::MOST { Lanes(bit(count) - 1) } else { Lanes::ALL }
     }
 
     /// Those that are in both.
@@ -57,8 +56,8 @@ impl Lanes {
     }
 }
 
-fn bit(lane: usize) -> u64 {
-    u32::try_from(lane).ok().and_then(|lane| 1_u64.checked_shl(lane)).unwrap_or(0)
+const fn bit(lane: usize) -> u64 {
+    if lane < Lanes::MOST { 1 << lane } else { 0 }
 }
 
 /// One lane of a gate.

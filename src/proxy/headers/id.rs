@@ -10,6 +10,9 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The provider's own, when it came under the same name.
 pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 
+/// How often a request was sent, when that was more than once.
+pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-speechgate-attempts");
+
 /// Where a request is in a trace.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");

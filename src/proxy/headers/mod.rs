@@ -10,8 +10,8 @@ mod response;
 mod tests;
 
 pub use check::{Checked, authority, check_request};
+pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
-pub(crate) use id::{TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub(crate) use request::clean_trailers;
 pub use request::{Outgoing, PeerHeaders, prepare_request};
 pub(crate) use response::interim_headers;
@@ -83,6 +83,18 @@ impl RouteHeaders {
             prefix: route.path.clone(),
             upstreams: route.upstreams.clone(),
         })
+    }
+
+    /// Turns a request that was prepared for one way to another.
+    pub(crate) fn redirect(&self, parts: &mut http::request::Parts, from: Way, to: Way) {
+        if let Some(host) = self.hosts.get(to.upstream) {
+            let _ = parts.headers.insert(header::HOST, host.clone());
+        }
+        self::request::inject_credentials(&mut parts.headers, self, to);
+        let base_path = |way: Way| self.upstreams.get(way.upstream).map_or("", |at| at.base_path.as_str());
+        if base_path(from) != base_path(to) {
+            parts.uri = super::path::rebased(&parts.uri, base_path(from), base_path(to));
+        }
     }
 
     /// Headers that carry a key of this provider.

@@ -170,7 +170,7 @@ fn ends_here(name: &str, trust_forwarded: bool) -> bool {
 }
 
 /// Puts the route's credentials in the place of all that the caller sent of that kind.
-fn inject_credentials(headers: &mut HeaderMap, route: &RouteHeaders, way: Way) {
+pub(super) fn inject_credentials(headers: &mut HeaderMap, route: &RouteHeaders, way: Way) {
     let Some((name, value)) = route.credentials.get(way.credential) else { return };
     for secret in &route.secrets {
         headers.remove(secret);

@@ -13,10 +13,11 @@ mod session;
 mod side;
 mod words;
 
+use super::attempt;
 use super::body::Body;
 use super::call::Call;
 use super::upload::Upload;
-use super::{RouteRuntime, fail, forward, headers, relay_http};
+use super::{RouteRuntime, fail, headers, relay_http};
 use crate::canon::{CanonicalError, Fault};
 use crate::telemetry::metrics::Transport;
 use crate::upstream::{Client, Failure};
@@ -44,9 +45,9 @@ pub(super) async fn relay(
         return fail::fault(call, Fault::UpgradeRefused);
     };
     call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
-    let mut exchange = match forward::send_upgrade(client, &mut call, request).await {
+    let mut exchange = match attempt::send(client, &mut call, request, true).await {
         Ok(exchange) => exchange,
-        Err(failure) => return fail::failure(call, failure),
+        Err(failed) => return attempt::answer(call, *failed),
     };
     let status = exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
@@ -74,6 +75,7 @@ pub(super) async fn relay(
         return fail::fault(call, fault);
     }
     handshake::complete(&mut parts.headers);
+    call.tell_attempts(&mut parts.headers);
     call.answers(status.as_u16());
     call.upgraded(Instant::now());
     // Not joined: the session ends with its sockets, and the runtime ends what is left.

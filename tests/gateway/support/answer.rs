@@ -82,6 +82,11 @@ impl Client {
         &mut self.wire
     }
 
+    /// The connection itself, once it is something else than HTTP.
+    pub(crate) fn into_wire(self) -> Wire {
+        self.wire
+    }
+
     /// Ends the connection with RST.
     pub(crate) fn reset(self) {
         self.wire.reset();

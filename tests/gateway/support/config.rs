@@ -61,6 +61,16 @@ impl Settings {
         self
     }
 
+    /// A route to several plain HTTP providers in ElevenLabs' dialect.
+    pub(crate) fn over(mut self, name: &str, path: &str, urls: &[String], lines: &str) -> Settings {
+        write!(
+            self.routes,
+            "[[routes]]\nname = \"{name}\"\nmatch = {{ path = \"{path}\" }}\nprovider = \"elevenlabs\"\nupstreams = {urls:?}\n{lines}\n\n"
+        )
+        .expect("writing to a string cannot fail");
+        self
+    }
+
     /// The file.
     pub(crate) fn text(&self) -> String {
         format!(

@@ -25,7 +25,7 @@ pub(crate) struct Gateway {
     log: Arc<Log>,
     address: SocketAddr,
     admin: SocketAddr,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Gateway {
@@ -42,11 +42,20 @@ impl Gateway {
     /// Starts the program with this configuration file.
     pub(crate) fn start_text(text: &str, environment: &[(&str, &str)]) -> Gateway {
         let directory = tempfile::tempdir().expect("a directory for the configuration");
-        let file = directory.path().join("gateway.toml");
-        std::fs::write(&file, text).expect("the configuration is written");
+        std::fs::write(directory.path().join("gateway.toml"), text).expect("the configuration is written");
+        Gateway::start_in(directory, "gateway.toml", environment)
+    }
+
+    /// Starts the program with a configuration file of this directory.
+    pub(crate) fn start_in(directory: tempfile::TempDir, file: &str, environment: &[(&str, &str)]) -> Gateway {
         let mut command = Command::new(env!("CARGO_BIN_EXE_speechgate"));
-        let _ = command.args(["serve", "--config"]).arg(&file);
+        let _ = command.args(["serve", "--config"]).arg(directory.path().join(file));
         Gateway::spawn(command, directory, environment)
+    }
+
+    /// A file beside the configuration, or the configuration itself.
+    pub(crate) fn file(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
     }
 
     /// Starts the program with so many file descriptors at most.
@@ -72,7 +81,7 @@ impl Gateway {
         collect(child.stdout.take().expect("piped"), &log);
         collect(child.stderr.take().expect("piped"), &log);
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut gateway = Gateway { child, log, address: unknown, admin: unknown, _directory: directory };
+        let mut gateway = Gateway { child, log, address: unknown, admin: unknown, directory };
         let line = gateway.line(|line| line["message"] == "listening");
         let address = |key: &str| line[key].as_str().and_then(|text| text.parse().ok()).expect("an address");
         (gateway.address, gateway.admin) = (address("address"), address("admin"));
@@ -91,8 +100,13 @@ impl Gateway {
 
     /// What the admin listener answers to a GET.
     pub(crate) fn admin(&self, path: &str) -> super::Answer {
+        self.ask_admin("GET", path)
+    }
+
+    /// What it answers to any method.
+    pub(crate) fn ask_admin(&self, method: &str, path: &str) -> super::Answer {
         let mut client = Client::to(self.admin);
-        let _ = client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"));
+        let _ = client.send(format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"));
         client.answer()
     }
 

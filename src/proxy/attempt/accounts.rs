@@ -1,0 +1,232 @@
+//! The accounts of a route, one for each of its credentials: how many calls each has, and which are set aside because the
+//! provider refused them.
+
+use crate::limit::Lanes;
+use serde::Serialize;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long an account is set aside the first time; each further refusal doubles it.
+pub(crate) const FIRST: Duration = Duration::from_secs(30);
+/// The longest that it is set aside.
+pub(crate) const LONGEST: Duration = Duration::from_secs(600);
+
+/// The accounts, by the place of their credentials in the configuration.
+#[derive(Debug)]
+pub(crate) struct Accounts(Vec<Arc<Account>>);
+
+/// One account.
+#[derive(Debug, Default)]
+pub(crate) struct Account {
+    calls: AtomicU32,
+    aside: Mutex<Aside>,
+}
+
+#[derive(Debug, Default)]
+struct Aside {
+    /// How often in a row it was refused.
+    times: u32,
+    /// Since it was refused: when it is tried again.
+    until: Option<Instant>,
+    /// One call is trying it again.
+    probing: bool,
+}
+
+/// How an account stands, for people. Which key it is, nobody is shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AccountView {
+    /// Its place in `credentials`, from 0.
+    pub index: usize,
+    /// Calls that use it now.
+    pub calls: u32,
+    /// Seconds until it is tried again; none when it is in use.
+    pub set_aside_seconds: Option<f64>,
+}
+
+/// A call that uses an account. Dropped at the call's end.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    account: Arc<Account>,
+    lane: usize,
+    /// It is the one that tries the account again.
+    probe: bool,
+}
+
+impl Accounts {
+    pub(super) fn new(accounts: impl IntoIterator<Item = Arc<Account>>) -> Accounts {
+        Accounts(accounts.into_iter().collect())
+    }
+
+    pub(super) fn get(&self, lane: usize) -> Option<&Arc<Account>> {
+        self.0.get(lane)
+    }
+
+    /// Those that may be used: neither set aside nor being tried again. When there are none, the one that is due first.
+    pub(crate) fn usable(&self, now: Instant) -> Lanes {
+        let usable = self.in_force(now);
+        if !usable.is_empty() {
+            return usable;
+        }
+        let due = self.0.iter().enumerate().filter_map(|(lane, account)| Some((account.lock().until?, lane)));
+        due.min().map_or(Lanes::NONE, |(_, lane)| Lanes::only(lane))
+    }
+
+    /// Those that may be used, and none when all are set aside.
+    pub(super) fn in_force(&self, now: Instant) -> Lanes {
+        let usable = self.0.iter().enumerate().filter(|(_, account)| account.lock().is_usable(now));
+        usable.fold(Lanes::NONE, |lanes, (lane, _)| lanes.with(lane))
+    }
+
+    /// Uses the one of these with the fewest calls.
+    pub(crate) fn least_used(&self, lanes: Lanes, now: Instant) -> Option<Stay> {
+        let among = self.0.iter().enumerate().filter(|(lane, _)| lanes.contains(*lane));
+        let (lane, _) = among.min_by_key(|(_, account)| account.calls.load(Relaxed))?;
+        self.enter(lane, now)
+    }
+
+    /// Uses this one.
+    pub(crate) fn enter(&self, lane: usize, now: Instant) -> Option<Stay> {
+        let account = Arc::clone(self.0.get(lane)?);
+        let _ = account.calls.fetch_add(1, Relaxed);
+        let probe = {
+            let mut aside = account.lock();
+            let probe = aside.until.is_some() && aside.is_usable(now);
+            aside.probing |= probe;
+            probe
+        };
+        Some(Stay { account, lane, probe })
+    }
+
+    pub(super) fn view(&self, now: Instant) -> Vec<AccountView> {
+        let view = |(index, account): (usize, &Arc<Account>)| AccountView {
+            index,
+            calls: account.calls.load(Relaxed),
+            set_aside_seconds: account.lock().until.map(|until| until.saturating_duration_since(now).as_secs_f64()),
+        };
+        self.0.iter().enumerate().map(view).collect()
+    }
+}
+
+impl Account {
+    /// Nothing that can panic is done under this lock.
+    fn lock(&self) -> MutexGuard<'_, Aside> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Aside {
+    fn is_usable(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now && !self.probing)
+    }
+}
+
+impl Stay {
+    /// Which account it is.
+    pub(crate) fn lane(&self) -> usize {
+        self.lane
+    }
+
+    /// The provider took the account.
+    pub(super) fn accepted(&mut self) {
+        self.probe = false;
+        *self.account.lock() = Aside::default();
+    }
+
+    /// The provider refused the account: it is set aside. Of calls that are refused together, one counts.
+    pub(super) fn refused(&mut self, now: Instant) {
+        let probe = std::mem::take(&mut self.probe);
+        let mut aside = self.account.lock();
+        if aside.until.is_some() && !probe {
+            return;
+        }
+        let wait = FIRST.saturating_mul(1 << aside.times.min(16)).min(LONGEST);
+        *aside = Aside { times: aside.times + 1, until: Some(now + wait), probing: false };
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let _ = self.account.calls.fetch_sub(1, Relaxed);
+        if self.probe {
+            // It ended without a word on the account: the next one tries.
+            self.account.lock().probing = false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(count: usize) -> Accounts {
+        Accounts::new((0..count).map(|_| Arc::default()))
+    }
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn the_least_used_is_used() {
+        let (accounts, now) = (accounts(3), Instant::now());
+        let least = || accounts.least_used(accounts.usable(now), now).expect("an account");
+        let (first, second, third) = (least(), least(), least());
+        assert_eq!([first.lane(), second.lane(), third.lane()], [0, 1, 2]);
+        drop(second);
+        assert_eq!(least().lane(), 1);
+        drop((first, third));
+        assert!(accounts.view(now).iter().all(|account| account.calls == 0));
+    }
+
+    #[test]
+    fn a_refused_account_rests_ever_longer_until_a_probe_succeeds() {
+        let (accounts, mut now) = (accounts(2), Instant::now());
+        let mut rests = Vec::new();
+        accounts.enter(0, now).expect("an account").refused(now);
+        for _ in 0..6 {
+            assert!(!accounts.usable(now).contains(0));
+            let rest = accounts.view(now)[0].set_aside_seconds.expect("set aside");
+            rests.push(rest.round() as u64);
+            now += Duration::from_secs_f64(rest) + Duration::from_millis(1);
+            let mut probe = accounts.enter(0, now).expect("due");
+            assert!(!accounts.usable(now).contains(0), "one probe at a time");
+            probe.refused(now);
+        }
+        assert_eq!(rests, [30, 60, 120, 240, 480, 600]);
+        now += LONGEST;
+        accounts.enter(0, now).expect("due").accepted();
+        assert!(accounts.usable(now).contains(0) && accounts.view(now)[0].set_aside_seconds.is_none());
+        accounts.enter(0, now).expect("an account").refused(now);
+        assert_eq!(accounts.view(now)[0].set_aside_seconds.map(f64::round), Some(30.0), "it begins anew");
+    }
+
+    #[test]
+    fn a_probe_that_ends_without_a_word_lets_the_next_one_try() {
+        let (accounts, now) = (accounts(2), Instant::now());
+        accounts.enter(0, now).expect("an account").refused(now);
+        let later = now + FIRST;
+        drop(accounts.enter(0, later).expect("due"));
+        assert!(accounts.usable(later).contains(0));
+    }
+
+    #[test]
+    fn calls_refused_together_count_once() {
+        let (accounts, now) = (accounts(2), Instant::now());
+        let mut together: Vec<Stay> = (0..5).filter_map(|_| accounts.enter(0, now)).collect();
+        together.iter_mut().for_each(|stay| stay.refused(now));
+        assert_eq!(accounts.view(now)[0].set_aside_seconds.map(f64::round), Some(30.0));
+    }
+
+    #[test]
+    fn when_all_are_set_aside_the_one_due_first_is_used() {
+        let (accounts, now) = (accounts(3), Instant::now());
+        for (lane, after) in [(0, 5), (1, 1), (2, 9)] {
+            let now = now + seconds(after);
+            accounts.enter(lane, now).expect("an account").refused(now);
+        }
+        let later = now + seconds(10);
+        assert_eq!(accounts.usable(later), Lanes::only(1));
+        assert!(accounts.in_force(later).is_empty());
+    }
+}

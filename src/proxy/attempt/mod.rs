@@ -1,0 +1,232 @@
+//! Sends a request as often as its route allows, until there is something to answer with.
+//!
+//! A failure is tried again only when the route names its type and another try may help, nothing of an answer has gone to the
+//! caller, the body can be sent again, tries are left, the wait fits and the budget of the route allows. The failure itself
+//! is answered otherwise. `rule` decides what, `standing` is what the route remembers, `accounts` its credentials.
+
+mod accounts;
+mod rule;
+mod standing;
+
+pub use accounts::AccountView;
+pub(crate) use accounts::Stay;
+pub(crate) use standing::Standing;
+pub use standing::{StandingView, UpstreamView};
+
+use super::call::Call;
+use super::headers::Way;
+use super::replay::Replay;
+use super::upload::Upload;
+use super::{Body, RouteRuntime, fail, forward, relay_http};
+use crate::canon::{CanonicalError, Fault};
+use crate::limit::breaker::Pass;
+use crate::telemetry::retries::Retry;
+use crate::upstream::{Capped, Client, Exchange, Failure};
+use http::{Request, Response, request, response};
+use rule::{is_broken, is_refused_account};
+use standing::Chosen;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A failure that is answered.
+pub(crate) enum Failed {
+    /// The provider refused; its answer has been read.
+    Refused(response::Parts, Capped),
+    /// No answer came.
+    Lost(Failure),
+    /// Nothing was sent: every upstream of the route is left alone, for so long.
+    Broken(Duration),
+}
+
+/// Sends a prepared request, as a WebSocket handshake if `upgrade`. Dropping this ends it at once, waits included.
+///
+/// # Errors
+/// The failure to answer with.
+pub(crate) async fn send(
+    client: &Client<Upload>,
+    call: &mut Call,
+    request: Request<Upload>,
+    upgrade: bool,
+) -> Result<Exchange, Box<Failed>> {
+    let sender = Sender { client, upgrade };
+    let Some(route) = call.route.clone() else { return Err(Failed::lost(Failure::of(Fault::RouteNotFound))) };
+    let Some(standing) = route.standing.clone() else {
+        return sender.send(call, request).await.map_err(Failed::lost);
+    };
+    standing.budget.request(now());
+    let Chosen { upstream, pass } = standing.choose(0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
+    let tries = Tries::new(standing, &route, call.way, request);
+    call.way.upstream = upstream;
+    let mut ended = sender.end(call, tries.request(call.way), pass).await;
+    loop {
+        let (failed, error) = match ended {
+            Ok(exchange) => {
+                tries.body.settle();
+                return Ok(exchange);
+            }
+            Err(ended) => ended,
+        };
+        let Some(next) = tries.next(call, &error) else { return Err(failed) };
+        drop(failed);
+        let count = route.metrics.retry_begins();
+        call.note_try(&error);
+        tokio::time::sleep(next.wait).await;
+        call.way.upstream = next.chosen.upstream;
+        if let Some(stay) = next.stay {
+            call.uses(stay);
+        }
+        ended = sender.end(call, tries.request(call.way), next.chosen.pass).await;
+        count.ends(ended.is_ok());
+    }
+}
+
+/// Answers a call with its failure.
+pub(crate) fn answer(call: Box<Call>, failed: Failed) -> Response<Body> {
+    match failed {
+        Failed::Refused(parts, read) => relay_http::refusal(call, parts, &read),
+        Failed::Lost(failure) => fail::failure(call, failure),
+        Failed::Broken(wait) => fail::broken(call, wait),
+    }
+}
+
+impl Failed {
+    fn lost(failure: Failure) -> Box<Failed> {
+        Box::new(Failed::Lost(failure))
+    }
+}
+
+/// How one try ended: with an answer that is no failure, or with what to answer and what it means.
+type Ended = Result<Exchange, (Box<Failed>, Box<CanonicalError>)>;
+
+/// Sends one try.
+struct Sender<'a> {
+    client: &'a Client<Upload>,
+    upgrade: bool,
+}
+
+impl Sender<'_> {
+    async fn send(&self, call: &mut Call, request: Request<Upload>) -> Result<Exchange, Failure> {
+        call.attempts += 1;
+        match self.upgrade {
+            true => forward::send_upgrade(self.client, call, request).await,
+            false => forward::send(self.client, call, request).await,
+        }
+    }
+
+    /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
+    async fn end(&self, call: &mut Call, request: Request<Upload>, pass: Option<Pass>) -> Ended {
+        let (failed, error) = match self.send(call, request).await {
+            Ok(exchange) if exchange.response.status().as_u16() < 400 => {
+                tell(call, pass, None);
+                return Ok(exchange);
+            }
+            Ok(exchange) => {
+                call.reconnected |= exchange.facts.retried;
+                let (parts, body) = exchange.response.into_parts();
+                let read = relay_http::read_failure(call, &parts, body).await;
+                let error = fail::classify(call, &fail::Answer::of(parts.status, &parts.headers, &read));
+                (Failed::Refused(parts, read), error)
+            }
+            Err(failure) => {
+                let error = CanonicalError::from_fault(fail::whose(&failure));
+                (Failed::Lost(failure), error)
+            }
+        };
+        tell(call, pass, Some(&error));
+        Err((Box::new(failed), Box::new(error)))
+    }
+}
+
+/// Tells the circuit and the account of a try how it ended.
+fn tell(call: &mut Call, pass: Option<Pass>, error: Option<&CanonicalError>) {
+    let broken = error.is_some_and(is_broken);
+    // Without an answer nothing is known about the account, and nothing about the upstream when the caller left.
+    let unanswered = error.is_some_and(|error| error.fault.is_some());
+    match pass {
+        Some(pass) if broken => pass.failed(now()),
+        Some(pass) if !unanswered => pass.succeeded(),
+        Some(_) | None => {}
+    }
+    match &mut call.stay {
+        Some(stay) if error.is_some_and(is_refused_account) => stay.refused(now()),
+        Some(stay) if !broken && !unanswered => stay.accepted(),
+        Some(_) | None => {}
+    }
+}
+
+/// The tries of one call.
+struct Tries<'a> {
+    standing: Arc<Standing>,
+    route: &'a RouteRuntime,
+    /// The request as it was prepared, and for which way.
+    parts: request::Parts,
+    prepared: Way,
+    body: Replay,
+    began: Instant,
+}
+
+/// The next try.
+struct Next {
+    wait: Duration,
+    chosen: Chosen,
+    /// Another account than the last one.
+    stay: Option<Stay>,
+}
+
+impl<'a> Tries<'a> {
+    fn new(standing: Arc<Standing>, route: &'a RouteRuntime, prepared: Way, request: Request<Upload>) -> Tries<'a> {
+        let (parts, upload) = request.into_parts();
+        let body = upload.kept(standing.rule.attempts > 1);
+        Tries { standing, route, parts, prepared, body, began: now() }
+    }
+
+    /// The request of one try.
+    fn request(&self, way: Way) -> Request<Upload> {
+        let mut parts = self.parts.clone();
+        if way != self.prepared {
+            self.route.headers.redirect(&mut parts, self.prepared, way);
+        }
+        Request::from_parts(parts, self.body.again())
+    }
+
+    /// The next try after one that failed so; none when there is to be none.
+    fn next(&self, call: &Call, error: &CanonicalError) -> Option<Next> {
+        let (standing, now) = (&self.standing, now());
+        let stay = is_refused_account(error).then(|| self.other_account(now)).flatten();
+        let wanted = stay.is_some() || standing.rule.wants(error, standing.upstreams());
+        if !wanted || call.attempts >= standing.rule.attempts || call.has_begun() {
+            return None;
+        }
+        if !self.body.is_possible() {
+            return self.not_made(Retry::LargeBody);
+        }
+        let last = call.way.upstream;
+        let chosen = standing.choose(if is_broken(error) { last + 1 } else { last }, now).ok()?;
+        let wait = if stay.is_some() || chosen.upstream != last {
+            // Whoever refused is not asked again.
+            Some(Duration::ZERO)
+        } else {
+            let left = self.route.route.timeouts.response.saturating_sub(now - self.began);
+            rule::wait(error.retry_after, call.attempts, left, fastrand::f64())
+        };
+        let Some(wait) = wait else { return self.not_made(Retry::LongWait) };
+        if !standing.budget.retry(now) {
+            return self.not_made(Retry::OverBudget);
+        }
+        Some(Next { wait, chosen, stay })
+    }
+
+    fn other_account(&self, now: Instant) -> Option<Stay> {
+        let accounts = &self.standing.accounts;
+        accounts.least_used(accounts.in_force(now), now)
+    }
+
+    fn not_made(&self, why: Retry) -> Option<Next> {
+        self.route.metrics.retry(why);
+        None
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,205 @@
+//! When a failure is tried again, and after which wait. Pure: what is random and what time it is are arguments.
+
+use crate::canon::{CanonicalError, Fault, Origin, Type};
+use crate::config::types::Route;
+use std::time::Duration;
+
+/// The longest wait before a try, a provider's hint included: what is told to wait longer is answered.
+pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Without a hint: up to this before the second try, up to twice as long before the third, and so on.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// As long as it gets without a hint.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
+/// Without `retry`: what is sent to another upstream, or with other credentials, as a share of requests.
+const DEFAULT_BUDGET: f64 = 0.2;
+
+/// What a route says about trying again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rule {
+    /// Tries in all.
+    pub(crate) attempts: u32,
+    /// Retries as a share of requests.
+    pub(crate) budget: f64,
+    /// After which types of errors. None without `retry`: then only what cannot have reached the provider is tried again,
+    /// at another upstream.
+    on: Option<Vec<Type>>,
+}
+
+impl Rule {
+    /// The rule of a route.
+    pub(super) fn of(route: &Route) -> Rule {
+        match &route.retry {
+            Some(retry) => Rule { attempts: retry.attempts, budget: retry.budget, on: Some(retry.on.clone()) },
+            None => {
+                let places = route.upstreams.len().max(route.credentials.len()).max(1);
+                Rule { attempts: u32::try_from(places).unwrap_or(u32::MAX), budget: DEFAULT_BUDGET, on: None }
+            }
+        }
+    }
+
+    /// Whether an error is one that another try may help. Idempotency is not asked: whoever names a type accepts that a request
+    /// which failed so may have been processed.
+    pub(super) fn wants(&self, error: &CanonicalError, upstreams: usize) -> bool {
+        if !error.retryable || matches!(error.origin, Origin::Client | Origin::Gateway) {
+            return false;
+        }
+        match &self.on {
+            Some(types) => types.contains(&error.code.kind()),
+            None => upstreams > 1 && error.fault.is_some_and(was_never_sent),
+        }
+    }
+}
+
+/// Whether a failure came before there was a connection, so that nothing of the request can have arrived.
+fn was_never_sent(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::DnsError
+            | Fault::DnsTimeout
+            | Fault::ConnectRefused
+            | Fault::ConnectFailed
+            | Fault::ConnectTimeout
+            | Fault::TlsCertificate
+            | Fault::TlsProtocol
+            | Fault::TlsAlert
+    )
+}
+
+/// Whether an error says that the upstream is broken: another may work, and the circuit breaker counts it. What a caller did
+/// wrong, what an account may not do and a 429 say nothing of the kind.
+pub(super) fn is_broken(error: &CanonicalError) -> bool {
+    let kind = error.code.kind();
+    matches!(error.origin, Origin::Provider | Origin::Network)
+        && matches!(kind, Type::Upstream | Type::Unavailable | Type::Timeout | Type::Internal)
+}
+
+/// Whether an error says that the account is of no use.
+pub(super) fn is_refused_account(error: &CanonicalError) -> bool {
+    error.origin == Origin::Provider && matches!(error.code.kind(), Type::PaymentRequired | Type::Authentication)
+}
+
+/// How long to wait before the next try; none when it would be too long.
+///
+/// A hint is waited for whole, and a little longer, so that those who were given the same do not come back together. Without
+/// one it is anything up to a bound that doubles with each try (full jitter). `random` is from 0 to 1, `left` what the
+/// route's deadline for an answer leaves.
+pub(super) fn wait(hint: Option<Duration>, tries: u32, left: Duration, random: f64) -> Option<Duration> {
+    let most = LONGEST_WAIT.min(left);
+    match hint {
+        Some(hint) if hint > most => None,
+        Some(hint) => Some(hint + FIRST_BACKOFF.mul_f64(random)),
+        None => {
+            let bound = FIRST_BACKOFF.saturating_mul(1 << tries.saturating_sub(1).min(16)).min(LONGEST_BACKOFF);
+            Some(bound.mul_f64(random).min(most))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::Code;
+    use crate::config::types::Retry;
+
+    fn provider_error(code: Code) -> CanonicalError {
+        let retryable = code.row().retryable;
+        CanonicalError {
+            code,
+            origin: Origin::Provider,
+            retryable,
+            fault: None,
+            ..CanonicalError::from_fault(Fault::Panic)
+        }
+    }
+
+    fn rule(on: &[Type]) -> Rule {
+        Rule { attempts: 3, budget: 0.2, on: Some(on.to_vec()) }
+    }
+
+    #[test]
+    fn only_what_is_named_and_retryable_and_not_the_callers_is_tried_again() {
+        let named = rule(&[Type::Timeout, Type::Unavailable, Type::Internal]);
+        for (error, wanted) in [
+            (provider_error(Code::Overloaded), true),
+            (provider_error(Code::InternalError), true),
+            (provider_error(Code::ProviderMisconfigured), false),
+            (CanonicalError { retryable: false, ..provider_error(Code::Overloaded) }, false),
+            (provider_error(Code::UpstreamError), false),
+            (provider_error(Code::RateLimited), false),
+            (provider_error(Code::InvalidRequest), false),
+            (CanonicalError::from_fault(Fault::ResponseTimeout), true),
+            (CanonicalError::from_fault(Fault::ConnectRefused), false),
+            (CanonicalError::from_fault(Fault::RequestBodyTimeout), false),
+            (CanonicalError::from_fault(Fault::CircuitOpen), false),
+            (CanonicalError::from_fault(Fault::ShuttingDown), false),
+        ] {
+            assert_eq!(named.wants(&error, 1), wanted, "{} {:?}", error.code.as_str(), error.origin);
+        }
+    }
+
+    #[test]
+    fn without_retry_only_what_was_never_sent_goes_to_another_upstream() {
+        let mut route = crate::proxy::tests::route("/p");
+        route.upstreams.push(route.upstreams[0].clone());
+        let rule = Rule::of(&route);
+        assert_eq!(rule.attempts, 2);
+        for (fault, wanted) in [
+            (Fault::ConnectRefused, true),
+            (Fault::DnsError, true),
+            (Fault::TlsCertificate, true),
+            (Fault::ConnectionClosed, false),
+            (Fault::ResponseTimeout, false),
+            (Fault::RequestWriteFailed, false),
+        ] {
+            let error = CanonicalError::from_fault(fault);
+            assert_eq!(rule.wants(&error, 2), wanted, "{fault:?}");
+            assert!(!rule.wants(&error, 1), "nowhere else to go");
+        }
+        assert!(!rule.wants(&provider_error(Code::Overloaded), 2));
+        route.retry = Some(Retry { attempts: 5, on: vec![Type::Upstream], budget: 0.5 });
+        assert_eq!((Rule::of(&route).attempts, Rule::of(&route).budget), (5, 0.5));
+    }
+
+    #[test]
+    fn waits_are_as_told_or_random_within_a_bound_that_doubles() {
+        let (ms, whole) = (Duration::from_millis, Duration::from_secs(30));
+        for (hint, tries, left, random, expected) in [
+            (None, 1, whole, 1.0, Some(ms(100))),
+            (None, 1, whole, 0.0, Some(ms(0))),
+            (None, 2, whole, 1.0, Some(ms(200))),
+            (None, 3, whole, 0.5, Some(ms(200))),
+            (None, 9, whole, 1.0, Some(ms(2000))),
+            (None, u32::MAX, whole, 1.0, Some(ms(2000))),
+            (None, 3, ms(30), 1.0, Some(ms(30))),
+            (Some(ms(1500)), 1, whole, 0.0, Some(ms(1500))),
+            (Some(ms(1500)), 1, whole, 1.0, Some(ms(1600))),
+            (Some(ms(5000)), 1, whole, 0.0, Some(ms(5000))),
+            (Some(ms(5001)), 1, whole, 0.0, None),
+            (Some(ms(400)), 1, ms(399), 0.0, None),
+            (Some(ms(0)), 1, ms(0), 0.0, Some(ms(0))),
+        ] {
+            assert_eq!(wait(hint, tries, left, random), expected, "{hint:?} {tries} {left:?} {random}");
+        }
+    }
+
+    #[test]
+    fn what_breaks_a_circuit_and_what_sets_an_account_aside() {
+        for (code, broken, refused) in [
+            (Code::UpstreamError, true, false),
+            (Code::Overloaded, true, false),
+            (Code::UpstreamTimeout, true, false),
+            (Code::InternalError, true, false),
+            (Code::RateLimited, false, false),
+            (Code::ConcurrencyLimited, false, false),
+            (Code::InvalidRequest, false, false),
+            (Code::QuotaExceeded, false, true),
+            (Code::InvalidCredentials, false, true),
+            (Code::PermissionDenied, false, false),
+        ] {
+            let error = provider_error(code);
+            assert_eq!((is_broken(&error), is_refused_account(&error)), (broken, refused), "{}", code.as_str());
+        }
+        assert!(is_broken(&CanonicalError::from_fault(Fault::ConnectTimeout)));
+        assert!(!is_broken(&CanonicalError::from_fault(Fault::RequestBodyTimeout)), "the caller's own");
+    }
+}

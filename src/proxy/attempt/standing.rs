@@ -1,0 +1,236 @@
+//! What a route remembers from one call to the next about its upstreams and accounts. It outlives a reload: whatever the
+//! new configuration still names keeps its state.
+
+use super::accounts::{AccountView, Accounts};
+use super::rule::Rule;
+use crate::config::types::{CircuitBreaker, Route};
+use crate::limit::breaker::{Broken, Condition, Setup};
+use crate::limit::{Breaker, Budget, breaker::Pass};
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The standing of one route.
+pub(crate) struct Standing {
+    route: Arc<Route>,
+    pub(crate) rule: Rule,
+    pub(crate) accounts: Accounts,
+    /// One for each upstream; none without `circuit_breaker`.
+    circuits: Vec<Arc<Breaker>>,
+    pub(super) budget: Arc<Budget>,
+}
+
+/// How a route stands, for people.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StandingView {
+    /// Its upstreams, in the order of the configuration.
+    pub upstreams: Vec<UpstreamView>,
+    /// Its accounts, in the order of the configuration.
+    pub accounts: Vec<AccountView>,
+}
+
+/// How an upstream stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UpstreamView {
+    /// Host and port.
+    pub authority: String,
+    /// `closed`, `open` or `half_open`; none without `circuit_breaker`.
+    pub circuit: Option<&'static str>,
+}
+
+/// An upstream that may be used.
+pub(super) struct Chosen {
+    pub(super) upstream: usize,
+    /// To be told what became of the request; none without `circuit_breaker`.
+    pub(super) pass: Option<Pass>,
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Standing").field("route", &self.route.name).finish_non_exhaustive()
+    }
+}
+
+impl Standing {
+    /// The standing of a route, with what it was `before`; none when there is nothing to remember.
+    pub(crate) fn of(route: &Arc<Route>, before: Option<&Standing>, now: Instant) -> Option<Arc<Standing>> {
+        let one_way = route.upstreams.len() <= 1 && route.credentials.len() <= 1;
+        if one_way && route.retry.is_none() && route.circuit_breaker.is_none() {
+            return None;
+        }
+        let rule = Rule::of(route);
+        let budget =
+            before.map_or_else(|| Arc::new(Budget::new(rule.budget, now)), |before| Arc::clone(&before.budget));
+        budget.reconfigure(rule.budget);
+        let circuits = route.circuit_breaker.map_or_else(Vec::new, |breaker| circuits(route, breaker, before));
+        Some(Arc::new(Standing { rule, accounts: accounts(route, before), circuits, budget, route: Arc::clone(route) }))
+    }
+
+    /// How many upstreams there are.
+    pub(super) fn upstreams(&self) -> usize {
+        self.route.upstreams.len()
+    }
+
+    /// The first upstream from this one on that may be used, the first one again after the last.
+    ///
+    /// # Errors
+    /// How long until one may be used, when all are broken.
+    pub(super) fn choose(&self, from: usize, now: Instant) -> Result<Chosen, Duration> {
+        let count = self.upstreams().max(1);
+        let mut wait = Duration::MAX;
+        for upstream in (from..from + count).map(|index| index % count) {
+            let Some(circuit) = self.circuits.get(upstream) else { return Ok(Chosen { upstream, pass: None }) };
+            match circuit.admit(now) {
+                Ok(pass) => return Ok(Chosen { upstream, pass: Some(pass) }),
+                Err(Broken { remaining }) => wait = wait.min(remaining),
+            }
+        }
+        Err(wait)
+    }
+
+    /// How it stands.
+    pub(crate) fn view(&self, now: Instant) -> StandingView {
+        let circuit = |index: usize| {
+            self.circuits.get(index).map(|circuit| match circuit.condition(now) {
+                Condition::Closed => "closed",
+                Condition::Open => "open",
+                Condition::HalfOpen => "half_open",
+            })
+        };
+        let upstreams = self.route.upstreams.iter().enumerate();
+        StandingView {
+            upstreams: upstreams
+                .map(|(index, upstream)| UpstreamView {
+                    authority: upstream.authority.to_string(),
+                    circuit: circuit(index),
+                })
+                .collect(),
+            accounts: self.accounts.view(now),
+        }
+    }
+}
+
+fn circuits(route: &Route, breaker: CircuitBreaker, before: Option<&Standing>) -> Vec<Arc<Breaker>> {
+    let CircuitBreaker { failures, window, open } = breaker;
+    let setup = Setup { failures, window, open };
+    let mut circuits = Vec::with_capacity(route.upstreams.len());
+    for upstream in &route.upstreams {
+        let kept = before.and_then(|before| {
+            let at = before.route.upstreams.iter().position(|other| other == upstream)?;
+            before.circuits.get(at)
+        });
+        circuits.push(match kept {
+            Some(kept) => {
+                kept.reconfigure(setup.clone());
+                Arc::clone(kept)
+            }
+            None => Breaker::new(setup.clone()),
+        });
+    }
+    circuits
+}
+
+fn accounts(route: &Route, before: Option<&Standing>) -> Accounts {
+    Accounts::new(route.credentials.iter().map(|credentials| {
+        let kept = before.and_then(|before| {
+            let mut others = before.route.credentials.iter();
+            let at = others.position(|other| other.value.reveal() == credentials.value.reveal())?;
+            before.accounts.get(at)
+        });
+        kept.map(Arc::clone).unwrap_or_default()
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::secret::Secret;
+    use crate::config::types::{Credentials, Retry};
+    use crate::limit::Lanes;
+
+    const BREAKER: CircuitBreaker =
+        CircuitBreaker { failures: 2, window: Duration::from_secs(30), open: Duration::from_secs(10) };
+
+    fn route(hosts: &[&str], keys: &[&str], breaker: Option<CircuitBreaker>) -> Arc<Route> {
+        let mut route = crate::proxy::tests::route("/p");
+        let upstream = route.upstreams[0].clone();
+        let place = |host: &&str| crate::config::types::Upstream { host: (*host).to_owned(), ..upstream.clone() };
+        route.upstreams = hosts.iter().map(place).collect();
+        let credentials = |key: &&str| Credentials {
+            header: http::HeaderName::from_static("xi-api-key"),
+            value: Secret::new((*key).to_owned()),
+        };
+        route.credentials = keys.iter().map(credentials).collect();
+        route.circuit_breaker = breaker;
+        Arc::new(route)
+    }
+
+    fn chosen(standing: &Standing, from: usize, now: Instant) -> Result<usize, Duration> {
+        standing.choose(from, now).map(|chosen| chosen.upstream)
+    }
+
+    fn fail(standing: &Standing, upstream: usize, now: Instant) {
+        let chosen = standing.choose(upstream, now).expect("not broken yet");
+        assert_eq!(chosen.upstream, upstream);
+        chosen.pass.expect("a breaker").failed(now);
+    }
+
+    #[test]
+    fn a_plain_route_has_nothing_to_remember() {
+        let now = Instant::now();
+        assert!(Standing::of(&route(&["a"], &["k"], None), None, now).is_none());
+        assert!(Standing::of(&route(&["a"], &["k", "l"], None), None, now).is_some());
+        let mut retrying = crate::proxy::tests::route("/p");
+        retrying.retry = Some(Retry { attempts: 2, on: Vec::new(), budget: 0.2 });
+        assert!(Standing::of(&Arc::new(retrying), None, now).is_some());
+    }
+
+    #[test]
+    fn broken_upstreams_are_passed_over_until_all_are_broken() {
+        let now = Instant::now();
+        let standing = Standing::of(&route(&["a", "b"], &[], Some(BREAKER)), None, now).expect("a breaker");
+        assert_eq!((chosen(&standing, 0, now), chosen(&standing, 1, now)), (Ok(0), Ok(1)));
+        (0..2).for_each(|_| fail(&standing, 0, now));
+        assert_eq!((chosen(&standing, 0, now), chosen(&standing, 2, now)), (Ok(1), Ok(1)));
+        let later = now + Duration::from_secs(4);
+        (0..2).for_each(|_| fail(&standing, 1, later));
+        assert_eq!(chosen(&standing, 1, later), Err(Duration::from_secs(6)), "until the first of them is due");
+        let circuits: Vec<_> = standing.view(later).upstreams.iter().map(|upstream| upstream.circuit).collect();
+        assert_eq!(circuits, [Some("open"), Some("open")]);
+        let due = now + Duration::from_secs(10);
+        let probe = standing.choose(0, due).expect("due");
+        assert_eq!(standing.view(due).upstreams[0].circuit, Some("half_open"));
+        assert!(standing.choose(0, due).is_err(), "one probe");
+        probe.pass.expect("a breaker").succeeded();
+        assert_eq!(chosen(&standing, 0, due), Ok(0));
+    }
+
+    #[test]
+    fn what_a_new_configuration_still_names_keeps_its_state() {
+        let now = Instant::now();
+        let before = Standing::of(&route(&["a", "b"], &["k", "l"], Some(BREAKER)), None, now).expect("a breaker");
+        (0..2).for_each(|_| fail(&before, 0, now));
+        before.accounts.enter(1, now).expect("an account").refused(now);
+        let after = Standing::of(&route(&["c", "a"], &["l", "m"], Some(BREAKER)), Some(&before), now);
+        let after = after.expect("a breaker");
+        assert_eq!(chosen(&after, 1, now), Ok(0), "`a` is broken at its new place");
+        assert_eq!(after.accounts.usable(now), Lanes::only(1), "`l` is set aside at its new place");
+        assert!(Arc::ptr_eq(&before.budget, &after.budget));
+        let without = Standing::of(&route(&["c", "a"], &["l", "m"], None), Some(&after), now).expect("two upstreams");
+        assert_eq!(chosen(&without, 1, now), Ok(1), "no breaker any more");
+    }
+
+    #[test]
+    fn the_view_is_plain_data_without_keys() {
+        let now = Instant::now();
+        let standing = Standing::of(&route(&["a"], &["sk-secret", "sk-other"], Some(BREAKER)), None, now).expect("it");
+        standing.accounts.enter(1, now).expect("an account").refused(now);
+        let shown = serde_json::to_string(&standing.view(now)).expect("JSON");
+        assert_eq!(
+            shown,
+            "{\"upstreams\":[{\"authority\":\"api.example.com\",\"circuit\":\"closed\"}],\"accounts\":[\
+             {\"index\":0,\"calls\":0,\"set_aside_seconds\":null},{\"index\":1,\"calls\":0,\"set_aside_seconds\":30.0}]}"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! Failing upstreams are left alone and tried again.
+
+use crate::support::world::{get, json_answer};
+use crate::support::{Act, Answer, Gateway, Provider, Settings, World, envelope};
+
+const BODY: &str = "{\"detail\":{\"status\":\"something\",\"message\":\"It failed.\"}}";
+const BREAKER: &str = "circuit_breaker = { failures = 3, open = \"1s\" }";
+
+fn failing(status: u16) -> Act {
+    Act::send(json_answer(status, "", BODY))
+}
+
+fn world(lines: &str) -> World {
+    World::with(|settings| settings.beside("guarded", "/g", lines))
+}
+
+/// Answers and how often the provider was asked for them.
+fn asked(world: &World, times: usize) -> (Vec<u16>, usize) {
+    let statuses = (0..times).map(|_| world.get("/g/x").status).collect();
+    (statuses, world.provider.take().len())
+}
+
+fn assert_open(answer: &Answer) {
+    let error = envelope(answer, "circuit_open");
+    assert_eq!((answer.status, error["origin"].as_str()), (503, Some("gateway")));
+    let wait = error["retry_after_seconds"].as_f64().expect("a wait");
+    assert!(wait > 0.0 && wait <= 1.0, "{wait}");
+    assert_eq!(answer.field("retry-after"), "1");
+    assert_eq!(answer.field("proxy-status"), "speechgate; error=destination_unavailable");
+    assert!(!answer.fields.has("x-speechgate-attempts"));
+}
+
+/// Waits until the circuit lets a probe through: its answer comes from the provider.
+fn probe(world: &World) -> Answer {
+    loop {
+        let answer = world.get("/g/x");
+        if answer.fields.get("x-error-code").as_deref() != Some("circuit_open") {
+            return answer;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_failing_upstream_is_left_alone_and_one_probe_decides() {
+    let world = world(BREAKER);
+    world.provider.always([failing(503)]);
+    assert_eq!(asked(&world, 3), (vec![503; 3], 3));
+    assert_open(&world.get("/g/x"));
+    assert!(world.provider.take().is_empty(), "nothing was sent");
+    assert_eq!(probe(&world).field("x-error-code"), "unavailable", "the probe failed");
+    assert_eq!(world.provider.take().len(), 1);
+    assert_open(&world.get("/g/x"));
+    world.provider.always([Act::send(crate::support::provider::OK)]);
+    assert_eq!(probe(&world).status, 200);
+    let _ = world.provider.take();
+    assert_eq!(asked(&world, 5), (vec![200; 5], 5), "closed again");
+    assert_eq!(world.get("/p/x").status, 200, "other routes have circuits of their own, or none");
+    world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "guarded")], 0.0);
+}
+
+#[test]
+fn while_a_probe_is_out_nobody_else_goes() {
+    let world = world(BREAKER);
+    world.provider.always([Act::Fin]);
+    assert_eq!(asked(&world, 3).0, [502; 3]);
+    world.provider.always([Act::Hang]);
+    let mut waiting = world.client();
+    // The one that hangs is the probe.
+    while world.provider.take().is_empty() {
+        waiting = world.client();
+        let _ = waiting.send(get("/g/x"));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    (0..5).for_each(|_| assert_open(&world.get("/g/x")));
+    assert!(world.provider.take().is_empty());
+    // A caller that leaves says nothing about the upstream: the next one is the probe.
+    waiting.reset();
+    let _ = world.provider.abandoned();
+    world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "guarded")], 0.0);
+    world.provider.always([Act::send(crate::support::provider::OK)]);
+    assert_eq!(world.get("/g/x").status, 200);
+    assert_eq!(asked(&world, 2), (vec![200; 2], 3));
+}
+
+#[test]
+fn only_broken_upstreams_count() {
+    let world = world(BREAKER);
+    for status in [400, 401, 402, 403, 404, 409, 429] {
+        world.provider.always([failing(status)]);
+        let (statuses, asked) = asked(&world, 4);
+        assert_eq!(asked, 4, "{statuses:?}");
+    }
+    // A success between two failures shows that it works.
+    for status in [503, 503, 200, 502, 504, 200, 503, 503, 200] {
+        world.provider.next([if status == 200 { Act::send(crate::support::provider::OK) } else { failing(status) }]);
+        assert_eq!(world.get("/g/x").status, status);
+    }
+    // Neither do callers that leave.
+    let _ = world.provider.take();
+    world.provider.always([Act::Hang]);
+    for _ in 0..4 {
+        let mut client = world.client();
+        let _ = client.send(get("/g/x"));
+        let _ = world.provider.one();
+        client.reset();
+        let _ = world.provider.abandoned();
+    }
+    world.provider.always([Act::send(crate::support::provider::OK)]);
+    assert_eq!(asked(&world, 1), (vec![200], 1));
+}
+
+#[test]
+fn without_a_breaker_there_is_none() {
+    let world = world("retry = {}");
+    world.provider.always([failing(500)]);
+    assert_eq!(asked(&world, 20), (vec![500; 20], 20));
+}
+
+#[test]
+fn an_open_upstream_is_passed_over_and_costs_no_retry() {
+    let (first, second) = (Provider::start(), Provider::start());
+    let urls = [&first, &second].map(|provider| format!("http://{}", provider.address()));
+    let lines = "retry = {}\ncircuit_breaker = { failures = 3, open = \"10m\" }";
+    let gateway = Gateway::start(&Settings::new().over("guarded", "/g", &urls, lines));
+    first.always([failing(503)]);
+    for _ in 0..20 {
+        assert_eq!(gateway.client().send(get("/g/x")).answer().status, 200);
+    }
+    assert_eq!((first.take().len(), second.take().len()), (3, 20));
+    assert_eq!(gateway.metric("speechgate_retries_total", &[("route", "guarded"), ("outcome", "success")]), 3.0);
+    second.always([failing(503)]);
+    // There is nowhere else to go: the second is tried twice for the first of these, and breaks with the next.
+    for _ in 0..2 {
+        let _ = envelope(&gateway.client().send(get("/g/x")).answer(), "unavailable");
+    }
+    assert_eq!((first.take().len(), second.take().len()), (0, 3));
+    let answer = gateway.client().send(get("/g/x")).answer();
+    let error = envelope(&answer, "circuit_open");
+    assert!(error["retry_after_seconds"].as_f64().is_some_and(|wait| wait > 590.0), "{error}");
+}
+
+#[test]
+fn an_open_circuit_survives_a_reload() {
+    let world = world("circuit_breaker = { failures = 3, open = \"10m\" }");
+    world.provider.always([failing(503)]);
+    assert_eq!(asked(&world, 4), (vec![503; 4], 3));
+    world.gateway.signal("HUP");
+    world.gateway.metric_becomes("speechgate_config_reloads_total", &[("result", "success")], 1.0);
+    assert_eq!(asked(&world, 2), (vec![503; 2], 0));
+}

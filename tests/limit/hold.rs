@@ -1,0 +1,148 @@
+//! A provider's Retry-After, and one probe at its end.
+
+use super::{Clock, ms, secs};
+use speechgate::limit::Holds;
+use speechgate::limit::hold::{LONGEST, MOST, PROBING, Pass, Place, Probe, Reach, STALE};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The same credential, two paths of it, and another credential.
+const HERE: Place = Place { credential: 1, path: 11 };
+const BESIDE: Place = Place { credential: 1, path: 12 };
+const ELSEWHERE: Place = Place { credential: 2, path: 21 };
+
+type Named = Holds<&'static str>;
+
+fn probe(holds: &Arc<Named>, place: Place, clock: &Clock) -> Probe<&'static str> {
+    match holds.check(place, clock.now()) {
+        Pass::Probe(probe) => probe,
+        Pass::Free => panic!("free"),
+        Pass::Held { .. } => panic!("held"),
+    }
+}
+
+fn held(holds: &Arc<Named>, place: Place, clock: &Clock) -> Option<(&'static str, Duration)> {
+    match holds.check(place, clock.now()) {
+        Pass::Held { what, remaining } => Some((what, remaining)),
+        Pass::Free => None,
+        Pass::Probe(_) => panic!("a probe"),
+    }
+}
+
+#[test]
+fn it_binds_everybody_and_then_one_probe_goes_first() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    assert_eq!(held(&holds, HERE, &clock), None);
+    holds.refused(HERE, Reach::Credential, "rate", secs(3), clock.now());
+    clock.pass(ms(1200));
+    for place in [HERE, BESIDE] {
+        assert_eq!(held(&holds, place, &clock), Some(("rate", ms(1800))));
+    }
+    assert_eq!(held(&holds, ELSEWHERE, &clock), None);
+    clock.pass(ms(1800));
+    let first = probe(&holds, HERE, &clock);
+    assert_eq!(held(&holds, BESIDE, &clock), Some(("rate", PROBING)));
+    first.open();
+    assert_eq!(held(&holds, BESIDE, &clock), None);
+    assert_eq!(holds.held(), 0);
+}
+
+#[test]
+fn a_probe_that_is_refused_holds_anew() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    holds.refused(HERE, Reach::Credential, "rate", secs(1), clock.now());
+    clock.pass(secs(1));
+    let first = probe(&holds, HERE, &clock);
+    clock.pass(ms(100));
+    holds.refused(HERE, Reach::Credential, "unavailable", secs(2), clock.now());
+    drop(first);
+    assert_eq!(held(&holds, HERE, &clock), Some(("unavailable", secs(2))));
+}
+
+#[test]
+fn a_probe_that_tells_nothing_lets_the_next_one_try() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    holds.refused(HERE, Reach::Credential, "rate", secs(1), clock.now());
+    clock.pass(secs(1));
+    drop(probe(&holds, HERE, &clock));
+    let second = probe(&holds, BESIDE, &clock);
+    assert_eq!(held(&holds, HERE, &clock), Some(("rate", PROBING)));
+    second.open();
+    assert_eq!(held(&holds, HERE, &clock), None);
+}
+
+#[test]
+fn a_late_answer_of_an_old_probe_opens_nothing() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    holds.refused(HERE, Reach::Credential, "rate", secs(1), clock.now());
+    clock.pass(secs(1));
+    let old = probe(&holds, HERE, &clock);
+    // Forgotten as a whole, and held anew.
+    old.open();
+    holds.refused(HERE, Reach::Credential, "rate", secs(5), clock.now());
+    clock.pass(secs(5));
+    let new = probe(&holds, HERE, &clock);
+    assert_eq!(held(&holds, HERE, &clock), Some(("rate", PROBING)));
+    drop(new);
+}
+
+#[test]
+fn the_three_refusals_reach_as_far_as_they_mean() {
+    for (reach, here, beside) in [
+        (Reach::Credential, Some(("x", secs(1))), Some(("x", secs(1)))),
+        (Reach::Path, Some(("x", secs(1))), None),
+        (Reach::Nobody, None, None),
+    ] {
+        let (holds, clock) = (Named::new(), Clock::new());
+        holds.refused(HERE, reach, "x", secs(1), clock.now());
+        assert_eq!(held(&holds, HERE, &clock), here, "{reach:?}");
+        assert_eq!(held(&holds, BESIDE, &clock), beside, "{reach:?}");
+        assert_eq!(held(&holds, ELSEWHERE, &clock), None, "{reach:?}");
+    }
+}
+
+#[test]
+fn a_path_and_its_credential_are_probed_together() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    holds.refused(HERE, Reach::Path, "poll", secs(2), clock.now());
+    holds.refused(HERE, Reach::Credential, "rate", secs(1), clock.now());
+    clock.pass(ms(1500));
+    assert_eq!(held(&holds, HERE, &clock), Some(("poll", ms(500))));
+    clock.pass(ms(500));
+    let both = probe(&holds, HERE, &clock);
+    assert_eq!(held(&holds, BESIDE, &clock), Some(("rate", PROBING)));
+    both.open();
+    assert_eq!(holds.held(), 0);
+}
+
+#[test]
+fn the_longer_of_two_waits_counts() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    holds.refused(HERE, Reach::Credential, "long", secs(9), clock.now());
+    holds.refused(HERE, Reach::Credential, "short", secs(1), clock.pass(secs(1)));
+    assert_eq!(held(&holds, HERE, &clock), Some(("long", secs(8))));
+    holds.refused(HERE, Reach::Credential, "for ever", Duration::MAX, clock.now());
+    assert_eq!(held(&holds, HERE, &clock), Some(("for ever", LONGEST)));
+}
+
+#[test]
+fn places_are_bounded_and_forgotten() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    let place = |path: usize| Place { credential: 1, path: path as u64 + 100 };
+    for path in 0..2 * MOST {
+        holds.refused(place(path), Reach::Path, "poll", secs(1), clock.now());
+    }
+    assert_eq!(holds.held(), MOST);
+    assert!(held(&holds, place(MOST - 1), &clock).is_some());
+    assert!(held(&holds, place(MOST), &clock).is_none());
+    // One is being probed, and stays.
+    clock.pass(secs(1));
+    let first = probe(&holds, place(0), &clock);
+    holds.sweep(clock.pass(STALE - ms(1)));
+    assert_eq!(holds.held(), MOST);
+    holds.refused(place(MOST), Reach::Path, "poll", secs(1), clock.pass(ms(1)));
+    assert_eq!(holds.held(), 2);
+    drop(first);
+    holds.sweep(clock.now());
+    assert_eq!(holds.held(), 1);
+}

@@ -1,0 +1,285 @@
+//! A gate as one would write it down without a thought of cost: lists, looked through from the front. It says who must hold
+//! what after each step, and [`World`] holds the real gate to that.
+
+use super::Clock;
+use speechgate::limit::{Entry, Gate, Lanes, Permit, Priority, Setup, Standing, Waiting};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+/// Something that is done to a gate. Callers go by the order in which they entered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Step {
+    Enter(Priority, Lanes),
+    Poll(usize),
+    Leave(usize),
+    Learned(usize, u32),
+    Share(usize, Option<u32>),
+    Pause(usize, u64),
+    Resize(u32, u32),
+    Pass(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Seat {
+    Waits,
+    Holds(usize),
+    Gone,
+}
+
+struct Lane {
+    in_use: u32,
+    max: u32,
+    learned: u32,
+    share: Option<u32>,
+    paused: Option<Instant>,
+    last: usize,
+    /// Who got a slot, and who waited for it then, the one who got it included.
+    history: Vec<(Priority, Vec<Priority>)>,
+}
+
+impl Lane {
+    fn cap(&self) -> u32 {
+        self.max.min(self.learned).min(self.share.unwrap_or(u32::MAX))
+    }
+
+    fn open(&self) -> bool {
+        self.paused.is_none() && self.in_use < self.cap()
+    }
+
+    fn load(&self) -> f64 {
+        f64::from(self.in_use) / f64::from(self.cap())
+    }
+
+    /// How many slots in a row went to higher priorities while this one waited.
+    fn passed(&self, own: Priority) -> usize {
+        let since = self.history.iter().rev().take_while(|(got, waited)| *got != own && waited.contains(&own));
+        since.filter(|(got, _)| *got < own).count()
+    }
+}
+
+struct Naive {
+    lanes: Vec<Lane>,
+    places: usize,
+    callers: Vec<(Priority, Lanes, Seat)>,
+    grants: usize,
+}
+
+impl Naive {
+    fn waiting(&self, lane: usize) -> Vec<usize> {
+        let waits = |index: &usize| {
+            let (_, lanes, seat) = self.callers[*index];
+            seat == Seat::Waits && lanes.contains(lane)
+        };
+        (0..self.callers.len()).filter(waits).collect()
+    }
+
+    /// The least loaded lane that has a slot, of those that `wanted` names; of two the one that rested longer.
+    fn freest(&self, wanted: impl Fn(usize) -> bool) -> Option<usize> {
+        let open = (0..self.lanes.len()).filter(|index| self.lanes[*index].open() && wanted(*index));
+        let order = |index: &usize| (self.lanes[*index].load(), self.lanes[*index].last);
+        open.min_by(|a, b| order(a).partial_cmp(&order(b)).expect("numbers"))
+    }
+
+    fn settle(&mut self) {
+        while let Some(lane) = self.freest(|lane| !self.waiting(lane).is_empty()) {
+            let waiting = self.waiting(lane);
+            let classes: Vec<Priority> = waiting.iter().map(|index| self.callers[*index].0).collect();
+            let due = classes.iter().filter(|class| self.lanes[lane].passed(**class) >= 8).max();
+            let class = *due.or(classes.iter().min()).expect("somebody waits");
+            let first = *waiting.iter().find(|index| self.callers[**index].0 == class).expect("of this class");
+            self.lanes[lane].history.push((class, classes));
+            self.grant(first, lane);
+        }
+    }
+
+    fn grant(&mut self, caller: usize, lane: usize) {
+        self.grants += 1;
+        self.lanes[lane].in_use += 1;
+        self.lanes[lane].last = self.grants;
+        self.callers[caller].2 = Seat::Holds(lane);
+    }
+
+    fn enter(&mut self, priority: Priority, lanes: Lanes) {
+        let queued = self.callers.iter().filter(|caller| caller.2 == Seat::Waits).count();
+        self.callers.push((priority, lanes, Seat::Gone));
+        let last = self.callers.len() - 1;
+        if let Some(lane) = self.freest(|lane| lanes.contains(lane)) {
+            self.grant(last, lane);
+        } else if queued < self.places && (0..self.lanes.len()).any(|lane| lanes.contains(lane)) {
+            self.callers[last].2 = Seat::Waits;
+        }
+    }
+
+    fn leave(&mut self, caller: usize) {
+        if let Seat::Holds(lane) = std::mem::replace(&mut self.callers[caller].2, Seat::Gone) {
+            self.lanes[lane].in_use -= 1;
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        let queued = self.callers.iter().filter(|caller| caller.2 == Seat::Waits).count();
+        Standing {
+            limit: self.lanes.iter().map(Lane::cap).sum(),
+            in_use: self.lanes.iter().map(|lane| lane.in_use).sum(),
+            queued: u32::try_from(queued).expect("few"),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.0.swap(true, Ordering::Relaxed), "woken twice");
+    }
+}
+
+/// What a caller has of the real gate.
+#[derive(Default)]
+struct Caller {
+    waiting: Option<Waiting>,
+    permit: Option<Permit>,
+    polled: bool,
+    woken: Arc<Flag>,
+}
+
+/// The real gate and the naive one, side by side.
+pub(crate) struct World {
+    gate: Arc<Gate>,
+    naive: Naive,
+    callers: Vec<Caller>,
+    clock: Clock,
+}
+
+impl World {
+    pub(crate) fn new(max: u32, queue: u32, lanes: usize) -> World {
+        let lane = |_| Lane { in_use: 0, max, learned: u32::MAX, share: None, paused: None, last: 0, history: vec![] };
+        let naive = Naive { lanes: (0..lanes).map(lane).collect(), places: queue as usize, callers: vec![], grants: 0 };
+        World { gate: Gate::new(&Setup { max, queue, lanes }), naive, callers: vec![], clock: Clock::new() }
+    }
+
+    /// Does it to both, and compares them.
+    pub(crate) fn step(&mut self, step: Step) {
+        self.apply(step);
+        self.compare();
+    }
+
+    /// Does it to both.
+    pub(crate) fn apply(&mut self, step: Step) {
+        let now = self.clock.now();
+        let lanes = self.naive.lanes.len();
+        match step {
+            Step::Enter(priority, lanes) => {
+                self.naive.enter(priority, lanes);
+                let mut caller = Caller::default();
+                match self.gate.enter(priority, lanes, now) {
+                    Entry::Admitted(permit) => caller.permit = Some(permit),
+                    Entry::Queued(waiting) => caller.waiting = Some(waiting),
+                    Entry::Full => {}
+                }
+                self.callers.push(caller);
+            }
+            Step::Poll(index) => self.poll(index),
+            Step::Leave(index) => {
+                self.naive.leave(index);
+                let caller = &mut self.callers[index];
+                drop((caller.waiting.take(), caller.permit.take()));
+            }
+            Step::Learned(lane, cap) => {
+                self.naive.lanes[lane].learned = cap.max(1);
+                self.gate.set_learned(lane, cap);
+            }
+            Step::Share(lane, share) => {
+                self.naive.lanes[lane].share = share;
+                self.gate.set_share(lane, share);
+            }
+            Step::Pause(lane, ms) => {
+                let until = now + Duration::from_millis(ms);
+                let paused = &mut self.naive.lanes[lane].paused;
+                *paused = (*paused).max(Some(until));
+                self.gate.pause(lane, until);
+            }
+            Step::Resize(max, queue) => {
+                self.naive.places = queue as usize;
+                for lane in &mut self.naive.lanes {
+                    // What was learned is forgotten only where it was the old maximum.
+                    lane.learned = if lane.learned >= lane.max { max } else { lane.learned.min(max) };
+                    lane.max = max;
+                }
+                self.gate.reconfigure(&Setup { max, queue, lanes }, now);
+            }
+            Step::Pass(ms) => {
+                let now = self.clock.pass(Duration::from_millis(ms));
+                self.naive.lanes.iter_mut().for_each(|lane| lane.paused = lane.paused.filter(|until| *until > now));
+                self.gate.wake(now);
+            }
+        }
+        self.naive.settle();
+    }
+
+    fn poll(&mut self, index: usize) {
+        let caller = &mut self.callers[index];
+        let Some(waiting) = &mut caller.waiting else { return };
+        let waker = Waker::from(Arc::clone(&caller.woken));
+        caller.polled = true;
+        if let Poll::Ready(permit) = std::pin::Pin::new(waiting).poll(&mut Context::from_waker(&waker)) {
+            caller.permit = Some(permit);
+            caller.waiting = None;
+        }
+    }
+
+    pub(crate) fn compare(&self) {
+        assert_eq!(self.gate.standing(), self.naive.standing());
+        for (index, (caller, (.., seat))) in self.callers.iter().zip(&self.naive.callers).enumerate() {
+            let waits = caller.waiting.is_some();
+            let permit = caller.permit.as_ref().map(Permit::lane);
+            match seat {
+                Seat::Waits => assert!(waits && permit.is_none(), "{index} waits"),
+                Seat::Holds(lane) => assert!(waits || permit == Some(*lane), "{index} holds {lane}, not {permit:?}"),
+                Seat::Gone => assert!(!waits && permit.is_none(), "{index} is gone"),
+            }
+            // Woken if and only if there is a slot to come for.
+            if waits && caller.polled {
+                let granted = *seat != Seat::Waits;
+                assert_eq!(caller.woken.0.load(Ordering::Relaxed), granted, "{index} is woken");
+            }
+        }
+        for lane in 0..self.naive.lanes.len() {
+            let demand = self.gate.demand(lane);
+            let waiting = self.naive.waiting(lane).len();
+            assert_eq!((demand.in_use, demand.waiting as usize), (self.naive.lanes[lane].in_use, waiting));
+        }
+    }
+
+    pub(crate) fn entered(&self) -> usize {
+        self.callers.len()
+    }
+
+    /// Whether a caller would be run by a runtime: it has not been polled yet, or it was woken.
+    pub(crate) fn runnable(&self, index: usize) -> bool {
+        let caller = &self.callers[index];
+        caller.waiting.is_some() && (!caller.polled || caller.woken.0.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn waits(&self, index: usize) -> bool {
+        self.callers[index].waiting.is_some()
+    }
+
+    pub(crate) fn holds(&self, index: usize) -> bool {
+        self.callers[index].permit.is_some()
+    }
+
+    /// Everybody comes for its slot and leaves; then nothing may be left.
+    pub(crate) fn finish(mut self) {
+        for lane in 0..self.naive.lanes.len() {
+            self.step(Step::Share(lane, None));
+        }
+        while let Some(index) = (0..self.callers.len()).find(|index| self.holds(*index) || self.runnable(*index)) {
+            self.step(if self.holds(index) { Step::Leave(index) } else { Step::Poll(index) });
+        }
+        assert_eq!((self.gate.standing().in_use, self.gate.standing().queued), (0, 0));
+    }
+}
