@@ -4,7 +4,7 @@
 //! choices are found by walking the configuration along the schema. Serde would stop at the first of them.
 
 use super::path::{Path, Step};
-use super::problem::{Findings, alternatives};
+use super::problem::{Finding, Findings, alternatives};
 use super::raw::Raw;
 use schemars::transform::{RecursiveTransform, Transform};
 use serde_json::{Map, Value as Json};
@@ -254,23 +254,32 @@ fn walk_integer(fitting: &[&'static Node], number: i64, path: &Path, findings: &
 
 /// A table or an array: of several alternatives, the one with the fewest problems is meant.
 fn walk_nested(fitting: &[&'static Node], value: &mut Value, path: &Path, findings: &mut Findings) -> bool {
-    let mut best: Option<(bool, Value, Findings)> = None;
+    // The usual case needs no copy: thousands of routes must not cost the square of their number.
+    if let [only] = fitting {
+        return walk_inside(only, value, path, findings);
+    }
+    let mut best: Option<(bool, Value, Vec<Finding>)> = None;
     for node in fitting {
         let mut copy = value.clone();
-        let mut scratch = Findings { list: Vec::new(), secrets: findings.secrets.clone() };
-        let kept = match &mut copy {
-            Value::Table(table) => walk_table(node, table, path, &mut scratch),
-            Value::Array(array) => walk_array(node, array, path, &mut scratch),
-            Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => true,
-        };
-        if best.as_ref().is_none_or(|(_, _, other)| scratch.list.len() < other.list.len()) {
-            best = Some((kept, copy, scratch));
+        let mut scratch = Findings { list: Vec::new(), secrets: std::mem::take(&mut findings.secrets) };
+        let kept = walk_inside(node, &mut copy, path, &mut scratch);
+        findings.secrets = scratch.secrets;
+        if best.as_ref().is_none_or(|(_, _, other)| scratch.list.len() < other.len()) {
+            best = Some((kept, copy, scratch.list));
         }
     }
-    let Some((kept, copy, scratch)) = best else { return true };
+    let Some((kept, copy, list)) = best else { return true };
     *value = copy;
-    findings.list.extend(scratch.list);
+    findings.list.extend(list);
     kept
+}
+
+fn walk_inside(node: &'static Node, value: &mut Value, path: &Path, findings: &mut Findings) -> bool {
+    match value {
+        Value::Table(table) => walk_table(node, table, path, findings),
+        Value::Array(array) => walk_array(node, array, path, findings),
+        Value::String(_) | Value::Integer(_) | Value::Float(_) | Value::Boolean(_) | Value::Datetime(_) => true,
+    }
 }
 
 fn walk_table(node: &'static Node, table: &mut toml::Table, path: &Path, findings: &mut Findings) -> bool {

@@ -22,6 +22,8 @@ use std::time::SystemTime;
 
 /// Largest event or line that is looked at; larger ones pass untouched.
 const UNIT_LIMIT: usize = 64 * 1024;
+/// How much is put together of what came in small pieces, and read before something is written.
+const TOGETHER: usize = 16 * 1024;
 
 /// How a stream is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +83,8 @@ pub struct Events {
     inflate: Option<Inflate>,
     splitter: Splitter,
     out: VecDeque<Bytes>,
+    /// Trailers that came behind what waits in `out`.
+    trailers: Option<Frame<Bytes>>,
     idle: Idle,
     call: Box<Call>,
     judge: Judge,
@@ -120,35 +124,73 @@ impl Events {
         };
         call.transport = transport;
         let judge = Judge { framing, failed: false };
-        Events { source, inflate, splitter, out: VecDeque::new(), idle: Idle::new(limit), call, judge, ended: false }
+        Events {
+            source,
+            inflate,
+            splitter,
+            out: VecDeque::new(),
+            trailers: None,
+            idle: Idle::new(limit),
+            call,
+            judge,
+            ended: false,
+        }
     }
 
+    /// The next frame. Units that are there already leave together: nothing waits for what has not come, and what comes in
+    /// small pieces does not cost a chunk and a write for each.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        loop {
-            if let Some(bytes) = self.out.pop_front() {
-                self.call.sent(bytes.len());
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
-            }
-            if self.ended {
-                self.call.complete();
-                return Poll::Ready(None);
-            }
+        let mut taken = 0;
+        while !self.ended && self.trailers.is_none() && taken < TOGETHER {
             match Pin::new(&mut self.source).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     self.idle.moved();
                     match frame.into_data() {
-                        Ok(data) => self.take(&data),
-                        Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                        Ok(data) => {
+                            taken += data.len();
+                            self.take(&data);
+                        }
+                        Err(trailers) => self.trailers = Some(trailers),
                     }
                 }
                 Poll::Ready(Some(Err(failure))) => self.broke(&failure),
                 Poll::Ready(None) => self.over(),
+                Poll::Pending if !self.out.is_empty() => break,
                 Poll::Pending => match self.idle.poll(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(()) => self.broke(&Failure::stalled()),
                 },
             }
         }
+        if let Some(bytes) = self.together() {
+            self.call.sent(bytes.len());
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if let Some(trailers) = self.trailers.take() {
+            return Poll::Ready(Some(Ok(trailers)));
+        }
+        if self.ended {
+            self.call.complete();
+            return Poll::Ready(None);
+        }
+        // All that came is held: half an event. Others may have their turn before more is read.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// What waits to go out, in one piece as long as it is small.
+    fn together(&mut self) -> Option<Bytes> {
+        let first = self.out.pop_front()?;
+        let small = |next: &Bytes, so_far: usize| so_far + next.len() <= TOGETHER;
+        if !self.out.front().is_some_and(|next| small(next, first.len())) {
+            return Some(first);
+        }
+        let mut joined = BytesMut::with_capacity(TOGETHER);
+        joined.extend_from_slice(&first);
+        while let Some(next) = self.out.pop_front_if(|next| small(next, joined.len())) {
+            joined.extend_from_slice(&next);
+        }
+        Some(joined.freeze())
     }
 
     fn take(&mut self, data: &Bytes) {

@@ -81,7 +81,8 @@ pub(super) async fn serve<H: Handler>(
 
 async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>, pulse: Arc<Pulse>) {
     let service = service_fn(|request| {
-        let answer = answer(Arc::clone(&worker.handler), pulse.exchange(None), Arc::clone(&peer), request);
+        // hyper keeps room for this future as long as the connection lives: boxed, an idle one does not pay for it.
+        let answer = Box::pin(answer(Arc::clone(&worker.handler), pulse.exchange(None), Arc::clone(&peer), request));
         async { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = http1_builder(&worker, &pulse).serve_connection(TokioIo::new(io), service).with_upgrades();
@@ -120,7 +121,8 @@ async fn serve_http2<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>
         let beat = Arc::<Beat>::default();
         *streams.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&beat));
         let exchange = pulse.exchange(Some(beat));
-        let answer = answer(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request);
+        // A stream keeps its future as long as its answer lasts: boxed, it only keeps the body.
+        let answer = Box::pin(answer(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request));
         async { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http2_builder(&worker, streams.clone()).serve_connection(TokioIo::new(io), service);

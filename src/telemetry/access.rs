@@ -3,12 +3,12 @@
 //! Lines go to standard output, and everything else that the program logs to standard error: the one is data about traffic that
 //! pipelines take in, the other is for whoever runs the process.
 
+use super::fields::{Fields, Seconds};
 use super::sink::Sink;
 use crate::canon::{Code, Fault, Origin};
 use crate::config::types::LogFormat;
 use opentelemetry::trace::TraceId;
 use std::cell::RefCell;
-use std::fmt::{self, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
@@ -117,8 +117,8 @@ impl AccessLog {
 
 /// Appends the line of one request, line break included.
 pub fn format(entry: &Entry<'_>, format: LogFormat, line: &mut String) {
-    let mut fields = Fields { line, json: format == LogFormat::Json, first: true };
-    fields.text("time", &humantime::format_rfc3339_millis(entry.time).to_string());
+    let mut fields = Fields::new(line, format == LogFormat::Json);
+    fields.time("time", entry.time);
     fields.text("request_id", entry.request_id);
     fields.optional("upstream_request_id", entry.upstream_request_id);
     if let Some(trace) = entry.trace_id {
@@ -154,80 +154,6 @@ pub fn format(entry: &Entry<'_>, format: LogFormat, line: &mut String) {
         fields.display("client", client);
     }
     line.push_str(if format == LogFormat::Json { "}\n" } else { "\n" });
-}
-
-/// The members of one line.
-struct Fields<'a> {
-    line: &'a mut String,
-    json: bool,
-    first: bool,
-}
-
-impl Fields<'_> {
-    fn text(&mut self, name: &str, value: &str) {
-        self.display(name, value);
-    }
-
-    fn optional(&mut self, name: &str, value: Option<&str>) {
-        if let Some(value) = value {
-            self.display(name, value);
-        }
-    }
-
-    fn display(&mut self, name: &str, value: impl fmt::Display) {
-        self.name(name);
-        self.line.push('"');
-        // Writing to a string does not fail.
-        let _ = write!(Escaping(self.line), "{value}");
-        self.line.push('"');
-    }
-
-    fn number(&mut self, name: &str, value: impl fmt::Display) {
-        self.name(name);
-        let _ = write!(self.line, "{value}");
-    }
-
-    fn name(&mut self, name: &str) {
-        let (separator, quote, colon) = match (self.json, std::mem::replace(&mut self.first, false)) {
-            (true, true) => ("{", "\"", ":"),
-            (true, false) => (",", "\"", ":"),
-            (false, true) => ("", "", "="),
-            (false, false) => (" ", "", "="),
-        };
-        for part in [separator, quote, name, quote, colon] {
-            self.line.push_str(part);
-        }
-    }
-}
-
-/// Escapes what could end a string, a line or a terminal's patience: quotes, backslashes, and control characters, those of
-/// Unicode's second block and the line separators included. What comes out is the inside of a JSON string.
-struct Escaping<'a>(&'a mut String);
-
-impl Write for Escaping<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            match character {
-                '"' | '\\' => {
-                    self.0.push('\\');
-                    self.0.push(character);
-                }
-                '\u{2028}' | '\u{2029}' => write!(self.0, "\\u{:04x}", u32::from(character))?,
-                _ if character.is_control() => write!(self.0, "\\u{:04x}", u32::from(character))?,
-                _ => self.0.push(character),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Seconds with microseconds.
-struct Seconds(Duration);
-
-impl fmt::Display for Seconds {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:06}", self.0.as_secs(), self.0.subsec_micros())
-    }
 }
 
 #[cfg(test)]

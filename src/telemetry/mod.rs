@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod exposition;
+mod fields;
 pub mod histogram;
 pub mod logging;
 pub mod metrics;
