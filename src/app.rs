@@ -246,6 +246,7 @@ impl Gateway {
             tokio::select! {
                 () = control.serve(stops) => {}
                 () = Arc::clone(&control).keep_up_to_date() => {}
+                () = control.status.sample() => {}
             }
         });
         for worker in self.workers.drain(..) {

@@ -1,7 +1,7 @@
 //! The registry as one of OTLP's requests: the names and labels that Prometheus gets, and what the semantic conventions ask
 //! for beside them.
 
-use crate::telemetry::exposition::{self, Counts, Families, Kind, Labels, Number};
+use crate::telemetry::exposition::{self, Families, Kind, Labels, Number, Sizes};
 use crate::telemetry::metrics::Metrics;
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -107,7 +107,7 @@ impl Families for Messages {
         });
     }
 
-    fn histogram(&mut self, labels: &Labels<'_>, counts: &Counts<'_>) {
+    fn histogram(&mut self, labels: &Labels<'_>, counts: &Sizes<'_>) {
         let (start, now) = (self.start, self.now);
         let Some(metric::Data::Histogram(histogram)) = self.metrics.last_mut().and_then(|metric| metric.data.as_mut())
         else {

@@ -145,6 +145,11 @@ impl Call {
         self.provider_target.path()
     }
 
+    /// The path that the caller asked for.
+    pub(super) fn path(&self) -> &str {
+        self.target.path()
+    }
+
     /// The route's name; empty without one.
     pub(crate) fn route_name(&self) -> &str {
         self.route.as_ref().map_or("", |route| route.route.name.as_str())
@@ -266,6 +271,7 @@ impl Call {
             self.metrics().error_at(error.code, error.origin, self.transport, spot);
         }
         self.count_provider(error);
+        self.remember(error);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
         self.trace.note(error);

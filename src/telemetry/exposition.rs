@@ -11,7 +11,7 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Counts by size.
+    /// Sizes by size.
     Histogram,
 }
 
@@ -52,7 +52,7 @@ impl From<f64> for Number {
     }
 }
 
-/// Counts come in every width; one past the largest that can be said is said as that.
+/// Sizes come in every width; one past the largest that can be said is said as that.
 macro_rules! whole {
     ($($kind:ty),*) => {
         $(impl From<$kind> for Number {
@@ -83,7 +83,7 @@ pub type Bound = (u64, &'static str);
 
 /// What a histogram has counted.
 #[derive(Clone, Copy, Debug)]
-pub struct Counts<'a> {
+pub struct Sizes<'a> {
     /// Upper bounds, the last one, which is infinite, left out.
     pub bounds: &'static [Bound],
     /// One more than there are bounds; not cumulative.
@@ -101,7 +101,7 @@ pub trait Families {
     /// Takes one sample of a counter or a gauge.
     fn number(&mut self, labels: &Labels<'_>, value: Number, exemplar: Option<&Exemplar>);
     /// Takes one histogram.
-    fn histogram(&mut self, labels: &Labels<'_>, counts: &Counts<'_>);
+    fn histogram(&mut self, labels: &Labels<'_>, counts: &Sizes<'_>);
 }
 
 /// Hands families on, in one chain of calls.
@@ -138,7 +138,7 @@ impl<'a> Exposition<'a> {
     }
 
     /// Adds one histogram.
-    pub fn histogram(&mut self, labels: &Labels<'_>, counts: &Counts<'_>) -> &mut Self {
+    pub fn histogram(&mut self, labels: &Labels<'_>, counts: &Sizes<'_>) -> &mut Self {
         self.0.histogram(labels, counts);
         self
     }
@@ -262,7 +262,7 @@ impl Families for Text<'_> {
         self.sample("", labels, None, value, exemplar);
     }
 
-    fn histogram(&mut self, labels: &Labels<'_>, counts: &Counts<'_>) {
+    fn histogram(&mut self, labels: &Labels<'_>, counts: &Sizes<'_>) {
         let names = counts.bounds.iter().map(|(_, name)| *name).chain(["+Inf"]);
         let mut total = 0_u64;
         for (bucket, (name, count)) in names.zip(counts.counts).enumerate() {

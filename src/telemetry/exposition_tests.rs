@@ -19,7 +19,7 @@ fn written(format: Format) -> String {
         .family("b_seconds", Kind::Histogram, "What b is.")
         .histogram(
             &[("x", "v")],
-            &Counts { bounds: BOUNDS, counts: &[1, 2, 0], sum: 1.25, exemplars: &[None, Some(exemplar)] },
+            &Sizes { bounds: BOUNDS, counts: &[1, 2, 0], sum: 1.25, exemplars: &[None, Some(exemplar)] },
         );
     text.end();
     out
