@@ -245,6 +245,7 @@ impl Gateway {
             }
             tokio::select! {
                 () = control.serve(stops) => {}
+                () = control.running.shared.limits.keep_tidy() => {}
                 () = Arc::clone(&control).keep_up_to_date() => {}
                 () = control.status.sample() => {}
             }

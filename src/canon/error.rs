@@ -74,7 +74,7 @@ impl CanonicalError {
     /// The HTTP status of this error: its code's, whatever the provider sent.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.fault.map_or(self.code.status(), Fault::status)
+        self.fault.filter(|fault| fault.code() == self.code).map_or(self.code.status(), Fault::status)
     }
 
     /// A failure that no provider worded.

@@ -71,6 +71,12 @@ faults! {
     TooManyConnections Overloaded Gateway "connection_limit_reached" "This gateway has as many connections as it allows.";
     ShuttingDown ShuttingDown Gateway "proxy_internal_response" "This gateway is shutting down.";
     Panic InternalError Gateway "proxy_internal_error" "This gateway failed inside.";
+    RateExceeded RateLimited Gateway "http_request_denied" "More requests than the rate limit of this route allows.";
+    TextOverRate TextTooLong Gateway "http_request_denied" "The text is longer than the rate limit of this route ever allows at once.";
+    BodyOverRate PayloadTooLarge Gateway "http_request_denied" "The body is larger than the rate limit of this route ever allows at once.";
+    QueueFull ConcurrencyLimited Gateway "connection_limit_reached" "As many calls as this route allows are running, and as many as may are waiting.";
+    QueueTimeout ConcurrencyLimited Gateway "connection_limit_reached" "As many calls as this route allows are running, and none ended in time.";
+    ProviderHeld Unavailable Gateway "destination_unavailable" "The provider asked for a pause, which is not over yet.";
     CircuitOpen CircuitOpen Gateway "destination_unavailable" "The provider has been failing and is left alone for a moment.";
     Loop InvalidRequest Gateway "proxy_loop_detected" "The request has passed through this gateway already.";
     DnsError UpstreamUnreachable Network "dns_error" "The provider's name could not be resolved.";

@@ -144,6 +144,19 @@ impl<W: Copy> Holds<W> {
         self.count.store(places.len(), Ordering::Relaxed);
     }
 
+    /// What is held now, the longest first; nothing is left to wait for while a probe is out.
+    #[must_use]
+    pub fn in_force(&self, now: Instant) -> Vec<(W, Duration)> {
+        let mut holds: Vec<(W, Duration)> = lock(&self.places)
+            .values()
+            .map(|hold| (hold.what, hold.until.saturating_duration_since(now), hold.probe.is_some()))
+            .filter(|(_, remaining, probed)| !remaining.is_zero() || *probed)
+            .map(|(what, remaining, _)| (what, remaining))
+            .collect();
+        holds.sort_by_key(|(_, remaining)| std::cmp::Reverse(*remaining));
+        holds
+    }
+
     /// How many places are held.
     #[must_use]
     pub fn held(&self) -> usize {

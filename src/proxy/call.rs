@@ -8,19 +8,22 @@ mod spans;
 use super::attempt::Stay;
 use super::headers::{ATTEMPTS, Way};
 use super::interim::Interim;
+use super::limits::Admission;
 use super::trace::Trace;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
 use crate::canon::{CanonicalError, Code, Fault, Origin};
+use crate::limit::Lanes;
 use crate::telemetry::access::Entry;
-use crate::telemetry::metrics::{InFlight, Times, Transport};
+use crate::telemetry::metrics::{InFlight, Limit, Times, Transport};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// One call.
 pub struct Call {
@@ -71,6 +74,12 @@ pub struct Call {
     in_flight: Option<InFlight>,
     /// When it became a WebSocket.
     upgraded: Option<Instant>,
+    /// What it has of the limits of its route.
+    pub(crate) admission: Admission,
+    /// When it began to wait for a slot, and how long it waited; the second is none as long as it does.
+    queue: Option<(tokio::time::Instant, Option<Duration>)>,
+    /// Waits that are no work of the gateway.
+    waited: Duration,
     ended: bool,
 }
 
@@ -124,6 +133,9 @@ impl Call {
             error: None,
             in_flight: None,
             upgraded: None,
+            admission: Admission::default(),
+            queue: None,
+            waited: Duration::ZERO,
             ended: false,
         }
     }
@@ -138,6 +150,42 @@ impl Call {
         let mut sent = route.headers.secrets().iter().filter_map(|name| parts.headers.get(name).cloned());
         self.secrets = [sent.next(), sent.next()];
         self.route = Some(route);
+    }
+
+    /// Where it came from: the word of a proxy in front counts where the configuration trusts it.
+    pub(crate) fn caller_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let trusted = self.state.config.server.trust_forwarded;
+        let last = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| trusted);
+        let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse::<IpAddr>().ok());
+        last.map(|address| address.to_canonical()).or(self.peer.ip())
+    }
+
+    /// It waited for something that is no work of the gateway.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.waited += time;
+    }
+
+    /// It begins to wait for a slot.
+    pub(crate) fn queues(&mut self) {
+        self.queue = Some((tokio::time::Instant::now(), None));
+    }
+
+    /// It has got one.
+    pub(crate) fn queued(&mut self) {
+        let waited = self.queue_wait().unwrap_or_default();
+        self.queue = self.queue.map(|(since, _)| (since, Some(waited)));
+        self.waited(waited);
+    }
+
+    fn queue_wait(&self) -> Option<Duration> {
+        self.queue.map(|(since, waited)| waited.unwrap_or_else(|| since.elapsed()))
+    }
+
+    /// The head of the provider's answer has come.
+    pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
+        if let Some(route) = &self.route {
+            route.limits.answered(&mut self.admission, status, headers);
+        }
     }
 
     /// The path that the provider sees.
@@ -220,11 +268,17 @@ impl Call {
         self.id.to_str().unwrap_or_default()
     }
 
-    /// Uses the account with the fewest calls, on a route that has several.
-    pub(crate) fn choose_account(&mut self) {
+    /// The accounts that may be used, on a route that has several.
+    pub(crate) fn usable_accounts(&self) -> Lanes {
+        let standing = self.route.as_ref().and_then(|route| route.standing.as_ref());
+        let accounts = standing.map(|standing| &standing.accounts).filter(|accounts| !accounts.is_empty());
+        accounts.map_or(Lanes::ALL, |accounts| accounts.usable(tokio::time::Instant::now().into_std()))
+    }
+
+    /// Uses the one of these accounts with the fewest calls.
+    pub(crate) fn use_account(&mut self, among: Lanes) {
         let Some(standing) = self.route.as_ref().and_then(|route| route.standing.clone()) else { return };
-        let now = tokio::time::Instant::now().into_std();
-        if let Some(stay) = standing.accounts.least_used(standing.accounts.usable(now), now) {
+        if let Some(stay) = standing.accounts.least_used(among, tokio::time::Instant::now().into_std()) {
             self.uses(stay);
         }
     }
@@ -253,7 +307,10 @@ impl Call {
         self.count_provider(error);
     }
 
-    fn count_provider(&self, error: &CanonicalError) {
+    fn count_provider(&mut self, error: &CanonicalError) {
+        if let Some(route) = &self.route {
+            route.limits.failed(&mut self.admission, error);
+        }
         let metrics = self.metrics();
         if error.upstream.is_some() {
             metrics.upstream_error(&error.upstream_label, error.code);
@@ -278,6 +335,11 @@ impl Call {
         self.error = Some(Noted { code: error.code, origin: error.origin, detail });
     }
 
+    /// A limit of the gateway refused it.
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.metrics().limited(limit);
+    }
+
     fn metrics(&self) -> &crate::telemetry::metrics::RouteMetrics {
         self.route.as_ref().map_or(&self.state.shared.unrouted, |route| &route.metrics)
     }
@@ -290,12 +352,13 @@ impl Call {
     }
 
     fn finish(&mut self) {
+        self.admission.end();
         let now = Instant::now();
         let times = Times {
             total: now - self.started,
             upstream: self.forwarded.map(|forwarded| now - forwarded),
             first_byte: self.first_byte.map(|first| first - self.started),
-            overhead: self.forwarded.map(|forwarded| forwarded - self.started),
+            overhead: self.forwarded.map(|forwarded| (forwarded - self.started).saturating_sub(self.waited)),
             spot: self.trace.spot(),
         };
         self.metrics().request_finished(&self.method, self.status, &times);
@@ -307,6 +370,7 @@ impl Call {
         }
         self.export_spans(now);
         self.in_flight = None;
+        self.stay = None;
         if let Some(access) = &self.state.shared.access {
             let route = self.route.as_ref().map(|runtime| &runtime.route);
             let secrets = route.map_or(&[][..], |route| &route.profile.spec().secrets.query);
@@ -336,6 +400,7 @@ impl Call {
             duration: times.total,
             first_byte: times.first_byte,
             upstream: times.upstream,
+            queue_wait: self.queue_wait(),
             retries: self.attempts.saturating_sub(1) + u32::from(self.reconnected),
             client: self.peer.address,
         }

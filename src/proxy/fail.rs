@@ -2,6 +2,7 @@
 
 use super::body::Body;
 use super::call::Call;
+use super::limits::Refusal;
 use super::state::Shared;
 use super::upload::CallerFault;
 use crate::canon::envelope::Stamp;
@@ -9,7 +10,7 @@ use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
 use crate::render::http::{self as render, Form};
 use crate::telemetry::access::Entry;
-use crate::telemetry::metrics::Transport;
+use crate::telemetry::metrics::{Limit, Transport};
 use crate::upstream::{Capped, Failure};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode};
@@ -21,9 +22,19 @@ pub(crate) fn fault(call: Box<Call>, fault: Fault) -> Response<Body> {
     answer(call, &CanonicalError::from_fault(fault), None, None, None)
 }
 
+/// A request that a limit of the route refuses, answered.
+pub(crate) fn limited(call: Box<Call>, refusal: Refusal) -> Response<Body> {
+    call.limited(refusal.limit);
+    answer(call, &refusal.error, Some(refusal.headers), None, None)
+}
+
 /// A call that brought no answer, answered.
 pub(crate) fn failure(call: Box<Call>, failure: Failure) -> Response<Body> {
-    let error = CanonicalError::from_fault(whose(&failure));
+    let fault = whose(&failure);
+    if fault == Fault::RateExceeded {
+        call.limited(Limit::Rate);
+    }
+    let error = CanonicalError::from_fault(fault);
     answer(call, &error, None, None, Some(failure.detail))
 }
 

@@ -43,7 +43,10 @@ fn ready(call: &mut Call, request: &mut Request<Upload>) -> Result<Arc<RouteRunt
 /// Notes how a request to the provider went.
 fn traced(call: &mut Call, outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
     match &outcome {
-        Ok(exchange) => call.trace.answered(exchange),
+        Ok(exchange) => {
+            call.trace.answered(exchange);
+            call.answered(exchange.response.status().as_u16(), exchange.response.headers());
+        }
         Err(failure) => call.trace.failed(failure.fault.code(), Instant::now()),
     }
     outcome

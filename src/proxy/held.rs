@@ -48,6 +48,7 @@ pub(crate) async fn relay(
     call: Box<Call>,
     route: &RouteRuntime,
     head: Head,
+    mut first: Option<Frame<Bytes>>,
     mut body: upstream::Body,
 ) -> Response<Body> {
     let Head { mut parts, said } = head;
@@ -56,10 +57,14 @@ pub(crate) async fn relay(
     let mut frames = VecDeque::new();
     let mut size = 0;
     let ended = loop {
-        if body.size_hint().lower() as usize + size > HELD_LIMIT {
+        if first.is_none() && body.size_hint().lower() as usize + size > HELD_LIMIT {
             break false;
         }
-        match next_frame(&mut body, timeouts).await {
+        let next = match first.take() {
+            Some(first) => Ok(Some(first)),
+            None => next_frame(&mut body, timeouts).await,
+        };
+        match next {
             Ok(Some(frame)) => {
                 size += frame.data_ref().map_or(0, Bytes::len);
                 let first = frames.is_empty();

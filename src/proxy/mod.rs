@@ -2,6 +2,7 @@
 //!
 //! [`Proxy::handle`] is the list of the steps. It cannot fail: every refusal and every failure leaves by `fail`.
 
+mod admit;
 mod attempt;
 mod body;
 mod call;
@@ -10,6 +11,7 @@ mod forward;
 pub mod headers;
 mod held;
 mod interim;
+pub mod limits;
 pub mod path;
 mod public;
 pub mod redact;
@@ -32,6 +34,8 @@ pub use interim::{Interim, Outbox};
 pub use relay_events::Events;
 pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upload::{CallerFault, Upload};
+
+use limits::Denied;
 
 use crate::canon::Fault;
 use crate::upstream::{Client, TlsShared};
@@ -70,13 +74,17 @@ impl Proxy {
         let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
         call.id = headers::request_id(&parts.headers);
         call.problem = accepts_problem(&parts);
-        let checked = match check(&mut call, &parts, body) {
+        let mut checked = match check(&mut call, &parts, body) {
             Ok(Some(checked)) => checked,
             Ok(None) => return answer_here(call),
             Err(fault) => return refused(version, fault, fail::fault(call, fault)),
         };
         let websocket = checked.websocket;
-        call.choose_account();
+        match admit::admit(&mut call, &parts, &mut checked.upload, websocket).await {
+            Ok(()) => {}
+            Err(Denied::Limit(refusal)) => return fail::limited(call, *refusal),
+            Err(Denied::Fault(fault)) => return refused(version, fault, fail::fault(call, fault)),
+        }
         let request = match prepare(&mut call, peer, parts, checked) {
             Ok(request) => request,
             Err(fault) => return refused(version, fault, fail::fault(call, fault)),
@@ -85,7 +93,7 @@ impl Proxy {
             return ws::relay(&self.client, call, request).await;
         }
         match attempt::send(&self.client, &mut call, request, false).await {
-            Ok(exchange) => relay_http::relay(call, exchange).await,
+            Ok(answer) => relay_http::relay(call, answer).await,
             Err(failed) => attempt::answer(call, *failed),
         }
     }

@@ -1,14 +1,15 @@
 //! A provider's answer on its way to the caller: a success streams, a failure is read within bounds and worded anew.
 
+use super::attempt::Answer;
 use super::body::{Body, Idle};
 use super::call::Call;
 use super::relay_events::{Events, Framing};
 use super::{RouteRuntime, fail, headers, held};
 use crate::canon::Fault;
 use crate::config::types::Timeouts;
-use crate::upstream::{self, Capped, Exchange, Failure, Limits};
+use crate::upstream::{self, Capped, Failure, Limits};
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header, response};
+use http::{HeaderMap, Method, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -16,7 +17,8 @@ use std::pin::Pin;
 use std::task::Poll;
 
 /// Answers a call with what the provider answered.
-pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<Body> {
+pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body> {
+    let Answer { exchange, first } = answer;
     call.reconnected |= exchange.facts.retried;
     let (mut parts, body) = exchange.response.into_parts();
     let Some(route) = call.route.clone() else { return fail::fault(call, Fault::Panic) };
@@ -32,18 +34,17 @@ pub(crate) async fn relay(mut call: Box<Call>, exchange: Exchange) -> Response<B
     }
     call.tell_attempts(&mut parts.headers);
     call.answers(parts.status.as_u16());
-    if has_no_body(&call.method, parts.status) || body.is_end_stream() {
+    if has_no_body(&call.method, parts.status) || first.is_none() && body.is_end_stream() {
         return Response::from_parts(parts, Body::full(Vec::new(), Some(call)));
     }
-    let lines = route.route.profile.streams_lines(call.method.as_str(), call.provider_path());
-    if let Some(framing) = Framing::of(&parts.headers, lines) {
+    if let Some(framing) = framing(&call, &route, &parts.headers) {
         let events = Events::new(framing, body, &mut parts.headers, call);
         return Response::from_parts(parts, Body::Events(Box::new(events)));
     }
     if let Some(said) = said {
-        return held::relay(call, &route, held::Head { parts, said }, body).await;
+        return held::relay(call, &route, held::Head { parts, said }, first, body).await;
     }
-    stream(call, parts, body, &route.route.timeouts).await
+    stream(call, parts, first, body, &route.route.timeouts).await
 }
 
 /// Turns the head of an answer into the one for the caller.
@@ -82,16 +83,36 @@ pub(crate) fn refusal(mut call: Box<Call>, mut parts: response::Parts, read: &Ca
     fail::refused(call, &fail::Answer::of(parts.status, &said, read), parts.headers)
 }
 
+/// The first bytes of a success where `relay` would wait for them: until they are there, it can still be tried again.
+pub(crate) async fn first(
+    call: &Call,
+    response: &mut Response<upstream::Body>,
+) -> Result<Option<Frame<Bytes>>, Failure> {
+    let Some(route) = &call.route else { return Ok(None) };
+    let bare = has_no_body(&call.method, response.status()) || response.body().is_end_stream();
+    if bare || !call.upload_ended() || framing(call, route, response.headers()).is_some() {
+        return Ok(None);
+    }
+    next_frame(response.body_mut(), &route.route.timeouts).await
+}
+
+/// Whether an answer is a stream of events or lines.
+fn framing(call: &Call, route: &RouteRuntime, headers: &HeaderMap) -> Option<Framing> {
+    let lines = route.route.profile.streams_lines(call.method.as_str(), call.provider_path());
+    Framing::of(headers, lines)
+}
+
 /// A success: its first bytes are waited for while an error can still be worded, then it streams.
 async fn stream(
     call: Box<Call>,
     parts: response::Parts,
+    first: Option<Frame<Bytes>>,
     mut body: upstream::Body,
     timeouts: &Timeouts,
 ) -> Response<Body> {
-    let mut held = VecDeque::new();
+    let mut held: VecDeque<_> = first.into_iter().collect();
     // A caller that is still sending may wait for the head before it goes on.
-    if call.upload_ended() {
+    if held.is_empty() && call.upload_ended() {
         match next_frame(&mut body, timeouts).await {
             Ok(first) => held.extend(first),
             Err(failure) => return fail::failure(call, failure),

@@ -2,6 +2,7 @@
 
 use super::attempt::{Standing, StandingView};
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
+use super::limits::{Registry, RouteLimits};
 use super::route::RouteTable;
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
@@ -47,6 +48,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Told when WebSockets have to be closed.
     pub stopping: Stopping,
+    /// What the limits of the routes have counted.
+    pub limits: Registry,
     /// Takes spans, once there is somewhere to send them.
     tracer: OnceLock<Tracer>,
 }
@@ -84,6 +87,8 @@ pub struct RouteRuntime {
     pub headers: RouteHeaders,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
+    /// What its requests are asked before they go out.
+    pub limits: Arc<RouteLimits>,
     /// What it remembers of its upstreams and accounts; none when there is nothing to choose or to retry.
     pub(crate) standing: Option<Arc<Standing>>,
     /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
@@ -138,6 +143,7 @@ impl Shared {
             standings: Mutex::default(),
             identity,
             stopping: Stopping::default(),
+            limits: Registry::default(),
             tracer: OnceLock::new(),
         })
     }
@@ -190,19 +196,26 @@ impl State {
     /// # Errors
     /// When a route's credentials cannot stand in a header.
     pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<State, http::header::InvalidHeaderValue> {
+        // First what can fail: the limits in force change with what follows.
+        let headers: Vec<RouteHeaders> =
+            config.routes.iter().map(|route| RouteHeaders::new(route)).collect::<Result<_, _>>()?;
+        let now = Instant::now();
         let routes = config
             .routes
             .iter()
-            .map(|route| {
-                Ok(Arc::new(RouteRuntime {
+            .zip(headers)
+            .map(|(route, headers)| {
+                let metrics = shared.metrics.route(&route.name, &route.provider);
+                Arc::new(RouteRuntime {
                     route: Arc::clone(route),
-                    headers: RouteHeaders::new(route)?,
-                    metrics: shared.metrics.route(&route.name, &route.provider),
+                    headers,
+                    limits: shared.limits.route(route, &metrics, now),
+                    metrics,
                     standing: shared.standing(route),
                     secrets: secrets(route),
-                }))
+                })
             })
-            .collect::<Result<_, _>>()?;
+            .collect();
         Ok(State { table: RouteTable::new(&config.routes), routes, config, shared })
     }
 

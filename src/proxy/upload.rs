@@ -7,7 +7,9 @@ use crate::upstream::request_fault;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,14 +30,28 @@ enum Source {
 }
 
 /// A body as it comes from the caller.
-#[derive(Debug)]
 pub(crate) struct Intake {
     source: Option<Incoming>,
+    /// What was read before anybody wanted it.
+    ahead: VecDeque<Frame<Bytes>>,
+    /// Asked about every byte that comes.
+    meter: Option<Meter>,
     /// Bytes that the route still allows.
     left: u64,
     idle: Idle,
     progress: Arc<Progress>,
 }
+
+/// What was read ahead of a body.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    pub(crate) bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub(crate) whole: bool,
+}
+
+/// Whether so many more bytes may pass.
+pub(crate) type Meter = Box<dyn Fn(u64) -> bool + Send + Sync>;
 
 /// How far an upload is, for whoever does not hold it any more.
 #[derive(Debug, Default)]
@@ -76,7 +92,9 @@ impl Upload {
         }
         let source = (!source.is_end_stream()).then_some(source);
         let progress = Progress { ended: AtomicBool::new(source.is_none()), ..Progress::default() };
-        let intake = Intake { source, left: limit, idle: Idle::new(pause), progress: Arc::new(progress) };
+        let ahead = VecDeque::new();
+        let intake =
+            Intake { source, ahead, meter: None, left: limit, idle: Idle::new(pause), progress: Arc::new(progress) };
         Ok(Upload(Source::Caller(intake)))
     }
 
@@ -90,6 +108,33 @@ impl Upload {
         match self.0 {
             Source::Caller(intake) => Replay::of(intake, again),
             Source::Kept(turn) => turn.replay(),
+        }
+    }
+
+    /// How long it is, when that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        self.size_hint().exact()
+    }
+
+    /// Reads a body that has not been sent up to this bound, which the last frame may exceed. It goes out whole all the same.
+    pub(crate) async fn read_ahead(&mut self, bound: usize) -> Result<Ahead, Fault> {
+        match &mut self.0 {
+            Source::Caller(intake) => intake.read_ahead(bound).await,
+            Source::Kept(_) => Ok(Ahead { bytes: Vec::new(), whole: self.is_end_stream() }),
+        }
+    }
+
+    /// Has this asked about every further byte; the body breaks off where the answer is no.
+    pub(crate) fn meter(&mut self, meter: Meter) {
+        if let Source::Caller(intake) = &mut self.0 {
+            intake.meter = Some(meter);
+        }
+    }
+
+    /// It is read again after a time in which nobody asked: that pause was not the caller's.
+    pub(crate) fn resume(&mut self) {
+        if let Source::Caller(intake) = &mut self.0 {
+            intake.resume();
         }
     }
 
@@ -113,12 +158,30 @@ impl Intake {
         Arc::clone(&self.progress)
     }
 
+    async fn read_ahead(&mut self, bound: usize) -> Result<Ahead, Fault> {
+        let mut bytes: Vec<u8> = self.ahead.iter().filter_map(Frame::data_ref).flatten().copied().collect();
+        while bytes.len() <= bound {
+            match poll_fn(|cx| self.poll_source(cx)).await {
+                Some(Ok(frame)) => {
+                    bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+                    self.ahead.push_back(frame);
+                }
+                Some(Err(CallerFault(fault))) => return Err(fault),
+                None => return Ok(Ahead { bytes, whole: true }),
+            }
+        }
+        Ok(Ahead { bytes, whole: false })
+    }
+
     fn take(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, CallerFault> {
         self.idle.moved();
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
             let _ = self.progress.received.fetch_add(length, Ordering::Relaxed);
             self.left = self.left.checked_sub(length).ok_or(CallerFault(Fault::RequestTooLarge))?;
+            if self.meter.as_ref().is_some_and(|meter| !meter(length)) {
+                return Err(CallerFault(Fault::RateExceeded));
+            }
         }
         if let Some(trailers) = frame.trailers_mut() {
             super::headers::clean_trailers(trailers);
@@ -153,11 +216,14 @@ impl http_body::Body for Upload {
     }
 }
 
-impl http_body::Body for Intake {
-    type Data = Bytes;
-    type Error = CallerFault;
+impl fmt::Debug for Intake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intake").field("left", &self.left).field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+impl Intake {
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         match Pin::new(&mut *source).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
@@ -174,12 +240,31 @@ impl http_body::Body for Intake {
             Poll::Pending => self.idle.poll(cx).map(|()| Some(Err(CallerFault(Fault::RequestBodyTimeout)))),
         }
     }
+}
+
+impl http_body::Body for Intake {
+    type Data = Bytes;
+    type Error = CallerFault;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+        match self.ahead.pop_front() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => self.poll_source(cx),
+        }
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.source.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.ahead.is_empty() && self.source.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.source.as_ref().map_or(SizeHint::with_exact(0), http_body::Body::size_hint)
+        let ahead: u64 = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let rest = self.source.as_ref().map_or(SizeHint::with_exact(0), http_body::Body::size_hint);
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower() + ahead);
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + ahead);
+        }
+        hint
     }
 }

@@ -51,6 +51,8 @@ pub struct Entry<'a> {
     pub first_byte: Option<Duration>,
     /// From the request being sent upstream to the last byte of the provider's answer.
     pub upstream: Option<Duration>,
+    /// How long it waited for a slot; none when it needed none.
+    pub queue_wait: Option<Duration>,
     /// How often the request was sent again.
     pub retries: u32,
     /// The caller's address; none on a Unix socket.
@@ -80,6 +82,7 @@ impl<'a> Entry<'a> {
             duration: Duration::ZERO,
             first_byte: None,
             upstream: None,
+            queue_wait: None,
             retries: 0,
             client,
         }
@@ -142,7 +145,12 @@ pub fn format(entry: &Entry<'_>, format: LogFormat, line: &mut String) {
     fields.number("bytes_in", entry.bytes_in);
     fields.number("bytes_out", entry.bytes_out);
     fields.number("duration", Seconds(entry.duration));
-    for (name, time) in [("time_to_first_byte", entry.first_byte), ("upstream_duration", entry.upstream)] {
+    let times = [
+        ("time_to_first_byte", entry.first_byte),
+        ("upstream_duration", entry.upstream),
+        ("queue_wait", entry.queue_wait),
+    ];
+    for (name, time) in times {
         if let Some(time) = time {
             fields.number(name, Seconds(time));
         }
@@ -181,6 +189,7 @@ mod tests {
             duration: Duration::from_micros(1_234_567),
             first_byte: None,
             upstream: None,
+            queue_wait: None,
             retries: 0,
             client: None,
         }
@@ -218,6 +227,7 @@ mod tests {
             error: Some((Code::RateLimited, Origin::Provider)),
             first_byte: Some(Duration::from_micros(7)),
             upstream: Some(Duration::from_secs(1)),
+            queue_wait: Some(Duration::from_millis(1500)),
             retries: 2,
             client: Some(([127, 0, 0, 1], 9).into()),
             ..entry()
@@ -229,6 +239,7 @@ mod tests {
             ("origin", "\"provider\""),
             ("time_to_first_byte", "0.000007"),
             ("upstream_duration", "1.0"),
+            ("queue_wait", "1.5"),
             ("retries", "2"),
             ("client", "\"127.0.0.1:9\""),
             ("upstream_request_id", "\"up\""),

@@ -103,10 +103,6 @@ impl Histogram {
     }
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// The counts of a histogram at one moment.
 #[derive(Clone, Debug)]
 pub struct Counts {
@@ -148,6 +144,10 @@ impl Counts {
         }
         None
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Writes the sum of several histograms with the same bounds as one.

@@ -16,12 +16,13 @@ use super::retries::{self, Retries};
 use super::semantic::{self, Kinds, Semantic};
 use super::trace::Spot;
 use crate::canon::{Code, Origin};
+use crate::limit::{Gate, Priority};
 use http::Method;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The methods that are labels of their own; any other is `other`.
@@ -116,6 +117,39 @@ impl Initiator {
     }
 }
 
+/// Which limit of the gateway refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So much in a time.
+    Rate,
+    /// So many at one time.
+    Concurrency,
+    /// The wait that a provider asked for.
+    RetryAfter,
+    /// An upstream that is left alone.
+    Circuit,
+}
+
+impl Limit {
+    /// All, in the order of their index.
+    pub const ALL: [Limit; 4] = [Limit::Rate, Limit::Concurrency, Limit::RetryAfter, Limit::Circuit];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Limit::Rate => "rate",
+            Limit::Concurrency => "concurrency",
+            Limit::RetryAfter => "retry_after",
+            Limit::Circuit => "circuit",
+        }
+    }
+}
+
+/// The priorities and their labels, in the order of their index.
+const PRIORITIES: [(Priority, &str); 3] =
+    [(Priority::High, "high"), (Priority::Normal, "normal"), (Priority::Low, "low")];
+
 /// How long the parts of one request took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
@@ -157,6 +191,9 @@ pub struct RouteMetrics {
     /// The provider's code as a label, by what it meant. Only errors come here.
     upstream_errors: Mutex<BTreeMap<Code, BTreeMap<Arc<str>, u64>>>,
     unmapped: AtomicU64,
+    rejections: [AtomicU64; Limit::ALL.len()],
+    /// Asked at a scrape for the slots of the route.
+    gate: Mutex<Weak<Gate>>,
     /// The last traced error of each kind, by its slot. Only errors come here.
     exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     pub(super) retries: Retries,
@@ -181,6 +218,8 @@ struct Shard {
     websocket_bytes: [AtomicU64; 2],
     /// By code and initiator; made at the first close.
     websocket_closes: OnceLock<Box<[AtomicU64]>>,
+    /// By priority; made when somebody first asks for a slot.
+    queue_wait: OnceLock<[Histogram; PRIORITIES.len()]>,
     semantic: Semantic,
 }
 
@@ -296,6 +335,7 @@ impl Metrics {
         render_requests(out, &routes);
         render_times(out, &routes);
         render_websockets(out, &routes);
+        render_limits(out, &routes);
         retries::render(out, &routes);
         self.render_own(out);
         process::write(out, seconds(self.started));
@@ -343,6 +383,8 @@ impl RouteMetrics {
             shards: std::iter::repeat_with(Shard::new).take(shards).collect(),
             upstream_errors: Mutex::default(),
             unmapped: AtomicU64::new(0),
+            rejections: Default::default(),
+            gate: Mutex::default(),
             exemplars: Mutex::default(),
             retries: Retries::default(),
         }
@@ -444,6 +486,22 @@ impl RouteMetrics {
         let _ = self.unmapped.fetch_add(1, Relaxed);
     }
 
+    /// Counts a request that a limit refused.
+    pub fn limited(&self, limit: Limit) {
+        let _ = self.rejections[limit as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts how long a request waited for a slot, whether it got one or not.
+    pub fn queue_waited(&self, priority: Priority, wait: Duration) {
+        let make = || std::array::from_fn(|_| Histogram::new(REQUEST_BOUNDS));
+        self.shard().queue_wait.get_or_init(make)[priority as usize].observe(wait);
+    }
+
+    /// Shows the slots of this gate from now on; none when the route has no limit.
+    pub fn show_gate(&self, gate: Option<&Arc<Gate>>) {
+        *lock(&self.gate) = gate.map(Arc::downgrade).unwrap_or_default();
+    }
+
     fn shard(&self) -> &Shard {
         &self.shards[SHARD.get() % self.shards.len()]
     }
@@ -472,6 +530,7 @@ impl Shard {
             websocket_messages: Default::default(),
             websocket_bytes: Default::default(),
             websocket_closes: OnceLock::new(),
+            queue_wait: OnceLock::new(),
             semantic: Semantic::default(),
         }
     }
@@ -644,6 +703,42 @@ fn render_websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
                 let labels = [("route", name), ("code", code), ("initiator", initiator.as_str())];
                 counter(out, &labels, total);
             }
+        }
+    }
+}
+
+fn render_limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    // A route that changed its provider has the same gate in several entries.
+    let gate = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.gate).upgrade());
+    let standings: Vec<_> =
+        by_name(routes).filter_map(|(name, routes)| Some((name, gate(routes)?.standing()))).collect();
+    type Pick = fn(&crate::limit::Standing) -> u32;
+    let families: [(&'static str, &'static str, Pick); 3] = [
+        ("speechgate_concurrency_limit", "Calls that may run at one time, by all that is known now.", |all| all.limit),
+        ("speechgate_concurrency_in_use", "Calls that run and count for the limit.", |all| all.in_use),
+        ("speechgate_concurrency_queued", "Calls that wait for a slot.", |all| all.queued),
+    ];
+    for (name, help, pick) in families {
+        let _ = out.family(name, Kind::Gauge, help);
+        for (route, standing) in &standings {
+            let _ = out.sample(&[("route", route)], pick(standing));
+        }
+    }
+    let help = "How long calls waited for a slot, those that went away without one included.";
+    let _ = out.family("speechgate_queue_wait_seconds", Kind::Histogram, help);
+    for (name, routes) in by_name(routes) {
+        let shards = || routes.iter().flat_map(|route| &route.shards).filter_map(|shard| shard.queue_wait.get());
+        for (priority, label) in PRIORITIES {
+            let labels = [("route", name), ("priority", label)];
+            histogram::write(out, &labels, shards().map(|all| &all[priority as usize]));
+        }
+    }
+    let help = "Requests that were refused by a limit of the gateway.";
+    let _ = out.family("speechgate_limit_rejections_total", Kind::Counter, help);
+    for (name, routes) in by_name(routes) {
+        for limit in Limit::ALL {
+            let total = routes.iter().map(|route| route.rejections[limit as usize].load(Relaxed)).sum();
+            counter(out, &[("route", name), ("limit", limit.as_str())], total);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Failing upstreams are left alone and tried again.
 
+use crate::support::check::whole_json;
+use crate::support::provider::OK;
 use crate::support::world::{get, json_answer};
 use crate::support::{Act, Answer, Gateway, Provider, Settings, World, envelope};
+use std::time::Duration;
 
 const BODY: &str = "{\"detail\":{\"status\":\"something\",\"message\":\"It failed.\"}}";
 const BREAKER: &str = "circuit_breaker = { failures = 3, open = \"1s\" }";
@@ -30,15 +33,10 @@ fn assert_open(answer: &Answer) {
     assert!(!answer.fields.has("x-speechgate-attempts"));
 }
 
-/// Waits until the circuit lets a probe through: its answer comes from the provider.
-fn probe(world: &World) -> Answer {
-    loop {
-        let answer = world.get("/g/x");
-        if answer.fields.get("x-error-code").as_deref() != Some("circuit_open") {
-            return answer;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
+/// Waits as an open circuit says: the next request is its probe.
+fn wait_as_told(world: &World) {
+    let wait = envelope(&world.get("/g/x"), "circuit_open")["retry_after_seconds"].as_f64().expect("a wait");
+    std::thread::sleep(Duration::from_secs_f64(wait) + Duration::from_millis(2));
 }
 
 #[test]
@@ -48,12 +46,13 @@ fn a_failing_upstream_is_left_alone_and_one_probe_decides() {
     assert_eq!(asked(&world, 3), (vec![503; 3], 3));
     assert_open(&world.get("/g/x"));
     assert!(world.provider.take().is_empty(), "nothing was sent");
-    assert_eq!(probe(&world).field("x-error-code"), "unavailable", "the probe failed");
+    wait_as_told(&world);
+    let _ = envelope(&world.get("/g/x"), "unavailable");
     assert_eq!(world.provider.take().len(), 1);
     assert_open(&world.get("/g/x"));
-    world.provider.always([Act::send(crate::support::provider::OK)]);
-    assert_eq!(probe(&world).status, 200);
-    let _ = world.provider.take();
+    world.provider.always([Act::send(OK)]);
+    wait_as_told(&world);
+    assert_eq!(asked(&world, 1), (vec![200], 1));
     assert_eq!(asked(&world, 5), (vec![200; 5], 5), "closed again");
     assert_eq!(world.get("/p/x").status, 200, "other routes have circuits of their own, or none");
     world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "guarded")], 0.0);
@@ -65,22 +64,19 @@ fn while_a_probe_is_out_nobody_else_goes() {
     world.provider.always([Act::Fin]);
     assert_eq!(asked(&world, 3).0, [502; 3]);
     world.provider.always([Act::Hang]);
+    let _ = world.provider.take();
+    wait_as_told(&world);
     let mut waiting = world.client();
-    // The one that hangs is the probe.
-    while world.provider.take().is_empty() {
-        waiting = world.client();
-        let _ = waiting.send(get("/g/x"));
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    let _ = waiting.send(get("/g/x"));
+    let _ = world.provider.one();
     (0..5).for_each(|_| assert_open(&world.get("/g/x")));
     assert!(world.provider.take().is_empty());
     // A caller that leaves says nothing about the upstream: the next one is the probe.
     waiting.reset();
     let _ = world.provider.abandoned();
     world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "guarded")], 0.0);
-    world.provider.always([Act::send(crate::support::provider::OK)]);
-    assert_eq!(world.get("/g/x").status, 200);
-    assert_eq!(asked(&world, 2), (vec![200; 2], 3));
+    world.provider.always([Act::send(OK)]);
+    assert_eq!(asked(&world, 3), (vec![200; 3], 3));
 }
 
 #[test]
@@ -93,7 +89,7 @@ fn only_broken_upstreams_count() {
     }
     // A success between two failures shows that it works.
     for status in [503, 503, 200, 502, 504, 200, 503, 503, 200] {
-        world.provider.next([if status == 200 { Act::send(crate::support::provider::OK) } else { failing(status) }]);
+        world.provider.next([if status == 200 { Act::send(OK) } else { failing(status) }]);
         assert_eq!(world.get("/g/x").status, status);
     }
     // Neither do callers that leave.
@@ -106,7 +102,7 @@ fn only_broken_upstreams_count() {
         client.reset();
         let _ = world.provider.abandoned();
     }
-    world.provider.always([Act::send(crate::support::provider::OK)]);
+    world.provider.always([Act::send(OK)]);
     assert_eq!(asked(&world, 1), (vec![200], 1));
 }
 
@@ -138,6 +134,22 @@ fn an_open_upstream_is_passed_over_and_costs_no_retry() {
     let answer = gateway.client().send(get("/g/x")).answer();
     let error = envelope(&answer, "circuit_open");
     assert!(error["retry_after_seconds"].as_f64().is_some_and(|wait| wait > 590.0), "{error}");
+}
+
+#[test]
+fn a_compatible_route_says_it_in_the_providers_own_shape() {
+    let world = world(&format!("envelope = \"compatible\"\n{BREAKER}"));
+    world.provider.always([failing(503)]);
+    assert_eq!(asked(&world, 3), (vec![503; 3], 3));
+    let answer = world.get("/g/x");
+    let body = whole_json(&answer, "application/json").expect("JSON");
+    let gateway = &body["gateway_error"];
+    assert_eq!(
+        (answer.status, gateway["code"].as_str(), answer.field("retry-after").as_str()),
+        (503, Some("circuit_open"), "1")
+    );
+    assert!(body["detail"]["message"].is_string() && gateway["origin"] == "gateway", "{body}");
+    assert!(world.provider.take().is_empty());
 }
 
 #[test]

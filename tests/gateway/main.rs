@@ -29,6 +29,8 @@ mod http2;
 mod interim;
 /// Nothing secret, forged or unbounded in logs, metrics and errors.
 mod leak;
+/// Rate limits.
+mod limits;
 /// Paths that try to leave their route.
 mod paths;
 /// One test for each fixed bug.

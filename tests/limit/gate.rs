@@ -1,7 +1,7 @@
 //! Slots and the queue for them.
 
 use super::{Clock, ms, poll, secs};
-use speechgate::limit::{Entry, Gate, Lanes, Permit, Priority, Setup, Standing, Waiting};
+use speechgate::limit::{Demand, Entry, Gate, Lanes, Permit, Priority, Setup, Standing, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
@@ -70,6 +70,11 @@ fn who_leaves_gives_up_place_and_grant() {
     stands(&gate, 1, 0, 0);
 }
 
+/// Polls once, with this waker.
+fn is_ready(waiting: &mut Waiting, waker: &Waker) -> bool {
+    std::pin::Pin::new(waiting).poll(&mut Context::from_waker(waker)).is_ready()
+}
+
 struct Count(AtomicUsize);
 
 impl Wake for Count {
@@ -86,13 +91,167 @@ fn the_waker_of_the_last_poll_is_woken_once() {
     let counts = [0, 1].map(|_| Arc::new(Count(AtomicUsize::new(0))));
     for count in &counts {
         let waker = Waker::from(Arc::clone(count));
-        assert!(std::pin::Pin::new(&mut waiting).poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(!is_ready(&mut waiting, &waker));
     }
     drop(holder);
     assert_eq!(counts.each_ref().map(|count| count.0.load(Ordering::Relaxed)), [0, 1]);
     assert!(poll(&mut waiting).is_some());
     // Ready once: from then on pending, and its drop frees nothing.
     assert!(poll(&mut waiting).is_none());
+}
+
+#[test]
+fn a_waker_that_panics_costs_nobody_else() {
+    struct Bad;
+    impl Wake for Bad {
+        fn wake(self: Arc<Self>) {
+            panic!("a waker of somebody else");
+        }
+    }
+    let (gate, clock) = (gate(2, 8), Clock::new());
+    let holders = [0, 1].map(|_| admitted(enter(&gate, &clock)));
+    let (mut bad, mut good) = (queued(enter(&gate, &clock)), queued(enter(&gate, &clock)));
+    let count = Arc::new(Count(AtomicUsize::new(0)));
+    assert!(!is_ready(&mut bad, &Waker::from(Arc::new(Bad))));
+    assert!(!is_ready(&mut good, &Waker::from(Arc::clone(&count))));
+    // Both slots come free in one step.
+    gate.set_share(0, Some(0));
+    drop(holders);
+    gate.set_share(0, None);
+    assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    let permits = (poll(&mut bad).expect("a slot"), poll(&mut good).expect("a slot"));
+    drop(permits);
+    stands(&gate, 2, 0, 0);
+}
+
+#[test]
+fn whoever_waits_goes_by_priority_and_none_for_ever() {
+    let (gate, clock) = (gate(1, 200), Clock::new());
+    let mut slot = Some(admitted(enter(&gate, &clock)));
+    let classes = [Priority::Low, Priority::Normal, Priority::High];
+    let mut waiting: Vec<(char, Waiting)> = classes
+        .iter()
+        .zip("lnh".chars())
+        .flat_map(|(class, name)| std::iter::repeat_n((*class, name), 40))
+        .map(|(class, name)| (name, queued(gate.enter(class, Lanes::ALL, clock.now()))))
+        .collect();
+    let mut order = String::new();
+    while !waiting.is_empty() {
+        drop(slot.take());
+        let ready = |(index, (_, waiting)): (usize, &mut (char, Waiting))| poll(waiting).map(|permit| (index, permit));
+        let (index, permit) = waiting.iter_mut().enumerate().find_map(ready).expect("somebody is next");
+        // Within its class it was the first.
+        assert!(waiting[..index].iter().all(|(name, _)| *name != waiting[index].0));
+        order.push(waiting.remove(index).0);
+        slot = Some(permit);
+    }
+    let start = "hhhhhhhhlnhhhhhhhlhnhhhhhhlhhnhhhhhlhhhnhhhhlhhhhnnnnl";
+    assert!(order.starts_with(start), "{order}");
+    for (name, most) in [('h', 2), ('n', 9), ('l', 8)] {
+        let last = order.rfind(name).expect("all came");
+        let longest = order[..last].split(name).map(str::len).max().expect("some");
+        assert!(longest <= most, "{name} was passed over {longest} times in {order}");
+    }
+}
+
+#[test]
+fn a_share_that_shrinks_drains_and_demand_is_told() {
+    let (gate, mut clock) = (gate(4, 8), Clock::new());
+    let told = Arc::new(AtomicUsize::new(0));
+    let hook = Arc::clone(&told);
+    gate.on_demand(Arc::new(move || {
+        hook.fetch_add(1, Ordering::Relaxed);
+    }));
+    let told = || told.swap(0, Ordering::Relaxed);
+    let mut permits: Vec<Permit> = (0..3).map(|_| admitted(enter(&gate, &clock))).collect();
+    drop(permits.pop());
+    assert_eq!(told(), 0, "without a share nobody needs to know");
+    gate.set_share(0, Some(1));
+    stands(&gate, 1, 2, 0);
+    let since = clock.now();
+    let mut waiting = queued(enter(&gate, &clock));
+    let last = queued(gate.enter(Priority::High, Lanes::ALL, clock.pass(secs(1))));
+    assert_eq!(told(), 2);
+    assert_eq!(gate.demand(0), Demand { in_use: 2, waiting: 2, oldest_wait_since: Some(since) });
+    drop(last);
+    drop(permits.pop());
+    assert_eq!((told(), poll(&mut waiting).is_some()), (1, false));
+    drop(permits.pop());
+    let permit = poll(&mut waiting).expect("within the share");
+    assert_eq!(gate.demand(0), Demand { in_use: 1, waiting: 0, oldest_wait_since: None });
+    assert_eq!(gate.demand(7), Demand { in_use: 0, waiting: 0, oldest_wait_since: None });
+    drop(permit);
+    stands(&gate, 1, 0, 0);
+}
+
+#[test]
+fn a_hook_may_use_the_gate_that_calls_it() {
+    let (gate, clock) = (gate(1, 8), Clock::new());
+    let weak = Arc::downgrade(&gate);
+    gate.on_demand(Arc::new(move || {
+        if let Some(gate) = weak.upgrade() {
+            gate.set_share(0, Some(gate.demand(0).waiting));
+        }
+    }));
+    gate.set_share(0, Some(0));
+    let mut waiting = queued(enter(&gate, &clock));
+    let permit = poll(&mut waiting).expect("a slot that the hook brought");
+    drop(permit);
+    stands(&gate, 0, 0, 0);
+}
+
+#[test]
+fn a_reload_keeps_permits_waiters_and_what_was_learned() {
+    let (gate, clock) = (gate(2, 2), Clock::new());
+    let mut permits: Vec<Permit> = (0..2).map(|_| admitted(enter(&gate, &clock))).collect();
+    let mut waiting: Vec<Waiting> = (0..2).map(|_| queued(enter(&gate, &clock))).collect();
+    // A queue that shrinks keeps whom it has and takes nobody else.
+    gate.reconfigure(&Setup { max: 1, queue: 1, lanes: 1 }, clock.now());
+    stands(&gate, 1, 2, 2);
+    assert!(full(&enter(&gate, &clock)));
+    drop(permits.pop());
+    stands(&gate, 1, 1, 2);
+    gate.reconfigure(&Setup { max: 4, queue: 1, lanes: 1 }, clock.now());
+    stands(&gate, 4, 3, 0);
+    permits.extend(waiting.iter_mut().map(|waiting| poll(waiting).expect("a slot")));
+    permits[0].refused(clock.now());
+    assert_eq!((gate.learned(0), gate.cap(0)), (2, 2));
+    gate.reconfigure(&Setup { max: 8, queue: 1, lanes: 1 }, clock.now());
+    assert_eq!((gate.learned(0), gate.cap(0)), (2, 2));
+    // A lane that is no more is given back and not given out.
+    gate.reconfigure(&Setup { max: 8, queue: 8, lanes: 2 }, clock.now());
+    permits.push(admitted(gate.enter(Priority::Low, Lanes::only(1), clock.now())));
+    gate.reconfigure(&Setup { max: 8, queue: 8, lanes: 1 }, clock.now());
+    assert!(full(&gate.enter(Priority::Low, Lanes::only(1), clock.now())));
+    stands(&gate, 2, 4, 0);
+    drop(permits);
+    stands(&gate, 2, 0, 0);
+}
+
+#[test]
+fn what_the_provider_refused_does_not_count_there() {
+    let (gate, clock) = (gate(10, 0), Clock::new());
+    let mut permits: Vec<Permit> = (0..10).map(|_| admitted(enter(&gate, &clock))).collect();
+    // Six of ten are refused before any of them is given back, one of them tells it twice.
+    for permit in &mut permits[4..] {
+        permit.refused(clock.now());
+    }
+    permits[9].refused(clock.now());
+    assert_eq!(gate.cap(0), 4);
+    drop(permits.split_off(4));
+    stands(&gate, 4, 4, 0);
+    assert!(full(&enter(&gate, &clock)));
+}
+
+#[test]
+fn what_a_provider_counts_is_others_only_without_a_fleet() {
+    for (share, cap) in [(None, 5), (Some(8), 8)] {
+        let (gate, clock) = (gate(10, 0), Clock::new());
+        gate.set_share(0, share);
+        let permit = admitted(enter(&gate, &clock));
+        permit.told(10, Some(6), clock.now());
+        assert_eq!(gate.cap(0), cap);
+    }
 }
 
 #[test]

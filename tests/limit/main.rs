@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `gate` | slots, the queue, priorities, lanes, pauses, shares, waits |
 //! | `agreement` | the gate does what `naive` does: every order of a few callers, and random runs |
+//! | `threads` | the same under threads |
 //! | `learn` | the cap follows a provider; a simulated one whose plan shrinks and grows |
 //! | `rate` | bursts, waits, costs, reloads, keys without end |
 //! | `hold` | a provider's Retry-After, and one probe at its end |
@@ -18,6 +19,7 @@ mod hold;
 mod learn;
 mod naive;
 mod rate;
+mod threads;
 
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};

@@ -51,7 +51,8 @@ impl Lanes {
     }
 
     /// Those that are in both.
-    pub(super) fn and(self, other: Lanes) -> Lanes {
+    #[must_use]
+    pub fn and(self, other: Lanes) -> Lanes {
         Lanes(self.0 & other.0)
     }
 }

@@ -42,9 +42,11 @@ impl Permit {
     }
 
     /// The provider said how many it allows, and perhaps how many it counts: what
-    /// [`Learn::told`](crate::limit::learn::Learn::told) makes of it.
+    /// [`Learn::told`](crate::limit::learn::Learn::told) makes of it. Under a share of a fleet what it counts is left out:
+    /// it is mostly the fleet's own, which the share allows for.
     pub fn told(&self, limit: u32, current: Option<u32>, now: Instant) {
         self.gate.learn(self.grant.lane, |lane| {
+            let current = current.filter(|_| lane.share.is_none());
             lane.learn.told(limit, current, lane.in_use.saturating_sub(lane.refused), now);
         });
     }

@@ -58,6 +58,11 @@ impl Accounts {
         Accounts(accounts.into_iter().collect())
     }
 
+    /// Whether callers bring their own.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(super) fn get(&self, lane: usize) -> Option<&Arc<Account>> {
         self.0.get(lane)
     }

@@ -17,16 +17,26 @@ use super::call::Call;
 use super::headers::Way;
 use super::replay::Replay;
 use super::upload::Upload;
-use super::{Body, RouteRuntime, fail, forward, relay_http};
+use super::{Body, RouteRuntime, admit, fail, forward, relay_http};
 use crate::canon::{CanonicalError, Fault};
 use crate::limit::breaker::Pass;
 use crate::telemetry::retries::Retry;
 use crate::upstream::{Capped, Client, Exchange, Failure};
+use bytes::Bytes;
 use http::{Request, Response, request, response};
+use http_body::Frame;
 use rule::{is_broken, is_refused_account};
 use standing::Chosen;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// An answer that is no failure.
+pub(crate) struct Answer {
+    /// Its head, its body to come.
+    pub(crate) exchange: Exchange,
+    /// The first of its body, where that was waited for.
+    pub(crate) first: Option<Frame<Bytes>>,
+}
 
 /// A failure that is answered.
 pub(crate) enum Failed {
@@ -47,11 +57,12 @@ pub(crate) async fn send(
     call: &mut Call,
     request: Request<Upload>,
     upgrade: bool,
-) -> Result<Exchange, Box<Failed>> {
+) -> Result<Answer, Box<Failed>> {
     let sender = Sender { client, upgrade };
     let Some(route) = call.route.clone() else { return Err(Failed::lost(Failure::of(Fault::RouteNotFound))) };
     let Some(standing) = route.standing.clone() else {
-        return sender.send(call, request).await.map_err(Failed::lost);
+        let exchange = sender.send(call, request).await.map_err(Failed::lost)?;
+        return Ok(Answer { exchange, first: None });
     };
     standing.budget.request(now());
     let Chosen { upstream, pass } = standing.choose(0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
@@ -60,13 +71,18 @@ pub(crate) async fn send(
     let mut ended = sender.end(call, tries.request(call.way), pass).await;
     loop {
         let (failed, error) = match ended {
-            Ok(exchange) => {
+            Ok(answer) => {
                 tries.body.settle();
-                return Ok(exchange);
+                return Ok(answer);
             }
             Err(ended) => ended,
         };
         let Some(next) = tries.next(call, &error) else { return Err(failed) };
+        if let Some(stay) = &next.stay
+            && admit::change_account(call, stay.lane()).await.is_err()
+        {
+            return Err(failed);
+        }
         drop(failed);
         let count = route.metrics.retry_begins();
         call.note_try(&error);
@@ -96,7 +112,7 @@ impl Failed {
 }
 
 /// How one try ended: with an answer that is no failure, or with what to answer and what it means.
-type Ended = Result<Exchange, (Box<Failed>, Box<CanonicalError>)>;
+type Ended = Result<Answer, (Box<Failed>, Box<CanonicalError>)>;
 
 /// Sends one try.
 struct Sender<'a> {
@@ -116,9 +132,14 @@ impl Sender<'_> {
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
     async fn end(&self, call: &mut Call, request: Request<Upload>, pass: Option<Pass>) -> Ended {
         let (failed, error) = match self.send(call, request).await {
-            Ok(exchange) if exchange.response.status().as_u16() < 400 => {
-                tell(call, pass, None);
-                return Ok(exchange);
+            Ok(mut exchange) if exchange.response.status().as_u16() < 400 => {
+                match relay_http::first(call, &mut exchange.response).await {
+                    Ok(first) => {
+                        tell(call, pass, None);
+                        return Ok(Answer { exchange, first });
+                    }
+                    Err(failure) => lost(failure),
+                }
             }
             Ok(exchange) => {
                 call.reconnected |= exchange.facts.retried;
@@ -127,14 +148,16 @@ impl Sender<'_> {
                 let error = fail::classify(call, &fail::Answer::of(parts.status, &parts.headers, &read));
                 (Failed::Refused(parts, read), error)
             }
-            Err(failure) => {
-                let error = CanonicalError::from_fault(fail::whose(&failure));
-                (Failed::Lost(failure), error)
-            }
+            Err(failure) => lost(failure),
         };
         tell(call, pass, Some(&error));
         Err((Box::new(failed), Box::new(error)))
     }
+}
+
+fn lost(failure: Failure) -> (Failed, CanonicalError) {
+    let error = CanonicalError::from_fault(fail::whose(&failure));
+    (Failed::Lost(failure), error)
 }
 
 /// Tells the circuit and the account of a try how it ended.

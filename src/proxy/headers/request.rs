@@ -156,8 +156,9 @@ fn ends_here(name: &str, trust_forwarded: bool) -> bool {
         | "x-remote-addr"
         | "x-remote-ip"
         | "x-rewrite-url" => true,
-        // Words between a caller and this gateway; the simulators behind it listen to these two.
-        "x-speechgate-fault" | "x-speechgate-priority" => false,
+        // Words between a caller and this gateway, `x-speechgate-priority` among them; the simulators behind it listen to this
+        // one.
+        "x-speechgate-fault" => false,
         // A certificate is verified by the listener that received it, however far away that claims to have been.
         "x-forwarded-client-cert" => true,
         _ if name.starts_with("x-") && name.starts_with("x-forwarded-") => !trust_forwarded,

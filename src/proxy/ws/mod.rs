@@ -45,24 +45,24 @@ pub(super) async fn relay(
         return fail::fault(call, Fault::UpgradeRefused);
     };
     call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
-    let mut exchange = match attempt::send(client, &mut call, request, true).await {
-        Ok(exchange) => exchange,
+    let mut answer = match attempt::send(client, &mut call, request, true).await {
+        Ok(answer) => answer,
         Err(failed) => return attempt::answer(call, *failed),
     };
-    let status = exchange.response.status();
+    let status = answer.exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         // A redirect leads the caller on; any other answer that is no failure is no answer to a handshake.
         return match status.is_success() {
             true => refuse(call, status, "an answer that is neither 101 nor a failure"),
-            false => relay_http::relay(call, exchange).await,
+            false => relay_http::relay(call, answer).await,
         };
     }
-    if let Err(detail) = offer.check(exchange.response.headers()) {
+    if let Err(detail) = offer.check(answer.exchange.response.headers()) {
         return refuse(call, status, detail);
     }
-    let provider = hyper::upgrade::on(&mut exchange.response);
+    let provider = hyper::upgrade::on(&mut answer.exchange.response);
     call.upstream_status = Some(status.as_u16());
-    let (mut parts, _) = exchange.response.into_parts();
+    let (mut parts, _) = answer.exchange.response.into_parts();
     handshake::complete(&mut parts.headers);
     let answer = headers::Incoming {
         version: parts.version,

@@ -1,0 +1,68 @@
+//! Whether a request may go out now: first its rates, then a pause that the provider asked for, then a slot.
+//!
+//! In this order, because a rate is asked at once, and nobody should wait for a slot only to be refused with it. What a rate
+//! was charged is given back when one of the others refuses.
+
+use super::RouteRuntime;
+use super::call::Call;
+use super::limits::{self, Admission, Caller, Denied};
+use super::upload::Upload;
+use crate::limit::gate::Lanes;
+use http::request;
+use tokio::time::Instant;
+
+/// Asks every limit of the route; what the call is given, it has to its end.
+pub(crate) async fn admit(
+    call: &mut Call,
+    parts: &request::Parts,
+    upload: &mut Upload,
+    websocket: bool,
+) -> Result<(), Denied> {
+    let Some(route) = call.route.clone() else { return Ok(()) };
+    let limits = &route.limits;
+    let path = below_prefix(&route, call.provider_path()).to_owned();
+    let credential = limits.credential(&route, parts);
+    let address = call.caller_address(&parts.headers);
+    let caller = Caller { method: parts.method.as_str(), path: &path, headers: &parts.headers, address, credential };
+    let begun = Instant::now();
+    let charges = limits.charge(&caller, &route, upload).await?;
+    if limits.reads_bodies() {
+        call.waited(begun.elapsed());
+    }
+    let target = limits.target(credential, &path);
+    let free = |lanes| limits.free(lanes, target, Instant::now().into_std());
+    let mut held = free(limits.lanes().and(call.usable_accounts()))?;
+    let priority = limits::priority(&parts.headers);
+    let mut permit = None;
+    if limits.takes_slot(websocket) && limits.gate().is_some() {
+        call.queues();
+        permit = limits::slot(&route, priority, held.lanes).await?;
+        call.queued();
+        upload.resume();
+        // The provider may have asked for a pause in the meantime.
+        if let Some(permit) = permit.as_ref().filter(|_| !held.is_probe()) {
+            held = free(Lanes::only(permit.lane()))?;
+        }
+    }
+    call.use_account(permit.as_ref().map_or(held.lanes, |permit| Lanes::only(permit.lane())));
+    let lane = call.way.credential;
+    call.admission = Admission::new(target, priority, lane);
+    call.admission.has(permit, held.probe_of(lane));
+    charges.keep();
+    Ok(())
+}
+
+/// A call that tries again with another account needs a slot of that one.
+pub(crate) async fn change_account(call: &mut Call, lane: usize) -> Result<(), Denied> {
+    let Some(priority) = call.admission.moves(lane) else { return Ok(()) };
+    let Some(route) = call.route.clone() else { return Ok(()) };
+    let permit = limits::slot(&route, priority, Lanes::only(lane)).await?;
+    call.admission.has(permit, None);
+    Ok(())
+}
+
+/// The path that the limits of a route speak of.
+fn below_prefix<'p>(route: &RouteRuntime, path: &'p str) -> &'p str {
+    let base = route.route.upstreams.first().map_or("", |upstream| upstream.base_path.as_str());
+    path.strip_prefix(base).unwrap_or(path)
+}

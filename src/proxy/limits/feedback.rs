@@ -1,0 +1,139 @@
+//! What the provider's answers say about the limits of a route.
+//!
+//! Its three refusals with a 429 ask for three things: one for want of a slot shrinks what is known of the plan and lets later
+//! callers wait in the queue; one for too many requests, or for a provider that is unavailable, holds everybody as long as it
+//! says; and a quota that is used up holds nobody, because waiting would not help.
+
+use super::RouteLimits;
+use super::holds::Target;
+use crate::canon::{CanonicalError, Code, Origin, Type};
+use crate::limit::gate::{Gate, Permit, Priority};
+use crate::limit::hold::{LONGEST, Probe, Reach};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a call that goes out holds of the limits of its route.
+#[derive(Default)]
+pub(crate) struct Admission {
+    /// Its slot, until its last byte.
+    permit: Option<Permit>,
+    /// It tries whether the provider is willing again.
+    probe: Option<Probe<Code>>,
+    /// Where it goes.
+    target: Target,
+    /// Which of the route's accounts it uses.
+    lane: usize,
+    /// Its place in a queue, should it need another slot.
+    priority: Option<Priority>,
+}
+
+impl Admission {
+    pub(crate) fn new(target: Target, priority: Priority, lane: usize) -> Admission {
+        Admission { target, lane, priority: Some(priority), ..Admission::default() }
+    }
+
+    /// What it has from now on.
+    pub(crate) fn has(&mut self, permit: Option<Permit>, probe: Option<Probe<Code>>) {
+        (self.permit, self.probe) = (permit, probe);
+    }
+
+    /// It goes on with another account, and gives back the slot of the old one. Gives the priority with which it has to ask
+    /// for another; none when it needs none.
+    pub(crate) fn moves(&mut self, lane: usize) -> Option<Priority> {
+        if self.lane == lane {
+            return None;
+        }
+        (self.lane, self.probe) = (lane, None);
+        self.permit.take().and(self.priority)
+    }
+
+    /// The call has ended.
+    pub(crate) fn end(&mut self) {
+        (self.permit, self.probe) = (None, None);
+    }
+}
+
+impl RouteLimits {
+    /// The head of the provider's answer has come: what it says of its plan counts, and a success proves what was tried.
+    pub(crate) fn answered(&self, admission: &mut Admission, status: u16, headers: &HeaderMap) {
+        let now = Instant::now().into_std();
+        if status < 400
+            && let Some(probe) = admission.probe.take()
+        {
+            probe.open();
+        }
+        let Some(permit) = admission.permit.as_ref().filter(|_| self.learns()) else { return };
+        let said = |name: &Option<HeaderName>| number(headers.get(name.as_ref()?)?);
+        if let Some(limit) = said(&self.limit_header) {
+            permit.told(limit, said(&self.current_header), now);
+        }
+        if status < 400 {
+            permit.succeeded(now);
+        }
+    }
+
+    /// The provider failed a call, in an answer or in the middle of one.
+    pub(crate) fn failed(&self, admission: &mut Admission, error: &CanonicalError) {
+        if error.origin != Origin::Provider {
+            return;
+        }
+        let now = Instant::now();
+        let wait = error.retry_after.filter(|wait| error.retryable && !wait.is_zero());
+        match (error.code.kind(), wait) {
+            (Type::ConcurrencyLimited, wait) => self.want_of_slots(admission, wait, now),
+            (Type::RateLimited | Type::Unavailable, Some(wait)) => {
+                let reach = if error.code == Code::PollRateLimited { Reach::Path } else { Reach::Credential };
+                let place = self.place(admission.lane, admission.target);
+                self.holds.refused(place, reach, error.code, wait, now.into_std());
+                // Before its end no other may try.
+                admission.probe = None;
+            }
+            _ => open(admission),
+        }
+    }
+
+    fn want_of_slots(&self, admission: &mut Admission, wait: Option<Duration>, now: Instant) {
+        open(admission);
+        let (Some(gate), Some(permit)) = (&self.gate, &mut admission.permit) else { return };
+        if self.learns() {
+            permit.refused(now.into_std());
+        }
+        if let Some(wait) = wait {
+            pause(gate, permit.lane(), now + wait.min(LONGEST));
+        }
+    }
+
+    fn learns(&self) -> bool {
+        self.concurrency.as_ref().is_some_and(|concurrency| concurrency.learn)
+    }
+}
+
+/// The provider answered, and not with a pause.
+fn open(admission: &mut Admission) {
+    if let Some(probe) = admission.probe.take() {
+        probe.open();
+    }
+}
+
+/// No new slots until then. Those who wait are woken by whoever learned of the pause, unless it was known already.
+fn pause(gate: &Arc<Gate>, lane: usize, until: Instant) {
+    let known = gate.resumes();
+    gate.pause(lane, until.into_std());
+    if known.is_some_and(|known| known >= until.into_std()) {
+        return;
+    }
+    let gate = Arc::downgrade(gate);
+    // Not joined: it ends by itself, and earlier pauses only wake in vain.
+    drop(tokio::spawn(async move {
+        tokio::time::sleep_until(until).await;
+        if let Some(gate) = gate.upgrade() {
+            gate.wake(until.into_std());
+        }
+    }));
+}
+
+fn number(value: &HeaderValue) -> Option<u32> {
+    value.to_str().ok()?.trim().parse().ok()
+}

@@ -1,0 +1,215 @@
+//! The limits of routes: what is asked before a request goes out, and what the provider's answers make of them.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `rates` | so much in a time: who is counted together, what is charged, and what is given back |
+//! | `cost` | what a request costs where characters or bytes are counted |
+//! | `holds` | the pause that a provider asked for, and the probe at its end |
+//! | `slots` | one of so many at a time, waited for in a queue |
+//! | `feedback` | what the provider's answers say about all of them |
+//! | `refusal` | a refusal in words and headers |
+//! | `standing` | how all of it stands, for people |
+//!
+//! What counts outlives a configuration: [`Registry`] knows the limits of each route by its name, and a reload takes over
+//! whatever still means the same. The limits of a route that is gone are forgotten with its last call.
+
+mod cost;
+mod feedback;
+mod holds;
+mod rates;
+mod refusal;
+mod slots;
+mod standing;
+
+pub(crate) use feedback::Admission;
+pub(crate) use rates::Caller;
+pub(crate) use refusal::{Denied, Refusal};
+pub(crate) use slots::{priority, slot};
+pub use standing::{HoldStanding, LaneStanding, LimitStanding};
+
+use crate::canon::{Code, ConcurrencyUnit};
+use crate::config::types::{Concurrency, Route};
+use crate::limit::gate::{Gate, Lanes, Setup};
+use crate::limit::{Holds, Keys};
+use crate::proxy::{RouteRuntime, Upload, redact};
+use crate::telemetry::metrics::RouteMetrics;
+use http::{HeaderName, request};
+use rates::{Charges, Rates};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How often a part of what is idle is forgotten: all of it within a minute or so.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// The limits of all routes, by name.
+#[derive(Default)]
+pub struct Registry {
+    keys: Keys,
+    routes: Mutex<HashMap<String, Weak<RouteLimits>>>,
+}
+
+/// The limits of one route under one configuration.
+pub struct RouteLimits {
+    keys: Keys,
+    rates: Rates,
+    /// None when calls are not counted.
+    gate: Option<Arc<Gate>>,
+    concurrency: Option<Concurrency>,
+    holds: Arc<Holds<Code>>,
+    /// The keys of the credentials that the route injects, by their place in the configuration: the lanes of the gate.
+    accounts: Vec<u64>,
+    /// What takes a slot.
+    unit: ConcurrencyUnit,
+    /// Where the provider says how many it allows, and how many it counts.
+    limit_header: Option<HeaderName>,
+    current_header: Option<HeaderName>,
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RouteLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteLimits").finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// The limits of a route, with what the ones of its name have counted so far.
+    pub(crate) fn route(&self, route: &Route, metrics: &RouteMetrics, now: Instant) -> Arc<RouteLimits> {
+        let mut routes = self.lock();
+        let old = routes.get(&route.name).and_then(Weak::upgrade);
+        let limits = Arc::new(RouteLimits::new(route, &self.keys, old.as_deref(), now));
+        metrics.show_gate(limits.gate.as_ref());
+        routes.retain(|_, limits| limits.strong_count() > 0);
+        let _ = routes.insert(route.name.clone(), Arc::downgrade(&limits));
+        limits
+    }
+
+    /// Every route that is in force or has a call, with its limits.
+    pub(crate) fn all(&self) -> Vec<(String, Arc<RouteLimits>)> {
+        let mut all: Vec<_> =
+            self.lock().iter().filter_map(|(name, limits)| Some((name.clone(), limits.upgrade()?))).collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all
+    }
+
+    /// Forgets what is idle, a part of it each second, for as long as this is polled.
+    pub async fn keep_tidy(&self) {
+        let mut ticks = tokio::time::interval(TIDY);
+        loop {
+            let now = ticks.tick().await.into_std();
+            for (_, limits) in self.all() {
+                limits.rates.sweep(now);
+                limits.holds.sweep(now);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Weak<RouteLimits>>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl RouteLimits {
+    fn new(route: &Route, keys: &Keys, old: Option<&RouteLimits>, now: Instant) -> RouteLimits {
+        let spec = &route.profile.spec().concurrency;
+        let header = |name: &Option<String>| name.as_deref().and_then(|name| name.parse().ok());
+        let accounts: Vec<u64> =
+            route.credentials.iter().map(|one| keys.of((one.header.as_str(), one.value.reveal()))).collect();
+        RouteLimits {
+            rates: Rates::new(&route.rate_limits, old.map(|old| &old.rates), now),
+            gate: gate(route.concurrency.as_ref(), &accounts, old, now),
+            concurrency: route.concurrency.clone(),
+            holds: old.map_or_else(Holds::new, |old| Arc::clone(&old.holds)),
+            accounts,
+            unit: spec.unit.unwrap_or(ConcurrencyUnit::Request),
+            limit_header: header(&spec.limit_header),
+            current_header: header(&spec.current_header),
+            keys: keys.clone(),
+        }
+    }
+
+    /// Charges a request to every rate that counts it.
+    pub(crate) async fn charge(
+        &self,
+        caller: &Caller<'_>,
+        route: &RouteRuntime,
+        upload: &mut Upload,
+    ) -> Result<Charges, Denied> {
+        self.rates.charge(&self.keys, caller, &route.route.profile, upload).await
+    }
+
+    /// Whether bodies may be read before they go out.
+    pub(crate) fn reads_bodies(&self) -> bool {
+        self.rates.read_bodies()
+    }
+
+    /// The key of the credential that a request goes out with: the accounts of the route, or the key that the caller brings
+    /// in a header, in the query or in a subprotocol, whichever is first. All that bring none share one.
+    pub(crate) fn credential(&self, route: &RouteRuntime, parts: &request::Parts) -> u64 {
+        if !self.accounts.is_empty() {
+            return self.keys.of(&self.accounts);
+        }
+        let header = route.headers.secrets().iter().find_map(|name| parts.headers.get(name));
+        if let Some(value) = header {
+            // `Bearer abc` is the same key as `abc` in a header of its own.
+            let value = value.as_bytes();
+            let token = value.iter().position(|byte| *byte == b' ').and_then(|at| value.get(at + 1..));
+            return self.keys.of(token.unwrap_or(value));
+        }
+        let spec = &route.route.profile.spec().secrets;
+        let query = parts.uri.query().unwrap_or_default();
+        if let Some(value) = redact::query_secrets(query, &spec.query).first() {
+            return self.keys.of(value.as_bytes());
+        }
+        let protocols = parts.headers.get(http::header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
+        let mut offers = protocols.into_iter().flat_map(|all| all.split(',')).map(str::trim);
+        let token =
+            offers.find_map(|offer| spec.subprotocols.iter().find_map(|prefix| offer.strip_prefix(prefix.as_str())));
+        self.keys.of(token.map(str::as_bytes).unwrap_or_default())
+    }
+
+    /// The gate, where calls are counted.
+    pub(crate) fn gate(&self) -> Option<&Arc<Gate>> {
+        self.gate.as_ref()
+    }
+
+    /// Whether a request takes a slot for as long as it lasts. What a WebSocket takes where only work on it counts is asked
+    /// for by the session.
+    pub(crate) fn takes_slot(&self, websocket: bool) -> bool {
+        match self.unit {
+            ConcurrencyUnit::Request => true,
+            ConcurrencyUnit::Socket => websocket,
+            ConcurrencyUnit::Context | ConcurrencyUnit::Generation => !websocket,
+        }
+    }
+
+    /// Every account that the route has; one where callers bring their own.
+    pub(crate) fn lanes(&self) -> Lanes {
+        (0..self.accounts.len().max(1)).fold(Lanes::NONE, Lanes::with)
+    }
+}
+
+/// The gate for these accounts: the old one in its new size, unless its lanes stood for other accounts.
+fn gate(
+    concurrency: Option<&Concurrency>,
+    accounts: &[u64],
+    old: Option<&RouteLimits>,
+    now: Instant,
+) -> Option<Arc<Gate>> {
+    let concurrency = concurrency?;
+    let setup = Setup { max: concurrency.max, queue: concurrency.queue, lanes: accounts.len().max(1) };
+    let kept = old.filter(|old| old.accounts == accounts).and_then(|old| old.gate.as_ref());
+    let Some(gate) = kept else { return Some(Gate::new(&setup)) };
+    gate.reconfigure(&setup, now);
+    if !concurrency.learn {
+        (0..setup.lanes).for_each(|lane| gate.set_learned(lane, concurrency.max));
+    }
+    Some(Arc::clone(gate))
+}

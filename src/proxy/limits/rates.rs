@@ -1,0 +1,172 @@
+//! Rates: so much in a time, for each of what a limit counts by. They refuse at once and never wait.
+//!
+//! Limits for some requests are asked before those for all, so that the refusal names the narrowest. What was charged is
+//! given back unless the request goes out: a request that is refused here, or whose caller leaves the queue, uses up nothing.
+
+use super::cost::Costs;
+use super::{Denied, Refusal};
+use crate::canon::Profile;
+use crate::config::types::{Cost, LimitKey, RateLimit};
+use crate::limit::Keys;
+use crate::limit::rate::{Quota, Rate};
+use crate::proxy::Upload;
+use crate::proxy::upload::Meter;
+use http::HeaderMap;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The rate limits of a route, in the order in which they are asked.
+#[derive(Default)]
+pub(super) struct Rates(Vec<Entry>);
+
+/// One limit, and what it has counted.
+struct Entry {
+    limit: RateLimit,
+    /// Its place in the configuration, from 1: what it is called in headers.
+    number: usize,
+    rate: Arc<Rate>,
+}
+
+/// Who asks, in whatever way a limit may count by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller<'a> {
+    pub(crate) method: &'a str,
+    /// The path below the route's prefix.
+    pub(crate) path: &'a str,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) address: Option<IpAddr>,
+    /// The key of its credential.
+    pub(crate) credential: u64,
+}
+
+/// What a request was charged; given back when this is dropped before it is kept.
+#[derive(Default)]
+pub(crate) struct Charges(Vec<(Arc<Rate>, u64, NonZeroU32)>);
+
+impl Rates {
+    /// Limits that count the same as old ones go on where those are: with the same numbers as if nothing had happened, and
+    /// with others as far as what was used up can be carried over.
+    pub(super) fn new(limits: &[RateLimit], old: Option<&Rates>, now: Instant) -> Rates {
+        let mut old: Vec<&Entry> = old.into_iter().flat_map(|old| &old.0).collect();
+        let mut rates: Vec<Option<Arc<Rate>>> = vec![None; limits.len()];
+        for exactly in [true, false] {
+            for (rate, limit) in rates.iter_mut().zip(limits).filter(|(rate, _)| rate.is_none()) {
+                let same = |entry: &&Entry| entry.counts_as(limit) && (!exactly || entry.quota() == quota(limit));
+                let Some(at) = old.iter().position(same) else { continue };
+                let entry = old.remove(at);
+                if !exactly {
+                    entry.rate.reconfigure(quota(limit), now);
+                }
+                *rate = Some(Arc::clone(&entry.rate));
+            }
+        }
+        let entry = |(index, (limit, rate)): (usize, (&RateLimit, Option<Arc<Rate>>))| Entry {
+            limit: limit.clone(),
+            number: index + 1,
+            rate: rate.unwrap_or_else(|| Arc::new(Rate::new(quota(limit), now))),
+        };
+        let mut entries: Vec<Entry> = limits.iter().zip(rates).enumerate().map(entry).collect();
+        entries.sort_by_key(|entry| entry.limit.matches.is_none());
+        Rates(entries)
+    }
+
+    /// Charges a request to every limit that counts it.
+    pub(super) async fn charge(
+        &self,
+        keys: &Keys,
+        caller: &Caller<'_>,
+        profile: &Profile,
+        upload: &mut Upload,
+    ) -> Result<Charges, Denied> {
+        let mut charges = Charges::default();
+        let mut costs = Costs::new(profile, caller.headers);
+        for entry in &self.0 {
+            let Some(key) = entry.key(keys, caller) else { continue };
+            let (cost, more) = costs.of(entry.limit.cost, upload).await?;
+            if more {
+                upload.meter(meter(&entry.rate, key));
+            }
+            let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) else { continue };
+            if let Err(refused) = entry.rate.check(key, cost, now()) {
+                return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into());
+            }
+            charges.0.push((Arc::clone(&entry.rate), key, cost));
+        }
+        Ok(charges)
+    }
+
+    /// Whether one of them counts what only the body tells.
+    pub(super) fn read_bodies(&self) -> bool {
+        self.0.iter().any(|entry| entry.limit.cost != Cost::Requests)
+    }
+
+    pub(super) fn sweep(&self, now: Instant) {
+        self.0.iter().for_each(|entry| entry.rate.sweep(now));
+    }
+}
+
+impl Entry {
+    /// Whether this limit counts the same things by the same key.
+    fn counts_as(&self, limit: &RateLimit) -> bool {
+        let same = |one: &RateLimit| (one.matches.clone(), one.key.clone(), one.cost);
+        same(&self.limit) == same(limit)
+    }
+
+    fn quota(&self) -> Quota {
+        quota(&self.limit)
+    }
+
+    /// What a request is counted under; none when this limit does not count it.
+    fn key(&self, keys: &Keys, caller: &Caller<'_>) -> Option<u64> {
+        let template = self.limit.matches.as_ref();
+        if let (Some(template), LimitKey::PathParameter(name)) = (template, &self.limit.key) {
+            return template.capture(caller.method, caller.path, name).map(|value| keys.of(value));
+        }
+        if template.is_some_and(|template| !template.matches(caller.method, caller.path)) {
+            return None;
+        }
+        Some(match &self.limit.key {
+            LimitKey::Route | LimitKey::PathParameter(_) => keys.of(()),
+            LimitKey::Header(name) => keys.of(caller.headers.get(name).map(http::HeaderValue::as_bytes)),
+            LimitKey::ClientIp => keys.of(caller.address),
+            LimitKey::Credential => caller.credential,
+        })
+    }
+}
+
+impl Charges {
+    /// The request goes out.
+    pub(crate) fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Charges {
+    fn drop(&mut self) {
+        for (rate, key, cost) in self.0.drain(..) {
+            rate.give_back(key, cost);
+        }
+    }
+}
+
+fn quota(limit: &RateLimit) -> Quota {
+    // Both are at least one: the configuration says so.
+    let amount = NonZeroU32::new(limit.requests).unwrap_or(NonZeroU32::MIN);
+    let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
+    Quota { amount, per: limit.per.max(Duration::from_nanos(1)), burst }
+}
+
+/// Charges bytes as they come, until there are no more to be had.
+fn meter(rate: &Arc<Rate>, key: u64) -> Meter {
+    let rate = Arc::clone(rate);
+    Box::new(move |bytes| {
+        let cost = NonZeroU32::new(u32::try_from(bytes).unwrap_or(u32::MAX));
+        cost.is_none_or(|cost| rate.check(key, cost, now()).is_ok())
+    })
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

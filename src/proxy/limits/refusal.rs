@@ -1,0 +1,121 @@
+//! A refusal by one of the limits, in words and headers.
+//!
+//! The headers are those of draft-ietf-httpapi-ratelimit-headers-11: `RateLimit-Policy` says what the limit is, `RateLimit`
+//! what is left of it and when there is more. `Retry-After` comes with the error itself, on compatible routes as well: a wait
+//! of this gateway is a real one, and the official SDKs that retry do so after it.
+
+use crate::canon::{CanonicalError, Code, Fault};
+use crate::config::types::{Cost, RateLimit};
+use crate::limit::rate::Refused;
+use crate::telemetry::metrics::Limit;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::time::Duration;
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// Why a request does not go out.
+#[derive(Debug)]
+pub(crate) enum Denied {
+    /// Something is wrong with it.
+    Fault(Fault),
+    /// A limit stands against it.
+    Limit(Box<Refusal>),
+}
+
+/// A refusal by a limit.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// Which limit it was.
+    pub(crate) limit: Limit,
+    pub(crate) error: CanonicalError,
+    pub(crate) headers: HeaderMap,
+}
+
+impl From<Fault> for Denied {
+    fn from(fault: Fault) -> Denied {
+        Denied::Fault(fault)
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Denied {
+        Denied::Limit(Box::new(refusal))
+    }
+}
+
+impl Refusal {
+    /// A rate has not so much left. `number` is the limit's place in the configuration.
+    pub(super) fn of_rate(limit: &RateLimit, number: usize, cost: u32, refused: Refused) -> Refusal {
+        let name = format!("rate-{number}");
+        let unit = match limit.cost {
+            Cost::Requests => "",
+            Cost::TextCharacters => ";qu=\"text-characters\"",
+            Cost::BodyBytes => ";qu=\"content-bytes\"",
+        };
+        // The window is in whole seconds; one that is not has no place in the field.
+        let window = match limit.per.subsec_nanos() {
+            0 => format!(";w={}", limit.per.as_secs()),
+            _ => String::new(),
+        };
+        let (error, left, wait) = match refused {
+            Refused::Later { retry_after, left } => {
+                let mut error = CanonicalError::from_fault(Fault::RateExceeded);
+                error.code = limit.code;
+                error.retry_after = Some(retry_after);
+                (error, left, retry_after)
+            }
+            Refused::NeverFits { left } => (never_fits(limit, cost), left, left.reset),
+        };
+        let policy = format!("\"{name}\";q={}{unit}{window}", limit.requests);
+        let state = format!("\"{name}\";r={};t={}", left.remaining, whole_seconds(wait));
+        Refusal { limit: Limit::Rate, error, headers: fields(&policy, &state) }
+    }
+
+    /// No slot: the queue is full, or the wait was over.
+    pub(super) fn of_slots(fault: Fault, limit: u32, expected: Duration) -> Refusal {
+        let mut error = CanonicalError::from_fault(fault);
+        error.retry_after = Some(expected);
+        let policy = format!("\"concurrency\";q={limit};qu=\"concurrent-requests\"");
+        let state = format!("\"concurrency\";r=0;t={}", whole_seconds(expected));
+        Refusal { limit: Limit::Concurrency, error, headers: fields(&policy, &state) }
+    }
+
+    /// The provider asked for a pause with this code.
+    pub(super) fn of_hold(code: Code, remaining: Duration) -> Refusal {
+        let mut error = CanonicalError::from_fault(Fault::ProviderHeld);
+        (error.code, error.retry_after) = (code, Some(remaining));
+        // Whatever is asked now is refused; the code's own answer to whether to retry does not matter.
+        error.retryable = true;
+        Refusal { limit: Limit::RetryAfter, error, headers: HeaderMap::new() }
+    }
+}
+
+/// More than the burst: no wait would help, so that the caller learns what has to be smaller.
+fn never_fits(limit: &RateLimit, cost: u32) -> CanonicalError {
+    let (fault, what) = match limit.cost {
+        Cost::TextCharacters => (Fault::TextOverRate, "characters of text"),
+        Cost::BodyBytes => (Fault::BodyOverRate, "bytes"),
+        // A request costs one, and a burst is never less.
+        Cost::Requests => (Fault::RateExceeded, "requests"),
+    };
+    let mut error = CanonicalError::from_fault(fault);
+    error.retryable = false;
+    error.message =
+        format!("The request has {cost} {what}; the rate limit of this route allows {} at once.", limit.burst);
+    error
+}
+
+fn fields(policy: &str, state: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            let _ = headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}

@@ -1,0 +1,76 @@
+//! How the limits of a route stand, for people: the status page shows it.
+
+use super::{Registry, RouteLimits};
+use serde::Serialize;
+use std::time::Instant;
+
+/// How the limits of one route stand.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LimitStanding {
+    /// The route.
+    pub route: String,
+    /// Slots of all accounts by what is known now; none when calls are not counted.
+    pub limit: Option<u32>,
+    /// What the operator allows each account.
+    pub max: Option<u32>,
+    /// Slots that are taken.
+    pub in_use: u32,
+    /// Calls that wait.
+    pub queued: u32,
+    /// The accounts, in the order of `credentials`; one where callers bring their own.
+    pub lanes: Vec<LaneStanding>,
+    /// Pauses that the provider asked for and that are not over.
+    pub holds: Vec<HoldStanding>,
+}
+
+/// How one account stands.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LaneStanding {
+    /// Slots that it has now.
+    pub cap: u32,
+    /// Slots that it has by the provider's word.
+    pub learned: u32,
+    /// Slots that are taken.
+    pub in_use: u32,
+}
+
+/// A pause that a provider asked for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HoldStanding {
+    /// The code that everybody is answered with.
+    pub code: &'static str,
+    /// How long that goes on; zero while one request tries.
+    pub remaining_seconds: f64,
+}
+
+impl Registry {
+    /// How all routes stand, by name.
+    #[must_use]
+    pub fn standing(&self, now: Instant) -> Vec<LimitStanding> {
+        self.all().into_iter().map(|(route, limits)| limits.standing(route, now)).collect()
+    }
+}
+
+impl RouteLimits {
+    fn standing(&self, route: String, now: Instant) -> LimitStanding {
+        let gate = self.gate.as_ref();
+        let all = gate.map(|gate| gate.standing());
+        let lane = |lane| {
+            let gate = gate?;
+            Some(LaneStanding { cap: gate.cap(lane), learned: gate.learned(lane), in_use: gate.demand(lane).in_use })
+        };
+        let hold = |(code, remaining): (crate::canon::Code, std::time::Duration)| HoldStanding {
+            code: code.as_str(),
+            remaining_seconds: remaining.as_secs_f64(),
+        };
+        LimitStanding {
+            route,
+            limit: all.map(|all| all.limit),
+            max: self.concurrency.as_ref().map(|concurrency| concurrency.max),
+            in_use: all.map_or(0, |all| all.in_use),
+            queued: all.map_or(0, |all| all.queued),
+            lanes: (0..self.accounts.len().max(1)).filter_map(lane).collect(),
+            holds: self.holds.in_force(now).into_iter().map(hold).collect(),
+        }
+    }
+}
