@@ -100,6 +100,7 @@ faults! {
     SocketTooLarge InvalidUpstreamResponse Network "http_response_body_size" "The provider sent a message that is larger than this gateway passes on.";
     CallerSocketInvalid InvalidRequest Client "http_protocol_error" "The caller broke the WebSocket protocol.";
     CallerSocketTooLarge PayloadTooLarge Gateway "http_request_denied" "The message is larger than this gateway passes on.";
+    FirstMessageUnfit MalformedBody Gateway "http_request_denied" "The first text message has to be a JSON object, because this route puts its credentials into it.";
     RequestWriteFailed UpstreamDisconnected Network "connection_terminated" "The provider closed the connection while the request was being sent.";
 }
 

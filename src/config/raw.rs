@@ -273,12 +273,17 @@ pub(super) enum CredentialsList {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
-    /// The header that carries them.
-    #[schemars(required)]
-    pub(super) header: Option<String>,
-    /// Its whole value; `${NAME}` and `${file:/path}` are filled in.
+    /// What is put in, whole; `${NAME}` and `${file:/path}` are filled in.
     #[schemars(required)]
     pub(super) value: Option<String>,
+    /// The header that carries them, in every request. At least one of the four places must be given.
+    pub(super) header: Option<String>,
+    /// The query parameter that carries them: in WebSocket handshakes, and in every request when there is no `header`.
+    pub(super) query: Option<String>,
+    /// How the WebSocket subprotocol begins that ends with them.
+    pub(super) subprotocol: Option<String>,
+    /// The member of a WebSocket's first text message, a JSON object, that carries them.
+    pub(super) first_message: Option<String>,
 }
 
 /// `timeouts`

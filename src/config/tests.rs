@@ -98,6 +98,19 @@ fn values_are_filled_in() {
 }
 
 #[test]
+fn credentials_may_stand_in_several_places() {
+    let places = "header = 'x-k', query = 'token', subprotocol = 'app.', first_message = 'k'";
+    let all = loaded(&[("t", &format!("{ROUTE}credentials = {{ {places}, value = 'sk-1' }}\n"))], &[]);
+    let one = &all.config.routes[0].credentials[0];
+    let header = one.header.as_ref().map(http::HeaderName::as_str);
+    assert_eq!(
+        [header, one.query.as_deref(), one.subprotocol.as_deref(), one.first_message.as_deref()],
+        [Some("x-k"), Some("token"), Some("app."), Some("k")]
+    );
+    assert!(!format!("{} {:?}", all.redacted, all.config).contains("sk-1"));
+}
+
+#[test]
 fn credentials_and_upstreams_may_be_lists() {
     let text = ROUTE
         .replace("upstream = \"https", "upstreams = [\"https://[2001:db8::1]/base\", \"https")

@@ -222,10 +222,16 @@ pub enum Envelope {
 /// `credentials`
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// The header that carries them.
-    pub header: HeaderName,
-    /// Its whole value.
+    /// What is put into requests, in at least one of the places below.
     pub value: Secret,
+    /// The header whose whole value they are, in every request.
+    pub header: Option<HeaderName>,
+    /// The query parameter that carries them: in WebSocket handshakes, and in every request when there is no header.
+    pub query: Option<String>,
+    /// How the WebSocket subprotocol begins that ends with them.
+    pub subprotocol: Option<String>,
+    /// The member of a WebSocket's first text message, a JSON object, that carries them.
+    pub first_message: Option<String>,
 }
 
 /// `timeouts`

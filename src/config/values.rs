@@ -150,6 +150,32 @@ pub(super) fn name(text: &str) -> Result<(), Expected> {
     if fits { Ok(()) } else { Err("1 to 64 letters, digits, `-`, `_` and `.`".to_owned()) }
 }
 
+/// A token (RFC 9110 5.6.2).
+pub(super) fn token(text: &str) -> Result<String, Expected> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_token) {
+        true => Ok(text.to_owned()),
+        false => Err("letters, digits and !#$%&'*+-.^_`|~ only".to_owned()),
+    }
+}
+
+/// The name of a query parameter that needs no escapes.
+pub(super) fn parameter(text: &str) -> Result<String, Expected> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => Err("a query parameter of letters, digits, `-`, `.`, `_` and `~`, such as `token`".to_owned()),
+    }
+}
+
+/// The name of a member of a JSON object.
+pub(super) fn member(text: &str) -> Result<String, Expected> {
+    match !text.is_empty() && !text.chars().any(char::is_control) {
+        true => Ok(text.to_owned()),
+        false => Err("the name of a member, such as `xi_api_key`".to_owned()),
+    }
+}
+
 /// A header that an operator may set; those of framing and routing are not.
 pub(super) fn header(text: &str) -> Result<HeaderName, Expected> {
     const REFUSED: [&str; 11] = [

@@ -218,9 +218,18 @@ impl Call {
 
     /// Further secrets that no error shows, with those of the query.
     pub(crate) fn hide(&mut self, secrets: Vec<String>) {
-        let names = self.route.as_ref().map_or(&[][..], |route| &route.route.profile.spec().secrets.query);
+        let names = self.route.as_ref().map_or(&[][..], |route| route.headers.secret_query());
         self.hidden = redact::query_secrets(self.target.query().unwrap_or_default(), names);
-        self.hidden.extend(secrets);
+        self.hide_too(secrets);
+    }
+
+    /// The same for secrets that come later.
+    pub(crate) fn hide_too(&mut self, secrets: Vec<String>) {
+        for secret in secrets {
+            // Providers echo the token of `Bearer token` alone, too.
+            self.hidden.extend(secret.split_once(' ').map(|(_, token)| token.to_owned()));
+            self.hidden.push(secret);
+        }
     }
 
     /// A provider's body without the keys that it may have echoed.
@@ -372,8 +381,7 @@ impl Call {
         self.in_flight = None;
         self.stay = None;
         if let Some(access) = &self.state.shared.access {
-            let route = self.route.as_ref().map(|runtime| &runtime.route);
-            let secrets = route.map_or(&[][..], |route| &route.profile.spec().secrets.query);
+            let secrets = self.route.as_ref().map_or(&[][..], |route| route.headers.secret_query());
             let target = self.target.path_and_query().map_or("", |target| target.as_str());
             access.write(&self.entry(&redact::redact_query(target, secrets), &times));
         }

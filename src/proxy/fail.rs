@@ -40,6 +40,7 @@ pub(crate) fn failure(call: Box<Call>, failure: Failure) -> Response<Body> {
 
 /// Every upstream of the route is left alone, for so long.
 pub(crate) fn broken(call: Box<Call>, wait: Duration) -> Response<Body> {
+    call.limited(Limit::Circuit);
     let error = CanonicalError { retry_after: Some(wait), ..CanonicalError::from_fault(Fault::CircuitOpen) };
     answer(call, &error, None, None, None)
 }

@@ -126,7 +126,7 @@ fn check(call: &mut Call, parts: &request::Parts, body: Incoming) -> Result<Opti
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.way.upstream).map_or("", |upstream| upstream.base_path.as_str());
-    let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query())?;
+    let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query(kind.websocket))?;
     call.provider_target = target.clone().into();
     Ok(Some(Checked { target, upload, websocket: kind.websocket }))
 }
@@ -153,7 +153,7 @@ fn prepare(
         trust_forwarded: state.config.server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing)?;
-    parts.uri = checked.target.into();
+    parts.uri = runtime.headers.target(checked.target, call.way, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
     forward::pass_interim(call, &mut request);

@@ -106,6 +106,20 @@ pub fn upstream_target(
     PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| Fault::BadPath)
 }
 
+/// The target with one more parameter, `name=value` as it stands in a query.
+///
+/// # Errors
+/// [`Fault::BadPath`] when that is no valid target.
+pub fn with_parameter(target: &PathAndQuery, pair: &str) -> Result<PathAndQuery, Fault> {
+    let separator = match target.query() {
+        None => "?",
+        Some("") => "",
+        Some(_) => "&",
+    };
+    PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{target}{separator}{pair}")))
+        .map_err(|_| Fault::BadPath)
+}
+
 /// A target for the provider with another base path in front.
 pub(crate) fn rebased(target: &Uri, from: &str, to: &str) -> Uri {
     let whole = target.path_and_query().map_or("", PathAndQuery::as_str);
@@ -287,6 +301,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Vec<u8> {
         }
     }
     decoded
+}
+
+/// Escapes every byte but those that need it nowhere (RFC 3986 2.3).
+pub(crate) fn encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            // Writing to a string does not fail.
+            _ => drop(write!(encoded, "%{byte:02X}")),
+        }
+        encoded
+    })
 }
 
 fn hex_pair(high: u8, low: u8) -> Option<u8> {

@@ -230,9 +230,15 @@ impl State {
     }
 }
 
-/// `Bearer abc` hides `abc` as well, since providers echo the token alone.
+/// `Bearer abc` hides `abc` as well, since providers echo the token alone; and either as it stands in a query or in JSON.
 fn secrets(route: &Route) -> Vec<String> {
     let values = route.credentials.iter().map(|credentials| credentials.value.reveal());
-    let with_tokens = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]);
-    with_tokens.flatten().map(str::to_owned).collect()
+    let with_tokens = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
+    let spelled = |value: &str| {
+        let escaped = serde_json::Value::from(value).to_string();
+        [value.to_owned(), super::path::encode(value), escaped.trim_matches('"').to_owned()]
+    };
+    let mut all: Vec<String> = with_tokens.flat_map(spelled).collect();
+    all.dedup();
+    all
 }

@@ -1,9 +1,17 @@
 //! Nothing secret, forged or unbounded in logs, metrics and errors.
 
 use crate::support::world::{get, get_with, json_answer};
-use crate::support::{Act, Gateway, Provider, Settings, World};
+use crate::support::{Act, DEADLINE, Gateway, Provider, Settings, World};
 use serde_json::Value;
+use speechgate::wire::close::cut_reason;
+use speechgate::wire::frame::Opcode::{Close, Text};
+use speechgate::wire::frame::{Sender, apply_mask, frame, parse};
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 const SECRETS: [&str; 4] = ["configured-s3cret", "callers-s3cret", "query-s3cret", "cookie-s3cret"];
 
@@ -53,6 +61,93 @@ fn secrets_are_nowhere_to_be_seen() {
             "{secret} in the log: {}",
             log.lines().find(|line| line.contains(secret)).unwrap_or_default()
         );
+    }
+}
+
+/// A provider of sockets that reads a handshake and a message, and sends both back in an error and in a close.
+fn echo() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    // It waits in accept until the test binary ends.
+    drop(std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut read = Vec::new();
+            let mut more = |read: &mut Vec<u8>| {
+                let mut space = [0; 4096];
+                let count = stream.read(&mut space).unwrap_or(0);
+                read.extend_from_slice(&space[..count]);
+                count > 0
+            };
+            while !read.ends_with(b"\r\n\r\n") && more(&mut read) {}
+            let head = String::from_utf8_lossy(&read).replace(['"', '\r', '\n'], " ");
+            let _ = stream.write_all(SWITCHING);
+            let mut space = [0; 4096];
+            let count = stream.read(&mut space).unwrap_or(0);
+            let message = match parse(&space[..count], Sender::Client) {
+                Ok(Some((header, start))) => {
+                    let mut payload = space[start..count].to_vec();
+                    apply_mask(&mut payload, header.mask.unwrap_or_default(), 0);
+                    String::from_utf8_lossy(&payload).replace('"', " ")
+                }
+                _ => String::new(),
+            };
+            let error = format!("{{\"message\":\"{head} {message}\",\"error\":\"odd\",\"code\":1008}}");
+            let close = [&1008_u16.to_be_bytes()[..], cut_reason(&message).as_bytes()].concat();
+            let _ = stream.write_all(&[frame(Text, error.as_bytes(), None), frame(Close, &close, None)].concat());
+        }
+    }));
+    address
+}
+
+#[test]
+fn secrets_of_sockets_are_nowhere_to_be_seen() {
+    const PLACES: [&str; 4] =
+        ["query = \"token\"", "subprotocol = \"t.\"", "first_message = \"xi_api_key\"", "header = \"x-k\""];
+    let mut settings = Settings::new().telemetry("log = { format = \"json\", level = \"trace\" }");
+    for (index, place) in PLACES.iter().enumerate() {
+        let route = format!("credentials = {{ {place}, value = \"${{SPEECHGATE_TEST_KEY}}\" }}");
+        settings = settings.route(&format!("r{index}"), &format!("/r{index}"), echo(), &route);
+    }
+    let gateway = Gateway::start_with(&settings, &[("SPEECHGATE_TEST_KEY", SECRETS[0])]);
+    let mut told = String::new();
+    for index in 0..PLACES.len() {
+        let mut stream = TcpStream::connect(gateway.address()).expect("the gateway accepts");
+        stream.set_read_timeout(Some(DEADLINE)).expect("a deadline");
+        let handshake = format!(
+            "GET /r{index}/v1?token=query-s3cret HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+             Authorization: Bearer callers-s3cret\r\n\r\n"
+        );
+        stream.write_all(handshake.as_bytes()).expect("taken");
+        let first = r#"{"text":" ","xi_api_key":"callers-s3cret"}"#;
+        stream.write_all(&frame(Text, first.as_bytes(), Some([1, 2, 3, 4]))).expect("taken");
+        let mut answer = Vec::new();
+        // No text has this byte, with which the close begins; its length and its reason follow.
+        let whole = |answer: &[u8]| {
+            let close = answer.iter().position(|byte| *byte == 0x88);
+            close
+                .is_some_and(|at| answer.get(at + 1).is_some_and(|length| answer.len() > at + 1 + usize::from(*length)))
+        };
+        while !whole(&answer) {
+            let mut space = [0; 4096];
+            let count = stream.read(&mut space).expect("in time");
+            assert!(count > 0, "an end before the close");
+            answer.extend_from_slice(&space[..count]);
+        }
+        drop(stream);
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        assert!(answer.contains("101 Switching") && answer.contains("\"error\":{"), "{answer}");
+        told.push_str(&answer);
+    }
+    told.push_str(&gateway.admin("/metrics").text());
+    told.push_str(&gateway.admin("/config").text());
+    for index in 0..PLACES.len() {
+        let _ = gateway.line(|line| line["route"] == format!("r{index}"));
+    }
+    told.push_str(&gateway.log().join("\n"));
+    for secret in SECRETS {
+        let line = told.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret}");
     }
 }
 

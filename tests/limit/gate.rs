@@ -244,6 +244,27 @@ fn what_the_provider_refused_does_not_count_there() {
 }
 
 #[test]
+fn a_slot_of_an_earlier_cap_proves_nothing() {
+    let (gate, mut clock) = (gate(10, 0), Clock::new());
+    let mut permits: Vec<Permit> = (0..10).map(|_| admitted(enter(&gate, &clock))).collect();
+    permits.drain(4..).for_each(|mut permit| permit.refused(clock.now()));
+    assert_eq!(gate.cap(0), 4);
+    // Their answers are late; a request in the last slot comes after them.
+    clock.pass(secs(1));
+    permits.iter().for_each(|permit| permit.succeeded(clock.now()));
+    assert_eq!(gate.cap(0), 4);
+    permits.truncate(3);
+    permits.push(admitted(enter(&gate, &clock)));
+    permits[3].succeeded(clock.now());
+    assert_eq!(gate.cap(0), 5);
+    permits.push(admitted(enter(&gate, &clock)));
+    permits[3].succeeded(clock.now());
+    assert_eq!(gate.cap(0), 5, "not proven by the one before it");
+    permits[4].succeeded(clock.now());
+    assert_eq!(gate.cap(0), 6);
+}
+
+#[test]
 fn what_a_provider_counts_is_others_only_without_a_fleet() {
     for (share, cap) in [(None, 5), (Some(8), 8)] {
         let (gate, clock) = (gate(10, 0), Clock::new());

@@ -5,6 +5,7 @@
 //! * `frames`: what passes, what is refused, who is told
 //! * `conformance`: RFC 6455 case by case, with and without the gateway
 //! * `autobahn`: the case groups of the Autobahn suite against another implementation, with and without the gateway
+//! * `credentials`: what a route puts into handshakes and first messages, and what nobody is shown
 //! * `ends`: closes, disappearances, silence, back-pressure
 //! * `hostile`: what is no WebSocket, and deaths at every moment
 //! * `fragments`: fragments and cuts anywhere make no difference
@@ -12,6 +13,7 @@
 
 mod autobahn;
 mod conformance;
+mod credentials;
 mod ends;
 mod errors;
 mod fragments;

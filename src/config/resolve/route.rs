@@ -223,23 +223,56 @@ fn credentials(raw: Option<&raw::CredentialsList>, path: &Path, findings: &mut F
 
 /// One entry; no message quotes the value.
 fn credential(raw: &raw::Credentials, path: &Path, findings: &mut Findings) -> Option<Credentials> {
+    let places = [&raw.header, &raw.query, &raw.subprotocol, &raw.first_message];
+    if places.iter().all(|place| place.is_none()) {
+        if !findings.any_within(path) {
+            let expected = "`header`, `query`, `subprotocol` or `first_message`, or several of them";
+            findings.value(path, "says no place for the value").expected(expected);
+        }
+        return None;
+    }
     let mut reader = Reader { path: path.clone(), findings };
-    let header = reader.read("header", raw.header.as_deref(), values::header);
+    let header = raw.header.as_deref().map(|text| reader.read("header", Some(text), values::header));
+    let query = raw.query.as_deref().map(|text| reader.read("query", Some(text), values::parameter));
+    let subprotocol = raw.subprotocol.as_deref().map(|text| reader.read("subprotocol", Some(text), values::token));
+    let first_message =
+        raw.first_message.as_deref().map(|text| reader.read("first_message", Some(text), values::member));
     let value = raw.value.as_ref()?;
-    let expected = if value.trim().is_empty() {
+    if let Some(expected) = unfit(value, subprotocol.is_some()) {
+        let what = if subprotocol.is_some() { "a subprotocol" } else { "a header" };
+        findings.value(&path.key("value"), format!("this value cannot be sent in {what}")).expected(expected);
+        return None;
+    }
+    Some(Credentials {
+        value: Secret::new(value.clone()),
+        header: given(header)?,
+        query: given(query)?,
+        subprotocol: given(subprotocol)?,
+        first_message: given(first_message)?,
+    })
+}
+
+/// What a place was read as: none when it was given and is wrong.
+fn given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
+    match read {
+        None => Some(None),
+        Some(read) => read.map(Some),
+    }
+}
+
+/// What a value that cannot be sent should have been.
+fn unfit(value: &str, in_subprotocol: bool) -> Option<&'static str> {
+    if value.trim().is_empty() {
         Some("a value that is not empty")
     } else if value.trim() != value {
         Some("a value without spaces or line breaks around it")
     } else if HeaderValue::from_str(value).is_err() {
         Some("a value of printable ASCII characters")
+    } else if in_subprotocol && values::token(value).is_err() {
+        Some("letters, digits and !#$%&'*+-.^_`|~ only")
     } else {
         None
-    };
-    if let Some(expected) = expected {
-        findings.value(&path.key("value"), "this value cannot be sent in a header").expected(expected);
-        return None;
     }
-    Some(Credentials { header: header?, value: Secret::new(value.clone()) })
 }
 
 fn websocket(raw: &raw::Websocket, path: &Path, findings: &mut Findings) -> Websocket {

@@ -54,6 +54,31 @@ fn problems_of_a_route() {
             "t.toml:7:16: routes[0].credentials[0].value: missing; expected a string",
         ),
         (
+            "credentials = { value = 'x' }",
+            "t.toml:7:15: routes[0].credentials: says no place for the value; expected `header`, `query`, `subprotocol` or \
+             `first_message`, or several of them",
+        ),
+        (
+            "credentials = { query = 'a b', value = 'x' }",
+            "t.toml:7:25: routes[0].credentials.query: `a b` cannot be used; expected a query parameter of letters, digits, `-`, \
+             `.`, `_` and `~`, such as `token`",
+        ),
+        (
+            "credentials = { subprotocol = 'a/b.', value = 'x' }",
+            "t.toml:7:31: routes[0].credentials.subprotocol: `a/b.` cannot be used; expected letters, digits and \
+             !#$%&'*+-.^_`|~ only",
+        ),
+        (
+            "credentials = { subprotocol = 't.', value = 'Bearer x' }",
+            "t.toml:7:45: routes[0].credentials.value: this value cannot be sent in a subprotocol; expected letters, digits and \
+             !#$%&'*+-.^_`|~ only",
+        ),
+        (
+            "credentials = { first_message = '', value = 'x' }",
+            "t.toml:7:33: routes[0].credentials.first_message: `` cannot be used; expected the name of a member, such as \
+             `xi_api_key`",
+        ),
+        (
             "upstreams = ['https://b.example.com']",
             "t.toml:7:1: routes[0].upstreams: stands beside `upstream`; expected one of the two",
         ),
@@ -328,6 +353,10 @@ fn no_problem_repeats_a_secret() {
         "credentials = { header = 'x-k', valu = 'SECRET' }",
         "credentials = { value = 'SECRET', header = 'x y' }",
         "credentials = { value = 'SECRET', haeder = 'x-k' }",
+        "credentials = { query = 'a b', value = 'SECRET' }",
+        "credentials = { subprotocol = 't.', value = 'SECRET SECRET' }",
+        "credentials = { first_message = 'k', value = \"SECRET\\u0000\" }",
+        "credentials = { value = 'SECRET' }",
         "credentials = 'SECRET'",
         "credentials = ['SECRET']",
         "credentials = [{ header = 'x-k', value = \" SECRET\" }]",

@@ -14,6 +14,8 @@ pub(super) struct Grant {
     pub(super) lane: usize,
     /// How many slots of the lane were in use with this one.
     pub(super) level: u32,
+    /// How often the learned cap of the lane had changed by then.
+    pub(super) changes: u32,
 }
 
 /// Always true between two calls: nobody waits who could use a slot that is to be had.
@@ -143,6 +145,6 @@ impl State {
         self.turns += 1;
         lane.turn = self.turns;
         lane.in_use += 1;
-        Some(Grant { lane: index, level: lane.in_use })
+        Some(Grant { lane: index, level: lane.in_use, changes: lane.learn.changes() })
     }
 }

@@ -158,7 +158,10 @@ mod tests {
         let place = |host: &&str| crate::config::types::Upstream { host: (*host).to_owned(), ..upstream.clone() };
         route.upstreams = hosts.iter().map(place).collect();
         let credentials = |key: &&str| Credentials {
-            header: http::HeaderName::from_static("xi-api-key"),
+            header: Some(http::HeaderName::from_static("xi-api-key")),
+            query: None,
+            subprotocol: None,
+            first_message: None,
             value: Secret::new((*key).to_owned()),
         };
         route.credentials = keys.iter().map(credentials).collect();

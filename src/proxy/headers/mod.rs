@@ -3,6 +3,7 @@
 //! [`check_request`] reads, [`prepare_request`] and [`prepare_response`] change the map in place.
 
 mod check;
+mod credentials;
 mod id;
 mod request;
 mod response;
@@ -10,6 +11,7 @@ mod response;
 mod tests;
 
 pub use check::{Checked, authority, check_request};
+pub(crate) use credentials::{Subprotocol, offer};
 pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
 pub(crate) use request::clean_trailers;
@@ -19,6 +21,7 @@ pub use response::{Incoming, PublicAddress, prepare_response};
 
 use crate::canon::Fault;
 use crate::config::types::{Route, Upstream};
+use credentials::Injected;
 use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use http::{Version, header};
 
@@ -27,11 +30,13 @@ use http::{Version, header};
 pub struct RouteHeaders {
     /// `Host` for each upstream.
     hosts: Vec<HeaderValue>,
-    /// What the route injects, one of these into each request; marked sensitive.
-    credentials: Vec<(HeaderName, HeaderValue)>,
+    /// What the route injects, one of these into each request.
+    credentials: Vec<Injected>,
     /// Headers that carry a key of this provider, `Authorization` among them.
     secrets: Vec<HeaderName>,
-    /// Query parameters that carry a caller's own key and are dropped because the route injects one.
+    /// Query parameters that carry secrets.
+    query: Vec<String>,
+    /// Those of them that carry a caller's own key and are dropped where the route injects one.
     drop_query: Vec<String>,
     /// The route's prefix, put back in front of rewritten locations.
     prefix: String,
@@ -60,25 +65,20 @@ impl RouteHeaders {
         let spec = &route.profile.spec().secrets;
         let mut secrets: Vec<HeaderName> = spec.headers.iter().filter_map(|name| name.parse().ok()).collect();
         secrets.push(AUTHORIZATION);
-        let mut credentials = Vec::with_capacity(route.credentials.len());
-        for one in &route.credentials {
-            let mut value = HeaderValue::from_str(one.value.reveal())?;
-            value.set_sensitive(true);
-            if !secrets.contains(&one.header) {
-                secrets.push(one.header.clone());
-            }
-            credentials.push((one.header.clone(), value));
-        }
+        let mut query = spec.query.clone();
         let own_key = |name: &&String| !SESSION_PARAMETERS.iter().any(|session| name.eq_ignore_ascii_case(session));
-        let drop_query = match credentials.is_empty() {
-            false => spec.query.iter().filter(own_key).cloned().collect(),
-            true => Vec::new(),
-        };
+        let mut drop_query: Vec<String> = spec.query.iter().filter(own_key).cloned().collect();
+        for one in &route.credentials {
+            secrets.extend(one.header.iter().filter(|name| !secrets.contains(name)).cloned().collect::<Vec<_>>());
+            query.extend(one.query.clone());
+            drop_query.extend(one.query.clone());
+        }
         let hosts = route.upstreams.iter().map(|upstream| HeaderValue::from_str(upstream.authority.as_str()));
         Ok(RouteHeaders {
             hosts: hosts.collect::<Result<_, _>>()?,
-            credentials,
+            credentials: route.credentials.iter().map(Injected::new).collect::<Result<_, _>>()?,
             secrets,
+            query,
             drop_query,
             prefix: route.path.clone(),
             upstreams: route.upstreams.clone(),
@@ -90,7 +90,7 @@ impl RouteHeaders {
         if let Some(host) = self.hosts.get(to.upstream) {
             let _ = parts.headers.insert(header::HOST, host.clone());
         }
-        self::request::inject_credentials(&mut parts.headers, self, to);
+        self.exchange(parts, from, to);
         let base_path = |way: Way| self.upstreams.get(way.upstream).map_or("", |at| at.base_path.as_str());
         if base_path(from) != base_path(to) {
             parts.uri = super::path::rebased(&parts.uri, base_path(from), base_path(to));
@@ -102,10 +102,16 @@ impl RouteHeaders {
         &self.secrets
     }
 
+    /// Query parameters that carry secrets.
+    pub(crate) fn secret_query(&self) -> &[String] {
+        &self.query
+    }
+
     /// Query parameters to leave out of the upstream target: the caller's own key where the route injects one.
     #[must_use]
-    pub fn drop_query(&self) -> &[String] {
-        &self.drop_query
+    pub fn drop_query(&self, websocket: bool) -> &[String] {
+        let injects = self.credentials.iter().any(|one| one.applies(websocket));
+        if injects { &self.drop_query } else { &[] }
     }
 }
 

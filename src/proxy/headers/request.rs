@@ -77,7 +77,7 @@ pub struct Outgoing<'a> {
 pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) -> Result<(), Fault> {
     out.identity.check_loop(headers)?;
     remove_what_ends_here(headers, out);
-    inject_credentials(headers, out.route, out.way);
+    out.route.inject(headers, out.way, out.websocket);
     join_cookies(headers);
     check_trace(headers);
     add_forwarding(headers, out);
@@ -168,15 +168,6 @@ fn ends_here(name: &str, trust_forwarded: bool) -> bool {
                 || name.contains('_')
         }
     }
-}
-
-/// Puts the route's credentials in the place of all that the caller sent of that kind.
-pub(super) fn inject_credentials(headers: &mut HeaderMap, route: &RouteHeaders, way: Way) {
-    let Some((name, value)) = route.credentials.get(way.credential) else { return };
-    for secret in &route.secrets {
-        headers.remove(secret);
-    }
-    headers.insert(name, value.clone());
 }
 
 /// HTTP/2 callers may send a cookie in crumbs; HTTP/1.1 allows one field (RFC 9113 8.2.3).

@@ -28,7 +28,7 @@ pub(crate) use slots::{priority, slot};
 pub use standing::{HoldStanding, LaneStanding, LimitStanding};
 
 use crate::canon::{Code, ConcurrencyUnit};
-use crate::config::types::{Concurrency, Route};
+use crate::config::types::{Concurrency, Credentials, Route};
 use crate::limit::gate::{Gate, Lanes, Setup};
 use crate::limit::{Holds, Keys};
 use crate::proxy::{RouteRuntime, Upload, redact};
@@ -60,6 +60,8 @@ pub struct RouteLimits {
     holds: Arc<Holds<Code>>,
     /// The keys of the credentials that the route injects, by their place in the configuration: the lanes of the gate.
     accounts: Vec<u64>,
+    /// There is another upstream: that one is unavailable then holds nobody.
+    elsewhere: bool,
     /// What takes a slot.
     unit: ConcurrencyUnit,
     /// Where the provider says how many it allows, and how many it counts.
@@ -120,14 +122,18 @@ impl RouteLimits {
     fn new(route: &Route, keys: &Keys, old: Option<&RouteLimits>, now: Instant) -> RouteLimits {
         let spec = &route.profile.spec().concurrency;
         let header = |name: &Option<String>| name.as_deref().and_then(|name| name.parse().ok());
-        let accounts: Vec<u64> =
-            route.credentials.iter().map(|one| keys.of((one.header.as_str(), one.value.reveal()))).collect();
+        let account = |one: &Credentials| {
+            let header = one.header.as_ref().map(HeaderName::as_str);
+            keys.of((header, &one.query, &one.subprotocol, &one.first_message, one.value.reveal()))
+        };
+        let accounts: Vec<u64> = route.credentials.iter().map(account).collect();
         RouteLimits {
             rates: Rates::new(&route.rate_limits, old.map(|old| &old.rates), now),
             gate: gate(route.concurrency.as_ref(), &accounts, old, now),
             concurrency: route.concurrency.clone(),
             holds: old.map_or_else(Holds::new, |old| Arc::clone(&old.holds)),
             accounts,
+            elsewhere: route.upstreams.len() > 1,
             unit: spec.unit.unwrap_or(ConcurrencyUnit::Request),
             limit_header: header(&spec.limit_header),
             current_header: header(&spec.current_header),

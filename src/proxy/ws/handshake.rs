@@ -4,7 +4,7 @@
 //! same, because nothing may be forwarded on the word of something that does not speak WebSocket. Extensions are not offered
 //! on: messages that were compressed end to end could not be read, and an error in them would be missed.
 
-use crate::proxy::headers;
+use crate::proxy::headers::{self, Subprotocol};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -21,16 +21,20 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 pub(super) struct Offer {
     accept: String,
     /// Its subprotocols. They may carry secrets.
-    protocols: Vec<Vec<u8>>,
+    own: Vec<Vec<u8>>,
 }
 
 impl Offer {
-    /// Reads the offer in the request for the provider, and takes the extensions out of it. None without a key.
-    pub(super) fn of(headers: &mut HeaderMap) -> Option<Offer> {
+    /// Reads the offer in the request for the provider, takes the extensions out of it, and puts the subprotocol of the
+    /// route's credentials in. None without a key.
+    pub(super) fn of(headers: &mut HeaderMap, injected: Option<&Subprotocol>) -> Option<Offer> {
         let _ = headers.remove(SEC_WEBSOCKET_EXTENSIONS);
         let accept = accept(headers.get(SEC_WEBSOCKET_KEY)?.as_bytes());
-        let protocols = headers::list(headers, &SEC_WEBSOCKET_PROTOCOL).map(<[u8]>::to_vec).collect();
-        Some(Offer { accept, protocols })
+        let own: Vec<Vec<u8>> = headers::list(headers, &SEC_WEBSOCKET_PROTOCOL).map(<[u8]>::to_vec).collect();
+        if injected.is_some() {
+            headers::offer(headers, &own, injected);
+        }
+        Some(Offer { accept, own })
     }
 
     /// The secrets in subprotocols that begin with one of these.
@@ -39,14 +43,14 @@ impl Offer {
             let protocol = str::from_utf8(protocol).ok()?;
             prefixes.iter().find_map(|prefix| protocol.strip_prefix(prefix.as_str())).map(str::to_owned)
         };
-        self.protocols.iter().filter_map(secret).collect()
+        self.own.iter().filter_map(secret).collect()
     }
 
     /// Whether a 101 with these headers is an answer to it.
     ///
     /// # Errors
     /// What is wrong with it, for the log.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), &'static str> {
+    pub(super) fn check(&self, headers: &HeaderMap, injected: Option<&Subprotocol>) -> Result<(), &'static str> {
         let names = |name: &HeaderName, token: &[u8]| {
             headers::list(headers, name).any(|element| element.eq_ignore_ascii_case(token))
         };
@@ -64,11 +68,32 @@ impl Offer {
         }
         if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
             let chosen = one(headers, &SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
-            if !self.protocols.iter().any(|offered| offered == chosen) {
+            let own = |injected: &Subprotocol| chosen.starts_with(injected.prefix.as_bytes());
+            let offered = match injected {
+                Some(injected) if own(injected) => chosen == injected.token.reveal().as_bytes(),
+                _ => self.own.iter().any(|offered| offered == chosen),
+            };
+            if !offered {
                 return Err("101 with a subprotocol that was not offered");
             }
         }
         Ok(())
+    }
+
+    /// Makes an answer to the caller's own offer of one that chose the route's subprotocol: the caller must not see that, and
+    /// its WebSocket library refuses what it has not offered. It gets the one that the route's stands in for, else the first
+    /// of its own, because some libraries refuse an answer without any.
+    pub(super) fn answer(&self, headers: &mut HeaderMap, injected: Option<&Subprotocol>) {
+        let Some(injected) = injected else { return };
+        if one(headers, &SEC_WEBSOCKET_PROTOCOL) != Some(injected.token.reveal().as_bytes()) {
+            return;
+        }
+        let replaced = self.own.iter().find(|own| own.starts_with(injected.prefix.as_bytes()));
+        let chosen = replaced.or(self.own.first()).and_then(|own| HeaderValue::from_bytes(own).ok());
+        match chosen {
+            Some(chosen) => drop(headers.insert(SEC_WEBSOCKET_PROTOCOL, chosen)),
+            None => drop(headers.remove(SEC_WEBSOCKET_PROTOCOL)),
+        }
     }
 }
 
@@ -129,7 +154,7 @@ mod tests {
             ("sec-websocket-protocol", "v2"),
             ("sec-websocket-extensions", "permessage-deflate"),
         ]);
-        let offer = Offer::of(&mut request).expect("an offer");
+        let offer = Offer::of(&mut request, None).expect("an offer");
         assert!(!request.contains_key("sec-websocket-extensions"));
         assert_eq!(offer.secrets(&["token.".to_owned()]), ["abc"]);
         for (fields, fits) in [
@@ -147,8 +172,47 @@ mod tests {
             (&[("upgrade", "h2c"), CONNECTION, ACCEPT], false),
             (&[("upgrade", "websocket, h2c"), CONNECTION, ACCEPT], false),
         ] {
-            assert_eq!(offer.check(&map(fields)).is_ok(), fits, "{fields:?}");
+            assert_eq!(offer.check(&map(fields), None).is_ok(), fits, "{fields:?}");
         }
-        assert!(Offer::of(&mut HeaderMap::new()).is_none());
+        assert!(Offer::of(&mut HeaderMap::new(), None).is_none());
+    }
+
+    #[test]
+    fn an_injected_subprotocol_takes_the_place_of_the_caller_s_and_is_not_shown() {
+        let injected = Subprotocol {
+            prefix: "token.".to_owned(),
+            token: crate::config::secret::Secret::new("token.ours".to_owned()),
+        };
+        for (offered, sent, chosen, answered) in [
+            (None, "token.ours", None, None),
+            (None, "token.ours", Some("token.ours"), None),
+            (Some("v1"), "v1, token.ours", Some("v1"), Some("v1")),
+            (Some("v1"), "v1, token.ours", Some("token.ours"), Some("v1")),
+            (Some("v1, token.own"), "v1, token.ours", Some("token.ours"), Some("token.own")),
+            (Some("token.own"), "token.ours", Some("token.own"), None),
+            (Some("v1"), "v1, token.ours", Some("v2"), None),
+        ] {
+            let mut request = map(&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
+            if let Some(offered) = offered {
+                let _ = request.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
+            }
+            let offer = Offer::of(&mut request, Some(&injected)).expect("an offer");
+            assert_eq!(request.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes), Some(sent.as_bytes()));
+            let mut answer = map(&[
+                ("upgrade", "websocket"),
+                ("connection", "upgrade"),
+                ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+            ]);
+            if let Some(chosen) = chosen {
+                let _ = answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+            }
+            let accepted = offer.check(&answer, Some(&injected)).is_ok();
+            assert_eq!(accepted, !matches!(chosen, Some("token.own" | "v2")), "{offered:?} {chosen:?}");
+            if accepted {
+                offer.answer(&mut answer, Some(&injected));
+                let shown = answer.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes);
+                assert_eq!(shown, answered.map(str::as_bytes), "{offered:?} {chosen:?}");
+            }
+        }
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::wire::close;
 use crate::wire::frame::{Broken, Checker, Header, MAX_CONTROL, Opcode, Part, Sender, apply_mask, parse};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// Most bytes of a frame, or of a text message that may be an error, that are held until it is whole.
@@ -20,12 +21,23 @@ pub(super) struct Sizes {
     pub(super) message: u64,
 }
 
+/// Which text messages are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// None.
+    Nothing,
+    /// Those that begin as a JSON object does, if they are not too long to be held.
+    Objects,
+    /// The next one, whatever it is; it must not be too long. Then [`Look::Objects`].
+    Next,
+}
+
 /// Something that has come.
 #[derive(Debug)]
 pub(super) enum Unit<'a> {
     /// Frames of data that pass as they are, or a part of one.
     Pass(&'a [u8]),
-    /// A text message that may be an error: its frames as they came, and its text.
+    /// A text message that was to be looked at: its frames as they came, and its text.
     Suspect(&'a [u8], &'a [u8]),
     /// A ping or a pong: its frame as it came, and its payload.
     Control(&'a [u8], &'a [u8]),
@@ -71,6 +83,7 @@ impl Offence {
 pub(super) struct Inbound {
     sender: Sender,
     sizes: Sizes,
+    look: Look,
     checker: Checker,
     /// The beginning of a frame that is not whole yet.
     begun: Vec<u8>,
@@ -132,6 +145,7 @@ impl Inbound {
         Inbound {
             sender,
             sizes,
+            look: if sender == Sender::Server { Look::Objects } else { Look::Nothing },
             checker: Checker::new(false),
             begun: Vec::new(),
             head: None,
@@ -142,6 +156,11 @@ impl Inbound {
             messages: 0,
             closed: false,
         }
+    }
+
+    /// Says which text messages are looked at from here on.
+    pub(super) fn look(&mut self, look: Look) {
+        self.look = look;
     }
 
     /// Whether a frame of the other side's making may stand after what has passed.
@@ -234,7 +253,9 @@ impl Inbound {
         if !header.opcode.is_control() {
             self.size = if part.first { header.length } else { self.size.saturating_add(header.length) };
             // Told by the header alone, so that nothing of a frame that is too large is taken in.
-            if header.length > self.sizes.frame || self.size > self.sizes.message {
+            let held = self.look == Look::Next && part.opcode == Opcode::Text;
+            let message = if held { self.sizes.message.min(HELD as u64) } else { self.sizes.message };
+            if header.length > self.sizes.frame || self.size > message {
                 return Err(Offence::TooLarge);
             }
             self.messages += u64::from(part.last);
@@ -315,25 +336,25 @@ impl Inbound {
             return Ok(Fate::Control);
         }
         check_text(&mut self.checker, &head.part, payload, head.header.mask, 0, true)?;
-        if head.part.opcode != Opcode::Text || self.sender == Sender::Client {
+        if head.part.opcode != Opcode::Text || self.look == Look::Nothing {
             return Ok(Fate::Pass);
         }
-        let starts_held = head.part.first && !head.part.last && may_be_json(payload);
+        let any = self.look == Look::Next;
+        let wanted = |text: &[u8]| any || begins_json(text) && suspect(text);
         if head.part.first && head.part.last {
-            let wanted = begins_json(payload) && suspect(payload);
-            return Ok(if wanted { Fate::Suspect } else { Fate::Pass });
+            return Ok(if wanted(&plain(payload, head.header.mask)) { Fate::Suspect } else { Fate::Pass });
         }
+        let starts_held = head.part.first && !head.part.last && (any || may_be_json(&plain(payload, head.header.mask)));
         if !starts_held && self.held.is_empty() {
             return Ok(Fate::Pass);
         }
         if self.held.len() + frame.len() > HELD {
-            return Ok(Fate::Release);
+            return if any { Err(Offence::TooLarge) } else { Ok(Fate::Release) };
         }
         if !head.part.last {
             return Ok(Fate::Hold);
         }
-        let text = text_of(&[&self.held, frame].concat());
-        Ok(if begins_json(&text) && suspect(&text) { Fate::Suspect } else { Fate::Release })
+        Ok(if wanted(&text_of(&[&self.held, frame].concat(), self.sender)) { Fate::Suspect } else { Fate::Release })
     }
 
     fn settle(&mut self, fate: &Fate, head: &Head, frame: &[u8], take: &mut dyn FnMut(Unit<'_>)) {
@@ -349,11 +370,16 @@ impl Inbound {
                 self.release(take);
                 take(Unit::Pass(frame));
             }
-            Fate::Suspect if self.held.is_empty() => take(Unit::Suspect(frame, payload)),
             Fate::Suspect => {
+                if self.look == Look::Next {
+                    self.look = Look::Objects;
+                }
+                if self.held.is_empty() {
+                    return take(Unit::Suspect(frame, &plain(payload, head.header.mask)));
+                }
                 self.held.extend_from_slice(frame);
                 let held = std::mem::take(&mut self.held);
-                take(Unit::Suspect(&held, &text_of(&held)));
+                take(Unit::Suspect(&held, &text_of(&held, self.sender)));
             }
             Fate::Control => take(Unit::Control(frame, unmasked(&mut buffer, payload, head.header.mask))),
             Fate::Close => {
@@ -420,12 +446,20 @@ fn may_be_json(text: &[u8]) -> bool {
     text.trim_ascii_start().first().is_none_or(|first| *first == b'{')
 }
 
-/// The text of a message in a server's frames, all of which have been accepted.
-fn text_of(mut frames: &[u8]) -> Vec<u8> {
+/// A payload without its mask.
+fn plain(payload: &[u8], mask: Option<[u8; 4]>) -> Cow<'_, [u8]> {
+    let Some(key) = mask else { return Cow::Borrowed(payload) };
+    let mut plain = payload.to_vec();
+    apply_mask(&mut plain, key, 0);
+    Cow::Owned(plain)
+}
+
+/// The text of a message in frames, all of which have been accepted.
+fn text_of(mut frames: &[u8], sender: Sender) -> Vec<u8> {
     let mut text = Vec::with_capacity(frames.len());
-    while let Ok(Some((header, length))) = parse(frames, Sender::Server) {
+    while let Ok(Some((header, length))) = parse(frames, sender) {
         let end = length + usize::try_from(header.length).unwrap_or(usize::MAX);
-        text.extend_from_slice(frames.get(length..end).unwrap_or_default());
+        text.extend_from_slice(&plain(frames.get(length..end).unwrap_or_default(), header.mask));
         frames = frames.get(end..).unwrap_or_default();
     }
     text

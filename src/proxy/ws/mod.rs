@@ -9,6 +9,7 @@
 
 mod handshake;
 mod inbound;
+mod opening;
 mod session;
 mod side;
 mod words;
@@ -41,7 +42,8 @@ pub(super) async fn relay(
 ) -> Response<Body> {
     call.transport = Transport::Websocket;
     let caller = hyper::upgrade::on(&mut request);
-    let (Some(route), Some(offer)) = (call.route.clone(), Offer::of(request.headers_mut())) else {
+    let Some(route) = call.route.clone() else { return fail::fault(call, Fault::UpgradeRefused) };
+    let Some(offer) = Offer::of(request.headers_mut(), route.headers.subprotocol(call.way)) else {
         return fail::fault(call, Fault::UpgradeRefused);
     };
     call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
@@ -57,7 +59,8 @@ pub(super) async fn relay(
             false => relay_http::relay(call, answer).await,
         };
     }
-    if let Err(detail) = offer.check(answer.exchange.response.headers()) {
+    let injected = route.headers.subprotocol(call.way);
+    if let Err(detail) = offer.check(answer.exchange.response.headers(), injected) {
         return refuse(call, status, detail);
     }
     let provider = hyper::upgrade::on(&mut answer.exchange.response);
@@ -75,6 +78,7 @@ pub(super) async fn relay(
         return fail::fault(call, fault);
     }
     handshake::complete(&mut parts.headers);
+    offer.answer(&mut parts.headers, injected);
     call.tell_attempts(&mut parts.headers);
     call.answers(status.as_u16());
     call.upgraded(Instant::now());

@@ -12,7 +12,8 @@
 
 mod deadlines;
 
-use super::inbound::{Offence, Sizes, Unit};
+use super::inbound::{Look, Offence, Sizes, Unit};
+use super::opening::Opening;
 use super::side::Side;
 use super::words::{Farewell, Words};
 use crate::canon::{Fault, Phase};
@@ -59,6 +60,7 @@ pub(super) struct Session<S> {
     caller: Side<S>,
     provider: Side<S>,
     words: Words,
+    opening: Opening,
     route: Arc<RouteRuntime>,
     limits: Limits,
     /// When either side last sent something to the other.
@@ -86,16 +88,22 @@ struct Fed {
     /// A close: as it came, its code, its reason.
     close: Option<(Vec<u8>, Option<u16>, String)>,
     outcome: Result<(), Offence>,
+    /// The caller's first message has no place for the route's credentials.
+    unfit: bool,
     /// All there was is an answer to our own ping.
     pong_only: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn new(caller: S, provider: S, words: Words, route: Arc<RouteRuntime>, limits: Limits) -> Session<S> {
-        Session {
+        let injects = route.headers.first_message(words.call.way).is_some();
+        let replaces = !route.route.credentials.is_empty();
+        let opening = Opening::new(&route.route.profile.spec().secrets.messages, replaces, injects);
+        let mut session = Session {
             caller: Side::new(caller, Sender::Client, limits.sizes),
             provider: Side::new(provider, Sender::Server, limits.sizes),
             words,
+            opening,
             limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
             active: Instant::now(),
             timer: None,
@@ -104,7 +112,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             close_counted: false,
             _open: route.metrics.websocket_opened(),
             route,
-        }
+        };
+        session.look_at_the_caller();
+        session
+    }
+
+    /// Says which of the caller's messages are looked at.
+    fn look_at_the_caller(&mut self) {
+        self.caller.inbound.look(match () {
+            () if self.opening.injects() => Look::Next,
+            () if self.opening.is_over() => Look::Nothing,
+            () => Look::Objects,
+        });
     }
 
     /// The gateway is ending: the session is closed where that can be said.
@@ -188,23 +207,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Passes on what came from one side, as far as it may pass.
     fn feed(&mut self, who: Who, input: &[u8], cx: &mut Context<'_>) -> Fed {
-        let Session { caller, provider, words, route, .. } = self;
+        let Session { caller, provider, words, opening, route, .. } = self;
         let (from, to, direction) = match who {
             Who::Caller => (caller, provider, Direction::Upstream),
             Who::Provider => (provider, caller, Direction::Downstream),
         };
         (from.heard, from.pinged) = (Instant::now(), false);
-        let mut fed = Fed { length: input.len(), close: None, outcome: Ok(()), pong_only: false };
+        let mut fed = Fed { length: input.len(), close: None, outcome: Ok(()), unfit: false, pong_only: false };
         if from.close_seen.is_some() {
             return fed;
         }
         let (over, nonce) = (to.close_sent, from.nonce());
         let profile = &route.route.profile;
-        let suspect = |text: &[u8]| profile.may_be_error(Phase::Frame, text);
+        let suspect = |text: &[u8]| who == Who::Caller || profile.may_be_error(Phase::Frame, text);
         fed.outcome = from.inbound.feed(input, &suspect, &mut |unit| match unit {
             Unit::Close(frame, code, reason) => fed.close = Some((frame.to_vec(), code, reason.to_owned())),
             Unit::Control(frame, payload) if payload == nonce => fed.pong_only = frame.len() == input.len(),
-            _ if over => {}
+            _ if over || fed.unfit => {}
             Unit::Control(frame, _) => to.send(cx, frame),
             Unit::Pass(frames) => {
                 if who == Who::Provider {
@@ -212,6 +231,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 to.send(cx, frames);
             }
+            Unit::Suspect(frames, text) if who == Who::Caller => match open(opening, words, text) {
+                Some(Some(message)) => to.send_own(cx, Opcode::Text, &message),
+                Some(None) => to.send(cx, frames),
+                None => fed.unfit = true,
+            },
             Unit::Suspect(frames, text) => {
                 match words.message(text) {
                     Some(message) => to.send_own(cx, Opcode::Text, &message),
@@ -223,6 +247,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         });
         route.metrics.websocket_passed(direction, from.inbound.count(), input.len() as u64);
+        if who == Who::Caller && opening.is_over() {
+            from.inbound.look(Look::Nothing);
+        }
         match who {
             Who::Caller => words.call.received(input.len()),
             Who::Provider => words.call.sent(input.len()),
@@ -236,6 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if let Err(offence) = fed.outcome {
             return self.offended(who, offence, cx);
+        }
+        if fed.unfit {
+            return self.fail(Fault::FirstMessageUnfit, None, None, cx);
         }
         let Some((frame, code, reason)) = fed.close else { return };
         self.side(who).close_seen = Some(code);
@@ -385,6 +415,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         Poll::Pending
     }
+}
+
+/// Looks at one of the caller's first messages. What goes on in its place, if it does not go on as it came; none when it has no
+/// place for what the route puts into it.
+fn open(opening: &mut Opening, words: &mut Words, text: &[u8]) -> Option<Option<Vec<u8>>> {
+    if opening.is_over() {
+        return Some(None);
+    }
+    let route = words.call.route.clone()?;
+    let member = route.headers.first_message(words.call.way);
+    let opened = opening.message(text, member.map(|(name, value)| (name, value.reveal()))).ok()?;
+    words.call.hide_too(opened.secrets);
+    Some(opened.replaced)
 }
 
 impl Who {

@@ -1,0 +1,207 @@
+//! The caller's first text messages: the route's credentials are put into the first where they belong there, the caller's own
+//! keys are taken out, and what they were is remembered, so that no error shows it when the provider echoes it.
+//!
+//! Pure: a message in, a message out. Every member that stays keeps its bytes.
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Value, to_string};
+use std::fmt;
+
+/// How many text messages may carry a key: sockets of several contexts take one with each, and nobody opens so many at once.
+const LOOKED_AT: u8 = 16;
+
+/// Most keys that are remembered of one socket.
+const REMEMBERED: usize = 32;
+
+/// What the caller's first text messages are looked at for.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// Members that carry keys.
+    secrets: Vec<String>,
+    /// Whether the caller's own keys are taken out.
+    taken_out: bool,
+    /// Whether the next message has to carry the route's credentials.
+    injects: bool,
+    left: u8,
+    remembered: usize,
+}
+
+/// What became of a message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// What goes on in its place; none when it goes on as it came.
+    pub(super) replaced: Option<Vec<u8>>,
+    /// The keys in it.
+    pub(super) secrets: Vec<String>,
+}
+
+/// A message that has to carry the route's credentials, and cannot.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unfit;
+
+impl Opening {
+    /// `secrets` are the members that carry keys; `replaced` says whether the route has credentials of its own.
+    pub(super) fn new(secrets: &[String], replaced: bool, injects: bool) -> Opening {
+        let left = if secrets.is_empty() && !injects { 0 } else { LOOKED_AT };
+        Opening { secrets: secrets.to_vec(), taken_out: replaced, injects, left, remembered: 0 }
+    }
+
+    /// Whether the next message has to be seen, whatever it is.
+    pub(super) fn injects(&self) -> bool {
+        self.injects
+    }
+
+    /// Whether there is nothing left to look for.
+    pub(super) fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Looks at a text message; `member` is what is put into the first, name and value.
+    ///
+    /// # Errors
+    /// When the first is no JSON object, and so has no place for it.
+    pub(super) fn message(&mut self, text: &[u8], member: Option<(&str, &str)>) -> Result<Opened, Unfit> {
+        self.left = self.left.saturating_sub(1);
+        let member = member.filter(|_| std::mem::take(&mut self.injects));
+        let Some(members) = members(text) else {
+            return if member.is_some() { Err(Unfit) } else { Ok(Opened::default()) };
+        };
+        let mut secrets = Vec::new();
+        if let Ok(tree) = serde_json::from_slice(text) {
+            self.find(&tree, &mut secrets);
+        }
+        secrets.truncate(REMEMBERED - self.remembered);
+        self.remembered += secrets.len();
+        let goes = |name: &str| {
+            self.taken_out && self.secrets.iter().any(|secret| secret == name)
+                || member.is_some_and(|(member, _)| member == name)
+        };
+        let changes = member.is_some() || members.iter().any(|(name, _)| goes(name));
+        let replaced = changes.then(|| {
+            let kept = members.iter().filter(|(name, _)| !goes(name));
+            let kept = kept.map(|(name, value)| format!("{}:{}", quoted(name), value.get()));
+            let put_in = member.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value)));
+            format!("{{{}}}", kept.chain(put_in).collect::<Vec<_>>().join(",")).into_bytes()
+        });
+        Ok(Opened { replaced, secrets })
+    }
+
+    /// Collects the texts of all members that carry keys, however deep they are.
+    fn find(&self, tree: &Value, found: &mut Vec<String>) {
+        match tree {
+            Value::Object(members) => {
+                for (name, value) in members {
+                    match value {
+                        Value::String(text) if self.secrets.iter().any(|secret| secret == name) => {
+                            found.push(text.clone());
+                        }
+                        value => self.find(value, found),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.find(item, found)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
+
+fn quoted(text: &str) -> String {
+    // Text always has a form in JSON.
+    to_string(text).unwrap_or_default()
+}
+
+/// The members of a JSON object as they stand there, repeated ones too; none when it is no object.
+fn members(text: &[u8]) -> Option<Vec<(String, &RawValue)>> {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(String, &'de RawValue)>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some(member) = map.next_entry()? {
+                members.push(member);
+            }
+            Ok(members)
+        }
+    }
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let members = json.deserialize_map(Members).ok()?;
+    json.end().ok().map(|()| members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn secrets() -> Vec<String> {
+        ["xi_api_key", "authorization"].map(str::to_owned).to_vec()
+    }
+
+    fn opened(
+        replaces: bool,
+        member: Option<(&str, &str)>,
+        text: &str,
+    ) -> Result<(Option<String>, Vec<String>), Unfit> {
+        let mut opening = Opening::new(&secrets(), replaces, member.is_some());
+        let opened = opening.message(text.as_bytes(), member)?;
+        Ok((opened.replaced.map(|text| String::from_utf8(text).expect("UTF-8")), opened.secrets))
+    }
+
+    #[test]
+    fn the_first_message_carries_the_route_s_key_and_not_the_caller_s() {
+        let key = Some(("xi_api_key", "sk-\"1"));
+        for (text, sent, found) in [
+            (r#"{}"#, r#"{"xi_api_key":"sk-\"1"}"#, &[][..]),
+            (r#" { "text" : " ", "n":1.10 }"#, r#"{"text":" ","n":1.10,"xi_api_key":"sk-\"1"}"#, &[]),
+            (r#"{"xi_api_key":"own","text":"€"}"#, r#"{"text":"€","xi_api_key":"sk-\"1"}"#, &["own"]),
+            (r#"{"xi_api_key":"a","xi\u005fapi_key":"b"}"#, r#"{"xi_api_key":"sk-\"1"}"#, &["b"]),
+            (r#"{"authorization":"Bearer own"}"#, r#"{"xi_api_key":"sk-\"1"}"#, &["Bearer own"]),
+            (r#"{"a":{"xi_api_key":"deep"}}"#, r#"{"a":{"xi_api_key":"deep"},"xi_api_key":"sk-\"1"}"#, &["deep"]),
+        ] {
+            let found = found.iter().map(|&one| one.to_owned()).collect();
+            assert_eq!(opened(true, key, text), Ok((Some(sent.to_owned()), found)), "{text}");
+        }
+        for unfit in ["", "hello", "[1]", "\"x\"", "{", "{} {}", "{'a':1}", "null"] {
+            assert_eq!(opened(true, key, unfit), Err(Unfit), "{unfit}");
+        }
+    }
+
+    #[test]
+    fn a_caller_s_own_key_is_remembered_and_goes_where_the_route_has_one() {
+        let text = r#"{"text":"x","xi_api_key":"own"}"#;
+        assert_eq!(opened(false, None, text), Ok((None, vec!["own".to_owned()])));
+        assert_eq!(opened(true, None, text), Ok((Some(r#"{"text":"x"}"#.to_owned()), vec!["own".to_owned()])));
+        assert_eq!(opened(true, None, r#"{"text":"xi_api_key"}"#), Ok((None, vec![])));
+        assert_eq!(opened(true, None, "hello"), Ok((None, vec![])));
+    }
+
+    #[test]
+    fn only_the_first_messages_are_looked_at_and_only_the_first_is_changed() {
+        let mut opening = Opening::new(&secrets(), true, true);
+        let member = Some(("xi_api_key", "sk"));
+        for number in 0..LOOKED_AT {
+            assert!(!opening.is_over());
+            let opened = opening.message(b"{}", member).expect("an object");
+            assert_eq!(opened.replaced.is_some(), number == 0);
+        }
+        assert!(opening.is_over());
+        assert!(Opening::new(&[], true, false).is_over());
+    }
+
+    proptest! {
+        #[test]
+        fn what_stays_keeps_its_value(value in "[ -~]{0,20}", name in "[a-z]{1,6}") {
+            let tree = serde_json::json!({ name.clone(): value, "xi_api_key": "own" });
+            let (sent, _) = opened(true, Some(("xi_api_key", "sk")), &tree.to_string()).expect("an object");
+            let sent: Value = serde_json::from_str(&sent.expect("changed")).expect("JSON");
+            prop_assert_eq!(&sent[&name], &tree[&name]);
+            prop_assert_eq!(&sent["xi_api_key"], "sk");
+        }
+    }
+}
