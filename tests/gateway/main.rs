@@ -31,6 +31,8 @@ mod interim;
 mod leak;
 /// Rate limits.
 mod limits;
+/// The metrics page: formats, exemplars, bounds.
+mod metrics;
 /// Paths that try to leave their route.
 mod paths;
 /// One test for each fixed bug.

@@ -103,6 +103,13 @@ impl Gateway {
         self.ask_admin("GET", path)
     }
 
+    /// What it answers to a GET with further header lines, each ending in CRLF.
+    pub(crate) fn admin_with(&self, path: &str, lines: &str) -> super::Answer {
+        let mut client = Client::to(self.admin);
+        let _ = client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\n{lines}Connection: close\r\n\r\n"));
+        client.answer()
+    }
+
     /// What it answers to any method.
     pub(crate) fn ask_admin(&self, method: &str, path: &str) -> super::Answer {
         let mut client = Client::to(self.admin);
