@@ -14,6 +14,7 @@
 //! | 1 | [`config`] | the operator's words, then ours; built-in and own profiles |
 //! | 1 | `telemetry` | metrics, traces, access log, logging |
 //! | 2 | `upstream` | talking to providers: connect, pool, deadlines, bounded reading |
+//! | 2 | `fleet` | limits that several gateways share through a Redis or Valkey |
 //! | 3 | `proxy` | one request, from routed to answered |
 //! | 3 | `otlp` | traces and metrics on their way to a collector |
 //! | 4 | `server` | listeners, connections, drain, admin |
@@ -74,6 +75,8 @@ pub mod app;
 pub mod cli;
 #[cfg(feature = "serve")]
 pub mod explain;
+#[cfg(feature = "serve")]
+pub mod fleet;
 #[cfg(feature = "serve")]
 pub mod otlp;
 #[cfg(feature = "serve")]

@@ -103,6 +103,10 @@ impl Histogram {
     }
 }
 
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// The counts of a histogram at one moment.
 #[derive(Clone, Debug)]
 pub struct Counts {
@@ -118,6 +122,12 @@ impl Counts {
         Counts { bounds, counts: (0..=bounds.len()).map(count).collect() }
     }
 
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
     /// What has been counted since an earlier moment.
     #[must_use]
     pub fn since(&self, earlier: &Counts) -> Counts {
@@ -129,8 +139,7 @@ impl Counts {
     /// Prometheus' `histogram_quantile` takes for granted too. None when nothing was counted.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
-        let total: u64 = self.counts.iter().sum();
-        let wanted = share * total as f64;
+        let wanted = share * self.total() as f64;
         let mut below = 0;
         for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             if (below + count) as f64 >= wanted {
@@ -144,10 +153,6 @@ impl Counts {
         }
         None
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Writes the sum of several histograms with the same bounds as one.

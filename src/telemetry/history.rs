@@ -11,8 +11,9 @@ use std::time::{Duration, SystemTime};
 pub const STEP: Duration = Duration::from_secs(10);
 /// Buckets that are kept: an hour.
 pub const BUCKETS: usize = 360;
-/// Samples that are kept to compare with: five minutes.
-const SAMPLES: usize = 30;
+/// Samples that are kept to compare with, one every so many steps: five minutes.
+const SAMPLES: usize = 10;
+const SAMPLE_STEPS: u64 = 3;
 /// Most series in one bucket. Far more than a bad day has; with it the whole history stays below 10 MiB.
 const SERIES: usize = 1024;
 
@@ -36,7 +37,9 @@ pub struct History {
 #[derive(Debug)]
 struct Inner {
     buckets: VecDeque<Bucket>,
-    /// The newest last; never empty.
+    /// With which the open bucket began.
+    latest: Sample,
+    /// The oldest first.
     samples: VecDeque<Sample>,
     next: u64,
 }
@@ -51,8 +54,9 @@ impl History {
     /// Begins with what the counters are now.
     #[must_use]
     pub fn new(now: SystemTime, totals: Vec<Totals>) -> History {
-        let samples = VecDeque::from([Sample { at: now, totals: Arc::new(totals) }]);
-        History { inner: Mutex::new(Inner { buckets: VecDeque::new(), samples, next: 0 }) }
+        let latest = Sample::new(now, totals);
+        let samples = VecDeque::from([latest.clone()]);
+        History { inner: Mutex::new(Inner { buckets: VecDeque::new(), latest, samples, next: 0 }) }
     }
 
     /// Ends a bucket with what the counters are now.
@@ -61,7 +65,11 @@ impl History {
         let bucket = inner.open_bucket(&totals);
         inner.next += 1;
         push(&mut inner.buckets, bucket, BUCKETS);
-        push(&mut inner.samples, Sample { at: now, totals: Arc::new(totals) }, SAMPLES);
+        inner.latest = Sample::new(now, totals);
+        if inner.next.is_multiple_of(SAMPLE_STEPS) {
+            let sample = inner.latest.clone();
+            push(&mut inner.samples, sample, SAMPLES);
+        }
     }
 
     /// The buckets from this number on, the last one still open.
@@ -76,7 +84,7 @@ impl History {
     #[must_use]
     pub fn then(&self) -> (SystemTime, Arc<Vec<Totals>>) {
         let inner = self.lock();
-        let oldest = inner.oldest();
+        let oldest = inner.samples.front().unwrap_or(&inner.latest);
         (oldest.at, Arc::clone(&oldest.totals))
     }
 
@@ -86,15 +94,11 @@ impl History {
 }
 
 impl Inner {
-    fn oldest(&self) -> &Sample {
-        self.samples.front().expect("there is always a sample: new has one, and a push only drops one for another")
-    }
-
     fn open_bucket(&self, totals: &[Totals]) -> Bucket {
-        let last = self.samples.back().unwrap_or_else(|| self.oldest());
+        let last = &self.latest;
         let mut errors = Vec::new();
         for now in totals {
-            let before = earlier(&last.totals, now);
+            let before = Totals::find(&last.totals, &now.route, &now.provider);
             for (code, count) in &now.errors {
                 let before = before.and_then(|before| before.errors.iter().find(|(known, _)| known == code));
                 let new = count.saturating_sub(before.map_or(0, |(_, count)| *count));
@@ -107,10 +111,12 @@ impl Inner {
     }
 }
 
-/// The same route's counters in an earlier sample; none when it was not there yet.
-#[must_use]
-pub fn earlier<'t>(then: &'t [Totals], now: &Totals) -> Option<&'t Totals> {
-    then.iter().find(|totals| totals.route == now.route && totals.provider == now.provider)
+impl Sample {
+    /// Routes of which nothing was ever counted are left out: that they are not there says the same.
+    fn new(at: SystemTime, mut totals: Vec<Totals>) -> Sample {
+        totals.retain(Totals::speaks);
+        Sample { at, totals: Arc::new(totals) }
+    }
 }
 
 fn push<T>(queue: &mut VecDeque<T>, value: T, most: usize) {
@@ -150,6 +156,7 @@ mod tests {
             history.sample(now, metrics.totals());
         }
         assert_eq!(shown(0).len(), BUCKETS + 1);
-        assert_eq!(history.then().0, now - STEP * (SAMPLES as u32 - 1));
+        // The newest that is kept is one step old, and ten are kept, three steps apart.
+        assert_eq!(history.then().0, now - STEP * 28);
     }
 }

@@ -176,11 +176,11 @@ impl Journal {
         self.lock().runs.values().max_by_key(|run| run.last).cloned()
     }
 
-    /// The samples, the latest first.
+    /// The samples, those of the newest kind first.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
         let mut samples = self.lock().samples.clone();
-        samples.sort_by_key(|sample| std::cmp::Reverse(sample.last));
+        samples.sort_by_key(|sample| std::cmp::Reverse(sample.first));
         samples
     }
 

@@ -9,6 +9,7 @@ mod totals;
 pub use totals::Totals;
 
 use super::exposition::{Exemplar, Exposition, Families, Format, Kind, Labels, Text};
+use super::fleet::FleetMetrics;
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::otlp::Exports;
 use super::process;
@@ -180,6 +181,8 @@ pub struct Metrics {
     exports: Arc<Exports>,
     /// Whether what only OTLP tells is kept.
     semantic: bool,
+    /// Only with shared limits.
+    fleet: OnceLock<Arc<FleetMetrics>>,
 }
 
 /// The metrics of one route.
@@ -249,6 +252,7 @@ impl Metrics {
             access_log_dropped: Arc::default(),
             exports: Arc::default(),
             semantic: false,
+            fleet: OnceLock::new(),
         }
     }
 
@@ -307,6 +311,12 @@ impl Metrics {
         Arc::clone(&self.access_log_dropped)
     }
 
+    /// The metrics of shared limits, shown from now on.
+    #[must_use]
+    pub fn fleet(&self) -> Arc<FleetMetrics> {
+        Arc::clone(self.fleet.get_or_init(Arc::default))
+    }
+
     /// Appends every metric in a text format.
     pub fn render(&self, format: Format, text: &mut String) {
         let mut lines = Text::new(text, format);
@@ -337,6 +347,9 @@ impl Metrics {
         render_websockets(out, &routes);
         render_limits(out, &routes);
         retries::render(out, &routes);
+        if let Some(fleet) = self.fleet.get() {
+            fleet.render(out);
+        }
         self.render_own(out);
         process::write(out, seconds(self.started));
     }

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod exposition;
 mod fields;
+pub mod fleet;
 pub mod histogram;
 pub mod history;
 pub mod journal;

@@ -49,6 +49,8 @@ mod slow;
 mod smuggling;
 /// Sockets in great numbers, floods and slow readers: memory, descriptors, and others served meanwhile.
 mod sockets;
+/// What the status page is made from: errors, samples without secrets, and each of them once.
+mod status;
 /// Bodies of every size and framing, both ways.
 mod stream;
 /// TLS and mutual TLS from callers.

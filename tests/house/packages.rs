@@ -29,12 +29,13 @@ const TWICE: [(&str, &str); 5] = [
 ];
 
 /// Licences that ask for no more than a notice.
-const LICENCES: [&str; 8] = [
+const LICENCES: [&str; 9] = [
     "MIT",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
     "BSD-2-Clause",
     "BSD-3-Clause",
+    "BSL-1.0",
     "ISC",
     "Unicode-3.0",
     "Zlib",

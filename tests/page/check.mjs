@@ -67,6 +67,22 @@ const checks = {
     await close(shown);
   },
 
+  async "an update takes nobody's place on the page"() {
+    const shown = await open();
+    const link = shown.page.locator("#failing a").first();
+    await link.focus();
+    await fail("tts", failure("quota_exceeded"));
+    await shown.page.locator("#failing").getByText("4 errors").waitFor();
+    assert.ok(await link.evaluate((element) => element === document.activeElement));
+    const row = shown.page.locator("#errors a").first();
+    const kept = await row.elementHandle();
+    await row.focus();
+    await fail("tts", failure("quota_exceeded"));
+    await shown.page.locator("#failing").getByText("5 errors").waitFor();
+    assert.ok(await kept.evaluate((element) => element === document.activeElement));
+    await close(shown);
+  },
+
   async "what only callers can put right is no alarm"() {
     const shown = await open();
     await fail("stt", failure("voice_not_found"));

@@ -66,6 +66,8 @@ struct Document<'a> {
     /// How far back the numbers of `routes` go, in seconds.
     window: u64,
     routes: Vec<Route<'a>>,
+    /// Configured routes that are left out, because there are many and they have no traffic.
+    silent: usize,
     /// The width of a bucket, in seconds.
     step: u64,
     buckets: Vec<Bucket<'a>>,
@@ -150,6 +152,7 @@ pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
     let buckets = sources.history.buckets(seen.bucket, &totals);
     let (errors, samples, runs) = (journal.errors(seen.error), journal.samples(), journal.failing(sources.now));
     let last_error = journal.last_error();
+    let (routes, silent) = routes::rows(sources.state, &totals, &before);
     let document = Document {
         version: env!("CARGO_PKG_VERSION"),
         started: millis(sources.started),
@@ -165,7 +168,8 @@ pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
         failing: runs.iter().map(failing).collect(),
         last_error: last_error.as_ref().map(failing),
         window: sources.now.duration_since(then).unwrap_or_default().as_secs().max(1),
-        routes: routes::rows(sources.state, &totals, &before),
+        routes,
+        silent,
         step: history::STEP.as_secs(),
         buckets: buckets.iter().map(bucket).collect(),
         errors: errors.iter().map(|error| line(error)).collect(),

@@ -1,10 +1,10 @@
 // The list of recent errors, newest first. Only new ones are made; the others stay as they are.
 
 import { isCallers } from "./codes.js";
-import { codeLink, make, many, routeName, time } from "./words.js";
+import { codeLink, keep, make, many, routeName, time } from "./words.js";
 
 const at = (id) => document.getElementById(id);
-const rows = new Map();
+const rows = new WeakMap();
 /** So many are shown until more are asked for. */
 const FEW = 40;
 let all = false;
@@ -17,14 +17,11 @@ at("more").addEventListener("click", () => {
 /** Shows those that pass the filter. */
 export function showRecent(errors, filter) {
   const shown = errors.filter((error) => (!filter.route || error.route === filter.route) && (!filter.type || error.type === filter.type));
-  const numbers = new Set(errors.map(({ number }) => number));
-  for (const number of rows.keys()) if (!numbers.has(number)) rows.delete(number);
-  const body = at("errors");
   const wanted = shown.slice(0, all ? undefined : FEW).map((error) => {
-    if (!rows.has(error.number)) rows.set(error.number, row(error));
-    return rows.get(error.number);
+    if (!rows.has(error)) rows.set(error, row(error));
+    return rows.get(error);
   });
-  if (wanted.length !== body.children.length || wanted[0] !== body.children[0]) body.replaceChildren(...wanted);
+  keep(at("errors"), wanted);
   at("errors-table").hidden = !shown.length;
   at("more").hidden = all || shown.length <= FEW;
   at("no-errors").hidden = shown.length > 0;

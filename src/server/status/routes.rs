@@ -1,12 +1,13 @@
 //! What the status page says of each route: its traffic of the last minutes, and what it is doing now.
 
 use crate::config::types;
+use crate::proxy::limits::LimitStanding;
 use crate::proxy::{StandingView, State};
 use crate::telemetry::histogram::Counts;
-use crate::telemetry::history::earlier;
 use crate::telemetry::metrics::Totals;
 use serde::Serialize;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 /// One route.
 #[derive(Serialize)]
@@ -17,6 +18,8 @@ pub(super) struct Route<'a> {
     configured: Option<Configured<'a>>,
     /// How its upstreams and accounts stand; none when it has nothing to choose or to retry.
     standing: Option<StandingView>,
+    /// How its limits stand.
+    limits: Option<LimitStanding>,
     in_flight: i64,
     sockets: i64,
     /// Requests that ended within the window.
@@ -35,24 +38,30 @@ struct Configured<'a> {
     upstreams: Vec<&'a str>,
 }
 
-/// The routes of the configuration in its order, then those that are gone but not silent.
-pub(super) fn rows<'a>(state: &'a State, totals: &'a [Totals], before: &[Totals]) -> Vec<Route<'a>> {
-    let of = |route: &types::Route| totals.iter().find(|totals| is_of(totals, route));
-    let configured = state.config.routes.iter().filter_map(|route| {
-        let standing = state.shared.standing_view(&route.name);
-        Some(Route { standing, ..row(of(route)?, Some(route), before) })
-    });
-    let gone = totals.iter().filter(|totals| !state.config.routes.iter().any(|route| is_of(totals, route)));
-    let speaking = gone.map(|totals| row(totals, None, before)).filter(Route::speaks);
-    configured.chain(speaking).collect()
-}
+/// So many configured routes are shown whether they have traffic or not.
+const SILENT: usize = 100;
 
-fn is_of(totals: &Totals, route: &types::Route) -> bool {
-    *totals.route == *route.name && *totals.provider == *route.provider
+/// The routes of the configuration in its order, then those that are gone but not silent. In a long configuration silent routes
+/// are only counted, beside the others.
+pub(super) fn rows<'a>(state: &'a State, totals: &'a [Totals], before: &[Totals]) -> (Vec<Route<'a>>, usize) {
+    let all = &state.config.routes;
+    let mut limits: BTreeMap<String, LimitStanding> =
+        state.shared.limits.standing(Instant::now()).into_iter().map(|limits| (limits.route.clone(), limits)).collect();
+    let configured = all.iter().filter_map(|route| {
+        let standing = state.shared.standing_view(&route.name);
+        let totals = Totals::find(totals, &route.name, &route.provider)?;
+        Some(Route { standing, limits: limits.remove(&route.name), ..row(totals, Some(route), before) })
+    });
+    let mut rows: Vec<Route<'_>> = configured.filter(|row| all.len() <= SILENT || row.speaks()).collect();
+    let silent = all.len() - rows.len();
+    let names: BTreeSet<(&str, &str)> = all.iter().map(|route| (&*route.name, &*route.provider)).collect();
+    let gone = totals.iter().filter(|totals| !names.contains(&(&*totals.route, &*totals.provider)));
+    rows.extend(gone.map(|totals| row(totals, None, before)).filter(Route::speaks));
+    (rows, silent)
 }
 
 fn row<'a>(now: &'a Totals, route: Option<&'a types::Route>, before: &[Totals]) -> Route<'a> {
-    let before = earlier(before, now);
+    let before = Totals::find(before, &now.route, &now.provider);
     let errors = now.errors.iter().map(|(code, count)| {
         let known = before.and_then(|before| before.errors.iter().find(|(known, _)| known == code));
         (code.as_str(), count.saturating_sub(known.map_or(0, |(_, count)| *count)))
@@ -62,6 +71,7 @@ fn row<'a>(now: &'a Totals, route: Option<&'a types::Route>, before: &[Totals]) 
         provider: &now.provider,
         configured: route.map(configured),
         standing: None,
+        limits: None,
         in_flight: now.in_flight,
         sockets: now.sockets,
         requests: now.requests.saturating_sub(before.map_or(0, |before| before.requests)),

@@ -1,7 +1,7 @@
 // The parts of the page beside the plot and the list of errors.
 
 import { isCallers, typeOf } from "./codes.js";
-import { codeLink, copy, count, duration, fill, make, many, routeName, share, span, time } from "./words.js";
+import { codeLink, copy, count, duration, fill, keep, make, many, routeName, share, span, time } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 /** From this share of a route's requests on, failures are more than a few. */
@@ -29,7 +29,13 @@ export function showNow(last, filter) {
   fill(at("headline"), ...headline(last, ours, severe));
   fill(at("subline"), ...subline(last, shown, ours));
   fill(at("failing"), ...ours.map((run) => failing(last, run)), ...(refused ? [reload(last)] : []));
+  announce(ours.map((run) => `${routeName(run.route)} fails with ${run.code}`).join(", ") || "Nothing is failing");
   document.title = ours.length ? `✕ ${routeName(ours[0].route)}: ${ours[0].code} · speechgate` : "speechgate";
+}
+
+/** Says aloud what has changed, and not every second how long it has been so. */
+function announce(text) {
+  if (at("announcement").textContent !== text) at("announcement").textContent = text;
 }
 
 function headline(last, ours, severe) {
@@ -105,7 +111,9 @@ function options(select, names, chosen) {
 export function showRoutes(last, filter) {
   const shown = last.routes.filter(({ name }) => !filter.route || name === filter.route);
   fill(at("routes"), ...shown.map(row));
-  at("routes-note").textContent = `the last ${span(last.window * 1000)}`;
+  fill(at("held"), ...shown.flatMap(held));
+  const silent = last.silent ? `; ${count(last.silent)} more have no traffic` : "";
+  at("routes-note").textContent = `the last ${span(last.window * 1000)}${silent}`;
 }
 
 function row(route) {
@@ -124,7 +132,28 @@ function row(route) {
     make("th", { scope: "row" }, routeName(route.name), make("small", {}, where)),
     cell("Requests", count(route.requests)), failedCell, cell("Callers’ errors", ...errors(callers)),
     wide("Duration", ...pair(route.duration)), wide("First byte", ...pair(route.first_byte)),
-    cell("In flight", count(route.in_flight)), cell("Sockets", count(route.sockets)));
+    cell("In flight", count(route.in_flight)), cell("Sockets", count(route.sockets)), cell("Slots", ...slots(route)));
+}
+
+/** Slots that are taken and those that there are; how many wait, and whether the provider allows fewer than the operator. */
+function slots({ limits }) {
+  if (!limits || limits.limit === null) return ["–"];
+  const { limit, max, in_use, queued, lanes } = limits;
+  const plan = max * lanes.length;
+  const notes = [queued ? `${count(queued)} wait` : "", limit < plan ? `learned, plan ${count(plan)}` : ""].filter(Boolean);
+  return [`${count(in_use)} / ${count(limit)}`, notes.length ? make("small", {}, ` ${notes.join(", ")}`) : null];
+}
+
+/** What a route does not use for now: pauses that providers asked for, upstreams and credentials that are left alone. */
+function held({ name, limits, standing }) {
+  const item = (...what) => make("li", {}, make("b", {}, name), " ", ...what);
+  const left = (seconds) => (seconds > 0 ? `for another ${span(Math.ceil(seconds) * 1000)}` : "until the request that tries it is back");
+  const pauses = (limits?.holds ?? []).map(({ code, remaining_seconds }) => item("answers ", codeLink(code), ` itself, as the provider asked, ${left(remaining_seconds)}`));
+  const circuits = (standing?.upstreams ?? []).filter(({ circuit }) => circuit && circuit !== "closed");
+  const upstreams = circuits.map(({ authority, circuit }) => item("leaves ", make("code", {}, authority), circuit === "open" ? " alone: its circuit is open" : " alone but for one request that tries it"));
+  const aside = (standing?.accounts ?? []).filter(({ set_aside_seconds }) => set_aside_seconds !== null);
+  const accounts = aside.map(({ index, set_aside_seconds }) => item(`sets its credentials number ${index + 1} aside ${left(set_aside_seconds)}`));
+  return [...pauses, ...upstreams, ...accounts];
 }
 
 /** Codes that no profile knows, each with the command that explains it. */
@@ -140,9 +169,7 @@ export function showUnmapped(samples, filter) {
     item.querySelector(".times").append(time(sample.last));
     return item;
   });
-  if (items.length !== before.children.length || items.some((item, index) => item !== before.children[index])) {
-    before.replaceChildren(...items);
-  }
+  keep(before, items);
 }
 
 function unmapped(key, sample) {

@@ -10,10 +10,45 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Replaces an element's children, unless they would be the same: focus and selection stay where they are. */
+/** Makes an element's children like these. What is alike stays, and with it focus and selection. */
 export function fill(element, ...children) {
-  const next = make("div", {}, ...children);
-  if (next.innerHTML !== element.innerHTML) element.replaceChildren(...next.childNodes);
+  patch(element, make("div", {}, ...children));
+}
+
+function patch(element, next) {
+  const [had, wanted] = [[...element.childNodes], [...next.childNodes]];
+  wanted.forEach((child, index) => {
+    const before = had[index];
+    if (!before) element.append(child);
+    else if (before.nodeName !== child.nodeName) before.replaceWith(child);
+    else if (child.nodeType !== Node.TEXT_NODE) alike(before, child);
+    else if (before.data !== child.data) before.data = child.data;
+  });
+  had.slice(wanted.length).forEach((child) => child.remove());
+}
+
+function alike(element, next) {
+  for (const { name } of [...element.attributes]) if (!next.hasAttribute(name)) element.removeAttribute(name);
+  for (const { name, value } of next.attributes) {
+    // The page's policy forbids styles as attributes, though not as properties.
+    if (name === "style") element.style.cssText = value;
+    else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+  }
+  patch(element, next);
+}
+
+/** Makes an element's children these, in this order. Those that are there already are not moved without need. */
+export function keep(element, children) {
+  let place = element.firstElementChild;
+  for (const child of children) {
+    if (child === place) place = place.nextElementSibling;
+    else element.insertBefore(child, place);
+  }
+  while (place) {
+    const rest = place.nextElementSibling;
+    place.remove();
+    place = rest;
+  }
 }
 
 /** The name of a route; requests that no route took have none. */

@@ -1,6 +1,6 @@
 //! What the metrics of each route add up to, for whoever compares two moments.
 
-use super::{METHODS, Metrics, RouteMetrics, Shard, Transport, error_slot};
+use super::{Metrics, RouteMetrics, Shard, Transport, error_slot};
 use crate::canon::{Code, Origin};
 use crate::telemetry::histogram::Counts;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct Totals {
 }
 
 impl Metrics {
-    /// The counters of every route that there is or was.
+    /// The counters of every route that there is or was, in the order of their names.
     #[must_use]
     pub fn totals(&self) -> Vec<Totals> {
         let routes: Vec<Arc<RouteMetrics>> =
@@ -37,22 +37,32 @@ impl Metrics {
     }
 }
 
+impl Totals {
+    /// Whether anything has been counted, or is going on.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        self.requests > 0 || self.in_flight > 0 || self.sockets > 0 || !self.errors.is_empty()
+    }
+
+    /// The counters of a route among those of all; none when they are not there.
+    #[must_use]
+    pub fn find<'t>(all: &'t [Totals], route: &str, provider: &str) -> Option<&'t Totals> {
+        let at = all.binary_search_by(|totals| (&*totals.route, &*totals.provider).cmp(&(route, provider)));
+        all.get(at.ok()?)
+    }
+}
+
 impl RouteMetrics {
     fn totals(&self) -> Totals {
-        let requests = (0..METHODS.len()).map(|method| {
-            let row = |shard: &Shard| {
-                shard.requests[method].get().map(|row| row.iter().map(|n| n.load(Relaxed)).sum::<u64>())
-            };
-            self.shards.iter().filter_map(row).sum::<u64>()
-        });
+        let duration = Counts::of(self.shards.iter().map(|shard| &shard.duration));
         Totals {
             route: Arc::from(&*self.route),
             provider: Arc::from(&*self.provider),
-            requests: requests.sum(),
+            requests: duration.total(),
             in_flight: self.shards.iter().map(|shard| shard.in_flight.load(Relaxed)).sum(),
             sockets: self.shards.iter().map(|shard| shard.websockets.load(Relaxed)).sum(),
             errors: Code::ROWS.iter().map(|row| (row.code, self.errors_of(row.code))).filter(|(_, n)| *n > 0).collect(),
-            duration: Counts::of(self.shards.iter().map(|shard| &shard.duration)),
+            duration,
             first_byte: Counts::of(self.shards.iter().map(|shard| &shard.first_byte)),
         }
     }
