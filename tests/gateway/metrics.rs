@@ -1,4 +1,4 @@
-//! The metrics page: both formats, exemplars, the bound on series, and the query in the README.
+//! The metrics page: both formats, exemplars, the bound on series, and the query of whose faults there are.
 
 use crate::support::page::{Sample, read};
 use crate::support::world::{get_with, json_answer, post};
@@ -127,8 +127,8 @@ fn promtool_has_nothing_to_say() {
 }
 
 #[test]
-fn the_query_in_the_readme_tells_whose_faults_there_are() {
-    let readme = include_str!("../../README.md");
+fn the_documented_query_tells_whose_faults_there_are() {
+    let readme = include_str!("../../deploy/README.md");
     let block = readme.split("<!-- faults -->").nth(1).expect("the query is marked");
     let query = block.split("```promql\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
     let series = [
