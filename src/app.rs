@@ -34,6 +34,8 @@ use tokio::sync::mpsc;
 
 /// Most bytes of log lines that wait to be written.
 const LOG_BUFFER: usize = 1 << 20;
+/// Least room for the lines of one worker: what a busy one writes between two looks of the writer, several times over.
+const WORKER_BUFFER: usize = 256 << 10;
 /// Stops that can be asked for before anybody looks: one to drain, one to end at once.
 const STOPS: usize = 2;
 
@@ -382,8 +384,11 @@ fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLo
     if !config.telemetry.access_log {
         return Ok((None, vec![own]));
     }
-    let access = Sink::start("access-log", io::stdout(), LOG_BUFFER, metrics.access_log_dropped())?;
-    Ok((Some(AccessLog::new(access.clone(), config.telemetry.log_format)), vec![own, access]))
+    let workers = config.server.workers.max(1);
+    let room = (LOG_BUFFER / workers).max(WORKER_BUFFER);
+    let access = Sink::start_for(workers, "access-log", io::stdout(), room, metrics.access_log_dropped())?;
+    let log = AccessLog::new(access.clone(), config.telemetry.log_format, config.telemetry.access_successes);
+    Ok((Some(log), vec![own, access]))
 }
 
 fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) -> io::Result<JoinHandle<()>> {

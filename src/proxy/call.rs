@@ -381,6 +381,9 @@ impl Call {
         self.in_flight = None;
         self.stay = None;
         if let Some(access) = &self.state.shared.access {
+            if self.error.is_none() && !access.wants_success() {
+                return self.metrics().request_unlogged();
+            }
             let secrets = self.route.as_ref().map_or(&[][..], |route| route.headers.secret_query());
             let target = self.target.path_and_query().map_or("", |target| target.as_str());
             access.write(&self.entry(&redact::redact_query(target, secrets), &times));

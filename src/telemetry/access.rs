@@ -10,7 +10,9 @@ use crate::config::types::LogFormat;
 use opentelemetry::trace::TraceId;
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
 
 /// What there is to say about one request. Texts may be hostile: they are escaped here.
 #[derive(Clone, Debug)]
@@ -90,10 +92,15 @@ impl<'a> Entry<'a> {
 }
 
 /// Writes the lines.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AccessLog {
     sink: Sink,
     format: LogFormat,
+    /// Which share of the requests that succeed has a line.
+    successes: f64,
+    began: Instant,
+    /// The minute, counted from the beginning, in which lines were last told to be dropped.
+    told: AtomicU64,
 }
 
 thread_local! {
@@ -102,10 +109,16 @@ thread_local! {
 }
 
 impl AccessLog {
-    /// A log that writes to `sink`.
+    /// A log that writes to `sink`: every error, and this share of the successes.
     #[must_use]
-    pub fn new(sink: Sink, format: LogFormat) -> AccessLog {
-        AccessLog { sink, format }
+    pub fn new(sink: Sink, format: LogFormat, successes: f64) -> AccessLog {
+        AccessLog { sink, format, successes, began: Instant::now(), told: AtomicU64::new(0) }
+    }
+
+    /// Whether the next request that succeeds has a line.
+    #[must_use]
+    pub fn wants_success(&self) -> bool {
+        self.successes >= 1.0 || fastrand::f64() < self.successes
     }
 
     /// Writes one line; never waits.
@@ -113,8 +126,20 @@ impl AccessLog {
         LINE.with_borrow_mut(|line| {
             line.clear();
             format(entry, self.format, line);
-            self.sink.line(line.as_bytes());
+            if !self.sink.line(line.as_bytes()) {
+                self.tell();
+            }
         });
+    }
+
+    /// Says in the other log that lines are dropped, at most once a minute.
+    fn tell(&self) {
+        let minute = self.began.elapsed().as_secs() / 60 + 1;
+        let told = self.told.load(Relaxed);
+        if told < minute && self.told.compare_exchange(told, minute, Relaxed, Relaxed).is_ok() {
+            let dropped = self.sink.dropped();
+            tracing::warn!(dropped, "lines of the access log are dropped: whoever reads them does not keep up");
+        }
     }
 }
 

@@ -224,6 +224,8 @@ struct Shard {
     /// By priority; made when somebody first asks for a slot.
     queue_wait: OnceLock<[Histogram; PRIORITIES.len()]>,
     semantic: Semantic,
+    /// Lines of the access log that were left out on purpose.
+    unlogged: AtomicU64,
 }
 
 thread_local! {
@@ -233,6 +235,11 @@ thread_local! {
 /// Gives this thread the shard of its worker.
 pub fn use_shard(worker: usize) {
     SHARD.set(worker);
+}
+
+/// The shard of this thread.
+pub(super) fn shard() -> usize {
+    SHARD.get()
 }
 
 impl Metrics {
@@ -350,11 +357,15 @@ impl Metrics {
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
         }
-        self.render_own(out);
+        self.render_own(out, &routes);
         process::write(out, seconds(self.started));
     }
 
-    fn render_own(&self, out: &mut Exposition<'_>) {
+    fn render_own(&self, out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+        let unlogged =
+            routes.iter().flat_map(|route| &route.shards).map(|shard| shard.unlogged.load(Relaxed)).sum::<u64>();
+        let help = "Requests that were left out of the access log by `access_successes`.";
+        let _ = out.family("speechgate_access_log_skipped_total", Kind::Counter, help).sample(&[], unlogged);
         let _ = out
             .family(
                 "speechgate_access_log_dropped_total",
@@ -438,6 +449,11 @@ impl RouteMetrics {
         self.shard().semantic.observe(Kinds { method, tls, status, error }, duration);
     }
 
+    /// Counts a request that was left out of the access log on purpose.
+    pub fn request_unlogged(&self) {
+        let _ = self.shard().unlogged.fetch_add(1, Relaxed);
+    }
+
     /// Counts what never became a request, and so has neither a method nor a duration.
     pub fn request_refused(&self, status: u16) {
         self.shard().request(OTHER_METHOD, status);
@@ -516,7 +532,7 @@ impl RouteMetrics {
     }
 
     fn shard(&self) -> &Shard {
-        &self.shards[SHARD.get() % self.shards.len()]
+        &self.shards[shard() % self.shards.len()]
     }
 
     fn labels(&self) -> [(&str, &str); 2] {
@@ -545,6 +561,7 @@ impl Shard {
             websocket_closes: OnceLock::new(),
             queue_wait: OnceLock::new(),
             semantic: Semantic::default(),
+            unlogged: AtomicU64::new(0),
         }
     }
 

@@ -167,3 +167,39 @@ fn every_family_is_announced_once_before_its_samples() {
         "speechgate_config_reloads_total{result=\"success\"} 1\nspeechgate_config_reloads_total{result=\"failure\"} 1\n"
     ));
 }
+
+/// What the README promises of one route.
+const SERIES_PER_ROUTE: usize = 10_000;
+
+#[test]
+fn the_series_of_a_route_are_bounded_whatever_comes() {
+    let metrics = Metrics::new("0", 1);
+    let route = metrics.route("tts", "cartesia");
+    for row in Code::ROWS {
+        for origin in Origin::ALL {
+            for transport in Transport::ALL {
+                route.error(row.code, origin, transport);
+            }
+        }
+        for index in 0..UPSTREAM_CODES {
+            route.upstream_error(&Arc::from(index.to_string()), row.code);
+        }
+    }
+    for method in METHODS {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        for status in 0..2000 {
+            route.request_finished(&method, status, &Times::default());
+        }
+    }
+    for code in 0..u16::MAX {
+        for initiator in Initiator::ALL {
+            route.websocket_closed(code, initiator);
+        }
+    }
+    for direction in Direction::ALL {
+        route.websocket_passed(direction, 1, 1);
+    }
+    let text = rendered(&metrics);
+    let count = text.lines().filter(|line| line.contains("{route=\"tts\"")).count();
+    assert!((8_000..SERIES_PER_ROUTE).contains(&count), "{count}");
+}

@@ -3,6 +3,8 @@
 
 mod support;
 
+/// The access log under pressure.
+mod access;
 /// The admin listener: liveness, readiness, counters.
 mod admin;
 /// Bodies of failures that are coded, huge, hostile or endless.

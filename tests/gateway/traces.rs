@@ -1,13 +1,15 @@
-//! Traces over OTLP: what a request, a stream and a socket become, context in and out, and a collector that is not there.
+//! Traces and metrics over OTLP: what a request, a stream and a socket become, context in and out, and a collector that is not there.
 
-use crate::support::collector::{Collector, attributes, hex};
+use crate::support::collector::{Collector, Report, attributes, hex};
 use crate::support::provider::Seen;
 use crate::support::world::{get_with, json_answer};
 use crate::support::{Act, Gateway, Provider, Settings, World};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use speechgate::wire::frame::{Opcode, frame};
+use std::collections::BTreeSet;
 
 /// Spans go out as soon as there are some.
 const SOON: (&str, &str) = ("OTEL_BSP_SCHEDULE_DELAY", "10");
@@ -285,6 +287,50 @@ fn what_waits_is_sent_when_the_gateway_ends() {
     let report =
         collector.report(|report| report.metrics.iter().any(|metric| metric.name == "speechgate_requests_total"));
     assert_eq!(report.resource["service.name"], "speechgate");
+}
+
+#[test]
+fn metrics_are_those_of_the_page_and_of_the_conventions() {
+    let mut collector = Collector::start();
+    let environment = [
+        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+        ("OTEL_SERVICE_NAME", "voice"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-collector-key=a%20key"),
+    ];
+    let world = world(&collector, "", &environment);
+    let voice = "{\"detail\":{\"status\":\"voice_not_found\",\"message\":\"No.\"}}";
+    assert_eq!(world.get("/p/a").status, 200);
+    world.provider.next([Act::send(json_answer(404, "", voice))]);
+    assert_eq!(world.get("/p/a").status, 404);
+    let duration =
+        |report: &Report| report.metrics.iter().find(|metric| metric.name == "http.server.request.duration").cloned();
+    let points = |report: &Report| match duration(report).and_then(|metric| metric.data) {
+        Some(Data::Histogram(histogram)) => histogram.data_points,
+        other => panic!("{other:?}"),
+    };
+    let report = collector.report(|report| duration(report).is_some() && points(report).len() == 2);
+    for (name, value) in [("service.name", "voice"), ("deployment.environment.name", "test")] {
+        assert_eq!(report.resource[name], value);
+    }
+    for point in points(&report) {
+        let all = attributes(&point.attributes);
+        let failed = all["http.response.status_code"] == "404";
+        assert_eq!(all.get("error.type").map(String::as_str), failed.then_some("voice_not_found"));
+        assert_eq!((all["http.request.method"].as_str(), all["url.scheme"].as_str(), point.count), ("GET", "http", 1));
+    }
+    let page = world.gateway.admin("/metrics").text();
+    let told: BTreeSet<&str> = report.metrics.iter().map(|metric| metric.name.as_str()).collect();
+    // A family without a sample is not told over OTLP.
+    let sampled = |name: &&str| page.lines().any(|line| line.starts_with(name) && !line.starts_with('#'));
+    let shown = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).filter(sampled);
+    let missing: Vec<&str> = shown.filter(|name| !told.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {told:?}");
+    let requests = report.metrics.iter().find(|metric| metric.name == "speechgate_requests_total").expect("requests");
+    let Some(Data::Sum(sum)) = &requests.data else { panic!("{requests:?}") };
+    assert!(sum.is_monotonic && sum.data_points.len() == 2);
+    assert_eq!(attributes(&sum.data_points[0].attributes)["route"], "plain");
+    assert!(collector.raw().contains("\"x-collector-key\": \"a key\""));
 }
 
 #[test]
