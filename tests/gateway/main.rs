@@ -25,6 +25,8 @@ mod faults;
 mod framing;
 /// Headers that a caller could spoof, and those that a proxy must add or take away.
 mod headers;
+/// Pauses that a provider asks for, and caps that it teaches.
+mod holds;
 /// HTTP/2 from callers.
 mod http2;
 /// Interim answers of a provider.
@@ -45,6 +47,8 @@ mod reload;
 mod retries;
 /// SIGTERM and what follows.
 mod shutdown;
+/// Concurrency: who runs, who waits, and how a slot comes back.
+mod slots;
 /// Callers that are slow on purpose.
 mod slow;
 /// Requests that two servers would read differently.
@@ -57,5 +61,7 @@ mod status;
 mod stream;
 /// TLS and mutual TLS from callers.
 mod tls;
+/// Everything at once, for a while: nothing leaks.
+mod torture;
 /// Traces over OTLP.
 mod traces;

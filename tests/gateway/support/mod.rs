@@ -8,6 +8,7 @@ pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod page;
 pub(crate) mod provider;
+pub(crate) mod stage;
 pub(crate) mod traffic;
 pub(crate) mod wire;
 pub(crate) mod world;
