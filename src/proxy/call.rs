@@ -320,6 +320,9 @@ impl Call {
         if let Some(route) = &self.route {
             route.limits.failed(&mut self.admission, error);
         }
+        if let Some(stay) = &mut self.stay {
+            stay.told(error);
+        }
         let metrics = self.metrics();
         if error.upstream.is_some() {
             metrics.upstream_error(&error.upstream_label, error.code);
