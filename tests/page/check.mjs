@@ -87,7 +87,7 @@ const checks = {
     const shown = await open();
     await fail("stt", failure("voice_not_found"));
     await shown.page.locator("#errors").getByText("voice_not_found").first().waitFor();
-    assert.match(await shown.page.locator("#subline").textContent(), /Callers send what cannot succeed: stt voice_not_found/);
+    assert.match(await shown.page.locator("#subline").textContent(), /Callers’ own mistakes: voice_not_found on stt, 1 time/);
     assert.equal(await shown.page.locator("#failing").getByText("voice_not_found").count(), 0);
     await close(shown);
   },
@@ -209,6 +209,21 @@ const checks = {
     writeFileSync(gateway.file, before);
     await fetch(gateway.url("/-/reload"), { method: "POST" });
     await shown.page.locator("#about").getByText("configuration reloaded").waitFor();
+    await close(shown);
+  },
+
+  async "limits, pauses and their ends are shown"() {
+    const shown = await open();
+    const held = shown.page.locator("#held li");
+    const slots = shown.page.locator("#routes tr", { hasText: "stt" }).locator("td[data-label=Slots]");
+    assert.equal(await slots.textContent(), "0 / 4");
+    assert.equal(await held.count(), 0);
+    await fail("stt", { ...failure("rate_limit_exceeded", "Slow down.", { "retry-after": "2" }), status: 429 });
+    await held.waitFor();
+    assert.match(await held.textContent(), /^stt answers rate_limited itself, as the provider asked, /);
+    assert.equal(await gateway.send("/stt/v1/x"), 429);
+    await held.waitFor({ state: "detached" });
+    assert.equal(await gateway.send("/stt/v1/x"), 200);
     await close(shown);
   },
 
