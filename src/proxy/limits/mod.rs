@@ -21,6 +21,7 @@ mod refusal;
 mod slots;
 mod standing;
 
+pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
 pub(crate) use rates::Caller;
 pub(crate) use refusal::{Denied, Refusal};
