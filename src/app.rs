@@ -242,6 +242,7 @@ impl Gateway {
                 () = control.serve(stops) => {}
                 () = control.running.shared.limits.keep_tidy() => {}
                 () = Arc::clone(&control).keep_up_to_date() => {}
+                () = control.status.sample() => {}
             }
         });
         for worker in self.workers.drain(..) {

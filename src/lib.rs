@@ -14,6 +14,7 @@
 //! | 1 | [`config`] | the operator's words, then ours; built-in and own profiles |
 //! | 1 | `telemetry` | metrics, access log, logging |
 //! | 2 | `upstream` | talking to providers: connect, pool, deadlines, bounded reading |
+//! | 2 | `fleet` | limits that several gateways share through a Redis or Valkey |
 //! | 3 | `proxy` | one request, from routed to answered |
 //! | 4 | `server` | listeners, connections, drain, admin |
 //! | 5 | `app`, `simulator`, `explain`, `cli` | everything put together; five providers to try it with; the commands |
@@ -73,6 +74,8 @@ pub mod app;
 pub mod cli;
 #[cfg(feature = "serve")]
 pub mod explain;
+#[cfg(feature = "serve")]
+pub mod fleet;
 #[cfg(feature = "serve")]
 pub mod proxy;
 #[cfg(feature = "serve")]

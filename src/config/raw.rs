@@ -388,8 +388,15 @@ pub(super) struct CircuitBreaker {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Limits {
-    /// `redis://…` or `rediss://…`: rate and concurrency limits are shared through it. Default: each gateway for itself.
+    /// `redis://…`, `rediss://…` or `redis+unix://…`: rate and concurrency limits are shared through it. Default: each
+    /// gateway for itself.
     pub(super) backend: Option<String>,
+    /// How long slots stay with a gateway that is not heard of any more. Default `5s`.
+    pub(super) lease: Option<DurationText>,
+    /// How long a request waits for the backend before it is counted locally. Default `5ms`.
+    pub(super) timeout: Option<DurationText>,
+    /// What the backend's keys and channels begin with. Default `speechgate`.
+    pub(super) prefix: Option<String>,
 }
 
 /// A duration with its unit.

@@ -159,6 +159,36 @@ fn limits_are_read_and_what_is_not_enforced_says_so() {
 }
 
 #[test]
+fn a_backend_is_read_with_its_defaults() {
+    let limits = |table: &str| loaded(&[("t", &format!("[limits]\n{table}\n{ROUTE}"))], &[]).config.limits;
+    let plain = limits("backend = 'redis://127.0.0.1'");
+    assert_eq!((plain.lease, plain.timeout), (Duration::from_secs(5), Duration::from_millis(5)));
+    assert_eq!(plain.prefix, "speechgate");
+    let own = limits("backend = 'redis://r'\nlease = '2s'\ntimeout = '200ms'\nprefix = 'tts:1'");
+    assert_eq!((own.lease, own.timeout), (Duration::from_secs(2), Duration::from_millis(200)));
+    assert_eq!(own.prefix, "tts:1");
+    for url in ["redis://:p@r:1/2", "rediss://u:p%40@[::1]:6380", "redis+unix:///run/redis.sock?db=1"] {
+        assert_eq!(limits(&format!("backend = '{url}'")).backend.expect("a URL").reveal(), url);
+    }
+    for bad in [
+        "backend = 'http://r'",
+        "backend = 'redis://'",
+        "backend = 'redis://:pass@/0'",
+        "backend = 'redis://r/zero'",
+        "backend = 'redis://r/0?protocol=resp2'",
+        "backend = 'redis+unix://run'",
+        "lease = '100ms'",
+        "lease = '2m'",
+        "timeout = '0s'",
+        "timeout = '501ms'",
+        "prefix = ''",
+        "prefix = 'a b'",
+    ] {
+        assert_eq!(problems(&format!("[limits]\n{bad}\n{ROUTE}"), &[]).len(), 1, "{bad}");
+    }
+}
+
+#[test]
 fn credentials_in_the_clear_are_warned_of() {
     for (upstream, warned) in [
         ("http://api.example.com", true),

@@ -337,8 +337,14 @@ pub struct CircuitBreaker {
 }
 
 /// `[limits]`
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The URL of a Redis or Valkey, its password included.
     pub backend: Option<Secret>,
+    /// How long slots stay with a gateway that is not heard of any more.
+    pub lease: Duration,
+    /// How long a request waits for the backend before it is counted locally; a tenth of the lease at most.
+    pub timeout: Duration,
+    /// What the backend's keys and channels begin with.
+    pub prefix: String,
 }

@@ -28,6 +28,34 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, Expected> {
     if duration.is_zero() { Err("a duration longer than zero".to_owned()) } else { Ok(duration) }
 }
 
+/// How long a lease may be: short enough that slots come back, long enough to be renewed in time.
+pub(super) fn lease(text: &str) -> Result<Duration, Expected> {
+    const FITS: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);
+    let lease = duration(text).ok().filter(|lease| FITS.contains(lease));
+    lease.ok_or_else(|| "a duration from `500ms` to `60s`".to_owned())
+}
+
+/// What keys of a backend begin with.
+pub(super) fn key_prefix(text: &str) -> Result<String, Expected> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(fits);
+    if fits { Ok(text.to_owned()) } else { Err("1 to 64 letters, digits, `-`, `_`, `.` or `:`".to_owned()) }
+}
+
+/// `redis://[[user]:password@]host[:port][/database]`, the same with `rediss`, or `redis+unix:///path[?…]`.
+pub(super) fn is_backend(text: &str) -> bool {
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('#') {
+        return false;
+    }
+    if let Some(path) = text.strip_prefix("redis+unix://") {
+        return path.starts_with('/') && path.len() > 1;
+    }
+    let Some(rest) = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://")) else { return false };
+    let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    host.parse::<Authority>().is_ok_and(|host| !host.host().is_empty()) && database.bytes().all(|b| b.is_ascii_digit())
+}
+
 /// `50MiB`, `32 KiB`, `1024`.
 pub(super) fn size(text: &str) -> Result<u64, Expected> {
     let parsed = text.trim().parse::<bytesize::ByteSize>();

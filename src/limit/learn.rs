@@ -48,6 +48,8 @@ pub const BELIEVED: Duration = Duration::from_secs(60);
 pub struct Learn {
     max: u32,
     cap: u32,
+    /// How often the cap has changed.
+    changes: u32,
     /// The last slot is a try: it has not been proven.
     trying: bool,
     /// When it was last raised, unless a refusal has come since.
@@ -81,7 +83,16 @@ impl Learn {
     /// Nothing is known: the operator's word stands.
     #[must_use]
     pub fn new(max: u32) -> Learn {
-        Learn { max, cap: max, trying: false, raised: None, interval: Duration::ZERO, not_before: None, told: None }
+        Learn {
+            max,
+            cap: max,
+            changes: 0,
+            trying: false,
+            raised: None,
+            interval: Duration::ZERO,
+            not_before: None,
+            told: None,
+        }
     }
 
     /// How many slots there are.
@@ -90,23 +101,28 @@ impl Learn {
         self.cap
     }
 
+    /// How often that has changed. Only a slot that was given out since the last change proves anything.
+    #[must_use]
+    pub fn changes(&self) -> u32 {
+        self.changes
+    }
+
     /// The operator says something else. A cap that was at the old maximum follows it; a smaller one was learned and stays.
     pub fn set_max(&mut self, max: u32) {
-        if self.cap == self.max || self.cap > max {
-            self.cap = max;
-        }
+        let cap = if self.cap == self.max { max } else { self.cap };
         self.max = max;
+        self.change(cap);
     }
 
     /// Somebody else knows.
     pub fn set(&mut self, cap: u32) {
-        self.cap = self.bounded(cap);
+        self.change(cap);
         self.trying = false;
     }
 
     /// The provider refused for want of a slot, while it held `held` others of ours.
     pub fn refused(&mut self, held: u32, now: Instant) {
-        self.cap = self.bounded(self.cap.min(held));
+        self.change(self.cap.min(held));
         self.trying = false;
         // One failed try counts once, however many requests were refused because of it.
         if let Some(raised) = self.raised.take() {
@@ -137,7 +153,7 @@ impl Learn {
         let ceiling = self.bounded(limit.saturating_sub(others.least()));
         self.told = Some(Told { ceiling, at: now, others });
         if ceiling < self.cap {
-            self.cap = ceiling;
+            self.change(ceiling);
             self.trying = false;
         } else if ceiling > self.cap && self.may_try(now) {
             self.raise(ceiling, now);
@@ -145,9 +161,15 @@ impl Learn {
     }
 
     fn raise(&mut self, cap: u32, now: Instant) {
-        self.cap = cap;
+        self.change(cap);
         self.trying = true;
         self.raised = Some(now);
+    }
+
+    fn change(&mut self, cap: u32) {
+        let cap = self.bounded(cap);
+        self.changes = self.changes.wrapping_add(u32::from(cap != self.cap));
+        self.cap = cap;
     }
 
     fn may_try(&self, now: Instant) -> bool {

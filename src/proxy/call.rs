@@ -186,6 +186,11 @@ impl Call {
         self.provider_target.path()
     }
 
+    /// The path that the caller asked for.
+    pub(super) fn path(&self) -> &str {
+        self.target.path()
+    }
+
     /// The route's name; empty without one.
     pub(crate) fn route_name(&self) -> &str {
         self.route.as_ref().map_or("", |route| route.route.name.as_str())
@@ -317,6 +322,7 @@ impl Call {
     pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
         self.metrics().error(error.code, error.origin, self.transport);
         self.note_try(error);
+        self.remember(error);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
         self.error = Some(Noted { code: error.code, origin: error.origin, detail });

@@ -4,7 +4,12 @@
 //! no allocation for a request. Each worker has a shard of its own, so that no two threads write to one cache line; a scrape adds
 //! the shards up. Label values are indices into tables of this program, so that nothing from the network can become a label.
 
+mod totals;
+
+pub use totals::Totals;
+
 use super::exposition::{Exposition, Kind, Labels};
+use super::fleet::FleetMetrics;
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::process;
 use super::retries::{self, Retries};
@@ -168,6 +173,8 @@ pub struct Metrics {
     last_reload: AtomicU64,
     last_reload_failed: AtomicBool,
     access_log_dropped: Arc<AtomicU64>,
+    /// Only with shared limits.
+    fleet: OnceLock<Arc<FleetMetrics>>,
 }
 
 /// The metrics of one route.
@@ -232,6 +239,7 @@ impl Metrics {
             last_reload: AtomicU64::new(seconds(SystemTime::now()).to_bits()),
             last_reload_failed: AtomicBool::new(false),
             access_log_dropped: Arc::default(),
+            fleet: OnceLock::new(),
         }
     }
 
@@ -266,6 +274,12 @@ impl Metrics {
         Arc::clone(&self.access_log_dropped)
     }
 
+    /// The metrics of shared limits, shown from now on.
+    #[must_use]
+    pub fn fleet(&self) -> Arc<FleetMetrics> {
+        Arc::clone(self.fleet.get_or_init(Arc::default))
+    }
+
     /// Appends every metric, in the text format of Prometheus.
     pub fn render(&self, text: &mut String) {
         let routes: Vec<Arc<RouteMetrics>> =
@@ -277,6 +291,9 @@ impl Metrics {
         render_websockets(out, &routes);
         render_limits(out, &routes);
         retries::render(out, &routes);
+        if let Some(fleet) = self.fleet.get() {
+            fleet.render(out);
+        }
         self.render_own(out);
         process::write(out, seconds(self.started));
     }

@@ -56,6 +56,8 @@ fn a_failing_upstream_is_left_alone_and_one_probe_decides() {
     assert_eq!(asked(&world, 5), (vec![200; 5], 5), "closed again");
     assert_eq!(world.get("/p/x").status, 200, "other routes have circuits of their own, or none");
     world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "guarded")], 0.0);
+    let refusals = [("route", "guarded"), ("limit", "circuit")];
+    assert_eq!(world.gateway.metric("speechgate_limit_rejections_total", &refusals), 4.0);
 }
 
 #[test]

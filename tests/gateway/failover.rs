@@ -77,6 +77,18 @@ fn another_upstream_takes_over_what_the_first_cannot_do() {
 }
 
 #[test]
+fn the_wait_of_one_upstream_is_not_that_of_another() {
+    let (first, second) = (Provider::start(), Provider::start());
+    let gateway = gateway(&[url(&first), url(&second)], RETRY);
+    first.always([Act::send(json_answer(503, "Retry-After: 60\r\n", BODY))]);
+    for _ in 0..3 {
+        let answer = gateway.client().send(get("/t/x")).answer();
+        assert_eq!((answer.status, told(&answer).as_deref()), (200, Some("2")));
+    }
+    assert_eq!((first.take().len(), second.take().len()), (3, 3));
+}
+
+#[test]
 fn where_nobody_listens_the_next_is_asked_without_retry_too() {
     let second = Provider::start();
     let gateway = gateway(&[nowhere(), nowhere(), format!("{}/base", url(&second))], "");
@@ -179,6 +191,27 @@ fn the_account_with_the_fewest_calls_is_used() {
     at_rest(&gateway);
     assert_eq!(gateway.client().send(get("/t/x")).answer().status, 200);
     assert_eq!(key(&provider), "key-one-secret");
+}
+
+#[test]
+fn a_call_that_changes_its_account_gives_back_its_slot() {
+    let provider = Provider::start();
+    let gateway = gateway(&[url(&provider)], &format!("{KEYS}\nconcurrency = {{ max = 1, queue = 0 }}"));
+    let used = |slots: f64| gateway.metric_becomes("speechgate_concurrency_in_use", &[("route", "two")], slots);
+    provider.next([failing(401)]);
+    provider.next([Act::Hang]);
+    let mut waiting = gateway.client();
+    let _ = waiting.send(post("/t/x", "hello"));
+    assert_eq!([key(&provider), key(&provider)], ["key-one-secret", "Bearer key-two-secret"]);
+    used(1.0);
+    waiting.reset();
+    let _ = provider.abandoned();
+    used(0.0);
+    at_rest(&gateway);
+    provider.next([failing(401)]);
+    let answer = gateway.client().send(get("/t/x")).answer();
+    assert_eq!((answer.status, key(&provider).as_str()), (401, "Bearer key-two-secret"), "nobody else is left");
+    used(0.0);
 }
 
 #[test]

@@ -172,14 +172,17 @@ fn a_share_that_shrinks_drains_and_demand_is_told() {
     let mut waiting = queued(enter(&gate, &clock));
     let last = queued(gate.enter(Priority::High, Lanes::ALL, clock.pass(secs(1))));
     assert_eq!(told(), 2);
-    assert_eq!(gate.demand(0), Demand { in_use: 2, waiting: 2, oldest_wait_since: Some(since) });
+    assert_eq!(
+        gate.demand(0),
+        Demand { share: Some(1), max: 4, in_use: 2, waiting: 2, oldest_wait_since: Some(since) }
+    );
     drop(last);
     drop(permits.pop());
     assert_eq!((told(), poll(&mut waiting).is_some()), (1, false));
     drop(permits.pop());
     let permit = poll(&mut waiting).expect("within the share");
-    assert_eq!(gate.demand(0), Demand { in_use: 1, waiting: 0, oldest_wait_since: None });
-    assert_eq!(gate.demand(7), Demand { in_use: 0, waiting: 0, oldest_wait_since: None });
+    assert_eq!(gate.demand(0), Demand { share: Some(1), max: 4, in_use: 1, waiting: 0, oldest_wait_since: None });
+    assert_eq!(gate.demand(7), Demand { share: None, max: 0, in_use: 0, waiting: 0, oldest_wait_since: None });
     drop(permit);
     stands(&gate, 1, 0, 0);
 }
@@ -244,6 +247,27 @@ fn what_the_provider_refused_does_not_count_there() {
 }
 
 #[test]
+fn a_slot_of_an_earlier_cap_proves_nothing() {
+    let (gate, mut clock) = (gate(10, 0), Clock::new());
+    let mut permits: Vec<Permit> = (0..10).map(|_| admitted(enter(&gate, &clock))).collect();
+    permits.drain(4..).for_each(|mut permit| permit.refused(clock.now()));
+    assert_eq!(gate.cap(0), 4);
+    // Their answers are late; a request in the last slot comes after them.
+    clock.pass(secs(1));
+    permits.iter().for_each(|permit| permit.succeeded(clock.now()));
+    assert_eq!(gate.cap(0), 4);
+    permits.truncate(3);
+    permits.push(admitted(enter(&gate, &clock)));
+    permits[3].succeeded(clock.now());
+    assert_eq!(gate.cap(0), 5);
+    permits.push(admitted(enter(&gate, &clock)));
+    permits[3].succeeded(clock.now());
+    assert_eq!(gate.cap(0), 5, "not proven by the one before it");
+    permits[4].succeeded(clock.now());
+    assert_eq!(gate.cap(0), 6);
+}
+
+#[test]
 fn what_a_provider_counts_is_others_only_without_a_fleet() {
     for (share, cap) in [(None, 5), (Some(8), 8)] {
         let (gate, clock) = (gate(10, 0), Clock::new());
@@ -304,4 +328,76 @@ fn an_expected_wait_follows_how_fast_slots_come_free() {
     // Nothing comes free any more.
     let wait = gate.expected_wait(clock.pass(secs(600)));
     assert_eq!(wait, Duration::from_secs(60));
+}
+
+/// Has whatever is freed given out at the time of the clock, as whoever sets shares with an end has to.
+fn looked_at(gate: &Arc<Gate>, clock: &Clock) {
+    let (gate_again, now) = (Arc::downgrade(gate), clock.now());
+    gate.on_demand(Arc::new(move || gate_again.upgrade().iter().for_each(|gate| gate.wake(now))));
+}
+
+#[test]
+fn a_share_is_not_used_past_its_end() {
+    let (gate, mut clock) = (gate(4, 8), Clock::new());
+    let end = clock.now() + secs(3);
+    gate.set_share(0, Some(0));
+    gate.shift_share(0, 2, end, false, clock.now());
+    let [first, second] = [(); 2].map(|()| admitted(enter(&gate, &clock)));
+    let mut third = queued(enter(&gate, &clock));
+    drop(first);
+    assert!(poll(&mut third).is_none(), "nobody has looked at the time");
+    looked_at(&gate, &clock);
+    gate.wake(clock.now());
+    let third = poll(&mut third).expect("the slot that came free");
+    let mut fourth = queued(enter(&gate, &clock));
+    drop(third);
+    let fourth = poll(&mut fourth).expect("given out at once by the hook");
+    clock.pass(secs(3));
+    looked_at(&gate, &clock);
+    let mut late = queued(enter(&gate, &clock));
+    drop((second, fourth));
+    assert!(poll(&mut late).is_none());
+    gate.wake(clock.now());
+    assert_eq!(gate.demand(0).share, Some(0));
+    gate.shift_share(0, 1, clock.now() + secs(3), false, clock.now());
+    assert!(poll(&mut late).is_some());
+}
+
+#[test]
+fn slots_that_others_wait_for_are_not_given_out_again() {
+    let (gate, clock) = (gate(4, 8), Clock::new());
+    looked_at(&gate, &clock);
+    let end = clock.now() + secs(3);
+    gate.set_share(0, Some(0));
+    gate.shift_share(0, 3, end, true, clock.now());
+    let permits = [(); 3].map(|()| admitted(enter(&gate, &clock)));
+    let mut waiting = queued(enter(&gate, &clock));
+    let [first, second, third] = permits;
+    drop(first);
+    assert!(poll(&mut waiting).is_none());
+    let demand = gate.demand(0);
+    assert_eq!((demand.share, demand.in_use, demand.waiting, demand.idle()), (Some(2), 2, 1, 0));
+    // What was given back stays given back, whatever comes of the question that was asked before.
+    gate.shift_share(0, 0, end, true, clock.now());
+    assert!(poll(&mut waiting).is_none());
+    gate.shift_share(0, 1, end, true, clock.now());
+    let fourth = poll(&mut waiting).expect("a slot of the fleet");
+    gate.shift_share(0, -5, end, false, clock.now());
+    drop((second, third, fourth));
+    assert_eq!(gate.demand(0).share, Some(0));
+}
+
+#[test]
+fn idle_slots_are_given_back_but_some() {
+    let (gate, clock) = (gate(8, 8), Clock::new());
+    gate.set_share(0, Some(6));
+    let one = admitted(enter(&gate, &clock));
+    assert_eq!(gate.give_back(0, 2, clock.now()).share, Some(3));
+    assert_eq!(gate.give_back(0, 0, clock.now()).share, Some(1));
+    drop(one);
+    // Without an end it is given out at once.
+    let again = admitted(enter(&gate, &clock));
+    let mut waiting = queued(enter(&gate, &clock));
+    drop(again);
+    assert!(poll(&mut waiting).is_some());
 }

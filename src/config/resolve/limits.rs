@@ -197,12 +197,28 @@ fn retried(names: &[String], path: &Path, findings: &mut Findings) -> Vec<Type> 
 
 /// `[limits]`; no message quotes the URL, which may hold a password.
 pub(super) fn limits(raw: &raw::Limits, findings: &mut Findings) -> Limits {
-    let Some(backend) = &raw.backend else { return Limits::default() };
-    let rest = backend.strip_prefix("redis://").or_else(|| backend.strip_prefix("rediss://"));
-    let fits = rest.is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic()));
-    if !fits {
-        let path = Path::of("limits").key("backend");
-        findings.value(&path, "this value cannot be used").expected("a URL such as `redis://127.0.0.1:6379/0`");
+    let mut reader = Reader { path: Path::of("limits"), findings };
+    let lease = reader.read("lease", raw.lease.as_ref().map(|text| text.0.as_str()), values::lease);
+    let lease = lease.unwrap_or(Duration::from_secs(5));
+    let timeout = reader.deadline("timeout", raw.timeout.as_ref(), Duration::from_millis(5));
+    if timeout > lease / 10 {
+        let expected = format!("at most a tenth of the lease, {}", humantime::format_duration(lease / 10));
+        reader.refuse("timeout", &humantime::format_duration(timeout).to_string(), expected);
     }
-    Limits { backend: fits.then(|| Secret::new(backend.clone())) }
+    let prefix = reader.read("prefix", raw.prefix.as_deref(), values::key_prefix);
+    let backend = raw.backend.as_ref().filter(|url| {
+        let fits = values::is_backend(url);
+        if !fits {
+            let path = reader.path.key("backend");
+            let finding = reader.findings.value(&path, "this value cannot be used");
+            finding.expected("a URL such as `redis://127.0.0.1:6379/0`");
+        }
+        fits
+    });
+    Limits {
+        backend: backend.map(|url| Secret::new(url.clone())),
+        lease,
+        timeout,
+        prefix: prefix.unwrap_or_else(|| "speechgate".to_owned()),
+    }
 }

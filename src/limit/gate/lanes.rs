@@ -61,6 +61,18 @@ const fn bit(lane: usize) -> u64 {
     if lane < Lanes::MOST { 1 << lane } else { 0 }
 }
 
+/// What the fleet grants this process of a lane.
+#[derive(Clone, Copy)]
+pub(super) struct Share {
+    /// How many slots.
+    pub(super) slots: u32,
+    /// Until when they may be given out, none without an end. With one, a slot that comes free is given out by whoever knows
+    /// the time.
+    pub(super) until: Option<Instant>,
+    /// Whether other processes wait for slots: one that comes free here is then taken off the share.
+    pub(super) contested: bool,
+}
+
 /// One lane of a gate.
 pub(super) struct Lane {
     /// Slots that are taken, grants on their way included.
@@ -70,7 +82,9 @@ pub(super) struct Lane {
     /// What the operator allows.
     pub(super) max: u32,
     /// What the fleet grants this process.
-    pub(super) share: Option<u32>,
+    pub(super) share: Option<Share>,
+    /// A slot came free under a share with an end, and nobody has looked at the time since.
+    pub(super) unseen: bool,
     /// What the provider says.
     pub(super) learn: Learn,
     /// No new slots until then, and until somebody who knows the time has said so.
@@ -84,17 +98,44 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new(max: u32) -> Lane {
         let learn = Learn::new(max);
-        Lane { in_use: 0, refused: 0, max, share: None, learn, paused: None, turn: 0, passed: [0; 3] }
+        let (in_use, refused, turn, passed) = (0, 0, 0, [0; 3]);
+        Lane { in_use, refused, max, share: None, unseen: false, learn, paused: None, turn, passed }
     }
 
     /// How many slots there are.
     pub(super) fn cap(&self) -> u32 {
-        self.max.min(self.learn.cap()).min(self.share.unwrap_or(u32::MAX))
+        self.without_fleet().min(self.share.map_or(u32::MAX, |share| share.slots))
+    }
+
+    /// How many there were if the fleet granted any number.
+    pub(super) fn without_fleet(&self) -> u32 {
+        self.max.min(self.learn.cap())
     }
 
     /// Whether a slot can be had.
     pub(super) fn open(&self) -> bool {
-        self.paused.is_none() && self.in_use < self.cap()
+        self.paused.is_none() && !self.unseen && self.in_use < self.cap()
+    }
+
+    /// Somebody knows the time: a pause may be over, and a share as well.
+    pub(super) fn resume(&mut self, now: Instant) {
+        self.paused = self.paused.filter(|until| *until > now);
+        self.unseen = false;
+        if let Some(share) = self.share.as_mut().filter(|share| share.until.is_some_and(|until| until <= now)) {
+            share.slots = 0;
+        }
+    }
+
+    /// A slot is given back.
+    pub(super) fn leave(&mut self, refused: bool) {
+        self.in_use = self.in_use.saturating_sub(1);
+        self.refused = self.refused.saturating_sub(u32::from(refused));
+        if let Some(share) = &mut self.share {
+            self.unseen = share.until.is_some();
+            if share.contested {
+                share.slots = share.slots.min(self.in_use);
+            }
+        }
     }
 
     /// Whether this lane is less loaded than another, as a share of its slots.

@@ -7,7 +7,7 @@
 //! # What always holds
 //!
 //! * Slots in use never exceed the cap of their lane by a grant; only a cap that shrank leaves them above it for a while.
-//! * Nobody waits who may use a slot that is to be had. So who enters and finds a slot passes over nobody.
+//! * Nobody waits who may use a slot that is to be had; under a share with an end, from when somebody looks at the time. So who enters and finds a slot passes over nobody.
 //! * First come, first served within a priority, among those who may use the lane that came free.
 //! * Of the slots of one lane, at most [`STARVE`] in a row go to higher priorities while a lower one waits for it, and then
 //!   the lower one gets one. When both lower ones are due, `low` goes first and `normal` next: so `low` is passed over at
@@ -24,7 +24,7 @@ pub use lanes::Lanes;
 pub use permit::{Permit, Waiting};
 
 use super::lock;
-use lanes::Lane;
+use lanes::{Lane, Share};
 use state::{Grant, State};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -69,12 +69,24 @@ pub enum Entry {
 /// What is asked of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
+    /// What the fleet grants this process, if there is one.
+    pub share: Option<u32>,
+    /// What the operator allows.
+    pub max: u32,
     /// Slots that are taken.
     pub in_use: u32,
-    /// How many wait that may use this lane, among others perhaps.
+    /// How many wait for a slot that only the fleet can grant. They may use this lane, among others perhaps.
     pub waiting: u32,
     /// Since when the first of them waits.
     pub oldest_wait_since: Option<Instant>,
+}
+
+impl Demand {
+    /// Slots of the share that are free.
+    #[must_use]
+    pub fn idle(&self) -> u32 {
+        self.share.unwrap_or(0).saturating_sub(self.in_use)
+    }
 }
 
 /// How a gate stands.
@@ -139,9 +151,43 @@ impl Gate {
         self.learn(lane, |lane| lane.learn.set(cap));
     }
 
-    /// Sets what the fleet grants this process of a lane; none without a fleet. It may be nothing at all.
+    /// Sets what the fleet grants this process of a lane, without an end; none without a fleet. It may be nothing at all.
     pub fn set_share(&self, lane: usize, share: Option<u32>) {
-        self.learn(lane, |lane| lane.share = share);
+        self.learn(lane, |lane| {
+            lane.share = share.map(|slots| Share { slots, until: None, contested: false });
+            lane.unseen = false;
+        });
+    }
+
+    /// Changes by how many slots the fleet grants more or less than before, until when they may be given out, and whether other
+    /// processes wait for slots: one that comes free here is then taken off the share. What was taken off it since it was
+    /// last asked about stays off.
+    pub fn shift_share(&self, lane: usize, by: i64, until: Instant, contested: bool, now: Instant) {
+        self.change(|state| {
+            state.resume(now);
+            if let Some(share) = state.lanes.get_mut(lane).and_then(|lane| lane.share.as_mut()) {
+                let slots = u32::try_from((i64::from(share.slots) + by).max(0)).unwrap_or(u32::MAX);
+                *share = Share { slots, until: Some(until), contested };
+            }
+            state.resume(now);
+        });
+    }
+
+    /// Takes the free slots of a lane off its share, but so many, and tells what is asked of it then.
+    #[must_use]
+    pub fn give_back(&self, lane: usize, spare: u32, now: Instant) -> Demand {
+        let mut state = lock(&self.state);
+        state.resume(now);
+        let wakers = state.dispatch();
+        if let Some(lane) = state.lanes.get_mut(lane)
+            && let Some(share) = &mut lane.share
+        {
+            share.slots = share.slots.min(lane.in_use.saturating_add(spare));
+        }
+        let demand = state.demand(lane);
+        drop(state);
+        wake_all(wakers);
+        demand
     }
 
     /// No new slots of a lane until then. Whoever holds one goes on, and whoever waits goes on waiting.
@@ -160,7 +206,7 @@ impl Gate {
         lock(&self.state).active().filter_map(|lane| lane.paused).min()
     }
 
-    /// Looks whether a pause is over, and gives out what slots there are.
+    /// Looks whether a pause or a share is over, and gives out what slots there are.
     pub fn wake(&self, now: Instant) {
         self.change(|state| state.resume(now));
     }
@@ -168,13 +214,13 @@ impl Gate {
     /// What is asked of a lane.
     #[must_use]
     pub fn demand(&self, lane: usize) -> Demand {
-        let state = lock(&self.state);
-        let (waiting, oldest_wait_since) = state.queue.waiting(lane);
-        let in_use = state.lanes.get(lane).map_or(0, |lane| lane.in_use);
-        Demand { in_use, waiting: count(waiting), oldest_wait_since }
+        lock(&self.state).demand(lane)
     }
 
     /// What to call, outside the lock, when somebody queues, and when a slot is freed while the fleet has set a share.
+    ///
+    /// A slot that is freed under a share with an end is given out by [`Gate::wake`] or [`Gate::enter`], which know the time:
+    /// so who sets such a share has this call `wake`.
     pub fn on_demand(&self, hook: Arc<dyn Fn() + Send + Sync>) {
         let old = lock(&self.state).hook.replace(hook);
         drop(old);

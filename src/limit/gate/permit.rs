@@ -27,9 +27,15 @@ impl Permit {
         self.grant.lane
     }
 
-    /// The provider has begun to answer: what [`Learn::succeeded`](crate::limit::learn::Learn::succeeded) makes of it.
+    /// The provider has begun to answer: what [`Learn::succeeded`](crate::limit::learn::Learn::succeeded) makes of it, if the
+    /// slot was given out under the cap as it is now.
     pub fn succeeded(&self, now: Instant) {
-        self.gate.learn(self.grant.lane, |lane| lane.learn.succeeded(self.grant.level, now));
+        let Grant { lane, level, changes } = self.grant;
+        self.gate.learn(lane, |lane| {
+            if lane.learn.changes() == changes {
+                lane.learn.succeeded(level, now);
+            }
+        });
     }
 
     /// The provider refused for want of a slot there: what [`Learn::refused`](crate::limit::learn::Learn::refused) makes of it.

@@ -3,7 +3,7 @@
 use super::lanes::Lane;
 use super::pace::Pace;
 use super::queue::{Queue, Waiter};
-use super::{Hook, Lanes, Priority, Setup};
+use super::{Demand, Hook, Lanes, Priority, Setup, count};
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
@@ -14,6 +14,8 @@ pub(super) struct Grant {
     pub(super) lane: usize,
     /// How many slots of the lane were in use with this one.
     pub(super) level: u32,
+    /// How often the learned cap of the lane had changed by then.
+    pub(super) changes: u32,
 }
 
 /// Always true between two calls: nobody waits who could use a slot that is to be had.
@@ -60,13 +62,23 @@ impl State {
         }
     }
 
-    /// Ends the pauses that are over.
+    /// Ends the pauses and shares that are over.
     pub(super) fn resume(&mut self, now: Instant) {
         for lane in &mut self.lanes {
-            if lane.paused.is_some_and(|until| until <= now) {
-                lane.paused = None;
-            }
+            lane.resume(now);
         }
+    }
+
+    /// What is asked of a lane.
+    pub(super) fn demand(&self, index: usize) -> Demand {
+        let none = Demand { share: None, max: 0, in_use: 0, waiting: 0, oldest_wait_since: None };
+        let Some(lane) = self.lanes.get(index) else { return none };
+        let demand = Demand { share: lane.share.map(|share| share.slots), max: lane.max, in_use: lane.in_use, ..none };
+        if lane.paused.is_some() || lane.in_use >= lane.without_fleet() {
+            return demand;
+        }
+        let (waiting, oldest_wait_since) = self.queue.waiting(index);
+        Demand { waiting: count(waiting), oldest_wait_since, ..demand }
     }
 
     /// The lanes that give out slots.
@@ -108,8 +120,7 @@ impl State {
     /// Gives a slot back.
     pub(super) fn leave(&mut self, lane: usize, refused: bool) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.in_use = lane.in_use.saturating_sub(1);
-            lane.refused = lane.refused.saturating_sub(u32::from(refused));
+            lane.leave(refused);
             self.pace.free();
         }
     }
@@ -143,6 +154,6 @@ impl State {
         self.turns += 1;
         lane.turn = self.turns;
         lane.in_use += 1;
-        Some(Grant { lane: index, level: lane.in_use })
+        Some(Grant { lane: index, level: lane.in_use, changes: lane.learn.changes() })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Its three refusals with a 429 ask for three things: one for want of a slot shrinks what is known of the plan and lets later
 //! callers wait in the queue; one for too many requests, or for a provider that is unavailable, holds everybody as long as it
-//! says; and a quota that is used up holds nobody, because waiting would not help.
+//! says, unless the route has another upstream; and a quota that is used up holds nobody, because waiting would not help.
 
 use super::RouteLimits;
 use super::holds::Target;
@@ -88,6 +88,7 @@ impl RouteLimits {
         let wait = error.retry_after.filter(|wait| error.retryable && !wait.is_zero());
         match (error.code.kind(), wait) {
             (Type::ConcurrencyLimited, wait) => self.want_of_slots(admission, wait, now),
+            (Type::Unavailable, Some(_)) if self.elsewhere => open(admission),
             (Type::RateLimited | Type::Unavailable, Some(wait)) => {
                 let reach = if error.code == Code::PollRateLimited { Reach::Path } else { Reach::Credential };
                 let place = self.place(admission.lane, admission.target);

@@ -21,6 +21,7 @@ mod refusal;
 mod slots;
 mod standing;
 
+pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
 pub(crate) use rates::Caller;
 pub(crate) use refusal::{Denied, Refusal};
@@ -60,6 +61,8 @@ pub struct RouteLimits {
     holds: Arc<Holds<Code>>,
     /// The keys of the credentials that the route injects, by their place in the configuration: the lanes of the gate.
     accounts: Vec<u64>,
+    /// There is another upstream: that one is unavailable then holds nobody.
+    elsewhere: bool,
     /// What takes a slot.
     unit: ConcurrencyUnit,
     /// Where the provider says how many it allows, and how many it counts.
@@ -131,6 +134,7 @@ impl RouteLimits {
             concurrency: route.concurrency.clone(),
             holds: old.map_or_else(Holds::new, |old| Arc::clone(&old.holds)),
             accounts,
+            elsewhere: route.upstreams.len() > 1,
             unit: spec.unit.unwrap_or(ConcurrencyUnit::Request),
             limit_header: header(&spec.limit_header),
             current_header: header(&spec.current_header),

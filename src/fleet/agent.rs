@@ -1,0 +1,137 @@
+//! One agent for each limiter of this process: it asks the backend for slots when callers wait, and gives back what is idle.
+
+use super::Setup;
+use super::inbox::Inbox;
+use super::lease::Lease;
+use super::link::{Link, Live};
+use super::scripts::{Scripts, Turn};
+use super::tally::Tally;
+use crate::limit::Gate;
+use crate::telemetry::fleet::Fallback;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+use tokio::time::timeout;
+
+/// What the agents of a process have in common.
+pub(super) struct Common {
+    pub(super) setup: Setup,
+    pub(super) link: Link,
+    pub(super) scripts: Scripts,
+    pub(super) tally: Arc<Tally>,
+}
+
+/// The agent of one lane of one gate.
+pub(super) struct Agent {
+    pub(super) common: Arc<Common>,
+    /// The limiter's key, and the name under which this agent is known there.
+    pub(super) key: String,
+    pub(super) name: String,
+    pub(super) gate: Weak<Gate>,
+    pub(super) lane: usize,
+    pub(super) inbox: Arc<Inbox>,
+    /// Whether the agent wants to hear of every slot that comes free.
+    pub(super) watches: Arc<AtomicBool>,
+}
+
+impl Agent {
+    /// Runs until the gate is gone.
+    pub(super) async fn run(self) {
+        let mut lease = Lease::new(now());
+        while let Some(gate) = self.gate.upgrade() {
+            self.look(&gate, &mut lease).await;
+            self.watches.store(lease.watches(), Ordering::Relaxed);
+            drop(gate);
+            let due = lease.due(&self.common.setup);
+            tokio::select! {
+                () = self.inbox.roused.notified() => {}
+                () = tokio::time::sleep_until(due.into()) => {}
+            }
+        }
+        self.common.leave(&self.key, &self.name).await;
+    }
+
+    /// Does what there is to do.
+    async fn look(&self, gate: &Gate, lease: &mut Lease) {
+        gate.wake(now());
+        if let Some(told) = self.inbox.take() {
+            self.common.tally.sized(told.size);
+            if let Some(change) = lease.told(&told) {
+                self.shift(gate, lease, change);
+            }
+        }
+        loop {
+            let asked = now();
+            let answered = match self.common.link.live() {
+                Some(_) if !lease.wants_turn(&gate.demand(self.lane), asked) => break,
+                Some(live) => self.turn(&live, gate, lease).await,
+                // Others lose it at the same moment: all of them go to their local shares, whether somebody waits or not.
+                None => false,
+            };
+            if !answered {
+                lease.failed(asked, &self.common.setup);
+                break;
+            }
+        }
+        if lease.is_lost(now(), &self.common.setup) {
+            let share = lease.local_share(gate.demand(self.lane).max, self.common.tally.size());
+            gate.set_share(self.lane, Some(share));
+            self.common.tally.fell_back(Fallback::Slots);
+        }
+    }
+
+    fn shift(&self, gate: &Gate, lease: &Lease, change: i64) {
+        let (until, contested) = lease.terms();
+        gate.shift_share(self.lane, change, until, contested, now());
+    }
+
+    /// One turn at the backend. False when it was not answered.
+    async fn turn(&self, live: &Live, gate: &Gate, lease: &mut Lease) -> bool {
+        let Common { setup, scripts, tally, .. } = &*self.common;
+        let sent = now();
+        let spare = lease.spare(&gate.demand(self.lane), sent);
+        // What is given back cannot be used any more before the backend hears of it.
+        let demand = gate.give_back(self.lane, spare, sent);
+        let (number, known) = lease.begin(&demand);
+        let turn = Turn { key: &self.key, name: &self.name, number, known, demand: &demand, leaving: false };
+        let mut connection = live.connection();
+        match timeout(setup.patience(), scripts.turn(&mut connection, setup, &turn, sent)).await {
+            Ok(Ok(Some(answer))) => {
+                let change = lease.answered(demand.share.unwrap_or(0), &answer, sent, setup);
+                self.shift(gate, lease, change);
+                tally.sized(answer.size);
+                true
+            }
+            // Somebody has taken a later turn in this name: nobody does.
+            Ok(Ok(None)) => false,
+            Ok(Err(error)) => {
+                tally.unreachable(&error.to_string());
+                if error.is_io_error() || error.is_unrecoverable_error() {
+                    live.give_up();
+                }
+                false
+            }
+            Err(_) => {
+                live.give_up();
+                false
+            }
+        }
+    }
+}
+
+impl Common {
+    /// Takes a name off a limiter, so that its slots need not wait for the end of its lease.
+    pub(super) async fn leave(&self, key: &str, name: &str) {
+        let Some(live) = self.link.live() else { return };
+        let demand = crate::limit::Demand { share: None, max: 0, in_use: 0, waiting: 0, oldest_wait_since: None };
+        let turn = Turn { key, name, number: Turn::LAST, known: 0, demand: &demand, leaving: true };
+        let mut connection = live.connection();
+        // Whoever is not heard loses its lease by time.
+        let _ = timeout(self.setup.patience(), self.scripts.turn(&mut connection, &self.setup, &turn, now())).await;
+    }
+}
+
+/// The runtime's clock, which cannot be set.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

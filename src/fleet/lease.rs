@@ -1,0 +1,166 @@
+//! What an agent knows about its lease of one limiter: what is written about it at the backend, and until when.
+//!
+//! No clock, no socket: the agent tells what happened and asks what to do.
+
+use super::Setup;
+use super::inbox::Told;
+use crate::limit::Demand;
+use std::time::{Duration, Instant};
+
+/// The answer to a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Slots that this gateway may use.
+    pub(super) share: u32,
+    /// Whether other gateways wait for slots.
+    pub(super) contested: bool,
+    /// Gateways that share this limiter, and the place of this one among them.
+    pub(super) size: u32,
+    pub(super) rank: u32,
+    /// How long no slots are handed out, because the backend has lost what it knew.
+    pub(super) grace: Duration,
+}
+
+/// A lease of slots.
+#[derive(Debug)]
+pub(super) struct Lease {
+    turn: u64,
+    /// The share as the backend has it.
+    written: u32,
+    /// Callers that wait, as the backend takes it.
+    reported: u32,
+    contested: bool,
+    /// Size of the fleet, and the place in it; as last heard.
+    fleet: Option<(u32, u32)>,
+    /// When the backend is asked again, whatever happens.
+    next: Instant,
+    /// Until when the share may be used.
+    until: Instant,
+    /// A message came, so that what the backend takes for true is to be renewed.
+    stale: bool,
+    /// Since when the backend was wanted and did not answer.
+    trouble: Option<Instant>,
+    lost: bool,
+}
+
+impl Lease {
+    pub(super) fn new(now: Instant) -> Lease {
+        Lease {
+            turn: 0,
+            written: 0,
+            reported: 0,
+            contested: false,
+            fleet: None,
+            next: now,
+            until: now,
+            stale: false,
+            trouble: None,
+            lost: false,
+        }
+    }
+
+    /// When the agent has something to do, if nothing happens before.
+    pub(super) fn due(&self, setup: &Setup) -> Instant {
+        match self.trouble {
+            Some(since) if !self.lost => since + setup.patience(),
+            Some(_) | None => self.next,
+        }
+    }
+
+    /// Whether the backend has to be told or asked something.
+    pub(super) fn wants_turn(&self, demand: &Demand, now: Instant) -> bool {
+        self.next <= now
+            || self.stale
+            || self.trouble.is_some()
+            || demand.share != Some(self.written)
+            || (demand.waiting > 0) != (self.reported > 0)
+            || self.contested && demand.idle() > 0
+    }
+
+    /// Whether everything that happens at the gate matters, or only that somebody waits.
+    pub(super) fn watches(&self) -> bool {
+        self.contested || self.reported > 0
+    }
+
+    /// Idle slots that are kept for the next callers: none while others wait, and else fewer each time.
+    pub(super) fn spare(&self, demand: &Demand, now: Instant) -> u32 {
+        match (self.contested, self.next <= now) {
+            (true, _) => 0,
+            (false, true) => demand.idle() / 2,
+            (false, false) => demand.idle(),
+        }
+    }
+
+    /// A turn begins: its number, and what the fleet's size was.
+    pub(super) fn begin(&mut self, demand: &Demand) -> (u64, u32) {
+        self.turn += 1;
+        self.stale = false;
+        self.reported = demand.waiting;
+        (self.turn, self.fleet.map_or(0, |(size, _)| size))
+    }
+
+    /// It was answered. `kept` was the share when it began, at `sent`. Gives by how much the share changes.
+    pub(super) fn answered(&mut self, kept: u32, answer: &Answer, sent: Instant, setup: &Setup) -> i64 {
+        let change = i64::from(answer.share) - i64::from(kept);
+        // What it grew by went to callers who were waiting.
+        self.reported = self.reported.saturating_sub(u32::try_from(change).unwrap_or(0));
+        self.written = answer.share;
+        self.contested = answer.contested;
+        self.fleet = Some((answer.size, answer.rank));
+        self.until = sent + setup.usable();
+        self.next = sent + setup.renewal();
+        if !answer.grace.is_zero() {
+            self.next = self.next.min(sent + answer.grace);
+        }
+        (self.trouble, self.lost) = (None, false);
+        change
+    }
+
+    /// The backend said something unasked. Gives by how much the share changes; none for what is not true any more.
+    pub(super) fn told(&mut self, told: &Told) -> Option<i64> {
+        self.fleet = self.fleet.and(Some((told.size, told.rank)));
+        // A message that follows upon another turn is older than the answer of the last, or than what was written since.
+        if told.turn != self.turn || self.trouble.is_some() {
+            return None;
+        }
+        let change = i64::from(told.share) - i64::from(self.written);
+        self.reported = self.reported.saturating_sub(u32::try_from(change).unwrap_or(0));
+        // Who only heard how large the fleet is has nothing to say.
+        self.stale = change != 0 || told.contested != self.contested;
+        self.written = told.share;
+        self.contested = told.contested;
+        Some(change)
+    }
+
+    /// Until when the share may be used, and whether others wait for it.
+    pub(super) fn terms(&self) -> (Instant, bool) {
+        (self.until, self.contested)
+    }
+
+    /// The backend was wanted and did not answer.
+    pub(super) fn failed(&mut self, since: Instant, setup: &Setup) {
+        let _ = self.trouble.get_or_insert(since);
+        self.next = since + setup.renewal();
+    }
+
+    /// Whether it has not answered for so long that it is given up; told once.
+    pub(super) fn is_lost(&mut self, now: Instant, setup: &Setup) -> bool {
+        let lost = !self.lost && self.trouble.is_some_and(|since| now >= since + setup.patience());
+        if lost {
+            (self.lost, self.contested) = (true, false);
+        }
+        lost
+    }
+
+    /// What this gateway uses without the backend: of `max` slots its part by the last known size of the fleet. The parts
+    /// add up to `max`: the first gateways get one more where it cannot be divided, and where there are more gateways
+    /// than slots, the last get none.
+    pub(super) fn local_share(&self, max: u32, unheard: u32) -> u32 {
+        let (size, rank) = self.fleet.unwrap_or((unheard, unheard));
+        match (max / size, u32::from(rank < max % size)) {
+            // Whoever never heard of the others does not know its place either.
+            (0, _) if self.fleet.is_none() => 1,
+            (part, rest) => part + rest,
+        }
+    }
+}

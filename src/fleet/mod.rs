@@ -1,0 +1,296 @@
+//! Limits that several gateways share through a Redis or Valkey.
+//!
+//! A [`Gate`] keeps the queue, its order and the priorities of one process; the fleet decides how many slots of the plan
+//! that process may use now. An agent for each limiter keeps a lease of slots at the backend. While nobody else waits, the
+//! slots in hand are used without asking. As soon as callers wait anywhere, every slot that comes free goes back, and the
+//! backend's script gives it to the gateway whose caller has waited longest, and tells it.
+//!
+//! # What holds
+//!
+//! `L` is the lease, `patience` twenty times the timeout and at most `L / 3`.
+//!
+//! * Shares of all gateways never add up to more than the plan while the backend keeps what it was told. A gateway gives
+//!   up what it gives back before the backend hears of it, and uses what it gets after the backend has written it.
+//! * A gateway uses its share until `0.9 L` after it last asked with success, by its own clock that cannot be set, and the
+//!   clock is read before every slot is given out: one that was stopped longer wakes up with no slots. The backend gives
+//!   its slots to others `L` after it last heard of it, by its own clock; that clock may be set without harm.
+//! * Turns are numbered: a request that lay in a stopped backend's socket changes nothing when it is read at last.
+//! * A gateway that gets no answer for `patience`, or no connection, goes to its local share: its part of the plan by the
+//!   size of the fleet that it last heard of. These parts add up to the plan. No caller waits longer than that for the
+//!   backend; one at a gateway with slots in hand does not wait at all, and a rate waits for `timeout` at most.
+//! * A backend that has lost its data hands out no slot until as many gateways have come back as any of them remembers, and
+//!   for `L / 2` at most. Until then each uses what it had.
+//!
+//! # What does not
+//!
+//! * Calls that run when a lease or a connection is lost go on; they are counted again when the gateway is back. So while
+//!   gateways lose the backend, as many calls more than the plan may run as ran beyond their local shares, and they only
+//!   become fewer.
+//! * A gateway that alone cannot reach the backend uses its local share beside the others, who share the whole.
+//! * Priorities hold within a gateway; between gateways it is the longest wait.
+//! * A gateway that has never heard of the fleet takes itself for one of ten, and at least one slot.
+
+mod agent;
+mod inbox;
+mod lease;
+mod link;
+mod scripts;
+mod tally;
+
+pub use scripts::Counted;
+
+use crate::config::types::Limits;
+use crate::limit::Gate;
+use crate::limit::rate::Quota;
+use crate::telemetry::fleet::{Fallback, FleetMetrics};
+use agent::{Agent, Common};
+use inbox::{Inbox, Inboxes};
+use link::Link;
+use scripts::{Counter, Scripts};
+use std::collections::HashMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+use tally::Tally;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+/// How limits are shared.
+#[derive(Clone, Debug)]
+struct Setup {
+    /// This process.
+    id: String,
+    prefix: String,
+    lease: Duration,
+    timeout: Duration,
+}
+
+impl Setup {
+    /// How long after it was last confirmed a share may be used: clocks of two machines differ by far less than a tenth.
+    fn usable(&self) -> Duration {
+        self.lease * 9 / 10
+    }
+
+    /// How often a lease is renewed.
+    fn renewal(&self) -> Duration {
+        self.lease / 3
+    }
+
+    /// How long slots wait for an answer. Longer than a rate does: who goes to the local share too soon takes slots that
+    /// others still use.
+    fn patience(&self) -> Duration {
+        (self.timeout * 20).min(self.lease / 3)
+    }
+
+    /// What the names of channels begin with; the rest is the process.
+    fn channels(&self) -> String {
+        format!("{}:wake:", self.prefix)
+    }
+
+    fn channel(&self) -> String {
+        self.channels() + &self.id
+    }
+}
+
+/// One limit that a request is to be counted by.
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    /// The place of the limit among those of its route.
+    pub limit: usize,
+    /// What it counts by; only a hash of it leaves the process.
+    pub key: &'a [u8],
+    /// The limit.
+    pub quota: Quota,
+    /// How much the request takes, at most a burst.
+    pub cost: NonZeroU32,
+}
+
+/// The limits of this process that are shared.
+pub struct Fleet {
+    common: Arc<Common>,
+    inboxes: Arc<Inboxes>,
+    runtime: Handle,
+    connecting: AbortHandle,
+    /// The agents, by limiter.
+    agents: Mutex<HashMap<String, Member>>,
+    /// How many agents there have been.
+    names: AtomicU64,
+}
+
+/// An agent at work.
+struct Member {
+    name: String,
+    gate: Weak<Gate>,
+    lane: usize,
+    inbox: Arc<Inbox>,
+    /// Whether it wants to hear of every slot that comes free.
+    watches: Arc<AtomicBool>,
+    task: AbortHandle,
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fleet").field("setup", &self.common.setup).finish_non_exhaustive()
+    }
+}
+
+impl Fleet {
+    /// A fleet whose agents run on this runtime; none without a backend. `process` tells this process from others, and has
+    /// no `.` in it.
+    ///
+    /// # Errors
+    /// When the backend's URL is none; the text does not show it.
+    pub fn start(
+        limits: &Limits,
+        process: &str,
+        metrics: impl FnOnce() -> Arc<FleetMetrics>,
+        runtime: &Handle,
+    ) -> Result<Option<Arc<Fleet>>, String> {
+        let Some(url) = &limits.backend else { return Ok(None) };
+        let setup = Setup {
+            id: process.to_owned(),
+            prefix: limits.prefix.clone(),
+            lease: limits.lease,
+            timeout: limits.timeout,
+        };
+        let (inboxes, tally) = (Arc::new(Inboxes::default()), Arc::new(Tally::new(metrics())));
+        let link = Link::new(url.reveal(), setup.clone(), Arc::clone(&inboxes), Arc::clone(&tally));
+        let link = link.map_err(|_| "limits.backend: not a URL of a Redis or Valkey".to_owned())?;
+        let common = Arc::new(Common { setup, link, scripts: Scripts::new(), tally });
+        let connected = Arc::clone(&common);
+        let connecting = runtime.spawn(async move { connected.link.run().await }).abort_handle();
+        let (agents, names, runtime) = (Mutex::default(), AtomicU64::new(0), runtime.clone());
+        Ok(Some(Arc::new(Fleet { common, inboxes, runtime, connecting, agents, names })))
+    }
+
+    /// Shares the slots of a gate with the gates of the same name in other processes, lane by lane. Again after a reload: a
+    /// gate that is shared already stays so.
+    pub fn share(&self, name: &str, lanes: usize, gate: &Arc<Gate>) {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        for lane in 0..lanes {
+            let key = format!("{}:slots:{name}:{lane}", self.common.setup.prefix);
+            if !agents.get(&key).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate))) {
+                // Nothing until the backend says so.
+                gate.set_share(lane, Some(0));
+                let member = self.engage(&key, lane, gate);
+                // The agent of an earlier gate goes on until the calls that hold its slots have ended.
+                drop(agents.insert(key, member));
+            }
+        }
+        let own = agents.values().filter(|member| member.gate.ptr_eq(&Arc::downgrade(gate)));
+        let ears = own.map(|member| (member.lane, Arc::clone(&member.inbox), Arc::clone(&member.watches)));
+        let (ears, heard) = (Ears(ears.collect()), Arc::downgrade(gate));
+        gate.on_demand(Arc::new(move || {
+            if let Some(gate) = heard.upgrade() {
+                ears.hear(&gate);
+            }
+        }));
+    }
+
+    fn engage(&self, key: &str, lane: usize, gate: &Arc<Gate>) -> Member {
+        let name = format!("{}.{}", self.common.setup.id, self.names.fetch_add(1, Ordering::Relaxed));
+        let (inbox, watches) = (self.inboxes.open(&name), Arc::new(AtomicBool::new(false)));
+        let agent = Agent {
+            common: Arc::clone(&self.common),
+            key: key.to_owned(),
+            name: name.clone(),
+            gate: Arc::downgrade(gate),
+            lane,
+            inbox: Arc::clone(&inbox),
+            watches: Arc::clone(&watches),
+        };
+        let (inboxes, ended) = (Arc::clone(&self.inboxes), name.clone());
+        let task = self.runtime.spawn(async move {
+            agent.run().await;
+            inboxes.close(&ended);
+        });
+        Member { name, gate: Arc::downgrade(gate), lane, inbox, watches, task: task.abort_handle() }
+    }
+
+    /// Counts a request of a route by all of these limits, or by none. None when the backend does not answer in time: the
+    /// request is to be counted here, against [`Fleet::local_quota`].
+    pub async fn count(&self, route: &str, checks: &[Check<'_>]) -> Option<Counted> {
+        let Common { setup, link, scripts, tally } = &*self.common;
+        let live = link.live().filter(|live| live.answers());
+        let counted = match &live {
+            Some(live) => {
+                let counters: Vec<Counter> = checks.iter().map(|check| counter(setup, route, check)).collect();
+                let mut connection = live.connection();
+                timeout(setup.timeout, scripts.count(&mut connection, &counters)).await.ok().and_then(Result::ok)
+            }
+            None => None,
+        };
+        if counted.is_none() {
+            tally.fell_back(Fallback::Rate);
+            if let Some(live) = live {
+                live.slow();
+            }
+        }
+        counted
+    }
+
+    /// This process's part of a rate, by the last known size of the fleet.
+    #[must_use]
+    pub fn local_quota(&self, quota: &Quota) -> Quota {
+        let size = self.common.tally.size();
+        let burst = NonZeroU32::new(quota.burst.get() / size).unwrap_or(NonZeroU32::MIN);
+        Quota { amount: quota.amount, per: quota.per.saturating_mul(size), burst }
+    }
+
+    /// Gives back everything, for nothing runs here any more.
+    pub async fn leave(&self) {
+        let members: Vec<(String, Member)> =
+            self.agents.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+        for (key, member) in members {
+            member.task.abort();
+            self.common.leave(&key, &member.name).await;
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.connecting.abort();
+        for member in self.agents.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
+            member.task.abort();
+        }
+    }
+}
+
+/// How the agents of a gate hear of what happens at it; and of its end, with which this is dropped.
+struct Ears(Vec<(usize, Arc<Inbox>, Arc<AtomicBool>)>);
+
+impl Ears {
+    /// Something happened. The clock is read here, for a gate has none.
+    fn hear(&self, gate: &Gate) {
+        gate.wake(agent::now());
+        for (lane, inbox, watches) in &self.0 {
+            if watches.load(Ordering::Relaxed) || gate.demand(*lane).waiting > 0 {
+                inbox.roused.notify_one();
+            }
+        }
+    }
+}
+
+impl Drop for Ears {
+    fn drop(&mut self) {
+        for (_, inbox, _) in &self.0 {
+            inbox.roused.notify_one();
+        }
+    }
+}
+
+/// Where a request is counted. What it is counted by may be a secret, or be a person's address.
+fn counter(setup: &Setup, route: &str, check: &Check<'_>) -> Counter {
+    let digest = ring::digest::digest(&ring::digest::SHA256, check.key);
+    let mut key = format!("{}:rate:{route}:{}:", setup.prefix, check.limit);
+    for byte in &digest.as_ref()[..16] {
+        // A string takes whatever is written to it.
+        let _ = write!(key, "{byte:02x}");
+    }
+    Counter { key, quota: check.quota, cost: check.cost }
+}

@@ -1,0 +1,37 @@
+-- One request at all of its rate limits: it passes all of them and is counted in each, or in none.
+--
+-- KEYS  a key for each limit: the time at which it would be unused again (GCRA's theoretical arrival time), microseconds
+-- ARGV  three for each: microseconds for one unit, units at once, units that this request costs
+-- Gives the first limit that refuses (0: none), the microseconds to wait, then for each limit the units left and the microseconds
+--       until it is unused again
+
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local refuses, wait, answer = 0, 0, {}
+local debts = {}
+for i, key in ipairs(KEYS) do
+  local unit, burst, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+  local stored = tonumber(redis.call('GET', key) or now)
+  -- Never more than a whole burst: a longer debt comes from a clock that was set.
+  local debt = math.min(math.max(stored - now, 0), unit * burst)
+  local over = debt + unit * cost - unit * burst
+  -- A microsecond of rounding is nobody's fault.
+  if over > 1 then
+    if refuses == 0 then refuses = i end
+    wait = math.max(wait, over)
+  end
+  debts[i] = debt
+end
+for i, key in ipairs(KEYS) do
+  local unit, burst, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+  local debt = debts[i]
+  if refuses == 0 and cost > 0 then
+    debt = debt + unit * cost
+    redis.call('SET', key, string.format('%.0f', now + debt), 'PX', math.ceil(debt / 1000) + 1)
+  end
+  table.insert(answer, math.floor((unit * burst - debt) / unit + 0.000001))
+  table.insert(answer, math.ceil(debt))
+end
+table.insert(answer, 1, math.ceil(wait))
+table.insert(answer, 1, refuses)
+return answer

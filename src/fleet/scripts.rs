@@ -1,0 +1,119 @@
+//! The scripts that run at the backend, and their words.
+
+use super::Setup;
+use super::lease::Answer;
+use crate::limit::Demand;
+use crate::limit::rate::{Left, Quota};
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Script};
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+/// Both scripts. They are loaded when the backend does not know them.
+pub(super) struct Scripts {
+    slots: Script,
+    rates: Script,
+}
+
+/// One gateway's turn at one limiter.
+pub(super) struct Turn<'a> {
+    pub(super) key: &'a str,
+    pub(super) name: &'a str,
+    pub(super) number: u64,
+    /// The size of the fleet that this gateway last heard of; zero when it never did.
+    pub(super) known: u32,
+    pub(super) demand: &'a Demand,
+    pub(super) leaving: bool,
+}
+
+impl Turn<'_> {
+    /// The number of a turn after which no other comes: the largest that a script can tell from the one before.
+    pub(super) const LAST: u64 = 1 << 53;
+}
+
+/// One limit that a request is counted by.
+#[derive(Clone, Debug)]
+pub(super) struct Counter {
+    pub(super) key: String,
+    pub(super) quota: Quota,
+    pub(super) cost: NonZeroU32,
+}
+
+/// What became of a request at all of its limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The first limit that refuses, and when all of them would not. Nothing was counted then.
+    pub refused: Option<(usize, Duration)>,
+    /// What is left of each.
+    pub left: Vec<Left>,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Scripts {
+        Scripts { slots: Script::new(include_str!("slots.lua")), rates: Script::new(include_str!("rates.lua")) }
+    }
+
+    /// Takes a turn. None when a later one has been taken.
+    pub(super) async fn turn(
+        &self,
+        connection: &mut MultiplexedConnection,
+        setup: &Setup,
+        turn: &Turn<'_>,
+        now: Instant,
+    ) -> RedisResult<Option<Answer>> {
+        let demand = turn.demand;
+        let waited = demand.oldest_wait_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let (accepted, share, contested, size, rank, grace): (u32, u32, u32, u32, u32, u64) = self
+            .slots
+            .key(turn.key)
+            .arg(turn.name)
+            .arg(turn.number)
+            .arg(demand.share.unwrap_or(0))
+            .arg(demand.in_use)
+            .arg(demand.waiting)
+            .arg(micros(waited))
+            .arg(demand.max)
+            .arg(micros(setup.lease))
+            .arg(turn.known)
+            .arg(setup.channels())
+            .arg(u32::from(turn.leaving))
+            .invoke_async(connection)
+            .await?;
+        let answer = Answer { share, contested: contested == 1, size, rank, grace: Duration::from_micros(grace) };
+        Ok((accepted == 1).then_some(answer))
+    }
+
+    /// Counts a request.
+    pub(super) async fn count(
+        &self,
+        connection: &mut MultiplexedConnection,
+        counters: &[Counter],
+    ) -> RedisResult<Counted> {
+        let mut call = self.rates.prepare_invoke();
+        for Counter { key, quota, cost } in counters {
+            let unit = quota.per.as_secs_f64() * 1e6 / f64::from(quota.amount.get());
+            let _ = call.key(key).arg(unit).arg(quota.burst.get()).arg(cost.get());
+        }
+        let numbers: Vec<u64> = call.invoke_async(connection).await?;
+        Ok(counted(&numbers, counters))
+    }
+}
+
+fn counted(numbers: &[u64], counters: &[Counter]) -> Counted {
+    let (verdict, left) = numbers.split_at(numbers.len().min(2));
+    let refused = match verdict {
+        [0, _] => None,
+        [index, wait] => usize::try_from(index - 1).ok().map(|index| (index, Duration::from_micros(*wait))),
+        _ => None,
+    };
+    let left = counters.iter().zip(left.chunks_exact(2)).map(|(counter, left)| Left {
+        quota: counter.quota,
+        remaining: u32::try_from(left[0]).unwrap_or(u32::MAX),
+        reset: Duration::from_micros(left[1]),
+    });
+    Counted { refused, left: left.collect() }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

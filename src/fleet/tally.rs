@@ -1,0 +1,61 @@
+//! What is known about the fleet as a whole, and what is said about it.
+
+use crate::telemetry::fleet::{Fallback, FleetMetrics};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// How large a gateway takes the fleet to be that has never heard of it.
+const UNHEARD: u32 = 10;
+
+/// The state of the fleet, shared by all who need it.
+#[derive(Debug)]
+pub(super) struct Tally {
+    metrics: Arc<FleetMetrics>,
+    /// Zero: never heard of.
+    size: AtomicU32,
+    /// Whether it was said that the backend cannot be reached.
+    complained: AtomicBool,
+}
+
+impl Tally {
+    pub(super) fn new(metrics: Arc<FleetMetrics>) -> Tally {
+        Tally { metrics, size: AtomicU32::new(0), complained: AtomicBool::new(false) }
+    }
+
+    /// The last known number of gateways.
+    pub(super) fn size(&self) -> u32 {
+        match self.size.load(Ordering::Relaxed) {
+            0 => UNHEARD,
+            size => size,
+        }
+    }
+
+    pub(super) fn sized(&self, size: u32) {
+        self.size.store(size, Ordering::Relaxed);
+        self.metrics.sized(size);
+    }
+
+    pub(super) fn connected(&self) {
+        self.complained.store(false, Ordering::Relaxed);
+        if self.metrics.connected(true) {
+            tracing::info!("the backend of shared limits is connected");
+        }
+    }
+
+    pub(super) fn disconnected(&self) {
+        if self.metrics.connected(false) {
+            tracing::warn!("the backend of shared limits is lost");
+        }
+    }
+
+    /// It could not be connected to. Said once, however often it is tried.
+    pub(super) fn unreachable(&self, why: &str) {
+        if !self.complained.swap(true, Ordering::Relaxed) {
+            tracing::warn!(why, "the backend of shared limits cannot be reached");
+        }
+    }
+
+    pub(super) fn fell_back(&self, what: Fallback) {
+        self.metrics.fell_back(what);
+    }
+}

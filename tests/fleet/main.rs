@@ -1,0 +1,14 @@
+//! Limits that several gateways share, with the real server: the scripts by themselves, and whole fleets in this process.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `slots` | the script that hands out slots: order, leases, turns, a clock that is set, lost data |
+//! | `rates` | the script that counts requests |
+//! | `shares` | fleets of gates: never more than the plan, woken in order, a backend that dies, hangs or forgets |
+//!
+//! The server is Redis or Valkey, whichever is installed; `tests/all.sh` sees to it. A plain `cargo test` does without and says so.
+
+mod rates;
+mod server;
+mod shares;
+mod slots;

@@ -1,0 +1,305 @@
+//! `slots.lua`, one turn after the other.
+
+use crate::server::{DEADLINE, Server};
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncCommands as _, Script};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+const KEY: &str = "t:slots:route:0";
+
+/// A limiter at a server.
+struct Limiter {
+    _server: Server,
+    connection: MultiplexedConnection,
+    script: Script,
+    max: u32,
+    lease: Duration,
+    turns: HashMap<String, u64>,
+}
+
+/// What a turn gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Answer {
+    accepted: bool,
+    share: u32,
+    contested: bool,
+    size: u32,
+    rank: u32,
+    grace: bool,
+}
+
+/// What a gateway says in its turn.
+#[derive(Clone, Copy, Default)]
+struct Says {
+    share: u32,
+    used: u32,
+    waiting: u32,
+    /// Milliseconds that the first has waited.
+    waited: u32,
+    known: u32,
+    leaving: bool,
+}
+
+impl Limiter {
+    /// One whose first grace is over.
+    async fn new(max: u32, lease: Duration) -> Option<Limiter> {
+        let mut limiter = Limiter::fresh(max, lease).await?;
+        let now = limiter.clock().await;
+        let _: () = limiter.connection.hset(KEY, "clock", now).await.expect("written");
+        Some(limiter)
+    }
+
+    async fn fresh(max: u32, lease: Duration) -> Option<Limiter> {
+        let server = Server::start()?;
+        let connection = server.connect().await;
+        let script = Script::new(include_str!("../../src/fleet/slots.lua"));
+        Some(Limiter { _server: server, connection, script, max, lease, turns: HashMap::new() })
+    }
+
+    /// The server's clock in microseconds.
+    async fn clock(&mut self) -> u64 {
+        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut self.connection).await.expect("a time");
+        seconds * 1_000_000 + micros
+    }
+
+    async fn turn(&mut self, name: &str, says: Says) -> Answer {
+        let turn = self.turns.entry(name.to_owned()).or_default();
+        *turn += 1;
+        let turn = *turn;
+        self.turn_number(name, turn, says).await
+    }
+
+    async fn turn_number(&mut self, name: &str, turn: u64, says: Says) -> Answer {
+        let mut call = self.script.key(KEY);
+        let _ = call.arg(name).arg(turn).arg(says.share).arg(says.used).arg(says.waiting).arg(says.waited * 1000);
+        let _ = call
+            .arg(if says.leaving { 0 } else { self.max })
+            .arg(self.lease.as_micros() as u64)
+            .arg(says.known)
+            .arg("t:wake:");
+        let _ = call.arg(u32::from(says.leaving));
+        let answer: [u64; 6] = call.invoke_async(&mut self.connection).await.expect("an answer");
+        let [accepted, share, contested, size, rank, grace] = answer;
+        Answer {
+            accepted: accepted == 1,
+            share: share as u32,
+            contested: contested == 1,
+            size: size as u32,
+            rank: rank as u32,
+            grace: grace > 0,
+        }
+    }
+
+    /// The share that a gateway has now, by what is written.
+    async fn written(&mut self, name: &str) -> Option<u32> {
+        let text: Option<String> = self.connection.hget(KEY, name).await.expect("a field");
+        text.map(|text| text.split(' ').next().and_then(|share| share.parse().ok()).expect("a number"))
+    }
+
+    async fn shift_clock(&mut self, by: i64) {
+        let _: () =
+            redis::cmd("HINCRBY").arg(KEY).arg("clock").arg(by).query_async(&mut self.connection).await.expect("set");
+    }
+}
+
+fn waits(waiting: u32, waited: u32) -> Says {
+    Says { waiting, waited, ..Says::default() }
+}
+
+fn uses(used: u32) -> Says {
+    Says { share: used, used, ..Says::default() }
+}
+
+const LONG: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn free_slots_go_to_who_waits_and_no_further() {
+    let Some(mut limiter) = Limiter::new(3, LONG).await else { return };
+    let first = limiter.turn("a.0", waits(2, 5)).await;
+    assert_eq!(first, Answer { accepted: true, share: 2, contested: false, size: 1, rank: 0, grace: false });
+    let second = limiter.turn("b.0", waits(4, 5)).await;
+    assert_eq!((second.share, second.contested, second.size, second.rank), (1, false, 2, 1));
+    // Others wait now, and it is told so: every slot that comes free is to be given back.
+    assert!(limiter.turn("a.0", uses(2)).await.contested);
+    assert_eq!(limiter.turn("a.0", uses(1)).await.share, 1);
+    assert_eq!(limiter.written("b.0").await, Some(2));
+}
+
+#[tokio::test]
+async fn who_has_waited_longest_is_next() {
+    let Some(mut limiter) = Limiter::new(1, LONG).await else { return };
+    assert_eq!(limiter.turn("a.0", waits(1, 0)).await.share, 1);
+    for (name, waited) in [("b.0", 100), ("c.0", 300), ("d.0", 200)] {
+        assert_eq!(limiter.turn(name, waits(1, waited)).await.share, 0, "{name}");
+    }
+    let mut holder = "a.0";
+    for next in ["c.0", "d.0", "b.0"] {
+        let _ = limiter.turn(holder, Says::default()).await;
+        assert_eq!(limiter.written(next).await, Some(1), "{next}");
+        holder = next;
+    }
+}
+
+#[tokio::test]
+async fn those_behind_the_first_are_taken_to_have_come_one_after_the_other() {
+    let Some(mut limiter) = Limiter::new(4, LONG).await else { return };
+    let _ = limiter.turn("a.0", waits(4, 0)).await;
+    // Those of b are taken to have waited 400, 300, 200 and 100.
+    let _ = limiter.turn("b.0", waits(4, 400)).await;
+    let _ = limiter.turn("c.0", waits(1, 250)).await;
+    let _ = limiter.turn("a.0", uses(1)).await;
+    assert_eq!((limiter.written("b.0").await, limiter.written("c.0").await), (Some(2), Some(1)));
+}
+
+#[tokio::test]
+async fn a_late_turn_changes_nothing() {
+    let Some(mut limiter) = Limiter::new(3, LONG).await else { return };
+    let _ = limiter.turn_number("a.0", 2, waits(3, 0)).await;
+    for late in [1, 2] {
+        assert!(!limiter.turn_number("a.0", late, Says::default()).await.accepted);
+    }
+    assert_eq!(limiter.written("a.0").await, Some(3));
+    assert!(limiter.turn_number("a.0", 3, uses(1)).await.accepted);
+}
+
+#[tokio::test]
+async fn slots_of_who_is_silent_come_free_with_its_lease() {
+    let lease = Duration::from_millis(100);
+    let Some(mut limiter) = Limiter::new(3, lease).await else { return };
+    let _ = limiter.turn("a.0", waits(3, 0)).await;
+    let start = Instant::now();
+    let mut share = 0;
+    while share == 0 {
+        share = limiter.turn("b.0", Says { known: 2, ..waits(1, 0) }).await.share;
+        assert!(start.elapsed() < DEADLINE);
+    }
+    // When this process got no time meanwhile, it took the server's clock to have been set: then it is a lease more.
+    let after = start.elapsed();
+    assert!(after > lease * 9 / 10, "{after:?}");
+    assert_eq!(limiter.written("a.0").await, None);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_ends_no_lease_and_prolongs_none() {
+    let Some(mut limiter) = Limiter::new(1, LONG).await else { return };
+    let _ = limiter.turn("a.0", waits(1, 0)).await;
+    let hour = 3_600_000_000;
+    for by in [-hour, hour] {
+        // The last turn was an hour ago, and then an hour ahead.
+        limiter.shift_clock(by).await;
+        assert_eq!(limiter.turn("b.0", waits(1, 10)).await.share, 0);
+        let now = limiter.clock().await;
+        let text: String = limiter.connection.hget(KEY, "a.0").await.expect("a field");
+        let expires: u64 = text.split(' ').nth(4).and_then(|text| text.parse().ok()).expect("a number");
+        let left = i128::from(expires) - i128::from(now) + i128::from(by);
+        assert!(left > 0 || by > 0, "{by}: {left}");
+    }
+    let text: String = limiter.connection.hget(KEY, "a.0").await.expect("a field");
+    let expires: u64 = text.split(' ').nth(4).and_then(|text| text.parse().ok()).expect("a number");
+    let left = Duration::from_micros(expires - limiter.clock().await);
+    assert!(left <= LONG && left > LONG - DEADLINE, "there and back: {left:?}");
+}
+
+#[tokio::test]
+async fn a_smaller_plan_is_drained() {
+    let Some(mut limiter) = Limiter::new(6, LONG).await else { return };
+    let _ = limiter.turn("a.0", waits(3, 0)).await;
+    let _ = limiter.turn("b.0", waits(3, 0)).await;
+    limiter.max = 4;
+    assert_eq!(limiter.turn("a.0", uses(3)).await.share, 1);
+    assert_eq!(limiter.turn("b.0", Says { waiting: 2, ..uses(3) }).await.share, 3);
+    // Its calls go on, and are counted: nothing is free until they have ended.
+    assert_eq!(limiter.turn("a.0", Says { share: 1, used: 3, ..Says::default() }).await.share, 1);
+    assert_eq!(limiter.written("b.0").await, Some(3));
+    let _ = limiter.turn("a.0", Says::default()).await;
+    assert_eq!(limiter.written("b.0").await, Some(4));
+}
+
+#[tokio::test]
+async fn who_leaves_gives_everything_back() {
+    let Some(mut limiter) = Limiter::new(2, LONG).await else { return };
+    let _ = limiter.turn("a.0", waits(2, 0)).await;
+    let _ = limiter.turn("b.0", waits(3, 0)).await;
+    let gone = limiter.turn("a.0", Says { leaving: true, ..Says::default() }).await;
+    assert_eq!((gone.accepted, gone.share, gone.size), (true, 0, 1));
+    assert_eq!((limiter.written("a.0").await, limiter.written("b.0").await), (None, Some(2)));
+}
+
+#[tokio::test]
+async fn after_a_loss_nothing_is_handed_out_before_all_are_back() {
+    let Some(mut limiter) = Limiter::fresh(4, LONG).await else { return };
+    // A new one cannot know; those that come back remember three, and say what they hold.
+    assert_eq!(
+        limiter.turn("new.0", waits(1, 0)).await,
+        Answer { share: 0, rank: 0, size: 1, grace: true, ..ACCEPTED }
+    );
+    let back = |share| Says { share, used: share, waiting: 1, known: 3, ..Says::default() };
+    assert_eq!(limiter.turn("a.0", back(2)).await.share, 2);
+    assert_eq!(limiter.turn("b.0", back(1)).await.share, 1);
+    let last = limiter.turn("c.0", back(0)).await;
+    assert!(!last.grace, "{last:?}");
+    assert_eq!(limiter.written("new.0").await, Some(1));
+}
+
+const ACCEPTED: Answer = Answer { accepted: true, share: 0, contested: false, size: 0, rank: 0, grace: false };
+
+#[tokio::test]
+async fn who_does_not_come_back_is_waited_for_half_a_lease() {
+    let Some(mut limiter) = Limiter::fresh(4, Duration::from_millis(200)).await else { return };
+    let start = Instant::now();
+    let mut answer = limiter.turn("a.0", Says { known: 3, ..waits(1, 0) }).await;
+    while answer.grace {
+        assert!(start.elapsed() < DEADLINE);
+        answer = limiter.turn("a.0", Says { known: 3, ..waits(1, 0) }).await;
+    }
+    assert!(start.elapsed() >= Duration::from_millis(100) && answer.share == 1, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_limiter_that_nobody_uses_is_forgotten() {
+    let Some(mut limiter) = Limiter::new(4, Duration::from_millis(500)).await else { return };
+    let _ = limiter.turn("a.0", uses(1)).await;
+    let left: i64 = limiter.connection.pttl(KEY).await.expect("a time to live");
+    assert!(left > 0 && left <= 2000, "{left}");
+}
+
+/// Gateways that do anything in any order, whose answers and turns get lost or come late: what they may use never adds up to
+/// more than the plan.
+#[tokio::test]
+async fn shares_never_exceed_the_plan() {
+    const PLAN: u32 = 5;
+    const GATEWAYS: usize = 4;
+    let Some(mut limiter) = Limiter::new(PLAN, LONG).await else { return };
+    let mut random = fastrand::Rng::with_seed(4);
+    let mut may_use = [0_u32; GATEWAYS];
+    let mut turns = [0_u64; GATEWAYS];
+    let mut late: Vec<(usize, u64, Says)> = Vec::new();
+    let mut most = 0;
+    for step in 0..5000 {
+        let who = random.usize(..GATEWAYS);
+        if !late.is_empty() && random.u8(..) < 40 {
+            let (who, turn, says) = late.swap_remove(random.usize(..late.len()));
+            let _ = limiter.turn_number(&format!("g{who}.0"), turn, says).await;
+            continue;
+        }
+        // Some is given back before the turn; what is kept may be used meanwhile.
+        may_use[who] = random.u32(..=may_use[who]);
+        turns[who] += 1;
+        let used = random.u32(..=may_use[who]);
+        let says =
+            Says { share: may_use[who], used, waiting: random.u32(..4), waited: random.u32(..100), ..Says::default() };
+        if random.u8(..) < 40 {
+            late.push((who, turns[who], says));
+            continue;
+        }
+        let answer = limiter.turn_number(&format!("g{who}.0"), turns[who], says).await;
+        if random.u8(..) < 200 {
+            may_use[who] = answer.share;
+        }
+        let all: u32 = may_use.iter().sum();
+        most = most.max(all);
+        assert!(all <= PLAN, "step {step}: {may_use:?}");
+    }
+    assert_eq!(most, PLAN, "and all of the plan is used");
+}
