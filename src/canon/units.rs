@@ -92,6 +92,12 @@ impl SocketUnits {
         select::first_text(&self.id, evidence).map_or_else(String::new, |id| id.chars().take(ID).collect())
     }
 
+    /// Whether units have ids; without them there is one at a time.
+    #[must_use]
+    pub fn have_ids(&self) -> bool {
+        !self.id.is_empty()
+    }
+
     /// Whether a message of the caller's begins one that is not running.
     #[must_use]
     pub fn begins(&self, evidence: &Evidence<'_>) -> bool {

@@ -96,6 +96,8 @@ impl<P> Units<P> {
 
     /// The provider failed a unit: its slot. Without an id it is the only one that runs; of several nobody knows which.
     pub(super) fn failed(&mut self, id: Option<&str>) -> Option<P> {
+        // An error may name a turn where the caller's messages do not.
+        let id = id.filter(|_| self.spec.have_ids());
         match id.and_then(|id| self.take(id)) {
             None if self.running.len() == 1 && id.is_none() => self.running.pop().map(|(_, slot)| slot),
             slot => slot,
@@ -184,6 +186,17 @@ mod tests {
         assert_eq!(units.failed(Some("b")), Some("slot"));
         assert_eq!(units.failed(None), Some("slot"), "the only one");
         assert!(!units.may_end(br#"{"done":true}"#), "nothing runs");
+    }
+
+    #[test]
+    fn where_units_have_no_ids_any_error_ends_the_one_that_runs() {
+        let text = PROFILE.replace("id = ['$.id', '$.ID']\n", "");
+        let spec: ProfileSpec = toml::from_str(&text).expect("a profile");
+        let profile = Profile::compile("test", spec).expect("a profile");
+        let mut units = Units::new(Arc::clone(profile.socket_units("GET", "/").expect("counted")));
+        verdicts(&mut units, &[(r#"{"id":"a","text":"x"}"#, '+'), (r#"{"id":"b","text":"x"}"#, '=')]);
+        assert_eq!(units.failed(Some("a")), Some("slot"));
+        verdicts(&mut units, &[(r#"{"id":"b","text":"x"}"#, '+')]);
     }
 
     #[test]
