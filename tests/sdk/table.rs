@@ -149,12 +149,15 @@ impl Table {
     /// The metrics have, code by code, what the rows say.
     fn sums(&self, run: &Run) -> Vec<String> {
         let (mut least, mut most) = (BTreeMap::<_, u64>::new(), BTreeMap::<_, u64>::new());
-        for case in run.cases.iter().filter(|case| case.failure().is_some()) {
+        for pair in run.pairs().filter(|pair| pair.case.failure().is_some()) {
+            let case = pair.case;
             let Some(row) = self.0.get(&case.id) else { continue };
+            // An HTTP request that leads to a socket may be sent again, and fail each time.
+            let times = u64::from(pair.gateway.requests.max(1));
             for code in &row.counted {
                 let key = (case.provider.clone(), code.clone());
-                *least.entry(key.clone()).or_default() += u64::from(row.counted.len() == 1);
-                *most.entry(key).or_default() += 1;
+                *least.entry(key.clone()).or_default() += times * u64::from(row.counted.len() == 1);
+                *most.entry(key).or_default() += times;
             }
         }
         let all: BTreeSet<_> = most.keys().chain(run.codes.keys()).collect();
