@@ -434,6 +434,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if !std::mem::replace(&mut self.close_counted, true) {
             self.route.metrics.websocket_closed(code, initiator);
+            self.words.call.trace.closed(code, initiator);
         }
     }
 
