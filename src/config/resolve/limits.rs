@@ -18,9 +18,6 @@ pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw, warnings: &mut Finding
     if raw.limits.backend.is_some() {
         warn(Path::of("limits"));
     }
-    if raw.telemetry.otlp.is_some() {
-        warn(Path::of("telemetry").key("otlp"));
-    }
 }
 
 /// `rate_limits`; without a profile nothing is said about what it would have to know.
