@@ -9,6 +9,7 @@
 use crate::config::Loaded;
 use crate::config::files::SourceFiles;
 use crate::config::types::{Config, Listen};
+use crate::fleet::Fleet;
 use crate::proxy::headers::Identity;
 use crate::proxy::{self, Proxy, State};
 use crate::server::Worker;
@@ -180,7 +181,8 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), server.workers));
         let (access, logs) = start_logs(&loaded.config, &metrics)?;
         let mut files = loaded.files.clone();
-        let running = Running::new(loaded, metrics, access, &mut files)?;
+        let runtime = runtime()?;
+        let running = Running::new(loaded, metrics, access, &mut files, runtime.handle())?;
         let mut listeners = bind(&server.listen, server.workers)?;
         let admin_listeners = admin.as_ref().map(|address| bind(address, 1)).transpose()?;
         let drain = Drain::new(server.max_connections);
@@ -198,7 +200,7 @@ impl Gateway {
         Ok(Gateway {
             address: listeners.address().clone(),
             admin_address: admin_listeners.as_ref().map(|listeners| listeners.address().clone()),
-            runtime: runtime()?,
+            runtime,
             control: Control::new(running, drain, load, files),
             workers,
             _listeners: listeners,
@@ -243,6 +245,7 @@ impl Gateway {
                 () = control.running.shared.limits.keep_tidy() => {}
                 () = Arc::clone(&control).keep_up_to_date() => {}
             }
+            control.running.shared.limits.leave_fleet().await;
         });
         for worker in self.workers.drain(..) {
             // A worker that panicked has said so; the others are waited for all the same.
@@ -280,12 +283,18 @@ impl Running {
         metrics: Arc<Metrics>,
         access: Option<AccessLog>,
         files: &mut SourceFiles,
+        runtime: &tokio::runtime::Handle,
     ) -> Result<Running, StartError> {
         note_certificates(&loaded.config, files);
         let tls = loaded.config.server.tls.as_ref().map(Tls::new).transpose().map_err(StartError::Tls)?;
         let instance = ulid::Ulid::from_parts(fastrand::u64(..), u128::from(fastrand::u64(..))).to_string();
         let identity = Identity::new(&instance).map_err(|error| StartError::Route(error.to_string()))?;
+        let fleet = Fleet::start(&loaded.config.limits, &instance, || metrics.fleet(), runtime);
+        let fleet = fleet.map_err(StartError::Route)?;
         let shared = proxy::Shared::new(metrics, access, identity);
+        if let Some(fleet) = fleet {
+            shared.limits.join(fleet);
+        }
         let upstream_tls = Arc::new(TlsShared::new());
         let redacted = loaded.redacted;
         let state = state(loaded.config, &shared, &upstream_tls).map_err(StartError::Route)?;

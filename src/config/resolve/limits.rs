@@ -15,9 +15,6 @@ pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw, warnings: &mut Finding
     let mut warn = |path: Path| {
         warnings.key(&path, "is checked but not enforced yet");
     };
-    if raw.limits.backend.is_some() {
-        warn(Path::of("limits"));
-    }
     if raw.telemetry.otlp.is_some() {
         warn(Path::of("telemetry").key("otlp"));
     }
