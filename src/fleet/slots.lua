@@ -4,7 +4,7 @@
 --          `grace` (no slot is handed out until then)
 -- ARGV     1 gateway  2 turn  3 share it keeps  4 slots it uses  5 callers that wait  6 microseconds that the first has waited
 --          7 slots of the plan, none from who leaves  8 lease, microseconds  9 size of the fleet that it last heard of  10 prefix of channels  11 leaving
--- Gives    accepted  share  contested  size of the fleet  rank in it  microseconds of grace left
+-- Gives    accepted  share  contested  size of the fleet (0 in a grace)  rank in it  microseconds of grace left
 --
 -- `share` is what a gateway may use; `used` may be more for a while, after its share shrank. A slot is free when it is in
 -- neither. The numbers of a turn only grow: one that comes late, from a connection given up long ago, changes nothing.
@@ -129,7 +129,9 @@ for name, gateway in pairs(fleet) do
     gateway.told = contested
   elseif changed[name] or recalled or resized then
     gateway.told, changed[name] = contested, gateway
-    local words = string.format('%.0f %.0f %d %d %d %s', gateway.turn, gateway.share, contested, size, rank(name), name)
+    -- As long as gateways are missing nobody is told how many there are, lest it be remembered.
+    local words = string.format(
+      '%.0f %.0f %d %d %d %s', gateway.turn, gateway.share, contested, grace and 0 or size, rank(name), name)
     redis.call('PUBLISH', ARGV[10] .. string.match(name, '^[^.]*'), words)
   end
 end
@@ -151,4 +153,4 @@ end
 redis.call('PEXPIRE', KEYS[1], math.ceil(4 * lease / 1000))
 
 if not fleet[me] then return {1, 0, 0, size, 0, 0} end
-return {1, own.share, own.told, size, rank(me), grace and math.ceil(grace - now) or 0}
+return {1, own.share, own.told, grace and 0 or size, rank(me), grace and math.ceil(grace - now) or 0}

@@ -1,6 +1,5 @@
 //! A Redis or Valkey of the test's own, on a socket in a folder of its own, without persistence; it ends with the test.
 
-use redis::aio::MultiplexedConnection;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -40,12 +39,6 @@ impl Server {
 
     pub(crate) fn socket(&self) -> std::path::PathBuf {
         self.folder.path().join("socket")
-    }
-
-    /// A connection to it.
-    pub(crate) async fn connect(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).expect("a URL");
-        client.get_multiplexed_async_connection().await.expect("a connection")
     }
 
     /// Kills it. What it knew is gone.

@@ -1,5 +1,6 @@
 //! Whole fleets: gates in this process, each with a fleet handle of its own, and the real server between them.
 
+use crate::connect;
 use crate::server::{DEADLINE, Server};
 use speechgate::config::secret::Secret;
 use speechgate::config::types::Limits;
@@ -54,7 +55,7 @@ impl Gateway {
 
 /// Fleets of as many gateways; the first grace of the server is over.
 async fn fleet(server: &Server, count: usize, max: u32, lease: Duration) -> Vec<Gateway> {
-    let mut connection = server.connect().await;
+    let mut connection = connect(server).await;
     let _: () =
         redis::cmd("HSET").arg("t:slots:tts:0").arg("clock").arg(0).query_async(&mut connection).await.expect("set");
     let fleet: Vec<Gateway> = (0..count).map(|n| Gateway::new(server, &format!("g{n}"), max, lease)).collect();
@@ -224,7 +225,7 @@ async fn a_rate_is_shared_and_its_keys_are_not_shown() {
     fleet[0].fleet.give_back("tts", &[check(key)]).await;
     let counted = fleet[1].fleet.count("tts", &[check(key)]).await;
     assert!(counted.is_none_or(|counted| counted.refused.is_none()), "what was given back can be had");
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut server.connect().await).await.expect("keys");
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connect(&server).await).await.expect("keys");
     assert!(keys.iter().any(|key| key.starts_with("t:rate:tts:0:")), "{keys:?}");
     assert!(!keys.iter().any(|key| key.contains("secret")), "{keys:?}");
 }
@@ -299,7 +300,7 @@ async fn who_leaves_is_not_waited_for() {
     leaver.fleet.leave().await;
     drop(fleet[0].take(4).await);
     let fields: Vec<String> =
-        redis::cmd("HKEYS").arg("t:slots:tts:0").query_async(&mut server.connect().await).await.expect("fields");
+        redis::cmd("HKEYS").arg("t:slots:tts:0").query_async(&mut connect(&server).await).await.expect("fields");
     assert!(fields.iter().any(|name| name.starts_with("g1.")) && !fields.iter().any(|name| name.starts_with("g0.")));
 }
 
