@@ -244,6 +244,7 @@ impl Gateway {
                 () = control.serve(stops) => {}
                 () = control.running.shared.limits.keep_tidy() => {}
                 () = Arc::clone(&control).keep_up_to_date() => {}
+                () = control.status.sample() => {}
             }
             control.running.shared.limits.leave_fleet().await;
         });

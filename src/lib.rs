@@ -26,8 +26,8 @@
 //!
 //! ```text
 //! server::listen → server::conn → server::stack → proxy::Proxy::handle
-//!     check and route (headers::check_request, route) → prepare (headers, path) → forward → upstream::Client
-//!     → relay_http | relay_events | held | ws → body → caller
+//!     check and route (headers::check_request, route) → admit → prepare (headers, path) → attempt → forward
+//!     → upstream::Client → relay_http | relay_events | held | ws → body → caller
 //! ```
 //!
 //! One worker thread does all of it: each has a runtime, a listener socket and a pool of connections of its own. What
@@ -53,6 +53,7 @@
 //! * No metric label comes from text that the network supplied.
 //! * Success bytes are not parsed, unless the profile says that this path hides failures in them.
 //! * A caller that leaves is not a provider's failure.
+//! * A request is sent again only where its route says so or nothing can happen twice, and never after the first byte of an answer.
 //!
 //! # Words
 //!

@@ -186,6 +186,11 @@ impl Call {
         self.provider_target.path()
     }
 
+    /// The path that the caller asked for.
+    pub(super) fn path(&self) -> &str {
+        self.target.path()
+    }
+
     /// The route's name; empty without one.
     pub(crate) fn route_name(&self) -> &str {
         self.route.as_ref().map_or("", |route| route.route.name.as_str())
@@ -303,6 +308,9 @@ impl Call {
         if let Some(route) = &self.route {
             route.limits.failed(&mut self.admission, error);
         }
+        if let Some(stay) = &mut self.stay {
+            stay.told(error);
+        }
         let metrics = self.metrics();
         if error.upstream.is_some() {
             metrics.upstream_error(&error.upstream_label, error.code);
@@ -317,6 +325,7 @@ impl Call {
     pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
         self.metrics().error(error.code, error.origin, self.transport);
         self.note_try(error);
+        self.remember(error);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
         self.error = Some(Noted { code: error.code, origin: error.origin, detail });

@@ -19,6 +19,7 @@ mod relay_events;
 mod relay_http;
 mod replay;
 pub mod route;
+mod sighting;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use super::route::RouteTable;
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +37,8 @@ pub struct Shared {
     pub unrouted: Arc<RouteMetrics>,
     /// Where the line of each request goes.
     pub access: Option<AccessLog>,
+    /// What went wrong lately.
+    pub journal: Journal,
     /// Unknown codes that have been told already, at most 1,000.
     sighted: Mutex<BTreeSet<(String, String)>>,
     /// What routes remember of their upstreams and accounts, by their names.
@@ -132,6 +135,7 @@ impl Shared {
             metrics,
             unrouted,
             access,
+            journal: Journal::default(),
             sighted: Mutex::default(),
             standings: Mutex::default(),
             identity,

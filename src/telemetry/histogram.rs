@@ -72,6 +72,54 @@ impl Histogram {
     }
 }
 
+/// The counts of a histogram at one moment.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    bounds: &'static [Bound],
+    counts: Box<[u64]>,
+}
+
+impl Counts {
+    /// What several histograms with the same bounds have counted together.
+    pub(super) fn of<'h>(histograms: impl Iterator<Item = &'h Histogram> + Clone) -> Counts {
+        let bounds = histograms.clone().next().map_or(&[][..], |histogram| histogram.bounds);
+        let count = |bucket: usize| histograms.clone().map(|histogram| histogram.counts[bucket].load(Relaxed)).sum();
+        Counts { bounds, counts: (0..=bounds.len()).map(count).collect() }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// What has been counted since an earlier moment.
+    #[must_use]
+    pub fn since(&self, earlier: &Counts) -> Counts {
+        let counts = self.counts.iter().zip(&earlier.counts).map(|(now, then)| now.saturating_sub(*then)).collect();
+        Counts { bounds: self.bounds, counts }
+    }
+
+    /// The duration that this share of what was counted is not above: evenly spread within its bucket, which is what
+    /// Prometheus' `histogram_quantile` takes for granted too. None when nothing was counted.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        let wanted = share * self.total() as f64;
+        let mut below = 0;
+        for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            if (below + count) as f64 >= wanted {
+                let low = bucket.checked_sub(1).map_or(0, |before| self.bounds[before].0);
+                // Beyond the last bound nothing more is known.
+                let high = self.bounds.get(bucket).map_or(low, |bound| bound.0);
+                let within = (wanted - below as f64) / *count as f64;
+                return Some(Duration::from_nanos(low + ((high - low) as f64 * within) as u64));
+            }
+            below += count;
+        }
+        None
+    }
+}
+
 /// Writes the sum of several histograms with the same bounds as one.
 pub(super) fn write<'h>(
     out: &mut Exposition<'_>,
@@ -104,6 +152,26 @@ mod tests {
                 assert_eq!((seconds * 1e9).round() as u64, *nanoseconds, "{name}");
             }
         }
+    }
+
+    #[test]
+    fn quantiles_lie_within_their_bucket() {
+        const BOUNDS: &[Bound] = &[(1_000, "0.000001"), (3_000, "0.000003")];
+        let histogram = Histogram::new(BOUNDS);
+        let now = || Counts::of(std::iter::once(&histogram));
+        assert_eq!(now().quantile(0.5), None);
+        histogram.observe(Duration::from_nanos(900));
+        let then = now();
+        assert_eq!(then.quantile(1.0), Some(Duration::from_nanos(1_000)));
+        for _ in 0..4 {
+            histogram.observe(Duration::from_nanos(2_000));
+        }
+        for (share, nanoseconds) in [(0.5, 2_000), (1.0, 3_000), (0.25, 1_500)] {
+            assert_eq!(now().since(&then).quantile(share), Some(Duration::from_nanos(nanoseconds)), "{share}");
+        }
+        let then = now();
+        histogram.observe(Duration::from_secs(1));
+        assert_eq!(now().since(&then).quantile(0.5), Some(Duration::from_nanos(3_000)));
     }
 
     #[test]

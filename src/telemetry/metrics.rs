@@ -4,6 +4,10 @@
 //! no allocation for a request. Each worker has a shard of its own, so that no two threads write to one cache line; a scrape adds
 //! the shards up. Label values are indices into tables of this program, so that nothing from the network can become a label.
 
+mod totals;
+
+pub use totals::Totals;
+
 use super::exposition::{Exposition, Kind, Labels};
 use super::fleet::FleetMetrics;
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};

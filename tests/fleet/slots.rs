@@ -218,6 +218,20 @@ async fn a_smaller_plan_is_drained() {
 }
 
 #[tokio::test]
+async fn who_has_died_is_not_fed() {
+    let Some(mut limiter) = Limiter::new(3, LONG).await else { return };
+    let _ = limiter.turn("a.0", waits(3, 0)).await;
+    let _ = limiter.turn("dead.0", waits(9, 900)).await;
+    assert_eq!(limiter.turn("b.0", waits(2, 10)).await.share, 0);
+    let _ = limiter.turn("a.0", uses(2)).await;
+    let _ = limiter.turn("a.0", uses(1)).await;
+    assert_eq!((limiter.written("dead.0").await, limiter.written("b.0").await), (Some(1), Some(1)));
+    // It was only slow.
+    let _ = limiter.turn("b.0", uses(0)).await;
+    assert_eq!(limiter.turn("dead.0", Says { waiting: 8, waited: 900, ..uses(1) }).await.share, 2);
+}
+
+#[tokio::test]
 async fn who_leaves_gives_everything_back() {
     let Some(mut limiter) = Limiter::new(2, LONG).await else { return };
     let _ = limiter.turn("a.0", waits(2, 0)).await;

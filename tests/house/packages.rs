@@ -157,6 +157,25 @@ fn every_licence_is_allowed() {
     hold("licences:", &unlicensed(&packages));
 }
 
+/// Files of others that are kept in the repository: each is what its `SOURCE` says it is, and its licence stands beside.
+#[test]
+fn files_of_others_are_what_they_were() {
+    let folder = "src/server/status/uplot";
+    let source = text(&format!("{folder}/SOURCE"));
+    let sums: Vec<(&str, &str)> = source.lines().filter_map(|line| line.split_once("  ")).collect();
+    for file in std::fs::read_dir(super::path(folder)).expect("the folder can be read") {
+        let name = file.expect("an entry").file_name().to_string_lossy().into_owned();
+        let bytes = std::fs::read(super::path(&format!("{folder}/{name}"))).expect("a file");
+        let sum: String = ring::digest::digest(&ring::digest::SHA256, &bytes)
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert!(name == "SOURCE" || sums.contains(&(&*sum, &*name)), "{name} is not the file that SOURCE names: {sum}");
+    }
+    assert!(source.contains("MIT") && sums.len() == 3, "{source}");
+}
+
 #[test]
 fn seeded_mistakes_are_found() {
     let lock = |name: &str, version: &str, source: &str| {

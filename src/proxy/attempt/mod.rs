@@ -163,17 +163,18 @@ fn lost(failure: Failure) -> (Failed, CanonicalError) {
 /// Tells the circuit and the account of a try how it ended.
 fn tell(call: &mut Call, pass: Option<Pass>, error: Option<&CanonicalError>) {
     let broken = error.is_some_and(is_broken);
-    // Without an answer nothing is known about the account, and nothing about the upstream when the caller left.
+    // Of an upstream nothing is known when the caller left.
     let unanswered = error.is_some_and(|error| error.fault.is_some());
     match pass {
         Some(pass) if broken => pass.failed(now()),
         Some(pass) if !unanswered => pass.succeeded(),
         Some(_) | None => {}
     }
-    match &mut call.stay {
-        Some(stay) if error.is_some_and(is_refused_account) => stay.refused(now()),
-        Some(stay) if !broken && !unanswered => stay.accepted(),
-        Some(_) | None => {}
+    if let Some(stay) = &mut call.stay {
+        match error {
+            Some(error) => stay.told(error),
+            None => stay.accepted(),
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod shared;
 mod slots;
 mod standing;
 
+pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
 pub(crate) use rates::Caller;
 pub(crate) use refusal::{Denied, Refusal};

@@ -66,6 +66,7 @@ impl Words {
         };
         let mut error = resolve(profile, &evidence).error;
         error.fatal = error.fatal.or(detector.fatal);
+        self.call.sighted(&error, &evidence);
         self.call.note(&error, None);
         self.told = Some(Told { reason: reason(&error), close: error.code.row().close, fatal: error.fatal });
         let timestamp = fail::timestamp();
@@ -118,6 +119,7 @@ impl Words {
             return Farewell { code, ..Farewell::default() };
         }
         let error = resolve(profile, &evidence).error;
+        self.call.sighted(&error, &evidence);
         self.call.note(&error, None);
         Farewell { message: Some(self.own(Phase::Close, &error)), reason: self.replaced(reason(&error)), code }
     }

@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod gateway;
 pub(crate) mod http2;
 pub(crate) mod provider;
+pub(crate) mod stage;
 pub(crate) mod traffic;
 pub(crate) mod wire;
 pub(crate) mod world;
