@@ -3,11 +3,13 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `sidecar` | one gateway that learns the plan, while the plan changes |
+//! | `backend` | a backend with TLS and a password |
 //! | `fleet` | eight gateways that share ten slots, two of which are killed, and whose backend is stopped and started |
 //!
 //! The simulated provider enforces its plan, so that what is too much is refused there and counted. With `SPEECHGATE_FULL` each
 //! test is half a minute of load by 200 callers; a plain `cargo test` has less of both. They run one after the other.
 
+mod backend;
 mod callers;
 mod fleet;
 mod gateways;
