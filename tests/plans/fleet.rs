@@ -111,7 +111,9 @@ async fn ten_slots_for_eight_gateways() {
     assert!(lost <= SLOTS as u64, "{lost} refused");
     assert!(gone.used > 0.5, "a lost backend does not stop anybody: {}", gone.used);
     let (least, most) = (waits.iter().copied().fold(f64::MAX, f64::min), waits.iter().copied().fold(0.0, f64::max));
-    assert!(most <= least * 1.5, "waits differ by gateway: {waits:?}");
+    // The means of a short load are of few calls each.
+    let factor = if load.time < Duration::from_secs(30) { 2.0 } else { 1.25 };
+    assert!(most <= least * factor, "waits differ by gateway: {waits:?}");
     let refused = outcomes.iter().filter(|outcome| matches!(outcome.end, End::Refused(_))).count();
     assert!(refused <= SLOTS, "{refused} callers were refused");
 }
