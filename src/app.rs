@@ -8,8 +8,9 @@
 
 use crate::config::Loaded;
 use crate::config::files::SourceFiles;
-use crate::config::types::{Config, Listen};
+use crate::config::types::{Config, Listen, Otlp};
 use crate::fleet::Fleet;
+use crate::otlp::Export;
 use crate::proxy::headers::Identity;
 use crate::proxy::{self, Proxy, State};
 use crate::server::Worker;
@@ -34,6 +35,8 @@ use tokio::sync::mpsc;
 
 /// Most bytes of log lines that wait to be written.
 const LOG_BUFFER: usize = 1 << 20;
+/// Least room for the lines of one worker: what a busy one writes between two looks of the writer, several times over.
+const WORKER_BUFFER: usize = 256 << 10;
 /// Stops that can be asked for before anybody looks: one to drain, one to end at once.
 const STOPS: usize = 2;
 
@@ -96,6 +99,7 @@ struct Gateway {
     /// Kept until the end: the socket file goes with it.
     _listeners: Listeners,
     admin_listeners: Option<Listeners>,
+    export: Option<Export>,
     logs: Vec<Sink>,
 }
 
@@ -178,11 +182,13 @@ impl Gateway {
     fn start(loaded: Loaded, load: Option<Load>) -> Result<Gateway, StartError> {
         let server = loaded.config.server.clone();
         let admin = loaded.config.admin.clone();
-        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), server.workers));
+        let metrics = metrics(&loaded.config);
         let (access, logs) = start_logs(&loaded.config, &metrics)?;
+        let otlp = loaded.config.telemetry.otlp.clone();
         let mut files = loaded.files.clone();
         let runtime = runtime()?;
-        let running = Running::new(loaded, metrics, access, &mut files, runtime.handle())?;
+        let running = Running::new(loaded, Arc::clone(&metrics), access, &mut files, runtime.handle())?;
+        let export = otlp.map(|otlp| start_export(&otlp, &running, &metrics)).transpose()?;
         let mut listeners = bind(&server.listen, server.workers)?;
         let admin_listeners = admin.as_ref().map(|address| bind(address, 1)).transpose()?;
         let drain = Drain::new(server.max_connections);
@@ -205,6 +211,7 @@ impl Gateway {
             workers,
             _listeners: listeners,
             admin_listeners,
+            export,
             logs,
         })
     }
@@ -251,6 +258,9 @@ impl Gateway {
         for worker in self.workers.drain(..) {
             // A worker that panicked has said so; the others are waited for all the same.
             let _ = worker.join();
+        }
+        if let Some(export) = self.export.take() {
+            export.end();
         }
         tracing::info!("ended");
         for log in &self.logs {
@@ -360,6 +370,22 @@ fn bind(address: &Listen, count: usize) -> Result<Listeners, StartError> {
     Listeners::bind(address, count).map_err(|error| StartError::Listen(address.clone(), error))
 }
 
+/// Metrics that keep what is exported, and no more.
+fn metrics(config: &Config) -> Arc<Metrics> {
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), config.server.workers);
+    let exported = config.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.metrics);
+    Arc::new(if exported { metrics.with_semantic() } else { metrics })
+}
+
+/// Starts exporting over OTLP.
+fn start_export(otlp: &Otlp, running: &Running, metrics: &Arc<Metrics>) -> io::Result<Export> {
+    let export = Export::start(otlp, running.shared.identity.instance(), metrics)?;
+    if let Some(tracer) = export.tracer() {
+        running.shared.trace_with(tracer);
+    }
+    Ok(export)
+}
+
 /// Starts logging, and the access log when it is wanted.
 fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLog>, Vec<Sink>)> {
     let own = Sink::start("log", io::stderr(), LOG_BUFFER, Arc::default())?;
@@ -367,8 +393,11 @@ fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLo
     if !config.telemetry.access_log {
         return Ok((None, vec![own]));
     }
-    let access = Sink::start("access-log", io::stdout(), LOG_BUFFER, metrics.access_log_dropped())?;
-    Ok((Some(AccessLog::new(access.clone(), config.telemetry.log_format)), vec![own, access]))
+    let workers = config.server.workers.max(1);
+    let room = (LOG_BUFFER / workers).max(WORKER_BUFFER);
+    let access = Sink::start_for(workers, "access-log", io::stdout(), room, metrics.access_log_dropped())?;
+    let log = AccessLog::new(access.clone(), config.telemetry.log_format, config.telemetry.access_successes);
+    Ok((Some(log), vec![own, access]))
 }
 
 fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) -> io::Result<JoinHandle<()>> {

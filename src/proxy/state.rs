@@ -9,10 +9,11 @@ use crate::config::types::{Config, Route};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::trace::Tracer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -49,6 +50,8 @@ pub struct Shared {
     pub stopping: Stopping,
     /// What the limits of the routes have counted.
     pub limits: Registry,
+    /// Takes spans, once there is somewhere to send them.
+    tracer: OnceLock<Tracer>,
 }
 
 /// Tells sessions that the gateway is ending, some time before connections are cut, so that each can be closed in order.
@@ -141,7 +144,17 @@ impl Shared {
             identity,
             stopping: Stopping::default(),
             limits: Registry::default(),
+            tracer: OnceLock::new(),
         })
+    }
+
+    /// Has requests traced from now on; the first tracer stays.
+    pub fn trace_with(&self, tracer: Tracer) {
+        let _ = self.tracer.set(tracer);
+    }
+
+    pub(crate) fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.get()
     }
 
     /// The standing of a route, with what was known about it before.

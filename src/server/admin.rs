@@ -6,7 +6,7 @@
 use super::listen::Listener;
 use super::reload::Reload;
 use super::status::Page;
-use crate::telemetry::exposition;
+use crate::telemetry::exposition::Format;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body::Body;
@@ -58,12 +58,15 @@ const HEADERS: [(HeaderName, &str); 3] = [
     ),
 ];
 
+/// Appends text in a format.
+pub type Render = dyn Fn(Format, &mut String) + Send + Sync;
+
 /// What the admin listener shows and does.
 pub struct Admin {
     /// Whether requests are taken.
     pub ready: AtomicBool,
-    /// Appends the metrics.
-    pub metrics: Box<dyn Fn(&mut String) + Send + Sync>,
+    /// Appends the metrics in a format.
+    pub metrics: Box<Render>,
     /// The running configuration with secrets as stars.
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// Loads the configuration again; the text says what happened.
@@ -191,9 +194,13 @@ async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>
         "/readyz" if admin.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
         "/metrics" => {
+            let accept = request.headers.get_all(header::ACCEPT).iter();
+            let format = Format::accepted(accept.filter_map(|line| line.to_str().ok()));
             let mut metrics = String::new();
-            (admin.metrics)(&mut metrics);
-            with_type(StatusCode::OK, exposition::CONTENT_TYPE, metrics)
+            (admin.metrics)(format, &mut metrics);
+            let mut response = with_type(StatusCode::OK, format.content_type(), metrics);
+            let _ = response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+            response
         }
         "/config" => text(StatusCode::OK, (admin.config)()),
         "/-/reload" => match (admin.reload)().await {
@@ -243,7 +250,7 @@ mod tests {
     {
         let admin = Admin {
             ready: AtomicBool::new(true),
-            metrics: Box::new(|_| panic!("as the test wants it")),
+            metrics: Box::new(|_, _| panic!("as the test wants it")),
             config: Box::new(|| "the configuration\n".to_owned()),
             reload: Box::new(|| Box::pin(async { Ok("reloaded\n".to_owned()) })),
             last_reload: Box::new(|| None),

@@ -3,6 +3,8 @@
 
 mod support;
 
+/// The access log under pressure.
+mod access;
 /// The admin listener: liveness, readiness, counters.
 mod admin;
 /// Bodies of failures that are coded, huge, hostile or endless.
@@ -33,6 +35,8 @@ mod interim;
 mod leak;
 /// Rate limits.
 mod limits;
+/// The metrics page: formats, exemplars, bounds.
+mod metrics;
 /// Paths that try to leave their route.
 mod paths;
 /// One test for each fixed bug.
@@ -59,3 +63,5 @@ mod stream;
 mod tls;
 /// Everything at once, for a while: nothing leaks.
 mod torture;
+/// Traces over OTLP.
+mod traces;

@@ -20,10 +20,13 @@ const FLOORS: [(&str, &str, &str); 8] = [
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Packages that may be there in two versions, and why.
-const TWICE: [(&str, &str); 5] = [
+const TWICE: [(&str, &str); 8] = [
     ("base64", "the simulators' WebSocket codec has not moved on yet; the newer one is built for tests only"),
     ("getrandom", "ring has not moved on yet"),
     ("hashbrown", "governor has not moved on yet"),
+    ("r-efi", "not built on Unix"),
+    ("rand", "OpenTelemetry's SDK has not moved on yet; the newer one is built for tests only"),
+    ("rand_core", "comes with rand"),
     ("syn", "derive macros are moving from 2 to 3; build time only"),
     ("windows-sys", "not built on Unix"),
 ];

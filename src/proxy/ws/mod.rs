@@ -31,6 +31,7 @@ use session::{Limits, Session};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 use words::Words;
 
 /// Passes on a checked handshake, and answers it.
@@ -80,6 +81,7 @@ pub(super) async fn relay(
     offer.answer(&mut parts.headers, injected);
     call.tell_attempts(&mut parts.headers);
     call.answers(status.as_u16());
+    call.upgraded(Instant::now());
     // Not joined: the session ends with its sockets, and the runtime ends what is left.
     drop(tokio::spawn(run(call, route, caller, provider)));
     Response::from_parts(parts, Body::Empty)

@@ -397,6 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let _ = self.deadline.get_or_insert_with(|| Instant::now() + CLOSING);
         if !std::mem::replace(&mut self.close_counted, true) {
             self.route.metrics.websocket_closed(code, initiator);
+            self.words.call.trace.closed(code, initiator);
         }
     }
 
