@@ -21,6 +21,9 @@ pub(super) struct Answer {
     pub(super) grace: Duration,
 }
 
+/// How long a gateway whose callers wait waits for a message.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// A lease of slots.
 #[derive(Debug)]
 pub(super) struct Lease {
@@ -108,7 +111,9 @@ impl Lease {
         self.contested = answer.contested;
         self.heard(answer.size, answer.rank);
         self.until = sent + setup.usable();
-        self.next = sent + setup.renewal();
+        // Whoever waits would miss a message that got lost.
+        let renewal = if self.reported > 0 { setup.renewal().min(ASK_AGAIN) } else { setup.renewal() };
+        self.next = sent + renewal;
         if !answer.grace.is_zero() {
             self.next = self.next.min(sent + answer.grace);
         }
@@ -147,7 +152,7 @@ impl Lease {
     /// The backend was wanted and did not answer.
     pub(super) fn failed(&mut self, since: Instant, setup: &Setup) {
         let _ = self.trouble.get_or_insert(since);
-        self.next = since + setup.renewal();
+        self.next = since + setup.patience();
     }
 
     /// Whether it has not answered for so long that it is given up; told once.
