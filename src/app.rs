@@ -17,7 +17,7 @@ use crate::server::admin;
 use crate::server::drain::Drain;
 use crate::server::listen::{Listener, Listeners};
 use crate::server::reload::Reload;
-use crate::server::tls::{Tls, TlsError};
+use crate::server::tls::Tls;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{self, Metrics};
@@ -25,6 +25,7 @@ use crate::telemetry::sink::Sink;
 use crate::upstream::TlsShared;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use control::Control;
+pub use error::StartError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -41,38 +42,6 @@ const STOPS: usize = 2;
 
 /// Loads the configuration from where it came from, and notes the files that it reads; the error lists every problem.
 pub type Load = Box<dyn Fn(&mut SourceFiles) -> Result<Loaded, String> + Send + Sync>;
-
-/// Why the gateway could not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// A file for TLS cannot be used.
-    Tls(TlsError),
-    /// A route cannot work; the text names it.
-    Route(String),
-    /// A listener could not be bound.
-    Listen(Listen, io::Error),
-    /// The operating system refused something else.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Tls(error) => error.fmt(f),
-            StartError::Route(problem) => f.write_str(problem),
-            StartError::Listen(address, error) => write!(f, "cannot listen on {}: {error}", Address(address)),
-            StartError::System(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> StartError {
-        StartError::System(error)
-    }
-}
 
 /// An address as it is written in the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +69,8 @@ struct Gateway {
     admin_listeners: Option<Listeners>,
     export: Option<Export>,
     logs: Vec<Sink>,
+    /// What the configuration was made of.
+    files: String,
 }
 
 /// Runs until a signal ends it.
@@ -187,8 +158,8 @@ impl Gateway {
         let mut files = loaded.files.clone();
         let running = Running::new(loaded, Arc::clone(&metrics), access, &mut files)?;
         let export = otlp.map(|otlp| start_export(&otlp, &running, &metrics)).transpose()?;
-        let mut listeners = bind(&server.listen, server.workers)?;
-        let admin_listeners = admin.as_ref().map(|address| bind(address, 1)).transpose()?;
+        let mut listeners = bind("server", &server.listen, server.workers)?;
+        let admin_listeners = admin.as_ref().map(|address| bind("admin", address, 1)).transpose()?;
         let drain = Drain::new(server.max_connections);
 
         let mut workers = Vec::new();
@@ -201,6 +172,7 @@ impl Gateway {
             };
             workers.push(spawn_worker(index, socket, worker)?);
         }
+        let names = files.names().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
         Ok(Gateway {
             address: listeners.address().clone(),
             admin_address: admin_listeners.as_ref().map(|listeners| listeners.address().clone()),
@@ -211,6 +183,7 @@ impl Gateway {
             admin_listeners,
             export,
             logs,
+            files: names,
         })
     }
 
@@ -236,7 +209,14 @@ impl Gateway {
     /// Serves the admin listener until it is told to stop, then ends everything in order.
     fn run(&mut self, stops: mpsc::Receiver<()>) {
         let admin_sockets = self.admin_listeners.as_mut().map(Listeners::sockets).unwrap_or_default();
-        tracing::info!(address = %Address(&self.address), admin = self.admin_address.as_ref().map(|a| Address(a).to_string()), "listening");
+        tracing::info!(
+            address = %Address(&self.address),
+            admin = self.admin_address.as_ref().map(|a| Address(a).to_string()),
+            // Where to look: in a browser, and on the disk.
+            status_page = self.admin_address.as_ref().and_then(page),
+            configuration = self.files,
+            "listening"
+        );
         let control = Arc::clone(&self.control);
         self.runtime.block_on(async move {
             for socket in admin_sockets {
@@ -357,8 +337,16 @@ fn state(config: Config, shared: &Arc<proxy::Shared>, upstream_tls: &TlsShared) 
     State::new(Arc::new(config), Arc::clone(shared)).map_err(|error| error.to_string())
 }
 
-fn bind(address: &Listen, count: usize) -> Result<Listeners, StartError> {
-    Listeners::bind(address, count).map_err(|error| StartError::Listen(address.clone(), error))
+/// The status page's address.
+fn page(admin: &Listen) -> Option<String> {
+    match admin {
+        Listen::Tcp(address) => Some(format!("http://{address}/")),
+        Listen::Unix(_) => None,
+    }
+}
+
+fn bind(table: &'static str, address: &Listen, count: usize) -> Result<Listeners, StartError> {
+    Listeners::bind(address, count).map_err(|error| StartError::Listen(table, address.clone(), error))
 }
 
 /// Metrics that keep what is exported, and no more.
@@ -410,6 +398,7 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 mod control;
+mod error;
 mod restart;
 #[cfg(test)]
 mod tests;

@@ -47,7 +47,7 @@ impl Control {
     /// `files` are those that the running configuration was made of.
     pub(super) fn new(running: Running, drain: Arc<Drain>, load: Option<Load>, files: SourceFiles) -> Arc<Control> {
         Arc::new_cyclic(|control: &Weak<Control>| {
-            let (shown, reloaded, last) = (control.clone(), control.clone(), control.clone());
+            let (shown, reloaded) = (control.clone(), control.clone());
             let metrics = Arc::clone(&running.shared.metrics);
             let shows = control.clone();
             let situation = Box::new(move || shows.upgrade().map(|control| control.situation()).unwrap_or_default());
@@ -68,7 +68,6 @@ impl Control {
                         }
                     })
                 }),
-                last_reload: Box::new(move || last.upgrade()?.running.last_reload.load_full()),
                 pages: Box::new(move |path, query| pages.page(path, query)),
             });
             let source = load.map(|load| Arc::new(Source { load, files: Arc::new(Mutex::new(files)) }));

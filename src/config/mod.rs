@@ -37,6 +37,7 @@ pub use problem::{Excerpt, Problem};
 pub use profiles::{built_in, built_in_names, built_in_profiles};
 pub use report::{check_report, schema_text};
 pub use types::Config;
+pub use values::listen;
 
 use crate::canon::Profile;
 use config::builder::DefaultState;

@@ -35,7 +35,8 @@ pub(crate) async fn admit(
     let mut held = free(limits.lanes().and(call.usable_accounts()))?;
     let priority = limits::priority(&parts.headers);
     let mut permit = None;
-    if limits.takes_slot(websocket) && limits.gate().is_some() {
+    let counted_inside = route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
+    if limits.takes_slot(websocket, counted_inside) && limits.gate().is_some() {
         call.queues();
         permit = tokio::select! {
             biased;

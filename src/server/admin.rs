@@ -4,7 +4,6 @@
 //! in order, with what each is there for.
 
 use super::listen::Listener;
-use super::reload::Reload;
 use super::status::Page;
 use crate::telemetry::exposition::Format;
 use bytes::Bytes;
@@ -71,8 +70,6 @@ pub struct Admin {
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// Loads the configuration again; the text says what happened.
     pub reload: Box<dyn Fn() -> Reloading + Send + Sync>,
-    /// What came of the last reload, whoever asked for it.
-    pub last_reload: Box<dyn Fn() -> Option<Arc<Reload>> + Send + Sync>,
     /// The status page and what belongs to it, by path and query; none when there is no such page.
     pub pages: Box<Pages>,
 }
@@ -253,7 +250,6 @@ mod tests {
             metrics: Box::new(|_, _| panic!("as the test wants it")),
             config: Box::new(|| "the configuration\n".to_owned()),
             reload: Box::new(|| Box::pin(async { Ok("reloaded\n".to_owned()) })),
-            last_reload: Box::new(|| None),
             pages: Box::new(|path, _| {
                 (path == "/errors").then(|| Page { content_type: "text/html", body: Bytes::from_static(b"x") })
             }),

@@ -17,7 +17,7 @@ use super::retries::{self, Retries};
 use super::semantic::{self, Kinds, Semantic};
 use super::trace::Spot;
 use crate::canon::{Code, Origin};
-use crate::limit::{Gate, Priority};
+use crate::limit::{Bounds, Gate, Priority, Standing};
 use http::Method;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -740,13 +740,22 @@ fn render_websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
 fn render_limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     // A route that changed its provider has the same gate in several entries.
     let gate = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.gate).upgrade());
-    let standings: Vec<_> =
-        by_name(routes).filter_map(|(name, routes)| Some((name, gate(routes)?.standing()))).collect();
-    type Pick = fn(&crate::limit::Standing) -> u32;
-    let families: [(&'static str, &'static str, Pick); 3] = [
-        ("speechgate_concurrency_limit", "Calls that may run at one time, by all that is known now.", |all| all.limit),
-        ("speechgate_concurrency_in_use", "Calls that run and count for the limit.", |all| all.in_use),
-        ("speechgate_concurrency_queued", "Calls that wait for a slot.", |all| all.queued),
+    let standings: Vec<_> = by_name(routes)
+        .filter_map(|(name, routes)| Some((name, gate(routes)?)))
+        .map(|(name, gate)| (name, (gate.standing(), gate.bounds())))
+        .collect();
+    type Pick = fn(&(Standing, Bounds)) -> u32;
+    let families: [(&'static str, &'static str, Pick); 6] = [
+        ("speechgate_concurrency_limit", "Calls that may run at one time, by all that is known now.", |(now, _)| {
+            now.limit
+        }),
+        ("speechgate_concurrency_in_use", "Calls that run and count for the limit.", |(now, _)| now.in_use),
+        ("speechgate_concurrency_queued", "Calls that wait for a slot.", |(now, _)| now.queued),
+        ("speechgate_concurrency_max", "Calls that may run at one time by the configuration.", |(_, most)| most.max),
+        ("speechgate_concurrency_learned", "Calls that may run at one time by the provider's word.", |(_, most)| {
+            most.learned
+        }),
+        ("speechgate_concurrency_queue_max", "Calls that may wait for a slot.", |(_, most)| most.queue),
     ];
     for (name, help, pick) in families {
         let _ = out.family(name, Kind::Gauge, help);

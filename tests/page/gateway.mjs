@@ -27,7 +27,8 @@ export class Gateway {
     const file = join(gateway.folder, "gateway.toml");
     const route = (name) =>
       `[[routes]]\nname = "${name}"\nmatch = { path = "/${name}" }\nprovider = "elevenlabs"\nupstream = "http://127.0.0.1:${port}"\n`;
-    writeFileSync(file, `[server]\nlisten = "127.0.0.1:${callers}"\ndrain_timeout = "1s"\n[admin]\nlisten = "127.0.0.1:${admin}"\n${route("tts")}${route("stt")}`);
+    const listeners = `[server]\nlisten = "127.0.0.1:${callers}"\n[admin]\nlisten = "127.0.0.1:${admin}"\n`;
+    writeFileSync(file, `${listeners}${route("tts")}${route("stt")}concurrency = { max = 4 }\n`);
     gateway.file = file;
     gateway.process = spawn(process.env.SPEECHGATE, ["serve", "--config", file], { stdio: ["ignore", "ignore", "pipe"] });
     gateway.ended = new Promise((ended) => gateway.process.once("exit", ended));

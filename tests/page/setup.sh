@@ -6,25 +6,11 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$(dirname "$here")/.cache/page
 
+. "$(dirname "$here")/apt.sh"
 say() { printf 'page setup: %s\n' "$*" >&2; }
-fail() { say "$*"; exit 1; }
-have() { command -v "$1" >/dev/null 2>&1; }
 
-# apt PACKAGE…: as root, or through sudo; never asks.
-apt() {
-    have apt-get || fail "needs $* and there is no apt-get here: install them and run this again"
-    as_root=
-    if [ "$(id -u)" -ne 0 ]; then
-        have sudo || fail "needs $*: run as root, or install them and run this again"
-        as_root=sudo
-    fi
-    say "installing $*"
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
-}
-
-have node && have npm || apt nodejs npm ca-certificates
-have chromium || apt chromium fonts-dejavu-core
+have node && have npm || apt_install nodejs npm ca-certificates
+have chromium || apt_install chromium fonts-dejavu-core
 
 stamp=$(cat "$here/setup.sh" "$here/package.json" "$here/package-lock.json" "$here/.npmrc" | sha256sum | cut -d' ' -f1)
 [ "$(cat "$cache/.stamp" 2>/dev/null)" = "$stamp" ] && exit

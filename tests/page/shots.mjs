@@ -1,11 +1,19 @@
-// Pictures of the status page from a running demo: node shots.mjs GATEWAY ADMIN FOLDER MINUTES
+// Pictures of the status page for the README, from a running demo:
+//
+//   cargo build && tests/page/setup.sh && node tests/page/shots.mjs target/debug/speechgate deploy 10
 //
 // Sends the demo so many minutes of traffic with a quiet time, a bad time and mistakes of callers in it, then takes the page in
 // both themes.
 
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
 import { launch } from "./browser.mjs";
 
-const [gateway, admin, folder, minutes] = process.argv.slice(2);
+const [program, folder, minutes] = process.argv.slice(2);
+const demo = spawn(program, ["demo", "--json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "ignore"] });
+const [line] = await once(createInterface(demo.stdout), "line");
+const { gateway, admin } = JSON.parse(line);
 const start = Date.now();
 const end = start + Number(minutes) * 60e3;
 
@@ -60,3 +68,4 @@ for (const colorScheme of ["light", "dark"]) {
 }
 await browser.close();
 await sending;
+demo.kill();

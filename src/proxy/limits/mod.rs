@@ -25,7 +25,7 @@ pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
 pub(crate) use rates::Caller;
 pub(crate) use refusal::{Denied, Refusal};
-pub(crate) use slots::{priority, slot};
+pub(crate) use slots::{full, priority, slot};
 pub use standing::{HoldStanding, LaneStanding, LimitStanding};
 
 use crate::canon::{Code, ConcurrencyUnit};
@@ -187,13 +187,13 @@ impl RouteLimits {
         self.gate.as_ref()
     }
 
-    /// Whether a request takes a slot for as long as it lasts. What a WebSocket takes where only work on it counts is asked
-    /// for by the session.
-    pub(crate) fn takes_slot(&self, websocket: bool) -> bool {
+    /// Whether a request takes a slot for as long as it lasts. Where units on a WebSocket are counted, the session asks for
+    /// those.
+    pub(crate) fn takes_slot(&self, websocket: bool, counted_inside: bool) -> bool {
         match self.unit {
             ConcurrencyUnit::Request => true,
             ConcurrencyUnit::Socket => websocket,
-            ConcurrencyUnit::Context | ConcurrencyUnit::Generation => !websocket,
+            ConcurrencyUnit::Context | ConcurrencyUnit::Generation => !(websocket && counted_inside),
         }
     }
 

@@ -12,6 +12,7 @@ mod inbound;
 mod opening;
 mod session;
 mod side;
+mod units;
 mod words;
 
 use super::attempt;

@@ -47,7 +47,7 @@ export class Plot {
     }
   }
 
-  /** Numbers by code, those with most errors at the bottom of the pile. */
+  /** Numbers by code, those with most errors at the bottom of the pile, and callers' mistakes above all others. */
   counts(times, step) {
     const { route, type } = this.filter;
     const counts = new Map();
@@ -61,7 +61,7 @@ export class Plot {
       }
     }
     const total = (row) => row.reduce((sum, number) => sum + number, 0);
-    return new Map([...counts].sort(([, a], [, b]) => total(b) - total(a)));
+    return new Map([...counts].sort(([one, a], [other, b]) => isCallers(one) - isCallers(other) || total(b) - total(a)));
   }
 
   create(data) {

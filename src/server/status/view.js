@@ -57,8 +57,8 @@ function subline(last, shown, ours) {
   const callers = shown.filter((run) => run.callers);
   if (callers.length) {
     const [first] = callers;
-    const more = callers.length > 1 ? ` and ${callers.length - 1} more` : "";
-    return ["Callers send what cannot succeed: ", make("b", {}, routeName(first.route)), " ", codeLink(first.code), ` ${many(first.count, "time")}${more}.`];
+    const more = callers.length > 1 ? `, and ${many(callers.length - 1, "other")}` : "";
+    return ["Callers’ own mistakes: ", codeLink(first.code), " on ", make("b", {}, routeName(first.route)), `, ${many(first.count, "time")}${more}.`];
   }
   if (ours.length) return [];
   if (!last.last_error) return [`No error since the gateway started ${span(last.now - last.started)} ago.`];
