@@ -9,6 +9,7 @@
 use crate::config::Loaded;
 use crate::config::files::SourceFiles;
 use crate::config::types::{Config, Listen, Otlp};
+use crate::fleet::Fleet;
 use crate::otlp::Export;
 use crate::proxy::headers::Identity;
 use crate::proxy::{self, Proxy, State};
@@ -156,7 +157,8 @@ impl Gateway {
         let (access, logs) = start_logs(&loaded.config, &metrics)?;
         let otlp = loaded.config.telemetry.otlp.clone();
         let mut files = loaded.files.clone();
-        let running = Running::new(loaded, Arc::clone(&metrics), access, &mut files)?;
+        let runtime = runtime()?;
+        let running = Running::new(loaded, Arc::clone(&metrics), access, &mut files, runtime.handle())?;
         let export = otlp.map(|otlp| start_export(&otlp, &running, &metrics)).transpose()?;
         let mut listeners = bind("server", &server.listen, server.workers)?;
         let admin_listeners = admin.as_ref().map(|address| bind("admin", address, 1)).transpose()?;
@@ -176,7 +178,7 @@ impl Gateway {
         Ok(Gateway {
             address: listeners.address().clone(),
             admin_address: admin_listeners.as_ref().map(|listeners| listeners.address().clone()),
-            runtime: runtime()?,
+            runtime,
             control: Control::new(running, drain, load, files),
             workers,
             _listeners: listeners,
@@ -231,6 +233,7 @@ impl Gateway {
                 () = Arc::clone(&control).keep_up_to_date() => {}
                 () = control.status.sample() => {}
             }
+            control.running.shared.limits.leave_fleet().await;
         });
         for worker in self.workers.drain(..) {
             // A worker that panicked has said so; the others are waited for all the same.
@@ -271,12 +274,18 @@ impl Running {
         metrics: Arc<Metrics>,
         access: Option<AccessLog>,
         files: &mut SourceFiles,
+        runtime: &tokio::runtime::Handle,
     ) -> Result<Running, StartError> {
         note_certificates(&loaded.config, files);
         let tls = loaded.config.server.tls.as_ref().map(Tls::new).transpose().map_err(StartError::Tls)?;
         let instance = ulid::Ulid::from_parts(fastrand::u64(..), u128::from(fastrand::u64(..))).to_string();
         let identity = Identity::new(&instance).map_err(|error| StartError::Route(error.to_string()))?;
+        let fleet = Fleet::start(&loaded.config.limits, &instance, || metrics.fleet(), runtime);
+        let fleet = fleet.map_err(StartError::Route)?;
         let shared = proxy::Shared::new(metrics, access, identity);
+        if let Some(fleet) = fleet {
+            shared.limits.join(fleet);
+        }
         let upstream_tls = Arc::new(TlsShared::new());
         let redacted = loaded.redacted;
         let state = state(loaded.config, &shared, &upstream_tls).map_err(StartError::Route)?;

@@ -70,6 +70,15 @@ impl Collector {
         }
     }
 
+    /// The report after all that have come: it was put together after the last of them.
+    pub(crate) fn next_report(&mut self) -> Report {
+        let before = self.reports.len();
+        while self.reports.len() == before {
+            self.take_one();
+        }
+        self.reports[before].clone()
+    }
+
     /// Every span that has come so far.
     pub(crate) fn spans(&mut self) -> &[Span] {
         for seen in self.provider.take() {
