@@ -2,7 +2,7 @@
 //! of errors that no profile knows.
 //!
 //! Only errors come here. Each takes one short lock; most of them leave a line, and in a storm those beyond
-//! [`DETAILED`] in a second are only counted, so that a failing provider costs the gateway no more for being watched.
+//! `DETAILED` in a second are only counted, so that a failing provider costs the gateway no more for being watched.
 
 use super::metrics::Transport;
 use crate::canon::{Code, Origin};

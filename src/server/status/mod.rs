@@ -1,6 +1,6 @@
 //! The status page of the admin listener, and the error reference beside it: what is wrong, since when, and what to do.
 //!
-//! The page is one file with a script and a style, all embedded; it asks for [`document`] every second. What it shows comes
+//! The page is one file with a script and a style, all embedded; it asks for `document` every second. What it shows comes
 //! from counters ([`crate::telemetry::history`] samples them on the control thread) and from the journal of errors, so that
 //! requests pay for none of it.
 
