@@ -277,7 +277,8 @@ fn a_socket_holds_its_slot_to_its_end() {
     becomes(&gateway, IN_USE, 0);
     provider.next([Act::send(SWITCHING), Act::Hang]);
     let mut idle = gateway.client();
-    let _ = idle.send(String::from_utf8_lossy(HANDSHAKE).replace("/s/", "/w/"));
+    let _ =
+        idle.send(String::from_utf8_lossy(HANDSHAKE).replace("/s/socket", "/w/v1/text-to-speech/voice/stream-input"));
     assert_eq!(idle.head().expect("a head").0, 101);
     assert_eq!(gateway.metric(IN_USE, &[("route", "work")]), 0.0);
 }
