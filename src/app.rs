@@ -8,7 +8,9 @@
 
 use crate::config::Loaded;
 use crate::config::files::SourceFiles;
-use crate::config::types::{Config, Listen};
+use crate::config::types::{Config, Listen, Otlp};
+use crate::fleet::Fleet;
+use crate::otlp::Export;
 use crate::proxy::headers::Identity;
 use crate::proxy::{self, Proxy, State};
 use crate::server::Worker;
@@ -16,7 +18,7 @@ use crate::server::admin;
 use crate::server::drain::Drain;
 use crate::server::listen::{Listener, Listeners};
 use crate::server::reload::Reload;
-use crate::server::tls::{Tls, TlsError};
+use crate::server::tls::Tls;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{self, Metrics};
@@ -24,6 +26,7 @@ use crate::telemetry::sink::Sink;
 use crate::upstream::TlsShared;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use control::Control;
+pub use error::StartError;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -33,43 +36,13 @@ use tokio::sync::mpsc;
 
 /// Most bytes of log lines that wait to be written.
 const LOG_BUFFER: usize = 1 << 20;
+/// Least room for the lines of one worker: what a busy one writes between two looks of the writer, several times over.
+const WORKER_BUFFER: usize = 256 << 10;
 /// Stops that can be asked for before anybody looks: one to drain, one to end at once.
 const STOPS: usize = 2;
 
 /// Loads the configuration from where it came from, and notes the files that it reads; the error lists every problem.
 pub type Load = Box<dyn Fn(&mut SourceFiles) -> Result<Loaded, String> + Send + Sync>;
-
-/// Why the gateway could not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// A file for TLS cannot be used.
-    Tls(TlsError),
-    /// A route cannot work; the text names it.
-    Route(String),
-    /// A listener could not be bound.
-    Listen(Listen, io::Error),
-    /// The operating system refused something else.
-    System(io::Error),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::Tls(error) => error.fmt(f),
-            StartError::Route(problem) => f.write_str(problem),
-            StartError::Listen(address, error) => write!(f, "cannot listen on {}: {error}", Address(address)),
-            StartError::System(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
-impl From<io::Error> for StartError {
-    fn from(error: io::Error) -> StartError {
-        StartError::System(error)
-    }
-}
 
 /// An address as it is written in the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +68,10 @@ struct Gateway {
     /// Kept until the end: the socket file goes with it.
     _listeners: Listeners,
     admin_listeners: Option<Listeners>,
+    export: Option<Export>,
     logs: Vec<Sink>,
+    /// What the configuration was made of.
+    files: String,
 }
 
 /// Runs until a signal ends it.
@@ -177,12 +153,15 @@ impl Gateway {
     fn start(loaded: Loaded, load: Option<Load>) -> Result<Gateway, StartError> {
         let server = loaded.config.server.clone();
         let admin = loaded.config.admin.clone();
-        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), server.workers));
+        let metrics = metrics(&loaded.config);
         let (access, logs) = start_logs(&loaded.config, &metrics)?;
+        let otlp = loaded.config.telemetry.otlp.clone();
         let mut files = loaded.files.clone();
-        let running = Running::new(loaded, metrics, access, &mut files)?;
-        let mut listeners = bind(&server.listen, server.workers)?;
-        let admin_listeners = admin.as_ref().map(|address| bind(address, 1)).transpose()?;
+        let runtime = runtime()?;
+        let running = Running::new(loaded, Arc::clone(&metrics), access, &mut files, runtime.handle())?;
+        let export = otlp.map(|otlp| start_export(&otlp, &running, &metrics)).transpose()?;
+        let mut listeners = bind("server", &server.listen, server.workers)?;
+        let admin_listeners = admin.as_ref().map(|address| bind("admin", address, 1)).transpose()?;
         let drain = Drain::new(server.max_connections);
 
         let mut workers = Vec::new();
@@ -195,15 +174,18 @@ impl Gateway {
             };
             workers.push(spawn_worker(index, socket, worker)?);
         }
+        let names = files.names().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
         Ok(Gateway {
             address: listeners.address().clone(),
             admin_address: admin_listeners.as_ref().map(|listeners| listeners.address().clone()),
-            runtime: runtime()?,
+            runtime,
             control: Control::new(running, drain, load, files),
             workers,
             _listeners: listeners,
             admin_listeners,
+            export,
             logs,
+            files: names,
         })
     }
 
@@ -229,7 +211,14 @@ impl Gateway {
     /// Serves the admin listener until it is told to stop, then ends everything in order.
     fn run(&mut self, stops: mpsc::Receiver<()>) {
         let admin_sockets = self.admin_listeners.as_mut().map(Listeners::sockets).unwrap_or_default();
-        tracing::info!(address = %Address(&self.address), admin = self.admin_address.as_ref().map(|a| Address(a).to_string()), "listening");
+        tracing::info!(
+            address = %Address(&self.address),
+            admin = self.admin_address.as_ref().map(|a| Address(a).to_string()),
+            // Where to look: in a browser, and on the disk.
+            status_page = self.admin_address.as_ref().and_then(page),
+            configuration = self.files,
+            "listening"
+        );
         let control = Arc::clone(&self.control);
         self.runtime.block_on(async move {
             for socket in admin_sockets {
@@ -242,11 +231,16 @@ impl Gateway {
                 () = control.serve(stops) => {}
                 () = control.running.shared.limits.keep_tidy() => {}
                 () = Arc::clone(&control).keep_up_to_date() => {}
+                () = control.status.sample() => {}
             }
+            control.running.shared.limits.leave_fleet().await;
         });
         for worker in self.workers.drain(..) {
             // A worker that panicked has said so; the others are waited for all the same.
             let _ = worker.join();
+        }
+        if let Some(export) = self.export.take() {
+            export.end();
         }
         tracing::info!("ended");
         for log in &self.logs {
@@ -280,12 +274,18 @@ impl Running {
         metrics: Arc<Metrics>,
         access: Option<AccessLog>,
         files: &mut SourceFiles,
+        runtime: &tokio::runtime::Handle,
     ) -> Result<Running, StartError> {
         note_certificates(&loaded.config, files);
         let tls = loaded.config.server.tls.as_ref().map(Tls::new).transpose().map_err(StartError::Tls)?;
         let instance = ulid::Ulid::from_parts(fastrand::u64(..), u128::from(fastrand::u64(..))).to_string();
         let identity = Identity::new(&instance).map_err(|error| StartError::Route(error.to_string()))?;
+        let fleet = Fleet::start(&loaded.config.limits, &instance, || metrics.fleet(), runtime);
+        let fleet = fleet.map_err(StartError::Route)?;
         let shared = proxy::Shared::new(metrics, access, identity);
+        if let Some(fleet) = fleet {
+            shared.limits.join(fleet);
+        }
         let upstream_tls = Arc::new(TlsShared::new());
         let redacted = loaded.redacted;
         let state = state(loaded.config, &shared, &upstream_tls).map_err(StartError::Route)?;
@@ -346,8 +346,32 @@ fn state(config: Config, shared: &Arc<proxy::Shared>, upstream_tls: &TlsShared) 
     State::new(Arc::new(config), Arc::clone(shared)).map_err(|error| error.to_string())
 }
 
-fn bind(address: &Listen, count: usize) -> Result<Listeners, StartError> {
-    Listeners::bind(address, count).map_err(|error| StartError::Listen(address.clone(), error))
+/// The status page's address.
+fn page(admin: &Listen) -> Option<String> {
+    match admin {
+        Listen::Tcp(address) => Some(format!("http://{address}/")),
+        Listen::Unix(_) => None,
+    }
+}
+
+fn bind(table: &'static str, address: &Listen, count: usize) -> Result<Listeners, StartError> {
+    Listeners::bind(address, count).map_err(|error| StartError::Listen(table, address.clone(), error))
+}
+
+/// Metrics that keep what is exported, and no more.
+fn metrics(config: &Config) -> Arc<Metrics> {
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), config.server.workers);
+    let exported = config.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.metrics);
+    Arc::new(if exported { metrics.with_semantic() } else { metrics })
+}
+
+/// Starts exporting over OTLP.
+fn start_export(otlp: &Otlp, running: &Running, metrics: &Arc<Metrics>) -> io::Result<Export> {
+    let export = Export::start(otlp, running.shared.identity.instance(), metrics)?;
+    if let Some(tracer) = export.tracer() {
+        running.shared.trace_with(tracer);
+    }
+    Ok(export)
 }
 
 /// Starts logging, and the access log when it is wanted.
@@ -357,8 +381,11 @@ fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLo
     if !config.telemetry.access_log {
         return Ok((None, vec![own]));
     }
-    let access = Sink::start("access-log", io::stdout(), LOG_BUFFER, metrics.access_log_dropped())?;
-    Ok((Some(AccessLog::new(access.clone(), config.telemetry.log_format)), vec![own, access]))
+    let workers = config.server.workers.max(1);
+    let room = (LOG_BUFFER / workers).max(WORKER_BUFFER);
+    let access = Sink::start_for(workers, "access-log", io::stdout(), room, metrics.access_log_dropped())?;
+    let log = AccessLog::new(access.clone(), config.telemetry.log_format, config.telemetry.access_successes);
+    Ok((Some(log), vec![own, access]))
 }
 
 fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) -> io::Result<JoinHandle<()>> {
@@ -380,6 +407,7 @@ fn runtime() -> io::Result<Runtime> {
 }
 
 mod control;
+mod error;
 mod restart;
 #[cfg(test)]
 mod tests;

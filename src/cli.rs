@@ -1,149 +1,24 @@
-//! The command line: serve, demo, check, explain, codes, schema.
+//! The command line: serve, demo, check, explain, codes, schema, health, completions.
 //!
 //! Exit codes: 0 all is well, 1 a problem was found, 2 the command line was wrong.
 
+mod arguments;
 mod codes;
+mod health;
 
 use crate::app;
 use crate::canon::Profile;
 use crate::config::files::SourceFiles;
-use crate::config::types::Envelope;
 use crate::config::{self, Problem};
 use crate::explain::{self, Transport};
 use crate::simulator::demo;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use arguments::{Cli, Codes, Command, Completions, Demo, Explain, Files, Format, Shell, TransportName};
+use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-
-/// A normalizing reverse-proxy gateway for speech providers: success passes untouched, every failure becomes one envelope.
-#[derive(Debug, Parser)]
-#[command(name = "speechgate", version, after_help = AFTER_HELP, max_term_width = 100)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-const AFTER_HELP: &str = "\
-Begin here:
-  speechgate demo                            see it work: no key, no network, no file
-  speechgate check --config gateway.toml     every problem of a configuration at once
-  speechgate serve --config gateway.toml     run";
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Run the gateway.
-    #[command(after_help = "SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads the configuration.")]
-    Serve(Files),
-    /// Run with built-in simulators of five providers; prints curls to try.
-    Demo(Demo),
-    /// Report every problem of a configuration; exit code 1 when there is one.
-    Check(Files),
-    /// Tell what a recorded failure means, which rule decided, why the others did not, and how it is counted.
-    #[command(after_help = EXPLAIN_HELP)]
-    Explain(Explain),
-    /// List the types and codes, or how one provider's codes map to them.
-    Codes(Codes),
-    /// Print the JSON Schema of the configuration file, for editors.
-    Schema,
-}
-
-const EXPLAIN_HELP: &str = "\
-FILE holds what the provider sent: a whole HTTP answer (status line, headers, body), the events of a stream, one WebSocket
-message, or a close such as `1008 the reason`. Record one with:  curl -i -s URL > answer.http";
-
-/// Configuration files.
-#[derive(Debug, Args)]
-struct Files {
-    /// A configuration file; repeatable, later ones win.
-    #[arg(long = "config", value_name = "FILE")]
-    config: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-struct Demo {
-    /// Where callers connect; port 8080, or a free one when it is taken.
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<SocketAddr>,
-    /// Where metrics and health are; port 9464, or a free one when it is taken.
-    #[arg(long, value_name = "ADDR")]
-    admin: Option<SocketAddr>,
-    /// The form of errors on all five routes.
-    #[arg(long, value_enum, default_value = "canonical")]
-    envelope: EnvelopeName,
-    /// Print one line of JSON with all addresses instead of the tour.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum EnvelopeName {
-    Canonical,
-    Compatible,
-    Problem,
-}
-
-impl From<EnvelopeName> for Envelope {
-    fn from(name: EnvelopeName) -> Envelope {
-        match name {
-            EnvelopeName::Canonical => Envelope::Canonical,
-            EnvelopeName::Compatible => Envelope::Compatible,
-            EnvelopeName::Problem => Envelope::Problem,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-struct Explain {
-    /// Whose failure it is: a built-in profile, or one from --config.
-    #[arg(long, value_name = "NAME")]
-    provider: String,
-    /// How it arrived; told from the bytes when left out.
-    #[arg(long, value_enum)]
-    transport: Option<TransportName>,
-    /// The path of the request that it answers, as the provider sees it: `/v1/jobs/7` or `GET /v1/jobs/7`.
-    #[arg(long, value_name = "P")]
-    path: Option<String>,
-    /// A configuration with profiles of your own.
-    #[arg(long = "config", value_name = "FILE")]
-    config: Vec<PathBuf>,
-    /// The recording; `-` for standard input.
-    #[arg(value_name = "FILE|-")]
-    file: PathBuf,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum TransportName {
-    Http,
-    Sse,
-    Ndjson,
-    Websocket,
-    Close,
-}
-
-#[derive(Debug, Args)]
-struct Codes {
-    /// How to print them.
-    #[arg(long, value_enum, default_value = "table")]
-    format: Format,
-    /// How this provider's codes map.
-    #[arg(long, value_name = "NAME")]
-    provider: Option<String>,
-    /// A configuration with profiles of your own.
-    #[arg(long = "config", value_name = "FILE")]
-    config: Vec<PathBuf>,
-}
-
-/// How a table is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
-    Markdown,
-}
 
 /// Runs one command.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -164,6 +39,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(explain) => tell(&explain),
         Command::Codes(codes) => list(&codes),
         Command::Schema => print(&config::schema_text()),
+        Command::Health(health) => match health::ask(&health.admin) {
+            Ok(()) => print("ready\n"),
+            Err(problem) => {
+                eprintln!("speechgate health: {problem}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::Completions(Completions { shell }) => print(&completions(shell)),
     }
 }
 
@@ -289,6 +172,17 @@ fn list(arguments: &Codes) -> ExitCode {
     }
 }
 
+fn completions(shell: Shell) -> String {
+    let shell = match shell {
+        Shell::Bash => clap_complete::Shell::Bash,
+        Shell::Zsh => clap_complete::Shell::Zsh,
+        Shell::Fish => clap_complete::Shell::Fish,
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "speechgate", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
 /// Prints; a reader that has seen enough (`| head`) is no error.
 fn print(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
@@ -301,7 +195,6 @@ fn print(text: &str) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_as_promised() {
@@ -316,11 +209,22 @@ mod tests {
             "codes --format json --provider breeze",
             "codes --format markdown",
             "schema",
+            "health",
+            "health --admin unix:/run/admin.sock",
+            "completions zsh",
         ] {
             let parsed = Cli::try_parse_from(["speechgate"].into_iter().chain(line.split(' ')));
             assert!(parsed.is_ok(), "{line}: {parsed:?}");
         }
-        for line in ["", "serv", "serve --confg a", "explain file", "codes --format xml"] {
+        for line in [
+            "",
+            "serv",
+            "serve --confg a",
+            "explain file",
+            "codes --format xml",
+            "health --admin x",
+            "completions tcsh",
+        ] {
             let error = Cli::try_parse_from(["speechgate"].into_iter().chain(line.split_whitespace())).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }

@@ -12,10 +12,11 @@
 //! | 0 | [`limit`] | pure: rates, concurrency slots and their queue, learned caps, holds, retry budgets, circuit breakers |
 //! | 1 | [`render`] | pure: a canonical error as an HTTP answer |
 //! | 1 | [`config`] | the operator's words, then ours; built-in and own profiles |
-//! | 1 | `telemetry` | metrics, access log, logging |
+//! | 1 | `telemetry` | metrics, traces, access log, logging |
 //! | 2 | `upstream` | talking to providers: connect, pool, deadlines, bounded reading |
 //! | 2 | `fleet` | limits that several gateways share through a Redis or Valkey |
 //! | 3 | `proxy` | one request, from routed to answered |
+//! | 3 | `otlp` | traces and metrics on their way to a collector |
 //! | 4 | `server` | listeners, connections, drain, admin |
 //! | 5 | `app`, `simulator`, `explain`, `cli` | everything put together; five providers to try it with; the commands |
 //!
@@ -26,8 +27,8 @@
 //!
 //! ```text
 //! server::listen → server::conn → server::stack → proxy::Proxy::handle
-//!     check and route (headers::check_request, route) → prepare (headers, path) → forward → upstream::Client
-//!     → relay_http | relay_events | held | ws → body → caller
+//!     check and route (headers::check_request, route) → admit → prepare (headers, path) → attempt → forward
+//!     → upstream::Client → relay_http | relay_events | held | ws → body → caller
 //! ```
 //!
 //! One worker thread does all of it: each has a runtime, a listener socket and a pool of connections of its own. What
@@ -53,6 +54,7 @@
 //! * No metric label comes from text that the network supplied.
 //! * Success bytes are not parsed, unless the profile says that this path hides failures in them.
 //! * A caller that leaves is not a provider's failure.
+//! * A request is sent again only where its route says so or nothing can happen twice, and never after the first byte of an answer.
 //!
 //! # Words
 //!
@@ -76,6 +78,8 @@ pub mod cli;
 pub mod explain;
 #[cfg(feature = "serve")]
 pub mod fleet;
+#[cfg(feature = "serve")]
+pub mod otlp;
 #[cfg(feature = "serve")]
 pub mod proxy;
 #[cfg(feature = "serve")]

@@ -70,6 +70,9 @@ fn explain_and_the_gateway_agree_on_every_sample() {
     });
 }
 
+/// Each sample is another caller's: a provider that asks one caller to wait binds that one in later samples too.
+const KEY: &str = "authorization";
+
 fn gateway(upstream: SocketAddr) -> app::Handle {
     let mut text = String::from(
         "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[admin]\nenabled = false\n\
@@ -110,7 +113,7 @@ async fn compare_socket(address: SocketAddr, index: usize, sample: &Sample) -> R
     let told = verdict(&profile, sample.transport, Some(request), &sample.recording).await?;
     let mut socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     let head = format!(
-        "GET /{}{} HTTP/1.1\r\nhost: gateway\r\nx-sample: {index}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        "GET /{}{} HTTP/1.1\r\nhost: gateway\r\nx-sample: {index}\r\n{KEY}: {index}-caller\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         sample.provider, sample.path
     );
@@ -206,6 +209,7 @@ async fn ask(address: SocketAddr, index: usize, sample: &Sample) -> Result<(u16,
         .uri(format!("/{}{}", sample.provider, sample.path))
         .header("host", "gateway")
         .header("x-sample", index)
+        .header(KEY, format!("{index}-caller"))
         .body(Empty::<Bytes>::new())
         .map_err(|error| text(&error))?;
     let answer = sender.send_request(request).await.map_err(|error| text(&error))?;

@@ -5,6 +5,7 @@ use crate::config::files::SourceFiles;
 use crate::server::admin::Admin;
 use crate::server::drain::Drain;
 use crate::server::reload::{Cause, Reload};
+use crate::server::status::{Situation, Status};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -23,6 +24,7 @@ pub(super) struct Control {
     pub(super) running: Running,
     pub(super) drain: Arc<Drain>,
     pub(super) admin: Arc<Admin>,
+    pub(super) status: Arc<Status>,
     source: Option<Arc<Source>>,
     /// Told when SIGHUP came; several that come during one reload are one.
     pub(super) hung_up: Notify,
@@ -45,11 +47,15 @@ impl Control {
     /// `files` are those that the running configuration was made of.
     pub(super) fn new(running: Running, drain: Arc<Drain>, load: Option<Load>, files: SourceFiles) -> Arc<Control> {
         Arc::new_cyclic(|control: &Weak<Control>| {
-            let (shown, reloaded, last) = (control.clone(), control.clone(), control.clone());
+            let (shown, reloaded) = (control.clone(), control.clone());
             let metrics = Arc::clone(&running.shared.metrics);
+            let shows = control.clone();
+            let situation = Box::new(move || shows.upgrade().map(|control| control.situation()).unwrap_or_default());
+            let status = Arc::new(Status::new(Arc::clone(&running.state), situation));
+            let pages = Arc::clone(&status);
             let admin = Arc::new(Admin {
                 ready: AtomicBool::new(false),
-                metrics: Box::new(move |text| metrics.render(text)),
+                metrics: Box::new(move |format, text| metrics.render(format, text)),
                 config: Box::new(move || {
                     shown.upgrade().map(|control| format!("{}\n", control.running.redacted.load())).unwrap_or_default()
                 }),
@@ -62,11 +68,20 @@ impl Control {
                         }
                     })
                 }),
-                last_reload: Box::new(move || last.upgrade()?.running.last_reload.load_full()),
+                pages: Box::new(move |path, query| pages.page(path, query)),
             });
             let source = load.map(|load| Arc::new(Source { load, files: Arc::new(Mutex::new(files)) }));
-            Control { running, drain, admin, source, hung_up: Notify::new() }
+            Control { running, drain, admin, status, source, hung_up: Notify::new() }
         })
+    }
+
+    /// What the status page says of the process.
+    fn situation(&self) -> Situation {
+        Situation {
+            phase: if self.admin.ready.load(Ordering::Acquire) { "running" } else { "draining" },
+            connections: self.drain.open(),
+            reload: self.running.last_reload.load_full(),
+        }
     }
 
     /// Until the end: ready, then draining, then cut.

@@ -11,6 +11,7 @@ pub(super) fn needed(old: &Config, new: &Config) -> Vec<&'static str> {
         .filter(|(_, value)| value(&old.server) != value(&new.server))
         .map(|(key, _)| *key)
         .chain(differ(&old.admin, &new.admin).then_some("admin"))
+        .chain((old.limits != new.limits).then_some("limits"))
         .chain(differ(&old.telemetry, &new.telemetry).then_some("telemetry"))
         .collect();
     keys.sort_unstable();

@@ -69,6 +69,23 @@ impl Type {
         self.facts().1
     }
 
+    /// Whether the caller alone can put it right: what an operator need not get up for.
+    #[must_use]
+    pub const fn is_callers(self) -> bool {
+        match self {
+            Type::InvalidRequest | Type::NotFound | Type::Conflict | Type::NotReady | Type::Cancelled => true,
+            Type::Authentication
+            | Type::PaymentRequired
+            | Type::PermissionDenied
+            | Type::RateLimited
+            | Type::ConcurrencyLimited
+            | Type::Internal
+            | Type::Upstream
+            | Type::Unavailable
+            | Type::Timeout => false,
+        }
+    }
+
     const fn facts(self) -> (&'static str, &'static str) {
         match self {
             Type::InvalidRequest => ("invalid_request", "change the request"),

@@ -33,6 +33,7 @@ mod rule;
 pub mod select;
 pub mod spec;
 pub mod template;
+mod units;
 
 pub use classify::{Classified, Matched, classify, resolve};
 pub use code::{Code, Type};
@@ -45,3 +46,4 @@ pub use profile::{Fallback, Profile, ProfileProblem};
 pub use select::Path;
 pub use spec::{ConcurrencyUnit, Phase, ProfileSpec};
 pub use template::PathTemplate;
+pub use units::SocketUnits;

@@ -9,8 +9,9 @@ use super::guard::{self, Guard};
 use super::projection::Projection;
 use super::rule::{Meaning, Rule};
 use super::select::{Path, Selector};
-use super::spec::{DetectorSpec, MeaningSpec, OneOrMany, Phase, ProfileSpec, SelectorSpec, Table};
+use super::spec::{ConcurrencyUnit, DetectorSpec, MeaningSpec, OneOrMany, Phase, ProfileSpec, SelectorSpec, Table};
 use super::template::PathTemplate;
+use super::units::SocketUnits;
 use memchr::memmem::Finder;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub struct Profile {
     pub(crate) native: super::native::Native,
     rewrites: Vec<Rewrite>,
     texts: Vec<TextPath>,
+    sockets: Vec<Arc<SocketUnits>>,
 }
 
 /// A provider's codes and what they mean.
@@ -143,6 +145,11 @@ impl Profile {
         let native = super::native::Native::compile(&spec.native, &spec.codes, &mut |path, problem| {
             problems.add(path, problem);
         });
+        let sockets = spec.concurrency.sockets.iter().enumerate().map(|(index, sockets)| {
+            let at = format!("concurrency.sockets[{index}]");
+            Arc::new(SocketUnits::compile(&at, sockets, &mut |path, problem| problems.add(path, problem)))
+        });
+        let sockets = sockets.collect();
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -163,6 +170,7 @@ impl Profile {
             native,
             rewrites,
             texts,
+            sockets,
         })
     }
 
@@ -230,6 +238,14 @@ impl Profile {
     #[must_use]
     pub fn characters(&self, body: &serde_json::Value) -> u64 {
         cost::characters(&self.texts, body)
+    }
+
+    /// The units that are counted on a socket opened by this request; none where the socket counts as a whole.
+    #[must_use]
+    pub fn socket_units(&self, method: &str, path: &str) -> Option<&Arc<SocketUnits>> {
+        let unit = self.spec.concurrency.unit;
+        let inside = matches!(unit, Some(ConcurrencyUnit::Context | ConcurrencyUnit::Generation));
+        self.sockets.iter().find(|sockets| inside && sockets.covers(method, path))
     }
 
     /// The detector that says that this is a failure, if one does. The first that matches wins, `ignore` included.
@@ -477,6 +493,7 @@ impl ProfileSpec {
                 unit: self.concurrency.unit.or(base.concurrency.unit),
                 limit_header: self.concurrency.limit_header.or_else(|| base.concurrency.limit_header.clone()),
                 current_header: self.concurrency.current_header.or_else(|| base.concurrency.current_header.clone()),
+                sockets: lists(self.concurrency.sockets, &base.concurrency.sockets),
             },
             cost: super::spec::CostSpec { text: lists(self.cost.text, &base.cost.text) },
             native: super::spec::NativeSpec {

@@ -67,7 +67,10 @@ fn said(profile: &Profile, code: Code) -> Option<Said> {
 fn conditions(rule: &RuleSpec) -> String {
     let mut parts = Vec::new();
     if let Some(codes) = &rule.code {
-        parts.push(either(codes, |code| ticked(&scalar(code))));
+        parts.push(either(codes, |code| match scalar(code).as_str() {
+            "*" => "any code or none".to_owned(),
+            code => ticked(code),
+        }));
     }
     if let Some(statuses) = &rule.status {
         let shown = either(statuses, |status| match status {

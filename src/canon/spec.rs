@@ -369,6 +369,29 @@ pub struct ConcurrencySpec {
     pub limit_header: Option<String>,
     /// Response header that tells how many are running.
     pub current_header: Option<String>,
+    /// Sockets on which units begin and end. With the units `context` and `generation` a slot is taken for each; any other
+    /// socket takes one for as long as it is open.
+    pub sockets: Vec<SocketUnitsSpec>,
+}
+
+/// Where units begin and end on one kind of socket.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SocketUnitsSpec {
+    /// Method and path template of its handshake; every path without it.
+    pub path: Option<OneOrMany<String>>,
+    /// Where the unit's id is, in messages of either side. Without it there is one at a time.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany<SelectorSpec>")]
+    pub id: Vec<SelectorSpec>,
+    /// Guards over a message of the caller's that begins a unit, unless it is running.
+    pub begins: OneOrMany<Table<GuardSpec>>,
+    /// Guards over a message with which the caller has said all that it has to say in a unit.
+    pub last: Option<OneOrMany<Table<GuardSpec>>>,
+    /// Guards over a message of the caller's that ends a unit.
+    pub cancels: Option<OneOrMany<Table<GuardSpec>>>,
+    /// Guards over a message of the provider's that ends a unit. Its errors do so anyway.
+    pub ends: OneOrMany<Table<GuardSpec>>,
 }
 
 /// What takes one slot of a plan.

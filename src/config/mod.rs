@@ -37,6 +37,7 @@ pub use problem::{Excerpt, Problem};
 pub use profiles::{built_in, built_in_names, built_in_profiles};
 pub use report::{check_report, schema_text};
 pub use types::Config;
+pub use values::listen;
 
 use crate::canon::Profile;
 use config::builder::DefaultState;
@@ -164,7 +165,6 @@ fn load_texts(
     }
     let mut warnings = Findings { list: Vec::new(), secrets: findings.secrets };
     resolve::in_the_clear(&config.routes, &mut warnings);
-    resolve::not_enforced_yet(&raw, &mut warnings);
     let warnings = place(warnings);
     let redacted = serde_json::to_string_pretty(&redacted).unwrap_or_default();
     let files = filler.into_files();

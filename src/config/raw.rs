@@ -136,6 +136,8 @@ pub(super) struct Log {
     pub(super) level: Option<LogLevel>,
     /// Whether there is a line per request. Default true.
     pub(super) access: Option<bool>,
+    /// Which share of the requests that succeed has a line, 0 to 1; those that fail all have one. Default 1.
+    pub(super) access_successes: Option<f64>,
 }
 
 /// How log lines are written.

@@ -1,6 +1,7 @@
 //! What `speechgate check` and `speechgate schema` print.
 
-use super::{Loaded, load, schema};
+use super::types::{Envelope, Listen, Route};
+use super::{Config, Loaded, load, schema};
 use std::path::PathBuf;
 
 /// Loads the configuration. Gives everything there is to say about it, ready to be printed, and whether it can be run.
@@ -12,6 +13,7 @@ pub fn check_report(files: &[PathBuf], environment: impl IntoIterator<Item = (St
                 text.push_str(&format!("{}\n", warning.warning()));
             }
             text.push_str(&format!("valid: {}, no problem\n", count(config.routes.len(), "route")));
+            text.push_str(&summary(&config));
             true
         }
         Err(problems) => {
@@ -23,6 +25,36 @@ pub fn check_report(files: &[PathBuf], environment: impl IntoIterator<Item = (St
         }
     };
     (text, valid)
+}
+
+/// What would run, so that somebody sees whether it is what was meant: a line for each listener and each route.
+fn summary(config: &Config) -> String {
+    let listener = |what: &str, listen: &Listen| match listen {
+        Listen::Tcp(address) => format!("  {what}  {address}\n"),
+        Listen::Unix(path) => format!("  {what}  unix:{}\n", path.display()),
+    };
+    let mut text = listener("callers", &config.server.listen);
+    text.extend(config.admin.as_ref().map(|admin| listener("admin  ", admin)));
+    text.extend(config.routes.iter().map(|route| line(route)));
+    text
+}
+
+/// `route tts: /elevenlabs → https://api.elevenlabs.io, a profile and a form of errors, whose key`.
+fn line(route: &Route) -> String {
+    let upstreams = route.upstreams.iter().map(|upstream| {
+        let scheme = if upstream.tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", upstream.authority, upstream.base_path)
+    });
+    let upstreams = upstreams.collect::<Vec<_>>().join(", ");
+    let (host, path) =
+        (route.host.as_deref().unwrap_or_default(), if route.path.is_empty() { "/" } else { &route.path });
+    let key = if route.credentials.is_empty() { "the caller's key" } else { "its own key" };
+    let form = match route.envelope {
+        Envelope::Canonical => "canonical",
+        Envelope::Compatible => "compatible",
+        Envelope::Problem => "problem",
+    };
+    format!("  route {}: {host}{path} to {upstreams}; {} with {form} errors, {key}\n", route.name, route.provider)
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -18,7 +18,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use limits::not_enforced_yet;
 pub(super) use route::in_the_clear;
 
 /// Resolves the whole configuration. It may only be used when nothing was found.
@@ -107,23 +106,35 @@ fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Telemetry {
             Some(raw::LogLevel::Trace) => LogLevel::Trace,
         },
         access_log: raw.log.access.unwrap_or(true),
+        access_successes: share(
+            raw.log.access_successes,
+            Path::of("telemetry").key("log"),
+            "access_successes",
+            findings,
+        ),
         otlp: raw.otlp.as_ref().and_then(|raw| otlp(raw, findings)),
     }
 }
 
 fn otlp(raw: &raw::Otlp, findings: &mut Findings) -> Option<Otlp> {
     let mut reader = Reader { path: Path::of("telemetry").key("otlp"), findings };
-    let endpoint = reader.read("endpoint", raw.endpoint.as_ref().map(|url| url.0.as_str()), values::url);
-    let sample_ratio = raw.sample_ratio.unwrap_or(1.0);
-    if !(0.0..=1.0).contains(&sample_ratio) {
-        reader.refuse("sample_ratio", &sample_ratio.to_string(), "a number from 0 to 1".to_owned());
-    }
+    let endpoint = reader.read("endpoint", raw.endpoint.as_ref().map(|url| url.0.as_str()), values::upstream);
+    let sample_ratio = share(raw.sample_ratio, reader.path.clone(), "sample_ratio", reader.findings);
     Some(Otlp {
         endpoint: endpoint?,
         traces: raw.traces.unwrap_or(true),
         metrics: raw.metrics.unwrap_or(true),
         sample_ratio,
     })
+}
+
+/// A share, all of it by default.
+fn share(given: Option<f64>, path: Path, key: &str, findings: &mut Findings) -> f64 {
+    let share = given.unwrap_or(1.0);
+    if !(0.0..=1.0).contains(&share) {
+        Reader { path, findings }.refuse(key, &share.to_string(), "a number from 0 to 1".to_owned());
+    }
+    share
 }
 
 /// Two listeners cannot share an address, nor one have a port on which the other has every address.

@@ -91,6 +91,8 @@ pub struct Telemetry {
     pub log_level: LogLevel,
     /// Whether there is a line per request.
     pub access_log: bool,
+    /// Which share of the requests that succeed has a line, 0 to 1.
+    pub access_successes: f64,
     /// OpenTelemetry export.
     pub otlp: Option<Otlp>,
 }
@@ -99,7 +101,7 @@ pub struct Telemetry {
 #[derive(Clone, Debug)]
 pub struct Otlp {
     /// The collector, OTLP over HTTP.
-    pub endpoint: Uri,
+    pub endpoint: Upstream,
     /// Whether spans are sent.
     pub traces: bool,
     /// Whether metrics are sent.

@@ -63,7 +63,10 @@ pub(super) fn size(text: &str) -> Result<u64, Expected> {
 }
 
 /// `127.0.0.1:8080`, `[::1]:8080`, `unix:/run/speechgate.sock`.
-pub(super) fn listen(text: &str) -> Result<Listen, Expected> {
+///
+/// # Errors
+/// What was expected.
+pub fn listen(text: &str) -> Result<Listen, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         // sun_path of sockaddr_un holds 108 bytes with the closing zero.
         return match path.len() {

@@ -82,6 +82,8 @@ impl Agent {
 
     fn shift(&self, gate: &Gate, lease: &Lease, change: i64) {
         let (until, contested) = lease.terms();
+        // Before the gate takes slots off the share: each has to be told of.
+        self.watches.store(lease.watches(), Ordering::Relaxed);
         gate.shift_share(self.lane, change, until, contested, now());
     }
 

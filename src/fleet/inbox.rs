@@ -13,7 +13,7 @@ pub(super) struct Told {
     pub(super) share: u32,
     /// Whether other gateways wait for slots.
     pub(super) contested: bool,
-    /// Gateways that share this limiter, and the place of this one among them.
+    /// Gateways that share this limiter, zero when that is not known yet, and the place of this one among them.
     pub(super) size: u32,
     pub(super) rank: u32,
 }

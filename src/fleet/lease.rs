@@ -14,12 +14,15 @@ pub(super) struct Answer {
     pub(super) share: u32,
     /// Whether other gateways wait for slots.
     pub(super) contested: bool,
-    /// Gateways that share this limiter, and the place of this one among them.
+    /// Gateways that share this limiter, zero when that is not known yet, and the place of this one among them.
     pub(super) size: u32,
     pub(super) rank: u32,
     /// How long no slots are handed out, because the backend has lost what it knew.
     pub(super) grace: Duration,
 }
+
+/// How long a gateway whose callers wait waits for a message.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A lease of slots.
 #[derive(Debug)]
@@ -106,9 +109,11 @@ impl Lease {
         self.reported = self.reported.saturating_sub(u32::try_from(change).unwrap_or(0));
         self.written = answer.share;
         self.contested = answer.contested;
-        self.fleet = Some((answer.size, answer.rank));
+        self.heard(answer.size, answer.rank);
         self.until = sent + setup.usable();
-        self.next = sent + setup.renewal();
+        // Whoever waits would miss a message that got lost.
+        let renewal = if self.reported > 0 { setup.renewal().min(ASK_AGAIN) } else { setup.renewal() };
+        self.next = sent + renewal;
         if !answer.grace.is_zero() {
             self.next = self.next.min(sent + answer.grace);
         }
@@ -118,7 +123,7 @@ impl Lease {
 
     /// The backend said something unasked. Gives by how much the share changes; none for what is not true any more.
     pub(super) fn told(&mut self, told: &Told) -> Option<i64> {
-        self.fleet = self.fleet.and(Some((told.size, told.rank)));
+        self.heard(told.size, told.rank);
         // A message that follows upon another turn is older than the answer of the last, or than what was written since.
         if told.turn != self.turn || self.trouble.is_some() {
             return None;
@@ -126,7 +131,7 @@ impl Lease {
         let change = i64::from(told.share) - i64::from(self.written);
         self.reported = self.reported.saturating_sub(u32::try_from(change).unwrap_or(0));
         // Who only heard how large the fleet is has nothing to say.
-        self.stale = change != 0 || told.contested != self.contested;
+        self.stale |= change != 0 || told.contested != self.contested;
         self.written = told.share;
         self.contested = told.contested;
         Some(change)
@@ -137,10 +142,17 @@ impl Lease {
         (self.until, self.contested)
     }
 
+    /// How large the fleet is; nothing while it comes back to a backend that has forgotten it.
+    fn heard(&mut self, size: u32, rank: u32) {
+        if size > 0 {
+            self.fleet = Some((size, rank));
+        }
+    }
+
     /// The backend was wanted and did not answer.
     pub(super) fn failed(&mut self, since: Instant, setup: &Setup) {
         let _ = self.trouble.get_or_insert(since);
-        self.next = since + setup.renewal();
+        self.next = since + setup.patience();
     }
 
     /// Whether it has not answered for so long that it is given up; told once.
@@ -162,5 +174,87 @@ impl Lease {
             (0, _) if self.fleet.is_none() => 1,
             (part, rest) => part + rest,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup() -> Setup {
+        let (lease, timeout) = (Duration::from_secs(6), Duration::from_millis(5));
+        Setup { id: "p".to_owned(), prefix: "t".to_owned(), lease, timeout }
+    }
+
+    fn demand(share: u32, in_use: u32, waiting: u32) -> Demand {
+        Demand { share: Some(share), max: 10, in_use, waiting, oldest_wait_since: None }
+    }
+
+    const ANSWER: Answer = Answer { share: 3, contested: false, size: 4, rank: 1, grace: Duration::ZERO };
+
+    /// A lease that was answered with three slots.
+    fn answered(now: Instant) -> Lease {
+        let mut lease = Lease::new(now);
+        assert!(lease.wants_turn(&demand(0, 0, 0), now));
+        assert_eq!(lease.begin(&demand(0, 0, 3)), (1, 0));
+        assert_eq!(lease.answered(0, &ANSWER, now, &setup()), 3);
+        lease
+    }
+
+    #[test]
+    fn turns_are_taken_when_there_is_something_to_say() {
+        let now = Instant::now();
+        let lease = answered(now);
+        assert!(!lease.wants_turn(&demand(3, 3, 0), now), "all is as it is written");
+        assert!(!lease.wants_turn(&demand(3, 1, 0), now), "idle slots are for the next callers");
+        assert!(lease.wants_turn(&demand(3, 3, 1), now), "somebody waits");
+        assert!(lease.wants_turn(&demand(2, 2, 0), now), "a slot was given back");
+        assert!(lease.wants_turn(&demand(3, 3, 0), now + Duration::from_secs(2)), "it is to be renewed");
+        assert_eq!(lease.spare(&demand(3, 1, 0), now), 2);
+        assert_eq!(lease.spare(&demand(3, 1, 0), now + Duration::from_secs(2)), 1);
+        assert_eq!(lease.terms(), (now + Duration::from_millis(5400), false));
+    }
+
+    #[test]
+    fn messages_count_once_and_in_order() {
+        let mut lease = answered(Instant::now());
+        let told = |turn, share| Told { turn, share, contested: true, size: 5, rank: 1 };
+        assert_eq!(lease.told(&told(0, 9)), None);
+        assert_eq!((lease.told(&told(1, 4)), lease.told(&told(1, 4))), (Some(1), Some(0)));
+        assert!(
+            lease.watches() && lease.wants_turn(&demand(4, 4, 0), Instant::now()),
+            "what it waits for is to be said again"
+        );
+        assert_eq!(lease.spare(&demand(4, 3, 0), Instant::now()), 0, "others wait");
+        let _ = lease.begin(&demand(4, 4, 0));
+        assert_eq!(lease.told(&told(1, 9)), None, "older than the answer that is on its way");
+    }
+
+    #[test]
+    fn a_fleet_that_comes_back_is_remembered_as_large_as_it_was() {
+        let (now, mut lease) = (Instant::now(), answered(Instant::now()));
+        let grace = Duration::from_millis(300);
+        let _ = lease.begin(&demand(3, 3, 0));
+        assert_eq!(lease.answered(3, &Answer { size: 0, grace, ..ANSWER }, now, &setup()), 0);
+        assert_eq!(lease.begin(&demand(3, 3, 0)).1, 4);
+        assert_eq!(lease.due(&setup()), now + grace);
+    }
+
+    #[test]
+    fn patience_ends_once_and_the_parts_add_up() {
+        let (now, mut lease) = (Instant::now(), answered(Instant::now()));
+        lease.failed(now, &setup());
+        assert!(!lease.is_lost(now + Duration::from_millis(99), &setup()));
+        assert!(lease.is_lost(now + Duration::from_millis(100), &setup()));
+        assert!(!lease.is_lost(now + Duration::from_millis(100), &setup()));
+        for (max, size) in [(10, 8), (3, 8), (10, 3), (1, 1), (0, 2)] {
+            let part = |rank| {
+                lease.fleet = Some((size, rank));
+                lease.local_share(max, 10)
+            };
+            assert_eq!((0..size).map(part).sum::<u32>(), max, "{max} by {size}");
+        }
+        lease.fleet = None;
+        assert_eq!((lease.local_share(40, 10), lease.local_share(3, 10)), (4, 1));
     }
 }

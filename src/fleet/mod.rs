@@ -13,7 +13,8 @@
 //!   up what it gives back before the backend hears of it, and uses what it gets after the backend has written it.
 //! * A gateway uses its share until `0.9 L` after it last asked with success, by its own clock that cannot be set, and the
 //!   clock is read before every slot is given out: one that was stopped longer wakes up with no slots. The backend gives
-//!   its slots to others `L` after it last heard of it, by its own clock; that clock may be set without harm.
+//!   its slots to others `L` after it last heard of it, by its own clock; that clock may be set without harm. Until then it
+//!   gives one that does not answer no more than comes free in one turn.
 //! * Turns are numbered: a request that lay in a stopped backend's socket changes nothing when it is read at last.
 //! * A gateway that gets no answer for `patience`, or no connection, goes to its local share: its part of the plan by the
 //!   size of the fleet that it last heard of. These parts add up to the plan. No caller waits longer than that for the
@@ -39,9 +40,10 @@ mod tally;
 
 pub use scripts::Counted;
 
+use crate::config::secret::Secret;
 use crate::config::types::Limits;
-use crate::limit::Gate;
 use crate::limit::rate::Quota;
+use crate::limit::{Gate, Keys};
 use crate::telemetry::fleet::{Fallback, FleetMetrics};
 use agent::{Agent, Common};
 use inbox::{Inbox, Inboxes};
@@ -49,7 +51,6 @@ use link::Link;
 use scripts::{Counter, Scripts};
 use std::collections::HashMap;
 use std::fmt;
-use std::fmt::Write as _;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -98,11 +99,11 @@ impl Setup {
 
 /// One limit that a request is to be counted by.
 #[derive(Clone, Copy, Debug)]
-pub struct Check<'a> {
+pub struct Check {
     /// The place of the limit among those of its route.
     pub limit: usize,
-    /// What it counts by; only a hash of it leaves the process.
-    pub key: &'a [u8],
+    /// What it counts by, as made by [`Fleet::keys`].
+    pub key: u64,
     /// The limit.
     pub quota: Quota,
     /// How much the request takes, at most a burst.
@@ -115,6 +116,7 @@ pub struct Fleet {
     inboxes: Arc<Inboxes>,
     runtime: Handle,
     connecting: AbortHandle,
+    keys: Keys,
     /// The agents, by limiter.
     agents: Mutex<HashMap<String, Member>>,
     /// How many agents there have been.
@@ -164,7 +166,8 @@ impl Fleet {
         let connected = Arc::clone(&common);
         let connecting = runtime.spawn(async move { connected.link.run().await }).abort_handle();
         let (agents, names, runtime) = (Mutex::default(), AtomicU64::new(0), runtime.clone());
-        Ok(Some(Arc::new(Fleet { common, inboxes, runtime, connecting, agents, names })))
+        let keys = Keys::of_fleet(secret(limits));
+        Ok(Some(Arc::new(Fleet { common, inboxes, runtime, connecting, keys, agents, names })))
     }
 
     /// Shares the slots of a gate with the gates of the same name in other processes, lane by lane. Again after a reload: a
@@ -213,12 +216,12 @@ impl Fleet {
 
     /// Counts a request of a route by all of these limits, or by none. None when the backend does not answer in time: the
     /// request is to be counted here, against [`Fleet::local_quota`].
-    pub async fn count(&self, route: &str, checks: &[Check<'_>]) -> Option<Counted> {
+    pub async fn count(&self, route: &str, checks: &[Check]) -> Option<Counted> {
         let Common { setup, link, scripts, tally } = &*self.common;
         let live = link.live().filter(|live| live.answers());
         let counted = match &live {
             Some(live) => {
-                let counters: Vec<Counter> = checks.iter().map(|check| counter(setup, route, check)).collect();
+                let counters = counters(setup, route, checks, false);
                 let mut connection = live.connection();
                 timeout(setup.timeout, scripts.count(&mut connection, &counters)).await.ok().and_then(Result::ok)
             }
@@ -231,6 +234,22 @@ impl Fleet {
             }
         }
         counted
+    }
+
+    /// Gives back what [`Fleet::count`] counted, for a request that was refused for another reason then. What the backend does
+    /// not hear of stays counted.
+    pub async fn give_back(&self, route: &str, checks: &[Check]) {
+        let Common { setup, link, scripts, .. } = &*self.common;
+        if let Some(live) = link.live() {
+            let counters = counters(setup, route, checks, true);
+            let _ = timeout(setup.patience(), scripts.count(&mut live.connection(), &counters)).await;
+        }
+    }
+
+    /// The keys under which this fleet counts.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// This process's part of a rate, by the last known size of the fleet.
@@ -284,13 +303,21 @@ impl Drop for Ears {
     }
 }
 
-/// Where a request is counted. What it is counted by may be a secret, or be a person's address.
-fn counter(setup: &Setup, route: &str, check: &Check<'_>) -> Counter {
-    let digest = ring::digest::digest(&ring::digest::SHA256, check.key);
-    let mut key = format!("{}:rate:{route}:{}:", setup.prefix, check.limit);
-    for byte in &digest.as_ref()[..16] {
-        // A string takes whatever is written to it.
-        let _ = write!(key, "{byte:02x}");
-    }
-    Counter { key, quota: check.quota, cost: check.cost }
+/// What the keys of a fleet are made with: the same in all its processes, and as secret as the backend's password.
+fn secret(limits: &Limits) -> (u64, u64) {
+    let url = limits.backend.as_ref().map_or("", Secret::reveal);
+    let password = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map_or("", |(user, _)| user);
+    let digest = ring::digest::digest(&ring::digest::SHA256, format!("{}\n{password}", limits.prefix).as_bytes());
+    let word = |at: usize| digest.as_ref()[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    (word(0), word(8))
+}
+
+/// Where a request is counted, and how.
+fn counters(setup: &Setup, route: &str, checks: &[Check], back: bool) -> Vec<Counter> {
+    let counter = |check: &Check| Counter {
+        key: format!("{}:rate:{route}:{}:{:016x}", setup.prefix, check.limit, check.key),
+        quota: check.quota,
+        cost: i64::from(check.cost.get()) * if back { -1 } else { 1 },
+    };
+    checks.iter().map(counter).collect()
 }

@@ -1,7 +1,7 @@
 -- One request at all of its rate limits: it passes all of them and is counted in each, or in none.
 --
 -- KEYS  a key for each limit: the time at which it would be unused again (GCRA's theoretical arrival time), microseconds
--- ARGV  three for each: microseconds for one unit, units at once, units that this request costs
+-- ARGV  three for each: microseconds for one unit, units at once, units that this request costs (below zero: gives back)
 -- Gives the first limit that refuses (0: none), the microseconds to wait, then for each limit the units left and the microseconds
 --       until it is unused again
 
@@ -25,8 +25,8 @@ end
 for i, key in ipairs(KEYS) do
   local unit, burst, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
   local debt = debts[i]
-  if refuses == 0 and cost > 0 then
-    debt = debt + unit * cost
+  if refuses == 0 then
+    debt = math.max(0, debt + unit * cost)
     redis.call('SET', key, string.format('%.0f', now + debt), 'PX', math.ceil(debt / 1000) + 1)
   end
   table.insert(answer, math.floor((unit * burst - debt) / unit + 0.000001))

@@ -6,7 +6,6 @@ use crate::limit::Demand;
 use crate::limit::rate::{Left, Quota};
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 /// Both scripts. They are loaded when the backend does not know them.
@@ -36,7 +35,8 @@ impl Turn<'_> {
 pub(super) struct Counter {
     pub(super) key: String,
     pub(super) quota: Quota,
-    pub(super) cost: NonZeroU32,
+    /// Below zero it is given back.
+    pub(super) cost: i64,
 }
 
 /// What became of a request at all of its limits.
@@ -92,7 +92,7 @@ impl Scripts {
         let mut call = self.rates.prepare_invoke();
         for Counter { key, quota, cost } in counters {
             let unit = quota.per.as_secs_f64() * 1e6 / f64::from(quota.amount.get());
-            let _ = call.key(key).arg(unit).arg(quota.burst.get()).arg(cost.get());
+            let _ = call.key(key).arg(unit).arg(quota.burst.get()).arg(*cost);
         }
         let numbers: Vec<u64> = call.invoke_async(connection).await?;
         Ok(counted(&numbers, counters))

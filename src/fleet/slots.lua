@@ -4,12 +4,12 @@
 --          `grace` (no slot is handed out until then)
 -- ARGV     1 gateway  2 turn  3 share it keeps  4 slots it uses  5 callers that wait  6 microseconds that the first has waited
 --          7 slots of the plan, none from who leaves  8 lease, microseconds  9 size of the fleet that it last heard of  10 prefix of channels  11 leaving
--- Gives    accepted  share  contested  size of the fleet  rank in it  microseconds of grace left
+-- Gives    accepted  share  contested  size of the fleet (0 in a grace)  rank in it  microseconds of grace left
 --
 -- `share` is what a gateway may use; `used` may be more for a while, after its share shrank. A slot is free when it is in
 -- neither. The numbers of a turn only grow: one that comes late, from a connection given up long ago, changes nothing.
 
-local FIELDS = {'share', 'used', 'waiting', 'since', 'expires', 'turn', 'told', 'known', 'joined'}
+local FIELDS = {'share', 'used', 'waiting', 'since', 'expires', 'turn', 'told', 'known', 'joined', 'unheard'}
 local me, turn, max, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -60,6 +60,7 @@ if ARGV[11] == '1' then
   table.insert(gone, me)
 else
   if not own then own = {told = 0, joined = now} end
+  own.unheard = 0
   own.share, own.used, own.waiting = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
   own.since = own.waiting > 0 and now - tonumber(ARGV[6]) or 0
   own.expires, own.turn, own.known = now + lease, turn, tonumber(ARGV[9])
@@ -91,7 +92,8 @@ local changed = {[me] = own}
 while free > 0 and not grace do
   local next_one = nil
   for name, gateway in pairs(fleet) do
-    if gateway.waiting > 0 then
+    -- Whoever got slots in the turns of others has one of its own at once, if it lives: until then it gets no more.
+    if gateway.waiting > 0 and (gateway.unheard == 0 or changed[name]) then
       local first = next_one and fleet[next_one]
       if not first or gateway.since < first.since or (gateway.since == first.since and name < next_one) then
         next_one = name
@@ -102,6 +104,7 @@ while free > 0 and not grace do
   local gateway = fleet[next_one]
   gateway.share = math.max(gateway.share, gateway.used) + 1
   gateway.waiting = gateway.waiting - 1
+  if next_one ~= me then gateway.unheard = 1 end
   -- Until it says more: those who wait behind the first are taken to have come at equal distances.
   gateway.since = math.floor(now - (now - gateway.since) * gateway.waiting / (gateway.waiting + 1))
   changed[next_one] = gateway
@@ -129,7 +132,9 @@ for name, gateway in pairs(fleet) do
     gateway.told = contested
   elseif changed[name] or recalled or resized then
     gateway.told, changed[name] = contested, gateway
-    local words = string.format('%.0f %.0f %d %d %d %s', gateway.turn, gateway.share, contested, size, rank(name), name)
+    -- As long as gateways are missing nobody is told how many there are, lest it be remembered.
+    local words = string.format(
+      '%.0f %.0f %d %d %d %s', gateway.turn, gateway.share, contested, grace and 0 or size, rank(name), name)
     redis.call('PUBLISH', ARGV[10] .. string.match(name, '^[^.]*'), words)
   end
 end
@@ -151,4 +156,4 @@ end
 redis.call('PEXPIRE', KEYS[1], math.ceil(4 * lease / 1000))
 
 if not fleet[me] then return {1, 0, 0, size, 0, 0} end
-return {1, own.share, own.told, size, rank(me), grace and math.ceil(grace - now) or 0}
+return {1, own.share, own.told, grace and 0 or size, rank(me), grace and math.ceil(grace - now) or 0}

@@ -30,7 +30,11 @@ impl Tally {
         }
     }
 
+    /// How large the fleet is; zero is no news.
     pub(super) fn sized(&self, size: u32) {
+        if size == 0 {
+            return;
+        }
         self.size.store(size, Ordering::Relaxed);
         self.metrics.sized(size);
     }

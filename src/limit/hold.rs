@@ -95,7 +95,8 @@ impl<W: Copy> Holds<W> {
         }
         let mut places = lock(&self.places);
         let keys = [place.credential, place.path];
-        let held = keys.iter().filter_map(|key| places.get(key)).find_map(|hold| hold.held(now));
+        // Both have to be over: the longer one is what is left.
+        let held = keys.iter().filter_map(|key| places.get(key)?.held(now)).max_by_key(|(_, remaining)| *remaining);
         if let Some((what, remaining)) = held {
             return Pass::Held { what, remaining };
         }

@@ -1,6 +1,6 @@
 //! Keys: whatever a limit counts by, as 64 bits that tell nothing about it.
 
-use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::hash::{BuildHasher as _, Hash, Hasher as _, RandomState};
 
 /// Turns what a limit counts by into a key. Keys of one `Keys` compare; those of two do not.
 ///
@@ -8,8 +8,20 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 /// key, a key in memory does not tell the secret that it was made of, and keys are spread evenly, which the tables of
 /// [`rate`](super::rate) and [`hold`](super::hold) rely on. Two of a million values share a key with a chance of 1 in
 /// 40 million, and would then share a limit.
-#[derive(Clone, Debug, Default)]
-pub struct Keys(RandomState);
+#[derive(Clone, Debug)]
+pub struct Keys(Hashing);
+
+#[derive(Clone, Debug)]
+enum Hashing {
+    Own(RandomState),
+    Fleet(u64, u64),
+}
+
+impl Default for Keys {
+    fn default() -> Keys {
+        Keys(Hashing::Own(RandomState::new()))
+    }
+}
 
 impl Keys {
     /// Keys that no other `Keys` makes.
@@ -18,9 +30,26 @@ impl Keys {
         Keys::default()
     }
 
+    /// Keys that others make as well who know this secret: those of a fleet.
+    #[must_use]
+    pub fn of_fleet(secret: (u64, u64)) -> Keys {
+        Keys(Hashing::Fleet(secret.0, secret.1))
+    }
+
     /// The key of a value; a tuple where several parts make it up.
     #[must_use]
     pub fn of(&self, value: impl Hash) -> u64 {
-        self.0.hash_one(value)
+        match &self.0 {
+            Hashing::Own(random) => random.hash_one(value),
+            Hashing::Fleet(one, other) => {
+                #[expect(
+                    deprecated,
+                    reason = "the only hasher of the standard library that stays the same in every version"
+                )]
+                let mut hasher = std::hash::SipHasher::new_with_keys(*one, *other);
+                value.hash(&mut hasher);
+                hasher.finish()
+            }
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::RouteRuntime;
 use super::call::Call;
 use super::limits::{self, Admission, Caller, Denied};
 use super::upload::Upload;
+use crate::canon::Fault;
 use crate::limit::gate::Lanes;
 use http::request;
 use tokio::time::Instant;
@@ -34,9 +35,14 @@ pub(crate) async fn admit(
     let mut held = free(limits.lanes().and(call.usable_accounts()))?;
     let priority = limits::priority(&parts.headers);
     let mut permit = None;
-    if limits.takes_slot(websocket) && limits.gate().is_some() {
+    let counted_inside = route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
+    if limits.takes_slot(websocket, counted_inside) && limits.gate().is_some() {
         call.queues();
-        permit = limits::slot(&route, priority, held.lanes).await?;
+        permit = tokio::select! {
+            biased;
+            granted = limits::slot(&route, priority, held.lanes) => granted?,
+            fault = left(upload) => return Err(fault.into()),
+        };
         call.queued();
         upload.resume();
         // The provider may have asked for a pause in the meantime.
@@ -50,6 +56,15 @@ pub(crate) async fn admit(
     call.admission.has(permit, held.probe_of(lane));
     charges.keep();
     Ok(())
+}
+
+/// Until the caller leaves in the middle of its body. Over HTTP/1 nobody else notices while the body is not read, so that some
+/// of it is: one that has sent as much as that and leaves before the rest is found out when its turn comes.
+async fn left(upload: &mut Upload) -> Fault {
+    match upload.read_ahead(limits::BOUND).await {
+        Ok(_) => std::future::pending().await,
+        Err(fault) => fault,
+    }
 }
 
 /// A call that tries again with another account needs a slot of that one.

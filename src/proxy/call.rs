@@ -3,10 +3,13 @@
 //! Whatever happens to a call, it ends exactly once: complete, cut, or (when nobody ended it before it was dropped)
 //! cancelled by the caller.
 
+mod spans;
+
 use super::attempt::Stay;
 use super::headers::{ATTEMPTS, Way};
 use super::interim::Interim;
 use super::limits::Admission;
+use super::trace::Trace;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
@@ -48,8 +51,8 @@ pub struct Call {
     arrived: SystemTime,
     started: Instant,
     protocol: Version,
-    /// The caller's `traceparent`, for the log.
-    pub(crate) trace: Option<HeaderValue>,
+    /// Its place in a trace.
+    pub(crate) trace: Trace,
     upload: Option<Arc<Progress>>,
     /// Bytes that came after the request: a WebSocket's.
     received: u64,
@@ -69,6 +72,8 @@ pub struct Call {
     pub(crate) interim: Option<Interim>,
     error: Option<Noted>,
     in_flight: Option<InFlight>,
+    /// When it became a WebSocket.
+    upgraded: Option<Instant>,
     /// What it has of the limits of its route.
     pub(crate) admission: Admission,
     /// When it began to wait for a slot, and how long it waited; the second is none as long as it does.
@@ -93,6 +98,7 @@ impl fmt::Debug for Call {
 
 impl Call {
     pub(crate) fn begin(state: Arc<State>, peer: &Arc<Peer>, parts: &request::Parts) -> Call {
+        let trace = Trace::begin(state.shared.tracer(), &parts.headers);
         Call {
             state,
             route: None,
@@ -111,7 +117,7 @@ impl Call {
             arrived: SystemTime::now(),
             started: Instant::now(),
             protocol: parts.version,
-            trace: None,
+            trace,
             upload: None,
             received: 0,
             sent: 0,
@@ -126,6 +132,7 @@ impl Call {
             interim: None,
             error: None,
             in_flight: None,
+            upgraded: None,
             admission: Admission::default(),
             queue: None,
             waited: Duration::ZERO,
@@ -184,6 +191,11 @@ impl Call {
     /// The path that the provider sees.
     pub(crate) fn provider_path(&self) -> &str {
         self.provider_target.path()
+    }
+
+    /// The path that the caller asked for.
+    pub(super) fn path(&self) -> &str {
+        self.target.path()
     }
 
     /// The route's name; empty without one.
@@ -300,8 +312,16 @@ impl Call {
 
     /// A try failed that is followed by another: what the provider said counts, though the caller never sees it.
     pub(crate) fn note_try(&mut self, error: &CanonicalError) {
+        self.trace.failed(error.code, Instant::now());
+        self.count_provider(error);
+    }
+
+    fn count_provider(&mut self, error: &CanonicalError) {
         if let Some(route) = &self.route {
             route.limits.failed(&mut self.admission, error);
+        }
+        if let Some(stay) = &mut self.stay {
+            stay.told(error);
         }
         let metrics = self.metrics();
         if error.upstream.is_some() {
@@ -316,9 +336,14 @@ impl Call {
     /// An error happened: it is counted here, once, whatever becomes of its answer.
     pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
         self.metrics().error(error.code, error.origin, self.transport);
-        self.note_try(error);
+        if let Some(spot) = self.trace.spot() {
+            self.metrics().error_at(error.code, error.origin, self.transport, spot);
+        }
+        self.count_provider(error);
+        self.remember(error);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
+        self.trace.note(error);
         self.error = Some(Noted { code: error.code, origin: error.origin, detail });
     }
 
@@ -346,11 +371,22 @@ impl Call {
             upstream: self.forwarded.map(|forwarded| now - forwarded),
             first_byte: self.first_byte.map(|first| first - self.started),
             overhead: self.forwarded.map(|forwarded| (forwarded - self.started).saturating_sub(self.waited)),
+            spot: self.trace.spot(),
         };
         self.metrics().request_finished(&self.method, self.status, &times);
+        if self.state.shared.metrics.keeps_semantic() {
+            // By the conventions a WebSocket's request has ended with the answer to its handshake.
+            let total = self.upgraded.map_or(times.total, |upgraded| upgraded - self.started);
+            let code = self.error.as_ref().map(|noted| noted.code);
+            self.metrics().request_seen(&self.method, self.tls, self.status, code, total);
+        }
+        self.export_spans(now);
         self.in_flight = None;
         self.stay = None;
         if let Some(access) = &self.state.shared.access {
+            if self.error.is_none() && !access.wants_success() {
+                return self.metrics().request_unlogged();
+            }
             let secrets = self.route.as_ref().map_or(&[][..], |route| route.headers.secret_query());
             let target = self.target.path_and_query().map_or("", |target| target.as_str());
             access.write(&self.entry(&redact::redact_query(target, secrets), &times));
@@ -363,7 +399,7 @@ impl Call {
             time: self.arrived,
             request_id: self.id_text(),
             upstream_request_id: self.upstream_request_id.as_deref(),
-            trace_id: self.trace_id(),
+            trace_id: self.trace.id(),
             route: route.map_or("", |route| &route.name),
             provider: route.map_or("", |route| &route.provider),
             protocol: self.protocol,
@@ -373,7 +409,7 @@ impl Call {
             error: self.error.as_ref().map(|noted| (noted.code, noted.origin)),
             detail: self.error.as_ref().and_then(|noted| noted.detail.as_deref()),
             upstream_status: self.upstream_status,
-            bytes_in: self.received + self.upload.as_ref().map_or(0, |progress| progress.received()),
+            bytes_in: self.bytes_in(),
             bytes_out: self.sent,
             duration: times.total,
             first_byte: times.first_byte,
@@ -384,9 +420,8 @@ impl Call {
         }
     }
 
-    /// The second field of a `traceparent` that was valid (W3C Trace Context 3.2.2).
-    fn trace_id(&self) -> Option<&str> {
-        self.trace.as_ref()?.to_str().ok()?.split('-').nth(1)
+    fn bytes_in(&self) -> u64 {
+        self.received + self.upload.as_ref().map_or(0, |progress| progress.received())
     }
 }
 

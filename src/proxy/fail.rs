@@ -77,6 +77,7 @@ pub(crate) fn refused(mut call: Box<Call>, answer: &Answer<'_>, headers: HeaderM
     let seen = observed(&call, answer);
     let evidence = Evidence::new(&seen);
     let error = resolve(&route.route.profile, &evidence).error;
+    call.sighted(&error, &evidence);
     call.upstream_status = Some(answer.status);
     self::answer(call, &error, Some(headers), Some(&evidence), None)
 }
@@ -154,6 +155,7 @@ pub(crate) fn refuse(shared: &Shared, client: Option<SocketAddr>, fault: Fault) 
     let (code, origin) = (fault.code(), fault.origin());
     shared.unrouted.error(code, origin, Transport::Http);
     shared.unrouted.request_refused(fault.status());
+    super::sighting::refused(shared, request_id, fault);
     if let Some(access) = &shared.access {
         access.write(&Entry::refused(request_id, client, fault));
     }

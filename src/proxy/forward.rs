@@ -16,18 +16,31 @@ use std::time::Instant;
 pub(crate) async fn send(
     client: &Client<Upload>,
     call: &mut Call,
-    request: Request<Upload>,
+    mut request: Request<Upload>,
     upgrade: bool,
 ) -> Result<Exchange, Failure> {
-    let route = ready(call)?;
-    let exchange = client.call(upstream(&route, call)?, &route.route.timeouts, request, upgrade).await?;
-    call.answered(exchange.response.status().as_u16(), exchange.response.headers());
-    Ok(exchange)
+    let route = ready(call, &mut request)?;
+    let outcome = client.call(upstream(&route, call)?, &route.route.timeouts, request, upgrade).await;
+    traced(call, outcome)
 }
 
-fn ready(call: &mut Call) -> Result<Arc<RouteRuntime>, Failure> {
-    let _ = call.forwarded.get_or_insert_with(Instant::now);
+fn ready(call: &mut Call, request: &mut Request<Upload>) -> Result<Arc<RouteRuntime>, Failure> {
+    let now = Instant::now();
+    let _ = call.forwarded.get_or_insert(now);
+    call.trace.attempt(request.headers_mut(), call.way.upstream, now);
     call.route.as_ref().map(Arc::clone).ok_or_else(|| Failure::of(Fault::RouteNotFound))
+}
+
+/// Notes how a request to the provider went.
+fn traced(call: &mut Call, outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
+    match &outcome {
+        Ok(exchange) => {
+            call.trace.answered(exchange);
+            call.answered(exchange.response.status().as_u16(), exchange.response.headers());
+        }
+        Err(failure) => call.trace.failed(failure.fault.code(), Instant::now()),
+    }
+    outcome
 }
 
 fn upstream<'a>(route: &'a RouteRuntime, call: &Call) -> Result<&'a Upstream, Failure> {

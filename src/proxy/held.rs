@@ -131,6 +131,7 @@ fn changed(
     let tree = evidence.tree()?;
     if let Some(detector) = profile.detect(Some(request), &evidence) {
         let error = crate::canon::resolve(profile, &evidence).error;
+        call.sighted(&error, &evidence);
         let timestamp = fail::timestamp();
         let stamp = call.stamp(&timestamp);
         let compatible = route.route.envelope == Envelope::Compatible;

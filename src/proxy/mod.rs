@@ -19,9 +19,11 @@ mod relay_events;
 mod relay_http;
 mod replay;
 pub mod route;
+mod sighting;
 mod state;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod upload;
 mod ws;
 
@@ -152,7 +154,6 @@ fn prepare(
         trust_forwarded: state.config.server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing)?;
-    call.trace = parts.headers.get("traceparent").cloned();
     parts.uri = runtime.headers.target(checked.target, call.way, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);

@@ -111,6 +111,44 @@ pub fn redact_body<'a>(body: &'a [u8], secrets: &[&str]) -> Cow<'a, [u8]> {
     shown
 }
 
+/// A text in which long tokens are stars: runs of letters, digits and `_-.+=~` that no word and no code looks like. What a
+/// provider says about a key that nobody told this gateway, an id, a signature.
+#[must_use]
+pub fn redact_tokens(text: &str) -> Cow<'_, str> {
+    let is_part = |char: char| char.is_ascii_alphanumeric() || "_-.+=~".contains(char);
+    let mut shown = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(is_part) {
+        let run = &rest[start..];
+        let run = &run[..run.find(|char| !is_part(char)).unwrap_or(run.len())];
+        if is_token(run) {
+            shown.push_str(&rest[..start]);
+            shown.push_str(STARS);
+        } else {
+            shown.push_str(&rest[..start + run.len()]);
+        }
+        rest = &rest[start + run.len()..];
+    }
+    if shown.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
+}
+
+/// Words joined by `_`, `-` or `.` are short each, and do not mix letters with digits at length.
+fn is_token(run: &str) -> bool {
+    let mixed = |part: &str| part.bytes().any(|b| b.is_ascii_digit()) && part.bytes().any(|b| b.is_ascii_alphabetic());
+    let looks_random = |part: &str| part.len() >= 24 || part.len() >= 8 && mixed(part);
+    run.len() >= 16 && run.split(['_', '-', '.']).any(looks_random)
+        || run.len() >= 16 && !run.contains(|c: char| !c.is_ascii_digit())
+}
+
+/// Whether a member or a header of this name carries a secret.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    is_secret(name, &[])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +183,24 @@ mod tests {
             ("abc", &["", "abc"][..], "abc"),
         ] {
             assert_eq!(redact_body(body.as_bytes(), secrets), shown.as_bytes());
+        }
+    }
+
+    #[test]
+    fn tokens_become_stars_and_words_stay() {
+        for (text, shown) in [
+            ("", ""),
+            ("The voice_not_found_in_workspace_anymore code", "The voice_not_found_in_workspace_anymore code"),
+            ("model eleven_multilingual_v2_5 at api.example.com", "model eleven_multilingual_v2_5 at api.example.com"),
+            ("key sk_live_51H8abcdEfgh1234 is wrong", "key *** is wrong"),
+            ("{\"id\":\"550e8400-e29b-41d4-a716-446655440000\"}", "{\"id\":\"***\"}"),
+            ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.x1y2z3", "***"),
+            ("card 4111111111111111, 42 left", "card ***, 42 left"),
+            ("abcdefghijklmnopqrstuvwxyzabcdef", "***"),
+            ("2026-11-21T09:30:00.123Z", "2026-11-21T09:30:00.123Z"),
+            ("ü sk_live_51H8abcdEfgh1234 ü", "ü *** ü"),
+        ] {
+            assert_eq!(redact_tokens(text), shown);
         }
     }
 

@@ -305,6 +305,7 @@ impl Judge {
         let detector = profile.detect(Some(request), &evidence)?;
         let mut error = resolve(profile, &evidence).error;
         error.fatal = error.fatal.or(detector.fatal);
+        call.sighted(&error, &evidence);
         self.failed = error.fatal != Some(false);
         call.note(&error, None);
         Some((error, data.clone()))

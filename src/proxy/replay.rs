@@ -14,6 +14,8 @@ use std::task::{Context, Poll};
 
 /// Most bytes of a body that are kept. A larger one is sent once.
 pub(crate) const MOST_KEPT: u64 = 256 * 1024;
+/// Most pieces of it, since a caller may send single bytes.
+const MOST_PIECES: usize = 8192;
 
 /// A body, and what has come of it.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ struct Kept {
 #[derive(Clone, Debug)]
 enum Piece {
     Data(Bytes),
-    Trailers(HeaderMap),
+    Trailers(Box<HeaderMap>),
 }
 
 /// One sending of the body.
@@ -83,9 +85,9 @@ impl Kept {
             self.size += data.len() as u64;
             self.pieces.push(Piece::Data(data.clone()));
         } else if let Some(trailers) = frame.trailers_ref() {
-            self.pieces.push(Piece::Trailers(trailers.clone()));
+            self.pieces.push(Piece::Trailers(Box::new(trailers.clone())));
         }
-        self.spent = self.size > MOST_KEPT;
+        self.spent = self.size > MOST_KEPT || self.pieces.len() > MOST_PIECES;
     }
 }
 
@@ -104,7 +106,7 @@ impl Turn {
             self.next += 1;
             return Poll::Ready(Some(Ok(match piece {
                 Piece::Data(data) => Frame::data(data),
-                Piece::Trailers(trailers) => Frame::trailers(trailers),
+                Piece::Trailers(trailers) => Frame::trailers(*trailers),
             })));
         }
         if kept.spent {

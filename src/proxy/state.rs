@@ -7,11 +7,13 @@ use super::route::RouteTable;
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::trace::Tracer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -36,6 +38,8 @@ pub struct Shared {
     pub unrouted: Arc<RouteMetrics>,
     /// Where the line of each request goes.
     pub access: Option<AccessLog>,
+    /// What went wrong lately.
+    pub journal: Journal,
     /// Unknown codes that have been told already, at most 1,000.
     sighted: Mutex<BTreeSet<(String, String)>>,
     /// What routes remember of their upstreams and accounts, by their names.
@@ -46,6 +50,8 @@ pub struct Shared {
     pub stopping: Stopping,
     /// What the limits of the routes have counted.
     pub limits: Registry,
+    /// Takes spans, once there is somewhere to send them.
+    tracer: OnceLock<Tracer>,
 }
 
 /// Tells sessions that the gateway is ending, some time before connections are cut, so that each can be closed in order.
@@ -132,12 +138,23 @@ impl Shared {
             metrics,
             unrouted,
             access,
+            journal: Journal::default(),
             sighted: Mutex::default(),
             standings: Mutex::default(),
             identity,
             stopping: Stopping::default(),
             limits: Registry::default(),
+            tracer: OnceLock::new(),
         })
+    }
+
+    /// Has requests traced from now on; the first tracer stays.
+    pub fn trace_with(&self, tracer: Tracer) {
+        let _ = self.tracer.set(tracer);
+    }
+
+    pub(crate) fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.get()
     }
 
     /// The standing of a route, with what was known about it before.

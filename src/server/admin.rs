@@ -4,8 +4,8 @@
 //! in order, with what each is there for.
 
 use super::listen::Listener;
-use super::reload::Reload;
-use crate::telemetry::exposition;
+use super::status::Page;
+use crate::telemetry::exposition::Format;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request};
 use http_body::Body;
@@ -41,7 +41,8 @@ const BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 const TEXT: &str = "text/plain; charset=utf-8";
-const INDEX: &str = "speechgate\n\n/livez      whether the process runs\n/readyz     whether it takes requests\n\
+const INDEX: &str = "speechgate\n\n/           for browsers: what fails, since when, and what to do\n\
+                     /errors     every code, what to do about it, what becomes it\n/livez      whether the process runs\n/readyz     whether it takes requests\n\
                      /metrics    metrics in the text format of Prometheus\n/config     the running configuration, secrets as stars\n\
                      /-/reload   POST: load the configuration files again\n";
 /// What every answer carries: it is of this moment only, it is what it says it is, and a page in it loads nothing from
@@ -56,19 +57,25 @@ const HEADERS: [(HeaderName, &str); 3] = [
     ),
 ];
 
+/// Appends text in a format.
+pub type Render = dyn Fn(Format, &mut String) + Send + Sync;
+
 /// What the admin listener shows and does.
 pub struct Admin {
     /// Whether requests are taken.
     pub ready: AtomicBool,
-    /// Appends the metrics.
-    pub metrics: Box<dyn Fn(&mut String) + Send + Sync>,
+    /// Appends the metrics in a format.
+    pub metrics: Box<Render>,
     /// The running configuration with secrets as stars.
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// Loads the configuration again; the text says what happened.
     pub reload: Box<dyn Fn() -> Reloading + Send + Sync>,
-    /// What came of the last reload, whoever asked for it.
-    pub last_reload: Box<dyn Fn() -> Option<Arc<Reload>> + Send + Sync>,
+    /// The status page and what belongs to it, by path and query; none when there is no such page.
+    pub pages: Box<Pages>,
 }
+
+/// What finds a page by its path and query.
+pub type Pages = dyn Fn(&str, &str) -> Option<Page> + Send + Sync;
 
 /// A reload under way.
 pub type Reloading = Pin<Box<dyn Future<Output = Result<String, String>> + Send>>;
@@ -162,9 +169,16 @@ fn panicked(_: Box<dyn Any + Send>) -> Response<Full<Bytes>> {
 
 async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
     let (path, method) = (request.uri.path(), &request.method);
+    // Whoever does not ask for a page gets the list of what there is.
+    let page = if path != "/" || wants_html(request) {
+        (admin.pages)(path, request.uri.query().unwrap_or_default())
+    } else {
+        None
+    };
     let allowed = match path {
         "/" | "/livez" | "/readyz" | "/metrics" | "/config" => "GET, HEAD",
         "/-/reload" => "POST",
+        _ if page.is_some() => "GET, HEAD",
         _ => return text(StatusCode::NOT_FOUND, "there is nothing here\n".to_owned()),
     };
     if !allowed.split(", ").any(|name| name == method.as_str()) {
@@ -177,17 +191,29 @@ async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>
         "/readyz" if admin.ready.load(Ordering::Acquire) => text(StatusCode::OK, "ok\n".to_owned()),
         "/readyz" => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
         "/metrics" => {
+            let accept = request.headers.get_all(header::ACCEPT).iter();
+            let format = Format::accepted(accept.filter_map(|line| line.to_str().ok()));
             let mut metrics = String::new();
-            (admin.metrics)(&mut metrics);
-            with_type(StatusCode::OK, exposition::CONTENT_TYPE, metrics)
+            (admin.metrics)(format, &mut metrics);
+            let mut response = with_type(StatusCode::OK, format.content_type(), metrics);
+            let _ = response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+            response
         }
         "/config" => text(StatusCode::OK, (admin.config)()),
         "/-/reload" => match (admin.reload)().await {
             Ok(done) => text(StatusCode::OK, done),
             Err(problems) => text(StatusCode::BAD_REQUEST, problems),
         },
-        _ => text(StatusCode::OK, INDEX.to_owned()),
+        _ => match page {
+            Some(page) => respond(StatusCode::OK, page.content_type, page.body),
+            None => text(StatusCode::OK, INDEX.to_owned()),
+        },
     }
+}
+
+fn wants_html(request: &request::Parts) -> bool {
+    let accepted = request.headers.get_all(header::ACCEPT).iter();
+    accepted.into_iter().any(|value| value.as_bytes().windows(9).any(|part| part == b"text/html"))
 }
 
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
@@ -195,7 +221,11 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 }
 
 fn with_type(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    respond(status, content_type, Bytes::from(body))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let _ = response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
@@ -217,10 +247,12 @@ mod tests {
     {
         let admin = Admin {
             ready: AtomicBool::new(true),
-            metrics: Box::new(|_| panic!("as the test wants it")),
+            metrics: Box::new(|_, _| panic!("as the test wants it")),
             config: Box::new(|| "the configuration\n".to_owned()),
             reload: Box::new(|| Box::pin(async { Ok("reloaded\n".to_owned()) })),
-            last_reload: Box::new(|| None),
+            pages: Box::new(|path, _| {
+                (path == "/errors").then(|| Page { content_type: "text/html", body: Bytes::from_static(b"x") })
+            }),
         };
         let (method, path) = line.split_once(' ').expect("a method and a path");
         let mut request = Request::builder().method(method).uri(path);
@@ -269,6 +301,9 @@ mod tests {
         for (line, status) in [
             ("GET /livez", 200),
             ("GET /config", 200),
+            ("GET /", 200),
+            ("GET /errors", 200),
+            ("POST /errors", 405),
             ("POST /-/reload", 200),
             ("GET /nothing", 404),
             ("GET /-/reload", 405),

@@ -224,7 +224,7 @@ async fn accept_forever(listener: &Listener, take: &impl Fn((Socket, Option<Sock
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 // The connection stays in the queue, so that to try again at once would only spin.
-                tracing::warn!(%error, "accepting pauses");
+                tracing::warn!(%error, "accepting pauses; when files run out, raise the limit (LimitNOFILE, ulimit -n) or lower server.max_connections");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LAST_PAUSE);
             }

@@ -2,7 +2,7 @@
 //!
 //! `listen` accepts, `conn` speaks HTTP on one connection, `stack` stands between hyper and the proxy, and `drain`
 //! ends it all in order. `pulse` is what the parts of one connection tell each other, `io` is the socket with its
-//! deadlines, and `refuse` answers what never became a request.
+//! deadlines, and `refuse` answers what never became a request. `admin` has `status`, the page for people.
 
 pub mod admin;
 mod conn;
@@ -13,6 +13,7 @@ mod pulse;
 mod refuse;
 pub mod reload;
 pub mod stack;
+pub mod status;
 pub mod tls;
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ fn start_gateway(options: Options, simulators: &[Simulator]) -> Result<(app::Han
         match app::start(loaded, None) {
             Ok(gateway) => return Ok((gateway, listen, admin)),
             // Somebody was quicker; each place gives way once at most.
-            Err(app::StartError::Listen(taken, _)) if listen.gives_way(&taken) || admin.gives_way(&taken) => {}
+            Err(app::StartError::Listen(_, taken, _)) if listen.gives_way(&taken) || admin.gives_way(&taken) => {}
             Err(error) => return Err(error.to_string()),
         }
     }

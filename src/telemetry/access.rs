@@ -7,9 +7,12 @@ use super::fields::{Fields, Seconds};
 use super::sink::Sink;
 use crate::canon::{Code, Fault, Origin};
 use crate::config::types::LogFormat;
+use opentelemetry::trace::TraceId;
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime};
 
 /// What there is to say about one request. Texts may be hostile: they are escaped here.
 #[derive(Clone, Debug)]
@@ -21,7 +24,7 @@ pub struct Entry<'a> {
     /// The provider's id.
     pub upstream_request_id: Option<&'a str>,
     /// The trace the request belongs to.
-    pub trace_id: Option<&'a str>,
+    pub trace_id: Option<TraceId>,
     /// The route's name; empty without a route.
     pub route: &'a str,
     /// The provider's name; empty without a route.
@@ -89,10 +92,15 @@ impl<'a> Entry<'a> {
 }
 
 /// Writes the lines.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AccessLog {
     sink: Sink,
     format: LogFormat,
+    /// Which share of the requests that succeed has a line.
+    successes: f64,
+    began: Instant,
+    /// The minute, counted from the beginning, in which lines were last told to be dropped.
+    told: AtomicU64,
 }
 
 thread_local! {
@@ -101,10 +109,16 @@ thread_local! {
 }
 
 impl AccessLog {
-    /// A log that writes to `sink`.
+    /// A log that writes to `sink`: every error, and this share of the successes.
     #[must_use]
-    pub fn new(sink: Sink, format: LogFormat) -> AccessLog {
-        AccessLog { sink, format }
+    pub fn new(sink: Sink, format: LogFormat, successes: f64) -> AccessLog {
+        AccessLog { sink, format, successes, began: Instant::now(), told: AtomicU64::new(0) }
+    }
+
+    /// Whether the next request that succeeds has a line.
+    #[must_use]
+    pub fn wants_success(&self) -> bool {
+        self.successes >= 1.0 || fastrand::f64() < self.successes
     }
 
     /// Writes one line; never waits.
@@ -112,8 +126,20 @@ impl AccessLog {
         LINE.with_borrow_mut(|line| {
             line.clear();
             format(entry, self.format, line);
-            self.sink.line(line.as_bytes());
+            if !self.sink.line(line.as_bytes()) {
+                self.tell();
+            }
         });
+    }
+
+    /// Says in the other log that lines are dropped, at most once a minute.
+    fn tell(&self) {
+        let minute = self.began.elapsed().as_secs() / 60 + 1;
+        let told = self.told.load(Relaxed);
+        if told < minute && self.told.compare_exchange(told, minute, Relaxed, Relaxed).is_ok() {
+            let dropped = self.sink.dropped();
+            tracing::warn!(dropped, "lines of the access log are dropped: whoever reads them does not keep up");
+        }
     }
 }
 
@@ -123,7 +149,9 @@ pub fn format(entry: &Entry<'_>, format: LogFormat, line: &mut String) {
     fields.time("time", entry.time);
     fields.text("request_id", entry.request_id);
     fields.optional("upstream_request_id", entry.upstream_request_id);
-    fields.optional("trace_id", entry.trace_id);
+    if let Some(trace) = entry.trace_id {
+        fields.display("trace_id", trace);
+    }
     fields.text("route", entry.route);
     fields.text("provider", entry.provider);
     fields.display("protocol", format_args!("{:?}", entry.protocol));
@@ -220,7 +248,7 @@ mod tests {
     fn an_error_has_all_members_and_is_json() {
         let entry = Entry {
             upstream_request_id: Some("up"),
-            trace_id: Some("0af7651916cd43dd8448eb211c80319c"),
+            trace_id: TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").ok(),
             error: Some((Code::RateLimited, Origin::Provider)),
             first_byte: Some(Duration::from_micros(7)),
             upstream: Some(Duration::from_secs(1)),

@@ -1,9 +1,8 @@
-//! The text format of Prometheus, version 0.0.4.
+//! Families of samples, and the two text formats that Prometheus reads them in.
 
+use opentelemetry::trace::{SpanId, TraceId};
 use std::fmt::{self, Write};
-
-/// The media type of the format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a family of samples counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +11,7 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Counts by size.
+    /// Sizes by size.
     Histogram,
 }
 
@@ -29,39 +28,196 @@ impl Kind {
 /// Label names and values, in the order in which they are written.
 pub type Labels<'a> = [(&'a str, &'a str)];
 
-/// Writes families of samples, one after the other.
-#[derive(Debug)]
-pub struct Exposition<'a> {
-    out: &'a mut String,
-    name: &'static str,
+/// The value of a sample.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    /// A count.
+    Whole(i64),
+    /// Seconds, mostly.
+    Real(f64),
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Number::Whole(value) => value.fmt(f),
+            Number::Real(value) => value.fmt(f),
+        }
+    }
+}
+
+impl From<f64> for Number {
+    fn from(value: f64) -> Number {
+        Number::Real(value)
+    }
+}
+
+/// Sizes come in every width; one past the largest that can be said is said as that.
+macro_rules! whole {
+    ($($kind:ty),*) => {
+        $(impl From<$kind> for Number {
+            fn from(value: $kind) -> Number {
+                Number::Whole(i64::try_from(value).unwrap_or(i64::MAX))
+            }
+        })*
+    };
+}
+
+whole!(u8, i32, u32, i64, u64, usize);
+
+/// One request that was counted, so that its trace can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exemplar {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// Its span.
+    pub span_id: SpanId,
+    /// What it added.
+    pub value: f64,
+    /// When.
+    pub time: SystemTime,
+}
+
+/// An upper bound of a histogram, in nanoseconds and as its label.
+pub type Bound = (u64, &'static str);
+
+/// What a histogram has counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes<'a> {
+    /// Upper bounds, the last one, which is infinite, left out.
+    pub bounds: &'static [Bound],
+    /// One more than there are bounds; not cumulative.
+    pub counts: &'a [u64],
+    /// The sum of what was counted, in seconds.
+    pub sum: f64,
+    /// One for each count, where there is one.
+    pub exemplars: &'a [Option<Exemplar>],
+}
+
+/// Takes families of samples, one family after the other.
+pub trait Families {
+    /// Begins a family. `help` has neither line breaks nor backslashes nor quotes.
+    fn family(&mut self, name: &'static str, kind: Kind, help: &'static str);
+    /// Takes one sample of a counter or a gauge.
+    fn number(&mut self, labels: &Labels<'_>, value: Number, exemplar: Option<&Exemplar>);
+    /// Takes one histogram.
+    fn histogram(&mut self, labels: &Labels<'_>, counts: &Sizes<'_>);
+}
+
+/// Hands families on, in one chain of calls.
+pub struct Exposition<'a>(&'a mut dyn Families);
+
+impl fmt::Debug for Exposition<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Exposition").finish_non_exhaustive()
+    }
 }
 
 impl<'a> Exposition<'a> {
-    /// Appends to `out`.
-    pub fn new(out: &'a mut String) -> Exposition<'a> {
-        Exposition { out, name: "" }
+    /// Hands on to `to`.
+    pub fn new(to: &'a mut dyn Families) -> Exposition<'a> {
+        Exposition(to)
     }
 
-    /// Begins a family. `help` has neither line breaks nor backslashes.
+    /// Begins a family. `help` has neither line breaks nor backslashes nor quotes.
     pub fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) -> &mut Self {
-        self.name = name;
-        self.push(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.as_str()));
+        self.0.family(name, kind, help);
         self
     }
 
-    /// Writes one sample of the family.
-    pub fn sample(&mut self, labels: &Labels<'_>, value: impl fmt::Display) -> &mut Self {
-        self.suffixed("", labels, None, value)
+    /// Adds one sample of the family.
+    pub fn sample(&mut self, labels: &Labels<'_>, value: impl Into<Number>) -> &mut Self {
+        self.0.number(labels, value.into(), None);
+        self
     }
 
-    /// Writes one sample of a histogram: a suffix on the name, and `le` after the other labels.
-    pub fn suffixed(
+    /// Adds one sample, and a request that it has counted.
+    pub fn traced(&mut self, labels: &Labels<'_>, value: impl Into<Number>, exemplar: Option<&Exemplar>) -> &mut Self {
+        self.0.number(labels, value.into(), exemplar);
+        self
+    }
+
+    /// Adds one histogram.
+    pub fn histogram(&mut self, labels: &Labels<'_>, counts: &Sizes<'_>) -> &mut Self {
+        self.0.histogram(labels, counts);
+        self
+    }
+}
+
+/// A text format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Prometheus' own, version 0.0.4.
+    Prometheus,
+    /// OpenMetrics, version 1.0.0: with units, exemplars and an end. Creation times are left out, as Prometheus' client
+    /// libraries do: a scraper makes a series of each.
+    OpenMetrics,
+}
+
+impl Format {
+    /// The media type.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Format::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
+            Format::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+
+    /// What the values of `Accept` prefer (RFC 9110 12.5.1). OpenMetrics has to be asked for by its name.
+    #[must_use]
+    pub fn accepted<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
+        let (mut open, mut plain) = (0.0_f32, 0.0_f32);
+        for range in accept.flat_map(|line| line.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+            let (mut weight, mut known) = (1.0, true);
+            for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+                match name.trim().to_ascii_lowercase().as_str() {
+                    "q" => weight = value.trim().parse::<f32>().unwrap_or(0.0),
+                    "version" => known = value.trim().trim_matches('"') == "1.0.0",
+                    _ => {}
+                }
+            }
+            match media.as_str() {
+                "application/openmetrics-text" if known => open = open.max(weight),
+                "text/plain" | "text/*" | "*/*" => plain = plain.max(weight),
+                _ => {}
+            }
+        }
+        if open > 0.0 && open >= plain { Format::OpenMetrics } else { Format::Prometheus }
+    }
+}
+
+/// Writes families in a text format.
+#[derive(Debug)]
+pub struct Text<'a> {
+    out: &'a mut String,
+    format: Format,
+    name: &'static str,
+}
+
+impl<'a> Text<'a> {
+    /// Appends to `out`.
+    pub fn new(out: &'a mut String, format: Format) -> Text<'a> {
+        Text { out, format, name: "" }
+    }
+
+    /// All families have been written.
+    pub fn end(self) {
+        if self.format == Format::OpenMetrics {
+            self.out.push_str("# EOF\n");
+        }
+    }
+
+    fn sample(
         &mut self,
         suffix: &str,
         labels: &Labels<'_>,
         le: Option<&str>,
-        value: impl fmt::Display,
-    ) -> &mut Self {
+        value: Number,
+        exemplar: Option<&Exemplar>,
+    ) {
         let name = self.name;
         self.push(format_args!("{name}{suffix}"));
         let mut separator = '{';
@@ -72,13 +228,50 @@ impl<'a> Exposition<'a> {
         if separator == ',' {
             self.out.push('}');
         }
-        self.push(format_args!(" {value}\n"));
-        self
+        self.push(format_args!(" {value}"));
+        if let (Format::OpenMetrics, Some(exemplar)) = (self.format, exemplar) {
+            let Exemplar { trace_id, span_id, value, time } = exemplar;
+            let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+            self.push(format_args!(" # {{trace_id=\"{trace_id}\",span_id=\"{span_id}\"}} {value} {seconds:.3}"));
+        }
+        self.out.push('\n');
     }
 
     fn push(&mut self, text: fmt::Arguments<'_>) {
         // Writing to a string does not fail.
         let _ = self.out.write_fmt(text);
+    }
+}
+
+impl Families for Text<'_> {
+    fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) {
+        self.name = name;
+        let family = match self.format {
+            Format::Prometheus => name,
+            // The suffix belongs to the sample there, not to the family.
+            Format::OpenMetrics => name.strip_suffix("_total").unwrap_or(name),
+        };
+        self.push(format_args!("# HELP {family} {help}\n# TYPE {family} {}\n", kind.as_str()));
+        let unit = ["seconds", "bytes"].into_iter().find(|unit| family.ends_with(unit));
+        if let (Format::OpenMetrics, Some(unit)) = (self.format, unit) {
+            self.push(format_args!("# UNIT {family} {unit}\n"));
+        }
+    }
+
+    fn number(&mut self, labels: &Labels<'_>, value: Number, exemplar: Option<&Exemplar>) {
+        self.sample("", labels, None, value, exemplar);
+    }
+
+    fn histogram(&mut self, labels: &Labels<'_>, counts: &Sizes<'_>) {
+        let names = counts.bounds.iter().map(|(_, name)| *name).chain(["+Inf"]);
+        let mut total = 0_u64;
+        for (bucket, (name, count)) in names.zip(counts.counts).enumerate() {
+            total += count;
+            let exemplar = counts.exemplars.get(bucket).and_then(Option::as_ref);
+            self.sample("_bucket", labels, Some(name), total.into(), exemplar);
+        }
+        self.sample("_sum", labels, None, counts.sum.into(), None);
+        self.sample("_count", labels, None, total.into(), None);
     }
 }
 
@@ -102,22 +295,5 @@ impl fmt::Display for Escaped<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_is_exact() {
-        let mut out = String::new();
-        let _ = Exposition::new(&mut out)
-            .family("a_total", Kind::Counter, "What a is.")
-            .sample(&[], 1)
-            .sample(&[("x", "q\"b\\n\nü"), ("y", "")], 2.5)
-            .family("b_seconds", Kind::Histogram, "What b is.")
-            .suffixed("_bucket", &[("x", "v")], Some("+Inf"), 3);
-        assert_eq!(
-            out,
-            "# HELP a_total What a is.\n# TYPE a_total counter\na_total 1\na_total{x=\"q\\\"b\\\\n\\nü\",y=\"\"} 2.5\n\
-             # HELP b_seconds What b is.\n# TYPE b_seconds histogram\nb_seconds_bucket{x=\"v\",le=\"+Inf\"} 3\n"
-        );
-    }
-}
+#[path = "exposition_tests.rs"]
+mod tests;

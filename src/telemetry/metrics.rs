@@ -4,13 +4,20 @@
 //! no allocation for a request. Each worker has a shard of its own, so that no two threads write to one cache line; a scrape adds
 //! the shards up. Label values are indices into tables of this program, so that nothing from the network can become a label.
 
-use super::exposition::{Exposition, Kind, Labels};
+mod totals;
+
+pub use totals::Totals;
+
+use super::exposition::{Exemplar, Exposition, Families, Format, Kind, Labels, Text};
 use super::fleet::FleetMetrics;
 use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
+use super::otlp::Exports;
 use super::process;
 use super::retries::{self, Retries};
+use super::semantic::{self, Kinds, Semantic};
+use super::trace::Spot;
 use crate::canon::{Code, Origin};
-use crate::limit::{Gate, Priority};
+use crate::limit::{Bounds, Gate, Priority, Standing};
 use http::Method;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -155,6 +162,8 @@ pub struct Times {
     pub first_byte: Option<Duration>,
     /// What the gateway itself took before it sent the request upstream, waits in a queue left out.
     pub overhead: Option<Duration>,
+    /// The request's span, when its trace is kept.
+    pub spot: Option<Spot>,
 }
 
 /// Every metric of the process.
@@ -169,6 +178,9 @@ pub struct Metrics {
     last_reload: AtomicU64,
     last_reload_failed: AtomicBool,
     access_log_dropped: Arc<AtomicU64>,
+    exports: Arc<Exports>,
+    /// Whether what only OTLP tells is kept.
+    semantic: bool,
     /// Only with shared limits.
     fleet: OnceLock<Arc<FleetMetrics>>,
 }
@@ -185,6 +197,8 @@ pub struct RouteMetrics {
     rejections: [AtomicU64; Limit::ALL.len()],
     /// Asked at a scrape for the slots of the route.
     gate: Mutex<Weak<Gate>>,
+    /// The last traced error of each kind, by its slot. Only errors come here.
+    exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     pub(super) retries: Retries,
 }
 
@@ -209,6 +223,9 @@ struct Shard {
     websocket_closes: OnceLock<Box<[AtomicU64]>>,
     /// By priority; made when somebody first asks for a slot.
     queue_wait: OnceLock<[Histogram; PRIORITIES.len()]>,
+    semantic: Semantic,
+    /// Lines of the access log that were left out on purpose.
+    unlogged: AtomicU64,
 }
 
 thread_local! {
@@ -218,6 +235,11 @@ thread_local! {
 /// Gives this thread the shard of its worker.
 pub fn use_shard(worker: usize) {
     SHARD.set(worker);
+}
+
+/// The shard of this thread.
+pub(super) fn shard() -> usize {
+    SHARD.get()
 }
 
 impl Metrics {
@@ -235,8 +257,34 @@ impl Metrics {
             last_reload: AtomicU64::new(seconds(SystemTime::now()).to_bits()),
             last_reload_failed: AtomicBool::new(false),
             access_log_dropped: Arc::default(),
+            exports: Arc::default(),
+            semantic: false,
             fleet: OnceLock::new(),
         }
+    }
+
+    /// The same, keeping what only OTLP tells.
+    #[must_use]
+    pub fn with_semantic(self) -> Metrics {
+        Metrics { semantic: true, ..self }
+    }
+
+    /// Whether what only OTLP tells is kept.
+    #[must_use]
+    pub fn keeps_semantic(&self) -> bool {
+        self.semantic
+    }
+
+    /// Counts what is exported over OTLP.
+    #[must_use]
+    pub fn exports(&self) -> Arc<Exports> {
+        Arc::clone(&self.exports)
+    }
+
+    /// When counting began.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// The metrics of a route. They outlive the route, because a counter that vanishes cannot be told from one that was reset.
@@ -276,11 +324,30 @@ impl Metrics {
         Arc::clone(self.fleet.get_or_init(Arc::default))
     }
 
-    /// Appends every metric, in the text format of Prometheus.
-    pub fn render(&self, text: &mut String) {
-        let routes: Vec<Arc<RouteMetrics>> =
-            std::iter::once(&self.unrouted).chain(lock(&self.routes).values()).map(Arc::clone).collect();
-        let out = &mut Exposition::new(text);
+    /// Appends every metric in a text format.
+    pub fn render(&self, format: Format, text: &mut String) {
+        let mut lines = Text::new(text, format);
+        self.tell(&mut lines);
+        lines.end();
+    }
+
+    /// Appends what only OTLP tells, under the names of its conventions.
+    pub fn tell_semantic(&self, to: &mut dyn Families) {
+        let out = &mut Exposition::new(to);
+        semantic::family(out);
+        for route in self.every_route() {
+            semantic::write(out, route.labels(), route.shards.iter().map(|shard| &shard.semantic));
+        }
+    }
+
+    fn every_route(&self) -> Vec<Arc<RouteMetrics>> {
+        std::iter::once(&self.unrouted).chain(lock(&self.routes).values()).map(Arc::clone).collect()
+    }
+
+    /// Hands on every metric.
+    pub fn tell(&self, to: &mut dyn Families) {
+        let routes = self.every_route();
+        let out = &mut Exposition::new(to);
         render_errors(out, &routes);
         render_requests(out, &routes);
         render_times(out, &routes);
@@ -290,18 +357,24 @@ impl Metrics {
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
         }
-        self.render_own(out);
+        self.render_own(out, &routes);
         process::write(out, seconds(self.started));
     }
 
-    fn render_own(&self, out: &mut Exposition<'_>) {
+    fn render_own(&self, out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+        let unlogged =
+            routes.iter().flat_map(|route| &route.shards).map(|shard| shard.unlogged.load(Relaxed)).sum::<u64>();
+        let help = "Requests that were left out of the access log by `access_successes`.";
+        let _ = out.family("speechgate_access_log_skipped_total", Kind::Counter, help).sample(&[], unlogged);
         let _ = out
             .family(
                 "speechgate_access_log_dropped_total",
                 Kind::Counter,
                 "Lines of the access log that nobody took in time.",
             )
-            .sample(&[], self.access_log_dropped.load(Relaxed))
+            .sample(&[], self.access_log_dropped.load(Relaxed));
+        self.exports.write(out);
+        let _ = out
             .family(
                 "speechgate_config_reloads_total",
                 Kind::Counter,
@@ -336,6 +409,7 @@ impl RouteMetrics {
             unmapped: AtomicU64::new(0),
             rejections: Default::default(),
             gate: Mutex::default(),
+            exemplars: Mutex::default(),
             retries: Retries::default(),
         }
     }
@@ -352,7 +426,10 @@ impl RouteMetrics {
         let shard = self.shard();
         let method = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(OTHER_METHOD);
         shard.request(method, status);
-        shard.duration.observe(times.total);
+        match times.spot {
+            Some(spot) => shard.duration.observe_at(times.total, spot),
+            None => shard.duration.observe(times.total),
+        }
         for (histogram, time) in [
             (&shard.upstream, times.upstream),
             (&shard.first_byte, times.first_byte),
@@ -364,6 +441,19 @@ impl RouteMetrics {
         }
     }
 
+    /// Counts the same by the semantic conventions of OpenTelemetry.
+    pub fn request_seen(&self, method: &Method, tls: bool, status: u16, error: Option<Code>, duration: Duration) {
+        // The conventions' word for a method that is none of the known ones.
+        let known = METHODS[..OTHER_METHOD].iter().copied();
+        let method = known.into_iter().find(|name| *name == method.as_str()).unwrap_or("_OTHER");
+        self.shard().semantic.observe(Kinds { method, tls, status, error }, duration);
+    }
+
+    /// Counts a request that was left out of the access log on purpose.
+    pub fn request_unlogged(&self) {
+        let _ = self.shard().unlogged.fetch_add(1, Relaxed);
+    }
+
     /// Counts what never became a request, and so has neither a method nor a duration.
     pub fn request_refused(&self, status: u16) {
         self.shard().request(OTHER_METHOD, status);
@@ -373,6 +463,12 @@ impl RouteMetrics {
     pub fn error(&self, code: Code, origin: Origin, transport: Transport) {
         let slot = error_slot(code.index(), origin as usize, transport as usize);
         let _ = self.shard().errors.get_or_init(|| counters(ERROR_SLOTS))[slot].fetch_add(1, Relaxed);
+    }
+
+    /// Remembers where an error that has been counted can be seen.
+    pub fn error_at(&self, code: Code, origin: Origin, transport: Transport, spot: Spot) {
+        let slot = error_slot(code.index(), origin as usize, transport as usize);
+        let _ = lock(&self.exemplars).insert(slot, spot.exemplar(1.0, SystemTime::now()));
     }
 
     /// Counts a provider's error by its own code: a label from the profile's table, `other`, or `none`.
@@ -436,7 +532,7 @@ impl RouteMetrics {
     }
 
     fn shard(&self) -> &Shard {
-        &self.shards[SHARD.get() % self.shards.len()]
+        &self.shards[shard() % self.shards.len()]
     }
 
     fn labels(&self) -> [(&str, &str); 2] {
@@ -464,6 +560,8 @@ impl Shard {
             websocket_bytes: Default::default(),
             websocket_closes: OnceLock::new(),
             queue_wait: OnceLock::new(),
+            semantic: Semantic::default(),
+            unlogged: AtomicU64::new(0),
         }
     }
 
@@ -502,6 +600,7 @@ impl Drop for OpenSocket {
 fn render_errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     let _ = out.family("speechgate_errors_total", Kind::Counter, "Errors, by what they mean.");
     for route in routes {
+        let exemplars = lock(&route.exemplars).clone();
         for row in Code::ROWS {
             for origin in Origin::ALL {
                 for transport in Transport::ALL {
@@ -514,7 +613,10 @@ fn render_errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
                         ("origin", origin.as_str()),
                         ("transport", transport.as_str()),
                     ];
-                    counter(out, &labels, route.total(Shard::errors, slot));
+                    let total = route.total(Shard::errors, slot);
+                    if total > 0 {
+                        let _ = out.traced(&labels, total, exemplars.get(&slot));
+                    }
                 }
             }
         }
@@ -638,13 +740,22 @@ fn render_websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
 fn render_limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     // A route that changed its provider has the same gate in several entries.
     let gate = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.gate).upgrade());
-    let standings: Vec<_> =
-        by_name(routes).filter_map(|(name, routes)| Some((name, gate(routes)?.standing()))).collect();
-    type Pick = fn(&crate::limit::Standing) -> u32;
-    let families: [(&'static str, &'static str, Pick); 3] = [
-        ("speechgate_concurrency_limit", "Calls that may run at one time, by all that is known now.", |all| all.limit),
-        ("speechgate_concurrency_in_use", "Calls that run and count for the limit.", |all| all.in_use),
-        ("speechgate_concurrency_queued", "Calls that wait for a slot.", |all| all.queued),
+    let standings: Vec<_> = by_name(routes)
+        .filter_map(|(name, routes)| Some((name, gate(routes)?)))
+        .map(|(name, gate)| (name, (gate.standing(), gate.bounds())))
+        .collect();
+    type Pick = fn(&(Standing, Bounds)) -> u32;
+    let families: [(&'static str, &'static str, Pick); 6] = [
+        ("speechgate_concurrency_limit", "Calls that may run at one time, by all that is known now.", |(now, _)| {
+            now.limit
+        }),
+        ("speechgate_concurrency_in_use", "Calls that run and count for the limit.", |(now, _)| now.in_use),
+        ("speechgate_concurrency_queued", "Calls that wait for a slot.", |(now, _)| now.queued),
+        ("speechgate_concurrency_max", "Calls that may run at one time by the configuration.", |(_, most)| most.max),
+        ("speechgate_concurrency_learned", "Calls that may run at one time by the provider's word.", |(_, most)| {
+            most.learned
+        }),
+        ("speechgate_concurrency_queue_max", "Calls that may wait for a slot.", |(_, most)| most.queue),
     ];
     for (name, help, pick) in families {
         let _ = out.family(name, Kind::Gauge, help);

@@ -2,7 +2,7 @@ use super::*;
 
 fn rendered(metrics: &Metrics) -> String {
     let mut text = String::new();
-    metrics.render(&mut text);
+    metrics.render(Format::Prometheus, &mut text);
     text
 }
 
@@ -61,7 +61,7 @@ fn a_request_and_its_error_are_counted_once() {
         "speechgate_request_duration_seconds_bucket{route=\"tts\",provider=\"cartesia\",le=\"0.025\"} 1\n",
         "speechgate_request_duration_seconds_sum{route=\"tts\",provider=\"cartesia\"} 0.02\n",
         "speechgate_upstream_duration_seconds_count{route=\"tts\",provider=\"cartesia\"} 0\n",
-        "speechgate_overhead_seconds_bucket{route=\"tts\",le=\"0.00001\"} 1\n",
+        "speechgate_overhead_seconds_bucket{route=\"tts\",le=\"1e-05\"} 1\n",
     ] {
         assert!(text.contains(line), "{line}");
     }
@@ -166,4 +166,40 @@ fn every_family_is_announced_once_before_its_samples() {
     assert!(text.contains(
         "speechgate_config_reloads_total{result=\"success\"} 1\nspeechgate_config_reloads_total{result=\"failure\"} 1\n"
     ));
+}
+
+/// What the README promises of one route.
+const SERIES_PER_ROUTE: usize = 10_000;
+
+#[test]
+fn the_series_of_a_route_are_bounded_whatever_comes() {
+    let metrics = Metrics::new("0", 1);
+    let route = metrics.route("tts", "cartesia");
+    for row in Code::ROWS {
+        for origin in Origin::ALL {
+            for transport in Transport::ALL {
+                route.error(row.code, origin, transport);
+            }
+        }
+        for index in 0..UPSTREAM_CODES {
+            route.upstream_error(&Arc::from(index.to_string()), row.code);
+        }
+    }
+    for method in METHODS {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        for status in 0..2000 {
+            route.request_finished(&method, status, &Times::default());
+        }
+    }
+    for code in 0..u16::MAX {
+        for initiator in Initiator::ALL {
+            route.websocket_closed(code, initiator);
+        }
+    }
+    for direction in Direction::ALL {
+        route.websocket_passed(direction, 1, 1);
+    }
+    let text = rendered(&metrics);
+    let count = text.lines().filter(|line| line.contains("{route=\"tts\"")).count();
+    assert!((8_000..SERIES_PER_ROUTE).contains(&count), "{count}");
 }

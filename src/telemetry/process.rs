@@ -55,12 +55,13 @@ fn max_descriptors() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::exposition::{Format, Text};
 
     #[test]
     #[cfg(target_os = "linux")]
     fn the_kernel_is_understood() {
         let mut text = String::new();
-        write(&mut Exposition::new(&mut text), 1.5);
+        write(&mut Exposition::new(&mut Text::new(&mut text, Format::Prometheus)), 1.5);
         for name in ["start_time_seconds", "cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"] {
             let line = text.lines().find(|line| line.starts_with(&format!("process_{name} "))).expect(name);
             let value: f64 = line.rsplit(' ').next().and_then(|value| value.parse().ok()).expect(line);

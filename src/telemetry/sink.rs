@@ -1,11 +1,14 @@
 //! Lines on their way to a file or a pipe that may be slow, without anybody waiting for it.
 //!
-//! Lines are copied into one bounded buffer; a thread writes it out, many lines at a time. When the reader at the other end does
-//! not keep up and the buffer is full, lines are dropped and counted: a log is never a reason to hold a request.
+//! Lines are copied into bounded buffers, one for each worker so that workers do not wait for each other; a thread writes them
+//! out, many lines at a time. Lines of one worker stay in order, and those of different workers are out of order by no more
+//! than the time that lines are collected. When the reader at the other end does not keep up and a buffer is full, lines are
+//! dropped and counted: a log is never a reason to hold a request.
 
+use super::metrics;
 use std::io::Write;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -23,8 +26,12 @@ pub struct Sink {
 
 #[derive(Debug)]
 struct Shared {
+    /// Of each buffer.
     capacity: usize,
     dropped: Arc<AtomicU64>,
+    buffers: Box<[Buffer]>,
+    /// Whether there may be something to write. Set after a line was added, taken back before the buffers are looked at.
+    pending: AtomicBool,
     state: Mutex<State>,
     /// Woken when there is something to write, and when the sink closes.
     filled: Condvar,
@@ -32,9 +39,13 @@ struct Shared {
     emptied: Condvar,
 }
 
+/// Lines of one worker. Two cache lines apart from the next, because lines are fetched in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Buffer(Mutex<Vec<u8>>);
+
 #[derive(Debug, Default)]
 struct State {
-    lines: Vec<u8>,
     writing: bool,
     closing: bool,
 }
@@ -46,6 +57,20 @@ impl Sink {
     /// When no thread can be started.
     pub fn start(
         name: &str,
+        to: impl Write + Send + 'static,
+        capacity: usize,
+        dropped: Arc<AtomicU64>,
+    ) -> std::io::Result<Sink> {
+        Sink::start_for(1, name, to, capacity, dropped)
+    }
+
+    /// The same for so many workers, with as much room for each.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start_for(
+        workers: usize,
+        name: &str,
         mut to: impl Write + Send + 'static,
         capacity: usize,
         dropped: Arc<AtomicU64>,
@@ -53,6 +78,8 @@ impl Sink {
         let shared = Arc::new(Shared {
             capacity,
             dropped,
+            buffers: std::iter::repeat_with(Buffer::default).take(workers.max(1)).collect(),
+            pending: AtomicBool::new(false),
             state: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
@@ -62,29 +89,41 @@ impl Sink {
         Ok(Sink { shared })
     }
 
-    /// Adds a line, line break included, unless the buffer is full.
-    pub fn line(&self, line: &[u8]) {
-        let mut state = self.shared.lock();
-        if state.lines.len() + line.len() > self.shared.capacity {
+    /// Adds a line, line break included, unless the buffer is full. Whether it was added.
+    pub fn line(&self, line: &[u8]) -> bool {
+        let shared = &*self.shared;
+        let mut lines = lock(&shared.buffers[metrics::shard() % shared.buffers.len()].0);
+        if lines.len() + line.len() > shared.capacity {
+            drop(lines);
+            let _ = shared.dropped.fetch_add(1, Relaxed);
+            return false;
+        }
+        lines.extend_from_slice(line);
+        drop(lines);
+        // The first look only reads, so that workers do not fight over the flag. It cannot miss that the writer is done with
+        // this buffer: the writer took the flag back before it took the buffer's lock.
+        if !shared.pending.load(Relaxed) && !shared.pending.swap(true, Relaxed) {
+            // With the lock, lest the writer be about to wait.
+            let state = lock(&shared.state);
+            shared.filled.notify_one();
             drop(state);
-            let _ = self.shared.dropped.fetch_add(1, Relaxed);
-            return;
         }
-        let first = state.lines.is_empty();
-        state.lines.extend_from_slice(line);
-        drop(state);
-        if first {
-            self.shared.filled.notify_one();
-        }
+        true
+    }
+
+    /// How many lines were dropped.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Relaxed)
     }
 
     /// Waits until all lines are written, though not for long.
     pub fn flush(&self) {
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared.state);
         state.closing = true;
         self.shared.filled.notify_one();
-        let pending = |state: &mut State| !state.lines.is_empty() || state.writing;
-        let waited = self.shared.emptied.wait_timeout_while(state, CLOSE, pending);
+        let unwritten = |state: &mut State| self.shared.pending.load(Relaxed) || state.writing;
+        let waited = self.shared.emptied.wait_timeout_while(state, CLOSE, unwritten);
         waited.unwrap_or_else(PoisonError::into_inner).0.closing = false;
     }
 }
@@ -93,25 +132,30 @@ impl Shared {
     fn write_to(&self, to: &mut impl Write) {
         let mut lines = Vec::new();
         loop {
-            let state = self.lock();
-            let state =
-                self.filled.wait_while(state, |state| state.lines.is_empty()).unwrap_or_else(PoisonError::into_inner);
+            let nothing = |_: &mut State| !self.pending.load(Relaxed);
+            let state = self.filled.wait_while(lock(&self.state), nothing).unwrap_or_else(PoisonError::into_inner);
             let collected = self.filled.wait_timeout_while(state, COLLECT, |state| !state.closing);
             let mut state = collected.unwrap_or_else(PoisonError::into_inner).0;
-            std::mem::swap(&mut lines, &mut state.lines);
             state.writing = true;
+            self.pending.store(false, Relaxed);
             drop(state);
-            // A reader that has gone away is no reason to stop: there may be another later, and if not, the lines were for nobody.
-            let _ = to.write_all(&lines).and_then(|()| to.flush());
-            lines.clear();
-            self.lock().writing = false;
+            for buffer in &self.buffers {
+                std::mem::swap(&mut lines, &mut lock(&buffer.0));
+                // A reader that has gone away is no reason to stop: there may be another later, and if not, the lines were
+                // for nobody.
+                let _ = to.write_all(&lines);
+                lines.clear();
+            }
+            let _ = to.flush();
+            lock(&self.state).writing = false;
             self.emptied.notify_all();
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Lines are added whole, so that a panic leaves nothing half-done.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -142,16 +186,39 @@ mod tests {
         let dropped = Arc::new(AtomicU64::new(0));
         let sink = Sink::start("test-sink", Slow(allowed, written), 8, Arc::clone(&dropped)).expect("a thread");
         for line in [b"one\n", b"two\n", b"six\n"] {
-            sink.line(line);
+            let _ = sink.line(line);
         }
         assert_eq!(dropped.load(Relaxed), 1);
         allow.send(()).expect("the writer waits");
         sink.flush();
         assert_eq!(output.recv().expect("a write"), b"one\ntwo\n");
-        sink.line(b"ten\n");
+        assert!(sink.line(b"ten\n"));
         allow.send(()).expect("the writer waits");
         sink.flush();
         assert_eq!(output.recv().expect("a write"), b"ten\n");
         assert_eq!(dropped.load(Relaxed), 1);
+    }
+
+    #[test]
+    fn workers_have_room_of_their_own_and_keep_their_order() {
+        let (allow, allowed) = mpsc::channel();
+        let (written, output) = mpsc::channel();
+        let dropped = Arc::new(AtomicU64::new(0));
+        let slow = Slow(allowed, written);
+        let sink = Sink::start_for(2, "test-sink", slow, 8, Arc::clone(&dropped)).expect("a thread");
+        for (worker, line, added) in
+            [(0, b"a 1\n", true), (1, b"b 1\n", true), (0, b"a 2\n", true), (0, b"a 3\n", false), (1, b"b 2\n", true)]
+        {
+            metrics::use_shard(worker);
+            assert_eq!(sink.line(line), added, "{line:?}");
+        }
+        metrics::use_shard(0);
+        for _ in 0..2 {
+            allow.send(()).expect("the writer waits");
+        }
+        sink.flush();
+        let lines: Vec<Vec<u8>> = output.try_iter().collect();
+        assert_eq!(lines, [b"a 1\na 2\n", b"b 1\nb 2\n"]);
+        assert_eq!((dropped.load(Relaxed), sink.dropped()), (1, 1));
     }
 }

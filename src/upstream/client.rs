@@ -303,7 +303,11 @@ fn waiting<B: Sendable>(origin: &Origin<B>, alpn: Alpn) -> Option<Line<B>> {
 }
 
 /// The request to send in place of one that was lost, or what to report.
-fn again<B>(lost: Lost<B>, spare: Option<Box<Request<Watched<B>>>>, facts: Facts) -> Result<Request<Watched<B>>, Failure> {
+fn again<B>(
+    lost: Lost<B>,
+    spare: Option<Box<Request<Watched<B>>>>,
+    facts: Facts,
+) -> Result<Request<Watched<B>>, Failure> {
     let Lost { failure, unsent, refused } = lost;
     if !facts.reused || facts.retried || failure.request_body.is_some() {
         return Err(failure);

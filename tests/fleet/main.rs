@@ -12,3 +12,9 @@ mod rates;
 mod server;
 mod shares;
 mod slots;
+
+/// A connection to a server.
+async fn connect(server: &server::Server) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(server.url()).expect("a URL");
+    client.get_multiplexed_async_connection().await.expect("a connection")
+}

@@ -1,5 +1,6 @@
 //! `rates.lua`, one request after the other.
 
+use crate::connect;
 use crate::server::{DEADLINE, Server};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands as _, Script};
@@ -24,7 +25,7 @@ const HOUR: u64 = 3_600_000_000;
 #[tokio::test]
 async fn a_burst_and_then_the_exact_wait() {
     let Some(server) = Server::start() else { return };
-    let mut connection = server.connect().await;
+    let mut connection = connect(&server).await;
     for left in [2, 1, 0] {
         let (refused, _, rest) = count(&mut connection, &[("a", HOUR, 3, 1)]).await;
         assert_eq!((refused, rest[0]), (0, left));
@@ -40,7 +41,7 @@ async fn a_burst_and_then_the_exact_wait() {
 #[tokio::test]
 async fn counted_by_all_limits_or_by_none() {
     let Some(server) = Server::start() else { return };
-    let mut connection = server.connect().await;
+    let mut connection = connect(&server).await;
     assert_eq!(count(&mut connection, &[("small", HOUR, 1, 1), ("large", HOUR, 10, 4)]).await.2[0], 0);
     let (refused, _, left) = count(&mut connection, &[("large", HOUR, 10, 4), ("small", HOUR, 1, 1)]).await;
     assert_eq!((refused, left[0], left[2]), (2, 6, 0), "what one refuses the other does not count");
@@ -51,7 +52,7 @@ async fn counted_by_all_limits_or_by_none() {
 #[tokio::test]
 async fn what_was_used_comes_back_and_the_key_goes() {
     let Some(server) = Server::start() else { return };
-    let mut connection = server.connect().await;
+    let mut connection = connect(&server).await;
     let limit = [("a", 20_000, 1, 1)];
     assert_eq!(count(&mut connection, &limit).await.0, 0);
     let start = Instant::now();
@@ -66,7 +67,7 @@ async fn what_was_used_comes_back_and_the_key_goes() {
 #[tokio::test]
 async fn a_clock_that_was_set_refuses_nobody_for_longer_than_a_burst() {
     let Some(server) = Server::start() else { return };
-    let mut connection = server.connect().await;
+    let mut connection = connect(&server).await;
     let _: () = connection.set("a", "99999999999999999").await.expect("set");
     let (refused, wait, _) = count(&mut connection, &[("a", 1_000_000, 5, 1)]).await;
     assert_eq!((refused, wait), (1, 1_000_000));

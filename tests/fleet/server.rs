@@ -1,6 +1,5 @@
 //! A Redis or Valkey of the test's own, on a socket in a folder of its own, without persistence; it ends with the test.
 
-use redis::aio::MultiplexedConnection;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +9,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 /// A running server.
 pub(crate) struct Server {
     program: &'static str,
+    settings: Vec<String>,
     child: Child,
     folder: tempfile::TempDir,
 }
@@ -17,6 +17,11 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one. None when none is installed and the full suite was not asked for.
     pub(crate) fn start() -> Option<Server> {
+        Server::start_with(&[])
+    }
+
+    /// Starts one with further settings.
+    pub(crate) fn start_with(settings: &[&str]) -> Option<Server> {
         let installed = |program: &&str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
         let Some(program) = ["redis-server", "valkey-server"].into_iter().find(installed) else {
             assert!(
@@ -27,8 +32,9 @@ impl Server {
             return None;
         };
         let folder = tempfile::tempdir().expect("a folder");
-        let child = spawn(program, folder.path());
-        let server = Server { program, child, folder };
+        let settings: Vec<String> = settings.iter().map(|word| (*word).to_owned()).collect();
+        let child = spawn(program, folder.path(), &settings);
+        let server = Server { program, settings, child, folder };
         server.wait();
         Some(server)
     }
@@ -42,12 +48,6 @@ impl Server {
         self.folder.path().join("socket")
     }
 
-    /// A connection to it.
-    pub(crate) async fn connect(&self) -> MultiplexedConnection {
-        let client = redis::Client::open(self.url()).expect("a URL");
-        client.get_multiplexed_async_connection().await.expect("a connection")
-    }
-
     /// Kills it. What it knew is gone.
     pub(crate) fn stop(&mut self) {
         self.child.kill().expect("it runs");
@@ -56,7 +56,7 @@ impl Server {
 
     /// Starts it again at the same place.
     pub(crate) fn start_again(&mut self) {
-        self.child = spawn(self.program, self.folder.path());
+        self.child = spawn(self.program, self.folder.path(), &self.settings);
         self.wait();
     }
 
@@ -84,9 +84,9 @@ impl Drop for Server {
     }
 }
 
-fn spawn(program: &str, folder: &std::path::Path) -> Child {
+fn spawn(program: &str, folder: &std::path::Path, settings: &[String]) -> Child {
     let mut command = Command::new(program);
     let _ = command.args(["--port", "0", "--unixsocket", "socket", "--save", "", "--appendonly", "no", "--dir"]);
-    let _ = command.arg(folder).current_dir(folder);
+    let _ = command.arg(folder).args(settings).current_dir(folder);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts")
 }

@@ -1,5 +1,6 @@
 //! Whole fleets: gates in this process, each with a fleet handle of its own, and the real server between them.
 
+use crate::connect;
 use crate::server::{DEADLINE, Server};
 use speechgate::config::secret::Secret;
 use speechgate::config::types::Limits;
@@ -54,7 +55,7 @@ impl Gateway {
 
 /// Fleets of as many gateways; the first grace of the server is over.
 async fn fleet(server: &Server, count: usize, max: u32, lease: Duration) -> Vec<Gateway> {
-    let mut connection = server.connect().await;
+    let mut connection = connect(server).await;
     let _: () =
         redis::cmd("HSET").arg("t:slots:tts:0").arg("clock").arg(0).query_async(&mut connection).await.expect("set");
     let fleet: Vec<Gateway> = (0..count).map(|n| Gateway::new(server, &format!("g{n}"), max, lease)).collect();
@@ -172,7 +173,7 @@ async fn a_backend_that_hangs_costs_a_stated_time() {
     assert!(matches!(third, Entry::Queued(_)), "two is its half of four");
     drop((third, permits));
 
-    let checks = [check(b"k")];
+    let checks = [check(7)];
     let start = Instant::now();
     assert_eq!(fleet[1].fleet.count("tts", &checks).await, None);
     let first = start.elapsed();
@@ -193,7 +194,7 @@ async fn a_backend_that_hangs_costs_a_stated_time() {
     drop(fleet[1].take(4).await);
 }
 
-fn check(key: &[u8]) -> Check<'_> {
+fn check(key: u64) -> Check {
     let ten = NonZeroU32::new(10).expect("ten");
     let quota = Quota { amount: ten, per: Duration::from_secs(3600), burst: ten };
     Check { limit: 0, key, quota, cost: NonZeroU32::MIN }
@@ -203,11 +204,13 @@ fn check(key: &[u8]) -> Check<'_> {
 async fn a_rate_is_shared_and_its_keys_are_not_shown() {
     let Some(server) = Server::start() else { return };
     let fleet = fleet(&server, 2, 1, LEASE).await;
+    let key = fleet[0].fleet.keys().of("sk-secret");
+    assert_eq!(key, fleet[1].fleet.keys().of("sk-secret"));
     let mut passed = 0;
     for turn in 0..24 {
         let counted = loop {
             // A busy machine may be slower than the deadline.
-            match fleet[turn % 2].fleet.count("tts", &[check(b"sk-secret")]).await {
+            match fleet[turn % 2].fleet.count("tts", &[check(key)]).await {
                 Some(counted) => break counted,
                 None => tokio::time::sleep(Duration::from_millis(1)).await,
             }
@@ -219,7 +222,10 @@ async fn a_rate_is_shared_and_its_keys_are_not_shown() {
     }
     // What was counted at the backend and not heard of in time is refused later.
     assert!((8..=10).contains(&passed), "{passed}");
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut server.connect().await).await.expect("keys");
+    fleet[0].fleet.give_back("tts", &[check(key)]).await;
+    let counted = fleet[1].fleet.count("tts", &[check(key)]).await;
+    assert!(counted.is_none_or(|counted| counted.refused.is_none()), "what was given back can be had");
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connect(&server).await).await.expect("keys");
     assert!(keys.iter().any(|key| key.starts_with("t:rate:tts:0:")), "{keys:?}");
     assert!(!keys.iter().any(|key| key.contains("secret")), "{keys:?}");
 }
@@ -294,7 +300,7 @@ async fn who_leaves_is_not_waited_for() {
     leaver.fleet.leave().await;
     drop(fleet[0].take(4).await);
     let fields: Vec<String> =
-        redis::cmd("HKEYS").arg("t:slots:tts:0").query_async(&mut server.connect().await).await.expect("fields");
+        redis::cmd("HKEYS").arg("t:slots:tts:0").query_async(&mut connect(&server).await).await.expect("fields");
     assert!(fields.iter().any(|name| name.starts_with("g1.")) && !fields.iter().any(|name| name.starts_with("g0.")));
 }
 

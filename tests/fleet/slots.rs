@@ -1,5 +1,6 @@
 //! `slots.lua`, one turn after the other.
 
+use crate::connect;
 use crate::server::{DEADLINE, Server};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncCommands as _, Script};
@@ -52,7 +53,7 @@ impl Limiter {
 
     async fn fresh(max: u32, lease: Duration) -> Option<Limiter> {
         let server = Server::start()?;
-        let connection = server.connect().await;
+        let connection = connect(&server).await;
         let script = Script::new(include_str!("../../src/fleet/slots.lua"));
         Some(Limiter { _server: server, connection, script, max, lease, turns: HashMap::new() })
     }
@@ -217,6 +218,20 @@ async fn a_smaller_plan_is_drained() {
 }
 
 #[tokio::test]
+async fn who_has_died_is_not_fed() {
+    let Some(mut limiter) = Limiter::new(3, LONG).await else { return };
+    let _ = limiter.turn("a.0", waits(3, 0)).await;
+    let _ = limiter.turn("dead.0", waits(9, 900)).await;
+    assert_eq!(limiter.turn("b.0", waits(2, 10)).await.share, 0);
+    let _ = limiter.turn("a.0", uses(2)).await;
+    let _ = limiter.turn("a.0", uses(1)).await;
+    assert_eq!((limiter.written("dead.0").await, limiter.written("b.0").await), (Some(1), Some(1)));
+    // It was only slow.
+    let _ = limiter.turn("b.0", uses(0)).await;
+    assert_eq!(limiter.turn("dead.0", Says { waiting: 8, waited: 900, ..uses(1) }).await.share, 2);
+}
+
+#[tokio::test]
 async fn who_leaves_gives_everything_back() {
     let Some(mut limiter) = Limiter::new(2, LONG).await else { return };
     let _ = limiter.turn("a.0", waits(2, 0)).await;
@@ -230,12 +245,13 @@ async fn who_leaves_gives_everything_back() {
 async fn after_a_loss_nothing_is_handed_out_before_all_are_back() {
     let Some(mut limiter) = Limiter::fresh(4, LONG).await else { return };
     // A new one cannot know; those that come back remember three, and say what they hold.
-    assert_eq!(
-        limiter.turn("new.0", waits(1, 0)).await,
-        Answer { share: 0, rank: 0, size: 1, grace: true, ..ACCEPTED }
-    );
+    assert_eq!(limiter.turn("new.0", waits(1, 0)).await, Answer { grace: true, ..ACCEPTED });
     let back = |share| Says { share, used: share, waiting: 1, known: 3, ..Says::default() };
     assert_eq!(limiter.turn("a.0", back(2)).await.share, 2);
+    assert_eq!(
+        limiter.turn("a.0", back(2)).await,
+        Answer { share: 2, contested: true, rank: 1, grace: true, ..ACCEPTED }
+    );
     assert_eq!(limiter.turn("b.0", back(1)).await.share, 1);
     let last = limiter.turn("c.0", back(0)).await;
     assert!(!last.grace, "{last:?}");

@@ -277,10 +277,11 @@ fn head_gets_the_headers_without_the_body() {
 
 #[test]
 fn a_wait_is_told_in_both_places() {
-    let world = World::start();
     for (lines, seconds, header) in
         [("Retry-After: 7\r\n", 7.0, "7"), ("Retry-After: 1.5\r\n", 1.5, "2"), ("Retry-After: 0\r\n", 0.0, "0")]
     {
+        // A gateway for each: it would answer the next request itself, until the wait is over.
+        let world = World::start();
         world.provider.next([Act::send(json_answer(429, lines, "{}"))]);
         let answer = world.get("/p/a");
         let error = envelope(&answer, "rate_limited");
@@ -293,6 +294,7 @@ fn a_wait_is_told_in_both_places() {
             "{lines}"
         );
     }
+    let world = World::start();
     for nonsense in ["x", "-1", "99999999999999999999999", "", "1e400", "NaN", "inf"] {
         world.provider.next([Act::send(json_answer(429, &format!("Retry-After: {nonsense}\r\n"), "{}"))]);
         let _ = envelope(&world.get("/p/a"), "rate_limited");

@@ -156,6 +156,21 @@ fn an_account_that_is_refused_is_set_aside_for_another() {
 }
 
 #[test]
+fn an_account_that_is_refused_in_the_middle_of_an_answer_is_set_aside_too() {
+    let provider = Provider::start();
+    let gateway = gateway(&[url(&provider)], KEYS);
+    let event = "event: error\ndata: {\"detail\":{\"status\":\"quota_exceeded\",\"message\":\"No.\"}}\n\n";
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
+    provider.next([Act::send(format!("{head}Content-Length: {}\r\n\r\n{event}", event.len()))]);
+    let answer = gateway.client().send(post("/t/x", "hello")).answer();
+    assert!(answer.status == 200 && answer.text().contains("\"quota_exceeded\""), "{}", answer.text());
+    assert_eq!((told(&answer), key(&provider).as_str()), (None, "key-one-secret"), "never after the first byte");
+    at_rest(&gateway);
+    assert_eq!(gateway.client().send(get("/t/x")).answer().status, 200);
+    assert_eq!(key(&provider), "Bearer key-two-secret");
+}
+
+#[test]
 fn what_is_no_word_on_the_account_leaves_it_in_use() {
     let provider = Provider::start();
     let gateway = gateway(&[url(&provider)], KEYS);

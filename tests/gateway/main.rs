@@ -3,6 +3,8 @@
 
 mod support;
 
+/// The access log under pressure.
+mod access;
 /// The admin listener: liveness, readiness, counters.
 mod admin;
 /// Bodies of failures that are coded, huge, hostile or endless.
@@ -23,6 +25,8 @@ mod faults;
 mod framing;
 /// Headers that a caller could spoof, and those that a proxy must add or take away.
 mod headers;
+/// Pauses that a provider asks for, and caps that it teaches.
+mod holds;
 /// HTTP/2 from callers.
 mod http2;
 /// Interim answers of a provider.
@@ -31,6 +35,8 @@ mod interim;
 mod leak;
 /// Rate limits.
 mod limits;
+/// The metrics page: formats, exemplars, bounds.
+mod metrics;
 /// Paths that try to leave their route.
 mod paths;
 /// One test for each fixed bug.
@@ -41,13 +47,21 @@ mod reload;
 mod retries;
 /// SIGTERM and what follows.
 mod shutdown;
+/// Concurrency: who runs, who waits, and how a slot comes back.
+mod slots;
 /// Callers that are slow on purpose.
 mod slow;
 /// Requests that two servers would read differently.
 mod smuggling;
 /// Sockets in great numbers, floods and slow readers: memory, descriptors, and others served meanwhile.
 mod sockets;
+/// What the status page is made from: errors, samples without secrets, and each of them once.
+mod status;
 /// Bodies of every size and framing, both ways.
 mod stream;
 /// TLS and mutual TLS from callers.
 mod tls;
+/// Everything at once, for a while: nothing leaks.
+mod torture;
+/// Traces over OTLP.
+mod traces;

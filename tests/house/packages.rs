@@ -20,10 +20,13 @@ const FLOORS: [(&str, &str, &str); 8] = [
 const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Packages that may be there in two versions, and why.
-const TWICE: [(&str, &str); 5] = [
+const TWICE: [(&str, &str); 8] = [
     ("base64", "the simulators' WebSocket codec has not moved on yet; the newer one is built for tests only"),
     ("getrandom", "ring has not moved on yet"),
     ("hashbrown", "governor has not moved on yet"),
+    ("r-efi", "not built on Unix"),
+    ("rand", "OpenTelemetry's SDK has not moved on yet; the newer one is built for tests only"),
+    ("rand_core", "comes with rand"),
     ("syn", "derive macros are moving from 2 to 3; build time only"),
     ("windows-sys", "not built on Unix"),
 ];
@@ -155,6 +158,25 @@ fn every_licence_is_allowed() {
     let packages = built();
     assert!(packages.len() > 50, "{packages:?}");
     hold("licences:", &unlicensed(&packages));
+}
+
+/// Files of others that are kept in the repository: each is what its `SOURCE` says it is, and its licence stands beside.
+#[test]
+fn files_of_others_are_what_they_were() {
+    let folder = "src/server/status/uplot";
+    let source = text(&format!("{folder}/SOURCE"));
+    let sums: Vec<(&str, &str)> = source.lines().filter_map(|line| line.split_once("  ")).collect();
+    for file in std::fs::read_dir(super::path(folder)).expect("the folder can be read") {
+        let name = file.expect("an entry").file_name().to_string_lossy().into_owned();
+        let bytes = std::fs::read(super::path(&format!("{folder}/{name}"))).expect("a file");
+        let sum: String = ring::digest::digest(&ring::digest::SHA256, &bytes)
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert!(name == "SOURCE" || sums.contains(&(&*sum, &*name)), "{name} is not the file that SOURCE names: {sum}");
+    }
+    assert!(source.contains("MIT") && sums.len() == 3, "{source}");
 }
 
 #[test]

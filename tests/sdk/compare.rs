@@ -312,6 +312,7 @@ mod tests {
     fn case() -> Case {
         Case {
             id: "a case".to_owned(),
+            number: 0,
             client: "elevenlabs-python".to_owned(),
             provider: "elevenlabs".to_owned(),
             method: "voices.get".to_owned(),

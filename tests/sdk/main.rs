@@ -11,6 +11,7 @@ mod driver;
 mod faults;
 mod matrix;
 mod sockets;
+mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,6 +25,7 @@ use demo::Demo;
 use driver::Outcome;
 use faults::{Fault, Moment};
 use matrix::{Case, Matrix};
+use table::Table;
 
 /// Set by the command that runs every suite.
 const FULL: &str = "SPEECHGATE_FULL";
@@ -98,8 +100,8 @@ impl Run {
     }
 
     /// Panics with every difference there is.
-    fn judge(&self, envelope: &str, check: fn(&Pair<'_>) -> Findings) {
-        let mut report = String::new();
+    fn judge(&self, envelope: &str, check: impl Fn(&Pair<'_>) -> Findings, others: Vec<String>) {
+        let mut report: String = others.into_iter().map(|other| other + "\n").collect();
         for pair in self.pairs() {
             for finding in check(&pair).0 {
                 report.push_str(&format!("{}: {finding}\n", pair.case.id));
@@ -155,20 +157,22 @@ fn every_fault_is_tried_with_some_sdk() {
 #[test]
 fn official_sdks_raise_the_same_errors_through_compatible_routes() {
     if sdks_are_here("official SDKs through compatible routes") {
-        Run::through("compatible", &Matrix::http(), faults::of).judge("compatible", compare::compatible);
+        Run::through("compatible", &Matrix::http(), faults::of).judge("compatible", compare::compatible, Vec::new());
     }
 }
 
 #[test]
 fn official_sdks_carry_the_envelope_through_canonical_routes() {
     if sdks_are_here("official SDKs through canonical routes") {
-        Run::through("canonical", &Matrix::http(), faults::of).judge("canonical", compare::canonical);
+        Run::through("canonical", &Matrix::http(), faults::of).judge("canonical", compare::canonical, Vec::new());
     }
 }
 
 #[test]
 fn official_sdks_end_sessions_the_same_way_through_compatible_routes() {
     if sdks_are_here("official SDKs over WebSockets") {
-        Run::through("compatible", &Matrix::sockets(), faults::on_sockets).judge("websocket", sockets::compatible);
+        let run = Run::through("compatible", &Matrix::sockets(), faults::on_sockets);
+        let table = Table::of(&run);
+        run.judge("websocket", |pair| sockets::compatible(pair, &table), table.differences(&run));
     }
 }

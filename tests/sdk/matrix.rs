@@ -77,6 +77,8 @@ impl Driver {
 #[derive(Clone, Serialize)]
 pub(crate) struct Case {
     pub(crate) id: String,
+    /// Its place in the plan, of which its API key is made.
+    pub(crate) number: usize,
     pub(crate) client: String,
     pub(crate) provider: String,
     pub(crate) method: String,
@@ -141,6 +143,9 @@ impl Matrix {
                 cases.push(client.case(&row.method, Some(fault), None));
             }
         }
+        for (number, case) in cases.iter_mut().enumerate() {
+            case.number = number;
+        }
         cases
     }
 }
@@ -171,6 +176,7 @@ impl Client {
         let retrying = if retries.is_none() { " with retries" } else { "" };
         Case {
             id: format!("{} {method} {shown}{retrying}", self.name),
+            number: 0,
             client: self.name.clone(),
             provider: self.provider.clone(),
             method: method.to_owned(),

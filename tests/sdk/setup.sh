@@ -6,23 +6,10 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$(dirname "$here")/.cache/sdk
+. "$(dirname "$here")/apt.sh"
 
 say() { printf 'sdk setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
-have() { command -v "$1" >/dev/null 2>&1; }
-
-# apt PACKAGE…: as root, or through sudo; never asks.
-apt() {
-    have apt-get || fail "needs $* and there is no apt-get here: install them and run this again"
-    as_root=
-    if [ "$(id -u)" -ne 0 ]; then
-        have sudo || fail "needs $*: run as root, or install them and run this again"
-        as_root=sudo
-    fi
-    say "installing $*"
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
-}
 
 # fingerprint FILE…: changes when a pinned version, this script or an interpreter does.
 fingerprint() {
@@ -56,8 +43,8 @@ node_sdks() {
     echo "$stamp" >"$cache/node/.stamp"
 }
 
-python3 -c 'import ensurepip, venv' 2>/dev/null || apt python3 python3-venv ca-certificates
-have node && have npm || apt nodejs npm ca-certificates
+python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv ca-certificates
+have node && have npm || apt_install nodejs npm ca-certificates
 mkdir -p "$cache"
 python_sdks python requirements.txt
 python_sdks python-legacy requirements-legacy.txt

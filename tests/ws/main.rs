@@ -8,6 +8,7 @@
 //! * `credentials`: what a route puts into handshakes and first messages, and what nobody is shown
 //! * `ends`: closes, disappearances, silence, back-pressure
 //! * `hostile`: what is no WebSocket, and deaths at every moment
+//! * `slots`: contexts and generations that wait for a slot
 //! * `fragments`: fragments and cuts anywhere make no difference
 //! * `tls`: the same over TLS
 
@@ -20,5 +21,6 @@ mod fragments;
 mod frames;
 mod handshakes;
 mod hostile;
+mod slots;
 mod support;
 mod tls;

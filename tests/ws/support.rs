@@ -53,10 +53,15 @@ pub(crate) fn gateway_to(name: &str, upstream: &str, route: &str, server: &str) 
 impl Gateway {
     /// Sends a handshake with further header lines.
     pub(crate) async fn ask(&self, lines: &str) -> Peer {
+        self.ask_at("/socket?token=caller-secret", lines).await
+    }
+
+    /// The same for a path below the route.
+    pub(crate) async fn ask_at(&self, path: &str, lines: &str) -> Peer {
         let stream = TcpStream::connect(self.address).await.expect("a connection");
         let mut peer = Peer::new(stream, Sender::Server);
         let request = format!(
-            "GET /r/socket?token=caller-secret HTTP/1.1\r\nHost: gateway.test\r\nUpgrade: websocket\r\n\
+            "GET /r{path} HTTP/1.1\r\nHost: gateway.test\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{lines}\r\n"
         );
         peer.send(request.as_bytes()).await;

@@ -10,19 +10,6 @@ use crate::config::types::{CircuitBreaker, Concurrency, Cost, LimitKey, Limits, 
 use crate::config::values::{self, Expected};
 use std::time::Duration;
 
-/// The tables that are checked but have no effect in this version, lest anybody count on them.
-pub(in crate::config) fn not_enforced_yet(raw: &raw::Raw, warnings: &mut Findings) {
-    let mut warn = |path: Path| {
-        warnings.key(&path, "is checked but not enforced yet");
-    };
-    if raw.limits.backend.is_some() {
-        warn(Path::of("limits"));
-    }
-    if raw.telemetry.otlp.is_some() {
-        warn(Path::of("telemetry").key("otlp"));
-    }
-}
-
 /// `rate_limits`; without a profile nothing is said about what it would have to know.
 pub(super) fn rate_limits(
     raw: &[raw::RateLimit],

@@ -100,6 +100,17 @@ pub struct Standing {
     pub queued: u32,
 }
 
+/// What a gate is measured against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Slots of all lanes by the configuration.
+    pub max: u32,
+    /// The same by the provider's word, whatever the fleet grants.
+    pub learned: u32,
+    /// How many may wait.
+    pub queue: u32,
+}
+
 type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// Concurrency slots and a bounded queue for them.
@@ -231,6 +242,13 @@ impl Gate {
     pub fn standing(&self) -> Standing {
         let state = lock(&self.state);
         Standing { limit: state.cap(), in_use: state.in_use(), queued: count(state.queue.len()) }
+    }
+
+    /// What it is measured against.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        let state = lock(&self.state);
+        Bounds { max: state.max(), learned: state.learned(), queue: count(state.places()) }
     }
 
     /// How many slots a lane has now, by all who have a say.

@@ -96,6 +96,21 @@ impl State {
         self.active().map(Lane::cap).fold(0, u32::saturating_add)
     }
 
+    /// Slots in all by the configuration.
+    pub(super) fn max(&self) -> u32 {
+        self.active().map(|lane| lane.max).fold(0, u32::saturating_add)
+    }
+
+    /// Slots in all by the provider's word.
+    pub(super) fn learned(&self) -> u32 {
+        self.active().map(Lane::without_fleet).fold(0, u32::saturating_add)
+    }
+
+    /// How many may wait.
+    pub(super) const fn places(&self) -> usize {
+        self.places
+    }
+
     /// Takes a slot of one of these lanes. Whoever waits has been served before.
     pub(super) fn take(&mut self, lanes: Lanes) -> Option<Grant> {
         let index = self.freest(lanes)?;

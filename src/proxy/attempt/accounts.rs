@@ -1,6 +1,8 @@
 //! The accounts of a route, one for each of its credentials: how many calls each has, and which are set aside because the
 //! provider refused them.
 
+use super::rule::{is_broken, is_refused_account};
+use crate::canon::CanonicalError;
 use crate::limit::Lanes;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -49,6 +51,8 @@ pub struct AccountView {
 pub(crate) struct Stay {
     account: Arc<Account>,
     lane: usize,
+    /// The account was set aside already when the call began: what the provider says to it is news.
+    aside: bool,
     /// It is the one that tries the account again.
     probe: bool,
 }
@@ -94,13 +98,14 @@ impl Accounts {
     pub(crate) fn enter(&self, lane: usize, now: Instant) -> Option<Stay> {
         let account = Arc::clone(self.0.get(lane)?);
         let _ = account.calls.fetch_add(1, Relaxed);
-        let probe = {
-            let mut aside = account.lock();
-            let probe = aside.until.is_some() && aside.is_usable(now);
-            aside.probing |= probe;
-            probe
+        let (aside, probe) = {
+            let mut state = account.lock();
+            let aside = state.until.is_some();
+            let probe = aside && state.is_usable(now);
+            state.probing |= probe;
+            (aside, probe)
         };
-        Some(Stay { account, lane, probe })
+        Some(Stay { account, lane, aside, probe })
     }
 
     pub(super) fn view(&self, now: Instant) -> Vec<AccountView> {
@@ -132,10 +137,22 @@ impl Stay {
         self.lane
     }
 
-    /// The provider took the account.
+    /// What an error says about the account, of this call's answer or in the middle of it.
+    pub(crate) fn told(&mut self, error: &CanonicalError) {
+        if is_refused_account(error) {
+            self.refused(tokio::time::Instant::now().into_std());
+        } else if error.fault.is_none() && !is_broken(error) {
+            self.accepted();
+        }
+    }
+
+    /// The provider took the account. A call that began before another was refused does not bring it back.
     pub(super) fn accepted(&mut self) {
         self.probe = false;
-        *self.account.lock() = Aside::default();
+        let mut state = self.account.lock();
+        if self.aside || state.until.is_none() {
+            *state = Aside::default();
+        }
     }
 
     /// The provider refused the account: it is set aside. Of calls that are refused together, one counts.
@@ -221,6 +238,18 @@ mod tests {
         let mut together: Vec<Stay> = (0..5).filter_map(|_| accounts.enter(0, now)).collect();
         together.iter_mut().for_each(|stay| stay.refused(now));
         assert_eq!(accounts.view(now)[0].set_aside_seconds.map(f64::round), Some(30.0));
+    }
+
+    #[test]
+    fn a_call_from_before_does_not_bring_an_account_back() {
+        let (accounts, now) = (accounts(2), Instant::now());
+        let [mut before, mut refused] = [(); 2].map(|()| accounts.enter(0, now).expect("an account"));
+        refused.refused(now);
+        before.accepted();
+        assert!(!accounts.usable(now).contains(0));
+        // One that was sent all the same, since there was no other, does.
+        accounts.enter(0, now).expect("an account").accepted();
+        assert!(accounts.usable(now).contains(0));
     }
 
     #[test]

@@ -134,7 +134,11 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn send(&self, call: &mut Call, request: Request<Upload>) -> impl Future<Output = Result<Exchange, Failure>> + Send {
+    fn send(
+        &self,
+        call: &mut Call,
+        request: Request<Upload>,
+    ) -> impl Future<Output = Result<Exchange, Failure>> + Send {
         call.attempts += 1;
         forward::send(self.client, call, request, self.upgrade)
     }
@@ -173,17 +177,18 @@ fn lost(failure: Failure) -> (Failed, CanonicalError) {
 /// Tells the circuit and the account of a try how it ended.
 fn tell(call: &mut Call, pass: Option<Pass>, error: Option<&CanonicalError>) {
     let broken = error.is_some_and(is_broken);
-    // Without an answer nothing is known about the account, and nothing about the upstream when the caller left.
+    // Of an upstream nothing is known when the caller left.
     let unanswered = error.is_some_and(|error| error.fault.is_some());
     match pass {
         Some(pass) if broken => pass.failed(now()),
         Some(pass) if !unanswered => pass.succeeded(),
         Some(_) | None => {}
     }
-    match &mut call.stay {
-        Some(stay) if error.is_some_and(is_refused_account) => stay.refused(now()),
-        Some(stay) if !broken && !unanswered => stay.accepted(),
-        Some(_) | None => {}
+    if let Some(stay) = &mut call.stay {
+        match error {
+            Some(error) => stay.told(error),
+            None => stay.accepted(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Request ids, and the trace context of other people.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::trace::TraceState;
 use std::time::{SystemTime, UNIX_EPOCH};
 use ulid::{ULID_LEN, Ulid};
 
@@ -12,7 +13,8 @@ pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-
 /// How often a request was sent, when that was more than once.
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-speechgate-attempts");
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Where a request is in a trace.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// The longest id that is taken over from a caller.
@@ -40,6 +42,22 @@ pub(crate) fn new_request_id() -> HeaderValue {
     let ulid = Ulid::from_parts(millis, fastrand::u128(..));
     let mut text = [0; ULID_LEN];
     HeaderValue::from_str(ulid.array_to_str(&mut text)).expect("a ULID is letters and digits")
+}
+
+/// The caller's `traceparent`, if there is exactly one and it is well-formed.
+pub(crate) fn trace_parent(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut parents = headers.get_all(TRACEPARENT).iter();
+    parents.next().filter(|parent| parents.next().is_none() && is_traceparent(parent.as_bytes()))
+}
+
+/// The caller's `tracestate` as the SDK has it; empty when it is malformed.
+pub(crate) fn trace_state(headers: &HeaderMap) -> TraceState {
+    let lines = headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok());
+    let whole: Vec<&str> = lines.collect();
+    if whole.is_empty() || !is_tracestate(headers) {
+        return TraceState::default();
+    }
+    whole.join(",").parse().unwrap_or_default()
 }
 
 /// Drops a trace context that is malformed; `tracestate` means nothing without `traceparent` (W3C Trace Context 3.3).

@@ -12,7 +12,7 @@ mod tests;
 
 pub use check::{Checked, authority, check_request};
 pub(crate) use credentials::{Subprotocol, offer};
-pub(crate) use id::{ATTEMPTS, new_request_id};
+pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
 pub(crate) use request::clean_trailers;
 pub use request::{Outgoing, PeerHeaders, prepare_request};
@@ -131,6 +131,12 @@ impl Identity {
     pub fn new(instance: &str) -> Result<Identity, InvalidHeaderValue> {
         let value = |protocol: &str| HeaderValue::try_from(format!("{protocol} speechgate ({instance})"));
         Ok(Identity { instance: instance.to_owned(), via: [value("1.0")?, value("1.1")?, value("2")?] })
+    }
+
+    /// This process's own id.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
     }
 
     fn via(&self, received: Version) -> HeaderValue {

@@ -15,7 +15,7 @@ use crate::proxy::upload::Ahead;
 use http::{HeaderMap, header};
 
 /// Most bytes of a body that are read before it goes out.
-const BOUND: usize = 64 * 1024;
+pub(crate) const BOUND: usize = 64 * 1024;
 
 /// The costs of one request, each found out once.
 pub(super) struct Costs<'a> {

@@ -39,6 +39,11 @@ impl Admission {
         (self.permit, self.probe) = (permit, probe);
     }
 
+    /// Its priority in a queue.
+    pub(crate) fn priority(&self) -> Priority {
+        self.priority.unwrap_or(Priority::Normal)
+    }
+
     /// It goes on with another account, and gives back the slot of the old one. Gives the priority with which it has to ask
     /// for another; none when it needs none.
     pub(crate) fn moves(&mut self, lane: usize) -> Option<Priority> {
@@ -92,6 +97,21 @@ impl RouteLimits {
                 admission.probe = None;
             }
             _ => open(admission),
+        }
+    }
+
+    /// Work on a socket that had this slot has ended, well or with this error of the provider's.
+    pub(crate) fn settled(&self, mut permit: Permit, error: Option<&CanonicalError>) {
+        let now = Instant::now();
+        let refused = error.filter(|error| error.code.kind() == Type::ConcurrencyLimited);
+        match refused {
+            Some(_) if self.learns() => permit.refused(now.into_std()),
+            None if self.learns() && error.is_none() => permit.succeeded(now.into_std()),
+            Some(_) | None => {}
+        }
+        let wait = refused.and_then(|error| error.retry_after).filter(|wait| !wait.is_zero());
+        if let (Some(wait), Some(gate)) = (wait, &self.gate) {
+            pause(gate, permit.lane(), now + wait.min(LONGEST));
         }
     }
 

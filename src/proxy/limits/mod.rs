@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `rates` | so much in a time: who is counted together, what is charged, and what is given back |
+//! | `shared` | the same where several gateways count together |
 //! | `cost` | what a request costs where characters or bytes are counted |
 //! | `holds` | the pause that a provider asked for, and the probe at its end |
 //! | `slots` | one of so many at a time, waited for in a queue |
@@ -18,17 +19,22 @@ mod feedback;
 mod holds;
 mod rates;
 mod refusal;
+mod shared;
 mod slots;
 mod standing;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
 pub(crate) use rates::Caller;
 pub(crate) use refusal::{Denied, Refusal};
-pub(crate) use slots::{priority, slot};
+pub(crate) use slots::{full, priority, slot};
 pub use standing::{HoldStanding, LaneStanding, LimitStanding};
 
 use crate::canon::{Code, ConcurrencyUnit};
 use crate::config::types::{Concurrency, Credentials, Route};
+use crate::fleet::Fleet;
 use crate::limit::gate::{Gate, Lanes, Setup};
 use crate::limit::{Holds, Keys};
 use crate::proxy::{RouteRuntime, Upload, redact};
@@ -37,7 +43,7 @@ use http::{HeaderName, request};
 use rates::{Charges, Rates};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// How often a part of what is idle is forgotten: all of it within a minute or so.
@@ -47,12 +53,15 @@ const TIDY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Registry {
     keys: Keys,
+    /// Where limits are shared with other gateways.
+    fleet: OnceLock<Arc<Fleet>>,
     routes: Mutex<HashMap<String, Weak<RouteLimits>>>,
 }
 
 /// The limits of one route under one configuration.
 pub struct RouteLimits {
     keys: Keys,
+    fleet: Option<Arc<Fleet>>,
     rates: Rates,
     /// None when calls are not counted.
     gate: Option<Arc<Gate>>,
@@ -82,11 +91,29 @@ impl fmt::Debug for RouteLimits {
 }
 
 impl Registry {
+    /// Shares the limits of every route from now on. Asked for before there are any.
+    pub fn join(&self, fleet: Arc<Fleet>) {
+        // A second fleet would change what is counted where; there is one for the life of a process.
+        let _ = self.fleet.set(fleet);
+    }
+
+    /// Gives back what the fleet has granted, at the end of the process.
+    pub async fn leave_fleet(&self) {
+        if let Some(fleet) = self.fleet.get() {
+            fleet.leave().await;
+        }
+    }
+
     /// The limits of a route, with what the ones of its name have counted so far.
     pub(crate) fn route(&self, route: &Route, metrics: &RouteMetrics, now: Instant) -> Arc<RouteLimits> {
         let mut routes = self.lock();
         let old = routes.get(&route.name).and_then(Weak::upgrade);
-        let limits = Arc::new(RouteLimits::new(route, &self.keys, old.as_deref(), now));
+        let fleet = self.fleet.get();
+        let keys = fleet.map_or(&self.keys, |fleet| fleet.keys());
+        let limits = Arc::new(RouteLimits::new(route, keys, fleet, old.as_deref(), now));
+        if let (Some(fleet), Some(gate)) = (fleet, &limits.gate) {
+            fleet.share(&route.name, limits.accounts.len().max(1), gate);
+        }
         metrics.show_gate(limits.gate.as_ref());
         routes.retain(|_, limits| limits.strong_count() > 0);
         let _ = routes.insert(route.name.clone(), Arc::downgrade(&limits));
@@ -119,7 +146,13 @@ impl Registry {
 }
 
 impl RouteLimits {
-    fn new(route: &Route, keys: &Keys, old: Option<&RouteLimits>, now: Instant) -> RouteLimits {
+    fn new(
+        route: &Route,
+        keys: &Keys,
+        fleet: Option<&Arc<Fleet>>,
+        old: Option<&RouteLimits>,
+        now: Instant,
+    ) -> RouteLimits {
         let spec = &route.profile.spec().concurrency;
         let header = |name: &Option<String>| name.as_deref().and_then(|name| name.parse().ok());
         let account = |one: &Credentials| {
@@ -138,6 +171,7 @@ impl RouteLimits {
             limit_header: header(&spec.limit_header),
             current_header: header(&spec.current_header),
             keys: keys.clone(),
+            fleet: fleet.map(Arc::clone),
         }
     }
 
@@ -148,7 +182,10 @@ impl RouteLimits {
         route: &RouteRuntime,
         upload: &mut Upload,
     ) -> Result<Charges, Denied> {
-        self.rates.charge(&self.keys, caller, &route.route.profile, upload).await
+        match &self.fleet {
+            None => self.rates.charge(&self.keys, caller, &route.route.profile, upload).await,
+            Some(fleet) => self.rates.charge_fleet(fleet, &route.route, caller, upload).await,
+        }
     }
 
     /// Whether bodies may be read before they go out.
@@ -186,13 +223,13 @@ impl RouteLimits {
         self.gate.as_ref()
     }
 
-    /// Whether a request takes a slot for as long as it lasts. What a WebSocket takes where only work on it counts is asked
-    /// for by the session.
-    pub(crate) fn takes_slot(&self, websocket: bool) -> bool {
+    /// Whether a request takes a slot for as long as it lasts. Where units on a WebSocket are counted, the session asks for
+    /// those.
+    pub(crate) fn takes_slot(&self, websocket: bool, counted_inside: bool) -> bool {
         match self.unit {
             ConcurrencyUnit::Request => true,
             ConcurrencyUnit::Socket => websocket,
-            ConcurrencyUnit::Context | ConcurrencyUnit::Generation => !websocket,
+            ConcurrencyUnit::Context | ConcurrencyUnit::Generation => !(websocket && counted_inside),
         }
     }
 

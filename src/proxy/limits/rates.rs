@@ -4,6 +4,7 @@
 //! given back unless the request goes out: a request that is refused here, or whose caller leaves the queue, uses up nothing.
 
 use super::cost::Costs;
+use super::shared::Shared;
 use super::{Denied, Refusal};
 use crate::canon::Profile;
 use crate::config::types::{Cost, LimitKey, RateLimit};
@@ -19,14 +20,14 @@ use std::time::{Duration, Instant};
 
 /// The rate limits of a route, in the order in which they are asked.
 #[derive(Default)]
-pub(super) struct Rates(Vec<Entry>);
+pub(super) struct Rates(pub(super) Vec<Entry>);
 
 /// One limit, and what it has counted.
-struct Entry {
-    limit: RateLimit,
+pub(super) struct Entry {
+    pub(super) limit: RateLimit,
     /// Its place in the configuration, from 1: what it is called in headers.
-    number: usize,
-    rate: Arc<Rate>,
+    pub(super) number: usize,
+    pub(super) rate: Arc<Rate>,
 }
 
 /// Who asks, in whatever way a limit may count by.
@@ -43,7 +44,12 @@ pub(crate) struct Caller<'a> {
 
 /// What a request was charged; given back when this is dropped before it is kept.
 #[derive(Default)]
-pub(crate) struct Charges(Vec<(Arc<Rate>, u64, NonZeroU32)>);
+pub(crate) struct Charges {
+    /// What was counted here.
+    pub(super) here: Vec<(Arc<Rate>, u64, NonZeroU32)>,
+    /// What was counted by the fleet.
+    pub(super) fleet: Option<Shared>,
+}
 
 impl Rates {
     /// Limits that count the same as old ones go on where those are: with the same numbers as if nothing had happened, and
@@ -92,7 +98,7 @@ impl Rates {
             if let Err(refused) = entry.rate.check(key, cost, now()) {
                 return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into());
             }
-            charges.0.push((Arc::clone(&entry.rate), key, cost));
+            charges.here.push((Arc::clone(&entry.rate), key, cost));
         }
         Ok(charges)
     }
@@ -114,12 +120,12 @@ impl Entry {
         same(&self.limit) == same(limit)
     }
 
-    fn quota(&self) -> Quota {
+    pub(super) fn quota(&self) -> Quota {
         quota(&self.limit)
     }
 
     /// What a request is counted under; none when this limit does not count it.
-    fn key(&self, keys: &Keys, caller: &Caller<'_>) -> Option<u64> {
+    pub(super) fn key(&self, keys: &Keys, caller: &Caller<'_>) -> Option<u64> {
         let template = self.limit.matches.as_ref();
         if let (Some(template), LimitKey::PathParameter(name)) = (template, &self.limit.key) {
             return template.capture(caller.method, caller.path, name).map(|value| keys.of(value));
@@ -139,14 +145,18 @@ impl Entry {
 impl Charges {
     /// The request goes out.
     pub(crate) fn keep(mut self) {
-        self.0.clear();
+        self.here.clear();
+        self.fleet = None;
     }
 }
 
 impl Drop for Charges {
     fn drop(&mut self) {
-        for (rate, key, cost) in self.0.drain(..) {
+        for (rate, key, cost) in self.here.drain(..) {
             rate.give_back(key, cost);
+        }
+        if let Some(shared) = self.fleet.take() {
+            shared.give_back();
         }
     }
 }
@@ -159,7 +169,7 @@ fn quota(limit: &RateLimit) -> Quota {
 }
 
 /// Charges bytes as they come, until there are no more to be had.
-fn meter(rate: &Arc<Rate>, key: u64) -> Meter {
+pub(super) fn meter(rate: &Arc<Rate>, key: u64) -> Meter {
     let rate = Arc::clone(rate);
     Box::new(move |bytes| {
         let cost = NonZeroU32::new(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -167,6 +177,6 @@ fn meter(rate: &Arc<Rate>, key: u64) -> Meter {
     })
 }
 
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -36,6 +36,14 @@ pub(crate) async fn slot(route: &RouteRuntime, priority: Priority, lanes: Lanes)
     }
 }
 
+/// The refusal of a route whose queue is full.
+pub(crate) fn full(route: &RouteRuntime) -> Denied {
+    match route.limits.gate() {
+        Some(gate) => refusal(gate, Fault::QueueFull),
+        None => Fault::QueueFull.into(),
+    }
+}
+
 fn refusal(gate: &Arc<Gate>, fault: Fault) -> Denied {
     let expected = gate.expected_wait(Instant::now().into_std());
     Refusal::of_slots(fault, gate.standing().limit, expected).into()

@@ -7,6 +7,7 @@
 use crate::wire::close;
 use crate::wire::frame::{Broken, Checker, Header, MAX_CONTROL, Opcode, Part, Sender, apply_mask, parse};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Range;
 
 /// Most bytes of a frame, or of a text message that may be an error, that are held until it is whole.
@@ -178,7 +179,8 @@ impl Inbound {
         std::mem::take(&mut self.messages)
     }
 
-    /// Takes what has come. `suspect` says of a text that looks like JSON whether it may be an error.
+    /// Takes what has come, and says how much that was: all, unless `stop` is set when a unit is handed out. `suspect` says of a
+    /// text that looks like JSON whether it has to be looked at.
     ///
     /// # Errors
     /// When the peer went too far; all units before that have been handed out, and no more are to come.
@@ -186,12 +188,13 @@ impl Inbound {
         &mut self,
         input: &[u8],
         suspect: &dyn Fn(&[u8]) -> bool,
+        stop: &Cell<bool>,
         take: &mut dyn FnMut(Unit<'_>),
-    ) -> Result<(), Offence> {
+    ) -> Result<usize, Offence> {
         let mut run = 0..0;
-        let outcome = self.scan(input, &mut run, suspect, take);
-        hand_out(input.get(run).unwrap_or_default(), take);
-        outcome
+        let outcome = self.scan(input, &mut run, suspect, stop, take);
+        hand_out(input.get(run.clone()).unwrap_or_default(), take);
+        outcome.map(|()| if stop.get() { run.end } else { input.len() })
     }
 
     /// Goes through the frames; `run` is what passes and has not been handed out, so that neighbours go out together.
@@ -200,9 +203,11 @@ impl Inbound {
         input: &[u8],
         run: &mut Range<usize>,
         suspect: &dyn Fn(&[u8]) -> bool,
+        stop: &Cell<bool>,
         take: &mut dyn FnMut(Unit<'_>),
     ) -> Result<(), Offence> {
-        while let Some(rest) = input.get(run.end..).filter(|rest| !rest.is_empty() && !self.closed) {
+        let goes_on = |rest: &&[u8], closed: bool| !rest.is_empty() && !closed && !stop.get();
+        while let Some(rest) = input.get(run.end..).filter(|rest| goes_on(rest, self.closed)) {
             if self.passing.is_some() {
                 run.end += self.pass_on(rest)?;
                 continue;

@@ -12,6 +12,7 @@ mod inbound;
 mod opening;
 mod session;
 mod side;
+mod units;
 mod words;
 
 use super::attempt;
@@ -31,6 +32,7 @@ use session::{Limits, Session};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 use words::Words;
 
 /// Passes on a checked handshake, and answers it.
@@ -80,6 +82,7 @@ pub(super) async fn relay(
     offer.answer(&mut parts.headers, injected);
     call.tell_attempts(&mut parts.headers);
     call.answers(status.as_u16());
+    call.upgraded(Instant::now());
     // Not joined: the session ends with its sockets, and the runtime ends what is left.
     drop(tokio::spawn(run(call, route, caller, provider)));
     Response::from_parts(parts, Body::Empty)

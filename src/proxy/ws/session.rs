@@ -11,6 +11,7 @@
 //! that are not whole yet, are copied. A session that waits holds no buffer at all.
 
 mod deadlines;
+mod slots;
 
 use super::inbound::{Look, Offence, Sizes, Unit};
 use super::opening::Opening;
@@ -21,7 +22,8 @@ use crate::proxy::RouteRuntime;
 use crate::telemetry::metrics::{Direction, Initiator, OpenSocket};
 use crate::wire::close;
 use crate::wire::frame::{Opcode, Sender};
-use std::cell::RefCell;
+use slots::{Message, Pass, Slots};
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -61,6 +63,8 @@ pub(super) struct Session<S> {
     provider: Side<S>,
     words: Words,
     opening: Opening,
+    /// What is counted on the socket, where the route limits that.
+    slots: Option<Slots>,
     route: Arc<RouteRuntime>,
     limits: Limits,
     /// When either side last sent something to the other.
@@ -102,6 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut session = Session {
             caller: Side::new(caller, Sender::Client, limits.sizes),
             provider: Side::new(provider, Sender::Server, limits.sizes),
+            slots: Slots::of(&words.call, &route),
             words,
             opening,
             limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
@@ -121,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn look_at_the_caller(&mut self) {
         self.caller.inbound.look(match () {
             () if self.opening.injects() => Look::Next,
-            () if self.opening.is_over() => Look::Nothing,
+            () if self.opening.is_over() && self.slots.is_none() => Look::Nothing,
             () => Look::Objects,
         });
     }
@@ -151,7 +156,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Writes what waits and reads what may be read. Whether anything moved.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
+        let mut moved = self.poll_slot(cx);
         for who in [Who::Caller, Who::Provider] {
             let was_blocked = self.side(who).blocked.is_some();
             moved |= self.side(who).write(cx);
@@ -188,11 +193,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.side(who).ended || !self.side(who.other()).is_clear() {
             return false;
         }
+        if who == Who::Caller
+            && let Some(ahead) = self.read_ahead(cx)
+        {
+            return ahead;
+        }
         let read = BUFFER.with_borrow_mut(|buffer| match self.side(who).poll_read(cx, buffer) {
             Poll::Pending => None,
             Poll::Ready(Ok(0)) => Some(Err(None)),
             Poll::Ready(Err(error)) => Some(Err(Some(error))),
-            Poll::Ready(Ok(length)) => Some(Ok(self.feed(who, buffer.get(..length).unwrap_or_default(), cx))),
+            Poll::Ready(Ok(length)) => {
+                let input = buffer.get(..length).unwrap_or_default();
+                let fed = self.feed(who, input, cx);
+                self.keep(input.get(fed.length..).unwrap_or_default());
+                Some(Ok(fed))
+            }
         });
         match read {
             None => return false,
@@ -207,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Passes on what came from one side, as far as it may pass.
     fn feed(&mut self, who: Who, input: &[u8], cx: &mut Context<'_>) -> Fed {
-        let Session { caller, provider, words, opening, route, .. } = self;
+        let Session { caller, provider, words, opening, slots, route, .. } = self;
         let (from, to, direction) = match who {
             Who::Caller => (caller, provider, Direction::Upstream),
             Who::Provider => (provider, caller, Direction::Downstream),
@@ -219,8 +234,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let (over, nonce) = (to.close_sent, from.nonce());
         let profile = &route.route.profile;
-        let suspect = |text: &[u8]| who == Who::Caller || profile.may_be_error(Phase::Frame, text);
-        fed.outcome = from.inbound.feed(input, &suspect, &mut |unit| match unit {
+        let may_end = slots.as_ref().map(Slots::needles);
+        let suspect = |text: &[u8]| {
+            who == Who::Caller
+                || profile.may_be_error(Phase::Frame, text)
+                || may_end.as_ref().is_some_and(|units| units.may_end(text))
+        };
+        let stop = Cell::new(false);
+        let taken = from.inbound.feed(input, &suspect, &stop, &mut |unit| match unit {
             Unit::Close(frame, code, reason) => fed.close = Some((frame.to_vec(), code, reason.to_owned())),
             Unit::Control(frame, payload) if payload == nonce => fed.pong_only = frame.len() == input.len(),
             _ if over || fed.unfit => {}
@@ -231,13 +252,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 to.send(cx, frames);
             }
-            Unit::Suspect(frames, text) if who == Who::Caller => match open(opening, words, text) {
-                Some(Some(message)) => to.send_own(cx, Opcode::Text, &message),
-                Some(None) => to.send(cx, frames),
-                None => fed.unfit = true,
-            },
+            Unit::Suspect(frames, text) if who == Who::Caller => {
+                let Some(opened) = open(opening, words, text) else { return fed.unfit = true };
+                let message = Message { frames, text, replaced: opened.as_deref() };
+                match slots.as_mut().map_or(Pass::Now, |slots| slots.caller(&message, words)) {
+                    Pass::Now => message.send(to, cx),
+                    Pass::Never => {}
+                    Pass::Later => stop.set(true),
+                }
+            }
             Unit::Suspect(frames, text) => {
-                match words.message(text) {
+                let replaced = words.message(text);
+                if let Some(slots) = slots {
+                    slots.provider(text, words.take_failed().as_ref());
+                }
+                match replaced {
                     Some(message) => to.send_own(cx, Opcode::Text, &message),
                     None => to.send(cx, frames),
                 }
@@ -246,8 +275,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
         });
+        match taken {
+            Ok(taken) => fed.length = taken,
+            Err(offence) => fed.outcome = Err(offence),
+        }
+        let input = input.get(..fed.length).unwrap_or(input);
         route.metrics.websocket_passed(direction, from.inbound.count(), input.len() as u64);
-        if who == Who::Caller && opening.is_over() {
+        if who == Who::Caller && opening.is_over() && slots.is_none() {
             from.inbound.look(Look::Nothing);
         }
         match who {
@@ -395,8 +429,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// From the first close on, time is limited; it is counted with who began and how.
     fn closing(&mut self, code: u16, initiator: Initiator) {
         let _ = self.deadline.get_or_insert_with(|| Instant::now() + CLOSING);
+        if let Some(slots) = &mut self.slots {
+            slots.end();
+        }
         if !std::mem::replace(&mut self.close_counted, true) {
             self.route.metrics.websocket_closed(code, initiator);
+            self.words.call.trace.closed(code, initiator);
         }
     }
 

@@ -5,6 +5,7 @@ use crate::canon::envelope::{self, Compatible};
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
 use crate::proxy::call::Call;
+use crate::proxy::limits::Denied;
 use crate::proxy::{RouteRuntime, fail};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -25,6 +26,8 @@ pub(super) struct Words {
     begun: bool,
     /// What has to follow the provider's message.
     refusal: Option<Vec<u8>>,
+    /// The error that the message was which was just looked at.
+    failed: Option<CanonicalError>,
 }
 
 #[derive(Debug)]
@@ -49,7 +52,7 @@ pub(super) struct Farewell {
 
 impl Words {
     pub(super) fn new(call: Box<Call>, route: Arc<RouteRuntime>) -> Words {
-        Words { call, route, told: None, begun: false, refusal: None }
+        Words { call, route, told: None, begun: false, refusal: None, failed: None }
     }
 
     /// What replaces a text message of the provider: nothing when it is no error, or stays as it is.
@@ -66,8 +69,10 @@ impl Words {
         };
         let mut error = resolve(profile, &evidence).error;
         error.fatal = error.fatal.or(detector.fatal);
+        self.call.sighted(&error, &evidence);
         self.call.note(&error, None);
         self.told = Some(Told { reason: reason(&error), close: error.code.row().close, fatal: error.fatal });
+        self.failed = Some(error.clone());
         let timestamp = fail::timestamp();
         let stamp = self.call.stamp(&timestamp);
         match route.route.envelope {
@@ -88,6 +93,32 @@ impl Words {
     /// provider's SDK takes for a refusal, or it would wait for ever.
     pub(super) fn refusal(&mut self) -> Option<Vec<u8>> {
         self.refusal.take()
+    }
+
+    /// The error that the message was which was just looked at, if it was one.
+    pub(super) fn take_failed(&mut self) -> Option<CanonicalError> {
+        self.failed.take()
+    }
+
+    /// What the caller is told when a unit of its socket has no slot. The session goes on.
+    pub(super) fn denied(&mut self, denied: Denied, id: &str) -> Vec<u8> {
+        let mut error = match denied {
+            Denied::Fault(fault) => CanonicalError::from_fault(fault),
+            Denied::Limit(refusal) => {
+                self.call.limited(refusal.limit);
+                refusal.error
+            }
+        };
+        (error.fatal, error.done) = (Some(false), Some(true));
+        error.context_id = Some(id.to_owned()).filter(|id| !id.is_empty());
+        self.call.note(&error, None);
+        match self.route.route.envelope {
+            Envelope::Compatible => {
+                let timestamp = fail::timestamp();
+                envelope::native(&self.route.route.profile, Phase::Frame, &error, &self.call.stamp(&timestamp))
+            }
+            Envelope::Canonical | Envelope::Problem => self.event(&error),
+        }
     }
 
     /// The provider sent something that is no error: a close that follows is not about the last one any more, unless that one
@@ -118,6 +149,7 @@ impl Words {
             return Farewell { code, ..Farewell::default() };
         }
         let error = resolve(profile, &evidence).error;
+        self.call.sighted(&error, &evidence);
         self.call.note(&error, None);
         Farewell { message: Some(self.own(Phase::Close, &error)), reason: self.replaced(reason(&error)), code }
     }
@@ -178,7 +210,7 @@ impl Words {
     }
 }
 
-fn observed<'a>(phase: Phase, headers: &'a HeaderMap, body: &'a [u8]) -> Observed<'a> {
+pub(super) fn observed<'a>(phase: Phase, headers: &'a HeaderMap, body: &'a [u8]) -> Observed<'a> {
     let mut seen = Observed::http(0, headers, body, SystemTime::now());
     (seen.phase, seen.status) = (phase, None);
     seen

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -58,6 +58,18 @@ impl Gateway {
         self.directory.path().join(name)
     }
 
+    /// Starts the program, and reads none of what it writes to standard output as long as the second value lives.
+    pub(crate) fn start_unread(settings: &Settings) -> (Gateway, ChildStdout) {
+        let directory = tempfile::tempdir().expect("a directory for the configuration");
+        let file = directory.path().join("gateway.toml");
+        std::fs::write(&file, settings.text()).expect("the configuration is written");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_speechgate"));
+        let _ = command.args(["serve", "--config"]).arg(&file);
+        let mut child = started(&mut command, &[]);
+        let unread = child.stdout.take().expect("piped");
+        (Gateway::listening(child, directory), unread)
+    }
+
     /// Starts the program with so many file descriptors at most.
     pub(crate) fn start_cramped(settings: &Settings, descriptors: usize) -> Gateway {
         let directory = tempfile::tempdir().expect("a directory for the configuration");
@@ -70,15 +82,16 @@ impl Gateway {
     }
 
     fn spawn(mut command: Command, directory: tempfile::TempDir, environment: &[(&str, &str)]) -> Gateway {
-        let mut child = command
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        Gateway::listening(started(&mut command, environment), directory)
+    }
+
+    /// Waits until the program listens.
+    fn listening(mut child: Child, directory: tempfile::TempDir) -> Gateway {
         let log = Arc::new(Log::default());
-        collect(child.stdout.take().expect("piped"), &log);
+        match child.stdout.take() {
+            Some(stdout) => collect(stdout, &log),
+            None => drop(log.ended.fetch_add(1, Ordering::Release)),
+        }
         collect(child.stderr.take().expect("piped"), &log);
         let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut gateway = Gateway { child, log, address: unknown, admin: unknown, directory };
@@ -101,6 +114,13 @@ impl Gateway {
     /// What the admin listener answers to a GET.
     pub(crate) fn admin(&self, path: &str) -> super::Answer {
         self.ask_admin("GET", path)
+    }
+
+    /// What it answers to a GET with further header lines, each ending in CRLF.
+    pub(crate) fn admin_with(&self, path: &str, lines: &str) -> super::Answer {
+        let mut client = Client::to(self.admin);
+        let _ = client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\n{lines}Connection: close\r\n\r\n"));
+        client.answer()
     }
 
     /// What it answers to any method.
@@ -206,6 +226,11 @@ impl Drop for Gateway {
             eprintln!("the last lines of the gateway's log:\n{}", log[from..].join("\n"));
         }
     }
+}
+
+fn started(command: &mut Command, environment: &[(&str, &str)]) -> Child {
+    let command = command.envs(environment.iter().copied()).stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 
 /// Reads lines on a thread until the program ends.

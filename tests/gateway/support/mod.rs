@@ -2,10 +2,13 @@
 
 pub(crate) mod answer;
 pub(crate) mod check;
+pub(crate) mod collector;
 pub(crate) mod config;
 pub(crate) mod gateway;
 pub(crate) mod http2;
+pub(crate) mod page;
 pub(crate) mod provider;
+pub(crate) mod stage;
 pub(crate) mod traffic;
 pub(crate) mod wire;
 pub(crate) mod world;

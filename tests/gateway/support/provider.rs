@@ -203,8 +203,10 @@ impl Shared {
 
 /// The scripted life of a connection.
 fn serve(mut conn: Conn) {
-    while conn.request().is_some() {
+    while let Some(seen) = conn.read() {
+        // Before anybody sees that the request is here: what the test does next must not get its answer.
         let acts = conn.shared.acts();
+        conn.shared.note(|record| record.seen.push(seen));
         let Some(next) = conn.play(acts) else { return };
         conn = next;
     }
@@ -213,10 +215,14 @@ fn serve(mut conn: Conn) {
 impl Conn {
     /// Reads one request, records it, and gives it back; `None` when the gateway is done with this connection.
     pub(crate) fn request(&mut self) -> Option<Seen> {
-        let (line, fields) = self.head()?;
-        let seen = self.body(line, fields)?;
+        let seen = self.read()?;
         self.shared.note(|record| record.seen.push(seen.clone()));
         Some(seen)
+    }
+
+    fn read(&mut self) -> Option<Seen> {
+        let (line, fields) = self.head()?;
+        self.body(line, fields)
     }
 
     /// Reads a request's head; `None` when the gateway is done with this connection.

@@ -52,6 +52,11 @@ def voice(case):
     return case.get("target") or "voice-1"
 
 
+def key(case):
+    """An API key of the case's own: a wait that a provider asks for binds all calls with the same one."""
+    return f"test-key-{case['number']}"
+
+
 def gathered(parts):
     return b"".join(parts)
 
@@ -67,14 +72,14 @@ async def gathered_async(parts):
 def elevenlabs(url, case):
     from elevenlabs.client import ElevenLabs
 
-    return ElevenLabs(base_url=url, api_key="test-key", headers=case["headers"], timeout=TIMEOUT)
+    return ElevenLabs(base_url=url, api_key=key(case), headers=case["headers"], timeout=TIMEOUT)
 
 
 @client("elevenlabs-python-async", "elevenlabs.client")
 def elevenlabs_async(url, case):
     from elevenlabs.client import AsyncElevenLabs
 
-    return AsyncElevenLabs(base_url=url, api_key="test-key", headers=case["headers"], timeout=TIMEOUT)
+    return AsyncElevenLabs(base_url=url, api_key=key(case), headers=case["headers"], timeout=TIMEOUT)
 
 
 def options(case):
@@ -183,7 +188,7 @@ WAV_FORMAT = {"container": "wav", "encoding": "pcm_s16le", "sample_rate": 8000}
 
 
 def cartesia_options(url, case):
-    found = {"api_key": "sk_car_test", "base_url": url, "timeout": TIMEOUT, "default_headers": case["headers"]}
+    found = {"api_key": key(case), "base_url": url, "timeout": TIMEOUT, "default_headers": case["headers"]}
     return found if case["retries"] is None else {**found, "max_retries": case["retries"]}
 
 
@@ -294,7 +299,7 @@ async def _(sdk, case):
 def cartesia_legacy(url, case):
     from cartesia import Cartesia
 
-    return Cartesia(api_key="sk_car_test", base_url=url, timeout=TIMEOUT)
+    return Cartesia(api_key=key(case), base_url=url, timeout=TIMEOUT)
 
 
 LEGACY = "cartesia-python-legacy"
@@ -329,7 +334,7 @@ def breeze(url, case):
     from breeze_blue import BreezeBlue
 
     http_client = httpx.Client(headers=case["headers"], timeout=TIMEOUT) if case["headers"] else None
-    return BreezeBlue(api_key="brz_test", base_url=url, timeout=TIMEOUT, http_client=http_client)
+    return BreezeBlue(api_key=key(case), base_url=url, timeout=TIMEOUT, http_client=http_client)
 
 
 BREEZE = "breeze-python"
@@ -423,7 +428,7 @@ def _json_or_text(content):
 @client("urllib", "urllib.request")
 def plain_http(url, case):
     def send(verb, path, body=None, content_type=None):
-        headers = {"x-api-key": "zh_api_test", **case["headers"]}
+        headers = {"x-api-key": key(case), **case["headers"]}
         if content_type:
             headers["content-type"] = content_type
         request = urllib.request.Request(url + path, data=body, method=verb, headers=headers)

@@ -9,7 +9,7 @@ import base64
 import threading
 
 import calls
-from calls import CLIP, TEXT, method, voice
+from calls import CLIP, TEXT, key, method, voice
 
 PATIENCE = 8.0
 AUDIO = CLIP[44:]
@@ -35,7 +35,7 @@ async def _(sdk, case):
     from elevenlabs.realtime.connection import RealtimeEvents
     from elevenlabs.realtime.scribe import AudioFormat, ScribeRealtime
 
-    scribe = ScribeRealtime(api_key="test-key", base_url=sdk._client_wrapper.get_base_url())
+    scribe = ScribeRealtime(api_key=key(case), base_url=sdk._client_wrapper.get_base_url())
     connection = await scribe.connect(
         {
             "model_id": case.get("target") or "scribe_v2_realtime",

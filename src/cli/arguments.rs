@@ -1,0 +1,221 @@
+//! What the command line may say, and its help.
+
+use crate::config;
+use crate::config::types::{Envelope, Listen};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// A normalizing reverse-proxy gateway for speech providers: success passes untouched, every failure becomes one envelope.
+#[derive(Debug, Parser)]
+#[command(name = "speechgate", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const AFTER_HELP: &str = concat!(
+    "\
+Begin here:
+  speechgate demo                            see it work: no key, no network, no file
+  speechgate check --config gateway.toml     every problem of a configuration at once
+  speechgate serve --config gateway.toml     run
+
+`speechgate COMMAND --help` has examples. Exit codes: 0 all is well, 1 a problem was found, 2 the command line was wrong.
+The manual, and a configuration that shows every key: ",
+    env!("CARGO_PKG_REPOSITORY")
+);
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run the gateway.
+    #[command(after_help = SERVE_HELP)]
+    Serve(Files),
+    /// Run with built-in simulators of five providers; prints curls to try.
+    #[command(after_help = DEMO_HELP)]
+    Demo(Demo),
+    /// Report every problem of a configuration; exit code 1 when there is one.
+    #[command(after_help = CHECK_HELP)]
+    Check(Files),
+    /// Tell what a recorded failure means, which rule decided, why the others did not, and how it is counted.
+    #[command(after_help = EXPLAIN_HELP)]
+    Explain(Explain),
+    /// List the types and codes, or how one provider's codes map to them.
+    #[command(after_help = CODES_HELP)]
+    Codes(Codes),
+    /// Print the JSON Schema of the configuration file, for editors.
+    #[command(after_help = SCHEMA_HELP)]
+    Schema,
+    /// Ask a running gateway whether it takes requests; exit code 1 when it does not.
+    #[command(after_help = HEALTH_HELP)]
+    Health(Health),
+    /// Print what makes a shell complete this command line.
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions(Completions),
+}
+
+const SERVE_HELP: &str = "\
+Examples:
+  speechgate serve --config gateway.toml
+  speechgate serve --config gateway.toml --config production.toml      later files win
+  SPEECHGATE__SERVER__LISTEN=0.0.0.0:8080 speechgate serve --config gateway.toml
+
+The first line on standard error says where it listens and where to look. Standard output has a line for each request.
+SIGTERM and SIGINT drain, a second one ends at once; SIGHUP loads the configuration again, and so does a change of its files.";
+
+const DEMO_HELP: &str = "\
+Examples:
+  speechgate demo
+  speechgate demo --envelope compatible      errors in the shape that each provider's own SDK expects
+  speechgate demo --json | head -1           the addresses, for scripts";
+
+const CHECK_HELP: &str = "\
+Examples:
+  speechgate check --config gateway.toml
+  speechgate check --config gateway.toml && kill -HUP \"$(pidof speechgate)\"
+
+Files and environment variables that the configuration names are read as well; nothing is connected to.";
+
+const EXPLAIN_HELP: &str = "\
+Examples:
+  curl -si https://api.elevenlabs.io/v1/voices/none > answer.http
+  speechgate explain --provider elevenlabs answer.http
+  echo '1008 quota exceeded' | speechgate explain --provider cartesia --transport close -
+
+FILE holds what the provider sent: a whole HTTP answer (status line, headers, body), the events of a stream, one WebSocket
+message, or a close as above.";
+
+const CODES_HELP: &str = "\
+Examples:
+  speechgate codes
+  speechgate codes --provider corti
+  speechgate codes --format json";
+
+const SCHEMA_HELP: &str = "\
+Example, for editors that read `#:schema speechgate.schema.json` in the first line of a TOML file:
+  speechgate schema > speechgate.schema.json";
+
+const HEALTH_HELP: &str = "\
+Examples:
+  speechgate health
+  speechgate health --admin unix:/run/speechgate/admin.sock
+
+This is GET /readyz for containers without curl; Kubernetes asks by itself.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  speechgate completions bash > ~/.local/share/bash-completion/completions/speechgate
+  speechgate completions zsh > \"${fpath[1]}/_speechgate\"
+  speechgate completions fish > ~/.config/fish/completions/speechgate.fish";
+
+/// Configuration files.
+#[derive(Debug, Args)]
+pub(super) struct Files {
+    /// A configuration file; repeatable, later ones win.
+    #[arg(long = "config", value_name = "FILE")]
+    pub(super) config: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Where callers connect; port 8080, or a free one when it is taken.
+    #[arg(long, value_name = "ADDR")]
+    pub(super) listen: Option<SocketAddr>,
+    /// Where metrics and health are; port 9464, or a free one when it is taken.
+    #[arg(long, value_name = "ADDR")]
+    pub(super) admin: Option<SocketAddr>,
+    /// The form of errors on all five routes.
+    #[arg(long, value_enum, default_value = "canonical")]
+    pub(super) envelope: EnvelopeName,
+    /// Print one line of JSON with all addresses instead of the tour.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum EnvelopeName {
+    Canonical,
+    Compatible,
+    Problem,
+}
+
+impl From<EnvelopeName> for Envelope {
+    fn from(name: EnvelopeName) -> Envelope {
+        match name {
+            EnvelopeName::Canonical => Envelope::Canonical,
+            EnvelopeName::Compatible => Envelope::Compatible,
+            EnvelopeName::Problem => Envelope::Problem,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// Whose failure it is: a built-in profile, or one from --config.
+    #[arg(long, value_name = "NAME")]
+    pub(super) provider: String,
+    /// How it arrived; told from the bytes when left out.
+    #[arg(long, value_enum)]
+    pub(super) transport: Option<TransportName>,
+    /// The path of the request that it answers, as the provider sees it: `/v1/jobs/7` or `GET /v1/jobs/7`.
+    #[arg(long, value_name = "P")]
+    pub(super) path: Option<String>,
+    /// A configuration with profiles of your own.
+    #[arg(long = "config", value_name = "FILE")]
+    pub(super) config: Vec<PathBuf>,
+    /// The recording; `-` for standard input.
+    #[arg(value_name = "FILE|-")]
+    pub(super) file: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum TransportName {
+    Http,
+    Sse,
+    Ndjson,
+    Websocket,
+    Close,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Codes {
+    /// How to print them.
+    #[arg(long, value_enum, default_value = "table")]
+    pub(super) format: Format,
+    /// How this provider's codes map.
+    #[arg(long, value_name = "NAME")]
+    pub(super) provider: Option<String>,
+    /// A configuration with profiles of your own.
+    #[arg(long = "config", value_name = "FILE")]
+    pub(super) config: Vec<PathBuf>,
+}
+
+/// How a table is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    Table,
+    Json,
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Health {
+    /// The admin listener: an IP address and a port, or `unix:` and a path.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9464", value_parser = config::listen)]
+    pub(super) admin: Listen,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// Which shell.
+    #[arg(value_enum)]
+    pub(super) shell: Shell,
+}
+
+/// Shells whose completions are kept up.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}

@@ -1,0 +1,226 @@
+//! What a call becomes in its trace: a span for the request, one for each request to the provider, one for the session of a
+//! WebSocket; named and described by OpenTelemetry's semantic conventions for HTTP.
+//!
+//! Nothing here is a secret: queries are redacted as in the log, headers and bodies are left out, and of a provider's words
+//! only the code that its profile knows is told.
+
+use super::{Call, redact};
+use crate::canon::Code;
+use crate::proxy::trace::{Attempt, Event, Record};
+use crate::telemetry::trace::Spot;
+use http::{Method, Version};
+use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use std::borrow::Cow;
+use std::time::{Instant, SystemTime};
+
+impl Call {
+    /// A WebSocket is open: its handshake is told at once, since its session may last for hours.
+    pub(crate) fn upgraded(&mut self, now: Instant) {
+        self.upgraded = Some(now);
+        let Some(mut record) = self.trace.record.take() else { return };
+        self.export_request(&mut record, now);
+        record.session = Some((record.place.spot.sibling(), now));
+        self.trace.record = Some(record);
+    }
+
+    /// Tells the trace of a call that has ended.
+    pub(super) fn export_spans(&mut self, now: Instant) {
+        let Some(mut record) = self.trace.record.take() else { return };
+        match record.session {
+            Some((spot, began)) => {
+                let span = self.session(&mut record, spot, began, now);
+                record.tracer.export(span);
+            }
+            None => self.export_request(&mut record, now),
+        }
+    }
+
+    fn export_request(&self, record: &mut Record, now: Instant) {
+        record.end_attempt(now);
+        for attempt in std::mem::take(&mut record.attempts) {
+            record.tracer.export(self.client(record, &attempt, now));
+        }
+        let mut span = self.span(record, record.place.spot, SpanKind::Server, self.started, now);
+        span.parent_span_id = record.place.parent.unwrap_or(SpanId::INVALID);
+        span.parent_span_is_remote = record.place.parent.is_some();
+        span.name = self.name();
+        span.attributes.extend(self.server_attributes());
+        span.status = self.outcome(|code| code.status() >= 500);
+        span.events = self.events(record);
+        record.tracer.export(span);
+    }
+
+    /// Method and route: never the path, which may hold anything.
+    fn name(&self) -> Cow<'static, str> {
+        let method = method(&self.method);
+        match self.route.as_ref().map(|runtime| runtime.route.path.as_str()).filter(|path| !path.is_empty()) {
+            Some(path) => format!("{method} {path}").into(),
+            None => method.into(),
+        }
+    }
+
+    fn server_attributes(&self) -> Vec<KeyValue> {
+        let route = self.route.as_ref().map(|runtime| &runtime.route);
+        let secrets = route.map_or(&[][..], |route| &route.profile.spec().secrets.query);
+        let target = self.target.path_and_query().map_or("", |target| target.as_str());
+        let target = redact::redact_query(target, secrets);
+        let (path, query) = target.split_once('?').map_or((&*target, None), |(path, query)| (path, Some(query)));
+        let mut attributes = vec![
+            KeyValue::new("url.scheme", if self.tls { "https" } else { "http" }),
+            KeyValue::new("url.path", path.to_owned()),
+            KeyValue::new("network.protocol.version", version(self.protocol)),
+            KeyValue::new("http.response.status_code", i64::from(self.status)),
+            KeyValue::new("http.request.body.size", int(self.bytes_in())),
+            KeyValue::new("http.response.body.size", int(self.sent)),
+        ];
+        attributes.extend(query.map(|query| KeyValue::new("url.query", query.to_owned())));
+        attributes.extend(route.map(|route| KeyValue::new("http.route", route.path.clone())));
+        attributes.extend(self.peer.address.map(|peer| KeyValue::new("client.address", peer.ip().to_string())));
+        if let Some(authority) = self.authority.as_ref().and_then(|authority| authority.to_str().ok()) {
+            let authority: Option<http::uri::Authority> = authority.parse().ok();
+            attributes.extend(authority.iter().map(|own| KeyValue::new("server.address", own.host().to_owned())));
+            let port = authority.and_then(|own| own.port_u16());
+            attributes.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
+        }
+        attributes
+    }
+
+    /// One request to the provider.
+    fn client(&self, record: &Record, attempt: &Attempt, now: Instant) -> SpanData {
+        let ended = attempt.ended.unwrap_or(now);
+        let mut span = self.span(record, attempt.spot, SpanKind::Client, attempt.began, ended);
+        span.parent_span_id = record.place.spot.span_id;
+        span.name = method(&self.method).into();
+        // What is said of the call as a whole is said by its own span.
+        span.attributes.retain(|attribute| attribute.key.as_str() != "error.type");
+        let route = self.route.as_ref().map(|runtime| &runtime.route);
+        if let Some((route, upstream)) = route.and_then(|route| Some((route, route.upstreams.get(attempt.upstream)?))) {
+            let scheme = if upstream.tls { "https" } else { "http" };
+            let target = self.provider_target.path_and_query().map_or("", |target| target.as_str());
+            let target = redact::redact_query(target, &route.profile.spec().secrets.query);
+            let url = format!("{scheme}://{}{target}", upstream.authority);
+            span.attributes.push(KeyValue::new("url.full", url));
+            span.attributes.push(KeyValue::new("server.address", upstream.host.clone()));
+            span.attributes.push(KeyValue::new("server.port", i64::from(upstream.port)));
+        }
+        let status = attempt.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status)));
+        span.attributes.extend(status);
+        let spoken = attempt.version.map(|spoken| KeyValue::new("network.protocol.version", version(spoken)));
+        span.attributes.extend(spoken);
+        let peer = attempt.peer.map(|peer| KeyValue::new("network.peer.address", peer.ip().to_string()));
+        span.attributes.extend(peer);
+        if attempt.number > 0 {
+            let resent = i64::try_from(attempt.number).unwrap_or(i64::MAX);
+            span.attributes.push(KeyValue::new("http.request.resend_count", resent));
+        }
+        if let Some(code) = attempt.error {
+            span.attributes.push(KeyValue::new("error.type", code.as_str()));
+            span.status = Status::error(code.row().sentence);
+        }
+        span
+    }
+
+    /// The session of a WebSocket, from its opening to its end.
+    fn session(&self, record: &mut Record, spot: Spot, began: Instant, now: Instant) -> SpanData {
+        let mut span = self.span(record, spot, SpanKind::Internal, began, now);
+        span.parent_span_id = record.place.spot.span_id;
+        span.name = match self.route_name() {
+            "" => "websocket".into(),
+            name => format!("websocket {name}").into(),
+        };
+        span.attributes.push(KeyValue::new("speechgate.websocket.bytes_received", int(self.received)));
+        span.attributes.push(KeyValue::new("speechgate.websocket.bytes_sent", int(self.sent)));
+        if let Some((code, initiator)) = record.close {
+            span.attributes.push(KeyValue::new("speechgate.websocket.close_code", i64::from(code)));
+            span.attributes.push(KeyValue::new("speechgate.websocket.close_initiator", initiator.as_str()));
+        }
+        span.status = self.outcome(|code| code != Code::ClientCancelled);
+        span.events = self.events(record);
+        span
+    }
+
+    /// What all spans of a call have.
+    fn span(&self, record: &Record, spot: Spot, kind: SpanKind, began: Instant, ended: Instant) -> SpanData {
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", method(&self.method)),
+            KeyValue::new("speechgate.request_id", self.id_text().to_owned()),
+        ];
+        if let Some(route) = self.route.as_ref().map(|runtime| &runtime.route) {
+            attributes.push(KeyValue::new("speechgate.route", route.name.clone()));
+            attributes.push(KeyValue::new("speechgate.provider", route.provider.clone()));
+        }
+        let upstream = self.upstream_request_id.as_ref();
+        attributes.extend(upstream.map(|id| KeyValue::new("speechgate.upstream_request_id", id.clone())));
+        attributes.extend(self.error.as_ref().map(|noted| KeyValue::new("error.type", noted.code.as_str())));
+        SpanData {
+            span_context: spot.context(record.state.clone()),
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: kind,
+            name: Cow::Borrowed(""),
+            start_time: self.moment(began),
+            end_time: self.moment(ended),
+            attributes,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: Status::Unset,
+            instrumentation_scope: scope(),
+        }
+    }
+
+    fn outcome(&self, is_error: impl Fn(Code) -> bool) -> Status {
+        match self.error.as_ref().map(|noted| noted.code).filter(|code| is_error(*code)) {
+            Some(code) => Status::error(code.row().sentence),
+            None => Status::Unset,
+        }
+    }
+
+    fn events(&self, record: &mut Record) -> SpanEvents {
+        let mut events = SpanEvents::default();
+        events.events.extend(record.events.drain(..).map(|event| self.event(event)));
+        events.dropped_count = std::mem::take(&mut record.dropped_events);
+        events
+    }
+
+    fn event(&self, event: Event) -> opentelemetry::trace::Event {
+        let mut attributes = vec![
+            KeyValue::new("error.type", event.code.as_str()),
+            KeyValue::new("speechgate.error.type", event.code.kind().as_str()),
+            KeyValue::new("speechgate.error.origin", event.origin.as_str()),
+            KeyValue::new("speechgate.error.retryable", event.retryable),
+        ];
+        attributes.extend(event.upstream_code.map(|code| KeyValue::new("speechgate.upstream_code", code)));
+        opentelemetry::trace::Event::new("speechgate.error", self.moment(event.at), attributes, 0)
+    }
+
+    /// A moment of the call by the clock on the wall, which may be set while the call lasts.
+    fn moment(&self, at: Instant) -> SystemTime {
+        self.arrived + at.saturating_duration_since(self.started)
+    }
+}
+
+/// Who made these spans.
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder("speechgate").with_version(env!("CARGO_PKG_VERSION")).build()
+}
+
+/// The conventions' word for a method that is none of the known ones is `_OTHER`.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+}
+
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}
+
+fn int(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,94 @@
+//! Rates that several gateways count together.
+//!
+//! All limits of a request are asked in one step, at the backend; without an answer in time each is asked here, for this
+//! gateway's part of it. What a request that announces no length sends beyond what was read ahead is counted here only.
+
+use super::cost::Costs;
+use super::rates::{Caller, Charges, Entry, Rates, meter, now};
+use super::{Denied, Refusal};
+use crate::config::types::Route;
+use crate::fleet::{Check, Counted, Fleet};
+use crate::limit::rate::Refused;
+use crate::proxy::Upload;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// What the fleet has counted for a request.
+pub(super) struct Shared {
+    fleet: Arc<Fleet>,
+    route: String,
+    checks: Vec<Check>,
+}
+
+impl Shared {
+    /// Tells the fleet, without anybody waiting for it.
+    pub(super) fn give_back(self) {
+        // Without a runtime the process is ending.
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(async move { self.fleet.give_back(&self.route, &self.checks).await }));
+        }
+    }
+}
+
+impl Rates {
+    /// Charges a request to every limit that counts it.
+    pub(super) async fn charge_fleet(
+        &self,
+        fleet: &Arc<Fleet>,
+        route: &Route,
+        caller: &Caller<'_>,
+        upload: &mut Upload,
+    ) -> Result<Charges, Denied> {
+        let mut costs = Costs::new(&route.profile, caller.headers);
+        let mut asked = Vec::new();
+        for entry in &self.0 {
+            let Some(key) = entry.key(fleet.keys(), caller) else { continue };
+            let (cost, more) = costs.of(entry.limit.cost, upload).await?;
+            if more {
+                upload.meter(meter(&entry.rate, key));
+            }
+            if let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) {
+                asked.push((entry, Check { limit: entry.number, key, quota: entry.quota(), cost }));
+            }
+        }
+        // What can never be had needs no backend to be refused.
+        if asked.is_empty() || asked.iter().any(|(_, check)| check.cost > check.quota.burst) {
+            return here(fleet, &asked);
+        }
+        let checks: Vec<Check> = asked.iter().map(|(_, check)| *check).collect();
+        match fleet.count(&route.name, &checks).await {
+            None => here(fleet, &asked),
+            Some(counted) => match refused(&counted, &asked) {
+                Some(refusal) => Err(refusal.into()),
+                None => {
+                    let shared = Shared { fleet: Arc::clone(fleet), route: route.name.clone(), checks };
+                    Ok(Charges { here: Vec::new(), fleet: Some(shared) })
+                }
+            },
+        }
+    }
+}
+
+fn refused(counted: &Counted, asked: &[(&Entry, Check)]) -> Option<Refusal> {
+    let (index, retry_after) = counted.refused?;
+    let (left, (entry, check)) = (*counted.left.get(index)?, asked.get(index)?);
+    Some(Refusal::of_rate(&entry.limit, entry.number, check.cost.get(), Refused::Later { retry_after, left }))
+}
+
+/// Charges a request here, for this gateway's part of each limit.
+fn here(fleet: &Fleet, asked: &[(&Entry, Check)]) -> Result<Charges, Denied> {
+    let mut charges = Charges::default();
+    for (entry, Check { key, quota, cost, .. }) in asked {
+        let now = now();
+        let part = fleet.local_quota(quota);
+        entry.rate.reconfigure(part, now);
+        // What fits into a burst costs no more than this gateway's part of one; what does not is refused for good.
+        let cost = if cost > &quota.burst { *cost } else { (*cost).min(part.burst) };
+        if let Err(refused) = entry.rate.check(*key, cost, now) {
+            return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into());
+        }
+        charges.here.push((Arc::clone(&entry.rate), *key, cost));
+    }
+    Ok(charges)
+}

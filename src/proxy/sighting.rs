@@ -1,0 +1,251 @@
+//! What the status page remembers of an error: a line, and a sample when no profile knows it. Without secrets.
+
+use super::call::Call;
+use super::redact::{is_secret_name, redact_tokens};
+use super::state::Shared;
+use crate::canon::{CanonicalError, Evidence, Fault, Phase};
+use crate::telemetry::journal::{Error, Sample};
+use crate::telemetry::metrics::Transport;
+use http::{HeaderMap, StatusCode};
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Longest message, request and id that are kept, in characters.
+const MESSAGE: usize = 300;
+const REQUEST: usize = 200;
+const ID: usize = 128;
+/// Most bytes of a body in a sample, characters of one of its strings, and entries of one of its lists.
+const BODY: usize = 2048;
+const STRING: usize = 300;
+const LIST: usize = 5;
+/// Most header fields in a sample, and characters of one.
+const FIELDS: usize = 24;
+const FIELD: usize = 200;
+
+impl Call {
+    /// Leaves a line about an error of this call.
+    pub(super) fn remember(&self, error: &CanonicalError) {
+        let (route, provider) = self.names();
+        let at = SystemTime::now();
+        let upstream = error.upstream.as_ref();
+        self.state.shared.journal.error(&route, &provider, error.code, at, || Error {
+            number: 0,
+            at,
+            route: Arc::clone(&route),
+            provider: Arc::clone(&provider),
+            code: error.code,
+            origin: error.origin,
+            transport: self.transport,
+            request: cut(&format!("{} {}", self.method, self.path()), REQUEST),
+            status: error.status(),
+            upstream_status: upstream.and_then(|upstream| upstream.status),
+            request_id: cut(self.id_text(), ID),
+            upstream_request_id: upstream.and_then(|upstream| upstream.request_id.as_deref()).map(|id| cut(id, ID)),
+            message: cut(&redact_tokens(&error.message), MESSAGE),
+        });
+    }
+
+    /// Keeps a sample of an error that no profile knows.
+    pub(crate) fn sighted(&self, error: &CanonicalError, evidence: &Evidence<'_>) {
+        if !error.unmapped {
+            return;
+        }
+        let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or_default();
+        let (code, (route, provider), at) = (cut(code, ID), self.names(), SystemTime::now());
+        self.state.shared.journal.unmapped(&Arc::clone(&route), &code.clone(), at, || {
+            let path = cut(&format!("{} {}", self.method, self.provider_path()), REQUEST);
+            let (transport, text) = recording(evidence, &path);
+            Sample {
+                route,
+                provider,
+                upstream_code: code,
+                code: error.code,
+                first: at,
+                last: at,
+                count: 1,
+                text,
+                transport,
+                path,
+            }
+        });
+    }
+
+    fn names(&self) -> (Arc<str>, Arc<str>) {
+        let route = self.route.as_ref().map(|runtime| &runtime.route);
+        route.map_or_else(
+            || (Arc::from(""), Arc::from("")),
+            |route| (Arc::from(&*route.name), Arc::from(&*route.provider)),
+        )
+    }
+}
+
+/// Leaves a line about what never became a call.
+pub(super) fn refused(shared: &Shared, request_id: &str, fault: Fault) {
+    let (nobody, at) = (Arc::from(""), SystemTime::now());
+    shared.journal.error(&nobody, &nobody, fault.code(), at, || Error {
+        number: 0,
+        at,
+        route: Arc::clone(&nobody),
+        provider: Arc::clone(&nobody),
+        code: fault.code(),
+        origin: fault.origin(),
+        transport: Transport::Http,
+        request: String::new(),
+        status: fault.status(),
+        upstream_status: None,
+        request_id: request_id.to_owned(),
+        upstream_request_id: None,
+        message: fault.sentence().to_owned(),
+    });
+}
+
+/// What was seen, as `speechgate explain` reads it, and the name of its transport there.
+fn recording(seen: &Evidence<'_>, request: &str) -> (&'static str, String) {
+    let body = shown_body(seen);
+    match seen.phase {
+        Phase::Http | Phase::Handshake | Phase::Job | Phase::Abort => {
+            let status = seen.status.and_then(|status| StatusCode::from_u16(status).ok()).unwrap_or(StatusCode::OK);
+            let upgrade = if seen.phase == Phase::Handshake { " websocket" } else { "" };
+            let mut text = format!("> {}{upgrade}\nHTTP/1.1 {status}\n", plain(request).replace('\n', " "));
+            for (name, value) in fields(seen.headers) {
+                // A String takes everything.
+                let _ = writeln!(text, "{name}: {value}");
+            }
+            ("http", format!("{text}\n{body}"))
+        }
+        Phase::Sse => {
+            let event = seen.sse_event.map(|event| format!("event: {}\n", plain(event).replace('\n', " ")));
+            ("sse", format!("{}data: {}\n", event.unwrap_or_default(), body.replace('\n', "\ndata: ")))
+        }
+        Phase::Ndjson => ("ndjson", body),
+        Phase::Frame => ("websocket", body),
+        Phase::Close => {
+            let reason = plain(&redact_tokens(seen.ws_reason.unwrap_or_default())).replace('\n', " ");
+            ("close", format!("{} {reason}", seen.ws_code.unwrap_or_default()))
+        }
+    }
+}
+
+/// Header fields that may tell what an error means, and no secret.
+fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&str, String)> {
+    let tells = |name: &str| {
+        let of_errors = ["error", "limit", "retry", "request-id", "trace"].iter().any(|part| name.contains(part));
+        let known = matches!(name, "content-type" | "www-authenticate" | "server") || name.starts_with("x-");
+        (known || of_errors) && !name.contains("cookie") && !is_secret_name(name)
+    };
+    let telling = headers.iter().filter(move |(name, _)| tells(name.as_str())).take(FIELDS);
+    telling.map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        (name.as_str(), cut(&plain(&redact_tokens(&value)).replace('\n', " "), FIELD))
+    })
+}
+
+fn shown_body(seen: &Evidence<'_>) -> String {
+    let text = match seen.tree() {
+        Some(tree) => {
+            let mut tree = tree.clone();
+            trim(&mut tree);
+            tree.to_string()
+        }
+        None if seen.body.contains(&0) => String::new(),
+        None => String::from_utf8_lossy(seen.body).into_owned(),
+    };
+    let text = plain(&redact_tokens(&text));
+    let mut end = text.len().min(BODY);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+/// Secret members become stars, long strings and lists are cut.
+fn trim(tree: &mut Value) {
+    match tree {
+        Value::Object(map) => {
+            for (name, value) in map {
+                if is_secret_name(name) && (value.is_string() || value.is_number()) {
+                    *value = Value::from("***");
+                }
+                trim(value);
+            }
+        }
+        Value::Array(list) => {
+            list.truncate(LIST);
+            list.iter_mut().for_each(trim);
+        }
+        Value::String(text) => *text = cut(text, STRING),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// Without characters that a terminal obeys, or that change the order in which text is read: samples are pasted.
+fn plain(text: &str) -> String {
+    let obeyed = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
+    let reorders =
+        |char: char| matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let text = text.replace("\r\n", "\n");
+    text.chars().map(|char| if obeyed(char) || reorders(char) { char::REPLACEMENT_CHARACTER } else { char }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::Observed;
+    use http::HeaderValue;
+
+    fn shown(phase: Phase, change: impl FnOnce(&mut Observed<'_>), body: &[u8]) -> (&'static str, String) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("x-request-id", "r-1"),
+            ("x-session-token", "abc"),
+            ("set-cookie", "a=b"),
+            ("x-secret-key", "abc"),
+            ("date", "today"),
+            ("x-odd", "sk_live_51H8abcdEfgh1234"),
+        ] {
+            let _ = headers.insert(name, HeaderValue::from_static(value));
+        }
+        let mut seen = Observed::http(418, &headers, body, SystemTime::UNIX_EPOCH);
+        seen.phase = phase;
+        change(&mut seen);
+        recording(&Evidence::new(&seen), "GET /v1/x")
+    }
+
+    #[test]
+    fn an_answer_is_shown_as_explain_reads_it() {
+        let (transport, text) =
+            shown(Phase::Http, |_| (), b"{\"code\":\"odd\",\"api_key\":\"abc\",\"list\":[1,2,3,4,5,6]}");
+        assert_eq!(transport, "http");
+        assert_eq!(
+            text,
+            "> GET /v1/x\nHTTP/1.1 418 I'm a teapot\ncontent-type: application/json\nx-request-id: r-1\nx-odd: ***\n\n\
+             {\"code\":\"odd\",\"api_key\":\"***\",\"list\":[1,2,3,4,5]}"
+        );
+    }
+
+    #[test]
+    fn other_transports_have_their_own_form() {
+        let event = |seen: &mut Observed<'_>| seen.sse_event = Some("odd\nname");
+        assert_eq!(shown(Phase::Sse, event, b"a\nb"), ("sse", "event: odd name\ndata: a\ndata: b\n".to_owned()));
+        let close = |seen: &mut Observed<'_>| (seen.ws_code, seen.ws_reason) = (Some(4000), Some("gone\u{202e}"));
+        assert_eq!(shown(Phase::Close, close, b""), ("close", "4000 gone\u{fffd}".to_owned()));
+    }
+
+    #[test]
+    fn nothing_in_a_sample_is_obeyed_by_a_terminal() {
+        let (_, text) = shown(Phase::Frame, |_| (), b"a\x1b[201~\r\nb\r\x07\xff");
+        assert_eq!(text, "a\u{fffd}[201~\nb\u{fffd}\u{fffd}\u{fffd}");
+        let long = "é".repeat(BODY);
+        assert!(shown(Phase::Frame, |_| (), long.as_bytes()).1.len() <= BODY);
+    }
+}

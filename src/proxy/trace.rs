@@ -1,0 +1,178 @@
+//! A call's place in a trace, and what happens to it meanwhile: remembered only when the trace is kept.
+
+use super::headers;
+use crate::canon::{CanonicalError, Code, Origin};
+use crate::telemetry::metrics::Initiator;
+use crate::telemetry::trace::{Place, Spot, Tracer};
+use crate::upstream::Exchange;
+use http::{HeaderMap, Version};
+use opentelemetry::trace::{TraceId, TraceState};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Most errors of one call that become events.
+const EVENTS: usize = 64;
+
+/// What a call has of its trace.
+#[derive(Debug, Default)]
+pub(crate) struct Trace {
+    /// None without a tracer and a caller who names one.
+    place: Option<Place>,
+    /// Whether this gateway has a span of its own in it.
+    own: bool,
+    pub(super) record: Option<Box<Record>>,
+}
+
+/// What happened to a call whose trace is kept.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) tracer: Tracer,
+    pub(super) place: Place,
+    pub(super) state: TraceState,
+    /// Requests that went to the provider, in their order. Those that have been exported are gone.
+    pub(super) attempts: Vec<Attempt>,
+    /// How many there were.
+    pub(super) tried: usize,
+    pub(super) events: Vec<Event>,
+    pub(super) dropped_events: u32,
+    /// The session of a WebSocket: its span, and when it began.
+    pub(super) session: Option<(Spot, Instant)>,
+    /// How that was closed.
+    pub(super) close: Option<(u16, Initiator)>,
+}
+
+/// One request to the provider.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) spot: Spot,
+    pub(super) number: usize,
+    /// Which of the route's upstreams.
+    pub(super) upstream: usize,
+    pub(super) began: Instant,
+    /// When it failed, or gave way to the next; else it lasts as long as the call.
+    pub(super) ended: Option<Instant>,
+    pub(super) status: Option<u16>,
+    pub(super) version: Option<Version>,
+    pub(super) peer: Option<SocketAddr>,
+    pub(super) error: Option<Code>,
+}
+
+/// An error in the course of a call.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) at: Instant,
+    pub(super) code: Code,
+    pub(super) origin: Origin,
+    pub(super) retryable: bool,
+    pub(super) upstream_code: Option<Arc<str>>,
+}
+
+impl Trace {
+    /// The place of a request with these headers.
+    pub(crate) fn begin(tracer: Option<&Tracer>, headers: &HeaderMap) -> Trace {
+        let caller = headers::trace_parent(headers).and_then(Place::of);
+        let Some(tracer) = tracer else { return Trace { place: caller, own: false, record: None } };
+        let place = tracer.place(caller);
+        let record = place.sampled.then(|| {
+            Box::new(Record {
+                tracer: tracer.clone(),
+                place,
+                state: headers::trace_state(headers),
+                attempts: Vec::new(),
+                tried: 0,
+                events: Vec::new(),
+                dropped_events: 0,
+                session: None,
+                close: None,
+            })
+        });
+        Trace { place: Some(place), own: true, record }
+    }
+
+    /// The trace, for the log line.
+    pub(crate) fn id(&self) -> Option<TraceId> {
+        self.place.map(|place| place.spot.trace_id)
+    }
+
+    /// Where the call can be seen, when its trace is kept.
+    pub(crate) fn spot(&self) -> Option<Spot> {
+        self.place.filter(|place| place.sampled).map(|place| place.spot)
+    }
+
+    /// A request goes to the provider: it gets a span, and the provider learns of it. Without a tracer, and where the caller's
+    /// trace is not kept, the caller's own words pass through.
+    pub(crate) fn attempt(&mut self, headers: &mut HeaderMap, upstream: usize, now: Instant) {
+        let Some(place) = self.place.filter(|_| self.own) else { return };
+        let Some(record) = &mut self.record else {
+            if place.parent.is_none() {
+                let _ = headers.insert(headers::TRACEPARENT, place.spot.traceparent(false));
+            }
+            return;
+        };
+        record.end_attempt(now);
+        let spot = place.spot.sibling();
+        let _ = headers.insert(headers::TRACEPARENT, spot.traceparent(true));
+        let number = record.tried;
+        record.tried += 1;
+        let (ended, status, version, peer, error) = (None, None, None, None, None);
+        record.attempts.push(Attempt { spot, number, upstream, began: now, ended, status, version, peer, error });
+    }
+
+    /// The provider has answered the last request.
+    pub(crate) fn answered(&mut self, exchange: &Exchange) {
+        if let Some(attempt) = self.open() {
+            attempt.status = Some(exchange.response.status().as_u16());
+            // The response's own version is this hop's; HTTP/2 is told by the facts.
+            attempt.version = Some(if exchange.facts.http2 { Version::HTTP_2 } else { exchange.response.version() });
+            attempt.peer = exchange.facts.peer;
+        }
+    }
+
+    /// The last request has failed.
+    pub(crate) fn failed(&mut self, code: Code, now: Instant) {
+        if let Some(attempt) = self.open() {
+            (attempt.error, attempt.ended) = (Some(code), Some(now));
+        }
+    }
+
+    /// An error of the call.
+    pub(crate) fn note(&mut self, error: &CanonicalError) {
+        let Some(record) = &mut self.record else { return };
+        let told = matches!(error.origin, Origin::Provider | Origin::Network);
+        if let (true, Some(attempt)) = (told, record.attempts.last_mut()) {
+            let _ = attempt.error.get_or_insert(error.code);
+        }
+        if record.events.len() >= EVENTS {
+            record.dropped_events = record.dropped_events.saturating_add(1);
+            return;
+        }
+        record.events.push(Event {
+            at: Instant::now(),
+            code: error.code,
+            origin: error.origin,
+            retryable: error.retryable,
+            upstream_code: error.upstream.is_some().then(|| Arc::clone(&error.upstream_label)),
+        });
+    }
+
+    /// A WebSocket was closed for the first time.
+    pub(crate) fn closed(&mut self, code: u16, initiator: Initiator) {
+        if let Some(record) = &mut self.record {
+            record.close = Some((code, initiator));
+        }
+    }
+
+    fn open(&mut self) -> Option<&mut Attempt> {
+        self.record.as_mut()?.attempts.last_mut().filter(|attempt| attempt.ended.is_none())
+    }
+}
+
+impl Record {
+    /// The last attempt lasts no longer than this.
+    pub(super) fn end_attempt(&mut self, now: Instant) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            let _ = attempt.ended.get_or_insert(now);
+        }
+    }
+}

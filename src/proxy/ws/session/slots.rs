@@ -1,0 +1,207 @@
+//! Slots for the units of a socket: a message that begins one waits for its slot, and the caller's later messages behind it,
+//! while the provider's go on.
+
+use super::super::side::Side;
+use super::super::units::{Beginning, Units, Verdict};
+use super::super::words::{Words, observed};
+use super::{BUFFER, READ, Session, Who};
+use crate::canon::{CanonicalError, Evidence, Phase, SocketUnits};
+use crate::limit::gate::{Lanes, Permit};
+use crate::proxy::RouteRuntime;
+use crate::proxy::call::Call;
+use crate::proxy::limits::{self, Denied};
+use crate::wire::frame::Opcode;
+use http::HeaderMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+type Slot = Result<Option<Permit>, Denied>;
+
+/// The units of a socket and their slots.
+pub(super) struct Slots {
+    route: Arc<RouteRuntime>,
+    spec: Arc<SocketUnits>,
+    units: Units<Option<Permit>>,
+    waiting: Option<Waiting>,
+    /// What the caller has sent behind a message that waits. Bounded: no more is read than fits into one piece.
+    ahead: Vec<u8>,
+}
+
+/// A message that waits for a slot.
+struct Waiting {
+    beginning: Beginning,
+    frames: Vec<u8>,
+    replaced: Option<Vec<u8>>,
+    slot: Pin<Box<dyn Future<Output = Slot> + Send>>,
+    /// How the wait ended, when the caller could not be told yet.
+    denied: Option<Denied>,
+}
+
+/// A text message of the caller's.
+pub(super) struct Message<'a> {
+    /// As it came.
+    pub(super) frames: &'a [u8],
+    pub(super) text: &'a [u8],
+    /// What goes on in its place.
+    pub(super) replaced: Option<&'a [u8]>,
+}
+
+/// When a message goes to the provider.
+pub(super) enum Pass {
+    Now,
+    Never,
+    /// It has been taken, and nothing behind it may pass before.
+    Later,
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slots").field("waits", &self.waiting.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Message<'_> {
+    pub(super) fn send<S: AsyncRead + AsyncWrite + Unpin>(&self, to: &mut Side<S>, cx: &mut Context<'_>) {
+        match self.replaced {
+            Some(message) => to.send_own(cx, Opcode::Text, message),
+            None => to.send(cx, self.frames),
+        }
+    }
+}
+
+impl Slots {
+    /// Those of a socket on which units are counted; none on any other, and where the route does not limit them.
+    pub(super) fn of(call: &Call, route: &Arc<RouteRuntime>) -> Option<Slots> {
+        let spec = route.route.profile.socket_units(call.method.as_str(), call.provider_path())?;
+        let _ = route.limits.gate()?;
+        let (units, route) = (Units::new(Arc::clone(spec)), Arc::clone(route));
+        Some(Slots { route, spec: Arc::clone(spec), units, waiting: None, ahead: Vec::new() })
+    }
+
+    /// What says of a message of the provider's whether it has to be looked at.
+    pub(super) fn needles(&self) -> Arc<SocketUnits> {
+        Arc::clone(&self.spec)
+    }
+
+    /// Decides on a message of the caller's.
+    pub(super) fn caller(&mut self, message: &Message<'_>, words: &Words) -> Pass {
+        let headers = HeaderMap::new();
+        let seen = observed(Phase::Frame, &headers, message.text);
+        let beginning = match self.units.caller(&Evidence::new(&seen)) {
+            Verdict::Pass => return Pass::Now,
+            Verdict::Swallow => return Pass::Never,
+            Verdict::Begin(beginning) => beginning,
+        };
+        let (frames, replaced) = (message.frames.to_vec(), message.replaced.map(<[u8]>::to_vec));
+        let slot = self.slot(&words.call);
+        self.waiting = Some(Waiting { beginning, frames, replaced, slot, denied: None });
+        Pass::Later
+    }
+
+    fn slot(&self, call: &Call) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
+        let (priority, lane) = (call.admission.priority(), Lanes::only(call.way.credential));
+        let (route, has_room) = (Arc::clone(&self.route), self.units.has_room());
+        Box::pin(async move {
+            // A socket with so many units at one time is refused as one that finds the queue full.
+            if has_room { limits::slot(&route, priority, lane).await } else { Err(limits::full(&route)) }
+        })
+    }
+
+    /// A message of the provider's, and the error that it was.
+    pub(super) fn provider(&mut self, text: &[u8], error: Option<&CanonicalError>) {
+        let ended = match error {
+            Some(error) => self.units.failed(error.context_id.as_deref()),
+            None if self.units.may_end(text) => {
+                let headers = HeaderMap::new();
+                self.units.provider(&Evidence::new(&observed(Phase::Frame, &headers, text)))
+            }
+            None => None,
+        };
+        if let Some(permit) = ended.flatten() {
+            self.route.limits.settled(permit, error);
+        }
+    }
+
+    /// The socket ends: all slots are free, and a place in the queue is given up.
+    pub(super) fn end(&mut self) {
+        self.units.end();
+        self.waiting = None;
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// Sends the message that waits, when it has its slot; tells the caller, when it has none. Whether anything moved.
+    pub(super) fn poll_slot(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(slots) = &mut self.slots else { return false };
+        let Some(waiting) = &mut slots.waiting else { return false };
+        let denied = match waiting.denied.take() {
+            Some(denied) => denied,
+            None => match waiting.slot.as_mut().poll(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Err(denied)) => denied,
+                Poll::Ready(Ok(permit)) => {
+                    let Some(Waiting { beginning, frames, replaced, .. }) = slots.waiting.take() else { return false };
+                    slots.units.began(beginning, permit);
+                    Message { frames: &frames, text: &[], replaced: replaced.as_deref() }.send(&mut self.provider, cx);
+                    return true;
+                }
+            },
+        };
+        // In the middle of a message of the provider's nothing else can be said.
+        if !self.provider.inbound.is_between_messages() {
+            waiting.denied = Some(denied);
+            return false;
+        }
+        let Some(Waiting { beginning, .. }) = slots.waiting.take() else { return false };
+        let message = self.words.denied(denied, &beginning.id);
+        slots.units.refuse(beginning);
+        self.caller.send_own(cx, Opcode::Text, &message);
+        true
+    }
+
+    /// Keeps what came behind a message that waits.
+    pub(super) fn keep(&mut self, rest: &[u8]) {
+        if let Some(slots) = self.slots.as_mut().filter(|_| !rest.is_empty()) {
+            slots.ahead.extend_from_slice(rest);
+        }
+    }
+
+    /// While a message waits, reads on for the one reason that a caller that leaves is noticed; when it waits no more, what was
+    /// kept is taken before anything else. None when there is neither.
+    pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) -> Option<bool> {
+        let slots = self.slots.as_mut()?;
+        if slots.waiting.is_none() {
+            let kept = std::mem::take(&mut slots.ahead);
+            if kept.is_empty() {
+                return None;
+            }
+            let fed = self.feed(Who::Caller, &kept, cx);
+            self.keep(kept.get(fed.length..).unwrap_or_default());
+            self.settle(Who::Caller, fed, cx);
+            return Some(true);
+        }
+        if slots.ahead.len() >= READ {
+            return Some(false);
+        }
+        let caller = &mut self.caller;
+        let read = BUFFER.with_borrow_mut(|buffer| match caller.poll_read(cx, buffer) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(length @ 1..)) => {
+                slots.ahead.extend_from_slice(buffer.get(..length).unwrap_or_default());
+                Some(Ok(()))
+            }
+            Poll::Ready(Ok(_)) => Some(Err(None)),
+            Poll::Ready(Err(error)) => Some(Err(Some(error))),
+        });
+        match read {
+            None => return Some(false),
+            Some(Ok(())) => (caller.heard, caller.pinged) = (Instant::now(), false),
+            Some(Err(error)) => self.ended(Who::Caller, error.as_ref(), cx),
+        }
+        Some(true)
+    }
+}

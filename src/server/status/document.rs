@@ -1,0 +1,260 @@
+//! What `/status.json` says: one document for the status page, made when it is asked for.
+
+use super::command::command;
+use super::routes::{self, Route};
+use crate::canon::Code;
+use crate::proxy::State;
+use crate::server::reload::Reload;
+use crate::telemetry::history::{self, History};
+use crate::telemetry::journal::{self, Run};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What the page has already, so that it is not sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// The number of the last error.
+    error: u64,
+    /// The number of the bucket that was open.
+    bucket: u64,
+}
+
+impl Seen {
+    /// Reads `error=7&bucket=3`; what cannot be read has not been seen.
+    pub(super) fn from_query(query: &str) -> Seen {
+        let value = |name: &str| {
+            let pair = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
+            pair.and_then(|(_, value)| value.parse().ok()).unwrap_or(0)
+        };
+        Seen { error: value("error"), bucket: value("bucket") }
+    }
+}
+
+/// What the gateway is doing.
+#[derive(Clone, Debug, Default)]
+pub struct Situation {
+    /// `running` or `draining`.
+    pub phase: &'static str,
+    /// Connections of callers that are open.
+    pub connections: usize,
+    /// What came of the last reload.
+    pub reload: Option<Arc<Reload>>,
+}
+
+/// Where everything is found.
+pub(super) struct Sources<'a> {
+    pub(super) state: &'a State,
+    pub(super) history: &'a History,
+    pub(super) situation: Situation,
+    pub(super) started: SystemTime,
+    pub(super) now: SystemTime,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    version: &'static str,
+    /// Changes with the process: numbers begin anew.
+    started: u64,
+    now: u64,
+    phase: &'static str,
+    connections: usize,
+    reload: Option<Reloaded>,
+    failing: Vec<Failing<'a>>,
+    last_error: Option<Failing<'a>>,
+    /// How far back the numbers of `routes` go, in seconds.
+    window: u64,
+    routes: Vec<Route<'a>>,
+    /// Configured routes that are left out, because there are many and they have no traffic.
+    silent: usize,
+    /// The width of a bucket, in seconds.
+    step: u64,
+    buckets: Vec<Bucket<'a>>,
+    errors: Vec<Line<'a>>,
+    unmapped: Vec<Unmapped<'a>>,
+    /// The type of each code and whether it is the callers', for a page that has seen nothing yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    codes: Option<BTreeMap<&'static str, (&'static str, bool)>>,
+}
+
+#[derive(Serialize)]
+struct Reloaded {
+    at: u64,
+    cause: &'static str,
+    ok: bool,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Failing<'a> {
+    route: &'a str,
+    provider: &'a str,
+    code: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// Whether only callers can put it right.
+    callers: bool,
+    since: u64,
+    last: u64,
+    count: u64,
+    sentence: &'static str,
+    advice: &'static str,
+}
+
+#[derive(Serialize)]
+struct Bucket<'a> {
+    number: u64,
+    began: u64,
+    errors: Vec<(&'a str, &'static str, u64)>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    number: u64,
+    at: u64,
+    route: &'a str,
+    provider: &'a str,
+    code: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    origin: &'static str,
+    transport: &'static str,
+    request: &'a str,
+    status: u16,
+    upstream_status: Option<u16>,
+    request_id: &'a str,
+    upstream_request_id: Option<&'a str>,
+    message: &'a str,
+    advice: &'static str,
+}
+
+#[derive(Serialize)]
+struct Unmapped<'a> {
+    route: &'a str,
+    provider: &'a str,
+    upstream_code: &'a str,
+    code: &'static str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    first: u64,
+    last: u64,
+    count: u64,
+    /// What to paste into a shell.
+    command: String,
+}
+
+/// The document for a page that has seen so much.
+pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
+    let shared = &sources.state.shared;
+    let (journal, totals) = (&shared.journal, shared.metrics.totals());
+    let (then, before) = sources.history.then();
+    let buckets = sources.history.buckets(seen.bucket, &totals);
+    let (errors, samples, runs) = (journal.errors(seen.error), journal.samples(), journal.failing(sources.now));
+    let last_error = journal.last_error();
+    let (routes, silent) = routes::rows(sources.state, &totals, &before);
+    let document = Document {
+        version: env!("CARGO_PKG_VERSION"),
+        started: millis(sources.started),
+        now: millis(sources.now),
+        phase: sources.situation.phase,
+        connections: sources.situation.connections,
+        reload: sources.situation.reload.as_deref().map(|reload| Reloaded {
+            at: millis(reload.at),
+            cause: reload.cause.as_str(),
+            ok: reload.outcome.is_ok(),
+            text: reload.to_string(),
+        }),
+        failing: runs.iter().map(failing).collect(),
+        last_error: last_error.as_ref().map(failing),
+        window: sources.now.duration_since(then).unwrap_or_default().as_secs().max(1),
+        routes,
+        silent,
+        step: history::STEP.as_secs(),
+        buckets: buckets.iter().map(bucket).collect(),
+        errors: errors.iter().map(|error| line(error)).collect(),
+        unmapped: samples.iter().map(unmapped).collect(),
+        codes: (seen == Seen::default()).then(codes),
+    };
+    // Nothing in it can fail: every map has keys that are strings.
+    serde_json::to_string(&document).unwrap_or_default()
+}
+
+fn codes() -> BTreeMap<&'static str, (&'static str, bool)> {
+    Code::ROWS.iter().map(|row| (row.name, (row.kind.as_str(), row.kind.is_callers()))).collect()
+}
+
+fn failing(run: &Run) -> Failing<'_> {
+    let row = run.code.row();
+    Failing {
+        route: &run.route,
+        provider: &run.provider,
+        code: row.name,
+        kind: row.kind.as_str(),
+        callers: row.kind.is_callers(),
+        since: millis(run.since),
+        last: millis(run.last),
+        count: run.count,
+        sentence: row.sentence,
+        advice: row.advice,
+    }
+}
+
+fn bucket(bucket: &history::Bucket) -> Bucket<'_> {
+    let errors = bucket.errors.iter().map(|(route, code, count)| (&**route, code.as_str(), *count));
+    Bucket { number: bucket.number, began: millis(bucket.began), errors: errors.collect() }
+}
+
+fn line(error: &journal::Error) -> Line<'_> {
+    let row = error.code.row();
+    Line {
+        number: error.number,
+        at: millis(error.at),
+        route: &error.route,
+        provider: &error.provider,
+        code: row.name,
+        kind: row.kind.as_str(),
+        origin: error.origin.as_str(),
+        transport: error.transport.as_str(),
+        request: &error.request,
+        status: error.status,
+        upstream_status: error.upstream_status,
+        request_id: &error.request_id,
+        upstream_request_id: error.upstream_request_id.as_deref(),
+        message: &error.message,
+        advice: row.advice,
+    }
+}
+
+fn unmapped(sample: &journal::Sample) -> Unmapped<'_> {
+    Unmapped {
+        route: &sample.route,
+        provider: &sample.provider,
+        upstream_code: &sample.upstream_code,
+        code: sample.code.as_str(),
+        kind: sample.code.kind().as_str(),
+        first: millis(sample.first),
+        last: millis(sample.last),
+        count: sample.count,
+        command: command(sample),
+    }
+}
+
+/// Milliseconds since 1970, as the page counts.
+fn millis(time: SystemTime) -> u64 {
+    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_read_or_was_not() {
+        for (query, error, bucket) in
+            [("", 0, 0), ("error=7&bucket=3", 7, 3), ("bucket=3", 0, 3), ("error=-1&bucket=x", 0, 0), ("error", 0, 0)]
+        {
+            assert_eq!(Seen::from_query(query), Seen { error, bucket }, "{query}");
+        }
+    }
+}

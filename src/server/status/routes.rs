@@ -1,0 +1,101 @@
+//! What the status page says of each route: its traffic of the last minutes, and what it is doing now.
+
+use crate::config::types;
+use crate::proxy::limits::LimitStanding;
+use crate::proxy::{StandingView, State};
+use crate::telemetry::histogram::Counts;
+use crate::telemetry::metrics::Totals;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// One route.
+#[derive(Serialize)]
+pub(super) struct Route<'a> {
+    name: &'a str,
+    provider: &'a str,
+    /// What is configured; none for a route that is not any more, and for requests that no route took.
+    configured: Option<Configured<'a>>,
+    /// How its upstreams and accounts stand; none when it has nothing to choose or to retry.
+    standing: Option<StandingView>,
+    /// How its limits stand.
+    limits: Option<LimitStanding>,
+    in_flight: i64,
+    sockets: i64,
+    /// Requests that ended within the window.
+    requests: u64,
+    /// Errors in the window by code.
+    errors: Vec<(&'static str, u64)>,
+    /// Median and 95th percentile of whole requests, then of the time to the first byte, in seconds.
+    duration: [Option<f64>; 2],
+    first_byte: [Option<f64>; 2],
+}
+
+#[derive(Serialize)]
+struct Configured<'a> {
+    /// Host and path that callers use.
+    at: String,
+    upstreams: Vec<&'a str>,
+}
+
+/// So many configured routes are shown whether they have traffic or not.
+const SILENT: usize = 100;
+
+/// The routes of the configuration in its order, then those that are gone but not silent. In a long configuration silent routes
+/// are only counted, beside the others.
+pub(super) fn rows<'a>(state: &'a State, totals: &'a [Totals], before: &[Totals]) -> (Vec<Route<'a>>, usize) {
+    let all = &state.config.routes;
+    let mut limits: BTreeMap<String, LimitStanding> =
+        state.shared.limits.standing(Instant::now()).into_iter().map(|limits| (limits.route.clone(), limits)).collect();
+    let configured = all.iter().filter_map(|route| {
+        let standing = state.shared.standing_view(&route.name);
+        let totals = Totals::find(totals, &route.name, &route.provider)?;
+        Some(Route { standing, limits: limits.remove(&route.name), ..row(totals, Some(route), before) })
+    });
+    let mut rows: Vec<Route<'_>> = configured.filter(|row| all.len() <= SILENT || row.speaks()).collect();
+    let silent = all.len() - rows.len();
+    let names: BTreeSet<(&str, &str)> = all.iter().map(|route| (&*route.name, &*route.provider)).collect();
+    let gone = totals.iter().filter(|totals| !names.contains(&(&*totals.route, &*totals.provider)));
+    rows.extend(gone.map(|totals| row(totals, None, before)).filter(Route::speaks));
+    (rows, silent)
+}
+
+fn row<'a>(now: &'a Totals, route: Option<&'a types::Route>, before: &[Totals]) -> Route<'a> {
+    let before = Totals::find(before, &now.route, &now.provider);
+    let errors = now.errors.iter().map(|(code, count)| {
+        let known = before.and_then(|before| before.errors.iter().find(|(known, _)| known == code));
+        (code.as_str(), count.saturating_sub(known.map_or(0, |(_, count)| *count)))
+    });
+    Route {
+        name: &now.route,
+        provider: &now.provider,
+        configured: route.map(configured),
+        standing: None,
+        limits: None,
+        in_flight: now.in_flight,
+        sockets: now.sockets,
+        requests: now.requests.saturating_sub(before.map_or(0, |before| before.requests)),
+        errors: errors.filter(|(_, count)| *count > 0).collect(),
+        duration: quantiles(&now.duration, before.map(|before| &before.duration)),
+        first_byte: quantiles(&now.first_byte, before.map(|before| &before.first_byte)),
+    }
+}
+
+fn configured(route: &types::Route) -> Configured<'_> {
+    let path = if route.path.is_empty() { "/" } else { &route.path };
+    Configured {
+        at: format!("{}{path}", route.host.as_deref().unwrap_or_default()),
+        upstreams: route.upstreams.iter().map(|upstream| upstream.authority.as_str()).collect(),
+    }
+}
+
+fn quantiles(now: &Counts, before: Option<&Counts>) -> [Option<f64>; 2] {
+    let counted = before.map(|before| now.since(before));
+    [0.5, 0.95].map(|share| counted.as_ref().unwrap_or(now).quantile(share).as_ref().map(Duration::as_secs_f64))
+}
+
+impl Route<'_> {
+    fn speaks(&self) -> bool {
+        self.requests > 0 || self.in_flight > 0 || self.sockets > 0 || !self.errors.is_empty()
+    }
+}

@@ -1,0 +1,192 @@
+// The parts of the page beside the plot and the list of errors.
+
+import { isCallers, typeOf } from "./codes.js";
+import { codeLink, copy, count, duration, fill, keep, make, many, routeName, share, span, time } from "./words.js";
+
+const at = (id) => document.getElementById(id);
+/** From this share of a route's requests on, failures are more than a few. */
+const MANY = 0.05;
+
+const sum = (numbers) => numbers.reduce((total, number) => total + number, 0);
+const route = (last, run) => last.routes.find(({ name, provider }) => name === run.route && provider === run.provider);
+
+/** How much of its route a failure takes down, as far as the last minutes tell. */
+function weight(last, run) {
+  const { requests = 0, errors = [] } = route(last, run) ?? {};
+  const failed = sum(errors.filter(([code]) => code === run.code).map(([, number]) => number));
+  return Math.min(1, failed / Math.max(requests, failed, 1));
+}
+
+/** The headline and what stands below it. */
+export function showNow(last, filter) {
+  const shown = last.failing.filter((run) => (!filter.route || run.route === filter.route) && (!filter.type || run.type === filter.type));
+  const ours = shown.filter((run) => !run.callers);
+  const refused = last.reload && !last.reload.ok;
+  const severe = ours.some((run) => run.count > 2 && weight(last, run) >= MANY);
+  const level = severe ? "bad" : ours.length || refused || last.phase !== "running" ? "warn" : "good";
+  at("now").dataset.level = level;
+  at("icon").setAttribute("href", `/status/${ours.length ? "bad" : "good"}.svg`);
+  fill(at("headline"), ...headline(last, ours, severe));
+  fill(at("subline"), ...subline(last, shown, ours));
+  fill(at("failing"), ...ours.map((run) => failing(last, run)), ...(refused ? [reload(last)] : []));
+  announce(ours.map((run) => `${routeName(run.route)} fails with ${run.code}`).join(", ") || "Nothing is failing");
+  document.title = ours.length ? `✕ ${routeName(ours[0].route)}: ${ours[0].code} · speechgate` : "speechgate";
+}
+
+/** Says aloud what has changed, and not every second how long it has been so. */
+function announce(text) {
+  if (at("announcement").textContent !== text) at("announcement").textContent = text;
+}
+
+function headline(last, ours, severe) {
+  if (!ours.length) {
+    if (last.phase !== "running") return ["The gateway is draining: it takes no new connections."];
+    return [last.reload && !last.reload.ok ? "Nothing is failing, but the last reload was refused." : "Nothing is failing."];
+  }
+  const [first] = ours;
+  const name = make("b", {}, routeName(first.route));
+  const code = make("code", {}, first.code);
+  const since = [" since ", time(first.since), `, for ${span(last.now - first.since)}`];
+  const others = ours.length > 1 ? `; ${ours.length - 1} more below` : "";
+  if (ours.length === 1 && first.count === 1) return ["One error on ", name, ": ", code, `, ${span(last.now - first.last)} ago.`];
+  if (severe) return [name, " is failing with ", code, ...since, `${others}.`];
+  return ["Some requests of ", name, " fail with ", code, ...since, `${others}.`];
+}
+
+function subline(last, shown, ours) {
+  const callers = shown.filter((run) => run.callers);
+  if (callers.length) {
+    const [first] = callers;
+    const more = callers.length > 1 ? `, and ${many(callers.length - 1, "other")}` : "";
+    return ["Callers’ own mistakes: ", codeLink(first.code), " on ", make("b", {}, routeName(first.route)), `, ${many(first.count, "time")}${more}.`];
+  }
+  if (ours.length) return [];
+  if (!last.last_error) return [`No error since the gateway started ${span(last.now - last.started)} ago.`];
+  const { route, code, last: when } = last.last_error;
+  return ["The last error was ", codeLink(code), " on ", make("b", {}, routeName(route)), `, ${span(last.now - when)} ago.`];
+}
+
+function failing(last, run) {
+  const part = Math.round(weight(last, run) * 1000) / 1000;
+  const numbers = `${many(run.count, "error")}, ${share(part * 1000, 1000)} of its requests`;
+  return make("li", {},
+    make("div", { class: "what" }, make("b", {}, routeName(run.route)), codeLink(run.code)),
+    make("div", { class: "how-long" }, "since ", time(run.since), make("span", { class: "muted" }, numbers)),
+    make("div", { class: "do" }, run.sentence, " ", make("b", {}, run.advice)));
+}
+
+function reload(last) {
+  return make("li", {},
+    make("div", { class: "what" }, make("b", {}, "configuration")),
+    make("div", { class: "how-long" }, "since ", time(last.reload.at), make("span", { class: "muted" }, "the former one stays in force")),
+    make("pre", { class: "do" }, last.reload.text.trimEnd()));
+}
+
+/** The choices of the filter: routes and types that there are. */
+export function showFilter({ last, errors, buckets }, filter) {
+  const routes = new Set(last.routes.map(({ name }) => name).filter(Boolean));
+  const types = new Set([...errors, ...last.failing].map(({ type }) => type));
+  for (const bucket of buckets.values()) {
+    for (const [name, code] of bucket.errors) {
+      if (name) routes.add(name);
+      types.add(typeOf(code));
+    }
+  }
+  options(at("route"), routes, filter.route);
+  options(at("type"), types, filter.type);
+  at("reset").hidden = !filter.route && !filter.type;
+}
+
+function options(select, names, chosen) {
+  const all = new Set([...names, ...(chosen ? [chosen] : [])]);
+  const option = (value, text) => make("option", { value }, text);
+  const wanted = [option("", "all"), ...[...all].sort().map((name) => option(name, name))];
+  if (wanted.length !== select.options.length || wanted.some((one, index) => one.value !== select.options[index].value)) {
+    select.replaceChildren(...wanted);
+  }
+  if (select.value !== chosen) select.value = chosen;
+}
+
+/** One row a route. */
+export function showRoutes(last, filter) {
+  const shown = last.routes.filter(({ name }) => !filter.route || name === filter.route);
+  fill(at("routes"), ...shown.map(row));
+  fill(at("held"), ...shown.flatMap(held));
+  const silent = last.silent ? `; ${count(last.silent)} more have no traffic` : "";
+  at("routes-note").textContent = `the last ${span(last.window * 1000)}${silent}`;
+}
+
+function row(route) {
+  const of = (callers) => sum(route.errors.filter(([code]) => isCallers(code) === callers).map(([, number]) => number));
+  const [failed, callers] = [of(false), of(true)];
+  const errors = (number) => (number ? [count(number), make("small", {}, ` ${share(number, route.requests)}`)] : ["–"]);
+  const cell = (label, ...content) => make("td", { "data-label": label }, ...content);
+  const wide = (label, ...content) => make("td", { "data-label": label, class: "wide" }, ...content);
+  const pair = ([median, high]) => (median === null ? ["–"] : [duration(median), make("small", {}, ` · ${duration(high)}`)]);
+  const where = route.configured
+    ? `${route.provider} · ${route.configured.at} → ${route.configured.upstreams.join(", ")}`
+    : route.name ? "not configured any more" : "requests that match no route";
+  const failedCell = cell("Failed", ...errors(failed));
+  if (failed) failedCell.className = "failed";
+  return make("tr", {},
+    make("th", { scope: "row" }, routeName(route.name), make("small", {}, where)),
+    cell("Requests", count(route.requests)), failedCell, cell("Callers’ errors", ...errors(callers)),
+    wide("Duration", ...pair(route.duration)), wide("First byte", ...pair(route.first_byte)),
+    cell("In flight", count(route.in_flight)), cell("Sockets", count(route.sockets)), cell("Slots", ...slots(route)));
+}
+
+/** Slots that are taken and those that there are; how many wait, and whether the provider allows fewer than the operator. */
+function slots({ limits }) {
+  if (!limits || limits.limit === null) return ["–"];
+  const { limit, max, in_use, queued, lanes } = limits;
+  const plan = max * lanes.length;
+  const notes = [queued ? `${count(queued)} wait` : "", limit < plan ? `learned, plan ${count(plan)}` : ""].filter(Boolean);
+  return [`${count(in_use)} / ${count(limit)}`, notes.length ? make("small", {}, ` ${notes.join(", ")}`) : null];
+}
+
+/** What a route does not use for now: pauses that providers asked for, upstreams and credentials that are left alone. */
+function held({ name, limits, standing }) {
+  const item = (...what) => make("li", {}, make("b", {}, name), " ", ...what);
+  const left = (seconds) => (seconds > 0 ? `for another ${span(Math.ceil(seconds) * 1000)}` : "until the request that tries it is back");
+  const pauses = (limits?.holds ?? []).map(({ code, remaining_seconds }) => item("answers ", codeLink(code), ` itself, as the provider asked, ${left(remaining_seconds)}`));
+  const circuits = (standing?.upstreams ?? []).filter(({ circuit }) => circuit && circuit !== "closed");
+  const upstreams = circuits.map(({ authority, circuit }) => item("leaves ", make("code", {}, authority), circuit === "open" ? " alone: its circuit is open" : " alone but for one request that tries it"));
+  const aside = (standing?.accounts ?? []).filter(({ set_aside_seconds }) => set_aside_seconds !== null);
+  const accounts = aside.map(({ index, set_aside_seconds }) => item(`sets its credentials number ${index + 1} aside ${left(set_aside_seconds)}`));
+  return [...pauses, ...upstreams, ...accounts];
+}
+
+/** Codes that no profile knows, each with the command that explains it. */
+export function showUnmapped(samples, filter) {
+  const shown = samples.filter(({ route, type }) => (!filter.route || route === filter.route) && (!filter.type || type === filter.type));
+  at("unmapped-section").hidden = !shown.length;
+  const before = at("unmapped");
+  const kept = new Map([...before.children].map((item) => [item.dataset.key, item]));
+  const items = shown.map((sample) => {
+    const key = JSON.stringify([sample.route, sample.upstream_code]);
+    const item = kept.get(key) ?? unmapped(key, sample);
+    item.querySelector(".times").textContent = `${many(sample.count, "time")}, last at `;
+    item.querySelector(".times").append(time(sample.last));
+    return item;
+  });
+  keep(before, items);
+}
+
+function unmapped(key, sample) {
+  const code = sample.upstream_code ? make("code", {}, sample.upstream_code) : "no code";
+  const command = make("pre", { tabindex: "0", "aria-label": "Command" }, sample.command);
+  const button = make("button", { type: "button", class: "quiet" }, "Copy");
+  button.addEventListener("click", async () => {
+    button.textContent = (await copy(sample.command, command)) ? "Copied" : "Selected";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+  const what = make("p", {}, make("b", {}, sample.route), " ", code, " taken for ", codeLink(sample.code), " ", make("span", { class: "muted times" }));
+  return make("li", { "data-key": key }, make("div", { class: "sample-head" }, what, button), command);
+}
+
+/** Version, age and connections. */
+export function showAbout(last) {
+  const parts = [`speechgate ${last.version}`, `up ${span(last.now - last.started)}`, many(last.connections, "connection")];
+  if (last.reload) parts.push(`configuration ${last.reload.ok ? "reloaded" : "not reloaded"} ${span(last.now - last.reload.at)} ago (${last.reload.cause})`);
+  at("about").textContent = parts.join(" · ");
+}

@@ -1,0 +1,313 @@
+//! What went wrong lately, kept in the process for the status page: single errors, what fails without a pause, and samples
+//! of errors that no profile knows.
+//!
+//! Only errors come here. Each takes one short lock; most of them leave a line, and in a storm those beyond
+//! `DETAILED` in a second are only counted, so that a failing provider costs the gateway no more for being watched.
+
+use super::metrics::Transport;
+use crate::canon::{Code, Origin};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// Errors that are kept.
+pub const ERRORS: usize = 200;
+/// Errors of one second that leave a line.
+const DETAILED: u32 = 50;
+/// Without an error for so long, something does not fail any more.
+pub const QUIET: Duration = Duration::from_secs(60);
+/// Most routes and codes that are followed at one time.
+const RUNS: usize = 2048;
+/// Samples that are kept.
+const SAMPLES: usize = 50;
+
+/// One error.
+#[derive(Clone, Debug)]
+pub struct Error {
+    /// Its number since the start of the process, from 1.
+    pub number: u64,
+    /// When it was noticed.
+    pub at: SystemTime,
+    /// Route and provider; empty when no route took the request.
+    pub route: Arc<str>,
+    /// The provider of the route.
+    pub provider: Arc<str>,
+    /// What happened.
+    pub code: Code,
+    /// Whose doing it is.
+    pub origin: Origin,
+    /// Where it was found.
+    pub transport: Transport,
+    /// Method and path, without the query.
+    pub request: String,
+    /// The status that the code has.
+    pub status: u16,
+    /// The provider's status, when it answered.
+    pub upstream_status: Option<u16>,
+    /// This gateway's id.
+    pub request_id: String,
+    /// The provider's id.
+    pub upstream_request_id: Option<String>,
+    /// The message, cut.
+    pub message: String,
+}
+
+/// Errors of one route and code that come without a pause of [`QUIET`].
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The route.
+    pub route: Arc<str>,
+    /// Its provider.
+    pub provider: Arc<str>,
+    /// The code.
+    pub code: Code,
+    /// When the first came.
+    pub since: SystemTime,
+    /// When the last came.
+    pub last: SystemTime,
+    /// How many there were.
+    pub count: u64,
+}
+
+/// An error that no profile knows, ready for `speechgate explain`.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The route.
+    pub route: Arc<str>,
+    /// Its provider.
+    pub provider: Arc<str>,
+    /// The provider's own code, cut; empty when it gave none.
+    pub upstream_code: String,
+    /// What it was taken for.
+    pub code: Code,
+    /// When it first came, and when last.
+    pub first: SystemTime,
+    /// When it last came.
+    pub last: SystemTime,
+    /// How often.
+    pub count: u64,
+    /// What the provider sent, without secrets.
+    pub text: String,
+    /// The `--transport` and `--path` for it.
+    pub transport: &'static str,
+    /// Method and path as the provider sees them.
+    pub path: String,
+}
+
+/// Everything that is remembered.
+#[derive(Debug, Default)]
+pub struct Journal {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    errors: VecDeque<Arc<Error>>,
+    number: u64,
+    /// By route, provider and code.
+    runs: BTreeMap<Key, Run>,
+    samples: Vec<Sample>,
+    /// The second in which errors are being counted, and how many there were.
+    second: u64,
+    in_second: u32,
+}
+
+type Key = (Arc<str>, Arc<str>, Code);
+
+impl Journal {
+    /// Notes an error of a route and provider; `line` makes what is kept of it, and is not asked in a storm.
+    pub fn error(
+        &self,
+        route: &Arc<str>,
+        provider: &Arc<str>,
+        code: Code,
+        at: SystemTime,
+        line: impl FnOnce() -> Error,
+    ) {
+        if !self.lock().count((Arc::clone(route), Arc::clone(provider), code), at) {
+            return;
+        }
+        let mut error = line();
+        let mut inner = self.lock();
+        inner.number += 1;
+        error.number = inner.number;
+        if inner.errors.len() == ERRORS {
+            let _ = inner.errors.pop_front();
+        }
+        inner.errors.push_back(Arc::new(error));
+    }
+
+    /// Notes an error that no profile knows; `sample` makes what is kept of it, and is asked only for the first of its kind.
+    pub fn unmapped(&self, route: &str, upstream_code: &str, at: SystemTime, sample: impl FnOnce() -> Sample) {
+        if self.lock().seen_again(route, upstream_code, at) {
+            return;
+        }
+        let sample = sample();
+        let mut inner = self.lock();
+        // Another worker may have been quicker.
+        if inner.seen_again(route, upstream_code, at) {
+            return;
+        }
+        if inner.samples.len() == SAMPLES {
+            // The one that has been quiet for longest makes room.
+            let oldest = inner.samples.iter().enumerate().min_by_key(|(_, sample)| sample.last).map(|(index, _)| index);
+            oldest.map(|index| inner.samples.swap_remove(index));
+        }
+        inner.samples.push(sample);
+    }
+
+    /// Errors after this number, oldest first.
+    #[must_use]
+    pub fn errors(&self, after: u64) -> Vec<Arc<Error>> {
+        self.lock().errors.iter().filter(|error| error.number > after).map(Arc::clone).collect()
+    }
+
+    /// What fails now, most errors first.
+    #[must_use]
+    pub fn failing(&self, now: SystemTime) -> Vec<Run> {
+        let mut runs: Vec<Run> = self.lock().runs.values().filter(|run| !is_over(run, now)).cloned().collect();
+        runs.sort_by_key(|run| std::cmp::Reverse(run.count));
+        runs
+    }
+
+    /// When the last error came, and which it was.
+    #[must_use]
+    pub fn last_error(&self) -> Option<Run> {
+        self.lock().runs.values().max_by_key(|run| run.last).cloned()
+    }
+
+    /// The samples, those of the newest kind first.
+    #[must_use]
+    pub fn samples(&self) -> Vec<Sample> {
+        let mut samples = self.lock().samples.clone();
+        samples.sort_by_key(|sample| std::cmp::Reverse(sample.first));
+        samples
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn seen_again(&mut self, route: &str, upstream_code: &str, at: SystemTime) -> bool {
+        let same = |known: &&mut Sample| &*known.route == route && known.upstream_code == upstream_code;
+        let known = self.samples.iter_mut().find(same);
+        known.map(|known| (known.last, known.count) = (at, known.count + 1)).is_some()
+    }
+
+    /// Counts an error for its run; whether it leaves a line as well.
+    fn count(&mut self, key: Key, at: SystemTime) -> bool {
+        if let Some(run) = self.runs.get_mut(&key) {
+            if is_over(run, at) {
+                (run.since, run.count) = (at, 0);
+            }
+            (run.last, run.count) = (run.last.max(at), run.count + 1);
+        } else if self.runs.len() < RUNS {
+            let (route, provider, code) = key.clone();
+            let _ = self.runs.insert(key, Run { route, provider, code, since: at, last: at, count: 1 });
+        }
+        let second = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        if second != self.second {
+            (self.second, self.in_second) = (second, 0);
+        }
+        self.in_second += 1;
+        self.in_second <= DETAILED
+    }
+}
+
+fn is_over(run: &Run, now: SystemTime) -> bool {
+    // A clock that was set back ends nothing.
+    now.duration_since(run.last).is_ok_and(|quiet| quiet > QUIET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(at: SystemTime) -> Error {
+        Error {
+            number: 0,
+            at,
+            route: Arc::from("tts"),
+            provider: Arc::from("acme"),
+            code: Code::Overloaded,
+            origin: Origin::Provider,
+            transport: Transport::Http,
+            request: String::new(),
+            status: 503,
+            upstream_status: Some(503),
+            request_id: String::new(),
+            upstream_request_id: None,
+            message: String::new(),
+        }
+    }
+
+    fn fail(journal: &Journal, at: SystemTime) {
+        let (route, provider) = (Arc::from("tts"), Arc::from("acme"));
+        journal.error(&route, &provider, Code::Overloaded, at, || error(at));
+    }
+
+    #[test]
+    fn a_storm_leaves_so_many_lines_and_is_counted_whole() {
+        let (journal, now) = (Journal::default(), SystemTime::UNIX_EPOCH + QUIET);
+        for _ in 0..1000 {
+            fail(&journal, now);
+        }
+        assert_eq!(journal.errors(0).len(), DETAILED as usize);
+        assert_eq!(journal.failing(now)[0].count, 1000);
+        for second in 1..100 {
+            fail(&journal, now + Duration::from_secs(second));
+        }
+        assert_eq!(journal.errors(0).len(), DETAILED as usize + 99);
+        for second in 100..1000 {
+            fail(&journal, now + Duration::from_secs(second));
+        }
+        assert_eq!(journal.errors(0).len(), ERRORS);
+        let last = journal.errors(0).last().expect("a line").number;
+        assert_eq!((journal.errors(last).len(), journal.errors(last - 1).len()), (0, 1));
+    }
+
+    #[test]
+    fn something_fails_since_its_first_error_until_it_is_quiet() {
+        let (journal, start) = (Journal::default(), SystemTime::UNIX_EPOCH + QUIET);
+        let since = |now| journal.failing(now).first().map(|run| (run.since, run.count));
+        fail(&journal, start);
+        fail(&journal, start + QUIET);
+        assert_eq!(since(start + QUIET * 2), Some((start, 2)));
+        assert_eq!(since(start + QUIET * 2 + Duration::from_secs(1)), None);
+        let again = start + QUIET * 5;
+        fail(&journal, again);
+        assert_eq!(since(again), Some((again, 1)));
+    }
+
+    #[test]
+    fn samples_are_made_once_and_the_quietest_makes_room() {
+        let journal = Journal::default();
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let see = |code: &str, seconds| {
+            journal.unmapped("tts", code, at(seconds), || Sample {
+                route: Arc::from("tts"),
+                provider: Arc::from("acme"),
+                upstream_code: code.to_owned(),
+                code: Code::UnknownError,
+                first: at(seconds),
+                last: at(seconds),
+                count: 1,
+                text: String::new(),
+                transport: "http",
+                path: String::new(),
+            });
+        };
+        see("first", 0);
+        for index in 1..SAMPLES as u64 {
+            see(&format!("code-{index}"), index);
+        }
+        see("first", 1000);
+        see("one more", 1001);
+        let samples = journal.samples();
+        let known = |code: &str| samples.iter().find(|sample| sample.upstream_code == code).map(|sample| sample.count);
+        assert_eq!(samples.len(), SAMPLES);
+        assert_eq!((known("first"), known("one more"), known("code-1")), (Some(2), Some(1), None));
+    }
+}

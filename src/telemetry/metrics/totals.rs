@@ -1,0 +1,76 @@
+//! What the metrics of each route add up to, for whoever compares two moments.
+
+use super::{Metrics, RouteMetrics, Shard, Transport, error_slot};
+use crate::canon::{Code, Origin};
+use crate::telemetry::histogram::Counts;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The counters of one route at one moment.
+#[derive(Clone, Debug)]
+pub struct Totals {
+    /// The route's name; empty for requests that no route took.
+    pub route: Arc<str>,
+    /// Its provider.
+    pub provider: Arc<str>,
+    /// Requests that have ended.
+    pub requests: u64,
+    /// Requests that have not.
+    pub in_flight: i64,
+    /// Open WebSockets.
+    pub sockets: i64,
+    /// Errors by code, those that never happened left out, in the order of the table.
+    pub errors: Vec<(Code, u64)>,
+    /// From a request's head to the last byte of its answer.
+    pub duration: Counts,
+    /// From a request's head to the first byte of its answer.
+    pub first_byte: Counts,
+}
+
+impl Metrics {
+    /// The counters of every route that there is or was, in the order of their names.
+    #[must_use]
+    pub fn totals(&self) -> Vec<Totals> {
+        let routes: Vec<Arc<RouteMetrics>> =
+            std::iter::once(&self.unrouted).chain(super::lock(&self.routes).values()).map(Arc::clone).collect();
+        routes.iter().map(|route| route.totals()).collect()
+    }
+}
+
+impl Totals {
+    /// Whether anything has been counted, or is going on.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        self.requests > 0 || self.in_flight > 0 || self.sockets > 0 || !self.errors.is_empty()
+    }
+
+    /// The counters of a route among those of all; none when they are not there.
+    #[must_use]
+    pub fn find<'t>(all: &'t [Totals], route: &str, provider: &str) -> Option<&'t Totals> {
+        let at = all.binary_search_by(|totals| (&*totals.route, &*totals.provider).cmp(&(route, provider)));
+        all.get(at.ok()?)
+    }
+}
+
+impl RouteMetrics {
+    fn totals(&self) -> Totals {
+        let duration = Counts::of(self.shards.iter().map(|shard| &shard.duration));
+        Totals {
+            route: Arc::from(&*self.route),
+            provider: Arc::from(&*self.provider),
+            requests: duration.total(),
+            in_flight: self.shards.iter().map(|shard| shard.in_flight.load(Relaxed)).sum(),
+            sockets: self.shards.iter().map(|shard| shard.websockets.load(Relaxed)).sum(),
+            errors: Code::ROWS.iter().map(|row| (row.code, self.errors_of(row.code))).filter(|(_, n)| *n > 0).collect(),
+            duration,
+            first_byte: Counts::of(self.shards.iter().map(|shard| &shard.first_byte)),
+        }
+    }
+
+    fn errors_of(&self, code: Code) -> u64 {
+        let first = error_slot(code.index(), 0, 0);
+        let slots = first..first + Origin::ALL.len() * Transport::ALL.len();
+        let of = |shard: &Shard| Some(shard.errors()?[slots.clone()].iter().map(|n| n.load(Relaxed)).sum::<u64>());
+        self.shards.iter().filter_map(of).sum()
+    }
+}

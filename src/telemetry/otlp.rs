@@ -1,0 +1,72 @@
+//! What is counted of the export over OTLP itself.
+
+use super::exposition::{Exposition, Kind};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Signal {
+    Traces,
+    Metrics,
+}
+
+impl Signal {
+    /// Both, in the order of their index.
+    pub const ALL: [Signal; 2] = [Signal::Traces, Signal::Metrics];
+
+    /// The label, and the last part of the path that it is sent to.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Signal::Traces => "traces",
+            Signal::Metrics => "metrics",
+        }
+    }
+}
+
+/// Why spans are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// As many as may wait were waiting.
+    QueueFull,
+    /// The collector did not take them.
+    Refused,
+}
+
+/// The counts.
+#[derive(Debug, Default)]
+pub struct Exports {
+    /// By signal: taken, and not.
+    requests: [[AtomicU64; 2]; 2],
+    /// By the reason.
+    lost: [AtomicU64; 2],
+}
+
+impl Exports {
+    /// Counts a request to the collector.
+    pub fn sent(&self, signal: Signal, taken: bool) {
+        let _ = self.requests[signal as usize][usize::from(!taken)].fetch_add(1, Relaxed);
+    }
+
+    /// Counts spans that nobody will see.
+    pub fn lost(&self, spans: usize, why: Lost) {
+        let _ = self.lost[why as usize].fetch_add(spans as u64, Relaxed);
+    }
+
+    pub(super) fn write(&self, out: &mut Exposition<'_>) {
+        let help = "Requests to the OpenTelemetry collector, by whether it took them.";
+        let _ = out.family("speechgate_otlp_exports_total", Kind::Counter, help);
+        for signal in Signal::ALL {
+            for (result, count) in ["success", "failure"].into_iter().zip(&self.requests[signal as usize]) {
+                let _ = out.sample(&[("signal", signal.as_str()), ("result", result)], count.load(Relaxed));
+            }
+        }
+        let help = "Spans that were not exported: too many waited, or the collector refused them.";
+        let _ = out.family("speechgate_otlp_dropped_total", Kind::Counter, help);
+        for (reason, count) in ["queue_full", "refused"].into_iter().zip(&self.lost) {
+            let _ = out.sample(&[("reason", reason)], count.load(Relaxed));
+        }
+    }
+}

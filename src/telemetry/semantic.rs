@@ -1,0 +1,84 @@
+//! `http.server.request.duration`, as the semantic conventions of OpenTelemetry have it: for OTLP alone, and kept only when it
+//! is exported.
+
+use super::exposition::{Exposition, Kind};
+use super::histogram::{self, Histogram, SEMANTIC_BOUNDS};
+use crate::canon::Code;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Most combinations for one route and worker; what goes beyond is counted as one that says so.
+const MOST: usize = 1000;
+
+/// What tells one series from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Kinds {
+    /// The method's label.
+    pub method: &'static str,
+    /// Whether callers speak TLS.
+    pub tls: bool,
+    /// The status that was sent.
+    pub status: u16,
+    /// What went wrong.
+    pub error: Option<Code>,
+}
+
+/// One worker's share. Its lock is that worker's own but for the moment of an export.
+#[derive(Debug, Default)]
+pub(super) struct Semantic(Mutex<Series>);
+
+#[derive(Debug, Default)]
+struct Series {
+    known: BTreeMap<Kinds, Histogram>,
+    beyond: Option<Histogram>,
+}
+
+impl Semantic {
+    /// Counts a request.
+    pub(super) fn observe(&self, kinds: Kinds, duration: Duration) {
+        let new = || Histogram::new(SEMANTIC_BOUNDS);
+        let mut series = self.lock();
+        let full = series.known.len() >= MOST && !series.known.contains_key(&kinds);
+        let histogram = match full {
+            true => series.beyond.get_or_insert_with(new),
+            false => series.known.entry(kinds).or_insert_with(new),
+        };
+        histogram.observe(duration);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Series> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Begins the family.
+pub(super) fn family(out: &mut Exposition<'_>) {
+    let help = "Duration of HTTP server requests.";
+    let _ = out.family("http.server.request.duration", Kind::Histogram, help);
+}
+
+/// Writes one route's series, all workers added up.
+pub(super) fn write<'s>(
+    out: &mut Exposition<'_>,
+    [route, provider]: [(&str, &str); 2],
+    workers: impl Iterator<Item = &'s Semantic> + Clone,
+) {
+    let locked: Vec<_> = workers.map(Semantic::lock).collect();
+    let all: BTreeSet<Kinds> = locked.iter().flat_map(|series| series.known.keys().copied()).collect();
+    let own = [("speechgate.route", route.1), ("speechgate.provider", provider.1)];
+    for kinds in all {
+        let status = kinds.status.to_string();
+        let mut labels = vec![
+            own[0],
+            own[1],
+            ("http.request.method", kinds.method),
+            ("url.scheme", if kinds.tls { "https" } else { "http" }),
+            ("http.response.status_code", &*status),
+        ];
+        labels.extend(kinds.error.map(|code| ("error.type", code.as_str())));
+        histogram::write(out, &labels, locked.iter().filter_map(|series| series.known.get(&kinds)));
+    }
+    let beyond = locked.iter().filter_map(|series| series.beyond.as_ref());
+    histogram::write(out, &[own[0], own[1], ("otel.metric.overflow", "true")], beyond);
+}

@@ -1,0 +1,132 @@
+//! What somebody does who has just cloned the repository: the commands of the README, up to an alert.
+
+use crate::{PROGRAM, Scratch, changed, full, path, text, tool};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// The alert is there within seconds; a machine that is busy with other tests may take its time.
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// A `speechgate demo` on free ports, gone when dropped.
+pub(crate) struct Demo {
+    process: Child,
+    admin: SocketAddr,
+}
+
+pub(crate) fn demo() -> Demo {
+    let mut process = Command::new(PROGRAM)
+        .args(["demo", "--json", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let output = process.stdout.take().expect("piped");
+    let _ = BufReader::new(output).read_line(&mut line).expect("a line of addresses");
+    let addresses: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    let admin = addresses["admin"].as_str().and_then(|url| url.strip_prefix("http://")?.parse().ok());
+    Demo { process, admin: admin.expect("an address") }
+}
+
+impl Demo {
+    pub(crate) fn metrics(&self) -> String {
+        let mut stream = TcpStream::connect(self.admin).expect("the admin listener accepts");
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("taken");
+        let mut page = String::new();
+        let _ = stream.read_to_string(&mut page).expect("text");
+        page
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The block of commands between the README's marks.
+fn commands() -> String {
+    let readme = text("README.md");
+    let (_, rest) = readme.split_once("<!-- alert -->\n```sh\n").expect("the commands");
+    rest.split_once("```").expect("their end").0.to_owned()
+}
+
+/// Ports that nobody has.
+fn free_ports() -> [u16; 3] {
+    let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("bound").port())
+}
+
+/// A shell and everything that it has started, ended with the test.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The whole group: the demo and Prometheus run in the background of the shell.
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_lead_to_an_alert() {
+    if !full("the README's commands, from the demo to an alert of a real Prometheus") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let [gateway, admin, prometheus] = free_ports();
+    // The same commands, with the program that is under test, and ports that are free here.
+    let demo = format!("'{PROGRAM}' demo --listen 127.0.0.1:{gateway} --admin 127.0.0.1:{admin}");
+    let mut script = changed(&commands(), "cargo build --release\n", "");
+    for (from, to) in [
+        ("target/release/speechgate demo", demo.as_str()),
+        ("deploy/prometheus/demo.yaml", &format!("{}/demo.yaml", scratch.0.path().display())),
+        ("127.0.0.1:8080", &format!("127.0.0.1:{gateway}")),
+        ("127.0.0.1:9464", &format!("127.0.0.1:{admin}")),
+        ("127.0.0.1:9099", &format!("127.0.0.1:{prometheus}")),
+        ("$(mktemp -d)", &format!("{}/data", scratch.0.path().display())),
+    ] {
+        script = changed(&script, from, to);
+    }
+    for file in ["recording.yaml", "alerts.yaml"] {
+        let _ = scratch.write(file, &text(&format!("deploy/prometheus/{file}")));
+    }
+    let config = text("deploy/prometheus/demo.yaml");
+    let _ = scratch.write("demo.yaml", &changed(&config, "127.0.0.1:9464", &format!("127.0.0.1:{admin}")));
+
+    let tools = tool("prometheus");
+    let folder = tools.parent().expect("a folder").display();
+    let mut shell = Command::new("bash");
+    let _ = shell.args(["-euc", &script]).current_dir(path("")).process_group(0);
+    let _ = shell.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()));
+    let mut group = Group(shell.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("a shell"));
+    let output = group.0.stdout.take().expect("piped");
+    let (tell, told) = mpsc::sync_channel(1);
+    drop(std::thread::spawn(move || {
+        let lines = BufReader::new(output).lines().map_while(Result::ok);
+        let mut said = Vec::new();
+        for line in lines {
+            said.push(line);
+            if said.last().is_some_and(|line| line.contains("SpeechgatePaymentRequired")) {
+                let _ = tell.send(said);
+                return;
+            }
+        }
+    }));
+    let said = told.recv_timeout(PATIENCE).expect("an alert in time");
+    // The answer before it ends without a line's end.
+    let line =
+        said.last().and_then(|line| Some(&line[line.find("{\"status\":\"success\"")?..])).expect("Prometheus' answer");
+    let alerts: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    let all = alerts["data"]["alerts"].as_array().expect("a list");
+    let alert =
+        all.iter().find(|alert| alert["labels"]["alertname"] == "SpeechgatePaymentRequired").expect("the alert");
+    let labels = ["code", "provider", "route", "severity"].map(|name| alert["labels"][name].as_str());
+    let expected = ["quota_exceeded", "elevenlabs", "elevenlabs", "page"].map(Some);
+    assert_eq!((labels, alert["state"].as_str()), (expected, Some("firing")), "{alert}");
+}

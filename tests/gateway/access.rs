@@ -1,0 +1,40 @@
+//! The access log under pressure: nobody reads it, or only a part of it is wanted.
+
+use crate::support::world::get;
+use crate::support::{Gateway, Provider, Settings, World};
+
+#[test]
+fn a_pipe_that_nobody_reads_holds_nothing_up() {
+    let provider = Provider::start();
+    let (gateway, _unread) = Gateway::start_unread(&Settings::standard(provider.address()));
+    let world = World { gateway, provider };
+    let dropped = || world.gateway.metric("speechgate_access_log_dropped_total", &[]);
+    // As long as a target may be, so that not too many are needed to fill the pipe and the buffers before it.
+    let target = format!("/p/{}", "a".repeat(8000));
+    let mut client = world.client();
+    let mut sent = 0;
+    while dropped() == 0.0 {
+        for _ in 0..50 {
+            assert_eq!(client.send(get(&target)).answer().status, 200);
+        }
+        sent += 50;
+        assert!(sent < 5000, "nothing was dropped of {sent} lines");
+    }
+    // One more, to be dropped too: that is told once.
+    assert_eq!(world.get("/p/after").status, 200);
+    let told = "lines of the access log are dropped: whoever reads them does not keep up";
+    let _ = world.gateway.line(|line| line["message"] == told);
+    assert_eq!(world.gateway.log().iter().filter(|line| line.contains(told)).count(), 1);
+}
+
+#[test]
+fn successes_may_be_left_out_and_errors_never() {
+    let world = World::with(|settings| settings.telemetry("log = { format = \"json\", access_successes = 0.0 }"));
+    for _ in 0..3 {
+        assert_eq!(world.get("/p/a").status, 200);
+        assert_eq!(world.get("/nowhere").status, 404);
+    }
+    world.gateway.metric_becomes("speechgate_access_log_skipped_total", &[], 3.0);
+    let _ = world.gateway.line(|line| line["code"] == "route_not_found");
+    assert!(!world.gateway.log().iter().any(|line| line.contains("\"status\":200")));
+}

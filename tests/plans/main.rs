@@ -1,0 +1,53 @@
+//! Load on plans: callers of every kind, more than a provider sells slots for, through gateways that are processes of their own.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `sidecar` | one gateway that learns the plan, while the plan changes |
+//! | `backend` | a backend with TLS and a password |
+//! | `fleet` | eight gateways that share ten slots, two of which are killed, and whose backend is stopped and started |
+//!
+//! The simulated provider enforces its plan, so that what is too much is refused there and counted. With `SPEECHGATE_FULL` each
+//! test is half a minute of load by 200 callers; a plain `cargo test` has less of both. They run one after the other.
+
+mod backend;
+mod callers;
+mod fleet;
+mod gateways;
+#[path = "../fleet/server.rs"]
+mod server;
+mod sidecar;
+
+use std::time::Duration;
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Each test wants the machine for itself.
+static MACHINE: Mutex<()> = Mutex::const_new(());
+
+async fn machine() -> MutexGuard<'static, ()> {
+    MACHINE.lock().await
+}
+
+/// How slowly the provider speaks: calls take from a quarter of a second to one.
+const PACE: f64 = 4.0;
+
+/// How much load there is.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    callers: usize,
+    /// How long it lasts.
+    time: Duration,
+}
+
+impl Load {
+    fn asked_for() -> Load {
+        match std::env::var_os("SPEECHGATE_FULL") {
+            Some(_) => Load { callers: 200, time: Duration::from_secs(30) },
+            None => Load { callers: 60, time: Duration::from_secs(12) },
+        }
+    }
+
+    /// So many twelfths of the time.
+    fn twelfths(self, count: u32) -> Duration {
+        self.time * count / 12
+    }
+}
