@@ -11,7 +11,7 @@ pub(crate) struct Proxy {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
     child: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 /// What a process has used.
@@ -69,7 +69,7 @@ impl Proxy {
             return None;
         }
         let child = command.spawn().expect("the program starts");
-        let proxy = Proxy { name, address, child, _directory: directory };
+        let proxy = Proxy { name, address, child, directory };
         let deadline = Instant::now() + Duration::from_secs(20);
         while TcpStream::connect(address).is_err() {
             assert!(Instant::now() < deadline, "{name} does not listen: {}", proxy.log());
@@ -79,7 +79,7 @@ impl Proxy {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self._directory.path().join("log")).unwrap_or_default()
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     /// What it has used until now.
