@@ -41,7 +41,8 @@ names! {
     CLIENT = "client";
 }
 
-/// What there is to say about one request. Texts may be hostile: they are escaped here.
+/// What there is to say about one request. Texts of others may be hostile: they are escaped here. Ours are not: ids and
+/// names are checked when they come in, so that nothing in them has to be.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// When the request's head had arrived.
@@ -173,15 +174,15 @@ pub fn format(entry: &Entry<'_>, format: LogFormat, lines: &mut Vec<u8>) {
 
 fn append<const JSON: bool>(entry: &Entry<'_>, lines: &mut Vec<u8>) {
     let mut fields = Fields::<JSON>::begin(lines, entry.time);
-    fields.text(REQUEST_ID, entry.request_id);
+    fields.plain(REQUEST_ID, entry.request_id);
     fields.optional(UPSTREAM_REQUEST_ID, entry.upstream_request_id);
     if let Some(trace) = entry.trace_id {
         fields.hex(TRACE_ID, trace.to_bytes());
     }
-    fields.text(ROUTE, entry.route);
-    fields.text(PROVIDER, entry.provider);
+    fields.plain(ROUTE, entry.route);
+    fields.plain(PROVIDER, entry.provider);
     fields.plain(PROTOCOL, protocol(entry.protocol));
-    fields.text(METHOD, entry.method);
+    fields.plain(METHOD, entry.method);
     fields.text(PATH, entry.target);
     fields.number(STATUS, entry.status);
     if let Some((code, origin)) = entry.error {
@@ -198,7 +199,9 @@ fn append<const JSON: bool>(entry: &Entry<'_>, lines: &mut Vec<u8>) {
     fields.optional_number(UPSTREAM, entry.upstream.map(Seconds));
     fields.optional_number(QUEUE_WAIT, entry.queue_wait.map(Seconds));
     fields.optional_number(RETRIES, Some(entry.retries).filter(|retries| *retries > 0));
-    fields.optional(CLIENT, entry.client);
+    if let Some(client) = entry.client {
+        fields.plain(CLIENT, client);
+    }
     lines.extend_from_slice(if JSON { b"}\n" } else { b"\n" });
 }
 
