@@ -83,6 +83,8 @@ impl Stopping {
 pub struct RouteRuntime {
     /// The route.
     pub route: Arc<Route>,
+    /// Its name and its provider's, for what is remembered of its errors.
+    pub(crate) names: (Arc<str>, Arc<str>),
     /// What its requests' headers become.
     pub headers: RouteHeaders,
     /// Its counters.
@@ -211,6 +213,7 @@ impl State {
                 let metrics = shared.metrics.route(&route.name, &route.provider);
                 Arc::new(RouteRuntime {
                     route: Arc::clone(route),
+                    names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers,
                     limits: shared.limits.route(route, &metrics, now),
                     metrics,
