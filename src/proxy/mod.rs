@@ -11,6 +11,7 @@ mod forward;
 pub mod headers;
 mod held;
 mod interim;
+mod joined;
 pub mod limits;
 pub mod path;
 mod public;
