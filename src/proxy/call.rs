@@ -6,7 +6,7 @@
 mod spans;
 
 use super::attempt::Stay;
-use super::headers::{ATTEMPTS, FORWARDED_FOR, Fields, Way};
+use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
 use super::interim::Interim;
 use super::limits::Admission;
 use super::trace::Trace;
@@ -100,12 +100,12 @@ impl fmt::Debug for Call {
 
 impl Call {
     pub(crate) fn begin(state: Arc<State>, peer: &Arc<Peer>, parts: &request::Parts) -> Call {
-        let fields = Fields::of(&parts.headers);
+        let (arrived, fields) = (SystemTime::now(), Fields::of(&parts.headers));
         let trace = Trace::begin(state.shared.tracer(), &parts.headers, fields);
         Call {
             state,
             route: None,
-            id: HeaderValue::from_static(""),
+            id: headers::request_id(&parts.headers, fields, arrived),
             fields,
             method: parts.method.clone(),
             target: parts.uri.clone(),
@@ -118,7 +118,7 @@ impl Call {
             hidden: Vec::new(),
             problem: false,
             transport: Transport::Http,
-            arrived: SystemTime::now(),
+            arrived,
             started: Instant::now(),
             protocol: parts.version,
             trace,

@@ -73,7 +73,6 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let version = parts.version;
         let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
-        call.id = headers::request_id(&parts.headers, call.fields);
         call.problem = call.fields.may_have(Fields::ACCEPT) && accepts_problem(&parts.headers);
         let mut checked = match check(&mut call, &parts, body) {
             Ok(Some(checked)) => checked,

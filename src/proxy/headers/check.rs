@@ -92,16 +92,19 @@ fn is_host(value: &[u8]) -> bool {
     };
     // `name:` with an empty port is allowed by the grammar.
     let port = port.strip_prefix(b":").unwrap_or(port);
-    let port_fits = port.is_empty()
-        || port.iter().all(u8::is_ascii_digit) && str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+    let number = port.iter().try_fold(0_u16, |number, byte| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u16::from(byte - b'0')),
+        _ => None,
+    });
     let host_fits = match host {
         [b'[', literal @ .., b']'] => str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok()),
         _ => {
-            let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
+            let allowed =
+                |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'A'..=b'Z' | b'_' | b'~');
             !host.is_empty() && host.iter().all(allowed)
         }
     };
-    host_fits && port_fits
+    host_fits && number.is_some()
 }
 
 /// One way to frame the body, and only one (RFC 9112 6.3).

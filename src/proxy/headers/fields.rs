@@ -4,6 +4,7 @@
 //! that are there. So the names are looked at once, in one pass, and whoever wants a field asks this set first.
 
 use http::header::{self, HeaderMap, HeaderName};
+use std::iter;
 use std::ops::BitOr;
 
 /// The fields of a message, as they were when it came. What is not in the set is not in the map; what is in it may have
@@ -12,32 +13,33 @@ use std::ops::BitOr;
 pub struct Fields(u32);
 
 impl Fields {
-    pub(crate) const ACCEPT: Fields = Fields(1);
-    pub(crate) const ALT_SVC: Fields = Fields(1 << 1);
-    pub(crate) const AUTHORIZATION: Fields = Fields(1 << 2);
-    pub(crate) const CONNECTION: Fields = Fields(1 << 3);
-    pub(crate) const CONTENT_LENGTH: Fields = Fields(1 << 4);
-    pub(crate) const CONTENT_LOCATION: Fields = Fields(1 << 5);
-    pub(crate) const COOKIE: Fields = Fields(1 << 6);
-    pub(crate) const EXPECT: Fields = Fields(1 << 7);
-    pub(crate) const FORWARDED: Fields = Fields(1 << 8);
-    pub(crate) const FORWARDED_FOR: Fields = Fields(1 << 9);
-    pub(crate) const FORWARDED_HOST: Fields = Fields(1 << 10);
-    pub(crate) const FORWARDED_PROTO: Fields = Fields(1 << 11);
-    pub(crate) const HTTP2_SETTINGS: Fields = Fields(1 << 12);
-    pub(crate) const KEEP_ALIVE: Fields = Fields(1 << 13);
-    pub(crate) const LOCATION: Fields = Fields(1 << 14);
-    pub(crate) const PRIORITY: Fields = Fields(1 << 15);
-    pub(crate) const PROXY_AUTHENTICATE: Fields = Fields(1 << 16);
-    pub(crate) const PROXY_AUTHENTICATION_INFO: Fields = Fields(1 << 17);
-    pub(crate) const PROXY_AUTHORIZATION: Fields = Fields(1 << 18);
-    pub(crate) const PROXY_CONNECTION: Fields = Fields(1 << 19);
-    pub(crate) const REQUEST_ID: Fields = Fields(1 << 20);
-    pub(crate) const TE: Fields = Fields(1 << 21);
-    pub(crate) const TRACEPARENT: Fields = Fields(1 << 22);
-    pub(crate) const TRACESTATE: Fields = Fields(1 << 23);
-    pub(crate) const TRANSFER_ENCODING: Fields = Fields(1 << 24);
-    pub(crate) const UPGRADE: Fields = Fields(1 << 25);
+    // The first of them are those of `HOP_BY_HOP`, in its order.
+    pub(crate) const ALT_SVC: Fields = Fields(1);
+    pub(crate) const CONNECTION: Fields = Fields(1 << 1);
+    pub(crate) const EXPECT: Fields = Fields(1 << 2);
+    pub(crate) const HTTP2_SETTINGS: Fields = Fields(1 << 3);
+    pub(crate) const KEEP_ALIVE: Fields = Fields(1 << 4);
+    pub(crate) const PROXY_AUTHENTICATE: Fields = Fields(1 << 5);
+    pub(crate) const PROXY_AUTHENTICATION_INFO: Fields = Fields(1 << 6);
+    pub(crate) const PROXY_AUTHORIZATION: Fields = Fields(1 << 7);
+    pub(crate) const PROXY_CONNECTION: Fields = Fields(1 << 8);
+    pub(crate) const TE: Fields = Fields(1 << 9);
+    pub(crate) const TRANSFER_ENCODING: Fields = Fields(1 << 10);
+    pub(crate) const UPGRADE: Fields = Fields(1 << 11);
+    pub(crate) const ACCEPT: Fields = Fields(1 << 12);
+    pub(crate) const AUTHORIZATION: Fields = Fields(1 << 13);
+    pub(crate) const CONTENT_LENGTH: Fields = Fields(1 << 14);
+    pub(crate) const CONTENT_LOCATION: Fields = Fields(1 << 15);
+    pub(crate) const COOKIE: Fields = Fields(1 << 16);
+    pub(crate) const FORWARDED: Fields = Fields(1 << 17);
+    pub(crate) const FORWARDED_FOR: Fields = Fields(1 << 18);
+    pub(crate) const FORWARDED_HOST: Fields = Fields(1 << 19);
+    pub(crate) const FORWARDED_PROTO: Fields = Fields(1 << 20);
+    pub(crate) const LOCATION: Fields = Fields(1 << 21);
+    pub(crate) const PRIORITY: Fields = Fields(1 << 22);
+    pub(crate) const REQUEST_ID: Fields = Fields(1 << 23);
+    pub(crate) const TRACEPARENT: Fields = Fields(1 << 24);
+    pub(crate) const TRACESTATE: Fields = Fields(1 << 25);
     pub(crate) const VIA: Fields = Fields(1 << 26);
     /// Any other claim about the caller or the target that a proxy in front may make.
     const CLAIM: Fields = Fields(1 << 27);
@@ -93,7 +95,7 @@ impl Fields {
 
     /// What a name stands for; nothing for most. The one place that says so: what is looked for is also what is found.
     pub(super) fn named(name: &HeaderName) -> Fields {
-        // Bytes, because the compiler makes a decision tree of them and a list of comparisons of strings.
+        // Bytes: of these the compiler makes a decision tree, of strings it makes one comparison after another.
         match name.as_str().as_bytes() {
             b"accept" => Fields::ACCEPT,
             b"alt-svc" => Fields::ALT_SVC,
@@ -142,23 +144,15 @@ impl Fields {
             b"x-forwarded-client-cert" => Fields::PRIVATE,
             // Words between a caller and this gateway stay here; the simulators behind it listen to this one.
             b"x-speechgate-fault" => Fields::default(),
-            other => Fields::of_a_kind(other),
+            // Nearly every message has these: what follows need not be asked of them.
+            b"accept-encoding" | b"content-type" | b"date" | b"host" | b"server" | b"user-agent" => Fields::default(),
+            [b'x', b'-', what @ ..] if what.starts_with(b"forwarded-") => Fields::CLAIM,
+            [b'x', b'-', what @ ..] if what.starts_with(b"accel-") || what.starts_with(b"envoy-") => Fields::PRIVATE,
+            [b'x', b'-', what @ ..] if what.starts_with(b"speechgate-") => Fields::PRIVATE,
+            // `X_Api_Key` becomes the same variable as `X-Api-Key` behind CGI-like interfaces.
+            other if other.contains(&b'_') => Fields::PRIVATE,
+            _ => Fields::default(),
         }
-    }
-
-    /// What a name stands for by its beginning or its letters.
-    fn of_a_kind(name: &[u8]) -> Fields {
-        let begins = |prefix: &[u8]| name.starts_with(prefix);
-        if begins(b"x-") {
-            if begins(b"x-forwarded-") {
-                return Fields::CLAIM;
-            }
-            if begins(b"x-accel-") || begins(b"x-envoy-") || begins(b"x-speechgate-") {
-                return Fields::PRIVATE;
-            }
-        }
-        // `X_Api_Key` becomes the same variable as `X-Api-Key` behind CGI-like interfaces.
-        if name.contains(&b'_') { Fields::PRIVATE } else { Fields::default() }
     }
 
     /// Whether one of these may be there.
@@ -169,7 +163,12 @@ impl Fields {
 
     /// The names in this set of what is between two neighbours only.
     pub(super) fn hop_by_hop(self) -> impl Iterator<Item = &'static HeaderName> {
-        HOP_BY_HOP.iter().filter(move |(field, _)| self.may_have(*field)).map(|(_, name)| name)
+        let mut left = self.0;
+        iter::from_fn(move || {
+            let lowest = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            HOP_BY_HOP.get(lowest as usize)
+        })
     }
 
     /// Those of them that are also among these.
@@ -198,17 +197,18 @@ const fn any(these: &[Fields]) -> Fields {
     }
 }
 
-static HOP_BY_HOP: [(Fields, HeaderName); 12] = [
-    (Fields::ALT_SVC, header::ALT_SVC),
-    (Fields::CONNECTION, header::CONNECTION),
-    (Fields::EXPECT, header::EXPECT),
-    (Fields::HTTP2_SETTINGS, HeaderName::from_static("http2-settings")),
-    (Fields::KEEP_ALIVE, HeaderName::from_static("keep-alive")),
-    (Fields::PROXY_AUTHENTICATE, header::PROXY_AUTHENTICATE),
-    (Fields::PROXY_AUTHENTICATION_INFO, HeaderName::from_static("proxy-authentication-info")),
-    (Fields::PROXY_AUTHORIZATION, header::PROXY_AUTHORIZATION),
-    (Fields::PROXY_CONNECTION, HeaderName::from_static("proxy-connection")),
-    (Fields::TE, header::TE),
-    (Fields::TRANSFER_ENCODING, header::TRANSFER_ENCODING),
-    (Fields::UPGRADE, header::UPGRADE),
+/// What is between two neighbours only, each at the place of its bit.
+pub(super) static HOP_BY_HOP: [HeaderName; 12] = [
+    header::ALT_SVC,
+    header::CONNECTION,
+    header::EXPECT,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    HeaderName::from_static("proxy-authentication-info"),
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];

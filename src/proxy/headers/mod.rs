@@ -171,10 +171,14 @@ pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterat
 }
 
 /// The fields that `Connection` names (RFC 9110 7.6.1), but for those that must not be lost.
-fn connection_listed(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
-    let usual = |option: &&[u8]| {
+fn connection_listed(headers: &HeaderMap, fields: Fields, keep: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+    let usual = |option: &[u8]| {
         ["keep-alive", "close", "upgrade"].iter().any(|usual| option.eq_ignore_ascii_case(usual.as_bytes()))
     };
+    // Nearly always it is one line with one of these.
+    if !fields.repeat(headers, CONNECTION) && headers.get(CONNECTION).is_none_or(|line| usual(line.as_bytes())) {
+        return Vec::new();
+    }
     list(headers, &CONNECTION)
         .filter(|option| !usual(option))
         .filter_map(|option| HeaderName::from_bytes(option).ok())

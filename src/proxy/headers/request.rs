@@ -101,7 +101,7 @@ fn remove_what_ends_here(headers: &mut HeaderMap, out: &Outgoing<'_>) {
             matches!(*name, CONTENT_LENGTH | CONTENT_TYPE | COOKIE | HOST | MAX_FORWARDS | VIA)
                 || out.route.secrets.contains(name)
         };
-        for name in connection_listed(headers, keep) {
+        for name in connection_listed(headers, out.fields, keep) {
             headers.remove(name);
         }
     }

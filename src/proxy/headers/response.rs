@@ -66,10 +66,11 @@ pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Resul
     if let Some(own) = own.filter(|own| own != answer.request_id) {
         headers.insert(UPSTREAM_REQUEST_ID, own);
     }
-    for (field, name) in [(Fields::LOCATION, LOCATION), (Fields::CONTENT_LOCATION, CONTENT_LOCATION)] {
-        if fields.may_have(field) {
-            rewrite_location(headers, name, answer);
-        }
+    if fields.may_have(Fields::LOCATION) {
+        rewrite_location(headers, LOCATION, answer);
+    }
+    if fields.may_have(Fields::CONTENT_LOCATION) {
+        rewrite_location(headers, CONTENT_LOCATION, answer);
     }
     Ok(())
 }
@@ -120,7 +121,7 @@ fn remove_what_ends_here(headers: &mut HeaderMap, fields: Fields) {
                 CONTENT_ENCODING | CONTENT_LENGTH | CONTENT_TYPE | LOCATION | SET_COOKIE | VIA | WWW_AUTHENTICATE
             )
         };
-        for name in connection_listed(headers, keep) {
+        for name in connection_listed(headers, fields, keep) {
             headers.remove(name);
         }
     }
@@ -130,11 +131,11 @@ fn remove_what_ends_here(headers: &mut HeaderMap, fields: Fields) {
 }
 
 fn via(received: Version) -> HeaderValue {
-    HeaderValue::from_static(match received {
-        Version::HTTP_10 => "1.0 speechgate",
-        Version::HTTP_2 => "2 speechgate",
-        _ => "1.1 speechgate",
-    })
+    match received {
+        Version::HTTP_10 => const { HeaderValue::from_static("1.0 speechgate") },
+        Version::HTTP_2 => const { HeaderValue::from_static("2 speechgate") },
+        _ => const { HeaderValue::from_static("1.1 speechgate") },
+    }
 }
 
 /// Makes a location at the provider one at this gateway, so that whoever follows it still comes through here.

@@ -9,6 +9,7 @@ use crate::proxy::tests::{route, route_with};
 use http::request::Parts;
 use http::{Method, Request};
 use proptest::prelude::*;
+use std::time::SystemTime;
 
 /// `name: value` lines to a map.
 fn map(lines: &[&str]) -> HeaderMap {
@@ -197,7 +198,7 @@ fn keyed(inject: bool) -> RouteHeaders {
 fn sent(given: &[&str], trust_forwarded: bool, inject: bool) -> Vec<String> {
     let mut headers = map(given);
     let fields = Fields::of(&headers);
-    let id = request_id(&headers, fields);
+    let id = request_id(&headers, fields, SystemTime::now());
     let peer = PeerHeaders::new(Some([192, 0, 2, 7].into()), false);
     let identity = Identity::new("01INSTANCE").expect("an id");
     let out = Outgoing {
@@ -468,7 +469,7 @@ fn peers_are_written_as_rfc_7239_wants() {
         let identity = Identity::new("I").expect("an id");
         let mut headers = HeaderMap::new();
         let fields = Fields::of(&headers);
-        let id = request_id(&headers, fields);
+        let id = request_id(&headers, fields, SystemTime::now());
         let route = RouteHeaders::new(&route("")).expect("headers");
         let out = Outgoing {
             fields,
@@ -506,7 +507,7 @@ fn request_ids_are_kept_when_they_are_fit() {
         (&[], false),
     ] {
         let headers = map(given);
-        let id = request_id(&headers, Fields::of(&headers));
+        let id = request_id(&headers, Fields::of(&headers), SystemTime::now());
         let text = id.to_str().expect("text");
         let same = given.first().is_some_and(|line| line.split_once(": ").is_some_and(|(_, value)| value == text));
         assert_eq!(same, kept, "{given:?}");
@@ -635,7 +636,65 @@ fn locations_at_the_provider_become_locations_here() {
     }
 }
 
+/// The fields that are asked for by name, and what stands for each.
+const ASKED_FOR: [(HeaderName, Fields); 18] = [
+    (header::ACCEPT, Fields::ACCEPT),
+    (header::AUTHORIZATION, Fields::AUTHORIZATION),
+    (header::CONNECTION, Fields::CONNECTION),
+    (header::CONTENT_LENGTH, Fields::CONTENT_LENGTH),
+    (header::CONTENT_LOCATION, Fields::CONTENT_LOCATION),
+    (header::COOKIE, Fields::COOKIE),
+    (header::FORWARDED, Fields::FORWARDED),
+    (header::LOCATION, Fields::LOCATION),
+    (header::TRANSFER_ENCODING, Fields::TRANSFER_ENCODING),
+    (header::UPGRADE, Fields::UPGRADE),
+    (header::VIA, Fields::VIA),
+    (FORWARDED_FOR, Fields::FORWARDED_FOR),
+    (HeaderName::from_static("x-forwarded-host"), Fields::FORWARDED_HOST),
+    (HeaderName::from_static("x-forwarded-proto"), Fields::FORWARDED_PROTO),
+    (HeaderName::from_static("x-speechgate-priority"), Fields::PRIORITY),
+    (REQUEST_ID, Fields::REQUEST_ID),
+    (TRACEPARENT, Fields::TRACEPARENT),
+    (HeaderName::from_static("tracestate"), Fields::TRACESTATE),
+];
+
+#[test]
+fn every_name_has_its_own_place_among_the_fields() {
+    let mut given = Vec::from(ASKED_FOR);
+    for name in &fields::HOP_BY_HOP {
+        let field = Fields::named(name);
+        assert_eq!(field.hop_by_hop().collect::<Vec<_>>(), [name]);
+        if !given.iter().any(|(there, _)| there == name) {
+            given.push((name.clone(), field));
+        }
+    }
+    for (name, field) in &given {
+        // Names are written in any case.
+        let shouted = HeaderName::from_bytes(name.as_str().to_ascii_uppercase().as_bytes()).expect("a name");
+        assert_eq!(Fields::named(&shouted), *field, "{name}");
+        let same = given.iter().filter(|(_, other)| other.may_have(*field)).count();
+        assert_eq!(same, 1, "{name}");
+        assert!(!field.may_have(Fields::REPEATED), "{name}");
+    }
+}
+
 proptest! {
+    /// A field that is there is never missed, however many others are there and however often it is.
+    #[test]
+    fn fields_that_are_there_are_seen(given in prop::collection::vec(0..ASKED_FOR.len() + 3, 0..12)) {
+        let name = |at: &usize| match ASKED_FOR.get(*at) {
+            Some((name, _)) => name.as_str().to_owned(),
+            None => format!("x-other-{at}"),
+        };
+        let given: Vec<String> = given.iter().map(|at| format!("{}: a", name(at))).collect();
+        let headers = map(&given.iter().map(String::as_str).collect::<Vec<_>>());
+        let fields = Fields::of(&headers);
+        for (name, field) in ASKED_FOR {
+            prop_assert_eq!(fields.may_have(field), headers.contains_key(&name), "{}", name);
+            prop_assert_eq!(fields.repeat(&headers, name.clone()), headers.get_all(&name).iter().count() > 1, "{}", name);
+        }
+    }
+
     /// Whatever a caller sends, what ends here does not go out, and what the gateway says stands alone.
     #[test]
     fn hygiene_holds_for_any_mixture(

@@ -10,6 +10,7 @@ use speechgate::proxy::headers::{
 };
 use speechgate_fuzz::{check_headers, fields};
 use std::sync::LazyLock;
+use std::time::SystemTime;
 
 const CONFIGURATION: &str = r#"
 [[routes]]
@@ -31,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     *request.headers_mut().expect("a valid target") = headers.clone();
     let (mut parts, ()) = request.body(()).expect("a valid target").into_parts();
     let received = Fields::of(&parts.headers);
-    let id = request_id(&parts.headers, received);
+    let id = request_id(&parts.headers, received, SystemTime::now());
     assert!(!id.is_empty() && id.len() <= 256 && id.to_str().is_ok());
     let Ok(checked) = check_request(&parts, received, 8192) else { return };
     let identity = Identity::new("0123456789abcdef").expect("letters and digits");
