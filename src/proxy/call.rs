@@ -375,11 +375,13 @@ impl Call {
     fn finish(&mut self) {
         self.admission.end();
         let now = Instant::now();
+        let total = now - self.started;
+        let forwarded = self.forwarded.map(|forwarded| forwarded - self.started);
         let times = Times {
-            total: now - self.started,
-            upstream: self.forwarded.map(|forwarded| now - forwarded),
+            total,
+            upstream: forwarded.map(|forwarded| total.saturating_sub(forwarded)),
             first_byte: self.first_byte.map(|first| first - self.started),
-            overhead: self.forwarded.map(|forwarded| (forwarded - self.started).saturating_sub(self.waited)),
+            overhead: forwarded.map(|forwarded| forwarded.saturating_sub(self.waited)),
             spot: self.trace.spot(),
         };
         self.metrics().request_finished(&self.method, self.status, &times);
@@ -396,10 +398,18 @@ impl Call {
             if self.error.is_none() && !access.wants_success() {
                 return self.metrics().request_unlogged();
             }
-            let secrets = self.route.as_ref().map_or(&[][..], |route| route.headers.secret_query());
-            let target = self.target.path_and_query().map_or("", |target| target.as_str());
-            access.write(&self.entry(&redact::redact_query(target, secrets), &times));
+            access.write(&self.entry(&self.shown_target(), &times));
         }
+    }
+
+    /// Path and query without secrets.
+    fn shown_target(&self) -> Cow<'_, str> {
+        let Some(target) = self.target.path_and_query() else { return Cow::Borrowed("") };
+        if target.query().is_none() {
+            return Cow::Borrowed(target.as_str());
+        }
+        let secrets = self.route.as_ref().map_or(&[][..], |route| route.headers.secret_query());
+        redact::redact_query(target.as_str(), secrets)
     }
 
     fn entry<'a>(&'a self, target: &'a str, times: &Times) -> Entry<'a> {
@@ -425,7 +435,7 @@ impl Call {
             upstream: times.upstream,
             queue_wait: self.queue_wait(),
             retries: self.attempts.saturating_sub(1) + u32::from(self.reconnected),
-            client: self.peer.address,
+            client: self.peer.shown.as_deref(),
         }
     }
 
