@@ -35,19 +35,20 @@ pub(crate) enum Framing {
 
 impl Framing {
     /// The framing that an answer announces; none when it is no stream of events, or one whose coding cannot be undone piece
-    /// by piece. `lines`: what calls itself JSON is newline-separated here, says the profile.
-    pub(crate) fn of(headers: &HeaderMap, lines: bool) -> Option<Framing> {
-        let media_type = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        let essence = media_type.split(';').next().unwrap_or_default().trim();
-        let is = |name: &&str| essence.eq_ignore_ascii_case(name);
+    /// by piece. `lines`: whether what calls itself JSON is newline-separated here, as the profile says.
+    pub(crate) fn of(headers: &HeaderMap, lines: impl FnOnce() -> bool) -> Option<Framing> {
+        let media_type = headers.get(header::CONTENT_TYPE)?;
+        let essence = media_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let is = |name: &&str| essence.eq_ignore_ascii_case(name.as_bytes());
         let framing = if is(&"text/event-stream") {
             Framing::Sse
-        } else if NDJSON.iter().any(is) || (lines && is(&"application/json")) {
+        } else if NDJSON.iter().any(is) || is(&"application/json") && lines() {
             Framing::Ndjson
         } else {
             return None;
         };
-        let readable = coding(headers).is_none_or(|coding| Inflate::new(coding).is_some());
+        let readable =
+            media_type.to_str().is_ok() && coding(headers).is_none_or(|coding| Inflate::new(coding).is_some());
         readable.then_some(framing)
     }
 
