@@ -73,11 +73,8 @@ impl Call {
     }
 
     fn names(&self) -> (Arc<str>, Arc<str>) {
-        let route = self.route.as_ref().map(|runtime| &runtime.route);
-        route.map_or_else(
-            || (Arc::from(""), Arc::from("")),
-            |route| (Arc::from(&*route.name), Arc::from(&*route.provider)),
-        )
+        let nobody = || (Arc::from(""), Arc::from(""));
+        self.route.as_ref().map_or_else(nobody, |route| route.names.clone())
     }
 }
 
@@ -145,7 +142,7 @@ fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&str, String)> {
 fn shown_body(seen: &Evidence<'_>) -> String {
     let text = match seen.tree() {
         Some(tree) => {
-            let mut tree = tree.clone();
+            let mut tree = tree.to_value();
             trim(&mut tree);
             tree.to_string()
         }

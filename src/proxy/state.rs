@@ -3,6 +3,7 @@
 use super::attempt::{Standing, StandingView};
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::limits::{Registry, RouteLimits};
+use super::redact::Hidden;
 use super::route::RouteTable;
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
@@ -92,7 +93,9 @@ pub struct RouteRuntime {
     /// What it remembers of its upstreams and accounts; none when there is nothing to choose or to retry.
     pub(crate) standing: Option<Arc<Standing>>,
     /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Hidden>,
+    /// Its name and its provider's, as the journal keeps them.
+    pub(crate) names: (Arc<str>, Arc<str>),
 }
 
 /// Who is calling, and how the call came in: the same for all requests of a connection.
@@ -212,7 +215,8 @@ impl State {
                     limits: shared.limits.route(route, &metrics, now),
                     metrics,
                     standing: shared.standing(route),
-                    secrets: secrets(route),
+                    secrets: secrets(route).iter().map(|secret| Hidden::new(secret)).collect(),
+                    names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                 })
             })
             .collect();
