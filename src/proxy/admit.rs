@@ -22,7 +22,7 @@ pub(crate) async fn admit(
     let Some(route) = call.route.clone() else { return Ok(()) };
     let limits = &route.limits;
     let path = below_prefix(&route, call.provider_path()).to_owned();
-    let credential = limits.credential(&route, parts);
+    let credential = limits.credential(&route, call.key(), parts);
     let address = call.caller_address(&parts.headers);
     let caller = Caller { method: parts.method.as_str(), path: &path, headers: &parts.headers, address, credential };
     let begun = Instant::now();
@@ -33,7 +33,7 @@ pub(crate) async fn admit(
     let target = limits.target(credential, &path);
     let free = |lanes| limits.free(lanes, target, Instant::now().into_std());
     let mut held = free(limits.lanes().and(call.usable_accounts()))?;
-    let priority = limits::priority(&parts.headers);
+    let priority = limits::priority(&parts.headers, call.fields);
     let mut permit = None;
     let counted_inside = route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
     if limits.takes_slot(websocket, counted_inside) && limits.gate().is_some() {
