@@ -20,6 +20,7 @@ use crate::telemetry::access::Entry;
 use crate::telemetry::metrics::{InFlight, Limit, Times, Transport};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
