@@ -73,8 +73,7 @@ impl Call {
     }
 
     fn names(&self) -> (Arc<str>, Arc<str>) {
-        let nobody = || (Arc::from(""), Arc::from(""));
-        self.route.as_ref().map_or_else(nobody, |route| route.names.clone())
+        self.route.as_ref().map_or_else(|| (Arc::from(""), Arc::from("")), |runtime| runtime.names.clone())
     }
 }
 

@@ -84,6 +84,8 @@ impl Stopping {
 pub struct RouteRuntime {
     /// The route.
     pub route: Arc<Route>,
+    /// Its name and its provider's, for what is remembered of its errors.
+    pub(crate) names: (Arc<str>, Arc<str>),
     /// What its requests' headers become.
     pub headers: RouteHeaders,
     /// Its counters.
@@ -94,8 +96,6 @@ pub struct RouteRuntime {
     pub(crate) standing: Option<Arc<Standing>>,
     /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
     pub secrets: Vec<Hidden>,
-    /// Its name and its provider's, as the journal keeps them.
-    pub(crate) names: (Arc<str>, Arc<str>),
 }
 
 /// Who is calling, and how the call came in: the same for all requests of a connection.
@@ -214,12 +214,12 @@ impl State {
                 let metrics = shared.metrics.route(&route.name, &route.provider);
                 Arc::new(RouteRuntime {
                     route: Arc::clone(route),
+                    names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers,
                     limits: shared.limits.route(route, &metrics, now),
                     metrics,
                     standing: shared.standing(route),
                     secrets: secrets(route).iter().map(|secret| Hidden::new(secret)).collect(),
-                    names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                 })
             })
             .collect();
