@@ -4,7 +4,7 @@
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Members that are looked at one by one; an object with more has an index.
@@ -33,8 +33,8 @@ pub struct Members<'a> {
     list: Vec<(Cow<'a, str>, Json<'a>)>,
     /// A bit for every name that is here.
     bits: u64,
-    /// Their places by name, when they are many.
-    index: Option<Box<HashMap<Cow<'a, str>, usize>>>,
+    /// Their places by name, when they are many; else empty.
+    index: BTreeMap<Cow<'a, str>, usize>,
 }
 
 /// A name that is looked for often.
@@ -146,10 +146,10 @@ impl<'a> Members<'a> {
         if self.bits & bit == 0 {
             return None;
         }
-        match &self.index {
-            Some(index) => index.get(name).copied(),
-            None => self.list.iter().position(|(known, _)| known == name),
+        if self.list.len() > FEW {
+            return self.index.get(name).copied();
         }
+        self.list.iter().position(|(known, _)| known == name)
     }
 
     fn insert(&mut self, name: Cow<'a, str>, value: Json<'a>) {
@@ -159,14 +159,11 @@ impl<'a> Members<'a> {
             *earlier = value;
             return;
         }
-        if let Some(index) = &mut self.index {
-            let _ = index.insert(name.clone(), self.list.len());
-        }
         self.bits |= bit;
         self.list.push((name, value));
-        if self.list.len() == FEW + 1 {
-            let places = self.list.iter().enumerate().map(|(place, (name, _))| (name.clone(), place));
-            self.index = Some(Box::new(places.collect()));
+        if self.list.len() > FEW {
+            let places = self.list.iter().enumerate().skip(self.index.len());
+            self.index.extend(places.map(|(place, (name, _))| (name.clone(), place)));
         }
     }
 }
