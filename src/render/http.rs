@@ -39,14 +39,14 @@ pub fn response(
 ) -> Response<Vec<u8>> {
     let mut headers = received.unwrap_or_default();
     let provider_wait = headers.remove(header::RETRY_AFTER);
-    forget_the_old_body(&mut headers);
+    let provider_type = forget_the_old_body(&mut headers);
     let mut status = error.status();
     let (body, content_type) = match form {
         Form::Canonical => (envelope::canonical(error, stamp), JSON),
         Form::Problem => (envelope::problem(error, stamp), PROBLEM_JSON),
         Form::Compatible(profile, evidence) => {
             status = envelope::compatible_status(profile, error);
-            compatible(error, stamp, profile, evidence, &mut headers)
+            compatible(error, stamp, profile, evidence, &mut headers, provider_type)
         }
     };
     let _ = headers.insert(header::CONTENT_TYPE, content_type);
@@ -80,8 +80,8 @@ fn compatible(
     profile: &Profile,
     evidence: Option<&Evidence<'_>>,
     headers: &mut HeaderMap,
+    provider_type: Option<HeaderValue>,
 ) -> (Vec<u8>, HeaderValue) {
-    let provider_type = headers.remove(header::CONTENT_TYPE);
     let Some(evidence) = evidence else { return (envelope::native(profile, Phase::Http, error, stamp), JSON) };
     match envelope::compatible(profile, error, stamp, evidence) {
         Compatible::Json(body) => (body, provider_type.filter(is_json).unwrap_or(JSON)),
@@ -96,13 +96,16 @@ fn compatible(
     }
 }
 
-/// Removes what described the body that is replaced, or framed it (RFC 9110 8, 9530). Type and length are overwritten.
-fn forget_the_old_body(headers: &mut HeaderMap) {
-    // Nearly never is there any, so that this is one look at each name.
+/// Removes what described the body that is replaced, or framed it (RFC 9110 8, 9530), and gives its type.
+fn forget_the_old_body(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let _ = headers.remove(header::CONTENT_LENGTH);
+    let content_type = headers.remove(header::CONTENT_TYPE);
+    // Nearly never is there any of the others, so that this is one look at each name.
     let old: Vec<HeaderName> = headers.keys().filter(|name| is_of_a_body(name.as_str())).cloned().collect();
     for name in old {
         let _ = headers.remove(name);
     }
+    content_type
 }
 
 fn is_of_a_body(name: &str) -> bool {
