@@ -8,7 +8,7 @@ mod spans;
 use super::attempt::Stay;
 use super::headers::{ATTEMPTS, Way};
 use super::interim::Interim;
-use super::limits::Admission;
+use super::limits::{self, Admission};
 use super::trace::Trace;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
@@ -165,6 +165,11 @@ impl Call {
         self.waited += time;
     }
 
+    /// It got its slot without a wait.
+    pub(crate) fn did_not_queue(&mut self, now: tokio::time::Instant) {
+        self.queue = Some((now, Some(Duration::ZERO)));
+    }
+
     /// It begins to wait for a slot.
     pub(crate) fn queues(&mut self) {
         self.queue = Some((tokio::time::Instant::now(), None));
@@ -318,7 +323,8 @@ impl Call {
 
     fn count_provider(&mut self, error: &CanonicalError) {
         if let Some(route) = &self.route {
-            route.limits.failed(&mut self.admission, error);
+            let path = limits::below_prefix(&route.route, self.provider_target.path());
+            route.limits.failed(&mut self.admission, path, error);
         }
         if let Some(stay) = &mut self.stay {
             stay.told(error);

@@ -68,12 +68,18 @@ impl Proxy {
     }
 
     /// Answers one request.
-    pub async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(
+        &self,
+        peer: &Arc<Peer>,
+        interim: Option<Interim>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let version = parts.version;
         let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
         call.id = headers::request_id(&parts.headers);
         call.problem = accepts_problem(&parts);
+        call.interim = interim;
         let mut checked = match check(&mut call, &parts, body) {
             Ok(Some(checked)) => checked,
             Ok(None) => return answer_here(call),
@@ -157,7 +163,7 @@ fn prepare(
     parts.uri = runtime.headers.target(checked.target, call.way, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
-    forward::pass_interim(call, &mut request);
+    forward::pass_interim(call.interim.as_ref(), &mut request);
     Ok(request)
 }
 

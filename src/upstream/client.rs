@@ -137,17 +137,22 @@ impl<B: Sendable> Client<B> {
             Protocol::Http2 => Alpn::Http2,
         };
         let origin = self.pool.origin(upstream);
-        let mut request = request.map(Watched::new);
+        let now = Instant::now();
+        let mut request = request.map(|body| Watched::new(body, now));
         let mut retried = false;
         loop {
             // What is rare is boxed: a call that finds its connection waiting, as most do, is small and cheap to move.
-            let waiting = if retried { None } else { waiting(&origin, alpn) };
+            let waiting = if retried { None } else { waiting(&origin, alpn, now) };
             let (line, connect) = match waiting {
                 Some(line) => (line, None),
-                None => Box::pin(self.line(&origin, upstream, timeouts.connect, alpn, retried)).await?,
+                None => {
+                    let made = Box::pin(self.line(&origin, upstream, timeouts.connect, alpn, retried)).await?;
+                    request.body().upload().handed_over();
+                    made
+                }
             };
             let mut facts = Facts { reused: connect.is_none(), retried, connect, http2: false, peer: None };
-            let spare = if facts.reused { repeatable(&request) } else { None };
+            let spare = if facts.reused { repeatable(&request, now) } else { None };
             let lost = match line {
                 Line::Http1(lease) => {
                     facts.peer = lease.peer();
@@ -185,7 +190,7 @@ impl<B: Sendable> Client<B> {
             let turn = timeout_at(deadline, origin.connecting.lock())
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "another call was connecting for too long"))?;
-            if !fresh && let Some(line) = waiting(origin, alpn) {
+            if !fresh && let Some(line) = waiting(origin, alpn, Instant::now()) {
                 return Ok((line, None));
             }
             Some(turn)
@@ -258,7 +263,6 @@ async fn head<'a, B: Sendable>(
     patience: Duration,
     traffic: impl Fn() -> (&'a Traffic, bool),
 ) -> Result<Response<Incoming>, Lost<B>> {
-    upload.handed_over();
     let mut sent = pin!(sent);
     let mut overdue = pin!(sleep_until(upload.overdue(patience)));
     let answer = loop {
@@ -291,9 +295,9 @@ impl<B> From<Failure> for Lost<B> {
 }
 
 /// A connection that waits for a call like this.
-fn waiting<B: Sendable>(origin: &Origin<B>, alpn: Alpn) -> Option<Line<B>> {
+fn waiting<B: Sendable>(origin: &Origin<B>, alpn: Alpn, now: Instant) -> Option<Line<B>> {
     let shared = || origin.share().map(Line::Http2);
-    let lent = || origin.check_out().map(Line::Http1);
+    let lent = || origin.check_out(now).map(Line::Http1);
     match alpn {
         Alpn::Http1 => lent(),
         Alpn::Http2 => shared(),
@@ -323,11 +327,11 @@ fn again<B>(
 }
 
 /// A copy to send again. None if there is a body: it is gone once it has been sent.
-fn repeatable<B: Sendable>(request: &Request<Watched<B>>) -> Option<Box<Request<Watched<B>>>> {
+fn repeatable<B: Sendable>(request: &Request<Watched<B>>, now: Instant) -> Option<Box<Request<Watched<B>>>> {
     if !http_body::Body::is_end_stream(request.body()) {
         return None;
     }
-    let mut copy = Request::new(Watched::empty());
+    let mut copy = Request::new(Watched::empty(now));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
