@@ -21,6 +21,7 @@ mod connect;
 mod decode;
 mod failure;
 mod inflate;
+mod link;
 mod message;
 mod pool;
 mod shared;

@@ -4,6 +4,7 @@
 //! the request written; its own task, the [`Driver`], brings it back. An HTTP/2 connection stays and is shared.
 
 use super::body::Hold;
+use super::link::Link;
 use super::shared::{Share, Shared};
 use super::transport::{Traffic, Transport};
 use super::upload::Watched;
@@ -14,9 +15,9 @@ use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -68,40 +69,9 @@ pub(super) struct Lease<B> {
 struct Slot<B> {
     /// The sender of a call that has its answer's head, until the connection is ready for the next.
     parked: Mutex<Option<http1::SendRequest<Watched<B>>>>,
-    signal: Arc<Signal>,
+    link: Arc<Link>,
     traffic: Arc<Traffic>,
     peer: Option<SocketAddr>,
-}
-
-/// How a call tells its connection that nobody waits any more.
-///
-/// Calls are numbered: a body that is dropped after its connection has gone on to another call must not end that one.
-#[derive(Debug, Default)]
-pub(super) struct Signal {
-    call: AtomicU64,
-    abandoned: AtomicU64,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Signal {
-    pub(super) fn abandon(&self, call: u64) {
-        self.abandoned.store(call, Relaxed);
-        let waker = lock(&self.waker).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Relaxed) == self.call.load(Relaxed)
-    }
-
-    fn register(&self, waker: &Waker) {
-        let mut known = lock(&self.waker);
-        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *known = Some(waker.clone());
-        }
-    }
 }
 
 impl<B> Lease<B> {
@@ -115,7 +85,7 @@ impl<B> Lease<B> {
 
     /// What the body of the answer keeps in order to end the call early.
     pub(super) fn hold(&self) -> Hold {
-        Hold::Http1(Arc::clone(&self.slot.signal), self.slot.signal.call.load(Relaxed))
+        Hold::Http1(Arc::clone(&self.slot.link), self.slot.link.call())
     }
 
     /// Brings the connection back once it is ready, which may be now.
@@ -136,21 +106,18 @@ impl<B> Lease<B> {
 }
 
 /// The task of one HTTP/1.1 connection.
-struct Driver<C, B: Sendable> {
-    connection: Pin<Box<C>>,
+struct Driver<B: Sendable> {
     slot: Arc<Slot<B>>,
     pool: Weak<Pool<B>>,
     origin: Weak<Origin<B>>,
 }
 
-impl<C: Future<Output = hyper::Result<()>>, B: Sendable> Future for Driver<C, B> {
+impl<B: Sendable> Future for Driver<B> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.slot.signal.register(cx.waker());
-        // The error of a connection is given to the call on it; without a call nobody needs it.
-        if this.slot.signal.is_abandoned() || this.connection.as_mut().poll(cx).is_ready() {
+        if this.slot.link.poll(cx).is_ready() {
             return Poll::Ready(());
         }
         let returned = {
@@ -163,6 +130,12 @@ impl<C: Future<Output = hyper::Result<()>>, B: Sendable> Future for Driver<C, B>
             origin.check_in(Lease { sender, slot: Arc::clone(&this.slot) }, &pool);
         }
         Poll::Pending
+    }
+}
+
+impl<B: Sendable> Drop for Driver<B> {
+    fn drop(&mut self) {
+        self.slot.link.end();
     }
 }
 
@@ -226,7 +199,7 @@ impl<B: Sendable> Origin<B> {
                 return None;
             }
             if lease.sender.is_ready() {
-                lease.slot.signal.call.fetch_add(1, Relaxed);
+                lease.slot.link.next_call();
                 return Some(lease);
             }
         }
@@ -235,7 +208,7 @@ impl<B: Sendable> Origin<B> {
 
     fn check_in(&self, lease: Lease<B>, pool: &Arc<Pool<B>>) {
         // From here on the body of the call that ended cannot end the connection.
-        lease.slot.signal.call.fetch_add(1, Relaxed);
+        lease.slot.link.next_call();
         let mut idle = lock(&self.idle);
         if idle.len() >= MOST_IDLE {
             idle.pop_front();
@@ -267,15 +240,9 @@ impl<B: Sendable> Origin<B> {
             .max_header_size(MOST_BUFFERED)
             .handshake(TokioIo::new(transport))
             .await?;
-        // Calls are numbered from one, abandoned ones begin at zero.
-        let signal = Arc::new(Signal { call: AtomicU64::new(1), ..Signal::default() });
-        let slot = Arc::new(Slot { parked: Mutex::new(None), signal, traffic, peer });
-        tokio::spawn(Driver {
-            connection: Box::pin(connection.with_upgrades()),
-            slot: Arc::clone(&slot),
-            pool: Arc::downgrade(pool),
-            origin: Arc::downgrade(self),
-        });
+        let link = Link::new(connection.with_upgrades());
+        let slot = Arc::new(Slot { parked: Mutex::new(None), link, traffic, peer });
+        tokio::spawn(Driver { slot: Arc::clone(&slot), pool: Arc::downgrade(pool), origin: Arc::downgrade(self) });
         Ok(Lease { sender, slot })
     }
 

@@ -280,6 +280,23 @@ fn events_are_passed_at_once() {
 }
 
 #[test]
+fn events_that_come_together_leave_together() {
+    let (provider, say) =
+        in_step("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n", |text| {
+            text.split_inclusive("\n\n").flat_map(|event| chunk(event.as_bytes())).collect()
+        });
+    let world = World::around(provider, |settings| settings);
+    let mut client = world.client();
+    say.send(": hello\n\n").expect("the provider listens");
+    let _ = client.send(get("/p/a")).head().expect("a head");
+    read_until(client.wire(), ": hello\n\n");
+    let three = "data: one\n\ndata: two\n\ndata: three\n\n";
+    say.send(three).expect("the provider listens");
+    // With no line of the chunked coding in between: three chunks have become one, and one write.
+    read_until(client.wire(), three);
+}
+
+#[test]
 fn audio_is_passed_at_once() {
     let (provider, say) =
         in_step("HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 12\r\n\r\n", |text| {
