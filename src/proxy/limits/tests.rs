@@ -139,7 +139,7 @@ async fn limits_outlive_their_configuration_as_long_as_they_are_needed() {
     let runtime = |state: &State| state.runtime(&state.config.routes[0]);
     let first = state(&shared, "a", CONCURRENCY);
     let permit = slot(&runtime(&first)).await.expect("a free slot");
-    let mut running = call(&runtime(&first), None);
+    let mut running = call(None);
     runtime(&first).limits.failed(&mut running, "/x", &refusal(Code::Overloaded, 9));
     let second = state(&shared, "a", &CONCURRENCY.replace("max = 1", "max = 2"));
     drop(first);
