@@ -10,9 +10,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 /// The body of an answer. Not boxed: one type for the few kinds there are.
@@ -219,7 +220,8 @@ impl Idle {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         loop {
-            if timer.as_mut().poll(cx).is_pending() {
+            // What comes without being a frame may have used up the turn of this task.
+            if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
                 return Poll::Pending;
             }
             match self.last.take().map(|last| last + limit) {

@@ -30,6 +30,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -251,7 +252,8 @@ async fn drive<H>(mut connection: Pin<&mut impl Connection>, worker: &Worker<H>,
             if timer.deadline() > deadline || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
-            if timer.as_mut().poll(cx).is_pending() {
+            // What is served may have used up the turn of this task.
+            if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
                 break;
             }
             if pulse.write_is_late() {
