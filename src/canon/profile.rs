@@ -23,7 +23,8 @@ pub struct Profile {
     spec: ProfileSpec,
     pub(crate) fallback: Option<Arc<Fallback>>,
     detectors: Vec<Detector>,
-    needles: HashMap<Phase, Needles>,
+    /// Of the phases that have detectors.
+    needles: Vec<(Phase, Needles)>,
     pub(crate) fields: Fields,
     pub(crate) codes: CodeTable,
     pub(crate) spaces: HashMap<Box<str>, CodeTable>,
@@ -196,10 +197,10 @@ impl Profile {
     /// Whether the bytes of a message could be an error: a byte test, so that nothing else is ever parsed.
     #[must_use]
     pub fn may_be_error(&self, phase: Phase, bytes: &[u8]) -> bool {
-        match self.needles.get(&phase) {
+        match self.needles.iter().find(|(of, _)| *of == phase) {
             None => false,
-            Some(Needles::Anything) => true,
-            Some(Needles::Bytes(needles)) => needles.iter().any(|needle| needle.find(bytes).is_some()),
+            Some((_, Needles::Anything)) => true,
+            Some((_, Needles::Bytes(needles))) => needles.iter().any(|needle| needle.find(bytes).is_some()),
         }
     }
 
@@ -418,8 +419,8 @@ fn compile_texts(paths: &[String], problems: &mut Problems) -> Vec<TextPath> {
     paths.iter().enumerate().filter_map(keep).collect()
 }
 
-fn needles(detectors: &[Detector]) -> HashMap<Phase, Needles> {
-    let mut all: HashMap<Phase, Needles> = HashMap::new();
+fn needles(detectors: &[Detector]) -> Vec<(Phase, Needles)> {
+    let mut all: Vec<(Phase, Option<Vec<String>>)> = Vec::new();
     for detector in detectors.iter().filter(|detector| !detector.ignore) {
         // The rarest bytes: a value before the name of a member, long before short.
         let rarity = |needles: &Vec<String>| {
@@ -427,20 +428,27 @@ fn needles(detectors: &[Detector]) -> HashMap<Phase, Needles> {
             (is_value, needles.iter().map(String::len).min())
         };
         let mine = detector.guards.iter().filter_map(Guard::needles).max_by_key(rarity);
-        let entry = all.entry(detector.phase).or_insert_with(|| Needles::Bytes(Vec::new()));
-        match (mine, &mut *entry) {
-            (Some(mine), Needles::Bytes(bytes)) => {
-                for needle in mine {
-                    if !bytes.iter().any(|known| known.needle() == needle.as_bytes()) {
-                        bytes.push(Finder::new(needle.as_bytes()).into_owned());
-                    }
-                }
-            }
-            (None, _) => *entry = Needles::Anything,
-            (Some(_), Needles::Anything) => {}
+        match all.iter_mut().find(|(phase, _)| *phase == detector.phase) {
+            Some((_, known)) => *known = known.take().zip(mine).map(|(known, mine)| [known, mine].concat()),
+            None => all.push((detector.phase, mine)),
         }
     }
-    all
+    let search = |needles: Option<Vec<String>>| needles.map_or(Needles::Anything, |needles| Needles::of(&needles));
+    all.into_iter().map(|(phase, needles)| (phase, search(needles))).collect()
+}
+
+impl Needles {
+    /// Where one occurs that another one holds, that other one need not be looked for.
+    fn of(needles: &[String]) -> Needles {
+        let mut least: Vec<&str> = Vec::new();
+        for needle in needles {
+            if !least.iter().any(|known| needle.contains(known)) {
+                least.retain(|known| !known.contains(needle.as_str()));
+                least.push(needle);
+            }
+        }
+        Needles::Bytes(least.into_iter().map(|needle| Finder::new(needle.as_bytes()).into_owned()).collect())
+    }
 }
 
 impl ProfileSpec {

@@ -93,8 +93,8 @@ impl PathTemplate {
         let Some(segments) = &self.segments else { return true };
         let mut left = path;
         for segment in segments {
-            left = left.trim_start_matches('/');
-            let (given, after) = left.split_at(left.find('/').unwrap_or(left.len()));
+            left = left.get(slashes(left)..).unwrap_or_default();
+            let (given, after) = left.split_at(left.bytes().position(|byte| byte == b'/').unwrap_or(left.len()));
             if given.is_empty() {
                 return false;
             }
@@ -177,11 +177,13 @@ fn hole<'p>(given: &'p str, before: &str, after: &str) -> Option<&'p str> {
     (!value.is_empty()).then_some(value)
 }
 
+/// How many slashes a path begins with.
+fn slashes(path: &str) -> usize {
+    path.bytes().take_while(|byte| *byte == b'/').count()
+}
+
 /// Whether a segment of a path says `text`, escapes decoded.
 fn same_text(given: &str, text: &str) -> bool {
-    if !given.contains('%') {
-        return given == text;
-    }
     let mut left = given.as_bytes();
     let mut wanted = text.bytes();
     loop {

@@ -20,7 +20,7 @@ pub(crate) async fn admit(
 ) -> Result<(), Denied> {
     let Some(route) = call.route.clone() else { return Ok(()) };
     let limits = &route.limits;
-    let credential = limits.credential(&route, parts);
+    let credential = limits.credential(&route, call.key(), parts);
     let address = call.caller_address(&parts.headers);
     let path = limits::below_prefix(&route.route, call.provider_path());
     let caller = Caller { method: parts.method.as_str(), path, headers: &parts.headers, address, credential };
@@ -31,7 +31,7 @@ pub(crate) async fn admit(
     }
     let path = limits::below_prefix(&route.route, call.provider_path());
     let mut held = limits.free(limits.lanes().and(call.usable_accounts()), credential, path)?;
-    let priority = limits::priority(&parts.headers);
+    let priority = limits::priority(&parts.headers, call.fields);
     let mut permit = None;
     let counted_inside = || route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
     if let Some(gate) = limits.gate()

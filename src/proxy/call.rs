@@ -6,7 +6,7 @@
 mod spans;
 
 use super::attempt::Stay;
-use super::headers::{ATTEMPTS, Way};
+use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
 use super::interim::Interim;
 use super::limits::{self, Admission};
 use super::trace::Trace;
@@ -31,6 +31,8 @@ pub struct Call {
     pub(crate) route: Option<Arc<RouteRuntime>>,
     /// This gateway's id: the caller's when it was well-formed.
     pub(crate) id: HeaderValue,
+    /// The fields of the caller's request.
+    pub(crate) fields: Fields,
     pub(crate) method: Method,
     target: Uri,
     /// The target that the provider gets.
@@ -98,11 +100,13 @@ impl fmt::Debug for Call {
 
 impl Call {
     pub(crate) fn begin(state: Arc<State>, peer: &Arc<Peer>, parts: &request::Parts) -> Call {
-        let trace = Trace::begin(state.shared.tracer(), &parts.headers);
+        let (arrived, fields) = (SystemTime::now(), Fields::of(&parts.headers));
+        let trace = Trace::begin(state.shared.tracer(), &parts.headers, fields);
         Call {
             state,
             route: None,
-            id: HeaderValue::from_static(""),
+            id: headers::request_id(&parts.headers, fields, arrived),
+            fields,
             method: parts.method.clone(),
             target: parts.uri.clone(),
             provider_target: Uri::default(),
@@ -114,7 +118,7 @@ impl Call {
             hidden: Vec::new(),
             problem: false,
             transport: Transport::Http,
-            arrived: SystemTime::now(),
+            arrived,
             started: Instant::now(),
             protocol: parts.version,
             trace,
@@ -141,21 +145,26 @@ impl Call {
     }
 
     /// A route matched: from here on the call counts for it.
-    pub(crate) fn routed(&mut self, route: Arc<RouteRuntime>, parts: &request::Parts) {
+    pub(crate) fn routed(&mut self, route: Arc<RouteRuntime>, authority: Option<HeaderValue>, headers: &HeaderMap) {
         self.in_flight = Some(route.metrics.request_started());
-        self.authority = match parts.uri.authority() {
-            Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-            None => parts.headers.get(http::header::HOST).cloned(),
+        self.authority = authority;
+        self.secrets = {
+            let mut sent = route.headers.keys(headers, self.fields).cloned();
+            [sent.next(), sent.next()]
         };
-        let mut sent = route.headers.secrets().iter().filter_map(|name| parts.headers.get(name).cloned());
-        self.secrets = [sent.next(), sent.next()];
         self.route = Some(route);
+    }
+
+    /// The first key that the caller sent in a header.
+    pub(crate) fn key(&self) -> Option<&HeaderValue> {
+        self.secrets[0].as_ref()
     }
 
     /// Where it came from: the word of a proxy in front counts where the configuration trusts it.
     pub(crate) fn caller_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let trusted = self.state.config.server.trust_forwarded;
-        let last = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| trusted);
+        let told = trusted && self.fields.may_have(Fields::FORWARDED_FOR);
+        let last = told.then(|| headers.get_all(FORWARDED_FOR).iter().next_back()).flatten();
         let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse::<IpAddr>().ok());
         last.map(|address| address.to_canonical()).or(self.peer.ip())
     }
@@ -372,11 +381,13 @@ impl Call {
     fn finish(&mut self) {
         self.admission.end();
         let now = Instant::now();
+        let total = now - self.started;
+        let forwarded = self.forwarded.map(|forwarded| forwarded - self.started);
         let times = Times {
-            total: now - self.started,
-            upstream: self.forwarded.map(|forwarded| now - forwarded),
+            total,
+            upstream: forwarded.map(|forwarded| total.saturating_sub(forwarded)),
             first_byte: self.first_byte.map(|first| first - self.started),
-            overhead: self.forwarded.map(|forwarded| (forwarded - self.started).saturating_sub(self.waited)),
+            overhead: forwarded.map(|forwarded| forwarded.saturating_sub(self.waited)),
             spot: self.trace.spot(),
         };
         self.metrics().request_finished(&self.method, self.status, &times);
@@ -393,10 +404,18 @@ impl Call {
             if self.error.is_none() && !access.wants_success() {
                 return self.metrics().request_unlogged();
             }
-            let secrets = self.route.as_ref().map_or(&[][..], |route| route.headers.secret_query());
-            let target = self.target.path_and_query().map_or("", |target| target.as_str());
-            access.write(&self.entry(&redact::redact_query(target, secrets), &times));
+            access.write(&self.entry(&self.shown_target(), &times));
         }
+    }
+
+    /// Path and query without secrets.
+    fn shown_target(&self) -> Cow<'_, str> {
+        let Some(target) = self.target.path_and_query() else { return Cow::Borrowed("") };
+        if target.query().is_none() {
+            return Cow::Borrowed(target.as_str());
+        }
+        let secrets = self.route.as_ref().map_or(&[][..], |route| route.headers.secret_query());
+        redact::redact_query(target.as_str(), secrets)
     }
 
     fn entry<'a>(&'a self, target: &'a str, times: &Times) -> Entry<'a> {
@@ -422,7 +441,7 @@ impl Call {
             upstream: times.upstream,
             queue_wait: self.queue_wait(),
             retries: self.attempts.saturating_sub(1) + u32::from(self.reconnected),
-            client: self.peer.address,
+            client: self.peer.shown.as_deref(),
         }
     }
 

@@ -157,7 +157,8 @@ pub(crate) fn refuse(shared: &Shared, client: Option<SocketAddr>, fault: Fault) 
     shared.unrouted.request_refused(fault.status());
     super::sighting::refused(shared, request_id, fault);
     if let Some(access) = &shared.access {
-        access.write(&Entry::refused(request_id, client, fault));
+        let client = client.map(|client| client.to_string());
+        access.write(&Entry::refused(request_id, client.as_deref(), fault));
     }
     raw_with_id(fault, request_id)
 }

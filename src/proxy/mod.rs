@@ -11,6 +11,7 @@ mod forward;
 pub mod headers;
 mod held;
 mod interim;
+mod joined;
 pub mod limits;
 pub mod path;
 mod public;
@@ -35,6 +36,7 @@ pub use relay_events::Events;
 pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upload::{CallerFault, Upload};
 
+use headers::Fields;
 use limits::Denied;
 
 use crate::canon::Fault;
@@ -42,7 +44,7 @@ use crate::upstream::{Client, TlsShared};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -77,8 +79,7 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         let version = parts.version;
         let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
-        call.id = headers::request_id(&parts.headers);
-        call.problem = accepts_problem(&parts);
+        call.problem = call.fields.may_have(Fields::ACCEPT) && accepts_problem(&parts.headers);
         call.interim = interim;
         let mut checked = match check(&mut call, &parts, body) {
             Ok(Some(checked)) => checked,
@@ -119,15 +120,17 @@ struct Checked {
 fn check(call: &mut Call, parts: &request::Parts, body: Incoming) -> Result<Option<Checked>, Fault> {
     let state = Arc::clone(&call.state);
     let server = &state.config.server;
-    let kind = headers::check_request(parts, server.max_target_bytes)?;
+    let kind = headers::check_request(parts, call.fields, server.max_target_bytes)?;
     if kind.answer_here {
         return Ok(None);
     }
     // Before it could wait for a slot that it holds itself.
-    state.shared.identity.check_loop(&parts.headers)?;
-    let routed = state.table.resolve(headers::authority(parts), parts.uri.path())?;
+    state.shared.identity.check_loop(&parts.headers, call.fields)?;
+    let authority = headers::authority(parts);
+    let named = authority.as_ref().and_then(|authority| authority.to_str().ok());
+    let routed = state.table.resolve(named, parts.uri.path())?;
     let runtime = state.runtime(routed.route);
-    call.routed(Arc::clone(&runtime), parts);
+    call.routed(Arc::clone(&runtime), authority, &parts.headers);
     let route = &runtime.route;
     let upload = Upload::new(body, route.max_request_body, server.body_timeout)?;
     call.uploads(upload.progress());
@@ -148,6 +151,7 @@ fn prepare(
     let state = Arc::clone(&call.state);
     let runtime = call.route.clone().ok_or(Fault::RouteNotFound)?;
     let outgoing = headers::Outgoing {
+        fields: call.fields,
         method: &parts.method,
         version: parts.version,
         authority: parts.uri.authority(),
@@ -159,7 +163,7 @@ fn prepare(
         request_id: &call.id,
         trust_forwarded: state.config.server.trust_forwarded,
     };
-    headers::prepare_request(&mut parts.headers, &outgoing)?;
+    headers::prepare_request(&mut parts.headers, &outgoing);
     parts.uri = runtime.headers.target(checked.target, call.way, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
@@ -176,12 +180,13 @@ fn refused(version: Version, fault: Fault, mut answer: Response<Body>) -> Respon
 }
 
 /// Whether the caller prefers RFC 9457.
-fn accepts_problem(parts: &request::Parts) -> bool {
-    let ranges =
-        parts.headers.get_all(header::ACCEPT).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    ranges.into_iter().any(|range| {
+fn accepts_problem(headers: &HeaderMap) -> bool {
+    const PROBLEM: &[u8] = b"application/problem+json";
+    let lines = headers.get_all(header::ACCEPT).iter().filter(|line| line.len() >= PROBLEM.len());
+    let mut ranges = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    ranges.any(|range| {
         let mut parameters = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let wanted = parameters.next().is_some_and(|name| name.eq_ignore_ascii_case(b"application/problem+json"));
+        let wanted = parameters.next().is_some_and(|name| name.eq_ignore_ascii_case(PROBLEM));
         // `q=0` means that the caller cannot take it (RFC 9110 12.4.2).
         wanted
             && !parameters.any(|parameter| {

@@ -98,8 +98,7 @@ pub(crate) async fn first(
 
 /// Whether an answer is a stream of events or lines.
 fn framing(call: &Call, route: &RouteRuntime, headers: &HeaderMap) -> Option<Framing> {
-    let lines = route.route.profile.streams_lines(call.method.as_str(), call.provider_path());
-    Framing::of(headers, lines)
+    Framing::of(headers, || route.route.profile.streams_lines(call.method.as_str(), call.provider_path()))
 }
 
 /// A success: its first bytes are waited for while an error can still be worded, then it streams.

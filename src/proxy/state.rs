@@ -100,6 +100,8 @@ pub struct RouteRuntime {
 pub struct Peer {
     /// The caller's address; none on a Unix socket.
     pub address: Option<SocketAddr>,
+    /// The same as text, for logs.
+    pub shown: Option<String>,
     /// Whether the caller speaks TLS to us.
     pub tls: bool,
     /// What providers are told about the caller.
@@ -113,7 +115,8 @@ impl Peer {
     #[must_use]
     pub fn new(address: Option<SocketAddr>, tls: bool) -> Arc<Peer> {
         let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
-        Arc::new(Peer { address, tls, headers, stalled: AtomicBool::new(false) })
+        let shown = address.map(|address| address.to_string());
+        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false) })
     }
 
     /// The caller's address without its port.

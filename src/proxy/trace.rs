@@ -1,6 +1,6 @@
 //! A call's place in a trace, and what happens to it meanwhile: remembered only when the trace is kept.
 
-use super::headers;
+use super::headers::{self, Fields};
 use crate::canon::{CanonicalError, Code, Origin};
 use crate::telemetry::metrics::Initiator;
 use crate::telemetry::trace::{Place, Spot, Tracer};
@@ -70,8 +70,8 @@ pub(super) struct Event {
 
 impl Trace {
     /// The place of a request with these headers.
-    pub(crate) fn begin(tracer: Option<&Tracer>, headers: &HeaderMap) -> Trace {
-        let caller = headers::trace_parent(headers).and_then(Place::of);
+    pub(crate) fn begin(tracer: Option<&Tracer>, headers: &HeaderMap, fields: Fields) -> Trace {
+        let caller = headers::trace_parent(headers, fields).and_then(Place::of);
         let Some(tracer) = tracer else { return Trace { place: caller, own: false, record: None } };
         let place = tracer.place(caller);
         let record = place.sampled.then(|| {

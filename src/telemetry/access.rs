@@ -3,18 +3,46 @@
 //! Lines go to standard output, and everything else that the program logs to standard error: the one is data about traffic that
 //! pipelines take in, the other is for whoever runs the process.
 
-use super::fields::{Fields, Seconds};
+use super::fields::{Fields, Name, Seconds, names};
 use super::sink::Sink;
 use crate::canon::{Code, Fault, Origin};
 use crate::config::types::LogFormat;
+use http::Version;
 use opentelemetry::trace::TraceId;
-use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What there is to say about one request. Texts may be hostile: they are escaped here.
+/// Bytes of a line, unless somebody's text is long.
+const USUAL: usize = 640;
+
+names! {
+    REQUEST_ID = "request_id";
+    UPSTREAM_REQUEST_ID = "upstream_request_id";
+    TRACE_ID = "trace_id";
+    ROUTE = "route";
+    PROVIDER = "provider";
+    PROTOCOL = "protocol";
+    METHOD = "method";
+    PATH = "path";
+    STATUS = "status";
+    TYPE = "type";
+    CODE = "code";
+    ORIGIN = "origin";
+    DETAIL = "detail";
+    UPSTREAM_STATUS = "upstream_status";
+    BYTES_IN = "bytes_in";
+    BYTES_OUT = "bytes_out";
+    DURATION = "duration";
+    FIRST_BYTE = "time_to_first_byte";
+    UPSTREAM = "upstream_duration";
+    QUEUE_WAIT = "queue_wait";
+    RETRIES = "retries";
+    CLIENT = "client";
+}
+
+/// What there is to say about one request. Texts of others may be hostile: they are escaped here. Ours are not: ids and
+/// names are checked when they come in, so that nothing in them has to be.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// When the request's head had arrived.
@@ -30,7 +58,7 @@ pub struct Entry<'a> {
     /// The provider's name; empty without a route.
     pub provider: &'a str,
     /// `HTTP/1.1` and such.
-    pub protocol: http::Version,
+    pub protocol: Version,
     /// The method.
     pub method: &'a str,
     /// Path and query as the caller sent them, secrets already stars.
@@ -58,13 +86,13 @@ pub struct Entry<'a> {
     /// How often the request was sent again.
     pub retries: u32,
     /// The caller's address; none on a Unix socket.
-    pub client: Option<SocketAddr>,
+    pub client: Option<&'a str>,
 }
 
 impl<'a> Entry<'a> {
     /// What never became a request: nothing is known of it but who sent it and what was answered.
     #[must_use]
-    pub fn refused(request_id: &'a str, client: Option<SocketAddr>, fault: Fault) -> Entry<'a> {
+    pub fn refused(request_id: &'a str, client: Option<&'a str>, fault: Fault) -> Entry<'a> {
         Entry {
             time: SystemTime::now(),
             request_id,
@@ -72,7 +100,7 @@ impl<'a> Entry<'a> {
             trace_id: None,
             route: "",
             provider: "",
-            protocol: http::Version::HTTP_11,
+            protocol: Version::HTTP_11,
             method: "",
             target: "",
             status: fault.status(),
@@ -103,11 +131,6 @@ pub struct AccessLog {
     told: AtomicU64,
 }
 
-thread_local! {
-    /// A line is put together here, so that no request allocates for it.
-    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
 impl AccessLog {
     /// A log that writes to `sink`: every error, and this share of the successes.
     #[must_use]
@@ -123,13 +146,9 @@ impl AccessLog {
 
     /// Writes one line; never waits.
     pub fn write(&self, entry: &Entry<'_>) {
-        LINE.with_borrow_mut(|line| {
-            line.clear();
-            format(entry, self.format, line);
-            if !self.sink.line(line.as_bytes()) {
-                self.tell();
-            }
-        });
+        if !self.sink.add(|lines| format(entry, self.format, lines)) {
+            self.tell();
+        }
     }
 
     /// Says in the other log that lines are dropped, at most once a minute.
@@ -144,49 +163,56 @@ impl AccessLog {
 }
 
 /// Appends the line of one request, line break included.
-pub fn format(entry: &Entry<'_>, format: LogFormat, line: &mut String) {
-    let mut fields = Fields::new(line, format == LogFormat::Json);
-    fields.time("time", entry.time);
-    fields.text("request_id", entry.request_id);
-    fields.optional("upstream_request_id", entry.upstream_request_id);
+pub fn format(entry: &Entry<'_>, format: LogFormat, lines: &mut Vec<u8>) {
+    // Once for nearly every line: what follows finds its room.
+    lines.reserve(USUAL);
+    match format {
+        LogFormat::Json => append::<true>(entry, lines),
+        LogFormat::Text => append::<false>(entry, lines),
+    }
+}
+
+fn append<const JSON: bool>(entry: &Entry<'_>, lines: &mut Vec<u8>) {
+    let mut fields = Fields::<JSON>::begin(lines, entry.time);
+    fields.plain(REQUEST_ID, entry.request_id);
+    fields.optional(UPSTREAM_REQUEST_ID, entry.upstream_request_id);
     if let Some(trace) = entry.trace_id {
-        fields.display("trace_id", trace);
+        fields.hex(TRACE_ID, trace.to_bytes());
     }
-    fields.text("route", entry.route);
-    fields.text("provider", entry.provider);
-    fields.display("protocol", format_args!("{:?}", entry.protocol));
-    fields.text("method", entry.method);
-    fields.text("path", entry.target);
-    fields.number("status", entry.status);
+    fields.plain(ROUTE, entry.route);
+    fields.plain(PROVIDER, entry.provider);
+    fields.plain(PROTOCOL, protocol(entry.protocol));
+    fields.plain(METHOD, entry.method);
+    fields.text(PATH, entry.target);
+    fields.number(STATUS, entry.status);
     if let Some((code, origin)) = entry.error {
-        fields.text("type", code.kind().as_str());
-        fields.text("code", code.as_str());
-        fields.text("origin", origin.as_str());
+        fields.plain(TYPE, code.kind().as_str());
+        fields.plain(CODE, code.as_str());
+        fields.plain(ORIGIN, origin.as_str());
     }
-    fields.optional("detail", entry.detail);
-    if let Some(status) = entry.upstream_status {
-        fields.number("upstream_status", status);
-    }
-    fields.number("bytes_in", entry.bytes_in);
-    fields.number("bytes_out", entry.bytes_out);
-    fields.number("duration", Seconds(entry.duration));
-    let times = [
-        ("time_to_first_byte", entry.first_byte),
-        ("upstream_duration", entry.upstream),
-        ("queue_wait", entry.queue_wait),
-    ];
-    for (name, time) in times {
-        if let Some(time) = time {
-            fields.number(name, Seconds(time));
-        }
-    }
-    if entry.retries > 0 {
-        fields.number("retries", entry.retries);
-    }
+    fields.optional(DETAIL, entry.detail);
+    fields.optional_number(UPSTREAM_STATUS, entry.upstream_status);
+    fields.number(BYTES_IN, entry.bytes_in);
+    fields.number(BYTES_OUT, entry.bytes_out);
+    fields.number(DURATION, Seconds(entry.duration));
+    fields.optional_number(FIRST_BYTE, entry.first_byte.map(Seconds));
+    fields.optional_number(UPSTREAM, entry.upstream.map(Seconds));
+    fields.optional_number(QUEUE_WAIT, entry.queue_wait.map(Seconds));
+    fields.optional_number(RETRIES, Some(entry.retries).filter(|retries| *retries > 0));
     if let Some(client) = entry.client {
-        fields.display("client", client);
+        fields.plain(CLIENT, client);
     }
-    line.push_str(if format == LogFormat::Json { "}\n" } else { "\n" });
+    lines.extend_from_slice(if JSON { b"}\n" } else { b"\n" });
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_09 => "HTTP/0.9",
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        Version::HTTP_3 => "HTTP/3.0",
+        _ => "HTTP/1.1",
+    }
 }
 
 #[cfg(test)]
@@ -202,7 +228,7 @@ mod tests {
             trace_id: None,
             route: "tts",
             provider: "cartesia",
-            protocol: http::Version::HTTP_11,
+            protocol: Version::HTTP_11,
             method: "POST",
             target: "/tts/bytes",
             status: 200,
@@ -221,9 +247,9 @@ mod tests {
     }
 
     fn line(entry: &Entry<'_>, as_format: LogFormat) -> String {
-        let mut line = String::new();
+        let mut line = Vec::new();
         format(entry, as_format, &mut line);
-        line
+        String::from_utf8(line).expect("a line is text")
     }
 
     #[test]
@@ -254,7 +280,7 @@ mod tests {
             upstream: Some(Duration::from_secs(1)),
             queue_wait: Some(Duration::from_millis(1500)),
             retries: 2,
-            client: Some(([127, 0, 0, 1], 9).into()),
+            client: Some("127.0.0.1:9"),
             ..entry()
         };
         let value: serde_json::Value = serde_json::from_str(&line(&entry, LogFormat::Json)).expect("a line is JSON");

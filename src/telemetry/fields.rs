@@ -1,15 +1,29 @@
-//! The members of one log line, written without the machinery of `std::fmt` where requests pay for it.
+//! The members of one log line, written without the machinery of `std::fmt`: every request pays for them.
 
-use std::cell::RefCell;
-use std::fmt::{self, Write};
+use std::cell::Cell;
+use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Members are added one after the other; the line break and the closing bracket are the caller's.
-pub(super) struct Fields<'a> {
-    line: &'a mut String,
-    json: bool,
-    first: bool,
+/// Members are added one after the other; the line break and the closing bracket are the caller's. Which of the two formats it
+/// is, is known when this is compiled, so that a name with all that stands around it is one constant.
+pub(super) struct Fields<'a, const JSON: bool> {
+    line: &'a mut Vec<u8>,
 }
+
+/// The name of a member as it stands behind other members in each format, up to its value.
+#[derive(Clone, Copy)]
+pub(super) struct Name {
+    pub(super) json: &'static str,
+    pub(super) text: &'static str,
+}
+
+/// Makes [`Name`]s of words.
+macro_rules! names {
+    ($($name:ident = $word:literal;)*) => {
+        $(const $name: Name = Name { json: concat!(",\"", $word, "\":"), text: concat!(" ", $word, "=") };)*
+    };
+}
+pub(super) use names;
 
 /// Seconds with microseconds.
 #[derive(Clone, Copy)]
@@ -17,144 +31,200 @@ pub(super) struct Seconds(pub(super) Duration);
 
 /// What is written without quotes.
 pub(super) trait Number {
-    fn append(self, line: &mut String);
+    fn append(self, line: &mut Vec<u8>);
 }
+
+/// `2026-11-21T09:30:00`
+type Second = [u8; 19];
 
 thread_local! {
-    /// The second that was written last, and its text: `2026-11-21T09:30:00`.
-    static SECOND: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    /// The second that was written last, and its text.
+    static SECOND: Cell<(u64, Second)> = const { Cell::new((u64::MAX, [0; 19])) };
 }
 
-impl<'a> Fields<'a> {
-    /// Begins a line.
-    pub(super) fn new(line: &'a mut String, json: bool) -> Fields<'a> {
-        Fields { line, json, first: true }
+impl<'a, const JSON: bool> Fields<'a, JSON> {
+    /// Begins a line with a moment in RFC 3339, UTC, with milliseconds.
+    #[inline]
+    pub(super) fn begin(line: &'a mut Vec<u8>, time: SystemTime) -> Fields<'a, JSON> {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let [.., a, b, c] = digits(since.subsec_millis());
+        line.extend_from_slice(if JSON { b"{\"time\":\"" } else { b"time=\"" });
+        line.extend_from_slice(&second(since.as_secs()));
+        line.extend_from_slice(&[b'.', a, b, c, b'Z', b'"']);
+        Fields { line }
     }
 
-    pub(super) fn text(&mut self, name: &str, value: &str) {
+    /// A text from anywhere.
+    #[inline]
+    pub(super) fn text(&mut self, name: Name, value: &str) {
         self.name(name);
-        self.line.push('"');
+        self.line.push(b'"');
         escape(value, self.line);
-        self.line.push('"');
+        self.line.push(b'"');
     }
 
-    pub(super) fn optional(&mut self, name: &str, value: Option<&str>) {
+    #[inline]
+    pub(super) fn optional(&mut self, name: Name, value: Option<&str>) {
         if let Some(value) = value {
             self.text(name, value);
         }
     }
 
-    /// Anything that can be shown; slower than the others.
-    pub(super) fn display(&mut self, name: &str, value: impl fmt::Display) {
+    /// A text in which nothing has to be escaped, by what it is: a number, an id that was checked, a word of ours.
+    #[inline]
+    pub(super) fn plain(&mut self, name: Name, value: &str) {
         self.name(name);
-        self.line.push('"');
-        // Writing to a string does not fail.
-        let _ = write!(Escaping(self.line), "{value}");
-        self.line.push('"');
+        self.line.push(b'"');
+        debug_assert!(is_plain(value.as_bytes()), "{value:?} has to be escaped");
+        self.line.extend_from_slice(value.as_bytes());
+        self.line.push(b'"');
     }
 
-    pub(super) fn number(&mut self, name: &str, value: impl Number) {
+    /// An id in hexadecimal digits.
+    pub(super) fn hex(&mut self, name: Name, id: [u8; 16]) {
+        const DIGITS: [u8; 16] = *b"0123456789abcdef";
+        let digits = id.map(|byte| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+        self.name(name);
+        self.line.push(b'"');
+        self.line.extend_from_slice(digits.as_flattened());
+        self.line.push(b'"');
+    }
+
+    #[inline]
+    pub(super) fn number(&mut self, name: Name, value: impl Number) {
         self.name(name);
         value.append(self.line);
     }
 
-    /// A moment in RFC 3339, UTC, with milliseconds.
-    pub(super) fn time(&mut self, name: &str, time: SystemTime) {
-        self.name(name);
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        SECOND.with_borrow_mut(|(second, text)| {
-            if *second != since.as_secs() {
-                *text = humantime::format_rfc3339_seconds(time).to_string();
-                text.truncate(text.len() - "Z".len());
-                *second = since.as_secs();
-            }
-            self.line.push('"');
-            self.line.push_str(text);
-        });
-        self.line.push('.');
-        padded(since.subsec_millis(), 3, self.line);
-        self.line.push_str("Z\"");
+    #[inline]
+    pub(super) fn optional_number(&mut self, name: Name, value: Option<impl Number>) {
+        if let Some(value) = value {
+            self.number(name, value);
+        }
     }
 
-    fn name(&mut self, name: &str) {
-        let (before, after) = match (self.json, std::mem::replace(&mut self.first, false)) {
-            (true, true) => ("{\"", "\":"),
-            (true, false) => (",\"", "\":"),
-            (false, true) => ("", "="),
-            (false, false) => (" ", "="),
-        };
-        self.line.push_str(before);
-        self.line.push_str(name);
-        self.line.push_str(after);
+    #[inline]
+    fn name(&mut self, name: Name) {
+        self.line.extend_from_slice(if JSON { name.json.as_bytes() } else { name.text.as_bytes() });
     }
 }
 
 impl Number for u16 {
-    fn append(self, line: &mut String) {
+    #[inline]
+    fn append(self, line: &mut Vec<u8>) {
         u64::from(self).append(line);
     }
 }
 
 impl Number for u32 {
-    fn append(self, line: &mut String) {
+    #[inline]
+    fn append(self, line: &mut Vec<u8>) {
         u64::from(self).append(line);
     }
 }
 
 impl Number for u64 {
-    fn append(self, line: &mut String) {
-        line.push_str(itoa::Buffer::new().format(self));
+    #[inline]
+    fn append(self, line: &mut Vec<u8>) {
+        line.extend_from_slice(itoa::Buffer::new().format(self).as_bytes());
     }
 }
 
 impl Number for Seconds {
-    fn append(self, line: &mut String) {
-        self.0.as_secs().append(line);
-        line.push('.');
-        padded(self.0.subsec_micros(), 6, line);
-    }
-}
-
-/// A number with zeros in front of it.
-fn padded(number: u32, width: usize, line: &mut String) {
-    const ZEROS: &str = "000000";
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(number);
-    line.push_str(ZEROS.get(..width.saturating_sub(digits.len())).unwrap_or_default());
-    line.push_str(digits);
-}
-
-/// Escapes what could end a string, a line or a terminal's patience: quotes, backslashes, and control characters, those of
-/// Unicode's second block and the line separators included. What comes out is the inside of a JSON string.
-fn escape(text: &str, line: &mut String) {
-    // Nearly every text is plain, and is copied as a whole.
-    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if text.as_bytes().iter().all(plain) {
-        line.push_str(text);
-        return;
-    }
-    for character in text.chars() {
-        match character {
-            '"' | '\\' => {
-                line.push('\\');
-                line.push(character);
+    #[inline]
+    fn append(self, line: &mut Vec<u8>) {
+        match self.0.as_secs() {
+            // Most times, in one piece.
+            seconds @ 0..=9 => {
+                let [_, second, a, b, c, d, e, f] = digits(1_000_000 * seconds as u32 + self.0.subsec_micros());
+                line.extend_from_slice(&[second, b'.', a, b, c, d, e, f]);
             }
-            // Writing to a string does not fail.
-            '\u{2028}' | '\u{2029}' => _ = write!(line, "\\u{:04x}", u32::from(character)),
-            _ if character.is_control() => _ = write!(line, "\\u{:04x}", u32::from(character)),
-            _ => line.push(character),
+            seconds => {
+                let [_, _, micros @ ..] = digits(self.0.subsec_micros());
+                seconds.append(line);
+                line.push(b'.');
+                line.extend_from_slice(&micros);
+            }
         }
     }
 }
 
-/// Escapes what is formatted.
-struct Escaping<'a>(&'a mut String);
+/// A number below a hundred million in eight digits. They are found side by side in one word: first two numbers of four digits
+/// in it, then four of two, then eight of one. `10486 >> 20` is a hundredth below ten thousand, `103 >> 10` a tenth below hundred.
+#[inline]
+fn digits(number: u32) -> [u8; 8] {
+    let number = u64::from(number);
+    let fours = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | ((twos - tens * 10) << 8);
+    (ones | u64::from_le_bytes([b'0'; 8])).to_le_bytes()
+}
 
-impl Write for Escaping<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        escape(text, self.0);
-        Ok(())
+/// A second since 1970 without its zone. Most lines of a thread are of the second of the one before.
+fn second(seconds: u64) -> Second {
+    let (known, text) = SECOND.get();
+    if known == seconds {
+        return text;
     }
+    let mut text = [b'?'; 19];
+    let shown = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
+    // Years have four digits for long.
+    text.iter_mut().zip(shown.bytes()).for_each(|(place, byte)| *place = byte);
+    SECOND.set((seconds, text));
+    text
+}
+
+/// Escapes what could end a string, a line or a terminal's patience: quotes, backslashes, and control characters, those of
+/// Unicode's second block and the line separators included. What comes out is the inside of a JSON string.
+#[inline]
+fn escape(text: &str, line: &mut Vec<u8>) {
+    // Nearly every text is plain, and is copied as a whole.
+    if is_plain(text.as_bytes()) {
+        return line.extend_from_slice(text.as_bytes());
+    }
+    let mut rest = text;
+    while let Some((at, special)) = rest.char_indices().find(|(_, character)| is_special(*character)) {
+        line.extend_from_slice(&rest.as_bytes()[..at]);
+        // Writing to a vector does not fail.
+        let _ = match special {
+            '"' | '\\' => write!(line, "\\{special}"),
+            _ => write!(line, "\\u{:04x}", u32::from(special)),
+        };
+        rest = &rest[at + special.len_utf8()..];
+    }
+    line.extend_from_slice(rest.as_bytes());
+}
+
+fn is_special(character: char) -> bool {
+    matches!(character, '"' | '\\' | '\u{2028}' | '\u{2029}') || character.is_control()
+}
+
+/// Whether all of these are visible ASCII or spaces, and neither quotes nor backslashes.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    // The last eight may overlap those before them.
+    match text.last_chunk() {
+        Some(last) => text.as_chunks().0.iter().all(|eight| are_plain(*eight)) && are_plain(*last),
+        None => text.iter().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')),
+    }
+}
+
+/// The same for eight bytes at once. The highest bit of a byte is set when the byte is not ASCII, when it is 0x7f and one is
+/// added, or when it is less than what is taken from it. Carries only come from bytes that are not plain themselves.
+#[inline]
+fn are_plain(bytes: [u8; 8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
+    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
+    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
+    const HIGHEST: u64 = u64::from_ne_bytes([0x80; 8]);
+    let bytes = u64::from_ne_bytes(bytes);
+    let control = bytes.wrapping_sub(SPACES);
+    let quote = (bytes ^ QUOTES).wrapping_sub(ONES);
+    let backslash = (bytes ^ BACKSLASHES).wrapping_sub(ONES);
+    (bytes | bytes.wrapping_add(ONES) | control | quote | backslash) & HIGHEST == 0
 }
 
 #[cfg(test)]
@@ -169,14 +239,43 @@ mod tests {
             (1_795_253_400_999, "2026-11-21T09:30:00.999Z"),
             (1_795_253_401_007, "2026-11-21T09:30:01.007Z"),
         ] {
-            let mut line = String::new();
-            Fields::new(&mut line, false).time("t", UNIX_EPOCH + Duration::from_millis(millis));
-            assert_eq!(line, format!("t=\"{shown}\""));
+            let mut line = Vec::new();
+            let _ = Fields::<false>::begin(&mut line, UNIX_EPOCH + Duration::from_millis(millis));
+            assert_eq!(line, format!("time=\"{shown}\"").as_bytes());
         }
         for (micros, shown) in [(0, "0.000000"), (7, "0.000007"), (1_234_567, "1.234567"), (61_000_000, "61.000000")] {
-            let mut line = String::new();
+            let mut line = Vec::new();
             Seconds(Duration::from_micros(micros)).append(&mut line);
-            assert_eq!(line, shown);
+            assert_eq!(line, shown.as_bytes());
+        }
+        for number in (0..10_000).map(|half| half * 10_000 + (9_999 - half)).chain([7, 1_000_000, 99_999_999]) {
+            assert_eq!(digits(number), format!("{number:08}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn every_special_character_is_found_wherever_it_stands() {
+        for special in ['\0', '\u{1f}', '"', '\\', '\u{7f}', '\u{80}', '\u{9f}', '\u{2028}', '\u{2029}'] {
+            for before in 0..20 {
+                for after in 0..20 {
+                    let text = format!("{}{special}{}", "~".repeat(before), " ü".repeat(after));
+                    let mut line = Vec::new();
+                    escape(&text, &mut line);
+                    let line = String::from_utf8(line).expect("an escaped text is text");
+                    assert!(
+                        !line
+                            .contains(|character: char| character != '"' && character != '\\' && is_special(character))
+                    );
+                    let back: String =
+                        serde_json::from_str(&format!("\"{line}\"")).expect("the inside of a JSON string");
+                    assert_eq!(back, text);
+                }
+            }
+        }
+        for plain in ["", " ", "~", "!#[]~", "01KAQ8Z6M3W4E0J7T5YV9S2N1C"] {
+            let mut line = Vec::new();
+            escape(plain, &mut line);
+            assert!(is_plain(plain.as_bytes()) && line == plain.as_bytes());
         }
     }
 }

@@ -91,14 +91,22 @@ impl Sink {
 
     /// Adds a line, line break included, unless the buffer is full. Whether it was added.
     pub fn line(&self, line: &[u8]) -> bool {
+        self.add(|lines| lines.extend_from_slice(line))
+    }
+
+    /// Adds the line that `append` puts at the end of the buffer: the same without a copy. `append` must not panic, which
+    /// would leave a part of a line, and must not take long, because the writer may be waiting for the buffer.
+    pub(super) fn add(&self, append: impl FnOnce(&mut Vec<u8>)) -> bool {
         let shared = &*self.shared;
-        let mut lines = lock(&shared.buffers[metrics::shard() % shared.buffers.len()].0);
-        if lines.len() + line.len() > shared.capacity {
+        let mut lines = lock(&metrics::own(&shared.buffers).0);
+        let before = lines.len();
+        append(&mut lines);
+        if lines.len() > shared.capacity {
+            lines.truncate(before);
             drop(lines);
             let _ = shared.dropped.fetch_add(1, Relaxed);
             return false;
         }
-        lines.extend_from_slice(line);
         drop(lines);
         // The first look only reads, so that workers do not fight over the flag. It cannot miss that the writer is done with
         // this buffer: the writer took the flag back before it took the buffer's lock.
@@ -153,7 +161,7 @@ impl Shared {
     }
 }
 
-/// Lines are added whole, so that a panic leaves nothing half-done.
+/// Nobody panics with a lock held.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

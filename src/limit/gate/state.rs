@@ -143,7 +143,10 @@ impl State {
     /// Gives out what slots there are, and tells whom to wake.
     pub(super) fn dispatch(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        let mut lanes = if self.queue.is_empty() { Lanes::NONE } else { Lanes::ALL };
+        if self.queue.is_empty() {
+            return wakers;
+        }
+        let mut lanes = Lanes::ALL;
         while let Some(index) = self.freest(lanes) {
             let Some(lane) = self.lanes.get_mut(index) else { break };
             match self.queue.next(index, &mut lane.passed) {

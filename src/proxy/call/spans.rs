@@ -63,9 +63,7 @@ impl Call {
 
     fn server_attributes(&self) -> Vec<KeyValue> {
         let route = self.route.as_ref().map(|runtime| &runtime.route);
-        let secrets = route.map_or(&[][..], |route| &route.profile.spec().secrets.query);
-        let target = self.target.path_and_query().map_or("", |target| target.as_str());
-        let target = redact::redact_query(target, secrets);
+        let target = self.shown_target();
         let (path, query) = target.split_once('?').map_or((&*target, None), |(path, query)| (path, Some(query)));
         let mut attributes = vec![
             KeyValue::new("url.scheme", if self.tls { "https" } else { "http" }),

@@ -1,6 +1,6 @@
 //! Requests that the HTTP library lets through and a gateway must not.
 
-use super::list;
+use super::{Fields, list};
 use crate::canon::Fault;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, MAX_FORWARDS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
@@ -20,11 +20,11 @@ pub struct Checked {
     pub answer_here: bool,
 }
 
-/// Refuses what must not be forwarded.
+/// Refuses what must not be forwarded. `fields` are those of the request.
 ///
 /// # Errors
 /// The fault to answer with.
-pub fn check_request(parts: &Parts, max_target_bytes: usize) -> Result<Checked, Fault> {
+pub fn check_request(parts: &Parts, fields: Fields, max_target_bytes: usize) -> Result<Checked, Fault> {
     if target_length(parts) > max_target_bytes {
         return Err(Fault::TargetTooLong);
     }
@@ -33,9 +33,9 @@ pub fn check_request(parts: &Parts, max_target_bytes: usize) -> Result<Checked, 
         return Err(Fault::MethodRefused);
     }
     check_target(parts)?;
-    check_host(parts)?;
-    check_framing(parts)?;
-    let websocket = check_upgrade(parts)?;
+    check_host(parts, fields)?;
+    check_framing(parts, fields)?;
+    let websocket = check_upgrade(parts, fields)?;
     let last_hop =
         || list(&parts.headers, &MAX_FORWARDS).next().is_some_and(|hops| hops.iter().all(|digit| *digit == b'0'));
     let answer_here = parts.method == Method::OPTIONS && (parts.uri.path() == "*" || last_hop());
@@ -45,10 +45,10 @@ pub fn check_request(parts: &Parts, max_target_bytes: usize) -> Result<Checked, 
 /// The host a request is for: the target's when it names one (absolute-form, `:authority`), else `Host`
 /// (RFC 9112 3.2.2, RFC 9113 8.3.1).
 #[must_use]
-pub fn authority(parts: &Parts) -> Option<&str> {
+pub fn authority(parts: &Parts) -> Option<HeaderValue> {
     match parts.uri.authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => parts.headers.get(HOST).and_then(|host| host.to_str().ok()),
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => parts.headers.get(HOST).cloned(),
     }
 }
 
@@ -71,10 +71,9 @@ fn check_target(parts: &Parts) -> Result<(), Fault> {
 }
 
 /// One valid Host in HTTP/1.1 (RFC 9112 3.2); a valid authority wherever one is given.
-fn check_host(parts: &Parts) -> Result<(), Fault> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let host = hosts.next();
-    if hosts.next().is_some() || host.is_some_and(|host| !is_host(host.as_bytes())) {
+fn check_host(parts: &Parts, fields: Fields) -> Result<(), Fault> {
+    let host = parts.headers.get(HOST);
+    if fields.repeat(&parts.headers, HOST) || host.is_some_and(|host| !is_host(host.as_bytes())) {
         return Err(Fault::BadHost);
     }
     match (parts.uri.authority(), host) {
@@ -93,27 +92,32 @@ fn is_host(value: &[u8]) -> bool {
     };
     // `name:` with an empty port is allowed by the grammar.
     let port = port.strip_prefix(b":").unwrap_or(port);
-    let port_fits = port.is_empty()
-        || port.iter().all(u8::is_ascii_digit) && str::from_utf8(port).is_ok_and(|port| port.parse::<u16>().is_ok());
+    let number = port.iter().try_fold(0_u16, |number, byte| match byte {
+        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u16::from(byte - b'0')),
+        _ => None,
+    });
     let host_fits = match host {
         [b'[', literal @ .., b']'] => str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok()),
         _ => {
-            let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~');
+            let allowed =
+                |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'A'..=b'Z' | b'_' | b'~');
             !host.is_empty() && host.iter().all(allowed)
         }
     };
-    host_fits && port_fits
+    host_fits && number.is_some()
 }
 
 /// One way to frame the body, and only one (RFC 9112 6.3).
-fn check_framing(parts: &Parts) -> Result<(), Fault> {
-    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    let length = lengths.next();
+fn check_framing(parts: &Parts, fields: Fields) -> Result<(), Fault> {
+    if !fields.may_have(Fields::CONTENT_LENGTH | Fields::TRANSFER_ENCODING) {
+        return Ok(());
+    }
+    let length = parts.headers.get(CONTENT_LENGTH);
     let digits = |value: &HeaderValue| !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    if lengths.next().is_some() || length.is_some_and(|length| !digits(length)) {
+    if fields.repeat(&parts.headers, CONTENT_LENGTH) || length.is_some_and(|length| !digits(length)) {
         return Err(Fault::BadRequest);
     }
-    if parts.headers.contains_key(TRANSFER_ENCODING)
+    if fields.may_have(Fields::TRANSFER_ENCODING)
         && (parts.version != Version::HTTP_11 || length.is_some() || !is_just_chunked(&parts.headers))
     {
         return Err(Fault::BadRequest);
@@ -130,7 +134,10 @@ pub(super) fn is_just_chunked(headers: &HeaderMap) -> bool {
 
 /// Whether this is a WebSocket handshake. A wish to upgrade that does not travel properly (HTTP/1.0, no
 /// `Connection: upgrade`) or is for something else (`h2c`) is ignored (RFC 9110 7.8); a handshake that is wrong is refused.
-fn check_upgrade(parts: &Parts) -> Result<bool, Fault> {
+fn check_upgrade(parts: &Parts, fields: Fields) -> Result<bool, Fault> {
+    if !fields.may_have(Fields::UPGRADE) {
+        return Ok(false);
+    }
     let headers = &parts.headers;
     let names = |name, token: &[u8]| list(headers, name).any(|element| element.eq_ignore_ascii_case(token));
     if parts.version != Version::HTTP_11 || !names(&UPGRADE, b"websocket") || !names(&CONNECTION, b"upgrade") {

@@ -4,7 +4,7 @@
 //! WebSocket handshakes, whose clients often cannot send headers and whose servers therefore read it. A subprotocol and the
 //! member of a first message exist on WebSockets alone.
 
-use super::{RouteHeaders, Way, list};
+use super::{Fields, RouteHeaders, Way, list};
 use crate::canon::Fault;
 use crate::config::secret::Secret;
 use crate::config::types::Credentials;
@@ -70,15 +70,16 @@ impl RouteHeaders {
     }
 
     /// Puts the route's credentials in the place of all that the caller sent of that kind in headers. A subprotocol is put
-    /// in when the caller's own have been read.
-    pub(super) fn inject(&self, headers: &mut HeaderMap, way: Way, websocket: bool) {
-        let Some(injected) = self.injected(way).filter(|injected| injected.applies(websocket)) else { return };
+    /// in when the caller's own have been read. Gives the fields that this adds.
+    pub(super) fn inject(&self, headers: &mut HeaderMap, way: Way, websocket: bool) -> Fields {
+        let injected = self.injected(way).filter(|injected| injected.applies(websocket));
+        let Some(injected) = injected else { return Fields::default() };
         for secret in &self.secrets {
             headers.remove(secret);
         }
-        if let Some((name, value)) = &injected.header {
-            headers.insert(name, value.clone());
-        }
+        let Some((name, value)) = &injected.header else { return Fields::default() };
+        headers.insert(name, value.clone());
+        Fields::named(name)
     }
 
     /// The target with the credentials that go into the query. The caller's own have been left out of it.
@@ -106,7 +107,7 @@ impl RouteHeaders {
     pub(super) fn exchange(&self, parts: &mut request::Parts, from: Way, to: Way) {
         // It stands in a handshake and nowhere else.
         let websocket = parts.headers.contains_key(UPGRADE);
-        self.inject(&mut parts.headers, to, websocket);
+        let _ = self.inject(&mut parts.headers, to, websocket);
         let [old, new] = [from, to].map(|way| self.injected(way).and_then(|injected| injected.query(websocket)));
         if let (true, Some(target)) = (old != new, parts.uri.path_and_query()) {
             let target = without(target, old.unwrap_or_default());

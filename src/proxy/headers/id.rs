@@ -1,5 +1,6 @@
 //! Request ids, and the trace context of other people.
 
+use super::Fields;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::trace::TraceState;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -20,13 +21,16 @@ const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 /// The longest id that is taken over from a caller.
 const LONGEST_ID: usize = 128;
 
-/// The caller's id when there is exactly one and it is fit for logs, headers and JSON; else a new ULID.
+/// The caller's id when there is exactly one and it is fit for logs, headers and JSON; else a new ULID of this moment.
 #[must_use]
-pub fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub fn request_id(headers: &HeaderMap, fields: Fields, now: SystemTime) -> HeaderValue {
+    if !fields.may_have(Fields::REQUEST_ID) {
+        return new_id(now);
+    }
     let mut given = headers.get_all(REQUEST_ID).iter();
     match (given.next(), given.next()) {
         (Some(id), None) if is_fit(id.as_bytes()) => id.clone(),
-        _ => new_request_id(),
+        _ => new_id(now),
     }
 }
 
@@ -37,7 +41,11 @@ fn is_fit(id: &[u8]) -> bool {
 
 /// A new ULID.
 pub(crate) fn new_request_id() -> HeaderValue {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    new_id(SystemTime::now())
+}
+
+fn new_id(now: SystemTime) -> HeaderValue {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let ulid = Ulid::from_parts(millis, fastrand::u128(..));
     let mut text = [0; ULID_LEN];
@@ -45,7 +53,10 @@ pub(crate) fn new_request_id() -> HeaderValue {
 }
 
 /// The caller's `traceparent`, if there is exactly one and it is well-formed.
-pub(crate) fn trace_parent(headers: &HeaderMap) -> Option<&HeaderValue> {
+pub(crate) fn trace_parent(headers: &HeaderMap, fields: Fields) -> Option<&HeaderValue> {
+    if !fields.may_have(Fields::TRACEPARENT) {
+        return None;
+    }
     let mut parents = headers.get_all(TRACEPARENT).iter();
     parents.next().filter(|parent| parents.next().is_none() && is_traceparent(parent.as_bytes()))
 }
@@ -61,7 +72,10 @@ pub(crate) fn trace_state(headers: &HeaderMap) -> TraceState {
 }
 
 /// Drops a trace context that is malformed; `tracestate` means nothing without `traceparent` (W3C Trace Context 3.3).
-pub(super) fn check_trace(headers: &mut HeaderMap) {
+pub(super) fn check_trace(headers: &mut HeaderMap, fields: Fields) {
+    if !fields.may_have(Fields::TRACEPARENT | Fields::TRACESTATE) {
+        return;
+    }
     let mut parents = headers.get_all(TRACEPARENT).iter();
     let valid = match (parents.next(), parents.next()) {
         (None, _) => None,

@@ -4,6 +4,7 @@
 
 mod check;
 mod credentials;
+mod fields;
 mod id;
 mod request;
 mod response;
@@ -12,9 +13,10 @@ mod tests;
 
 pub use check::{Checked, authority, check_request};
 pub(crate) use credentials::{Subprotocol, offer};
+pub use fields::Fields;
 pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
-pub(crate) use request::clean_trailers;
+pub(crate) use request::{FORWARDED_FOR, clean_trailers};
 pub use request::{Outgoing, PeerHeaders, prepare_request};
 pub(crate) use response::interim_headers;
 pub use response::{Incoming, PublicAddress, prepare_response};
@@ -97,9 +99,10 @@ impl RouteHeaders {
         }
     }
 
-    /// Headers that carry a key of this provider.
-    pub(crate) fn secrets(&self) -> &[HeaderName] {
-        &self.secrets
+    /// The keys of this provider that a request brings in headers.
+    pub(crate) fn keys<'h>(&self, headers: &'h HeaderMap, fields: Fields) -> impl Iterator<Item = &'h HeaderValue> {
+        let may_be = move |name: &&HeaderName| **name != AUTHORIZATION || fields.may_have(Fields::AUTHORIZATION);
+        self.secrets.iter().filter(may_be).filter_map(|name| headers.get(name))
     }
 
     /// Query parameters that carry secrets.
@@ -149,10 +152,11 @@ impl Identity {
     }
 
     /// Refuses a request that has been here before (RFC 9110 7.6.3).
-    pub(crate) fn check_loop(&self, headers: &HeaderMap) -> Result<(), Fault> {
+    pub(crate) fn check_loop(&self, headers: &HeaderMap, fields: Fields) -> Result<(), Fault> {
         let own = self.instance.as_bytes();
         let seen = |via: &HeaderValue| memchr::memmem::find(via.as_bytes(), own).is_some();
-        if headers.get_all(header::VIA).iter().any(seen) { Err(Fault::Loop) } else { Ok(()) }
+        let again = fields.may_have(Fields::VIA) && headers.get_all(header::VIA).iter().any(seen);
+        if again { Err(Fault::Loop) } else { Ok(()) }
     }
 }
 
@@ -167,10 +171,14 @@ pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterat
 }
 
 /// The fields that `Connection` names (RFC 9110 7.6.1), but for those that must not be lost.
-fn connection_listed(headers: &HeaderMap, keep: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
-    let usual = |option: &&[u8]| {
+fn connection_listed(headers: &HeaderMap, fields: Fields, keep: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
+    let usual = |option: &[u8]| {
         ["keep-alive", "close", "upgrade"].iter().any(|usual| option.eq_ignore_ascii_case(usual.as_bytes()))
     };
+    // Nearly always it is one line with one of these.
+    if !fields.repeat(headers, CONNECTION) && headers.get(CONNECTION).is_none_or(|line| usual(line.as_bytes())) {
+        return Vec::new();
+    }
     list(headers, &CONNECTION)
         .filter(|option| !usual(option))
         .filter_map(|option| HeaderName::from_bytes(option).ok())

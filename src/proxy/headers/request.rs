@@ -1,8 +1,7 @@
 //! The request's headers, from the caller's to the provider's.
 
 use super::id::{REQUEST_ID, check_trace};
-use super::{Identity, RouteHeaders, Way, connection_listed, list};
-use crate::canon::Fault;
+use super::{Fields, Identity, RouteHeaders, Way, connection_listed, list};
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName,
     HeaderValue, MAX_FORWARDS, UPGRADE, VIA,
@@ -11,7 +10,8 @@ use http::uri::Authority;
 use http::{Method, Version};
 use std::net::IpAddr;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Where a request came from, in the words of the proxies on its way.
+pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
@@ -48,7 +48,9 @@ impl PeerHeaders {
 /// Everything that decides what a request's headers become.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
-    /// The request's method.
+    /// The request's fields.
+    pub fields: Fields,
+    /// Its method.
     pub method: &'a Method,
     /// The version it came in.
     pub version: Version,
@@ -70,17 +72,13 @@ pub struct Outgoing<'a> {
     pub trust_forwarded: bool,
 }
 
-/// Turns the caller's headers into those for the provider.
-///
-/// # Errors
-/// [`Fault::Loop`] when the request has been here before.
-pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) -> Result<(), Fault> {
-    out.identity.check_loop(headers)?;
+/// Turns the caller's headers into those for the provider. The request has been checked, for loops too.
+pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     remove_what_ends_here(headers, out);
-    out.route.inject(headers, out.way, out.websocket);
-    join_cookies(headers);
-    check_trace(headers);
-    add_forwarding(headers, out);
+    let fields = out.fields | out.route.inject(headers, out.way, out.websocket);
+    join_cookies(headers, fields);
+    check_trace(headers, fields);
+    add_forwarding(headers, out, fields);
     headers.append(VIA, out.identity.via(out.version));
     headers.insert(REQUEST_ID, out.request_id.clone());
     if out.websocket {
@@ -90,25 +88,33 @@ pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) -> Result<()
     if out.method == Method::OPTIONS {
         decrement_max_forwards(headers);
     }
-    Ok(())
 }
 
 fn remove_what_ends_here(headers: &mut HeaderMap, out: &Outgoing<'_>) {
-    if headers.contains_key(CONNECTION) {
+    let others = if out.trust_forwarded { Fields::KEPT_BACK } else { Fields::KEPT_BACK | Fields::CLAIMS };
+    if !out.fields.may_have(Fields::OF_THE_HOP | others) {
+        return;
+    }
+    if out.fields.may_have(Fields::CONNECTION) {
         // A caller can neither strip credentials nor change how the body is framed or read.
         let keep = |name: &HeaderName| {
             matches!(*name, CONTENT_LENGTH | CONTENT_TYPE | COOKIE | HOST | MAX_FORWARDS | VIA)
                 || out.route.secrets.contains(name)
         };
-        for name in connection_listed(headers, keep) {
+        for name in connection_listed(headers, out.fields, keep) {
             headers.remove(name);
         }
     }
     let is_secret = |name: &HeaderName| out.route.secrets.contains(name);
-    let ends = |name: &&HeaderName| ends_here(name.as_str(), out.trust_forwarded) && !is_secret(name);
-    let doomed: Vec<HeaderName> = headers.keys().filter(ends).cloned().collect();
-    for name in doomed {
+    for name in out.fields.among(Fields::OF_THE_HOP).hop_by_hop().filter(|name| !is_secret(name)) {
         headers.remove(name);
+    }
+    if out.fields.may_have(others) {
+        let ends = |name: &&HeaderName| Fields::named(name).may_have(others) && !is_secret(name);
+        let doomed: Vec<HeaderName> = headers.keys().filter(ends).cloned().collect();
+        for name in doomed {
+            headers.remove(name);
+        }
     }
 }
 
@@ -118,7 +124,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     let settled = |name: &HeaderName| {
         matches!(*name, AUTHORIZATION | CONTENT_LENGTH | CONTENT_TYPE | COOKIE | HOST | MAX_FORWARDS | VIA)
             || *name == REQUEST_ID
-            || ends_here(name.as_str(), false)
+            || Fields::named(name).may_have(Fields::OF_THE_HOP | Fields::KEPT_BACK | Fields::CLAIMS)
     };
     let doomed: Vec<HeaderName> = trailers.keys().filter(|name| settled(name)).cloned().collect();
     for name in doomed {
@@ -126,53 +132,9 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// Whether a field of this name never goes to a provider.
-fn ends_here(name: &str, trust_forwarded: bool) -> bool {
-    match name {
-        // Hop by hop (RFC 9110 7.6.1), or for a proxy (11.7), or settled here (Expect is answered by the HTTP server).
-        "connection"
-        | "expect"
-        | "http2-settings"
-        | "keep-alive"
-        | "proxy-authenticate"
-        | "proxy-authorization"
-        | "proxy-connection"
-        | "te"
-        | "transfer-encoding"
-        | "upgrade" => true,
-        // Claims about the caller or the target that only a proxy in front may make.
-        "forwarded" | "x-real-ip" => !trust_forwarded,
-        "client-ip"
-        | "proxy"
-        | "true-client-ip"
-        | "x-client-ip"
-        | "x-cluster-client-ip"
-        | "x-forwarded"
-        | "x-host"
-        | "x-original-forwarded-for"
-        | "x-original-host"
-        | "x-original-url"
-        | "x-originating-ip"
-        | "x-remote-addr"
-        | "x-remote-ip"
-        | "x-rewrite-url" => true,
-        // Words between a caller and this gateway, `x-speechgate-priority` among them; the simulators behind it listen to this
-        // one.
-        "x-speechgate-fault" => false,
-        // A certificate is verified by the listener that received it, however far away that claims to have been.
-        "x-forwarded-client-cert" => true,
-        _ if name.starts_with("x-") && name.starts_with("x-forwarded-") => !trust_forwarded,
-        _ => {
-            ["x-accel-", "x-envoy-", "x-speechgate-"].iter().any(|prefix| name.starts_with(prefix))
-                // `X_Api_Key` becomes the same variable as `X-Api-Key` behind CGI-like interfaces.
-                || name.contains('_')
-        }
-    }
-}
-
 /// HTTP/2 callers may send a cookie in crumbs; HTTP/1.1 allows one field (RFC 9113 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+fn join_cookies(headers: &mut HeaderMap, fields: Fields) {
+    if !fields.may_have(Fields::COOKIE) || !fields.repeat(headers, COOKIE) {
         return;
     }
     let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
@@ -183,7 +145,8 @@ fn join_cookies(headers: &mut HeaderMap) {
 }
 
 /// Says who called, by which name and over what (RFC 7239 and what was there before it), and who is called now.
-fn add_forwarding(headers: &mut HeaderMap, out: &Outgoing<'_>) {
+fn add_forwarding(headers: &mut HeaderMap, out: &Outgoing<'_>, fields: Fields) {
+    let given = |headers: &HeaderMap, field, name| fields.may_have(field) && headers.contains_key(name);
     let called = match out.route.hosts.get(out.way.upstream) {
         Some(host) => headers.insert(HOST, host.clone()),
         None => headers.remove(HOST),
@@ -192,31 +155,29 @@ fn add_forwarding(headers: &mut HeaderMap, out: &Outgoing<'_>) {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
         None => called,
     };
-    if let (Some(called), false) = (called, headers.contains_key(FORWARDED_HOST)) {
+    if let (Some(called), false) = (called, given(headers, Fields::FORWARDED_HOST, FORWARDED_HOST)) {
         headers.insert(FORWARDED_HOST, called);
     }
-    if !headers.contains_key(FORWARDED_PROTO) {
+    if !given(headers, Fields::FORWARDED_PROTO, FORWARDED_PROTO) {
         headers.insert(FORWARDED_PROTO, out.peer.proto.clone());
     }
     if let Some(address) = &out.peer.address {
-        append_to_list(headers, FORWARDED_FOR, address);
+        let given = fields.may_have(Fields::FORWARDED_FOR);
+        headers.insert(FORWARDED_FOR, if given { longer(headers, &FORWARDED_FOR, address) } else { address.clone() });
     }
-    append_to_list(headers, FORWARDED, &out.peer.forwarded);
+    let forwarded = &out.peer.forwarded;
+    let given = fields.may_have(Fields::FORWARDED);
+    headers.insert(FORWARDED, if given { longer(headers, &FORWARDED, forwarded) } else { forwarded.clone() });
 }
 
-/// Adds an element to a list field, keeping it on one line because many readers look at one only.
-fn append_to_list(headers: &mut HeaderMap, name: HeaderName, element: &HeaderValue) {
-    let value = if headers.contains_key(&name) {
-        let mut line: Vec<u8> = list(headers, &name).collect::<Vec<_>>().join(&b", "[..]);
-        if !line.is_empty() {
-            line.extend_from_slice(b", ");
-        }
-        line.extend_from_slice(element.as_bytes());
-        HeaderValue::from_bytes(&line).unwrap_or_else(|_| element.clone())
-    } else {
-        element.clone()
-    };
-    headers.insert(name, value);
+/// A list field with an element added to it, on one line because many readers look at one only.
+fn longer(headers: &HeaderMap, name: &HeaderName, element: &HeaderValue) -> HeaderValue {
+    let mut line: Vec<u8> = list(headers, name).collect::<Vec<_>>().join(&b", "[..]);
+    if !line.is_empty() {
+        line.extend_from_slice(b", ");
+    }
+    line.extend_from_slice(element.as_bytes());
+    HeaderValue::from_bytes(&line).unwrap_or_else(|_| element.clone())
 }
 
 /// RFC 9110 7.6.2; zero never comes here.

@@ -4,11 +4,11 @@
 
 use super::check::is_just_chunked;
 use super::id::{REQUEST_ID, UPSTREAM_REQUEST_ID};
-use super::{RouteHeaders, connection_listed};
+use super::{Fields, RouteHeaders, connection_listed};
 use crate::canon::Fault;
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-    LOCATION, SET_COOKIE, TRANSFER_ENCODING, VIA, WWW_AUTHENTICATE,
+    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    SET_COOKIE, VIA, WWW_AUTHENTICATE,
 };
 use http::{Uri, Version};
 
@@ -58,15 +58,19 @@ pub struct Incoming<'a> {
 /// # Errors
 /// [`Fault::ResponseBodyInvalid`] when the body is coded in a way that cannot be passed on.
 pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Result<(), Fault> {
-    settle_framing(headers)?;
-    remove_what_ends_here(headers);
+    let fields = Fields::of(headers);
+    settle_framing(headers, fields)?;
+    remove_what_ends_here(headers, fields);
     headers.append(VIA, via(answer.version));
     let own = headers.insert(REQUEST_ID, answer.request_id.clone());
     if let Some(own) = own.filter(|own| own != answer.request_id) {
         headers.insert(UPSTREAM_REQUEST_ID, own);
     }
-    for name in [LOCATION, CONTENT_LOCATION] {
-        rewrite_location(headers, name, answer);
+    if fields.may_have(Fields::LOCATION) {
+        rewrite_location(headers, LOCATION, answer);
+    }
+    if fields.may_have(Fields::CONTENT_LOCATION) {
+        rewrite_location(headers, CONTENT_LOCATION, answer);
     }
     Ok(())
 }
@@ -74,75 +78,64 @@ pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Resul
 /// The fields of an interim answer that go on to the caller. It has no content, so that none of them may speak of one
 /// (RFC 9110 8.6, RFC 9112 6.1).
 pub(crate) fn interim_headers(fields: &HeaderMap) -> HeaderMap {
-    let mut fields = fields.clone();
-    remove_what_ends_here(&mut fields);
-    fields.remove(CONTENT_LENGTH);
-    fields
+    let mut headers = fields.clone();
+    remove_what_ends_here(&mut headers, Fields::of(fields));
+    headers.remove(CONTENT_LENGTH);
+    headers
 }
 
 /// `Transfer-Encoding` beats `Content-Length` (RFC 9112 6.3), and equal lengths said twice are one (RFC 9110 8.6).
-fn settle_framing(headers: &mut HeaderMap) -> Result<(), Fault> {
-    if headers.contains_key(TRANSFER_ENCODING) {
+fn settle_framing(headers: &mut HeaderMap, fields: Fields) -> Result<(), Fault> {
+    if fields.may_have(Fields::TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
         return if is_just_chunked(headers) { Ok(()) } else { Err(Fault::ResponseBodyInvalid) };
+    }
+    if !fields.may_have(Fields::CONTENT_LENGTH) || is_one_number(headers, fields) {
+        return Ok(());
     }
     let mut lengths = super::list(headers, &CONTENT_LENGTH);
     let Some(length) = lengths.next() else { return Ok(()) };
     if !length.iter().all(u8::is_ascii_digit) || lengths.any(|other| other != length) {
         return Err(Fault::ResponseBodyInvalid);
     }
+    let length = HeaderValue::from_bytes(length).map_err(|_| Fault::ResponseBodyInvalid)?;
     drop(lengths);
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter();
-    let said_once =
-        lines.next().is_some_and(|line| line.as_bytes().iter().all(u8::is_ascii_digit)) && lines.next().is_none();
-    if !said_once {
-        let length = HeaderValue::from_bytes(length).map_err(|_| Fault::ResponseBodyInvalid)?;
-        headers.insert(CONTENT_LENGTH, length);
-    }
+    headers.insert(CONTENT_LENGTH, length);
     Ok(())
 }
 
-fn remove_what_ends_here(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+/// Whether `Content-Length` is on one line, of digits alone.
+fn is_one_number(headers: &HeaderMap, fields: Fields) -> bool {
+    let digits = |line: &HeaderValue| line.as_bytes().iter().all(u8::is_ascii_digit);
+    !fields.repeat(headers, CONTENT_LENGTH) && headers.get(CONTENT_LENGTH).is_some_and(digits)
+}
+
+fn remove_what_ends_here(headers: &mut HeaderMap, fields: Fields) {
+    if !fields.may_have(Fields::OF_THE_ANSWERS_HOP) {
+        return;
+    }
+    if fields.may_have(Fields::CONNECTION) {
         let keep = |name: &HeaderName| {
             matches!(
                 *name,
                 CONTENT_ENCODING | CONTENT_LENGTH | CONTENT_TYPE | LOCATION | SET_COOKIE | VIA | WWW_AUTHENTICATE
             )
         };
-        for name in connection_listed(headers, keep) {
+        for name in connection_listed(headers, fields, keep) {
             headers.remove(name);
         }
     }
-    let doomed: Vec<HeaderName> = headers.keys().filter(|name| ends_here(name.as_str())).cloned().collect();
-    for name in doomed {
+    for name in fields.among(Fields::OF_THE_ANSWERS_HOP).hop_by_hop() {
         headers.remove(name);
     }
 }
 
-/// Whether a field of this name is between the provider and this gateway only. `Alt-Svc` would lead callers past it.
-fn ends_here(name: &str) -> bool {
-    matches!(
-        name,
-        "alt-svc"
-            | "connection"
-            | "http2-settings"
-            | "keep-alive"
-            | "proxy-authenticate"
-            | "proxy-authentication-info"
-            | "proxy-connection"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-    )
-}
-
 fn via(received: Version) -> HeaderValue {
-    HeaderValue::from_static(match received {
-        Version::HTTP_10 => "1.0 speechgate",
-        Version::HTTP_2 => "2 speechgate",
-        _ => "1.1 speechgate",
-    })
+    match received {
+        Version::HTTP_10 => const { HeaderValue::from_static("1.0 speechgate") },
+        Version::HTTP_2 => const { HeaderValue::from_static("2 speechgate") },
+        _ => const { HeaderValue::from_static("1.1 speechgate") },
+    }
 }
 
 /// Makes a location at the provider one at this gateway, so that whoever follows it still comes through here.

@@ -9,6 +9,7 @@ use crate::proxy::tests::{route, route_with};
 use http::request::Parts;
 use http::{Method, Request};
 use proptest::prelude::*;
+use std::time::SystemTime;
 
 /// `name: value` lines to a map.
 fn map(lines: &[&str]) -> HeaderMap {
@@ -42,6 +43,11 @@ fn parts(request: &str, headers: &[&str]) -> Parts {
     let (mut parts, ()) = builder.body(()).expect("a request").into_parts();
     parts.headers = map(headers);
     parts
+}
+
+/// What the check of a request with these parts says.
+fn checked(parts: &Parts, max_target_bytes: usize) -> Result<Checked, Fault> {
+    check_request(parts, Fields::of(&parts.headers), max_target_bytes)
 }
 
 const HANDSHAKE: [&str; 5] = [
@@ -128,14 +134,14 @@ fn requests_are_refused_or_pass() {
         ("GET /x HTTP/1.1", &["host: a", "upgrade: websocket"], plain),
         ("GET /x HTTP/1.1", &["host: a", "upgrade: h2c", "connection: upgrade, http2-settings"], plain),
     ] {
-        assert_eq!(check_request(&parts(request, headers), 32), expected, "{request} {headers:?}");
+        assert_eq!(checked(&parts(request, headers), 32), expected, "{request} {headers:?}");
     }
 }
 
 #[test]
 fn only_a_proper_handshake_upgrades() {
     let check =
-        |request: &str, headers: &[&str]| check_request(&parts(request, headers), 99).map(|checked| checked.websocket);
+        |request: &str, headers: &[&str]| checked(&parts(request, headers), 99).map(|checked| checked.websocket);
     assert_eq!(check("GET /x HTTP/1.1", &HANDSHAKE), Ok(true));
     assert_eq!(check("GET /x HTTP/1.0", &HANDSHAKE), Ok(false));
     assert_eq!(check("POST /x HTTP/1.1", &HANDSHAKE), Err(Fault::UpgradeRefused));
@@ -164,7 +170,7 @@ fn the_target_names_the_host_before_the_field_does() {
         ("GET https://a/x HTTP/2", &["host: b"], Some("a")),
         ("GET /x HTTP/1.0", &[], None),
     ] {
-        assert_eq!(authority(&parts(request, headers)), expected);
+        assert_eq!(authority(&parts(request, headers)), expected.map(HeaderValue::from_static));
     }
 }
 
@@ -191,10 +197,12 @@ fn keyed(inject: bool) -> RouteHeaders {
 /// How a request's headers come out; `Host`, `Via` and the rest that is always there are checked and left out.
 fn sent(given: &[&str], trust_forwarded: bool, inject: bool) -> Vec<String> {
     let mut headers = map(given);
-    let id = request_id(&headers);
+    let fields = Fields::of(&headers);
+    let id = request_id(&headers, fields, SystemTime::now());
     let peer = PeerHeaders::new(Some([192, 0, 2, 7].into()), false);
     let identity = Identity::new("01INSTANCE").expect("an id");
     let out = Outgoing {
+        fields,
         method: &Method::OPTIONS,
         version: Version::HTTP_11,
         authority: None,
@@ -206,7 +214,7 @@ fn sent(given: &[&str], trust_forwarded: bool, inject: bool) -> Vec<String> {
         request_id: &id,
         trust_forwarded,
     };
-    prepare_request(&mut headers, &out).expect("no loop");
+    prepare_request(&mut headers, &out);
     assert_eq!(headers.get_all("via").iter().next_back().expect("via"), "1.1 speechgate (01INSTANCE)");
     let mut rest = lines(&headers);
     for always in [
@@ -421,8 +429,9 @@ fn one_credential_stands_in_for_another() {
 #[test]
 fn a_handshake_keeps_exactly_its_own_upgrade() {
     let mut headers = map(&HANDSHAKE);
-    let (peer, identity, id) = (PeerHeaders::new(None, true), Identity::new("I").expect("an id"), request_id(&headers));
+    let (peer, identity, id) = (PeerHeaders::new(None, true), Identity::new("I").expect("an id"), new_request_id());
     let out = Outgoing {
+        fields: Fields::of(&headers),
         method: &Method::GET,
         version: Version::HTTP_11,
         authority: Some(&"called.example".parse().expect("an authority")),
@@ -434,7 +443,7 @@ fn a_handshake_keeps_exactly_its_own_upgrade() {
         request_id: &id,
         trust_forwarded: false,
     };
-    prepare_request(&mut headers, &out).expect("no loop");
+    prepare_request(&mut headers, &out);
     for line in [
         "connection: upgrade",
         "upgrade: websocket",
@@ -446,7 +455,7 @@ fn a_handshake_keeps_exactly_its_own_upgrade() {
         assert!(lines(&headers).iter().any(|there| there == line), "{line}");
     }
     assert!(!headers.contains_key("x-forwarded-for"));
-    assert_eq!(prepare_request(&mut headers, &out), Err(Fault::Loop));
+    assert_eq!(identity.check_loop(&headers, Fields::of(&headers)), Err(Fault::Loop));
 }
 
 #[test]
@@ -459,9 +468,11 @@ fn peers_are_written_as_rfc_7239_wants() {
         let peer = PeerHeaders::new(Some(address.parse().expect("an address")), false);
         let identity = Identity::new("I").expect("an id");
         let mut headers = HeaderMap::new();
-        let id = request_id(&headers);
+        let fields = Fields::of(&headers);
+        let id = request_id(&headers, fields, SystemTime::now());
         let route = RouteHeaders::new(&route("")).expect("headers");
         let out = Outgoing {
+            fields,
             method: &Method::GET,
             version: Version::HTTP_2,
             authority: None,
@@ -473,7 +484,7 @@ fn peers_are_written_as_rfc_7239_wants() {
             request_id: &id,
             trust_forwarded: false,
         };
-        prepare_request(&mut headers, &out).expect("no loop");
+        prepare_request(&mut headers, &out);
         assert_eq!(headers["forwarded"], expected);
         assert_eq!(headers["via"], "2 speechgate (I)");
     }
@@ -495,13 +506,14 @@ fn request_ids_are_kept_when_they_are_fit() {
         (&[long.as_str()], false),
         (&[], false),
     ] {
-        let id = request_id(&map(given));
+        let headers = map(given);
+        let id = request_id(&headers, Fields::of(&headers), SystemTime::now());
         let text = id.to_str().expect("text");
         let same = given.first().is_some_and(|line| line.split_once(": ").is_some_and(|(_, value)| value == text));
         assert_eq!(same, kept, "{given:?}");
         assert!(kept || text.len() == 26, "{text}");
     }
-    assert_ne!(request_id(&HeaderMap::new()), request_id(&HeaderMap::new()));
+    assert_ne!(new_request_id(), new_request_id());
 }
 
 /// How an answer's headers come out by a route with this prefix and upstream base path.
@@ -624,7 +636,65 @@ fn locations_at_the_provider_become_locations_here() {
     }
 }
 
+/// The fields that are asked for by name, and what stands for each.
+const ASKED_FOR: [(HeaderName, Fields); 18] = [
+    (header::ACCEPT, Fields::ACCEPT),
+    (header::AUTHORIZATION, Fields::AUTHORIZATION),
+    (header::CONNECTION, Fields::CONNECTION),
+    (header::CONTENT_LENGTH, Fields::CONTENT_LENGTH),
+    (header::CONTENT_LOCATION, Fields::CONTENT_LOCATION),
+    (header::COOKIE, Fields::COOKIE),
+    (header::FORWARDED, Fields::FORWARDED),
+    (header::LOCATION, Fields::LOCATION),
+    (header::TRANSFER_ENCODING, Fields::TRANSFER_ENCODING),
+    (header::UPGRADE, Fields::UPGRADE),
+    (header::VIA, Fields::VIA),
+    (FORWARDED_FOR, Fields::FORWARDED_FOR),
+    (HeaderName::from_static("x-forwarded-host"), Fields::FORWARDED_HOST),
+    (HeaderName::from_static("x-forwarded-proto"), Fields::FORWARDED_PROTO),
+    (HeaderName::from_static("x-speechgate-priority"), Fields::PRIORITY),
+    (REQUEST_ID, Fields::REQUEST_ID),
+    (TRACEPARENT, Fields::TRACEPARENT),
+    (HeaderName::from_static("tracestate"), Fields::TRACESTATE),
+];
+
+#[test]
+fn every_name_has_its_own_place_among_the_fields() {
+    let mut given = Vec::from(ASKED_FOR);
+    for name in &fields::HOP_BY_HOP {
+        let field = Fields::named(name);
+        assert_eq!(field.hop_by_hop().collect::<Vec<_>>(), [name]);
+        if !given.iter().any(|(there, _)| there == name) {
+            given.push((name.clone(), field));
+        }
+    }
+    for (name, field) in &given {
+        // Names are written in any case.
+        let shouted = HeaderName::from_bytes(name.as_str().to_ascii_uppercase().as_bytes()).expect("a name");
+        assert_eq!(Fields::named(&shouted), *field, "{name}");
+        let same = given.iter().filter(|(_, other)| other.may_have(*field)).count();
+        assert_eq!(same, 1, "{name}");
+        assert!(!field.may_have(Fields::REPEATED), "{name}");
+    }
+}
+
 proptest! {
+    /// A field that is there is never missed, however many others are there and however often it is.
+    #[test]
+    fn fields_that_are_there_are_seen(given in prop::collection::vec(0..ASKED_FOR.len() + 3, 0..12)) {
+        let name = |at: &usize| match ASKED_FOR.get(*at) {
+            Some((name, _)) => name.as_str().to_owned(),
+            None => format!("x-other-{at}"),
+        };
+        let given: Vec<String> = given.iter().map(|at| format!("{}: a", name(at))).collect();
+        let headers = map(&given.iter().map(String::as_str).collect::<Vec<_>>());
+        let fields = Fields::of(&headers);
+        for (name, field) in ASKED_FOR {
+            prop_assert_eq!(fields.may_have(field), headers.contains_key(&name), "{}", name);
+            prop_assert_eq!(fields.repeat(&headers, name.clone()), headers.get_all(&name).iter().count() > 1, "{}", name);
+        }
+    }
+
     /// Whatever a caller sends, what ends here does not go out, and what the gateway says stands alone.
     #[test]
     fn hygiene_holds_for_any_mixture(

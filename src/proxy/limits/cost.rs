@@ -20,13 +20,13 @@ pub(crate) const BOUND: usize = 64 * 1024;
 /// The costs of one request, each found out once.
 pub(super) struct Costs<'a> {
     profile: &'a Profile,
-    coded: bool,
+    headers: &'a HeaderMap,
     characters: Option<u64>,
 }
 
 impl<'a> Costs<'a> {
-    pub(super) fn new(profile: &'a Profile, headers: &HeaderMap) -> Costs<'a> {
-        Costs { profile, coded: headers.contains_key(header::CONTENT_ENCODING), characters: None }
+    pub(super) fn new(profile: &'a Profile, headers: &'a HeaderMap) -> Costs<'a> {
+        Costs { profile, headers, characters: None }
     }
 
     /// What the request costs; and whether more of its body is still to be charged.
@@ -51,7 +51,8 @@ impl<'a> Costs<'a> {
     fn characters(&self, ahead: &Ahead, length: Option<u64>) -> u64 {
         let json = ahead.bytes.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
         let all = length.unwrap_or(ahead.bytes.len() as u64);
-        match (self.coded || json && !ahead.whole, json) {
+        let coded = self.headers.contains_key(header::CONTENT_ENCODING);
+        match (coded || json && !ahead.whole, json) {
             (true, _) => all,
             (false, true) => serde_json::from_slice(&ahead.bytes).map_or(0, |body| self.profile.characters(&body)),
             (false, false) => 0,

@@ -39,7 +39,7 @@ use crate::limit::gate::{Gate, Lanes, Setup};
 use crate::limit::{Holds, Keys};
 use crate::proxy::{RouteRuntime, Upload, redact};
 use crate::telemetry::metrics::RouteMetrics;
-use http::{HeaderName, request};
+use http::{HeaderName, HeaderValue, request};
 use rates::{Charges, Rates};
 use std::collections::HashMap;
 use std::fmt;
@@ -196,12 +196,11 @@ impl RouteLimits {
 
     /// The key of the credential that a request goes out with: the accounts of the route, or the key that the caller brings
     /// in a header, in the query or in a subprotocol, whichever is first. All that bring none share one.
-    pub(crate) fn credential(&self, route: &RouteRuntime, parts: &request::Parts) -> u64 {
+    pub(crate) fn credential(&self, route: &RouteRuntime, key: Option<&HeaderValue>, parts: &request::Parts) -> u64 {
         if !self.accounts.is_empty() {
             return self.keys.of(&self.accounts);
         }
-        let header = route.headers.secrets().iter().find_map(|name| parts.headers.get(name));
-        if let Some(value) = header {
+        if let Some(value) = key {
             // `Bearer abc` is the same key as `abc` in a header of its own.
             let value = value.as_bytes();
             let token = value.iter().position(|byte| *byte == b' ').and_then(|at| value.get(at + 1..));

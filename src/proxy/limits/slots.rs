@@ -4,6 +4,7 @@ use super::{Denied, Refusal};
 use crate::canon::Fault;
 use crate::limit::gate::{Entry, Gate, Lanes, Permit, Priority, Waiting};
 use crate::proxy::RouteRuntime;
+use crate::proxy::headers::Fields;
 use crate::telemetry::metrics::RouteMetrics;
 use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
@@ -14,7 +15,10 @@ use tokio::time::Instant;
 const PRIORITY: HeaderName = HeaderName::from_static("x-speechgate-priority");
 
 /// The priority that a caller asks for; whatever else it says is `normal`.
-pub(crate) fn priority(headers: &HeaderMap) -> Priority {
+pub(crate) fn priority(headers: &HeaderMap, fields: Fields) -> Priority {
+    if !fields.may_have(Fields::PRIORITY) {
+        return Priority::Normal;
+    }
     match headers.get(PRIORITY).map(|value| value.as_bytes().trim_ascii()) {
         Some(value) if value.eq_ignore_ascii_case(b"high") => Priority::High,
         Some(value) if value.eq_ignore_ascii_case(b"low") => Priority::Low,
