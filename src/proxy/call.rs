@@ -39,7 +39,7 @@ pub struct Call {
     pub(crate) provider_target: Uri,
     /// Which upstream and which credentials the request goes out with.
     pub(crate) way: Way,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
     /// Whether the caller came over TLS, and the host it asked for.
     pub(crate) tls: bool,
     pub(crate) authority: Option<HeaderValue>,

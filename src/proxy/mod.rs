@@ -132,7 +132,7 @@ fn check(call: &mut Call, parts: &request::Parts, body: Incoming) -> Result<Opti
     let runtime = state.runtime(routed.route);
     call.routed(Arc::clone(&runtime), authority, &parts.headers);
     let route = &runtime.route;
-    let upload = Upload::new(body, route.max_request_body, server.body_timeout)?;
+    let upload = Upload::new(body, route.max_request_body, server.body_timeout, &call.peer.bell)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.way.upstream).map_or("", |upstream| upstream.base_path.as_str());

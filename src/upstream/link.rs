@@ -9,11 +9,12 @@
 //! Whoever drives it, the connection is told the same waker, the [`Bell`]'s. It wakes whoever attends to the connection, and
 //! else its own task, so that passing the connection on costs no turn of anybody's.
 
+use super::bell::Bell;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 /// What hyper gives to be driven. Its error is given to the call on it; without a call nobody needs it.
 type Connection = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
@@ -31,20 +32,9 @@ pub(super) struct Link {
     waker: Waker,
 }
 
-/// Whom a connection wakes.
-#[derive(Default)]
-struct Bell {
-    /// The connection's own task.
-    own: Mutex<Option<Waker>>,
-    /// The task of a call that drives the connection.
-    attendant: Mutex<Option<Waker>>,
-    /// Whoever would be woken is at it already.
-    hushed: AtomicBool,
-}
-
 impl Link {
     pub(super) fn new(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Arc<Link> {
-        let bell = Arc::<Bell>::default();
+        let bell = Bell::new();
         Arc::new(Link {
             connection: Mutex::new(Some(Box::pin(connection))),
             // Calls are numbered from one, abandoned ones begin at zero.
@@ -75,22 +65,22 @@ impl Link {
     pub(super) fn leave(&self, call: u64) {
         if self.call() == call {
             self.detach();
-            self.bell.wake_own();
+            self.bell.wake_owner();
         }
     }
 
     /// The connection has nothing to do for whoever attended to it.
     pub(super) fn detach(&self) {
-        *lock(&self.bell.attendant) = None;
+        self.bell.leave();
     }
 
     /// A turn of its own task; ready when the connection has ended, or has to because its call was abandoned.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        keep(&self.bell.own, cx.waker());
+        self.bell.belongs_to(cx.waker());
         if self.abandoned.load(Relaxed) == self.call() {
             return Poll::Ready(());
         }
-        if lock(&self.bell.attendant).is_some() {
+        if self.bell.is_attended() {
             return Poll::Pending;
         }
         // What has panicked in a turn of a call's is not driven any further.
@@ -99,7 +89,7 @@ impl Link {
 
     /// A turn in the task of a call that waits for what the connection brings, and is woken when there may be more.
     pub(super) fn attend(&self, cx: &Context<'_>) {
-        keep(&self.bell.attendant, cx.waker());
+        self.bell.attend(cx.waker());
         self.drive();
     }
 
@@ -108,28 +98,20 @@ impl Link {
         let over = self.connection.try_lock().is_ok_and(|mut connection| self.step(&mut connection).is_ready());
         // Its own task has to end as well.
         if over || self.connection.is_poisoned() {
-            self.bell.wake_own();
+            self.bell.wake_owner();
         }
     }
 
     /// Does something that would wake whoever attends to the connection, but is done by them in their turn.
     pub(super) fn quietly<T>(&self, act: impl FnOnce() -> T) -> T {
-        struct Hush<'a>(&'a Bell);
-        impl Drop for Hush<'_> {
-            fn drop(&mut self) {
-                self.0.hushed.store(false, Relaxed);
-            }
-        }
-        self.bell.hushed.store(true, Relaxed);
-        let _until = Hush(&self.bell);
-        act()
+        self.bell.quietly(act)
     }
 
     /// Its own task ends.
     pub(super) fn end(&self) {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(connection);
-        self.bell.wake_by_ref();
+        self.bell.ring();
     }
 
     /// Drives a connection, and closes one that has ended.
@@ -144,48 +126,8 @@ impl Link {
     }
 }
 
-impl Bell {
-    fn wake_own(&self) {
-        let own = lock(&self.own).clone();
-        own.into_iter().for_each(Waker::wake);
-    }
-
-    fn wake_by_ref(&self) {
-        if self.hushed.load(Relaxed) {
-            return;
-        }
-        let attendant = lock(&self.attendant).clone();
-        match attendant {
-            Some(attendant) => attendant.wake(),
-            None => self.wake_own(),
-        }
-    }
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        Bell::wake_by_ref(&self);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        Bell::wake_by_ref(self);
-    }
-}
-
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link").field("call", &self.call()).finish_non_exhaustive()
     }
-}
-
-fn keep(place: &Mutex<Option<Waker>>, waker: &Waker) {
-    let mut kept = lock(place);
-    if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-        *kept = Some(waker.clone());
-    }
-}
-
-/// Neither lock is held over anything that can panic.
-fn lock(place: &Mutex<Option<Waker>>) -> std::sync::MutexGuard<'_, Option<Waker>> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
