@@ -68,11 +68,17 @@ impl Stopping {
         self.changed.notify_waiters();
     }
 
+    /// Whether they are.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
     /// Until [`Stopping::begin`].
     pub async fn begun(&self) {
         // Created before the look at the flag: a change between the two is not missed.
         let changed = self.changed.notified();
-        if !self.begun.load(Ordering::Acquire) {
+        if !self.has_begun() {
             changed.await;
         }
     }
