@@ -46,16 +46,12 @@ impl Body {
         if let Hold::Http1(link, _) = &self.hold
             && self.taken < TURN
         {
-            // Nobody has to be woken for what is found here and now.
-            let mut quiet = Context::from_waker(Waker::noop());
-            // Behind a frame that has just been taken there is none yet.
-            if self.taken == 0
-                && let Poll::Ready(next) = incoming.as_mut().poll_frame(&mut quiet)
-            {
-                return Poll::Ready(next);
+            // Behind a frame that was taken there may be others that have come already.
+            if self.taken > 0 {
+                link.drive();
             }
-            link.drive();
-            if let Poll::Ready(next) = incoming.as_mut().poll_frame(&mut quiet) {
+            // Nobody has to be woken for what is found here and now.
+            if let Poll::Ready(next) = incoming.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
                 return Poll::Ready(next);
             }
         }
