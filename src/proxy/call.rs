@@ -9,6 +9,7 @@ use super::attempt::Stay;
 use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
 use super::interim::Interim;
 use super::limits::{self, Admission};
+use super::redact::Hidden;
 use super::trace::Trace;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
@@ -248,14 +249,21 @@ impl Call {
 
     /// A provider's body without the keys that it may have echoed.
     pub(crate) fn redacted(&self, body: Bytes) -> Bytes {
-        let own = self.route.iter().flat_map(|route| route.secrets.iter().map(String::as_str));
-        let sent = self.secrets.iter().flatten().filter_map(|value| value.to_str().ok());
-        let tokens = sent.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
-        let secrets: Vec<&str> = own.chain(tokens).chain(self.hidden.iter().map(String::as_str)).collect();
-        match redact::redact_body(&body, &secrets) {
-            Cow::Borrowed(_) => body,
-            Cow::Owned(shown) => Bytes::from(shown),
+        let own = || self.route.iter().flat_map(|route| &route.secrets);
+        let sent = || {
+            let values = self.secrets.iter().flatten().filter_map(|value| value.to_str().ok());
+            let tokens =
+                values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
+            tokens.chain(self.hidden.iter().map(String::as_str)).map(str::as_bytes)
+        };
+        let is_long = |secret: &&[u8]| secret.len() >= redact::SHORTEST;
+        let echoed = own().any(|secret| is_long(&secret.as_bytes()) && secret.is_in(&body))
+            || sent().filter(is_long).any(|secret| redact::is_in(&body, secret));
+        if !echoed {
+            return body;
         }
+        let secrets: Vec<&[u8]> = own().map(Hidden::as_bytes).chain(sent()).collect();
+        Bytes::from(redact::redact_body(&body, &secrets).into_owned())
     }
 
     /// Where the progress of the request body is told.

@@ -3,6 +3,7 @@
 use super::attempt::{Standing, StandingView};
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::limits::{Registry, RouteLimits};
+use super::redact::Hidden;
 use super::route::RouteTable;
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
@@ -69,11 +70,17 @@ impl Stopping {
         self.changed.notify_waiters();
     }
 
+    /// Whether they are.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
     /// Until [`Stopping::begin`].
     pub async fn begun(&self) {
         // Created before the look at the flag: a change between the two is not missed.
         let changed = self.changed.notified();
-        if !self.begun.load(Ordering::Acquire) {
+        if !self.has_begun() {
             changed.await;
         }
     }
@@ -84,6 +91,8 @@ impl Stopping {
 pub struct RouteRuntime {
     /// The route.
     pub route: Arc<Route>,
+    /// Its name and its provider's, for what is remembered of its errors.
+    pub(crate) names: (Arc<str>, Arc<str>),
     /// What its requests' headers become.
     pub headers: RouteHeaders,
     /// Its counters.
@@ -93,7 +102,7 @@ pub struct RouteRuntime {
     /// What it remembers of its upstreams and accounts; none when there is nothing to choose or to retry.
     pub(crate) standing: Option<Arc<Standing>>,
     /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Hidden>,
 }
 
 /// Who is calling, and how the call came in: the same for all requests of a connection.
@@ -214,11 +223,12 @@ impl State {
                 let metrics = shared.metrics.route(&route.name, &route.provider);
                 Arc::new(RouteRuntime {
                     route: Arc::clone(route),
+                    names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers,
                     limits: shared.limits.route(route, &metrics, now),
                     metrics,
                     standing: shared.standing(route),
-                    secrets: secrets(route),
+                    secrets: secrets(route).iter().map(|secret| Hidden::new(secret)).collect(),
                 })
             })
             .collect();
