@@ -121,15 +121,15 @@ async fn stream(
     mut body: upstream::Body,
     timeouts: &Timeouts,
 ) -> Response<Body> {
-    let mut held: VecDeque<_> = first.into_iter().collect();
+    let mut first = first;
     // A caller that is still sending may wait for the head before it goes on.
-    if held.is_empty() && call.upload_ended() {
+    if first.is_none() && call.upload_ended() {
         match next_frame(&mut body, timeouts).await {
-            Ok(first) => held.extend(first),
+            Ok(frame) => first = frame,
             Err(failure) => return fail::failure(call, failure),
         }
     }
-    Response::from_parts(parts, Body::relay(body, held, timeouts, call))
+    Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
 }
 
 /// The next frame of a body, or why there is none in time.
