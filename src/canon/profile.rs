@@ -3,12 +3,14 @@
 //! What is compiled here was read from TOML (`spec`). Everything that cannot work is refused at once, rules that can
 //! never match among it.
 
+use super::codes::CodeTable;
 use super::cost::{self, TextPath};
 use super::evidence::Evidence;
 use super::guard::{self, Guard};
 use super::projection::Projection;
 use super::rule::{Meaning, Rule};
 use super::select::{Path, Selector};
+use super::selectors::Selectors;
 use super::spec::{ConcurrencyUnit, DetectorSpec, MeaningSpec, OneOrMany, Phase, ProfileSpec, SelectorSpec, Table};
 use super::template::PathTemplate;
 use super::units::SocketUnits;
@@ -38,9 +40,6 @@ pub struct Profile {
     sockets: Vec<Arc<SocketUnits>>,
 }
 
-/// A provider's codes and what they mean.
-pub(crate) type CodeTable = HashMap<Box<str>, Meaning>;
-
 /// What every profile falls back to: what stands in front of providers, and what any API looks like.
 #[derive(Debug)]
 pub struct Fallback {
@@ -62,20 +61,20 @@ pub struct ProfileProblem {
 /// The selectors, by what they find.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    pub(crate) code: Vec<Selector>,
-    pub(crate) kind: Vec<Selector>,
-    pub(crate) title: Vec<Selector>,
-    pub(crate) message: Vec<Selector>,
-    pub(crate) status: Vec<Selector>,
-    pub(crate) close: Vec<Selector>,
-    pub(crate) request_id: Vec<Selector>,
-    pub(crate) param: Vec<Selector>,
-    pub(crate) doc_url: Vec<Selector>,
-    pub(crate) retry_after: Vec<Selector>,
-    pub(crate) retryable: Vec<Selector>,
-    pub(crate) context_id: Vec<Selector>,
-    pub(crate) done: Vec<Selector>,
-    pub(crate) details: Vec<(String, Vec<Selector>)>,
+    pub(crate) code: Selectors,
+    pub(crate) kind: Selectors,
+    pub(crate) title: Selectors,
+    pub(crate) message: Selectors,
+    pub(crate) status: Selectors,
+    pub(crate) close: Selectors,
+    pub(crate) request_id: Selectors,
+    pub(crate) param: Selectors,
+    pub(crate) doc_url: Selectors,
+    pub(crate) retry_after: Selectors,
+    pub(crate) retryable: Selectors,
+    pub(crate) context_id: Selectors,
+    pub(crate) done: Selectors,
+    pub(crate) details: Vec<(String, Selectors)>,
     pub(crate) validation: Vec<Projection>,
 }
 
@@ -131,8 +130,8 @@ impl Profile {
         let mut problems = Problems(Vec::new());
         let fields = Fields::compile(&spec, &mut problems);
         let detectors = compile_detectors(&spec.errors, &mut problems);
-        let codes = compile_codes("codes", &spec.codes, &mut problems);
-        let spaces = spec
+        let mut codes = compile_codes("codes", &spec.codes, &mut problems);
+        let mut spaces: HashMap<Box<str>, CodeTable> = spec
             .spaces
             .iter()
             .map(|(space, table)| {
@@ -140,6 +139,13 @@ impl Profile {
             })
             .collect();
         check_spaces(&spec, &mut problems);
+        for (place, selector) in fields.code.iter() {
+            let table = match &selector.space {
+                None => Some(&mut codes),
+                Some(space) => spaces.get_mut(space),
+            };
+            table.into_iter().for_each(|table| table.settle(place, selector));
+        }
         let (early_rules, late_rules) = compile_rules(&spec, &mut problems);
         let rewrites = compile_rewrites(&spec, &mut problems);
         let texts = compile_texts(&spec.cost.text, &mut problems);
@@ -237,7 +243,7 @@ impl Profile {
 
     /// How many characters of text a request body brings.
     #[must_use]
-    pub fn characters(&self, body: &serde_json::Value) -> u64 {
+    pub fn characters(&self, body: &super::json::Json<'_>) -> u64 {
         cost::characters(&self.texts, body)
     }
 
@@ -273,7 +279,7 @@ impl Fields {
             list.iter()
                 .enumerate()
                 .filter_map(|(index, one)| problems.keep(format!("{key}[{index}]"), Selector::compile(one)))
-                .collect::<Vec<_>>()
+                .collect::<Selectors>()
         };
         let details = spec
             .details
@@ -348,13 +354,10 @@ fn compile_paths(at: &str, paths: Option<&OneOrMany<String>>, problems: &mut Pro
 }
 
 fn compile_codes(at: &str, table: &Table<MeaningSpec>, problems: &mut Problems) -> CodeTable {
-    table
-        .iter()
-        .filter_map(|(code, meaning)| {
-            let meaning = problems.keep(format!("{at}.{code}"), Meaning::compile(meaning, Some(code)))?;
-            Some((Box::from(code.as_str()), meaning))
-        })
-        .collect()
+    CodeTable::new(table.iter().filter_map(|(code, meaning)| {
+        let meaning = problems.keep(format!("{at}.{code}"), Meaning::compile(meaning, Some(code)))?;
+        Some((Box::from(code.as_str()), meaning))
+    }))
 }
 
 fn check_spaces(spec: &ProfileSpec, problems: &mut Problems) {

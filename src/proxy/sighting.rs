@@ -141,7 +141,7 @@ fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&str, String)> {
 fn shown_body(seen: &Evidence<'_>) -> String {
     let text = match seen.tree() {
         Some(tree) => {
-            let mut tree = tree.clone();
+            let mut tree = tree.to_value();
             trim(&mut tree);
             tree.to_string()
         }
