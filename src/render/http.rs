@@ -28,25 +28,28 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 /// Largest canonical object that travels in a header, for bodies that have no place for it.
 const HEADER_LIMIT: usize = 4096;
 
-/// Headers that described the body which is replaced (RFC 9110 8, 9530), or that frame it.
-const OF_THE_OLD_BODY: [HeaderName; 16] = [
-    header::CONTENT_ENCODING,
-    header::CONTENT_LENGTH,
-    header::CONTENT_TYPE,
-    header::CONTENT_LANGUAGE,
-    header::CONTENT_LOCATION,
-    header::CONTENT_RANGE,
-    header::CONTENT_DISPOSITION,
-    header::TRANSFER_ENCODING,
-    header::TRAILER,
-    header::ETAG,
-    header::LAST_MODIFIED,
-    header::ACCEPT_RANGES,
-    HeaderName::from_static("content-md5"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-];
+/// Whether a field described the body which is replaced (RFC 9110 8, 9530), or framed it.
+fn is_of_the_old_body(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str().as_bytes(),
+        b"content-encoding"
+            | b"content-length"
+            | b"content-type"
+            | b"content-language"
+            | b"content-location"
+            | b"content-range"
+            | b"content-disposition"
+            | b"transfer-encoding"
+            | b"trailer"
+            | b"etag"
+            | b"last-modified"
+            | b"accept-ranges"
+            | b"content-md5"
+            | b"digest"
+            | b"content-digest"
+            | b"repr-digest"
+    )
+}
 
 /// The whole answer. `received` are the provider's header fields, hop-by-hop ones removed; they stay unless they
 /// described the old body.
@@ -60,7 +63,8 @@ pub fn response(
     let mut headers = received.unwrap_or_default();
     let provider_type = headers.get(header::CONTENT_TYPE).cloned();
     let provider_wait = headers.remove(header::RETRY_AFTER);
-    for name in OF_THE_OLD_BODY {
+    let old: Vec<HeaderName> = headers.keys().filter(|name| is_of_the_old_body(name)).cloned().collect();
+    for name in old {
         let _ = headers.remove(name);
     }
     let mut status = error.status();
