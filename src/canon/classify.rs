@@ -3,17 +3,18 @@
 //! Total: it never fails, and it ends for any input.
 
 use super::code::Code;
+use super::codes::Known;
 use super::error::{CanonicalError, UpstreamBody, UpstreamError};
 use super::evidence::{Evidence, shorten};
 use super::fault::Origin;
 use super::ladder;
 use super::observed::Observed;
-use super::profile::{CodeTable, Profile};
+use super::profile::Profile;
 use super::retry;
 use super::rule::{Facts, Meaning};
-use super::select::{Selector, first_text};
+use super::select::Selector;
+use super::selectors::Selectors;
 use super::spec::Phase;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ pub enum Matched<'p> {
     /// A rule: the profile and the rule's place in it, bases behind.
     Rule(&'p str, usize),
     /// A row of a code table: the profile, the code space (empty for `codes`), the provider's code.
-    Code(&'p str, &'p str, String),
+    Code(&'p str, &'p str, &'p str),
     /// A recognisable word in an unknown code.
     Word(&'static [&'static str]),
     /// The HTTP status alone.
@@ -81,20 +82,20 @@ struct Verdict<'p> {
 }
 
 /// Reads what rules compare.
-pub(crate) fn facts(profile: &Profile, evidence: &Evidence<'_>) -> Facts {
+pub(crate) fn facts<'e>(profile: &Profile, evidence: &'e Evidence<'_>) -> Facts<'e> {
     let fields = &profile.fields;
-    let inside = |selectors: &[Selector]| first_text(selectors, evidence)?.parse::<u16>().ok();
+    let inside = |selectors: &Selectors| selectors.text(evidence)?.parse::<u16>().ok();
     let wire = evidence.status.filter(|status| !(200..300).contains(status));
     Facts {
-        code: first_text(&fields.code, evidence).map(Cow::into_owned),
-        title: first_text(&fields.title, evidence).map(Cow::into_owned),
-        message: first_text(&fields.message, evidence).map(Cow::into_owned),
+        code: profile.codes_in(evidence).next().map(|(code, _)| code),
+        title: fields.title.text(evidence),
+        message: fields.message.text(evidence),
         status: wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)),
         close: inside(&fields.close).or(evidence.ws_code),
     }
 }
 
-fn decide<'p>(profile: &'p Profile, facts: &Facts, evidence: &Evidence<'_>) -> Verdict<'p> {
+fn decide<'p>(profile: &'p Profile, facts: &Facts<'_>, evidence: &Evidence<'_>) -> Verdict<'p> {
     let unknown_code = facts.code.as_deref();
     if let Some(verdict) = ask(profile, facts, evidence, unknown_code.is_some()) {
         return verdict;
@@ -119,7 +120,7 @@ fn decide<'p>(profile: &'p Profile, facts: &Facts, evidence: &Evidence<'_>) -> V
 }
 
 /// The generic ladder: word, status, text.
-fn climb<'p>(profile: &'p Profile, facts: &Facts, code: Option<&str>, evidence: &Evidence<'_>) -> Verdict<'p> {
+fn climb<'p>(profile: &'p Profile, facts: &Facts<'_>, code: Option<&str>, evidence: &Evidence<'_>) -> Verdict<'p> {
     let rung = |code, matched| Verdict { code, meaning: None, matched, known: facts.code.is_none() };
     if let Some((code, words)) = code.and_then(ladder::by_word) {
         return rung(code, Matched::Word(words));
@@ -149,7 +150,7 @@ fn climb<'p>(profile: &'p Profile, facts: &Facts, code: Option<&str>, evidence: 
 }
 
 /// Asks one profile: rules that name a code, the code tables, the other rules.
-fn ask<'p>(profile: &'p Profile, facts: &Facts, evidence: &Evidence<'_>, word_first: bool) -> Option<Verdict<'p>> {
+fn ask<'p>(profile: &'p Profile, facts: &Facts<'_>, evidence: &Evidence<'_>, word_first: bool) -> Option<Verdict<'p>> {
     let by_rule = |rule: &'p super::rule::Rule, known| {
         let matched = Matched::Rule(profile.name(), rule.index);
         Verdict { code: rule.then.code, meaning: Some(&rule.then), matched, known }
@@ -157,8 +158,9 @@ fn ask<'p>(profile: &'p Profile, facts: &Facts, evidence: &Evidence<'_>, word_fi
     if let Some(rule) = profile.early_rules.iter().find(|rule| rule.mismatch(facts, evidence).is_none()) {
         return Some(by_rule(rule, true));
     }
-    if let Some((meaning, matched)) = look_up(profile, facts.code.as_deref(), evidence) {
-        return Some(Verdict { code: meaning.code, meaning: Some(meaning), matched, known: true });
+    if let Some(known) = look_up(profile, facts.code.as_deref(), evidence) {
+        let matched = Matched::Code(profile.name(), known.space, known.code);
+        return Some(Verdict { code: known.meaning.code, meaning: Some(known.meaning), matched, known: true });
     }
     let mut late = profile.late_rules.iter().filter(|rule| !(word_first && rule.is_status_only()));
     late.find(|rule| rule.mismatch(facts, evidence).is_none())
@@ -166,32 +168,15 @@ fn ask<'p>(profile: &'p Profile, facts: &Facts, evidence: &Evidence<'_>, word_fi
 }
 
 /// The first code of the selectors that a table knows; `code` is the first that there is at all.
-fn look_up<'p>(
-    profile: &'p Profile,
-    code: Option<&str>,
-    evidence: &Evidence<'_>,
-) -> Option<(&'p Meaning, Matched<'p>)> {
-    let row = |space: &'p str, table: &'p CodeTable, code: &str| {
-        let (key, meaning) = table.get_key_value(code)?;
-        Some((meaning, Matched::Code(profile.name(), space, key.to_string())))
-    };
-    let selected = profile.fields.code.iter().find_map(|selector| {
-        let value = selector.text(evidence)?;
-        match selector.space.as_deref() {
-            None => row("", &profile.codes, &value),
-            Some(space) => {
-                let (space, table) = profile.spaces.get_key_value(space)?;
-                row(space, table, &value)
-            }
-        }
-    });
-    selected.or_else(|| row("", &profile.codes, code?))
+fn look_up<'p>(profile: &'p Profile, code: Option<&str>, evidence: &Evidence<'_>) -> Option<Known<'p>> {
+    let selected = profile.codes_in(evidence).find_map(|(_, known)| known);
+    selected.or_else(|| profile.codes.find("", code?))
 }
 
-fn assemble(profile: &Profile, facts: Facts, verdict: &Verdict<'_>, evidence: &Evidence<'_>) -> CanonicalError {
+fn assemble(profile: &Profile, facts: Facts<'_>, verdict: &Verdict<'_>, evidence: &Evidence<'_>) -> CanonicalError {
     let reader = Reader { profile, evidence };
     let (code, meaning) = (verdict.code, verdict.meaning);
-    let status = facts.status;
+    let Facts { code: said, title, message, status, close: _ } = facts;
     let retryable = reader
         .text(|profile| &profile.fields.retryable)
         .and_then(|word| yes_or_no(&word))
@@ -204,7 +189,7 @@ fn assemble(profile: &Profile, facts: Facts, verdict: &Verdict<'_>, evidence: &E
         origin: Origin::Provider,
         retryable,
         retry_after: reader.retry_after().or_else(documented),
-        message: message(&reader, &facts, code, meaning),
+        message: worded(&reader, title, message, code, meaning),
         param: reader.field(|profile| &profile.fields.param).or_else(|| first_param(&details)),
         doc_url: reader
             .field(|profile| &profile.fields.doc_url)
@@ -212,11 +197,11 @@ fn assemble(profile: &Profile, facts: Facts, verdict: &Verdict<'_>, evidence: &E
             .or_else(|| meaning.and_then(|meaning| meaning.doc_url.clone())),
         details,
         context_id: own_field(&profile.fields.context_id, evidence),
-        done: first_text(&profile.fields.done, evidence).and_then(|word| yes_or_no(&word)),
+        done: profile.fields.done.text(evidence).and_then(|word| yes_or_no(&word)),
         fatal: meaning.and_then(|meaning| meaning.fatal),
-        upstream_label: label(verdict, facts.code.is_some()),
+        upstream_label: label(verdict, said.is_some()),
         unmapped: !verdict.known || code == Code::UnknownError && matches!(verdict.matched, Matched::Nothing),
-        upstream: Some(Box::new(upstream(&reader, facts.code))),
+        upstream: Some(Box::new(upstream(&reader, said))),
         fault: None,
     }
 }
@@ -230,14 +215,15 @@ struct Reader<'r> {
 impl<'r> Reader<'r> {
     fn profiles(&self) -> impl Iterator<Item = &'r Profile> {
         let fallback = self.profile.fallback.as_deref();
-        std::iter::once(self.profile).chain(fallback.into_iter().flat_map(|all| [&all.edge, &all.generic]))
+        let all = [Some(self.profile), fallback.map(|all| &all.edge), fallback.map(|all| &all.generic)];
+        all.into_iter().flatten()
     }
 
-    fn text(&self, field: impl Fn(&'r Profile) -> &'r Vec<Selector>) -> Option<Cow<'r, str>> {
-        self.profiles().find_map(|profile| first_text(field(profile), self.evidence))
+    fn text(&self, field: impl Fn(&'r Profile) -> &'r Selectors) -> Option<Cow<'r, str>> {
+        self.profiles().find_map(|profile| field(profile).text(self.evidence))
     }
 
-    fn field(&self, field: impl Fn(&'r Profile) -> &'r Vec<Selector>) -> Option<String> {
+    fn field(&self, field: impl Fn(&'r Profile) -> &'r Selectors) -> Option<String> {
         self.text(field).map(|text| shorten(text, FIELD_LIMIT).into_owned())
     }
 
@@ -247,18 +233,28 @@ impl<'r> Reader<'r> {
             let value = self.evidence.headers.get(http::header::RETRY_AFTER)?.to_str().ok()?;
             retry::wait(value, None, self.evidence.now)
         };
-        self.profiles().find_map(|profile| profile.fields.retry_after.iter().find_map(hint)).or_else(header)
+        self.profiles()
+            .find_map(|profile| {
+                profile.fields.retry_after.asked(self.evidence).find_map(|(_, selector)| hint(selector))
+            })
+            .or_else(header)
     }
 }
 
-fn own_field(selectors: &[Selector], evidence: &Evidence<'_>) -> Option<String> {
-    first_text(selectors, evidence).map(|text| shorten(text, FIELD_LIMIT).into_owned())
+fn own_field(selectors: &Selectors, evidence: &Evidence<'_>) -> Option<String> {
+    selectors.text(evidence).map(|text| shorten(text, FIELD_LIMIT).into_owned())
 }
 
 /// The provider's own words when it sent any, title and message joined when both say something.
-fn message(reader: &Reader<'_>, facts: &Facts, code: Code, meaning: Option<&Meaning>) -> String {
-    let said = facts.message.clone().map(Cow::Owned).or_else(|| reader.text(|profile| &profile.fields.message));
-    let title = facts.title.clone().map(Cow::Owned).or_else(|| reader.text(|profile| &profile.fields.title));
+fn worded(
+    reader: &Reader<'_>,
+    title: Option<Cow<'_, str>>,
+    message: Option<Cow<'_, str>>,
+    code: Code,
+    meaning: Option<&Meaning>,
+) -> String {
+    let said = message.or_else(|| reader.text(|profile| &profile.fields.message));
+    let title = title.or_else(|| reader.text(|profile| &profile.fields.title));
     let reason = || reader.evidence.ws_reason.map(str::trim).filter(|reason| !reason.is_empty()).map(Cow::Borrowed);
     let joined = match (title, said.or_else(reason)) {
         (Some(title), Some(said)) if says_more(&title, &said) => {
@@ -282,7 +278,7 @@ fn details(profile: &Profile, meaning: Option<&Meaning>, evidence: &Evidence<'_>
         let _ = details.insert(name.clone(), Value::String(text.clone()));
     }
     for (name, selectors) in &profile.fields.details {
-        let found = selectors.iter().find_map(|selector| selector.json(evidence));
+        let found = selectors.asked(evidence).find_map(|(_, selector)| selector.json(evidence));
         if let Some(value) = found.filter(|value| !is_empty(value) && weight(value) <= DETAIL_LIMIT) {
             let _ = details.insert(name.clone(), value);
         }
@@ -292,7 +288,8 @@ fn details(profile: &Profile, meaning: Option<&Meaning>, evidence: &Evidence<'_>
     }
     let fallback = profile.fallback.as_deref().map(|fallback| &fallback.generic);
     let projections = std::iter::once(profile).chain(fallback).flat_map(|profile| &profile.fields.validation);
-    let mut entries = projections.map(|projection| evidence.tree().map(|tree| projection.entries(tree)));
+    let asked = projections.filter(|projection| projection.needs.meets(evidence.outline()));
+    let mut entries = asked.map(|projection| evidence.tree().map(|tree| projection.entries(tree)));
     if let Some(entries) = entries.find_map(|entries| entries.filter(|entries| !entries.is_empty())) {
         let _ = details.insert("validation_errors".to_owned(), Value::Array(entries));
     }
@@ -325,13 +322,13 @@ fn label(verdict: &Verdict<'_>, has_code: bool) -> Arc<str> {
     known.unwrap_or_else(|| Arc::from(if has_code { "other" } else { "none" }))
 }
 
-fn upstream(reader: &Reader<'_>, code: Option<String>) -> UpstreamError {
+fn upstream(reader: &Reader<'_>, code: Option<Cow<'_, str>>) -> UpstreamError {
     let evidence = reader.evidence;
     let generic_code = || reader.field(|profile| &profile.fields.code);
     UpstreamError {
         status: evidence.status,
         close: evidence.ws_code,
-        code: code.map(|code| shorten(Cow::Owned(code), FIELD_LIMIT).into_owned()).or_else(generic_code),
+        code: code.map(|code| shorten(code, FIELD_LIMIT).into_owned()).or_else(generic_code),
         kind: reader.field(|profile| &profile.fields.kind),
         request_id: reader.field(|profile| &profile.fields.request_id),
         body: body(evidence),
@@ -344,13 +341,11 @@ fn body(evidence: &Evidence<'_>) -> Option<UpstreamBody> {
     if evidence.truncated || evidence.body.is_empty() || evidence.body.len() > BODY_LIMIT {
         return None;
     }
+    if let Some(json) = evidence.json() {
+        return Some(UpstreamBody::Json(json.to_owned()));
+    }
     let text = String::from_utf8_lossy(evidence.body);
     let text = text.trim().trim_start_matches('\u{feff}');
-    if evidence.tree().is_some()
-        && let Ok(raw) = RawValue::from_string(text.to_owned())
-    {
-        return Some(UpstreamBody::Json(raw));
-    }
     let readable = evidence.text().is_some() || evidence.is_markup() || evidence.tree().is_some();
     (readable && !text.is_empty()).then(|| UpstreamBody::Text(text.to_owned()))
 }

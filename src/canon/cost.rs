@@ -1,7 +1,7 @@
 //! How much text a request brings, where a plan counts characters.
 
+use super::json::Json;
 use super::select::Path;
-use serde_json::Value;
 
 /// Where the text of a request body is: `$.text`, or `$.inputs[*].text` for every entry of a list.
 #[derive(Debug)]
@@ -22,12 +22,12 @@ impl TextPath {
         Ok(TextPath { place: Path::parse(list)?, within: Some(Path::parse(&format!("${entry}"))?) })
     }
 
-    fn characters(&self, body: &Value) -> u64 {
+    fn characters(&self, body: &Json<'_>) -> u64 {
         let Some(found) = self.place.walk(body) else { return 0 };
         match &self.within {
             None => length(found),
             Some(within) => {
-                let entries = found.as_array().map(Vec::as_slice).unwrap_or_default();
+                let entries = found.as_list().unwrap_or_default();
                 entries.iter().filter_map(|entry| within.walk(entry)).map(length).sum()
             }
         }
@@ -35,12 +35,12 @@ impl TextPath {
 }
 
 /// The characters of all texts of a request body: Unicode scalar values, escapes decoded.
-pub(crate) fn characters(paths: &[TextPath], body: &Value) -> u64 {
+pub(crate) fn characters(paths: &[TextPath], body: &Json<'_>) -> u64 {
     paths.iter().map(|path| path.characters(body)).sum()
 }
 
-fn length(value: &Value) -> u64 {
-    value.as_str().map_or(0, |text| text.chars().count() as u64)
+fn length(value: &Json<'_>) -> u64 {
+    value.as_text().map_or(0, |text| text.chars().count() as u64)
 }
 
 #[cfg(test)]
@@ -58,8 +58,8 @@ mod tests {
             (r#"{"deep":{"list":["a","bc",{"text":"no"}]}}"#, 3),
             (r#"["text"]"#, 0),
         ] {
-            let body: Value = serde_json::from_str(body).expect("JSON");
-            assert_eq!(characters(&paths, &body), expected, "{body}");
+            let tree: Json<'_> = serde_json::from_str(body).expect("JSON");
+            assert_eq!(characters(&paths, &tree), expected, "{body}");
         }
         for wrong in ["text", "$.a[*].b[*]", "$..a", "$.a[*]b"] {
             assert!(TextPath::parse(wrong).is_err(), "{wrong}");

@@ -2,14 +2,12 @@
 
 use super::error::{CanonicalError, UpstreamBody, UpstreamError};
 use super::evidence::Evidence;
+use super::json::{Json, Members};
 use super::native::NativeValues;
 use super::profile::Profile;
 use super::spec::Phase;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use super::write::Object;
 use serde_json::{Map, Value};
-use std::borrow::Cow;
 use std::time::Duration;
 
 /// The member that a compatible answer gains.
@@ -32,180 +30,129 @@ pub struct Stamp<'a> {
     pub docs: Option<&'a str>,
 }
 
-/// The canonical object with its members in the order of the design.
-#[derive(Serialize)]
-struct Object<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    code: &'a str,
-    status: u16,
-    message: &'a str,
-    retryable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after_seconds: Option<Seconds>,
-    origin: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    provider: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    route: Option<&'a str>,
-    request_id: &'a str,
-    timestamp: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    param: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    doc_url: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    details: &'a Map<String, Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    upstream: Option<Upstream<'a>>,
+/// The members of the canonical object, in the order of the design.
+fn members(to: &mut Object, error: &CanonicalError, stamp: &Stamp<'_>) {
+    to.word("type", error.code.kind().as_str());
+    to.word("code", error.code.as_str());
+    to.number("status", error.status());
+    to.text("message", &error.message);
+    to.truth("retryable", error.retryable);
+    if let Some(wait) = error.retry_after {
+        seconds(to, wait);
+    }
+    to.word("origin", error.origin.as_str());
+    to.optional("provider", stamp.provider);
+    to.optional("route", stamp.route);
+    to.text("request_id", stamp.request_id);
+    to.text("timestamp", stamp.timestamp);
+    to.optional("param", error.param.as_deref());
+    match (&error.doc_url, stamp.docs) {
+        (Some(link), _) => to.text("doc_url", link),
+        // The provider gave no link, so the operator's stands in for it.
+        (None, Some(docs)) => to.joined("doc_url", docs, error.code.as_str()),
+        (None, None) => {}
+    }
+    if !error.details.is_empty() {
+        to.value("details", &error.details);
+    }
+    if let Some(upstream) = error.upstream.as_deref() {
+        to.open("upstream");
+        said(to, upstream, stamp.upstream_body);
+        to.close();
+    }
 }
 
-#[derive(Serialize)]
-struct Upstream<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    close_code: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'a str>,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<Body<'a>>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    body_truncated: bool,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Body<'a> {
-    Json(&'a RawValue),
-    Text(&'a str),
+/// What the provider said.
+fn said(to: &mut Object, upstream: &UpstreamError, show_body: bool) {
+    if let Some(status) = upstream.status {
+        to.number("status", status);
+    }
+    if let Some(close) = upstream.close {
+        to.number("close_code", close);
+    }
+    to.optional("code", upstream.code.as_deref());
+    to.optional("type", upstream.kind.as_deref());
+    to.optional("request_id", upstream.request_id.as_deref());
+    match upstream.body.as_ref().filter(|_| show_body) {
+        Some(UpstreamBody::Json(json)) => to.json("body", json),
+        Some(UpstreamBody::Text(text)) => to.text("body", text),
+        None => {}
+    }
+    if upstream.truncated {
+        to.truth("body_truncated", true);
+    }
 }
 
 /// Whole seconds as an integer, others with at most three decimals.
-struct Seconds(Duration);
-
-impl Serialize for Seconds {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let millis = u64::try_from(self.0.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-        if millis.is_multiple_of(1000) {
-            serializer.serialize_u64(millis / 1000)
-        } else {
-            // Exact for every wait below 142,000 years.
-            serializer.serialize_f64(millis as f64 / 1000.0)
-        }
+fn seconds(to: &mut Object, wait: Duration) {
+    let millis = u64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+    if millis.is_multiple_of(1000) {
+        to.value("retry_after_seconds", &(millis / 1000));
+    } else {
+        // Exact for every wait below 142,000 years.
+        to.value("retry_after_seconds", &(millis as f64 / 1000.0));
     }
 }
 
-impl<'a> Object<'a> {
-    fn new(error: &'a CanonicalError, stamp: &Stamp<'a>) -> Object<'a> {
-        Object {
-            kind: error.code.kind().as_str(),
-            code: error.code.as_str(),
-            status: error.status(),
-            message: &error.message,
-            retryable: error.retryable,
-            retry_after_seconds: error.retry_after.map(Seconds),
-            origin: error.origin.as_str(),
-            provider: stamp.provider,
-            route: stamp.route,
-            request_id: stamp.request_id,
-            timestamp: stamp.timestamp,
-            param: error.param.as_deref(),
-            doc_url: doc_url(error, stamp),
-            details: &error.details,
-            upstream: error.upstream.as_deref().map(|upstream| Upstream::new(upstream, stamp.upstream_body)),
-        }
-    }
-}
-
-/// The provider's own link, else the operator's.
-fn doc_url<'a>(error: &'a CanonicalError, stamp: &Stamp<'_>) -> Option<Cow<'a, str>> {
-    let own = || stamp.docs.map(|docs| Cow::Owned(format!("{docs}{}", error.code)));
-    error.doc_url.as_deref().map(Cow::Borrowed).or_else(own)
-}
-
-impl<'a> Upstream<'a> {
-    fn new(upstream: &'a UpstreamError, show_body: bool) -> Upstream<'a> {
-        let body = upstream.body.as_ref().filter(|_| show_body).map(|body| match body {
-            UpstreamBody::Json(raw) => Body::Json(raw),
-            UpstreamBody::Text(text) => Body::Text(text),
-        });
-        Upstream {
-            status: upstream.status,
-            close_code: upstream.close,
-            code: upstream.code.as_deref(),
-            kind: upstream.kind.as_deref(),
-            request_id: upstream.request_id.as_deref(),
-            body,
-            body_truncated: upstream.truncated,
-        }
-    }
-}
-
-/// Nothing that is serialised here can fail: no map has a key that is not a string, and a `Vec` takes every byte.
-fn write(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1024);
-    match serde_json::to_writer(&mut bytes, value) {
-        Ok(()) => bytes,
-        Err(_) => b"{}".to_vec(),
-    }
+/// About how long an envelope becomes: nearly always enough, so that it is written without being moved.
+fn size(error: &CanonicalError) -> usize {
+    let body = error.upstream.as_ref().and_then(|upstream| upstream.body.as_ref()).map_or(0, |body| match body {
+        UpstreamBody::Json(text) | UpstreamBody::Text(text) => text.len(),
+    });
+    768 + error.message.len() + body
 }
 
 /// The canonical object by itself.
 #[must_use]
 pub fn object(error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
-    write(&Object::new(error, stamp))
+    let mut object = Object::new(size(error));
+    members(&mut object, error, stamp);
+    object.end()
 }
 
 /// `{"error":{…}}`
 #[must_use]
 pub fn canonical(error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Envelope<'a> {
-        error: Object<'a>,
-    }
-    write(&Envelope { error: Object::new(error, stamp) })
+    let mut envelope = Object::new(size(error));
+    envelope.open("error");
+    members(&mut envelope, error, stamp);
+    envelope.close();
+    envelope.end()
 }
 
 /// An event of a stream or a message of a socket: `{"type":"error","done":…,"context_id":…,"error":{…}}`.
 #[must_use]
 pub fn event(error: &CanonicalError, stamp: &Stamp<'_>, done: Option<bool>) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Event<'a> {
-        #[serde(rename = "type")]
-        kind: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        done: Option<bool>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        context_id: Option<&'a str>,
-        error: Object<'a>,
+    let mut event = Object::new(size(error));
+    event.word("type", "error");
+    if let Some(done) = done {
+        event.truth("done", done);
     }
-    let error_object = Object::new(error, stamp);
-    write(&Event { kind: "error", done, context_id: error.context_id.as_deref(), error: error_object })
+    event.optional("context_id", error.context_id.as_deref());
+    event.open("error");
+    members(&mut event, error, stamp);
+    event.close();
+    event.end()
 }
 
 /// RFC 9457, with the canonical object as an extension.
 #[must_use]
 pub fn problem(error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
-    struct Problem<'a>(&'a CanonicalError, &'a Stamp<'a>);
-    impl Serialize for Problem<'_> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let Problem(error, stamp) = self;
-            let mut map = serializer.serialize_map(None)?;
-            map.serialize_entry("type", &format_args!("urn:speechgate:error:{}", error.code))?;
-            map.serialize_entry("title", error.code.row().sentence)?;
-            map.serialize_entry("status", &error.status())?;
-            map.serialize_entry("detail", &error.message)?;
-            map.serialize_entry("instance", &format_args!("urn:speechgate:request:{}", stamp.request_id))?;
-            map.serialize_entry("error", &Object::new(error, stamp))?;
-            map.end()
-        }
-    }
-    write(&Problem(error, stamp))
+    let mut problem = Object::new(size(error) + error.message.len());
+    problem.joined("type", "urn:speechgate:error:", error.code.as_str());
+    problem.text("title", error.code.row().sentence);
+    problem.number("status", error.status());
+    problem.text("detail", &error.message);
+    problem.joined("instance", "urn:speechgate:request:", stamp.request_id);
+    problem.open("error");
+    members(&mut problem, error, stamp);
+    problem.close();
+    problem.end()
+}
+
+/// A tree's bytes. Cannot fail: no map has a key that is not a string, and a `Vec` takes every byte.
+fn write(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec())
 }
 
 /// What becomes of a provider's body on a compatible route.
@@ -221,10 +168,10 @@ pub enum Compatible {
 #[must_use]
 pub fn compatible(profile: &Profile, error: &CanonicalError, stamp: &Stamp<'_>, evidence: &Evidence<'_>) -> Compatible {
     match evidence.tree() {
-        Some(Value::Object(map)) if !evidence.truncated => Compatible::Json(spliced(map, error, stamp, evidence.body)),
-        Some(Value::Array(_) | Value::String(_)) if !evidence.truncated => Compatible::AsItIs,
+        Some(Json::Object(own)) if !evidence.truncated => Compatible::Json(spliced(open(own, evidence), error, stamp)),
+        Some(Json::List(_) | Json::Text(_)) if !evidence.truncated => Compatible::AsItIs,
         // Where there was nothing, nothing is invented: the SDK finds as much of its provider's words as before.
-        _ if evidence.body.trim_ascii().is_empty() => Compatible::Json(spliced(&Map::new(), error, stamp, b"{}")),
+        _ if evidence.body.trim_ascii().is_empty() => Compatible::Json(spliced(open_ended(Map::new()), error, stamp)),
         // A page is not the provider's word but that of something in front of it.
         _ if evidence.text().is_none() || evidence.truncated => {
             Compatible::Json(native(profile, evidence.phase, error, stamp))
@@ -233,28 +180,35 @@ pub fn compatible(profile: &Profile, error: &CanonicalError, stamp: &Stamp<'_>, 
     }
 }
 
-/// Every byte of the provider's object, and one more member behind them.
-fn spliced(map: &Map<String, Value>, error: &CanonicalError, stamp: &Stamp<'_>, body: &[u8]) -> Vec<u8> {
-    let member = object(error, stamp);
-    let end = body.iter().rposition(|byte| *byte == b'}');
-    // What is skipped is not checked for UTF-8, and JSON has to be that (RFC 8259 8.1).
-    let text = std::str::from_utf8(body).ok();
-    let whole = text.is_some_and(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
-    let mut bytes = match end.and_then(|end| body.get(..end)) {
-        Some(start) if whole && !map.contains_key(GATEWAY_ERROR) => start.to_vec(),
-        _ => {
-            let mut map = map.clone();
-            let _ = map.remove(GATEWAY_ERROR);
-            let mut bytes = write(&map);
-            let _ = bytes.pop();
-            bytes
-        }
-    };
-    let only_member = map.keys().all(|key| key == GATEWAY_ERROR);
-    bytes.extend_from_slice(if only_member { b"\"gateway_error\":" } else { b",\"gateway_error\":" });
-    bytes.extend_from_slice(&member);
-    bytes.push(b'}');
-    bytes
+/// An object without its last bracket, and whether it has no member.
+type Open = (Vec<u8>, bool);
+
+/// Every byte of the provider's object, unless a member has to go, something stands behind it, or something is no UTF-8 (JSON
+/// has to be that, RFC 8259 8.1).
+fn open(own: &Members<'_>, evidence: &Evidence<'_>) -> Open {
+    let as_it_is = own.get(GATEWAY_ERROR).is_none() && evidence.is_json();
+    let end = evidence.body.iter().rposition(|byte| *byte == b'}').filter(|_| as_it_is);
+    match end.and_then(|end| evidence.body.get(..end)) {
+        Some(start) => (start.to_vec(), own.is_empty()),
+        None => open_ended(own.to_map()),
+    }
+}
+
+fn open_ended(mut map: Map<String, Value>) -> Open {
+    let _ = map.remove(GATEWAY_ERROR);
+    let mut bytes = write(&map);
+    let _ = bytes.pop();
+    (bytes, map.is_empty())
+}
+
+/// The object with one more member behind its own.
+fn spliced((mut body, is_empty): Open, error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
+    body.reserve(size(error));
+    let mut object = Object::behind(body, is_empty);
+    object.open(GATEWAY_ERROR);
+    members(&mut object, error, stamp);
+    object.close();
+    object.end()
 }
 
 /// An error as the provider itself would write it, plus `gateway_error`.
@@ -262,8 +216,7 @@ fn spliced(map: &Map<String, Value>, error: &CanonicalError, stamp: &Stamp<'_>, 
 pub fn native(profile: &Profile, phase: Phase, error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
     let values = NativeValues { request_id: stamp.request_id, timestamp: stamp.timestamp };
     let map = profile.native.render(phase, error, values).unwrap_or_default();
-    let body = write(&map);
-    spliced(&map, error, stamp, &body)
+    spliced(open_ended(map), error, stamp)
 }
 
 /// The same as the refusal of a WebSocket session that has not begun; none when the profile knows no such message.
@@ -271,7 +224,7 @@ pub fn native(profile: &Profile, phase: Phase, error: &CanonicalError, stamp: &S
 pub fn refusal(profile: &Profile, error: &CanonicalError, stamp: &Stamp<'_>) -> Option<Vec<u8>> {
     let values = NativeValues { request_id: stamp.request_id, timestamp: stamp.timestamp };
     let map = profile.native.refuse(error, values)?;
-    Some(spliced(&map, error, stamp, &write(&map)))
+    Some(spliced(open_ended(map), error, stamp))
 }
 
 /// What follows the provider's own error `message` where SDKs wait for a refusal and do not take it for one. The canonical
@@ -296,14 +249,14 @@ pub fn compatible_status(profile: &Profile, error: &CanonicalError) -> u16 {
 /// but is no object is kept as its `value`. `added` leaves the provider's members alone and adds `gateway_error`.
 #[must_use]
 pub fn in_body(
-    tree: &Value,
+    tree: &Json<'_>,
     member: Option<&super::select::Path>,
     added: bool,
     error: &CanonicalError,
     stamp: &Stamp<'_>,
 ) -> Vec<u8> {
-    let object = serde_json::to_value(Object::new(error, stamp)).unwrap_or_default();
-    let mut tree = tree.clone();
+    let object = serde_json::from_slice(&object(error, stamp)).unwrap_or_default();
+    let mut tree = tree.to_value();
     let keys = member.and_then(super::select::Path::keys).unwrap_or_else(|| vec!["error"]);
     place(&mut tree, if added { &[GATEWAY_ERROR] } else { &keys }, object);
     write(&tree)

@@ -2,7 +2,6 @@
 
 use super::code::Code;
 use super::fault::{Fault, Origin};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +64,7 @@ pub struct UpstreamError {
 #[derive(Clone, Debug)]
 pub enum UpstreamBody {
     /// Valid JSON, byte for byte.
-    Json(Box<RawValue>),
+    Json(String),
     /// Anything else, as UTF-8.
     Text(String),
 }

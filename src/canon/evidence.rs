@@ -1,6 +1,8 @@
 //! What can be read out of an observation: its JSON tree and its text, each made once and within bounds.
 
+use super::json::Json;
 use super::observed::Observed;
+use super::selectors::Outline;
 use serde_json::Value;
 use std::borrow::Cow;
 use std::ops::Deref;
@@ -12,7 +14,9 @@ const TEXT_LIMIT: usize = 4096;
 #[derive(Debug)]
 pub struct Evidence<'a> {
     seen: &'a Observed<'a>,
-    tree: Option<Value>,
+    tree: Option<Json<'a>>,
+    outline: Outline,
+    json: Option<Cow<'a, str>>,
     text: Option<Cow<'a, str>>,
     markup: bool,
 }
@@ -22,24 +26,46 @@ impl<'a> Evidence<'a> {
     #[must_use]
     pub fn new(seen: &'a Observed<'a>) -> Evidence<'a> {
         let body = trim(seen.body);
-        let tree = match body.first() {
+        let (tree, json) = match body.first() {
             Some(b'{' | b'[' | b'"') => parse(body, seen.truncated),
-            _ => None,
+            _ => (None, None),
         };
         let markup = body.first() == Some(&b'<');
         let text = match &tree {
-            Some(Value::String(text)) => Some(Cow::Owned(text.clone())),
+            Some(Json::Text(text)) => Some(text.clone()),
             Some(_) => None,
             None if body.is_empty() || is_binary(body) => None,
             None => Some(shorten(String::from_utf8_lossy(body), TEXT_LIMIT)),
         };
-        Evidence { seen, tree, text, markup }
+        let outline = Outline::of(seen.headers, tree.as_ref());
+        Evidence { seen, tree, outline, json, text, markup }
     }
 
     /// The body as a tree, when it is JSON.
     #[must_use]
-    pub fn tree(&self) -> Option<&Value> {
+    pub fn tree(&self) -> Option<&Json<'a>> {
         self.tree.as_ref()
+    }
+
+    /// The names that are in it.
+    pub(crate) fn outline(&self) -> Outline {
+        self.outline
+    }
+
+    /// The text of the body, when that is one JSON value as a whole; what is no UTF-8 in it is replaced.
+    pub(crate) fn json(&self) -> Option<&str> {
+        self.json.as_deref()
+    }
+
+    /// Whether the body is JSON as it stands, every byte of it.
+    pub(crate) fn is_json(&self) -> bool {
+        let unlike_space = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        let first = self.body.iter().position(unlike_space);
+        let last = self.body.iter().rposition(unlike_space);
+        match (&self.json, first, last) {
+            (Some(Cow::Borrowed(json)), Some(first), Some(last)) => json.len() == last + 1 - first,
+            _ => false,
+        }
     }
 
     /// The body as plain text, when it is neither JSON nor markup nor binary.
@@ -83,6 +109,10 @@ fn is_binary(body: &[u8]) -> bool {
 
 /// Cuts on a character boundary.
 pub(crate) fn shorten(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
+    // A character has one byte at least.
+    if text.len() <= limit {
+        return text;
+    }
     let Some((end, _)) = text.char_indices().nth(limit) else { return text };
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.get(..end).unwrap_or(text)),
@@ -102,20 +132,23 @@ fn element<'p>(page: &'p str, name: &str) -> Option<&'p str> {
     (!inside.is_empty()).then_some(inside)
 }
 
-/// Parses a body; of one that was cut, as much as there is.
-fn parse(body: &[u8], truncated: bool) -> Option<Value> {
-    match serde_json::from_slice(body) {
-        Ok(tree) => Some(tree),
+/// Parses a body, and gives its text when all of it is JSON; of one that was cut, as much as there is.
+fn parse(body: &[u8], truncated: bool) -> (Option<Json<'_>>, Option<Cow<'_, str>>) {
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => match serde_json::from_str(text) {
+            Ok(tree) => return (Some(tree), Some(Cow::Borrowed(text))),
+            Err(_) => Cow::Borrowed(text),
+        },
         Err(_) => {
             let text = String::from_utf8_lossy(body);
-            if matches!(text, Cow::Owned(_))
-                && let Ok(tree) = serde_json::from_str(&text)
-            {
-                return Some(tree);
+            if let Ok(tree) = serde_json::from_str::<Value>(&text) {
+                return (Some(tree.into()), Some(text));
             }
-            if truncated { mend(&text) } else { leading_value(&text) }
+            text
         }
-    }
+    };
+    let part = if truncated { mend(&text) } else { leading_value(&text) };
+    (part.map(Json::from), None)
 }
 
 /// The first value of a body that has something behind it, such as a second object or a stray bracket.

@@ -5,7 +5,7 @@ use super::evidence::Evidence;
 use super::ladder;
 use super::profile::Profile;
 use super::rule::{Facts, Rule};
-use super::select::Selector;
+use std::borrow::Cow;
 
 /// One question and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,11 +55,11 @@ pub fn explain(profile: &Profile, evidence: &Evidence<'_>, matched: &Matched<'_>
     explanation
 }
 
-fn read(facts: &Facts) -> Vec<(&'static str, String)> {
+fn read(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     let fields = [
-        ("code", facts.code.clone()),
-        ("title", facts.title.clone()),
-        ("message", facts.message.clone()),
+        ("code", facts.code.clone().map(Cow::into_owned)),
+        ("title", facts.title.clone().map(Cow::into_owned)),
+        ("message", facts.message.clone().map(Cow::into_owned)),
         ("status", facts.status.map(|status| status.to_string())),
         ("close code", facts.close.map(|close| close.to_string())),
     ];
@@ -75,7 +75,7 @@ impl Explanation {
         self.asked.push(Asked { place: place.into(), matched, why: why.into() });
     }
 
-    fn profile(&mut self, profile: &Profile, facts: &Facts, evidence: &Evidence<'_>, matched: &Matched<'_>) {
+    fn profile(&mut self, profile: &Profile, facts: &Facts<'_>, evidence: &Evidence<'_>, matched: &Matched<'_>) {
         self.rules(profile, &profile.early_rules, facts, evidence, matched);
         if self.decided() {
             return;
@@ -87,8 +87,7 @@ impl Explanation {
             let place = if space.is_empty() { place } else { format!("{} spaces.{space}", profile.name()) };
             return self.note(place, true, format!("`{code}` has a row"));
         }
-        let values = profile.fields.code.iter().filter_map(|selector: &Selector| selector.text(evidence));
-        let values: Vec<String> = values.map(|value| format!("`{value}`")).collect();
+        let values: Vec<String> = profile.codes_in(evidence).map(|(code, _)| format!("`{code}`")).collect();
         let why = match values.as_slice() {
             [] => "no code was found".to_owned(),
             values => format!("no row for {}", values.join(", ")),
@@ -101,7 +100,7 @@ impl Explanation {
         &mut self,
         profile: &Profile,
         rules: &[Rule],
-        facts: &Facts,
+        facts: &Facts<'_>,
         evidence: &Evidence<'_>,
         matched: &Matched<'_>,
     ) {
@@ -118,7 +117,7 @@ impl Explanation {
         }
     }
 
-    fn ladder(&mut self, profile: &Profile, facts: &Facts, evidence: &Evidence<'_>, matched: &Matched<'_>) {
+    fn ladder(&mut self, profile: &Profile, facts: &Facts<'_>, evidence: &Evidence<'_>, matched: &Matched<'_>) {
         let quoted = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" and ");
         if let Matched::Word(words) = matched {
             return self.note("ladder: word in the code", true, format!("has {}", quoted(words)));

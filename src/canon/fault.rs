@@ -48,6 +48,12 @@ macro_rules! faults {
             const fn facts(self) -> (Code, Origin, &'static str, &'static str) {
                 match self { $(Fault::$variant => (Code::$code, Origin::$origin, $proxy_status, $sentence)),* }
             }
+
+            /// The whole `Proxy-Status` (RFC 9209).
+            #[must_use]
+            pub const fn proxy_status_line(self) -> &'static str {
+                match self { $(Fault::$variant => concat!("speechgate; error=", $proxy_status)),* }
+            }
         }
     };
 }

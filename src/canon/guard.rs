@@ -83,7 +83,7 @@ impl Test {
     fn holds(&self, place: &Place, evidence: &Evidence<'_>) -> bool {
         match self {
             Test::Exists(wanted) => {
-                let there = place.find(evidence).and_then(super::select::Found::into_json).is_some();
+                let there = place.find(evidence).is_some_and(|found| found.is_something());
                 there == *wanted
             }
             Test::All(tests) => tests.iter().all(|test| test.holds(place, evidence)),

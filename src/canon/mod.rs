@@ -15,6 +15,7 @@
 
 mod classify;
 pub mod code;
+mod codes;
 mod cost;
 pub mod envelope;
 pub mod error;
@@ -22,6 +23,7 @@ mod evidence;
 pub mod explain;
 pub mod fault;
 mod guard;
+pub mod json;
 mod ladder;
 mod native;
 pub mod observed;
@@ -31,15 +33,18 @@ pub mod reference;
 pub mod retry;
 mod rule;
 pub mod select;
+mod selectors;
 pub mod spec;
 pub mod template;
 mod units;
+mod write;
 
 pub use classify::{Classified, Matched, classify, resolve};
 pub use code::{Code, Type};
 pub use error::{CanonicalError, UpstreamBody, UpstreamError};
 pub use evidence::Evidence;
 pub use fault::{Fault, Origin};
+pub use json::Json;
 pub use native::NativeValues;
 pub use observed::Observed;
 pub use profile::{Fallback, Profile, ProfileProblem};

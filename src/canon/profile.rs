@@ -3,12 +3,14 @@
 //! What is compiled here was read from TOML (`spec`). Everything that cannot work is refused at once, rules that can
 //! never match among it.
 
+use super::codes::CodeTable;
 use super::cost::{self, TextPath};
 use super::evidence::Evidence;
 use super::guard::{self, Guard};
 use super::projection::Projection;
 use super::rule::{Meaning, Rule};
 use super::select::{Path, Selector};
+use super::selectors::Selectors;
 use super::spec::{ConcurrencyUnit, DetectorSpec, MeaningSpec, OneOrMany, Phase, ProfileSpec, SelectorSpec, Table};
 use super::template::PathTemplate;
 use super::units::SocketUnits;
@@ -23,7 +25,8 @@ pub struct Profile {
     spec: ProfileSpec,
     pub(crate) fallback: Option<Arc<Fallback>>,
     detectors: Vec<Detector>,
-    needles: HashMap<Phase, Needles>,
+    /// Of the phases that have detectors.
+    needles: Vec<(Phase, Needles)>,
     pub(crate) fields: Fields,
     pub(crate) codes: CodeTable,
     pub(crate) spaces: HashMap<Box<str>, CodeTable>,
@@ -36,9 +39,6 @@ pub struct Profile {
     texts: Vec<TextPath>,
     sockets: Vec<Arc<SocketUnits>>,
 }
-
-/// A provider's codes and what they mean.
-pub(crate) type CodeTable = HashMap<Box<str>, Meaning>;
 
 /// What every profile falls back to: what stands in front of providers, and what any API looks like.
 #[derive(Debug)]
@@ -61,20 +61,20 @@ pub struct ProfileProblem {
 /// The selectors, by what they find.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
-    pub(crate) code: Vec<Selector>,
-    pub(crate) kind: Vec<Selector>,
-    pub(crate) title: Vec<Selector>,
-    pub(crate) message: Vec<Selector>,
-    pub(crate) status: Vec<Selector>,
-    pub(crate) close: Vec<Selector>,
-    pub(crate) request_id: Vec<Selector>,
-    pub(crate) param: Vec<Selector>,
-    pub(crate) doc_url: Vec<Selector>,
-    pub(crate) retry_after: Vec<Selector>,
-    pub(crate) retryable: Vec<Selector>,
-    pub(crate) context_id: Vec<Selector>,
-    pub(crate) done: Vec<Selector>,
-    pub(crate) details: Vec<(String, Vec<Selector>)>,
+    pub(crate) code: Selectors,
+    pub(crate) kind: Selectors,
+    pub(crate) title: Selectors,
+    pub(crate) message: Selectors,
+    pub(crate) status: Selectors,
+    pub(crate) close: Selectors,
+    pub(crate) request_id: Selectors,
+    pub(crate) param: Selectors,
+    pub(crate) doc_url: Selectors,
+    pub(crate) retry_after: Selectors,
+    pub(crate) retryable: Selectors,
+    pub(crate) context_id: Selectors,
+    pub(crate) done: Selectors,
+    pub(crate) details: Vec<(String, Selectors)>,
     pub(crate) validation: Vec<Projection>,
 }
 
@@ -130,8 +130,8 @@ impl Profile {
         let mut problems = Problems(Vec::new());
         let fields = Fields::compile(&spec, &mut problems);
         let detectors = compile_detectors(&spec.errors, &mut problems);
-        let codes = compile_codes("codes", &spec.codes, &mut problems);
-        let spaces = spec
+        let mut codes = compile_codes("codes", &spec.codes, &mut problems);
+        let mut spaces: HashMap<Box<str>, CodeTable> = spec
             .spaces
             .iter()
             .map(|(space, table)| {
@@ -139,6 +139,13 @@ impl Profile {
             })
             .collect();
         check_spaces(&spec, &mut problems);
+        for (place, selector) in fields.code.iter() {
+            let table = match &selector.space {
+                None => Some(&mut codes),
+                Some(space) => spaces.get_mut(space),
+            };
+            table.into_iter().for_each(|table| table.settle(place, selector));
+        }
         let (early_rules, late_rules) = compile_rules(&spec, &mut problems);
         let rewrites = compile_rewrites(&spec, &mut problems);
         let texts = compile_texts(&spec.cost.text, &mut problems);
@@ -196,10 +203,10 @@ impl Profile {
     /// Whether the bytes of a message could be an error: a byte test, so that nothing else is ever parsed.
     #[must_use]
     pub fn may_be_error(&self, phase: Phase, bytes: &[u8]) -> bool {
-        match self.needles.get(&phase) {
+        match self.needles.iter().find(|(of, _)| *of == phase) {
             None => false,
-            Some(Needles::Anything) => true,
-            Some(Needles::Bytes(needles)) => needles.iter().any(|needle| needle.find(bytes).is_some()),
+            Some((_, Needles::Anything)) => true,
+            Some((_, Needles::Bytes(needles))) => needles.iter().any(|needle| needle.find(bytes).is_some()),
         }
     }
 
@@ -236,7 +243,7 @@ impl Profile {
 
     /// How many characters of text a request body brings.
     #[must_use]
-    pub fn characters(&self, body: &serde_json::Value) -> u64 {
+    pub fn characters(&self, body: &super::json::Json<'_>) -> u64 {
         cost::characters(&self.texts, body)
     }
 
@@ -272,7 +279,7 @@ impl Fields {
             list.iter()
                 .enumerate()
                 .filter_map(|(index, one)| problems.keep(format!("{key}[{index}]"), Selector::compile(one)))
-                .collect::<Vec<_>>()
+                .collect::<Selectors>()
         };
         let details = spec
             .details
@@ -347,13 +354,10 @@ fn compile_paths(at: &str, paths: Option<&OneOrMany<String>>, problems: &mut Pro
 }
 
 fn compile_codes(at: &str, table: &Table<MeaningSpec>, problems: &mut Problems) -> CodeTable {
-    table
-        .iter()
-        .filter_map(|(code, meaning)| {
-            let meaning = problems.keep(format!("{at}.{code}"), Meaning::compile(meaning, Some(code)))?;
-            Some((Box::from(code.as_str()), meaning))
-        })
-        .collect()
+    CodeTable::new(table.iter().filter_map(|(code, meaning)| {
+        let meaning = problems.keep(format!("{at}.{code}"), Meaning::compile(meaning, Some(code)))?;
+        Some((Box::from(code.as_str()), meaning))
+    }))
 }
 
 fn check_spaces(spec: &ProfileSpec, problems: &mut Problems) {
@@ -418,8 +422,8 @@ fn compile_texts(paths: &[String], problems: &mut Problems) -> Vec<TextPath> {
     paths.iter().enumerate().filter_map(keep).collect()
 }
 
-fn needles(detectors: &[Detector]) -> HashMap<Phase, Needles> {
-    let mut all: HashMap<Phase, Needles> = HashMap::new();
+fn needles(detectors: &[Detector]) -> Vec<(Phase, Needles)> {
+    let mut all: Vec<(Phase, Option<Vec<String>>)> = Vec::new();
     for detector in detectors.iter().filter(|detector| !detector.ignore) {
         // The rarest bytes: a value before the name of a member, long before short.
         let rarity = |needles: &Vec<String>| {
@@ -427,20 +431,27 @@ fn needles(detectors: &[Detector]) -> HashMap<Phase, Needles> {
             (is_value, needles.iter().map(String::len).min())
         };
         let mine = detector.guards.iter().filter_map(Guard::needles).max_by_key(rarity);
-        let entry = all.entry(detector.phase).or_insert_with(|| Needles::Bytes(Vec::new()));
-        match (mine, &mut *entry) {
-            (Some(mine), Needles::Bytes(bytes)) => {
-                for needle in mine {
-                    if !bytes.iter().any(|known| known.needle() == needle.as_bytes()) {
-                        bytes.push(Finder::new(needle.as_bytes()).into_owned());
-                    }
-                }
-            }
-            (None, _) => *entry = Needles::Anything,
-            (Some(_), Needles::Anything) => {}
+        match all.iter_mut().find(|(phase, _)| *phase == detector.phase) {
+            Some((_, known)) => *known = known.take().zip(mine).map(|(known, mine)| [known, mine].concat()),
+            None => all.push((detector.phase, mine)),
         }
     }
-    all
+    let search = |needles: Option<Vec<String>>| needles.map_or(Needles::Anything, |needles| Needles::of(&needles));
+    all.into_iter().map(|(phase, needles)| (phase, search(needles))).collect()
+}
+
+impl Needles {
+    /// Where one occurs that another one holds, that other one need not be looked for.
+    fn of(needles: &[String]) -> Needles {
+        let mut least: Vec<&str> = Vec::new();
+        for needle in needles {
+            if !least.iter().any(|known| needle.contains(known)) {
+                least.retain(|known| !known.contains(needle.as_str()));
+                least.push(needle);
+            }
+        }
+        Needles::Bytes(least.into_iter().map(|needle| Finder::new(needle.as_bytes()).into_owned()).collect())
+    }
 }
 
 impl ProfileSpec {

@@ -1,6 +1,8 @@
 //! Lists of validation errors, whatever their form, as `[{"param","message"}]`.
 
+use super::json::Json;
 use super::select::{Found, Path};
+use super::selectors::Outline;
 use super::spec::{OneOrMany, ProjectionSpec};
 use serde_json::{Map, Value};
 
@@ -10,6 +12,8 @@ const MOST: usize = 64;
 /// A compiled projection.
 #[derive(Debug)]
 pub(crate) struct Projection {
+    /// What must be there for the list to be.
+    pub(crate) needs: Outline,
     each: Path,
     param: Vec<Part>,
     message: Vec<Part>,
@@ -26,8 +30,10 @@ enum Part {
 
 impl Projection {
     pub(crate) fn compile(spec: &ProjectionSpec) -> Result<Projection, String> {
+        let each = Path::parse(&spec.each)?;
         Ok(Projection {
-            each: Path::parse(&spec.each)?,
+            needs: each.needs(),
+            each,
             param: Part::parse_all(spec.param.as_ref())?,
             message: Part::parse_all(spec.message.as_ref())?,
             strip: spec.strip.clone(),
@@ -35,12 +41,12 @@ impl Projection {
     }
 
     /// The entries; empty when there is no such list here.
-    pub(crate) fn entries(&self, tree: &Value) -> Vec<Value> {
+    pub(crate) fn entries(&self, tree: &Json<'_>) -> Vec<Value> {
         let mut entries = Vec::new();
         match self.each.walk(tree) {
-            Some(Value::Array(list)) => list.iter().for_each(|entry| self.entry(entry, &mut entries)),
+            Some(Json::List(list)) => list.iter().for_each(|entry| self.entry(entry, &mut entries)),
             // An object is a map of errors only to who asks for its keys; to others it is one error's own members.
-            Some(Value::Object(map)) if self.reads_keys() => {
+            Some(Json::Object(map)) if self.reads_keys() => {
                 map.iter().for_each(|(key, value)| self.values(key, value, &mut entries))
             }
             _ => {}
@@ -53,23 +59,23 @@ impl Projection {
         self.param.iter().chain(&self.message).any(|part| matches!(part, Part::Key))
     }
 
-    fn entry(&self, entry: &Value, entries: &mut Vec<Value>) {
+    fn entry(&self, entry: &Json<'_>, entries: &mut Vec<Value>) {
         match (self.param.as_slice(), entry) {
             // A list of string maps: every pair is an error.
-            ([Part::Key], Value::Object(map)) => map.iter().for_each(|(key, value)| self.values(key, value, entries)),
+            ([Part::Key], Json::Object(map)) => map.iter().for_each(|(key, value)| self.values(key, value, entries)),
             _ => self.push(None, entry, entries),
         }
     }
 
     /// A map's value is a message, an object with one, or a list of either.
-    fn values(&self, key: &str, value: &Value, entries: &mut Vec<Value>) {
-        match value.as_array() {
+    fn values(&self, key: &str, value: &Json<'_>, entries: &mut Vec<Value>) {
+        match value.as_list() {
             Some(list) => list.iter().for_each(|one| self.push(Some(key), one, entries)),
             None => self.push(Some(key), value, entries),
         }
     }
 
-    fn push(&self, key: Option<&str>, entry: &Value, entries: &mut Vec<Value>) {
+    fn push(&self, key: Option<&str>, entry: &Json<'_>, entries: &mut Vec<Value>) {
         let param = self.param.iter().find_map(|part| part.read(key, entry, &self.strip));
         let message = self.message.iter().find_map(|part| part.read(key, entry, &[]));
         // An entry that is a text itself needs no path to its message.
@@ -100,7 +106,7 @@ impl Part {
         })
     }
 
-    fn read(&self, key: Option<&str>, entry: &Value, strip: &[String]) -> Option<String> {
+    fn read(&self, key: Option<&str>, entry: &Json<'_>, strip: &[String]) -> Option<String> {
         match self {
             Part::Key => key.map(str::to_owned),
             Part::Whole => joined(entry, strip),
@@ -110,8 +116,8 @@ impl Part {
 }
 
 /// A scalar as text; a path that is an array (`["body", "voice_settings", 0]`) joined by dots.
-fn joined(value: &Value, strip: &[String]) -> Option<String> {
-    let text = match value.as_array() {
+fn joined(value: &Json<'_>, strip: &[String]) -> Option<String> {
+    let text = match value.as_list() {
         Some(parts) => {
             let mut parts: Vec<String> =
                 parts.iter().filter_map(|part| Found::Json(part).into_text()).map(|part| part.into_owned()).collect();
@@ -172,9 +178,9 @@ mod tests {
             (projection("$.detail", Some("loc"), Some("msg")), r#"{"detail":"text"}"#, "[]"),
             (projection("$.detail", Some("loc"), Some("msg")), r#"{"detail":{"code":"x","msg":"y"}}"#, "[]"),
         ] {
-            let body: Value = serde_json::from_str(body).expect("JSON");
+            let tree: Json<'_> = serde_json::from_str(body).expect("JSON");
             let expected: Value = serde_json::from_str(expected).expect("JSON");
-            assert_eq!(Value::Array(projection.entries(&body)), expected, "{body}");
+            assert_eq!(Value::Array(projection.entries(&tree)), expected, "{body}");
         }
     }
 }

@@ -6,6 +6,7 @@ use super::guard::{self, Guard};
 use super::select::compile_regex;
 use super::spec::{FullMeaningSpec, MeaningSpec, OneOrMany, Phase, RuleSpec, StatusSpec};
 use regex::Regex;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What a provider's code or a rule's match means.
@@ -70,12 +71,12 @@ fn canonical(name: &str) -> Result<Code, String> {
 
 /// The values that rules compare, read once per profile.
 #[derive(Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct Facts<'e> {
     /// The provider's code.
-    pub(crate) code: Option<String>,
+    pub(crate) code: Option<Cow<'e, str>>,
     /// Title and message.
-    pub(crate) title: Option<String>,
-    pub(crate) message: Option<String>,
+    pub(crate) title: Option<Cow<'e, str>>,
+    pub(crate) message: Option<Cow<'e, str>>,
     /// Status on the wire, or found inside when that one is missing or 2xx.
     pub(crate) status: Option<u16>,
     /// Close code on the wire, or found inside.
@@ -198,7 +199,7 @@ impl Rule {
     }
 
     /// The first condition that does not hold; none when the rule matches. Cheap conditions first, expressions last.
-    pub(crate) fn mismatch(&self, facts: &Facts, evidence: &Evidence<'_>) -> Option<Mismatch<'_>> {
+    pub(crate) fn mismatch(&self, facts: &Facts<'_>, evidence: &Evidence<'_>) -> Option<Mismatch<'_>> {
         if !self.phases.is_empty() && !self.phases.contains(&evidence.phase) {
             return Some(Mismatch::Phase);
         }

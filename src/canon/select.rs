@@ -1,6 +1,8 @@
 //! Selectors: where in an observation a value is. An ordered list of them; the first non-empty value wins.
 
 use super::evidence::Evidence;
+use super::json::{Json, Name};
+use super::selectors::Outline;
 use super::spec::{FullSelectorSpec, SelectorSpec, Unit};
 use http::HeaderName;
 use regex::Regex;
@@ -11,6 +13,8 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub struct Selector {
     place: Place,
+    /// What must be there for the place to have a value.
+    pub(crate) needs: Outline,
     capture: Option<Regex>,
     guards: Vec<super::guard::Guard>,
     /// Unit of a retry hint.
@@ -36,7 +40,7 @@ pub(crate) enum Place {
 /// What a selector found.
 #[derive(Debug)]
 pub(crate) enum Found<'e> {
-    Json(&'e Value),
+    Json(&'e Json<'e>),
     Text(Cow<'e, str>),
 }
 
@@ -44,10 +48,10 @@ impl<'e> Found<'e> {
     /// As text, when it is a scalar that says something.
     pub(crate) fn into_text(self) -> Option<Cow<'e, str>> {
         match self {
-            Found::Json(Value::String(text)) => Some(Cow::Borrowed(text.trim())),
-            Found::Json(Value::Number(number)) => Some(Cow::Owned(number.to_string())),
-            Found::Json(Value::Bool(truth)) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
-            Found::Json(Value::Null | Value::Array(_) | Value::Object(_)) => None,
+            Found::Json(Json::Text(text)) => Some(Cow::Borrowed(text.trim())),
+            Found::Json(Json::Number(number)) => Some(Cow::Owned(number.to_string())),
+            Found::Json(Json::Bool(truth)) => Some(Cow::Borrowed(if *truth { "true" } else { "false" })),
+            Found::Json(Json::Null | Json::List(_) | Json::Object(_)) => None,
             Found::Text(Cow::Borrowed(text)) => Some(Cow::Borrowed(text.trim())),
             Found::Text(Cow::Owned(text)) => Some(Cow::Owned(text.trim().to_owned())),
         }
@@ -57,9 +61,17 @@ impl<'e> Found<'e> {
     /// As JSON, when it says something.
     pub(crate) fn into_json(self) -> Option<Value> {
         match self {
-            Found::Json(Value::Null) => None,
-            Found::Json(value) => Some(value.clone()),
+            Found::Json(Json::Null) => None,
+            Found::Json(value) => Some(value.to_value()),
             Found::Text(text) => Some(Value::String(text.trim().to_owned())).filter(|text| text != ""),
+        }
+    }
+
+    /// Whether it says something.
+    pub(crate) fn is_something(&self) -> bool {
+        match self {
+            Found::Json(value) => !matches!(value, Json::Null),
+            Found::Text(text) => !text.trim().is_empty(),
         }
     }
 }
@@ -83,8 +95,10 @@ impl Selector {
         {
             return Err(format!("`capture` needs exactly one group, `{regex}` has {}", regex.captures_len() - 1));
         }
+        let place = Place::parse(&full.from)?;
         Ok(Selector {
-            place: Place::parse(&full.from)?,
+            needs: place.needs(),
+            place,
             capture,
             guards: super::guard::compile_all(&full.when)?,
             unit: full.unit,
@@ -102,21 +116,42 @@ impl Selector {
         self.found(evidence)?.into_json()
     }
 
-    fn found<'e>(&self, evidence: &'e Evidence<'_>) -> Option<Found<'e>> {
-        let found = self.place.find(evidence)?;
-        if !self.guards.iter().all(|guard| guard.holds(evidence)) {
-            return None;
+    /// The text of the place, before the expression cuts anything out of it.
+    pub(crate) fn uncut<'e>(&self, evidence: &'e Evidence<'_>) -> Option<Cow<'e, str>> {
+        self.place(evidence)?.into_text()
+    }
+
+    /// What the expression cuts out of a text; all of it without one.
+    pub(crate) fn cut<'t>(&self, text: Cow<'t, str>) -> Option<Cow<'t, str>> {
+        match &self.capture {
+            Some(regex) => Found::Text(captured(regex, text)?).into_text(),
+            None => Some(text),
         }
+    }
+
+    /// Whether the expression cuts nothing off this text.
+    pub(crate) fn takes_all(&self, text: &str) -> bool {
+        self.cut(Cow::Borrowed(text)).is_some_and(|cut| cut == text)
+    }
+
+    fn found<'e>(&self, evidence: &'e Evidence<'_>) -> Option<Found<'e>> {
+        let found = self.place(evidence)?;
         let Some(regex) = &self.capture else { return Some(found) };
-        let text = found.into_text()?;
-        let captured = regex.captures(&text)?.get(1)?.as_str().to_owned();
-        Some(Found::Text(Cow::Owned(captured)))
+        captured(regex, found.into_text()?).map(Found::Text)
+    }
+
+    fn place<'e>(&self, evidence: &'e Evidence<'_>) -> Option<Found<'e>> {
+        let found = self.place.find(evidence)?;
+        self.guards.iter().all(|guard| guard.holds(evidence)).then_some(found)
     }
 }
 
-/// The first non-empty text of an ordered list.
-pub(crate) fn first_text<'e>(selectors: &[Selector], evidence: &'e Evidence<'_>) -> Option<Cow<'e, str>> {
-    selectors.iter().find_map(|selector| selector.text(evidence))
+fn captured<'t>(regex: &Regex, text: Cow<'t, str>) -> Option<Cow<'t, str>> {
+    let part = regex.captures(&text)?.get(1)?.range();
+    Some(match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.get(part)?),
+        Cow::Owned(text) => Cow::Owned(text.get(part)?.to_owned()),
+    })
 }
 
 /// Compiles an expression within a bound, so that an operator's typing mistake cannot eat the memory.
@@ -181,6 +216,17 @@ impl Place {
         }
     }
 
+    fn needs(&self) -> Outline {
+        match self {
+            Place::Json(path) => path.needs(),
+            Place::Header(name) => Outline::field(name.as_str()),
+            Place::WwwAuthenticate(_) => Outline::field(http::header::WWW_AUTHENTICATE.as_str()),
+            Place::HttpStatus | Place::WsCode | Place::WsReason | Place::SseEvent | Place::Text | Place::TextTitle => {
+                Outline::always()
+            }
+        }
+    }
+
     /// The JSON member whose name must stand in the bytes for this place to have a value.
     pub(crate) fn json_key(&self) -> Option<&str> {
         let Place::Json(path) = self else { return None };
@@ -235,9 +281,9 @@ pub struct Path {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    Key(Box<str>),
+    Key(Name),
     Index(usize),
-    Find(Box<str>, Box<str>),
+    Find(Name, Box<str>),
 }
 
 impl Path {
@@ -254,7 +300,7 @@ impl Path {
             (step, rest) = if let Some(after) = rest.strip_prefix('.') {
                 let end = after.find(['.', '[']).unwrap_or(after.len());
                 let (key, rest) = after.split_at(end);
-                (Some(Step::Key(key.into())).filter(|_| !key.is_empty()), rest)
+                (Some(Step::Key(Name::new(key))).filter(|_| !key.is_empty()), rest)
             } else {
                 let inside = rest.strip_prefix('[').ok_or_else(bad)?;
                 let (inside, rest) = inside.split_once(']').ok_or_else(bad)?;
@@ -277,12 +323,12 @@ impl Path {
 
     /// The value at this path.
     #[must_use]
-    pub fn walk<'v>(&self, root: &'v Value) -> Option<&'v Value> {
+    pub fn walk<'v, 'a>(&self, root: &'v Json<'a>) -> Option<&'v Json<'a>> {
         self.steps.iter().try_fold(root, |value, step| match step {
-            Step::Key(key) => value.get(&**key),
-            Step::Index(index) => value.get(*index),
+            Step::Key(key) => value.member(key),
+            Step::Index(index) => value.as_list()?.get(*index),
             Step::Find(key, wanted) => {
-                value.as_array()?.iter().find(|entry| entry.get(&**key).is_some_and(|found| scalar_is(found, wanted)))
+                value.as_list()?.iter().find(|entry| entry.member(key).is_some_and(|found| scalar_is(found, wanted)))
             }
         })
     }
@@ -293,15 +339,23 @@ impl Path {
         self.steps
             .iter()
             .map(|step| match step {
-                Step::Key(key) => Some(&**key),
+                Step::Key(key) => Some(key.as_str()),
                 Step::Index(_) | Step::Find(..) => None,
             })
             .collect()
     }
 
+    /// What must be there for it to lead anywhere.
+    pub(crate) fn needs(&self) -> Outline {
+        match self.steps.first() {
+            Some(Step::Key(key)) => Outline::member(key),
+            Some(Step::Index(_) | Step::Find(..)) | None => Outline::always(),
+        }
+    }
+
     fn last_key(&self) -> Option<&str> {
         self.steps.iter().rev().find_map(|step| match step {
-            Step::Key(key) | Step::Find(key, _) => Some(&**key),
+            Step::Key(key) | Step::Find(key, _) => Some(key.as_str()),
             Step::Index(_) => None,
         })
     }
@@ -313,22 +367,22 @@ impl Step {
             let (key, value) = test.split_once('=')?;
             let value = value.trim().trim_matches(['"', '\'']);
             let key = key.trim().trim_start_matches("@.");
-            return (!key.is_empty()).then(|| Step::Find(key.into(), value.into()));
+            return (!key.is_empty()).then(|| Step::Find(Name::new(key), value.into()));
         }
         if let Some(key) = inside.strip_prefix('\'').and_then(|key| key.strip_suffix('\'')) {
-            return Some(Step::Key(key.into()));
+            return Some(Step::Key(Name::new(key)));
         }
         inside.parse().ok().map(Step::Index)
     }
 }
 
 /// Whether a scalar, as it is written, equals the text.
-pub(crate) fn scalar_is(value: &Value, text: &str) -> bool {
+fn scalar_is(value: &Json<'_>, text: &str) -> bool {
     match value {
-        Value::String(found) => found == text,
-        Value::Number(number) => number.to_string() == text,
-        Value::Bool(truth) => (if *truth { "true" } else { "false" }) == text,
-        Value::Null | Value::Array(_) | Value::Object(_) => false,
+        Json::Text(found) => found == text,
+        Json::Number(number) => number.to_string() == text,
+        Json::Bool(truth) => (if *truth { "true" } else { "false" }) == text,
+        Json::Null | Json::List(_) | Json::Object(_) => false,
     }
 }
 
@@ -338,7 +392,7 @@ mod tests {
 
     #[test]
     fn paths_read_values() {
-        let tree: Value =
+        let tree: Json<'_> =
             serde_json::from_str(r#"{"a":{"b":[{"k":"x","v":1},{"k":"y","v":2}]},"odd key":true,"n":null}"#)
                 .expect("JSON");
         for (path, expected) in [

@@ -2,7 +2,8 @@
 
 use super::evidence::Evidence;
 use super::guard::{self, Guard};
-use super::select::{self, Selector};
+use super::select::Selector;
+use super::selectors::Selectors;
 use super::spec::{GuardSpec, OneOrMany, SocketUnitsSpec, Table};
 use super::template::PathTemplate;
 use memchr::memmem::Finder;
@@ -14,7 +15,7 @@ const ID: usize = 256;
 #[derive(Debug)]
 pub struct SocketUnits {
     paths: Vec<PathTemplate>,
-    id: Vec<Selector>,
+    id: Selectors,
     begins: Any,
     last: Any,
     cancels: Any,
@@ -89,7 +90,7 @@ impl SocketUnits {
     /// The unit that a message is about; empty where units have no ids.
     #[must_use]
     pub fn id(&self, evidence: &Evidence<'_>) -> String {
-        select::first_text(&self.id, evidence).map_or_else(String::new, |id| id.chars().take(ID).collect())
+        self.id.text(evidence).map_or_else(String::new, |id| id.chars().take(ID).collect())
     }
 
     /// Whether units have ids; without them there is one at a time.

@@ -8,7 +8,8 @@ mod spans;
 use super::attempt::Stay;
 use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
 use super::interim::Interim;
-use super::limits::Admission;
+use super::limits::{self, Admission};
+use super::redact::Hidden;
 use super::trace::Trace;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
@@ -39,7 +40,7 @@ pub struct Call {
     pub(crate) provider_target: Uri,
     /// Which upstream and which credentials the request goes out with.
     pub(crate) way: Way,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
     /// Whether the caller came over TLS, and the host it asked for.
     pub(crate) tls: bool,
     pub(crate) authority: Option<HeaderValue>,
@@ -174,6 +175,11 @@ impl Call {
         self.waited += time;
     }
 
+    /// It got its slot without a wait.
+    pub(crate) fn did_not_queue(&mut self, now: tokio::time::Instant) {
+        self.queue = Some((now, Some(Duration::ZERO)));
+    }
+
     /// It begins to wait for a slot.
     pub(crate) fn queues(&mut self) {
         self.queue = Some((tokio::time::Instant::now(), None));
@@ -243,14 +249,21 @@ impl Call {
 
     /// A provider's body without the keys that it may have echoed.
     pub(crate) fn redacted(&self, body: Bytes) -> Bytes {
-        let own = self.route.iter().flat_map(|route| route.secrets.iter().map(String::as_str));
-        let sent = self.secrets.iter().flatten().filter_map(|value| value.to_str().ok());
-        let tokens = sent.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
-        let secrets: Vec<&str> = own.chain(tokens).chain(self.hidden.iter().map(String::as_str)).collect();
-        match redact::redact_body(&body, &secrets) {
-            Cow::Borrowed(_) => body,
-            Cow::Owned(shown) => Bytes::from(shown),
+        let own = || self.route.iter().flat_map(|route| &route.secrets);
+        let sent = || {
+            let values = self.secrets.iter().flatten().filter_map(|value| value.to_str().ok());
+            let tokens =
+                values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
+            tokens.chain(self.hidden.iter().map(String::as_str)).map(str::as_bytes)
+        };
+        let is_long = |secret: &&[u8]| secret.len() >= redact::SHORTEST;
+        let echoed = own().any(|secret| is_long(&secret.as_bytes()) && secret.is_in(&body))
+            || sent().filter(is_long).any(|secret| redact::is_in(&body, secret));
+        if !echoed {
+            return body;
         }
+        let secrets: Vec<&[u8]> = own().map(Hidden::as_bytes).chain(sent()).collect();
+        Bytes::from(redact::redact_body(&body, &secrets).into_owned())
     }
 
     /// Where the progress of the request body is told.
@@ -327,7 +340,8 @@ impl Call {
 
     fn count_provider(&mut self, error: &CanonicalError) {
         if let Some(route) = &self.route {
-            route.limits.failed(&mut self.admission, error);
+            let path = limits::below_prefix(&route.route, self.provider_target.path());
+            route.limits.failed(&mut self.admission, path, error);
         }
         if let Some(stay) = &mut self.stay {
             stay.told(error);

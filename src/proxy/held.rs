@@ -6,7 +6,7 @@ use super::body::Body;
 use super::call::Call;
 use super::relay_http::next_frame;
 use super::{RouteRuntime, fail};
-use crate::canon::{Evidence, Observed, Path, Phase};
+use crate::canon::{Evidence, Json, Observed, Path, Phase};
 use crate::config::types::Envelope;
 use crate::upstream::{self, decode};
 use bytes::{Bytes, BytesMut};
@@ -88,7 +88,7 @@ pub(crate) async fn relay(
             return replaced(call, &mut parts, changed);
         }
     }
-    Response::from_parts(parts, Body::relay(body, frames, timeouts, call))
+    Response::from_parts(parts, Body::relay(body, None, frames, timeouts, call))
 }
 
 fn may_be_json(data: &[u8]) -> bool {
@@ -143,10 +143,10 @@ fn changed(
 }
 
 /// The body with the provider's URLs turned to this gateway; every other byte as it was.
-fn rewritten(call: &Call, body: &[u8], tree: &Value, members: &[Path]) -> Option<Vec<u8>> {
+fn rewritten(call: &Call, body: &[u8], tree: &Json<'_>, members: &[Path]) -> Option<Vec<u8>> {
     let mut text = std::str::from_utf8(body).ok()?.to_owned();
     let mut any = false;
-    for url in members.iter().filter_map(|member| member.walk(tree)?.as_str()) {
+    for url in members.iter().filter_map(|member| member.walk(tree)?.as_text()) {
         let Some(ours) = call.public_url(url) else { continue };
         // A string is found as it was written: JSON may escape the slash.
         let plain = Value::from(url).to_string();

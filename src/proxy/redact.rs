@@ -1,10 +1,17 @@
 //! Secrets out of what is shown: query strings in logs, bodies in samples.
 
 use super::path::is_parameter;
+use memchr::memmem::Finder;
 use std::borrow::Cow;
 
 /// What stands where a secret was.
 const STARS: &str = "***";
+
+/// Shorter secrets are not looked for: their stars would say more than they hide.
+pub(crate) const SHORTEST: usize = 4;
+
+/// So many times the rare byte of a secret is looked at by itself.
+const FEW: usize = 32;
 
 /// Parameters that carry secrets at one provider or another, whatever the profile says.
 const SECRET_PARAMETERS: [&str; 21] = [
@@ -84,17 +91,53 @@ fn is_secret(pair: &str, names: &[String]) -> bool {
     SECRET_ENDINGS.iter().any(|ending| key.ends_with(ending.as_bytes()))
 }
 
-/// A body fit to be shown: every occurrence of a secret is stars. Secrets shorter than four bytes are not looked for;
-/// their stars would say more than they hide.
+/// What must not be shown, ready to be looked for.
+#[derive(Debug)]
+pub struct Hidden(Finder<'static>);
+
+impl Hidden {
+    /// A secret that is known before any request comes.
+    #[must_use]
+    pub fn new(secret: &str) -> Hidden {
+        Hidden(Finder::new(secret).into_owned())
+    }
+
+    pub(crate) fn is_in(&self, body: &[u8]) -> bool {
+        self.0.find(body).is_some()
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.0.needle()
+    }
+}
+
+/// Whether a secret that came with a request is in a body. Nearly never is it, which a rare byte of it tells for less than it
+/// costs to prepare a search.
+pub(crate) fn is_in(body: &[u8], secret: &[u8]) -> bool {
+    // Digits and capitals are rarer than other letters in what providers write, and few secrets are without.
+    let place = secret.iter().position(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()).unwrap_or_default();
+    let Some(rare) = secret.get(place) else { return true };
+    let mut places = memchr::memchr_iter(*rare, body);
+    for at in places.by_ref().take(FEW) {
+        let start = at.checked_sub(place);
+        if start.and_then(|start| body.get(start..start + secret.len())) == Some(secret) {
+            return true;
+        }
+    }
+    // In a body that is full of it, a search takes the same time whatever it looks for.
+    places.next().is_some() && memchr::memmem::find(body, secret).is_some()
+}
+
+/// A body fit to be shown: every occurrence of a secret is stars. Those shorter than [`SHORTEST`] are not looked
+/// for.
 #[must_use]
-pub fn redact_body<'a>(body: &'a [u8], secrets: &[&str]) -> Cow<'a, [u8]> {
-    let mut wanted: Vec<&[u8]> =
-        secrets.iter().map(|secret| secret.as_bytes()).filter(|secret| secret.len() >= 4).collect();
+pub fn redact_body<'a>(body: &'a [u8], secrets: &[&[u8]]) -> Cow<'a, [u8]> {
+    let mut wanted: Vec<&[u8]> = secrets.iter().copied().filter(|secret| secret.len() >= SHORTEST).collect();
     // The longest first: a secret that begins with another must not leave its end behind.
     wanted.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     let mut shown = Cow::Borrowed(body);
     for secret in wanted {
-        let finder = memchr::memmem::Finder::new(secret);
+        let finder = Finder::new(secret);
         if finder.find(&shown).is_none() {
             continue;
         }
@@ -182,7 +225,8 @@ mod tests {
             ("sk_live_1 sk_live", &["sk_live", "sk_live_1"][..], "*** ***"),
             ("abc", &["", "abc"][..], "abc"),
         ] {
-            assert_eq!(redact_body(body.as_bytes(), secrets), shown.as_bytes());
+            let secrets: Vec<&[u8]> = secrets.iter().map(|secret| secret.as_bytes()).collect();
+            assert_eq!(redact_body(body.as_bytes(), &secrets), shown.as_bytes());
         }
     }
 
@@ -206,9 +250,18 @@ mod tests {
 
     proptest! {
         #[test]
+        fn a_secret_is_found_wherever_it_is(before in "[ab0]{0,80}", secret in "[ab0]{1,6}", after in "[ab0]{0,80}") {
+            let body = format!("{before}{secret}{after}");
+            prop_assert!(is_in(body.as_bytes(), secret.as_bytes()));
+            prop_assert!(Hidden::new(&secret).is_in(body.as_bytes()));
+            let found = memchr::memmem::find(before.as_bytes(), secret.as_bytes()).is_some();
+            prop_assert_eq!(is_in(before.as_bytes(), secret.as_bytes()), found);
+        }
+
+        #[test]
         fn no_secret_is_left(before in "[a-z]{0,8}", secret in "[A-Z]{4,12}", after in "[a-z]{0,8}") {
             let body = format!("{before}{secret}{after}{secret}");
-            let shown = redact_body(body.as_bytes(), &[&secret]).into_owned();
+            let shown = redact_body(body.as_bytes(), &[secret.as_bytes()]).into_owned();
             prop_assert!(memchr::memmem::find(&shown, secret.as_bytes()).is_none());
             let target = format!("/{before}?a={after}&key={secret}");
             prop_assert!(!redact_query(&target, &[]).contains(&secret));

@@ -4,6 +4,7 @@
 use super::body::{Cut, Idle};
 use super::call::Call;
 use super::fail;
+use super::joined::{Joined, TOGETHER};
 use crate::canon::envelope::{self, Compatible};
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
@@ -17,13 +18,11 @@ use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 /// Largest event or line that is looked at; larger ones pass untouched.
 const UNIT_LIMIT: usize = 64 * 1024;
-/// How much is put together of what came in small pieces, and read before something is written.
-const TOGETHER: usize = 16 * 1024;
 
 /// How a stream is divided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,26 +141,13 @@ impl Events {
     /// small pieces does not cost a chunk and a write for each.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let mut taken = 0;
-        while !self.ended && self.trailers.is_none() && taken < TOGETHER {
-            match Pin::new(&mut self.source).poll_frame(cx) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.idle.moved();
-                    match frame.into_data() {
-                        Ok(data) => {
-                            taken += data.len();
-                            self.take(&data);
-                        }
-                        Err(trailers) => self.trailers = Some(trailers),
-                    }
-                }
-                Poll::Ready(Some(Err(failure))) => self.broke(&failure),
-                Poll::Ready(None) => self.over(),
-                Poll::Pending if !self.out.is_empty() => break,
-                Poll::Pending => match self.idle.poll(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(()) => self.broke(&Failure::stalled()),
-                },
+        while self.out.is_empty() && self.trailers.is_none() && !self.ended {
+            if taken >= TOGETHER {
+                // All that came is held: half an event. Others may have their turn before more is read.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
+            taken += ready!(self.gather(cx));
         }
         if let Some(bytes) = self.together() {
             self.call.sent(bytes.len());
@@ -170,31 +156,63 @@ impl Events {
         if let Some(trailers) = self.trailers.take() {
             return Poll::Ready(Some(Ok(trailers)));
         }
-        if self.ended {
-            self.call.complete();
-            return Poll::Ready(None);
+        self.call.complete();
+        Poll::Ready(None)
+    }
+
+    /// Takes what has come, and says how much that was. Small pieces are looked at together.
+    fn gather(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
+        let (mut taken, mut came) = (0, Joined::default());
+        let end = loop {
+            match Pin::new(&mut self.source).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(data) => {
+                        taken += data.len();
+                        if !came.has_room(&data) {
+                            self.take(&std::mem::take(&mut came).into_bytes());
+                        }
+                        came.push(data);
+                    }
+                    Err(trailers) => self.trailers = Some(trailers),
+                },
+                Poll::Ready(Some(Err(failure))) => break Some(Err(failure)),
+                Poll::Ready(None) => break Some(Ok(())),
+                Poll::Pending if taken > 0 => break None,
+                Poll::Pending => {
+                    ready!(self.idle.poll(cx));
+                    break Some(Err(Failure::stalled()));
+                }
+            }
+            if taken >= TOGETHER || self.trailers.is_some() {
+                break None;
+            }
+        };
+        if taken > 0 {
+            self.idle.moved();
+            self.take(&came.into_bytes());
         }
-        // All that came is held: half an event. Others may have their turn before more is read.
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        match end {
+            Some(Ok(())) if !self.ended => self.over(),
+            Some(Err(failure)) if !self.ended => self.broke(&failure),
+            _ => {}
+        }
+        Poll::Ready(taken)
     }
 
     /// What waits to go out, in one piece as long as it is small.
     fn together(&mut self) -> Option<Bytes> {
-        let first = self.out.pop_front()?;
-        let small = |next: &Bytes, so_far: usize| so_far + next.len() <= TOGETHER;
-        if !self.out.front().is_some_and(|next| small(next, first.len())) {
-            return Some(first);
+        let mut joined = Joined::default();
+        joined.push(self.out.pop_front()?);
+        while let Some(next) = self.out.pop_front_if(|next| joined.has_room(next)) {
+            joined.push(next);
         }
-        let mut joined = BytesMut::with_capacity(TOGETHER);
-        joined.extend_from_slice(&first);
-        while let Some(next) = self.out.pop_front_if(|next| small(next, joined.len())) {
-            joined.extend_from_slice(&next);
-        }
-        Some(joined.freeze())
+        Some(joined.into_bytes())
     }
 
     fn take(&mut self, data: &Bytes) {
+        if data.is_empty() {
+            return;
+        }
         let Some(mut inflate) = self.inflate.take() else { return self.feed(data) };
         let decoded = inflate.feed(data, |part| self.feed(&part));
         self.inflate = Some(inflate);
@@ -205,9 +223,18 @@ impl Events {
 
     fn feed(&mut self, data: &Bytes) {
         let Events { splitter, out, call, judge, .. } = self;
+        let clean = |bytes: &[u8]| !judge.suspects(call, bytes);
+        let passed = match splitter {
+            Splitter::Sse(splitter) => splitter.skim(data, out, clean),
+            Splitter::Ndjson(splitter) => splitter.skim(data, out, clean),
+        };
+        if passed == data.len() {
+            return;
+        }
+        let rest = data.slice(passed..);
         match splitter {
-            Splitter::Sse(splitter) => splitter.feed(data, out, |event| judge.event(call, event)),
-            Splitter::Ndjson(splitter) => splitter.feed(data, out, |line| judge.line(call, line)),
+            Splitter::Sse(splitter) => splitter.feed(&rest, out, |event| judge.event(call, event)),
+            Splitter::Ndjson(splitter) => splitter.feed(&rest, out, |line| judge.line(call, line)),
         }
     }
 
@@ -269,9 +296,13 @@ fn is_whole(bytes: &[u8]) -> bool {
 }
 
 impl Judge {
+    /// Whether something in these bytes may be a failure: all that most of a stream is ever asked.
+    fn suspects(&self, call: &Call, bytes: &[u8]) -> bool {
+        call.route.as_ref().is_some_and(|route| route.route.profile.may_be_error(self.framing.phase(), bytes))
+    }
+
     fn event(&mut self, call: &mut Call, event: sse::Event<'_>) -> Verdict {
-        let Some(route) = call.route.clone() else { return Verdict::Pass };
-        if !route.route.profile.may_be_error(Phase::Sse, event.raw()) {
+        if !self.suspects(call, event.raw()) {
             return Verdict::Pass;
         }
         let Some(data) = event.data() else { return Verdict::Pass };
@@ -283,8 +314,7 @@ impl Judge {
     }
 
     fn line(&mut self, call: &mut Call, line: &[u8]) -> Verdict {
-        let Some(route) = call.route.clone() else { return Verdict::Pass };
-        if !route.route.profile.may_be_error(Phase::Ndjson, line) {
+        if !self.suspects(call, line) {
             return Verdict::Pass;
         }
         match self.failure(call, line, None) {

@@ -73,11 +73,7 @@ impl Call {
     }
 
     fn names(&self) -> (Arc<str>, Arc<str>) {
-        let route = self.route.as_ref().map(|runtime| &runtime.route);
-        route.map_or_else(
-            || (Arc::from(""), Arc::from("")),
-            |route| (Arc::from(&*route.name), Arc::from(&*route.provider)),
-        )
+        self.route.as_ref().map_or_else(|| (Arc::from(""), Arc::from("")), |runtime| runtime.names.clone())
     }
 }
 
@@ -145,7 +141,7 @@ fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&str, String)> {
 fn shown_body(seen: &Evidence<'_>) -> String {
     let text = match seen.tree() {
         Some(tree) => {
-            let mut tree = tree.clone();
+            let mut tree = tree.to_value();
             trim(&mut tree);
             tree.to_string()
         }

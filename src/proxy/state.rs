@@ -3,6 +3,7 @@
 use super::attempt::{Standing, StandingView};
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::limits::{Registry, RouteLimits};
+use super::redact::Hidden;
 use super::route::RouteTable;
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
@@ -10,6 +11,7 @@ use crate::telemetry::access::AccessLog;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::trace::Tracer;
+use crate::upstream::Bell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,11 +70,17 @@ impl Stopping {
         self.changed.notify_waiters();
     }
 
+    /// Whether they are.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Acquire)
+    }
+
     /// Until [`Stopping::begin`].
     pub async fn begun(&self) {
         // Created before the look at the flag: a change between the two is not missed.
         let changed = self.changed.notified();
-        if !self.begun.load(Ordering::Acquire) {
+        if !self.has_begun() {
             changed.await;
         }
     }
@@ -83,6 +91,8 @@ impl Stopping {
 pub struct RouteRuntime {
     /// The route.
     pub route: Arc<Route>,
+    /// Its name and its provider's, for what is remembered of its errors.
+    pub(crate) names: (Arc<str>, Arc<str>),
     /// What its requests' headers become.
     pub headers: RouteHeaders,
     /// Its counters.
@@ -92,7 +102,7 @@ pub struct RouteRuntime {
     /// What it remembers of its upstreams and accounts; none when there is nothing to choose or to retry.
     pub(crate) standing: Option<Arc<Standing>>,
     /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
-    pub secrets: Vec<String>,
+    pub secrets: Vec<Hidden>,
 }
 
 /// Who is calling, and how the call came in: the same for all requests of a connection.
@@ -108,6 +118,8 @@ pub struct Peer {
     pub headers: PeerHeaders,
     /// Set before an answer is dropped because the caller stopped reading it.
     pub stalled: AtomicBool,
+    /// Wakes the task of the caller's connection, if that is one of HTTP/1.
+    pub bell: Arc<Bell>,
 }
 
 impl Peer {
@@ -116,7 +128,7 @@ impl Peer {
     pub fn new(address: Option<SocketAddr>, tls: bool) -> Arc<Peer> {
         let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
         let shown = address.map(|address| address.to_string());
-        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false) })
+        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false), bell: Bell::new() })
     }
 
     /// The caller's address without its port.
@@ -211,11 +223,12 @@ impl State {
                 let metrics = shared.metrics.route(&route.name, &route.provider);
                 Arc::new(RouteRuntime {
                     route: Arc::clone(route),
+                    names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers,
                     limits: shared.limits.route(route, &metrics, now),
                     metrics,
                     standing: shared.standing(route),
-                    secrets: secrets(route),
+                    secrets: secrets(route).iter().map(|secret| Hidden::new(secret)).collect(),
                 })
             })
             .collect();

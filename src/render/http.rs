@@ -28,29 +28,6 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 /// Largest canonical object that travels in a header, for bodies that have no place for it.
 const HEADER_LIMIT: usize = 4096;
 
-/// Whether a field described the body which is replaced (RFC 9110 8, 9530), or framed it.
-fn is_of_the_old_body(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str().as_bytes(),
-        b"content-encoding"
-            | b"content-length"
-            | b"content-type"
-            | b"content-language"
-            | b"content-location"
-            | b"content-range"
-            | b"content-disposition"
-            | b"transfer-encoding"
-            | b"trailer"
-            | b"etag"
-            | b"last-modified"
-            | b"accept-ranges"
-            | b"content-md5"
-            | b"digest"
-            | b"content-digest"
-            | b"repr-digest"
-    )
-}
-
 /// The whole answer. `received` are the provider's header fields, hop-by-hop ones removed; they stay unless they
 /// described the old body.
 #[must_use]
@@ -61,12 +38,8 @@ pub fn response(
     received: Option<HeaderMap>,
 ) -> Response<Vec<u8>> {
     let mut headers = received.unwrap_or_default();
-    let provider_type = headers.get(header::CONTENT_TYPE).cloned();
     let provider_wait = headers.remove(header::RETRY_AFTER);
-    let old: Vec<HeaderName> = headers.keys().filter(|name| is_of_the_old_body(name)).cloned().collect();
-    for name in old {
-        let _ = headers.remove(name);
-    }
+    let provider_type = forget_the_old_body(&mut headers);
     let mut status = error.status();
     let (body, content_type) = match form {
         Form::Canonical => (envelope::canonical(error, stamp), JSON),
@@ -78,7 +51,10 @@ pub fn response(
     };
     let _ = headers.insert(header::CONTENT_TYPE, content_type);
     let _ = headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    if let Ok(id) = HeaderValue::from_str(stamp.request_id) {
+    // An answer that came from the provider has it already.
+    if headers.get(X_REQUEST_ID).is_none_or(|id| id != stamp.request_id)
+        && let Ok(id) = HeaderValue::from_str(stamp.request_id)
+    {
         let _ = headers.insert(X_REQUEST_ID, id);
     }
     describe(error, &mut headers);
@@ -120,6 +96,38 @@ fn compatible(
     }
 }
 
+/// Removes what described the body that is replaced, or framed it (RFC 9110 8, 9530), and gives its type.
+fn forget_the_old_body(headers: &mut HeaderMap) -> Option<HeaderValue> {
+    let _ = headers.remove(header::CONTENT_LENGTH);
+    let content_type = headers.remove(header::CONTENT_TYPE);
+    // Nearly never is there any of the others, so that this is one look at each name.
+    let old: Vec<HeaderName> = headers.keys().filter(|name| is_of_a_body(name.as_str())).cloned().collect();
+    for name in old {
+        let _ = headers.remove(name);
+    }
+    content_type
+}
+
+fn is_of_a_body(name: &str) -> bool {
+    matches!(
+        name,
+        "content-encoding"
+            | "transfer-encoding"
+            | "content-language"
+            | "content-location"
+            | "content-range"
+            | "content-disposition"
+            | "trailer"
+            | "etag"
+            | "last-modified"
+            | "accept-ranges"
+            | "content-md5"
+            | "digest"
+            | "content-digest"
+            | "repr-digest"
+    )
+}
+
 fn is_json(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|value| value.contains("json"))
 }
@@ -135,13 +143,22 @@ pub fn describe(error: &CanonicalError, headers: &mut HeaderMap) {
 
 /// RFC 9209: the received status, or the type of what went wrong on the way.
 fn proxy_status(error: &CanonicalError) -> HeaderValue {
+    const BARE: HeaderValue = HeaderValue::from_static("speechgate");
     let received = error.upstream.as_ref().and_then(|upstream| upstream.status);
-    let text = match (error.fault, received) {
-        (Some(fault), _) => format!("speechgate; error={}", fault.proxy_status()),
-        (None, Some(status)) => format!("speechgate; received-status={status}"),
-        (None, None) => "speechgate".to_owned(),
-    };
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("speechgate"))
+    match (error.fault, received) {
+        (Some(fault), _) => HeaderValue::from_static(fault.proxy_status_line()),
+        (None, Some(status)) => HeaderValue::from_bytes(&received_status(status)).unwrap_or(BARE),
+        (None, None) => BARE,
+    }
+}
+
+/// A status has three digits.
+fn received_status(status: u16) -> [u8; 31] {
+    let mut text = *b"speechgate; received-status=000";
+    for (place, digit) in text.iter_mut().rev().zip([status % 10, status / 10 % 10, status / 100 % 10]) {
+        *place += digit as u8;
+    }
+    text
 }
 
 fn whole_seconds(wait: std::time::Duration) -> u64 {

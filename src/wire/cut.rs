@@ -49,6 +49,11 @@ impl Cutter {
         begun.then(|| self.held.split().freeze())
     }
 
+    /// Whether a chunk begins with a unit, holds none that is too large, and may be taken without looking at each of them.
+    pub(super) fn may_skim(&self, chunk: &[u8]) -> bool {
+        self.held.is_empty() && !self.oversize && !self.ended && chunk.len() <= self.max_unit
+    }
+
     /// Starts on a chunk.
     pub(super) fn cut<'a>(&'a mut self, chunk: &'a Bytes, out: &'a mut VecDeque<Bytes>) -> Cut<'a> {
         Cut { cutter: self, chunk, out, run: 0, safe: 0 }

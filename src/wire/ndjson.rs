@@ -19,6 +19,20 @@ impl Splitter {
         Splitter { cutter: Cutter::new(max_line), begun: false }
     }
 
+    /// Looks at the next chunk as a whole, before [`Splitter::feed`]: the lines that it begins with pass at once when they are
+    /// `clean`, which is to say that none of them has to be judged. Says how many bytes these are; the rest is to be fed.
+    pub fn skim(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, clean: impl FnOnce(&[u8]) -> bool) -> usize {
+        if self.begun || !self.cutter.may_skim(chunk) {
+            return 0;
+        }
+        let whole = memchr::memrchr(b'\n', chunk).map_or(0, |end| end + 1);
+        if whole == 0 || !clean(chunk.get(..whole).unwrap_or_default()) {
+            return 0;
+        }
+        out.push_back(chunk.slice(..whole));
+        whole
+    }
+
     /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every line that is not blank once,
     /// whole, without its line end. A replacement must bring its own.
     pub fn feed(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, mut judge: impl FnMut(&[u8]) -> Verdict) {
@@ -65,10 +79,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn run(stream: &[u8], size: usize, max: usize) -> (Vec<u8>, Vec<String>, Option<Vec<u8>>, u64) {
+    type Outcome = (Vec<u8>, Vec<String>, Option<Vec<u8>>, u64);
+
+    fn run(stream: &[u8], size: usize, max: usize) -> Outcome {
+        run_asking(stream, size, max, |_| false)
+    }
+
+    /// The same when lines that are `clean` are not looked at one by one.
+    fn run_asking(stream: &[u8], size: usize, max: usize, clean: fn(&[u8]) -> bool) -> Outcome {
         let (mut splitter, mut out, mut seen) = (Splitter::new(max), VecDeque::new(), Vec::new());
         for chunk in stream.chunks(size) {
-            splitter.feed(&Bytes::copy_from_slice(chunk), &mut out, |line| {
+            let chunk = Bytes::copy_from_slice(chunk);
+            let passed = splitter.skim(&chunk, &mut out, clean);
+            splitter.feed(&chunk.slice(passed..), &mut out, |line| {
                 seen.push(String::from_utf8_lossy(line).into_owned());
                 match line {
                     b"error" => Verdict::Replace(Bytes::from_static(b"<replaced>\n")),
@@ -102,6 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn clean_lines_pass_as_a_whole() {
+        let (mut splitter, mut out) = (Splitter::new(30), VecDeque::new());
+        for (chunk, passed) in [("{}\n{}\r\n{\"a", 7), ("{}\n", 3), ("error\n", 0), ("{\"a\"", 0)] {
+            let chunk = Bytes::from_static(chunk.as_bytes());
+            assert_eq!(splitter.skim(&chunk, &mut out, |lines| !lines.contains(&b'r')), passed);
+        }
+        splitter.feed(&Bytes::from_static(b"{\"half"), &mut out, |_| Verdict::Pass);
+        assert_eq!(splitter.skim(&Bytes::from_static(b"\"}\n"), &mut out, |_| true), 0);
+    }
+
+    #[test]
     fn lines_that_are_too_large_pass_without_a_look() {
         let stream = "error\n0123456789\nerror\n0123456789";
         for size in 1..=stream.len() {
@@ -130,7 +164,12 @@ mod tests {
             max in 4usize..32,
         ) {
             let stream = pieces.concat();
-            prop_assert_eq!(run(stream.as_bytes(), size, max), run(stream.as_bytes(), usize::MAX, max));
+            let (out, seen, left, oversized) = run(stream.as_bytes(), usize::MAX, max);
+            prop_assert_eq!(&run(stream.as_bytes(), size, max), &(out.clone(), seen, left.clone(), oversized));
+            // Nor does it make one whether what is clean is looked at, but for what is seen.
+            let is_clean = |bytes: &[u8]| !bytes.contains(&b'r') && !bytes.contains(&b'f');
+            let skimmed = run_asking(stream.as_bytes(), size, max, is_clean);
+            prop_assert_eq!((skimmed.0, skimmed.2, skimmed.3), (out, left, oversized));
         }
     }
 }

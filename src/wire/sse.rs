@@ -40,6 +40,21 @@ impl Splitter {
         Splitter { cutter, bom: BOM, line: Line::Start, in_event: false, after_cr: false, drop_lf: false }
     }
 
+    /// Looks at the next chunk as a whole, before [`Splitter::feed`]: the events that it begins with pass at once when they are
+    /// `clean`, which is to say that none of them has to be judged. Says how many bytes these are; the rest is to be fed.
+    pub fn skim(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, clean: impl FnOnce(&[u8]) -> bool) -> usize {
+        let between = self.line == Line::Start && !self.in_event && !self.after_cr && self.bom.is_empty();
+        if !between || !self.cutter.may_skim(chunk) {
+            return 0;
+        }
+        let whole = whole_events(chunk);
+        if whole == 0 || !clean(chunk.get(..whole).unwrap_or_default()) {
+            return 0;
+        }
+        out.push_back(chunk.slice(..whole));
+        whole
+    }
+
     /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every event once, whole.
     pub fn feed(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, mut judge: impl FnMut(Event<'_>) -> Verdict) {
         if self.cutter.ended() {
@@ -126,6 +141,19 @@ fn line_end(chunk: &[u8], from: usize) -> Option<LineEnd> {
     let (cr, next) = (chunk.get(end) == Some(&b'\r'), chunk.get(end + 1));
     let crlf = cr && next == Some(&b'\n');
     Some(LineEnd { after: end + 1 + usize::from(crlf), crlf, lf_may_follow: cr && next.is_none() })
+}
+
+/// Where the last event ends that is whole, in bytes that begin between two. Of the ways to end one those that are in use are
+/// known here; any other is only found line by line.
+fn whole_events(bytes: &[u8]) -> usize {
+    let mut before = bytes;
+    while let Some(at) = memchr::memrchr(b'\n', before) {
+        before = before.get(..at).unwrap_or_default();
+        if before.ends_with(b"\n") || before.ends_with(b"\n\r") {
+            return at + 1;
+        }
+    }
+    0
 }
 
 /// One event as it stands in the stream; its fields are read when asked for.

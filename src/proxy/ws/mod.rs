@@ -115,10 +115,13 @@ async fn run(mut call: Box<Call>, route: Arc<RouteRuntime>, caller: OnUpgrade, p
     let words = Words::new(call, Arc::clone(&route));
     let mut session = Session::new(TokioIo::new(caller), TokioIo::new(provider), words, route, limits);
     let mut stopping = pin!(shared.stopping.begun());
-    let mut told = false;
+    let mut listens = false;
     poll_fn(|cx| {
-        if !told && stopping.as_mut().poll(cx).is_ready() {
-            told = true;
+        // Asked once, it wakes this task; whether it did, its flag says.
+        if !std::mem::replace(&mut listens, true) {
+            let _ = stopping.as_mut().poll(cx);
+        }
+        if shared.stopping.has_begun() {
             session.stop();
         }
         session.poll(cx)

@@ -71,6 +71,8 @@ pub(super) struct Session<S> {
     active: Instant,
     /// Made when the session first waits; moved when it fires, or when something is due before it.
     timer: Option<Pin<Box<Sleep>>>,
+    /// It will wake the session's task, which is always the same, and need not be told so again.
+    timed: bool,
     /// Set with the first close: when all is given up.
     deadline: Option<Instant>,
     /// The gateway is ending.
@@ -88,6 +90,7 @@ enum Who {
 
 /// What one piece from a side came to.
 struct Fed {
+    at: Instant,
     length: usize,
     /// A close: as it came, its code, its reason.
     close: Option<(Vec<u8>, Option<u16>, String)>,
@@ -112,6 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
             active: Instant::now(),
             timer: None,
+            timed: false,
             deadline: None,
             stopping: false,
             close_counted: false,
@@ -138,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Drives the session until it is over; the call ends with it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        (self.caller.waits, self.provider.waits) = (false, false);
         loop {
             while self.turn(cx) {}
             if self.poll_end(cx).is_ready() {
@@ -198,6 +203,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             return ahead;
         }
+        if self.side(who).waits {
+            return false;
+        }
         let read = BUFFER.with_borrow_mut(|buffer| match self.side(who).poll_read(cx, buffer) {
             Poll::Pending => None,
             Poll::Ready(Ok(0)) => Some(Err(None)),
@@ -227,8 +235,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Who::Caller => (caller, provider, Direction::Upstream),
             Who::Provider => (provider, caller, Direction::Downstream),
         };
-        (from.heard, from.pinged) = (Instant::now(), false);
-        let mut fed = Fed { length: input.len(), close: None, outcome: Ok(()), unfit: false, pong_only: false };
+        let at = Instant::now();
+        (from.heard, from.pinged) = (at, false);
+        let mut fed = Fed { at, length: input.len(), close: None, outcome: Ok(()), unfit: false, pong_only: false };
         if from.close_seen.is_some() {
             return fed;
         }
@@ -293,7 +302,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn settle(&mut self, who: Who, fed: Fed, cx: &mut Context<'_>) {
         if !fed.pong_only {
-            self.active = Instant::now();
+            self.active = fed.at;
         }
         if let Err(offence) = fed.outcome {
             return self.offended(who, offence, cx);

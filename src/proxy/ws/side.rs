@@ -22,6 +22,8 @@ pub(super) struct Side<S> {
     unflushed: bool,
     /// Since when it has taken nothing although something waits.
     pub(super) blocked: Option<Instant>,
+    /// Nothing was there to read in this turn of the session's task, which is woken when something comes.
+    pub(super) waits: bool,
     /// When it last sent anything.
     pub(super) heard: Instant,
     /// A ping of ours is out, and nothing has come since.
@@ -63,6 +65,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             out: BytesMut::new(),
             unflushed: false,
             blocked: None,
+            waits: false,
             heard: Instant::now(),
             pinged: false,
             nonce,
@@ -80,6 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, io::Error>> {
         let mut buffer = ReadBuf::new(buffer);
         let polled = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
+        self.waits = polled.is_pending();
         polled.map(|read| read.map(|()| buffer.filled().len()))
     }
 

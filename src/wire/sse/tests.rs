@@ -7,12 +7,19 @@ use proptest::prelude::*;
 type Outcome = (Vec<u8>, Vec<(Option<String>, Option<Vec<u8>>)>, Option<Vec<u8>>, u64);
 
 fn run(stream: &[u8], sizes: &[usize], max: usize) -> Outcome {
+    run_asking(stream, sizes, max, |_| false)
+}
+
+/// The same when events that are `clean` are not looked at one by one.
+fn run_asking(stream: &[u8], sizes: &[usize], max: usize, clean: fn(&[u8]) -> bool) -> Outcome {
     let (mut splitter, mut out, mut seen) = (Splitter::new(max), VecDeque::new(), Vec::new());
     let mut rest = stream;
     let mut sizes = sizes.iter().copied().cycle();
     while !rest.is_empty() {
         let (chunk, later) = rest.split_at(sizes.next().unwrap_or(rest.len()).clamp(1, rest.len()));
-        splitter.feed(&Bytes::copy_from_slice(chunk), &mut out, |event| {
+        let chunk = Bytes::copy_from_slice(chunk);
+        let passed = splitter.skim(&chunk, &mut out, clean);
+        splitter.feed(&chunk.slice(passed..), &mut out, |event| {
             seen.push((event.kind().map(Cow::into_owned), event.data().map(Cow::into_owned)));
             match event.kind().as_deref() {
                 Some("error") => Verdict::Replace(Bytes::from_static(b"<replaced>")),
@@ -100,6 +107,32 @@ fn an_untouched_chunk_is_not_copied() {
 }
 
 #[test]
+fn clean_events_pass_as_a_whole() {
+    for (stream, passed) in [
+        (&b"data: a\n\ndata: b\n\n"[..], 18),
+        (b"data: a\r\n\r\n: ping\r\n\r\n", 21),
+        (b"data: a\n\ndata: b\ndata: c\n", 9),
+        (b"data: a\n\r\n\ndata", 11),
+        (b"\n\n: a\n", 2),
+        (b"data: a\r\r", 0),
+        (b"data: a\n", 0),
+        (b"event: error\n\n", 0),
+        (b"data: longer than is looked at\n\n", 0),
+    ] {
+        let (mut splitter, mut out) = (Splitter::new(30), VecDeque::new());
+        // The first bytes of all may be a byte order mark.
+        splitter.feed(&Bytes::from_static(b"\n"), &mut out, |_| Verdict::Pass);
+        out.clear();
+        assert_eq!(splitter.skim(&Bytes::from_static(stream), &mut out, is_clean), passed);
+        assert_eq!(out.into_iter().flatten().collect::<Vec<u8>>(), &stream[..passed]);
+    }
+}
+
+fn is_clean(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"event").is_none()
+}
+
+#[test]
 fn events_that_are_too_large_pass_without_a_look() {
     let stream =
         b"data: a\n\nevent: error\ndata: 0123456789\n\nevent: error\ndata: b\n\nevent: error\ndata: 0123456789";
@@ -145,7 +178,11 @@ proptest! {
         max in 4usize..64,
     ) {
         let stream = pieces.concat().into_bytes();
-        prop_assert_eq!(run(&stream, &sizes, max), run(&stream, &[usize::MAX], max));
+        let (out, seen, left, oversized) = run(&stream, &[usize::MAX], max);
+        prop_assert_eq!(&run(&stream, &sizes, max), &(out.clone(), seen, left.clone(), oversized));
+        // Nor does it make one whether what is clean is looked at, but for what is seen.
+        let skimmed = run_asking(&stream, &sizes, max, is_clean);
+        prop_assert_eq!((skimmed.0, skimmed.2, skimmed.3), (out, left, oversized));
     }
 
     #[test]

@@ -1,0 +1,81 @@
+//! A provider's code tables. A table is asked before the expression that would cut a code out of a text: nearly always the
+//! text is the code.
+
+use super::evidence::Evidence;
+use super::profile::Profile;
+use super::rule::Meaning;
+use super::select::Selector;
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// A provider's codes and what they mean.
+#[derive(Debug, Default)]
+pub(crate) struct CodeTable(HashMap<Box<str>, Row>);
+
+#[derive(Debug)]
+struct Row {
+    meaning: Meaning,
+    /// A bit for every selector, by its place among those for codes, that reads this code as it stands: one whose expression
+    /// takes all of it.
+    plain: u64,
+}
+
+/// A code that a table knows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known<'p> {
+    /// The table's name; empty for `codes`.
+    pub(crate) space: &'p str,
+    pub(crate) code: &'p str,
+    pub(crate) meaning: &'p Meaning,
+    plain: u64,
+}
+
+impl CodeTable {
+    pub(crate) fn new(rows: impl Iterator<Item = (Box<str>, Meaning)>) -> CodeTable {
+        CodeTable(rows.map(|(code, meaning)| (code, Row { meaning, plain: 0 })).collect())
+    }
+
+    /// Finds out which of its codes this selector for codes reads as they stand.
+    pub(crate) fn settle(&mut self, place: usize, selector: &Selector) {
+        for (code, row) in &mut self.0 {
+            if selector.takes_all(code) {
+                row.plain |= bit(place);
+            }
+        }
+    }
+
+    pub(crate) fn find<'p>(&'p self, space: &'p str, code: &str) -> Option<Known<'p>> {
+        let (code, row) = self.0.get_key_value(code)?;
+        Some(Known { space, code, meaning: &row.meaning, plain: row.plain })
+    }
+}
+
+impl Profile {
+    /// The codes that the selectors find, in order, with what the tables say of each.
+    pub(crate) fn codes_in<'p, 'e>(
+        &'p self,
+        evidence: &'e Evidence<'_>,
+    ) -> impl Iterator<Item = (Cow<'e, str>, Option<Known<'p>>)> {
+        self.fields.code.asked(evidence).filter_map(move |(place, selector)| {
+            let known = |code: &str| match selector.space.as_deref() {
+                None => self.codes.find("", code),
+                Some(space) => {
+                    let (space, table) = self.spaces.get_key_value(space)?;
+                    table.find(space, code)
+                }
+            };
+            let text = selector.uncut(evidence)?;
+            if let Some(row) = known(&text).filter(|row| row.plain & bit(place) != 0) {
+                return Some((text, Some(row)));
+            }
+            let code = selector.cut(text)?;
+            let row = known(&code);
+            Some((code, row))
+        })
+    }
+}
+
+/// None for selectors so far behind that no profile has them; those are always asked.
+fn bit(place: usize) -> u64 {
+    u32::try_from(place).ok().and_then(|place| 1_u64.checked_shl(place)).unwrap_or(0)
+}
