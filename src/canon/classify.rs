@@ -288,7 +288,8 @@ fn details(profile: &Profile, meaning: Option<&Meaning>, evidence: &Evidence<'_>
     }
     let fallback = profile.fallback.as_deref().map(|fallback| &fallback.generic);
     let projections = std::iter::once(profile).chain(fallback).flat_map(|profile| &profile.fields.validation);
-    let mut entries = projections.map(|projection| evidence.tree().map(|tree| projection.entries(tree)));
+    let asked = projections.filter(|projection| projection.needs.meets(evidence.outline()));
+    let mut entries = asked.map(|projection| evidence.tree().map(|tree| projection.entries(tree)));
     if let Some(entries) = entries.find_map(|entries| entries.filter(|entries| !entries.is_empty())) {
         let _ = details.insert("validation_errors".to_owned(), Value::Array(entries));
     }

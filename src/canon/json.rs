@@ -24,7 +24,7 @@ pub enum Json<'a> {
     /// An array.
     List(Vec<Json<'a>>),
     /// An object.
-    Object(Members<'a>),
+    Object(Box<Members<'a>>),
 }
 
 /// The members of an object in their order. Of several with one name the last counts, in the place of the first.
@@ -179,7 +179,7 @@ impl From<Value> for Json<'_> {
             Value::Object(map) => {
                 let mut members = Members::default();
                 map.into_iter().for_each(|(name, value)| members.insert(Cow::Owned(name), Json::from(value)));
-                Json::Object(members)
+                Json::Object(Box::new(members))
             }
         }
     }
@@ -242,7 +242,7 @@ impl<'de> Visitor<'de> for Tree {
         while let Some(MemberName(name)) = entries.next_key()? {
             members.insert(name, entries.next_value()?);
         }
-        Ok(Json::Object(members))
+        Ok(Json::Object(Box::new(members)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::json::Json;
 use super::select::{Found, Path};
+use super::selectors::Outline;
 use super::spec::{OneOrMany, ProjectionSpec};
 use serde_json::{Map, Value};
 
@@ -11,6 +12,8 @@ const MOST: usize = 64;
 /// A compiled projection.
 #[derive(Debug)]
 pub(crate) struct Projection {
+    /// What must be there for the list to be.
+    pub(crate) needs: Outline,
     each: Path,
     param: Vec<Part>,
     message: Vec<Part>,
@@ -27,8 +30,10 @@ enum Part {
 
 impl Projection {
     pub(crate) fn compile(spec: &ProjectionSpec) -> Result<Projection, String> {
+        let each = Path::parse(&spec.each)?;
         Ok(Projection {
-            each: Path::parse(&spec.each)?,
+            needs: each.needs(),
+            each,
             param: Part::parse_all(spec.param.as_ref())?,
             message: Part::parse_all(spec.message.as_ref())?,
             strip: spec.strip.clone(),

@@ -218,7 +218,7 @@ impl Place {
 
     fn needs(&self) -> Outline {
         match self {
-            Place::Json(path) => Outline::member(path.first_key()),
+            Place::Json(path) => path.needs(),
             Place::Header(name) => Outline::field(name.as_str()),
             Place::WwwAuthenticate(_) => Outline::field(http::header::WWW_AUTHENTICATE.as_str()),
             Place::HttpStatus | Place::WsCode | Place::WsReason | Place::SseEvent | Place::Text | Place::TextTitle => {
@@ -345,10 +345,11 @@ impl Path {
             .collect()
     }
 
-    fn first_key(&self) -> Option<&Name> {
-        match self.steps.first()? {
-            Step::Key(key) => Some(key),
-            Step::Index(_) | Step::Find(..) => None,
+    /// What must be there for it to lead anywhere.
+    pub(crate) fn needs(&self) -> Outline {
+        match self.steps.first() {
+            Some(Step::Key(key)) => Outline::member(key),
+            Some(Step::Index(_) | Step::Find(..)) | None => Outline::always(),
         }
     }
 

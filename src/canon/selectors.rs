@@ -32,9 +32,9 @@ impl Outline {
         Outline { members, fields }.or(Outline::ALWAYS)
     }
 
-    /// A member of this name; without one the body may be anything.
-    pub(crate) fn member(name: Option<&Name>) -> Outline {
-        name.map_or(Outline::ALWAYS, |name| Outline { members: name.bit(), fields: 0 })
+    /// A member of this name.
+    pub(crate) fn member(name: &Name) -> Outline {
+        Outline { members: name.bit(), fields: 0 }
     }
 
     /// A header field of this name.

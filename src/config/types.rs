@@ -3,6 +3,7 @@
 use super::secret::Secret;
 use crate::canon::{Code, PathTemplate, Profile, Type};
 use http::{HeaderName, Uri};
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -181,7 +182,7 @@ impl Route {
 }
 
 /// One provider address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Whether TLS is spoken.
     pub tls: bool,
@@ -199,8 +200,17 @@ pub struct Upstream {
     pub protocol: Protocol,
 }
 
+impl Hash for Upstream {
+    /// By its place in the network alone, since every request looks for the connections to its upstream: few differ in the rest
+    /// only, and an authority is hashed letter by letter.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.port.hash(state);
+        self.host.hash(state);
+    }
+}
+
 /// Which HTTP is spoken to a provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// What ALPN agrees on; HTTP/1.1 without TLS.
     Auto,

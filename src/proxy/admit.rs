@@ -3,9 +3,8 @@
 //! In this order, because a rate is asked at once, and nobody should wait for a slot only to be refused with it. What a rate
 //! was charged is given back when one of the others refuses.
 
-use super::RouteRuntime;
 use super::call::Call;
-use super::limits::{self, Admission, Caller, Denied};
+use super::limits::{self, Admission, Asked, Caller, Denied};
 use super::upload::Upload;
 use crate::canon::Fault;
 use crate::limit::gate::Lanes;
@@ -21,38 +20,50 @@ pub(crate) async fn admit(
 ) -> Result<(), Denied> {
     let Some(route) = call.route.clone() else { return Ok(()) };
     let limits = &route.limits;
-    let path = below_prefix(&route, call.provider_path()).to_owned();
     let credential = limits.credential(&route, call.key(), parts);
     let address = call.caller_address(&parts.headers);
-    let caller = Caller { method: parts.method.as_str(), path: &path, headers: &parts.headers, address, credential };
+    let path = limits::below_prefix(&route.route, call.provider_path());
+    let caller = Caller { method: parts.method.as_str(), path, headers: &parts.headers, address, credential };
     let begun = Instant::now();
-    let charges = limits.charge(&caller, &route, upload).await?;
+    let charges = limits.charge(&caller, &route, upload, begun).await?;
     if limits.reads_bodies() {
         call.waited(begun.elapsed());
     }
-    let target = limits.target(credential, &path);
-    let free = |lanes| limits.free(lanes, target, Instant::now().into_std());
-    let mut held = free(limits.lanes().and(call.usable_accounts()))?;
+    let path = limits::below_prefix(&route.route, call.provider_path());
+    let mut held = limits.free(limits.lanes().and(call.usable_accounts()), credential, path)?;
     let priority = limits::priority(&parts.headers, call.fields);
     let mut permit = None;
-    let counted_inside = route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
-    if limits.takes_slot(websocket, counted_inside) && limits.gate().is_some() {
-        call.queues();
-        permit = tokio::select! {
-            biased;
-            granted = limits::slot(&route, priority, held.lanes) => granted?,
-            fault = left(upload) => return Err(fault.into()),
+    let counted_inside = || route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
+    if let Some(gate) = limits.gate()
+        && limits.takes_slot(websocket, counted_inside)
+    {
+        let granted = match limits::ask(&route, gate, priority, held.lanes, begun)? {
+            Asked::Granted(granted) => {
+                call.did_not_queue(begun);
+                granted
+            }
+            Asked::Waits(turn) => {
+                call.queues();
+                let granted = tokio::select! {
+                    biased;
+                    granted = turn.comes() => granted?,
+                    fault = left(upload) => return Err(fault.into()),
+                };
+                call.queued();
+                upload.resume();
+                granted
+            }
         };
-        call.queued();
-        upload.resume();
         // The provider may have asked for a pause in the meantime.
-        if let Some(permit) = permit.as_ref().filter(|_| !held.is_probe()) {
-            held = free(Lanes::only(permit.lane()))?;
+        if !held.is_probe() {
+            let path = limits::below_prefix(&route.route, call.provider_path());
+            held = limits.free(Lanes::only(granted.lane()), credential, path)?;
         }
+        permit = Some(granted);
     }
     call.use_account(permit.as_ref().map_or(held.lanes, |permit| Lanes::only(permit.lane())));
     let lane = call.way.credential;
-    call.admission = Admission::new(target, priority, lane);
+    call.admission = Admission::new(credential, priority, lane);
     call.admission.has(permit, held.probe_of(lane));
     charges.keep();
     Ok(())
@@ -74,10 +85,4 @@ pub(crate) async fn change_account(call: &mut Call, lane: usize) -> Result<(), D
     let permit = limits::slot(&route, priority, Lanes::only(lane)).await?;
     call.admission.has(permit, None);
     Ok(())
-}
-
-/// The path that the limits of a route speak of.
-fn below_prefix<'p>(route: &RouteRuntime, path: &'p str) -> &'p str {
-    let base = route.route.upstreams.first().map_or("", |upstream| upstream.base_path.as_str());
-    path.strip_prefix(base).unwrap_or(path)
 }

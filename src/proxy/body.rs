@@ -10,9 +10,10 @@ use http_body::{Body as _, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 /// The body of an answer. Not boxed: one type for the few kinds there are.
@@ -51,7 +52,8 @@ pub struct Full {
 #[derive(Debug)]
 pub struct Relay {
     source: upstream::Body,
-    /// Frames that were waited for before the head went out.
+    /// The frame that was waited for before the head went out, and further ones where more were wanted.
+    first: Option<Frame<Bytes>>,
     held: VecDeque<Frame<Bytes>>,
     idle: Idle,
     call: Box<Call>,
@@ -67,11 +69,12 @@ impl Body {
     /// A provider's body.
     pub(crate) fn relay(
         source: upstream::Body,
+        first: Option<Frame<Bytes>>,
         held: VecDeque<Frame<Bytes>>,
         timeouts: &Timeouts,
         call: Box<Call>,
     ) -> Body {
-        Body::Relay(Box::new(Relay { source, held, idle: Idle::new(timeouts.idle), call, ended: false }))
+        Body::Relay(Box::new(Relay { source, first, held, idle: Idle::new(timeouts.idle), call, ended: false }))
     }
 }
 
@@ -92,7 +95,7 @@ impl http_body::Body for Body {
         match self {
             Body::Empty => true,
             Body::Full(full) => full.bytes.is_none(),
-            Body::Relay(relay) => relay.held.is_empty() && relay.source.is_end_stream(),
+            Body::Relay(relay) => relay.is_end(),
             Body::Events(events) => events.is_over(),
         }
     }
@@ -129,7 +132,7 @@ impl Drop for Full {
 
 impl Relay {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if let Some(frame) = self.held.pop_front() {
+        if let Some(frame) = self.first.take().or_else(|| self.held.pop_front()) {
             return Poll::Ready(Some(Ok(self.passed(frame))));
         }
         match http_body::Body::poll_frame(Pin::new(&mut self.source), cx) {
@@ -153,6 +156,10 @@ impl Relay {
         }
     }
 
+    fn is_end(&self) -> bool {
+        self.first.is_none() && self.held.is_empty() && self.source.is_end_stream()
+    }
+
     fn passed(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
         if let Some(data) = frame.data_ref() {
             self.call.sent(data.len());
@@ -167,7 +174,8 @@ impl Relay {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held: u64 = self.held.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let held: u64 =
+            self.first.iter().chain(&self.held).filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
         let rest = self.source.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + held);
@@ -181,7 +189,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         // hyper does not ask again after the last byte of a body of known length.
-        if !self.ended && self.held.is_empty() && self.source.is_end_stream() {
+        if !self.ended && self.is_end() {
             self.call.complete();
         }
     }
@@ -212,7 +220,8 @@ impl Idle {
         let limit = self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
         loop {
-            if timer.as_mut().poll(cx).is_pending() {
+            // What comes without being a frame may have used up the turn of this task.
+            if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
                 return Poll::Pending;
             }
             match self.last.take().map(|last| last + limit) {

@@ -8,7 +8,7 @@ mod spans;
 use super::attempt::Stay;
 use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
 use super::interim::Interim;
-use super::limits::Admission;
+use super::limits::{self, Admission};
 use super::redact::Hidden;
 use super::trace::Trace;
 use super::upload::Progress;
@@ -40,7 +40,7 @@ pub struct Call {
     pub(crate) provider_target: Uri,
     /// Which upstream and which credentials the request goes out with.
     pub(crate) way: Way,
-    peer: Arc<Peer>,
+    pub(super) peer: Arc<Peer>,
     /// Whether the caller came over TLS, and the host it asked for.
     pub(crate) tls: bool,
     pub(crate) authority: Option<HeaderValue>,
@@ -173,6 +173,11 @@ impl Call {
     /// It waited for something that is no work of the gateway.
     pub(crate) fn waited(&mut self, time: Duration) {
         self.waited += time;
+    }
+
+    /// It got its slot without a wait.
+    pub(crate) fn did_not_queue(&mut self, now: tokio::time::Instant) {
+        self.queue = Some((now, Some(Duration::ZERO)));
     }
 
     /// It begins to wait for a slot.
@@ -335,7 +340,8 @@ impl Call {
 
     fn count_provider(&mut self, error: &CanonicalError) {
         if let Some(route) = &self.route {
-            route.limits.failed(&mut self.admission, error);
+            let path = limits::below_prefix(&route.route, self.provider_target.path());
+            route.limits.failed(&mut self.admission, path, error);
         }
         if let Some(stay) = &mut self.stay {
             stay.told(error);

@@ -71,15 +71,20 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// A provider's failing answer, answered; `headers` are those that the caller may get.
-pub(crate) fn refused(mut call: Box<Call>, answer: &Answer<'_>, headers: HeaderMap) -> Response<Body> {
-    let Some(route) = call.route.clone() else { return fault(call, Fault::Panic) };
-    let seen = observed(&call, answer);
-    let evidence = Evidence::new(&seen);
-    let error = resolve(&route.route.profile, &evidence).error;
-    call.sighted(&error, &evidence);
-    call.upstream_status = Some(answer.status);
-    self::answer(call, &error, Some(headers), Some(&evidence), None)
+/// A provider's failing answer, answered: what it means, what it said where that is needed, and the headers that the caller may
+/// get.
+pub(crate) fn refused(
+    call: Box<Call>,
+    error: &CanonicalError,
+    said: Option<&Answer<'_>>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let seen = said.map(|said| observed(&call, said));
+    let evidence = seen.as_ref().map(Evidence::new);
+    if let Some(evidence) = &evidence {
+        call.sighted(error, evidence);
+    }
+    answer(call, error, Some(headers), evidence.as_ref(), None)
 }
 
 fn observed<'a>(call: &Call, answer: &Answer<'a>) -> Observed<'a> {
@@ -106,7 +111,7 @@ pub(crate) fn whose(failure: &Failure) -> Fault {
 
 /// RFC 3339, UTC, milliseconds.
 pub(crate) fn timestamp() -> String {
-    humantime::format_rfc3339_millis(SystemTime::now()).to_string()
+    crate::telemetry::timestamp(SystemTime::now())
 }
 
 /// The headers that tell of a failure whose answer keeps its own status and body.

@@ -49,9 +49,8 @@ fn upstream<'a>(route: &'a RouteRuntime, call: &Call) -> Result<&'a Upstream, Fa
 
 /// Has the interim answers to this request passed on where the server has left a way to the caller. A provider that speaks
 /// HTTP/2 has none passed on: hyper's client does not tell of them.
-pub(crate) fn pass_interim(call: &mut Call, request: &mut Request<Upload>) {
-    if let Some(interim) = request.extensions_mut().remove::<Interim>() {
-        call.interim = Some(interim.clone());
+pub(crate) fn pass_interim(interim: Option<&Interim>, request: &mut Request<Upload>) {
+    if let Some(interim) = interim.cloned() {
         hyper::ext::on_informational(request, move |answer| interim.send(answer.status(), answer.headers()));
     }
 }

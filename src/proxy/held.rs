@@ -88,7 +88,7 @@ pub(crate) async fn relay(
             return replaced(call, &mut parts, changed);
         }
     }
-    Response::from_parts(parts, Body::relay(body, frames, timeouts, call))
+    Response::from_parts(parts, Body::relay(body, None, frames, timeouts, call))
 }
 
 fn may_be_json(data: &[u8]) -> bool {

@@ -70,11 +70,17 @@ impl Proxy {
     }
 
     /// Answers one request.
-    pub async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<Body> {
+    pub async fn handle(
+        &self,
+        peer: &Arc<Peer>,
+        interim: Option<Interim>,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let version = parts.version;
         let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
         call.problem = call.fields.may_have(Fields::ACCEPT) && accepts_problem(&parts.headers);
+        call.interim = interim;
         let mut checked = match check(&mut call, &parts, body) {
             Ok(Some(checked)) => checked,
             Ok(None) => return answer_here(call),
@@ -126,7 +132,7 @@ fn check(call: &mut Call, parts: &request::Parts, body: Incoming) -> Result<Opti
     let runtime = state.runtime(routed.route);
     call.routed(Arc::clone(&runtime), authority, &parts.headers);
     let route = &runtime.route;
-    let upload = Upload::new(body, route.max_request_body, server.body_timeout)?;
+    let upload = Upload::new(body, route.max_request_body, server.body_timeout, &call.peer.bell)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.way.upstream).map_or("", |upstream| upstream.base_path.as_str());
@@ -161,7 +167,7 @@ fn prepare(
     parts.uri = runtime.headers.target(checked.target, call.way, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
-    forward::pass_interim(call, &mut request);
+    forward::pass_interim(call.interim.as_ref(), &mut request);
     Ok(request)
 }
 

@@ -5,8 +5,8 @@ use super::body::{Body, Idle};
 use super::call::Call;
 use super::relay_events::{Events, Framing};
 use super::{RouteRuntime, fail, headers, held};
-use crate::canon::Fault;
-use crate::config::types::Timeouts;
+use crate::canon::{CanonicalError, Fault};
+use crate::config::types::{Envelope, Timeouts};
 use crate::upstream::{self, Capped, Failure, Limits};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response, StatusCode, header, response};
@@ -25,7 +25,7 @@ pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body>
     call.upstream_status = Some(parts.status.as_u16());
     if parts.status.as_u16() >= 400 {
         let read = read_failure(&call, &parts, body).await;
-        return refusal(call, parts, &read);
+        return refusal(call, parts, &read, None);
     }
     // What the provider said of itself, before its request id makes room for ours.
     let said = held::concerns(&call, &route, &parts).then(|| parts.headers.clone());
@@ -72,15 +72,27 @@ pub(crate) async fn read_failure(call: &Call, parts: &response::Parts, body: ups
     Capped { bytes: call.redacted(read.bytes), ..read }
 }
 
-/// A failure that has been read, worded anew.
-pub(crate) fn refusal(mut call: Box<Call>, mut parts: response::Parts, read: &Capped) -> Response<Body> {
+/// A failure that has been read, worded anew; `known` is what it means, where that was asked before.
+pub(crate) fn refusal(
+    mut call: Box<Call>,
+    mut parts: response::Parts,
+    read: &Capped,
+    known: Option<Box<CanonicalError>>,
+) -> Response<Body> {
     let Some(route) = call.route.clone() else { return fail::fault(call, Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
-    let said = parts.headers.clone();
+    let status = parts.status;
+    let error =
+        known.unwrap_or_else(|| Box::new(fail::classify(&call, &fail::Answer::of(status, &parts.headers, read))));
+    // Most errors say all that there is to know. For the others what the provider said is kept, while its headers become those
+    // for the caller.
+    let again = error.unmapped || route.route.envelope == Envelope::Compatible;
+    let said = again.then(|| parts.headers.clone());
     if let Err(fault) = prepare(&call, &route, &mut parts) {
         return fail::fault(call, fault);
     }
-    fail::refused(call, &fail::Answer::of(parts.status, &said, read), parts.headers)
+    let said = said.as_ref().map(|said| fail::Answer::of(status, said, read));
+    fail::refused(call, &error, said.as_ref(), parts.headers)
 }
 
 /// The first bytes of a success where `relay` would wait for them: until they are there, it can still be tried again.
@@ -109,15 +121,15 @@ async fn stream(
     mut body: upstream::Body,
     timeouts: &Timeouts,
 ) -> Response<Body> {
-    let mut held: VecDeque<_> = first.into_iter().collect();
+    let mut first = first;
     // A caller that is still sending may wait for the head before it goes on.
-    if held.is_empty() && call.upload_ended() {
+    if first.is_none() && call.upload_ended() {
         match next_frame(&mut body, timeouts).await {
-            Ok(first) => held.extend(first),
+            Ok(frame) => first = frame,
             Err(failure) => return fail::failure(call, failure),
         }
     }
-    Response::from_parts(parts, Body::relay(body, held, timeouts, call))
+    Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
 }
 
 /// The next frame of a body, or why there is none in time.

@@ -11,6 +11,7 @@ use crate::telemetry::access::AccessLog;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::trace::Tracer;
+use crate::upstream::Bell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,6 +118,8 @@ pub struct Peer {
     pub headers: PeerHeaders,
     /// Set before an answer is dropped because the caller stopped reading it.
     pub stalled: AtomicBool,
+    /// Wakes the task of the caller's connection, if that is one of HTTP/1.
+    pub bell: Arc<Bell>,
 }
 
 impl Peer {
@@ -125,7 +128,7 @@ impl Peer {
     pub fn new(address: Option<SocketAddr>, tls: bool) -> Arc<Peer> {
         let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
         let shown = address.map(|address| address.to_string());
-        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false) })
+        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false), bell: Bell::new() })
     }
 
     /// The caller's address without its port.

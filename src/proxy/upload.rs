@@ -3,7 +3,7 @@
 use super::body::Idle;
 use super::replay::{Replay, Turn};
 use crate::canon::Fault;
-use crate::upstream::request_fault;
+use crate::upstream::{Bell, request_fault};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -40,6 +40,8 @@ pub(crate) struct Intake {
     left: u64,
     idle: Idle,
     progress: Arc<Progress>,
+    /// That of the caller's connection.
+    bell: Arc<Bell>,
 }
 
 /// What was read ahead of a body.
@@ -86,15 +88,15 @@ impl std::error::Error for CallerFault {}
 
 impl Upload {
     /// Wraps a caller's body; refuses at once what announces more than is allowed.
-    pub(crate) fn new(source: Incoming, limit: u64, pause: Duration) -> Result<Upload, Fault> {
+    pub(crate) fn new(source: Incoming, limit: u64, pause: Duration, bell: &Arc<Bell>) -> Result<Upload, Fault> {
         if source.size_hint().lower() > limit {
             return Err(Fault::RequestTooLarge);
         }
         let source = (!source.is_end_stream()).then_some(source);
         let progress = Progress { ended: AtomicBool::new(source.is_none()), ..Progress::default() };
         let ahead = VecDeque::new();
-        let intake =
-            Intake { source, ahead, meter: None, left: limit, idle: Idle::new(pause), progress: Arc::new(progress) };
+        let (idle, progress, bell) = (Idle::new(pause), Arc::new(progress), Arc::clone(bell));
+        let intake = Intake { source, ahead, meter: None, left: limit, idle, progress, bell };
         Ok(Upload(Source::Caller(intake)))
     }
 
@@ -225,7 +227,12 @@ impl fmt::Debug for Intake {
 impl Intake {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
-        match Pin::new(&mut *source).poll_frame(cx) {
+        // Taking the last frame leaves nothing to do for the caller's connection, which this may be the turn of.
+        let polled = self.bell.quietly(|| Pin::new(&mut *source).poll_frame(cx));
+        if !(polled.is_ready() && source.is_end_stream()) {
+            self.bell.catch_up();
+        }
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if source.is_end_stream() {
                     self.progress.ended.store(true, Ordering::Relaxed);

@@ -19,6 +19,7 @@ use super::refuse::{self, linger, refuse};
 use super::stack::{Handler, answer};
 use crate::canon::Fault;
 use crate::proxy::Peer;
+use crate::upstream::Bell;
 use hyper::rt::{Executor, Sleep, Timer};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -28,8 +29,9 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+use tokio::task::coop::unconstrained;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -86,7 +88,9 @@ async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>
         async { Ok::<_, Infallible>(answer.await) }
     });
     let mut connection = http1_builder(&worker, &pulse).serve_connection(TokioIo::new(io), service).with_upgrades();
-    let end = drive(Pin::new(&mut connection), &worker, &pulse).await;
+    let end = drive(Pin::new(&mut connection), &worker, &pulse, Some(&peer.bell)).await;
+    // A WebSocket goes on without this task.
+    peer.bell.belongs_to_nobody();
     if matches!(end, End::Stalled) {
         // Before the answer is dropped, which asks.
         peer.stalled.store(true, Ordering::Relaxed);
@@ -127,11 +131,11 @@ async fn serve_http2<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>
     });
     let connection = http2_builder(&worker, streams.clone()).serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
-    if let End::Silent = drive(connection.as_mut(), &worker, &pulse).await {
+    if let End::Silent = drive(connection.as_mut(), &worker, &pulse, None).await {
         // Nothing has been asked for in a long time: say so, and leave unless a request crosses that.
         connection.as_mut().graceful_shutdown();
         pulse.last_call(LAST_CALL);
-        let _ = drive(connection, &worker, &pulse).await;
+        let _ = drive(connection, &worker, &pulse, None).await;
     }
 }
 
@@ -218,13 +222,21 @@ where
     }
 }
 
-/// Polls a connection to its end, watching its deadlines and the drain.
-async fn drive<H>(mut connection: Pin<&mut impl Connection>, worker: &Worker<H>, pulse: &Pulse) -> End {
+/// Polls a connection to its end, watching its deadlines and the drain. It is woken by the bell, if there is one.
+async fn drive<H>(
+    mut connection: Pin<&mut impl Connection>,
+    worker: &Worker<H>,
+    pulse: &Pulse,
+    bell: Option<&Arc<Bell>>,
+) -> End {
+    let ring = bell.map(|bell| Waker::from(Arc::clone(bell)));
     let mut draining = pin!(worker.drain.begun());
     let mut drain = Told::Nothing;
     let mut timer = pin!(tokio::time::sleep(worker.server.header_timeout));
     std::future::poll_fn(|cx| {
-        if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+        bell.into_iter().for_each(|bell| bell.belongs_to(cx.waker()));
+        let mut served_by = Context::from_waker(ring.as_ref().unwrap_or(cx.waker()));
+        if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
             return Poll::Ready(End::Served(served));
         }
         // Polled once: the waker of a task stays the same, and after it has been woken the flag tells.
@@ -243,7 +255,7 @@ async fn drive<H>(mut connection: Pin<&mut impl Connection>, worker: &Worker<H>,
             drain = Told::Ending;
             connection.as_mut().end_gracefully();
             // Without another wake-up nobody would look at what that has changed.
-            if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+            if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
                 return Poll::Ready(End::Served(served));
             }
         }
@@ -251,7 +263,8 @@ async fn drive<H>(mut connection: Pin<&mut impl Connection>, worker: &Worker<H>,
             if timer.deadline() > deadline || timer.is_elapsed() {
                 timer.as_mut().reset(deadline);
             }
-            if timer.as_mut().poll(cx).is_pending() {
+            // What is served may have used up the turn of this task.
+            if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
                 break;
             }
             if pulse.write_is_late() {

@@ -3,6 +3,7 @@
 
 use super::drain::Permit;
 use super::pulse::Pulse;
+use crate::wire::{SMALL, gather};
 use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -145,7 +146,10 @@ impl AsyncWrite for Io {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         ready!(self.poll_begun(cx))?;
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let result = match gather(bufs, &mut [0; SMALL]) {
+            Some(small) => Pin::new(&mut self.stream).poll_write(cx, small),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.note_write(result)
     }
 

@@ -15,6 +15,8 @@ use tokio::time::Instant;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
+/// A deadline for reading that the clock has to be asked for. Most heads come whole and are answered before that is needed.
+const UNSET: u64 = u64::MAX - 1;
 /// Length of the preface of HTTP/2 (RFC 9113 3.4).
 const PREFACE_LENGTH: usize = 24;
 
@@ -43,6 +45,8 @@ pub(super) struct Pulse {
     write_timeout: u64,
     reading: AtomicU8,
     read_deadline: AtomicU64,
+    /// How long after the driver's next look the deadline for reading is, where that is not set.
+    read_within: AtomicU64,
     write_deadline: AtomicU64,
     /// Bytes of the HTTP/2 preface that are still missing.
     preface_left: AtomicUsize,
@@ -71,6 +75,7 @@ impl Pulse {
             write_timeout: millis(server.write_timeout),
             reading: AtomicU8::new(Reading::First as u8),
             read_deadline: AtomicU64::new(header_timeout),
+            read_within: AtomicU64::new(0),
             write_deadline: AtomicU64::new(NEVER),
             preface_left: AtomicUsize::new(0),
             flushed: AtomicBool::new(true),
@@ -88,7 +93,7 @@ impl Pulse {
     pub(super) fn await_head(&self) {
         self.body_unread.store(false, Relaxed);
         if !self.is(Reading::First) {
-            self.set(Reading::Idle, self.keep_alive_timeout);
+            self.set_soon(Reading::Idle, self.keep_alive_timeout);
         }
     }
 
@@ -103,7 +108,7 @@ impl Pulse {
     /// Bytes have arrived.
     pub(super) fn received(&self, bytes: usize) {
         if self.is(Reading::Idle) {
-            self.set(Reading::Head, self.header_timeout);
+            self.set_soon(Reading::Head, self.header_timeout);
         } else if self.is(Reading::Preface) {
             let left = self.preface_left.load(Relaxed).saturating_sub(bytes);
             self.preface_left.store(left, Relaxed);
@@ -183,6 +188,7 @@ impl Pulse {
 
     /// Brings the deadline for reading nearer.
     pub(super) fn hurry(&self, within: Duration) {
+        self.settle_deadline();
         let _ = self.read_deadline.fetch_min(self.now().saturating_add(millis(within)), Relaxed);
     }
 
@@ -193,6 +199,7 @@ impl Pulse {
 
     /// The next deadline, if there is one.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        self.settle_deadline();
         let next = self.read_deadline.load(Relaxed).min(self.write_deadline.load(Relaxed));
         (next != NEVER).then(|| self.opened + Duration::from_millis(next))
     }
@@ -220,6 +227,19 @@ impl Pulse {
     fn set(&self, reading: Reading, within: u64) {
         self.reading.store(reading as u8, Relaxed);
         self.read_deadline.store(self.now().saturating_add(within), Relaxed);
+    }
+
+    /// The same from the driver's next look on, which follows at once whatever hyper and the socket tell.
+    fn set_soon(&self, reading: Reading, within: u64) {
+        self.reading.store(reading as u8, Relaxed);
+        self.read_within.store(within, Relaxed);
+        self.read_deadline.store(UNSET, Relaxed);
+    }
+
+    fn settle_deadline(&self) {
+        if self.read_deadline.load(Relaxed) == UNSET {
+            self.read_deadline.store(self.now().saturating_add(self.read_within.load(Relaxed)), Relaxed);
+        }
     }
 
     /// Milliseconds since the connection opened.

@@ -9,7 +9,7 @@
 
 use super::pulse::Exchange;
 use crate::canon::Fault;
-use crate::proxy::{Peer, Proxy, fail};
+use crate::proxy::{Interim, Peer, Proxy, fail};
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -27,9 +27,13 @@ pub trait Handler: Send + Sync + 'static {
     /// The body of answers.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send + Unpin> + Send + Unpin + 'static;
 
-    /// Answers one request; there is always an answer.
-    fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>)
-    -> impl Future<Output = Response<Self::Body>> + Send;
+    /// Answers one request; there is always an answer. Interim answers go to `interim`, where that is possible.
+    fn handle(
+        &self,
+        peer: &Arc<Peer>,
+        interim: Option<Interim>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 
     /// The answer when [`Handler::handle`] has panicked.
     fn panicked(&self) -> Response<Self::Body>;
@@ -44,9 +48,10 @@ impl Handler for Proxy {
     fn handle(
         &self,
         peer: &Arc<Peer>,
+        interim: Option<Interim>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send {
-        Proxy::handle(self, peer, request)
+        Proxy::handle(self, peer, interim, request)
     }
 
     fn panicked(&self) -> Response<Self::Body> {
@@ -63,17 +68,26 @@ pub(super) async fn answer<H: Handler>(
     handler: Arc<H>,
     exchange: Exchange,
     peer: Arc<Peer>,
-    mut request: Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Response<Reply<H::Body>> {
     let version = request.version();
     exchange.set_body_unread(!request.body().is_end_stream());
     // To a caller that speaks HTTP/1.0 an interim answer would be the final one (RFC 9110 15.2).
     let outbox = exchange.outbox().filter(|_| version == Version::HTTP_11);
-    if let Some(outbox) = outbox {
-        let interim = poll_fn(|cx| Poll::Ready(outbox.open(cx.waker()))).await;
-        let _ = request.extensions_mut().insert(interim);
-    }
-    let response = guarded(&*handler, &peer, request).await;
+    let interim = match outbox {
+        Some(outbox) => Some(poll_fn(|cx| Poll::Ready(outbox.open(cx.waker()))).await),
+        None => None,
+    };
+    let response = {
+        let mut handled = pin!(handler.handle(&peer, interim, request));
+        // The future is not polled again after it has panicked, and the handler keeps nothing half-changed that others would see:
+        // its shared state is made of atomics and of locks that a panic poisons.
+        let caught = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Some),
+            Err(_panic) => Poll::Ready(None),
+        });
+        caught.await.unwrap_or_else(|| handler.panicked())
+    };
     if let Some(outbox) = outbox {
         outbox.close().await;
     }
@@ -81,21 +95,6 @@ pub(super) async fn answer<H: Handler>(
     let open_ended = version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
     exchange.set_open_ended(open_ended);
     response.map(|body| Reply { body, exchange, failure: None })
-}
-
-/// The handler's answer, or the answer to its panic.
-async fn guarded<H: Handler>(handler: &H, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<H::Body> {
-    let mut answer = pin!(handler.handle(peer, request));
-    // The future is not polled again after it has panicked, and the handler keeps nothing half-changed that others would see:
-    // its shared state is made of atomics and of locks that a panic poisons.
-    let caught = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Some),
-        Err(_panic) => Poll::Ready(None),
-    });
-    match caught.await {
-        Some(response) => response,
-        None => handler.panicked(),
-    }
 }
 
 /// The body of an answer on its way into hyper.

@@ -46,11 +46,9 @@ impl<'a, const JSON: bool> Fields<'a, JSON> {
     /// Begins a line with a moment in RFC 3339, UTC, with milliseconds.
     #[inline]
     pub(super) fn begin(line: &'a mut Vec<u8>, time: SystemTime) -> Fields<'a, JSON> {
-        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let [.., a, b, c] = digits(since.subsec_millis());
         line.extend_from_slice(if JSON { b"{\"time\":\"" } else { b"time=\"" });
-        line.extend_from_slice(&second(since.as_secs()));
-        line.extend_from_slice(&[b'.', a, b, c, b'Z', b'"']);
+        moment(time, line);
+        line.push(b'"');
         Fields { line }
     }
 
@@ -160,6 +158,22 @@ fn digits(number: u32) -> [u8; 8] {
     let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
     let ones = tens | ((twos - tens * 10) << 8);
     (ones | u64::from_le_bytes([b'0'; 8])).to_le_bytes()
+}
+
+/// A moment in RFC 3339, UTC, with milliseconds.
+#[must_use]
+pub(crate) fn timestamp(time: SystemTime) -> String {
+    let mut text = Vec::with_capacity("2026-11-21T09:30:00.123Z".len());
+    moment(time, &mut text);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+#[inline]
+fn moment(time: SystemTime, line: &mut Vec<u8>) {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let [.., a, b, c] = digits(since.subsec_millis());
+    line.extend_from_slice(&second(since.as_secs()));
+    line.extend_from_slice(&[b'.', a, b, c, b'Z']);
 }
 
 /// A second since 1970 without its zone. Most lines of a thread are of the second of the one before.

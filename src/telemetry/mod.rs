@@ -19,3 +19,5 @@ pub mod retries;
 pub mod semantic;
 pub mod sink;
 pub mod trace;
+
+pub(crate) use fields::timestamp;

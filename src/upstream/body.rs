@@ -43,15 +43,28 @@ impl Body {
     /// The next frame that has come, if one has.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Polled {
         let mut incoming = Pin::new(&mut self.incoming);
-        if let Hold::Http1(link, _) = &self.hold
-            && self.taken < TURN
+        let Hold::Http1(link, call) = &self.hold else { return incoming.poll_frame(cx) };
+        if self.taken >= TURN {
+            // Its next turn comes of itself: nothing was asked of the connection that could bring it.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // Nobody has to be woken for what is found here and now.
+        let mut quiet = Context::from_waker(Waker::noop());
+        // Behind a frame that has just been taken there is none yet.
+        if self.taken == 0
+            && let Poll::Ready(next) = link.quietly(|| incoming.as_mut().poll_frame(&mut quiet))
         {
-            // Behind a frame that was taken there may be others that have come already.
-            if self.taken > 0 {
+            return Poll::Ready(next);
+        }
+        if link.call() == *call {
+            // An upload has to go on even if nobody asks for more of the answer: that is for the connection's own task.
+            if self.upload.is_ended() {
+                link.attend(cx);
+            } else {
                 link.drive();
             }
-            // Nobody has to be woken for what is found here and now.
-            if let Poll::Ready(next) = incoming.as_mut().poll_frame(&mut Context::from_waker(Waker::noop())) {
+            if let Poll::Ready(next) = link.quietly(|| incoming.as_mut().poll_frame(&mut quiet)) {
                 return Poll::Ready(next);
             }
         }
@@ -72,9 +85,9 @@ impl http_body::Body for Body {
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(failure::of_body(&error, &self.upload)))),
             Poll::Ready(None) => {
                 self.ended = true;
-                if let Hold::Http1(link, _) = &self.hold {
+                if let Hold::Http1(link, call) = &self.hold {
                     // The connection may have become free in a turn of ours, and has to be brought back.
-                    link.wake();
+                    link.leave(*call);
                 }
                 Poll::Ready(None)
             }
@@ -97,12 +110,14 @@ impl http_body::Body for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         let complete = self.ended || self.incoming.is_end_stream();
-        if complete && self.upload.is_ended() {
-            return;
+        let finished = complete && self.upload.is_ended();
+        if !finished {
+            self.upload.abandon();
         }
-        self.upload.abandon();
-        if let Hold::Http1(link, call) = &self.hold {
-            link.abandon(*call);
+        match &self.hold {
+            Hold::Http1(link, call) if finished => link.leave(*call),
+            Hold::Http1(link, call) => link.abandon(*call),
+            Hold::Http2(_) => {}
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::body::{Body, Hold};
 use super::connect::{Connector, Resolver};
 use super::failure::{self, Evidence, Failure};
+use super::link::Link;
 use super::message::{checked, for_http1, for_http2, is_idempotent};
 use super::pool::{Lease, Origin, Pool, Sendable};
 use super::shared::Share;
@@ -14,11 +15,13 @@ use crate::config::types::{Protocol, Timeouts, Upstream};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// Sends requests and keeps connections. One per worker thread; clones share the connections.
@@ -137,17 +140,22 @@ impl<B: Sendable> Client<B> {
             Protocol::Http2 => Alpn::Http2,
         };
         let origin = self.pool.origin(upstream);
-        let mut request = request.map(Watched::new);
+        let now = Instant::now();
+        let mut request = request.map(|body| Watched::new(body, now));
         let mut retried = false;
         loop {
             // What is rare is boxed: a call that finds its connection waiting, as most do, is small and cheap to move.
-            let waiting = if retried { None } else { waiting(&origin, alpn) };
+            let waiting = if retried { None } else { waiting(&origin, alpn, now) };
             let (line, connect) = match waiting {
                 Some(line) => (line, None),
-                None => Box::pin(self.line(&origin, upstream, timeouts.connect, alpn, retried)).await?,
+                None => {
+                    let made = Box::pin(self.line(&origin, upstream, timeouts.connect, alpn, retried)).await?;
+                    request.body().upload().handed_over();
+                    made
+                }
             };
             let mut facts = Facts { reused: connect.is_none(), retried, connect, http2: false, peer: None };
-            let spare = if facts.reused { repeatable(&request) } else { None };
+            let spare = if facts.reused { repeatable(&request, now) } else { None };
             let lost = match line {
                 Line::Http1(lease) => {
                     facts.peer = lease.peer();
@@ -185,7 +193,7 @@ impl<B: Sendable> Client<B> {
             let turn = timeout_at(deadline, origin.connecting.lock())
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "another call was connecting for too long"))?;
-            if !fresh && let Some(line) = waiting(origin, alpn) {
+            if !fresh && let Some(line) = waiting(origin, alpn, Instant::now()) {
                 return Ok((line, None));
             }
             Some(turn)
@@ -222,14 +230,54 @@ impl<B: Sendable> Client<B> {
         lease.traffic().forgive_writes(!upgrade);
         let before = lease.traffic().read();
         let upload = Arc::clone(request.body().upload());
-        let sent = lease.sender.try_send_request(request);
+        let link = Arc::clone(lease.link());
+        let mut attendance = Attendance { link: &link, handed_on: false };
+        // The connection takes the request in the first turn of ours.
+        let sent = link.quietly(|| lease.sender.try_send_request(request));
+        let sent = attendance.follow(sent);
         let response = head(sent, &upload, patience, || (lease.traffic(), lease.traffic().read() != before)).await?;
         let response = checked(response, upgrade)?;
         let hold = lease.hold();
+        attendance.handed_on = !upgrade;
+        drop(attendance);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             lease.give_back(&self.pool, origin);
         }
         Ok(response.map(|incoming| Body::new(incoming, upload, hold)))
+    }
+}
+
+/// A call that drives its connection itself until the head of its answer has come. Dropping this leaves the connection to its own
+/// task.
+struct Attendance<'a> {
+    link: &'a Link,
+    /// Whoever reads the answer's body goes on: nothing is left to do at once.
+    handed_on: bool,
+}
+
+impl<'a> Attendance<'a> {
+    /// What was sent, in turns of the connection.
+    fn follow<F: Future>(&self, sent: F) -> impl Future<Output = F::Output> + use<'a, F> {
+        let link = self.link;
+        async move {
+            let mut sent = pin!(sent);
+            poll_fn(|cx| {
+                link.attend(cx);
+                // Whatever comes of it comes in a turn of ours.
+                sent.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            })
+            .await
+        }
+    }
+}
+
+impl Drop for Attendance<'_> {
+    fn drop(&mut self) {
+        if self.handed_on {
+            self.link.detach();
+        } else {
+            self.link.leave(self.link.call());
+        }
     }
 }
 
@@ -258,14 +306,14 @@ async fn head<'a, B: Sendable>(
     patience: Duration,
     traffic: impl Fn() -> (&'a Traffic, bool),
 ) -> Result<Response<Incoming>, Lost<B>> {
-    upload.handed_over();
     let mut sent = pin!(sent);
     let mut overdue = pin!(sleep_until(upload.overdue(patience)));
     let answer = loop {
         tokio::select! {
             biased;
             answer = &mut sent => break answer,
-            () = &mut overdue => {
+            // Whatever a provider sends that is no answer may use up the turn of this task.
+            () = unconstrained(overdue.as_mut()) => {
                 let later = upload.overdue(patience);
                 if later <= Instant::now() {
                     return Err(Failure::new(Fault::ResponseTimeout, "no answer in time").into());
@@ -291,9 +339,9 @@ impl<B> From<Failure> for Lost<B> {
 }
 
 /// A connection that waits for a call like this.
-fn waiting<B: Sendable>(origin: &Origin<B>, alpn: Alpn) -> Option<Line<B>> {
+fn waiting<B: Sendable>(origin: &Origin<B>, alpn: Alpn, now: Instant) -> Option<Line<B>> {
     let shared = || origin.share().map(Line::Http2);
-    let lent = || origin.check_out().map(Line::Http1);
+    let lent = || origin.check_out(now).map(Line::Http1);
     match alpn {
         Alpn::Http1 => lent(),
         Alpn::Http2 => shared(),
@@ -323,11 +371,11 @@ fn again<B>(
 }
 
 /// A copy to send again. None if there is a body: it is gone once it has been sent.
-fn repeatable<B: Sendable>(request: &Request<Watched<B>>) -> Option<Box<Request<Watched<B>>>> {
+fn repeatable<B: Sendable>(request: &Request<Watched<B>>, now: Instant) -> Option<Box<Request<Watched<B>>>> {
     if !http_body::Body::is_end_stream(request.body()) {
         return None;
     }
-    let mut copy = Request::new(Watched::empty());
+    let mut copy = Request::new(Watched::empty(now));
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();

@@ -1,10 +1,15 @@
-//! One HTTP/1.1 connection, and who drives it: its own task, and whoever reads the body of an answer that comes over it.
+//! One HTTP/1.1 connection, and who drives it.
 //!
-//! hyper hands a body over one frame at a time and reads no further before that one was taken. By its task alone each frame would
-//! cost a turn of that task, a turn of the reader's, and the caller a write of its own. So a reader that finds nothing drives the
-//! connection itself: whatever has come is taken in one turn. The connection is told the waker of its own task all the same,
-//! which goes on with it as soon as the reader does not.
+//! hyper wants a task for each connection to a provider. With it alone every message between the task of a call and that of its
+//! connection costs a turn of the other: one to send the request, one for the answer, one for each frame of a body. But a
+//! connection of HTTP/1.1 carries one call at a time, so the call drives it itself while it waits for its answer or for more of
+//! a body, and takes whatever has come in the same turn. Only what nobody waits for is left to the connection's own task: an
+//! upload that goes on behind an answer, the close of a connection that is idle, the end of a call that was given up.
+//!
+//! Whoever drives it, the connection is told the same waker, the [`Bell`]'s. It wakes whoever attends to the connection, and
+//! else its own task, so that passing the connection on costs no turn of anybody's.
 
+use super::bell::Bell;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -22,18 +27,21 @@ pub(super) struct Link {
     connection: Mutex<Option<Connection>>,
     call: AtomicU64,
     abandoned: AtomicU64,
-    /// Of the connection's own task.
-    waker: Mutex<Option<Waker>>,
+    bell: Arc<Bell>,
+    /// The bell's.
+    waker: Waker,
 }
 
 impl Link {
     pub(super) fn new(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -> Arc<Link> {
+        let bell = Bell::new();
         Arc::new(Link {
             connection: Mutex::new(Some(Box::pin(connection))),
             // Calls are numbered from one, abandoned ones begin at zero.
             call: AtomicU64::new(1),
             abandoned: AtomicU64::new(0),
-            waker: Mutex::default(),
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
         })
     }
 
@@ -50,57 +58,72 @@ impl Link {
     /// Nobody waits for this call any more: it ends, and with it the connection.
     pub(super) fn abandon(&self, call: u64) {
         self.abandoned.store(call, Relaxed);
-        self.wake();
+        self.leave(call);
     }
 
-    /// Gives its own task a turn.
-    pub(super) fn wake(&self) {
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(waker) = waker {
-            waker.wake();
+    /// This call attends to the connection no more; its own task does, from now on.
+    pub(super) fn leave(&self, call: u64) {
+        if self.call() == call {
+            self.detach();
+            self.bell.wake_owner();
         }
+    }
+
+    /// The connection has nothing to do for whoever attended to it.
+    pub(super) fn detach(&self) {
+        self.bell.leave();
     }
 
     /// A turn of its own task; ready when the connection has ended, or has to because its call was abandoned.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        drop(waker);
+        self.bell.belongs_to(cx.waker());
         if self.abandoned.load(Relaxed) == self.call() {
             return Poll::Ready(());
         }
-        // What has panicked in a reader's turn is not driven any further.
-        self.connection.lock().map_or(Poll::Ready(()), |mut connection| step(&mut connection, cx))
+        if self.bell.is_attended() {
+            return Poll::Pending;
+        }
+        // What has panicked in a turn of a call's is not driven any further.
+        self.connection.lock().map_or(Poll::Ready(()), |mut connection| self.step(&mut connection))
     }
 
-    /// A turn in the task of a reader that has found nothing.
+    /// A turn in the task of a call that waits for what the connection brings, and is woken when there may be more.
+    pub(super) fn attend(&self, cx: &Context<'_>) {
+        self.bell.attend(cx.waker());
+        self.drive();
+    }
+
+    /// A turn in the task of a call.
     pub(super) fn drive(&self) {
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Where it cannot be had, its own task has it or has ended.
-        if let (Some(waker), Ok(mut connection)) = (waker, self.connection.try_lock())
-            && step(&mut connection, &mut Context::from_waker(&waker)).is_ready()
-        {
-            waker.wake();
+        let over = self.connection.try_lock().is_ok_and(|mut connection| self.step(&mut connection).is_ready());
+        // Its own task has to end as well.
+        if over || self.connection.is_poisoned() {
+            self.bell.wake_owner();
         }
+    }
+
+    /// Does something that would wake whoever attends to the connection, but is done by them in their turn.
+    pub(super) fn quietly<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.bell.quietly(act)
     }
 
     /// Its own task ends.
     pub(super) fn end(&self) {
         let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(connection);
+        self.bell.ring();
     }
-}
 
-/// Drives a connection, and closes one that has ended.
-fn step(connection: &mut Option<Connection>, cx: &mut Context<'_>) -> Poll<()> {
-    let over = connection.as_mut().is_none_or(|connection| connection.as_mut().poll(cx).is_ready());
-    if !over {
-        return Poll::Pending;
+    /// Drives a connection, and closes one that has ended.
+    fn step(&self, connection: &mut Option<Connection>) -> Poll<()> {
+        let mut cx = Context::from_waker(&self.waker);
+        let over = connection.as_mut().is_none_or(|connection| connection.as_mut().poll(&mut cx).is_ready());
+        if !over {
+            return Poll::Pending;
+        }
+        *connection = None;
+        Poll::Ready(())
     }
-    *connection = None;
-    Poll::Ready(())
 }
 
 impl fmt::Debug for Link {

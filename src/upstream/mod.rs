@@ -14,6 +14,7 @@
 //!
 //! [`Fault`]: crate::canon::Fault
 
+mod bell;
 mod body;
 mod capped;
 mod client;
@@ -29,6 +30,7 @@ mod tls;
 mod transport;
 mod upload;
 
+pub use bell::Bell;
 pub use body::Body;
 pub use capped::{Capped, Limits, read_capped};
 pub use client::{Client, Exchange, Facts};

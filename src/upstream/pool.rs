@@ -83,6 +83,11 @@ impl<B> Lease<B> {
         self.slot.peer
     }
 
+    /// The connection itself.
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.slot.link
+    }
+
     /// What the body of the answer keeps in order to end the call early.
     pub(super) fn hold(&self) -> Hold {
         Hold::Http1(Arc::clone(&self.slot.link), self.slot.link.call())
@@ -189,11 +194,11 @@ impl<B: Sendable> Origin<B> {
         self.speaks_http2.load(Relaxed)
     }
 
-    /// The connection that was used last, if one is still good.
-    pub(super) fn check_out(&self) -> Option<Lease<B>> {
+    /// The connection that was used last, if one is still good now.
+    pub(super) fn check_out(&self, now: Instant) -> Option<Lease<B>> {
         let mut idle = lock(&self.idle);
         while let Some(Idle { lease, since }) = idle.pop_back() {
-            if since.elapsed() >= IDLE {
+            if now.saturating_duration_since(since) >= IDLE {
                 // The others are older still.
                 idle.clear();
                 return None;

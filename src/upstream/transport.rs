@@ -1,5 +1,6 @@
 //! The byte stream under one connection: TCP or TLS, counted.
 
+use crate::wire::{SMALL, gather};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -113,6 +114,9 @@ impl AsyncWrite for Transport {
         let len = bufs.iter().map(|buf| buf.len()).sum();
         if self.is_deaf() {
             return Poll::Ready(Ok(len));
+        }
+        if let Some(small) = gather(bufs, &mut [0; SMALL]) {
+            return self.poll_write(cx, small);
         }
         let written = ready!(match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),

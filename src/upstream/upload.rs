@@ -37,9 +37,9 @@ struct Rest {
 }
 
 impl Upload {
-    fn new(empty: bool) -> Arc<Upload> {
+    fn new(empty: bool, now: Instant) -> Arc<Upload> {
         Arc::new(Upload {
-            begun: Instant::now(),
+            begun: now,
             moved: AtomicU64::new(0),
             touched: AtomicBool::new(false),
             ended: AtomicBool::new(empty),
@@ -102,7 +102,8 @@ impl Upload {
         ended: bool,
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        self.touched.store(true, Relaxed);
+        // What goes out with the head needs no look at the clock, which has been started for the head.
+        let first = !self.touched.swap(true, Relaxed);
         self.waiting.store(polled.is_pending(), Relaxed);
         match polled {
             Poll::Pending => {
@@ -117,14 +118,17 @@ impl Upload {
                 Poll::Ready(Some(Err(Broken::new())))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                self.handed_over();
+                if !first {
+                    self.handed_over();
+                }
                 // Trailers end a body as surely as its own word does.
                 self.ended.store(ended || frame.is_trailers(), Relaxed);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                self.handed_over();
-                self.ended.store(true, Relaxed);
+                if !self.ended.swap(true, Relaxed) {
+                    self.handed_over();
+                }
                 Poll::Ready(None)
             }
         }
@@ -163,14 +167,14 @@ pub(super) struct Watched<B> {
 }
 
 impl<B: http_body::Body> Watched<B> {
-    pub(super) fn new(inner: B) -> Watched<B> {
-        let upload = Upload::new(inner.is_end_stream());
+    pub(super) fn new(inner: B, now: Instant) -> Watched<B> {
+        let upload = Upload::new(inner.is_end_stream(), now);
         Watched { inner: Some(inner), upload }
     }
 
     /// The body of a repeated request whose first body was empty.
-    pub(super) fn empty() -> Watched<B> {
-        Watched { inner: None, upload: Upload::new(true) }
+    pub(super) fn empty(now: Instant) -> Watched<B> {
+        Watched { inner: None, upload: Upload::new(true, now) }
     }
 
     pub(super) fn upload(&self) -> &Arc<Upload> {

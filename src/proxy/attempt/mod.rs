@@ -40,8 +40,8 @@ pub(crate) struct Answer {
 
 /// A failure that is answered.
 pub(crate) enum Failed {
-    /// The provider refused; its answer has been read.
-    Refused(response::Parts, Capped),
+    /// The provider refused; its answer has been read, and may have been understood.
+    Refused(response::Parts, Capped, Option<Box<CanonicalError>>),
     /// No answer came.
     Lost(Failure),
     /// Nothing was sent: every upstream of the route is left alone, for so long.
@@ -90,11 +90,11 @@ async fn try_often(
             }
             Err(ended) => ended,
         };
-        let Some(next) = tries.next(call, &error) else { return Err(failed) };
+        let Some(next) = tries.next(call, &error) else { return Err(failed.meaning(error)) };
         if let Some(stay) = &next.stay
             && admit::change_account(call, stay.lane()).await.is_err()
         {
-            return Err(failed);
+            return Err(failed.meaning(error));
         }
         drop(failed);
         let count = route.metrics.retry_begins();
@@ -112,7 +112,7 @@ async fn try_often(
 /// Answers a call with its failure.
 pub(crate) fn answer(call: Box<Call>, failed: Failed) -> Response<Body> {
     match failed {
-        Failed::Refused(parts, read) => relay_http::refusal(call, parts, &read),
+        Failed::Refused(parts, read, known) => relay_http::refusal(call, parts, &read, known),
         Failed::Lost(failure) => fail::failure(call, failure),
         Failed::Broken(wait) => fail::broken(call, wait),
     }
@@ -121,6 +121,14 @@ pub(crate) fn answer(call: Box<Call>, failed: Failed) -> Response<Body> {
 impl Failed {
     fn lost(failure: Failure) -> Box<Failed> {
         Box::new(Failed::Lost(failure))
+    }
+
+    /// The same with what it means, so that it is not asked again.
+    fn meaning(mut self: Box<Failed>, error: Box<CanonicalError>) -> Box<Failed> {
+        if let Failed::Refused(_, _, known) = &mut *self {
+            *known = Some(error);
+        }
+        self
     }
 }
 
@@ -160,7 +168,7 @@ impl Sender<'_> {
                 let (parts, body) = exchange.response.into_parts();
                 let read = relay_http::read_failure(call, &parts, body).await;
                 let error = fail::classify(call, &fail::Answer::of(parts.status, &parts.headers, &read));
-                (Failed::Refused(parts, read), error)
+                (Failed::Refused(parts, read, None), error)
             }
             Err(failure) => lost(failure),
         };

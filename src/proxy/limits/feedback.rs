@@ -5,7 +5,6 @@
 //! says, unless the route has another upstream; and a quota that is used up holds nobody, because waiting would not help.
 
 use super::RouteLimits;
-use super::holds::Target;
 use crate::canon::{CanonicalError, Code, Origin, Type};
 use crate::limit::gate::{Gate, Permit, Priority};
 use crate::limit::hold::{LONGEST, Probe, Reach};
@@ -21,8 +20,8 @@ pub(crate) struct Admission {
     permit: Option<Permit>,
     /// It tries whether the provider is willing again.
     probe: Option<Probe<Code>>,
-    /// Where it goes.
-    target: Target,
+    /// The key of the credential that it brings.
+    credential: u64,
     /// Which of the route's accounts it uses.
     lane: usize,
     /// Its place in a queue, should it need another slot.
@@ -30,8 +29,8 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn new(target: Target, priority: Priority, lane: usize) -> Admission {
-        Admission { target, lane, priority: Some(priority), ..Admission::default() }
+    pub(crate) fn new(credential: u64, priority: Priority, lane: usize) -> Admission {
+        Admission { credential, lane, priority: Some(priority), ..Admission::default() }
     }
 
     /// What it has from now on.
@@ -63,13 +62,13 @@ impl Admission {
 impl RouteLimits {
     /// The head of the provider's answer has come: what it says of its plan counts, and a success proves what was tried.
     pub(crate) fn answered(&self, admission: &mut Admission, status: u16, headers: &HeaderMap) {
-        let now = Instant::now().into_std();
         if status < 400
             && let Some(probe) = admission.probe.take()
         {
             probe.open();
         }
         let Some(permit) = admission.permit.as_ref().filter(|_| self.learns()) else { return };
+        let now = Instant::now().into_std();
         let said = |name: &Option<HeaderName>| number(headers.get(name.as_ref()?)?);
         if let Some(limit) = said(&self.limit_header) {
             permit.told(limit, said(&self.current_header), now);
@@ -79,8 +78,8 @@ impl RouteLimits {
         }
     }
 
-    /// The provider failed a call, in an answer or in the middle of one.
-    pub(crate) fn failed(&self, admission: &mut Admission, error: &CanonicalError) {
+    /// The provider failed a call to this path, in an answer or in the middle of one.
+    pub(crate) fn failed(&self, admission: &mut Admission, path: &str, error: &CanonicalError) {
         if error.origin != Origin::Provider {
             return;
         }
@@ -91,7 +90,7 @@ impl RouteLimits {
             (Type::Unavailable, Some(_)) if self.elsewhere => open(admission),
             (Type::RateLimited | Type::Unavailable, Some(wait)) => {
                 let reach = if error.code == Code::PollRateLimited { Reach::Path } else { Reach::Credential };
-                let place = self.place(admission.lane, admission.target);
+                let place = self.place(admission.lane, admission.credential, path);
                 self.holds.refused(place, reach, error.code, wait, now.into_std());
                 // Before its end no other may try.
                 admission.probe = None;

@@ -4,19 +4,12 @@ use super::{Denied, Refusal, RouteLimits};
 use crate::canon::Code;
 use crate::limit::gate::Lanes;
 use crate::limit::hold::{Pass, Place, Probe};
-use std::time::Instant;
+use tokio::time::Instant;
 
 /// The accounts that may be asked now, and the probes that this request is for some of them.
 pub(crate) struct Held {
     pub(crate) lanes: Lanes,
     probes: Vec<(usize, Probe<Code>)>,
-}
-
-/// What of a request decides whom it shares a pause with: the keys of its own credential and of its path.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Target {
-    credential: u64,
-    path: u64,
 }
 
 impl Held {
@@ -32,15 +25,16 @@ impl Held {
 }
 
 impl RouteLimits {
-    /// Which of these accounts may be asked now. Refused when none may, with the shortest wait.
-    pub(crate) fn free(&self, lanes: Lanes, target: Target, now: Instant) -> Result<Held, Denied> {
+    /// Which of these accounts a request to `path` with this key may ask now. Refused when none may, with the shortest wait.
+    pub(crate) fn free(&self, lanes: Lanes, credential: u64, path: &str) -> Result<Held, Denied> {
         let mut held = Held { lanes, probes: Vec::new() };
         if self.holds.held() == 0 {
             return Ok(held);
         }
+        let now = Instant::now().into_std();
         let mut shortest = None;
         for lane in (0..self.accounts.len().max(1)).filter(|lane| lanes.contains(*lane)) {
-            match self.holds.check(self.place(lane, target), now) {
+            match self.holds.check(self.place(lane, credential, path), now) {
                 Pass::Free => {}
                 Pass::Probe(probe) => held.probes.push((lane, probe)),
                 Pass::Held { what, remaining } => {
@@ -55,14 +49,10 @@ impl RouteLimits {
         }
     }
 
-    /// Where a request goes: to the account that the route injects, or to the caller's own.
-    pub(super) fn place(&self, lane: usize, target: Target) -> Place {
-        let credential = self.accounts.get(lane).copied().unwrap_or(target.credential);
-        Place { credential, path: self.keys.of((credential, target.path)) }
-    }
-
-    /// What of a request decides whom it shares a pause with.
-    pub(crate) fn target(&self, credential: u64, path: &str) -> Target {
-        Target { credential, path: self.keys.of(path) }
+    /// Whom a request shares a pause with: all that use the account that the route injects, or the caller's own key; and all of
+    /// those that ask for the same path.
+    pub(super) fn place(&self, lane: usize, credential: u64, path: &str) -> Place {
+        let credential = self.accounts.get(lane).copied().unwrap_or(credential);
+        Place { credential, path: self.keys.of((credential, self.keys.of(path))) }
     }
 }

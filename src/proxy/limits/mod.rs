@@ -29,7 +29,7 @@ pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
 pub(crate) use rates::Caller;
 pub(crate) use refusal::{Denied, Refusal};
-pub(crate) use slots::{full, priority, slot};
+pub(crate) use slots::{Asked, ask, full, priority, slot};
 pub use standing::{HoldStanding, LaneStanding, LimitStanding};
 
 use crate::canon::{Code, ConcurrencyUnit};
@@ -181,9 +181,10 @@ impl RouteLimits {
         caller: &Caller<'_>,
         route: &RouteRuntime,
         upload: &mut Upload,
+        now: tokio::time::Instant,
     ) -> Result<Charges, Denied> {
         match &self.fleet {
-            None => self.rates.charge(&self.keys, caller, &route.route.profile, upload).await,
+            None => self.rates.charge(&self.keys, caller, &route.route.profile, upload, now.into_std()).await,
             Some(fleet) => self.rates.charge_fleet(fleet, &route.route, caller, upload).await,
         }
     }
@@ -224,11 +225,11 @@ impl RouteLimits {
 
     /// Whether a request takes a slot for as long as it lasts. Where units on a WebSocket are counted, the session asks for
     /// those.
-    pub(crate) fn takes_slot(&self, websocket: bool, counted_inside: bool) -> bool {
+    pub(crate) fn takes_slot(&self, websocket: bool, counted_inside: impl FnOnce() -> bool) -> bool {
         match self.unit {
             ConcurrencyUnit::Request => true,
             ConcurrencyUnit::Socket => websocket,
-            ConcurrencyUnit::Context | ConcurrencyUnit::Generation => !(websocket && counted_inside),
+            ConcurrencyUnit::Context | ConcurrencyUnit::Generation => !(websocket && counted_inside()),
         }
     }
 
@@ -236,6 +237,12 @@ impl RouteLimits {
     pub(crate) fn lanes(&self) -> Lanes {
         (0..self.accounts.len().max(1)).fold(Lanes::NONE, Lanes::with)
     }
+}
+
+/// The path that the limits of a route speak of: the provider's, without what stands before every path.
+pub(crate) fn below_prefix<'p>(route: &Route, path: &'p str) -> &'p str {
+    let base = route.upstreams.first().map_or("", |upstream| upstream.base_path.as_str());
+    path.strip_prefix(base).unwrap_or(path)
 }
 
 /// The gate for these accounts: the old one in its new size, unless its lanes stood for other accounts.

@@ -85,6 +85,7 @@ impl Rates {
         caller: &Caller<'_>,
         profile: &Profile,
         upload: &mut Upload,
+        begun: Instant,
     ) -> Result<Charges, Denied> {
         let mut charges = Charges::default();
         let mut costs = Costs::new(profile, caller.headers);
@@ -95,7 +96,9 @@ impl Rates {
                 upload.meter(meter(&entry.rate, key));
             }
             let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) else { continue };
-            if let Err(refused) = entry.rate.check(key, cost, now()) {
+            // Counting what only the body tells may have taken long.
+            let now = if entry.limit.cost == Cost::Requests { begun } else { now() };
+            if let Err(refused) = entry.rate.check(key, cost, now) {
                 return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into());
             }
             charges.here.push((Arc::clone(&entry.rate), key, cost));

@@ -1,13 +1,14 @@
 //! One of so many slots, waited for in the queue of the route.
 
-use super::{Denied, Refusal, RouteLimits};
+use super::{Denied, Refusal};
 use crate::canon::Fault;
-use crate::limit::gate::{Entry, Gate, Lanes, Permit, Priority};
+use crate::limit::gate::{Entry, Gate, Lanes, Permit, Priority, Waiting};
 use crate::proxy::RouteRuntime;
 use crate::proxy::headers::Fields;
 use crate::telemetry::metrics::RouteMetrics;
 use http::{HeaderMap, HeaderName};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// Who goes first in the queue: `high`, `normal` or `low`. It is a word between the caller and this gateway alone.
@@ -25,18 +26,67 @@ pub(crate) fn priority(headers: &HeaderMap, fields: Fields) -> Priority {
     }
 }
 
-/// Waits for a slot of one of these lanes, at most as long as the route says. It is free again when the permit is dropped;
-/// dropping the future before gives up the place in the queue. None when the route does not count calls.
+/// What comes of asking for a slot.
+pub(crate) enum Asked<'r> {
+    /// It is there. It is free again when the permit is dropped.
+    Granted(Permit),
+    /// It has to be waited for.
+    Waits(Turn<'r>),
+}
+
+/// A place in the queue of a route.
+pub(crate) struct Turn<'r> {
+    gate: &'r Arc<Gate>,
+    waiting: Waiting,
+    max_wait: Duration,
+    wait: Wait<'r>,
+}
+
+/// Asks for a slot of one of these lanes.
+pub(crate) fn ask<'r>(
+    route: &'r RouteRuntime,
+    gate: &'r Arc<Gate>,
+    priority: Priority,
+    lanes: Lanes,
+    now: Instant,
+) -> Result<Asked<'r>, Denied> {
+    match gate.enter(priority, lanes, now.into_std()) {
+        Entry::Admitted(permit) => {
+            route.metrics.queue_waited(priority, Duration::ZERO);
+            Ok(Asked::Granted(permit))
+        }
+        Entry::Full => {
+            route.metrics.queue_waited(priority, Duration::ZERO);
+            Err(refusal(gate, Fault::QueueFull))
+        }
+        Entry::Queued(waiting) => {
+            let max_wait = route.limits.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.max_wait);
+            Ok(Asked::Waits(Turn {
+                gate,
+                waiting,
+                max_wait,
+                wait: Wait { metrics: &route.metrics, priority, since: now },
+            }))
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// Waits for the slot, at most as long as the route says. Dropping this before gives up the place in the queue.
+    pub(crate) async fn comes(self) -> Result<Permit, Denied> {
+        let Turn { gate, waiting, max_wait, wait } = self;
+        let granted = tokio::time::timeout(max_wait, waiting).await;
+        drop(wait);
+        granted.map_err(|_| refusal(gate, Fault::QueueTimeout))
+    }
+}
+
+/// Waits for a slot of one of these lanes, if need be. None when the route does not count calls.
 pub(crate) async fn slot(route: &RouteRuntime, priority: Priority, lanes: Lanes) -> Result<Option<Permit>, Denied> {
-    let RouteLimits { gate: Some(gate), concurrency: Some(concurrency), .. } = &*route.limits else { return Ok(None) };
-    let wait = Wait { metrics: &route.metrics, priority, since: Instant::now() };
-    match gate.enter(priority, lanes, wait.since.into_std()) {
-        Entry::Admitted(permit) => Ok(Some(permit)),
-        Entry::Full => Err(refusal(gate, Fault::QueueFull)),
-        Entry::Queued(waiting) => match tokio::time::timeout(concurrency.max_wait, waiting).await {
-            Ok(permit) => Ok(Some(permit)),
-            Err(_) => Err(refusal(gate, Fault::QueueTimeout)),
-        },
+    let Some(gate) = route.limits.gate() else { return Ok(None) };
+    match ask(route, gate, priority, lanes, Instant::now())? {
+        Asked::Granted(permit) => Ok(Some(permit)),
+        Asked::Waits(turn) => turn.comes().await.map(Some),
     }
 }
 

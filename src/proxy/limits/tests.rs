@@ -44,15 +44,15 @@ fn refusal(code: Code, wait: u64) -> CanonicalError {
     error
 }
 
-fn call(route: &RouteRuntime, permit: Option<Permit>) -> Admission {
-    let mut admission = Admission::new(route.limits.target(1, "/x"), Priority::Normal, 0);
+fn call(permit: Option<Permit>) -> Admission {
+    let mut admission = Admission::new(1, Priority::Normal, 0);
     admission.has(permit, None);
     admission
 }
 
 /// How long a request is held, in seconds; none when it may go, as a probe if so.
 fn held(limits: &RouteLimits, path: &str) -> Result<bool, f64> {
-    match limits.free(limits.lanes(), limits.target(1, path), Instant::now().into_std()) {
+    match limits.free(limits.lanes(), 1, path) {
         Ok(held) => Ok(held.is_probe()),
         Err(Denied::Limit(refusal)) => Err(refusal.error.retry_after.expect("a wait").as_secs_f64()),
         Err(Denied::Fault(fault)) => panic!("{fault:?}"),
@@ -89,8 +89,8 @@ async fn a_wait_is_as_long_as_the_route_says() {
 async fn a_refusal_for_want_of_a_slot_pauses_the_queue() {
     let route = runtime(CONCURRENCY);
     let permit = slot(&route).await.expect("a free slot");
-    let mut refused = call(&route, Some(permit));
-    route.limits.failed(&mut refused, &refusal(Code::ConcurrencyLimited, 2));
+    let mut refused = call(Some(permit));
+    route.limits.failed(&mut refused, "/x", &refusal(Code::ConcurrencyLimited, 2));
     refused.end();
     assert_eq!(held(&route.limits, "/x"), Ok(false), "nobody is refused for it");
     let begun = Instant::now();
@@ -102,19 +102,18 @@ async fn a_refusal_for_want_of_a_slot_pauses_the_queue() {
 async fn a_pause_ends_with_one_probe() {
     let route = runtime("");
     let limits = &route.limits;
-    limits.failed(&mut call(&route, None), &refusal(Code::Overloaded, 30));
-    limits.failed(&mut call(&route, None), &refusal(Code::PollRateLimited, 60));
+    limits.failed(&mut call(None), "/x", &refusal(Code::Overloaded, 30));
+    limits.failed(&mut call(None), "/x", &refusal(Code::PollRateLimited, 60));
     assert_eq!((held(limits, "/x"), held(limits, "/y")), (Err(60.0), Err(30.0)));
     advance(Duration::from_secs(29)).await;
     assert_eq!(held(limits, "/y"), Err(1.0));
     advance(Duration::from_secs(1)).await;
-    let target = limits.target(1, "/y");
-    let Ok(probe) = limits.free(limits.lanes(), target, Instant::now().into_std()) else { panic!("it is its turn") };
+    let Ok(probe) = limits.free(limits.lanes(), 1, "/y") else { panic!("it is its turn") };
     assert!(probe.is_probe() && held(limits, "/y").is_err(), "one at a time");
     drop(probe);
     assert_eq!(held(limits, "/y"), Ok(true), "the next one tries");
-    let Ok(probe) = limits.free(limits.lanes(), target, Instant::now().into_std()) else { panic!("it is its turn") };
-    let mut trying = call(&route, None);
+    let Ok(probe) = limits.free(limits.lanes(), 1, "/y") else { panic!("it is its turn") };
+    let mut trying = call(None);
     trying.has(None, probe.probe_of(0));
     limits.answered(&mut trying, 200, &http::HeaderMap::new());
     assert_eq!((held(limits, "/y"), held(limits, "/x")), (Ok(false), Err(30.0)));
@@ -128,7 +127,7 @@ async fn what_no_wait_helps_holds_nobody() {
     let never = CanonicalError { retryable: false, ..refusal(Code::RateLimited, 9) };
     let now = refusal(Code::RateLimited, 0);
     for error in [refusal(Code::QuotaExceeded, 9), refusal(Code::InternalError, 9), ours, never, now] {
-        route.limits.failed(&mut call(&route, None), &error);
+        route.limits.failed(&mut call(None), "/x", &error);
         assert_eq!(held(&route.limits, "/x"), Ok(false), "{:?}", error.code);
     }
 }
@@ -140,8 +139,8 @@ async fn limits_outlive_their_configuration_as_long_as_they_are_needed() {
     let runtime = |state: &State| state.runtime(&state.config.routes[0]);
     let first = state(&shared, "a", CONCURRENCY);
     let permit = slot(&runtime(&first)).await.expect("a free slot");
-    let mut running = call(&runtime(&first), None);
-    runtime(&first).limits.failed(&mut running, &refusal(Code::Overloaded, 9));
+    let mut running = call(None);
+    runtime(&first).limits.failed(&mut running, "/x", &refusal(Code::Overloaded, 9));
     let second = state(&shared, "a", &CONCURRENCY.replace("max = 1", "max = 2"));
     drop(first);
     let standing = shared.limits.standing(Instant::now().into_std());

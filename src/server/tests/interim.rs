@@ -1,7 +1,6 @@
 //! Interim answers: before their own final answer, after everything that came before, and to callers that know them.
 
 use super::*;
-use crate::proxy::Interim;
 use http::{HeaderMap, StatusCode};
 
 /// Reads heads up to the first final answer, and that answer's body.

@@ -12,7 +12,7 @@ use super::stack::Handler;
 use super::{Worker, tls as server_tls};
 use crate::canon::Fault;
 use crate::config::types::{Listen, Server};
-use crate::proxy::Peer;
+use crate::proxy::{Interim, Peer};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
@@ -42,10 +42,15 @@ struct Script {
 impl Handler for Script {
     type Body = ScriptBody;
 
-    async fn handle(&self, peer: &Arc<Peer>, request: Request<Incoming>) -> Response<ScriptBody> {
+    async fn handle(
+        &self,
+        peer: &Arc<Peer>,
+        interim: Option<Interim>,
+        request: Request<Incoming>,
+    ) -> Response<ScriptBody> {
         let body = |kind| ScriptBody { kind, peer: Arc::clone(peer), dropped: Arc::clone(&self.dropped), ended: false };
         if request.uri().path().starts_with("/hints") {
-            interim::send_some(request.extensions().get().cloned()).await;
+            interim::send_some(interim).await;
         }
         match request.uri().path() {
             "/hints-then-wait" => {
