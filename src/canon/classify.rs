@@ -82,12 +82,14 @@ struct Verdict<'p> {
 }
 
 /// Reads what rules compare.
-pub(crate) fn facts<'e>(profile: &Profile, evidence: &'e Evidence<'_>) -> Facts<'e> {
+pub(crate) fn facts<'p, 'e>(profile: &'p Profile, evidence: &'e Evidence<'_>) -> Facts<'p, 'e> {
     let fields = &profile.fields;
     let inside = |selectors: &Selectors| selectors.text(evidence)?.parse::<u16>().ok();
+    let (code, known) = profile.codes_in(evidence).next().map_or((None, None), |(code, known)| (Some(code), known));
     let wire = evidence.status.filter(|status| !(200..300).contains(status));
     Facts {
-        code: profile.codes_in(evidence).next().map(|(code, _)| code),
+        code,
+        known,
         title: fields.title.text(evidence).map(bounded),
         message: fields.message.text(evidence).map(bounded),
         status: wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)),
@@ -100,7 +102,7 @@ fn bounded(text: Cow<'_, str>) -> Cow<'_, str> {
     shorten(text, TEXT_LIMIT)
 }
 
-fn decide<'p>(profile: &'p Profile, facts: &Facts<'_>, evidence: &Evidence<'_>) -> Verdict<'p> {
+fn decide<'p>(profile: &'p Profile, facts: &Facts<'p, '_>, evidence: &Evidence<'_>) -> Verdict<'p> {
     let unknown_code = facts.code.as_deref();
     if let Some(verdict) = ask(profile, facts, evidence, unknown_code.is_some()) {
         return verdict;
@@ -125,7 +127,7 @@ fn decide<'p>(profile: &'p Profile, facts: &Facts<'_>, evidence: &Evidence<'_>) 
 }
 
 /// The generic ladder: word, status, text.
-fn climb<'p>(profile: &'p Profile, facts: &Facts<'_>, code: Option<&str>, evidence: &Evidence<'_>) -> Verdict<'p> {
+fn climb<'p>(profile: &'p Profile, facts: &Facts<'_, '_>, code: Option<&str>, evidence: &Evidence<'_>) -> Verdict<'p> {
     let rung = |code, matched| Verdict { code, meaning: None, matched, known: facts.code.is_none() };
     if let Some((code, words)) = code.and_then(ladder::by_word) {
         return rung(code, Matched::Word(words));
@@ -155,7 +157,12 @@ fn climb<'p>(profile: &'p Profile, facts: &Facts<'_>, code: Option<&str>, eviden
 }
 
 /// Asks one profile: rules that name a code, the code tables, the other rules.
-fn ask<'p>(profile: &'p Profile, facts: &Facts<'_>, evidence: &Evidence<'_>, word_first: bool) -> Option<Verdict<'p>> {
+fn ask<'p>(
+    profile: &'p Profile,
+    facts: &Facts<'p, '_>,
+    evidence: &Evidence<'_>,
+    word_first: bool,
+) -> Option<Verdict<'p>> {
     let by_rule = |rule: &'p super::rule::Rule, known| {
         let matched = Matched::Rule(profile.name(), rule.index);
         Verdict { code: rule.then.code, meaning: Some(&rule.then), matched, known }
@@ -163,7 +170,7 @@ fn ask<'p>(profile: &'p Profile, facts: &Facts<'_>, evidence: &Evidence<'_>, wor
     if let Some(rule) = profile.early_rules.iter().find(|rule| rule.mismatch(facts, evidence).is_none()) {
         return Some(by_rule(rule, true));
     }
-    if let Some(known) = look_up(profile, facts.code.as_deref(), evidence) {
+    if let Some(known) = look_up(profile, facts, evidence) {
         let matched = Matched::Code(profile.name(), known.space, known.code);
         return Some(Verdict { code: known.meaning.code, meaning: Some(known.meaning), matched, known: true });
     }
@@ -172,16 +179,16 @@ fn ask<'p>(profile: &'p Profile, facts: &Facts<'_>, evidence: &Evidence<'_>, wor
         .map(|rule| by_rule(rule, facts.code.is_none() || rule.names_code()))
 }
 
-/// The first code of the selectors that a table knows; `code` is the first that there is at all.
-fn look_up<'p>(profile: &'p Profile, code: Option<&str>, evidence: &Evidence<'_>) -> Option<Known<'p>> {
-    let selected = profile.codes_in(evidence).find_map(|(_, known)| known);
-    selected.or_else(|| profile.codes.find("", code?))
+/// The first code of the selectors that a table knows, else the first that there is at all.
+fn look_up<'p>(profile: &'p Profile, facts: &Facts<'p, '_>, evidence: &Evidence<'_>) -> Option<Known<'p>> {
+    let others = || profile.codes_in(evidence).skip(1).find_map(|(_, known)| known);
+    facts.known.or_else(others).or_else(|| profile.codes.find("", facts.code.as_deref()?))
 }
 
-fn assemble(profile: &Profile, facts: Facts<'_>, verdict: &Verdict<'_>, evidence: &Evidence<'_>) -> CanonicalError {
+fn assemble(profile: &Profile, facts: Facts<'_, '_>, verdict: &Verdict<'_>, evidence: &Evidence<'_>) -> CanonicalError {
     let reader = Reader { profile, evidence };
     let (code, meaning) = (verdict.code, verdict.meaning);
-    let Facts { code: said, title, message, status, close: _ } = facts;
+    let Facts { code: said, known: _, title, message, status, close: _ } = facts;
     let retryable = reader
         .text(|profile| &profile.fields.retryable)
         .and_then(|word| yes_or_no(&word))

@@ -55,7 +55,7 @@ pub fn explain(profile: &Profile, evidence: &Evidence<'_>, matched: &Matched<'_>
     explanation
 }
 
-fn read(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
+fn read(facts: &Facts<'_, '_>) -> Vec<(&'static str, String)> {
     let fields = [
         ("code", facts.code.clone().map(Cow::into_owned)),
         ("title", facts.title.clone().map(Cow::into_owned)),
@@ -75,7 +75,7 @@ impl Explanation {
         self.asked.push(Asked { place: place.into(), matched, why: why.into() });
     }
 
-    fn profile(&mut self, profile: &Profile, facts: &Facts<'_>, evidence: &Evidence<'_>, matched: &Matched<'_>) {
+    fn profile(&mut self, profile: &Profile, facts: &Facts<'_, '_>, evidence: &Evidence<'_>, matched: &Matched<'_>) {
         self.rules(profile, &profile.early_rules, facts, evidence, matched);
         if self.decided() {
             return;
@@ -100,7 +100,7 @@ impl Explanation {
         &mut self,
         profile: &Profile,
         rules: &[Rule],
-        facts: &Facts<'_>,
+        facts: &Facts<'_, '_>,
         evidence: &Evidence<'_>,
         matched: &Matched<'_>,
     ) {
@@ -117,7 +117,7 @@ impl Explanation {
         }
     }
 
-    fn ladder(&mut self, profile: &Profile, facts: &Facts<'_>, evidence: &Evidence<'_>, matched: &Matched<'_>) {
+    fn ladder(&mut self, profile: &Profile, facts: &Facts<'_, '_>, evidence: &Evidence<'_>, matched: &Matched<'_>) {
         let quoted = |words: &[&str]| words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" and ");
         if let Matched::Word(words) = matched {
             return self.note("ladder: word in the code", true, format!("has {}", quoted(words)));

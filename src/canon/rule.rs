@@ -1,6 +1,7 @@
 //! Rules and meanings: conditions on the left, a canonical code on the right.
 
 use super::code::Code;
+use super::codes::Known;
 use super::evidence::Evidence;
 use super::guard::{self, Guard};
 use super::select::compile_regex;
@@ -71,9 +72,10 @@ fn canonical(name: &str) -> Result<Code, String> {
 
 /// The values that rules compare, read once per profile.
 #[derive(Debug, Default)]
-pub(crate) struct Facts<'e> {
-    /// The provider's code.
+pub(crate) struct Facts<'p, 'e> {
+    /// The provider's code, and what the profile's table says of it.
     pub(crate) code: Option<Cow<'e, str>>,
+    pub(crate) known: Option<Known<'p>>,
     /// Title and message.
     pub(crate) title: Option<Cow<'e, str>>,
     pub(crate) message: Option<Cow<'e, str>>,
@@ -199,7 +201,7 @@ impl Rule {
     }
 
     /// The first condition that does not hold; none when the rule matches. Cheap conditions first, expressions last.
-    pub(crate) fn mismatch(&self, facts: &Facts<'_>, evidence: &Evidence<'_>) -> Option<Mismatch<'_>> {
+    pub(crate) fn mismatch(&self, facts: &Facts<'_, '_>, evidence: &Evidence<'_>) -> Option<Mismatch<'_>> {
         if !self.phases.is_empty() && !self.phases.contains(&evidence.phase) {
             return Some(Mismatch::Phase);
         }
