@@ -58,7 +58,7 @@ impl RouteTable {
     /// [`Fault::RouteNotFound`] when no route matches.
     pub fn resolve<'a>(&'a self, host: Option<&str>, raw_path: &'a str) -> Result<Routed<'a>, Fault> {
         let Normal { path, kept, alias } = path::normalise(raw_path)?;
-        let host = host.map(canonical_host);
+        let host = if self.hosts.is_empty() { None } else { host.map(canonical_host) };
         let route = self.route(host.as_deref(), &path);
         if let Some(alias) = alias {
             let careless = self.route(host.as_deref(), &alias);
@@ -81,7 +81,7 @@ impl RouteTable {
     }
 
     fn route(&self, host: Option<&str>, path: &str) -> Option<&Arc<Route>> {
-        let by_host = if self.hosts.is_empty() { None } else { host.and_then(|host| self.hosts.get(host)) };
+        let by_host = host.and_then(|host| self.hosts.get(host));
         by_host.and_then(|prefixes| prefixes.longest(path)).or_else(|| self.any_host.longest(path))
     }
 }
