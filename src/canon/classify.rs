@@ -5,7 +5,7 @@
 use super::code::Code;
 use super::codes::Known;
 use super::error::{CanonicalError, UpstreamBody, UpstreamError};
-use super::evidence::{Evidence, shorten};
+use super::evidence::{Evidence, TEXT_LIMIT, shorten};
 use super::fault::Origin;
 use super::ladder;
 use super::observed::Observed;
@@ -88,11 +88,16 @@ pub(crate) fn facts<'e>(profile: &Profile, evidence: &'e Evidence<'_>) -> Facts<
     let wire = evidence.status.filter(|status| !(200..300).contains(status));
     Facts {
         code: profile.codes_in(evidence).next().map(|(code, _)| code),
-        title: fields.title.text(evidence),
-        message: fields.message.text(evidence),
+        title: fields.title.text(evidence).map(bounded),
+        message: fields.message.text(evidence).map(bounded),
         status: wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)),
         close: inside(&fields.close).or(evidence.ws_code),
     }
+}
+
+/// Expressions look at no more of a field than of a text.
+fn bounded(text: Cow<'_, str>) -> Cow<'_, str> {
+    shorten(text, TEXT_LIMIT)
 }
 
 fn decide<'p>(profile: &'p Profile, facts: &Facts<'_>, evidence: &Evidence<'_>) -> Verdict<'p> {

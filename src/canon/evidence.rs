@@ -3,12 +3,11 @@
 use super::json::Json;
 use super::observed::Observed;
 use super::selectors::Outline;
-use serde_json::Value;
 use std::borrow::Cow;
 use std::ops::Deref;
 
 /// Longest text that is looked at, in characters: beyond it there is no message for people.
-const TEXT_LIMIT: usize = 4096;
+pub(crate) const TEXT_LIMIT: usize = 4096;
 
 /// An observation with its body decoded.
 #[derive(Debug)]
@@ -35,7 +34,8 @@ impl<'a> Evidence<'a> {
             Some(Json::Text(text)) => Some(text.clone()),
             Some(_) => None,
             None if body.is_empty() || is_binary(body) => None,
-            None => Some(shorten(String::from_utf8_lossy(body), TEXT_LIMIT)),
+            // No character has more than four bytes.
+            None => Some(shorten(lossy(body.get(..TEXT_LIMIT * 4).unwrap_or(body)), TEXT_LIMIT)),
         };
         let outline = Outline::of(seen.headers, tree.as_ref());
         Evidence { seen, tree, outline, json, text, markup }
@@ -134,41 +134,60 @@ fn element<'p>(page: &'p str, name: &str) -> Option<&'p str> {
 
 /// Parses a body, and gives its text when all of it is JSON; of one that was cut, as much as there is.
 fn parse(body: &[u8], truncated: bool) -> (Option<Json<'_>>, Option<Cow<'_, str>>) {
-    let text = match std::str::from_utf8(body) {
-        Ok(text) => match serde_json::from_str(text) {
-            Ok(tree) => return (Some(tree), Some(Cow::Borrowed(text))),
-            Err(_) => Cow::Borrowed(text),
-        },
-        Err(_) => {
-            let text = String::from_utf8_lossy(body);
-            if let Ok(tree) = serde_json::from_str::<Value>(&text) {
-                return (Some(tree.into()), Some(text));
+    let text = lossy(body);
+    // What was cut is seldom whole by chance, and is not read twice.
+    let cut = if truncated { Cut::find(&text) } else { None };
+    if cut.as_ref().is_none_or(Cut::is_nowhere) {
+        match &text {
+            Cow::Borrowed(whole) => {
+                if let Ok(tree) = serde_json::from_str(whole) {
+                    return (Some(tree), Some(text));
+                }
             }
-            text
+            Cow::Owned(whole) => {
+                if let Some(tree) = owned(whole) {
+                    return (Some(tree), Some(text));
+                }
+            }
         }
+    }
+    let part = match cut {
+        Some(cut) => mend(&text, &cut),
+        None if truncated => None,
+        None => leading_value(&text),
     };
-    let part = if truncated { mend(&text) } else { leading_value(&text) };
-    (part.map(Json::from), None)
+    (part, None)
+}
+
+/// Bytes as text; what is no UTF-8 in them is replaced.
+fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    // Many times as fast as the replacing itself.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
+}
+
+/// A tree of a text that goes away.
+fn owned(text: &str) -> Option<Json<'static>> {
+    serde_json::from_str::<Json<'_>>(text).ok().map(Json::into_owned)
 }
 
 /// The first value of a body that has something behind it, such as a second object or a stray bracket.
-fn leading_value(text: &str) -> Option<Value> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-    values.next()?.ok().filter(|value| value.is_object() || value.is_array())
+fn leading_value(text: &str) -> Option<Json<'static>> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Json<'_>>();
+    let first = values.next()?.ok()?;
+    matches!(first, Json::Object(_) | Json::List(_)).then(|| first.into_owned())
 }
 
 /// Completes JSON that was cut by a bound, so that a code at its beginning is not lost to a megabyte behind it.
-fn mend(text: &str) -> Option<Value> {
-    let cut = Cut::find(text)?;
+fn mend(text: &str, cut: &Cut) -> Option<Json<'static>> {
     let as_it_ends = cut.in_string.then(|| close(&format!("{}\"", drop_partial_escape(text)), &cut.open));
     let at_last_value = || close(text.get(..cut.last_value).unwrap_or_default(), &cut.open_at_last_value);
     as_it_ends.flatten().or_else(at_last_value)
 }
 
-fn close(text: &str, open: &[u8]) -> Option<Value> {
+fn close(text: &str, open: &[u8]) -> Option<Json<'static>> {
     let mut whole = text.to_owned();
     whole.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
-    serde_json::from_str(&whole).ok()
+    owned(&whole)
 }
 
 fn drop_partial_escape(text: &str) -> &str {
@@ -221,6 +240,11 @@ impl Cut {
         Some(cut)
     }
 
+    /// Whether nothing is open where the text ends.
+    fn is_nowhere(&self) -> bool {
+        self.open.is_empty() && !self.in_string
+    }
+
     fn mark(&mut self, at: usize) {
         self.last_value = at;
         self.open_at_last_value.clone_from(&self.open);
@@ -244,8 +268,9 @@ mod tests {
             (r#"["x\\"#, r#"["x\\"]"#),
             ("{", "{}"),
         ] {
-            let expected: Value = serde_json::from_str(expected).expect("expected is JSON");
-            assert_eq!(mend(text), Some(expected), "{text}");
+            let expected: Json<'_> = serde_json::from_str(expected).expect("expected is JSON");
+            let cut = Cut::find(text).expect("brackets that can be closed");
+            assert_eq!(mend(text, &cut), Some(expected), "{text}");
         }
     }
 

@@ -4,7 +4,7 @@
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 
 /// Members that are looked at one by one; an object with more has an index.
@@ -34,7 +34,7 @@ pub struct Members<'a> {
     /// A bit for every name that is here.
     bits: u64,
     /// Their places by name, when they are many; else empty.
-    index: BTreeMap<Cow<'a, str>, usize>,
+    index: HashMap<Cow<'a, str>, usize>,
 }
 
 /// A name that is looked for often.
@@ -100,6 +100,23 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The same with texts of its own.
+    pub(crate) fn into_owned(self) -> Json<'static> {
+        match self {
+            Json::Null => Json::Null,
+            Json::Bool(truth) => Json::Bool(truth),
+            Json::Number(number) => Json::Number(number),
+            Json::Text(text) => Json::Text(Cow::Owned(text.into_owned())),
+            Json::List(list) => Json::List(list.into_iter().map(Json::into_owned).collect()),
+            Json::Object(members) => {
+                let mut owned = Members::default();
+                let list = members.list.into_iter();
+                list.for_each(|(name, value)| owned.insert(Cow::Owned(name.into_owned()), value.into_owned()));
+                Json::Object(Box::new(owned))
+            }
+        }
+    }
+
     /// The same as a value of its own, which can be changed.
     #[must_use]
     pub fn to_value(&self) -> Value {
@@ -154,33 +171,20 @@ impl<'a> Members<'a> {
 
     fn insert(&mut self, name: Cow<'a, str>, value: Json<'a>) {
         let bit = bit(&name);
-        let place = self.place(&name, bit).and_then(|place| self.list.get_mut(place));
-        if let Some((_, earlier)) = place {
+        let next = self.list.len();
+        let place = if next > FEW {
+            *self.index.entry(name.clone()).or_insert(next)
+        } else {
+            self.place(&name, bit).unwrap_or(next)
+        };
+        if let Some((_, earlier)) = self.list.get_mut(place) {
             *earlier = value;
             return;
         }
         self.bits |= bit;
         self.list.push((name, value));
-        if self.list.len() > FEW {
-            let places = self.list.iter().enumerate().skip(self.index.len());
-            self.index.extend(places.map(|(place, (name, _))| (name.clone(), place)));
-        }
-    }
-}
-
-impl From<Value> for Json<'_> {
-    fn from(value: Value) -> Self {
-        match value {
-            Value::Null => Json::Null,
-            Value::Bool(truth) => Json::Bool(truth),
-            Value::Number(number) => Json::Number(number),
-            Value::String(text) => Json::Text(Cow::Owned(text)),
-            Value::Array(list) => Json::List(list.into_iter().map(Json::from).collect()),
-            Value::Object(map) => {
-                let mut members = Members::default();
-                map.into_iter().for_each(|(name, value)| members.insert(Cow::Owned(name), Json::from(value)));
-                Json::Object(Box::new(members))
-            }
+        if next == FEW {
+            self.index = self.list.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
         }
     }
 }
@@ -289,7 +293,7 @@ mod tests {
             let json: Json<'_> = serde_json::from_str(text).expect("JSON");
             assert_eq!(json.to_value(), value);
             assert_eq!(json.to_value().to_string(), value.to_string());
-            assert_eq!(Json::from(value.clone()), json);
+            assert_eq!(json.clone().into_owned(), json);
             if let (Json::Object(members), Value::Object(map)) = (&json, &value) {
                 for (name, value) in map {
                     assert_eq!(members.get(name).map(Json::to_value).as_ref(), Some(value));

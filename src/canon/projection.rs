@@ -44,7 +44,14 @@ impl Projection {
     pub(crate) fn entries(&self, tree: &Json<'_>) -> Vec<Value> {
         let mut entries = Vec::new();
         match self.each.walk(tree) {
-            Some(Json::List(list)) => list.iter().for_each(|entry| self.entry(entry, &mut entries)),
+            Some(Json::List(list)) => {
+                for entry in list {
+                    if entries.len() == MOST {
+                        break;
+                    }
+                    self.entry(entry, &mut entries);
+                }
+            }
             // An object is a map of errors only to who asks for its keys; to others it is one error's own members.
             Some(Json::Object(map)) if self.reads_keys() => {
                 map.iter().for_each(|(key, value)| self.values(key, value, &mut entries))
