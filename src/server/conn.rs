@@ -4,7 +4,8 @@
 //! |---|---|---|
 //! | TLS handshake | `header_timeout` | closed |
 //! | first head, preface of HTTP/2 | `header_timeout` from the start | 408 when a part has come, else closed |
-//! | nothing on a connection that is kept alive | `keep_alive_timeout` | closed; GOAWAY on HTTP/2 |
+//! | nothing on a connection that is kept alive | a second | rests: hyper's buffers are let go (HTTP/1) |
+//! | the same | `keep_alive_timeout` | closed; GOAWAY on HTTP/2 |
 //! | a later head | `header_timeout` from its first byte | 408 |
 //! | a caller that does not read | `write_timeout` | cut; on HTTP/2 the stream is reset |
 //!
@@ -32,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::task::coop::unconstrained;
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -81,42 +82,98 @@ pub(super) async fn serve<H: Handler>(
     }
 }
 
-async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>, pulse: Arc<Pulse>) {
+/// Serves a connection of HTTP/1, and rests between requests that are far apart.
+async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, mut io: Io, peer: Arc<Peer>, pulse: Arc<Pulse>) {
+    // Boxed, and gone while nothing is asked: hyper keeps some 16 KiB for a connection that waits.
+    while let Some(resting) = Box::pin(serve_requests(&worker, io, &peer, &pulse)).await {
+        if !rest(&worker, &resting).await {
+            return;
+        }
+        io = resting.io;
+    }
+}
+
+/// A connection on which nothing is asked.
+struct Resting {
+    io: Io,
+    /// When it is closed.
+    until: Option<tokio::time::Instant>,
+}
+
+/// Waits for the next request; false when none comes in time, or none is wanted any more.
+async fn rest<H>(worker: &Worker<H>, resting: &Resting) -> bool {
+    let over = async {
+        match resting.until {
+            Some(until) => sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        // What that brings, or that it brings the end, is for hyper to find out.
+        _ = resting.io.readable() => true,
+        () = worker.drain.begun() => false,
+        () = over => false,
+    }
+}
+
+/// Serves requests until the connection ends, or nothing has been asked for some time.
+async fn serve_requests<H: Handler>(
+    worker: &Arc<Worker<H>>,
+    io: Io,
+    peer: &Arc<Peer>,
+    pulse: &Arc<Pulse>,
+) -> Option<Resting> {
     let service = service_fn(|request| {
         // hyper keeps room for this future as long as the connection lives: boxed, an idle one does not pay for it.
-        let answer = Box::pin(answer(Arc::clone(&worker.handler), pulse.exchange(None), Arc::clone(&peer), request));
+        let answer = Box::pin(answer(Arc::clone(&worker.handler), pulse.exchange(None), Arc::clone(peer), request));
         async { Ok::<_, Infallible>(answer.await) }
     });
-    let mut connection = http1_builder(&worker, &pulse).serve_connection(TokioIo::new(io), service).with_upgrades();
-    let end = drive(Pin::new(&mut connection), &worker, &pulse, Some(&peer.bell)).await;
+    let mut connection = http1_builder(worker, pulse).serve_connection(TokioIo::new(io), service).with_upgrades();
+    let end = drive(Pin::new(&mut connection), worker, pulse, Some(&peer.bell)).await;
     // A WebSocket goes on without this task.
     peer.bell.belongs_to_nobody();
     if matches!(end, End::Stalled) {
         // Before the answer is dropped, which asks.
         peer.stalled.store(true, Ordering::Relaxed);
     }
+    // hyper's part of it goes, and with it what is known of the deadline.
+    let until = pulse.deadline();
     // Upgraded connections belong to whoever upgraded them.
-    let Some(parts) = connection.into_parts() else { return };
+    let parts = connection.into_parts()?;
     let (mut io, unread) = (parts.io.into_inner(), parts.read_buf);
     let fault = match end {
-        End::Served(Ok(())) if pulse.has_body_unread() || !unread.is_empty() => return linger(&mut io).await,
-        End::Served(Ok(())) => return,
+        End::Resting => {
+            io.rewind(unread);
+            return Some(Resting { io, until });
+        }
+        End::Served(Ok(())) => {
+            if pulse.has_body_unread() || !unread.is_empty() {
+                linger(&mut io).await;
+            }
+            return None;
+        }
         // A refused request line that is the beginning of the preface of HTTP/2, whole or in part, is no error.
         End::Served(Err(_)) if speaks_http2(&unread) => {
             io.rewind(unread.clone());
             pulse.begin_http2(unread.len());
-            return Box::pin(serve_http2(worker, io, peer, pulse)).await;
+            Box::pin(serve_http2(Arc::clone(worker), io, Arc::clone(peer), Arc::clone(pulse))).await;
+            return None;
         }
         End::Served(Err(error)) => match pulse.withheld() {
             Some(status) => refuse::fault(status, &unread, worker.server.max_target_bytes),
-            None => return tracing::debug!(%error, "connection ended"),
+            None => {
+                tracing::debug!(%error, "connection ended");
+                return None;
+            }
         },
-        End::Stalled => return,
-        End::Silent if unread.is_empty() => return,
+        End::Stalled => return None,
+        End::Silent if unread.is_empty() => return None,
         End::Silent => Fault::RequestHeadTimeout,
     };
     pulse.settle();
     refuse(&mut io, worker.handler.refusal(peer.address, fault)).await;
+    None
 }
 
 async fn serve_http2<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>, pulse: Arc<Pulse>) {
@@ -180,6 +237,8 @@ enum End {
     Served(hyper::Result<()>),
     /// A head, or the next request, did not come in time.
     Silent,
+    /// The next request has not come at once.
+    Resting,
     /// The caller did not read in time.
     Stalled,
 }
@@ -260,8 +319,10 @@ async fn drive<H>(
             }
         }
         while let Some(deadline) = pulse.deadline() {
-            if timer.deadline() > deadline || timer.is_elapsed() {
-                timer.as_mut().reset(deadline);
+            let rests = pulse.rests_at();
+            let next = rests.unwrap_or(deadline).min(deadline);
+            if timer.deadline() > next || timer.is_elapsed() {
+                timer.as_mut().reset(next);
             }
             // What is served may have used up the turn of this task.
             if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
@@ -270,8 +331,12 @@ async fn drive<H>(
             if pulse.write_is_late() {
                 return Poll::Ready(End::Stalled);
             }
-            if pulse.deadline().is_some_and(|deadline| deadline <= tokio::time::Instant::now()) {
+            let now = tokio::time::Instant::now();
+            if pulse.deadline().is_some_and(|deadline| deadline <= now) {
                 return Poll::Ready(End::Silent);
+            }
+            if rests.is_some_and(|at| at <= now) {
+                return Poll::Ready(End::Resting);
             }
         }
         Poll::Pending

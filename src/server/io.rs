@@ -51,6 +51,24 @@ impl Io {
         self.rewound = bytes;
     }
 
+    /// Until there is something to read, or the end.
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        if !self.rewound.is_empty() {
+            return Ok(());
+        }
+        match self.socket() {
+            Socket::Tcp(stream) => stream.readable().await,
+            Socket::Unix(stream) => stream.readable().await,
+        }
+    }
+
+    fn socket(&self) -> &Socket {
+        match &self.stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     /// Whether hyper's own answer was written, and kept back; then says what the status was.
     fn withhold(&self, start: &[u8]) -> bool {
         if !self.pulse.writes_by_itself() {
@@ -102,11 +120,7 @@ impl Drop for Io {
             return;
         }
         // The caller takes the end of the connection for the end of the answer, which it is not: only a reset tells.
-        let socket = match &self.stream {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(stream) => stream.get_ref().0,
-        };
-        if let Socket::Tcp(stream) = socket {
+        if let Socket::Tcp(stream) = self.socket() {
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }

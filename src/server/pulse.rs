@@ -17,6 +17,8 @@ use tokio::time::Instant;
 const NEVER: u64 = u64::MAX;
 /// A deadline for reading that the clock has to be asked for. Most heads come whole and are answered before that is needed.
 const UNSET: u64 = u64::MAX - 1;
+/// How long a connection waits for its next request before it rests, in milliseconds: longer than a caller that goes on takes.
+const REST: u64 = 1000;
 /// Length of the preface of HTTP/2 (RFC 9113 3.4).
 const PREFACE_LENGTH: usize = 24;
 
@@ -202,6 +204,14 @@ impl Pulse {
         self.settle_deadline();
         let next = self.read_deadline.load(Relaxed).min(self.write_deadline.load(Relaxed));
         (next != NEVER).then(|| self.opened + Duration::from_millis(next))
+    }
+
+    /// When a connection of HTTP/1 that waits for its next request lets go of what it needs for one; none while it has
+    /// anything else to do.
+    pub(super) fn rests_at(&self) -> Option<Instant> {
+        let waits = self.is(Reading::Idle) && self.flushed.load(Relaxed) && self.live.load(Relaxed) == 0;
+        let patience = self.keep_alive_timeout.checked_sub(REST).filter(|_| waits)?;
+        Some(self.opened + Duration::from_millis(self.read_deadline.load(Relaxed).checked_sub(patience)?))
     }
 
     /// Whether the deadline that has passed is the one for writing.

@@ -3,7 +3,6 @@
 use super::body::{Body, Hold};
 use super::connect::{Connector, Resolver};
 use super::failure::{self, Evidence, Failure};
-use super::link::Link;
 use super::message::{checked, for_http1, for_http2, is_idempotent};
 use super::pool::{Lease, Origin, Pool, Sendable};
 use super::shared::Share;
@@ -15,11 +14,10 @@ use crate::config::types::{Protocol, Timeouts, Upstream};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -230,54 +228,14 @@ impl<B: Sendable> Client<B> {
         lease.traffic().forgive_writes(!upgrade);
         let before = lease.traffic().read();
         let upload = Arc::clone(request.body().upload());
-        let link = Arc::clone(lease.link());
-        let mut attendance = Attendance { link: &link, handed_on: false };
-        // The connection takes the request in the first turn of ours.
-        let sent = link.quietly(|| lease.sender.try_send_request(request));
-        let sent = attendance.follow(sent);
+        let sent = lease.sender.try_send_request(request);
         let response = head(sent, &upload, patience, || (lease.traffic(), lease.traffic().read() != before)).await?;
         let response = checked(response, upgrade)?;
         let hold = lease.hold();
-        attendance.handed_on = !upgrade;
-        drop(attendance);
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             lease.give_back(&self.pool, origin);
         }
         Ok(response.map(|incoming| Body::new(incoming, upload, hold)))
-    }
-}
-
-/// A call that drives its connection itself until the head of its answer has come. Dropping this leaves the connection to its own
-/// task.
-struct Attendance<'a> {
-    link: &'a Link,
-    /// Whoever reads the answer's body goes on: nothing is left to do at once.
-    handed_on: bool,
-}
-
-impl<'a> Attendance<'a> {
-    /// What was sent, in turns of the connection.
-    fn follow<F: Future>(&self, sent: F) -> impl Future<Output = F::Output> + use<'a, F> {
-        let link = self.link;
-        async move {
-            let mut sent = pin!(sent);
-            poll_fn(|cx| {
-                link.attend(cx);
-                // Whatever comes of it comes in a turn of ours.
-                sent.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-            })
-            .await
-        }
-    }
-}
-
-impl Drop for Attendance<'_> {
-    fn drop(&mut self) {
-        if self.handed_on {
-            self.link.detach();
-        } else {
-            self.link.leave(self.link.call());
-        }
     }
 }
 

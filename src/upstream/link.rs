@@ -1,10 +1,11 @@
-//! One HTTP/1.1 connection, and who drives it.
+//! One HTTP/1.1 connection, and who drives it: its own task, and whoever reads the body of an answer that comes over it.
 //!
-//! hyper wants a task for each connection to a provider. With it alone every message between the task of a call and that of its
-//! connection costs a turn of the other: one to send the request, one for the answer, one for each frame of a body. But a
-//! connection of HTTP/1.1 carries one call at a time, so the call drives it itself while it waits for its answer or for more of
-//! a body, and takes whatever has come in the same turn. Only what nobody waits for is left to the connection's own task: an
-//! upload that goes on behind an answer, the close of a connection that is idle, the end of a call that was given up.
+//! hyper hands a body over one frame at a time and reads no further before that one was taken. By its task alone each frame would
+//! cost a turn of that task, a turn of the reader's, and the caller a write of its own. So a reader drives the connection itself
+//! and takes whatever has come in one turn. Only what nobody reads is left to the connection's own task: an upload that goes
+//! on behind an answer, the close of a connection that is idle, the end of a call that was given up. Requests and the heads of
+//! answers are left to it as well, although a call could drive those: it was measured to cost more, because requests that are
+//! written together wake the provider once, and those that each call writes in its turn do so each.
 //!
 //! Whoever drives it, the connection is told the same waker, the [`Bell`]'s. It wakes whoever attends to the connection, and
 //! else its own task, so that passing the connection on costs no turn of anybody's.
@@ -64,14 +65,9 @@ impl Link {
     /// This call attends to the connection no more; its own task does, from now on.
     pub(super) fn leave(&self, call: u64) {
         if self.call() == call {
-            self.detach();
+            self.bell.leave();
             self.bell.wake_owner();
         }
-    }
-
-    /// The connection has nothing to do for whoever attended to it.
-    pub(super) fn detach(&self) {
-        self.bell.leave();
     }
 
     /// A turn of its own task; ready when the connection has ended, or has to because its call was abandoned.

@@ -83,11 +83,6 @@ impl<B> Lease<B> {
         self.slot.peer
     }
 
-    /// The connection itself.
-    pub(super) fn link(&self) -> &Arc<Link> {
-        &self.slot.link
-    }
-
     /// What the body of the answer keeps in order to end the call early.
     pub(super) fn hold(&self) -> Hold {
         Hold::Http1(Arc::clone(&self.slot.link), self.slot.link.call())

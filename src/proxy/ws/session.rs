@@ -71,8 +71,6 @@ pub(super) struct Session<S> {
     active: Instant,
     /// Made when the session first waits; moved when it fires, or when something is due before it.
     timer: Option<Pin<Box<Sleep>>>,
-    /// It will wake the session's task, which is always the same, and need not be told so again.
-    timed: bool,
     /// Set with the first close: when all is given up.
     deadline: Option<Instant>,
     /// The gateway is ending.
@@ -115,7 +113,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
             active: Instant::now(),
             timer: None,
-            timed: false,
             deadline: None,
             stopping: false,
             close_counted: false,

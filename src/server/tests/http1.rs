@@ -287,3 +287,45 @@ async fn draining_waits_for_a_head_that_has_begun() {
     let answer = rest(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("/b tls"), "{answer:?}");
 }
+
+/// A connection that waits for long is served without hyper's buffers in the meantime; nothing of that shows.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_rests_goes_on_and_keeps_its_deadlines() {
+    let bench = start(Server { keep_alive_timeout: Duration::from_secs(10), ..settings() });
+    let mut stream = bench.connect().await;
+    for _ in 0..3 {
+        send(&mut stream, "GET /again HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        assert!(one_answer(&mut stream).await.contains("/again"));
+        tokio::time::sleep(Duration::from_secs(9)).await;
+    }
+    send(&mut stream, "GET /first HTTP/1.1\r\nhost: x\r\n\r\nGET /second HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(one_answer(&mut stream).await.contains("/first"));
+    assert!(one_answer(&mut stream).await.contains("/second"));
+    let idle_since = tokio::time::Instant::now();
+    assert_eq!(rest(&mut stream).await, "");
+    assert_eq!(idle_since.elapsed().as_secs(), 10, "closed when it was due all along");
+
+    let mut stream = bench.connect().await;
+    send(&mut stream, "GET /again HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    let _ = one_answer(&mut stream).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    send(&mut stream, "GET /half HTT").await;
+    let begun = tokio::time::Instant::now();
+    assert!(rest(&mut stream).await.ends_with("RequestHeadTimeout"));
+    assert_eq!(begun.elapsed().as_secs(), 10, "a head has as long after a rest as ever");
+}
+
+#[tokio::test]
+async fn a_connection_that_rests_ends_with_the_caller_and_with_the_drain() {
+    let bench = start(settings());
+    let (mut leaves, mut stays) = (bench.connect().await, bench.connect().await);
+    for stream in [&mut leaves, &mut stays] {
+        send(stream, "GET /once HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let _ = one_answer(stream).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    drop(leaves);
+    bench.drain.begin();
+    assert_eq!(rest(&mut stays).await, "");
+    tokio::time::timeout(Duration::from_secs(5), bench.drain.emptied()).await.expect("nobody is left");
+}

@@ -32,10 +32,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if timer.deadline() > due {
             timer.as_mut().reset(due);
-            self.timed = false;
-        }
-        if self.timed && !timer.is_elapsed() {
-            return None;
         }
         while timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
@@ -44,7 +40,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             timer.as_mut().reset(due);
         }
-        self.timed = true;
         None
     }
 
