@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | TLS handshake | `header_timeout` | closed |
 //! | first head, preface of HTTP/2 | `header_timeout` from the start | 408 when a part has come, else closed |
-//! | nothing on a connection that is kept alive | a second | rests: hyper's buffers are let go (HTTP/1) |
+//! | nothing on a connection that is kept alive | 250 ms | rests: hyper's buffers are let go (HTTP/1) |
 //! | the same | `keep_alive_timeout` | closed; GOAWAY on HTTP/2 |
 //! | a later head | `header_timeout` from its first byte | 408 |
 //! | a caller that does not read | `write_timeout` | cut; on HTTP/2 the stream is reset |
@@ -60,12 +60,18 @@ pub(super) async fn serve<H: Handler>(
     permit: Permit,
 ) {
     let peer = Peer::new(address, worker.tls.is_some());
-    let Some(tls) = &worker.tls else {
-        let pulse = Pulse::new(&worker.server);
-        let io = Io::new(Stream::Plain(socket), Arc::clone(&pulse), permit);
-        return serve_http1(worker, io, peer, pulse).await;
-    };
-    let handshake = TlsAcceptor::from(tls.config()).accept(socket);
+    if worker.tls.is_some() {
+        // Boxed, and what follows it as well: a connection that waits pays for nothing that it does not need then.
+        return Box::pin(serve_tls(worker, socket, peer, permit)).await;
+    }
+    let pulse = Pulse::new(&worker.server);
+    let io = Io::new(Stream::Plain(socket), Arc::clone(&pulse), permit);
+    serve_http1(worker, io, peer, pulse).await;
+}
+
+async fn serve_tls<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, peer: Arc<Peer>, permit: Permit) {
+    let Some(tls) = &worker.tls else { return };
+    let handshake = Box::pin(TlsAcceptor::from(tls.config()).accept(socket));
     let stream = match timeout(worker.server.header_timeout, handshake).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
@@ -76,7 +82,7 @@ pub(super) async fn serve<H: Handler>(
     let io = Io::new(Stream::Tls(Box::new(stream)), Arc::clone(&pulse), permit);
     if http2 {
         pulse.begin_http2(0);
-        serve_http2(worker, io, peer, pulse).await;
+        Box::pin(serve_http2(worker, io, peer, pulse)).await;
     } else {
         serve_http1(worker, io, peer, pulse).await;
     }
@@ -144,7 +150,10 @@ async fn serve_requests<H: Handler>(
     let (mut io, unread) = (parts.io.into_inner(), parts.read_buf);
     let fault = match end {
         End::Resting => {
-            io.rewind(unread);
+            // Empty, it would still keep hyper's buffer.
+            if !unread.is_empty() {
+                io.rewind(unread);
+            }
             return Some(Resting { io, until });
         }
         End::Served(Ok(())) => {
