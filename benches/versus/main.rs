@@ -9,8 +9,10 @@
 //! Each proxy has one worker on core 0; the provider and the callers share core 1. A round runs every proxy once, one after the
 //! other, so that what else the machine does hits all alike; shown is the median of the rounds with minimum and maximum. Processor
 //! time is that of the proxy's process, user and system. speechgate has everything switched on: routing, a rate limit, a concurrency
-//! limit, metrics, access log, request ids, inspection. The others write no log. What is not installed is left out.
+//! limit, metrics, access log, request ids, inspection. The others write no log. What is not installed is left out. Requests are
+//! also sent through hyper alone, which shows what of the cost is hyper's.
 
+mod floor;
 mod load;
 mod provider;
 mod proxies;
@@ -71,6 +73,11 @@ struct Figures {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [flag, file] = &arguments[..]
+        && flag == proxies::FLOOR
+    {
+        return floor::run(file);
+    }
     let plan = if arguments.iter().any(|argument| argument == "--full") { FULL } else { QUICK };
     let only = arguments.iter().find(|argument| !argument.starts_with("--"));
     let wanted = |name: &str| only.is_none_or(|word| name.contains(word.as_str()));
@@ -84,12 +91,15 @@ fn main() {
     let callers = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let core = two.then_some(0);
     let kinds = [Kind::Speechgate, Kind::Nginx, Kind::Haproxy];
-    let proxies: Vec<Proxy> = kinds.into_iter().filter_map(|kind| Proxy::start(kind, provider, core)).collect();
+    let with_floor = kinds.into_iter().chain([Kind::Floor]);
+    let proxies: Vec<Proxy> = with_floor.filter_map(|kind| Proxy::start(kind, provider, core)).collect();
     for proxy in &proxies {
         println!("{} on {}", proxy.name, proxy.address);
     }
     for workload in WORKLOADS.iter().filter(|workload| wanted(workload.name)) {
-        compare(&plan, workload, provider, &callers, &proxies);
+        // hyper alone knows no WebSockets, and rewrites nothing.
+        let floor = usize::from(!matches!(workload.work, Work::Json));
+        compare(&plan, workload, provider, &callers, &proxies[..proxies.len() - floor]);
     }
     drop(proxies);
     if wanted("routes") {
@@ -184,24 +194,35 @@ fn routes(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
     println!("\n### 10,000 routes instead of 1\n\n× CPU per request: {}", spread(ratio));
 }
 
+/// How long connections are idle before what they hold is read.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// What is resident: at the start, for a connection that waits for its next request, for a WebSocket on which nothing happens.
 fn memory(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usize>, kinds: &[Kind]) {
     println!(
-        "\n### memory\n\n| | at the start, MiB | per idle connection, KiB | per idle WebSocket, KiB |\n|---|---|---|---|"
+        "\n### memory\n\n| | at the start, MiB | per idle connection, KiB | each further one, KiB | per idle WebSocket, KiB |\n|---|---|---|---|---|"
     );
     for kind in kinds {
         let each = |before: usize, after: usize| after.saturating_sub(before) as f64 / 1024.0 / plan.idle as f64;
         let Some(proxy) = Proxy::start(*kind, provider, core) else { continue };
         let start = proxy.vitals().resident;
-        let idle = callers.block_on(open(proxy.address, plan.idle, false));
-        let connection = each(start, proxy.vitals().resident);
+        // In four steps, so that a proxy may use again what earlier connections have let go.
+        let mut steps = vec![start];
+        let mut idle = Vec::new();
+        for _ in 0..4 {
+            idle.extend(callers.block_on(open(proxy.address, plan.idle / 4, false)));
+            std::thread::sleep(SETTLE);
+            steps.push(proxy.vitals().resident);
+        }
+        let (connection, further) = (each(start, steps[4]), 4.0 * each(steps[3], steps[4]));
         drop(idle);
         let Some(proxy) = Proxy::start(*kind, provider, core) else { continue };
         let before = proxy.vitals().resident;
         let idle = callers.block_on(open(proxy.address, plan.idle, true));
         let socket = each(before, proxy.vitals().resident);
         drop(idle);
-        println!("| {} | {:.1} | {connection:.2} | {socket:.2} |", proxy.name, start as f64 / 1048576.0);
+        let start = start as f64 / 1048576.0;
+        println!("| {} | {start:.1} | {connection:.2} | {further:.2} | {socket:.2} |", proxy.name);
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     Routes(usize),
     Nginx,
     Haproxy,
+    /// hyper alone.
+    Floor,
 }
 
 impl Proxy {
@@ -40,6 +42,7 @@ impl Proxy {
         let directory = tempfile::tempdir().expect("a directory");
         let address = free();
         let at = directory.path();
+        let own = std::env::current_exe().expect("this program").to_string_lossy().into_owned();
         let (name, program, arguments, file, text) = match kind {
             Kind::Speechgate | Kind::Routes(_) => {
                 let routes = if let Kind::Routes(routes) = kind { routes } else { 1 };
@@ -50,6 +53,7 @@ impl Proxy {
             Kind::Nginx => {
                 ("nginx", "nginx", vec!["-e", "/dev/null", "-c"], "nginx.conf", nginx(address, provider, at))
             }
+            Kind::Floor => ("hyper alone", own.as_str(), vec![FLOOR], "addresses", format!("{address}\n{provider}")),
             Kind::Haproxy => ("haproxy", "haproxy", vec!["-q", "-db", "-f"], "haproxy.cfg", haproxy(address, provider)),
         };
         let file = at.join(file);
@@ -65,7 +69,7 @@ impl Proxy {
         let log = fs::File::create(at.join("log")).expect("a file");
         let errors = log.try_clone().expect("a file");
         let _ = command.args(arguments).arg(&file).stdin(Stdio::null()).stdout(log).stderr(errors);
-        if !installed(program) {
+        if kind != Kind::Floor && !installed(program) {
             return None;
         }
         let child = command.spawn().expect("the program starts");
@@ -146,6 +150,9 @@ fn speechgate(listen: SocketAddr, provider: SocketAddr, routes: usize) -> String
     }
     text
 }
+
+/// Makes this program be hyper alone, between the two addresses in a file.
+pub(crate) const FLOOR: &str = "--floor";
 
 /// As its documentation says for proxying with keep-alive. It writes no log and rewrites nothing but, where Lua is
 /// there, errors.
