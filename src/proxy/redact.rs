@@ -128,7 +128,7 @@ pub(crate) fn is_in(body: &[u8], secret: &[u8]) -> bool {
     places.next().is_some() && memchr::memmem::find(body, secret).is_some()
 }
 
-/// A body fit to be shown: every occurrence of a secret is stars. Those shorter than [`SHORTEST`] are not looked
+/// A body fit to be shown: every occurrence of a secret is stars. Those shorter than four bytes are not looked
 /// for.
 #[must_use]
 pub fn redact_body<'a>(body: &'a [u8], secrets: &[&[u8]]) -> Cow<'a, [u8]> {
