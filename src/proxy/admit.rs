@@ -4,10 +4,10 @@
 //! was charged is given back when one of the others refuses.
 
 use super::call::Call;
-use super::limits::{self, Admission, Asked, Caller, Denied};
+use super::limits::{self, Admission, Asked, Caller, Denied, Turn};
 use super::upload::Upload;
 use crate::canon::Fault;
-use crate::limit::gate::Lanes;
+use crate::limit::gate::{Lanes, Permit};
 use http::request;
 use tokio::time::Instant;
 
@@ -44,11 +44,8 @@ pub(crate) async fn admit(
             }
             Asked::Waits(turn) => {
                 call.queues();
-                let granted = tokio::select! {
-                    biased;
-                    granted = turn.comes() => granted?,
-                    fault = left(upload) => return Err(fault.into()),
-                };
+                // Boxed: most calls wait for nothing.
+                let granted = Box::pin(waited(turn, upload)).await?;
                 call.queued();
                 upload.resume();
                 granted
@@ -67,6 +64,15 @@ pub(crate) async fn admit(
     call.admission.has(permit, held.probe_of(lane));
     charges.keep();
     Ok(())
+}
+
+/// Waits for a slot, unless the caller leaves before.
+async fn waited(turn: Turn<'_>, upload: &mut Upload) -> Result<Permit, Denied> {
+    tokio::select! {
+        biased;
+        granted = turn.comes() => granted,
+        fault = left(upload) => Err(fault.into()),
+    }
 }
 
 /// Until the caller leaves in the middle of its body. Over HTTP/1 nobody else notices while the body is not read, so that some

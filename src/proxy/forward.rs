@@ -1,34 +1,35 @@
 //! Sends the request to the provider.
 
-use super::RouteRuntime;
 use super::call::Call;
 use super::interim::Interim;
 use super::upload::Upload;
 use crate::canon::Fault;
-use crate::config::types::Upstream;
 use crate::upstream::{Client, Exchange, Failure};
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http::Request;
-use std::sync::Arc;
+use std::future::ready;
 use std::time::Instant;
 
 /// Sends a prepared request, as a WebSocket handshake if `upgrade`, and waits for the head of the answer. Dropping this cancels
 /// the call at once.
-pub(crate) async fn send(
-    client: &Client<Upload>,
-    call: &mut Call,
+pub(crate) fn send<'c>(
+    client: &'c Client<Upload>,
+    call: &'c mut Call,
     mut request: Request<Upload>,
     upgrade: bool,
-) -> Result<Exchange, Failure> {
-    let route = ready(call, &mut request)?;
-    let outcome = client.call(upstream(&route, call)?, &route.route.timeouts, request, upgrade).await;
-    traced(call, outcome)
-}
-
-fn ready(call: &mut Call, request: &mut Request<Upload>) -> Result<Arc<RouteRuntime>, Failure> {
+) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
     let now = Instant::now();
     let _ = call.forwarded.get_or_insert(now);
     call.trace.attempt(request.headers_mut(), call.way.upstream, now);
-    call.route.as_ref().map(Arc::clone).ok_or_else(|| Failure::of(Fault::RouteNotFound))
+    let route = call.route.as_deref().map(|runtime| &runtime.route);
+    let upstream = route.and_then(|route| Some((route.upstreams.get(call.way.upstream)?, &route.timeouts)));
+    // Mapped, not awaited in a block: a future that a block has captured is moved once more, and has room there twice.
+    let sent = match upstream {
+        Some((upstream, timeouts)) => Either::Left(client.call(upstream, timeouts, request, upgrade)),
+        None => Either::Right(ready(Err(Failure::of(Fault::RouteNotFound)))),
+    };
+    sent.map(|outcome| traced(call, outcome))
 }
 
 /// Notes how a request to the provider went.
@@ -41,10 +42,6 @@ fn traced(call: &mut Call, outcome: Result<Exchange, Failure>) -> Result<Exchang
         Err(failure) => call.trace.failed(failure.fault.code(), Instant::now()),
     }
     outcome
-}
-
-fn upstream<'a>(route: &'a RouteRuntime, call: &Call) -> Result<&'a Upstream, Failure> {
-    route.route.upstreams.get(call.way.upstream).ok_or_else(|| Failure::of(Fault::RouteNotFound))
 }
 
 /// Has the interim answers to this request passed on where the server has left a way to the caller. A provider that speaks

@@ -18,13 +18,14 @@ use std::task::Poll;
 
 /// Answers a call with what the provider answered.
 pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body> {
-    let Answer { exchange, first } = answer;
+    let Answer { exchange, mut first } = answer;
     call.reconnected |= exchange.facts.retried;
-    let (mut parts, body) = exchange.response.into_parts();
+    let (mut parts, mut body) = exchange.response.into_parts();
     let Some(route) = call.route.clone() else { return fail::fault(call, Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
     if parts.status.as_u16() >= 400 {
-        let read = read_failure(&call, &parts, body).await;
+        // Boxed like all that a success does not need.
+        let read = Box::pin(read_failure(&call, &parts, body)).await;
         return refusal(call, parts, &read, None);
     }
     // What the provider said of itself, before its request id makes room for ours.
@@ -42,9 +43,18 @@ pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body>
         return Response::from_parts(parts, Body::Events(Box::new(events)));
     }
     if let Some(said) = said {
-        return held::relay(call, &route, held::Head { parts, said }, first, body).await;
+        return Box::pin(held::relay(call, &route, held::Head { parts, said }, first, body)).await;
     }
-    stream(call, parts, first, body, &route.route.timeouts).await
+    let timeouts = &route.route.timeouts;
+    // The first bytes are waited for while an error can still be worded. A caller that is still sending may wait for the head
+    // before it goes on.
+    if first.is_none() && call.upload_ended() {
+        match next_frame(&mut body, timeouts).await {
+            Ok(frame) => first = frame,
+            Err(failure) => return fail::failure(call, failure),
+        }
+    }
+    Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
 }
 
 /// Turns the head of an answer into the one for the caller.
@@ -111,25 +121,6 @@ pub(crate) async fn first(
 /// Whether an answer is a stream of events or lines.
 fn framing(call: &Call, route: &RouteRuntime, headers: &HeaderMap) -> Option<Framing> {
     Framing::of(headers, || route.route.profile.streams_lines(call.method.as_str(), call.provider_path()))
-}
-
-/// A success: its first bytes are waited for while an error can still be worded, then it streams.
-async fn stream(
-    call: Box<Call>,
-    parts: response::Parts,
-    first: Option<Frame<Bytes>>,
-    mut body: upstream::Body,
-    timeouts: &Timeouts,
-) -> Response<Body> {
-    let mut first = first;
-    // A caller that is still sending may wait for the head before it goes on.
-    if first.is_none() && call.upload_ended() {
-        match next_frame(&mut body, timeouts).await {
-            Ok(frame) => first = frame,
-            Err(failure) => return fail::failure(call, failure),
-        }
-    }
-    Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
 }
 
 /// The next frame of a body, or why there is none in time.

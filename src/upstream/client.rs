@@ -7,7 +7,6 @@ use super::message::{checked, for_http1, for_http2, is_idempotent};
 use super::pool::{Lease, Origin, Pool, Sendable};
 use super::shared::Share;
 use super::tls::{Alpn, TlsShared};
-use super::transport::Traffic;
 use super::upload::{Upload, Watched};
 use crate::canon::Fault;
 use crate::config::types::{Protocol, Timeouts, Upstream};
@@ -16,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::coop::unconstrained;
@@ -59,13 +58,36 @@ enum Line<B> {
     Http2(Share<B>),
 }
 
+/// What all tries of a call have in common.
+struct Trip<'c, B> {
+    client: &'c Client<B>,
+    origin: Arc<Origin<B>>,
+    alpn: Alpn,
+    timeouts: Timeouts,
+    upgrade: bool,
+}
+
+/// A request that has been handed to a connection.
+struct Sent<B> {
+    /// Boxed: it has room for the whole request, should that come back.
+    answer: Pin<Box<dyn Future<Output = Answered<B>> + Send>>,
+    line: Line<B>,
+    /// Bytes that an HTTP/1.1 connection had brought before.
+    before: u64,
+    upload: Arc<Upload>,
+    /// A copy to send again, if it may be.
+    spare: Option<Box<Request<Watched<B>>>>,
+    facts: Facts,
+}
+
+/// What hyper says of a request.
+type Answered<B> = Result<Response<Incoming>, TrySendError<Request<Watched<B>>>>;
+
 /// A call that brought no answer.
 struct Lost<B> {
     failure: Failure,
-    /// The request, if the connection had not begun to write it.
-    unsent: Option<Box<Request<Watched<B>>>>,
-    /// The provider said that it has not looked at the request.
-    refused: bool,
+    /// The request, where it may be sent again.
+    again: Option<Box<Request<Watched<B>>>>,
 }
 
 impl<B> Clone for Client<B> {
@@ -105,7 +127,7 @@ impl<B: Sendable> Client<B> {
         upstream: &Upstream,
         timeouts: &Timeouts,
         request: Request<B>,
-    ) -> impl Future<Output = Result<Exchange, Failure>> + Send {
+    ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'_, B> {
         self.call(upstream, timeouts, request, false)
     }
 
@@ -119,94 +141,93 @@ impl<B: Sendable> Client<B> {
         upstream: &Upstream,
         timeouts: &Timeouts,
         request: Request<B>,
-    ) -> impl Future<Output = Result<Exchange, Failure>> + Send {
+    ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'_, B> {
         self.call(upstream, timeouts, request, true)
     }
 
     /// [`Client::send`] or [`Client::send_upgrade`], as a flag says.
-    pub(crate) async fn call(
-        &self,
+    ///
+    /// A call that finds a connection waiting, as most do, is sent here and now. What waits for its answer carries no request
+    /// about and is small, as whatever is rare is boxed: each function on the way moves it.
+    pub(crate) fn call<'c>(
+        &'c self,
         upstream: &Upstream,
         timeouts: &Timeouts,
         request: Request<B>,
         upgrade: bool,
-    ) -> Result<Exchange, Failure> {
+    ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c, B> {
         let alpn = match upstream.protocol {
             _ if upgrade => Alpn::Http1,
             Protocol::Auto => Alpn::Any,
             Protocol::Http1 => Alpn::Http1,
             Protocol::Http2 => Alpn::Http2,
         };
-        let origin = self.pool.origin(upstream);
+        let trip = Trip { client: self, origin: self.pool.origin(upstream), alpn, timeouts: *timeouts, upgrade };
         let now = Instant::now();
-        let mut request = request.map(|body| Watched::new(body, now));
-        let mut retried = false;
-        loop {
-            // What is rare is boxed: a call that finds its connection waiting, as most do, is small and cheap to move.
-            let waiting = if retried { None } else { waiting(&origin, alpn, now) };
-            let (line, connect) = match waiting {
-                Some(line) => (line, None),
-                None => {
-                    let made = Box::pin(self.line(&origin, upstream, timeouts.connect, alpn, retried)).await?;
-                    request.body().upload().handed_over();
-                    made
-                }
+        let request = request.map(|body| Watched::new(body, now));
+        let begun = match waiting(&trip.origin, alpn, now) {
+            Some(line) => {
+                let spare = repeatable(&request, now);
+                Ok(trip.begin(line, request, spare, Facts { reused: true, ..Facts::default() }))
+            }
+            None => Err(Box::new(request)),
+        };
+        async move {
+            let sent = match begun {
+                Ok(sent) => sent,
+                Err(request) => Box::pin(trip.connect(request, false)).await?,
             };
-            let mut facts = Facts { reused: connect.is_none(), retried, connect, http2: false, peer: None };
-            let spare = if facts.reused { repeatable(&request, now) } else { None };
-            let lost = match line {
-                Line::Http1(lease) => {
-                    facts.peer = lease.peer();
-                    self.over_http1(&origin, lease, request, timeouts.response, upgrade).await
-                }
-                Line::Http2(share) => {
-                    (facts.peer, facts.http2) = (share.peer, true);
-                    Box::pin(over_http2(share, upstream, request, timeouts.response)).await
-                }
-            };
-            let lost = match lost {
-                Ok(response) => return Ok(Exchange { response, facts }),
-                Err(lost) => lost,
-            };
-            request = match again(lost, spare, facts) {
-                Ok(request) => request,
-                Err(failure) => return Err(failure),
-            };
-            retried = true;
+            match sent.answer(&trip).await {
+                Ok(exchange) => Ok(exchange),
+                Err(Lost { failure, again: None }) => Err(failure),
+                Err(Lost { again: Some(request), .. }) => Box::pin(trip.again(request)).await,
+            }
         }
+    }
+}
+
+impl<B: Sendable> Trip<'_, B> {
+    /// Sends a request over a new connection, or over one that another call has made meanwhile.
+    async fn connect(&self, request: Box<Request<Watched<B>>>, retried: bool) -> Result<Sent<B>, Failure> {
+        let (line, connect) = self.line(retried).await?;
+        request.body().upload().handed_over();
+        let reused = connect.is_none();
+        let spare = if reused { repeatable(&request, Instant::now()) } else { None };
+        let facts = Facts { reused, retried, connect, ..Facts::default() };
+        Ok(self.begin(line, *request, spare, facts))
+    }
+
+    /// Sends a request once more.
+    async fn again(&self, request: Box<Request<Watched<B>>>) -> Result<Exchange, Failure> {
+        let sent = self.connect(request, true).await?;
+        sent.answer(self).await.map_err(|lost| lost.failure)
     }
 
     /// A new connection and how long it took, or one that another call has made meanwhile.
-    async fn line(
-        &self,
-        origin: &Arc<Origin<B>>,
-        upstream: &Upstream,
-        patience: Duration,
-        alpn: Alpn,
-        fresh: bool,
-    ) -> Result<(Line<B>, Option<Duration>), Failure> {
-        let deadline = Instant::now() + patience;
+    async fn line(&self, fresh: bool) -> Result<(Line<B>, Option<Duration>), Failure> {
+        let Trip { origin, alpn, client: Client { connector, pool }, .. } = self;
+        let deadline = Instant::now() + self.timeouts.connect;
         // Where one connection will do for all, one makes it and the others wait for it.
-        let turn = if alpn == Alpn::Http2 || (alpn == Alpn::Any && origin.speaks_http2()) {
+        let turn = if *alpn == Alpn::Http2 || (*alpn == Alpn::Any && origin.speaks_http2()) {
             let turn = timeout_at(deadline, origin.connecting.lock())
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "another call was connecting for too long"))?;
-            if !fresh && let Some(line) = waiting(origin, alpn, Instant::now()) {
+            if !fresh && let Some(line) = waiting(origin, *alpn, Instant::now()) {
                 return Ok((line, None));
             }
             Some(turn)
         } else {
             None
         };
-        let made = self.connector.connect(upstream, alpn, deadline).await?;
+        let made = connector.connect(&origin.upstream, *alpn, deadline).await?;
         let line = if made.http2 {
-            let share = origin.add_shared(&self.pool, made.transport, made.peer);
+            let share = origin.add_shared(pool, made.transport, made.peer);
             let share = timeout_at(deadline, share)
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "the HTTP/2 preface took too long"))?;
             share.map(Line::Http2)
         } else {
-            origin.lend(&self.pool, made.transport, made.peer).await.map(Line::Http1)
+            origin.lend(pool, made.transport, made.peer).await.map(Line::Http1)
         };
         drop(turn);
         match line {
@@ -215,84 +236,100 @@ impl<B: Sendable> Client<B> {
         }
     }
 
-    async fn over_http1(
+    /// Hands a request to a connection.
+    fn begin(
         &self,
-        origin: &Origin<B>,
-        mut lease: Lease<B>,
+        mut line: Line<B>,
         mut request: Request<Watched<B>>,
-        patience: Duration,
-        upgrade: bool,
-    ) -> Result<Response<Body>, Lost<B>> {
-        for_http1(&mut request);
-        // A WebSocket relay wants to hear of failed writes; an upload may have an answer waiting behind them.
-        lease.traffic().forgive_writes(!upgrade);
-        let before = lease.traffic().read();
+        spare: Option<Box<Request<Watched<B>>>>,
+        facts: Facts,
+    ) -> Sent<B> {
         let upload = Arc::clone(request.body().upload());
-        let sent = lease.sender.try_send_request(request);
-        let response = head(sent, &upload, patience, || (lease.traffic(), lease.traffic().read() != before)).await?;
-        let response = checked(response, upgrade)?;
-        let hold = lease.hold();
-        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            lease.give_back(&self.pool, origin);
-        }
-        Ok(response.map(|incoming| Body::new(incoming, upload, hold)))
-    }
-}
-
-async fn over_http2<B: Sendable>(
-    share: Share<B>,
-    upstream: &Upstream,
-    mut request: Request<Watched<B>>,
-    patience: Duration,
-) -> Result<Response<Body>, Lost<B>> {
-    for_http2(&mut request, upstream);
-    let Share { mut sender, stream, traffic, peer: _ } = share;
-    let upload = Arc::clone(request.body().upload());
-    // The bytes of a shared connection say nothing about one call on it.
-    let response = head(sender.try_send_request(request), &upload, patience, || (&traffic, false)).await;
-    if response.is_err() {
-        upload.abandon();
-    }
-    let response = checked(response?, false)?;
-    Ok(response.map(|incoming| Body::new(incoming, upload, Hold::Http2(stream))))
-}
-
-/// Waits for the head of an answer for as long as the provider may take.
-async fn head<'a, B: Sendable>(
-    sent: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Watched<B>>>>>,
-    upload: &Upload,
-    patience: Duration,
-    traffic: impl Fn() -> (&'a Traffic, bool),
-) -> Result<Response<Incoming>, Lost<B>> {
-    let mut sent = pin!(sent);
-    let mut overdue = pin!(sleep_until(upload.overdue(patience)));
-    let answer = loop {
-        tokio::select! {
-            biased;
-            answer = &mut sent => break answer,
-            // Whatever a provider sends that is no answer may use up the turn of this task.
-            () = unconstrained(overdue.as_mut()) => {
-                let later = upload.overdue(patience);
-                if later <= Instant::now() {
-                    return Err(Failure::new(Fault::ResponseTimeout, "no answer in time").into());
-                }
-                overdue.as_mut().reset(later);
+        let (answer, before, facts): (Pin<Box<dyn Future<Output = _> + Send>>, _, _) = match &mut line {
+            Line::Http1(lease) => {
+                for_http1(&mut request);
+                // A WebSocket relay wants to hear of failed writes; an upload may have an answer waiting behind them.
+                lease.traffic().forgive_writes(!self.upgrade);
+                let (before, peer) = (lease.traffic().read(), lease.peer());
+                (Box::pin(lease.sender.try_send_request(request)), before, Facts { peer, ..facts })
             }
+            Line::Http2(share) => {
+                for_http2(&mut request, &self.origin.upstream);
+                let peer = share.peer;
+                (Box::pin(share.sender.try_send_request(request)), 0, Facts { peer, http2: true, ..facts })
+            }
+        };
+        Sent { answer, line, before, upload, spare, facts }
+    }
+}
+
+impl<B: Sendable> Sent<B> {
+    /// Waits for the head of the answer for as long as the provider may take.
+    async fn answer(mut self, trip: &Trip<'_, B>) -> Result<Exchange, Lost<B>> {
+        let response = self.head(trip.timeouts.response).await;
+        if response.is_err() && matches!(self.line, Line::Http2(_)) {
+            self.upload.abandon();
         }
-    };
-    answer.map_err(|mut error| {
+        let Sent { line, upload, facts, .. } = self;
+        let response = checked(response?, trip.upgrade)?;
+        let hold = match line {
+            Line::Http1(lease) => {
+                let hold = lease.hold();
+                if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    lease.give_back(&trip.client.pool, &trip.origin);
+                }
+                hold
+            }
+            Line::Http2(share) => Hold::Http2(share.stream),
+        };
+        Ok(Exchange { response: response.map(|incoming| Body::new(incoming, upload, hold)), facts })
+    }
+
+    async fn head(&mut self, patience: Duration) -> Result<Response<Incoming>, Lost<B>> {
+        let mut overdue = pin!(sleep_until(self.upload.overdue(patience)));
+        let answered = loop {
+            tokio::select! {
+                biased;
+                answered = &mut self.answer => break answered,
+                // Whatever a provider sends that is no answer may use up the turn of this task.
+                () = unconstrained(overdue.as_mut()) => {
+                    let later = self.upload.overdue(patience);
+                    if later <= Instant::now() {
+                        return Err(Failure::new(Fault::ResponseTimeout, "no answer in time").into());
+                    }
+                    overdue.as_mut().reset(later);
+                }
+            }
+        };
+        answered.map_err(|error| self.lost(error))
+    }
+
+    /// What to report of a request that brought no answer, or what to send in its place.
+    fn lost(&mut self, mut error: TrySendError<Request<Watched<B>>>) -> Lost<B> {
+        // There if the connection had not begun to write it.
         let unsent = error.take_message().map(Box::new);
         let error = error.into_error();
-        let (traffic, answered) = traffic();
-        let evidence = Evidence { upload, answered, write_failed: traffic.write_failed() };
+        let (traffic, answered) = match &self.line {
+            Line::Http1(lease) => (lease.traffic(), lease.traffic().read() != self.before),
+            // The bytes of a shared connection say nothing about one call on it.
+            Line::Http2(share) => (&*share.traffic, false),
+        };
+        let evidence = Evidence { upload: &self.upload, answered, write_failed: traffic.write_failed() };
+        let failure = failure::of_head(&error, &evidence);
+        if !self.facts.reused || self.facts.retried || failure.request_body.is_some() {
+            return failure.into();
+        }
+        let silent = matches!(failure.fault, Fault::ConnectionClosed | Fault::RequestWriteFailed);
+        // The provider may have said that it has not looked at the request.
         let refused = failure::was_refused(&error);
-        Lost { failure: failure::of_head(&error, &evidence), unsent, refused }
-    })
+        let spare = self.spare.take().filter(|spare| refused || (silent && is_idempotent(spare.method())));
+        Lost { failure, again: unsent.or(spare) }
+    }
 }
 
 impl<B> From<Failure> for Lost<B> {
     fn from(failure: Failure) -> Lost<B> {
-        Lost { failure, unsent: None, refused: false }
+        Lost { failure, again: None }
     }
 }
 
@@ -305,26 +342,6 @@ fn waiting<B: Sendable>(origin: &Origin<B>, alpn: Alpn, now: Instant) -> Option<
         Alpn::Http2 => shared(),
         Alpn::Any if origin.speaks_http2() => shared().or_else(lent),
         Alpn::Any => lent().or_else(shared),
-    }
-}
-
-/// The request to send in place of one that was lost, or what to report.
-fn again<B>(
-    lost: Lost<B>,
-    spare: Option<Box<Request<Watched<B>>>>,
-    facts: Facts,
-) -> Result<Request<Watched<B>>, Failure> {
-    let Lost { failure, unsent, refused } = lost;
-    if !facts.reused || facts.retried || failure.request_body.is_some() {
-        return Err(failure);
-    }
-    if let Some(request) = unsent {
-        return Ok(*request);
-    }
-    let silent = matches!(failure.fault, Fault::ConnectionClosed | Fault::RequestWriteFailed);
-    match spare {
-        Some(spare) if refused || (silent && is_idempotent(spare.method())) => Ok(*spare),
-        _ => Err(failure),
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) struct Pool<B> {
 /// The connections to one provider.
 #[derive(Debug)]
 pub(super) struct Origin<B> {
+    pub(super) upstream: Arc<Upstream>,
     /// Oldest first.
     idle: Mutex<VecDeque<Idle<B>>>,
     shared: Mutex<Vec<Shared<B>>>,
@@ -149,8 +150,9 @@ impl<B: Sendable> Pool<B> {
         if let Some(origin) = origins.get(upstream) {
             return Arc::clone(origin);
         }
-        let origin = Arc::new(Origin::new());
-        origins.insert(Arc::new(upstream.clone()), Arc::clone(&origin));
+        let upstream = Arc::new(upstream.clone());
+        let origin = Arc::new(Origin::new(Arc::clone(&upstream)));
+        origins.insert(upstream, Arc::clone(&origin));
         origin
     }
 
@@ -176,8 +178,9 @@ impl<B: Sendable> Pool<B> {
 }
 
 impl<B: Sendable> Origin<B> {
-    fn new() -> Origin<B> {
+    fn new(upstream: Arc<Upstream>) -> Origin<B> {
         Origin {
+            upstream,
             idle: Mutex::default(),
             shared: Mutex::default(),
             connecting: tokio::sync::Mutex::new(()),

@@ -18,11 +18,13 @@ use super::headers::Way;
 use super::replay::Replay;
 use super::upload::Upload;
 use super::{Body, RouteRuntime, admit, fail, forward, relay_http};
-use crate::canon::{CanonicalError, Fault};
+use crate::canon::CanonicalError;
 use crate::limit::breaker::Pass;
 use crate::telemetry::retries::Retry;
 use crate::upstream::{Capped, Client, Exchange, Failure};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::Either;
 use http::{Request, Response, request, response};
 use http_body::Frame;
 use rule::{is_broken, is_refused_account};
@@ -52,34 +54,34 @@ pub(crate) enum Failed {
 ///
 /// # Errors
 /// The failure to answer with.
-pub(crate) async fn send(
-    client: &Client<Upload>,
-    call: &mut Call,
+pub(crate) fn send<'c>(
+    client: &'c Client<Upload>,
+    call: &'c mut Call,
     request: Request<Upload>,
     upgrade: bool,
-) -> Result<Answer, Box<Failed>> {
+) -> impl Future<Output = Result<Answer, Box<Failed>>> + Send + use<'c> {
     let sender = Sender { client, upgrade };
-    let Some(route) = call.route.clone() else { return Err(Failed::lost(Failure::of(Fault::RouteNotFound))) };
-    match route.standing.clone() {
+    let route = call.route.as_ref().and_then(|route| Some((Arc::clone(route), route.standing.clone()?)));
+    match route {
         // Boxed, because most routes have nothing to try again, and their requests would carry it about.
-        Some(standing) => Box::pin(try_often(&sender, call, request, &route, standing)).await,
-        None => {
-            let exchange = sender.send(call, request).await.map_err(Failed::lost)?;
-            Ok(Answer { exchange, first: None })
-        }
+        Some((route, standing)) => Either::Left(Box::pin(try_often(sender, call, request, route, standing))),
+        None => Either::Right(sender.send(call, request).map(|sent| match sent {
+            Ok(exchange) => Ok(Answer { exchange, first: None }),
+            Err(failure) => Err(Failed::lost(failure)),
+        })),
     }
 }
 
 async fn try_often(
-    sender: &Sender<'_>,
+    sender: Sender<'_>,
     call: &mut Call,
     request: Request<Upload>,
-    route: &Arc<RouteRuntime>,
+    route: Arc<RouteRuntime>,
     standing: Arc<Standing>,
 ) -> Result<Answer, Box<Failed>> {
     standing.budget.request(now());
     let Chosen { upstream, pass } = standing.choose(0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
-    let tries = Tries::new(standing, route, call.way, request);
+    let tries = Tries::new(standing, &route, call.way, request);
     call.way.upstream = upstream;
     let mut ended = sender.end(call, tries.request(call.way), pass).await;
     loop {
@@ -136,23 +138,24 @@ impl Failed {
 type Ended = Result<Answer, (Box<Failed>, Box<CanonicalError>)>;
 
 /// Sends one try.
-struct Sender<'a> {
-    client: &'a Client<Upload>,
+#[derive(Clone, Copy)]
+struct Sender<'c> {
+    client: &'c Client<Upload>,
     upgrade: bool,
 }
 
-impl Sender<'_> {
+impl<'c> Sender<'c> {
     fn send(
-        &self,
-        call: &mut Call,
+        self,
+        call: &'c mut Call,
         request: Request<Upload>,
-    ) -> impl Future<Output = Result<Exchange, Failure>> + Send {
+    ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
         call.attempts += 1;
         forward::send(self.client, call, request, self.upgrade)
     }
 
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
-    async fn end(&self, call: &mut Call, request: Request<Upload>, pass: Option<Pass>) -> Ended {
+    async fn end(self, call: &mut Call, request: Request<Upload>, pass: Option<Pass>) -> Ended {
         let (failed, error) = match self.send(call, request).await {
             Ok(mut exchange) if exchange.response.status().as_u16() < 400 => {
                 match relay_http::first(call, &mut exchange.response).await {

@@ -29,7 +29,7 @@ pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
 pub(crate) use rates::Caller;
 pub(crate) use refusal::{Denied, Refusal};
-pub(crate) use slots::{Asked, ask, full, priority, slot};
+pub(crate) use slots::{Asked, Turn, ask, full, priority, slot};
 pub use standing::{HoldStanding, LaneStanding, LimitStanding};
 
 use crate::canon::{Code, ConcurrencyUnit};
@@ -185,7 +185,8 @@ impl RouteLimits {
     ) -> Result<Charges, Denied> {
         match &self.fleet {
             None => self.rates.charge(&self.keys, caller, &route.route.profile, upload, now.into_std()).await,
-            Some(fleet) => self.rates.charge_fleet(fleet, &route.route, caller, upload).await,
+            // Boxed: where nothing is shared, requests do not carry it about.
+            Some(fleet) => Box::pin(self.rates.charge_fleet(fleet, &route.route, caller, upload)).await,
         }
     }
 
