@@ -21,11 +21,13 @@ use super::stack::{Handler, answer};
 use crate::canon::Fault;
 use crate::proxy::Peer;
 use crate::upstream::Bell;
+use futures_util::future::Either;
 use hyper::rt::{Executor, Sleep, Timer};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
@@ -53,20 +55,20 @@ const MAX_ERROR_RESETS: usize = 256;
 const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Serves one accepted socket until it closes.
-pub(super) async fn serve<H: Handler>(
+pub(super) fn serve<H: Handler>(
     worker: Arc<Worker<H>>,
     socket: Socket,
     address: Option<SocketAddr>,
     permit: Permit,
-) {
+) -> impl Future<Output = ()> + Send {
     let peer = Peer::new(address, worker.tls.is_some());
     if worker.tls.is_some() {
         // Boxed, and what follows it as well: a connection that waits pays for nothing that it does not need then.
-        return Box::pin(serve_tls(worker, socket, peer, permit)).await;
+        return Either::Left(Box::pin(serve_tls(worker, socket, peer, permit)));
     }
     let pulse = Pulse::new(&worker.server);
     let io = Io::new(Stream::Plain(socket), Arc::clone(&pulse), permit);
-    serve_http1(worker, io, peer, pulse).await;
+    Either::Right(serve_http1(worker, io, peer, pulse))
 }
 
 async fn serve_tls<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, peer: Arc<Peer>, permit: Permit) {
@@ -89,27 +91,32 @@ async fn serve_tls<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, peer: Arc
 }
 
 /// Serves a connection of HTTP/1, and rests between requests that are far apart.
-async fn serve_http1<H: Handler>(worker: Arc<Worker<H>>, mut io: Io, peer: Arc<Peer>, pulse: Arc<Pulse>) {
-    // Boxed, and gone while nothing is asked: hyper keeps some 16 KiB for a connection that waits.
-    while let Some(resting) = Box::pin(serve_requests(&worker, io, &peer, &pulse)).await {
-        if !rest(&worker, &resting).await {
-            return;
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function has room for its arguments twice, and a connection that waits pays"
+)]
+fn serve_http1<H: Handler>(
+    worker: Arc<Worker<H>>,
+    mut io: Io,
+    peer: Arc<Peer>,
+    pulse: Arc<Pulse>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        // Boxed, and gone while nothing is asked: hyper keeps some 16 KiB for a connection that waits.
+        while let Some((resting, until)) = Box::pin(serve_requests(&worker, io, &peer, &pulse)).await {
+            io = resting;
+            if !rest(&worker, &io, until).await {
+                return;
+            }
         }
-        io = resting.io;
     }
 }
 
-/// A connection on which nothing is asked.
-struct Resting {
-    io: Io,
-    /// When it is closed.
-    until: Option<tokio::time::Instant>,
-}
-
-/// Waits for the next request; false when none comes in time, or none is wanted any more.
-async fn rest<H>(worker: &Worker<H>, resting: &Resting) -> bool {
+/// Waits for the next request, until the connection is closed for being idle; false when none comes in time, or none is wanted
+/// any more.
+async fn rest<H>(worker: &Worker<H>, io: &Io, until: Option<tokio::time::Instant>) -> bool {
     let over = async {
-        match resting.until {
+        match until {
             Some(until) => sleep_until(until).await,
             None => std::future::pending().await,
         }
@@ -117,7 +124,7 @@ async fn rest<H>(worker: &Worker<H>, resting: &Resting) -> bool {
     tokio::select! {
         biased;
         // What that brings, or that it brings the end, is for hyper to find out.
-        _ = resting.io.readable() => true,
+        () = poll_fn(|cx| io.poll_readable(cx)) => true,
         () = worker.drain.begun() => false,
         () = over => false,
     }
@@ -129,7 +136,7 @@ async fn serve_requests<H: Handler>(
     io: Io,
     peer: &Arc<Peer>,
     pulse: &Arc<Pulse>,
-) -> Option<Resting> {
+) -> Option<(Io, Option<tokio::time::Instant>)> {
     let service = service_fn(|request| {
         // hyper keeps room for this future as long as the connection lives: boxed, an idle one does not pay for it.
         let answer = Box::pin(answer(Arc::clone(&worker.handler), pulse.exchange(None), Arc::clone(peer), request));
@@ -154,7 +161,7 @@ async fn serve_requests<H: Handler>(
             if !unread.is_empty() {
                 io.rewind(unread);
             }
-            return Some(Resting { io, until });
+            return Some((io, until));
         }
         End::Served(Ok(())) => {
             if pulse.has_body_unread() || !unread.is_empty() {
@@ -301,13 +308,20 @@ async fn drive<H>(
     let mut draining = pin!(worker.drain.begun());
     let mut drain = Told::Nothing;
     let mut timer = pin!(tokio::time::sleep(worker.server.header_timeout));
-    std::future::poll_fn(|cx| {
-        bell.into_iter().for_each(|bell| bell.belongs_to(cx.waker()));
+    if let Some(bell) = bell {
+        // Once: the waker of a task stays the same.
+        poll_fn(|cx| {
+            bell.belongs_to(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+    }
+    poll_fn(|cx| {
         let mut served_by = Context::from_waker(ring.as_ref().unwrap_or(cx.waker()));
         if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
             return Poll::Ready(End::Served(served));
         }
-        // Polled once: the waker of a task stays the same, and after it has been woken the flag tells.
+        // Polled once, for the same reason, and after it has been woken the flag tells.
         if drain == Told::Nothing && draining.as_mut().poll(cx).is_pending() {
             drain = Told::Registered;
         }
@@ -428,7 +442,7 @@ async fn watched(stream: impl Future<Output = ()>, beat: &Beat, peer: &Peer, wri
         let mut stream = pin!(stream);
         let mut timer = pin!(tokio::time::sleep(write_timeout));
         let mut waiting_since = None;
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             if stream.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }

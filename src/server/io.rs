@@ -3,7 +3,7 @@
 
 use super::drain::Permit;
 use super::pulse::Pulse;
-use crate::wire::{SMALL, gather};
+use crate::wire::gathered;
 use bytes::{Buf, Bytes};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -51,15 +51,16 @@ impl Io {
         self.rewound = bytes;
     }
 
-    /// Until there is something to read, or the end.
-    pub(super) async fn readable(&self) -> io::Result<()> {
+    /// Ready when there is something to read, or the end.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.rewound.is_empty() {
-            return Ok(());
+            return Poll::Ready(());
         }
-        match self.socket() {
-            Socket::Tcp(stream) => stream.readable().await,
-            Socket::Unix(stream) => stream.readable().await,
-        }
+        let ready = match self.socket() {
+            Socket::Tcp(stream) => stream.poll_read_ready(cx),
+            Socket::Unix(stream) => stream.poll_read_ready(cx),
+        };
+        ready.map(drop)
     }
 
     fn socket(&self) -> &Socket {
@@ -160,10 +161,8 @@ impl AsyncWrite for Io {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
         ready!(self.poll_begun(cx))?;
-        let result = match gather(bufs, &mut [0; SMALL]) {
-            Some(small) => Pin::new(&mut self.stream).poll_write(cx, small),
-            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
-        };
+        let small = gathered(bufs, |small| Pin::new(&mut self.stream).poll_write(cx, small));
+        let result = small.unwrap_or_else(|| Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
         self.note_write(result)
     }
 

@@ -6,12 +6,22 @@ use std::task::{Wake, Waker};
 
 /// Wakes whoever attends, and else its owner. hyper wakes the task of a connection for each frame that is taken from it, even
 /// when whoever takes the frame is that task, in the middle of its turn: another turn would find nothing to do.
+///
+/// Tasks are woken under the lock. A bell never reaches itself, so that none of them asks for it again.
 #[derive(Debug, Default)]
 pub struct Bell {
-    owner: Mutex<Option<Waker>>,
-    attendant: Mutex<Option<Waker>>,
+    tasks: Mutex<Tasks>,
+    /// Whether there is an attendant. Changed under the lock, by the one thread that also looks at it.
+    attended: AtomicBool,
     hushed: AtomicBool,
     missed: AtomicBool,
+}
+
+/// Who is woken.
+#[derive(Debug, Default)]
+struct Tasks {
+    owner: Option<Waker>,
+    attendant: Option<Waker>,
 }
 
 impl Bell {
@@ -23,33 +33,38 @@ impl Bell {
 
     /// From now on it is this task's.
     pub fn belongs_to(&self, waker: &Waker) {
-        keep(&self.owner, waker);
+        keep(&mut self.tasks().owner, waker);
     }
 
     /// Its owner has ended, and whatever keeps the bell does not keep its memory.
     pub fn belongs_to_nobody(&self) {
-        *lock(&self.owner) = None;
+        self.tasks().owner = None;
     }
 
     /// From now on it wakes this task, and not its owner.
     pub fn attend(&self, waker: &Waker) {
-        keep(&self.attendant, waker);
+        let mut tasks = self.tasks();
+        keep(&mut tasks.attendant, waker);
+        self.attended.store(true, Relaxed);
     }
 
     /// Whether it wakes somebody else than its owner.
     pub(super) fn is_attended(&self) -> bool {
-        lock(&self.attendant).is_some()
+        self.attended.load(Relaxed)
     }
 
     /// From now on it wakes its owner again.
     pub(super) fn leave(&self) {
-        *lock(&self.attendant) = None;
+        if self.is_attended() {
+            let mut tasks = self.tasks();
+            tasks.attendant = None;
+            self.attended.store(false, Relaxed);
+        }
     }
 
     /// Wakes its owner, whoever attends.
     pub(super) fn wake_owner(&self) {
-        let owner = lock(&self.owner).clone();
-        owner.into_iter().for_each(Waker::wake);
+        self.tasks().owner.iter().for_each(Waker::wake_by_ref);
     }
 
     /// Does something without waking anybody; [`Bell::catch_up`] does so if somebody would have been woken.
@@ -78,11 +93,13 @@ impl Bell {
         if self.hushed.load(Relaxed) {
             return self.missed.store(true, Relaxed);
         }
-        let attendant = lock(&self.attendant).clone();
-        match attendant {
-            Some(attendant) => attendant.wake(),
-            None => self.wake_owner(),
-        }
+        let tasks = self.tasks();
+        tasks.attendant.as_ref().or(tasks.owner.as_ref()).into_iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// Never held over anything that can panic but the wakers themselves.
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,16 +113,10 @@ impl Wake for Bell {
     }
 }
 
-fn keep(place: &Mutex<Option<Waker>>, waker: &Waker) {
-    let mut kept = lock(place);
-    if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
-        *kept = Some(waker.clone());
+fn keep(place: &mut Option<Waker>, waker: &Waker) {
+    if !place.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+        *place = Some(waker.clone());
     }
-}
-
-/// Neither lock is held over anything that can panic.
-fn lock(place: &Mutex<Option<Waker>>) -> MutexGuard<'_, Option<Waker>> {
-    place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

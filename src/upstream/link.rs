@@ -70,9 +70,13 @@ impl Link {
         }
     }
 
-    /// A turn of its own task; ready when the connection has ended, or has to because its call was abandoned.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// This is its own task.
+    pub(super) fn belongs_to(&self, cx: &Context<'_>) {
         self.bell.belongs_to(cx.waker());
+    }
+
+    /// A turn of its own task; ready when the connection has ended, or has to because its call was abandoned.
+    pub(super) fn poll(&self) -> Poll<()> {
         if self.abandoned.load(Relaxed) == self.call() {
             return Poll::Ready(());
         }

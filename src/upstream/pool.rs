@@ -111,6 +111,8 @@ struct Driver<B: Sendable> {
     slot: Arc<Slot<B>>,
     pool: Weak<Pool<B>>,
     origin: Weak<Origin<B>>,
+    /// The link knows this task, whose waker stays the same.
+    known: bool,
 }
 
 impl<B: Sendable> Future for Driver<B> {
@@ -118,7 +120,11 @@ impl<B: Sendable> Future for Driver<B> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        if this.slot.link.poll(cx).is_ready() {
+        if !this.known {
+            this.slot.link.belongs_to(cx);
+            this.known = true;
+        }
+        if this.slot.link.poll().is_ready() {
             return Poll::Ready(());
         }
         let returned = {
@@ -245,7 +251,12 @@ impl<B: Sendable> Origin<B> {
             .await?;
         let link = Link::new(connection.with_upgrades());
         let slot = Arc::new(Slot { parked: Mutex::new(None), link, traffic, peer });
-        tokio::spawn(Driver { slot: Arc::clone(&slot), pool: Arc::downgrade(pool), origin: Arc::downgrade(self) });
+        tokio::spawn(Driver {
+            slot: Arc::clone(&slot),
+            pool: Arc::downgrade(pool),
+            origin: Arc::downgrade(self),
+            known: false,
+        });
         Ok(Lease { sender, slot })
     }
 

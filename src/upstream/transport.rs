@@ -1,6 +1,6 @@
 //! The byte stream under one connection: TCP or TLS, counted.
 
-use crate::wire::{SMALL, gather};
+use crate::wire::gathered;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -115,8 +115,8 @@ impl AsyncWrite for Transport {
         if self.is_deaf() {
             return Poll::Ready(Ok(len));
         }
-        if let Some(small) = gather(bufs, &mut [0; SMALL]) {
-            return self.poll_write(cx, small);
+        if let Some(written) = gathered(bufs, |small| self.as_mut().poll_write(cx, small)) {
+            return written;
         }
         let written = ready!(match &mut self.io {
             Io::Plain(io) => Pin::new(io).poll_write_vectored(cx, bufs),

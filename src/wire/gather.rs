@@ -1,20 +1,28 @@
 //! Small vectored writes as plain ones.
 
+use std::cell::RefCell;
 use std::io::IoSlice;
 
 /// What is copied rather than handed to the kernel in pieces. Up to here `send(2)` of one copy costs less than `writev(2)`,
 /// which goes through the kernel's file layer: some 5 % of a small request. A body of several kilobytes is better not copied.
-pub const SMALL: usize = 2048;
+const SMALL: usize = 2048;
 
-/// The pieces as one, copied into `room`; none where there is nothing to gain, or too much to copy.
-#[must_use]
-pub fn gather<'r>(pieces: &[IoSlice<'_>], room: &'r mut [u8; SMALL]) -> Option<&'r [u8]> {
-    let mut end = 0;
-    for piece in pieces {
-        room.get_mut(end..end + piece.len())?.copy_from_slice(piece);
-        end += piece.len();
+thread_local! {
+    /// Kept, because clearing two kilobytes for each write costs more than copying into them.
+    static ROOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Writes the pieces as one; none, and nothing is written, where that would be too much to copy.
+pub fn gathered<T>(pieces: &[IoSlice<'_>], write: impl FnOnce(&[u8]) -> T) -> Option<T> {
+    if pieces.iter().map(|piece| piece.len()).sum::<usize>() > SMALL {
+        return None;
     }
-    room.get(..end)
+    let mut room = ROOM.take();
+    room.clear();
+    pieces.iter().for_each(|piece| room.extend_from_slice(piece));
+    let written = write(&room);
+    ROOM.set(room);
+    Some(written)
 }
 
 #[cfg(test)]
@@ -34,9 +42,8 @@ mod tests {
         ];
         for (pieces, small) in cases {
             let slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-            let mut room = [0; SMALL];
             let expected = small.then(|| pieces.concat());
-            assert_eq!(gather(&slices, &mut room), expected.as_deref(), "{} pieces", pieces.len());
+            assert_eq!(gathered(&slices, <[u8]>::to_vec), expected, "{} pieces", pieces.len());
         }
     }
 }
