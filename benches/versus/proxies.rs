@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     Routes(usize),
     Nginx,
     Haproxy,
+    Envoy,
     /// hyper alone.
     Floor,
 }
@@ -55,6 +56,10 @@ impl Proxy {
             }
             Kind::Floor => ("hyper alone", own.as_str(), vec![FLOOR], "addresses", format!("{address}\n{provider}")),
             Kind::Haproxy => ("haproxy", "haproxy", vec!["-q", "-db", "-f"], "haproxy.cfg", haproxy(address, provider)),
+            Kind::Envoy => {
+                let arguments = vec!["--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c"];
+                ("envoy", "envoy", arguments, "envoy.yaml", envoy(address, provider))
+            }
         };
         let file = at.join(file);
         fs::write(&file, text).expect("written");
@@ -199,6 +204,69 @@ body_filter_by_lua_block {
     ngx.arg[1] = nil
   end
 }
+"#;
+
+/// As its documentation says, with the body of errors rewritten by a script that runs for them alone.
+fn envoy(listen: SocketAddr, provider: SocketAddr) -> String {
+    let kind = "'@type': type.googleapis.com/envoy.extensions.filters";
+    let (port, at) = (listen.port(), provider.port());
+    let many = "{ max_connections: 9000, max_pending_requests: 9000, max_requests: 9000 }";
+    let to = "cluster: provider, prefix_rewrite: /, timeout: 0s";
+    format!(
+        "static_resources:
+  listeners:
+  - address: {{ socket_address: {{ address: 127.0.0.1, port_value: {port} }} }}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          {kind}.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: callers
+          upgrade_configs: [ {{ upgrade_type: websocket }} ]
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ['*']
+              routes:
+              - match: {{ prefix: /r/v1/error }}
+                route: {{ cluster: provider, prefix_rewrite: /v1/error, timeout: 0s }}
+              - match: {{ prefix: /r/ }}
+                route: {{ {to} }}
+                typed_per_filter_config:
+                  lua: {{ {kind}.http.lua.v3.LuaPerRoute, disabled: true }}
+          http_filters:
+          - name: lua
+            typed_config:
+              {kind}.http.lua.v3.Lua
+              default_source_code:
+                inline_string: |
+{ENVOY_LUA}
+          - name: router
+            typed_config: {{ {kind}.http.router.v3.Router }}
+  clusters:
+  - name: provider
+    circuit_breakers: {{ thresholds: [ {many} ] }}
+    load_assignment:
+      cluster_name: provider
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{ address: {{ socket_address: {{ address: 127.0.0.1, port_value: {at} }} }} }}
+"
+    )
+}
+
+/// It has no JSON: the message is found by a pattern.
+const ENVOY_LUA: &str = r#"
+                  function envoy_on_response(handle)
+                    if tonumber(handle:headers():get(":status")) < 400 then return end
+                    local body = handle:body()
+                    local said = body:getBytes(0, body:length())
+                    local message = string.match(said, '"message":"(.-[^\\])"') or ""
+                    local code = string.match(said, '"code":"(.-)"') or ""
+                    body:setBytes('{"error":{"type":"rate_limited","code":"rate_limited","status":429,"message":"' .. message ..
+                      '","retryable":true,"origin":"provider","provider":"elevenlabs","route":"r","upstream":{"status":429,"code":"' ..
+                      code .. '","body":' .. said .. '}}}')
+                  end
 "#;
 
 /// As its documentation says, with the body of errors rewritten.
