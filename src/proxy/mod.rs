@@ -100,10 +100,12 @@ impl Proxy {
             // Rare and large: boxed, ordinary requests do not carry it about.
             return Box::pin(ws::relay(&self.client, call, request)).await;
         }
-        match attempt::send(&self.client, &mut call, request, false).await {
-            Ok(answer) => relay_http::relay(call, answer).await,
-            Err(failed) => attempt::answer(call, *failed),
-        }
+        // Two statements: what a `match` looks at has room beside what its arms wait for.
+        let answer = match attempt::send(&self.client, &mut call, request, false).await {
+            Ok(answer) => answer,
+            Err(failed) => return attempt::answer(call, *failed),
+        };
+        relay_http::relay(call, answer).await
     }
 }
 

@@ -64,37 +64,40 @@ impl Handler for Proxy {
 }
 
 /// Answers one request; the exchange ends with the answer's last byte.
-pub(super) async fn answer<H: Handler>(
+#[expect(clippy::manual_async_fn, reason = "an async function has room for its arguments twice, and this is moved")]
+pub(super) fn answer<H: Handler>(
     handler: Arc<H>,
     exchange: Exchange,
     peer: Arc<Peer>,
     request: Request<Incoming>,
-) -> Response<Reply<H::Body>> {
-    let version = request.version();
-    exchange.set_body_unread(!request.body().is_end_stream());
-    // To a caller that speaks HTTP/1.0 an interim answer would be the final one (RFC 9110 15.2).
-    let outbox = exchange.outbox().filter(|_| version == Version::HTTP_11);
-    let interim = match outbox {
-        Some(outbox) => Some(poll_fn(|cx| Poll::Ready(outbox.open(cx.waker()))).await),
-        None => None,
-    };
-    let response = {
-        let mut handled = pin!(handler.handle(&peer, interim, request));
-        // The future is not polled again after it has panicked, and the handler keeps nothing half-changed that others would see:
-        // its shared state is made of atomics and of locks that a panic poisons.
-        let caught = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(Some),
-            Err(_panic) => Poll::Ready(None),
-        });
-        caught.await.unwrap_or_else(|| handler.panicked())
-    };
-    if let Some(outbox) = outbox {
-        outbox.close().await;
+) -> impl Future<Output = Response<Reply<H::Body>>> + Send {
+    async move {
+        let version = request.version();
+        exchange.set_body_unread(!request.body().is_end_stream());
+        // To a caller that speaks HTTP/1.0 an interim answer would be the final one (RFC 9110 15.2).
+        let outbox = exchange.outbox().filter(|_| version == Version::HTTP_11);
+        let interim = match outbox {
+            Some(outbox) => Some(poll_fn(|cx| Poll::Ready(outbox.open(cx.waker()))).await),
+            None => None,
+        };
+        let response = {
+            let mut handled = pin!(handler.handle(&peer, interim, request));
+            // The future is not polled again after it has panicked, and the handler keeps nothing half-changed that others would see:
+            // its shared state is made of atomics and of locks that a panic poisons.
+            let caught = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
+                Ok(poll) => poll.map(Some),
+                Err(_panic) => Poll::Ready(None),
+            });
+            caught.await.unwrap_or_else(|| handler.panicked())
+        };
+        if let Some(outbox) = outbox {
+            outbox.close().await;
+        }
+        // A caller that speaks HTTP/1.0 knows no chunks: without a length, the end of the connection is the end of the answer.
+        let open_ended = version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
+        exchange.set_open_ended(open_ended);
+        response.map(|body| Reply { body, exchange, failure: None })
     }
-    // A caller that speaks HTTP/1.0 knows no chunks: without a length, the end of the connection is the end of the answer.
-    let open_ended = version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
-    exchange.set_open_ended(open_ended);
-    response.map(|body| Reply { body, exchange, failure: None })
 }
 
 /// The body of an answer on its way into hyper.
