@@ -195,7 +195,7 @@ fn routes(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
     println!("\n### 10,000 routes instead of 1\n\n× CPU per request: {}", spread(ratio));
 }
 
-/// How long connections are idle before what they hold is read.
+/// How long a proxy has started, and connections are idle, before what they hold is read.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// What is resident: at the start, for a connection that waits for its next request, for a WebSocket on which nothing happens.
@@ -206,6 +206,8 @@ fn memory(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
     for kind in kinds {
         let each = |before: usize, after: usize| after.saturating_sub(before) as f64 / 1024.0 / plan.idle as f64;
         let Some(proxy) = Proxy::start(*kind, provider, core) else { continue };
+        // It may listen before it has all that it starts with.
+        std::thread::sleep(SETTLE);
         let start = proxy.vitals().resident;
         // In four steps, so that a proxy may use again what earlier connections have let go.
         let mut steps = vec![start];
@@ -218,6 +220,7 @@ fn memory(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
         let (connection, further) = (each(start, steps[4]), 4.0 * each(steps[3], steps[4]));
         drop(idle);
         let Some(proxy) = Proxy::start(*kind, provider, core) else { continue };
+        std::thread::sleep(SETTLE);
         let before = proxy.vitals().resident;
         let idle = callers.block_on(open(proxy.address, plan.idle, true));
         let socket = each(before, proxy.vitals().resident);

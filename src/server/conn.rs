@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | TLS handshake | `header_timeout` | closed |
 //! | first head, preface of HTTP/2 | `header_timeout` from the start | 408 when a part has come, else closed |
-//! | nothing on a connection that is kept alive | 250 ms | rests: hyper's buffers are let go (HTTP/1) |
+//! | nothing on a connection that is kept alive | 50 ms | rests: hyper's buffers are let go (HTTP/1) |
 //! | the same | `keep_alive_timeout` | closed; GOAWAY on HTTP/2 |
 //! | a later head | `header_timeout` from its first byte | 408 |
 //! | a caller that does not read | `write_timeout` | cut; on HTTP/2 the stream is reset |
