@@ -4,6 +4,7 @@
 mod http1;
 mod http2;
 mod interim;
+mod sizes;
 mod tls;
 
 use super::drain::Drain;
