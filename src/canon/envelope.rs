@@ -34,7 +34,7 @@ pub struct Stamp<'a> {
 fn members(to: &mut Object, error: &CanonicalError, stamp: &Stamp<'_>) {
     to.word("type", error.code.kind().as_str());
     to.word("code", error.code.as_str());
-    to.number("status", error.status());
+    to.value("status", &error.status());
     to.text("message", &error.message);
     to.truth("retryable", error.retryable);
     if let Some(wait) = error.retry_after {
@@ -65,10 +65,10 @@ fn members(to: &mut Object, error: &CanonicalError, stamp: &Stamp<'_>) {
 /// What the provider said.
 fn said(to: &mut Object, upstream: &UpstreamError, show_body: bool) {
     if let Some(status) = upstream.status {
-        to.number("status", status);
+        to.value("status", &status);
     }
     if let Some(close) = upstream.close {
-        to.number("close_code", close);
+        to.value("close_code", &close);
     }
     to.optional("code", upstream.code.as_deref());
     to.optional("type", upstream.kind.as_deref());
@@ -141,7 +141,7 @@ pub fn problem(error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
     let mut problem = Object::new(size(error) + error.message.len());
     problem.joined("type", "urn:speechgate:error:", error.code.as_str());
     problem.text("title", error.code.row().sentence);
-    problem.number("status", error.status());
+    problem.value("status", &error.status());
     problem.text("detail", &error.message);
     problem.joined("instance", "urn:speechgate:request:", stamp.request_id);
     problem.open("error");

@@ -11,7 +11,6 @@ mod forward;
 pub mod headers;
 mod held;
 mod interim;
-mod joined;
 pub mod limits;
 pub mod path;
 mod public;

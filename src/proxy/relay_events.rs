@@ -4,13 +4,12 @@
 use super::body::{Cut, Idle};
 use super::call::Call;
 use super::fail;
-use super::joined::{Joined, TOGETHER};
 use crate::canon::envelope::{self, Compatible};
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
 use crate::telemetry::metrics::Transport;
 use crate::upstream::{self, Failure, Inflate};
-use crate::wire::{Verdict, ndjson, sse};
+use crate::wire::{Joined, Verdict, ndjson, sse};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
 use http_body::{Body as _, Frame};
@@ -21,6 +20,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
+/// How much is put together, so that small pieces do not cost a chunk and a write each.
+const TOGETHER: usize = 16 * 1024;
 /// Largest event or line that is looked at; larger ones pass untouched.
 const UNIT_LIMIT: usize = 64 * 1024;
 
@@ -162,14 +163,14 @@ impl Events {
 
     /// Takes what has come, and says how much that was. Small pieces are looked at together.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
-        let (mut taken, mut came) = (0, Joined::default());
+        let (mut taken, mut came) = (0, Joined::of_about(TOGETHER));
         let end = loop {
             match Pin::new(&mut self.source).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         taken += data.len();
-                        if !came.has_room(&data) {
-                            self.take(&std::mem::take(&mut came).into_bytes());
+                        if came.len() + data.len() > TOGETHER {
+                            self.take(&std::mem::replace(&mut came, Joined::of_about(TOGETHER)).into_bytes());
                         }
                         came.push(data);
                     }
@@ -201,9 +202,9 @@ impl Events {
 
     /// What waits to go out, in one piece as long as it is small.
     fn together(&mut self) -> Option<Bytes> {
-        let mut joined = Joined::default();
+        let mut joined = Joined::of_about(TOGETHER);
         joined.push(self.out.pop_front()?);
-        while let Some(next) = self.out.pop_front_if(|next| joined.has_room(next)) {
+        while let Some(next) = self.out.pop_front_if(|next| joined.len() + next.len() <= TOGETHER) {
             joined.push(next);
         }
         Some(joined.into_bytes())

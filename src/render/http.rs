@@ -147,18 +147,9 @@ fn proxy_status(error: &CanonicalError) -> HeaderValue {
     let received = error.upstream.as_ref().and_then(|upstream| upstream.status);
     match (error.fault, received) {
         (Some(fault), _) => HeaderValue::from_static(fault.proxy_status_line()),
-        (None, Some(status)) => HeaderValue::from_bytes(&received_status(status)).unwrap_or(BARE),
+        (None, Some(status)) => HeaderValue::try_from(format!("speechgate; received-status={status}")).unwrap_or(BARE),
         (None, None) => BARE,
     }
-}
-
-/// A status has three digits.
-fn received_status(status: u16) -> [u8; 31] {
-    let mut text = *b"speechgate; received-status=000";
-    for (place, digit) in text.iter_mut().rev().zip([status % 10, status / 10 % 10, status / 100 % 10]) {
-        *place += digit as u8;
-    }
-    text
 }
 
 fn whole_seconds(wait: std::time::Duration) -> u64 {

@@ -1,7 +1,8 @@
 //! Reading as much of a body as is needed to understand a failure, and no more.
 
 use super::decode::{Decoded, decode};
-use bytes::{Bytes, BytesMut};
+use crate::wire::Joined;
+use bytes::Bytes;
 use http::HeaderValue;
 use http_body::Body;
 use http_body_util::BodyExt;
@@ -43,9 +44,9 @@ pub async fn read_capped<B>(body: B, encoding: Option<&HeaderValue>, limits: Lim
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut read = Gathered::default();
+    let mut read = Joined::default();
     // What was gathered outlives a timeout.
-    let whole = timeout(limits.time, read.gather(body, limits.bytes)).await;
+    let whole = timeout(limits.time, gather(&mut read, body, limits.bytes)).await;
     let cut = !matches!(whole, Ok(true));
     let too_long = read.len() > limits.bytes;
     let mut raw = read.into_bytes();
@@ -56,48 +57,21 @@ where
     Capped { bytes, truncated: truncated || too_long, incomplete, undecodable }
 }
 
-/// The frames of a body. One frame, the usual case for a failure, is kept as it is.
-#[derive(Debug, Default)]
-struct Gathered {
-    first: Bytes,
-    rest: BytesMut,
-}
-
-impl Gathered {
-    /// Reads on until the end or just past `most`. False when the body broke off.
-    async fn gather<B: Body<Data = Bytes> + Unpin>(&mut self, mut body: B, most: usize) -> bool {
-        while self.len() <= most && !body.is_end_stream() {
-            match body.frame().await {
-                None => break,
-                Some(Err(_)) => return false,
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        self.push(data, most);
-                    }
+/// Reads on until the end or just past `most`. False when the body broke off. One frame, the usual case for a failure, is kept
+/// as it is.
+async fn gather<B: Body<Data = Bytes> + Unpin>(read: &mut Joined, mut body: B, most: usize) -> bool {
+    while read.len() <= most && !body.is_end_stream() {
+        match body.frame().await {
+            None => break,
+            Some(Err(_)) => return false,
+            Some(Ok(frame)) => {
+                if let Ok(mut data) = frame.into_data() {
+                    // One byte past the limit says that there was more.
+                    data.truncate(most + 1 - read.len());
+                    read.push(data);
                 }
             }
         }
-        true
     }
-
-    fn push(&mut self, mut data: Bytes, most: usize) {
-        // One byte past the limit says that there was more.
-        data.truncate(most + 1 - self.len());
-        if self.first.is_empty() {
-            self.first = data;
-            return;
-        }
-        if self.rest.is_empty() {
-            self.rest.extend_from_slice(&self.first);
-        }
-        self.rest.extend_from_slice(&data);
-    }
-
-    fn len(&self) -> usize {
-        self.first.len().max(self.rest.len())
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
-    }
+    true
 }

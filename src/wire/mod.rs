@@ -3,7 +3,8 @@
 //! [`sse`] and [`ndjson`] let a relay look at whole units (an event, a line) of a stream that it otherwise passes on
 //! untouched: what needs no look passes at once, a unit passes when its last byte is there, and neighbours that pass
 //! leave as one slice of the chunk they came in. How the bytes were chunked makes no difference to what comes out.
-//! [`frame`] and [`close`] are WebSocket's framing, [`gathered`] makes one piece of small ones. Incomplete is not invalid: readers say which of the two it is.
+//! [`frame`] and [`close`] are WebSocket's framing, [`gathered`] and [`Joined`] make one piece of several.
+//! Incomplete is not invalid: readers say which of the two it is.
 
 // What cannot fail needs neither unwrap nor index, and a new variant must be asked about everywhere.
 #![cfg_attr(
@@ -22,8 +23,10 @@ pub mod close;
 mod cut;
 pub mod frame;
 mod gather;
+mod joined;
 pub mod ndjson;
 pub mod sse;
 
 pub use cut::Verdict;
 pub use gather::gathered;
+pub use joined::Joined;
