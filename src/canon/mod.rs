@@ -25,6 +25,7 @@ pub mod fault;
 mod guard;
 pub mod json;
 mod ladder;
+mod merge;
 mod native;
 pub mod observed;
 pub mod profile;

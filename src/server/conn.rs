@@ -15,14 +15,15 @@
 use super::Worker;
 use super::drain::Permit;
 use super::io::{Io, Socket, Stream};
-use super::pulse::{Beat, Pulse};
+use super::pulse::Pulse;
 use super::refuse::{self, linger, refuse};
 use super::stack::{Handler, answer};
+use super::streams::Streams;
 use crate::canon::Fault;
 use crate::proxy::Peer;
 use crate::upstream::Bell;
 use futures_util::future::Either;
-use hyper::rt::{Executor, Sleep, Timer};
+use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,8 +31,8 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use tokio::task::coop::unconstrained;
@@ -193,11 +194,9 @@ async fn serve_requests<H: Handler>(
 }
 
 async fn serve_http2<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>, pulse: Arc<Pulse>) {
-    let streams = Streams { next: Arc::default(), peer: Arc::clone(&peer), write_timeout: worker.server.write_timeout };
+    let streams = Streams::of(Arc::clone(&peer), worker.server.write_timeout);
     let service = service_fn(|request| {
-        let beat = Arc::<Beat>::default();
-        *streams.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&beat));
-        let exchange = pulse.exchange(Some(beat));
+        let exchange = pulse.exchange(Some(streams.begins()));
         // A stream keeps its future as long as its answer lasts: boxed, it only keeps the body.
         let answer = Box::pin(answer(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request));
         async { Ok::<_, Infallible>(answer.await) }
@@ -409,58 +408,5 @@ impl Sleep for HeadWait {}
 impl Drop for HeadWait {
     fn drop(&mut self) {
         self.0.head_complete();
-    }
-}
-
-/// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that a caller does not read one stream,
-/// so each is watched by itself.
-#[derive(Clone)]
-struct Streams {
-    /// The stream that hyper has called the service for and hands over next.
-    next: Arc<Mutex<Option<Arc<Beat>>>>,
-    peer: Arc<Peer>,
-    write_timeout: Duration,
-}
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
-    fn execute(&self, stream: F) {
-        let beat = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (peer, write_timeout) = (Arc::clone(&self.peer), self.write_timeout);
-        // Not joined: a stream ends with its connection at the latest.
-        drop(tokio::spawn(async move {
-            match beat {
-                Some(beat) => watched(stream, &beat, &peer, write_timeout).await,
-                None => stream.await,
-            }
-        }));
-    }
-}
-
-/// Runs a stream until it ends, or until its caller has not read for too long; dropping it then resets it.
-async fn watched(stream: impl Future<Output = ()>, beat: &Beat, peer: &Peer, write_timeout: Duration) {
-    let stalled = {
-        let mut stream = pin!(stream);
-        let mut timer = pin!(tokio::time::sleep(write_timeout));
-        let mut waiting_since = None;
-        poll_fn(|cx| {
-            if stream.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(false);
-            }
-            let held = beat.held();
-            if held != waiting_since {
-                waiting_since = held;
-                timer.as_mut().reset(tokio::time::Instant::now() + write_timeout);
-            }
-            if held.is_none() || timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            // Said while this stream is dropped, and no longer: the peer is that of the whole connection.
-            peer.stalled.store(true, Ordering::Relaxed);
-            Poll::Ready(true)
-        })
-        .await
-    };
-    if stalled {
-        peer.stalled.store(false, Ordering::Relaxed);
     }
 }

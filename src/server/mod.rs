@@ -1,8 +1,8 @@
 //! Listeners, connections, drain, admin: everything between a socket and [`crate::proxy`].
 //!
-//! `listen` accepts, `conn` speaks HTTP on one connection, `stack` stands between hyper and the proxy, and `drain`
-//! ends it all in order. `pulse` is what the parts of one connection tell each other, `io` is the socket with its
-//! deadlines, and `refuse` answers what never became a request. `admin` has `status`, the page for people.
+//! `listen` accepts, `conn` speaks HTTP on one connection, `streams` runs those of HTTP/2, `stack` stands between hyper and the
+//! proxy, and `drain` ends it all in order. `pulse` is what the parts of one connection tell each other, `io` is the socket with
+//! its deadlines, and `refuse` answers what never became a request. `admin` has `status`, the page for people.
 
 pub mod admin;
 mod conn;
@@ -14,6 +14,7 @@ mod refuse;
 pub mod reload;
 pub mod stack;
 pub mod status;
+mod streams;
 pub mod tls;
 
 #[cfg(test)]

@@ -1,0 +1,70 @@
+//! One profile on top of another, as `extends` says.
+
+use super::spec::{ConcurrencySpec, CostSpec, NativeSpec, ProfileSpec, SecretsSpec, Table};
+
+impl ProfileSpec {
+    /// This profile on top of `base`: lists here are asked first, tables are merged and these rows win.
+    #[must_use]
+    pub fn over(self, base: &ProfileSpec) -> ProfileSpec {
+        fn lists<T: Clone>(mut mine: Vec<T>, base: &[T]) -> Vec<T> {
+            mine.extend_from_slice(base);
+            mine
+        }
+        fn tables<T: Clone>(mine: Table<T>, base: &Table<T>) -> Table<T> {
+            let mut merged = base.clone();
+            merged.extend(mine);
+            merged
+        }
+        let mut spaces = base.spaces.clone();
+        for (space, table) in self.spaces {
+            let merged = tables(table, spaces.get(&space).unwrap_or(&Table::new()));
+            let _ = spaces.insert(space, merged);
+        }
+        ProfileSpec {
+            extends: None,
+            errors: lists(self.errors, &base.errors),
+            code: lists(self.code, &base.code),
+            kind: lists(self.kind, &base.kind),
+            title: lists(self.title, &base.title),
+            message: lists(self.message, &base.message),
+            status: lists(self.status, &base.status),
+            close: lists(self.close, &base.close),
+            request_id: lists(self.request_id, &base.request_id),
+            param: lists(self.param, &base.param),
+            doc_url: lists(self.doc_url, &base.doc_url),
+            retry_after: lists(self.retry_after, &base.retry_after),
+            retryable: lists(self.retryable, &base.retryable),
+            context_id: lists(self.context_id, &base.context_id),
+            done: lists(self.done, &base.done),
+            details: tables(self.details, &base.details),
+            validation: lists(self.validation, &base.validation),
+            codes: tables(self.codes, &base.codes),
+            spaces,
+            rules: lists(self.rules, &base.rules),
+            rewrite: lists(self.rewrite, &base.rewrite),
+            secrets: SecretsSpec {
+                headers: lists(self.secrets.headers, &base.secrets.headers),
+                query: lists(self.secrets.query, &base.secrets.query),
+                subprotocols: lists(self.secrets.subprotocols, &base.secrets.subprotocols),
+                messages: lists(self.secrets.messages, &base.secrets.messages),
+            },
+            concurrency: ConcurrencySpec {
+                unit: self.concurrency.unit.or(base.concurrency.unit),
+                limit_header: self.concurrency.limit_header.or_else(|| base.concurrency.limit_header.clone()),
+                current_header: self.concurrency.current_header.or_else(|| base.concurrency.current_header.clone()),
+                sockets: lists(self.concurrency.sockets, &base.concurrency.sockets),
+            },
+            cost: CostSpec { text: lists(self.cost.text, &base.cost.text) },
+            native: NativeSpec {
+                http: self.native.http.or_else(|| base.native.http.clone()),
+                sse: self.native.sse.or_else(|| base.native.sse.clone()),
+                ndjson: self.native.ndjson.or_else(|| base.native.ndjson.clone()),
+                frame: self.native.frame.or_else(|| base.native.frame.clone()),
+                refusal: self.native.refusal.or_else(|| base.native.refusal.clone()),
+                codes: tables(self.native.codes, &base.native.codes),
+                types: tables(self.native.types, &base.native.types),
+                statuses: tables(self.native.statuses, &base.native.statuses),
+            },
+        }
+    }
+}
