@@ -4,20 +4,23 @@
 //! no allocation for a request. Each worker has a shard of its own, so that no two threads write to one cache line; a scrape adds
 //! the shards up. Label values are indices into tables of this program, so that nothing from the network can become a label.
 
+mod families;
+mod labels;
 mod totals;
 
+pub use labels::{Direction, Initiator, Limit, Transport};
 pub use totals::Totals;
 
-use super::exposition::{Exemplar, Exposition, Families, Format, Kind, Labels, Text};
+use super::exposition::{Exemplar, Exposition, Families, Format, Kind, Text};
 use super::fleet::FleetMetrics;
-use super::histogram::{self, Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
+use super::histogram::{Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use super::otlp::Exports;
 use super::process;
 use super::retries::{self, Retries};
 use super::semantic::{self, Kinds, Semantic};
 use super::trace::Spot;
 use crate::canon::{Code, Origin};
-use crate::limit::{Bounds, Gate, Priority, Standing};
+use crate::limit::{Gate, Priority};
 use http::Method;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -41,111 +44,6 @@ const CLOSE_SLOTS: usize = CLOSE_CODES.len() * Initiator::ALL.len();
 const ERROR_SLOTS: usize = Code::ROWS.len() * Origin::ALL.len() * Transport::ALL.len();
 /// Most pairs of upstream code and code for one route: far more than any profile has, and a bound whatever happens.
 const UPSTREAM_CODES: usize = 2048;
-
-/// Where in the protocol an error was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Transport {
-    Http,
-    Sse,
-    Ndjson,
-    Websocket,
-    Job,
-}
-
-impl Transport {
-    /// Every transport, in the order of its index.
-    pub const ALL: [Transport; 5] =
-        [Transport::Http, Transport::Sse, Transport::Ndjson, Transport::Websocket, Transport::Job];
-
-    /// The label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Transport::Http => "http",
-            Transport::Sse => "sse",
-            Transport::Ndjson => "ndjson",
-            Transport::Websocket => "websocket",
-            Transport::Job => "job",
-        }
-    }
-}
-
-/// Which way a WebSocket message goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// From the caller to the provider.
-    Upstream,
-    /// From the provider to the caller.
-    Downstream,
-}
-
-impl Direction {
-    /// Both, in the order of their index.
-    pub const ALL: [Direction; 2] = [Direction::Upstream, Direction::Downstream];
-
-    /// The label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Direction::Upstream => "upstream",
-            Direction::Downstream => "downstream",
-        }
-    }
-}
-
-/// Who closed a WebSocket, or was the first to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Initiator {
-    Caller,
-    Provider,
-    Gateway,
-}
-
-impl Initiator {
-    /// All, in the order of their index.
-    pub const ALL: [Initiator; 3] = [Initiator::Caller, Initiator::Provider, Initiator::Gateway];
-
-    /// The label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Initiator::Caller => "caller",
-            Initiator::Provider => "provider",
-            Initiator::Gateway => "gateway",
-        }
-    }
-}
-
-/// Which limit of the gateway refused a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// So much in a time.
-    Rate,
-    /// So many at one time.
-    Concurrency,
-    /// The wait that a provider asked for.
-    RetryAfter,
-    /// An upstream that is left alone.
-    Circuit,
-}
-
-impl Limit {
-    /// All, in the order of their index.
-    pub const ALL: [Limit; 4] = [Limit::Rate, Limit::Concurrency, Limit::RetryAfter, Limit::Circuit];
-
-    /// The label.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Limit::Rate => "rate",
-            Limit::Concurrency => "concurrency",
-            Limit::RetryAfter => "retry_after",
-            Limit::Circuit => "circuit",
-        }
-    }
-}
 
 /// The priorities and their labels, in the order of their index.
 const PRIORITIES: [(Priority, &str); 3] =
@@ -348,11 +246,11 @@ impl Metrics {
     pub fn tell(&self, to: &mut dyn Families) {
         let routes = self.every_route();
         let out = &mut Exposition::new(to);
-        render_errors(out, &routes);
-        render_requests(out, &routes);
-        render_times(out, &routes);
-        render_websockets(out, &routes);
-        render_limits(out, &routes);
+        families::errors(out, &routes);
+        families::requests(out, &routes);
+        families::times(out, &routes);
+        families::websockets(out, &routes);
+        families::limits(out, &routes);
         retries::render(out, &routes);
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
@@ -598,201 +496,9 @@ impl Drop for OpenSocket {
     }
 }
 
-fn render_errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    let _ = out.family("speechgate_errors_total", Kind::Counter, "Errors, by what they mean.");
-    for route in routes {
-        let exemplars = lock(&route.exemplars).clone();
-        for row in Code::ROWS {
-            for origin in Origin::ALL {
-                for transport in Transport::ALL {
-                    let slot = error_slot(row.code.index(), origin as usize, transport as usize);
-                    let labels = [
-                        ("route", &*route.route),
-                        ("provider", &route.provider),
-                        ("type", row.kind.as_str()),
-                        ("code", row.name),
-                        ("origin", origin.as_str()),
-                        ("transport", transport.as_str()),
-                    ];
-                    let total = route.total(Shard::errors, slot);
-                    if total > 0 {
-                        let _ = out.traced(&labels, total, exemplars.get(&slot));
-                    }
-                }
-            }
-        }
-    }
-    let _ = out.family(
-        "speechgate_upstream_errors_total",
-        Kind::Counter,
-        "Errors of providers, by the provider's own code.",
-    );
-    for route in routes {
-        for (code, labels) in lock(&route.upstream_errors).iter() {
-            for (label, count) in labels {
-                let [name, provider] = route.labels();
-                counter(out, &[name, provider, ("upstream_code", label), ("code", code.as_str())], *count);
-            }
-        }
-    }
-    let _ = out.family(
-        "speechgate_unmapped_errors_total",
-        Kind::Counter,
-        "Errors of providers with a code that no profile knows.",
-    );
-    for route in routes {
-        let _ = out.sample(&route.labels(), route.unmapped.load(Relaxed));
-    }
-}
-
-fn render_requests(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    let _ = out.family(
-        "speechgate_requests_total",
-        Kind::Counter,
-        "Requests that have ended, by the status that was sent.",
-    );
-    for route in routes {
-        for (index, method) in METHODS.into_iter().enumerate() {
-            for slot in 0..STATUS_SLOTS {
-                let total = route.total(|shard| shard.requests[index].get().map(|row| &**row), slot);
-                if total > 0 {
-                    let status = status_label(slot);
-                    let [name, provider] = route.labels();
-                    let _ = out.sample(&[name, provider, ("method", method), ("status", &status)], total);
-                }
-            }
-        }
-    }
-    let _ = out.family("speechgate_requests_in_flight", Kind::Gauge, "Requests that have not ended.");
-    for (name, routes) in by_name(routes) {
-        let shards = routes.iter().flat_map(|route| &route.shards);
-        let _ = out.sample(&[("route", name)], shards.map(|shard| shard.in_flight.load(Relaxed)).sum::<i64>());
-    }
-}
-
-fn render_times(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    type Pick = fn(&Shard) -> &Histogram;
-    let families: [(&'static str, &'static str, Pick); 3] = [
-        ("speechgate_request_duration_seconds", "From a request's head to the last byte of its answer.", |shard| {
-            &shard.duration
-        }),
-        (
-            "speechgate_upstream_duration_seconds",
-            "From sending a request to the last byte from the provider.",
-            |shard| &shard.upstream,
-        ),
-        ("speechgate_time_to_first_byte_seconds", "From a request's head to the first byte of its answer.", |shard| {
-            &shard.first_byte
-        }),
-    ];
-    for (name, help, pick) in families {
-        let _ = out.family(name, Kind::Histogram, help);
-        for route in routes {
-            histogram::write(out, &route.labels(), route.shards.iter().map(pick));
-        }
-    }
-    let help = "What the gateway itself took before it sent a request upstream.";
-    let _ = out.family("speechgate_overhead_seconds", Kind::Histogram, help);
-    for (name, routes) in by_name(routes) {
-        let shards = routes.iter().flat_map(|route| &route.shards);
-        histogram::write(out, &[("route", name)], shards.map(|shard| &shard.overhead));
-    }
-}
-
-fn render_websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    let shards = |routes: &[Arc<RouteMetrics>], value: &dyn Fn(&Shard) -> u64| -> u64 {
-        routes.iter().flat_map(|route| &route.shards).map(value).sum()
-    };
-    let _ = out.family("speechgate_websockets_open", Kind::Gauge, "WebSockets that are open.");
-    for (name, routes) in by_name(routes) {
-        let shards = routes.iter().flat_map(|route| &route.shards);
-        let _ = out.sample(&[("route", name)], shards.map(|shard| shard.websockets.load(Relaxed)).sum::<i64>());
-    }
-    type Pick = fn(&Shard) -> &[AtomicU64; 2];
-    let families: [(&'static str, &'static str, Pick); 2] = [
-        ("speechgate_websocket_messages_total", "WebSocket messages.", |shard| &shard.websocket_messages),
-        ("speechgate_websocket_bytes_total", "Bytes of WebSocket frames.", |shard| &shard.websocket_bytes),
-    ];
-    for (family, help, pick) in families {
-        let _ = out.family(family, Kind::Counter, help);
-        for (name, routes) in by_name(routes) {
-            for direction in Direction::ALL {
-                let total = shards(routes, &|shard| pick(shard)[direction as usize].load(Relaxed));
-                counter(out, &[("route", name), ("direction", direction.as_str())], total);
-            }
-        }
-    }
-    let help = "WebSockets that were closed, by who began and the code; 1006 is an end without a close.";
-    let _ = out.family("speechgate_websocket_closes_total", Kind::Counter, help);
-    for (name, routes) in by_name(routes) {
-        for (index, code) in CLOSE_CODES.into_iter().enumerate() {
-            for initiator in Initiator::ALL {
-                let slot = close_slot(index, initiator as usize);
-                let total = shards(routes, &|shard| {
-                    shard.websocket_closes.get().map_or(0, |closes| closes[slot].load(Relaxed))
-                });
-                let labels = [("route", name), ("code", code), ("initiator", initiator.as_str())];
-                counter(out, &labels, total);
-            }
-        }
-    }
-}
-
-fn render_limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    // A route that changed its provider has the same gate in several entries.
-    let gate = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.gate).upgrade());
-    let standings: Vec<_> = by_name(routes)
-        .filter_map(|(name, routes)| Some((name, gate(routes)?)))
-        .map(|(name, gate)| (name, (gate.standing(), gate.bounds())))
-        .collect();
-    type Pick = fn(&(Standing, Bounds)) -> u32;
-    let families: [(&'static str, &'static str, Pick); 6] = [
-        ("speechgate_concurrency_limit", "Calls that may run at one time, by all that is known now.", |(now, _)| {
-            now.limit
-        }),
-        ("speechgate_concurrency_in_use", "Calls that run and count for the limit.", |(now, _)| now.in_use),
-        ("speechgate_concurrency_queued", "Calls that wait for a slot.", |(now, _)| now.queued),
-        ("speechgate_concurrency_max", "Calls that may run at one time by the configuration.", |(_, most)| most.max),
-        ("speechgate_concurrency_learned", "Calls that may run at one time by the provider's word.", |(_, most)| {
-            most.learned
-        }),
-        ("speechgate_concurrency_queue_max", "Calls that may wait for a slot.", |(_, most)| most.queue),
-    ];
-    for (name, help, pick) in families {
-        let _ = out.family(name, Kind::Gauge, help);
-        for (route, standing) in &standings {
-            let _ = out.sample(&[("route", route)], pick(standing));
-        }
-    }
-    let help = "How long calls waited for a slot, those that went away without one included.";
-    let _ = out.family("speechgate_queue_wait_seconds", Kind::Histogram, help);
-    for (name, routes) in by_name(routes) {
-        let shards = || routes.iter().flat_map(|route| &route.shards).filter_map(|shard| shard.queue_wait.get());
-        for (priority, label) in PRIORITIES {
-            let labels = [("route", name), ("priority", label)];
-            histogram::write(out, &labels, shards().map(|all| &all[priority as usize]));
-        }
-    }
-    let help = "Requests that were refused by a limit of the gateway.";
-    let _ = out.family("speechgate_limit_rejections_total", Kind::Counter, help);
-    for (name, routes) in by_name(routes) {
-        for limit in Limit::ALL {
-            let total = routes.iter().map(|route| route.rejections[limit as usize].load(Relaxed)).sum();
-            counter(out, &[("route", name), ("limit", limit.as_str())], total);
-        }
-    }
-}
-
 /// Routes grouped by name: one that changed its provider while the process ran has several entries, next to each other.
 pub(super) fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
     routes.chunk_by(|a, b| a.route == b.route).map(|routes| (&*routes[0].route, routes))
-}
-
-/// Writes a counter that has counted something.
-fn counter(out: &mut Exposition<'_>, labels: &Labels<'_>, total: u64) {
-    if total > 0 {
-        let _ = out.sample(labels, total);
-    }
 }
 
 /// The place of a method in [`METHODS`].

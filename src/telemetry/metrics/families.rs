@@ -1,0 +1,205 @@
+//! What is told of the routes, family by family.
+
+use super::{
+    CLOSE_CODES, Direction, Initiator, Limit, METHODS, PRIORITIES, RouteMetrics, STATUS_SLOTS, Shard, Transport,
+    by_name, close_slot, error_slot, lock, status_label,
+};
+use crate::canon::{Code, Origin};
+use crate::limit::{Bounds, Standing};
+use crate::telemetry::exposition::{Exposition, Kind, Labels};
+use crate::telemetry::histogram::{self, Histogram};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+pub(super) fn errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let _ = out.family("speechgate_errors_total", Kind::Counter, "Errors, by what they mean.");
+    for route in routes {
+        let exemplars = lock(&route.exemplars).clone();
+        for row in Code::ROWS {
+            for origin in Origin::ALL {
+                for transport in Transport::ALL {
+                    let slot = error_slot(row.code.index(), origin as usize, transport as usize);
+                    let labels = [
+                        ("route", &*route.route),
+                        ("provider", &route.provider),
+                        ("type", row.kind.as_str()),
+                        ("code", row.name),
+                        ("origin", origin.as_str()),
+                        ("transport", transport.as_str()),
+                    ];
+                    let total = route.total(Shard::errors, slot);
+                    if total > 0 {
+                        let _ = out.traced(&labels, total, exemplars.get(&slot));
+                    }
+                }
+            }
+        }
+    }
+    let _ = out.family(
+        "speechgate_upstream_errors_total",
+        Kind::Counter,
+        "Errors of providers, by the provider's own code.",
+    );
+    for route in routes {
+        for (code, labels) in lock(&route.upstream_errors).iter() {
+            for (label, count) in labels {
+                let [name, provider] = route.labels();
+                counter(out, &[name, provider, ("upstream_code", label), ("code", code.as_str())], *count);
+            }
+        }
+    }
+    let _ = out.family(
+        "speechgate_unmapped_errors_total",
+        Kind::Counter,
+        "Errors of providers with a code that no profile knows.",
+    );
+    for route in routes {
+        let _ = out.sample(&route.labels(), route.unmapped.load(Relaxed));
+    }
+}
+
+pub(super) fn requests(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let _ = out.family(
+        "speechgate_requests_total",
+        Kind::Counter,
+        "Requests that have ended, by the status that was sent.",
+    );
+    for route in routes {
+        for (index, method) in METHODS.into_iter().enumerate() {
+            for slot in 0..STATUS_SLOTS {
+                let total = route.total(|shard| shard.requests[index].get().map(|row| &**row), slot);
+                if total > 0 {
+                    let status = status_label(slot);
+                    let [name, provider] = route.labels();
+                    let _ = out.sample(&[name, provider, ("method", method), ("status", &status)], total);
+                }
+            }
+        }
+    }
+    let _ = out.family("speechgate_requests_in_flight", Kind::Gauge, "Requests that have not ended.");
+    for (name, routes) in by_name(routes) {
+        let shards = routes.iter().flat_map(|route| &route.shards);
+        let _ = out.sample(&[("route", name)], shards.map(|shard| shard.in_flight.load(Relaxed)).sum::<i64>());
+    }
+}
+
+pub(super) fn times(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    type Pick = fn(&Shard) -> &Histogram;
+    let families: [(&'static str, &'static str, Pick); 3] = [
+        ("speechgate_request_duration_seconds", "From a request's head to the last byte of its answer.", |shard| {
+            &shard.duration
+        }),
+        (
+            "speechgate_upstream_duration_seconds",
+            "From sending a request to the last byte from the provider.",
+            |shard| &shard.upstream,
+        ),
+        ("speechgate_time_to_first_byte_seconds", "From a request's head to the first byte of its answer.", |shard| {
+            &shard.first_byte
+        }),
+    ];
+    for (name, help, pick) in families {
+        let _ = out.family(name, Kind::Histogram, help);
+        for route in routes {
+            histogram::write(out, &route.labels(), route.shards.iter().map(pick));
+        }
+    }
+    let help = "What the gateway itself took before it sent a request upstream.";
+    let _ = out.family("speechgate_overhead_seconds", Kind::Histogram, help);
+    for (name, routes) in by_name(routes) {
+        let shards = routes.iter().flat_map(|route| &route.shards);
+        histogram::write(out, &[("route", name)], shards.map(|shard| &shard.overhead));
+    }
+}
+
+pub(super) fn websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let shards = |routes: &[Arc<RouteMetrics>], value: &dyn Fn(&Shard) -> u64| -> u64 {
+        routes.iter().flat_map(|route| &route.shards).map(value).sum()
+    };
+    let _ = out.family("speechgate_websockets_open", Kind::Gauge, "WebSockets that are open.");
+    for (name, routes) in by_name(routes) {
+        let shards = routes.iter().flat_map(|route| &route.shards);
+        let _ = out.sample(&[("route", name)], shards.map(|shard| shard.websockets.load(Relaxed)).sum::<i64>());
+    }
+    type Pick = fn(&Shard) -> &[AtomicU64; 2];
+    let families: [(&'static str, &'static str, Pick); 2] = [
+        ("speechgate_websocket_messages_total", "WebSocket messages.", |shard| &shard.websocket_messages),
+        ("speechgate_websocket_bytes_total", "Bytes of WebSocket frames.", |shard| &shard.websocket_bytes),
+    ];
+    for (family, help, pick) in families {
+        let _ = out.family(family, Kind::Counter, help);
+        for (name, routes) in by_name(routes) {
+            for direction in Direction::ALL {
+                let total = shards(routes, &|shard| pick(shard)[direction as usize].load(Relaxed));
+                counter(out, &[("route", name), ("direction", direction.as_str())], total);
+            }
+        }
+    }
+    let help = "WebSockets that were closed, by who began and the code; 1006 is an end without a close.";
+    let _ = out.family("speechgate_websocket_closes_total", Kind::Counter, help);
+    for (name, routes) in by_name(routes) {
+        for (index, code) in CLOSE_CODES.into_iter().enumerate() {
+            for initiator in Initiator::ALL {
+                let slot = close_slot(index, initiator as usize);
+                let total = shards(routes, &|shard| {
+                    shard.websocket_closes.get().map_or(0, |closes| closes[slot].load(Relaxed))
+                });
+                let labels = [("route", name), ("code", code), ("initiator", initiator.as_str())];
+                counter(out, &labels, total);
+            }
+        }
+    }
+}
+
+pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    // A route that changed its provider has the same gate in several entries.
+    let gate = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.gate).upgrade());
+    let standings: Vec<_> = by_name(routes)
+        .filter_map(|(name, routes)| Some((name, gate(routes)?)))
+        .map(|(name, gate)| (name, (gate.standing(), gate.bounds())))
+        .collect();
+    type Pick = fn(&(Standing, Bounds)) -> u32;
+    let families: [(&'static str, &'static str, Pick); 6] = [
+        ("speechgate_concurrency_limit", "Calls that may run at one time, by all that is known now.", |(now, _)| {
+            now.limit
+        }),
+        ("speechgate_concurrency_in_use", "Calls that run and count for the limit.", |(now, _)| now.in_use),
+        ("speechgate_concurrency_queued", "Calls that wait for a slot.", |(now, _)| now.queued),
+        ("speechgate_concurrency_max", "Calls that may run at one time by the configuration.", |(_, most)| most.max),
+        ("speechgate_concurrency_learned", "Calls that may run at one time by the provider's word.", |(_, most)| {
+            most.learned
+        }),
+        ("speechgate_concurrency_queue_max", "Calls that may wait for a slot.", |(_, most)| most.queue),
+    ];
+    for (name, help, pick) in families {
+        let _ = out.family(name, Kind::Gauge, help);
+        for (route, standing) in &standings {
+            let _ = out.sample(&[("route", route)], pick(standing));
+        }
+    }
+    let help = "How long calls waited for a slot, those that went away without one included.";
+    let _ = out.family("speechgate_queue_wait_seconds", Kind::Histogram, help);
+    for (name, routes) in by_name(routes) {
+        let shards = || routes.iter().flat_map(|route| &route.shards).filter_map(|shard| shard.queue_wait.get());
+        for (priority, label) in PRIORITIES {
+            let labels = [("route", name), ("priority", label)];
+            histogram::write(out, &labels, shards().map(|all| &all[priority as usize]));
+        }
+    }
+    let help = "Requests that were refused by a limit of the gateway.";
+    let _ = out.family("speechgate_limit_rejections_total", Kind::Counter, help);
+    for (name, routes) in by_name(routes) {
+        for limit in Limit::ALL {
+            let total = routes.iter().map(|route| route.rejections[limit as usize].load(Relaxed)).sum();
+            counter(out, &[("route", name), ("limit", limit.as_str())], total);
+        }
+    }
+}
+
+/// Writes a counter that has counted something.
+fn counter(out: &mut Exposition<'_>, labels: &Labels<'_>, total: u64) {
+    if total > 0 {
+        let _ = out.sample(labels, total);
+    }
+}

@@ -1,0 +1,106 @@
+//! Closed sets that are labels, each member with its word.
+
+/// Where in the protocol an error was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Transport {
+    Http,
+    Sse,
+    Ndjson,
+    Websocket,
+    Job,
+}
+
+impl Transport {
+    /// Every transport, in the order of its index.
+    pub const ALL: [Transport; 5] =
+        [Transport::Http, Transport::Sse, Transport::Ndjson, Transport::Websocket, Transport::Job];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Transport::Http => "http",
+            Transport::Sse => "sse",
+            Transport::Ndjson => "ndjson",
+            Transport::Websocket => "websocket",
+            Transport::Job => "job",
+        }
+    }
+}
+
+/// Which way a WebSocket message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the caller to the provider.
+    Upstream,
+    /// From the provider to the caller.
+    Downstream,
+}
+
+impl Direction {
+    /// Both, in the order of their index.
+    pub const ALL: [Direction; 2] = [Direction::Upstream, Direction::Downstream];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Direction::Upstream => "upstream",
+            Direction::Downstream => "downstream",
+        }
+    }
+}
+
+/// Who closed a WebSocket, or was the first to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Initiator {
+    Caller,
+    Provider,
+    Gateway,
+}
+
+impl Initiator {
+    /// All, in the order of their index.
+    pub const ALL: [Initiator; 3] = [Initiator::Caller, Initiator::Provider, Initiator::Gateway];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Initiator::Caller => "caller",
+            Initiator::Provider => "provider",
+            Initiator::Gateway => "gateway",
+        }
+    }
+}
+
+/// Which limit of the gateway refused a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// So much in a time.
+    Rate,
+    /// So many at one time.
+    Concurrency,
+    /// The wait that a provider asked for.
+    RetryAfter,
+    /// An upstream that is left alone.
+    Circuit,
+}
+
+impl Limit {
+    /// All, in the order of their index.
+    pub const ALL: [Limit; 4] = [Limit::Rate, Limit::Concurrency, Limit::RetryAfter, Limit::Circuit];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Limit::Rate => "rate",
+            Limit::Concurrency => "concurrency",
+            Limit::RetryAfter => "retry_after",
+            Limit::Circuit => "circuit",
+        }
+    }
+}
