@@ -84,11 +84,11 @@ fn the_manifests_are_what_kubernetes_takes() {
     if !full("kubectl and the schemas of Kubernetes") {
         return;
     }
-    let made = passes(tool("kubectl"), &["kustomize", "deploy/kubernetes/example"]);
     let scratch = Scratch::new();
+    let made = example(&scratch, true);
     let all = scratch.write("all.yaml", &made);
     let told = passes(tool("kubernetes-validate"), &["--strict", &all]);
-    for kind in ["configmap", "secret", "deployment", "networkpolicy"] {
+    for kind in ["configmap", "deployment", "networkpolicy"] {
         assert!(told.contains(&format!("passed for resource {kind}/")), "{kind}: {told}");
     }
     // The schema of PodMonitor is not Kubernetes' own; the part of it that is used is beside this test.
@@ -115,6 +115,43 @@ fn the_manifests_are_what_kubernetes_takes() {
     for part in ["initContainers:", "restartPolicy: Always", "readOnlyRootFilesystem: true", "runAsNonRoot: true"] {
         assert!(deployment.contains(part), "{part}: {deployment}");
     }
+}
+
+/// What the example makes, with the component for the Prometheus Operator or without.
+fn example(scratch: &Scratch, operator: bool) -> String {
+    if !operator {
+        return passes(tool("kubectl"), &["kustomize", "deploy/kubernetes/example"]);
+    }
+    passes("cp", &["-r", "deploy/kubernetes", &scratch.0.path().display().to_string()]);
+    let kustomization = "kubernetes/example/kustomization.yaml";
+    let opted = changed(&text(&format!("deploy/{kustomization}")), "# - ../podmonitor", "- ../podmonitor");
+    let _ = scratch.write(kustomization, &opted);
+    passes(tool("kubectl"), &["kustomize", &scratch.0.path().join("kubernetes/example").display().to_string()])
+}
+
+/// The README's steps used to make a Secret and then overwrite it with `replace-me`, and to apply a kind that only the Prometheus
+/// Operator brings.
+#[test]
+fn the_steps_for_kubernetes_keep_the_key_and_name_only_what_is_there() {
+    if !full("kubectl, for the steps of deploy/README.md") {
+        return;
+    }
+    let readme = text("deploy/README.md");
+    let steps: Vec<&str> = readme.lines().filter(|line| line.starts_with("kubectl ")).collect();
+    let [namespace, secret, look, apply] = steps.as_slice() else { panic!("{steps:?}") };
+    assert_eq!(*namespace, "kubectl create namespace speech");
+    assert!(secret.starts_with("kubectl -n speech create secret generic speechgate-keys --from-literal=elevenlabs="));
+    let folder = "deploy/kubernetes/example";
+    assert!(look.starts_with(&format!("kubectl kustomize {folder}")), "{look}");
+    assert_eq!(*apply, format!("kubectl apply -k {folder}"));
+    // What the last step applies leaves the Secret of the second alone, and refers to it by its name and its key.
+    let made = example(&Scratch::new(), false);
+    let kinds: Vec<&str> = made.lines().filter_map(|line| line.strip_prefix("kind: ")).collect();
+    assert_eq!(kinds.iter().filter(|kind| matches!(**kind, "Secret" | "PodMonitor")).count(), 0, "{kinds:?}");
+    assert!(kinds.contains(&"Deployment") && kinds.contains(&"Namespace"), "{kinds:?}");
+    assert!(made.contains("secretName: speechgate-keys"), "{made}");
+    let config = text("deploy/kubernetes/sidecar/gateway.toml");
+    assert!(config.contains("${file:/run/secrets/speechgate/elevenlabs}"));
 }
 
 #[test]
