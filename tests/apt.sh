@@ -10,8 +10,8 @@ as_root() {
 # apt_lists PACKAGE…: brings the lists that these are looked up in up to date, at most once a day for all scripts together.
 apt_lists() {
     have apt-get || { echo "there is no apt-get here: install $* and run this again" >&2; exit 1; }
-    # Of the script that sources this.
-    stamp_file=$(dirname "$0")/../.cache/apt-lists
+    # Beside the folder of the script that sources this, unless it says otherwise.
+    stamp_file=${apt_stamp:-$(dirname "$0")/../.cache/apt-lists}
     if [ -z "$(find "$stamp_file" -mtime -1 2>/dev/null)" ]; then
         as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
         mkdir -p "$(dirname "$stamp_file")"

@@ -1,13 +1,15 @@
-//! House rules that no compiler holds: who imports whom, what stays pure, what the README promises, which versions are in.
+//! House rules that no compiler holds: who imports whom, what stays pure, what the documents promise, which versions are in.
 //!
 //! Each rule is a function over text that gives what breaks it, and each is tried on a seeded mistake as well, so that none
 //! can pass by looking at nothing. After a wanted change, `SPEECHGATE_BLESS=1 cargo test --test house` rewrites the parts of
-//! the README that are derived from the code.
+//! the documents that are derived from the code.
 
+#[path = "house/circles.rs"]
+mod circles;
+#[path = "house/documents.rs"]
+mod documents;
 #[path = "house/packages.rs"]
 mod packages;
-#[path = "house/readme.rs"]
-mod readme;
 #[path = "house/sources.rs"]
 mod sources;
 

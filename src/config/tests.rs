@@ -212,7 +212,7 @@ fn example_files() -> tempfile::TempDir {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     for (name, text) in [
         ("tls.crt", made.cert.pem()),
-        ("callers.pem", made.cert.pem()),
+        ("clients.pem", made.cert.pem()),
         ("provider-ca.pem", made.cert.pem()),
         ("tls.key", made.signing_key.serialize_pem()),
         ("breeze_api_key", "brz_1\n".to_owned()),

@@ -1,4 +1,4 @@
-//! What somebody does who has just cloned the repository: the commands of the README, up to an alert.
+//! What somebody does who has just cloned the repository: the commands of the README and of the operations page, up to an alert.
 
 use crate::{PROGRAM, Scratch, changed, full, path, text, tool};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -48,11 +48,11 @@ impl Drop for Demo {
     }
 }
 
-/// The block of commands between the README's marks.
-fn commands() -> String {
-    let readme = text("README.md");
-    let (_, rest) = readme.split_once("<!-- alert -->\n```sh\n").expect("the commands");
-    rest.split_once("```").expect("their end").0.to_owned()
+/// The block of a document that follows this mark.
+fn block(document: &str, mark: &str) -> String {
+    let whole = text(document);
+    let (_, rest) = whole.split_once(mark).expect("the block");
+    rest.split_once("```").expect("its end").0.to_owned()
 }
 
 /// Ports that nobody has.
@@ -74,15 +74,15 @@ impl Drop for Group {
 }
 
 #[test]
-fn the_commands_of_the_readme_lead_to_an_alert() {
-    if !full("the README's commands, from the demo to an alert of a real Prometheus") {
+fn the_commands_of_the_documentation_lead_to_an_alert() {
+    if !full("the documented commands, from the demo to an alert of a real Prometheus") {
         return;
     }
     let scratch = Scratch::new();
     let [gateway, admin, prometheus] = free_ports();
     // The same commands, with the program that is under test, and ports that are free here.
     let demo = format!("'{PROGRAM}' demo --listen 127.0.0.1:{gateway} --admin 127.0.0.1:{admin}");
-    let mut script = changed(&commands(), "cargo build --release\n", "");
+    let mut script = changed(&block("deploy/OPERATIONS.md", "<!-- alert -->\n```sh\n"), "cargo build --release\n", "");
     for (from, to) in [
         ("target/release/speechgate demo", demo.as_str()),
         ("deploy/prometheus/demo.yaml", &format!("{}/demo.yaml", scratch.0.path().display())),
@@ -129,4 +129,40 @@ fn the_commands_of_the_readme_lead_to_an_alert() {
     let labels = ["code", "provider", "route", "severity"].map(|name| alert["labels"][name].as_str());
     let expected = ["quota_exceeded", "elevenlabs", "elevenlabs", "page"].map(Some);
     assert_eq!((labels, alert["state"].as_str()), (expected, Some("firing")), "{alert}");
+}
+
+/// The README's shortest configuration, checked and served by the README's own commands, answers with an envelope.
+#[test]
+fn the_shortest_configuration_of_the_readme_runs() {
+    let scratch = Scratch::new();
+    let config = scratch.write("gateway.toml", &block("README.md", "`gateway.toml`:\n\n```toml\n"));
+    let commands = block("README.md", "the_shortest_configuration_of_the_readme_runs -->\n```sh\n");
+    let lines: Vec<&str> = commands.lines().collect();
+    let [build, check, serve] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(*build, "cargo build --release");
+    let script = |line: &str| {
+        let line = changed(line, "target/release/speechgate", &format!("exec '{PROGRAM}'"));
+        changed(&line, "gateway.toml", &config)
+    };
+    let checked = Command::new("bash").args(["-euc", &script(check)]).output().expect("a shell");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let [gateway, admin, _] = free_ports();
+    let mut shell = Command::new("bash");
+    let _ = shell.args(["-euc", &script(serve)]).process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
+    let _ = shell.env("SPEECHGATE__SERVER__LISTEN", format!("127.0.0.1:{gateway}"));
+    let _ = shell.env("SPEECHGATE__ADMIN__LISTEN", format!("127.0.0.1:{admin}"));
+    let _group = Group(shell.spawn().expect("a shell"));
+    let ask = |request: &str| {
+        // It refuses connections until it listens.
+        let mut stream = (0..1000).find_map(|_| {
+            TcpStream::connect(("127.0.0.1", gateway)).map_err(|_| std::thread::sleep(Duration::from_millis(20))).ok()
+        })?;
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    // No provider is asked: no route matches.
+    let answer = ask("GET /nowhere HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("x-error-code: route_not_found"), "{answer}");
 }
