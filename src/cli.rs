@@ -9,11 +9,12 @@ mod health;
 use crate::app;
 use crate::canon::Profile;
 use crate::config::files::SourceFiles;
-use crate::config::{self, Problem};
+use crate::config::{self, Missing, Problem};
 use crate::explain::{self, Transport};
 use crate::simulator::demo;
-use arguments::{Cli, Codes, Command, Completions, Demo, Explain, Files, Format, Shell, TransportName};
+use arguments::{Check, Cli, Codes, Command, Completions, Demo, Explain, Files, Format, Shell, TransportName};
 use clap::{CommandFactory, Parser};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -60,7 +61,9 @@ fn serve(files: Files) -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    let load = move |noted: &mut SourceFiles| config::load_noting(&files.config, config::environment(), noted);
+    let load = move |noted: &mut SourceFiles| {
+        config::load_noting(&files.config, config::environment(), Missing::IsAProblem, noted)
+    };
     let loaded = match load(&mut SourceFiles::default()) {
         Ok(loaded) => loaded,
         Err(problems) => return refuse(&problems),
@@ -78,12 +81,14 @@ fn serve(files: Files) -> ExitCode {
     }
 }
 
-fn check(files: &Files) -> ExitCode {
+fn check(arguments: &Check) -> ExitCode {
+    let files = &arguments.files;
     if files.config.is_empty() {
         eprintln!("speechgate check needs a configuration: speechgate check --config gateway.toml");
         return ExitCode::from(2);
     }
-    let (report, valid) = config::check_report(&files.config, config::environment());
+    let missing = if arguments.no_secrets { Missing::IsWarnedOf } else { Missing::IsAProblem };
+    let (report, valid) = config::check_report(&files.config, config::environment(), missing);
     let printed = print(&report);
     if valid { printed } else { ExitCode::FAILURE }
 }
@@ -99,12 +104,14 @@ fn text_of(problems: &[Problem]) -> String {
 
 /// The profile of this name, or why there is none.
 fn profile(name: &str, files: &[PathBuf]) -> Result<Arc<Profile>, String> {
-    let own = if files.is_empty() {
-        None
+    // Profiles hold no secrets: what is missing of those of the routes is nobody's concern here.
+    let profiles = if files.is_empty() {
+        BTreeMap::new()
     } else {
-        let loaded = config::load(files, config::environment()).map_err(|problems| text_of(&problems))?;
-        loaded.profiles.get(name).cloned()
+        let loaded = config::load_without_secrets(files, config::environment());
+        loaded.map_err(|problems| text_of(&problems))?.profiles
     };
+    let own = profiles.get(name).cloned();
     let built_in = || match config::profiles::built_in(name)? {
         Ok(profile) => Some(profile),
         Err(problems) => {
@@ -113,8 +120,14 @@ fn profile(name: &str, files: &[PathBuf]) -> Result<Arc<Profile>, String> {
         }
     };
     own.or_else(built_in).ok_or_else(|| {
-        let names: Vec<&str> = config::profiles::built_in_names().collect();
-        format!("there is no provider `{name}`; built in are {}; your own come from --config FILE\n", names.join(", "))
+        let built_in: Vec<&str> = config::profiles::built_in_names().collect();
+        let own: Vec<&str> = profiles.keys().map(String::as_str).collect();
+        let own = if own.is_empty() {
+            "your own come from --config FILE".to_owned()
+        } else {
+            format!("your own are {}", own.join(", "))
+        };
+        format!("there is no provider `{name}`; built in are {}; {own}\n", built_in.join(", "))
     })
 }
 
@@ -203,6 +216,7 @@ mod tests {
             "serve --config a --config b",
             "demo",
             "check --config a",
+            "check --no-secrets --config a",
             "explain --provider corti --transport close --path /x -",
             "explain --provider corti file",
             "codes",

@@ -36,7 +36,7 @@ pub(super) enum Command {
     Demo(Demo),
     /// Report every problem of a configuration; exit code 1 when there is one.
     #[command(after_help = CHECK_HELP)]
-    Check(Files),
+    Check(Check),
     /// Tell what a recorded failure means, which rule decided, why the others did not, and how it is counted.
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
@@ -73,8 +73,10 @@ const CHECK_HELP: &str = "\
 Examples:
   speechgate check --config gateway.toml
   speechgate check --config gateway.toml && kill -HUP \"$(pidof speechgate)\"
+  speechgate check --no-secrets --config gateway.toml                  where the production keys are not
 
-Files and environment variables that the configuration names are read as well; nothing is connected to.";
+Files and environment variables that the configuration names are read as well; nothing is connected to. With --no-secrets, those that
+are missing are only warned of.";
 
 const EXPLAIN_HELP: &str = "\
 Examples:
@@ -117,8 +119,17 @@ pub(super) struct Files {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub(super) files: Files,
+    /// Warn of environment variables and files that are missing instead of reporting them as problems.
+    #[arg(long)]
+    pub(super) no_secrets: bool,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// Where callers connect; port 8080, or a free one when it is taken.
+    /// Where clients connect; port 8080, or a free one when it is taken.
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: Option<SocketAddr>,
     /// Where metrics and health are; port 9464, or a free one when it is taken.

@@ -4,7 +4,7 @@ use super::files::SourceFiles;
 use super::path::{Path, Step};
 use super::problem::{Findings, Problem};
 use super::schema;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use toml::Value;
@@ -23,13 +23,48 @@ pub(super) struct Filler<'a> {
     revealed: Vec<String>,
     /// Where the files that are read are noted.
     noted: &'a mut SourceFiles,
+    /// What becomes of a variable or a file that is not there.
+    missing: Missing,
+    /// What is missing although that is no problem: where, and what is said about it.
+    absent: BTreeMap<Path, String>,
+    /// Values that were filled in, wholly or in part.
+    filled: BTreeSet<Path>,
 }
+
+/// What becomes of a variable or a file that the configuration names and that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is a problem: the configuration cannot be run.
+    IsAProblem,
+    /// It is warned of, and a placeholder stands in for it: the configuration is only looked at.
+    IsWarnedOf,
+}
+
+/// Stands in for a secret that is not there: fit for a header, a query and a subprotocol.
+const PLACEHOLDER: &str = "placeholder";
 
 impl<'a> Filler<'a> {
     /// Fills in from these variables.
-    pub(super) fn new(environment: &'a [(String, String)], noted: &'a mut SourceFiles) -> Filler<'a> {
+    pub(super) fn new(environment: &'a [(String, String)], noted: &'a mut SourceFiles, missing: Missing) -> Filler<'a> {
         let variables = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        Filler { variables, revealed: Vec::new(), noted }
+        Filler { variables, revealed: Vec::new(), noted, missing, absent: BTreeMap::new(), filled: BTreeSet::new() }
+    }
+
+    /// Whether a placeholder stands at this place, so that nothing can be said about the value.
+    pub(super) fn is_absent(&self, path: &Path) -> bool {
+        self.absent.contains_key(path)
+    }
+
+    /// Whether this value came from outside.
+    pub(super) fn has_filled(&self, path: &Path) -> bool {
+        self.filled.contains(path)
+    }
+
+    /// Warns of each placeholder.
+    pub(super) fn warn(&self, warnings: &mut Findings) {
+        for (path, what) in &self.absent {
+            warnings.value(path, format!("{what}; only what does not depend on it was checked"));
+        }
     }
 
     /// Every file that has been noted so far.
@@ -66,6 +101,7 @@ impl<'a> Filler<'a> {
             Value::String(text) if text.contains("${") => match self.filled(text, path, findings) {
                 Some((text, true)) => {
                     findings.secrets.insert(path.clone());
+                    let _ = self.filled.insert(path.clone());
                     *value = schema::typed(path, text);
                 }
                 Some((plain, false)) => *text = plain,
@@ -111,9 +147,18 @@ impl<'a> Filler<'a> {
                     result.push_str(&found);
                     self.revealed.push(found);
                 }
-                Err(what) => {
+                Err(Lookup::Malformed(what)) => {
                     complete = false;
                     findings.value(path, what);
+                }
+                Err(Lookup::Missing(what)) if self.missing == Missing::IsAProblem => {
+                    complete = false;
+                    findings.value(path, what);
+                }
+                Err(Lookup::Missing(what)) => {
+                    any = true;
+                    result.push_str(PLACEHOLDER);
+                    let _ = self.absent.insert(path.clone(), what);
                 }
             }
         }
@@ -124,26 +169,46 @@ impl<'a> Filler<'a> {
         complete.then_some((result, any))
     }
 
-    fn look_up(&mut self, name: &str) -> Result<String, String> {
+    fn look_up(&mut self, name: &str) -> Result<String, Lookup> {
         if let Some(file) = name.strip_prefix("file:") {
-            self.noted.note(std::path::Path::new(file));
-            return read_file(file).map_err(|problem| format!("the file `{}` {problem}", file.escape_debug()));
+            let file = std::path::Path::new(file);
+            self.noted.note(file);
+            let missing = |problem| {
+                Lookup::Missing(format!("the file `{}` {problem}", file.display().to_string().escape_debug()))
+            };
+            return read_file(file).map_err(|problem| match file.is_relative() {
+                true => missing(format!(
+                    "{problem}; a relative path begins at the working directory; expected an absolute path"
+                )),
+                false => missing(problem),
+            });
         }
         let valid = !name.is_empty()
             && !name.starts_with(|first: char| first.is_ascii_digit())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if !valid {
-            return Err(format!("`${{{}}}` names nothing; expected {EXPECTED}", name.escape_debug()));
+            return Err(Lookup::Malformed(format!(
+                "`${{{}}}` names nothing; expected {EXPECTED}",
+                name.escape_debug()
+            )));
         }
-        let value = self.variables.get(name);
-        value.map(|value| (*value).to_owned()).ok_or_else(|| format!("the environment variable `{name}` is not set"))
+        let value = self.variables.get(name).map(|value| (*value).to_owned());
+        value.ok_or_else(|| Lookup::Missing(format!("the environment variable `{name}` is not set")))
     }
+}
+
+/// Why nothing can be filled in.
+enum Lookup {
+    /// It is not written as it must be.
+    Malformed(String),
+    /// It is not there, or cannot be read.
+    Missing(String),
 }
 
 const EXPECTED: &str = "`${NAME}` or `${file:/path}`; `$${` stands for itself";
 
 /// A file's text without its last newline.
-fn read_file(path: &str) -> Result<String, String> {
+fn read_file(path: &std::path::Path) -> Result<String, String> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| unreadable(error.kind()))?;
     let length = file.take(MAX_FILE + 1).read_to_string(&mut text).map_err(|error| unreadable(error.kind()))?;

@@ -27,12 +27,15 @@ mod report;
 mod resolve;
 mod schema;
 pub mod secret;
+mod shadowed;
 pub mod types;
 mod values;
+mod warnings;
 
 #[cfg(test)]
 mod tests;
 
+pub use fill::Missing;
 pub use problem::{Excerpt, Problem};
 pub use profiles::{built_in, built_in_names, built_in_profiles};
 pub use report::{check_report, schema_text};
@@ -84,7 +87,18 @@ pub fn load(
     files: &[PathBuf],
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Vec<Problem>> {
-    load_noting(files, environment, &mut SourceFiles::default())
+    load_noting(files, environment, Missing::IsAProblem, &mut SourceFiles::default())
+}
+
+/// Like [`load`], for looking at a configuration where its secrets are not: what a `${…}` does not find is only warned of.
+///
+/// # Errors
+/// Every problem that can be found.
+pub fn load_without_secrets(
+    files: &[PathBuf],
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, Vec<Problem>> {
+    load_noting(files, environment, Missing::IsWarnedOf, &mut SourceFiles::default())
 }
 
 /// Like [`load`], and notes each file that it reads or misses, whatever comes of it.
@@ -94,6 +108,7 @@ pub fn load(
 pub fn load_noting(
     files: &[PathBuf],
     environment: impl IntoIterator<Item = (String, String)>,
+    missing: Missing,
     noted: &mut SourceFiles,
 ) -> Result<Loaded, Vec<Problem>> {
     let mut texts = Vec::new();
@@ -112,7 +127,7 @@ pub fn load_noting(
         return Err(problems);
     }
     let texts: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    load_texts(&texts, environment, noted)
+    load_texts(&texts, environment, missing, noted)
 }
 
 /// Loads texts, each with the name that problems give it.
@@ -123,12 +138,13 @@ pub fn load_str(
     texts: &[(&str, &str)],
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Loaded, Vec<Problem>> {
-    load_texts(texts, environment, &mut SourceFiles::default())
+    load_texts(texts, environment, Missing::IsAProblem, &mut SourceFiles::default())
 }
 
 fn load_texts(
     texts: &[(&str, &str)],
     environment: impl IntoIterator<Item = (String, String)>,
+    missing: Missing,
     noted: &mut SourceFiles,
 ) -> Result<Loaded, Vec<Problem>> {
     let environment: Vec<(String, String)> = environment.into_iter().collect();
@@ -136,7 +152,7 @@ fn load_texts(
     let (layers, overrides) = layers(texts, &environment, &mut findings)?;
     let mut merged = merge(&layers, overrides, &mut findings)?;
     note_secrets(&merged, &mut findings);
-    let mut filler = Filler::new(&environment, noted);
+    let mut filler = Filler::new(&environment, noted, missing);
     filler.fill(&mut merged, &Path::root(), &mut findings);
     filler.remember(&merged, &findings);
     let unfilled = findings.list.len();
@@ -160,11 +176,13 @@ fn load_texts(
     let profiles = profiles::Profiles::resolve(&raw.providers, &mut findings);
     let config = resolve::config(&raw, &profiles, &mut findings);
     findings.keep_first(unfilled);
+    findings.list.retain(|finding| !filler.is_absent(&finding.path));
     if !findings.list.is_empty() {
         return Err(place(findings));
     }
     let mut warnings = Findings { list: Vec::new(), secrets: findings.secrets };
-    resolve::in_the_clear(&config.routes, &mut warnings);
+    filler.warn(&mut warnings);
+    warnings::all(&raw, &config, &|path| filler.has_filled(path), &mut warnings);
     let warnings = place(warnings);
     let redacted = serde_json::to_string_pretty(&redacted).unwrap_or_default();
     let files = filler.into_files();

@@ -30,7 +30,7 @@ pub fn built_in_profiles() -> impl Iterator<Item = Arc<Profile>> {
     built_in_names().filter_map(|name| built_in(name)?.ok())
 }
 
-fn is_built_in(name: &str) -> bool {
+pub(super) fn is_built_in(name: &str) -> bool {
     built_in_names().any(|known| known == name)
 }
 
@@ -56,7 +56,7 @@ fn complete(name: &str, spec: ProfileSpec) -> Compiled {
 }
 
 /// A built-in profile as it is written, to build on.
-fn built_in_spec(name: &str) -> Option<ProfileSpec> {
+pub(super) fn built_in_spec(name: &str) -> Option<ProfileSpec> {
     let (_, text) = BUILT_IN.iter().find(|(known, _)| *known == name)?;
     parse(text).ok()
 }

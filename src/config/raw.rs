@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 #[schemars(title = "speechgate configuration")]
 pub(super) struct Raw {
-    /// Where callers connect.
+    /// Where clients connect.
     #[serde(default)]
     pub(super) server: Server,
     /// Health, metrics, reload and the status page.
@@ -42,12 +42,12 @@ pub(super) struct Raw {
 pub(super) struct Server {
     /// Address and port, or `unix:` and a path. Default `127.0.0.1:8080`.
     pub(super) listen: Option<ListenText>,
-    /// TLS towards callers. Without it plain HTTP is spoken.
+    /// TLS towards clients. Without it plain HTTP is spoken.
     pub(super) tls: Option<ServerTls>,
     /// Worker threads. Default: one per processor.
     #[schemars(range(min = 1, max = 1024))]
     pub(super) workers: Option<u32>,
-    /// Connections of callers at one time. Default 10000.
+    /// Connections of clients at one time. Default 10000.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub(super) max_connections: Option<u32>,
     /// How long running requests and streams may go on after SIGTERM. Default 30s.
@@ -55,13 +55,13 @@ pub(super) struct Server {
     /// After SIGTERM, how long requests are still taken while `/readyz` says no already, so that load balancers can
     /// turn away first. Default 0s.
     pub(super) drain_delay: Option<DurationText>,
-    /// How long a caller may take to send a header section. Default 10s.
+    /// How long a client may take to send a header section. Default 10s.
     pub(super) header_timeout: Option<DurationText>,
-    /// How long a caller may pause inside a request body. Default 30s.
+    /// How long a client may pause inside a request body. Default 30s.
     pub(super) body_timeout: Option<DurationText>,
-    /// How long an idle connection of a caller is kept. Default 75s.
+    /// How long an idle connection of a client is kept. Default 75s.
     pub(super) keep_alive_timeout: Option<DurationText>,
-    /// How long a caller may leave an answer unread before the connection is cut. Default 60s.
+    /// How long a client may leave an answer unread before the connection is cut. Default 60s.
     pub(super) write_timeout: Option<DurationText>,
     /// Longest request target; beyond it 414. Default 8KiB.
     pub(super) max_target_bytes: Option<Size>,
@@ -70,12 +70,12 @@ pub(super) struct Server {
     /// Most header fields; beyond it 431. Default 100.
     #[schemars(range(min = 10, max = 10_000))]
     pub(super) max_headers: Option<u32>,
-    /// HTTP/2 towards callers.
+    /// HTTP/2 towards clients.
     #[serde(default)]
     pub(super) http2: Http2,
-    /// Whether `X-Forwarded-*` and `Forwarded` of callers are kept and appended to. Default false: they are replaced.
+    /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to. Default false: they are replaced.
     pub(super) trust_forwarded: Option<bool>,
-    /// This gateway's address as callers see it, put into rewritten provider URLs. Default: the request's Host.
+    /// This gateway's address as clients see it, put into rewritten provider URLs. Default: the request's Host.
     pub(super) public_url: Option<UrlText>,
     /// Where errors are documented, such as a copy of `speechgate codes --format markdown`: the `doc_url` of an error whose
     /// provider gave no link is this and its code, behind a slash unless it ends with `/`, `#` or `=`. Default: no link.
@@ -92,7 +92,7 @@ pub(super) struct ServerTls {
     /// Private key, PEM.
     #[schemars(required)]
     pub(super) private_key: Option<FileText>,
-    /// CA certificates, PEM: callers must then present a certificate that one of these signed.
+    /// CA certificates, PEM: clients must then present a certificate that one of these signed.
     pub(super) client_ca: Option<FileText>,
 }
 
@@ -202,7 +202,7 @@ pub(super) struct Route {
     pub(super) envelope: Option<Envelope>,
     /// Whether envelopes carry the provider's own body. Default true.
     pub(super) upstream_body: Option<bool>,
-    /// What is put into every request; the caller's own is then dropped. Several are several accounts: the one with the
+    /// What is put into every request; the client's own is then dropped. Several are several accounts: the one with the
     /// fewest calls is used.
     pub(super) credentials: Option<CredentialsList>,
     /// Deadlines.
@@ -227,6 +227,7 @@ pub(super) struct Route {
 /// `match`
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "a table", extend("examples" = ["{ path = \"/tts\" }"]))]
 pub(super) struct Match {
     /// A path prefix on whole segments; the longest wins, and it is stripped.
     pub(super) path: Option<String>,
@@ -370,7 +371,7 @@ pub(super) struct Retry {
     /// The types of errors after which it is tried again. Default `["unavailable", "timeout", "upstream"]`.
     pub(super) on: Option<Vec<String>>,
     /// Retries as a share of requests, so that an outage is not amplified. Default `20%`.
-    pub(super) budget: Option<String>,
+    pub(super) budget: Option<PercentageText>,
 }
 
 /// `circuit_breaker`
@@ -400,6 +401,12 @@ pub(super) struct Limits {
     /// What the backend's keys and channels begin with. Default `speechgate`.
     pub(super) prefix: Option<String>,
 }
+
+/// A share.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(title = "a percentage", extend("examples" = ["20%"]))]
+pub(super) struct PercentageText(pub(super) String);
 
 /// A duration with its unit.
 #[derive(Deserialize, JsonSchema)]

@@ -1,18 +1,27 @@
 //! What `speechgate check` and `speechgate schema` print.
 
+use super::files::SourceFiles;
 use super::types::{Envelope, Listen, Route};
-use super::{Config, Loaded, load, schema};
+use super::{Config, Loaded, Missing, load_noting, schema};
 use std::path::PathBuf;
 
 /// Loads the configuration. Gives everything there is to say about it, ready to be printed, and whether it can be run.
-pub fn check_report(files: &[PathBuf], environment: impl IntoIterator<Item = (String, String)>) -> (String, bool) {
+pub fn check_report(
+    files: &[PathBuf],
+    environment: impl IntoIterator<Item = (String, String)>,
+    missing: Missing,
+) -> (String, bool) {
     let mut text = String::new();
-    let valid = match load(files, environment) {
+    let valid = match load_noting(files, environment, missing, &mut SourceFiles::default()) {
         Ok(Loaded { config, warnings, .. }) => {
             for warning in &warnings {
                 text.push_str(&format!("{}\n", warning.warning()));
             }
-            text.push_str(&format!("valid: {}, no problem\n", count(config.routes.len(), "route")));
+            let routes = count(config.routes.len(), "route");
+            text.push_str(&match warnings.len() {
+                0 => format!("valid: {routes}, no problem\n"),
+                number => format!("valid: {routes}, no problem, {}\n", count(number, "warning")),
+            });
             text.push_str(&summary(&config));
             true
         }
@@ -33,7 +42,7 @@ fn summary(config: &Config) -> String {
         Listen::Tcp(address) => format!("  {what}  {address}\n"),
         Listen::Unix(path) => format!("  {what}  unix:{}\n", path.display()),
     };
-    let mut text = listener("callers", &config.server.listen);
+    let mut text = listener("clients", &config.server.listen);
     text.extend(config.admin.as_ref().map(|admin| listener("admin  ", admin)));
     text.extend(config.routes.iter().map(|route| line(route)));
     text
@@ -48,7 +57,7 @@ fn line(route: &Route) -> String {
     let upstreams = upstreams.collect::<Vec<_>>().join(", ");
     let (host, path) =
         (route.host.as_deref().unwrap_or_default(), if route.path.is_empty() { "/" } else { &route.path });
-    let key = if route.credentials.is_empty() { "the caller's key" } else { "its own key" };
+    let key = if route.credentials.is_empty() { "the client's key" } else { "its own key" };
     let form = match route.envelope {
         Envelope::Canonical => "canonical",
         Envelope::Compatible => "compatible",

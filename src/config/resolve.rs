@@ -18,8 +18,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(super) use route::in_the_clear;
-
 /// Resolves the whole configuration. It may only be used when nothing was found.
 pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Findings) -> Config {
     let config = Config {

@@ -192,7 +192,10 @@ fn credentials_in_the_clear_are_warned_of() {
         ("https://api.example.com", false),
     ] {
         let route = ROUTE.replace("https://api.example.com", upstream);
-        let all = loaded(&[("t", &format!("{route}credentials = {{ header = 'x-k', value = 'x' }}\n"))], &[]);
+        let all = loaded(
+            &[("t", &format!("{route}credentials = {{ header = 'x-k', value = '${{KEY}}' }}\n"))],
+            &[("KEY", "x")],
+        );
         assert_eq!(!all.warnings.is_empty(), warned, "{upstream}");
         assert!(loaded(&[("t", &route)], &[]).warnings.is_empty(), "{upstream} without credentials");
     }

@@ -36,25 +36,25 @@ pub enum Listen {
 /// `[server]`
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Where callers connect.
+    /// Where clients connect.
     pub listen: Listen,
-    /// TLS towards callers.
+    /// TLS towards clients.
     pub tls: Option<ServerTls>,
     /// Worker threads, at least one.
     pub workers: usize,
-    /// Connections of callers at one time.
+    /// Connections of clients at one time.
     pub max_connections: usize,
     /// How long running streams may go on after SIGTERM.
     pub drain_timeout: Duration,
     /// How long after SIGTERM requests are still taken while readiness fails already.
     pub drain_delay: Duration,
-    /// How long a caller may take to send a header section.
+    /// How long a client may take to send a header section.
     pub header_timeout: Duration,
-    /// How long a caller may pause inside a request body.
+    /// How long a client may pause inside a request body.
     pub body_timeout: Duration,
     /// How long an idle keep-alive connection is kept.
     pub keep_alive_timeout: Duration,
-    /// How long a caller may leave an answer unread before it is cut.
+    /// How long a client may leave an answer unread before it is cut.
     pub write_timeout: Duration,
     /// Longest request target, in bytes; beyond it 414.
     pub max_target_bytes: usize,
@@ -64,9 +64,9 @@ pub struct Server {
     pub max_headers: usize,
     /// HTTP/2 streams at one time on one connection.
     pub http2_max_streams: u32,
-    /// Whether `X-Forwarded-*` and `Forwarded` of callers are kept and appended to; else they are replaced.
+    /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to; else they are replaced.
     pub trust_forwarded: bool,
-    /// This gateway's address as callers see it, for rewritten provider URLs; else taken from the request's Host.
+    /// This gateway's address as clients see it, for rewritten provider URLs; else taken from the request's Host.
     pub public_url: Option<Uri>,
     /// Where errors are documented: put before the code, it is the link of an error whose provider gave none.
     pub error_docs_url: Option<String>,
@@ -79,7 +79,7 @@ pub struct ServerTls {
     pub certificate: PathBuf,
     /// Private key, PEM.
     pub private_key: PathBuf,
-    /// With it, callers must present a certificate signed by one of these.
+    /// With it, clients must present a certificate signed by one of these.
     pub client_ca: Option<PathBuf>,
 }
 
@@ -152,7 +152,7 @@ pub struct Route {
     pub envelope: Envelope,
     /// Whether envelopes carry the provider's body.
     pub upstream_body: bool,
-    /// What is put into requests, one of them into each; the caller's own is then dropped. At most [`MOST_PLACES`].
+    /// What is put into requests, one of them into each; the client's own is then dropped. At most [`MOST_PLACES`].
     pub credentials: Vec<Credentials>,
     /// Deadlines.
     pub timeouts: Timeouts,
@@ -305,7 +305,7 @@ pub enum LimitKey {
     Route,
     /// Each value of a request header.
     Header(HeaderName),
-    /// Each caller's address.
+    /// Each client's address.
     ClientIp,
     /// Each value of a parameter of the limit's path template, which has one of this name.
     PathParameter(String),

@@ -17,7 +17,9 @@ const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// `30s`, `5m`, `250ms`, `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, Expected> {
-    let expected = || "a duration such as `30s`, `5m` or `250ms`, of at most 30 days".to_owned();
+    let expected = || {
+        "a duration such as `30s`, `5m` or `250ms` (units `ms`, `s`, `m`, `h` and `d`), of at most 30 days".to_owned()
+    };
     let duration = humantime::parse_duration(text.trim()).map_err(|_| expected())?;
     if duration > MAX_DURATION { Err(expected()) } else { Ok(duration) }
 }
@@ -80,11 +82,29 @@ pub fn listen(text: &str) -> Result<Listen, String> {
     })
 }
 
+/// A URL whose host is an IPv6 address without its brackets (RFC 3986 3.2.2), as it would be right.
+fn bare_ipv6(text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once("://")?;
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    // The last part is taken for the port where the rest is an address without it.
+    let whole = authority.parse::<std::net::Ipv6Addr>().ok().map(|address| format!("[{address}]"));
+    let with_port = || {
+        let (host, port) = authority.rsplit_once(':')?;
+        let (address, _) = (host.parse::<std::net::Ipv6Addr>().ok()?, port.parse::<u16>().ok()?);
+        Some(format!("[{address}]:{port}"))
+    };
+    Some(format!("{scheme}://{}{path}", with_port().or(whole)?))
+}
+
 /// An `http` or `https` URL without user, query and fragment.
 pub(super) fn url(text: &str) -> Result<Uri, Expected> {
     let expected = || "a URL such as `https://api.example.com`".to_owned();
     if text.contains(['?', '#']) {
         return Err("a URL without query and fragment".to_owned());
+    }
+    if let Some(bracketed) = bare_ipv6(text) {
+        return Err(format!("an IPv6 address in brackets, `{bracketed}`"));
     }
     let uri: Uri = text.parse().map_err(|_| expected())?;
     match uri.scheme() {

@@ -137,7 +137,8 @@ pub(super) fn concurrency(raw: &raw::Concurrency, path: &Path, findings: &mut Fi
 /// `retry`
 pub(super) fn retry(raw: &raw::Retry, path: &Path, findings: &mut Findings) -> Retry {
     let mut reader = Reader { path: path.clone(), findings };
-    let budget = reader.read("budget", raw.budget.as_deref(), values::percentage).unwrap_or(0.2);
+    let budget =
+        reader.read("budget", raw.budget.as_ref().map(|text| text.0.as_str()), values::percentage).unwrap_or(0.2);
     let on = match &raw.on {
         None => vec![Type::Unavailable, Type::Timeout, Type::Upstream],
         Some(names) => retried(names, &path.key("on"), findings),

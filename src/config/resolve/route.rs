@@ -11,7 +11,6 @@ use crate::config::types::{Credentials, Envelope, MOST_PLACES, Protocol, Route, 
 use crate::config::values;
 use http::HeaderValue;
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,24 +25,6 @@ pub(super) fn routes(raw: &[raw::Route], profiles: &Profiles, findings: &mut Fin
         raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, profiles, findings)).collect();
     unique_matches(&routes, findings);
     routes.into_iter().map(Arc::new).collect()
-}
-
-/// Warns of credentials that would leave the machine in the clear.
-pub(in crate::config) fn in_the_clear(routes: &[Arc<Route>], warnings: &mut Findings) {
-    for route in routes.iter().filter(|route| !route.credentials.is_empty()) {
-        let clear = route.upstreams.iter().position(|upstream| !upstream.tls && !is_here(&upstream.host));
-        if let Some(at) = clear {
-            let path = Path::of("routes").index(route.index);
-            let several = path.key("upstreams").index(at);
-            let path = if route.upstreams.len() > 1 { several } else { path.key("upstream") };
-            warnings.value(&path, "the route's credentials are sent unencrypted").expected("an `https://` upstream");
-        }
-    }
-}
-
-/// Whether a host is this machine.
-fn is_here(host: &str) -> bool {
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn unique_names(raw: &[raw::Route], findings: &mut Findings) {

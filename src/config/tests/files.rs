@@ -4,13 +4,13 @@ use super::*;
 
 #[test]
 fn the_complete_file_is_valid_without_any_variable_and_shows_the_defaults() {
-    let (report, valid) = check_report(&[PathBuf::from("config/gateway.toml")], []);
+    let (report, valid) = check_report(&[PathBuf::from("config/gateway.toml")], [], Missing::IsAProblem);
     assert!(valid, "{report}");
     assert!(
-        report.starts_with("valid: 5 routes, no problem\n  callers  127.0.0.1:8080\n  admin    127.0.0.1:9464\n"),
+        report.starts_with("valid: 5 routes, no problem\n  clients  127.0.0.1:8080\n  admin    127.0.0.1:9464\n"),
         "{report}"
     );
-    let route = "  route breeze: /breeze to https://api.breeze.blue; breeze with canonical errors, the caller's key\n";
+    let route = "  route breeze: /breeze to https://api.breeze.blue; breeze with canonical errors, the client's key\n";
     assert!(report.contains(route), "{report}");
     let given = loaded(&[("gateway.toml", include_str!("../../../config/gateway.toml"))], &[]).config;
     let defaults = loaded(&[("route.toml", &ROUTE.replace("/tts", "/elevenlabs"))], &[]).config;

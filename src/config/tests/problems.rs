@@ -185,7 +185,7 @@ fn problems_of_a_file() {
             "[[routes]]\n",
             &[
                 "t.toml:1:1: routes[0].name: missing; expected a string",
-                "t.toml:1:1: routes[0].match: missing; expected a table",
+                "t.toml:1:1: routes[0].match: missing; expected a table such as `{ path = \"/tts\" }`",
                 "t.toml:1:1: routes[0].provider: missing; expected a string",
                 "t.toml:1:1: routes[0].upstream: missing; expected a URL such as `https://api.example.com`, or several in `upstreams`",
             ],
@@ -409,7 +409,140 @@ fn a_key_file_is_not_a_certificate() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_a_problem() {
-    let (report, valid) = check_report(&[PathBuf::from("does/not/exist.toml")], []);
+    let (report, valid) = check_report(&[PathBuf::from("does/not/exist.toml")], [], Missing::IsAProblem);
     assert!(!valid);
     assert_eq!(report, "does/not/exist.toml: the file does not exist\n1 problem found\n");
+}
+
+/// What runs all the same and is hardly what was meant.
+#[test]
+fn warnings() {
+    const KEY: &str = "credentials = { header = 'x-k', value = '${KEY}' }\n";
+    let warned = |text: &str| -> Vec<String> {
+        let environment = [("KEY".to_owned(), "sk-1234567890".to_owned())];
+        let loaded =
+            load_str(&[("t.toml", text)], environment).unwrap_or_else(|problems| panic!("{text}: {problems:?}"));
+        loaded.warnings.iter().map(Problem::warning).collect()
+    };
+    let own = |inner: &str| format!("{ROUTE}[providers.own]\n{inner}\n");
+    for (text, expected) in [
+        (format!("{ROUTE}{KEY}"), &[][..]),
+        (
+            format!("{ROUTE}{KEY}[server]\nlisten = '0.0.0.0:8080'\n"),
+            &[
+                "t.toml:9:10: warning: server.listen: other machines can connect, and whoever does uses the credentials of `tts`; \
+               expected a loopback address, or clients that are known by `client_ca` in `[server.tls]`",
+            ],
+        ),
+        (format!("{ROUTE}[server]\nlisten = '0.0.0.0:8080'\n"), &[]),
+        (
+            format!("{ROUTE}credentials = {{ header = 'x-k', value = '$KEY' }}\n"),
+            &[
+                "t.toml:7:41: warning: routes[0].credentials.value: is sent as it is written: a variable stands in braces; expected \
+               `${NAME}`",
+            ],
+        ),
+        (
+            format!(
+                "{ROUTE}credentials = [{{ header = 'x-k', value = '${{KEY}}' }}, {{ header = 'x-k', value = 'sk-1' }}]\n"
+            ),
+            &[
+                "t.toml:7:80: warning: routes[0].credentials[1].value: a key stands in the file itself; expected `${NAME}` or \
+               `${file:/path}`",
+            ],
+        ),
+        (
+            format!("{ROUTE}[telemetry]\notlp = {{ endpoint = 'http://127.0.0.1:4318/v1/traces' }}\n"),
+            &[
+                "t.toml:8:21: warning: telemetry.otlp.endpoint: ends with the path of one signal, and `/v1/traces` or `/v1/metrics` \
+               is added to it; expected the collector's address alone, `http://127.0.0.1:4318`",
+            ],
+        ),
+        (
+            format!("{ROUTE}[providers.corti]\ncode = '$.x'\n"),
+            &[
+                "t.toml:7:12: warning: providers.corti: replaces the built-in profile `corti` as a whole; expected `extends = \
+               \"corti\"` in it, to build on that profile",
+            ],
+        ),
+        (format!("{ROUTE}[providers.corti]\nextends = 'corti'\ncode = '$.x'\n"), &[]),
+        (
+            own(
+                "rules = [{ status = 429, then = 'rate_limited' }, { status = 429, code = 'A*', then = 'quota_exceeded' }]",
+            ),
+            &[
+                "t.toml:8:51: warning: providers.own.rules[1]: can never match: `rules[0]`, which is asked before, takes all that it \
+               would; expected the narrower one first",
+            ],
+        ),
+    ] {
+        assert_eq!(warned(&text), expected, "{text}");
+    }
+}
+
+/// A machine that has no production keys can look at the configuration all the same.
+#[test]
+fn missing_secrets_are_only_warned_of_where_that_was_asked_for() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = folder.path().join("t.toml");
+    let text = format!(
+        "{}credentials = {{ header = 'x-k', value = '${{NOT_SET}}' }}\nmax_request_body = '${{SIZE}}'\n",
+        ROUTE.replace("https://api.example.com", "https://${HOST}")
+    );
+    std::fs::write(&file, &text).expect("written");
+    let files = [file.clone()];
+    assert!(load(&files, []).is_err());
+    let loaded = load_without_secrets(&files, []).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let warned: Vec<String> =
+        loaded.warnings.iter().map(|warning| format!("{}: {}", warning.path, warning.what)).collect();
+    let missing = |path: &str, name: &str| {
+        format!("{path}: the environment variable `{name}` is not set; only what does not depend on it was checked")
+    };
+    assert_eq!(
+        warned,
+        [
+            missing("routes[0].upstream", "HOST"),
+            missing("routes[0].credentials.value", "NOT_SET"),
+            missing("routes[0].max_request_body", "SIZE")
+        ]
+    );
+    // What has nothing to do with a secret is a problem as ever.
+    std::fs::write(&file, text.replace("path = \"/tts\"", "path = \"tts\"")).expect("written");
+    let problems = load_without_secrets(&files, []).expect_err("a problem");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+}
+
+/// Messages that used to name the place and not the way out.
+#[test]
+fn problems_say_what_would_be_right() {
+    for (line, expected) in [
+        (
+            "retry = { budget = 0.2 }",
+            "t.toml:7:20: routes[0].retry.budget: a number with a fraction cannot stand here; expected a percentage such as `20%`",
+        ),
+        (
+            "credentials = { header = 'x-k', value = '${file:key}' }",
+            "t.toml:7:41: routes[0].credentials.value: the file `key` does not exist; a relative path begins at the working \
+             directory; expected an absolute path",
+        ),
+    ] {
+        assert_eq!(problems(&format!("{ROUTE}{line}\n"), &[]), [expected], "{line}");
+    }
+    for (upstream, right) in [
+        ("http://::1:9999", "`http://[::1]:9999`"),
+        ("https://2001:db8::1", "`https://[2001:db8::1]`"),
+        ("https://fe80::abcd/base", "`https://[fe80::abcd]/base`"),
+    ] {
+        let found = problems(&ROUTE.replace("https://api.example.com", upstream), &[]);
+        assert!(
+            found.len() == 1 && found[0].ends_with(&format!("expected an IPv6 address in brackets, {right}")),
+            "{found:?}"
+        );
+    }
+    let text = ROUTE.replace("{ path = \"/tts\" }", "'x'");
+    let found = problems(&text, &[]);
+    assert!(
+        found.iter().any(|problem| problem.ends_with("expected a table such as `{ path = \"/tts\" }`")),
+        "{found:?}"
+    );
 }

@@ -1,0 +1,125 @@
+//! What does not prevent a configuration from running and is hardly what was meant.
+
+use super::path::Path;
+use super::problem::Findings;
+use super::profiles::is_built_in;
+use super::raw::{self, Raw};
+use super::shadowed;
+use super::types::{Config, Listen, Route};
+use crate::canon::ProfileSpec;
+use serde::Deserialize;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Every warning; `filled` says whether a value came from outside.
+pub(super) fn all(raw: &Raw, config: &Config, filled: &dyn Fn(&Path) -> bool, warnings: &mut Findings) {
+    in_the_clear(&config.routes, warnings);
+    open_to_others(config, warnings);
+    keys_in_plain_text(&config.routes, &raw.routes, filled, warnings);
+    signal_paths(config, warnings);
+    profiles(raw, warnings);
+}
+
+/// Credentials that would leave the machine in the clear.
+fn in_the_clear(routes: &[Arc<Route>], warnings: &mut Findings) {
+    for route in routes.iter().filter(|route| !route.credentials.is_empty()) {
+        let clear = route.upstreams.iter().position(|upstream| !upstream.tls && !is_here(&upstream.host));
+        if let Some(at) = clear {
+            let path = Path::of("routes").index(route.index);
+            let several = path.key("upstreams").index(at);
+            let path = if route.upstreams.len() > 1 { several } else { path.key("upstream") };
+            warnings.value(&path, "the route's credentials are sent unencrypted").expected("an `https://` upstream");
+        }
+    }
+}
+
+/// Whether a host is this machine.
+fn is_here(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A listener that other machines reach, before routes that lend their key to whoever asks.
+fn open_to_others(config: &Config, warnings: &mut Findings) {
+    let server = &config.server;
+    let open = matches!(&server.listen, Listen::Tcp(address) if !address.ip().is_loopback());
+    let authenticated = server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let lent: Vec<&str> =
+        config.routes.iter().filter(|route| !route.credentials.is_empty()).map(|route| &*route.name).collect();
+    if open && !authenticated && !lent.is_empty() {
+        let what = format!(
+            "other machines can connect, and whoever does uses the credentials of {}",
+            super::problem::alternatives(lent.iter().copied()).replace(" or ", " and ")
+        );
+        let path = Path::of("server").key("listen");
+        warnings
+            .value(&path, what)
+            .expected("a loopback address, or clients that are known by `client_ca` in `[server.tls]`");
+    }
+}
+
+/// Keys that stand in the file itself, where they are committed, copied and shown.
+fn keys_in_plain_text(
+    routes: &[Arc<Route>],
+    raw: &[raw::Route],
+    filled: &dyn Fn(&Path) -> bool,
+    warnings: &mut Findings,
+) {
+    for route in routes {
+        let credentials = Path::of("routes").index(route.index).key("credentials");
+        let single =
+            raw.get(route.index).is_some_and(|raw| matches!(raw.credentials, Some(raw::CredentialsList::One(_))));
+        for (at, one) in route.credentials.iter().enumerate() {
+            let path = if single { credentials.key("value") } else { credentials.index(at).key("value") };
+            if filled(&path) {
+                continue;
+            }
+            let name = one
+                .value
+                .reveal()
+                .strip_prefix('$')
+                .filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'));
+            match name.filter(|name| !name.is_empty()) {
+                Some(_) => {
+                    warnings.value(&path, "is sent as it is written: a variable stands in braces").expected("`${NAME}`")
+                }
+                None => {
+                    warnings.value(&path, "a key stands in the file itself").expected("`${NAME}` or `${file:/path}`")
+                }
+            };
+        }
+    }
+}
+
+/// The exporter adds the path of each signal itself.
+fn signal_paths(config: &Config, warnings: &mut Findings) {
+    let Some(otlp) = &config.telemetry.otlp else { return };
+    if let Some(base) =
+        ["/v1/traces", "/v1/metrics", "/v1/logs"].iter().find_map(|end| otlp.endpoint.base_path.strip_suffix(end))
+    {
+        let scheme = if otlp.endpoint.tls { "https" } else { "http" };
+        let path = Path::of("telemetry").key("otlp").key("endpoint");
+        let expected = format!("the collector's address alone, `{scheme}://{}{base}`", otlp.endpoint.authority);
+        warnings
+            .value(&path, "ends with the path of one signal, and `/v1/traces` or `/v1/metrics` is added to it")
+            .expected(expected);
+    }
+}
+
+/// Profiles that replace more than was meant, and rules that never have a say.
+fn profiles(raw: &Raw, warnings: &mut Findings) {
+    for (name, value) in &raw.providers {
+        let Ok(spec) = ProfileSpec::deserialize(value.clone()) else { continue };
+        let path = Path::of("providers").key(name);
+        if is_built_in(name) && spec.extends.is_none() {
+            let what = format!("replaces the built-in profile `{name}` as a whole");
+            warnings.key(&path, what).expected(format!("`extends = \"{name}\"` in it, to build on that profile"));
+        }
+        for (list, pairs) in [("rules", shadowed::rules(&spec)), ("errors", shadowed::detectors(&spec))] {
+            for (at, earlier) in pairs {
+                let what =
+                    format!("can never match: `{list}[{earlier}]`, which is asked before, takes all that it would");
+                warnings.value(&path.key(list).index(at), what).expected("the narrower one first");
+            }
+        }
+    }
+}
