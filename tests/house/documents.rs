@@ -189,7 +189,7 @@ fn links(text: &str) -> Vec<String> {
 
 /// The anchors of a document's headings, as they are made by the sites that show Markdown.
 fn anchors(text: &str) -> BTreeSet<String> {
-    let headings = text.lines().filter_map(|line| line.starts_with('#').then(|| line.trim_start_matches('#').trim()));
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
     let anchor = |heading: &str| {
         let lower = heading.to_lowercase();
         let kept = lower.chars().filter(|char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_'));
