@@ -4,6 +4,8 @@
 
 mod arguments;
 mod codes;
+#[cfg(feature = "demo")]
+mod demo;
 mod health;
 
 use crate::app;
@@ -11,8 +13,7 @@ use crate::canon::Profile;
 use crate::config::files::SourceFiles;
 use crate::config::{self, Problem};
 use crate::explain::{self, Transport};
-use crate::simulator::demo;
-use arguments::{Cli, Codes, Command, Completions, Demo, Explain, Files, Format, Shell, TransportName};
+use arguments::{Cli, Codes, Command, Completions, Explain, Files, Format, Shell, TransportName};
 use clap::{CommandFactory, Parser};
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
@@ -32,7 +33,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.command {
         Command::Serve(files) => serve(files),
-        Command::Demo(Demo { listen, admin, envelope, json }) => {
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments::Demo { listen, admin, envelope, json }) => {
             demo::run(demo::Options { listen, admin, envelope: envelope.into(), json })
         }
         Command::Check(files) => check(&files),
@@ -56,7 +58,8 @@ fn serve(files: Files) -> ExitCode {
             "speechgate serve needs a configuration:\n  speechgate serve --config gateway.toml\n\n\
              The shortest one that works:\n\n  [[routes]]\n  name = \"tts\"\n  match = {{ path = \"/elevenlabs\" }}\n  \
              provider = \"elevenlabs\"\n  upstream = \"https://api.elevenlabs.io\"\n\n\
-             `speechgate demo` runs without one; `speechgate check --config FILE` finds every problem of one."
+             {}`speechgate check --config FILE` finds every problem of one.",
+            if cfg!(feature = "demo") { "`speechgate demo` runs without one; " } else { "" }
         );
         return ExitCode::from(2);
     }
@@ -201,6 +204,7 @@ mod tests {
         Cli::command().debug_assert();
         for line in [
             "serve --config a --config b",
+            #[cfg(feature = "demo")]
             "demo",
             "check --config a",
             "explain --provider corti --transport close --path /x -",

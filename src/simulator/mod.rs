@@ -39,7 +39,6 @@
 mod audio;
 mod choose;
 mod conn;
-pub mod demo;
 mod dialect;
 mod engine;
 mod fault;
@@ -52,7 +51,6 @@ mod success;
 mod template;
 #[cfg(test)]
 mod tests;
-mod tour;
 
 pub use choose::HEADER as FAULT_HEADER;
 pub use fault::{Fault, Moment, faults, find};
