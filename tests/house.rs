@@ -4,12 +4,12 @@
 //! can pass by looking at nothing. After a wanted change, `SPEECHGATE_BLESS=1 cargo test --test house` rewrites the parts of
 //! the README that are derived from the code.
 
-#[path = "house/circles.rs"]
-mod circles;
 #[path = "house/packages.rs"]
 mod packages;
 #[path = "house/readme.rs"]
 mod readme;
+#[path = "house/simulator.rs"]
+mod simulator;
 #[path = "house/sources.rs"]
 mod sources;
 
