@@ -4,6 +4,8 @@
 
 mod arguments;
 mod codes;
+#[cfg(feature = "demo")]
+mod demo;
 mod health;
 
 use crate::app;
@@ -11,8 +13,7 @@ use crate::canon::Profile;
 use crate::config::files::SourceFiles;
 use crate::config::{self, Missing, Problem};
 use crate::explain::{self, Transport};
-use crate::simulator::demo;
-use arguments::{Check, Cli, Codes, Command, Completions, Demo, Explain, Files, Format, Shell, TransportName};
+use arguments::{Check, Cli, Codes, Command, Completions, Explain, Files, Format, Shell, TransportName};
 use clap::{CommandFactory, Parser};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -33,7 +34,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.command {
         Command::Serve(files) => serve(files),
-        Command::Demo(Demo { listen, admin, envelope, json }) => {
+        #[cfg(feature = "demo")]
+        Command::Demo(arguments::Demo { listen, admin, envelope, json }) => {
             demo::run(demo::Options { listen, admin, envelope: envelope.into(), json })
         }
         Command::Check(files) => check(&files),
@@ -57,7 +59,8 @@ fn serve(files: Files) -> ExitCode {
             "speechgate serve needs a configuration:\n  speechgate serve --config gateway.toml\n\n\
              The shortest one that works:\n\n  [[routes]]\n  name = \"tts\"\n  match = {{ path = \"/elevenlabs\" }}\n  \
              provider = \"elevenlabs\"\n  upstream = \"https://api.elevenlabs.io\"\n\n\
-             `speechgate demo` runs without one; `speechgate check --config FILE` finds every problem of one."
+             {}`speechgate check --config FILE` finds every problem of one.",
+            if cfg!(feature = "demo") { "`speechgate demo` runs without one; " } else { "" }
         );
         return ExitCode::from(2);
     }
@@ -214,6 +217,7 @@ mod tests {
         Cli::command().debug_assert();
         for line in [
             "serve --config a --config b",
+            #[cfg(feature = "demo")]
             "demo",
             "check --config a",
             "check --no-secrets --config a",

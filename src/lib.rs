@@ -84,7 +84,7 @@ pub mod otlp;
 pub mod proxy;
 #[cfg(feature = "serve")]
 pub mod server;
-#[cfg(feature = "serve")]
+#[cfg(feature = "demo")]
 pub mod simulator;
 #[cfg(feature = "serve")]
 pub mod telemetry;

@@ -6,7 +6,7 @@ use speechgate::config::types::LogFormat;
 use speechgate::telemetry::access::{AccessLog, Entry};
 use speechgate::telemetry::metrics::{Direction, Initiator, Metrics, Times};
 use speechgate::telemetry::sink::Sink;
-use speechgate::telemetry::trace::{Place, Tracer};
+use speechgate::telemetry::trace::{TraceContext, Tracer};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -37,7 +37,7 @@ fn counting_a_success_allocates_nothing() {
     allocates_nothing("a WebSocket", || {
         let open = route.websocket_opened();
         route.websocket_passed(Direction::Downstream, 1, 640);
-        route.websocket_closed(1000, Initiator::Caller);
+        route.websocket_closed(1000, Initiator::Client);
         drop(open);
     });
 }
@@ -48,9 +48,9 @@ fn deciding_not_to_trace_allocates_nothing() {
     let mut headers = HeaderMap::new();
     let _ =
         headers.insert("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00".parse().expect("fine"));
-    let caller = headers.get("traceparent").and_then(Place::of);
-    allocates_nothing("a trace that begins here", || assert!(!tracer.place(None).sampled));
-    allocates_nothing("a caller's trace", || assert!(!tracer.place(caller).sampled));
+    let caller = headers.get("traceparent").and_then(TraceContext::of);
+    allocates_nothing("a trace that begins here", || assert!(!tracer.context(None).sampled));
+    allocates_nothing("a caller's trace", || assert!(!tracer.context(caller).sampled));
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod circles;
 mod documents;
 #[path = "house/packages.rs"]
 mod packages;
+#[path = "house/simulator.rs"]
+mod simulator;
 #[path = "house/sources.rs"]
 mod sources;
 

@@ -51,7 +51,7 @@ fn request(route: &Arc<RouteMetrics>) {
         upstream: Some(Duration::from_millis(229)),
         first_byte: Some(Duration::from_millis(110)),
         overhead: Some(Duration::from_micros(30)),
-        spot: None,
+        span: None,
     };
     route.request_finished(&Method::POST, 200, &times);
     drop(in_flight);

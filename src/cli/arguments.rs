@@ -1,36 +1,47 @@
 //! What the command line may say, and its help.
 
 use crate::config;
-use crate::config::types::{Envelope, Listen};
+#[cfg(feature = "demo")]
+use crate::config::types::Envelope;
+use crate::config::types::Listen;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+#[cfg(feature = "demo")]
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// A normalizing reverse-proxy gateway for speech providers: success passes untouched, every failure becomes one envelope.
 #[derive(Debug, Parser)]
-#[command(name = "speechgate", version, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "speechgate", version, after_help = after_help(), max_term_width = 100)]
 pub(super) struct Cli {
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
-const AFTER_HELP: &str = concat!(
-    "\
+/// The first lines differ where the program was built without the demo.
+fn after_help() -> String {
+    let demo = if cfg!(feature = "demo") {
+        "  speechgate demo                            see it work: no key, no network, no file\n"
+    } else {
+        ""
+    };
+    format!(
+        "\
 Begin here:
-  speechgate demo                            see it work: no key, no network, no file
-  speechgate check --config gateway.toml     every problem of a configuration at once
+{demo}  speechgate check --config gateway.toml     every problem of a configuration at once
   speechgate serve --config gateway.toml     run
 
 `speechgate COMMAND --help` has examples. Exit codes: 0 all is well, 1 a problem was found, 2 the command line was wrong.
-The manual, and a configuration that shows every key: ",
-    env!("CARGO_PKG_REPOSITORY")
-);
+The manual, and a configuration that shows every key: {}",
+        env!("CARGO_PKG_REPOSITORY")
+    )
+}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the gateway.
     #[command(after_help = SERVE_HELP)]
     Serve(Files),
+    #[cfg(feature = "demo")]
     /// Run with built-in simulators of five providers; prints curls to try.
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
@@ -63,6 +74,7 @@ Examples:
 The first line on standard error says where it listens and where to look. Standard output has a line for each request.
 SIGTERM and SIGINT drain, a second one ends at once; SIGHUP loads the configuration again, and so does a change of its files.";
 
+#[cfg(feature = "demo")]
 const DEMO_HELP: &str = "\
 Examples:
   speechgate demo
@@ -118,6 +130,7 @@ pub(super) struct Files {
     pub(super) config: Vec<PathBuf>,
 }
 
+#[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
@@ -143,6 +156,7 @@ pub(super) struct Demo {
     pub(super) json: bool,
 }
 
+#[cfg(feature = "demo")]
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum EnvelopeName {
     Canonical,
@@ -150,6 +164,7 @@ pub(super) enum EnvelopeName {
     Problem,
 }
 
+#[cfg(feature = "demo")]
 impl From<EnvelopeName> for Envelope {
     fn from(name: EnvelopeName) -> Envelope {
         match name {

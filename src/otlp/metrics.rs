@@ -42,8 +42,8 @@ impl Report {
             now: nanoseconds(SystemTime::now()),
             metrics: Vec::new(),
         };
-        self.metrics.tell(&mut messages);
-        self.metrics.tell_semantic(&mut messages);
+        self.metrics.write(&mut messages);
+        self.metrics.write_semantic(&mut messages);
         let metrics = messages.metrics.into_iter().filter(has_points).collect();
         let scope = InstrumentationScope {
             name: "speechgate".to_owned(),

@@ -3,7 +3,7 @@
 use super::headers::{self, Fields};
 use crate::canon::{CanonicalError, Code, Origin};
 use crate::telemetry::metrics::Initiator;
-use crate::telemetry::trace::{Place, Spot, Tracer};
+use crate::telemetry::trace::{SpanRef, TraceContext, Tracer};
 use crate::upstream::Exchange;
 use http::{HeaderMap, Version};
 use opentelemetry::trace::{TraceId, TraceState};
@@ -18,7 +18,7 @@ const EVENTS: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     /// None without a tracer and a caller who names one.
-    place: Option<Place>,
+    place: Option<TraceContext>,
     /// Whether this gateway has a span of its own in it.
     own: bool,
     pub(super) record: Option<Box<Record>>,
@@ -28,7 +28,7 @@ pub(crate) struct Trace {
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) tracer: Tracer,
-    pub(super) place: Place,
+    pub(super) place: TraceContext,
     pub(super) state: TraceState,
     /// Requests that went to the provider, in their order. Those that have been exported are gone.
     pub(super) attempts: Vec<Attempt>,
@@ -37,7 +37,7 @@ pub(super) struct Record {
     pub(super) events: Vec<Event>,
     pub(super) dropped_events: u32,
     /// The session of a WebSocket: its span, and when it began.
-    pub(super) session: Option<(Spot, Instant)>,
+    pub(super) session: Option<(SpanRef, Instant)>,
     /// How that was closed.
     pub(super) close: Option<(u16, Initiator)>,
 }
@@ -45,7 +45,7 @@ pub(super) struct Record {
 /// One request to the provider.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pub(super) spot: Spot,
+    pub(super) spot: SpanRef,
     pub(super) number: usize,
     /// Which of the route's upstreams.
     pub(super) upstream: usize,
@@ -71,9 +71,9 @@ pub(super) struct Event {
 impl Trace {
     /// The place of a request with these headers.
     pub(crate) fn begin(tracer: Option<&Tracer>, headers: &HeaderMap, fields: Fields) -> Trace {
-        let caller = headers::trace_parent(headers, fields).and_then(Place::of);
+        let caller = headers::trace_parent(headers, fields).and_then(TraceContext::of);
         let Some(tracer) = tracer else { return Trace { place: caller, own: false, record: None } };
-        let place = tracer.place(caller);
+        let place = tracer.context(caller);
         let record = place.sampled.then(|| {
             Box::new(Record {
                 tracer: tracer.clone(),
@@ -92,12 +92,12 @@ impl Trace {
 
     /// The trace, for the log line.
     pub(crate) fn id(&self) -> Option<TraceId> {
-        self.place.map(|place| place.spot.trace_id)
+        self.place.map(|place| place.span.trace_id)
     }
 
     /// Where the call can be seen, when its trace is kept.
-    pub(crate) fn spot(&self) -> Option<Spot> {
-        self.place.filter(|place| place.sampled).map(|place| place.spot)
+    pub(crate) fn spot(&self) -> Option<SpanRef> {
+        self.place.filter(|place| place.sampled).map(|place| place.span)
     }
 
     /// A request goes to the provider: it gets a span, and the provider learns of it. Without a tracer, and where the caller's
@@ -106,12 +106,12 @@ impl Trace {
         let Some(place) = self.place.filter(|_| self.own) else { return };
         let Some(record) = &mut self.record else {
             if place.parent.is_none() {
-                let _ = headers.insert(headers::TRACEPARENT, place.spot.traceparent(false));
+                let _ = headers.insert(headers::TRACEPARENT, place.span.traceparent(false));
             }
             return;
         };
         record.end_attempt(now);
-        let spot = place.spot.sibling();
+        let spot = place.span.sibling();
         let _ = headers.insert(headers::TRACEPARENT, spot.traceparent(true));
         let number = record.tried;
         record.tried += 1;

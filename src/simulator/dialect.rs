@@ -1,15 +1,18 @@
 //! How a provider answers when all is well, and how it refuses: `dialects/<provider>.toml`.
 
-use super::Provider;
-use super::choose::decode;
-use super::socket::Socket;
+mod socket;
+
+use super::provider::Provider;
 use super::template::Vars;
+use super::uri::{percent_decode, query};
 use http::{HeaderMap, Method, Uri};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// One provider's manners.
+pub(crate) use socket::{ClientMessage, Reaction, SocketEndpoint};
+
+/// How one provider behaves.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Dialect {
@@ -20,12 +23,12 @@ pub(crate) struct Dialect {
     #[serde(default)]
     pub(crate) success_headers: BTreeMap<String, String>,
     pub(crate) auth: Auth,
-    pub(crate) plan: PlanRow,
+    pub(crate) plan: PlanFull,
     pub(crate) unknown: Unknown,
     pub(crate) legacy: Option<Legacy>,
-    pub(crate) answer: Vec<Row>,
+    pub(crate) answer: Vec<Endpoint>,
     #[serde(default)]
-    pub(crate) socket: Vec<Socket>,
+    pub(crate) socket: Vec<SocketEndpoint>,
 }
 
 /// Where credentials stand; any that are not empty will do.
@@ -42,16 +45,16 @@ pub(crate) struct Auth {
 /// What happens when the plan is full.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct PlanRow {
+pub(crate) struct PlanFull {
     /// The failure that answers.
     pub(crate) fault: String,
-    /// Header that tells how many slots the plan has.
+    /// header that says how many slots the plan has.
     pub(crate) limit_header: Option<String>,
-    /// Header that tells how many are in use.
+    /// header that says how many are in use.
     pub(crate) current_header: Option<String>,
 }
 
-/// The failures that answer requests nobody understands.
+/// The failures that answer requests to a path or with a method that the provider does not have.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Unknown {
@@ -72,11 +75,11 @@ pub(crate) struct Legacy {
 /// How requests of some paths are answered.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Row {
-    /// `METHOD /path/{segment}`, with `?key=value` or `?key` where the query decides. The first row that fits answers.
+pub(crate) struct Endpoint {
+    /// `METHOD /path/{segment}`, with `?key=value` or `?key` where the query decides. The first endpoint that matches answers.
     path: Vec<String>,
     #[serde(default)]
-    pub(crate) say: Say,
+    pub(crate) say: Content,
     /// Whether it takes a slot of the plan.
     #[serde(default)]
     pub(crate) metered: bool,
@@ -97,19 +100,19 @@ pub(crate) struct Row {
     /// Answers to the first, second, … request for the same path; the last one stays.
     #[serde(default)]
     pub(crate) body: Vec<String>,
-    /// The audio format without a wish of the caller's.
+    /// The audio format, unless the client asks for one.
     pub(crate) format: Option<String>,
     /// Sent for each tenth of a second.
     #[serde(default)]
     pub(crate) chunk: String,
-    /// Sent after it for the words that begin in it, when the caller wants them.
+    /// Sent after it for the words that begin in it, when the client wants them.
     pub(crate) timed: Option<String>,
     /// Sent at the end.
     #[serde(default)]
     pub(crate) end: String,
 }
 
-impl Row {
+impl Endpoint {
     /// The requests that it answers, as they are written.
     #[cfg(test)]
     pub(crate) fn paths(&self) -> &[String] {
@@ -121,10 +124,10 @@ fn ok() -> u16 {
     200
 }
 
-/// What an answer is made of.
+/// What the body of an answer is made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Say {
+pub(crate) enum Content {
     /// `body` as it is.
     #[default]
     Json,
@@ -138,9 +141,9 @@ pub(crate) enum Say {
     Lines,
 }
 
-/// The row that fits a request.
+/// The endpoint that matches a request.
 pub(crate) enum Found {
-    Row(&'static Row, Vars),
+    Endpoint(&'static Endpoint, Vars),
     WrongMethod,
     Nothing,
 }
@@ -158,15 +161,15 @@ impl Dialect {
         &ALL[provider as usize]
     }
 
-    /// The first row that fits, with the segments that its path names.
+    /// The first endpoint that matches, with the segments that its path names.
     pub(crate) fn find(&'static self, method: &Method, uri: &Uri) -> Found {
         let method = if method == Method::HEAD { "GET" } else { method.as_str() };
         let mut wrong_method = false;
-        for row in &self.answer {
-            for path in &row.path {
+        for endpoint in &self.answer {
+            for path in &endpoint.path {
                 let Some((wanted, template)) = path.split_once(' ') else { continue };
                 match captures(template, uri) {
-                    Some(vars) if wanted == method => return Found::Row(row, vars),
+                    Some(vars) if wanted == method => return Found::Endpoint(endpoint, vars),
                     Some(_) => wrong_method = true,
                     None => {}
                 }
@@ -176,8 +179,8 @@ impl Dialect {
     }
 
     /// The socket of that path, with the segments that it names.
-    pub(crate) fn socket(&'static self, uri: &Uri) -> Option<(&'static Socket, Vars)> {
-        let fits = |socket: &'static Socket| {
+    pub(crate) fn socket(&'static self, uri: &Uri) -> Option<(&'static SocketEndpoint, Vars)> {
+        let fits = |socket: &'static SocketEndpoint| {
             let vars = socket.path.iter().find_map(|path| captures(path, uri))?;
             Some((socket, vars))
         };
@@ -191,7 +194,7 @@ impl Dialect {
             || self.auth.query.iter().any(|name| query(uri, name).is_some_and(filled))
     }
 
-    /// The content type of errors in the older form, when the caller asked for a version that has it.
+    /// The content type of errors in the older form, when the client asked for a version that has it.
     pub(crate) fn legacy(&self, headers: &HeaderMap, uri: &Uri) -> Option<&str> {
         let legacy = self.legacy.as_ref()?;
         let header = || headers.get(&legacy.header).and_then(|value| value.to_str().ok());
@@ -199,14 +202,6 @@ impl Dialect {
         let version = query(uri, &legacy.query).or_else(header)?;
         (version < legacy.before.as_str()).then_some(legacy.content_type.as_str())
     }
-}
-
-/// The raw value of a query parameter.
-pub(crate) fn query<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
-    uri.query()?
-        .split('&')
-        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
-        .map(|(_, value)| value)
 }
 
 /// The named segments, when the path fits; a slash at the end does not matter.
@@ -226,7 +221,7 @@ fn captures(template: &str, uri: &Uri) -> Option<Vars> {
         match wanted.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
             Some(_) if segment.is_empty() => return None,
             Some(name) => {
-                vars.insert(name.to_owned(), String::from_utf8_lossy(&decode(segment)).into());
+                vars.insert(name.to_owned(), String::from_utf8_lossy(&percent_decode(segment)).into());
             }
             None if wanted != segment => return None,
             None => {}

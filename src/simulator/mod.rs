@@ -1,11 +1,11 @@
-//! Five providers in their own dialects, for `demo` and for tests.
+//! Five providers in their own dialects, for `speechgate demo` and for tests. The gateway and the simulators know nothing of each other.
 //!
 //! A simulator is an HTTP server on a loopback port that answers as its provider does: paths, headers, pacing, audio that can be
 //! heard, and every failure the provider is known for. HTTP/1.1 and HTTP/2 by prior knowledge share the port. One engine serves
 //! all five; what differs is data: `dialects/<provider>.toml` says how requests are answered when all is well,
 //! `faults/<provider>.toml` what its failures look like.
 //!
-//! **A caller chooses the failure** with the token `fault-<name>` anywhere in its request: a path segment (so a voice, interaction
+//! **A client chooses the failure** with the token `fault-<name>` anywhere in its request: a path segment (so a voice, interaction
 //! or job id will do), a query value, a header, a JSON string, a form field; or with the header `x-speechgate-fault: <name>`. The
 //! name is the provider's own code; case and punctuation do not matter. `GET /__sim/faults` lists them, and so does [`faults`].
 //!
@@ -34,77 +34,40 @@
 //!
 //! A job that is polled goes through its stages, one a poll; one whose id contains `settled` has ended well already.
 //!
-//! A name that nobody knows is answered 501 with the list, so that a typing mistake does not pass for a provider's answer.
+//! An unknown name is answered 501 with the list, so that a typing mistake does not pass for a provider's answer.
 
 mod audio;
-mod choose;
-mod conn;
-pub mod demo;
+mod body;
 mod dialect;
 mod engine;
 mod fault;
-mod net;
+mod handle;
+mod listen;
 mod plan;
+mod provider;
+mod script;
 mod socket;
 mod speech;
-mod stream;
 mod success;
 mod template;
 #[cfg(test)]
 mod tests;
-mod tour;
+mod token;
+mod uri;
 
-pub use choose::HEADER as FAULT_HEADER;
-pub use fault::{Fault, Moment, faults, find};
-pub use net::{NET_FAULTS, NetFault};
+pub use fault::{Fault, Moment, NET_FAULTS, NetFault, WIRE_FAULTS, WireFault, faults, find};
 pub use plan::Stats;
-pub use socket::{WIRE_FAULTS, WireFault};
+pub use provider::Provider;
+pub use token::HEADER as FAULT_HEADER;
 
 use engine::Engine;
-use http::{HeaderMap, Response, StatusCode};
 use plan::Plan;
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-
-/// A provider that can be simulated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Provider {
-    ElevenLabs,
-    Cartesia,
-    Breeze,
-    Corti,
-    ZenHire,
-}
-
-impl Provider {
-    /// All five, in the order of their declaration.
-    pub const ALL: [Provider; 5] =
-        [Provider::ElevenLabs, Provider::Cartesia, Provider::Breeze, Provider::Corti, Provider::ZenHire];
-
-    /// The name of its built-in profile.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Provider::ElevenLabs => "elevenlabs",
-            Provider::Cartesia => "cartesia",
-            Provider::Breeze => "breeze",
-            Provider::Corti => "corti",
-            Provider::ZenHire => "zenhire",
-        }
-    }
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// How a simulator behaves.
 #[derive(Clone, Copy, Debug)]
@@ -152,11 +115,11 @@ impl Simulator {
         let plan = Plan::new(options.plan);
         let engine = Arc::new(Engine::new(provider, address, options.pace.max(0.0), plan.clone()));
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(conn::serve(listener, engine, stopped));
+        let task = tokio::spawn(listen::serve(listener, engine, stopped));
         Ok(Simulator { provider, address, plan, stop, task })
     }
 
-    /// Whom it plays.
+    /// The provider that it plays.
     #[must_use]
     pub fn provider(&self) -> Provider {
         self.provider
@@ -190,25 +153,5 @@ impl Simulator {
         // It may have ended by itself; either way it is over.
         let _ = self.stop.send(());
         let _ = self.task.await;
-    }
-}
-
-/// An answer on its way to the caller.
-pub(crate) struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: stream::Played,
-}
-
-impl Answer {
-    fn new(status: StatusCode, body: stream::Played) -> Answer {
-        Answer { status, headers: HeaderMap::new(), body }
-    }
-
-    fn into_response(self) -> Response<stream::Played> {
-        let mut response = Response::new(self.body);
-        *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
-        response
     }
 }

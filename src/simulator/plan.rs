@@ -24,9 +24,9 @@ pub struct Stats {
     pub served: u64,
     /// Requests refused because all slots were in use.
     pub refused: u64,
-    /// Requests whose caller left before the last byte, or whose answer was broken off on purpose.
+    /// Requests whose client left before the last byte, or whose answer was broken off on purpose.
     pub unfinished: u64,
-    /// Slots in use, summed over time: with `plan` and the elapsed time it tells how well the plan was used.
+    /// Slots in use, summed over time: with `plan` and the elapsed time it shows how well the plan was used.
     pub slot_seconds: f64,
     /// How often each failure was asked for.
     pub faults: BTreeMap<String, u64>,

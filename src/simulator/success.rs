@@ -1,18 +1,18 @@
-//! Answers of a provider that is well: JSON, audio, audio in JSON, events.
+//! Answers of a provider that works: JSON, audio, audio in JSON, events.
 
 use super::audio::{Chunk, Chunks, Format, base64};
-use super::choose::decode;
-use super::dialect::{Row, Say, query};
+use super::dialect::{Content, Endpoint};
+use super::script::{Step, Steps};
 use super::speech::{Spoken, duration, timing};
-use super::stream::{Step, Steps};
 use super::template::{Vars, fill};
+use super::uri::{percent_decode, query};
 use bytes::{Bytes, BytesMut};
 use http::request::Parts;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What the caller asked for.
-pub(crate) struct Asked {
+/// What the client wants to hear, and how.
+pub(crate) struct SpeechRequest {
     spoken: Vec<Spoken>,
     format: Format,
     timestamps: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Asked {
 }
 
 /// A success, ready to be sent.
-pub(crate) struct Made {
+pub(crate) struct Success {
     pub(crate) steps: Steps,
     /// All of it, when there is no point in streaming.
     pub(crate) whole: Option<Bytes>,
@@ -34,18 +34,19 @@ pub(crate) struct Made {
     pub(crate) instead: bool,
 }
 
-/// How much faster than it plays audio is made.
+/// How much faster than it plays audio is success.
 pub(crate) const SPEED: f64 = 10.0;
 
-impl Asked {
-    /// Reads what a row of this kind needs to know.
-    pub(crate) fn read(parts: &Parts, body: &[u8], row: &Row, pace: f64, visits: usize) -> Asked {
+impl SpeechRequest {
+    /// Reads what an answer of this kind depends on.
+    pub(crate) fn read(parts: &Parts, body: &[u8], endpoint: &Endpoint, pace: f64, visits: usize) -> SpeechRequest {
         let json: Value = serde_json::from_slice(body).unwrap_or_default();
         let text = ["text", "transcript", "prompt"].iter().find_map(|key| json.get(*key)?.as_str());
-        let wanted = query(&parts.uri, "output_format").map(|value| json!(String::from_utf8_lossy(&decode(value))));
+        let wanted =
+            query(&parts.uri, "output_format").map(|value| json!(String::from_utf8_lossy(&percent_decode(value))));
         let wanted = wanted.or_else(|| json.get("output_format").filter(|value| !value.is_null()).cloned());
-        let wanted = wanted.or_else(|| form_format(body)).unwrap_or_else(|| json!(row.format));
-        Asked {
+        let wanted = wanted.or_else(|| form_format(body)).unwrap_or_else(|| json!(endpoint.format));
+        SpeechRequest {
             spoken: timing(text.unwrap_or("All of this was spoken by a simulator.")),
             format: Format::read(&wanted),
             timestamps: json.get("add_timestamps") == Some(&Value::Bool(true)),
@@ -57,7 +58,7 @@ impl Asked {
     }
 }
 
-/// `output_format[container]` and its fellows in a multipart form.
+/// `output_format[container]` and the like in a multipart form.
 fn form_format(body: &[u8]) -> Option<Value> {
     let text = String::from_utf8_lossy(&body[..body.len().min(64 * 1024)]);
     let field = |name: &str| {
@@ -70,47 +71,48 @@ fn form_format(body: &[u8]) -> Option<Value> {
     Some(json!({ "container": container, "encoding": field("encoding"), "sample_rate": rate }))
 }
 
-/// The answer that `row` promises.
-pub(crate) fn make(row: &'static Row, asked: &Asked, mut vars: Vars) -> Made {
+/// The answer that `endpoint` promises.
+pub(crate) fn make(endpoint: &'static Endpoint, asked: &SpeechRequest, mut vars: Vars) -> Success {
     vars.insert("context_id".into(), asked.context_id.clone());
     vars.insert("rpc_id".into(), asked.rpc_id.clone());
     // The same text always takes the same time, between 30 and 80 ms.
     let text: u64 = asked.spoken.iter().map(|spoken| u64::from(u32::from(spoken.character))).sum();
-    let first = Duration::from_millis(if row.say == Say::Json { 12 } else { 30 + text * 7 % 51 });
-    let mut made = Made {
+    let first = Duration::from_millis(if endpoint.say == Content::Json { 12 } else { 30 + text * 7 % 51 });
+    let mut success = Success {
         steps: Box::new(std::iter::empty()),
         whole: None,
         first,
         content_type: "application/json",
-        instead: row.say != Say::Json && asked.format.instead,
+        instead: endpoint.say != Content::Json && asked.format.instead,
     };
-    let body = row.body.get(asked.visits.min(row.body.len().saturating_sub(1))).map_or("", String::as_str);
-    match row.say {
-        Say::Json => made.with_text(fill(body, &vars)),
-        Say::Spoken => {
+    let body = endpoint.body.get(asked.visits.min(endpoint.body.len().saturating_sub(1))).map_or("", String::as_str);
+    match endpoint.say {
+        Content::Json => success.with_text(fill(body, &vars)),
+        Content::Spoken => {
             let all = whole(asked);
             vars.extend(timed(&all, 0));
             vars.insert("content_type".into(), asked.format.content_type().into());
-            made.with_text(fill(body, &vars));
+            success.with_text(fill(body, &vars));
         }
-        Say::Audio => {
-            made.content_type = asked.format.content_type();
+        Content::Audio => {
+            success.content_type = asked.format.content_type();
             let pace = asked.pace;
-            made.steps =
+            success.steps =
                 Box::new(chunks(asked).flat_map(move |chunk| [Step::Send(chunk.audio.clone()), pause(&chunk, pace)]));
         }
-        Say::Events | Say::Lines => {
-            made.content_type = if row.say == Say::Events { "text/event-stream" } else { "application/x-ndjson" };
-            made.steps = told(row, asked, vars);
+        Content::Events | Content::Lines => {
+            success.content_type =
+                if endpoint.say == Content::Events { "text/event-stream" } else { "application/x-ndjson" };
+            success.steps = events(endpoint, asked, vars);
         }
     }
-    if let Some(content_type) = &row.content_type {
-        made.content_type = content_type;
+    if let Some(content_type) = &endpoint.content_type {
+        success.content_type = content_type;
     }
-    made
+    success
 }
 
-impl Made {
+impl Success {
     fn with_text(&mut self, text: String) {
         let bytes = Bytes::from(text);
         let half = bytes.len() / 2;
@@ -120,7 +122,7 @@ impl Made {
     }
 }
 
-fn chunks(asked: &Asked) -> Chunks {
+fn chunks(asked: &SpeechRequest) -> Chunks {
     Chunks::new(asked.spoken.clone(), asked.format)
 }
 
@@ -129,7 +131,7 @@ fn pause(chunk: &Chunk, pace: f64) -> Step {
 }
 
 /// All chunks in one.
-fn whole(asked: &Asked) -> Chunk {
+fn whole(asked: &SpeechRequest) -> Chunk {
     let mut audio = BytesMut::new();
     for chunk in chunks(asked) {
         audio.extend_from_slice(&chunk.audio);
@@ -137,17 +139,17 @@ fn whole(asked: &Asked) -> Chunk {
     Chunk { audio: audio.freeze(), spoken: asked.spoken.clone(), seconds: duration(&asked.spoken) }
 }
 
-/// Events or lines: one for each chunk, one for its words when the caller wants them, one for the end.
-fn told(row: &'static Row, asked: &Asked, vars: Vars) -> Steps {
-    let end = fill(&row.end, &vars);
-    let timed_template = row.timed.as_ref().filter(|_| asked.timestamps);
+/// Events or lines: one for each chunk, one for its words when the client wants them, one for the end.
+fn events(endpoint: &'static Endpoint, asked: &SpeechRequest, vars: Vars) -> Steps {
+    let end = fill(&endpoint.end, &vars);
+    let timed_template = endpoint.timed.as_ref().filter(|_| asked.timestamps);
     let (pace, mut words) = (asked.pace, 0);
     let parts = chunks(asked).flat_map(move |chunk| {
         let mut vars = vars.clone();
         vars.extend(timed(&chunk, words));
         let count = vars.get("words").and_then(Value::as_array).map_or(0, Vec::len);
         words += count;
-        let mut text = fill(&row.chunk, &vars);
+        let mut text = fill(&endpoint.chunk, &vars);
         if let Some(timed) = timed_template.filter(|_| count > 0) {
             text.push_str(&fill(timed, &vars));
         }

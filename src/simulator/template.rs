@@ -1,9 +1,19 @@
 //! Filling in: `{name}` becomes a value as JSON, `{=name}` the same value as plain text. Other braces stay.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// Values by name.
 pub(crate) type Vars = Map<String, Value>;
+
+/// A close frame; its reason is a template.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CloseTemplate {
+    pub(crate) code: u16,
+    #[serde(default)]
+    pub(crate) reason: String,
+}
 
 /// `template` with the values that `vars` has; a place without a value stays as it is written.
 pub(crate) fn fill(template: &str, vars: &Vars) -> String {

@@ -4,10 +4,10 @@ mod handshake;
 mod network;
 mod sockets;
 
-use super::dialect::{Dialect, Say};
+use super::dialect::{Content, Dialect};
 use super::*;
 use bytes::Bytes;
-use http::{Method, Request, Version};
+use http::{HeaderMap, Method, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -176,18 +176,18 @@ async fn every_fault_can_be_provoked_and_is_what_the_data_say() {
 }
 
 #[tokio::test]
-async fn every_success_answers_with_what_its_row_promises() {
+async fn every_success_answers_with_what_its_endpoint_promises() {
     let place = regex::Regex::new(r"\{=?[a-z_]+\}").unwrap();
     for provider in Provider::ALL {
         let simulator = instant(provider).await;
-        for row in &Dialect::of(provider).answer {
-            for path in row.paths() {
+        for endpoint in &Dialect::of(provider).answer {
+            for path in endpoint.paths() {
                 let (method, template) = path.split_once(' ').unwrap();
                 let mut target = place.replace_all(template, "abc").into_owned();
                 if target.contains('?') && !target.contains('=') {
                     target.push_str("=x");
                 }
-                for turn in 0..row.body.len().max(1) {
+                for poll in 0..endpoint.body.len().max(1) {
                     let asked = request(&simulator, method.parse().unwrap(), &target);
                     let got = send(
                         Version::HTTP_11,
@@ -196,15 +196,18 @@ async fn every_success_answers_with_what_its_row_promises() {
                     )
                     .await
                     .unwrap();
-                    let at = format!("{provider} {path} {turn}");
-                    assert_eq!((got.status, got.complete), (row.status, true), "{at}: {}", got.text());
-                    if row.say != Say::Audio {
+                    let at = format!("{provider} {path} {poll}");
+                    assert_eq!((got.status, got.complete), (endpoint.status, true), "{at}: {}", got.text());
+                    if endpoint.say != Content::Audio {
                         assert!(!place.is_match(&got.text()), "{at}: {}", got.text());
                     }
-                    if matches!(row.say, Say::Json | Say::Spoken) && row.status != 204 && row.content_type.is_none() {
+                    if matches!(endpoint.say, Content::Json | Content::Spoken)
+                        && endpoint.status != 204
+                        && endpoint.content_type.is_none()
+                    {
                         let _ = got.json();
                     }
-                    let size = if row.say == Say::Json { 0 } else { 1_000 };
+                    let size = if endpoint.say == Content::Json { 0 } else { 1_000 };
                     assert!(got.body.len() >= size, "{at}: {} bytes", got.body.len());
                 }
             }

@@ -1,7 +1,7 @@
 //! Histograms of durations with fixed bounds.
 
 use super::exposition::{Bound, Exemplar, Exposition, Labels, Sizes};
-use super::trace::Spot;
+use super::trace::SpanRef;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -90,11 +90,11 @@ impl Histogram {
     }
 
     /// Counts one duration, and remembers where its request can be seen.
-    pub fn observe_at(&self, duration: Duration, spot: Spot) {
+    pub fn observe_at(&self, duration: Duration, span: SpanRef) {
         self.observe(duration);
         let none = || Mutex::new(vec![None; self.counts.len()].into_boxed_slice());
         let mut exemplars = self.exemplars.get_or_init(none).lock().unwrap_or_else(PoisonError::into_inner);
-        let exemplar = spot.exemplar(duration.as_secs_f64(), SystemTime::now());
+        let exemplar = span.exemplar(duration.as_secs_f64(), SystemTime::now());
         exemplars[self.bucket(nanoseconds(duration))] = Some(exemplar);
     }
 

@@ -114,7 +114,7 @@ impl Inner {
 impl Sample {
     /// Routes of which nothing was ever counted are left out: that they are not there says the same.
     fn new(at: SystemTime, mut totals: Vec<Totals>) -> Sample {
-        totals.retain(Totals::speaks);
+        totals.retain(Totals::is_active);
         Sample { at, totals: Arc::new(totals) }
     }
 }

@@ -1,4 +1,6 @@
+use super::shard::*;
 use super::*;
+use crate::telemetry::exposition::Format;
 
 fn rendered(metrics: &Metrics) -> String {
     let mut text = String::new();
@@ -79,7 +81,7 @@ fn a_websocket_is_counted_from_its_opening_to_its_close() {
     new.websocket_passed(Direction::Downstream, 0, 7);
     use_shard(0);
     drop((first, third));
-    for (code, initiator) in [(1000, Initiator::Caller), (3008, Initiator::Gateway), (4321, Initiator::Provider)] {
+    for (code, initiator) in [(1000, Initiator::Client), (3008, Initiator::Gateway), (4321, Initiator::Provider)] {
         new.websocket_closed(code, initiator);
     }
     for code in [999, 1016, 2999, u16::MAX] {

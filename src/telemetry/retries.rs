@@ -1,22 +1,19 @@
-//! The metric of retries.
+//! What became of retries, counted.
 
-use super::exposition::{Exposition, Kind};
-use super::metrics::{RouteMetrics, by_name};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What became of a retry that a route's rule asked for.
+/// What became of a retry that a route's retry policy asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// It was made, and brought an answer that is no failure.
     Success,
     /// It was made, and failed too.
     Failure,
-    /// The caller left before it had ended.
+    /// The client left before it had ended.
     Cancelled,
-    /// It was not made, because there had been too many.
+    /// It was not made, because the retry budget was used up.
     OverBudget,
-    /// It was not made, because the request's body could not be sent again.
+    /// It was not made, because the request's body is too large to be sent again.
     LargeBody,
     /// It was not made, because the provider asked to wait for too long.
     LongWait,
@@ -45,48 +42,14 @@ impl Retry {
 #[derive(Debug, Default)]
 pub(super) struct Retries([AtomicU64; Retry::ALL.len()]);
 
-/// A retry that is being made: counted when it is dropped, as cancelled unless it had ended.
-#[derive(Debug)]
-pub struct RetryCount {
-    metrics: Arc<RouteMetrics>,
-    outcome: Retry,
-}
-
-impl RouteMetrics {
-    /// Counts a retry.
-    pub fn retry(&self, outcome: Retry) {
-        let _ = self.retries.0[outcome as usize].fetch_add(1, Relaxed);
+impl Retries {
+    /// Counts one.
+    pub(super) fn count(&self, outcome: Retry) {
+        let _ = self.0[outcome as usize].fetch_add(1, Relaxed);
     }
 
-    /// Counts a retry that is being made, when it ends.
-    #[must_use]
-    pub fn retry_begins(self: &Arc<Self>) -> RetryCount {
-        RetryCount { metrics: Arc::clone(self), outcome: Retry::Cancelled }
-    }
-}
-
-impl RetryCount {
-    /// It has ended, with an answer that is no failure or without.
-    pub fn ends(mut self, success: bool) {
-        self.outcome = if success { Retry::Success } else { Retry::Failure };
-    }
-}
-
-impl Drop for RetryCount {
-    fn drop(&mut self) {
-        self.metrics.retry(self.outcome);
-    }
-}
-
-pub(super) fn render(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    let help = "Retries that the rule of a route asked for, by what became of them; the last three were not made.";
-    let _ = out.family("speechgate_retries_total", Kind::Counter, help);
-    for (name, routes) in by_name(routes) {
-        for outcome in Retry::ALL {
-            let total: u64 = routes.iter().map(|route| route.retries.0[outcome as usize].load(Relaxed)).sum();
-            if total > 0 {
-                let _ = out.sample(&[("route", name), ("outcome", outcome.as_str())], total);
-            }
-        }
+    /// How many had this outcome.
+    pub(super) fn total(&self, outcome: Retry) -> u64 {
+        self.0[outcome as usize].load(Relaxed)
     }
 }

@@ -1,7 +1,7 @@
-//! A request's place in a trace, by the words of W3C Trace Context, and the way of its spans out of the process.
+//! A request's trace context (W3C Trace Context), and the way of its spans out of the process.
 //!
-//! Whether a request is recorded is decided when its head has come: the caller's word counts, and where it said none a share
-//! of the traces that begin here is taken. A request that is not recorded costs the decision and, where it has no trace yet,
+//! Whether a request is recorded is decided when its head has arrived. The client's `traceparent` decides; where there is none, a
+//! configured share of the traces that begin here is recorded. A request that is not recorded costs the decision and, where it has no trace yet,
 //! the ids that its log line and the provider get.
 
 use super::exposition::Exemplar;
@@ -11,27 +11,27 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample, SpanData
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// A span of a trace.
+/// A reference to a span of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct SpanRef {
     /// The trace.
     pub trace_id: TraceId,
     /// The span.
     pub span_id: SpanId,
 }
 
-/// Where a request is in a trace.
+/// The trace context of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The request's own span; the caller's when nothing is recorded here.
-    pub spot: Spot,
-    /// The caller's span; none when the trace begins here.
+pub struct TraceContext {
+    /// The request's own span; the client's when nothing is recorded here.
+    pub span: SpanRef,
+    /// The client's span; none when the trace begins here.
     pub parent: Option<SpanId>,
     /// Whether the trace is kept.
     pub sampled: bool,
 }
 
-impl Spot {
+impl SpanRef {
     /// This span as the example of something counted.
     #[must_use]
     pub fn exemplar(self, value: f64, time: SystemTime) -> Exemplar {
@@ -40,8 +40,8 @@ impl Spot {
 
     /// Another span of the same trace.
     #[must_use]
-    pub fn sibling(self) -> Spot {
-        Spot { span_id: new_span_id(), ..self }
+    pub fn sibling(self) -> SpanRef {
+        SpanRef { span_id: new_span_id(), ..self }
     }
 
     /// `traceparent` with this span as the parent (W3C Trace Context 3.2).
@@ -51,22 +51,22 @@ impl Spot {
         HeaderValue::try_from(text).expect("hexadecimal digits and dashes")
     }
 
-    /// This span for the SDK, with the caller's `tracestate`.
+    /// This span for the SDK, with the client's `tracestate`.
     #[must_use]
     pub fn context(self, state: TraceState) -> SpanContext {
         SpanContext::new(self.trace_id, self.span_id, TraceFlags::SAMPLED, false, state)
     }
 }
 
-impl Place {
-    /// The place that a `traceparent` names, which has been checked before.
+impl TraceContext {
+    /// The context that a `traceparent` carries, which has been checked before.
     #[must_use]
-    pub fn of(traceparent: &HeaderValue) -> Option<Place> {
+    pub fn of(traceparent: &HeaderValue) -> Option<TraceContext> {
         let mut parts = traceparent.to_str().ok()?.split('-').skip(1);
         let trace_id = TraceId::from_hex(parts.next()?).ok()?;
         let span_id = SpanId::from_hex(parts.next()?).ok()?;
         let flags = u8::from_str_radix(parts.next()?, 16).ok()?;
-        Some(Place { spot: Spot { trace_id, span_id }, parent: Some(span_id), sampled: flags & 1 == 1 })
+        Some(TraceContext { span: SpanRef { trace_id, span_id }, parent: Some(span_id), sampled: flags & 1 == 1 })
     }
 }
 
@@ -84,16 +84,16 @@ impl Tracer {
         Tracer { sampler: Sampler::TraceIdRatioBased(ratio), spans }
     }
 
-    /// The place of a request that came with this one, or with none.
+    /// The context of a request whose client sent this one, or none.
     #[must_use]
-    pub fn place(&self, caller: Option<Place>) -> Place {
-        if let Some(caller) = caller {
-            return Place { spot: caller.spot.sibling(), ..caller };
+    pub fn context(&self, client: Option<TraceContext>) -> TraceContext {
+        if let Some(client) = client {
+            return TraceContext { span: client.span.sibling(), ..client };
         }
         let trace_id = TraceId::from(fastrand::u128(1..));
         let decided = self.sampler.should_sample(None, trace_id, "", &SpanKind::Server, &[], &[]);
         let sampled = decided.decision == SamplingDecision::RecordAndSample;
-        Place { spot: Spot { trace_id, span_id: new_span_id() }, parent: None, sampled }
+        TraceContext { span: SpanRef { trace_id, span_id: new_span_id() }, parent: None, sampled }
     }
 
     /// Takes a span that has ended; never waits.
@@ -128,20 +128,20 @@ mod tests {
     }
 
     #[test]
-    fn the_callers_word_counts_and_else_the_share_does() {
-        let caller = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-        let kept = Place::of(&caller).expect("a place");
-        assert_eq!(kept.spot.traceparent(true), caller);
-        assert!(kept.sampled && kept.parent == Some(kept.spot.span_id));
-        let lost = Place { sampled: false, ..kept };
+    fn the_client_decides_and_otherwise_the_share_does() {
+        let client = HeaderValue::from_static("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+        let kept = TraceContext::of(&client).expect("a context");
+        assert_eq!(kept.span.traceparent(true), client);
+        assert!(kept.sampled && kept.parent == Some(kept.span.span_id));
+        let lost = TraceContext { sampled: false, ..kept };
         for ratio in [0.0, 0.25, 1.0] {
             let tracer = Tracer::new(ratio, Arc::new(Nowhere));
-            for caller in [kept, lost] {
-                let place = tracer.place(Some(caller));
-                assert_eq!((place.spot.trace_id, place.sampled), (caller.spot.trace_id, caller.sampled));
-                assert!(place.parent == caller.parent && place.parent != Some(place.spot.span_id));
+            for client in [kept, lost] {
+                let context = tracer.context(Some(client));
+                assert_eq!((context.span.trace_id, context.sampled), (client.span.trace_id, client.sampled));
+                assert!(context.parent == client.parent && context.parent != Some(context.span.span_id));
             }
-            let begun = (0..4000).filter(|_| tracer.place(None).sampled).count();
+            let begun = (0..4000).filter(|_| tracer.context(None).sampled).count();
             let expected = (ratio * 4000.0) as usize;
             let slack = if ratio == 0.25 { 300 } else { 0 };
             assert!(begun.abs_diff(expected) <= slack, "{ratio}: {begun}");

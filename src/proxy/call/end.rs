@@ -25,7 +25,7 @@ impl Call {
             upstream: forwarded.map(|forwarded| total.saturating_sub(forwarded)),
             first_byte: self.first_byte.map(|first| first - self.started),
             overhead: forwarded.map(|forwarded| forwarded.saturating_sub(self.waited)),
-            spot: self.trace.spot(),
+            span: self.trace.spot(),
         };
         self.metrics().request_finished(&self.method, self.status, &times);
         if self.state.shared.metrics.keeps_semantic() {

@@ -7,7 +7,7 @@
 use super::{Call, redact};
 use crate::canon::Code;
 use crate::proxy::trace::{Attempt, Event, Record};
-use crate::telemetry::trace::Spot;
+use crate::telemetry::trace::SpanRef;
 use http::{Method, Version};
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{InstrumentationScope, KeyValue};
@@ -21,7 +21,7 @@ impl Call {
         self.upgraded = Some(now);
         let Some(mut record) = self.trace.record.take() else { return };
         self.export_request(&mut record, now);
-        record.session = Some((record.place.spot.sibling(), now));
+        record.session = Some((record.place.span.sibling(), now));
         self.trace.record = Some(record);
     }
 
@@ -42,7 +42,7 @@ impl Call {
         for attempt in std::mem::take(&mut record.attempts) {
             record.tracer.export(self.client(record, &attempt, now));
         }
-        let mut span = self.span(record, record.place.spot, SpanKind::Server, self.started, now);
+        let mut span = self.span(record, record.place.span, SpanKind::Server, self.started, now);
         span.parent_span_id = record.place.parent.unwrap_or(SpanId::INVALID);
         span.parent_span_is_remote = record.place.parent.is_some();
         span.name = self.name();
@@ -89,7 +89,7 @@ impl Call {
     fn client(&self, record: &Record, attempt: &Attempt, now: Instant) -> SpanData {
         let ended = attempt.ended.unwrap_or(now);
         let mut span = self.span(record, attempt.spot, SpanKind::Client, attempt.began, ended);
-        span.parent_span_id = record.place.spot.span_id;
+        span.parent_span_id = record.place.span.span_id;
         span.name = method(&self.method).into();
         // What is said of the call as a whole is said by its own span.
         span.attributes.retain(|attribute| attribute.key.as_str() != "error.type");
@@ -121,9 +121,9 @@ impl Call {
     }
 
     /// The session of a WebSocket, from its opening to its end.
-    fn session(&self, record: &mut Record, spot: Spot, began: Instant, now: Instant) -> SpanData {
+    fn session(&self, record: &mut Record, spot: SpanRef, began: Instant, now: Instant) -> SpanData {
         let mut span = self.span(record, spot, SpanKind::Internal, began, now);
-        span.parent_span_id = record.place.spot.span_id;
+        span.parent_span_id = record.place.span.span_id;
         span.name = match self.route_name() {
             "" => "websocket".into(),
             name => format!("websocket {name}").into(),
@@ -140,7 +140,7 @@ impl Call {
     }
 
     /// What all spans of a call have.
-    fn span(&self, record: &Record, spot: Spot, kind: SpanKind, began: Instant, ended: Instant) -> SpanData {
+    fn span(&self, record: &Record, spot: SpanRef, kind: SpanKind, began: Instant, ended: Instant) -> SpanData {
         let mut attributes = vec![
             KeyValue::new("http.request.method", method(&self.method)),
             KeyValue::new("speechgate.request_id", self.id_text().to_owned()),

@@ -370,7 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The caller has gone, or does not read: the provider is told at once, so that it stops what nobody hears.
     fn abandoned(&mut self, fault: Fault, cx: &mut Context<'_>) {
         self.words.unheard(fault);
-        self.closing(close::ABNORMAL, Initiator::Caller);
+        self.closing(close::ABNORMAL, Initiator::Client);
         self.caller.abandon();
         self.leave_provider(1001, "the caller left", cx);
     }
@@ -483,7 +483,7 @@ impl Who {
 
     fn initiator(self) -> Initiator {
         match self {
-            Who::Caller => Initiator::Caller,
+            Who::Caller => Initiator::Client,
             Who::Provider => Initiator::Provider,
         }
     }

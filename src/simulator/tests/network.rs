@@ -21,7 +21,7 @@ async fn the_plan_is_enforced_to_the_last_byte() {
         }
         assert_eq!(simulator.stats().in_use, 1);
         drop(held);
-        // The caller's leaving is noticed when its connection is gone.
+        // That the client has left is noticed when its connection is gone.
         let freed = async {
             while simulator.stats().in_use > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -60,9 +60,9 @@ async fn bare(simulator: &Simulator, name: &str) -> (Vec<u8>, &'static str) {
         }
         // What ends by itself and keeps the connection is over when its length is there.
         if let Some(at) = all.windows(4).position(|four| four == b"\r\n\r\n") {
-            let told = String::from_utf8_lossy(&all[..at]).to_ascii_lowercase();
+            let head = String::from_utf8_lossy(&all[..at]).to_ascii_lowercase();
             let length =
-                told.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
+                head.split("content-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok());
             if length.is_some_and(|length| all.len() >= at + 4 + length) {
                 break "complete";
             }

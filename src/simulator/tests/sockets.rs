@@ -246,7 +246,7 @@ fn expected(script: &Script, fault: &Fault) -> (Option<Value>, Option<(u16, Stri
 }
 
 #[tokio::test]
-async fn every_failure_is_told_instead_of_an_answer_and_in_its_middle() {
+async fn every_failure_comes_instead_of_an_answer_and_in_its_middle() {
     for provider in Provider::ALL {
         let simulator = instant(provider).await;
         for script in SCRIPTS.iter().filter(|script| script.provider == provider) {
@@ -277,25 +277,25 @@ async fn every_failure_is_told_instead_of_an_answer_and_in_its_middle() {
                         );
                     }
                     if !silent {
-                        let told = back.next().map(text).unwrap_or_default();
+                        let sent = back.next().map(text).unwrap_or_default();
                         let json: Value =
-                            serde_json::from_str(told).unwrap_or_else(|error| panic!("{at}: {error} {told}"));
+                            serde_json::from_str(sent).unwrap_or_else(|error| panic!("{at}: {error} {sent}"));
                         let message = fault.vars.get("message").cloned().unwrap_or_default();
                         match &frame {
                             Some(frame) => assert_eq!(
                                 json.as_object().map(|json| json.len() >= frame.as_object().unwrap().len()),
                                 Some(true),
-                                "{at}: {told}"
+                                "{at}: {sent}"
                             ),
-                            None => assert!(told.contains(message.to_string().trim_matches('"')), "{at}: {told}"),
+                            None => assert!(sent.contains(message.to_string().trim_matches('"')), "{at}: {sent}"),
                         }
                     }
                     let before = back.next();
-                    let heard = |seen: &Seen| {
+                    let audible = |seen: &Seen| {
                         *seen == Seen::Binary || text(seen).contains("\"audio") || text(seen).contains("\"data\"")
                     };
                     if moment == "fault-mid-" && speaks {
-                        assert!(seen.iter().any(heard), "{at}: no utterance to be in the middle of");
+                        assert!(seen.iter().any(audible), "{at}: no utterance to be in the middle of");
                     }
                     match moment {
                         "fault-mid-" | "fault-end-" => assert!(before.is_some(), "{at}: nothing good before"),

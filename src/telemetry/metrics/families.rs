@@ -1,13 +1,13 @@
-//! What is told of the routes, family by family.
+//! The metrics of routes, family by family.
 
-use super::{
-    CLOSE_CODES, Direction, Initiator, Limit, METHODS, PRIORITIES, RouteMetrics, STATUS_SLOTS, Shard, Transport,
-    by_name, close_slot, error_slot, lock, status_label,
-};
+use super::labels::{Direction, Initiator, Limit, Transport};
+use super::shard::{CLOSE_CODES, METHODS, PRIORITIES, STATUS_SLOTS, Shard, close_slot, error_slot, status_label};
+use super::{RouteMetrics, by_name, lock};
 use crate::canon::{Code, Origin};
 use crate::limit::{Bounds, Standing};
 use crate::telemetry::exposition::{Exposition, Kind, Labels};
 use crate::telemetry::histogram::{self, Histogram};
+use crate::telemetry::retries::Retry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -161,15 +161,19 @@ pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
         .collect();
     type Pick = fn(&(Standing, Bounds)) -> u32;
     let families: [(&'static str, &'static str, Pick); 6] = [
-        ("speechgate_concurrency_limit", "Calls that may run at one time, by all that is known now.", |(now, _)| {
-            now.limit
-        }),
-        ("speechgate_concurrency_in_use", "Calls that run and count for the limit.", |(now, _)| now.in_use),
+        (
+            "speechgate_concurrency_limit",
+            "Calls that may run at one time, by the configuration and what was learned.",
+            |(now, _)| now.limit,
+        ),
+        ("speechgate_concurrency_in_use", "Calls that run and count towards the limit.", |(now, _)| now.in_use),
         ("speechgate_concurrency_queued", "Calls that wait for a slot.", |(now, _)| now.queued),
         ("speechgate_concurrency_max", "Calls that may run at one time by the configuration.", |(_, most)| most.max),
-        ("speechgate_concurrency_learned", "Calls that may run at one time by the provider's word.", |(_, most)| {
-            most.learned
-        }),
+        (
+            "speechgate_concurrency_learned",
+            "Calls that may run at one time, as learned from the provider's answers.",
+            |(_, most)| most.learned,
+        ),
         ("speechgate_concurrency_queue_max", "Calls that may wait for a slot.", |(_, most)| most.queue),
     ];
     for (name, help, pick) in families {
@@ -178,7 +182,7 @@ pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
             let _ = out.sample(&[("route", route)], pick(standing));
         }
     }
-    let help = "How long calls waited for a slot, those that went away without one included.";
+    let help = "How long calls waited for a slot, including those that left without one.";
     let _ = out.family("speechgate_queue_wait_seconds", Kind::Histogram, help);
     for (name, routes) in by_name(routes) {
         let shards = || routes.iter().flat_map(|route| &route.shards).filter_map(|shard| shard.queue_wait.get());
@@ -193,6 +197,18 @@ pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
         for limit in Limit::ALL {
             let total = routes.iter().map(|route| route.rejections[limit as usize].load(Relaxed)).sum();
             counter(out, &[("route", name), ("limit", limit.as_str())], total);
+        }
+    }
+}
+
+pub(super) fn retries(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let help =
+        "Retries that the retry policy of a route asked for, by what became of them; the last three were not made.";
+    let _ = out.family("speechgate_retries_total", Kind::Counter, help);
+    for (name, routes) in by_name(routes) {
+        for outcome in Retry::ALL {
+            let total = routes.iter().map(|route| route.retries.total(outcome)).sum();
+            counter(out, &[("route", name), ("outcome", outcome.as_str())], total);
         }
     }
 }

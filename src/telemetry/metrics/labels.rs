@@ -1,4 +1,4 @@
-//! Closed sets that are labels, each member with its word.
+//! The values of labels, as closed sets.
 
 /// Where in the protocol an error was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,9 +32,9 @@ impl Transport {
 /// Which way a WebSocket message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// From the caller to the provider.
+    /// From the client to the provider.
     Upstream,
-    /// From the provider to the caller.
+    /// From the provider to the client.
     Downstream,
 }
 
@@ -56,20 +56,20 @@ impl Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Initiator {
-    Caller,
+    Client,
     Provider,
     Gateway,
 }
 
 impl Initiator {
     /// All, in the order of their index.
-    pub const ALL: [Initiator; 3] = [Initiator::Caller, Initiator::Provider, Initiator::Gateway];
+    pub const ALL: [Initiator; 3] = [Initiator::Client, Initiator::Provider, Initiator::Gateway];
 
     /// The label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Initiator::Caller => "caller",
+            Initiator::Client => "caller",
             Initiator::Provider => "provider",
             Initiator::Gateway => "gateway",
         }
@@ -85,7 +85,7 @@ pub enum Limit {
     Concurrency,
     /// The wait that a provider asked for.
     RetryAfter,
-    /// An upstream that is left alone.
+    /// An upstream whose circuit is open.
     Circuit,
 }
 

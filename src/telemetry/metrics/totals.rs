@@ -1,6 +1,8 @@
-//! What the metrics of each route add up to, for whoever compares two moments.
+//! What the metrics of each route add up to at one moment, so that two moments can be compared.
 
-use super::{Metrics, RouteMetrics, Shard, Transport, error_slot};
+use super::labels::Transport;
+use super::shard::{Shard, error_slot};
+use super::{Metrics, RouteMetrics};
 use crate::canon::{Code, Origin};
 use crate::telemetry::histogram::Counts;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 /// The counters of one route at one moment.
 #[derive(Clone, Debug)]
 pub struct Totals {
-    /// The route's name; empty for requests that no route took.
+    /// The route's name; empty for requests that matched no route.
     pub route: Arc<str>,
     /// Its provider.
     pub provider: Arc<str>,
@@ -40,7 +42,7 @@ impl Metrics {
 impl Totals {
     /// Whether anything has been counted, or is going on.
     #[must_use]
-    pub fn speaks(&self) -> bool {
+    pub fn is_active(&self) -> bool {
         self.requests > 0 || self.in_flight > 0 || self.sockets > 0 || !self.errors.is_empty()
     }
 

@@ -1,6 +1,6 @@
 //! How a provider's sockets behave: the `[[socket]]` sections of `dialects/<provider>.toml`.
 
-use crate::simulator::template::Vars;
+use crate::simulator::template::{CloseTemplate, Vars};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// One kind of socket.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Socket {
+pub(crate) struct SocketEndpoint {
     /// `/path/{segment}`.
     pub(crate) path: Vec<String>,
     /// Whether it is opened without credentials.
@@ -23,7 +23,7 @@ pub(crate) struct Socket {
     pub(crate) greeting: Vec<String>,
     /// The key of a message that names its context.
     pub(crate) context: Option<String>,
-    /// The key that names the context in a failure; for providers that spell it otherwise than their callers do.
+    /// The key that names the context in a failure; for providers that spell it otherwise than their clients do.
     pub(crate) context_in_error: Option<String>,
     /// Keys whose latest value later answers may name.
     #[serde(default)]
@@ -33,18 +33,18 @@ pub(crate) struct Socket {
     /// Whether speaking takes a slot of the plan.
     #[serde(default)]
     pub(crate) metered: bool,
-    /// The audio format without a wish of the caller's.
+    /// The audio format, unless the client asks for one.
     pub(crate) format: Option<String>,
     /// Sent for each tenth of a second; `binary` sends the audio itself.
     #[serde(default)]
     pub(crate) chunk: String,
     #[serde(default)]
     pub(crate) binary: bool,
-    /// Sent after it when the caller asked for timestamps.
+    /// Sent after it when the client asked for timestamps.
     pub(crate) timed: Option<String>,
-    /// A failure that has no words of its own here.
+    /// The frame of a failure that has none of its own here.
     pub(crate) error: String,
-    /// The same for callers of an older version.
+    /// The same for clients of an older version.
     pub(crate) legacy_error: Option<String>,
     /// Shapes of failures whose frames are this socket's own.
     #[serde(default)]
@@ -53,19 +53,10 @@ pub(crate) struct Socket {
     #[serde(default)]
     pub(crate) stays: Vec<String>,
     /// How it is closed after all others.
-    pub(crate) close: End,
-    /// What answers a message: the first row that fits.
+    pub(crate) close: CloseTemplate,
+    /// What a message leads to: the first one that matches.
     #[serde(default)]
-    pub(crate) on: Vec<On>,
-}
-
-/// A close frame; the reason is a template.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct End {
-    pub(crate) code: u16,
-    #[serde(default)]
-    pub(crate) reason: String,
+    pub(crate) on: Vec<Reaction>,
 }
 
 /// The subprotocol that is answered, and the beginning of another one that carries the credentials.
@@ -86,7 +77,7 @@ pub(crate) struct Contexts {
 /// What one kind of message leads to.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct On {
+pub(crate) struct Reaction {
     /// Values that the JSON message has; `*` is any that is neither null nor empty. Dots lead deeper.
     #[serde(default)]
     when: BTreeMap<String, Value>,
@@ -95,10 +86,10 @@ pub(crate) struct On {
     /// A binary message.
     #[serde(default)]
     binary: bool,
-    /// Only while nothing was answered by this row yet.
+    /// Only the first time.
     #[serde(default)]
     pub(crate) first: bool,
-    /// Drops what the context still has to say.
+    /// Drops what the context still has to send.
     #[serde(default)]
     pub(crate) cancel: bool,
     /// Sent before anything is spoken.
@@ -115,35 +106,35 @@ pub(crate) struct On {
     #[serde(default)]
     pub(crate) ends: bool,
     /// How the socket is closed in the end.
-    pub(crate) close: Option<End>,
+    pub(crate) close: Option<CloseTemplate>,
 }
 
-/// A message of the caller's.
-pub(crate) enum Heard {
+/// A message from the client.
+pub(crate) enum ClientMessage {
     Json(Value),
     Text(String),
     Binary,
 }
 
-impl Socket {
+impl SocketEndpoint {
     /// Whether it has audio to send.
     pub(crate) fn speaks(&self) -> bool {
         self.binary || !self.chunk.is_empty()
     }
 }
 
-impl On {
+impl Reaction {
     /// What is to be spoken.
-    pub(crate) fn words<'a>(&'a self, heard: &'a Heard) -> Option<&'a str> {
-        self.say.as_ref().and_then(|path| heard.text(path)).or(self.speak.as_deref())
+    pub(crate) fn words<'a>(&'a self, message: &'a ClientMessage) -> Option<&'a str> {
+        self.say.as_ref().and_then(|path| message.text(path)).or(self.speak.as_deref())
     }
 
-    /// Whether it answers `heard`.
-    pub(crate) fn fits(&self, heard: &Heard) -> bool {
-        match heard {
-            Heard::Binary => self.binary,
-            Heard::Text(text) => self.text.as_deref() == Some(text.trim()),
-            Heard::Json(json) => {
+    /// Whether it answers `message`.
+    pub(crate) fn matches(&self, message: &ClientMessage) -> bool {
+        match message {
+            ClientMessage::Binary => self.binary,
+            ClientMessage::Text(text) => self.text.as_deref() == Some(text.trim()),
+            ClientMessage::Json(json) => {
                 let has = |(path, wanted): (&String, &Value)| match field(json, path) {
                     Some(value) if wanted == "*" => !matches!(value, Value::Null) && value != "",
                     value => value == Some(wanted),
@@ -154,17 +145,17 @@ impl On {
     }
 }
 
-impl Heard {
+impl ClientMessage {
     /// The text of a field, blanks at its ends removed.
     pub(crate) fn text(&self, path: &str) -> Option<&str> {
-        let Heard::Json(json) = self else { return None };
+        let ClientMessage::Json(json) = self else { return None };
         field(json, path)?.as_str().map(str::trim).filter(|text| !text.is_empty())
     }
 
     /// The fields of the message, as values for templates.
     pub(crate) fn fields(&self) -> Vars {
         match self {
-            Heard::Json(Value::Object(fields)) => fields.clone(),
+            ClientMessage::Json(Value::Object(fields)) => fields.clone(),
             _ => Vars::new(),
         }
     }

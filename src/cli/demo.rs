@@ -1,14 +1,16 @@
 //! `speechgate demo`: five simulated providers and a gateway before them, in one process; no key, no network, no file.
 
-use super::tour::{self, CASES};
-use super::{Options as SimulatorOptions, Provider, Simulator};
+mod tour;
+
 use crate::app;
 use crate::config;
 use crate::config::types::{Envelope, Listen};
+use crate::simulator::{Options as SimulatorOptions, Provider, Simulator};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
+use tour::CASES;
 
 /// Where the gateway listens, unless it is told otherwise or somebody else does.
 const LISTEN: u16 = 8080;
@@ -17,19 +19,19 @@ const ADMIN: u16 = 9464;
 
 /// What the demonstration is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Where callers connect; port 8080 or a free one without it.
-    pub listen: Option<SocketAddr>,
+pub(super) struct Options {
+    /// Where clients connect; port 8080 or a free one without it.
+    pub(super) listen: Option<SocketAddr>,
     /// Where the admin listener is; port 9464 or a free one without it.
-    pub admin: Option<SocketAddr>,
+    pub(super) admin: Option<SocketAddr>,
     /// The form of errors on all five routes.
-    pub envelope: Envelope,
+    pub(super) envelope: Envelope,
     /// Whether to print one line of JSON with all addresses instead of a tour.
-    pub json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs until Ctrl-C or SIGTERM.
-pub fn run(options: Options) -> ExitCode {
+pub(super) fn run(options: Options) -> ExitCode {
     match demonstrate(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
@@ -123,20 +125,20 @@ fn configuration(listen: SocketAddr, admin: SocketAddr, options: Options, simula
 #[derive(Debug)]
 struct Place {
     address: SocketAddr,
-    /// Whether somebody asked for just this address.
-    wished: bool,
+    /// Whether the command line named this very address.
+    requested: bool,
     /// The port that was wanted and is taken.
     instead: Option<u16>,
 }
 
 impl Place {
-    /// The wish, else the usual port, else a free one.
-    fn find(wish: Option<SocketAddr>, usual: u16) -> Place {
+    /// The requested address, else the usual port, else a free one.
+    fn find(requested: Option<SocketAddr>, usual: u16) -> Place {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        match wish {
-            Some(address) => Place { address, wished: true, instead: None },
+        match requested {
+            Some(address) => Place { address, requested: true, instead: None },
             None => {
-                let mut place = Place { address: local(usual), wished: false, instead: None };
+                let mut place = Place { address: local(usual), requested: false, instead: None };
                 if TcpListener::bind(place.address).is_err() {
                     place.gives_way(&Listen::Tcp(place.address));
                 }
@@ -147,7 +149,7 @@ impl Place {
 
     /// Moves to a free port if this one is taken and it may.
     fn gives_way(&mut self, taken: &Listen) -> bool {
-        let may = !self.wished && self.instead.is_none() && *taken == Listen::Tcp(self.address);
+        let may = !self.requested && self.instead.is_none() && *taken == Listen::Tcp(self.address);
         if may {
             self.instead = Some(self.address.port());
             self.address.set_port(0);
@@ -286,7 +288,7 @@ mod tests {
         let port = taken.local_addr().unwrap().port();
         let place = Place::find(None, port);
         assert_eq!((place.address.port(), place.instead), (0, Some(port)));
-        let wish = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
-        assert_eq!(Place::find(Some(wish), port).address, wish);
+        let requested = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
+        assert_eq!(Place::find(Some(requested), port).address, requested);
     }
 }

@@ -1,36 +1,34 @@
-//! What is sent and when: a body is a list of steps, and so is a sabotaged connection.
+//! The body of a simulated response: sent at once, or step by step with pauses between.
 
 use super::plan::Slot;
+use super::script::{Step, Steps};
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use tokio::time::Sleep;
 
-/// One thing to do.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    /// Send these bytes.
-    Send(Bytes),
-    /// Wait.
-    Pause(Duration),
-    /// Break off without a proper end.
-    Cut,
-    /// Say nothing more, and stay.
-    Hang,
+/// How a request is answered.
+pub(crate) enum Reply {
+    Response(Box<Response<PacedBody>>),
+    /// The connection is taken away from HTTP, plays these steps and ends; with a reset if so.
+    Raw {
+        steps: Steps,
+        reset: bool,
+    },
 }
 
-/// Steps, made as they are needed.
-pub(crate) type Steps = Box<dyn Iterator<Item = Step> + Send>;
+impl From<Response<PacedBody>> for Reply {
+    fn from(response: Response<PacedBody>) -> Reply {
+        Reply::Response(Box::new(response))
+    }
+}
 
-/// How long the last bytes get to leave before the connection is cut.
-pub(crate) const FLUSH: Duration = Duration::from_millis(20);
-
-/// The body of a simulated answer.
-pub(crate) struct Played {
+/// The body of a simulated response.
+pub(crate) struct PacedBody {
     content: Content,
     pause: Option<Pin<Box<Sleep>>>,
     // Held to the last byte.
@@ -56,19 +54,19 @@ impl fmt::Display for Cut {
 
 impl std::error::Error for Cut {}
 
-impl Played {
-    /// A body that is there at once.
-    pub(crate) fn whole(bytes: impl Into<Bytes>) -> Played {
-        Played { content: Content::Whole(Some(bytes.into())), pause: None, slot: None }
+impl PacedBody {
+    /// A body that is sent at once.
+    pub(crate) fn whole(bytes: impl Into<Bytes>) -> PacedBody {
+        PacedBody { content: Content::Whole(Some(bytes.into())), pause: None, slot: None }
     }
 
-    /// A body that is played step by step.
-    pub(crate) fn steps(steps: Steps) -> Played {
-        Played { content: Content::Steps(steps), pause: None, slot: None }
+    /// A body that is sent step by step.
+    pub(crate) fn steps(steps: Steps) -> PacedBody {
+        PacedBody { content: Content::Steps(steps), pause: None, slot: None }
     }
 
     /// The same, holding a slot of the plan until it is over or dropped.
-    pub(crate) fn holding(mut self, slot: Option<Slot>) -> Played {
+    pub(crate) fn holding(mut self, slot: Option<Slot>) -> PacedBody {
         self.slot = slot;
         self
     }
@@ -82,7 +80,7 @@ impl Played {
     }
 }
 
-impl Body for Played {
+impl Body for PacedBody {
     type Data = Bytes;
     type Error = Cut;
 

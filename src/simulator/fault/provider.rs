@@ -1,8 +1,7 @@
-//! The failures a provider is known for, read from `faults/<provider>.toml`.
+//! The failures that a provider is known for, read from `faults/<provider>.toml`.
 
-use super::Provider;
-use super::socket::End;
-use super::template::{Vars, fill};
+use crate::simulator::provider::Provider;
+use crate::simulator::template::{CloseTemplate, Vars, fill};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -25,7 +24,7 @@ pub struct Fault {
     pub content_type: Option<String>,
     /// The body.
     pub body: String,
-    /// The body in the provider's older API, plain text, where it depends on the version that the caller asked for.
+    /// The body in the provider's older API, plain text, where it depends on the version that the client asked for.
     pub legacy: Option<String>,
     /// The data of an SSE event that says the same.
     pub event: Option<String>,
@@ -57,7 +56,7 @@ pub enum Moment {
     Rpc,
     /// In the 2xx answer to a poll; what starts the job succeeds, and the id it gives leads to the failure.
     Job,
-    /// On a WebSocket only, as a frame, a close or both; over plain HTTP it is refused like a failure that nobody knows.
+    /// On a WebSocket only, as a frame, a close or both; over plain HTTP it is refused like an unknown failure.
     Frame,
 }
 
@@ -76,22 +75,22 @@ pub fn faults(provider: Provider) -> &'static [Fault] {
 /// The failure of that name; case and punctuation do not matter.
 #[must_use]
 pub fn find(provider: Provider, name: &str) -> Option<&'static Fault> {
-    let wanted = plain(name);
-    faults(provider).iter().find(|fault| plain(&fault.name) == wanted)
+    let wanted = normalized(name);
+    faults(provider).iter().find(|fault| normalized(&fault.name) == wanted)
 }
 
-/// A name reduced to what counts.
-pub(crate) fn plain(name: &str) -> String {
+/// A name without what does not matter in it.
+pub(super) fn normalized(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 fn source(provider: Provider) -> &'static str {
     match provider {
-        Provider::ElevenLabs => include_str!("faults/elevenlabs.toml"),
-        Provider::Cartesia => include_str!("faults/cartesia.toml"),
-        Provider::Breeze => include_str!("faults/breeze.toml"),
-        Provider::Corti => include_str!("faults/corti.toml"),
-        Provider::ZenHire => include_str!("faults/zenhire.toml"),
+        Provider::ElevenLabs => include_str!("../faults/elevenlabs.toml"),
+        Provider::Cartesia => include_str!("../faults/cartesia.toml"),
+        Provider::Breeze => include_str!("../faults/breeze.toml"),
+        Provider::Corti => include_str!("../faults/corti.toml"),
+        Provider::ZenHire => include_str!("../faults/zenhire.toml"),
     }
 }
 
@@ -131,7 +130,7 @@ struct Group {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     null_code: bool,
-    close: Option<End>,
+    close: Option<CloseTemplate>,
     faults: serde_json::Map<String, Value>,
 }
 
@@ -143,7 +142,7 @@ struct Row {
     content_type: Option<String>,
     body: Option<String>,
     frame: Option<String>,
-    close: Option<End>,
+    close: Option<CloseTemplate>,
     #[serde(default)]
     headers: BTreeMap<String, String>,
     // Whatever else the shape asks for: `title`, `param`, `wait`, a `code` that differs from the name.
@@ -264,7 +263,7 @@ mod tests {
         for provider in Provider::ALL {
             let mut seen = BTreeMap::new();
             for fault in faults(provider) {
-                let before = seen.insert(plain(&fault.name), &fault.name);
+                let before = seen.insert(normalized(&fault.name), &fault.name);
                 assert_eq!(before, None, "{provider} {}", fault.name);
                 for spelling in [fault.name.to_uppercase(), fault.name.replace('_', "-"), fault.name.replace('+', "")] {
                     assert_eq!(find(provider, &spelling).map(|f| &f.name), Some(&fault.name));

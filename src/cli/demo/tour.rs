@@ -1,6 +1,6 @@
 //! Five failures worth seeing, and how they look before and after.
 
-use super::Provider;
+use crate::simulator::Provider;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, Limited};
@@ -11,17 +11,17 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// One failure of the tour.
-pub(crate) struct Case {
-    pub(crate) provider: Provider,
+pub(super) struct Case {
+    pub(super) provider: Provider,
     /// What is peculiar about it.
-    pub(crate) what: &'static str,
+    pub(super) what: &'static str,
     method: &'static str,
     path: &'static str,
     header: Option<(&'static str, &'static str)>,
 }
 
 /// One kind of failure each.
-pub(crate) const CASES: [Case; 5] = [
+pub(super) const CASES: [Case; 5] = [
     Case {
         provider: Provider::ElevenLabs,
         what: "out of credits, told with the status of a wrong key",
@@ -68,7 +68,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Case {
     /// What to paste.
-    pub(crate) fn curl(&self, gateway: &str) -> String {
+    pub(super) fn curl(&self, gateway: &str) -> String {
         let header = self.header.map(|(name, value)| format!(" -H {name}:{value}")).unwrap_or_default();
         let body = if self.method == "POST" { " -d '{}'" } else { "" };
         format!("curl -si {gateway}/{}{}{header}{body}", self.provider, self.path)
@@ -76,7 +76,7 @@ impl Case {
 }
 
 /// What the provider says and what the gateway makes of it, a line each.
-pub(crate) async fn tell(direct: &str, gateway: &str, case: &Case) -> [String; 2] {
+pub(super) async fn tell(direct: &str, gateway: &str, case: &Case) -> [String; 2] {
     let before = ask(direct, case.path, case).await;
     let after = ask(gateway, &format!("/{}{}", case.provider, case.path), case).await;
     let before = before.map_or_else(|problem| problem, |answer| said(&answer));

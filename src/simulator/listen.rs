@@ -1,8 +1,10 @@
-//! Sockets: accepting, telling HTTP/1.1 from HTTP/2, and taking a connection away from HTTP when it is to be sabotaged.
+//! Accepts connections, tells HTTP/1.1 from HTTP/2, and takes a connection away from HTTP when bytes that are not HTTP follow.
 
-use super::engine::{Engine, Reply};
+use super::body::{PacedBody, Reply};
+use super::engine::Engine;
+use super::handle::{Handled, handle};
+use super::script::{Step, Steps};
 use super::socket::{self, Opening};
-use super::stream::{Played, Step, Steps};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -18,7 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
-/// How long a broken accept waits for better times.
+/// How long to wait after accept has failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until `stopped`, then ends every connection.
@@ -42,8 +44,8 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, mut stoppe
     connections.shutdown().await;
 }
 
-/// A sabotage on its way from the request that asked for it to the connection that suffers it.
-type Raw = (Steps, bool);
+/// What takes the connection away from HTTP: the steps that are played on it, and whether a reset ends it.
+type Takeover = (Steps, bool);
 
 async fn connection(stream: TcpStream, engine: Arc<Engine>) {
     // Answers are paced; small chunks must not wait for each other.
@@ -52,30 +54,30 @@ async fn connection(stream: TcpStream, engine: Arc<Engine>) {
     }
     let stream = Arc::new(stream);
     let Ok(http2) = speaks_http2(&stream).await else { return };
-    let (sabotage, mut sabotaged) = mpsc::channel::<Raw>(1);
-    let (upgrade, mut upgraded) = mpsc::channel::<Box<Opening>>(1);
+    let (takeover, mut taken_over) = mpsc::channel::<Takeover>(1);
+    let (upgrade, mut upgraded) = mpsc::channel::<Opening>(1);
     let service = service_fn(move |request: Request<Incoming>| {
-        respond(Arc::clone(&engine), sabotage.clone(), upgrade.clone(), request)
+        respond(Arc::clone(&engine), takeover.clone(), upgrade.clone(), request)
     });
     let io = TokioIo::new(Shared(Arc::clone(&stream)));
-    // How a connection ends is the caller's business; the simulator has nobody to tell.
+    // How a connection ends is for the client to notice; the simulator keeps no log.
     let raw = if http2 {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         let connection = builder.timer(TokioTimer::new()).serve_connection(io, service);
-        tokio::select! { _ = connection => None, raw = sabotaged.recv() => raw }
+        tokio::select! { _ = connection => None, raw = taken_over.recv() => raw }
     } else {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .serve_connection(io, service)
             .with_upgrades();
-        tokio::select! { _ = connection => None, raw = sabotaged.recv() => raw }
+        tokio::select! { _ = connection => None, raw = taken_over.recv() => raw }
     };
     let reset = if let Some((steps, reset)) = raw {
-        // The caller may be gone before all of it is played.
+        // The client may be gone before all of it is played.
         let _ = play(&stream, steps).await;
         reset
     } else if let Ok(opening) = upgraded.try_recv() {
-        socket::run(*opening).await
+        socket::run(opening).await
     } else {
         false
     };
@@ -84,23 +86,23 @@ async fn connection(stream: TcpStream, engine: Arc<Engine>) {
     }
 }
 
-/// One request. A sabotage never answers: the connection ends under it.
+/// One request. One that takes the connection over is never answered: the connection ends under it.
 async fn respond(
     engine: Arc<Engine>,
-    sabotage: mpsc::Sender<Raw>,
-    upgrade: mpsc::Sender<Box<Opening>>,
+    takeover: mpsc::Sender<Takeover>,
+    upgrade: mpsc::Sender<Opening>,
     request: Request<Incoming>,
-) -> Result<Response<Played>, Infallible> {
-    match engine.reply(request).await {
-        Reply::Answer(answer) => Ok(answer.into_response()),
-        Reply::Socket(response, opening) => {
+) -> Result<Response<PacedBody>, Infallible> {
+    match handle(&engine, request).await {
+        Handled::Reply(Reply::Response(response)) => Ok(*response),
+        Handled::Upgraded(response, opening) => {
             // A connection is upgraded once, so there is room.
             let _ = upgrade.try_send(opening);
-            Ok(*response)
+            Ok(response)
         }
-        Reply::Raw { steps, reset } => {
-            // When another request's sabotage came first, this one shares its fate.
-            let _ = sabotage.send((steps, reset)).await;
+        Handled::Reply(Reply::Raw { steps, reset }) => {
+            // When another request on this connection was quicker, both end with what it asked for.
+            let _ = takeover.send((steps, reset)).await;
             std::future::pending().await
         }
     }
@@ -120,14 +122,14 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-/// Writes the steps on the bare socket, as long as the caller is there.
+/// Writes the steps on the bare socket, as long as the client is there.
 async fn play(stream: &TcpStream, steps: Steps) -> io::Result<()> {
     for step in steps {
         match step {
             Step::Send(bytes) => write_all(stream, &bytes).await?,
             Step::Pause(time) => tokio::time::sleep(time).await,
             Step::Cut => return Ok(()),
-            Step::Hang => return gone(stream).await,
+            Step::Hang => return until_closed(stream).await,
         }
     }
     Ok(())
@@ -145,8 +147,8 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until the caller closes; what it still sends is dropped.
-async fn gone(stream: &TcpStream) -> io::Result<()> {
+/// Waits until the client closes; what it still sends is dropped.
+async fn until_closed(stream: &TcpStream) -> io::Result<()> {
     let mut scrap = [0; 1024];
     loop {
         stream.readable().await?;
@@ -159,7 +161,7 @@ async fn gone(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// A socket that HTTP uses while somebody else still holds it.
+/// A socket that HTTP uses while this module keeps a handle of its own.
 struct Shared(Arc<TcpStream>);
 
 impl AsyncRead for Shared {
@@ -194,7 +196,7 @@ impl AsyncWrite for Shared {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // The socket closes when its last holder lets go, and nobody holds it after HTTP is done.
+        // The socket closes when its last handle is dropped.
         Poll::Ready(Ok(()))
     }
 }

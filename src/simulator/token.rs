@@ -1,34 +1,35 @@
-//! How a caller chooses a failure: the token `fault-<name>` anywhere in its request.
+//! How a client asks for a failure: the token `fault-<name>` anywhere in its request.
 //!
-//! Official SDKs let the caller say little, but each lets it say an id, a model or a text; so the token counts wherever it stands:
+//! Official SDKs give little room, but each sends an id, a model or a text that the client chose; so the token counts wherever it stands:
 //! in a path segment, a query value, a header, or anywhere in the body (a JSON string, a form field, a part of a multipart body).
-//! `x-speechgate-fault: <name>` says it outright and wins.
+//! The header `x-speechgate-fault: <name>` wins over all of them.
 
+use super::uri::percent_decode;
 use http::request::Parts;
 use memchr::memmem;
 
 /// The header that names a failure.
 pub const HEADER: &str = "x-speechgate-fault";
 
-/// As much of a body as is looked at.
-pub(crate) const LOOKED_AT: usize = 1024 * 1024;
+/// As much of a body as is searched.
+pub(crate) const SEARCHED: usize = 1024 * 1024;
 
 const TOKEN: &[u8] = b"fault-";
 
 /// The name that the request asks for.
-pub(crate) fn chosen(parts: &Parts, body: &[u8]) -> Option<String> {
+pub(crate) fn requested(parts: &Parts, body: &[u8]) -> Option<String> {
     if let Some(name) = parts.headers.get(HEADER) {
         let name = String::from_utf8_lossy(name.as_bytes()).trim().to_owned();
         return Some(name.strip_prefix("fault-").map(str::to_owned).unwrap_or(name));
     }
-    let target = decode(parts.uri.path_and_query().map_or("", |target| target.as_str()));
-    token(&target)
-        .or_else(|| parts.headers.values().find_map(|value| token(value.as_bytes())))
-        .or_else(|| token(&body[..body.len().min(LOOKED_AT)]))
+    let target = percent_decode(parts.uri.path_and_query().map_or("", |target| target.as_str()));
+    find(&target)
+        .or_else(|| parts.headers.values().find_map(|value| find(value.as_bytes())))
+        .or_else(|| find(&body[..body.len().min(SEARCHED)]))
 }
 
 /// The name after the first `fault-` that does not continue a word (`default-voice` is none).
-pub(crate) fn token(text: &[u8]) -> Option<String> {
+pub(crate) fn find(text: &[u8]) -> Option<String> {
     let lower = text.to_ascii_lowercase();
     for at in memmem::find_iter(&lower, TOKEN) {
         if at > 0 && text[at - 1].is_ascii_alphanumeric() {
@@ -44,27 +45,6 @@ pub(crate) fn token(text: &[u8]) -> Option<String> {
     None
 }
 
-/// `%XX` undone; what is not a valid escape stays.
-pub(crate) fn decode(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let escaped = (byte == b'%').then(|| text.get(at + 1..at + 3)).flatten();
-        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(value) => {
-                out.push(value);
-                at += 3;
-            }
-            None => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +54,7 @@ mod tests {
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
-        chosen(&request.body(()).unwrap().into_parts().0, body.as_bytes())
+        requested(&request.body(()).unwrap().into_parts().0, body.as_bytes())
     }
 
     #[test]

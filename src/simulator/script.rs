@@ -1,0 +1,44 @@
+//! What a simulated provider sends, and when: a body is a sequence of steps, a WebSocket session a sequence of actions.
+
+use bytes::Bytes;
+use std::time::Duration;
+
+/// One step of a body, or of a connection that was taken away from HTTP.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// Send these bytes.
+    Send(Bytes),
+    /// Wait.
+    Pause(Duration),
+    /// Break off without a proper end.
+    Cut,
+    /// Send nothing more, and keep the connection open.
+    Hang,
+}
+
+/// Steps, made as they are needed.
+pub(crate) type Steps = Box<dyn Iterator<Item = Step> + Send>;
+
+/// How long the last bytes get to leave before the connection is cut.
+pub(crate) const FLUSH: Duration = Duration::from_millis(20);
+
+/// One action on a WebSocket.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    Text(String),
+    Binary(Bytes),
+    Pause(Duration),
+    /// Bytes written below the codec, which would refuse to make them.
+    Raw(Bytes),
+    Close(u16, String),
+    /// End the connection without a close frame.
+    Drop,
+    Reset,
+    /// Send nothing more; pings are still answered.
+    Mute,
+    /// Neither send nor read anything more.
+    Dead,
+}
+
+/// Actions, made as they are needed.
+pub(crate) type Actions = Box<dyn Iterator<Item = Action> + Send>;

@@ -1,0 +1,192 @@
+//! The registry: every metric of the process, by route and for the process itself.
+
+use super::{RouteMetrics, families, lock};
+use crate::telemetry::exposition::{Exposition, Families, Format, Kind, Text};
+use crate::telemetry::fleet::FleetMetrics;
+use crate::telemetry::otlp::Exports;
+use crate::telemetry::{process, semantic};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    version: &'static str,
+    started: SystemTime,
+    shards: usize,
+    pub(super) routes: Mutex<BTreeMap<(String, String), Arc<RouteMetrics>>>,
+    pub(super) unrouted: Arc<RouteMetrics>,
+    reloads: [AtomicU64; 2],
+    last_reload: AtomicU64,
+    last_reload_failed: AtomicBool,
+    access_log_dropped: Arc<AtomicU64>,
+    exports: Arc<Exports>,
+    /// Whether what is only exported over OTLP is counted.
+    semantic: bool,
+    /// Only with shared limits.
+    fleet: OnceLock<Arc<FleetMetrics>>,
+}
+
+impl Metrics {
+    /// Metrics for as many workers as there will be.
+    #[must_use]
+    pub fn new(version: &'static str, workers: usize) -> Metrics {
+        let shards = workers.max(1);
+        Metrics {
+            version,
+            started: SystemTime::now(),
+            shards,
+            routes: Mutex::default(),
+            unrouted: Arc::new(RouteMetrics::new("", "", shards)),
+            reloads: Default::default(),
+            last_reload: AtomicU64::new(seconds(SystemTime::now()).to_bits()),
+            last_reload_failed: AtomicBool::new(false),
+            access_log_dropped: Arc::default(),
+            exports: Arc::default(),
+            semantic: false,
+            fleet: OnceLock::new(),
+        }
+    }
+
+    /// The same, and counts what is only exported over OTLP.
+    #[must_use]
+    pub fn with_semantic(self) -> Metrics {
+        Metrics { semantic: true, ..self }
+    }
+
+    /// Whether what is only exported over OTLP is counted.
+    #[must_use]
+    pub fn keeps_semantic(&self) -> bool {
+        self.semantic
+    }
+
+    /// Counts what is exported over OTLP.
+    #[must_use]
+    pub fn exports(&self) -> Arc<Exports> {
+        Arc::clone(&self.exports)
+    }
+
+    /// When counting began.
+    #[must_use]
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// The metrics of a route. They outlive the route, because a counter that vanishes cannot be told from one that was reset.
+    #[must_use]
+    pub fn route(&self, route: &str, provider: &str) -> Arc<RouteMetrics> {
+        let mut routes = lock(&self.routes);
+        let metrics = routes
+            .entry((route.to_owned(), provider.to_owned()))
+            .or_insert_with(|| Arc::new(RouteMetrics::new(route, provider, self.shards)));
+        Arc::clone(metrics)
+    }
+
+    /// The metrics of requests that matched no route.
+    #[must_use]
+    pub fn unrouted(&self) -> Arc<RouteMetrics> {
+        Arc::clone(&self.unrouted)
+    }
+
+    /// Counts a reload of the configuration.
+    pub fn reloaded(&self, success: bool) {
+        let _ = self.reloads[usize::from(!success)].fetch_add(1, Relaxed);
+        self.last_reload_failed.store(!success, Relaxed);
+        if success {
+            self.last_reload.store(seconds(SystemTime::now()).to_bits(), Relaxed);
+        }
+    }
+
+    /// Counts lines of the access log that had to be dropped.
+    #[must_use]
+    pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.access_log_dropped)
+    }
+
+    /// The metrics of shared limits, shown from now on.
+    #[must_use]
+    pub fn fleet(&self) -> Arc<FleetMetrics> {
+        Arc::clone(self.fleet.get_or_init(Arc::default))
+    }
+
+    /// Appends every metric in a text format.
+    pub fn render(&self, format: Format, text: &mut String) {
+        let mut lines = Text::new(text, format);
+        self.write(&mut lines);
+        lines.end();
+    }
+
+    /// Writes what is only exported over OTLP, under the names of its semantic conventions.
+    pub fn write_semantic(&self, to: &mut dyn Families) {
+        let out = &mut Exposition::new(to);
+        semantic::family(out);
+        for route in self.every_route() {
+            semantic::write(out, route.labels(), route.shards.iter().map(|shard| &shard.semantic));
+        }
+    }
+
+    fn every_route(&self) -> Vec<Arc<RouteMetrics>> {
+        std::iter::once(&self.unrouted).chain(lock(&self.routes).values()).map(Arc::clone).collect()
+    }
+
+    /// Writes every metric.
+    pub fn write(&self, to: &mut dyn Families) {
+        let routes = self.every_route();
+        let out = &mut Exposition::new(to);
+        families::errors(out, &routes);
+        families::requests(out, &routes);
+        families::times(out, &routes);
+        families::websockets(out, &routes);
+        families::limits(out, &routes);
+        families::retries(out, &routes);
+        if let Some(fleet) = self.fleet.get() {
+            fleet.render(out);
+        }
+        self.render_own(out, &routes);
+        process::write(out, seconds(self.started));
+    }
+
+    fn render_own(&self, out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+        let unlogged =
+            routes.iter().flat_map(|route| &route.shards).map(|shard| shard.unlogged.load(Relaxed)).sum::<u64>();
+        let help = "Requests that were left out of the access log by `access_successes`.";
+        let _ = out.family("speechgate_access_log_skipped_total", Kind::Counter, help).sample(&[], unlogged);
+        let _ = out
+            .family(
+                "speechgate_access_log_dropped_total",
+                Kind::Counter,
+                "Lines of the access log that were lost: the reader was too slow, or they could not be written.",
+            )
+            .sample(&[], self.access_log_dropped.load(Relaxed));
+        self.exports.write(out);
+        let _ = out
+            .family(
+                "speechgate_config_reloads_total",
+                Kind::Counter,
+                "Reloads of the configuration, by whether it was valid.",
+            )
+            .sample(&[("result", "success")], self.reloads[0].load(Relaxed))
+            .sample(&[("result", "failure")], self.reloads[1].load(Relaxed))
+            .family(
+                "speechgate_config_last_reload_successful",
+                Kind::Gauge,
+                "Whether the last reload of the configuration was valid; 1 before the first.",
+            )
+            .sample(&[], u8::from(!self.last_reload_failed.load(Relaxed)))
+            .family(
+                "speechgate_config_last_reload_success_timestamp_seconds",
+                Kind::Gauge,
+                "When the configuration in force was loaded, in seconds since 1970.",
+            )
+            .sample(&[], f64::from_bits(self.last_reload.load(Relaxed)))
+            .family("speechgate_build_info", Kind::Gauge, "Always 1; the version is a label.")
+            .sample(&[("version", self.version)], 1);
+    }
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
