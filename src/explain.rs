@@ -5,7 +5,7 @@
 
 use crate::canon::envelope::{self, Stamp};
 use crate::canon::explain::{Explanation, explain};
-use crate::canon::{CanonicalError, Evidence, Fault, Matched, Observed, Phase, Profile, resolve};
+use crate::canon::{CanonicalError, Evidence, Fault, Matched, Observed, Phase, Profile};
 use crate::proxy::fail::timestamp;
 use http::HeaderMap;
 use std::fmt::Write as _;
@@ -91,8 +91,7 @@ impl Verdict {
         fatal: Option<bool>,
     ) -> Verdict {
         let evidence = Evidence::new(seen);
-        let classified = resolve(profile, &evidence);
-        let explanation = explain(profile, &evidence, &classified.matched);
+        let (classified, explanation) = explain(profile, &evidence);
         let mut error = classified.error;
         error.fatal = error.fatal.or(fatal);
         let status = match seen.phase {

@@ -1,20 +1,19 @@
-//! What an observation means: the provider's profile, then what stands in front of providers, then the generic ladder.
+//! What an observation means: the provider's profile, then what stands in front of providers, then the generic heuristics.
 //!
 //! Total: it never fails, and it ends for any input.
 
 use super::code::Code;
-use super::codes::Known;
+use super::decide::{Decision, Matched, Trace, Untraced, decide, extract};
 use super::error::{CanonicalError, UpstreamBody, UpstreamError};
-use super::evidence::{Evidence, TEXT_LIMIT, shorten};
+use super::evidence::{Evidence, shorten};
+use super::extracted::Extracted;
 use super::fault::Origin;
-use super::ladder;
+use super::mapping::Mapping;
 use super::observed::Observed;
 use super::profile::Profile;
 use super::retry;
-use super::rule::{Facts, Meaning};
 use super::select::Selector;
 use super::selectors::Selectors;
-use super::spec::Phase;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -28,25 +27,6 @@ const FIELD_LIMIT: usize = 512;
 const BODY_LIMIT: usize = 16 * 1024;
 /// Largest extra from a provider that `details` carries.
 const DETAIL_LIMIT: usize = 4 * 1024;
-
-/// What decided the code.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Matched<'p> {
-    /// A rule: the profile and the rule's place in it, bases behind.
-    Rule(&'p str, usize),
-    /// A row of a code table: the profile, the code space (empty for `codes`), the provider's code.
-    Code(&'p str, &'p str, &'p str),
-    /// A recognisable word in an unknown code.
-    Word(&'static [&'static str]),
-    /// The HTTP status alone.
-    Status(u16),
-    /// The close code alone.
-    Close(u16),
-    /// A phrase in the message.
-    Text(&'static [&'static str]),
-    /// Nothing.
-    Nothing,
-}
 
 /// A classified failure and what decided it.
 #[derive(Debug)]
@@ -66,153 +46,54 @@ pub fn classify(profile: &Profile, seen: &Observed<'_>) -> CanonicalError {
 /// Like [`classify`], for a body that is decoded already, and with what decided.
 #[must_use]
 pub fn resolve<'p>(profile: &'p Profile, evidence: &Evidence<'_>) -> Classified<'p> {
-    let facts = facts(profile, evidence);
-    let verdict = decide(profile, &facts, evidence);
-    let error = assemble(profile, facts, &verdict, evidence);
-    Classified { error, matched: verdict.matched }
+    resolve_traced(profile, evidence, &mut Untraced)
 }
 
-/// The decision, before the envelope's members are gathered.
-struct Verdict<'p> {
-    code: Code,
-    meaning: Option<&'p Meaning>,
-    matched: Matched<'p>,
-    /// Whether the provider's own code was known to its profile.
-    known: bool,
-}
-
-/// Reads what rules compare.
-pub(crate) fn facts<'p, 'e>(profile: &'p Profile, evidence: &'e Evidence<'_>) -> Facts<'p, 'e> {
-    let fields = &profile.fields;
-    let inside = |selectors: &Selectors| selectors.text(evidence)?.parse::<u16>().ok();
-    let (code, known) = profile.codes_in(evidence).next().map_or((None, None), |(code, known)| (Some(code), known));
-    let wire = evidence.status.filter(|status| !(200..300).contains(status));
-    Facts {
-        code,
-        known,
-        title: fields.title.text(evidence).map(bounded),
-        message: fields.message.text(evidence).map(bounded),
-        status: wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)),
-        close: inside(&fields.close).or(evidence.ws_code),
-    }
-}
-
-/// Expressions look at no more of a field than of a text.
-fn bounded(text: Cow<'_, str>) -> Cow<'_, str> {
-    shorten(text, TEXT_LIMIT)
-}
-
-fn decide<'p>(profile: &'p Profile, facts: &Facts<'p, '_>, evidence: &Evidence<'_>) -> Verdict<'p> {
-    let unknown_code = facts.code.as_deref();
-    if let Some(verdict) = ask(profile, facts, evidence, unknown_code.is_some()) {
-        return verdict;
-    }
-    let mut code = facts.code.clone();
-    if let Some(fallback) = profile.fallback.as_deref() {
-        // What the provider itself worded is not the edge's.
-        if unknown_code.is_none() {
-            let edge = self::facts(&fallback.edge, evidence);
-            if let Some(verdict) = ask(&fallback.edge, &edge, evidence, false) {
-                return Verdict { known: true, ..verdict };
-            }
-        }
-        let mut generic = self::facts(&fallback.generic, evidence);
-        generic.code = code.or(generic.code);
-        if let Some(verdict) = ask(&fallback.generic, &generic, evidence, false) {
-            return Verdict { known: unknown_code.is_none(), ..verdict };
-        }
-        code = generic.code;
-    }
-    climb(profile, facts, code.as_deref(), evidence)
-}
-
-/// The generic ladder: word, status, text.
-fn climb<'p>(profile: &'p Profile, facts: &Facts<'_, '_>, code: Option<&str>, evidence: &Evidence<'_>) -> Verdict<'p> {
-    let rung = |code, matched| Verdict { code, meaning: None, matched, known: facts.code.is_none() };
-    if let Some((code, words)) = code.and_then(ladder::by_word) {
-        return rung(code, Matched::Word(words));
-    }
-    // Rules on the status alone know less than a word in the code, but more than the ladder.
-    let by_status = profile.late_rules.iter().filter(|rule| rule.is_status_only());
-    for rule in by_status {
-        if rule.mismatch(facts, evidence).is_none() {
-            let matched = Matched::Rule(profile.name(), rule.index);
-            return Verdict { meaning: Some(&rule.then), ..rung(rule.then.code, matched) };
-        }
-    }
-    if let Some((code, status)) = facts.status.and_then(|status| Some((ladder::by_status(status)?, status))) {
-        return rung(code, Matched::Status(status));
-    }
-    let texts = [facts.message.as_deref(), facts.title.as_deref(), evidence.ws_reason, evidence.text()];
-    if let Some((code, words)) = texts.into_iter().flatten().find_map(ladder::by_text) {
-        return rung(code, Matched::Text(words));
-    }
-    if let Some((code, close)) = facts.close.and_then(|close| Some((ladder::by_close(close)?, close))) {
-        return rung(code, Matched::Close(close));
-    }
-    if evidence.phase == Phase::Abort {
-        return rung(Code::UpstreamDisconnected, Matched::Nothing);
-    }
-    rung(Code::UnknownError, Matched::Nothing)
-}
-
-/// Asks one profile: rules that name a code, the code tables, the other rules.
-fn ask<'p>(
+/// Like [`resolve`]; every step of the decision is told to `trace`.
+pub(crate) fn resolve_traced<'p>(
     profile: &'p Profile,
-    facts: &Facts<'p, '_>,
     evidence: &Evidence<'_>,
-    word_first: bool,
-) -> Option<Verdict<'p>> {
-    let by_rule = |rule: &'p super::rule::Rule, known| {
-        let matched = Matched::Rule(profile.name(), rule.index);
-        Verdict { code: rule.then.code, meaning: Some(&rule.then), matched, known }
-    };
-    if let Some(rule) = profile.early_rules.iter().find(|rule| rule.mismatch(facts, evidence).is_none()) {
-        return Some(by_rule(rule, true));
-    }
-    if let Some(known) = look_up(profile, facts, evidence) {
-        let matched = Matched::Code(profile.name(), known.space, known.code);
-        return Some(Verdict { code: known.meaning.code, meaning: Some(known.meaning), matched, known: true });
-    }
-    let mut late = profile.late_rules.iter().filter(|rule| !(word_first && rule.is_status_only()));
-    late.find(|rule| rule.mismatch(facts, evidence).is_none())
-        .map(|rule| by_rule(rule, facts.code.is_none() || rule.names_code()))
+    trace: &mut impl Trace,
+) -> Classified<'p> {
+    let extracted = extract(profile, evidence);
+    let decision = decide(profile, &extracted, evidence, trace);
+    let error = assemble(profile, extracted, &decision, evidence);
+    Classified { error, matched: decision.matched }
 }
 
-/// The first code of the selectors that a table knows, else the first that there is at all.
-fn look_up<'p>(profile: &'p Profile, facts: &Facts<'p, '_>, evidence: &Evidence<'_>) -> Option<Known<'p>> {
-    let others = || profile.codes_in(evidence).skip(1).find_map(|(_, known)| known);
-    facts.known.or_else(others).or_else(|| profile.codes.find("", facts.code.as_deref()?))
-}
-
-fn assemble(profile: &Profile, facts: Facts<'_, '_>, verdict: &Verdict<'_>, evidence: &Evidence<'_>) -> CanonicalError {
+fn assemble(
+    profile: &Profile,
+    extracted: Extracted<'_, '_>,
+    decision: &Decision<'_>,
+    evidence: &Evidence<'_>,
+) -> CanonicalError {
     let reader = Reader { profile, evidence };
-    let (code, meaning) = (verdict.code, verdict.meaning);
-    let Facts { code: said, known: _, title, message, status, close: _ } = facts;
+    let (code, mapping) = (decision.code, decision.mapping);
+    let Extracted { code: said, known: _, title, message, status, close: _ } = extracted;
     let retryable = reader
         .text(|profile| &profile.fields.retryable)
         .and_then(|word| yes_or_no(&word))
-        .or_else(|| meaning.and_then(|meaning| meaning.retryable))
+        .or_else(|| mapping.and_then(|mapping| mapping.retryable))
         .unwrap_or(code.row().retryable || code == Code::UnknownError && status.is_some_and(|status| status >= 500));
-    let details = details(profile, meaning, evidence);
-    let documented = || Duration::try_from_secs_f64(meaning?.retry_after_seconds?).ok();
+    let details = details(profile, mapping, evidence);
+    let documented = || Duration::try_from_secs_f64(mapping?.retry_after_seconds?).ok();
     CanonicalError {
         code,
         origin: Origin::Provider,
         retryable,
         retry_after: reader.retry_after().or_else(documented),
-        message: worded(&reader, title, message, code, meaning),
+        message: worded(&reader, title, message, code, mapping),
         param: reader.field(|profile| &profile.fields.param).or_else(|| first_param(&details)),
         doc_url: reader
             .field(|profile| &profile.fields.doc_url)
             .filter(|url| url.starts_with("https://") || url.starts_with("http://"))
-            .or_else(|| meaning.and_then(|meaning| meaning.doc_url.clone())),
+            .or_else(|| mapping.and_then(|mapping| mapping.doc_url.clone())),
         details,
         context_id: own_field(&profile.fields.context_id, evidence),
         done: profile.fields.done.text(evidence).and_then(|word| yes_or_no(&word)),
-        fatal: meaning.and_then(|meaning| meaning.fatal),
-        upstream_label: label(verdict, said.is_some()),
-        unmapped: !verdict.known || code == Code::UnknownError && matches!(verdict.matched, Matched::Nothing),
+        fatal: mapping.and_then(|mapping| mapping.fatal),
+        upstream_label: label(decision, said.is_some()),
+        unmapped: !decision.known || code == Code::UnknownError && matches!(decision.matched, Matched::Nothing),
         upstream: Some(Box::new(upstream(&reader, said))),
         fault: None,
     }
@@ -263,7 +144,7 @@ fn worded(
     title: Option<Cow<'_, str>>,
     message: Option<Cow<'_, str>>,
     code: Code,
-    meaning: Option<&Meaning>,
+    mapping: Option<&Mapping>,
 ) -> String {
     let said = message.or_else(|| reader.text(|profile| &profile.fields.message));
     let title = title.or_else(|| reader.text(|profile| &profile.fields.title));
@@ -274,7 +155,7 @@ fn worded(
         }
         (title, said) => said.or(title),
     };
-    let words = joined.or_else(|| meaning.and_then(|meaning| meaning.message.as_deref()).map(Cow::Borrowed));
+    let words = joined.or_else(|| mapping.and_then(|mapping| mapping.message.as_deref()).map(Cow::Borrowed));
     shorten(words.unwrap_or(Cow::Borrowed(code.row().sentence)), MESSAGE_LIMIT).into_owned()
 }
 
@@ -284,9 +165,9 @@ fn says_more(title: &str, message: &str) -> bool {
     !plain(message).contains(&plain(title))
 }
 
-fn details(profile: &Profile, meaning: Option<&Meaning>, evidence: &Evidence<'_>) -> Map<String, Value> {
+fn details(profile: &Profile, mapping: Option<&Mapping>, evidence: &Evidence<'_>) -> Map<String, Value> {
     let mut details = Map::new();
-    for (name, text) in meaning.map(|meaning| meaning.details.as_slice()).unwrap_or_default() {
+    for (name, text) in mapping.map(|mapping| mapping.details.as_slice()).unwrap_or_default() {
         let _ = details.insert(name.clone(), Value::String(text.clone()));
     }
     for (name, selectors) in &profile.fields.details {
@@ -329,8 +210,8 @@ fn weight(value: &Value) -> usize {
 }
 
 /// The provider's code as a label from a closed set.
-fn label(verdict: &Verdict<'_>, has_code: bool) -> Arc<str> {
-    let known = verdict.meaning.and_then(|meaning| meaning.label.clone());
+fn label(decision: &Decision<'_>, has_code: bool) -> Arc<str> {
+    let known = decision.mapping.and_then(|mapping| mapping.label.clone());
     known.unwrap_or_else(|| Arc::from(if has_code { "other" } else { "none" }))
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-/// What the caller should do. Closed: a new type only comes with a major version.
+/// What the client should do. Closed: a new type only comes with a major version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Type {
     /// Change the request.
@@ -63,13 +63,13 @@ impl Type {
         self.facts().0
     }
 
-    /// What a caller that knows only the type should do.
+    /// What a client that knows only the type should do.
     #[must_use]
     pub const fn advice(self) -> &'static str {
         self.facts().1
     }
 
-    /// Whether the caller alone can put it right: what an operator need not get up for.
+    /// Whether the client alone can put it right: what an operator need not get up for.
     #[must_use]
     pub const fn is_callers(self) -> bool {
         match self {
@@ -119,7 +119,7 @@ pub struct Row {
     pub code: Code,
     /// The spelling on the wire and in labels.
     pub name: &'static str,
-    /// What the caller should do.
+    /// What the client should do.
     pub kind: Type,
     /// HTTP status, whatever the provider sent.
     pub status: u16,
@@ -244,7 +244,7 @@ impl Code {
         self.row().name
     }
 
-    /// What the caller should do.
+    /// What the client should do.
     #[must_use]
     pub const fn kind(self) -> Type {
         self.row().kind

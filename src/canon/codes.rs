@@ -2,9 +2,9 @@
 //! text is the code.
 
 use super::evidence::Evidence;
-use super::profile::Profile;
-use super::rule::Meaning;
+use super::mapping::Mapping;
 use super::select::Selector;
+use super::selectors::Selectors;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub(crate) struct CodeTable(HashMap<Box<str>, Row>);
 
 #[derive(Debug)]
 struct Row {
-    meaning: Meaning,
+    mapping: Mapping,
     /// A bit for every selector, by its place among those for codes, that reads this code as it stands: one whose expression
     /// takes all of it.
     plain: u64,
@@ -26,17 +26,17 @@ pub(crate) struct Known<'p> {
     /// The table's name; empty for `codes`.
     pub(crate) space: &'p str,
     pub(crate) code: &'p str,
-    pub(crate) meaning: &'p Meaning,
+    pub(crate) mapping: &'p Mapping,
     plain: u64,
 }
 
 impl CodeTable {
-    pub(crate) fn new(rows: impl Iterator<Item = (Box<str>, Meaning)>) -> CodeTable {
-        CodeTable(rows.map(|(code, meaning)| (code, Row { meaning, plain: 0 })).collect())
+    pub(crate) fn new(rows: impl Iterator<Item = (Box<str>, Mapping)>) -> CodeTable {
+        CodeTable(rows.map(|(code, mapping)| (code, Row { mapping, plain: 0 })).collect())
     }
 
     /// Finds out which of its codes this selector for codes reads as they stand.
-    pub(crate) fn settle(&mut self, place: usize, selector: &Selector) {
+    fn settle(&mut self, place: usize, selector: &Selector) {
         for (code, row) in &mut self.0 {
             if selector.takes_all(code) {
                 row.plain |= bit(place);
@@ -44,21 +44,47 @@ impl CodeTable {
         }
     }
 
-    pub(crate) fn find<'p>(&'p self, space: &'p str, code: &str) -> Option<Known<'p>> {
+    fn find<'p>(&'p self, space: &'p str, code: &str) -> Option<Known<'p>> {
         let (code, row) = self.0.get_key_value(code)?;
-        Some(Known { space, code, meaning: &row.meaning, plain: row.plain })
+        Some(Known { space, code, mapping: &row.mapping, plain: row.plain })
     }
 }
 
-impl Profile {
+/// All code tables of a profile: `codes`, and the further number spaces by name.
+#[derive(Debug, Default)]
+pub(crate) struct Codes {
+    plain: CodeTable,
+    spaces: HashMap<Box<str>, CodeTable>,
+}
+
+impl Codes {
+    /// The tables, prepared for the selectors that find codes.
+    pub(crate) fn new(plain: CodeTable, spaces: HashMap<Box<str>, CodeTable>, selectors: &Selectors) -> Codes {
+        let mut codes = Codes { plain, spaces };
+        for (place, selector) in selectors.iter() {
+            let table = match &selector.space {
+                None => Some(&mut codes.plain),
+                Some(space) => codes.spaces.get_mut(space),
+            };
+            table.into_iter().for_each(|table| table.settle(place, selector));
+        }
+        codes
+    }
+
+    /// What `codes` says of a code.
+    pub(crate) fn find(&self, code: &str) -> Option<Known<'_>> {
+        self.plain.find("", code)
+    }
+
     /// The codes that the selectors find, in order, with what the tables say of each.
-    pub(crate) fn codes_in<'p, 'e>(
+    pub(crate) fn read<'p, 'e>(
         &'p self,
+        selectors: &'p Selectors,
         evidence: &'e Evidence<'_>,
     ) -> impl Iterator<Item = (Cow<'e, str>, Option<Known<'p>>)> {
-        self.fields.code.asked(evidence).filter_map(move |(place, selector)| {
+        selectors.asked(evidence).filter_map(move |(place, selector)| {
             let known = |code: &str| match selector.space.as_deref() {
-                None => self.codes.find("", code),
+                None => self.find(code),
                 Some(space) => {
                     let (space, table) = self.spaces.get_key_value(space)?;
                     table.find(space, code)

@@ -1,7 +1,7 @@
 //! How much text a request brings, where a plan counts characters.
 
 use super::json::Json;
-use super::select::Path;
+use super::path::Path;
 
 /// Where the text of a request body is: `$.text`, or `$.inputs[*].text` for every entry of a list.
 #[derive(Debug)]

@@ -250,14 +250,14 @@ pub fn compatible_status(profile: &Profile, error: &CanonicalError) -> u16 {
 #[must_use]
 pub fn in_body(
     tree: &Json<'_>,
-    member: Option<&super::select::Path>,
+    member: Option<&super::path::Path>,
     added: bool,
     error: &CanonicalError,
     stamp: &Stamp<'_>,
 ) -> Vec<u8> {
     let object = serde_json::from_slice(&object(error, stamp)).unwrap_or_default();
     let mut tree = tree.to_value();
-    let keys = member.and_then(super::select::Path::keys).unwrap_or_else(|| vec!["error"]);
+    let keys = member.and_then(super::path::Path::keys).unwrap_or_else(|| vec!["error"]);
     place(&mut tree, if added { &[GATEWAY_ERROR] } else { &keys }, object);
     write(&tree)
 }

@@ -2,7 +2,7 @@
 
 use super::json::Json;
 use super::observed::Observed;
-use super::selectors::Outline;
+use super::outline::Outline;
 use std::borrow::Cow;
 use std::ops::Deref;
 

@@ -1,4 +1,4 @@
-//! Failures that no provider worded: the network's, the caller's and the gateway's own, one row of facts each.
+//! Failures that no provider worded: the network's, the client's and the gateway's own, one row of facts each.
 //!
 //! The shell decides *which* fault happened (`upstream/failure.rs`, `proxy/*`); what it means is decided here.
 
@@ -13,7 +13,7 @@ pub enum Origin {
     Network,
     /// This gateway refused.
     Gateway,
-    /// The caller broke off or broke the protocol.
+    /// The client broke off or broke the protocol.
     Client,
 }
 

@@ -75,6 +75,17 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// A text, number or truth value as it is compared; none when it says nothing.
+    pub(crate) fn scalar(&self) -> Option<Cow<'_, str>> {
+        let text = match self {
+            Json::Text(text) => Cow::Borrowed(text.trim()),
+            Json::Number(number) => Cow::Owned(number.to_string()),
+            Json::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
+            Json::Null | Json::List(_) | Json::Object(_) => return None,
+        };
+        (!text.is_empty()).then_some(text)
+    }
+
     /// The entries, when it is a list.
     #[must_use]
     pub fn as_list(&self) -> Option<&[Json<'a>]> {

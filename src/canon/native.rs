@@ -1,8 +1,8 @@
 //! How a provider itself would write an error, for failures that the gateway makes on a compatible route.
 
 use super::error::CanonicalError;
-use super::rule::Meaning;
-use super::spec::{MeaningSpec, NativeSpec, Phase, Table};
+use super::mapping::Mapping;
+use super::spec::{MappingSpec, NativeSpec, Phase, Table};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
@@ -31,7 +31,7 @@ pub struct NativeValues<'a> {
 impl Native {
     pub(crate) fn compile(
         spec: &NativeSpec,
-        codes: &Table<MeaningSpec>,
+        codes: &Table<MappingSpec>,
         problem: &mut dyn FnMut(String, String),
     ) -> Native {
         let mut template = |key: &str, text: &Option<String>| {
@@ -52,9 +52,9 @@ impl Native {
         let (ndjson, frame) = (template("ndjson", &spec.ndjson), template("frame", &spec.frame));
         let refusal = template("refusal", &spec.refusal);
         let mut reverse: HashMap<String, String> = HashMap::new();
-        for (code, meaning) in codes {
-            if let Ok(meaning) = Meaning::compile(meaning, None) {
-                let _ = reverse.entry(meaning.code.as_str().to_owned()).or_insert_with(|| code.clone());
+        for (code, mapping) in codes {
+            if let Ok(mapping) = Mapping::compile(mapping, None) {
+                let _ = reverse.entry(mapping.code.as_str().to_owned()).or_insert_with(|| code.clone());
             }
         }
         reverse.extend(spec.codes.clone());

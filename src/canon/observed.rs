@@ -2,9 +2,14 @@
 
 use super::spec::Phase;
 use http::HeaderMap;
+use std::sync::LazyLock;
 use std::time::SystemTime;
 
-/// A failure as it arrived, before anybody knows what it means.
+/// Events, lines, messages and closes have no header fields of their own.
+static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+
+/// A failure as it arrived, before anybody knows what it means. There is one constructor per phase, so that no member has to
+/// be corrected afterwards.
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
     /// Where it was found.
@@ -31,10 +36,70 @@ impl<'a> Observed<'a> {
     /// An HTTP answer.
     #[must_use]
     pub fn http(status: u16, headers: &'a HeaderMap, body: &'a [u8], now: SystemTime) -> Observed<'a> {
+        Observed { status: Some(status), headers, ..Observed::bare(Phase::Http, body, now) }
+    }
+
+    /// The answer to a WebSocket upgrade that was refused.
+    #[must_use]
+    pub fn handshake(status: u16, headers: &'a HeaderMap, body: &'a [u8], now: SystemTime) -> Observed<'a> {
+        Observed { phase: Phase::Handshake, ..Observed::http(status, headers, body, now) }
+    }
+
+    /// A 2xx answer whose body may hold a failure: a polled job, JSON-RPC.
+    #[must_use]
+    pub fn job(status: u16, headers: &'a HeaderMap, body: &'a [u8], now: SystemTime) -> Observed<'a> {
+        Observed { phase: Phase::Job, ..Observed::http(status, headers, body, now) }
+    }
+
+    /// A Server-Sent Event: its name, when it has one, and its data.
+    #[must_use]
+    pub fn event(name: Option<&'a str>, data: &'a [u8], now: SystemTime) -> Observed<'a> {
+        Observed { sse_event: name, ..Observed::bare(Phase::Sse, data, now) }
+    }
+
+    /// A line of newline-separated JSON.
+    #[must_use]
+    pub fn line(data: &'a [u8], now: SystemTime) -> Observed<'a> {
+        Observed::bare(Phase::Ndjson, data, now)
+    }
+
+    /// A WebSocket text message.
+    #[must_use]
+    pub fn frame(text: &'a [u8], now: SystemTime) -> Observed<'a> {
+        Observed::bare(Phase::Frame, text, now)
+    }
+
+    /// A WebSocket close. An empty reason is none.
+    #[must_use]
+    pub fn close(code: u16, reason: &'a str, now: SystemTime) -> Observed<'a> {
+        let reason = reason.trim();
+        let ws_reason = (!reason.is_empty()).then_some(reason);
+        Observed { ws_code: Some(code), ws_reason, ..Observed::bare(Phase::Close, b"", now) }
+    }
+
+    /// A connection that ended without a close.
+    #[must_use]
+    pub fn abort(now: SystemTime) -> Observed<'a> {
+        Observed::bare(Phase::Abort, b"", now)
+    }
+
+    /// The same, with a body that the shell's bound has cut when `truncated` is true.
+    #[must_use]
+    pub fn cut(self, truncated: bool) -> Observed<'a> {
+        Observed { truncated, ..self }
+    }
+
+    /// The same, with the header fields of the answer whose stream or socket it came on.
+    #[must_use]
+    pub fn within(self, headers: &'a HeaderMap) -> Observed<'a> {
+        Observed { headers, ..self }
+    }
+
+    fn bare(phase: Phase, body: &'a [u8], now: SystemTime) -> Observed<'a> {
         Observed {
-            phase: Phase::Http,
-            status: Some(status),
-            headers,
+            phase,
+            status: None,
+            headers: &NO_HEADERS,
             body,
             truncated: false,
             ws_code: None,

@@ -3,19 +3,21 @@
 //! What is compiled here was read from TOML (`spec`). Everything that cannot work is refused at once, rules that can
 //! never match among it.
 
-use super::codes::CodeTable;
+use super::codes::{CodeTable, Codes, Known};
+use super::condition::{self, Condition};
 use super::cost::{self, TextPath};
 use super::evidence::Evidence;
-use super::guard::{self, Guard};
+use super::mapping::Mapping;
+use super::path::Path;
 use super::projection::Projection;
-use super::rule::{Meaning, Rule};
-use super::select::{Path, Selector};
+use super::rule::Rule;
+use super::select::Selector;
 use super::selectors::Selectors;
-use super::spec::{ConcurrencyUnit, DetectorSpec, MeaningSpec, OneOrMany, Phase, ProfileSpec, SelectorSpec, Table};
+use super::spec::{ConcurrencyUnit, DetectorSpec, MappingSpec, OneOrMany, Phase, ProfileSpec, SelectorSpec, Table};
 use super::template::PathTemplate;
 use super::units::SocketUnits;
 use memchr::memmem::Finder;
-use std::collections::HashMap;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A provider's failures, ready to be asked.
@@ -28,8 +30,7 @@ pub struct Profile {
     /// Of the phases that have detectors.
     needles: Vec<(Phase, Needles)>,
     pub(crate) fields: Fields,
-    pub(crate) codes: CodeTable,
-    pub(crate) spaces: HashMap<Box<str>, CodeTable>,
+    pub(crate) codes: Codes,
     /// Rules that name a code or any: asked before the code table.
     pub(crate) early_rules: Vec<Rule>,
     /// The others: asked after it.
@@ -85,7 +86,7 @@ pub struct Detector {
     pub index: usize,
     phase: Phase,
     paths: Vec<PathTemplate>,
-    guards: Vec<Guard>,
+    conditions: Vec<Condition>,
     ignore: bool,
     /// The member that the canonical object replaces.
     pub member: Option<Path>,
@@ -130,8 +131,8 @@ impl Profile {
         let mut problems = Problems(Vec::new());
         let fields = Fields::compile(&spec, &mut problems);
         let detectors = compile_detectors(&spec.errors, &mut problems);
-        let mut codes = compile_codes("codes", &spec.codes, &mut problems);
-        let mut spaces: HashMap<Box<str>, CodeTable> = spec
+        let codes = compile_codes("codes", &spec.codes, &mut problems);
+        let spaces = spec
             .spaces
             .iter()
             .map(|(space, table)| {
@@ -139,13 +140,7 @@ impl Profile {
             })
             .collect();
         check_spaces(&spec, &mut problems);
-        for (place, selector) in fields.code.iter() {
-            let table = match &selector.space {
-                None => Some(&mut codes),
-                Some(space) => spaces.get_mut(space),
-            };
-            table.into_iter().for_each(|table| table.settle(place, selector));
-        }
+        let codes = Codes::new(codes, spaces, &fields.code);
         let (early_rules, late_rules) = compile_rules(&spec, &mut problems);
         let rewrites = compile_rewrites(&spec, &mut problems);
         let texts = compile_texts(&spec.cost.text, &mut problems);
@@ -171,7 +166,6 @@ impl Profile {
             needles,
             fields,
             codes,
-            spaces,
             early_rules,
             late_rules,
             native,
@@ -255,6 +249,14 @@ impl Profile {
         self.sockets.iter().find(|sockets| inside && sockets.covers(method, path))
     }
 
+    /// The codes that its selectors find, in order, with what its tables say of each.
+    pub(crate) fn codes_in<'p, 'e>(
+        &'p self,
+        evidence: &'e Evidence<'_>,
+    ) -> impl Iterator<Item = (Cow<'e, str>, Option<Known<'p>>)> {
+        self.codes.read(&self.fields.code, evidence)
+    }
+
     /// The detector that says that this is a failure, if one does. The first that matches wins, `ignore` included.
     #[must_use]
     pub fn detect(&self, request: Option<(&str, &str)>, evidence: &Evidence<'_>) -> Option<&Detector> {
@@ -269,7 +271,7 @@ impl Detector {
 
     fn matches(&self, request: Option<(&str, &str)>, evidence: &Evidence<'_>) -> bool {
         let here = request.is_none_or(|(method, path)| self.covers(method, path));
-        self.phase == evidence.phase && here && self.guards.iter().all(|guard| guard.holds(evidence))
+        self.phase == evidence.phase && here && self.conditions.iter().all(|condition| condition.holds(evidence))
     }
 }
 
@@ -323,9 +325,10 @@ fn compile_detectors(specs: &[DetectorSpec], problems: &mut Problems) -> Vec<Det
                 .add(phase, "an answer of 400 or more is always a failure; expected job, sse, ndjson, frame or close");
         }
         let paths = compile_paths(&format!("{at}.path"), spec.path.as_ref(), problems);
-        let guards = problems.keep(format!("{at}.when"), guard::compile_all(&spec.when)).unwrap_or_default();
-        if guards.is_empty() && spec.phase != Phase::Close {
-            problems.add(format!("{at}.when"), "without a guard every success would be a failure; give at least one");
+        let conditions = problems.keep(format!("{at}.when"), condition::compile_all(&spec.when)).unwrap_or_default();
+        if conditions.is_empty() && spec.phase != Phase::Close {
+            problems
+                .add(format!("{at}.when"), "without a condition every success would be a failure; give at least one");
         }
         let member = spec.member.as_deref().and_then(|member| {
             let path = problems.keep(format!("{at}.member"), Path::parse(member))?;
@@ -339,7 +342,7 @@ fn compile_detectors(specs: &[DetectorSpec], problems: &mut Problems) -> Vec<Det
             index,
             phase: spec.phase,
             paths,
-            guards,
+            conditions,
             ignore: spec.ignore,
             member,
             fatal: spec.fatal,
@@ -353,10 +356,10 @@ fn compile_paths(at: &str, paths: Option<&OneOrMany<String>>, problems: &mut Pro
     paths.iter().filter_map(|path| problems.keep(at, PathTemplate::parse(path))).collect()
 }
 
-fn compile_codes(at: &str, table: &Table<MeaningSpec>, problems: &mut Problems) -> CodeTable {
-    CodeTable::new(table.iter().filter_map(|(code, meaning)| {
-        let meaning = problems.keep(format!("{at}.{code}"), Meaning::compile(meaning, Some(code)))?;
-        Some((Box::from(code.as_str()), meaning))
+fn compile_codes(at: &str, table: &Table<MappingSpec>, problems: &mut Problems) -> CodeTable {
+    CodeTable::new(table.iter().filter_map(|(code, mapping)| {
+        let mapping = problems.keep(format!("{at}.{code}"), Mapping::compile(mapping, Some(code)))?;
+        Some((Box::from(code.as_str()), mapping))
     }))
 }
 
@@ -430,7 +433,7 @@ fn needles(detectors: &[Detector]) -> Vec<(Phase, Needles)> {
             let is_value = needles.iter().all(|needle| !needle.starts_with('"'));
             (is_value, needles.iter().map(String::len).min())
         };
-        let mine = detector.guards.iter().filter_map(Guard::needles).max_by_key(rarity);
+        let mine = detector.conditions.iter().filter_map(Condition::needles).max_by_key(rarity);
         match all.iter_mut().find(|(phase, _)| *phase == detector.phase) {
             Some((_, known)) => *known = known.take().zip(mine).map(|(known, mine)| [known, mine].concat()),
             None => all.push((detector.phase, mine)),

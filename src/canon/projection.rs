@@ -1,8 +1,8 @@
 //! Lists of validation errors, whatever their form, as `[{"param","message"}]`.
 
 use super::json::Json;
-use super::select::{Found, Path};
-use super::selectors::Outline;
+use super::outline::Outline;
+use super::path::Path;
 use super::spec::{OneOrMany, ProjectionSpec};
 use serde_json::{Map, Value};
 
@@ -127,13 +127,13 @@ fn joined(value: &Json<'_>, strip: &[String]) -> Option<String> {
     let text = match value.as_list() {
         Some(parts) => {
             let mut parts: Vec<String> =
-                parts.iter().filter_map(|part| Found::Json(part).into_text()).map(|part| part.into_owned()).collect();
+                parts.iter().filter_map(|part| part.scalar()).map(|part| part.into_owned()).collect();
             while parts.len() > 1 && parts.first().is_some_and(|first| strip.contains(first)) {
                 let _ = parts.remove(0);
             }
             parts.join(".")
         }
-        None => Found::Json(value).into_text()?.into_owned(),
+        None => value.scalar()?.into_owned(),
     };
     (!text.is_empty()).then_some(text)
 }

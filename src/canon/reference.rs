@@ -4,7 +4,7 @@
 use super::code::{Code, Row};
 use super::fault::Fault;
 use super::profile::Profile;
-use super::spec::{GuardSpec, MeaningSpec, OneOrMany, Phase, RuleSpec, Scalar, StatusSpec, Table};
+use super::spec::{ConditionSpec, MappingSpec, OneOrMany, Phase, RuleSpec, Scalar, StatusSpec, Table};
 
 /// A code and what becomes it.
 #[derive(Debug)]
@@ -51,9 +51,9 @@ pub fn entries<'p>(profiles: impl IntoIterator<Item = &'p Profile> + Clone) -> V
 
 fn said(profile: &Profile, code: Code) -> Option<Said> {
     let spec = profile.spec();
-    let means = |meaning: &MeaningSpec| meaning.code() == code.as_str();
-    let meant = |table: &Table<MeaningSpec>, space: &str| -> Vec<String> {
-        let rows = table.iter().filter(|(_, meaning)| means(meaning));
+    let means = |mapping: &MappingSpec| mapping.code() == code.as_str();
+    let meant = |table: &Table<MappingSpec>, space: &str| -> Vec<String> {
+        let rows = table.iter().filter(|(_, mapping)| means(mapping));
         rows.map(|(own, _)| if space.is_empty() { own.clone() } else { format!("{space} {own}") }).collect()
     };
     let mut codes = meant(&spec.codes, "");
@@ -85,19 +85,21 @@ fn conditions(rule: &RuleSpec) -> String {
     if let Some(closes) = &rule.close {
         parts.push(format!("close {}", either(closes, u16::to_string)));
     }
-    parts.extend(rule.when.iter().map(|(selector, guard)| format!("{} {}", ticked(selector), guarded(guard))));
+    parts.extend(
+        rule.when.iter().map(|(selector, condition)| format!("{} {}", ticked(selector), conditioned(condition))),
+    );
     if let Some(pattern) = &rule.message {
         parts.push(format!("a message that matches {}", ticked(pattern)));
     }
     if parts.is_empty() { "anything else".to_owned() } else { parts.join(", ") }
 }
 
-fn guarded(guard: &GuardSpec) -> String {
+fn conditioned(condition: &ConditionSpec) -> String {
     let one_of = |values: &[Scalar]| values.iter().map(|value| ticked(&scalar(value))).collect::<Vec<_>>().join(" or ");
-    match guard {
-        GuardSpec::Is(value) => format!("is {}", ticked(&scalar(value))),
-        GuardSpec::In(values) => format!("is {}", one_of(values)),
-        GuardSpec::Test(test) => {
+    match condition {
+        ConditionSpec::Is(value) => format!("is {}", ticked(&scalar(value))),
+        ConditionSpec::In(values) => format!("is {}", one_of(values)),
+        ConditionSpec::Test(test) => {
             let exists = test.exists.map(|exists| if exists { "is there" } else { "is missing" }.to_owned());
             let not = test.not.as_ref().map(|not| format!("is not {}", one_of(not.as_slice())));
             let matches = test.matches.as_ref().map(|pattern| format!("matches {}", ticked(pattern)));

@@ -1,89 +1,11 @@
-//! Rules and meanings: conditions on the left, a canonical code on the right.
+//! Rules: conditions on the left, a canonical code on the right.
 
-use super::code::Code;
-use super::codes::Known;
+use super::condition::{self, Condition, compile_regex};
 use super::evidence::Evidence;
-use super::guard::{self, Guard};
-use super::select::compile_regex;
-use super::spec::{FullMeaningSpec, MeaningSpec, OneOrMany, Phase, RuleSpec, StatusSpec};
+use super::extracted::Extracted;
+use super::mapping::Mapping;
+use super::spec::{OneOrMany, Phase, RuleSpec, StatusSpec};
 use regex::Regex;
-use std::borrow::Cow;
-use std::sync::Arc;
-
-/// What a provider's code or a rule's match means.
-#[derive(Clone, Debug)]
-pub(crate) struct Meaning {
-    /// The canonical code.
-    pub code: Code,
-    /// The provider's documented answer to whether to retry.
-    pub retryable: Option<bool>,
-    /// A documented wait in seconds.
-    pub retry_after_seconds: Option<f64>,
-    /// Whether it ends the session or stream.
-    pub fatal: Option<bool>,
-    /// The message when the provider sends none.
-    pub message: Option<String>,
-    /// Fixed extras.
-    pub details: Vec<(String, String)>,
-    /// Where the provider documents it.
-    pub doc_url: Option<String>,
-    /// The provider's code as a metric label; none for a rule without one.
-    pub label: Option<Arc<str>>,
-}
-
-impl Meaning {
-    /// Compiles the right side; `label` is the provider's code when there is one.
-    pub(crate) fn compile(spec: &MeaningSpec, label: Option<&str>) -> Result<Meaning, String> {
-        let full = match spec {
-            MeaningSpec::Full(full) => full,
-            MeaningSpec::Code(code) => &FullMeaningSpec {
-                code: code.clone(),
-                retryable: None,
-                retry_after_seconds: None,
-                fatal: None,
-                message: None,
-                details: Default::default(),
-                doc_url: None,
-            },
-        };
-        Ok(Meaning {
-            code: canonical(&full.code)?,
-            retryable: full.retryable,
-            retry_after_seconds: full.retry_after_seconds.filter(|wait| wait.is_finite() && *wait >= 0.0),
-            fatal: full.fatal,
-            message: full.message.clone(),
-            details: full.details.clone().into_iter().collect(),
-            doc_url: full.doc_url.clone(),
-            label: label.map(Arc::from),
-        })
-    }
-}
-
-fn canonical(name: &str) -> Result<Code, String> {
-    Code::from_name(name).ok_or_else(|| {
-        let nearest = Code::ROWS
-            .iter()
-            .map(|row| (strsim::jaro_winkler(name, row.name), row.name))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or("", |(_, nearest)| nearest);
-        format!("`{name}` is not a canonical code; did you mean `{nearest}`?")
-    })
-}
-
-/// The values that rules compare, read once per profile.
-#[derive(Debug, Default)]
-pub(crate) struct Facts<'p, 'e> {
-    /// The provider's code, and what the profile's table says of it.
-    pub(crate) code: Option<Cow<'e, str>>,
-    pub(crate) known: Option<Known<'p>>,
-    /// Title and message.
-    pub(crate) title: Option<Cow<'e, str>>,
-    pub(crate) message: Option<Cow<'e, str>>,
-    /// Status on the wire, or found inside when that one is missing or 2xx.
-    pub(crate) status: Option<u16>,
-    /// Close code on the wire, or found inside.
-    pub(crate) close: Option<u16>,
-}
 
 /// One compiled rule.
 #[derive(Debug)]
@@ -94,9 +16,9 @@ pub(crate) struct Rule {
     statuses: Vec<StatusTest>,
     phases: Vec<Phase>,
     closes: Vec<u16>,
-    guards: Vec<Guard>,
+    conditions: Vec<Condition>,
     message: Option<Regex>,
-    pub(crate) then: Meaning,
+    pub(crate) then: Mapping,
 }
 
 #[derive(Debug)]
@@ -144,24 +66,24 @@ impl Rule {
         let codes: Vec<Box<str>> = list(spec.code.as_ref()).iter().map(super::spec::Scalar::text).collect();
         let label = codes.first().filter(|code| !code.contains('*')).map(|code| &**code);
         let statuses = list(spec.status.as_ref()).iter().map(StatusTest::compile).collect::<Result<Vec<_>, _>>();
-        let guards = guard::compile_all(&spec.when);
+        let conditions = condition::compile_all(&spec.when);
         let message = spec.message.as_deref().map(compile_regex).transpose();
-        let then = Meaning::compile(&spec.then, label);
-        match (statuses, guards, message, then) {
-            (Ok(statuses), Ok(guards), Ok(message), Ok(then)) => Ok(Rule {
+        let then = Mapping::compile(&spec.then, label);
+        match (statuses, conditions, message, then) {
+            (Ok(statuses), Ok(conditions), Ok(message), Ok(then)) => Ok(Rule {
                 index,
                 codes: codes.iter().map(|code| Pattern::parse(code)).collect(),
                 statuses,
                 phases: list(spec.phase.as_ref()),
                 closes: list(spec.close.as_ref()),
-                guards,
+                conditions,
                 message,
                 then,
             }),
-            (statuses, guards, message, then) => {
+            (statuses, conditions, message, then) => {
                 let problems = [
                     ("status", statuses.err()),
-                    ("when", guards.err()),
+                    ("when", conditions.err()),
                     ("message", message.err()),
                     ("then", then.err()),
                 ];
@@ -186,7 +108,7 @@ impl Rule {
         self.statuses.is_empty()
             && self.phases.is_empty()
             && self.closes.is_empty()
-            && self.guards.is_empty()
+            && self.conditions.is_empty()
             && self.message.is_none()
             && (self.codes.is_empty() || self.codes.iter().any(|code| matches!(code, Pattern::Anything)))
     }
@@ -196,29 +118,29 @@ impl Rule {
         !self.statuses.is_empty()
             && self.codes.is_empty()
             && self.closes.is_empty()
-            && self.guards.is_empty()
+            && self.conditions.is_empty()
             && self.message.is_none()
     }
 
     /// The first condition that does not hold; none when the rule matches. Cheap conditions first, expressions last.
-    pub(crate) fn mismatch(&self, facts: &Facts<'_, '_>, evidence: &Evidence<'_>) -> Option<Mismatch<'_>> {
+    pub(crate) fn mismatch(&self, extracted: &Extracted<'_, '_>, evidence: &Evidence<'_>) -> Option<Mismatch<'_>> {
         if !self.phases.is_empty() && !self.phases.contains(&evidence.phase) {
             return Some(Mismatch::Phase);
         }
-        if !self.codes.is_empty() && !self.codes.iter().any(|code| code.matches(facts.code.as_deref())) {
+        if !self.codes.is_empty() && !self.codes.iter().any(|code| code.matches(extracted.code.as_deref())) {
             return Some(Mismatch::Code);
         }
-        if !self.statuses.is_empty() && !self.statuses.iter().any(|status| status.matches(facts.status)) {
+        if !self.statuses.is_empty() && !self.statuses.iter().any(|status| status.matches(extracted.status)) {
             return Some(Mismatch::Status);
         }
-        if !self.closes.is_empty() && !facts.close.is_some_and(|close| self.closes.contains(&close)) {
+        if !self.closes.is_empty() && !extracted.close.is_some_and(|close| self.closes.contains(&close)) {
             return Some(Mismatch::Close);
         }
-        if let Some(guard) = self.guards.iter().find(|guard| !guard.holds(evidence)) {
-            return Some(Mismatch::Guard(guard));
+        if let Some(condition) = self.conditions.iter().find(|condition| !condition.holds(evidence)) {
+            return Some(Mismatch::Condition(condition));
         }
         let regex = self.message.as_ref()?;
-        let texts = [facts.message.as_deref(), facts.title.as_deref(), evidence.text(), evidence.ws_reason];
+        let texts = [extracted.message.as_deref(), extracted.title.as_deref(), evidence.text(), evidence.ws_reason];
         let found = texts.into_iter().flatten().any(|text| regex.is_match(text));
         (!found).then_some(Mismatch::Message(regex))
     }
@@ -231,7 +153,7 @@ pub(crate) enum Mismatch<'r> {
     Code,
     Status,
     Close,
-    Guard(&'r Guard),
+    Condition(&'r Condition),
     Message(&'r Regex),
 }
 
@@ -242,7 +164,7 @@ impl std::fmt::Display for Mismatch<'_> {
             Mismatch::Code => f.write_str("another code"),
             Mismatch::Status => f.write_str("another status"),
             Mismatch::Close => f.write_str("another close code"),
-            Mismatch::Guard(guard) => write!(f, "not so: {guard}"),
+            Mismatch::Condition(condition) => write!(f, "not so: {condition}"),
             Mismatch::Message(regex) => write!(f, "no text matches `{regex}`"),
         }
     }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 
-/// A TOML table whose order matters to nobody: guard or code name to value.
+/// A TOML table whose order matters to nobody: condition or code name to value.
 pub type Table<T> = BTreeMap<String, T>;
 
 /// One provider's failures, as data.
@@ -74,9 +74,9 @@ pub struct ProfileSpec {
     /// Lists of validation errors, for `details.validation_errors`.
     pub validation: Vec<ProjectionSpec>,
     /// The provider's code (exact, case-sensitive) to what it means.
-    pub codes: Table<MeaningSpec>,
+    pub codes: Table<MappingSpec>,
     /// Further code tables, for codes that are numbers of another space (JSON-RPC, gRPC): name of the space to its table.
-    pub spaces: Table<Table<MeaningSpec>>,
+    pub spaces: Table<Table<MappingSpec>>,
     /// Ordered rules; the first that matches wins. Rules that name a whole code, or `*`, are asked before the code table; those for
     /// a family of codes (`UPSTREAM_*`) and those without a code after it.
     pub rules: Vec<RuleSpec>,
@@ -112,6 +112,14 @@ impl<T> OneOrMany<T> {
     }
 }
 
+impl<T: Clone> OneOrMany<T> {
+    /// The values as a list.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<T> {
+        self.as_slice().to_vec()
+    }
+}
+
 /// Reads a list; a single value stands for a list of one.
 fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -135,7 +143,7 @@ pub enum SelectorSpec {
     Full(FullSelectorSpec),
 }
 
-/// A selector with a capture, a unit or a guard.
+/// A selector with a capture, a unit or a condition.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FullSelectorSpec {
@@ -145,9 +153,9 @@ pub struct FullSelectorSpec {
     pub capture: Option<String>,
     /// For `retry_after`: seconds, milliseconds, date, epoch, duration; without it a number is seconds, else a date, else a duration.
     pub unit: Option<Unit>,
-    /// Only asked when these guards hold.
+    /// Only asked when these conditions hold.
     #[serde(default)]
-    pub when: Table<GuardSpec>,
+    pub when: Table<ConditionSpec>,
     /// For `code`: the code table (`spaces.NAME`) in which the value is looked up, instead of `codes`.
     pub space: Option<String>,
 }
@@ -168,16 +176,16 @@ pub enum Unit {
     Duration,
 }
 
-/// What a guarded value must be.
+/// What the value of a condition must be.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum GuardSpec {
+pub enum ConditionSpec {
     /// Equal to this (numbers and booleans compare as they are written).
     Is(Scalar),
     /// Equal to one of these.
     In(Vec<Scalar>),
     /// A test.
-    Test(GuardTestSpec),
+    Test(ConditionTestSpec),
 }
 
 /// A TOML scalar.
@@ -191,10 +199,22 @@ pub enum Scalar {
     Text(String),
 }
 
+impl Scalar {
+    /// The scalar as it is compared.
+    pub(crate) fn text(&self) -> Box<str> {
+        match self {
+            Scalar::Bool(truth) => truth.to_string().into(),
+            Scalar::Int(number) => number.to_string().into(),
+            Scalar::Float(number) => number.to_string().into(),
+            Scalar::Text(text) => text.as_str().into(),
+        }
+    }
+}
+
 /// Tests beside equality; all that are given must hold.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct GuardTestSpec {
+pub struct ConditionTestSpec {
     /// Whether there is a value (an empty string and `null` are none).
     pub exists: Option<bool>,
     /// Equal to none of these; holds when there is no value.
@@ -233,9 +253,9 @@ pub struct DetectorSpec {
     pub phase: Phase,
     /// Method and path template, `GET /v1/jobs/{id}`; a method alone or `*` for every path. Without it every path. `{rest...}` takes several segments.
     pub path: Option<OneOrMany<String>>,
-    /// Guards, all of which must hold.
+    /// Conditions, all of which must hold.
     #[serde(default)]
-    pub when: Table<GuardSpec>,
+    pub when: Table<ConditionSpec>,
     /// This is not an error, though a later line might say so.
     #[serde(default)]
     pub ignore: bool,
@@ -248,20 +268,20 @@ pub struct DetectorSpec {
 /// What a provider's code means: a canonical code, or that with more to say.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-pub enum MeaningSpec {
+pub enum MappingSpec {
     /// The canonical code.
     Code(String),
     /// The canonical code and what differs from its row.
-    Full(FullMeaningSpec),
+    Full(FullMappingSpec),
 }
 
-impl MeaningSpec {
+impl MappingSpec {
     /// The canonical code's name.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
-            MeaningSpec::Code(code) => code,
-            MeaningSpec::Full(full) => &full.code,
+            MappingSpec::Code(code) => code,
+            MappingSpec::Full(full) => &full.code,
         }
     }
 }
@@ -269,7 +289,7 @@ impl MeaningSpec {
 /// A canonical code and what differs from its row.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct FullMeaningSpec {
+pub struct FullMappingSpec {
     /// The canonical code.
     pub code: String,
     /// The provider's documented answer to whether to retry.
@@ -300,13 +320,13 @@ pub struct RuleSpec {
     pub phase: Option<OneOrMany<Phase>>,
     /// The effective WebSocket close code.
     pub close: Option<OneOrMany<u16>>,
-    /// Guards over any selector.
+    /// Conditions over any selector.
     #[serde(default)]
-    pub when: Table<GuardSpec>,
+    pub when: Table<ConditionSpec>,
     /// A regular expression found in title, message or text; asked last.
     pub message: Option<String>,
     /// What it means.
-    pub then: MeaningSpec,
+    pub then: MappingSpec,
 }
 
 /// A status or a class of them.
@@ -384,14 +404,14 @@ pub struct SocketUnitsSpec {
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub id: Vec<SelectorSpec>,
-    /// Guards over a message of the caller's that begins a unit, unless it is running.
-    pub begins: OneOrMany<Table<GuardSpec>>,
-    /// Guards over a message with which the caller has said all that it has to say in a unit.
-    pub last: Option<OneOrMany<Table<GuardSpec>>>,
-    /// Guards over a message of the caller's that ends a unit.
-    pub cancels: Option<OneOrMany<Table<GuardSpec>>>,
-    /// Guards over a message of the provider's that ends a unit. Its errors do so anyway.
-    pub ends: OneOrMany<Table<GuardSpec>>,
+    /// Conditions over a message of the client's that begins a unit, unless it is running.
+    pub begins: OneOrMany<Table<ConditionSpec>>,
+    /// Conditions over a message with which the client has said all that it has to say in a unit.
+    pub last: Option<OneOrMany<Table<ConditionSpec>>>,
+    /// Conditions over a message of the client's that ends a unit.
+    pub cancels: Option<OneOrMany<Table<ConditionSpec>>>,
+    /// Conditions over a message of the provider's that ends a unit. Its errors do so anyway.
+    pub ends: OneOrMany<Table<ConditionSpec>>,
 }
 
 /// What takes one slot of a plan.

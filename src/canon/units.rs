@@ -1,10 +1,10 @@
 //! What counts as one of the provider's concurrent units on a socket: where one begins and where it ends, as data.
 
+use super::condition::{self, Condition};
 use super::evidence::Evidence;
-use super::guard::{self, Guard};
 use super::select::Selector;
 use super::selectors::Selectors;
-use super::spec::{GuardSpec, OneOrMany, SocketUnitsSpec, Table};
+use super::spec::{ConditionSpec, OneOrMany, SocketUnitsSpec, Table};
 use super::template::PathTemplate;
 use memchr::memmem::Finder;
 
@@ -24,19 +24,23 @@ pub struct SocketUnits {
     needles: Option<Vec<Finder<'static>>>,
 }
 
-/// Tables of guards, one of which has to hold as a whole.
+/// Tables of conditions, one of which has to hold as a whole.
 #[derive(Debug, Default)]
-struct Any(Vec<Vec<Guard>>);
+struct Any(Vec<Vec<Condition>>);
 
 impl Any {
-    fn compile(at: &str, spec: Option<&OneOrMany<Table<GuardSpec>>>, problem: &mut dyn FnMut(String, String)) -> Any {
+    fn compile(
+        at: &str,
+        spec: Option<&OneOrMany<Table<ConditionSpec>>>,
+        problem: &mut dyn FnMut(String, String),
+    ) -> Any {
         let mut all = Vec::new();
         for table in spec.map(OneOrMany::as_slice).unwrap_or_default() {
-            match guard::compile_all(table) {
-                Ok(guards) if guards.is_empty() => {
-                    problem(at.to_owned(), "without a guard every message would fit".to_owned())
+            match condition::compile_all(table) {
+                Ok(conditions) if conditions.is_empty() => {
+                    problem(at.to_owned(), "without a condition every message would fit".to_owned())
                 }
-                Ok(guards) => all.push(guards),
+                Ok(conditions) => all.push(conditions),
                 Err(error) => problem(at.to_owned(), error),
             }
         }
@@ -44,11 +48,11 @@ impl Any {
     }
 
     fn holds(&self, evidence: &Evidence<'_>) -> bool {
-        self.0.iter().any(|guards| guards.iter().all(|guard| guard.holds(evidence)))
+        self.0.iter().any(|conditions| conditions.iter().all(|condition| condition.holds(evidence)))
     }
 
     fn needles(&self) -> Option<Vec<Finder<'static>>> {
-        let each = self.0.iter().map(|guards| guards.iter().find_map(Guard::needles));
+        let each = self.0.iter().map(|conditions| conditions.iter().find_map(Condition::needles));
         let all: Vec<String> = each.collect::<Option<Vec<_>>>()?.concat();
         Some(all.iter().map(|needle| Finder::new(needle.as_bytes()).into_owned()).collect())
     }
@@ -99,19 +103,19 @@ impl SocketUnits {
         !self.id.is_empty()
     }
 
-    /// Whether a message of the caller's begins one that is not running.
+    /// Whether a message of the client's begins one that is not running.
     #[must_use]
     pub fn begins(&self, evidence: &Evidence<'_>) -> bool {
         self.begins.holds(evidence)
     }
 
-    /// Whether a message of the caller's is the last of what it has to say in one.
+    /// Whether a message of the client's is the last of what it has to say in one.
     #[must_use]
     pub fn is_last(&self, evidence: &Evidence<'_>) -> bool {
         self.last.holds(evidence)
     }
 
-    /// Whether a message of the caller's ends one at once.
+    /// Whether a message of the client's ends one at once.
     #[must_use]
     pub fn cancels(&self, evidence: &Evidence<'_>) -> bool {
         self.cancels.holds(evidence)

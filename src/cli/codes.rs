@@ -1,7 +1,7 @@
 //! `speechgate codes`: the vocabulary, and how a provider's own codes map to it.
 
 use super::Format;
-use crate::canon::spec::{MeaningSpec, Table};
+use crate::canon::spec::{MappingSpec, Table};
 use crate::canon::{Code, Profile, Type, reference};
 use crate::config;
 use serde_json::{Value, json};
@@ -57,11 +57,11 @@ pub(super) fn of(profile: &Profile, format: Format) -> String {
     table(["UPSTREAM CODE", "CODE", "TYPE", "STATUS", "RETRY"], rows.into_iter())
 }
 
-fn mapped<'a>(space: &'a str, table: &'a Table<MeaningSpec>) -> impl Iterator<Item = [String; 5]> + 'a {
+fn mapped<'a>(space: &'a str, table: &'a Table<MappingSpec>) -> impl Iterator<Item = [String; 5]> + 'a {
     table.iter().filter_map(move |(upstream, meaning)| {
         let retryable = match meaning {
-            MeaningSpec::Code(_) => None,
-            MeaningSpec::Full(full) => full.retryable,
+            MappingSpec::Code(_) => None,
+            MappingSpec::Full(full) => full.retryable,
         };
         let row = Code::from_name(meaning.code())?.row();
         let retry = if retryable.unwrap_or(row.retryable) { "yes" } else { "no" };

@@ -1,4 +1,4 @@
-//! The generic ladder for errors that no profile knows: a recognisable word in the code, the status, the text.
+//! The generic heuristics for errors that no profile knows: a recognisable word in the code, the status, the text.
 
 use super::code::Code;
 

@@ -1,14 +1,14 @@
-//! Guards: tests over any selector that decide whether a detector, a rule or a selector applies.
+//! Conditions: tests over any selector that decide whether a detector, a rule or a selector applies.
 
 use super::evidence::Evidence;
-use super::select::{Place, compile_regex};
-use super::spec::{GuardSpec, GuardTestSpec, OneOrMany, Scalar, Table};
+use super::place::{Found, Place};
+use super::spec::{ConditionSpec, ConditionTestSpec, Scalar, Table};
 use regex::Regex;
 use std::fmt;
 
-/// One compiled guard.
+/// One compiled condition.
 #[derive(Debug)]
-pub(crate) struct Guard {
+pub(crate) struct Condition {
     name: Box<str>,
     place: Place,
     test: Test,
@@ -23,30 +23,30 @@ enum Test {
     All(Vec<Test>),
 }
 
-/// Compiles a table of guards, cheap tests first.
-pub(crate) fn compile_all(table: &Table<GuardSpec>) -> Result<Vec<Guard>, String> {
-    let mut guards: Vec<Guard> =
-        table.iter().map(|(name, spec)| Guard::compile(name, spec)).collect::<Result<_, String>>()?;
-    guards.sort_by_key(|guard| guard.test.cost());
-    Ok(guards)
+/// Compiles a table of conditions, cheap tests first.
+pub(crate) fn compile_all(table: &Table<ConditionSpec>) -> Result<Vec<Condition>, String> {
+    let mut conditions: Vec<Condition> =
+        table.iter().map(|(name, spec)| Condition::compile(name, spec)).collect::<Result<_, String>>()?;
+    conditions.sort_by_key(|condition| condition.test.cost());
+    Ok(conditions)
 }
 
-impl Guard {
-    fn compile(name: &str, spec: &GuardSpec) -> Result<Guard, String> {
+impl Condition {
+    fn compile(name: &str, spec: &ConditionSpec) -> Result<Condition, String> {
         let test = match spec {
-            GuardSpec::Is(scalar) => Test::In(vec![scalar.text()]),
-            GuardSpec::In(scalars) => Test::In(scalars.iter().map(Scalar::text).collect()),
-            GuardSpec::Test(test) => Test::compile(name, test)?,
+            ConditionSpec::Is(scalar) => Test::In(vec![scalar.text()]),
+            ConditionSpec::In(scalars) => Test::In(scalars.iter().map(Scalar::text).collect()),
+            ConditionSpec::Test(test) => Test::compile(name, test)?,
         };
-        Ok(Guard { name: name.into(), place: Place::parse(name)?, test })
+        Ok(Condition { name: name.into(), place: Place::parse(name)?, test })
     }
 
-    /// Whether the guard holds.
+    /// Whether the condition holds.
     pub(crate) fn holds(&self, evidence: &Evidence<'_>) -> bool {
         self.test.holds(&self.place, evidence)
     }
 
-    /// Bytes one of which must occur in a message for this guard to hold; none when no such bytes can be told.
+    /// Bytes one of which must occur in a message for this condition to hold; none when no such bytes can be told.
     pub(crate) fn needles(&self) -> Option<Vec<String>> {
         // An event is looked at with its field lines, so its name stands among the bytes.
         if self.place.json_key().is_none() && !matches!(self.place, Place::SseEvent) {
@@ -57,14 +57,14 @@ impl Guard {
 }
 
 /// `$.status = failed`, for `explain`.
-impl fmt::Display for Guard {
+impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, self.test)
     }
 }
 
 impl Test {
-    fn compile(name: &str, spec: &GuardTestSpec) -> Result<Test, String> {
+    fn compile(name: &str, spec: &ConditionTestSpec) -> Result<Test, String> {
         let mut tests = Vec::new();
         tests.extend(spec.exists.map(Test::Exists));
         if let Some(not) = &spec.not {
@@ -74,7 +74,7 @@ impl Test {
             tests.push(Test::Matches(compile_regex(pattern)?));
         }
         match tests.len() {
-            0 => Err(format!("the guard on `{name}` tests nothing; give `exists`, `not` or `matches`")),
+            0 => Err(format!("the condition on `{name}` tests nothing; give `exists`, `not` or `matches`")),
             1 => Ok(tests.remove(0)),
             _ => Ok(Test::All(tests)),
         }
@@ -88,7 +88,7 @@ impl Test {
             }
             Test::All(tests) => tests.iter().all(|test| test.holds(place, evidence)),
             Test::In(_) | Test::Not(_) | Test::Matches(_) => {
-                let found = place.find(evidence).and_then(super::select::Found::into_text);
+                let found = place.find(evidence).and_then(Found::into_text);
                 match (self, found) {
                     (Test::In(wanted), Some(found)) => wanted.iter().any(|one| **one == *found),
                     (Test::Not(refused), Some(found)) => !refused.iter().any(|one| **one == *found),
@@ -142,22 +142,14 @@ impl fmt::Display for Test {
     }
 }
 
-impl Scalar {
-    /// The scalar as it is compared.
-    pub(crate) fn text(&self) -> Box<str> {
-        match self {
-            Scalar::Bool(truth) => truth.to_string().into(),
-            Scalar::Int(number) => number.to_string().into(),
-            Scalar::Float(number) => number.to_string().into(),
-            Scalar::Text(text) => text.as_str().into(),
-        }
-    }
+/// Compiles an expression within a bound, so that an operator's typing mistake cannot eat the memory.
+pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, String> {
+    regex::RegexBuilder::new(pattern)
+        .size_limit(1 << 20)
+        .build()
+        .map_err(|error| format!("`{pattern}` is not a regular expression: {}", last_line(&error.to_string())))
 }
 
-impl<T: Clone> OneOrMany<T> {
-    /// The values as a list.
-    #[must_use]
-    pub fn to_vec(&self) -> Vec<T> {
-        self.as_slice().to_vec()
-    }
+fn last_line(text: &str) -> &str {
+    text.lines().last().unwrap_or(text).trim_start_matches("error: ")
 }

@@ -1,0 +1,19 @@
+//! The values that rules compare, read out of an observation once per profile.
+
+use super::codes::Known;
+use std::borrow::Cow;
+
+/// What one profile's selectors find.
+#[derive(Debug, Default)]
+pub(crate) struct Extracted<'p, 'e> {
+    /// The provider's code, and what the profile's table says of it.
+    pub(crate) code: Option<Cow<'e, str>>,
+    pub(crate) known: Option<Known<'p>>,
+    /// Title and message.
+    pub(crate) title: Option<Cow<'e, str>>,
+    pub(crate) message: Option<Cow<'e, str>>,
+    /// Status on the wire, or found inside when that one is missing or 2xx.
+    pub(crate) status: Option<u16>,
+    /// Close code on the wire, or found inside.
+    pub(crate) close: Option<u16>,
+}

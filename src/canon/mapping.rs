@@ -1,0 +1,65 @@
+//! What a provider's code or a rule's match is mapped to.
+
+use super::code::Code;
+use super::spec::{FullMappingSpec, MappingSpec};
+use std::sync::Arc;
+
+/// What a provider's code or a rule's match means.
+#[derive(Clone, Debug)]
+pub(crate) struct Mapping {
+    /// The canonical code.
+    pub code: Code,
+    /// The provider's documented answer to whether to retry.
+    pub retryable: Option<bool>,
+    /// A documented wait in seconds.
+    pub retry_after_seconds: Option<f64>,
+    /// Whether it ends the session or stream.
+    pub fatal: Option<bool>,
+    /// The message when the provider sends none.
+    pub message: Option<String>,
+    /// Fixed extras.
+    pub details: Vec<(String, String)>,
+    /// Where the provider documents it.
+    pub doc_url: Option<String>,
+    /// The provider's code as a metric label; none for a rule without one.
+    pub label: Option<Arc<str>>,
+}
+
+impl Mapping {
+    /// Compiles the right side; `label` is the provider's code when there is one.
+    pub(crate) fn compile(spec: &MappingSpec, label: Option<&str>) -> Result<Mapping, String> {
+        let full = match spec {
+            MappingSpec::Full(full) => full,
+            MappingSpec::Code(code) => &FullMappingSpec {
+                code: code.clone(),
+                retryable: None,
+                retry_after_seconds: None,
+                fatal: None,
+                message: None,
+                details: Default::default(),
+                doc_url: None,
+            },
+        };
+        Ok(Mapping {
+            code: canonical(&full.code)?,
+            retryable: full.retryable,
+            retry_after_seconds: full.retry_after_seconds.filter(|wait| wait.is_finite() && *wait >= 0.0),
+            fatal: full.fatal,
+            message: full.message.clone(),
+            details: full.details.clone().into_iter().collect(),
+            doc_url: full.doc_url.clone(),
+            label: label.map(Arc::from),
+        })
+    }
+}
+
+fn canonical(name: &str) -> Result<Code, String> {
+    Code::from_name(name).ok_or_else(|| {
+        let nearest = Code::ROWS
+            .iter()
+            .map(|row| (strsim::jaro_winkler(name, row.name), row.name))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or("", |(_, nearest)| nearest);
+        format!("`{name}` is not a canonical code; did you mean `{nearest}`?")
+    })
+}
