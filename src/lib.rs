@@ -26,7 +26,7 @@
 //! # The path of a request
 //!
 //! ```text
-//! server::listen → server::conn → server::stack → proxy::Proxy::handle
+//! server::accept → server::conn → proxy::Proxy::handle
 //!     check and route (headers::check_request, route) → admit → prepare (headers, path) → attempt → forward
 //!     → upstream::Client → relay_http | relay_events | held | ws → body → caller
 //! ```

@@ -1,6 +1,6 @@
 //! The control thread: readiness, reloads, and the end in order.
 
-use super::{Load, Running};
+use super::running::{Load, Running};
 use crate::config::files::SourceFiles;
 use crate::server::admin::Admin;
 use crate::server::drain::Drain;

@@ -1,7 +1,7 @@
 //! Why the gateway could not start, and what to do about it.
 
-use super::Address;
 use crate::config::types::Listen;
+use crate::server::listen::Address;
 use crate::server::tls::TlsError;
 use std::fmt;
 use std::io::{self, ErrorKind};

@@ -4,7 +4,7 @@ use super::*;
 use crate::config::load_str;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 const BASE: &str = "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 2\ndrain_timeout = \"20s\"\n\
                     [admin]\nlisten = \"127.0.0.1:0\"\n";
@@ -33,13 +33,13 @@ fn connect(address: &Listen) -> TcpStream {
     TcpStream::connect(address).expect("a connection")
 }
 
-/// One whole answer.
+/// One whole response.
 fn ask(address: &Listen, line: &str) -> String {
     let mut stream = connect(address);
     let request = format!("{line} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("the gateway reads");
     let mut answer = String::new();
-    let _ = stream.read_to_string(&mut answer).expect("an answer in UTF-8");
+    let _ = stream.read_to_string(&mut answer).expect("a response in UTF-8");
     answer
 }
 
@@ -100,7 +100,7 @@ fn the_admin_listener_shows_what_was_promised() {
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(part), "{line}: {answer}");
         assert!(!answer.contains("hunter2"), "{line} shows a secret");
     }
-    assert!(gateway.call("/metrics").starts_with("HTTP/1.1 404 "), "callers see nothing of it");
+    assert!(gateway.call("/metrics").starts_with("HTTP/1.1 404 "), "clients see nothing of it");
 }
 
 #[test]
@@ -144,28 +144,28 @@ fn a_valid_reload_is_in_force_and_an_invalid_one_changes_nothing() {
     }
 }
 
-/// A gateway with one request under way: the caller's connection, and the provider's, which has not answered.
+/// A gateway with one request under way: the client's connection, and the provider's, which has not answered.
 fn busy() -> (Gateway, TcpStream, TcpStream) {
     let provider = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let gateway = gateway_to(provider.local_addr().expect("a listener").port());
-    let mut caller = connect(gateway.handle.address());
-    caller.write_all(b"GET /tts/x HTTP/1.1\r\nhost: x\r\n\r\n").expect("the gateway reads");
+    let mut client = connect(gateway.handle.address());
+    client.write_all(b"GET /tts/x HTTP/1.1\r\nhost: x\r\n\r\n").expect("the gateway reads");
     let (mut provider, _) = provider.accept().expect("the gateway connects");
     let _ = provider.read(&mut [0; 4096]).expect("the request");
     gateway.handle.stop();
     // The admin listener is there to the end: had readiness not failed, it would be gone before it said so.
     while gateway.admin("GET /readyz").starts_with("HTTP/1.1 200 ") {}
-    (gateway, caller, provider)
+    (gateway, client, provider)
 }
 
 #[test]
 fn stopping_fails_readiness_and_lets_requests_end() {
-    let (gateway, mut caller, mut provider) = busy();
+    let (gateway, mut client, mut provider) = busy();
     assert!(gateway.admin("GET /readyz").starts_with("HTTP/1.1 503 "));
     assert!(gateway.admin("GET /livez").starts_with("HTTP/1.1 200 "));
     provider.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").expect("the gateway reads");
     let mut answer = String::new();
-    let _ = caller.read_to_string(&mut answer).expect("an answer, and then the end");
+    let _ = client.read_to_string(&mut answer).expect("a response, and then the end");
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ok"), "{answer}");
     gateway.handle.join();
 }
@@ -185,39 +185,39 @@ fn until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 fn stopping_closes_websockets_in_order() {
     let provider = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let gateway = gateway_to(provider.local_addr().expect("a listener").port());
-    let mut caller = connect(gateway.handle.address());
+    let mut client = connect(gateway.handle.address());
     // The key and its answer are the example of RFC 6455 1.3.
     let asked = "GET /tts/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                  sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    caller.write_all(asked.as_bytes()).expect("the gateway reads");
+    client.write_all(asked.as_bytes()).expect("the gateway reads");
     let (mut provider, _) = provider.accept().expect("the gateway connects");
     let _ = until(&mut provider, b"\r\n\r\n");
     let agreed = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                   sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     provider.write_all(agreed.as_bytes()).expect("the gateway reads");
-    assert!(until(&mut caller, b"\r\n\r\n").starts_with(b"HTTP/1.1 101 "));
+    assert!(until(&mut client, b"\r\n\r\n").starts_with(b"HTTP/1.1 101 "));
     provider.write_all(b"\x81\x02hi").expect("the gateway reads");
-    let _ = until(&mut caller, b"\x81\x02hi");
+    let _ = until(&mut client, b"\x81\x02hi");
 
     gateway.handle.stop();
-    let told = until(&mut caller, b"\x03\xe9shutting_down: This gateway is shutting down.");
+    let told = until(&mut client, b"\x03\xe9shutting_down: This gateway is shutting down.");
     assert!(String::from_utf8_lossy(&told).contains("\"code\":\"shutting_down\""), "{told:?}");
     let going_away = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
-    caller.write_all(&going_away).expect("the gateway reads");
+    client.write_all(&going_away).expect("the gateway reads");
     // Masked, so that only the opcode and the length can be told.
     let _ = until(&mut provider, &[0x88, 0x82]);
     provider.write_all(&[0x88, 0x02, 0x03, 0xe9]).expect("the gateway reads");
-    drop((caller, provider));
+    drop((client, provider));
     gateway.handle.join();
 }
 
 #[test]
 fn two_stops_end_at_once() {
-    let (gateway, mut caller, _provider) = busy();
+    let (gateway, mut client, _provider) = busy();
     gateway.handle.stop();
     gateway.handle.join();
     let mut answer = String::new();
-    let _ = caller.read_to_string(&mut answer);
+    let _ = client.read_to_string(&mut answer);
     assert_eq!(answer, "", "cut, not served");
 }
 

@@ -1,4 +1,4 @@
-//! The admin listener: health, metrics, configuration, reload. Never on the listener that callers use.
+//! The admin listener: health, metrics, configuration, reload. Never on the listener that clients use.
 //!
 //! Nothing here is in a hurry, so that ready-made layers do what the proxied listener does with plain calls: `service` has them
 //! in order, with what each is there for.
@@ -45,7 +45,7 @@ const INDEX: &str = "speechgate\n\n/           for browsers: what fails, since w
                      /errors     every code, what to do about it, what becomes it\n/livez      whether the process runs\n/readyz     whether it takes requests\n\
                      /metrics    metrics in the text format of Prometheus\n/config     the running configuration, secrets as stars\n\
                      /-/reload   POST: load the configuration files again\n";
-/// What every answer carries: it is of this moment only, it is what it says it is, and a page in it loads nothing from
+/// What every response carries: it is of this moment only, it is what it says it is, and a page in it loads nothing from
 /// elsewhere and stands in no other page.
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::CACHE_CONTROL, "no-store"),
@@ -128,7 +128,7 @@ where
         .layer(caching)
         .layer(sniffing)
         .layer(policy)
-        // Around all that can panic, so that a scrape that fails is an answer and its connection goes on.
+        // Around all that can panic, so that a scrape that fails is a response and its connection goes on.
         .layer(CatchPanicLayer::custom(panicked))
         // Around whatever waits: a body that does not come ends here, not with the connection.
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, BODY_TIMEOUT))
@@ -147,7 +147,7 @@ where
         })
 }
 
-/// Reads a body that means nothing; gives the answer to one that is too large or does not end.
+/// Reads a body that means nothing; gives the response to one that is too large or does not end.
 async fn read_through(body: impl Body<Error = BoxError>) -> Result<(), Response<Full<Bytes>>> {
     let mut body = pin!(body);
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
@@ -162,7 +162,7 @@ async fn read_through(body: impl Body<Error = BoxError>) -> Result<(), Response<
     Ok(())
 }
 
-/// The answer when [`answer`] has panicked; the panic itself has been logged.
+/// The response when [`answer`] has panicked; the panic itself has been logged.
 fn panicked(_: Box<dyn Any + Send>) -> Response<Full<Bytes>> {
     text(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed inside; its log says more\n".to_owned())
 }

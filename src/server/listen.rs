@@ -1,14 +1,9 @@
-//! Sockets that listen, and the loop that accepts.
+//! Sockets that listen.
 
-use super::Worker;
-use super::conn;
-use super::drain::Permit;
-use super::io::Socket;
-use super::refuse::refuse;
-use super::stack::Handler;
-use crate::canon::Fault;
+use super::socket::Socket;
 use crate::config::types::Listen;
 use socket2::{Domain, Protocol, Type};
+use std::fmt;
 use std::fs;
 use std::future::poll_fn;
 use std::io;
@@ -16,21 +11,27 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 
 /// Connections that wait in the kernel to be accepted.
-const BACKLOG: i32 = 1024;
-/// When nothing is heard from a caller for so long, the kernel asks whether it is still there.
+pub(super) const BACKLOG: i32 = 1024;
+/// When nothing is heard from a client for so long, the kernel asks whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-/// How long accepting pauses when the process has run out of descriptors or memory: doubled each time, up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
-/// Refusals written at one time; past it connections are closed without a word.
-const REFUSALS: usize = 64;
+
+/// An address as it is written in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Address<'a>(pub &'a Listen);
+
+impl fmt::Display for Address<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Listen::Tcp(address) => address.fmt(f),
+            Listen::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
 
 /// The listening sockets of all workers, not yet tied to a runtime.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Listeners {
         }
     }
 
-    /// Where callers connect: the real port when 0 was asked for.
+    /// Where clients connect: the real port when 0 was asked for.
     #[must_use]
     pub fn address(&self) -> &Listen {
         &self.address
@@ -95,7 +96,7 @@ impl Listener {
         }
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Option<SocketAddr>)>> {
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, Option<SocketAddr>)>> {
         match self {
             Listener::Tcp(listener) => {
                 listener.poll_accept(cx).map_ok(|(stream, peer)| (Socket::Tcp(stream), Some(peer)))
@@ -191,81 +192,6 @@ impl Drop for Listeners {
     fn drop(&mut self) {
         drop(self.socket_file.take());
     }
-}
-
-/// Accepts until the drain begins; what waits in the kernel at that moment is still served.
-pub(super) async fn accept<H: Handler>(worker: Arc<Worker<H>>, listener: Listener) {
-    let refusals = Arc::new(Semaphore::new(REFUSALS));
-    let take = |(socket, address)| match worker.drain.admit() {
-        Some(permit) => serve(&worker, socket, address, permit),
-        None => turn_away(&worker, socket, address, &refusals),
-    };
-    tokio::select! {
-        biased;
-        () = worker.drain.begun() => {}
-        () = accept_forever(&listener, &take) => {}
-    }
-    for _ in 0..BACKLOG {
-        match poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await {
-            Poll::Ready(Ok(accepted)) => take(accepted),
-            Poll::Ready(Err(_)) | Poll::Pending => return,
-        }
-    }
-}
-
-async fn accept_forever(listener: &Listener, take: &impl Fn((Socket, Option<SocketAddr>))) {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match poll_fn(|cx| listener.poll_accept(cx)).await {
-            Ok(accepted) => {
-                pause = FIRST_PAUSE;
-                take(accepted);
-            }
-            Err(error) if is_of_one_connection(&error) => {}
-            Err(error) => {
-                // The connection stays in the queue, so that to try again at once would only spin.
-                tracing::warn!(%error, "accepting pauses; when files run out, raise the limit (LimitNOFILE, ulimit -n) or lower server.max_connections");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LAST_PAUSE);
-            }
-        }
-    }
-}
-
-fn serve<H: Handler>(worker: &Arc<Worker<H>>, socket: Socket, address: Option<SocketAddr>, permit: Permit) {
-    // Not joined: the permit says when it has ended.
-    drop(tokio::spawn(conn::serve(Arc::clone(worker), socket, address, permit)));
-}
-
-/// Says that there are too many connections, as long as few are told so at a time. With TLS there is nothing to say: the handshake
-/// would cost more than the request.
-fn turn_away<H: Handler>(
-    worker: &Arc<Worker<H>>,
-    mut socket: Socket,
-    address: Option<SocketAddr>,
-    refusals: &Arc<Semaphore>,
-) {
-    let Ok(place) = Arc::clone(refusals).try_acquire_owned() else { return };
-    if worker.tls.is_some() {
-        return;
-    }
-    let answer = worker.handler.refusal(address, Fault::TooManyConnections);
-    drop(tokio::spawn(async move {
-        refuse(&mut socket, answer).await;
-        drop(place);
-    }));
-}
-
-/// Whether the error belongs to the connection that would have been accepted, rather than to the listener (accept(2)).
-fn is_of_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::PermissionDenied
-    )
 }
 
 #[cfg(test)]

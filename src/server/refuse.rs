@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// How long a caller may take to read a refusal.
+/// How long a client may take to read a refusal.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
-/// How long a connection is read after the last answer was written.
+/// How long a connection is read after the last response was written.
 const LINGER: Duration = Duration::from_secs(3);
 /// How much of what still arrives is thrown away before the connection is closed all the same.
 const LINGER_BYTES: usize = 16 << 20;
 
-/// Writes a whole answer and ends the connection.
+/// Writes a whole response and ends the connection.
 pub(super) async fn refuse(io: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: Bytes) {
     let written = timeout(WRITE_LIMIT, async {
         io.write_all(&answer).await?;
@@ -24,8 +24,8 @@ pub(super) async fn refuse(io: &mut (impl AsyncRead + AsyncWrite + Unpin), answe
     }
 }
 
-/// Reads until the caller has closed too, within bounds. To close while bytes lie unread resets the connection,
-/// and a reset can take the answer away from under a caller that is still sending (RFC 9112 9.6).
+/// Reads until the client has closed too, within bounds. To close while bytes lie unread resets the connection,
+/// and a reset can take the response away from under a client that is still sending (RFC 9112 9.6).
 pub(super) async fn linger(io: &mut (impl AsyncRead + Unpin)) {
     let drained = timeout(LINGER, async {
         let mut thrown_away = 0;

@@ -1,4 +1,4 @@
-//! TLS towards callers: HTTP/1.1 and HTTP/2 by ALPN, and mutual TLS when a client CA is given. New files are taken for new
+//! TLS towards clients: HTTP/1.1 and HTTP/2 by ALPN, and mutual TLS when a client CA is given. New files are taken for new
 //! connections.
 
 use crate::config::types::ServerTls;
@@ -41,7 +41,7 @@ impl TlsError {
     }
 }
 
-/// What callers are greeted with. Its files may change while the process runs.
+/// What clients are greeted with. Its files may change while the process runs.
 #[derive(Debug)]
 pub struct Tls(ArcSwap<Made>);
 

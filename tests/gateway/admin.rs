@@ -11,7 +11,7 @@ fn it_is_alive_and_ready() {
     }
     assert_eq!(world.gateway.admin("/nowhere").status, 404);
     for path in ["/livez", "/readyz", "/metrics", "/config"] {
-        assert_eq!(world.get(path).status, 404, "{path} is not for callers");
+        assert_eq!(world.get(path).status, 404, "{path} is not for clients");
     }
 }
 
@@ -73,7 +73,7 @@ fn every_request_is_counted_once() {
 }
 
 #[test]
-fn a_caller_that_leaves_is_counted_as_that() {
+fn a_client_that_leaves_is_counted_as_that() {
     let world = World::start();
     world.provider.next([Act::send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"), Act::Hang]);
     let mut client = world.client();

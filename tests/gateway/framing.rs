@@ -274,7 +274,7 @@ fn heads_without_bodies_keep_the_connection_in_step() {
 }
 
 #[test]
-fn callers_of_http_1_0_get_no_transfer_coding_and_no_interim_answer() {
+fn clients_of_http_1_0_get_no_transfer_coding_and_no_interim_answer() {
     let world = World::start();
     world.provider.next([
         Act::send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),

@@ -1,4 +1,4 @@
-//! HTTP/2 from callers: what is malformed is reset, floods end, and the rest is as good as HTTP/1.1.
+//! HTTP/2 from clients: what is malformed is reset, floods end, and the rest is as good as HTTP/1.1.
 
 use crate::support::check::{Outcome, ensure, rows};
 use crate::support::http2::{
@@ -270,7 +270,7 @@ fn an_answer_cut_short_is_a_reset() {
 }
 
 #[test]
-fn a_caller_that_resets_its_stream_cancels_the_call() {
+fn a_client_that_resets_its_stream_cancels_the_call() {
     let world = World::start();
     world.provider.next([Act::send("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello"), Act::Hang]);
     let mut h2 = H2::to(world.gateway.address());

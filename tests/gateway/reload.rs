@@ -170,7 +170,7 @@ fn requests_to_reload_come_one_after_the_other() {
     reloads(&world.gateway, 40, 0);
 }
 
-/// Sockets and streams in constant use, one more caller, and another configuration a thousand times.
+/// Sockets and streams in constant use, one more client, and another configuration a thousand times.
 #[test]
 fn a_thousand_reloads_lose_nothing() {
     const EACH: usize = 100;
@@ -179,8 +179,8 @@ fn a_thousand_reloads_lose_nothing() {
     let gateway = Gateway::start_text(&texts[0], &[]);
     let mut traffic = chorus.open(&gateway, EACH);
     traffic.round();
-    let mut caller = gateway.client();
-    assert_eq!(caller.send(get("/p/a")).answer().status, 200);
+    let mut client = gateway.client();
+    assert_eq!(client.send(get("/p/a")).answer().status, 200);
     let (connections, memory) = (chorus.provider.connections(), gateway.memory());
     std::thread::scope(|scope| {
         let reloading = scope.spawn(|| {
@@ -191,7 +191,7 @@ fn a_thousand_reloads_lose_nothing() {
         });
         while !reloading.is_finished() {
             traffic.round();
-            assert_eq!(caller.send(get("/p/a")).answer().status, 200);
+            assert_eq!(client.send(get("/p/a")).answer().status, 200);
         }
     });
     assert_eq!(gateway.metric("speechgate_websockets_open", &[]), EACH as f64);

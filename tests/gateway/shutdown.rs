@@ -82,7 +82,7 @@ fn what_outlasts_the_drain_is_cut() {
 }
 
 #[test]
-fn callers_of_http_2_are_told_to_go_away() {
+fn clients_of_http_2_are_told_to_go_away() {
     let mut world = World::start();
     let mut h2 = H2::to(world.gateway.address());
     let _ = h2.send(request(1, &get_fields("/p/a", &[]))).fate(1);

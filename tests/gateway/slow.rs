@@ -1,4 +1,4 @@
-//! Callers that are slow on purpose, and the question whether others are held up.
+//! Clients that are slow on purpose, and the question whether others are held up.
 
 use crate::support::check::canonical_if_any;
 use crate::support::world::{get, post};
@@ -104,18 +104,18 @@ fn endless() -> Provider {
 }
 
 #[test]
-fn a_caller_that_stops_reading_is_let_go() {
+fn a_client_that_stops_reading_is_let_go() {
     let world = World::around(endless(), |settings| settings.server("write_timeout = \"500ms\""));
     let mut client = Client::over(Wire::connect_narrow(world.gateway.address()));
     let (status, _, _) = client.send(get("/p/endless")).head().expect("a head");
     assert_eq!(status, 200);
-    // The caller reads nothing more and does not leave. The provider is told by a closed connection.
+    // The client reads nothing more and does not leave. The provider is told by a closed connection.
     let _ = world.provider.abandoned();
     assert_eq!(world.get("/p/a").status, 200, "others are served");
 }
 
 #[test]
-fn many_stalled_callers_hold_up_nobody() {
+fn many_stalled_clients_hold_up_nobody() {
     let world = World::with(|settings| settings.server("header_timeout = \"10s\"").server("body_timeout = \"10s\""));
     let stalled: Vec<Client> = (0..200)
         .map(|index| {

@@ -241,7 +241,7 @@ fn flood(masked: bool) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn a_caller_that_does_not_read_stops_the_provider() {
+fn a_client_that_does_not_read_stops_the_provider() {
     side_by_side(flood(false), |name, bytes| {
         let (tell, told) = std::sync::mpsc::channel();
         let address = provider(move |mut stream| {
@@ -260,7 +260,7 @@ fn a_caller_that_does_not_read_stops_the_provider() {
 }
 
 #[test]
-fn a_provider_that_does_not_read_stops_the_caller() {
+fn a_provider_that_does_not_read_stops_the_client() {
     side_by_side(flood(true), |name, bytes| {
         let gateway = gateway(silent(true), "", "");
         let memory = gateway.memory();

@@ -1,4 +1,4 @@
-//! TLS and mutual TLS from callers, with ALPN.
+//! TLS and mutual TLS from clients, with ALPN.
 
 use crate::support::http2::{Fate, H2, get_fields, request};
 use crate::support::world::get;
@@ -134,12 +134,12 @@ fn a_handshake_that_never_ends_is_cut() {
 }
 
 #[test]
-fn callers_without_a_trusted_certificate_are_refused() {
+fn clients_without_a_trusted_certificate_are_refused() {
     let (world, authority, _directory) = world(true);
-    let (wire, _) = dial(&world, &authority, &["http/1.1"], Some(authority.issue("caller.test")));
+    let (wire, _) = dial(&world, &authority, &["http/1.1"], Some(authority.issue("client.test")));
     assert_eq!(Client::over(wire).send(get("/p/a")).answer().text(), "ok");
     let stranger = Authority::new();
-    for shown in [None, Some(stranger.issue("caller.test"))] {
+    for shown in [None, Some(stranger.issue("client.test"))] {
         let (wire, _) = dial(&world, &authority, &["http/1.1"], shown);
         assert!(Client::over(wire).send(get("/p/a")).try_answer("GET").is_err());
     }

@@ -1,4 +1,4 @@
-//! Everything at once, for a while: whatever callers and the provider do, no slot and no place is lost.
+//! Everything at once, for a while: whatever clients and the provider do, no slot and no place is lost.
 
 use super::support::http2::{self, H2, RST_STREAM};
 use super::support::provider::OK;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The plan: calls at one time.
 const MAX: usize = 4;
-/// Callers at one time, and how many calls each makes.
-const CALLERS: usize = 12;
+/// Clients at one time, and how many calls each makes.
+const CLIENTS: usize = 12;
 const CALLS: usize = 40;
 /// Where the dice begin; a failure names it.
 const SEED: u64 = 0x5eed;
@@ -116,10 +116,10 @@ fn whatever_happens_nothing_leaks() {
     };
     let gateway = Gateway::start_text(&text(MAX), &[]);
     std::thread::scope(|scope| {
-        for caller in 0..CALLERS {
+        for client in 0..CLIENTS {
             let gateway = &gateway;
             let _ = scope.spawn(move || {
-                let mut dice = Dice(SEED + caller as u64);
+                let mut dice = Dice(SEED + client as u64);
                 (0..CALLS).for_each(|_| call(gateway, &mut dice));
             });
         }
@@ -131,9 +131,9 @@ fn whatever_happens_nothing_leaks() {
     for metric in ["concurrency_in_use", "concurrency_queued", "requests_in_flight"] {
         gateway.metric_becomes(&format!("speechgate_{metric}"), &[("route", "slots")], 0.0);
     }
-    // How many at most cannot be told from here: a call that its caller left is over before the provider notices.
+    // How many at most cannot be told from here: a call that its client left is over before the provider notices.
     assert!(plan.most.load(Ordering::SeqCst) >= 2, "nothing ran side by side");
     assert_eq!(gateway.client().send(get("/s/k0")).answer().status, 200);
     let requests = gateway.metric("speechgate_requests_total", &[("route", "slots")]);
-    assert!(requests as usize <= CALLERS * CALLS + 1, "{requests}");
+    assert!(requests as usize <= CLIENTS * CALLS + 1, "{requests}");
 }

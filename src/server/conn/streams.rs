@@ -1,6 +1,6 @@
-//! The streams of one HTTP/2 connection, and those among them that their caller does not read.
+//! The streams of one HTTP/2 connection, and those among them that their client does not read.
 
-use super::pulse::Beat;
+use super::exchange::StreamWriteState;
 use crate::proxy::Peer;
 use hyper::rt::Executor;
 use std::future::poll_fn;
@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-/// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that a caller does not read one stream,
+/// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that a client does not read one stream,
 /// so each is watched by itself.
 #[derive(Clone)]
 pub(super) struct Streams {
     /// The stream that hyper has called the service for and hands over next.
-    next: Arc<Mutex<Option<Arc<Beat>>>>,
+    next: Arc<Mutex<Option<Arc<StreamWriteState>>>>,
     peer: Arc<Peer>,
     write_timeout: Duration,
 }
@@ -25,30 +25,30 @@ impl Streams {
         Streams { next: Arc::default(), peer, write_timeout }
     }
 
-    /// hyper has called the service for a stream, which it hands over next: how that goes is told to its beat.
-    pub(super) fn begins(&self) -> Arc<Beat> {
-        let beat = Arc::<Beat>::default();
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&beat));
-        beat
+    /// hyper has called the service for a stream, which it hands over next: how that goes is recorded in its write state.
+    pub(super) fn begins(&self) -> Arc<StreamWriteState> {
+        let writes = Arc::<StreamWriteState>::default();
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&writes));
+        writes
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
-        let beat = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writes = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (peer, write_timeout) = (Arc::clone(&self.peer), self.write_timeout);
         // Not joined: a stream ends with its connection at the latest.
         drop(tokio::spawn(async move {
-            match beat {
-                Some(beat) => watched(stream, &beat, &peer, write_timeout).await,
+            match writes {
+                Some(writes) => watched(stream, &writes, &peer, write_timeout).await,
                 None => stream.await,
             }
         }));
     }
 }
 
-/// Runs a stream until it ends, or until its caller has not read for too long; dropping it then resets it.
-async fn watched(stream: impl Future<Output = ()>, beat: &Beat, peer: &Peer, write_timeout: Duration) {
+/// Runs a stream until it ends, or until its client has not read for too long; dropping it then resets it.
+async fn watched(stream: impl Future<Output = ()>, writes: &StreamWriteState, peer: &Peer, write_timeout: Duration) {
     let stalled = {
         let mut stream = pin!(stream);
         let mut timer = pin!(tokio::time::sleep(write_timeout));
@@ -57,12 +57,12 @@ async fn watched(stream: impl Future<Output = ()>, beat: &Beat, peer: &Peer, wri
             if stream.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(false);
             }
-            let held = beat.held();
-            if held != waiting_since {
-                waiting_since = held;
+            let pending = writes.pending();
+            if pending != waiting_since {
+                waiting_since = pending;
                 timer.as_mut().reset(tokio::time::Instant::now() + write_timeout);
             }
-            if held.is_none() || timer.as_mut().poll(cx).is_pending() {
+            if pending.is_none() || timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
             // Said while this stream is dropped, and no longer: the peer is that of the whole connection.

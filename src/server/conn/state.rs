@@ -1,4 +1,4 @@
-//! What the parts of one connection tell each other: the socket, hyper's timer, the service, the answer's body, and the driver.
+//! What the parts of one connection tell each other: the socket, hyper's timer, the service, the response's body, and the driver.
 //!
 //! hyper knows when it waits for a request's head but counts idle time as part of it; the socket knows when bytes come but not
 //! what they are. Together they know everything, and one timer per connection is enough for all deadlines: a deadline is an
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 const NEVER: u64 = u64::MAX;
 /// A deadline for reading that the clock has to be asked for. Most heads come whole and are answered before that is needed.
 const UNSET: u64 = u64::MAX - 1;
-/// How long a connection waits for its next request before it rests, in milliseconds: longer than a caller that goes on takes, and so
+/// How long a connection waits for its next request before it rests, in milliseconds: longer than a client that goes on takes, and so
 /// short that of connections that are opened at once few hold buffers together. To rest and go on costs a tenth of a small request.
 const REST: u64 = 50;
 /// Length of the preface of HTTP/2 (RFC 9113 3.4).
@@ -41,7 +41,7 @@ enum Reading {
 
 /// The state of one connection.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct ConnectionState {
     opened: Instant,
     header_timeout: u64,
     keep_alive_timeout: u64,
@@ -53,25 +53,25 @@ pub(super) struct Pulse {
     write_deadline: AtomicU64,
     /// Bytes of the HTTP/2 preface that are still missing.
     preface_left: AtomicUsize,
-    /// Whether no byte of any answer is left in hyper's buffer.
+    /// Whether no byte of any response is left in hyper's buffer.
     flushed: AtomicBool,
-    /// The status of hyper's own answer that was held back; 0 when there was none.
+    /// The status of hyper's own response that was held back; 0 when there was none.
     withheld: AtomicU16,
     /// Exchanges that have not ended.
     live: AtomicUsize,
-    /// Whether an answer is under way whose end is told by closing the connection.
+    /// Whether a response is under way whose end is told by closing the connection.
     open_ended: AtomicBool,
     /// Whether a part of the last request's body may not have been read.
     body_unread: AtomicBool,
-    /// Interim answers on HTTP/1.
+    /// Informational responses on HTTP/1.
     pub(super) outbox: Arc<Outbox>,
 }
 
-impl Pulse {
+impl ConnectionState {
     /// A connection that opens now and waits for its first head.
-    pub(super) fn new(server: &Server) -> Arc<Pulse> {
+    pub(super) fn new(server: &Server) -> Arc<ConnectionState> {
         let header_timeout = millis(server.header_timeout);
-        Arc::new(Pulse {
+        Arc::new(ConnectionState {
             opened: Instant::now(),
             header_timeout,
             keep_alive_timeout: millis(server.keep_alive_timeout),
@@ -121,7 +121,7 @@ impl Pulse {
         }
     }
 
-    /// A write cannot go on: the caller does not read.
+    /// A write cannot go on: the client does not read.
     pub(super) fn write_blocked(&self) {
         if self.write_deadline.load(Relaxed) == NEVER {
             self.write_deadline.store(self.now().saturating_add(self.write_timeout), Relaxed);
@@ -138,22 +138,22 @@ impl Pulse {
         self.flushed.store(true, Relaxed);
     }
 
-    /// Whether what hyper writes now can only be an answer of its own: it waits for a head, and every answer of ours is out.
+    /// Whether what hyper writes now can only be a response of its own: it waits for a head, and every response of ours is out.
     pub(super) fn writes_by_itself(&self) -> bool {
         (self.is(Reading::First) || self.is(Reading::Idle) || self.is(Reading::Head)) && self.flushed.load(Relaxed)
     }
 
-    /// An answer of hyper's own was held back.
+    /// A response of hyper's own was held back.
     pub(super) fn withhold(&self, status: u16) {
         let _ = self.withheld.compare_exchange(0, status, Relaxed, Relaxed);
     }
 
-    /// The status of hyper's own answer that was held back.
+    /// The status of hyper's own response that was held back.
     pub(super) fn withheld(&self) -> Option<u16> {
         Some(self.withheld.load(Relaxed)).filter(|status| *status != 0)
     }
 
-    /// Whether closing now would look like the proper end of an answer that has not ended.
+    /// Whether closing now would look like the proper end of a response that has not ended.
     pub(super) fn is_open_ended(&self) -> bool {
         self.open_ended.load(Relaxed)
     }
@@ -173,7 +173,7 @@ impl Pulse {
         self.received(known);
     }
 
-    /// The answer that hyper was kept from is written after all.
+    /// The response that hyper was kept from is written after all.
     pub(super) fn settle(&self) {
         self.withheld.store(0, Relaxed);
         self.head_complete();
@@ -222,13 +222,36 @@ impl Pulse {
 
     // What the service tells.
 
-    /// A request is handed on; on HTTP/2 with the beat of its stream.
-    pub(super) fn exchange(self: &Arc<Self>, beat: Option<Arc<Beat>>) -> Exchange {
+    /// A request is handed on.
+    pub(super) fn exchange_begins(&self) {
         self.flushed.store(false, Relaxed);
         if self.live.fetch_add(1, Relaxed) == 0 {
             self.read_deadline.store(NEVER, Relaxed);
         }
-        Exchange { pulse: Arc::clone(self), beat }
+    }
+
+    /// A part of a response goes into hyper's buffer.
+    pub(super) fn handed_out(&self) {
+        self.flushed.store(false, Relaxed);
+    }
+
+    /// The request has a body, which nobody has read yet.
+    pub(super) fn set_body_unread(&self, unread: bool) {
+        self.body_unread.store(unread, Relaxed);
+    }
+
+    /// The response's end will be told by closing the connection, or it has ended.
+    pub(super) fn set_open_ended(&self, open: bool) {
+        self.open_ended.store(open, Relaxed);
+    }
+
+    /// A response has ended, or was given up. A connection of HTTP/2 is idle when it has no stream; on HTTP/1 hyper tells when it
+    /// waits again.
+    pub(super) fn exchange_ends(&self, http2: bool) {
+        let last = self.live.fetch_sub(1, Relaxed) == 1;
+        if last && http2 {
+            self.set(Reading::Other, self.keep_alive_timeout);
+        }
     }
 
     fn is(&self, reading: Reading) -> bool {
@@ -256,78 +279,6 @@ impl Pulse {
     /// Milliseconds since the connection opened.
     fn now(&self) -> u64 {
         millis(self.opened.elapsed())
-    }
-}
-
-/// One request and its answer, from the head of the one to the last byte of the other.
-#[derive(Debug)]
-pub(super) struct Exchange {
-    pulse: Arc<Pulse>,
-    beat: Option<Arc<Beat>>,
-}
-
-impl Exchange {
-    /// hyper asks for a part of the answer.
-    pub(super) fn asked(&self) {
-        if let Some(beat) = &self.beat {
-            beat.asked();
-        }
-    }
-
-    /// A part of the answer goes into hyper's buffer.
-    pub(super) fn handed_out(&self) {
-        self.pulse.flushed.store(false, Relaxed);
-        if let Some(beat) = &self.beat {
-            beat.handed_out();
-        }
-    }
-
-    /// Where interim answers go; none on HTTP/2, where hyper's server has no way to send any.
-    pub(super) fn outbox(&self) -> Option<&Arc<Outbox>> {
-        self.beat.is_none().then_some(&self.pulse.outbox)
-    }
-
-    /// The request has a body, which nobody has read yet.
-    pub(super) fn set_body_unread(&self, unread: bool) {
-        self.pulse.body_unread.store(unread, Relaxed);
-    }
-
-    /// The answer's end will be told by closing the connection, or it has ended.
-    pub(super) fn set_open_ended(&self, open: bool) {
-        self.pulse.open_ended.store(open, Relaxed);
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let last = self.pulse.live.fetch_sub(1, Relaxed) == 1;
-        // A connection of HTTP/2 is idle when it has no stream; on HTTP/1 hyper tells when it waits again.
-        if last && self.beat.is_some() {
-            self.pulse.set(Reading::Other, self.pulse.keep_alive_timeout);
-        }
-    }
-}
-
-/// Whether hyper waits for the provider or for the caller on one stream of HTTP/2: it asks for a part of the answer, gets it,
-/// holds it until the caller's flow control lets it go, and only then asks again.
-#[derive(Debug, Default)]
-pub(super) struct Beat {
-    /// Even while hyper waits for the body, odd while it holds a part; grows with every step.
-    step: AtomicUsize,
-}
-
-impl Beat {
-    /// The step at which hyper got what it holds now; none while it waits for the body.
-    pub(super) fn held(&self) -> Option<usize> {
-        Some(self.step.load(Relaxed)).filter(|step| step % 2 == 1)
-    }
-
-    fn asked(&self) {
-        self.step.store((self.step.load(Relaxed) | 1).wrapping_add(1), Relaxed);
-    }
-
-    fn handed_out(&self) {
-        self.step.store(self.step.load(Relaxed) | 1, Relaxed);
     }
 }
 

@@ -1,9 +1,9 @@
-//! Interim answers: before their own final answer, after everything that came before, and to callers that know them.
+//! Informational responses: before their own final response, after everything that came before, and to clients that know them.
 
 use super::*;
 use http::{HeaderMap, StatusCode};
 
-/// Reads heads up to the first final answer, and that answer's body.
+/// Reads heads up to the first final response, and that response's body.
 async fn statuses(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u16> {
     let mut statuses = Vec::new();
     loop {
@@ -15,14 +15,14 @@ async fn statuses(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u16> {
     }
 }
 
-/// Sends some interim answers from another task, as the task of a provider's connection does.
-pub(super) async fn send_some(interim: Option<Interim>) {
+/// Sends some informational responses from another task, as the task of a provider's connection does.
+pub(super) async fn send_some(informational: Option<Interim>) {
     let sender = tokio::spawn(async move {
         for status in [StatusCode::PROCESSING, StatusCode::EARLY_HINTS, StatusCode::EARLY_HINTS] {
-            // Before and not after, so that the final answer comes at once after the last of them.
+            // Before and not after, so that the final response comes at once after the last of them.
             tokio::task::yield_now().await;
-            if let Some(interim) = &interim {
-                interim.send(status, &HeaderMap::new());
+            if let Some(informational) = &informational {
+                informational.send(status, &HeaderMap::new());
             }
         }
     });
@@ -59,7 +59,7 @@ async fn each_of_several_pipelined_requests_gets_its_own() {
 }
 
 #[tokio::test]
-async fn a_caller_that_waits_for_100_gets_that_and_them() {
+async fn a_client_that_waits_for_100_gets_that_and_them() {
     let bench = start(settings());
     let mut stream = bench.connect().await;
     send(&mut stream, "POST /hints-echo HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
@@ -72,7 +72,7 @@ async fn a_caller_that_waits_for_100_gets_that_and_them() {
 }
 
 #[tokio::test]
-async fn callers_that_do_not_know_them_get_none() {
+async fn clients_that_do_not_know_them_get_none() {
     let bench = start(settings());
     let mut stream = bench.connect().await;
     send(&mut stream, "GET /hints HTTP/1.0\r\nhost: x\r\n\r\n").await;
@@ -85,15 +85,15 @@ async fn callers_that_do_not_know_them_get_none() {
 async fn they_never_cut_into_the_answer_before() {
     let bench = start(settings());
     let mut stream = bench.connect().await;
-    // The first answer does not end, so that no interim answer to the second request may be written, nor the second begin.
+    // The first response does not end, so that no informational response to the second request may be written, nor the second begin.
     send(&mut stream, "GET /until HTTP/1.1\r\nhost: x\r\n\r\nGET /hints HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let mut first = Vec::new();
     while !first.ends_with(b"5\r\nfirst\r\n") {
-        first.push(stream.read_u8().await.expect("the first answer"));
+        first.push(stream.read_u8().await.expect("the first response"));
     }
     bench.finish.notify_one();
     let mut end = [0; 5];
-    let _ = stream.read_exact(&mut end).await.expect("the end of the first answer");
+    let _ = stream.read_exact(&mut end).await.expect("the end of the first response");
     assert_eq!(&end, b"0\r\n\r\n");
     assert_eq!(statuses(&mut stream).await, [102, 103, 103, 200]);
 }

@@ -59,7 +59,7 @@ impl Certificates {
             .expect("versions")
             .with_root_certificates(roots);
         let mut config = if with_certificate {
-            let (certificate, key) = self.issue("caller");
+            let (certificate, key) = self.issue("client");
             let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
             builder.with_client_auth_cert(vec![certificate.der().clone()], key).expect("a client certificate")
         } else {
@@ -106,7 +106,7 @@ async fn sessions_are_resumed() {
 }
 
 #[tokio::test]
-async fn callers_without_a_certificate_are_refused_when_one_is_due() {
+async fn clients_without_a_certificate_are_refused_when_one_is_due() {
     let certificates = Certificates::new();
     let bench = start(certificates.settings(true));
     for (with_certificate, expected) in [(true, true), (false, false)] {

@@ -99,7 +99,7 @@ async fn a_head_that_dribbles_is_not_given_more_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_does_not_read_is_cut_and_one_that_waits_is_not() {
+async fn a_client_that_does_not_read_is_cut_and_one_that_waits_is_not() {
     let bench = start(settings());
     let mut stalled = bench.connect().await;
     send(&mut stalled, "GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -108,7 +108,7 @@ async fn a_caller_that_does_not_read_is_cut_and_one_that_waits_is_not() {
     let begun = Instant::now();
     while bench.drain.open() == 2 {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(begun.elapsed() < Duration::from_secs(100), "the caller is still there");
+        assert!(begun.elapsed() < Duration::from_secs(100), "the client is still there");
     }
     assert!(begun.elapsed() >= Duration::from_secs(59), "{:?}", begun.elapsed());
     assert_eq!(*bench.dropped.lock().expect("no panic"), [true]);
@@ -117,14 +117,14 @@ async fn a_caller_that_does_not_read_is_cut_and_one_that_waits_is_not() {
     let mut bytes = vec![0; 4096];
     let mut answer = String::new();
     while !answer.ends_with("0\r\n\r\n") {
-        let length = waiting.read(&mut bytes).await.expect("the answer goes on");
+        let length = waiting.read(&mut bytes).await.expect("the response goes on");
         assert!(length > 0, "{answer:?}");
         answer.push_str(&String::from_utf8_lossy(&bytes[..length]));
     }
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_is_noticed_at_once() {
+async fn a_client_that_leaves_is_noticed_at_once() {
     let bench = start(settings());
     let mut stream = bench.connect().await;
     send(&mut stream, "GET /until HTTP/1.1\r\nhost: x\r\n\r\n").await;
@@ -176,7 +176,7 @@ async fn an_answer_that_is_cut_never_looks_whole() {
     let answer = rest(&mut stream).await;
     assert!(answer.contains("5\r\nfirst\r\n") && !answer.contains("\r\n0\r\n"), "{answer:?}");
 
-    // HTTP/1.0 has no chunks: the end of the connection is the end of the answer, so only a reset tells.
+    // HTTP/1.0 has no chunks: the end of the connection is the end of the response, so only a reset tells.
     for (path, whole) in [("/cut", false), ("/a", true)] {
         let mut stream = bench.connect().await;
         send(&mut stream, format!("GET {path} HTTP/1.0\r\nhost: x\r\n\r\n")).await;
@@ -244,7 +244,7 @@ async fn draining_ends_idle_connections_and_lets_answers_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn draining_does_not_wait_for_callers_that_say_nothing() {
+async fn draining_does_not_wait_for_clients_that_say_nothing() {
     let bench = start(settings());
     let mut silent = bench.connect().await;
     while bench.drain.open() == 0 {
@@ -316,7 +316,7 @@ async fn a_connection_that_rests_goes_on_and_keeps_its_deadlines() {
 }
 
 #[tokio::test]
-async fn a_connection_that_rests_ends_with_the_caller_and_with_the_drain() {
+async fn a_connection_that_rests_ends_with_the_client_and_with_the_drain() {
     let bench = start(settings());
     let (mut leaves, mut stays) = (bench.connect().await, bench.connect().await);
     for stream in [&mut leaves, &mut stays] {

@@ -22,7 +22,7 @@ pub(super) async fn client(
 pub(super) async fn get(client: &mut Client, path: &str) -> Response<Incoming> {
     client.ready().await.expect("the connection is open");
     let request = Request::get(format!("http://x{path}")).body(Full::default()).expect("a request");
-    client.send_request(request).await.expect("an answer")
+    client.send_request(request).await.expect("a response")
 }
 
 pub(super) async fn text(response: Response<Incoming>) -> String {

@@ -3,14 +3,15 @@
 
 mod http1;
 mod http2;
-mod interim;
+mod informational;
 mod sizes;
 mod tls;
 
-use super::drain::Drain;
-use super::listen::{Listener, Listeners};
-use super::stack::Handler;
-use super::{Worker, tls as server_tls};
+use super::super::drain::Drain;
+use super::super::handler::Handler;
+use super::super::listen::{Listener, Listeners};
+use super::super::tls as server_tls;
+use super::super::worker::Worker;
 use crate::canon::Fault;
 use crate::config::types::{Listen, Server};
 use crate::proxy::{Interim, Peer};
@@ -46,12 +47,12 @@ impl Handler for Script {
     async fn handle(
         &self,
         peer: &Arc<Peer>,
-        interim: Option<Interim>,
+        informational: Option<Interim>,
         request: Request<Incoming>,
     ) -> Response<ScriptBody> {
         let body = |kind| ScriptBody { kind, peer: Arc::clone(peer), dropped: Arc::clone(&self.dropped), ended: false };
         if request.uri().path().starts_with("/hints") {
-            interim::send_some(interim).await;
+            informational::send_some(informational).await;
         }
         match request.uri().path() {
             "/hints-then-wait" => {
@@ -207,7 +208,7 @@ async fn rest(stream: &mut (impl AsyncRead + Unpin)) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Reads one answer with a length.
+/// Reads one response with a length.
 async fn one_answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     loop {

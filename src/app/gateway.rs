@@ -1,0 +1,209 @@
+//! A gateway whose workers run: built, served from the control thread, and ended in order.
+
+use super::control::Control;
+use super::error::StartError;
+use super::running::{Load, Running};
+use crate::config::Loaded;
+use crate::config::types::{Config, Listen, Otlp};
+use crate::otlp::Export;
+use crate::proxy::Proxy;
+use crate::server::Worker;
+use crate::server::admin;
+use crate::server::drain::Drain;
+use crate::server::listen::{Address, Listener, Listeners};
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::logging;
+use crate::telemetry::metrics::{self, Metrics};
+use crate::telemetry::sink::Sink;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+
+/// Most bytes of log lines that wait to be written.
+const LOG_BUFFER: usize = 1 << 20;
+/// Least room for the lines of one worker: what a busy one writes between two looks of the writer, several times over.
+const WORKER_BUFFER: usize = 256 << 10;
+/// A gateway whose workers run. Dropping it ends it at once; [`Gateway::run`] ends it in order.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    pub(super) address: Listen,
+    pub(super) admin_address: Option<Listen>,
+    runtime: Runtime,
+    control: Arc<Control>,
+    workers: Vec<JoinHandle<()>>,
+    /// Kept until the end: the socket file goes with it.
+    _listeners: Listeners,
+    admin_listeners: Option<Listeners>,
+    export: Option<Export>,
+    logs: Vec<Sink>,
+    /// What the configuration was made of.
+    files: String,
+}
+
+impl Gateway {
+    pub(super) fn start(loaded: Loaded, load: Option<Load>) -> Result<Gateway, StartError> {
+        let server = loaded.config.server.clone();
+        let admin = loaded.config.admin.clone();
+        let metrics = metrics(&loaded.config);
+        let (access, logs) = start_logs(&loaded.config, &metrics)?;
+        let otlp = loaded.config.telemetry.otlp.clone();
+        let mut files = loaded.files.clone();
+        let runtime = runtime()?;
+        let running = Running::new(loaded, Arc::clone(&metrics), access, &mut files, runtime.handle())?;
+        let export = otlp.map(|otlp| start_export(&otlp, &running, &metrics)).transpose()?;
+        let mut listeners = bind("server", &server.listen, server.workers)?;
+        let admin_listeners = admin.as_ref().map(|address| bind("admin", address, 1)).transpose()?;
+        let drain = Drain::new(server.max_connections);
+
+        let mut workers = Vec::new();
+        for (index, socket) in listeners.sockets().into_iter().enumerate() {
+            let worker = Worker {
+                handler: Arc::new(Proxy::new(Arc::clone(&running.state), Arc::clone(&running.upstream_tls))),
+                server: server.clone(),
+                tls: running.tls.clone(),
+                drain: Arc::clone(&drain),
+            };
+            workers.push(spawn_worker(index, socket, worker)?);
+        }
+        let names = files.names().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+        Ok(Gateway {
+            address: listeners.address().clone(),
+            admin_address: admin_listeners.as_ref().map(|listeners| listeners.address().clone()),
+            runtime,
+            control: Control::new(running, drain, load, files),
+            workers,
+            _listeners: listeners,
+            admin_listeners,
+            export,
+            logs,
+            files: names,
+        })
+    }
+
+    /// Listens to signals: SIGTERM and SIGINT stop, SIGHUP reloads.
+    pub(super) fn signals(&self, stop: mpsc::Sender<()>) -> io::Result<tokio::task::JoinHandle<()>> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let _inside = self.runtime.enter();
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let control = Arc::clone(&self.control);
+        Ok(self.runtime.spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => drop(stop.try_send(())),
+                    _ = interrupt.recv() => drop(stop.try_send(())),
+                    _ = hangup.recv() => control.hung_up.notify_one(),
+                }
+            }
+        }))
+    }
+
+    /// Serves the admin listener until it is told to stop, then ends everything in order.
+    pub(super) fn run(&mut self, stops: mpsc::Receiver<()>) {
+        let admin_sockets = self.admin_listeners.as_mut().map(Listeners::sockets).unwrap_or_default();
+        tracing::info!(
+            address = %Address(&self.address),
+            admin = self.admin_address.as_ref().map(|a| Address(a).to_string()),
+            // Where to look: in a browser, and on the disk.
+            status_page = self.admin_address.as_ref().and_then(page),
+            configuration = self.files,
+            "listening"
+        );
+        let control = Arc::clone(&self.control);
+        self.runtime.block_on(async move {
+            for socket in admin_sockets {
+                match Listener::register(socket) {
+                    Ok(listener) => drop(tokio::spawn(admin::serve(Arc::clone(&control.admin), listener))),
+                    Err(error) => tracing::error!(%error, "no admin listener"),
+                }
+            }
+            tokio::select! {
+                () = control.serve(stops) => {}
+                () = control.running.shared.limits.keep_tidy() => {}
+                () = Arc::clone(&control).keep_up_to_date() => {}
+                () = control.status.sample() => {}
+            }
+            control.running.shared.limits.leave_fleet().await;
+        });
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so; the others are waited for all the same.
+            let _ = worker.join();
+        }
+        if let Some(export) = self.export.take() {
+            export.end();
+        }
+        tracing::info!("ended");
+        for log in &self.logs {
+            log.flush();
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.control.drain.cut_now();
+    }
+}
+
+/// The status page's address.
+fn page(admin: &Listen) -> Option<String> {
+    match admin {
+        Listen::Tcp(address) => Some(format!("http://{address}/")),
+        Listen::Unix(_) => None,
+    }
+}
+
+fn bind(table: &'static str, address: &Listen, count: usize) -> Result<Listeners, StartError> {
+    Listeners::bind(address, count).map_err(|error| StartError::Listen(table, address.clone(), error))
+}
+
+/// Metrics that keep what is exported, and no more.
+fn metrics(config: &Config) -> Arc<Metrics> {
+    let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), config.server.workers);
+    let exported = config.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.metrics);
+    Arc::new(if exported { metrics.with_semantic() } else { metrics })
+}
+
+/// Starts exporting over OTLP.
+fn start_export(otlp: &Otlp, running: &Running, metrics: &Arc<Metrics>) -> io::Result<Export> {
+    let export = Export::start(otlp, running.shared.identity.instance(), metrics)?;
+    if let Some(tracer) = export.tracer() {
+        running.shared.trace_with(tracer);
+    }
+    Ok(export)
+}
+
+/// Starts logging, and the access log when it is wanted.
+fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLog>, Vec<Sink>)> {
+    let own = Sink::start("log", io::stderr(), LOG_BUFFER, Arc::default())?;
+    logging::start(&config.telemetry, own.clone());
+    if !config.telemetry.access_log {
+        return Ok((None, vec![own]));
+    }
+    let workers = config.server.workers.max(1);
+    let room = (LOG_BUFFER / workers).max(WORKER_BUFFER);
+    let access = Sink::start_for(workers, "access-log", io::stdout(), room, metrics.access_log_dropped())?;
+    let log = AccessLog::new(access.clone(), config.telemetry.log_format, config.telemetry.access_successes);
+    Ok((Some(log), vec![own, access]))
+}
+
+fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) -> io::Result<JoinHandle<()>> {
+    let runtime = runtime()?;
+    let listener = {
+        let _inside = runtime.enter();
+        Listener::register(socket)?
+    };
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        metrics::use_shard(index);
+        runtime.block_on(Arc::new(worker).run(listener));
+        // Not waiting for anything that blocks: what is left has been told to end.
+        runtime.shutdown_background();
+    })
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}

@@ -1,0 +1,111 @@
+//! The configuration in force, and what it is made into.
+
+use super::error::StartError;
+use super::restart;
+use crate::config::Loaded;
+use crate::config::files::SourceFiles;
+use crate::config::types::Config;
+use crate::fleet::Fleet;
+use crate::proxy::headers::Identity;
+use crate::proxy::{self, State};
+use crate::server::reload::Reload;
+use crate::server::tls::Tls;
+use crate::telemetry::access::AccessLog;
+use crate::telemetry::metrics::Metrics;
+use crate::upstream::TlsShared;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use std::sync::Arc;
+
+/// Loads the configuration from where it came from, and notes the files that it reads; the error lists every problem.
+pub type Load = Box<dyn Fn(&mut SourceFiles) -> Result<Loaded, String> + Send + Sync>;
+
+/// The configuration in force, and what it is made into.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) state: Arc<ArcSwap<State>>,
+    pub(super) shared: Arc<proxy::Shared>,
+    pub(super) upstream_tls: Arc<TlsShared>,
+    /// Towards clients.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// What `/config` shows.
+    pub(super) redacted: ArcSwap<String>,
+    pub(super) last_reload: ArcSwapOption<Reload>,
+}
+
+impl Running {
+    pub(super) fn new(
+        loaded: Loaded,
+        metrics: Arc<Metrics>,
+        access: Option<AccessLog>,
+        files: &mut SourceFiles,
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Running, StartError> {
+        note_certificates(&loaded.config, files);
+        let tls = loaded.config.server.tls.as_ref().map(Tls::new).transpose().map_err(StartError::Tls)?;
+        let instance = ulid::Ulid::from_parts(fastrand::u64(..), u128::from(fastrand::u64(..))).to_string();
+        let identity = Identity::new(&instance).map_err(|error| StartError::Route(error.to_string()))?;
+        let fleet = Fleet::start(&loaded.config.limits, &instance, || metrics.fleet(), runtime);
+        let fleet = fleet.map_err(StartError::Route)?;
+        let shared = proxy::Shared::new(metrics, access, identity);
+        if let Some(fleet) = fleet {
+            shared.limits.join(fleet);
+        }
+        let upstream_tls = Arc::new(TlsShared::new());
+        let redacted = loaded.redacted;
+        let state = state(loaded.config, &shared, &upstream_tls).map_err(StartError::Route)?;
+        Ok(Running {
+            state: Arc::new(ArcSwap::from_pointee(state)),
+            shared,
+            upstream_tls,
+            tls,
+            redacted: ArcSwap::from_pointee(redacted),
+            last_reload: ArcSwapOption::empty(),
+        })
+    }
+
+    /// Puts another configuration in force for new requests and new connections, all of it or nothing. Gives the keys that need
+    /// a restart.
+    pub(super) fn replace(&self, loaded: Loaded, files: &mut SourceFiles) -> Result<Vec<&'static str>, String> {
+        note_certificates(&loaded.config, files);
+        let greeting = match (&self.tls, &loaded.config.server.tls) {
+            (Some(running), Some(new)) => running.prepare(new).map_err(|error| format!("server.tls: {error}\n"))?,
+            _ => None,
+        };
+        let state = state(loaded.config, &self.shared, &self.upstream_tls)?;
+        let restart = restart::needed(&self.state.load().config, &state.config);
+        self.state.store(Arc::new(state));
+        if let (Some(running), Some(greeting)) = (&self.tls, greeting) {
+            running.replace(greeting);
+        }
+        self.redacted.store(Arc::new(loaded.redacted));
+        Ok(restart)
+    }
+}
+
+/// Notes the files of TLS, before they are read.
+fn note_certificates(config: &Config, files: &mut SourceFiles) {
+    let server = config
+        .server
+        .tls
+        .iter()
+        .flat_map(|tls| [Some(&tls.certificate), Some(&tls.private_key), tls.client_ca.as_ref()]);
+    let upstreams = config.routes.iter().flat_map(|route| &route.upstreams).map(|upstream| upstream.ca_file.as_ref());
+    server.chain(upstreams).flatten().for_each(|file| files.note(file));
+}
+
+/// What a configuration is made into; files that its routes name are read here, so that a missing one is told at once.
+fn state(config: Config, shared: &Arc<proxy::Shared>, upstream_tls: &TlsShared) -> Result<State, String> {
+    let problems: Vec<String> = config
+        .routes
+        .iter()
+        .flat_map(|route| route.upstreams.iter().map(move |upstream| (route, upstream)))
+        .filter(|(_, upstream)| upstream.tls)
+        .filter_map(|(route, upstream)| {
+            upstream_tls.for_upstream(upstream).err().map(|why| format!("route {}: {why}", route.name))
+        })
+        .collect();
+    if !problems.is_empty() {
+        return Err(problems.join("\n"));
+    }
+    State::new(Arc::new(config), Arc::clone(shared)).map_err(|error| error.to_string())
+}

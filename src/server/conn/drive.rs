@@ -1,0 +1,144 @@
+//! Polls a connection to its end, and watches its deadlines and the drain on the way.
+
+use super::super::worker::Worker;
+use super::state::ConnectionState;
+use crate::upstream::Bell;
+use hyper::server::conn::{http1, http2};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use tokio::task::coop::unconstrained;
+
+/// How long a connection without a request may still send one once draining has begun, and how long HTTP/2 may take to close.
+pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// How a connection ended.
+pub(super) enum End {
+    /// hyper is done with it.
+    Served(hyper::Result<()>),
+    /// A head, or the next request, did not come in time.
+    Silent,
+    /// The next request has not come at once.
+    Resting,
+    /// The client did not read in time.
+    Stalled,
+}
+
+/// What both kinds of connection can do.
+pub(super) trait Connection: Future<Output = hyper::Result<()>> {
+    fn end_gracefully(self: Pin<&mut Self>);
+}
+
+impl<I, B, S> Connection for http1::UpgradeableConnection<I, S>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    S: hyper::service::HttpService<
+            hyper::body::Incoming,
+            ResBody = B,
+            Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        >,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+{
+    fn end_gracefully(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, B, S, E> Connection for http2::Connection<I, S, E>
+where
+    Self: Future<Output = hyper::Result<()>>,
+    S: hyper::service::HttpService<
+            hyper::body::Incoming,
+            ResBody = B,
+            Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        >,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>> + 'static,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn end_gracefully(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Polls a connection to its end, watching its deadlines and the drain. It is woken by the bell, if there is one.
+pub(super) async fn drive<H>(
+    mut connection: Pin<&mut impl Connection>,
+    worker: &Worker<H>,
+    state: &ConnectionState,
+    bell: Option<&Arc<Bell>>,
+) -> End {
+    let ring = bell.map(|bell| Waker::from(Arc::clone(bell)));
+    let mut draining = pin!(worker.drain.begun());
+    let mut drain = DrainStage::Running;
+    let mut timer = pin!(tokio::time::sleep(worker.server.header_timeout));
+    if let Some(bell) = bell {
+        // Once: the waker of a task stays the same.
+        poll_fn(|cx| {
+            bell.belongs_to(cx.waker());
+            Poll::Ready(())
+        })
+        .await;
+    }
+    poll_fn(|cx| {
+        let mut served_by = Context::from_waker(ring.as_ref().unwrap_or(cx.waker()));
+        if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
+            return Poll::Ready(End::Served(served));
+        }
+        // Polled once, for the same reason, and after it has been woken the flag tells.
+        if drain == DrainStage::Running && draining.as_mut().poll(cx).is_pending() {
+            drain = DrainStage::Registered;
+        }
+        if drain < DrainStage::LastCall && worker.drain.has_begun() {
+            drain = DrainStage::LastCall;
+            // A connection that was accepted just now has a request on its way.
+            if state.is_fresh() {
+                state.hurry(LAST_CALL);
+            }
+        }
+        // hyper ends an idle connection at once, even when it has half a head: that one is waited for.
+        if drain == DrainStage::LastCall && !state.expects_request() {
+            drain = DrainStage::Ending;
+            connection.as_mut().end_gracefully();
+            // Without another wake-up nobody would look at what that has changed.
+            if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
+                return Poll::Ready(End::Served(served));
+            }
+        }
+        while let Some(deadline) = state.deadline() {
+            let rests = state.rests_at();
+            let next = rests.unwrap_or(deadline).min(deadline);
+            if timer.deadline() > next || timer.is_elapsed() {
+                timer.as_mut().reset(next);
+            }
+            // What is served may have used up the turn of this task.
+            if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
+                break;
+            }
+            if state.write_is_late() {
+                return Poll::Ready(End::Stalled);
+            }
+            let now = tokio::time::Instant::now();
+            if state.deadline().is_some_and(|deadline| deadline <= now) {
+                return Poll::Ready(End::Silent);
+            }
+            if rests.is_some_and(|at| at <= now) {
+                return Poll::Ready(End::Resting);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// What a connection knows of the drain.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum DrainStage {
+    Running,
+    Registered,
+    LastCall,
+    Ending,
+}

@@ -1,0 +1,183 @@
+//! A connection of HTTP/1: requests one after the other, rests between those that are far apart, and refusals of what
+//! hyper could not parse.
+
+use super::super::handler::Handler;
+use super::super::refuse::{self, linger, refuse};
+use super::super::worker::Worker;
+use super::drive::{End, drive};
+use super::exchange::Exchange;
+use super::io::Io;
+use super::respond::respond;
+use super::state::ConnectionState;
+use super::{BUFFER, http2};
+use crate::canon::Fault;
+use crate::proxy::Peer;
+use hyper::rt::{Sleep, Timer};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use tokio::time::sleep_until;
+
+/// hyper keeps this many header fields without allocating.
+const HYPER_HEADERS: usize = 100;
+
+/// Serves a connection of HTTP/1, and rests between requests that are far apart.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function has room for its arguments twice, and a connection that waits pays"
+)]
+pub(super) fn serve<H: Handler>(
+    worker: Arc<Worker<H>>,
+    mut io: Io,
+    peer: Arc<Peer>,
+    state: Arc<ConnectionState>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        // Boxed, and gone while nothing is asked: hyper keeps some 16 KiB for a connection that waits.
+        while let Some((resting, until)) = Box::pin(serve_requests(&worker, io, &peer, &state)).await {
+            io = resting;
+            if !rest(&worker, &io, until).await {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits for the next request, until the connection is closed for being idle; false when none comes in time, or none is wanted
+/// any more.
+async fn rest<H>(worker: &Worker<H>, io: &Io, until: Option<tokio::time::Instant>) -> bool {
+    let over = async {
+        match until {
+            Some(until) => sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        // What that brings, or that it brings the end, is for hyper to find out.
+        () = poll_fn(|cx| io.poll_readable(cx)) => true,
+        () = worker.drain.begun() => false,
+        () = over => false,
+    }
+}
+
+/// Serves requests until the connection ends, or nothing has been asked for some time.
+async fn serve_requests<H: Handler>(
+    worker: &Arc<Worker<H>>,
+    io: Io,
+    peer: &Arc<Peer>,
+    state: &Arc<ConnectionState>,
+) -> Option<(Io, Option<tokio::time::Instant>)> {
+    let service = service_fn(|request| {
+        // hyper keeps room for this future as long as the connection lives: boxed, an idle one does not pay for it.
+        let exchange = Exchange::new(state, None);
+        let response = Box::pin(respond(Arc::clone(&worker.handler), exchange, Arc::clone(peer), request));
+        async { Ok::<_, Infallible>(response.await) }
+    });
+    let mut connection = builder(worker, state).serve_connection(TokioIo::new(io), service).with_upgrades();
+    let end = drive(Pin::new(&mut connection), worker, state, Some(&peer.bell)).await;
+    // A WebSocket goes on without this task.
+    peer.bell.belongs_to_nobody();
+    if matches!(end, End::Stalled) {
+        // Before the response is dropped, which asks.
+        peer.stalled.store(true, Ordering::Relaxed);
+    }
+    // hyper's part of it goes, and with it what is known of the deadline.
+    let until = state.deadline();
+    // Upgraded connections belong to whoever upgraded them.
+    let parts = connection.into_parts()?;
+    let (mut io, unread) = (parts.io.into_inner(), parts.read_buf);
+    let fault = match end {
+        End::Resting => {
+            // Empty, it would still keep hyper's buffer.
+            if !unread.is_empty() {
+                io.rewind(unread);
+            }
+            return Some((io, until));
+        }
+        End::Served(Ok(())) => {
+            if state.has_body_unread() || !unread.is_empty() {
+                linger(&mut io).await;
+            }
+            return None;
+        }
+        // A refused request line that is the beginning of the preface of HTTP/2, whole or in part, is no error.
+        End::Served(Err(_)) if http2::is_preface(&unread) => {
+            io.rewind(unread.clone());
+            state.begin_http2(unread.len());
+            Box::pin(http2::serve(Arc::clone(worker), io, Arc::clone(peer), Arc::clone(state))).await;
+            return None;
+        }
+        End::Served(Err(error)) => match state.withheld() {
+            Some(status) => refuse::fault(status, &unread, worker.server.max_target_bytes),
+            None => {
+                tracing::debug!(%error, "connection ended");
+                return None;
+            }
+        },
+        End::Stalled => return None,
+        End::Silent if unread.is_empty() => return None,
+        End::Silent => Fault::RequestHeadTimeout,
+    };
+    state.settle();
+    refuse(&mut io, worker.handler.refusal(peer.address, fault)).await;
+    None
+}
+
+fn builder<H>(worker: &Worker<H>, state: &Arc<ConnectionState>) -> http1::Builder {
+    let server = &worker.server;
+    let mut builder = http1::Builder::new();
+    let _ = builder
+        .timer(HeadTimer(Arc::clone(state)))
+        // Only there to have hyper ask the timer; the deadlines are the state's.
+        .header_read_timeout(server.header_timeout)
+        .max_header_size(server.max_header_bytes)
+        .max_buf_size(BUFFER.max(server.max_header_bytes));
+    if server.max_headers != HYPER_HEADERS {
+        let _ = builder.max_headers(server.max_headers);
+    }
+    builder
+}
+
+/// Tells the state when hyper begins and ceases to wait for a head on HTTP/1; the sleep itself never ends.
+struct HeadTimer(Arc<ConnectionState>);
+
+impl Timer for HeadTimer {
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
+        self.0.await_head();
+        Box::pin(HeadWait(Arc::clone(&self.0)))
+    }
+
+    fn sleep_until(&self, _: Instant) -> Pin<Box<dyn Sleep>> {
+        self.sleep(Duration::MAX)
+    }
+
+    fn reset(&self, _: &mut Pin<Box<dyn Sleep>>, _: Instant) {
+        self.0.await_head();
+    }
+}
+
+struct HeadWait(Arc<ConnectionState>);
+
+impl Future for HeadWait {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Sleep for HeadWait {}
+
+impl Drop for HeadWait {
+    fn drop(&mut self) {
+        self.0.head_complete();
+    }
+}

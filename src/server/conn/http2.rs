@@ -1,0 +1,67 @@
+//! A connection of HTTP/2.
+
+use super::super::handler::Handler;
+use super::super::worker::Worker;
+use super::BUFFER;
+use super::drive::{End, LAST_CALL, drive};
+use super::exchange::Exchange;
+use super::io::Io;
+use super::respond::respond;
+use super::state::ConnectionState;
+use super::streams::Streams;
+use crate::proxy::Peer;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How much of the preface (`PRI * HTTP/2`) makes a parser of HTTP/1 give up.
+const REQUEST_LINE: usize = 12;
+const PING_INTERVAL: Duration = Duration::from_secs(25);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams that clients reset before they were looked at, and streams that we reset because of errors in them, before the
+/// connection is ended: floods of either cost us more than the client (rapid reset, MadeYouReset).
+const MAX_RESETS: usize = 20;
+const MAX_ERROR_RESETS: usize = 256;
+
+pub(super) async fn serve<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>, state: Arc<ConnectionState>) {
+    let streams = Streams::of(Arc::clone(&peer), worker.server.write_timeout);
+    let service = service_fn(|request| {
+        let exchange = Exchange::new(&state, Some(streams.begins()));
+        // A stream keeps its future as long as its response lasts: boxed, it only keeps the body.
+        let response = Box::pin(respond(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request));
+        async { Ok::<_, Infallible>(response.await) }
+    });
+    let connection = builder(&worker, streams.clone()).serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    if let End::Silent = drive(connection.as_mut(), &worker, &state, None).await {
+        // Nothing has been asked for in a long time: say so, and leave unless a request crosses that.
+        connection.as_mut().graceful_shutdown();
+        state.last_call(LAST_CALL);
+        let _ = drive(connection, &worker, &state, None).await;
+    }
+}
+
+fn builder<H>(worker: &Worker<H>, streams: Streams) -> http2::Builder<Streams> {
+    let server = &worker.server;
+    let mut builder = http2::Builder::new(streams);
+    let _ = builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(server.http2_max_streams)
+        .max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_ERROR_RESETS)
+        .max_send_buf_size(BUFFER)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+/// Whether what could not be parsed is the preface of HTTP/2, as far as it has come.
+pub(super) fn is_preface(unread: &[u8]) -> bool {
+    unread.len() >= REQUEST_LINE && PREFACE.starts_with(&unread[..unread.len().min(PREFACE.len())])
+}

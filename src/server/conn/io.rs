@@ -1,0 +1,176 @@
+//! The socket of one connection, with or without TLS, what it tells the [`ConnectionState`], and the informational responses that it
+//! writes between hyper's bytes.
+
+use super::super::drain::Permit;
+use super::super::socket::{Socket, Stream};
+use super::state::ConnectionState;
+use crate::wire::gathered;
+use bytes::{Buf, Bytes};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What hyper reads from and writes to.
+#[derive(Debug)]
+pub(super) struct Io {
+    stream: Stream,
+    state: Arc<ConnectionState>,
+    /// Bytes that were read already and have to be read once more.
+    rewound: Bytes,
+    /// What is left to write of informational responses that have been begun.
+    informational: Bytes,
+    _permit: Permit,
+}
+
+impl Io {
+    /// Watches a stream.
+    pub(super) fn new(stream: Stream, state: Arc<ConnectionState>, permit: Permit) -> Io {
+        Io { stream, state, rewound: Bytes::new(), informational: Bytes::new(), _permit: permit }
+    }
+
+    /// Puts bytes back in front of what comes next.
+    pub(super) fn rewind(&mut self, bytes: Bytes) {
+        self.rewound = bytes;
+    }
+
+    /// Ready when there is something to read, or the end.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.rewound.is_empty() {
+            return Poll::Ready(());
+        }
+        let ready = match self.socket() {
+            Socket::Tcp(stream) => stream.poll_read_ready(cx),
+            Socket::Unix(stream) => stream.poll_read_ready(cx),
+        };
+        ready.map(drop)
+    }
+
+    fn socket(&self) -> &Socket {
+        match &self.stream {
+            Stream::Plain(socket) => socket,
+            Stream::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// Whether hyper's own response was written, and kept back; then says what the status was.
+    fn withhold(&self, start: &[u8]) -> bool {
+        if !self.state.writes_by_itself() {
+            return false;
+        }
+        // hyper's own responses are `HTTP/1.1 400 Bad Request` and such, in one write.
+        let status =
+            start.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|digits| digits.parse().ok());
+        self.state.withhold(status.unwrap_or(400));
+        true
+    }
+
+    /// Writes the rest of informational responses that have been begun.
+    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.informational.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.informational);
+            match ready!(self.note_write(written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.informational.advance(written),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes the informational responses that wait. Only while hyper flushes, and so has nothing of its own half-written: whatever
+    /// went before is whole, and the final response has not begun, because it waits for them.
+    fn poll_informational(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_begun(cx))?;
+            match self.state.outbox.take() {
+                Some(heads) => self.informational = heads,
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn note_write<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &result {
+            Poll::Ready(_) => self.state.written(),
+            Poll::Pending => self.state.write_blocked(),
+        }
+        result
+    }
+}
+
+impl Drop for Io {
+    fn drop(&mut self) {
+        if !self.state.is_open_ended() {
+            return;
+        }
+        // The client takes the end of the connection for the end of the response, which it is not: only a reset tells.
+        if let Socket::Tcp(stream) = self.socket() {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.rewound.is_empty() {
+            let length = self.rewound.len().min(buf.remaining());
+            buf.put_slice(&self.rewound[..length]);
+            self.rewound.advance(length);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.state.received(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.withhold(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        ready!(self.poll_begun(cx))?;
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.withhold(bufs.first().map_or(&[], |buf| &**buf)) {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        ready!(self.poll_begun(cx))?;
+        let small = gathered(bufs, |small| Pin::new(&mut self.stream).poll_write(cx, small));
+        let result = small.unwrap_or_else(|| Pin::new(&mut self.stream).poll_write_vectored(cx, bufs));
+        self.note_write(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_informational(cx))?;
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        if result.is_ready() {
+            // hyper only flushes the socket once its own buffer is empty.
+            self.state.flushed();
+        }
+        self.note_write(result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.withheld().is_some() {
+            // The response is still owed.
+            return Poll::Ready(Ok(()));
+        }
+        let result = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.note_write(result)
+    }
+}

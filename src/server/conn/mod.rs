@@ -1,0 +1,77 @@
+//! One connection: HTTP/1 or HTTP/2, its deadlines, and its end.
+//!
+//! | what | until when | then |
+//! |---|---|---|
+//! | TLS handshake | `header_timeout` | closed |
+//! | first head, preface of HTTP/2 | `header_timeout` from the start | 408 when a part has come, else closed |
+//! | nothing on a connection that is kept alive | 50 ms | rests: hyper's buffers are let go (HTTP/1) |
+//! | the same | `keep_alive_timeout` | closed; GOAWAY on HTTP/2 |
+//! | a later head | `header_timeout` from its first byte | 408 |
+//! | a client that does not read | `write_timeout` | cut; on HTTP/2 the stream is reset |
+//!
+//! A client that closes its sending side while it waits for a response counts as gone: with TCP the two cannot be told apart,
+//! and to notice at once that a client has left is worth more here than to serve half-closed connections.
+
+mod drive;
+mod exchange;
+mod http1;
+mod http2;
+mod io;
+mod respond;
+mod state;
+mod streams;
+
+use super::drain::Permit;
+use super::handler::Handler;
+use super::socket::{Socket, Stream};
+use super::worker::Worker;
+use crate::proxy::Peer;
+use futures_util::future::Either;
+use io::Io;
+use state::ConnectionState;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+/// How much of a body is read or written at once on HTTP/1, and kept for sending on HTTP/2.
+const BUFFER: usize = 64 * 1024;
+
+/// Serves one accepted socket until it closes.
+pub(super) fn serve<H: Handler>(
+    worker: Arc<Worker<H>>,
+    socket: Socket,
+    address: Option<SocketAddr>,
+    permit: Permit,
+) -> impl Future<Output = ()> + Send {
+    let peer = Peer::new(address, worker.tls.is_some());
+    if worker.tls.is_some() {
+        // Boxed, and what follows it as well: a connection that waits pays for nothing that it does not need then.
+        return Either::Left(Box::pin(serve_tls(worker, socket, peer, permit)));
+    }
+    let state = ConnectionState::new(&worker.server);
+    let io = Io::new(Stream::Plain(socket), Arc::clone(&state), permit);
+    Either::Right(http1::serve(worker, io, peer, state))
+}
+
+async fn serve_tls<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, peer: Arc<Peer>, permit: Permit) {
+    let Some(tls) = &worker.tls else { return };
+    let handshake = Box::pin(TlsAcceptor::from(tls.config()).accept(socket));
+    let stream = match timeout(worker.server.header_timeout, handshake).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+        Err(_elapsed) => return tracing::debug!("TLS handshake took too long"),
+    };
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let state = ConnectionState::new(&worker.server);
+    let io = Io::new(Stream::Tls(Box::new(stream)), Arc::clone(&state), permit);
+    if http2 {
+        state.begin_http2(0);
+        Box::pin(http2::serve(worker, io, peer, state)).await;
+    } else {
+        http1::serve(worker, io, peer, state).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
