@@ -21,7 +21,7 @@ use super::stack::{Handler, answer};
 use super::streams::Streams;
 use crate::canon::Fault;
 use crate::proxy::Peer;
-use crate::upstream::Bell;
+use crate::upstream::TaskWaker;
 use futures_util::future::Either;
 use hyper::rt::{Sleep, Timer};
 use hyper::server::conn::{http1, http2};
@@ -146,7 +146,7 @@ async fn serve_requests<H: Handler>(
     let mut connection = http1_builder(worker, pulse).serve_connection(TokioIo::new(io), service).with_upgrades();
     let end = drive(Pin::new(&mut connection), worker, pulse, Some(&peer.bell)).await;
     // A WebSocket goes on without this task.
-    peer.bell.belongs_to_nobody();
+    peer.bell.clear_owner();
     if matches!(end, End::Stalled) {
         // Before the answer is dropped, which asks.
         peer.stalled.store(true, Ordering::Relaxed);
@@ -301,7 +301,7 @@ async fn drive<H>(
     mut connection: Pin<&mut impl Connection>,
     worker: &Worker<H>,
     pulse: &Pulse,
-    bell: Option<&Arc<Bell>>,
+    bell: Option<&Arc<TaskWaker>>,
 ) -> End {
     let ring = bell.map(|bell| Waker::from(Arc::clone(bell)));
     let mut draining = pin!(worker.drain.begun());
@@ -310,7 +310,7 @@ async fn drive<H>(
     if let Some(bell) = bell {
         // Once: the waker of a task stays the same.
         poll_fn(|cx| {
-            bell.belongs_to(cx.waker());
+            bell.set_owner(cx.waker());
             Poll::Ready(())
         })
         .await;

@@ -1,8 +1,7 @@
 //! One HTTP/2 connection, shared by as many calls as the provider allows.
 
-use super::pool::Sendable;
+use super::send_progress::{Sendable, TrackedBody};
 use super::transport::{Traffic, Transport};
-use super::upload::Watched;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::future::Future;
@@ -14,8 +13,8 @@ use tokio::time::Instant;
 
 /// One HTTP/2 connection.
 #[derive(Debug)]
-pub(super) struct Shared<B> {
-    sender: http2::SendRequest<Watched<B>>,
+pub(super) struct Http2Connection<B> {
+    sender: http2::SendRequest<TrackedBody<B>>,
     load: Arc<Load>,
     traffic: Arc<Traffic>,
     peer: Option<SocketAddr>,
@@ -32,18 +31,18 @@ struct Load {
     last_end: AtomicU64,
 }
 
-/// A place on an HTTP/2 connection.
+/// One stream of an HTTP/2 connection, counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct Stream(Arc<Load>);
+pub(super) struct StreamPermit(Arc<Load>);
 
-impl Stream {
-    fn on(load: &Arc<Load>) -> Stream {
+impl StreamPermit {
+    fn on(load: &Arc<Load>) -> StreamPermit {
         load.active.fetch_add(1, Relaxed);
-        Stream(Arc::clone(load))
+        StreamPermit(Arc::clone(load))
     }
 }
 
-impl Drop for Stream {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let now = u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.last_end.store(now, Relaxed);
@@ -51,18 +50,18 @@ impl Drop for Stream {
     }
 }
 
-/// One call's share of an HTTP/2 connection.
+/// The right to send one call on an HTTP/2 connection.
 #[derive(Debug)]
-pub(super) struct Share<B> {
-    pub(super) sender: http2::SendRequest<Watched<B>>,
-    pub(super) stream: Stream,
+pub(super) struct Http2Handle<B> {
+    pub(super) sender: http2::SendRequest<TrackedBody<B>>,
+    pub(super) stream: StreamPermit,
     pub(super) traffic: Arc<Traffic>,
     pub(super) peer: Option<SocketAddr>,
 }
 
-impl<B: Sendable> Shared<B> {
+impl<B: Sendable> Http2Connection<B> {
     /// Begins HTTP/2 on a byte stream.
-    pub(super) async fn connect(transport: Transport, peer: Option<SocketAddr>) -> hyper::Result<Shared<B>> {
+    pub(super) async fn connect(transport: Transport, peer: Option<SocketAddr>) -> hyper::Result<Http2Connection<B>> {
         let traffic = transport.traffic();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -87,24 +86,24 @@ impl<B: Sendable> Shared<B> {
             // An error is given to the calls on the connection; without calls nobody needs it.
             polled.map(drop)
         }));
-        Ok(Shared { sender, load, traffic, peer })
+        Ok(Http2Connection { sender, load, traffic, peer })
     }
 
     pub(super) fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
-    /// A place, if there is room.
-    pub(super) fn share(&self) -> Option<Share<B>> {
+    /// A stream, if there is room for one.
+    pub(super) fn acquire(&self) -> Option<Http2Handle<B>> {
         let room = self.load.active.load(Relaxed) < self.load.most.load(Relaxed);
-        room.then(|| self.take_place())
+        room.then(|| self.acquire_anyway())
     }
 
-    /// A place, room or not.
-    pub(super) fn take_place(&self) -> Share<B> {
-        Share {
+    /// A stream, whether there is room or not.
+    pub(super) fn acquire_anyway(&self) -> Http2Handle<B> {
+        Http2Handle {
             sender: self.sender.clone(),
-            stream: Stream::on(&self.load),
+            stream: StreamPermit::on(&self.load),
             traffic: Arc::clone(&self.traffic),
             peer: self.peer,
         }
@@ -123,8 +122,8 @@ const SHARED_IDLE: Duration = Duration::from_secs(60);
 const MOST_HEAD: u32 = 64 * 1024;
 /// Enough for 16 Mbit/s at 125 ms, many times what speech needs; the rest waits at the provider.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// For all streams of a connection together: so many times a stream's that a few callers who do not read cannot hold
-/// up the others.
+/// For all streams of a connection together: so many times a stream's that a few clients which do not read cannot hold up
+/// the others.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 /// With streams open, a connection that has gone silent is asked whether it lives.
 const PING: Duration = Duration::from_secs(20);

@@ -1,8 +1,8 @@
-//! The request body on its way to the provider, watched.
+//! The request body on its way to the provider, and how far it has come.
 //!
-//! The watch answers what the rest of this module asks: has the body begun, is it over, when did it last move, is it
-//! the caller who keeps us waiting, and with which error did the caller's side fail. It is also how a call that
-//! nobody waits for any more is made to stop sending.
+//! Failures and deadlines depend on it: has the body begun, is it over, when did it last move, is it the client that keeps
+//! the provider waiting, and with which error did the client's side fail. It is also how a call that nobody waits for any
+//! more is made to stop sending.
 
 use super::failure::BoxError;
 use bytes::Bytes;
@@ -15,37 +15,41 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What is known about one request body. Only ever touched by one thread at a time, hence relaxed atomics.
+/// Body types that can be sent: streams of bytes whose errors can be carried.
+pub trait Sendable: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {}
+impl<B> Sendable for B where B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {}
+
+/// How far one request body has come. One thread at a time touches it, so relaxed atomics are enough.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(super) struct SendProgress {
     begun: Instant,
     /// Microseconds from `begun` to the last frame.
     moved: AtomicU64,
     touched: AtomicBool,
     ended: AtomicBool,
-    /// The caller has not sent what comes next.
+    /// The client has not sent what comes next.
     waiting: AtomicBool,
     abandoned: AtomicBool,
-    rest: Mutex<Rest>,
+    shared: Mutex<Shared>,
 }
 
 /// The parts that are not numbers.
 #[derive(Debug, Default)]
-struct Rest {
+struct Shared {
     error: Option<BoxError>,
     waker: Option<Waker>,
 }
 
-impl Upload {
-    fn new(empty: bool, now: Instant) -> Arc<Upload> {
-        Arc::new(Upload {
+impl SendProgress {
+    fn new(empty: bool, now: Instant) -> Arc<SendProgress> {
+        Arc::new(SendProgress {
             begun: now,
             moved: AtomicU64::new(0),
             touched: AtomicBool::new(false),
             ended: AtomicBool::new(empty),
             waiting: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            rest: Mutex::default(),
+            shared: Mutex::default(),
         })
     }
 
@@ -60,7 +64,7 @@ impl Upload {
     }
 
     /// When an answer is overdue: `patience` after the last thing that kept the provider from answering. Progress of
-    /// the body moves it, and so does a caller who keeps the provider waiting, which is not the provider's fault.
+    /// the body moves that moment, and so does a client that keeps the provider waiting.
     pub(super) fn overdue(&self, patience: Duration) -> Instant {
         if self.waiting.load(Relaxed) && !self.is_ended() {
             return Instant::now() + patience;
@@ -73,15 +77,15 @@ impl Upload {
         self.moved.store(self.since_begun(), Relaxed);
     }
 
-    /// The error of the caller's side, once.
+    /// The error of the client's side, once.
     pub(super) fn take_error(&self) -> Option<BoxError> {
-        self.rest().error.take()
+        self.shared().error.take()
     }
 
     /// Nobody waits for the answer any more: the body ends with an error as soon as it is asked for more.
     pub(super) fn abandon(&self) {
         self.abandoned.store(true, Relaxed);
-        let waker = self.rest().waker.take();
+        let waker = self.shared().waker.take();
         if let Some(waker) = waker {
             waker.wake();
         }
@@ -91,37 +95,37 @@ impl Upload {
         u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn rest(&self) -> std::sync::MutexGuard<'_, Rest> {
-        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what the caller's body just said.
+    /// Records what the client's body has just given.
     fn observe<E: Into<BoxError>>(
         &self,
         polled: Poll<Option<Result<Frame<Bytes>, E>>>,
         ended: bool,
         cx: &Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        // What goes out with the head needs no look at the clock, which has been started for the head.
+    ) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
+        // The first frame goes out with the head, for which the clock was just read.
         let first = !self.touched.swap(true, Relaxed);
         self.waiting.store(polled.is_pending(), Relaxed);
         match polled {
             Poll::Pending => {
-                let waker = &mut self.rest().waker;
+                let waker = &mut self.shared().waker;
                 if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                     *waker = Some(cx.waker().clone());
                 }
                 Poll::Pending
             }
             Poll::Ready(Some(Err(error))) => {
-                self.rest().error = Some(error.into());
-                Poll::Ready(Some(Err(Broken::new())))
+                self.shared().error = Some(error.into());
+                Poll::Ready(Some(Err(Aborted::new())))
             }
             Poll::Ready(Some(Ok(frame))) => {
                 if !first {
                     self.handed_over();
                 }
-                // Trailers end a body as surely as its own word does.
+                // Trailers are the end of a body, whether it says so or not.
                 self.ended.store(ended || frame.is_trailers(), Relaxed);
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -135,24 +139,24 @@ impl Upload {
     }
 }
 
-/// What hyper is told when a request body breaks off; the reason is kept in the [`Upload`].
+/// What hyper is told when a request body breaks off; the reason is kept in the [`SendProgress`].
 #[derive(Debug)]
-pub(super) struct Broken(h2::Error);
+pub(super) struct Aborted(h2::Error);
 
-impl Broken {
+impl Aborted {
     /// hyper looks for an HTTP/2 reason among the causes, and would call this an internal error without one.
-    fn new() -> Broken {
-        Broken(h2::Reason::CANCEL.into())
+    fn new() -> Aborted {
+        Aborted(h2::Reason::CANCEL.into())
     }
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for Aborted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the request body broke off")
     }
 }
 
-impl std::error::Error for Broken {
+impl std::error::Error for Aborted {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.0)
     }
@@ -160,46 +164,46 @@ impl std::error::Error for Broken {
 
 /// A request body as the connection sees it.
 #[derive(Debug)]
-pub(super) struct Watched<B> {
-    /// None for the empty body of a repeated request.
+pub(super) struct TrackedBody<B> {
+    /// None for the empty body of a request that is sent again.
     inner: Option<B>,
-    upload: Arc<Upload>,
+    progress: Arc<SendProgress>,
 }
 
-impl<B: http_body::Body> Watched<B> {
-    pub(super) fn new(inner: B, now: Instant) -> Watched<B> {
-        let upload = Upload::new(inner.is_end_stream(), now);
-        Watched { inner: Some(inner), upload }
+impl<B: http_body::Body> TrackedBody<B> {
+    pub(super) fn new(inner: B, now: Instant) -> TrackedBody<B> {
+        let progress = SendProgress::new(inner.is_end_stream(), now);
+        TrackedBody { inner: Some(inner), progress }
     }
 
-    /// The body of a repeated request whose first body was empty.
-    pub(super) fn empty(now: Instant) -> Watched<B> {
-        Watched { inner: None, upload: Upload::new(true, now) }
+    /// The body of a request that is sent again, whose body was empty.
+    pub(super) fn empty(now: Instant) -> TrackedBody<B> {
+        TrackedBody { inner: None, progress: SendProgress::new(true, now) }
     }
 
-    pub(super) fn upload(&self) -> &Arc<Upload> {
-        &self.upload
+    pub(super) fn progress(&self) -> &Arc<SendProgress> {
+        &self.progress
     }
 }
 
-impl<B> http_body::Body for Watched<B>
+impl<B> http_body::Body for TrackedBody<B>
 where
     B: http_body::Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = Aborted;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let this = &mut *self;
         let Some(inner) = &mut this.inner else {
             return Poll::Ready(None);
         };
-        if this.upload.abandoned.load(Relaxed) {
-            return Poll::Ready(Some(Err(Broken::new())));
+        if this.progress.abandoned.load(Relaxed) {
+            return Poll::Ready(Some(Err(Aborted::new())));
         }
         let polled = Pin::new(&mut *inner).poll_frame(cx);
-        this.upload.observe(polled, inner.is_end_stream(), cx)
+        this.progress.observe(polled, inner.is_end_stream(), cx)
     }
 
     fn is_end_stream(&self) -> bool {
