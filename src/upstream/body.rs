@@ -83,6 +83,11 @@ impl http_body::Body for Body {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(failure::of_body(&error, &self.sending)))),
+            // hyper takes a reset with NO_ERROR, of the stream or of the connection, for the end of the body, whether the
+            // provider had sent END_STREAM or not. Only that flag says that the answer is complete (RFC 9113 8.1).
+            Poll::Ready(None) if matches!(self.lifeline, Lifeline::Http2(_)) && !self.incoming.is_end_stream() => {
+                Poll::Ready(Some(Err(failure::of_cut_stream(&self.sending))))
+            }
             Poll::Ready(None) => {
                 self.ended = true;
                 if let Lifeline::Http1(connection, call) = &self.lifeline {

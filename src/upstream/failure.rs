@@ -119,6 +119,14 @@ pub(super) fn of_body(error: &hyper::Error, progress: &SendProgress) -> Failure 
     }
 }
 
+/// An HTTP/2 answer whose stream ended without END_STREAM.
+pub(super) fn of_cut_stream(progress: &SendProgress) -> Failure {
+    match progress.take_error() {
+        Some(error) => Failure::of_request_body(error),
+        None => Failure::new(Fault::ResponseBodyIncomplete, "the stream was reset with NO_ERROR before its end"),
+    }
+}
+
 /// What an error of an answer's body means: cut off, or not validly framed.
 pub(super) fn body_fault(error: &hyper::Error) -> Fault {
     if let Some(error) = find::<h2::Error>(error) {

@@ -321,3 +321,47 @@ async fn dropping_a_complete_answer_ends_an_upload_that_goes_on() {
     assert_eq!(body.to_bytes(), "ok");
     assert_eq!(heard.recv().await, Some(Some(h2::Reason::CANCEL)));
 }
+
+#[tokio::test]
+async fn an_answer_cut_with_no_error_is_not_complete() {
+    // Half an answer, then a reset without END_STREAM, which hyper takes for the end of the body.
+    let seen = Arc::new(tokio::sync::Notify::new());
+    let data_seen = Arc::clone(&seen);
+    let (upstream, _) = streams(
+        |_| {},
+        move |_, _, mut respond| {
+            let data_seen = Arc::clone(&data_seen);
+            async move {
+                let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+                body.send_data(Bytes::from_static(b"half"), false).expect("an open stream");
+                data_seen.notified().await;
+                body.send_reset(h2::Reason::NO_ERROR);
+            }
+        },
+    )
+    .await;
+    let exchange = client().send(&upstream, &patient(), get()).await.expect("a head");
+    let mut body = exchange.response.into_body();
+    let half = body.frame().await.expect("a frame").expect("data");
+    assert_eq!(half.into_data().ok(), Some(Bytes::from_static(b"half")));
+    seen.notify_one();
+    let end = body.frame().await.expect("not a clean end");
+    assert_eq!(end.expect_err("a cut").fault, Fault::ResponseBodyIncomplete);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_complete_before_a_reset_with_no_error_is_complete() {
+    // RFC 9113 8.1: a server that needs no more of the request ends its answer, and then the stream.
+    let (upstream, _) = streams(
+        |_| {},
+        |_, request, respond| async move {
+            say(respond, "whole");
+            // h2 sends the reset when a body that it was still reading is dropped.
+            drop(request);
+        },
+    )
+    .await;
+    let sent = uploader().send(&upstream, &patient(), upload([Step::Data("a"), Step::Hang])).await;
+    let body = sent.expect("an answer").response.into_body().collect().await.expect("a complete body");
+    assert_eq!(body.to_bytes(), "whole");
+}
