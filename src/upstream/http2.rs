@@ -95,7 +95,7 @@ impl<B: Sendable> Http2Connection<B> {
 
     /// A stream, if there is room for one.
     pub(super) fn acquire(&self) -> Option<Http2Handle<B>> {
-        let room = self.load.active.load(Relaxed) < self.load.most.load(Relaxed);
+        let room = self.load.active.load(Relaxed) < self.load.most.load(Relaxed).min(MOST_STREAMS);
         room.then(|| self.acquire_anyway())
     }
 
@@ -122,9 +122,11 @@ const SHARED_IDLE: Duration = Duration::from_secs(60);
 const MOST_HEAD: u32 = 64 * 1024;
 /// Enough for 16 Mbit/s at 125 ms, many times what speech needs; the rest waits at the provider.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// For all streams of a connection together: so many times a stream's that a few clients which do not read cannot hold up
-/// the others.
+/// For all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// No more streams than the connection's window feeds, whatever the provider allows: clients that read slowly fill the windows
+/// of their streams, and one more would find the connection's window empty. Further calls get a connection of their own.
+const MOST_STREAMS: usize = (CONNECTION_WINDOW / STREAM_WINDOW) as usize;
 /// With streams open, a connection that has gone silent is asked whether it lives.
 const PING: Duration = Duration::from_secs(20);
 /// How long the answer to that may take.

@@ -242,6 +242,29 @@ async fn an_unprocessed_request_is_repeated_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_connection_carries_no_more_streams_than_its_window_feeds() {
+    // The provider allows more streams, sends heads at once and as much of each body as it may.
+    let (upstream, connections) = streams(
+        |settings| {
+            settings.max_concurrent_streams(250);
+        },
+        |_, _, mut respond| async move {
+            let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+            body.send_data(Bytes::from(vec![b'a'; 1 << 20]), true).expect("an open stream");
+        },
+    )
+    .await;
+    let (client, patient) = (client(), patient());
+    let mut unread = Vec::new();
+    for _ in 0..64 {
+        unread.push(client.send(&upstream, &patient, get()).await.expect("a head"));
+    }
+    assert_eq!(connections.load(SeqCst), 1);
+    let answer = fetch(&client, &upstream, get()).await.expect("an answer, although 64 others are not read");
+    assert_eq!((answer.body.len(), connections.load(SeqCst)), (1 << 20, 2));
+}
+
+#[tokio::test]
 async fn after_a_goodbye_comes_a_new_connection() {
     let address = provider(|_, stream| async move {
         let mut connection = accept(|_| {}, stream).await;
