@@ -336,7 +336,7 @@ impl<B> From<Failure> for FailedAttempt<B> {
 
 /// A pooled connection that suits a call like this.
 fn pooled<B: Sendable>(origin: &Origin<B>, alpn: Alpn, now: Instant) -> Option<Connection<B>> {
-    let http2 = || origin.acquire_http2().map(Connection::Http2);
+    let http2 = || origin.acquire_http2(now).map(Connection::Http2);
     let http1 = || origin.check_out(now).map(Connection::Http1);
     match alpn {
         Alpn::Http1 => http1(),

@@ -27,6 +27,8 @@ struct Load {
     active: AtomicUsize,
     /// What the provider allows at one time.
     most: AtomicUsize,
+    /// From then on no call begins on it.
+    expires: Instant,
     /// Milliseconds from `begun` to the end of the last stream.
     last_end: AtomicU64,
 }
@@ -61,7 +63,11 @@ pub(super) struct Http2Handle<B> {
 
 impl<B: Sendable> Http2Connection<B> {
     /// Begins HTTP/2 on a byte stream.
-    pub(super) async fn connect(transport: Transport, peer: Option<SocketAddr>) -> hyper::Result<Http2Connection<B>> {
+    pub(super) async fn connect(
+        transport: Transport,
+        peer: Option<SocketAddr>,
+        expires: Instant,
+    ) -> hyper::Result<Http2Connection<B>> {
         let traffic = transport.traffic();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -76,6 +82,7 @@ impl<B: Sendable> Http2Connection<B> {
             begun: Instant::now(),
             active: AtomicUsize::new(0),
             most: AtomicUsize::new(connection.current_max_send_streams()),
+            expires,
             last_end: AtomicU64::new(0),
         });
         let seen = Arc::clone(&load);
@@ -89,8 +96,9 @@ impl<B: Sendable> Http2Connection<B> {
         Ok(Http2Connection { sender, load, traffic, peer })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    /// Whether it can carry another call. One that cannot is dropped, and closes once the calls on it have ended.
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        !self.sender.is_closed() && now < self.load.expires
     }
 
     /// A stream, if there is room for one.

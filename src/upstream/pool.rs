@@ -62,6 +62,8 @@ struct Slot<B> {
     connection: Arc<Http1Connection>,
     traffic: Arc<Traffic>,
     peer: Option<SocketAddr>,
+    /// From then on no call begins on it.
+    expires: Instant,
 }
 
 impl<B> Http1Handle<B> {
@@ -195,7 +197,7 @@ impl<B: Sendable> Origin<B> {
                 idle.clear();
                 return None;
             }
-            if handle.sender.is_ready() {
+            if handle.sender.is_ready() && now < handle.slot.expires {
                 handle.slot.connection.next_call();
                 return Some(handle);
             }
@@ -206,19 +208,23 @@ impl<B: Sendable> Origin<B> {
     fn check_in(&self, handle: Http1Handle<B>, pool: &Arc<Pool<B>>) {
         // From here on the body of the call that has ended cannot close the connection.
         handle.slot.connection.next_call();
+        let now = Instant::now();
+        if now >= handle.slot.expires {
+            return;
+        }
         let mut idle = lock(&self.idle);
         if idle.len() >= MOST_IDLE {
             idle.pop_front();
         }
-        idle.push_back(Idle { handle, since: Instant::now() });
+        idle.push_back(Idle { handle, since: now });
         drop(idle);
         pool.sweep_later();
     }
 
     /// A stream of an HTTP/2 connection, if there is one with room.
-    pub(super) fn acquire_http2(&self) -> Option<Http2Handle<B>> {
+    pub(super) fn acquire_http2(&self, now: Instant) -> Option<Http2Handle<B>> {
         let mut http2 = lock(&self.http2);
-        http2.retain(|one| !one.is_closed());
+        http2.retain(|one| one.is_usable(now));
         http2.iter().find_map(Http2Connection::acquire)
     }
 
@@ -238,7 +244,8 @@ impl<B: Sendable> Origin<B> {
             .handshake(TokioIo::new(transport))
             .await?;
         let connection = Http1Connection::new(connection.with_upgrades());
-        let slot = Arc::new(Slot { parked: Mutex::new(None), connection, traffic, peer });
+        let expires = expiry(Instant::now());
+        let slot = Arc::new(Slot { parked: Mutex::new(None), connection, traffic, peer, expires });
         tokio::spawn(Driver {
             slot: Arc::clone(&slot),
             pool: Arc::downgrade(pool),
@@ -255,7 +262,7 @@ impl<B: Sendable> Origin<B> {
         transport: Transport,
         peer: Option<SocketAddr>,
     ) -> hyper::Result<Http2Handle<B>> {
-        let one = Http2Connection::connect(transport, peer).await?;
+        let one = Http2Connection::connect(transport, peer, expiry(Instant::now())).await?;
         self.speaks_http2.store(true, Relaxed);
         let handle = one.acquire_anyway();
         lock(&self.http2).push(one);
@@ -270,12 +277,18 @@ impl<B: Sendable> Origin<B> {
             idle.pop_front();
         }
         drop(idle);
-        lock(&self.http2).retain(|one| !one.is_closed() && !one.is_stale());
+        lock(&self.http2).retain(|one| one.is_usable(Instant::now()) && !one.is_stale());
     }
 
     fn is_empty(&self) -> bool {
         lock(&self.idle).is_empty() && lock(&self.http2).is_empty()
     }
+}
+
+/// When a connection that is made now stops taking calls. Not the same moment for all, so that they are not all made anew at
+/// once.
+fn expiry(now: Instant) -> Instant {
+    now + OLDEST + Duration::from_millis(fastrand::u64(0..=30_000))
 }
 
 /// None of these locks is held over anything that can panic, so what they guard is whole even if one is poisoned.
@@ -286,6 +299,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How long an HTTP/1.1 connection waits for its next request. Node and uvicorn close after 5 s, others later; closing
 /// first avoids the race between our request and their close.
 pub(super) const IDLE: Duration = Duration::from_secs(4);
+/// How old a connection gets before calls go to a new one. A connection in steady use would otherwise live for ever, and the
+/// provider's name never be resolved again: traffic would stay where DNS no longer sends it.
+const OLDEST: Duration = Duration::from_secs(5 * 60);
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Idle connections kept for one provider by one worker.

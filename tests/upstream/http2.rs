@@ -265,6 +265,36 @@ async fn a_connection_carries_no_more_streams_than_its_window_feeds() {
 }
 
 #[tokio::test]
+async fn an_old_connection_takes_no_more_calls_and_ends_those_it_has() {
+    let goes_on = Arc::new(tokio::sync::Notify::new());
+    let waiting = Arc::clone(&goes_on);
+    let (upstream, connections) = streams(
+        |_| {},
+        move |number, _, mut respond| {
+            let waiting = Arc::clone(&waiting);
+            async move {
+                let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+                if number == 0 {
+                    waiting.notified().await;
+                }
+                body.send_data(Bytes::from_static(b"whole"), true).expect("an open stream");
+            }
+        },
+    )
+    .await;
+    let (client, patient) = (client(), patient());
+    let old = client.send(&upstream, &patient, get()).await.expect("a head");
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(331)).await;
+    tokio::time::resume();
+    let new = fetch(&client, &upstream, get()).await.expect("an answer");
+    assert_eq!((&new.body[..], connections.load(SeqCst)), (&b"whole"[..], 2));
+    goes_on.notify_one();
+    let rest = old.response.into_body().collect().await.expect("the old connection still carries its call");
+    assert_eq!(rest.to_bytes(), "whole");
+}
+
+#[tokio::test]
 async fn after_a_goodbye_comes_a_new_connection() {
     let address = provider(|_, stream| async move {
         let mut connection = accept(|_| {}, stream).await;
