@@ -42,7 +42,7 @@ pub struct Exchange {
 pub struct Facts {
     /// The connection had carried other calls before.
     pub reused: bool,
-    /// A first attempt failed with its reused connection before a byte of an answer came, and was sent again.
+    /// An earlier attempt failed without being processed, and the request was sent again.
     pub retried: bool,
     /// What resolving, connecting and TLS took, if that was needed.
     pub connect: Option<Duration>,
@@ -113,9 +113,12 @@ impl<B: Sendable> Client<B> {
     ///
     /// The request has an origin-form target, which already carries the base path, and every header that the provider
     /// is to get, Host included. Its extensions are kept, `hyper::ext::on_informational` among them. Dropping the
-    /// future cancels the call at once. A request is sent again once, on a new connection, if a reused connection died
-    /// before a byte of an answer came and nothing can have happened twice: the request was not written at all, or
-    /// its method is idempotent and its body empty, or the provider says that it has not processed it.
+    /// future cancels the call at once.
+    ///
+    /// A request is sent again, on a new connection, where nothing can have happened twice. Once, if a reused connection
+    /// died before a byte of an answer came, and the request was not written at all or its method is idempotent and its
+    /// body empty. Up to twice, if the provider says over HTTP/2 that it has not processed the request, and what was sent
+    /// of its body is still there.
     ///
     /// `timeouts.connect` spans DNS, TCP and TLS. `timeouts.response` runs from the last progress of the request
     /// body, so that a long upload is not cut; while the client is the one that keeps the provider waiting, it does not run.
@@ -167,16 +170,13 @@ impl<B: Sendable> Client<B> {
         let now = Instant::now();
         let request = request.map(|body| TrackedBody::new(body, now));
         let begun = match pooled(&context.origin, alpn, now) {
-            Some(connection) => {
-                let spare = repeatable(&request, now);
-                Ok(context.begin(connection, request, spare, Facts { reused: true, ..Facts::default() }))
-            }
+            Some(connection) => Ok(context.begin(connection, request, 1, None)),
             None => Err(Box::new(request)),
         };
         async move {
             let in_flight = match begun {
                 Ok(in_flight) => in_flight,
-                Err(request) => Box::pin(context.connect(request, false)).await?,
+                Err(request) => Box::pin(context.connect(request, 1)).await?,
             };
             match in_flight.answer(&context).await {
                 Ok(exchange) => Ok(exchange),
@@ -188,20 +188,24 @@ impl<B: Sendable> Client<B> {
 }
 
 impl<B: Sendable> CallContext<'_, B> {
-    /// Sends a request over a new connection, or over one that another call has made meanwhile.
-    async fn connect(&self, request: Box<Request<TrackedBody<B>>>, retried: bool) -> Result<InFlight<B>, Failure> {
-        let (connection, connect) = self.connection(retried).await?;
+    /// Sends a request over a new connection, or over one that another call has made meanwhile. Attempts count from one.
+    async fn connect(&self, request: Box<Request<TrackedBody<B>>>, attempt: u8) -> Result<InFlight<B>, Failure> {
+        let (connection, connect) = self.connection(attempt > 1).await?;
         request.body().progress().handed_over();
-        let reused = connect.is_none();
-        let spare = if reused { repeatable(&request, Instant::now()) } else { None };
-        let facts = Facts { reused, retried, connect, ..Facts::default() };
-        Ok(self.begin(connection, *request, spare, facts))
+        Ok(self.begin(connection, *request, attempt, connect))
     }
 
-    /// Sends a request once more.
-    async fn again(&self, request: Box<Request<TrackedBody<B>>>) -> Result<Exchange, Failure> {
-        let in_flight = self.connect(request, true).await?;
-        in_flight.answer(self).await.map_err(|failed| failed.failure)
+    /// Sends a request again, and once more if the provider says again that it has not processed it.
+    async fn again(&self, mut request: Box<Request<TrackedBody<B>>>) -> Result<Exchange, Failure> {
+        let mut attempt = 2;
+        loop {
+            match self.connect(request, attempt).await?.answer(self).await {
+                Ok(exchange) => return Ok(exchange),
+                Err(FailedAttempt { failure, again: None }) => return Err(failure),
+                Err(FailedAttempt { again: Some(again), .. }) => request = again,
+            }
+            attempt += 1;
+        }
     }
 
     /// A new connection and how long it took, or one that another call has made meanwhile.
@@ -237,14 +241,20 @@ impl<B: Sendable> CallContext<'_, B> {
         }
     }
 
-    /// Hands a request to a connection.
+    /// Hands a request to a connection, which took `connect` to make if it is new.
     fn begin(
         &self,
         mut connection: Connection<B>,
         mut request: Request<TrackedBody<B>>,
-        spare: Option<Box<Request<TrackedBody<B>>>>,
-        facts: Facts,
+        attempt: u8,
+        connect: Option<Duration>,
     ) -> InFlight<B> {
+        let facts = Facts { reused: connect.is_none(), retried: attempt > 1, connect, ..Facts::default() };
+        let may_be_repeated = match &connection {
+            Connection::Http1(_) => facts.reused && may_be_repeated_in_silence(&request),
+            Connection::Http2(_) => attempt < MOST_ATTEMPTS,
+        };
+        let spare = if may_be_repeated { copy(&mut request) } else { None };
         let progress = Arc::clone(request.body().progress());
         let (answer, before, facts): (Pin<Box<dyn Future<Output = _> + Send>>, _, _) = match &mut connection {
             Connection::Http1(handle) => {
@@ -317,13 +327,18 @@ impl<B: Sendable> InFlight<B> {
         };
         let evidence = Evidence { progress: &self.progress, answered, write_failed: traffic.write_failed() };
         let failure = failure::of_head(&error, &evidence);
-        if !self.facts.reused || self.facts.retried || failure.request_body.is_some() {
+        if failure.request_body.is_some() {
             return failure.into();
         }
-        let silent = matches!(failure.fault, Fault::ConnectionClosed | Fault::RequestWriteFailed);
-        // The provider may have said that it has not processed the request.
+        // A reused connection that dies without a word has most likely been closed before the request reached the provider.
+        let died = self.facts.reused && !self.facts.retried;
+        let silent = died && matches!(failure.fault, Fault::ConnectionClosed | Fault::RequestWriteFailed);
         let refused = failure::was_refused(&error);
-        let spare = self.spare.take().filter(|spare| refused || (silent && is_idempotent(spare.method())));
+        let unsent = unsent.filter(|_| died);
+        let spare = self.spare.take().filter(|spare| {
+            // The whole body may have been there when the copy was made, and more of it been sent since than is kept.
+            spare.body().is_complete() && (refused || (silent && may_be_repeated_in_silence(spare)))
+        });
         FailedAttempt { failure, again: unsent.or(spare) }
     }
 }
@@ -346,15 +361,21 @@ fn pooled<B: Sendable>(origin: &Origin<B>, alpn: Alpn, now: Instant) -> Option<C
     }
 }
 
-/// A copy to send again. None if there is a body: it is gone once it has been sent.
-fn repeatable<B: Sendable>(request: &Request<TrackedBody<B>>, now: Instant) -> Option<Box<Request<TrackedBody<B>>>> {
-    if !http_body::Body::is_end_stream(request.body()) {
-        return None;
-    }
-    let mut copy = Request::new(TrackedBody::empty(now));
+/// Whether a request may be sent again although the provider may have processed it.
+fn may_be_repeated_in_silence<B: Sendable>(request: &Request<TrackedBody<B>>) -> bool {
+    is_idempotent(request.method()) && http_body::Body::is_end_stream(request.body())
+}
+
+/// A copy to send again. None if the body is too large to be kept.
+fn copy<B: Sendable>(request: &mut Request<TrackedBody<B>>) -> Option<Box<Request<TrackedBody<B>>>> {
+    let body = request.body_mut().again(Instant::now())?;
+    let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
     Some(Box::new(copy))
 }
+
+/// How often a request is sent whose provider says each time that it has not processed it.
+const MOST_ATTEMPTS: u8 = 3;

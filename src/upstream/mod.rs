@@ -23,6 +23,7 @@ mod failure;
 mod http1;
 mod http2;
 mod inflate;
+mod kept_body;
 mod message;
 mod pool;
 mod send_progress;

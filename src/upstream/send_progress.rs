@@ -5,6 +5,7 @@
 //! more is made to stop sending.
 
 use super::failure::BoxError;
+use super::kept_body::KeptBody;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::fmt;
@@ -165,20 +166,30 @@ impl std::error::Error for Aborted {
 /// A request body as the connection sees it.
 #[derive(Debug)]
 pub(super) struct TrackedBody<B> {
-    /// None for the empty body of a request that is sent again.
-    inner: Option<B>,
+    source: Source<B>,
     progress: Arc<SendProgress>,
+}
+
+/// Where the frames come from.
+#[derive(Debug)]
+enum Source<B> {
+    /// There are none.
+    Empty,
+    /// The client's body.
+    Once(B),
+    /// The same, but what it gave is kept, in case it has to be sent again.
+    Kept(KeptBody<B>),
 }
 
 impl<B: http_body::Body> TrackedBody<B> {
     pub(super) fn new(inner: B, now: Instant) -> TrackedBody<B> {
         let progress = SendProgress::new(inner.is_end_stream(), now);
-        TrackedBody { inner: Some(inner), progress }
+        TrackedBody { source: Source::Once(inner), progress }
     }
 
     /// The body of a request that is sent again, whose body was empty.
     pub(super) fn empty(now: Instant) -> TrackedBody<B> {
-        TrackedBody { inner: None, progress: SendProgress::new(true, now) }
+        TrackedBody { source: Source::Empty, progress: SendProgress::new(true, now) }
     }
 
     pub(super) fn progress(&self) -> &Arc<SendProgress> {
@@ -186,31 +197,66 @@ impl<B: http_body::Body> TrackedBody<B> {
     }
 }
 
-impl<B> http_body::Body for TrackedBody<B>
-where
-    B: http_body::Body<Data = Bytes> + Unpin,
-    B::Error: Into<BoxError>,
-{
+impl<B: Sendable> TrackedBody<B> {
+    /// From now on keeps what is sent, and gives another body that sends all of it once more. None when it is too large.
+    pub(super) fn again(&mut self, now: Instant) -> Option<TrackedBody<B>> {
+        if http_body::Body::is_end_stream(self) {
+            return Some(TrackedBody::empty(now));
+        }
+        self.source = match std::mem::replace(&mut self.source, Source::Empty) {
+            Source::Once(inner) => Source::Kept(KeptBody::new(inner)),
+            other => other,
+        };
+        let Source::Kept(body) = &self.source else { return None };
+        let source = Source::Kept(body.again()?);
+        Some(TrackedBody { source, progress: SendProgress::new(false, now) })
+    }
+
+    /// Whether it can be sent from its beginning.
+    pub(super) fn is_complete(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Once(_) => false,
+            Source::Kept(body) => body.is_complete(),
+        }
+    }
+}
+
+impl<B: Sendable> http_body::Body for TrackedBody<B> {
     type Data = Bytes;
     type Error = Aborted;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         let this = &mut *self;
-        let Some(inner) = &mut this.inner else {
-            return Poll::Ready(None);
-        };
-        if this.progress.abandoned.load(Relaxed) {
+        if this.progress.abandoned.load(Relaxed) && !matches!(this.source, Source::Empty) {
             return Poll::Ready(Some(Err(Aborted::new())));
         }
-        let polled = Pin::new(&mut *inner).poll_frame(cx);
-        this.progress.observe(polled, inner.is_end_stream(), cx)
+        match &mut this.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Once(inner) => {
+                let polled = Pin::new(&mut *inner).poll_frame(cx);
+                this.progress.observe(polled, inner.is_end_stream(), cx)
+            }
+            Source::Kept(body) => {
+                let polled = body.poll_frame(cx);
+                this.progress.observe(polled, body.is_end_stream(), cx)
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(B::is_end_stream)
+        match &self.source {
+            Source::Empty => true,
+            Source::Once(inner) => inner.is_end_stream(),
+            Source::Kept(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), B::size_hint)
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Once(inner) => inner.size_hint(),
+            Source::Kept(body) => body.size_hint(),
+        }
     }
 }
