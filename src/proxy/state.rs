@@ -11,7 +11,7 @@ use crate::telemetry::access::AccessLog;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::trace::Tracer;
-use crate::upstream::Bell;
+use crate::upstream::TaskWaker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +119,7 @@ pub struct Peer {
     /// Set before an answer is dropped because the caller stopped reading it.
     pub stalled: AtomicBool,
     /// Wakes the task of the caller's connection, if that is one of HTTP/1.
-    pub bell: Arc<Bell>,
+    pub bell: Arc<TaskWaker>,
 }
 
 impl Peer {
@@ -128,7 +128,7 @@ impl Peer {
     pub fn new(address: Option<SocketAddr>, tls: bool) -> Arc<Peer> {
         let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
         let shown = address.map(|address| address.to_string());
-        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false), bell: Bell::new() })
+        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false), bell: TaskWaker::new() })
     }
 
     /// The caller's address without its port.

@@ -3,7 +3,7 @@
 use super::body::Idle;
 use super::replay::{Replay, Turn};
 use crate::canon::Fault;
-use crate::upstream::{Bell, request_fault};
+use crate::upstream::{TaskWaker, request_fault};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -41,7 +41,7 @@ pub(crate) struct Intake {
     idle: Idle,
     progress: Arc<Progress>,
     /// That of the caller's connection.
-    bell: Arc<Bell>,
+    bell: Arc<TaskWaker>,
 }
 
 /// What was read ahead of a body.
@@ -88,7 +88,7 @@ impl std::error::Error for CallerFault {}
 
 impl Upload {
     /// Wraps a caller's body; refuses at once what announces more than is allowed.
-    pub(crate) fn new(source: Incoming, limit: u64, pause: Duration, bell: &Arc<Bell>) -> Result<Upload, Fault> {
+    pub(crate) fn new(source: Incoming, limit: u64, pause: Duration, bell: &Arc<TaskWaker>) -> Result<Upload, Fault> {
         if source.size_hint().lower() > limit {
             return Err(Fault::RequestTooLarge);
         }
@@ -228,9 +228,9 @@ impl Intake {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         // Taking the last frame leaves nothing to do for the caller's connection, which this may be the turn of.
-        let polled = self.bell.quietly(|| Pin::new(&mut *source).poll_frame(cx));
+        let polled = self.bell.defer_wakes(|| Pin::new(&mut *source).poll_frame(cx));
         if !(polled.is_ready() && source.is_end_stream()) {
-            self.bell.catch_up();
+            self.bell.flush_deferred();
         }
         match polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -1,9 +1,9 @@
 //! The body of a provider's answer, streaming.
 
 use super::failure::{self, Failure};
-use super::link::Link;
-use super::shared::Stream;
-use super::upload::Upload;
+use super::http1::Http1Connection;
+use super::http2::StreamPermit;
+use super::send_progress::SendProgress;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -11,60 +11,60 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// What hyper says.
+/// What hyper's body gives.
 type Polled = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
 
 /// The body of a provider's answer. Dropping it before its end cancels the call at once: an HTTP/1.1 connection is
-/// closed, an HTTP/2 stream reset. So does dropping it while the request is still being sent.
+/// closed, an HTTP/2 stream is reset. The same happens when it is dropped while the request is still being sent.
 #[derive(Debug)]
 pub struct Body {
     incoming: Incoming,
-    upload: Arc<Upload>,
-    hold: Hold,
-    /// Bytes that were taken since it last had to be waited for.
-    taken: usize,
+    sending: Arc<SendProgress>,
+    lifeline: Lifeline,
+    /// Bytes that were read since the reader last had to wait.
+    read: usize,
     ended: bool,
 }
 
-/// What a body holds of the connection it comes from.
+/// What a body keeps of the connection that it comes from.
 #[derive(Debug)]
-pub(super) enum Hold {
-    /// The means to close it, and the number of this call on it.
-    Http1(Arc<Link>, u64),
-    /// A place on it. Kept to be dropped.
-    Http2(#[expect(dead_code, reason = "held for its Drop")] Stream),
+pub(super) enum Lifeline {
+    /// The connection, to poll and to close it, and the number of this call on it.
+    Http1(Arc<Http1Connection>, u64),
+    /// A stream of the connection, counted until this is dropped.
+    Http2(#[expect(dead_code, reason = "held for its Drop")] StreamPermit),
 }
 
 impl Body {
-    pub(super) fn new(incoming: Incoming, upload: Arc<Upload>, hold: Hold) -> Body {
-        Body { incoming, upload, hold, taken: 0, ended: false }
+    pub(super) fn new(incoming: Incoming, sending: Arc<SendProgress>, lifeline: Lifeline) -> Body {
+        Body { incoming, sending, lifeline, read: 0, ended: false }
     }
 
     /// The next frame that has come, if one has.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Polled {
         let mut incoming = Pin::new(&mut self.incoming);
-        let Hold::Http1(link, call) = &self.hold else { return incoming.poll_frame(cx) };
-        if self.taken >= TURN {
-            // Its next turn comes of itself: nothing was asked of the connection that could bring it.
+        let Lifeline::Http1(connection, call) = &self.lifeline else { return incoming.poll_frame(cx) };
+        if self.read >= READ_BUDGET {
+            // The connection was not asked for more and will not wake this task, so it wakes itself.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        // Nobody has to be woken for what is found here and now.
-        let mut quiet = Context::from_waker(Waker::noop());
-        // Behind a frame that has just been taken there is none yet.
-        if self.taken == 0
-            && let Poll::Ready(next) = link.quietly(|| incoming.as_mut().poll_frame(&mut quiet))
+        // What is ready now needs no waker.
+        let mut no_waker = Context::from_waker(Waker::noop());
+        // hyper holds one frame at a time, so none is left behind a frame that was just read.
+        if self.read == 0
+            && let Poll::Ready(next) = connection.defer_wakes(|| incoming.as_mut().poll_frame(&mut no_waker))
         {
             return Poll::Ready(next);
         }
-        if link.call() == *call {
-            // An upload has to go on even if nobody asks for more of the answer: that is for the connection's own task.
-            if self.upload.is_ended() {
-                link.attend(cx);
+        if connection.call() == *call {
+            // An upload has to go on even while nobody reads the answer, so the connection's own task keeps being woken.
+            if self.sending.is_ended() {
+                connection.poll_for(cx);
             } else {
-                link.drive();
+                connection.poll_by_reader();
             }
-            if let Poll::Ready(next) = link.quietly(|| incoming.as_mut().poll_frame(&mut quiet)) {
+            if let Poll::Ready(next) = connection.defer_wakes(|| incoming.as_mut().poll_frame(&mut no_waker)) {
                 return Poll::Ready(next);
             }
         }
@@ -79,20 +79,25 @@ impl http_body::Body for Body {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match self.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                self.taken += frame.data_ref().map_or(0, Bytes::len);
+                self.read += frame.data_ref().map_or(0, Bytes::len);
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(failure::of_body(&error, &self.upload)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(failure::of_body(&error, &self.sending)))),
+            // hyper takes a reset with NO_ERROR, of the stream or of the connection, for the end of the body, whether the
+            // provider had sent END_STREAM or not. Only that flag says that the answer is complete (RFC 9113 8.1).
+            Poll::Ready(None) if matches!(self.lifeline, Lifeline::Http2(_)) && !self.incoming.is_end_stream() => {
+                Poll::Ready(Some(Err(failure::of_cut_stream(&self.sending))))
+            }
             Poll::Ready(None) => {
                 self.ended = true;
-                if let Hold::Http1(link, call) = &self.hold {
-                    // The connection may have become free in a turn of ours, and has to be brought back.
-                    link.leave(*call);
+                if let Lifeline::Http1(connection, call) = &self.lifeline {
+                    // The connection may have become free while this task polled it; its own task returns it to the pool.
+                    connection.release(*call);
                 }
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                self.taken = 0;
+                self.read = 0;
                 Poll::Pending
             }
         }
@@ -110,17 +115,17 @@ impl http_body::Body for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         let complete = self.ended || self.incoming.is_end_stream();
-        let finished = complete && self.upload.is_ended();
+        let finished = complete && self.sending.is_ended();
         if !finished {
-            self.upload.abandon();
+            self.sending.abandon();
         }
-        match &self.hold {
-            Hold::Http1(link, call) if finished => link.leave(*call),
-            Hold::Http1(link, call) => link.abandon(*call),
-            Hold::Http2(_) => {}
+        match &self.lifeline {
+            Lifeline::Http1(connection, call) if finished => connection.release(*call),
+            Lifeline::Http1(connection, call) => connection.abandon(*call),
+            Lifeline::Http2(_) => {}
         }
     }
 }
 
-/// Most bytes that are taken in one turn of a reader's; then whatever else is ready has its turn.
-const TURN: usize = 64 * 1024;
+/// Most bytes that a reader takes before it yields to other tasks that are ready.
+const READ_BUDGET: usize = 64 * 1024;

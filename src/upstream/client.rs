@@ -1,13 +1,13 @@
 //! One request to one provider.
 
-use super::body::{Body, Hold};
+use super::body::{Body, Lifeline};
 use super::connect::{Connector, Resolver};
 use super::failure::{self, Evidence, Failure};
+use super::http2::Http2Handle;
 use super::message::{checked, for_http1, for_http2, is_idempotent};
-use super::pool::{Lease, Origin, Pool, Sendable};
-use super::shared::Share;
+use super::pool::{Http1Handle, Origin, Pool};
+use super::send_progress::{SendProgress, Sendable, TrackedBody};
 use super::tls::{Alpn, TlsShared};
-use super::upload::{Upload, Watched};
 use crate::canon::Fault;
 use crate::config::types::{Protocol, Timeouts, Upstream};
 use http::{Request, Response, StatusCode};
@@ -37,12 +37,12 @@ pub struct Exchange {
     pub facts: Facts,
 }
 
-/// How an answer came about. For logs and metrics, not for callers.
+/// How an answer came about. For logs and metrics, not for clients.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The connection had carried other calls before.
     pub reused: bool,
-    /// A first try died with a reused connection before a byte of an answer had come, and was repeated.
+    /// An earlier attempt failed without being processed, and the request was sent again.
     pub retried: bool,
     /// What resolving, connecting and TLS took, if that was needed.
     pub connect: Option<Duration>,
@@ -53,13 +53,13 @@ pub struct Facts {
 }
 
 /// The connection a call goes out on.
-enum Line<B> {
-    Http1(Lease<B>),
-    Http2(Share<B>),
+enum Connection<B> {
+    Http1(Http1Handle<B>),
+    Http2(Http2Handle<B>),
 }
 
-/// What all tries of a call have in common.
-struct Trip<'c, B> {
+/// What all attempts of a call have in common.
+struct CallContext<'c, B> {
     client: &'c Client<B>,
     origin: Arc<Origin<B>>,
     alpn: Alpn,
@@ -68,26 +68,26 @@ struct Trip<'c, B> {
 }
 
 /// A request that has been handed to a connection.
-struct Sent<B> {
-    /// Boxed: it has room for the whole request, should that come back.
+struct InFlight<B> {
+    /// Boxed, because hyper's future has room for the whole request in case it comes back.
     answer: Pin<Box<dyn Future<Output = Answered<B>> + Send>>,
-    line: Line<B>,
+    connection: Connection<B>,
     /// Bytes that an HTTP/1.1 connection had brought before.
     before: u64,
-    upload: Arc<Upload>,
+    progress: Arc<SendProgress>,
     /// A copy to send again, if it may be.
-    spare: Option<Box<Request<Watched<B>>>>,
+    spare: Option<Box<Request<TrackedBody<B>>>>,
     facts: Facts,
 }
 
-/// What hyper says of a request.
-type Answered<B> = Result<Response<Incoming>, TrySendError<Request<Watched<B>>>>;
+/// What hyper gives for a request.
+type Answered<B> = Result<Response<Incoming>, TrySendError<Request<TrackedBody<B>>>>;
 
-/// A call that brought no answer.
-struct Lost<B> {
+/// An attempt that brought no answer.
+struct FailedAttempt<B> {
     failure: Failure,
     /// The request, where it may be sent again.
-    again: Option<Box<Request<Watched<B>>>>,
+    again: Option<Box<Request<TrackedBody<B>>>>,
 }
 
 impl<B> Clone for Client<B> {
@@ -113,12 +113,15 @@ impl<B: Sendable> Client<B> {
     ///
     /// The request has an origin-form target, which already carries the base path, and every header that the provider
     /// is to get, Host included. Its extensions are kept, `hyper::ext::on_informational` among them. Dropping the
-    /// future cancels the call at once. A call is repeated once, on a new connection, if a reused connection died
-    /// before a byte of an answer came and nothing can have happened twice: the request was not written at all, or
-    /// its method is idempotent and its body empty, or the provider says that it has not looked at it.
+    /// future cancels the call at once.
+    ///
+    /// A request is sent again, on a new connection, where nothing can have happened twice. Once, if a reused connection
+    /// died before a byte of an answer came, and the request was not written at all or its method is idempotent and its
+    /// body empty. Up to twice, if the provider says over HTTP/2 that it has not processed the request, and what was sent
+    /// of its body is still there.
     ///
     /// `timeouts.connect` spans DNS, TCP and TLS. `timeouts.response` runs from the last progress of the request
-    /// body, so that a long upload is not cut; while the caller is the one who keeps us waiting, it does not run.
+    /// body, so that a long upload is not cut; while the client is the one that keeps the provider waiting, it does not run.
     ///
     /// # Errors
     /// The [`Failure`] says what happened, and carries the error of the request body if that was it.
@@ -147,8 +150,8 @@ impl<B: Sendable> Client<B> {
 
     /// [`Client::send`] or [`Client::send_upgrade`], as a flag says.
     ///
-    /// A call that finds a connection waiting, as most do, is sent here and now. What waits for its answer carries no request
-    /// about and is small, as whatever is rare is boxed: each function on the way moves it.
+    /// A call that finds a pooled connection, as most do, is sent at once, before the future is made. That future holds no
+    /// request and boxes whatever is rare, because each function that returns it moves it.
     pub(crate) fn call<'c>(
         &'c self,
         upstream: &Upstream,
@@ -162,138 +165,146 @@ impl<B: Sendable> Client<B> {
             Protocol::Http1 => Alpn::Http1,
             Protocol::Http2 => Alpn::Http2,
         };
-        let trip = Trip { client: self, origin: self.pool.origin(upstream), alpn, timeouts: *timeouts, upgrade };
+        let context =
+            CallContext { client: self, origin: self.pool.origin(upstream), alpn, timeouts: *timeouts, upgrade };
         let now = Instant::now();
-        let request = request.map(|body| Watched::new(body, now));
-        let begun = match waiting(&trip.origin, alpn, now) {
-            Some(line) => {
-                let spare = repeatable(&request, now);
-                Ok(trip.begin(line, request, spare, Facts { reused: true, ..Facts::default() }))
-            }
+        let request = request.map(|body| TrackedBody::new(body, now));
+        let begun = match pooled(&context.origin, alpn, now) {
+            Some(connection) => Ok(context.begin(connection, request, 1, None)),
             None => Err(Box::new(request)),
         };
         async move {
-            let sent = match begun {
-                Ok(sent) => sent,
-                Err(request) => Box::pin(trip.connect(request, false)).await?,
+            let in_flight = match begun {
+                Ok(in_flight) => in_flight,
+                Err(request) => Box::pin(context.connect(request, 1)).await?,
             };
-            match sent.answer(&trip).await {
+            match in_flight.answer(&context).await {
                 Ok(exchange) => Ok(exchange),
-                Err(Lost { failure, again: None }) => Err(failure),
-                Err(Lost { again: Some(request), .. }) => Box::pin(trip.again(request)).await,
+                Err(FailedAttempt { failure, again: None }) => Err(failure),
+                Err(FailedAttempt { again: Some(request), .. }) => Box::pin(context.again(request)).await,
             }
         }
     }
 }
 
-impl<B: Sendable> Trip<'_, B> {
-    /// Sends a request over a new connection, or over one that another call has made meanwhile.
-    async fn connect(&self, request: Box<Request<Watched<B>>>, retried: bool) -> Result<Sent<B>, Failure> {
-        let (line, connect) = self.line(retried).await?;
-        request.body().upload().handed_over();
-        let reused = connect.is_none();
-        let spare = if reused { repeatable(&request, Instant::now()) } else { None };
-        let facts = Facts { reused, retried, connect, ..Facts::default() };
-        Ok(self.begin(line, *request, spare, facts))
+impl<B: Sendable> CallContext<'_, B> {
+    /// Sends a request over a new connection, or over one that another call has made meanwhile. Attempts count from one.
+    async fn connect(&self, request: Box<Request<TrackedBody<B>>>, attempt: u8) -> Result<InFlight<B>, Failure> {
+        let (connection, connect) = self.connection(attempt > 1).await?;
+        request.body().progress().handed_over();
+        Ok(self.begin(connection, *request, attempt, connect))
     }
 
-    /// Sends a request once more.
-    async fn again(&self, request: Box<Request<Watched<B>>>) -> Result<Exchange, Failure> {
-        let sent = self.connect(request, true).await?;
-        sent.answer(self).await.map_err(|lost| lost.failure)
+    /// Sends a request again, and once more if the provider says again that it has not processed it.
+    async fn again(&self, mut request: Box<Request<TrackedBody<B>>>) -> Result<Exchange, Failure> {
+        let mut attempt = 2;
+        loop {
+            match self.connect(request, attempt).await?.answer(self).await {
+                Ok(exchange) => return Ok(exchange),
+                Err(FailedAttempt { failure, again: None }) => return Err(failure),
+                Err(FailedAttempt { again: Some(again), .. }) => request = again,
+            }
+            attempt += 1;
+        }
     }
 
     /// A new connection and how long it took, or one that another call has made meanwhile.
-    async fn line(&self, fresh: bool) -> Result<(Line<B>, Option<Duration>), Failure> {
-        let Trip { origin, alpn, client: Client { connector, pool }, .. } = self;
+    async fn connection(&self, fresh: bool) -> Result<(Connection<B>, Option<Duration>), Failure> {
+        let CallContext { origin, alpn, client: Client { connector, pool }, .. } = self;
         let deadline = Instant::now() + self.timeouts.connect;
-        // Where one connection will do for all, one makes it and the others wait for it.
+        // Where one connection serves many calls, one call makes it and the others wait for it.
         let turn = if *alpn == Alpn::Http2 || (*alpn == Alpn::Any && origin.speaks_http2()) {
             let turn = timeout_at(deadline, origin.connecting.lock())
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "another call was connecting for too long"))?;
-            if !fresh && let Some(line) = waiting(origin, *alpn, Instant::now()) {
-                return Ok((line, None));
+            if !fresh && let Some(connection) = pooled(origin, *alpn, Instant::now()) {
+                return Ok((connection, None));
             }
             Some(turn)
         } else {
             None
         };
         let made = connector.connect(&origin.upstream, *alpn, deadline).await?;
-        let line = if made.http2 {
-            let share = origin.add_shared(pool, made.transport, made.peer);
-            let share = timeout_at(deadline, share)
+        let connection = if made.http2 {
+            let handle = origin.add_http2(pool, made.transport, made.peer);
+            let handle = timeout_at(deadline, handle)
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "the HTTP/2 preface took too long"))?;
-            share.map(Line::Http2)
+            handle.map(Connection::Http2)
         } else {
-            origin.lend(pool, made.transport, made.peer).await.map(Line::Http1)
+            origin.add_http1(pool, made.transport, made.peer).await.map(Connection::Http1)
         };
         drop(turn);
-        match line {
-            Ok(line) => Ok((line, Some(made.took))),
+        match connection {
+            Ok(connection) => Ok((connection, Some(made.took))),
             Err(error) => Err(failure::of_preface(&error)),
         }
     }
 
-    /// Hands a request to a connection.
+    /// Hands a request to a connection, which took `connect` to make if it is new.
     fn begin(
         &self,
-        mut line: Line<B>,
-        mut request: Request<Watched<B>>,
-        spare: Option<Box<Request<Watched<B>>>>,
-        facts: Facts,
-    ) -> Sent<B> {
-        let upload = Arc::clone(request.body().upload());
-        let (answer, before, facts): (Pin<Box<dyn Future<Output = _> + Send>>, _, _) = match &mut line {
-            Line::Http1(lease) => {
+        mut connection: Connection<B>,
+        mut request: Request<TrackedBody<B>>,
+        attempt: u8,
+        connect: Option<Duration>,
+    ) -> InFlight<B> {
+        let facts = Facts { reused: connect.is_none(), retried: attempt > 1, connect, ..Facts::default() };
+        let may_be_repeated = match &connection {
+            Connection::Http1(_) => facts.reused && may_be_repeated_in_silence(&request),
+            Connection::Http2(_) => attempt < MOST_ATTEMPTS,
+        };
+        let spare = if may_be_repeated { copy(&mut request) } else { None };
+        let progress = Arc::clone(request.body().progress());
+        let (answer, before, facts): (Pin<Box<dyn Future<Output = _> + Send>>, _, _) = match &mut connection {
+            Connection::Http1(handle) => {
                 for_http1(&mut request);
-                // A WebSocket relay wants to hear of failed writes; an upload may have an answer waiting behind them.
-                lease.traffic().forgive_writes(!self.upgrade);
-                let (before, peer) = (lease.traffic().read(), lease.peer());
-                (Box::pin(lease.sender.try_send_request(request)), before, Facts { peer, ..facts })
+                // A WebSocket relay has to learn of failed writes; behind those of an upload an answer may be waiting.
+                handle.traffic().forgive_writes(!self.upgrade);
+                let (before, peer) = (handle.traffic().read(), handle.peer());
+                (Box::pin(handle.sender.try_send_request(request)), before, Facts { peer, ..facts })
             }
-            Line::Http2(share) => {
+            Connection::Http2(handle) => {
                 for_http2(&mut request, &self.origin.upstream);
-                let peer = share.peer;
-                (Box::pin(share.sender.try_send_request(request)), 0, Facts { peer, http2: true, ..facts })
+                let peer = handle.peer;
+                (Box::pin(handle.sender.try_send_request(request)), 0, Facts { peer, http2: true, ..facts })
             }
         };
-        Sent { answer, line, before, upload, spare, facts }
+        InFlight { answer, connection, before, progress, spare, facts }
     }
 }
 
-impl<B: Sendable> Sent<B> {
+impl<B: Sendable> InFlight<B> {
     /// Waits for the head of the answer for as long as the provider may take.
-    async fn answer(mut self, trip: &Trip<'_, B>) -> Result<Exchange, Lost<B>> {
-        let response = self.head(trip.timeouts.response).await;
-        if response.is_err() && matches!(self.line, Line::Http2(_)) {
-            self.upload.abandon();
+    async fn answer(mut self, context: &CallContext<'_, B>) -> Result<Exchange, FailedAttempt<B>> {
+        let response = self.head(context.timeouts.response).await;
+        if response.is_err() && matches!(self.connection, Connection::Http2(_)) {
+            self.progress.abandon();
         }
-        let Sent { line, upload, facts, .. } = self;
-        let response = checked(response?, trip.upgrade)?;
-        let hold = match line {
-            Line::Http1(lease) => {
-                let hold = lease.hold();
+        let InFlight { connection, progress, facts, .. } = self;
+        let response = checked(response?, context.upgrade)?;
+        let lifeline = match connection {
+            Connection::Http1(handle) => {
+                let lifeline = Lifeline::Http1(Arc::clone(handle.connection()), handle.connection().call());
                 if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-                    lease.give_back(&trip.client.pool, &trip.origin);
+                    handle.give_back(&context.client.pool, &context.origin);
                 }
-                hold
+                lifeline
             }
-            Line::Http2(share) => Hold::Http2(share.stream),
+            Connection::Http2(handle) => Lifeline::Http2(handle.stream),
         };
-        Ok(Exchange { response: response.map(|incoming| Body::new(incoming, upload, hold)), facts })
+        Ok(Exchange { response: response.map(|incoming| Body::new(incoming, progress, lifeline)), facts })
     }
 
-    async fn head(&mut self, patience: Duration) -> Result<Response<Incoming>, Lost<B>> {
-        let mut overdue = pin!(sleep_until(self.upload.overdue(patience)));
+    async fn head(&mut self, patience: Duration) -> Result<Response<Incoming>, FailedAttempt<B>> {
+        let mut overdue = pin!(sleep_until(self.progress.overdue(patience)));
         let answered = loop {
             tokio::select! {
                 biased;
                 answered = &mut self.answer => break answered,
-                // Whatever a provider sends that is no answer may use up the turn of this task.
+                // What a provider sends that is no answer may use up the budget that tokio gives this task.
                 () = unconstrained(overdue.as_mut()) => {
-                    let later = self.upload.overdue(patience);
+                    let later = self.progress.overdue(patience);
                     if later <= Instant::now() {
                         return Err(Failure::new(Fault::ResponseTimeout, "no answer in time").into());
                     }
@@ -301,59 +312,70 @@ impl<B: Sendable> Sent<B> {
                 }
             }
         };
-        answered.map_err(|error| self.lost(error))
+        answered.map_err(|error| self.failed(error))
     }
 
-    /// What to report of a request that brought no answer, or what to send in its place.
-    fn lost(&mut self, mut error: TrySendError<Request<Watched<B>>>) -> Lost<B> {
+    /// What to report of a request that brought no answer, or what to send again.
+    fn failed(&mut self, mut error: TrySendError<Request<TrackedBody<B>>>) -> FailedAttempt<B> {
         // There if the connection had not begun to write it.
         let unsent = error.take_message().map(Box::new);
         let error = error.into_error();
-        let (traffic, answered) = match &self.line {
-            Line::Http1(lease) => (lease.traffic(), lease.traffic().read() != self.before),
+        let (traffic, answered) = match &self.connection {
+            Connection::Http1(handle) => (handle.traffic(), handle.traffic().read() != self.before),
             // The bytes of a shared connection say nothing about one call on it.
-            Line::Http2(share) => (&*share.traffic, false),
+            Connection::Http2(handle) => (&*handle.traffic, false),
         };
-        let evidence = Evidence { upload: &self.upload, answered, write_failed: traffic.write_failed() };
+        let evidence = Evidence { progress: &self.progress, answered, write_failed: traffic.write_failed() };
         let failure = failure::of_head(&error, &evidence);
-        if !self.facts.reused || self.facts.retried || failure.request_body.is_some() {
+        if failure.request_body.is_some() {
             return failure.into();
         }
-        let silent = matches!(failure.fault, Fault::ConnectionClosed | Fault::RequestWriteFailed);
-        // The provider may have said that it has not looked at the request.
+        // A reused connection that dies without a word has most likely been closed before the request reached the provider.
+        let died = self.facts.reused && !self.facts.retried;
+        let silent = died && matches!(failure.fault, Fault::ConnectionClosed | Fault::RequestWriteFailed);
         let refused = failure::was_refused(&error);
-        let spare = self.spare.take().filter(|spare| refused || (silent && is_idempotent(spare.method())));
-        Lost { failure, again: unsent.or(spare) }
+        let unsent = unsent.filter(|_| died);
+        let spare = self.spare.take().filter(|spare| {
+            // The whole body may have been there when the copy was made, and more of it been sent since than is kept.
+            spare.body().is_complete() && (refused || (silent && may_be_repeated_in_silence(spare)))
+        });
+        FailedAttempt { failure, again: unsent.or(spare) }
     }
 }
 
-impl<B> From<Failure> for Lost<B> {
-    fn from(failure: Failure) -> Lost<B> {
-        Lost { failure, again: None }
+impl<B> From<Failure> for FailedAttempt<B> {
+    fn from(failure: Failure) -> FailedAttempt<B> {
+        FailedAttempt { failure, again: None }
     }
 }
 
-/// A connection that waits for a call like this.
-fn waiting<B: Sendable>(origin: &Origin<B>, alpn: Alpn, now: Instant) -> Option<Line<B>> {
-    let shared = || origin.share().map(Line::Http2);
-    let lent = || origin.check_out(now).map(Line::Http1);
+/// A pooled connection that suits a call like this.
+fn pooled<B: Sendable>(origin: &Origin<B>, alpn: Alpn, now: Instant) -> Option<Connection<B>> {
+    let http2 = || origin.acquire_http2(now).map(Connection::Http2);
+    let http1 = || origin.check_out(now).map(Connection::Http1);
     match alpn {
-        Alpn::Http1 => lent(),
-        Alpn::Http2 => shared(),
-        Alpn::Any if origin.speaks_http2() => shared().or_else(lent),
-        Alpn::Any => lent().or_else(shared),
+        Alpn::Http1 => http1(),
+        Alpn::Http2 => http2(),
+        Alpn::Any if origin.speaks_http2() => http2().or_else(http1),
+        Alpn::Any => http1().or_else(http2),
     }
 }
 
-/// A copy to send again. None if there is a body: it is gone once it has been sent.
-fn repeatable<B: Sendable>(request: &Request<Watched<B>>, now: Instant) -> Option<Box<Request<Watched<B>>>> {
-    if !http_body::Body::is_end_stream(request.body()) {
-        return None;
-    }
-    let mut copy = Request::new(Watched::empty(now));
+/// Whether a request may be sent again although the provider may have processed it.
+fn may_be_repeated_in_silence<B: Sendable>(request: &Request<TrackedBody<B>>) -> bool {
+    is_idempotent(request.method()) && http_body::Body::is_end_stream(request.body())
+}
+
+/// A copy to send again. None if the body is too large to be kept.
+fn copy<B: Sendable>(request: &mut Request<TrackedBody<B>>) -> Option<Box<Request<TrackedBody<B>>>> {
+    let body = request.body_mut().again(Instant::now())?;
+    let mut copy = Request::new(body);
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     *copy.extensions_mut() = request.extensions().clone();
     Some(Box::new(copy))
 }
+
+/// How often a request is sent whose provider says each time that it has not processed it.
+const MOST_ATTEMPTS: u8 = 3;

@@ -207,12 +207,15 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-/// Small writes go out at once, and a peer that has vanished is noticed on a silent socket.
+/// Small writes go out at once, and a peer that has vanished is noticed, on a silent socket and on one that is written to.
 fn prepare(stream: &TcpStream) {
-    // A socket without these options still works; there is nobody to tell.
+    // A socket without these options still works, so errors are ignored.
     let _ = stream.set_nodelay(true);
+    let socket = socket2::SockRef::from(stream);
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_INTERVAL);
-    let _ = socket2::SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
 }
 
 /// RFC 8305's recommended delay between attempts.
@@ -221,7 +224,29 @@ const STAGGER: Duration = Duration::from_millis(250);
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
 /// More addresses than that are not tried: the deadline would be over.
 const MAX_ADDRESSES: usize = 16;
-/// Below the idle timeout of the usual NAT and load balancer.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long a socket is silent before it is probed. Below the idle timeout of the usual NAT and load balancer.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Between unanswered probes.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+/// How long what was sent, probes included, may stay unacknowledged before the socket is given up. Without it a peer that has
+/// vanished would be retransmitted to for a quarter of an hour, and a shared connection would take calls all the while.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    #[tokio::test]
+    async fn a_peer_that_vanishes_is_given_up_in_seconds() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let stream = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        prepare(&stream);
+        let socket = socket2::SockRef::from(&stream);
+        assert_eq!(socket.tcp_user_timeout().ok(), Some(Some(UNACKNOWLEDGED)));
+        assert!(socket.keepalive().expect("an option"));
+        assert_eq!(socket.tcp_keepalive_time().ok(), Some(KEEPALIVE));
+        assert_eq!(socket.tcp_keepalive_interval().ok(), Some(KEEPALIVE_INTERVAL));
+    }
+}

@@ -1,6 +1,6 @@
 //! What went wrong, told from the errors of the libraries. The only place where those are inspected.
 
-use super::upload::Upload;
+use super::send_progress::SendProgress;
 use crate::canon::Fault;
 use std::error::Error;
 use std::fmt::{self, Write as _};
@@ -16,7 +16,7 @@ pub struct Failure {
     pub fault: Fault,
     /// The libraries' words. For our log alone: they may name addresses and paths.
     pub detail: String,
-    /// The error of the caller's request body, unchanged, when that is what ended the call. The fault is then
+    /// The error of the client's request body, unchanged, when that is what ended the call. The fault is then
     /// only a default; whoever made the body type knows better and downcasts this.
     pub request_body: Option<BoxError>,
 }
@@ -26,7 +26,7 @@ impl Failure {
         Failure { fault, detail: detail.into(), request_body: None }
     }
 
-    /// A failure that the caller of this module noticed itself.
+    /// A failure that was noticed outside this module.
     #[must_use]
     pub fn of(fault: Fault) -> Failure {
         Failure::new(fault, "")
@@ -38,7 +38,7 @@ impl Failure {
         Failure::of(Fault::ResponseStalled)
     }
 
-    /// The caller's own body failed first; the rest is a consequence.
+    /// The client's own body failed first; the rest is a consequence.
     fn of_request_body(error: BoxError) -> Failure {
         Failure { fault: Fault::BadRequestBody, detail: chain(&*error), request_body: Some(error) }
     }
@@ -80,7 +80,7 @@ pub(super) fn of_preface(error: &hyper::Error) -> Failure {
 /// What is known about a call besides the error.
 pub(super) struct Evidence<'a> {
     /// How far the request body has come.
-    pub(super) upload: &'a Upload,
+    pub(super) progress: &'a SendProgress,
     /// Whether the connection brought any byte since the request was handed over. Unknown and false on HTTP/2.
     pub(super) answered: bool,
     /// Whether writing had failed before the error was noticed by reading.
@@ -89,7 +89,7 @@ pub(super) struct Evidence<'a> {
 
 /// A call that ended before the head of an answer was complete.
 pub(super) fn of_head(error: &hyper::Error, evidence: &Evidence<'_>) -> Failure {
-    if let Some(error) = evidence.upload.take_error() {
+    if let Some(error) = evidence.progress.take_error() {
         return Failure::of_request_body(error);
     }
     let fault = if error.is_parse_too_large() {
@@ -103,7 +103,7 @@ pub(super) fn of_head(error: &hyper::Error, evidence: &Evidence<'_>) -> Failure 
         Fault::ResponseHeadInvalid
     } else if evidence.answered {
         Fault::ResponseHeadIncomplete
-    } else if evidence.write_failed || (evidence.upload.is_running() && find::<io::Error>(error).is_some()) {
+    } else if evidence.write_failed || (evidence.progress.is_running() && find::<io::Error>(error).is_some()) {
         Fault::RequestWriteFailed
     } else {
         Fault::ConnectionClosed
@@ -112,10 +112,18 @@ pub(super) fn of_head(error: &hyper::Error, evidence: &Evidence<'_>) -> Failure 
 }
 
 /// An answer that broke off after its head.
-pub(super) fn of_body(error: &hyper::Error, upload: &Upload) -> Failure {
-    match upload.take_error() {
+pub(super) fn of_body(error: &hyper::Error, progress: &SendProgress) -> Failure {
+    match progress.take_error() {
         Some(error) => Failure::of_request_body(error),
         None => Failure::new(body_fault(error), chain(error)),
+    }
+}
+
+/// An HTTP/2 answer whose stream ended without END_STREAM.
+pub(super) fn of_cut_stream(progress: &SendProgress) -> Failure {
+    match progress.take_error() {
+        Some(error) => Failure::of_request_body(error),
+        None => Failure::new(Fault::ResponseBodyIncomplete, "the stream was reset with NO_ERROR before its end"),
     }
 }
 
@@ -131,7 +139,7 @@ pub(super) fn body_fault(error: &hyper::Error) -> Fault {
     }
 }
 
-/// What an error of a caller's request body means: badly framed, or broken off.
+/// What an error of a client's request body means: badly framed, or broken off.
 pub(crate) fn request_fault(error: &hyper::Error) -> Fault {
     if let Some(error) = find::<h2::Error>(error) {
         return of_http2(error, Fault::BadRequestBody, Fault::CallerLeft);

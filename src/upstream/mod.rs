@@ -14,23 +14,23 @@
 //!
 //! [`Fault`]: crate::canon::Fault
 
-mod bell;
 mod body;
 mod capped;
 mod client;
 mod connect;
 mod decode;
 mod failure;
+mod http1;
+mod http2;
 mod inflate;
-mod link;
+mod kept_body;
 mod message;
 mod pool;
-mod shared;
+mod send_progress;
 mod tls;
 mod transport;
-mod upload;
+mod waker;
 
-pub use bell::Bell;
 pub use body::Body;
 pub use capped::{Capped, Limits, read_capped};
 pub use client::{Client, Exchange, Facts};
@@ -39,5 +39,6 @@ pub use decode::{Decoded, decode};
 pub(crate) use failure::request_fault;
 pub use failure::{BoxError, Failure};
 pub(crate) use inflate::Inflate;
-pub use pool::Sendable;
+pub use send_progress::Sendable;
 pub use tls::TlsShared;
+pub use waker::TaskWaker;

@@ -1,13 +1,12 @@
 //! Connections that wait for their next request.
 //!
-//! An HTTP/1.1 connection is lent to one call at a time and comes back when hyper says that the answer is read and
-//! the request written; its own task, the [`Driver`], brings it back. An HTTP/2 connection stays and is shared.
+//! An HTTP/1.1 connection carries one call at a time. It returns to the pool when hyper says that the answer was read and
+//! the request written; its own task, the [`Driver`], returns it. An HTTP/2 connection stays and is shared.
 
-use super::body::Hold;
-use super::link::Link;
-use super::shared::{Share, Shared};
+use super::http1::Http1Connection;
+use super::http2::{Http2Connection, Http2Handle};
+use super::send_progress::{Sendable, TrackedBody};
 use super::transport::{Traffic, Transport};
-use super::upload::Watched;
 use crate::config::types::Upstream;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -20,16 +19,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// Body types that can be sent: streams of bytes whose errors can be carried.
-pub trait Sendable:
-    http_body::Body<Data = bytes::Bytes, Error: Into<super::BoxError>> + Send + Unpin + 'static
-{
-}
-impl<B> Sendable for B where
-    B: http_body::Body<Data = bytes::Bytes, Error: Into<super::BoxError>> + Send + Unpin + 'static
-{
-}
 
 /// All connections of one client, by provider.
 #[derive(Debug)]
@@ -45,7 +34,7 @@ pub(super) struct Origin<B> {
     pub(super) upstream: Arc<Upstream>,
     /// Oldest first.
     idle: Mutex<VecDeque<Idle<B>>>,
-    shared: Mutex<Vec<Shared<B>>>,
+    http2: Mutex<Vec<Http2Connection<B>>>,
     /// Held while an HTTP/2 connection is made, so that a burst of calls makes one and not as many as it has calls.
     pub(super) connecting: tokio::sync::Mutex<()>,
     /// The last connection agreed on HTTP/2.
@@ -54,14 +43,14 @@ pub(super) struct Origin<B> {
 
 #[derive(Debug)]
 struct Idle<B> {
-    lease: Lease<B>,
+    handle: Http1Handle<B>,
     since: Instant,
 }
 
-/// One HTTP/1.1 connection, lent to one call.
+/// The right to send one call on an HTTP/1.1 connection.
 #[derive(Debug)]
-pub(super) struct Lease<B> {
-    pub(super) sender: http1::SendRequest<Watched<B>>,
+pub(super) struct Http1Handle<B> {
+    pub(super) sender: http1::SendRequest<TrackedBody<B>>,
     slot: Arc<Slot<B>>,
 }
 
@@ -69,13 +58,15 @@ pub(super) struct Lease<B> {
 #[derive(Debug)]
 struct Slot<B> {
     /// The sender of a call that has its answer's head, until the connection is ready for the next.
-    parked: Mutex<Option<http1::SendRequest<Watched<B>>>>,
-    link: Arc<Link>,
+    parked: Mutex<Option<http1::SendRequest<TrackedBody<B>>>>,
+    connection: Arc<Http1Connection>,
     traffic: Arc<Traffic>,
     peer: Option<SocketAddr>,
+    /// From then on no call begins on it.
+    expires: Instant,
 }
 
-impl<B> Lease<B> {
+impl<B> Http1Handle<B> {
     pub(super) fn traffic(&self) -> &Traffic {
         &self.slot.traffic
     }
@@ -84,18 +75,17 @@ impl<B> Lease<B> {
         self.slot.peer
     }
 
-    /// What the body of the answer keeps in order to end the call early.
-    pub(super) fn hold(&self) -> Hold {
-        Hold::Http1(Arc::clone(&self.slot.link), self.slot.link.call())
+    pub(super) fn connection(&self) -> &Arc<Http1Connection> {
+        &self.slot.connection
     }
 
-    /// Brings the connection back once it is ready, which may be now.
+    /// Returns the connection to the pool once it is ready, which may be now.
     pub(super) fn give_back(self, pool: &Arc<Pool<B>>, origin: &Origin<B>)
     where
         B: Sendable,
     {
-        // The driver looks at the slot after each step of the connection, under the same lock: readiness that comes
-        // after this look is seen there.
+        // The driver checks the slot after each poll of the connection, under the same lock, so it sees a connection that
+        // becomes ready after this check.
         let mut parked = lock(&self.slot.parked);
         if self.sender.is_ready() {
             drop(parked);
@@ -111,7 +101,7 @@ struct Driver<B: Sendable> {
     slot: Arc<Slot<B>>,
     pool: Weak<Pool<B>>,
     origin: Weak<Origin<B>>,
-    /// The link knows this task, whose waker stays the same.
+    /// The connection has this task's waker, which stays the same.
     known: bool,
 }
 
@@ -121,10 +111,10 @@ impl<B: Sendable> Future for Driver<B> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         if !this.known {
-            this.slot.link.belongs_to(cx);
+            this.slot.connection.set_owner(cx);
             this.known = true;
         }
-        if this.slot.link.poll().is_ready() {
+        if this.slot.connection.poll().is_ready() {
             return Poll::Ready(());
         }
         let returned = {
@@ -134,7 +124,7 @@ impl<B: Sendable> Future for Driver<B> {
         if let Some(sender) = returned
             && let (Some(pool), Some(origin)) = (this.pool.upgrade(), this.origin.upgrade())
         {
-            origin.check_in(Lease { sender, slot: Arc::clone(&this.slot) }, &pool);
+            origin.check_in(Http1Handle { sender, slot: Arc::clone(&this.slot) }, &pool);
         }
         Poll::Pending
     }
@@ -142,7 +132,7 @@ impl<B: Sendable> Future for Driver<B> {
 
 impl<B: Sendable> Drop for Driver<B> {
     fn drop(&mut self) {
-        self.slot.link.end();
+        self.slot.connection.end();
     }
 }
 
@@ -162,7 +152,7 @@ impl<B: Sendable> Pool<B> {
         origin
     }
 
-    /// Sees to it that connections which stay idle are closed although no call looks at them.
+    /// Starts the task that closes idle connections although no call looks at them, unless it runs.
     fn sweep_later(self: &Arc<Pool<B>>) {
         if self.sweeping.swap(true, Relaxed) {
             return;
@@ -188,7 +178,7 @@ impl<B: Sendable> Origin<B> {
         Origin {
             upstream,
             idle: Mutex::default(),
-            shared: Mutex::default(),
+            http2: Mutex::default(),
             connecting: tokio::sync::Mutex::new(()),
             speaks_http2: AtomicBool::new(false),
         }
@@ -199,48 +189,52 @@ impl<B: Sendable> Origin<B> {
     }
 
     /// The connection that was used last, if one is still good now.
-    pub(super) fn check_out(&self, now: Instant) -> Option<Lease<B>> {
+    pub(super) fn check_out(&self, now: Instant) -> Option<Http1Handle<B>> {
         let mut idle = lock(&self.idle);
-        while let Some(Idle { lease, since }) = idle.pop_back() {
+        while let Some(Idle { handle, since }) = idle.pop_back() {
             if now.saturating_duration_since(since) >= IDLE {
                 // The others are older still.
                 idle.clear();
                 return None;
             }
-            if lease.sender.is_ready() {
-                lease.slot.link.next_call();
-                return Some(lease);
+            if handle.sender.is_ready() && now < handle.slot.expires {
+                handle.slot.connection.next_call();
+                return Some(handle);
             }
         }
         None
     }
 
-    fn check_in(&self, lease: Lease<B>, pool: &Arc<Pool<B>>) {
-        // From here on the body of the call that ended cannot end the connection.
-        lease.slot.link.next_call();
+    fn check_in(&self, handle: Http1Handle<B>, pool: &Arc<Pool<B>>) {
+        // From here on the body of the call that has ended cannot close the connection.
+        handle.slot.connection.next_call();
+        let now = Instant::now();
+        if now >= handle.slot.expires {
+            return;
+        }
         let mut idle = lock(&self.idle);
         if idle.len() >= MOST_IDLE {
             idle.pop_front();
         }
-        idle.push_back(Idle { lease, since: Instant::now() });
+        idle.push_back(Idle { handle, since: now });
         drop(idle);
         pool.sweep_later();
     }
 
-    /// A place on a shared connection, if there is one with room.
-    pub(super) fn share(&self) -> Option<Share<B>> {
-        let mut shared = lock(&self.shared);
-        shared.retain(|one| !one.is_closed());
-        shared.iter().find_map(Shared::share)
+    /// A stream of an HTTP/2 connection, if there is one with room.
+    pub(super) fn acquire_http2(&self, now: Instant) -> Option<Http2Handle<B>> {
+        let mut http2 = lock(&self.http2);
+        http2.retain(|one| one.is_usable(now));
+        http2.iter().find_map(Http2Connection::acquire)
     }
 
-    /// Makes an HTTP/1.1 connection of a byte stream and lends it.
-    pub(super) async fn lend(
+    /// Begins HTTP/1.1 on a byte stream, for one call to begin with.
+    pub(super) async fn add_http1(
         self: &Arc<Origin<B>>,
         pool: &Arc<Pool<B>>,
         transport: Transport,
         peer: Option<SocketAddr>,
-    ) -> hyper::Result<Lease<B>> {
+    ) -> hyper::Result<Http1Handle<B>> {
         self.speaks_http2.store(false, Relaxed);
         let traffic = transport.traffic();
         // At most 100 fields, hyper's default: more would need an allocation for every answer.
@@ -249,45 +243,52 @@ impl<B: Sendable> Origin<B> {
             .max_header_size(MOST_BUFFERED)
             .handshake(TokioIo::new(transport))
             .await?;
-        let link = Link::new(connection.with_upgrades());
-        let slot = Arc::new(Slot { parked: Mutex::new(None), link, traffic, peer });
+        let connection = Http1Connection::new(connection.with_upgrades());
+        let expires = expiry(Instant::now());
+        let slot = Arc::new(Slot { parked: Mutex::new(None), connection, traffic, peer, expires });
         tokio::spawn(Driver {
             slot: Arc::clone(&slot),
             pool: Arc::downgrade(pool),
             origin: Arc::downgrade(self),
             known: false,
         });
-        Ok(Lease { sender, slot })
+        Ok(Http1Handle { sender, slot })
     }
 
-    /// Makes an HTTP/2 connection of a byte stream, keeps it, and gives a place on it.
-    pub(super) async fn add_shared(
+    /// Begins HTTP/2 on a byte stream, keeps the connection, and gives a stream of it.
+    pub(super) async fn add_http2(
         &self,
         pool: &Arc<Pool<B>>,
         transport: Transport,
         peer: Option<SocketAddr>,
-    ) -> hyper::Result<Share<B>> {
-        let one = Shared::connect(transport, peer).await?;
+    ) -> hyper::Result<Http2Handle<B>> {
+        let one = Http2Connection::connect(transport, peer, expiry(Instant::now())).await?;
         self.speaks_http2.store(true, Relaxed);
-        let share = one.take_place();
-        lock(&self.shared).push(one);
+        let handle = one.acquire_anyway();
+        lock(&self.http2).push(one);
         pool.sweep_later();
-        Ok(share)
+        Ok(handle)
     }
 
     /// Closes what was idle for too long.
     fn sweep(&self) {
         let mut idle = lock(&self.idle);
-        while idle.front().is_some_and(|one| one.since.elapsed() >= IDLE || one.lease.sender.is_closed()) {
+        while idle.front().is_some_and(|one| one.since.elapsed() >= IDLE || one.handle.sender.is_closed()) {
             idle.pop_front();
         }
         drop(idle);
-        lock(&self.shared).retain(|one| !one.is_closed() && !one.is_stale());
+        lock(&self.http2).retain(|one| one.is_usable(Instant::now()) && !one.is_stale());
     }
 
     fn is_empty(&self) -> bool {
-        lock(&self.idle).is_empty() && lock(&self.shared).is_empty()
+        lock(&self.idle).is_empty() && lock(&self.http2).is_empty()
     }
+}
+
+/// When a connection that is made now stops taking calls. Not the same moment for all, so that they are not all made anew at
+/// once.
+fn expiry(now: Instant) -> Instant {
+    now + OLDEST + Duration::from_millis(fastrand::u64(0..=30_000))
 }
 
 /// None of these locks is held over anything that can panic, so what they guard is whole even if one is poisoned.
@@ -295,9 +296,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long an HTTP/1.1 connection waits for its next request. Node and uvicorn close after 5 s, others later; being
-/// first is what avoids the race between our request and their close.
+/// How long an HTTP/1.1 connection waits for its next request. Node and uvicorn close after 5 s, others later; closing
+/// first avoids the race between our request and their close.
 pub(super) const IDLE: Duration = Duration::from_secs(4);
+/// How old a connection gets before calls go to a new one. A connection in steady use would otherwise live for ever, and the
+/// provider's name never be resolved again: traffic would stay where DNS no longer sends it.
+const OLDEST: Duration = Duration::from_secs(5 * 60);
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Idle connections kept for one provider by one worker.

@@ -11,7 +11,7 @@ use speechgate::config::types::{Protocol, Upstream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Runs `script` for every stream, with the connection's number.
@@ -234,11 +234,159 @@ async fn an_unprocessed_request_is_repeated_elsewhere() {
     .await;
     let client = client();
     fetch(&client, &upstream, get()).await.expect("a first answer");
-    // Not idempotent, but the provider says that it has not looked at it, and there is no body to repeat.
-    let answer = fetch(&client, &upstream, request(Method::POST, "")).await.expect("a repeated call");
+    // Not idempotent, but the provider says that it has not processed it, and what was sent of the body is still there.
+    for body in ["", "text"] {
+        let answer = fetch(&client, &upstream, request(Method::POST, body)).await.expect("a repeated call");
+        assert!(answer.facts.retried, "{body:?}");
+    }
+}
+
+/// A provider of HTTP/2 that does not process what comes on its first `refusing` connections, and elsewhere echoes the body.
+async fn refusing(refusing: usize) -> (Upstream, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    let address = provider(move |number, stream| {
+        counted.fetch_add(1, SeqCst);
+        async move {
+            let mut connection = accept(|_| {}, stream).await;
+            while let Some(Ok((mut request, mut respond))) = connection.accept().await {
+                if number < refusing && request.method() == Method::POST {
+                    respond.send_reset(h2::Reason::REFUSED_STREAM);
+                    continue;
+                }
+                tokio::spawn(async move {
+                    let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+                    while let Some(data) = request.body_mut().data().await {
+                        let data = data.expect("a whole body");
+                        let _ = request.body_mut().flow_control().release_capacity(data.len());
+                        body.send_data(data, false).expect("an open stream");
+                    }
+                    let trailers = request.body_mut().trailers().await.expect("a whole body");
+                    match trailers {
+                        Some(trailers) => body.send_trailers(trailers).expect("an open stream"),
+                        None => body.send_data(Bytes::new(), true).expect("an open stream"),
+                    }
+                });
+            }
+        }
+    })
+    .await;
+    (http2(address), connections)
+}
+
+#[tokio::test]
+async fn a_post_that_was_not_processed_is_sent_again_with_its_body() {
+    // (refusing connections, what comes of it): a first connection may refuse as well as one that was used before.
+    for (refusals, repeated) in [(1, true), (2, true), (3, false)] {
+        let (upstream, connections) = refusing(refusals).await;
+        let client = client();
+        fetch(&client, &upstream, get()).await.expect("a first answer");
+        let sent = fetch(&client, &upstream, request(Method::POST, "some text")).await;
+        match sent {
+            Ok(answer) => assert!(repeated && answer.body == "some text", "{refusals}"),
+            Err(failure) => assert_eq!((repeated, failure.fault), (false, Fault::ConnectionClosed)),
+        }
+        assert_eq!(connections.load(SeqCst), if repeated { refusals + 1 } else { 3 }, "{refusals}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_behind_the_last_stream_of_a_goodbye_is_sent_again() {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    // GOAWAY: stream 1 is the last that was processed, NO_ERROR.
+    const GOODBYE: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    let address = provider(|number, mut stream| async move {
+        let mut preface = [0; 24];
+        let _ = stream.read_exact(&mut preface).await;
+        let _ = stream.write_all(&SETTINGS).await;
+        let mut frame = [0; 9];
+        while stream.read_exact(&mut frame).await.is_ok() {
+            let [a, b, c, _, flags, .., id] = frame;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            let _ = stream.read_exact(&mut payload).await;
+            let ends_request = frame[3] <= 1 && flags & 1 == 1;
+            if ends_request && number == 0 && id > 1 {
+                let _ = stream.write_all(&GOODBYE).await;
+            } else if ends_request {
+                // HEADERS with END_STREAM and END_HEADERS: `:status: 200`.
+                let _ = stream.write_all(&[0, 0, 1, 1, 5, 0, 0, 0, id, 0x88]).await;
+            }
+        }
+    })
+    .await;
+    let (client, upstream) = (client(), http2(address));
+    fetch(&client, &upstream, request(Method::POST, "one")).await.expect("a first answer");
+    let answer = fetch(&client, &upstream, request(Method::POST, "two")).await.expect("a repeated call");
     assert!(answer.facts.retried);
-    let found = fetch(&client, &upstream, request(Method::POST, "text")).await;
-    assert_eq!(found.expect_err("its body is gone").fault, Fault::ConnectionClosed);
+}
+
+#[tokio::test]
+async fn a_body_that_still_comes_is_sent_again_from_its_beginning() {
+    let (upstream, _) = refusing(1).await;
+    let steps = [Step::Data("one "), Step::Pause(std::time::Duration::from_millis(50)), Step::Data("two")];
+    let sent = uploader().send(&upstream, &patient(), upload(steps)).await.expect("a repeated call");
+    assert!(sent.facts.retried);
+    assert_eq!(sent.response.into_body().collect().await.expect("a body").to_bytes(), "one two");
+}
+
+#[tokio::test]
+async fn a_large_body_is_sent_once() {
+    let (upstream, connections) = refusing(1).await;
+    let found = fault(&client(), &upstream, request(Method::POST, vec![b'a'; 300_000])).await;
+    assert_eq!((found, connections.load(SeqCst)), (Fault::ConnectionClosed, 1));
+}
+
+#[tokio::test]
+async fn a_connection_carries_no_more_streams_than_its_window_feeds() {
+    // The provider allows more streams, sends heads at once and as much of each body as it may.
+    let (upstream, connections) = streams(
+        |settings| {
+            settings.max_concurrent_streams(250);
+        },
+        |_, _, mut respond| async move {
+            let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+            body.send_data(Bytes::from(vec![b'a'; 1 << 20]), true).expect("an open stream");
+        },
+    )
+    .await;
+    let (client, patient) = (client(), patient());
+    let mut unread = Vec::new();
+    for _ in 0..64 {
+        unread.push(client.send(&upstream, &patient, get()).await.expect("a head"));
+    }
+    assert_eq!(connections.load(SeqCst), 1);
+    let answer = fetch(&client, &upstream, get()).await.expect("an answer, although 64 others are not read");
+    assert_eq!((answer.body.len(), connections.load(SeqCst)), (1 << 20, 2));
+}
+
+#[tokio::test]
+async fn an_old_connection_takes_no_more_calls_and_ends_those_it_has() {
+    let goes_on = Arc::new(tokio::sync::Notify::new());
+    let waiting = Arc::clone(&goes_on);
+    let (upstream, connections) = streams(
+        |_| {},
+        move |number, _, mut respond| {
+            let waiting = Arc::clone(&waiting);
+            async move {
+                let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+                if number == 0 {
+                    waiting.notified().await;
+                }
+                body.send_data(Bytes::from_static(b"whole"), true).expect("an open stream");
+            }
+        },
+    )
+    .await;
+    let (client, patient) = (client(), patient());
+    let old = client.send(&upstream, &patient, get()).await.expect("a head");
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(331)).await;
+    tokio::time::resume();
+    let new = fetch(&client, &upstream, get()).await.expect("an answer");
+    assert_eq!((&new.body[..], connections.load(SeqCst)), (&b"whole"[..], 2));
+    goes_on.notify_one();
+    let rest = old.response.into_body().collect().await.expect("the old connection still carries its call");
+    assert_eq!(rest.to_bytes(), "whole");
 }
 
 #[tokio::test]
@@ -320,4 +468,48 @@ async fn dropping_a_complete_answer_ends_an_upload_that_goes_on() {
     let body = sent.expect("an answer").response.into_body().collect().await.expect("a body");
     assert_eq!(body.to_bytes(), "ok");
     assert_eq!(heard.recv().await, Some(Some(h2::Reason::CANCEL)));
+}
+
+#[tokio::test]
+async fn an_answer_cut_with_no_error_is_not_complete() {
+    // Half an answer, then a reset without END_STREAM, which hyper takes for the end of the body.
+    let seen = Arc::new(tokio::sync::Notify::new());
+    let data_seen = Arc::clone(&seen);
+    let (upstream, _) = streams(
+        |_| {},
+        move |_, _, mut respond| {
+            let data_seen = Arc::clone(&data_seen);
+            async move {
+                let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+                body.send_data(Bytes::from_static(b"half"), false).expect("an open stream");
+                data_seen.notified().await;
+                body.send_reset(h2::Reason::NO_ERROR);
+            }
+        },
+    )
+    .await;
+    let exchange = client().send(&upstream, &patient(), get()).await.expect("a head");
+    let mut body = exchange.response.into_body();
+    let half = body.frame().await.expect("a frame").expect("data");
+    assert_eq!(half.into_data().ok(), Some(Bytes::from_static(b"half")));
+    seen.notify_one();
+    let end = body.frame().await.expect("not a clean end");
+    assert_eq!(end.expect_err("a cut").fault, Fault::ResponseBodyIncomplete);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_complete_before_a_reset_with_no_error_is_complete() {
+    // RFC 9113 8.1: a server that needs no more of the request ends its answer, and then the stream.
+    let (upstream, _) = streams(
+        |_| {},
+        |_, request, respond| async move {
+            say(respond, "whole");
+            // h2 sends the reset when a body that it was still reading is dropped.
+            drop(request);
+        },
+    )
+    .await;
+    let sent = uploader().send(&upstream, &patient(), upload([Step::Data("a"), Step::Hang])).await;
+    let body = sent.expect("an answer").response.into_body().collect().await.expect("a complete body");
+    assert_eq!(body.to_bytes(), "whole");
 }

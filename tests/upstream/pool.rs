@@ -231,3 +231,26 @@ async fn idle_connections_are_closed_after_a_while() {
     tokio::time::pause();
     assert_eq!(heard.recv().await, Some(0));
 }
+
+#[tokio::test]
+async fn a_connection_in_steady_use_gives_way_to_a_new_one_after_some_minutes() {
+    let address = provider(|_, mut stream| async move {
+        while !head(&mut stream).await.is_empty() {
+            let _ = stream.write_all(EMPTY.as_bytes()).await;
+        }
+    })
+    .await;
+    let (client, upstream) = (client(), upstream(address));
+    let mut new = Vec::new();
+    // A call every three seconds, which no idle timeout notices.
+    for call in 0..120 {
+        if !fetch(&client, &upstream, get()).await.expect("an answer").facts.reused {
+            new.push(call);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        tokio::time::pause();
+        tokio::time::advance(std::time::Duration::from_secs(3)).await;
+        tokio::time::resume();
+    }
+    assert!(matches!(new[..], [0, 99..=111]), "{new:?}");
+}

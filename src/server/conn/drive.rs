@@ -2,7 +2,7 @@
 
 use super::super::worker::Worker;
 use super::state::ConnectionState;
-use crate::upstream::Bell;
+use crate::upstream::TaskWaker;
 use hyper::server::conn::{http1, http2};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -69,7 +69,7 @@ pub(super) async fn drive<H>(
     mut connection: Pin<&mut impl Connection>,
     worker: &Worker<H>,
     state: &ConnectionState,
-    bell: Option<&Arc<Bell>>,
+    bell: Option<&Arc<TaskWaker>>,
 ) -> End {
     let ring = bell.map(|bell| Waker::from(Arc::clone(bell)));
     let mut draining = pin!(worker.drain.begun());
@@ -78,7 +78,7 @@ pub(super) async fn drive<H>(
     if let Some(bell) = bell {
         // Once: the waker of a task stays the same.
         poll_fn(|cx| {
-            bell.belongs_to(cx.waker());
+            bell.set_owner(cx.waker());
             Poll::Ready(())
         })
         .await;

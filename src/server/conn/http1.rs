@@ -84,7 +84,7 @@ async fn serve_requests<H: Handler>(
     let mut connection = builder(worker, state).serve_connection(TokioIo::new(io), service).with_upgrades();
     let end = drive(Pin::new(&mut connection), worker, state, Some(&peer.bell)).await;
     // A WebSocket goes on without this task.
-    peer.bell.belongs_to_nobody();
+    peer.bell.clear_owner();
     if matches!(end, End::Stalled) {
         // Before the response is dropped, which asks.
         peer.stalled.store(true, Ordering::Relaxed);

@@ -1,8 +1,7 @@
 //! One HTTP/2 connection, shared by as many calls as the provider allows.
 
-use super::pool::Sendable;
+use super::send_progress::{Sendable, TrackedBody};
 use super::transport::{Traffic, Transport};
-use super::upload::Watched;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::future::Future;
@@ -14,8 +13,8 @@ use tokio::time::Instant;
 
 /// One HTTP/2 connection.
 #[derive(Debug)]
-pub(super) struct Shared<B> {
-    sender: http2::SendRequest<Watched<B>>,
+pub(super) struct Http2Connection<B> {
+    sender: http2::SendRequest<TrackedBody<B>>,
     load: Arc<Load>,
     traffic: Arc<Traffic>,
     peer: Option<SocketAddr>,
@@ -28,22 +27,24 @@ struct Load {
     active: AtomicUsize,
     /// What the provider allows at one time.
     most: AtomicUsize,
+    /// From then on no call begins on it.
+    expires: Instant,
     /// Milliseconds from `begun` to the end of the last stream.
     last_end: AtomicU64,
 }
 
-/// A place on an HTTP/2 connection.
+/// One stream of an HTTP/2 connection, counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct Stream(Arc<Load>);
+pub(super) struct StreamPermit(Arc<Load>);
 
-impl Stream {
-    fn on(load: &Arc<Load>) -> Stream {
+impl StreamPermit {
+    fn on(load: &Arc<Load>) -> StreamPermit {
         load.active.fetch_add(1, Relaxed);
-        Stream(Arc::clone(load))
+        StreamPermit(Arc::clone(load))
     }
 }
 
-impl Drop for Stream {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let now = u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.0.last_end.store(now, Relaxed);
@@ -51,18 +52,22 @@ impl Drop for Stream {
     }
 }
 
-/// One call's share of an HTTP/2 connection.
+/// The right to send one call on an HTTP/2 connection.
 #[derive(Debug)]
-pub(super) struct Share<B> {
-    pub(super) sender: http2::SendRequest<Watched<B>>,
-    pub(super) stream: Stream,
+pub(super) struct Http2Handle<B> {
+    pub(super) sender: http2::SendRequest<TrackedBody<B>>,
+    pub(super) stream: StreamPermit,
     pub(super) traffic: Arc<Traffic>,
     pub(super) peer: Option<SocketAddr>,
 }
 
-impl<B: Sendable> Shared<B> {
+impl<B: Sendable> Http2Connection<B> {
     /// Begins HTTP/2 on a byte stream.
-    pub(super) async fn connect(transport: Transport, peer: Option<SocketAddr>) -> hyper::Result<Shared<B>> {
+    pub(super) async fn connect(
+        transport: Transport,
+        peer: Option<SocketAddr>,
+        expires: Instant,
+    ) -> hyper::Result<Http2Connection<B>> {
         let traffic = transport.traffic();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -77,6 +82,7 @@ impl<B: Sendable> Shared<B> {
             begun: Instant::now(),
             active: AtomicUsize::new(0),
             most: AtomicUsize::new(connection.current_max_send_streams()),
+            expires,
             last_end: AtomicU64::new(0),
         });
         let seen = Arc::clone(&load);
@@ -87,24 +93,25 @@ impl<B: Sendable> Shared<B> {
             // An error is given to the calls on the connection; without calls nobody needs it.
             polled.map(drop)
         }));
-        Ok(Shared { sender, load, traffic, peer })
+        Ok(Http2Connection { sender, load, traffic, peer })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    /// Whether it can carry another call. One that cannot is dropped, and closes once the calls on it have ended.
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        !self.sender.is_closed() && now < self.load.expires
     }
 
-    /// A place, if there is room.
-    pub(super) fn share(&self) -> Option<Share<B>> {
-        let room = self.load.active.load(Relaxed) < self.load.most.load(Relaxed);
-        room.then(|| self.take_place())
+    /// A stream, if there is room for one.
+    pub(super) fn acquire(&self) -> Option<Http2Handle<B>> {
+        let room = self.load.active.load(Relaxed) < self.load.most.load(Relaxed).min(MOST_STREAMS);
+        room.then(|| self.acquire_anyway())
     }
 
-    /// A place, room or not.
-    pub(super) fn take_place(&self) -> Share<B> {
-        Share {
+    /// A stream, whether there is room or not.
+    pub(super) fn acquire_anyway(&self) -> Http2Handle<B> {
+        Http2Handle {
             sender: self.sender.clone(),
-            stream: Stream::on(&self.load),
+            stream: StreamPermit::on(&self.load),
             traffic: Arc::clone(&self.traffic),
             peer: self.peer,
         }
@@ -123,9 +130,11 @@ const SHARED_IDLE: Duration = Duration::from_secs(60);
 const MOST_HEAD: u32 = 64 * 1024;
 /// Enough for 16 Mbit/s at 125 ms, many times what speech needs; the rest waits at the provider.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// For all streams of a connection together: so many times a stream's that a few callers who do not read cannot hold
-/// up the others.
+/// For all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+/// No more streams than the connection's window feeds, whatever the provider allows: clients that read slowly fill the windows
+/// of their streams, and one more would find the connection's window empty. Further calls get a connection of their own.
+const MOST_STREAMS: usize = (CONNECTION_WINDOW / STREAM_WINDOW) as usize;
 /// With streams open, a connection that has gone silent is asked whether it lives.
 const PING: Duration = Duration::from_secs(20);
 /// How long the answer to that may take.
