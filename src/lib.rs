@@ -27,7 +27,7 @@
 //!
 //! ```text
 //! server::accept → server::conn → proxy::Proxy::handle
-//!     check and route (headers::check_request, route) → admit → prepare (headers, path) → attempt → forward
+//!     check and route (headers::check_request, route) → admit → prepare (headers, path) → retry → forward
 //!     → upstream::Client → relay_http | relay_events | held | ws → body → caller
 //! ```
 //!

@@ -5,7 +5,7 @@
 
 use super::call::Call;
 use super::limits::{self, Admission, Asked, Caller, Denied, Turn};
-use super::upload::Upload;
+use super::request_body::RequestBody;
 use crate::canon::Fault;
 use crate::limit::gate::{Lanes, Permit};
 use http::request;
@@ -15,29 +15,28 @@ use tokio::time::Instant;
 pub(crate) async fn admit(
     call: &mut Call,
     parts: &request::Parts,
-    upload: &mut Upload,
+    upload: &mut RequestBody,
     websocket: bool,
 ) -> Result<(), Denied> {
     let Some(route) = call.route.clone() else { return Ok(()) };
     let limits = &route.limits;
-    let credential = limits.credential(&route, call.key(), parts);
+    let credential = limits.credential(call.key(), parts);
     let address = call.caller_address(&parts.headers);
-    let path = limits::below_prefix(&route.route, call.provider_path());
+    let path = call.limited_path();
     let caller = Caller { method: parts.method.as_str(), path, headers: &parts.headers, address, credential };
     let begun = Instant::now();
-    let charges = limits.charge(&caller, &route, upload, begun).await?;
+    let charges = limits.charge(&caller, upload, begun).await?;
     if limits.reads_bodies() {
         call.waited(begun.elapsed());
     }
-    let path = limits::below_prefix(&route.route, call.provider_path());
-    let mut held = limits.free(limits.lanes().and(call.usable_accounts()), credential, path)?;
+    let mut held = limits.free(limits.lanes().and(call.usable_accounts()), credential, call.limited_path())?;
     let priority = limits::priority(&parts.headers, call.fields);
     let mut permit = None;
     let counted_inside = || route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
     if let Some(gate) = limits.gate()
         && limits.takes_slot(websocket, counted_inside)
     {
-        let granted = match limits::ask(&route, gate, priority, held.lanes, begun)? {
+        let granted = match limits.ask(gate, priority, held.lanes, begun)? {
             Asked::Granted(granted) => {
                 call.did_not_queue(begun);
                 granted
@@ -53,8 +52,7 @@ pub(crate) async fn admit(
         };
         // The provider may have asked for a pause in the meantime.
         if !held.is_probe() {
-            let path = limits::below_prefix(&route.route, call.provider_path());
-            held = limits.free(Lanes::only(granted.lane()), credential, path)?;
+            held = limits.free(Lanes::only(granted.lane()), credential, call.limited_path())?;
         }
         permit = Some(granted);
     }
@@ -67,7 +65,7 @@ pub(crate) async fn admit(
 }
 
 /// Waits for a slot, unless the caller leaves before.
-async fn waited(turn: Turn<'_>, upload: &mut Upload) -> Result<Permit, Denied> {
+async fn waited(turn: Turn<'_>, upload: &mut RequestBody) -> Result<Permit, Denied> {
     tokio::select! {
         biased;
         granted = turn.comes() => granted,
@@ -77,7 +75,7 @@ async fn waited(turn: Turn<'_>, upload: &mut Upload) -> Result<Permit, Denied> {
 
 /// Until the caller leaves in the middle of its body. Over HTTP/1 nobody else notices while the body is not read, so that some
 /// of it is: one that has sent as much as that and leaves before the rest is found out when its turn comes.
-async fn left(upload: &mut Upload) -> Fault {
+async fn left(upload: &mut RequestBody) -> Fault {
     match upload.read_ahead(limits::BOUND).await {
         Ok(_) => std::future::pending().await,
         Err(fault) => fault,
@@ -88,7 +86,7 @@ async fn left(upload: &mut Upload) -> Fault {
 pub(crate) async fn change_account(call: &mut Call, lane: usize) -> Result<(), Denied> {
     let Some(priority) = call.admission.moves(lane) else { return Ok(()) };
     let Some(route) = call.route.clone() else { return Ok(()) };
-    let permit = limits::slot(&route, priority, Lanes::only(lane)).await?;
+    let permit = route.limits.slot(priority, Lanes::only(lane)).await?;
     call.admission.has(permit, None);
     Ok(())
 }

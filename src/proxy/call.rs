@@ -6,13 +6,13 @@
 mod end;
 mod spans;
 
-use super::attempt::Stay;
 use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
 use super::interim::Interim;
-use super::limits::{self, Admission};
+use super::limits::Admission;
 use super::redact::Hidden;
+use super::request_body::BodyProgress;
 use super::trace::Trace;
-use super::upload::Progress;
+use super::upstreams::AccountGuard;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
 use crate::canon::{CanonicalError, Code, Origin};
@@ -37,6 +37,8 @@ pub struct Call {
     target: Uri,
     /// The target that the provider gets.
     pub(crate) provider_target: Uri,
+    /// How much of its path is the upstream's own, before the one that limits speak of.
+    pub(crate) base_path: usize,
     /// Which upstream and which credentials the request goes out with.
     pub(crate) way: Way,
     pub(super) peer: Arc<Peer>,
@@ -55,7 +57,7 @@ pub struct Call {
     protocol: Version,
     /// Its place in a trace.
     pub(crate) trace: Trace,
-    upload: Option<Arc<Progress>>,
+    upload: Option<Arc<BodyProgress>>,
     /// Bytes that came after the request: a WebSocket's.
     received: u64,
     sent: u64,
@@ -69,7 +71,7 @@ pub struct Call {
     pub(crate) attempts: u32,
     pub(crate) reconnected: bool,
     /// The account that it uses.
-    pub(crate) stay: Option<Stay>,
+    pub(crate) stay: Option<AccountGuard>,
     /// Where interim answers go to, in order to know whether any did.
     pub(crate) interim: Option<Interim>,
     error: Option<Noted>,
@@ -110,6 +112,7 @@ impl Call {
             method: parts.method.clone(),
             target: parts.uri.clone(),
             provider_target: Uri::default(),
+            base_path: 0,
             way: Way::default(),
             peer: Arc::clone(peer),
             tls: peer.tls,
@@ -207,6 +210,11 @@ impl Call {
         self.provider_target.path()
     }
 
+    /// The same without what stands before every path at the provider.
+    pub(crate) fn limited_path(&self) -> &str {
+        self.provider_path().get(self.base_path..).unwrap_or_default()
+    }
+
     /// The path that the caller asked for.
     pub(super) fn path(&self) -> &str {
         self.target.path()
@@ -241,7 +249,7 @@ impl Call {
     pub(crate) fn hide_too(&mut self, secrets: Vec<String>) {
         for secret in secrets {
             // Providers echo the token of `Bearer token` alone, too.
-            self.hidden.extend(secret.split_once(' ').map(|(_, token)| token.to_owned()));
+            self.hidden.extend(redact::token(&secret).map(str::to_owned));
             self.hidden.push(secret);
         }
     }
@@ -251,8 +259,7 @@ impl Call {
         let own = || self.route.iter().flat_map(|route| &route.secrets);
         let sent = || {
             let values = self.secrets.iter().flatten().filter_map(|value| value.to_str().ok());
-            let tokens =
-                values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
+            let tokens = values.flat_map(|value| [Some(value), redact::token(value)]).flatten();
             tokens.chain(self.hidden.iter().map(String::as_str)).map(str::as_bytes)
         };
         let is_long = |secret: &&[u8]| secret.len() >= redact::SHORTEST;
@@ -266,7 +273,7 @@ impl Call {
     }
 
     /// Where the progress of the request body is told.
-    pub(crate) fn uploads(&mut self, progress: Arc<Progress>) {
+    pub(crate) fn uploads(&mut self, progress: Arc<BodyProgress>) {
         self.upload = Some(progress);
     }
 
@@ -300,21 +307,21 @@ impl Call {
 
     /// The accounts that may be used, on a route that has several.
     pub(crate) fn usable_accounts(&self) -> Lanes {
-        let standing = self.route.as_ref().and_then(|route| route.standing.as_ref());
-        let accounts = standing.map(|standing| &standing.accounts).filter(|accounts| !accounts.is_empty());
+        let health = self.route.as_ref().and_then(|route| route.health.as_ref());
+        let accounts = health.map(|health| &health.accounts).filter(|accounts| !accounts.is_empty());
         accounts.map_or(Lanes::ALL, |accounts| accounts.usable(tokio::time::Instant::now().into_std()))
     }
 
     /// Uses the one of these accounts with the fewest calls.
     pub(crate) fn use_account(&mut self, among: Lanes) {
-        let Some(standing) = self.route.as_ref().and_then(|route| route.standing.clone()) else { return };
-        if let Some(stay) = standing.accounts.least_used(among, tokio::time::Instant::now().into_std()) {
+        let Some(health) = self.route.as_ref().and_then(|route| route.health.clone()) else { return };
+        if let Some(stay) = health.accounts.least_used(among, tokio::time::Instant::now().into_std()) {
             self.uses(stay);
         }
     }
 
     /// The call uses an account, and no other one any more.
-    pub(crate) fn uses(&mut self, stay: Stay) {
+    pub(crate) fn uses(&mut self, stay: AccountGuard) {
         self.way.credential = stay.lane();
         self.stay = Some(stay);
     }
@@ -339,7 +346,7 @@ impl Call {
 
     fn count_provider(&mut self, error: &CanonicalError) {
         if let Some(route) = &self.route {
-            let path = limits::below_prefix(&route.route, self.provider_target.path());
+            let path = self.provider_target.path().get(self.base_path..).unwrap_or_default();
             route.limits.failed(&mut self.admission, path, error);
         }
         if let Some(stay) = &mut self.stay {

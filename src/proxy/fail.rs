@@ -3,8 +3,8 @@
 use super::body::Body;
 use super::call::Call;
 use super::limits::Refusal;
+use super::request_body::ClientFault;
 use super::state::Shared;
-use super::upload::CallerFault;
 use crate::canon::envelope::Stamp;
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
@@ -105,7 +105,7 @@ pub(crate) fn broken_off(call: &mut Call, failure: &Failure) -> Fault {
 
 /// A request body that failed on the caller's side is the caller's fault, whatever the upstream call made of it.
 pub(crate) fn whose(failure: &Failure) -> Fault {
-    let caller = failure.request_body.as_ref().and_then(|error| error.downcast_ref::<CallerFault>());
+    let caller = failure.request_body.as_ref().and_then(|error| error.downcast_ref::<ClientFault>());
     caller.map_or(failure.fault, |caller| caller.0)
 }
 

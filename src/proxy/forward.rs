@@ -2,7 +2,7 @@
 
 use super::call::Call;
 use super::interim::Interim;
-use super::upload::Upload;
+use super::request_body::RequestBody;
 use crate::canon::Fault;
 use crate::upstream::{Client, Exchange, Failure};
 use futures_util::FutureExt as _;
@@ -14,9 +14,9 @@ use std::time::Instant;
 /// Sends a prepared request, as a WebSocket handshake if `upgrade`, and waits for the head of the answer. Dropping this cancels
 /// the call at once.
 pub(crate) fn send<'c>(
-    client: &'c Client<Upload>,
+    client: &'c Client<RequestBody>,
     call: &'c mut Call,
-    mut request: Request<Upload>,
+    mut request: Request<RequestBody>,
     upgrade: bool,
 ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
     let now = Instant::now();
@@ -46,7 +46,7 @@ fn traced(call: &mut Call, outcome: Result<Exchange, Failure>) -> Result<Exchang
 
 /// Has the interim answers to this request passed on where the server has left a way to the caller. A provider that speaks
 /// HTTP/2 has none passed on: hyper's client does not tell of them.
-pub(crate) fn pass_interim(interim: Option<&Interim>, request: &mut Request<Upload>) {
+pub(crate) fn pass_interim(interim: Option<&Interim>, request: &mut Request<RequestBody>) {
     if let Some(interim) = interim.cloned() {
         hyper::ext::on_informational(request, move |answer| interim.send(answer.status(), answer.headers()));
     }

@@ -3,7 +3,6 @@
 //! [`Proxy::handle`] is the list of the steps. It cannot fail: every refusal and every failure leaves by `fail`.
 
 mod admit;
-mod attempt;
 mod body;
 mod call;
 pub mod fail;
@@ -17,23 +16,24 @@ mod public;
 pub mod redact;
 mod relay_events;
 mod relay_http;
-mod replay;
+mod request_body;
+mod retry;
 pub mod route;
 mod sighting;
 mod state;
 #[cfg(test)]
 mod tests;
 mod trace;
-mod upload;
+mod upstreams;
 mod ws;
 
-pub use attempt::{AccountView, StandingView, UpstreamView};
 pub use body::{Body, Cut};
 pub use call::Call;
 pub use interim::{Interim, Outbox};
 pub use relay_events::Events;
+pub use request_body::{ClientFault, RequestBody};
 pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
-pub use upload::{CallerFault, Upload};
+pub use upstreams::{AccountView, RouteHealthView, UpstreamView};
 
 use headers::Fields;
 use limits::Denied;
@@ -52,7 +52,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Proxy {
     state: Arc<ArcSwap<State>>,
-    client: Client<Upload>,
+    client: Client<RequestBody>,
 }
 
 impl Proxy {
@@ -100,9 +100,9 @@ impl Proxy {
             return Box::pin(ws::relay(&self.client, call, request)).await;
         }
         // Two statements: what a `match` looks at has room beside what its arms wait for.
-        let answer = match attempt::send(&self.client, &mut call, request, false).await {
+        let answer = match retry::send(&self.client, &mut call, request, false).await {
             Ok(answer) => answer,
-            Err(failed) => return attempt::answer(call, *failed),
+            Err(failed) => return retry::answer(call, *failed),
         };
         relay_http::relay(call, answer).await
     }
@@ -112,7 +112,7 @@ impl Proxy {
 struct Checked {
     /// Where it goes at the provider.
     target: PathAndQuery,
-    upload: Upload,
+    upload: RequestBody,
     /// Whether it is a WebSocket handshake.
     websocket: bool,
 }
@@ -133,12 +133,13 @@ fn check(call: &mut Call, parts: &request::Parts, body: Incoming) -> Result<Opti
     let runtime = state.runtime(routed.route);
     call.routed(Arc::clone(&runtime), authority, &parts.headers);
     let route = &runtime.route;
-    let upload = Upload::new(body, route.max_request_body, server.body_timeout, &call.peer.bell)?;
+    let upload = RequestBody::new(body, route.max_request_body, server.body_timeout, &call.peer.bell)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.way.upstream).map_or("", |upstream| upstream.base_path.as_str());
     let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query(kind.websocket))?;
     call.provider_target = target.clone().into();
+    call.base_path = base_path.len();
     Ok(Some(Checked { target, upload, websocket: kind.websocket }))
 }
 
@@ -148,7 +149,7 @@ fn prepare(
     peer: &Peer,
     mut parts: request::Parts,
     checked: Checked,
-) -> Result<Request<Upload>, Fault> {
+) -> Result<Request<RequestBody>, Fault> {
     let state = Arc::clone(&call.state);
     let runtime = call.route.clone().ok_or(Fault::RouteNotFound)?;
     let outgoing = headers::Outgoing {

@@ -74,7 +74,7 @@ pub(crate) fn query_secrets(query: &str, names: &[String]) -> Vec<String> {
     for pair in query.split(['&', ';']) {
         let Some((_, value)) = pair.split_once('=').filter(|_| is_secret(pair, names)) else { continue };
         let decoded = String::from_utf8_lossy(&super::path::decode(value.as_bytes())).into_owned();
-        secrets.extend(decoded.split_once(' ').map(|(_, token)| token.to_owned()));
+        secrets.extend(token(&decoded).map(str::to_owned));
         secrets.push(decoded);
         secrets.push(value.to_owned());
     }
@@ -190,6 +190,11 @@ fn is_token(run: &str) -> bool {
 /// Whether a member or a header of this name carries a secret.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     is_secret(name, &[])
+}
+
+/// The token of `Bearer token`: providers echo it alone, and it is the same key as one in a header of its own.
+pub(crate) fn token(value: &str) -> Option<&str> {
+    value.split_once(' ').map(|(_, token)| token)
 }
 
 #[cfg(test)]

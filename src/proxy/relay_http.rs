@@ -1,9 +1,9 @@
 //! A provider's answer on its way to the caller: a success streams, a failure is read within bounds and worded anew.
 
-use super::attempt::Answer;
 use super::body::{Body, Idle};
 use super::call::Call;
 use super::relay_events::{Events, Framing};
+use super::retry::Answer;
 use super::{RouteRuntime, fail, headers, held};
 use crate::canon::{CanonicalError, Fault};
 use crate::config::types::{Envelope, Timeouts};

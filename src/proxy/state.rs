@@ -1,10 +1,10 @@
 //! What requests are answered with: the running configuration with everything that is worked out once from it.
 
-use super::attempt::{Standing, StandingView};
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::limits::{Registry, RouteLimits};
 use super::redact::Hidden;
 use super::route::RouteTable;
+use super::upstreams::{RouteHealth, RouteHealthView};
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route};
 use crate::telemetry::access::AccessLog;
@@ -45,7 +45,7 @@ pub struct Shared {
     /// Unknown codes that have been told already, at most 1,000.
     sighted: Mutex<BTreeSet<(String, String)>>,
     /// What routes remember of their upstreams and accounts, by their names.
-    standings: Mutex<BTreeMap<String, Arc<Standing>>>,
+    health: Mutex<BTreeMap<String, Arc<RouteHealth>>>,
     /// Who this gateway is in `Via`.
     pub identity: Identity,
     /// Told when WebSockets have to be closed.
@@ -100,7 +100,7 @@ pub struct RouteRuntime {
     /// What its requests are asked before they go out.
     pub limits: Arc<RouteLimits>,
     /// What it remembers of its upstreams and accounts; none when there is nothing to choose or to retry.
-    pub(crate) standing: Option<Arc<Standing>>,
+    pub(crate) health: Option<Arc<RouteHealth>>,
     /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
     pub secrets: Vec<Hidden>,
 }
@@ -155,7 +155,7 @@ impl Shared {
             access,
             journal: Journal::default(),
             sighted: Mutex::default(),
-            standings: Mutex::default(),
+            health: Mutex::default(),
             identity,
             stopping: Stopping::default(),
             limits: Registry::default(),
@@ -172,20 +172,20 @@ impl Shared {
         self.tracer.get()
     }
 
-    /// The standing of a route, with what was known about it before.
-    fn standing(&self, route: &Arc<Route>) -> Option<Arc<Standing>> {
-        let mut standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = standings.remove(&route.name);
-        let standing = Standing::of(route, before.as_deref(), Instant::now())?;
-        let _ = standings.insert(route.name.clone(), Arc::clone(&standing));
-        Some(standing)
+    /// The health of a route, with what was known about it before.
+    fn health(&self, route: &Arc<Route>) -> Option<Arc<RouteHealth>> {
+        let mut routes = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = routes.remove(&route.name);
+        let health = RouteHealth::of(route, before.as_deref(), Instant::now())?;
+        let _ = routes.insert(route.name.clone(), Arc::clone(&health));
+        Some(health)
     }
 
     /// How the upstreams and accounts of a route stand; none when it has nothing to choose or to retry.
     #[must_use]
-    pub fn standing_view(&self, route: &str) -> Option<StandingView> {
-        let standings = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
-        standings.get(route).map(|standing| standing.view(Instant::now()))
+    pub fn health_view(&self, route: &str) -> Option<RouteHealthView> {
+        let routes = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        routes.get(route).map(|health| health.view(Instant::now()))
     }
 
     /// An error that a profile does not know: told once per code, so that somebody adds a row.
@@ -227,7 +227,7 @@ impl State {
                     headers,
                     limits: shared.limits.route(route, &metrics, now),
                     metrics,
-                    standing: shared.standing(route),
+                    health: shared.health(route),
                     secrets: secrets(route).iter().map(|secret| Hidden::new(secret)).collect(),
                 })
             })
@@ -249,7 +249,7 @@ impl State {
 /// `Bearer abc` hides `abc` as well, since providers echo the token alone; and either as it stands in a query or in JSON.
 fn secrets(route: &Route) -> Vec<String> {
     let values = route.credentials.iter().map(|credentials| credentials.value.reveal());
-    let with_tokens = values.flat_map(|value| [Some(value), value.split_once(' ').map(|(_, token)| token)]).flatten();
+    let with_tokens = values.flat_map(|value| [Some(value), super::redact::token(value)]).flatten();
     let spelled = |value: &str| {
         let escaped = serde_json::Value::from(value).to_string();
         [value.to_owned(), super::path::encode(value), escaped.trim_matches('"').to_owned()]

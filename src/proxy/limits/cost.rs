@@ -10,8 +10,8 @@
 
 use crate::canon::{Fault, Profile};
 use crate::config::types::Cost;
-use crate::proxy::Upload;
-use crate::proxy::upload::Ahead;
+use crate::proxy::RequestBody;
+use crate::proxy::request_body::Ahead;
 use http::{HeaderMap, header};
 
 /// Most bytes of a body that are read before it goes out.
@@ -30,7 +30,7 @@ impl<'a> Costs<'a> {
     }
 
     /// What the request costs; and whether more of its body is still to be charged.
-    pub(super) async fn of(&mut self, cost: Cost, upload: &mut Upload) -> Result<(u64, bool), Fault> {
+    pub(super) async fn of(&mut self, cost: Cost, upload: &mut RequestBody) -> Result<(u64, bool), Fault> {
         match (cost, upload.length(), self.characters) {
             (Cost::Requests, _, _) => Ok((1, false)),
             (Cost::BodyBytes, Some(length), _) => Ok((length, false)),

@@ -126,7 +126,7 @@ impl RouteLimits {
     }
 
     fn learns(&self) -> bool {
-        self.concurrency.as_ref().is_some_and(|concurrency| concurrency.learn)
+        self.route.concurrency.as_ref().is_some_and(|concurrency| concurrency.learn)
     }
 }
 

@@ -5,7 +5,7 @@
 //! | `rates` | so much in a time: who is counted together, what is charged, and what is given back |
 //! | `shared` | the same where several gateways count together |
 //! | `cost` | what a request costs where characters or bytes are counted |
-//! | `holds` | the pause that a provider asked for, and the probe at its end |
+//! | `backoff` | the pause that a provider asked for, and the probe at its end |
 //! | `slots` | one of so many at a time, waited for in a queue |
 //! | `feedback` | what the provider's answers say about all of them |
 //! | `refusal` | a refusal in words and headers |
@@ -14,9 +14,9 @@
 //! What counts outlives a configuration: [`Registry`] knows the limits of each route by its name, and a reload takes over
 //! whatever still means the same. The limits of a route that is gone are forgotten with its last call.
 
+mod backoff;
 mod cost;
 mod feedback;
-mod holds;
 mod rates;
 mod refusal;
 mod shared;
@@ -29,15 +29,15 @@ pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
 pub(crate) use rates::Caller;
 pub(crate) use refusal::{Denied, Refusal};
-pub(crate) use slots::{Asked, Turn, ask, full, priority, slot};
+pub(crate) use slots::{Asked, Turn, priority};
 pub use standing::{HoldStanding, LaneStanding, LimitStanding};
 
 use crate::canon::{Code, ConcurrencyUnit};
-use crate::config::types::{Concurrency, Credentials, Route};
+use crate::config::types::{Credentials, Route};
 use crate::fleet::Fleet;
 use crate::limit::gate::{Gate, Lanes, Setup};
 use crate::limit::{Holds, Keys};
-use crate::proxy::{RouteRuntime, Upload, redact};
+use crate::proxy::{RequestBody, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use http::{HeaderName, HeaderValue, request};
 use rates::{Charges, Rates};
@@ -60,12 +60,14 @@ pub struct Registry {
 
 /// The limits of one route under one configuration.
 pub struct RouteLimits {
+    /// Its settings.
+    route: Arc<Route>,
+    metrics: Arc<RouteMetrics>,
     keys: Keys,
     fleet: Option<Arc<Fleet>>,
     rates: Rates,
     /// None when calls are not counted.
     gate: Option<Arc<Gate>>,
-    concurrency: Option<Concurrency>,
     holds: Arc<Holds<Code>>,
     /// The keys of the credentials that the route injects, by their place in the configuration: the lanes of the gate.
     accounts: Vec<u64>,
@@ -105,12 +107,12 @@ impl Registry {
     }
 
     /// The limits of a route, with what the ones of its name have counted so far.
-    pub(crate) fn route(&self, route: &Route, metrics: &RouteMetrics, now: Instant) -> Arc<RouteLimits> {
+    pub(crate) fn route(&self, route: &Arc<Route>, metrics: &Arc<RouteMetrics>, now: Instant) -> Arc<RouteLimits> {
         let mut routes = self.lock();
         let old = routes.get(&route.name).and_then(Weak::upgrade);
         let fleet = self.fleet.get();
         let keys = fleet.map_or(&self.keys, |fleet| fleet.keys());
-        let limits = Arc::new(RouteLimits::new(route, keys, fleet, old.as_deref(), now));
+        let limits = Arc::new(RouteLimits::new(route, metrics, keys, fleet, old.as_deref(), now));
         if let (Some(fleet), Some(gate)) = (fleet, &limits.gate) {
             fleet.share(&route.name, limits.accounts.len().max(1), gate);
         }
@@ -147,7 +149,8 @@ impl Registry {
 
 impl RouteLimits {
     fn new(
-        route: &Route,
+        route: &Arc<Route>,
+        metrics: &Arc<RouteMetrics>,
         keys: &Keys,
         fleet: Option<&Arc<Fleet>>,
         old: Option<&RouteLimits>,
@@ -163,7 +166,6 @@ impl RouteLimits {
         RouteLimits {
             rates: Rates::new(&route.rate_limits, old.map(|old| &old.rates), now),
             gate: gate(route.concurrency.as_ref(), &accounts, old, now),
-            concurrency: route.concurrency.clone(),
             holds: old.map_or_else(Holds::new, |old| Arc::clone(&old.holds)),
             accounts,
             elsewhere: route.upstreams.len() > 1,
@@ -172,6 +174,8 @@ impl RouteLimits {
             current_header: header(&spec.current_header),
             keys: keys.clone(),
             fleet: fleet.map(Arc::clone),
+            route: Arc::clone(route),
+            metrics: Arc::clone(metrics),
         }
     }
 
@@ -179,14 +183,13 @@ impl RouteLimits {
     pub(crate) async fn charge(
         &self,
         caller: &Caller<'_>,
-        route: &RouteRuntime,
-        upload: &mut Upload,
+        upload: &mut RequestBody,
         now: tokio::time::Instant,
     ) -> Result<Charges, Denied> {
         match &self.fleet {
-            None => self.rates.charge(&self.keys, caller, &route.route.profile, upload, now.into_std()).await,
+            None => self.rates.charge(&self.keys, caller, &self.route.profile, upload, now.into_std()).await,
             // Boxed: where nothing is shared, requests do not carry it about.
-            Some(fleet) => Box::pin(self.rates.charge_fleet(fleet, &route.route, caller, upload)).await,
+            Some(fleet) => Box::pin(self.rates.charge_fleet(fleet, &self.route, caller, upload)).await,
         }
     }
 
@@ -197,17 +200,16 @@ impl RouteLimits {
 
     /// The key of the credential that a request goes out with: the accounts of the route, or the key that the caller brings
     /// in a header, in the query or in a subprotocol, whichever is first. All that bring none share one.
-    pub(crate) fn credential(&self, route: &RouteRuntime, key: Option<&HeaderValue>, parts: &request::Parts) -> u64 {
+    pub(crate) fn credential(&self, key: Option<&HeaderValue>, parts: &request::Parts) -> u64 {
         if !self.accounts.is_empty() {
             return self.keys.of(&self.accounts);
         }
         if let Some(value) = key {
             // `Bearer abc` is the same key as `abc` in a header of its own.
-            let value = value.as_bytes();
-            let token = value.iter().position(|byte| *byte == b' ').and_then(|at| value.get(at + 1..));
-            return self.keys.of(token.unwrap_or(value));
+            let token = value.to_str().ok().and_then(redact::token);
+            return self.keys.of(token.map_or(value.as_bytes(), str::as_bytes));
         }
-        let spec = &route.route.profile.spec().secrets;
+        let spec = &self.route.profile.spec().secrets;
         let query = parts.uri.query().unwrap_or_default();
         if let Some(value) = redact::query_secrets(query, &spec.query).first() {
             return self.keys.of(value.as_bytes());
@@ -240,15 +242,9 @@ impl RouteLimits {
     }
 }
 
-/// The path that the limits of a route speak of: the provider's, without what stands before every path.
-pub(crate) fn below_prefix<'p>(route: &Route, path: &'p str) -> &'p str {
-    let base = route.upstreams.first().map_or("", |upstream| upstream.base_path.as_str());
-    path.strip_prefix(base).unwrap_or(path)
-}
-
 /// The gate for these accounts: the old one in its new size, unless its lanes stood for other accounts.
 fn gate(
-    concurrency: Option<&Concurrency>,
+    concurrency: Option<&crate::config::types::Concurrency>,
     accounts: &[u64],
     old: Option<&RouteLimits>,
     now: Instant,

@@ -10,8 +10,8 @@ use crate::canon::Profile;
 use crate::config::types::{Cost, LimitKey, RateLimit};
 use crate::limit::Keys;
 use crate::limit::rate::{Quota, Rate};
-use crate::proxy::Upload;
-use crate::proxy::upload::Meter;
+use crate::proxy::RequestBody;
+use crate::proxy::request_body::Meter;
 use http::HeaderMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -84,7 +84,7 @@ impl Rates {
         keys: &Keys,
         caller: &Caller<'_>,
         profile: &Profile,
-        upload: &mut Upload,
+        upload: &mut RequestBody,
         begun: Instant,
     ) -> Result<Charges, Denied> {
         let mut charges = Charges::default();

@@ -9,7 +9,7 @@ use super::{Denied, Refusal};
 use crate::config::types::Route;
 use crate::fleet::{Check, Counted, Fleet};
 use crate::limit::rate::Refused;
-use crate::proxy::Upload;
+use crate::proxy::RequestBody;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use tokio::runtime::Handle;
@@ -38,7 +38,7 @@ impl Rates {
         fleet: &Arc<Fleet>,
         route: &Route,
         caller: &Caller<'_>,
-        upload: &mut Upload,
+        upload: &mut RequestBody,
     ) -> Result<Charges, Denied> {
         let mut costs = Costs::new(&route.profile, caller.headers);
         let mut asked = Vec::new();

@@ -1,9 +1,8 @@
 //! One of so many slots, waited for in the queue of the route.
 
-use super::{Denied, Refusal};
+use super::{Denied, Refusal, RouteLimits};
 use crate::canon::Fault;
 use crate::limit::gate::{Entry, Gate, Lanes, Permit, Priority, Waiting};
-use crate::proxy::RouteRuntime;
 use crate::proxy::headers::Fields;
 use crate::telemetry::metrics::RouteMetrics;
 use http::{HeaderMap, HeaderName};
@@ -42,31 +41,51 @@ pub(crate) struct Turn<'r> {
     wait: Wait<'r>,
 }
 
-/// Asks for a slot of one of these lanes.
-pub(crate) fn ask<'r>(
-    route: &'r RouteRuntime,
-    gate: &'r Arc<Gate>,
-    priority: Priority,
-    lanes: Lanes,
-    now: Instant,
-) -> Result<Asked<'r>, Denied> {
-    match gate.enter(priority, lanes, now.into_std()) {
-        Entry::Admitted(permit) => {
-            route.metrics.queue_waited(priority, Duration::ZERO);
-            Ok(Asked::Granted(permit))
+impl RouteLimits {
+    /// Asks for a slot of one of these lanes.
+    pub(crate) fn ask<'r>(
+        &'r self,
+        gate: &'r Arc<Gate>,
+        priority: Priority,
+        lanes: Lanes,
+        now: Instant,
+    ) -> Result<Asked<'r>, Denied> {
+        match gate.enter(priority, lanes, now.into_std()) {
+            Entry::Admitted(permit) => {
+                self.metrics.queue_waited(priority, Duration::ZERO);
+                Ok(Asked::Granted(permit))
+            }
+            Entry::Full => {
+                self.metrics.queue_waited(priority, Duration::ZERO);
+                Err(refusal(gate, Fault::QueueFull))
+            }
+            Entry::Queued(waiting) => {
+                let max_wait =
+                    self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.max_wait);
+                Ok(Asked::Waits(Turn {
+                    gate,
+                    waiting,
+                    max_wait,
+                    wait: Wait { metrics: &self.metrics, priority, since: now },
+                }))
+            }
         }
-        Entry::Full => {
-            route.metrics.queue_waited(priority, Duration::ZERO);
-            Err(refusal(gate, Fault::QueueFull))
+    }
+
+    /// Waits for a slot of one of these lanes, if need be. None when the route does not count calls.
+    pub(crate) async fn slot(&self, priority: Priority, lanes: Lanes) -> Result<Option<Permit>, Denied> {
+        let Some(gate) = self.gate() else { return Ok(None) };
+        match self.ask(gate, priority, lanes, Instant::now())? {
+            Asked::Granted(permit) => Ok(Some(permit)),
+            Asked::Waits(turn) => turn.comes().await.map(Some),
         }
-        Entry::Queued(waiting) => {
-            let max_wait = route.limits.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.max_wait);
-            Ok(Asked::Waits(Turn {
-                gate,
-                waiting,
-                max_wait,
-                wait: Wait { metrics: &route.metrics, priority, since: now },
-            }))
+    }
+
+    /// The refusal of a route whose queue is full.
+    pub(crate) fn full(&self) -> Denied {
+        match self.gate() {
+            Some(gate) => refusal(gate, Fault::QueueFull),
+            None => Fault::QueueFull.into(),
         }
     }
 }
@@ -78,23 +97,6 @@ impl Turn<'_> {
         let granted = tokio::time::timeout(max_wait, waiting).await;
         drop(wait);
         granted.map_err(|_| refusal(gate, Fault::QueueTimeout))
-    }
-}
-
-/// Waits for a slot of one of these lanes, if need be. None when the route does not count calls.
-pub(crate) async fn slot(route: &RouteRuntime, priority: Priority, lanes: Lanes) -> Result<Option<Permit>, Denied> {
-    let Some(gate) = route.limits.gate() else { return Ok(None) };
-    match ask(route, gate, priority, lanes, Instant::now())? {
-        Asked::Granted(permit) => Ok(Some(permit)),
-        Asked::Waits(turn) => turn.comes().await.map(Some),
-    }
-}
-
-/// The refusal of a route whose queue is full.
-pub(crate) fn full(route: &RouteRuntime) -> Denied {
-    match route.limits.gate() {
-        Some(gate) => refusal(gate, Fault::QueueFull),
-        None => Fault::QueueFull.into(),
     }
 }
 

@@ -66,7 +66,7 @@ impl RouteLimits {
         LimitStanding {
             route,
             limit: all.map(|all| all.limit),
-            max: self.concurrency.as_ref().map(|concurrency| concurrency.max),
+            max: self.route.concurrency.as_ref().map(|concurrency| concurrency.max),
             in_use: all.map_or(0, |all| all.in_use),
             queued: all.map_or(0, |all| all.queued),
             lanes: (0..self.accounts.len().max(1)).filter_map(lane).collect(),

@@ -33,7 +33,7 @@ fn runtime(lines: &str) -> Arc<RouteRuntime> {
 }
 
 async fn slot(route: &RouteRuntime) -> Result<Permit, Denied> {
-    Ok(super::slot(route, Priority::Normal, Lanes::ALL).await?.expect("calls are counted"))
+    Ok(route.limits.slot(Priority::Normal, Lanes::ALL).await?.expect("calls are counted"))
 }
 
 /// What a provider refuses with.

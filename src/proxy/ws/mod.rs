@@ -15,10 +15,10 @@ mod side;
 mod units;
 mod words;
 
-use super::attempt;
 use super::body::Body;
 use super::call::Call;
-use super::upload::Upload;
+use super::request_body::RequestBody;
+use super::retry;
 use super::{RouteRuntime, fail, headers, relay_http};
 use crate::canon::{CanonicalError, Fault};
 use crate::telemetry::metrics::Transport;
@@ -37,9 +37,9 @@ use words::Words;
 
 /// Passes on a checked handshake, and answers it.
 pub(super) async fn relay(
-    client: &Client<Upload>,
+    client: &Client<RequestBody>,
     mut call: Box<Call>,
-    mut request: Request<Upload>,
+    mut request: Request<RequestBody>,
 ) -> Response<Body> {
     call.transport = Transport::Websocket;
     let caller = hyper::upgrade::on(&mut request);
@@ -48,9 +48,9 @@ pub(super) async fn relay(
         return fail::fault(call, Fault::UpgradeRefused);
     };
     call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
-    let mut answer = match attempt::send(client, &mut call, request, true).await {
+    let mut answer = match retry::send(client, &mut call, request, true).await {
         Ok(answer) => answer,
-        Err(failed) => return attempt::answer(call, *failed),
+        Err(failed) => return retry::answer(call, *failed),
     };
     let status = answer.exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {

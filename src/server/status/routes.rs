@@ -2,7 +2,7 @@
 
 use crate::config::types;
 use crate::proxy::limits::LimitStanding;
-use crate::proxy::{StandingView, State};
+use crate::proxy::{RouteHealthView, State};
 use crate::telemetry::histogram::Counts;
 use crate::telemetry::metrics::Totals;
 use serde::Serialize;
@@ -17,7 +17,7 @@ pub(super) struct Route<'a> {
     /// What is configured; none for a route that is not any more, and for requests that no route took.
     configured: Option<Configured<'a>>,
     /// How its upstreams and accounts stand; none when it has nothing to choose or to retry.
-    standing: Option<StandingView>,
+    standing: Option<RouteHealthView>,
     /// How its limits stand.
     limits: Option<LimitStanding>,
     in_flight: i64,
@@ -48,7 +48,7 @@ pub(super) fn rows<'a>(state: &'a State, totals: &'a [Totals], before: &[Totals]
     let mut limits: BTreeMap<String, LimitStanding> =
         state.shared.limits.standing(Instant::now()).into_iter().map(|limits| (limits.route.clone(), limits)).collect();
     let configured = all.iter().filter_map(|route| {
-        let standing = state.shared.standing_view(&route.name);
+        let standing = state.shared.health_view(&route.name);
         let totals = Totals::find(totals, &route.name, &route.provider)?;
         Some(Route { standing, limits: limits.remove(&route.name), ..row(totals, Some(route), before) })
     });

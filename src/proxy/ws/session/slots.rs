@@ -9,7 +9,7 @@ use crate::canon::{CanonicalError, Evidence, Phase, SocketUnits};
 use crate::limit::gate::{Lanes, Permit};
 use crate::proxy::RouteRuntime;
 use crate::proxy::call::Call;
-use crate::proxy::limits::{self, Denied};
+use crate::proxy::limits::Denied;
 use crate::wire::frame::Opcode;
 use http::HeaderMap;
 use std::fmt;
@@ -107,7 +107,7 @@ impl Slots {
         let (route, has_room) = (Arc::clone(&self.route), self.units.has_room());
         Box::pin(async move {
             // A socket with so many units at one time is refused as one that finds the queue full.
-            if has_room { limits::slot(&route, priority, lane).await } else { Err(limits::full(&route)) }
+            if has_room { route.limits.slot(priority, lane).await } else { Err(route.limits.full()) }
         })
     }
 

@@ -15,7 +15,7 @@ const DEFAULT_BUDGET: f64 = 0.2;
 
 /// What a route says about trying again.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Rule {
+pub(crate) struct RetryPolicy {
     /// Tries in all.
     pub(crate) attempts: u32,
     /// Retries as a share of requests.
@@ -25,21 +25,21 @@ pub(crate) struct Rule {
     on: Option<Vec<Type>>,
 }
 
-impl Rule {
-    /// The rule of a route.
-    pub(super) fn of(route: &Route) -> Rule {
+impl RetryPolicy {
+    /// The policy of a route.
+    pub(crate) fn of(route: &Route) -> RetryPolicy {
         match &route.retry {
-            Some(retry) => Rule { attempts: retry.attempts, budget: retry.budget, on: Some(retry.on.clone()) },
+            Some(retry) => RetryPolicy { attempts: retry.attempts, budget: retry.budget, on: Some(retry.on.clone()) },
             None => {
                 let places = route.upstreams.len().max(route.credentials.len()).max(1);
-                Rule { attempts: u32::try_from(places).unwrap_or(u32::MAX), budget: DEFAULT_BUDGET, on: None }
+                RetryPolicy { attempts: u32::try_from(places).unwrap_or(u32::MAX), budget: DEFAULT_BUDGET, on: None }
             }
         }
     }
 
     /// Whether an error is one that another try may help. Idempotency is not asked: whoever names a type accepts that a request
     /// which failed so may have been processed.
-    pub(super) fn wants(&self, error: &CanonicalError, upstreams: usize) -> bool {
+    pub(crate) fn wants(&self, error: &CanonicalError, upstreams: usize) -> bool {
         if !error.retryable || matches!(error.origin, Origin::Client | Origin::Gateway) {
             return false;
         }
@@ -67,14 +67,14 @@ fn was_never_sent(fault: Fault) -> bool {
 
 /// Whether an error says that the upstream is broken: another may work, and the circuit breaker counts it. What a caller did
 /// wrong, what an account may not do and a 429 say nothing of the kind.
-pub(super) fn is_broken(error: &CanonicalError) -> bool {
+pub(crate) fn is_broken(error: &CanonicalError) -> bool {
     let kind = error.code.kind();
     matches!(error.origin, Origin::Provider | Origin::Network)
         && matches!(kind, Type::Upstream | Type::Unavailable | Type::Timeout | Type::Internal)
 }
 
 /// Whether an error says that the account is of no use.
-pub(super) fn is_refused_account(error: &CanonicalError) -> bool {
+pub(crate) fn is_refused_account(error: &CanonicalError) -> bool {
     error.origin == Origin::Provider && matches!(error.code.kind(), Type::PaymentRequired | Type::Authentication)
 }
 
@@ -83,7 +83,7 @@ pub(super) fn is_refused_account(error: &CanonicalError) -> bool {
 /// A hint is waited for whole, and a little longer, so that those who were given the same do not come back together. Without
 /// one it is anything up to a bound that doubles with each try (full jitter). `random` is from 0 to 1, `left` what the
 /// route's deadline for an answer leaves.
-pub(super) fn wait(hint: Option<Duration>, tries: u32, left: Duration, random: f64) -> Option<Duration> {
+pub(crate) fn wait(hint: Option<Duration>, tries: u32, left: Duration, random: f64) -> Option<Duration> {
     let most = LONGEST_WAIT.min(left);
     match hint {
         Some(hint) if hint > most => None,
@@ -112,13 +112,13 @@ mod tests {
         }
     }
 
-    fn rule(on: &[Type]) -> Rule {
-        Rule { attempts: 3, budget: 0.2, on: Some(on.to_vec()) }
+    fn policy(on: &[Type]) -> RetryPolicy {
+        RetryPolicy { attempts: 3, budget: 0.2, on: Some(on.to_vec()) }
     }
 
     #[test]
     fn only_what_is_named_and_retryable_and_not_the_callers_is_tried_again() {
-        let named = rule(&[Type::Timeout, Type::Unavailable, Type::Internal]);
+        let named = policy(&[Type::Timeout, Type::Unavailable, Type::Internal]);
         for (error, wanted) in [
             (provider_error(Code::Overloaded), true),
             (provider_error(Code::InternalError), true),
@@ -141,8 +141,8 @@ mod tests {
     fn without_retry_only_what_was_never_sent_goes_to_another_upstream() {
         let mut route = crate::proxy::tests::route("/p");
         route.upstreams.push(route.upstreams[0].clone());
-        let rule = Rule::of(&route);
-        assert_eq!(rule.attempts, 2);
+        let policy = RetryPolicy::of(&route);
+        assert_eq!(policy.attempts, 2);
         for (fault, wanted) in [
             (Fault::ConnectRefused, true),
             (Fault::DnsError, true),
@@ -152,12 +152,12 @@ mod tests {
             (Fault::RequestWriteFailed, false),
         ] {
             let error = CanonicalError::from_fault(fault);
-            assert_eq!(rule.wants(&error, 2), wanted, "{fault:?}");
-            assert!(!rule.wants(&error, 1), "nowhere else to go");
+            assert_eq!(policy.wants(&error, 2), wanted, "{fault:?}");
+            assert!(!policy.wants(&error, 1), "nowhere else to go");
         }
-        assert!(!rule.wants(&provider_error(Code::Overloaded), 2));
+        assert!(!policy.wants(&provider_error(Code::Overloaded), 2));
         route.retry = Some(Retry { attempts: 5, on: vec![Type::Upstream], budget: 0.5 });
-        assert_eq!((Rule::of(&route).attempts, Rule::of(&route).budget), (5, 0.5));
+        assert_eq!((RetryPolicy::of(&route).attempts, RetryPolicy::of(&route).budget), (5, 0.5));
     }
 
     #[test]

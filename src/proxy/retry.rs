@@ -2,21 +2,12 @@
 //!
 //! A failure is tried again only when the route names its type and another try may help, nothing of an answer has gone to the
 //! caller, the body can be sent again, tries are left, the wait fits and the budget of the route allows. The failure itself
-//! is answered otherwise. `rule` decides what, `standing` is what the route remembers, `accounts` its credentials.
-
-mod accounts;
-mod rule;
-mod standing;
-
-pub use accounts::AccountView;
-pub(crate) use accounts::Stay;
-pub(crate) use standing::Standing;
-pub use standing::{StandingView, UpstreamView};
+//! is answered otherwise. What the route remembers of its upstreams and accounts, and its policy, is in `upstreams`.
 
 use super::call::Call;
 use super::headers::Way;
-use super::replay::Replay;
-use super::upload::Upload;
+use super::request_body::{ReplayBuffer, RequestBody};
+use super::upstreams::{AccountGuard, Chosen, RouteHealth, is_broken, is_refused_account, policy};
 use super::{Body, RouteRuntime, admit, fail, forward, relay_http};
 use crate::canon::CanonicalError;
 use crate::limit::breaker::Pass;
@@ -27,8 +18,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use http::{Request, Response, request, response};
 use http_body::Frame;
-use rule::{is_broken, is_refused_account};
-use standing::Chosen;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,16 +44,16 @@ pub(crate) enum Failed {
 /// # Errors
 /// The failure to answer with.
 pub(crate) fn send<'c>(
-    client: &'c Client<Upload>,
+    client: &'c Client<RequestBody>,
     call: &'c mut Call,
-    request: Request<Upload>,
+    request: Request<RequestBody>,
     upgrade: bool,
 ) -> impl Future<Output = Result<Answer, Box<Failed>>> + Send + use<'c> {
     let sender = Sender { client, upgrade };
-    let route = call.route.as_ref().and_then(|route| Some((Arc::clone(route), route.standing.clone()?)));
+    let route = call.route.as_ref().and_then(|route| Some((Arc::clone(route), route.health.clone()?)));
     match route {
         // Boxed, because most routes have nothing to try again, and their requests would carry it about.
-        Some((route, standing)) => Either::Left(Box::pin(try_often(sender, call, request, route, standing))),
+        Some((route, health)) => Either::Left(Box::pin(try_often(sender, call, request, route, health))),
         None => Either::Right(sender.send(call, request).map(|sent| match sent {
             Ok(exchange) => Ok(Answer { exchange, first: None }),
             Err(failure) => Err(Failed::lost(failure)),
@@ -75,13 +64,13 @@ pub(crate) fn send<'c>(
 async fn try_often(
     sender: Sender<'_>,
     call: &mut Call,
-    request: Request<Upload>,
+    request: Request<RequestBody>,
     route: Arc<RouteRuntime>,
-    standing: Arc<Standing>,
+    health: Arc<RouteHealth>,
 ) -> Result<Answer, Box<Failed>> {
-    standing.budget.request(now());
-    let Chosen { upstream, pass } = standing.choose(0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
-    let tries = Tries::new(standing, &route, call.way, request);
+    health.budget.request(now());
+    let Chosen { upstream, pass } = health.choose(0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
+    let tries = Retries::new(health, &route, call.way, request);
     call.way.upstream = upstream;
     let mut ended = sender.end(call, tries.request(call.way), pass).await;
     loop {
@@ -93,8 +82,8 @@ async fn try_often(
             Err(ended) => ended,
         };
         let Some(next) = tries.next(call, &error) else { return Err(failed.meaning(error)) };
-        if let Some(stay) = &next.stay
-            && admit::change_account(call, stay.lane()).await.is_err()
+        if let Some(guard) = &next.guard
+            && admit::change_account(call, guard.lane()).await.is_err()
         {
             return Err(failed.meaning(error));
         }
@@ -103,8 +92,8 @@ async fn try_often(
         call.note_try(&error);
         tokio::time::sleep(next.wait).await;
         call.way.upstream = next.chosen.upstream;
-        if let Some(stay) = next.stay {
-            call.uses(stay);
+        if let Some(guard) = next.guard {
+            call.uses(guard);
         }
         ended = sender.end(call, tries.request(call.way), next.chosen.pass).await;
         count.ends(ended.is_ok());
@@ -140,7 +129,7 @@ type Ended = Result<Answer, (Box<Failed>, Box<CanonicalError>)>;
 /// Sends one try.
 #[derive(Clone, Copy)]
 struct Sender<'c> {
-    client: &'c Client<Upload>,
+    client: &'c Client<RequestBody>,
     upgrade: bool,
 }
 
@@ -148,14 +137,14 @@ impl<'c> Sender<'c> {
     fn send(
         self,
         call: &'c mut Call,
-        request: Request<Upload>,
+        request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
         call.attempts += 1;
         forward::send(self.client, call, request, self.upgrade)
     }
 
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
-    async fn end(self, call: &mut Call, request: Request<Upload>, pass: Option<Pass>) -> Ended {
+    async fn end(self, call: &mut Call, request: Request<RequestBody>, pass: Option<Pass>) -> Ended {
         let (failed, error) = match self.send(call, request).await {
             Ok(mut exchange) if exchange.response.status().as_u16() < 400 => {
                 match relay_http::first(call, &mut exchange.response).await {
@@ -195,22 +184,22 @@ fn tell(call: &mut Call, pass: Option<Pass>, error: Option<&CanonicalError>) {
         Some(pass) if !unanswered => pass.succeeded(),
         Some(_) | None => {}
     }
-    if let Some(stay) = &mut call.stay {
+    if let Some(guard) = &mut call.stay {
         match error {
-            Some(error) => stay.told(error),
-            None => stay.accepted(),
+            Some(error) => guard.told(error),
+            None => guard.accepted(),
         }
     }
 }
 
 /// The tries of one call.
-struct Tries<'a> {
-    standing: Arc<Standing>,
+struct Retries<'a> {
+    health: Arc<RouteHealth>,
     route: &'a RouteRuntime,
     /// The request as it was prepared, and for which way.
     parts: request::Parts,
     prepared: Way,
-    body: Replay,
+    body: ReplayBuffer,
     began: Instant,
 }
 
@@ -219,18 +208,23 @@ struct Next {
     wait: Duration,
     chosen: Chosen,
     /// Another account than the last one.
-    stay: Option<Stay>,
+    guard: Option<AccountGuard>,
 }
 
-impl<'a> Tries<'a> {
-    fn new(standing: Arc<Standing>, route: &'a RouteRuntime, prepared: Way, request: Request<Upload>) -> Tries<'a> {
+impl<'a> Retries<'a> {
+    fn new(
+        health: Arc<RouteHealth>,
+        route: &'a RouteRuntime,
+        prepared: Way,
+        request: Request<RequestBody>,
+    ) -> Retries<'a> {
         let (parts, upload) = request.into_parts();
-        let body = upload.kept(standing.rule.attempts > 1);
-        Tries { standing, route, parts, prepared, body, began: now() }
+        let body = upload.replayable(health.policy.attempts > 1);
+        Retries { health, route, parts, prepared, body, began: now() }
     }
 
     /// The request of one try.
-    fn request(&self, way: Way) -> Request<Upload> {
+    fn request(&self, way: Way) -> Request<RequestBody> {
         let mut parts = self.parts.clone();
         if way != self.prepared {
             self.route.headers.redirect(&mut parts, self.prepared, way);
@@ -240,33 +234,33 @@ impl<'a> Tries<'a> {
 
     /// The next try after one that failed so; none when there is to be none.
     fn next(&self, call: &Call, error: &CanonicalError) -> Option<Next> {
-        let (standing, now) = (&self.standing, now());
-        let stay = is_refused_account(error).then(|| self.other_account(now)).flatten();
-        let wanted = stay.is_some() || standing.rule.wants(error, standing.upstreams());
-        if !wanted || call.attempts >= standing.rule.attempts || call.has_begun() {
+        let (health, now) = (&self.health, now());
+        let guard = is_refused_account(error).then(|| self.other_account(now)).flatten();
+        let wanted = guard.is_some() || health.policy.wants(error, health.upstreams());
+        if !wanted || call.attempts >= health.policy.attempts || call.has_begun() {
             return None;
         }
         if !self.body.is_possible() {
             return self.not_made(Retry::LargeBody);
         }
         let last = call.way.upstream;
-        let chosen = standing.choose(if is_broken(error) { last + 1 } else { last }, now).ok()?;
-        let wait = if stay.is_some() || chosen.upstream != last {
+        let chosen = health.choose(if is_broken(error) { last + 1 } else { last }, now).ok()?;
+        let wait = if guard.is_some() || chosen.upstream != last {
             // Whoever refused is not asked again.
             Some(Duration::ZERO)
         } else {
             let left = self.route.route.timeouts.response.saturating_sub(now - self.began);
-            rule::wait(error.retry_after, call.attempts, left, fastrand::f64())
+            policy::wait(error.retry_after, call.attempts, left, fastrand::f64())
         };
         let Some(wait) = wait else { return self.not_made(Retry::LongWait) };
-        if !standing.budget.retry(now) {
+        if !health.budget.retry(now) {
             return self.not_made(Retry::OverBudget);
         }
-        Some(Next { wait, chosen, stay })
+        Some(Next { wait, chosen, guard })
     }
 
-    fn other_account(&self, now: Instant) -> Option<Stay> {
-        let accounts = &self.standing.accounts;
+    fn other_account(&self, now: Instant) -> Option<AccountGuard> {
+        let accounts = &self.health.accounts;
         accounts.least_used(accounts.in_force(now), now)
     }
 

@@ -1,9 +1,9 @@
 //! A request body that may have to be sent again: what has come of it is kept, within a bound, until it cannot be needed.
 //!
-//! Nothing is copied: what is kept are the very buffers that were sent. The rest still comes from the caller, so that a body
+//! Nothing is copied: what is kept are the very buffers that were sent. The rest still comes from the client, so that a body
 //! can be sent again at any point, also when none of it was read because no connection could be made.
 
-use super::upload::{CallerFault, Intake, Progress, Upload};
+use super::{BodyProgress, ClientBody, ClientFault, RequestBody};
 use crate::canon::Fault;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -12,25 +12,27 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+type Shared = Arc<Mutex<Buffer>>;
+
 /// Most bytes of a body that are kept. A larger one is sent once.
 pub(crate) const MOST_KEPT: u64 = 256 * 1024;
-/// Most pieces of it, since a caller may send single bytes.
+/// Most pieces of it, since a client may send single bytes.
 const MOST_PIECES: usize = 8192;
 
 /// A body, and what has come of it.
 #[derive(Debug)]
-pub(crate) struct Replay(Arc<Mutex<Kept>>);
+pub(crate) struct ReplayBuffer(Shared);
 
 #[derive(Debug)]
-struct Kept {
-    intake: Intake,
+struct Buffer {
+    client: ClientBody,
     pieces: Vec<Piece>,
     /// Bytes in `pieces`.
     size: u64,
-    /// It cannot be sent again: it was too large, the caller's side of it failed, or nobody wants it any more.
+    /// It cannot be sent again: it was too large, the client's side of it failed, or nobody wants it any more.
     spent: bool,
     /// Which sending of it may read on; those before it have ended.
-    turn: u32,
+    sending: u32,
 }
 
 /// One frame, as often as it is wanted.
@@ -42,26 +44,26 @@ enum Piece {
 
 /// One sending of the body.
 #[derive(Debug)]
-pub(super) struct Turn {
-    kept: Arc<Mutex<Kept>>,
-    turn: u32,
-    /// Which piece is next; past the last one, the caller is asked.
+pub(super) struct ReplayBody {
+    buffer: Shared,
+    sending: u32,
+    /// Which piece is next; past the last one, the client is asked.
     next: usize,
 }
 
-impl Replay {
+impl ReplayBuffer {
     /// Of a body that has not been sent; nothing of it is kept unless it may be sent `again`.
-    pub(super) fn of(intake: Intake, again: bool) -> Replay {
-        let spent = !again || intake.size_hint().lower() > MOST_KEPT;
-        Replay(Arc::new(Mutex::new(Kept { intake, pieces: Vec::new(), size: 0, spent, turn: 0 })))
+    pub(super) fn of(client: ClientBody, again: bool) -> ReplayBuffer {
+        let spent = !again || client.size_hint().lower() > MOST_KEPT;
+        ReplayBuffer(Arc::new(Mutex::new(Buffer { client, pieces: Vec::new(), size: 0, spent, sending: 0 })))
     }
 
     /// The body from its beginning. Whoever still sends it from before gets no more of it.
-    pub(crate) fn again(&self) -> Upload {
-        let mut kept = lock(&self.0);
-        kept.turn += 1;
-        kept.intake.resume();
-        Upload::of_turn(Turn { kept: Arc::clone(&self.0), turn: kept.turn, next: 0 })
+    pub(crate) fn again(&self) -> RequestBody {
+        let mut buffer = lock(&self.0);
+        buffer.sending += 1;
+        buffer.client.resume();
+        RequestBody::of_replay(ReplayBody { buffer: Arc::clone(&self.0), sending: buffer.sending, next: 0 })
     }
 
     /// Whether it can be sent from its beginning.
@@ -75,7 +77,7 @@ impl Replay {
     }
 }
 
-impl Kept {
+impl Buffer {
     /// Keeps a frame as long as all of it fits.
     fn keep(&mut self, frame: &Frame<Bytes>) {
         if self.spent {
@@ -91,52 +93,52 @@ impl Kept {
     }
 }
 
-impl Turn {
-    /// What this is a turn of.
-    pub(super) fn replay(self) -> Replay {
-        Replay(self.kept)
+impl ReplayBody {
+    /// What this is one sending of.
+    pub(super) fn replay(self) -> ReplayBuffer {
+        ReplayBuffer(self.buffer)
     }
 
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
-        let mut kept = lock(&self.kept);
-        if kept.turn != self.turn {
-            return Poll::Ready(Some(Err(CallerFault(Fault::CallerLeft))));
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
+        let mut buffer = lock(&self.buffer);
+        if buffer.sending != self.sending {
+            return Poll::Ready(Some(Err(ClientFault(Fault::CallerLeft))));
         }
-        if let Some(piece) = kept.pieces.get(self.next).cloned() {
+        if let Some(piece) = buffer.pieces.get(self.next).cloned() {
             self.next += 1;
             return Poll::Ready(Some(Ok(match piece {
                 Piece::Data(data) => Frame::data(data),
                 Piece::Trailers(trailers) => Frame::trailers(*trailers),
             })));
         }
-        if kept.spent {
-            kept.pieces = Vec::new();
+        if buffer.spent {
+            buffer.pieces = Vec::new();
         }
-        let polled = Pin::new(&mut kept.intake).poll_frame(cx);
+        let polled = Pin::new(&mut buffer.client).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
-                kept.keep(frame);
+                buffer.keep(frame);
                 self.next += 1;
             }
-            Poll::Ready(Some(Err(_))) => kept.spent = true,
+            Poll::Ready(Some(Err(_))) => buffer.spent = true,
             Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }
 
-    pub(super) fn progress(&self) -> Arc<Progress> {
-        lock(&self.kept).intake.progress()
+    pub(super) fn progress(&self) -> Arc<BodyProgress> {
+        lock(&self.buffer).client.progress()
     }
 
     pub(super) fn is_end(&self) -> bool {
-        let kept = lock(&self.kept);
-        kept.turn == self.turn && self.next >= kept.pieces.len() && kept.intake.is_end_stream()
+        let buffer = lock(&self.buffer);
+        buffer.sending == self.sending && self.next >= buffer.pieces.len() && buffer.client.is_end_stream()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        let kept = lock(&self.kept);
-        let rest = kept.intake.size_hint();
-        let again: u64 = kept.pieces.iter().skip(self.next).map(Piece::len).sum();
+        let buffer = lock(&self.buffer);
+        let rest = buffer.client.size_hint();
+        let again: u64 = buffer.pieces.iter().skip(self.next).map(Piece::len).sum();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + again);
         if let Some(upper) = rest.upper() {
@@ -156,6 +158,6 @@ impl Piece {
 }
 
 /// Nothing behind this lock is left half-changed by a panic.
-fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(buffer: &Mutex<Buffer>) -> MutexGuard<'_, Buffer> {
+    buffer.lock().unwrap_or_else(PoisonError::into_inner)
 }

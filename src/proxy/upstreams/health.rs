@@ -2,7 +2,7 @@
 //! new configuration still names keeps its state.
 
 use super::accounts::{AccountView, Accounts};
-use super::rule::Rule;
+use super::policy::RetryPolicy;
 use crate::config::types::{CircuitBreaker, Route};
 use crate::limit::breaker::{Broken, Condition, Setup};
 use crate::limit::{Breaker, Budget, breaker::Pass};
@@ -11,19 +11,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The standing of one route.
-pub(crate) struct Standing {
+/// The health of one route.
+pub(crate) struct RouteHealth {
     route: Arc<Route>,
-    pub(crate) rule: Rule,
+    pub(crate) policy: RetryPolicy,
     pub(crate) accounts: Accounts,
     /// One for each upstream; none without `circuit_breaker`.
     circuits: Vec<Arc<Breaker>>,
-    pub(super) budget: Arc<Budget>,
+    pub(crate) budget: Arc<Budget>,
 }
 
 /// How a route stands, for people.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct StandingView {
+pub struct RouteHealthView {
     /// Its upstreams, in the order of the configuration.
     pub upstreams: Vec<UpstreamView>,
     /// Its accounts, in the order of the configuration.
@@ -40,35 +40,41 @@ pub struct UpstreamView {
 }
 
 /// An upstream that may be used.
-pub(super) struct Chosen {
-    pub(super) upstream: usize,
+pub(crate) struct Chosen {
+    pub(crate) upstream: usize,
     /// To be told what became of the request; none without `circuit_breaker`.
-    pub(super) pass: Option<Pass>,
+    pub(crate) pass: Option<Pass>,
 }
 
-impl fmt::Debug for Standing {
+impl fmt::Debug for RouteHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Standing").field("route", &self.route.name).finish_non_exhaustive()
+        f.debug_struct("RouteHealth").field("route", &self.route.name).finish_non_exhaustive()
     }
 }
 
-impl Standing {
-    /// The standing of a route, with what it was `before`; none when there is nothing to remember.
-    pub(crate) fn of(route: &Arc<Route>, before: Option<&Standing>, now: Instant) -> Option<Arc<Standing>> {
+impl RouteHealth {
+    /// The health of a route, with what it was `before`; none when there is nothing to remember.
+    pub(crate) fn of(route: &Arc<Route>, before: Option<&RouteHealth>, now: Instant) -> Option<Arc<RouteHealth>> {
         let one_way = route.upstreams.len() <= 1 && route.credentials.len() <= 1;
         if one_way && route.retry.is_none() && route.circuit_breaker.is_none() {
             return None;
         }
-        let rule = Rule::of(route);
+        let policy = RetryPolicy::of(route);
         let budget =
-            before.map_or_else(|| Arc::new(Budget::new(rule.budget, now)), |before| Arc::clone(&before.budget));
-        budget.reconfigure(rule.budget);
+            before.map_or_else(|| Arc::new(Budget::new(policy.budget, now)), |before| Arc::clone(&before.budget));
+        budget.reconfigure(policy.budget);
         let circuits = route.circuit_breaker.map_or_else(Vec::new, |breaker| circuits(route, breaker, before));
-        Some(Arc::new(Standing { rule, accounts: accounts(route, before), circuits, budget, route: Arc::clone(route) }))
+        Some(Arc::new(RouteHealth {
+            policy,
+            accounts: accounts(route, before),
+            circuits,
+            budget,
+            route: Arc::clone(route),
+        }))
     }
 
     /// How many upstreams there are.
-    pub(super) fn upstreams(&self) -> usize {
+    pub(crate) fn upstreams(&self) -> usize {
         self.route.upstreams.len()
     }
 
@@ -76,7 +82,7 @@ impl Standing {
     ///
     /// # Errors
     /// How long until one may be used, when all are broken.
-    pub(super) fn choose(&self, from: usize, now: Instant) -> Result<Chosen, Duration> {
+    pub(crate) fn choose(&self, from: usize, now: Instant) -> Result<Chosen, Duration> {
         let count = self.upstreams().max(1);
         let mut wait = Duration::MAX;
         for upstream in (from..from + count).map(|index| index % count) {
@@ -90,7 +96,7 @@ impl Standing {
     }
 
     /// How it stands.
-    pub(crate) fn view(&self, now: Instant) -> StandingView {
+    pub(crate) fn view(&self, now: Instant) -> RouteHealthView {
         let circuit = |index: usize| {
             self.circuits.get(index).map(|circuit| match circuit.condition(now) {
                 Condition::Closed => "closed",
@@ -99,7 +105,7 @@ impl Standing {
             })
         };
         let upstreams = self.route.upstreams.iter().enumerate();
-        StandingView {
+        RouteHealthView {
             upstreams: upstreams
                 .map(|(index, upstream)| UpstreamView {
                     authority: upstream.authority.to_string(),
@@ -111,7 +117,7 @@ impl Standing {
     }
 }
 
-fn circuits(route: &Route, breaker: CircuitBreaker, before: Option<&Standing>) -> Vec<Arc<Breaker>> {
+fn circuits(route: &Route, breaker: CircuitBreaker, before: Option<&RouteHealth>) -> Vec<Arc<Breaker>> {
     let CircuitBreaker { failures, window, open } = breaker;
     let setup = Setup { failures, window, open };
     let mut circuits = Vec::with_capacity(route.upstreams.len());
@@ -131,7 +137,7 @@ fn circuits(route: &Route, breaker: CircuitBreaker, before: Option<&Standing>) -
     circuits
 }
 
-fn accounts(route: &Route, before: Option<&Standing>) -> Accounts {
+fn accounts(route: &Route, before: Option<&RouteHealth>) -> Accounts {
     Accounts::new(route.credentials.iter().map(|credentials| {
         let kept = before.and_then(|before| {
             let mut others = before.route.credentials.iter();
@@ -169,12 +175,12 @@ mod tests {
         Arc::new(route)
     }
 
-    fn chosen(standing: &Standing, from: usize, now: Instant) -> Result<usize, Duration> {
-        standing.choose(from, now).map(|chosen| chosen.upstream)
+    fn chosen(health: &RouteHealth, from: usize, now: Instant) -> Result<usize, Duration> {
+        health.choose(from, now).map(|chosen| chosen.upstream)
     }
 
-    fn fail(standing: &Standing, upstream: usize, now: Instant) {
-        let chosen = standing.choose(upstream, now).expect("not broken yet");
+    fn fail(health: &RouteHealth, upstream: usize, now: Instant) {
+        let chosen = health.choose(upstream, now).expect("not broken yet");
         assert_eq!(chosen.upstream, upstream);
         chosen.pass.expect("a breaker").failed(now);
     }
@@ -182,54 +188,55 @@ mod tests {
     #[test]
     fn a_plain_route_has_nothing_to_remember() {
         let now = Instant::now();
-        assert!(Standing::of(&route(&["a"], &["k"], None), None, now).is_none());
-        assert!(Standing::of(&route(&["a"], &["k", "l"], None), None, now).is_some());
+        assert!(RouteHealth::of(&route(&["a"], &["k"], None), None, now).is_none());
+        assert!(RouteHealth::of(&route(&["a"], &["k", "l"], None), None, now).is_some());
         let mut retrying = crate::proxy::tests::route("/p");
         retrying.retry = Some(Retry { attempts: 2, on: Vec::new(), budget: 0.2 });
-        assert!(Standing::of(&Arc::new(retrying), None, now).is_some());
+        assert!(RouteHealth::of(&Arc::new(retrying), None, now).is_some());
     }
 
     #[test]
     fn broken_upstreams_are_passed_over_until_all_are_broken() {
         let now = Instant::now();
-        let standing = Standing::of(&route(&["a", "b"], &[], Some(BREAKER)), None, now).expect("a breaker");
-        assert_eq!((chosen(&standing, 0, now), chosen(&standing, 1, now)), (Ok(0), Ok(1)));
-        (0..2).for_each(|_| fail(&standing, 0, now));
-        assert_eq!((chosen(&standing, 0, now), chosen(&standing, 2, now)), (Ok(1), Ok(1)));
+        let health = RouteHealth::of(&route(&["a", "b"], &[], Some(BREAKER)), None, now).expect("a breaker");
+        assert_eq!((chosen(&health, 0, now), chosen(&health, 1, now)), (Ok(0), Ok(1)));
+        (0..2).for_each(|_| fail(&health, 0, now));
+        assert_eq!((chosen(&health, 0, now), chosen(&health, 2, now)), (Ok(1), Ok(1)));
         let later = now + Duration::from_secs(4);
-        (0..2).for_each(|_| fail(&standing, 1, later));
-        assert_eq!(chosen(&standing, 1, later), Err(Duration::from_secs(6)), "until the first of them is due");
-        let circuits: Vec<_> = standing.view(later).upstreams.iter().map(|upstream| upstream.circuit).collect();
+        (0..2).for_each(|_| fail(&health, 1, later));
+        assert_eq!(chosen(&health, 1, later), Err(Duration::from_secs(6)), "until the first of them is due");
+        let circuits: Vec<_> = health.view(later).upstreams.iter().map(|upstream| upstream.circuit).collect();
         assert_eq!(circuits, [Some("open"), Some("open")]);
         let due = now + Duration::from_secs(10);
-        let probe = standing.choose(0, due).expect("due");
-        assert_eq!(standing.view(due).upstreams[0].circuit, Some("half_open"));
-        assert!(standing.choose(0, due).is_err(), "one probe");
+        let probe = health.choose(0, due).expect("due");
+        assert_eq!(health.view(due).upstreams[0].circuit, Some("half_open"));
+        assert!(health.choose(0, due).is_err(), "one probe");
         probe.pass.expect("a breaker").succeeded();
-        assert_eq!(chosen(&standing, 0, due), Ok(0));
+        assert_eq!(chosen(&health, 0, due), Ok(0));
     }
 
     #[test]
     fn what_a_new_configuration_still_names_keeps_its_state() {
         let now = Instant::now();
-        let before = Standing::of(&route(&["a", "b"], &["k", "l"], Some(BREAKER)), None, now).expect("a breaker");
+        let before = RouteHealth::of(&route(&["a", "b"], &["k", "l"], Some(BREAKER)), None, now).expect("a breaker");
         (0..2).for_each(|_| fail(&before, 0, now));
         before.accounts.enter(1, now).expect("an account").refused(now);
-        let after = Standing::of(&route(&["c", "a"], &["l", "m"], Some(BREAKER)), Some(&before), now);
+        let after = RouteHealth::of(&route(&["c", "a"], &["l", "m"], Some(BREAKER)), Some(&before), now);
         let after = after.expect("a breaker");
         assert_eq!(chosen(&after, 1, now), Ok(0), "`a` is broken at its new place");
         assert_eq!(after.accounts.usable(now), Lanes::only(1), "`l` is set aside at its new place");
         assert!(Arc::ptr_eq(&before.budget, &after.budget));
-        let without = Standing::of(&route(&["c", "a"], &["l", "m"], None), Some(&after), now).expect("two upstreams");
+        let without =
+            RouteHealth::of(&route(&["c", "a"], &["l", "m"], None), Some(&after), now).expect("two upstreams");
         assert_eq!(chosen(&without, 1, now), Ok(1), "no breaker any more");
     }
 
     #[test]
     fn the_view_is_plain_data_without_keys() {
         let now = Instant::now();
-        let standing = Standing::of(&route(&["a"], &["sk-secret", "sk-other"], Some(BREAKER)), None, now).expect("it");
-        standing.accounts.enter(1, now).expect("an account").refused(now);
-        let shown = serde_json::to_string(&standing.view(now)).expect("JSON");
+        let health = RouteHealth::of(&route(&["a"], &["sk-secret", "sk-other"], Some(BREAKER)), None, now).expect("it");
+        health.accounts.enter(1, now).expect("an account").refused(now);
+        let shown = serde_json::to_string(&health.view(now)).expect("JSON");
         assert_eq!(
             shown,
             "{\"upstreams\":[{\"authority\":\"api.example.com\",\"circuit\":\"closed\"}],\"accounts\":[\

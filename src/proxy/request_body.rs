@@ -1,12 +1,18 @@
 //! The body of a request on its way to the provider: counted, bounded, with a deadline for the next frame.
+//!
+//! There are two ideas: the client's body, which streams, and a [`ReplayBuffer`] of it, for a route that may send it again.
+
+mod replay;
+
+pub(crate) use replay::ReplayBuffer;
 
 use super::body::Idle;
-use super::replay::{Replay, Turn};
 use crate::canon::Fault;
 use crate::upstream::{TaskWaker, request_fault};
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
+use replay::ReplayBody;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
@@ -16,21 +22,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-/// A caller's request body. It streams with back-pressure: nothing is read that the provider has not taken.
+/// A client's request body. It streams with back-pressure: nothing is read that the provider has not taken.
 #[derive(Debug)]
-pub struct Upload(Source);
+pub struct RequestBody(Kind);
 
 /// Where the frames come from.
 #[derive(Debug)]
-enum Source {
-    /// The caller.
-    Caller(Intake),
-    /// What was kept of them, then the caller.
-    Kept(Turn),
+enum Kind {
+    /// The client.
+    Client(ClientBody),
+    /// What was kept of them, then the client.
+    Replay(ReplayBody),
 }
 
-/// A body as it comes from the caller.
-pub(crate) struct Intake {
+/// A body as it comes from the client.
+pub(crate) struct ClientBody {
     source: Option<Incoming>,
     /// What was read before anybody wanted it.
     ahead: VecDeque<Frame<Bytes>>,
@@ -39,8 +45,8 @@ pub(crate) struct Intake {
     /// Bytes that the route still allows.
     left: u64,
     idle: Idle,
-    progress: Arc<Progress>,
-    /// That of the caller's connection.
+    progress: Arc<BodyProgress>,
+    /// That of the client's connection.
     bell: Arc<TaskWaker>,
 }
 
@@ -57,12 +63,12 @@ pub(crate) type Meter = Box<dyn Fn(u64) -> bool + Send + Sync>;
 
 /// How far an upload is, for whoever does not hold it any more.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
+pub(crate) struct BodyProgress {
     received: AtomicU64,
     ended: AtomicBool,
 }
 
-impl Progress {
+impl BodyProgress {
     /// Bytes that have come.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
@@ -74,42 +80,42 @@ impl Progress {
     }
 }
 
-/// The caller's side of a request failed.
+/// The client's side of a request failed.
 #[derive(Clone, Copy, Debug)]
-pub struct CallerFault(pub(crate) Fault);
+pub struct ClientFault(pub(crate) Fault);
 
-impl fmt::Display for CallerFault {
+impl fmt::Display for ClientFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.sentence())
     }
 }
 
-impl std::error::Error for CallerFault {}
+impl std::error::Error for ClientFault {}
 
-impl Upload {
-    /// Wraps a caller's body; refuses at once what announces more than is allowed.
-    pub(crate) fn new(source: Incoming, limit: u64, pause: Duration, bell: &Arc<TaskWaker>) -> Result<Upload, Fault> {
+impl RequestBody {
+    /// Wraps a client's body; refuses at once what announces more than is allowed.
+    pub(crate) fn new(source: Incoming, limit: u64, pause: Duration, bell: &Arc<TaskWaker>) -> Result<RequestBody, Fault> {
         if source.size_hint().lower() > limit {
             return Err(Fault::RequestTooLarge);
         }
         let source = (!source.is_end_stream()).then_some(source);
-        let progress = Progress { ended: AtomicBool::new(source.is_none()), ..Progress::default() };
+        let progress = BodyProgress { ended: AtomicBool::new(source.is_none()), ..BodyProgress::default() };
         let ahead = VecDeque::new();
         let (idle, progress, bell) = (Idle::new(pause), Arc::new(progress), Arc::clone(bell));
-        let intake = Intake { source, ahead, meter: None, left: limit, idle, progress, bell };
-        Ok(Upload(Source::Caller(intake)))
+        let client = ClientBody { source, ahead, meter: None, left: limit, idle, progress, bell };
+        Ok(RequestBody(Kind::Client(client)))
     }
 
     /// One of several sendings of a body.
-    pub(super) fn of_turn(turn: Turn) -> Upload {
-        Upload(Source::Kept(turn))
+    fn of_replay(replay: ReplayBody) -> RequestBody {
+        RequestBody(Kind::Replay(replay))
     }
 
     /// The same body, from now on in a form of which the rest can be taken over.
-    pub(crate) fn kept(self, again: bool) -> Replay {
+    pub(crate) fn replayable(self, again: bool) -> ReplayBuffer {
         match self.0 {
-            Source::Caller(intake) => Replay::of(intake, again),
-            Source::Kept(turn) => turn.replay(),
+            Kind::Client(client) => ReplayBuffer::of(client, again),
+            Kind::Replay(replay) => replay.replay(),
         }
     }
 
@@ -121,42 +127,42 @@ impl Upload {
     /// Reads a body that has not been sent up to this bound, which the last frame may exceed. It goes out whole all the same.
     pub(crate) async fn read_ahead(&mut self, bound: usize) -> Result<Ahead, Fault> {
         match &mut self.0 {
-            Source::Caller(intake) => intake.read_ahead(bound).await,
-            Source::Kept(_) => Ok(Ahead { bytes: Vec::new(), whole: self.is_end_stream() }),
+            Kind::Client(client) => client.read_ahead(bound).await,
+            Kind::Replay(_) => Ok(Ahead { bytes: Vec::new(), whole: self.is_end_stream() }),
         }
     }
 
     /// Has this asked about every further byte; the body breaks off where the answer is no.
     pub(crate) fn meter(&mut self, meter: Meter) {
-        if let Source::Caller(intake) = &mut self.0 {
-            intake.meter = Some(meter);
+        if let Kind::Client(client) = &mut self.0 {
+            client.meter = Some(meter);
         }
     }
 
-    /// It is read again after a time in which nobody asked: that pause was not the caller's.
+    /// It is read again after a time in which nobody asked: that pause was not the client's.
     pub(crate) fn resume(&mut self) {
-        if let Source::Caller(intake) = &mut self.0 {
-            intake.resume();
+        if let Kind::Client(client) = &mut self.0 {
+            client.resume();
         }
     }
 
     /// How far it is, also after the body has gone to the provider's connection.
-    pub(crate) fn progress(&self) -> Arc<Progress> {
+    pub(crate) fn progress(&self) -> Arc<BodyProgress> {
         match &self.0 {
-            Source::Caller(intake) => Arc::clone(&intake.progress),
-            Source::Kept(turn) => turn.progress(),
+            Kind::Client(client) => Arc::clone(&client.progress),
+            Kind::Replay(replay) => replay.progress(),
         }
     }
 }
 
-impl Intake {
-    /// It is read again after a time in which nobody asked: that pause was not the caller's.
+impl ClientBody {
+    /// It is read again after a time in which nobody asked: that pause was not the client's.
     pub(super) fn resume(&mut self) {
         self.idle.moved();
     }
 
     /// How far it is.
-    pub(super) fn progress(&self) -> Arc<Progress> {
+    pub(super) fn progress(&self) -> Arc<BodyProgress> {
         Arc::clone(&self.progress)
     }
 
@@ -168,21 +174,21 @@ impl Intake {
                     bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
                     self.ahead.push_back(frame);
                 }
-                Some(Err(CallerFault(fault))) => return Err(fault),
+                Some(Err(ClientFault(fault))) => return Err(fault),
                 None => return Ok(Ahead { bytes, whole: true }),
             }
         }
         Ok(Ahead { bytes, whole: false })
     }
 
-    fn take(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, CallerFault> {
+    fn take(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, ClientFault> {
         self.idle.moved();
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
             let _ = self.progress.received.fetch_add(length, Ordering::Relaxed);
-            self.left = self.left.checked_sub(length).ok_or(CallerFault(Fault::RequestTooLarge))?;
+            self.left = self.left.checked_sub(length).ok_or(ClientFault(Fault::RequestTooLarge))?;
             if self.meter.as_ref().is_some_and(|meter| !meter(length)) {
-                return Err(CallerFault(Fault::RateExceeded));
+                return Err(ClientFault(Fault::RateExceeded));
             }
         }
         if let Some(trailers) = frame.trailers_mut() {
@@ -192,42 +198,42 @@ impl Intake {
     }
 }
 
-impl http_body::Body for Upload {
+impl http_body::Body for RequestBody {
     type Data = Bytes;
-    type Error = CallerFault;
+    type Error = ClientFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         match &mut self.0 {
-            Source::Caller(intake) => Pin::new(intake).poll_frame(cx),
-            Source::Kept(turn) => turn.poll(cx),
+            Kind::Client(client) => Pin::new(client).poll_frame(cx),
+            Kind::Replay(replay) => replay.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Source::Caller(intake) => intake.is_end_stream(),
-            Source::Kept(turn) => turn.is_end(),
+            Kind::Client(client) => client.is_end_stream(),
+            Kind::Replay(replay) => replay.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Source::Caller(intake) => intake.size_hint(),
-            Source::Kept(turn) => turn.size_hint(),
+            Kind::Client(client) => client.size_hint(),
+            Kind::Replay(replay) => replay.size_hint(),
         }
     }
 }
 
-impl fmt::Debug for Intake {
+impl fmt::Debug for ClientBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Intake").field("left", &self.left).field("progress", &self.progress).finish_non_exhaustive()
+        f.debug_struct("ClientBody").field("left", &self.left).field("progress", &self.progress).finish_non_exhaustive()
     }
 }
 
-impl Intake {
-    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+impl ClientBody {
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
-        // Taking the last frame leaves nothing to do for the caller's connection, which this may be the turn of.
+        // Taking the last frame leaves nothing to do for the client's connection, whose task this may run in.
         let polled = self.bell.defer_wakes(|| Pin::new(&mut *source).poll_frame(cx));
         if !(polled.is_ready() && source.is_end_stream()) {
             self.bell.flush_deferred();
@@ -239,21 +245,21 @@ impl Intake {
                 }
                 Poll::Ready(Some(self.take(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(CallerFault(request_fault(&error))))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(ClientFault(request_fault(&error))))),
             Poll::Ready(None) => {
                 self.progress.ended.store(true, Ordering::Relaxed);
                 Poll::Ready(None)
             }
-            Poll::Pending => self.idle.poll(cx).map(|()| Some(Err(CallerFault(Fault::RequestBodyTimeout)))),
+            Poll::Pending => self.idle.poll(cx).map(|()| Some(Err(ClientFault(Fault::RequestBodyTimeout)))),
         }
     }
 }
 
-impl http_body::Body for Intake {
+impl http_body::Body for ClientBody {
     type Data = Bytes;
-    type Error = CallerFault;
+    type Error = ClientFault;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CallerFault>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         match self.ahead.pop_front() {
             Some(frame) => Poll::Ready(Some(Ok(frame))),
             None => self.poll_source(cx),

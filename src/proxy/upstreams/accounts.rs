@@ -1,7 +1,7 @@
 //! The accounts of a route, one for each of its credentials: how many calls each has, and which are set aside because the
 //! provider refused them.
 
-use super::rule::{is_broken, is_refused_account};
+use super::policy::{is_broken, is_refused_account};
 use crate::canon::CanonicalError;
 use crate::limit::Lanes;
 use serde::Serialize;
@@ -48,7 +48,7 @@ pub struct AccountView {
 
 /// A call that uses an account. Dropped at the call's end.
 #[derive(Debug)]
-pub(crate) struct Stay {
+pub(crate) struct AccountGuard {
     account: Arc<Account>,
     lane: usize,
     /// The account was set aside already when the call began: what the provider says to it is news.
@@ -58,7 +58,7 @@ pub(crate) struct Stay {
 }
 
 impl Accounts {
-    pub(super) fn new(accounts: impl IntoIterator<Item = Arc<Account>>) -> Accounts {
+    pub(crate) fn new(accounts: impl IntoIterator<Item = Arc<Account>>) -> Accounts {
         Accounts(accounts.into_iter().collect())
     }
 
@@ -67,7 +67,7 @@ impl Accounts {
         self.0.is_empty()
     }
 
-    pub(super) fn get(&self, lane: usize) -> Option<&Arc<Account>> {
+    pub(crate) fn get(&self, lane: usize) -> Option<&Arc<Account>> {
         self.0.get(lane)
     }
 
@@ -82,20 +82,20 @@ impl Accounts {
     }
 
     /// Those that may be used, and none when all are set aside.
-    pub(super) fn in_force(&self, now: Instant) -> Lanes {
+    pub(crate) fn in_force(&self, now: Instant) -> Lanes {
         let usable = self.0.iter().enumerate().filter(|(_, account)| account.lock().is_usable(now));
         usable.fold(Lanes::NONE, |lanes, (lane, _)| lanes.with(lane))
     }
 
     /// Uses the one of these with the fewest calls.
-    pub(crate) fn least_used(&self, lanes: Lanes, now: Instant) -> Option<Stay> {
+    pub(crate) fn least_used(&self, lanes: Lanes, now: Instant) -> Option<AccountGuard> {
         let among = self.0.iter().enumerate().filter(|(lane, _)| lanes.contains(*lane));
         let (lane, _) = among.min_by_key(|(_, account)| account.calls.load(Relaxed))?;
         self.enter(lane, now)
     }
 
     /// Uses this one.
-    pub(crate) fn enter(&self, lane: usize, now: Instant) -> Option<Stay> {
+    pub(crate) fn enter(&self, lane: usize, now: Instant) -> Option<AccountGuard> {
         let account = Arc::clone(self.0.get(lane)?);
         let _ = account.calls.fetch_add(1, Relaxed);
         let (aside, probe) = {
@@ -105,10 +105,10 @@ impl Accounts {
             state.probing |= probe;
             (aside, probe)
         };
-        Some(Stay { account, lane, aside, probe })
+        Some(AccountGuard { account, lane, aside, probe })
     }
 
-    pub(super) fn view(&self, now: Instant) -> Vec<AccountView> {
+    pub(crate) fn view(&self, now: Instant) -> Vec<AccountView> {
         let view = |(index, account): (usize, &Arc<Account>)| AccountView {
             index,
             calls: account.calls.load(Relaxed),
@@ -131,7 +131,7 @@ impl Aside {
     }
 }
 
-impl Stay {
+impl AccountGuard {
     /// Which account it is.
     pub(crate) fn lane(&self) -> usize {
         self.lane
@@ -147,7 +147,7 @@ impl Stay {
     }
 
     /// The provider took the account. A call that began before another was refused does not bring it back.
-    pub(super) fn accepted(&mut self) {
+    pub(crate) fn accepted(&mut self) {
         self.probe = false;
         let mut state = self.account.lock();
         if self.aside || state.until.is_none() {
@@ -156,7 +156,7 @@ impl Stay {
     }
 
     /// The provider refused the account: it is set aside. Of calls that are refused together, one counts.
-    pub(super) fn refused(&mut self, now: Instant) {
+    pub(crate) fn refused(&mut self, now: Instant) {
         let probe = std::mem::take(&mut self.probe);
         let mut aside = self.account.lock();
         if aside.until.is_some() && !probe {
@@ -167,7 +167,7 @@ impl Stay {
     }
 }
 
-impl Drop for Stay {
+impl Drop for AccountGuard {
     fn drop(&mut self) {
         let _ = self.account.calls.fetch_sub(1, Relaxed);
         if self.probe {
@@ -235,8 +235,8 @@ mod tests {
     #[test]
     fn calls_refused_together_count_once() {
         let (accounts, now) = (accounts(2), Instant::now());
-        let mut together: Vec<Stay> = (0..5).filter_map(|_| accounts.enter(0, now)).collect();
-        together.iter_mut().for_each(|stay| stay.refused(now));
+        let mut together: Vec<AccountGuard> = (0..5).filter_map(|_| accounts.enter(0, now)).collect();
+        together.iter_mut().for_each(|guard| guard.refused(now));
         assert_eq!(accounts.view(now)[0].set_aside_seconds.map(f64::round), Some(30.0));
     }
 

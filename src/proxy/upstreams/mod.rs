@@ -1,0 +1,13 @@
+//! The upstreams and accounts of a route: which may be used, what is remembered of them, and when to try again. Pure of any
+//! context: a request is known here by its outcome alone.
+
+mod accounts;
+mod health;
+pub(super) mod policy;
+
+pub(crate) use accounts::AccountGuard;
+pub use accounts::AccountView;
+pub(super) use health::Chosen;
+pub(crate) use health::RouteHealth;
+pub use health::{RouteHealthView, UpstreamView};
+pub(super) use policy::{is_broken, is_refused_account};
