@@ -1,10 +1,10 @@
 //! One agent for each limiter of this process: it asks the backend for slots when callers wait, and gives back what is idle.
 
-use super::Setup;
 use super::inbox::Inbox;
 use super::lease::Lease;
 use super::link::{Link, Live};
 use super::scripts::{Scripts, Turn};
+use super::setup::Setup;
 use super::tally::Tally;
 use crate::limit::Gate;
 use crate::telemetry::fleet::Fallback;

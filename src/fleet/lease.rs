@@ -2,8 +2,8 @@
 //!
 //! No clock, no socket: the agent tells what happened and asks what to do.
 
-use super::Setup;
 use super::inbox::Told;
+use super::setup::Setup;
 use crate::limit::Demand;
 use std::time::{Duration, Instant};
 

@@ -3,8 +3,8 @@
 //! `redis` multiplexes: requests of all threads go through one connection, and a request that is given up takes nothing with
 //! it. It does not reconnect in this form, and that is wanted: after a failure nobody waits for a connection here.
 
-use super::Setup;
 use super::inbox::{Inboxes, Told};
+use super::setup::Setup;
 use super::tally::Tally;
 use arc_swap::ArcSwapOption;
 use redis::aio::MultiplexedConnection;

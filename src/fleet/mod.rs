@@ -36,6 +36,7 @@ mod inbox;
 mod lease;
 mod link;
 mod scripts;
+mod setup;
 mod tally;
 
 pub use scripts::Counted;
@@ -49,53 +50,16 @@ use agent::{Agent, Common};
 use inbox::{Inbox, Inboxes};
 use link::Link;
 use scripts::{Counter, Scripts};
+use setup::Setup;
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 use tally::Tally;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-
-/// How limits are shared.
-#[derive(Clone, Debug)]
-struct Setup {
-    /// This process.
-    id: String,
-    prefix: String,
-    lease: Duration,
-    timeout: Duration,
-}
-
-impl Setup {
-    /// How long after it was last confirmed a share may be used: clocks of two machines differ by far less than a tenth.
-    fn usable(&self) -> Duration {
-        self.lease * 9 / 10
-    }
-
-    /// How often a lease is renewed.
-    fn renewal(&self) -> Duration {
-        self.lease / 3
-    }
-
-    /// How long slots wait for an answer. Longer than a rate does: who goes to the local share too soon takes slots that
-    /// others still use.
-    fn patience(&self) -> Duration {
-        (self.timeout * 20).min(self.lease / 3)
-    }
-
-    /// What the names of channels begin with; the rest is the process.
-    fn channels(&self) -> String {
-        format!("{}:wake:", self.prefix)
-    }
-
-    fn channel(&self) -> String {
-        self.channels() + &self.id
-    }
-}
 
 /// One limit that a request is to be counted by.
 #[derive(Clone, Copy, Debug)]

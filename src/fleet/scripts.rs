@@ -1,7 +1,7 @@
 //! The scripts that run at the backend, and their words.
 
-use super::Setup;
 use super::lease::Answer;
+use super::setup::Setup;
 use crate::limit::Demand;
 use crate::limit::rate::{Left, Quota};
 use redis::aio::MultiplexedConnection;

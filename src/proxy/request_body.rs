@@ -94,7 +94,12 @@ impl std::error::Error for ClientFault {}
 
 impl RequestBody {
     /// Wraps a client's body; refuses at once what announces more than is allowed.
-    pub(crate) fn new(source: Incoming, limit: u64, pause: Duration, bell: &Arc<TaskWaker>) -> Result<RequestBody, Fault> {
+    pub(crate) fn new(
+        source: Incoming,
+        limit: u64,
+        pause: Duration,
+        bell: &Arc<TaskWaker>,
+    ) -> Result<RequestBody, Fault> {
         if source.size_hint().lower() > limit {
             return Err(Fault::RequestTooLarge);
         }

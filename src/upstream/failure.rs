@@ -1,13 +1,10 @@
 //! What went wrong, told from the errors of the libraries. The only place where those are inspected.
 
-use super::send_progress::SendProgress;
+use super::send_progress::{BoxError, SendProgress};
 use crate::canon::Fault;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io;
-
-/// Any error, as body types carry them.
-pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A call that brought no answer, or an answer that broke off.
 #[derive(Debug)]

@@ -4,7 +4,6 @@
 //! the provider waiting, and with which error did the client's side fail. It is also how a call that nobody waits for any
 //! more is made to stop sending.
 
-use super::failure::BoxError;
 use super::kept_body::KeptBody;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
@@ -15,6 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// Any error, as body types carry them.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Body types that can be sent: streams of bytes whose errors can be carried.
 pub trait Sendable: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static {}

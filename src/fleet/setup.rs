@@ -1,0 +1,40 @@
+//! The settings that every part of the fleet shares.
+
+use std::time::Duration;
+
+/// How limits are shared.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    /// This process.
+    pub(super) id: String,
+    pub(super) prefix: String,
+    pub(super) lease: Duration,
+    pub(super) timeout: Duration,
+}
+
+impl Setup {
+    /// How long after it was last confirmed a share may be used: clocks of two machines differ by far less than a tenth.
+    pub(super) fn usable(&self) -> Duration {
+        self.lease * 9 / 10
+    }
+
+    /// How often a lease is renewed.
+    pub(super) fn renewal(&self) -> Duration {
+        self.lease / 3
+    }
+
+    /// How long slots wait for an answer. Longer than a rate does: who goes to the local share too soon takes slots that
+    /// others still use.
+    pub(super) fn patience(&self) -> Duration {
+        (self.timeout * 20).min(self.lease / 3)
+    }
+
+    /// What the names of channels begin with; the rest is the process.
+    pub(super) fn channels(&self) -> String {
+        format!("{}:wake:", self.prefix)
+    }
+
+    pub(super) fn channel(&self) -> String {
+        self.channels() + &self.id
+    }
+}
