@@ -9,12 +9,27 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// Every built-in profile: its name and its file.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: &[(&str, &str)] = &[
     ("elevenlabs", include_str!("../../config/providers/elevenlabs.toml")),
     ("cartesia", include_str!("../../config/providers/cartesia.toml")),
     ("breeze", include_str!("../../config/providers/breeze.toml")),
     ("corti", include_str!("../../config/providers/corti.toml")),
     ("zenhire", include_str!("../../config/providers/zenhire.toml")),
+    ("deepgram", include_str!("../../config/providers/deepgram.toml")),
+    ("openai", include_str!("../../config/providers/openai.toml")),
+    ("google", include_str!("../../config/providers/google.toml")),
+    ("azure", include_str!("../../config/providers/azure.toml")),
+    ("aws", include_str!("../../config/providers/aws.toml")),
+    ("assemblyai", include_str!("../../config/providers/assemblyai.toml")),
+    ("groq", include_str!("../../config/providers/groq.toml")),
+    ("speechmatics", include_str!("../../config/providers/speechmatics.toml")),
+    ("soniox", include_str!("../../config/providers/soniox.toml")),
+    ("gladia", include_str!("../../config/providers/gladia.toml")),
+    ("rime", include_str!("../../config/providers/rime.toml")),
+    ("inworld", include_str!("../../config/providers/inworld.toml")),
+    ("sarvam", include_str!("../../config/providers/sarvam.toml")),
+    ("fish", include_str!("../../config/providers/fish.toml")),
+    ("hume", include_str!("../../config/providers/hume.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];

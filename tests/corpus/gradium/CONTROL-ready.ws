@@ -1,0 +1,1 @@
+{"type":"ready","request_id":"r1","sample_rate":48000}

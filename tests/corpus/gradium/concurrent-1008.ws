@@ -1,0 +1,1 @@
+{"type":"error","message":"Too many sessions are open","code":1008}

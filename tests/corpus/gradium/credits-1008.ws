@@ -1,0 +1,1 @@
+{"type":"error","message":"Not enough credits","code":1008}

@@ -1,0 +1,1 @@
+{"type":"error","message":"Policy violation","code":1008}

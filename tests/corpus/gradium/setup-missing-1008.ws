@@ -1,0 +1,1 @@
+{"type":"error","message":"Expected a setup message before audio","code":1008}

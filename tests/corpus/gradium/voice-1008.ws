@@ -1,0 +1,1 @@
+{"type":"error","message":"Voice YTpq7 not found","code":1008}

@@ -1,0 +1,1 @@
+{"audio":"AA==","enc":"pcm_s16le","idx":0,"sr":24000}

@@ -1,0 +1,1 @@
+{"error":"Invalid JSON","code":400}

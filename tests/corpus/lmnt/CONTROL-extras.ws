@@ -1,0 +1,1 @@
+{"durations":[{"text":"Hello","start":0.0,"duration":0.4}],"warning":"text was truncated"}

@@ -1,0 +1,1 @@
+{"type":"ready","request_id":"req_9"}

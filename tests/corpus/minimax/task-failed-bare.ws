@@ -1,0 +1,1 @@
+{"session_id":"s1","event":"task_failed"}

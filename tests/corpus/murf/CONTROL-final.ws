@@ -1,0 +1,1 @@
+{"final":true,"context_id":"c1"}

@@ -1,0 +1,1 @@
+{"audio":"AA==","context_id":"c1"}

@@ -1,0 +1,1 @@
+{"errorMessage":"Internal server error","errorCode":500}

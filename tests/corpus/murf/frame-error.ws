@@ -1,0 +1,1 @@
+{"error":"Invalid voice_id","context_id":"c1"}

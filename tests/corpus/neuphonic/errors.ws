@@ -1,0 +1,1 @@
+{"status_code":401,"errors":["Invalid API key."]}

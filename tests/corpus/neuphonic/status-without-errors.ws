@@ -1,0 +1,1 @@
+{"status_code":503,"data":null}

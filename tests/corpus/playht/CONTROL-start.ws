@@ -1,0 +1,1 @@
+{"type":"start","request_id":"r1"}

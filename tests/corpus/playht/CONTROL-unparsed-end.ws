@@ -1,0 +1,1 @@
+{"type":"end","request_id":"r1"}

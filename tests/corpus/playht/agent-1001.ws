@@ -1,0 +1,1 @@
+{"type":"error","code":1001,"message":"Invalid authorization token"}

@@ -1,0 +1,1 @@
+{"type":"error","code":1002,"message":"Invalid agent id"}

@@ -1,0 +1,1 @@
+{"type":"error","code":1003,"message":"Invalid authorization credentials"}

@@ -1,0 +1,1 @@
+{"type":"error","code":4400,"message":"Invalid parameters"}

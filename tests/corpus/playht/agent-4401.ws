@@ -1,0 +1,1 @@
+{"type":"error","code":4401,"message":"Unauthorized"}

@@ -1,0 +1,1 @@
+{"type":"error","code":4500,"message":"Generic internal server error"}

@@ -1,0 +1,1 @@
+{"error":"generation failed on our side","request_id":"r1"}

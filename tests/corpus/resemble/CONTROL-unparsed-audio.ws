@@ -1,0 +1,1 @@
+{"type":"audio","request_id":4,"audio_content":"AA=="}

@@ -1,0 +1,1 @@
+{"type":"conversation.item.input_audio_transcription.delta","item_id":"i1","delta":"the failed error"}

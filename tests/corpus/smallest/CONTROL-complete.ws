@@ -1,0 +1,1 @@
+{"request_id":"rq_3","status":"complete","done":true}

@@ -1,0 +1,1 @@
+{"request_id":"rq_3","status":"chunk","data":{"audio":"AA=="}}

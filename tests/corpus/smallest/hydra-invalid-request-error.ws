@@ -1,0 +1,1 @@
+{"type":"error","event_id":"ev_1","error":{"type":"invalid_request_error","code":null,"message":"It could not be done.","param":null,"event_id":null}}

@@ -1,0 +1,1 @@
+{"status":"error","message":"Audio data too large"}

@@ -1,0 +1,1 @@
+{"audio":null,"text":"","isFinal":true}

@@ -1,0 +1,1 @@
+{"audio":"AA==","text":null,"isFinal":false}

@@ -1,0 +1,1 @@
+{"type":"audio.done","trace_id":"t1"}

@@ -1,0 +1,1 @@
+{"type":"transcript.partial","text":"type error","is_final":false}
