@@ -26,8 +26,6 @@ use tokio::net::{TcpListener, TcpStream};
 const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
     sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-const PROVIDERS: [&str; 7] = ["elevenlabs", "cartesia", "breeze", "corti", "zenhire", "edge", "generic"];
-
 /// One recording and what a provider that sends it puts on the wire.
 struct Sample {
     name: String,
@@ -78,7 +76,7 @@ fn gateway(upstream: SocketAddr) -> app::Handle {
         "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[admin]\nenabled = false\n\
          [telemetry]\nlog = { level = \"error\", access = false }\n",
     );
-    for provider in PROVIDERS {
+    for provider in config::built_in_names() {
         text.push_str(&format!(
             "[[routes]]\nname = \"{provider}\"\nmatch = {{ path = \"/{provider}\" }}\nprovider = \"{provider}\"\n\
              upstream = \"http://{upstream}\"\n"
@@ -255,7 +253,7 @@ fn bare(mut value: Value) -> Value {
 fn samples() -> Vec<Sample> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
     let mut samples = BTreeMap::new();
-    for provider in PROVIDERS {
+    for provider in config::built_in_names() {
         for entry in fs::read_dir(root.join(provider)).expect("a folder of samples") {
             let path = entry.expect("an entry").path();
             let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();

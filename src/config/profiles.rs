@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// Every built-in profile: its name and its file.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: &[(&str, &str)] = &[
     ("elevenlabs", include_str!("../../config/providers/elevenlabs.toml")),
     ("cartesia", include_str!("../../config/providers/cartesia.toml")),
     ("breeze", include_str!("../../config/providers/breeze.toml")),
