@@ -15,6 +15,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("breeze", include_str!("../../config/providers/breeze.toml")),
     ("corti", include_str!("../../config/providers/corti.toml")),
     ("zenhire", include_str!("../../config/providers/zenhire.toml")),
+    ("riva", include_str!("../../config/providers/riva.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
