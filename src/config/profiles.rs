@@ -16,6 +16,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("corti", include_str!("../../config/providers/corti.toml")),
     ("zenhire", include_str!("../../config/providers/zenhire.toml")),
     ("riva", include_str!("../../config/providers/riva.toml")),
+    ("smallest", include_str!("../../config/providers/smallest.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
