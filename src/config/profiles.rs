@@ -17,6 +17,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("zenhire", include_str!("../../config/providers/zenhire.toml")),
     ("riva", include_str!("../../config/providers/riva.toml")),
     ("smallest", include_str!("../../config/providers/smallest.toml")),
+    ("lmnt", include_str!("../../config/providers/lmnt.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
