@@ -18,6 +18,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("riva", include_str!("../../config/providers/riva.toml")),
     ("smallest", include_str!("../../config/providers/smallest.toml")),
     ("lmnt", include_str!("../../config/providers/lmnt.toml")),
+    ("neuphonic", include_str!("../../config/providers/neuphonic.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
