@@ -19,6 +19,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("smallest", include_str!("../../config/providers/smallest.toml")),
     ("lmnt", include_str!("../../config/providers/lmnt.toml")),
     ("neuphonic", include_str!("../../config/providers/neuphonic.toml")),
+    ("playht", include_str!("../../config/providers/playht.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
