@@ -20,6 +20,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("lmnt", include_str!("../../config/providers/lmnt.toml")),
     ("neuphonic", include_str!("../../config/providers/neuphonic.toml")),
     ("playht", include_str!("../../config/providers/playht.toml")),
+    ("murf", include_str!("../../config/providers/murf.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
