@@ -21,6 +21,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("neuphonic", include_str!("../../config/providers/neuphonic.toml")),
     ("playht", include_str!("../../config/providers/playht.toml")),
     ("murf", include_str!("../../config/providers/murf.toml")),
+    ("resemble", include_str!("../../config/providers/resemble.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
