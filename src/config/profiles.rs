@@ -22,6 +22,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("playht", include_str!("../../config/providers/playht.toml")),
     ("murf", include_str!("../../config/providers/murf.toml")),
     ("resemble", include_str!("../../config/providers/resemble.toml")),
+    ("revai", include_str!("../../config/providers/revai.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
