@@ -23,6 +23,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("murf", include_str!("../../config/providers/murf.toml")),
     ("resemble", include_str!("../../config/providers/resemble.toml")),
     ("revai", include_str!("../../config/providers/revai.toml")),
+    ("speechace", include_str!("../../config/providers/speechace.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
