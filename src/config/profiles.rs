@@ -24,6 +24,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("resemble", include_str!("../../config/providers/resemble.toml")),
     ("revai", include_str!("../../config/providers/revai.toml")),
     ("speechace", include_str!("../../config/providers/speechace.toml")),
+    ("telnyx", include_str!("../../config/providers/telnyx.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
