@@ -25,6 +25,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("revai", include_str!("../../config/providers/revai.toml")),
     ("speechace", include_str!("../../config/providers/speechace.toml")),
     ("telnyx", include_str!("../../config/providers/telnyx.toml")),
+    ("kugelaudio", include_str!("../../config/providers/kugelaudio.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
