@@ -26,6 +26,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("speechace", include_str!("../../config/providers/speechace.toml")),
     ("telnyx", include_str!("../../config/providers/telnyx.toml")),
     ("kugelaudio", include_str!("../../config/providers/kugelaudio.toml")),
+    ("sync", include_str!("../../config/providers/sync.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
