@@ -27,6 +27,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("telnyx", include_str!("../../config/providers/telnyx.toml")),
     ("kugelaudio", include_str!("../../config/providers/kugelaudio.toml")),
     ("sync", include_str!("../../config/providers/sync.toml")),
+    ("xai", include_str!("../../config/providers/xai.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
