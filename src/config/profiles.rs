@@ -28,6 +28,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("kugelaudio", include_str!("../../config/providers/kugelaudio.toml")),
     ("sync", include_str!("../../config/providers/sync.toml")),
     ("xai", include_str!("../../config/providers/xai.toml")),
+    ("gradium", include_str!("../../config/providers/gradium.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
