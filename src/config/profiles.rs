@@ -29,6 +29,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("sync", include_str!("../../config/providers/sync.toml")),
     ("xai", include_str!("../../config/providers/xai.toml")),
     ("gradium", include_str!("../../config/providers/gradium.toml")),
+    ("minimax", include_str!("../../config/providers/minimax.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];
