@@ -1,0 +1,1 @@
+{"type":"error","data":{"message":"Unsupported language","code":422}}
