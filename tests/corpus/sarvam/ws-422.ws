@@ -1,1 +1,1 @@
-{"type":"error","data":{"message":"Unsupported language","code":422}}
+{"type":"error","data":{"message":"Validation error","code":422}}

@@ -1,1 +1,0 @@
-{"type":"Error","error_code":3006,"error":"Invalid JSON: {\"type\""}
