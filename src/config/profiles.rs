@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 /// Every built-in profile: its name and its file.
-const BUILT_IN: &[(&str, &str)] = &[
+const BUILT_IN: [(&str, &str); 37] = [
     ("elevenlabs", include_str!("../../config/providers/elevenlabs.toml")),
     ("cartesia", include_str!("../../config/providers/cartesia.toml")),
     ("breeze", include_str!("../../config/providers/breeze.toml")),
@@ -18,6 +18,7 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("deepgram", include_str!("../../config/providers/deepgram.toml")),
     ("openai", include_str!("../../config/providers/openai.toml")),
     ("google", include_str!("../../config/providers/google.toml")),
+    ("riva", include_str!("../../config/providers/riva.toml")),
     ("azure", include_str!("../../config/providers/azure.toml")),
     ("aws", include_str!("../../config/providers/aws.toml")),
     ("assemblyai", include_str!("../../config/providers/assemblyai.toml")),
@@ -30,6 +31,20 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("sarvam", include_str!("../../config/providers/sarvam.toml")),
     ("fish", include_str!("../../config/providers/fish.toml")),
     ("hume", include_str!("../../config/providers/hume.toml")),
+    ("smallest", include_str!("../../config/providers/smallest.toml")),
+    ("lmnt", include_str!("../../config/providers/lmnt.toml")),
+    ("neuphonic", include_str!("../../config/providers/neuphonic.toml")),
+    ("playht", include_str!("../../config/providers/playht.toml")),
+    ("murf", include_str!("../../config/providers/murf.toml")),
+    ("resemble", include_str!("../../config/providers/resemble.toml")),
+    ("revai", include_str!("../../config/providers/revai.toml")),
+    ("speechace", include_str!("../../config/providers/speechace.toml")),
+    ("telnyx", include_str!("../../config/providers/telnyx.toml")),
+    ("kugelaudio", include_str!("../../config/providers/kugelaudio.toml")),
+    ("sync", include_str!("../../config/providers/sync.toml")),
+    ("xai", include_str!("../../config/providers/xai.toml")),
+    ("gradium", include_str!("../../config/providers/gradium.toml")),
+    ("minimax", include_str!("../../config/providers/minimax.toml")),
     ("edge", include_str!("../../config/providers/edge.toml")),
     ("generic", include_str!("../../config/providers/generic.toml")),
 ];

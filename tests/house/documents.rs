@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use regex::Regex;
 use serde_json::Value;
 use speechgate::canon::envelope::Stamp;
-use speechgate::canon::{Code, Evidence, Observed, Profile, Type, reference, resolve};
+use speechgate::canon::{Code, Evidence, Observed, Phase, Profile, Type, reference, resolve};
 use speechgate::config::{self, Loaded};
 use speechgate::render::http::{Form, response};
 use std::collections::BTreeSet;
@@ -17,10 +17,11 @@ use std::process::Command;
 use std::time::SystemTime;
 
 /// Every document that a person reads, but for `config/errors.md`, which is made from the code.
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "README.md",
     "config/CLIENTS.md",
     "config/PROFILES.md",
+    "config/PROVIDERS.md",
     "deploy/README.md",
     "deploy/OPERATIONS.md",
     "src/docs/architecture.md",
@@ -84,6 +85,66 @@ fn type_table() -> String {
         let _ = writeln!(table, "| `{kind}` | {status} | {} | {codes} |", kind.advice());
     }
     table
+}
+
+/// The names of the providers that are built in, for the README: `edge` and `generic` are none.
+fn provider_list() -> String {
+    let names = config::built_in_names().filter(|name| !matches!(*name, "edge" | "generic"));
+    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    let (last, others) = names.split_last().expect("providers");
+    let mut list = String::from("Built in are");
+    let mut width = list.len();
+    for word in format!("{} and {last}.", others.join(", ")).split(' ') {
+        if width + 1 + word.len() > 130 {
+            list.push('\n');
+            width = 0;
+        } else {
+            list.push(' ');
+            width += 1;
+        }
+        list.push_str(word);
+        width += word.len();
+    }
+    list + "\n"
+}
+
+/// What a profile has for a provider: who it is, where failures are found beside HTTP statuses, how much is known.
+fn provider_table() -> String {
+    let mut table = String::from(
+        "| profile | provider | failures are found in | codes and rules | samples | since |\n|---|---|---|---|---|---|\n",
+    );
+    for profile in config::built_in_profiles() {
+        let (name, spec) = (profile.name(), profile.spec());
+        let source = text(&format!("config/providers/{name}.toml"));
+        // The first sentence of the file's comment, of which the parentheses hold addresses.
+        let first = source.lines().next().and_then(|line| line.strip_prefix("# ")).expect("a comment");
+        let who = first.split([':', ';']).next().unwrap_or_default();
+        let who = who.split(" (").next().unwrap_or_default().trim_end_matches(['.', ',']);
+        let found: BTreeSet<&str> =
+            spec.errors.iter().filter(|error| !error.ignore).map(|error| place(error.phase)).collect();
+        let found: Vec<&str> = ["HTTP answers"].into_iter().chain(found).collect();
+        let known = spec.codes.len() + spec.spaces.values().map(|rows| rows.len()).sum::<usize>() + spec.rules.len();
+        let samples = fs::read_dir(path("tests/corpus").join(name)).map_or(0, |files| {
+            let names = files.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
+            names.filter(|name| !name.ends_with(".json")).count()
+        });
+        // A String takes everything.
+        let _ = writeln!(table, "| `{name}` | {who} | {} | {known} | {samples} | 0.1 |", found.join(", "));
+    }
+    table
+}
+
+fn place(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Handshake => "refused handshakes",
+        Phase::Http => "HTTP answers",
+        Phase::Sse => "SSE events",
+        Phase::Ndjson => "NDJSON lines",
+        Phase::Frame => "WebSocket messages",
+        Phase::Close => "WebSocket closes",
+        Phase::Abort => "broken connections",
+        Phase::Job => "jobs inside a 200",
+    }
 }
 
 /// What the gateway makes of a recorded answer, head and body, as it is shown to people.
@@ -295,6 +356,8 @@ fn there(place: &Path) -> Option<String> {
 #[test]
 fn the_derived_parts_are_up_to_date() {
     derived("README.md", "codes", &type_table());
+    derived("README.md", "providers", &provider_list());
+    derived("config/PROVIDERS.md", "providers", &provider_table());
     let readme = text("README.md");
     let size = format!("{} types and {} codes", Type::ALL.len(), Code::ROWS.len());
     assert!(readme.contains(&size), "README.md does not say `{size}`");

@@ -1,0 +1,1 @@
+{"type":"Begin","id":"s","expires_at":1795000000}

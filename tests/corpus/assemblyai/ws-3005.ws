@@ -1,0 +1,1 @@
+{"type":"Error","error_code":3005,"error":"Session Cancelled: An error occurred"}

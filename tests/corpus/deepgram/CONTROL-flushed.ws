@@ -1,0 +1,1 @@
+{"type":"Flushed","sequence_id":1}

@@ -1,0 +1,1 @@
+{"type":"Error","variant":"SchemaError","description":"The message could not be understood.","message":"{\"type\":\"Nonsense\"}"}

@@ -1,0 +1,1 @@
+{"type":"Error","code":"BIG-0000","description":"It was refused."}

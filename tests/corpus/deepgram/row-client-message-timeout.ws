@@ -1,0 +1,1 @@
+{"type":"Error","code":"CLIENT_MESSAGE_TIMEOUT","description":"It was refused."}

@@ -1,0 +1,1 @@
+{"type":"Error","code":"FAILED_TO_THINK","description":"It was refused."}

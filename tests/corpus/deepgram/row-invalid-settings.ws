@@ -1,0 +1,1 @@
+{"type":"Error","code":"INVALID_SETTINGS","description":"It was refused."}

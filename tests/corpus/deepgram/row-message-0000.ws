@@ -1,0 +1,1 @@
+{"type":"Error","code":"MESSAGE-0000","description":"It was refused."}

@@ -1,0 +1,1 @@
+{"type":"Error","code":"UNPARSABLE_CLIENT_MESSAGE","description":"It was refused."}

@@ -1,0 +1,1 @@
+{"type":"error","session_id":"s","data":{"message":"The session timed out."}}

@@ -1,0 +1,1 @@
+{"type":"assistant_message","id":"m","message":{"role":"assistant","content":"error"},"models":{}}

@@ -1,0 +1,1 @@
+{"type":"error","code":"E0301","slug":"something_new","message":"It was refused.","request_id":"r1"}

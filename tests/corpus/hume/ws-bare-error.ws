@@ -1,0 +1,1 @@
+{"error":"Something broke","message":"internal error"}

@@ -1,0 +1,1 @@
+{"result":{"contextId":"ctx-1","status":{"code":0,"message":"","details":[]},"audioChunk":{"audioContent":"AAAA"}}}

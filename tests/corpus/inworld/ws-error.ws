@@ -1,0 +1,1 @@
+{"error":{"code":3,"message":"invalid transcribe config: unsupported audio encoding"}}

@@ -1,0 +1,1 @@
+{"type":"session.created","session":{"id":"sess_1","error":null}}

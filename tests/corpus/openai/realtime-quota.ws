@@ -1,0 +1,1 @@
+{"type":"error","event_id":"event_1","error":{"type":"insufficient_quota","code":"insufficient_quota","message":"You exceeded your current quota, please check your plan and billing details.","param":null,"event_id":"evt_client"}}

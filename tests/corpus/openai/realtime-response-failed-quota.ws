@@ -1,0 +1,1 @@
+{"type":"response.done","event_id":"event_3","response":{"id":"resp_1","status":"failed","status_details":{"type":"failed","error":{"type":"insufficient_quota","code":"insufficient_quota","message":"You exceeded your current quota."}},"output":[]}}

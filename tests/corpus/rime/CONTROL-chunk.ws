@@ -1,0 +1,1 @@
+{"type":"chunk","data":"AAAA","contextId":null}

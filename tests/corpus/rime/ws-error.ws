@@ -1,0 +1,1 @@
+{"type":"error","message":"Input should be a valid string"}

@@ -1,0 +1,1 @@
+{"type":"audio","data":{"content_type":"audio/wav","audio":"AAAA"}}

@@ -1,0 +1,1 @@
+{"type":"events","data":{"event_type":"final"}}

@@ -1,0 +1,1 @@
+{"type":"error","data":{"message":"Validation error","code":422}}

@@ -1,0 +1,1 @@
+{"tokens":[],"error_code":408,"error_message":"Request timeout."}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"buffer_error","reason":"It was refused"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"data_error","reason":"It was refused"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"idle_timeout","reason":"It was refused"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"invalid_audio_type","reason":"It was refused"}

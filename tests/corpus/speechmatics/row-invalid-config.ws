@@ -1,0 +1,1 @@
+{"message":"Error","type":"invalid_config","reason":"It was refused"}

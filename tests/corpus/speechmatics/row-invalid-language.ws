@@ -1,0 +1,1 @@
+{"message":"Error","type":"invalid_language","reason":"It was refused"}

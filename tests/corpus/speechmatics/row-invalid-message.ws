@@ -1,0 +1,1 @@
+{"message":"Error","type":"invalid_message","reason":"It was refused"}

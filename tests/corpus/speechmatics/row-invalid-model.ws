@@ -1,0 +1,1 @@
+{"message":"Error","type":"invalid_model","reason":"It was refused"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"invalid_output_format","reason":"It was refused"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"job_error","reason":"It was refused"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"policy_violation","reason":"It was refused"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"protocol_error","reason":"It was refused"}

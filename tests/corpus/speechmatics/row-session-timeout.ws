@@ -1,0 +1,1 @@
+{"message":"Error","type":"session_timeout","reason":"It was refused"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"timelimit_exceeded","reason":"It was refused"}

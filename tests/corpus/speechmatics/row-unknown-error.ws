@@ -1,0 +1,1 @@
+{"message":"Error","type":"unknown_error","reason":"It was refused"}

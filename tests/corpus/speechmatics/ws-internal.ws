@@ -1,0 +1,1 @@
+{"message":"Error","type":"internal_error","reason":"Something broke"}

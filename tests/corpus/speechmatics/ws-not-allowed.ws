@@ -1,0 +1,1 @@
+{"message":"Error","type":"not_allowed","reason":"Not allowed for this user"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"not_authorised","reason":"The token is not valid"}

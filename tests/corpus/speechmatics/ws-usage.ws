@@ -1,0 +1,1 @@
+{"message":"Error","type":"timelimit_exceeded","reason":"Usage limit reached for this month"}
