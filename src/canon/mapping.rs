@@ -13,6 +13,8 @@ pub(crate) struct Mapping {
     pub retryable: Option<bool>,
     /// A documented wait in seconds.
     pub retry_after_seconds: Option<f64>,
+    /// Whether the code is so general that it decides only where nothing else says more.
+    pub catch_all: bool,
     /// Whether it ends the session or stream.
     pub fatal: Option<bool>,
     /// The message when the provider sends none.
@@ -34,6 +36,7 @@ impl Mapping {
                 code: code.clone(),
                 retryable: None,
                 retry_after_seconds: None,
+                catch_all: false,
                 fatal: None,
                 message: None,
                 details: Default::default(),
@@ -44,6 +47,7 @@ impl Mapping {
             code: canonical(&full.code)?,
             retryable: full.retryable,
             retry_after_seconds: full.retry_after_seconds.filter(|wait| wait.is_finite() && *wait >= 0.0),
+            catch_all: full.catch_all,
             fatal: full.fatal,
             message: full.message.clone(),
             details: full.details.clone().into_iter().collect(),

@@ -296,6 +296,10 @@ pub struct FullMappingSpec {
     pub retryable: Option<bool>,
     /// A wait that the provider documents but does not send, in seconds.
     pub retry_after_seconds: Option<f64>,
+    /// A type for all sorts of failures, such as `invalid_request_error`: it decides only where neither another code nor the
+    /// status says something else.
+    #[serde(default)]
+    pub catch_all: bool,
     /// Whether it ends the session or stream.
     pub fatal: Option<bool>,
     /// The message when the provider sends none.
