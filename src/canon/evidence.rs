@@ -3,6 +3,7 @@
 use super::json::Json;
 use super::observed::Observed;
 use super::outline::Outline;
+use super::tolerant;
 use std::borrow::Cow;
 use std::ops::Deref;
 
@@ -132,31 +133,37 @@ fn element<'p>(page: &'p str, name: &str) -> Option<&'p str> {
     (!inside.is_empty()).then_some(inside)
 }
 
-/// Parses a body, and gives its text when all of it is JSON; of one that was cut, as much as there is.
+/// Reads JSON as leniently as errors are read: what the strict reader refuses goes through the tolerant one. None when it is
+/// no JSON at all. Costs and units use it, so that they see what classifying sees.
+#[must_use]
+pub fn read_json(bytes: &[u8]) -> Option<Json<'_>> {
+    let bytes = trim(bytes);
+    match bytes.first() {
+        Some(b'{' | b'[' | b'"') => parse(bytes, false).0,
+        _ => None,
+    }
+}
+
+/// Parses a body, and gives its text when all of it is JSON; of one that was cut or is not quite JSON, as much as there is.
 fn parse(body: &[u8], truncated: bool) -> (Option<Json<'_>>, Option<Cow<'_, str>>) {
     let text = lossy(body);
     // What was cut is seldom whole by chance, and is not read twice.
-    let cut = if truncated { Cut::find(&text) } else { None };
-    if cut.as_ref().is_none_or(Cut::is_nowhere) {
+    let strict = if truncated {
+        None
+    } else {
         match &text {
-            Cow::Borrowed(whole) => {
-                if let Ok(tree) = serde_json::from_str(whole) {
-                    return (Some(tree), Some(text));
-                }
-            }
-            Cow::Owned(whole) => {
-                if let Some(tree) = owned(whole) {
-                    return (Some(tree), Some(text));
-                }
-            }
+            Cow::Borrowed(whole) => serde_json::from_str(whole).ok(),
+            Cow::Owned(whole) => serde_json::from_str::<Json<'_>>(whole).ok().map(Json::into_owned),
         }
-    }
-    let part = match cut {
-        Some(cut) => mend(&text, &cut),
-        None if truncated => None,
-        None => leading_value(&text),
     };
-    (part, None)
+    if strict.is_some() {
+        return (strict, Some(text));
+    }
+    let tree = match &text {
+        Cow::Borrowed(whole) => tolerant::read(whole),
+        Cow::Owned(whole) => tolerant::read(whole).map(Json::into_owned),
+    };
+    (tree, None)
 }
 
 /// Bytes as text; what is no UTF-8 in them is replaced.
@@ -165,113 +172,17 @@ fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// A tree of a text that goes away.
-fn owned(text: &str) -> Option<Json<'static>> {
-    serde_json::from_str::<Json<'_>>(text).ok().map(Json::into_owned)
-}
-
-/// The first value of a body that has something behind it, such as a second object or a stray bracket.
-fn leading_value(text: &str) -> Option<Json<'static>> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Json<'_>>();
-    let first = values.next()?.ok()?;
-    matches!(first, Json::Object(_) | Json::List(_)).then(|| first.into_owned())
-}
-
-/// Completes JSON that was cut by a bound, so that a code at its beginning is not lost to a megabyte behind it.
-fn mend(text: &str, cut: &Cut) -> Option<Json<'static>> {
-    let as_it_ends = cut.in_string.then(|| close(&format!("{}\"", drop_partial_escape(text)), &cut.open));
-    let at_last_value = || close(text.get(..cut.last_value).unwrap_or_default(), &cut.open_at_last_value);
-    as_it_ends.flatten().or_else(at_last_value)
-}
-
-fn close(text: &str, open: &[u8]) -> Option<Json<'static>> {
-    let mut whole = text.to_owned();
-    whole.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
-    owned(&whole)
-}
-
-fn drop_partial_escape(text: &str) -> &str {
-    let Some(slash) = text.rfind('\\').filter(|at| text.len() - at < 6) else { return text };
-    let escapes_before = text.as_bytes().get(..slash).unwrap_or_default().iter().rev().take_while(|b| **b == b'\\');
-    if escapes_before.count() % 2 == 0 { text.get(..slash).unwrap_or(text) } else { text }
-}
-
-/// Where a cut body could be closed.
-#[derive(Default)]
-struct Cut {
-    open: Vec<u8>,
-    in_string: bool,
-    last_value: usize,
-    open_at_last_value: Vec<u8>,
-}
-
-impl Cut {
-    fn find(text: &str) -> Option<Cut> {
-        let mut cut = Cut::default();
-        let mut escaped = false;
-        for (at, byte) in text.bytes().enumerate() {
-            if cut.in_string {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = true,
-                    b'"' => cut.in_string = false,
-                    _ => {}
-                }
-                continue;
-            }
-            match byte {
-                b'"' => cut.in_string = true,
-                b'{' | b'[' => {
-                    cut.open.push(byte);
-                    cut.mark(at + 1);
-                }
-                b'}' | b']' => {
-                    let _ = cut.open.pop();
-                    cut.mark(at + 1);
-                }
-                b',' => cut.mark(at),
-                _ => {}
-            }
-            // serde_json refuses deeper nesting anyway.
-            if cut.open.len() > 128 {
-                return None;
-            }
-        }
-        Some(cut)
-    }
-
-    /// Whether nothing is open where the text ends.
-    fn is_nowhere(&self) -> bool {
-        self.open.is_empty() && !self.in_string
-    }
-
-    fn mark(&mut self, at: usize) {
-        self.last_value = at;
-        self.open_at_last_value.clone_from(&self.open);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn cut_json_keeps_what_was_whole() {
-        for (text, expected) in [
-            (
-                r#"{"detail":{"status":"quota_exceeded","message":"AAAA"#,
-                r#"{"detail":{"status":"quota_exceeded","message":"AAAA"}}"#,
-            ),
-            (r#"{"a":1,"b":[1,2,{"c":"d\u00"#, r#"{"a":1,"b":[1,2,{"c":"d"}]}"#),
-            (r#"{"a":1,"b"#, r#"{"a":1}"#),
-            (r#"{"a":1,"b":tr"#, r#"{"a":1}"#),
-            (r#"["x\\"#, r#"["x\\"]"#),
-            ("{", "{}"),
-        ] {
-            let expected: Json<'_> = serde_json::from_str(expected).expect("expected is JSON");
-            let cut = Cut::find(text).expect("brackets that can be closed");
-            assert_eq!(mend(text, &cut), Some(expected), "{text}");
+    fn costs_and_units_read_what_classifying_reads() {
+        for body in ["\u{feff} {\"text\":\"abc\"}", "{\"text\":\"abc\",\"n\":NaN}", "{\"text\":\"abc\"} {}"] {
+            let tree = read_json(body.as_bytes()).expect("JSON");
+            assert_eq!(tree.to_value()["text"], "abc", "{body}");
         }
+        assert_eq!(read_json(b"text"), None);
     }
 
     #[test]

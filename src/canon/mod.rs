@@ -43,6 +43,7 @@ mod select;
 mod selectors;
 pub mod spec;
 pub mod template;
+mod tolerant;
 mod units;
 mod write;
 
@@ -50,7 +51,7 @@ pub use classify::{Classified, classify, resolve};
 pub use code::{Code, Type};
 pub use decide::Matched;
 pub use error::{CanonicalError, UpstreamBody, UpstreamError};
-pub use evidence::Evidence;
+pub use evidence::{Evidence, read_json};
 pub use fault::{Fault, Origin};
 pub use json::Json;
 pub use native::NativeValues;
