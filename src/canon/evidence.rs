@@ -87,6 +87,22 @@ impl<'a> Evidence<'a> {
         let page = self.text.as_deref().filter(|_| self.markup)?;
         element(page, "title").or_else(|| element(page, "h1"))
     }
+
+    /// The text of the first element of this name in an XML body, in any name space; what is escaped in it is decoded.
+    pub(crate) fn element(&self, name: &str) -> Option<Cow<'_, str>> {
+        let page = self.text.as_deref().filter(|_| self.markup)?;
+        let opens = |at: &usize| {
+            let before = page.get(..*at).and_then(|before| before.rsplit('<').next()).unwrap_or_default();
+            let prefix =
+                before.is_empty() || before.ends_with(':') && before.bytes().all(|byte| byte.is_ascii_graphic());
+            let after = page.as_bytes().get(at + name.len());
+            prefix && page.get(..*at).is_some_and(|before| before.contains('<')) && matches!(after, Some(b'>' | b' '))
+        };
+        let at = page.match_indices(name).map(|(at, _)| at).find(opens)?;
+        let inside = page.get(at..)?.split_once('>')?.1.split_once("</")?.0.trim();
+        let inside = inside.strip_prefix("<![CDATA[").and_then(|text| text.strip_suffix("]]>")).unwrap_or(inside);
+        (!inside.is_empty() && !inside.starts_with('<')).then(|| unescaped(inside))
+    }
 }
 
 impl<'a> Deref for Evidence<'a> {
@@ -95,6 +111,22 @@ impl<'a> Deref for Evidence<'a> {
     fn deref(&self) -> &Observed<'a> {
         self.seen
     }
+}
+
+/// The five entities of XML, decoded.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains('&') {
+        return Cow::Borrowed(text);
+    }
+    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    Cow::Owned(entities.iter().fold(text.to_owned(), |text, (entity, char)| text.replace(entity, char)))
+}
+
+/// Whether a body begins like JSON or XML. A success that calls itself audio is looked at no further than this: providers send
+/// errors under the content type that was asked for.
+#[must_use]
+pub fn begins_like_an_error(body: &[u8]) -> bool {
+    matches!(trim(body).first(), Some(b'{' | b'<'))
 }
 
 /// White space and a byte order mark at both ends say nothing.
@@ -183,6 +215,41 @@ mod tests {
             assert_eq!(tree.to_value()["text"], "abc", "{body}");
         }
         assert_eq!(read_json(b"text"), None);
+    }
+
+    #[test]
+    fn elements_of_xml() {
+        use http::HeaderMap;
+        let body = "<?xml version=\"1.0\"?><e:Error xmlns:e=\"x\"><e:Code>SlowDown</e:Code><Message a=\"b\">a &lt; b &amp;amp; c</Message>\
+            <Codec>x</Codec><Empty></Empty><Data><![CDATA[raw]]></Data></e:Error>";
+        let headers = HeaderMap::new();
+        let seen = Observed::http(503, &headers, body.as_bytes(), std::time::UNIX_EPOCH);
+        let evidence = Evidence::new(&seen);
+        for (name, expected) in [
+            ("Code", Some("SlowDown")),
+            ("Message", Some("a < b &amp; c")),
+            ("Data", Some("raw")),
+            ("Empty", None),
+            ("Error", None),
+            ("ode", None),
+        ] {
+            assert_eq!(evidence.element(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn audio_does_not_begin_like_an_error() {
+        for (body, expected) in [
+            (&b"{\"error\":1}"[..], true),
+            (b"\xef\xbb\xbf \r\n<Error>", true),
+            (b"ID3\x04", false),
+            (b"\xff\xfb", false),
+            (b"RIFF", false),
+            (b"OggS", false),
+            (b"", false),
+        ] {
+            assert_eq!(begins_like_an_error(body), expected, "{body:?}");
+        }
     }
 
     #[test]

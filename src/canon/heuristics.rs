@@ -146,6 +146,7 @@ const WORDS: &[Word] = &[
     (&["invalid", "subscription_key"], Fair, Code::InvalidCredentials),
     (&["=invalid_token"], Fair, Code::InvalidCredentials),
     (&["invalid", "access_token"], Fair, Code::InvalidCredentials),
+    (&["invalid", "client_token"], Fair, Code::InvalidCredentials),
     (&["invalid", "auth_"], Fair, Code::InvalidCredentials),
     (&["invalid", "authenticat"], Fair, Code::InvalidCredentials),
     (&["invalid", "authoriz"], Fair, Code::InvalidCredentials),
@@ -230,9 +231,10 @@ const WORDS: &[Word] = &[
     (&["internal"], Weak, Code::InternalError),
     (&["server_error"], Weak, Code::InternalError),
     (&["unexpected"], Weak, Code::InternalError),
-    (&["language"], Weak, Code::UnsupportedLanguage),
     (&["missing"], Weak, Code::MissingParameter),
     (&["required"], Weak, Code::MissingParameter),
+    (&["empty"], Weak, Code::MissingParameter),
+    (&["language"], Weak, Code::UnsupportedLanguage),
     (&["invalid", "model"], Weak, Code::UnsupportedModel),
     (&["validation"], Weak, Code::InvalidParameter),
     (&["invalid_param"], Weak, Code::InvalidParameter),
@@ -483,6 +485,29 @@ pub(crate) fn by_status(status: u16) -> Option<Code> {
         525 | 526 => Code::UpstreamTlsError,
         400..=498 => Code::InvalidRequest,
         500..=599 => Code::InternalError,
+        _ => return None,
+    })
+}
+
+/// The meaning of a number of google.rpc.Code; none for 0, which is no error.
+#[must_use]
+pub(crate) fn by_grpc(number: u16) -> Option<Code> {
+    Some(match number {
+        // Not by our client, which waits for the answer.
+        1 => Code::Interrupted,
+        2 => Code::UnknownError,
+        3 | 11 => Code::InvalidParameter,
+        4 => Code::UpstreamTimeout,
+        5 => Code::ResourceNotFound,
+        6 => Code::AlreadyExists,
+        7 => Code::PermissionDenied,
+        8 => Code::RateLimited,
+        9 => Code::Conflict,
+        10 => Code::ConcurrentModification,
+        12 => Code::MethodNotAllowed,
+        13 | 15 => Code::InternalError,
+        14 => Code::Unavailable,
+        16 => Code::InvalidCredentials,
         _ => return None,
     })
 }

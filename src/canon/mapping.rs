@@ -28,6 +28,21 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
+    /// A code with nothing more to say.
+    pub(crate) fn of(code: Code, label: Option<&str>) -> Mapping {
+        Mapping {
+            code,
+            retryable: None,
+            retry_after_seconds: None,
+            catch_all: false,
+            fatal: None,
+            message: None,
+            details: Vec::new(),
+            doc_url: None,
+            label: label.map(Arc::from),
+        }
+    }
+
     /// Compiles the right side; `label` is the provider's code when there is one.
     pub(crate) fn compile(spec: &MappingSpec, label: Option<&str>) -> Result<Mapping, String> {
         let full = match spec {
