@@ -104,7 +104,7 @@ impl Trace for Recorder<'_> {
                 self.note("heuristics: HTTP status", status.is_some(), why);
             }
             Step::Text(words) => {
-                let why = words.map_or("none that is known".to_owned(), |words| has(words));
+                let why = words.map_or("none that is known".to_owned(), has);
                 self.note("heuristics: phrase in the text", words.is_some(), why);
             }
             Step::Close(close) => {

@@ -393,7 +393,7 @@ pub(crate) fn contradicts(code: Code, status: Option<u16>) -> bool {
             matches!(status, 401 | 404 | 405 | 413 | 415 | 499 | 500 | 502 | 504)
         }
         Type::Unavailable => !is_servers && !matches!(status, 425 | 429),
-        Type::Timeout => !is_servers && !(code == Code::SessionTimeout && matches!(status, 408 | 410 | 440)),
+        Type::Timeout => !(is_servers || code == Code::SessionTimeout && matches!(status, 408 | 410 | 440)),
         Type::Internal | Type::Upstream => !is_servers && status != 424,
         Type::Cancelled => status != 499,
     }
@@ -402,25 +402,29 @@ pub(crate) fn contradicts(code: Code, status: Option<u16>) -> bool {
 /// Whether a status means something of the same kind, and nothing more specific.
 pub(crate) fn agrees(code: Code, status: Option<u16>) -> bool {
     let Some(status @ 400..=599) = status else { return true };
-    match code {
-        Code::InvalidRequest | Code::InvalidParameter | Code::MissingParameter => matches!(status, 400 | 422),
-        Code::InternalError => matches!(status, 500 | 501 | 505..=508),
-        Code::UpstreamError => matches!(status, 500 | 502 | 520..=530),
-        Code::UnknownError => status == 500,
-        _ => match code.kind() {
-            Type::InvalidRequest => matches!(status, 400 | 406 | 415 | 422),
-            Type::Authentication => matches!(status, 401 | 403 | 407 | 419 | 440 | 498),
-            Type::PaymentRequired => matches!(status, 400..=403 | 429),
-            Type::PermissionDenied => matches!(status, 400..=403 | 422 | 451),
-            Type::NotFound => matches!(status, 400 | 404 | 410 | 422),
-            Type::Conflict => matches!(status, 400 | 409 | 412 | 422 | 423 | 428),
-            Type::NotReady => matches!(status, 400 | 404 | 409 | 425),
-            Type::RateLimited | Type::ConcurrencyLimited => matches!(status, 400 | 402 | 403 | 420 | 429 | 430),
-            Type::Unavailable => matches!(status, 429 | 500 | 502 | 503 | 529),
-            Type::Timeout => matches!(status, 500 | 502..=504 | 522 | 524 | 598 | 599),
-            Type::Internal | Type::Upstream => matches!(status, 500..=502),
-            Type::Cancelled => status == 499,
-        },
+    // What is most general within its type leaves room for what the status says more precisely.
+    if matches!(code, Code::InvalidRequest | Code::InvalidParameter | Code::MissingParameter) {
+        return matches!(status, 400 | 422);
+    }
+    if matches!(code, Code::InternalError | Code::UnknownError) {
+        return matches!(status, 500 | 501 | 505..=508);
+    }
+    if code == Code::UpstreamError {
+        return matches!(status, 500 | 502 | 520..=530);
+    }
+    match code.kind() {
+        Type::InvalidRequest => matches!(status, 400 | 406 | 415 | 422),
+        Type::Authentication => matches!(status, 401 | 403 | 407 | 419 | 440 | 498),
+        Type::PaymentRequired => matches!(status, 400..=403 | 429),
+        Type::PermissionDenied => matches!(status, 400..=403 | 422 | 451),
+        Type::NotFound => matches!(status, 400 | 404 | 410 | 422),
+        Type::Conflict => matches!(status, 400 | 409 | 412 | 422 | 423 | 428),
+        Type::NotReady => matches!(status, 400 | 404 | 409 | 425),
+        Type::RateLimited | Type::ConcurrencyLimited => matches!(status, 400 | 402 | 403 | 420 | 429 | 430),
+        Type::Unavailable => matches!(status, 429 | 500 | 502 | 503 | 529),
+        Type::Timeout => matches!(status, 500 | 502..=504 | 522 | 524 | 598 | 599),
+        Type::Internal | Type::Upstream => matches!(status, 500..=502),
+        Type::Cancelled => status == 499,
     }
 }
 

@@ -16,12 +16,10 @@ const DEEPEST: usize = 128;
 pub(crate) fn read(text: &str) -> Option<Json<'_>> {
     let mut reader = Reader { text, at: 0, skipped: false };
     let value = reader.value(0)?;
-    match &value {
-        // `[error] no such host`, `{oops}` and `"so" they said` are texts that begin like JSON.
-        Json::Text(_) => reader.at_end().then_some(value),
-        value if is_hollow(value) && (reader.skipped || !reader.closed()) => None,
-        _ => Some(value),
-    }
+    // `[error] no such host`, `{oops}` and `"so" they said` are texts that begin like JSON.
+    let is_text = matches!(value, Json::Text(_)) && !reader.at_end();
+    let is_nothing = is_hollow(&value) && (reader.skipped || !reader.closed());
+    (!is_text && !is_nothing).then_some(value)
 }
 
 /// Whether there is nothing in it.
