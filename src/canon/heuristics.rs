@@ -33,7 +33,10 @@ pub(crate) fn contradicts(code: Code, status: Option<u16>) -> bool {
     let Some(status @ 400..=599) = status else { return false };
     let is_servers = status >= 500;
     match code.kind() {
-        Type::InvalidRequest => is_servers || matches!(status, 401 | 402 | 403 | 407 | 408 | 425 | 429 | 499),
+        Type::InvalidRequest => {
+            let other_verb = status == 405 && code != Code::MethodNotAllowed;
+            is_servers || other_verb || matches!(status, 401 | 402 | 403 | 407 | 408 | 425 | 429 | 499)
+        }
         Type::Authentication => is_servers || matches!(status, 402 | 404..=406 | 408..=418 | 425 | 429 | 499),
         Type::PaymentRequired => matches!(status, 404 | 405 | 408 | 413 | 415 | 499 | 502 | 504),
         Type::PermissionDenied => is_servers || matches!(status, 404 | 405 | 408 | 413 | 415 | 425 | 426 | 429 | 499),
@@ -64,7 +67,7 @@ pub(crate) fn agrees(code: Code, status: Option<u16>) -> bool {
         return matches!(status, 500 | 502 | 520..=530);
     }
     match code.kind() {
-        Type::InvalidRequest => matches!(status, 400 | 406 | 415 | 422),
+        Type::InvalidRequest => matches!(status, 400 | 422),
         Type::Authentication => matches!(status, 401 | 403 | 407 | 419 | 440 | 498),
         Type::PaymentRequired => matches!(status, 400..=403 | 429),
         Type::PermissionDenied => matches!(status, 400..=403 | 422 | 451),
@@ -72,7 +75,7 @@ pub(crate) fn agrees(code: Code, status: Option<u16>) -> bool {
         Type::Conflict => matches!(status, 400 | 409 | 412 | 422 | 423 | 428),
         Type::NotReady => matches!(status, 400 | 404 | 409 | 425),
         Type::RateLimited | Type::ConcurrencyLimited => matches!(status, 400 | 402 | 403 | 420 | 429 | 430),
-        Type::Unavailable => matches!(status, 429 | 500 | 502 | 503 | 529),
+        Type::Unavailable => matches!(status, 500 | 502 | 503 | 529) || code == Code::Overloaded && status == 429,
         Type::Timeout => matches!(status, 500 | 502..=504 | 522 | 524 | 598 | 599),
         Type::Internal | Type::Upstream => matches!(status, 500..=502),
         Type::Cancelled => status == 499,

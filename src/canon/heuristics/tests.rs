@@ -111,6 +111,9 @@ fn statuses_agree_contradict_or_leave_room() {
         ("invalid_input", 422, Some(Code::InvalidRequest)),
         ("invalid_input", 415, None),
         ("unsupported_region", 451, None),
+        ("unsupported_language", 405, None),
+        ("language_required", 415, None),
+        ("service_unavailable", 429, None),
         ("insufficient_credits", 400, Some(Code::InsufficientCredits)),
     ] {
         assert_eq!(word(code, Some(status)), expected, "{code} on {status}");
