@@ -6,6 +6,8 @@
 //! * `.sse`, `.ndjson`: a stream; the first event or line that is an error counts. A stream that ends inside an event broke.
 //! * `.ws`: one text message. `.close`: code and reason of a close.
 //!
+//! `shapes.tsv` has errors of providers that have no profile, one a line; what they must mean stands beside them.
+//!
 //! `expected.tsv` says independently of the profiles what each sample means; it comes from the providers' documents, and
 //! a profile that is wrong is caught by it. `seed-codes.tsv` lists the codes that those documents promise. After a wanted
 //! change, `SPEECHGATE_BLESS=1 cargo test --test corpus` rewrites the envelopes; read the difference.
@@ -124,6 +126,60 @@ fn every_row_rule_and_detector_is_hit() {
         missed.extend(all.into_iter().filter(|one| !hit.contains(one)));
     }
     assert!(missed.is_empty(), "{} without a sample:\n{}", missed.len(), missed.join("\n"));
+}
+
+/// `shapes.tsv`: what is known of the errors of further providers, judged by what each must mean. The generic profile sees them
+/// for the first time, as it would see any provider without a profile. `*` is anything, `a|b` either.
+#[test]
+fn shapes_that_no_profile_knows_mean_what_they_say() {
+    let profiles = compiled(|_| {});
+    let text = read("tests/corpus/shapes.tsv");
+    let lines: Vec<&str> = text.lines().skip(1).collect();
+    assert!(lines.len() >= 150, "only {} shapes", lines.len());
+    let wrong: Vec<String> = lines.iter().filter_map(|line| shape(&profiles["generic"], line).err()).collect();
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), lines.len(), wrong.join("\n"));
+}
+
+fn shape(profile: &Profile, line: &str) -> Result<(), String> {
+    let cells: Vec<&str> = line.split('\t').collect();
+    let [_, place, status, fields, body, expected @ ..] = cells.as_slice() else { panic!("too few cells: {line}") };
+    let given = |text: &'static str, cell: &str| if cell == text { String::new() } else { cell.to_owned() };
+    let body = given("-", body);
+    let mut headers = HeaderMap::new();
+    for field in given("-", fields).split(" | ").filter(|field| !field.is_empty()) {
+        let (name, value) = field.split_once(": ").expect("a header field");
+        let _ =
+            headers.append(name.parse::<HeaderName>().expect("a name"), HeaderValue::from_str(value).expect("a value"));
+    }
+    let number = || status.parse::<u16>().expect("a status or a close code");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+    let (event, data) =
+        body.split_once('|').filter(|_| *place == "sse").map_or((None, &*body), |(event, data)| (Some(event), data));
+    let seen = match *place {
+        "http" => Observed::http(number(), &headers, body.as_bytes(), now),
+        "handshake" => Observed::handshake(number(), &headers, body.as_bytes(), now),
+        "sse" => Observed::event(event, data.as_bytes(), now),
+        "ndjson" => Observed::line(body.as_bytes(), now),
+        "frame" => Observed::frame(body.as_bytes(), now),
+        "close" => Observed::close(number(), &body, now),
+        other => panic!("{other} is no place"),
+    };
+    let evidence = Evidence::new(&seen);
+    let classified = resolve(profile, &evidence);
+    let error = classified.error;
+    let upstream = error.upstream.as_ref().expect("a provider's word");
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let found = [
+        error.code.kind().to_string(),
+        if error.retryable { "yes" } else { "no" }.to_owned(),
+        error.code.to_string(),
+        or_none(&upstream.code),
+        or_none(&upstream.request_id),
+        error.retry_after.map_or("-".to_owned(), |wait| wait.as_secs_f64().to_string()),
+    ];
+    let fits = |(expected, found): (&&str, &String)| *expected == "*" || expected.split('|').any(|one| one == found);
+    let all = expected.len() == found.len() && expected.iter().zip(&found).all(fits);
+    if all { Ok(()) } else { Err(format!("{line}\n    found {} by {}", found.join(" "), matched(&classified.matched))) }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::Value;
 use speechgate::canon::envelope::{self, Compatible, Stamp};
-use speechgate::canon::{CanonicalError, Code, Evidence, Fault, Observed, Phase, Profile, Type, resolve};
+use speechgate::canon::{CanonicalError, Code, Evidence, Fault, Observed, Profile, Type, read_json, resolve};
 use speechgate::config::{built_in, built_in_names};
 use speechgate::render::http::{Form, response};
 use std::sync::{Arc, LazyLock};
@@ -135,8 +135,7 @@ proptest! {
     ) {
         let profile = &PROFILES[which.index(PROFILES.len())];
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_253_400);
-        let mut seen = Observed::http(status, &headers, &body, now);
-        seen.truncated = truncated;
+        let seen = Observed::http(status, &headers, &body, now).cut(truncated);
         check(profile, &seen, &headers)?;
     }
 
@@ -146,13 +145,44 @@ proptest! {
     ) {
         let profile = &PROFILES[which.index(PROFILES.len())];
         let headers = HeaderMap::new();
-        let mut seen = Observed::http(0, &headers, &body, SystemTime::UNIX_EPOCH);
-        seen.status = None;
-        seen.phase = if closes { Phase::Close } else { Phase::Frame };
-        if closes {
-            (seen.ws_code, seen.ws_reason) = (Some(close), Some(reason.as_str()));
-        }
+        let now = SystemTime::UNIX_EPOCH;
+        let seen = if closes { Observed::close(close, &reason, now) } else { Observed::frame(&body, now) };
         check(profile, &seen, &headers)?;
+    }
+
+    /// What is valid is read as it is, and of what was cut anywhere the members that were whole are left.
+    #[test]
+    fn json_that_was_cut_or_spoilt_keeps_its_beginning(
+        code in "[a-z_]{1,12}", text in ".{0,40}", number in any::<f64>(), at in any::<prop::sample::Index>(), spoilt in any::<u8>(),
+    ) {
+        let first = format!("{{\"code\":{},", serde_json::json!(code));
+        let rest = serde_json::json!({"list": [text, {"n": number}], "last": true}).to_string();
+        let bytes = format!("{first}{}", &rest[1..]).into_bytes();
+        let read = read_json(&bytes).expect("an object").to_value();
+        prop_assert_eq!(&read, &serde_json::from_slice::<Value>(&bytes).expect("JSON"));
+        let behind = first.len() + at.index(bytes.len() - first.len());
+        let cut = read_json(&bytes[..behind]).expect("an object").to_value();
+        prop_assert_eq!(&cut["code"], &code);
+        let mut changed = bytes.clone();
+        changed[behind] = spoilt;
+        let changed = read_json(&changed).expect("an object").to_value();
+        prop_assert_eq!(&changed["code"], &code);
+    }
+
+    #[test]
+    fn the_tolerant_reader_takes_anything(bytes in prop::collection::vec(any::<u8>(), 0..300), json in "[\\[\\]{}\",:0-9a-e\\\\u]{0,120}") {
+        let _ = read_json(&bytes);
+        let _ = read_json(json.as_bytes());
+    }
+}
+
+#[test]
+fn the_tolerant_reader_is_linear() {
+    // Each would take minutes if a byte were looked at once per level or once per byte before it.
+    for part in ["[", "{\"a\":", "\"", "{\"a\":\"\\u", "[1,", "{}}", ",\"a\"", "\\", "[[[[\"\\\"", "{x"] {
+        let text = format!("{{\"code\":\"x\",\"rest\":[{}", part.repeat(1 << 18));
+        let read = read_json(text.as_bytes()).expect("an object").to_value();
+        assert_eq!(read["code"], "x", "{part}");
     }
 }
 

@@ -63,13 +63,13 @@ pub(crate) fn resolve_traced<'p>(
 
 fn assemble(
     profile: &Profile,
-    extracted: Extracted<'_, '_>,
+    extracted: Extracted<'_>,
     decision: &Decision<'_>,
     evidence: &Evidence<'_>,
 ) -> CanonicalError {
     let reader = Reader { profile, evidence };
     let (code, mapping) = (decision.code, decision.mapping);
-    let Extracted { code: said, known: _, title, message, status, close: _ } = extracted;
+    let Extracted { code: said, title, message, status, close: _ } = extracted;
     let retryable = reader
         .text(|profile| &profile.fields.retryable)
         .and_then(|word| yes_or_no(&word))

@@ -101,7 +101,7 @@ impl Type {
             Type::Upstream => ("upstream", "retry"),
             Type::Unavailable => ("unavailable", "retry later"),
             Type::Timeout => ("timeout", "retry"),
-            Type::Cancelled => ("cancelled", "nothing: the caller had left"),
+            Type::Cancelled => ("cancelled", "nothing: the client had left"),
         }
     }
 }
@@ -234,7 +234,7 @@ codes! {
     UpstreamTimeout "upstream_timeout" Timeout 504 1014 true "The provider did not answer in time." "Retry; raise the route's timeouts when the work really takes longer.";
     SessionTimeout "session_timeout" Timeout 504 3008 true "The session ended because its time was over or nothing was sent." "Open a new session; send input or keep-alives in time.";
     RequestTimeout "request_timeout" Timeout 408 3008 true "The request did not arrive in time." "Send it again, faster or in parts.";
-    ClientCancelled "client_cancelled" Cancelled 499 1001 false "The caller left before the answer was complete." "Nothing, unless callers leave more often than they should.";
+    ClientCancelled "client_cancelled" Cancelled 499 1001 false "The client left before the answer was complete." "Nothing, unless clients leave more often than they should.";
 }
 
 impl Code {

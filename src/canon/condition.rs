@@ -2,7 +2,8 @@
 
 use super::evidence::Evidence;
 use super::place::{Found, Place};
-use super::spec::{ConditionSpec, ConditionTestSpec, Scalar, Table};
+use super::spec::{ConditionSpec, ConditionTestSpec, OneOrMany, Scalar, Table};
+use memchr::memmem::Finder;
 use regex::Regex;
 use std::fmt;
 
@@ -49,6 +50,9 @@ impl Condition {
     /// Bytes one of which must occur in a message for this condition to hold; none when no such bytes can be told.
     pub(crate) fn needles(&self) -> Option<Vec<String>> {
         // An event is looked at with its field lines, so its name stands among the bytes.
+        if let (Place::Text, Test::In(wanted)) = (&self.place, &self.test) {
+            return Some(wanted.iter().map(|one| one.to_string()).collect());
+        }
         if self.place.json_key().is_none() && !matches!(self.place, Place::SseEvent) {
             return None;
         }
@@ -60,6 +64,40 @@ impl Condition {
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.name, self.test)
+    }
+}
+
+/// Tables of conditions, one of which has to hold as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct AnyOf(Vec<Vec<Condition>>);
+
+impl AnyOf {
+    pub(crate) fn compile(
+        at: &str,
+        spec: Option<&OneOrMany<Table<ConditionSpec>>>,
+        problem: &mut dyn FnMut(String, String),
+    ) -> AnyOf {
+        let mut all = Vec::new();
+        for table in spec.map(OneOrMany::as_slice).unwrap_or_default() {
+            match compile_all(table) {
+                Ok(conditions) if conditions.is_empty() => {
+                    problem(at.to_owned(), "without a condition every message would fit".to_owned())
+                }
+                Ok(conditions) => all.push(conditions),
+                Err(error) => problem(at.to_owned(), error),
+            }
+        }
+        AnyOf(all)
+    }
+
+    pub(crate) fn holds(&self, evidence: &Evidence<'_>) -> bool {
+        self.0.iter().any(|conditions| conditions.iter().all(|condition| condition.holds(evidence)))
+    }
+
+    pub(crate) fn needles(&self) -> Option<Vec<Finder<'static>>> {
+        let each = self.0.iter().map(|conditions| conditions.iter().find_map(Condition::needles));
+        let all: Vec<String> = each.collect::<Option<Vec<_>>>()?.concat();
+        Some(all.iter().map(|needle| Finder::new(needle.as_bytes()).into_owned()).collect())
     }
 }
 

@@ -7,7 +7,7 @@ use super::code::Code;
 use super::codes::Known;
 use super::evidence::{Evidence, TEXT_LIMIT, shorten};
 use super::extracted::Extracted;
-use super::heuristics;
+use super::heuristics::{self, Strength};
 use super::mapping::Mapping;
 use super::profile::Profile;
 use super::rule::{Mismatch, Rule};
@@ -48,14 +48,16 @@ pub(crate) struct Decision<'p> {
 pub(crate) enum Step<'s> {
     /// A rule was asked; with no mismatch it decided.
     Rule(&'s Profile, &'s Rule, Option<Mismatch<'s>>),
-    /// A rule on the status alone was put off, because a word in an unknown code says more.
+    /// A rule on the status alone was put off, because an unknown code may say more.
     Deferred(&'s Profile, &'s Rule),
     /// The code tables were asked; with a row they decided.
     Codes(&'s Profile, Option<Known<'s>>),
-    /// The edge profile was passed over: what the provider itself worded is not the edge's.
-    EdgeSkipped,
-    /// A word in the code.
-    Word(Option<&'static [&'static str]>),
+    /// The edge's rules were passed over: what the provider itself worded is not the edge's.
+    EdgeRulesSkipped,
+    /// Words of this strength in the codes that no table knows.
+    Word(Strength, Option<(&'s str, &'static [&'static str])>),
+    /// A catch-all code that a table knows, and that the status agrees with.
+    CatchAll(Option<(&'s Profile, Known<'s>)>),
     /// The status alone.
     Status(Option<u16>),
     /// A phrase in the text.
@@ -71,7 +73,7 @@ pub(crate) enum Step<'s> {
 /// Where the steps go.
 pub(crate) trait Trace {
     /// What the provider's own selectors found.
-    fn read(&mut self, _extracted: &Extracted<'_, '_>) {}
+    fn read(&mut self, _extracted: &Extracted<'_>) {}
     /// One step.
     fn step(&mut self, _step: Step<'_>) {}
 }
@@ -82,14 +84,12 @@ pub(crate) struct Untraced;
 impl Trace for Untraced {}
 
 /// Reads what rules compare.
-pub(crate) fn extract<'p, 'e>(profile: &'p Profile, evidence: &'e Evidence<'_>) -> Extracted<'p, 'e> {
+pub(crate) fn extract<'e>(profile: &Profile, evidence: &'e Evidence<'_>) -> Extracted<'e> {
     let fields = &profile.fields;
     let inside = |selectors: &Selectors| selectors.text(evidence)?.parse::<u16>().ok();
-    let (code, known) = profile.codes_in(evidence).next().map_or((None, None), |(code, known)| (Some(code), known));
     let wire = evidence.status.filter(|status| !(200..300).contains(status));
     Extracted {
-        code,
-        known,
+        code: profile.codes_in(evidence).next().map(|(code, _)| code),
         title: fields.title.text(evidence).map(bounded),
         message: fields.message.text(evidence).map(bounded),
         status: wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)),
@@ -102,44 +102,77 @@ fn bounded(text: Cow<'_, str>) -> Cow<'_, str> {
     shorten(text, TEXT_LIMIT)
 }
 
-/// Decides: the provider's profile, then what stands in front of providers, then the generic profile and heuristics.
+/// A code that was found, and what a table says of it.
+struct Candidate<'p, 'e> {
+    code: Cow<'e, str>,
+    known: Option<(&'p Profile, Known<'p>)>,
+    /// Whether the provider's own selectors found it.
+    own: bool,
+}
+
+impl Candidate<'_, '_> {
+    /// A number that no table knows may be anybody's: a proxy's as well as the provider's.
+    fn is_claimed(&self) -> bool {
+        self.known.is_some() || !self.code.bytes().all(|byte| byte.is_ascii_digit())
+    }
+}
+
+/// Decides by the strength of the evidence: the provider's codes and rules, what stands in front of providers, the generic
+/// profile's codes, telling words, its rules, words that the status does not contradict, the status, the text.
 pub(crate) fn decide<'p>(
     profile: &'p Profile,
-    extracted: &Extracted<'p, '_>,
+    extracted: &Extracted<'_>,
     evidence: &Evidence<'_>,
     trace: &mut impl Trace,
 ) -> Decision<'p> {
     trace.read(extracted);
-    let has_code = extracted.code.is_some();
-    if let Some(decision) = ask(profile, extracted, evidence, has_code, trace) {
+    let mut candidates = candidates(profile, evidence, true);
+    if let Some(decision) = by_code(profile, extracted, &candidates, evidence, trace) {
         return decision;
     }
-    let mut code = extracted.code.clone();
-    if let Some(fallback) = profile.fallback.as_deref() {
-        if has_code {
-            trace.step(Step::EdgeSkipped);
-        } else {
-            let edge = extract(&fallback.edge, evidence);
-            if let Some(decision) = ask(&fallback.edge, &edge, evidence, false, trace) {
-                return Decision { known: true, ..decision };
-            }
-        }
-        let mut generic = extract(&fallback.generic, evidence);
-        generic.code = code.or(generic.code);
-        if let Some(decision) = ask(&fallback.generic, &generic, evidence, false, trace) {
-            return Decision { known: !has_code, ..decision };
-        }
-        code = generic.code;
+    let unknown = !candidates.is_empty();
+    if let Some(decision) = by_rules(profile, extracted, unknown, evidence, trace) {
+        return decision;
     }
-    guess(profile, extracted, code.as_deref(), evidence, trace)
+    let Some(fallback) = profile.fallback.as_deref() else {
+        return guess(profile, extracted, None, &candidates, evidence, trace);
+    };
+    if let Some(decision) = by_edge(&fallback.edge, &candidates, evidence, trace) {
+        return decision;
+    }
+    let generic = &fallback.generic;
+    for candidate in &mut candidates {
+        candidate.known = candidate.known.or_else(|| Some((generic, generic.codes.find(&candidate.code)?)));
+    }
+    candidates.extend(self::candidates(generic, evidence, false));
+    let mut read = extract(generic, evidence);
+    read.code = extracted.code.clone().or(read.code);
+    let known = !unknown;
+    if let Some(decision) = by_code(generic, &read, &candidates, evidence, trace) {
+        return Decision { known, ..decision };
+    }
+    let status = extracted.status.or(read.status);
+    if let Some(decision) = by_word(Strength::Strong, &candidates, status, trace) {
+        return Decision { known, ..decision };
+    }
+    if let Some(decision) = by_rules(generic, &read, false, evidence, trace) {
+        return Decision { known, ..decision };
+    }
+    guess(profile, extracted, Some(&read), &candidates, evidence, trace)
 }
 
-/// Asks one profile: rules that name a code, the code tables, the other rules.
-fn ask<'p>(
+/// The codes that the profile's selectors find, in order.
+fn candidates<'p, 'e>(profile: &'p Profile, evidence: &'e Evidence<'_>, own: bool) -> Vec<Candidate<'p, 'e>> {
+    let found = profile.codes_in(evidence);
+    found.map(|(code, known)| Candidate { code, known: known.map(|row| (profile, row)), own }).collect()
+}
+
+/// Rules that name a code, then the first code that a table knows and that is no catch-all.
+fn by_code<'p>(
     profile: &'p Profile,
-    extracted: &Extracted<'p, '_>,
+    extracted: &Extracted<'_>,
+    candidates: &[Candidate<'p, '_>],
     evidence: &Evidence<'_>,
-    word_first: bool,
     trace: &mut impl Trace,
 ) -> Option<Decision<'p>> {
     for rule in &profile.early_rules {
@@ -147,14 +180,26 @@ fn ask<'p>(
             return Some(by_rule(profile, rule, true));
         }
     }
-    let row = look_up(profile, extracted, evidence);
-    trace.step(Step::Codes(profile, row));
-    if let Some(row) = row {
-        let matched = Matched::Code(profile.name(), row.space, row.code);
-        return Some(Decision { code: row.mapping.code, mapping: Some(row.mapping), matched, known: true });
-    }
+    // A space knows its own numbers; a code that was found elsewhere may still be a row of the plain table.
+    let row = candidates.iter().find_map(|one| one.known.filter(|(_, row)| !row.mapping.catch_all));
+    let row = row.or_else(|| {
+        let plain = profile.codes.find(extracted.code.as_deref()?)?;
+        (!plain.mapping.catch_all).then_some((profile, plain))
+    });
+    trace.step(Step::Codes(profile, row.map(|(_, row)| row)));
+    row.map(|(profile, row)| by_row(profile, row))
+}
+
+/// The rules that are asked after the code tables.
+fn by_rules<'p>(
+    profile: &'p Profile,
+    extracted: &Extracted<'_>,
+    has_unknown_code: bool,
+    evidence: &Evidence<'_>,
+    trace: &mut impl Trace,
+) -> Option<Decision<'p>> {
     for rule in &profile.late_rules {
-        if word_first && rule.is_status_only() {
+        if has_unknown_code && rule.is_status_only() {
             trace.step(Step::Deferred(profile, rule));
         } else if holds(profile, rule, extracted, evidence, trace) {
             return Some(by_rule(profile, rule, extracted.code.is_none() || rule.names_code()));
@@ -163,16 +208,46 @@ fn ask<'p>(
     None
 }
 
-/// The first code of the selectors that a table knows, else the first that there is at all.
-fn look_up<'p>(profile: &'p Profile, extracted: &Extracted<'p, '_>, evidence: &Evidence<'_>) -> Option<Known<'p>> {
-    let others = || profile.codes_in(evidence).skip(1).find_map(|(_, known)| known);
-    extracted.known.or_else(others).or_else(|| profile.codes.find(extracted.code.as_deref()?))
+/// What stands in front of providers. Its own codes are marked as its own, so that they count whatever else was found; its
+/// rules are asked only if the provider said no word of its own.
+fn by_edge<'p>(
+    edge: &'p Profile,
+    own: &[Candidate<'_, '_>],
+    evidence: &Evidence<'_>,
+    trace: &mut impl Trace,
+) -> Option<Decision<'p>> {
+    let extracted = extract(edge, evidence);
+    let by_code = by_code(edge, &extracted, &candidates(edge, evidence, true), evidence, trace);
+    let decision = if by_code.is_some() {
+        by_code
+    } else if own.iter().any(Candidate::is_claimed) {
+        trace.step(Step::EdgeRulesSkipped);
+        None
+    } else {
+        by_rules(edge, &extracted, false, evidence, trace)
+    };
+    Some(Decision { known: true, ..decision? })
+}
+
+/// Words of one strength in the codes that no table knows.
+fn by_word<'p>(
+    strength: Strength,
+    candidates: &[Candidate<'p, '_>],
+    status: Option<u16>,
+    trace: &mut impl Trace,
+) -> Option<Decision<'p>> {
+    let unknown = candidates.iter().filter(|one| one.known.is_none());
+    let found = unknown.into_iter().find_map(|one| Some((one, heuristics::by_word(&one.code, strength, status)?)));
+    trace.step(Step::Word(strength, found.map(|(one, (_, words))| (&*one.code, words))));
+    let (_, (code, words)) = found?;
+    let known = !candidates.iter().any(|one| one.own);
+    Some(Decision { code, mapping: None, matched: Matched::Word(words), known })
 }
 
 fn holds(
     profile: &Profile,
     rule: &Rule,
-    extracted: &Extracted<'_, '_>,
+    extracted: &Extracted<'_>,
     evidence: &Evidence<'_>,
     trace: &mut impl Trace,
 ) -> bool {
@@ -187,20 +262,29 @@ fn by_rule<'p>(profile: &'p Profile, rule: &'p Rule, known: bool) -> Decision<'p
     Decision { code: rule.then.code, mapping: Some(&rule.then), matched, known }
 }
 
-/// What no profile knows: a word in the code, the status, the text, the close code.
+fn by_row<'p>(profile: &'p Profile, row: Known<'p>) -> Decision<'p> {
+    let matched = Matched::Code(profile.name(), row.space, row.code);
+    Decision { code: row.mapping.code, mapping: Some(row.mapping), matched, known: true }
+}
+
+/// What no profile knows for certain: a word in the code, a catch-all, the status, the text, the close code.
 fn guess<'p>(
     profile: &'p Profile,
-    extracted: &Extracted<'_, '_>,
-    code: Option<&str>,
+    extracted: &Extracted<'_>,
+    generic: Option<&Extracted<'_>>,
+    candidates: &[Candidate<'p, '_>],
     evidence: &Evidence<'_>,
     trace: &mut impl Trace,
 ) -> Decision<'p> {
-    let known = extracted.code.is_none();
+    let known = !candidates.iter().any(|one| one.own);
     let decision = |code, matched| Decision { code, mapping: None, matched, known };
-    let word = code.and_then(heuristics::by_word);
-    trace.step(Step::Word(word.map(|(_, words)| words)));
-    if let Some((code, words)) = word {
-        return decision(code, Matched::Word(words));
+    let status = extracted.status.or(generic.and_then(|generic| generic.status));
+    // Without a generic profile nobody has looked for the strong ones yet.
+    let strengths = [Strength::Strong, Strength::Fair, Strength::Weak];
+    for strength in strengths.into_iter().skip(usize::from(generic.is_some())) {
+        if let Some(decision) = by_word(strength, candidates, status, trace) {
+            return decision;
+        }
     }
     // Rules on the status alone know less than a word in the code, but more than the heuristics.
     for rule in profile.late_rules.iter().filter(|rule| rule.is_status_only()) {
@@ -208,18 +292,32 @@ fn guess<'p>(
             return by_rule(profile, rule, known);
         }
     }
-    let status = extracted.status.and_then(|status| Some((heuristics::by_status(status)?, status)));
-    trace.step(Step::Status(status.map(|(_, status)| status)));
-    if let Some((code, status)) = status {
+    let catch_all = candidates.iter().filter_map(|one| Some((one.own, one.known?)));
+    let catch_all = catch_all.into_iter().find(|(_, (_, row))| heuristics::agrees(row.mapping.code, status));
+    trace.step(Step::CatchAll(catch_all.map(|(_, found)| found)));
+    if let Some((own, (of, row))) = catch_all {
+        return Decision { known: known || own && of.name() == profile.name(), ..by_row(of, row) };
+    }
+    let by_status = status.and_then(|status| Some((heuristics::by_status(status)?, status)));
+    trace.step(Step::Status(by_status.map(|(_, status)| status)));
+    if let Some((code, status)) = by_status {
         return decision(code, Matched::Status(status));
     }
-    let texts = [extracted.message.as_deref(), extracted.title.as_deref(), evidence.ws_reason, evidence.text()];
+    let texts = [
+        extracted.message.as_deref(),
+        generic.and_then(|generic| generic.message.as_deref()),
+        extracted.title.as_deref(),
+        generic.and_then(|generic| generic.title.as_deref()),
+        evidence.ws_reason,
+        evidence.text(),
+    ];
     let text = texts.into_iter().flatten().find_map(heuristics::by_text);
     trace.step(Step::Text(text.map(|(_, words)| words)));
     if let Some((code, words)) = text {
         return decision(code, Matched::Text(words));
     }
-    let close = extracted.close.and_then(|close| Some((heuristics::by_close(close)?, close)));
+    let close = extracted.close.or(generic.and_then(|generic| generic.close));
+    let close = close.and_then(|close| Some((heuristics::by_close(close)?, close)));
     trace.step(Step::Close(close.map(|(_, close)| close)));
     if let Some((code, close)) = close {
         return decision(code, Matched::Close(close));

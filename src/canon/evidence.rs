@@ -3,6 +3,7 @@
 use super::json::Json;
 use super::observed::Observed;
 use super::outline::Outline;
+use super::tolerant;
 use std::borrow::Cow;
 use std::ops::Deref;
 
@@ -86,6 +87,22 @@ impl<'a> Evidence<'a> {
         let page = self.text.as_deref().filter(|_| self.markup)?;
         element(page, "title").or_else(|| element(page, "h1"))
     }
+
+    /// The text of the first element of this name in an XML body, in any name space; what is escaped in it is decoded.
+    pub(crate) fn element(&self, name: &str) -> Option<Cow<'_, str>> {
+        let page = self.text.as_deref().filter(|_| self.markup)?;
+        let opens = |at: &usize| {
+            let before = page.get(..*at).and_then(|before| before.rsplit('<').next()).unwrap_or_default();
+            let prefix =
+                before.is_empty() || before.ends_with(':') && before.bytes().all(|byte| byte.is_ascii_graphic());
+            let after = page.as_bytes().get(at + name.len());
+            prefix && page.get(..*at).is_some_and(|before| before.contains('<')) && matches!(after, Some(b'>' | b' '))
+        };
+        let at = page.match_indices(name).map(|(at, _)| at).find(opens)?;
+        let inside = page.get(at..)?.split_once('>')?.1.split_once("</")?.0.trim();
+        let inside = inside.strip_prefix("<![CDATA[").and_then(|text| text.strip_suffix("]]>")).unwrap_or(inside);
+        (!inside.is_empty() && !inside.starts_with('<')).then(|| unescaped(inside))
+    }
 }
 
 impl<'a> Deref for Evidence<'a> {
@@ -94,6 +111,22 @@ impl<'a> Deref for Evidence<'a> {
     fn deref(&self) -> &Observed<'a> {
         self.seen
     }
+}
+
+/// The five entities of XML, decoded.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains('&') {
+        return Cow::Borrowed(text);
+    }
+    let entities = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
+    Cow::Owned(entities.iter().fold(text.to_owned(), |text, (entity, char)| text.replace(entity, char)))
+}
+
+/// Whether a body begins like JSON or XML. A success that calls itself audio is looked at no further than this: providers send
+/// errors under the content type that was asked for.
+#[must_use]
+pub fn begins_like_an_error(body: &[u8]) -> bool {
+    matches!(trim(body).first(), Some(b'{' | b'<'))
 }
 
 /// White space and a byte order mark at both ends say nothing.
@@ -132,31 +165,37 @@ fn element<'p>(page: &'p str, name: &str) -> Option<&'p str> {
     (!inside.is_empty()).then_some(inside)
 }
 
-/// Parses a body, and gives its text when all of it is JSON; of one that was cut, as much as there is.
+/// Reads JSON as leniently as errors are read: what the strict reader refuses goes through the tolerant one. None when it is
+/// no JSON at all. Costs and units use it, so that they see what classifying sees.
+#[must_use]
+pub fn read_json(bytes: &[u8]) -> Option<Json<'_>> {
+    let bytes = trim(bytes);
+    match bytes.first() {
+        Some(b'{' | b'[' | b'"') => parse(bytes, false).0,
+        _ => None,
+    }
+}
+
+/// Parses a body, and gives its text when all of it is JSON; of one that was cut or is not quite JSON, as much as there is.
 fn parse(body: &[u8], truncated: bool) -> (Option<Json<'_>>, Option<Cow<'_, str>>) {
     let text = lossy(body);
     // What was cut is seldom whole by chance, and is not read twice.
-    let cut = if truncated { Cut::find(&text) } else { None };
-    if cut.as_ref().is_none_or(Cut::is_nowhere) {
+    let strict = if truncated {
+        None
+    } else {
         match &text {
-            Cow::Borrowed(whole) => {
-                if let Ok(tree) = serde_json::from_str(whole) {
-                    return (Some(tree), Some(text));
-                }
-            }
-            Cow::Owned(whole) => {
-                if let Some(tree) = owned(whole) {
-                    return (Some(tree), Some(text));
-                }
-            }
+            Cow::Borrowed(whole) => serde_json::from_str(whole).ok(),
+            Cow::Owned(whole) => serde_json::from_str::<Json<'_>>(whole).ok().map(Json::into_owned),
         }
-    }
-    let part = match cut {
-        Some(cut) => mend(&text, &cut),
-        None if truncated => None,
-        None => leading_value(&text),
     };
-    (part, None)
+    if strict.is_some() {
+        return (strict, Some(text));
+    }
+    let tree = match &text {
+        Cow::Borrowed(whole) => tolerant::read(whole),
+        Cow::Owned(whole) => tolerant::read(whole).map(Json::into_owned),
+    };
+    (tree, None)
 }
 
 /// Bytes as text; what is no UTF-8 in them is replaced.
@@ -165,112 +204,51 @@ fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// A tree of a text that goes away.
-fn owned(text: &str) -> Option<Json<'static>> {
-    serde_json::from_str::<Json<'_>>(text).ok().map(Json::into_owned)
-}
-
-/// The first value of a body that has something behind it, such as a second object or a stray bracket.
-fn leading_value(text: &str) -> Option<Json<'static>> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Json<'_>>();
-    let first = values.next()?.ok()?;
-    matches!(first, Json::Object(_) | Json::List(_)).then(|| first.into_owned())
-}
-
-/// Completes JSON that was cut by a bound, so that a code at its beginning is not lost to a megabyte behind it.
-fn mend(text: &str, cut: &Cut) -> Option<Json<'static>> {
-    let as_it_ends = cut.in_string.then(|| close(&format!("{}\"", drop_partial_escape(text)), &cut.open));
-    let at_last_value = || close(text.get(..cut.last_value).unwrap_or_default(), &cut.open_at_last_value);
-    as_it_ends.flatten().or_else(at_last_value)
-}
-
-fn close(text: &str, open: &[u8]) -> Option<Json<'static>> {
-    let mut whole = text.to_owned();
-    whole.extend(open.iter().rev().map(|bracket| if *bracket == b'{' { '}' } else { ']' }));
-    owned(&whole)
-}
-
-fn drop_partial_escape(text: &str) -> &str {
-    let Some(slash) = text.rfind('\\').filter(|at| text.len() - at < 6) else { return text };
-    let escapes_before = text.as_bytes().get(..slash).unwrap_or_default().iter().rev().take_while(|b| **b == b'\\');
-    if escapes_before.count() % 2 == 0 { text.get(..slash).unwrap_or(text) } else { text }
-}
-
-/// Where a cut body could be closed.
-#[derive(Default)]
-struct Cut {
-    open: Vec<u8>,
-    in_string: bool,
-    last_value: usize,
-    open_at_last_value: Vec<u8>,
-}
-
-impl Cut {
-    fn find(text: &str) -> Option<Cut> {
-        let mut cut = Cut::default();
-        let mut escaped = false;
-        for (at, byte) in text.bytes().enumerate() {
-            if cut.in_string {
-                match byte {
-                    _ if escaped => escaped = false,
-                    b'\\' => escaped = true,
-                    b'"' => cut.in_string = false,
-                    _ => {}
-                }
-                continue;
-            }
-            match byte {
-                b'"' => cut.in_string = true,
-                b'{' | b'[' => {
-                    cut.open.push(byte);
-                    cut.mark(at + 1);
-                }
-                b'}' | b']' => {
-                    let _ = cut.open.pop();
-                    cut.mark(at + 1);
-                }
-                b',' => cut.mark(at),
-                _ => {}
-            }
-            // serde_json refuses deeper nesting anyway.
-            if cut.open.len() > 128 {
-                return None;
-            }
-        }
-        Some(cut)
-    }
-
-    /// Whether nothing is open where the text ends.
-    fn is_nowhere(&self) -> bool {
-        self.open.is_empty() && !self.in_string
-    }
-
-    fn mark(&mut self, at: usize) {
-        self.last_value = at;
-        self.open_at_last_value.clone_from(&self.open);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn cut_json_keeps_what_was_whole() {
-        for (text, expected) in [
-            (
-                r#"{"detail":{"status":"quota_exceeded","message":"AAAA"#,
-                r#"{"detail":{"status":"quota_exceeded","message":"AAAA"}}"#,
-            ),
-            (r#"{"a":1,"b":[1,2,{"c":"d\u00"#, r#"{"a":1,"b":[1,2,{"c":"d"}]}"#),
-            (r#"{"a":1,"b"#, r#"{"a":1}"#),
-            (r#"{"a":1,"b":tr"#, r#"{"a":1}"#),
-            (r#"["x\\"#, r#"["x\\"]"#),
-            ("{", "{}"),
+    fn costs_and_units_read_what_classifying_reads() {
+        for body in ["\u{feff} {\"text\":\"abc\"}", "{\"text\":\"abc\",\"n\":NaN}", "{\"text\":\"abc\"} {}"] {
+            let tree = read_json(body.as_bytes()).expect("JSON");
+            assert_eq!(tree.to_value()["text"], "abc", "{body}");
+        }
+        assert_eq!(read_json(b"text"), None);
+    }
+
+    #[test]
+    fn elements_of_xml() {
+        use http::HeaderMap;
+        let body = "<?xml version=\"1.0\"?><e:Error xmlns:e=\"x\"><e:Code>SlowDown</e:Code><Message a=\"b\">a &lt; b &amp;amp; c</Message>\
+            <Codec>x</Codec><Empty></Empty><Data><![CDATA[raw]]></Data></e:Error>";
+        let headers = HeaderMap::new();
+        let seen = Observed::http(503, &headers, body.as_bytes(), std::time::UNIX_EPOCH);
+        let evidence = Evidence::new(&seen);
+        for (name, expected) in [
+            ("Code", Some("SlowDown")),
+            ("Message", Some("a < b &amp; c")),
+            ("Data", Some("raw")),
+            ("Empty", None),
+            ("Error", None),
+            ("ode", None),
         ] {
-            let expected: Json<'_> = serde_json::from_str(expected).expect("expected is JSON");
-            let cut = Cut::find(text).expect("brackets that can be closed");
-            assert_eq!(mend(text, &cut), Some(expected), "{text}");
+            assert_eq!(evidence.element(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn audio_does_not_begin_like_an_error() {
+        for (body, expected) in [
+            (&b"{\"error\":1}"[..], true),
+            (b"\xef\xbb\xbf \r\n<Error>", true),
+            (b"ID3\x04", false),
+            (b"\xff\xfb", false),
+            (b"RIFF", false),
+            (b"OggS", false),
+            (b"", false),
+        ] {
+            assert_eq!(begins_like_an_error(body), expected, "{body:?}");
         }
     }
 

@@ -4,6 +4,7 @@ use super::classify::{Classified, resolve_traced};
 use super::decide::{Step, Trace};
 use super::evidence::Evidence;
 use super::extracted::Extracted;
+use super::heuristics::Strength;
 use super::profile::Profile;
 use std::borrow::Cow;
 
@@ -48,7 +49,7 @@ impl Recorder<'_> {
 }
 
 impl Trace for Recorder<'_> {
-    fn read(&mut self, extracted: &Extracted<'_, '_>) {
+    fn read(&mut self, extracted: &Extracted<'_>) {
         let fields = [
             ("code", extracted.code.clone().map(Cow::into_owned)),
             ("title", extracted.title.clone().map(Cow::into_owned)),
@@ -82,17 +83,28 @@ impl Trace for Recorder<'_> {
                 };
                 self.note(format!("{} codes", profile.name()), false, why);
             }
-            Step::EdgeSkipped => self.note("edge", false, "not asked: the provider gave a code of its own"),
-            Step::Word(words) => {
-                let why = words.map_or("no code with a word that is known".to_owned(), |words| has(words));
-                self.note("heuristics: word in the code", words.is_some(), why);
+            Step::EdgeRulesSkipped => self.note("edge rules", false, "not asked: the provider gave a code of its own"),
+            Step::Word(strength, found) => {
+                let place = match strength {
+                    Strength::Strong => "heuristics: telling word in the code",
+                    Strength::Fair => "heuristics: word in the code that the status allows",
+                    Strength::Weak => "heuristics: common word in the code that the status confirms",
+                };
+                let why = found.map_or("none".to_owned(), |(code, words)| format!("`{code}` {}", has(words)));
+                self.note(place, found.is_some(), why);
+            }
+            Step::CatchAll(found) => {
+                let why = found.map_or("none that the status confirms".to_owned(), |(profile, row)| {
+                    format!("{}: `{}` has a row", profile.name(), row.code)
+                });
+                self.note("catch-all codes", found.is_some(), why);
             }
             Step::Status(status) => {
                 let why = status.map_or("there is none that says anything".to_owned(), |status| status.to_string());
                 self.note("heuristics: HTTP status", status.is_some(), why);
             }
             Step::Text(words) => {
-                let why = words.map_or("none that is known".to_owned(), |words| has(words));
+                let why = words.map_or("none that is known".to_owned(), has);
                 self.note("heuristics: phrase in the text", words.is_some(), why);
             }
             Step::Close(close) => {

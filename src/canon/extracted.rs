@@ -1,14 +1,12 @@
 //! The values that rules compare, read out of an observation once per profile.
 
-use super::codes::Known;
 use std::borrow::Cow;
 
 /// What one profile's selectors find.
 #[derive(Debug, Default)]
-pub(crate) struct Extracted<'p, 'e> {
-    /// The provider's code, and what the profile's table says of it.
+pub(crate) struct Extracted<'e> {
+    /// The provider's code.
     pub(crate) code: Option<Cow<'e, str>>,
-    pub(crate) known: Option<Known<'p>>,
     /// Title and message.
     pub(crate) title: Option<Cow<'e, str>>,
     pub(crate) message: Option<Cow<'e, str>>,

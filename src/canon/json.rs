@@ -180,7 +180,7 @@ impl<'a> Members<'a> {
         self.list.iter().position(|(known, _)| known == name)
     }
 
-    fn insert(&mut self, name: Cow<'a, str>, value: Json<'a>) {
+    pub(crate) fn insert(&mut self, name: Cow<'a, str>, value: Json<'a>) {
         let bit = bit(&name);
         let next = self.list.len();
         let place = if next > FEW {

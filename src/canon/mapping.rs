@@ -13,6 +13,8 @@ pub(crate) struct Mapping {
     pub retryable: Option<bool>,
     /// A documented wait in seconds.
     pub retry_after_seconds: Option<f64>,
+    /// Whether the code is so general that it decides only where nothing else says more.
+    pub catch_all: bool,
     /// Whether it ends the session or stream.
     pub fatal: Option<bool>,
     /// The message when the provider sends none.
@@ -26,6 +28,21 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
+    /// A code with nothing more to say.
+    pub(crate) fn of(code: Code, label: Option<&str>) -> Mapping {
+        Mapping {
+            code,
+            retryable: None,
+            retry_after_seconds: None,
+            catch_all: false,
+            fatal: None,
+            message: None,
+            details: Vec::new(),
+            doc_url: None,
+            label: label.map(Arc::from),
+        }
+    }
+
     /// Compiles the right side; `label` is the provider's code when there is one.
     pub(crate) fn compile(spec: &MappingSpec, label: Option<&str>) -> Result<Mapping, String> {
         let full = match spec {
@@ -34,6 +51,7 @@ impl Mapping {
                 code: code.clone(),
                 retryable: None,
                 retry_after_seconds: None,
+                catch_all: false,
                 fatal: None,
                 message: None,
                 details: Default::default(),
@@ -44,6 +62,7 @@ impl Mapping {
             code: canonical(&full.code)?,
             retryable: full.retryable,
             retry_after_seconds: full.retry_after_seconds.filter(|wait| wait.is_finite() && *wait >= 0.0),
+            catch_all: full.catch_all,
             fatal: full.fatal,
             message: full.message.clone(),
             details: full.details.clone().into_iter().collect(),

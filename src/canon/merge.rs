@@ -41,6 +41,7 @@ impl ProfileSpec {
             codes: tables(self.codes, &base.codes),
             spaces,
             rules: lists(self.rules, &base.rules),
+            streams: lists(self.streams, &base.streams),
             rewrite: lists(self.rewrite, &base.rewrite),
             secrets: SecretsSpec {
                 headers: lists(self.secrets.headers, &base.secrets.headers),

@@ -18,7 +18,7 @@ impl Outline {
     /// Of an observation.
     pub(crate) fn of(headers: &HeaderMap, tree: Option<&Json<'_>>) -> Outline {
         let fields = headers.keys().fold(0, |bits, name| bits | json::bit(name.as_str()));
-        let members = tree.map_or(0, Json::bits);
+        let members = tree.map_or(0, |tree| tree.bits() | tree.as_list().and_then(<[_]>::first).map_or(0, Json::bits));
         Outline { members, fields }.or(Outline::ALWAYS)
     }
 

@@ -63,6 +63,16 @@ impl Path {
         })
     }
 
+    /// The value at this path; where the root is a list, a path that begins with a name leads into its first entry, for some
+    /// providers send `[{"error":…}]`.
+    pub(crate) fn walk_errors<'v, 'a>(&self, root: &'v Json<'a>) -> Option<&'v Json<'a>> {
+        let root = match (root, self.steps.first()) {
+            (Json::List(list), Some(Step::Key(_))) => list.first()?,
+            _ => root,
+        };
+        self.walk(root)
+    }
+
     /// The keys of this path, when it consists of keys only.
     #[must_use]
     pub fn keys(&self) -> Option<Vec<&str>> {

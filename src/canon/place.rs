@@ -20,6 +20,8 @@ pub(crate) enum Place {
     SseEvent,
     Text,
     TextTitle,
+    /// The text of the first element of this name in an XML body.
+    Xml(Box<str>),
 }
 
 /// What a selector found.
@@ -73,13 +75,14 @@ impl Place {
                     HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes())
                         .map_err(|_| format!("`{name}` is not a header name"))?,
                 ),
+                Some(("xml", name)) if !name.is_empty() => Place::Xml(name.into()),
                 Some(("www-authenticate", parameter)) if !parameter.is_empty() => {
                     Place::WwwAuthenticate(parameter.to_ascii_lowercase().into())
                 }
                 _ => {
                     return Err(format!(
-                        "`{text}` is not a selector; expected `$.path`, `h:name`, `www-authenticate:parameter`, `http.status`, \
-                         `ws.code`, `ws.reason`, `sse.event`, `text` or `text.title`"
+                        "`{text}` is not a selector; expected `$.path`, `h:name`, `www-authenticate:parameter`, \
+                         `xml:element`, `http.status`, `ws.code`, `ws.reason`, `sse.event`, `text` or `text.title`"
                     ));
                 }
             },
@@ -88,7 +91,7 @@ impl Place {
 
     pub(crate) fn find<'e>(&self, evidence: &'e Evidence<'_>) -> Option<Found<'e>> {
         match self {
-            Place::Json(path) => path.walk(evidence.tree()?).map(Found::Json),
+            Place::Json(path) => path.walk_errors(evidence.tree()?).map(Found::Json),
             Place::Header(name) => {
                 let value = evidence.headers.get(name)?;
                 Some(Found::Text(String::from_utf8_lossy(value.as_bytes())))
@@ -105,6 +108,7 @@ impl Place {
             Place::SseEvent => evidence.sse_event.map(|event| Found::Text(Cow::Borrowed(event))),
             Place::Text => evidence.text().map(|text| Found::Text(Cow::Borrowed(text))),
             Place::TextTitle => evidence.page_title().map(|title| Found::Text(Cow::Borrowed(title))),
+            Place::Xml(name) => evidence.element(name).map(Found::Text),
         }
     }
 
@@ -113,9 +117,13 @@ impl Place {
             Place::Json(path) => path.needs(),
             Place::Header(name) => Outline::field(name.as_str()),
             Place::WwwAuthenticate(_) => Outline::field(http::header::WWW_AUTHENTICATE.as_str()),
-            Place::HttpStatus | Place::WsCode | Place::WsReason | Place::SseEvent | Place::Text | Place::TextTitle => {
-                Outline::always()
-            }
+            Place::HttpStatus
+            | Place::WsCode
+            | Place::WsReason
+            | Place::SseEvent
+            | Place::Text
+            | Place::TextTitle
+            | Place::Xml(_) => Outline::always(),
         }
     }
 

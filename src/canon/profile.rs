@@ -7,6 +7,7 @@ use super::codes::{CodeTable, Codes, Known};
 use super::condition::{self, Condition};
 use super::cost::{self, TextPath};
 use super::evidence::Evidence;
+use super::heuristics;
 use super::mapping::Mapping;
 use super::path::Path;
 use super::projection::Projection;
@@ -14,10 +15,12 @@ use super::rule::Rule;
 use super::select::Selector;
 use super::selectors::Selectors;
 use super::spec::{ConcurrencyUnit, DetectorSpec, MappingSpec, OneOrMany, Phase, ProfileSpec, SelectorSpec, Table};
+use super::streams::Stream;
 use super::template::PathTemplate;
 use super::units::SocketUnits;
 use memchr::memmem::Finder;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A provider's failures, ready to be asked.
@@ -39,6 +42,7 @@ pub struct Profile {
     rewrites: Vec<Rewrite>,
     texts: Vec<TextPath>,
     sockets: Vec<Arc<SocketUnits>>,
+    streams: Vec<Stream>,
 }
 
 /// What every profile falls back to: what stands in front of providers, and what any API looks like.
@@ -132,7 +136,7 @@ impl Profile {
         let fields = Fields::compile(&spec, &mut problems);
         let detectors = compile_detectors(&spec.errors, &mut problems);
         let codes = compile_codes("codes", &spec.codes, &mut problems);
-        let spaces = spec
+        let mut spaces: HashMap<Box<str>, CodeTable> = spec
             .spaces
             .iter()
             .map(|(space, table)| {
@@ -140,6 +144,7 @@ impl Profile {
             })
             .collect();
         check_spaces(&spec, &mut problems);
+        let _ = spaces.entry(GRPC.into()).or_insert_with(|| CodeTable::new(grpc_rows()));
         let codes = Codes::new(codes, spaces, &fields.code);
         let (early_rules, late_rules) = compile_rules(&spec, &mut problems);
         let rewrites = compile_rewrites(&spec, &mut problems);
@@ -152,6 +157,10 @@ impl Profile {
             Arc::new(SocketUnits::compile(&at, sockets, &mut |path, problem| problems.add(path, problem)))
         });
         let sockets = sockets.collect();
+        let streams = spec.streams.iter().enumerate().map(|(index, stream)| {
+            Stream::compile(&format!("streams[{index}]"), stream, &mut |path, problem| problems.add(path, problem))
+        });
+        let streams = streams.collect();
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -172,6 +181,7 @@ impl Profile {
             rewrites,
             texts,
             sockets,
+            streams,
         })
     }
 
@@ -227,6 +237,12 @@ impl Profile {
             .iter()
             .find(|rewrite| rewrite.paths.iter().any(|template| template.matches(method, path)))
             .map(|rewrite| rewrite.members.as_slice())
+    }
+
+    /// The stream with a known last event that answers this request, if it is one.
+    #[must_use]
+    pub fn stream(&self, phase: Phase, method: &str, path: &str) -> Option<&Stream> {
+        self.streams.iter().find(|stream| stream.covers(phase, method, path))
     }
 
     /// Whether the profile says where the text of a request is.
@@ -363,11 +379,21 @@ fn compile_codes(at: &str, table: &Table<MappingSpec>, problems: &mut Problems) 
     }))
 }
 
+/// The code space that every profile has.
+const GRPC: &str = "grpc";
+
+/// The numbers of google.rpc.Code.
+fn grpc_rows() -> impl Iterator<Item = (Box<str>, Mapping)> {
+    let rows = (1..=16).filter_map(|number| Some((number, heuristics::by_grpc(number)?)));
+    rows.map(|(number, code)| (number.to_string().into(), Mapping::of(code, Some(&number.to_string()))))
+}
+
 fn check_spaces(spec: &ProfileSpec, problems: &mut Problems) {
     for (index, selector) in spec.code.iter().enumerate() {
         if let SelectorSpec::Full(full) = selector
             && let Some(space) = &full.space
             && !spec.spaces.contains_key(space)
+            && space != GRPC
         {
             problems.add(format!("code[{index}].space"), format!("there is no `[spaces.{space}]`"));
         }

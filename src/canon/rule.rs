@@ -123,7 +123,7 @@ impl Rule {
     }
 
     /// The first condition that does not hold; none when the rule matches. Cheap conditions first, expressions last.
-    pub(crate) fn mismatch(&self, extracted: &Extracted<'_, '_>, evidence: &Evidence<'_>) -> Option<Mismatch<'_>> {
+    pub(crate) fn mismatch(&self, extracted: &Extracted<'_>, evidence: &Evidence<'_>) -> Option<Mismatch<'_>> {
         if !self.phases.is_empty() && !self.phases.contains(&evidence.phase) {
             return Some(Mismatch::Phase);
         }

@@ -80,6 +80,8 @@ pub struct ProfileSpec {
     /// Ordered rules; the first that matches wins. Rules that name a whole code, or `*`, are asked before the code table; those for
     /// a family of codes (`UPSTREAM_*`) and those without a code after it.
     pub rules: Vec<RuleSpec>,
+    /// Streams whose last event is known, so that an end without it is a failure.
+    pub streams: Vec<StreamSpec>,
     /// Members of success bodies that hold URLs of the provider.
     pub rewrite: Vec<RewriteSpec>,
     /// Where secrets sit.
@@ -133,7 +135,8 @@ where
 }
 
 /// Where a value is: `$.path`, `$.list[0]`, `$.list[?key=value]`, `$`, `h:name`, `www-authenticate:param`,
-/// `http.status`, `ws.code`, `ws.reason`, `sse.event`, `text` (the whole body), `text.title` (an HTML title).
+/// `xml:Element` (the text of the first such element), `http.status`, `ws.code`, `ws.reason`, `sse.event`, `text` (the whole
+/// body), `text.title` (an HTML title). Where the body is a list, a path that begins with a name leads into its first entry.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SelectorSpec {
@@ -156,7 +159,8 @@ pub struct FullSelectorSpec {
     /// Only asked when these conditions hold.
     #[serde(default)]
     pub when: Table<ConditionSpec>,
-    /// For `code`: the code table (`spaces.NAME`) in which the value is looked up, instead of `codes`.
+    /// For `code`: the code table (`spaces.NAME`) in which the value is looked up, instead of `codes`. `grpc` is there without
+    /// being written.
     pub space: Option<String>,
 }
 
@@ -296,6 +300,10 @@ pub struct FullMappingSpec {
     pub retryable: Option<bool>,
     /// A wait that the provider documents but does not send, in seconds.
     pub retry_after_seconds: Option<f64>,
+    /// A type for all sorts of failures, such as `invalid_request_error`: it decides only where neither another code nor the
+    /// status says something else.
+    #[serde(default)]
+    pub catch_all: bool,
     /// Whether it ends the session or stream.
     pub fatal: Option<bool>,
     /// The message when the provider sends none.
@@ -353,6 +361,18 @@ pub struct ProjectionSpec {
     /// Leading elements of a path that are not part of the name (`body`, `query`).
     #[serde(default)]
     pub strip: Vec<String>,
+}
+
+/// A stream whose last event is known: one that ends without it, and without an error, was cut off.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamSpec {
+    /// sse or ndjson.
+    pub phase: Phase,
+    /// Method and path template; every path without it.
+    pub path: Option<OneOrMany<String>>,
+    /// Conditions over the last event or line. Of several tables one has to hold.
+    pub last: OneOrMany<Table<ConditionSpec>>,
 }
 
 /// URLs of the provider inside success bodies.

@@ -1,10 +1,10 @@
 //! What counts as one of the provider's concurrent units on a socket: where one begins and where it ends, as data.
 
-use super::condition::{self, Condition};
+use super::condition::AnyOf;
 use super::evidence::Evidence;
 use super::select::Selector;
 use super::selectors::Selectors;
-use super::spec::{ConditionSpec, OneOrMany, SocketUnitsSpec, Table};
+use super::spec::{OneOrMany, SocketUnitsSpec};
 use super::template::PathTemplate;
 use memchr::memmem::Finder;
 
@@ -16,46 +16,12 @@ const ID: usize = 256;
 pub struct SocketUnits {
     paths: Vec<PathTemplate>,
     id: Selectors,
-    begins: Any,
-    last: Any,
-    cancels: Any,
-    ends: Any,
+    begins: AnyOf,
+    last: AnyOf,
+    cancels: AnyOf,
+    ends: AnyOf,
     /// Bytes one of which stands in every message that ends one; none when any may.
     needles: Option<Vec<Finder<'static>>>,
-}
-
-/// Tables of conditions, one of which has to hold as a whole.
-#[derive(Debug, Default)]
-struct Any(Vec<Vec<Condition>>);
-
-impl Any {
-    fn compile(
-        at: &str,
-        spec: Option<&OneOrMany<Table<ConditionSpec>>>,
-        problem: &mut dyn FnMut(String, String),
-    ) -> Any {
-        let mut all = Vec::new();
-        for table in spec.map(OneOrMany::as_slice).unwrap_or_default() {
-            match condition::compile_all(table) {
-                Ok(conditions) if conditions.is_empty() => {
-                    problem(at.to_owned(), "without a condition every message would fit".to_owned())
-                }
-                Ok(conditions) => all.push(conditions),
-                Err(error) => problem(at.to_owned(), error),
-            }
-        }
-        Any(all)
-    }
-
-    fn holds(&self, evidence: &Evidence<'_>) -> bool {
-        self.0.iter().any(|conditions| conditions.iter().all(|condition| condition.holds(evidence)))
-    }
-
-    fn needles(&self) -> Option<Vec<Finder<'static>>> {
-        let each = self.0.iter().map(|conditions| conditions.iter().find_map(Condition::needles));
-        let all: Vec<String> = each.collect::<Option<Vec<_>>>()?.concat();
-        Some(all.iter().map(|needle| Finder::new(needle.as_bytes()).into_owned()).collect())
-    }
 }
 
 impl SocketUnits {
@@ -75,13 +41,13 @@ impl SocketUnits {
                 Err(error) => problem(format!("{at}.path"), error),
             }
         }
-        let ends = Any::compile(&format!("{at}.ends"), Some(&spec.ends), problem);
+        let ends = AnyOf::compile(&format!("{at}.ends"), Some(&spec.ends), problem);
         SocketUnits {
             paths,
             id,
-            begins: Any::compile(&format!("{at}.begins"), Some(&spec.begins), problem),
-            last: Any::compile(&format!("{at}.last"), spec.last.as_ref(), problem),
-            cancels: Any::compile(&format!("{at}.cancels"), spec.cancels.as_ref(), problem),
+            begins: AnyOf::compile(&format!("{at}.begins"), Some(&spec.begins), problem),
+            last: AnyOf::compile(&format!("{at}.last"), spec.last.as_ref(), problem),
+            cancels: AnyOf::compile(&format!("{at}.cancels"), spec.cancels.as_ref(), problem),
             needles: ends.needles(),
             ends,
         }

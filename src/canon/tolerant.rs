@@ -1,0 +1,370 @@
+//! The second pass over JSON that the strict reader refuses.
+//!
+//! What providers send is not always JSON: serialisers write lone surrogates, `NaN`, numbers beyond a double, more nesting
+//! than anybody reads; a bound cuts the end off; a proxy appends a line. The code is in there all the same. This reader keeps
+//! what it can make out and skips the rest. It looks at each byte once or twice, needs no more stack than [`DEEPEST`] levels,
+//! and cannot fail.
+
+use super::json::{Json, Members};
+use serde_json::Number;
+use std::borrow::Cow;
+
+/// Nesting beyond this is skipped. It is as deep as the strict reader goes.
+const DEEPEST: usize = 128;
+
+/// What can be made out of a text that begins with a bracket or a quotation mark; none when that is nothing at all.
+pub(crate) fn read(text: &str) -> Option<Json<'_>> {
+    let mut reader = Reader { text, at: 0, skipped: false };
+    let value = reader.value(0)?;
+    // `[error] no such host`, `{oops}` and `"so" they said` are texts that begin like JSON.
+    let is_text = matches!(value, Json::Text(_)) && !reader.at_end();
+    let is_nothing = is_hollow(&value) && (reader.skipped || !reader.closed());
+    (!is_text && !is_nothing).then_some(value)
+}
+
+/// Whether there is nothing in it.
+fn is_hollow(value: &Json<'_>) -> bool {
+    match value {
+        Json::Object(members) => members.is_empty(),
+        Json::List(list) => list.iter().all(is_hollow),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => false,
+    }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    /// Whether something was passed over.
+    skipped: bool,
+}
+
+impl<'a> Reader<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Whether the last byte that was read closed a list or an object.
+    fn closed(&self) -> bool {
+        let before = self.at.checked_sub(1).and_then(|at| self.text.as_bytes().get(at));
+        matches!(before, Some(b'}' | b']'))
+    }
+
+    fn at_end(&mut self) -> bool {
+        self.skip_space();
+        self.peek().is_none()
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.at += 1;
+        }
+    }
+
+    /// The value that begins here; none when there is none, or when its end was cut off and its beginning says nothing.
+    fn value(&mut self, depth: usize) -> Option<Json<'a>> {
+        self.skip_space();
+        match self.peek()? {
+            b'{' | b'[' if depth >= DEEPEST => {
+                self.skip_brackets();
+                Some(Json::Null)
+            }
+            b'{' => Some(self.object(depth)),
+            b'[' => Some(self.list(depth)),
+            b'"' => Some(Json::Text(self.string())),
+            _ => self.word(),
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Json<'a> {
+        self.at += 1;
+        let mut members = Members::default();
+        loop {
+            self.skip_space();
+            match self.peek() {
+                None => break,
+                Some(b'}') => {
+                    self.at += 1;
+                    break;
+                }
+                Some(b',') => self.at += 1,
+                // A bracket of the other kind closes what it must have been meant for.
+                Some(b']') => {
+                    self.at += 1;
+                    break;
+                }
+                Some(b'"') => {
+                    let name = self.string();
+                    self.skip_space();
+                    let value = if self.take(b':') { self.value(depth + 1) } else { None };
+                    match value {
+                        Some(value) => members.insert(name, value),
+                        None => self.skip_to_mark(),
+                    }
+                }
+                Some(_) => self.skip_to_mark(),
+            }
+        }
+        Json::Object(Box::new(members))
+    }
+
+    fn list(&mut self, depth: usize) -> Json<'a> {
+        self.at += 1;
+        let mut list = Vec::new();
+        loop {
+            self.skip_space();
+            match self.peek() {
+                None => break,
+                Some(b']') => {
+                    self.at += 1;
+                    break;
+                }
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    break;
+                }
+                Some(_) => match self.value(depth + 1) {
+                    Some(value) => list.push(value),
+                    None => self.skip_to_mark(),
+                },
+            }
+        }
+        Json::List(list)
+    }
+
+    /// Passes over what is no JSON, up to the next comma or closing bracket.
+    fn skip_to_mark(&mut self) {
+        let start = self.at;
+        while !matches!(self.peek(), None | Some(b',' | b'}' | b']')) {
+            self.at += 1;
+        }
+        self.skipped |= self.at > start;
+    }
+
+    /// A string, escapes decoded; of one that was cut, as much as there is.
+    fn string(&mut self) -> Cow<'a, str> {
+        self.at += 1;
+        let start = self.at;
+        let mut decoded: Option<String> = None;
+        let mut plain = start;
+        loop {
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let Some(next) = memchr::memchr2(b'"', b'\\', rest) else {
+                self.at = self.text.len();
+                break;
+            };
+            self.at += next;
+            if self.take(b'"') {
+                let whole = self.text.get(plain..self.at - 1).unwrap_or_default();
+                return match decoded {
+                    Some(mut text) => {
+                        text.push_str(whole);
+                        Cow::Owned(text)
+                    }
+                    None => Cow::Borrowed(whole),
+                };
+            }
+            let before = self.text.get(plain..self.at).unwrap_or_default();
+            let text = decoded.get_or_insert_default();
+            text.push_str(before);
+            self.at += 1;
+            let escaped = self.escaped();
+            text.extend(escaped);
+            plain = self.at;
+        }
+        // The end was cut off.
+        let rest = self.text.get(plain..).unwrap_or_default();
+        match decoded {
+            Some(mut text) => {
+                text.push_str(rest);
+                Cow::Owned(text)
+            }
+            None => Cow::Borrowed(rest),
+        }
+    }
+
+    /// What stands behind a backslash; none when that was cut.
+    fn escaped(&mut self) -> Option<char> {
+        let rest = self.text.get(self.at..)?;
+        let char = rest.chars().next()?;
+        self.at += char.len_utf8();
+        Some(match char {
+            'n' => '\n',
+            't' => '\t',
+            'r' => '\r',
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'u' => {
+                let Some(first) = self.four_digits() else {
+                    // Cut in the middle: the digits say nothing.
+                    if self.text.len() - self.at < 4 {
+                        self.at = self.text.len();
+                        return None;
+                    }
+                    return Some(char::REPLACEMENT_CHARACTER);
+                };
+                if !(0xD800..0xDC00).contains(&first) {
+                    return Some(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER));
+                }
+                let low = self.at;
+                if self.take(b'\\')
+                    && self.take(b'u')
+                    && let Some(second @ 0xDC00..0xE000) = self.four_digits()
+                {
+                    let whole = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+                    return Some(char::from_u32(whole).unwrap_or(char::REPLACEMENT_CHARACTER));
+                }
+                self.at = low;
+                char::REPLACEMENT_CHARACTER
+            }
+            other => other,
+        })
+    }
+
+    fn four_digits(&mut self) -> Option<u32> {
+        let digits = self.text.get(self.at..self.at + 4)?;
+        let number =
+            digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16))?.ok()?;
+        self.at += 4;
+        Some(number)
+    }
+
+    /// A number, a truth value, `null` or one of JavaScript's and Python's words for them. A number that a double cannot hold,
+    /// and one that is none, is `null`. A word at the very end may be cut and says nothing.
+    fn word(&mut self) -> Option<Json<'a>> {
+        let rest = self.text.get(self.at..)?;
+        let end = rest.find(|char: char| !(char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.' | '_')))?;
+        let word = rest.get(..end)?;
+        let value = match word {
+            "true" | "True" => Json::Bool(true),
+            "false" | "False" => Json::Bool(false),
+            "null" | "None" | "undefined" => Json::Null,
+            "NaN" | "nan" | "Infinity" | "-Infinity" | "inf" | "-inf" => Json::Null,
+            _ if word.starts_with(|char: char| char.is_ascii_digit() || char == '-') => number(word)?,
+            _ => return None,
+        };
+        self.at += end;
+        Some(value)
+    }
+
+    /// Skips a value with everything in it.
+    fn skip_brackets(&mut self) {
+        let mut depth = 0_usize;
+        while let Some(byte) = self.peek() {
+            match byte {
+                b'"' => {
+                    self.skip_string();
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return;
+            }
+        }
+    }
+
+    fn skip_string(&mut self) {
+        self.at += 1;
+        while let Some(byte) = self.peek() {
+            self.at += if byte == b'\\' { 2 } else { 1 };
+            if byte == b'"' {
+                return;
+            }
+        }
+    }
+}
+
+fn number<'a>(word: &str) -> Option<Json<'a>> {
+    if let Ok(number) = word.parse::<i64>() {
+        return Some(Json::Number(number.into()));
+    }
+    if let Ok(number) = word.parse::<u64>() {
+        return Some(Json::Number(number.into()));
+    }
+    let number = word.parse::<f64>().ok()?;
+    Some(Number::from_f64(number).map_or(Json::Null, Json::Number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn value(text: &str) -> Option<Value> {
+        read(text).map(|json| json.to_value())
+    }
+
+    #[test]
+    fn json_that_serde_refuses_is_read() {
+        let deep = format!(r#"{{"code":"x","deep":{}7{},"after":1}}"#, "[".repeat(200), "]".repeat(200));
+        for (text, expected) in [
+            (r#"{"code":"x","text":"a\ud83d b"}"#, json!({"code":"x","text":"a\u{fffd} b"})),
+            (r#"{"text":"\ud83d\ude00 \ude00 \ud83d\n"}"#, json!({"text":"\u{1f600} \u{fffd} \u{fffd}\n"})),
+            (
+                r#"{"a":NaN,"b":Infinity,"c":-Infinity,"d":1e400,"e":-1e400,"f":1}"#,
+                json!({"a":null,"b":null,"c":null,"d":null,"e":null,"f":1}),
+            ),
+            ("{\"a\":\"tab\there\nand \u{1} there\",\"b\":2}", json!({"a":"tab\there\nand \u{1} there","b":2})),
+            (r#"{"a":1} trailing {"b":2}"#, json!({"a":1})),
+            (r#"{"a":1}}"#, json!({"a":1})),
+            (r#"{"a":[1,2,],"b":{"c":3,},}"#, json!({"a":[1,2],"b":{"c":3}})),
+            (r#"{"a":True,"b":None,"c":01.50}"#, json!({"a":true,"b":null,"c":1.5})),
+            (r#"{"message":"he said "no" twice","code":"x"}"#, json!({"message":"he said ","code":"x"})),
+            (r#"{"a":1 "b":2}"#, json!({"a":1,"b":2})),
+            (r#"{"a":"\q\/\u00e9\u12"}"#, json!({"a":"q/é\u{fffd}12"})),
+        ] {
+            assert_eq!(value(text), Some(expected), "{text}");
+        }
+        let read = value(&deep).expect("an object");
+        assert_eq!((&read["code"], &read["after"]), (&json!("x"), &json!(1)));
+    }
+
+    #[test]
+    fn json_that_was_cut_keeps_what_was_whole() {
+        for (text, expected) in [
+            (
+                r#"{"detail":{"status":"quota_exceeded","message":"AAAA"#,
+                json!({"detail":{"status":"quota_exceeded","message":"AAAA"}}),
+            ),
+            (r#"{"a":1,"b":[1,2,{"c":"d\u00"#, json!({"a":1,"b":[1,2,{"c":"d"}]})),
+            (r#"{"a":1,"b"#, json!({"a":1})),
+            (r#"{"a":1,"b":"#, json!({"a":1})),
+            (r#"{"a":1,"b":tr"#, json!({"a":1})),
+            (r#"{"a":1,"b":12"#, json!({"a":1})),
+            (r#"["x\\"#, json!(["x\\"])),
+            (r#"["x\"#, json!(["x"])),
+        ] {
+            assert_eq!(value(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn texts_that_begin_like_json_stay_texts() {
+        for text in ["{oops}", "[error] no such host", "{", "[", "{ \"", "{,,,", "[[", "{{{{{{", "\"so\" they said"] {
+            assert_eq!(value(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_serde_reads_is_read_alike() {
+        for text in [
+            r#"{"a":[1,-2,3.5,true,false,null,"x\n\u00e9",{}],"b":{"c":"d","c":"e"},"":0,"a":7}"#,
+            "[]",
+            "{}",
+            "\"text\"",
+            r#"[{"a":18446744073709551615},[[]]]"#,
+        ] {
+            assert_eq!(value(text), Some(serde_json::from_str(text).expect("JSON")), "{text}");
+        }
+    }
+}
