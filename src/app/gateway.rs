@@ -14,7 +14,7 @@ use crate::server::listen::{Address, Listener, Listeners};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::logging;
 use crate::telemetry::metrics::{self, Metrics};
-use crate::telemetry::sink::Sink;
+use crate::telemetry::sink::{self, Sink};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -185,7 +185,7 @@ fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLo
     }
     let workers = config.server.workers.max(1);
     let room = (LOG_BUFFER / workers).max(WORKER_BUFFER);
-    let access = Sink::start_for(workers, "access-log", io::stdout(), room, metrics.access_log_dropped())?;
+    let access = Sink::start_for(workers, "access-log", sink::stdout()?, room, metrics.access_log_dropped())?;
     let log = AccessLog::new(access.clone(), config.telemetry.log_format, config.telemetry.access_successes);
     Ok((Some(log), vec![own, access]))
 }

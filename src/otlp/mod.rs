@@ -8,25 +8,26 @@
 //! Spans go through OpenTelemetry's SDK. Metrics do not: its instruments take a lock and a hash for each count, and it takes no
 //! histogram that was counted elsewhere; the one registry of this program is written as OTLP's own messages instead.
 //!
-//! Nothing here holds up a worker. A collector that cannot be reached is told once in the log, and once when it is back.
+//! Nothing here delays a worker. The log says once that a collector cannot be reached, and once that it is back.
 
 mod client;
 mod metrics;
 mod spans;
 
 use crate::config::types::Otlp;
+use crate::proxy::path;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracer;
 use client::Collector;
-use opentelemetry::KeyValue;
+use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::Resource;
 use spans::Spans;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the last of it may take when the process ends.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long the last export may take when the process ends.
+const LAST_EXPORT: Duration = Duration::from_secs(3);
 /// How often metrics are sent, unless `OTEL_METRIC_EXPORT_INTERVAL` says something else in milliseconds.
 const INTERVAL: Duration = Duration::from_secs(60);
 
@@ -39,7 +40,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// Starts exporting. `instance` tells this process from others of its kind.
+    /// Starts exporting. `instance` distinguishes this process from others of its kind.
     ///
     /// # Errors
     /// When a thread cannot be started, or the SDK refuses its settings from the environment.
@@ -63,11 +64,11 @@ impl Export {
 
     /// Sends what is left, for as long as a few seconds.
     pub fn end(self) {
-        let end = Instant::now() + FAREWELL;
+        let end = Instant::now() + LAST_EXPORT;
         // Both at once: they do not wait for each other.
         let last = self.collector.last_report();
         if let Some(spans) = &self.spans {
-            spans.end(FAREWELL);
+            spans.end(LAST_EXPORT);
         }
         if let Some(last) = last {
             let _ = last.recv_timeout(end.saturating_duration_since(Instant::now()));
@@ -75,14 +76,22 @@ impl Export {
     }
 }
 
-/// Who sends: by `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, and else `speechgate`.
+/// The resource that everything is exported for: `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, and else `speechgate`.
 fn resource(instance: &str) -> Resource {
-    let given = Resource::builder().build();
+    let attributes = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    complete(&Resource::builder().build(), &attributes, instance)
+}
+
+/// The resource that the SDK read from the environment, with what it leaves to others: percent-encoding and this program's name.
+fn complete(given: &Resource, attributes: &str, instance: &str) -> Resource {
     let name = given.get(&"service.name".into()).map(|name| name.as_str().into_owned()).unwrap_or_default();
     let mut own = Resource::builder_empty().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     own = own.with_attribute(KeyValue::new("service.instance.id", instance.to_owned()));
-    for (key, value) in &given {
-        own = own.with_attribute(KeyValue::new(key.clone(), value.clone()));
+    for (key, value) in given {
+        // OTEL_SERVICE_NAME is not encoded, and where it is given it stands in the place of the attribute.
+        let encoded = encoded_value(attributes, key.as_str()).filter(|encoded| value.as_str() == *encoded);
+        let value = encoded.and_then(decoded).map_or_else(|| value.clone(), Value::from);
+        own = own.with_attribute(KeyValue::new(key.clone(), value));
     }
     if name.is_empty() || name.starts_with("unknown_service") {
         own = own.with_attribute(KeyValue::new("service.name", "speechgate"));
@@ -90,7 +99,53 @@ fn resource(instance: &str) -> Resource {
     own.build()
 }
 
+/// The value of an attribute as it is written in `OTEL_RESOURCE_ATTRIBUTES`; of several, the last.
+fn encoded_value<'a>(attributes: &'a str, key: &str) -> Option<&'a str> {
+    let pairs = attributes.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| name.trim() == key).last().map(|(_, value)| value.trim())
+}
+
+/// The text without its percent-encoding; none when what it encodes is not UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    String::from_utf8(path::decode(text.as_bytes())).ok()
+}
+
 fn interval() -> Duration {
     let given = std::env::var("OTEL_METRIC_EXPORT_INTERVAL").ok().and_then(|text| text.trim().parse().ok());
     given.filter(|given| *given > 0).map_or(INTERVAL, Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resource_attributes_are_percent_decoded() {
+        for (encoded, expected) in [
+            ("eu-west", "eu-west"),
+            ("a%2Cb%3Dc%20d", "a,b=c d"),
+            ("100%25", "100%"),
+            ("Z%C3%BCrich", "Zürich"),
+            ("50%", "50%"),
+            ("%ff", "%ff"),
+        ] {
+            let attributes = format!("team=x, region={encoded} ,service.name=my%20gateway");
+            // As the SDK reads them: split, and otherwise as they are written.
+            let given = Resource::builder_empty()
+                .with_attribute(KeyValue::new("region", encoded.to_owned()))
+                .with_attribute(KeyValue::new("service.name", "my%20gateway"))
+                .build();
+            let resource = complete(&given, &attributes, "i");
+            let value = |key: &'static str| resource.get(&key.into()).map(|value| value.as_str().into_owned());
+            assert_eq!(value("region").as_deref(), Some(expected), "{encoded}");
+            assert_eq!(value("service.name").as_deref(), Some("my gateway"));
+        }
+        // What OTEL_SERVICE_NAME says is taken as it is.
+        let given = Resource::builder_empty().with_attribute(KeyValue::new("service.name", "50%25")).build();
+        let resource = complete(&given, "service.name=other", "i");
+        assert_eq!(
+            resource.get(&"service.name".into()).map(|name| name.as_str().into_owned()).as_deref(),
+            Some("50%25")
+        );
+    }
 }

@@ -30,7 +30,7 @@ impl Call {
         let (route, provider) = self.names();
         let at = SystemTime::now();
         let upstream = error.upstream.as_ref();
-        self.state.shared.journal.error(&route, &provider, error.code, at, || Error {
+        self.state.shared.journal.error(&route, &provider, error.code, error.origin, at, || Error {
             number: 0,
             at,
             route: Arc::clone(&route),
@@ -80,7 +80,7 @@ impl Call {
 /// Leaves a line about what never became a call.
 pub(super) fn refused(shared: &Shared, request_id: &str, fault: Fault) {
     let (nobody, at) = (Arc::from(""), SystemTime::now());
-    shared.journal.error(&nobody, &nobody, fault.code(), at, || Error {
+    shared.journal.error(&nobody, &nobody, fault.code(), fault.origin(), at, || Error {
         number: 0,
         at,
         route: Arc::clone(&nobody),

@@ -1,7 +1,7 @@
 //! The access log: one line for each request, written when it has ended.
 //!
 //! Lines go to standard output, and everything else that the program logs to standard error: the one is data about traffic that
-//! pipelines take in, the other is for whoever runs the process.
+//! pipelines take in, the other is for the operator.
 
 use super::fields::{Fields, Name, Seconds, names};
 use super::sink::Sink;
@@ -9,11 +9,9 @@ use crate::canon::{Code, Fault, Origin};
 use crate::config::types::LogFormat;
 use http::Version;
 use opentelemetry::trace::TraceId;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-/// Bytes of a line, unless somebody's text is long.
+/// Bytes of a line, unless a path or a message is long.
 const USUAL: usize = 640;
 
 names! {
@@ -41,8 +39,8 @@ names! {
     CLIENT = "client";
 }
 
-/// What there is to say about one request. Texts of others may be hostile: they are escaped here. Ours are not: ids and
-/// names are checked when they come in, so that nothing in them has to be.
+/// The facts of one request. Text from the network may be hostile and is escaped here; ids and names of routes were checked
+/// when they came in and are written as they are.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// When the request's head had arrived.
@@ -61,13 +59,13 @@ pub struct Entry<'a> {
     pub protocol: Version,
     /// The method.
     pub method: &'a str,
-    /// Path and query as the caller sent them, secrets already stars.
+    /// Path and query as the client sent them, secrets already stars.
     pub target: &'a str,
     /// The status that was sent.
     pub status: u16,
-    /// What went wrong, and whose doing it was.
+    /// What went wrong, and where it came from.
     pub error: Option<(Code, Origin)>,
-    /// The libraries' words on it: they may name addresses, and are for this log alone.
+    /// What the libraries say about it. It may name addresses and is for this log alone.
     pub detail: Option<&'a str>,
     /// The status that the provider sent.
     pub upstream_status: Option<u16>,
@@ -85,12 +83,12 @@ pub struct Entry<'a> {
     pub queue_wait: Option<Duration>,
     /// How often the request was sent again.
     pub retries: u32,
-    /// The caller's address; none on a Unix socket.
+    /// The client's address; none on a Unix socket.
     pub client: Option<&'a str>,
 }
 
 impl<'a> Entry<'a> {
-    /// What never became a request: nothing is known of it but who sent it and what was answered.
+    /// What never became a request: only its sender and the answer are known.
     #[must_use]
     pub fn refused(request_id: &'a str, client: Option<&'a str>, fault: Fault) -> Entry<'a> {
         Entry {
@@ -126,19 +124,16 @@ pub struct AccessLog {
     format: LogFormat,
     /// Which share of the requests that succeed has a line.
     successes: f64,
-    began: Instant,
-    /// The minute, counted from the beginning, in which lines were last told to be dropped.
-    told: AtomicU64,
 }
 
 impl AccessLog {
     /// A log that writes to `sink`: every error, and this share of the successes.
     #[must_use]
     pub fn new(sink: Sink, format: LogFormat, successes: f64) -> AccessLog {
-        AccessLog { sink, format, successes, began: Instant::now(), told: AtomicU64::new(0) }
+        AccessLog { sink, format, successes }
     }
 
-    /// Whether the next request that succeeds has a line.
+    /// Whether to write a line for the next request that succeeds.
     #[must_use]
     pub fn wants_success(&self) -> bool {
         self.successes >= 1.0 || fastrand::f64() < self.successes
@@ -146,19 +141,8 @@ impl AccessLog {
 
     /// Writes one line; never waits.
     pub fn write(&self, entry: &Entry<'_>) {
-        if !self.sink.add(|lines| format(entry, self.format, lines)) {
-            self.tell();
-        }
-    }
-
-    /// Says in the other log that lines are dropped, at most once a minute.
-    fn tell(&self) {
-        let minute = self.began.elapsed().as_secs() / 60 + 1;
-        let told = self.told.load(Relaxed);
-        if told < minute && self.told.compare_exchange(told, minute, Relaxed, Relaxed).is_ok() {
-            let dropped = self.sink.dropped();
-            tracing::warn!(dropped, "lines of the access log are dropped: whoever reads them does not keep up");
-        }
+        // A line that finds no room is counted and warned of by the sink.
+        let _ = self.sink.add(|lines| format(entry, self.format, lines));
     }
 }
 

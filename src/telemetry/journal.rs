@@ -34,7 +34,7 @@ pub struct Error {
     pub provider: Arc<str>,
     /// What happened.
     pub code: Code,
-    /// Whose doing it is.
+    /// Where it came from.
     pub origin: Origin,
     /// Where it was found.
     pub transport: Transport,
@@ -52,7 +52,7 @@ pub struct Error {
     pub message: String,
 }
 
-/// Errors of one route and code that come without a pause of [`QUIET`].
+/// Errors of one route, code and origin that come without a pause of [`QUIET`].
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The route.
@@ -61,6 +61,8 @@ pub struct Run {
     pub provider: Arc<str>,
     /// The code.
     pub code: Code,
+    /// Where it came from.
+    pub origin: Origin,
     /// When the first came.
     pub since: SystemTime,
     /// When the last came.
@@ -104,7 +106,7 @@ pub struct Journal {
 struct Inner {
     errors: VecDeque<Arc<Error>>,
     number: u64,
-    /// By route, provider and code.
+    /// By route, provider, code and origin.
     runs: BTreeMap<Key, Run>,
     samples: Vec<Sample>,
     /// The second in which errors are being counted, and how many there were.
@@ -112,19 +114,20 @@ struct Inner {
     in_second: u32,
 }
 
-type Key = (Arc<str>, Arc<str>, Code);
+type Key = (Arc<str>, Arc<str>, Code, u8);
 
 impl Journal {
-    /// Notes an error of a route and provider; `line` makes what is kept of it, and is not asked in a storm.
+    /// Notes an error of a route and provider; `line` makes what is kept of it, and is not called in a storm.
     pub fn error(
         &self,
         route: &Arc<str>,
         provider: &Arc<str>,
         code: Code,
+        origin: Origin,
         at: SystemTime,
         line: impl FnOnce() -> Error,
     ) {
-        if !self.lock().count((Arc::clone(route), Arc::clone(provider), code), at) {
+        if !self.lock().count((Arc::clone(route), Arc::clone(provider), code, origin as u8), origin, at) {
             return;
         }
         let mut error = line();
@@ -197,15 +200,15 @@ impl Inner {
     }
 
     /// Counts an error for its run; whether it leaves a line as well.
-    fn count(&mut self, key: Key, at: SystemTime) -> bool {
+    fn count(&mut self, key: Key, origin: Origin, at: SystemTime) -> bool {
         if let Some(run) = self.runs.get_mut(&key) {
             if is_over(run, at) {
                 (run.since, run.count) = (at, 0);
             }
             (run.last, run.count) = (run.last.max(at), run.count + 1);
         } else if self.runs.len() < RUNS {
-            let (route, provider, code) = key.clone();
-            let _ = self.runs.insert(key, Run { route, provider, code, since: at, last: at, count: 1 });
+            let (route, provider, code, _) = key.clone();
+            let _ = self.runs.insert(key, Run { route, provider, code, origin, since: at, last: at, count: 1 });
         }
         let second = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         if second != self.second {
@@ -245,7 +248,7 @@ mod tests {
 
     fn fail(journal: &Journal, at: SystemTime) {
         let (route, provider) = (Arc::from("tts"), Arc::from("acme"));
-        journal.error(&route, &provider, Code::Overloaded, at, || error(at));
+        journal.error(&route, &provider, Code::Overloaded, Origin::Provider, at, || error(at));
     }
 
     #[test]

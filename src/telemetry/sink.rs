@@ -2,21 +2,34 @@
 //!
 //! Lines are copied into bounded buffers, one for each worker so that workers do not wait for each other; a thread writes them
 //! out, many lines at a time. Lines of one worker stay in order, and those of different workers are out of order by no more
-//! than the time that lines are collected. When the reader at the other end does not keep up and a buffer is full, lines are
-//! dropped and counted: a log is never a reason to hold a request.
+//! than the time that lines are collected. A log is never a reason to delay a request: when the reader at the other end does not
+//! keep up and a buffer is full, or when lines cannot be written because the disk is full, they are dropped and counted. What was
+//! begun of a line before writing failed is finished when writing works again, so that a reader sees whole lines only.
 
 use super::metrics;
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long lines are collected before they are written: one wake-up for many.
 const COLLECT: Duration = Duration::from_millis(50);
 /// How long the last lines may take when the process ends.
 const CLOSE: Duration = Duration::from_secs(2);
+/// How long to wait before writing again to a pipe that is full and not blocking.
+const FULL_PIPE: Duration = Duration::from_millis(10);
+
+/// Standard output without the buffer of the standard library, which keeps bytes that could not be written.
+///
+/// # Errors
+/// When there are no descriptors left.
+pub fn stdout() -> io::Result<File> {
+    Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
+}
 
 /// Takes whole lines.
 #[derive(Clone, Debug)]
@@ -29,10 +42,12 @@ struct Shared {
     /// Of each buffer.
     capacity: usize,
     dropped: Arc<AtomicU64>,
+    /// What the program's own log says when lines are dropped; nothing about that log itself.
+    warning: Option<Warning>,
     buffers: Box<[Buffer]>,
     /// Whether there may be something to write. Set after a line was added, taken back before the buffers are looked at.
     pending: AtomicBool,
-    state: Mutex<State>,
+    progress: Mutex<Progress>,
     /// Woken when there is something to write, and when the sink closes.
     filled: Condvar,
     /// Woken when everything has been written.
@@ -45,13 +60,22 @@ struct Shared {
 struct Buffer(Mutex<Vec<u8>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct Progress {
     writing: bool,
     closing: bool,
 }
 
+/// Warns at most once a minute.
+#[derive(Debug)]
+struct Warning {
+    began: Instant,
+    /// The minute of the last warning, counted from the beginning; 0 before the first.
+    minute: AtomicU64,
+}
+
 impl Sink {
-    /// Starts the thread that writes. At most `capacity` bytes wait; lines beyond are counted in `dropped`.
+    /// Starts the thread that writes the program's own log. At most `capacity` bytes wait; lines that are lost are counted in
+    /// `dropped`, and there is nowhere to warn of it.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -60,27 +84,41 @@ impl Sink {
         to: impl Write + Send + 'static,
         capacity: usize,
         dropped: Arc<AtomicU64>,
-    ) -> std::io::Result<Sink> {
-        Sink::start_for(1, name, to, capacity, dropped)
+    ) -> io::Result<Sink> {
+        Sink::spawn(1, name, to, capacity, dropped, None)
     }
 
-    /// The same for so many workers, with as much room for each.
+    /// Starts the thread that writes the access log of so many workers, with as much room for each. The program's own log
+    /// warns when lines are lost.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn start_for(
         workers: usize,
         name: &str,
+        to: impl Write + Send + 'static,
+        capacity: usize,
+        dropped: Arc<AtomicU64>,
+    ) -> io::Result<Sink> {
+        let warning = Warning { began: Instant::now(), minute: AtomicU64::new(0) };
+        Sink::spawn(workers, name, to, capacity, dropped, Some(warning))
+    }
+
+    fn spawn(
+        workers: usize,
+        name: &str,
         mut to: impl Write + Send + 'static,
         capacity: usize,
         dropped: Arc<AtomicU64>,
-    ) -> std::io::Result<Sink> {
+        warning: Option<Warning>,
+    ) -> io::Result<Sink> {
         let shared = Arc::new(Shared {
             capacity,
             dropped,
+            warning,
             buffers: std::iter::repeat_with(Buffer::default).take(workers.max(1)).collect(),
             pending: AtomicBool::new(false),
-            state: Mutex::default(),
+            progress: Mutex::default(),
             filled: Condvar::new(),
             emptied: Condvar::new(),
         });
@@ -104,7 +142,7 @@ impl Sink {
         if lines.len() > shared.capacity {
             lines.truncate(before);
             drop(lines);
-            let _ = shared.dropped.fetch_add(1, Relaxed);
+            shared.lose(1, "the reader does not keep up");
             return false;
         }
         drop(lines);
@@ -112,26 +150,20 @@ impl Sink {
         // this buffer: the writer took the flag back before it took the buffer's lock.
         if !shared.pending.load(Relaxed) && !shared.pending.swap(true, Relaxed) {
             // With the lock, lest the writer be about to wait.
-            let state = lock(&shared.state);
+            let progress = lock(&shared.progress);
             shared.filled.notify_one();
-            drop(state);
+            drop(progress);
         }
         true
     }
 
-    /// How many lines were dropped.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.shared.dropped.load(Relaxed)
-    }
-
     /// Waits until all lines are written, though not for long.
     pub fn flush(&self) {
-        let mut state = lock(&self.shared.state);
-        state.closing = true;
+        let mut progress = lock(&self.shared.progress);
+        progress.closing = true;
         self.shared.filled.notify_one();
-        let unwritten = |state: &mut State| self.shared.pending.load(Relaxed) || state.writing;
-        let waited = self.shared.emptied.wait_timeout_while(state, CLOSE, unwritten);
+        let unwritten = |progress: &mut Progress| self.shared.pending.load(Relaxed) || progress.writing;
+        let waited = self.shared.emptied.wait_timeout_while(progress, CLOSE, unwritten);
         waited.unwrap_or_else(PoisonError::into_inner).0.closing = false;
     }
 }
@@ -139,29 +171,84 @@ impl Sink {
 impl Shared {
     fn write_to(&self, to: &mut impl Write) {
         let mut lines = Vec::new();
+        // The rest of a line of which the beginning has been written.
+        let mut unfinished = Vec::new();
         loop {
-            let nothing = |_: &mut State| !self.pending.load(Relaxed);
-            let state = self.filled.wait_while(lock(&self.state), nothing).unwrap_or_else(PoisonError::into_inner);
-            let collected = self.filled.wait_timeout_while(state, COLLECT, |state| !state.closing);
-            let mut state = collected.unwrap_or_else(PoisonError::into_inner).0;
-            state.writing = true;
+            let nothing = |_: &mut Progress| !self.pending.load(Relaxed);
+            let progress = self.filled.wait_while(lock(&self.progress), nothing);
+            let progress = progress.unwrap_or_else(PoisonError::into_inner);
+            let collected = self.filled.wait_timeout_while(progress, COLLECT, |progress| !progress.closing);
+            let mut progress = collected.unwrap_or_else(PoisonError::into_inner).0;
+            progress.writing = true;
             self.pending.store(false, Relaxed);
-            drop(state);
+            drop(progress);
             for buffer in &self.buffers {
                 std::mem::swap(&mut lines, &mut lock(&buffer.0));
-                // A reader that has gone away is no reason to stop: there may be another later, and if not, the lines were
-                // for nobody.
-                let _ = to.write_all(&lines);
+                // A reader that has gone away is no reason to stop: there may be another later.
+                self.write_lines(to, &mut unfinished, &lines);
                 lines.clear();
             }
             let _ = to.flush();
-            lock(&self.state).writing = false;
+            lock(&self.progress).writing = false;
             self.emptied.notify_all();
+        }
+    }
+
+    /// Writes whole lines, after the rest of one that was begun earlier. Those that cannot be written are lost and counted.
+    fn write_lines(&self, to: &mut impl Write, unfinished: &mut Vec<u8>, lines: &[u8]) {
+        let (written, mut failure) = write(to, unfinished);
+        drop(unfinished.drain(..written));
+        let mut left = lines;
+        if failure.is_none() {
+            let (written, failed) = write(to, lines);
+            failure = failed;
+            left = &lines[written..];
+            if written > 0 && lines[written - 1] != b'\n' {
+                let end = memchr::memchr(b'\n', left).map_or(left.len(), |at| at + 1);
+                unfinished.extend_from_slice(&left[..end]);
+                left = &left[end..];
+            }
+        }
+        let lost = memchr::memchr_iter(b'\n', left).count() as u64;
+        if let Some(error) = failure.filter(|_| lost > 0) {
+            self.lose(lost, &error.to_string());
+        }
+    }
+
+    /// Counts lines that are lost, and warns of it.
+    fn lose(&self, lines: u64, reason: &str) {
+        let dropped = self.dropped.fetch_add(lines, Relaxed) + lines;
+        if self.warning.as_ref().is_some_and(Warning::is_due) {
+            tracing::warn!(dropped, reason, "lines of the access log are lost");
         }
     }
 }
 
-/// Nobody panics with a lock held.
+impl Warning {
+    /// Whether this is the first time within a minute.
+    fn is_due(&self) -> bool {
+        let minute = self.began.elapsed().as_secs() / 60 + 1;
+        let last = self.minute.load(Relaxed);
+        last < minute && self.minute.compare_exchange(last, minute, Relaxed, Relaxed).is_ok()
+    }
+}
+
+/// Writes as much as can be written: how much that was, and why not more. A pipe that is full is waited for.
+fn write(to: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match to.write(&bytes[written..]) {
+            Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
+            Ok(more) => written += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(FULL_PIPE),
+            Err(error) => return (written, Some(error)),
+        }
+    }
+    (written, None)
+}
+
+/// No code panics while it holds a lock.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -169,7 +256,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
+    use std::collections::VecDeque;
     use std::sync::mpsc;
 
     /// Passes on what is written, and waits to be allowed to.
@@ -227,6 +314,51 @@ mod tests {
         sink.flush();
         let lines: Vec<Vec<u8>> = output.try_iter().collect();
         assert_eq!(lines, [b"a 1\na 2\n", b"b 1\nb 2\n"]);
-        assert_eq!((dropped.load(Relaxed), sink.dropped()), (1, 1));
+        assert_eq!(dropped.load(Relaxed), 1);
+    }
+
+    /// Takes so many bytes at each call, or fails.
+    struct Scripted {
+        calls: VecDeque<Result<usize, io::ErrorKind>>,
+        taken: Vec<u8>,
+    }
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let most = self.calls.pop_front().unwrap_or(Ok(usize::MAX))?.min(bytes.len());
+            self.taken.extend_from_slice(&bytes[..most]);
+            Ok(most)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_and_none_is_torn() {
+        use io::ErrorKind::{BrokenPipe, Interrupted, StorageFull, WouldBlock};
+        const BATCHES: [&[u8]; 3] = [b"a 1\na 2\na 3\n", b"b 1\nb 2\n", b"c 1\n"];
+        // What each call of `write` does; what comes out, and how many lines are lost.
+        let cases: [(&[Result<usize, io::ErrorKind>], &[u8], u64); 7] = [
+            (&[], b"a 1\na 2\na 3\nb 1\nb 2\nc 1\n", 0),
+            (&[Ok(3), Err(WouldBlock), Ok(2), Err(Interrupted)], b"a 1\na 2\na 3\nb 1\nb 2\nc 1\n", 0),
+            (&[Err(StorageFull)], b"b 1\nb 2\nc 1\n", 3),
+            (&[Ok(4), Err(StorageFull)], b"a 1\nb 1\nb 2\nc 1\n", 2),
+            (&[Ok(5), Err(StorageFull)], b"a 1\na 2\nb 1\nb 2\nc 1\n", 1),
+            (&[Ok(5), Err(StorageFull), Err(StorageFull)], b"a 1\na 2\nc 1\n", 3),
+            (&[Ok(5), Err(BrokenPipe), Ok(1), Err(BrokenPipe), Ok(2), Ok(0)], b"a 1\na 2\n", 4),
+        ];
+        for (calls, expected, lost) in cases {
+            let dropped = Arc::new(AtomicU64::new(0));
+            let sink = Sink::start("test-sink", io::sink(), 8, Arc::clone(&dropped)).expect("a thread");
+            let mut to = Scripted { calls: calls.iter().copied().collect(), taken: Vec::new() };
+            let mut unfinished = Vec::new();
+            for batch in BATCHES {
+                sink.shared.write_lines(&mut to, &mut unfinished, batch);
+            }
+            let taken = String::from_utf8_lossy(&to.taken).into_owned();
+            assert_eq!((taken.as_bytes(), dropped.load(Relaxed)), (expected, lost), "{calls:?}: {taken:?}");
+        }
     }
 }

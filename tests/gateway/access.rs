@@ -20,11 +20,25 @@ fn a_pipe_that_nobody_reads_holds_nothing_up() {
         sent += 50;
         assert!(sent < 5000, "nothing was dropped of {sent} lines");
     }
-    // One more, to be dropped too: that is told once.
+    // One more, to be dropped too: the warning comes once.
     assert_eq!(world.get("/p/after").status, 200);
-    let told = "lines of the access log are dropped: whoever reads them does not keep up";
-    let _ = world.gateway.line(|line| line["message"] == told);
-    assert_eq!(world.gateway.log().iter().filter(|line| line.contains(told)).count(), 1);
+    let warning = "lines of the access log are lost";
+    let line = world.gateway.line(|line| line["message"] == warning);
+    assert_eq!(line["reason"], "the reader does not keep up");
+    assert_eq!(world.gateway.log().iter().filter(|line| line.contains(warning)).count(), 1);
+}
+
+#[test]
+fn lines_for_which_the_disk_has_no_room_are_counted_and_warned_of() {
+    let provider = Provider::start();
+    let gateway = Gateway::start_on_full_disk(&Settings::standard(provider.address()));
+    let world = World { gateway, provider };
+    for _ in 0..3 {
+        assert_eq!(world.get("/p/a").status, 200);
+    }
+    world.gateway.metric_becomes("speechgate_access_log_dropped_total", &[], 3.0);
+    let line = world.gateway.line(|line| line["message"] == "lines of the access log are lost");
+    assert!(line["reason"].as_str().is_some_and(|reason| reason.starts_with("No space left")), "{line}");
 }
 
 #[test]

@@ -58,12 +58,12 @@ const checks = {
     await shown.page.clock.resume();
     const text = await row.textContent();
     for (const part of ["tts", "quota_exceeded", "Used up.", "402 ← 400", "their-id-1", "ours "]) assert.ok(text.includes(part), `${part} in ${text}`);
-    assert.match(await shown.page.locator("h1").textContent(), /^One error on tts: quota_exceeded, \d+ s ago\.$/);
+    assert.match(await shown.page.locator("h1").textContent(), /^One error of elevenlabs on tts: quota_exceeded, \d+ s ago\.$/);
     await fail("tts", failure("quota_exceeded"));
     await fail("tts", failure("quota_exceeded"));
-    await shown.page.getByText(/is failing with/).waitFor();
-    assert.match(await shown.page.locator("h1").textContent(), /^tts is failing with quota_exceeded since \d\d:\d\d:\d\d, for \d+ s\.$/);
-    assert.match(await shown.page.locator("#failing").textContent(), /Upgrade the plan/);
+    await shown.page.getByText(/^elevenlabs refuses requests of/).waitFor();
+    assert.match(await shown.page.locator("h1").textContent(), /^elevenlabs refuses requests of tts: quota_exceeded since \d\d:\d\d:\d\d, for \d+ s\.$/);
+    assert.match(await shown.page.locator("#advice").textContent(), /used up its quota\. Top up the account at the provider/);
     assert.match(await shown.page.locator("#legend").textContent(), /quota_exceeded3/);
     assert.match(await shown.page.title(), /tts: quota_exceeded/);
     await close(shown);
@@ -74,22 +74,22 @@ const checks = {
     const link = shown.page.locator("#failing a").first();
     await link.focus();
     await fail("tts", failure("quota_exceeded"));
-    await shown.page.locator("#failing").getByText("4 errors").waitFor();
+    await shown.page.locator("#failing summary").getByText("4 errors").waitFor();
     assert.ok(await link.evaluate((element) => element === document.activeElement));
     const row = shown.page.locator("#errors a").first();
     const kept = await row.elementHandle();
     await row.focus();
     await fail("tts", failure("quota_exceeded"));
-    await shown.page.locator("#failing").getByText("5 errors").waitFor();
+    await shown.page.locator("#failing summary").getByText("5 errors").waitFor();
     assert.ok(await kept.evaluate((element) => element === document.activeElement));
     await close(shown);
   },
 
-  async "what only callers can put right is no alarm"() {
+  async "what only clients can put right is no alarm"() {
     const shown = await open();
     await fail("stt", failure("voice_not_found"));
     await shown.page.locator("#errors").getByText("voice_not_found").first().waitFor();
-    assert.match(await shown.page.locator("#subline").textContent(), /Callers’ own mistakes: voice_not_found on stt, 1 time/);
+    assert.match(await shown.page.locator("#subline").textContent(), /Clients’ own mistakes: voice_not_found on stt, 1 time/);
     assert.equal(await shown.page.locator("#failing").getByText("voice_not_found").count(), 0);
     await close(shown);
   },
@@ -166,6 +166,13 @@ const checks = {
     }
   },
 
+  async "the list of codes hides no column on a phone"() {
+    const shown = await open("/errors", { viewport: { width: 390, height: 844 } });
+    const cut = await shown.page.locator(".scroll").evaluateAll((all) => all.filter((one) => one.scrollWidth > one.clientWidth).length);
+    assert.equal(cut, 0);
+    await close(shown);
+  },
+
   async "text stands out in both themes"() {
     for (const colorScheme of ["light", "dark"]) {
       for (const path of ["/", "/errors/rate_limited"]) {
@@ -204,12 +211,43 @@ const checks = {
     await close(shown);
   },
 
+  async "many failures leave the chart on the first screen, each code told apart"() {
+    const codes = ["invalid_api_key", "rate_limit_exceeded", "internal_error", "too_many_concurrent_requests", "system_busy", "missing_permissions", "detected_unusual_activity", "voice_clone_failed", "subscription_required"];
+    for (const code of codes) for (const route of ["tts", "stt"]) await fail(route, failure(code));
+    for (const [width, height] of [[390, 844], [1280, 800]]) {
+      const shown = await open("/", { viewport: { width, height } });
+      await shown.page.locator("#legend tr").nth(9).waitFor();
+      const { y, height: tall } = await shown.page.locator("#plot").boundingBox();
+      assert.ok(y + tall <= height, `the chart ends at ${y + tall} of ${height}`);
+      const looks = await shown.page.locator("#legend .swatch").evaluateAll((all) => all.map((swatch) => {
+        const { backgroundColor, backgroundImage } = getComputedStyle(swatch);
+        return `${backgroundColor} ${backgroundImage}`;
+      }));
+      assert.equal(new Set(looks).size, looks.length, looks.join("; "));
+      // Whoever opens a line sees all of it, with what to do, and it stays open when news come.
+      await shown.page.locator("#failing summary").first().click({ position: { x: 20, y: 8 } });
+      await fail("tts", failure("quota_exceeded"));
+      await shown.page.locator("#failing li li").first().waitFor();
+      assert.ok(await shown.page.locator("#failing details").first().evaluate((details) => details.open));
+      await close(shown);
+    }
+  },
+
+  async "errors of the first seconds are in the chart"() {
+    const shown = await open();
+    const counted = await shown.page.locator("#legend td").evaluateAll((all) => all.reduce((sum, cell) => sum + Number(cell.textContent), 0));
+    const { buckets } = await (await fetch(gateway.url("/status.json"))).json();
+    assert.equal(counted, buckets.flatMap(({ errors }) => errors).reduce((sum, [, , number]) => sum + number, 0));
+    assert.ok(buckets[0].errors.length > 0);
+    await close(shown);
+  },
+
   async "a refused reload is told"() {
     const shown = await open();
     const before = readFileSync(gateway.file, "utf8");
     writeFileSync(gateway.file, `${before}\n[sever]\n`);
     await fetch(gateway.url("/-/reload"), { method: "POST" });
-    await shown.page.locator("#failing").getByText("sever").waitFor();
+    await shown.page.locator("#failing summary").getByText("sever").waitFor();
     writeFileSync(gateway.file, before);
     await fetch(gateway.url("/-/reload"), { method: "POST" });
     await shown.page.locator("#about").getByText("configuration reloaded").waitFor();
@@ -233,7 +271,7 @@ const checks = {
 
   async "a gateway that is gone is said to be, and one that is back is shown"() {
     const shown = await open();
-    const ports = [gateway.callers, gateway.admin].map((address) => address.split(":")[1]);
+    const ports = [gateway.clients, gateway.admin].map((address) => address.split(":")[1]);
     await gateway.stop();
     await shown.page.getByText("The gateway cannot be reached since").waitFor();
     assert.equal(await shown.page.locator("#live").textContent(), "not connected");

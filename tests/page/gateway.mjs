@@ -21,13 +21,13 @@ export async function provider() {
 
 /** The program with routes to this provider, on free ports or on those given. */
 export class Gateway {
-  static async start(port, [callers, admin] = [0, 0]) {
+  static async start(port, [clients, admin] = [0, 0]) {
     const gateway = new Gateway();
     gateway.folder = mkdtempSync(join(tmpdir(), "speechgate-page-"));
     const file = join(gateway.folder, "gateway.toml");
     const route = (name) =>
       `[[routes]]\nname = "${name}"\nmatch = { path = "/${name}" }\nprovider = "elevenlabs"\nupstream = "http://127.0.0.1:${port}"\n`;
-    const listeners = `[server]\nlisten = "127.0.0.1:${callers}"\n[admin]\nlisten = "127.0.0.1:${admin}"\n`;
+    const listeners = `[server]\nlisten = "127.0.0.1:${clients}"\n[admin]\nlisten = "127.0.0.1:${admin}"\n`;
     writeFileSync(file, `${listeners}${route("tts")}${route("stt")}concurrency = { max = 4 }\n`);
     gateway.file = file;
     gateway.process = spawn(process.env.SPEECHGATE, ["serve", "--config", file], { stdio: ["ignore", "ignore", "pipe"] });
@@ -36,16 +36,16 @@ export class Gateway {
       const said = line.startsWith("{") ? JSON.parse(line) : {};
       if (said.message === "listening") {
         gateway.process.stderr.resume();
-        [gateway.callers, gateway.admin] = [said.address, said.admin];
+        [gateway.clients, gateway.admin] = [said.address, said.admin];
         return gateway;
       }
     }
     throw new Error("the gateway did not start");
   }
 
-  /** Sends a request as a caller. */
+  /** Sends a request as a client. */
   async send(path, options = {}) {
-    const answer = await fetch(`http://${this.callers}${path}`, options);
+    const answer = await fetch(`http://${this.clients}${path}`, options);
     await answer.arrayBuffer();
     return answer.status;
   }

@@ -2,7 +2,7 @@
 //
 //   cargo build && tests/page/setup.sh && node tests/page/shots.mjs target/debug/speechgate deploy 10
 //
-// Sends the demo so many minutes of traffic with a quiet time, a bad time and mistakes of callers in it, then takes the page in
+// Sends the demo so many minutes of traffic with a quiet time, a bad time and mistakes of clients in it, then takes the page in
 // both themes.
 
 import { spawn } from "node:child_process";

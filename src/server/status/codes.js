@@ -1,11 +1,11 @@
-// What the gateway says of its codes: the type of each, and whether only callers can put it right.
+// The table of codes: the type of each, and whether only clients can put it right.
 
 let table = {};
 
-/** Takes the gateway's table: code to type and whether it is the callers'. */
+/** Takes the gateway's table: code to type and whether it is a client's mistake. */
 export function learnCodes(news) {
   table = news;
 }
 
 export const typeOf = (code) => table[code]?.[0];
-export const isCallers = (code) => table[code]?.[1] ?? false;
+export const isClients = (code) => table[code]?.[1] ?? false;

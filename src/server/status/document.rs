@@ -1,5 +1,6 @@
 //! What `/status.json` says: one document for the status page, made when it is asked for.
 
+use super::blame::Blame;
 use super::command::command;
 use super::routes::{self, Route};
 use crate::canon::Code;
@@ -37,7 +38,7 @@ impl Seen {
 pub struct Situation {
     /// `running` or `draining`.
     pub phase: &'static str,
-    /// Connections of callers that are open.
+    /// Connections of clients that are open.
     pub connections: usize,
     /// What came of the last reload.
     pub reload: Option<Arc<Reload>>,
@@ -73,7 +74,7 @@ struct Document<'a> {
     buckets: Vec<Bucket<'a>>,
     errors: Vec<Line<'a>>,
     unmapped: Vec<Unmapped<'a>>,
-    /// The type of each code and whether it is the callers', for a page that has seen nothing yet.
+    /// The type of each code and whether only clients can put it right, for a page that has seen nothing yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     codes: Option<BTreeMap<&'static str, (&'static str, bool)>>,
 }
@@ -93,12 +94,12 @@ struct Failing<'a> {
     code: &'static str,
     #[serde(rename = "type")]
     kind: &'static str,
-    /// Whether only callers can put it right.
-    callers: bool,
+    blame: Blame,
     since: u64,
     last: u64,
     count: u64,
     sentence: &'static str,
+    /// What the operator can do.
     advice: &'static str,
 }
 
@@ -150,7 +151,9 @@ pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
     let (journal, totals) = (&shared.journal, shared.metrics.totals());
     let (then, before) = sources.history.then();
     let buckets = sources.history.buckets(seen.bucket, &totals);
-    let (errors, samples, runs) = (journal.errors(seen.error), journal.samples(), journal.failing(sources.now));
+    let (errors, samples, mut runs) = (journal.errors(seen.error), journal.samples(), journal.failing(sources.now));
+    // Most errors first within each.
+    runs.sort_by_key(|run| Blame::of(run.code, run.origin));
     let last_error = journal.last_error();
     let (routes, silent) = routes::rows(sources.state, &totals, &before);
     let document = Document {
@@ -185,18 +188,18 @@ fn codes() -> BTreeMap<&'static str, (&'static str, bool)> {
 }
 
 fn failing(run: &Run) -> Failing<'_> {
-    let row = run.code.row();
+    let (row, blame) = (run.code.row(), Blame::of(run.code, run.origin));
     Failing {
         route: &run.route,
         provider: &run.provider,
         code: row.name,
         kind: row.kind.as_str(),
-        callers: row.kind.is_callers(),
+        blame,
         since: millis(run.since),
         last: millis(run.last),
         count: run.count,
         sentence: row.sentence,
-        advice: row.advice,
+        advice: blame.advice(run.code),
     }
 }
 

@@ -1,6 +1,6 @@
 // The list of recent errors, newest first. Only new ones are made; the others stay as they are.
 
-import { isCallers } from "./codes.js";
+import { isClients } from "./codes.js";
 import { codeLink, keep, make, many, routeName, time } from "./words.js";
 
 const at = (id) => document.getElementById(id);
@@ -33,7 +33,7 @@ function row(error) {
   const upstream = error.upstream_status && error.upstream_status !== error.status ? ` ← ${error.upstream_status}` : "";
   const id = (name, value) => (value ? make("div", {}, make("span", { class: "muted" }, name), make("code", {}, value)) : null);
   const own = make("small", { class: "muted" }, `${error.origin}, ${error.transport}${error.request ? ` · ${error.request}` : ""}`);
-  return make("tr", { class: isCallers(error.code) ? "callers" : "ours" },
+  return make("tr", { class: isClients(error.code) ? "clients" : "ours" },
     cell("Time", time(error.at)),
     cell("Route", make("b", {}, routeName(error.route))),
     cell("Code", codeLink(error.code)),

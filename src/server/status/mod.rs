@@ -1,9 +1,10 @@
-//! The status page of the admin listener, and the error reference beside it: what is wrong, since when, and what to do.
+//! The status page of the admin listener, and the error reference beside it: whose fault it is, since when, and what to do.
 //!
 //! The page is one file with a script and a style, all embedded; it asks for `document` every second. What it shows comes
 //! from counters ([`crate::telemetry::history`] samples them on the control thread) and from the journal of errors, so that
 //! requests pay for none of it.
 
+mod blame;
 mod command;
 mod document;
 mod reference;
@@ -75,7 +76,7 @@ impl Status {
         Status { state, situation, history, started: now }
     }
 
-    /// Samples the counters for as long as it is polled.
+    /// Samples the counters until it is dropped.
     pub async fn sample(&self) {
         let mut steps = tokio::time::interval(history::STEP);
         // After a pause of the whole machine one sample is enough.

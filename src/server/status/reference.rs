@@ -1,4 +1,4 @@
-//! The error reference as pages: all codes at `/errors`, and each with what becomes it at `/errors/CODE`.
+//! The error reference as pages: all codes at `/errors`, and a page for each at `/errors/CODE`.
 
 use crate::canon::reference::{Entry, entries};
 use crate::canon::{Code, Type};
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 /// The list of all codes by type.
 pub(super) fn index() -> String {
     let mut body = String::from(
-        "<p class=\"lead\">Every error has a type, which says what the caller should do, and a code, which says what happened.</p>",
+        "<p class=\"lead\">Every error has a type, which says what the client should do, and a code, which says what happened.</p>",
     );
     for kind in Type::ALL {
         // A String takes everything, here and below.
@@ -23,7 +23,7 @@ pub(super) fn index() -> String {
         for row in Code::ROWS.iter().filter(|row| row.kind == kind) {
             let _ = write!(
                 body,
-                "<tr><th scope=\"row\"><a href=\"/errors/{0}\"><code>{0}</code></a><td>{1}<td>{2}<td>{3}",
+                "<tr><th scope=\"row\"><a href=\"/errors/{0}\"><code>{0}</code></a><td data-label=\"Status\">{1}<td data-label=\"Retry\">{2}<td class=\"sentence\">{3}",
                 row.name,
                 row.status,
                 yes(row.retryable),
@@ -69,7 +69,7 @@ fn described(entry: &Entry) -> String {
         body.push_str("</dl></section>");
     }
     if !entry.faults.is_empty() {
-        body.push_str("<section><h2>What happens without a provider’s word</h2><dl class=\"said\">");
+        body.push_str("<section><h2>Failures that no provider reports</h2><dl class=\"said\">");
         for fault in &entry.faults {
             let _ = write!(body, "<dt>{}<dd>{}", fault.origin().as_str(), escaped(fault.sentence()));
         }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Route<'a> {
     name: &'a str,
     provider: &'a str,
-    /// What is configured; none for a route that is not any more, and for requests that no route took.
+    /// What is configured; none for a route that has been removed, and for requests that matched no route.
     configured: Option<Configured<'a>>,
     /// How its upstreams and accounts stand; none when it has nothing to choose or to retry.
     standing: Option<RouteHealthView>,
@@ -33,7 +33,7 @@ pub(super) struct Route<'a> {
 
 #[derive(Serialize)]
 struct Configured<'a> {
-    /// Host and path that callers use.
+    /// Host and path that clients use.
     at: String,
     upstreams: Vec<&'a str>,
 }
@@ -52,11 +52,11 @@ pub(super) fn rows<'a>(state: &'a State, totals: &'a [Totals], before: &[Totals]
         let totals = Totals::find(totals, &route.name, &route.provider)?;
         Some(Route { standing, limits: limits.remove(&route.name), ..row(totals, Some(route), before) })
     });
-    let mut rows: Vec<Route<'_>> = configured.filter(|row| all.len() <= SILENT || row.speaks()).collect();
+    let mut rows: Vec<Route<'_>> = configured.filter(|row| all.len() <= SILENT || row.is_active()).collect();
     let silent = all.len() - rows.len();
     let names: BTreeSet<(&str, &str)> = all.iter().map(|route| (&*route.name, &*route.provider)).collect();
     let gone = totals.iter().filter(|totals| !names.contains(&(&*totals.route, &*totals.provider)));
-    rows.extend(gone.map(|totals| row(totals, None, before)).filter(Route::speaks));
+    rows.extend(gone.map(|totals| row(totals, None, before)).filter(Route::is_active));
     (rows, silent)
 }
 
@@ -95,7 +95,7 @@ fn quantiles(now: &Counts, before: Option<&Counts>) -> [Option<f64>; 2] {
 }
 
 impl Route<'_> {
-    fn speaks(&self) -> bool {
+    fn is_active(&self) -> bool {
         self.requests > 0 || self.in_flight > 0 || self.sockets > 0 || !self.errors.is_empty()
     }
 }

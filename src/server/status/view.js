@@ -1,6 +1,6 @@
 // The parts of the page beside the plot and the list of errors.
 
-import { isCallers, typeOf } from "./codes.js";
+import { isClients, typeOf } from "./codes.js";
 import { codeLink, copy, count, duration, fill, keep, make, many, routeName, share, span, time } from "./words.js";
 
 const at = (id) => document.getElementById(id);
@@ -17,19 +17,27 @@ function weight(last, run) {
   return Math.min(1, failed / Math.max(requests, failed, 1));
 }
 
-/** The headline and what stands below it. */
+/** Whose fault, the most urgent first; clients' own mistakes come last and are no alarm. */
+const BLAME = { unreachable: "Provider unreachable", refusing: "Provider refusing", gateway: "This gateway’s limits" };
+/** Types that say that a provider fails rather than refuses. */
+const FAILING = ["internal", "upstream", "unavailable", "timeout"];
+const LIMITS = ["rate_limited", "concurrency_limited"];
+
+/** The headline, and one line for each kind of fault below it. */
 export function showNow(last, filter) {
   const shown = last.failing.filter((run) => (!filter.route || run.route === filter.route) && (!filter.type || run.type === filter.type));
-  const ours = shown.filter((run) => !run.callers);
+  const ours = shown.filter((run) => run.blame !== "clients");
+  const groups = Object.keys(BLAME).map((blame) => ours.filter((run) => run.blame === blame)).filter((runs) => runs.length);
   const refused = last.reload && !last.reload.ok;
-  const severe = ours.some((run) => run.count > 2 && weight(last, run) >= MANY);
+  const severe = groups.length > 0 && groups[0].some((run) => run.count > 2 && weight(last, run) >= MANY);
   const level = severe ? "bad" : ours.length || refused || last.phase !== "running" ? "warn" : "good";
   at("now").dataset.level = level;
   at("icon").setAttribute("href", `/status/${ours.length ? "bad" : "good"}.svg`);
-  fill(at("headline"), ...headline(last, ours, severe));
+  fill(at("headline"), ...headline(last, groups, severe));
+  fill(at("advice"), ...(ours.length ? [groups[0][0].sentence, " ", make("b", {}, groups[0][0].advice)] : []));
   fill(at("subline"), ...subline(last, shown, ours));
-  fill(at("failing"), ...ours.map((run) => failing(last, run)), ...(refused ? [reload(last)] : []));
-  announce(ours.map((run) => `${routeName(run.route)} fails with ${run.code}`).join(", ") || "Nothing is failing");
+  fill(at("failing"), ...groups.map((runs) => group(last, runs)), ...(refused ? [reload(last)] : []));
+  announce(groups.map((runs) => `${BLAME[runs[0].blame]}: ${runs.map((run) => `${routeName(run.route)} ${run.code}`).join(", ")}`).join(". ") || "Nothing is failing");
   document.title = ours.length ? `✕ ${routeName(ours[0].route)}: ${ours[0].code} · speechgate` : "speechgate";
 }
 
@@ -38,27 +46,40 @@ function announce(text) {
   if (at("announcement").textContent !== text) at("announcement").textContent = text;
 }
 
-function headline(last, ours, severe) {
-  if (!ours.length) {
+function headline(last, groups, severe) {
+  if (!groups.length) {
     if (last.phase !== "running") return ["The gateway is draining: it takes no new connections."];
     return [last.reload && !last.reload.ok ? "Nothing is failing, but the last reload was refused." : "Nothing is failing."];
   }
-  const [first] = ours;
-  const name = make("b", {}, routeName(first.route));
+  const [[first], total] = [groups[0], sum(groups.map((runs) => runs.length))];
   const code = make("code", {}, first.code);
-  const since = [" since ", time(first.since), `, for ${span(last.now - first.since)}`];
-  const others = ours.length > 1 ? `; ${ours.length - 1} more below` : "";
-  if (ours.length === 1 && first.count === 1) return ["One error on ", name, ": ", code, `, ${span(last.now - first.last)} ago.`];
-  if (severe) return [name, " is failing with ", code, ...since, `${others}.`];
-  return ["Some requests of ", name, " fail with ", code, ...since, `${others}.`];
+  if (total === 1 && first.count === 1) {
+    const who = first.blame === "gateway" ? "this gateway" : first.provider;
+    return ["One error of ", make("b", {}, who), ...on(" on ", first), ": ", code, `, ${span(last.now - first.last)} ago.`];
+  }
+  const since = Math.min(...groups[0].filter((run) => run.route === first.route && run.provider === first.provider).map((run) => run.since));
+  const others = total > 1 ? `; ${total - 1} more below` : "";
+  return [...sentence(first, severe), ": ", code, " since ", time(since), `, for ${span(last.now - since)}${others}.`];
 }
 
+/** Who does what to which route. */
+function sentence(run, severe) {
+  const some = severe ? "" : "some ";
+  const provider = make("b", {}, run.provider);
+  if (run.blame === "unreachable") return [provider, severe ? " is unreachable" : " was unreachable", ...(severe ? on(" for ", run) : [" for some requests", ...on(" of ", run)])];
+  if (run.blame === "gateway") return ["This gateway ", LIMITS.includes(run.type) ? "limits " : "refuses ", `${some}requests of `, make("b", {}, routeName(run.route))];
+  return [provider, FAILING.includes(run.type) ? " fails on " : " refuses ", `${some}requests`, ...on(" of ", run)];
+}
+
+/** The route, unless it is called like its provider. */
+const on = (word, run) => (run.route === run.provider ? [] : [word, make("b", {}, routeName(run.route))]);
+
 function subline(last, shown, ours) {
-  const callers = shown.filter((run) => run.callers);
-  if (callers.length) {
-    const [first] = callers;
-    const more = callers.length > 1 ? `, and ${many(callers.length - 1, "other")}` : "";
-    return ["Callers’ own mistakes: ", codeLink(first.code), " on ", make("b", {}, routeName(first.route)), `, ${many(first.count, "time")}${more}.`];
+  const clients = shown.filter((run) => run.blame === "clients");
+  if (clients.length) {
+    const [first] = clients;
+    const more = clients.length > 1 ? `, and ${many(clients.length - 1, "other")}` : "";
+    return ["Clients’ own mistakes: ", codeLink(first.code), " on ", make("b", {}, routeName(first.route)), `, ${many(first.count, "time")}${more}.`];
   }
   if (ours.length) return [];
   if (!last.last_error) return [`No error since the gateway started ${span(last.now - last.started)} ago.`];
@@ -66,20 +87,45 @@ function subline(last, shown, ours) {
   return ["The last error was ", codeLink(code), " on ", make("b", {}, routeName(route)), `, ${span(last.now - when)} ago.`];
 }
 
-function failing(last, run) {
-  const part = Math.round(weight(last, run) * 1000) / 1000;
-  const numbers = `${many(run.count, "error")}, ${share(part * 1000, 1000)} of its requests`;
+/** So many routes and codes are named in the line of a group; its details have all of them. */
+const NAMED = 2;
+
+/** One line for all that is the same kind of fault; its details have one for each route and code. */
+function group(last, runs) {
+  const named = (all, show) => {
+    const different = [...new Set(all)];
+    const shown = different.slice(0, NAMED).flatMap((one, index) => [...(index ? [", "] : []), show(one)]);
+    return [...shown, ...(different.length > NAMED ? [` and ${count(different.length - NAMED)} more`] : [])];
+  };
+  const since = Math.min(...runs.map((run) => run.since));
+  const errors = many(sum(runs.map((run) => run.count)), "error");
+  const affected = runs.length === 1 ? `, ${part(last, runs[0])} of its requests` : "";
+  return make("li", {}, make("details", {},
+    make("summary", {},
+      make("b", {}, BLAME[runs[0].blame]),
+      make("span", { class: "what" }, make("span", {}, ...named(runs.map((run) => routeName(run.route)), (name) => name)), make("span", {}, ...named(runs.map((run) => run.code), codeLink))),
+      make("span", { class: "how-long" }, make("span", { class: "since" }, "since ", time(since), " · "), errors, make("span", { class: "muted" }, affected))),
+    make("ul", {}, ...runs.map((run) => line(last, run)))));
+}
+
+function line(last, run) {
   return make("li", {},
     make("div", { class: "what" }, make("b", {}, routeName(run.route)), codeLink(run.code)),
-    make("div", { class: "how-long" }, "since ", time(run.since), make("span", { class: "muted" }, numbers)),
+    make("div", { class: "how-long" }, "since ", time(run.since), make("span", { class: "muted" }, ` · ${many(run.count, "error")}, ${part(last, run)} of its requests`)),
     make("div", { class: "do" }, run.sentence, " ", make("b", {}, run.advice)));
 }
 
+const part = (last, run) => share(Math.round(weight(last, run) * 1000) / 1000 * 1000, 1000);
+
 function reload(last) {
-  return make("li", {},
-    make("div", { class: "what" }, make("b", {}, "configuration")),
-    make("div", { class: "how-long" }, "since ", time(last.reload.at), make("span", { class: "muted" }, "the former one stays in force")),
-    make("pre", { class: "do" }, last.reload.text.trimEnd()));
+  const [first] = last.reload.text.split("\n");
+  return make("li", {}, make("details", {},
+    make("summary", {},
+      make("b", {}, "Reload refused"),
+      make("span", { class: "what reason" }, first),
+      make("span", { class: "how-long" }, make("span", { class: "since" }, "since "), time(last.reload.at))),
+    make("p", { class: "muted" }, "The former configuration stays in force."),
+    make("pre", {}, last.reload.text.trimEnd())));
 }
 
 /** The choices of the filter: routes and types that there are. */
@@ -117,20 +163,20 @@ export function showRoutes(last, filter) {
 }
 
 function row(route) {
-  const of = (callers) => sum(route.errors.filter(([code]) => isCallers(code) === callers).map(([, number]) => number));
-  const [failed, callers] = [of(false), of(true)];
+  const of = (clients) => sum(route.errors.filter(([code]) => isClients(code) === clients).map(([, number]) => number));
+  const [failed, mistakes] = [of(false), of(true)];
   const errors = (number) => (number ? [count(number), make("small", {}, ` ${share(number, route.requests)}`)] : ["–"]);
   const cell = (label, ...content) => make("td", { "data-label": label }, ...content);
   const wide = (label, ...content) => make("td", { "data-label": label, class: "wide" }, ...content);
   const pair = ([median, high]) => (median === null ? ["–"] : [duration(median), make("small", {}, ` · ${duration(high)}`)]);
   const where = route.configured
     ? `${route.provider} · ${route.configured.at} → ${route.configured.upstreams.join(", ")}`
-    : route.name ? "not configured any more" : "requests that match no route";
+    : route.name ? "no longer configured" : "requests that match no route";
   const failedCell = cell("Failed", ...errors(failed));
   if (failed) failedCell.className = "failed";
   return make("tr", {},
     make("th", { scope: "row" }, routeName(route.name), make("small", {}, where)),
-    cell("Requests", count(route.requests)), failedCell, cell("Callers’ errors", ...errors(callers)),
+    cell("Requests", count(route.requests)), failedCell, cell("Client errors", ...errors(mistakes)),
     wide("Duration", ...pair(route.duration)), wide("First byte", ...pair(route.first_byte)),
     cell("In flight", count(route.in_flight)), cell("Sockets", count(route.sockets)), cell("Slots", ...slots(route)));
 }

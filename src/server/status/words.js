@@ -28,7 +28,9 @@ function patch(element, next) {
 }
 
 function alike(element, next) {
-  for (const { name } of [...element.attributes]) if (!next.hasAttribute(name)) element.removeAttribute(name);
+  // Whether details are open is for the reader to say.
+  const own = (name) => name === "open" && element.nodeName === "DETAILS";
+  for (const { name } of [...element.attributes]) if (!next.hasAttribute(name) && !own(name)) element.removeAttribute(name);
   for (const { name, value } of next.attributes) {
     // The page's policy forbids styles as attributes, though not as properties.
     if (name === "style") element.style.cssText = value;
@@ -51,7 +53,7 @@ export function keep(element, children) {
   }
 }
 
-/** The name of a route; requests that no route took have none. */
+/** The name of a route; requests that matched no route have none. */
 export const routeName = (name) => name || "no route";
 
 /** A code and the page about it. */

@@ -81,6 +81,17 @@ impl Gateway {
         Gateway::spawn(command, directory, &[])
     }
 
+    /// Starts the program with its access log on a disk that is full.
+    pub(crate) fn start_on_full_disk(settings: &Settings) -> Gateway {
+        let directory = tempfile::tempdir().expect("a directory for the configuration");
+        let file = directory.path().join("gateway.toml");
+        std::fs::write(&file, settings.text()).expect("the configuration is written");
+        let mut command = Command::new("sh");
+        let script = "exec \"$0\" serve --config \"$1\" >/dev/full";
+        let _ = command.args(["-c", script, env!("CARGO_BIN_EXE_speechgate")]).arg(&file);
+        Gateway::spawn(command, directory, &[])
+    }
+
     fn spawn(mut command: Command, directory: tempfile::TempDir, environment: &[(&str, &str)]) -> Gateway {
         Gateway::listening(started(&mut command, environment), directory)
     }
