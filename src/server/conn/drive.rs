@@ -99,8 +99,11 @@ pub(super) async fn drive<H>(
                 state.hurry(LAST_CALL);
             }
         }
-        // hyper ends an idle connection at once, even when it has half a head: that one is waited for.
         if drain == DrainStage::LastCall && !state.expects_request() {
+            // hyper would end it at once, even when it has read half a head: whoever takes the connection from hyper sees that.
+            if bell.is_some() && state.is_idle() {
+                return Poll::Ready(End::Resting);
+            }
             drain = DrainStage::Ending;
             connection.as_mut().end_gracefully();
             // Without another wake-up nobody would look at what that has changed.

@@ -4,11 +4,11 @@
 use super::super::handler::Handler;
 use super::super::refuse::{self, linger, refuse};
 use super::super::worker::Worker;
-use super::drive::{End, drive};
+use super::drive::{End, LAST_CALL, drive};
 use super::exchange::Exchange;
 use super::io::Io;
 use super::respond::respond;
-use super::state::ConnectionState;
+use super::state::{ConnectionState, is_blank};
 use super::{BUFFER, http2};
 use crate::canon::Fault;
 use crate::proxy::Peer;
@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::time::sleep_until;
+use tokio::io::AsyncWriteExt;
+use tokio::time::{sleep_until, timeout};
 
 /// hyper keeps this many header fields without allocating.
 const HYPER_HEADERS: usize = 100;
@@ -44,8 +45,10 @@ pub(super) fn serve<H: Handler>(
         while let Some((resting, until)) = Box::pin(serve_requests(&worker, io, &peer, &state)).await {
             io = resting;
             if !rest(&worker, &io, until).await {
+                let _ = Box::pin(timeout(LAST_CALL, io.shutdown())).await;
                 return;
             }
+            until.inspect(|until| state.resume_idle(*until));
         }
     }
 }
@@ -96,8 +99,9 @@ async fn serve_requests<H: Handler>(
     let (mut io, unread) = (parts.io.into_inner(), parts.read_buf);
     let fault = match end {
         End::Resting => {
-            // Empty, it would still keep hyper's buffer.
-            if !unread.is_empty() {
+            // Half a head that came with the request before it. Hyper reads it again, and this time it is seen to arrive and has
+            // its deadline. Empty, it would still keep hyper's buffer.
+            if !is_blank(&unread) {
                 io.rewind(unread);
             }
             return Some((io, until));
@@ -110,8 +114,8 @@ async fn serve_requests<H: Handler>(
         }
         // A refused request line that is the beginning of the preface of HTTP/2, whole or in part, is no error.
         End::Served(Err(_)) if http2::is_preface(&unread) => {
-            io.rewind(unread.clone());
-            state.begin_http2(unread.len());
+            io.rewind(unread);
+            state.begin_http2();
             Box::pin(http2::serve(Arc::clone(worker), io, Arc::clone(peer), Arc::clone(state))).await;
             return None;
         }
@@ -123,7 +127,7 @@ async fn serve_requests<H: Handler>(
             }
         },
         End::Stalled => return None,
-        End::Silent if unread.is_empty() => return None,
+        End::Silent if is_blank(&unread) => return None,
         End::Silent => Fault::RequestHeadTimeout,
     };
     state.settle();

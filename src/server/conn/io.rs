@@ -116,13 +116,14 @@ impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.rewound.is_empty() {
             let length = self.rewound.len().min(buf.remaining());
-            buf.put_slice(&self.rewound[..length]);
-            self.rewound.advance(length);
+            let again = self.rewound.split_to(length);
+            buf.put_slice(&again);
+            self.state.received(&again);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.state.received(buf.filled().len() - before);
+        self.state.received(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }

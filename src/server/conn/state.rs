@@ -95,7 +95,8 @@ impl ConnectionState {
     /// hyper begins to wait for a head.
     pub(super) fn await_head(&self) {
         self.body_unread.store(false, Relaxed);
-        if !self.is(Reading::First) {
+        // Idle already: it goes on waiting after a rest, by the deadline that it had.
+        if !self.is(Reading::First) && !self.is(Reading::Idle) {
             self.set_soon(Reading::Idle, self.keep_alive_timeout);
         }
     }
@@ -108,12 +109,14 @@ impl ConnectionState {
 
     // What the socket tells.
 
-    /// Bytes have arrived.
-    pub(super) fn received(&self, bytes: usize) {
+    /// Bytes have arrived. Empty lines before a request line are no part of a head (RFC 9112 2.2).
+    pub(super) fn received(&self, bytes: &[u8]) {
         if self.is(Reading::Idle) {
-            self.set_soon(Reading::Head, self.header_timeout);
+            if !is_blank(bytes) {
+                self.set_soon(Reading::Head, self.header_timeout);
+            }
         } else if self.is(Reading::Preface) {
-            let left = self.preface_left.load(Relaxed).saturating_sub(bytes);
+            let left = self.preface_left.load(Relaxed).saturating_sub(bytes.len());
             self.preface_left.store(left, Relaxed);
             if left == 0 {
                 self.set(Reading::Other, self.keep_alive_timeout);
@@ -165,12 +168,22 @@ impl ConnectionState {
         self.body_unread.load(Relaxed)
     }
 
-    /// The connection goes on as HTTP/2, of whose preface `known` bytes have arrived.
-    pub(super) fn begin_http2(&self, known: usize) {
+    /// The connection goes on as HTTP/2; its preface is read next, also where parts of it were read before.
+    pub(super) fn begin_http2(&self) {
         self.withheld.store(0, Relaxed);
         self.preface_left.store(PREFACE_LENGTH, Relaxed);
         self.set(Reading::Preface, self.header_timeout);
-        self.received(known);
+    }
+
+    /// The connection goes on waiting for its next request until then.
+    pub(super) fn resume_idle(&self, until: Instant) {
+        self.reading.store(Reading::Idle as u8, Relaxed);
+        self.read_deadline.store(millis(until.saturating_duration_since(self.opened)), Relaxed);
+    }
+
+    /// Whether the connection waits for its next request and has nothing else to do. hyper may still have read a part of it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is(Reading::Idle) && self.flushed.load(Relaxed) && self.live.load(Relaxed) == 0
     }
 
     /// The response that hyper was kept from is written after all.
@@ -210,8 +223,7 @@ impl ConnectionState {
     /// When a connection of HTTP/1 that waits for its next request lets go of what it needs for one; none while it has
     /// anything else to do.
     pub(super) fn rests_at(&self) -> Option<Instant> {
-        let waits = self.is(Reading::Idle) && self.flushed.load(Relaxed) && self.live.load(Relaxed) == 0;
-        let patience = self.keep_alive_timeout.checked_sub(REST).filter(|_| waits)?;
+        let patience = self.keep_alive_timeout.checked_sub(REST).filter(|_| self.is_idle())?;
         Some(self.opened + Duration::from_millis(self.read_deadline.load(Relaxed).checked_sub(patience)?))
     }
 
@@ -280,6 +292,11 @@ impl ConnectionState {
     fn now(&self) -> u64 {
         millis(self.opened.elapsed())
     }
+}
+
+/// Whether these are line breaks and nothing else.
+pub(super) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -82,6 +82,80 @@ async fn a_slow_head_is_refused_and_silence_is_not_answered() {
     }
 }
 
+/// hyper reads such a part together with the request before it, so that nothing is seen to arrive later.
+#[tokio::test(start_paused = true)]
+async fn half_a_head_in_one_segment_with_the_request_before_it_has_the_deadline_of_a_head() {
+    let post = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok";
+    let chunked = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    // (whole requests, what follows them, what it is answered with, after how many seconds)
+    for (before, part, fault, seconds) in [
+        (vec![GET], "GET /none HT", "RequestHeadTimeout", 10),
+        (vec![GET], "G", "RequestHeadTimeout", 10),
+        (vec![GET], "\r\nG", "RequestHeadTimeout", 10),
+        (vec![GET], "GET /none HTTP/1.1\r\nhost: x\r\n", "RequestHeadTimeout", 10),
+        (vec![GET, GET, GET], "GET /none HT", "RequestHeadTimeout", 10),
+        (vec![post], "GET /none HT", "RequestHeadTimeout", 10),
+        (vec![chunked], "GET /none HT", "RequestHeadTimeout", 10),
+        (vec![GET], "PRI * HT", "RequestHeadTimeout", 10),
+        // Line breaks are no part of a head: such a connection is idle.
+        (vec![GET], "\r\n", "", 75),
+        (vec![post], "\r\n", "", 75),
+        (vec![post], "\n\r\n", "", 75),
+    ] {
+        let bench = start(settings());
+        let mut stream = bench.connect().await;
+        send(&mut stream, before.concat() + part).await;
+        for _ in &before {
+            assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+        }
+        let begun = Instant::now();
+        let answer = rest(&mut stream).await;
+        let took = begun.elapsed();
+        assert!(answer.ends_with(fault) && answer.is_empty() == fault.is_empty(), "{part:?}: {answer:?}");
+        assert!(took.as_millis().abs_diff(seconds * 1000) <= 200, "{part:?} {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_breaks_between_requests_neither_begin_a_head_nor_prolong_the_wait() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    stream.set_nodelay(true).expect("a socket");
+    send(&mut stream, GET).await;
+    let _ = one_answer(&mut stream).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(70) {
+        send(&mut stream, "\r\n").await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    }
+    assert_eq!(rest(&mut stream).await, "");
+    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
+
+    let mut stream = bench.connect().await;
+    stream.set_nodelay(true).expect("a socket");
+    send(&mut stream, GET).await;
+    let _ = one_answer(&mut stream).await;
+    send(&mut stream, "\r\n").await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    send(&mut stream, ["\r\n", GET].concat()).await;
+    assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn draining_waits_for_half_a_head_that_came_with_the_request_before_it() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    send(&mut stream, [GET, "GET /b HTTP/1.1\r\n"].concat()).await;
+    let _ = one_answer(&mut stream).await;
+    bench.drain.begin();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    send(&mut stream, "host: x\r\n\r\n").await;
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("/b tls"), "{answer:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_that_dribbles_is_not_given_more_time() {
     let bench = start(settings());
