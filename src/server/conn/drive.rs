@@ -84,6 +84,7 @@ pub(super) async fn drive<H>(
         .await;
     }
     poll_fn(|cx| {
+        state.poll_begins();
         let mut served_by = Context::from_waker(ring.as_ref().unwrap_or(cx.waker()));
         if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
             return Poll::Ready(End::Served(served));

@@ -104,6 +104,7 @@ async fn serve_requests<H: Handler>(
             if !is_blank(&unread) {
                 io.rewind(unread);
             }
+            io.rest();
             return Some((io, until));
         }
         End::Served(Ok(())) => {

@@ -3,6 +3,7 @@
 
 use super::super::drain::Permit;
 use super::super::socket::{Socket, Stream};
+use super::hangup::Hangup;
 use super::state::ConnectionState;
 use crate::wire::gathered;
 use bytes::{Buf, Bytes};
@@ -22,18 +23,25 @@ pub(super) struct Io {
     rewound: Bytes,
     /// What is left to write of informational responses that have been begun.
     informational: Bytes,
+    /// While nothing else would notice that the client has left.
+    hangup: Option<Hangup>,
     _permit: Permit,
 }
 
 impl Io {
     /// Watches a stream.
     pub(super) fn new(stream: Stream, state: Arc<ConnectionState>, permit: Permit) -> Io {
-        Io { stream, state, rewound: Bytes::new(), informational: Bytes::new(), _permit: permit }
+        Io { stream, state, rewound: Bytes::new(), informational: Bytes::new(), hangup: None, _permit: permit }
     }
 
     /// Puts bytes back in front of what comes next.
     pub(super) fn rewind(&mut self, bytes: Bytes) {
         self.rewound = bytes;
+    }
+
+    /// Lets go of what only a request needs.
+    pub(super) fn rest(&mut self) {
+        self.hangup = None;
     }
 
     /// Ready when there is something to read, or the end.
@@ -91,6 +99,21 @@ impl Io {
         }
     }
 
+    /// Fails when the client has left and hyper does not look.
+    fn poll_hangup(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.state.overlooks_client() {
+            return Ok(());
+        }
+        if self.hangup.is_none() {
+            // Without a descriptor to spare, it is noticed later.
+            self.hangup = Hangup::watch(self.socket()).ok();
+        }
+        match &self.hangup {
+            Some(hangup) if hangup.poll(cx).is_ready() => Err(io::ErrorKind::ConnectionReset.into()),
+            _ => Ok(()),
+        }
+    }
+
     fn note_write<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &result {
             Poll::Ready(_) => self.state.written(),
@@ -122,7 +145,9 @@ impl AsyncRead for Io {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.state.read(read.is_pending());
+        ready!(read)?;
         self.state.received(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -157,6 +182,8 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes whenever it is polled, after it has read what it wants.
+        self.poll_hangup(cx)?;
         ready!(self.poll_informational(cx))?;
         let result = Pin::new(&mut self.stream).poll_flush(cx);
         if result.is_ready() {

@@ -14,6 +14,7 @@
 
 mod drive;
 mod exchange;
+mod hangup;
 mod http1;
 mod http2;
 mod io;

@@ -59,6 +59,10 @@ pub(super) struct ConnectionState {
     withheld: AtomicU16,
     /// Exchanges that have not ended.
     live: AtomicUsize,
+    /// Whether hyper waits for bytes of the socket, as far as it has been polled.
+    reads: AtomicBool,
+    /// Whether the connection speaks HTTP/2.
+    http2: AtomicBool,
     /// Whether a response is under way whose end is told by closing the connection.
     open_ended: AtomicBool,
     /// Whether a part of the last request's body may not have been read.
@@ -84,6 +88,8 @@ impl ConnectionState {
             flushed: AtomicBool::new(true),
             withheld: AtomicU16::new(0),
             live: AtomicUsize::new(0),
+            reads: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
             open_ended: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
             outbox: Arc::default(),
@@ -161,7 +167,23 @@ impl ConnectionState {
         self.open_ended.load(Relaxed)
     }
 
+    /// hyper has asked for bytes; whether it now waits for them.
+    pub(super) fn read(&self, waits: bool) {
+        self.reads.store(waits, Relaxed);
+    }
+
+    /// Whether a client that leaves would go unnoticed: a response is under way, and hyper does not look at the socket. On HTTP/1 it
+    /// stops to look when it has bytes that it cannot use yet, and when nobody takes the body of the request.
+    pub(super) fn overlooks_client(&self) -> bool {
+        !self.reads.load(Relaxed) && self.live.load(Relaxed) > 0 && !self.http2.load(Relaxed)
+    }
+
     // What the driver asks.
+
+    /// hyper is polled.
+    pub(super) fn poll_begins(&self) {
+        self.reads.store(false, Relaxed);
+    }
 
     /// Whether bytes of the last request may still arrive.
     pub(super) fn has_body_unread(&self) -> bool {
@@ -172,6 +194,7 @@ impl ConnectionState {
     pub(super) fn begin_http2(&self) {
         self.withheld.store(0, Relaxed);
         self.preface_left.store(PREFACE_LENGTH, Relaxed);
+        self.http2.store(true, Relaxed);
         self.set(Reading::Preface, self.header_timeout);
     }
 

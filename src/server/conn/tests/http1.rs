@@ -208,6 +208,36 @@ async fn a_client_that_leaves_is_noticed_at_once() {
     assert_eq!(*bench.dropped.lock().expect("no panic"), [false]);
 }
 
+/// hyper does not look at the socket as long as it has bytes that it cannot use yet.
+#[tokio::test]
+async fn a_client_that_leaves_is_noticed_although_more_than_its_request_has_come() {
+    let upload = "POST /until HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n".to_owned() + &"a".repeat(300_000);
+    let until = "POST /until HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+    for (request, more) in [
+        (until, ["\r\n", ""]),
+        (until, ["G", ""]),
+        (until, [GET, ""]),
+        (until, [&"a".repeat(200_000), ""]),
+        (until, ["", "\r\n"]),
+        (until, ["", GET]),
+        (until, ["GET /", "a HT"]),
+        (upload.as_str(), ["", ""]),
+    ] {
+        let bench = start(settings());
+        let mut stream = bench.connect().await;
+        stream.set_nodelay(true).expect("a socket");
+        send(&mut stream, [request, more[0]].concat()).await;
+        let _ = stream.read_u8().await.expect("a head");
+        send(&mut stream, more[1]).await;
+        // Orderly, as a process that ends does it: nothing unread is on its side.
+        let mut head = [0; 512];
+        let _ = stream.read(&mut head).await.expect("the rest of it");
+        drop(stream);
+        bench.drain.emptied().await;
+        assert_eq!(*bench.dropped.lock().expect("no panic"), [false], "{} bytes, {more:?}", request.len());
+    }
+}
+
 #[tokio::test]
 async fn a_panic_becomes_an_answer_and_the_connection_goes_on() {
     let bench = start(settings());
