@@ -9,6 +9,7 @@ mod conn;
 pub mod drain;
 mod handler;
 pub mod listen;
+mod origin;
 mod refuse;
 pub mod reload;
 mod socket;
