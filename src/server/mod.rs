@@ -5,6 +5,7 @@
 
 mod accept;
 pub mod admin;
+pub mod balance;
 mod conn;
 pub mod drain;
 mod handler;
