@@ -1,6 +1,7 @@
 //! A gateway whose workers run: built, served from the control thread, and ended in order.
 
 use super::control::Control;
+use super::descriptors;
 use super::error::StartError;
 use super::running::{Load, Running};
 use crate::config::Loaded;
@@ -49,6 +50,7 @@ impl Gateway {
         let admin = loaded.config.admin.clone();
         let metrics = metrics(&loaded.config);
         let (access, logs) = start_logs(&loaded.config, &metrics)?;
+        descriptors::provide(server.max_connections);
         let otlp = loaded.config.telemetry.otlp.clone();
         let mut files = loaded.files.clone();
         let runtime = runtime()?;
