@@ -24,6 +24,8 @@ pub(super) enum End {
     Resting,
     /// The client did not read in time.
     Stalled,
+    /// The client opens streams to reset them.
+    Flooded,
 }
 
 /// What both kinds of connection can do.
@@ -84,6 +86,9 @@ pub(super) async fn drive<H>(
         .await;
     }
     poll_fn(|cx| {
+        if state.is_flooded() {
+            return Poll::Ready(End::Flooded);
+        }
         state.poll_begins();
         let mut served_by = Context::from_waker(ring.as_ref().unwrap_or(cx.waker()));
         if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {

@@ -4,7 +4,7 @@
 use super::super::handler::Handler;
 use super::super::refuse::{self, linger, refuse};
 use super::super::worker::Worker;
-use super::drive::{End, LAST_CALL, drive};
+use super::drive::{End, drive};
 use super::exchange::Exchange;
 use super::io::Io;
 use super::respond::respond;
@@ -23,8 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 /// hyper keeps this many header fields without allocating.
 const HYPER_HEADERS: usize = 100;
@@ -42,22 +41,20 @@ pub(super) fn serve<H: Handler>(
 ) -> impl Future<Output = ()> + Send {
     async move {
         // Boxed, and gone while nothing is asked: hyper keeps some 16 KiB for a connection that waits.
-        while let Some((resting, until)) = Box::pin(serve_requests(&worker, io, &peer, &state)).await {
+        while let Some(resting) = Box::pin(serve_requests(&worker, io, &peer, &state)).await {
             io = resting;
-            if !rest(&worker, &io, until).await {
-                let _ = Box::pin(timeout(LAST_CALL, io.shutdown())).await;
+            if !rest(&worker, &io, &state).await {
                 return;
             }
-            until.inspect(|until| state.resume_idle(*until));
         }
     }
 }
 
 /// Waits for the next request, until the connection is closed for being idle; false when none comes in time, or none is wanted
 /// any more.
-async fn rest<H>(worker: &Worker<H>, io: &Io, until: Option<tokio::time::Instant>) -> bool {
+async fn rest<H>(worker: &Worker<H>, io: &Io, state: &ConnectionState) -> bool {
     let over = async {
-        match until {
+        match state.deadline() {
             Some(until) => sleep_until(until).await,
             None => std::future::pending().await,
         }
@@ -77,7 +74,7 @@ async fn serve_requests<H: Handler>(
     io: Io,
     peer: &Arc<Peer>,
     state: &Arc<ConnectionState>,
-) -> Option<(Io, Option<tokio::time::Instant>)> {
+) -> Option<Io> {
     let service = service_fn(|request| {
         // hyper keeps room for this future as long as the connection lives: boxed, an idle one does not pay for it.
         let exchange = Exchange::new(state, None);
@@ -105,7 +102,8 @@ async fn serve_requests<H: Handler>(
                 io.rewind(unread);
             }
             io.rest();
-            return Some((io, until));
+            until.inspect(|until| state.resume_idle(*until));
+            return Some(io);
         }
         End::Served(Ok(())) => {
             if state.has_body_unread() || !unread.is_empty() {
@@ -127,12 +125,13 @@ async fn serve_requests<H: Handler>(
                 return None;
             }
         },
-        End::Stalled => return None,
+        End::Stalled | End::Flooded => return None,
         End::Silent if is_blank(&unread) => return None,
         End::Silent => Fault::RequestHeadTimeout,
     };
     state.settle();
-    refuse(&mut io, worker.handler.refusal(peer.address, fault)).await;
+    let refusal = worker.handler.refusal(peer.address, fault);
+    refuse(&mut io, refusal).await;
     None
 }
 

@@ -3,6 +3,7 @@
 
 use super::super::drain::Permit;
 use super::super::socket::{Socket, Stream};
+use super::frames::Frames;
 use super::hangup::Hangup;
 use super::state::ConnectionState;
 use crate::wire::gathered;
@@ -24,19 +25,34 @@ pub(super) struct Io {
     /// What is left to write of informational responses that have been begun.
     informational: Bytes,
     /// While nothing else would notice that the client has left.
-    hangup: Option<Hangup>,
+    hangup: Option<Box<Hangup>>,
+    /// On HTTP/2.
+    frames: Option<Box<Frames>>,
     _permit: Permit,
 }
 
 impl Io {
     /// Watches a stream.
     pub(super) fn new(stream: Stream, state: Arc<ConnectionState>, permit: Permit) -> Io {
-        Io { stream, state, rewound: Bytes::new(), informational: Bytes::new(), hangup: None, _permit: permit }
+        Io {
+            stream,
+            state,
+            rewound: Bytes::new(),
+            informational: Bytes::new(),
+            hangup: None,
+            frames: None,
+            _permit: permit,
+        }
     }
 
     /// Puts bytes back in front of what comes next.
     pub(super) fn rewind(&mut self, bytes: Bytes) {
         self.rewound = bytes;
+    }
+
+    /// What comes next is the preface of HTTP/2, and its frames.
+    pub(super) fn speak_http2(&mut self) {
+        self.frames = Some(Box::new(Frames::new()));
     }
 
     /// Lets go of what only a request needs.
@@ -106,11 +122,18 @@ impl Io {
         }
         if self.hangup.is_none() {
             // Without a descriptor to spare, it is noticed later.
-            self.hangup = Hangup::watch(self.socket()).ok();
+            self.hangup = Hangup::watch(self.socket()).ok().map(Box::new);
         }
-        match &self.hangup {
-            Some(hangup) if hangup.poll(cx).is_ready() => Err(io::ErrorKind::ConnectionReset.into()),
+        match self.hangup.as_mut().map(|hangup| hangup.poll(cx)) {
+            Some(Poll::Ready(())) => Err(io::ErrorKind::ConnectionReset.into()),
             _ => Ok(()),
+        }
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        self.state.received(bytes);
+        if let Some(frames) = &mut self.frames {
+            self.state.frames_end(frames.read(bytes));
         }
     }
 
@@ -141,14 +164,14 @@ impl AsyncRead for Io {
             let length = self.rewound.len().min(buf.remaining());
             let again = self.rewound.split_to(length);
             buf.put_slice(&again);
-            self.state.received(&again);
+            self.note_read(&again);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.state.read(read.is_pending());
         ready!(read)?;
-        self.state.received(&buf.filled()[before..]);
+        self.note_read(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }

@@ -14,6 +14,7 @@
 
 mod drive;
 mod exchange;
+mod frames;
 mod hangup;
 mod http1;
 mod http2;

@@ -5,6 +5,7 @@
 //! atomic store, and the timer is only set again when it fires early. All parts run in the connection's own tasks, so that the
 //! atomics are never contended; they are there because hyper wants its parts to be `Send`.
 
+use super::frames::{FrameEnd, PREFACE_LENGTH};
 use crate::config::types::Server;
 use crate::proxy::Outbox;
 use std::sync::Arc;
@@ -20,8 +21,9 @@ const UNSET: u64 = u64::MAX - 1;
 /// How long a connection waits for its next request before it rests, in milliseconds: longer than a client that goes on takes, and so
 /// short that of connections that are opened at once few hold buffers together. To rest and go on costs a tenth of a small request.
 const REST: u64 = 50;
-/// Length of the preface of HTTP/2 (RFC 9113 3.4).
-const PREFACE_LENGTH: usize = 24;
+/// Streams that a client may reset soon after they have begun, beyond those that it lets come to an end: each costs a connection to a
+/// provider. A client that hedges, or that is interrupted, does so with fewer than every other.
+const MAX_EARLY_RESETS: usize = 100;
 
 /// What the bytes that arrive next are.
 #[repr(u8)]
@@ -44,6 +46,7 @@ enum Reading {
 pub(super) struct ConnectionState {
     opened: Instant,
     header_timeout: u64,
+    body_timeout: u64,
     keep_alive_timeout: u64,
     write_timeout: u64,
     reading: AtomicU8,
@@ -51,6 +54,10 @@ pub(super) struct ConnectionState {
     /// How long after the driver's next look the deadline for reading is, where that is not set.
     read_within: AtomicU64,
     write_deadline: AtomicU64,
+    /// Until when a frame or a header block of HTTP/2 that has begun has to be whole.
+    frame_deadline: AtomicU64,
+    /// Streams that the client reset at once, less those that it did not.
+    resets: AtomicUsize,
     /// Bytes of the HTTP/2 preface that are still missing.
     preface_left: AtomicUsize,
     /// Whether no byte of any response is left in hyper's buffer.
@@ -78,12 +85,15 @@ impl ConnectionState {
         Arc::new(ConnectionState {
             opened: Instant::now(),
             header_timeout,
+            body_timeout: millis(server.body_timeout),
             keep_alive_timeout: millis(server.keep_alive_timeout),
             write_timeout: millis(server.write_timeout),
             reading: AtomicU8::new(Reading::First as u8),
             read_deadline: AtomicU64::new(header_timeout),
             read_within: AtomicU64::new(0),
             write_deadline: AtomicU64::new(NEVER),
+            frame_deadline: AtomicU64::new(NEVER),
+            resets: AtomicUsize::new(0),
             preface_left: AtomicUsize::new(0),
             flushed: AtomicBool::new(true),
             withheld: AtomicU16::new(0),
@@ -128,6 +138,18 @@ impl ConnectionState {
                 self.set(Reading::Other, self.keep_alive_timeout);
             }
         }
+    }
+
+    /// What was read last ended so, in the frames of HTTP/2. What is no data has to be whole in time, however it dribbles; data may take
+    /// its time as long as it comes.
+    pub(super) fn frames_end(&self, end: FrameEnd) {
+        let within = match end {
+            FrameEnd::Whole => return self.frame_deadline.store(NEVER, Relaxed),
+            FrameEnd::SameControl => return,
+            FrameEnd::NewControl => self.header_timeout,
+            FrameEnd::Data => self.body_timeout,
+        };
+        self.frame_deadline.store(self.now().saturating_add(within), Relaxed);
     }
 
     /// A write cannot go on: the client does not read.
@@ -240,6 +262,7 @@ impl ConnectionState {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.settle_deadline();
         let next = self.read_deadline.load(Relaxed).min(self.write_deadline.load(Relaxed));
+        let next = next.min(self.frame_deadline.load(Relaxed));
         (next != NEVER).then(|| self.opened + Duration::from_millis(next))
     }
 
@@ -285,6 +308,28 @@ impl ConnectionState {
     pub(super) fn exchange_ends(&self, http2: bool) {
         let last = self.live.fetch_sub(1, Relaxed) == 1;
         if last && http2 {
+            self.set(Reading::Other, self.keep_alive_timeout);
+        }
+    }
+
+    /// A stream of HTTP/2 has ended; whether its client reset it soon after it had begun.
+    pub(super) fn stream_ends(&self, reset_at_once: bool) {
+        if reset_at_once {
+            let _ = self.resets.fetch_add(1, Relaxed);
+        } else {
+            let _ = self.resets.try_update(Relaxed, Relaxed, |resets| resets.checked_sub(1));
+        }
+    }
+
+    /// Whether more streams were reset at once than a client of good will resets.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.resets.load(Relaxed) >= MAX_EARLY_RESETS
+    }
+
+    /// A client of HTTP/2 has taken a part of a response. When all of them have been handed out, that is what shows that it is
+    /// still there.
+    pub(super) fn stream_progresses(&self) {
+        if self.live.load(Relaxed) == 0 && self.is(Reading::Other) {
             self.set(Reading::Other, self.keep_alive_timeout);
         }
     }
