@@ -130,7 +130,7 @@ async fn serve_requests<H: Handler>(
         End::Silent => Fault::RequestHeadTimeout,
     };
     state.settle();
-    let refusal = worker.handler.refusal(peer.address, fault);
+    let refusal = refuse::in_reply_to(&unread, worker.handler.refusal(peer.address, fault));
     refuse(&mut io, refusal).await;
     None
 }
