@@ -7,6 +7,7 @@
 //! the signals. Workers share nothing that is written for each request.
 
 mod control;
+mod descriptors;
 mod error;
 mod gateway;
 mod restart;

@@ -1,6 +1,7 @@
 //! A gateway whose workers run: built, served from the control thread, and ended in order.
 
 use super::control::Control;
+use super::descriptors;
 use super::error::StartError;
 use super::running::{Load, Running};
 use crate::config::Loaded;
@@ -9,6 +10,7 @@ use crate::otlp::Export;
 use crate::proxy::Proxy;
 use crate::server::Worker;
 use crate::server::admin;
+use crate::server::balance::{Balance, Inbox};
 use crate::server::drain::Drain;
 use crate::server::listen::{Address, Listener, Listeners};
 use crate::telemetry::access::AccessLog;
@@ -48,6 +50,7 @@ impl Gateway {
         let admin = loaded.config.admin.clone();
         let metrics = metrics(&loaded.config);
         let (access, logs) = start_logs(&loaded.config, &metrics)?;
+        descriptors::provide(server.max_connections);
         let otlp = loaded.config.telemetry.otlp.clone();
         let mut files = loaded.files.clone();
         let runtime = runtime()?;
@@ -58,14 +61,17 @@ impl Gateway {
         let drain = Drain::new(server.max_connections);
 
         let mut workers = Vec::new();
-        for (index, socket) in listeners.sockets().into_iter().enumerate() {
+        let sockets = listeners.sockets();
+        let balances = Balance::new(sockets.len());
+        for (index, (socket, (balance, inbox))) in sockets.into_iter().zip(balances).enumerate() {
             let worker = Worker {
                 handler: Arc::new(Proxy::new(Arc::clone(&running.state), Arc::clone(&running.upstream_tls))),
                 server: server.clone(),
                 tls: running.tls.clone(),
                 drain: Arc::clone(&drain),
+                balance,
             };
-            workers.push(spawn_worker(index, socket, worker)?);
+            workers.push(spawn_worker(index, socket, worker, inbox)?);
         }
         let names = files.names().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
         Ok(Gateway {
@@ -190,7 +196,12 @@ fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLo
     Ok((Some(log), vec![own, access]))
 }
 
-fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) -> io::Result<JoinHandle<()>> {
+fn spawn_worker(
+    index: usize,
+    socket: socket2::Socket,
+    worker: Worker<Proxy>,
+    inbox: Inbox,
+) -> io::Result<JoinHandle<()>> {
     let runtime = runtime()?;
     let listener = {
         let _inside = runtime.enter();
@@ -198,7 +209,7 @@ fn spawn_worker(index: usize, socket: socket2::Socket, worker: Worker<Proxy>) ->
     };
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         metrics::use_shard(index);
-        runtime.block_on(Arc::new(worker).run(listener));
+        runtime.block_on(Arc::new(worker).run(listener, inbox));
         // Not waiting for anything that blocks: what is left has been told to end.
         runtime.shutdown_background();
     })

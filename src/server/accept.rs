@@ -1,5 +1,6 @@
 //! The loop that accepts connections, and turns away those beyond the limit.
 
+use super::balance::Inbox;
 use super::conn;
 use super::drain::Permit;
 use super::handler::Handler;
@@ -24,8 +25,10 @@ const REFUSALS: usize = 64;
 
 impl<H: Handler> Worker<H> {
     /// Accepts and serves until the drain has ended or is cut short; connections still open are then dropped with the runtime.
-    pub async fn run(self: Arc<Self>, listener: Listener) {
+    pub async fn run(self: Arc<Self>, listener: Listener, inbox: Inbox) {
         let drain = Arc::clone(&self.drain);
+        // Not joined: it ends with the runtime.
+        drop(tokio::spawn(serve_accepted(Arc::clone(&self), inbox)));
         tokio::select! {
             () = accept(self, listener) => drain.cut().await,
             () = drain.cut() => {}
@@ -37,7 +40,11 @@ impl<H: Handler> Worker<H> {
 async fn accept<H: Handler>(worker: Arc<Worker<H>>, listener: Listener) {
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let take = |(socket, address)| match worker.drain.admit() {
-        Some(permit) => serve(&worker, socket, address, permit),
+        Some(permit) => {
+            if let Some((socket, permit)) = worker.balance.place(socket, address, permit) {
+                serve(&worker, socket, address, permit);
+            }
+        }
         None => turn_away(&worker, socket, address, &refusals),
     };
     tokio::select! {
@@ -68,6 +75,15 @@ async fn accept_forever(listener: &Listener, take: &impl Fn((Socket, Option<Sock
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LAST_PAUSE);
             }
+        }
+    }
+}
+
+/// Serves what other workers have accepted.
+async fn serve_accepted<H: Handler>(worker: Arc<Worker<H>>, mut inbox: Inbox) {
+    while let Some(accepted) = inbox.recv().await {
+        if let Ok(socket) = accepted.socket.register() {
+            serve(&worker, socket, accepted.address, accepted.permit);
         }
     }
 }

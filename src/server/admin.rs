@@ -4,6 +4,7 @@
 //! in order, with what each is there for.
 
 use super::listen::Listener;
+use super::origin;
 use super::status::Page;
 use crate::telemetry::exposition::Format;
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::any::Any;
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::future::poll_fn;
@@ -21,7 +23,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tower::{BoxError, Service, ServiceBuilder};
 use tower_http::body::UnsyncBoxBody;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -35,6 +37,8 @@ const CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a whole connection may last, so that one that does not read cannot hold its place for good.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
+/// How long a connection that makes room for another may still take.
+const LAST_CALL: Duration = Duration::from_secs(1);
 const HEADER_BYTES: usize = 16 * 1024;
 /// Nothing here is asked for with a body; what is sent all the same is read this far, and for so long.
 const BODY_BYTES: usize = 64 * 1024;
@@ -86,9 +90,12 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// Serves until it is dropped.
+/// Serves until it is dropped. When all places are taken, whoever has been connected for longest makes room, so that connections
+/// that are kept and not used shut nobody out.
 pub async fn serve(admin: Arc<Admin>, listener: Listener) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    // Those that have been asked to end have places of their own until they have.
+    let places = Arc::new(Semaphore::new(2 * CONNECTIONS));
+    let mut open: VecDeque<oneshot::Sender<()>> = VecDeque::new();
     let service = TowerToHyperService::new(service(admin));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -100,15 +107,33 @@ pub async fn serve(admin: Arc<Admin>, listener: Listener) {
                 continue;
             }
         };
+        open.retain(|connection| !connection.is_closed());
+        if open.len() >= CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            let _ = oldest.send(());
+        }
+        let (end, asked_to_end) = oneshot::channel();
+        open.push_back(end);
         let service = service.clone();
         drop(tokio::spawn(async move {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_header_size(HEADER_BYTES)
-                .max_buf_size(HEADER_BYTES)
-                .serve_connection(TokioIo::new(socket), service);
-            let _ = tokio::time::timeout(CONNECTION_LIMIT, connection).await;
+            let mut connection = pin!(
+                http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEADER_TIMEOUT)
+                    .max_header_size(HEADER_BYTES)
+                    .max_buf_size(HEADER_BYTES)
+                    .serve_connection(TokioIo::new(socket), service)
+            );
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = tokio::time::sleep(CONNECTION_LIMIT) => {}
+                Ok(()) = asked_to_end => {
+                    // A request that is being answered is answered; an idle connection ends at once.
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(LAST_CALL, connection).await;
+                }
+            }
             drop(place);
         }));
     }
@@ -169,6 +194,9 @@ fn panicked(_: Box<dyn Any + Send>) -> Response<Full<Bytes>> {
 
 async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
     let (path, method) = (request.uri.path(), &request.method);
+    if let Err((status, problem)) = origin::check(request) {
+        return text(status, problem.to_owned());
+    }
     // Whoever does not ask for a page gets the list of what there is.
     let page = if path != "/" || wants_html(request) {
         (admin.pages)(path, request.uri.query().unwrap_or_default())

@@ -78,7 +78,7 @@ impl Drain {
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Permit> {
         let admitted =
             self.open.try_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < self.limit).then_some(open + 1));
-        admitted.is_ok().then(|| Permit(Arc::clone(self)))
+        admitted.is_ok().then(|| Permit(Arc::clone(self), None))
     }
 
     fn advance(&self, phase: u8) {
@@ -100,7 +100,14 @@ impl Drain {
 
 /// One open connection; it lives as long as the socket does, upgrades included.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Drain>);
+pub(crate) struct Permit(Arc<Drain>, Option<Seat>);
+
+impl Permit {
+    /// The connection is one of those of a worker.
+    pub(super) fn sits(&mut self, seat: Seat) {
+        self.1 = Some(seat);
+    }
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
@@ -108,6 +115,23 @@ impl Drop for Permit {
             // Stored when nobody waits yet, so that a drain that begins later only looks once more.
             self.0.emptied.notify_one();
         }
+    }
+}
+
+/// One of the connections that a worker serves, counted there.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    pub(super) fn take(open: &Arc<AtomicUsize>) -> Seat {
+        let _ = open.fetch_add(1, Ordering::Relaxed);
+        Seat(Arc::clone(open))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let _ = self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -5,10 +5,12 @@
 
 mod accept;
 pub mod admin;
+pub mod balance;
 mod conn;
 pub mod drain;
 mod handler;
 pub mod listen;
+mod origin;
 mod refuse;
 pub mod reload;
 mod socket;

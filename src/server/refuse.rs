@@ -40,6 +40,16 @@ pub(super) async fn linger(io: &mut (impl AsyncRead + Unpin)) {
     let _ = drained.await;
 }
 
+/// What a refusal says to a request of which this much could not be parsed: to HEAD its head alone (RFC 9110 9.3.2).
+pub(super) fn in_reply_to(unread: &[u8], mut refusal: Bytes) -> Bytes {
+    if request_line(unread).starts_with(b"HEAD ")
+        && let Some(end) = memchr::memmem::find(&refusal, b"\r\n\r\n")
+    {
+        refusal.truncate(end + 4);
+    }
+    refusal
+}
+
 /// Which fault it is that made hyper answer by itself, from the status it chose and the bytes it could not parse.
 pub(super) fn fault(status: u16, unread: &[u8], max_target: usize) -> Fault {
     match status {
@@ -61,6 +71,20 @@ fn request_line(unread: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_of_head_has_no_content() {
+        let refusal = Bytes::from_static(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno");
+        for (unread, length) in [
+            (b"HEAD / HTTP/3.0\r\n".as_slice(), refusal.len() - 2),
+            (b"\r\nHEAD /", refusal.len() - 2),
+            (b"GET / HTTP/3.0\r\n", refusal.len()),
+            (b"HEADER / HTTP/1.1", refusal.len()),
+            (b"", refusal.len()),
+        ] {
+            assert_eq!(in_reply_to(unread, refusal.clone()).len(), length, "{:?}", String::from_utf8_lossy(unread));
+        }
+    }
 
     #[test]
     fn the_fault_is_told_from_status_and_bytes() {

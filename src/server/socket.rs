@@ -14,6 +14,33 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
+/// A connected socket that no runtime knows, on its way from one to another.
+#[derive(Debug)]
+pub(super) enum Unregistered {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Socket {
+    /// Takes the socket out of the runtime that accepted it.
+    pub(super) fn unregister(self) -> io::Result<Unregistered> {
+        match self {
+            Socket::Tcp(stream) => stream.into_std().map(Unregistered::Tcp),
+            Socket::Unix(stream) => stream.into_std().map(Unregistered::Unix),
+        }
+    }
+}
+
+impl Unregistered {
+    /// Ties the socket to the current runtime.
+    pub(super) fn register(self) -> io::Result<Socket> {
+        match self {
+            Unregistered::Tcp(stream) => TcpStream::from_std(stream).map(Socket::Tcp),
+            Unregistered::Unix(stream) => UnixStream::from_std(stream).map(Socket::Unix),
+        }
+    }
+}
+
 /// A socket, with or without TLS. One type, so that hyper is compiled once.
 #[derive(Debug)]
 pub(super) enum Stream {

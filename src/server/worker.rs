@@ -1,5 +1,6 @@
 //! What the connections of one worker share.
 
+use super::balance::Balance;
 use super::drain::Drain;
 use super::tls::Tls;
 use crate::config::types::Server;
@@ -16,4 +17,6 @@ pub struct Worker<H> {
     pub tls: Option<Arc<Tls>>,
     /// Connections that are open, and whether the process is ending.
     pub drain: Arc<Drain>,
+    /// Who serves what this worker accepts.
+    pub balance: Balance,
 }

@@ -2,6 +2,7 @@
 
 use super::send_progress::{BoxError, SendProgress};
 use crate::canon::Fault;
+use rustix::io::Errno;
 use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::io;
@@ -52,11 +53,18 @@ impl Error for Failure {}
 /// A connection attempt that the system refused.
 pub(super) fn of_connect(error: &io::Error) -> Failure {
     let fault = match error.kind() {
+        _ if is_ours(error) => Fault::NoSockets,
         io::ErrorKind::ConnectionRefused => Fault::ConnectRefused,
         io::ErrorKind::TimedOut => Fault::ConnectTimeout,
         _ => Fault::ConnectFailed,
     };
     Failure::new(fault, error.to_string())
+}
+
+/// Whether the system refused for lack of something of ours, which is no fault of the provider's.
+fn is_ours(error: &io::Error) -> bool {
+    let ours = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|number| ours.iter().any(|errno| errno.raw_os_error() == number))
 }
 
 /// A TLS handshake that did not end well. `tokio-rustls` wraps the error of rustls in an [`io::Error`].
@@ -193,4 +201,26 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_system_lacks_is_no_fault_of_the_provider() {
+        for (errno, expected) in [
+            (Errno::MFILE, Fault::NoSockets),
+            (Errno::NFILE, Fault::NoSockets),
+            (Errno::NOBUFS, Fault::NoSockets),
+            (Errno::NOMEM, Fault::NoSockets),
+            (Errno::ADDRNOTAVAIL, Fault::NoSockets),
+            (Errno::CONNREFUSED, Fault::ConnectRefused),
+            (Errno::TIMEDOUT, Fault::ConnectTimeout),
+            (Errno::HOSTUNREACH, Fault::ConnectFailed),
+        ] {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            assert_eq!(of_connect(&error).fault, expected, "{error}");
+        }
+    }
 }

@@ -10,6 +10,9 @@ use http::request::Parts;
 use http::{Method, Version};
 use std::net::Ipv6Addr;
 
+/// Longest method that is passed on.
+const MAX_METHOD_BYTES: usize = 64;
+
 /// What a request that passed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
@@ -29,7 +32,8 @@ pub fn check_request(parts: &Parts, fields: Fields, max_target_bytes: usize) -> 
         return Err(Fault::TargetTooLong);
     }
     // TRACE would reflect credentials (RFC 9110 9.3.8) and CONNECT would open a tunnel.
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+    // No method that is known anywhere is nearly as long as that.
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) || parts.method.as_str().len() > MAX_METHOD_BYTES {
         return Err(Fault::MethodRefused);
     }
     check_target(parts)?;

@@ -24,6 +24,8 @@ pub(super) enum End {
     Resting,
     /// The client did not read in time.
     Stalled,
+    /// The client opens streams to reset them.
+    Flooded,
 }
 
 /// What both kinds of connection can do.
@@ -84,6 +86,10 @@ pub(super) async fn drive<H>(
         .await;
     }
     poll_fn(|cx| {
+        if state.is_flooded() {
+            return Poll::Ready(End::Flooded);
+        }
+        state.poll_begins();
         let mut served_by = Context::from_waker(ring.as_ref().unwrap_or(cx.waker()));
         if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
             return Poll::Ready(End::Served(served));
@@ -99,8 +105,11 @@ pub(super) async fn drive<H>(
                 state.hurry(LAST_CALL);
             }
         }
-        // hyper ends an idle connection at once, even when it has half a head: that one is waited for.
         if drain == DrainStage::LastCall && !state.expects_request() {
+            // hyper would end it at once, even when it has read half a head: whoever takes the connection from hyper sees that.
+            if bell.is_some() && state.is_idle() {
+                return Poll::Ready(End::Resting);
+            }
             drain = DrainStage::Ending;
             connection.as_mut().end_gracefully();
             // Without another wake-up nobody would look at what that has changed.

@@ -2,9 +2,10 @@
 
 use super::state::ConnectionState;
 use crate::proxy::Outbox;
+use bytes::{Buf, Bytes};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// One request and its answer, from the head of the one to the last byte of the other.
 #[derive(Debug)]
@@ -45,6 +46,19 @@ impl Exchange {
         self.state.set_body_unread(unread);
     }
 
+    /// The same bytes, watched on HTTP/2 while the client takes them.
+    pub(super) fn part(&self, bytes: Bytes) -> Part {
+        Part { bytes, writes: self.writes.clone() }
+    }
+
+    /// The whole response has been handed out.
+    pub(super) fn ended(&self) {
+        self.set_open_ended(false);
+        if let Some(writes) = &self.writes {
+            writes.ended.store(true, Relaxed);
+        }
+    }
+
     /// The response's end will be told by closing the connection, or it has ended.
     pub(super) fn set_open_ended(&self, open: bool) {
         self.state.set_open_ended(open);
@@ -59,16 +73,29 @@ impl Drop for Exchange {
 
 /// Whether hyper waits for the provider or for the client on one stream of HTTP/2: it asks for a part of the response, gets it,
 /// holds it until the client's flow control lets it go, and only then asks again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct StreamWriteState {
-    /// Even while hyper waits for the body, odd while it holds a part; grows with every step.
+    /// Even while hyper waits for the body, odd while it holds a part; grows with every step, and whenever the client takes bytes.
     step: AtomicUsize,
+    /// Whether the whole response has been handed out.
+    ended: AtomicBool,
+    connection: Arc<ConnectionState>,
 }
 
 impl StreamWriteState {
-    /// The step at which hyper got what it holds now; none while it waits for the body.
+    pub(super) fn new(connection: Arc<ConnectionState>) -> StreamWriteState {
+        StreamWriteState { step: AtomicUsize::new(0), ended: AtomicBool::new(false), connection }
+    }
+
+    /// The step at which hyper got what it holds now, or at which the client last took bytes of it; none while hyper waits for the
+    /// body.
     pub(super) fn pending(&self) -> Option<usize> {
         Some(self.step.load(Relaxed)).filter(|step| step % 2 == 1)
+    }
+
+    /// Whether the whole response has been handed out.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Relaxed)
     }
 
     fn asked(&self) {
@@ -77,5 +104,44 @@ impl StreamWriteState {
 
     fn handed_out(&self) {
         self.step.store(self.step.load(Relaxed) | 1, Relaxed);
+    }
+
+    fn taken(&self) {
+        self.step.store(self.step.load(Relaxed).wrapping_add(2), Relaxed);
+        self.connection.stream_progresses();
+    }
+}
+
+/// A part of a response on HTTP/2. h2 takes from it what the client's windows let through, which is how a client that reads slowly is
+/// told from one that does not.
+#[derive(Debug)]
+pub(super) struct Part {
+    bytes: Bytes,
+    writes: Option<Arc<StreamWriteState>>,
+}
+
+impl Part {
+    fn note(&self) {
+        self.writes.iter().for_each(|writes| writes.taken());
+    }
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.note();
+    }
+
+    fn copy_to_bytes(&mut self, length: usize) -> Bytes {
+        self.note();
+        self.bytes.copy_to_bytes(length)
     }
 }

@@ -8,7 +8,7 @@ use super::drive::{End, drive};
 use super::exchange::Exchange;
 use super::io::Io;
 use super::respond::respond;
-use super::state::ConnectionState;
+use super::state::{ConnectionState, is_blank};
 use super::{BUFFER, http2};
 use crate::canon::Fault;
 use crate::proxy::Peer;
@@ -41,9 +41,9 @@ pub(super) fn serve<H: Handler>(
 ) -> impl Future<Output = ()> + Send {
     async move {
         // Boxed, and gone while nothing is asked: hyper keeps some 16 KiB for a connection that waits.
-        while let Some((resting, until)) = Box::pin(serve_requests(&worker, io, &peer, &state)).await {
+        while let Some(resting) = Box::pin(serve_requests(&worker, io, &peer, &state)).await {
             io = resting;
-            if !rest(&worker, &io, until).await {
+            if !rest(&worker, &io, &state).await {
                 return;
             }
         }
@@ -52,9 +52,9 @@ pub(super) fn serve<H: Handler>(
 
 /// Waits for the next request, until the connection is closed for being idle; false when none comes in time, or none is wanted
 /// any more.
-async fn rest<H>(worker: &Worker<H>, io: &Io, until: Option<tokio::time::Instant>) -> bool {
+async fn rest<H>(worker: &Worker<H>, io: &Io, state: &ConnectionState) -> bool {
     let over = async {
-        match until {
+        match state.deadline() {
             Some(until) => sleep_until(until).await,
             None => std::future::pending().await,
         }
@@ -74,7 +74,7 @@ async fn serve_requests<H: Handler>(
     io: Io,
     peer: &Arc<Peer>,
     state: &Arc<ConnectionState>,
-) -> Option<(Io, Option<tokio::time::Instant>)> {
+) -> Option<Io> {
     let service = service_fn(|request| {
         // hyper keeps room for this future as long as the connection lives: boxed, an idle one does not pay for it.
         let exchange = Exchange::new(state, None);
@@ -96,11 +96,14 @@ async fn serve_requests<H: Handler>(
     let (mut io, unread) = (parts.io.into_inner(), parts.read_buf);
     let fault = match end {
         End::Resting => {
-            // Empty, it would still keep hyper's buffer.
-            if !unread.is_empty() {
+            // Half a head that came with the request before it. Hyper reads it again, and this time it is seen to arrive and has
+            // its deadline. Empty, it would still keep hyper's buffer.
+            if !is_blank(&unread) {
                 io.rewind(unread);
             }
-            return Some((io, until));
+            io.rest();
+            until.inspect(|until| state.resume_idle(*until));
+            return Some(io);
         }
         End::Served(Ok(())) => {
             if state.has_body_unread() || !unread.is_empty() {
@@ -110,8 +113,8 @@ async fn serve_requests<H: Handler>(
         }
         // A refused request line that is the beginning of the preface of HTTP/2, whole or in part, is no error.
         End::Served(Err(_)) if http2::is_preface(&unread) => {
-            io.rewind(unread.clone());
-            state.begin_http2(unread.len());
+            io.rewind(unread);
+            state.begin_http2();
             Box::pin(http2::serve(Arc::clone(worker), io, Arc::clone(peer), Arc::clone(state))).await;
             return None;
         }
@@ -122,12 +125,13 @@ async fn serve_requests<H: Handler>(
                 return None;
             }
         },
-        End::Stalled => return None,
-        End::Silent if unread.is_empty() => return None,
+        End::Stalled | End::Flooded => return None,
+        End::Silent if is_blank(&unread) => return None,
         End::Silent => Fault::RequestHeadTimeout,
     };
     state.settle();
-    refuse(&mut io, worker.handler.refusal(peer.address, fault)).await;
+    let refusal = refuse::in_reply_to(&unread, worker.handler.refusal(peer.address, fault));
+    refuse(&mut io, refusal).await;
     None
 }
 

@@ -6,7 +6,7 @@ use super::BUFFER;
 use super::drive::{End, LAST_CALL, drive};
 use super::exchange::Exchange;
 use super::io::Io;
-use super::respond::respond;
+use super::respond::{StreamReply, respond};
 use super::state::ConnectionState;
 use super::streams::Streams;
 use crate::proxy::Peer;
@@ -21,6 +21,10 @@ use std::time::Duration;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How much of the preface (`PRI * HTTP/2`) makes a parser of HTTP/1 give up.
 const REQUEST_LINE: usize = 12;
+/// How much of a request's body a client may send ahead on one stream.
+const STREAM_WINDOW: u32 = 128 * 1024;
+/// The largest window there is (RFC 9113 6.9.1).
+const MAX_WINDOW: u32 = (1 << 31) - 1;
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that clients reset before they were looked at, and streams that we reset because of errors in them, before the
@@ -28,17 +32,27 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_RESETS: usize = 20;
 const MAX_ERROR_RESETS: usize = 256;
 
-pub(super) async fn serve<H: Handler>(worker: Arc<Worker<H>>, io: Io, peer: Arc<Peer>, state: Arc<ConnectionState>) {
-    let streams = Streams::of(Arc::clone(&peer), worker.server.write_timeout);
+pub(super) async fn serve<H: Handler>(
+    worker: Arc<Worker<H>>,
+    mut io: Io,
+    peer: Arc<Peer>,
+    state: Arc<ConnectionState>,
+) {
+    io.speak_http2();
+    let streams = Streams::of(Arc::clone(&peer), Arc::clone(&state), worker.server.write_timeout);
     let service = service_fn(|request| {
         let exchange = Exchange::new(&state, Some(streams.begins()));
         // A stream keeps its future as long as its response lasts: boxed, it only keeps the body.
         let response = Box::pin(respond(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request));
-        async { Ok::<_, Infallible>(response.await) }
+        async { Ok::<_, Infallible>(response.await.map(StreamReply)) }
     });
     let connection = builder(&worker, streams.clone()).serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
-    if let End::Silent = drive(connection.as_mut(), &worker, &state, None).await {
+    let end = drive(connection.as_mut(), &worker, &state, None).await;
+    if let End::Flooded = end {
+        tracing::debug!("connection ended: too many of its streams were reset at once");
+    }
+    if let End::Silent = end {
         // Nothing has been asked for in a long time: say so, and leave unless a request crosses that.
         connection.as_mut().graceful_shutdown();
         state.last_call(LAST_CALL);
@@ -52,6 +66,9 @@ fn builder<H>(worker: &Worker<H>, streams: Streams) -> http2::Builder<Streams> {
     let _ = builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(server.http2_max_streams)
+        // Streams whose bodies nobody takes keep what their own windows let through, and leave the others room.
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(STREAM_WINDOW.saturating_mul(server.http2_max_streams).min(MAX_WINDOW))
         .max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_ERROR_RESETS)

@@ -3,6 +3,8 @@
 
 use super::super::drain::Permit;
 use super::super::socket::{Socket, Stream};
+use super::frames::Frames;
+use super::hangup::Hangup;
 use super::state::ConnectionState;
 use crate::wire::gathered;
 use bytes::{Buf, Bytes};
@@ -22,18 +24,40 @@ pub(super) struct Io {
     rewound: Bytes,
     /// What is left to write of informational responses that have been begun.
     informational: Bytes,
+    /// While nothing else would notice that the client has left.
+    hangup: Option<Box<Hangup>>,
+    /// On HTTP/2.
+    frames: Option<Box<Frames>>,
     _permit: Permit,
 }
 
 impl Io {
     /// Watches a stream.
     pub(super) fn new(stream: Stream, state: Arc<ConnectionState>, permit: Permit) -> Io {
-        Io { stream, state, rewound: Bytes::new(), informational: Bytes::new(), _permit: permit }
+        Io {
+            stream,
+            state,
+            rewound: Bytes::new(),
+            informational: Bytes::new(),
+            hangup: None,
+            frames: None,
+            _permit: permit,
+        }
     }
 
     /// Puts bytes back in front of what comes next.
     pub(super) fn rewind(&mut self, bytes: Bytes) {
         self.rewound = bytes;
+    }
+
+    /// What comes next is the preface of HTTP/2, and its frames.
+    pub(super) fn speak_http2(&mut self) {
+        self.frames = Some(Box::new(Frames::new()));
+    }
+
+    /// Lets go of what only a request needs.
+    pub(super) fn rest(&mut self) {
+        self.hangup = None;
     }
 
     /// Ready when there is something to read, or the end.
@@ -91,6 +115,28 @@ impl Io {
         }
     }
 
+    /// Fails when the client has left and hyper does not look.
+    fn poll_hangup(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.state.overlooks_client() {
+            return Ok(());
+        }
+        if self.hangup.is_none() {
+            // Without a descriptor to spare, it is noticed later.
+            self.hangup = Hangup::watch(self.socket()).ok().map(Box::new);
+        }
+        match self.hangup.as_mut().map(|hangup| hangup.poll(cx)) {
+            Some(Poll::Ready(())) => Err(io::ErrorKind::ConnectionReset.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn note_read(&mut self, bytes: &[u8]) {
+        self.state.received(bytes);
+        if let Some(frames) = &mut self.frames {
+            self.state.frames_end(frames.read(bytes));
+        }
+    }
+
     fn note_write<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &result {
             Poll::Ready(_) => self.state.written(),
@@ -116,13 +162,16 @@ impl AsyncRead for Io {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.rewound.is_empty() {
             let length = self.rewound.len().min(buf.remaining());
-            buf.put_slice(&self.rewound[..length]);
-            self.rewound.advance(length);
+            let again = self.rewound.split_to(length);
+            buf.put_slice(&again);
+            self.note_read(&again);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.state.received(buf.filled().len() - before);
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.state.read(read.is_pending());
+        ready!(read)?;
+        self.note_read(&buf.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
@@ -156,6 +205,8 @@ impl AsyncWrite for Io {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes whenever it is polled, after it has read what it wants.
+        self.poll_hangup(cx)?;
         ready!(self.poll_informational(cx))?;
         let result = Pin::new(&mut self.stream).poll_flush(cx);
         if result.is_ready() {

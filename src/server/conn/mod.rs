@@ -14,6 +14,8 @@
 
 mod drive;
 mod exchange;
+mod frames;
+mod hangup;
 mod http1;
 mod http2;
 mod io;
@@ -66,7 +68,7 @@ async fn serve_tls<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, peer: Arc
     let state = ConnectionState::new(&worker.server);
     let io = Io::new(Stream::Tls(Box::new(stream)), Arc::clone(&state), permit);
     if http2 {
-        state.begin_http2(0);
+        state.begin_http2();
         Box::pin(http2::serve(worker, io, peer, state)).await;
     } else {
         http1::serve(worker, io, peer, state).await;

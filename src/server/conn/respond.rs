@@ -8,7 +8,7 @@
 //! Request ids, limits, deadlines and the log stand in the proxy, which knows the route.
 
 use super::super::handler::Handler;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Part};
 use crate::proxy::Peer;
 use bytes::Bytes;
 use http::{Request, Response, Version};
@@ -84,7 +84,7 @@ impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Reply<B> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            None => self.exchange.set_open_ended(false),
+            None => self.exchange.ended(),
         }
         Poll::Ready(frame)
     }
@@ -92,12 +92,33 @@ impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Reply<B> {
     fn is_end_stream(&self) -> bool {
         let end = self.body.is_end_stream();
         if end {
-            self.exchange.set_open_ended(false);
+            self.exchange.ended();
         }
         end
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// The same on HTTP/2, where it is watched how the client takes each part.
+pub(super) struct StreamReply<B: Body>(pub(super) Reply<B>);
+
+impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for StreamReply<B> {
+    type Data = Part;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Part>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| self.0.exchange.part(bytes)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
     }
 }

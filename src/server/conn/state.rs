@@ -5,6 +5,7 @@
 //! atomic store, and the timer is only set again when it fires early. All parts run in the connection's own tasks, so that the
 //! atomics are never contended; they are there because hyper wants its parts to be `Send`.
 
+use super::frames::{FrameEnd, PREFACE_LENGTH};
 use crate::config::types::Server;
 use crate::proxy::Outbox;
 use std::sync::Arc;
@@ -20,8 +21,9 @@ const UNSET: u64 = u64::MAX - 1;
 /// How long a connection waits for its next request before it rests, in milliseconds: longer than a client that goes on takes, and so
 /// short that of connections that are opened at once few hold buffers together. To rest and go on costs a tenth of a small request.
 const REST: u64 = 50;
-/// Length of the preface of HTTP/2 (RFC 9113 3.4).
-const PREFACE_LENGTH: usize = 24;
+/// Streams that a client may reset soon after they have begun, beyond those that it lets come to an end: each costs a connection to a
+/// provider. A client that hedges, or that is interrupted, does so with fewer than every other.
+const MAX_EARLY_RESETS: usize = 100;
 
 /// What the bytes that arrive next are.
 #[repr(u8)]
@@ -44,6 +46,7 @@ enum Reading {
 pub(super) struct ConnectionState {
     opened: Instant,
     header_timeout: u64,
+    body_timeout: u64,
     keep_alive_timeout: u64,
     write_timeout: u64,
     reading: AtomicU8,
@@ -51,6 +54,10 @@ pub(super) struct ConnectionState {
     /// How long after the driver's next look the deadline for reading is, where that is not set.
     read_within: AtomicU64,
     write_deadline: AtomicU64,
+    /// Until when a frame or a header block of HTTP/2 that has begun has to be whole.
+    frame_deadline: AtomicU64,
+    /// Streams that the client reset at once, less those that it did not.
+    resets: AtomicUsize,
     /// Bytes of the HTTP/2 preface that are still missing.
     preface_left: AtomicUsize,
     /// Whether no byte of any response is left in hyper's buffer.
@@ -59,6 +66,10 @@ pub(super) struct ConnectionState {
     withheld: AtomicU16,
     /// Exchanges that have not ended.
     live: AtomicUsize,
+    /// Whether hyper waits for bytes of the socket, as far as it has been polled.
+    reads: AtomicBool,
+    /// Whether the connection speaks HTTP/2.
+    http2: AtomicBool,
     /// Whether a response is under way whose end is told by closing the connection.
     open_ended: AtomicBool,
     /// Whether a part of the last request's body may not have been read.
@@ -74,16 +85,21 @@ impl ConnectionState {
         Arc::new(ConnectionState {
             opened: Instant::now(),
             header_timeout,
+            body_timeout: millis(server.body_timeout),
             keep_alive_timeout: millis(server.keep_alive_timeout),
             write_timeout: millis(server.write_timeout),
             reading: AtomicU8::new(Reading::First as u8),
             read_deadline: AtomicU64::new(header_timeout),
             read_within: AtomicU64::new(0),
             write_deadline: AtomicU64::new(NEVER),
+            frame_deadline: AtomicU64::new(NEVER),
+            resets: AtomicUsize::new(0),
             preface_left: AtomicUsize::new(0),
             flushed: AtomicBool::new(true),
             withheld: AtomicU16::new(0),
             live: AtomicUsize::new(0),
+            reads: AtomicBool::new(false),
+            http2: AtomicBool::new(false),
             open_ended: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
             outbox: Arc::default(),
@@ -95,7 +111,8 @@ impl ConnectionState {
     /// hyper begins to wait for a head.
     pub(super) fn await_head(&self) {
         self.body_unread.store(false, Relaxed);
-        if !self.is(Reading::First) {
+        // Idle already: it goes on waiting after a rest, by the deadline that it had.
+        if !self.is(Reading::First) && !self.is(Reading::Idle) {
             self.set_soon(Reading::Idle, self.keep_alive_timeout);
         }
     }
@@ -108,17 +125,31 @@ impl ConnectionState {
 
     // What the socket tells.
 
-    /// Bytes have arrived.
-    pub(super) fn received(&self, bytes: usize) {
+    /// Bytes have arrived. Empty lines before a request line are no part of a head (RFC 9112 2.2).
+    pub(super) fn received(&self, bytes: &[u8]) {
         if self.is(Reading::Idle) {
-            self.set_soon(Reading::Head, self.header_timeout);
+            if !is_blank(bytes) {
+                self.set_soon(Reading::Head, self.header_timeout);
+            }
         } else if self.is(Reading::Preface) {
-            let left = self.preface_left.load(Relaxed).saturating_sub(bytes);
+            let left = self.preface_left.load(Relaxed).saturating_sub(bytes.len());
             self.preface_left.store(left, Relaxed);
             if left == 0 {
                 self.set(Reading::Other, self.keep_alive_timeout);
             }
         }
+    }
+
+    /// What was read last ended so, in the frames of HTTP/2. What is no data has to be whole in time, however it dribbles; data may take
+    /// its time as long as it comes.
+    pub(super) fn frames_end(&self, end: FrameEnd) {
+        let within = match end {
+            FrameEnd::Whole => return self.frame_deadline.store(NEVER, Relaxed),
+            FrameEnd::SameControl => return,
+            FrameEnd::NewControl => self.header_timeout,
+            FrameEnd::Data => self.body_timeout,
+        };
+        self.frame_deadline.store(self.now().saturating_add(within), Relaxed);
     }
 
     /// A write cannot go on: the client does not read.
@@ -158,19 +189,46 @@ impl ConnectionState {
         self.open_ended.load(Relaxed)
     }
 
+    /// hyper has asked for bytes; whether it now waits for them.
+    pub(super) fn read(&self, waits: bool) {
+        self.reads.store(waits, Relaxed);
+    }
+
+    /// Whether a client that leaves would go unnoticed: a response is under way, and hyper does not look at the socket. On HTTP/1 it
+    /// stops to look when it has bytes that it cannot use yet, and when nobody takes the body of the request.
+    pub(super) fn overlooks_client(&self) -> bool {
+        !self.reads.load(Relaxed) && self.live.load(Relaxed) > 0 && !self.http2.load(Relaxed)
+    }
+
     // What the driver asks.
+
+    /// hyper is polled.
+    pub(super) fn poll_begins(&self) {
+        self.reads.store(false, Relaxed);
+    }
 
     /// Whether bytes of the last request may still arrive.
     pub(super) fn has_body_unread(&self) -> bool {
         self.body_unread.load(Relaxed)
     }
 
-    /// The connection goes on as HTTP/2, of whose preface `known` bytes have arrived.
-    pub(super) fn begin_http2(&self, known: usize) {
+    /// The connection goes on as HTTP/2; its preface is read next, also where parts of it were read before.
+    pub(super) fn begin_http2(&self) {
         self.withheld.store(0, Relaxed);
         self.preface_left.store(PREFACE_LENGTH, Relaxed);
+        self.http2.store(true, Relaxed);
         self.set(Reading::Preface, self.header_timeout);
-        self.received(known);
+    }
+
+    /// The connection goes on waiting for its next request until then.
+    pub(super) fn resume_idle(&self, until: Instant) {
+        self.reading.store(Reading::Idle as u8, Relaxed);
+        self.read_deadline.store(millis(until.saturating_duration_since(self.opened)), Relaxed);
+    }
+
+    /// Whether the connection waits for its next request and has nothing else to do. hyper may still have read a part of it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.is(Reading::Idle) && self.flushed.load(Relaxed) && self.live.load(Relaxed) == 0
     }
 
     /// The response that hyper was kept from is written after all.
@@ -204,14 +262,14 @@ impl ConnectionState {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.settle_deadline();
         let next = self.read_deadline.load(Relaxed).min(self.write_deadline.load(Relaxed));
+        let next = next.min(self.frame_deadline.load(Relaxed));
         (next != NEVER).then(|| self.opened + Duration::from_millis(next))
     }
 
     /// When a connection of HTTP/1 that waits for its next request lets go of what it needs for one; none while it has
     /// anything else to do.
     pub(super) fn rests_at(&self) -> Option<Instant> {
-        let waits = self.is(Reading::Idle) && self.flushed.load(Relaxed) && self.live.load(Relaxed) == 0;
-        let patience = self.keep_alive_timeout.checked_sub(REST).filter(|_| waits)?;
+        let patience = self.keep_alive_timeout.checked_sub(REST).filter(|_| self.is_idle())?;
         Some(self.opened + Duration::from_millis(self.read_deadline.load(Relaxed).checked_sub(patience)?))
     }
 
@@ -254,6 +312,28 @@ impl ConnectionState {
         }
     }
 
+    /// A stream of HTTP/2 has ended; whether its client reset it soon after it had begun.
+    pub(super) fn stream_ends(&self, reset_at_once: bool) {
+        if reset_at_once {
+            let _ = self.resets.fetch_add(1, Relaxed);
+        } else {
+            let _ = self.resets.try_update(Relaxed, Relaxed, |resets| resets.checked_sub(1));
+        }
+    }
+
+    /// Whether more streams were reset at once than a client of good will resets.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.resets.load(Relaxed) >= MAX_EARLY_RESETS
+    }
+
+    /// A client of HTTP/2 has taken a part of a response. When all of them have been handed out, that is what shows that it is
+    /// still there.
+    pub(super) fn stream_progresses(&self) {
+        if self.live.load(Relaxed) == 0 && self.is(Reading::Other) {
+            self.set(Reading::Other, self.keep_alive_timeout);
+        }
+    }
+
     fn is(&self, reading: Reading) -> bool {
         self.reading.load(Relaxed) == reading as u8
     }
@@ -280,6 +360,11 @@ impl ConnectionState {
     fn now(&self) -> u64 {
         millis(self.opened.elapsed())
     }
+}
+
+/// Whether these are line breaks and nothing else.
+pub(super) fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }
 
 fn millis(duration: Duration) -> u64 {

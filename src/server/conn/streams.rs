@@ -1,6 +1,7 @@
 //! The streams of one HTTP/2 connection, and those among them that their client does not read.
 
 use super::exchange::StreamWriteState;
+use super::state::ConnectionState;
 use crate::proxy::Peer;
 use hyper::rt::Executor;
 use std::future::poll_fn;
@@ -9,6 +10,10 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
+use tokio::time::Instant;
+
+/// A stream that is reset so soon was not opened for its response.
+const EARLY: Duration = Duration::from_secs(1);
 
 /// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that a client does not read one stream,
 /// so each is watched by itself.
@@ -17,17 +22,18 @@ pub(super) struct Streams {
     /// The stream that hyper has called the service for and hands over next.
     next: Arc<Mutex<Option<Arc<StreamWriteState>>>>,
     peer: Arc<Peer>,
+    state: Arc<ConnectionState>,
     write_timeout: Duration,
 }
 
 impl Streams {
-    pub(super) fn of(peer: Arc<Peer>, write_timeout: Duration) -> Streams {
-        Streams { next: Arc::default(), peer, write_timeout }
+    pub(super) fn of(peer: Arc<Peer>, state: Arc<ConnectionState>, write_timeout: Duration) -> Streams {
+        Streams { next: Arc::default(), peer, state, write_timeout }
     }
 
     /// hyper has called the service for a stream, which it hands over next: how that goes is recorded in its write state.
     pub(super) fn begins(&self) -> Arc<StreamWriteState> {
-        let writes = Arc::<StreamWriteState>::default();
+        let writes = Arc::new(StreamWriteState::new(Arc::clone(&self.state)));
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&writes));
         writes
     }
@@ -36,13 +42,13 @@ impl Streams {
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     fn execute(&self, stream: F) {
         let writes = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (peer, write_timeout) = (Arc::clone(&self.peer), self.write_timeout);
+        let (peer, state, write_timeout) = (Arc::clone(&self.peer), Arc::clone(&self.state), self.write_timeout);
         // Not joined: a stream ends with its connection at the latest.
         drop(tokio::spawn(async move {
-            match writes {
-                Some(writes) => watched(stream, &writes, &peer, write_timeout).await,
-                None => stream.await,
-            }
+            let Some(writes) = writes else { return stream.await };
+            let begun = Instant::now();
+            watched(stream, &writes, &peer, write_timeout).await;
+            state.stream_ends(!writes.has_ended() && begun.elapsed() < EARLY);
         }));
     }
 }
@@ -60,7 +66,7 @@ async fn watched(stream: impl Future<Output = ()>, writes: &StreamWriteState, pe
             let pending = writes.pending();
             if pending != waiting_since {
                 waiting_since = pending;
-                timer.as_mut().reset(tokio::time::Instant::now() + write_timeout);
+                timer.as_mut().reset(Instant::now() + write_timeout);
             }
             if pending.is_none() || timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;

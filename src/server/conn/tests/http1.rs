@@ -82,6 +82,80 @@ async fn a_slow_head_is_refused_and_silence_is_not_answered() {
     }
 }
 
+/// hyper reads such a part together with the request before it, so that nothing is seen to arrive later.
+#[tokio::test(start_paused = true)]
+async fn half_a_head_in_one_segment_with_the_request_before_it_has_the_deadline_of_a_head() {
+    let post = "POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\nok";
+    let chunked = "POST /echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    // (whole requests, what follows them, what it is answered with, after how many seconds)
+    for (before, part, fault, seconds) in [
+        (vec![GET], "GET /none HT", "RequestHeadTimeout", 10),
+        (vec![GET], "G", "RequestHeadTimeout", 10),
+        (vec![GET], "\r\nG", "RequestHeadTimeout", 10),
+        (vec![GET], "GET /none HTTP/1.1\r\nhost: x\r\n", "RequestHeadTimeout", 10),
+        (vec![GET, GET, GET], "GET /none HT", "RequestHeadTimeout", 10),
+        (vec![post], "GET /none HT", "RequestHeadTimeout", 10),
+        (vec![chunked], "GET /none HT", "RequestHeadTimeout", 10),
+        (vec![GET], "PRI * HT", "RequestHeadTimeout", 10),
+        // Line breaks are no part of a head: such a connection is idle.
+        (vec![GET], "\r\n", "", 75),
+        (vec![post], "\r\n", "", 75),
+        (vec![post], "\n\r\n", "", 75),
+    ] {
+        let bench = start(settings());
+        let mut stream = bench.connect().await;
+        send(&mut stream, before.concat() + part).await;
+        for _ in &before {
+            assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+        }
+        let begun = Instant::now();
+        let answer = rest(&mut stream).await;
+        let took = begun.elapsed();
+        assert!(answer.ends_with(fault) && answer.is_empty() == fault.is_empty(), "{part:?}: {answer:?}");
+        assert!(took.as_millis().abs_diff(seconds * 1000) <= 200, "{part:?} {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_breaks_between_requests_neither_begin_a_head_nor_prolong_the_wait() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    stream.set_nodelay(true).expect("a socket");
+    send(&mut stream, GET).await;
+    let _ = one_answer(&mut stream).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(70) {
+        send(&mut stream, "\r\n").await;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+    }
+    assert_eq!(rest(&mut stream).await, "");
+    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
+
+    let mut stream = bench.connect().await;
+    stream.set_nodelay(true).expect("a socket");
+    send(&mut stream, GET).await;
+    let _ = one_answer(&mut stream).await;
+    send(&mut stream, "\r\n").await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    send(&mut stream, ["\r\n", GET].concat()).await;
+    assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn draining_waits_for_half_a_head_that_came_with_the_request_before_it() {
+    let bench = start(settings());
+    let mut stream = bench.connect().await;
+    send(&mut stream, [GET, "GET /b HTTP/1.1\r\n"].concat()).await;
+    let _ = one_answer(&mut stream).await;
+    bench.drain.begin();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    send(&mut stream, "host: x\r\n\r\n").await;
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("/b tls"), "{answer:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_that_dribbles_is_not_given_more_time() {
     let bench = start(settings());
@@ -132,6 +206,38 @@ async fn a_client_that_leaves_is_noticed_at_once() {
     drop(stream);
     bench.drain.emptied().await;
     assert_eq!(*bench.dropped.lock().expect("no panic"), [false]);
+}
+
+/// hyper does not look at the socket as long as it has bytes that it cannot use yet.
+#[tokio::test]
+async fn a_client_that_leaves_is_noticed_although_more_than_its_request_has_come() {
+    let upload = "POST /until HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n".to_owned() + &"a".repeat(40_000);
+    let until = "POST /until HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}";
+    for (request, more) in [
+        (until, ["\r\n", ""]),
+        (until, ["G", ""]),
+        (until, [GET, ""]),
+        // Much more would fill the windows of TCP, and the end of the connection would wait behind it.
+        (until, [&"a".repeat(20_000), ""]),
+        (until, ["", "\r\n"]),
+        (until, ["", GET]),
+        (until, ["GET /", "a HT"]),
+        (upload.as_str(), ["", ""]),
+    ] {
+        let bench = start(settings());
+        let mut stream = bench.connect().await;
+        stream.set_nodelay(true).expect("a socket");
+        send(&mut stream, [request, more[0]].concat()).await;
+        let _ = stream.read_u8().await.expect("a head");
+        send(&mut stream, more[1]).await;
+        // Orderly, as a process that ends does it: nothing unread is on its side.
+        let mut head = [0; 512];
+        let _ = stream.read(&mut head).await.expect("the rest of it");
+        drop(stream);
+        let what = format!("{} bytes, then {:?}", request.len(), more.map(|more| more.get(..9).unwrap_or(more)));
+        tokio::time::timeout(Duration::from_secs(20), bench.drain.emptied()).await.expect(&what);
+        assert_eq!(*bench.dropped.lock().expect("no panic"), [false], "{what}");
+    }
 }
 
 #[tokio::test]
@@ -329,3 +435,43 @@ async fn a_connection_that_rests_ends_with_the_client_and_with_the_drain() {
     assert_eq!(rest(&mut stays).await, "");
     tokio::time::timeout(Duration::from_secs(5), bench.drain.emptied()).await.expect("nobody is left");
 }
+
+/// The kernel may give a few connections all to one worker.
+#[tokio::test]
+async fn few_connections_are_spread_evenly_over_the_workers() {
+    for address in [Listen::Tcp(([127, 0, 0, 1], 0).into()), Listen::Unix("/nonexistent".into())] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let address = match address {
+            Listen::Unix(_) => Listen::Unix(directory.path().join("gateway.sock")),
+            tcp => tcp,
+        };
+        let mut listeners = Listeners::bind(&address, 4).expect("listeners");
+        let drain = Drain::new(100);
+        let mut workers = Vec::new();
+        for (socket, (balance, inbox)) in listeners.sockets().into_iter().zip(Balance::new(4)) {
+            let (handler, drain) = (Arc::new(Script::default()), Arc::clone(&drain));
+            let worker = Arc::new(Worker { handler, server: settings(), tls: None, drain, balance });
+            let listener = Listener::register(socket).expect("a runtime");
+            drop(tokio::spawn(Arc::clone(&worker).run(listener, inbox)));
+            workers.push(worker);
+        }
+        let mut streams: Vec<Box<dyn Stream>> = Vec::new();
+        for _ in 0..8 {
+            let mut stream: Box<dyn Stream> = match listeners.address() {
+                Listen::Tcp(address) => Box::new(TcpStream::connect(address).await.expect("a connection")),
+                Listen::Unix(path) => Box::new(tokio::net::UnixStream::connect(path).await.expect("a connection")),
+            };
+            send(&mut stream, GET).await;
+            assert!(one_answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+            streams.push(stream);
+        }
+        assert_eq!(workers[0].balance.loads(), [2, 2, 2, 2], "{:?}", listeners.address());
+        drop(streams);
+        tokio::time::timeout(Duration::from_secs(20), drain.emptied()).await.expect("all places come back");
+        assert_eq!(workers[0].balance.loads(), [0; 4]);
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Stream for S {}

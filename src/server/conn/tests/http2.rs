@@ -158,3 +158,91 @@ async fn a_flood_of_resets_ends_the_connection() {
     let _ = ended.await;
     bench.drain.emptied().await;
 }
+
+/// Each such stream would cost a connection to a provider. What was not looked at yet is bounded by h2.
+#[tokio::test]
+async fn streams_that_are_reset_at_once_end_the_connection_when_they_are_many() {
+    for path in ["/hints-then-wait", "/until"] {
+        let bench = start(settings());
+        let (mut client, ended) = client(bench.connect().await).await;
+        let mut opened = 0;
+        while opened < 1000 && client.ready().await.is_ok() && !ended.is_finished() {
+            opened += 1;
+            let request = Request::get(format!("http://x{path}")).body(Full::default()).expect("a request");
+            let mut response = Box::pin(client.send_request(request));
+            // Long enough for the stream to be looked at and handed on.
+            for _ in 0..50 {
+                if futures_util::poll!(response.as_mut()).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        // More are opened here than come to the handler, since the end has to arrive first.
+        assert!((100..1000).contains(&opened), "{path}: {opened} streams before the connection was ended");
+        bench.drain.emptied().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_resets_fewer_streams_than_it_lets_end_goes_on() {
+    let bench = start(settings());
+    let (mut client, _) = client(bench.connect().await).await;
+    for _ in 0..300 {
+        client.ready().await.expect("the connection is open");
+        let request = Request::get("http://x/until").body(Full::default()).expect("a request");
+        let mut response = Box::pin(client.send_request(request));
+        for _ in 0..20 {
+            if futures_util::poll!(response.as_mut()).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(response);
+        assert_eq!(text(get(&mut client, "/a").await).await, "/a tls=false addr=true");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_a_frame_and_a_head_without_its_end_have_the_deadline_of_a_head() {
+    let head = |kind: u8, flags: u8, length: u8| vec![0, 0, length, kind, flags, 0, 0, 0, 1];
+    let open = [head(1, 0, 3), vec![0x82, 0x86, 0x84]].concat();
+    for (name, part) in [
+        ("half a frame's head", vec![0, 0]),
+        ("half of HEADERS", head(1, 4, 20)),
+        ("HEADERS without their end", open.clone()),
+        ("CONTINUATION that never ends", [open, head(9, 0, 1), vec![0x87]].concat()),
+        ("half of SETTINGS", head(4, 0, 6)),
+    ] {
+        let bench = start(settings());
+        let mut stream = bench.connect().await;
+        send(&mut stream, [PREFACE, SETTINGS, &part].concat()).await;
+        let begun = Instant::now();
+        let _ = rest(&mut stream).await;
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_secs(9) && took < Duration::from_secs(13), "{name}: {took:?}");
+    }
+}
+
+/// The client takes a little all the time, so that it is never without progress for as long as `write_timeout`.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_read_slowly_is_not_reset() {
+    let bench = start(settings());
+    let stream = bench.connect().await;
+    let (client, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    drop(tokio::spawn(connection));
+    let mut client = client.ready().await.expect("the connection is open");
+    let request = Request::get("http://x/endless").body(()).expect("a request");
+    let (response, _) = client.send_request(request, true).expect("a stream");
+    let mut body = response.await.expect("a response").into_body();
+    let begun = Instant::now();
+    let mut unread = 0;
+    while begun.elapsed() < Duration::from_secs(600) {
+        while unread < 800 {
+            unread += body.data().await.expect("the stream goes on").expect("it is not reset").len();
+        }
+        body.flow_control().release_capacity(800).expect("as much as has come");
+        unread -= 800;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+}

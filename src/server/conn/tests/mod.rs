@@ -7,6 +7,7 @@ mod informational;
 mod sizes;
 mod tls;
 
+use super::super::balance::Balance;
 use super::super::drain::Drain;
 use super::super::handler::Handler;
 use super::super::listen::{Listener, Listeners};
@@ -188,8 +189,9 @@ fn start(server: Server) -> Bench {
     let script = Script::default();
     let (finish, dropped) = (Arc::clone(&script.finish), Arc::clone(&script.dropped));
     let tls = server.tls.as_ref().map(|tls| server_tls::Tls::new(tls).expect("good files"));
-    let worker = Worker { handler: Arc::new(script), server, tls, drain: Arc::clone(&drain) };
-    let worker = tokio::spawn(Arc::new(worker).run(listener));
+    let (balance, inbox) = Balance::new(1).pop().expect("one worker was asked for");
+    let worker = Worker { handler: Arc::new(script), server, tls, drain: Arc::clone(&drain), balance };
+    let worker = tokio::spawn(Arc::new(worker).run(listener, inbox));
     Bench { address, drain, finish, dropped, worker, _listeners: listeners }
 }
 

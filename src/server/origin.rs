@@ -1,0 +1,109 @@
+//! Keeps the pages of strangers, in a browser that can reach the admin listener, from using it.
+//!
+//! A page can send requests to any address (CSRF), and by giving its own name that address it can read what comes back (DNS
+//! rebinding). The first is told by `Origin`, which browsers send with whatever changes something; the second by `Host`: an attacker
+//! needs a name of the public DNS, and the admin listener is asked by address, or by a name that the public DNS does not have.
+
+use http::header::{HOST, HeaderName, ORIGIN};
+use http::{Method, StatusCode, request};
+use std::net::IpAddr;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// Names below these are not in the public DNS (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`, `svc` of Kubernetes).
+const PRIVATE: [&str; 5] = ["localhost", "local", "internal", "home.arpa", "svc"];
+
+/// Whether the admin listener may answer this.
+pub(super) fn check(request: &request::Parts) -> Result<(), (StatusCode, &'static str)> {
+    // Probes say nothing that is worth protecting, and come by whatever name there is.
+    if matches!(request.uri.path(), "/livez" | "/readyz") {
+        return Ok(());
+    }
+    let field = |name: &HeaderName| request.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let host = request.uri.authority().map(|authority| authority.as_str()).or_else(|| field(&HOST)).unwrap_or_default();
+    if !is_private(host) {
+        return Err((
+            StatusCode::MISDIRECTED_REQUEST,
+            "the admin listener is asked by IP address, by localhost, or by a name that is not in the public DNS (one \
+             without dots, or below local, internal, home.arpa or svc)\n",
+        ));
+    }
+    let safe = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let foreign = field(&ORIGIN).is_some_and(|origin| !is_of(origin, host))
+        || field(&SEC_FETCH_SITE).is_some_and(|site| matches!(site, "cross-site" | "same-site"));
+    if foreign && !safe {
+        return Err((StatusCode::FORBIDDEN, "pages of another origin change nothing here\n"));
+    }
+    Ok(())
+}
+
+/// Whether an origin is that of the pages of this host. The scheme is left open: something in front may speak TLS.
+fn is_of(origin: &str, host: &str) -> bool {
+    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+}
+
+/// Whether nobody can give this host an address by the public DNS.
+fn is_private(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name.parse::<IpAddr>().is_ok()
+        || !name.contains('.')
+        || PRIVATE.iter().any(|private| name.strip_suffix(private).is_some_and(|left| left.ends_with('.')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Request;
+
+    #[test]
+    fn strangers_neither_change_nor_read_anything() {
+        let own = "127.0.0.1:9464";
+        for (line, host, origin, expected) in [
+            ("POST /-/reload", own, "", 200),
+            ("POST /-/reload", own, "http://127.0.0.1:9464", 200),
+            ("POST /-/reload", "localhost:9464", "https://LOCALHOST:9464", 200),
+            ("POST /-/reload", own, "https://evil.example", 403),
+            ("POST /-/reload", own, "null", 403),
+            ("POST /-/reload", own, "http://127.0.0.1:8080", 403),
+            ("POST /-/reload", own, "http://127.0.0.1", 403),
+            ("DELETE /-/waits", own, "https://evil.example", 403),
+            ("DELETE /-/waits", own, "http://127.0.0.1:9464.evil.example", 403),
+            ("GET /config", own, "https://evil.example", 200),
+            ("GET /config", "", "", 200),
+            ("GET /config", "[::1]:9464", "", 200),
+            ("GET /config", "10.1.2.3", "", 200),
+            ("GET /config", "speechgate:9464", "", 200),
+            ("GET /metrics", "gate.speech.svc.cluster.local:9464", "", 200),
+            ("GET /metrics", "gate.speech.svc:9464", "", 200),
+            ("GET /config", "rebound.evil.example", "", 421),
+            ("GET /config", "rebound.evil.example.:9464", "", 421),
+            ("GET /config", "127.0.0.1.evil.example", "", 421),
+            ("GET /config", "evillocalhost.example:9464", "", 421),
+            ("GET /config", "evil-local.svcx", "", 421),
+            ("GET /metrics", "rebound.evil.example", "", 421),
+            ("GET /status.json", "rebound.evil.example", "", 421),
+            ("POST /-/reload", "rebound.evil.example", "http://rebound.evil.example", 421),
+            ("GET /livez", "probe.example", "", 200),
+        ] {
+            let (method, path) = line.split_once(' ').expect("a method and a path");
+            let mut request = Request::builder().method(method).uri(path);
+            if !host.is_empty() {
+                request = request.header(HOST, host);
+            }
+            if !origin.is_empty() {
+                request = request.header(ORIGIN, origin);
+            }
+            let (parts, ()) = request.body(()).expect("a request").into_parts();
+            let status = check(&parts).map_or_else(|(status, _)| status.as_u16(), |()| 200);
+            assert_eq!(status, expected, "{line} {host} {origin}");
+        }
+        let site = |site| Request::post("/-/reload").header(HOST, own).header(SEC_FETCH_SITE, site).body(());
+        for (name, refused) in [("cross-site", true), ("same-site", true), ("same-origin", false), ("none", false)] {
+            let (parts, ()) = site(name).expect("a request").into_parts();
+            assert_eq!(check(&parts).is_err(), refused, "{name}");
+        }
+    }
+}
