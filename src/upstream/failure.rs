@@ -151,12 +151,11 @@ pub(crate) fn request_fault(error: &hyper::Error) -> Fault {
     }
 }
 
-/// Whether a provider said over HTTP/2 that it has not looked at the request (RFC 9113 8.7).
+/// Whether a provider said over HTTP/2 that it has not processed the request (RFC 9113 8.7). h2 reports a GOAWAY only to the
+/// streams behind the last one that it names, whatever its reason; those before go on until they end or the connection does.
 pub(super) fn was_refused(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|error| {
-        error.is_remote()
-            && (error.reason() == Some(h2::Reason::REFUSED_STREAM)
-                || (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)))
+        error.is_remote() && (error.reason() == Some(h2::Reason::REFUSED_STREAM) || error.is_go_away())
     })
 }
 
