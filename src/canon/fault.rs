@@ -75,6 +75,7 @@ faults! {
     CallerLeft ClientCancelled Client "connection_terminated" "The caller left before the answer was complete.";
     CallerStalled ClientCancelled Client "connection_write_timeout" "The caller stopped reading the answer.";
     TooManyConnections Overloaded Gateway "connection_limit_reached" "This gateway has as many connections as it allows.";
+    OutOfDescriptors Overloaded Gateway "connection_limit_reached" "This gateway has no file descriptor left for a connection to the provider.";
     ShuttingDown ShuttingDown Gateway "proxy_internal_response" "This gateway is shutting down.";
     Panic InternalError Gateway "proxy_internal_error" "This gateway failed inside.";
     RateExceeded RateLimited Gateway "http_request_denied" "More requests than the rate limit of this route allows.";

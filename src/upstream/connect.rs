@@ -112,7 +112,7 @@ impl Connector {
         if let Ok(literal) = upstream.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(literal, upstream.port)]);
         }
-        let found = self.look_up(upstream).await.map_err(|error| Failure::new(Fault::DnsError, error))?;
+        let found = self.look_up(upstream).await.map_err(failure::of_lookup)?;
         if found.is_empty() {
             return Err(Failure::new(Fault::DnsError, "the name has no address"));
         }

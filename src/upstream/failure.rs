@@ -52,9 +52,24 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
+/// A name that could not be resolved, with the resolver's words.
+pub(super) fn of_lookup(error: String) -> Failure {
+    // The system's resolver needs descriptors of its own, and does not always say that it got none.
+    let exhausted = std::net::UdpSocket::bind(("127.0.0.1", 0)).err().is_some_and(|error| is_exhausted(&error));
+    Failure::new(if exhausted { Fault::OutOfDescriptors } else { Fault::DnsError }, error)
+}
+
+/// Whether this process or this machine has run out of descriptors or of memory for sockets: not the provider's doing.
+fn is_exhausted(error: &io::Error) -> bool {
+    // EMFILE, ENFILE, ENOMEM and ENOBUFS; the last has another number elsewhere.
+    matches!(error.raw_os_error(), Some(24 | 23 | 12))
+        || (cfg!(target_os = "linux") && error.raw_os_error() == Some(105))
+}
+
 /// A connection attempt that the system refused.
 pub(super) fn of_connect(error: &io::Error) -> Failure {
     let fault = match error.kind() {
+        _ if is_exhausted(error) => Fault::OutOfDescriptors,
         io::ErrorKind::ConnectionRefused => Fault::ConnectRefused,
         io::ErrorKind::TimedOut => Fault::ConnectTimeout,
         _ => Fault::ConnectFailed,
@@ -195,4 +210,25 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canon::{Code, Origin};
+
+    #[test]
+    fn running_out_of_descriptors_is_not_the_providers_fault() {
+        for (error, fault) in [
+            (io::Error::from_raw_os_error(24), Fault::OutOfDescriptors),
+            (io::Error::from_raw_os_error(23), Fault::OutOfDescriptors),
+            (io::ErrorKind::ConnectionRefused.into(), Fault::ConnectRefused),
+            (io::ErrorKind::NetworkUnreachable.into(), Fault::ConnectFailed),
+        ] {
+            assert_eq!(of_connect(&error).fault, fault, "{error}");
+        }
+        assert_eq!(of_lookup("no such name".to_owned()).fault, Fault::DnsError);
+        let fault = Fault::OutOfDescriptors;
+        assert_eq!((fault.code(), fault.origin(), fault.status()), (Code::Overloaded, Origin::Gateway, 503));
+    }
 }
