@@ -173,6 +173,7 @@ impl Events {
                 Poll::Ready(None) => break Some(Ok(())),
                 Poll::Pending if taken > 0 => break None,
                 Poll::Pending => {
+                    self.idle.moved_at(self.source.get_ref().last_sent());
                     ready!(self.idle.poll(cx));
                     break Some(Err(Failure::stalled()));
                 }
