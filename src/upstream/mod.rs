@@ -7,7 +7,8 @@
 //! ```text
 //! Client::send ─ pool (idle HTTP/1.1, shared HTTP/2) ─ connect (DNS, TCP, TLS; one deadline) ─ transport (counts bytes)
 //!      │                                                     failure ◄── any error of any of these
-//!      └─ Exchange { response: Response<Body>, facts } ──► relays, or read_capped + decode for a failure
+//!      └─ Exchange { response: Response<Body>, facts } ──► relays, decoded (DecodedBody) where events are read,
+//!                                                 or read_capped + decode for a failure
 //! ```
 //!
 //! One client belongs to one worker thread. It is `Clone + Send` and its locks are never contended there.
