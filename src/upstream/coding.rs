@@ -76,7 +76,7 @@ impl Decoder {
                 let mut context = DCtx::create();
                 // Cannot fail: the value is within the bounds of the parameter.
                 let _ = context.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG));
-                Kind::Zstd(context, ZSTD_HEADER)
+                Kind::Zstd(context, ZSTD_FRAME_HEADER)
             }
         };
         Decoder { kind, stage: Stage::Start }
@@ -120,7 +120,7 @@ impl Decoder {
                 let left = context.decompress_stream(&mut to, &mut from).map_err(|_| Damaged)?;
                 *made = to.pos();
                 *input = &input[from.pos()..];
-                *wanted = if left == 0 { ZSTD_HEADER } else { left };
+                *wanted = wanted_next(left);
                 left == 0
             }
             Kind::Deflate(_) | Kind::Brotli(_) if self.stage == Stage::End => {
@@ -187,12 +187,23 @@ fn inflate(inner: &mut Decompress, input: &mut &[u8], out: &mut [u8], made: &mut
     }
 }
 
+/// How many bytes to give zstd next. It asks for a block together with the header of the one after it, which may be damaged.
+fn wanted_next(hint: usize) -> usize {
+    match hint {
+        0 => ZSTD_FRAME_HEADER,
+        1..=ZSTD_BLOCK_HEADER => hint,
+        _ => hint - ZSTD_BLOCK_HEADER,
+    }
+}
+
 /// The largest window of gzip and zlib data.
 const WINDOW_BITS: u8 = 15;
 /// 8 MiB, which RFC 8878 3.1.1.1.2 asks every decoder to support; a frame may ask for no more of our memory.
 const ZSTD_WINDOW_LOG: u32 = 23;
-/// No shorter than the header of a frame can be.
-const ZSTD_HEADER: usize = 5;
+/// As much of a frame's header as tells how long it is.
+const ZSTD_FRAME_HEADER: usize = 5;
+/// The header of a block.
+const ZSTD_BLOCK_HEADER: usize = 3;
 
 #[cfg(test)]
 mod tests {
