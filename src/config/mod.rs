@@ -19,6 +19,7 @@ mod env;
 pub mod files;
 mod fill;
 mod layer;
+mod outbound;
 mod path;
 mod problem;
 pub mod profiles;
@@ -183,7 +184,8 @@ fn load_texts(
     let mut warnings = Findings { list: Vec::new(), secrets: findings.secrets };
     filler.warn(&mut warnings);
     warnings::all(&raw, &config, &|path| filler.has_filled(path), &mut warnings);
-    let warnings = place(warnings);
+    let mut warnings = place(warnings);
+    warnings.extend(outbound::ignored_proxies(&config.routes, &environment));
     let redacted = serde_json::to_string_pretty(&redacted).unwrap_or_default();
     let files = filler.into_files();
     Ok(Loaded { config, profiles: profiles.into_own(), warnings, redacted, files })

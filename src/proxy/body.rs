@@ -147,6 +147,7 @@ impl Relay {
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                self.idle.moved_at(self.source.last_sent());
                 if self.idle.poll(cx).is_pending() {
                     return Poll::Pending;
                 }
@@ -215,6 +216,13 @@ impl Idle {
         }
     }
 
+    /// Something moved at this moment, which is looked up when the deadline seems to be over.
+    pub(crate) fn moved_at(&mut self, at: Instant) {
+        if self.timer.is_some() {
+            self.last = self.last.max(Some(at));
+        }
+    }
+
     /// Ready when nothing has moved for the limit.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = self.limit;
@@ -229,5 +237,25 @@ impl Idle {
                 _ => return Poll::Ready(()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_moves_keeps_the_idle_deadline_away() {
+        let (begun, limit) = (Instant::now(), Duration::from_secs(10));
+        let mut idle = Idle::new(limit);
+        // The upload moves every four seconds for half a minute.
+        let last_sent = || begun + Duration::from_secs(begun.elapsed().as_secs().min(30) / 4 * 4);
+        poll_fn(|cx| {
+            idle.moved_at(last_sent());
+            idle.poll(cx)
+        })
+        .await;
+        assert_eq!(begun.elapsed().as_secs(), 28 + 10);
     }
 }

@@ -8,10 +8,10 @@ use crate::canon::envelope::{self, Compatible};
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
 use crate::telemetry::metrics::Transport;
-use crate::upstream::{self, Failure, Inflate};
+use crate::upstream::{self, DecodedBody, Failure, StreamCoding};
 use crate::wire::{Joined, Verdict, ndjson, sse};
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use http_body::{Body as _, Frame};
 use serde::de::IgnoredAny;
 use std::borrow::Cow;
@@ -48,8 +48,7 @@ impl Framing {
         } else {
             return None;
         };
-        let readable =
-            media_type.to_str().is_ok() && coding(headers).is_none_or(|coding| Inflate::new(coding).is_some());
+        let readable = media_type.to_str().is_ok() && StreamCoding::of(headers).is_some();
         readable.then_some(framing)
     }
 
@@ -59,11 +58,6 @@ impl Framing {
             Framing::Ndjson => Phase::Ndjson,
         }
     }
-}
-
-/// The coding of a body that has one.
-fn coding(headers: &HeaderMap) -> Option<&HeaderValue> {
-    headers.get(header::CONTENT_ENCODING).filter(|coding| *coding != "identity")
 }
 
 /// The names under which newline-separated JSON goes.
@@ -79,9 +73,8 @@ const NDJSON: [&str; 6] = [
 /// The stream.
 #[derive(Debug)]
 pub struct Events {
-    source: upstream::Body,
-    /// Undoes the coding of a stream that is compressed; the caller gets it plain.
-    inflate: Option<Inflate>,
+    /// A stream that is compressed goes out plain.
+    source: DecodedBody,
     splitter: Splitter,
     out: VecDeque<Bytes>,
     /// Trailers that came behind what waits in `out`.
@@ -115,9 +108,10 @@ impl Events {
         headers: &mut HeaderMap,
         mut call: Box<Call>,
     ) -> Events {
-        let inflate = coding(headers).and_then(Inflate::new);
+        let coding = StreamCoding::of(headers).unwrap_or_default();
+        coding.undo(headers);
+        let source = DecodedBody::new(source, coding);
         let _ = headers.remove(header::CONTENT_LENGTH);
-        let _ = headers.remove(header::CONTENT_ENCODING);
         let limit = call.route.as_ref().map_or(std::time::Duration::MAX, |route| route.route.timeouts.idle);
         let (splitter, transport) = match framing {
             Framing::Sse => (Splitter::Sse(sse::Splitter::new(UNIT_LIMIT)), Transport::Sse),
@@ -127,7 +121,6 @@ impl Events {
         let judge = Judge { framing, failed: false };
         Events {
             source,
-            inflate,
             splitter,
             out: VecDeque::new(),
             trailers: None,
@@ -180,6 +173,7 @@ impl Events {
                 Poll::Ready(None) => break Some(Ok(())),
                 Poll::Pending if taken > 0 => break None,
                 Poll::Pending => {
+                    self.idle.moved_at(self.source.get_ref().last_sent());
                     ready!(self.idle.poll(cx));
                     break Some(Err(Failure::stalled()));
                 }
@@ -211,18 +205,6 @@ impl Events {
     }
 
     fn take(&mut self, data: &Bytes) {
-        if data.is_empty() {
-            return;
-        }
-        let Some(mut inflate) = self.inflate.take() else { return self.feed(data) };
-        let decoded = inflate.feed(data, |part| self.feed(&part));
-        self.inflate = Some(inflate);
-        if decoded.is_err() {
-            self.broke(&Failure::of(Fault::ResponseBodyInvalid));
-        }
-    }
-
-    fn feed(&mut self, data: &Bytes) {
         let Events { splitter, out, call, judge, .. } = self;
         let clean = |bytes: &[u8]| !judge.suspects(call, bytes);
         let passed = match splitter {

@@ -131,7 +131,10 @@ pub(crate) async fn next_frame(
     let mut idle = Idle::new(timeouts.idle);
     poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
         Poll::Ready(next) => Poll::Ready(next.transpose()),
-        Poll::Pending => idle.poll(cx).map(|()| Err(Failure::stalled())),
+        Poll::Pending => {
+            idle.moved_at(body.last_sent());
+            idle.poll(cx).map(|()| Err(Failure::stalled()))
+        }
     })
     .await
 }

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use tokio::time::Instant;
 
 /// What hyper's body gives.
 type Polled = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
@@ -38,6 +39,13 @@ pub(super) enum Lifeline {
 impl Body {
     pub(super) fn new(incoming: Incoming, sending: Arc<SendProgress>, lifeline: Lifeline) -> Body {
         Body { incoming, sending, lifeline, read: 0, ended: false }
+    }
+
+    /// When the request body last moved: now, while it is the client that keeps the provider waiting. A provider that answers
+    /// at once and then waits for the rest of the upload is not silent before that moment.
+    #[must_use]
+    pub fn last_sent(&self) -> Instant {
+        self.sending.last_moved()
     }
 
     /// The next frame that has come, if one has.

@@ -53,8 +53,8 @@ impl fmt::Debug for Resolver {
 pub(super) struct Connector {
     resolver: Resolver,
     tls: Arc<TlsShared>,
-    /// Lookups under way. Calls for the same name share one: the system's resolver costs a thread each time, which a
-    /// caller that gives up does not end. No more entries than configured upstreams.
+    /// Lookups under way. Calls for the same name share one: the system's resolver blocks a thread for each, and goes on
+    /// when the call has been given up. No more entries than configured upstreams.
     lookups: Mutex<Lookups>,
 }
 
@@ -112,7 +112,7 @@ impl Connector {
         if let Ok(literal) = upstream.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(literal, upstream.port)]);
         }
-        let found = self.look_up(upstream).await.map_err(|error| Failure::new(Fault::DnsError, error))?;
+        let found = self.look_up(upstream).await.map_err(failure::of_lookup)?;
         if found.is_empty() {
             return Err(Failure::new(Fault::DnsError, "the name has no address"));
         }
@@ -129,7 +129,7 @@ impl Connector {
             })
             .await
             .clone();
-        // Only those who asked while it was under way share it; there is no cache here.
+        // Only calls that came while it was under way share it; there is no cache here.
         let mut lookups = self.lookups();
         if lookups.get(&key).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
             lookups.remove(&key);

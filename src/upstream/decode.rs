@@ -1,9 +1,8 @@
 //! Undoing content codings within a bound. Pure and synchronous: bytes and a header value in, bytes out, never an error.
 
+use super::coding::{Coding, Decoder};
 use bytes::Bytes;
 use http::HeaderValue;
-use ruzstd::decoding::{BlockDecodingStrategy, StreamingDecoder};
-use std::io::Read;
 
 /// What became of a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,15 +15,6 @@ pub struct Decoded {
     pub incomplete: bool,
     /// The coding is unknown, or nothing could be decoded.
     pub undecodable: bool,
-}
-
-/// One content coding (RFC 9110 8.4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Coding {
-    Gzip,
-    Deflate,
-    Brotli,
-    Zstd,
 }
 
 /// Decodes `body` as `Content-Encoding` says, to at most `most` bytes.
@@ -54,16 +44,12 @@ pub fn decode(body: Bytes, encoding: Option<&HeaderValue>, most: usize) -> Decod
 
 impl Decoded {
     fn undo(&mut self, coding: Coding, most: usize) {
-        if self.bytes.is_empty() || self.undecodable || !coding.may_be(&self.bytes) {
+        if self.bytes.is_empty() || self.undecodable || !may_be(coding, &self.bytes) {
             // Empty bodies, and bodies that are not what their label says.
             self.undecodable |= !self.bytes.is_empty() && !is_text(&self.bytes);
             return;
         }
-        let (mut bytes, mut broken) = coding.read(&self.bytes, most);
-        if bytes.is_empty() && broken && coding == Coding::Deflate {
-            // Without the zlib wrapper, as some senders understand "deflate".
-            (bytes, broken) = read(flate2::bufread::DeflateDecoder::new(&*self.bytes), most);
-        }
+        let (bytes, broken) = read(coding, &self.bytes, most);
         if bytes.is_empty() && broken {
             self.undecodable = true;
             return;
@@ -74,75 +60,31 @@ impl Decoded {
     }
 }
 
-impl Coding {
-    fn named(name: &str) -> Option<Coding> {
-        Some(match name {
-            "gzip" | "x-gzip" => Coding::Gzip,
-            "deflate" => Coding::Deflate,
-            "br" => Coding::Brotli,
-            "zstd" => Coding::Zstd,
-            _ => return None,
-        })
-    }
-
-    /// Whether the bytes can be of this coding, as far as their beginning tells.
-    fn may_be(self, bytes: &[u8]) -> bool {
-        match self {
-            Coding::Gzip => bytes.starts_with(GZIP),
-            Coding::Zstd => bytes.starts_with(ZSTD) || is_skippable(bytes),
-            // Neither has a signature, but neither looks like text for long.
-            Coding::Deflate | Coding::Brotli => !is_text(bytes),
-        }
-    }
-
-    /// At most one byte more than `most`, and whether the data broke down before its end.
-    fn read(self, bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
-        match self {
-            Coding::Gzip => read(flate2::bufread::MultiGzDecoder::new(bytes), most),
-            Coding::Deflate => read(flate2::bufread::ZlibDecoder::new(bytes), most),
-            Coding::Brotli => read(brotli_decompressor::Decompressor::new(bytes, STEP), most),
-            Coding::Zstd => read_zstd(bytes, most),
-        }
+/// Whether the bytes can be of this coding, as far as their beginning tells.
+fn may_be(coding: Coding, bytes: &[u8]) -> bool {
+    match coding {
+        Coding::Gzip => bytes.starts_with(GZIP),
+        Coding::Zstd => bytes.starts_with(ZSTD) || is_skippable(bytes),
+        // Neither has a signature, but neither looks like text for long.
+        Coding::Deflate | Coding::Brotli => !is_text(bytes),
     }
 }
 
-/// All frames of a Zstandard body.
-fn read_zstd(mut bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
-    let mut read_so_far = Vec::new();
-    while !bytes.is_empty() && read_so_far.len() <= most {
-        if is_skippable(bytes) {
-            let length = bytes.get(4..8).and_then(|length| length.try_into().ok()).map_or(0, u32::from_le_bytes);
-            bytes = bytes.get(8 + length as usize..).unwrap_or_default();
-            continue;
-        }
-        let Ok(mut frame) = StreamingDecoder::new_with_max_window_size(&mut bytes, ZSTD_WINDOW) else {
-            return (read_so_far, true);
-        };
-        let (part, broken) = read(&mut frame, most - read_so_far.len());
-        read_so_far.extend_from_slice(&part);
-        if broken {
-            // The decoder holds a window back until the frame ends, so an end is made up for it.
-            let mut frame = frame.into_frame_decoder();
-            if frame.decode_blocks(ZSTD_LAST_BLOCK, BlockDecodingStrategy::All).is_ok() && read_so_far.len() <= most {
-                read_so_far.extend(read(frame, most - read_so_far.len()).0);
-            }
-            return (read_so_far, true);
-        }
-    }
-    (read_so_far, false)
-}
-
-/// Reads at most one byte more than `most`, so that the caller sees whether there was more.
-fn read(mut from: impl Read, most: usize) -> (Vec<u8>, bool) {
+/// At most one byte more than `most`, so that the caller sees whether there was more, and whether the data broke down or
+/// broke off before its end.
+fn read(coding: Coding, mut coded: &[u8], most: usize) -> (Vec<u8>, bool) {
+    let mut decoder = Decoder::new(coding);
     let mut bytes = Vec::new();
     let mut step = [0; STEP];
     while bytes.len() <= most {
         let room = STEP.min(most + 1 - bytes.len());
-        match from.read(&mut step[..room]) {
-            Ok(0) => return (bytes, false),
-            Ok(read) => bytes.extend_from_slice(&step[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return (bytes, true),
+        let (made, outcome) = decoder.decode(&mut coded, &mut step[..room]);
+        bytes.extend_from_slice(&step[..made]);
+        if outcome.is_err() {
+            return (bytes, true);
+        }
+        if made < room {
+            return (bytes, !decoder.is_complete());
         }
     }
     (bytes, false)
@@ -160,7 +102,7 @@ fn codings(encoding: Option<&HeaderValue>) -> Option<Vec<Coding>> {
 }
 
 fn unlabelled(bytes: &[u8]) -> Option<Coding> {
-    [Coding::Gzip, Coding::Zstd].into_iter().find(|coding| coding.may_be(bytes))
+    [Coding::Gzip, Coding::Zstd].into_iter().find(|coding| may_be(*coding, bytes))
 }
 
 /// A Zstandard frame that carries no data stands before the first that does (RFC 8878 3.1.2).
@@ -188,10 +130,6 @@ fn bounded(mut bytes: Bytes, most: usize) -> Decoded {
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
-/// What RFC 8878 3.1.1.1.2 asks every decoder to support; a frame may ask for no more of our memory.
-const ZSTD_WINDOW: u64 = 8 * 1024 * 1024;
-/// An empty last block, and a checksum for frames that announce one.
-const ZSTD_LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
 /// More than one is rare already.
 const MOST_CODINGS: usize = 3;
 /// Bytes decoded at a time.

@@ -50,6 +50,13 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
+/// A name that could not be resolved, with the resolver's words.
+pub(super) fn of_lookup(error: String) -> Failure {
+    // The system's resolver needs descriptors of its own, and does not always say that it got none.
+    let exhausted = std::net::UdpSocket::bind(("127.0.0.1", 0)).err().is_some_and(|error| is_ours(&error));
+    Failure::new(if exhausted { Fault::NoSockets } else { Fault::DnsError }, error)
+}
+
 /// A connection attempt that the system refused.
 pub(super) fn of_connect(error: &io::Error) -> Failure {
     let fault = match error.kind() {
@@ -156,12 +163,11 @@ pub(crate) fn request_fault(error: &hyper::Error) -> Fault {
     }
 }
 
-/// Whether a provider said over HTTP/2 that it has not looked at the request (RFC 9113 8.7).
+/// Whether a provider said over HTTP/2 that it has not processed the request (RFC 9113 8.7). h2 reports a GOAWAY only to the
+/// streams behind the last one that it names, whatever its reason; those before go on until they end or the connection does.
 pub(super) fn was_refused(error: &hyper::Error) -> bool {
     find::<h2::Error>(error).is_some_and(|error| {
-        error.is_remote()
-            && (error.reason() == Some(h2::Reason::REFUSED_STREAM)
-                || (error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR)))
+        error.is_remote() && (error.reason() == Some(h2::Reason::REFUSED_STREAM) || error.is_go_away())
     })
 }
 
@@ -206,6 +212,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::{Code, Origin};
 
     #[test]
     fn what_this_system_lacks_is_no_fault_of_the_provider() {
@@ -222,5 +229,20 @@ mod tests {
             let error = io::Error::from_raw_os_error(errno.raw_os_error());
             assert_eq!(of_connect(&error).fault, expected, "{error}");
         }
+    }
+
+    #[test]
+    fn running_out_of_descriptors_is_not_the_providers_fault() {
+        for (error, fault) in [
+            (io::Error::from_raw_os_error(24), Fault::NoSockets),
+            (io::Error::from_raw_os_error(23), Fault::NoSockets),
+            (io::ErrorKind::ConnectionRefused.into(), Fault::ConnectRefused),
+            (io::ErrorKind::NetworkUnreachable.into(), Fault::ConnectFailed),
+        ] {
+            assert_eq!(of_connect(&error).fault, fault, "{error}");
+        }
+        assert_eq!(of_lookup("no such name".to_owned()).fault, Fault::DnsError);
+        let fault = Fault::NoSockets;
+        assert_eq!((fault.code(), fault.origin(), fault.status()), (Code::Overloaded, Origin::Gateway, 503));
     }
 }

@@ -7,7 +7,8 @@
 //! ```text
 //! Client::send ─ pool (idle HTTP/1.1, shared HTTP/2) ─ connect (DNS, TCP, TLS; one deadline) ─ transport (counts bytes)
 //!      │                                                     failure ◄── any error of any of these
-//!      └─ Exchange { response: Response<Body>, facts } ──► relays, or read_capped + decode for a failure
+//!      └─ Exchange { response: Response<Body>, facts } ──► relays, decoded (DecodedBody) where events are read,
+//!                                                 or read_capped + decode for a failure
 //! ```
 //!
 //! One client belongs to one worker thread. It is `Clone + Send` and its locks are never contended there.
@@ -17,12 +18,13 @@
 mod body;
 mod capped;
 mod client;
+mod coding;
 mod connect;
 mod decode;
+mod decoded_body;
 mod failure;
 mod http1;
 mod http2;
-mod inflate;
 mod kept_body;
 mod message;
 mod pool;
@@ -36,9 +38,9 @@ pub use capped::{Capped, Limits, read_capped};
 pub use client::{Client, Exchange, Facts};
 pub use connect::Resolver;
 pub use decode::{Decoded, decode};
+pub use decoded_body::{DecodedBody, StreamCoding};
 pub use failure::Failure;
 pub(crate) use failure::request_fault;
-pub(crate) use inflate::Inflate;
 pub use send_progress::BoxError;
 pub use send_progress::Sendable;
 pub use tls::TlsShared;

@@ -237,10 +237,10 @@ impl<B: Sendable> Origin<B> {
     ) -> hyper::Result<Http1Handle<B>> {
         self.speaks_http2.store(false, Relaxed);
         let traffic = transport.traffic();
-        // At most 100 fields, hyper's default: more would need an allocation for every answer.
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(MOST_BUFFERED)
             .max_header_size(MOST_BUFFERED)
+            .max_headers(MOST_FIELDS)
             .handshake(TokioIo::new(transport))
             .await?;
         let connection = Http1Connection::new(connection.with_upgrades());
@@ -304,6 +304,9 @@ pub(super) const IDLE: Duration = Duration::from_secs(4);
 const OLDEST: Duration = Duration::from_secs(5 * 60);
 /// How often idle connections are looked at.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Most fields of an answer's head. hyper's own bound is 100, which answers from behind several layers exceed. Another one costs
+/// hyper two allocations for each answer.
+const MOST_FIELDS: usize = 256;
 /// Idle connections kept for one provider by one worker.
 const MOST_IDLE: usize = 256;
 /// Largest header section of an answer, and most bytes read ahead.

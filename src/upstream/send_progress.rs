@@ -69,10 +69,15 @@ impl SendProgress {
     /// When an answer is overdue: `patience` after the last thing that kept the provider from answering. Progress of
     /// the body moves that moment, and so does a client that keeps the provider waiting.
     pub(super) fn overdue(&self, patience: Duration) -> Instant {
+        self.last_moved() + patience
+    }
+
+    /// When the body last moved: now, while it is the client that keeps the provider waiting.
+    pub(super) fn last_moved(&self) -> Instant {
         if self.waiting.load(Relaxed) && !self.is_ended() {
-            return Instant::now() + patience;
+            return Instant::now();
         }
-        self.begun + Duration::from_micros(self.moved.load(Relaxed)) + patience
+        self.begun + Duration::from_micros(self.moved.load(Relaxed))
     }
 
     /// Restarts the clock: the request is being handed to a connection now.

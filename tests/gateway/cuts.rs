@@ -162,6 +162,19 @@ fn zlib(body: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
+fn raw_deflate(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn zstd(body: &[u8]) -> Vec<u8> {
+    let mut coded = vec![0; zstd_safe::compress_bound(body.len())];
+    let length = zstd_safe::compress(&mut coded[..], body, 1).expect("room");
+    coded.truncate(length);
+    coded
+}
+
 /// RFC 7932 9.2: meta-blocks that are not compressed, then one that is empty and the last.
 fn brotli(body: &[u8]) -> Vec<u8> {
     let mut coded = Vec::new();
@@ -184,9 +197,14 @@ fn codings_make_no_difference() {
         let world = world(profile);
         holds(stream, |stream, cuts| {
             let plain = seen(&world, "/s/a", pieces(media_type, "", stream.as_bytes(), &[]));
-            for (coding, encode) in
-                [("gzip", gzip as fn(&[u8]) -> Vec<u8>), ("x-gzip", gzip), ("deflate", zlib), ("br", brotli)]
-            {
+            for (coding, encode) in [
+                ("gzip", gzip as fn(&[u8]) -> Vec<u8>),
+                ("x-gzip", gzip),
+                ("deflate", zlib),
+                ("deflate", raw_deflate),
+                ("br", brotli),
+                ("zstd", zstd),
+            ] {
                 let acts =
                     pieces(media_type, &format!("Content-Encoding: {coding}\r\n"), &encode(stream.as_bytes()), cuts);
                 prop_assert_eq!(&seen(&world, "/s/a", acts), &plain, "{}", coding);
@@ -196,22 +214,151 @@ fn codings_make_no_difference() {
     }
 }
 
+/// An event in each coding, as far as it is there after a flush: the coded data goes on.
+fn flushed(event: &[u8]) -> [(&'static str, Vec<u8>); 5] {
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
+    macro_rules! flushed {
+        ($encoder:ident) => {{
+            let mut encoder = $encoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(event).expect("memory");
+            encoder.flush().expect("memory");
+            encoder.get_ref().clone()
+        }};
+    }
+    let mut brotli = brotli(event);
+    let _ = brotli.pop();
+    let mut zstd = vec![0; 1000];
+    let mut to = zstd_safe::OutBuffer::around(&mut zstd[..]);
+    let mut from = zstd_safe::InBuffer::around(event);
+    let flush = zstd_safe::zstd_sys::ZSTD_EndDirective::ZSTD_e_flush;
+    zstd_safe::CCtx::create().compress_stream2(&mut to, &mut from, flush).expect("room");
+    let length = to.pos();
+    zstd.truncate(length);
+    [
+        ("gzip", flushed!(GzEncoder)),
+        ("deflate", flushed!(ZlibEncoder)),
+        ("deflate", flushed!(DeflateEncoder)),
+        ("br", brotli),
+        ("zstd", zstd),
+    ]
+}
+
 #[test]
 fn coded_events_are_passed_at_once() {
     // What is flushed can be read, so it has to come through although the stream goes on.
     let world = world("cartesia");
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(b"data: one\n\n").expect("memory");
-    encoder.flush().expect("memory");
-    let first = encoder.get_ref().clone();
-    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let chunk = [format!("{:x}\r\n", first.len()).as_bytes(), &first, b"\r\n"].concat();
-    world.provider.next([Act::send(head), Act::send(chunk), Act::Hang]);
-    let mut client = world.client();
-    let (status, _, _) = client.send(get("/s/a")).head().expect("a head");
-    assert_eq!(status, 200);
-    let mut came = Vec::new();
-    while !came.ends_with(b"data: one\n\n\r\n") {
-        came.extend(client.wire().some().expect("the event"));
+    for (coding, first) in flushed(b"data: one\n\n") {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: {coding}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        let chunk = [format!("{:x}\r\n", first.len()).as_bytes(), &first, b"\r\n"].concat();
+        world.provider.next([Act::send(head), Act::send(chunk), Act::Hang]);
+        let mut client = world.client();
+        let (status, _, _) = client.send(get("/s/a")).head().expect("a head");
+        assert_eq!(status, 200);
+        let mut came = Vec::new();
+        while !came.ends_with(b"data: one\n\n\r\n") {
+            came.extend(client.wire().some().expect("the event"));
+        }
+    }
+}
+
+#[test]
+fn a_coded_stream_that_stops_at_a_flush_point_is_not_complete() {
+    // The transport ends in order, but the coded data does not: an event says so.
+    let world = world("cartesia");
+    for (coding, first) in flushed(b"data: one\n\n") {
+        let lines = format!("Content-Encoding: {coding}\r\n");
+        let body = seen(&world, "/s/a", pieces("text/event-stream", &lines, &first, &[]));
+        assert!(body.starts_with("data: one\n\nevent: error\n"), "{coding}: {body}");
+        assert!(body.contains("\"code\":\"upstream_disconnected\""), "{coding}: {body}");
+        // Nothing at all is complete in any coding.
+        assert_eq!(seen(&world, "/s/a", pieces("text/event-stream", &lines, b"", &[])), "", "{coding}");
+    }
+}
+
+#[test]
+fn a_coded_stream_that_nobody_may_change_passes_as_it_is() {
+    let world = world("cartesia");
+    let body = gzip(b"data: {\"error\":\"no\"}\n\n");
+    for (lines, untouched) in [
+        ("Content-Encoding: gzip\r\nCache-Control: private, No-Transform\r\n", true),
+        ("Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n", true),
+        ("Content-Encoding: gzip\r\nETag: \"a\"\r\nContent-Digest: sha-256=:x:\r\nCache-Control: no-store\r\n", false),
+    ] {
+        world.provider.next(pieces("text/event-stream", lines, &body, &[]));
+        let answer = world.get("/s/a");
+        assert_eq!((answer.body == body, answer.fields.has("content-encoding")), (untouched, untouched), "{lines}");
+        // What was said of the coded bytes does not outlive them.
+        assert!(!answer.fields.has("etag") && !answer.fields.has("content-digest"), "{lines}");
+    }
+}
+
+/// As many MiB of one letter in a few bytes (RFC 7932): meta-blocks of 16 MiB, each a literal and one long copy of it.
+fn brotli_bomb(mib: usize) -> Vec<u8> {
+    const LENGTH: u64 = 1 << 24;
+    let block = [
+        (0, 1),
+        (2, 2),
+        (LENGTH - 1, 24),
+        (0, 1),
+        (0, 1),
+        (0, 1),
+        (0, 1),
+        (0, 2),
+        (0, 4),
+        (0, 2),
+        (0, 1),
+        (0, 1),
+        (1, 2),
+        (0, 2),
+        (u64::from(b'a'), 8),
+        (1, 2),
+        (0, 2),
+        (399, 10),
+        (1, 2),
+        (0, 2),
+        (16, 6),
+        (LENGTH - 1 - 2118, 24),
+        (0, 1),
+    ];
+    let blocks = std::iter::repeat_n(block, mib / 16).flatten();
+    let (mut bytes, mut at) = (Vec::new(), 0);
+    for (value, bits) in std::iter::once((0xf, 4)).chain(blocks).chain([(3, 2)]) {
+        for bit in 0..bits {
+            if at % 8 == 0 {
+                bytes.push(0);
+            }
+            bytes[at / 8] |= ((value >> bit & 1) as u8) << (at % 8);
+            at += 1;
+        }
+    }
+    bytes
+}
+
+#[test]
+fn a_bomb_in_a_stream_costs_no_more_than_its_reader_takes() {
+    const MIB: usize = 256;
+    let text = vec![b'a'; MIB << 20];
+    for (coding, bomb) in [("br", brotli_bomb(MIB)), ("zstd", zstd(&text)), ("gzip", gzip(&text))] {
+        let world = world("cartesia");
+        let _ = world.get("/s/a");
+        let before = world.gateway.memory();
+        world.provider.next(divided(
+            "text/event-stream",
+            &format!("Content-Encoding: {coding}\r\n"),
+            &bomb,
+            vec![bomb.len()],
+        ));
+        let mut client = world.client();
+        assert_eq!(client.send(get("/s/a")).head().expect("a head").0, 200);
+        let mut came = 0;
+        while came < 4 << 20 {
+            came += client.wire().some().expect("more of it").len();
+        }
+        // Others are served, and all that there is of it is a window and what sockets hold.
+        assert_eq!(world.get("/s/a").status, 200, "{coding}");
+        let grown = world.gateway.memory().saturating_sub(before);
+        assert!(grown < 48 << 20, "{coding}: {grown} bytes");
     }
 }

@@ -140,6 +140,15 @@ fn what_is_not_http_is_an_invalid_answer() {
 }
 
 #[test]
+fn an_answer_with_many_fields_is_an_answer() {
+    let world = World::start();
+    let many: String = (0..200).map(|number| format!("X-Layer-{number}: {number}\r\n")).collect();
+    world.provider.next([Act::send(format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 2\r\n\r\nok"))]);
+    let answer = world.get("/p/a");
+    assert_eq!((answer.status, answer.field("x-layer-199").as_str()), (200, "199"));
+}
+
+#[test]
 fn broken_chunks_of_a_provider_are_never_whole() {
     let world = World::start();
     let bodies = [

@@ -353,6 +353,31 @@ fn both_directions_flow_at_once() {
 }
 
 #[test]
+fn an_answer_that_waits_for_the_upload_is_not_idle_while_the_upload_moves() {
+    let provider = Provider::with(|mut conn| {
+        if conn.head().is_none() {
+            return;
+        }
+        let _ = conn.wire.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        read_until(&mut conn.wire, "0\r\n\r\n");
+        let _ = conn.wire.send(&chunk(b"transcript"));
+        let _ = conn.wire.send(b"0\r\n\r\n");
+    });
+    let world = World::around(provider, |settings| {
+        settings.beside("short", "/s", "timeouts = { idle = \"2s\", response = \"2s\" }")
+    });
+    let mut client = world.client();
+    let _ = client.send("POST /s/clip HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    // Half as long again as the provider may be silent.
+    for _ in 0..10 {
+        let _ = client.send("5\r\naudio\r\n");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    let _ = client.send("0\r\n\r\n");
+    read_until(client.wire(), "transcript");
+}
+
+#[test]
 fn a_coded_success_is_not_touched() {
     let world = World::start();
     let body = b"\x1f\x8bnot really gzip\0\xff";

@@ -293,31 +293,34 @@ async fn a_post_that_was_not_processed_is_sent_again_with_its_body() {
 #[tokio::test]
 async fn a_post_behind_the_last_stream_of_a_goodbye_is_sent_again() {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    // GOAWAY: stream 1 is the last that was processed, NO_ERROR.
-    const GOODBYE: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
-    let address = provider(|number, mut stream| async move {
-        let mut preface = [0; 24];
-        let _ = stream.read_exact(&mut preface).await;
-        let _ = stream.write_all(&SETTINGS).await;
-        let mut frame = [0; 9];
-        while stream.read_exact(&mut frame).await.is_ok() {
-            let [a, b, c, _, flags, .., id] = frame;
-            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-            let _ = stream.read_exact(&mut payload).await;
-            let ends_request = frame[3] <= 1 && flags & 1 == 1;
-            if ends_request && number == 0 && id > 1 {
-                let _ = stream.write_all(&GOODBYE).await;
-            } else if ends_request {
-                // HEADERS with END_STREAM and END_HEADERS: `:status: 200`.
-                let _ = stream.write_all(&[0, 0, 1, 1, 5, 0, 0, 0, id, 0x88]).await;
+    // NO_ERROR, and ENHANCE_YOUR_CALM: the reason says nothing of what was processed.
+    for reason in [0, 11] {
+        // GOAWAY: stream 1 is the last that was processed.
+        let goodbye = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, reason];
+        let address = provider(move |number, mut stream| async move {
+            let mut preface = [0; 24];
+            let _ = stream.read_exact(&mut preface).await;
+            let _ = stream.write_all(&SETTINGS).await;
+            let mut frame = [0; 9];
+            while stream.read_exact(&mut frame).await.is_ok() {
+                let [a, b, c, _, flags, .., id] = frame;
+                let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+                let _ = stream.read_exact(&mut payload).await;
+                let ends_request = frame[3] <= 1 && flags & 1 == 1;
+                if ends_request && number == 0 && id > 1 {
+                    let _ = stream.write_all(&goodbye).await;
+                } else if ends_request {
+                    // HEADERS with END_STREAM and END_HEADERS: `:status: 200`.
+                    let _ = stream.write_all(&[0, 0, 1, 1, 5, 0, 0, 0, id, 0x88]).await;
+                }
             }
-        }
-    })
-    .await;
-    let (client, upstream) = (client(), http2(address));
-    fetch(&client, &upstream, request(Method::POST, "one")).await.expect("a first answer");
-    let answer = fetch(&client, &upstream, request(Method::POST, "two")).await.expect("a repeated call");
-    assert!(answer.facts.retried);
+        })
+        .await;
+        let (client, upstream) = (client(), http2(address));
+        fetch(&client, &upstream, request(Method::POST, "one")).await.expect("a first answer");
+        let answer = fetch(&client, &upstream, request(Method::POST, "two")).await.expect("a repeated call");
+        assert!(answer.facts.retried);
+    }
 }
 
 #[tokio::test]
