@@ -345,11 +345,13 @@ impl Call {
     }
 
     fn count_provider(&mut self, error: &CanonicalError) {
-        if let Some(route) = &self.route {
+        // What a job says of its own past, inside a 200, binds nobody now.
+        let of_now = self.transport != Transport::Job;
+        if let Some(route) = self.route.as_ref().filter(|_| of_now) {
             let path = self.provider_target.path().get(self.base_path..).unwrap_or_default();
             route.limits.failed(&mut self.admission, path, error);
         }
-        if let Some(stay) = &mut self.stay {
+        if let Some(stay) = self.stay.as_mut().filter(|_| of_now) {
             stay.told(error);
         }
         let metrics = self.metrics();

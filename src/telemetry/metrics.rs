@@ -20,7 +20,7 @@ use super::retries::{self, Retries};
 use super::semantic::{self, Kinds, Semantic};
 use super::trace::Spot;
 use crate::canon::{Code, Origin};
-use crate::limit::{Gate, Priority};
+use crate::limit::{Priority, Stats};
 use http::Method;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ pub struct RouteMetrics {
     unmapped: AtomicU64,
     rejections: [AtomicU64; Limit::ALL.len()],
     /// Asked at a scrape for the slots of the route.
-    gate: Mutex<Weak<Gate>>,
+    slots: Mutex<Option<Weak<dyn Stats>>>,
     /// The last traced error of each kind, by its slot. Only errors come here.
     exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     pub(super) retries: Retries,
@@ -306,7 +306,7 @@ impl RouteMetrics {
             upstream_errors: Mutex::default(),
             unmapped: AtomicU64::new(0),
             rejections: Default::default(),
-            gate: Mutex::default(),
+            slots: Mutex::default(),
             exemplars: Mutex::default(),
             retries: Retries::default(),
         }
@@ -425,9 +425,9 @@ impl RouteMetrics {
         self.shard().queue_wait.get_or_init(make)[priority as usize].observe(wait);
     }
 
-    /// Shows the slots of this gate from now on; none when the route has no limit.
-    pub fn show_gate(&self, gate: Option<&Arc<Gate>>) {
-        *lock(&self.gate) = gate.map(Arc::downgrade).unwrap_or_default();
+    /// Shows these slots from now on; none when the route has no limit.
+    pub fn show_slots(&self, slots: Option<&Arc<dyn Stats>>) {
+        *lock(&self.slots) = slots.map(Arc::downgrade);
     }
 
     fn shard(&self) -> &Shard {

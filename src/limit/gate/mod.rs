@@ -111,6 +111,18 @@ pub struct Bounds {
     pub queue: u32,
 }
 
+/// What can say how the slots of a route stand.
+pub trait Stats: Send + Sync {
+    /// How they stand, and what that is measured against.
+    fn stats(&self) -> (Standing, Bounds);
+}
+
+impl Stats for Gate {
+    fn stats(&self) -> (Standing, Bounds) {
+        (self.standing(), self.bounds())
+    }
+}
+
 type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// Concurrency slots and a bounded queue for them.
@@ -207,8 +219,19 @@ impl Gate {
     /// `wake` at [`Gate::resumes`].
     pub fn pause(&self, lane: usize, until: Instant) {
         if let Some(lane) = lock(&self.state).lanes.get_mut(lane) {
-            lane.paused = Some(lane.paused.map_or(until, |other| other.max(until)));
+            let _ = lane.pause(until, false);
         }
+    }
+
+    /// Ends the pauses of all lanes, and tells how many there were.
+    pub fn end_pauses(&self) -> usize {
+        let mut ended = 0;
+        self.change(|state| {
+            for lane in &mut state.lanes {
+                ended += usize::from(lane.paused.take().is_some());
+            }
+        });
+        ended
     }
 
     /// When the next pause ends.
@@ -300,14 +323,14 @@ impl Gate {
         drop(state);
         drop(waiter);
         if let Some(grant) = slot {
-            self.leave(grant.lane, false);
+            self.leave(grant.lane, false, false);
         }
     }
 
     /// A slot is given back.
-    fn leave(&self, lane: usize, refused: bool) {
+    fn leave(&self, lane: usize, refused: bool, held: bool) {
         let mut state = lock(&self.state);
-        state.leave(lane, refused);
+        state.leave(lane, refused, held);
         let wakers = state.dispatch();
         let shared = state.lanes.get(lane).is_some_and(|lane| lane.share.is_some());
         let hook = state.hook.clone().filter(|_| shared);

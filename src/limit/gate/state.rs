@@ -133,9 +133,9 @@ impl State {
     }
 
     /// Gives a slot back.
-    pub(super) fn leave(&mut self, lane: usize, refused: bool) {
+    pub(super) fn leave(&mut self, lane: usize, refused: bool, held: bool) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.leave(refused);
+            lane.leave(refused, held);
             self.pace.free();
         }
     }

@@ -35,7 +35,7 @@ pub(crate) enum Asked<'r> {
 
 /// A place in the queue of a route.
 pub(crate) struct Turn<'r> {
-    gate: &'r Arc<Gate>,
+    gate: Arc<Gate>,
     waiting: Waiting,
     max_wait: Duration,
     wait: Wait<'r>,
@@ -45,7 +45,7 @@ impl RouteLimits {
     /// Asks for a slot of one of these lanes.
     pub(crate) fn ask<'r>(
         &'r self,
-        gate: &'r Arc<Gate>,
+        gate: Arc<Gate>,
         priority: Priority,
         lanes: Lanes,
         now: Instant,
@@ -57,7 +57,7 @@ impl RouteLimits {
             }
             Entry::Full => {
                 self.metrics.queue_waited(priority, Duration::ZERO);
-                Err(refusal(gate, Fault::QueueFull))
+                Err(refusal(&gate, Fault::QueueFull))
             }
             Entry::Queued(waiting) => {
                 let max_wait =
@@ -73,8 +73,13 @@ impl RouteLimits {
     }
 
     /// Waits for a slot of one of these lanes, if need be. None when the route does not count calls.
-    pub(crate) async fn slot(&self, priority: Priority, lanes: Lanes) -> Result<Option<Permit>, Denied> {
-        let Some(gate) = self.gate() else { return Ok(None) };
+    pub(crate) async fn slot(
+        &self,
+        credential: u64,
+        priority: Priority,
+        lanes: Lanes,
+    ) -> Result<Option<Permit>, Denied> {
+        let Some(gate) = self.gate(credential) else { return Ok(None) };
         match self.ask(gate, priority, lanes, Instant::now())? {
             Asked::Granted(permit) => Ok(Some(permit)),
             Asked::Waits(turn) => turn.comes().await.map(Some),
@@ -82,9 +87,9 @@ impl RouteLimits {
     }
 
     /// The refusal of a route whose queue is full.
-    pub(crate) fn full(&self) -> Denied {
-        match self.gate() {
-            Some(gate) => refusal(gate, Fault::QueueFull),
+    pub(crate) fn full(&self, credential: u64) -> Denied {
+        match self.gate(credential) {
+            Some(gate) => refusal(&gate, Fault::QueueFull),
             None => Fault::QueueFull.into(),
         }
     }
@@ -96,7 +101,7 @@ impl Turn<'_> {
         let Turn { gate, waiting, max_wait, wait } = self;
         let granted = tokio::time::timeout(max_wait, waiting).await;
         drop(wait);
-        granted.map_err(|_| refusal(gate, Fault::QueueTimeout))
+        granted.map_err(|_| refusal(&gate, Fault::QueueTimeout))
     }
 }
 

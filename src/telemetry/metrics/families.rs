@@ -153,11 +153,11 @@ pub(super) fn websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>])
 }
 
 pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    // A route that changed its provider has the same gate in several entries.
-    let gate = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.gate).upgrade());
+    // A route that changed its provider has the same slots in several entries.
+    let slots = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.slots).as_ref()?.upgrade());
     let standings: Vec<_> = by_name(routes)
-        .filter_map(|(name, routes)| Some((name, gate(routes)?)))
-        .map(|(name, gate)| (name, (gate.standing(), gate.bounds())))
+        .filter_map(|(name, routes)| Some((name, slots(routes)?)))
+        .map(|(name, slots)| (name, slots.stats()))
         .collect();
     type Pick = fn(&(Standing, Bounds)) -> u32;
     let families: [(&'static str, &'static str, Pick); 6] = [

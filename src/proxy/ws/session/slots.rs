@@ -77,7 +77,9 @@ impl Slots {
     /// Those of a socket on which units are counted; none on any other, and where the route does not limit them.
     pub(super) fn of(call: &Call, route: &Arc<RouteRuntime>) -> Option<Slots> {
         let spec = route.route.profile.socket_units(call.method.as_str(), call.provider_path())?;
-        let _ = route.limits.gate()?;
+        if !route.limits.counts() {
+            return None;
+        }
         let (units, route) = (Units::new(Arc::clone(spec)), Arc::clone(route));
         Some(Slots { route, spec: Arc::clone(spec), units, waiting: None, ahead: Vec::new() })
     }
@@ -104,10 +106,15 @@ impl Slots {
 
     fn slot(&self, call: &Call) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
         let (priority, lane) = (call.admission.priority(), Lanes::only(call.way.credential));
+        let credential = call.admission.credential();
         let (route, has_room) = (Arc::clone(&self.route), self.units.has_room());
         Box::pin(async move {
             // A socket with so many units at one time is refused as one that finds the queue full.
-            if has_room { route.limits.slot(priority, lane).await } else { Err(route.limits.full()) }
+            if has_room {
+                route.limits.slot(credential, priority, lane).await
+            } else {
+                Err(route.limits.full(credential))
+            }
         })
     }
 
