@@ -256,7 +256,7 @@ impl<W: Copy> Hold<W> {
     }
 
     fn stale(&self, now: Instant) -> bool {
-        !self.is_probed(now) && now.saturating_duration_since(self.until) >= STALE
+        self.probe.is_none() && now.saturating_duration_since(self.until) >= STALE
     }
 }
 

@@ -94,3 +94,13 @@ pub(crate) async fn change_account(call: &mut Call, lane: usize) -> Result<(), D
     call.admission.has(permit);
     Ok(())
 }
+
+/// A call that tries again asks once more whether the provider wants to be left alone.
+pub(crate) fn go_again(call: &mut Call) -> Result<(), Denied> {
+    let Some(route) = call.route.clone() else { return Ok(()) };
+    if !call.admission.is_probe() {
+        let probe = route.limits.go(call.way.credential, call.admission.credential(), call.limited_path())?;
+        call.admission.tries(probe);
+    }
+    Ok(())
+}

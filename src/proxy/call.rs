@@ -70,6 +70,8 @@ pub struct Call {
     /// How often the request was sent, and whether the client had to send one of them again on another connection.
     pub(crate) attempts: u32,
     pub(crate) reconnected: bool,
+    /// Whether the last failure of the provider's has been counted already, because another try was to follow.
+    pub(crate) counted: bool,
     /// The account that it uses.
     pub(crate) stay: Option<AccountGuard>,
     /// Where interim answers go to, in order to know whether any did.
@@ -135,6 +137,7 @@ impl Call {
             upstream_request_id: None,
             attempts: 0,
             reconnected: false,
+            counted: false,
             stay: None,
             interim: None,
             error: None,
@@ -342,6 +345,7 @@ impl Call {
     pub(crate) fn note_try(&mut self, error: &CanonicalError) {
         self.trace.failed(error.code, Instant::now());
         self.count_provider(error);
+        self.counted = true;
     }
 
     fn count_provider(&mut self, error: &CanonicalError) {
@@ -370,7 +374,9 @@ impl Call {
         if let Some(spot) = self.trace.spot() {
             self.metrics().error_at(error.code, error.origin, self.transport, spot);
         }
-        self.count_provider(error);
+        if !std::mem::take(&mut self.counted) {
+            self.count_provider(error);
+        }
         self.remember(error);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();

@@ -87,7 +87,6 @@ async fn try_often(
         {
             return Err(failed.meaning(error));
         }
-        drop(failed);
         let count = route.metrics.retry_begins();
         call.note_try(&error);
         tokio::time::sleep(next.wait).await;
@@ -95,6 +94,12 @@ async fn try_often(
         if let Some(guard) = next.guard {
             call.uses(guard);
         }
+        // A wait that began meanwhile binds this one as well, and one request tries at its end.
+        if admit::go_again(call).is_err() {
+            count.not_made(Retry::LongWait);
+            return Err(failed.meaning(error));
+        }
+        drop(failed);
         ended = sender.end(call, tries.request(call.way), next.chosen.pass).await;
         count.ends(ended.is_ok());
     }
@@ -140,6 +145,7 @@ impl<'c> Sender<'c> {
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
         call.attempts += 1;
+        call.counted = false;
         forward::send(self.client, call, request, self.upgrade)
     }
 

@@ -18,7 +18,7 @@ pub enum Retry {
     OverBudget,
     /// It was not made, because the request's body could not be sent again.
     LargeBody,
-    /// It was not made, because the provider asked to wait for too long.
+    /// It was not made, because the provider asked to wait for too long, or asked others to wait meanwhile.
     LongWait,
 }
 
@@ -66,6 +66,11 @@ impl RouteMetrics {
 }
 
 impl RetryCount {
+    /// It is not made after all.
+    pub fn not_made(mut self, why: Retry) {
+        self.outcome = why;
+    }
+
     /// It has ended, with an answer that is no failure or without.
     pub fn ends(mut self, success: bool) {
         self.outcome = if success { Retry::Success } else { Retry::Failure };

@@ -243,3 +243,17 @@ fn both_go_together() {
         ["key-one-secret", "key-one-secret", "Bearer key-two-secret"]
     );
 }
+
+/// What one account may not do more often is no word on the account: it goes on with everything else.
+#[test]
+fn a_limit_of_one_operation_sets_no_account_aside() {
+    let provider = Provider::start();
+    let gateway = gateway(&[url(&provider)], KEYS);
+    let body = "{\"detail\":{\"status\":\"voice_limit_reached\",\"message\":\"10 / 10\"}}";
+    provider.next([Act::send(json_answer(400, "", body))]);
+    let answer = gateway.client().send(post("/t/voices/add", "{}")).answer();
+    assert_eq!((answer.status, told(&answer), key(&provider).as_str()), (402, None, "key-one-secret"));
+    at_rest(&gateway);
+    assert_eq!(gateway.client().send(get("/t/x")).answer().status, 200);
+    assert_eq!(key(&provider), "key-one-secret");
+}

@@ -48,6 +48,11 @@ impl Admission {
         self.probe = probe;
     }
 
+    /// Whether it does.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
     /// The key of the credential that it brings.
     pub(crate) fn credential(&self) -> u64 {
         self.credential

@@ -1,6 +1,6 @@
 //! When a failure is tried again, and after which wait. Pure: what is random and what time it is are arguments.
 
-use crate::canon::{CanonicalError, Fault, Origin, Type};
+use crate::canon::{CanonicalError, Code, Fault, Origin, Type};
 use crate::config::types::Route;
 use std::time::Duration;
 
@@ -73,9 +73,13 @@ pub(crate) fn is_broken(error: &CanonicalError) -> bool {
         && matches!(kind, Type::Upstream | Type::Unavailable | Type::Timeout | Type::Internal)
 }
 
-/// Whether an error says that the account is of no use.
+/// Whether an error says that the whole account is of no use. What its plan does not allow is one operation, unless the provider
+/// wants to be paid first (402); and a key that is missed although one was sent is one of another kind.
 pub(crate) fn is_refused_account(error: &CanonicalError) -> bool {
-    error.origin == Origin::Provider && matches!(error.code.kind(), Type::PaymentRequired | Type::Authentication)
+    let of_account = matches!(error.code.kind(), Type::PaymentRequired | Type::Authentication);
+    let wants_payment = error.upstream.as_ref().is_some_and(|upstream| upstream.status == Some(402));
+    let of_operation = error.code == Code::MissingCredentials || error.code == Code::PlanLimitReached && !wants_payment;
+    error.origin == Origin::Provider && of_account && !of_operation
 }
 
 /// How long to wait before the next try; none when it would be too long.
@@ -194,6 +198,8 @@ mod tests {
             (Code::InvalidRequest, false, false),
             (Code::QuotaExceeded, false, true),
             (Code::InvalidCredentials, false, true),
+            (Code::PlanLimitReached, false, false),
+            (Code::MissingCredentials, false, false),
             (Code::PermissionDenied, false, false),
         ] {
             let error = provider_error(code);
