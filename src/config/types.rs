@@ -202,6 +202,14 @@ pub struct Upstream {
     pub protocol: Protocol,
 }
 
+impl Upstream {
+    /// As it was configured, but for the spelling.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.base_path)
+    }
+}
+
 impl Hash for Upstream {
     /// By its place in the network alone, since every request looks for the connections to its upstream: few differ in the rest
     /// only, and an authority is hashed letter by letter.

@@ -12,10 +12,10 @@ use super::limits::Admission;
 use super::redact::Hidden;
 use super::request_body::BodyProgress;
 use super::trace::Trace;
-use super::upstreams::AccountGuard;
+use super::upstreams::{AccountGuard, UpstreamPass};
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
-use crate::canon::{CanonicalError, Code, Origin};
+use crate::canon::{CanonicalError, Code, Fault, Origin};
 use crate::limit::Lanes;
 use crate::telemetry::metrics::{InFlight, Limit, Transport};
 use bytes::Bytes;
@@ -72,6 +72,8 @@ pub struct Call {
     pub(crate) reconnected: bool,
     /// Whether the last failure of the provider's has been counted already, because another try was to follow.
     pub(crate) counted: bool,
+    /// Tells the upstream's circuit how it ends, once an answer has begun.
+    pub(crate) pass: Option<UpstreamPass>,
     /// The account that it uses.
     pub(crate) stay: Option<AccountGuard>,
     /// Where interim answers go to, in order to know whether any did.
@@ -93,6 +95,7 @@ pub struct Call {
 struct Noted {
     code: Code,
     origin: Origin,
+    fault: Option<Fault>,
     detail: Option<String>,
 }
 
@@ -138,6 +141,7 @@ impl Call {
             attempts: 0,
             reconnected: false,
             counted: false,
+            pass: None,
             stay: None,
             interim: None,
             error: None,
@@ -381,7 +385,7 @@ impl Call {
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
         self.trace.note(error);
-        self.error = Some(Noted { code: error.code, origin: error.origin, detail });
+        self.error = Some(Noted { code: error.code, origin: error.origin, fault: error.fault, detail });
     }
 
     /// A limit of the gateway refused it.

@@ -19,6 +19,7 @@ use super::process;
 use super::retries::{self, Retries};
 use super::semantic::{self, Kinds, Semantic};
 use super::trace::Spot;
+use super::upstreams::{self, Upstreams};
 use crate::canon::{Code, Origin};
 use crate::limit::{Priority, Stats};
 use http::Method;
@@ -98,6 +99,7 @@ pub struct RouteMetrics {
     /// The last traced error of each kind, by its slot. Only errors come here.
     exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     pub(super) retries: Retries,
+    pub(super) upstreams: Upstreams,
 }
 
 /// What one worker writes. Two cache lines apart from the next, because lines are fetched in pairs.
@@ -252,6 +254,7 @@ impl Metrics {
         families::websockets(out, &routes);
         families::limits(out, &routes);
         retries::render(out, &routes);
+        upstreams::render(out, &routes);
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
         }
@@ -309,6 +312,7 @@ impl RouteMetrics {
             slots: Mutex::default(),
             exemplars: Mutex::default(),
             retries: Retries::default(),
+            upstreams: Upstreams::default(),
         }
     }
 
