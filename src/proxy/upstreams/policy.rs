@@ -78,8 +78,7 @@ pub(crate) fn is_broken(code: Code, origin: Origin) -> bool {
 pub(crate) fn is_refused_account(error: &CanonicalError) -> bool {
     let of_account = matches!(error.code.kind(), Type::PaymentRequired | Type::Authentication);
     let wants_payment = error.upstream.as_ref().is_some_and(|upstream| upstream.status == Some(402));
-    let of_operation =
-        error.code == Code::MissingCredentials || error.code == Code::PlanLimitReached && !wants_payment;
+    let of_operation = error.code == Code::MissingCredentials || error.code == Code::PlanLimitReached && !wants_payment;
     error.origin == Origin::Provider && of_account && !of_operation
 }
 
