@@ -361,6 +361,8 @@ pub(super) struct Concurrency {
     pub(super) max_wait: Option<DurationText>,
     /// Whether the cap follows what the provider says, never past `max`. Default false.
     pub(super) learn: Option<bool>,
+    /// How long the slot of a call that was cancelled stays taken, because the provider still counts it. Default 100ms.
+    pub(super) settle: Option<DurationText>,
 }
 
 /// `waits`

@@ -334,6 +334,8 @@ pub struct Concurrency {
     pub max_wait: Duration,
     /// Whether the cap follows what the provider says.
     pub learn: bool,
+    /// How long the slot of a call that was cancelled stays taken, because the provider still counts it.
+    pub settle: Duration,
 }
 
 /// `waits`

@@ -131,7 +131,9 @@ fn refusal(text: &str, path: &Path, findings: &mut Findings) -> Option<Code> {
 pub(super) fn concurrency(raw: &raw::Concurrency, path: &Path, findings: &mut Findings) -> Option<Concurrency> {
     let mut reader = Reader { path: path.clone(), findings };
     let max_wait = reader.duration("max_wait", raw.max_wait.as_ref(), Duration::from_secs(3));
-    Some(Concurrency { max: raw.max?, queue: raw.queue.unwrap_or(64), max_wait, learn: raw.learn.unwrap_or(false) })
+    let settle = reader.duration("settle", raw.settle.as_ref(), Duration::from_millis(100));
+    let (queue, learn) = (raw.queue.unwrap_or(64), raw.learn.unwrap_or(false));
+    Some(Concurrency { max: raw.max?, queue, max_wait, learn, settle })
 }
 
 /// `waits`

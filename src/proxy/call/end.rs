@@ -97,6 +97,11 @@ impl Drop for Call {
             return;
         }
         self.ended = true;
+        if self.attempts > 0
+            && let Some(route) = &self.route
+        {
+            route.limits.settle(&mut self.admission);
+        }
         if self.error.is_none() {
             let fault = match self.peer.has_stalled() {
                 _ if std::thread::panicking() => Fault::Panic,

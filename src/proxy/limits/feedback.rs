@@ -174,6 +174,20 @@ impl RouteLimits {
         }));
     }
 
+    /// A call was cancelled after it had gone out. Its connection is closed with it, but the provider notices that a little later:
+    /// until then its slot stays taken.
+    pub(crate) fn settle(&self, admission: &mut Admission) {
+        let settle = self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.settle);
+        // Without a runtime the process is ending.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if let Some(permit) = admission.permit.take_if(|_| !settle.is_zero()) {
+            drop(runtime.spawn(async move {
+                tokio::time::sleep(settle).await;
+                drop(permit);
+            }));
+        }
+    }
+
     fn learns(&self) -> bool {
         self.route.concurrency.as_ref().is_some_and(|concurrency| concurrency.learn)
     }
