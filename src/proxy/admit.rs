@@ -52,7 +52,7 @@ pub(crate) async fn admit(
             }
         });
     }
-    call.use_account(permit.as_ref().map_or(lanes, |permit| Lanes::only(permit.lane())));
+    call.use_account(permit.as_ref().map_or(lanes, |permit| Lanes::only(limits.account_of(permit))));
     let lane = call.way.credential;
     call.admission = Admission::new(credential, priority, lane);
     if limits.waits() {

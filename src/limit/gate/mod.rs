@@ -148,6 +148,12 @@ impl Gate {
         });
     }
 
+    /// These lanes are not meant by anybody any more: nobody gets a slot of theirs, and they count for nothing. Which lanes there
+    /// are stays as it is, so that the others go on as if nothing had been.
+    pub fn retire(&self, lanes: Lanes) {
+        self.change(|state| state.retire(lanes));
+    }
+
     /// Asks for a slot of one of these lanes: the least loaded of those that have one, as a share of their slots.
     #[must_use]
     pub fn enter(self: &Arc<Self>, priority: Priority, lanes: Lanes, now: Instant) -> Entry {
@@ -237,7 +243,7 @@ impl Gate {
     /// When the next pause ends.
     #[must_use]
     pub fn resumes(&self) -> Option<Instant> {
-        lock(&self.state).active().filter_map(|lane| lane.paused).min()
+        lock(&self.state).active().filter_map(|(_, lane)| lane.paused).min()
     }
 
     /// Looks whether a pause or a share is over, and gives out what slots there are.
@@ -294,8 +300,9 @@ impl Gate {
         let in_use = state.in_use();
         state.pace.seen(in_use, now);
         let wait = state.pace.wait(state.queue.len() + 1, state.cap());
-        let pause =
-            state.active().map(|lane| lane.paused.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)));
+        let pause = state
+            .active()
+            .map(|(_, lane)| lane.paused.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)));
         wait.max(pause.min().unwrap_or_default())
     }
 

@@ -72,8 +72,10 @@ pub struct RouteLimits {
     /// Kept while calls are not counted for a time, none when they never were.
     gates: Option<Arc<Gates>>,
     holds: Arc<Holds<Code>>,
-    /// The keys of the credentials that the route injects, by their place in the configuration: the lanes of the gate.
+    /// The keys of the credentials that the route injects, by their place in the configuration, and the lane of the gate that
+    /// each has: that one stays the same when a reload gives it another place.
     accounts: Vec<u64>,
+    places: Vec<usize>,
     /// There is another upstream: that one is unavailable then holds nobody.
     elsewhere: bool,
     /// What takes a slot.
@@ -117,7 +119,8 @@ impl Registry {
         let keys = fleet.map_or(&self.keys, |fleet| fleet.keys());
         let limits = Arc::new(RouteLimits::new(route, metrics, keys, fleet, old.as_deref(), now));
         if let (Some(fleet), Some(Gates::Accounts(gate))) = (fleet, limits.gates.as_deref()) {
-            fleet.share(&route.name, limits.accounts.len().max(1), gate);
+            let lanes = limits.accounts.iter().zip(&limits.places);
+            fleet.share_lanes(&route.name, lanes.map(|(account, lane)| (*lane, format!("{account:016x}"))), gate);
         }
         let shown = limits.gates.as_ref().filter(|_| limits.counts());
         metrics.show_slots(shown.map(|gates| Arc::clone(gates) as Arc<dyn Stats>).as_ref());
@@ -179,9 +182,11 @@ impl RouteLimits {
             keys.of((header, &one.query, &one.subprotocol, &one.first_message, one.value.reveal()))
         };
         let accounts: Vec<u64> = route.credentials.iter().map(account).collect();
+        let (gates, places) = gates(route, &accounts, fleet, old, now);
         RouteLimits {
             rates: Rates::new(&route.rate_limits, old.map(|old| &old.rates), now),
-            gates: gates(route, &accounts, fleet, old, now),
+            gates,
+            places,
             holds: old.map_or_else(Holds::new, |old| Arc::clone(&old.holds)),
             accounts,
             elsewhere: route.upstreams.len() > 1,
@@ -269,24 +274,49 @@ impl RouteLimits {
     }
 }
 
-/// The gates of a route: the old ones in their new size, unless their lanes stood for other accounts.
+/// The gates of a route, and the lane of each of its accounts: the old ones in their new size, whatever place an account has now.
 fn gates(
     route: &Route,
     accounts: &[u64],
     fleet: Option<&Arc<Fleet>>,
     old: Option<&RouteLimits>,
     now: Instant,
-) -> Option<Arc<Gates>> {
-    let kept = old.filter(|old| old.accounts == accounts).and_then(|old| old.gates.clone());
-    let Some(concurrency) = &route.concurrency else { return kept };
-    let setup = Setup { max: concurrency.max, queue: concurrency.queue, lanes: accounts.len().max(1) };
+) -> (Option<Arc<Gates>>, Vec<usize>) {
+    let kept = old.and_then(|old| Some((old, old.gates.clone()?)));
+    let kept = kept.filter(|(old, _)| old.accounts.is_empty() == accounts.is_empty());
+    let kept = kept.and_then(|(old, gates)| Some((places(accounts, old, &gates)?, gates)));
+    let (places, kept) =
+        kept.map_or_else(|| ((0..accounts.len()).collect(), None), |(places, gates)| (places, Some(gates)));
+    let Some(concurrency) = &route.concurrency else { return (kept, places) };
+    let lanes = places.iter().max().map_or(1, |last| last + 1);
+    let setup = Setup { max: concurrency.max, queue: concurrency.queue, lanes };
     if let Some(gates) = kept {
         gates.reconfigure(&setup, concurrency.learn, now);
-        return Some(gates);
+        if let Gates::Accounts(gate) = &*gates {
+            let unused = (0..lanes).filter(|lane| !places.contains(lane));
+            gate.retire(unused.fold(Lanes::NONE, Lanes::with));
+        }
+        return (Some(gates), places);
     }
-    Some(if accounts.is_empty() {
+    let gates = if accounts.is_empty() {
         Gates::of_keys(setup, concurrency.learn, fleet.map(|fleet| (Arc::clone(fleet), route.name.clone())))
     } else {
         Gates::of_accounts(Gate::new(&setup))
-    })
+    };
+    (Some(gates), places)
+}
+
+/// The lane of each account: its old one, or else the first that is nobody's. None when there are no more.
+fn places(accounts: &[u64], old: &RouteLimits, gates: &Gates) -> Option<Vec<usize>> {
+    let Gates::Accounts(gate) = gates else { return Some(Vec::new()) };
+    let before = |account: &u64| old.places.get(old.accounts.iter().position(|old| old == account)?).copied();
+    let mut taken: Vec<usize> = accounts.iter().filter_map(before).collect();
+    let mut free = |_: &u64| {
+        let is_free =
+            |lane: &usize| !taken.contains(lane) && !old.places.contains(lane) && gate.demand(*lane).in_use == 0;
+        let lane = (0..Lanes::MOST).find(is_free)?;
+        taken.push(lane);
+        Some(lane)
+    };
+    accounts.iter().map(|account| before(account).or_else(|| free(account))).collect()
 }

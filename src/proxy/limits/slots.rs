@@ -42,6 +42,20 @@ pub(crate) struct Turn<'r> {
 }
 
 impl RouteLimits {
+    /// The account whose slot it is, by its place in the configuration.
+    pub(crate) fn account_of(&self, permit: &Permit) -> usize {
+        self.places.iter().position(|lane| *lane == permit.lane()).unwrap_or_default()
+    }
+
+    /// The lanes of these accounts; where clients bring their own keys each has a gate with one.
+    fn lanes_of(&self, accounts: Lanes) -> Lanes {
+        if self.places.is_empty() {
+            return Lanes::only(0);
+        }
+        let lanes = self.places.iter().enumerate().filter(|(account, _)| accounts.contains(*account));
+        lanes.fold(Lanes::NONE, |all, (_, lane)| all.with(*lane))
+    }
+
     /// Asks for a slot of one of these lanes.
     pub(crate) fn ask<'r>(
         &'r self,
@@ -50,7 +64,7 @@ impl RouteLimits {
         lanes: Lanes,
         now: Instant,
     ) -> Result<Asked<'r>, Denied> {
-        match gate.enter(priority, lanes, now.into_std()) {
+        match gate.enter(priority, self.lanes_of(lanes), now.into_std()) {
             Entry::Admitted(permit) => {
                 self.metrics.queue_waited(priority, Duration::ZERO);
                 Ok(Asked::Granted(permit))

@@ -61,10 +61,11 @@ impl RouteLimits {
         let all = gates.map(|gates| gates.stats().0);
         // Where clients bring their own keys, there is one for each of those that are in use.
         let lanes = gates.map(|gates| gates.all()).unwrap_or_default().into_iter().flat_map(|gate| {
-            (0..self.accounts.len().max(1)).map(move |lane| LaneStanding {
-                cap: gate.cap(lane),
-                learned: gate.learned(lane),
-                in_use: gate.demand(lane).in_use,
+            let lanes = if self.places.is_empty() { &[0][..] } else { &self.places };
+            lanes.iter().map(move |lane| LaneStanding {
+                cap: gate.cap(*lane),
+                learned: gate.learned(*lane),
+                in_use: gate.demand(*lane).in_use,
             })
         });
         let hold = |(code, remaining): (crate::canon::Code, std::time::Duration)| HoldStanding {

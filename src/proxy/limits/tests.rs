@@ -235,3 +235,60 @@ async fn waits_are_cleared_by_the_operator() {
     assert_eq!((shared.limits.clear_waits(Some("a")), held(&limits, "/x")), (Some(1), Ok(false)));
     assert_eq!(shared.limits.clear_waits(None), Some(0));
 }
+
+/// The provider counts a cancelled call until it has noticed that nobody is there any more.
+#[tokio::test(start_paused = true)]
+async fn the_slot_of_a_cancelled_call_settles_before_it_is_free() {
+    let route = runtime(CONCURRENCY);
+    let mut cancelled = call(slot(&route).await.ok());
+    route.limits.settle(&mut cancelled);
+    cancelled.end();
+    let begun = Instant::now();
+    assert!(slot(&route).await.is_ok());
+    assert_eq!(begun.elapsed(), Duration::from_millis(100));
+    let mut ended = call(slot(&route).await.ok());
+    ended.end();
+    assert!(
+        slot(&route).await.is_ok() && begun.elapsed() == Duration::from_millis(100),
+        "one that ended is gone at once"
+    );
+}
+
+/// A reload knows accounts by what they are: whatever place one has now, its running calls count.
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_adds_an_account_forgets_no_running_call() {
+    let shared = shared();
+    let keys = |keys: &[&str], more: &str| {
+        let listed: Vec<String> =
+            keys.iter().map(|key| format!("{{ header = 'xi-api-key', value = '{key}-key' }}")).collect();
+        format!("credentials = [{}]\n{more}", listed.join(", "))
+    };
+    let counted = "concurrency = { max = 2, queue = 0, max_wait = '1s' }";
+    let load = |text: String| {
+        let state = state(&shared, "a", &text);
+        state.runtime(&state.config.routes[0])
+    };
+    let account = async |route: &Arc<RouteRuntime>| {
+        let permit = slot(route).await.ok()?;
+        let account = route.limits.account_of(&permit);
+        std::mem::forget(permit);
+        Some(account)
+    };
+    let one = load(keys(&["one"], counted));
+    assert_eq!((account(&one).await, account(&one).await, account(&one).await), (Some(0), Some(0), None));
+    let two = load(keys(&["two", "one"], counted));
+    assert_eq!((account(&two).await, account(&two).await, account(&two).await), (Some(0), Some(0), None));
+    let standing = || shared.limits.standing(Instant::now().into_std()).remove(0);
+    assert_eq!((standing().limit, standing().in_use), (Some(4), 4));
+    // Taken out for a time and put back.
+    let without = load(keys(&["two", "one"], ""));
+    assert!(!without.limits.counts());
+    let again = load(keys(&["three", "two"], counted));
+    assert_eq!((account(&again).await, account(&again).await, account(&again).await), (Some(0), Some(0), None));
+    assert_eq!(
+        (standing().limit, standing().lanes.len()),
+        (Some(4), 2),
+        "what is not there any more counts for nothing"
+    );
+    drop((one, two, without));
+}
