@@ -37,9 +37,11 @@ pub(crate) async fn admit(
         && limits.takes_slot(websocket, counted_inside)
         && let Some(gate) = limits.gate(credential)
     {
-        permit = Some(match limits.ask(gate, priority, lanes, begun)? {
+        // What only the body tells may have taken long, and a share of the fleet may be over by now.
+        let asked = if limits.reads_bodies() { Instant::now() } else { begun };
+        permit = Some(match limits.ask(gate, priority, lanes, asked)? {
             Asked::Granted(granted) => {
-                call.did_not_queue(begun);
+                call.did_not_queue(asked);
                 granted
             }
             Asked::Waits(turn) => {

@@ -430,3 +430,17 @@ fn a_slot_that_comes_free_ends_the_wait_for_one() {
     let mut waiting = queued(enter(&gate, &clock));
     assert_eq!((poll(&mut waiting).is_some(), gate.end_pauses(), poll(&mut waiting).is_some()), (false, 1, true));
 }
+
+#[test]
+fn a_success_gives_out_no_slot_of_a_share_that_is_over() {
+    let (gate, mut clock) = (gate(4, 10), Clock::new());
+    gate.set_learned(0, 1);
+    gate.set_share(0, Some(0));
+    gate.shift_share(0, 4, clock.now() + secs(5), false, clock.now());
+    let first = admitted(enter(&gate, &clock));
+    let mut second = queued(enter(&gate, &clock));
+    clock.pass(secs(60));
+    // The first thing that happens after a stop of a minute is that an answer comes.
+    first.succeeded(clock.now());
+    assert!(poll(&mut second).is_none(), "the share was over 55 s ago");
+}

@@ -177,12 +177,12 @@ impl Gate {
 
     /// Sets what has been learned of a lane, as if the provider had said so. At least one slot is left.
     pub fn set_learned(&self, lane: usize, cap: u32) {
-        self.learn(lane, |lane| lane.learn.set(cap));
+        self.learn(lane, None, |lane| lane.learn.set(cap));
     }
 
     /// Sets what the fleet grants this process of a lane, without an end; none without a fleet. It may be nothing at all.
     pub fn set_share(&self, lane: usize, share: Option<u32>) {
-        self.learn(lane, |lane| {
+        self.learn(lane, None, |lane| {
             lane.share = share.map(|slots| Share { slots, until: None, contested: false });
             lane.unseen = false;
         });
@@ -347,8 +347,12 @@ impl Gate {
     }
 
     /// Changes what a lane may do, and gives out the slots that this brings.
-    fn learn(&self, lane: usize, change: impl FnOnce(&mut Lane)) {
+    fn learn(&self, lane: usize, now: Option<Instant>, change: impl FnOnce(&mut Lane)) {
         self.change(|state| {
+            // A share may be over, whose slots must not be given out.
+            if let Some(now) = now {
+                state.resume(now);
+            }
             if let Some(lane) = state.lanes.get_mut(lane) {
                 change(lane);
             }

@@ -50,7 +50,7 @@ impl Permit {
     pub fn succeeded(&self, now: Instant) {
         let Grant { lane, level, changes } = self.grant;
         let was_refused = self.refused.swap(false, Relaxed);
-        self.gate.learn(lane, |lane| {
+        self.gate.learn(lane, Some(now), |lane| {
             lane.refused = lane.refused.saturating_sub(u32::from(was_refused));
             if lane.learn.changes() == changes {
                 lane.learn.succeeded(level, now);
@@ -61,7 +61,7 @@ impl Permit {
     /// The provider refused for want of a slot there: what [`Learn::refused`](crate::limit::learn::Learn::refused) makes of it.
     pub fn refused(&mut self, now: Instant) {
         let first = !self.refused.swap(true, Relaxed);
-        self.gate.learn(self.grant.lane, |lane| {
+        self.gate.learn(self.grant.lane, Some(now), |lane| {
             lane.refused += u32::from(first);
             lane.learn.refused(lane.in_use.saturating_sub(lane.refused), now);
         });
@@ -71,7 +71,7 @@ impl Permit {
     /// [`Learn::told`](crate::limit::learn::Learn::told) makes of it. Under a share of a fleet what it counts is left out:
     /// it is mostly the fleet's own, which the share allows for.
     pub fn told(&self, limit: u32, current: Option<u32>, now: Instant) {
-        self.gate.learn(self.grant.lane, |lane| {
+        self.gate.learn(self.grant.lane, Some(now), |lane| {
             let current = current.filter(|_| lane.share.is_none());
             lane.learn.told(limit, current, lane.in_use.saturating_sub(lane.refused), now);
         });
