@@ -74,8 +74,7 @@ impl RouteLimits {
                 Err(refusal(&gate, Fault::QueueFull))
             }
             Entry::Queued(waiting) => {
-                let max_wait =
-                    self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.max_wait);
+                let max_wait = self.max_wait();
                 Ok(Asked::Waits(Turn {
                     gate,
                     waiting,
@@ -98,6 +97,23 @@ impl RouteLimits {
             Asked::Granted(permit) => Ok(Some(permit)),
             Asked::Waits(turn) => turn.comes().await.map(Some),
         }
+    }
+
+    /// Waits for a slot of one socket's own, at most as long as the route says.
+    pub(crate) async fn slot_in(&self, socket: &Arc<Gate>, priority: Priority) -> Result<Permit, Denied> {
+        match socket.enter(priority, Lanes::ALL, Instant::now().into_std()) {
+            Entry::Admitted(permit) => Ok(permit),
+            Entry::Full => Err(refusal(socket, Fault::QueueFull)),
+            Entry::Queued(waiting) => {
+                let granted = tokio::time::timeout(self.max_wait(), waiting).await;
+                granted.map_err(|_| refusal(socket, Fault::QueueTimeout))
+            }
+        }
+    }
+
+    /// The longest wait for a slot.
+    fn max_wait(&self) -> Duration {
+        self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.max_wait)
     }
 
     /// The refusal of a route whose queue is full.
