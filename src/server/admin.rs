@@ -72,10 +72,13 @@ pub struct Admin {
     /// Loads the configuration again; the text says what happened.
     pub reload: Box<dyn Fn() -> Reloading + Send + Sync>,
     /// Ends what providers asked to wait for, on the route of this name or on all; none when there is no such route.
-    pub clear_waits: Box<dyn Fn(Option<&str>) -> Option<usize> + Send + Sync>,
+    pub clear_waits: Box<ClearWaits>,
     /// The status page and what belongs to it, by path and query; none when there is no such page.
     pub pages: Box<Pages>,
 }
+
+/// What ends waits and tells how many there were.
+pub type ClearWaits = dyn Fn(Option<&str>) -> Option<usize> + Send + Sync;
 
 /// What finds a page by its path and query.
 pub type Pages = dyn Fn(&str, &str) -> Option<Page> + Send + Sync;

@@ -68,7 +68,8 @@ impl<'a> Costs<'a> {
             media_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
         };
         let json = body.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'[')) || says_json();
-        if !json && !(encoding.is_some() && decoded.undecodable) {
+        let unreadable = encoding.is_some() && decoded.undecodable;
+        if !(json || unreadable) {
             return (0, false);
         }
         if !ahead.whole {
