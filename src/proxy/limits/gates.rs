@@ -4,7 +4,6 @@
 //! another. Keys come from the network: at most [`MOST`] have a gate of their own, and who comes after that shares one; a gate
 //! that was idle for [`IDLE`] is forgotten, with what was learned for it.
 
-use crate::fleet::Fleet;
 use crate::limit::gate::{Bounds, Gate, Setup, Standing, Stats};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,15 +16,13 @@ const IDLE: Duration = Duration::from_secs(600);
 
 /// The gates of a route. They outlive its configuration.
 pub(super) enum Gates {
-    /// One, with a lane for each account.
+    /// One, with a lane for each account; with a single one where a fleet shares it for all keys.
     Accounts(Arc<Gate>),
     /// One for each key that clients bring.
     Keys(Keyed),
 }
 
 pub(super) struct Keyed {
-    /// What shares their slots with other gateways, and the name of the route there.
-    fleet: Option<(Arc<Fleet>, String)>,
     state: Mutex<State>,
 }
 
@@ -47,9 +44,9 @@ impl Gates {
         Arc::new(Gates::Accounts(gate))
     }
 
-    pub(super) fn of_keys(setup: Setup, learn: bool, fleet: Option<(Arc<Fleet>, String)>) -> Arc<Gates> {
+    pub(super) fn of_keys(setup: Setup, learn: bool) -> Arc<Gates> {
         let state = State { setup, learn, gates: HashMap::new(), crowd: None };
-        Arc::new(Gates::Keys(Keyed { fleet, state: Mutex::new(state) }))
+        Arc::new(Gates::Keys(Keyed { state: Mutex::new(state) }))
     }
 
     /// Another size. Whatever was learned ends where nothing is learned any more.
@@ -103,10 +100,6 @@ impl Keyed {
             return Arc::clone(crowd);
         }
         let gate = Gate::new(&state.setup);
-        if let Some((fleet, route)) = &self.fleet {
-            let key = if own { format!("{credential:016x}") } else { "crowd".to_owned() };
-            fleet.share(&format!("{route}:{key}"), 1, &gate);
-        }
         if own {
             let _ = state.gates.insert(credential, Kept { gate: Arc::clone(&gate), used: now });
         } else {

@@ -119,8 +119,13 @@ impl Registry {
         let keys = fleet.map_or(&self.keys, |fleet| fleet.keys());
         let limits = Arc::new(RouteLimits::new(route, metrics, keys, fleet, old.as_deref(), now));
         if let (Some(fleet), Some(Gates::Accounts(gate))) = (fleet, limits.gates.as_deref()) {
-            let lanes = limits.accounts.iter().zip(&limits.places);
-            fleet.share_lanes(&route.name, lanes.map(|(account, lane)| (*lane, format!("{account:016x}"))), gate);
+            if limits.accounts.is_empty() {
+                fleet.share(&route.name, 1, gate);
+            } else {
+                let lanes = limits.accounts.iter().zip(&limits.places);
+                let lanes = lanes.map(|(account, lane)| (*lane, format!("{account:016x}")));
+                fleet.share_lanes(&route.name, lanes, gate);
+            }
         }
         let shown = limits.gates.as_ref().filter(|_| limits.counts());
         metrics.show_slots(shown.map(|gates| Arc::clone(gates) as Arc<dyn Stats>).as_ref());
@@ -298,8 +303,10 @@ fn gates(
         }
         return (Some(gates), places);
     }
-    let gates = if accounts.is_empty() {
-        Gates::of_keys(setup, concurrency.learn, fleet.map(|fleet| (Arc::clone(fleet), route.name.clone())))
+    // A fleet shares one gate for all keys of a route: it begins each limiter that it does not know with a grace of half a lease,
+    // which a client's first call would have to wait for.
+    let gates = if accounts.is_empty() && fleet.is_none() {
+        Gates::of_keys(setup, concurrency.learn)
     } else {
         Gates::of_accounts(Gate::new(&setup))
     };
