@@ -83,10 +83,16 @@ fn rate(runs: u32) {
 fn others(runs: u32) {
     let now = Instant::now();
     let holds = Holds::new();
-    let place = Place { credential: 1, path: 2 };
+    let place = Place { credential: 1, path: 2, template: 5 };
     let check = |_| assert!(!matches!(holds.check(place, now), Pass::Held { .. }));
     show("hold: check, nothing held", per_call(1, runs, check));
-    holds.refused(Place { credential: 3, path: 4 }, Reach::Credential, "rate", Duration::from_secs(60), now);
+    holds.refused(
+        Place { credential: 3, path: 4, template: 6 },
+        Reach::Credential,
+        "rate",
+        Duration::from_secs(60),
+        now,
+    );
     show("hold: check, another place held", per_call(1, runs, check));
     let budget = Budget::new(0.2, now);
     show("budget: request", per_call(1, runs, |_| budget.request(now)));

@@ -49,6 +49,7 @@ impl Control {
         Arc::new_cyclic(|control: &Weak<Control>| {
             let (shown, reloaded) = (control.clone(), control.clone());
             let metrics = Arc::clone(&running.shared.metrics);
+            let waits = Arc::clone(&running.shared);
             let shows = control.clone();
             let situation = Box::new(move || shows.upgrade().map(|control| control.situation()).unwrap_or_default());
             let status = Arc::new(Status::new(Arc::clone(&running.state), situation));
@@ -68,6 +69,7 @@ impl Control {
                         }
                     })
                 }),
+                clear_waits: Box::new(move |route| waits.limits.clear_waits(route)),
                 pages: Box::new(move |path, query| pages.page(path, query)),
             });
             let source = load.map(|load| Arc::new(Source { load, files: Arc::new(Mutex::new(files)) }));

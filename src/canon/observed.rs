@@ -28,15 +28,16 @@ pub struct Observed<'a> {
     pub ws_reason: Option<&'a str>,
     /// Name of the SSE event.
     pub sse_event: Option<&'a str>,
-    /// The time, for hints that are dates.
+    /// The time, for hints that are dates: the answer's own where it has one, since two clocks differ.
     pub now: SystemTime,
 }
 
 impl<'a> Observed<'a> {
-    /// An HTTP answer.
+    /// An HTTP answer that came `now`.
     #[must_use]
     pub fn http(status: u16, headers: &'a HeaderMap, body: &'a [u8], now: SystemTime) -> Observed<'a> {
-        Observed { status: Some(status), headers, ..Observed::bare(Phase::Http, body, now) }
+        let date = headers.get(http::header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        Observed { status: Some(status), headers, ..Observed::bare(Phase::Http, body, date.unwrap_or(now)) }
     }
 
     /// The answer to a WebSocket upgrade that was refused.

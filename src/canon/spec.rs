@@ -424,6 +424,9 @@ pub struct SocketUnitsSpec {
     #[serde(default, deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<SelectorSpec>")]
     pub id: Vec<SelectorSpec>,
+    /// How many units one such socket takes at one time; a message that begins one more waits.
+    #[schemars(range(min = 1))]
+    pub max: Option<u32>,
     /// Conditions over a message of the client's that begins a unit, unless it is running.
     pub begins: OneOrMany<Table<ConditionSpec>>,
     /// Conditions over a message with which the client has said all that it has to say in a unit.

@@ -16,6 +16,7 @@ const ID: usize = 256;
 pub struct SocketUnits {
     paths: Vec<PathTemplate>,
     id: Selectors,
+    max: Option<u32>,
     begins: AnyOf,
     last: AnyOf,
     cancels: AnyOf,
@@ -41,10 +42,14 @@ impl SocketUnits {
                 Err(error) => problem(format!("{at}.path"), error),
             }
         }
+        if spec.max == Some(0) {
+            problem(format!("{at}.max"), "no unit could ever begin".to_owned());
+        }
         let ends = AnyOf::compile(&format!("{at}.ends"), Some(&spec.ends), problem);
         SocketUnits {
             paths,
             id,
+            max: spec.max,
             begins: AnyOf::compile(&format!("{at}.begins"), Some(&spec.begins), problem),
             last: AnyOf::compile(&format!("{at}.last"), spec.last.as_ref(), problem),
             cancels: AnyOf::compile(&format!("{at}.cancels"), spec.cancels.as_ref(), problem),
@@ -61,6 +66,12 @@ impl SocketUnits {
     #[must_use]
     pub fn id(&self, evidence: &Evidence<'_>) -> String {
         self.id.text(evidence).map_or_else(String::new, |id| id.chars().take(ID).collect())
+    }
+
+    /// How many of them one socket takes at one time, where the provider has a bound of that kind.
+    #[must_use]
+    pub fn max(&self) -> Option<u32> {
+        self.max
     }
 
     /// Whether units have ids; without them there is one at a time.

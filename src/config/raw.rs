@@ -218,6 +218,9 @@ pub(super) struct Route {
     pub(super) rate_limits: Vec<RateLimit>,
     /// Calls at one time.
     pub(super) concurrency: Option<Concurrency>,
+    /// What a provider's `Retry-After` is worth.
+    #[serde(default)]
+    pub(super) waits: Waits,
     /// Retries by the gateway. Without it nothing is retried that may have reached the provider.
     pub(super) retry: Option<Retry>,
     /// When a failing upstream is left alone for a while. Without it none ever is.
@@ -359,6 +362,33 @@ pub(super) struct Concurrency {
     pub(super) max_wait: Option<DurationText>,
     /// Whether the cap follows what the provider says, never past `max`. Default false.
     pub(super) learn: Option<bool>,
+    /// How long the slot of a call that was cancelled stays taken, because the provider still counts it. Default 100ms.
+    pub(super) settle: Option<DurationText>,
+}
+
+/// `waits`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Waits {
+    /// Whether a wait that the provider asks for is kept here as well. Default true.
+    pub(super) enabled: Option<bool>,
+    /// The longest wait that is believed. Default 60s.
+    pub(super) max_hold: Option<DurationText>,
+    /// Whom a wait binds, of those with the same credential. Default `auto`.
+    pub(super) scope: Option<WaitScope>,
+}
+
+/// Whom a wait binds, of those with the same credential.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WaitScope {
+    /// After `rate_limited` all of them, after `unavailable` those who ask for a path of the same kind, until paths of two
+    /// kinds are unavailable.
+    Auto,
+    /// Those who ask for the same path.
+    Path,
+    /// All of them.
+    Credential,
 }
 
 /// `retry`

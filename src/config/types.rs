@@ -164,6 +164,8 @@ pub struct Route {
     pub rate_limits: Vec<RateLimit>,
     /// Calls at one time.
     pub concurrency: Option<Concurrency>,
+    /// What a provider's `Retry-After` is worth.
+    pub waits: Waits,
     /// Retries; none without it.
     pub retry: Option<Retry>,
     /// When a failing upstream is left alone; never without it.
@@ -198,6 +200,14 @@ pub struct Upstream {
     pub ca_file: Option<PathBuf>,
     /// Which HTTP is spoken.
     pub protocol: Protocol,
+}
+
+impl Upstream {
+    /// As it was configured, but for the spelling.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("{}://{}{}", if self.tls { "https" } else { "http" }, self.authority, self.base_path)
+    }
 }
 
 impl Hash for Upstream {
@@ -324,6 +334,36 @@ pub struct Concurrency {
     pub max_wait: Duration,
     /// Whether the cap follows what the provider says.
     pub learn: bool,
+    /// How long the slot of a call that was cancelled stays taken, because the provider still counts it.
+    pub settle: Duration,
+}
+
+/// `waits`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Whether a wait that the provider asks for is kept here as well.
+    pub enabled: bool,
+    /// The longest that is believed, longer than zero.
+    pub max_hold: Duration,
+    /// Whom it binds.
+    pub scope: WaitScope,
+}
+
+/// Whom a wait binds, of those with the same credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitScope {
+    /// As the code of the refusal says.
+    Auto,
+    /// Those who ask for the same path.
+    Path,
+    /// All of them.
+    Credential,
+}
+
+impl Default for Waits {
+    fn default() -> Waits {
+        Waits { enabled: true, max_hold: Duration::from_secs(60), scope: WaitScope::Auto }
+    }
 }
 
 /// `retry`

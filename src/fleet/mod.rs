@@ -137,9 +137,16 @@ impl Fleet {
     /// Shares the slots of a gate with the gates of the same name in other processes, lane by lane. Again after a reload: a
     /// gate that is shared already stays so.
     pub fn share(&self, name: &str, lanes: usize, gate: &Arc<Gate>) {
+        self.share_lanes(name, (0..lanes).map(|lane| (lane, lane.to_string())), gate);
+    }
+
+    /// The same where a lane has a name of its own: all gateways mean the same account by it, at whatever place it stands.
+    pub fn share_lanes(&self, name: &str, lanes: impl Iterator<Item = (usize, String)>, gate: &Arc<Gate>) {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        for lane in 0..lanes {
-            let key = format!("{}:slots:{name}:{lane}", self.common.setup.prefix);
+        // An agent whose gate is gone has ended, or ends with the calls that hold its slots.
+        agents.retain(|_, member| member.gate.strong_count() > 0 || !member.task.is_finished());
+        for (lane, label) in lanes {
+            let key = format!("{}:slots:{name}:{label}", self.common.setup.prefix);
             if !agents.get(&key).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate))) {
                 // Nothing until the backend says so.
                 gate.set_share(lane, Some(0));

@@ -8,11 +8,12 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local refuses, wait, answer = 0, 0, {}
-local debts = {}
+local debts, mended = {}, {}
 for i, key in ipairs(KEYS) do
   local unit, burst, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
   local stored = tonumber(redis.call('GET', key) or now)
-  -- Never more than a whole burst: a longer debt comes from a clock that was set.
+  -- Never more than a whole burst: a longer debt comes from a clock that was set, or from an earlier quota. It is written, so
+  -- that it passes although the request is refused.
   local debt = math.min(math.max(stored - now, 0), unit * burst)
   local over = debt + unit * cost - unit * burst
   -- A microsecond of rounding is nobody's fault.
@@ -21,12 +22,15 @@ for i, key in ipairs(KEYS) do
     wait = math.max(wait, over)
   end
   debts[i] = debt
+  mended[i] = stored - now > debt
 end
 for i, key in ipairs(KEYS) do
   local unit, burst, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
   local debt = debts[i]
   if refuses == 0 then
     debt = math.max(0, debt + unit * cost)
+  end
+  if refuses == 0 or mended[i] then
     redis.call('SET', key, string.format('%.0f', now + debt), 'PX', math.ceil(debt / 1000) + 1)
   end
   table.insert(answer, math.floor((unit * burst - debt) / unit + 0.000001))

@@ -2,13 +2,15 @@
 //!
 //! Closed, requests go through; so many failures in a row within a window open it. Open, nothing goes through for a while.
 //! Half open, one probe does: its success closes the circuit, its failure opens it anew, and a probe that ends without
-//! either lets the next one try. What was sent before the circuit last changed tells nothing about it now and is not counted.
+//! either, or has not ended after [`PROBE_DEADLINE`], lets the next one try. What was sent before the circuit last changed tells nothing about it now and is not counted.
 
 use super::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// How long others wait for what becomes of a probe.
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 /// What is left to wait while a probe is out, for want of anything better to say.
 pub const PROBING: Duration = Duration::from_secs(1);
 
@@ -52,8 +54,8 @@ struct State {
     failures: VecDeque<Instant>,
     /// None while it is closed.
     until: Option<Instant>,
-    /// A probe is out.
-    probing: bool,
+    /// A probe is out, and waited for until then.
+    probing: Option<Instant>,
     /// Counts the changes of the circuit.
     era: u64,
 }
@@ -62,7 +64,7 @@ impl Breaker {
     /// A closed circuit.
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Breaker> {
-        let state = State { setup, failures: VecDeque::new(), until: None, probing: false, era: 0 };
+        let state = State { setup, failures: VecDeque::new(), until: None, probing: None, era: 0 };
         Arc::new(Breaker { state: Mutex::new(state) })
     }
 
@@ -79,13 +81,14 @@ impl Breaker {
         let mut state = lock(&self.state);
         if let Some(until) = state.until {
             let remaining = until.saturating_duration_since(now);
-            if !remaining.is_zero() || state.probing {
-                return Err(Broken { remaining: if state.probing { PROBING } else { remaining } });
+            let probing = state.probing.is_some_and(|deadline| deadline > now);
+            if !remaining.is_zero() || probing {
+                return Err(Broken { remaining: if probing { PROBING } else { remaining } });
             }
-            state.probing = true;
+            state.probing = Some(now + PROBE_DEADLINE);
             state.era += 1;
         }
-        Ok(Pass { breaker: Arc::clone(self), era: state.era, probe: state.probing, told: false })
+        Ok(Pass { breaker: Arc::clone(self), era: state.era, probe: state.probing.is_some(), told: false })
     }
 
     /// How it stands.
@@ -102,14 +105,14 @@ impl Breaker {
 impl State {
     fn open(&mut self, now: Instant) {
         self.until = Some(now + self.setup.open);
-        self.probing = false;
+        self.probing = None;
         self.era += 1;
         self.failures.clear();
     }
 
     fn close(&mut self) {
         self.until = None;
-        self.probing = false;
+        self.probing = None;
         self.era += 1;
     }
 
@@ -135,6 +138,12 @@ pub struct Pass {
 }
 
 impl Pass {
+    /// Whether everybody else waits for what becomes of it.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// The upstream answered.
     pub fn succeeded(mut self) {
         let probe = self.probe;
@@ -160,7 +169,7 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         if self.probe && !self.told {
-            self.tell(|state| state.probing = false);
+            self.tell(|state| state.probing = None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a request may go out now: first its rates, then a pause that the provider asked for, then a slot.
+//! Whether a request may go out now: first its rates, then a wait that the provider asked for, then a slot.
 //!
 //! In this order, because a rate is asked at once, and nobody should wait for a slot only to be refused with it. What a rate
 //! was charged is given back when one of the others refuses.
@@ -29,16 +29,19 @@ pub(crate) async fn admit(
     if limits.reads_bodies() {
         call.waited(begun.elapsed());
     }
-    let mut held = limits.free(limits.lanes().and(call.usable_accounts()), credential, call.limited_path())?;
+    let lanes = limits.free(limits.lanes().and(call.usable_accounts()), credential, call.limited_path())?;
     let priority = limits::priority(&parts.headers, call.fields);
     let mut permit = None;
     let counted_inside = || route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
-    if let Some(gate) = limits.gate()
+    if limits.counts()
         && limits.takes_slot(websocket, counted_inside)
+        && let Some(gate) = limits.gate(credential)
     {
-        let granted = match limits.ask(gate, priority, held.lanes, begun)? {
+        // What only the body tells may have taken long, and a share of the fleet may be over by now.
+        let asked = if limits.reads_bodies() { Instant::now() } else { begun };
+        permit = Some(match limits.ask(gate, priority, lanes, asked)? {
             Asked::Granted(granted) => {
-                call.did_not_queue(begun);
+                call.did_not_queue(asked);
                 granted
             }
             Asked::Waits(turn) => {
@@ -49,22 +52,25 @@ pub(crate) async fn admit(
                 upload.resume();
                 granted
             }
-        };
-        // The provider may have asked for a pause in the meantime.
-        if !held.is_probe() {
-            held = limits.free(Lanes::only(granted.lane()), credential, call.limited_path())?;
-        }
-        permit = Some(granted);
+        });
     }
-    call.use_account(permit.as_ref().map_or(held.lanes, |permit| Lanes::only(permit.lane())));
+    call.use_account(permit.as_ref().map_or(lanes, |permit| Lanes::only(limits.account_of(permit))));
     let lane = call.way.credential;
     call.admission = Admission::new(credential, priority, lane);
-    call.admission.has(permit, held.probe_of(lane));
+    if limits.waits() {
+        // The provider may have asked for a wait in the meantime; and who tries again at the end of one keeps the others waiting,
+        // which begins when its slot is held and its body is there.
+        let _ = limits.free(Lanes::only(lane), credential, call.limited_path())?;
+        let _ = Box::pin(upload.read_ahead(limits::BOUND)).await?;
+        let probe = limits.go(lane, credential, call.limited_path())?;
+        call.admission.tries(probe);
+    }
+    call.admission.has(permit);
     charges.keep();
     Ok(())
 }
 
-/// Waits for a slot, unless the caller leaves before.
+/// Waits for a slot, unless the client leaves before.
 async fn waited(turn: Turn<'_>, upload: &mut RequestBody) -> Result<Permit, Denied> {
     tokio::select! {
         biased;
@@ -73,7 +79,7 @@ async fn waited(turn: Turn<'_>, upload: &mut RequestBody) -> Result<Permit, Deni
     }
 }
 
-/// Until the caller leaves in the middle of its body. Over HTTP/1 nobody else notices while the body is not read, so that some
+/// Until the client leaves in the middle of its body. Over HTTP/1 nobody else notices while the body is not read, so that some
 /// of it is: one that has sent as much as that and leaves before the rest is found out when its turn comes.
 async fn left(upload: &mut RequestBody) -> Fault {
     match upload.read_ahead(limits::BOUND).await {
@@ -86,7 +92,17 @@ async fn left(upload: &mut RequestBody) -> Fault {
 pub(crate) async fn change_account(call: &mut Call, lane: usize) -> Result<(), Denied> {
     let Some(priority) = call.admission.moves(lane) else { return Ok(()) };
     let Some(route) = call.route.clone() else { return Ok(()) };
-    let permit = route.limits.slot(priority, Lanes::only(lane)).await?;
-    call.admission.has(permit, None);
+    let permit = route.limits.slot(call.admission.credential(), priority, Lanes::only(lane)).await?;
+    call.admission.has(permit);
+    Ok(())
+}
+
+/// A call that tries again asks once more whether the provider wants to be left alone.
+pub(crate) fn go_again(call: &mut Call) -> Result<(), Denied> {
+    let Some(route) = call.route.clone() else { return Ok(()) };
+    if !call.admission.is_probe() {
+        let probe = route.limits.go(call.way.credential, call.admission.credential(), call.limited_path())?;
+        call.admission.tries(probe);
+    }
     Ok(())
 }

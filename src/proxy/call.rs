@@ -12,10 +12,10 @@ use super::limits::Admission;
 use super::redact::Hidden;
 use super::request_body::BodyProgress;
 use super::trace::Trace;
-use super::upstreams::AccountGuard;
+use super::upstreams::{AccountGuard, UpstreamPass};
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
-use crate::canon::{CanonicalError, Code, Origin};
+use crate::canon::{CanonicalError, Code, Fault, Origin};
 use crate::limit::Lanes;
 use crate::telemetry::metrics::{InFlight, Limit, Transport};
 use bytes::Bytes;
@@ -70,6 +70,10 @@ pub struct Call {
     /// How often the request was sent, and whether the client had to send one of them again on another connection.
     pub(crate) attempts: u32,
     pub(crate) reconnected: bool,
+    /// Whether the last failure of the provider's has been counted already, because another try was to follow.
+    pub(crate) counted: bool,
+    /// Tells the upstream's circuit how it ends, once an answer has begun.
+    pub(crate) pass: Option<UpstreamPass>,
     /// The account that it uses.
     pub(crate) stay: Option<AccountGuard>,
     /// Where interim answers go to, in order to know whether any did.
@@ -91,6 +95,7 @@ pub struct Call {
 struct Noted {
     code: Code,
     origin: Origin,
+    fault: Option<Fault>,
     detail: Option<String>,
 }
 
@@ -135,6 +140,8 @@ impl Call {
             upstream_request_id: None,
             attempts: 0,
             reconnected: false,
+            counted: false,
+            pass: None,
             stay: None,
             interim: None,
             error: None,
@@ -342,14 +349,17 @@ impl Call {
     pub(crate) fn note_try(&mut self, error: &CanonicalError) {
         self.trace.failed(error.code, Instant::now());
         self.count_provider(error);
+        self.counted = true;
     }
 
     fn count_provider(&mut self, error: &CanonicalError) {
-        if let Some(route) = &self.route {
+        // What a job says of its own past, inside a 200, binds nobody now.
+        let of_now = self.transport != Transport::Job;
+        if let Some(route) = self.route.as_ref().filter(|_| of_now) {
             let path = self.provider_target.path().get(self.base_path..).unwrap_or_default();
             route.limits.failed(&mut self.admission, path, error);
         }
-        if let Some(stay) = &mut self.stay {
+        if let Some(stay) = self.stay.as_mut().filter(|_| of_now) {
             stay.told(error);
         }
         let metrics = self.metrics();
@@ -368,12 +378,14 @@ impl Call {
         if let Some(spot) = self.trace.spot() {
             self.metrics().error_at(error.code, error.origin, self.transport, spot);
         }
-        self.count_provider(error);
+        if !std::mem::take(&mut self.counted) {
+            self.count_provider(error);
+        }
         self.remember(error);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream_request_id = upstream_id.cloned();
         self.trace.note(error);
-        self.error = Some(Noted { code: error.code, origin: error.origin, detail });
+        self.error = Some(Noted { code: error.code, origin: error.origin, fault: error.fault, detail });
     }
 
     /// A limit of the gateway refused it.

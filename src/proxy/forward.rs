@@ -3,7 +3,9 @@
 use super::call::Call;
 use super::interim::Interim;
 use super::request_body::RequestBody;
+use super::upstreams::was_never_sent;
 use crate::canon::Fault;
+use crate::telemetry::upstreams::Outcome;
 use crate::upstream::{Client, Exchange, Failure};
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
@@ -34,12 +36,26 @@ pub(crate) fn send<'c>(
 
 /// Notes how a request to the provider went.
 fn traced(call: &mut Call, outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
-    match &outcome {
+    let ended = match &outcome {
         Ok(exchange) => {
             call.trace.answered(exchange);
-            call.answered(exchange.response.status().as_u16(), exchange.response.headers());
+            let status = exchange.response.status().as_u16();
+            call.answered(status, exchange.response.headers());
+            Some(if status < 500 { Outcome::Success } else { Outcome::Failure })
         }
-        Err(failure) => call.trace.failed(failure.fault.code(), Instant::now()),
+        Err(failure) => {
+            call.trace.failed(failure.fault.code(), Instant::now());
+            match failure.fault {
+                // The client broke off, which says nothing of the upstream.
+                _ if failure.request_body.is_some() => None,
+                fault if was_never_sent(fault) => Some(Outcome::Unreachable),
+                _ => Some(Outcome::Failure),
+            }
+        }
+    };
+    let upstream = call.route.as_ref().and_then(|route| route.upstreams.get(call.way.upstream));
+    if let (Some(upstream), Some(ended)) = (upstream, ended) {
+        upstream.ended(ended);
     }
     outcome
 }

@@ -41,7 +41,7 @@ pub(crate) struct ClientBody {
     /// What was read before anybody wanted it.
     ahead: VecDeque<Frame<Bytes>>,
     /// Asked about every byte that comes.
-    meter: Option<Meter>,
+    meters: Vec<Meter>,
     /// Bytes that the route still allows.
     left: u64,
     idle: Idle,
@@ -107,7 +107,7 @@ impl RequestBody {
         let progress = BodyProgress { ended: AtomicBool::new(source.is_none()), ..BodyProgress::default() };
         let ahead = VecDeque::new();
         let (idle, progress, bell) = (Idle::new(pause), Arc::new(progress), Arc::clone(bell));
-        let client = ClientBody { source, ahead, meter: None, left: limit, idle, progress, bell };
+        let client = ClientBody { source, ahead, meters: Vec::new(), left: limit, idle, progress, bell };
         Ok(RequestBody(Kind::Client(client)))
     }
 
@@ -140,7 +140,7 @@ impl RequestBody {
     /// Has this asked about every further byte; the body breaks off where the answer is no.
     pub(crate) fn meter(&mut self, meter: Meter) {
         if let Kind::Client(client) = &mut self.0 {
-            client.meter = Some(meter);
+            client.meters.push(meter);
         }
     }
 
@@ -192,7 +192,7 @@ impl ClientBody {
             let length = data.len() as u64;
             let _ = self.progress.received.fetch_add(length, Ordering::Relaxed);
             self.left = self.left.checked_sub(length).ok_or(ClientFault(Fault::RequestTooLarge))?;
-            if self.meter.as_ref().is_some_and(|meter| !meter(length)) {
+            if !self.meters.iter().all(|meter| meter(length)) {
                 return Err(ClientFault(Fault::RateExceeded));
             }
         }

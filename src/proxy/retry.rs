@@ -6,11 +6,13 @@
 
 use super::call::Call;
 use super::headers::Way;
+use super::limits::BOUND;
 use super::request_body::{ReplayBuffer, RequestBody};
-use super::upstreams::{AccountGuard, Chosen, RouteHealth, is_broken, is_refused_account, policy};
+use super::upstreams::{
+    AccountGuard, Chosen, RouteHealth, UpstreamPass, bit, is_broken, is_refused_account, policy, was_never_sent,
+};
 use super::{Body, RouteRuntime, admit, fail, forward, relay_http};
 use crate::canon::CanonicalError;
-use crate::limit::breaker::Pass;
 use crate::telemetry::retries::Retry;
 use crate::upstream::{Capped, Client, Exchange, Failure};
 use bytes::Bytes;
@@ -64,13 +66,18 @@ pub(crate) fn send<'c>(
 async fn try_often(
     sender: Sender<'_>,
     call: &mut Call,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     route: Arc<RouteRuntime>,
     health: Arc<RouteHealth>,
 ) -> Result<Answer, Box<Failed>> {
     health.budget.request(now());
-    let Chosen { upstream, pass } = health.choose(0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
-    let tries = Retries::new(health, &route, call.way, request);
+    if health.probes_next(now()) {
+        // Whoever tries an upstream again keeps the others waiting, so that its body has to be there.
+        let read = request.body_mut().read_ahead(BOUND).await;
+        read.map_err(|fault| Failed::lost(Failure::of(fault)))?;
+    }
+    let Chosen { upstream, pass } = health.choose(0, 0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
+    let mut tries = Retries::new(health, &route, call.way, request);
     call.way.upstream = upstream;
     let mut ended = sender.end(call, tries.request(call.way), pass).await;
     loop {
@@ -87,7 +94,6 @@ async fn try_often(
         {
             return Err(failed.meaning(error));
         }
-        drop(failed);
         let count = route.metrics.retry_begins();
         call.note_try(&error);
         tokio::time::sleep(next.wait).await;
@@ -95,6 +101,12 @@ async fn try_often(
         if let Some(guard) = next.guard {
             call.uses(guard);
         }
+        // A wait that began meanwhile binds this one as well, and one request tries at its end.
+        if admit::go_again(call).is_err() {
+            count.not_made(Retry::LongWait);
+            return Err(failed.meaning(error));
+        }
+        drop(failed);
         ended = sender.end(call, tries.request(call.way), next.chosen.pass).await;
         count.ends(ended.is_ok());
     }
@@ -140,11 +152,12 @@ impl<'c> Sender<'c> {
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
         call.attempts += 1;
+        call.counted = false;
         forward::send(self.client, call, request, self.upgrade)
     }
 
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
-    async fn end(self, call: &mut Call, request: Request<RequestBody>, pass: Option<Pass>) -> Ended {
+    async fn end(self, call: &mut Call, request: Request<RequestBody>, pass: Option<UpstreamPass>) -> Ended {
         let (failed, error) = match self.send(call, request).await {
             Ok(mut exchange) if exchange.response.status().as_u16() < 400 => {
                 match relay_http::first(call, &mut exchange.response).await {
@@ -174,15 +187,28 @@ fn lost(failure: Failure) -> (Failed, CanonicalError) {
     (Failed::Lost(failure), error)
 }
 
-/// Tells the circuit and the account of a try how it ended.
-fn tell(call: &mut Call, pass: Option<Pass>, error: Option<&CanonicalError>) {
-    let broken = error.is_some_and(is_broken);
-    // Of an upstream nothing is known when the caller left.
-    let unanswered = error.is_some_and(|error| error.fault.is_some());
-    match pass {
-        Some(pass) if broken => pass.failed(now()),
-        Some(pass) if !unanswered => pass.succeeded(),
-        Some(_) | None => {}
+/// An upstream whose circuit has opened is shown as one that may not be used, whatever it answered last.
+fn show_open(call: &Call) {
+    let Some(route) = &call.route else { return };
+    let (health, upstream) = (route.health.as_ref(), call.way.upstream);
+    if health.is_some_and(|health| health.is_open(upstream, now()))
+        && let Some(metrics) = route.upstreams.get(upstream)
+    {
+        metrics.is_up(false);
+    }
+}
+
+/// Tells the circuit and the account of a try how it ended. An answer that is no failure may still break off: the circuit hears
+/// of it with the call's end.
+fn tell(call: &mut Call, pass: Option<UpstreamPass>, error: Option<&CanonicalError>) {
+    match error {
+        None => call.pass = pass.and_then(UpstreamPass::begun),
+        Some(error) => {
+            if let Some(pass) = pass {
+                pass.ended(Some((error.code, error.origin, error.fault)), now());
+                show_open(call);
+            }
+        }
     }
     if let Some(guard) = &mut call.stay {
         match error {
@@ -200,6 +226,8 @@ struct Retries<'a> {
     parts: request::Parts,
     prepared: Way,
     body: ReplayBuffer,
+    /// The upstreams that have been tried, by their bits.
+    tried: u64,
     began: Instant,
 }
 
@@ -220,7 +248,7 @@ impl<'a> Retries<'a> {
     ) -> Retries<'a> {
         let (parts, upload) = request.into_parts();
         let body = upload.replayable(health.policy.attempts > 1);
-        Retries { health, route, parts, prepared, body, began: now() }
+        Retries { health, route, parts, prepared, body, tried: 0, began: now() }
     }
 
     /// The request of one try.
@@ -233,18 +261,30 @@ impl<'a> Retries<'a> {
     }
 
     /// The next try after one that failed so; none when there is to be none.
-    fn next(&self, call: &Call, error: &CanonicalError) -> Option<Next> {
-        let (health, now) = (&self.health, now());
+    fn next(&mut self, call: &Call, error: &CanonicalError) -> Option<Next> {
+        let (health, now, last) = (&self.health, now(), call.way.upstream);
+        self.tried |= bit(last);
+        if call.has_begun() {
+            return None;
+        }
+        if error.fault.is_some_and(was_never_sent)
+            && let Ok(chosen) = health.choose(last + 1, self.tried, now)
+        {
+            if !self.body.is_possible() {
+                return self.not_made(Retry::LargeBody);
+            }
+            return Some(Next { wait: Duration::ZERO, chosen, guard: None });
+        }
         let guard = is_refused_account(error).then(|| self.other_account(now)).flatten();
         let wanted = guard.is_some() || health.policy.wants(error, health.upstreams());
-        if !wanted || call.attempts >= health.policy.attempts || call.has_begun() {
+        if !wanted || call.attempts >= health.policy.attempts {
             return None;
         }
         if !self.body.is_possible() {
             return self.not_made(Retry::LargeBody);
         }
-        let last = call.way.upstream;
-        let chosen = health.choose(if is_broken(error) { last + 1 } else { last }, now).ok()?;
+        let broken = is_broken(error.code, error.origin);
+        let chosen = health.choose(if broken { last + 1 } else { last }, 0, now).ok()?;
         let wait = if guard.is_some() || chosen.upstream != last {
             // Whoever refused is not asked again.
             Some(Duration::ZERO)

@@ -6,11 +6,12 @@ use super::redact::Hidden;
 use super::route::RouteTable;
 use super::upstreams::{RouteHealth, RouteHealthView};
 use crate::canon::CanonicalError;
-use crate::config::types::{Config, Route};
+use crate::config::types::{Config, Route, Upstream};
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
 use crate::telemetry::trace::Tracer;
+use crate::telemetry::upstreams::UpstreamMetrics;
 use crate::upstream::TaskWaker;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -97,6 +98,8 @@ pub struct RouteRuntime {
     pub headers: RouteHeaders,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
+    /// The counters of its upstreams, in the order of the configuration.
+    pub(crate) upstreams: Vec<Arc<UpstreamMetrics>>,
     /// What its requests are asked before they go out.
     pub limits: Arc<RouteLimits>,
     /// What it remembers of its upstreams and accounts; none when there is nothing to choose or to retry.
@@ -226,6 +229,7 @@ impl State {
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers,
                     limits: shared.limits.route(route, &metrics, now),
+                    upstreams: metrics.show_upstreams(route.upstreams.iter().map(Upstream::url)),
                     metrics,
                     health: shared.health(route),
                     secrets: secrets(route).iter().map(|secret| Hidden::new(secret)).collect(),

@@ -37,6 +37,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         websocket: crate::config::types::Websocket { max_frame: 1 << 20, max_message: 1 << 20 },
         rate_limits: Vec::new(),
         concurrency: None,
+        waits: crate::config::types::Waits::default(),
         retry: None,
         circuit_breaker: None,
     }

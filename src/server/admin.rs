@@ -48,7 +48,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "speechgate\n\n/           for browsers: what fails, since when, and what to do\n\
                      /errors     every code, what to do about it, what becomes it\n/livez      whether the process runs\n/readyz     whether it takes requests\n\
                      /metrics    metrics in the text format of Prometheus\n/config     the running configuration, secrets as stars\n\
-                     /-/reload   POST: load the configuration files again\n";
+                     /-/reload   POST: load the configuration files again\n\
+                     /-/waits    DELETE: end what providers asked to wait for; ?route=NAME for one route\n";
 /// What every response carries: it is of this moment only, it is what it says it is, and a page in it loads nothing from
 /// elsewhere and stands in no other page.
 const HEADERS: [(HeaderName, &str); 3] = [
@@ -74,9 +75,14 @@ pub struct Admin {
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// Loads the configuration again; the text says what happened.
     pub reload: Box<dyn Fn() -> Reloading + Send + Sync>,
+    /// Ends what providers asked to wait for, on the route of this name or on all; none when there is no such route.
+    pub clear_waits: Box<ClearWaits>,
     /// The status page and what belongs to it, by path and query; none when there is no such page.
     pub pages: Box<Pages>,
 }
+
+/// What ends waits and tells how many there were.
+pub type ClearWaits = dyn Fn(Option<&str>) -> Option<usize> + Send + Sync;
 
 /// What finds a page by its path and query.
 pub type Pages = dyn Fn(&str, &str) -> Option<Page> + Send + Sync;
@@ -206,6 +212,7 @@ async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>
     let allowed = match path {
         "/" | "/livez" | "/readyz" | "/metrics" | "/config" => "GET, HEAD",
         "/-/reload" => "POST",
+        "/-/waits" => "DELETE",
         _ if page.is_some() => "GET, HEAD",
         _ => return text(StatusCode::NOT_FOUND, "there is nothing here\n".to_owned()),
     };
@@ -232,10 +239,23 @@ async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>
             Ok(done) => text(StatusCode::OK, done),
             Err(problems) => text(StatusCode::BAD_REQUEST, problems),
         },
+        "/-/waits" => waits(admin, request),
         _ => match page {
             Some(page) => respond(StatusCode::OK, page.content_type, page.body),
             None => text(StatusCode::OK, INDEX.to_owned()),
         },
+    }
+}
+
+/// Ends waits.
+fn waits(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
+    let query = request.uri.query().unwrap_or_default();
+    let route = query.split('&').find_map(|pair| pair.strip_prefix("route="));
+    let route = route.map(|name| String::from_utf8_lossy(&crate::proxy::path::decode(name.as_bytes())).into_owned());
+    match (admin.clear_waits)(route.as_deref()) {
+        Some(1) => text(StatusCode::OK, "1 wait ended\n".to_owned()),
+        Some(count) => text(StatusCode::OK, format!("{count} waits ended\n")),
+        None => text(StatusCode::NOT_FOUND, "there is no such route\n".to_owned()),
     }
 }
 
@@ -278,6 +298,7 @@ mod tests {
             metrics: Box::new(|_, _| panic!("as the test wants it")),
             config: Box::new(|| "the configuration\n".to_owned()),
             reload: Box::new(|| Box::pin(async { Ok("reloaded\n".to_owned()) })),
+            clear_waits: Box::new(|route| route.is_none_or(|route| route == "a b").then_some(2)),
             pages: Box::new(|path, _| {
                 (path == "/errors").then(|| Page { content_type: "text/html", body: Bytes::from_static(b"x") })
             }),
@@ -334,6 +355,10 @@ mod tests {
             ("POST /errors", 405),
             ("POST /-/reload", 200),
             ("GET /nothing", 404),
+            ("GET /-/waits", 405),
+            ("DELETE /-/waits", 200),
+            ("DELETE /-/waits?route=a%20b", 200),
+            ("DELETE /-/waits?route=c", 404),
             ("GET /-/reload", 405),
             ("GET /metrics", 500),
         ] {

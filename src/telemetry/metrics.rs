@@ -21,8 +21,9 @@ use super::histogram::{Histogram, REQUEST_BOUNDS};
 use super::retries::{Retries, Retry};
 use super::semantic::Kinds;
 use super::trace::SpanRef;
+use super::upstreams::{UpstreamMetrics, Upstreams};
 use crate::canon::{Code, Origin};
-use crate::limit::{Gate, Priority};
+use crate::limit::{Priority, Stats};
 use http::Method;
 use shard::{CLOSE_SLOTS, ERROR_SLOTS, METHODS, OTHER_METHOD, Shard, close_slot, counters, error_slot, method_slot};
 use std::collections::BTreeMap;
@@ -59,11 +60,12 @@ pub struct RouteMetrics {
     upstream_errors: Mutex<BTreeMap<Code, BTreeMap<Arc<str>, u64>>>,
     unmapped: AtomicU64,
     rejections: [AtomicU64; Limit::ALL.len()],
-    /// Read at each scrape for the slots of the route.
-    gate: Mutex<Weak<Gate>>,
+    /// Asked at a scrape for the slots of the route.
+    slots: Mutex<Option<Weak<dyn Stats>>>,
     /// The last traced error of each kind, by its slot. Only errors come here.
     exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     retries: Retries,
+    upstreams: Upstreams,
 }
 
 impl RouteMetrics {
@@ -75,9 +77,10 @@ impl RouteMetrics {
             upstream_errors: Mutex::default(),
             unmapped: AtomicU64::new(0),
             rejections: Default::default(),
-            gate: Mutex::default(),
+            slots: Mutex::default(),
             exemplars: Mutex::default(),
             retries: Retries::default(),
+            upstreams: Upstreams::default(),
         }
     }
 
@@ -205,9 +208,14 @@ impl RouteMetrics {
         self.shard().queue_wait.get_or_init(make)[priority as usize].observe(wait);
     }
 
-    /// Shows the slots of this gate from now on; none when the route has no limit.
-    pub fn show_gate(&self, gate: Option<&Arc<Gate>>) {
-        *lock(&self.gate) = gate.map(Arc::downgrade).unwrap_or_default();
+    /// Shows these upstreams from now on, with what was counted of those that were shown before.
+    pub fn show_upstreams(&self, names: impl Iterator<Item = String>) -> Vec<Arc<UpstreamMetrics>> {
+        self.upstreams.show(names)
+    }
+
+    /// Shows these slots from now on; none when the route has no limit.
+    pub fn show_slots(&self, slots: Option<&Arc<dyn Stats>>) {
+        *lock(&self.slots) = slots.map(Arc::downgrade);
     }
 
     fn shard(&self) -> &Shard {
@@ -253,6 +261,11 @@ pub struct RetryCount {
 }
 
 impl RetryCount {
+    /// It is not made after all.
+    pub fn not_made(mut self, why: Retry) {
+        self.outcome = why;
+    }
+
     /// It has ended: with an answer that is no failure, or not.
     pub fn ends(mut self, success: bool) {
         self.outcome = if success { Retry::Success } else { Retry::Failure };

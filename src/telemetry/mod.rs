@@ -19,5 +19,6 @@ pub mod retries;
 pub mod semantic;
 pub mod sink;
 pub mod trace;
+pub mod upstreams;
 
 pub(crate) use fields::timestamp;

@@ -15,7 +15,7 @@ pub enum Retry {
     OverBudget,
     /// It was not made, because the request's body is too large to be sent again.
     LargeBody,
-    /// It was not made, because the provider asked to wait for too long.
+    /// It was not made, because the provider asked to wait for too long, or asked others to wait meanwhile.
     LongWait,
 }
 

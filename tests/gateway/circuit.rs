@@ -163,3 +163,17 @@ fn an_open_circuit_survives_a_reload() {
     world.gateway.metric_becomes("speechgate_config_reloads_total", &[("result", "success")], 1.0);
     assert_eq!(asked(&world, 2), (vec![503; 2], 0));
 }
+
+/// A stream that breaks after its first byte is a failure like any other.
+#[test]
+fn streams_that_break_open_the_circuit() {
+    let world = world(BREAKER);
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 100\r\n\r\nsome of it";
+    for _ in 0..3 {
+        world.provider.next([Act::send(head), Act::Fin]);
+        let mut client = world.client();
+        assert!(client.send(get("/g/x")).answer().cut.is_some());
+        world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "guarded")], 0.0);
+    }
+    assert_open(&world.get("/g/x"));
+}

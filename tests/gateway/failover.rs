@@ -3,7 +3,7 @@
 use crate::support::check::{ensure, rows};
 use crate::support::provider::OK;
 use crate::support::world::{get, json_answer, post};
-use crate::support::{Act, Answer, Gateway, Provider, Settings, envelope};
+use crate::support::{Act, Answer, Gateway, Provider, Settings};
 use std::net::TcpListener;
 
 const BODY: &str = "{\"detail\":{\"status\":\"something\",\"message\":\"It failed.\"}}";
@@ -101,8 +101,7 @@ fn where_nobody_listens_the_next_is_asked_without_retry_too() {
     let answer = gateway.client().send(get("/t?a=b")).answer();
     assert_eq!((answer.status, second.one().line.as_str()), (200, "GET /base?a=b HTTP/1.1"));
     let answer = gateway.client().send(large).answer();
-    assert_eq!(envelope(&answer, "upstream_unreachable")["origin"], "network");
-    assert_eq!(gateway.metric("speechgate_retries_total", &[("outcome", "large_body")]), 1.0);
+    assert_eq!((answer.status, second.one().body.len()), (200, 256 * 1024 + 1), "nothing of it had been sent");
     at_rest(&gateway);
 }
 
@@ -242,4 +241,38 @@ fn both_go_together() {
         [key(&first), key(&second), key(&second)],
         ["key-one-secret", "key-one-secret", "Bearer key-two-secret"]
     );
+}
+
+/// What one account may not do more often is no word on the account: it goes on with everything else.
+#[test]
+fn a_limit_of_one_operation_sets_no_account_aside() {
+    let provider = Provider::start();
+    let gateway = gateway(&[url(&provider)], KEYS);
+    let body = "{\"detail\":{\"status\":\"voice_limit_reached\",\"message\":\"10 / 10\"}}";
+    provider.next([Act::send(json_answer(400, "", body))]);
+    let answer = gateway.client().send(post("/t/voices/add", "{}")).answer();
+    assert_eq!((answer.status, told(&answer), key(&provider).as_str()), (402, None, "key-one-secret"));
+    at_rest(&gateway);
+    assert_eq!(gateway.client().send(get("/t/x")).answer().status, 200);
+    assert_eq!(key(&provider), "key-one-secret");
+}
+
+/// No budget is asked where nothing was sent, and a dead upstream is left alone by itself.
+#[test]
+fn a_dead_first_upstream_costs_nobody_an_answer() {
+    let second = Provider::start();
+    let dead = nowhere();
+    let gateway = gateway(&[dead.clone(), url(&second)], "");
+    for _ in 0..120 {
+        assert_eq!(gateway.client().send(get("/t/x")).answer().status, 200);
+    }
+    let requests = |upstream: &str, outcome: &str| {
+        let labels = [("route", "two"), ("upstream", upstream), ("outcome", outcome)];
+        gateway.metric("speechgate_upstream_requests_total", &labels)
+    };
+    let tried = requests(&dead, "unreachable");
+    assert!((3.0..=20.0).contains(&tried), "{tried}");
+    assert_eq!((requests(&url(&second), "success"), second.take().len()), (120.0, 120));
+    let up = |upstream: &str| gateway.metric("speechgate_upstream_up", &[("route", "two"), ("upstream", upstream)]);
+    assert_eq!((up(&dead), up(&url(&second))), (0.0, 1.0));
 }

@@ -113,7 +113,7 @@ fn characters_are_counted() {
     let dialogue = r#"{"inputs":[{"text":"ab","voice_id":"long-voice-id"},{"text":"c"}]}"#;
     assert_eq!(world.ask(post("/l/v1/text-to-dialogue", dialogue)).status, 200);
     let free =
-        [get("/l/v1/voices"), post("/l/x", "no JSON at all"), post("/l/x", r#"{"note":"text"}"#), post("/l/x", "{")];
+        [get("/l/v1/voices"), post("/l/x", "no JSON at all"), post("/l/x", r#"{"note":"text"}"#), post("/l/x", "{}")];
     assert!(free.iter().all(|request| world.ask(request).status == 200), "what has no text costs nothing");
     let _ = refused(&say(&world, "abc"), "rate_limited", "\"rate-1\";q=10;qu=\"text-characters\";w=600", Some(2));
     assert_eq!(say(&world, "ab").status, 200, "what was refused took nothing");
@@ -211,4 +211,41 @@ fn a_trusted_proxy_says_who_calls() {
         let status = world.ask(get_with("/l/a", &format!("X-Forwarded-For: {from}\r\n"))).status;
         assert_eq!(status == 200, passes, "{from}");
     }
+}
+
+/// One job under several spellings is one job.
+#[test]
+fn a_path_has_one_count_however_it_is_spelled() {
+    let lines = "rate_limits = [{ requests = 1, per = '600s', match = 'GET /jobs/{id}', key = 'path:id' }]";
+    let world = limited(lines);
+    let asked = |id: &str| world.get(&format!("/l/jobs/{id}")).status;
+    assert_eq!(["job", "%6aob", "%6Aob", "j%6fb", "%6a%6f%62", "other"].map(asked), [200, 429, 429, 429, 429, 200]);
+}
+
+/// What other parsers take and ours does not is no way around a limit; neither is a body that announces no length.
+#[test]
+fn what_cannot_be_read_costs_its_length() {
+    let text = "a".repeat(30_000);
+    for (body, passes) in [
+        (format!("{{\"text\":\"{text}\"}}"), 3),
+        (format!("{{\"text\":\"{text}\",\"x\":1e999}}"), 3),
+        (format!("{{\"text\":\"{text}\",\"x\":NaN}}"), 3),
+        (format!("{{\"text\":\"{text}\",\"x\":\"\\ud800\"}}"), 3),
+        (format!("{{\"text\":\"{text}\",\"x\":{}{}}}", "[".repeat(130), "]".repeat(130)), 3),
+        (format!("\u{feff}{{\"text\":\"{text}\"}}"), 3),
+        (format!("no JSON {text}"), 5),
+    ] {
+        let world = limited("rate_limits = [{ requests = 100000, per = '10h', cost = 'text-characters' }]");
+        let passed = (0..5).filter(|_| world.ask(post("/l/v1/text-to-speech/v", &body)).status == 200).count();
+        assert_eq!(passed, passes, "{}", &body[body.len() - 20..]);
+    }
+    let world = limited("rate_limits = [{ requests = 100000, per = '10h', cost = 'text-characters' }]");
+    let mut request = b"POST /l/v1/text-to-speech/v HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for chunk in format!("{{\"text\":\"{}\"}}", "a".repeat(200_000)).as_bytes().chunks(10_000) {
+        request.extend(format!("{:x}\r\n", chunk.len()).bytes());
+        request.extend_from_slice(chunk);
+        request.extend_from_slice(b"\r\n");
+    }
+    request.extend_from_slice(b"0\r\n\r\n");
+    assert_eq!(envelope(&world.ask(request), "rate_limited")["origin"], "gateway");
 }

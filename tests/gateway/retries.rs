@@ -2,8 +2,9 @@
 
 use crate::support::check::{canonical, ensure, rows, whole_json};
 use crate::support::provider::OK;
+use crate::support::stage::Stage;
 use crate::support::world::{get, json_answer, post};
-use crate::support::{Act, Answer, Provider, World, envelope};
+use crate::support::{Act, Answer, Gateway, Provider, Settings, World, envelope};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
@@ -288,4 +289,31 @@ fn a_refused_handshake_is_tried_again() {
     assert_eq!(told(&answer).as_deref(), Some("2"));
     at_rest(&world);
     assert_eq!((retries(&world, "success"), retries(&world, "failure")), (1.0, 1.0));
+}
+
+/// Ten calls that are refused together come back together; one of them tries, and the others have their answer.
+#[test]
+fn retries_wait_for_the_one_that_tries() {
+    let stage = Stage::start();
+    let lines = "retry = { on = [\"rate_limited\"] }";
+    let gateway = Gateway::start(&Settings::new().route("retrying", "/r", stage.provider.address(), lines));
+    let mut clients: Vec<_> = (0..5)
+        .map(|_| {
+            let mut client = gateway.client();
+            let _ = client.send(get("/r/x"));
+            client
+        })
+        .collect();
+    assert_eq!(stage.next(5).len(), 5);
+    let refusal = json_answer(429, "Retry-After: 1\r\n", "{\"detail\":{\"code\":\"rate_limit_exceeded\"}}");
+    (0..5).for_each(|_| stage.say(refusal.clone()));
+    assert_eq!(stage.next(1).len(), 1, "the one that tries");
+    let made = [("route", "retrying"), ("outcome", "long_wait")];
+    gateway.metric_becomes("speechgate_retries_total", &made, 4.0);
+    stage.release(1);
+    let mut statuses: Vec<u16> = clients.iter_mut().map(|client| client.answer().status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 429, 429, 429, 429]);
+    let upstream = [("route", "retrying"), ("code", "rate_limited")];
+    assert_eq!(gateway.metric("speechgate_upstream_errors_total", &upstream), 5.0, "each is counted once");
 }

@@ -2,7 +2,7 @@
 
 use super::{Clock, ms, secs};
 use speechgate::limit::Breaker;
-use speechgate::limit::breaker::{Broken, Condition, PROBING, Pass, Setup};
+use speechgate::limit::breaker::{Broken, Condition, PROBE_DEADLINE, PROBING, Pass, Setup};
 use std::sync::Arc;
 
 const SETUP: Setup = Setup { failures: 3, window: secs(30), open: secs(10) };
@@ -120,4 +120,18 @@ fn a_reload_changes_the_next_opening() {
     pass(&breaker, &clock).succeeded();
     pass(&breaker, &clock).failed(clock.now());
     assert_eq!(broken(&breaker, &clock), Some(secs(60)));
+}
+
+#[test]
+fn a_slow_probe_is_not_waited_for() {
+    let mut clock = Clock::new();
+    let breaker = open(&clock);
+    clock.pass(secs(10));
+    let slow = pass(&breaker, &clock);
+    clock.pass(PROBE_DEADLINE);
+    let next = pass(&breaker, &clock);
+    slow.failed(clock.now());
+    assert_eq!(broken(&breaker, &clock), Some(PROBING), "its word comes too late");
+    next.succeeded();
+    assert_eq!(breaker.condition(clock.now()), Condition::Closed);
 }

@@ -401,3 +401,46 @@ fn idle_slots_are_given_back_but_some() {
     drop(again);
     assert!(poll(&mut waiting).is_some());
 }
+
+/// A call that was refused is sent again with the slot that it has, and is accepted: the provider holds it after all.
+#[test]
+fn who_was_refused_and_then_accepted_is_held_by_the_provider() {
+    let (gate, clock) = (gate(10, 10), Clock::new());
+    let mut permits: Vec<Permit> = (0..10).map(|_| admitted(enter(&gate, &clock))).collect();
+    for permit in permits.iter_mut().take(6) {
+        permit.refused(clock.now());
+        permit.succeeded(clock.now());
+    }
+    assert!(gate.learned(0) >= 9, "{}", gate.learned(0));
+}
+
+/// A wait for one of one's own calls to end is over with it, but not with the one that was refused.
+#[test]
+fn a_slot_that_comes_free_ends_the_wait_for_one() {
+    let (gate, clock) = (gate(3, 8), Clock::new());
+    let [running, mut refused] = [(); 2].map(|()| admitted(enter(&gate, &clock)));
+    assert!(refused.pause(clock.now() + secs(600)));
+    drop(refused);
+    let mut waiting = queued(enter(&gate, &clock));
+    assert!(poll(&mut waiting).is_none());
+    drop(running);
+    assert!(poll(&mut waiting).is_some());
+    gate.pause(0, clock.now() + secs(600));
+    drop(waiting);
+    let mut waiting = queued(enter(&gate, &clock));
+    assert_eq!((poll(&mut waiting).is_some(), gate.end_pauses(), poll(&mut waiting).is_some()), (false, 1, true));
+}
+
+#[test]
+fn a_success_gives_out_no_slot_of_a_share_that_is_over() {
+    let (gate, mut clock) = (gate(4, 10), Clock::new());
+    gate.set_learned(0, 1);
+    gate.set_share(0, Some(0));
+    gate.shift_share(0, 4, clock.now() + secs(5), false, clock.now());
+    let first = admitted(enter(&gate, &clock));
+    let mut second = queued(enter(&gate, &clock));
+    clock.pass(secs(60));
+    // The first thing that happens after a stop of a minute is that an answer comes.
+    first.succeeded(clock.now());
+    assert!(poll(&mut second).is_none(), "the share was over 55 s ago");
+}

@@ -2,14 +2,14 @@
 
 use super::{Clock, ms, secs};
 use speechgate::limit::Holds;
-use speechgate::limit::hold::{LONGEST, MOST, PROBING, Pass, Place, Probe, Reach, STALE};
+use speechgate::limit::hold::{LONGEST, MOST, PROBE_DEADLINE, PROBE_EVERY, PROBING, Pass, Place, Probe, Reach, STALE};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The same credential, two paths of it, and another credential.
-const HERE: Place = Place { credential: 1, path: 11 };
-const BESIDE: Place = Place { credential: 1, path: 12 };
-const ELSEWHERE: Place = Place { credential: 2, path: 21 };
+const HERE: Place = Place { credential: 1, path: 11, template: 111 };
+const BESIDE: Place = Place { credential: 1, path: 12, template: 112 };
+const ELSEWHERE: Place = Place { credential: 2, path: 21, template: 121 };
 
 type Named = Holds<&'static str>;
 
@@ -91,6 +91,7 @@ fn the_three_refusals_reach_as_far_as_they_mean() {
     for (reach, here, beside) in [
         (Reach::Credential, Some(("x", secs(1))), Some(("x", secs(1)))),
         (Reach::Path, Some(("x", secs(1))), None),
+        (Reach::Template, Some(("x", secs(1))), None),
         (Reach::Nobody, None, None),
     ] {
         let (holds, clock) = (Named::new(), Clock::new());
@@ -128,7 +129,7 @@ fn the_longer_of_two_waits_counts() {
 #[test]
 fn places_are_bounded_and_forgotten() {
     let (holds, mut clock) = (Named::new(), Clock::new());
-    let place = |path: usize| Place { credential: 1, path: path as u64 + 100 };
+    let place = |path: usize| Place { credential: 1, path: path as u64 + 100, template: 7 };
     for path in 0..2 * MOST {
         holds.refused(place(path), Reach::Path, "poll", secs(1), clock.now());
     }
@@ -145,4 +146,66 @@ fn places_are_bounded_and_forgotten() {
     drop(first);
     holds.sweep(clock.now());
     assert_eq!(holds.held(), 1);
+}
+
+#[test]
+fn an_outage_of_one_path_is_none_of_the_credential_until_another_path_confirms_it() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    let third = Place { credential: 1, path: 13, template: 113 };
+    let sibling = Place { path: 14, ..HERE };
+    holds.refused(HERE, Reach::Template, "out", secs(5), clock.now());
+    holds.refused(sibling, Reach::Template, "out", secs(5), clock.now());
+    assert_eq!(held(&holds, sibling, &clock), Some(("out", secs(5))));
+    assert_eq!((held(&holds, third, &clock), held(&holds, ELSEWHERE, &clock)), (None, None));
+    holds.refused(ELSEWHERE, Reach::Template, "out", secs(5), clock.now());
+    assert_eq!(held(&holds, third, &clock), None, "another credential confirms nothing");
+    holds.refused(BESIDE, Reach::Template, "out", secs(4), clock.pass(secs(1)));
+    assert_eq!(held(&holds, third, &clock), Some(("out", secs(4))));
+    // What is over confirms nothing either.
+    clock.pass(secs(4));
+    probe(&holds, BESIDE, &clock).open();
+    holds.refused(BESIDE, Reach::Template, "out", secs(4), clock.now());
+    assert_eq!(held(&holds, third, &clock), None);
+}
+
+#[test]
+fn a_long_wait_is_probed_every_half_minute() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    holds.refused(HERE, Reach::Credential, "rate", secs(3600), clock.now());
+    clock.pass(PROBE_EVERY - ms(1));
+    assert!(held(&holds, HERE, &clock).is_some());
+    clock.pass(ms(1));
+    let first = probe(&holds, HERE, &clock);
+    assert_eq!(held(&holds, BESIDE, &clock), Some(("rate", secs(3570))));
+    drop(first);
+    assert!(held(&holds, HERE, &clock).is_some(), "it ended without a word, and the next comes in half a minute");
+    clock.pass(PROBE_EVERY);
+    probe(&holds, HERE, &clock).open();
+    assert_eq!(held(&holds, BESIDE, &clock), None);
+}
+
+#[test]
+fn a_slow_probe_is_not_waited_for() {
+    let (holds, mut clock) = (Named::new(), Clock::new());
+    holds.refused(HERE, Reach::Credential, "rate", secs(1), clock.now());
+    clock.pass(secs(1));
+    let slow = probe(&holds, HERE, &clock);
+    clock.pass(PROBE_DEADLINE - ms(1));
+    assert_eq!(held(&holds, HERE, &clock), Some(("rate", PROBING)));
+    clock.pass(ms(1));
+    assert!(holds.look(HERE, clock.now()).is_none(), "a look takes nobody's turn");
+    let next = probe(&holds, HERE, &clock);
+    drop(slow);
+    assert_eq!(held(&holds, HERE, &clock), Some(("rate", PROBING)), "the slow one ends nothing any more");
+    next.open();
+    assert_eq!(held(&holds, HERE, &clock), None);
+}
+
+#[test]
+fn the_operator_ends_all_waits() {
+    let (holds, clock) = (Named::new(), Clock::new());
+    holds.refused(HERE, Reach::Credential, "rate", secs(60), clock.now());
+    holds.refused(ELSEWHERE, Reach::Path, "poll", secs(60), clock.now());
+    assert_eq!((holds.clear(), holds.held()), (2, 0));
+    assert_eq!(held(&holds, HERE, &clock), None);
 }

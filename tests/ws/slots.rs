@@ -354,3 +354,31 @@ async fn callers_that_vanish_leave_nothing_taken() {
     counts(&gateway, 0, 0).await;
     assert_eq!(works(&gateway, 5, 5).await, 0);
 }
+
+/// The provider ends five contexts of a socket when a sixth begins: it waits until one of them has ended.
+#[tokio::test]
+async fn a_sixth_context_of_one_socket_waits_and_kills_nobody() {
+    let (address, mut opened) = played().await;
+    let gateway = gateway("elevenlabs", address, &route("max = 100, max_wait = \"20s\""), "");
+    let path = "/v1/text-to-speech/v/multi-stream-input";
+    let (mut caller, mut end) = session_at(&gateway, &mut opened, path).await;
+    let says = |context: usize| json!({ "text": "hello ", "context_id": context.to_string() });
+    for context in 0..6 {
+        send(&mut caller, &says(context)).await;
+    }
+    for context in 0..5 {
+        end.hears(&says(context)).await;
+    }
+    let audio = json!({ "audio": "AAAA", "contextId": "0" });
+    end.says(&audio);
+    assert_eq!(caller.next().await.json(), audio);
+    assert!(end.heard.try_recv().is_err());
+    counts(&gateway, 5, 0).await;
+    end.says(&json!({ "audio": null, "isFinal": true, "contextId": "0" }));
+    end.hears(&says(5)).await;
+    counts(&gateway, 5, 0).await;
+    // Another socket has five of its own.
+    let (mut other, mut its_end) = session_at(&gateway, &mut opened, path).await;
+    send(&mut other, &says(9)).await;
+    its_end.hears(&says(9)).await;
+}

@@ -6,7 +6,7 @@ use crate::config::path::Path;
 use crate::config::problem::{Findings, alternatives};
 use crate::config::raw;
 use crate::config::secret::Secret;
-use crate::config::types::{CircuitBreaker, Concurrency, Cost, LimitKey, Limits, RateLimit, Retry};
+use crate::config::types::{CircuitBreaker, Concurrency, Cost, LimitKey, Limits, RateLimit, Retry, WaitScope, Waits};
 use crate::config::values::{self, Expected};
 use std::time::Duration;
 
@@ -131,7 +131,24 @@ fn refusal(text: &str, path: &Path, findings: &mut Findings) -> Option<Code> {
 pub(super) fn concurrency(raw: &raw::Concurrency, path: &Path, findings: &mut Findings) -> Option<Concurrency> {
     let mut reader = Reader { path: path.clone(), findings };
     let max_wait = reader.duration("max_wait", raw.max_wait.as_ref(), Duration::from_secs(3));
-    Some(Concurrency { max: raw.max?, queue: raw.queue.unwrap_or(64), max_wait, learn: raw.learn.unwrap_or(false) })
+    let settle = reader.duration("settle", raw.settle.as_ref(), Duration::from_millis(100));
+    let (queue, learn) = (raw.queue.unwrap_or(64), raw.learn.unwrap_or(false));
+    Some(Concurrency { max: raw.max?, queue, max_wait, learn, settle })
+}
+
+/// `waits`
+pub(super) fn waits(raw: &raw::Waits, path: &Path, findings: &mut Findings) -> Waits {
+    let mut reader = Reader { path: path.clone(), findings };
+    let default = Waits::default();
+    Waits {
+        enabled: raw.enabled.unwrap_or(default.enabled),
+        max_hold: reader.deadline("max_hold", raw.max_hold.as_ref(), default.max_hold),
+        scope: match raw.scope {
+            None | Some(raw::WaitScope::Auto) => WaitScope::Auto,
+            Some(raw::WaitScope::Path) => WaitScope::Path,
+            Some(raw::WaitScope::Credential) => WaitScope::Credential,
+        },
+    }
 }
 
 /// `retry`

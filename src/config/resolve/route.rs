@@ -67,6 +67,7 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
     let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
         raw.concurrency.as_ref().and_then(|raw| limits::concurrency(raw, &path.key("concurrency"), findings));
+    let waits = limits::waits(&raw.waits, &path.key("waits"), findings);
     let retry = raw.retry.as_ref().map(|raw| limits::retry(raw, &path.key("retry"), findings));
     let breaker = raw.circuit_breaker.as_ref();
     let circuit_breaker = breaker.map(|raw| limits::circuit_breaker(raw, &path.key("circuit_breaker"), findings));
@@ -87,6 +88,7 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
         websocket,
         rate_limits,
         concurrency,
+        waits,
         retry,
         circuit_breaker,
     })

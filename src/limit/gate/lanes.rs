@@ -89,6 +89,8 @@ pub(super) struct Lane {
     pub(super) learn: Learn,
     /// No new slots until then, and until somebody who knows the time has said so.
     pub(super) paused: Option<Instant>,
+    /// Whether a slot that comes free ends that: the provider only wanted one of its own calls to end.
+    pub(super) ends_early: bool,
     /// The number of the last grant, so that of two lanes with the same load the one that rested longer is next.
     pub(super) turn: u64,
     /// For each priority, how many grants in a row went to higher ones while it waited for this lane.
@@ -99,7 +101,7 @@ impl Lane {
     pub(super) fn new(max: u32) -> Lane {
         let learn = Learn::new(max);
         let (in_use, refused, turn, passed) = (0, 0, 0, [0; 3]);
-        Lane { in_use, refused, max, share: None, unseen: false, learn, paused: None, turn, passed }
+        Lane { in_use, refused, max, share: None, unseen: false, learn, paused: None, ends_early: false, turn, passed }
     }
 
     /// How many slots there are.
@@ -117,6 +119,14 @@ impl Lane {
         self.paused.is_none() && !self.unseen && self.in_use < self.cap()
     }
 
+    /// No new slots until then. A pause that ends early does so unless a plain one began beside it. Whether it is longer now.
+    pub(super) fn pause(&mut self, until: Instant, ends_early: bool) -> bool {
+        self.ends_early = ends_early && (self.paused.is_none() || self.ends_early);
+        let longer = self.paused.is_none_or(|other| other < until);
+        self.paused = Some(self.paused.map_or(until, |other| other.max(until)));
+        longer
+    }
+
     /// Somebody knows the time: a pause may be over, and a share as well.
     pub(super) fn resume(&mut self, now: Instant) {
         self.paused = self.paused.filter(|until| *until > now);
@@ -126,8 +136,11 @@ impl Lane {
         }
     }
 
-    /// A slot is given back.
-    pub(super) fn leave(&mut self, refused: bool) {
+    /// A slot is given back; `held` unless it was one that the provider never gave.
+    pub(super) fn leave(&mut self, refused: bool, held: bool) {
+        if held && self.ends_early {
+            self.paused = None;
+        }
         self.in_use = self.in_use.saturating_sub(1);
         self.refused = self.refused.saturating_sub(u32::from(refused));
         if let Some(share) = &mut self.share {

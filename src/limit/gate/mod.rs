@@ -111,6 +111,18 @@ pub struct Bounds {
     pub queue: u32,
 }
 
+/// What can say how the slots of a route stand.
+pub trait Stats: Send + Sync {
+    /// How they stand, and what that is measured against.
+    fn stats(&self) -> (Standing, Bounds);
+}
+
+impl Stats for Gate {
+    fn stats(&self) -> (Standing, Bounds) {
+        (self.standing(), self.bounds())
+    }
+}
+
 type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// Concurrency slots and a bounded queue for them.
@@ -136,6 +148,12 @@ impl Gate {
         });
     }
 
+    /// These lanes are not meant by anybody any more: nobody gets a slot of theirs, and they count for nothing. Which lanes there
+    /// are stays as it is, so that the others go on as if nothing had been.
+    pub fn retire(&self, lanes: Lanes) {
+        self.change(|state| state.retire(lanes));
+    }
+
     /// Asks for a slot of one of these lanes: the least loaded of those that have one, as a share of their slots.
     #[must_use]
     pub fn enter(self: &Arc<Self>, priority: Priority, lanes: Lanes, now: Instant) -> Entry {
@@ -159,12 +177,12 @@ impl Gate {
 
     /// Sets what has been learned of a lane, as if the provider had said so. At least one slot is left.
     pub fn set_learned(&self, lane: usize, cap: u32) {
-        self.learn(lane, |lane| lane.learn.set(cap));
+        self.learn(lane, None, |lane| lane.learn.set(cap));
     }
 
     /// Sets what the fleet grants this process of a lane, without an end; none without a fleet. It may be nothing at all.
     pub fn set_share(&self, lane: usize, share: Option<u32>) {
-        self.learn(lane, |lane| {
+        self.learn(lane, None, |lane| {
             lane.share = share.map(|slots| Share { slots, until: None, contested: false });
             lane.unseen = false;
         });
@@ -207,14 +225,25 @@ impl Gate {
     /// `wake` at [`Gate::resumes`].
     pub fn pause(&self, lane: usize, until: Instant) {
         if let Some(lane) = lock(&self.state).lanes.get_mut(lane) {
-            lane.paused = Some(lane.paused.map_or(until, |other| other.max(until)));
+            let _ = lane.pause(until, false);
         }
+    }
+
+    /// Ends the pauses of all lanes, and tells how many there were.
+    pub fn end_pauses(&self) -> usize {
+        let mut ended = 0;
+        self.change(|state| {
+            for lane in &mut state.lanes {
+                ended += usize::from(lane.paused.take().is_some());
+            }
+        });
+        ended
     }
 
     /// When the next pause ends.
     #[must_use]
     pub fn resumes(&self) -> Option<Instant> {
-        lock(&self.state).active().filter_map(|lane| lane.paused).min()
+        lock(&self.state).active().filter_map(|(_, lane)| lane.paused).min()
     }
 
     /// Looks whether a pause or a share is over, and gives out what slots there are.
@@ -271,8 +300,9 @@ impl Gate {
         let in_use = state.in_use();
         state.pace.seen(in_use, now);
         let wait = state.pace.wait(state.queue.len() + 1, state.cap());
-        let pause =
-            state.active().map(|lane| lane.paused.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)));
+        let pause = state
+            .active()
+            .map(|(_, lane)| lane.paused.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)));
         wait.max(pause.min().unwrap_or_default())
     }
 
@@ -300,14 +330,14 @@ impl Gate {
         drop(state);
         drop(waiter);
         if let Some(grant) = slot {
-            self.leave(grant.lane, false);
+            self.leave(grant.lane, false, false);
         }
     }
 
     /// A slot is given back.
-    fn leave(&self, lane: usize, refused: bool) {
+    fn leave(&self, lane: usize, refused: bool, held: bool) {
         let mut state = lock(&self.state);
-        state.leave(lane, refused);
+        state.leave(lane, refused, held);
         let wakers = state.dispatch();
         let shared = state.lanes.get(lane).is_some_and(|lane| lane.share.is_some());
         let hook = state.hook.clone().filter(|_| shared);
@@ -317,8 +347,12 @@ impl Gate {
     }
 
     /// Changes what a lane may do, and gives out the slots that this brings.
-    fn learn(&self, lane: usize, change: impl FnOnce(&mut Lane)) {
+    fn learn(&self, lane: usize, now: Option<Instant>, change: impl FnOnce(&mut Lane)) {
         self.change(|state| {
+            // A share may be over, whose slots must not be given out.
+            if let Some(now) = now {
+                state.resume(now);
+            }
             if let Some(lane) = state.lanes.get_mut(lane) {
                 change(lane);
             }

@@ -5,6 +5,7 @@ use super::{Gate, Priority};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -13,12 +14,15 @@ use std::time::Instant;
 pub struct Permit {
     gate: Arc<Gate>,
     grant: Grant,
-    refused: bool,
+    /// The provider refused it: it holds a slot here and none there.
+    refused: AtomicBool,
+    /// The provider has said so in words that began a pause.
+    paused: bool,
 }
 
 impl Permit {
     pub(super) fn new(gate: Arc<Gate>, grant: Grant) -> Permit {
-        Permit { gate, grant, refused: false }
+        Permit { gate, grant, refused: AtomicBool::new(false), paused: false }
     }
 
     /// The account whose slot it is.
@@ -27,11 +31,27 @@ impl Permit {
         self.grant.lane
     }
 
+    /// Whose slot it is.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// The provider wants one of its own calls to end, and until then no other: a slot that comes free ends that, but not this
+    /// one. Whether somebody has to [`Gate::wake`] then.
+    pub fn pause(&mut self, until: Instant) -> bool {
+        self.paused = true;
+        let mut state = super::lock(&self.gate.state);
+        state.lanes.get_mut(self.grant.lane).is_some_and(|lane| lane.pause(until, true))
+    }
+
     /// The provider has begun to answer: what [`Learn::succeeded`](crate::limit::learn::Learn::succeeded) makes of it, if the
-    /// slot was given out under the cap as it is now.
+    /// slot was given out under the cap as it is now. One that had been refused before is held by the provider after all.
     pub fn succeeded(&self, now: Instant) {
         let Grant { lane, level, changes } = self.grant;
-        self.gate.learn(lane, |lane| {
+        let was_refused = self.refused.swap(false, Relaxed);
+        self.gate.learn(lane, Some(now), |lane| {
+            lane.refused = lane.refused.saturating_sub(u32::from(was_refused));
             if lane.learn.changes() == changes {
                 lane.learn.succeeded(level, now);
             }
@@ -40,8 +60,8 @@ impl Permit {
 
     /// The provider refused for want of a slot there: what [`Learn::refused`](crate::limit::learn::Learn::refused) makes of it.
     pub fn refused(&mut self, now: Instant) {
-        let first = !std::mem::replace(&mut self.refused, true);
-        self.gate.learn(self.grant.lane, |lane| {
+        let first = !self.refused.swap(true, Relaxed);
+        self.gate.learn(self.grant.lane, Some(now), |lane| {
             lane.refused += u32::from(first);
             lane.learn.refused(lane.in_use.saturating_sub(lane.refused), now);
         });
@@ -51,7 +71,7 @@ impl Permit {
     /// [`Learn::told`](crate::limit::learn::Learn::told) makes of it. Under a share of a fleet what it counts is left out:
     /// it is mostly the fleet's own, which the share allows for.
     pub fn told(&self, limit: u32, current: Option<u32>, now: Instant) {
-        self.gate.learn(self.grant.lane, |lane| {
+        self.gate.learn(self.grant.lane, Some(now), |lane| {
             let current = current.filter(|_| lane.share.is_none());
             lane.learn.told(limit, current, lane.in_use.saturating_sub(lane.refused), now);
         });
@@ -60,7 +80,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.gate.leave(self.grant.lane, self.refused);
+        let refused = self.refused.load(Relaxed);
+        self.gate.leave(self.grant.lane, refused, !refused && !self.paused);
     }
 }
 

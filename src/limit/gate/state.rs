@@ -23,6 +23,8 @@ pub(super) struct State {
     pub(super) lanes: Vec<Lane>,
     /// How many lanes give out slots; the others are of an earlier setup and are only given back.
     active: usize,
+    /// Those among them that nobody means any more: they are only given back, too.
+    retired: Lanes,
     pub(super) queue: Queue,
     places: usize,
     /// Slots that were given to waiters who have not come for them yet, by ticket.
@@ -38,6 +40,7 @@ impl State {
         let mut state = State {
             lanes: Vec::new(),
             active: 0,
+            retired: Lanes::NONE,
             queue: Queue::default(),
             places: 0,
             granted: BTreeMap::new(),
@@ -82,8 +85,13 @@ impl State {
     }
 
     /// The lanes that give out slots.
-    pub(super) fn active(&self) -> impl Iterator<Item = &Lane> {
-        self.lanes.iter().take(self.active)
+    pub(super) fn active(&self) -> impl Iterator<Item = (usize, &Lane)> {
+        self.lanes.iter().enumerate().take(self.active).filter(|(index, _)| !self.retired.contains(*index))
+    }
+
+    /// These lanes are not meant by anybody any more.
+    pub(super) fn retire(&mut self, lanes: Lanes) {
+        self.retired = lanes;
     }
 
     /// Slots in use on all lanes, those of earlier setups included.
@@ -93,17 +101,17 @@ impl State {
 
     /// Slots in all.
     pub(super) fn cap(&self) -> u32 {
-        self.active().map(Lane::cap).fold(0, u32::saturating_add)
+        self.active().map(|(_, lane)| lane.cap()).fold(0, u32::saturating_add)
     }
 
     /// Slots in all by the configuration.
     pub(super) fn max(&self) -> u32 {
-        self.active().map(|lane| lane.max).fold(0, u32::saturating_add)
+        self.active().map(|(_, lane)| lane.max).fold(0, u32::saturating_add)
     }
 
     /// Slots in all by the provider's word.
     pub(super) fn learned(&self) -> u32 {
-        self.active().map(Lane::without_fleet).fold(0, u32::saturating_add)
+        self.active().map(|(_, lane)| lane.without_fleet()).fold(0, u32::saturating_add)
     }
 
     /// How many may wait.
@@ -133,9 +141,9 @@ impl State {
     }
 
     /// Gives a slot back.
-    pub(super) fn leave(&mut self, lane: usize, refused: bool) {
+    pub(super) fn leave(&mut self, lane: usize, refused: bool, held: bool) {
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.leave(refused);
+            lane.leave(refused, held);
             self.pace.free();
         }
     }
@@ -163,7 +171,7 @@ impl State {
 
     /// The least loaded of these lanes that has a slot.
     fn freest(&self, lanes: Lanes) -> Option<usize> {
-        let open = self.active().enumerate().filter(|(index, lane)| lanes.contains(*index) && lane.open());
+        let open = self.active().filter(|(index, lane)| lanes.contains(*index) && lane.open());
         open.reduce(|best, other| if other.1.freer_than(best.1) { other } else { best }).map(|(index, _)| index)
     }
 

@@ -37,6 +37,10 @@ impl Call {
         self.export_spans(now);
         self.in_flight = None;
         self.stay = None;
+        if let Some(pass) = self.pass.take() {
+            let error = self.error.as_ref().map(|noted| (noted.code, noted.origin, noted.fault));
+            pass.ended(error, tokio::time::Instant::now().into_std());
+        }
         if let Some(access) = &self.state.shared.access {
             if self.error.is_none() && !access.wants_success() {
                 return self.metrics().request_unlogged();
@@ -93,6 +97,11 @@ impl Drop for Call {
             return;
         }
         self.ended = true;
+        if self.attempts > 0
+            && let Some(route) = &self.route
+        {
+            route.limits.settle(&mut self.admission);
+        }
         if self.error.is_none() {
             let fault = match self.peer.has_stalled() {
                 _ if std::thread::panicking() => Fault::Panic,

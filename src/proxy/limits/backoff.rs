@@ -1,58 +1,91 @@
-//! The pause that a provider asked for binds everybody who would ask it for the same; at its end one request tries.
+//! The wait that a provider asked for binds whom it was said to; at its end one request tries.
 
 use super::{Denied, Refusal, RouteLimits};
 use crate::canon::Code;
 use crate::limit::gate::Lanes;
 use crate::limit::hold::{Pass, Place, Probe};
+use crate::proxy::path;
 use tokio::time::Instant;
 
-/// The accounts that may be asked now, and the probes that this request is for some of them.
-pub(crate) struct Held {
-    pub(crate) lanes: Lanes,
-    probes: Vec<(usize, Probe<Code>)>,
-}
-
-impl Held {
-    /// Whether this request tries whether the provider is willing again.
-    pub(crate) fn is_probe(&self) -> bool {
-        !self.probes.is_empty()
-    }
-
-    /// Keeps the probe of the account that is used, and lets others try the rest.
-    pub(crate) fn probe_of(self, lane: usize) -> Option<Probe<Code>> {
-        self.probes.into_iter().find(|(of, _)| *of == lane).map(|(_, probe)| probe)
-    }
-}
-
 impl RouteLimits {
-    /// Which of these accounts a request to `path` with this key may ask now. Refused when none may, with the shortest wait.
-    pub(crate) fn free(&self, lanes: Lanes, credential: u64, path: &str) -> Result<Held, Denied> {
-        let mut held = Held { lanes, probes: Vec::new() };
-        if self.holds.held() == 0 {
-            return Ok(held);
+    /// Which of these accounts a request to `path` with this key may ask now, or try. Refused when none may, with the shortest
+    /// wait.
+    pub(crate) fn free(&self, lanes: Lanes, credential: u64, path: &str) -> Result<Lanes, Denied> {
+        if !self.waits() {
+            return Ok(lanes);
         }
         let now = Instant::now().into_std();
+        let mut free = lanes;
         let mut shortest = None;
         for lane in (0..self.accounts.len().max(1)).filter(|lane| lanes.contains(*lane)) {
-            match self.holds.check(self.place(lane, credential, path), now) {
-                Pass::Free => {}
-                Pass::Probe(probe) => held.probes.push((lane, probe)),
-                Pass::Held { what, remaining } => {
-                    held.lanes = held.lanes.without(lane);
-                    shortest = shortest.into_iter().chain([(remaining, what)]).min();
-                }
+            if let Some((code, remaining)) = self.holds.look(self.place(lane, credential, path), now) {
+                free = free.without(lane);
+                shortest = shortest.into_iter().chain([(remaining, code)]).min();
             }
         }
         match shortest {
-            Some((remaining, code)) if held.lanes.is_empty() => Err(Refusal::of_hold(code, remaining).into()),
-            Some(_) | None => Ok(held),
+            Some((remaining, code)) if free.is_empty() => Err(Refusal::of_hold(code, remaining).into()),
+            Some(_) | None => Ok(free),
         }
     }
 
-    /// Whom a request shares a pause with: all that use the account that the route injects, or the caller's own key; and all of
-    /// those that ask for the same path.
+    /// Whether somebody has to wait for anything at all.
+    pub(crate) fn waits(&self) -> bool {
+        self.holds.held() > 0
+    }
+
+    /// A request goes out now: with a probe when a wait is over and nobody has tried since.
+    pub(crate) fn go(&self, lane: usize, credential: u64, path: &str) -> Result<Option<Probe<Code>>, Denied> {
+        if !self.waits() {
+            return Ok(None);
+        }
+        match self.holds.check(self.place(lane, credential, path), Instant::now().into_std()) {
+            Pass::Free => Ok(None),
+            Pass::Probe(probe) => Ok(Some(probe)),
+            Pass::Held { what, remaining } => Err(Refusal::of_hold(what, remaining).into()),
+        }
+    }
+
+    /// Whom a request shares a wait with: all that use the account that the route injects, or the client's own key; those of them
+    /// that ask for the same path; and those that ask for a path of the same kind.
     pub(super) fn place(&self, lane: usize, credential: u64, path: &str) -> Place {
         let credential = self.accounts.get(lane).copied().unwrap_or(credential);
-        Place { credential, path: self.keys.of((credential, self.keys.of(path))) }
+        let path = path::decode(path.as_bytes());
+        let key = |what: &[u8], kind: &str| self.keys.of((credential, kind, what));
+        Place { credential, path: key(&path, "path"), template: key(&template(&path), "template") }
+    }
+}
+
+/// What paths of one kind have in common: a segment that looks like an id stands for any other. It is one with a digit in it that
+/// is as long as no word with a version number is, or has nothing but digits.
+fn template(path: &[u8]) -> Vec<u8> {
+    const SHORTEST_ID: usize = 8;
+    let mut template = Vec::with_capacity(path.len());
+    for segment in path.split(|byte| *byte == b'/') {
+        let digits = segment.iter().filter(|byte| byte.is_ascii_digit()).count();
+        let is_id = digits > 0 && (segment.len() >= SHORTEST_ID || digits == segment.len());
+        template.extend_from_slice(if is_id { b"*" } else { segment });
+        template.push(b'/');
+    }
+    template
+}
+
+#[cfg(test)]
+mod tests {
+    use super::template;
+
+    #[test]
+    fn an_id_stands_for_any_other_of_its_kind() {
+        for (one, other, same) in [
+            ("/v1/text-to-speech/21m00Tcm4TlvDq8ikWAM", "/v1/text-to-speech/EXAVITQu4vr4xnSDxMaL", true),
+            ("/jobs/17", "/jobs/4", true),
+            ("/jobs/550e8400-e29b-41d4-a716-446655440000/result", "/jobs/17/result", true),
+            ("/v1/tts", "/v2/tts", false),
+            ("/v1/tts", "/v1/broken", false),
+            ("/jobs/17", "/jobs/17/result", false),
+            ("/v1/models", "/v1/text-to-speech", false),
+        ] {
+            assert_eq!(template(one.as_bytes()) == template(other.as_bytes()), same, "{one} {other}");
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! What a request costs where characters or bytes are counted.
 //!
-//! Characters are those of the texts that the profile names, in a JSON body, which is recognised by its first byte. At most
-//! [`BOUND`] bytes are read for it before the request goes out, and the body then goes out unchanged. A JSON body that is
-//! larger, or one that is coded, is charged its length in bytes, which is never less than its characters: the one that
-//! was announced, or else what was read. What has no text costs nothing.
+//! Characters are those of the texts that the profile names, in a JSON body. At most [`BOUND`] bytes are read for it before the
+//! request goes out, and the body then goes out unchanged; a coded one is decoded for it, within [`DECODED`]. What begins like
+//! JSON, or says that it is, and cannot be read costs its length in bytes, which is never less than its characters: other
+//! parsers take what this one does not. So does what is larger than the bound: the length that was announced, or else what was
+//! read, and the rest as it comes. What is no JSON has no text and costs nothing.
 //!
 //! Bytes are those that Content-Length announces. A body that announces none is read up to the bound; if that is all, it is
 //! charged so, and otherwise what follows is charged as it comes, and the request ends where the limit does.
@@ -12,16 +13,24 @@ use crate::canon::{Fault, Profile};
 use crate::config::types::Cost;
 use crate::proxy::RequestBody;
 use crate::proxy::request_body::Ahead;
+use crate::upstream::decode;
+use bytes::Bytes;
 use http::{HeaderMap, header};
 
 /// Most bytes of a body that are read before it goes out.
 pub(crate) const BOUND: usize = 64 * 1024;
 
+/// Most bytes that a coded body is decoded to, in order to be read.
+const DECODED: usize = 1024 * 1024;
+/// Some senders begin UTF-8 with it, and some parsers take that.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The costs of one request, each found out once.
 pub(super) struct Costs<'a> {
     profile: &'a Profile,
     headers: &'a HeaderMap,
-    characters: Option<u64>,
+    /// Characters, and whether the rest of the body is charged as it comes.
+    characters: Option<(u64, bool)>,
 }
 
 impl<'a> Costs<'a> {
@@ -38,24 +47,36 @@ impl<'a> Costs<'a> {
                 let ahead = upload.read_ahead(BOUND).await?;
                 Ok((ahead.bytes.len() as u64, !ahead.whole))
             }
-            (Cost::TextCharacters, _, Some(characters)) => Ok((characters, false)),
+            (Cost::TextCharacters, _, Some(known)) => Ok(known),
             (Cost::TextCharacters, length, None) => {
                 let ahead = upload.read_ahead(BOUND).await?;
-                let characters = self.characters(&ahead, length);
-                self.characters = Some(characters);
-                Ok((characters, false))
+                let known = self.characters_of(ahead, length);
+                self.characters = Some(known);
+                Ok(known)
             }
         }
     }
 
-    fn characters(&self, ahead: &Ahead, length: Option<u64>) -> u64 {
-        let json = ahead.bytes.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'['));
-        let all = length.unwrap_or(ahead.bytes.len() as u64);
-        let coded = self.headers.contains_key(header::CONTENT_ENCODING);
-        match (coded || json && !ahead.whole, json) {
-            (true, _) => all,
-            (false, true) => serde_json::from_slice(&ahead.bytes).map_or(0, |body| self.profile.characters(&body)),
-            (false, false) => 0,
+    fn characters_of(&self, ahead: Ahead, length: Option<u64>) -> (u64, bool) {
+        let read = ahead.bytes.len() as u64;
+        let encoding = self.headers.get(header::CONTENT_ENCODING);
+        let decoded = decode(Bytes::from(ahead.bytes), encoding, DECODED);
+        let body = decoded.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&decoded.bytes);
+        let says_json = || {
+            let media_type =
+                self.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+            media_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
+        };
+        let json = body.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'[')) || says_json();
+        let unreadable = encoding.is_some() && decoded.undecodable;
+        if !(json || unreadable) {
+            return (0, false);
         }
+        if !ahead.whole {
+            return (length.unwrap_or(read), length.is_none());
+        }
+        let known = if decoded.undecodable || decoded.truncated { None } else { serde_json::from_slice(body).ok() };
+        let unread = length.unwrap_or(read).max(decoded.bytes.len() as u64);
+        (known.map_or(unread, |body| self.profile.characters(&body)), false)
     }
 }

@@ -1,17 +1,22 @@
 //! What the provider's answers say about the limits of a route.
 //!
 //! Its three refusals with a 429 ask for three things: one for want of a slot shrinks what is known of the plan and lets later
-//! callers wait in the queue; one for too many requests, or for a provider that is unavailable, holds everybody as long as it
-//! says, unless the route has another upstream; and a quota that is used up holds nobody, because waiting would not help.
+//! callers wait in the queue; one for too many requests holds whoever has the same credential as long as it says, and one for a
+//! provider that is unavailable whoever asks for the same with it, unless the route has another upstream; and a quota that is
+//! used up holds nobody, because waiting would not help.
 
 use super::RouteLimits;
 use crate::canon::{CanonicalError, Code, Origin, Type};
-use crate::limit::gate::{Gate, Permit, Priority};
-use crate::limit::hold::{LONGEST, Probe, Reach};
+use crate::config::types::WaitScope;
+use crate::limit::gate::{Permit, Priority};
+use crate::limit::hold::{Probe, Reach};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// The longest pause for want of a slot: a plan is full until one of its calls ends, which no clock tells.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a call that goes out holds of the limits of its route.
 #[derive(Default)]
@@ -34,8 +39,23 @@ impl Admission {
     }
 
     /// What it has from now on.
-    pub(crate) fn has(&mut self, permit: Option<Permit>, probe: Option<Probe<Code>>) {
-        (self.permit, self.probe) = (permit, probe);
+    pub(crate) fn has(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
+    }
+
+    /// It tries whether the provider is willing again, if so.
+    pub(crate) fn tries(&mut self, probe: Option<Probe<Code>>) {
+        self.probe = probe;
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.probe.is_some()
+    }
+
+    /// The key of the credential that it brings.
+    pub(crate) fn credential(&self) -> u64 {
+        self.credential
     }
 
     /// Its priority in a queue.
@@ -88,10 +108,10 @@ impl RouteLimits {
         match (error.code.kind(), wait) {
             (Type::ConcurrencyLimited, wait) => self.want_of_slots(admission, wait, now),
             (Type::Unavailable, Some(_)) if self.elsewhere => open(admission),
-            (Type::RateLimited | Type::Unavailable, Some(wait)) => {
-                let reach = if error.code == Code::PollRateLimited { Reach::Path } else { Reach::Credential };
+            (Type::RateLimited | Type::Unavailable, Some(wait)) if self.route.waits.enabled => {
                 let place = self.place(admission.lane, admission.credential, path);
-                self.holds.refused(place, reach, error.code, wait, now.into_std());
+                let wait = wait.min(self.route.waits.max_hold);
+                self.holds.refused(place, self.reach(error.code), error.code, wait, now.into_std());
                 // Before its end no other may try.
                 admission.probe = None;
             }
@@ -109,19 +129,62 @@ impl RouteLimits {
             Some(_) | None => {}
         }
         let wait = refused.and_then(|error| error.retry_after).filter(|wait| !wait.is_zero());
-        if let (Some(wait), Some(gate)) = (wait, &self.gate) {
-            pause(gate, permit.lane(), now + wait.min(LONGEST));
+        if let Some(wait) = wait {
+            self.pause(&mut permit, wait, now);
         }
     }
 
     fn want_of_slots(&self, admission: &mut Admission, wait: Option<Duration>, now: Instant) {
         open(admission);
-        let (Some(gate), Some(permit)) = (&self.gate, &mut admission.permit) else { return };
+        let Some(permit) = &mut admission.permit else { return };
         if self.learns() {
             permit.refused(now.into_std());
         }
         if let Some(wait) = wait {
-            pause(gate, permit.lane(), now + wait.min(LONGEST));
+            self.pause(permit, wait, now);
+        }
+    }
+
+    /// Whom a wait with this code binds.
+    fn reach(&self, code: Code) -> Reach {
+        match (code, self.route.waits.scope) {
+            (Code::PollRateLimited, _) | (_, WaitScope::Path) => Reach::Path,
+            (_, WaitScope::Credential) => Reach::Credential,
+            (code, WaitScope::Auto) if code.kind() == Type::Unavailable => Reach::Template,
+            (_, WaitScope::Auto) => Reach::Credential,
+        }
+    }
+
+    /// No new slots for a moment: until one of the calls that the provider holds has ended, and at most so long.
+    fn pause(&self, permit: &mut Permit, wait: Duration, now: Instant) {
+        if !self.route.waits.enabled {
+            return;
+        }
+        let until = now + wait.min(LONGEST_PAUSE);
+        if !permit.pause(until.into_std()) {
+            return;
+        }
+        let gate = Arc::downgrade(permit.gate());
+        // Not joined: it ends by itself, and one whose pause has ended before wakes in vain.
+        drop(tokio::spawn(async move {
+            tokio::time::sleep_until(until).await;
+            if let Some(gate) = gate.upgrade() {
+                gate.wake(until.into_std());
+            }
+        }));
+    }
+
+    /// A call was cancelled after it had gone out. Its connection is closed with it, but the provider notices that a little later:
+    /// until then its slot stays taken.
+    pub(crate) fn settle(&self, admission: &mut Admission) {
+        let settle = self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.settle);
+        // Without a runtime the process is ending.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if let Some(permit) = admission.permit.take_if(|_| !settle.is_zero()) {
+            drop(runtime.spawn(async move {
+                tokio::time::sleep(settle).await;
+                drop(permit);
+            }));
         }
     }
 
@@ -135,23 +198,6 @@ fn open(admission: &mut Admission) {
     if let Some(probe) = admission.probe.take() {
         probe.open();
     }
-}
-
-/// No new slots until then. Those who wait are woken by whoever learned of the pause, unless it was known already.
-fn pause(gate: &Arc<Gate>, lane: usize, until: Instant) {
-    let known = gate.resumes();
-    gate.pause(lane, until.into_std());
-    if known.is_some_and(|known| known >= until.into_std()) {
-        return;
-    }
-    let gate = Arc::downgrade(gate);
-    // Not joined: it ends by itself, and earlier pauses only wake in vain.
-    drop(tokio::spawn(async move {
-        tokio::time::sleep_until(until).await;
-        if let Some(gate) = gate.upgrade() {
-            gate.wake(until.into_std());
-        }
-    }));
 }
 
 fn number(value: &HeaderValue) -> Option<u32> {

@@ -6,6 +6,7 @@
 //! | `shared` | the same where several gateways count together |
 //! | `cost` | what a request costs where characters or bytes are counted |
 //! | `backoff` | the pause that a provider asked for, and the probe at its end |
+//! | `gates` | whose slots they are: an account's, or those of a key that clients bring |
 //! | `slots` | one of so many at a time, waited for in a queue |
 //! | `feedback` | what the provider's answers say about all of them |
 //! | `refusal` | a refusal in words and headers |
@@ -17,6 +18,7 @@
 mod backoff;
 mod cost;
 mod feedback;
+mod gates;
 mod rates;
 mod refusal;
 mod shared;
@@ -35,10 +37,11 @@ pub use standing::{HoldStanding, LaneStanding, LimitStanding};
 use crate::canon::{Code, ConcurrencyUnit};
 use crate::config::types::{Credentials, Route};
 use crate::fleet::Fleet;
-use crate::limit::gate::{Gate, Lanes, Setup};
+use crate::limit::gate::{Gate, Lanes, Setup, Stats};
 use crate::limit::{Holds, Keys};
 use crate::proxy::{RequestBody, redact};
 use crate::telemetry::metrics::RouteMetrics;
+use gates::Gates;
 use http::{HeaderName, HeaderValue, request};
 use rates::{Charges, Rates};
 use std::collections::HashMap;
@@ -66,11 +69,13 @@ pub struct RouteLimits {
     keys: Keys,
     fleet: Option<Arc<Fleet>>,
     rates: Rates,
-    /// None when calls are not counted.
-    gate: Option<Arc<Gate>>,
+    /// Kept while calls are not counted for a time, none when they never were.
+    gates: Option<Arc<Gates>>,
     holds: Arc<Holds<Code>>,
-    /// The keys of the credentials that the route injects, by their place in the configuration: the lanes of the gate.
+    /// The keys of the credentials that the route injects, by their place in the configuration, and the lane of the gate that
+    /// each has: that one stays the same when a reload gives it another place.
     accounts: Vec<u64>,
+    places: Vec<usize>,
     /// There is another upstream: that one is unavailable then holds nobody.
     elsewhere: bool,
     /// What takes a slot.
@@ -113,13 +118,29 @@ impl Registry {
         let fleet = self.fleet.get();
         let keys = fleet.map_or(&self.keys, |fleet| fleet.keys());
         let limits = Arc::new(RouteLimits::new(route, metrics, keys, fleet, old.as_deref(), now));
-        if let (Some(fleet), Some(gate)) = (fleet, &limits.gate) {
-            fleet.share(&route.name, limits.accounts.len().max(1), gate);
+        if let (Some(fleet), Some(Gates::Accounts(gate))) = (fleet, limits.gates.as_deref()) {
+            if limits.accounts.is_empty() {
+                fleet.share(&route.name, 1, gate);
+            } else {
+                let lanes = limits.accounts.iter().zip(&limits.places);
+                let lanes = lanes.map(|(account, lane)| (*lane, format!("{account:016x}")));
+                fleet.share_lanes(&route.name, lanes, gate);
+            }
         }
-        metrics.show_gate(limits.gate.as_ref());
+        let shown = limits.gates.as_ref().filter(|_| limits.counts());
+        metrics.show_slots(shown.map(|gates| Arc::clone(gates) as Arc<dyn Stats>).as_ref());
         routes.retain(|_, limits| limits.strong_count() > 0);
         let _ = routes.insert(route.name.clone(), Arc::downgrade(&limits));
         limits
+    }
+
+    /// Ends what providers asked to wait for, on one route or on all, and tells how many waits there were; none when no route
+    /// has this name.
+    #[must_use]
+    pub fn clear_waits(&self, route: Option<&str>) -> Option<usize> {
+        let all = self.all().into_iter().filter(|(name, _)| route.is_none_or(|route| route == name));
+        let cleared: Vec<usize> = all.map(|(_, limits)| limits.clear_waits()).collect();
+        (route.is_none() || !cleared.is_empty()).then(|| cleared.iter().sum())
     }
 
     /// Every route that is in force or has a call, with its limits.
@@ -138,6 +159,9 @@ impl Registry {
             for (_, limits) in self.all() {
                 limits.rates.sweep(now);
                 limits.holds.sweep(now);
+                if let Some(gates) = &limits.gates {
+                    gates.sweep(now);
+                }
             }
         }
     }
@@ -163,9 +187,11 @@ impl RouteLimits {
             keys.of((header, &one.query, &one.subprotocol, &one.first_message, one.value.reveal()))
         };
         let accounts: Vec<u64> = route.credentials.iter().map(account).collect();
+        let (gates, places) = gates(route, &accounts, fleet, old, now);
         RouteLimits {
             rates: Rates::new(&route.rate_limits, old.map(|old| &old.rates), now),
-            gate: gate(route.concurrency.as_ref(), &accounts, old, now),
+            gates,
+            places,
             holds: old.map_or_else(Holds::new, |old| Arc::clone(&old.holds)),
             accounts,
             elsewhere: route.upstreams.len() > 1,
@@ -221,9 +247,20 @@ impl RouteLimits {
         self.keys.of(token.map(str::as_bytes).unwrap_or_default())
     }
 
-    /// The gate, where calls are counted.
-    pub(crate) fn gate(&self) -> Option<&Arc<Gate>> {
-        self.gate.as_ref()
+    /// Whether calls are counted.
+    pub(crate) fn counts(&self) -> bool {
+        self.route.concurrency.is_some()
+    }
+
+    /// The gate for a credential, where calls are counted.
+    pub(crate) fn gate(&self, credential: u64) -> Option<Arc<Gate>> {
+        let gates = self.gates.as_ref().filter(|_| self.counts())?;
+        Some(gates.of(credential, rates::now()))
+    }
+
+    fn clear_waits(&self) -> usize {
+        let gates = self.gates.as_ref().map(|gates| gates.all()).unwrap_or_default();
+        self.holds.clear() + gates.iter().map(|gate| gate.end_pauses()).sum::<usize>()
     }
 
     /// Whether a request takes a slot for as long as it lasts. Where units on a WebSocket are counted, the session asks for
@@ -242,20 +279,51 @@ impl RouteLimits {
     }
 }
 
-/// The gate for these accounts: the old one in its new size, unless its lanes stood for other accounts.
-fn gate(
-    concurrency: Option<&crate::config::types::Concurrency>,
+/// The gates of a route, and the lane of each of its accounts: the old ones in their new size, whatever place an account has now.
+fn gates(
+    route: &Route,
     accounts: &[u64],
+    fleet: Option<&Arc<Fleet>>,
     old: Option<&RouteLimits>,
     now: Instant,
-) -> Option<Arc<Gate>> {
-    let concurrency = concurrency?;
-    let setup = Setup { max: concurrency.max, queue: concurrency.queue, lanes: accounts.len().max(1) };
-    let kept = old.filter(|old| old.accounts == accounts).and_then(|old| old.gate.as_ref());
-    let Some(gate) = kept else { return Some(Gate::new(&setup)) };
-    gate.reconfigure(&setup, now);
-    if !concurrency.learn {
-        (0..setup.lanes).for_each(|lane| gate.set_learned(lane, concurrency.max));
+) -> (Option<Arc<Gates>>, Vec<usize>) {
+    let kept = old.and_then(|old| Some((old, old.gates.clone()?)));
+    let kept = kept.filter(|(old, _)| old.accounts.is_empty() == accounts.is_empty());
+    let kept = kept.and_then(|(old, gates)| Some((places(accounts, old, &gates)?, gates)));
+    let (places, kept) =
+        kept.map_or_else(|| ((0..accounts.len()).collect(), None), |(places, gates)| (places, Some(gates)));
+    let Some(concurrency) = &route.concurrency else { return (kept, places) };
+    let lanes = places.iter().max().map_or(1, |last| last + 1);
+    let setup = Setup { max: concurrency.max, queue: concurrency.queue, lanes };
+    if let Some(gates) = kept {
+        gates.reconfigure(&setup, concurrency.learn, now);
+        if let Gates::Accounts(gate) = &*gates {
+            let unused = (0..lanes).filter(|lane| !places.contains(lane));
+            gate.retire(unused.fold(Lanes::NONE, Lanes::with));
+        }
+        return (Some(gates), places);
     }
-    Some(Arc::clone(gate))
+    // A fleet shares one gate for all keys of a route: it begins each limiter that it does not know with a grace of half a lease,
+    // which a client's first call would have to wait for.
+    let gates = if accounts.is_empty() && fleet.is_none() {
+        Gates::of_keys(setup, concurrency.learn)
+    } else {
+        Gates::of_accounts(Gate::new(&setup))
+    };
+    (Some(gates), places)
+}
+
+/// The lane of each account: its old one, or else the first that is nobody's. None when there are no more.
+fn places(accounts: &[u64], old: &RouteLimits, gates: &Gates) -> Option<Vec<usize>> {
+    let Gates::Accounts(gate) = gates else { return Some(Vec::new()) };
+    let before = |account: &u64| old.places.get(old.accounts.iter().position(|old| old == account)?).copied();
+    let mut taken: Vec<usize> = accounts.iter().filter_map(before).collect();
+    let mut free = |_: &u64| {
+        let is_free =
+            |lane: &usize| !taken.contains(lane) && !old.places.contains(lane) && gate.demand(*lane).in_use == 0;
+        let lane = (0..Lanes::MOST).find(is_free)?;
+        taken.push(lane);
+        Some(lane)
+    };
+    accounts.iter().map(|account| before(account).or_else(|| free(account))).collect()
 }

@@ -10,8 +10,8 @@ use crate::canon::Profile;
 use crate::config::types::{Cost, LimitKey, RateLimit};
 use crate::limit::Keys;
 use crate::limit::rate::{Quota, Rate};
-use crate::proxy::RequestBody;
 use crate::proxy::request_body::Meter;
+use crate::proxy::{RequestBody, path};
 use http::HeaderMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -131,7 +131,9 @@ impl Entry {
     pub(super) fn key(&self, keys: &Keys, caller: &Caller<'_>) -> Option<u64> {
         let template = self.limit.matches.as_ref();
         if let (Some(template), LimitKey::PathParameter(name)) = (template, &self.limit.key) {
-            return template.capture(caller.method, caller.path, name).map(|value| keys.of(value));
+            // However it is spelled: the template compares decoded, too.
+            let value = template.capture(caller.method, caller.path, name);
+            return value.map(|value| keys.of(path::decode(value.as_bytes())));
         }
         if template.is_some_and(|template| !template.matches(caller.method, caller.path)) {
             return None;

@@ -35,33 +35,46 @@ pub(crate) enum Asked<'r> {
 
 /// A place in the queue of a route.
 pub(crate) struct Turn<'r> {
-    gate: &'r Arc<Gate>,
+    gate: Arc<Gate>,
     waiting: Waiting,
     max_wait: Duration,
     wait: Wait<'r>,
 }
 
 impl RouteLimits {
+    /// The account whose slot it is, by its place in the configuration.
+    pub(crate) fn account_of(&self, permit: &Permit) -> usize {
+        self.places.iter().position(|lane| *lane == permit.lane()).unwrap_or_default()
+    }
+
+    /// The lanes of these accounts; where clients bring their own keys each has a gate with one.
+    fn lanes_of(&self, accounts: Lanes) -> Lanes {
+        if self.places.is_empty() {
+            return Lanes::only(0);
+        }
+        let lanes = self.places.iter().enumerate().filter(|(account, _)| accounts.contains(*account));
+        lanes.fold(Lanes::NONE, |all, (_, lane)| all.with(*lane))
+    }
+
     /// Asks for a slot of one of these lanes.
     pub(crate) fn ask<'r>(
         &'r self,
-        gate: &'r Arc<Gate>,
+        gate: Arc<Gate>,
         priority: Priority,
         lanes: Lanes,
         now: Instant,
     ) -> Result<Asked<'r>, Denied> {
-        match gate.enter(priority, lanes, now.into_std()) {
+        match gate.enter(priority, self.lanes_of(lanes), now.into_std()) {
             Entry::Admitted(permit) => {
                 self.metrics.queue_waited(priority, Duration::ZERO);
                 Ok(Asked::Granted(permit))
             }
             Entry::Full => {
                 self.metrics.queue_waited(priority, Duration::ZERO);
-                Err(refusal(gate, Fault::QueueFull))
+                Err(refusal(&gate, Fault::QueueFull))
             }
             Entry::Queued(waiting) => {
-                let max_wait =
-                    self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.max_wait);
+                let max_wait = self.max_wait();
                 Ok(Asked::Waits(Turn {
                     gate,
                     waiting,
@@ -73,18 +86,40 @@ impl RouteLimits {
     }
 
     /// Waits for a slot of one of these lanes, if need be. None when the route does not count calls.
-    pub(crate) async fn slot(&self, priority: Priority, lanes: Lanes) -> Result<Option<Permit>, Denied> {
-        let Some(gate) = self.gate() else { return Ok(None) };
+    pub(crate) async fn slot(
+        &self,
+        credential: u64,
+        priority: Priority,
+        lanes: Lanes,
+    ) -> Result<Option<Permit>, Denied> {
+        let Some(gate) = self.gate(credential) else { return Ok(None) };
         match self.ask(gate, priority, lanes, Instant::now())? {
             Asked::Granted(permit) => Ok(Some(permit)),
             Asked::Waits(turn) => turn.comes().await.map(Some),
         }
     }
 
+    /// Waits for a slot of one socket's own, at most as long as the route says.
+    pub(crate) async fn slot_in(&self, socket: &Arc<Gate>, priority: Priority) -> Result<Permit, Denied> {
+        match socket.enter(priority, Lanes::ALL, Instant::now().into_std()) {
+            Entry::Admitted(permit) => Ok(permit),
+            Entry::Full => Err(refusal(socket, Fault::QueueFull)),
+            Entry::Queued(waiting) => {
+                let granted = tokio::time::timeout(self.max_wait(), waiting).await;
+                granted.map_err(|_| refusal(socket, Fault::QueueTimeout))
+            }
+        }
+    }
+
+    /// The longest wait for a slot.
+    fn max_wait(&self) -> Duration {
+        self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.max_wait)
+    }
+
     /// The refusal of a route whose queue is full.
-    pub(crate) fn full(&self) -> Denied {
-        match self.gate() {
-            Some(gate) => refusal(gate, Fault::QueueFull),
+    pub(crate) fn full(&self, credential: u64) -> Denied {
+        match self.gate(credential) {
+            Some(gate) => refusal(&gate, Fault::QueueFull),
             None => Fault::QueueFull.into(),
         }
     }
@@ -96,7 +131,7 @@ impl Turn<'_> {
         let Turn { gate, waiting, max_wait, wait } = self;
         let granted = tokio::time::timeout(max_wait, waiting).await;
         drop(wait);
-        granted.map_err(|_| refusal(gate, Fault::QueueTimeout))
+        granted.map_err(|_| refusal(&gate, Fault::QueueTimeout))
     }
 }
 

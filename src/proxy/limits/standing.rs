@@ -1,8 +1,12 @@
 //! How the limits of a route stand, for people: the status page shows it.
 
 use super::{Registry, RouteLimits};
+use crate::limit::gate::Stats as _;
 use serde::Serialize;
 use std::time::Instant;
+
+/// How many accounts or keys are shown.
+const SHOWN: usize = 64;
 
 /// How the limits of one route stand.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,7 +21,7 @@ pub struct LimitStanding {
     pub in_use: u32,
     /// Calls that wait.
     pub queued: u32,
-    /// The accounts, in the order of `credentials`; one where callers bring their own.
+    /// The accounts, in the order of `credentials`; or, where clients bring their own keys, some of those in use.
     pub lanes: Vec<LaneStanding>,
     /// Pauses that the provider asked for and that are not over.
     pub holds: Vec<HoldStanding>,
@@ -37,7 +41,7 @@ pub struct LaneStanding {
 /// A pause that a provider asked for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HoldStanding {
-    /// The code that everybody is answered with.
+    /// The code that whoever it binds is answered with.
     pub code: &'static str,
     /// How long that goes on; zero while one request tries.
     pub remaining_seconds: f64,
@@ -53,12 +57,17 @@ impl Registry {
 
 impl RouteLimits {
     fn standing(&self, route: String, now: Instant) -> LimitStanding {
-        let gate = self.gate.as_ref();
-        let all = gate.map(|gate| gate.standing());
-        let lane = |lane| {
-            let gate = gate?;
-            Some(LaneStanding { cap: gate.cap(lane), learned: gate.learned(lane), in_use: gate.demand(lane).in_use })
-        };
+        let gates = self.gates.as_ref().filter(|_| self.counts());
+        let all = gates.map(|gates| gates.stats().0);
+        // Where clients bring their own keys, there is one for each of those that are in use.
+        let lanes = gates.map(|gates| gates.all()).unwrap_or_default().into_iter().flat_map(|gate| {
+            let lanes = if self.places.is_empty() { &[0][..] } else { &self.places };
+            lanes.iter().map(move |lane| LaneStanding {
+                cap: gate.cap(*lane),
+                learned: gate.learned(*lane),
+                in_use: gate.demand(*lane).in_use,
+            })
+        });
         let hold = |(code, remaining): (crate::canon::Code, std::time::Duration)| HoldStanding {
             code: code.as_str(),
             remaining_seconds: remaining.as_secs_f64(),
@@ -69,7 +78,7 @@ impl RouteLimits {
             max: self.route.concurrency.as_ref().map(|concurrency| concurrency.max),
             in_use: all.map_or(0, |all| all.in_use),
             queued: all.map_or(0, |all| all.queued),
-            lanes: (0..self.accounts.len().max(1)).filter_map(lane).collect(),
+            lanes: lanes.take(SHOWN).collect(),
             holds: self.holds.in_force(now).into_iter().map(hold).collect(),
         }
     }

@@ -33,7 +33,7 @@ fn runtime(lines: &str) -> Arc<RouteRuntime> {
 }
 
 async fn slot(route: &RouteRuntime) -> Result<Permit, Denied> {
-    Ok(route.limits.slot(Priority::Normal, Lanes::ALL).await?.expect("calls are counted"))
+    Ok(route.limits.slot(1, Priority::Normal, Lanes::ALL).await?.expect("calls are counted"))
 }
 
 /// What a provider refuses with.
@@ -46,14 +46,14 @@ fn refusal(code: Code, wait: u64) -> CanonicalError {
 
 fn call(permit: Option<Permit>) -> Admission {
     let mut admission = Admission::new(1, Priority::Normal, 0);
-    admission.has(permit, None);
+    admission.has(permit);
     admission
 }
 
 /// How long a request is held, in seconds; none when it may go, as a probe if so.
 fn held(limits: &RouteLimits, path: &str) -> Result<bool, f64> {
-    match limits.free(limits.lanes(), 1, path) {
-        Ok(held) => Ok(held.is_probe()),
+    match limits.go(0, 1, path) {
+        Ok(probe) => Ok(probe.is_some()),
         Err(Denied::Limit(refusal)) => Err(refusal.error.retry_after.expect("a wait").as_secs_f64()),
         Err(Denied::Fault(fault)) => panic!("{fault:?}"),
     }
@@ -102,21 +102,21 @@ async fn a_refusal_for_want_of_a_slot_pauses_the_queue() {
 async fn a_pause_ends_with_one_probe() {
     let route = runtime("");
     let limits = &route.limits;
-    limits.failed(&mut call(None), "/x", &refusal(Code::Overloaded, 30));
+    limits.failed(&mut call(None), "/x", &refusal(Code::RateLimited, 30));
     limits.failed(&mut call(None), "/x", &refusal(Code::PollRateLimited, 60));
     assert_eq!((held(limits, "/x"), held(limits, "/y")), (Err(60.0), Err(30.0)));
     advance(Duration::from_secs(29)).await;
     assert_eq!(held(limits, "/y"), Err(1.0));
     advance(Duration::from_secs(1)).await;
-    let Ok(probe) = limits.free(limits.lanes(), 1, "/y") else { panic!("it is its turn") };
-    assert!(probe.is_probe() && held(limits, "/y").is_err(), "one at a time");
+    let Ok(Some(probe)) = limits.go(0, 1, "/y") else { panic!("it is its turn") };
+    assert!(held(limits, "/y").is_err(), "one at a time");
     drop(probe);
     assert_eq!(held(limits, "/y"), Ok(true), "the next one tries");
-    let Ok(probe) = limits.free(limits.lanes(), 1, "/y") else { panic!("it is its turn") };
     let mut trying = call(None);
-    trying.has(None, probe.probe_of(0));
+    trying.tries(limits.go(0, 1, "/y").ok().flatten());
     limits.answered(&mut trying, 200, &http::HeaderMap::new());
-    assert_eq!((held(limits, "/y"), held(limits, "/x")), (Ok(false), Err(30.0)));
+    assert_eq!(held(limits, "/y"), Ok(false));
+    assert_eq!(held(limits, "/x"), Ok(true), "a wait of a minute is tried after half of it");
 }
 
 /// A quota, a wait of nothing, and what a caller or the network did hold nobody.
@@ -156,4 +156,139 @@ async fn limits_outlive_their_configuration_as_long_as_they_are_needed() {
     assert_eq!(names(), ["b"]);
     drop(third);
     assert!(names().is_empty());
+}
+
+/// What a provider says of one key that clients bring is nothing to the others: neither its slots nor its waits.
+#[tokio::test(start_paused = true)]
+async fn one_clients_plan_is_not_that_of_all() {
+    let route = runtime("concurrency = { max = 2, queue = 1, max_wait = '3s', learn = true }");
+    let limits = &route.limits;
+    let slot = async |credential| limits.slot(credential, Priority::Normal, Lanes::ALL).await.ok().flatten();
+    let mut small = Admission::new(1, Priority::Normal, 0);
+    small.has(slot(1).await);
+    limits.failed(&mut small, "/x", &refusal(Code::ConcurrencyLimited, 3600));
+    limits.failed(&mut small, "/x", &refusal(Code::RateLimited, 3600));
+    small.end();
+    assert!(limits.go(0, 1, "/x").is_err() && limits.go(0, 2, "/x").is_ok());
+    let begun = Instant::now();
+    let (first, second) = (slot(2).await, slot(2).await);
+    assert!(first.is_some() && second.is_some() && begun.elapsed().is_zero());
+    assert_eq!(
+        (limits.gate(1).map(|gate| gate.learned(0)), limits.gate(2).map(|gate| gate.learned(0))),
+        (Some(1), Some(2))
+    );
+}
+
+/// A plan is full until one of its calls ends, whatever the provider says of seconds.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_comes_free_ends_the_wait_for_one() {
+    let route = runtime("concurrency = { max = 3, queue = 9, max_wait = '3s' }");
+    let (running, refused) = (slot(&route).await.ok(), slot(&route).await.ok());
+    let mut refused = call(refused);
+    route.limits.failed(&mut refused, "/x", &refusal(Code::ConcurrencyLimited, 600));
+    refused.end();
+    let begun = Instant::now();
+    let (waiting, ()) = tokio::join!(slot(&route), async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        drop(running);
+    });
+    assert!(waiting.is_ok() && begun.elapsed() == Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+/// With nothing of ours at the provider no slot will come free: it is asked again after a moment.
+#[tokio::test(start_paused = true)]
+async fn want_of_slots_closes_nothing_for_long() {
+    let route = runtime("concurrency = { max = 3, queue = 9, max_wait = '10s' }");
+    let mut refused = call(slot(&route).await.ok());
+    route.limits.failed(&mut refused, "/x", &refusal(Code::ConcurrencyLimited, 3600));
+    refused.end();
+    let begun = Instant::now();
+    assert!(slot(&route).await.is_ok());
+    assert!(begun.elapsed() <= Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// The operator says how long a wait is believed, whom it binds, and whether at all.
+#[tokio::test(start_paused = true)]
+async fn waits_are_as_the_route_says() {
+    for (lines, code, same, other) in [
+        ("", Code::RateLimited, Err(60.0), Err(60.0)),
+        ("", Code::Unavailable, Err(60.0), Ok(false)),
+        ("waits = { max_hold = '7s' }", Code::RateLimited, Err(7.0), Err(7.0)),
+        ("waits = { scope = 'credential' }", Code::Unavailable, Err(60.0), Err(60.0)),
+        ("waits = { scope = 'path' }", Code::RateLimited, Err(60.0), Ok(false)),
+        ("waits = { enabled = false }", Code::RateLimited, Ok(false), Ok(false)),
+    ] {
+        let route = runtime(lines);
+        route.limits.failed(&mut call(None), "/v1/x", &refusal(code, 3600));
+        assert_eq!((held(&route.limits, "/v1/x"), held(&route.limits, "/v1/y")), (same, other), "{lines} {code:?}");
+    }
+}
+
+/// An operator who knows better ends waits.
+#[tokio::test(start_paused = true)]
+async fn waits_are_cleared_by_the_operator() {
+    let shared = shared();
+    let state = state(&shared, "a", CONCURRENCY);
+    let limits = Arc::clone(&state.runtime(&state.config.routes[0]).limits);
+    limits.failed(&mut call(None), "/x", &refusal(Code::RateLimited, 3600));
+    assert_eq!(shared.limits.clear_waits(Some("b")), None);
+    assert_eq!((shared.limits.clear_waits(Some("a")), held(&limits, "/x")), (Some(1), Ok(false)));
+    assert_eq!(shared.limits.clear_waits(None), Some(0));
+}
+
+/// The provider counts a cancelled call until it has noticed that nobody is there any more.
+#[tokio::test(start_paused = true)]
+async fn the_slot_of_a_cancelled_call_settles_before_it_is_free() {
+    let route = runtime(CONCURRENCY);
+    let mut cancelled = call(slot(&route).await.ok());
+    route.limits.settle(&mut cancelled);
+    cancelled.end();
+    let begun = Instant::now();
+    assert!(slot(&route).await.is_ok());
+    assert_eq!(begun.elapsed(), Duration::from_millis(100));
+    let mut ended = call(slot(&route).await.ok());
+    ended.end();
+    assert!(
+        slot(&route).await.is_ok() && begun.elapsed() == Duration::from_millis(100),
+        "one that ended is gone at once"
+    );
+}
+
+/// A reload knows accounts by what they are: whatever place one has now, its running calls count.
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_adds_an_account_forgets_no_running_call() {
+    let shared = shared();
+    let keys = |keys: &[&str], more: &str| {
+        let listed: Vec<String> =
+            keys.iter().map(|key| format!("{{ header = 'xi-api-key', value = '{key}-key' }}")).collect();
+        format!("credentials = [{}]\n{more}", listed.join(", "))
+    };
+    let counted = "concurrency = { max = 2, queue = 0, max_wait = '1s' }";
+    let load = |text: String| {
+        let state = state(&shared, "a", &text);
+        state.runtime(&state.config.routes[0])
+    };
+    let account = async |route: &Arc<RouteRuntime>| {
+        let permit = slot(route).await.ok()?;
+        let account = route.limits.account_of(&permit);
+        std::mem::forget(permit);
+        Some(account)
+    };
+    let one = load(keys(&["one"], counted));
+    assert_eq!((account(&one).await, account(&one).await, account(&one).await), (Some(0), Some(0), None));
+    let two = load(keys(&["two", "one"], counted));
+    assert_eq!((account(&two).await, account(&two).await, account(&two).await), (Some(0), Some(0), None));
+    let standing = || shared.limits.standing(Instant::now().into_std()).remove(0);
+    assert_eq!((standing().limit, standing().in_use), (Some(4), 4));
+    // Taken out for a time and put back.
+    let without = load(keys(&["two", "one"], ""));
+    assert!(!without.limits.counts());
+    let again = load(keys(&["three", "two"], counted));
+    assert_eq!((account(&again).await, account(&again).await, account(&again).await), (Some(0), Some(0), None));
+    assert_eq!(
+        (standing().limit, standing().lanes.len()),
+        (Some(4), 2),
+        "what is not there any more counts for nothing"
+    );
+    drop((one, two, without));
 }

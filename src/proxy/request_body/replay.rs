@@ -31,6 +31,8 @@ struct Buffer {
     size: u64,
     /// It cannot be sent again: it was too large, the client's side of it failed, or nobody wants it any more.
     spent: bool,
+    /// Something of it has been read for a sending.
+    begun: bool,
     /// Which sending of it may read on; those before it have ended.
     sending: u32,
 }
@@ -55,7 +57,14 @@ impl ReplayBuffer {
     /// Of a body that has not been sent; nothing of it is kept unless it may be sent `again`.
     pub(super) fn of(client: ClientBody, again: bool) -> ReplayBuffer {
         let spent = !again || client.size_hint().lower() > MOST_KEPT;
-        ReplayBuffer(Arc::new(Mutex::new(Buffer { client, pieces: Vec::new(), size: 0, spent, sending: 0 })))
+        ReplayBuffer(Arc::new(Mutex::new(Buffer {
+            client,
+            pieces: Vec::new(),
+            size: 0,
+            spent,
+            begun: false,
+            sending: 0,
+        })))
     }
 
     /// The body from its beginning. Whoever still sends it from before gets no more of it.
@@ -66,9 +75,10 @@ impl ReplayBuffer {
         RequestBody::of_replay(ReplayBody { buffer: Arc::clone(&self.0), sending: buffer.sending, next: 0 })
     }
 
-    /// Whether it can be sent from its beginning.
+    /// Whether it can be sent from its beginning: as long as all of it that was read is kept.
     pub(crate) fn is_possible(&self) -> bool {
-        !lock(&self.0).spent
+        let buffer = lock(&self.0);
+        !buffer.spent || !buffer.begun
     }
 
     /// It will not be sent again: nothing more is kept.
@@ -117,10 +127,11 @@ impl ReplayBody {
         let polled = Pin::new(&mut buffer.client).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
+                buffer.begun = true;
                 buffer.keep(frame);
                 self.next += 1;
             }
-            Poll::Ready(Some(Err(_))) => buffer.spent = true,
+            Poll::Ready(Some(Err(_))) => (buffer.spent, buffer.begun) = (true, true),
             Poll::Ready(None) | Poll::Pending => {}
         }
         polled

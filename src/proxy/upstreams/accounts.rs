@@ -141,7 +141,7 @@ impl AccountGuard {
     pub(crate) fn told(&mut self, error: &CanonicalError) {
         if is_refused_account(error) {
             self.refused(tokio::time::Instant::now().into_std());
-        } else if error.fault.is_none() && !is_broken(error) {
+        } else if error.fault.is_none() && !is_broken(error.code, error.origin) {
             self.accepted();
         }
     }

@@ -2,7 +2,8 @@
 //! new configuration still names keeps its state.
 
 use super::accounts::{AccountView, Accounts};
-use super::policy::RetryPolicy;
+use super::policy::{RetryPolicy, is_broken, was_never_sent};
+use crate::canon::{Code, Fault, Origin};
 use crate::config::types::{CircuitBreaker, Route};
 use crate::limit::breaker::{Broken, Condition, Setup};
 use crate::limit::{Breaker, Budget, breaker::Pass};
@@ -16,7 +17,7 @@ pub(crate) struct RouteHealth {
     route: Arc<Route>,
     pub(crate) policy: RetryPolicy,
     pub(crate) accounts: Accounts,
-    /// One for each upstream; none without `circuit_breaker`.
+    /// One for each upstream, where `circuit_breaker` asks for it or another upstream can take over.
     circuits: Vec<Arc<Breaker>>,
     pub(crate) budget: Arc<Budget>,
 }
@@ -35,16 +36,27 @@ pub struct RouteHealthView {
 pub struct UpstreamView {
     /// Host and port.
     pub authority: String,
-    /// `closed`, `open` or `half_open`; none without `circuit_breaker`.
+    /// `closed`, `open` or `half_open`; none where there is no other upstream and no `circuit_breaker`.
     pub circuit: Option<&'static str>,
 }
 
 /// An upstream that may be used.
 pub(crate) struct Chosen {
     pub(crate) upstream: usize,
-    /// To be told what became of the request; none without `circuit_breaker`.
-    pub(crate) pass: Option<Pass>,
+    /// To be told what became of the request; none where nobody counts.
+    pub(crate) pass: Option<UpstreamPass>,
 }
+
+/// A request that goes to an upstream. Dropped without a word about its end, it counts as neither.
+pub(crate) struct UpstreamPass {
+    pass: Pass,
+    /// Without `circuit_breaker` only that there was no connection counts.
+    passive: bool,
+}
+
+/// When an upstream is left alone that cannot be reached, without `circuit_breaker`, while another takes over.
+const PASSIVE: CircuitBreaker =
+    CircuitBreaker { failures: 3, window: Duration::from_secs(30), open: Duration::from_secs(5) };
 
 impl fmt::Debug for RouteHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,7 +75,9 @@ impl RouteHealth {
         let budget =
             before.map_or_else(|| Arc::new(Budget::new(policy.budget, now)), |before| Arc::clone(&before.budget));
         budget.reconfigure(policy.budget);
-        let circuits = route.circuit_breaker.map_or_else(Vec::new, |breaker| circuits(route, breaker, before));
+        let passive = (route.upstreams.len() > 1).then_some(PASSIVE);
+        let breaker = route.circuit_breaker.or(passive);
+        let circuits = breaker.map_or_else(Vec::new, |breaker| circuits(route, breaker, before));
         Some(Arc::new(RouteHealth {
             policy,
             accounts: accounts(route, before),
@@ -78,21 +92,37 @@ impl RouteHealth {
         self.route.upstreams.len()
     }
 
-    /// The first upstream from this one on that may be used, the first one again after the last.
+    /// The first upstream from this one on that may be used, the first one again after the last; none of those that were
+    /// `tried`, by their bits.
     ///
     /// # Errors
-    /// How long until one may be used, when all are broken.
-    pub(crate) fn choose(&self, from: usize, now: Instant) -> Result<Chosen, Duration> {
+    /// How long until one may be used, when all are left alone by the word of the operator.
+    pub(crate) fn choose(&self, from: usize, tried: u64, now: Instant) -> Result<Chosen, Duration> {
         let count = self.upstreams().max(1);
+        let passive = self.route.circuit_breaker.is_none();
+        let untried = |index: &usize| tried & bit(*index) == 0;
+        let places = || (from..from + count).map(|index| index % count).filter(untried);
         let mut wait = Duration::MAX;
-        for upstream in (from..from + count).map(|index| index % count) {
+        for upstream in places() {
             let Some(circuit) = self.circuits.get(upstream) else { return Ok(Chosen { upstream, pass: None }) };
             match circuit.admit(now) {
-                Ok(pass) => return Ok(Chosen { upstream, pass: Some(pass) }),
+                Ok(pass) => return Ok(Chosen { upstream, pass: Some(UpstreamPass { pass, passive }) }),
                 Err(Broken { remaining }) => wait = wait.min(remaining),
             }
         }
-        Err(wait)
+        // Nobody asked for a refusal: when none can be reached, one is tried all the same.
+        let any = places().next().filter(|_| passive);
+        any.map(|upstream| Chosen { upstream, pass: None }).ok_or(wait)
+    }
+
+    /// Whether the next request is one that the others wait for.
+    pub(crate) fn probes_next(&self, now: Instant) -> bool {
+        self.circuits.iter().any(|circuit| circuit.condition(now) == Condition::HalfOpen)
+    }
+
+    /// Whether an upstream is left alone now.
+    pub(crate) fn is_open(&self, upstream: usize, now: Instant) -> bool {
+        self.circuits.get(upstream).is_some_and(|circuit| circuit.condition(now) != Condition::Closed)
     }
 
     /// How it stands.
@@ -114,6 +144,39 @@ impl RouteHealth {
                 .collect(),
             accounts: self.accounts.view(now),
         }
+    }
+}
+
+/// An upstream's place in a set.
+pub(crate) fn bit(upstream: usize) -> u64 {
+    1 << upstream.min(63)
+}
+
+impl UpstreamPass {
+    /// How the request ended: with an answer that is no failure, or with this error. One of the client's or of this gateway says
+    /// nothing of the upstream.
+    pub(crate) fn ended(self, error: Option<(Code, Origin, Option<Fault>)>, now: Instant) {
+        match error {
+            None => self.pass.succeeded(),
+            Some((code, origin, fault)) if is_broken(code, origin) => {
+                if !self.passive || fault.is_some_and(was_never_sent) {
+                    self.pass.failed(now);
+                } else {
+                    self.pass.succeeded();
+                }
+            }
+            Some((_, Origin::Provider, _)) => self.pass.succeeded(),
+            Some(_) => {}
+        }
+    }
+
+    /// The head of an answer has come, and its end will tell more; none is left of a probe, which has shown enough.
+    pub(crate) fn begun(self) -> Option<UpstreamPass> {
+        if self.pass.is_probe() {
+            self.pass.succeeded();
+            return None;
+        }
+        Some(self)
     }
 }
 
@@ -176,13 +239,16 @@ mod tests {
     }
 
     fn chosen(health: &RouteHealth, from: usize, now: Instant) -> Result<usize, Duration> {
-        health.choose(from, now).map(|chosen| chosen.upstream)
+        health.choose(from, 0, now).map(|chosen| chosen.upstream)
     }
 
     fn fail(health: &RouteHealth, upstream: usize, now: Instant) {
-        let chosen = health.choose(upstream, now).expect("not broken yet");
+        let chosen = health.choose(upstream, 0, now).expect("not broken yet");
         assert_eq!(chosen.upstream, upstream);
-        chosen.pass.expect("a breaker").failed(now);
+        chosen
+            .pass
+            .expect("a breaker")
+            .ended(Some((Code::UpstreamUnreachable, Origin::Network, Some(Fault::ConnectRefused))), now);
     }
 
     #[test]
@@ -208,10 +274,10 @@ mod tests {
         let circuits: Vec<_> = health.view(later).upstreams.iter().map(|upstream| upstream.circuit).collect();
         assert_eq!(circuits, [Some("open"), Some("open")]);
         let due = now + Duration::from_secs(10);
-        let probe = health.choose(0, due).expect("due");
+        let probe = health.choose(0, 0, due).expect("due");
         assert_eq!(health.view(due).upstreams[0].circuit, Some("half_open"));
-        assert!(health.choose(0, due).is_err(), "one probe");
-        probe.pass.expect("a breaker").succeeded();
+        assert!(health.choose(0, 0, due).is_err(), "one probe");
+        probe.pass.expect("a breaker").ended(None, due);
         assert_eq!(chosen(&health, 0, due), Ok(0));
     }
 
@@ -228,7 +294,7 @@ mod tests {
         assert!(Arc::ptr_eq(&before.budget, &after.budget));
         let without =
             RouteHealth::of(&route(&["c", "a"], &["l", "m"], None), Some(&after), now).expect("two upstreams");
-        assert_eq!(chosen(&without, 1, now), Ok(1), "no breaker any more");
+        assert_eq!(chosen(&without, 1, now), Ok(0), "`a` is known to be out all the same");
     }
 
     #[test]
@@ -242,5 +308,40 @@ mod tests {
             "{\"upstreams\":[{\"authority\":\"api.example.com\",\"circuit\":\"closed\"}],\"accounts\":[\
              {\"index\":0,\"calls\":0,\"set_aside_seconds\":null},{\"index\":1,\"calls\":0,\"set_aside_seconds\":30.0}]}"
         );
+    }
+
+    #[test]
+    fn a_dead_upstream_is_set_aside_without_a_breaker_and_one_request_probes_it() {
+        let now = Instant::now();
+        let health = RouteHealth::of(&route(&["a", "b"], &[], None), None, now).expect("two upstreams");
+        let answered = |upstream, error| {
+            let chosen = health.choose(upstream, 0, now).expect("an upstream");
+            chosen.pass.expect("it is watched").ended(error, now);
+        };
+        // Whatever it answers, it is there.
+        (0..9).for_each(|_| answered(0, Some((Code::Unavailable, Origin::Provider, None))));
+        (0..9).for_each(|_| {
+            answered(0, Some((Code::UpstreamDisconnected, Origin::Network, Some(Fault::ConnectionClosed))))
+        });
+        assert_eq!(chosen(&health, 0, now), Ok(0));
+        (0..3).for_each(|_| fail(&health, 0, now));
+        assert_eq!(chosen(&health, 0, now), Ok(1));
+        let later = now + PASSIVE.open;
+        let probe = health.choose(0, 0, later).expect("due");
+        assert_eq!((probe.upstream, chosen(&health, 0, later)), (0, Ok(1)), "one at a time");
+        probe.pass.expect("it is watched").ended(None, later);
+        assert_eq!(chosen(&health, 0, later), Ok(0));
+    }
+
+    #[test]
+    fn without_a_breaker_nobody_is_refused() {
+        let now = Instant::now();
+        let health = RouteHealth::of(&route(&["a", "b"], &[], None), None, now).expect("two upstreams");
+        for upstream in [0, 1] {
+            (0..3).for_each(|_| fail(&health, upstream, now));
+        }
+        assert_eq!(chosen(&health, 0, now), Ok(0));
+        assert_eq!(health.choose(0, bit(0), now).map(|chosen| chosen.upstream), Ok(1));
+        assert!(health.choose(0, bit(0) | bit(1), now).is_err(), "all have been tried");
     }
 }

@@ -7,7 +7,8 @@ pub(super) mod policy;
 
 pub(crate) use accounts::AccountGuard;
 pub use accounts::AccountView;
-pub(super) use health::Chosen;
 pub(crate) use health::RouteHealth;
+pub(crate) use health::UpstreamPass;
+pub(super) use health::{Chosen, bit};
 pub use health::{RouteHealthView, UpstreamView};
-pub(super) use policy::{is_broken, is_refused_account};
+pub(super) use policy::{is_broken, is_refused_account, was_never_sent};

@@ -1,6 +1,6 @@
 //! When a failure is tried again, and after which wait. Pure: what is random and what time it is are arguments.
 
-use crate::canon::{CanonicalError, Fault, Origin, Type};
+use crate::canon::{CanonicalError, Code, Fault, Origin, Type};
 use crate::config::types::Route;
 use std::time::Duration;
 
@@ -50,8 +50,9 @@ impl RetryPolicy {
     }
 }
 
-/// Whether a failure came before there was a connection, so that nothing of the request can have arrived.
-fn was_never_sent(fault: Fault) -> bool {
+/// Whether a failure came before there was a connection, so that nothing of the request can have arrived: it always goes on to
+/// an upstream that has not been tried, and no budget is asked, since nobody has more to do because of it.
+pub(crate) fn was_never_sent(fault: Fault) -> bool {
     matches!(
         fault,
         Fault::DnsError
@@ -67,15 +68,18 @@ fn was_never_sent(fault: Fault) -> bool {
 
 /// Whether an error says that the upstream is broken: another may work, and the circuit breaker counts it. What a caller did
 /// wrong, what an account may not do and a 429 say nothing of the kind.
-pub(crate) fn is_broken(error: &CanonicalError) -> bool {
-    let kind = error.code.kind();
-    matches!(error.origin, Origin::Provider | Origin::Network)
-        && matches!(kind, Type::Upstream | Type::Unavailable | Type::Timeout | Type::Internal)
+pub(crate) fn is_broken(code: Code, origin: Origin) -> bool {
+    matches!(origin, Origin::Provider | Origin::Network)
+        && matches!(code.kind(), Type::Upstream | Type::Unavailable | Type::Timeout | Type::Internal)
 }
 
-/// Whether an error says that the account is of no use.
+/// Whether an error says that the whole account is of no use. What its plan does not allow is one operation, unless the provider
+/// wants to be paid first (402); and a key that is missed although one was sent is one of another kind.
 pub(crate) fn is_refused_account(error: &CanonicalError) -> bool {
-    error.origin == Origin::Provider && matches!(error.code.kind(), Type::PaymentRequired | Type::Authentication)
+    let of_account = matches!(error.code.kind(), Type::PaymentRequired | Type::Authentication);
+    let wants_payment = error.upstream.as_ref().is_some_and(|upstream| upstream.status == Some(402));
+    let of_operation = error.code == Code::MissingCredentials || error.code == Code::PlanLimitReached && !wants_payment;
+    error.origin == Origin::Provider && of_account && !of_operation
 }
 
 /// How long to wait before the next try; none when it would be too long.
@@ -194,12 +198,20 @@ mod tests {
             (Code::InvalidRequest, false, false),
             (Code::QuotaExceeded, false, true),
             (Code::InvalidCredentials, false, true),
+            (Code::PlanLimitReached, false, false),
+            (Code::MissingCredentials, false, false),
             (Code::PermissionDenied, false, false),
         ] {
             let error = provider_error(code);
-            assert_eq!((is_broken(&error), is_refused_account(&error)), (broken, refused), "{}", code.as_str());
+            assert_eq!(
+                (is_broken(error.code, error.origin), is_refused_account(&error)),
+                (broken, refused),
+                "{}",
+                code.as_str()
+            );
         }
-        assert!(is_broken(&CanonicalError::from_fault(Fault::ConnectTimeout)));
-        assert!(!is_broken(&CanonicalError::from_fault(Fault::RequestBodyTimeout)), "the caller's own");
+        let broken = |fault: Fault| is_broken(fault.code(), fault.origin());
+        assert!(broken(Fault::ConnectTimeout));
+        assert!(!broken(Fault::RequestBodyTimeout), "the client's own");
     }
 }

@@ -8,6 +8,8 @@ use crate::limit::{Bounds, Standing};
 use crate::telemetry::exposition::{Exposition, Kind, Labels};
 use crate::telemetry::histogram::{self, Histogram};
 use crate::telemetry::retries::Retry;
+use crate::telemetry::upstreams::Outcome;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -153,11 +155,11 @@ pub(super) fn websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>])
 }
 
 pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    // A route that changed its provider has the same gate in several entries.
-    let gate = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.gate).upgrade());
+    // A route that changed its provider has the same slots in several entries.
+    let slots = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.slots).as_ref()?.upgrade());
     let standings: Vec<_> = by_name(routes)
-        .filter_map(|(name, routes)| Some((name, gate(routes)?)))
-        .map(|(name, gate)| (name, (gate.standing(), gate.bounds())))
+        .filter_map(|(name, routes)| Some((name, slots(routes)?)))
+        .map(|(name, slots)| (name, slots.stats()))
         .collect();
     type Pick = fn(&(Standing, Bounds)) -> u32;
     let families: [(&'static str, &'static str, Pick); 6] = [
@@ -217,5 +219,35 @@ pub(super) fn retries(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
 fn counter(out: &mut Exposition<'_>, labels: &Labels<'_>, total: u64) {
     if total > 0 {
         let _ = out.sample(labels, total);
+    }
+}
+
+pub(super) fn upstreams(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let of_route = |routes: &[Arc<RouteMetrics>]| {
+        let mut upstreams: BTreeMap<String, (bool, [u64; Outcome::ALL.len()])> = BTreeMap::new();
+        for (name, up, outcomes) in routes.iter().flat_map(|route| route.upstreams.totals()) {
+            let entry = upstreams.entry(name).or_default();
+            entry.0 |= up;
+            entry.1.iter_mut().zip(outcomes).for_each(|(total, more)| *total += more);
+        }
+        upstreams
+    };
+    let all: Vec<_> = by_name(routes).map(|(route, routes)| (route, of_route(routes))).collect();
+    let help = "Whether an upstream may be used: it was reached when it was last tried, and its circuit is closed.";
+    let _ = out.family("speechgate_upstream_up", Kind::Gauge, help);
+    for (route, upstreams) in &all {
+        for (name, (up, _)) in upstreams {
+            let _ = out.sample(&[("route", route), ("upstream", name)], u64::from(*up));
+        }
+    }
+    let help = "Requests that were sent to an upstream, each attempt by itself, by how they ended.";
+    let _ = out.family("speechgate_upstream_requests_total", Kind::Counter, help);
+    for (route, upstreams) in &all {
+        for (name, (_, totals)) in upstreams {
+            for outcome in Outcome::ALL {
+                let labels = [("route", *route), ("upstream", name.as_str()), ("outcome", outcome.as_str())];
+                let _ = out.sample(&labels, totals[outcome as usize]);
+            }
+        }
     }
 }

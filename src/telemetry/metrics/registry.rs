@@ -142,6 +142,7 @@ impl Metrics {
         families::websockets(out, &routes);
         families::limits(out, &routes);
         families::retries(out, &routes);
+        families::upstreams(out, &routes);
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
         }

@@ -6,7 +6,7 @@ use super::super::units::{Beginning, Units, Verdict};
 use super::super::words::{Words, observed};
 use super::{BUFFER, READ, Session, Who};
 use crate::canon::{CanonicalError, Evidence, Phase, SocketUnits};
-use crate::limit::gate::{Lanes, Permit};
+use crate::limit::gate::{Gate, Lanes, Permit, Setup};
 use crate::proxy::RouteRuntime;
 use crate::proxy::call::Call;
 use crate::proxy::limits::Denied;
@@ -19,13 +19,21 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-type Slot = Result<Option<Permit>, Denied>;
+type Slot = Result<Held, Denied>;
+
+/// What a unit has: a slot of the plan, and one of its socket where the provider bounds those as well.
+pub(super) struct Held {
+    plan: Option<Permit>,
+    _socket: Option<Permit>,
+}
 
 /// The units of a socket and their slots.
 pub(super) struct Slots {
     route: Arc<RouteRuntime>,
     spec: Arc<SocketUnits>,
-    units: Units<Option<Permit>>,
+    units: Units<Held>,
+    /// So many at one time on this socket, where the provider has a bound of that kind.
+    own: Option<Arc<Gate>>,
     waiting: Option<Waiting>,
     /// What the caller has sent behind a message that waits. Bounded: no more is read than fits into one piece.
     ahead: Vec<u8>,
@@ -77,9 +85,12 @@ impl Slots {
     /// Those of a socket on which units are counted; none on any other, and where the route does not limit them.
     pub(super) fn of(call: &Call, route: &Arc<RouteRuntime>) -> Option<Slots> {
         let spec = route.route.profile.socket_units(call.method.as_str(), call.provider_path())?;
-        let _ = route.limits.gate()?;
+        if !route.limits.counts() {
+            return None;
+        }
         let (units, route) = (Units::new(Arc::clone(spec)), Arc::clone(route));
-        Some(Slots { route, spec: Arc::clone(spec), units, waiting: None, ahead: Vec::new() })
+        let own = spec.max().map(|max| Gate::new(&Setup { max, queue: 1, lanes: 1 }));
+        Some(Slots { route, spec: Arc::clone(spec), units, own, waiting: None, ahead: Vec::new() })
     }
 
     /// What says of a message of the provider's whether it has to be looked at.
@@ -104,10 +115,20 @@ impl Slots {
 
     fn slot(&self, call: &Call) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
         let (priority, lane) = (call.admission.priority(), Lanes::only(call.way.credential));
-        let (route, has_room) = (Arc::clone(&self.route), self.units.has_room());
+        let credential = call.admission.credential();
+        let (route, has_room, own) = (Arc::clone(&self.route), self.units.has_room(), self.own.clone());
         Box::pin(async move {
             // A socket with so many units at one time is refused as one that finds the queue full.
-            if has_room { route.limits.slot(priority, lane).await } else { Err(route.limits.full()) }
+            if !has_room {
+                return Err(route.limits.full(credential));
+            }
+            // First its socket's: who waits for that keeps nobody else from the plan.
+            let socket = match &own {
+                Some(own) => Some(route.limits.slot_in(own, priority).await?),
+                None => None,
+            };
+            let plan = route.limits.slot(credential, priority, lane).await?;
+            Ok(Held { plan, _socket: socket })
         })
     }
 
@@ -121,7 +142,7 @@ impl Slots {
             }
             None => None,
         };
-        if let Some(permit) = ended.flatten() {
+        if let Some(permit) = ended.and_then(|held| held.plan) {
             self.route.limits.settled(permit, error);
         }
     }

@@ -1,0 +1,154 @@
+//! The gates of a route: one with a lane for each of its accounts, or, where clients bring their own keys, one for each key.
+//!
+//! A plan is sold to an account, so that the slots of one are nobody else's, and what a provider says of one is not true of
+//! another. Keys come from the network: at most [`MOST`] have a gate of their own, and who comes after that shares one; a gate
+//! that was idle for [`IDLE`] is forgotten, with what was learned for it.
+
+use crate::limit::gate::{Bounds, Gate, Setup, Standing, Stats};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How many keys have a gate of their own.
+pub(super) const MOST: usize = 4096;
+/// How long a gate that nobody uses is kept.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// The gates of a route. They outlive its configuration.
+pub(super) enum Gates {
+    /// One, with a lane for each account; with a single one where a fleet shares it for all keys.
+    Accounts(Arc<Gate>),
+    /// One for each key that clients bring.
+    Keys(Keyed),
+}
+
+pub(super) struct Keyed {
+    state: Mutex<State>,
+}
+
+struct State {
+    setup: Setup,
+    learn: bool,
+    gates: HashMap<u64, Kept>,
+    /// That of all who came when there was no room.
+    crowd: Option<Arc<Gate>>,
+}
+
+struct Kept {
+    gate: Arc<Gate>,
+    used: Instant,
+}
+
+impl Gates {
+    pub(super) fn of_accounts(gate: Arc<Gate>) -> Arc<Gates> {
+        Arc::new(Gates::Accounts(gate))
+    }
+
+    pub(super) fn of_keys(setup: Setup, learn: bool) -> Arc<Gates> {
+        let state = State { setup, learn, gates: HashMap::new(), crowd: None };
+        Arc::new(Gates::Keys(Keyed { state: Mutex::new(state) }))
+    }
+
+    /// Another size. Whatever was learned ends where nothing is learned any more.
+    pub(super) fn reconfigure(&self, setup: &Setup, learn: bool, now: Instant) {
+        match self {
+            Gates::Accounts(gate) => resize(gate, setup, learn, now),
+            Gates::Keys(keyed) => {
+                let mut state = keyed.lock();
+                (state.setup, state.learn) = (setup.clone(), learn);
+                state.all().for_each(|gate| resize(gate, setup, learn, now));
+            }
+        }
+    }
+
+    /// The gate of a credential.
+    pub(super) fn of(&self, credential: u64, now: Instant) -> Arc<Gate> {
+        match self {
+            Gates::Accounts(gate) => Arc::clone(gate),
+            Gates::Keys(keyed) => keyed.of(credential, now),
+        }
+    }
+
+    /// All that there are now.
+    pub(super) fn all(&self) -> Vec<Arc<Gate>> {
+        match self {
+            Gates::Accounts(gate) => vec![Arc::clone(gate)],
+            Gates::Keys(keyed) => keyed.lock().all().map(Arc::clone).collect(),
+        }
+    }
+
+    /// Forgets the gates of keys that nobody has used for long.
+    pub(super) fn sweep(&self, now: Instant) {
+        if let Gates::Keys(keyed) = self {
+            keyed.lock().forget_idle(now, IDLE);
+        }
+    }
+}
+
+impl Keyed {
+    fn of(&self, credential: u64, now: Instant) -> Arc<Gate> {
+        let mut state = self.lock();
+        if let Some(kept) = state.gates.get_mut(&credential) {
+            kept.used = now;
+            return Arc::clone(&kept.gate);
+        }
+        if state.gates.len() >= MOST {
+            state.forget_idle(now, Duration::ZERO);
+        }
+        let own = state.gates.len() < MOST;
+        if let Some(crowd) = state.crowd.as_ref().filter(|_| !own) {
+            return Arc::clone(crowd);
+        }
+        let gate = Gate::new(&state.setup);
+        if own {
+            let _ = state.gates.insert(credential, Kept { gate: Arc::clone(&gate), used: now });
+        } else {
+            state.crowd = Some(Arc::clone(&gate));
+        }
+        gate
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn all(&self) -> impl Iterator<Item = &Arc<Gate>> {
+        self.gates.values().map(|kept| &kept.gate).chain(&self.crowd)
+    }
+
+    /// Whoever has a permit or waits for one has the gate as well.
+    fn forget_idle(&mut self, now: Instant, after: Duration) {
+        let used = |kept: &Kept| Arc::strong_count(&kept.gate) > 1 || now.saturating_duration_since(kept.used) < after;
+        self.gates.retain(|_, kept| used(kept));
+    }
+}
+
+impl Stats for Gates {
+    fn stats(&self) -> (Standing, Bounds) {
+        let keyed = match self {
+            Gates::Accounts(gate) => return gate.stats(),
+            Gates::Keys(keyed) => keyed,
+        };
+        let state = keyed.lock();
+        let all: Vec<_> = state.all().map(|gate| gate.stats()).collect();
+        let sum = |of: fn(&(Standing, Bounds)) -> u32| all.iter().map(of).fold(0, u32::saturating_add);
+        let Setup { max, queue, .. } = state.setup;
+        if all.is_empty() {
+            // Whoever comes first finds all of this.
+            return (Standing { limit: max, in_use: 0, queued: 0 }, Bounds { max, learned: max, queue });
+        }
+        let standing =
+            Standing { limit: sum(|of| of.0.limit), in_use: sum(|of| of.0.in_use), queued: sum(|of| of.0.queued) };
+        let bounds = Bounds { max: sum(|of| of.1.max), learned: sum(|of| of.1.learned), queue: sum(|of| of.1.queue) };
+        (standing, bounds)
+    }
+}
+
+fn resize(gate: &Gate, setup: &Setup, learn: bool, now: Instant) {
+    gate.reconfigure(setup, now);
+    if !learn {
+        (0..setup.lanes).for_each(|lane| gate.set_learned(lane, setup.max));
+    }
+}
