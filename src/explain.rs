@@ -6,7 +6,7 @@
 use crate::canon::envelope::{self, Stamp};
 use crate::canon::explain::{Explanation, explain};
 use crate::canon::{CanonicalError, Evidence, Fault, Matched, Observed, Phase, Profile, resolve};
-use crate::proxy::fail::timestamp;
+use crate::proxy::errors::timestamp;
 use http::HeaderMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;

@@ -28,7 +28,7 @@
 //! ```text
 //! server::listen → server::conn → server::stack → proxy::Proxy::handle
 //!     check and route (headers::check_request, route) → admit → prepare (headers, path) → attempt → forward
-//!     → upstream::Client → relay_http | relay_events | held | ws → body → caller
+//!     → upstream::Client → response (body, events, inspect) | ws → caller
 //! ```
 //!
 //! One worker thread does all of it: each has a runtime, a listener socket and a pool of connections of its own. What
@@ -38,8 +38,8 @@
 //!
 //! ```text
 //!  refused before sending     proxy::headers, proxy::route  ┐
-//!  library failure            upstream::failure             ├─ canon::Observed or Fault ─ canon::resolve ─ proxy::fail ┬─ telemetry::metrics
-//!  bytes that mean failure    proxy::relay_*, held, ws      ┘        canon::Profile ↑ config/providers/*.toml           └─ render, canon::envelope ─ caller
+//!  library failure            upstream::failure             ├─ canon::Observed or Fault ─ canon::resolve ─ proxy::errors ┬─ telemetry::metrics
+//!  bytes that mean failure    proxy::response, proxy::ws     ┘        canon::Profile ↑ config/providers/*.toml           └─ render, canon::envelope ─ caller
 //! ```
 //!
 //! What happened decides the code; where it happened (an answer, an event, a line, a message, a close, in the middle of
@@ -48,9 +48,9 @@
 //! # What always holds
 //!
 //! * [`canon`] never sees a socket, a file or the current time, and classifying has no failure of its own.
-//! * Nobody but `proxy::fail` answers with an error on the proxied listener, and nobody but `upstream::failure` inspects a
-//!   library's error. A request too malformed to be parsed is refused by `server::conn` with bytes that `proxy::fail` made.
-//! * Every request ends exactly once, complete, cut or cancelled, with one log line and one count (`proxy::call`).
+//! * Nobody but `proxy::errors` answers with an error on the proxied listener, and nobody but `upstream::failure` inspects a
+//!   library's error. A request too malformed to be parsed is refused by `server::conn` with bytes that `proxy::errors` made.
+//! * Every request ends exactly once, complete, cut or cancelled, with one log line and one count (`proxy::context`).
 //! * No metric label comes from text that the network supplied.
 //! * Success bytes are not parsed, unless the profile says that this path hides failures in them.
 //! * A caller that leaves is not a provider's failure.

@@ -3,7 +3,7 @@
 //! In this order, because a rate is asked at once, and nobody should wait for a slot only to be refused with it. What a rate
 //! was charged is given back when one of the others refuses.
 
-use super::call::Call;
+use super::context::Call;
 use super::limits::{self, Admission, Asked, Caller, Denied, Turn};
 use super::upload::Upload;
 use crate::canon::Fault;

@@ -1,7 +1,7 @@
 //! Sends the request to the provider.
 
-use super::call::Call;
-use super::interim::Interim;
+use super::context::Call;
+use super::informational::Interim;
 use super::upload::Upload;
 use crate::canon::Fault;
 use crate::upstream::{Client, Exchange, Failure};

@@ -4,22 +4,19 @@
 
 mod admit;
 mod attempt;
-mod body;
-mod call;
-pub mod fail;
+mod context;
+pub mod errors;
 mod forward;
 pub mod headers;
-mod held;
-mod interim;
+mod idle;
+mod informational;
 pub mod limits;
 pub mod path;
 mod public;
 pub mod redact;
-mod relay_events;
-mod relay_http;
 mod replay;
+mod response;
 pub mod route;
-mod sighting;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -28,10 +25,9 @@ mod upload;
 mod ws;
 
 pub use attempt::{AccountView, StandingView, UpstreamView};
-pub use body::{Body, Cut};
-pub use call::Call;
-pub use interim::{Interim, Outbox};
-pub use relay_events::Events;
+pub use context::Call;
+pub use informational::{Interim, Outbox};
+pub use response::{Body, Cut, Events};
 pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upload::{CallerFault, Upload};
 
@@ -65,7 +61,7 @@ impl Proxy {
     /// The answer to what never became a request, counted and logged: a whole HTTP/1.1 answer.
     #[must_use]
     pub fn refuse(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {
-        fail::refuse(&self.state.load().shared, client, fault)
+        errors::refuse(&self.state.load().shared, client, fault)
     }
 
     /// Answers one request.
@@ -83,17 +79,17 @@ impl Proxy {
         let mut checked = match check(&mut call, &parts, body) {
             Ok(Some(checked)) => checked,
             Ok(None) => return answer_here(call),
-            Err(fault) => return refused(version, fault, fail::fault(call, fault)),
+            Err(fault) => return refused(version, fault, errors::fault(call, fault)),
         };
         let websocket = checked.websocket;
         match admit::admit(&mut call, &parts, &mut checked.upload, websocket).await {
             Ok(()) => {}
-            Err(Denied::Limit(refusal)) => return fail::limited(call, *refusal),
-            Err(Denied::Fault(fault)) => return refused(version, fault, fail::fault(call, fault)),
+            Err(Denied::Limit(refusal)) => return errors::limited(call, *refusal),
+            Err(Denied::Fault(fault)) => return refused(version, fault, errors::fault(call, fault)),
         }
         let request = match prepare(&mut call, peer, parts, checked) {
             Ok(request) => request,
-            Err(fault) => return refused(version, fault, fail::fault(call, fault)),
+            Err(fault) => return refused(version, fault, errors::fault(call, fault)),
         };
         if websocket {
             // Rare and large: boxed, ordinary requests do not carry it about.
@@ -104,7 +100,7 @@ impl Proxy {
             Ok(answer) => answer,
             Err(failed) => return attempt::answer(call, *failed),
         };
-        relay_http::relay(call, answer).await
+        response::relay(call, answer).await
     }
 }
 

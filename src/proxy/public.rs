@@ -1,6 +1,6 @@
 //! This gateway's own address, and URLs of a provider turned to it.
 
-use super::call::Call;
+use super::context::Call;
 use super::headers::PublicAddress;
 use http::Uri;
 

@@ -1,6 +1,6 @@
 //! The body of a request on its way to the provider: counted, bounded, with a deadline for the next frame.
 
-use super::body::Idle;
+use super::idle::Idle;
 use super::replay::{Replay, Turn};
 use crate::canon::Fault;
 use crate::upstream::{Bell, request_fault};

@@ -13,11 +13,11 @@ pub(crate) use accounts::Stay;
 pub(crate) use standing::Standing;
 pub use standing::{StandingView, UpstreamView};
 
-use super::call::Call;
+use super::context::Call;
 use super::headers::Way;
 use super::replay::Replay;
 use super::upload::Upload;
-use super::{Body, RouteRuntime, admit, fail, forward, relay_http};
+use super::{Body, RouteRuntime, admit, errors, forward, response};
 use crate::canon::CanonicalError;
 use crate::limit::breaker::Pass;
 use crate::telemetry::retries::Retry;
@@ -25,7 +25,7 @@ use crate::upstream::{Capped, Client, Exchange, Failure};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use http::{Request, Response, request, response};
+use http::{Request, Response, request};
 use http_body::Frame;
 use rule::{is_broken, is_refused_account};
 use standing::Chosen;
@@ -43,7 +43,7 @@ pub(crate) struct Answer {
 /// A failure that is answered.
 pub(crate) enum Failed {
     /// The provider refused; its answer has been read, and may have been understood.
-    Refused(response::Parts, Capped, Option<Box<CanonicalError>>),
+    Refused(http::response::Parts, Capped, Option<Box<CanonicalError>>),
     /// No answer came.
     Lost(Failure),
     /// Nothing was sent: every upstream of the route is left alone, for so long.
@@ -114,9 +114,9 @@ async fn try_often(
 /// Answers a call with its failure.
 pub(crate) fn answer(call: Box<Call>, failed: Failed) -> Response<Body> {
     match failed {
-        Failed::Refused(parts, read, known) => relay_http::refusal(call, parts, &read, known),
-        Failed::Lost(failure) => fail::failure(call, failure),
-        Failed::Broken(wait) => fail::broken(call, wait),
+        Failed::Refused(parts, read, known) => response::refusal(call, parts, &read, known),
+        Failed::Lost(failure) => errors::failure(call, failure),
+        Failed::Broken(wait) => errors::broken(call, wait),
     }
 }
 
@@ -158,7 +158,7 @@ impl<'c> Sender<'c> {
     async fn end(self, call: &mut Call, request: Request<Upload>, pass: Option<Pass>) -> Ended {
         let (failed, error) = match self.send(call, request).await {
             Ok(mut exchange) if exchange.response.status().as_u16() < 400 => {
-                match relay_http::first(call, &mut exchange.response).await {
+                match response::first(call, &mut exchange.response).await {
                     Ok(first) => {
                         tell(call, pass, None);
                         return Ok(Answer { exchange, first });
@@ -169,8 +169,8 @@ impl<'c> Sender<'c> {
             Ok(exchange) => {
                 call.reconnected |= exchange.facts.retried;
                 let (parts, body) = exchange.response.into_parts();
-                let read = relay_http::read_failure(call, &parts, body).await;
-                let error = fail::classify(call, &fail::Answer::of(parts.status, &parts.headers, &read));
+                let read = response::read_failure(call, &parts, body).await;
+                let error = errors::classify(call, &errors::Answer::of(parts.status, &parts.headers, &read));
                 (Failed::Refused(parts, read, None), error)
             }
             Err(failure) => lost(failure),
@@ -181,7 +181,7 @@ impl<'c> Sender<'c> {
 }
 
 fn lost(failure: Failure) -> (Failed, CanonicalError) {
-    let error = CanonicalError::from_fault(fail::whose(&failure));
+    let error = CanonicalError::from_fault(errors::whose(&failure));
     (Failed::Lost(failure), error)
 }
 

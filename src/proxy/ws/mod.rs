@@ -1,39 +1,39 @@
 //! WebSockets: a handshake is passed on, and when both sides have agreed, frames go both ways until the session is over.
 //!
 //! [`relay`] is the handshake: the provider's refusal is an ordinary answer, and nothing is upgraded on the word of something
-//! that does not speak WebSocket. `session` is what follows, as a task of its own that the call lives in: `inbound` tells
-//! frames apart, `side` is one connection, `words` is what is said about failures.
+//! that does not speak WebSocket. `session` is what follows, as a task of its own that the call lives in: `frames` tells
+//! frames apart, `side` is one connection, `close` is what is said about failures.
 //!
 //! Over HTTP/2 a WebSocket would come as an extended CONNECT (RFC 8441). It is not offered (no SETTINGS_ENABLE_CONNECT_PROTOCOL
 //! goes out), and a CONNECT that comes all the same is refused with 405 like any other.
 
+mod close;
+mod first_message;
+mod frames;
 mod handshake;
-mod inbound;
-mod opening;
 mod session;
 mod side;
 mod units;
-mod words;
 
 use super::attempt;
-use super::body::Body;
-use super::call::Call;
+use super::context::Call;
+use super::response::Body;
 use super::upload::Upload;
-use super::{RouteRuntime, fail, headers, relay_http};
+use super::{RouteRuntime, errors, headers, response};
 use crate::canon::{CanonicalError, Fault};
 use crate::telemetry::metrics::Transport;
 use crate::upstream::{Client, Failure};
+use close::Words;
+use frames::Sizes;
 use handshake::Offer;
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use inbound::Sizes;
 use session::{Limits, Session};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
-use words::Words;
 
 /// Passes on a checked handshake, and answers it.
 pub(super) async fn relay(
@@ -43,9 +43,9 @@ pub(super) async fn relay(
 ) -> Response<Body> {
     call.transport = Transport::Websocket;
     let caller = hyper::upgrade::on(&mut request);
-    let Some(route) = call.route.clone() else { return fail::fault(call, Fault::UpgradeRefused) };
+    let Some(route) = call.route.clone() else { return errors::fault(call, Fault::UpgradeRefused) };
     let Some(offer) = Offer::of(request.headers_mut(), route.headers.subprotocol(call.way)) else {
-        return fail::fault(call, Fault::UpgradeRefused);
+        return errors::fault(call, Fault::UpgradeRefused);
     };
     call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
     let mut answer = match attempt::send(client, &mut call, request, true).await {
@@ -57,7 +57,7 @@ pub(super) async fn relay(
         // A redirect leads the caller on; any other answer that is no failure is no answer to a handshake.
         return match status.is_success() {
             true => refuse(call, status, "an answer that is neither 101 nor a failure"),
-            false => relay_http::relay(call, answer).await,
+            false => response::relay(call, answer).await,
         };
     }
     let injected = route.headers.subprotocol(call.way);
@@ -76,7 +76,7 @@ pub(super) async fn relay(
         public: call.public_address(),
     };
     if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
-        return fail::fault(call, fault);
+        return errors::fault(call, fault);
     }
     handshake::complete(&mut parts.headers);
     offer.answer(&mut parts.headers, injected);
@@ -92,7 +92,7 @@ pub(super) async fn relay(
 fn refuse(mut call: Box<Call>, status: StatusCode, detail: &str) -> Response<Body> {
     call.upstream_status = Some(status.as_u16());
     let failure = Failure { fault: Fault::UpgradeFailed, detail: detail.to_owned(), request_body: None };
-    fail::failure(call, failure)
+    errors::failure(call, failure)
 }
 
 /// Waits until both connections have been handed over, then runs the session on them.

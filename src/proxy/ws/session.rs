@@ -13,10 +13,10 @@
 mod deadlines;
 mod slots;
 
-use super::inbound::{Look, Offence, Sizes, Unit};
-use super::opening::Opening;
+use super::close::{Farewell, Words};
+use super::first_message::Opening;
+use super::frames::{Look, Offence, Sizes, Unit};
 use super::side::Side;
-use super::words::{Farewell, Words};
 use crate::canon::{Fault, Phase};
 use crate::proxy::RouteRuntime;
 use crate::telemetry::metrics::{Direction, Initiator, OpenSocket};

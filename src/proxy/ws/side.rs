@@ -1,6 +1,6 @@
 //! One of the two connections of a session: what it sends, what waits to be sent to it, how far its closing has come.
 
-use super::inbound::{Inbound, Sizes};
+use super::frames::{Inbound, Sizes};
 use crate::wire::close;
 use crate::wire::frame::{Opcode, Sender, frame};
 use bytes::{Buf as _, BytesMut};

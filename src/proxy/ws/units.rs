@@ -117,7 +117,7 @@ impl<P> Units<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::words::observed;
+    use super::super::close::observed;
     use super::*;
     use crate::canon::{Phase, Profile, ProfileSpec};
     use http::HeaderMap;

@@ -1,14 +1,14 @@
 //! Slots for the units of a socket: a message that begins one waits for its slot, and the caller's later messages behind it,
 //! while the provider's go on.
 
+use super::super::close::{Words, observed};
 use super::super::side::Side;
 use super::super::units::{Beginning, Units, Verdict};
-use super::super::words::{Words, observed};
 use super::{BUFFER, READ, Session, Who};
 use crate::canon::{CanonicalError, Evidence, Phase, SocketUnits};
 use crate::limit::gate::{Lanes, Permit};
 use crate::proxy::RouteRuntime;
-use crate::proxy::call::Call;
+use crate::proxy::context::Call;
 use crate::proxy::limits::{self, Denied};
 use crate::wire::frame::Opcode;
 use http::HeaderMap;

@@ -1,9 +1,9 @@
 //! What the status page remembers of an error: a line, and a sample when no profile knows it. Without secrets.
 
-use super::call::Call;
-use super::redact::{is_secret_name, redact_tokens};
-use super::state::Shared;
 use crate::canon::{CanonicalError, Evidence, Fault, Phase};
+use crate::proxy::context::Call;
+use crate::proxy::redact::{is_secret_name, redact_tokens};
+use crate::proxy::state::Shared;
 use crate::telemetry::journal::{Error, Sample};
 use crate::telemetry::metrics::Transport;
 use http::{HeaderMap, StatusCode};
@@ -26,7 +26,7 @@ const FIELD: usize = 200;
 
 impl Call {
     /// Leaves a line about an error of this call.
-    pub(super) fn remember(&self, error: &CanonicalError) {
+    pub(in crate::proxy) fn remember(&self, error: &CanonicalError) {
         let (route, provider) = self.names();
         let at = SystemTime::now();
         let upstream = error.upstream.as_ref();

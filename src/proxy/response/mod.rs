@@ -1,14 +1,21 @@
 //! A provider's answer on its way to the caller: a success streams, a failure is read within bounds and worded anew.
 
+mod body;
+mod events;
+mod inspect;
+
+pub use body::{Body, Cut};
+pub use events::Events;
+
 use super::attempt::Answer;
-use super::body::{Body, Idle};
-use super::call::Call;
-use super::relay_events::{Events, Framing};
-use super::{RouteRuntime, fail, headers, held};
+use super::context::Call;
+use super::idle::Idle;
+use super::{RouteRuntime, errors, headers};
 use crate::canon::{CanonicalError, Fault};
 use crate::config::types::{Envelope, Timeouts};
 use crate::upstream::{self, Capped, Failure, Limits};
 use bytes::Bytes;
+use events::Framing;
 use http::{HeaderMap, Method, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
@@ -21,7 +28,7 @@ pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body>
     let Answer { exchange, mut first } = answer;
     call.reconnected |= exchange.facts.retried;
     let (mut parts, mut body) = exchange.response.into_parts();
-    let Some(route) = call.route.clone() else { return fail::fault(call, Fault::Panic) };
+    let Some(route) = call.route.clone() else { return errors::fault(call, Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
     if parts.status.as_u16() >= 400 {
         // Boxed like all that a success does not need.
@@ -29,9 +36,9 @@ pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body>
         return refusal(call, parts, &read, None);
     }
     // What the provider said of itself, before its request id makes room for ours.
-    let said = held::concerns(&call, &route, &parts).then(|| parts.headers.clone());
+    let said = inspect::concerns(&call, &route, &parts).then(|| parts.headers.clone());
     if let Err(fault) = prepare(&call, &route, &mut parts) {
-        return fail::fault(call, fault);
+        return errors::fault(call, fault);
     }
     call.tell_attempts(&mut parts.headers);
     call.answers(parts.status.as_u16());
@@ -43,7 +50,7 @@ pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body>
         return Response::from_parts(parts, Body::Events(Box::new(events)));
     }
     if let Some(said) = said {
-        return Box::pin(held::relay(call, &route, held::Head { parts, said }, first, body)).await;
+        return Box::pin(inspect::relay(call, &route, inspect::Head { parts, said }, first, body)).await;
     }
     let timeouts = &route.route.timeouts;
     // The first bytes are waited for while an error can still be worded. A caller that is still sending may wait for the head
@@ -51,7 +58,7 @@ pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body>
     if first.is_none() && call.upload_ended() {
         match next_frame(&mut body, timeouts).await {
             Ok(frame) => first = frame,
-            Err(failure) => return fail::failure(call, failure),
+            Err(failure) => return errors::failure(call, failure),
         }
     }
     Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
@@ -89,20 +96,20 @@ pub(crate) fn refusal(
     read: &Capped,
     known: Option<Box<CanonicalError>>,
 ) -> Response<Body> {
-    let Some(route) = call.route.clone() else { return fail::fault(call, Fault::Panic) };
+    let Some(route) = call.route.clone() else { return errors::fault(call, Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
     let status = parts.status;
     let error =
-        known.unwrap_or_else(|| Box::new(fail::classify(&call, &fail::Answer::of(status, &parts.headers, read))));
+        known.unwrap_or_else(|| Box::new(errors::classify(&call, &errors::Answer::of(status, &parts.headers, read))));
     // Most errors say all that there is to know. For the others what the provider said is kept, while its headers become those
     // for the caller.
     let again = error.unmapped || route.route.envelope == Envelope::Compatible;
     let said = again.then(|| parts.headers.clone());
     if let Err(fault) = prepare(&call, &route, &mut parts) {
-        return fail::fault(call, fault);
+        return errors::fault(call, fault);
     }
-    let said = said.as_ref().map(|said| fail::Answer::of(status, said, read));
-    fail::refused(call, &error, said.as_ref(), parts.headers)
+    let said = said.as_ref().map(|said| errors::Answer::of(status, said, read));
+    errors::refused(call, &error, said.as_ref(), parts.headers)
 }
 
 /// The first bytes of a success where `relay` would wait for them: until they are there, it can still be tried again.

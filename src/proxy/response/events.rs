@@ -1,12 +1,13 @@
 //! A stream of events or lines on its way to the caller: everything passes byte for byte and at once, but for the events
 //! that are failures, and a stream that breaks says so before it ends.
 
-use super::body::{Cut, Idle};
-use super::call::Call;
-use super::fail;
+use super::body::Cut;
 use crate::canon::envelope::{self, Compatible};
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
+use crate::proxy::context::Call;
+use crate::proxy::errors;
+use crate::proxy::idle::Idle;
 use crate::telemetry::metrics::Transport;
 use crate::upstream::{self, Failure, Inflate};
 use crate::wire::{Joined, Verdict, ndjson, sse};
@@ -270,7 +271,7 @@ impl Events {
         if self.judge.failed {
             return;
         }
-        let fault = fail::broken_off(&mut self.call, failure);
+        let fault = errors::broken_off(&mut self.call, failure);
         let mut error = CanonicalError::from_fault(fault);
         error.done = Some(true);
         let bytes = self.judge.word(&self.call, &error, None);
@@ -345,7 +346,7 @@ impl Judge {
 
     /// The failure in the form of the stream and of the route; `was` is the provider's own unit, if there was one.
     fn word(&self, call: &Call, error: &CanonicalError, was: Option<(&Bytes, Option<sse::Event<'_>>)>) -> Bytes {
-        let timestamp = fail::timestamp();
+        let timestamp = errors::timestamp();
         let stamp = call.stamp(&timestamp);
         let compatible = call.route.as_ref().filter(|route| route.route.envelope == Envelope::Compatible);
         let (json, kind) = match (compatible, was) {

@@ -471,5 +471,5 @@ fn text_of(mut frames: &[u8], sender: Sender) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "inbound_tests.rs"]
+#[path = "frames_tests.rs"]
 mod tests;

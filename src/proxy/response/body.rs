@@ -1,20 +1,18 @@
 //! The body of an answer on its way to the caller.
 
-use super::call::Call;
-use super::relay_events::Events;
+use super::events::Events;
 use crate::canon::Fault;
 use crate::config::types::Timeouts;
+use crate::proxy::context::Call;
+use crate::proxy::errors;
+use crate::proxy::idle::Idle;
 use crate::upstream;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::task::coop::unconstrained;
-use tokio::time::{Instant, Sleep};
 
 /// The body of an answer. Not boxed: one type for the few kinds there are.
 #[derive(Debug)]
@@ -169,7 +167,7 @@ impl Relay {
 
     fn cut(&mut self, failure: &upstream::Failure) -> Cut {
         self.ended = true;
-        let fault = super::fail::broken_off(&mut self.call, failure);
+        let fault = errors::broken_off(&mut self.call, failure);
         Cut(fault)
     }
 
@@ -191,43 +189,6 @@ impl Drop for Relay {
         // hyper does not ask again after the last byte of a body of known length.
         if !self.ended && self.is_end() {
             self.call.complete();
-        }
-    }
-}
-
-/// A deadline for the next frame. The timer is only made when a body has to be waited for, and only moved when it fires.
-#[derive(Debug)]
-pub(crate) struct Idle {
-    limit: Duration,
-    last: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Idle {
-    pub(crate) fn new(limit: Duration) -> Idle {
-        Idle { limit, last: None, timer: None }
-    }
-
-    /// Something moved.
-    pub(crate) fn moved(&mut self) {
-        if self.timer.is_some() {
-            self.last = Some(Instant::now());
-        }
-    }
-
-    /// Ready when nothing has moved for the limit.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        loop {
-            // What comes without being a frame may have used up the turn of this task.
-            if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            match self.last.take().map(|last| last + limit) {
-                Some(deadline) if deadline > Instant::now() => timer.as_mut().reset(deadline),
-                _ => return Poll::Ready(()),
-            }
         }
     }
 }

@@ -3,11 +3,11 @@
 //! Only where the profile says so, and only the first 64 KiB of a JSON body: what is larger passes untouched.
 
 use super::body::Body;
-use super::call::Call;
-use super::relay_http::next_frame;
-use super::{RouteRuntime, fail};
+use super::next_frame;
 use crate::canon::{Evidence, Json, Observed, Path, Phase};
 use crate::config::types::Envelope;
+use crate::proxy::context::Call;
+use crate::proxy::{RouteRuntime, errors};
 use crate::upstream::{self, decode};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
@@ -75,7 +75,7 @@ pub(crate) async fn relay(
                 }
             }
             Ok(None) => break true,
-            Err(failure) => return fail::failure(call, failure),
+            Err(failure) => return errors::failure(call, failure),
         }
     };
     if ended {
@@ -132,7 +132,7 @@ fn changed(
     if let Some(detector) = profile.detect(Some(request), &evidence) {
         let error = crate::canon::resolve(profile, &evidence).error;
         call.sighted(&error, &evidence);
-        let timestamp = fail::timestamp();
+        let timestamp = errors::timestamp();
         let stamp = call.stamp(&timestamp);
         let compatible = route.route.envelope == Envelope::Compatible;
         let body = crate::canon::envelope::in_body(tree, detector.member.as_ref(), compatible, &error, &stamp);
@@ -167,7 +167,7 @@ fn replaced(mut call: Box<Call>, parts: &mut response::Parts, changed: Changed) 
         Changed::Failed(body, error) => {
             call.transport = crate::telemetry::metrics::Transport::Job;
             call.note(&error, None);
-            fail::describe(&mut parts.headers, &error);
+            errors::describe(&mut parts.headers, &error);
             body
         }
     };

@@ -3,12 +3,12 @@
 //! Whatever happens to a call, it ends exactly once: complete, cut, or (when nobody ended it before it was dropped)
 //! cancelled by the caller.
 
-mod end;
+mod finish;
 mod spans;
 
 use super::attempt::Stay;
 use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
-use super::interim::Interim;
+use super::informational::Interim;
 use super::limits::{self, Admission};
 use super::redact::Hidden;
 use super::trace::Trace;
@@ -208,7 +208,7 @@ impl Call {
     }
 
     /// The path that the caller asked for.
-    pub(super) fn path(&self) -> &str {
+    pub(in crate::proxy) fn path(&self) -> &str {
         self.target.path()
     }
 

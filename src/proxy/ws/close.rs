@@ -1,12 +1,12 @@
 //! What is said about failures on a socket: as a message, in a close, in the form of the route. Each is counted once.
 
-use super::inbound::Offence;
+use super::frames::Offence;
 use crate::canon::envelope::{self, Compatible};
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
 use crate::config::types::Envelope;
-use crate::proxy::call::Call;
+use crate::proxy::context::Call;
 use crate::proxy::limits::Denied;
-use crate::proxy::{RouteRuntime, fail};
+use crate::proxy::{RouteRuntime, errors};
 use bytes::Bytes;
 use http::HeaderMap;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Words {
         self.call.note(&error, None);
         self.told = Some(Told { reason: reason(&error), close: error.code.row().close, fatal: error.fatal });
         self.failed = Some(error.clone());
-        let timestamp = fail::timestamp();
+        let timestamp = errors::timestamp();
         let stamp = self.call.stamp(&timestamp);
         match route.route.envelope {
             Envelope::Compatible => {
@@ -114,7 +114,7 @@ impl Words {
         self.call.note(&error, None);
         match self.route.route.envelope {
             Envelope::Compatible => {
-                let timestamp = fail::timestamp();
+                let timestamp = errors::timestamp();
                 envelope::native(&self.route.route.profile, Phase::Frame, &error, &self.call.stamp(&timestamp))
             }
             Envelope::Canonical | Envelope::Problem => self.event(&error),
@@ -194,7 +194,7 @@ impl Words {
     fn own(&self, phase: Phase, error: &CanonicalError) -> Vec<u8> {
         match self.route.route.envelope {
             Envelope::Compatible => {
-                let timestamp = fail::timestamp();
+                let timestamp = errors::timestamp();
                 let (profile, stamp) = (&self.route.route.profile, self.call.stamp(&timestamp));
                 let refusal = if self.begun { None } else { envelope::refusal(profile, error, &stamp) };
                 refusal.unwrap_or_else(|| envelope::native(profile, phase, error, &stamp))
@@ -205,7 +205,7 @@ impl Words {
 
     fn event(&self, error: &CanonicalError) -> Vec<u8> {
         let over = error.fatal != Some(false) || error.context_id.is_some();
-        let timestamp = fail::timestamp();
+        let timestamp = errors::timestamp();
         envelope::event(error, &self.call.stamp(&timestamp), error.done.or(over.then_some(true)))
     }
 }

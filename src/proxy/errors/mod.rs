@@ -1,8 +1,10 @@
 //! The single exit for errors: asks the core what happened, counts, and renders.
 
-use super::body::Body;
-use super::call::Call;
+mod sample;
+
+use super::context::Call;
 use super::limits::Refusal;
+use super::response::Body;
 use super::state::Shared;
 use super::upload::CallerFault;
 use crate::canon::envelope::Stamp;
@@ -160,7 +162,7 @@ pub(crate) fn refuse(shared: &Shared, client: Option<SocketAddr>, fault: Fault) 
     let (code, origin) = (fault.code(), fault.origin());
     shared.unrouted.error(code, origin, Transport::Http);
     shared.unrouted.request_refused(fault.status());
-    super::sighting::refused(shared, request_id, fault);
+    sample::refused(shared, request_id, fault);
     if let Some(access) = &shared.access {
         let client = client.map(|client| client.to_string());
         access.write(&Entry::refused(request_id, client.as_deref(), fault));
