@@ -4,20 +4,21 @@
 //! cancelled by the caller.
 
 mod finish;
+pub(super) mod record;
 mod spans;
 
 use super::attempt::Stay;
 use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
 use super::informational::Interim;
-use super::limits::{self, Admission};
+use super::limits::Admission;
 use super::redact::Hidden;
 use super::trace::Trace;
 use super::upload::Progress;
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
-use crate::canon::{CanonicalError, Code, Origin};
+use crate::canon::{Code, Origin, Phase};
 use crate::limit::Lanes;
-use crate::telemetry::metrics::{InFlight, Limit, Transport};
+use crate::telemetry::metrics::{InFlight, Limit};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 use std::fmt;
@@ -49,7 +50,8 @@ pub struct Call {
     hidden: Vec<String>,
     /// Whether the caller asked for RFC 9457.
     pub(crate) problem: bool,
-    pub(crate) transport: Transport,
+    /// Where in the protocol it is.
+    pub(crate) phase: Phase,
     arrived: SystemTime,
     started: Instant,
     protocol: Version,
@@ -117,7 +119,7 @@ impl Call {
             secrets: [None, None],
             hidden: Vec::new(),
             problem: false,
-            transport: Transport::Http,
+            phase: Phase::Http,
             arrived,
             started: Instant::now(),
             protocol: parts.version,
@@ -200,6 +202,11 @@ impl Call {
         if let Some(route) = &self.route {
             route.limits.answered(&mut self.admission, status, headers);
         }
+    }
+
+    /// Method and path of the request that the provider sees.
+    pub(crate) fn request(&self) -> (&str, &str) {
+        (self.method.as_str(), self.provider_path())
     }
 
     /// The path that the provider sees.
@@ -329,44 +336,6 @@ impl Call {
         if self.attempts > 1 {
             let _ = headers.insert(ATTEMPTS, HeaderValue::from(self.attempts));
         }
-    }
-
-    /// A try failed that is followed by another: what the provider said counts, though the caller never sees it.
-    pub(crate) fn note_try(&mut self, error: &CanonicalError) {
-        self.trace.failed(error.code, Instant::now());
-        self.count_provider(error);
-    }
-
-    fn count_provider(&mut self, error: &CanonicalError) {
-        if let Some(route) = &self.route {
-            let path = limits::below_prefix(&route.route, self.provider_target.path());
-            route.limits.failed(&mut self.admission, path, error);
-        }
-        if let Some(stay) = &mut self.stay {
-            stay.told(error);
-        }
-        let metrics = self.metrics();
-        if error.upstream.is_some() {
-            metrics.upstream_error(&error.upstream_label, error.code);
-        }
-        if error.unmapped {
-            metrics.unmapped();
-            self.state.shared.unmapped(self, error);
-        }
-    }
-
-    /// An error happened: it is counted here, once, whatever becomes of its answer.
-    pub(crate) fn note(&mut self, error: &CanonicalError, detail: Option<String>) {
-        self.metrics().error(error.code, error.origin, self.transport);
-        if let Some(spot) = self.trace.spot() {
-            self.metrics().error_at(error.code, error.origin, self.transport, spot);
-        }
-        self.count_provider(error);
-        self.remember(error);
-        let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
-        self.upstream_request_id = upstream_id.cloned();
-        self.trace.note(error);
-        self.error = Some(Noted { code: error.code, origin: error.origin, detail });
     }
 
     /// A limit of the gateway refused it.

@@ -34,7 +34,7 @@ pub use upload::{CallerFault, Upload};
 use headers::Fields;
 use limits::Denied;
 
-use crate::canon::Fault;
+use crate::canon::{Fault, Phase};
 use crate::upstream::{Client, TlsShared};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -58,6 +58,12 @@ impl Proxy {
         Proxy { state, client: Client::new(tls) }
     }
 
+    /// The answer that stands in for one that a panic took away.
+    #[must_use]
+    pub fn panicked() -> Response<Body> {
+        response::panicked()
+    }
+
     /// The answer to what never became a request, counted and logged: a whole HTTP/1.1 answer.
     #[must_use]
     pub fn refuse(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {
@@ -79,17 +85,20 @@ impl Proxy {
         let mut checked = match check(&mut call, &parts, body) {
             Ok(Some(checked)) => checked,
             Ok(None) => return answer_here(call),
-            Err(fault) => return refused(version, fault, errors::fault(call, fault)),
+            Err(fault) => return refused(version, fault, response::fault(call, fault)),
         };
         let websocket = checked.websocket;
         match admit::admit(&mut call, &parts, &mut checked.upload, websocket).await {
             Ok(()) => {}
-            Err(Denied::Limit(refusal)) => return errors::limited(call, *refusal),
-            Err(Denied::Fault(fault)) => return refused(version, fault, errors::fault(call, fault)),
+            Err(Denied::Fault(fault)) => return refused(version, fault, response::fault(call, fault)),
+            Err(denied @ Denied::Limit(_)) => {
+                let finding = errors::Finding::denied(call.phase, denied);
+                return response::reject(call, finding);
+            }
         }
         let request = match prepare(&mut call, peer, parts, checked) {
             Ok(request) => request,
-            Err(fault) => return refused(version, fault, errors::fault(call, fault)),
+            Err(fault) => return refused(version, fault, response::fault(call, fault)),
         };
         if websocket {
             // Rare and large: boxed, ordinary requests do not carry it about.
@@ -120,6 +129,9 @@ fn check(call: &mut Call, parts: &request::Parts, body: Incoming) -> Result<Opti
     let kind = headers::check_request(parts, call.fields, server.max_target_bytes)?;
     if kind.answer_here {
         return Ok(None);
+    }
+    if kind.websocket {
+        call.phase = Phase::Handshake;
     }
     // Before it could wait for a slot that it holds itself.
     state.shared.identity.check_loop(&parts.headers, call.fields)?;

@@ -189,15 +189,15 @@ impl Shared {
     }
 
     /// An error that a profile does not know: told once per code, so that somebody adds a row.
-    pub(crate) fn unmapped(&self, call: &super::Call, error: &CanonicalError) {
+    pub(crate) fn unmapped(&self, route: &str, request_id: &str, error: &CanonicalError) {
         let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or("none");
         let mut sighted = self.sighted.lock().unwrap_or_else(PoisonError::into_inner);
-        if sighted.len() < 1000 && sighted.insert((call.route_name().to_owned(), code.to_owned())) {
+        if sighted.len() < 1000 && sighted.insert((route.to_owned(), code.to_owned())) {
             tracing::warn!(
-                route = call.route_name(),
+                route,
                 upstream_code = code,
                 classified_as = error.code.as_str(),
-                request_id = call.id_text(),
+                request_id,
                 "a provider's error that its profile does not know; `speechgate explain` shows how to add it"
             );
         }

@@ -9,7 +9,7 @@
 
 use super::pulse::Exchange;
 use crate::canon::Fault;
-use crate::proxy::{Interim, Peer, Proxy, errors};
+use crate::proxy::{Interim, Peer, Proxy};
 use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -55,7 +55,7 @@ impl Handler for Proxy {
     }
 
     fn panicked(&self) -> Response<Self::Body> {
-        errors::panicked()
+        Proxy::panicked()
     }
 
     fn refusal(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {

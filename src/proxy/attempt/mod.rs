@@ -100,7 +100,7 @@ async fn try_often(
         }
         drop(failed);
         let count = route.metrics.retry_begins();
-        call.note_try(&error);
+        call.record_try(&error);
         tokio::time::sleep(next.wait).await;
         call.way.upstream = next.chosen.upstream;
         if let Some(stay) = next.stay {
@@ -115,8 +115,11 @@ async fn try_often(
 pub(crate) fn answer(call: Box<Call>, failed: Failed) -> Response<Body> {
     match failed {
         Failed::Refused(parts, read, known) => response::refusal(call, parts, &read, known),
-        Failed::Lost(failure) => errors::failure(call, failure),
-        Failed::Broken(wait) => errors::broken(call, wait),
+        Failed::Lost(failure) => response::failure(call, failure),
+        Failed::Broken(wait) => {
+            let finding = errors::Finding::circuit_open(call.phase, wait);
+            response::reject(call, finding)
+        }
     }
 }
 
@@ -170,7 +173,7 @@ impl<'c> Sender<'c> {
                 call.reconnected |= exchange.facts.retried;
                 let (parts, body) = exchange.response.into_parts();
                 let read = response::read_failure(call, &parts, body).await;
-                let error = errors::classify(call, &errors::Answer::of(parts.status, &parts.headers, &read));
+                let error = errors::classify(call, parts.status.as_u16(), &parts.headers, &read);
                 (Failed::Refused(parts, read, None), error)
             }
             Err(failure) => lost(failure),

@@ -102,7 +102,7 @@ impl Drop for Call {
             if fault == Fault::Panic && self.status == 0 {
                 self.status = fault.code().status();
             }
-            self.note(&CanonicalError::from_fault(fault), None);
+            self.record(self.phase, &CanonicalError::from_fault(fault), None);
         }
         if self.status == 0 {
             self.status = Code::ClientCancelled.status();

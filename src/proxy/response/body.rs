@@ -60,8 +60,8 @@ pub struct Relay {
 
 impl Body {
     /// Bytes that are all here.
-    pub(crate) fn full(bytes: Vec<u8>, call: Option<Box<Call>>) -> Body {
-        Body::Full(Full { bytes: Some(Bytes::from(bytes)).filter(|bytes| !bytes.is_empty()), call })
+    pub(crate) fn full(bytes: Bytes, call: Option<Box<Call>>) -> Body {
+        Body::Full(Full { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), call })
     }
 
     /// A provider's body.

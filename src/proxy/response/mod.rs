@@ -1,4 +1,4 @@
-//! A provider's answer on its way to the caller: a success streams, a failure is read within bounds and worded anew.
+//! A provider's answer on its way to the client: a success streams, a failure is read within bounds and worded anew.
 
 mod body;
 mod events;
@@ -9,14 +9,15 @@ pub use events::Events;
 
 use super::attempt::Answer;
 use super::context::Call;
+use super::errors::detect::Form;
+use super::errors::{self, Finding, Rendered};
 use super::idle::Idle;
-use super::{RouteRuntime, errors, headers};
-use crate::canon::{CanonicalError, Fault};
+use super::{RouteRuntime, headers};
+use crate::canon::{CanonicalError, Evidence, Fault};
 use crate::config::types::{Envelope, Timeouts};
 use crate::upstream::{self, Capped, Failure, Limits};
 use bytes::Bytes;
-use events::Framing;
-use http::{HeaderMap, Method, Response, StatusCode, header, response};
+use http::{HeaderMap, Method, Response, header, response};
 use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -28,24 +29,25 @@ pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body>
     let Answer { exchange, mut first } = answer;
     call.reconnected |= exchange.facts.retried;
     let (mut parts, mut body) = exchange.response.into_parts();
-    let Some(route) = call.route.clone() else { return errors::fault(call, Fault::Panic) };
+    let Some(route) = call.route.clone() else { return fault(call, Fault::Panic) };
     call.upstream_status = Some(parts.status.as_u16());
-    if parts.status.as_u16() >= 400 {
+    let form = form(&call, &route, parts.status.as_u16(), &parts.headers);
+    if form == Form::Error {
         // Boxed like all that a success does not need.
         let read = Box::pin(read_failure(&call, &parts, body)).await;
         return refusal(call, parts, &read, None);
     }
     // What the provider said of itself, before its request id makes room for ours.
-    let said = inspect::concerns(&call, &route, &parts).then(|| parts.headers.clone());
-    if let Err(fault) = prepare(&call, &route, &mut parts) {
-        return errors::fault(call, fault);
+    let said = inspect::concerns(form, &call, &route, &parts).then(|| parts.headers.clone());
+    if let Err(found) = prepare(&call, &route, &mut parts) {
+        return fault(call, found);
     }
     call.tell_attempts(&mut parts.headers);
     call.answers(parts.status.as_u16());
-    if has_no_body(&call.method, parts.status) || first.is_none() && body.is_end_stream() {
-        return Response::from_parts(parts, Body::full(Vec::new(), Some(call)));
+    if form == Form::Empty || first.is_none() && body.is_end_stream() {
+        return Response::from_parts(parts, Body::full(Bytes::new(), Some(call)));
     }
-    if let Some(framing) = framing(&call, &route, &parts.headers) {
+    if let Form::Stream(framing) = form {
         let events = Events::new(framing, body, &mut parts.headers, call);
         return Response::from_parts(parts, Body::Events(Box::new(events)));
     }
@@ -53,15 +55,43 @@ pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body>
         return Box::pin(inspect::relay(call, &route, inspect::Head { parts, said }, first, body)).await;
     }
     let timeouts = &route.route.timeouts;
-    // The first bytes are waited for while an error can still be worded. A caller that is still sending may wait for the head
+    // The first bytes are waited for while an error can still be worded. A client that is still sending may wait for the head
     // before it goes on.
     if first.is_none() && call.upload_ended() {
         match next_frame(&mut body, timeouts).await {
             Ok(frame) => first = frame,
-            Err(failure) => return errors::failure(call, failure),
+            Err(broken) => return failure(call, broken),
         }
     }
     Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
+}
+
+/// Answers a call with an error.
+pub(crate) fn reject(mut call: Box<Call>, finding: Finding<'_>) -> Response<Body> {
+    let Rendered { status, mut headers, body, .. } = errors::report(&mut call, finding);
+    call.tell_attempts(&mut headers);
+    call.answers(status.as_u16());
+    let body = body.filter(|_| call.method != Method::HEAD).unwrap_or_default();
+    let mut response = Response::new(Body::full(body, Some(call)));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
+}
+
+/// Answers a call with a failure that no provider worded.
+pub(crate) fn fault(call: Box<Call>, fault: Fault) -> Response<Body> {
+    let finding = Finding::fault(call.phase, fault);
+    reject(call, finding)
+}
+
+/// Answers a call that brought no answer.
+pub(crate) fn failure(call: Box<Call>, failure: Failure) -> Response<Body> {
+    let finding = Finding::failure(call.phase, failure);
+    reject(call, finding)
+}
+
+/// The answer to a request that a panic took away.
+pub(crate) fn panicked() -> Response<Body> {
+    errors::panicked().map(|body| Body::full(body, None))
 }
 
 /// Turns the head of an answer into the one for the caller.
@@ -96,20 +126,21 @@ pub(crate) fn refusal(
     read: &Capped,
     known: Option<Box<CanonicalError>>,
 ) -> Response<Body> {
-    let Some(route) = call.route.clone() else { return errors::fault(call, Fault::Panic) };
-    call.upstream_status = Some(parts.status.as_u16());
-    let status = parts.status;
-    let error =
-        known.unwrap_or_else(|| Box::new(errors::classify(&call, &errors::Answer::of(status, &parts.headers, read))));
+    let Some(route) = call.route.clone() else { return fault(call, Fault::Panic) };
+    let status = parts.status.as_u16();
+    call.upstream_status = Some(status);
+    let error = known.map_or_else(|| errors::classify(&call, status, &parts.headers, read), |known| *known);
     // Most errors say all that there is to know. For the others what the provider said is kept, while its headers become those
-    // for the caller.
+    // for the client.
     let again = error.unmapped || route.route.envelope == Envelope::Compatible;
     let said = again.then(|| parts.headers.clone());
-    if let Err(fault) = prepare(&call, &route, &mut parts) {
-        return errors::fault(call, fault);
+    if let Err(found) = prepare(&call, &route, &mut parts) {
+        return fault(call, found);
     }
-    let said = said.as_ref().map(|said| errors::Answer::of(status, said, read));
-    errors::refused(call, &error, said.as_ref(), parts.headers)
+    let seen = said.as_ref().map(|said| errors::observed(&call, status, said, read));
+    let evidence = seen.as_ref().map(Evidence::new);
+    let finding = Finding::of(call.phase, error).said(evidence.as_ref()).with_headers(parts.headers);
+    reject(call, finding)
 }
 
 /// The first bytes of a success where `relay` would wait for them: until they are there, it can still be tried again.
@@ -118,16 +149,16 @@ pub(crate) async fn first(
     response: &mut Response<upstream::Body>,
 ) -> Result<Option<Frame<Bytes>>, Failure> {
     let Some(route) = &call.route else { return Ok(None) };
-    let bare = has_no_body(&call.method, response.status()) || response.body().is_end_stream();
-    if bare || !call.upload_ended() || framing(call, route, response.headers()).is_some() {
+    let form = form(call, route, response.status().as_u16(), response.headers());
+    let waits = matches!(form, Form::Inspected | Form::Plain) && !response.body().is_end_stream();
+    if !waits || !call.upload_ended() {
         return Ok(None);
     }
     next_frame(response.body_mut(), &route.route.timeouts).await
 }
 
-/// Whether an answer is a stream of events or lines.
-fn framing(call: &Call, route: &RouteRuntime, headers: &HeaderMap) -> Option<Framing> {
-    Framing::of(headers, || route.route.profile.streams_lines(call.method.as_str(), call.provider_path()))
+fn form(call: &Call, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {
+    Form::of(&route.route.profile, Some(call.request()), status, headers)
 }
 
 /// The next frame of a body, or why there is none in time.
@@ -141,9 +172,4 @@ pub(crate) async fn next_frame(
         Poll::Pending => idle.poll(cx).map(|()| Err(Failure::stalled())),
     })
     .await
-}
-
-/// Whether an answer has no content by its nature (RFC 9110 6.4.1).
-fn has_no_body(method: &Method, status: StatusCode) -> bool {
-    method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }

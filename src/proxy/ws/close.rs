@@ -1,19 +1,15 @@
 //! What is said about failures on a socket: as a message, in a close, in the form of the route. Each is counted once.
 
 use super::frames::Offence;
-use crate::canon::envelope::{self, Compatible};
-use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
+use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase};
 use crate::config::types::Envelope;
+use crate::proxy::RouteRuntime;
 use crate::proxy::context::Call;
+use crate::proxy::errors::{self, Finding, Rendered};
 use crate::proxy::limits::Denied;
-use crate::proxy::{RouteRuntime, errors};
 use bytes::Bytes;
-use http::HeaderMap;
 use std::sync::Arc;
 use std::time::SystemTime;
-
-/// The codes of a close with which nothing is wrong.
-const CLEAN: [u16; 3] = [1000, 1001, crate::wire::close::NO_STATUS];
 
 /// The errors of one session.
 #[derive(Debug)]
@@ -25,7 +21,7 @@ pub(super) struct Words {
     /// Whether the provider has sent anything that is no error.
     begun: bool,
     /// What has to follow the provider's message.
-    refusal: Option<Vec<u8>>,
+    refusal: Option<Bytes>,
     /// The error that the message was which was just looked at.
     failed: Option<CanonicalError>,
 }
@@ -43,7 +39,7 @@ struct Told {
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
     /// The error, when it has not been told yet.
-    pub(super) message: Option<Vec<u8>>,
+    pub(super) message: Option<Bytes>,
     /// The reason that replaces the provider's.
     pub(super) reason: Option<String>,
     /// The code to close with when the provider gave none.
@@ -56,42 +52,26 @@ impl Words {
     }
 
     /// What replaces a text message of the provider: nothing when it is no error, or stays as it is.
-    pub(super) fn message(&mut self, text: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn message(&mut self, text: &[u8]) -> Option<Bytes> {
         let text = self.call.redacted(Bytes::copy_from_slice(text));
-        let headers = HeaderMap::new();
-        let seen = observed(Phase::Frame, &headers, &text);
+        let seen = Observed::frame(&text, SystemTime::now());
         let evidence = Evidence::new(&seen);
         let route = Arc::clone(&self.route);
-        let profile = &route.route.profile;
-        let Some(detector) = profile.detect(Some(self.request()), &evidence) else {
+        let Some(finding) = Finding::detected(&route.route.profile, self.call.request(), &evidence) else {
             self.passed();
             return None;
         };
-        let mut error = resolve(profile, &evidence).error;
-        error.fatal = error.fatal.or(detector.fatal);
-        self.call.sighted(&error, &evidence);
-        self.call.note(&error, None);
-        self.told = Some(Told { reason: reason(&error), close: error.code.row().close, fatal: error.fatal });
-        self.failed = Some(error.clone());
-        let timestamp = errors::timestamp();
-        let stamp = self.call.stamp(&timestamp);
-        match route.route.envelope {
-            Envelope::Compatible => {
-                if !self.begun {
-                    self.refusal = envelope::refusal_after(profile, &text, &error, &stamp);
-                }
-                match envelope::compatible(profile, &error, &stamp, &evidence) {
-                    Compatible::Json(json) => Some(json),
-                    Compatible::AsItIs => None,
-                }
-            }
-            Envelope::Canonical | Envelope::Problem => Some(self.event(&error)),
-        }
+        let rendered = errors::report(&mut self.call, finding.opening(!self.begun));
+        let reason = rendered.reason();
+        let Rendered { error, body, follow_up, .. } = rendered;
+        self.told = Some(Told { reason, close: error.code.row().close, fatal: error.fatal });
+        (self.failed, self.refusal) = (Some(error), follow_up);
+        body
     }
 
     /// What is to follow the message that was just looked at: a session that has not begun is refused in words that the
     /// provider's SDK takes for a refusal, or it would wait for ever.
-    pub(super) fn refusal(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn refusal(&mut self) -> Option<Bytes> {
         self.refusal.take()
     }
 
@@ -100,25 +80,13 @@ impl Words {
         self.failed.take()
     }
 
-    /// What the caller is told when a unit of its socket has no slot. The session goes on.
-    pub(super) fn denied(&mut self, denied: Denied, id: &str) -> Vec<u8> {
-        let mut error = match denied {
-            Denied::Fault(fault) => CanonicalError::from_fault(fault),
-            Denied::Limit(refusal) => {
-                self.call.limited(refusal.limit);
-                refusal.error
-            }
-        };
-        (error.fatal, error.done) = (Some(false), Some(true));
-        error.context_id = Some(id.to_owned()).filter(|id| !id.is_empty());
-        self.call.note(&error, None);
-        match self.route.route.envelope {
-            Envelope::Compatible => {
-                let timestamp = errors::timestamp();
-                envelope::native(&self.route.route.profile, Phase::Frame, &error, &self.call.stamp(&timestamp))
-            }
-            Envelope::Canonical | Envelope::Problem => self.event(&error),
-        }
+    /// What the client is told when a unit of its socket has no slot. The session goes on.
+    pub(super) fn denied(&mut self, denied: Denied, id: &str) -> Bytes {
+        let finding = Finding::denied(Phase::Frame, denied).change(|error| {
+            (error.fatal, error.done) = (Some(false), Some(true));
+            error.context_id = Some(id.to_owned()).filter(|id| !id.is_empty());
+        });
+        errors::report(&mut self.call, finding).body.unwrap_or_default()
     }
 
     /// The provider sent something that is no error: a close that follows is not about the last one any more, unless that one
@@ -130,36 +98,25 @@ impl Words {
         }
     }
 
-    /// What goes to the caller with a close of the provider. An error that was just told beats it.
+    /// What goes to the client with a close of the provider. An error that was just told beats it.
     pub(super) fn close(&mut self, code: Option<u16>, said: &str) -> Farewell {
         let code = code.unwrap_or(crate::wire::close::NO_STATUS);
         let said = self.call.redacted(Bytes::copy_from_slice(said.as_bytes()));
-        let headers = HeaderMap::new();
         let said = String::from_utf8_lossy(&said);
-        let mut seen = observed(Phase::Close, &headers, b"");
-        (seen.ws_code, seen.ws_reason) = (Some(code), Some(said.as_ref()));
+        let seen = Observed::close(code, &said, SystemTime::now());
         let evidence = Evidence::new(&seen);
         let route = Arc::clone(&self.route);
-        let profile = &route.route.profile;
-        let failed = profile.detect(Some(self.request()), &evidence).is_some() || !CLEAN.contains(&code);
-        if let Some(told) = self.told.take_if(|told| failed || told.fatal != Some(false)) {
+        let finding = Finding::detected(&route.route.profile, self.call.request(), &evidence);
+        if let Some(told) = self.told.take_if(|told| finding.is_some() || told.fatal != Some(false)) {
             return Farewell { message: None, reason: self.replaced(told.reason), code };
         }
-        if !failed {
-            return Farewell { code, ..Farewell::default() };
-        }
-        let error = resolve(profile, &evidence).error;
-        self.call.sighted(&error, &evidence);
-        self.call.note(&error, None);
-        Farewell { message: Some(self.own(Phase::Close, &error)), reason: self.replaced(reason(&error)), code }
+        let Some(finding) = finding else { return Farewell { code, ..Farewell::default() } };
+        let rendered = errors::report(&mut self.call, finding.opening(!self.begun));
+        Farewell { reason: self.replaced(rendered.reason()), message: rendered.body, code }
     }
 
-    /// What goes to the caller when the connection has failed without the provider's word.
+    /// What goes to the client when the connection has failed without the provider's word.
     pub(super) fn failed(&mut self, fault: Fault, detail: Option<String>, offence: Option<Offence>) -> Farewell {
-        let mut error = CanonicalError::from_fault(fault);
-        if let Some(offence) = offence {
-            error.message = format!("{} ({})", error.message.trim_end_matches('.'), offence.reason());
-        }
         let explains = |told: &mut Told| match fault {
             Fault::ResponseBodyIncomplete => told.fatal != Some(false),
             Fault::ResponseStalled => told.fatal == Some(true),
@@ -169,53 +126,25 @@ impl Words {
             // The provider's own word on it is out already.
             return Farewell { message: None, reason: Some(told.reason), code: told.close };
         }
-        self.call.note(&error, detail);
-        let code = error.code.row().close;
-        Farewell { message: Some(self.own(Phase::Abort, &error)), reason: Some(reason(&error)), code }
+        let finding = Finding::fault(Phase::Abort, fault).with_detail(detail).opening(!self.begun).change(|error| {
+            if let Some(offence) = offence {
+                error.message = format!("{} ({})", error.message.trim_end_matches('.'), offence.reason());
+            }
+        });
+        let rendered = errors::report(&mut self.call, finding);
+        let (reason, code) = (rendered.reason(), rendered.error.code.row().close);
+        Farewell { message: rendered.body, reason: Some(reason), code }
     }
 
-    /// The caller is not there any more to be told. That it leaves when it was told an error is no further one.
+    /// The client is not there any more to be told. That it leaves when it was told an error is no further one.
     pub(super) fn unheard(&mut self, fault: Fault) {
         if self.told.as_ref().is_none_or(|told| told.fatal == Some(false)) {
-            self.call.note(&CanonicalError::from_fault(fault), None);
+            self.call.record(Phase::Frame, &CanonicalError::from_fault(fault), None);
         }
-    }
-
-    fn request(&self) -> (&str, &str) {
-        (self.call.method.as_str(), self.call.provider_path())
     }
 
     /// A reason in place of the provider's; on compatible routes SDKs read that one.
     fn replaced(&self, reason: String) -> Option<String> {
         (self.route.route.envelope != Envelope::Compatible).then_some(reason)
     }
-
-    /// An error that is no message of the provider's.
-    fn own(&self, phase: Phase, error: &CanonicalError) -> Vec<u8> {
-        match self.route.route.envelope {
-            Envelope::Compatible => {
-                let timestamp = errors::timestamp();
-                let (profile, stamp) = (&self.route.route.profile, self.call.stamp(&timestamp));
-                let refusal = if self.begun { None } else { envelope::refusal(profile, error, &stamp) };
-                refusal.unwrap_or_else(|| envelope::native(profile, phase, error, &stamp))
-            }
-            Envelope::Canonical | Envelope::Problem => self.event(error),
-        }
-    }
-
-    fn event(&self, error: &CanonicalError) -> Vec<u8> {
-        let over = error.fatal != Some(false) || error.context_id.is_some();
-        let timestamp = errors::timestamp();
-        envelope::event(error, &self.call.stamp(&timestamp), error.done.or(over.then_some(true)))
-    }
-}
-
-pub(super) fn observed<'a>(phase: Phase, headers: &'a HeaderMap, body: &'a [u8]) -> Observed<'a> {
-    let mut seen = Observed::http(0, headers, body, SystemTime::now());
-    (seen.phase, seen.status) = (phase, None);
-    seen
-}
-
-fn reason(error: &CanonicalError) -> String {
-    format!("{}: {}", error.code, error.message)
 }

@@ -19,9 +19,8 @@ use super::attempt;
 use super::context::Call;
 use super::response::Body;
 use super::upload::Upload;
-use super::{RouteRuntime, errors, headers, response};
-use crate::canon::{CanonicalError, Fault};
-use crate::telemetry::metrics::Transport;
+use super::{RouteRuntime, headers, response};
+use crate::canon::{CanonicalError, Fault, Phase};
 use crate::upstream::{Client, Failure};
 use close::Words;
 use frames::Sizes;
@@ -41,11 +40,10 @@ pub(super) async fn relay(
     mut call: Box<Call>,
     mut request: Request<Upload>,
 ) -> Response<Body> {
-    call.transport = Transport::Websocket;
     let caller = hyper::upgrade::on(&mut request);
-    let Some(route) = call.route.clone() else { return errors::fault(call, Fault::UpgradeRefused) };
+    let Some(route) = call.route.clone() else { return response::fault(call, Fault::UpgradeRefused) };
     let Some(offer) = Offer::of(request.headers_mut(), route.headers.subprotocol(call.way)) else {
-        return errors::fault(call, Fault::UpgradeRefused);
+        return response::fault(call, Fault::UpgradeRefused);
     };
     call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
     let mut answer = match attempt::send(client, &mut call, request, true).await {
@@ -76,13 +74,14 @@ pub(super) async fn relay(
         public: call.public_address(),
     };
     if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
-        return errors::fault(call, fault);
+        return response::fault(call, fault);
     }
     handshake::complete(&mut parts.headers);
     offer.answer(&mut parts.headers, injected);
     call.tell_attempts(&mut parts.headers);
     call.answers(status.as_u16());
     call.upgraded(Instant::now());
+    call.phase = Phase::Frame;
     // Not joined: the session ends with its sockets, and the runtime ends what is left.
     drop(tokio::spawn(run(call, route, caller, provider)));
     Response::from_parts(parts, Body::Empty)
@@ -92,7 +91,7 @@ pub(super) async fn relay(
 fn refuse(mut call: Box<Call>, status: StatusCode, detail: &str) -> Response<Body> {
     call.upstream_status = Some(status.as_u16());
     let failure = Failure { fault: Fault::UpgradeFailed, detail: detail.to_owned(), request_body: None };
-    errors::failure(call, failure)
+    response::failure(call, failure)
 }
 
 /// Waits until both connections have been handed over, then runs the session on them.
@@ -101,7 +100,7 @@ async fn run(mut call: Box<Call>, route: Arc<RouteRuntime>, caller: OnUpgrade, p
         Ok(both) => both,
         Err(error) => {
             // The provider's is there as soon as its 101 is: it is the caller who did not wait for it.
-            call.note(&CanonicalError::from_fault(Fault::CallerLeft), Some(error.to_string()));
+            call.record(Phase::Frame, &CanonicalError::from_fault(Fault::CallerLeft), Some(error.to_string()));
             return call.complete();
         }
     };

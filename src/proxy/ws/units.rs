@@ -117,10 +117,9 @@ impl<P> Units<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::close::observed;
     use super::*;
-    use crate::canon::{Phase, Profile, ProfileSpec};
-    use http::HeaderMap;
+    use crate::canon::{Observed, Profile, ProfileSpec};
+    use std::time::SystemTime;
 
     const PROFILE: &str = "[concurrency]\nunit = 'context'\n[[concurrency.sockets]]\nid = ['$.id', '$.ID']\n\
         begins = { '$.text' = { exists = true } }\nlast = { '$.more' = { not = true } }\ncancels = { '$.cancel' = true }\n\
@@ -133,8 +132,7 @@ mod tests {
     }
 
     fn seen<T>(text: &str, look: impl FnOnce(&Evidence<'_>) -> T) -> T {
-        let headers = HeaderMap::new();
-        look(&Evidence::new(&observed(Phase::Frame, &headers, text.as_bytes())))
+        look(&Evidence::new(&Observed::frame(text.as_bytes(), SystemTime::UNIX_EPOCH)))
     }
 
     /// `+` begins and gets a slot, `-` begins and gets none, `=` passes, `0` is swallowed.

@@ -1,21 +1,21 @@
 //! Slots for the units of a socket: a message that begins one waits for its slot, and the caller's later messages behind it,
 //! while the provider's go on.
 
-use super::super::close::{Words, observed};
+use super::super::close::Words;
 use super::super::side::Side;
 use super::super::units::{Beginning, Units, Verdict};
 use super::{BUFFER, READ, Session, Who};
-use crate::canon::{CanonicalError, Evidence, Phase, SocketUnits};
+use crate::canon::{CanonicalError, Evidence, Observed, SocketUnits};
 use crate::limit::gate::{Lanes, Permit};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::Call;
 use crate::proxy::limits::{self, Denied};
 use crate::wire::frame::Opcode;
-use http::HeaderMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -89,8 +89,7 @@ impl Slots {
 
     /// Decides on a message of the caller's.
     pub(super) fn caller(&mut self, message: &Message<'_>, words: &Words) -> Pass {
-        let headers = HeaderMap::new();
-        let seen = observed(Phase::Frame, &headers, message.text);
+        let seen = Observed::frame(message.text, SystemTime::now());
         let beginning = match self.units.caller(&Evidence::new(&seen)) {
             Verdict::Pass => return Pass::Now,
             Verdict::Swallow => return Pass::Never,
@@ -116,8 +115,7 @@ impl Slots {
         let ended = match error {
             Some(error) => self.units.failed(error.context_id.as_deref()),
             None if self.units.may_end(text) => {
-                let headers = HeaderMap::new();
-                self.units.provider(&Evidence::new(&observed(Phase::Frame, &headers, text)))
+                self.units.provider(&Evidence::new(&Observed::frame(text, SystemTime::now())))
             }
             None => None,
         };
