@@ -3,25 +3,26 @@
 //! In this order, because a rate is asked at once, and nobody should wait for a slot only to be refused with it. What a rate
 //! was charged is given back when one of the others refuses.
 
-use super::context::Call;
+use super::context::RoutedContext;
 use super::limits::{self, Admission, Asked, Caller, Denied, Turn};
 use super::upload::Upload;
 use crate::canon::Fault;
 use crate::limit::gate::{Lanes, Permit};
 use http::request;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Asks every limit of the route; what the call is given, it has to its end.
 pub(crate) async fn admit(
-    call: &mut Call,
+    call: &mut RoutedContext,
     parts: &request::Parts,
     upload: &mut Upload,
     websocket: bool,
 ) -> Result<(), Denied> {
-    let Some(route) = call.route.clone() else { return Ok(()) };
+    let route = Arc::clone(&call.route);
     let limits = &route.limits;
     let credential = limits.credential(&route, call.key(), parts);
-    let address = call.caller_address(&parts.headers);
+    let address = call.client_address(&parts.headers);
     let path = limits::below_prefix(&route.route, call.provider_path());
     let caller = Caller { method: parts.method.as_str(), path, headers: &parts.headers, address, credential };
     let begun = Instant::now();
@@ -85,9 +86,9 @@ async fn left(upload: &mut Upload) -> Fault {
 }
 
 /// A call that tries again with another account needs a slot of that one.
-pub(crate) async fn change_account(call: &mut Call, lane: usize) -> Result<(), Denied> {
+pub(crate) async fn change_account(call: &mut RoutedContext, lane: usize) -> Result<(), Denied> {
     let Some(priority) = call.admission.moves(lane) else { return Ok(()) };
-    let Some(route) = call.route.clone() else { return Ok(()) };
+    let route = Arc::clone(&call.route);
     let permit = limits::slot(&route, priority, Lanes::only(lane)).await?;
     call.admission.has(permit, None);
     Ok(())

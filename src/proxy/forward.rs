@@ -1,6 +1,6 @@
 //! Sends the request to the provider.
 
-use super::context::Call;
+use super::context::RoutedContext;
 use super::informational::Interim;
 use super::upload::Upload;
 use crate::canon::Fault;
@@ -15,15 +15,16 @@ use std::time::Instant;
 /// the call at once.
 pub(crate) fn send<'c>(
     client: &'c Client<Upload>,
-    call: &'c mut Call,
+    call: &'c mut RoutedContext,
     mut request: Request<Upload>,
     upgrade: bool,
 ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
     let now = Instant::now();
-    let _ = call.forwarded.get_or_insert(now);
-    call.trace.attempt(request.headers_mut(), call.way.upstream, now);
-    let route = call.route.as_deref().map(|runtime| &runtime.route);
-    let upstream = route.and_then(|route| Some((route.upstreams.get(call.way.upstream)?, &route.timeouts)));
+    let _ = call.upstream.forwarded.get_or_insert(now);
+    let number = call.way.upstream;
+    call.trace.attempt(request.headers_mut(), number, now);
+    let route = &call.route.route;
+    let upstream = route.upstreams.get(number).map(|upstream| (upstream, &route.timeouts));
     // Mapped, not awaited in a block: a future that a block has captured is moved once more, and has room there twice.
     let sent = match upstream {
         Some((upstream, timeouts)) => Either::Left(client.call(upstream, timeouts, request, upgrade)),
@@ -33,7 +34,7 @@ pub(crate) fn send<'c>(
 }
 
 /// Notes how a request to the provider went.
-fn traced(call: &mut Call, outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
+fn traced(call: &mut RoutedContext, outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
     match &outcome {
         Ok(exchange) => {
             call.trace.answered(exchange);

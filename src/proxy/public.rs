@@ -1,15 +1,15 @@
 //! This gateway's own address, and URLs of a provider turned to it.
 
-use super::context::Call;
+use super::context::RoutedContext;
 use super::headers::PublicAddress;
 use http::Uri;
 
-impl Call {
+impl RoutedContext {
     /// How the caller reached this gateway.
     pub(crate) fn public_address(&self) -> PublicAddress<'_> {
         PublicAddress {
             url: self.state.config.server.public_url.as_ref(),
-            tls: self.tls,
+            tls: self.peer.tls,
             authority: self.authority.as_ref().and_then(|authority| authority.to_str().ok()),
         }
     }
@@ -22,7 +22,7 @@ impl Call {
         let secure = matches!(scheme, "https" | "wss");
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let own = self.route.as_ref().map(|runtime| &runtime.route);
+        let own = Some(&self.route.route);
         let is_own = own.filter(|own| own.upstream_at(host, port).is_some());
         let route = is_own.or_else(|| self.state.route_to(host, port))?;
         let base_path = &route.upstream_at(host, port)?.base_path;

@@ -13,7 +13,7 @@ pub(crate) use accounts::Stay;
 pub(crate) use standing::Standing;
 pub use standing::{StandingView, UpstreamView};
 
-use super::context::Call;
+use super::context::RoutedContext;
 use super::headers::Way;
 use super::replay::Replay;
 use super::upload::Upload;
@@ -56,12 +56,12 @@ pub(crate) enum Failed {
 /// The failure to answer with.
 pub(crate) fn send<'c>(
     client: &'c Client<Upload>,
-    call: &'c mut Call,
+    call: &'c mut RoutedContext,
     request: Request<Upload>,
     upgrade: bool,
 ) -> impl Future<Output = Result<Answer, Box<Failed>>> + Send + use<'c> {
     let sender = Sender { client, upgrade };
-    let route = call.route.as_ref().and_then(|route| Some((Arc::clone(route), route.standing.clone()?)));
+    let route = call.route.standing.clone().map(|standing| (Arc::clone(&call.route), standing));
     match route {
         // Boxed, because most routes have nothing to try again, and their requests would carry it about.
         Some((route, standing)) => Either::Left(Box::pin(try_often(sender, call, request, route, standing))),
@@ -74,7 +74,7 @@ pub(crate) fn send<'c>(
 
 async fn try_often(
     sender: Sender<'_>,
-    call: &mut Call,
+    call: &mut RoutedContext,
     request: Request<Upload>,
     route: Arc<RouteRuntime>,
     standing: Arc<Standing>,
@@ -112,7 +112,7 @@ async fn try_often(
 }
 
 /// Answers a call with its failure.
-pub(crate) fn answer(call: Box<Call>, failed: Failed) -> Response<Body> {
+pub(crate) fn answer(call: Box<RoutedContext>, failed: Failed) -> Response<Body> {
     match failed {
         Failed::Refused(parts, read, known) => response::refusal(call, parts, &read, known),
         Failed::Lost(failure) => response::failure(call, failure),
@@ -150,15 +150,15 @@ struct Sender<'c> {
 impl<'c> Sender<'c> {
     fn send(
         self,
-        call: &'c mut Call,
+        call: &'c mut RoutedContext,
         request: Request<Upload>,
     ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
-        call.attempts += 1;
+        call.upstream.attempts += 1;
         forward::send(self.client, call, request, self.upgrade)
     }
 
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
-    async fn end(self, call: &mut Call, request: Request<Upload>, pass: Option<Pass>) -> Ended {
+    async fn end(self, call: &mut RoutedContext, request: Request<Upload>, pass: Option<Pass>) -> Ended {
         let (failed, error) = match self.send(call, request).await {
             Ok(mut exchange) if exchange.response.status().as_u16() < 400 => {
                 match response::first(call, &mut exchange.response).await {
@@ -170,7 +170,7 @@ impl<'c> Sender<'c> {
                 }
             }
             Ok(exchange) => {
-                call.reconnected |= exchange.facts.retried;
+                call.upstream.reconnected |= exchange.facts.retried;
                 let (parts, body) = exchange.response.into_parts();
                 let read = response::read_failure(call, &parts, body).await;
                 let error = errors::classify(call, parts.status.as_u16(), &parts.headers, &read);
@@ -189,7 +189,7 @@ fn lost(failure: Failure) -> (Failed, CanonicalError) {
 }
 
 /// Tells the circuit and the account of a try how it ended.
-fn tell(call: &mut Call, pass: Option<Pass>, error: Option<&CanonicalError>) {
+fn tell(call: &mut RoutedContext, pass: Option<Pass>, error: Option<&CanonicalError>) {
     let broken = error.is_some_and(is_broken);
     // Of an upstream nothing is known when the caller left.
     let unanswered = error.is_some_and(|error| error.fault.is_some());
@@ -242,11 +242,11 @@ impl<'a> Tries<'a> {
     }
 
     /// The next try after one that failed so; none when there is to be none.
-    fn next(&self, call: &Call, error: &CanonicalError) -> Option<Next> {
+    fn next(&self, call: &RoutedContext, error: &CanonicalError) -> Option<Next> {
         let (standing, now) = (&self.standing, now());
         let stay = is_refused_account(error).then(|| self.other_account(now)).flatten();
         let wanted = stay.is_some() || standing.rule.wants(error, standing.upstreams());
-        if !wanted || call.attempts >= standing.rule.attempts || call.has_begun() {
+        if !wanted || call.upstream.attempts >= standing.rule.attempts || call.has_begun() {
             return None;
         }
         if !self.body.is_possible() {
@@ -259,7 +259,7 @@ impl<'a> Tries<'a> {
             Some(Duration::ZERO)
         } else {
             let left = self.route.route.timeouts.response.saturating_sub(now - self.began);
-            rule::wait(error.retry_after, call.attempts, left, fastrand::f64())
+            rule::wait(error.retry_after, call.upstream.attempts, left, fastrand::f64())
         };
         let Some(wait) = wait else { return self.not_made(Retry::LongWait) };
         if !standing.budget.retry(now) {

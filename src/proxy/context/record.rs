@@ -1,7 +1,7 @@
 //! What is remembered of an error: its count, its line in the journal, its place in the trace, and what the limits and the
 //! account of its call make of it. Once for each error, whatever becomes of its answer.
 
-use super::{Call, Noted};
+use super::{Noted, RequestContext, RoutedContext};
 use crate::canon::{CanonicalError, Phase};
 use crate::proxy::limits;
 use crate::proxy::redact::redact_tokens;
@@ -17,18 +17,13 @@ const MESSAGE: usize = 300;
 pub(crate) const REQUEST: usize = 200;
 pub(crate) const ID: usize = 128;
 
-impl Call {
+impl RoutedContext {
     /// An error happened.
     pub(crate) fn record(&mut self, phase: Phase, error: &CanonicalError, detail: Option<String>) {
         count(self.metrics(), phase, error, self.trace.spot());
         self.count_provider(error);
         let names = self.names();
-        let request = || format!("{} {}", self.method, self.path());
-        journal(&self.state.shared, names, phase, error, self.id_text(), request);
-        let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
-        self.upstream_request_id = upstream_id.cloned();
-        self.trace.note(error);
-        self.error = Some(Noted { code: error.code, origin: error.origin, detail });
+        self.request.remember(names, phase, error, detail);
     }
 
     /// A try failed that is followed by another: what the provider said counts, though the client never sees it.
@@ -38,10 +33,9 @@ impl Call {
     }
 
     fn count_provider(&mut self, error: &CanonicalError) {
-        if let Some(route) = &self.route {
-            let path = limits::below_prefix(&route.route, self.provider_target.path());
-            route.limits.failed(&mut self.admission, path, error);
-        }
+        let RoutedContext { request, route, admission, .. } = self;
+        let path = limits::below_prefix(&route.route, request.upstream.target.path());
+        route.limits.failed(admission, path, error);
         if let Some(stay) = &mut self.stay {
             stay.told(error);
         }
@@ -57,14 +51,35 @@ impl Call {
 
     /// The names of its route and its provider.
     pub(crate) fn names(&self) -> (Arc<str>, Arc<str>) {
-        self.route.as_ref().map_or_else(|| (Arc::from(""), Arc::from("")), |runtime| runtime.names.clone())
+        self.route.names.clone()
     }
 }
 
-/// Records an error of what has no route.
-pub(crate) fn unrouted(shared: &Shared, phase: Phase, error: &CanonicalError, request_id: &str, request: &str) {
-    count(&shared.unrouted, phase, error, None);
-    journal(shared, (Arc::from(""), Arc::from("")), phase, error, request_id, || request.to_owned());
+impl RequestContext {
+    /// An error happened before there was a route.
+    pub(crate) fn record_unrouted(&mut self, error: &CanonicalError) {
+        count(&self.state.shared.unrouted, self.phase, error, self.trace.spot());
+        self.remember(nobody(), self.phase, error, None);
+    }
+
+    fn remember(&mut self, names: (Arc<str>, Arc<str>), phase: Phase, error: &CanonicalError, detail: Option<String>) {
+        let request = || format!("{} {}", self.method, self.path());
+        journal(&self.state.shared, names, phase, error, self.id_text(), request);
+        let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
+        self.upstream.request_id = upstream_id.cloned();
+        self.trace.note(error);
+        self.error = Some(Noted { code: error.code, origin: error.origin, detail });
+    }
+}
+
+/// Records an error of what never became a request.
+pub(crate) fn unparsed(shared: &Shared, error: &CanonicalError, request_id: &str) {
+    count(&shared.unrouted, Phase::Http, error, None);
+    journal(shared, nobody(), Phase::Http, error, request_id, String::new);
+}
+
+fn nobody() -> (Arc<str>, Arc<str>) {
+    (Arc::from(""), Arc::from(""))
 }
 
 /// The one place that counts errors.

@@ -14,10 +14,10 @@ mod early;
 mod render;
 mod sample;
 
-pub(crate) use early::{panicked, refuse};
+pub(crate) use early::{panicked, refuse, unrouted};
 pub(crate) use render::Rendered;
 
-use super::context::Call;
+use super::context::RoutedContext;
 use super::limits::{Denied, Refusal};
 use super::upload::CallerFault;
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Path, Phase, Profile};
@@ -46,7 +46,7 @@ pub(crate) struct Finding<'e> {
 }
 
 /// Records an error and renders it, once.
-pub(crate) fn report(call: &mut Call, mut finding: Finding<'_>) -> Rendered {
+pub(crate) fn report(call: &mut RoutedContext, mut finding: Finding<'_>) -> Rendered {
     if let Some(limit) = finding.limit {
         call.limited(limit);
     }
@@ -58,24 +58,26 @@ pub(crate) fn report(call: &mut Call, mut finding: Finding<'_>) -> Rendered {
 }
 
 /// Records an answer that broke off after its head had gone out; the cut itself is the client's notice.
-pub(crate) fn broken_off(call: &mut Call, failure: &Failure) -> Fault {
+pub(crate) fn broken_off(call: &mut RoutedContext, failure: &Failure) -> Fault {
     let fault = whose(failure);
     call.record(call.phase, &CanonicalError::from_fault(fault), Some(failure.detail.clone()));
     fault
 }
 
 /// What a provider's failing answer to this call means.
-pub(crate) fn classify(call: &Call, status: u16, headers: &HeaderMap, read: &Capped) -> CanonicalError {
+pub(crate) fn classify(call: &RoutedContext, status: u16, headers: &HeaderMap, read: &Capped) -> CanonicalError {
     let seen = observed(call, status, headers, read);
-    let found = call
-        .route
-        .as_ref()
-        .and_then(|route| Some(detect::detect(&route.route.profile, None, &Evidence::new(&seen))?.error));
-    found.unwrap_or_else(|| CanonicalError::from_fault(Fault::Panic))
+    let found = detect::detect(&call.route.route.profile, Some(call.request()), &Evidence::new(&seen));
+    found.map_or_else(|| CanonicalError::from_fault(Fault::Panic), |found| found.error)
 }
 
 /// A provider's failing answer, read within bounds.
-pub(crate) fn observed<'a>(call: &Call, status: u16, headers: &'a HeaderMap, read: &'a Capped) -> Observed<'a> {
+pub(crate) fn observed<'a>(
+    call: &RoutedContext,
+    status: u16,
+    headers: &'a HeaderMap,
+    read: &'a Capped,
+) -> Observed<'a> {
     let now = SystemTime::now();
     let seen = match call.phase {
         Phase::Handshake => Observed::handshake(status, headers, &read.bytes, now),

@@ -2,9 +2,9 @@
 
 use super::Finding;
 use crate::canon::envelope::{self, Compatible, Stamp};
-use crate::canon::{CanonicalError, Fault, Phase, Profile};
+use crate::canon::{CanonicalError, Phase, Profile};
 use crate::config::types::Envelope;
-use crate::proxy::context::Call;
+use crate::proxy::context::RoutedContext;
 use crate::render::http::{self as render, Form};
 use crate::telemetry;
 use crate::wire::sse;
@@ -37,12 +37,11 @@ impl Rendered {
 }
 
 /// Renders an error that happened to a call.
-pub(super) fn render(call: &Call, finding: Finding<'_>) -> Rendered {
+pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
     let timestamp = timestamp();
     let stamp = call.stamp(&timestamp);
-    let envelope = call.route.as_ref().map_or(Envelope::Canonical, |route| route.route.envelope);
-    let profile = call.route.as_ref().map(|route| &*route.route.profile);
-    let compatible = profile.filter(|_| envelope == Envelope::Compatible);
+    let envelope = call.route.route.envelope;
+    let compatible = (envelope == Envelope::Compatible).then_some(&*call.route.route.profile);
     match finding.phase {
         Phase::Http | Phase::Handshake => {
             let form = match (compatible, envelope) {
@@ -59,12 +58,9 @@ pub(super) fn render(call: &Call, finding: Finding<'_>) -> Rendered {
     }
 }
 
-/// An error of which nothing is known but who asked: a whole answer.
-pub(super) fn bare(fault: Fault, request_id: &str) -> Rendered {
-    let timestamp = timestamp();
-    let stamp =
-        Stamp { request_id, timestamp: &timestamp, provider: None, route: None, upstream_body: false, docs: None };
-    answer(CanonicalError::from_fault(fault), &stamp, Form::Canonical, None)
+/// Renders an error that no route knows.
+pub(super) fn bare(error: CanonicalError, stamp: &Stamp<'_>, problem: bool) -> Rendered {
+    answer(error, stamp, if problem { Form::Problem } else { Form::Canonical }, None)
 }
 
 fn answer(error: CanonicalError, stamp: &Stamp<'_>, form: Form<'_>, headers: Option<HeaderMap>) -> Rendered {

@@ -1,7 +1,7 @@
 //! Samples of errors that no profile knows, for the status page. Without secrets.
 
 use crate::canon::{CanonicalError, Evidence, Phase};
-use crate::proxy::context::Call;
+use crate::proxy::context::RoutedContext;
 use crate::proxy::context::record::{ID, REQUEST, cut};
 use crate::proxy::redact::{is_secret_name, redact_tokens};
 use crate::telemetry::journal::Sample;
@@ -20,7 +20,7 @@ const FIELDS: usize = 24;
 const FIELD: usize = 200;
 
 /// Keeps a sample of an error that no profile knows.
-pub(super) fn keep(call: &Call, error: &CanonicalError, evidence: &Evidence<'_>) {
+pub(super) fn keep(call: &RoutedContext, error: &CanonicalError, evidence: &Evidence<'_>) {
     if !error.unmapped {
         return;
     }

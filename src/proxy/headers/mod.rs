@@ -16,7 +16,7 @@ pub(crate) use credentials::{Subprotocol, offer};
 pub use fields::Fields;
 pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
-pub(crate) use request::{FORWARDED_FOR, clean_trailers};
+pub(crate) use request::{FORWARDED_FOR, accepts_problem, clean_trailers};
 pub use request::{Outgoing, PeerHeaders, prepare_request};
 pub(crate) use response::interim_headers;
 pub use response::{Incoming, PublicAddress, prepare_response};

@@ -189,3 +189,19 @@ fn decrement_max_forwards(headers: &mut HeaderMap) {
         None => headers.remove(MAX_FORWARDS),
     };
 }
+
+/// Whether the client prefers RFC 9457.
+pub(crate) fn accepts_problem(headers: &HeaderMap) -> bool {
+    const PROBLEM: &[u8] = b"application/problem+json";
+    let lines = headers.get_all(http::header::ACCEPT).iter().filter(|line| line.len() >= PROBLEM.len());
+    let mut ranges = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    ranges.any(|range| {
+        let mut parameters = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let wanted = parameters.next().is_some_and(|name| name.eq_ignore_ascii_case(PROBLEM));
+        // `q=0` means that the client cannot take it (RFC 9110 12.4.2).
+        wanted
+            && !parameters.any(|parameter| {
+                parameter.strip_prefix(b"q=").is_some_and(|q| q.iter().all(|digit| matches!(digit, b'0' | b'.')))
+            })
+    })
+}

@@ -3,7 +3,7 @@
 use super::events::Events;
 use crate::canon::Fault;
 use crate::config::types::Timeouts;
-use crate::proxy::context::Call;
+use crate::proxy::context::RoutedContext;
 use crate::proxy::errors;
 use crate::proxy::idle::Idle;
 use crate::upstream;
@@ -43,7 +43,7 @@ impl std::error::Error for Cut {}
 #[derive(Debug)]
 pub struct Full {
     bytes: Option<Bytes>,
-    call: Option<Box<Call>>,
+    call: Option<Box<RoutedContext>>,
 }
 
 /// A provider's body, frame by frame, with its deadline and the call that ends with it.
@@ -54,13 +54,13 @@ pub struct Relay {
     first: Option<Frame<Bytes>>,
     held: VecDeque<Frame<Bytes>>,
     idle: Idle,
-    call: Box<Call>,
+    call: Box<RoutedContext>,
     ended: bool,
 }
 
 impl Body {
     /// Bytes that are all here.
-    pub(crate) fn full(bytes: Bytes, call: Option<Box<Call>>) -> Body {
+    pub(crate) fn full(bytes: Bytes, call: Option<Box<RoutedContext>>) -> Body {
         Body::Full(Full { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), call })
     }
 
@@ -70,7 +70,7 @@ impl Body {
         first: Option<Frame<Bytes>>,
         held: VecDeque<Frame<Bytes>>,
         timeouts: &Timeouts,
-        call: Box<Call>,
+        call: Box<RoutedContext>,
     ) -> Body {
         Body::Relay(Box::new(Relay { source, first, held, idle: Idle::new(timeouts.idle), call, ended: false }))
     }

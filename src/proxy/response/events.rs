@@ -3,7 +3,7 @@
 
 use super::body::Cut;
 use crate::canon::{Evidence, Fault, Observed};
-use crate::proxy::context::Call;
+use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::detect::{self, Framing};
 use crate::proxy::errors::{self, Finding, Rendered};
 use crate::proxy::idle::Idle;
@@ -14,6 +14,7 @@ use http::{HeaderMap, header};
 use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
@@ -31,7 +32,7 @@ pub struct Events {
     /// Trailers that came behind what waits in `out`.
     trailers: Option<Frame<Bytes>>,
     idle: Idle,
-    call: Box<Call>,
+    call: Box<RoutedContext>,
     judge: Judge,
     ended: bool,
 }
@@ -57,12 +58,12 @@ impl Events {
         framing: Framing,
         source: upstream::Body,
         headers: &mut HeaderMap,
-        mut call: Box<Call>,
+        mut call: Box<RoutedContext>,
     ) -> Events {
         let inflate = detect::coding(headers).and_then(Inflate::new);
         let _ = headers.remove(header::CONTENT_LENGTH);
         let _ = headers.remove(header::CONTENT_ENCODING);
-        let limit = call.route.as_ref().map_or(std::time::Duration::MAX, |route| route.route.timeouts.idle);
+        let limit = call.route.route.timeouts.idle;
         let splitter = match framing {
             Framing::Sse => Splitter::Sse(sse::Splitter::new(detect::LIMIT)),
             Framing::Ndjson => Splitter::Ndjson(ndjson::Splitter::new(detect::LIMIT)),
@@ -234,12 +235,11 @@ impl Drop for Events {
 
 impl Judge {
     /// Whether something in these bytes may be a failure: all that most of a stream is ever asked.
-    fn suspects(&self, call: &Call, bytes: &[u8]) -> bool {
-        let profile = call.route.as_ref().map(|route| &route.route.profile);
-        profile.is_some_and(|profile| detect::suspects(profile, self.framing.phase(), bytes))
+    fn suspects(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
+        detect::suspects(&call.route.route.profile, self.framing.phase(), bytes)
     }
 
-    fn event(&mut self, call: &mut Call, event: sse::Event<'_>) -> Verdict {
+    fn event(&mut self, call: &mut RoutedContext, event: sse::Event<'_>) -> Verdict {
         if !self.suspects(call, event.raw()) {
             return Verdict::Pass;
         }
@@ -248,7 +248,7 @@ impl Judge {
         self.piece(call, &Observed::event(kind.as_deref(), &data, SystemTime::now()))
     }
 
-    fn line(&mut self, call: &mut Call, line: &[u8]) -> Verdict {
+    fn line(&mut self, call: &mut RoutedContext, line: &[u8]) -> Verdict {
         if !self.suspects(call, line) {
             return Verdict::Pass;
         }
@@ -256,8 +256,8 @@ impl Judge {
         self.piece(call, &Observed::line(&line, SystemTime::now()))
     }
 
-    fn piece(&mut self, call: &mut Call, seen: &Observed<'_>) -> Verdict {
-        let Some(route) = call.route.clone() else { return Verdict::Pass };
+    fn piece(&mut self, call: &mut RoutedContext, seen: &Observed<'_>) -> Verdict {
+        let route = Arc::clone(&call.route);
         let evidence = Evidence::new(seen);
         let Some(finding) = Finding::detected(&route.route.profile, call.request(), &evidence) else {
             return Verdict::Pass;

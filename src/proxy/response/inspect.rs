@@ -6,7 +6,7 @@ use super::body::Body;
 use super::next_frame;
 use crate::canon::{Evidence, Json, Observed, Path};
 use crate::proxy::RouteRuntime;
-use crate::proxy::context::Call;
+use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::detect::{self, Form, LIMIT};
 use crate::proxy::errors::{self, Finding, Rendered};
 use crate::upstream::{self, decode};
@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::time::SystemTime;
 
 /// Whether this answer's body has to be looked at.
-pub(crate) fn concerns(form: Form, call: &Call, route: &RouteRuntime, parts: &response::Parts) -> bool {
+pub(crate) fn concerns(form: Form, call: &RoutedContext, route: &RouteRuntime, parts: &response::Parts) -> bool {
     let (method, path) = call.request();
     let rewrites = || route.route.profile.rewrites(method, path).is_some();
     match form {
@@ -38,7 +38,7 @@ pub(crate) struct Head {
 
 /// Holds the body as long as it may have to be changed, then sends it or what it becomes.
 pub(crate) async fn relay(
-    mut call: Box<Call>,
+    mut call: Box<RoutedContext>,
     route: &RouteRuntime,
     head: Head,
     mut first: Option<Frame<Bytes>>,
@@ -108,7 +108,7 @@ enum Changed {
 }
 
 fn changed(
-    call: &mut Call,
+    call: &mut RoutedContext,
     route: &RouteRuntime,
     parts: &mut response::Parts,
     said: &HeaderMap,
@@ -127,7 +127,7 @@ fn changed(
 }
 
 /// The body with the provider's URLs turned to this gateway; every other byte as it was.
-fn rewritten(call: &Call, body: &[u8], tree: &Json<'_>, members: &[Path]) -> Option<Vec<u8>> {
+fn rewritten(call: &RoutedContext, body: &[u8], tree: &Json<'_>, members: &[Path]) -> Option<Vec<u8>> {
     let mut text = std::str::from_utf8(body).ok()?.to_owned();
     let mut any = false;
     for url in members.iter().filter_map(|member| member.walk(tree)?.as_text()) {
@@ -145,7 +145,7 @@ fn rewritten(call: &Call, body: &[u8], tree: &Json<'_>, members: &[Path]) -> Opt
     any.then(|| text.into_bytes())
 }
 
-fn replaced(call: Box<Call>, mut parts: response::Parts, changed: Changed) -> Response<Body> {
+fn replaced(call: Box<RoutedContext>, mut parts: response::Parts, changed: Changed) -> Response<Body> {
     let body = match changed {
         Changed::Rewritten(body) => Bytes::from(body),
         Changed::Failed(Rendered { headers, body, .. }) => {

@@ -8,7 +8,7 @@ pub use body::{Body, Cut};
 pub use events::Events;
 
 use super::attempt::Answer;
-use super::context::Call;
+use super::context::{RequestContext, RoutedContext};
 use super::errors::detect::Form;
 use super::errors::{self, Finding, Rendered};
 use super::idle::Idle;
@@ -22,15 +22,16 @@ use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 /// Answers a call with what the provider answered.
-pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body> {
+pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Response<Body> {
     let Answer { exchange, mut first } = answer;
-    call.reconnected |= exchange.facts.retried;
+    call.upstream.reconnected |= exchange.facts.retried;
     let (mut parts, mut body) = exchange.response.into_parts();
-    let Some(route) = call.route.clone() else { return fault(call, Fault::Panic) };
-    call.upstream_status = Some(parts.status.as_u16());
+    let route = Arc::clone(&call.route);
+    call.upstream.status = Some(parts.status.as_u16());
     let form = form(&call, &route, parts.status.as_u16(), &parts.headers);
     if form == Form::Error {
         // Boxed like all that a success does not need.
@@ -67,7 +68,7 @@ pub(crate) async fn relay(mut call: Box<Call>, answer: Answer) -> Response<Body>
 }
 
 /// Answers a call with an error.
-pub(crate) fn reject(mut call: Box<Call>, finding: Finding<'_>) -> Response<Body> {
+pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Response<Body> {
     let Rendered { status, mut headers, body, .. } = errors::report(&mut call, finding);
     call.tell_attempts(&mut headers);
     call.answers(status.as_u16());
@@ -78,15 +79,23 @@ pub(crate) fn reject(mut call: Box<Call>, finding: Finding<'_>) -> Response<Body
 }
 
 /// Answers a call with a failure that no provider worded.
-pub(crate) fn fault(call: Box<Call>, fault: Fault) -> Response<Body> {
+pub(crate) fn fault(call: Box<RoutedContext>, fault: Fault) -> Response<Body> {
     let finding = Finding::fault(call.phase, fault);
     reject(call, finding)
 }
 
 /// Answers a call that brought no answer.
-pub(crate) fn failure(call: Box<Call>, failure: Failure) -> Response<Body> {
+pub(crate) fn failure(call: Box<RoutedContext>, failure: Failure) -> Response<Body> {
     let finding = Finding::failure(call.phase, failure);
     reject(call, finding)
+}
+
+/// Answers a request that no route takes.
+pub(crate) fn unrouted(request: RequestContext, fault: Fault) -> Response<Body> {
+    let Rendered { status, headers, body, .. } = errors::unrouted(request, fault);
+    let mut response = Response::new(Body::full(body.unwrap_or_default(), None));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
 }
 
 /// The answer to a request that a panic took away.
@@ -95,7 +104,7 @@ pub(crate) fn panicked() -> Response<Body> {
 }
 
 /// Turns the head of an answer into the one for the caller.
-fn prepare(call: &Call, route: &RouteRuntime, parts: &mut response::Parts) -> Result<(), Fault> {
+fn prepare(call: &RoutedContext, route: &RouteRuntime, parts: &mut response::Parts) -> Result<(), Fault> {
     let answer = headers::Incoming {
         version: parts.version,
         route: &route.headers,
@@ -110,7 +119,7 @@ fn prepare(call: &Call, route: &RouteRuntime, parts: &mut response::Parts) -> Re
 }
 
 /// Reads the body of a failure within bounds, and takes out of it what must not be shown.
-pub(crate) async fn read_failure(call: &Call, parts: &response::Parts, body: upstream::Body) -> Capped {
+pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, body: upstream::Body) -> Capped {
     if call.method == Method::HEAD {
         return Capped::default();
     }
@@ -121,14 +130,14 @@ pub(crate) async fn read_failure(call: &Call, parts: &response::Parts, body: ups
 
 /// A failure that has been read, worded anew; `known` is what it means, where that was asked before.
 pub(crate) fn refusal(
-    mut call: Box<Call>,
+    mut call: Box<RoutedContext>,
     mut parts: response::Parts,
     read: &Capped,
     known: Option<Box<CanonicalError>>,
 ) -> Response<Body> {
-    let Some(route) = call.route.clone() else { return fault(call, Fault::Panic) };
+    let route = Arc::clone(&call.route);
     let status = parts.status.as_u16();
-    call.upstream_status = Some(status);
+    call.upstream.status = Some(status);
     let error = known.map_or_else(|| errors::classify(&call, status, &parts.headers, read), |known| *known);
     // Most errors say all that there is to know. For the others what the provider said is kept, while its headers become those
     // for the client.
@@ -145,10 +154,10 @@ pub(crate) fn refusal(
 
 /// The first bytes of a success where `relay` would wait for them: until they are there, it can still be tried again.
 pub(crate) async fn first(
-    call: &Call,
+    call: &RoutedContext,
     response: &mut Response<upstream::Body>,
 ) -> Result<Option<Frame<Bytes>>, Failure> {
-    let Some(route) = &call.route else { return Ok(None) };
+    let route = &call.route;
     let form = form(call, route, response.status().as_u16(), response.headers());
     let waits = matches!(form, Form::Inspected | Form::Plain) && !response.body().is_end_stream();
     if !waits || !call.upload_ended() {
@@ -157,7 +166,7 @@ pub(crate) async fn first(
     next_frame(response.body_mut(), &route.route.timeouts).await
 }
 
-fn form(call: &Call, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {
+fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {
     Form::of(&route.route.profile, Some(call.request()), status, headers)
 }
 

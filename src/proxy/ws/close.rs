@@ -4,7 +4,7 @@ use super::frames::Offence;
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase};
 use crate::config::types::Envelope;
 use crate::proxy::RouteRuntime;
-use crate::proxy::context::Call;
+use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding, Rendered};
 use crate::proxy::limits::Denied;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use std::time::SystemTime;
 /// The errors of one session.
 #[derive(Debug)]
 pub(super) struct Words {
-    pub(super) call: Box<Call>,
+    pub(super) call: Box<RoutedContext>,
     route: Arc<RouteRuntime>,
     /// The error that the provider's last message was.
     told: Option<Told>,
@@ -47,7 +47,7 @@ pub(super) struct Farewell {
 }
 
 impl Words {
-    pub(super) fn new(call: Box<Call>, route: Arc<RouteRuntime>) -> Words {
+    pub(super) fn new(call: Box<RoutedContext>, route: Arc<RouteRuntime>) -> Words {
         Words { call, route, told: None, begun: false, refusal: None, failed: None }
     }
 

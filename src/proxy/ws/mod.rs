@@ -16,7 +16,7 @@ mod side;
 mod units;
 
 use super::attempt;
-use super::context::Call;
+use super::context::RoutedContext;
 use super::response::Body;
 use super::upload::Upload;
 use super::{RouteRuntime, headers, response};
@@ -37,11 +37,11 @@ use std::time::Instant;
 /// Passes on a checked handshake, and answers it.
 pub(super) async fn relay(
     client: &Client<Upload>,
-    mut call: Box<Call>,
+    mut call: Box<RoutedContext>,
     mut request: Request<Upload>,
 ) -> Response<Body> {
     let caller = hyper::upgrade::on(&mut request);
-    let Some(route) = call.route.clone() else { return response::fault(call, Fault::UpgradeRefused) };
+    let route = Arc::clone(&call.route);
     let Some(offer) = Offer::of(request.headers_mut(), route.headers.subprotocol(call.way)) else {
         return response::fault(call, Fault::UpgradeRefused);
     };
@@ -63,7 +63,7 @@ pub(super) async fn relay(
         return refuse(call, status, detail);
     }
     let provider = hyper::upgrade::on(&mut answer.exchange.response);
-    call.upstream_status = Some(status.as_u16());
+    call.upstream.status = Some(status.as_u16());
     let (mut parts, _) = answer.exchange.response.into_parts();
     handshake::complete(&mut parts.headers);
     let answer = headers::Incoming {
@@ -81,21 +81,20 @@ pub(super) async fn relay(
     call.tell_attempts(&mut parts.headers);
     call.answers(status.as_u16());
     call.upgraded(Instant::now());
-    call.phase = Phase::Frame;
     // Not joined: the session ends with its sockets, and the runtime ends what is left.
     drop(tokio::spawn(run(call, route, caller, provider)));
     Response::from_parts(parts, Body::Empty)
 }
 
 /// The provider's answer was no answer to a handshake.
-fn refuse(mut call: Box<Call>, status: StatusCode, detail: &str) -> Response<Body> {
-    call.upstream_status = Some(status.as_u16());
+fn refuse(mut call: Box<RoutedContext>, status: StatusCode, detail: &str) -> Response<Body> {
+    call.upstream.status = Some(status.as_u16());
     let failure = Failure { fault: Fault::UpgradeFailed, detail: detail.to_owned(), request_body: None };
     response::failure(call, failure)
 }
 
 /// Waits until both connections have been handed over, then runs the session on them.
-async fn run(mut call: Box<Call>, route: Arc<RouteRuntime>, caller: OnUpgrade, provider: OnUpgrade) {
+async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, caller: OnUpgrade, provider: OnUpgrade) {
     let (caller, provider) = match tokio::try_join!(caller, provider) {
         Ok(both) => both,
         Err(error) => {

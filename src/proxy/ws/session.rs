@@ -466,7 +466,7 @@ fn open(opening: &mut Opening, words: &mut Words, text: &[u8]) -> Option<Option<
     if opening.is_over() {
         return Some(None);
     }
-    let route = words.call.route.clone()?;
+    let route = Arc::clone(&words.call.route);
     let member = route.headers.first_message(words.call.way);
     let opened = opening.message(text, member.map(|(name, value)| (name, value.reveal()))).ok()?;
     words.call.hide_too(opened.secrets);

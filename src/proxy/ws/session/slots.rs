@@ -8,7 +8,7 @@ use super::{BUFFER, READ, Session, Who};
 use crate::canon::{CanonicalError, Evidence, Observed, SocketUnits};
 use crate::limit::gate::{Lanes, Permit};
 use crate::proxy::RouteRuntime;
-use crate::proxy::context::Call;
+use crate::proxy::context::RoutedContext;
 use crate::proxy::limits::{self, Denied};
 use crate::wire::frame::Opcode;
 use std::fmt;
@@ -75,7 +75,7 @@ impl Message<'_> {
 
 impl Slots {
     /// Those of a socket on which units are counted; none on any other, and where the route does not limit them.
-    pub(super) fn of(call: &Call, route: &Arc<RouteRuntime>) -> Option<Slots> {
+    pub(super) fn of(call: &RoutedContext, route: &Arc<RouteRuntime>) -> Option<Slots> {
         let spec = route.route.profile.socket_units(call.method.as_str(), call.provider_path())?;
         let _ = route.limits.gate()?;
         let (units, route) = (Units::new(Arc::clone(spec)), Arc::clone(route));
@@ -101,7 +101,7 @@ impl Slots {
         Pass::Later
     }
 
-    fn slot(&self, call: &Call) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
+    fn slot(&self, call: &RoutedContext) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
         let (priority, lane) = (call.admission.priority(), Lanes::only(call.way.credential));
         let (route, has_room) = (Arc::clone(&self.route), self.units.has_room());
         Box::pin(async move {
