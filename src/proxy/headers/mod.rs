@@ -18,8 +18,8 @@ pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_s
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
 pub(crate) use request::{FORWARDED_FOR, accepts_problem, clean_trailers};
 pub use request::{Outgoing, PeerHeaders, prepare_request};
-pub(crate) use response::interim_headers;
 pub use response::{Incoming, PublicAddress, prepare_response};
+pub(crate) use response::{interim_headers, prepare_handshake};
 
 use crate::canon::Fault;
 use crate::config::types::{Route, Upstream};

@@ -7,8 +7,9 @@ use super::id::{REQUEST_ID, UPSTREAM_REQUEST_ID};
 use super::{Fields, RouteHeaders, connection_listed};
 use crate::canon::Fault;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    SET_COOKIE, VIA, WWW_AUTHENTICATE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
 use http::{Uri, Version};
 
@@ -75,6 +76,21 @@ pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Resul
     Ok(())
 }
 
+/// The same for the 101 that completes a WebSocket handshake: what framed a body goes, and what says that the protocol changes
+/// is this hop's own again once the provider's has ended here.
+///
+/// # Errors
+/// Those of [`prepare_response`].
+pub(crate) fn prepare_handshake(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Result<(), Fault> {
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, SEC_WEBSOCKET_EXTENSIONS] {
+        headers.remove(name);
+    }
+    prepare_response(headers, answer)?;
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    Ok(())
+}
+
 /// The fields of an interim answer that go on to the caller. It has no content, so that none of them may speak of one
 /// (RFC 9110 8.6, RFC 9112 6.1).
 pub(crate) fn interim_headers(fields: &HeaderMap) -> HeaderMap {
@@ -118,7 +134,15 @@ fn remove_what_ends_here(headers: &mut HeaderMap, fields: Fields) {
         let keep = |name: &HeaderName| {
             matches!(
                 *name,
-                CONTENT_ENCODING | CONTENT_LENGTH | CONTENT_TYPE | LOCATION | SET_COOKIE | VIA | WWW_AUTHENTICATE
+                CONTENT_ENCODING
+                    | CONTENT_LENGTH
+                    | CONTENT_TYPE
+                    | LOCATION
+                    | SEC_WEBSOCKET_ACCEPT
+                    | SEC_WEBSOCKET_PROTOCOL
+                    | SET_COOKIE
+                    | VIA
+                    | WWW_AUTHENTICATE
             )
         };
         for name in connection_listed(headers, fields, keep) {

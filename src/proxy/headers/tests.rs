@@ -533,6 +533,27 @@ fn answered(given: &[&str], prefix: &str, base: &str, public: PublicAddress<'_>)
     Ok(rest)
 }
 
+/// The list of what ends here is one: fields that `Connection` names beside the upgrade went on to the client of a WebSocket.
+#[test]
+fn a_completed_handshake_keeps_nothing_of_the_other_hop() {
+    let mut headers = map(&[
+        "connection: Upgrade, x-private, sec-websocket-accept",
+        "upgrade: WebSocket",
+        "x-private: 1",
+        "sec-websocket-accept: a",
+        "sec-websocket-extensions: x",
+        "content-length: 7",
+        "keep-alive: timeout=5",
+    ]);
+    let route = RouteHeaders::new(&route("/x")).expect("headers");
+    let id = HeaderValue::from_static("ours");
+    let answer = Incoming { version: Version::HTTP_11, route: &route, upstream: 0, request_id: &id, public: PUBLIC };
+    prepare_handshake(&mut headers, &answer).expect("a handshake");
+    let mut rest = lines(&headers);
+    rest.retain(|line| !matches!(line.as_str(), "via: 1.1 speechgate" | "x-request-id: ours"));
+    assert_eq!(rest, ["connection: upgrade", "sec-websocket-accept: a", "upgrade: websocket"]);
+}
+
 const PUBLIC: PublicAddress<'_> = PublicAddress { url: None, tls: false, authority: Some("gate.example:8080") };
 
 /// Which headers of a success change: these, and no others.

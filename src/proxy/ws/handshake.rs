@@ -6,8 +6,8 @@
 
 use crate::proxy::headers::{self, Subprotocol};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
@@ -95,15 +95,6 @@ impl Offer {
             None => drop(headers.remove(SEC_WEBSOCKET_PROTOCOL)),
         }
     }
-}
-
-/// Completes the headers of the 101 for the caller: what framed a body goes, what says that the protocol changes comes back.
-pub(super) fn complete(headers: &mut HeaderMap) {
-    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, SEC_WEBSOCKET_EXTENSIONS] {
-        let _ = headers.remove(name);
-    }
-    let _ = headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    let _ = headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// The answer to a key (RFC 6455 4.2.2).

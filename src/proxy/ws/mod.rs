@@ -65,7 +65,6 @@ pub(super) async fn relay(
     let provider = hyper::upgrade::on(&mut answer.exchange.response);
     call.upstream.status = Some(status.as_u16());
     let (mut parts, _) = answer.exchange.response.into_parts();
-    handshake::complete(&mut parts.headers);
     let answer = headers::Incoming {
         version: parts.version,
         route: &route.headers,
@@ -73,10 +72,9 @@ pub(super) async fn relay(
         request_id: &call.id,
         public: call.public_address(),
     };
-    if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
+    if let Err(fault) = headers::prepare_handshake(&mut parts.headers, &answer) {
         return response::fault(call, fault);
     }
-    handshake::complete(&mut parts.headers);
     offer.answer(&mut parts.headers, injected);
     call.tell_attempts(&mut parts.headers);
     call.answers(status.as_u16());
