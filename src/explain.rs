@@ -67,7 +67,7 @@ impl Transport {
 pub struct Verdict {
     /// The failure; none when everything passes untouched.
     pub error: Option<CanonicalError>,
-    /// The HTTP status that the caller gets; none for streams and sockets.
+    /// The HTTP status that the client gets; none for streams and sockets.
     pub status: Option<u16>,
     /// The value of the `transport` label.
     pub transport: &'static str,

@@ -297,7 +297,7 @@ impl RoutedContext {
         }
     }
 
-    /// The first key that the caller sent in a header.
+    /// The first key that the client sent in a header.
     pub(crate) fn key(&self) -> Option<&HeaderValue> {
         self.secrets.keys[0].as_ref()
     }

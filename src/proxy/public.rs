@@ -5,7 +5,7 @@ use super::headers::PublicAddress;
 use http::Uri;
 
 impl RoutedContext {
-    /// How the caller reached this gateway.
+    /// How the client reached this gateway.
     pub(crate) fn public_address(&self) -> PublicAddress<'_> {
         PublicAddress {
             url: self.state.config.server.public_url.as_ref(),
@@ -14,7 +14,7 @@ impl RoutedContext {
         }
     }
 
-    /// The URL by which the caller reaches through this gateway what `url` is at a provider; none when no route leads
+    /// The URL by which the client reaches through this gateway what `url` is at a provider; none when no route leads
     /// there. The scheme stays of its kind: `wss` becomes `ws` where this gateway is called without TLS.
     pub(crate) fn public_url(&self, url: &str) -> Option<String> {
         let parsed: Uri = url.parse().ok()?;

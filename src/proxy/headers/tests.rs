@@ -276,7 +276,7 @@ fn request_headers_change_as_they_must() {
             &["authorization: a", "content-length: 3", "cookie: c=d", "xi-api-key: b"],
         ),
         (&["connection: x-forwarded-for, x-request-id, via, host, forwarded", "via: 1.1 front"], &["via: 1.1 front"]),
-        // What a caller cannot claim
+        // What a client cannot claim
         (
             &[
                 "x-forwarded-for: 1.2.3.4",
@@ -358,7 +358,7 @@ fn injected_credentials_replace_every_key_of_the_caller() {
     let mut kept: Vec<String> = given.iter().map(|line| (*line).to_owned()).collect();
     kept.sort_by(|a, b| a.split(':').next().cmp(&b.split(':').next()));
     assert_eq!(sent(&given, false, false), kept);
-    // A session's own secret is not the caller's key.
+    // A session's own secret is not the client's key.
     assert_eq!(keyed(true).drop_query(false), ["api_key"]);
     assert!(keyed(false).drop_query(false).is_empty());
     assert!(!format!("{:?}", keyed(true)).contains("injected"));
@@ -394,7 +394,7 @@ fn credentials_go_where_they_are_to_stand() {
         assert_eq!(target(&headers, given, websocket), expected);
         assert!(!format!("{headers:?}").contains("sk"), "{headers:?}");
     }
-    // What is put in on WebSockets alone takes nothing of the caller's anywhere else.
+    // What is put in on WebSockets alone takes nothing of the client's anywhere else.
     let drops = |headers: RouteHeaders| [false, true].map(|websocket| !headers.drop_query(websocket).is_empty());
     assert_eq!(drops(placed(both)), [true, true]);
     assert_eq!(placed(message).drop_query(false), [""; 0]);
@@ -716,7 +716,7 @@ proptest! {
         }
     }
 
-    /// Whatever a caller sends, what ends here does not go out, and what the gateway says stands alone.
+    /// Whatever a client sends, what ends here does not go out, and what the gateway says stands alone.
     #[test]
     fn hygiene_holds_for_any_mixture(
         given in prop::collection::vec(

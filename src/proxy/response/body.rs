@@ -1,4 +1,4 @@
-//! The body of an answer on its way to the caller.
+//! The body of an answer on its way to the client.
 
 use super::events::Events;
 use crate::canon::Fault;

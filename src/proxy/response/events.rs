@@ -1,4 +1,4 @@
-//! A stream of events or lines on its way to the caller: everything passes byte for byte and at once, but for the events
+//! A stream of events or lines on its way to the client: everything passes byte for byte and at once, but for the events
 //! that are failures, and a stream that breaks says so before it ends.
 
 use super::body::Cut;
@@ -25,7 +25,7 @@ const TOGETHER: usize = 16 * 1024;
 #[derive(Debug)]
 pub struct Events {
     source: upstream::Body,
-    /// Undoes the coding of a stream that is compressed; the caller gets it plain.
+    /// Undoes the coding of a stream that is compressed; the client gets it plain.
     inflate: Option<Inflate>,
     splitter: Splitter,
     out: VecDeque<Bytes>,

@@ -30,7 +30,7 @@ pub(crate) fn concerns(form: Form, call: &RoutedContext, route: &RouteRuntime, p
 
 /// The head of an answer whose body is looked at.
 pub(crate) struct Head {
-    /// What the caller gets.
+    /// What the client gets.
     pub(crate) parts: response::Parts,
     /// What the provider said.
     pub(crate) said: HeaderMap,
@@ -102,7 +102,7 @@ fn joined(frames: &VecDeque<Frame<Bytes>>) -> Bytes {
 /// What a held body becomes.
 enum Changed {
     /// A failure was hidden in it.
-    Failed(Rendered),
+    Failed(Box<Rendered>),
     /// It held URLs of the provider.
     Rewritten(Vec<u8>),
 }
@@ -119,7 +119,7 @@ fn changed(
     let evidence = Evidence::new(&seen);
     if let Some(finding) = Finding::detected(profile, call.request(), &evidence) {
         let finding = finding.with_headers(std::mem::take(&mut parts.headers));
-        return Some(Changed::Failed(errors::report(call, finding)));
+        return Some(Changed::Failed(Box::new(errors::report(call, finding))));
     }
     let (method, path) = call.request();
     let members = profile.rewrites(method, path)?;
@@ -148,9 +148,9 @@ fn rewritten(call: &RoutedContext, body: &[u8], tree: &Json<'_>, members: &[Path
 fn replaced(call: Box<RoutedContext>, mut parts: response::Parts, changed: Changed) -> Response<Body> {
     let body = match changed {
         Changed::Rewritten(body) => Bytes::from(body),
-        Changed::Failed(Rendered { headers, body, .. }) => {
-            parts.headers = headers;
-            body.unwrap_or_default()
+        Changed::Failed(rendered) => {
+            parts.headers = rendered.headers;
+            rendered.body.unwrap_or_default()
         }
     };
     for name in [header::CONTENT_ENCODING, header::ETAG, header::TRANSFER_ENCODING] {

@@ -103,7 +103,7 @@ pub(crate) fn panicked() -> Response<Body> {
     errors::panicked().map(|body| Body::full(body, None))
 }
 
-/// Turns the head of an answer into the one for the caller.
+/// Turns the head of an answer into the one for the client.
 fn prepare(call: &RoutedContext, route: &RouteRuntime, parts: &mut response::Parts) -> Result<(), Fault> {
     let answer = headers::Incoming {
         version: parts.version,
@@ -113,7 +113,7 @@ fn prepare(call: &RoutedContext, route: &RouteRuntime, parts: &mut response::Par
         public: call.public_address(),
     };
     headers::prepare_response(&mut parts.headers, &answer)?;
-    // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the caller the framing that shows a cut.
+    // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the client the framing that shows a cut.
     parts.version = http::Version::HTTP_11;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What is said about failures on a socket: as a message, in a close, in the form of the route. Each is counted once.
 
-use super::frames::Offence;
+use super::frames::Violation;
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase};
 use crate::config::types::Envelope;
 use crate::proxy::RouteRuntime;
@@ -13,11 +13,11 @@ use std::time::SystemTime;
 
 /// The errors of one session.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(super) struct SessionErrors {
     pub(super) call: Box<RoutedContext>,
     route: Arc<RouteRuntime>,
     /// The error that the provider's last message was.
-    told: Option<Told>,
+    last_error: Option<LastError>,
     /// Whether the provider has sent anything that is no error.
     begun: bool,
     /// What has to follow the provider's message.
@@ -27,7 +27,7 @@ pub(super) struct Words {
 }
 
 #[derive(Debug)]
-struct Told {
+struct LastError {
     reason: String,
     /// The code to close with when the provider gives none.
     close: u16,
@@ -35,9 +35,9 @@ struct Told {
     fatal: Option<bool>,
 }
 
-/// What goes to the caller before a close, and with it.
+/// What goes to the client before a close, and with it.
 #[derive(Debug, Default)]
-pub(super) struct Farewell {
+pub(super) struct CloseMessage {
     /// The error, when it has not been told yet.
     pub(super) message: Option<Bytes>,
     /// The reason that replaces the provider's.
@@ -46,9 +46,9 @@ pub(super) struct Farewell {
     pub(super) code: u16,
 }
 
-impl Words {
-    pub(super) fn new(call: Box<RoutedContext>, route: Arc<RouteRuntime>) -> Words {
-        Words { call, route, told: None, begun: false, refusal: None, failed: None }
+impl SessionErrors {
+    pub(super) fn new(call: Box<RoutedContext>, route: Arc<RouteRuntime>) -> SessionErrors {
+        SessionErrors { call, route, last_error: None, begun: false, refusal: None, failed: None }
     }
 
     /// What replaces a text message of the provider: nothing when it is no error, or stays as it is.
@@ -64,7 +64,7 @@ impl Words {
         let rendered = errors::report(&mut self.call, finding.opening(!self.begun));
         let reason = rendered.reason();
         let Rendered { error, body, follow_up, .. } = rendered;
-        self.told = Some(Told { reason, close: error.code.row().close, fatal: error.fatal });
+        self.last_error = Some(LastError { reason, close: error.code.row().close, fatal: error.fatal });
         (self.failed, self.refusal) = (Some(error), follow_up);
         body
     }
@@ -93,13 +93,13 @@ impl Words {
     /// was to end the session.
     pub(super) fn passed(&mut self) {
         self.begun = true;
-        if self.told.as_ref().is_some_and(|told| told.fatal != Some(true)) {
-            self.told = None;
+        if self.last_error.as_ref().is_some_and(|told| told.fatal != Some(true)) {
+            self.last_error = None;
         }
     }
 
     /// What goes to the client with a close of the provider. An error that was just told beats it.
-    pub(super) fn close(&mut self, code: Option<u16>, said: &str) -> Farewell {
+    pub(super) fn close(&mut self, code: Option<u16>, said: &str) -> CloseMessage {
         let code = code.unwrap_or(crate::wire::close::NO_STATUS);
         let said = self.call.redacted(Bytes::copy_from_slice(said.as_bytes()));
         let said = String::from_utf8_lossy(&said);
@@ -107,38 +107,43 @@ impl Words {
         let evidence = Evidence::new(&seen);
         let route = Arc::clone(&self.route);
         let finding = Finding::detected(&route.route.profile, self.call.request(), &evidence);
-        if let Some(told) = self.told.take_if(|told| finding.is_some() || told.fatal != Some(false)) {
-            return Farewell { message: None, reason: self.replaced(told.reason), code };
+        if let Some(told) = self.last_error.take_if(|told| finding.is_some() || told.fatal != Some(false)) {
+            return CloseMessage { message: None, reason: self.replaced(told.reason), code };
         }
-        let Some(finding) = finding else { return Farewell { code, ..Farewell::default() } };
+        let Some(finding) = finding else { return CloseMessage { code, ..CloseMessage::default() } };
         let rendered = errors::report(&mut self.call, finding.opening(!self.begun));
-        Farewell { reason: self.replaced(rendered.reason()), message: rendered.body, code }
+        CloseMessage { reason: self.replaced(rendered.reason()), message: rendered.body, code }
     }
 
     /// What goes to the client when the connection has failed without the provider's word.
-    pub(super) fn failed(&mut self, fault: Fault, detail: Option<String>, offence: Option<Offence>) -> Farewell {
-        let explains = |told: &mut Told| match fault {
+    pub(super) fn failed(
+        &mut self,
+        fault: Fault,
+        detail: Option<String>,
+        violation: Option<Violation>,
+    ) -> CloseMessage {
+        let explains = |told: &mut LastError| match fault {
             Fault::ResponseBodyIncomplete => told.fatal != Some(false),
             Fault::ResponseStalled => told.fatal == Some(true),
             _ => false,
         };
-        if let Some(told) = self.told.take_if(explains) {
+        if let Some(told) = self.last_error.take_if(explains) {
             // The provider's own word on it is out already.
-            return Farewell { message: None, reason: Some(told.reason), code: told.close };
+            return CloseMessage { message: None, reason: Some(told.reason), code: told.close };
         }
         let finding = Finding::fault(Phase::Abort, fault).with_detail(detail).opening(!self.begun).change(|error| {
-            if let Some(offence) = offence {
-                error.message = format!("{} ({})", error.message.trim_end_matches('.'), offence.reason());
+            if let Some(violation) = violation {
+                error.message = format!("{} ({})", error.message.trim_end_matches('.'), violation.reason());
             }
         });
         let rendered = errors::report(&mut self.call, finding);
         let (reason, code) = (rendered.reason(), rendered.error.code.row().close);
-        Farewell { message: rendered.body, reason: Some(reason), code }
+        CloseMessage { message: rendered.body, reason: Some(reason), code }
     }
 
     /// The client is not there any more to be told. That it leaves when it was told an error is no further one.
     pub(super) fn unheard(&mut self, fault: Fault) {
-        if self.told.as_ref().is_none_or(|told| told.fatal == Some(false)) {
+        if self.last_error.as_ref().is_none_or(|told| told.fatal == Some(false)) {
             self.call.record(Phase::Frame, &CanonicalError::from_fault(fault), None);
         }
     }

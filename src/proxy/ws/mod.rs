@@ -22,7 +22,7 @@ use super::upload::Upload;
 use super::{RouteRuntime, headers, response};
 use crate::canon::{CanonicalError, Fault, Phase};
 use crate::upstream::{Client, Failure};
-use close::Words;
+use close::SessionErrors;
 use frames::Sizes;
 use handshake::Offer;
 use http::{Request, Response, StatusCode};
@@ -52,7 +52,7 @@ pub(super) async fn relay(
     };
     let status = answer.exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        // A redirect leads the caller on; any other answer that is no failure is no answer to a handshake.
+        // A redirect leads the client on; any other answer that is no failure is no answer to a handshake.
         return match status.is_success() {
             true => refuse(call, status, "an answer that is neither 101 nor a failure"),
             false => response::relay(call, answer).await,
@@ -96,7 +96,7 @@ async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, caller: OnU
     let (caller, provider) = match tokio::try_join!(caller, provider) {
         Ok(both) => both,
         Err(error) => {
-            // The provider's is there as soon as its 101 is: it is the caller who did not wait for it.
+            // The provider's is there as soon as its 101 is: it is the client who did not wait for it.
             call.record(Phase::Frame, &CanonicalError::from_fault(Fault::CallerLeft), Some(error.to_string()));
             return call.complete();
         }
@@ -108,8 +108,8 @@ async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, caller: OnU
         write: call.state.config.server.write_timeout,
         sizes: Sizes { frame: websocket.max_frame, message: websocket.max_message },
     };
-    let words = Words::new(call, Arc::clone(&route));
-    let mut session = Session::new(TokioIo::new(caller), TokioIo::new(provider), words, route, limits);
+    let errors = SessionErrors::new(call, Arc::clone(&route));
+    let mut session = Session::new(TokioIo::new(caller), TokioIo::new(provider), errors, route, limits);
     let mut stopping = pin!(shared.stopping.begun());
     let mut listens = false;
     poll_fn(|cx| {

@@ -1,7 +1,7 @@
-//! Slots for the units of a socket: a message that begins one waits for its slot, and the caller's later messages behind it,
+//! Slots for the units of a socket: a message that begins one waits for its slot, and the client's later messages behind it,
 //! while the provider's go on.
 
-use super::super::close::Words;
+use super::super::close::SessionErrors;
 use super::super::side::Side;
 use super::super::units::{Beginning, Units, Verdict};
 use super::{BUFFER, READ, Session, Who};
@@ -27,7 +27,7 @@ pub(super) struct Slots {
     spec: Arc<SocketUnits>,
     units: Units<Option<Permit>>,
     waiting: Option<Waiting>,
-    /// What the caller has sent behind a message that waits. Bounded: no more is read than fits into one piece.
+    /// What the client has sent behind a message that waits. Bounded: no more is read than fits into one piece.
     ahead: Vec<u8>,
 }
 
@@ -37,11 +37,11 @@ struct Waiting {
     frames: Vec<u8>,
     replaced: Option<Vec<u8>>,
     slot: Pin<Box<dyn Future<Output = Slot> + Send>>,
-    /// How the wait ended, when the caller could not be told yet.
+    /// How the wait ended, when the client could not be told yet.
     denied: Option<Denied>,
 }
 
-/// A text message of the caller's.
+/// A text message of the client's.
 pub(super) struct Message<'a> {
     /// As it came.
     pub(super) frames: &'a [u8],
@@ -87,16 +87,16 @@ impl Slots {
         Arc::clone(&self.spec)
     }
 
-    /// Decides on a message of the caller's.
-    pub(super) fn caller(&mut self, message: &Message<'_>, words: &Words) -> Pass {
+    /// Decides on a message of the client's.
+    pub(super) fn client(&mut self, message: &Message<'_>, errors: &SessionErrors) -> Pass {
         let seen = Observed::frame(message.text, SystemTime::now());
-        let beginning = match self.units.caller(&Evidence::new(&seen)) {
+        let beginning = match self.units.client(&Evidence::new(&seen)) {
             Verdict::Pass => return Pass::Now,
             Verdict::Swallow => return Pass::Never,
             Verdict::Begin(beginning) => beginning,
         };
         let (frames, replaced) = (message.frames.to_vec(), message.replaced.map(<[u8]>::to_vec));
-        let slot = self.slot(&words.call);
+        let slot = self.slot(&errors.call);
         self.waiting = Some(Waiting { beginning, frames, replaced, slot, denied: None });
         Pass::Later
     }
@@ -132,7 +132,7 @@ impl Slots {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Sends the message that waits, when it has its slot; tells the caller, when it has none. Whether anything moved.
+    /// Sends the message that waits, when it has its slot; tells the client, when it has none. Whether anything moved.
     pub(super) fn poll_slot(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(slots) = &mut self.slots else { return false };
         let Some(waiting) = &mut slots.waiting else { return false };
@@ -150,14 +150,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             },
         };
         // In the middle of a message of the provider's nothing else can be said.
-        if !self.provider.inbound.is_between_messages() {
+        if !self.provider.frames.is_between_messages() {
             waiting.denied = Some(denied);
             return false;
         }
         let Some(Waiting { beginning, .. }) = slots.waiting.take() else { return false };
-        let message = self.words.denied(denied, &beginning.id);
+        let message = self.errors.denied(denied, &beginning.id);
         slots.units.refuse(beginning);
-        self.caller.send_own(cx, Opcode::Text, &message);
+        self.client.send_own(cx, Opcode::Text, &message);
         true
     }
 
@@ -168,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// While a message waits, reads on for the one reason that a caller that leaves is noticed; when it waits no more, what was
+    /// While a message waits, reads on for the one reason that a client that leaves is noticed; when it waits no more, what was
     /// kept is taken before anything else. None when there is neither.
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) -> Option<bool> {
         let slots = self.slots.as_mut()?;
@@ -177,16 +177,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if kept.is_empty() {
                 return None;
             }
-            let fed = self.feed(Who::Caller, &kept, cx);
+            let fed = self.feed(Who::Client, &kept, cx);
             self.keep(kept.get(fed.length..).unwrap_or_default());
-            self.settle(Who::Caller, fed, cx);
+            self.settle(Who::Client, fed, cx);
             return Some(true);
         }
         if slots.ahead.len() >= READ {
             return Some(false);
         }
-        let caller = &mut self.caller;
-        let read = BUFFER.with_borrow_mut(|buffer| match caller.poll_read(cx, buffer) {
+        let client = &mut self.client;
+        let read = BUFFER.with_borrow_mut(|buffer| match client.poll_read(cx, buffer) {
             Poll::Pending => None,
             Poll::Ready(Ok(length @ 1..)) => {
                 slots.ahead.extend_from_slice(buffer.get(..length).unwrap_or_default());
@@ -197,8 +197,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
         match read {
             None => return Some(false),
-            Some(Ok(())) => (caller.heard, caller.pinged) = (Instant::now(), false),
-            Some(Err(error)) => self.ended(Who::Caller, error.as_ref(), cx),
+            Some(Ok(())) => (client.heard, client.pinged) = (Instant::now(), false),
+            Some(Err(error)) => self.ended(Who::Client, error.as_ref(), cx),
         }
         Some(true)
     }
