@@ -1,13 +1,13 @@
 //! `speechgate explain`: a recorded failure in; what it means, why, and what the metrics will say, out.
 //!
 //! A recorded HTTP answer takes the same way as a live one: hyper parses it, the same reader bounds and decodes its body,
-//! the same detectors look at it.
+//! and whether it is an error is decided by the function that the gateway asks.
 
 use crate::canon::envelope::{self, Stamp};
 use crate::canon::explain::{Explanation, explain};
 use crate::canon::{CanonicalError, Evidence, Fault, Matched, Observed, Phase, Profile};
-use crate::proxy::fail::timestamp;
-use http::HeaderMap;
+use crate::proxy::errors::detect::{self, Detected, Form, Framing};
+use crate::telemetry;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -67,7 +67,7 @@ impl Transport {
 pub struct Verdict {
     /// The failure; none when everything passes untouched.
     pub error: Option<CanonicalError>,
-    /// The HTTP status that the caller gets; none for streams and sockets.
+    /// The HTTP status that the client gets; none for streams and sockets.
     pub status: Option<u16>,
     /// The value of the `transport` label.
     pub transport: &'static str,
@@ -82,25 +82,36 @@ impl Verdict {
         Verdict { error: None, status, transport, found: found.into(), explanation: Explanation::default() }
     }
 
-    /// Classifies one observation.
-    fn of(
-        profile: &Profile,
-        seen: &Observed<'_>,
-        transport: &'static str,
-        found: String,
-        fatal: Option<bool>,
-    ) -> Verdict {
+    /// What one observation means, if it is an error.
+    fn of(profile: &Profile, request: Option<(&str, &str)>, seen: &Observed<'_>) -> Option<Verdict> {
         let evidence = Evidence::new(seen);
-        let (classified, explanation) = explain(profile, &evidence);
-        let mut error = classified.error;
-        error.fatal = error.fatal.or(fatal);
+        let Detected { error, detector, .. } = detect::detect(profile, request, &evidence)?;
+        let (_, explanation) = explain(profile, &evidence);
         let status = match seen.phase {
             Phase::Http | Phase::Handshake => Some(error.code.status()),
             Phase::Job => seen.status,
             _ => None,
         };
-        Verdict { error: Some(error), status, transport, found, explanation }
+        let found = match (detector, seen.phase, seen.status) {
+            (Some(detector), Phase::Job, Some(status)) => {
+                format!("{} errors[{}]: a failure inside a {status}", profile.name(), detector.index)
+            }
+            (Some(detector), ..) => format!("{} errors[{}]", profile.name(), detector.index),
+            (None, Phase::Close, _) => format!("a close with {} is a failure", seen.ws_code.unwrap_or_default()),
+            (None, _, status) => format!("an HTTP status of {} is always a failure", status.unwrap_or_default()),
+        };
+        Some(Verdict { error: Some(error), status, transport: label(seen.phase), found, explanation })
     }
+
+    fn with_status(mut self, status: u16) -> Verdict {
+        self.status = Some(status);
+        self
+    }
+}
+
+/// The value of the `transport` label.
+fn label(phase: Phase) -> &'static str {
+    telemetry::metrics::Transport::from(phase).as_str()
 }
 
 /// What a recorded failure means to a provider. `request` is the method and the path that it answered, when known.
@@ -115,9 +126,16 @@ pub async fn verdict(
 ) -> Result<Verdict, String> {
     match transport {
         Transport::Http => http(profile, request, bytes).await,
-        Transport::Sse | Transport::Ndjson => Ok(stream(profile, transport, request, bytes, &HeaderMap::new())),
-        Transport::Websocket => Ok(one(profile, Phase::Frame, request, bytes.trim_ascii(), None, &HeaderMap::new())),
-        Transport::Close => close(profile, bytes),
+        Transport::Sse => Ok(stream(profile, Framing::Sse, request, bytes)),
+        Transport::Ndjson => Ok(stream(profile, Framing::Ndjson, request, bytes)),
+        Transport::Websocket => {
+            let text = bytes.trim_ascii();
+            let suspected = detect::suspects(profile, Phase::Frame, text);
+            let found = Verdict::of(profile, request, &Observed::frame(text, SystemTime::now()));
+            let untouched = || Verdict::untouched("no detector finds a failure in it", None, label(Phase::Frame));
+            Ok(found.filter(|_| suspected).unwrap_or_else(untouched))
+        }
+        Transport::Close => close(profile, request, bytes),
     }
 }
 
@@ -125,120 +143,52 @@ async fn http(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) ->
     let recorded = Recorded::read(bytes).await?;
     let own = recorded.request.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
     let request = request.or(own);
-    let status = recorded.status;
-    let mut seen = Observed::http(status, &recorded.headers, &recorded.body, SystemTime::now());
-    seen.truncated = recorded.truncated;
-    if status >= 400 {
-        let found = format!("an HTTP status of {status} is always a failure");
-        let transport = if recorded.upgrade { "websocket" } else { "http" };
-        seen.phase = if recorded.upgrade { Phase::Handshake } else { Phase::Http };
-        return Ok(Verdict::of(profile, &seen, transport, found, None));
-    }
-    let media_type = recorded.headers.get(http::header::CONTENT_TYPE).map(|value| value.as_bytes()).unwrap_or_default();
-    let lines = [&b"ndjson"[..], b"jsonl", b"x-json-stream"];
-    if memchr::memmem::find(media_type, b"event-stream").is_some() {
-        return Ok(stream(profile, Transport::Sse, request, &recorded.body, &recorded.headers).with_status(status));
-    }
-    if lines.iter().any(|kind| memchr::memmem::find(media_type, kind).is_some()) {
-        return Ok(stream(profile, Transport::Ndjson, request, &recorded.body, &recorded.headers).with_status(status));
-    }
-    seen.phase = Phase::Job;
-    let evidence = Evidence::new(&seen);
-    Ok(match profile.detect(request, &evidence) {
-        Some(detector) => {
-            let found = format!("{} errors[{}]: a failure inside a {status}", profile.name(), detector.index);
-            Verdict::of(profile, &seen, "job", found, detector.fatal)
-        }
-        None => Verdict::untouched(format!("a {status} in which no detector finds a failure"), Some(status), "http"),
-    })
-}
-
-impl Verdict {
-    fn with_status(mut self, status: u16) -> Verdict {
-        self.status = Some(status);
-        self
-    }
+    let (status, headers, body, now) = (recorded.status, &recorded.headers, &recorded.body, SystemTime::now());
+    let untouched = |found: &str| Verdict::untouched(format!("a {status} {found}"), Some(status), label(Phase::Http));
+    let seen = match Form::of(profile, request, status, headers) {
+        Form::Stream(framing) => return Ok(stream(profile, framing, request, body).with_status(status)),
+        Form::Empty => return Ok(untouched("without content")),
+        Form::Plain => return Ok(untouched("in which nobody looks for failures")),
+        Form::Inspected if recorded.undecodable => return Ok(untouched("whose content coding is unknown")),
+        Form::Inspected => Observed::job(status, headers, body, now),
+        Form::Error if recorded.upgrade => Observed::handshake(status, headers, body, now),
+        Form::Error => Observed::http(status, headers, body, now),
+    };
+    let found = Verdict::of(profile, request, &seen.cut(recorded.truncated));
+    Ok(found.unwrap_or_else(|| untouched("in which no detector finds a failure")))
 }
 
 /// The first event or line that is a failure; half of one at the end is a stream that broke.
-fn stream(
-    profile: &Profile,
-    transport: Transport,
-    request: Option<(&str, &str)>,
-    bytes: &[u8],
-    headers: &HeaderMap,
-) -> Verdict {
-    let (phase, label) = match transport {
-        Transport::Sse => (Phase::Sse, "sse"),
-        _ => (Phase::Ndjson, "ndjson"),
-    };
-    let (units, broken) = recorded::units(phase, bytes);
-    for (event, data) in &units {
-        let verdict = one(profile, phase, request, data, event.as_deref(), headers);
-        if verdict.error.is_some() {
+fn stream(profile: &Profile, framing: Framing, request: Option<(&str, &str)>, bytes: &[u8]) -> Verdict {
+    let (units, broken) = recorded::units(framing, bytes);
+    for unit in units.iter().filter(|unit| detect::suspects(profile, framing.phase(), &unit.raw)) {
+        let now = SystemTime::now();
+        let seen = match framing {
+            Framing::Sse => Observed::event(unit.name.as_deref(), &unit.data, now),
+            Framing::Ndjson => Observed::line(&unit.data, now),
+        };
+        if let Some(verdict) = Verdict::of(profile, request, &seen) {
             return verdict;
         }
     }
+    let transport = label(framing.phase());
     if broken {
         let fault = Fault::ResponseBodyIncomplete;
         let found = "the stream ends in the middle of an event".to_owned();
         let error = Some(CanonicalError::from_fault(fault));
-        return Verdict { error, status: None, transport: label, found, explanation: Explanation::default() };
+        return Verdict { error, status: None, transport, found, explanation: Explanation::default() };
     }
-    Verdict::untouched(format!("{} events, none of them a failure", units.len()), None, label)
+    Verdict::untouched(format!("{} events, none of them a failure", units.len()), None, transport)
 }
 
-/// One event, line or message.
-fn one(
-    profile: &Profile,
-    phase: Phase,
-    request: Option<(&str, &str)>,
-    bytes: &[u8],
-    event: Option<&str>,
-    headers: &HeaderMap,
-) -> Verdict {
-    let label = match phase {
-        Phase::Sse => "sse",
-        Phase::Ndjson => "ndjson",
-        _ => "websocket",
-    };
-    let seen =
-        Observed { phase, status: None, sse_event: event, ..Observed::http(0, headers, bytes, SystemTime::now()) };
-    let evidence = Evidence::new(&seen);
-    match profile.detect(request, &evidence) {
-        Some(detector) => {
-            let found = format!("{} errors[{}]", profile.name(), detector.index);
-            Verdict::of(profile, &seen, label, found, detector.fatal)
-        }
-        None => Verdict::untouched("no detector finds a failure in it", None, label),
-    }
-}
-
-fn close(profile: &Profile, bytes: &[u8]) -> Result<Verdict, String> {
+fn close(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) -> Result<Verdict, String> {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim();
     let (code, reason) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let code: u16 =
         code.parse().map_err(|_| format!("`{code}` is not a close code; expected for example `1008 the reason`"))?;
-    let headers = HeaderMap::new();
-    let seen = Observed {
-        phase: Phase::Close,
-        status: None,
-        ws_code: Some(code),
-        ws_reason: Some(reason.trim()).filter(|reason| !reason.is_empty()),
-        ..Observed::http(0, &headers, b"", SystemTime::now())
-    };
-    let evidence = Evidence::new(&seen);
-    let detector = profile.detect(None, &evidence);
-    let normal = matches!(code, 1000 | 1001 | 1005);
-    Ok(match detector {
-        Some(detector) => {
-            let found = format!("{} errors[{}]", profile.name(), detector.index);
-            Verdict::of(profile, &seen, "websocket", found, Some(true))
-        }
-        None if normal => Verdict::untouched("a normal close", None, "websocket"),
-        None => Verdict::of(profile, &seen, "websocket", format!("a close with {code} is a failure"), Some(true)),
-    })
+    let found = Verdict::of(profile, request, &Observed::close(code, reason.trim(), SystemTime::now()));
+    Ok(found.unwrap_or_else(|| Verdict::untouched("a normal close", None, label(Phase::Close))))
 }
 
 /// The whole report.
@@ -253,7 +203,7 @@ pub fn report(profile: &Profile, verdict: &Verdict) -> String {
         line(&format!("  {}", verdict.found));
         return text;
     };
-    let now = timestamp();
+    let now = telemetry::timestamp(SystemTime::now());
     let stamp = Stamp {
         request_id: "00000000000000000000000000",
         timestamp: &now,

@@ -28,7 +28,7 @@
 //! ```text
 //! server::accept → server::conn → proxy::Proxy::handle
 //!     check and route (headers::check_request, route) → admit → prepare (headers, path) → retry → forward
-//!     → upstream::Client → relay_http | relay_events | held | ws → body → caller
+//!     → upstream::Client → response (body, events, inspect) | ws → client
 //! ```
 //!
 //! One worker thread does all of it: each has a runtime, a listener socket and a pool of connections of its own. What
@@ -37,10 +37,14 @@
 //! # The path of an error
 //!
 //! ```text
-//!  refused before sending     proxy::headers, proxy::route  ┐
-//!  library failure            upstream::failure             ├─ canon::Observed or Fault ─ canon::resolve ─ proxy::fail ┬─ telemetry::metrics
-//!  bytes that mean failure    proxy::relay_*, held, ws      ┘        canon::Profile ↑ config/providers/*.toml           └─ render, canon::envelope ─ caller
+//!  bytes that may mean failure   proxy::response, proxy::ws ─ canon::Observed ─ proxy::errors::detect ┐
+//!  refused before sending        proxy::headers, route, limits ─ canon::Fault                         ├─ proxy::errors::report
+//!  library failure               upstream::failure ─ canon::Fault                                     ┘    │
+//!                                                                                                          ├─ proxy::context::record ─ telemetry
+//!                                                                                                          └─ proxy::errors::render ─ bytes
 //! ```
+//!
+//! `detect` asks `canon::resolve` and the profiles of config/providers, and `speechgate explain` asks `detect`.
 //!
 //! What happened decides the code; where it happened (an answer, an event, a line, a message, a close, in the middle of
 //! audio) decides the form. The code's one row in [`canon::code`] decides everything else.
@@ -48,9 +52,9 @@
 //! # What always holds
 //!
 //! * [`canon`] never sees a socket, a file or the current time, and classifying has no failure of its own.
-//! * Nobody but `proxy::fail` answers with an error on the proxied listener, and nobody but `upstream::failure` inspects a
-//!   library's error. A request too malformed to be parsed is refused by `server::conn` with bytes that `proxy::fail` made.
-//! * Every request ends exactly once, complete, cut or cancelled, with one log line and one count (`proxy::call`).
+//! * Nobody but `proxy::errors` renders an error for the proxied listener, nobody but `proxy::context::record` counts one, and
+//!   nobody but `upstream::failure` inspects a library's error. A request too malformed to be parsed is refused by `server::conn` with bytes that `proxy::errors` made.
+//! * Every request ends exactly once, complete, cut or cancelled, with one log line and one count (`proxy::context`).
 //! * No metric label comes from text that the network supplied.
 //! * Success bytes are not parsed, unless the profile says that this path hides failures in them.
 //! * A caller that leaves is not a provider's failure.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use speechgate::canon::envelope::{self, Stamp};
 use speechgate::config::types::Listen;
 use speechgate::explain::{Transport, verdict};
+use speechgate::proxy::errors::detect::NDJSON;
 use speechgate::wire::close;
 use speechgate::wire::frame::{self, Opcode, Sender};
 use speechgate::{app, config};
@@ -39,9 +40,13 @@ struct Sample {
 
 #[test]
 fn explain_and_the_gateway_agree_on_every_sample() {
+    agree_on(samples());
+}
+
+fn agree_on(samples: Vec<Sample>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let samples: Arc<Vec<Sample>> = Arc::new(samples());
+        let samples = Arc::new(samples);
         assert!(samples.len() > 400, "only {} samples", samples.len());
         let provider = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let upstream = provider.local_addr().expect("an address");
@@ -66,6 +71,53 @@ fn explain_and_the_gateway_agree_on_every_sample() {
         scripted.abort();
         assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), samples.len(), problems.join("\n"));
     });
+}
+
+/// Every name of the media types of streams and jobs, as providers may spell it.
+fn spellings() -> Vec<String> {
+    let names = NDJSON.into_iter().chain(["text/event-stream", "application/json", "text/plain", "audio/mpeg"]);
+    let spelled = |name: &str| {
+        [
+            name.to_owned(),
+            name.to_ascii_uppercase(),
+            format!("{name}; charset=utf-8"),
+            format!("{name} ;q=\"a;b\""),
+            format!("{name}x"),
+        ]
+    };
+    names.flat_map(spelled).chain(["".to_owned(), "text/event-stream\u{e9}".to_owned()]).collect()
+}
+
+/// A stream under the name `application/stream+json` was rewritten by the gateway and untouched to `explain`.
+#[test]
+fn explain_and_the_gateway_agree_on_every_spelling_of_a_media_type() {
+    let spellings = spellings();
+    let of_a_success = |sample: &Sample| match sample.transport {
+        Transport::Sse | Transport::Ndjson => Some(sample.recording.clone()),
+        Transport::Http if sample.wire.starts_with(b"HTTP/1.1 2") => {
+            let at = sample.wire.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+            Some(sample.wire[at..].to_vec())
+        }
+        Transport::Http | Transport::Websocket | Transport::Close => None,
+    };
+    let spelled = samples().into_iter().filter_map(|sample| Some((of_a_success(&sample)?, sample)));
+    let spelled = spelled.flat_map(|(body, sample)| {
+        let one = |spelling: &String| {
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {spelling}\r\nconnection: close\r\n\r\n");
+            let recording = [head.as_bytes(), &body].concat();
+            Sample {
+                name: format!("{} as `{spelling}`", sample.name),
+                provider: sample.provider.clone(),
+                transport: Transport::Http,
+                wire: recording.clone(),
+                recording,
+                method: sample.method.clone(),
+                path: sample.path.clone(),
+            }
+        };
+        spellings.iter().map(one).collect::<Vec<_>>()
+    });
+    agree_on(spelled.collect());
 }
 
 /// Each sample is another caller's: a provider that asks one caller to wait binds that one in later samples too.

@@ -15,7 +15,9 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use speechgate::canon::envelope::{self, Stamp};
 use speechgate::canon::spec::DetectorSpec;
-use speechgate::canon::{Evidence, Fallback, Matched, Observed, Phase, Profile, ProfileSpec, resolve};
+use speechgate::canon::{Evidence, Fallback, Matched, Observed, Phase, Profile, ProfileSpec};
+use speechgate::config::built_in;
+use speechgate::proxy::errors::detect::{self, Detected, Form, Framing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -165,7 +167,7 @@ fn shape(profile: &Profile, line: &str) -> Result<(), String> {
         other => panic!("{other} is no place"),
     };
     let evidence = Evidence::new(&seen);
-    let classified = resolve(profile, &evidence);
+    let classified = speechgate::canon::resolve(profile, &evidence);
     let error = classified.error;
     let upstream = error.upstream.as_ref().expect("a provider's word");
     let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
@@ -209,21 +211,23 @@ fn envelope_problem(sample: &Sample, found: &str, bless: bool) -> Option<String>
 /// Runs one sample; none when it passes untouched.
 fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
     sample.units.iter().find_map(|unit| {
-        let seen = Observed {
-            phase: unit.phase,
-            status: sample.status,
-            headers: &sample.headers,
-            body: &unit.body,
-            truncated: false,
-            ws_code: unit.close.as_ref().map(|(code, _)| *code),
-            ws_reason: unit.close.as_ref().map(|(_, reason)| reason.as_str()),
-            sse_event: unit.event.as_deref(),
-            now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000),
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        let seen = match unit.phase {
+            Phase::Http => Observed::http(sample.status?, &sample.headers, &unit.body, now),
+            Phase::Handshake => Observed::handshake(sample.status?, &sample.headers, &unit.body, now),
+            Phase::Job => Observed::job(sample.status?, &sample.headers, &unit.body, now),
+            Phase::Sse => Observed::event(unit.event.as_deref(), &unit.body, now),
+            Phase::Ndjson => Observed::line(&unit.body, now),
+            Phase::Frame => Observed::frame(&unit.body, now),
+            Phase::Close => {
+                let (code, reason) = unit.close.as_ref()?;
+                Observed::close(*code, reason, now)
+            }
+            Phase::Abort => Observed::abort(now),
         };
         let evidence = Evidence::new(&seen);
-        let always = matches!(unit.phase, Phase::Http | Phase::Handshake | Phase::Abort);
-        let detector = if always { None } else { Some(detected(profile, sample, unit, &evidence)?) };
-        let classified = resolve(profile, &evidence);
+        let classified = detected(profile, sample, unit, &evidence)?;
+        let detector = classified.detector.map(|detector| detector.index);
         let (error, provider) = (&classified.error, Some(sample.provider.as_str()));
         let stamp = Stamp {
             request_id: "01KAQ8Z6M3W4E0J7T5YV9S2N1C",
@@ -258,15 +262,16 @@ fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
     })
 }
 
-/// The detector that takes this for a failure, asked in the way of the relays.
-fn detected(profile: &Profile, sample: &Sample, unit: &Unit, evidence: &Evidence<'_>) -> Option<usize> {
+/// What this means, asked as the gateway asks.
+fn detected<'p>(profile: &'p Profile, sample: &Sample, unit: &Unit, evidence: &Evidence<'_>) -> Option<Detected<'p>> {
     let request = sample.request.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
-    let detector = profile.detect(request, evidence)?;
-    let needle = unit.phase == Phase::Close || profile.may_be_error(unit.phase, &unit.raw);
+    let detected = detect::detect(profile, request, evidence)?;
+    let by_bytes = matches!(unit.phase, Phase::Sse | Phase::Ndjson | Phase::Frame | Phase::Job);
+    let needle = !by_bytes || detect::suspects(profile, unit.phase, &unit.raw);
     assert!(needle, "{}: its bytes say that it is none", sample.name);
     let asked = unit.phase != Phase::Job || request.is_none_or(|(method, path)| profile.hides_failures(method, path));
     assert!(asked, "{}: nobody asks this path", sample.name);
-    Some(detector.index)
+    Some(detected)
 }
 
 fn matched(matched: &Matched<'_>) -> String {
@@ -377,11 +382,13 @@ fn http_units(bytes: &[u8], sample: &mut Sample) -> Vec<Unit> {
     }
     let field = |name: &str| sample.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     assert_eq!(field("content-length"), body.len().to_string(), "{}: content-length", sample.name);
-    match (sample.status.expect("a status line"), field("content-type")) {
-        (400.., _) => vec![Unit::new(phase, body)],
-        (_, kind) if kind.contains("ndjson") => lines(body),
-        (_, kind) if kind.contains("event-stream") => events(body),
-        _ => vec![Unit::new(Phase::Job, body)],
+    let profile = built_in(&sample.provider).expect("a built-in profile").expect("a valid profile");
+    let request = sample.request.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
+    match Form::of(&profile, request, sample.status.expect("a status line"), &sample.headers) {
+        Form::Error => vec![Unit::new(phase, body)],
+        Form::Stream(Framing::Ndjson) => lines(body),
+        Form::Stream(Framing::Sse) => events(body),
+        Form::Inspected | Form::Plain | Form::Empty => vec![Unit::new(Phase::Job, body)],
     }
 }
 

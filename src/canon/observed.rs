@@ -32,6 +32,7 @@ pub struct Observed<'a> {
     pub now: SystemTime,
 }
 
+/// One constructor for each phase, so that none can be seen with the status or the name of another.
 impl<'a> Observed<'a> {
     /// An HTTP answer that came `now`.
     #[must_use]

@@ -1,13 +1,12 @@
 //! Recordings: a raw HTTP answer read by the same parser as a live one.
 
-use crate::canon::Phase;
+use crate::proxy::errors::detect::{self, Framing};
 use crate::upstream::{Limits, read_capped};
 use crate::wire::{Verdict, ndjson, sse};
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use serde::de::IgnoredAny;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,8 +24,10 @@ pub struct Recorded {
     pub headers: HeaderMap,
     /// Its body, decoded and bounded.
     pub body: Bytes,
-    /// Whether the bound cut the body.
+    /// Whether the bound cut the body, or it broke off.
     pub truncated: bool,
+    /// Whether its content coding could not be undone.
+    pub undecodable: bool,
 }
 
 impl Recorded {
@@ -71,7 +72,8 @@ impl Recorded {
             upgrade,
             status: parts.status.as_u16(),
             headers: parts.headers,
-            truncated: body.truncated,
+            truncated: body.truncated || body.incomplete,
+            undecodable: body.undecodable,
             body: body.bytes,
         })
     }
@@ -136,39 +138,55 @@ fn looks_chunked(body: &[u8]) -> bool {
     !line.is_empty() && line.len() <= 8 && line.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// One event or line: the event's name, and its data.
-pub(super) type Unit = (Option<String>, Vec<u8>);
+/// One event or line.
+pub(super) struct Unit {
+    /// As it came, field lines included.
+    pub(super) raw: Vec<u8>,
+    /// The event's name.
+    pub(super) name: Option<String>,
+    pub(super) data: Vec<u8>,
+}
 
-/// The events or lines of a stream, and whether it ends in the middle of one.
-pub(super) fn units(phase: Phase, bytes: &[u8]) -> (Vec<Unit>, bool) {
+impl Unit {
+    fn event(event: &sse::Event<'_>) -> Option<Unit> {
+        let name = event.kind().map(Cow::into_owned);
+        Some(Unit { raw: event.raw().to_vec(), name, data: event.data()?.into_owned() })
+    }
+
+    fn line(line: &[u8]) -> Unit {
+        Unit { raw: line.to_vec(), name: None, data: line.to_vec() }
+    }
+}
+
+/// The events or lines of a stream, and whether it ends in the middle of one. Those that are too large to be looked at are
+/// left out.
+pub(super) fn units(framing: Framing, bytes: &[u8]) -> (Vec<Unit>, bool) {
     let (mut units, mut out) = (Vec::new(), VecDeque::new());
     let bytes = Bytes::copy_from_slice(bytes);
-    let rest = if phase == Phase::Sse {
-        let mut splitter = sse::Splitter::new(bytes.len() + 1);
-        splitter.feed(&bytes, &mut out, |event| {
-            units.extend(event.data().map(|data| (event.kind().map(Cow::into_owned), data.into_owned())));
-            Verdict::Pass
-        });
-        splitter.finish()
-    } else {
-        let mut splitter = ndjson::Splitter::new(bytes.len() + 1);
-        splitter.feed(&bytes, &mut out, |line| {
-            units.push((None, line.to_vec()));
-            Verdict::Pass
-        });
-        splitter.finish()
+    let rest = match framing {
+        Framing::Sse => {
+            let mut splitter = sse::Splitter::new(detect::LIMIT);
+            splitter.feed(&bytes, &mut out, |event| {
+                units.extend(Unit::event(&event));
+                Verdict::Pass
+            });
+            splitter.finish()
+        }
+        Framing::Ndjson => {
+            let mut splitter = ndjson::Splitter::new(detect::LIMIT);
+            splitter.feed(&bytes, &mut out, |line| {
+                units.push(Unit::line(line));
+                Verdict::Pass
+            });
+            splitter.finish()
+        }
     };
     let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return (units, false) };
-    let (kind, data) = match phase {
-        Phase::Sse => {
-            let event = sse::Event::new(&rest);
-            (event.kind().map(Cow::into_owned), event.data().unwrap_or_default().into_owned())
-        }
-        _ => (None, rest.trim_ascii().to_vec()),
+    let last = match framing {
+        Framing::Sse => Unit::event(&sse::Event::new(&rest)),
+        Framing::Ndjson => Some(Unit::line(&rest)),
     };
-    let whole = !matches!(data.first(), Some(b'{' | b'[')) || serde_json::from_slice::<IgnoredAny>(&data).is_ok();
-    if whole {
-        units.push((kind, data));
-    }
-    (units, !whole)
+    let broken = last.as_ref().is_some_and(|last| !detect::is_whole(&last.data));
+    units.extend(last.filter(|_| !broken));
+    (units, broken)
 }

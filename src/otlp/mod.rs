@@ -1,7 +1,7 @@
 //! Traces and metrics on their way to an OpenTelemetry collector: OTLP over HTTP, binary protobuf.
 //!
 //! ```text
-//! proxy::call ─ spans ─ Spans (bounded, counted) ─ the SDK's batch processor and exporter ─┐
+//! proxy::context ─ spans ─ Spans (bounded, counted) ─ the SDK's batch processor and exporter ─┐
 //! telemetry::metrics ─ a request every minute ──────────────────────────────────────────────┼─ Collector, a thread of its own
 //! ```
 //!

@@ -3,33 +3,34 @@
 //! In this order, because a rate is asked at once, and nobody should wait for a slot only to be refused with it. What a rate
 //! was charged is given back when one of the others refuses.
 
-use super::call::Call;
+use super::context::RoutedContext;
 use super::limits::{self, Admission, Asked, Caller, Denied, Turn};
 use super::request_body::RequestBody;
 use crate::canon::Fault;
 use crate::limit::gate::{Lanes, Permit};
 use http::request;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Asks every limit of the route; what the call is given, it has to its end.
 pub(crate) async fn admit(
-    call: &mut Call,
+    call: &mut RoutedContext,
     parts: &request::Parts,
     upload: &mut RequestBody,
     websocket: bool,
 ) -> Result<(), Denied> {
-    let Some(route) = call.route.clone() else { return Ok(()) };
+    let route = Arc::clone(&call.route);
     let limits = &route.limits;
     let credential = limits.credential(call.key(), parts);
-    let address = call.caller_address(&parts.headers);
-    let path = call.limited_path();
+    let address = call.client_address(&parts.headers);
+    let path = call.upstream.limited_path();
     let caller = Caller { method: parts.method.as_str(), path, headers: &parts.headers, address, credential };
     let begun = Instant::now();
     let charges = limits.charge(&caller, upload, begun).await?;
     if limits.reads_bodies() {
         call.waited(begun.elapsed());
     }
-    let lanes = limits.free(limits.lanes().and(call.usable_accounts()), credential, call.limited_path())?;
+    let lanes = limits.free(limits.lanes().and(call.usable_accounts()), credential, call.upstream.limited_path())?;
     let priority = limits::priority(&parts.headers, call.fields);
     let mut permit = None;
     let counted_inside = || route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
@@ -60,9 +61,9 @@ pub(crate) async fn admit(
     if limits.waits() {
         // The provider may have asked for a wait in the meantime; and who tries again at the end of one keeps the others waiting,
         // which begins when its slot is held and its body is there.
-        let _ = limits.free(Lanes::only(lane), credential, call.limited_path())?;
+        let _ = limits.free(Lanes::only(lane), credential, call.upstream.limited_path())?;
         let _ = Box::pin(upload.read_ahead(limits::BOUND)).await?;
-        let probe = limits.go(lane, credential, call.limited_path())?;
+        let probe = limits.go(lane, credential, call.upstream.limited_path())?;
         call.admission.tries(probe);
     }
     call.admission.has(permit);
@@ -89,19 +90,19 @@ async fn left(upload: &mut RequestBody) -> Fault {
 }
 
 /// A call that tries again with another account needs a slot of that one.
-pub(crate) async fn change_account(call: &mut Call, lane: usize) -> Result<(), Denied> {
+pub(crate) async fn change_account(call: &mut RoutedContext, lane: usize) -> Result<(), Denied> {
     let Some(priority) = call.admission.moves(lane) else { return Ok(()) };
-    let Some(route) = call.route.clone() else { return Ok(()) };
+    let route = Arc::clone(&call.route);
     let permit = route.limits.slot(call.admission.credential(), priority, Lanes::only(lane)).await?;
     call.admission.has(permit);
     Ok(())
 }
 
 /// A call that tries again asks once more whether the provider wants to be left alone.
-pub(crate) fn go_again(call: &mut Call) -> Result<(), Denied> {
-    let Some(route) = call.route.clone() else { return Ok(()) };
+pub(crate) fn go_again(call: &mut RoutedContext) -> Result<(), Denied> {
+    let route = Arc::clone(&call.route);
     if !call.admission.is_probe() {
-        let probe = route.limits.go(call.way.credential, call.admission.credential(), call.limited_path())?;
+        let probe = route.limits.go(call.way.credential, call.admission.credential(), call.upstream.limited_path())?;
         call.admission.tries(probe);
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Sends the request to the provider.
 
-use super::call::Call;
-use super::interim::Interim;
+use super::context::RoutedContext;
+use super::informational::Interim;
 use super::request_body::RequestBody;
 use super::upstreams::was_never_sent;
 use crate::canon::Fault;
@@ -17,15 +17,16 @@ use std::time::Instant;
 /// the call at once.
 pub(crate) fn send<'c>(
     client: &'c Client<RequestBody>,
-    call: &'c mut Call,
+    call: &'c mut RoutedContext,
     mut request: Request<RequestBody>,
     upgrade: bool,
 ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
     let now = Instant::now();
-    let _ = call.forwarded.get_or_insert(now);
-    call.trace.attempt(request.headers_mut(), call.way.upstream, now);
-    let route = call.route.as_deref().map(|runtime| &runtime.route);
-    let upstream = route.and_then(|route| Some((route.upstreams.get(call.way.upstream)?, &route.timeouts)));
+    let _ = call.upstream.forwarded.get_or_insert(now);
+    let number = call.way.upstream;
+    call.trace.attempt(request.headers_mut(), number, now);
+    let route = &call.route.route;
+    let upstream = route.upstreams.get(number).map(|upstream| (upstream, &route.timeouts));
     // Mapped, not awaited in a block: a future that a block has captured is moved once more, and has room there twice.
     let sent = match upstream {
         Some((upstream, timeouts)) => Either::Left(client.call(upstream, timeouts, request, upgrade)),
@@ -35,7 +36,7 @@ pub(crate) fn send<'c>(
 }
 
 /// Notes how a request to the provider went.
-fn traced(call: &mut Call, outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
+fn traced(call: &mut RoutedContext, outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
     let ended = match &outcome {
         Ok(exchange) => {
             call.trace.answered(exchange);
@@ -53,14 +54,14 @@ fn traced(call: &mut Call, outcome: Result<Exchange, Failure>) -> Result<Exchang
             }
         }
     };
-    let upstream = call.route.as_ref().and_then(|route| route.upstreams.get(call.way.upstream));
+    let upstream = call.route.upstreams.get(call.way.upstream);
     if let (Some(upstream), Some(ended)) = (upstream, ended) {
         upstream.ended(ended);
     }
     outcome
 }
 
-/// Has the interim answers to this request passed on where the server has left a way to the caller. A provider that speaks
+/// Has the interim answers to this request passed on where the server has left a way to the client. A provider that speaks
 /// HTTP/2 has none passed on: hyper's client does not tell of them.
 pub(crate) fn pass_interim(interim: Option<&Interim>, request: &mut Request<RequestBody>) {
     if let Some(interim) = interim.cloned() {

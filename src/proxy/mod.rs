@@ -3,23 +3,20 @@
 //! [`Proxy::handle`] is the list of the steps. It cannot fail: every refusal and every failure leaves by `fail`.
 
 mod admit;
-mod body;
-mod call;
-pub mod fail;
+mod context;
+pub mod errors;
 mod forward;
 pub mod headers;
-mod held;
-mod interim;
+mod idle;
+mod informational;
 pub mod limits;
 pub mod path;
 mod public;
 pub mod redact;
-mod relay_events;
-mod relay_http;
 mod request_body;
+mod response;
 mod retry;
 pub mod route;
-mod sighting;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -27,23 +24,22 @@ mod trace;
 mod upstreams;
 mod ws;
 
-pub use body::{Body, Cut};
-pub use call::Call;
-pub use interim::{Interim, Outbox};
-pub use relay_events::Events;
+pub use informational::{Interim, Outbox};
 pub use request_body::{ClientFault, RequestBody};
+pub use response::{Body, Cut, Events};
 pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upstreams::{AccountView, RouteHealthView, UpstreamView};
 
-use headers::Fields;
+use context::{RequestContext, RoutedContext};
 use limits::Denied;
+use route::Routed;
 
-use crate::canon::Fault;
+use crate::canon::{Fault, Phase};
 use crate::upstream::{Client, TlsShared};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -62,10 +58,16 @@ impl Proxy {
         Proxy { state, client: Client::new(tls) }
     }
 
+    /// The answer that stands in for one that a panic took away.
+    #[must_use]
+    pub fn panicked() -> Response<Body> {
+        response::panicked()
+    }
+
     /// The answer to what never became a request, counted and logged: a whole HTTP/1.1 answer.
     #[must_use]
     pub fn refuse(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {
-        fail::refuse(&self.state.load().shared, client, fault)
+        errors::refuse(&self.state.load().shared, client, fault)
     }
 
     /// Answers one request.
@@ -77,23 +79,22 @@ impl Proxy {
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let version = parts.version;
-        let mut call = Box::new(Call::begin(self.state.load_full(), peer, &parts));
-        call.problem = call.fields.may_have(Fields::ACCEPT) && accepts_problem(&parts.headers);
-        call.interim = interim;
-        let mut checked = match check(&mut call, &parts, body) {
-            Ok(Some(checked)) => checked,
-            Ok(None) => return answer_here(call),
-            Err(fault) => return refused(version, fault, fail::fault(call, fault)),
+        let (mut call, mut checked) = match check(self.state.load_full(), peer, interim, &parts, body) {
+            Ok(checked) => checked,
+            Err(answer) => return *answer,
         };
         let websocket = checked.websocket;
         match admit::admit(&mut call, &parts, &mut checked.upload, websocket).await {
             Ok(()) => {}
-            Err(Denied::Limit(refusal)) => return fail::limited(call, *refusal),
-            Err(Denied::Fault(fault)) => return refused(version, fault, fail::fault(call, fault)),
+            Err(Denied::Fault(fault)) => return refused(version, fault, response::fault(call, fault)),
+            Err(denied @ Denied::Limit(_)) => {
+                let finding = errors::Finding::denied(call.phase, denied);
+                return response::reject(call, finding);
+            }
         }
         let request = match prepare(&mut call, peer, parts, checked) {
             Ok(request) => request,
-            Err(fault) => return refused(version, fault, fail::fault(call, fault)),
+            Err(fault) => return refused(version, fault, response::fault(call, fault)),
         };
         if websocket {
             // Rare and large: boxed, ordinary requests do not carry it about.
@@ -104,7 +105,7 @@ impl Proxy {
             Ok(answer) => answer,
             Err(failed) => return retry::answer(call, *failed),
         };
-        relay_http::relay(call, answer).await
+        response::relay(call, answer).await
     }
 }
 
@@ -117,41 +118,81 @@ struct Checked {
     websocket: bool,
 }
 
-/// Checks a request and finds its route. None when the request was meant for this gateway itself.
-fn check(call: &mut Call, parts: &request::Parts, body: Incoming) -> Result<Option<Checked>, Fault> {
-    let state = Arc::clone(&call.state);
-    let server = &state.config.server;
-    let kind = headers::check_request(parts, call.fields, server.max_target_bytes)?;
+/// Checks a request and finds its route.
+///
+/// # Errors
+/// The answer to a request that goes no further.
+fn check(
+    state: Arc<State>,
+    peer: &Arc<Peer>,
+    interim: Option<Interim>,
+    parts: &request::Parts,
+    body: Incoming,
+) -> Result<(Box<RoutedContext>, Checked), Box<Response<Body>>> {
+    let mut request = RequestContext::begin(Arc::clone(&state), peer, parts, interim);
+    let found = match find(&state, &mut request, parts) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Err(Box::new(answer_here(request))),
+        Err(fault) => return Err(Box::new(refused(parts.version, fault, response::unrouted(request, fault)))),
+    };
+    let (routed, websocket) = found;
+    let mut call = Box::new(RoutedContext::new(request, state.runtime(routed.route), &parts.headers));
+    match aim(&mut call, &routed, parts, body, websocket) {
+        Ok(checked) => Ok((call, checked)),
+        Err(fault) => Err(Box::new(refused(parts.version, fault, response::fault(call, fault)))),
+    }
+}
+
+/// The route of a request, and whether that is a WebSocket handshake. None when the request was meant for this gateway itself.
+fn find<'s>(
+    state: &'s State,
+    request: &mut RequestContext,
+    parts: &'s request::Parts,
+) -> Result<Option<(Routed<'s>, bool)>, Fault> {
+    let kind = headers::check_request(parts, request.fields, state.config.server.max_target_bytes)?;
     if kind.answer_here {
         return Ok(None);
     }
+    if kind.websocket {
+        request.phase = Phase::Handshake;
+    }
     // Before it could wait for a slot that it holds itself.
-    state.shared.identity.check_loop(&parts.headers, call.fields)?;
-    let authority = headers::authority(parts);
-    let named = authority.as_ref().and_then(|authority| authority.to_str().ok());
-    let routed = state.table.resolve(named, parts.uri.path())?;
-    let runtime = state.runtime(routed.route);
-    call.routed(Arc::clone(&runtime), authority, &parts.headers);
+    state.shared.identity.check_loop(&parts.headers, request.fields)?;
+    request.authority = headers::authority(parts);
+    let named = request.authority.as_ref().and_then(|authority| authority.to_str().ok());
+    Ok(Some((state.table.resolve(named, parts.uri.path())?, kind.websocket)))
+}
+
+/// Where a routed request goes at its provider, and with which body.
+fn aim(
+    call: &mut RoutedContext,
+    routed: &Routed<'_>,
+    parts: &request::Parts,
+    body: Incoming,
+    websocket: bool,
+) -> Result<Checked, Fault> {
+    let runtime = Arc::clone(&call.route);
     let route = &runtime.route;
-    let upload = RequestBody::new(body, route.max_request_body, server.body_timeout, &call.peer.bell)?;
+    let body_timeout = call.state.config.server.body_timeout;
+    let upload = RequestBody::new(body, route.max_request_body, body_timeout, &call.peer.bell)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.way.upstream).map_or("", |upstream| upstream.base_path.as_str());
-    let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query(kind.websocket))?;
-    call.provider_target = target.clone().into();
-    call.base_path = base_path.len();
-    Ok(Some(Checked { target, upload, websocket: kind.websocket }))
+    let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query(websocket))?;
+    call.upstream.target = target.clone().into();
+    call.upstream.base_path = base_path.len();
+    Ok(Checked { target, upload, websocket })
 }
 
 /// Turns a request into the one for the provider.
 fn prepare(
-    call: &mut Call,
+    call: &mut RoutedContext,
     peer: &Peer,
     mut parts: request::Parts,
     checked: Checked,
 ) -> Result<Request<RequestBody>, Fault> {
     let state = Arc::clone(&call.state);
-    let runtime = call.route.clone().ok_or(Fault::RouteNotFound)?;
+    let runtime = Arc::clone(&call.route);
     let outgoing = headers::Outgoing {
         fields: call.fields,
         method: &parts.method,
@@ -181,28 +222,12 @@ fn refused(version: Version, fault: Fault, mut answer: Response<Body>) -> Respon
     answer
 }
 
-/// Whether the caller prefers RFC 9457.
-fn accepts_problem(headers: &HeaderMap) -> bool {
-    const PROBLEM: &[u8] = b"application/problem+json";
-    let lines = headers.get_all(header::ACCEPT).iter().filter(|line| line.len() >= PROBLEM.len());
-    let mut ranges = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    ranges.any(|range| {
-        let mut parameters = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let wanted = parameters.next().is_some_and(|name| name.eq_ignore_ascii_case(PROBLEM));
-        // `q=0` means that the caller cannot take it (RFC 9110 12.4.2).
-        wanted
-            && !parameters.any(|parameter| {
-                parameter.strip_prefix(b"q=").is_some_and(|q| q.iter().all(|digit| matches!(digit, b'0' | b'.')))
-            })
-    })
-}
-
 /// `OPTIONS *` and the like (RFC 9110 7.6.2, 9.3.7).
-fn answer_here(mut call: Box<Call>) -> Response<Body> {
+fn answer_here(mut request: RequestContext) -> Response<Body> {
     let mut response = Response::new(Body::Empty);
     *response.status_mut() = StatusCode::NO_CONTENT;
-    let _ = response.headers_mut().insert(headers::REQUEST_ID, call.id.clone());
-    call.answers(StatusCode::NO_CONTENT.as_u16());
-    call.complete();
+    let _ = response.headers_mut().insert(headers::REQUEST_ID, request.id.clone());
+    request.answers(StatusCode::NO_CONTENT.as_u16());
+    request.complete_unrouted();
     response
 }

@@ -1,20 +1,20 @@
 //! This gateway's own address, and URLs of a provider turned to it.
 
-use super::call::Call;
+use super::context::RoutedContext;
 use super::headers::PublicAddress;
 use http::Uri;
 
-impl Call {
-    /// How the caller reached this gateway.
+impl RoutedContext {
+    /// How the client reached this gateway.
     pub(crate) fn public_address(&self) -> PublicAddress<'_> {
         PublicAddress {
             url: self.state.config.server.public_url.as_ref(),
-            tls: self.tls,
+            tls: self.peer.tls,
             authority: self.authority.as_ref().and_then(|authority| authority.to_str().ok()),
         }
     }
 
-    /// The URL by which the caller reaches through this gateway what `url` is at a provider; none when no route leads
+    /// The URL by which the client reaches through this gateway what `url` is at a provider; none when no route leads
     /// there. The scheme stays of its kind: `wss` becomes `ws` where this gateway is called without TLS.
     pub(crate) fn public_url(&self, url: &str) -> Option<String> {
         let parsed: Uri = url.parse().ok()?;
@@ -22,7 +22,7 @@ impl Call {
         let secure = matches!(scheme, "https" | "wss");
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let own = self.route.as_ref().map(|runtime| &runtime.route);
+        let own = Some(&self.route.route);
         let is_own = own.filter(|own| own.upstream_at(host, port).is_some());
         let route = is_own.or_else(|| self.state.route_to(host, port))?;
         let base_path = &route.upstream_at(host, port)?.base_path;

@@ -6,7 +6,7 @@ mod replay;
 
 pub(crate) use replay::ReplayBuffer;
 
-use super::body::Idle;
+use super::idle::Idle;
 use crate::canon::Fault;
 use crate::upstream::{TaskWaker, request_fault};
 use bytes::Bytes;

@@ -4,21 +4,21 @@
 //! caller, the body can be sent again, tries are left, the wait fits and the budget of the route allows. The failure itself
 //! is answered otherwise. What the route remembers of its upstreams and accounts, and its policy, is in `upstreams`.
 
-use super::call::Call;
+use super::context::RoutedContext;
 use super::headers::Way;
 use super::limits::BOUND;
 use super::request_body::{ReplayBuffer, RequestBody};
 use super::upstreams::{
     AccountGuard, Chosen, RouteHealth, UpstreamPass, bit, is_broken, is_refused_account, policy, was_never_sent,
 };
-use super::{Body, RouteRuntime, admit, fail, forward, relay_http};
+use super::{Body, RouteRuntime, admit, errors, forward, response};
 use crate::canon::CanonicalError;
 use crate::telemetry::retries::Retry;
 use crate::upstream::{Capped, Client, Exchange, Failure};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use http::{Request, Response, request, response};
+use http::{Request, Response, request};
 use http_body::Frame;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,7 +34,7 @@ pub(crate) struct Answer {
 /// A failure that is answered.
 pub(crate) enum Failed {
     /// The provider refused; its answer has been read, and may have been understood.
-    Refused(response::Parts, Capped, Option<Box<CanonicalError>>),
+    Refused(http::response::Parts, Capped, Option<Box<CanonicalError>>),
     /// No answer came.
     Lost(Failure),
     /// Nothing was sent: every upstream of the route is left alone, for so long.
@@ -47,12 +47,12 @@ pub(crate) enum Failed {
 /// The failure to answer with.
 pub(crate) fn send<'c>(
     client: &'c Client<RequestBody>,
-    call: &'c mut Call,
+    call: &'c mut RoutedContext,
     request: Request<RequestBody>,
     upgrade: bool,
 ) -> impl Future<Output = Result<Answer, Box<Failed>>> + Send + use<'c> {
     let sender = Sender { client, upgrade };
-    let route = call.route.as_ref().and_then(|route| Some((Arc::clone(route), route.health.clone()?)));
+    let route = call.route.health.clone().map(|health| (Arc::clone(&call.route), health));
     match route {
         // Boxed, because most routes have nothing to try again, and their requests would carry it about.
         Some((route, health)) => Either::Left(Box::pin(try_often(sender, call, request, route, health))),
@@ -65,7 +65,7 @@ pub(crate) fn send<'c>(
 
 async fn try_often(
     sender: Sender<'_>,
-    call: &mut Call,
+    call: &mut RoutedContext,
     mut request: Request<RequestBody>,
     route: Arc<RouteRuntime>,
     health: Arc<RouteHealth>,
@@ -95,7 +95,7 @@ async fn try_often(
             return Err(failed.meaning(error));
         }
         let count = route.metrics.retry_begins();
-        call.note_try(&error);
+        call.record_try(&error);
         tokio::time::sleep(next.wait).await;
         call.way.upstream = next.chosen.upstream;
         if let Some(guard) = next.guard {
@@ -113,11 +113,14 @@ async fn try_often(
 }
 
 /// Answers a call with its failure.
-pub(crate) fn answer(call: Box<Call>, failed: Failed) -> Response<Body> {
+pub(crate) fn answer(call: Box<RoutedContext>, failed: Failed) -> Response<Body> {
     match failed {
-        Failed::Refused(parts, read, known) => relay_http::refusal(call, parts, &read, known),
-        Failed::Lost(failure) => fail::failure(call, failure),
-        Failed::Broken(wait) => fail::broken(call, wait),
+        Failed::Refused(parts, read, known) => response::refusal(call, parts, &read, known),
+        Failed::Lost(failure) => response::failure(call, failure),
+        Failed::Broken(wait) => {
+            let finding = errors::Finding::circuit_open(call.phase, wait);
+            response::reject(call, finding)
+        }
     }
 }
 
@@ -148,19 +151,19 @@ struct Sender<'c> {
 impl<'c> Sender<'c> {
     fn send(
         self,
-        call: &'c mut Call,
+        call: &'c mut RoutedContext,
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
-        call.attempts += 1;
+        call.upstream.attempts += 1;
         call.counted = false;
         forward::send(self.client, call, request, self.upgrade)
     }
 
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
-    async fn end(self, call: &mut Call, request: Request<RequestBody>, pass: Option<UpstreamPass>) -> Ended {
+    async fn end(self, call: &mut RoutedContext, request: Request<RequestBody>, pass: Option<UpstreamPass>) -> Ended {
         let (failed, error) = match self.send(call, request).await {
             Ok(mut exchange) if exchange.response.status().as_u16() < 400 => {
-                match relay_http::first(call, &mut exchange.response).await {
+                match response::first(call, &mut exchange.response).await {
                     Ok(first) => {
                         tell(call, pass, None);
                         return Ok(Answer { exchange, first });
@@ -169,10 +172,10 @@ impl<'c> Sender<'c> {
                 }
             }
             Ok(exchange) => {
-                call.reconnected |= exchange.facts.retried;
+                call.upstream.reconnected |= exchange.facts.retried;
                 let (parts, body) = exchange.response.into_parts();
-                let read = relay_http::read_failure(call, &parts, body).await;
-                let error = fail::classify(call, &fail::Answer::of(parts.status, &parts.headers, &read));
+                let read = response::read_failure(call, &parts, body).await;
+                let error = errors::classify(call, parts.status.as_u16(), &parts.headers, &read);
                 (Failed::Refused(parts, read, None), error)
             }
             Err(failure) => lost(failure),
@@ -183,13 +186,13 @@ impl<'c> Sender<'c> {
 }
 
 fn lost(failure: Failure) -> (Failed, CanonicalError) {
-    let error = CanonicalError::from_fault(fail::whose(&failure));
+    let error = CanonicalError::from_fault(errors::whose(&failure));
     (Failed::Lost(failure), error)
 }
 
 /// An upstream whose circuit has opened is shown as one that may not be used, whatever it answered last.
-fn show_open(call: &Call) {
-    let Some(route) = &call.route else { return };
+fn show_open(call: &RoutedContext) {
+    let route = &call.route;
     let (health, upstream) = (route.health.as_ref(), call.way.upstream);
     if health.is_some_and(|health| health.is_open(upstream, now()))
         && let Some(metrics) = route.upstreams.get(upstream)
@@ -200,7 +203,7 @@ fn show_open(call: &Call) {
 
 /// Tells the circuit and the account of a try how it ended. An answer that is no failure may still break off: the circuit hears
 /// of it with the call's end.
-fn tell(call: &mut Call, pass: Option<UpstreamPass>, error: Option<&CanonicalError>) {
+fn tell(call: &mut RoutedContext, pass: Option<UpstreamPass>, error: Option<&CanonicalError>) {
     match error {
         None => call.pass = pass.and_then(UpstreamPass::begun),
         Some(error) => {
@@ -261,7 +264,7 @@ impl<'a> Retries<'a> {
     }
 
     /// The next try after one that failed so; none when there is to be none.
-    fn next(&mut self, call: &Call, error: &CanonicalError) -> Option<Next> {
+    fn next(&mut self, call: &RoutedContext, error: &CanonicalError) -> Option<Next> {
         let (health, now, last) = (&self.health, now(), call.way.upstream);
         self.tried |= bit(last);
         if call.has_begun() {
@@ -277,7 +280,7 @@ impl<'a> Retries<'a> {
         }
         let guard = is_refused_account(error).then(|| self.other_account(now)).flatten();
         let wanted = guard.is_some() || health.policy.wants(error, health.upstreams());
-        if !wanted || call.attempts >= health.policy.attempts {
+        if !wanted || call.upstream.attempts >= health.policy.attempts {
             return None;
         }
         if !self.body.is_possible() {
@@ -290,7 +293,7 @@ impl<'a> Retries<'a> {
             Some(Duration::ZERO)
         } else {
             let left = self.route.route.timeouts.response.saturating_sub(now - self.began);
-            policy::wait(error.retry_after, call.attempts, left, fastrand::f64())
+            policy::wait(error.retry_after, call.upstream.attempts, left, fastrand::f64())
         };
         let Some(wait) = wait else { return self.not_made(Retry::LongWait) };
         if !health.budget.retry(now) {

@@ -111,22 +111,22 @@ pub struct RouteRuntime {
 /// Who is calling, and how the call came in: the same for all requests of a connection.
 #[derive(Debug)]
 pub struct Peer {
-    /// The caller's address; none on a Unix socket.
+    /// The client's address; none on a Unix socket.
     pub address: Option<SocketAddr>,
     /// The same as text, for logs.
     pub shown: Option<String>,
-    /// Whether the caller speaks TLS to us.
+    /// Whether the client speaks TLS to us.
     pub tls: bool,
-    /// What providers are told about the caller.
+    /// What providers are told about the client.
     pub headers: PeerHeaders,
-    /// Set before an answer is dropped because the caller stopped reading it.
+    /// Set before an answer is dropped because the client stopped reading it.
     pub stalled: AtomicBool,
-    /// Wakes the task of the caller's connection, if that is one of HTTP/1.
+    /// Wakes the task of the client's connection, if that is one of HTTP/1.
     pub bell: Arc<TaskWaker>,
 }
 
 impl Peer {
-    /// A caller at this address, over TLS or not.
+    /// A client at this address, over TLS or not.
     #[must_use]
     pub fn new(address: Option<SocketAddr>, tls: bool) -> Arc<Peer> {
         let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
@@ -134,13 +134,13 @@ impl Peer {
         Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false), bell: TaskWaker::new() })
     }
 
-    /// The caller's address without its port.
+    /// The client's address without its port.
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.address.map(|address| address.ip().to_canonical())
     }
 
-    /// Whether the answer ends because the caller stopped reading, rather than because it left.
+    /// Whether the answer ends because the client stopped reading, rather than because it left.
     #[must_use]
     pub fn has_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
@@ -192,15 +192,15 @@ impl Shared {
     }
 
     /// An error that a profile does not know: told once per code, so that somebody adds a row.
-    pub(crate) fn unmapped(&self, call: &super::Call, error: &CanonicalError) {
+    pub(crate) fn unmapped(&self, route: &str, request_id: &str, error: &CanonicalError) {
         let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or("none");
         let mut sighted = self.sighted.lock().unwrap_or_else(PoisonError::into_inner);
-        if sighted.len() < 1000 && sighted.insert((call.route_name().to_owned(), code.to_owned())) {
+        if sighted.len() < 1000 && sighted.insert((route.to_owned(), code.to_owned())) {
             tracing::warn!(
-                route = call.route_name(),
+                route,
                 upstream_code = code,
                 classified_as = error.code.as_str(),
-                request_id = call.id_text(),
+                request_id,
                 "a provider's error that its profile does not know; `speechgate explain` shows how to add it"
             );
         }

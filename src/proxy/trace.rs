@@ -17,7 +17,7 @@ const EVENTS: usize = 64;
 /// What a call has of its trace.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    /// None without a tracer and a caller who names one.
+    /// None without a tracer and a client who names one.
     place: Option<TraceContext>,
     /// Whether this gateway has a span of its own in it.
     own: bool,
@@ -100,8 +100,8 @@ impl Trace {
         self.place.filter(|place| place.sampled).map(|place| place.span)
     }
 
-    /// A request goes to the provider: it gets a span, and the provider learns of it. Without a tracer, and where the caller's
-    /// trace is not kept, the caller's own words pass through.
+    /// A request goes to the provider: it gets a span, and the provider learns of it. Without a tracer, and where the client's
+    /// trace is not kept, the client's own words pass through.
     pub(crate) fn attempt(&mut self, headers: &mut HeaderMap, upstream: usize, now: Instant) {
         let Some(place) = self.place.filter(|_| self.own) else { return };
         let Some(record) = &mut self.record else {

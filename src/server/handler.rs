@@ -1,7 +1,7 @@
 //! Who answers the requests of a connection.
 
 use crate::canon::Fault;
-use crate::proxy::{Interim, Peer, Proxy, fail};
+use crate::proxy::{Interim, Peer, Proxy};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -43,7 +43,7 @@ impl Handler for Proxy {
     }
 
     fn panicked(&self) -> Response<Self::Body> {
-        fail::panicked()
+        Proxy::panicked()
     }
 
     fn refusal(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {

@@ -1,4 +1,4 @@
-//! The credentials that a route puts into its requests: in which places, and what of the caller's goes in exchange.
+//! The credentials that a route puts into its requests: in which places, and what of the client's goes in exchange.
 //!
 //! A header is put into every request. A query parameter too, where no header stands beside it; with one, only into
 //! WebSocket handshakes, whose clients often cannot send headers and whose servers therefore read it. A subprotocol and the
@@ -27,7 +27,7 @@ pub(super) struct Injected {
 /// A subprotocol that carries a secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Subprotocol {
-    /// How those of its kind begin: the caller's own are left out.
+    /// How those of its kind begin: the client's own are left out.
     pub(crate) prefix: String,
     /// The whole of it.
     pub(crate) token: Secret,
@@ -69,8 +69,8 @@ impl RouteHeaders {
         self.credentials.get(way.credential)
     }
 
-    /// Puts the route's credentials in the place of all that the caller sent of that kind in headers. A subprotocol is put
-    /// in when the caller's own have been read. Gives the fields that this adds.
+    /// Puts the route's credentials in the place of all that the client sent of that kind in headers. A subprotocol is put
+    /// in when the client's own have been read. Gives the fields that this adds.
     pub(super) fn inject(&self, headers: &mut HeaderMap, way: Way, websocket: bool) -> Fields {
         let injected = self.injected(way).filter(|injected| injected.applies(websocket));
         let Some(injected) = injected else { return Fields::default() };
@@ -82,7 +82,7 @@ impl RouteHeaders {
         Fields::named(name)
     }
 
-    /// The target with the credentials that go into the query. The caller's own have been left out of it.
+    /// The target with the credentials that go into the query. The client's own have been left out of it.
     ///
     /// # Errors
     /// [`Fault::BadPath`] when that makes no valid target.
@@ -93,12 +93,12 @@ impl RouteHeaders {
         }
     }
 
-    /// The subprotocol to offer in the place of the caller's own of its kind.
+    /// The subprotocol to offer in the place of the client's own of its kind.
     pub(crate) fn subprotocol(&self, way: Way) -> Option<&Subprotocol> {
         self.injected(way)?.subprotocol.as_ref()
     }
 
-    /// The member of the caller's first message that carries the credentials, and its value.
+    /// The member of the client's first message that carries the credentials, and its value.
     pub(crate) fn first_message(&self, way: Way) -> Option<(&str, &Secret)> {
         self.injected(way)?.first_message.as_ref().map(|(member, value)| (member.as_str(), value))
     }
@@ -132,7 +132,7 @@ fn without(target: &PathAndQuery, pair: &str) -> Result<PathAndQuery, Fault> {
     PathAndQuery::try_from(before).map_err(|_| Fault::BadPath)
 }
 
-/// Writes the offer of subprotocols: the caller's, but for those that the route's own stands in for, and that behind them.
+/// Writes the offer of subprotocols: the client's, but for those that the route's own stands in for, and that behind them.
 pub(crate) fn offer(headers: &mut HeaderMap, own: &[Vec<u8>], injected: Option<&Subprotocol>) {
     let is_kept = |one: &&Vec<u8>| injected.is_none_or(|injected| !one.starts_with(injected.prefix.as_bytes()));
     let token = injected.map(|injected| injected.token.reveal().as_bytes());

@@ -41,7 +41,7 @@ impl Fields {
     pub(crate) const TRACEPARENT: Fields = Fields(1 << 24);
     pub(crate) const TRACESTATE: Fields = Fields(1 << 25);
     pub(crate) const VIA: Fields = Fields(1 << 26);
-    /// Any other claim about the caller or the target that a proxy in front may make.
+    /// Any other claim about the client or the target that a proxy in front may make.
     const CLAIM: Fields = Fields(1 << 27);
     /// Any other field that never goes to a provider.
     const PRIVATE: Fields = Fields(1 << 28);
@@ -62,7 +62,7 @@ impl Fields {
         Fields::TRANSFER_ENCODING,
         Fields::UPGRADE,
     ]);
-    /// The same in answers. `Alt-Svc` would lead callers past this gateway.
+    /// The same in answers. `Alt-Svc` would lead clients past this gateway.
     pub(super) const OF_THE_ANSWERS_HOP: Fields = any(&[
         Fields::ALT_SVC,
         Fields::CONNECTION,
@@ -77,7 +77,7 @@ impl Fields {
     ]);
     /// Whatever never goes to a provider beside these.
     pub(super) const KEPT_BACK: Fields = any(&[Fields::PRIORITY, Fields::PRIVATE]);
-    /// Claims about the caller or the target that only a proxy in front may make.
+    /// Claims about the client or the target that only a proxy in front may make.
     pub(super) const CLAIMS: Fields = any(&[
         Fields::CLAIM,
         Fields::FORWARDED,
@@ -142,7 +142,7 @@ impl Fields {
             | b"x-rewrite-url" => Fields::PRIVATE,
             // A certificate is verified by the listener that received it, however far away that claims to have been.
             b"x-forwarded-client-cert" => Fields::PRIVATE,
-            // Words between a caller and this gateway stay here; the simulators behind it listen to this one.
+            // Words between a client and this gateway stay here; the simulators behind it listen to this one.
             b"x-speechgate-fault" => Fields::default(),
             // Nearly every message has these: what follows need not be asked of them.
             b"accept-encoding" | b"content-type" | b"date" | b"host" | b"server" | b"user-agent" => Fields::default(),

@@ -6,7 +6,7 @@ use opentelemetry::trace::TraceState;
 use std::time::{SystemTime, UNIX_EPOCH};
 use ulid::{ULID_LEN, Ulid};
 
-/// This gateway's id of a request, towards callers and providers.
+/// This gateway's id of a request, towards clients and providers.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The provider's own, when it came under the same name.
 pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
@@ -18,10 +18,10 @@ pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-speechgate-at
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The longest id that is taken over from a caller.
+/// The longest id that is taken over from a client.
 const LONGEST_ID: usize = 128;
 
-/// The caller's id when there is exactly one and it is fit for logs, headers and JSON; else a new ULID of this moment.
+/// The client's id when there is exactly one and it is fit for logs, headers and JSON; else a new ULID of this moment.
 #[must_use]
 pub fn request_id(headers: &HeaderMap, fields: Fields, now: SystemTime) -> HeaderValue {
     if !fields.may_have(Fields::REQUEST_ID) {
@@ -52,7 +52,7 @@ fn new_id(now: SystemTime) -> HeaderValue {
     HeaderValue::from_str(ulid.array_to_str(&mut text)).expect("a ULID is letters and digits")
 }
 
-/// The caller's `traceparent`, if there is exactly one and it is well-formed.
+/// The client's `traceparent`, if there is exactly one and it is well-formed.
 pub(crate) fn trace_parent(headers: &HeaderMap, fields: Fields) -> Option<&HeaderValue> {
     if !fields.may_have(Fields::TRACEPARENT) {
         return None;
@@ -61,7 +61,7 @@ pub(crate) fn trace_parent(headers: &HeaderMap, fields: Fields) -> Option<&Heade
     parents.next().filter(|parent| parents.next().is_none() && is_traceparent(parent.as_bytes()))
 }
 
-/// The caller's `tracestate` as the SDK has it; empty when it is malformed.
+/// The client's `tracestate` as the SDK has it; empty when it is malformed.
 pub(crate) fn trace_state(headers: &HeaderMap) -> TraceState {
     let lines = headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok());
     let whole: Vec<&str> = lines.collect();

@@ -16,10 +16,10 @@ pub(crate) use credentials::{Subprotocol, offer};
 pub use fields::Fields;
 pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
-pub(crate) use request::{FORWARDED_FOR, clean_trailers};
+pub(crate) use request::{FORWARDED_FOR, accepts_problem, clean_trailers};
 pub use request::{Outgoing, PeerHeaders, prepare_request};
-pub(crate) use response::interim_headers;
 pub use response::{Incoming, PublicAddress, prepare_response};
+pub(crate) use response::{interim_headers, prepare_handshake};
 
 use crate::canon::Fault;
 use crate::config::types::{Route, Upstream};
@@ -38,7 +38,7 @@ pub struct RouteHeaders {
     secrets: Vec<HeaderName>,
     /// Query parameters that carry secrets.
     query: Vec<String>,
-    /// Those of them that carry a caller's own key and are dropped where the route injects one.
+    /// Those of them that carry a client's own key and are dropped where the route injects one.
     drop_query: Vec<String>,
     /// The route's prefix, put back in front of rewritten locations.
     prefix: String,
@@ -55,7 +55,7 @@ pub struct Way {
     pub credential: usize,
 }
 
-/// Query parameters that open one session and are no key of the caller's: dropping them would break the session.
+/// Query parameters that open one session and are no key of the client's: dropping them would break the session.
 const SESSION_PARAMETERS: [&str; 2] = ["client_secret", "single_use_token"];
 
 impl RouteHeaders {
@@ -110,7 +110,7 @@ impl RouteHeaders {
         &self.query
     }
 
-    /// Query parameters to leave out of the upstream target: the caller's own key where the route injects one.
+    /// Query parameters to leave out of the upstream target: the client's own key where the route injects one.
     #[must_use]
     pub fn drop_query(&self, websocket: bool) -> &[String] {
         let injects = self.credentials.iter().any(|one| one.applies(websocket));

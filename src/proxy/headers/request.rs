@@ -1,4 +1,4 @@
-//! The request's headers, from the caller's to the provider's.
+//! The request's headers, from the client's to the provider's.
 
 use super::id::{REQUEST_ID, check_trace};
 use super::{Fields, Identity, RouteHeaders, Way, connection_listed, list};
@@ -15,7 +15,7 @@ pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarde
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What providers are told about a caller; the same for all requests of a connection.
+/// What providers are told about a client; the same for all requests of a connection.
 #[derive(Clone, Debug)]
 pub struct PeerHeaders {
     /// `X-Forwarded-For`; absent on a Unix socket.
@@ -27,7 +27,7 @@ pub struct PeerHeaders {
 }
 
 impl PeerHeaders {
-    /// For a caller at this address, over TLS or not.
+    /// For a client at this address, over TLS or not.
     #[must_use]
     pub fn new(address: Option<IpAddr>, tls: bool) -> PeerHeaders {
         let proto = if tls { "https" } else { "http" };
@@ -58,7 +58,7 @@ pub struct Outgoing<'a> {
     pub authority: Option<&'a Authority>,
     /// Whether it is a WebSocket handshake that will be passed on as one.
     pub websocket: bool,
-    /// The caller.
+    /// The client.
     pub peer: &'a PeerHeaders,
     /// The route it takes.
     pub route: &'a RouteHeaders,
@@ -68,11 +68,11 @@ pub struct Outgoing<'a> {
     pub identity: &'a Identity,
     /// Its id, from [`super::request_id`].
     pub request_id: &'a HeaderValue,
-    /// Whether the caller's word on where the request came from counts.
+    /// Whether the client's word on where the request came from counts.
     pub trust_forwarded: bool,
 }
 
-/// Turns the caller's headers into those for the provider. The request has been checked, for loops too.
+/// Turns the client's headers into those for the provider. The request has been checked, for loops too.
 pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     remove_what_ends_here(headers, out);
     let fields = out.fields | out.route.inject(headers, out.way, out.websocket);
@@ -96,7 +96,7 @@ fn remove_what_ends_here(headers: &mut HeaderMap, out: &Outgoing<'_>) {
         return;
     }
     if out.fields.may_have(Fields::CONNECTION) {
-        // A caller can neither strip credentials nor change how the body is framed or read.
+        // A client can neither strip credentials nor change how the body is framed or read.
         let keep = |name: &HeaderName| {
             matches!(*name, CONTENT_LENGTH | CONTENT_TYPE | COOKIE | HOST | MAX_FORWARDS | VIA)
                 || out.route.secrets.contains(name)
@@ -132,7 +132,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// HTTP/2 callers may send a cookie in crumbs; HTTP/1.1 allows one field (RFC 9113 8.2.3).
+/// HTTP/2 clients may send a cookie in crumbs; HTTP/1.1 allows one field (RFC 9113 8.2.3).
 fn join_cookies(headers: &mut HeaderMap, fields: Fields) {
     if !fields.may_have(Fields::COOKIE) || !fields.repeat(headers, COOKIE) {
         return;
@@ -188,4 +188,20 @@ fn decrement_max_forwards(headers: &mut HeaderMap) {
         Some(left) => headers.insert(MAX_FORWARDS, HeaderValue::from(left)),
         None => headers.remove(MAX_FORWARDS),
     };
+}
+
+/// Whether the client prefers RFC 9457.
+pub(crate) fn accepts_problem(headers: &HeaderMap) -> bool {
+    const PROBLEM: &[u8] = b"application/problem+json";
+    let lines = headers.get_all(http::header::ACCEPT).iter().filter(|line| line.len() >= PROBLEM.len());
+    let mut ranges = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    ranges.any(|range| {
+        let mut parameters = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        let wanted = parameters.next().is_some_and(|name| name.eq_ignore_ascii_case(PROBLEM));
+        // `q=0` means that the client cannot take it (RFC 9110 12.4.2).
+        wanted
+            && !parameters.any(|parameter| {
+                parameter.strip_prefix(b"q=").is_some_and(|q| q.iter().all(|digit| matches!(digit, b'0' | b'.')))
+            })
+    })
 }

@@ -1,4 +1,4 @@
-//! The answer's headers, from the provider's to the caller's.
+//! The answer's headers, from the provider's to the client's.
 //!
 //! `Date` is not touched: the HTTP server adds one where it is missing (RFC 9110 6.6.1).
 
@@ -7,24 +7,25 @@ use super::id::{REQUEST_ID, UPSTREAM_REQUEST_ID};
 use super::{Fields, RouteHeaders, connection_listed};
 use crate::canon::Fault;
 use http::header::{
-    CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    SET_COOKIE, VIA, WWW_AUTHENTICATE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
 use http::{Uri, Version};
 
-/// How callers reach this gateway.
+/// How clients reach this gateway.
 #[derive(Clone, Copy, Debug)]
 pub struct PublicAddress<'a> {
     /// The configured one; the other two are then of no interest.
     pub url: Option<&'a Uri>,
-    /// Whether the caller came over TLS.
+    /// Whether the client came over TLS.
     pub tls: bool,
     /// The host it asked for, from [`super::authority`].
     pub authority: Option<&'a str>,
 }
 
 impl PublicAddress<'_> {
-    /// `https://gateway.example/base`, without a slash at the end; empty when the caller did not say where it called.
+    /// `https://gateway.example/base`, without a slash at the end; empty when the client did not say where it called.
     fn origin(&self) -> String {
         match (self.url, self.authority) {
             (Some(url), _) => url.to_string().trim_end_matches('/').to_owned(),
@@ -53,7 +54,7 @@ pub struct Incoming<'a> {
     pub public: PublicAddress<'a>,
 }
 
-/// Turns the provider's headers into those for the caller.
+/// Turns the provider's headers into those for the client.
 ///
 /// # Errors
 /// [`Fault::ResponseBodyInvalid`] when the body is coded in a way that cannot be passed on.
@@ -75,7 +76,22 @@ pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Resul
     Ok(())
 }
 
-/// The fields of an interim answer that go on to the caller. It has no content, so that none of them may speak of one
+/// The same for the 101 that completes a WebSocket handshake: what framed a body goes, and what says that the protocol changes
+/// is this hop's own again once the provider's has ended here.
+///
+/// # Errors
+/// Those of [`prepare_response`].
+pub(crate) fn prepare_handshake(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Result<(), Fault> {
+    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, SEC_WEBSOCKET_EXTENSIONS] {
+        headers.remove(name);
+    }
+    prepare_response(headers, answer)?;
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    Ok(())
+}
+
+/// The fields of an interim answer that go on to the client. It has no content, so that none of them may speak of one
 /// (RFC 9110 8.6, RFC 9112 6.1).
 pub(crate) fn interim_headers(fields: &HeaderMap) -> HeaderMap {
     let mut headers = fields.clone();
@@ -118,7 +134,15 @@ fn remove_what_ends_here(headers: &mut HeaderMap, fields: Fields) {
         let keep = |name: &HeaderName| {
             matches!(
                 *name,
-                CONTENT_ENCODING | CONTENT_LENGTH | CONTENT_TYPE | LOCATION | SET_COOKIE | VIA | WWW_AUTHENTICATE
+                CONTENT_ENCODING
+                    | CONTENT_LENGTH
+                    | CONTENT_TYPE
+                    | LOCATION
+                    | SEC_WEBSOCKET_ACCEPT
+                    | SEC_WEBSOCKET_PROTOCOL
+                    | SET_COOKIE
+                    | VIA
+                    | WWW_AUTHENTICATE
             )
         };
         for name in connection_listed(headers, fields, keep) {
@@ -146,7 +170,7 @@ fn rewrite_location(headers: &mut HeaderMap, name: HeaderName, answer: &Incoming
     }
 }
 
-/// The location as callers must see it; `None` when it is right as it is or not ours to change.
+/// The location as clients must see it; `None` when it is right as it is or not ours to change.
 fn rewritten(location: &str, answer: &Incoming<'_>) -> Option<String> {
     let RouteHeaders { upstreams, prefix, .. } = answer.route;
     let (origin, target, base_path) = match location.strip_prefix('/') {

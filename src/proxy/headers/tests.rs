@@ -276,7 +276,7 @@ fn request_headers_change_as_they_must() {
             &["authorization: a", "content-length: 3", "cookie: c=d", "xi-api-key: b"],
         ),
         (&["connection: x-forwarded-for, x-request-id, via, host, forwarded", "via: 1.1 front"], &["via: 1.1 front"]),
-        // What a caller cannot claim
+        // What a client cannot claim
         (
             &[
                 "x-forwarded-for: 1.2.3.4",
@@ -358,7 +358,7 @@ fn injected_credentials_replace_every_key_of_the_caller() {
     let mut kept: Vec<String> = given.iter().map(|line| (*line).to_owned()).collect();
     kept.sort_by(|a, b| a.split(':').next().cmp(&b.split(':').next()));
     assert_eq!(sent(&given, false, false), kept);
-    // A session's own secret is not the caller's key.
+    // A session's own secret is not the client's key.
     assert_eq!(keyed(true).drop_query(false), ["api_key"]);
     assert!(keyed(false).drop_query(false).is_empty());
     assert!(!format!("{:?}", keyed(true)).contains("injected"));
@@ -394,7 +394,7 @@ fn credentials_go_where_they_are_to_stand() {
         assert_eq!(target(&headers, given, websocket), expected);
         assert!(!format!("{headers:?}").contains("sk"), "{headers:?}");
     }
-    // What is put in on WebSockets alone takes nothing of the caller's anywhere else.
+    // What is put in on WebSockets alone takes nothing of the client's anywhere else.
     let drops = |headers: RouteHeaders| [false, true].map(|websocket| !headers.drop_query(websocket).is_empty());
     assert_eq!(drops(placed(both)), [true, true]);
     assert_eq!(placed(message).drop_query(false), [""; 0]);
@@ -531,6 +531,27 @@ fn answered(given: &[&str], prefix: &str, base: &str, public: PublicAddress<'_>)
     rest.retain(|line| !matches!(line.as_str(), "via: 1.1 speechgate" | "x-request-id: ours"));
     assert!(headers.get_all(REQUEST_ID).iter().eq([&id]));
     Ok(rest)
+}
+
+/// The list of what ends here is one: fields that `Connection` names beside the upgrade went on to the client of a WebSocket.
+#[test]
+fn a_completed_handshake_keeps_nothing_of_the_other_hop() {
+    let mut headers = map(&[
+        "connection: Upgrade, x-private, sec-websocket-accept",
+        "upgrade: WebSocket",
+        "x-private: 1",
+        "sec-websocket-accept: a",
+        "sec-websocket-extensions: x",
+        "content-length: 7",
+        "keep-alive: timeout=5",
+    ]);
+    let route = RouteHeaders::new(&route("/x")).expect("headers");
+    let id = HeaderValue::from_static("ours");
+    let answer = Incoming { version: Version::HTTP_11, route: &route, upstream: 0, request_id: &id, public: PUBLIC };
+    prepare_handshake(&mut headers, &answer).expect("a handshake");
+    let mut rest = lines(&headers);
+    rest.retain(|line| !matches!(line.as_str(), "via: 1.1 speechgate" | "x-request-id: ours"));
+    assert_eq!(rest, ["connection: upgrade", "sec-websocket-accept: a", "upgrade: websocket"]);
 }
 
 const PUBLIC: PublicAddress<'_> = PublicAddress { url: None, tls: false, authority: Some("gate.example:8080") };
@@ -695,7 +716,7 @@ proptest! {
         }
     }
 
-    /// Whatever a caller sends, what ends here does not go out, and what the gateway says stands alone.
+    /// Whatever a client sends, what ends here does not go out, and what the gateway says stands alone.
     #[test]
     fn hygiene_holds_for_any_mixture(
         given in prop::collection::vec(

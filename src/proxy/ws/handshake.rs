@@ -1,13 +1,13 @@
-//! The opening handshake (RFC 6455 4): what the caller offered, and whether the provider's 101 is an answer to it.
+//! The opening handshake (RFC 6455 4): what the client offered, and whether the provider's 101 is an answer to it.
 //!
-//! The caller's key goes to the provider, so that the answer to it is good for the caller too; it is checked here all the
+//! The client's key goes to the provider, so that the answer to it is good for the client too; it is checked here all the
 //! same, because nothing may be forwarded on the word of something that does not speak WebSocket. Extensions are not offered
 //! on: messages that were compressed end to end could not be read, and an error in them would be missed.
 
 use crate::proxy::headers::{self, Subprotocol};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
@@ -16,7 +16,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// What the caller offered.
+/// What the client offered.
 #[derive(Debug)]
 pub(super) struct Offer {
     accept: String,
@@ -80,7 +80,7 @@ impl Offer {
         Ok(())
     }
 
-    /// Makes an answer to the caller's own offer of one that chose the route's subprotocol: the caller must not see that, and
+    /// Makes an answer to the client's own offer of one that chose the route's subprotocol: the client must not see that, and
     /// its WebSocket library refuses what it has not offered. It gets the one that the route's stands in for, else the first
     /// of its own, because some libraries refuse an answer without any.
     pub(super) fn answer(&self, headers: &mut HeaderMap, injected: Option<&Subprotocol>) {
@@ -95,15 +95,6 @@ impl Offer {
             None => drop(headers.remove(SEC_WEBSOCKET_PROTOCOL)),
         }
     }
-}
-
-/// Completes the headers of the 101 for the caller: what framed a body goes, what says that the protocol changes comes back.
-pub(super) fn complete(headers: &mut HeaderMap) {
-    for name in [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, SEC_WEBSOCKET_EXTENSIONS] {
-        let _ = headers.remove(name);
-    }
-    let _ = headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    let _ = headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// The answer to a key (RFC 6455 4.2.2).

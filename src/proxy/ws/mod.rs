@@ -1,51 +1,49 @@
 //! WebSockets: a handshake is passed on, and when both sides have agreed, frames go both ways until the session is over.
 //!
 //! [`relay`] is the handshake: the provider's refusal is an ordinary answer, and nothing is upgraded on the word of something
-//! that does not speak WebSocket. `session` is what follows, as a task of its own that the call lives in: `inbound` tells
-//! frames apart, `side` is one connection, `words` is what is said about failures.
+//! that does not speak WebSocket. `session` is what follows, as a task of its own that the call lives in: `frames` tells
+//! frames apart, `side` is one connection, `close` is what is said about failures.
 //!
 //! Over HTTP/2 a WebSocket would come as an extended CONNECT (RFC 8441). It is not offered (no SETTINGS_ENABLE_CONNECT_PROTOCOL
 //! goes out), and a CONNECT that comes all the same is refused with 405 like any other.
 
+mod close;
+mod first_message;
+mod frames;
 mod handshake;
-mod inbound;
-mod opening;
 mod session;
 mod side;
 mod units;
-mod words;
 
-use super::body::Body;
-use super::call::Call;
+use super::context::RoutedContext;
 use super::request_body::RequestBody;
+use super::response::Body;
 use super::retry;
-use super::{RouteRuntime, fail, headers, relay_http};
-use crate::canon::{CanonicalError, Fault};
-use crate::telemetry::metrics::Transport;
+use super::{RouteRuntime, headers, response};
+use crate::canon::{CanonicalError, Fault, Phase};
 use crate::upstream::{Client, Failure};
+use close::SessionErrors;
+use frames::Sizes;
 use handshake::Offer;
 use http::{Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use inbound::Sizes;
 use session::{Limits, Session};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
-use words::Words;
 
 /// Passes on a checked handshake, and answers it.
 pub(super) async fn relay(
     client: &Client<RequestBody>,
-    mut call: Box<Call>,
+    mut call: Box<RoutedContext>,
     mut request: Request<RequestBody>,
 ) -> Response<Body> {
-    call.transport = Transport::Websocket;
     let caller = hyper::upgrade::on(&mut request);
-    let Some(route) = call.route.clone() else { return fail::fault(call, Fault::UpgradeRefused) };
+    let route = Arc::clone(&call.route);
     let Some(offer) = Offer::of(request.headers_mut(), route.headers.subprotocol(call.way)) else {
-        return fail::fault(call, Fault::UpgradeRefused);
+        return response::fault(call, Fault::UpgradeRefused);
     };
     call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
     let mut answer = match retry::send(client, &mut call, request, true).await {
@@ -54,10 +52,10 @@ pub(super) async fn relay(
     };
     let status = answer.exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        // A redirect leads the caller on; any other answer that is no failure is no answer to a handshake.
+        // A redirect leads the client on; any other answer that is no failure is no answer to a handshake.
         return match status.is_success() {
             true => refuse(call, status, "an answer that is neither 101 nor a failure"),
-            false => relay_http::relay(call, answer).await,
+            false => response::relay(call, answer).await,
         };
     }
     let injected = route.headers.subprotocol(call.way);
@@ -65,9 +63,8 @@ pub(super) async fn relay(
         return refuse(call, status, detail);
     }
     let provider = hyper::upgrade::on(&mut answer.exchange.response);
-    call.upstream_status = Some(status.as_u16());
+    call.upstream.status = Some(status.as_u16());
     let (mut parts, _) = answer.exchange.response.into_parts();
-    handshake::complete(&mut parts.headers);
     let answer = headers::Incoming {
         version: parts.version,
         route: &route.headers,
@@ -75,10 +72,9 @@ pub(super) async fn relay(
         request_id: &call.id,
         public: call.public_address(),
     };
-    if let Err(fault) = headers::prepare_response(&mut parts.headers, &answer) {
-        return fail::fault(call, fault);
+    if let Err(fault) = headers::prepare_handshake(&mut parts.headers, &answer) {
+        return response::fault(call, fault);
     }
-    handshake::complete(&mut parts.headers);
     offer.answer(&mut parts.headers, injected);
     call.tell_attempts(&mut parts.headers);
     call.answers(status.as_u16());
@@ -89,19 +85,19 @@ pub(super) async fn relay(
 }
 
 /// The provider's answer was no answer to a handshake.
-fn refuse(mut call: Box<Call>, status: StatusCode, detail: &str) -> Response<Body> {
-    call.upstream_status = Some(status.as_u16());
+fn refuse(mut call: Box<RoutedContext>, status: StatusCode, detail: &str) -> Response<Body> {
+    call.upstream.status = Some(status.as_u16());
     let failure = Failure { fault: Fault::UpgradeFailed, detail: detail.to_owned(), request_body: None };
-    fail::failure(call, failure)
+    response::failure(call, failure)
 }
 
 /// Waits until both connections have been handed over, then runs the session on them.
-async fn run(mut call: Box<Call>, route: Arc<RouteRuntime>, caller: OnUpgrade, provider: OnUpgrade) {
+async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, caller: OnUpgrade, provider: OnUpgrade) {
     let (caller, provider) = match tokio::try_join!(caller, provider) {
         Ok(both) => both,
         Err(error) => {
-            // The provider's is there as soon as its 101 is: it is the caller who did not wait for it.
-            call.note(&CanonicalError::from_fault(Fault::CallerLeft), Some(error.to_string()));
+            // The provider's is there as soon as its 101 is: it is the client who did not wait for it.
+            call.record(Phase::Frame, &CanonicalError::from_fault(Fault::CallerLeft), Some(error.to_string()));
             return call.complete();
         }
     };
@@ -112,8 +108,8 @@ async fn run(mut call: Box<Call>, route: Arc<RouteRuntime>, caller: OnUpgrade, p
         write: call.state.config.server.write_timeout,
         sizes: Sizes { frame: websocket.max_frame, message: websocket.max_message },
     };
-    let words = Words::new(call, Arc::clone(&route));
-    let mut session = Session::new(TokioIo::new(caller), TokioIo::new(provider), words, route, limits);
+    let errors = SessionErrors::new(call, Arc::clone(&route));
+    let mut session = Session::new(TokioIo::new(caller), TokioIo::new(provider), errors, route, limits);
     let mut stopping = pin!(shared.stopping.begun());
     let mut listens = false;
     poll_fn(|cx| {

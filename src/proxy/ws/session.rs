@@ -1,10 +1,10 @@
 //! The session: both directions in one task, nothing read from one side before the other has taken what came before.
 //!
 //! ```text
-//! provider ─ read ─ Inbound ─┬─ passes ───────────────────────────┐
-//!                            ├─ may be an error ─ Words ───────────┼─ caller.send
-//!                            └─ close ─ Words ─────────────────────┘
-//! caller ─── read ─ Inbound ─── passes, close ───────────────────── provider.send
+//! provider ─ read ─ FrameReader ─┬─ passes ───────────────────────────┐
+//!                            ├─ may be an error ─ SessionErrors ───────────┼─ client.send
+//!                            └─ close ─ SessionErrors ─────────────────────┘
+//! client ─── read ─ FrameReader ─── passes, close ───────────────────── provider.send
 //! ```
 //!
 //! Reading goes into one buffer per thread and writing straight out of it; only what a side does not take at once, and frames
@@ -13,10 +13,10 @@
 mod deadlines;
 mod slots;
 
-use super::inbound::{Look, Offence, Sizes, Unit};
-use super::opening::Opening;
+use super::close::{CloseMessage, SessionErrors};
+use super::first_message::FirstMessages;
+use super::frames::{Look, Sizes, Unit, Violation};
 use super::side::Side;
-use super::words::{Farewell, Words};
 use crate::canon::{Fault, Phase};
 use crate::proxy::RouteRuntime;
 use crate::telemetry::metrics::{Direction, Initiator, OpenSocket};
@@ -50,7 +50,7 @@ thread_local! {
 pub(super) struct Limits {
     /// The longest silence.
     pub(super) idle: Duration,
-    /// How long the caller may leave unread what was sent.
+    /// How long the client may leave unread what was sent.
     pub(super) write: Duration,
     /// How much either side may send at once.
     pub(super) sizes: Sizes,
@@ -59,10 +59,10 @@ pub(super) struct Limits {
 /// One session.
 #[derive(Debug)]
 pub(super) struct Session<S> {
-    caller: Side<S>,
+    client: Side<S>,
     provider: Side<S>,
-    words: Words,
-    opening: Opening,
+    errors: SessionErrors,
+    first_messages: FirstMessages,
     /// What is counted on the socket, where the route limits that.
     slots: Option<Slots>,
     route: Arc<RouteRuntime>,
@@ -82,7 +82,7 @@ pub(super) struct Session<S> {
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
-    Caller,
+    Client,
     Provider,
 }
 
@@ -92,24 +92,30 @@ struct Fed {
     length: usize,
     /// A close: as it came, its code, its reason.
     close: Option<(Vec<u8>, Option<u16>, String)>,
-    outcome: Result<(), Offence>,
-    /// The caller's first message has no place for the route's credentials.
+    outcome: Result<(), Violation>,
+    /// The client's first message has no place for the route's credentials.
     unfit: bool,
     /// All there was is an answer to our own ping.
     pong_only: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    pub(super) fn new(caller: S, provider: S, words: Words, route: Arc<RouteRuntime>, limits: Limits) -> Session<S> {
-        let injects = route.headers.first_message(words.call.way).is_some();
+    pub(super) fn new(
+        client: S,
+        provider: S,
+        errors: SessionErrors,
+        route: Arc<RouteRuntime>,
+        limits: Limits,
+    ) -> Session<S> {
+        let injects = route.headers.first_message(errors.call.way).is_some();
         let replaces = !route.route.credentials.is_empty();
-        let opening = Opening::new(&route.route.profile.spec().secrets.messages, replaces, injects);
+        let first_messages = FirstMessages::new(&route.route.profile.spec().secrets.messages, replaces, injects);
         let mut session = Session {
-            caller: Side::new(caller, Sender::Client, limits.sizes),
+            client: Side::new(client, Sender::Client, limits.sizes),
             provider: Side::new(provider, Sender::Server, limits.sizes),
-            slots: Slots::of(&words.call, &route),
-            words,
-            opening,
+            slots: Slots::of(&errors.call, &route),
+            errors,
+            first_messages,
             limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
             active: Instant::now(),
             timer: None,
@@ -119,15 +125,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             _open: route.metrics.websocket_opened(),
             route,
         };
-        session.look_at_the_caller();
+        session.look_at_the_client();
         session
     }
 
-    /// Says which of the caller's messages are looked at.
-    fn look_at_the_caller(&mut self) {
-        self.caller.inbound.look(match () {
-            () if self.opening.injects() => Look::Next,
-            () if self.opening.is_over() && self.slots.is_none() => Look::Nothing,
+    /// Says which of the client's messages are looked at.
+    fn look_at_the_client(&mut self) {
+        self.client.frames.look(match () {
+            () if self.first_messages.injects() => Look::Next,
+            () if self.first_messages.is_over() && self.slots.is_none() => Look::Nothing,
             () => Look::Objects,
         });
     }
@@ -139,17 +145,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Drives the session until it is over; the call ends with it.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        (self.caller.waits, self.provider.waits) = (false, false);
+        (self.client.waits, self.provider.waits) = (false, false);
         loop {
             while self.turn(cx) {}
             if self.poll_end(cx).is_ready() {
-                self.words.call.complete();
+                self.errors.call.complete();
                 return Poll::Ready(());
             }
             let Some(now) = self.poll_timer(cx) else { return Poll::Pending };
             if self.deadline.is_some_and(|deadline| deadline <= now) {
                 // Whoever has not answered by now is dropped as it is.
-                self.words.call.complete();
+                self.errors.call.complete();
                 return Poll::Ready(());
             }
             self.overdue(now, cx);
@@ -159,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Writes what waits and reads what may be read. Whether anything moved.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = self.poll_slot(cx);
-        for who in [Who::Caller, Who::Provider] {
+        for who in [Who::Client, Who::Provider] {
             let was_blocked = self.side(who).blocked.is_some();
             moved |= self.side(who).write(cx);
             if was_blocked && self.side(who).is_clear() {
@@ -168,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 (self.active, self.side(who.other()).heard) = (now, now);
             }
         }
-        for who in [Who::Caller, Who::Provider] {
+        for who in [Who::Client, Who::Provider] {
             moved |= self.read(who, cx);
         }
         if self.stopping && self.deadline.is_none() && self.may_interrupt() {
@@ -180,14 +186,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     fn side(&mut self, who: Who) -> &mut Side<S> {
         match who {
-            Who::Caller => &mut self.caller,
+            Who::Client => &mut self.client,
             Who::Provider => &mut self.provider,
         }
     }
 
     /// Whether something of our own may be said to both.
     fn may_interrupt(&self) -> bool {
-        self.caller.inbound.is_between_frames() && self.provider.inbound.is_between_frames()
+        self.client.frames.is_between_frames() && self.provider.frames.is_between_frames()
     }
 
     /// Reads from one side for the other. Whether anything came.
@@ -195,7 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.side(who).ended || !self.side(who.other()).is_clear() {
             return false;
         }
-        if who == Who::Caller
+        if who == Who::Client
             && let Some(ahead) = self.read_ahead(cx)
         {
             return ahead;
@@ -227,10 +233,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Passes on what came from one side, as far as it may pass.
     fn feed(&mut self, who: Who, input: &[u8], cx: &mut Context<'_>) -> Fed {
-        let Session { caller, provider, words, opening, slots, route, .. } = self;
+        let Session { client, provider, errors, first_messages, slots, route, .. } = self;
         let (from, to, direction) = match who {
-            Who::Caller => (caller, provider, Direction::Upstream),
-            Who::Provider => (provider, caller, Direction::Downstream),
+            Who::Client => (client, provider, Direction::Upstream),
+            Who::Provider => (provider, client, Direction::Downstream),
         };
         let at = Instant::now();
         (from.heard, from.pinged) = (at, false);
@@ -242,57 +248,57 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let profile = &route.route.profile;
         let may_end = slots.as_ref().map(Slots::needles);
         let suspect = |text: &[u8]| {
-            who == Who::Caller
+            who == Who::Client
                 || profile.may_be_error(Phase::Frame, text)
                 || may_end.as_ref().is_some_and(|units| units.may_end(text))
         };
         let stop = Cell::new(false);
-        let taken = from.inbound.feed(input, &suspect, &stop, &mut |unit| match unit {
+        let taken = from.frames.feed(input, &suspect, &stop, &mut |unit| match unit {
             Unit::Close(frame, code, reason) => fed.close = Some((frame.to_vec(), code, reason.to_owned())),
             Unit::Control(frame, payload) if payload == nonce => fed.pong_only = frame.len() == input.len(),
             _ if over || fed.unfit => {}
             Unit::Control(frame, _) => to.send(cx, frame),
             Unit::Pass(frames) => {
                 if who == Who::Provider {
-                    words.passed();
+                    errors.passed();
                 }
                 to.send(cx, frames);
             }
-            Unit::Suspect(frames, text) if who == Who::Caller => {
-                let Some(opened) = open(opening, words, text) else { return fed.unfit = true };
+            Unit::Suspect(frames, text) if who == Who::Client => {
+                let Some(opened) = open(first_messages, errors, text) else { return fed.unfit = true };
                 let message = Message { frames, text, replaced: opened.as_deref() };
-                match slots.as_mut().map_or(Pass::Now, |slots| slots.caller(&message, words)) {
+                match slots.as_mut().map_or(Pass::Now, |slots| slots.client(&message, errors)) {
                     Pass::Now => message.send(to, cx),
                     Pass::Never => {}
                     Pass::Later => stop.set(true),
                 }
             }
             Unit::Suspect(frames, text) => {
-                let replaced = words.message(text);
+                let replaced = errors.message(text);
                 if let Some(slots) = slots {
-                    slots.provider(text, words.take_failed().as_ref());
+                    slots.provider(text, errors.take_failed().as_ref());
                 }
                 match replaced {
                     Some(message) => to.send_own(cx, Opcode::Text, &message),
                     None => to.send(cx, frames),
                 }
-                if let Some(refusal) = words.refusal() {
+                if let Some(refusal) = errors.refusal() {
                     to.send_own(cx, Opcode::Text, &refusal);
                 }
             }
         });
         match taken {
             Ok(taken) => fed.length = taken,
-            Err(offence) => fed.outcome = Err(offence),
+            Err(violation) => fed.outcome = Err(violation),
         }
         let input = input.get(..fed.length).unwrap_or(input);
-        route.metrics.websocket_passed(direction, from.inbound.count(), input.len() as u64);
-        if who == Who::Caller && opening.is_over() && slots.is_none() {
-            from.inbound.look(Look::Nothing);
+        route.metrics.websocket_passed(direction, from.frames.count(), input.len() as u64);
+        if who == Who::Client && first_messages.is_over() && slots.is_none() {
+            from.frames.look(Look::Nothing);
         }
         match who {
-            Who::Caller => words.call.received(input.len()),
-            Who::Provider => words.call.sent(input.len()),
+            Who::Client => errors.call.received(input.len()),
+            Who::Provider => errors.call.sent(input.len()),
         }
         fed
     }
@@ -301,8 +307,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !fed.pong_only {
             self.active = fed.at;
         }
-        if let Err(offence) = fed.outcome {
-            return self.offended(who, offence, cx);
+        if let Err(violation) = fed.outcome {
+            return self.violated(who, violation, cx);
         }
         if fed.unfit {
             return self.fail(Fault::FirstMessageUnfit, None, None, cx);
@@ -311,17 +317,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.side(who).close_seen = Some(code);
         self.closing(code.unwrap_or(close::NO_STATUS), who.initiator());
         match who {
-            Who::Caller => self.provider.pass_close(cx, &frame),
-            // The answer to the caller's own close tells nothing.
-            Who::Provider if self.caller.close_seen.is_some() => self.caller.pass_close(cx, &frame),
-            Who::Provider if self.caller.close_sent => {}
+            Who::Client => self.provider.pass_close(cx, &frame),
+            // The answer to the client's own close tells nothing.
+            Who::Provider if self.client.close_seen.is_some() => self.client.pass_close(cx, &frame),
+            Who::Provider if self.client.close_sent => {}
             Who::Provider => {
-                let farewell = self.words.close(code, &reason);
-                match (code, &farewell.reason) {
-                    (Some(code), Some(_)) => self.say(&farewell, code, cx),
+                let closing = self.errors.close(code, &reason);
+                match (code, &closing.reason) {
+                    (Some(code), Some(_)) => self.say(&closing, code, cx),
                     _ => {
-                        self.say_message(&farewell, cx);
-                        self.caller.pass_close(cx, &frame);
+                        self.say_message(&closing, cx);
+                        self.client.pass_close(cx, &frame);
                     }
                 }
             }
@@ -329,21 +335,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// One side broke the protocol: its frame goes nowhere, and both learn why there is no more.
-    fn offended(&mut self, who: Who, offence: Offence, cx: &mut Context<'_>) {
+    fn violated(&mut self, who: Who, violation: Violation, cx: &mut Context<'_>) {
         let closing = self.deadline.is_some();
         // What it sends from here on is read, so that it can read what is said to it, and not understood.
         let _ = self.side(who).close_seen.get_or_insert(None);
         if closing {
             return self.answer_closes(cx);
         }
-        let large = offence == Offence::TooLarge;
+        let large = violation == Violation::TooLarge;
         let fault = match (who, large) {
-            (Who::Caller, true) => Fault::CallerSocketTooLarge,
-            (Who::Caller, false) => Fault::CallerSocketInvalid,
+            (Who::Client, true) => Fault::CallerSocketTooLarge,
+            (Who::Client, false) => Fault::CallerSocketInvalid,
             (Who::Provider, true) => Fault::SocketTooLarge,
             (Who::Provider, false) => Fault::SocketInvalid,
         };
-        self.fail(fault, None, Some((who, offence)), cx);
+        self.fail(fault, None, Some((who, violation)), cx);
     }
 
     /// One side sends nothing any more.
@@ -353,12 +359,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         match who {
             _ if side.close_seen.is_some() || side.close_sent => {
                 self.answer_closes(cx);
-                if who == Who::Caller {
+                if who == Who::Client {
                     // Nobody is left to hear what it may still say.
                     self.provider.give_up();
                 }
             }
-            Who::Caller => self.abandoned(Fault::CallerLeft, cx),
+            Who::Client => self.abandoned(Fault::CallerLeft, cx),
             Who::Provider => {
                 self.closing(close::ABNORMAL, Initiator::Provider);
                 let detail = error.map(ToString::to_string);
@@ -367,19 +373,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// The caller has gone, or does not read: the provider is told at once, so that it stops what nobody hears.
+    /// The client has gone, or does not read: the provider is told at once, so that it stops what nobody hears.
     fn abandoned(&mut self, fault: Fault, cx: &mut Context<'_>) {
-        self.words.unheard(fault);
+        self.errors.unheard(fault);
         self.closing(close::ABNORMAL, Initiator::Client);
-        self.caller.abandon();
+        self.client.abandon();
         self.leave_provider(1001, "the caller left", cx);
     }
 
     /// One side will not answer the other's close any more: it is answered here.
     fn answer_closes(&mut self, cx: &mut Context<'_>) {
-        for who in [Who::Caller, Who::Provider] {
+        for who in [Who::Client, Who::Provider] {
             let other = self.side(who.other());
-            let (theirs, between) = (other.close_seen, other.inbound.is_between_frames());
+            let (theirs, between) = (other.close_seen, other.frames.is_between_frames());
             let side = self.side(who);
             if between {
                 side.close(cx, side.close_seen.or(theirs).flatten(), "");
@@ -390,43 +396,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Ends the session for a reason that nobody said.
-    fn fail(&mut self, fault: Fault, detail: Option<String>, by: Option<(Who, Offence)>, cx: &mut Context<'_>) {
-        let offence = by.map(|(_, offence)| offence);
-        let farewell = self.words.failed(fault, detail, offence);
+    fn fail(&mut self, fault: Fault, detail: Option<String>, by: Option<(Who, Violation)>, cx: &mut Context<'_>) {
+        let violation = by.map(|(_, violation)| violation);
+        let closing = self.errors.failed(fault, detail, violation);
         let code = match by {
-            Some((Who::Caller, offence)) => offence.close_code(),
-            _ => farewell.code,
+            Some((Who::Client, violation)) => violation.close_code(),
+            _ => closing.code,
         };
         self.closing(code, Initiator::Gateway);
-        self.say(&farewell, code, cx);
+        self.say(&closing, code, cx);
         match by {
-            Some((Who::Provider, offence)) => self.leave_provider(offence.close_code(), offence.reason(), cx),
+            Some((Who::Provider, violation)) => self.leave_provider(violation.close_code(), violation.reason(), cx),
             _ => self.leave_provider(1001, "", cx),
         }
     }
 
-    /// Tells the caller an error and closes; where half a frame is out, all that can be done is to cut.
-    fn say(&mut self, farewell: &Farewell, code: u16, cx: &mut Context<'_>) {
-        if !self.provider.inbound.is_between_frames() {
-            return self.caller.give_up();
+    /// Tells the client an error and closes; where half a frame is out, all that can be done is to cut.
+    fn say(&mut self, closing: &CloseMessage, code: u16, cx: &mut Context<'_>) {
+        if !self.provider.frames.is_between_frames() {
+            return self.client.give_up();
         }
-        self.say_message(farewell, cx);
-        self.caller.close(cx, Some(code), farewell.reason.as_deref().unwrap_or_default());
+        self.say_message(closing, cx);
+        self.client.close(cx, Some(code), closing.reason.as_deref().unwrap_or_default());
     }
 
     /// Inside a message of several frames no other may stand: the close alone has to tell.
-    fn say_message(&mut self, farewell: &Farewell, cx: &mut Context<'_>) {
-        if let Some(message) = &farewell.message
-            && !self.caller.close_sent
-            && self.provider.inbound.is_between_messages()
+    fn say_message(&mut self, closing: &CloseMessage, cx: &mut Context<'_>) {
+        if let Some(message) = &closing.message
+            && !self.client.close_sent
+            && self.provider.frames.is_between_messages()
         {
-            self.caller.send_own(cx, Opcode::Text, message);
+            self.client.send_own(cx, Opcode::Text, message);
         }
     }
 
     /// Closes the provider's side, whatever it may answer.
     fn leave_provider(&mut self, code: u16, reason: &str, cx: &mut Context<'_>) {
-        if self.caller.inbound.is_between_frames() {
+        if self.client.frames.is_between_frames() {
             self.provider.close(cx, Some(code), reason);
         }
         self.provider.give_up();
@@ -440,7 +446,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if !std::mem::replace(&mut self.close_counted, true) {
             self.route.metrics.websocket_closed(code, initiator);
-            self.words.call.trace.closed(code, initiator);
+            self.errors.call.trace.closed(code, initiator);
         }
     }
 
@@ -448,11 +454,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.deadline.is_none() {
             return Poll::Pending;
         }
-        let ended = [self.caller.poll_end(cx), self.provider.poll_end(cx)];
+        let ended = [self.client.poll_end(cx), self.provider.poll_end(cx)];
         if ended.iter().all(Poll::is_ready) {
             return Poll::Ready(());
         }
-        if self.caller.is_closed() && self.provider.is_closed() {
+        if self.client.is_closed() && self.provider.is_closed() {
             let soon = Instant::now() + LINGERING;
             self.deadline = self.deadline.map(|deadline| deadline.min(soon));
         }
@@ -460,30 +466,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 }
 
-/// Looks at one of the caller's first messages. What goes on in its place, if it does not go on as it came; none when it has no
+/// Looks at one of the client's first messages. What goes on in its place, if it does not go on as it came; none when it has no
 /// place for what the route puts into it.
-fn open(opening: &mut Opening, words: &mut Words, text: &[u8]) -> Option<Option<Vec<u8>>> {
-    if opening.is_over() {
+fn open(first_messages: &mut FirstMessages, errors: &mut SessionErrors, text: &[u8]) -> Option<Option<Vec<u8>>> {
+    if first_messages.is_over() {
         return Some(None);
     }
-    let route = words.call.route.clone()?;
-    let member = route.headers.first_message(words.call.way);
-    let opened = opening.message(text, member.map(|(name, value)| (name, value.reveal()))).ok()?;
-    words.call.hide_too(opened.secrets);
+    let route = Arc::clone(&errors.call.route);
+    let member = route.headers.first_message(errors.call.way);
+    let opened = first_messages.message(text, member.map(|(name, value)| (name, value.reveal()))).ok()?;
+    errors.call.hide_too(opened.secrets);
     Some(opened.replaced)
 }
 
 impl Who {
     fn other(self) -> Who {
         match self {
-            Who::Caller => Who::Provider,
-            Who::Provider => Who::Caller,
+            Who::Client => Who::Provider,
+            Who::Provider => Who::Client,
         }
     }
 
     fn initiator(self) -> Initiator {
         match self {
-            Who::Caller => Initiator::Client,
+            Who::Client => Initiator::Client,
             Who::Provider => Initiator::Provider,
         }
     }

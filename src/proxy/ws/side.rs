@@ -1,6 +1,6 @@
 //! One of the two connections of a session: what it sends, what waits to be sent to it, how far its closing has come.
 
-use super::inbound::{Inbound, Sizes};
+use super::frames::{FrameReader, Sizes};
 use crate::wire::close;
 use crate::wire::frame::{Opcode, Sender, frame};
 use bytes::{Buf as _, BytesMut};
@@ -16,7 +16,7 @@ pub(super) struct Side<S> {
     io: S,
     peer: Sender,
     /// What it sends.
-    pub(super) inbound: Inbound,
+    pub(super) frames: FrameReader,
     /// What it has not taken yet. Bounded, because nothing is read from the other side while there is any.
     out: BytesMut,
     unflushed: bool,
@@ -52,7 +52,7 @@ const DRAINED: usize = 256 * 1024;
 const PING: &[u8; 11] = b"speechgate/";
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
-    /// `peer` says which part the peer plays: the caller is a client, the provider a server.
+    /// `peer` says which part the peer plays: the client is a client, the provider a server.
     pub(super) fn new(io: S, peer: Sender, sizes: Sizes) -> Side<S> {
         let mut nonce = [0; PING.len() + 8];
         let (name, number) = nonce.split_at_mut(PING.len());
@@ -61,7 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         Side {
             io,
             peer,
-            inbound: Inbound::new(peer, sizes),
+            frames: FrameReader::new(peer, sizes),
             out: BytesMut::new(),
             unflushed: false,
             blocked: None,

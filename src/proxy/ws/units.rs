@@ -13,11 +13,11 @@ const MOST: usize = 64;
 pub(super) struct Units<P> {
     spec: Arc<SocketUnits>,
     running: Vec<(String, P)>,
-    /// Units whose caller has not said its last word yet, and of which nothing more goes to the provider.
+    /// Units whose client has not said its last word yet, and of which nothing more goes to the provider.
     refused: Vec<String>,
 }
 
-/// What becomes of a message of the caller's.
+/// What becomes of a message of the client's.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Pass,
@@ -31,7 +31,7 @@ pub(super) enum Verdict {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Beginning {
     pub(super) id: String,
-    /// The caller has nothing more to say in it.
+    /// The client has nothing more to say in it.
     last: bool,
 }
 
@@ -40,8 +40,8 @@ impl<P> Units<P> {
         Units { spec, running: Vec::new(), refused: Vec::new() }
     }
 
-    /// Looks at a message of the caller's. The slot of a unit that it cancels is free.
-    pub(super) fn caller(&mut self, evidence: &Evidence<'_>) -> Verdict {
+    /// Looks at a message of the client's. The slot of a unit that it cancels is free.
+    pub(super) fn client(&mut self, evidence: &Evidence<'_>) -> Verdict {
         let id = self.spec.id(evidence);
         let last = self.spec.is_last(evidence) || self.spec.cancels(evidence);
         if let Some(at) = self.refused.iter().position(|refused| *refused == id) {
@@ -96,7 +96,7 @@ impl<P> Units<P> {
 
     /// The provider failed a unit: its slot. Without an id it is the only one that runs; of several nobody knows which.
     pub(super) fn failed(&mut self, id: Option<&str>) -> Option<P> {
-        // An error may name a turn where the caller's messages do not.
+        // An error may name a turn where the client's messages do not.
         let id = id.filter(|_| self.spec.have_ids());
         match id.and_then(|id| self.take(id)) {
             None if self.running.len() == 1 && id.is_none() => self.running.pop().map(|(_, slot)| slot),
@@ -117,10 +117,9 @@ impl<P> Units<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::words::observed;
     use super::*;
-    use crate::canon::{Phase, Profile, ProfileSpec};
-    use http::HeaderMap;
+    use crate::canon::{Observed, Profile, ProfileSpec};
+    use std::time::SystemTime;
 
     const PROFILE: &str = "[concurrency]\nunit = 'context'\n[[concurrency.sockets]]\nid = ['$.id', '$.ID']\n\
         begins = { '$.text' = { exists = true } }\nlast = { '$.more' = { not = true } }\ncancels = { '$.cancel' = true }\n\
@@ -133,14 +132,13 @@ mod tests {
     }
 
     fn seen<T>(text: &str, look: impl FnOnce(&Evidence<'_>) -> T) -> T {
-        let headers = HeaderMap::new();
-        look(&Evidence::new(&observed(Phase::Frame, &headers, text.as_bytes())))
+        look(&Evidence::new(&Observed::frame(text.as_bytes(), SystemTime::UNIX_EPOCH)))
     }
 
     /// `+` begins and gets a slot, `-` begins and gets none, `=` passes, `0` is swallowed.
     fn verdicts(units: &mut Units<&'static str>, messages: &[(&str, char)]) {
         for (text, expected) in messages {
-            let verdict = seen(text, |evidence| units.caller(evidence));
+            let verdict = seen(text, |evidence| units.client(evidence));
             let found = match (verdict, expected) {
                 (Verdict::Pass, _) => '=',
                 (Verdict::Swallow, _) => '0',
@@ -204,7 +202,7 @@ mod tests {
         let mut units = units();
         for number in 0..3 * MOST {
             let text = format!(r#"{{"id":"{number}{}","text":"x","more":true}}"#, "x".repeat(1000));
-            let Verdict::Begin(beginning) = seen(&text, |evidence| units.caller(evidence)) else {
+            let Verdict::Begin(beginning) = seen(&text, |evidence| units.client(evidence)) else {
                 panic!("a beginning")
             };
             assert!(beginning.id.len() <= 256);

@@ -1,5 +1,7 @@
 //! The values of labels, as closed sets.
 
+use crate::canon::Phase;
+
 /// Where in the protocol an error was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -9,6 +11,18 @@ pub enum Transport {
     Ndjson,
     Websocket,
     Job,
+}
+
+impl From<Phase> for Transport {
+    fn from(phase: Phase) -> Transport {
+        match phase {
+            Phase::Http => Transport::Http,
+            Phase::Sse => Transport::Sse,
+            Phase::Ndjson => Transport::Ndjson,
+            Phase::Job => Transport::Job,
+            Phase::Handshake | Phase::Frame | Phase::Close | Phase::Abort => Transport::Websocket,
+        }
+    }
 }
 
 impl Transport {

@@ -16,13 +16,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return deadline;
         }
         let quiet = |side: &Side<S>| side.heard + if side.pinged { idle } else { idle / 2 };
-        let caller_stalls = self.caller.blocked.map(|since| since + write);
+        let client_stalls = self.client.blocked.map(|since| since + write);
         let provider_stalls = self.provider.blocked.map(|since| since + idle);
         // Who is not read because the other side does not take it is not silent.
-        let provider_silent = caller_stalls.is_none().then(|| quiet(&self.provider));
-        let caller_silent = (provider_stalls.is_none() && !self.caller.pinged).then(|| quiet(&self.caller));
-        let silence = (caller_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
-        let all = [caller_stalls, provider_stalls, provider_silent, caller_silent, silence];
+        let provider_silent = client_stalls.is_none().then(|| quiet(&self.provider));
+        let client_silent = (provider_stalls.is_none() && !self.client.pinged).then(|| quiet(&self.client));
+        let silence = (client_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
+        let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence];
         all.into_iter().flatten().min().unwrap_or_else(|| self.active + idle)
     }
 
@@ -47,17 +47,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn overdue(&mut self, now: Instant, cx: &mut Context<'_>) {
         let Limits { idle, write, .. } = self.limits;
         let past = |since: Instant, limit: Duration| since + limit <= now;
-        if self.caller.blocked.is_some_and(|since| past(since, write)) {
+        if self.client.blocked.is_some_and(|since| past(since, write)) {
             return self.abandoned(Fault::CallerStalled, cx);
         }
         let stalls = self.provider.blocked.is_some_and(|since| past(since, idle));
-        let silent = self.caller.blocked.is_none() && past(self.provider.heard, idle);
-        let blocked = self.caller.blocked.is_some() || self.provider.blocked.is_some();
+        let silent = self.client.blocked.is_none() && past(self.provider.heard, idle);
+        let blocked = self.client.blocked.is_some() || self.provider.blocked.is_some();
         if stalls || silent || (!blocked && past(self.active, idle)) {
             return self.fail(Fault::ResponseStalled, None, None, cx);
         }
-        for who in [Who::Caller, Who::Provider] {
-            let between = self.side(who.other()).inbound.is_between_frames();
+        for who in [Who::Client, Who::Provider] {
+            let between = self.side(who.other()).frames.is_between_frames();
             let side = self.side(who);
             if !side.pinged && past(side.heard, idle / 2) {
                 side.pinged = true;

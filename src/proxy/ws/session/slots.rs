@@ -1,21 +1,21 @@
-//! Slots for the units of a socket: a message that begins one waits for its slot, and the caller's later messages behind it,
+//! Slots for the units of a socket: a message that begins one waits for its slot, and the client's later messages behind it,
 //! while the provider's go on.
 
+use super::super::close::SessionErrors;
 use super::super::side::Side;
 use super::super::units::{Beginning, Units, Verdict};
-use super::super::words::{Words, observed};
 use super::{BUFFER, READ, Session, Who};
-use crate::canon::{CanonicalError, Evidence, Phase, SocketUnits};
+use crate::canon::{CanonicalError, Evidence, Observed, SocketUnits};
 use crate::limit::gate::{Gate, Lanes, Permit, Setup};
 use crate::proxy::RouteRuntime;
-use crate::proxy::call::Call;
+use crate::proxy::context::RoutedContext;
 use crate::proxy::limits::Denied;
 use crate::wire::frame::Opcode;
-use http::HeaderMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
@@ -35,7 +35,7 @@ pub(super) struct Slots {
     /// So many at one time on this socket, where the provider has a bound of that kind.
     own: Option<Arc<Gate>>,
     waiting: Option<Waiting>,
-    /// What the caller has sent behind a message that waits. Bounded: no more is read than fits into one piece.
+    /// What the client has sent behind a message that waits. Bounded: no more is read than fits into one piece.
     ahead: Vec<u8>,
 }
 
@@ -45,11 +45,11 @@ struct Waiting {
     frames: Vec<u8>,
     replaced: Option<Vec<u8>>,
     slot: Pin<Box<dyn Future<Output = Slot> + Send>>,
-    /// How the wait ended, when the caller could not be told yet.
+    /// How the wait ended, when the client could not be told yet.
     denied: Option<Denied>,
 }
 
-/// A text message of the caller's.
+/// A text message of the client's.
 pub(super) struct Message<'a> {
     /// As it came.
     pub(super) frames: &'a [u8],
@@ -83,7 +83,7 @@ impl Message<'_> {
 
 impl Slots {
     /// Those of a socket on which units are counted; none on any other, and where the route does not limit them.
-    pub(super) fn of(call: &Call, route: &Arc<RouteRuntime>) -> Option<Slots> {
+    pub(super) fn of(call: &RoutedContext, route: &Arc<RouteRuntime>) -> Option<Slots> {
         let spec = route.route.profile.socket_units(call.method.as_str(), call.provider_path())?;
         if !route.limits.counts() {
             return None;
@@ -98,22 +98,21 @@ impl Slots {
         Arc::clone(&self.spec)
     }
 
-    /// Decides on a message of the caller's.
-    pub(super) fn caller(&mut self, message: &Message<'_>, words: &Words) -> Pass {
-        let headers = HeaderMap::new();
-        let seen = observed(Phase::Frame, &headers, message.text);
-        let beginning = match self.units.caller(&Evidence::new(&seen)) {
+    /// Decides on a message of the client's.
+    pub(super) fn client(&mut self, message: &Message<'_>, errors: &SessionErrors) -> Pass {
+        let seen = Observed::frame(message.text, SystemTime::now());
+        let beginning = match self.units.client(&Evidence::new(&seen)) {
             Verdict::Pass => return Pass::Now,
             Verdict::Swallow => return Pass::Never,
             Verdict::Begin(beginning) => beginning,
         };
         let (frames, replaced) = (message.frames.to_vec(), message.replaced.map(<[u8]>::to_vec));
-        let slot = self.slot(&words.call);
+        let slot = self.slot(&errors.call);
         self.waiting = Some(Waiting { beginning, frames, replaced, slot, denied: None });
         Pass::Later
     }
 
-    fn slot(&self, call: &Call) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
+    fn slot(&self, call: &RoutedContext) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
         let (priority, lane) = (call.admission.priority(), Lanes::only(call.way.credential));
         let credential = call.admission.credential();
         let (route, has_room, own) = (Arc::clone(&self.route), self.units.has_room(), self.own.clone());
@@ -137,8 +136,7 @@ impl Slots {
         let ended = match error {
             Some(error) => self.units.failed(error.context_id.as_deref()),
             None if self.units.may_end(text) => {
-                let headers = HeaderMap::new();
-                self.units.provider(&Evidence::new(&observed(Phase::Frame, &headers, text)))
+                self.units.provider(&Evidence::new(&Observed::frame(text, SystemTime::now())))
             }
             None => None,
         };
@@ -155,7 +153,7 @@ impl Slots {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Sends the message that waits, when it has its slot; tells the caller, when it has none. Whether anything moved.
+    /// Sends the message that waits, when it has its slot; tells the client, when it has none. Whether anything moved.
     pub(super) fn poll_slot(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(slots) = &mut self.slots else { return false };
         let Some(waiting) = &mut slots.waiting else { return false };
@@ -173,14 +171,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             },
         };
         // In the middle of a message of the provider's nothing else can be said.
-        if !self.provider.inbound.is_between_messages() {
+        if !self.provider.frames.is_between_messages() {
             waiting.denied = Some(denied);
             return false;
         }
         let Some(Waiting { beginning, .. }) = slots.waiting.take() else { return false };
-        let message = self.words.denied(denied, &beginning.id);
+        let message = self.errors.denied(denied, &beginning.id);
         slots.units.refuse(beginning);
-        self.caller.send_own(cx, Opcode::Text, &message);
+        self.client.send_own(cx, Opcode::Text, &message);
         true
     }
 
@@ -191,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// While a message waits, reads on for the one reason that a caller that leaves is noticed; when it waits no more, what was
+    /// While a message waits, reads on for the one reason that a client that leaves is noticed; when it waits no more, what was
     /// kept is taken before anything else. None when there is neither.
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) -> Option<bool> {
         let slots = self.slots.as_mut()?;
@@ -200,16 +198,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if kept.is_empty() {
                 return None;
             }
-            let fed = self.feed(Who::Caller, &kept, cx);
+            let fed = self.feed(Who::Client, &kept, cx);
             self.keep(kept.get(fed.length..).unwrap_or_default());
-            self.settle(Who::Caller, fed, cx);
+            self.settle(Who::Client, fed, cx);
             return Some(true);
         }
         if slots.ahead.len() >= READ {
             return Some(false);
         }
-        let caller = &mut self.caller;
-        let read = BUFFER.with_borrow_mut(|buffer| match caller.poll_read(cx, buffer) {
+        let client = &mut self.client;
+        let read = BUFFER.with_borrow_mut(|buffer| match client.poll_read(cx, buffer) {
             Poll::Pending => None,
             Poll::Ready(Ok(length @ 1..)) => {
                 slots.ahead.extend_from_slice(buffer.get(..length).unwrap_or_default());
@@ -220,8 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
         match read {
             None => return Some(false),
-            Some(Ok(())) => (caller.heard, caller.pinged) = (Instant::now(), false),
-            Some(Err(error)) => self.ended(Who::Caller, error.as_ref(), cx),
+            Some(Ok(())) => (client.heard, client.pinged) = (Instant::now(), false),
+            Some(Err(error)) => self.ended(Who::Client, error.as_ref(), cx),
         }
         Some(true)
     }

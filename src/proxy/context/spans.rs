@@ -4,9 +4,10 @@
 //! Nothing here is a secret: queries are redacted as in the log, headers and bodies are left out, and of a provider's words
 //! only the code that its profile knows is told.
 
-use super::{Call, redact};
+use super::RequestContext;
 use crate::canon::Code;
 use crate::proxy::trace::{Attempt, Event, Record};
+use crate::proxy::{RouteRuntime, redact};
 use crate::telemetry::trace::SpanRef;
 use http::{Method, Version};
 use opentelemetry::trace::{SpanId, SpanKind, Status};
@@ -15,58 +16,57 @@ use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
-impl Call {
+impl RequestContext {
     /// A WebSocket is open: its handshake is told at once, since its session may last for hours.
-    pub(crate) fn upgraded(&mut self, now: Instant) {
-        self.upgraded = Some(now);
+    pub(super) fn export_handshake(&mut self, route: &RouteRuntime, now: Instant) {
+        self.times.upgraded = Some(now);
         let Some(mut record) = self.trace.record.take() else { return };
-        self.export_request(&mut record, now);
+        self.export_request(Some(route), &mut record, now);
         record.session = Some((record.place.span.sibling(), now));
         self.trace.record = Some(record);
     }
 
     /// Tells the trace of a call that has ended.
-    pub(super) fn export_spans(&mut self, now: Instant) {
+    pub(super) fn export_spans(&mut self, route: Option<&RouteRuntime>, now: Instant) {
         let Some(mut record) = self.trace.record.take() else { return };
         match record.session {
             Some((spot, began)) => {
-                let span = self.session(&mut record, spot, began, now);
+                let span = self.session(route, &mut record, spot, began, now);
                 record.tracer.export(span);
             }
-            None => self.export_request(&mut record, now),
+            None => self.export_request(route, &mut record, now),
         }
     }
 
-    fn export_request(&self, record: &mut Record, now: Instant) {
+    fn export_request(&self, route: Option<&RouteRuntime>, record: &mut Record, now: Instant) {
         record.end_attempt(now);
         for attempt in std::mem::take(&mut record.attempts) {
-            record.tracer.export(self.client(record, &attempt, now));
+            record.tracer.export(self.client(route, record, &attempt, now));
         }
-        let mut span = self.span(record, record.place.span, SpanKind::Server, self.started, now);
+        let mut span = self.span(route, record, record.place.span, SpanKind::Server, self.times.started, now);
         span.parent_span_id = record.place.parent.unwrap_or(SpanId::INVALID);
         span.parent_span_is_remote = record.place.parent.is_some();
-        span.name = self.name();
-        span.attributes.extend(self.server_attributes());
+        span.name = self.name(route);
+        span.attributes.extend(self.server_attributes(route));
         span.status = self.outcome(|code| code.status() >= 500);
         span.events = self.events(record);
         record.tracer.export(span);
     }
 
     /// Method and route: never the path, which may hold anything.
-    fn name(&self) -> Cow<'static, str> {
+    fn name(&self, route: Option<&RouteRuntime>) -> Cow<'static, str> {
         let method = method(&self.method);
-        match self.route.as_ref().map(|runtime| runtime.route.path.as_str()).filter(|path| !path.is_empty()) {
+        match route.map(|runtime| runtime.route.path.as_str()).filter(|path| !path.is_empty()) {
             Some(path) => format!("{method} {path}").into(),
             None => method.into(),
         }
     }
 
-    fn server_attributes(&self) -> Vec<KeyValue> {
-        let route = self.route.as_ref().map(|runtime| &runtime.route);
-        let target = self.shown_target();
+    fn server_attributes(&self, route: Option<&RouteRuntime>) -> Vec<KeyValue> {
+        let target = self.shown_target(route);
         let (path, query) = target.split_once('?').map_or((&*target, None), |(path, query)| (path, Some(query)));
         let mut attributes = vec![
-            KeyValue::new("url.scheme", if self.tls { "https" } else { "http" }),
+            KeyValue::new("url.scheme", if self.peer.tls { "https" } else { "http" }),
             KeyValue::new("url.path", path.to_owned()),
             KeyValue::new("network.protocol.version", version(self.protocol)),
             KeyValue::new("http.response.status_code", i64::from(self.status)),
@@ -74,7 +74,7 @@ impl Call {
             KeyValue::new("http.response.body.size", int(self.sent)),
         ];
         attributes.extend(query.map(|query| KeyValue::new("url.query", query.to_owned())));
-        attributes.extend(route.map(|route| KeyValue::new("http.route", route.path.clone())));
+        attributes.extend(route.map(|runtime| KeyValue::new("http.route", runtime.route.path.clone())));
         attributes.extend(self.peer.address.map(|peer| KeyValue::new("client.address", peer.ip().to_string())));
         if let Some(authority) = self.authority.as_ref().and_then(|authority| authority.to_str().ok()) {
             let authority: Option<http::uri::Authority> = authority.parse().ok();
@@ -86,17 +86,17 @@ impl Call {
     }
 
     /// One request to the provider.
-    fn client(&self, record: &Record, attempt: &Attempt, now: Instant) -> SpanData {
+    fn client(&self, route: Option<&RouteRuntime>, record: &Record, attempt: &Attempt, now: Instant) -> SpanData {
         let ended = attempt.ended.unwrap_or(now);
-        let mut span = self.span(record, attempt.spot, SpanKind::Client, attempt.began, ended);
+        let mut span = self.span(route, record, attempt.spot, SpanKind::Client, attempt.began, ended);
         span.parent_span_id = record.place.span.span_id;
         span.name = method(&self.method).into();
         // What is said of the call as a whole is said by its own span.
         span.attributes.retain(|attribute| attribute.key.as_str() != "error.type");
-        let route = self.route.as_ref().map(|runtime| &runtime.route);
+        let route = route.map(|runtime| &runtime.route);
         if let Some((route, upstream)) = route.and_then(|route| Some((route, route.upstreams.get(attempt.upstream)?))) {
             let scheme = if upstream.tls { "https" } else { "http" };
-            let target = self.provider_target.path_and_query().map_or("", |target| target.as_str());
+            let target = self.upstream.target.path_and_query().map_or("", |target| target.as_str());
             let target = redact::redact_query(target, &route.profile.spec().secrets.query);
             let url = format!("{scheme}://{}{target}", upstream.authority);
             span.attributes.push(KeyValue::new("url.full", url));
@@ -121,12 +121,19 @@ impl Call {
     }
 
     /// The session of a WebSocket, from its opening to its end.
-    fn session(&self, record: &mut Record, spot: SpanRef, began: Instant, now: Instant) -> SpanData {
-        let mut span = self.span(record, spot, SpanKind::Internal, began, now);
+    fn session(
+        &self,
+        route: Option<&RouteRuntime>,
+        record: &mut Record,
+        spot: SpanRef,
+        began: Instant,
+        now: Instant,
+    ) -> SpanData {
+        let mut span = self.span(route, record, spot, SpanKind::Internal, began, now);
         span.parent_span_id = record.place.span.span_id;
-        span.name = match self.route_name() {
-            "" => "websocket".into(),
-            name => format!("websocket {name}").into(),
+        span.name = match route {
+            None => "websocket".into(),
+            Some(runtime) => format!("websocket {}", runtime.route.name).into(),
         };
         span.attributes.push(KeyValue::new("speechgate.websocket.bytes_received", int(self.received)));
         span.attributes.push(KeyValue::new("speechgate.websocket.bytes_sent", int(self.sent)));
@@ -140,16 +147,24 @@ impl Call {
     }
 
     /// What all spans of a call have.
-    fn span(&self, record: &Record, spot: SpanRef, kind: SpanKind, began: Instant, ended: Instant) -> SpanData {
+    fn span(
+        &self,
+        route: Option<&RouteRuntime>,
+        record: &Record,
+        spot: SpanRef,
+        kind: SpanKind,
+        began: Instant,
+        ended: Instant,
+    ) -> SpanData {
         let mut attributes = vec![
             KeyValue::new("http.request.method", method(&self.method)),
             KeyValue::new("speechgate.request_id", self.id_text().to_owned()),
         ];
-        if let Some(route) = self.route.as_ref().map(|runtime| &runtime.route) {
+        if let Some(route) = route.map(|runtime| &runtime.route) {
             attributes.push(KeyValue::new("speechgate.route", route.name.clone()));
             attributes.push(KeyValue::new("speechgate.provider", route.provider.clone()));
         }
-        let upstream = self.upstream_request_id.as_ref();
+        let upstream = self.upstream.request_id.as_ref();
         attributes.extend(upstream.map(|id| KeyValue::new("speechgate.upstream_request_id", id.clone())));
         attributes.extend(self.error.as_ref().map(|noted| KeyValue::new("error.type", noted.code.as_str())));
         SpanData {
@@ -196,7 +211,7 @@ impl Call {
 
     /// A moment of the call by the clock on the wall, which may be set while the call lasts.
     fn moment(&self, at: Instant) -> SystemTime {
-        self.arrived + at.saturating_duration_since(self.started)
+        self.times.arrived + at.saturating_duration_since(self.times.started)
     }
 }
 

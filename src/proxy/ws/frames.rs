@@ -48,40 +48,40 @@ pub(super) enum Unit<'a> {
 
 /// How a peer went too far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Offence {
+pub(super) enum Violation {
     /// It broke the protocol.
     Broken(Broken),
     /// Its message, or one frame of it, is larger than [`Sizes`] allow.
     TooLarge,
 }
 
-impl From<Broken> for Offence {
-    fn from(broken: Broken) -> Offence {
-        Offence::Broken(broken)
+impl From<Broken> for Violation {
+    fn from(broken: Broken) -> Violation {
+        Violation::Broken(broken)
     }
 }
 
-impl Offence {
+impl Violation {
     /// The code to close with (RFC 6455 7.4.1).
     pub(super) fn close_code(self) -> u16 {
         match self {
-            Offence::Broken(broken) => broken.close_code(),
-            Offence::TooLarge => 1009,
+            Violation::Broken(broken) => broken.close_code(),
+            Violation::TooLarge => 1009,
         }
     }
 
     /// What to say about it.
     pub(super) fn reason(self) -> &'static str {
         match self {
-            Offence::Broken(broken) => broken.reason(),
-            Offence::TooLarge => "message too large",
+            Violation::Broken(broken) => broken.reason(),
+            Violation::TooLarge => "message too large",
         }
     }
 }
 
 /// One direction of a connection.
 #[derive(Debug)]
-pub(super) struct Inbound {
+pub(super) struct FrameReader {
     sender: Sender,
     sizes: Sizes,
     look: Look,
@@ -129,7 +129,7 @@ struct Passing {
 }
 
 /// What becomes of a whole frame.
-enum Fate {
+enum FrameAction {
     Pass,
     /// It is held with the fragments before it.
     Hold,
@@ -141,9 +141,9 @@ enum Fate {
     Close,
 }
 
-impl Inbound {
-    pub(super) fn new(sender: Sender, sizes: Sizes) -> Inbound {
-        Inbound {
+impl FrameReader {
+    pub(super) fn new(sender: Sender, sizes: Sizes) -> FrameReader {
+        FrameReader {
             sender,
             sizes,
             look: if sender == Sender::Server { Look::Objects } else { Look::Nothing },
@@ -190,7 +190,7 @@ impl Inbound {
         suspect: &dyn Fn(&[u8]) -> bool,
         stop: &Cell<bool>,
         take: &mut dyn FnMut(Unit<'_>),
-    ) -> Result<usize, Offence> {
+    ) -> Result<usize, Violation> {
         let mut run = 0..0;
         let outcome = self.scan(input, &mut run, suspect, stop, take);
         hand_out(input.get(run.clone()).unwrap_or_default(), take);
@@ -205,7 +205,7 @@ impl Inbound {
         suspect: &dyn Fn(&[u8]) -> bool,
         stop: &Cell<bool>,
         take: &mut dyn FnMut(Unit<'_>),
-    ) -> Result<(), Offence> {
+    ) -> Result<(), Violation> {
         let goes_on = |rest: &&[u8], closed: bool| !rest.is_empty() && !closed && !stop.get();
         while let Some(rest) = input.get(run.end..).filter(|rest| goes_on(rest, self.closed)) {
             if self.passing.is_some() {
@@ -237,14 +237,14 @@ impl Inbound {
                 return Ok(());
             };
             match self.judge(&head, frame, suspect)? {
-                Fate::Pass => {
+                FrameAction::Pass => {
                     self.open = !head.part.last;
                     run.end += length;
                 }
-                fate => {
+                action => {
                     hand_out(input.get(run.clone()).unwrap_or_default(), take);
                     *run = run.end + length..run.end + length;
-                    self.settle(&fate, &head, frame, take);
+                    self.settle(&action, &head, frame, take);
                 }
             }
         }
@@ -252,7 +252,7 @@ impl Inbound {
     }
 
     /// The next frame's header, if it is all there.
-    fn begin(&mut self, bytes: &[u8]) -> Result<Option<Head>, Offence> {
+    fn begin(&mut self, bytes: &[u8]) -> Result<Option<Head>, Violation> {
         let Some((header, length)) = parse(bytes, self.sender)? else { return Ok(None) };
         let part = self.checker.begin(&header)?;
         if !header.opcode.is_control() {
@@ -261,7 +261,7 @@ impl Inbound {
             let held = self.look == Look::Next && part.opcode == Opcode::Text;
             let message = if held { self.sizes.message.min(HELD as u64) } else { self.sizes.message };
             if header.length > self.sizes.frame || self.size > message {
-                return Err(Offence::TooLarge);
+                return Err(Violation::TooLarge);
             }
             self.messages += u64::from(part.last);
         }
@@ -274,7 +274,7 @@ impl Inbound {
     }
 
     /// Passes on what there is of a long frame, and says how much that was.
-    fn pass_on(&mut self, rest: &[u8]) -> Result<usize, Offence> {
+    fn pass_on(&mut self, rest: &[u8]) -> Result<usize, Violation> {
         let Some(passing) = &mut self.passing else { return Ok(0) };
         let length = usize::try_from(passing.left).unwrap_or(usize::MAX).min(rest.len());
         let piece = rest.get(..length).unwrap_or_default();
@@ -294,7 +294,7 @@ impl Inbound {
         rest: &[u8],
         suspect: &dyn Fn(&[u8]) -> bool,
         take: &mut dyn FnMut(Unit<'_>),
-    ) -> Result<usize, Offence> {
+    ) -> Result<usize, Violation> {
         let mut taken = 0;
         let head = loop {
             if let Some(head) = self.head {
@@ -322,60 +322,68 @@ impl Inbound {
         if self.begun.len() == length {
             self.head = None;
             let frame = std::mem::take(&mut self.begun);
-            let fate = self.judge(&head, &frame, suspect)?;
-            self.settle(&fate, &head, &frame, take);
+            let action = self.judge(&head, &frame, suspect)?;
+            self.settle(&action, &head, &frame, take);
         }
         Ok(taken)
     }
 
     /// Decides on a whole frame.
-    fn judge(&mut self, head: &Head, frame: &[u8], suspect: &dyn Fn(&[u8]) -> bool) -> Result<Fate, Offence> {
+    fn judge(&mut self, head: &Head, frame: &[u8], suspect: &dyn Fn(&[u8]) -> bool) -> Result<FrameAction, Violation> {
         let payload = frame.get(head.length..).unwrap_or_default();
         if head.header.opcode == Opcode::Close {
             let mut buffer = [0; MAX_CONTROL as usize];
             let _ = close::read(unmasked(&mut buffer, payload, head.header.mask))?;
             self.closed = true;
-            return Ok(Fate::Close);
+            return Ok(FrameAction::Close);
         }
         if head.header.opcode.is_control() {
-            return Ok(Fate::Control);
+            return Ok(FrameAction::Control);
         }
         check_text(&mut self.checker, &head.part, payload, head.header.mask, 0, true)?;
         if head.part.opcode != Opcode::Text || self.look == Look::Nothing {
-            return Ok(Fate::Pass);
+            return Ok(FrameAction::Pass);
         }
         let any = self.look == Look::Next;
         let wanted = |text: &[u8]| any || begins_json(text) && suspect(text);
         if head.part.first && head.part.last {
-            return Ok(if wanted(&plain(payload, head.header.mask)) { Fate::Suspect } else { Fate::Pass });
+            return Ok(if wanted(&plain(payload, head.header.mask)) {
+                FrameAction::Suspect
+            } else {
+                FrameAction::Pass
+            });
         }
         let starts_held = head.part.first && !head.part.last && (any || may_be_json(&plain(payload, head.header.mask)));
         if !starts_held && self.held.is_empty() {
-            return Ok(Fate::Pass);
+            return Ok(FrameAction::Pass);
         }
         if self.held.len() + frame.len() > HELD {
-            return if any { Err(Offence::TooLarge) } else { Ok(Fate::Release) };
+            return if any { Err(Violation::TooLarge) } else { Ok(FrameAction::Release) };
         }
         if !head.part.last {
-            return Ok(Fate::Hold);
+            return Ok(FrameAction::Hold);
         }
-        Ok(if wanted(&text_of(&[&self.held, frame].concat(), self.sender)) { Fate::Suspect } else { Fate::Release })
+        Ok(if wanted(&text_of(&[&self.held, frame].concat(), self.sender)) {
+            FrameAction::Suspect
+        } else {
+            FrameAction::Release
+        })
     }
 
-    fn settle(&mut self, fate: &Fate, head: &Head, frame: &[u8], take: &mut dyn FnMut(Unit<'_>)) {
+    fn settle(&mut self, action: &FrameAction, head: &Head, frame: &[u8], take: &mut dyn FnMut(Unit<'_>)) {
         let payload = frame.get(head.length..).unwrap_or_default();
         let mut buffer = [0; MAX_CONTROL as usize];
-        if matches!(fate, Fate::Pass | Fate::Release | Fate::Suspect) {
+        if matches!(action, FrameAction::Pass | FrameAction::Release | FrameAction::Suspect) {
             self.open = !head.part.last;
         }
-        match fate {
-            Fate::Pass => take(Unit::Pass(frame)),
-            Fate::Hold => self.held.extend_from_slice(frame),
-            Fate::Release => {
+        match action {
+            FrameAction::Pass => take(Unit::Pass(frame)),
+            FrameAction::Hold => self.held.extend_from_slice(frame),
+            FrameAction::Release => {
                 self.release(take);
                 take(Unit::Pass(frame));
             }
-            Fate::Suspect => {
+            FrameAction::Suspect => {
                 if self.look == Look::Next {
                     self.look = Look::Objects;
                 }
@@ -386,8 +394,8 @@ impl Inbound {
                 let held = std::mem::take(&mut self.held);
                 take(Unit::Suspect(&held, &text_of(&held, self.sender)));
             }
-            Fate::Control => take(Unit::Control(frame, unmasked(&mut buffer, payload, head.header.mask))),
-            Fate::Close => {
+            FrameAction::Control => take(Unit::Control(frame, unmasked(&mut buffer, payload, head.header.mask))),
+            FrameAction::Close => {
                 let payload = unmasked(&mut buffer, payload, head.header.mask);
                 // It was read without an error before.
                 let (code, reason) = close::read(payload).ok().flatten().unzip();
@@ -471,5 +479,5 @@ fn text_of(mut frames: &[u8], sender: Sender) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "inbound_tests.rs"]
+#[path = "frames_tests.rs"]
 mod tests;

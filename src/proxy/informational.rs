@@ -1,8 +1,8 @@
-//! Interim answers (RFC 9110 15.2) on their way from a provider to a caller: `103 Early Hints`, `102 Processing`, unknown ones.
+//! Interim answers (RFC 9110 15.2) on their way from a provider to a client: `103 Early Hints`, `102 Processing`, unknown ones.
 //!
-//! They come by a callback in the task of the provider's connection and go out in the task of the caller's. Between the two
-//! stands one [`Outbox`] per caller's connection. It is bounded, since nothing bounds how many of them a provider sends, and
-//! what is past the bounds is left out: no caller can rely on an interim answer.
+//! They come by a callback in the task of the provider's connection and go out in the task of the client's. Between the two
+//! stands one [`Outbox`] per client's connection. It is bounded, since nothing bounds how many of them a provider sends, and
+//! what is past the bounds is left out: no client can rely on an interim answer.
 
 use super::headers;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -95,7 +95,7 @@ impl Interim {
         inner.request == self.request && inner.heads_left < MAX_HEADS
     }
 
-    /// Passes an interim answer on. A `100` is between the provider and this gateway, which asks callers for bodies by itself;
+    /// Passes an interim answer on. A `100` is between the provider and this gateway, which asks clients for bodies by itself;
     /// a `101` is no interim answer to whoever asked for it, and nothing at all to others.
     pub fn send(&self, status: StatusCode, fields: &HeaderMap) {
         if !status.is_informational() || matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {

@@ -1,4 +1,4 @@
-//! The caller's first text messages: the route's credentials are put into the first where they belong there, the caller's own
+//! The client's first text messages: the route's credentials are put into the first where they belong there, the client's own
 //! keys are taken out, and what they were is remembered, so that no error shows it when the provider echoes it.
 //!
 //! Pure: a message in, a message out. Every member that stays keeps its bytes.
@@ -14,12 +14,12 @@ const LOOKED_AT: u8 = 16;
 /// Most keys that are remembered of one socket.
 const REMEMBERED: usize = 32;
 
-/// What the caller's first text messages are looked at for.
+/// What the client's first text messages are looked at for.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct FirstMessages {
     /// Members that carry keys.
     secrets: Vec<String>,
-    /// Whether the caller's own keys are taken out.
+    /// Whether the client's own keys are taken out.
     taken_out: bool,
     /// Whether the next message has to carry the route's credentials.
     injects: bool,
@@ -40,11 +40,11 @@ pub(super) struct Opened {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfit;
 
-impl Opening {
+impl FirstMessages {
     /// `secrets` are the members that carry keys; `replaced` says whether the route has credentials of its own.
-    pub(super) fn new(secrets: &[String], replaced: bool, injects: bool) -> Opening {
+    pub(super) fn new(secrets: &[String], replaced: bool, injects: bool) -> FirstMessages {
         let left = if secrets.is_empty() && !injects { 0 } else { LOOKED_AT };
-        Opening { secrets: secrets.to_vec(), taken_out: replaced, injects, left, remembered: 0 }
+        FirstMessages { secrets: secrets.to_vec(), taken_out: replaced, injects, left, remembered: 0 }
     }
 
     /// Whether the next message has to be seen, whatever it is.
@@ -148,8 +148,8 @@ mod tests {
         member: Option<(&str, &str)>,
         text: &str,
     ) -> Result<(Option<String>, Vec<String>), Unfit> {
-        let mut opening = Opening::new(&secrets(), replaces, member.is_some());
-        let opened = opening.message(text.as_bytes(), member)?;
+        let mut first_messages = FirstMessages::new(&secrets(), replaces, member.is_some());
+        let opened = first_messages.message(text.as_bytes(), member)?;
         Ok((opened.replaced.map(|text| String::from_utf8(text).expect("UTF-8")), opened.secrets))
     }
 
@@ -183,15 +183,15 @@ mod tests {
 
     #[test]
     fn only_the_first_messages_are_looked_at_and_only_the_first_is_changed() {
-        let mut opening = Opening::new(&secrets(), true, true);
+        let mut first_messages = FirstMessages::new(&secrets(), true, true);
         let member = Some(("xi_api_key", "sk"));
         for number in 0..LOOKED_AT {
-            assert!(!opening.is_over());
-            let opened = opening.message(b"{}", member).expect("an object");
+            assert!(!first_messages.is_over());
+            let opened = first_messages.message(b"{}", member).expect("an object");
             assert_eq!(opened.replaced.is_some(), number == 0);
         }
-        assert!(opening.is_over());
-        assert!(Opening::new(&[], true, false).is_over());
+        assert!(first_messages.is_over());
+        assert!(FirstMessages::new(&[], true, false).is_over());
     }
 
     proptest! {

@@ -11,7 +11,7 @@ enum Out {
     Suspect(Vec<u8>, Vec<u8>),
     Control(Vec<u8>, Vec<u8>),
     Close(Option<u16>, String),
-    Offence(Offence),
+    Violation(Violation),
 }
 
 fn mask(sender: Sender) -> Option<[u8; 4]> {
@@ -23,7 +23,7 @@ fn run(sender: Sender, pieces: &[&[u8]]) -> Vec<Out> {
 }
 
 fn run_within(sizes: Sizes, sender: Sender, pieces: &[&[u8]]) -> Vec<Out> {
-    let mut inbound = Inbound::new(sender, sizes);
+    let mut inbound = FrameReader::new(sender, sizes);
     let mut out = Vec::new();
     for piece in pieces {
         let outcome =
@@ -38,8 +38,8 @@ fn run_within(sizes: Sizes, sender: Sender, pieces: &[&[u8]]) -> Vec<Out> {
                     Unit::Close(_, code, reason) => out.push(Out::Close(code, reason.to_owned())),
                 }
             });
-        if let Err(offence) = outcome {
-            out.push(Out::Offence(offence));
+        if let Err(violation) = outcome {
+            out.push(Out::Violation(violation));
             break;
         }
     }
@@ -141,24 +141,24 @@ fn only_a_servers_text_that_may_be_an_error_is_looked_at() {
 
 #[test]
 fn a_frame_shows_what_is_wrong_as_soon_as_its_header_is_there() {
-    for (header, offence) in [
+    for (header, violation) in [
         (&[0xc1][..], None),
-        (&[0xc1, 5], Some(Offence::Broken(Broken::ReservedBit))),
-        (&[0x80, 5], Some(Offence::Broken(Broken::Sequence))),
-        (&[0x82, 127, 0, 0, 0, 0, 1, 0, 0, 1], Some(Offence::TooLarge)),
+        (&[0xc1, 5], Some(Violation::Broken(Broken::ReservedBit))),
+        (&[0x80, 5], Some(Violation::Broken(Broken::Sequence))),
+        (&[0x82, 127, 0, 0, 0, 0, 1, 0, 0, 1], Some(Violation::TooLarge)),
         (&[0x82, 127, 0, 0, 0, 0, 1, 0, 0, 0], None),
     ] {
         let seen = run(Sender::Server, &[header]).pop();
-        match offence {
-            Some(offence) => assert_eq!(seen, Some(Out::Offence(offence))),
-            None => assert!(!matches!(seen, Some(Out::Offence(_))), "{seen:?}"),
+        match violation {
+            Some(violation) => assert_eq!(seen, Some(Out::Violation(violation))),
+            None => assert!(!matches!(seen, Some(Out::Violation(_))), "{seen:?}"),
         }
     }
     // All fragments together.
     let fragment = fragment(Sender::Server, false, Opcode::Binary, &vec![0; 9 << 20]);
     let next = [0x80, 127, 0, 0, 0, 0, 0, 0x70, 0, 1];
     let seen = run(Sender::Server, &[&fragment, &next]);
-    assert_eq!(seen, [Out::Pass(fragment), Out::Offence(Offence::TooLarge)]);
+    assert_eq!(seen, [Out::Pass(fragment), Out::Violation(Violation::TooLarge)]);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn frames_and_messages_have_a_largest_size() {
         let bytes = pieces.concat();
         let whole = run_within(sizes, Sender::Client, &[&bytes]);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        let offended = |out: &[Out]| out.contains(&Out::Offence(Offence::TooLarge));
+        let offended = |out: &[Out]| out.contains(&Out::Violation(Violation::TooLarge));
         assert_eq!(offended(&whole), offended(&run_within(sizes, Sender::Client, &single)));
         offended(&whole)
     };
@@ -198,7 +198,7 @@ fn frames_and_messages_have_a_largest_size() {
 #[test]
 fn places_for_words_of_our_own_are_known() {
     let state = |pieces: &[&[u8]]| {
-        let mut inbound = Inbound::new(Sender::Server, SIZES);
+        let mut inbound = FrameReader::new(Sender::Server, SIZES);
         for piece in pieces {
             let _ = inbound.feed(piece, &|_| true, &Cell::new(false), &mut |_| {}).expect("good frames");
         }

@@ -1,20 +1,18 @@
-//! The body of an answer on its way to the caller.
+//! The body of an answer on its way to the client.
 
-use super::call::Call;
-use super::relay_events::Events;
+use super::events::Events;
 use crate::canon::Fault;
 use crate::config::types::Timeouts;
+use crate::proxy::context::RoutedContext;
+use crate::proxy::errors;
+use crate::proxy::idle::Idle;
 use crate::upstream;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
-use tokio::task::coop::unconstrained;
-use tokio::time::{Instant, Sleep};
 
 /// The body of an answer. Not boxed: one type for the few kinds there are.
 #[derive(Debug)]
@@ -45,7 +43,7 @@ impl std::error::Error for Cut {}
 #[derive(Debug)]
 pub struct Full {
     bytes: Option<Bytes>,
-    call: Option<Box<Call>>,
+    call: Option<Box<RoutedContext>>,
 }
 
 /// A provider's body, frame by frame, with its deadline and the call that ends with it.
@@ -56,14 +54,14 @@ pub struct Relay {
     first: Option<Frame<Bytes>>,
     held: VecDeque<Frame<Bytes>>,
     idle: Idle,
-    call: Box<Call>,
+    call: Box<RoutedContext>,
     ended: bool,
 }
 
 impl Body {
     /// Bytes that are all here.
-    pub(crate) fn full(bytes: Vec<u8>, call: Option<Box<Call>>) -> Body {
-        Body::Full(Full { bytes: Some(Bytes::from(bytes)).filter(|bytes| !bytes.is_empty()), call })
+    pub(crate) fn full(bytes: Bytes, call: Option<Box<RoutedContext>>) -> Body {
+        Body::Full(Full { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), call })
     }
 
     /// A provider's body.
@@ -72,7 +70,7 @@ impl Body {
         first: Option<Frame<Bytes>>,
         held: VecDeque<Frame<Bytes>>,
         timeouts: &Timeouts,
-        call: Box<Call>,
+        call: Box<RoutedContext>,
     ) -> Body {
         Body::Relay(Box::new(Relay { source, first, held, idle: Idle::new(timeouts.idle), call, ended: false }))
     }
@@ -170,7 +168,7 @@ impl Relay {
 
     fn cut(&mut self, failure: &upstream::Failure) -> Cut {
         self.ended = true;
-        let fault = super::fail::broken_off(&mut self.call, failure);
+        let fault = errors::broken_off(&mut self.call, failure);
         Cut(fault)
     }
 
@@ -193,69 +191,5 @@ impl Drop for Relay {
         if !self.ended && self.is_end() {
             self.call.complete();
         }
-    }
-}
-
-/// A deadline for the next frame. The timer is only made when a body has to be waited for, and only moved when it fires.
-#[derive(Debug)]
-pub(crate) struct Idle {
-    limit: Duration,
-    last: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Idle {
-    pub(crate) fn new(limit: Duration) -> Idle {
-        Idle { limit, last: None, timer: None }
-    }
-
-    /// Something moved.
-    pub(crate) fn moved(&mut self) {
-        if self.timer.is_some() {
-            self.last = Some(Instant::now());
-        }
-    }
-
-    /// Something moved at this moment, which is looked up when the deadline seems to be over.
-    pub(crate) fn moved_at(&mut self, at: Instant) {
-        if self.timer.is_some() {
-            self.last = self.last.max(Some(at));
-        }
-    }
-
-    /// Ready when nothing has moved for the limit.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-        loop {
-            // What comes without being a frame may have used up the turn of this task.
-            if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            match self.last.take().map(|last| last + limit) {
-                Some(deadline) if deadline > Instant::now() => timer.as_mut().reset(deadline),
-                _ => return Poll::Ready(()),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::future::poll_fn;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_upload_that_moves_keeps_the_idle_deadline_away() {
-        let (begun, limit) = (Instant::now(), Duration::from_secs(10));
-        let mut idle = Idle::new(limit);
-        // The upload moves every four seconds for half a minute.
-        let last_sent = || begun + Duration::from_secs(begun.elapsed().as_secs().min(30) / 4 * 4);
-        poll_fn(|cx| {
-            idle.moved_at(last_sent());
-            idle.poll(cx)
-        })
-        .await;
-        assert_eq!(begun.elapsed().as_secs(), 28 + 10);
     }
 }

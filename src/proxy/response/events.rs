@@ -1,74 +1,25 @@
-//! A stream of events or lines on its way to the caller: everything passes byte for byte and at once, but for the events
+//! A stream of events or lines on its way to the client: everything passes byte for byte and at once, but for the events
 //! that are failures, and a stream that breaks says so before it ends.
 
-use super::body::{Cut, Idle};
-use super::call::Call;
-use super::fail;
-use crate::canon::envelope::{self, Compatible};
-use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase, resolve};
-use crate::config::types::Envelope;
-use crate::telemetry::metrics::Transport;
+use super::body::Cut;
+use crate::canon::{Evidence, Fault, Observed};
+use crate::proxy::context::RoutedContext;
+use crate::proxy::errors::detect::{self, Framing};
+use crate::proxy::errors::{self, Finding, Rendered};
+use crate::proxy::idle::Idle;
 use crate::upstream::{self, DecodedBody, Failure, StreamCoding};
 use crate::wire::{Joined, Verdict, ndjson, sse};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body as _, Frame};
-use serde::de::IgnoredAny;
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::SystemTime;
 
 /// How much is put together, so that small pieces do not cost a chunk and a write each.
 const TOGETHER: usize = 16 * 1024;
-/// Largest event or line that is looked at; larger ones pass untouched.
-const UNIT_LIMIT: usize = 64 * 1024;
-
-/// How a stream is divided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// `text/event-stream`
-    Sse,
-    /// Newline-separated JSON.
-    Ndjson,
-}
-
-impl Framing {
-    /// The framing that an answer announces; none when it is no stream of events, or one whose coding cannot be undone piece
-    /// by piece. `lines`: whether what calls itself JSON is newline-separated here, as the profile says.
-    pub(crate) fn of(headers: &HeaderMap, lines: impl FnOnce() -> bool) -> Option<Framing> {
-        let media_type = headers.get(header::CONTENT_TYPE)?;
-        let essence = media_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let is = |name: &&str| essence.eq_ignore_ascii_case(name.as_bytes());
-        let framing = if is(&"text/event-stream") {
-            Framing::Sse
-        } else if NDJSON.iter().any(is) || is(&"application/json") && lines() {
-            Framing::Ndjson
-        } else {
-            return None;
-        };
-        let readable = media_type.to_str().is_ok() && StreamCoding::of(headers).is_some();
-        readable.then_some(framing)
-    }
-
-    fn phase(self) -> Phase {
-        match self {
-            Framing::Sse => Phase::Sse,
-            Framing::Ndjson => Phase::Ndjson,
-        }
-    }
-}
-
-/// The names under which newline-separated JSON goes.
-const NDJSON: [&str; 6] = [
-    "application/x-ndjson",
-    "application/ndjson",
-    "application/jsonl",
-    "application/x-jsonlines",
-    "application/x-json-stream",
-    "application/stream+json",
-];
 
 /// The stream.
 #[derive(Debug)]
@@ -80,7 +31,7 @@ pub struct Events {
     /// Trailers that came behind what waits in `out`.
     trailers: Option<Frame<Bytes>>,
     idle: Idle,
-    call: Box<Call>,
+    call: Box<RoutedContext>,
     judge: Judge,
     ended: bool,
 }
@@ -91,7 +42,7 @@ enum Splitter {
     Ndjson(ndjson::Splitter),
 }
 
-/// What is needed to word a failure, whatever the framing.
+/// Looks for errors, whatever the framing.
 #[derive(Debug)]
 struct Judge {
     framing: Framing,
@@ -106,18 +57,18 @@ impl Events {
         framing: Framing,
         source: upstream::Body,
         headers: &mut HeaderMap,
-        mut call: Box<Call>,
+        mut call: Box<RoutedContext>,
     ) -> Events {
         let coding = StreamCoding::of(headers).unwrap_or_default();
         coding.undo(headers);
         let source = DecodedBody::new(source, coding);
         let _ = headers.remove(header::CONTENT_LENGTH);
-        let limit = call.route.as_ref().map_or(std::time::Duration::MAX, |route| route.route.timeouts.idle);
-        let (splitter, transport) = match framing {
-            Framing::Sse => (Splitter::Sse(sse::Splitter::new(UNIT_LIMIT)), Transport::Sse),
-            Framing::Ndjson => (Splitter::Ndjson(ndjson::Splitter::new(UNIT_LIMIT)), Transport::Ndjson),
+        let limit = call.route.route.timeouts.idle;
+        let splitter = match framing {
+            Framing::Sse => Splitter::Sse(sse::Splitter::new(detect::LIMIT)),
+            Framing::Ndjson => Splitter::Ndjson(ndjson::Splitter::new(detect::LIMIT)),
         };
-        call.transport = transport;
+        call.phase = framing.phase();
         let judge = Judge { framing, failed: false };
         Events {
             source,
@@ -230,8 +181,8 @@ impl Events {
         };
         let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return };
         let whole = match self.judge.framing {
-            Framing::Sse => sse::Event::new(&rest).data().is_none_or(|data| is_whole(&data)),
-            Framing::Ndjson => is_whole(&rest),
+            Framing::Sse => sse::Event::new(&rest).data().is_none_or(|data| detect::is_whole(&data)),
+            Framing::Ndjson => detect::is_whole(&rest),
         };
         if !whole {
             return self.broke(&Failure::of(Fault::ResponseBodyIncomplete));
@@ -252,11 +203,9 @@ impl Events {
         if self.judge.failed {
             return;
         }
-        let fault = fail::broken_off(&mut self.call, failure);
-        let mut error = CanonicalError::from_fault(fault);
-        error.done = Some(true);
-        let bytes = self.judge.word(&self.call, &error, None);
-        self.out.push_back(bytes);
+        let finding = Finding::fault(self.call.phase, errors::whose(failure)).with_detail(Some(failure.detail.clone()));
+        let told = errors::report(&mut self.call, finding.change(|error| error.done = Some(true)));
+        self.out.extend(told.body);
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -272,92 +221,37 @@ impl Drop for Events {
     }
 }
 
-/// Whether the bytes are whole JSON, or something that is none at all.
-fn is_whole(bytes: &[u8]) -> bool {
-    let looks_like_json = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
-    !looks_like_json || serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
-}
-
 impl Judge {
     /// Whether something in these bytes may be a failure: all that most of a stream is ever asked.
-    fn suspects(&self, call: &Call, bytes: &[u8]) -> bool {
-        call.route.as_ref().is_some_and(|route| route.route.profile.may_be_error(self.framing.phase(), bytes))
+    fn suspects(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
+        detect::suspects(&call.route.route.profile, self.framing.phase(), bytes)
     }
 
-    fn event(&mut self, call: &mut Call, event: sse::Event<'_>) -> Verdict {
+    fn event(&mut self, call: &mut RoutedContext, event: sse::Event<'_>) -> Verdict {
         if !self.suspects(call, event.raw()) {
             return Verdict::Pass;
         }
         let Some(data) = event.data() else { return Verdict::Pass };
-        let kind = event.kind();
-        match self.failure(call, &data, kind.as_deref()) {
-            Some((error, data)) => Verdict::Replace(self.word(call, &error, Some((&data, Some(event))))),
-            None => Verdict::Pass,
-        }
+        let (kind, data) = (event.kind(), call.redacted(Bytes::copy_from_slice(&data)));
+        self.piece(call, &Observed::event(kind.as_deref(), &data, SystemTime::now()))
     }
 
-    fn line(&mut self, call: &mut Call, line: &[u8]) -> Verdict {
+    fn line(&mut self, call: &mut RoutedContext, line: &[u8]) -> Verdict {
         if !self.suspects(call, line) {
             return Verdict::Pass;
         }
-        match self.failure(call, line, None) {
-            Some((error, body)) => Verdict::Replace(self.word(call, &error, Some((&body, None)))),
-            None => Verdict::Pass,
-        }
+        let line = call.redacted(Bytes::copy_from_slice(line));
+        self.piece(call, &Observed::line(&line, SystemTime::now()))
     }
 
-    /// Classifies a unit, when a detector says that it is a failure.
-    fn failure(&mut self, call: &mut Call, data: &[u8], event: Option<&str>) -> Option<(CanonicalError, Bytes)> {
-        let route = call.route.clone()?;
-        let profile = &route.route.profile;
-        let data = call.redacted(Bytes::copy_from_slice(data));
-        let headers = HeaderMap::new();
-        let mut seen = Observed::http(0, &headers, &data, SystemTime::now());
-        (seen.phase, seen.status, seen.sse_event) = (self.framing.phase(), None, event);
-        let evidence = Evidence::new(&seen);
-        let request = (call.method.as_str(), call.provider_path());
-        let detector = profile.detect(Some(request), &evidence)?;
-        let mut error = resolve(profile, &evidence).error;
-        error.fatal = error.fatal.or(detector.fatal);
-        call.sighted(&error, &evidence);
-        self.failed = error.fatal != Some(false);
-        call.note(&error, None);
-        Some((error, data.clone()))
-    }
-
-    /// The failure in the form of the stream and of the route; `was` is the provider's own unit, if there was one.
-    fn word(&self, call: &Call, error: &CanonicalError, was: Option<(&Bytes, Option<sse::Event<'_>>)>) -> Bytes {
-        let timestamp = fail::timestamp();
-        let stamp = call.stamp(&timestamp);
-        let compatible = call.route.as_ref().filter(|route| route.route.envelope == Envelope::Compatible);
-        let (json, kind) = match (compatible, was) {
-            (Some(route), Some((data, event))) => {
-                let headers = HeaderMap::new();
-                let mut seen = Observed::http(0, &headers, data, SystemTime::now());
-                (seen.phase, seen.status) = (self.framing.phase(), None);
-                let json = match envelope::compatible(&route.route.profile, error, &stamp, &Evidence::new(&seen)) {
-                    Compatible::Json(json) => json,
-                    Compatible::AsItIs => data.to_vec(),
-                };
-                (json, event.map(|event| event.kind()))
-            }
-            (Some(route), None) => {
-                let json = envelope::native(&route.route.profile, self.framing.phase(), error, &stamp);
-                (json, Some(Some(Cow::Borrowed("error"))))
-            }
-            (None, _) => {
-                let done = (self.framing == Framing::Sse).then_some(error.done.unwrap_or(true));
-                (envelope::event(error, &stamp, done), Some(Some(Cow::Borrowed("error"))))
-            }
+    fn piece(&mut self, call: &mut RoutedContext, seen: &Observed<'_>) -> Verdict {
+        let route = Arc::clone(&call.route);
+        let evidence = Evidence::new(seen);
+        let Some(finding) = Finding::detected(&route.route.profile, call.request(), &evidence) else {
+            return Verdict::Pass;
         };
-        let json = String::from_utf8_lossy(&json);
-        match self.framing {
-            Framing::Sse => sse::write_event(kind.flatten().as_deref(), &json),
-            Framing::Ndjson => {
-                let mut line = BytesMut::from(json.as_bytes());
-                line.extend_from_slice(b"\n");
-                line.freeze()
-            }
-        }
+        let Rendered { error, body, .. } = errors::report(call, finding);
+        self.failed = error.fatal != Some(false);
+        body.map_or(Verdict::Pass, Verdict::Replace)
     }
 }

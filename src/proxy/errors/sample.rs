@@ -1,21 +1,16 @@
-//! What the status page remembers of an error: a line, and a sample when no profile knows it. Without secrets.
+//! Samples of errors that no profile knows, for the status page. Without secrets.
 
-use super::call::Call;
-use super::redact::{is_secret_name, redact_tokens};
-use super::state::Shared;
-use crate::canon::{CanonicalError, Evidence, Fault, Phase};
-use crate::telemetry::journal::{Error, Sample};
-use crate::telemetry::metrics::Transport;
+use crate::canon::{CanonicalError, Evidence, Phase};
+use crate::proxy::context::RoutedContext;
+use crate::proxy::context::record::{ID, REQUEST, cut};
+use crate::proxy::redact::{is_secret_name, redact_tokens};
+use crate::telemetry::journal::Sample;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Longest message, request and id that are kept, in characters.
-const MESSAGE: usize = 300;
-const REQUEST: usize = 200;
-const ID: usize = 128;
 /// Most bytes of a body in a sample, characters of one of its strings, and entries of one of its lists.
 const BODY: usize = 2048;
 const STRING: usize = 300;
@@ -24,76 +19,28 @@ const LIST: usize = 5;
 const FIELDS: usize = 24;
 const FIELD: usize = 200;
 
-impl Call {
-    /// Leaves a line about an error of this call.
-    pub(super) fn remember(&self, error: &CanonicalError) {
-        let (route, provider) = self.names();
-        let at = SystemTime::now();
-        let upstream = error.upstream.as_ref();
-        self.state.shared.journal.error(&route, &provider, error.code, error.origin, at, || Error {
-            number: 0,
-            at,
-            route: Arc::clone(&route),
-            provider: Arc::clone(&provider),
+/// Keeps a sample of an error that no profile knows.
+pub(super) fn keep(call: &RoutedContext, error: &CanonicalError, evidence: &Evidence<'_>) {
+    if !error.unmapped {
+        return;
+    }
+    let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or_default();
+    let (code, (route, provider), at) = (cut(code, ID), call.names(), SystemTime::now());
+    call.state.shared.journal.unmapped(&Arc::clone(&route), &code.clone(), at, || {
+        let path = cut(&format!("{} {}", call.method, call.provider_path()), REQUEST);
+        let (transport, text) = recording(evidence, &path);
+        Sample {
+            route,
+            provider,
+            upstream_code: code,
             code: error.code,
-            origin: error.origin,
-            transport: self.transport,
-            request: cut(&format!("{} {}", self.method, self.path()), REQUEST),
-            status: error.status(),
-            upstream_status: upstream.and_then(|upstream| upstream.status),
-            request_id: cut(self.id_text(), ID),
-            upstream_request_id: upstream.and_then(|upstream| upstream.request_id.as_deref()).map(|id| cut(id, ID)),
-            message: cut(&redact_tokens(&error.message), MESSAGE),
-        });
-    }
-
-    /// Keeps a sample of an error that no profile knows.
-    pub(crate) fn sighted(&self, error: &CanonicalError, evidence: &Evidence<'_>) {
-        if !error.unmapped {
-            return;
+            first: at,
+            last: at,
+            count: 1,
+            text,
+            transport,
+            path,
         }
-        let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or_default();
-        let (code, (route, provider), at) = (cut(code, ID), self.names(), SystemTime::now());
-        self.state.shared.journal.unmapped(&Arc::clone(&route), &code.clone(), at, || {
-            let path = cut(&format!("{} {}", self.method, self.provider_path()), REQUEST);
-            let (transport, text) = recording(evidence, &path);
-            Sample {
-                route,
-                provider,
-                upstream_code: code,
-                code: error.code,
-                first: at,
-                last: at,
-                count: 1,
-                text,
-                transport,
-                path,
-            }
-        });
-    }
-
-    fn names(&self) -> (Arc<str>, Arc<str>) {
-        self.route.as_ref().map_or_else(|| (Arc::from(""), Arc::from("")), |runtime| runtime.names.clone())
-    }
-}
-
-/// Leaves a line about what never became a call.
-pub(super) fn refused(shared: &Shared, request_id: &str, fault: Fault) {
-    let (nobody, at) = (Arc::from(""), SystemTime::now());
-    shared.journal.error(&nobody, &nobody, fault.code(), fault.origin(), at, || Error {
-        number: 0,
-        at,
-        route: Arc::clone(&nobody),
-        provider: Arc::clone(&nobody),
-        code: fault.code(),
-        origin: fault.origin(),
-        transport: Transport::Http,
-        request: String::new(),
-        status: fault.status(),
-        upstream_status: None,
-        request_id: request_id.to_owned(),
-        upstream_request_id: None,
-        message: fault.sentence().to_owned(),
     });
 }
 
@@ -173,13 +120,6 @@ fn trim(tree: &mut Value) {
         }
         Value::String(text) => *text = cut(text, STRING),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-fn cut(text: &str, characters: usize) -> String {
-    match text.char_indices().nth(characters) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

@@ -1,0 +1,412 @@
+//! One request from its first step to its last byte: the facts that its steps, its log line and its metrics need.
+//!
+//! Whatever happens to a request, it ends exactly once: complete, cut, or (when nobody ended it before it was dropped)
+//! cancelled by the client.
+
+mod finish;
+pub(super) mod record;
+mod spans;
+
+use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
+use super::informational::Interim;
+use super::limits::Admission;
+use super::redact::Hidden;
+use super::request_body::BodyProgress;
+use super::trace::Trace;
+use super::upstreams::{AccountGuard, UpstreamPass};
+use super::{Peer, RouteRuntime, State, redact};
+use crate::canon::envelope::Stamp;
+use crate::canon::{Code, Fault, Origin, Phase};
+use crate::limit::Lanes;
+use crate::telemetry::metrics::{InFlight, Limit};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// The facts of a request, whether or not a route takes it.
+pub(crate) struct RequestContext {
+    pub(crate) state: Arc<State>,
+    /// This gateway's id: the client's when it was well-formed.
+    pub(crate) id: HeaderValue,
+    /// The fields of the client's request.
+    pub(crate) fields: Fields,
+    pub(crate) method: Method,
+    target: Uri,
+    /// The host that the client asked for.
+    pub(crate) authority: Option<HeaderValue>,
+    pub(super) peer: Arc<Peer>,
+    /// Whether the client asked for RFC 9457.
+    pub(crate) problem: bool,
+    /// Where in the protocol it is.
+    pub(crate) phase: Phase,
+    protocol: Version,
+    /// Its place in a trace.
+    pub(crate) trace: Trace,
+    /// Where interim answers go to, in order to know whether any did.
+    pub(crate) interim: Option<Interim>,
+    upload: Option<Arc<BodyProgress>>,
+    /// Bytes that came after the request: a WebSocket's.
+    received: u64,
+    sent: u64,
+    status: u16,
+    error: Option<Noted>,
+    times: Timings,
+    pub(crate) upstream: UpstreamFacts,
+}
+
+/// A request whose route is known.
+pub(crate) struct RoutedContext {
+    request: RequestContext,
+    pub(crate) route: Arc<RouteRuntime>,
+    /// Which upstream and which credentials the request goes out with.
+    pub(crate) way: Way,
+    /// The account that it uses.
+    pub(crate) stay: Option<AccountGuard>,
+    /// Tells the upstream's circuit how it ends, once an answer has begun.
+    pub(crate) pass: Option<UpstreamPass>,
+    /// Whether the last failure of the provider's has been counted already, because another try was to follow.
+    pub(crate) counted: bool,
+    /// What it has of the limits of its route.
+    pub(crate) admission: Admission,
+    secrets: ClientSecrets,
+    in_flight: Option<InFlight>,
+    ended: bool,
+}
+
+/// When something happened to a request, and how long it waited.
+struct Timings {
+    arrived: SystemTime,
+    started: Instant,
+    first_byte: Option<Instant>,
+    /// When it became a WebSocket.
+    upgraded: Option<Instant>,
+    /// When it began to wait for a slot, and how long it waited; the second is none as long as it does.
+    queue: Option<(tokio::time::Instant, Option<Duration>)>,
+    /// Waits that are no work of the gateway.
+    waited: Duration,
+}
+
+/// What is known of the way of a request to its provider.
+#[derive(Default)]
+pub(crate) struct UpstreamFacts {
+    /// The target that the provider gets.
+    pub(crate) target: Uri,
+    /// How much of its path is the upstream's own, before the one that limits speak of.
+    pub(crate) base_path: usize,
+    /// When the request was handed to the upstream client.
+    pub(crate) forwarded: Option<Instant>,
+    pub(crate) status: Option<u16>,
+    pub(crate) request_id: Option<String>,
+    /// How often the request was sent, and whether the upstream client had to send one of them again on another connection.
+    pub(crate) attempts: u32,
+    pub(crate) reconnected: bool,
+}
+
+impl UpstreamFacts {
+    /// The path at the provider without what stands before every path there.
+    pub(crate) fn limited_path(&self) -> &str {
+        self.target.path().get(self.base_path..).unwrap_or_default()
+    }
+}
+
+/// What the client sent that no error may show when a provider echoes it.
+#[derive(Default)]
+struct ClientSecrets {
+    /// Keys in headers.
+    keys: [Option<HeaderValue>; 2],
+    /// Those elsewhere: in the query, in subprotocols, in messages.
+    others: Vec<String>,
+}
+
+/// The error that a request ended with, for its log line.
+struct Noted {
+    code: Code,
+    origin: Origin,
+    fault: Option<Fault>,
+    detail: Option<String>,
+}
+
+impl fmt::Debug for RoutedContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoutedContext").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A routed request is a request: all facts of that are its own.
+impl Deref for RoutedContext {
+    type Target = RequestContext;
+
+    fn deref(&self) -> &RequestContext {
+        &self.request
+    }
+}
+
+impl DerefMut for RoutedContext {
+    fn deref_mut(&mut self) -> &mut RequestContext {
+        &mut self.request
+    }
+}
+
+impl RequestContext {
+    pub(crate) fn begin(
+        state: Arc<State>,
+        peer: &Arc<Peer>,
+        parts: &request::Parts,
+        interim: Option<Interim>,
+    ) -> RequestContext {
+        let (arrived, fields) = (SystemTime::now(), Fields::of(&parts.headers));
+        let trace = Trace::begin(state.shared.tracer(), &parts.headers, fields);
+        RequestContext {
+            state,
+            id: headers::request_id(&parts.headers, fields, arrived),
+            fields,
+            method: parts.method.clone(),
+            target: parts.uri.clone(),
+            authority: None,
+            peer: Arc::clone(peer),
+            problem: fields.may_have(Fields::ACCEPT) && headers::accepts_problem(&parts.headers),
+            phase: Phase::Http,
+            protocol: parts.version,
+            trace,
+            interim,
+            upload: None,
+            received: 0,
+            sent: 0,
+            status: 0,
+            error: None,
+            times: Timings {
+                arrived,
+                started: Instant::now(),
+                first_byte: None,
+                upgraded: None,
+                queue: None,
+                waited: Duration::ZERO,
+            },
+            upstream: UpstreamFacts::default(),
+        }
+    }
+
+    /// Where it came from: the word of a proxy in front counts where the configuration trusts it.
+    pub(crate) fn client_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        let trusted = self.state.config.server.trust_forwarded;
+        let told = trusted && self.fields.may_have(Fields::FORWARDED_FOR);
+        let last = told.then(|| headers.get_all(FORWARDED_FOR).iter().next_back()).flatten();
+        let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse::<IpAddr>().ok());
+        last.map(|address| address.to_canonical()).or(self.peer.ip())
+    }
+
+    /// Method and path of the request that the provider sees.
+    pub(crate) fn request(&self) -> (&str, &str) {
+        (self.method.as_str(), self.provider_path())
+    }
+
+    /// The path that the provider sees.
+    pub(crate) fn provider_path(&self) -> &str {
+        self.upstream.target.path()
+    }
+
+    /// The path that the client asked for.
+    pub(super) fn path(&self) -> &str {
+        self.target.path()
+    }
+
+    /// The id as text; a header value that came from us or passed our check is ASCII.
+    pub(crate) fn id_text(&self) -> &str {
+        self.id.to_str().unwrap_or_default()
+    }
+
+    /// The status that goes to the client.
+    pub(crate) fn answers(&mut self, status: u16) {
+        self.status = status;
+    }
+
+    /// Bytes went to the client.
+    pub(crate) fn sent(&mut self, bytes: usize) {
+        if self.times.first_byte.is_none() {
+            self.times.first_byte = Some(Instant::now());
+        }
+        self.sent += bytes as u64;
+    }
+
+    /// Bytes came from the client after its request.
+    pub(crate) fn received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+    }
+
+    /// It waited for something that is no work of the gateway.
+    pub(crate) fn waited(&mut self, time: Duration) {
+        self.times.waited += time;
+    }
+
+    /// It got its slot without a wait.
+    pub(crate) fn did_not_queue(&mut self, now: tokio::time::Instant) {
+        self.times.queue = Some((now, Some(Duration::ZERO)));
+    }
+
+    /// It begins to wait for a slot.
+    pub(crate) fn queues(&mut self) {
+        self.times.queue = Some((tokio::time::Instant::now(), None));
+    }
+
+    /// It has got one.
+    pub(crate) fn queued(&mut self) {
+        let waited = self.queue_wait().unwrap_or_default();
+        self.times.queue = self.times.queue.map(|(since, _)| (since, Some(waited)));
+        self.waited(waited);
+    }
+
+    fn queue_wait(&self) -> Option<Duration> {
+        self.times.queue.map(|(since, waited)| waited.unwrap_or_else(|| since.elapsed()))
+    }
+
+    /// Where the progress of the request body is told.
+    pub(crate) fn uploads(&mut self, progress: Arc<BodyProgress>) {
+        self.upload = Some(progress);
+    }
+
+    /// Whether the whole request body has come.
+    pub(crate) fn upload_ended(&self) -> bool {
+        self.upload.as_ref().is_none_or(|progress| progress.ended())
+    }
+
+    /// Whether the client has seen something of an answer.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.interim.as_ref().is_some_and(Interim::has_begun)
+    }
+
+    /// Says in an answer how often the request was sent, when that was more than once.
+    pub(crate) fn tell_attempts(&self, headers: &mut HeaderMap) {
+        if self.upstream.attempts > 1 {
+            let _ = headers.insert(ATTEMPTS, HeaderValue::from(self.upstream.attempts));
+        }
+    }
+
+    /// What the shell adds to an error of a request that no route took.
+    pub(crate) fn bare_stamp<'a>(&'a self, timestamp: &'a str) -> Stamp<'a> {
+        let docs = self.state.config.server.error_docs_url.as_deref();
+        Stamp { request_id: self.id_text(), timestamp, provider: None, route: None, upstream_body: true, docs }
+    }
+}
+
+impl RoutedContext {
+    /// A route took the request: from here on it counts for that.
+    pub(crate) fn new(request: RequestContext, route: Arc<RouteRuntime>, headers: &HeaderMap) -> RoutedContext {
+        let keys = {
+            let mut sent = route.headers.keys(headers, request.fields).cloned();
+            [sent.next(), sent.next()]
+        };
+        RoutedContext {
+            request,
+            in_flight: Some(route.metrics.request_started()),
+            route,
+            way: Way::default(),
+            stay: None,
+            pass: None,
+            counted: false,
+            admission: Admission::default(),
+            secrets: ClientSecrets { keys, others: Vec::new() },
+            ended: false,
+        }
+    }
+
+    /// The first key that the client sent in a header.
+    pub(crate) fn key(&self) -> Option<&HeaderValue> {
+        self.secrets.keys[0].as_ref()
+    }
+
+    /// The head of the provider's answer has come.
+    pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
+        self.route.limits.answered(&mut self.admission, status, headers);
+    }
+
+    /// The route's name.
+    pub(crate) fn route_name(&self) -> &str {
+        &self.route.route.name
+    }
+
+    /// What the shell adds to an error of this call.
+    pub(crate) fn stamp<'a>(&'a self, timestamp: &'a str) -> Stamp<'a> {
+        let route = &self.route.route;
+        Stamp {
+            provider: Some(&route.provider),
+            route: Some(&route.name),
+            upstream_body: route.upstream_body,
+            ..self.bare_stamp(timestamp)
+        }
+    }
+
+    /// Further secrets that no error shows, with those of the query.
+    pub(crate) fn hide(&mut self, secrets: Vec<String>) {
+        let names = self.route.headers.secret_query();
+        self.secrets.others = redact::query_secrets(self.target.query().unwrap_or_default(), names);
+        self.hide_too(secrets);
+    }
+
+    /// The same for secrets that come later.
+    pub(crate) fn hide_too(&mut self, secrets: Vec<String>) {
+        for secret in secrets {
+            // Providers echo the token of `Bearer token` alone, too.
+            self.secrets.others.extend(redact::token(&secret).map(str::to_owned));
+            self.secrets.others.push(secret);
+        }
+    }
+
+    /// A provider's body without the keys that it may have echoed.
+    pub(crate) fn redacted(&self, body: Bytes) -> Bytes {
+        let own = || self.route.secrets.iter();
+        let sent = || {
+            let values = self.secrets.keys.iter().flatten().filter_map(|value| value.to_str().ok());
+            let tokens = values.flat_map(|value| [Some(value), redact::token(value)]).flatten();
+            tokens.chain(self.secrets.others.iter().map(String::as_str)).map(str::as_bytes)
+        };
+        let is_long = |secret: &&[u8]| secret.len() >= redact::SHORTEST;
+        let echoed = own().any(|secret| is_long(&secret.as_bytes()) && secret.is_in(&body))
+            || sent().filter(is_long).any(|secret| redact::is_in(&body, secret));
+        if !echoed {
+            return body;
+        }
+        let secrets: Vec<&[u8]> = own().map(Hidden::as_bytes).chain(sent()).collect();
+        Bytes::from(redact::redact_body(&body, &secrets).into_owned())
+    }
+
+    /// The accounts that may be used, on a route that has several.
+    pub(crate) fn usable_accounts(&self) -> Lanes {
+        let health = self.route.health.as_ref();
+        let accounts = health.map(|health| &health.accounts).filter(|accounts| !accounts.is_empty());
+        accounts.map_or(Lanes::ALL, |accounts| accounts.usable(tokio::time::Instant::now().into_std()))
+    }
+
+    /// Uses the one of these accounts with the fewest calls.
+    pub(crate) fn use_account(&mut self, among: Lanes) {
+        let Some(health) = self.route.health.clone() else { return };
+        if let Some(stay) = health.accounts.least_used(among, tokio::time::Instant::now().into_std()) {
+            self.uses(stay);
+        }
+    }
+
+    /// The call uses an account, and no other one any more.
+    pub(crate) fn uses(&mut self, stay: AccountGuard) {
+        self.way.credential = stay.lane();
+        self.stay = Some(stay);
+    }
+
+    /// A WebSocket is open.
+    pub(crate) fn upgraded(&mut self, now: Instant) {
+        let RoutedContext { request, route, .. } = self;
+        request.phase = Phase::Frame;
+        request.export_handshake(route, now);
+    }
+
+    /// A limit of the gateway refused it.
+    pub(crate) fn limited(&self, limit: Limit) {
+        self.metrics().limited(limit);
+    }
+
+    fn metrics(&self) -> &crate::telemetry::metrics::RouteMetrics {
+        &self.route.metrics
+    }
+}

@@ -1,0 +1,145 @@
+//! The end of a request: one count, one line, one span, however it came.
+
+use super::{RequestContext, RoutedContext};
+use crate::canon::{CanonicalError, Code, Fault};
+use crate::proxy::{RouteRuntime, redact};
+use crate::telemetry::access::Entry;
+use crate::telemetry::metrics::{RouteMetrics, Times};
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl RoutedContext {
+    /// The last byte has been handed over.
+    pub(crate) fn complete(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        self.admission.end();
+        let RoutedContext { request, route, in_flight, stay, pass, .. } = self;
+        let route: &RouteRuntime = route;
+        if let Some(pass) = pass.take() {
+            let error = request.error.as_ref().map(|noted| (noted.code, noted.origin, noted.fault));
+            pass.ended(error, tokio::time::Instant::now().into_std());
+        }
+        let free = || {
+            // Before the line is written, which may take a moment.
+            (*in_flight, *stay) = (None, None);
+        };
+        request.finish(&route.metrics, Some(route), free);
+    }
+}
+
+impl RequestContext {
+    /// The answer to a request without a route is all there.
+    pub(crate) fn complete_unrouted(&mut self) {
+        let unrouted = Arc::clone(&self.state.shared.unrouted);
+        self.finish(&unrouted, None, || ());
+    }
+
+    fn times(&self, now: Instant) -> Times {
+        let started = self.times.started;
+        let total = now - started;
+        let forwarded = self.upstream.forwarded.map(|forwarded| forwarded - started);
+        Times {
+            total,
+            upstream: forwarded.map(|forwarded| total.saturating_sub(forwarded)),
+            first_byte: self.times.first_byte.map(|first| first - started),
+            overhead: forwarded.map(|forwarded| forwarded.saturating_sub(self.times.waited)),
+            span: self.trace.spot(),
+        }
+    }
+
+    /// What it comes to in the metrics and the trace, and then in the log.
+    fn finish(&mut self, metrics: &RouteMetrics, route: Option<&RouteRuntime>, free: impl FnOnce()) {
+        let now = Instant::now();
+        let times = self.times(now);
+        metrics.request_finished(&self.method, self.status, &times);
+        if self.state.shared.metrics.keeps_semantic() {
+            // By the conventions a WebSocket's request has ended with the answer to its handshake.
+            let total = self.times.upgraded.map_or(times.total, |upgraded| upgraded - self.times.started);
+            let code = self.error.as_ref().map(|noted| noted.code);
+            metrics.request_seen(&self.method, self.peer.tls, self.status, code, total);
+        }
+        self.export_spans(route, now);
+        free();
+        if let Some(access) = &self.state.shared.access {
+            if self.error.is_none() && !access.wants_success() {
+                return metrics.request_unlogged();
+            }
+            access.write(&self.entry(route, &self.shown_target(route), &times));
+        }
+    }
+
+    /// Path and query without secrets.
+    pub(super) fn shown_target(&self, route: Option<&RouteRuntime>) -> Cow<'_, str> {
+        let Some(target) = self.target.path_and_query() else { return Cow::Borrowed("") };
+        if target.query().is_none() {
+            return Cow::Borrowed(target.as_str());
+        }
+        let secrets = route.map_or(&[][..], |route| route.headers.secret_query());
+        redact::redact_query(target.as_str(), secrets)
+    }
+
+    fn entry<'a>(&'a self, route: Option<&'a RouteRuntime>, target: &'a str, times: &Times) -> Entry<'a> {
+        let route = route.map(|runtime| &runtime.route);
+        Entry {
+            time: self.times.arrived,
+            request_id: self.id_text(),
+            upstream_request_id: self.upstream.request_id.as_deref(),
+            trace_id: self.trace.id(),
+            route: route.map_or("", |route| &route.name),
+            provider: route.map_or("", |route| &route.provider),
+            protocol: self.protocol,
+            method: self.method.as_str(),
+            target,
+            status: self.status,
+            error: self.error.as_ref().map(|noted| (noted.code, noted.origin)),
+            detail: self.error.as_ref().and_then(|noted| noted.detail.as_deref()),
+            upstream_status: self.upstream.status,
+            bytes_in: self.bytes_in(),
+            bytes_out: self.sent,
+            duration: times.total,
+            first_byte: times.first_byte,
+            upstream: times.upstream,
+            queue_wait: self.queue_wait(),
+            retries: self.upstream.attempts.saturating_sub(1) + u32::from(self.upstream.reconnected),
+            client: self.peer.shown.as_deref(),
+        }
+    }
+
+    pub(super) fn bytes_in(&self) -> u64 {
+        self.received + self.upload.as_ref().map_or(0, |progress| progress.received())
+    }
+}
+
+impl Drop for RoutedContext {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        if self.upstream.attempts > 0 {
+            // The provider counts it until its connection is closed.
+            self.route.limits.settle(&mut self.admission);
+        }
+        if self.error.is_none() {
+            let fault = match self.peer.has_stalled() {
+                _ if std::thread::panicking() => Fault::Panic,
+                true => Fault::CallerStalled,
+                false => Fault::CallerLeft,
+            };
+            if fault == Fault::Panic && self.status == 0 {
+                self.status = fault.code().status();
+            }
+            self.record(self.phase, &CanonicalError::from_fault(fault), None);
+        }
+        if self.status == 0 {
+            self.status = Code::ClientCancelled.status();
+        }
+        self.end();
+    }
+}

@@ -1,0 +1,132 @@
+//! What is remembered of an error: its count, its line in the journal, its place in the trace, and what the limits and the
+//! account of its call make of it. Once for each error, whatever becomes of its answer.
+
+use super::{Noted, RequestContext, RoutedContext};
+use crate::canon::{CanonicalError, Phase};
+use crate::proxy::redact::redact_tokens;
+use crate::proxy::state::Shared;
+use crate::telemetry::journal::Error;
+use crate::telemetry::metrics::{RouteMetrics, Transport};
+use crate::telemetry::trace::SpanRef;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// Longest message, request and id that are kept, in characters.
+const MESSAGE: usize = 300;
+pub(crate) const REQUEST: usize = 200;
+pub(crate) const ID: usize = 128;
+
+impl RoutedContext {
+    /// An error happened.
+    pub(crate) fn record(&mut self, phase: Phase, error: &CanonicalError, detail: Option<String>) {
+        count(self.metrics(), phase, error, self.trace.spot());
+        if !std::mem::take(&mut self.counted) {
+            self.count_provider(phase, error);
+        }
+        let names = self.names();
+        self.request.remember(names, phase, error, detail);
+    }
+
+    /// A try failed that is followed by another: what the provider said counts, though the client never sees it.
+    pub(crate) fn record_try(&mut self, error: &CanonicalError) {
+        self.trace.failed(error.code, Instant::now());
+        self.count_provider(self.phase, error);
+        self.counted = true;
+    }
+
+    fn count_provider(&mut self, phase: Phase, error: &CanonicalError) {
+        // What a job says of its own past, inside a 200, binds nobody now.
+        if phase != Phase::Job {
+            let RoutedContext { request, route, admission, stay, .. } = self;
+            route.limits.failed(admission, request.upstream.limited_path(), error);
+            if let Some(stay) = stay {
+                stay.told(error);
+            }
+        }
+        let metrics = self.metrics();
+        if error.upstream.is_some() {
+            metrics.upstream_error(&error.upstream_label, error.code);
+        }
+        if error.unmapped {
+            metrics.unmapped();
+            self.state.shared.unmapped(self.route_name(), self.id_text(), error);
+        }
+    }
+
+    /// The names of its route and its provider.
+    pub(crate) fn names(&self) -> (Arc<str>, Arc<str>) {
+        self.route.names.clone()
+    }
+}
+
+impl RequestContext {
+    /// An error happened before there was a route.
+    pub(crate) fn record_unrouted(&mut self, error: &CanonicalError) {
+        count(&self.state.shared.unrouted, self.phase, error, self.trace.spot());
+        self.remember(nobody(), self.phase, error, None);
+    }
+
+    fn remember(&mut self, names: (Arc<str>, Arc<str>), phase: Phase, error: &CanonicalError, detail: Option<String>) {
+        let request = || format!("{} {}", self.method, self.path());
+        journal(&self.state.shared, names, phase, error, self.id_text(), request);
+        let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
+        self.upstream.request_id = upstream_id.cloned();
+        self.trace.note(error);
+        self.error = Some(Noted { code: error.code, origin: error.origin, fault: error.fault, detail });
+    }
+}
+
+/// Records an error of what never became a request.
+pub(crate) fn unparsed(shared: &Shared, error: &CanonicalError, request_id: &str) {
+    count(&shared.unrouted, Phase::Http, error, None);
+    journal(shared, nobody(), Phase::Http, error, request_id, String::new);
+}
+
+fn nobody() -> (Arc<str>, Arc<str>) {
+    (Arc::from(""), Arc::from(""))
+}
+
+/// The one place that counts errors.
+fn count(metrics: &RouteMetrics, phase: Phase, error: &CanonicalError, seen_at: Option<SpanRef>) {
+    let transport = Transport::from(phase);
+    metrics.error(error.code, error.origin, transport);
+    if let Some(spot) = seen_at {
+        metrics.error_at(error.code, error.origin, transport, spot);
+    }
+}
+
+/// Leaves a line about an error.
+fn journal(
+    shared: &Shared,
+    (route, provider): (Arc<str>, Arc<str>),
+    phase: Phase,
+    error: &CanonicalError,
+    request_id: &str,
+    request: impl Fn() -> String,
+) {
+    let at = SystemTime::now();
+    let upstream = error.upstream.as_ref();
+    shared.journal.error(&route, &provider, error.code, error.origin, at, || Error {
+        number: 0,
+        at,
+        route: Arc::clone(&route),
+        provider: Arc::clone(&provider),
+        code: error.code,
+        origin: error.origin,
+        transport: phase.into(),
+        request: cut(&request(), REQUEST),
+        status: error.status(),
+        upstream_status: upstream.and_then(|upstream| upstream.status),
+        request_id: cut(request_id, ID),
+        upstream_request_id: upstream.and_then(|upstream| upstream.request_id.as_deref()).map(|id| cut(id, ID)),
+        message: cut(&redact_tokens(&error.message), MESSAGE),
+    });
+}
+
+/// At most so many characters of a text.
+pub(crate) fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}

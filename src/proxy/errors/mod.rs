@@ -1,0 +1,166 @@
+//! One way for errors, whatever the phase in which something went wrong: it is detected, recorded and rendered.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `detect` | observed to code; `speechgate explain` and the corpus test ask here too |
+//! | `render` | form and phase to bytes |
+//! | `sample` | redacted samples of what no profile knows |
+//! | `early` | before there is a route, and panics |
+//!
+//! Recording is the context's own: `context::record` counts. What is sent is built above: errors make bytes.
+
+pub mod detect;
+mod early;
+mod render;
+mod sample;
+
+pub(crate) use early::{panicked, refuse, unrouted};
+pub(crate) use render::Rendered;
+
+use super::context::RoutedContext;
+use super::limits::{Denied, Refusal};
+use super::request_body::ClientFault;
+use crate::canon::{CanonicalError, Evidence, Fault, Observed, Path, Phase, Profile};
+use crate::telemetry::metrics::Limit;
+use crate::upstream::{Capped, Failure};
+use detect::Detected;
+use http::HeaderMap;
+use std::time::{Duration, SystemTime};
+
+/// Something that went wrong, and what is known of it.
+pub(crate) struct Finding<'e> {
+    phase: Phase,
+    error: CanonicalError,
+    /// The provider's own words, where it had any and they are still needed.
+    evidence: Option<&'e Evidence<'e>>,
+    /// The member of a success body that held the error.
+    member: Option<&'e Path>,
+    /// Nothing of a WebSocket session but this has come from the provider: SDKs wait for a refusal.
+    opening: bool,
+    /// For the log alone.
+    detail: Option<String>,
+    /// The limit that refused.
+    limit: Option<Limit>,
+    /// Header fields that the answer has already.
+    headers: Option<HeaderMap>,
+}
+
+/// Records an error and renders it, once.
+pub(crate) fn report(call: &mut RoutedContext, mut finding: Finding<'_>) -> Rendered {
+    if let Some(limit) = finding.limit {
+        call.limited(limit);
+    }
+    if let Some(evidence) = finding.evidence {
+        sample::keep(call, &finding.error, evidence);
+    }
+    call.record(finding.phase, &finding.error, finding.detail.take());
+    render::render(call, finding)
+}
+
+/// Records an answer that broke off after its head had gone out; the cut itself is the client's notice.
+pub(crate) fn broken_off(call: &mut RoutedContext, failure: &Failure) -> Fault {
+    let fault = whose(failure);
+    call.record(call.phase, &CanonicalError::from_fault(fault), Some(failure.detail.clone()));
+    fault
+}
+
+/// What a provider's failing answer to this call means.
+pub(crate) fn classify(call: &RoutedContext, status: u16, headers: &HeaderMap, read: &Capped) -> CanonicalError {
+    let seen = observed(call, status, headers, read);
+    let found = detect::detect(&call.route.route.profile, Some(call.request()), &Evidence::new(&seen));
+    found.map_or_else(|| CanonicalError::from_fault(Fault::Panic), |found| found.error)
+}
+
+/// A provider's failing answer, read within bounds.
+pub(crate) fn observed<'a>(
+    call: &RoutedContext,
+    status: u16,
+    headers: &'a HeaderMap,
+    read: &'a Capped,
+) -> Observed<'a> {
+    let now = SystemTime::now();
+    let seen = match call.phase {
+        Phase::Handshake => Observed::handshake(status, headers, &read.bytes, now),
+        _ => Observed::http(status, headers, &read.bytes, now),
+    };
+    seen.cut(read.truncated || read.incomplete)
+}
+
+/// A request body that failed on the client's side is the client's fault, whatever the upstream call made of it.
+pub(crate) fn whose(failure: &Failure) -> Fault {
+    let client = failure.request_body.as_ref().and_then(|error| error.downcast_ref::<ClientFault>());
+    client.map_or(failure.fault, |client| client.0)
+}
+
+impl<'e> Finding<'e> {
+    /// An error that is known, found in this phase.
+    pub(crate) fn of(phase: Phase, error: CanonicalError) -> Finding<'e> {
+        Finding { phase, error, evidence: None, member: None, opening: false, detail: None, limit: None, headers: None }
+    }
+
+    /// What a provider said, if that is an error.
+    pub(crate) fn detected(
+        profile: &'e Profile,
+        request: (&str, &str),
+        evidence: &'e Evidence<'e>,
+    ) -> Option<Finding<'e>> {
+        let Detected { error, detector, .. } = detect::detect(profile, Some(request), evidence)?;
+        let member = detector.and_then(|detector| detector.member.as_ref());
+        Some(Finding { member, ..Finding::of(evidence.phase, error).said(Some(evidence)) })
+    }
+
+    /// A failure that no provider worded.
+    pub(crate) fn fault(phase: Phase, fault: Fault) -> Finding<'e> {
+        Finding::of(phase, CanonicalError::from_fault(fault))
+    }
+
+    /// A call that brought no answer, or whose answer broke off.
+    pub(crate) fn failure(phase: Phase, failure: Failure) -> Finding<'e> {
+        let fault = whose(&failure);
+        let limit = (fault == Fault::RateExceeded).then_some(Limit::Rate);
+        Finding { limit, detail: Some(failure.detail), ..Finding::fault(phase, fault) }
+    }
+
+    /// Something that does not go out.
+    pub(crate) fn denied(phase: Phase, denied: Denied) -> Finding<'e> {
+        match denied {
+            Denied::Fault(fault) => Finding::fault(phase, fault),
+            Denied::Limit(refusal) => {
+                let Refusal { limit, error, headers } = *refusal;
+                Finding { limit: Some(limit), headers: Some(headers), ..Finding::of(phase, error) }
+            }
+        }
+    }
+
+    /// Every upstream of the route is left alone, for so long.
+    pub(crate) fn circuit_open(phase: Phase, wait: Duration) -> Finding<'e> {
+        let error = CanonicalError { retry_after: Some(wait), ..CanonicalError::from_fault(Fault::CircuitOpen) };
+        Finding { limit: Some(Limit::Circuit), ..Finding::of(phase, error) }
+    }
+
+    /// With the provider's own words.
+    pub(crate) fn said(self, evidence: Option<&'e Evidence<'e>>) -> Finding<'e> {
+        Finding { evidence, ..self }
+    }
+
+    /// With the header fields that its answer has already.
+    pub(crate) fn with_headers(self, headers: HeaderMap) -> Finding<'e> {
+        Finding { headers: Some(headers), ..self }
+    }
+
+    /// With what the log says beside it.
+    pub(crate) fn with_detail(self, detail: Option<String>) -> Finding<'e> {
+        Finding { detail, ..self }
+    }
+
+    /// Whether it is all that a WebSocket session has brought so far.
+    pub(crate) fn opening(self, opening: bool) -> Finding<'e> {
+        Finding { opening, ..self }
+    }
+
+    /// A part of a socket or stream failed, the rest of which goes on or not.
+    pub(crate) fn change(mut self, change: impl FnOnce(&mut CanonicalError)) -> Finding<'e> {
+        change(&mut self.error);
+        self
+    }
+}

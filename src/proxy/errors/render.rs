@@ -1,0 +1,139 @@
+//! An error in the form that its phase and its route ask for. The only place that renders.
+
+use super::Finding;
+use crate::canon::envelope::{self, Compatible, Stamp};
+use crate::canon::{CanonicalError, Phase, Profile};
+use crate::config::types::Envelope;
+use crate::proxy::context::RoutedContext;
+use crate::render::http::{self as render, Form};
+use crate::telemetry;
+use crate::wire::sse;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+use std::time::SystemTime;
+
+/// A rendered error.
+pub(crate) struct Rendered {
+    pub(crate) error: CanonicalError,
+    /// What an answer begins with; of no interest in other phases.
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// The body, event, line or message; none where what the provider sent stays as it is.
+    pub(crate) body: Option<Bytes>,
+    /// A message that has to follow: SDKs wait for a refusal and do not take the provider's own error for one.
+    pub(crate) follow_up: Option<Bytes>,
+}
+
+impl Rendered {
+    fn piece(error: CanonicalError, body: Option<Vec<u8>>) -> Rendered {
+        let body = body.map(Bytes::from);
+        Rendered { error, status: StatusCode::OK, headers: HeaderMap::new(), body, follow_up: None }
+    }
+
+    /// The reason of a close.
+    pub(crate) fn reason(&self) -> String {
+        format!("{}: {}", self.error.code, self.error.message)
+    }
+}
+
+/// Renders an error that happened to a call.
+pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
+    let timestamp = timestamp();
+    let stamp = call.stamp(&timestamp);
+    let envelope = call.route.route.envelope;
+    let compatible = (envelope == Envelope::Compatible).then_some(&*call.route.route.profile);
+    match finding.phase {
+        Phase::Http | Phase::Handshake => {
+            let form = match (compatible, envelope) {
+                (Some(profile), _) => Form::Compatible(profile, finding.evidence),
+                (None, Envelope::Problem) => Form::Problem,
+                (None, _) if call.problem => Form::Problem,
+                (None, _) => Form::Canonical,
+            };
+            answer(finding.error, &stamp, form, finding.headers)
+        }
+        Phase::Job => job(finding, &stamp, compatible.is_some()),
+        Phase::Sse | Phase::Ndjson => piece(finding, &stamp, compatible),
+        Phase::Frame | Phase::Close | Phase::Abort => message(finding, &stamp, compatible),
+    }
+}
+
+/// Renders an error that no route knows.
+pub(super) fn bare(error: CanonicalError, stamp: &Stamp<'_>, problem: bool) -> Rendered {
+    answer(error, stamp, if problem { Form::Problem } else { Form::Canonical }, None)
+}
+
+fn answer(error: CanonicalError, stamp: &Stamp<'_>, form: Form<'_>, headers: Option<HeaderMap>) -> Rendered {
+    let response: Response<Vec<u8>> = render::response(&error, stamp, form, headers);
+    let (parts, body) = response.into_parts();
+    Rendered { status: parts.status, headers: parts.headers, ..Rendered::piece(error, Some(body)) }
+}
+
+/// A success body with the error in its place; the status stays.
+fn job(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: bool) -> Rendered {
+    let Finding { error, evidence, member, headers, .. } = finding;
+    let tree = evidence.and_then(|evidence| evidence.tree());
+    let body = tree.map(|tree| envelope::in_body(tree, member, compatible, &error, stamp));
+    let mut headers = headers.unwrap_or_default();
+    render::describe(&error, &mut headers);
+    Rendered { headers, ..Rendered::piece(error, body) }
+}
+
+/// An event or a line, whole.
+fn piece(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) -> Rendered {
+    let Finding { phase, error, evidence, .. } = finding;
+    let json = match (compatible, evidence) {
+        (Some(profile), Some(evidence)) => match envelope::compatible(profile, &error, stamp, evidence) {
+            Compatible::Json(json) => json,
+            Compatible::AsItIs => evidence.body.to_vec(),
+        },
+        (Some(profile), None) => envelope::native(profile, phase, &error, stamp),
+        (None, _) => {
+            let done = (phase == Phase::Sse).then_some(error.done.unwrap_or(true));
+            envelope::event(&error, stamp, done)
+        }
+    };
+    let mut json = String::from_utf8(json).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned());
+    let body = if phase == Phase::Sse {
+        // On a compatible route an event keeps its name, and none gets one.
+        let name = match (compatible, evidence) {
+            (Some(_), Some(evidence)) => evidence.sse_event,
+            _ => Some("error"),
+        };
+        sse::write_event(name, &json)
+    } else {
+        json.push('\n');
+        Bytes::from(json)
+    };
+    Rendered { body: Some(body), ..Rendered::piece(error, None) }
+}
+
+/// A message of a WebSocket, for an error that was one or that has no other way to be told.
+fn message(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) -> Rendered {
+    let Finding { phase, error, evidence, opening, .. } = finding;
+    let Some(profile) = compatible else {
+        let over = error.fatal != Some(false) || error.context_id.is_some();
+        let event = envelope::event(&error, stamp, error.done.or(over.then_some(true)));
+        return Rendered::piece(error, Some(event));
+    };
+    match evidence.filter(|_| phase == Phase::Frame) {
+        Some(evidence) => {
+            let refusal = opening.then(|| envelope::refusal_after(profile, evidence.body, &error, stamp)).flatten();
+            let body = match envelope::compatible(profile, &error, stamp, evidence) {
+                Compatible::Json(json) => Some(json),
+                Compatible::AsItIs => None,
+            };
+            Rendered { follow_up: refusal.map(Bytes::from), ..Rendered::piece(error, body) }
+        }
+        None => {
+            let refusal = opening.then(|| envelope::refusal(profile, &error, stamp)).flatten();
+            let body = refusal.unwrap_or_else(|| envelope::native(profile, phase, &error, stamp));
+            Rendered::piece(error, Some(body))
+        }
+    }
+}
+
+/// RFC 3339, UTC, milliseconds.
+fn timestamp() -> String {
+    telemetry::timestamp(SystemTime::now())
+}

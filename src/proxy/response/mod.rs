@@ -1,0 +1,187 @@
+//! A provider's answer on its way to the client: a success streams, a failure is read within bounds and worded anew.
+
+mod body;
+mod events;
+mod inspect;
+
+pub use body::{Body, Cut};
+pub use events::Events;
+
+use super::context::{RequestContext, RoutedContext};
+use super::errors::detect::Form;
+use super::errors::{self, Finding, Rendered};
+use super::idle::Idle;
+use super::retry::Answer;
+use super::{RouteRuntime, headers};
+use crate::canon::{CanonicalError, Evidence, Fault};
+use crate::config::types::{Envelope, Timeouts};
+use crate::upstream::{self, Capped, Failure, Limits};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, header, response};
+use http_body::{Body as _, Frame};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+/// Answers a call with what the provider answered.
+pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Response<Body> {
+    let Answer { exchange, mut first } = answer;
+    call.upstream.reconnected |= exchange.facts.retried;
+    let (mut parts, mut body) = exchange.response.into_parts();
+    let route = Arc::clone(&call.route);
+    call.upstream.status = Some(parts.status.as_u16());
+    let form = form(&call, &route, parts.status.as_u16(), &parts.headers);
+    if form == Form::Error {
+        // Boxed like all that a success does not need.
+        let read = Box::pin(read_failure(&call, &parts, body)).await;
+        return refusal(call, parts, &read, None);
+    }
+    // What the provider said of itself, before its request id makes room for ours.
+    let said = inspect::concerns(form, &call, &route, &parts).then(|| parts.headers.clone());
+    if let Err(found) = prepare(&call, &route, &mut parts) {
+        return fault(call, found);
+    }
+    call.tell_attempts(&mut parts.headers);
+    call.answers(parts.status.as_u16());
+    if form == Form::Empty || first.is_none() && body.is_end_stream() {
+        return Response::from_parts(parts, Body::full(Bytes::new(), Some(call)));
+    }
+    if let Form::Stream(framing) = form {
+        let events = Events::new(framing, body, &mut parts.headers, call);
+        return Response::from_parts(parts, Body::Events(Box::new(events)));
+    }
+    if let Some(said) = said {
+        return Box::pin(inspect::relay(call, &route, inspect::Head { parts, said }, first, body)).await;
+    }
+    let timeouts = &route.route.timeouts;
+    // The first bytes are waited for while an error can still be worded. A client that is still sending may wait for the head
+    // before it goes on.
+    if first.is_none() && call.upload_ended() {
+        match next_frame(&mut body, timeouts).await {
+            Ok(frame) => first = frame,
+            Err(broken) => return failure(call, broken),
+        }
+    }
+    Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
+}
+
+/// Answers a call with an error.
+pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Response<Body> {
+    let Rendered { status, mut headers, body, .. } = errors::report(&mut call, finding);
+    call.tell_attempts(&mut headers);
+    call.answers(status.as_u16());
+    let body = body.filter(|_| call.method != Method::HEAD).unwrap_or_default();
+    let mut response = Response::new(Body::full(body, Some(call)));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
+}
+
+/// Answers a call with a failure that no provider worded.
+pub(crate) fn fault(call: Box<RoutedContext>, fault: Fault) -> Response<Body> {
+    let finding = Finding::fault(call.phase, fault);
+    reject(call, finding)
+}
+
+/// Answers a call that brought no answer.
+pub(crate) fn failure(call: Box<RoutedContext>, failure: Failure) -> Response<Body> {
+    let finding = Finding::failure(call.phase, failure);
+    reject(call, finding)
+}
+
+/// Answers a request that no route takes.
+pub(crate) fn unrouted(request: RequestContext, fault: Fault) -> Response<Body> {
+    let Rendered { status, headers, body, .. } = errors::unrouted(request, fault);
+    let mut response = Response::new(Body::full(body.unwrap_or_default(), None));
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
+}
+
+/// The answer to a request that a panic took away.
+pub(crate) fn panicked() -> Response<Body> {
+    errors::panicked().map(|body| Body::full(body, None))
+}
+
+/// Turns the head of an answer into the one for the client.
+fn prepare(call: &RoutedContext, route: &RouteRuntime, parts: &mut response::Parts) -> Result<(), Fault> {
+    let answer = headers::Incoming {
+        version: parts.version,
+        route: &route.headers,
+        upstream: call.way.upstream,
+        request_id: &call.id,
+        public: call.public_address(),
+    };
+    headers::prepare_response(&mut parts.headers, &answer)?;
+    // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the client the framing that shows a cut.
+    parts.version = http::Version::HTTP_11;
+    Ok(())
+}
+
+/// Reads the body of a failure within bounds, and takes out of it what must not be shown.
+pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, body: upstream::Body) -> Capped {
+    if call.method == Method::HEAD {
+        return Capped::default();
+    }
+    let encoding = parts.headers.get(header::CONTENT_ENCODING);
+    let read = upstream::read_capped(body, encoding, Limits::default()).await;
+    Capped { bytes: call.redacted(read.bytes), ..read }
+}
+
+/// A failure that has been read, worded anew; `known` is what it means, where that was asked before.
+pub(crate) fn refusal(
+    mut call: Box<RoutedContext>,
+    mut parts: response::Parts,
+    read: &Capped,
+    known: Option<Box<CanonicalError>>,
+) -> Response<Body> {
+    let route = Arc::clone(&call.route);
+    let status = parts.status.as_u16();
+    call.upstream.status = Some(status);
+    let error = known.map_or_else(|| errors::classify(&call, status, &parts.headers, read), |known| *known);
+    // Most errors say all that there is to know. For the others what the provider said is kept, while its headers become those
+    // for the client.
+    let again = error.unmapped || route.route.envelope == Envelope::Compatible;
+    let said = again.then(|| parts.headers.clone());
+    if let Err(found) = prepare(&call, &route, &mut parts) {
+        return fault(call, found);
+    }
+    let seen = said.as_ref().map(|said| errors::observed(&call, status, said, read));
+    let evidence = seen.as_ref().map(Evidence::new);
+    let finding = Finding::of(call.phase, error).said(evidence.as_ref()).with_headers(parts.headers);
+    reject(call, finding)
+}
+
+/// The first bytes of a success where `relay` would wait for them: until they are there, it can still be tried again.
+pub(crate) async fn first(
+    call: &RoutedContext,
+    response: &mut Response<upstream::Body>,
+) -> Result<Option<Frame<Bytes>>, Failure> {
+    let route = &call.route;
+    let form = form(call, route, response.status().as_u16(), response.headers());
+    let waits = matches!(form, Form::Inspected | Form::Plain) && !response.body().is_end_stream();
+    if !waits || !call.upload_ended() {
+        return Ok(None);
+    }
+    next_frame(response.body_mut(), &route.route.timeouts).await
+}
+
+fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {
+    Form::of(&route.route.profile, Some(call.request()), status, headers)
+}
+
+/// The next frame of a body, or why there is none in time.
+pub(crate) async fn next_frame(
+    body: &mut upstream::Body,
+    timeouts: &Timeouts,
+) -> Result<Option<Frame<Bytes>>, Failure> {
+    let mut idle = Idle::new(timeouts.idle);
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(next) => Poll::Ready(next.transpose()),
+        Poll::Pending => {
+            idle.moved_at(body.last_sent());
+            idle.poll(cx).map(|()| Err(Failure::stalled()))
+        }
+    })
+    .await
+}
