@@ -101,8 +101,8 @@ fn complete(given: &Resource, attributes: &str, instance: &str) -> Resource {
 
 /// The value of an attribute as it is written in `OTEL_RESOURCE_ATTRIBUTES`; of several, the last.
 fn encoded_value<'a>(attributes: &'a str, key: &str) -> Option<&'a str> {
-    let pairs = attributes.split(',').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(name, _)| name.trim() == key).last().map(|(_, value)| value.trim())
+    let mut pairs = attributes.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.rfind(|(name, _)| name.trim() == key).map(|(_, value)| value.trim())
 }
 
 /// The text without its percent-encoding; none when what it encodes is not UTF-8.

@@ -103,7 +103,7 @@ impl Proxy {
         // Two statements: what a `match` looks at has room beside what its arms wait for.
         let answer = match retry::send(&self.client, &mut call, request, false).await {
             Ok(answer) => answer,
-            Err(failed) => return retry::answer(call, *failed),
+            Err(failed) => return response::failed(call, *failed),
         };
         response::relay(call, answer).await
     }

@@ -8,17 +8,18 @@ use super::context::RoutedContext;
 use super::headers::Way;
 use super::limits::BOUND;
 use super::request_body::{ReplayBuffer, RequestBody};
+use super::response::read;
 use super::upstreams::{
     AccountGuard, Chosen, RouteHealth, UpstreamPass, bit, is_broken, is_refused_account, policy, was_never_sent,
 };
-use super::{Body, RouteRuntime, admit, errors, forward, response};
+use super::{RouteRuntime, admit, errors, forward};
 use crate::canon::CanonicalError;
 use crate::telemetry::retries::Retry;
 use crate::upstream::{Capped, Client, Exchange, Failure};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use http::{Request, Response, request};
+use http::{Request, request};
 use http_body::Frame;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,18 +113,6 @@ async fn try_often(
     }
 }
 
-/// Answers a call with its failure.
-pub(crate) fn answer(call: Box<RoutedContext>, failed: Failed) -> Response<Body> {
-    match failed {
-        Failed::Refused(parts, read, known) => response::refusal(call, parts, &read, known),
-        Failed::Lost(failure) => response::failure(call, failure),
-        Failed::Broken(wait) => {
-            let finding = errors::Finding::circuit_open(call.phase, wait);
-            response::reject(call, finding)
-        }
-    }
-}
-
 impl Failed {
     fn lost(failure: Failure) -> Box<Failed> {
         Box::new(Failed::Lost(failure))
@@ -163,7 +152,7 @@ impl<'c> Sender<'c> {
     async fn end(self, call: &mut RoutedContext, request: Request<RequestBody>, pass: Option<UpstreamPass>) -> Ended {
         let (failed, error) = match self.send(call, request).await {
             Ok(mut exchange) if exchange.response.status().as_u16() < 400 => {
-                match response::first(call, &mut exchange.response).await {
+                match read::first(call, &mut exchange.response).await {
                     Ok(first) => {
                         tell(call, pass, None);
                         return Ok(Answer { exchange, first });
@@ -174,7 +163,7 @@ impl<'c> Sender<'c> {
             Ok(exchange) => {
                 call.upstream.reconnected |= exchange.facts.retried;
                 let (parts, body) = exchange.response.into_parts();
-                let read = response::read_failure(call, &parts, body).await;
+                let read = read::read_failure(call, &parts, body).await;
                 let error = errors::classify(call, parts.status.as_u16(), &parts.headers, &read);
                 (Failed::Refused(parts, read, None), error)
             }

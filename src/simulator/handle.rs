@@ -19,14 +19,14 @@ use std::sync::Arc;
 pub(crate) enum Handled {
     Reply(Reply),
     /// A WebSocket begins.
-    Upgraded(Response<PacedBody>, Opening),
+    Upgraded(Box<(Response<PacedBody>, Opening)>),
 }
 
 /// Answers a request; unless it opens a WebSocket, it is read to its end first.
 pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Incoming>) -> Handled {
     if let Some((endpoint, vars)) = socket::endpoint(engine, &request) {
         return match socket::handshake(engine, endpoint, vars, request).await {
-            Ok((response, opening)) => Handled::Upgraded(response, opening),
+            Ok(upgraded) => Handled::Upgraded(Box::new(upgraded)),
             Err(reply) => Handled::Reply(reply),
         };
     }

@@ -95,7 +95,8 @@ async fn respond(
 ) -> Result<Response<PacedBody>, Infallible> {
     match handle(&engine, request).await {
         Handled::Reply(Reply::Response(response)) => Ok(*response),
-        Handled::Upgraded(response, opening) => {
+        Handled::Upgraded(upgraded) => {
+            let (response, opening) = *upgraded;
             // A connection is upgraded once, so there is room.
             let _ = upgrade.try_send(opening);
             Ok(response)

@@ -234,6 +234,7 @@ impl Warning {
 }
 
 /// Writes as much as can be written: how much that was, and why not more. A pipe that is full is waited for.
+#[expect(clippy::disallowed_methods, reason = "the writer has a thread of its own, on which nothing else waits")]
 fn write(to: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) {
     let mut written = 0;
     while written < bytes.len() {
@@ -340,7 +341,8 @@ mod tests {
         use io::ErrorKind::{BrokenPipe, Interrupted, StorageFull, WouldBlock};
         const BATCHES: [&[u8]; 3] = [b"a 1\na 2\na 3\n", b"b 1\nb 2\n", b"c 1\n"];
         // What each call of `write` does; what comes out, and how many lines are lost.
-        let cases: [(&[Result<usize, io::ErrorKind>], &[u8], u64); 7] = [
+        type Case = (&'static [Result<usize, io::ErrorKind>], &'static [u8], u64);
+        let cases: [Case; 7] = [
             (&[], b"a 1\na 2\na 3\nb 1\nb 2\nc 1\n", 0),
             (&[Ok(3), Err(WouldBlock), Ok(2), Err(Interrupted)], b"a 1\na 2\na 3\nb 1\nb 2\nc 1\n", 0),
             (&[Err(StorageFull)], b"b 1\nb 2\nc 1\n", 3),

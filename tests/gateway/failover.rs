@@ -4,7 +4,6 @@ use crate::support::check::{ensure, rows};
 use crate::support::provider::OK;
 use crate::support::world::{get, json_answer, post};
 use crate::support::{Act, Answer, Gateway, Provider, Settings};
-use std::net::TcpListener;
 
 const BODY: &str = "{\"detail\":{\"status\":\"something\",\"message\":\"It failed.\"}}";
 const RETRY: &str = "retry = { attempts = 3 }";
@@ -16,9 +15,14 @@ fn failing(status: u16) -> Act {
 }
 
 /// The URL of a port where nobody listens.
+/// A place where nobody listens, and nobody else will: the socket has the port to the end of the process and takes no connection.
 fn nowhere() -> String {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port();
-    format!("http://127.0.0.1:{port}")
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(&any.into()).expect("a free port");
+    let address = socket.local_addr().expect("bound").as_socket().expect("an address");
+    std::mem::forget(socket);
+    format!("http://{address}")
 }
 
 fn url(provider: &Provider) -> String {

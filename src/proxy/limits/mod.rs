@@ -17,6 +17,7 @@
 
 mod backoff;
 mod cost;
+mod counted;
 mod feedback;
 mod gates;
 mod rates;

@@ -4,7 +4,7 @@
 //! given back unless the request goes out: a request that is refused here, or whose caller leaves the queue, uses up nothing.
 
 use super::cost::Costs;
-use super::shared::Shared;
+use super::counted::SharedCharge;
 use super::{Denied, Refusal};
 use crate::canon::Profile;
 use crate::config::types::{Cost, LimitKey, RateLimit};
@@ -48,7 +48,7 @@ pub(crate) struct Charges {
     /// What was counted here.
     pub(super) here: Vec<(Arc<Rate>, u64, NonZeroU32)>,
     /// What was counted by the fleet.
-    pub(super) fleet: Option<Shared>,
+    pub(super) fleet: Option<SharedCharge>,
 }
 
 impl Rates {

@@ -4,6 +4,7 @@
 //! gateway's part of it. What a request that announces no length sends beyond what was read ahead is counted here only.
 
 use super::cost::Costs;
+use super::counted::SharedCharge;
 use super::rates::{Caller, Charges, Entry, Rates, meter, now};
 use super::{Denied, Refusal};
 use crate::config::types::Route;
@@ -12,24 +13,6 @@ use crate::limit::rate::Refused;
 use crate::proxy::RequestBody;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use tokio::runtime::Handle;
-
-/// What the fleet has counted for a request.
-pub(super) struct Shared {
-    fleet: Arc<Fleet>,
-    route: String,
-    checks: Vec<Check>,
-}
-
-impl Shared {
-    /// Tells the fleet, without anybody waiting for it.
-    pub(super) fn give_back(self) {
-        // Without a runtime the process is ending.
-        if let Ok(runtime) = Handle::try_current() {
-            drop(runtime.spawn(async move { self.fleet.give_back(&self.route, &self.checks).await }));
-        }
-    }
-}
 
 impl Rates {
     /// Charges a request to every limit that counts it.
@@ -62,7 +45,7 @@ impl Rates {
             Some(counted) => match refused(&counted, &asked) {
                 Some(refusal) => Err(refusal.into()),
                 None => {
-                    let shared = Shared { fleet: Arc::clone(fleet), route: route.name.clone(), checks };
+                    let shared = SharedCharge { fleet: Arc::clone(fleet), route: route.name.clone(), checks };
                     Ok(Charges { here: Vec::new(), fleet: Some(shared) })
                 }
             },

@@ -1,7 +1,7 @@
 //! The body of an answer on its way to the client.
 
+use super::cut::Cut;
 use super::events::Events;
-use crate::canon::Fault;
 use crate::config::types::Timeouts;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors;
@@ -10,7 +10,6 @@ use crate::upstream;
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use std::collections::VecDeque;
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -26,18 +25,6 @@ pub enum Body {
     /// A provider's stream of events or lines.
     Events(Box<Events>),
 }
-
-/// Why a body was cut: never a clean end, so that every HTTP client notices.
-#[derive(Clone, Copy, Debug)]
-pub struct Cut(pub(crate) Fault);
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.sentence())
-    }
-}
-
-impl std::error::Error for Cut {}
 
 /// Bytes that are all here, and the call that ends with them.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! A stream of events or lines on its way to the client: everything passes byte for byte and at once, but for the events
 //! that are failures, and a stream that breaks says so before it ends.
 
-use super::body::Cut;
+use super::cut::Cut;
 use crate::canon::{Evidence, Fault, Observed};
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::detect::{self, Framing};

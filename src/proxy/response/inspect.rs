@@ -3,7 +3,7 @@
 //! Only where the profile says so, and only the first 64 KiB of a JSON body: what is larger passes untouched.
 
 use super::body::Body;
-use super::next_frame;
+use super::read::next_frame;
 use crate::canon::{Evidence, Json, Observed, Path};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;

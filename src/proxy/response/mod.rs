@@ -1,29 +1,29 @@
 //! A provider's answer on its way to the client: a success streams, a failure is read within bounds and worded anew.
 
 mod body;
+mod cut;
 mod events;
 mod inspect;
+pub(super) mod read;
 
-pub use body::{Body, Cut};
+pub use body::Body;
+pub use cut::Cut;
 pub use events::Events;
 
 use super::context::{RequestContext, RoutedContext};
 use super::errors::detect::Form;
 use super::errors::{self, Finding, Rendered};
-use super::idle::Idle;
-use super::retry::Answer;
+use super::retry::{Answer, Failed};
 use super::{RouteRuntime, headers};
 use crate::canon::{CanonicalError, Evidence, Fault};
-use crate::config::types::{Envelope, Timeouts};
-use crate::upstream::{self, Capped, Failure, Limits};
+use crate::config::types::Envelope;
+use crate::upstream::{Capped, Failure};
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, header, response};
-use http_body::{Body as _, Frame};
+use http::{Method, Response, response};
+use http_body::Body as _;
+use read::{form, next_frame, read_failure};
 use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 /// Answers a call with what the provider answered.
 pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Response<Body> {
@@ -118,18 +118,8 @@ fn prepare(call: &RoutedContext, route: &RouteRuntime, parts: &mut response::Par
     Ok(())
 }
 
-/// Reads the body of a failure within bounds, and takes out of it what must not be shown.
-pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, body: upstream::Body) -> Capped {
-    if call.method == Method::HEAD {
-        return Capped::default();
-    }
-    let encoding = parts.headers.get(header::CONTENT_ENCODING);
-    let read = upstream::read_capped(body, encoding, Limits::default()).await;
-    Capped { bytes: call.redacted(read.bytes), ..read }
-}
-
 /// A failure that has been read, worded anew; `known` is what it means, where that was asked before.
-pub(crate) fn refusal(
+fn refusal(
     mut call: Box<RoutedContext>,
     mut parts: response::Parts,
     read: &Capped,
@@ -152,36 +142,14 @@ pub(crate) fn refusal(
     reject(call, finding)
 }
 
-/// The first bytes of a success where `relay` would wait for them: until they are there, it can still be tried again.
-pub(crate) async fn first(
-    call: &RoutedContext,
-    response: &mut Response<upstream::Body>,
-) -> Result<Option<Frame<Bytes>>, Failure> {
-    let route = &call.route;
-    let form = form(call, route, response.status().as_u16(), response.headers());
-    let waits = matches!(form, Form::Inspected | Form::Plain) && !response.body().is_end_stream();
-    if !waits || !call.upload_ended() {
-        return Ok(None);
-    }
-    next_frame(response.body_mut(), &route.route.timeouts).await
-}
-
-fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {
-    Form::of(&route.route.profile, Some(call.request()), status, headers)
-}
-
-/// The next frame of a body, or why there is none in time.
-pub(crate) async fn next_frame(
-    body: &mut upstream::Body,
-    timeouts: &Timeouts,
-) -> Result<Option<Frame<Bytes>>, Failure> {
-    let mut idle = Idle::new(timeouts.idle);
-    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
-        Poll::Ready(next) => Poll::Ready(next.transpose()),
-        Poll::Pending => {
-            idle.moved_at(body.last_sent());
-            idle.poll(cx).map(|()| Err(Failure::stalled()))
+/// Answers a call with the failure that its last attempt ended in.
+pub(crate) fn failed(call: Box<RoutedContext>, failed: Failed) -> Response<Body> {
+    match failed {
+        Failed::Refused(parts, read, known) => refusal(call, parts, &read, known),
+        Failed::Lost(lost) => failure(call, lost),
+        Failed::Broken(wait) => {
+            let finding = Finding::circuit_open(call.phase, wait);
+            reject(call, finding)
         }
-    })
-    .await
+    }
 }

@@ -48,7 +48,7 @@ pub(super) async fn relay(
     call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
     let mut answer = match retry::send(client, &mut call, request, true).await {
         Ok(answer) => answer,
-        Err(failed) => return retry::answer(call, *failed),
+        Err(failed) => return response::failed(call, *failed),
     };
     let status = answer.exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {

@@ -1,0 +1,22 @@
+//! What the fleet has counted for a request, so that it can be given back.
+
+use crate::fleet::{Check, Fleet};
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// What the fleet has counted for a request.
+pub(super) struct SharedCharge {
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) route: String,
+    pub(super) checks: Vec<Check>,
+}
+
+impl SharedCharge {
+    /// Tells the fleet, without anybody waiting for it.
+    pub(super) fn give_back(self) {
+        // Without a runtime the process is ending.
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(async move { self.fleet.give_back(&self.route, &self.checks).await }));
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Reads what a provider has answered: a failure within bounds, the first bytes of a success, the next frame in time.
+
+use crate::config::types::Timeouts;
+use crate::proxy::RouteRuntime;
+use crate::proxy::context::RoutedContext;
+use crate::proxy::errors::detect::Form;
+use crate::proxy::idle::Idle;
+use crate::upstream::{self, Capped, Failure, Limits};
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, header, response};
+use http_body::{Body as _, Frame};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+/// Reads the body of a failure within bounds, and takes out of it what must not be shown.
+pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, body: upstream::Body) -> Capped {
+    if call.method == Method::HEAD {
+        return Capped::default();
+    }
+    let encoding = parts.headers.get(header::CONTENT_ENCODING);
+    let read = upstream::read_capped(body, encoding, Limits::default()).await;
+    Capped { bytes: call.redacted(read.bytes), ..read }
+}
+
+/// The first bytes of a success where `response::relay` would wait for them: until they are there, it can still be tried again.
+pub(crate) async fn first(
+    call: &RoutedContext,
+    response: &mut Response<upstream::Body>,
+) -> Result<Option<Frame<Bytes>>, Failure> {
+    let route = &call.route;
+    let form = form(call, route, response.status().as_u16(), response.headers());
+    let waits = matches!(form, Form::Inspected | Form::Plain) && !response.body().is_end_stream();
+    if !waits || !call.upload_ended() {
+        return Ok(None);
+    }
+    next_frame(response.body_mut(), &route.route.timeouts).await
+}
+
+pub(super) fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {
+    Form::of(&route.route.profile, Some(call.request()), status, headers)
+}
+
+/// The next frame of a body, or why there is none in time.
+pub(crate) async fn next_frame(
+    body: &mut upstream::Body,
+    timeouts: &Timeouts,
+) -> Result<Option<Frame<Bytes>>, Failure> {
+    let mut idle = Idle::new(timeouts.idle);
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(next) => Poll::Ready(next.transpose()),
+        Poll::Pending => {
+            idle.moved_at(body.last_sent());
+            idle.poll(cx).map(|()| Err(Failure::stalled()))
+        }
+    })
+    .await
+}
