@@ -23,31 +23,10 @@
 //! A module imports what stands above it in this table and nothing below; `tests/house.rs` holds that. `canon`, `wire`,
 //! `limit`, `render` and `config` build without the feature `serve`, which is the proof that no runtime has crept into them.
 //!
-//! # The path of a request
+//! # The paths of a request and of an error
 //!
-//! ```text
-//! server::accept → server::conn → proxy::Proxy::handle
-//!     check and route (headers::check_request, route) → admit → prepare (headers, path) → retry → forward
-//!     → upstream::Client → response (body, events, inspect) | ws → client
-//! ```
-//!
-//! One worker thread does all of it: each has a runtime, a listener socket and a pool of connections of its own. What
-//! requests need of the configuration is worked out once into `proxy::State`, which a reload swaps as a whole.
-//!
-//! # The path of an error
-//!
-//! ```text
-//!  bytes that may mean failure   proxy::response, proxy::ws ─ canon::Observed ─ proxy::errors::detect ┐
-//!  refused before sending        proxy::headers, route, limits ─ canon::Fault                         ├─ proxy::errors::report
-//!  library failure               upstream::failure ─ canon::Fault                                     ┘    │
-//!                                                                                                          ├─ proxy::context::record ─ telemetry
-//!                                                                                                          └─ proxy::errors::render ─ bytes
-//! ```
-//!
-//! `detect` asks `canon::resolve` and the profiles of config/providers, and `speechgate explain` asks `detect`.
-//!
-//! What happened decides the code; where it happened (an answer, an event, a line, a message, a close, in the middle of
-//! audio) decides the form. The code's one row in [`canon::code`] decides everything else.
+//! [`docs::architecture`] follows both through the code, function by function; [`docs::extending`] says which files change for
+//! a new provider, code, metric or limit.
 //!
 //! # What always holds
 //!
@@ -57,16 +36,24 @@
 //! * Every request ends exactly once, complete, cut or cancelled, with one log line and one count (`proxy::context`).
 //! * No metric label comes from text that the network supplied.
 //! * Success bytes are not parsed, unless the profile says that this path hides failures in them.
-//! * A caller that leaves is not a provider's failure.
+//! * A client that leaves is not a provider's failure.
 //! * A request is sent again only where its route says so or nothing can happen twice, and never after the first byte of an answer.
 //!
 //! # Words
 //!
-//! *Caller*: whoever calls this gateway. *Provider*: whom it calls. *Profile*: a provider's failures as data. *Code*: what
-//! happened; *type*: what the caller should do; *origin*: whose doing it is. *Fault*: a failure that no provider worded.
+//! *Client*: whoever calls this gateway. *Provider*: whom it calls. *Profile*: a provider's failures as data. *Code*: what
+//! happened; *type*: what the client should do; *origin*: whose doing it is. *Fault*: a failure that no provider worded.
 //! *Phase*: where in a protocol something was observed. *Detector*: how a failure is recognised that no status tells.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
+/// How the code is built and how to extend it, as in the folder `docs` beside this file.
+pub mod docs {
+    #[doc = include_str!("docs/architecture.md")]
+    pub mod architecture {}
+    #[doc = include_str!("docs/extending.md")]
+    pub mod extending {}
+}
 
 pub mod canon;
 pub mod config;

@@ -435,6 +435,30 @@ fn every_link_leads_somewhere() {
     assert!(linked >= 2, "{linked}");
 }
 
+/// The steps of the hand walks: each section's list of `file::function`.
+fn walks(text: &str) -> Vec<Vec<(String, String)>> {
+    let step = Regex::new(r"`(src/[\w/]+\.rs)::(\w+)`").expect("a pattern");
+    let walks = text.split("\n## ").filter(|section| section.starts_with("The path of"));
+    walks.map(|walk| step.captures_iter(walk).map(|step| (step[1].to_owned(), step[2].to_owned())).collect()).collect()
+}
+
+#[test]
+fn the_hand_walks_name_functions_that_are_there_and_visit_none_twice() {
+    let walks = walks(&text("src/docs/architecture.md"));
+    assert_eq!(walks.len(), 2);
+    for walk in walks {
+        assert!((10..=20).contains(&walk.len()), "{} hops", walk.len());
+        let different: BTreeSet<_> = walk.iter().collect();
+        assert_eq!(different.len(), walk.len(), "{walk:?}");
+        let missing = walk.iter().filter(|(file, function)| {
+            let named = Regex::new(&format!(r"fn {function}\b")).expect("a pattern");
+            !there(Path::new(file)).is_some_and(|source| named.is_match(&source))
+        });
+        let missing: Vec<String> = missing.map(|(file, function)| format!("{file}::{function}")).collect();
+        hold("no such function:", &missing);
+    }
+}
+
 #[test]
 fn every_block_of_commands_is_run_by_a_test() {
     let wrong: Vec<String> =
