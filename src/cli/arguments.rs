@@ -130,7 +130,6 @@ pub(super) struct Files {
     pub(super) config: Vec<PathBuf>,
 }
 
-#[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub(super) struct Check {
     #[command(flatten)]
@@ -140,6 +139,7 @@ pub(super) struct Check {
     pub(super) no_secrets: bool,
 }
 
+#[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub(super) struct Demo {
     /// Where clients connect; port 8080, or a free one when it is taken.
