@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// A provider's body, decoded. It is pulled: no more of it is decoded than is asked for, at most [`PIECE`] at a time, so that a
+/// A provider's body, decoded. It is pulled: no more of it is decoded than is asked for, at most `PIECE` at a time, so that a
 /// few bytes which stand for gigabytes cost no more memory than any other stream, and no more time than their reader takes.
 #[derive(Debug)]
 pub struct DecodedBody {
