@@ -56,6 +56,8 @@ pub(crate) struct RequestContext {
     error: Option<Noted>,
     times: Timings,
     pub(crate) upstream: UpstreamFacts,
+    /// Its line and its count are out.
+    finished: bool,
 }
 
 /// A request whose route is known.
@@ -187,6 +189,7 @@ impl RequestContext {
                 waited: Duration::ZERO,
             },
             upstream: UpstreamFacts::default(),
+            finished: false,
         }
     }
 

@@ -55,6 +55,7 @@ impl RequestContext {
 
     /// What it comes to in the metrics and the trace, and then in the log.
     fn finish(&mut self, metrics: &RouteMetrics, route: Option<&RouteRuntime>, free: impl FnOnce()) {
+        self.finished = true;
         let now = Instant::now();
         let times = self.times(now);
         metrics.request_finished(&self.method, self.status, &times);
@@ -116,6 +117,17 @@ impl RequestContext {
     }
 }
 
+/// A panic before a route was found takes the request away unfinished: it is counted and logged all the same.
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        if !self.finished && std::thread::panicking() {
+            self.record_unrouted(&CanonicalError::from_fault(Fault::Panic));
+            self.answers(Fault::Panic.status());
+            self.complete_unrouted();
+        }
+    }
+}
+
 impl Drop for RoutedContext {
     fn drop(&mut self) {
         if self.ended {
@@ -141,5 +153,36 @@ impl Drop for RoutedContext {
             self.status = Code::ClientCancelled.status();
         }
         self.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_str;
+    use crate::proxy::headers::Identity;
+    use crate::proxy::{Peer, Shared, State};
+    use crate::telemetry::exposition::Format;
+    use crate::telemetry::metrics::Metrics;
+
+    #[test]
+    fn a_panic_before_a_route_was_found_is_counted_once() {
+        let metrics = Arc::new(Metrics::new("test", 1));
+        let shared = Shared::new(Arc::clone(&metrics), None, Identity::new("test").expect("an identity"));
+        let text =
+            "[[routes]]\nname = 't'\nmatch = { path = '/t' }\nprovider = 'generic'\nupstream = 'https://a.example'\n";
+        let loaded = load_str(&[("t.toml", text)], []).expect("a configuration");
+        let state = Arc::new(State::new(Arc::new(loaded.config), shared).expect("a state"));
+        let panics = std::thread::spawn(move || {
+            let (parts, ()) = http::Request::new(()).into_parts();
+            let _request = RequestContext::begin(state, &Peer::new(None, false), &parts, None);
+            panic!("in the middle of routing");
+        });
+        assert!(panics.join().is_err());
+        let mut page = String::new();
+        metrics.render(Format::Prometheus, &mut page);
+        let counted: Vec<&str> = page.lines().filter(|line| line.starts_with("speechgate_errors_total{")).collect();
+        assert_eq!(counted.len(), 1, "{counted:?}");
+        assert!(counted[0].contains("code=\"internal_error\"") && counted[0].ends_with("} 1"), "{counted:?}");
     }
 }
