@@ -1,8 +1,8 @@
-//! This gateway's own address, and URLs of a provider turned to it.
+//! This gateway's own address as clients see it: heads of answers and URLs of a provider are turned to it.
 
 use super::context::RoutedContext;
-use super::headers::PublicAddress;
-use http::Uri;
+use super::headers::{Incoming, PublicAddress};
+use http::{Uri, Version};
 
 impl RoutedContext {
     /// How the client reached this gateway.
@@ -11,6 +11,17 @@ impl RoutedContext {
             url: self.state.config.server.public_url.as_ref(),
             tls: self.peer.tls,
             authority: self.authority.as_ref().and_then(|authority| authority.to_str().ok()),
+        }
+    }
+
+    /// What decides how the head of an answer is turned into the one for the client.
+    pub(crate) fn incoming(&self, version: Version) -> Incoming<'_> {
+        Incoming {
+            version,
+            route: &self.route.headers,
+            upstream: self.way.upstream,
+            request_id: &self.id,
+            public: self.public_address(),
         }
     }
 

@@ -6,7 +6,6 @@ use crate::config::types::Upstream;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 
 /// RFC 9110 9.2.2
 pub(super) fn is_idempotent(method: &Method) -> bool {
@@ -48,8 +47,9 @@ fn target(uri: &Uri) -> PathAndQuery {
     uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
-/// Refuses heads whose framing two readers could take differently, which hyper does not do.
-pub(super) fn checked(mut response: Response<Incoming>, upgrade: bool) -> Result<Response<Incoming>, Failure> {
+/// Refuses heads whose framing two readers could take differently, which hyper does not do. The one owner of the framing of
+/// answers: nothing above sees two readings.
+pub(super) fn checked<B>(mut response: Response<B>, upgrade: bool) -> Result<Response<B>, Failure> {
     let invalid = |what| Failure::new(Fault::ResponseHeadInvalid, what);
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
         return Err(invalid("101 to a request that did not ask for it"));
@@ -97,3 +97,43 @@ const HOP_BY_HOP: [HeaderName; 5] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_framing_of_an_answer_has_one_reading_or_none() {
+        for (fields, expected) in [
+            (&[][..], Ok(None)),
+            (&[("transfer-encoding", "chunked")], Ok(None)),
+            (&[("transfer-encoding", "Chunked")], Ok(None)),
+            (&[("content-length", "5")], Ok(Some("5"))),
+            // Equal lengths said twice are one (RFC 9110 8.6).
+            (&[("content-length", "5"), ("content-length", "5")], Ok(Some("5"))),
+            (&[("content-length", "5, 5")], Ok(Some("5"))),
+            (&[("content-length", "5, 6")], Err(())),
+            (&[("content-length", "5"), ("content-length", "6")], Err(())),
+            (&[("content-length", "5x")], Err(())),
+            (&[("content-length", "+5")], Err(())),
+            (&[("content-length", "")], Err(())),
+            (&[("transfer-encoding", "gzip, chunked")], Err(())),
+            (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], Err(())),
+            (&[("transfer-encoding", "chunked"), ("content-length", "5")], Err(())),
+        ] {
+            let mut response = Response::new(());
+            for (name, value) in fields {
+                let _ = response.headers_mut().append(*name, HeaderValue::from_static(value));
+            }
+            let found = checked(response, false).map_err(|failure| {
+                assert_eq!(failure.fault, Fault::ResponseHeadInvalid, "{fields:?}");
+            });
+            let length = found.map(|response| {
+                let all: Vec<_> = response.headers().get_all(header::CONTENT_LENGTH).iter().cloned().collect();
+                assert!(all.len() <= 1, "{all:?}");
+                all.first().map(|length| length.to_str().expect("text").to_owned())
+            });
+            assert_eq!(length, expected.map(|length| length.map(str::to_owned)), "{fields:?}");
+        }
+    }
+}

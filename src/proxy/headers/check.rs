@@ -130,7 +130,7 @@ fn check_framing(parts: &Parts, fields: Fields) -> Result<(), Fault> {
 }
 
 /// Whether `Transfer-Encoding` is `chunked`, once and alone: nobody needs another coding, and servers disagree on them.
-pub(super) fn is_just_chunked(headers: &HeaderMap) -> bool {
+fn is_just_chunked(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
     let first = lines.next();
     lines.next().is_none() && first.is_some_and(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))

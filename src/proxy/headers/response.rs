@@ -2,10 +2,8 @@
 //!
 //! `Date` is not touched: the HTTP server adds one where it is missing (RFC 9110 6.6.1).
 
-use super::check::is_just_chunked;
 use super::id::{REQUEST_ID, UPSTREAM_REQUEST_ID};
 use super::{Fields, RouteHeaders, connection_listed};
-use crate::canon::Fault;
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER,
@@ -54,13 +52,9 @@ pub struct Incoming<'a> {
     pub public: PublicAddress<'a>,
 }
 
-/// Turns the provider's headers into those for the client.
-///
-/// # Errors
-/// [`Fault::ResponseBodyInvalid`] when the body is coded in a way that cannot be passed on.
-pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Result<(), Fault> {
+/// Turns the provider's headers into those for the client. What frames the body has been settled by `upstream`.
+pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     let fields = Fields::of(headers);
-    settle_framing(headers, fields)?;
     remove_what_ends_here(headers, fields);
     headers.append(VIA, via(answer.version));
     let own = headers.insert(REQUEST_ID, answer.request_id.clone());
@@ -73,22 +67,17 @@ pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Resul
     if fields.may_have(Fields::CONTENT_LOCATION) {
         rewrite_location(headers, CONTENT_LOCATION, answer);
     }
-    Ok(())
 }
 
 /// The same for the 101 that completes a WebSocket handshake: what framed a body goes, and what says that the protocol changes
 /// is this hop's own again once the provider's has ended here.
-///
-/// # Errors
-/// Those of [`prepare_response`].
-pub(crate) fn prepare_handshake(headers: &mut HeaderMap, answer: &Incoming<'_>) -> Result<(), Fault> {
+pub(crate) fn prepare_handshake(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, SEC_WEBSOCKET_EXTENSIONS] {
         headers.remove(name);
     }
-    prepare_response(headers, answer)?;
+    prepare_response(headers, answer);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    Ok(())
 }
 
 /// The fields of an interim answer that go on to the client. It has no content, so that none of them may speak of one
@@ -98,32 +87,6 @@ pub(crate) fn interim_headers(fields: &HeaderMap) -> HeaderMap {
     remove_what_ends_here(&mut headers, Fields::of(fields));
     headers.remove(CONTENT_LENGTH);
     headers
-}
-
-/// `Transfer-Encoding` beats `Content-Length` (RFC 9112 6.3), and equal lengths said twice are one (RFC 9110 8.6).
-fn settle_framing(headers: &mut HeaderMap, fields: Fields) -> Result<(), Fault> {
-    if fields.may_have(Fields::TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
-        return if is_just_chunked(headers) { Ok(()) } else { Err(Fault::ResponseBodyInvalid) };
-    }
-    if !fields.may_have(Fields::CONTENT_LENGTH) || is_one_number(headers, fields) {
-        return Ok(());
-    }
-    let mut lengths = super::list(headers, &CONTENT_LENGTH);
-    let Some(length) = lengths.next() else { return Ok(()) };
-    if !length.iter().all(u8::is_ascii_digit) || lengths.any(|other| other != length) {
-        return Err(Fault::ResponseBodyInvalid);
-    }
-    let length = HeaderValue::from_bytes(length).map_err(|_| Fault::ResponseBodyInvalid)?;
-    drop(lengths);
-    headers.insert(CONTENT_LENGTH, length);
-    Ok(())
-}
-
-/// Whether `Content-Length` is on one line, of digits alone.
-fn is_one_number(headers: &HeaderMap, fields: Fields) -> bool {
-    let digits = |line: &HeaderValue| line.as_bytes().iter().all(u8::is_ascii_digit);
-    !fields.repeat(headers, CONTENT_LENGTH) && headers.get(CONTENT_LENGTH).is_some_and(digits)
 }
 
 fn remove_what_ends_here(headers: &mut HeaderMap, fields: Fields) {

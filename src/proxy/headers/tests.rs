@@ -517,7 +517,7 @@ fn request_ids_are_kept_when_they_are_fit() {
 }
 
 /// How an answer's headers come out by a route with this prefix and upstream base path.
-fn answered(given: &[&str], prefix: &str, base: &str, public: PublicAddress<'_>) -> Result<Vec<String>, Fault> {
+fn answered(given: &[&str], prefix: &str, base: &str, public: PublicAddress<'_>) -> Vec<String> {
     let mut headers = map(given);
     let mut route = route(prefix);
     base.clone_into(&mut route.upstreams[0].base_path);
@@ -526,11 +526,11 @@ fn answered(given: &[&str], prefix: &str, base: &str, public: PublicAddress<'_>)
     prepare_response(
         &mut headers,
         &Incoming { version: Version::HTTP_11, route: &route, upstream: 0, request_id: &id, public },
-    )?;
+    );
     let mut rest = lines(&headers);
     rest.retain(|line| !matches!(line.as_str(), "via: 1.1 speechgate" | "x-request-id: ours"));
     assert!(headers.get_all(REQUEST_ID).iter().eq([&id]));
-    Ok(rest)
+    rest
 }
 
 /// The list of what ends here is one: fields that `Connection` names beside the upgrade went on to the client of a WebSocket.
@@ -548,7 +548,7 @@ fn a_completed_handshake_keeps_nothing_of_the_other_hop() {
     let route = RouteHeaders::new(&route("/x")).expect("headers");
     let id = HeaderValue::from_static("ours");
     let answer = Incoming { version: Version::HTTP_11, route: &route, upstream: 0, request_id: &id, public: PUBLIC };
-    prepare_handshake(&mut headers, &answer).expect("a handshake");
+    prepare_handshake(&mut headers, &answer);
     let mut rest = lines(&headers);
     rest.retain(|line| !matches!(line.as_str(), "via: 1.1 speechgate" | "x-request-id: ours"));
     assert_eq!(rest, ["connection: upgrade", "sec-websocket-accept: a", "upgrade: websocket"]);
@@ -571,7 +571,7 @@ fn response_headers_change_as_they_must() {
                 "set-cookie: a=1",
                 "set-cookie: b=2; Domain=x",
             ][..],
-            Ok(&[
+            &[
                 "content-encoding: gzip",
                 "content-length: 5",
                 "date: y",
@@ -579,11 +579,11 @@ fn response_headers_change_as_they_must() {
                 "server: x",
                 "set-cookie: a=1",
                 "set-cookie: b=2; Domain=x",
-            ][..]),
+            ][..],
         ),
         (
             &["x-ratelimit-remaining: 1", "request-id: p", "trailer: x"],
-            Ok(&["request-id: p", "trailer: x", "x-ratelimit-remaining: 1"]),
+            &["request-id: p", "trailer: x", "x-ratelimit-remaining: 1"],
         ),
         // Ends here
         (
@@ -594,26 +594,18 @@ fn response_headers_change_as_they_must() {
                 "upgrade: h2c",
                 "proxy-authenticate: Basic",
             ],
-            Ok(&[]),
+            &[],
         ),
-        (&["connection: x-a", "x-a: 1", "x-b: 2"], Ok(&["x-b: 2"])),
+        (&["connection: x-a", "x-a: 1", "x-b: 2"], &["x-b: 2"]),
         (
             &["connection: content-type, content-length", "content-type: audio/mpeg", "content-length: 1"],
-            Ok(&["content-length: 1", "content-type: audio/mpeg"]),
+            &["content-length: 1", "content-type: audio/mpeg"],
         ),
-        (&["via: 1.1 varnish"], Ok(&["via: 1.1 varnish"])),
+        (&["via: 1.1 varnish"], &["via: 1.1 varnish"]),
         // Ids
-        (&["x-request-id: theirs"], Ok(&["x-upstream-request-id: theirs"])),
-        (&["x-request-id: ours"], Ok(&[])),
-        // Framing
-        (&["transfer-encoding: chunked", "content-length: 5"], Ok(&[])),
-        (&["transfer-encoding: gzip, chunked"], Err(Fault::ResponseBodyInvalid)),
-        (&["content-length: 5", "content-length: 5"], Ok(&["content-length: 5"])),
-        (&["content-length: 5, 5"], Ok(&["content-length: 5"])),
-        (&["content-length: 5, 6"], Err(Fault::ResponseBodyInvalid)),
-        (&["content-length: 5", "content-length: 6"], Err(Fault::ResponseBodyInvalid)),
+        (&["x-request-id: theirs"], &["x-upstream-request-id: theirs"]),
+        (&["x-request-id: ours"], &[]),
     ] {
-        let expected = expected.map(|lines| lines.iter().map(|line| (*line).to_owned()).collect());
         assert_eq!(answered(given, "/el", "", PUBLIC), expected, "{given:?}");
     }
 }
@@ -641,7 +633,7 @@ fn locations_at_the_provider_become_locations_here() {
         ("/el", "", "ftp://api.example.com/x", "ftp://api.example.com/x"),
     ] {
         for name in ["location", "content-location"] {
-            let lines = answered(&[&format!("{name}: {location}")], prefix, base, PUBLIC).expect("headers");
+            let lines = answered(&[&format!("{name}: {location}")], prefix, base, PUBLIC);
             assert_eq!(lines, [format!("{name}: {expected}")], "{prefix} {base}");
         }
     }
@@ -650,10 +642,7 @@ fn locations_at_the_provider_become_locations_here() {
         [("https://api.example.com/v1", "https://speech.example/gate/el/v1"), ("/v1", "/gate/el/v1")]
     {
         let public = PublicAddress { url: Some(&url), ..PUBLIC };
-        assert_eq!(
-            answered(&[&format!("location: {location}")], "/el", "", public).expect("headers"),
-            [format!("location: {expected}")]
-        );
+        assert_eq!(answered(&[&format!("location: {location}")], "/el", "", public), [format!("location: {expected}")]);
     }
 }
 

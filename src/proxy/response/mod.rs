@@ -13,8 +13,8 @@ pub use events::Events;
 use super::context::{RequestContext, RoutedContext};
 use super::errors::detect::Form;
 use super::errors::{self, Finding, Rendered};
+use super::headers;
 use super::retry::{Answer, Failed};
-use super::{RouteRuntime, headers};
 use crate::canon::{CanonicalError, Evidence, Fault};
 use crate::config::types::Envelope;
 use crate::upstream::{Capped, Failure};
@@ -40,9 +40,7 @@ pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Respo
     }
     // What the provider said of itself, before its request id makes room for ours.
     let said = inspect::concerns(form, &call, &route, &parts).then(|| parts.headers.clone());
-    if let Err(found) = prepare(&call, &route, &mut parts) {
-        return fault(call, found);
-    }
+    prepare(&call, &mut parts);
     call.tell_attempts(&mut parts.headers);
     call.answers(parts.status.as_u16());
     if form == Form::Empty || first.is_none() && body.is_end_stream() {
@@ -104,18 +102,10 @@ pub(crate) fn panicked() -> Response<Body> {
 }
 
 /// Turns the head of an answer into the one for the client.
-fn prepare(call: &RoutedContext, route: &RouteRuntime, parts: &mut response::Parts) -> Result<(), Fault> {
-    let answer = headers::Incoming {
-        version: parts.version,
-        route: &route.headers,
-        upstream: call.way.upstream,
-        request_id: &call.id,
-        public: call.public_address(),
-    };
-    headers::prepare_response(&mut parts.headers, &answer)?;
+fn prepare(call: &RoutedContext, parts: &mut response::Parts) {
+    headers::prepare_response(&mut parts.headers, &call.incoming(parts.version));
     // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the client the framing that shows a cut.
     parts.version = http::Version::HTTP_11;
-    Ok(())
 }
 
 /// A failure that has been read, worded anew; `known` is what it means, where that was asked before.
@@ -133,9 +123,7 @@ fn refusal(
     // for the client.
     let again = error.unmapped || route.route.envelope == Envelope::Compatible;
     let said = again.then(|| parts.headers.clone());
-    if let Err(found) = prepare(&call, &route, &mut parts) {
-        return fault(call, found);
-    }
+    prepare(&call, &mut parts);
     let seen = said.as_ref().map(|said| errors::observed(&call, status, said, read));
     let evidence = seen.as_ref().map(Evidence::new);
     let finding = Finding::of(call.phase, error).said(evidence.as_ref()).with_headers(parts.headers);

@@ -65,16 +65,7 @@ pub(super) async fn relay(
     let provider = hyper::upgrade::on(&mut answer.exchange.response);
     call.upstream.status = Some(status.as_u16());
     let (mut parts, _) = answer.exchange.response.into_parts();
-    let answer = headers::Incoming {
-        version: parts.version,
-        route: &route.headers,
-        upstream: call.way.upstream,
-        request_id: &call.id,
-        public: call.public_address(),
-    };
-    if let Err(fault) = headers::prepare_handshake(&mut parts.headers, &answer) {
-        return response::fault(call, fault);
-    }
+    headers::prepare_handshake(&mut parts.headers, &call.incoming(parts.version));
     offer.answer(&mut parts.headers, injected);
     call.tell_attempts(&mut parts.headers);
     call.answers(status.as_u16());
