@@ -27,6 +27,9 @@ const FIELD_LIMIT: usize = 512;
 const BODY_LIMIT: usize = 16 * 1024;
 /// Largest extra from a provider that `details` carries.
 const DETAIL_LIMIT: usize = 4 * 1024;
+/// Deepest JSON of a provider's that an envelope carries as JSON: parsers of clients stop at 64 levels and more (.NET at 64, serde at
+/// 128), and the envelope has a few of its own around it.
+const NESTING_LIMIT: usize = 48;
 
 /// A classified failure and what decided it.
 #[derive(Debug)]
@@ -172,7 +175,7 @@ fn details(profile: &Profile, mapping: Option<&Mapping>, evidence: &Evidence<'_>
     }
     for (name, selectors) in &profile.fields.details {
         let found = selectors.asked(evidence).find_map(|(_, selector)| selector.json(evidence));
-        if let Some(value) = found.filter(|value| !is_empty(value) && weight(value) <= DETAIL_LIMIT) {
+        if let Some(value) = found.filter(|value| !is_empty(value) && is_light(value)) {
             let _ = details.insert(name.clone(), value);
         }
     }
@@ -205,8 +208,28 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-fn weight(value: &Value) -> usize {
-    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
+/// Whether an extra is small and shallow enough to be carried.
+fn is_light(value: &Value) -> bool {
+    serde_json::to_vec(value).is_ok_and(|json| json.len() <= DETAIL_LIMIT && nesting(&json) <= NESTING_LIMIT)
+}
+
+/// How many lists and objects stand in each other at the deepest place of a JSON text.
+fn nesting(json: &[u8]) -> usize {
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// The provider's code as a label from a closed set.
@@ -229,12 +252,13 @@ fn upstream(reader: &Reader<'_>, code: Option<Cow<'_, str>>) -> UpstreamError {
     }
 }
 
-/// The provider's body for the envelope: JSON as JSON, text as a string; none past the bound or when it is binary.
+/// The provider's body for the envelope: JSON as JSON, text and JSON that is nested too deep as a string; none past the bound or when
+/// it is binary.
 fn body(evidence: &Evidence<'_>) -> Option<UpstreamBody> {
     if evidence.truncated || evidence.body.is_empty() || evidence.body.len() > BODY_LIMIT {
         return None;
     }
-    if let Some(json) = evidence.json() {
+    if let Some(json) = evidence.json().filter(|json| nesting(json.as_bytes()) <= NESTING_LIMIT) {
         return Some(UpstreamBody::Json(json.to_owned()));
     }
     let text = String::from_utf8_lossy(evidence.body);

@@ -331,4 +331,33 @@ mod tests {
             assert!(value.get(member).is_some(), "{value}");
         }
     }
+
+    /// A body that the reader takes and that made the envelope around it one level too deep for a client's parser.
+    #[test]
+    fn an_envelope_around_a_deep_body_can_be_parsed() {
+        let spec: ProfileSpec = toml::from_str("details = { deep = '$.a' }").expect("a profile");
+        let profile = Profile::compile("test", spec).expect("a profile");
+        let headers = HeaderMap::new();
+        let stamp =
+            Stamp { request_id: "r", timestamp: "t", provider: None, route: None, upstream_body: true, docs: None };
+        let depths = [1, 2, 47, 48, 49, 50, 64].into_iter().chain(118..=130);
+        for depth in depths {
+            for (open, close, levels) in [("{\"a\":", "}", 1), ("[", "]", 1), ("{\"a\\\"[\":[", "]}", 2)] {
+                let (times, as_json) = (depth / levels, depth / levels * levels <= 48);
+                let body = open.repeat(times) + "1" + &close.repeat(times);
+                let seen = Observed::http(400, &headers, body.as_bytes(), SystemTime::UNIX_EPOCH);
+                let evidence = Evidence::new(&seen);
+                let error = resolve(&profile, &evidence).error;
+                let parsed = |json: &[u8]| -> Value {
+                    serde_json::from_slice(json).unwrap_or_else(|error| panic!("{depth} times {open}: {error}"))
+                };
+                let shown = &parsed(&canonical(&error, &stamp))["error"]["upstream"]["body"];
+                assert!(times == 0 || shown.is_string() != as_json, "{depth} times {open}: {shown}");
+                let _ = (parsed(&event(&error, &stamp, None)), parsed(&problem(&error, &stamp)));
+                if let Compatible::Json(json) = compatible(&profile, &error, &stamp, &evidence) {
+                    assert_eq!(parsed(&json)[GATEWAY_ERROR]["status"], 400);
+                }
+            }
+        }
+    }
 }

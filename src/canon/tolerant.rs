@@ -9,8 +9,8 @@ use super::json::{Json, Members};
 use serde_json::Number;
 use std::borrow::Cow;
 
-/// Nesting beyond this is skipped. It is as deep as the strict reader goes.
-const DEEPEST: usize = 128;
+/// Nesting beyond this is skipped. It is as deep as the strict reader goes, so that what is written again can be read again.
+const DEEPEST: usize = 127;
 
 /// What can be made out of a text that begins with a bracket or a quotation mark; none when that is nothing at all.
 pub(crate) fn read(text: &str) -> Option<Json<'_>> {
