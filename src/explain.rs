@@ -161,20 +161,27 @@ async fn http(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) ->
 /// The first event or line that is a failure; half of one at the end is a stream that broke.
 fn stream(profile: &Profile, framing: Framing, request: Option<(&str, &str)>, bytes: &[u8]) -> Verdict {
     let (units, broken) = recorded::units(framing, bytes);
-    for unit in units.iter().filter(|unit| detect::suspects(profile, framing.phase(), &unit.raw)) {
-        let now = SystemTime::now();
+    let mut last = request.and_then(|(method, path)| profile.stream(framing.phase(), method, path));
+    for unit in &units {
+        let (now, data) = (SystemTime::now(), unit.data.as_deref().unwrap_or_default());
         let seen = match framing {
-            Framing::Sse => Observed::event(unit.name.as_deref(), &unit.data, now),
-            Framing::Ndjson => Observed::line(&unit.data, now),
+            Framing::Sse => Observed::event(unit.name.as_deref(), data, now),
+            Framing::Ndjson => Observed::line(data, now),
         };
-        if let Some(verdict) = Verdict::of(profile, request, &seen) {
+        let suspect = unit.data.is_some() && detect::suspects(profile, framing.phase(), &unit.raw);
+        if let Some(verdict) = suspect.then(|| Verdict::of(profile, request, &seen)).flatten() {
             return verdict;
         }
+        let _ = last.take_if(|last| last.ends(&Evidence::new(&seen)));
     }
     let transport = label(framing.phase());
-    if broken {
+    if broken || last.is_some() {
         let fault = Fault::ResponseBodyIncomplete;
-        let found = "the stream ends in the middle of an event".to_owned();
+        let found = match broken {
+            true => "the stream ends in the middle of an event",
+            false => "the stream ends without its last event",
+        };
+        let found = found.to_owned();
         let error = Some(CanonicalError::from_fault(fault));
         return Verdict { error, status: None, transport, found, explanation: Explanation::default() };
     }

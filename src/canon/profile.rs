@@ -42,7 +42,7 @@ pub struct Profile {
     rewrites: Vec<Rewrite>,
     texts: Vec<TextPath>,
     sockets: Vec<Arc<SocketUnits>>,
-    streams: Vec<Stream>,
+    streams: Vec<Arc<Stream>>,
 }
 
 /// What every profile falls back to: what stands in front of providers, and what any API looks like.
@@ -158,7 +158,8 @@ impl Profile {
         });
         let sockets = sockets.collect();
         let streams = spec.streams.iter().enumerate().map(|(index, stream)| {
-            Stream::compile(&format!("streams[{index}]"), stream, &mut |path, problem| problems.add(path, problem))
+            let at = format!("streams[{index}]");
+            Arc::new(Stream::compile(&at, stream, &mut |path, problem| problems.add(path, problem)))
         });
         let streams = streams.collect();
         if !problems.0.is_empty() {
@@ -241,7 +242,7 @@ impl Profile {
 
     /// The stream with a known last event that answers this request, if it is one.
     #[must_use]
-    pub fn stream(&self, phase: Phase, method: &str, path: &str) -> Option<&Stream> {
+    pub fn stream(&self, phase: Phase, method: &str, path: &str) -> Option<&Arc<Stream>> {
         self.streams.iter().find(|stream| stream.covers(phase, method, path))
     }
 

@@ -144,17 +144,18 @@ pub(super) struct Unit {
     pub(super) raw: Vec<u8>,
     /// The event's name.
     pub(super) name: Option<String>,
-    pub(super) data: Vec<u8>,
+    /// None for an event without any.
+    pub(super) data: Option<Vec<u8>>,
 }
 
 impl Unit {
-    fn event(event: &sse::Event<'_>) -> Option<Unit> {
+    fn event(event: &sse::Event<'_>) -> Unit {
         let name = event.kind().map(Cow::into_owned);
-        Some(Unit { raw: event.raw().to_vec(), name, data: event.data()?.into_owned() })
+        Unit { raw: event.raw().to_vec(), name, data: event.data().map(Cow::into_owned) }
     }
 
     fn line(line: &[u8]) -> Unit {
-        Unit { raw: line.to_vec(), name: None, data: line.to_vec() }
+        Unit { raw: line.to_vec(), name: None, data: Some(line.to_vec()) }
     }
 }
 
@@ -167,7 +168,7 @@ pub(super) fn units(framing: Framing, bytes: &[u8]) -> (Vec<Unit>, bool) {
         Framing::Sse => {
             let mut splitter = sse::Splitter::new(detect::LIMIT);
             splitter.feed(&bytes, &mut out, |event| {
-                units.extend(Unit::event(&event));
+                units.push(Unit::event(&event));
                 Verdict::Pass
             });
             splitter.finish()
@@ -184,9 +185,9 @@ pub(super) fn units(framing: Framing, bytes: &[u8]) -> (Vec<Unit>, bool) {
     let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return (units, false) };
     let last = match framing {
         Framing::Sse => Unit::event(&sse::Event::new(&rest)),
-        Framing::Ndjson => Some(Unit::line(&rest)),
+        Framing::Ndjson => Unit::line(&rest),
     };
-    let broken = last.as_ref().is_some_and(|last| !detect::is_whole(&last.data));
-    units.extend(last.filter(|_| !broken));
+    let broken = last.data.as_ref().is_some_and(|data| !detect::is_whole(data));
+    units.extend((!broken).then_some(last));
     (units, broken)
 }

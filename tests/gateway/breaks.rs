@@ -2,7 +2,7 @@
 
 use crate::support::check::{Outcome, ensure, rows};
 use crate::support::http2::{Fate, H2, get_fields, request};
-use crate::support::world::{get, get_with};
+use crate::support::world::{get, get_with, post};
 use crate::support::{Act, End, Framing, Provider, World};
 use serde_json::Value;
 
@@ -208,6 +208,42 @@ fn audio_that_breaks_off_is_a_reset_for_a_caller_of_http_1_0() {
             ensure!(answer.status == 200 || answer.status == 502, "{}", answer.line);
             let noticed = matches!(answer.framing, Framing::Length(_)) || answer.cut == Some(End::Reset);
             ensure!(answer.status == 502 || noticed && answer.cut.is_some(), "presented as whole: {answer:?}");
+            Ok(())
+        },
+    );
+}
+
+/// Profiles say which event is the last of a stream; a stream that ended in order without it used to pass for a whole one.
+#[test]
+fn a_stream_without_its_last_event_is_not_whole() {
+    let provider = Provider::start();
+    let url = format!("http://{}", provider.address());
+    let world = World::around(provider, |settings| settings.route_to("rime", "/r", "rime", &url, ""));
+    const AUDIO: &str = "event: chunk\ndata: {\"data\":\"AAAA\"}\n\n";
+    let large = format!("event: chunk\ndata: {{\"data\":\"{}\"}}\n\n", "A".repeat(70 * 1024));
+    rows(
+        [
+            ("/r/v1/rime-tts", AUDIO.to_owned(), false),
+            ("/r/v1/rime-tts", String::from(": nothing but a comment\n\n"), false),
+            ("/r/v1/rime-tts", format!("{AUDIO}event: done\ndata: {{\"done\":true}}\n\n"), true),
+            ("/r/v1/rime-tts", format!("{AUDIO}event: done\n\n"), true),
+            ("/r/v1/rime-tts", format!("{AUDIO}event: done\ndata: {{\"done\":true}}\n"), true),
+            // A word of it somewhere else is not it.
+            ("/r/v1/rime-tts", format!("{AUDIO}event: chunk\ndata: {{\"text\":\"done\"}}\n\n"), false),
+            // What was too large to be looked at may have been the last one.
+            ("/r/v1/rime-tts", large, true),
+            // Nobody knows the last event of this path.
+            ("/r/v1/other", AUDIO.to_owned(), true),
+        ],
+        |(path, body, _)| format!("{path} {}", &body[..body.len().min(120)]),
+        |(path, body, whole)| {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {SSE}\r\nContent-Length: {}\r\n\r\n", body.len());
+            world.provider.next([Act::send(head + body)]);
+            let answer = world.gateway.client().send(post(path, "{\"text\":\"x\"}")).answer();
+            let text = String::from_utf8_lossy(&answer.body);
+            let rest = text.strip_prefix(body.as_str()).ok_or("it did not pass untouched")?;
+            let told = rest.contains("\"code\":\"upstream_disconnected\"");
+            ensure!(answer.status == 200 && told != *whole && rest.is_empty() == *whole, "{rest}");
             Ok(())
         },
     );

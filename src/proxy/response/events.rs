@@ -2,7 +2,7 @@
 //! that are failures, and a stream that breaks says so before it ends.
 
 use super::cut::Cut;
-use crate::canon::{Evidence, Fault, Observed};
+use crate::canon::{Evidence, Fault, Observed, Stream};
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::detect::{self, Framing};
 use crate::proxy::errors::{self, Finding, Rendered};
@@ -48,6 +48,8 @@ struct Judge {
     framing: Framing,
     /// A failure that ends the stream has been told; that the stream then ends is no further one.
     failed: bool,
+    /// The event with which such a stream is whole, where the profile knows it, until it has come.
+    last: Option<Arc<Stream>>,
 }
 
 impl Events {
@@ -69,7 +71,8 @@ impl Events {
             Framing::Ndjson => Splitter::Ndjson(ndjson::Splitter::new(detect::LIMIT)),
         };
         call.phase = framing.phase();
-        let judge = Judge { framing, failed: false };
+        let last = call.route.route.profile.stream(framing.phase(), call.method.as_str(), call.provider_path());
+        let judge = Judge { framing, failed: false, last: last.map(Arc::clone) };
         Events {
             source,
             splitter,
@@ -179,7 +182,7 @@ impl Events {
             Splitter::Sse(splitter) => splitter.finish(),
             Splitter::Ndjson(splitter) => splitter.finish(),
         };
-        let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return };
+        let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return self.ended_early() };
         let whole = match self.judge.framing {
             Framing::Sse => sse::Event::new(&rest).data().is_none_or(|data| detect::is_whole(&data)),
             Framing::Ndjson => detect::is_whole(&rest),
@@ -195,6 +198,19 @@ impl Events {
             Verdict::Pass => rest,
             Verdict::Replace(bytes) | Verdict::End(bytes) => bytes,
         });
+        self.ended_early();
+    }
+
+    /// A stream whose last event is known and has not come was cut off, however clean its end looks. Nothing is claimed when an
+    /// event was too large to be looked at: it may have been the one.
+    fn ended_early(&mut self) {
+        let unseen = match &self.splitter {
+            Splitter::Sse(splitter) => splitter.oversized(),
+            Splitter::Ndjson(splitter) => splitter.oversized(),
+        };
+        if self.judge.last.is_some() && unseen == 0 {
+            self.broke(&Failure::of(Fault::ResponseBodyIncomplete));
+        }
     }
 
     /// The stream broke: an event says so, and the stream ends.
@@ -224,15 +240,20 @@ impl Drop for Events {
 impl Judge {
     /// Whether something in these bytes may be a failure: all that most of a stream is ever asked.
     fn suspects(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
-        detect::suspects(&call.route.route.profile, self.framing.phase(), bytes)
+        self.last.as_ref().is_some_and(|last| last.may_end(bytes))
+            || detect::suspects(&call.route.route.profile, self.framing.phase(), bytes)
     }
 
     fn event(&mut self, call: &mut RoutedContext, event: sse::Event<'_>) -> Verdict {
         if !self.suspects(call, event.raw()) {
             return Verdict::Pass;
         }
-        let Some(data) = event.data() else { return Verdict::Pass };
-        let (kind, data) = (event.kind(), call.redacted(Bytes::copy_from_slice(&data)));
+        let (kind, data) = (event.kind(), event.data());
+        let Some(data) = data else {
+            self.looks_for_the_last(&Evidence::new(&Observed::event(kind.as_deref(), b"", SystemTime::now())));
+            return Verdict::Pass;
+        };
+        let data = call.redacted(Bytes::copy_from_slice(&data));
         self.piece(call, &Observed::event(kind.as_deref(), &data, SystemTime::now()))
     }
 
@@ -248,10 +269,15 @@ impl Judge {
         let route = Arc::clone(&call.route);
         let evidence = Evidence::new(seen);
         let Some(finding) = Finding::detected(&route.route.profile, call.request(), &evidence) else {
+            self.looks_for_the_last(&evidence);
             return Verdict::Pass;
         };
         let Rendered { error, body, .. } = errors::report(call, finding);
         self.failed = error.fatal != Some(false);
         body.map_or(Verdict::Pass, Verdict::Replace)
+    }
+
+    fn looks_for_the_last(&mut self, evidence: &Evidence<'_>) {
+        let _ = self.last.take_if(|last| last.ends(evidence));
     }
 }
