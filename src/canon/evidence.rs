@@ -122,13 +122,6 @@ fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(entities.iter().fold(text.to_owned(), |text, (entity, char)| text.replace(entity, char)))
 }
 
-/// Whether a body begins like JSON or XML. A success that calls itself audio is looked at no further than this: providers send
-/// errors under the content type that was asked for.
-#[must_use]
-pub fn begins_like_an_error(body: &[u8]) -> bool {
-    matches!(trim(body).first(), Some(b'{' | b'<'))
-}
-
 /// White space and a byte order mark at both ends say nothing.
 fn trim(body: &[u8]) -> &[u8] {
     body.trim_ascii_start().strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii()
@@ -234,21 +227,6 @@ mod tests {
             ("ode", None),
         ] {
             assert_eq!(evidence.element(name).as_deref(), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn audio_does_not_begin_like_an_error() {
-        for (body, expected) in [
-            (&b"{\"error\":1}"[..], true),
-            (b"\xef\xbb\xbf \r\n<Error>", true),
-            (b"ID3\x04", false),
-            (b"\xff\xfb", false),
-            (b"RIFF", false),
-            (b"OggS", false),
-            (b"", false),
-        ] {
-            assert_eq!(begins_like_an_error(body), expected, "{body:?}");
         }
     }
 

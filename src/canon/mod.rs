@@ -52,7 +52,7 @@ pub use classify::{Classified, classify, resolve};
 pub use code::{Code, Type};
 pub use decide::Matched;
 pub use error::{CanonicalError, UpstreamBody, UpstreamError};
-pub use evidence::{Evidence, begins_like_an_error, read_json};
+pub use evidence::{Evidence, read_json};
 pub use fault::{Fault, Origin};
 pub use json::Json;
 pub use native::NativeValues;

@@ -27,7 +27,7 @@ fn module_of(file: &str) -> Vec<String> {
 }
 
 /// What is shipped of a source: without comments, and without what only tests see.
-fn shipped(source: &str) -> String {
+pub(super) fn shipped(source: &str) -> String {
     let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
     let code = code.collect::<Vec<_>>().join("\n");
     let inline = Regex::new(r"#\[cfg\(test\)\]\s*(?:#\[[^\]]*\]\s*)*mod \w+ \{").expect("a pattern");
@@ -72,31 +72,44 @@ fn flatten(tree: &str, before: &[String], paths: &mut Vec<(Vec<String>, String)>
     paths.push((path, name));
 }
 
-/// The modules of the crate by their paths.
-fn modules(files: &[(String, String)]) -> BTreeMap<Vec<String>, Module> {
+/// A path that a file names.
+pub(super) struct Named {
+    pub(super) path: Vec<String>,
+    /// Under which name the file passes it on by `pub use`.
+    passed_on: Option<String>,
+}
+
+/// Every path that a `use` names, groups written out, and every path from `crate`, `super` or `self` in the rest of the code.
+pub(super) fn named(code: &str) -> Vec<Named> {
     let uses = Regex::new(r"(?m)^[ ]*(pub(?:\([^)]*\))? )?use ([^;]+);").expect("a pattern");
     let inline = Regex::new(r"\b((?:crate|super|self)(?:::\w+)+)").expect("a pattern");
+    let mut all = Vec::new();
+    for used in uses.captures_iter(code) {
+        let mut paths = Vec::new();
+        flatten(&used[2], &[], &mut paths);
+        let public = used.get(1).is_some();
+        all.extend(paths.into_iter().map(|(path, name)| Named { path, passed_on: public.then_some(name) }));
+    }
+    let without = uses.replace_all(code, "");
+    let inline = inline.captures_iter(&without).map(|path| path[1].split("::").map(str::to_owned).collect());
+    all.extend(inline.map(|path| Named { path, passed_on: None }));
+    all
+}
+
+/// The modules of the crate by their paths.
+fn modules(files: &[(String, String)]) -> BTreeMap<Vec<String>, Module> {
     let mut all: BTreeMap<Vec<String>, Module> = BTreeMap::new();
     let files = files.iter().filter(|(file, _)| file != "main.rs" && !file.contains("test"));
     for (file, source) in files {
         let path = module_of(file);
-        let code = shipped(source);
         let module = all.entry(path.clone()).or_default();
         module.file.clone_from(file);
-        for used in uses.captures_iter(&code) {
-            let mut paths = Vec::new();
-            flatten(&used[2], &[], &mut paths);
-            for (target, name) in paths {
-                if used.get(1).is_some() {
-                    let _ = module.passed_on.insert(name, target.clone());
-                } else {
-                    module.imports.push(target);
-                }
+        for Named { path, passed_on } in named(&shipped(source)) {
+            match passed_on {
+                Some(name) => drop(module.passed_on.insert(name, path)),
+                None => module.imports.push(path),
             }
         }
-        let without = uses.replace_all(&code, "");
-        let inline = inline.captures_iter(&without).map(|path| path[1].split("::").map(str::to_owned).collect());
-        module.imports.extend(inline);
         if let Some((name, parent)) = path.split_last() {
             let _ = all.entry(parent.to_vec()).or_default().children.insert(name.clone());
         }
