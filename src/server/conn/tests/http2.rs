@@ -165,21 +165,22 @@ async fn streams_that_are_reset_at_once_end_the_connection_when_they_are_many() 
     for path in ["/hints-then-wait", "/until"] {
         let bench = start(settings());
         let (mut client, ended) = client(bench.connect().await).await;
+        let handled = || bench.handled.load(std::sync::atomic::Ordering::Relaxed);
         let mut opened = 0;
         while opened < 1000 && client.ready().await.is_ok() && !ended.is_finished() {
             opened += 1;
             let request = Request::get(format!("http://x{path}")).body(Full::default()).expect("a request");
-            let mut response = Box::pin(client.send_request(request));
-            // Long enough for the stream to be looked at and handed on.
-            for _ in 0..50 {
+            let (mut response, before) = (Box::pin(client.send_request(request)), handled());
+            // Until the stream has come to the handler, where it would have cost a connection to a provider. One that is reset
+            // sooner costs nothing, and h2 bounds those by itself.
+            while handled() == before && !ended.is_finished() {
                 if futures_util::poll!(response.as_mut()).is_ready() {
                     break;
                 }
                 tokio::task::yield_now().await;
             }
         }
-        // More are opened here than come to the handler, since the end has to arrive first.
-        assert!((100..1000).contains(&opened), "{path}: {opened} streams before the connection was ended");
+        assert!((100..=150).contains(&handled()), "{path}: {} of {opened} streams came to the handler", handled());
         bench.drain.emptied().await;
     }
 }

@@ -23,6 +23,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -40,6 +41,8 @@ struct Script {
     finish: Arc<Notify>,
     /// The peers whose answers were dropped before their end, by whether they had stalled.
     dropped: Arc<Mutex<Vec<bool>>>,
+    /// How many requests have come to it.
+    handled: Arc<AtomicUsize>,
 }
 
 impl Handler for Script {
@@ -51,6 +54,7 @@ impl Handler for Script {
         informational: Option<Interim>,
         request: Request<Incoming>,
     ) -> Response<ScriptBody> {
+        let _ = self.handled.fetch_add(1, Ordering::Relaxed);
         let body = |kind| ScriptBody { kind, peer: Arc::clone(peer), dropped: Arc::clone(&self.dropped), ended: false };
         if request.uri().path().starts_with("/hints") {
             informational::send_some(informational).await;
@@ -176,6 +180,7 @@ struct Bench {
     drain: Arc<Drain>,
     finish: Arc<Notify>,
     dropped: Arc<Mutex<Vec<bool>>>,
+    handled: Arc<AtomicUsize>,
     worker: tokio::task::JoinHandle<()>,
     _listeners: Listeners,
 }
@@ -188,11 +193,12 @@ fn start(server: Server) -> Bench {
     let drain = Drain::new(server.max_connections);
     let script = Script::default();
     let (finish, dropped) = (Arc::clone(&script.finish), Arc::clone(&script.dropped));
+    let handled = Arc::clone(&script.handled);
     let tls = server.tls.as_ref().map(|tls| server_tls::Tls::new(tls).expect("good files"));
     let (balance, inbox) = Balance::new(1).pop().expect("one worker was asked for");
     let worker = Worker { handler: Arc::new(script), server, tls, drain: Arc::clone(&drain), balance };
     let worker = tokio::spawn(Arc::new(worker).run(listener, inbox));
-    Bench { address, drain, finish, dropped, worker, _listeners: listeners }
+    Bench { address, drain, finish, dropped, handled, worker, _listeners: listeners }
 }
 
 impl Bench {
