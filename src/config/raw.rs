@@ -4,6 +4,10 @@
 //! mistake hides no other; `#[schemars(required)]` marks those that must be there, and `schema.rs` asks for them. Nothing
 //! here has `Debug`: secrets are plain texts still.
 
+mod limits;
+
+pub(super) use limits::{CircuitBreaker, Concurrency, Cost, Limits, RateLimit, Retry, WaitScope, Waits};
+
 use crate::canon::ProfileSpec;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -314,122 +318,6 @@ pub(super) struct Websocket {
     pub(super) max_frame: Option<Size>,
     /// Largest message, all its frames together; beyond it the socket is closed with 1009. Default 16MiB.
     pub(super) max_message: Option<Size>,
-}
-
-/// An entry of `rate_limits`
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RateLimit {
-    /// How many requests.
-    #[schemars(required, range(min = 1))]
-    pub(super) requests: Option<u32>,
-    /// In which time.
-    #[schemars(required)]
-    pub(super) per: Option<DurationText>,
-    /// How many may come at once. Default: as many as `requests`.
-    #[schemars(range(min = 1))]
-    pub(super) burst: Option<u32>,
-    /// Which requests it counts: method and path template, `GET /v1/jobs/{id}`. Default: all.
-    #[serde(rename = "match")]
-    pub(super) matches: Option<String>,
-    /// What each has a count of its own: `route`, `header:NAME`, `client-ip`, `path:NAME` or `credential`. Default `route`.
-    pub(super) key: Option<String>,
-    /// The code of the refusal. Default `rate_limited`.
-    pub(super) code: Option<String>,
-    /// What `requests` and `burst` count. Default `requests`.
-    pub(super) cost: Option<Cost>,
-}
-
-/// What a rate limit counts.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Cost {
-    Requests,
-    TextCharacters,
-    BodyBytes,
-}
-
-/// `concurrency`
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Concurrency {
-    /// Calls at one time.
-    #[schemars(required, range(min = 1))]
-    pub(super) max: Option<u32>,
-    /// How many may wait for a slot. Default 64.
-    pub(super) queue: Option<u32>,
-    /// How long one may wait. Default 3s.
-    pub(super) max_wait: Option<DurationText>,
-    /// Whether the cap follows what the provider says, never past `max`. Default false.
-    pub(super) learn: Option<bool>,
-    /// How long the slot of a call that was cancelled stays taken, because the provider still counts it. Default 100ms.
-    pub(super) settle: Option<DurationText>,
-}
-
-/// `waits`
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Waits {
-    /// Whether a wait that the provider asks for is kept here as well. Default true.
-    pub(super) enabled: Option<bool>,
-    /// The longest wait that is believed. Default 60s.
-    pub(super) max_hold: Option<DurationText>,
-    /// Whom a wait binds, of those with the same credential. Default `auto`.
-    pub(super) scope: Option<WaitScope>,
-}
-
-/// Whom a wait binds, of those with the same credential.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum WaitScope {
-    /// After `rate_limited` all of them, after `unavailable` those who ask for a path of the same kind, until paths of two
-    /// kinds are unavailable.
-    Auto,
-    /// Those who ask for the same path.
-    Path,
-    /// All of them.
-    Credential,
-}
-
-/// `retry`
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Retry {
-    /// Tries in all, the first included. Default 2.
-    #[schemars(range(min = 2, max = 10))]
-    pub(super) attempts: Option<u32>,
-    /// The types of errors after which it is tried again. Default `["unavailable", "timeout", "upstream"]`.
-    pub(super) on: Option<Vec<String>>,
-    /// Retries as a share of requests, so that an outage is not amplified. Default `20%`.
-    pub(super) budget: Option<PercentageText>,
-}
-
-/// `circuit_breaker`
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CircuitBreaker {
-    /// After how many failures. Default 5.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub(super) failures: Option<u32>,
-    /// Within which time. Default 30s.
-    pub(super) window: Option<DurationText>,
-    /// For how long; then one request goes through, and its end decides. Default 10s.
-    pub(super) open: Option<DurationText>,
-}
-
-/// `[limits]`
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limits {
-    /// `redis://…`, `rediss://…` or `redis+unix://…`: rate and concurrency limits are shared through it. Default: each
-    /// gateway for itself.
-    pub(super) backend: Option<String>,
-    /// How long slots stay with a gateway that is not heard of any more. Default `5s`.
-    pub(super) lease: Option<DurationText>,
-    /// How long a request waits for the backend before it is counted locally. Default `5ms`.
-    pub(super) timeout: Option<DurationText>,
-    /// What the backend's keys and channels begin with. Default `speechgate`.
-    pub(super) prefix: Option<String>,
 }
 
 /// A share.

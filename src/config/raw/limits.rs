@@ -1,0 +1,121 @@
+//! What a file says of limits, waits, retries and circuits.
+
+use super::{DurationText, PercentageText};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// An entry of `rate_limits`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct RateLimit {
+    /// How many requests.
+    #[schemars(required, range(min = 1))]
+    pub(in crate::config) requests: Option<u32>,
+    /// In which time.
+    #[schemars(required)]
+    pub(in crate::config) per: Option<DurationText>,
+    /// How many may come at once. Default: as many as `requests`.
+    #[schemars(range(min = 1))]
+    pub(in crate::config) burst: Option<u32>,
+    /// Which requests it counts: method and path template, `GET /v1/jobs/{id}`. Default: all.
+    #[serde(rename = "match")]
+    pub(in crate::config) matches: Option<String>,
+    /// What each has a count of its own: `route`, `header:NAME`, `client-ip`, `path:NAME` or `credential`. Default `route`.
+    pub(in crate::config) key: Option<String>,
+    /// The code of the refusal. Default `rate_limited`.
+    pub(in crate::config) code: Option<String>,
+    /// What `requests` and `burst` count. Default `requests`.
+    pub(in crate::config) cost: Option<Cost>,
+}
+
+/// What a rate limit counts.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum Cost {
+    Requests,
+    TextCharacters,
+    BodyBytes,
+}
+
+/// `concurrency`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Concurrency {
+    /// Calls at one time.
+    #[schemars(required, range(min = 1))]
+    pub(in crate::config) max: Option<u32>,
+    /// How many may wait for a slot. Default 64.
+    pub(in crate::config) queue: Option<u32>,
+    /// How long one may wait. Default 3s.
+    pub(in crate::config) max_wait: Option<DurationText>,
+    /// Whether the cap follows what the provider says, never past `max`. Default false.
+    pub(in crate::config) learn: Option<bool>,
+    /// How long the slot of a call that was cancelled stays taken, because the provider still counts it. Default 100ms.
+    pub(in crate::config) settle: Option<DurationText>,
+}
+
+/// `waits`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Waits {
+    /// Whether a wait that the provider asks for is kept here as well. Default true.
+    pub(in crate::config) enabled: Option<bool>,
+    /// The longest wait that is believed. Default 60s.
+    pub(in crate::config) max_hold: Option<DurationText>,
+    /// Whom a wait binds, of those with the same credential. Default `auto`.
+    pub(in crate::config) scope: Option<WaitScope>,
+}
+
+/// Whom a wait binds, of those with the same credential.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum WaitScope {
+    /// After `rate_limited` all of them, after `unavailable` those who ask for a path of the same kind, until paths of two
+    /// kinds are unavailable.
+    Auto,
+    /// Those who ask for the same path.
+    Path,
+    /// All of them.
+    Credential,
+}
+
+/// `retry`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Retry {
+    /// Tries in all, the first included. Default 2.
+    #[schemars(range(min = 2, max = 10))]
+    pub(in crate::config) attempts: Option<u32>,
+    /// The types of errors after which it is tried again. Default `["unavailable", "timeout", "upstream"]`.
+    pub(in crate::config) on: Option<Vec<String>>,
+    /// Retries as a share of requests, so that an outage is not amplified. Default `20%`.
+    pub(in crate::config) budget: Option<PercentageText>,
+}
+
+/// `circuit_breaker`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct CircuitBreaker {
+    /// After how many failures. Default 5.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub(in crate::config) failures: Option<u32>,
+    /// Within which time. Default 30s.
+    pub(in crate::config) window: Option<DurationText>,
+    /// For how long; then one request goes through, and its end decides. Default 10s.
+    pub(in crate::config) open: Option<DurationText>,
+}
+
+/// `[limits]`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Limits {
+    /// `redis://…`, `rediss://…` or `redis+unix://…`: rate and concurrency limits are shared through it. Default: each
+    /// gateway for itself.
+    pub(in crate::config) backend: Option<String>,
+    /// How long slots stay with a gateway that is not heard of any more. Default `5s`.
+    pub(in crate::config) lease: Option<DurationText>,
+    /// How long a request waits for the backend before it is counted locally. Default `5ms`.
+    pub(in crate::config) timeout: Option<DurationText>,
+    /// What the backend's keys and channels begin with. Default `speechgate`.
+    pub(in crate::config) prefix: Option<String>,
+}

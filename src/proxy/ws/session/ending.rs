@@ -1,0 +1,152 @@
+//! How a session ends: a broken protocol, a side that is gone, a failure of ours; closes go both ways, and then the connections end.
+
+use super::super::close::CloseMessage;
+use super::super::frames::Violation;
+use super::{CLOSING, LINGERING, Session, Who};
+use crate::canon::Fault;
+use crate::telemetry::metrics::Initiator;
+use crate::wire::close;
+use crate::wire::frame::Opcode;
+use std::io;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// One side broke the protocol: its frame goes nowhere, and both learn why there is no more.
+    pub(super) fn violated(&mut self, who: Who, violation: Violation, cx: &mut Context<'_>) {
+        let closing = self.deadline.is_some();
+        // What it sends from here on is read, so that it can read what is said to it, and not understood.
+        let _ = self.side(who).close_seen.get_or_insert(None);
+        if closing {
+            return self.answer_closes(cx);
+        }
+        let large = violation == Violation::TooLarge;
+        let fault = match (who, large) {
+            (Who::Client, true) => Fault::CallerSocketTooLarge,
+            (Who::Client, false) => Fault::CallerSocketInvalid,
+            (Who::Provider, true) => Fault::SocketTooLarge,
+            (Who::Provider, false) => Fault::SocketInvalid,
+        };
+        self.fail(fault, None, Some((who, violation)), cx);
+    }
+
+    /// One side sends nothing any more.
+    pub(super) fn ended(&mut self, who: Who, error: Option<&io::Error>, cx: &mut Context<'_>) {
+        self.side(who).ended = true;
+        let side = self.side(who);
+        match who {
+            _ if side.close_seen.is_some() || side.close_sent => {
+                self.answer_closes(cx);
+                if who == Who::Client {
+                    // Nobody is left to hear what it may still say.
+                    self.provider.give_up();
+                }
+            }
+            Who::Client => self.abandoned(Fault::CallerLeft, cx),
+            Who::Provider => {
+                self.closing(close::ABNORMAL, Initiator::Provider);
+                let detail = error.map(ToString::to_string);
+                self.fail(Fault::ResponseBodyIncomplete, detail, None, cx);
+            }
+        }
+    }
+
+    /// The client has gone, or does not read: the provider is told at once, so that it stops what nobody hears.
+    pub(super) fn abandoned(&mut self, fault: Fault, cx: &mut Context<'_>) {
+        self.errors.unheard(fault);
+        self.closing(close::ABNORMAL, Initiator::Client);
+        self.client.abandon();
+        self.leave_provider(1001, "the caller left", cx);
+    }
+
+    /// One side will not answer the other's close any more: it is answered here.
+    pub(super) fn answer_closes(&mut self, cx: &mut Context<'_>) {
+        for who in [Who::Client, Who::Provider] {
+            let other = self.side(who.other());
+            let (theirs, between) = (other.close_seen, other.frames.is_between_frames());
+            let side = self.side(who);
+            if between {
+                side.close(cx, side.close_seen.or(theirs).flatten(), "");
+            } else {
+                side.give_up();
+            }
+        }
+    }
+
+    /// Ends the session for a reason that nobody said.
+    pub(super) fn fail(
+        &mut self,
+        fault: Fault,
+        detail: Option<String>,
+        by: Option<(Who, Violation)>,
+        cx: &mut Context<'_>,
+    ) {
+        let violation = by.map(|(_, violation)| violation);
+        let closing = self.errors.failed(fault, detail, violation);
+        let code = match by {
+            Some((Who::Client, violation)) => violation.close_code(),
+            _ => closing.code,
+        };
+        self.closing(code, Initiator::Gateway);
+        self.say(&closing, code, cx);
+        match by {
+            Some((Who::Provider, violation)) => self.leave_provider(violation.close_code(), violation.reason(), cx),
+            _ => self.leave_provider(1001, "", cx),
+        }
+    }
+
+    /// Tells the client an error and closes; where half a frame is out, all that can be done is to cut.
+    pub(super) fn say(&mut self, closing: &CloseMessage, code: u16, cx: &mut Context<'_>) {
+        if !self.provider.frames.is_between_frames() {
+            return self.client.give_up();
+        }
+        self.say_message(closing, cx);
+        self.client.close(cx, Some(code), closing.reason.as_deref().unwrap_or_default());
+    }
+
+    /// Inside a message of several frames no other may stand: the close alone has to tell.
+    pub(super) fn say_message(&mut self, closing: &CloseMessage, cx: &mut Context<'_>) {
+        if let Some(message) = &closing.message
+            && !self.client.close_sent
+            && self.provider.frames.is_between_messages()
+        {
+            self.client.send_own(cx, Opcode::Text, message);
+        }
+    }
+
+    /// Closes the provider's side, whatever it may answer.
+    pub(super) fn leave_provider(&mut self, code: u16, reason: &str, cx: &mut Context<'_>) {
+        if self.client.frames.is_between_frames() {
+            self.provider.close(cx, Some(code), reason);
+        }
+        self.provider.give_up();
+    }
+
+    /// From the first close on, time is limited; it is counted with who began and how.
+    pub(super) fn closing(&mut self, code: u16, initiator: Initiator) {
+        let _ = self.deadline.get_or_insert_with(|| Instant::now() + CLOSING);
+        if let Some(slots) = &mut self.slots {
+            slots.end();
+        }
+        if !std::mem::replace(&mut self.close_counted, true) {
+            self.route.metrics.websocket_closed(code, initiator);
+            self.errors.call.trace.closed(code, initiator);
+        }
+    }
+
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.deadline.is_none() {
+            return Poll::Pending;
+        }
+        let ended = [self.client.poll_end(cx), self.provider.poll_end(cx)];
+        if ended.iter().all(Poll::is_ready) {
+            return Poll::Ready(());
+        }
+        if self.client.is_closed() && self.provider.is_closed() {
+            let soon = Instant::now() + LINGERING;
+            self.deadline = self.deadline.map(|deadline| deadline.min(soon));
+        }
+        Poll::Pending
+    }
+}
