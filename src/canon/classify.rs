@@ -210,11 +210,15 @@ fn is_empty(value: &Value) -> bool {
 
 /// Whether an extra is small and shallow enough to be carried.
 fn is_light(value: &Value) -> bool {
-    serde_json::to_vec(value).is_ok_and(|json| json.len() <= DETAIL_LIMIT && nesting(&json) <= NESTING_LIMIT)
+    serde_json::to_vec(value).is_ok_and(|json| json.len() <= DETAIL_LIMIT && is_shallow(&json))
 }
 
-/// How many lists and objects stand in each other at the deepest place of a JSON text.
-fn nesting(json: &[u8]) -> usize {
+/// Whether no more lists and objects stand in each other than an envelope carries.
+fn is_shallow(json: &[u8]) -> bool {
+    // Nearly no text has so many of them at all.
+    if memchr::memchr2_iter(b'{', b'[', json).nth(NESTING_LIMIT).is_none() {
+        return true;
+    }
     let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
     for byte in json {
         match byte {
@@ -229,7 +233,7 @@ fn nesting(json: &[u8]) -> usize {
             _ => {}
         }
     }
-    deepest
+    deepest <= NESTING_LIMIT
 }
 
 /// The provider's code as a label from a closed set.
@@ -258,7 +262,7 @@ fn body(evidence: &Evidence<'_>) -> Option<UpstreamBody> {
     if evidence.truncated || evidence.body.is_empty() || evidence.body.len() > BODY_LIMIT {
         return None;
     }
-    if let Some(json) = evidence.json().filter(|json| nesting(json.as_bytes()) <= NESTING_LIMIT) {
+    if let Some(json) = evidence.json().filter(|json| is_shallow(json.as_bytes())) {
         return Some(UpstreamBody::Json(json.to_owned()));
     }
     let text = String::from_utf8_lossy(evidence.body);
