@@ -6,7 +6,7 @@
 use crate::canon::envelope::{self, Stamp};
 use crate::canon::explain::{Explanation, explain};
 use crate::canon::{CanonicalError, Evidence, Fault, Matched, Observed, Phase, Profile};
-use crate::proxy::errors::detect::{self, Detected, Form, Framing};
+use crate::detect::{self, Detected, Form, Framing};
 use crate::telemetry;
 use std::fmt::Write as _;
 use std::time::SystemTime;

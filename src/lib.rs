@@ -11,6 +11,7 @@
 //! | 0 | [`wire`] | pure: framing of SSE, newline-separated JSON and WebSocket |
 //! | 0 | [`limit`] | pure: rates, concurrency slots and their queue, learned caps, holds, retry budgets, circuit breakers |
 //! | 1 | [`render`] | pure: a canonical error as an HTTP answer |
+//! | 1 | [`detect`] | pure: what form an answer has, and whether what was observed is an error |
 //! | 1 | [`config`] | the operator's words, then ours; built-in and own profiles |
 //! | 1 | `telemetry` | metrics, traces, access log, logging |
 //! | 2 | `upstream` | talking to providers: connect, pool, deadlines, bounded reading |
@@ -21,7 +22,7 @@
 //! | 5 | `app`, `simulator`, `explain`, `cli` | everything put together; five providers to try it with; the commands |
 //!
 //! A module imports what stands above it in this table and nothing below; `tests/house.rs` holds that. `canon`, `wire`,
-//! `limit`, `render` and `config` build without the feature `serve`, which is the proof that no runtime has crept into them.
+//! `limit`, `render`, `detect` and `config` build without the feature `serve`, which is the proof that no runtime has crept into them.
 //!
 //! # The paths of a request and of an error
 //!
@@ -57,6 +58,7 @@ pub mod docs {
 
 pub mod canon;
 pub mod config;
+pub mod detect;
 pub mod limit;
 pub mod render;
 pub mod wire;

@@ -50,5 +50,5 @@ step tests/page/setup.sh
 export SPEECHGATE_FULL=1
 step cargo test --locked --no-fail-fast
 # The pure core by itself: that it builds is the proof that no runtime has crept in.
-step cargo test --locked --no-default-features --lib --test properties
+step cargo test --locked --no-default-features --lib --test corpus --test properties
 printf '\n== every suite passed\n' >&2

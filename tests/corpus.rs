@@ -17,7 +17,7 @@ use speechgate::canon::envelope::{self, Stamp};
 use speechgate::canon::spec::DetectorSpec;
 use speechgate::canon::{Evidence, Fallback, Matched, Observed, Phase, Profile, ProfileSpec};
 use speechgate::config::built_in;
-use speechgate::proxy::errors::detect::{self, Detected, Form, Framing};
+use speechgate::detect::{self, Detected, Form, Framing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

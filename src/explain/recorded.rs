@@ -1,6 +1,6 @@
 //! Recordings: a raw HTTP answer read by the same parser as a live one.
 
-use crate::proxy::errors::detect::{self, Framing};
+use crate::detect::{self, Framing};
 use crate::upstream::{Limits, read_capped};
 use crate::wire::{Verdict, ndjson, sse};
 use bytes::Bytes;

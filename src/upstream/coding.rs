@@ -1,31 +1,10 @@
 //! Content codings (RFC 9110 8.4.1), undone piece by piece within a bound. Pure: bytes in, bytes out.
 
+use crate::wire::coding::Coding;
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use flate2::{Decompress, FlushDecompress, Status};
 use std::fmt;
 use zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer};
-
-/// One content coding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
-    Gzip,
-    Deflate,
-    Brotli,
-    Zstd,
-}
-
-impl Coding {
-    /// The coding of this name, in lower case.
-    pub(super) fn named(name: &str) -> Option<Coding> {
-        Some(match name {
-            "gzip" | "x-gzip" => Coding::Gzip,
-            "deflate" => Coding::Deflate,
-            "br" => Coding::Brotli,
-            "zstd" => Coding::Zstd,
-            _ => return None,
-        })
-    }
-}
 
 /// Coded data that is not of its coding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

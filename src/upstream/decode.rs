@@ -1,6 +1,7 @@
 //! Undoing content codings within a bound. Pure and synchronous: bytes and a header value in, bytes out, never an error.
 
-use super::coding::{Coding, Decoder};
+use super::coding::Decoder;
+use crate::wire::coding::Coding;
 use bytes::Bytes;
 use http::HeaderValue;
 

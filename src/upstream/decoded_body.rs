@@ -1,11 +1,11 @@
 //! A body whose content coding is undone as it is read, for streams whose events have to be read.
 
 use super::body::Body;
-use super::coding::{Coding, Decoder};
+use super::coding::Decoder;
 use super::failure::Failure;
 use crate::canon::Fault;
+use crate::wire::coding::StreamCoding;
 use bytes::{Buf, Bytes};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
 use http_body::{Frame, SizeHint};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -40,49 +40,11 @@ enum Next {
     End,
 }
 
-/// The coding of a streamed body, if it has one that can be undone piece by piece.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct StreamCoding(Option<Coding>);
-
-impl StreamCoding {
-    /// The coding that these headers announce. None if it must not or cannot be undone here: it is unknown, there are several,
-    /// or the sender wants nobody to change it (RFC 9110 7.7).
-    #[must_use]
-    pub fn of(headers: &HeaderMap) -> Option<StreamCoding> {
-        let mut named = None;
-        for name in items(headers, &header::CONTENT_ENCODING).filter(|name| !name.eq_ignore_ascii_case(b"identity")) {
-            if named.replace(name).is_some() {
-                return None;
-            }
-        }
-        let Some(name) = named else { return Some(StreamCoding(None)) };
-        let coding = Coding::named(&str::from_utf8(name).ok()?.to_ascii_lowercase())?;
-        let fixed = items(headers, &header::CACHE_CONTROL).any(|item| item.eq_ignore_ascii_case(b"no-transform"));
-        (!fixed).then_some(StreamCoding(Some(coding)))
-    }
-
-    /// Takes out of the headers what no longer holds once the coding is undone.
-    pub fn undo(self, headers: &mut HeaderMap) {
-        let _ = headers.remove(header::CONTENT_ENCODING);
-        if self.0.is_some() {
-            for name in OF_THE_CODED_BYTES {
-                let _ = headers.remove(name);
-            }
-        }
-    }
-}
-
-/// The items of a list field, on however many lines.
-fn items<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h [u8]> + use<'h> {
-    let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
-}
-
 impl DecodedBody {
     /// The content of a body of this coding.
     #[must_use]
     pub fn new(body: Body, coding: StreamCoding) -> DecodedBody {
-        let decoding = coding.0.map(|coding| {
+        let decoding = coding.coding().map(|coding| {
             let decoder = Decoder::new(coding);
             Box::new(Decoding { decoder, input: Bytes::new(), more: false, piece: vec![0; PIECE], next: Next::Body })
         });
@@ -160,14 +122,3 @@ fn cut() -> Failure {
 
 /// Most bytes that are decoded at a time.
 const PIECE: usize = 16 * 1024;
-
-/// Fields that speak of the bytes as they were coded.
-const OF_THE_CODED_BYTES: [HeaderName; 7] = [
-    header::CONTENT_LENGTH,
-    header::ETAG,
-    header::ACCEPT_RANGES,
-    HeaderName::from_static("content-md5"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-];

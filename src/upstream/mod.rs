@@ -38,7 +38,7 @@ pub use capped::{Capped, Limits, read_capped};
 pub use client::{Client, Exchange, Facts};
 pub use connect::Resolver;
 pub use decode::{Decoded, decode};
-pub use decoded_body::{DecodedBody, StreamCoding};
+pub use decoded_body::DecodedBody;
 pub use failure::Failure;
 pub(crate) use failure::request_fault;
 pub use send_progress::BoxError;

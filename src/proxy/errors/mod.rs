@@ -2,14 +2,13 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `detect` | observed to code; `speechgate explain` and the corpus test ask here too |
 //! | `render` | form and phase to bytes |
 //! | `sample` | redacted samples of what no profile knows |
 //! | `early` | before there is a route, and panics |
 //!
-//! Recording is the context's own: `context::record` counts. What is sent is built above: errors make bytes.
+//! What was observed is an error or none by [`crate::detect`], which `speechgate explain` and the corpus test ask too. Recording
+//! is the context's own: `context::record` counts. What is sent is built above: errors make bytes.
 
-pub mod detect;
 mod early;
 mod render;
 mod sample;
@@ -21,9 +20,9 @@ use super::context::RoutedContext;
 use super::limits::{Denied, Refusal};
 use super::request_body::ClientFault;
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Path, Phase, Profile};
+use crate::detect::{self, Detected};
 use crate::telemetry::metrics::Limit;
 use crate::upstream::{Capped, Failure};
-use detect::Detected;
 use http::HeaderMap;
 use std::time::{Duration, SystemTime};
 

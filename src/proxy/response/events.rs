@@ -3,11 +3,12 @@
 
 use super::cut::Cut;
 use crate::canon::{Evidence, Fault, Observed, Stream};
+use crate::detect::{self, Framing};
 use crate::proxy::context::RoutedContext;
-use crate::proxy::errors::detect::{self, Framing};
 use crate::proxy::errors::{self, Finding, Rendered};
 use crate::proxy::idle::Idle;
-use crate::upstream::{self, DecodedBody, Failure, StreamCoding};
+use crate::upstream::{self, DecodedBody, Failure};
+use crate::wire::coding::StreamCoding;
 use crate::wire::{Joined, Verdict, ndjson, sse};
 use bytes::Bytes;
 use http::{HeaderMap, header};

@@ -5,9 +5,9 @@
 use super::body::Body;
 use super::read::next_frame;
 use crate::canon::{Evidence, Json, Observed, Path};
+use crate::detect::{self, Form, LIMIT};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
-use crate::proxy::errors::detect::{self, Form, LIMIT};
 use crate::proxy::errors::{self, Finding, Rendered};
 use crate::upstream::{self, decode};
 use bytes::{Bytes, BytesMut};

@@ -11,12 +11,12 @@ pub use cut::Cut;
 pub use events::Events;
 
 use super::context::{RequestContext, RoutedContext};
-use super::errors::detect::Form;
 use super::errors::{self, Finding, Rendered};
 use super::headers;
 use super::retry::{Answer, Failed};
 use crate::canon::{CanonicalError, Evidence, Fault};
 use crate::config::types::Envelope;
+use crate::detect::Form;
 use crate::upstream::{Capped, Failure};
 use bytes::Bytes;
 use http::{Method, Response, response};

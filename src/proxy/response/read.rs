@@ -1,9 +1,9 @@
 //! Reads what a provider has answered: a failure within bounds, the first bytes of a success, the next frame in time.
 
 use crate::config::types::Timeouts;
+use crate::detect::Form;
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
-use crate::proxy::errors::detect::Form;
 use crate::proxy::idle::Idle;
 use crate::upstream::{self, Capped, Failure, Limits};
 use bytes::Bytes;

@@ -4,8 +4,8 @@
 
 use crate::canon::profile::Detector;
 use crate::canon::{CanonicalError, Classified, Evidence, Matched, Phase, Profile, resolve};
-use crate::upstream::StreamCoding;
 use crate::wire::close;
+use crate::wire::coding::StreamCoding;
 use http::{HeaderMap, HeaderValue, header};
 use serde::de::IgnoredAny;
 
@@ -109,7 +109,8 @@ impl Framing {
 }
 
 /// JSON is never looked for in audio.
-pub(crate) fn is_media(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn is_media(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     [&b"audio/"[..], b"video/", b"image/"]
         .iter()
@@ -117,12 +118,14 @@ pub(crate) fn is_media(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the beginning of a body leaves it open that it is JSON in which a failure may hide.
-pub(crate) fn may_be_json(body: &[u8]) -> bool {
+#[must_use]
+pub fn may_be_json(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), None | Some(b'{' | b'[' | 0xEF))
 }
 
 /// Whether the last piece of a stream is whole JSON, or something that is none at all: half of one is a stream that broke.
-pub(crate) fn is_whole(bytes: &[u8]) -> bool {
+#[must_use]
+pub fn is_whole(bytes: &[u8]) -> bool {
     let looks_like_json = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
     !looks_like_json || serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
