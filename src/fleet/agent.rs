@@ -44,6 +44,7 @@ impl Agent {
             drop(gate);
             let due = lease.due(&self.common.setup);
             tokio::select! {
+                biased;
                 () = self.inbox.roused.notified() => {}
                 () = tokio::time::sleep_until(due.into()) => {}
             }

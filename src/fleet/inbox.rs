@@ -1,6 +1,6 @@
 //! What an agent is roused by: its gate, the backend's messages, a connection that came or went.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -27,7 +27,7 @@ pub(super) struct Inbox {
 
 /// The inboxes of all agents, by the names under which the backend knows them.
 #[derive(Debug, Default)]
-pub(super) struct Inboxes(Mutex<HashMap<String, Arc<Inbox>>>);
+pub(super) struct Inboxes(Mutex<BTreeMap<String, Arc<Inbox>>>);
 
 impl Told {
     /// `turn share contested size rank name`

@@ -3,15 +3,12 @@
 //! `redis` multiplexes: requests of all threads go through one connection, and a request that is given up takes nothing with
 //! it. It does not reconnect in this form, and that is wanted: after a failure nobody waits for a connection here.
 
+use super::dial::{Connection, Dial};
 use super::inbox::{Inboxes, Told};
 use super::setup::Setup;
 use super::tally::Tally;
 use arc_swap::ArcSwapOption;
-use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value,
-};
+use redis::{PushInfo, PushKind, RedisResult, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -24,12 +21,10 @@ const CONNECT: Duration = Duration::from_secs(2);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest such pause.
 const LAST_PAUSE: Duration = Duration::from_millis(500);
-/// Requests that may wait to be written.
-const PIPELINE: usize = 1024;
 
 /// The way to the backend.
 pub(super) struct Link {
-    client: Client,
+    dial: Arc<dyn Dial>,
     setup: Setup,
     live: ArcSwapOption<Live>,
     inboxes: Arc<Inboxes>,
@@ -38,7 +33,7 @@ pub(super) struct Link {
 
 /// A connection that was made.
 pub(super) struct Live {
-    connection: MultiplexedConnection,
+    connection: Connection,
     /// Whether the last request was answered in time. If not, nobody else waits until one is.
     answers: AtomicBool,
     trouble: Arc<Trouble>,
@@ -53,16 +48,8 @@ struct Trouble {
 
 impl Link {
     /// A link that is not connected yet.
-    ///
-    /// # Errors
-    /// When the URL is none.
-    pub(super) fn new(url: &str, setup: Setup, inboxes: Arc<Inboxes>, tally: Arc<Tally>) -> RedisResult<Link> {
-        let info = url.into_connection_info()?;
-        // Push messages come on the same connection with RESP3 only.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let settings = settings.set_lib_name("speechgate", env!("CARGO_PKG_VERSION"));
-        let info = info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Ok(Link { client: Client::open(info)?, setup, live: ArcSwapOption::empty(), inboxes, tally })
+    pub(super) fn new(dial: Arc<dyn Dial>, setup: Setup, inboxes: Arc<Inboxes>, tally: Arc<Tally>) -> Link {
+        Link { dial, setup, live: ArcSwapOption::empty(), inboxes, tally }
     }
 
     /// The connection, while there is one.
@@ -91,16 +78,8 @@ impl Link {
     async fn connect(&self) -> RedisResult<Live> {
         let trouble = Arc::new(Trouble::default());
         let (inboxes, noticed) = (Arc::clone(&self.inboxes), Arc::clone(&trouble));
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(PIPELINE)
-            .set_push_sender(move |push: PushInfo| -> Result<(), redis::aio::SendError> {
-                pushed(&push, &inboxes, &noticed);
-                Ok(())
-            });
-        let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
-        connection.subscribe(self.setup.channel()).await?;
+        let pushes = Arc::new(move |push: &PushInfo| pushed(push, &inboxes, &noticed));
+        let connection = self.dial.dial(self.setup.channel(), pushes).await?;
         Ok(Live { connection, answers: AtomicBool::new(true), trouble })
     }
 
@@ -125,7 +104,7 @@ impl Link {
 
 impl Live {
     /// To send something.
-    pub(super) fn connection(&self) -> MultiplexedConnection {
+    pub(super) fn connection(&self) -> Connection {
         self.connection.clone()
     }
 

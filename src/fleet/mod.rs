@@ -32,6 +32,7 @@
 //! * A gateway that has never heard of the fleet takes itself for one of ten, and at least one slot.
 
 mod agent;
+mod dial;
 mod inbox;
 mod lease;
 mod link;
@@ -39,6 +40,7 @@ mod scripts;
 mod setup;
 mod tally;
 
+pub use dial::{Backend, Connection, Dial, Pushes};
 pub use scripts::Counted;
 
 use crate::config::secret::Secret;
@@ -47,11 +49,12 @@ use crate::limit::rate::Quota;
 use crate::limit::{Gate, Keys};
 use crate::telemetry::fleet::{Fallback, FleetMetrics};
 use agent::{Agent, Common};
+use dial::Network;
 use inbox::{Inbox, Inboxes};
 use link::Link;
 use scripts::{Counter, Scripts};
 use setup::Setup;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -82,7 +85,7 @@ pub struct Fleet {
     connecting: AbortHandle,
     keys: Keys,
     /// The agents, by limiter.
-    agents: Mutex<HashMap<String, Member>>,
+    agents: Mutex<BTreeMap<String, Member>>,
     /// How many agents there have been.
     names: AtomicU64,
 }
@@ -117,6 +120,19 @@ impl Fleet {
         runtime: &Handle,
     ) -> Result<Option<Arc<Fleet>>, String> {
         let Some(url) = &limits.backend else { return Ok(None) };
+        let network =
+            Network::new(url.reveal()).map_err(|_| "limits.backend: not a URL of a Redis or Valkey".to_owned())?;
+        Ok(Some(Fleet::start_over(Arc::new(network), limits, process, metrics, runtime)))
+    }
+
+    /// The same over connections that are made otherwise.
+    pub fn start_over(
+        dial: Arc<dyn Dial>,
+        limits: &Limits,
+        process: &str,
+        metrics: impl FnOnce() -> Arc<FleetMetrics>,
+        runtime: &Handle,
+    ) -> Arc<Fleet> {
         let setup = Setup {
             id: process.to_owned(),
             prefix: limits.prefix.clone(),
@@ -124,14 +140,13 @@ impl Fleet {
             timeout: limits.timeout,
         };
         let (inboxes, tally) = (Arc::new(Inboxes::default()), Arc::new(Tally::new(metrics())));
-        let link = Link::new(url.reveal(), setup.clone(), Arc::clone(&inboxes), Arc::clone(&tally));
-        let link = link.map_err(|_| "limits.backend: not a URL of a Redis or Valkey".to_owned())?;
+        let link = Link::new(dial, setup.clone(), Arc::clone(&inboxes), Arc::clone(&tally));
         let common = Arc::new(Common { setup, link, scripts: Scripts::new(), tally });
         let connected = Arc::clone(&common);
         let connecting = runtime.spawn(async move { connected.link.run().await }).abort_handle();
         let (agents, names, runtime) = (Mutex::default(), AtomicU64::new(0), runtime.clone());
         let keys = Keys::of_fleet(secret(limits));
-        Ok(Some(Arc::new(Fleet { common, inboxes, runtime, connecting, keys, agents, names })))
+        Arc::new(Fleet { common, inboxes, runtime, connecting, keys, agents, names })
     }
 
     /// Shares the slots of a gate with the gates of the same name in other processes, lane by lane. Again after a reload: a
@@ -234,7 +249,7 @@ impl Fleet {
     /// Gives back everything, for nothing runs here any more.
     pub async fn leave(&self) {
         let members: Vec<(String, Member)> =
-            self.agents.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+            std::mem::take(&mut *self.agents.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect();
         for (key, member) in members {
             member.task.abort();
             self.common.leave(&key, &member.name).await;

@@ -1,10 +1,10 @@
 //! The scripts that run at the backend, and their words.
 
+use super::dial::Connection;
 use super::lease::Answer;
 use super::setup::Setup;
 use crate::limit::Demand;
 use crate::limit::rate::{Left, Quota};
-use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Script};
 use std::time::{Duration, Instant};
 
@@ -56,7 +56,7 @@ impl Scripts {
     /// Takes a turn. None when a later one has been taken.
     pub(super) async fn turn(
         &self,
-        connection: &mut MultiplexedConnection,
+        connection: &mut Connection,
         setup: &Setup,
         turn: &Turn<'_>,
         now: Instant,
@@ -84,11 +84,7 @@ impl Scripts {
     }
 
     /// Counts a request.
-    pub(super) async fn count(
-        &self,
-        connection: &mut MultiplexedConnection,
-        counters: &[Counter],
-    ) -> RedisResult<Counted> {
+    pub(super) async fn count(&self, connection: &mut Connection, counters: &[Counter]) -> RedisResult<Counted> {
         let mut call = self.rates.prepare_invoke();
         for Counter { key, quota, cost } in counters {
             let unit = quota.per.as_secs_f64() * 1e6 / f64::from(quota.amount.get());

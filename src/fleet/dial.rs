@@ -1,0 +1,110 @@
+//! How the backend is reached: over the network, or, in a simulation, over one that loses and delays what it is told to.
+
+use redis::aio::{ConnectionLike, MultiplexedConnection, SendError};
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisFuture,
+    RedisResult, Value,
+};
+use std::fmt;
+use std::sync::Arc;
+
+/// Requests that may wait to be written.
+const PIPELINE: usize = 1024;
+
+/// Takes what the backend says without being asked: messages, and that the connection is lost.
+pub type Pushes = Arc<dyn Fn(&PushInfo) + Send + Sync>;
+
+/// Makes connections to a backend.
+pub trait Dial: Send + Sync {
+    /// Connects, and listens to a channel.
+    fn dial(&self, channel: String, pushes: Pushes) -> RedisFuture<'_, Connection>;
+}
+
+/// What answers requests at the other end of a connection.
+pub trait Backend: Send + Sync {
+    /// Answers one.
+    fn request<'a>(&'a self, command: &'a Cmd) -> RedisFuture<'a, Value>;
+}
+
+/// A connection that many use at once.
+#[derive(Clone)]
+pub struct Connection(Arc<dyn Backend>);
+
+impl Connection {
+    /// One to this backend.
+    pub fn new(backend: impl Backend + 'static) -> Connection {
+        Connection(Arc::new(backend))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").finish_non_exhaustive()
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.0.request(command)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        // All are sent before the first is answered.
+        let requests = pipeline.cmd_iter().map(|command| self.0.request(command));
+        let answers = futures_util::future::try_join_all(requests);
+        Box::pin(async move { Ok(answers.await?.into_iter().skip(offset).take(count).collect()) })
+    }
+
+    fn get_db(&self) -> i64 {
+        0
+    }
+}
+
+/// A backend in the network.
+pub(super) struct Network(Client);
+
+impl Network {
+    /// The one of a URL.
+    ///
+    /// # Errors
+    /// When the URL is none.
+    pub(super) fn new(url: &str) -> RedisResult<Network> {
+        let info = url.into_connection_info()?;
+        // Push messages come on the same connection with RESP3 only.
+        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let settings = settings.set_lib_name("speechgate", env!("CARGO_PKG_VERSION"));
+        let info = info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        Ok(Network(Client::open(info)?))
+    }
+}
+
+impl Dial for Network {
+    fn dial(&self, channel: String, pushes: Pushes) -> RedisFuture<'_, Connection> {
+        Box::pin(async move {
+            let config = AsyncConnectionConfig::new()
+                .set_connection_timeout(None)
+                .set_response_timeout(None)
+                .set_pipeline_buffer_size(PIPELINE)
+                .set_push_sender(move |push: PushInfo| -> Result<(), SendError> {
+                    pushes(&push);
+                    Ok(())
+                });
+            let mut connection = self.0.get_multiplexed_async_connection_with_config(&config).await?;
+            connection.subscribe(channel).await?;
+            Ok(Connection::new(connection))
+        })
+    }
+}
+
+impl Backend for MultiplexedConnection {
+    fn request<'a>(&'a self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        let mut connection = self.clone();
+        Box::pin(async move { connection.send_packed_command(command).await })
+    }
+}
