@@ -9,7 +9,9 @@
 
 use speechgate::limit::hold::{Pass, Place, Reach};
 use speechgate::limit::rate::{MOST, Quota, SHARDS};
-use speechgate::limit::{Breaker, Budget, Entry, Gate, Holds, Keys, Lanes, Permit, Priority, Rate, Setup, breaker};
+use speechgate::limit::{
+    AccountSet, Breaker, Budget, Entry, Gate, Holds, Keys, Permit, Priority, Rate, Setup, breaker,
+};
 use std::fs;
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -33,17 +35,17 @@ fn main() {
 
 fn gate(runs: u32) {
     let now = Instant::now();
-    let gate = Gate::new(&Setup { max: 10, queue: 64, lanes: 1 });
-    let enter = |_| gate.enter(Priority::Normal, Lanes::ALL, now);
+    let gate = Gate::new(&Setup { max: 10, queue: 64, accounts: 1 });
+    let enter = |_| gate.enter(Priority::Normal, AccountSet::ALL, now);
     show("gate: enter and leave, nobody else", per_call(1, runs, enter));
     show("gate: enter and leave, two threads", per_call(2, runs, enter));
-    let four = Gate::new(&Setup { max: 10, queue: 64, lanes: 4 });
-    let enter = |_| four.enter(Priority::Normal, Lanes::ALL, now);
+    let four = Gate::new(&Setup { max: 10, queue: 64, accounts: 4 });
+    let enter = |_| four.enter(Priority::Normal, AccountSet::ALL, now);
     show("gate: enter and leave, four accounts", per_call(1, runs, enter));
-    let one = Gate::new(&Setup { max: 1, queue: 64, lanes: 1 });
+    let one = Gate::new(&Setup { max: 1, queue: 64, accounts: 1 });
     let hand_over = |_| {
-        let holder = one.enter(Priority::Normal, Lanes::ALL, now);
-        let waiter = one.enter(Priority::Normal, Lanes::ALL, now);
+        let holder = one.enter(Priority::Normal, AccountSet::ALL, now);
+        let waiter = one.enter(Priority::Normal, AccountSet::ALL, now);
         drop(holder);
         drop(slot(waiter));
     };

@@ -21,14 +21,14 @@ pub(super) struct Common {
     pub(super) tally: Arc<Tally>,
 }
 
-/// The agent of one lane of one gate.
+/// The agent of one account of one gate.
 pub(super) struct Agent {
     pub(super) common: Arc<Common>,
     /// The limiter's key, and the name under which this agent is known there.
     pub(super) key: String,
     pub(super) name: String,
     pub(super) gate: Weak<Gate>,
-    pub(super) lane: usize,
+    pub(super) account: usize,
     pub(super) inbox: Arc<Inbox>,
     /// Whether the agent wants to hear of every slot that comes free.
     pub(super) watches: Arc<AtomicBool>,
@@ -64,7 +64,7 @@ impl Agent {
         loop {
             let asked = now();
             let answered = match self.common.link.live() {
-                Some(_) if !lease.wants_turn(&gate.demand(self.lane), asked) => break,
+                Some(_) if !lease.wants_turn(&gate.demand(self.account), asked) => break,
                 Some(live) => self.turn(&live, gate, lease).await,
                 // Others lose it at the same moment: all of them go to their local shares, whether somebody waits or not.
                 None => false,
@@ -75,8 +75,8 @@ impl Agent {
             }
         }
         if lease.is_lost(now(), &self.common.setup) {
-            let share = lease.local_share(gate.demand(self.lane).max, self.common.tally.size());
-            gate.set_share(self.lane, Some(share));
+            let share = lease.local_share(gate.demand(self.account).max, self.common.tally.size());
+            gate.set_share(self.account, Some(share));
             self.common.tally.fell_back(Fallback::Slots);
         }
     }
@@ -85,16 +85,16 @@ impl Agent {
         let (until, contested) = lease.terms();
         // Before the gate takes slots off the share: each has to be told of.
         self.watches.store(lease.watches(), Ordering::Relaxed);
-        gate.shift_share(self.lane, change, until, contested, now());
+        gate.shift_share(self.account, change, until, contested, now());
     }
 
     /// One turn at the backend. False when it was not answered.
     async fn turn(&self, live: &Live, gate: &Gate, lease: &mut Lease) -> bool {
         let Common { setup, scripts, tally, .. } = &*self.common;
         let sent = now();
-        let spare = lease.spare(&gate.demand(self.lane), sent);
+        let spare = lease.spare(&gate.demand(self.account), sent);
         // What is given back cannot be used any more before the backend hears of it.
-        let demand = gate.give_back(self.lane, spare, sent);
+        let demand = gate.give_back(self.account, spare, sent);
         let (number, known) = lease.begin(&demand);
         let turn = Turn { key: &self.key, name: &self.name, number, known, demand: &demand, leaving: false };
         let mut connection = live.connection();

@@ -94,7 +94,7 @@ pub struct Fleet {
 struct Member {
     name: String,
     gate: Weak<Gate>,
-    lane: usize,
+    account: usize,
     inbox: Arc<Inbox>,
     /// Whether it wants to hear of every slot that comes free.
     watches: Arc<AtomicBool>,
@@ -149,29 +149,29 @@ impl Fleet {
         Arc::new(Fleet { common, inboxes, runtime, connecting, keys, agents, names })
     }
 
-    /// Shares the slots of a gate with the gates of the same name in other processes, lane by lane. Again after a reload: a
+    /// Shares the slots of a gate with the gates of the same name in other processes, account by account. Again after a reload: a
     /// gate that is shared already stays so.
-    pub fn share(&self, name: &str, lanes: usize, gate: &Arc<Gate>) {
-        self.share_lanes(name, (0..lanes).map(|lane| (lane, lane.to_string())), gate);
+    pub fn share(&self, name: &str, accounts: usize, gate: &Arc<Gate>) {
+        self.share_accounts(name, (0..accounts).map(|account| (account, account.to_string())), gate);
     }
 
-    /// The same where a lane has a name of its own: all gateways mean the same account by it, at whatever place it stands.
-    pub fn share_lanes(&self, name: &str, lanes: impl Iterator<Item = (usize, String)>, gate: &Arc<Gate>) {
+    /// The same where each account has a name: all gateways mean the same account by it, whatever number it has here.
+    pub fn share_accounts(&self, name: &str, accounts: impl Iterator<Item = (usize, String)>, gate: &Arc<Gate>) {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         // An agent whose gate is gone has ended, or ends with the calls that hold its slots.
         agents.retain(|_, member| member.gate.strong_count() > 0 || !member.task.is_finished());
-        for (lane, label) in lanes {
+        for (account, label) in accounts {
             let key = format!("{}:slots:{name}:{label}", self.common.setup.prefix);
             if !agents.get(&key).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate))) {
                 // Nothing until the backend says so.
-                gate.set_share(lane, Some(0));
-                let member = self.engage(&key, lane, gate);
+                gate.set_share(account, Some(0));
+                let member = self.engage(&key, account, gate);
                 // The agent of an earlier gate goes on until the calls that hold its slots have ended.
                 drop(agents.insert(key, member));
             }
         }
         let own = agents.values().filter(|member| member.gate.ptr_eq(&Arc::downgrade(gate)));
-        let ears = own.map(|member| (member.lane, Arc::clone(&member.inbox), Arc::clone(&member.watches)));
+        let ears = own.map(|member| (member.account, Arc::clone(&member.inbox), Arc::clone(&member.watches)));
         let (ears, heard) = (Ears(ears.collect()), Arc::downgrade(gate));
         gate.on_demand(Arc::new(move || {
             if let Some(gate) = heard.upgrade() {
@@ -180,7 +180,7 @@ impl Fleet {
         }));
     }
 
-    fn engage(&self, key: &str, lane: usize, gate: &Arc<Gate>) -> Member {
+    fn engage(&self, key: &str, account: usize, gate: &Arc<Gate>) -> Member {
         let name = format!("{}.{}", self.common.setup.id, self.names.fetch_add(1, Ordering::Relaxed));
         let (inbox, watches) = (self.inboxes.open(&name), Arc::new(AtomicBool::new(false)));
         let agent = Agent {
@@ -188,7 +188,7 @@ impl Fleet {
             key: key.to_owned(),
             name: name.clone(),
             gate: Arc::downgrade(gate),
-            lane,
+            account,
             inbox: Arc::clone(&inbox),
             watches: Arc::clone(&watches),
         };
@@ -197,7 +197,7 @@ impl Fleet {
             agent.run().await;
             inboxes.close(&ended);
         });
-        Member { name, gate: Arc::downgrade(gate), lane, inbox, watches, task: task.abort_handle() }
+        Member { name, gate: Arc::downgrade(gate), account, inbox, watches, task: task.abort_handle() }
     }
 
     /// Counts a request of a route by all of these limits, or by none. None when the backend does not answer in time: the
@@ -273,8 +273,8 @@ impl Ears {
     /// Something happened. The clock is read here, for a gate has none.
     fn hear(&self, gate: &Gate) {
         gate.wake(agent::now());
-        for (lane, inbox, watches) in &self.0 {
-            if watches.load(Ordering::Relaxed) || gate.demand(*lane).waiting > 0 {
+        for (account, inbox, watches) in &self.0 {
+            if watches.load(Ordering::Relaxed) || gate.demand(*account).waiting > 0 {
                 inbox.roused.notify_one();
             }
         }

@@ -35,7 +35,7 @@ pub mod rate;
 
 pub use breaker::Breaker;
 pub use budget::Budget;
-pub use gate::{Bounds, Demand, Entry, Gate, Lanes, Permit, Priority, Setup, Standing, Stats, Waiting};
+pub use gate::{AccountSet, Bounds, Demand, Entry, Gate, Permit, Priority, Setup, Standing, Stats, Waiting};
 pub use hold::Holds;
 pub use keys::Keys;
 pub use rate::Rate;

@@ -7,7 +7,7 @@ use super::context::RoutedContext;
 use super::limits::{self, Admission, Asked, Caller, Denied, Turn};
 use super::request_body::RequestBody;
 use crate::canon::Fault;
-use crate::limit::gate::{Lanes, Permit};
+use crate::limit::gate::{AccountSet, Permit};
 use http::request;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -30,17 +30,18 @@ pub(crate) async fn admit(
     if limits.reads_bodies() {
         call.waited(begun.elapsed());
     }
-    let lanes = limits.free(limits.lanes().and(call.usable_accounts()), credential, call.upstream.limited_path())?;
+    let accounts =
+        limits.free(limits.all_accounts().and(call.usable_accounts()), credential, call.upstream.limited_path())?;
     let priority = limits::priority(&parts.headers, call.fields);
     let mut permit = None;
-    let counted_inside = || route.route.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
+    let counted_inside = || route.config.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
     if limits.counts()
         && limits.takes_slot(websocket, counted_inside)
         && let Some(gate) = limits.gate(credential)
     {
         // What only the body tells may have taken long, and a share of the fleet may be over by now.
         let asked = if limits.reads_bodies() { Instant::now() } else { begun };
-        permit = Some(match limits.ask(gate, priority, lanes, asked)? {
+        permit = Some(match limits.ask(gate, priority, accounts, asked)? {
             Asked::Granted(granted) => {
                 call.did_not_queue(asked);
                 granted
@@ -55,15 +56,15 @@ pub(crate) async fn admit(
             }
         });
     }
-    call.use_account(permit.as_ref().map_or(lanes, |permit| Lanes::only(limits.account_of(permit))));
-    let lane = call.way.credential;
-    call.admission = Admission::new(credential, priority, lane);
+    call.use_account(permit.as_ref().map_or(accounts, |permit| AccountSet::only(limits.account_of(permit))));
+    let account = call.destination.account;
+    call.admission = Admission::new(credential, priority, account);
     if limits.waits() {
         // The provider may have asked for a wait in the meantime; and who tries again at the end of one keeps the others waiting,
         // which begins when its slot is held and its body is there.
-        let _ = limits.free(Lanes::only(lane), credential, call.upstream.limited_path())?;
+        let _ = limits.free(AccountSet::only(account), credential, call.upstream.limited_path())?;
         let _ = Box::pin(upload.read_ahead(limits::BOUND)).await?;
-        let probe = limits.go(lane, credential, call.upstream.limited_path())?;
+        let probe = limits.go(account, credential, call.upstream.limited_path())?;
         call.admission.tries(probe);
     }
     call.admission.has(permit);
@@ -90,10 +91,10 @@ async fn left(upload: &mut RequestBody) -> Fault {
 }
 
 /// A call that tries again with another account needs a slot of that one.
-pub(crate) async fn change_account(call: &mut RoutedContext, lane: usize) -> Result<(), Denied> {
-    let Some(priority) = call.admission.moves(lane) else { return Ok(()) };
+pub(crate) async fn change_account(call: &mut RoutedContext, account: usize) -> Result<(), Denied> {
+    let Some(priority) = call.admission.moves(account) else { return Ok(()) };
     let route = Arc::clone(&call.route);
-    let permit = route.limits.slot(call.admission.credential(), priority, Lanes::only(lane)).await?;
+    let permit = route.limits.slot(call.admission.credential(), priority, AccountSet::only(account)).await?;
     call.admission.has(permit);
     Ok(())
 }
@@ -102,7 +103,8 @@ pub(crate) async fn change_account(call: &mut RoutedContext, lane: usize) -> Res
 pub(crate) fn go_again(call: &mut RoutedContext) -> Result<(), Denied> {
     let route = Arc::clone(&call.route);
     if !call.admission.is_probe() {
-        let probe = route.limits.go(call.way.credential, call.admission.credential(), call.upstream.limited_path())?;
+        let probe =
+            route.limits.go(call.destination.account, call.admission.credential(), call.upstream.limited_path())?;
         call.admission.tries(probe);
     }
     Ok(())

@@ -7,7 +7,7 @@ mod finish;
 pub(super) mod record;
 mod spans;
 
-use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields, Way};
+use super::headers::{self, ATTEMPTS, Destination, FORWARDED_FOR, Fields};
 use super::informational::Interim;
 use super::limits::Admission;
 use super::redact::Hidden;
@@ -17,7 +17,7 @@ use super::upstreams::{AccountGuard, UpstreamPass};
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
 use crate::canon::{Code, Fault, Origin, Phase};
-use crate::limit::Lanes;
+use crate::limit::AccountSet;
 use crate::telemetry::metrics::{InFlight, Limit};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
@@ -65,9 +65,9 @@ pub(crate) struct RoutedContext {
     request: RequestContext,
     pub(crate) route: Arc<RouteRuntime>,
     /// Which upstream and which credentials the request goes out with.
-    pub(crate) way: Way,
+    pub(crate) destination: Destination,
     /// The account that it uses.
-    pub(crate) stay: Option<AccountGuard>,
+    pub(crate) guard: Option<AccountGuard>,
     /// Tells the upstream's circuit how it ends, once an answer has begun.
     pub(crate) pass: Option<UpstreamPass>,
     /// Whether the last failure of the provider's has been counted already, because another try was to follow.
@@ -306,8 +306,8 @@ impl RoutedContext {
             request,
             in_flight: Some(route.metrics.request_started()),
             route,
-            way: Way::default(),
-            stay: None,
+            destination: Destination::default(),
+            guard: None,
             pass: None,
             counted: false,
             admission: Admission::default(),
@@ -328,12 +328,12 @@ impl RoutedContext {
 
     /// The route's name.
     pub(crate) fn route_name(&self) -> &str {
-        &self.route.route.name
+        &self.route.config.name
     }
 
     /// What the shell adds to an error of this call.
     pub(crate) fn stamp<'a>(&'a self, timestamp: &'a str) -> Stamp<'a> {
-        let route = &self.route.route;
+        let route = &self.route.config;
         Stamp {
             provider: Some(&route.provider),
             route: Some(&route.name),
@@ -377,24 +377,24 @@ impl RoutedContext {
     }
 
     /// The accounts that may be used, on a route that has several.
-    pub(crate) fn usable_accounts(&self) -> Lanes {
+    pub(crate) fn usable_accounts(&self) -> AccountSet {
         let health = self.route.health.as_ref();
         let accounts = health.map(|health| &health.accounts).filter(|accounts| !accounts.is_empty());
-        accounts.map_or(Lanes::ALL, |accounts| accounts.usable(tokio::time::Instant::now().into_std()))
+        accounts.map_or(AccountSet::ALL, |accounts| accounts.usable(tokio::time::Instant::now().into_std()))
     }
 
     /// Uses the one of these accounts with the fewest calls.
-    pub(crate) fn use_account(&mut self, among: Lanes) {
+    pub(crate) fn use_account(&mut self, among: AccountSet) {
         let Some(health) = self.route.health.clone() else { return };
-        if let Some(stay) = health.accounts.least_used(among, tokio::time::Instant::now().into_std()) {
-            self.uses(stay);
+        if let Some(guard) = health.accounts.least_used(among, tokio::time::Instant::now().into_std()) {
+            self.uses(guard);
         }
     }
 
     /// The call uses an account, and no other one any more.
-    pub(crate) fn uses(&mut self, stay: AccountGuard) {
-        self.way.credential = stay.lane();
-        self.stay = Some(stay);
+    pub(crate) fn uses(&mut self, guard: AccountGuard) {
+        self.destination.account = guard.index();
+        self.guard = Some(guard);
     }
 
     /// A WebSocket is open.

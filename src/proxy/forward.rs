@@ -23,9 +23,9 @@ pub(crate) fn send<'c>(
 ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c> {
     let now = Instant::now();
     let _ = call.upstream.forwarded.get_or_insert(now);
-    let number = call.way.upstream;
+    let number = call.destination.upstream;
     call.trace.attempt(request.headers_mut(), number, now);
-    let route = &call.route.route;
+    let route = &call.route.config;
     let upstream = route.upstreams.get(number).map(|upstream| (upstream, &route.timeouts));
     // Mapped, not awaited in a block: a future that a block has captured is moved once more, and has room there twice.
     let sent = match upstream {
@@ -54,7 +54,7 @@ fn traced(call: &mut RoutedContext, outcome: Result<Exchange, Failure>) -> Resul
             }
         }
     };
-    let upstream = call.route.upstreams.get(call.way.upstream);
+    let upstream = call.route.upstreams.get(call.destination.upstream);
     if let (Some(upstream), Some(ended)) = (upstream, ended) {
         upstream.ended(ended);
     }

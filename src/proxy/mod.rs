@@ -172,12 +172,12 @@ fn aim(
     websocket: bool,
 ) -> Result<Checked, Fault> {
     let runtime = Arc::clone(&call.route);
-    let route = &runtime.route;
+    let route = &runtime.config;
     let body_timeout = call.state.config.server.body_timeout;
     let upload = RequestBody::new(body, route.max_request_body, body_timeout, &call.peer.bell)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
-    let base_path = route.upstreams.get(call.way.upstream).map_or("", |upstream| upstream.base_path.as_str());
+    let base_path = route.upstreams.get(call.destination.upstream).map_or("", |upstream| upstream.base_path.as_str());
     let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query(websocket))?;
     call.upstream.target = target.clone().into();
     call.upstream.base_path = base_path.len();
@@ -201,13 +201,13 @@ fn prepare(
         websocket: checked.websocket,
         peer: &peer.headers,
         route: &runtime.headers,
-        way: call.way,
+        destination: call.destination,
         identity: &state.shared.identity,
         request_id: &call.id,
         trust_forwarded: state.config.server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing);
-    parts.uri = runtime.headers.target(checked.target, call.way, checked.websocket)?.into();
+    parts.uri = runtime.headers.target(checked.target, call.destination, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
     forward::pass_interim(call.interim.as_ref(), &mut request);

@@ -19,7 +19,7 @@ impl RoutedContext {
         Incoming {
             version,
             route: &self.route.headers,
-            upstream: self.way.upstream,
+            upstream: self.destination.upstream,
             request_id: &self.id,
             public: self.public_address(),
         }
@@ -33,7 +33,7 @@ impl RoutedContext {
         let secure = matches!(scheme, "https" | "wss");
         let port = authority.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let own = Some(&self.route.route);
+        let own = Some(&self.route.config);
         let is_own = own.filter(|own| own.upstream_at(host, port).is_some());
         let route = is_own.or_else(|| self.state.route_to(host, port))?;
         let base_path = &route.upstream_at(host, port)?.base_path;

@@ -5,7 +5,7 @@
 //! is answered otherwise. What the route remembers of its upstreams and accounts, and its policy, is in `upstreams`.
 
 use super::context::RoutedContext;
-use super::headers::Way;
+use super::headers::Destination;
 use super::limits::BOUND;
 use super::request_body::{ReplayBuffer, RequestBody};
 use super::response::read;
@@ -78,9 +78,9 @@ async fn try_often(
         read.map_err(|fault| Failed::lost(Failure::of(fault)))?;
     }
     let Chosen { upstream, pass } = health.choose(0, 0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
-    let mut tries = Retries::new(health, &route, call.way, request);
-    call.way.upstream = upstream;
-    let mut ended = sender.end(call, tries.request(call.way), pass).await;
+    let mut tries = Retries::new(health, &route, call.destination, request);
+    call.destination.upstream = upstream;
+    let mut ended = sender.end(call, tries.request(call.destination), pass).await;
     loop {
         let (failed, error) = match ended {
             Ok(answer) => {
@@ -91,14 +91,14 @@ async fn try_often(
         };
         let Some(next) = tries.next(call, &error) else { return Err(failed.meaning(error)) };
         if let Some(guard) = &next.guard
-            && admit::change_account(call, guard.lane()).await.is_err()
+            && admit::change_account(call, guard.index()).await.is_err()
         {
             return Err(failed.meaning(error));
         }
         let count = route.metrics.retry_begins();
         call.record_try(&error);
         tokio::time::sleep(next.wait).await;
-        call.way.upstream = next.chosen.upstream;
+        call.destination.upstream = next.chosen.upstream;
         if let Some(guard) = next.guard {
             call.uses(guard);
         }
@@ -108,7 +108,7 @@ async fn try_often(
             return Err(failed.meaning(error));
         }
         drop(failed);
-        ended = sender.end(call, tries.request(call.way), next.chosen.pass).await;
+        ended = sender.end(call, tries.request(call.destination), next.chosen.pass).await;
         count.ends(ended.is_ok());
     }
 }
@@ -182,7 +182,7 @@ fn lost(failure: Failure) -> (Failed, CanonicalError) {
 /// An upstream whose circuit has opened is shown as one that may not be used, whatever it answered last.
 fn show_open(call: &RoutedContext) {
     let route = &call.route;
-    let (health, upstream) = (route.health.as_ref(), call.way.upstream);
+    let (health, upstream) = (route.health.as_ref(), call.destination.upstream);
     if health.is_some_and(|health| health.is_open(upstream, now()))
         && let Some(metrics) = route.upstreams.get(upstream)
     {
@@ -202,7 +202,7 @@ fn tell(call: &mut RoutedContext, pass: Option<UpstreamPass>, error: Option<&Can
             }
         }
     }
-    if let Some(guard) = &mut call.stay {
+    if let Some(guard) = &mut call.guard {
         match error {
             Some(error) => guard.told(error),
             None => guard.accepted(),
@@ -216,7 +216,7 @@ struct Retries<'a> {
     route: &'a RouteRuntime,
     /// The request as it was prepared, and for which way.
     parts: request::Parts,
-    prepared: Way,
+    prepared: Destination,
     body: ReplayBuffer,
     /// The upstreams that have been tried, by their bits.
     tried: u64,
@@ -235,7 +235,7 @@ impl<'a> Retries<'a> {
     fn new(
         health: Arc<RouteHealth>,
         route: &'a RouteRuntime,
-        prepared: Way,
+        prepared: Destination,
         request: Request<RequestBody>,
     ) -> Retries<'a> {
         let (parts, upload) = request.into_parts();
@@ -244,17 +244,17 @@ impl<'a> Retries<'a> {
     }
 
     /// The request of one try.
-    fn request(&self, way: Way) -> Request<RequestBody> {
+    fn request(&self, destination: Destination) -> Request<RequestBody> {
         let mut parts = self.parts.clone();
-        if way != self.prepared {
-            self.route.headers.redirect(&mut parts, self.prepared, way);
+        if destination != self.prepared {
+            self.route.headers.redirect(&mut parts, self.prepared, destination);
         }
         Request::from_parts(parts, self.body.again())
     }
 
     /// The next try after one that failed so; none when there is to be none.
     fn next(&mut self, call: &RoutedContext, error: &CanonicalError) -> Option<Next> {
-        let (health, now, last) = (&self.health, now(), call.way.upstream);
+        let (health, now, last) = (&self.health, now(), call.destination.upstream);
         self.tried |= bit(last);
         if call.has_begun() {
             return None;
@@ -281,7 +281,7 @@ impl<'a> Retries<'a> {
             // Whoever refused is not asked again.
             Some(Duration::ZERO)
         } else {
-            let left = self.route.route.timeouts.response.saturating_sub(now - self.began);
+            let left = self.route.config.timeouts.response.saturating_sub(now - self.began);
             policy::wait(error.retry_after, call.upstream.attempts, left, fastrand::f64())
         };
         let Some(wait) = wait else { return self.not_made(Retry::LongWait) };

@@ -90,8 +90,8 @@ impl Stopping {
 /// A route and what is worked out once for it.
 #[derive(Debug)]
 pub struct RouteRuntime {
-    /// The route.
-    pub route: Arc<Route>,
+    /// The route as it is configured.
+    pub config: Arc<Route>,
     /// Its name and its provider's, for what is remembered of its errors.
     pub(crate) names: (Arc<str>, Arc<str>),
     /// What its requests' headers become.
@@ -225,7 +225,7 @@ impl State {
             .map(|(route, headers)| {
                 let metrics = shared.metrics.route(&route.name, &route.provider);
                 Arc::new(RouteRuntime {
-                    route: Arc::clone(route),
+                    config: Arc::clone(route),
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers,
                     limits: shared.limits.route(route, &metrics, now),

@@ -6,7 +6,7 @@ use speechgate::config::secret::Secret;
 use speechgate::config::types::Limits;
 use speechgate::fleet::{Check, Fleet};
 use speechgate::limit::rate::Quota;
-use speechgate::limit::{Entry, Gate, Lanes, Permit, Priority, Setup};
+use speechgate::limit::{AccountSet, Entry, Gate, Permit, Priority, Setup};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,13 +31,13 @@ impl Gateway {
         let backend = Some(Secret::new(server.url()));
         let limits = Limits { backend, lease, timeout: TIMEOUT, prefix: "t".to_owned() };
         let fleet = Fleet::start(&limits, id, Arc::default, runtime).expect("a URL").expect("a backend");
-        let gate = Gate::new(&Setup { max, queue: 1000, lanes: 1 });
+        let gate = Gate::new(&Setup { max, queue: 1000, accounts: 1 });
         fleet.share("tts", 1, &gate);
         Gateway { fleet, gate }
     }
 
     async fn enter(&self) -> Permit {
-        match self.gate.enter(Priority::Normal, Lanes::ALL, Instant::now()) {
+        match self.gate.enter(Priority::Normal, AccountSet::ALL, Instant::now()) {
             Entry::Admitted(permit) => permit,
             Entry::Queued(waiting) => tokio::time::timeout(DEADLINE, waiting).await.expect("a slot in time"),
             Entry::Full => panic!("the queue is full"),
@@ -153,7 +153,7 @@ async fn slots_in_hand_are_used_without_the_backend() {
     drop(fleet[0].take(4).await);
     server.hang(true);
     for _ in 0..100 {
-        let entry = fleet[0].gate.enter(Priority::Normal, Lanes::ALL, Instant::now());
+        let entry = fleet[0].gate.enter(Priority::Normal, AccountSet::ALL, Instant::now());
         assert!(matches!(entry, Entry::Admitted(_)));
     }
     server.hang(false);
@@ -169,7 +169,7 @@ async fn a_backend_that_hangs_costs_a_stated_time() {
     let permits = fleet[1].take(2).await;
     let waited = start.elapsed();
     assert!(waited < Duration::from_secs(2), "{waited:?}");
-    let third = fleet[1].gate.enter(Priority::Normal, Lanes::ALL, Instant::now());
+    let third = fleet[1].gate.enter(Priority::Normal, AccountSet::ALL, Instant::now());
     assert!(matches!(third, Entry::Queued(_)), "two is its half of four");
     drop((third, permits));
 
@@ -254,7 +254,7 @@ async fn a_backend_that_forgets_everything_hands_out_no_slot_twice() {
     // The third has nothing in hand: it gets its part when the backend is gone for long enough, and else has to wait.
     let mut waiting = Vec::new();
     for _ in 0..6 {
-        waiting.push(fleet[2].gate.enter(Priority::Normal, Lanes::ALL, Instant::now()));
+        waiting.push(fleet[2].gate.enter(Priority::Normal, AccountSet::ALL, Instant::now()));
     }
     until("all are back", || fleet.iter().map(|gateway| gateway.gate.cap(0)).sum::<u32>() >= 6).await;
     let in_use = || fleet.iter().map(|gateway| gateway.gate.standing().in_use).sum::<u32>();
@@ -280,11 +280,11 @@ async fn who_was_stopped_for_longer_than_its_lease_wakes_up_with_nothing() {
     let other = Gateway::new(&server, "other", 3, lease);
     let got = other.take(3).await;
     // Its calls come to their end, and their slots are not its own any more: neither for who waits nor for who comes.
-    let waits = sleeper.gate.enter(Priority::Normal, Lanes::ALL, Instant::now());
+    let waits = sleeper.gate.enter(Priority::Normal, AccountSet::ALL, Instant::now());
     let (permits, stopped) = permits;
     drop(permits);
     assert!(matches!(waits, Entry::Queued(_)));
-    let comes = sleeper.gate.enter(Priority::Normal, Lanes::ALL, Instant::now());
+    let comes = sleeper.gate.enter(Priority::Normal, AccountSet::ALL, Instant::now());
     assert!(matches!(comes, Entry::Queued(_)));
     assert_eq!((sleeper.gate.standing().in_use, sleeper.gate.cap(0)), (0, 0));
     drop((got, waits, comes));
@@ -309,11 +309,11 @@ async fn a_gate_that_was_replaced_keeps_its_calls_counted_until_they_end() {
     let Some(server) = Server::start() else { return };
     let mut fleet = fleet(&server, 1, 2, LEASE).await;
     let old = fleet[0].enter().await;
-    let gate = Gate::new(&Setup { max: 2, queue: 10, lanes: 1 });
+    let gate = Gate::new(&Setup { max: 2, queue: 10, accounts: 1 });
     fleet[0].fleet.share("tts", 1, &gate);
     fleet[0].gate = gate;
     let new = fleet[0].enter().await;
-    let mut second = match fleet[0].gate.enter(Priority::Normal, Lanes::ALL, Instant::now()) {
+    let mut second = match fleet[0].gate.enter(Priority::Normal, AccountSet::ALL, Instant::now()) {
         Entry::Queued(waiting) => waiting,
         Entry::Admitted(_) | Entry::Full => panic!("the old call holds the second slot"),
     };

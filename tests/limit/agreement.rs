@@ -5,13 +5,13 @@
 
 use super::naive::{Step, World};
 use proptest::prelude::*;
-use speechgate::limit::{Lanes, Priority};
+use speechgate::limit::{AccountSet, Priority};
 
 /// A caller: enters, comes for its slot when it is woken, and leaves with it. `impatient`: may also leave while it waits.
 #[derive(Clone, Copy)]
 struct Script {
     priority: Priority,
-    lanes: Lanes,
+    accounts: AccountSet,
     impatient: bool,
 }
 
@@ -19,7 +19,7 @@ struct Script {
 struct Scene {
     max: u32,
     queue: u32,
-    lanes: usize,
+    accounts: usize,
     callers: &'static [Script],
     meanwhile: &'static [Step],
 }
@@ -44,7 +44,7 @@ enum Choice {
 
 impl<'a> Run<'a> {
     fn new(scene: &'a Scene) -> Run<'a> {
-        let world = World::new(scene.max, scene.queue, scene.lanes);
+        let world = World::new(scene.max, scene.queue, scene.accounts);
         let count = scene.callers.len();
         Run { scene, world, entered: vec![None; count], done: vec![false; count], meanwhile: 0 }
     }
@@ -84,8 +84,8 @@ impl<'a> Run<'a> {
             }
             Choice::Enter(index) => {
                 let caller = self.world.entered();
-                let Script { priority, lanes, .. } = self.scene.callers[index];
-                self.world.apply(Step::Enter(priority, lanes));
+                let Script { priority, accounts, .. } = self.scene.callers[index];
+                self.world.apply(Step::Enter(priority, accounts));
                 self.entered[index] = Some(caller);
                 // Refused, for the queue is full.
                 self.done[index] = !self.world.holds(caller) && !self.world.waits(caller);
@@ -133,7 +133,7 @@ fn every_order(scene: &Scene) -> usize {
     }
 }
 
-const PATIENT: Script = Script { priority: Priority::Normal, lanes: Lanes::ALL, impatient: false };
+const PATIENT: Script = Script { priority: Priority::Normal, accounts: AccountSet::ALL, impatient: false };
 const IMPATIENT: Script = Script { impatient: true, ..PATIENT };
 const HIGH: Script = Script { priority: Priority::High, ..PATIENT };
 const LOW: Script = Script { priority: Priority::Low, ..IMPATIENT };
@@ -143,21 +143,25 @@ const SCENES: [(&str, usize, Scene); 8] = [
     (
         "one slot, four who want it, one of whom may give up",
         37_284,
-        Scene { max: 1, queue: 8, lanes: 1, callers: &[PATIENT, PATIENT, PATIENT, IMPATIENT], meanwhile: &[] },
+        Scene { max: 1, queue: 8, accounts: 1, callers: &[PATIENT, PATIENT, PATIENT, IMPATIENT], meanwhile: &[] },
     ),
     (
         "one slot, three priorities",
         44_042,
-        Scene { max: 1, queue: 8, lanes: 1, callers: &[LOW, PATIENT, HIGH, HIGH], meanwhile: &[] },
+        Scene { max: 1, queue: 8, accounts: 1, callers: &[LOW, PATIENT, HIGH, HIGH], meanwhile: &[] },
     ),
-    ("a queue of one", 200, Scene { max: 1, queue: 1, lanes: 1, callers: &[PATIENT, IMPATIENT, HIGH], meanwhile: &[] }),
+    (
+        "a queue of one",
+        200,
+        Scene { max: 1, queue: 1, accounts: 1, callers: &[PATIENT, IMPATIENT, HIGH], meanwhile: &[] },
+    ),
     (
         "a cap that shrinks and grows",
         12_996,
         Scene {
             max: 2,
             queue: 8,
-            lanes: 1,
+            accounts: 1,
             callers: &[PATIENT, IMPATIENT, PATIENT],
             meanwhile: &[Step::Learned(0, 1), Step::Learned(0, 2)],
         },
@@ -168,7 +172,7 @@ const SCENES: [(&str, usize, Scene); 8] = [
         Scene {
             max: 1,
             queue: 8,
-            lanes: 1,
+            accounts: 1,
             callers: &[PATIENT, IMPATIENT],
             meanwhile: &[Step::Pause(0, 10), Step::Pass(9), Step::Pass(1)],
         },
@@ -179,7 +183,7 @@ const SCENES: [(&str, usize, Scene); 8] = [
         Scene {
             max: 1,
             queue: 8,
-            lanes: 1,
+            accounts: 1,
             callers: &[PATIENT, LOW],
             meanwhile: &[Step::Share(0, Some(0)), Step::Share(0, Some(1)), Step::Share(0, None)],
         },
@@ -190,12 +194,12 @@ const SCENES: [(&str, usize, Scene); 8] = [
         Scene {
             max: 1,
             queue: 8,
-            lanes: 2,
+            accounts: 2,
             callers: &[
                 PATIENT,
                 IMPATIENT,
-                Script { lanes: Lanes::only(0), ..HIGH },
-                Script { lanes: Lanes::only(0), ..PATIENT },
+                Script { accounts: AccountSet::only(0), ..HIGH },
+                Script { accounts: AccountSet::only(0), ..PATIENT },
             ],
             meanwhile: &[],
         },
@@ -206,7 +210,7 @@ const SCENES: [(&str, usize, Scene); 8] = [
         Scene {
             max: 1,
             queue: 8,
-            lanes: 1,
+            accounts: 1,
             callers: &[PATIENT, IMPATIENT, PATIENT],
             meanwhile: &[Step::Resize(2, 8), Step::Resize(1, 1)],
         },
@@ -220,21 +224,21 @@ fn every_order_of_a_few_callers_agrees() {
     }
 }
 
-/// Any step; callers and lanes may not exist.
+/// Any step; callers and accounts may not exist.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let priority = prop_oneof![4 => Just(Priority::High), 2 => Just(Priority::Normal), 1 => Just(Priority::Low)];
-    let lanes = prop_oneof![
-        6 => Just(Lanes::ALL),
-        1 => (0..3_usize).prop_map(Lanes::only),
-        1 => (0..3_usize).prop_map(|lane| Lanes::ALL.without(lane)),
+    let accounts = prop_oneof![
+        6 => Just(AccountSet::ALL),
+        1 => (0..3_usize).prop_map(AccountSet::only),
+        1 => (0..3_usize).prop_map(|account| AccountSet::ALL.without(account)),
     ];
     let step = prop_oneof![
-        12 => (priority, lanes).prop_map(|(priority, lanes)| Step::Enter(priority, lanes)),
+        12 => (priority, accounts).prop_map(|(priority, accounts)| Step::Enter(priority, accounts)),
         8 => (0..100_usize).prop_map(Step::Poll),
         12 => (0..100_usize).prop_map(Step::Leave),
-        1 => (0..3_usize, 0..5_u32).prop_map(|(lane, cap)| Step::Learned(lane, cap)),
-        1 => (0..3_usize, prop::option::of(0..5_u32)).prop_map(|(lane, share)| Step::Share(lane, share)),
-        1 => (0..3_usize, 1..100_u64).prop_map(|(lane, ms)| Step::Pause(lane, ms)),
+        1 => (0..3_usize, 0..5_u32).prop_map(|(account, cap)| Step::Learned(account, cap)),
+        1 => (0..3_usize, prop::option::of(0..5_u32)).prop_map(|(account, share)| Step::Share(account, share)),
+        1 => (0..3_usize, 1..100_u64).prop_map(|(account, ms)| Step::Pause(account, ms)),
         1 => (1..4_u32, 0..40_u32).prop_map(|(max, queue)| Step::Resize(max, queue)),
         2 => (0..60_u64).prop_map(Step::Pass),
     ];
@@ -245,15 +249,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn long_random_runs_agree(max in 1..4_u32, queue in 0..40_u32, lanes in 1..4_usize, steps in steps()) {
-        let mut world = World::new(max, queue, lanes);
+    fn long_random_runs_agree(max in 1..4_u32, queue in 0..40_u32, accounts in 1..4_usize, steps in steps()) {
+        let mut world = World::new(max, queue, accounts);
         for step in steps {
             // The latest hundred callers are those who may still be there.
             let caller = |index: usize| world.entered().checked_sub(index + 1);
             match step {
                 Step::Poll(index) => caller(index).map(Step::Poll),
                 Step::Leave(index) => caller(index).map(Step::Leave),
-                Step::Learned(lane, _) | Step::Share(lane, _) | Step::Pause(lane, _) if lane >= lanes => None,
+                Step::Learned(account, _) | Step::Share(account, _) | Step::Pause(account, _) if account >= accounts => None,
                 other => Some(other),
             }
             .into_iter()

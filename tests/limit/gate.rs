@@ -1,14 +1,14 @@
 //! Slots and the queue for them.
 
 use super::{Clock, ms, poll, secs};
-use speechgate::limit::{Demand, Entry, Gate, Lanes, Permit, Priority, Setup, Standing, Waiting};
+use speechgate::limit::{AccountSet, Demand, Entry, Gate, Permit, Priority, Setup, Standing, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 fn gate(max: u32, queue: u32) -> Arc<Gate> {
-    Gate::new(&Setup { max, queue, lanes: 1 })
+    Gate::new(&Setup { max, queue, accounts: 1 })
 }
 
 fn admitted(entry: Entry) -> Permit {
@@ -31,9 +31,9 @@ fn full(entry: &Entry) -> bool {
     matches!(entry, Entry::Full)
 }
 
-/// Enters at normal priority, whatever the lane.
+/// Enters at normal priority, whatever the account.
 fn enter(gate: &Arc<Gate>, clock: &Clock) -> Entry {
-    gate.enter(Priority::Normal, Lanes::ALL, clock.now())
+    gate.enter(Priority::Normal, AccountSet::ALL, clock.now())
 }
 
 fn stands(gate: &Gate, limit: u32, in_use: u32, queued: u32) {
@@ -133,7 +133,7 @@ fn whoever_waits_goes_by_priority_and_none_for_ever() {
         .iter()
         .zip("lnh".chars())
         .flat_map(|(class, name)| std::iter::repeat_n((*class, name), 40))
-        .map(|(class, name)| (name, queued(gate.enter(class, Lanes::ALL, clock.now()))))
+        .map(|(class, name)| (name, queued(gate.enter(class, AccountSet::ALL, clock.now()))))
         .collect();
     let mut order = String::new();
     while !waiting.is_empty() {
@@ -170,7 +170,7 @@ fn a_share_that_shrinks_drains_and_demand_is_told() {
     stands(&gate, 1, 2, 0);
     let since = clock.now();
     let mut waiting = queued(enter(&gate, &clock));
-    let last = queued(gate.enter(Priority::High, Lanes::ALL, clock.pass(secs(1))));
+    let last = queued(gate.enter(Priority::High, AccountSet::ALL, clock.pass(secs(1))));
     assert_eq!(told(), 2);
     assert_eq!(
         gate.demand(0),
@@ -209,23 +209,23 @@ fn a_reload_keeps_permits_waiters_and_what_was_learned() {
     let mut permits: Vec<Permit> = (0..2).map(|_| admitted(enter(&gate, &clock))).collect();
     let mut waiting: Vec<Waiting> = (0..2).map(|_| queued(enter(&gate, &clock))).collect();
     // A queue that shrinks keeps whom it has and takes nobody else.
-    gate.reconfigure(&Setup { max: 1, queue: 1, lanes: 1 }, clock.now());
+    gate.reconfigure(&Setup { max: 1, queue: 1, accounts: 1 }, clock.now());
     stands(&gate, 1, 2, 2);
     assert!(full(&enter(&gate, &clock)));
     drop(permits.pop());
     stands(&gate, 1, 1, 2);
-    gate.reconfigure(&Setup { max: 4, queue: 1, lanes: 1 }, clock.now());
+    gate.reconfigure(&Setup { max: 4, queue: 1, accounts: 1 }, clock.now());
     stands(&gate, 4, 3, 0);
     permits.extend(waiting.iter_mut().map(|waiting| poll(waiting).expect("a slot")));
     permits[0].refused(clock.now());
     assert_eq!((gate.learned(0), gate.cap(0)), (2, 2));
-    gate.reconfigure(&Setup { max: 8, queue: 1, lanes: 1 }, clock.now());
+    gate.reconfigure(&Setup { max: 8, queue: 1, accounts: 1 }, clock.now());
     assert_eq!((gate.learned(0), gate.cap(0)), (2, 2));
-    // A lane that is no more is given back and not given out.
-    gate.reconfigure(&Setup { max: 8, queue: 8, lanes: 2 }, clock.now());
-    permits.push(admitted(gate.enter(Priority::Low, Lanes::only(1), clock.now())));
-    gate.reconfigure(&Setup { max: 8, queue: 8, lanes: 1 }, clock.now());
-    assert!(full(&gate.enter(Priority::Low, Lanes::only(1), clock.now())));
+    // An account that is no more is given back and not given out.
+    gate.reconfigure(&Setup { max: 8, queue: 8, accounts: 2 }, clock.now());
+    permits.push(admitted(gate.enter(Priority::Low, AccountSet::only(1), clock.now())));
+    gate.reconfigure(&Setup { max: 8, queue: 8, accounts: 1 }, clock.now());
+    assert!(full(&gate.enter(Priority::Low, AccountSet::only(1), clock.now())));
     stands(&gate, 2, 4, 0);
     drop(permits);
     stands(&gate, 2, 0, 0);
@@ -294,18 +294,18 @@ fn a_pause_ends_for_who_knows_the_time() {
 
 #[test]
 fn slots_of_accounts_are_taken_evenly_and_only_where_allowed() {
-    let (gate, clock) = (Gate::new(&Setup { max: 2, queue: 4, lanes: 2 }), Clock::new());
+    let (gate, clock) = (Gate::new(&Setup { max: 2, queue: 4, accounts: 2 }), Clock::new());
     let permits: Vec<Permit> = (0..4).map(|_| admitted(enter(&gate, &clock))).collect();
-    assert_eq!(permits.iter().map(Permit::lane).collect::<Vec<_>>(), [0, 1, 0, 1]);
-    let mut second_only = queued(gate.enter(Priority::High, Lanes::only(1), clock.now()));
+    assert_eq!(permits.iter().map(Permit::account).collect::<Vec<_>>(), [0, 1, 0, 1]);
+    let mut second_only = queued(gate.enter(Priority::High, AccountSet::only(1), clock.now()));
     let mut any = queued(enter(&gate, &clock));
     let mut permits = permits.into_iter();
     drop(permits.next());
-    assert_eq!(poll(&mut any).map(|permit| permit.lane()), Some(0));
+    assert_eq!(poll(&mut any).map(|permit| permit.account()), Some(0));
     assert!(poll(&mut second_only).is_none());
     drop(permits.next());
-    assert_eq!(poll(&mut second_only).map(|permit| permit.lane()), Some(1));
-    assert!(full(&gate.enter(Priority::High, Lanes::NONE, clock.now())));
+    assert_eq!(poll(&mut second_only).map(|permit| permit.account()), Some(1));
+    assert!(full(&gate.enter(Priority::High, AccountSet::NONE, clock.now())));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Clock, ms, poll, secs};
 use speechgate::limit::learn::{FIRST, LAST, Learn};
-use speechgate::limit::{Entry, Gate, Lanes, Permit, Priority, Setup, Waiting};
+use speechgate::limit::{AccountSet, Entry, Gate, Permit, Priority, Setup, Waiting};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -156,7 +156,7 @@ struct Simulation {
 impl Simulation {
     fn new(max: u32, late: Duration) -> Simulation {
         let clock = Clock::new();
-        let gate = Gate::new(&Setup { max, queue: 100, lanes: 1 });
+        let gate = Gate::new(&Setup { max, queue: 100, accounts: 1 });
         let start = clock.now();
         let events = BTreeMap::new();
         Simulation {
@@ -247,7 +247,7 @@ impl Simulation {
                 return;
             }
             while self.waiting.len() < 20 {
-                match self.gate.enter(Priority::Normal, Lanes::ALL, self.clock.now()) {
+                match self.gate.enter(Priority::Normal, AccountSet::ALL, self.clock.now()) {
                     Entry::Admitted(permit) => sent.push(permit),
                     Entry::Queued(waiting) => self.waiting.push(waiting),
                     Entry::Full => panic!("a queue of a hundred"),

@@ -2,7 +2,7 @@
 //! what after each step, and [`World`] holds the real gate to that.
 
 use super::Clock;
-use speechgate::limit::{Entry, Gate, Lanes, Permit, Priority, Setup, Standing, Waiting};
+use speechgate::limit::{AccountSet, Entry, Gate, Permit, Priority, Setup, Standing, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// Something that is done to a gate. Callers go by the order in which they entered.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step {
-    Enter(Priority, Lanes),
+    Enter(Priority, AccountSet),
     Poll(usize),
     Leave(usize),
     Learned(usize, u32),
@@ -28,7 +28,7 @@ enum Seat {
     Gone,
 }
 
-struct Lane {
+struct AccountSlots {
     in_use: u32,
     max: u32,
     learned: u32,
@@ -39,7 +39,7 @@ struct Lane {
     history: Vec<(Priority, Vec<Priority>)>,
 }
 
-impl Lane {
+impl AccountSlots {
     fn cap(&self) -> u32 {
         self.max.min(self.learned).min(self.share.unwrap_or(u32::MAX))
     }
@@ -60,69 +60,69 @@ impl Lane {
 }
 
 struct Naive {
-    lanes: Vec<Lane>,
+    accounts: Vec<AccountSlots>,
     places: usize,
-    callers: Vec<(Priority, Lanes, Seat)>,
+    callers: Vec<(Priority, AccountSet, Seat)>,
     grants: usize,
 }
 
 impl Naive {
-    fn waiting(&self, lane: usize) -> Vec<usize> {
+    fn waiting(&self, account: usize) -> Vec<usize> {
         let waits = |index: &usize| {
-            let (_, lanes, seat) = self.callers[*index];
-            seat == Seat::Waits && lanes.contains(lane)
+            let (_, accounts, seat) = self.callers[*index];
+            seat == Seat::Waits && accounts.contains(account)
         };
         (0..self.callers.len()).filter(waits).collect()
     }
 
-    /// The least loaded lane that has a slot, of those that `wanted` names; of two the one that rested longer.
+    /// The least loaded account that has a slot, of those that `wanted` names; of two the one that rested longer.
     fn freest(&self, wanted: impl Fn(usize) -> bool) -> Option<usize> {
-        let open = (0..self.lanes.len()).filter(|index| self.lanes[*index].open() && wanted(*index));
-        let order = |index: &usize| (self.lanes[*index].load(), self.lanes[*index].last);
+        let open = (0..self.accounts.len()).filter(|index| self.accounts[*index].open() && wanted(*index));
+        let order = |index: &usize| (self.accounts[*index].load(), self.accounts[*index].last);
         open.min_by(|a, b| order(a).partial_cmp(&order(b)).expect("numbers"))
     }
 
     fn settle(&mut self) {
-        while let Some(lane) = self.freest(|lane| !self.waiting(lane).is_empty()) {
-            let waiting = self.waiting(lane);
+        while let Some(account) = self.freest(|account| !self.waiting(account).is_empty()) {
+            let waiting = self.waiting(account);
             let classes: Vec<Priority> = waiting.iter().map(|index| self.callers[*index].0).collect();
-            let due = classes.iter().filter(|class| self.lanes[lane].passed(**class) >= 8).max();
+            let due = classes.iter().filter(|class| self.accounts[account].passed(**class) >= 8).max();
             let class = *due.or(classes.iter().min()).expect("somebody waits");
             let first = *waiting.iter().find(|index| self.callers[**index].0 == class).expect("of this class");
-            self.lanes[lane].history.push((class, classes));
-            self.grant(first, lane);
+            self.accounts[account].history.push((class, classes));
+            self.grant(first, account);
         }
     }
 
-    fn grant(&mut self, caller: usize, lane: usize) {
+    fn grant(&mut self, caller: usize, account: usize) {
         self.grants += 1;
-        self.lanes[lane].in_use += 1;
-        self.lanes[lane].last = self.grants;
-        self.callers[caller].2 = Seat::Holds(lane);
+        self.accounts[account].in_use += 1;
+        self.accounts[account].last = self.grants;
+        self.callers[caller].2 = Seat::Holds(account);
     }
 
-    fn enter(&mut self, priority: Priority, lanes: Lanes) {
+    fn enter(&mut self, priority: Priority, accounts: AccountSet) {
         let queued = self.callers.iter().filter(|caller| caller.2 == Seat::Waits).count();
-        self.callers.push((priority, lanes, Seat::Gone));
+        self.callers.push((priority, accounts, Seat::Gone));
         let last = self.callers.len() - 1;
-        if let Some(lane) = self.freest(|lane| lanes.contains(lane)) {
-            self.grant(last, lane);
-        } else if queued < self.places && (0..self.lanes.len()).any(|lane| lanes.contains(lane)) {
+        if let Some(account) = self.freest(|account| accounts.contains(account)) {
+            self.grant(last, account);
+        } else if queued < self.places && (0..self.accounts.len()).any(|account| accounts.contains(account)) {
             self.callers[last].2 = Seat::Waits;
         }
     }
 
     fn leave(&mut self, caller: usize) {
-        if let Seat::Holds(lane) = std::mem::replace(&mut self.callers[caller].2, Seat::Gone) {
-            self.lanes[lane].in_use -= 1;
+        if let Seat::Holds(account) = std::mem::replace(&mut self.callers[caller].2, Seat::Gone) {
+            self.accounts[account].in_use -= 1;
         }
     }
 
     fn standing(&self) -> Standing {
         let queued = self.callers.iter().filter(|caller| caller.2 == Seat::Waits).count();
         Standing {
-            limit: self.lanes.iter().map(Lane::cap).sum(),
-            in_use: self.lanes.iter().map(|lane| lane.in_use).sum(),
+            limit: self.accounts.iter().map(AccountSlots::cap).sum(),
+            in_use: self.accounts.iter().map(|account| account.in_use).sum(),
             queued: u32::try_from(queued).expect("few"),
         }
     }
@@ -155,10 +155,16 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(max: u32, queue: u32, lanes: usize) -> World {
-        let lane = |_| Lane { in_use: 0, max, learned: u32::MAX, share: None, paused: None, last: 0, history: vec![] };
-        let naive = Naive { lanes: (0..lanes).map(lane).collect(), places: queue as usize, callers: vec![], grants: 0 };
-        World { gate: Gate::new(&Setup { max, queue, lanes }), naive, callers: vec![], clock: Clock::new() }
+    pub(crate) fn new(max: u32, queue: u32, accounts: usize) -> World {
+        let account =
+            |_| AccountSlots { in_use: 0, max, learned: u32::MAX, share: None, paused: None, last: 0, history: vec![] };
+        let naive = Naive {
+            accounts: (0..accounts).map(account).collect(),
+            places: queue as usize,
+            callers: vec![],
+            grants: 0,
+        };
+        World { gate: Gate::new(&Setup { max, queue, accounts }), naive, callers: vec![], clock: Clock::new() }
     }
 
     /// Does it to both, and compares them.
@@ -170,12 +176,12 @@ impl World {
     /// Does it to both.
     pub(crate) fn apply(&mut self, step: Step) {
         let now = self.clock.now();
-        let lanes = self.naive.lanes.len();
+        let accounts = self.naive.accounts.len();
         match step {
-            Step::Enter(priority, lanes) => {
-                self.naive.enter(priority, lanes);
+            Step::Enter(priority, accounts) => {
+                self.naive.enter(priority, accounts);
                 let mut caller = Caller::default();
-                match self.gate.enter(priority, lanes, now) {
+                match self.gate.enter(priority, accounts, now) {
                     Entry::Admitted(permit) => caller.permit = Some(permit),
                     Entry::Queued(waiting) => caller.waiting = Some(waiting),
                     Entry::Full => {}
@@ -188,32 +194,35 @@ impl World {
                 let caller = &mut self.callers[index];
                 drop((caller.waiting.take(), caller.permit.take()));
             }
-            Step::Learned(lane, cap) => {
-                self.naive.lanes[lane].learned = cap.max(1);
-                self.gate.set_learned(lane, cap);
+            Step::Learned(account, cap) => {
+                self.naive.accounts[account].learned = cap.max(1);
+                self.gate.set_learned(account, cap);
             }
-            Step::Share(lane, share) => {
-                self.naive.lanes[lane].share = share;
-                self.gate.set_share(lane, share);
+            Step::Share(account, share) => {
+                self.naive.accounts[account].share = share;
+                self.gate.set_share(account, share);
             }
-            Step::Pause(lane, ms) => {
+            Step::Pause(account, ms) => {
                 let until = now + Duration::from_millis(ms);
-                let paused = &mut self.naive.lanes[lane].paused;
+                let paused = &mut self.naive.accounts[account].paused;
                 *paused = (*paused).max(Some(until));
-                self.gate.pause(lane, until);
+                self.gate.pause(account, until);
             }
             Step::Resize(max, queue) => {
                 self.naive.places = queue as usize;
-                for lane in &mut self.naive.lanes {
+                for account in &mut self.naive.accounts {
                     // What was learned is forgotten only where it was the old maximum.
-                    lane.learned = if lane.learned >= lane.max { max } else { lane.learned.min(max) };
-                    lane.max = max;
+                    account.learned = if account.learned >= account.max { max } else { account.learned.min(max) };
+                    account.max = max;
                 }
-                self.gate.reconfigure(&Setup { max, queue, lanes }, now);
+                self.gate.reconfigure(&Setup { max, queue, accounts }, now);
             }
             Step::Pass(ms) => {
                 let now = self.clock.pass(Duration::from_millis(ms));
-                self.naive.lanes.iter_mut().for_each(|lane| lane.paused = lane.paused.filter(|until| *until > now));
+                self.naive
+                    .accounts
+                    .iter_mut()
+                    .for_each(|account| account.paused = account.paused.filter(|until| *until > now));
                 self.gate.wake(now);
             }
         }
@@ -235,10 +244,12 @@ impl World {
         assert_eq!(self.gate.standing(), self.naive.standing());
         for (index, (caller, (.., seat))) in self.callers.iter().zip(&self.naive.callers).enumerate() {
             let waits = caller.waiting.is_some();
-            let permit = caller.permit.as_ref().map(Permit::lane);
+            let permit = caller.permit.as_ref().map(Permit::account);
             match seat {
                 Seat::Waits => assert!(waits && permit.is_none(), "{index} waits"),
-                Seat::Holds(lane) => assert!(waits || permit == Some(*lane), "{index} holds {lane}, not {permit:?}"),
+                Seat::Holds(account) => {
+                    assert!(waits || permit == Some(*account), "{index} holds {account}, not {permit:?}")
+                }
                 Seat::Gone => assert!(!waits && permit.is_none(), "{index} is gone"),
             }
             // Woken if and only if there is a slot to come for.
@@ -247,12 +258,12 @@ impl World {
                 assert_eq!(caller.woken.0.load(Ordering::Relaxed), granted, "{index} is woken");
             }
         }
-        for lane in 0..self.naive.lanes.len() {
-            let demand = self.gate.demand(lane);
-            let naive = &self.naive.lanes[lane];
+        for account in 0..self.naive.accounts.len() {
+            let demand = self.gate.demand(account);
+            let naive = &self.naive.accounts[account];
             // Of a fleet is asked what only a fleet can grant.
             let blocked = naive.paused.is_some() || naive.in_use >= naive.max.min(naive.learned);
-            let waiting = if blocked { 0 } else { self.naive.waiting(lane).len() };
+            let waiting = if blocked { 0 } else { self.naive.waiting(account).len() };
             assert_eq!((demand.in_use, demand.waiting as usize), (naive.in_use, waiting));
         }
     }
@@ -277,8 +288,8 @@ impl World {
 
     /// Everybody comes for its slot and leaves; then nothing may be left.
     pub(crate) fn finish(mut self) {
-        for lane in 0..self.naive.lanes.len() {
-            self.step(Step::Share(lane, None));
+        for account in 0..self.naive.accounts.len() {
+            self.step(Step::Share(account, None));
         }
         while let Some(index) = (0..self.callers.len()).find(|index| self.holds(*index) || self.runnable(*index)) {
             self.step(if self.holds(index) { Step::Leave(index) } else { Step::Poll(index) });

@@ -1,6 +1,6 @@
 //! The gate under threads: each is a caller of its own that waits as a runtime's worker would.
 
-use speechgate::limit::{Entry, Gate, Holds, Lanes, Permit, Priority, Rate, Setup, Waiting};
+use speechgate::limit::{AccountSet, Entry, Gate, Holds, Permit, Priority, Rate, Setup, Waiting};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -33,12 +33,12 @@ fn wait(mut waiting: Waiting) -> Permit {
 
 #[test]
 fn nothing_is_lost_between_threads() {
-    let gate = Gate::new(&Setup { max: SLOTS, queue: 6, lanes: 1 });
+    let gate = Gate::new(&Setup { max: SLOTS, queue: 6, accounts: 1 });
     let (inside, served) = (AtomicU32::new(0), AtomicUsize::new(0));
     let caller = |number: usize| {
         let priorities = [Priority::High, Priority::Normal, Priority::Low];
         for round in 0..ROUNDS {
-            let entry = gate.enter(priorities[(number + round) % 3], Lanes::ALL, Instant::now());
+            let entry = gate.enter(priorities[(number + round) % 3], AccountSet::ALL, Instant::now());
             let permit = match entry {
                 Entry::Admitted(permit) => permit,
                 // Some give up, with a slot on its way or without.

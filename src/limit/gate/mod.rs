@@ -1,37 +1,37 @@
 //! Concurrency slots and the queue for them.
 //!
-//! A gate has a number of slots for each *lane*, which is one account at the provider, and usually the only one. Who
+//! A gate has a number of slots for each account at the provider, of which there is usually only one. Who
 //! enters gets a [`Permit`] or a place in the queue; dropping a permit frees its slot and hands it to the next in the same
 //! step.
 //!
 //! # What always holds
 //!
-//! * Slots in use never exceed the cap of their lane by a grant; only a cap that shrank leaves them above it for a while.
+//! * Slots in use never exceed the cap of their account by a grant; only a cap that shrank leaves them above it for a while.
 //! * Nobody waits who may use a slot that is to be had; under a share with an end, from when somebody looks at the time. So who enters and finds a slot passes over nobody.
-//! * First come, first served within a priority, among those who may use the lane that came free.
-//! * Of the slots of one lane, at most [`STARVE`] in a row go to higher priorities while a lower one waits for it, and then
+//! * First come, first served within a priority, among those who may use the account that came free.
+//! * Of the slots of one account, at most [`STARVE`] in a row go to higher priorities while a lower one waits for it, and then
 //!   the lower one gets one. When both lower ones are due, `low` goes first and `normal` next: so `low` is passed over at
 //!   most 8 times, `normal` at most 9 times and `high` at most twice in a row.
 //! * Who gives up is gone at once, and a slot that was on its way there goes to the next.
 
-mod lanes;
+mod accounts;
 mod pace;
 mod permit;
 mod queue;
 mod state;
 
-pub use lanes::Lanes;
+pub use accounts::AccountSet;
 pub use permit::{Permit, Waiting};
 
 use super::lock;
-use lanes::{Lane, Share};
+use accounts::{AccountSlots, Share};
 use state::{Grant, State};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// How many grants of a lane in a row may pass over a lower priority that waits for it.
+/// How many grants of an account in a row may pass over a lower priority that waits for it.
 pub const STARVE: u32 = 8;
 
 /// Who goes first. Within one it is first come, first served.
@@ -48,12 +48,12 @@ pub enum Priority {
 /// How large a gate is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setup {
-    /// Slots of each lane.
+    /// Slots of each account.
     pub max: u32,
     /// How many may wait.
     pub queue: u32,
-    /// How many lanes there are: at least one is made, and at most [`Lanes::MOST`].
-    pub lanes: usize,
+    /// How many accounts there are: at least one is made, and at most [`AccountSet::MOST`].
+    pub accounts: usize,
 }
 
 /// How an attempt to enter ended.
@@ -62,11 +62,11 @@ pub enum Entry {
     Admitted(Permit),
     /// With a place in the queue.
     Queued(Waiting),
-    /// The queue is full, or none of the lanes exists.
+    /// The queue is full, or none of the accounts exists.
     Full,
 }
 
-/// What is asked of a lane.
+/// What is asked of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
     /// What the fleet grants this process, if there is one.
@@ -75,7 +75,7 @@ pub struct Demand {
     pub max: u32,
     /// Slots that are taken.
     pub in_use: u32,
-    /// How many wait for a slot that only the fleet can grant. They may use this lane, among others perhaps.
+    /// How many wait for a slot that only the fleet can grant. They may use this account, among others perhaps.
     pub waiting: u32,
     /// Since when the first of them waits.
     pub oldest_wait_since: Option<Instant>,
@@ -92,7 +92,7 @@ impl Demand {
 /// How a gate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Slots of all lanes.
+    /// Slots of all accounts.
     pub limit: u32,
     /// Slots that are taken.
     pub in_use: u32,
@@ -103,7 +103,7 @@ pub struct Standing {
 /// What a gate is measured against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Slots of all lanes by the configuration.
+    /// Slots of all accounts by the configuration.
     pub max: u32,
     /// The same by the provider's word, whatever the fleet grants.
     pub learned: u32,
@@ -139,7 +139,7 @@ impl Gate {
 
     /// Changes its size. Permits and waiters stay, and more slots are given out at once.
     ///
-    /// What a lane has learned stays too, below the new maximum. Lanes go by their number: when a number comes to mean
+    /// What an account has learned stays too, below the new maximum. Accounts go by their number: when a number comes to mean
     /// another account, make a new gate.
     pub fn reconfigure(&self, setup: &Setup, now: Instant) {
         self.change(|state| {
@@ -148,22 +148,22 @@ impl Gate {
         });
     }
 
-    /// These lanes are not meant by anybody any more: nobody gets a slot of theirs, and they count for nothing. Which lanes there
-    /// are stays as it is, so that the others go on as if nothing had been.
-    pub fn retire(&self, lanes: Lanes) {
-        self.change(|state| state.retire(lanes));
+    /// These accounts are not meant by anybody any more: nobody gets a slot of theirs, and they count for nothing. Which
+    /// accounts there are stays as it is, so that the others go on as if nothing had been.
+    pub fn retire(&self, accounts: AccountSet) {
+        self.change(|state| state.retire(accounts));
     }
 
-    /// Asks for a slot of one of these lanes: the least loaded of those that have one, as a share of their slots.
+    /// Asks for a slot of one of these accounts: the least loaded of those that have one, as a share of their slots.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, priority: Priority, lanes: Lanes, now: Instant) -> Entry {
+    pub fn enter(self: &Arc<Self>, priority: Priority, accounts: AccountSet, now: Instant) -> Entry {
         let mut state = lock(&self.state);
         let in_use = state.in_use();
         state.pace.seen(in_use, now);
         state.resume(now);
         let wakers = state.dispatch();
-        let slot = state.take(lanes);
-        let ticket = if slot.is_some() { None } else { state.join(priority, lanes, now) };
+        let slot = state.take(accounts);
+        let ticket = if slot.is_some() { None } else { state.join(priority, accounts, now) };
         let hook = state.hook.clone().filter(|_| ticket.is_some());
         drop(state);
         wake_all(wakers);
@@ -175,26 +175,26 @@ impl Gate {
         }
     }
 
-    /// Sets what has been learned of a lane, as if the provider had said so. At least one slot is left.
-    pub fn set_learned(&self, lane: usize, cap: u32) {
-        self.learn(lane, None, |lane| lane.learn.set(cap));
+    /// Sets what has been learned of an account, as if the provider had said so. At least one slot is left.
+    pub fn set_learned(&self, account: usize, cap: u32) {
+        self.learn(account, None, |account| account.learn.set(cap));
     }
 
-    /// Sets what the fleet grants this process of a lane, without an end; none without a fleet. It may be nothing at all.
-    pub fn set_share(&self, lane: usize, share: Option<u32>) {
-        self.learn(lane, None, |lane| {
-            lane.share = share.map(|slots| Share { slots, until: None, contested: false });
-            lane.unseen = false;
+    /// Sets what the fleet grants this process of an account, without an end; none without a fleet. It may be nothing at all.
+    pub fn set_share(&self, account: usize, share: Option<u32>) {
+        self.learn(account, None, |account| {
+            account.share = share.map(|slots| Share { slots, until: None, contested: false });
+            account.unseen = false;
         });
     }
 
     /// Changes by how many slots the fleet grants more or less than before, until when they may be given out, and whether other
     /// processes wait for slots: one that comes free here is then taken off the share. What was taken off it since it was
     /// last asked about stays off.
-    pub fn shift_share(&self, lane: usize, by: i64, until: Instant, contested: bool, now: Instant) {
+    pub fn shift_share(&self, account: usize, by: i64, until: Instant, contested: bool, now: Instant) {
         self.change(|state| {
             state.resume(now);
-            if let Some(share) = state.lanes.get_mut(lane).and_then(|lane| lane.share.as_mut()) {
+            if let Some(share) = state.accounts.get_mut(account).and_then(|account| account.share.as_mut()) {
                 let slots = u32::try_from((i64::from(share.slots) + by).max(0)).unwrap_or(u32::MAX);
                 *share = Share { slots, until: Some(until), contested };
             }
@@ -202,39 +202,39 @@ impl Gate {
         });
     }
 
-    /// Takes the free slots of a lane off its share, but so many, and tells what is asked of it then.
+    /// Takes the free slots of an account off its share, but so many, and tells what is asked of it then.
     #[must_use]
-    pub fn give_back(&self, lane: usize, spare: u32, now: Instant) -> Demand {
+    pub fn give_back(&self, account: usize, spare: u32, now: Instant) -> Demand {
         let mut state = lock(&self.state);
         state.resume(now);
         let wakers = state.dispatch();
-        if let Some(lane) = state.lanes.get_mut(lane)
-            && let Some(share) = &mut lane.share
+        if let Some(account) = state.accounts.get_mut(account)
+            && let Some(share) = &mut account.share
         {
-            share.slots = share.slots.min(lane.in_use.saturating_add(spare));
+            share.slots = share.slots.min(account.in_use.saturating_add(spare));
         }
-        let demand = state.demand(lane);
+        let demand = state.demand(account);
         drop(state);
         wake_all(wakers);
         demand
     }
 
-    /// No new slots of a lane until then. Whoever holds one goes on, and whoever waits goes on waiting.
+    /// No new slots of an account until then. Whoever holds one goes on, and whoever waits goes on waiting.
     ///
     /// The end of a pause is noticed by [`Gate::enter`] and [`Gate::wake`], which know the time; so somebody has to call
     /// `wake` at [`Gate::resumes`].
-    pub fn pause(&self, lane: usize, until: Instant) {
-        if let Some(lane) = lock(&self.state).lanes.get_mut(lane) {
-            let _ = lane.pause(until, false);
+    pub fn pause(&self, account: usize, until: Instant) {
+        if let Some(account) = lock(&self.state).accounts.get_mut(account) {
+            let _ = account.pause(until, false);
         }
     }
 
-    /// Ends the pauses of all lanes, and tells how many there were.
+    /// Ends the pauses of all accounts, and tells how many there were.
     pub fn end_pauses(&self) -> usize {
         let mut ended = 0;
         self.change(|state| {
-            for lane in &mut state.lanes {
-                ended += usize::from(lane.paused.take().is_some());
+            for account in &mut state.accounts {
+                ended += usize::from(account.paused.take().is_some());
             }
         });
         ended
@@ -243,7 +243,7 @@ impl Gate {
     /// When the next pause ends.
     #[must_use]
     pub fn resumes(&self) -> Option<Instant> {
-        lock(&self.state).active().filter_map(|(_, lane)| lane.paused).min()
+        lock(&self.state).active().filter_map(|(_, account)| account.paused).min()
     }
 
     /// Looks whether a pause or a share is over, and gives out what slots there are.
@@ -251,10 +251,10 @@ impl Gate {
         self.change(|state| state.resume(now));
     }
 
-    /// What is asked of a lane.
+    /// What is asked of an account.
     #[must_use]
-    pub fn demand(&self, lane: usize) -> Demand {
-        lock(&self.state).demand(lane)
+    pub fn demand(&self, account: usize) -> Demand {
+        lock(&self.state).demand(account)
     }
 
     /// What to call, outside the lock, when somebody queues, and when a slot is freed while the fleet has set a share.
@@ -280,20 +280,20 @@ impl Gate {
         Bounds { max: state.max(), learned: state.learned(), queue: count(state.places()) }
     }
 
-    /// How many slots a lane has now, by all who have a say.
+    /// How many slots an account has now, by all who have a say.
     #[must_use]
-    pub fn cap(&self, lane: usize) -> u32 {
-        lock(&self.state).lanes.get(lane).map_or(0, Lane::cap)
+    pub fn cap(&self, account: usize) -> u32 {
+        lock(&self.state).accounts.get(account).map_or(0, AccountSlots::cap)
     }
 
-    /// How many slots a lane has by the provider's word.
+    /// How many slots an account has by the provider's word.
     #[must_use]
-    pub fn learned(&self, lane: usize) -> u32 {
-        lock(&self.state).lanes.get(lane).map_or(0, |lane| lane.learn.cap())
+    pub fn learned(&self, account: usize) -> u32 {
+        lock(&self.state).accounts.get(account).map_or(0, |account| account.learn.cap())
     }
 
     /// How long one who came now would wait, from 100 ms to a minute: as long as it takes until everybody before it and
-    /// then itself has got a slot, as fast as slots have been coming free; or until a pause of all lanes is over.
+    /// then itself has got a slot, as fast as slots have been coming free; or until a pause of all accounts is over.
     #[must_use]
     pub fn expected_wait(&self, now: Instant) -> Duration {
         let mut state = lock(&self.state);
@@ -302,7 +302,7 @@ impl Gate {
         let wait = state.pace.wait(state.queue.len() + 1, state.cap());
         let pause = state
             .active()
-            .map(|(_, lane)| lane.paused.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)));
+            .map(|(_, account)| account.paused.map_or(Duration::ZERO, |until| until.saturating_duration_since(now)));
         wait.max(pause.min().unwrap_or_default())
     }
 
@@ -330,31 +330,31 @@ impl Gate {
         drop(state);
         drop(waiter);
         if let Some(grant) = slot {
-            self.leave(grant.lane, false, false);
+            self.leave(grant.account, false, false);
         }
     }
 
     /// A slot is given back.
-    fn leave(&self, lane: usize, refused: bool, held: bool) {
+    fn leave(&self, account: usize, refused: bool, held: bool) {
         let mut state = lock(&self.state);
-        state.leave(lane, refused, held);
+        state.leave(account, refused, held);
         let wakers = state.dispatch();
-        let shared = state.lanes.get(lane).is_some_and(|lane| lane.share.is_some());
+        let shared = state.accounts.get(account).is_some_and(|account| account.share.is_some());
         let hook = state.hook.clone().filter(|_| shared);
         drop(state);
         wake_all(wakers);
         call(hook);
     }
 
-    /// Changes what a lane may do, and gives out the slots that this brings.
-    fn learn(&self, lane: usize, now: Option<Instant>, change: impl FnOnce(&mut Lane)) {
+    /// Changes what an account may do, and gives out the slots that this brings.
+    fn learn(&self, account: usize, now: Option<Instant>, change: impl FnOnce(&mut AccountSlots)) {
         self.change(|state| {
             // A share may be over, whose slots must not be given out.
             if let Some(now) = now {
                 state.resume(now);
             }
-            if let Some(lane) = state.lanes.get_mut(lane) {
-                change(lane);
+            if let Some(account) = state.accounts.get_mut(account) {
+                change(account);
             }
         });
     }

@@ -27,8 +27,8 @@ impl Permit {
 
     /// The account whose slot it is.
     #[must_use]
-    pub fn lane(&self) -> usize {
-        self.grant.lane
+    pub fn account(&self) -> usize {
+        self.grant.account
     }
 
     /// Whose slot it is.
@@ -42,18 +42,18 @@ impl Permit {
     pub fn pause(&mut self, until: Instant) -> bool {
         self.paused = true;
         let mut state = super::lock(&self.gate.state);
-        state.lanes.get_mut(self.grant.lane).is_some_and(|lane| lane.pause(until, true))
+        state.accounts.get_mut(self.grant.account).is_some_and(|account| account.pause(until, true))
     }
 
     /// The provider has begun to answer: what [`Learn::succeeded`](crate::limit::learn::Learn::succeeded) makes of it, if the
     /// slot was given out under the cap as it is now. One that had been refused before is held by the provider after all.
     pub fn succeeded(&self, now: Instant) {
-        let Grant { lane, level, changes } = self.grant;
+        let Grant { account, level, changes } = self.grant;
         let was_refused = self.refused.swap(false, Relaxed);
-        self.gate.learn(lane, Some(now), |lane| {
-            lane.refused = lane.refused.saturating_sub(u32::from(was_refused));
-            if lane.learn.changes() == changes {
-                lane.learn.succeeded(level, now);
+        self.gate.learn(account, Some(now), |account| {
+            account.refused = account.refused.saturating_sub(u32::from(was_refused));
+            if account.learn.changes() == changes {
+                account.learn.succeeded(level, now);
             }
         });
     }
@@ -61,9 +61,9 @@ impl Permit {
     /// The provider refused for want of a slot there: what [`Learn::refused`](crate::limit::learn::Learn::refused) makes of it.
     pub fn refused(&mut self, now: Instant) {
         let first = !self.refused.swap(true, Relaxed);
-        self.gate.learn(self.grant.lane, Some(now), |lane| {
-            lane.refused += u32::from(first);
-            lane.learn.refused(lane.in_use.saturating_sub(lane.refused), now);
+        self.gate.learn(self.grant.account, Some(now), |account| {
+            account.refused += u32::from(first);
+            account.learn.refused(account.in_use.saturating_sub(account.refused), now);
         });
     }
 
@@ -71,9 +71,9 @@ impl Permit {
     /// [`Learn::told`](crate::limit::learn::Learn::told) makes of it. Under a share of a fleet what it counts is left out:
     /// it is mostly the fleet's own, which the share allows for.
     pub fn told(&self, limit: u32, current: Option<u32>, now: Instant) {
-        self.gate.learn(self.grant.lane, Some(now), |lane| {
-            let current = current.filter(|_| lane.share.is_none());
-            lane.learn.told(limit, current, lane.in_use.saturating_sub(lane.refused), now);
+        self.gate.learn(self.grant.account, Some(now), |account| {
+            let current = current.filter(|_| account.share.is_none());
+            account.learn.told(limit, current, account.in_use.saturating_sub(account.refused), now);
         });
     }
 }
@@ -81,7 +81,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let refused = self.refused.load(Relaxed);
-        self.gate.leave(self.grant.lane, refused, !refused && !self.paused);
+        self.gate.leave(self.grant.account, refused, !refused && !self.paused);
     }
 }
 

@@ -1,13 +1,13 @@
 //! Who waits, and who is next.
 
-use super::{Lanes, Priority, STARVE};
+use super::{AccountSet, Priority, STARVE};
 use std::collections::BTreeMap;
 use std::task::Waker;
 use std::time::Instant;
 
 /// Somebody who waits.
 pub(super) struct Waiter {
-    pub(super) lanes: Lanes,
+    pub(super) accounts: AccountSet,
     pub(super) since: Instant,
     pub(super) waker: Option<Waker>,
 }
@@ -39,18 +39,18 @@ impl Queue {
         self.class(priority).remove(&ticket)
     }
 
-    /// Those who may use a lane: how many, and since when the first of them waits.
-    pub(super) fn waiting(&self, lane: usize) -> (usize, Option<Instant>) {
-        let all = self.classes.iter().flat_map(BTreeMap::values).filter(|waiter| waiter.lanes.contains(lane));
+    /// Those who may use an account: how many, and since when the first of them waits.
+    pub(super) fn waiting(&self, account: usize) -> (usize, Option<Instant>) {
+        let all = self.classes.iter().flat_map(BTreeMap::values).filter(|waiter| waiter.accounts.contains(account));
         all.fold((0, None), |(count, since), waiter| {
             (count + 1, Some(since.map_or(waiter.since, |since: Instant| since.min(waiter.since))))
         })
     }
 
-    /// Takes the next one for a slot of a lane out of the queue, and counts whom it passes over.
-    pub(super) fn next(&mut self, lane: usize, passed: &mut [u32; 3]) -> Option<(u64, Waiter)> {
+    /// Takes the next one for a slot of an account out of the queue, and counts whom it passes over.
+    pub(super) fn next(&mut self, account: usize, passed: &mut [u32; 3]) -> Option<(u64, Waiter)> {
         let first = |class: &BTreeMap<u64, Waiter>| {
-            class.iter().find(|(_, waiter)| waiter.lanes.contains(lane)).map(|(ticket, _)| *ticket)
+            class.iter().find(|(_, waiter)| waiter.accounts.contains(account)).map(|(ticket, _)| *ticket)
         };
         let heads = self.classes.each_ref().map(first);
         let waits = || heads.iter().zip(passed.iter()).enumerate().filter(|(_, (head, _))| head.is_some());

@@ -19,7 +19,7 @@ impl RoutedContext {
 
     fn end(&mut self) {
         self.admission.end();
-        let RoutedContext { request, route, in_flight, stay, pass, .. } = self;
+        let RoutedContext { request, route, in_flight, guard, pass, .. } = self;
         let route: &RouteRuntime = route;
         if let Some(pass) = pass.take() {
             let error = request.error.as_ref().map(|noted| (noted.code, noted.origin, noted.fault));
@@ -27,7 +27,7 @@ impl RoutedContext {
         }
         let free = || {
             // Before the line is written, which may take a moment.
-            (*in_flight, *stay) = (None, None);
+            (*in_flight, *guard) = (None, None);
         };
         request.finish(&route.metrics, Some(route), free);
     }
@@ -86,7 +86,7 @@ impl RequestContext {
     }
 
     fn entry<'a>(&'a self, route: Option<&'a RouteRuntime>, target: &'a str, times: &Times) -> Entry<'a> {
-        let route = route.map(|runtime| &runtime.route);
+        let route = route.map(|runtime| &runtime.config);
         Entry {
             time: self.times.arrived,
             request_id: self.id_text(),

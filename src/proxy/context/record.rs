@@ -37,10 +37,10 @@ impl RoutedContext {
     fn count_provider(&mut self, phase: Phase, error: &CanonicalError) {
         // What a job says of its own past, inside a 200, binds nobody now.
         if phase != Phase::Job {
-            let RoutedContext { request, route, admission, stay, .. } = self;
+            let RoutedContext { request, route, admission, guard, .. } = self;
             route.limits.failed(admission, request.upstream.limited_path(), error);
-            if let Some(stay) = stay {
-                stay.told(error);
+            if let Some(guard) = guard {
+                guard.told(error);
             }
         }
         let metrics = self.metrics();

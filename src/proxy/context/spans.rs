@@ -56,7 +56,7 @@ impl RequestContext {
     /// Method and route: never the path, which may hold anything.
     fn name(&self, route: Option<&RouteRuntime>) -> Cow<'static, str> {
         let method = method(&self.method);
-        match route.map(|runtime| runtime.route.path.as_str()).filter(|path| !path.is_empty()) {
+        match route.map(|runtime| runtime.config.path.as_str()).filter(|path| !path.is_empty()) {
             Some(path) => format!("{method} {path}").into(),
             None => method.into(),
         }
@@ -74,7 +74,7 @@ impl RequestContext {
             KeyValue::new("http.response.body.size", int(self.sent)),
         ];
         attributes.extend(query.map(|query| KeyValue::new("url.query", query.to_owned())));
-        attributes.extend(route.map(|runtime| KeyValue::new("http.route", runtime.route.path.clone())));
+        attributes.extend(route.map(|runtime| KeyValue::new("http.route", runtime.config.path.clone())));
         attributes.extend(self.peer.address.map(|peer| KeyValue::new("client.address", peer.ip().to_string())));
         if let Some(authority) = self.authority.as_ref().and_then(|authority| authority.to_str().ok()) {
             let authority: Option<http::uri::Authority> = authority.parse().ok();
@@ -93,7 +93,7 @@ impl RequestContext {
         span.name = method(&self.method).into();
         // What is said of the call as a whole is said by its own span.
         span.attributes.retain(|attribute| attribute.key.as_str() != "error.type");
-        let route = route.map(|runtime| &runtime.route);
+        let route = route.map(|runtime| &runtime.config);
         if let Some((route, upstream)) = route.and_then(|route| Some((route, route.upstreams.get(attempt.upstream)?))) {
             let scheme = if upstream.tls { "https" } else { "http" };
             let target = self.upstream.target.path_and_query().map_or("", |target| target.as_str());
@@ -133,7 +133,7 @@ impl RequestContext {
         span.parent_span_id = record.place.span.span_id;
         span.name = match route {
             None => "websocket".into(),
-            Some(runtime) => format!("websocket {}", runtime.route.name).into(),
+            Some(runtime) => format!("websocket {}", runtime.config.name).into(),
         };
         span.attributes.push(KeyValue::new("speechgate.websocket.bytes_received", int(self.received)));
         span.attributes.push(KeyValue::new("speechgate.websocket.bytes_sent", int(self.sent)));
@@ -160,7 +160,7 @@ impl RequestContext {
             KeyValue::new("http.request.method", method(&self.method)),
             KeyValue::new("speechgate.request_id", self.id_text().to_owned()),
         ];
-        if let Some(route) = route.map(|runtime| &runtime.route) {
+        if let Some(route) = route.map(|runtime| &runtime.config) {
             attributes.push(KeyValue::new("speechgate.route", route.name.clone()));
             attributes.push(KeyValue::new("speechgate.provider", route.provider.clone()));
         }

@@ -66,7 +66,7 @@ pub(crate) fn broken_off(call: &mut RoutedContext, failure: &Failure) -> Fault {
 /// What a provider's failing answer to this call means.
 pub(crate) fn classify(call: &RoutedContext, status: u16, headers: &HeaderMap, read: &Capped) -> CanonicalError {
     let seen = observed(call, status, headers, read);
-    let found = detect::detect(&call.route.route.profile, Some(call.request()), &Evidence::new(&seen));
+    let found = detect::detect(&call.route.config.profile, Some(call.request()), &Evidence::new(&seen));
     found.map_or_else(|| CanonicalError::from_fault(Fault::Panic), |found| found.error)
 }
 

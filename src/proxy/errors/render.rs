@@ -40,8 +40,8 @@ impl Rendered {
 pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
     let timestamp = timestamp();
     let stamp = call.stamp(&timestamp);
-    let envelope = call.route.route.envelope;
-    let compatible = (envelope == Envelope::Compatible).then_some(&*call.route.route.profile);
+    let envelope = call.route.config.envelope;
+    let compatible = (envelope == Envelope::Compatible).then_some(&*call.route.config.profile);
     match finding.phase {
         Phase::Http | Phase::Handshake => {
             let form = match (compatible, envelope) {

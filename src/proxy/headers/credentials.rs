@@ -4,7 +4,7 @@
 //! WebSocket handshakes, whose clients often cannot send headers and whose servers therefore read it. A subprotocol and the
 //! member of a first message exist on WebSockets alone.
 
-use super::{Fields, RouteHeaders, Way, list};
+use super::{Destination, Fields, RouteHeaders, list};
 use crate::canon::Fault;
 use crate::config::secret::Secret;
 use crate::config::types::Credentials;
@@ -65,14 +65,14 @@ impl Injected {
 }
 
 impl RouteHeaders {
-    fn injected(&self, way: Way) -> Option<&Injected> {
-        self.credentials.get(way.credential)
+    fn injected(&self, destination: Destination) -> Option<&Injected> {
+        self.credentials.get(destination.account)
     }
 
     /// Puts the route's credentials in the place of all that the client sent of that kind in headers. A subprotocol is put
     /// in when the client's own have been read. Gives the fields that this adds.
-    pub(super) fn inject(&self, headers: &mut HeaderMap, way: Way, websocket: bool) -> Fields {
-        let injected = self.injected(way).filter(|injected| injected.applies(websocket));
+    pub(super) fn inject(&self, headers: &mut HeaderMap, destination: Destination, websocket: bool) -> Fields {
+        let injected = self.injected(destination).filter(|injected| injected.applies(websocket));
         let Some(injected) = injected else { return Fields::default() };
         for secret in &self.secrets {
             headers.remove(secret);
@@ -86,36 +86,42 @@ impl RouteHeaders {
     ///
     /// # Errors
     /// [`Fault::BadPath`] when that makes no valid target.
-    pub fn target(&self, target: PathAndQuery, way: Way, websocket: bool) -> Result<PathAndQuery, Fault> {
-        match self.injected(way).and_then(|injected| injected.query(websocket)) {
+    pub fn target(
+        &self,
+        target: PathAndQuery,
+        destination: Destination,
+        websocket: bool,
+    ) -> Result<PathAndQuery, Fault> {
+        match self.injected(destination).and_then(|injected| injected.query(websocket)) {
             Some(pair) => path::with_parameter(&target, pair),
             None => Ok(target),
         }
     }
 
     /// The subprotocol to offer in the place of the client's own of its kind.
-    pub(crate) fn subprotocol(&self, way: Way) -> Option<&Subprotocol> {
-        self.injected(way)?.subprotocol.as_ref()
+    pub(crate) fn subprotocol(&self, destination: Destination) -> Option<&Subprotocol> {
+        self.injected(destination)?.subprotocol.as_ref()
     }
 
     /// The member of the client's first message that carries the credentials, and its value.
-    pub(crate) fn first_message(&self, way: Way) -> Option<(&str, &Secret)> {
-        self.injected(way)?.first_message.as_ref().map(|(member, value)| (member.as_str(), value))
+    pub(crate) fn first_message(&self, destination: Destination) -> Option<(&str, &Secret)> {
+        self.injected(destination)?.first_message.as_ref().map(|(member, value)| (member.as_str(), value))
     }
 
     /// Turns a request that was prepared with some of the route's credentials into one with others.
-    pub(super) fn exchange(&self, parts: &mut request::Parts, from: Way, to: Way) {
+    pub(super) fn exchange(&self, parts: &mut request::Parts, from: Destination, to: Destination) {
         // It stands in a handshake and nowhere else.
         let websocket = parts.headers.contains_key(UPGRADE);
         let _ = self.inject(&mut parts.headers, to, websocket);
-        let [old, new] = [from, to].map(|way| self.injected(way).and_then(|injected| injected.query(websocket)));
+        let [old, new] =
+            [from, to].map(|destination| self.injected(destination).and_then(|injected| injected.query(websocket)));
         if let (true, Some(target)) = (old != new, parts.uri.path_and_query()) {
             let target = without(target, old.unwrap_or_default());
             if let Ok(target) = target.and_then(|target| self.target(target, to, websocket)) {
                 parts.uri = target.into();
             }
         }
-        let [old, new] = [from, to].map(|way| self.subprotocol(way).filter(|_| websocket));
+        let [old, new] = [from, to].map(|destination| self.subprotocol(destination).filter(|_| websocket));
         if old.is_some() || new.is_some() {
             let old = old.map(|old| old.token.reveal().as_bytes());
             let kept = list(&parts.headers, &SEC_WEBSOCKET_PROTOCOL).filter(|one| Some(*one) != old);

@@ -48,11 +48,11 @@ pub struct RouteHeaders {
 
 /// Which of a route's upstreams a request goes to, and with which of its credentials: their places in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Way {
+pub struct Destination {
     /// The upstream.
     pub upstream: usize,
-    /// The credentials; of no interest on a route that has none.
-    pub credential: usize,
+    /// The account, whose credentials are used; of no interest on a route that has none.
+    pub account: usize,
 }
 
 /// Query parameters that open one session and are no key of the client's: dropping them would break the session.
@@ -87,13 +87,14 @@ impl RouteHeaders {
         })
     }
 
-    /// Turns a request that was prepared for one way to another.
-    pub(crate) fn redirect(&self, parts: &mut http::request::Parts, from: Way, to: Way) {
+    /// Turns a request that was prepared for one destination to another.
+    pub(crate) fn redirect(&self, parts: &mut http::request::Parts, from: Destination, to: Destination) {
         if let Some(host) = self.hosts.get(to.upstream) {
             let _ = parts.headers.insert(header::HOST, host.clone());
         }
         self.exchange(parts, from, to);
-        let base_path = |way: Way| self.upstreams.get(way.upstream).map_or("", |at| at.base_path.as_str());
+        let base_path =
+            |destination: Destination| self.upstreams.get(destination.upstream).map_or("", |at| at.base_path.as_str());
         if base_path(from) != base_path(to) {
             parts.uri = super::path::rebased(&parts.uri, base_path(from), base_path(to));
         }

@@ -1,7 +1,7 @@
 //! The request's headers, from the client's to the provider's.
 
 use super::id::{REQUEST_ID, check_trace};
-use super::{Fields, Identity, RouteHeaders, Way, connection_listed, list};
+use super::{Destination, Fields, Identity, RouteHeaders, connection_listed, list};
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName,
     HeaderValue, MAX_FORWARDS, UPGRADE, VIA,
@@ -63,7 +63,7 @@ pub struct Outgoing<'a> {
     /// The route it takes.
     pub route: &'a RouteHeaders,
     /// Where it goes first.
-    pub way: Way,
+    pub destination: Destination,
     /// This gateway.
     pub identity: &'a Identity,
     /// Its id, from [`super::request_id`].
@@ -75,7 +75,7 @@ pub struct Outgoing<'a> {
 /// Turns the client's headers into those for the provider. The request has been checked, for loops too.
 pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     remove_what_ends_here(headers, out);
-    let fields = out.fields | out.route.inject(headers, out.way, out.websocket);
+    let fields = out.fields | out.route.inject(headers, out.destination, out.websocket);
     join_cookies(headers, fields);
     check_trace(headers, fields);
     add_forwarding(headers, out, fields);
@@ -147,7 +147,7 @@ fn join_cookies(headers: &mut HeaderMap, fields: Fields) {
 /// Says who called, by which name and over what (RFC 7239 and what was there before it), and who is called now.
 fn add_forwarding(headers: &mut HeaderMap, out: &Outgoing<'_>, fields: Fields) {
     let given = |headers: &HeaderMap, field, name| fields.may_have(field) && headers.contains_key(name);
-    let called = match out.route.hosts.get(out.way.upstream) {
+    let called = match out.route.hosts.get(out.destination.upstream) {
         Some(host) => headers.insert(HOST, host.clone()),
         None => headers.remove(HOST),
     };

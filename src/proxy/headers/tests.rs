@@ -209,7 +209,7 @@ fn sent(given: &[&str], trust_forwarded: bool, inject: bool) -> Vec<String> {
         websocket: false,
         peer: &peer,
         route: &keyed(inject),
-        way: Way::default(),
+        destination: Destination::default(),
         identity: &identity,
         request_id: &id,
         trust_forwarded,
@@ -380,7 +380,7 @@ fn credentials_go_where_they_are_to_stand() {
     let message = |one: &mut Credentials| one.first_message = Some("key".to_owned());
     let target = |headers: &RouteHeaders, target: &str, websocket| {
         let target = target.parse().expect("a target");
-        headers.target(target, Way::default(), websocket).expect("a target").to_string()
+        headers.target(target, Destination::default(), websocket).expect("a target").to_string()
     };
     for (headers, websocket, given, expected) in [
         (placed(header), true, "/x", "/x"),
@@ -407,7 +407,7 @@ fn one_credential_stands_in_for_another() {
         one.query = Some("token".to_owned());
         one.subprotocol = one.value.reveal().ends_with('2').then(|| "t.".to_owned());
     });
-    let [first, second] = [0, 1].map(|credential| Way { credential, ..Way::default() });
+    let [first, second] = [0, 1].map(|account| Destination { account, ..Destination::default() });
     for target in ["/x", "/x?a=1"] {
         let mut parts = http::Request::new(()).into_parts().0;
         parts.uri = headers.target(target.parse().expect("a target"), first, true).expect("a target").into();
@@ -438,7 +438,7 @@ fn a_handshake_keeps_exactly_its_own_upgrade() {
         websocket: true,
         peer: &peer,
         route: &keyed(false),
-        way: Way::default(),
+        destination: Destination::default(),
         identity: &identity,
         request_id: &id,
         trust_forwarded: false,
@@ -479,7 +479,7 @@ fn peers_are_written_as_rfc_7239_wants() {
             websocket: false,
             peer: &peer,
             route: &route,
-            way: Way::default(),
+            destination: Destination::default(),
             identity: &identity,
             request_id: &id,
             trust_forwarded: false,

@@ -2,7 +2,7 @@
 
 use super::{Denied, Refusal, RouteLimits};
 use crate::canon::Code;
-use crate::limit::gate::Lanes;
+use crate::limit::gate::AccountSet;
 use crate::limit::hold::{Pass, Place, Probe};
 use crate::proxy::path;
 use tokio::time::Instant;
@@ -10,16 +10,16 @@ use tokio::time::Instant;
 impl RouteLimits {
     /// Which of these accounts a request to `path` with this key may ask now, or try. Refused when none may, with the shortest
     /// wait.
-    pub(crate) fn free(&self, lanes: Lanes, credential: u64, path: &str) -> Result<Lanes, Denied> {
+    pub(crate) fn free(&self, accounts: AccountSet, credential: u64, path: &str) -> Result<AccountSet, Denied> {
         if !self.waits() {
-            return Ok(lanes);
+            return Ok(accounts);
         }
         let now = Instant::now().into_std();
-        let mut free = lanes;
+        let mut free = accounts;
         let mut shortest = None;
-        for lane in (0..self.accounts.len().max(1)).filter(|lane| lanes.contains(*lane)) {
-            if let Some((code, remaining)) = self.holds.look(self.place(lane, credential, path), now) {
-                free = free.without(lane);
+        for account in (0..self.accounts.len().max(1)).filter(|account| accounts.contains(*account)) {
+            if let Some((code, remaining)) = self.holds.look(self.place(account, credential, path), now) {
+                free = free.without(account);
                 shortest = shortest.into_iter().chain([(remaining, code)]).min();
             }
         }
@@ -35,11 +35,11 @@ impl RouteLimits {
     }
 
     /// A request goes out now: with a probe when a wait is over and nobody has tried since.
-    pub(crate) fn go(&self, lane: usize, credential: u64, path: &str) -> Result<Option<Probe<Code>>, Denied> {
+    pub(crate) fn go(&self, account: usize, credential: u64, path: &str) -> Result<Option<Probe<Code>>, Denied> {
         if !self.waits() {
             return Ok(None);
         }
-        match self.holds.check(self.place(lane, credential, path), Instant::now().into_std()) {
+        match self.holds.check(self.place(account, credential, path), Instant::now().into_std()) {
             Pass::Free => Ok(None),
             Pass::Probe(probe) => Ok(Some(probe)),
             Pass::Held { what, remaining } => Err(Refusal::of_hold(what, remaining).into()),
@@ -48,8 +48,8 @@ impl RouteLimits {
 
     /// Whom a request shares a wait with: all that use the account that the route injects, or the client's own key; those of them
     /// that ask for the same path; and those that ask for a path of the same kind.
-    pub(super) fn place(&self, lane: usize, credential: u64, path: &str) -> Place {
-        let credential = self.accounts.get(lane).copied().unwrap_or(credential);
+    pub(super) fn place(&self, account: usize, credential: u64, path: &str) -> Place {
+        let credential = self.accounts.get(account).copied().unwrap_or(credential);
         let path = path::decode(path.as_bytes());
         let key = |what: &[u8], kind: &str| self.keys.of((credential, kind, what));
         Place { credential, path: key(&path, "path"), template: key(&template(&path), "template") }

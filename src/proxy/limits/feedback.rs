@@ -28,14 +28,14 @@ pub(crate) struct Admission {
     /// The key of the credential that it brings.
     credential: u64,
     /// Which of the route's accounts it uses.
-    lane: usize,
+    account: usize,
     /// Its place in a queue, should it need another slot.
     priority: Option<Priority>,
 }
 
 impl Admission {
-    pub(crate) fn new(credential: u64, priority: Priority, lane: usize) -> Admission {
-        Admission { credential, lane, priority: Some(priority), ..Admission::default() }
+    pub(crate) fn new(credential: u64, priority: Priority, account: usize) -> Admission {
+        Admission { credential, account, priority: Some(priority), ..Admission::default() }
     }
 
     /// What it has from now on.
@@ -65,11 +65,11 @@ impl Admission {
 
     /// It goes on with another account, and gives back the slot of the old one. Gives the priority with which it has to ask
     /// for another; none when it needs none.
-    pub(crate) fn moves(&mut self, lane: usize) -> Option<Priority> {
-        if self.lane == lane {
+    pub(crate) fn moves(&mut self, account: usize) -> Option<Priority> {
+        if self.account == account {
             return None;
         }
-        (self.lane, self.probe) = (lane, None);
+        (self.account, self.probe) = (account, None);
         self.permit.take().and(self.priority)
     }
 
@@ -109,7 +109,7 @@ impl RouteLimits {
             (Type::ConcurrencyLimited, wait) => self.want_of_slots(admission, wait, now),
             (Type::Unavailable, Some(_)) if self.elsewhere => open(admission),
             (Type::RateLimited | Type::Unavailable, Some(wait)) if self.route.waits.enabled => {
-                let place = self.place(admission.lane, admission.credential, path);
+                let place = self.place(admission.account, admission.credential, path);
                 let wait = wait.min(self.route.waits.max_hold);
                 self.holds.refused(place, self.reach(error.code), error.code, wait, now.into_std());
                 // Before its end no other may try.

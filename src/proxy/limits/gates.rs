@@ -1,4 +1,4 @@
-//! The gates of a route: one with a lane for each of its accounts, or, where clients bring their own keys, one for each key.
+//! The gates of a route: one with slots for each of its accounts, or, where clients bring their own keys, one for each key.
 //!
 //! A plan is sold to an account, so that the slots of one are nobody else's, and what a provider says of one is not true of
 //! another. Keys come from the network: at most [`MOST`] have a gate of their own, and who comes after that shares one; a gate
@@ -16,7 +16,7 @@ const IDLE: Duration = Duration::from_secs(600);
 
 /// The gates of a route. They outlive its configuration.
 pub(super) enum Gates {
-    /// One, with a lane for each account; with a single one where a fleet shares it for all keys.
+    /// One for all accounts; with a single account where a fleet shares it for all keys.
     Accounts(Arc<Gate>),
     /// One for each key that clients bring.
     Keys(Keyed),
@@ -149,6 +149,6 @@ impl Stats for Gates {
 fn resize(gate: &Gate, setup: &Setup, learn: bool, now: Instant) {
     gate.reconfigure(setup, now);
     if !learn {
-        (0..setup.lanes).for_each(|lane| gate.set_learned(lane, setup.max));
+        (0..setup.accounts).for_each(|account| gate.set_learned(account, setup.max));
     }
 }

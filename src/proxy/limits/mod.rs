@@ -33,12 +33,12 @@ pub(crate) use feedback::Admission;
 pub(crate) use rates::Caller;
 pub(crate) use refusal::{Denied, Refusal};
 pub(crate) use slots::{Asked, Turn, priority};
-pub use standing::{HoldStanding, LaneStanding, LimitStanding};
+pub use standing::{AccountStanding, HoldStanding, LimitStanding};
 
 use crate::canon::{Code, ConcurrencyUnit};
 use crate::config::types::{Credentials, Route};
 use crate::fleet::Fleet;
-use crate::limit::gate::{Gate, Lanes, Setup, Stats};
+use crate::limit::gate::{AccountSet, Gate, Setup, Stats};
 use crate::limit::{Holds, Keys};
 use crate::proxy::{RequestBody, redact};
 use crate::telemetry::metrics::RouteMetrics;
@@ -73,10 +73,10 @@ pub struct RouteLimits {
     /// Kept while calls are not counted for a time, none when they never were.
     gates: Option<Arc<Gates>>,
     holds: Arc<Holds<Code>>,
-    /// The keys of the credentials that the route injects, by their place in the configuration, and the lane of the gate that
-    /// each has: that one stays the same when a reload gives it another place.
+    /// The keys of the credentials that the route injects, by their place in the configuration, and the number by which
+    /// the gate knows each: it stays the same when a reload gives the account another place.
     accounts: Vec<u64>,
-    places: Vec<usize>,
+    numbers: Vec<usize>,
     /// There is another upstream: that one is unavailable then holds nobody.
     elsewhere: bool,
     /// What takes a slot.
@@ -123,9 +123,9 @@ impl Registry {
             if limits.accounts.is_empty() {
                 fleet.share(&route.name, 1, gate);
             } else {
-                let lanes = limits.accounts.iter().zip(&limits.places);
-                let lanes = lanes.map(|(account, lane)| (*lane, format!("{account:016x}")));
-                fleet.share_lanes(&route.name, lanes, gate);
+                let accounts = limits.accounts.iter().zip(&limits.numbers);
+                let accounts = accounts.map(|(key, number)| (*number, format!("{key:016x}")));
+                fleet.share_accounts(&route.name, accounts, gate);
             }
         }
         let shown = limits.gates.as_ref().filter(|_| limits.counts());
@@ -188,11 +188,11 @@ impl RouteLimits {
             keys.of((header, &one.query, &one.subprotocol, &one.first_message, one.value.reveal()))
         };
         let accounts: Vec<u64> = route.credentials.iter().map(account).collect();
-        let (gates, places) = gates(route, &accounts, fleet, old, now);
+        let (gates, numbers) = gates(route, &accounts, fleet, old, now);
         RouteLimits {
             rates: Rates::new(&route.rate_limits, old.map(|old| &old.rates), now),
             gates,
-            places,
+            numbers,
             holds: old.map_or_else(Holds::new, |old| Arc::clone(&old.holds)),
             accounts,
             elsewhere: route.upstreams.len() > 1,
@@ -275,12 +275,12 @@ impl RouteLimits {
     }
 
     /// Every account that the route has; one where callers bring their own.
-    pub(crate) fn lanes(&self) -> Lanes {
-        (0..self.accounts.len().max(1)).fold(Lanes::NONE, Lanes::with)
+    pub(crate) fn all_accounts(&self) -> AccountSet {
+        (0..self.accounts.len().max(1)).fold(AccountSet::NONE, AccountSet::with)
     }
 }
 
-/// The gates of a route, and the lane of each of its accounts: the old ones in their new size, whatever place an account has now.
+/// The gates of a route, and the gate's number for each account: the old ones in their new size, whatever place an account has now.
 fn gates(
     route: &Route,
     accounts: &[u64],
@@ -290,19 +290,19 @@ fn gates(
 ) -> (Option<Arc<Gates>>, Vec<usize>) {
     let kept = old.and_then(|old| Some((old, old.gates.clone()?)));
     let kept = kept.filter(|(old, _)| old.accounts.is_empty() == accounts.is_empty());
-    let kept = kept.and_then(|(old, gates)| Some((places(accounts, old, &gates)?, gates)));
-    let (places, kept) =
-        kept.map_or_else(|| ((0..accounts.len()).collect(), None), |(places, gates)| (places, Some(gates)));
-    let Some(concurrency) = &route.concurrency else { return (kept, places) };
-    let lanes = places.iter().max().map_or(1, |last| last + 1);
-    let setup = Setup { max: concurrency.max, queue: concurrency.queue, lanes };
+    let kept = kept.and_then(|(old, gates)| Some((numbers(accounts, old, &gates)?, gates)));
+    let (numbers, kept) =
+        kept.map_or_else(|| ((0..accounts.len()).collect(), None), |(numbers, gates)| (numbers, Some(gates)));
+    let Some(concurrency) = &route.concurrency else { return (kept, numbers) };
+    let count = numbers.iter().max().map_or(1, |last| last + 1);
+    let setup = Setup { max: concurrency.max, queue: concurrency.queue, accounts: count };
     if let Some(gates) = kept {
         gates.reconfigure(&setup, concurrency.learn, now);
         if let Gates::Accounts(gate) = &*gates {
-            let unused = (0..lanes).filter(|lane| !places.contains(lane));
-            gate.retire(unused.fold(Lanes::NONE, Lanes::with));
+            let unused = (0..count).filter(|number| !numbers.contains(number));
+            gate.retire(unused.fold(AccountSet::NONE, AccountSet::with));
         }
-        return (Some(gates), places);
+        return (Some(gates), numbers);
     }
     // A fleet shares one gate for all keys of a route: it begins each limiter that it does not know with a grace of half a lease,
     // which a client's first call would have to wait for.
@@ -311,20 +311,21 @@ fn gates(
     } else {
         Gates::of_accounts(Gate::new(&setup))
     };
-    (Some(gates), places)
+    (Some(gates), numbers)
 }
 
-/// The lane of each account: its old one, or else the first that is nobody's. None when there are no more.
-fn places(accounts: &[u64], old: &RouteLimits, gates: &Gates) -> Option<Vec<usize>> {
+/// The gate's number for each account: its old one, or else the first that is nobody's. None when there are no more.
+fn numbers(accounts: &[u64], old: &RouteLimits, gates: &Gates) -> Option<Vec<usize>> {
     let Gates::Accounts(gate) = gates else { return Some(Vec::new()) };
-    let before = |account: &u64| old.places.get(old.accounts.iter().position(|old| old == account)?).copied();
+    let before = |account: &u64| old.numbers.get(old.accounts.iter().position(|old| old == account)?).copied();
     let mut taken: Vec<usize> = accounts.iter().filter_map(before).collect();
     let mut free = |_: &u64| {
-        let is_free =
-            |lane: &usize| !taken.contains(lane) && !old.places.contains(lane) && gate.demand(*lane).in_use == 0;
-        let lane = (0..Lanes::MOST).find(is_free)?;
-        taken.push(lane);
-        Some(lane)
+        let is_free = |number: &usize| {
+            !taken.contains(number) && !old.numbers.contains(number) && gate.demand(*number).in_use == 0
+        };
+        let number = (0..AccountSet::MOST).find(is_free)?;
+        taken.push(number);
+        Some(number)
     };
     accounts.iter().map(|account| before(account).or_else(|| free(account))).collect()
 }

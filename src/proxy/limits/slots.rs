@@ -2,7 +2,7 @@
 
 use super::{Denied, Refusal, RouteLimits};
 use crate::canon::Fault;
-use crate::limit::gate::{Entry, Gate, Lanes, Permit, Priority, Waiting};
+use crate::limit::gate::{AccountSet, Entry, Gate, Permit, Priority, Waiting};
 use crate::proxy::headers::Fields;
 use crate::telemetry::metrics::RouteMetrics;
 use http::{HeaderMap, HeaderName};
@@ -44,27 +44,27 @@ pub(crate) struct Turn<'r> {
 impl RouteLimits {
     /// The account whose slot it is, by its place in the configuration.
     pub(crate) fn account_of(&self, permit: &Permit) -> usize {
-        self.places.iter().position(|lane| *lane == permit.lane()).unwrap_or_default()
+        self.numbers.iter().position(|number| *number == permit.account()).unwrap_or_default()
     }
 
-    /// The lanes of these accounts; where clients bring their own keys each has a gate with one.
-    fn lanes_of(&self, accounts: Lanes) -> Lanes {
-        if self.places.is_empty() {
-            return Lanes::only(0);
+    /// The gate's numbers of these accounts; where clients bring their own keys each has a gate with one.
+    fn numbers_of(&self, accounts: AccountSet) -> AccountSet {
+        if self.numbers.is_empty() {
+            return AccountSet::only(0);
         }
-        let lanes = self.places.iter().enumerate().filter(|(account, _)| accounts.contains(*account));
-        lanes.fold(Lanes::NONE, |all, (_, lane)| all.with(*lane))
+        let numbers = self.numbers.iter().enumerate().filter(|(account, _)| accounts.contains(*account));
+        numbers.fold(AccountSet::NONE, |all, (_, number)| all.with(*number))
     }
 
-    /// Asks for a slot of one of these lanes.
+    /// Asks for a slot of one of these accounts.
     pub(crate) fn ask<'r>(
         &'r self,
         gate: Arc<Gate>,
         priority: Priority,
-        lanes: Lanes,
+        accounts: AccountSet,
         now: Instant,
     ) -> Result<Asked<'r>, Denied> {
-        match gate.enter(priority, self.lanes_of(lanes), now.into_std()) {
+        match gate.enter(priority, self.numbers_of(accounts), now.into_std()) {
             Entry::Admitted(permit) => {
                 self.metrics.queue_waited(priority, Duration::ZERO);
                 Ok(Asked::Granted(permit))
@@ -85,15 +85,15 @@ impl RouteLimits {
         }
     }
 
-    /// Waits for a slot of one of these lanes, if need be. None when the route does not count calls.
+    /// Waits for a slot of one of these accounts, if need be. None when the route does not count calls.
     pub(crate) async fn slot(
         &self,
         credential: u64,
         priority: Priority,
-        lanes: Lanes,
+        accounts: AccountSet,
     ) -> Result<Option<Permit>, Denied> {
         let Some(gate) = self.gate(credential) else { return Ok(None) };
-        match self.ask(gate, priority, lanes, Instant::now())? {
+        match self.ask(gate, priority, accounts, Instant::now())? {
             Asked::Granted(permit) => Ok(Some(permit)),
             Asked::Waits(turn) => turn.comes().await.map(Some),
         }
@@ -101,7 +101,7 @@ impl RouteLimits {
 
     /// Waits for a slot of one socket's own, at most as long as the route says.
     pub(crate) async fn slot_in(&self, socket: &Arc<Gate>, priority: Priority) -> Result<Permit, Denied> {
-        match socket.enter(priority, Lanes::ALL, Instant::now().into_std()) {
+        match socket.enter(priority, AccountSet::ALL, Instant::now().into_std()) {
             Entry::Admitted(permit) => Ok(permit),
             Entry::Full => Err(refusal(socket, Fault::QueueFull)),
             Entry::Queued(waiting) => {

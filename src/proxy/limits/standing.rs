@@ -22,14 +22,14 @@ pub struct LimitStanding {
     /// Calls that wait.
     pub queued: u32,
     /// The accounts, in the order of `credentials`; or, where clients bring their own keys, some of those in use.
-    pub lanes: Vec<LaneStanding>,
+    pub accounts: Vec<AccountStanding>,
     /// Pauses that the provider asked for and that are not over.
     pub holds: Vec<HoldStanding>,
 }
 
 /// How one account stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LaneStanding {
+pub struct AccountStanding {
     /// Slots that it has now.
     pub cap: u32,
     /// Slots that it has by the provider's word.
@@ -60,12 +60,12 @@ impl RouteLimits {
         let gates = self.gates.as_ref().filter(|_| self.counts());
         let all = gates.map(|gates| gates.stats().0);
         // Where clients bring their own keys, there is one for each of those that are in use.
-        let lanes = gates.map(|gates| gates.all()).unwrap_or_default().into_iter().flat_map(|gate| {
-            let lanes = if self.places.is_empty() { &[0][..] } else { &self.places };
-            lanes.iter().map(move |lane| LaneStanding {
-                cap: gate.cap(*lane),
-                learned: gate.learned(*lane),
-                in_use: gate.demand(*lane).in_use,
+        let accounts = gates.map(|gates| gates.all()).unwrap_or_default().into_iter().flat_map(|gate| {
+            let numbers = if self.numbers.is_empty() { &[0][..] } else { &self.numbers };
+            numbers.iter().map(move |number| AccountStanding {
+                cap: gate.cap(*number),
+                learned: gate.learned(*number),
+                in_use: gate.demand(*number).in_use,
             })
         });
         let hold = |(code, remaining): (crate::canon::Code, std::time::Duration)| HoldStanding {
@@ -78,7 +78,7 @@ impl RouteLimits {
             max: self.route.concurrency.as_ref().map(|concurrency| concurrency.max),
             in_use: all.map_or(0, |all| all.in_use),
             queued: all.map_or(0, |all| all.queued),
-            lanes: lanes.take(SHOWN).collect(),
+            accounts: accounts.take(SHOWN).collect(),
             holds: self.holds.in_force(now).into_iter().map(hold).collect(),
         }
     }

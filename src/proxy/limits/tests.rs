@@ -4,7 +4,7 @@ use super::feedback::Admission;
 use super::{Denied, RouteLimits};
 use crate::canon::{CanonicalError, Code, Fault, Origin};
 use crate::config;
-use crate::limit::gate::{Lanes, Permit, Priority};
+use crate::limit::gate::{AccountSet, Permit, Priority};
 use crate::proxy::headers::Identity;
 use crate::proxy::{RouteRuntime, Shared, State};
 use crate::telemetry::metrics::Metrics;
@@ -33,7 +33,7 @@ fn runtime(lines: &str) -> Arc<RouteRuntime> {
 }
 
 async fn slot(route: &RouteRuntime) -> Result<Permit, Denied> {
-    Ok(route.limits.slot(1, Priority::Normal, Lanes::ALL).await?.expect("calls are counted"))
+    Ok(route.limits.slot(1, Priority::Normal, AccountSet::ALL).await?.expect("calls are counted"))
 }
 
 /// What a provider refuses with.
@@ -163,7 +163,7 @@ async fn limits_outlive_their_configuration_as_long_as_they_are_needed() {
 async fn one_clients_plan_is_not_that_of_all() {
     let route = runtime("concurrency = { max = 2, queue = 1, max_wait = '3s', learn = true }");
     let limits = &route.limits;
-    let slot = async |credential| limits.slot(credential, Priority::Normal, Lanes::ALL).await.ok().flatten();
+    let slot = async |credential| limits.slot(credential, Priority::Normal, AccountSet::ALL).await.ok().flatten();
     let mut small = Admission::new(1, Priority::Normal, 0);
     small.has(slot(1).await);
     limits.failed(&mut small, "/x", &refusal(Code::ConcurrencyLimited, 3600));
@@ -286,7 +286,7 @@ async fn a_reload_that_adds_an_account_forgets_no_running_call() {
     let again = load(keys(&["three", "two"], counted));
     assert_eq!((account(&again).await, account(&again).await, account(&again).await), (Some(0), Some(0), None));
     assert_eq!(
-        (standing().limit, standing().lanes.len()),
+        (standing().limit, standing().accounts.len()),
         (Some(4), 2),
         "what is not there any more counts for nothing"
     );

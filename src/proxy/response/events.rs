@@ -66,13 +66,13 @@ impl Events {
         coding.undo(headers);
         let source = DecodedBody::new(source, coding);
         let _ = headers.remove(header::CONTENT_LENGTH);
-        let limit = call.route.route.timeouts.idle;
+        let limit = call.route.config.timeouts.idle;
         let splitter = match framing {
             Framing::Sse => Splitter::Sse(sse::Splitter::new(detect::LIMIT)),
             Framing::Ndjson => Splitter::Ndjson(ndjson::Splitter::new(detect::LIMIT)),
         };
         call.phase = framing.phase();
-        let last = call.route.route.profile.stream(framing.phase(), call.method.as_str(), call.provider_path());
+        let last = call.route.config.profile.stream(framing.phase(), call.method.as_str(), call.provider_path());
         let judge = Judge { framing, failed: false, last: last.map(Arc::clone) };
         Events {
             source,
@@ -242,7 +242,7 @@ impl Judge {
     /// Whether something in these bytes may be a failure: all that most of a stream is ever asked.
     fn suspects(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
         self.last.as_ref().is_some_and(|last| last.may_end(bytes))
-            || detect::suspects(&call.route.route.profile, self.framing.phase(), bytes)
+            || detect::suspects(&call.route.config.profile, self.framing.phase(), bytes)
     }
 
     fn event(&mut self, call: &mut RoutedContext, event: sse::Event<'_>) -> Verdict {
@@ -269,7 +269,7 @@ impl Judge {
     fn piece(&mut self, call: &mut RoutedContext, seen: &Observed<'_>) -> Verdict {
         let route = Arc::clone(&call.route);
         let evidence = Evidence::new(seen);
-        let Some(finding) = Finding::detected(&route.route.profile, call.request(), &evidence) else {
+        let Some(finding) = Finding::detected(&route.config.profile, call.request(), &evidence) else {
             self.looks_for_the_last(&evidence);
             return Verdict::Pass;
         };

@@ -20,7 +20,7 @@ use std::time::SystemTime;
 /// Whether this answer's body has to be looked at.
 pub(crate) fn concerns(form: Form, call: &RoutedContext, route: &RouteRuntime, parts: &response::Parts) -> bool {
     let (method, path) = call.request();
-    let rewrites = || route.route.profile.rewrites(method, path).is_some();
+    let rewrites = || route.config.profile.rewrites(method, path).is_some();
     match form {
         Form::Inspected => true,
         Form::Plain => rewrites() && parts.status.is_success() && !detect::is_media(&parts.headers),
@@ -45,7 +45,7 @@ pub(crate) async fn relay(
     mut body: upstream::Body,
 ) -> Response<Body> {
     let Head { mut parts, said } = head;
-    let timeouts = &route.route.timeouts;
+    let timeouts = &route.config.timeouts;
     let encoding = parts.headers.get(header::CONTENT_ENCODING).cloned();
     let mut frames = VecDeque::new();
     let mut size = 0;
@@ -114,7 +114,7 @@ fn changed(
     said: &HeaderMap,
     body: &[u8],
 ) -> Option<Changed> {
-    let profile = &route.route.profile;
+    let profile = &route.config.profile;
     let seen = Observed::job(parts.status.as_u16(), said, body, SystemTime::now());
     let evidence = Evidence::new(&seen);
     if let Some(finding) = Finding::detected(profile, call.request(), &evidence) {

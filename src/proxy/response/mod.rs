@@ -53,7 +53,7 @@ pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Respo
     if let Some(said) = said {
         return Box::pin(inspect::relay(call, &route, inspect::Head { parts, said }, first, body)).await;
     }
-    let timeouts = &route.route.timeouts;
+    let timeouts = &route.config.timeouts;
     // The first bytes are waited for while an error can still be worded. A client that is still sending may wait for the head
     // before it goes on.
     if first.is_none() && call.upload_ended() {
@@ -121,7 +121,7 @@ fn refusal(
     let error = known.map_or_else(|| errors::classify(&call, status, &parts.headers, read), |known| *known);
     // Most errors say all that there is to know. For the others what the provider said is kept, while its headers become those
     // for the client.
-    let again = error.unmapped || route.route.envelope == Envelope::Compatible;
+    let again = error.unmapped || route.config.envelope == Envelope::Compatible;
     let said = again.then(|| parts.headers.clone());
     prepare(&call, &mut parts);
     let seen = said.as_ref().map(|said| errors::observed(&call, status, said, read));

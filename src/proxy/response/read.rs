@@ -34,11 +34,11 @@ pub(crate) async fn first(
     if !waits || !call.upload_ended() {
         return Ok(None);
     }
-    next_frame(response.body_mut(), &route.route.timeouts).await
+    next_frame(response.body_mut(), &route.config.timeouts).await
 }
 
 pub(super) fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {
-    Form::of(&route.route.profile, Some(call.request()), status, headers)
+    Form::of(&route.config.profile, Some(call.request()), status, headers)
 }
 
 /// The next frame of a body, or why there is none in time.

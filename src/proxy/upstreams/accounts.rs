@@ -3,7 +3,7 @@
 
 use super::policy::{is_broken, is_refused_account};
 use crate::canon::CanonicalError;
-use crate::limit::Lanes;
+use crate::limit::AccountSet;
 use serde::Serialize;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,7 +50,7 @@ pub struct AccountView {
 #[derive(Debug)]
 pub(crate) struct AccountGuard {
     account: Arc<Account>,
-    lane: usize,
+    index: usize,
     /// The account was set aside already when the call began: what the provider says to it is news.
     aside: bool,
     /// It is the one that tries the account again.
@@ -67,36 +67,36 @@ impl Accounts {
         self.0.is_empty()
     }
 
-    pub(crate) fn get(&self, lane: usize) -> Option<&Arc<Account>> {
-        self.0.get(lane)
+    pub(crate) fn get(&self, index: usize) -> Option<&Arc<Account>> {
+        self.0.get(index)
     }
 
     /// Those that may be used: neither set aside nor being tried again. When there are none, the one that is due first.
-    pub(crate) fn usable(&self, now: Instant) -> Lanes {
+    pub(crate) fn usable(&self, now: Instant) -> AccountSet {
         let usable = self.in_force(now);
         if !usable.is_empty() {
             return usable;
         }
-        let due = self.0.iter().enumerate().filter_map(|(lane, account)| Some((account.lock().until?, lane)));
-        due.min().map_or(Lanes::NONE, |(_, lane)| Lanes::only(lane))
+        let due = self.0.iter().enumerate().filter_map(|(index, account)| Some((account.lock().until?, index)));
+        due.min().map_or(AccountSet::NONE, |(_, index)| AccountSet::only(index))
     }
 
     /// Those that may be used, and none when all are set aside.
-    pub(crate) fn in_force(&self, now: Instant) -> Lanes {
+    pub(crate) fn in_force(&self, now: Instant) -> AccountSet {
         let usable = self.0.iter().enumerate().filter(|(_, account)| account.lock().is_usable(now));
-        usable.fold(Lanes::NONE, |lanes, (lane, _)| lanes.with(lane))
+        usable.fold(AccountSet::NONE, |accounts, (index, _)| accounts.with(index))
     }
 
     /// Uses the one of these with the fewest calls.
-    pub(crate) fn least_used(&self, lanes: Lanes, now: Instant) -> Option<AccountGuard> {
-        let among = self.0.iter().enumerate().filter(|(lane, _)| lanes.contains(*lane));
-        let (lane, _) = among.min_by_key(|(_, account)| account.calls.load(Relaxed))?;
-        self.enter(lane, now)
+    pub(crate) fn least_used(&self, accounts: AccountSet, now: Instant) -> Option<AccountGuard> {
+        let among = self.0.iter().enumerate().filter(|(index, _)| accounts.contains(*index));
+        let (index, _) = among.min_by_key(|(_, account)| account.calls.load(Relaxed))?;
+        self.enter(index, now)
     }
 
     /// Uses this one.
-    pub(crate) fn enter(&self, lane: usize, now: Instant) -> Option<AccountGuard> {
-        let account = Arc::clone(self.0.get(lane)?);
+    pub(crate) fn enter(&self, index: usize, now: Instant) -> Option<AccountGuard> {
+        let account = Arc::clone(self.0.get(index)?);
         let _ = account.calls.fetch_add(1, Relaxed);
         let (aside, probe) = {
             let mut state = account.lock();
@@ -105,7 +105,7 @@ impl Accounts {
             state.probing |= probe;
             (aside, probe)
         };
-        Some(AccountGuard { account, lane, aside, probe })
+        Some(AccountGuard { account, index, aside, probe })
     }
 
     pub(crate) fn view(&self, now: Instant) -> Vec<AccountView> {
@@ -133,8 +133,8 @@ impl Aside {
 
 impl AccountGuard {
     /// Which account it is.
-    pub(crate) fn lane(&self) -> usize {
-        self.lane
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     /// What an error says about the account, of this call's answer or in the middle of it.
@@ -194,9 +194,9 @@ mod tests {
         let (accounts, now) = (accounts(3), Instant::now());
         let least = || accounts.least_used(accounts.usable(now), now).expect("an account");
         let (first, second, third) = (least(), least(), least());
-        assert_eq!([first.lane(), second.lane(), third.lane()], [0, 1, 2]);
+        assert_eq!([first.index(), second.index(), third.index()], [0, 1, 2]);
         drop(second);
-        assert_eq!(least().lane(), 1);
+        assert_eq!(least().index(), 1);
         drop((first, third));
         assert!(accounts.view(now).iter().all(|account| account.calls == 0));
     }
@@ -255,12 +255,12 @@ mod tests {
     #[test]
     fn when_all_are_set_aside_the_one_due_first_is_used() {
         let (accounts, now) = (accounts(3), Instant::now());
-        for (lane, after) in [(0, 5), (1, 1), (2, 9)] {
+        for (index, after) in [(0, 5), (1, 1), (2, 9)] {
             let now = now + seconds(after);
-            accounts.enter(lane, now).expect("an account").refused(now);
+            accounts.enter(index, now).expect("an account").refused(now);
         }
         let later = now + seconds(10);
-        assert_eq!(accounts.usable(later), Lanes::only(1));
+        assert_eq!(accounts.usable(later), AccountSet::only(1));
         assert!(accounts.in_force(later).is_empty());
     }
 }

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use crate::config::secret::Secret;
     use crate::config::types::{Credentials, Retry};
-    use crate::limit::Lanes;
+    use crate::limit::AccountSet;
 
     const BREAKER: CircuitBreaker =
         CircuitBreaker { failures: 2, window: Duration::from_secs(30), open: Duration::from_secs(10) };
@@ -290,7 +290,7 @@ mod tests {
         let after = RouteHealth::of(&route(&["c", "a"], &["l", "m"], Some(BREAKER)), Some(&before), now);
         let after = after.expect("a breaker");
         assert_eq!(chosen(&after, 1, now), Ok(0), "`a` is broken at its new place");
-        assert_eq!(after.accounts.usable(now), Lanes::only(1), "`l` is set aside at its new place");
+        assert_eq!(after.accounts.usable(now), AccountSet::only(1), "`l` is set aside at its new place");
         assert!(Arc::ptr_eq(&before.budget, &after.budget));
         let without =
             RouteHealth::of(&route(&["c", "a"], &["l", "m"], None), Some(&after), now).expect("two upstreams");

@@ -57,7 +57,7 @@ impl SessionErrors {
         let seen = Observed::frame(&text, SystemTime::now());
         let evidence = Evidence::new(&seen);
         let route = Arc::clone(&self.route);
-        let Some(finding) = Finding::detected(&route.route.profile, self.call.request(), &evidence) else {
+        let Some(finding) = Finding::detected(&route.config.profile, self.call.request(), &evidence) else {
             self.passed();
             return None;
         };
@@ -106,7 +106,7 @@ impl SessionErrors {
         let seen = Observed::close(code, &said, SystemTime::now());
         let evidence = Evidence::new(&seen);
         let route = Arc::clone(&self.route);
-        let finding = Finding::detected(&route.route.profile, self.call.request(), &evidence);
+        let finding = Finding::detected(&route.config.profile, self.call.request(), &evidence);
         if let Some(told) = self.last_error.take_if(|told| finding.is_some() || told.fatal != Some(false)) {
             return CloseMessage { message: None, reason: self.replaced(told.reason), code };
         }
@@ -150,6 +150,6 @@ impl SessionErrors {
 
     /// A reason in place of the provider's; on compatible routes SDKs read that one.
     fn replaced(&self, reason: String) -> Option<String> {
-        (self.route.route.envelope != Envelope::Compatible).then_some(reason)
+        (self.route.config.envelope != Envelope::Compatible).then_some(reason)
     }
 }

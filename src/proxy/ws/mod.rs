@@ -42,10 +42,10 @@ pub(super) async fn relay(
 ) -> Response<Body> {
     let caller = hyper::upgrade::on(&mut request);
     let route = Arc::clone(&call.route);
-    let Some(offer) = Offer::of(request.headers_mut(), route.headers.subprotocol(call.way)) else {
+    let Some(offer) = Offer::of(request.headers_mut(), route.headers.subprotocol(call.destination)) else {
         return response::fault(call, Fault::UpgradeRefused);
     };
-    call.hide(offer.secrets(&route.route.profile.spec().secrets.subprotocols));
+    call.hide(offer.secrets(&route.config.profile.spec().secrets.subprotocols));
     let mut answer = match retry::send(client, &mut call, request, true).await {
         Ok(answer) => answer,
         Err(failed) => return response::failed(call, *failed),
@@ -58,7 +58,7 @@ pub(super) async fn relay(
             false => response::relay(call, answer).await,
         };
     }
-    let injected = route.headers.subprotocol(call.way);
+    let injected = route.headers.subprotocol(call.destination);
     if let Err(detail) = offer.check(answer.exchange.response.headers(), injected) {
         return refuse(call, status, detail);
     }
@@ -93,9 +93,9 @@ async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, caller: OnU
         }
     };
     let shared = Arc::clone(&call.state.shared);
-    let websocket = route.route.websocket;
+    let websocket = route.config.websocket;
     let limits = Limits {
-        idle: route.route.timeouts.websocket_idle,
+        idle: route.config.timeouts.websocket_idle,
         write: call.state.config.server.write_timeout,
         sizes: Sizes { frame: websocket.max_frame, message: websocket.max_message },
     };

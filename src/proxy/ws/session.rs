@@ -107,9 +107,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         route: Arc<RouteRuntime>,
         limits: Limits,
     ) -> Session<S> {
-        let injects = route.headers.first_message(errors.call.way).is_some();
-        let replaces = !route.route.credentials.is_empty();
-        let first_messages = FirstMessages::new(&route.route.profile.spec().secrets.messages, replaces, injects);
+        let injects = route.headers.first_message(errors.call.destination).is_some();
+        let replaces = !route.config.credentials.is_empty();
+        let first_messages = FirstMessages::new(&route.config.profile.spec().secrets.messages, replaces, injects);
         let mut session = Session {
             client: Side::new(client, Sender::Client, limits.sizes),
             provider: Side::new(provider, Sender::Server, limits.sizes),
@@ -245,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return fed;
         }
         let (over, nonce) = (to.close_sent, from.nonce());
-        let profile = &route.route.profile;
+        let profile = &route.config.profile;
         let may_end = slots.as_ref().map(Slots::needles);
         let suspect = |text: &[u8]| {
             who == Who::Client
@@ -342,7 +342,7 @@ fn open(first_messages: &mut FirstMessages, errors: &mut SessionErrors, text: &[
         return Some(None);
     }
     let route = Arc::clone(&errors.call.route);
-    let member = route.headers.first_message(errors.call.way);
+    let member = route.headers.first_message(errors.call.destination);
     let opened = first_messages.message(text, member.map(|(name, value)| (name, value.reveal()))).ok()?;
     errors.call.hide_too(opened.secrets);
     Some(opened.replaced)

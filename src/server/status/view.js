@@ -184,8 +184,8 @@ function row(route) {
 /** Slots that are taken and those that there are; how many wait, and whether the provider allows fewer than the operator. */
 function slots({ limits }) {
   if (!limits || limits.limit === null) return ["–"];
-  const { limit, max, in_use, queued, lanes } = limits;
-  const plan = max * lanes.length;
+  const { limit, max, in_use, queued, accounts } = limits;
+  const plan = max * accounts.length;
   const notes = [queued ? `${count(queued)} wait` : "", limit < plan ? `learned, plan ${count(plan)}` : ""].filter(Boolean);
   return [`${count(in_use)} / ${count(limit)}`, notes.length ? make("small", {}, ` ${notes.join(", ")}`) : null];
 }

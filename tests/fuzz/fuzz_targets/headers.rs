@@ -5,7 +5,7 @@
 use http::{HeaderValue, Request, Version};
 use libfuzzer_sys::fuzz_target;
 use speechgate::proxy::headers::{
-    Fields, Identity, Incoming, Outgoing, PeerHeaders, PublicAddress, RouteHeaders, Way, check_request, prepare_request,
+    Fields, Identity, Incoming, Outgoing, PeerHeaders, PublicAddress, RouteHeaders, Destination, check_request, prepare_request,
     prepare_response, request_id,
 };
 use speechgate_fuzz::{check_headers, fields};
@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
         websocket: checked.websocket,
         peer: &peer,
         route: &ROUTE,
-        way: Way::default(),
+        destination: Destination::default(),
         identity: &identity,
         request_id: &id,
         trust_forwarded: false,

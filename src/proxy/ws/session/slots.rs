@@ -6,7 +6,7 @@ use super::super::side::Side;
 use super::super::units::{Beginning, Units, Verdict};
 use super::{BUFFER, READ, Session, Who};
 use crate::canon::{CanonicalError, Evidence, Observed, SocketUnits};
-use crate::limit::gate::{Gate, Lanes, Permit, Setup};
+use crate::limit::gate::{AccountSet, Gate, Permit, Setup};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::limits::Denied;
@@ -84,12 +84,12 @@ impl Message<'_> {
 impl Slots {
     /// Those of a socket on which units are counted; none on any other, and where the route does not limit them.
     pub(super) fn of(call: &RoutedContext, route: &Arc<RouteRuntime>) -> Option<Slots> {
-        let spec = route.route.profile.socket_units(call.method.as_str(), call.provider_path())?;
+        let spec = route.config.profile.socket_units(call.method.as_str(), call.provider_path())?;
         if !route.limits.counts() {
             return None;
         }
         let (units, route) = (Units::new(Arc::clone(spec)), Arc::clone(route));
-        let own = spec.max().map(|max| Gate::new(&Setup { max, queue: 1, lanes: 1 }));
+        let own = spec.max().map(|max| Gate::new(&Setup { max, queue: 1, accounts: 1 }));
         Some(Slots { route, spec: Arc::clone(spec), units, own, waiting: None, ahead: Vec::new() })
     }
 
@@ -113,7 +113,7 @@ impl Slots {
     }
 
     fn slot(&self, call: &RoutedContext) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
-        let (priority, lane) = (call.admission.priority(), Lanes::only(call.way.credential));
+        let (priority, account) = (call.admission.priority(), AccountSet::only(call.destination.account));
         let credential = call.admission.credential();
         let (route, has_room, own) = (Arc::clone(&self.route), self.units.has_room(), self.own.clone());
         Box::pin(async move {
@@ -126,7 +126,7 @@ impl Slots {
                 Some(own) => Some(route.limits.slot_in(own, priority).await?),
                 None => None,
             };
-            let plan = route.limits.slot(credential, priority, lane).await?;
+            let plan = route.limits.slot(credential, priority, account).await?;
             Ok(Held { plan, _socket: socket })
         })
     }

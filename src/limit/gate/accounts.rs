@@ -1,42 +1,42 @@
-//! Lanes: the accounts of a route, each a plan of its own.
+//! The accounts of a gate: each is a plan of its own, with its own slots.
 
 use crate::limit::learn::Learn;
 use std::time::Instant;
 
-/// A set of lanes: the accounts that a request may use.
+/// A set of accounts: those that a request may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lanes(u64);
+pub struct AccountSet(u64);
 
-impl Lanes {
-    /// How many lanes a gate may have.
+impl AccountSet {
+    /// How many accounts a gate may have.
     pub const MOST: usize = 64;
-    /// Whatever lanes there are.
-    pub const ALL: Lanes = Lanes(u64::MAX);
+    /// Whatever accounts there are.
+    pub const ALL: AccountSet = AccountSet(u64::MAX);
     /// None. To enter with none is refused.
-    pub const NONE: Lanes = Lanes(0);
+    pub const NONE: AccountSet = AccountSet(0);
 
-    /// One lane.
+    /// One account.
     #[must_use]
-    pub const fn only(lane: usize) -> Lanes {
-        Lanes::NONE.with(lane)
+    pub const fn only(account: usize) -> AccountSet {
+        AccountSet::NONE.with(account)
     }
 
-    /// These and one more. A lane past [`Lanes::MOST`] does not exist and changes nothing.
+    /// These and one more. An account past [`AccountSet::MOST`] does not exist and changes nothing.
     #[must_use]
-    pub const fn with(self, lane: usize) -> Lanes {
-        Lanes(self.0 | bit(lane))
+    pub const fn with(self, account: usize) -> AccountSet {
+        AccountSet(self.0 | bit(account))
     }
 
     /// These but one.
     #[must_use]
-    pub fn without(self, lane: usize) -> Lanes {
-        Lanes(self.0 & !bit(lane))
+    pub fn without(self, account: usize) -> AccountSet {
+        AccountSet(self.0 & !bit(account))
     }
 
-    /// Whether a lane is among these.
+    /// Whether an account is among these.
     #[must_use]
-    pub fn contains(self, lane: usize) -> bool {
-        self.0 & bit(lane) != 0
+    pub fn contains(self, account: usize) -> bool {
+        self.0 & bit(account) != 0
     }
 
     /// Whether there are none.
@@ -45,23 +45,23 @@ impl Lanes {
         self.0 == 0
     }
 
-    /// The first lanes, so many.
-    pub(super) fn first(count: usize) -> Lanes {
-        if count < Lanes::MOST { Lanes(bit(count) - 1) } else { Lanes::ALL }
+    /// The first accounts, so many.
+    pub(super) fn first(count: usize) -> AccountSet {
+        if count < AccountSet::MOST { AccountSet(bit(count) - 1) } else { AccountSet::ALL }
     }
 
     /// Those that are in both.
     #[must_use]
-    pub fn and(self, other: Lanes) -> Lanes {
-        Lanes(self.0 & other.0)
+    pub fn and(self, other: AccountSet) -> AccountSet {
+        AccountSet(self.0 & other.0)
     }
 }
 
-const fn bit(lane: usize) -> u64 {
-    if lane < Lanes::MOST { 1 << lane } else { 0 }
+const fn bit(account: usize) -> u64 {
+    if account < AccountSet::MOST { 1 << account } else { 0 }
 }
 
-/// What the fleet grants this process of a lane.
+/// What the fleet grants this process of an account.
 #[derive(Clone, Copy)]
 pub(super) struct Share {
     /// How many slots.
@@ -73,8 +73,8 @@ pub(super) struct Share {
     pub(super) contested: bool,
 }
 
-/// One lane of a gate.
-pub(super) struct Lane {
+/// The slots of one account.
+pub(super) struct AccountSlots {
     /// Slots that are taken, grants on their way included.
     pub(super) in_use: u32,
     /// Of these, requests that the provider has refused: they hold a slot here and none there.
@@ -91,17 +91,28 @@ pub(super) struct Lane {
     pub(super) paused: Option<Instant>,
     /// Whether a slot that comes free ends that: the provider only wanted one of its own calls to end.
     pub(super) ends_early: bool,
-    /// The number of the last grant, so that of two lanes with the same load the one that rested longer is next.
+    /// The number of the last grant, so that of two accounts with the same load the one that rested longer is next.
     pub(super) turn: u64,
-    /// For each priority, how many grants in a row went to higher ones while it waited for this lane.
+    /// For each priority, how many grants in a row went to higher ones while it waited for this account.
     pub(super) passed: [u32; 3],
 }
 
-impl Lane {
-    pub(super) fn new(max: u32) -> Lane {
+impl AccountSlots {
+    pub(super) fn new(max: u32) -> AccountSlots {
         let learn = Learn::new(max);
         let (in_use, refused, turn, passed) = (0, 0, 0, [0; 3]);
-        Lane { in_use, refused, max, share: None, unseen: false, learn, paused: None, ends_early: false, turn, passed }
+        AccountSlots {
+            in_use,
+            refused,
+            max,
+            share: None,
+            unseen: false,
+            learn,
+            paused: None,
+            ends_early: false,
+            turn,
+            passed,
+        }
     }
 
     /// How many slots there are.
@@ -151,8 +162,8 @@ impl Lane {
         }
     }
 
-    /// Whether this lane is less loaded than another, as a share of its slots.
-    pub(super) fn freer_than(&self, other: &Lane) -> bool {
+    /// Whether this account is less loaded than another, as a share of its slots.
+    pub(super) fn freer_than(&self, other: &AccountSlots) -> bool {
         let own = u64::from(self.in_use) * u64::from(other.cap());
         let others = u64::from(other.in_use) * u64::from(self.cap());
         own < others || own == others && self.turn < other.turn
