@@ -236,9 +236,13 @@ pub fn refusal_after(profile: &Profile, message: &[u8], error: &CanonicalError, 
     profile.native.refuse(error, values).filter(|_| !profile.native.is_refusal(&message)).map(|map| write(&map))
 }
 
-/// The HTTP status of an error on a compatible route: the provider's own, or the one that it would have used.
+/// The HTTP status of an error on a compatible route: the provider's own, or the one that it would have used; the canonical one
+/// where the profile says so.
 #[must_use]
 pub fn compatible_status(profile: &Profile, error: &CanonicalError) -> u16 {
+    if profile.native.has_canonical_status(error) {
+        return error.status();
+    }
     let answered = error.upstream.as_ref().and_then(|upstream| upstream.status);
     answered.filter(|status| *status >= 400).unwrap_or_else(|| profile.native.status(error))
 }

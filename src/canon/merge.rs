@@ -42,6 +42,7 @@ impl ProfileSpec {
             spaces,
             rules: lists(self.rules, &base.rules),
             streams: lists(self.streams, &base.streams),
+            clients: lists(self.clients, &base.clients),
             rewrite: lists(self.rewrite, &base.rewrite),
             secrets: SecretsSpec {
                 headers: lists(self.secrets.headers, &base.secrets.headers),
@@ -65,6 +66,7 @@ impl ProfileSpec {
                 codes: tables(self.native.codes, &base.native.codes),
                 types: tables(self.native.types, &base.native.types),
                 statuses: tables(self.native.statuses, &base.native.statuses),
+                canonical_status: lists(self.native.canonical_status, &base.native.canonical_status),
             },
         }
     }

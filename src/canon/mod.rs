@@ -14,6 +14,7 @@
 )]
 
 mod classify;
+mod clients;
 pub mod code;
 mod codes;
 mod condition;

@@ -17,6 +17,8 @@ pub(crate) struct Native {
     codes: HashMap<String, String>,
     types: HashMap<String, String>,
     statuses: HashMap<String, u16>,
+    /// Codes and types that have the canonical status whatever the provider's is.
+    canonical: Vec<String>,
 }
 
 /// The values that stand beside the error's own.
@@ -67,6 +69,7 @@ impl Native {
             codes: reverse,
             types: spec.types.clone().into_iter().collect(),
             statuses: spec.statuses.clone().into_iter().collect(),
+            canonical: spec.canonical_status.clone(),
         }
     }
 
@@ -77,6 +80,12 @@ impl Native {
             Phase::Frame | Phase::Close | Phase::Abort => self.frame.as_ref(),
             Phase::Http | Phase::Handshake | Phase::Job => self.http.as_ref(),
         }
+    }
+
+    /// Whether an answer has the canonical status, because SDKs would try again for the provider's.
+    pub(crate) fn has_canonical_status(&self, error: &CanonicalError) -> bool {
+        let names = [error.code.as_str(), error.code.kind().as_str()];
+        self.canonical.iter().any(|listed| names.contains(&listed.as_str()))
     }
 
     /// The HTTP status that the provider would use.

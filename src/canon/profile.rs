@@ -3,6 +3,7 @@
 //! What is compiled here was read from TOML (`spec`). Everything that cannot work is refused at once, rules that can
 //! never match among it.
 
+use super::clients::Client;
 use super::codes::{CodeTable, Codes, Known};
 use super::condition::{self, Condition};
 use super::cost::{self, TextPath};
@@ -18,9 +19,10 @@ use super::spec::{ConcurrencyUnit, DetectorSpec, MappingSpec, OneOrMany, Phase, 
 use super::streams::Stream;
 use super::template::PathTemplate;
 use super::units::SocketUnits;
+use http::header::{HeaderMap, HeaderName};
 use memchr::memmem::Finder;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// A provider's failures, ready to be asked.
@@ -43,6 +45,7 @@ pub struct Profile {
     texts: Vec<TextPath>,
     sockets: Vec<Arc<SocketUnits>>,
     streams: Vec<Arc<Stream>>,
+    clients: Vec<Client>,
 }
 
 /// What every profile falls back to: what stands in front of providers, and what any API looks like.
@@ -162,6 +165,10 @@ impl Profile {
             Arc::new(Stream::compile(&at, stream, &mut |path, problem| problems.add(path, problem)))
         });
         let streams = streams.collect();
+        let clients = spec.clients.iter().enumerate().map(|(index, client)| {
+            Client::compile(&format!("clients[{index}]"), client, &mut |path, problem| problems.add(path, problem))
+        });
+        let clients = clients.collect();
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -183,6 +190,7 @@ impl Profile {
             texts,
             sockets,
             streams,
+            clients,
         })
     }
 
@@ -244,6 +252,23 @@ impl Profile {
     #[must_use]
     pub fn stream(&self, phase: Phase, method: &str, path: &str) -> Option<&Arc<Stream>> {
         self.streams.iter().find(|stream| stream.covers(phase, method, path))
+    }
+
+    /// Whether a request with these header fields and this query comes from a client that reads the provider's own errors: an SDK, or
+    /// a plugin.
+    #[must_use]
+    pub fn knows_client(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
+        let own = self.clients.iter();
+        let any = self.fallback.iter().flat_map(|fallback| &fallback.generic.clients);
+        own.chain(any).any(|client| client.fits(headers, query))
+    }
+
+    /// The header fields by which clients are told apart, as `Vary` lists them.
+    #[must_use]
+    pub fn client_fields(&self) -> String {
+        let any = self.fallback.iter().flat_map(|fallback| &fallback.generic.clients);
+        let fields = self.clients.iter().chain(any).flat_map(Client::fields).map(HeaderName::as_str);
+        fields.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
     }
 
     /// Whether the profile says where the text of a request is.

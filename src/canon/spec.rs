@@ -82,6 +82,9 @@ pub struct ProfileSpec {
     pub rules: Vec<RuleSpec>,
     /// Streams whose last event is known, so that an end without it is a failure.
     pub streams: Vec<StreamSpec>,
+    /// Clients that read the provider's own errors: its SDKs, and plugins made for it. `envelope = "auto"` answers them in the
+    /// compatible form.
+    pub clients: Vec<ClientSpec>,
     /// Members of success bodies that hold URLs of the provider.
     pub rewrite: Vec<RewriteSpec>,
     /// Where secrets sit.
@@ -484,4 +487,23 @@ pub struct NativeSpec {
     pub types: Table<String>,
     /// Canonical code or type to the HTTP status that the provider uses, where it differs.
     pub statuses: Table<u16>,
+    /// Canonical codes or types whose answers have the canonical status in the compatible form too: the provider's own makes SDKs try
+    /// again what cannot succeed.
+    pub canonical_status: Vec<String>,
+}
+
+/// One kind of client. Everything that is given must hold, and something must be given.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSpec {
+    /// Its name, for people.
+    pub name: String,
+    /// Words, one of which is in `User-Agent`.
+    pub user_agent: Option<OneOrMany<String>>,
+    /// Header fields, all of which it sends.
+    #[serde(default)]
+    pub headers: Vec<String>,
+    /// Query parameters, all of which it sends.
+    #[serde(default)]
+    pub query: Vec<String>,
 }

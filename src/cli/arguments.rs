@@ -149,7 +149,7 @@ pub(super) struct Demo {
     #[arg(long, value_name = "ADDR")]
     pub(super) admin: Option<SocketAddr>,
     /// The form of errors on all five routes.
-    #[arg(long, value_enum, default_value = "canonical")]
+    #[arg(long, value_enum, default_value = "auto")]
     pub(super) envelope: EnvelopeName,
     /// Print one line of JSON with all addresses instead of the tour.
     #[arg(long)]
@@ -159,6 +159,7 @@ pub(super) struct Demo {
 #[cfg(feature = "demo")]
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum EnvelopeName {
+    Auto,
     Canonical,
     Compatible,
     Problem,
@@ -168,6 +169,7 @@ pub(super) enum EnvelopeName {
 impl From<EnvelopeName> for Envelope {
     fn from(name: EnvelopeName) -> Envelope {
         match name {
+            EnvelopeName::Auto => Envelope::Auto,
             EnvelopeName::Canonical => Envelope::Canonical,
             EnvelopeName::Compatible => Envelope::Compatible,
             EnvelopeName::Problem => Envelope::Problem,

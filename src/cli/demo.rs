@@ -100,11 +100,7 @@ async fn start_simulators() -> io::Result<Vec<Simulator>> {
 
 /// The gateway's configuration, as an operator would write it.
 fn configuration(listen: SocketAddr, admin: SocketAddr, options: Options, simulators: &[Simulator]) -> String {
-    let envelope = match options.envelope {
-        Envelope::Canonical => "canonical",
-        Envelope::Compatible => "compatible",
-        Envelope::Problem => "problem",
-    };
+    let envelope = options.envelope.name();
     let mut text = format!(
         "[server]\nlisten = \"{listen}\"\ndrain_timeout = \"2s\"\n\n[admin]\nlisten = \"{admin}\"\n\n\
          [telemetry]\nlog = {{ format = \"text\", level = \"warn\", access = false }}\n"
@@ -263,13 +259,12 @@ impl Signals {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::types::Envelopes;
 
     #[tokio::test]
     async fn the_configuration_is_one_that_an_operator_could_write() {
         let simulators = start_simulators().await.unwrap();
-        for (envelope, name) in
-            [(Envelope::Canonical, "canonical"), (Envelope::Compatible, "compatible"), (Envelope::Problem, "problem")]
-        {
+        for envelope in [Envelope::Auto, Envelope::Canonical, Envelope::Compatible, Envelope::Problem] {
             let options = Options { listen: None, admin: None, envelope, json: false };
             let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
             let text = configuration(local, local, options, &simulators);
@@ -278,7 +273,8 @@ mod tests {
             assert!(loaded.warnings.is_empty(), "{}", listed(&loaded.warnings));
             let routes: Vec<_> =
                 loaded.config.routes.iter().map(|route| (route.name.as_str(), route.envelope)).collect();
-            assert_eq!(routes, Provider::ALL.map(|provider| (provider.name(), envelope)), "{name}");
+            let expected = Provider::ALL.map(|provider| (provider.name(), Envelopes::all(envelope)));
+            assert_eq!(routes, expected, "{}", envelope.name());
         }
     }
 

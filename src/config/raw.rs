@@ -202,8 +202,8 @@ pub(super) struct Route {
     pub(super) protocol: Option<Protocol>,
     /// TLS towards the provider.
     pub(super) upstream_tls: Option<UpstreamTls>,
-    /// The form of errors. Default `canonical`.
-    pub(super) envelope: Option<Envelope>,
+    /// The form of errors, one for all or a table by transport. Default `canonical`.
+    pub(super) envelope: Option<EnvelopeChoice>,
     /// Whether envelopes carry the provider's own body. Default true.
     pub(super) upstream_body: Option<bool>,
     /// What is put into every request; the client's own is then dropped. Several are several accounts: the one with the
@@ -267,6 +267,42 @@ pub(super) enum Envelope {
     Canonical,
     Compatible,
     Problem,
+    Auto,
+}
+
+/// `envelope`: one form, or one by transport.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum EnvelopeChoice {
+    /// One.
+    One(Envelope),
+    /// By transport.
+    Each(EnvelopeTable),
+}
+
+/// `envelope`, by transport
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "a table", extend("examples" = ["{ http = \"canonical\", websocket = \"compatible\" }"]))]
+pub(super) struct EnvelopeTable {
+    /// Of answers, refused WebSocket handshakes among them. Default `canonical`.
+    pub(super) http: Option<Envelope>,
+    /// Of Server-Sent Events. Default: that of `http`.
+    pub(super) sse: Option<Envelope>,
+    /// Of newline-separated JSON. Default: that of `http`.
+    pub(super) ndjson: Option<Envelope>,
+    /// Of WebSocket messages and closes. Default: that of `http`.
+    pub(super) websocket: Option<Envelope>,
+    /// Which status compatible answers have. Default `provider`, but where the profile says that SDKs would try again in vain.
+    pub(super) status: Option<EnvelopeStatus>,
+}
+
+/// Which status compatible answers have.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum EnvelopeStatus {
+    Provider,
+    Canonical,
 }
 
 /// `credentials`: one account, or several.

@@ -1,7 +1,7 @@
 //! What `speechgate check` and `speechgate schema` print.
 
 use super::files::SourceFiles;
-use super::types::{Envelope, Listen, Route};
+use super::types::{Envelopes, Listen, Route};
 use super::{Config, Loaded, Missing, load_noting, schema};
 use std::path::PathBuf;
 
@@ -58,12 +58,20 @@ fn line(route: &Route) -> String {
     let (host, path) =
         (route.host.as_deref().unwrap_or_default(), if route.path.is_empty() { "/" } else { &route.path });
     let key = if route.credentials.is_empty() { "the client's key" } else { "its own key" };
-    let form = match route.envelope {
-        Envelope::Canonical => "canonical",
-        Envelope::Compatible => "compatible",
-        Envelope::Problem => "problem",
-    };
+    let form = forms(&route.envelope);
     format!("  route {}: {host}{path} to {upstreams}; {} with {form} errors, {key}\n", route.name, route.provider)
+}
+
+/// `canonical`, or by transport where they differ: `canonical (websocket: compatible)`.
+fn forms(envelope: &Envelopes) -> String {
+    let Envelopes { http, sse, ndjson, websocket, .. } = *envelope;
+    let others = [("sse", sse), ("ndjson", ndjson), ("websocket", websocket)];
+    let others: Vec<_> = others.iter().filter(|(_, form)| *form != http).collect();
+    let named = others.iter().map(|(transport, form)| format!("{transport}: {}", form.name()));
+    match named.collect::<Vec<_>>().join(", ") {
+        others if others.is_empty() => http.name().to_owned(),
+        others => format!("{} ({others})", http.name()),
+    }
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -1,7 +1,7 @@
 //! The configuration as the program uses it: checked, complete, nothing left to default later.
 
 use super::secret::Secret;
-use crate::canon::{Code, PathTemplate, Profile, Type};
+use crate::canon::{Code, PathTemplate, Phase, Profile, Type};
 use http::{HeaderName, Uri};
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
@@ -149,7 +149,7 @@ pub struct Route {
     /// Where requests go: at least one and at most [`MOST_PLACES`]. The first is the one that is tried first.
     pub upstreams: Vec<Upstream>,
     /// The form of errors.
-    pub envelope: Envelope,
+    pub envelope: Envelopes,
     /// Whether envelopes carry the provider's body.
     pub upstream_body: bool,
     /// What is put into requests, one of them into each; the client's own is then dropped. At most [`MOST_PLACES`].
@@ -239,6 +239,61 @@ pub enum Envelope {
     Compatible,
     /// RFC 9457.
     Problem,
+    /// Compatible for clients that the profile knows to read its provider's own errors, canonical for all others.
+    Auto,
+}
+
+/// The form of errors by transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelopes {
+    /// Of answers, refused WebSocket handshakes and failures inside a 200 among them.
+    pub http: Envelope,
+    /// Of events.
+    pub sse: Envelope,
+    /// Of lines.
+    pub ndjson: Envelope,
+    /// Of messages and closes.
+    pub websocket: Envelope,
+    /// Whether compatible answers have the canonical status instead of the provider's.
+    pub canonical_status: bool,
+}
+
+impl Envelopes {
+    /// One form everywhere.
+    #[must_use]
+    pub fn all(form: Envelope) -> Envelopes {
+        Envelopes { http: form, sse: form, ndjson: form, websocket: form, canonical_status: false }
+    }
+
+    /// The form in this phase.
+    #[must_use]
+    pub fn of(&self, phase: Phase) -> Envelope {
+        match phase {
+            Phase::Http | Phase::Handshake | Phase::Job => self.http,
+            Phase::Sse => self.sse,
+            Phase::Ndjson => self.ndjson,
+            Phase::Frame | Phase::Close | Phase::Abort => self.websocket,
+        }
+    }
+
+    /// Whether any of them depends on who the client is.
+    #[must_use]
+    pub fn ask_who(&self) -> bool {
+        [self.http, self.sse, self.ndjson, self.websocket].contains(&Envelope::Auto)
+    }
+}
+
+impl Envelope {
+    /// Its name in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Envelope::Canonical => "canonical",
+            Envelope::Compatible => "compatible",
+            Envelope::Problem => "problem",
+            Envelope::Auto => "auto",
+        }
+    }
 }
 
 /// `credentials`

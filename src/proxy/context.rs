@@ -16,7 +16,8 @@ use super::trace::Trace;
 use super::upstreams::{AccountGuard, UpstreamPass};
 use super::{Peer, RouteRuntime, State, redact};
 use crate::canon::envelope::Stamp;
-use crate::canon::{Code, Fault, Origin, Phase};
+use crate::canon::{Code, Fault, Origin, Phase, Profile};
+use crate::config::types::Envelope;
 use crate::limit::AccountSet;
 use crate::telemetry::metrics::{InFlight, Limit};
 use bytes::Bytes;
@@ -74,6 +75,8 @@ pub(crate) struct RoutedContext {
     pub(crate) counted: bool,
     /// What it has of the limits of its route.
     pub(crate) admission: Admission,
+    /// Whether it is an SDK or a plugin that reads the provider's own errors; asked only where the route's form depends on it.
+    reads_native: bool,
     secrets: ClientSecrets,
     in_flight: Option<InFlight>,
     ended: bool,
@@ -302,8 +305,11 @@ impl RoutedContext {
             let mut sent = route.headers.keys(headers, request.fields).cloned();
             [sent.next(), sent.next()]
         };
+        let reads_native =
+            route.config.envelope.ask_who() && route.config.profile.knows_client(headers, request.target.query());
         RoutedContext {
             request,
+            reads_native,
             in_flight: Some(route.metrics.request_started()),
             route,
             destination: Destination::default(),
@@ -314,6 +320,20 @@ impl RoutedContext {
             secrets: ClientSecrets { keys, others: Vec::new() },
             ended: false,
         }
+    }
+
+    /// The form of errors in this phase; never [`Envelope::Auto`].
+    pub(crate) fn form(&self, phase: Phase) -> Envelope {
+        match self.route.config.envelope.of(phase) {
+            Envelope::Auto if self.reads_native => Envelope::Compatible,
+            Envelope::Auto => Envelope::Canonical,
+            form => form,
+        }
+    }
+
+    /// The profile in whose words errors are told in this phase, where they are.
+    pub(crate) fn compatible(&self, phase: Phase) -> Option<&Profile> {
+        (self.form(phase) == Envelope::Compatible).then_some(&*self.route.config.profile)
     }
 
     /// The first key that the client sent in a header.

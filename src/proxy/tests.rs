@@ -1,7 +1,7 @@
 //! What the unit tests of this module share.
 
 use crate::canon::{Profile, ProfileSpec};
-use crate::config::types::{Envelope, Protocol, Route, Timeouts, Upstream};
+use crate::config::types::{Envelope, Envelopes, Protocol, Route, Timeouts, Upstream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
             ca_file: None,
             protocol: Protocol::Auto,
         }],
-        envelope: Envelope::Canonical,
+        envelope: Envelopes::all(Envelope::Canonical),
         upstream_body: true,
         credentials: Vec::new(),
         timeouts: Timeouts { connect: second, response: second, idle: second, websocket_idle: second },

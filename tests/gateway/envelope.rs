@@ -373,3 +373,53 @@ fn the_same_failure_is_worded_alike_on_a_kept_connection() {
         assert_eq!(client.send(get("/p/a")).answer().text(), "ok", "a failure does not end the connection");
     }
 }
+
+/// Who asks decides, request by request on one route.
+#[test]
+fn auto_answers_sdks_in_the_providers_shape_and_everybody_else_canonically() {
+    let provider = Provider::start();
+    let settings = Settings::standard(provider.address()).beside("auto", "/o", "envelope = \"auto\"");
+    let world = World { gateway: Gateway::start(&settings), provider };
+    let quota = "{\"detail\":{\"status\":\"quota_exceeded\",\"message\":\"This exceeds your quota.\"}}";
+    for (fields, compatible) in [
+        ("", false),
+        ("User-Agent: curl/8.14\r\n", false),
+        ("User-Agent: python-httpx/0.28\r\nxi-api-key: k\r\n", false),
+        ("X-Fern-SDK-Name: elevenlabs\r\n", true),
+        ("X-Stainless-Lang: js\r\n", true),
+        ("User-Agent: ai/6.0 ai-sdk/provider-utils/4.0 runtime/node.js\r\n", true),
+        ("User-Agent: LiveKit Agents\r\nAccept: application/problem+json\r\n", true),
+    ] {
+        world.provider.next([Act::send(json_answer(401, "Vary: origin\r\n", quota))]);
+        let answer = world.ask(get_with("/o/a", fields));
+        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        let (status, member) = if compatible { (401, "gateway_error") } else { (402, "error") };
+        assert_eq!((answer.status, &body[member]["code"]), (status, &"quota_exceeded".into()), "{fields} {body}");
+        assert_eq!(body.get("detail").is_some(), compatible, "{fields} {body}");
+        let vary = answer.fields.all("vary");
+        assert_eq!(vary, ["origin", "user-agent, x-fern-sdk-name, x-stainless-lang"], "{fields}");
+    }
+}
+
+/// An OpenAI quota is a 429 that everything which looks at the status alone sends again.
+#[test]
+fn a_compatible_answer_has_the_canonical_status_where_profile_or_route_say_so() {
+    let provider = Provider::start();
+    let to = format!("http://{}", provider.address());
+    let settings = Settings::new()
+        .route_to("openai", "/o", "openai", &to, "envelope = \"compatible\"")
+        .route_to("groq", "/g", "groq", &to, "envelope = \"compatible\"")
+        .route_to("ours", "/u", "groq", &to, "envelope = { http = \"compatible\", status = \"canonical\" }");
+    let world = World { gateway: Gateway::start(&settings), provider };
+    let quota = "{\"error\":{\"message\":\"You exceeded your current quota.\",\"type\":\"insufficient_quota\",\"code\":\"insufficient_quota\"}}";
+    let pace = "{\"error\":{\"message\":\"Slow down.\",\"type\":\"requests\",\"code\":\"rate_limit_exceeded\"}}";
+    for (path, body, status) in
+        [("/o/a", quota, 402), ("/o/a", pace, 429), ("/g/a", quota, 429), ("/u/a", quota, 402), ("/u/a", pace, 429)]
+    {
+        world.provider.next([Act::send(json_answer(429, "", body))]);
+        let answer = world.get(path);
+        let told: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!(answer.status, status, "{path} {told}");
+        assert!(told["gateway_error"]["status"].is_u64() && told["error"]["message"].is_string(), "{told}");
+    }
+}

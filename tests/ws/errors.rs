@@ -203,3 +203,29 @@ async fn a_context_that_failed_does_not_excuse_what_comes_later() {
     assert_eq!(close.close(), (1011, format!("{code}: crashed")));
     assert_eq!(gateway.metric("speechgate_errors_total").await.len(), 2);
 }
+
+/// A plugin on a socket gets messages that it can read, on a route whose HTTP answers are canonical.
+#[tokio::test]
+async fn messages_are_compatible_where_the_route_says_so_for_sockets_or_the_client_is_known() {
+    const TABLE: &str = "envelope = { http = \"canonical\", websocket = \"compatible\" }";
+    const AUTO: &str = "envelope = \"auto\"";
+    let plugin = "/v1/text-to-speech/v/multi-stream-input?enable_ssml_parsing=false&inactivity_timeout=180\
+                  &sync_alignment=true&auto_mode=true";
+    for (route, path, lines, compatible) in [
+        (TABLE, "/socket", "", true),
+        (AUTO, "/socket", "", false),
+        (AUTO, "/socket", "X-Fern-SDK-Name: elevenlabs\r\n", true),
+        (AUTO, plugin, "", true),
+    ] {
+        let script = [down(Text, ELEVENLABS), down(Close, closing(1008, "invalid_api_key"))].concat();
+        let gateway = gateway("elevenlabs", saying(script).await, route, "");
+        let mut caller = gateway.ask_at(path, lines).await;
+        assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+        let message = caller.next().await.json();
+        assert_eq!(message["error"].is_string(), compatible, "{route} {path} {message}");
+        let ours = if compatible { &message["gateway_error"] } else { &message["error"] };
+        assert_eq!(ours["code"], "invalid_credentials", "{message}");
+        let (code, reason) = caller.next().await.close();
+        assert_eq!((code, reason == "invalid_api_key"), (1008, compatible), "{reason}");
+    }
+}

@@ -7,7 +7,9 @@ use crate::config::problem::Findings;
 use crate::config::profiles::Profiles;
 use crate::config::raw;
 use crate::config::secret::Secret;
-use crate::config::types::{Credentials, Envelope, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket};
+use crate::config::types::{
+    Credentials, Envelope, Envelopes, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket,
+};
 use crate::config::values;
 use http::HeaderValue;
 use std::collections::HashMap;
@@ -80,7 +82,7 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
         provider: raw.provider.clone()?,
         profile: profile?,
         upstreams: upstreams?,
-        envelope: envelope(raw.envelope),
+        envelope: envelopes(raw.envelope.as_ref()),
         upstream_body: raw.upstream_body.unwrap_or(true),
         credentials,
         timeouts,
@@ -94,11 +96,29 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
     })
 }
 
-fn envelope(raw: Option<raw::Envelope>) -> Envelope {
+fn envelopes(raw: Option<&raw::EnvelopeChoice>) -> Envelopes {
+    let each = match raw {
+        None => return Envelopes::all(Envelope::Canonical),
+        Some(raw::EnvelopeChoice::One(form)) => return Envelopes::all(envelope(*form)),
+        Some(raw::EnvelopeChoice::Each(each)) => each,
+    };
+    let http = each.http.map_or(Envelope::Canonical, envelope);
+    let or_http = |form: Option<raw::Envelope>| form.map_or(http, envelope);
+    Envelopes {
+        http,
+        sse: or_http(each.sse),
+        ndjson: or_http(each.ndjson),
+        websocket: or_http(each.websocket),
+        canonical_status: matches!(each.status, Some(raw::EnvelopeStatus::Canonical)),
+    }
+}
+
+fn envelope(raw: raw::Envelope) -> Envelope {
     match raw {
-        Some(raw::Envelope::Canonical) | None => Envelope::Canonical,
-        Some(raw::Envelope::Compatible) => Envelope::Compatible,
-        Some(raw::Envelope::Problem) => Envelope::Problem,
+        raw::Envelope::Canonical => Envelope::Canonical,
+        raw::Envelope::Compatible => Envelope::Compatible,
+        raw::Envelope::Problem => Envelope::Problem,
+        raw::Envelope::Auto => Envelope::Auto,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The files of this repository: complete, commented, valid.
 
 use super::*;
+use crate::config::types::{Envelope, Envelopes};
 
 #[test]
 fn the_complete_file_is_valid_without_any_variable_and_shows_the_defaults() {
@@ -10,7 +11,7 @@ fn the_complete_file_is_valid_without_any_variable_and_shows_the_defaults() {
         report.starts_with("valid: 5 routes, no problem\n  clients  127.0.0.1:8080\n  admin    127.0.0.1:9464\n"),
         "{report}"
     );
-    let route = "  route breeze: /breeze to https://api.breeze.blue; breeze with canonical errors, the client's key\n";
+    let route = "  route breeze: /breeze to https://api.breeze.blue; breeze with auto errors, the client's key\n";
     assert!(report.contains(route), "{report}");
     let given = loaded(&[("gateway.toml", include_str!("../../../config/gateway.toml"))], &[]).config;
     let defaults = loaded(&[("route.toml", &ROUTE.replace("/tts", "/elevenlabs"))], &[]).config;
@@ -19,7 +20,11 @@ fn the_complete_file_is_valid_without_any_variable_and_shows_the_defaults() {
     assert_eq!(given.admin, defaults.admin);
     let [given, default] = [&given.routes[0], &defaults.routes[0]];
     assert_eq!(format!("{:?}", given.timeouts), format!("{:?}", default.timeouts));
-    assert_eq!((given.max_request_body, given.envelope), (default.max_request_body, default.envelope));
+    assert_eq!(given.max_request_body, default.max_request_body);
+    assert_eq!(
+        (given.envelope, default.envelope),
+        (Envelopes::all(Envelope::Auto), Envelopes::all(Envelope::Canonical))
+    );
     assert_eq!((given.upstream_body, given.websocket), (default.upstream_body, default.websocket));
 }
 
@@ -52,7 +57,10 @@ fn the_complete_file_shows_every_key() {
 /// Puts a commented key in force. The second of two forms of one key stays a comment.
 fn uncommented(line: &str) -> String {
     let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
-    let second = rest.starts_with("match = { host") || rest.starts_with("upstreams = ") || rest.contains("${file:");
+    let second = rest.starts_with("match = { host")
+        || rest.starts_with("upstreams = ")
+        || rest.starts_with("envelope = {")
+        || rest.contains("${file:");
     let key = rest.split_once(" = ").is_some_and(|(key, _)| path::is_bare(key));
     let more = rest.starts_with("  {") || rest == "]" || rest.starts_with("[limits]") || rest.starts_with("[providers");
     if (key || more) && !second { rest.to_owned() } else { line.to_owned() }

@@ -19,8 +19,26 @@ fn problems_of_a_route() {
         ),
         (
             "envelope = 'canonicl'",
-            "t.toml:7:12: routes[0].envelope: `canonicl` is not one of the choices; expected `canonical`, `compatible` or \
-             `problem`; did you mean `canonical`?",
+            "t.toml:7:12: routes[0].envelope: `canonicl` is not one of the choices; expected `canonical`, `compatible`, \
+             `problem` or `auto`; did you mean `canonical`?",
+        ),
+        (
+            "envelope = { http = 'canonical', websockets = 'compatible' }",
+            "t.toml:7:34: routes[0].envelope.websockets: unknown key; did you mean `websocket`?",
+        ),
+        (
+            "envelope = { sse = 'own' }",
+            "t.toml:7:20: routes[0].envelope.sse: `own` is not one of the choices; expected `canonical`, `compatible`, `problem` or \
+             `auto`",
+        ),
+        (
+            "envelope = { status = 'mine' }",
+            "t.toml:7:23: routes[0].envelope.status: `mine` is not one of the choices; expected `provider` or `canonical`",
+        ),
+        (
+            "envelope = true",
+            "t.toml:7:12: routes[0].envelope: true or false cannot stand here; expected `canonical`, `compatible`, `problem` or \
+             `auto` or a table such as `{ http = \"canonical\", websocket = \"compatible\" }`",
         ),
         (
             "max_request_body = 'much'",

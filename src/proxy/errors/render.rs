@@ -9,7 +9,8 @@ use crate::render::http::{self as render, Form};
 use crate::telemetry;
 use crate::wire::sse;
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{HeaderMap, HeaderValue, VARY};
+use http::{Response, StatusCode};
 use std::time::SystemTime;
 
 /// A rendered error.
@@ -40,22 +41,34 @@ impl Rendered {
 pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
     let timestamp = timestamp();
     let stamp = call.stamp(&timestamp);
-    let envelope = call.route.config.envelope;
-    let compatible = (envelope == Envelope::Compatible).then_some(&*call.route.config.profile);
+    let compatible = call.compatible(finding.phase);
     match finding.phase {
         Phase::Http | Phase::Handshake => {
-            let form = match (compatible, envelope) {
-                (Some(profile), _) => Form::Compatible(profile, finding.evidence),
-                (None, Envelope::Problem) => Form::Problem,
-                (None, _) if call.problem => Form::Problem,
-                (None, _) => Form::Canonical,
+            let form = match compatible {
+                Some(profile) => Form::Compatible(profile, finding.evidence),
+                None if call.problem || call.form(finding.phase) == Envelope::Problem => Form::Problem,
+                None => Form::Canonical,
             };
-            answer(finding.error, &stamp, form, finding.headers)
+            by_who_asks(call, answer(finding.error, &stamp, form, finding.headers))
         }
         Phase::Job => job(finding, &stamp, compatible.is_some()),
         Phase::Sse | Phase::Ndjson => piece(finding, &stamp, compatible),
         Phase::Frame | Phase::Close | Phase::Abort => message(finding, &stamp, compatible),
     }
+}
+
+/// What the route's choice of forms adds to an answer.
+fn by_who_asks(call: &RoutedContext, mut rendered: Rendered) -> Rendered {
+    let route = &call.route.config;
+    if route.envelope.canonical_status {
+        rendered.status = StatusCode::from_u16(rendered.error.status()).unwrap_or(rendered.status);
+    }
+    if route.envelope.http == Envelope::Auto
+        && let Ok(fields) = HeaderValue::try_from(route.profile.client_fields())
+    {
+        let _ = rendered.headers.append(VARY, fields);
+    }
+    rendered
 }
 
 /// Renders an error that no route knows.

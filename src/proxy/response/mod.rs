@@ -15,7 +15,6 @@ use super::errors::{self, Finding, Rendered};
 use super::headers;
 use super::retry::{Answer, Failed};
 use crate::canon::{CanonicalError, Evidence, Fault};
-use crate::config::types::Envelope;
 use crate::detect::Form;
 use crate::upstream::{Capped, Failure};
 use bytes::Bytes;
@@ -115,13 +114,12 @@ fn refusal(
     read: &Capped,
     known: Option<Box<CanonicalError>>,
 ) -> Response<Body> {
-    let route = Arc::clone(&call.route);
     let status = parts.status.as_u16();
     call.upstream.status = Some(status);
     let error = known.map_or_else(|| errors::classify(&call, status, &parts.headers, read), |known| *known);
     // Most errors say all that there is to know. For the others what the provider said is kept, while its headers become those
     // for the client.
-    let again = error.unmapped || route.config.envelope == Envelope::Compatible;
+    let again = error.unmapped || call.compatible(call.phase).is_some();
     let said = again.then(|| parts.headers.clone());
     prepare(&call, &mut parts);
     let seen = said.as_ref().map(|said| errors::observed(&call, status, said, read));

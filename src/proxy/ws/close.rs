@@ -2,7 +2,6 @@
 
 use super::frames::Violation;
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase};
-use crate::config::types::Envelope;
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding, Rendered};
@@ -150,6 +149,6 @@ impl SessionErrors {
 
     /// A reason in place of the provider's; on compatible routes SDKs read that one.
     fn replaced(&self, reason: String) -> Option<String> {
-        (self.route.config.envelope != Envelope::Compatible).then_some(reason)
+        self.call.compatible(Phase::Close).is_none().then_some(reason)
     }
 }
