@@ -7,10 +7,10 @@
 //!
 //! Each figure is the best of some runs, because whatever else the machine does only adds to it.
 
-use speechgate::limit::hold::{Pass, Place, Reach};
+use speechgate::limit::backoff::{BackoffKeys, Pass, Reach};
 use speechgate::limit::rate::{MOST, Quota, SHARDS};
 use speechgate::limit::{
-    AccountSet, Breaker, Budget, Entry, Gate, Holds, Keys, Permit, Priority, Rate, Setup, breaker,
+    AccountSet, Backoffs, Breaker, Budget, Entry, Gate, Keys, Permit, Priority, Rate, Setup, breaker,
 };
 use std::fs;
 use std::hint::black_box;
@@ -84,12 +84,12 @@ fn rate(runs: u32) {
 
 fn others(runs: u32) {
     let now = Instant::now();
-    let holds = Holds::new();
-    let place = Place { credential: 1, path: 2, template: 5 };
-    let check = |_| assert!(!matches!(holds.check(place, now), Pass::Held { .. }));
+    let holds = Backoffs::new();
+    let place = BackoffKeys { credential: 1, path: 2, template: 5 };
+    let check = |_| assert!(!matches!(holds.check(place, now), Pass::BackOff { .. }));
     show("hold: check, nothing held", per_call(1, runs, check));
     holds.refused(
-        Place { credential: 3, path: 4, template: 6 },
+        BackoffKeys { credential: 3, path: 4, template: 6 },
         Reach::Credential,
         "rate",
         Duration::from_secs(60),

@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | 0 | [`canon`] | pure: what an error is and how one is recognised; profiles, rules, the generic ladder, the envelope |
 //! | 0 | [`wire`] | pure: framing of SSE, newline-separated JSON and WebSocket |
-//! | 0 | [`limit`] | pure: rates, concurrency slots and their queue, learned caps, holds, retry budgets, circuit breakers |
+//! | 0 | [`limit`] | pure: rates, concurrency slots and their queue, learned caps, backoff, retry budgets, circuit breakers |
 //! | 1 | [`render`] | pure: a canonical error as an HTTP answer |
 //! | 1 | [`detect`] | pure: what form an answer has, and whether what was observed is an error |
 //! | 1 | [`config`] | the operator's words, then ours; built-in and own profiles |

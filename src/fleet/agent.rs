@@ -3,7 +3,7 @@
 use super::inbox::Inbox;
 use super::lease::Lease;
 use super::link::{Link, Live};
-use super::scripts::{Scripts, Turn};
+use super::scripts::{Scripts, Update};
 use super::setup::Setup;
 use super::tally::Tally;
 use crate::limit::Gate;
@@ -55,17 +55,17 @@ impl Agent {
     /// Does what there is to do.
     async fn look(&self, gate: &Gate, lease: &mut Lease) {
         gate.wake(now());
-        if let Some(told) = self.inbox.take() {
-            self.common.tally.sized(told.size);
-            if let Some(change) = lease.told(&told) {
+        if let Some(notice) = self.inbox.take() {
+            self.common.tally.sized(notice.size);
+            if let Some(change) = lease.notified(&notice) {
                 self.shift(gate, lease, change);
             }
         }
         loop {
             let asked = now();
             let answered = match self.common.link.live() {
-                Some(_) if !lease.wants_turn(&gate.demand(self.account), asked) => break,
-                Some(live) => self.turn(&live, gate, lease).await,
+                Some(_) if !lease.wants_update(&gate.demand(self.account), asked) => break,
+                Some(live) => self.update(&live, gate, lease).await,
                 // Others lose it at the same moment: all of them go to their local shares, whether somebody waits or not.
                 None => false,
             };
@@ -88,24 +88,24 @@ impl Agent {
         gate.shift_share(self.account, change, until, contested, now());
     }
 
-    /// One turn at the backend. False when it was not answered.
-    async fn turn(&self, live: &Live, gate: &Gate, lease: &mut Lease) -> bool {
+    /// Sends one update to the backend. False when it was not answered.
+    async fn update(&self, live: &Live, gate: &Gate, lease: &mut Lease) -> bool {
         let Common { setup, scripts, tally, .. } = &*self.common;
         let sent = now();
         let spare = lease.spare(&gate.demand(self.account), sent);
         // What is given back cannot be used any more before the backend hears of it.
         let demand = gate.give_back(self.account, spare, sent);
         let (number, known) = lease.begin(&demand);
-        let turn = Turn { key: &self.key, name: &self.name, number, known, demand: &demand, leaving: false };
+        let update = Update { key: &self.key, name: &self.name, number, known, demand: &demand, leaving: false };
         let mut connection = live.connection();
-        match timeout(setup.patience(), scripts.turn(&mut connection, setup, &turn, sent)).await {
+        match timeout(setup.patience(), scripts.update(&mut connection, setup, &update, sent)).await {
             Ok(Ok(Some(answer))) => {
                 let change = lease.answered(demand.share.unwrap_or(0), &answer, sent, setup);
                 self.shift(gate, lease, change);
                 tally.sized(answer.size);
                 true
             }
-            // Somebody has taken a later turn in this name: nobody does.
+            // Only if a later update was sent in this name, which cannot be.
             Ok(Ok(None)) => false,
             Ok(Err(error)) => {
                 tally.unreachable(&error.to_string());
@@ -127,10 +127,10 @@ impl Common {
     pub(super) async fn leave(&self, key: &str, name: &str) {
         let Some(live) = self.link.live() else { return };
         let demand = crate::limit::Demand { share: None, max: 0, in_use: 0, waiting: 0, oldest_wait_since: None };
-        let turn = Turn { key, name, number: Turn::LAST, known: 0, demand: &demand, leaving: true };
+        let update = Update { key, name, number: Update::LAST, known: 0, demand: &demand, leaving: true };
         let mut connection = live.connection();
         // Whoever is not heard loses its lease by time.
-        let _ = timeout(self.setup.patience(), self.scripts.turn(&mut connection, &self.setup, &turn, now())).await;
+        let _ = timeout(self.setup.patience(), self.scripts.update(&mut connection, &self.setup, &update, now())).await;
     }
 }
 

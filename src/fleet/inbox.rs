@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// What the backend told a gateway about a limiter, unasked.
+/// What the backend pushes to a gateway about a limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
-    /// The gateway's turn that this follows upon.
-    pub(super) turn: u64,
+pub(super) struct Notice {
+    /// The last of the gateway's updates that this takes into account.
+    pub(super) update: u64,
     /// Its share now.
     pub(super) share: u32,
     /// Whether other gateways wait for slots.
@@ -21,7 +21,7 @@ pub(super) struct Told {
 /// Where messages for one agent wait: only the latest counts, since it tells the whole.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    told: Mutex<Option<Told>>,
+    notice: Mutex<Option<Notice>>,
     pub(super) roused: Notify,
 }
 
@@ -29,20 +29,20 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 pub(super) struct Inboxes(Mutex<BTreeMap<String, Arc<Inbox>>>);
 
-impl Told {
-    /// `turn share contested size rank name`
-    pub(super) fn read(text: &[u8]) -> Option<(&str, Told)> {
+impl Notice {
+    /// `update share contested size rank name`
+    pub(super) fn read(text: &[u8]) -> Option<(&str, Notice)> {
         let words: Vec<&str> = std::str::from_utf8(text).ok()?.split(' ').collect();
-        let [turn, share, contested, size, rank, name] = words.as_slice() else { return None };
-        let turn = turn.parse().ok()?;
+        let [update, share, contested, size, rank, name] = words.as_slice() else { return None };
+        let update = update.parse().ok()?;
         let (share, size, rank) = (share.parse().ok()?, size.parse().ok()?, rank.parse().ok()?);
-        Some((name, Told { turn, share, contested: *contested == "1", size, rank }))
+        Some((name, Notice { update, share, contested: *contested == "1", size, rank }))
     }
 }
 
 impl Inbox {
-    pub(super) fn take(&self) -> Option<Told> {
-        lock(&self.told).take()
+    pub(super) fn take(&self) -> Option<Notice> {
+        lock(&self.notice).take()
     }
 }
 
@@ -57,10 +57,10 @@ impl Inboxes {
     }
 
     /// A message for one.
-    pub(super) fn deliver(&self, name: &str, told: Told) {
+    pub(super) fn deliver(&self, name: &str, notice: Notice) {
         let inbox = lock(&self.0).get(name).map(Arc::clone);
         if let Some(inbox) = inbox {
-            *lock(&inbox.told) = Some(told);
+            *lock(&inbox.notice) = Some(notice);
             inbox.roused.notify_one();
         }
     }
@@ -83,12 +83,12 @@ mod tests {
 
     #[test]
     fn messages_are_read_and_nonsense_is_not() {
-        let told = Told { turn: 7, share: 2, contested: true, size: 4, rank: 3 };
-        assert_eq!(Told::read(b"7 2 1 4 3 01AB.3"), Some(("01AB.3", told)));
+        let notice = Notice { update: 7, share: 2, contested: true, size: 4, rank: 3 };
+        assert_eq!(Notice::read(b"7 2 1 4 3 01AB.3"), Some(("01AB.3", notice)));
         for nonsense in
             [&b""[..], b"7", b"7 2 1 4 3", b"-1 2 1 4 3 a", b"7 x 1 4 3 a", b"\xff 2 1 4 3 a", b"7 2 1 4 3 a b"]
         {
-            assert_eq!(Told::read(nonsense), None);
+            assert_eq!(Notice::read(nonsense), None);
         }
     }
 
@@ -96,13 +96,13 @@ mod tests {
     fn the_latest_message_counts_and_strangers_get_none() {
         let inboxes = Inboxes::default();
         let inbox = inboxes.open("a");
-        let told = |share| Told { turn: 1, share, contested: false, size: 1, rank: 0 };
-        inboxes.deliver("a", told(1));
-        inboxes.deliver("a", told(2));
-        inboxes.deliver("b", told(3));
-        assert_eq!((inbox.take(), inbox.take()), (Some(told(2)), None));
+        let notice = |share| Notice { update: 1, share, contested: false, size: 1, rank: 0 };
+        inboxes.deliver("a", notice(1));
+        inboxes.deliver("a", notice(2));
+        inboxes.deliver("b", notice(3));
+        assert_eq!((inbox.take(), inbox.take()), (Some(notice(2)), None));
         inboxes.close("a");
-        inboxes.deliver("a", told(4));
+        inboxes.deliver("a", notice(4));
         assert_eq!(inbox.take(), None);
     }
 }

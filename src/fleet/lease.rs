@@ -2,12 +2,12 @@
 //!
 //! No clock, no socket: the agent tells what happened and asks what to do.
 
-use super::inbox::Told;
+use super::inbox::Notice;
 use super::setup::Setup;
 use crate::limit::Demand;
 use std::time::{Duration, Instant};
 
-/// The answer to a turn.
+/// The answer to an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     /// Slots that this gateway may use.
@@ -27,7 +27,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// A lease of slots.
 #[derive(Debug)]
 pub(super) struct Lease {
-    turn: u64,
+    update: u64,
     /// The share as the backend has it.
     written: u32,
     /// Callers that wait, as the backend takes it.
@@ -49,7 +49,7 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) fn new(now: Instant) -> Lease {
         Lease {
-            turn: 0,
+            update: 0,
             written: 0,
             reported: 0,
             contested: false,
@@ -70,8 +70,8 @@ impl Lease {
         }
     }
 
-    /// Whether the backend has to be told or asked something.
-    pub(super) fn wants_turn(&self, demand: &Demand, now: Instant) -> bool {
+    /// Whether an update has to be sent.
+    pub(super) fn wants_update(&self, demand: &Demand, now: Instant) -> bool {
         self.next <= now
             || self.stale
             || self.trouble.is_some()
@@ -94,12 +94,12 @@ impl Lease {
         }
     }
 
-    /// A turn begins: its number, and what the fleet's size was.
+    /// Begins an update: its number, and the size of the fleet that was last heard of.
     pub(super) fn begin(&mut self, demand: &Demand) -> (u64, u32) {
-        self.turn += 1;
+        self.update += 1;
         self.stale = false;
         self.reported = demand.waiting;
-        (self.turn, self.fleet.map_or(0, |(size, _)| size))
+        (self.update, self.fleet.map_or(0, |(size, _)| size))
     }
 
     /// It was answered. `kept` was the share when it began, at `sent`. Gives by how much the share changes.
@@ -122,18 +122,18 @@ impl Lease {
     }
 
     /// The backend said something unasked. Gives by how much the share changes; none for what is not true any more.
-    pub(super) fn told(&mut self, told: &Told) -> Option<i64> {
-        self.heard(told.size, told.rank);
-        // A message that follows upon another turn is older than the answer of the last, or than what was written since.
-        if told.turn != self.turn || self.trouble.is_some() {
+    pub(super) fn notified(&mut self, notice: &Notice) -> Option<i64> {
+        self.heard(notice.size, notice.rank);
+        // A message that follows another update is older than the answer of the last, or than what was written since.
+        if notice.update != self.update || self.trouble.is_some() {
             return None;
         }
-        let change = i64::from(told.share) - i64::from(self.written);
+        let change = i64::from(notice.share) - i64::from(self.written);
         self.reported = self.reported.saturating_sub(u32::try_from(change).unwrap_or(0));
         // Who only heard how large the fleet is has nothing to say.
-        self.stale |= change != 0 || told.contested != self.contested;
-        self.written = told.share;
-        self.contested = told.contested;
+        self.stale |= change != 0 || notice.contested != self.contested;
+        self.written = notice.share;
+        self.contested = notice.contested;
         Some(change)
     }
 
@@ -155,7 +155,7 @@ impl Lease {
         self.next = since + setup.patience();
     }
 
-    /// Whether it has not answered for so long that it is given up; told once.
+    /// Whether the backend has not answered for so long that it is given up; true once.
     pub(super) fn is_lost(&mut self, now: Instant, setup: &Setup) -> bool {
         let lost = !self.lost && self.trouble.is_some_and(|since| now >= since + setup.patience());
         if lost {
@@ -195,21 +195,21 @@ mod tests {
     /// A lease that was answered with three slots.
     fn answered(now: Instant) -> Lease {
         let mut lease = Lease::new(now);
-        assert!(lease.wants_turn(&demand(0, 0, 0), now));
+        assert!(lease.wants_update(&demand(0, 0, 0), now));
         assert_eq!(lease.begin(&demand(0, 0, 3)), (1, 0));
         assert_eq!(lease.answered(0, &ANSWER, now, &setup()), 3);
         lease
     }
 
     #[test]
-    fn turns_are_taken_when_there_is_something_to_say() {
+    fn updates_are_sent_when_there_is_something_to_say() {
         let now = Instant::now();
         let lease = answered(now);
-        assert!(!lease.wants_turn(&demand(3, 3, 0), now), "all is as it is written");
-        assert!(!lease.wants_turn(&demand(3, 1, 0), now), "idle slots are for the next callers");
-        assert!(lease.wants_turn(&demand(3, 3, 1), now), "somebody waits");
-        assert!(lease.wants_turn(&demand(2, 2, 0), now), "a slot was given back");
-        assert!(lease.wants_turn(&demand(3, 3, 0), now + Duration::from_secs(2)), "it is to be renewed");
+        assert!(!lease.wants_update(&demand(3, 3, 0), now), "all is as it is written");
+        assert!(!lease.wants_update(&demand(3, 1, 0), now), "idle slots are for the next callers");
+        assert!(lease.wants_update(&demand(3, 3, 1), now), "somebody waits");
+        assert!(lease.wants_update(&demand(2, 2, 0), now), "a slot was given back");
+        assert!(lease.wants_update(&demand(3, 3, 0), now + Duration::from_secs(2)), "it is to be renewed");
         assert_eq!(lease.spare(&demand(3, 1, 0), now), 2);
         assert_eq!(lease.spare(&demand(3, 1, 0), now + Duration::from_secs(2)), 1);
         assert_eq!(lease.terms(), (now + Duration::from_millis(5400), false));
@@ -218,16 +218,16 @@ mod tests {
     #[test]
     fn messages_count_once_and_in_order() {
         let mut lease = answered(Instant::now());
-        let told = |turn, share| Told { turn, share, contested: true, size: 5, rank: 1 };
-        assert_eq!(lease.told(&told(0, 9)), None);
-        assert_eq!((lease.told(&told(1, 4)), lease.told(&told(1, 4))), (Some(1), Some(0)));
+        let notice = |update, share| Notice { update, share, contested: true, size: 5, rank: 1 };
+        assert_eq!(lease.notified(&notice(0, 9)), None);
+        assert_eq!((lease.notified(&notice(1, 4)), lease.notified(&notice(1, 4))), (Some(1), Some(0)));
         assert!(
-            lease.watches() && lease.wants_turn(&demand(4, 4, 0), Instant::now()),
+            lease.watches() && lease.wants_update(&demand(4, 4, 0), Instant::now()),
             "what it waits for is to be said again"
         );
         assert_eq!(lease.spare(&demand(4, 3, 0), Instant::now()), 0, "others wait");
         let _ = lease.begin(&demand(4, 4, 0));
-        assert_eq!(lease.told(&told(1, 9)), None, "older than the answer that is on its way");
+        assert_eq!(lease.notified(&notice(1, 9)), None, "older than the answer that is on its way");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! it. It does not reconnect in this form, and that is wanted: after a failure nobody waits for a connection here.
 
 use super::dial::{Connection, Dial};
-use super::inbox::{Inboxes, Told};
+use super::inbox::{Inboxes, Notice};
 use super::setup::Setup;
 use super::tally::Tally;
 use arc_swap::ArcSwapOption;
@@ -145,9 +145,9 @@ fn pushed(push: &PushInfo, inboxes: &Inboxes, trouble: &Trouble) {
         PushKind::Disconnection => trouble.broken(),
         PushKind::Message => {
             if let Some(Value::BulkString(text)) = push.data.get(1)
-                && let Some((name, told)) = Told::read(text)
+                && let Some((name, notice)) = Notice::read(text)
             {
-                inboxes.deliver(name, told);
+                inboxes.deliver(name, notice);
             }
         }
         _ => {}

@@ -14,8 +14,8 @@
 //! * A gateway uses its share until `0.9 L` after it last asked with success, by its own clock that cannot be set, and the
 //!   clock is read before every slot is given out: one that was stopped longer wakes up with no slots. The backend gives
 //!   its slots to others `L` after it last heard of it, by its own clock; that clock may be set without harm. Until then it
-//!   gives one that does not answer no more than comes free in one turn.
-//! * Turns are numbered: a request that lay in a stopped backend's socket changes nothing when it is read at last.
+//!   gives one that does not answer no more than comes free in one update.
+//! * Updates are numbered: a request that lay in a stopped backend's socket changes nothing when it is read at last.
 //! * A gateway that gets no answer for `patience`, or no connection, goes to its local share: its part of the plan by the
 //!   size of the fleet that it last heard of. These parts add up to the plan. No caller waits longer than that for the
 //!   backend; one at a gateway with slots in hand does not wait at all, and a rate waits for `timeout` at most.

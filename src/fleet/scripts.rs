@@ -14,8 +14,8 @@ pub(super) struct Scripts {
     rates: Script,
 }
 
-/// One gateway's turn at one limiter.
-pub(super) struct Turn<'a> {
+/// What one gateway reports about one limiter, and what it asks for.
+pub(super) struct Update<'a> {
     pub(super) key: &'a str,
     pub(super) name: &'a str,
     pub(super) number: u64,
@@ -25,8 +25,8 @@ pub(super) struct Turn<'a> {
     pub(super) leaving: bool,
 }
 
-impl Turn<'_> {
-    /// The number of a turn after which no other comes: the largest that a script can tell from the one before.
+impl Update<'_> {
+    /// The number of the last update of all: the largest that a script can tell from the one before.
     pub(super) const LAST: u64 = 1 << 53;
 }
 
@@ -53,30 +53,30 @@ impl Scripts {
         Scripts { slots: Script::new(include_str!("slots.lua")), rates: Script::new(include_str!("rates.lua")) }
     }
 
-    /// Takes a turn. None when a later one has been taken.
-    pub(super) async fn turn(
+    /// Sends an update. None when a later one has arrived.
+    pub(super) async fn update(
         &self,
         connection: &mut Connection,
         setup: &Setup,
-        turn: &Turn<'_>,
+        update: &Update<'_>,
         now: Instant,
     ) -> RedisResult<Option<Answer>> {
-        let demand = turn.demand;
+        let demand = update.demand;
         let waited = demand.oldest_wait_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let (accepted, share, contested, size, rank, grace): (u32, u32, u32, u32, u32, u64) = self
             .slots
-            .key(turn.key)
-            .arg(turn.name)
-            .arg(turn.number)
+            .key(update.key)
+            .arg(update.name)
+            .arg(update.number)
             .arg(demand.share.unwrap_or(0))
             .arg(demand.in_use)
             .arg(demand.waiting)
             .arg(micros(waited))
             .arg(demand.max)
             .arg(micros(setup.lease))
-            .arg(turn.known)
+            .arg(update.known)
             .arg(setup.channels())
-            .arg(u32::from(turn.leaving))
+            .arg(u32::from(update.leaving))
             .invoke_async(connection)
             .await?;
         let answer = Answer { share, contested: contested == 1, size, rank, grace: Duration::from_micros(grace) };

@@ -1,13 +1,13 @@
--- One gateway's turn at one limiter: what it holds is registered anew, and free slots go to whoever has waited longest.
+-- One gateway's update of one limiter: what it holds is registered anew, and free slots go to whoever has waited longest.
 --
 -- KEYS[1]  a hash: one field per gateway (`process.number`), `plan` (its slots), `clock` (when this ran last) and, for a while,
 --          `grace` (no slot is handed out until then)
--- ARGV     1 gateway  2 turn  3 share it keeps  4 slots it uses  5 callers that wait  6 microseconds that the first has waited
+-- ARGV     1 gateway  2 number of the update  3 share it keeps  4 slots it uses  5 calls that wait  6 microseconds that the first has waited
 --          7 slots of the plan, none from who leaves  8 lease, microseconds  9 size of the fleet that it last heard of  10 prefix of channels  11 leaving
 -- Gives    accepted  share  contested  size of the fleet (0 in a grace)  rank in it  microseconds of grace left
 --
 -- `share` is what a gateway may use; `used` may be more for a while, after its share shrank. A slot is free when it is in
--- neither. The numbers of a turn only grow: one that comes late, from a connection given up long ago, changes nothing.
+-- neither. The numbers of updates only grow: one that comes late, from a connection given up long ago, changes nothing.
 
 local FIELDS = {'share', 'used', 'waiting', 'since', 'expires', 'turn', 'told', 'known', 'joined', 'unheard'}
 local me, turn, max, lease = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -92,7 +92,7 @@ local changed = {[me] = own}
 while free > 0 and not grace do
   local next_one = nil
   for name, gateway in pairs(fleet) do
-    -- Whoever got slots in the turns of others has one of its own at once, if it lives: until then it gets no more.
+    -- A gateway that got slots in the updates of others sends its own at once, if it lives: until then it gets no more.
     if gateway.waiting > 0 and (gateway.unheard == 0 or changed[name]) then
       local first = next_one and fleet[next_one]
       if not first or gateway.since < first.since or (gateway.since == first.since and name < next_one) then

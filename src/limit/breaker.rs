@@ -45,10 +45,10 @@ pub struct Broken {
 
 /// The circuit of one upstream.
 pub struct Breaker {
-    state: Mutex<State>,
+    state: Mutex<BreakerState>,
 }
 
-struct State {
+struct BreakerState {
     setup: Setup,
     /// When the last failures were, oldest first; never more than `failures`.
     failures: VecDeque<Instant>,
@@ -64,7 +64,7 @@ impl Breaker {
     /// A closed circuit.
     #[must_use]
     pub fn new(setup: Setup) -> Arc<Breaker> {
-        let state = State { setup, failures: VecDeque::new(), until: None, probing: None, era: 0 };
+        let state = BreakerState { setup, failures: VecDeque::new(), until: None, probing: None, era: 0 };
         Arc::new(Breaker { state: Mutex::new(state) })
     }
 
@@ -102,7 +102,7 @@ impl Breaker {
     }
 }
 
-impl State {
+impl BreakerState {
     fn open(&mut self, now: Instant) {
         self.until = Some(now + self.setup.open);
         self.probing = None;
@@ -147,17 +147,17 @@ impl Pass {
     /// The upstream answered.
     pub fn succeeded(mut self) {
         let probe = self.probe;
-        self.tell(|state| if probe { state.close() } else { state.failures.clear() });
+        self.update(|state| if probe { state.close() } else { state.failures.clear() });
     }
 
     /// The upstream is broken.
     pub fn failed(mut self, now: Instant) {
         let probe = self.probe;
-        self.tell(|state| if probe { state.open(now) } else { state.fail(now) });
+        self.update(|state| if probe { state.open(now) } else { state.fail(now) });
     }
 
     /// Tells what became of it, if the circuit is still the one that it went through.
-    fn tell(&mut self, what: impl FnOnce(&mut State)) {
+    fn update(&mut self, what: impl FnOnce(&mut BreakerState)) {
         self.told = true;
         let mut state = lock(&self.breaker.state);
         if state.era == self.era {
@@ -169,7 +169,7 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         if self.probe && !self.told {
-            self.tell(|state| state.probing = None);
+            self.update(|state| state.probing = None);
         }
     }
 }

@@ -16,10 +16,10 @@ const PARTS: u32 = 10;
 /// The window moves in steps of a tenth. So an outage in which everything fails makes of `n` requests at most
 /// `n · (1 + share)` and one more a second.
 pub struct Budget {
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
 }
 
-struct State {
+struct BudgetState {
     share: f64,
     epoch: Instant,
     /// Which part of time it is, counted from the epoch.
@@ -32,7 +32,7 @@ impl Budget {
     /// Nothing was sent yet. The share is from 0 to 1.
     #[must_use]
     pub fn new(share: f64, now: Instant) -> Budget {
-        Budget { state: Mutex::new(State { share, epoch: now, part: 0, parts: Default::default() }) }
+        Budget { state: Mutex::new(BudgetState { share, epoch: now, part: 0, parts: Default::default() }) }
     }
 
     /// Another share; what was sent counts on.
@@ -67,7 +67,7 @@ impl Budget {
     }
 }
 
-impl State {
+impl BudgetState {
     /// The part of the window that it is now; those that passed since are empty.
     fn current(&mut self, now: Instant) -> Option<&mut (u32, u32)> {
         let step = WINDOW / PARTS;

@@ -5,7 +5,7 @@
 //! | [`rate`] | how many requests, characters or bytes in a time, for each key |
 //! | [`gate`] | how many calls at one time, who waits for a slot and who is next |
 //! | [`learn`] | how many slots there are by the provider's own word |
-//! | [`hold`] | how long nobody asks, after a provider said when to come back |
+//! | [`backoff`] | how long nobody asks, after a provider said when to come back |
 //! | [`budget`] | how many retries an outage may add |
 //! | [`breaker`] | when a broken upstream is left alone |
 //!
@@ -25,18 +25,18 @@
     )
 )]
 
+pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod gate;
-pub mod hold;
 pub mod keys;
 pub mod learn;
 pub mod rate;
 
+pub use backoff::Backoffs;
 pub use breaker::Breaker;
 pub use budget::Budget;
-pub use gate::{AccountSet, Bounds, Demand, Entry, Gate, Permit, Priority, Setup, Standing, Stats, Waiting};
-pub use hold::Holds;
+pub use gate::{AccountSet, Bounds, Demand, Entry, Gate, GateStats, Permit, Priority, Setup, SlotStats, Waiting};
 pub use keys::Keys;
 pub use rate::Rate;
 

@@ -4,7 +4,7 @@
 //! was charged is given back when one of the others refuses.
 
 use super::context::RoutedContext;
-use super::limits::{self, Admission, Asked, Caller, Denied, Turn};
+use super::limits::{self, Admission, Asked, Denied, Queued, Subject};
 use super::request_body::RequestBody;
 use crate::canon::Fault;
 use crate::limit::gate::{AccountSet, Permit};
@@ -24,9 +24,9 @@ pub(crate) async fn admit(
     let credential = limits.credential(call.key(), parts);
     let address = call.client_address(&parts.headers);
     let path = call.upstream.limited_path();
-    let caller = Caller { method: parts.method.as_str(), path, headers: &parts.headers, address, credential };
+    let subject = Subject { method: parts.method.as_str(), path, headers: &parts.headers, address, credential };
     let begun = Instant::now();
-    let charges = limits.charge(&caller, upload, begun).await?;
+    let charges = limits.charge(&subject, upload, begun).await?;
     if limits.reads_bodies() {
         call.waited(begun.elapsed());
     }
@@ -46,10 +46,10 @@ pub(crate) async fn admit(
                 call.did_not_queue(asked);
                 granted
             }
-            Asked::Waits(turn) => {
+            Asked::Queued(queued) => {
                 call.queues();
                 // Boxed: most calls wait for nothing.
-                let granted = Box::pin(waited(turn, upload)).await?;
+                let granted = Box::pin(waited(queued, upload)).await?;
                 call.queued();
                 upload.resume();
                 granted
@@ -73,16 +73,16 @@ pub(crate) async fn admit(
 }
 
 /// Waits for a slot, unless the client leaves before.
-async fn waited(turn: Turn<'_>, upload: &mut RequestBody) -> Result<Permit, Denied> {
+async fn waited(queued: Queued<'_>, upload: &mut RequestBody) -> Result<Permit, Denied> {
     tokio::select! {
         biased;
-        granted = turn.comes() => granted,
+        granted = queued.granted() => granted,
         fault = left(upload) => Err(fault.into()),
     }
 }
 
 /// Until the client leaves in the middle of its body. Over HTTP/1 nobody else notices while the body is not read, so that some
-/// of it is: one that has sent as much as that and leaves before the rest is found out when its turn comes.
+/// of it is: one that has sent as much as that and leaves before the rest is found out when it gets its slot.
 async fn left(upload: &mut RequestBody) -> Fault {
     match upload.read_ahead(limits::BOUND).await {
         Ok(_) => std::future::pending().await,

@@ -174,7 +174,7 @@ fn aim(
     let runtime = Arc::clone(&call.route);
     let route = &runtime.config;
     let body_timeout = call.state.config.server.body_timeout;
-    let upload = RequestBody::new(body, route.max_request_body, body_timeout, &call.peer.bell)?;
+    let upload = RequestBody::new(body, route.max_request_body, body_timeout, &call.peer.waker)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.destination.upstream).map_or("", |upstream| upstream.base_path.as_str());

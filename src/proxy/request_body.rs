@@ -47,7 +47,7 @@ pub(crate) struct ClientBody {
     idle: Idle,
     progress: Arc<BodyProgress>,
     /// That of the client's connection.
-    bell: Arc<TaskWaker>,
+    waker: Arc<TaskWaker>,
 }
 
 /// What was read ahead of a body.
@@ -98,7 +98,7 @@ impl RequestBody {
         source: Incoming,
         limit: u64,
         pause: Duration,
-        bell: &Arc<TaskWaker>,
+        waker: &Arc<TaskWaker>,
     ) -> Result<RequestBody, Fault> {
         if source.size_hint().lower() > limit {
             return Err(Fault::RequestTooLarge);
@@ -106,8 +106,8 @@ impl RequestBody {
         let source = (!source.is_end_stream()).then_some(source);
         let progress = BodyProgress { ended: AtomicBool::new(source.is_none()), ..BodyProgress::default() };
         let ahead = VecDeque::new();
-        let (idle, progress, bell) = (Idle::new(pause), Arc::new(progress), Arc::clone(bell));
-        let client = ClientBody { source, ahead, meters: Vec::new(), left: limit, idle, progress, bell };
+        let (idle, progress, waker) = (Idle::new(pause), Arc::new(progress), Arc::clone(waker));
+        let client = ClientBody { source, ahead, meters: Vec::new(), left: limit, idle, progress, waker };
         Ok(RequestBody(Kind::Client(client)))
     }
 
@@ -239,9 +239,9 @@ impl ClientBody {
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         // Taking the last frame leaves nothing to do for the client's connection, whose task this may run in.
-        let polled = self.bell.defer_wakes(|| Pin::new(&mut *source).poll_frame(cx));
+        let polled = self.waker.defer_wakes(|| Pin::new(&mut *source).poll_frame(cx));
         if !(polled.is_ready() && source.is_end_stream()) {
-            self.bell.flush_deferred();
+            self.waker.flush_deferred();
         }
         match polled {
             Poll::Ready(Some(Ok(frame))) => {

@@ -204,7 +204,7 @@ fn tell(call: &mut RoutedContext, pass: Option<UpstreamPass>, error: Option<&Can
     }
     if let Some(guard) = &mut call.guard {
         match error {
-            Some(error) => guard.told(error),
+            Some(error) => guard.record_error(error),
             None => guard.accepted(),
         }
     }

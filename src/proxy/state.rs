@@ -44,7 +44,7 @@ pub struct Shared {
     /// What went wrong lately.
     pub journal: Journal,
     /// Unknown codes that have been told already, at most 1,000.
-    sighted: Mutex<BTreeSet<(String, String)>>,
+    reported: Mutex<BTreeSet<(String, String)>>,
     /// What routes remember of their upstreams and accounts, by their names.
     health: Mutex<BTreeMap<String, Arc<RouteHealth>>>,
     /// Who this gateway is in `Via`.
@@ -122,7 +122,7 @@ pub struct Peer {
     /// Set before an answer is dropped because the client stopped reading it.
     pub stalled: AtomicBool,
     /// Wakes the task of the client's connection, if that is one of HTTP/1.
-    pub bell: Arc<TaskWaker>,
+    pub waker: Arc<TaskWaker>,
 }
 
 impl Peer {
@@ -131,7 +131,7 @@ impl Peer {
     pub fn new(address: Option<SocketAddr>, tls: bool) -> Arc<Peer> {
         let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
         let shown = address.map(|address| address.to_string());
-        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false), bell: TaskWaker::new() })
+        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false), waker: TaskWaker::new() })
     }
 
     /// The client's address without its port.
@@ -157,7 +157,7 @@ impl Shared {
             unrouted,
             access,
             journal: Journal::default(),
-            sighted: Mutex::default(),
+            reported: Mutex::default(),
             health: Mutex::default(),
             identity,
             stopping: Stopping::default(),
@@ -194,8 +194,8 @@ impl Shared {
     /// An error that a profile does not know: told once per code, so that somebody adds a row.
     pub(crate) fn unmapped(&self, route: &str, request_id: &str, error: &CanonicalError) {
         let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or("none");
-        let mut sighted = self.sighted.lock().unwrap_or_else(PoisonError::into_inner);
-        if sighted.len() < 1000 && sighted.insert((route.to_owned(), code.to_owned())) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.len() < 1000 && reported.insert((route.to_owned(), code.to_owned())) {
             tracing::warn!(
                 route,
                 upstream_code = code,

@@ -35,11 +35,11 @@ pub struct Stats {
 /// The plan and the counts of one simulator.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<PlanState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PlanState {
     stats: Stats,
     since: Option<Instant>,
 }
@@ -95,13 +95,13 @@ impl Plan {
         state.stats.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PlanState> {
         // Counts stay usable even if a holder panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl PlanState {
     /// Adds up the slots in use since the last change.
     fn settle(&mut self) {
         let now = Instant::now();

@@ -23,7 +23,7 @@ use super::semantic::Kinds;
 use super::trace::SpanRef;
 use super::upstreams::{UpstreamMetrics, Upstreams};
 use crate::canon::{Code, Origin};
-use crate::limit::{Priority, Stats};
+use crate::limit::{Priority, SlotStats};
 use http::Method;
 use shard::{CLOSE_SLOTS, ERROR_SLOTS, METHODS, OTHER_METHOD, Shard, close_slot, counters, error_slot, method_slot};
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ pub struct RouteMetrics {
     unmapped: AtomicU64,
     rejections: [AtomicU64; Limit::ALL.len()],
     /// Asked at a scrape for the slots of the route.
-    slots: Mutex<Option<Weak<dyn Stats>>>,
+    slots: Mutex<Option<Weak<dyn SlotStats>>>,
     /// The last traced error of each kind, by its slot. Only errors come here.
     exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     retries: Retries,
@@ -214,7 +214,7 @@ impl RouteMetrics {
     }
 
     /// Shows these slots from now on; none when the route has no limit.
-    pub fn show_slots(&self, slots: Option<&Arc<dyn Stats>>) {
+    pub fn show_slots(&self, slots: Option<&Arc<dyn SlotStats>>) {
         *lock(&self.slots) = slots.map(Arc::downgrade);
     }
 

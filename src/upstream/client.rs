@@ -213,14 +213,14 @@ impl<B: Sendable> CallContext<'_, B> {
         let CallContext { origin, alpn, client: Client { connector, pool }, .. } = self;
         let deadline = Instant::now() + self.timeouts.connect;
         // Where one connection serves many calls, one call makes it and the others wait for it.
-        let turn = if *alpn == Alpn::Http2 || (*alpn == Alpn::Any && origin.speaks_http2()) {
-            let turn = timeout_at(deadline, origin.connecting.lock())
+        let guard = if *alpn == Alpn::Http2 || (*alpn == Alpn::Any && origin.speaks_http2()) {
+            let guard = timeout_at(deadline, origin.connecting.lock())
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "another call was connecting for too long"))?;
             if !fresh && let Some(connection) = pooled(origin, *alpn, Instant::now()) {
                 return Ok((connection, None));
             }
-            Some(turn)
+            Some(guard)
         } else {
             None
         };
@@ -234,7 +234,7 @@ impl<B: Sendable> CallContext<'_, B> {
         } else {
             origin.add_http1(pool, made.transport, made.peer).await.map(Connection::Http1)
         };
-        drop(turn);
+        drop(guard);
         match connection {
             Ok(connection) => Ok((connection, Some(made.took))),
             Err(error) => Err(failure::of_preface(&error)),

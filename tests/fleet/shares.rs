@@ -257,11 +257,11 @@ async fn a_backend_that_forgets_everything_hands_out_no_slot_twice() {
         waiting.push(fleet[2].gate.enter(Priority::Normal, AccountSet::ALL, Instant::now()));
     }
     until("all are back", || fleet.iter().map(|gateway| gateway.gate.cap(0)).sum::<u32>() >= 6).await;
-    let in_use = || fleet.iter().map(|gateway| gateway.gate.standing().in_use).sum::<u32>();
+    let in_use = || fleet.iter().map(|gateway| gateway.gate.stats().in_use).sum::<u32>();
     assert!(in_use() <= 6 + 2, "six run, and two is the part of the third: {}", in_use());
     drop(held);
-    until("slots come free", || fleet[2].gate.standing().in_use == 6).await;
-    assert_eq!(fleet[0].gate.standing().in_use + fleet[1].gate.standing().in_use, 0);
+    until("slots come free", || fleet[2].gate.stats().in_use == 6).await;
+    assert_eq!(fleet[0].gate.stats().in_use + fleet[1].gate.stats().in_use, 0);
 }
 
 #[tokio::test]
@@ -286,7 +286,7 @@ async fn who_was_stopped_for_longer_than_its_lease_wakes_up_with_nothing() {
     assert!(matches!(waits, Entry::Queued(_)));
     let comes = sleeper.gate.enter(Priority::Normal, AccountSet::ALL, Instant::now());
     assert!(matches!(comes, Entry::Queued(_)));
-    assert_eq!((sleeper.gate.standing().in_use, sleeper.gate.cap(0)), (0, 0));
+    assert_eq!((sleeper.gate.stats().in_use, sleeper.gate.cap(0)), (0, 0));
     drop((got, waits, comes));
     stopped.shutdown_background();
 }

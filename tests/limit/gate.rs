@@ -1,7 +1,7 @@
 //! Slots and the queue for them.
 
 use super::{Clock, ms, poll, secs};
-use speechgate::limit::{AccountSet, Demand, Entry, Gate, Permit, Priority, Setup, Standing, Waiting};
+use speechgate::limit::{AccountSet, Demand, Entry, Gate, GateStats, Permit, Priority, Setup, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Wake, Waker};
@@ -37,7 +37,7 @@ fn enter(gate: &Arc<Gate>, clock: &Clock) -> Entry {
 }
 
 fn stands(gate: &Gate, limit: u32, in_use: u32, queued: u32) {
-    assert_eq!(gate.standing(), Standing { limit, in_use, queued });
+    assert_eq!(gate.stats(), GateStats { limit, in_use, queued });
 }
 
 #[test]

@@ -7,15 +7,15 @@
 //! | `threads` | the same under threads |
 //! | `learn` | the cap follows a provider; a simulated one whose plan shrinks and grows |
 //! | `rate` | bursts, waits, costs, reloads, keys without end |
-//! | `hold` | a provider's Retry-After, and one probe at its end |
+//! | `backoff` | a provider's Retry-After, and one probe at its end |
 //! | `budget` | retries as a share of requests |
 //! | `breaker` | a broken upstream is left alone |
 
 mod agreement;
+mod backoff;
 mod breaker;
 mod budget;
 mod gate;
-mod hold;
 mod learn;
 mod naive;
 mod rate;

@@ -2,7 +2,7 @@
 //! what after each step, and [`World`] holds the real gate to that.
 
 use super::Clock;
-use speechgate::limit::{AccountSet, Entry, Gate, Permit, Priority, Setup, Standing, Waiting};
+use speechgate::limit::{AccountSet, Entry, Gate, GateStats, Permit, Priority, Setup, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -118,9 +118,9 @@ impl Naive {
         }
     }
 
-    fn standing(&self) -> Standing {
+    fn stats(&self) -> GateStats {
         let queued = self.callers.iter().filter(|caller| caller.2 == Seat::Waits).count();
-        Standing {
+        GateStats {
             limit: self.accounts.iter().map(AccountSlots::cap).sum(),
             in_use: self.accounts.iter().map(|account| account.in_use).sum(),
             queued: u32::try_from(queued).expect("few"),
@@ -241,7 +241,7 @@ impl World {
     }
 
     pub(crate) fn compare(&self) {
-        assert_eq!(self.gate.standing(), self.naive.standing());
+        assert_eq!(self.gate.stats(), self.naive.stats());
         for (index, (caller, (.., seat))) in self.callers.iter().zip(&self.naive.callers).enumerate() {
             let waits = caller.waiting.is_some();
             let permit = caller.permit.as_ref().map(Permit::account);
@@ -294,6 +294,6 @@ impl World {
         while let Some(index) = (0..self.callers.len()).find(|index| self.holds(*index) || self.runnable(*index)) {
             self.step(if self.holds(index) { Step::Leave(index) } else { Step::Poll(index) });
         }
-        assert_eq!((self.gate.standing().in_use, self.gate.standing().queued), (0, 0));
+        assert_eq!((self.gate.stats().in_use, self.gate.stats().queued), (0, 0));
     }
 }

@@ -1,6 +1,6 @@
 //! The gate under threads: each is a caller of its own that waits as a runtime's worker would.
 
-use speechgate::limit::{AccountSet, Entry, Gate, Holds, Permit, Priority, Rate, Setup, Waiting};
+use speechgate::limit::{AccountSet, Backoffs, Entry, Gate, Permit, Priority, Rate, Setup, Waiting};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -56,8 +56,8 @@ fn nothing_is_lost_between_threads() {
         let caller = &caller;
         (0..THREADS).for_each(|number| drop(scope.spawn(move || caller(number))));
     });
-    let standing = gate.standing();
-    assert_eq!((standing.in_use, standing.queued), (0, 0));
+    let stats = gate.stats();
+    assert_eq!((stats.in_use, stats.queued), (0, 0));
     assert!(served.into_inner() > ROUNDS);
 }
 
@@ -68,8 +68,8 @@ fn whatever_is_shared_may_be() {
     shared::<Permit>();
     shared::<Waiting>();
     shared::<Rate>();
-    shared::<Holds<u8>>();
-    shared::<speechgate::limit::hold::Probe<u8>>();
+    shared::<Backoffs<u8>>();
+    shared::<speechgate::limit::backoff::Probe<u8>>();
     shared::<speechgate::limit::Budget>();
     shared::<speechgate::limit::breaker::Pass>();
 }

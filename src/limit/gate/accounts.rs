@@ -92,7 +92,7 @@ pub(super) struct AccountSlots {
     /// Whether a slot that comes free ends that: the provider only wanted one of its own calls to end.
     pub(super) ends_early: bool,
     /// The number of the last grant, so that of two accounts with the same load the one that rested longer is next.
-    pub(super) turn: u64,
+    pub(super) last_grant: u64,
     /// For each priority, how many grants in a row went to higher ones while it waited for this account.
     pub(super) passed: [u32; 3],
 }
@@ -100,7 +100,7 @@ pub(super) struct AccountSlots {
 impl AccountSlots {
     pub(super) fn new(max: u32) -> AccountSlots {
         let learn = Learn::new(max);
-        let (in_use, refused, turn, passed) = (0, 0, 0, [0; 3]);
+        let (in_use, refused, last_grant, passed) = (0, 0, 0, [0; 3]);
         AccountSlots {
             in_use,
             refused,
@@ -110,7 +110,7 @@ impl AccountSlots {
             learn,
             paused: None,
             ends_early: false,
-            turn,
+            last_grant,
             passed,
         }
     }
@@ -166,6 +166,6 @@ impl AccountSlots {
     pub(super) fn freer_than(&self, other: &AccountSlots) -> bool {
         let own = u64::from(self.in_use) * u64::from(other.cap());
         let others = u64::from(other.in_use) * u64::from(self.cap());
-        own < others || own == others && self.turn < other.turn
+        own < others || own == others && self.last_grant < other.last_grant
     }
 }

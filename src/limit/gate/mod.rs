@@ -25,7 +25,7 @@ pub use permit::{Permit, Waiting};
 
 use super::lock;
 use accounts::{AccountSlots, Share};
-use state::{Grant, State};
+use state::{GateState, Grant};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
@@ -91,7 +91,7 @@ impl Demand {
 
 /// How a gate stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct GateStats {
     /// Slots of all accounts.
     pub limit: u32,
     /// Slots that are taken.
@@ -112,14 +112,14 @@ pub struct Bounds {
 }
 
 /// What can say how the slots of a route stand.
-pub trait Stats: Send + Sync {
+pub trait SlotStats: Send + Sync {
     /// How they stand, and what that is measured against.
-    fn stats(&self) -> (Standing, Bounds);
+    fn slot_stats(&self) -> (GateStats, Bounds);
 }
 
-impl Stats for Gate {
-    fn stats(&self) -> (Standing, Bounds) {
-        (self.standing(), self.bounds())
+impl SlotStats for Gate {
+    fn slot_stats(&self) -> (GateStats, Bounds) {
+        (self.stats(), self.bounds())
     }
 }
 
@@ -127,14 +127,14 @@ type Hook = Arc<dyn Fn() + Send + Sync>;
 
 /// Concurrency slots and a bounded queue for them.
 pub struct Gate {
-    state: Mutex<State>,
+    state: Mutex<GateState>,
 }
 
 impl Gate {
     /// A gate with all slots free.
     #[must_use]
     pub fn new(setup: &Setup) -> Arc<Gate> {
-        Arc::new(Gate { state: Mutex::new(State::new(setup)) })
+        Arc::new(Gate { state: Mutex::new(GateState::new(setup)) })
     }
 
     /// Changes its size. Permits and waiters stay, and more slots are given out at once.
@@ -268,9 +268,9 @@ impl Gate {
 
     /// How it stands.
     #[must_use]
-    pub fn standing(&self) -> Standing {
+    pub fn stats(&self) -> GateStats {
         let state = lock(&self.state);
-        Standing { limit: state.cap(), in_use: state.in_use(), queued: count(state.queue.len()) }
+        GateStats { limit: state.cap(), in_use: state.in_use(), queued: count(state.queue.len()) }
     }
 
     /// What it is measured against.
@@ -359,7 +359,7 @@ impl Gate {
         });
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut GateState)) {
         let mut state = lock(&self.state);
         change(&mut state);
         let wakers = state.dispatch();

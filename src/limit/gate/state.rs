@@ -19,7 +19,7 @@ pub(super) struct Grant {
 }
 
 /// Always true between two calls: nobody waits who could use a slot that is to be had.
-pub(super) struct State {
+pub(super) struct GateState {
     pub(super) accounts: Vec<AccountSlots>,
     /// How many accounts give out slots; the others are of an earlier setup and are only given back.
     active: usize,
@@ -30,14 +30,14 @@ pub(super) struct State {
     /// Slots that were given to waiters who have not come for them yet, by ticket.
     granted: BTreeMap<u64, Grant>,
     tickets: u64,
-    turns: u64,
+    grants: u64,
     pub(super) pace: Pace,
     pub(super) hook: Option<Hook>,
 }
 
-impl State {
-    pub(super) fn new(setup: &Setup) -> State {
-        let mut state = State {
+impl GateState {
+    pub(super) fn new(setup: &Setup) -> GateState {
+        let mut state = GateState {
             accounts: Vec::new(),
             active: 0,
             retired: AccountSet::NONE,
@@ -45,7 +45,7 @@ impl State {
             places: 0,
             granted: BTreeMap::new(),
             tickets: 0,
-            turns: 0,
+            grants: 0,
             pace: Pace::new(),
             hook: None,
         };
@@ -178,8 +178,8 @@ impl State {
 
     fn grant(&mut self, index: usize) -> Option<Grant> {
         let account = self.accounts.get_mut(index)?;
-        self.turns += 1;
-        account.turn = self.turns;
+        self.grants += 1;
+        account.last_grant = self.grants;
         account.in_use += 1;
         Some(Grant { account: index, level: account.in_use, changes: account.learn.changes() })
     }

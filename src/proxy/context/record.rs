@@ -40,7 +40,7 @@ impl RoutedContext {
             let RoutedContext { request, route, admission, guard, .. } = self;
             route.limits.failed(admission, request.upstream.limited_path(), error);
             if let Some(guard) = guard {
-                guard.told(error);
+                guard.record_error(error);
             }
         }
         let metrics = self.metrics();

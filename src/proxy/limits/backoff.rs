@@ -2,8 +2,8 @@
 
 use super::{Denied, Refusal, RouteLimits};
 use crate::canon::Code;
+use crate::limit::backoff::{BackoffKeys, Pass, Probe};
 use crate::limit::gate::AccountSet;
-use crate::limit::hold::{Pass, Place, Probe};
 use crate::proxy::path;
 use tokio::time::Instant;
 
@@ -18,20 +18,20 @@ impl RouteLimits {
         let mut free = accounts;
         let mut shortest = None;
         for account in (0..self.accounts.len().max(1)).filter(|account| accounts.contains(*account)) {
-            if let Some((code, remaining)) = self.holds.look(self.place(account, credential, path), now) {
+            if let Some((code, remaining)) = self.backoffs.peek(self.backoff_keys(account, credential, path), now) {
                 free = free.without(account);
                 shortest = shortest.into_iter().chain([(remaining, code)]).min();
             }
         }
         match shortest {
-            Some((remaining, code)) if free.is_empty() => Err(Refusal::of_hold(code, remaining).into()),
+            Some((remaining, code)) if free.is_empty() => Err(Refusal::of_backoff(code, remaining).into()),
             Some(_) | None => Ok(free),
         }
     }
 
     /// Whether somebody has to wait for anything at all.
     pub(crate) fn waits(&self) -> bool {
-        self.holds.held() > 0
+        self.backoffs.count() > 0
     }
 
     /// A request goes out now: with a probe when a wait is over and nobody has tried since.
@@ -39,20 +39,20 @@ impl RouteLimits {
         if !self.waits() {
             return Ok(None);
         }
-        match self.holds.check(self.place(account, credential, path), Instant::now().into_std()) {
+        match self.backoffs.check(self.backoff_keys(account, credential, path), Instant::now().into_std()) {
             Pass::Free => Ok(None),
             Pass::Probe(probe) => Ok(Some(probe)),
-            Pass::Held { what, remaining } => Err(Refusal::of_hold(what, remaining).into()),
+            Pass::BackOff { what, remaining } => Err(Refusal::of_backoff(what, remaining).into()),
         }
     }
 
     /// Whom a request shares a wait with: all that use the account that the route injects, or the client's own key; those of them
     /// that ask for the same path; and those that ask for a path of the same kind.
-    pub(super) fn place(&self, account: usize, credential: u64, path: &str) -> Place {
+    pub(super) fn backoff_keys(&self, account: usize, credential: u64, path: &str) -> BackoffKeys {
         let credential = self.accounts.get(account).copied().unwrap_or(credential);
         let path = path::decode(path.as_bytes());
         let key = |what: &[u8], kind: &str| self.keys.of((credential, kind, what));
-        Place { credential, path: key(&path, "path"), template: key(&template(&path), "template") }
+        BackoffKeys { credential, path: key(&path, "path"), template: key(&template(&path), "template") }
     }
 }
 

@@ -8,8 +8,8 @@
 use super::RouteLimits;
 use crate::canon::{CanonicalError, Code, Origin, Type};
 use crate::config::types::WaitScope;
+use crate::limit::backoff::{Probe, Reach};
 use crate::limit::gate::{Permit, Priority};
-use crate::limit::hold::{Probe, Reach};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,9 +109,9 @@ impl RouteLimits {
             (Type::ConcurrencyLimited, wait) => self.want_of_slots(admission, wait, now),
             (Type::Unavailable, Some(_)) if self.elsewhere => open(admission),
             (Type::RateLimited | Type::Unavailable, Some(wait)) if self.route.waits.enabled => {
-                let place = self.place(admission.account, admission.credential, path);
+                let keys = self.backoff_keys(admission.account, admission.credential, path);
                 let wait = wait.min(self.route.waits.max_hold);
-                self.holds.refused(place, self.reach(error.code), error.code, wait, now.into_std());
+                self.backoffs.refused(keys, self.reach(error.code), error.code, wait, now.into_std());
                 // Before its end no other may try.
                 admission.probe = None;
             }

@@ -4,7 +4,7 @@
 //! another. Keys come from the network: at most [`MOST`] have a gate of their own, and who comes after that shares one; a gate
 //! that was idle for [`IDLE`] is forgotten, with what was learned for it.
 
-use crate::limit::gate::{Bounds, Gate, Setup, Standing, Stats};
+use crate::limit::gate::{Bounds, Gate, GateStats, Setup, SlotStats};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -23,10 +23,10 @@ pub(super) enum Gates {
 }
 
 pub(super) struct Keyed {
-    state: Mutex<State>,
+    state: Mutex<KeyedState>,
 }
 
-struct State {
+struct KeyedState {
     setup: Setup,
     learn: bool,
     gates: HashMap<u64, Kept>,
@@ -45,7 +45,7 @@ impl Gates {
     }
 
     pub(super) fn of_keys(setup: Setup, learn: bool) -> Arc<Gates> {
-        let state = State { setup, learn, gates: HashMap::new(), crowd: None };
+        let state = KeyedState { setup, learn, gates: HashMap::new(), crowd: None };
         Arc::new(Gates::Keys(Keyed { state: Mutex::new(state) }))
     }
 
@@ -108,12 +108,12 @@ impl Keyed {
         gate
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, KeyedState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl KeyedState {
     fn all(&self) -> impl Iterator<Item = &Arc<Gate>> {
         self.gates.values().map(|kept| &kept.gate).chain(&self.crowd)
     }
@@ -125,24 +125,24 @@ impl State {
     }
 }
 
-impl Stats for Gates {
-    fn stats(&self) -> (Standing, Bounds) {
+impl SlotStats for Gates {
+    fn slot_stats(&self) -> (GateStats, Bounds) {
         let keyed = match self {
-            Gates::Accounts(gate) => return gate.stats(),
+            Gates::Accounts(gate) => return gate.slot_stats(),
             Gates::Keys(keyed) => keyed,
         };
         let state = keyed.lock();
-        let all: Vec<_> = state.all().map(|gate| gate.stats()).collect();
-        let sum = |of: fn(&(Standing, Bounds)) -> u32| all.iter().map(of).fold(0, u32::saturating_add);
+        let all: Vec<_> = state.all().map(|gate| gate.slot_stats()).collect();
+        let sum = |of: fn(&(GateStats, Bounds)) -> u32| all.iter().map(of).fold(0, u32::saturating_add);
         let Setup { max, queue, .. } = state.setup;
         if all.is_empty() {
             // Whoever comes first finds all of this.
-            return (Standing { limit: max, in_use: 0, queued: 0 }, Bounds { max, learned: max, queue });
+            return (GateStats { limit: max, in_use: 0, queued: 0 }, Bounds { max, learned: max, queue });
         }
-        let standing =
-            Standing { limit: sum(|of| of.0.limit), in_use: sum(|of| of.0.in_use), queued: sum(|of| of.0.queued) };
+        let stats =
+            GateStats { limit: sum(|of| of.0.limit), in_use: sum(|of| of.0.in_use), queued: sum(|of| of.0.queued) };
         let bounds = Bounds { max: sum(|of| of.1.max), learned: sum(|of| of.1.learned), queue: sum(|of| of.1.queue) };
-        (standing, bounds)
+        (stats, bounds)
     }
 }
 

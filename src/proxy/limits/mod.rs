@@ -10,7 +10,7 @@
 //! | `slots` | one of so many at a time, waited for in a queue |
 //! | `feedback` | what the provider's answers say about all of them |
 //! | `refusal` | a refusal in words and headers |
-//! | `standing` | how all of it stands, for people |
+//! | `view` | how all of it stands, for people |
 //!
 //! What counts outlives a configuration: [`Registry`] knows the limits of each route by its name, and a reload takes over
 //! whatever still means the same. The limits of a route that is gone are forgotten with its last call.
@@ -24,22 +24,22 @@ mod rates;
 mod refusal;
 mod shared;
 mod slots;
-mod standing;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub(crate) use cost::BOUND;
 pub(crate) use feedback::Admission;
-pub(crate) use rates::Caller;
+pub(crate) use rates::Subject;
 pub(crate) use refusal::{Denied, Refusal};
-pub(crate) use slots::{Asked, Turn, priority};
-pub use standing::{AccountStanding, HoldStanding, LimitStanding};
+pub(crate) use slots::{Asked, Queued, priority};
+pub use view::{AccountSlotsView, BackoffView, LimitView};
 
 use crate::canon::{Code, ConcurrencyUnit};
 use crate::config::types::{Credentials, Route};
 use crate::fleet::Fleet;
-use crate::limit::gate::{AccountSet, Gate, Setup, Stats};
-use crate::limit::{Holds, Keys};
+use crate::limit::gate::{AccountSet, Gate, Setup, SlotStats};
+use crate::limit::{Backoffs, Keys};
 use crate::proxy::{RequestBody, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use gates::Gates;
@@ -72,7 +72,7 @@ pub struct RouteLimits {
     rates: Rates,
     /// Kept while calls are not counted for a time, none when they never were.
     gates: Option<Arc<Gates>>,
-    holds: Arc<Holds<Code>>,
+    backoffs: Arc<Backoffs<Code>>,
     /// The keys of the credentials that the route injects, by their place in the configuration, and the number by which
     /// the gate knows each: it stays the same when a reload gives the account another place.
     accounts: Vec<u64>,
@@ -129,7 +129,7 @@ impl Registry {
             }
         }
         let shown = limits.gates.as_ref().filter(|_| limits.counts());
-        metrics.show_slots(shown.map(|gates| Arc::clone(gates) as Arc<dyn Stats>).as_ref());
+        metrics.show_slots(shown.map(|gates| Arc::clone(gates) as Arc<dyn SlotStats>).as_ref());
         routes.retain(|_, limits| limits.strong_count() > 0);
         let _ = routes.insert(route.name.clone(), Arc::downgrade(&limits));
         limits
@@ -159,7 +159,7 @@ impl Registry {
             let now = ticks.tick().await.into_std();
             for (_, limits) in self.all() {
                 limits.rates.sweep(now);
-                limits.holds.sweep(now);
+                limits.backoffs.sweep(now);
                 if let Some(gates) = &limits.gates {
                     gates.sweep(now);
                 }
@@ -193,7 +193,7 @@ impl RouteLimits {
             rates: Rates::new(&route.rate_limits, old.map(|old| &old.rates), now),
             gates,
             numbers,
-            holds: old.map_or_else(Holds::new, |old| Arc::clone(&old.holds)),
+            backoffs: old.map_or_else(Backoffs::new, |old| Arc::clone(&old.backoffs)),
             accounts,
             elsewhere: route.upstreams.len() > 1,
             unit: spec.unit.unwrap_or(ConcurrencyUnit::Request),
@@ -209,14 +209,14 @@ impl RouteLimits {
     /// Charges a request to every rate that counts it.
     pub(crate) async fn charge(
         &self,
-        caller: &Caller<'_>,
+        subject: &Subject<'_>,
         upload: &mut RequestBody,
         now: tokio::time::Instant,
     ) -> Result<Charges, Denied> {
         match &self.fleet {
-            None => self.rates.charge(&self.keys, caller, &self.route.profile, upload, now.into_std()).await,
+            None => self.rates.charge(&self.keys, subject, &self.route.profile, upload, now.into_std()).await,
             // Boxed: where nothing is shared, requests do not carry it about.
-            Some(fleet) => Box::pin(self.rates.charge_fleet(fleet, &self.route, caller, upload)).await,
+            Some(fleet) => Box::pin(self.rates.charge_fleet(fleet, &self.route, subject, upload)).await,
         }
     }
 
@@ -225,7 +225,7 @@ impl RouteLimits {
         self.rates.read_bodies()
     }
 
-    /// The key of the credential that a request goes out with: the accounts of the route, or the key that the caller brings
+    /// The key of the credential that a request goes out with: the accounts of the route, or the key that the client brings
     /// in a header, in the query or in a subprotocol, whichever is first. All that bring none share one.
     pub(crate) fn credential(&self, key: Option<&HeaderValue>, parts: &request::Parts) -> u64 {
         if !self.accounts.is_empty() {
@@ -261,7 +261,7 @@ impl RouteLimits {
 
     fn clear_waits(&self) -> usize {
         let gates = self.gates.as_ref().map(|gates| gates.all()).unwrap_or_default();
-        self.holds.clear() + gates.iter().map(|gate| gate.end_pauses()).sum::<usize>()
+        self.backoffs.clear() + gates.iter().map(|gate| gate.end_pauses()).sum::<usize>()
     }
 
     /// Whether a request takes a slot for as long as it lasts. Where units on a WebSocket are counted, the session asks for

@@ -1,7 +1,7 @@
 //! Rates: so much in a time, for each of what a limit counts by. They refuse at once and never wait.
 //!
 //! Limits for some requests are asked before those for all, so that the refusal names the narrowest. What was charged is
-//! given back unless the request goes out: a request that is refused here, or whose caller leaves the queue, uses up nothing.
+//! given back unless the request goes out: a request that is refused here, or whose client leaves the queue, uses up nothing.
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
@@ -30,9 +30,9 @@ pub(super) struct Entry {
     pub(super) rate: Arc<Rate>,
 }
 
-/// Who asks, in whatever way a limit may count by.
+/// The facts of a request that a limit may count by.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller<'a> {
+pub(crate) struct Subject<'a> {
     pub(crate) method: &'a str,
     /// The path below the route's prefix.
     pub(crate) path: &'a str,
@@ -82,15 +82,15 @@ impl Rates {
     pub(super) async fn charge(
         &self,
         keys: &Keys,
-        caller: &Caller<'_>,
+        subject: &Subject<'_>,
         profile: &Profile,
         upload: &mut RequestBody,
         begun: Instant,
     ) -> Result<Charges, Denied> {
         let mut charges = Charges::default();
-        let mut costs = Costs::new(profile, caller.headers);
+        let mut costs = Costs::new(profile, subject.headers);
         for entry in &self.0 {
-            let Some(key) = entry.key(keys, caller) else { continue };
+            let Some(key) = entry.key(keys, subject) else { continue };
             let (cost, more) = costs.of(entry.limit.cost, upload).await?;
             if more {
                 upload.meter(meter(&entry.rate, key));
@@ -128,21 +128,21 @@ impl Entry {
     }
 
     /// What a request is counted under; none when this limit does not count it.
-    pub(super) fn key(&self, keys: &Keys, caller: &Caller<'_>) -> Option<u64> {
+    pub(super) fn key(&self, keys: &Keys, subject: &Subject<'_>) -> Option<u64> {
         let template = self.limit.matches.as_ref();
         if let (Some(template), LimitKey::PathParameter(name)) = (template, &self.limit.key) {
             // However it is spelled: the template compares decoded, too.
-            let value = template.capture(caller.method, caller.path, name);
+            let value = template.capture(subject.method, subject.path, name);
             return value.map(|value| keys.of(path::decode(value.as_bytes())));
         }
-        if template.is_some_and(|template| !template.matches(caller.method, caller.path)) {
+        if template.is_some_and(|template| !template.matches(subject.method, subject.path)) {
             return None;
         }
         Some(match &self.limit.key {
             LimitKey::Route | LimitKey::PathParameter(_) => keys.of(()),
-            LimitKey::Header(name) => keys.of(caller.headers.get(name).map(http::HeaderValue::as_bytes)),
-            LimitKey::ClientIp => keys.of(caller.address),
-            LimitKey::Credential => caller.credential,
+            LimitKey::Header(name) => keys.of(subject.headers.get(name).map(http::HeaderValue::as_bytes)),
+            LimitKey::ClientIp => keys.of(subject.address),
+            LimitKey::Credential => subject.credential,
         })
     }
 }

@@ -82,7 +82,7 @@ impl Refusal {
     }
 
     /// The provider asked for a pause with this code.
-    pub(super) fn of_hold(code: Code, remaining: Duration) -> Refusal {
+    pub(super) fn of_backoff(code: Code, remaining: Duration) -> Refusal {
         let mut error = CanonicalError::from_fault(Fault::ProviderHeld);
         (error.code, error.retry_after) = (code, Some(remaining));
         // Whatever is asked now is refused; the code's own answer to whether to retry does not matter.
@@ -91,7 +91,7 @@ impl Refusal {
     }
 }
 
-/// More than the burst: no wait would help, so that the caller learns what has to be smaller.
+/// More than the burst: no wait would help, so that the client learns what has to be smaller.
 fn never_fits(limit: &RateLimit, cost: u32) -> CanonicalError {
     let (fault, what) = match limit.cost {
         Cost::TextCharacters => (Fault::TextOverRate, "characters of text"),

@@ -5,7 +5,7 @@
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
-use super::rates::{Caller, Charges, Entry, Rates, meter, now};
+use super::rates::{Charges, Entry, Rates, Subject, meter, now};
 use super::{Denied, Refusal};
 use crate::config::types::Route;
 use crate::fleet::{Check, Counted, Fleet};
@@ -20,13 +20,13 @@ impl Rates {
         &self,
         fleet: &Arc<Fleet>,
         route: &Route,
-        caller: &Caller<'_>,
+        subject: &Subject<'_>,
         upload: &mut RequestBody,
     ) -> Result<Charges, Denied> {
-        let mut costs = Costs::new(&route.profile, caller.headers);
+        let mut costs = Costs::new(&route.profile, subject.headers);
         let mut asked = Vec::new();
         for entry in &self.0 {
-            let Some(key) = entry.key(fleet.keys(), caller) else { continue };
+            let Some(key) = entry.key(fleet.keys(), subject) else { continue };
             let (cost, more) = costs.of(entry.limit.cost, upload).await?;
             if more {
                 upload.meter(meter(&entry.rate, key));

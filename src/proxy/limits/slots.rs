@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Who goes first in the queue: `high`, `normal` or `low`. It is a word between the caller and this gateway alone.
+/// Who goes first in the queue: `high`, `normal` or `low`. It is a word between the client and this gateway alone.
 const PRIORITY: HeaderName = HeaderName::from_static("x-speechgate-priority");
 
-/// The priority that a caller asks for; whatever else it says is `normal`.
+/// The priority that a client asks for; whatever else it says is `normal`.
 pub(crate) fn priority(headers: &HeaderMap, fields: Fields) -> Priority {
     if !fields.may_have(Fields::PRIORITY) {
         return Priority::Normal;
@@ -30,11 +30,11 @@ pub(crate) enum Asked<'r> {
     /// It is there. It is free again when the permit is dropped.
     Granted(Permit),
     /// It has to be waited for.
-    Waits(Turn<'r>),
+    Queued(Queued<'r>),
 }
 
 /// A place in the queue of a route.
-pub(crate) struct Turn<'r> {
+pub(crate) struct Queued<'r> {
     gate: Arc<Gate>,
     waiting: Waiting,
     max_wait: Duration,
@@ -75,7 +75,7 @@ impl RouteLimits {
             }
             Entry::Queued(waiting) => {
                 let max_wait = self.max_wait();
-                Ok(Asked::Waits(Turn {
+                Ok(Asked::Queued(Queued {
                     gate,
                     waiting,
                     max_wait,
@@ -95,7 +95,7 @@ impl RouteLimits {
         let Some(gate) = self.gate(credential) else { return Ok(None) };
         match self.ask(gate, priority, accounts, Instant::now())? {
             Asked::Granted(permit) => Ok(Some(permit)),
-            Asked::Waits(turn) => turn.comes().await.map(Some),
+            Asked::Queued(queued) => queued.granted().await.map(Some),
         }
     }
 
@@ -125,10 +125,10 @@ impl RouteLimits {
     }
 }
 
-impl Turn<'_> {
+impl Queued<'_> {
     /// Waits for the slot, at most as long as the route says. Dropping this before gives up the place in the queue.
-    pub(crate) async fn comes(self) -> Result<Permit, Denied> {
-        let Turn { gate, waiting, max_wait, wait } = self;
+    pub(crate) async fn granted(self) -> Result<Permit, Denied> {
+        let Queued { gate, waiting, max_wait, wait } = self;
         let granted = tokio::time::timeout(max_wait, waiting).await;
         drop(wait);
         granted.map_err(|_| refusal(&gate, Fault::QueueTimeout))
@@ -137,7 +137,7 @@ impl Turn<'_> {
 
 fn refusal(gate: &Arc<Gate>, fault: Fault) -> Denied {
     let expected = gate.expected_wait(Instant::now().into_std());
-    Refusal::of_slots(fault, gate.standing().limit, expected).into()
+    Refusal::of_slots(fault, gate.stats().limit, expected).into()
 }
 
 /// A wait, counted when it is over, however it ends.

@@ -108,7 +108,7 @@ async fn a_pause_ends_with_one_probe() {
     advance(Duration::from_secs(29)).await;
     assert_eq!(held(limits, "/y"), Err(1.0));
     advance(Duration::from_secs(1)).await;
-    let Ok(Some(probe)) = limits.go(0, 1, "/y") else { panic!("it is its turn") };
+    let Ok(Some(probe)) = limits.go(0, 1, "/y") else { panic!("this request is the probe") };
     assert!(held(limits, "/y").is_err(), "one at a time");
     drop(probe);
     assert_eq!(held(limits, "/y"), Ok(true), "the next one tries");
@@ -119,7 +119,7 @@ async fn a_pause_ends_with_one_probe() {
     assert_eq!(held(limits, "/x"), Ok(true), "a wait of a minute is tried after half of it");
 }
 
-/// A quota, a wait of nothing, and what a caller or the network did hold nobody.
+/// A quota, a wait of nothing, and what a client or the network did bind nobody.
 #[tokio::test(start_paused = true)]
 async fn what_no_wait_helps_holds_nobody() {
     let route = runtime("");
@@ -143,14 +143,13 @@ async fn limits_outlive_their_configuration_as_long_as_they_are_needed() {
     runtime(&first).limits.failed(&mut running, "/x", &refusal(Code::Overloaded, 9));
     let second = state(&shared, "a", &CONCURRENCY.replace("max = 1", "max = 2"));
     drop(first);
-    let standing = shared.limits.standing(Instant::now().into_std());
-    assert_eq!((standing[0].limit, standing[0].in_use, standing[0].holds.len()), (Some(2), 1, 1));
-    assert_eq!((standing[0].holds[0].code, standing[0].holds[0].remaining_seconds), ("overloaded", 9.0));
+    let view = shared.limits.view(Instant::now().into_std());
+    assert_eq!((view[0].limit, view[0].in_use, view[0].holds.len()), (Some(2), 1, 1));
+    assert_eq!((view[0].holds[0].code, view[0].holds[0].remaining_seconds), ("overloaded", 9.0));
     let call = runtime(&second);
     let third = state(&shared, "b", "");
     drop(second);
-    let names =
-        || shared.limits.standing(Instant::now().into_std()).into_iter().map(|one| one.route).collect::<Vec<_>>();
+    let names = || shared.limits.view(Instant::now().into_std()).into_iter().map(|one| one.route).collect::<Vec<_>>();
     assert_eq!(names(), ["a", "b"], "a call of it still runs");
     drop((call, permit));
     assert_eq!(names(), ["b"]);
@@ -278,17 +277,13 @@ async fn a_reload_that_adds_an_account_forgets_no_running_call() {
     assert_eq!((account(&one).await, account(&one).await, account(&one).await), (Some(0), Some(0), None));
     let two = load(keys(&["two", "one"], counted));
     assert_eq!((account(&two).await, account(&two).await, account(&two).await), (Some(0), Some(0), None));
-    let standing = || shared.limits.standing(Instant::now().into_std()).remove(0);
-    assert_eq!((standing().limit, standing().in_use), (Some(4), 4));
+    let view = || shared.limits.view(Instant::now().into_std()).remove(0);
+    assert_eq!((view().limit, view().in_use), (Some(4), 4));
     // Taken out for a time and put back.
     let without = load(keys(&["two", "one"], ""));
     assert!(!without.limits.counts());
     let again = load(keys(&["three", "two"], counted));
     assert_eq!((account(&again).await, account(&again).await, account(&again).await), (Some(0), Some(0), None));
-    assert_eq!(
-        (standing().limit, standing().accounts.len()),
-        (Some(4), 2),
-        "what is not there any more counts for nothing"
-    );
+    assert_eq!((view().limit, view().accounts.len()), (Some(4), 2), "what is not there any more counts for nothing");
     drop((one, two, without));
 }

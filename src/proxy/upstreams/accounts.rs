@@ -138,9 +138,9 @@ impl AccountGuard {
     }
 
     /// What an error says about the account, of this call's answer or in the middle of it.
-    pub(crate) fn told(&mut self, error: &CanonicalError) {
+    pub(crate) fn record_error(&mut self, error: &CanonicalError) {
         if is_refused_account(error) {
-            self.refused(tokio::time::Instant::now().into_std());
+            self.set_aside(tokio::time::Instant::now().into_std());
         } else if error.fault.is_none() && !is_broken(error.code, error.origin) {
             self.accepted();
         }
@@ -156,7 +156,7 @@ impl AccountGuard {
     }
 
     /// The provider refused the account: it is set aside. Of calls that are refused together, one counts.
-    pub(crate) fn refused(&mut self, now: Instant) {
+    pub(crate) fn set_aside(&mut self, now: Instant) {
         let probe = std::mem::take(&mut self.probe);
         let mut aside = self.account.lock();
         if aside.until.is_some() && !probe {
@@ -205,7 +205,7 @@ mod tests {
     fn a_refused_account_rests_ever_longer_until_a_probe_succeeds() {
         let (accounts, mut now) = (accounts(2), Instant::now());
         let mut rests = Vec::new();
-        accounts.enter(0, now).expect("an account").refused(now);
+        accounts.enter(0, now).expect("an account").set_aside(now);
         for _ in 0..6 {
             assert!(!accounts.usable(now).contains(0));
             let rest = accounts.view(now)[0].set_aside_seconds.expect("set aside");
@@ -213,20 +213,20 @@ mod tests {
             now += Duration::from_secs_f64(rest) + Duration::from_millis(1);
             let mut probe = accounts.enter(0, now).expect("due");
             assert!(!accounts.usable(now).contains(0), "one probe at a time");
-            probe.refused(now);
+            probe.set_aside(now);
         }
         assert_eq!(rests, [30, 60, 120, 240, 480, 600]);
         now += LONGEST;
         accounts.enter(0, now).expect("due").accepted();
         assert!(accounts.usable(now).contains(0) && accounts.view(now)[0].set_aside_seconds.is_none());
-        accounts.enter(0, now).expect("an account").refused(now);
+        accounts.enter(0, now).expect("an account").set_aside(now);
         assert_eq!(accounts.view(now)[0].set_aside_seconds.map(f64::round), Some(30.0), "it begins anew");
     }
 
     #[test]
     fn a_probe_that_ends_without_a_word_lets_the_next_one_try() {
         let (accounts, now) = (accounts(2), Instant::now());
-        accounts.enter(0, now).expect("an account").refused(now);
+        accounts.enter(0, now).expect("an account").set_aside(now);
         let later = now + FIRST;
         drop(accounts.enter(0, later).expect("due"));
         assert!(accounts.usable(later).contains(0));
@@ -236,7 +236,7 @@ mod tests {
     fn calls_refused_together_count_once() {
         let (accounts, now) = (accounts(2), Instant::now());
         let mut together: Vec<AccountGuard> = (0..5).filter_map(|_| accounts.enter(0, now)).collect();
-        together.iter_mut().for_each(|guard| guard.refused(now));
+        together.iter_mut().for_each(|guard| guard.set_aside(now));
         assert_eq!(accounts.view(now)[0].set_aside_seconds.map(f64::round), Some(30.0));
     }
 
@@ -244,7 +244,7 @@ mod tests {
     fn a_call_from_before_does_not_bring_an_account_back() {
         let (accounts, now) = (accounts(2), Instant::now());
         let [mut before, mut refused] = [(); 2].map(|()| accounts.enter(0, now).expect("an account"));
-        refused.refused(now);
+        refused.set_aside(now);
         before.accepted();
         assert!(!accounts.usable(now).contains(0));
         // One that was sent all the same, since there was no other, does.
@@ -257,7 +257,7 @@ mod tests {
         let (accounts, now) = (accounts(3), Instant::now());
         for (index, after) in [(0, 5), (1, 1), (2, 9)] {
             let now = now + seconds(after);
-            accounts.enter(index, now).expect("an account").refused(now);
+            accounts.enter(index, now).expect("an account").set_aside(now);
         }
         let later = now + seconds(10);
         assert_eq!(accounts.usable(later), AccountSet::only(1));

@@ -286,7 +286,7 @@ mod tests {
         let now = Instant::now();
         let before = RouteHealth::of(&route(&["a", "b"], &["k", "l"], Some(BREAKER)), None, now).expect("a breaker");
         (0..2).for_each(|_| fail(&before, 0, now));
-        before.accounts.enter(1, now).expect("an account").refused(now);
+        before.accounts.enter(1, now).expect("an account").set_aside(now);
         let after = RouteHealth::of(&route(&["c", "a"], &["l", "m"], Some(BREAKER)), Some(&before), now);
         let after = after.expect("a breaker");
         assert_eq!(chosen(&after, 1, now), Ok(0), "`a` is broken at its new place");
@@ -301,7 +301,7 @@ mod tests {
     fn the_view_is_plain_data_without_keys() {
         let now = Instant::now();
         let health = RouteHealth::of(&route(&["a"], &["sk-secret", "sk-other"], Some(BREAKER)), None, now).expect("it");
-        health.accounts.enter(1, now).expect("an account").refused(now);
+        health.accounts.enter(1, now).expect("an account").set_aside(now);
         let shown = serde_json::to_string(&health.view(now)).expect("JSON");
         assert_eq!(
             shown,

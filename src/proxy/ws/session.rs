@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         (self.client.waits, self.provider.waits) = (false, false);
         loop {
-            while self.turn(cx) {}
+            while self.step(cx) {}
             if self.poll_end(cx).is_ready() {
                 self.errors.call.complete();
                 return Poll::Ready(());
@@ -163,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Writes what waits and reads what may be read. Whether anything moved.
-    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+    fn step(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = self.poll_slot(cx);
         for who in [Who::Client, Who::Provider] {
             let was_blocked = self.side(who).blocked.is_some();

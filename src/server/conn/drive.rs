@@ -66,21 +66,21 @@ where
     }
 }
 
-/// Polls a connection to its end, watching its deadlines and the drain. It is woken by the bell, if there is one.
+/// Polls a connection to its end, watching its deadlines and the drain. A task waker, where there is one, wakes it.
 pub(super) async fn drive<H>(
     mut connection: Pin<&mut impl Connection>,
     worker: &Worker<H>,
     state: &ConnectionState,
-    bell: Option<&Arc<TaskWaker>>,
+    waker: Option<&Arc<TaskWaker>>,
 ) -> End {
-    let ring = bell.map(|bell| Waker::from(Arc::clone(bell)));
+    let own = waker.map(|waker| Waker::from(Arc::clone(waker)));
     let mut draining = pin!(worker.drain.begun());
     let mut drain = DrainStage::Running;
     let mut timer = pin!(tokio::time::sleep(worker.server.header_timeout));
-    if let Some(bell) = bell {
+    if let Some(waker) = waker {
         // Once: the waker of a task stays the same.
         poll_fn(|cx| {
-            bell.set_owner(cx.waker());
+            waker.set_owner(cx.waker());
             Poll::Ready(())
         })
         .await;
@@ -90,11 +90,11 @@ pub(super) async fn drive<H>(
             return Poll::Ready(End::Flooded);
         }
         state.poll_begins();
-        let mut served_by = Context::from_waker(ring.as_ref().unwrap_or(cx.waker()));
+        let mut served_by = Context::from_waker(own.as_ref().unwrap_or(cx.waker()));
         if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
             return Poll::Ready(End::Served(served));
         }
-        // Polled once, for the same reason, and after it has been woken the flag tells.
+        // Polled once, for the same reason; a later wake sets a flag.
         if drain == DrainStage::Running && draining.as_mut().poll(cx).is_pending() {
             drain = DrainStage::Registered;
         }
@@ -107,7 +107,7 @@ pub(super) async fn drive<H>(
         }
         if drain == DrainStage::LastCall && !state.expects_request() {
             // hyper would end it at once, even when it has read half a head: whoever takes the connection from hyper sees that.
-            if bell.is_some() && state.is_idle() {
+            if waker.is_some() && state.is_idle() {
                 return Poll::Ready(End::Resting);
             }
             drain = DrainStage::Ending;

@@ -82,9 +82,9 @@ async fn serve_requests<H: Handler>(
         async { Ok::<_, Infallible>(response.await) }
     });
     let mut connection = builder(worker, state).serve_connection(TokioIo::new(io), service).with_upgrades();
-    let end = drive(Pin::new(&mut connection), worker, state, Some(&peer.bell)).await;
+    let end = drive(Pin::new(&mut connection), worker, state, Some(&peer.waker)).await;
     // A WebSocket goes on without this task.
-    peer.bell.clear_owner();
+    peer.waker.clear_owner();
     if matches!(end, End::Stalled) {
         // Before the response is dropped, which asks.
         peer.stalled.store(true, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! What the status page says of each route: its traffic of the last minutes, and what it is doing now.
 
 use crate::config::types;
-use crate::proxy::limits::LimitStanding;
+use crate::proxy::limits::LimitView;
 use crate::proxy::{RouteHealthView, State};
 use crate::telemetry::histogram::Counts;
 use crate::telemetry::metrics::Totals;
@@ -19,7 +19,7 @@ pub(super) struct Route<'a> {
     /// How its upstreams and accounts stand; none when it has nothing to choose or to retry.
     standing: Option<RouteHealthView>,
     /// How its limits stand.
-    limits: Option<LimitStanding>,
+    limits: Option<LimitView>,
     in_flight: i64,
     sockets: i64,
     /// Requests that ended within the window.
@@ -45,8 +45,8 @@ const SILENT: usize = 100;
 /// are only counted, beside the others.
 pub(super) fn rows<'a>(state: &'a State, totals: &'a [Totals], before: &[Totals]) -> (Vec<Route<'a>>, usize) {
     let all = &state.config.routes;
-    let mut limits: BTreeMap<String, LimitStanding> =
-        state.shared.limits.standing(Instant::now()).into_iter().map(|limits| (limits.route.clone(), limits)).collect();
+    let mut limits: BTreeMap<String, LimitView> =
+        state.shared.limits.view(Instant::now()).into_iter().map(|limits| (limits.route.clone(), limits)).collect();
     let configured = all.iter().filter_map(|route| {
         let standing = state.shared.health_view(&route.name);
         let totals = Totals::find(totals, &route.name, &route.provider)?;

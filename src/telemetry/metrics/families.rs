@@ -4,7 +4,7 @@ use super::labels::{Direction, Initiator, Limit, Transport};
 use super::shard::{CLOSE_CODES, METHODS, PRIORITIES, STATUS_SLOTS, Shard, close_slot, error_slot, status_label};
 use super::{RouteMetrics, by_name, lock};
 use crate::canon::{Code, Origin};
-use crate::limit::{Bounds, Standing};
+use crate::limit::{Bounds, GateStats};
 use crate::telemetry::exposition::{Exposition, Kind, Labels};
 use crate::telemetry::histogram::{self, Histogram};
 use crate::telemetry::retries::Retry;
@@ -157,11 +157,11 @@ pub(super) fn websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>])
 pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     // A route that changed its provider has the same slots in several entries.
     let slots = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.slots).as_ref()?.upgrade());
-    let standings: Vec<_> = by_name(routes)
+    let stats: Vec<_> = by_name(routes)
         .filter_map(|(name, routes)| Some((name, slots(routes)?)))
-        .map(|(name, slots)| (name, slots.stats()))
+        .map(|(name, slots)| (name, slots.slot_stats()))
         .collect();
-    type Pick = fn(&(Standing, Bounds)) -> u32;
+    type Pick = fn(&(GateStats, Bounds)) -> u32;
     let families: [(&'static str, &'static str, Pick); 6] = [
         (
             "speechgate_concurrency_limit",
@@ -180,8 +180,8 @@ pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     ];
     for (name, help, pick) in families {
         let _ = out.family(name, Kind::Gauge, help);
-        for (route, standing) in &standings {
-            let _ = out.sample(&[("route", route)], pick(standing));
+        for (route, stats) in &stats {
+            let _ = out.sample(&[("route", route)], pick(stats));
         }
     }
     let help = "How long calls waited for a slot, including those that left without one.";

@@ -1,7 +1,7 @@
 //! How the limits of a route stand, for people: the status page shows it.
 
 use super::{Registry, RouteLimits};
-use crate::limit::gate::Stats as _;
+use crate::limit::gate::SlotStats as _;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ const SHOWN: usize = 64;
 
 /// How the limits of one route stand.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct LimitStanding {
+pub struct LimitView {
     /// The route.
     pub route: String,
     /// Slots of all accounts by what is known now; none when calls are not counted.
@@ -22,14 +22,14 @@ pub struct LimitStanding {
     /// Calls that wait.
     pub queued: u32,
     /// The accounts, in the order of `credentials`; or, where clients bring their own keys, some of those in use.
-    pub accounts: Vec<AccountStanding>,
+    pub accounts: Vec<AccountSlotsView>,
     /// Pauses that the provider asked for and that are not over.
-    pub holds: Vec<HoldStanding>,
+    pub holds: Vec<BackoffView>,
 }
 
 /// How one account stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AccountStanding {
+pub struct AccountSlotsView {
     /// Slots that it has now.
     pub cap: u32,
     /// Slots that it has by the provider's word.
@@ -40,7 +40,7 @@ pub struct AccountStanding {
 
 /// A pause that a provider asked for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct HoldStanding {
+pub struct BackoffView {
     /// The code that whoever it binds is answered with.
     pub code: &'static str,
     /// How long that goes on; zero while one request tries.
@@ -50,36 +50,36 @@ pub struct HoldStanding {
 impl Registry {
     /// How all routes stand, by name.
     #[must_use]
-    pub fn standing(&self, now: Instant) -> Vec<LimitStanding> {
-        self.all().into_iter().map(|(route, limits)| limits.standing(route, now)).collect()
+    pub fn view(&self, now: Instant) -> Vec<LimitView> {
+        self.all().into_iter().map(|(route, limits)| limits.view(route, now)).collect()
     }
 }
 
 impl RouteLimits {
-    fn standing(&self, route: String, now: Instant) -> LimitStanding {
+    fn view(&self, route: String, now: Instant) -> LimitView {
         let gates = self.gates.as_ref().filter(|_| self.counts());
-        let all = gates.map(|gates| gates.stats().0);
+        let all = gates.map(|gates| gates.slot_stats().0);
         // Where clients bring their own keys, there is one for each of those that are in use.
         let accounts = gates.map(|gates| gates.all()).unwrap_or_default().into_iter().flat_map(|gate| {
             let numbers = if self.numbers.is_empty() { &[0][..] } else { &self.numbers };
-            numbers.iter().map(move |number| AccountStanding {
+            numbers.iter().map(move |number| AccountSlotsView {
                 cap: gate.cap(*number),
                 learned: gate.learned(*number),
                 in_use: gate.demand(*number).in_use,
             })
         });
-        let hold = |(code, remaining): (crate::canon::Code, std::time::Duration)| HoldStanding {
+        let hold = |(code, remaining): (crate::canon::Code, std::time::Duration)| BackoffView {
             code: code.as_str(),
             remaining_seconds: remaining.as_secs_f64(),
         };
-        LimitStanding {
+        LimitView {
             route,
             limit: all.map(|all| all.limit),
             max: self.route.concurrency.as_ref().map(|concurrency| concurrency.max),
             in_use: all.map_or(0, |all| all.in_use),
             queued: all.map_or(0, |all| all.queued),
             accounts: accounts.take(SHOWN).collect(),
-            holds: self.holds.in_force(now).into_iter().map(hold).collect(),
+            holds: self.backoffs.in_force(now).into_iter().map(hold).collect(),
         }
     }
 }
