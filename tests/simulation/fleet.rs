@@ -1,0 +1,416 @@
+//! Fleets: gates with the real agents, leases and scripts, and a network and a server that misbehave.
+//!
+//! Held are: no more calls at once than the plan; no slot free for longer than a second while somebody waits; every wait ends.
+//! What excuses them, and for how long, is in `Excuse`.
+
+use super::network::{Server, Way, Weather};
+use super::world::{Log, between};
+use fastrand::Rng;
+use speechgate::config::secret::Secret;
+use speechgate::config::types::Limits;
+use speechgate::fleet::Fleet;
+use speechgate::limit::{AccountSet, Entry, Gate, Permit, Priority, Setup};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+const TIMEOUT: Duration = Duration::from_millis(5);
+/// How long a slot may be free while somebody waits for one.
+const STARVING: Duration = Duration::from_secs(1);
+/// The longest that a client waits who does not give up sooner: no wait is as long in a fleet that is well.
+const FOR_EVER: Duration = Duration::from_secs(600);
+
+/// What happens in a world, and when.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Call { gateway: usize, hold: Duration, patience: Duration, priority: Priority },
+    Starts(usize),
+    Leaves(usize),
+    IsKilled(usize),
+    Resized(u32),
+    Resets(usize),
+    Cuts(usize, bool),
+    Hangs(bool),
+    Dies { loses_data: bool },
+    ComesBack,
+    Forgets,
+    ClockSteps(i64),
+    RefusesWrites(bool),
+    PausedUntil(usize, Duration),
+}
+
+/// One gateway of the fleet.
+struct Gateway {
+    fleet: Arc<Fleet>,
+    gate: Arc<Gate>,
+    calls: Vec<AbortHandle>,
+    /// At the provider, and waiting for a slot.
+    running: u32,
+    waiting: u32,
+    /// Nothing of its account goes out before, so that nobody starves there.
+    paused: Instant,
+}
+
+struct World {
+    log: Arc<Log>,
+    server: Arc<Server>,
+    lease: Duration,
+    /// How long a slot may be free while somebody waits for it. Where messages are lost it is found at a renewal.
+    patience: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    gateways: Vec<Option<Gateway>>,
+    /// How many gateways there have been.
+    born: usize,
+    max: u32,
+    /// The largest plan that any gateway may still go by, and until when.
+    before: (u32, Instant),
+    /// Slots of gateways that died with them, and when their leases end.
+    buried: Vec<(u32, Instant)>,
+    /// Since when a slot is free and somebody waits.
+    starving: Option<Instant>,
+    excuse: Excuse,
+}
+
+/// Until when a rule need not hold.
+struct Excuse {
+    /// Slots may be free.
+    free: Instant,
+    /// More calls may run than the plan has slots.
+    over: Instant,
+}
+
+/// Runs one world.
+pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
+    let lease = Duration::from_secs([2, 5][rng.usize(0..2)]);
+    let weather = Weather {
+        delay: Duration::from_micros(rng.u64(0..3000)),
+        slow: [0, 0, 20][rng.usize(0..3)],
+        lost: [0, 0, 10][rng.usize(0..3)],
+        reorders: rng.u32(0..3) == 0,
+    };
+    let (gateways, max, count) = (rng.usize(2..=4), rng.u32(1..=5), rng.usize(20..50));
+    log.note(|| format!("{gateways} gateways, a plan of {max}, lease {lease:?}, {weather:?}"));
+    let patience = if weather.lost > 0 { STARVING + lease * 2 / 3 } else { STARVING };
+    let server = Server::new(Rng::with_seed(rng.u64(..)), weather);
+    let now = Instant::now();
+    let state = State {
+        gateways: (0..gateways).map(|_| None).collect(),
+        born: 0,
+        max,
+        before: (max, now),
+        buried: Vec::new(),
+        starving: None,
+        // A server that knows nothing waits for gateways that may hold slots.
+        excuse: Excuse { free: now + lease / 2 + STARVING, over: now },
+    };
+    let world = Arc::new(World { log, server, lease, patience, state: Mutex::new(state) });
+    for event in story(&mut rng, gateways, lease, max, count) {
+        sleep_until(now + event.0).await;
+        world.happens(event.1);
+        if world.log.is_broken() {
+            break;
+        }
+    }
+    if !world.log.is_broken() {
+        world.ends(&mut rng).await;
+    }
+    world.lock().gateways.clear();
+}
+
+/// What happens, in order.
+fn story(rng: &mut Rng, gateways: usize, lease: Duration, max: u32, count: usize) -> Vec<(Duration, Event)> {
+    let mut events: Vec<(Duration, Event)> =
+        (0..gateways).map(|gateway| (between(rng, 0, 100), Event::Starts(gateway))).collect();
+    let calm = lease / 2 + Duration::from_millis(500);
+    let whole = Duration::from_secs(5);
+    for _ in 0..count {
+        let patience = if rng.u32(0..5) == 0 { between(rng, 5, 800) } else { FOR_EVER };
+        let priority = [Priority::High, Priority::Normal, Priority::Low][rng.usize(0..3)];
+        // Most come in crowds, so that there are waits and then none.
+        let at = calm + whole.mul_f64(rng.f64().powi(2));
+        let (gateway, hold) = (rng.usize(0..gateways), between(rng, 1, 400));
+        events.push((at, Event::Call { gateway, hold, patience, priority }));
+    }
+    let faults = [0, 0, 1, 2][rng.usize(0..4)];
+    for _ in 0..faults {
+        let at = calm + whole.mul_f64(rng.f64());
+        let (gateway, long) = (rng.usize(0..gateways), between(rng, 10, 3000));
+        let more = match rng.u32(0..11) {
+            0 => vec![(at, Event::IsKilled(gateway)), (at + long, Event::Starts(gateway))],
+            1 => vec![(at, Event::Leaves(gateway)), (at + long, Event::Starts(gateway))],
+            2 => vec![(at, Event::Resized(rng.u32(1..=max + 2)))],
+            3 => vec![(at, Event::Resets(gateway))],
+            4 => vec![(at, Event::Cuts(gateway, true)), (at + long, Event::Cuts(gateway, false))],
+            5 => vec![(at, Event::Hangs(true)), (at + long, Event::Hangs(false))],
+            6 => vec![(at, Event::Dies { loses_data: rng.bool() }), (at + long, Event::ComesBack)],
+            7 => vec![(at, Event::Forgets)],
+            8 => {
+                let step = [300_000, 2_000_000, 60_000_000, 3_600_000_000][rng.usize(0..4)];
+                vec![(at, Event::ClockSteps(if rng.bool() { step } else { -step }))]
+            }
+            9 => vec![(at, Event::RefusesWrites(true)), (at + long, Event::RefusesWrites(false))],
+            _ => vec![(at, Event::PausedUntil(gateway, long))],
+        };
+        events.extend(more);
+    }
+    events.sort_by_key(|(at, _)| *at);
+    events
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn happens(self: &Arc<Self>, event: Event) {
+        if !matches!(event, Event::Call { .. }) {
+            self.log.note(|| format!("{event:?}"));
+        }
+        let (lease, now) = (self.lease, Instant::now());
+        // A gateway is back on its feet when it is connected and has had a turn.
+        let recovers = lease + Duration::from_secs(4);
+        match event {
+            Event::Call { gateway, hold, patience, priority } => self.calls(gateway, hold, patience, priority),
+            Event::Starts(gateway) => self.starts(gateway),
+            Event::Leaves(gateway) => self.leaves(gateway),
+            Event::IsKilled(gateway) => self.kills(gateway),
+            Event::Resized(max) => self.resized(max),
+            Event::Resets(gateway) => {
+                self.excuse(recovers, Duration::ZERO);
+                self.server.resets(gateway);
+            }
+            Event::Cuts(gateway, cut) => {
+                self.excuse(recovers, recovers);
+                self.server.cuts(gateway, cut);
+            }
+            Event::Hangs(hangs) => {
+                self.excuse(recovers, recovers);
+                self.server.hangs(hangs);
+            }
+            Event::Dies { loses_data } => {
+                self.excuse(recovers, recovers);
+                self.server.dies(loses_data);
+            }
+            Event::ComesBack => {
+                self.excuse(recovers, recovers);
+                self.server.comes_back();
+            }
+            Event::Forgets => {
+                self.excuse(recovers, Duration::ZERO);
+                self.server.forgets();
+            }
+            Event::ClockSteps(micros) => {
+                self.excuse(recovers, Duration::ZERO);
+                self.server.steps(micros);
+            }
+            Event::RefusesWrites(refuses) => {
+                self.excuse(recovers, recovers);
+                self.server.refuses_writes(refuses);
+            }
+            Event::PausedUntil(gateway, long) => {
+                self.excuse(long + recovers, Duration::ZERO);
+                if let Some(gateway) = &mut self.lock().gateways[gateway] {
+                    let until = now + long;
+                    gateway.paused = until;
+                    gateway.gate.pause(0, until.into_std());
+                    let gate = Arc::downgrade(&gateway.gate);
+                    // As the proxy does it.
+                    drop(tokio::spawn(async move {
+                        sleep_until(until).await;
+                        if let Some(gate) = gate.upgrade() {
+                            gate.wake(until.into_std());
+                        }
+                    }));
+                }
+            }
+        }
+        self.look();
+    }
+
+    /// For so long slots may be free, and for so long more may run than the plan has.
+    fn excuse(&self, free: Duration, over: Duration) {
+        let (mut state, now) = (self.lock(), Instant::now());
+        state.excuse.free = state.excuse.free.max(now + free);
+        if !over.is_zero() {
+            state.excuse.over = state.excuse.over.max(now + over);
+        }
+    }
+
+    fn starts(self: &Arc<Self>, index: usize) {
+        let mut state = self.lock();
+        if state.gateways[index].is_some() {
+            return;
+        }
+        state.born += 1;
+        let limits = Limits {
+            backend: Some(Secret::new("redis://simulated".to_owned())),
+            lease: self.lease,
+            timeout: TIMEOUT,
+            prefix: "t".to_owned(),
+        };
+        let dial = Arc::new(Way { server: Arc::clone(&self.server), gateway: index });
+        let fleet = Fleet::start_over(dial, &limits, &format!("g{}", state.born), Arc::default, &Handle::current());
+        let gate = Gate::new(&Setup { max: state.max, queue: 1000, accounts: 1 });
+        fleet.share("tts", 1, &gate);
+        let paused = Instant::now();
+        state.gateways[index] = Some(Gateway { fleet, gate, calls: Vec::new(), running: 0, waiting: 0, paused });
+    }
+
+    /// It is drained: its calls go on, nobody new comes, and at the end it gives back what it has.
+    fn leaves(self: &Arc<Self>, index: usize) {
+        let Some(gateway) = self.lock().gateways[index].take() else { return };
+        gateway.calls.iter().for_each(AbortHandle::abort);
+        let fleet = Arc::clone(&gateway.fleet);
+        // What it does not say, time does.
+        self.buries(&gateway);
+        drop(tokio::spawn(async move {
+            fleet.leave().await;
+            drop(gateway);
+        }));
+    }
+
+    fn kills(&self, index: usize) {
+        let Some(Gateway { fleet, calls, gate, running, .. }) = self.lock().gateways[index].take() else { return };
+        // The agents end first: nobody says goodbye.
+        drop(fleet);
+        calls.iter().for_each(AbortHandle::abort);
+        drop(gate);
+        let mut state = self.lock();
+        // Idle slots are lost as well.
+        let lost = state.max.max(running);
+        state.buried.push((lost, Instant::now() + self.lease + STARVING));
+    }
+
+    fn buries(&self, gateway: &Gateway) {
+        self.lock().buried.push((gateway.running.max(1), Instant::now() + self.lease / 3));
+    }
+
+    fn resized(&self, max: u32) {
+        let mut state = self.lock();
+        let (before, now) = (state.before.0.max(state.max), Instant::now());
+        state.before = (before, now + self.lease / 2);
+        state.max = max;
+        for gateway in state.gateways.iter().flatten() {
+            gateway.gate.reconfigure(&Setup { max, queue: 1000, accounts: 1 }, now.into_std());
+        }
+    }
+
+    fn calls(self: &Arc<Self>, index: usize, hold: Duration, patience: Duration, priority: Priority) {
+        let mut state = self.lock();
+        let Some(gateway) = &mut state.gateways[index] else { return };
+        let (world, gate) = (Arc::clone(self), Arc::clone(&gateway.gate));
+        let task = tokio::spawn(async move {
+            let permit = match gate.enter(priority, AccountSet::ALL, Instant::now().into_std()) {
+                Entry::Admitted(permit) => permit,
+                Entry::Full => return,
+                Entry::Queued(waiting) => {
+                    world.count(index, 0, 1);
+                    let granted = timeout(patience, waiting).await;
+                    world.count(index, 0, -1);
+                    let Ok(permit) = granted else { return world.log.note(|| format!("g{index}: gives up")) };
+                    permit
+                }
+            };
+            world.runs(index, permit, hold).await;
+        });
+        gateway.calls.push(task.abort_handle());
+    }
+
+    async fn runs(&self, index: usize, permit: Permit, hold: Duration) {
+        self.count(index, 1, 0);
+        {
+            let state = self.lock();
+            let running: u32 = state.gateways.iter().flatten().map(|gateway| gateway.running).sum();
+            let (now, max) = (Instant::now(), state.max);
+            let plan = if now < state.before.1 { state.before.0.max(max) } else { max };
+            if running > plan && now >= state.excuse.over {
+                self.log.violated(|| format!("g{index} begins call {running} of a plan of {plan}"));
+            }
+            self.log.note(|| format!("g{index}: call begins, {running} of {max} run"));
+        }
+        sleep(hold).await;
+        permit.succeeded(Instant::now().into_std());
+        self.count(index, -1, 0);
+        drop(permit);
+        self.log.note(|| format!("g{index}: call ends"));
+        self.look();
+    }
+
+    fn count(&self, index: usize, running: i32, waiting: i32) {
+        if let Some(gateway) = &mut self.lock().gateways[index] {
+            gateway.running = gateway.running.saturating_add_signed(running);
+            gateway.waiting = gateway.waiting.saturating_add_signed(waiting);
+        }
+        self.look();
+    }
+
+    /// Whether a slot is free that somebody waits for.
+    fn look(&self) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.buried.retain(|(_, until)| *until > now);
+        let buried: u32 = state.buried.iter().map(|(count, _)| count).sum();
+        let running: u32 = state.gateways.iter().flatten().map(|gateway| gateway.running).sum();
+        let waits = state.gateways.iter().flatten().any(|gateway| gateway.waiting > 0 && gateway.paused <= now);
+        let free = running + buried < state.max;
+        if let Some(since) = state.starving {
+            let starved = now.saturating_duration_since(since.max(state.excuse.free));
+            if starved > self.patience {
+                let (max, waiting) =
+                    (state.max, state.gateways.iter().flatten().map(|gateway| gateway.waiting).sum::<u32>());
+                self.log.violated(|| {
+                    format!("{waiting} waited for {starved:?} while {running} of {max} slots were in use")
+                });
+            }
+        }
+        state.starving = if waits && free { state.starving.or(Some(now)) } else { None };
+    }
+
+    /// All is well again; every call ends, and every gateway gets a slot.
+    async fn ends(self: &Arc<Self>, rng: &mut Rng) {
+        self.server.comes_back();
+        self.server.hangs(false);
+        self.server.refuses_writes(false);
+        let gateways = self.lock().gateways.len();
+        for gateway in 0..gateways {
+            self.server.cuts(gateway, false);
+        }
+        let recovers = Instant::now() + self.lease + Duration::from_secs(4);
+        let deadline = recovers + Duration::from_secs(40);
+        loop {
+            let left: u32 = self.lock().gateways.iter().flatten().map(|one| one.running + one.waiting).sum();
+            if left == 0 || self.log.is_broken() {
+                break;
+            }
+            if Instant::now() > deadline {
+                self.log.violated(|| format!("{left} calls have not ended"));
+                return;
+            }
+            sleep(Duration::from_millis(200)).await;
+            self.look();
+        }
+        sleep_until(recovers).await;
+        for index in 0..gateways {
+            let Some(gate) = self.lock().gateways[index].as_ref().map(|gateway| Arc::clone(&gateway.gate)) else {
+                continue;
+            };
+            sleep(between(rng, 0, 500)).await;
+            let slot = async {
+                match gate.enter(Priority::Normal, AccountSet::ALL, Instant::now().into_std()) {
+                    Entry::Admitted(permit) => Some(permit),
+                    Entry::Queued(waiting) => Some(waiting.await),
+                    Entry::Full => None,
+                }
+            };
+            if !matches!(timeout(self.patience, slot).await, Ok(Some(_))) {
+                self.log
+                    .violated(|| format!("g{index} gets no slot within {:?} although nobody uses any", self.patience));
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Simulations of the limits: whole worlds of gateways, clients, providers and a backend under a clock that jumps.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `world` | a seed, its clock, what happened and the first rule that did not hold |
+//! | `fleet` | gateways that share slots: the real agents, leases, gates and scripts |
+//! | `network` | the backend and the way to it, which lose, delay, hang, die and forget |
+//! | `store` | a model of Redis that runs the real scripts |
+//! | `agreement` | the model against a real server |
+
+mod agreement;
+mod fleet;
+mod network;
+mod store;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// How many seeds a run takes unless `SPEECHGATE_SEEDS` says otherwise.
+const SEEDS: u64 = 10_000;
+/// After so many failures a run ends.
+const ENOUGH: usize = 5;
+
+fn simulate(seed: u64, traces: bool) -> Result<(), world::Violation> {
+    world::run(seed, traces, fleet::run)
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
+}
+
+#[test]
+fn every_seed_keeps_the_rules() {
+    let (seeds, first, begun) =
+        (number("SPEECHGATE_SEEDS").unwrap_or(SEEDS), number("SPEECHGATE_FIRST").unwrap_or(0), Instant::now());
+    let enough = number("SPEECHGATE_ENOUGH").and_then(|number| usize::try_from(number).ok()).unwrap_or(ENOUGH);
+    let (next, failed) = (AtomicU64::new(first), std::sync::Mutex::new(Vec::new()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            let _ = scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds || failed.lock().expect("no panic").len() >= enough {
+                        break;
+                    }
+                    if simulate(seed, false).is_err() {
+                        failed.lock().expect("no panic").push(seed);
+                    }
+                }
+            });
+        }
+    });
+    eprintln!("{seeds} seeds in {:.1?}", begun.elapsed());
+    let mut failed = failed.into_inner().expect("no panic");
+    failed.sort_unstable();
+    for seed in &failed {
+        show(*seed);
+    }
+    assert!(failed.is_empty(), "{} seeds fail", failed.len());
+}
+
+/// Runs one seed again, with its trace.
+fn show(seed: u64) {
+    let Err(violation) = simulate(seed, true) else { return eprintln!("seed {seed} does not fail again") };
+    eprintln!(
+        "\nseed {seed}; again: SPEECHGATE_SEED={seed} cargo test --test simulation replay -- --nocapture\n{violation}"
+    );
+}
+
+#[test]
+fn replay() {
+    let seed = number("SPEECHGATE_SEED").unwrap_or(0);
+    if let Err(violation) = simulate(seed, true) {
+        panic!("seed {seed}\n{violation}");
+    }
+}
