@@ -123,11 +123,12 @@ pub fn may_be_json(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), None | Some(b'{' | b'[' | 0xEF))
 }
 
-/// Whether the last piece of a stream is whole JSON, or something that is none at all: half of one is a stream that broke.
+/// Whether this begins like JSON and its end is missing. A failure of which only half has come at the end of a stream is not what
+/// the provider had to say: the stream broke.
 #[must_use]
-pub fn is_whole(bytes: &[u8]) -> bool {
+pub fn is_cut(bytes: &[u8]) -> bool {
     let looks_like_json = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
-    !looks_like_json || serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+    looks_like_json && serde_json::from_slice::<IgnoredAny>(bytes).is_err_and(|error| error.is_eof())
 }
 
 /// Whether a piece of a stream or a message may be an error, by its bytes as they came: all that most pieces are ever asked.

@@ -158,9 +158,17 @@ async fn http(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) ->
     Ok(found.unwrap_or_else(|| untouched("in which no detector finds a failure")))
 }
 
-/// The first event or line that is a failure; half of one at the end is a stream that broke.
+/// The first event or line that is a failure, or that the last one is missing; half a failure at the end is a stream that broke.
 fn stream(profile: &Profile, framing: Framing, request: Option<(&str, &str)>, bytes: &[u8]) -> Verdict {
-    let (units, broken) = recorded::units(framing, bytes);
+    let (units, unseen) = recorded::units(framing, bytes);
+    let transport = label(framing.phase());
+    let broken = |how: &str| Verdict {
+        error: Some(CanonicalError::from_fault(Fault::ResponseBodyIncomplete)),
+        status: None,
+        transport,
+        found: format!("the stream ends {how}"),
+        explanation: Explanation::default(),
+    };
     let mut last = request.and_then(|(method, path)| profile.stream(framing.phase(), method, path));
     for unit in &units {
         let (now, data) = (SystemTime::now(), unit.data.as_deref().unwrap_or_default());
@@ -170,20 +178,12 @@ fn stream(profile: &Profile, framing: Framing, request: Option<(&str, &str)>, by
         };
         let suspect = unit.data.is_some() && detect::suspects(profile, framing.phase(), &unit.raw);
         if let Some(verdict) = suspect.then(|| Verdict::of(profile, request, &seen)).flatten() {
-            return verdict;
+            return if unit.unended && detect::is_cut(data) { broken("in the middle of a failure") } else { verdict };
         }
         let _ = last.take_if(|last| last.ends(&Evidence::new(&seen)));
     }
-    let transport = label(framing.phase());
-    if broken || last.is_some() {
-        let fault = Fault::ResponseBodyIncomplete;
-        let found = match broken {
-            true => "the stream ends in the middle of an event",
-            false => "the stream ends without its last event",
-        };
-        let found = found.to_owned();
-        let error = Some(CanonicalError::from_fault(fault));
-        return Verdict { error, status: None, transport, found, explanation: Explanation::default() };
+    if last.is_some() && !unseen {
+        return broken("without its last event");
     }
     Verdict::untouched(format!("{} events, none of them a failure", units.len()), None, transport)
 }

@@ -400,7 +400,7 @@ fn lines(bytes: &[u8]) -> Vec<Unit> {
 fn events(bytes: &[u8]) -> Vec<Unit> {
     let text = String::from_utf8(bytes.to_vec()).expect("UTF-8").replace("\r\n", "\n");
     let mut blocks: Vec<&str> = text.split("\n\n").collect();
-    let unfinished = blocks.pop().is_some_and(|rest| !rest.trim().is_empty());
+    let rest = blocks.pop().filter(|rest| !rest.trim().is_empty());
     let event = |block: &str| {
         let field = |name: &str| {
             let values = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -409,6 +409,7 @@ fn events(bytes: &[u8]) -> Vec<Unit> {
         let (raw, data) = (block.as_bytes().to_vec(), field("data").join("\n"));
         Unit { raw, event: field("event").pop(), ..Unit::new(Phase::Sse, data.as_bytes()) }
     };
-    let broken = unfinished.then(|| Unit::new(Phase::Abort, b""));
-    blocks.into_iter().map(event).chain(broken).collect()
+    // Half a failure at the end is a stream that broke; anything else passes as it is.
+    let rest = rest.map(event).map(|last| if detect::is_cut(&last.body) { Unit::new(Phase::Abort, b"") } else { last });
+    blocks.into_iter().map(event).chain(rest).collect()
 }

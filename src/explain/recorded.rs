@@ -146,32 +146,34 @@ pub(super) struct Unit {
     pub(super) name: Option<String>,
     /// None for an event without any.
     pub(super) data: Option<Vec<u8>>,
+    /// Its end, a blank line or a line break, is missing.
+    pub(super) unended: bool,
 }
 
 impl Unit {
     fn event(event: &sse::Event<'_>) -> Unit {
         let name = event.kind().map(Cow::into_owned);
-        Unit { raw: event.raw().to_vec(), name, data: event.data().map(Cow::into_owned) }
+        Unit { raw: event.raw().to_vec(), name, data: event.data().map(Cow::into_owned), unended: false }
     }
 
     fn line(line: &[u8]) -> Unit {
-        Unit { raw: line.to_vec(), name: None, data: Some(line.to_vec()) }
+        Unit { raw: line.to_vec(), name: None, data: Some(line.to_vec()), unended: false }
     }
 }
 
-/// The events or lines of a stream, and whether it ends in the middle of one. Those that are too large to be looked at are
-/// left out.
+/// The events or lines of a stream, and whether one was too large to be looked at, which is left out. What stands behind the last
+/// of them counts as one.
 pub(super) fn units(framing: Framing, bytes: &[u8]) -> (Vec<Unit>, bool) {
     let (mut units, mut out) = (Vec::new(), VecDeque::new());
     let bytes = Bytes::copy_from_slice(bytes);
-    let rest = match framing {
+    let (rest, oversized) = match framing {
         Framing::Sse => {
             let mut splitter = sse::Splitter::new(detect::LIMIT);
             splitter.feed(&bytes, &mut out, |event| {
                 units.push(Unit::event(&event));
                 Verdict::Pass
             });
-            splitter.finish()
+            (splitter.finish(), splitter.oversized())
         }
         Framing::Ndjson => {
             let mut splitter = ndjson::Splitter::new(detect::LIMIT);
@@ -179,15 +181,17 @@ pub(super) fn units(framing: Framing, bytes: &[u8]) -> (Vec<Unit>, bool) {
                 units.push(Unit::line(line));
                 Verdict::Pass
             });
-            splitter.finish()
+            (splitter.finish(), splitter.oversized())
         }
     };
-    let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return (units, false) };
-    let last = match framing {
-        Framing::Sse => Unit::event(&sse::Event::new(&rest)),
-        Framing::Ndjson => Unit::line(&rest),
-    };
-    let broken = last.data.as_ref().is_some_and(|data| !detect::is_whole(data));
-    units.extend((!broken).then_some(last));
-    (units, broken)
+    let rest = rest.filter(|rest| !rest.trim_ascii().is_empty());
+    let unseen = oversized > 0 || rest.as_ref().is_some_and(|rest| rest.len() > detect::LIMIT);
+    units.extend(rest.filter(|rest| rest.len() <= detect::LIMIT).map(|rest| {
+        let last = match framing {
+            Framing::Sse => Unit::event(&sse::Event::new(&rest)),
+            Framing::Ndjson => Unit::line(&rest),
+        };
+        Unit { unended: true, ..last }
+    }));
+    (units, unseen)
 }

@@ -24,6 +24,14 @@ pub(super) async fn refuse(io: &mut (impl AsyncRead + AsyncWrite + Unpin), answe
     }
 }
 
+/// Ends a connection of which all that is to be said has been written; `unread`: whether more may come from the client.
+pub(super) async fn close(io: &mut (impl AsyncRead + AsyncWrite + Unpin), unread: bool) {
+    let shut = timeout(WRITE_LIMIT, io.shutdown()).await;
+    if unread && matches!(shut, Ok(Ok(()))) {
+        linger(io).await;
+    }
+}
+
 /// Reads until the client has closed too, within bounds. To close while bytes lie unread resets the connection,
 /// and a reset can take the response away from under a client that is still sending (RFC 9112 9.6).
 pub(super) async fn linger(io: &mut (impl AsyncRead + Unpin)) {

@@ -2,6 +2,16 @@
 
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Most bytes of one unit that are held until it is whole. What is larger passes in parts, and a break inside it leaves a part of
+/// a unit behind, to which nothing can be added that a parser would find.
+pub(super) const MOST_HELD: usize = 4 << 20;
+/// Most bytes that units which are too large to be looked at hold together, in the whole process.
+pub(super) const ALL_HELD: usize = 64 << 20;
+
+static HELD: AtomicUsize = AtomicUsize::new(0);
 
 /// What becomes of a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,11 +24,24 @@ pub enum Verdict {
     End(Bytes),
 }
 
+/// What of a unit is out already when a stream ends in the middle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seam {
+    /// Nothing: the next unit may follow.
+    Between,
+    /// A line that says nothing, a comment: its end makes room for the next unit.
+    Comment,
+    /// A part of it: what follows would be read as more of the same.
+    Inside,
+}
+
 /// The state between chunks.
 #[derive(Debug)]
 pub(super) struct Cutter {
     /// The beginning of a unit whose end has not come.
     held: BytesMut,
+    /// What is held beyond `max_unit`.
+    large: Large,
     /// Larger units pass without a look.
     max_unit: usize,
     /// The current unit has turned out too large and is passing already.
@@ -31,7 +54,7 @@ pub(super) struct Cutter {
 
 impl Cutter {
     pub(super) fn new(max_unit: usize) -> Cutter {
-        Cutter { held: BytesMut::new(), max_unit, oversize: false, oversized: 0, ended: false }
+        Cutter { held: BytesMut::new(), large: Large::default(), max_unit, oversize: false, oversized: 0, ended: false }
     }
 
     pub(super) fn oversized(&self) -> u64 {
@@ -42,10 +65,16 @@ impl Cutter {
         self.ended
     }
 
+    /// Whether a part of the current unit is out.
+    pub(super) fn is_torn(&self) -> bool {
+        self.oversize
+    }
+
     /// What is held at the end of the stream; a unit that was passing already counts as held, though nothing is left of it.
     pub(super) fn take(&mut self) -> Option<Bytes> {
         let begun = self.oversize || !self.held.is_empty();
         self.oversize = false;
+        self.large.release();
         begun.then(|| self.held.split().freeze())
     }
 
@@ -139,9 +168,10 @@ impl Cut<'_> {
             return self.flush();
         }
         let length = self.chunk.len();
+        let unit = self.cutter.held.len() + (length - self.safe);
         if self.cutter.oversize {
             self.pass(length);
-        } else if self.cutter.held.len() + (length - self.safe) > self.cutter.max_unit {
+        } else if unit > self.cutter.max_unit && !self.cutter.large.hold(unit) {
             self.cutter.oversize = true;
             self.cutter.oversized += 1;
             self.pass(length);
@@ -154,6 +184,7 @@ impl Cut<'_> {
         if !self.cutter.held.is_empty() {
             self.out.push_back(self.cutter.held.split().freeze());
         }
+        self.cutter.large.release();
     }
 
     fn flush(&mut self) {
@@ -161,5 +192,36 @@ impl Cut<'_> {
             self.out.push_back(self.chunk.slice(self.run..self.safe));
             self.run = self.safe;
         }
+    }
+}
+
+/// The share of one unit in what all of those may hold that are too large to be looked at.
+#[derive(Debug, Default)]
+struct Large(usize);
+
+impl Large {
+    /// Whether so much of the unit may be held.
+    fn hold(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.0);
+        let all = HELD.fetch_add(more, Relaxed) + more;
+        self.0 += more;
+        let may = bytes <= MOST_HELD && all <= ALL_HELD;
+        if !may {
+            self.release();
+        }
+        may
+    }
+
+    fn release(&mut self) {
+        // Nearly always nothing, and then all streams need not share a cache line.
+        if self.0 > 0 {
+            let _ = HELD.fetch_sub(std::mem::take(&mut self.0), Relaxed);
+        }
+    }
+}
+
+impl Drop for Large {
+    fn drop(&mut self) {
+        self.release();
     }
 }

@@ -28,6 +28,6 @@ mod joined;
 pub mod ndjson;
 pub mod sse;
 
-pub use cut::Verdict;
+pub use cut::{Seam, Verdict};
 pub use gather::gathered;
 pub use joined::Joined;

@@ -1,6 +1,6 @@
 //! Server-Sent Events (WHATWG HTML 9.2): a splitter for relays, a reader for one event, a writer.
 
-use super::cut::{Cutter, Verdict};
+use super::cut::{Cutter, Seam, Verdict};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -111,6 +111,16 @@ impl Splitter {
             }
         }
         cut.finish();
+    }
+
+    /// What is out of the event or comment in which the stream is now.
+    #[must_use]
+    pub fn seam(&self) -> Seam {
+        match self.line {
+            _ if self.cutter.is_torn() => Seam::Inside,
+            Line::Comment => Seam::Comment,
+            Line::Start | Line::Inside => Seam::Between,
+        }
     }
 
     /// The stream is over. What is left is an event without its blank line: a browser drops it, but it may be the error that

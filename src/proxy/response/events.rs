@@ -1,5 +1,5 @@
 //! A stream of events or lines on its way to the client: everything passes byte for byte and at once, but for the events
-//! that are failures, and a stream that breaks says so before it ends.
+//! that are failures, and a stream that breaks says so before it is cut.
 
 use super::cut::Cut;
 use crate::canon::{Evidence, Fault, Observed, Stream};
@@ -9,7 +9,7 @@ use crate::proxy::errors::{self, Finding, Rendered};
 use crate::proxy::idle::Idle;
 use crate::upstream::{self, DecodedBody, Failure};
 use crate::wire::coding::StreamCoding;
-use crate::wire::{Joined, Verdict, ndjson, sse};
+use crate::wire::{Joined, Seam, Verdict, ndjson, sse};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body as _, Frame};
@@ -35,6 +35,8 @@ pub struct Events {
     call: Box<RoutedContext>,
     judge: Judge,
     ended: bool,
+    /// How the stream ends once all is out, when not in order: a client that reads no events has to notice too.
+    cut: Option<Cut>,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl Events {
             call,
             judge,
             ended: false,
+            cut: None,
         }
     }
 
@@ -106,7 +109,7 @@ impl Events {
             return Poll::Ready(Some(Ok(trailers)));
         }
         self.call.complete();
-        Poll::Ready(None)
+        Poll::Ready(self.cut.take().map(Err))
     }
 
     /// Takes what has come, and says how much that was. Small pieces are looked at together.
@@ -126,6 +129,8 @@ impl Events {
                 },
                 Poll::Ready(Some(Err(failure))) => break Some(Err(failure)),
                 Poll::Ready(None) => break Some(Ok(())),
+                // Nothing follows trailers.
+                Poll::Pending if self.trailers.is_some() => break Some(Ok(())),
                 Poll::Pending if taken > 0 => break None,
                 Poll::Pending => {
                     self.idle.moved_at(self.source.get_ref().last_sent());
@@ -133,7 +138,7 @@ impl Events {
                     break Some(Err(Failure::stalled()));
                 }
             }
-            if taken >= TOGETHER || self.trailers.is_some() {
+            if taken >= TOGETHER {
                 break None;
             }
         };
@@ -176,57 +181,72 @@ impl Events {
         }
     }
 
-    /// The provider ended the stream in order; half an event at its end is a stream that broke all the same.
+    /// The provider ended the stream in order. What is left without its end passes as it came, whatever it is: many streams end
+    /// without their last line break, and what a parser makes of the rest is the client's affair. Only half of a failure is a
+    /// stream that broke.
     fn over(&mut self) {
         self.ended = true;
         let rest = match &mut self.splitter {
             Splitter::Sse(splitter) => splitter.finish(),
             Splitter::Ndjson(splitter) => splitter.finish(),
         };
-        let Some(rest) = rest.filter(|rest| !rest.trim_ascii().is_empty()) else { return self.ended_early() };
-        let whole = match self.judge.framing {
-            Framing::Sse => sse::Event::new(&rest).data().is_none_or(|data| detect::is_whole(&data)),
-            Framing::Ndjson => detect::is_whole(&rest),
-        };
-        if !whole {
-            return self.broke(&Failure::of(Fault::ResponseBodyIncomplete));
+        let rest = rest.unwrap_or_default();
+        if rest.len() > detect::LIMIT {
+            return self.out.push_back(rest);
         }
-        let verdict = match self.judge.framing {
-            Framing::Sse => self.judge.event(&mut self.call, sse::Event::new(&rest)),
-            Framing::Ndjson => self.judge.line(&mut self.call, &rest),
+        let Some(verdict) = self.judge.unended(&mut self.call, &rest) else {
+            return self.broke(&Failure::of(Fault::ResponseBodyIncomplete));
         };
-        self.out.push_back(match verdict {
-            Verdict::Pass => rest,
-            Verdict::Replace(bytes) | Verdict::End(bytes) => bytes,
-        });
-        self.ended_early();
-    }
-
-    /// A stream whose last event is known and has not come was cut off, however clean its end looks. Nothing is claimed when an
-    /// event was too large to be looked at: it may have been the one.
-    fn ended_early(&mut self) {
-        let unseen = match &self.splitter {
-            Splitter::Sse(splitter) => splitter.oversized(),
-            Splitter::Ndjson(splitter) => splitter.oversized(),
-        };
-        if self.judge.last.is_some() && unseen == 0 {
+        // Where the last event is known and has not come, the rest is a part of another.
+        let early = self.ended_early();
+        match verdict {
+            Verdict::Pass if early || rest.is_empty() => {}
+            Verdict::Pass => self.out.push_back(rest),
+            Verdict::Replace(bytes) | Verdict::End(bytes) => self.out.push_back(bytes),
+        }
+        if early {
             self.broke(&Failure::of(Fault::ResponseBodyIncomplete));
         }
     }
 
-    /// The stream broke: an event says so, and the stream ends.
+    /// A stream whose last event is known and has not come was cut off, however clean its end looks. Nothing is claimed when an
+    /// event was too large to be looked at, which may have been the one, and nothing more when the provider has said that it
+    /// failed.
+    fn ended_early(&self) -> bool {
+        let unseen = match &self.splitter {
+            Splitter::Sse(splitter) => splitter.oversized(),
+            Splitter::Ndjson(splitter) => splitter.oversized(),
+        };
+        self.judge.last.is_some() && unseen == 0 && !self.judge.failed
+    }
+
+    /// The stream broke: an event says so, and the stream is cut. Where a part of a unit is out, the cut alone has to tell: to a
+    /// parser the event would be more of that unit.
     fn broke(&mut self, failure: &Failure) {
-        self.ended = true;
+        (self.ended, self.trailers) = (true, None);
+        let fault = errors::whose(failure);
+        self.cut = Some(Cut(fault));
         if self.judge.failed {
             return;
         }
-        let finding = Finding::fault(self.call.phase, errors::whose(failure)).with_detail(Some(failure.detail.clone()));
+        let seam = match &self.splitter {
+            Splitter::Sse(splitter) => splitter.seam(),
+            Splitter::Ndjson(splitter) => splitter.seam(),
+        };
+        if seam == Seam::Inside {
+            let _ = errors::broken_off(&mut self.call, failure);
+            return;
+        }
+        if seam == Seam::Comment {
+            self.out.push_back(Bytes::from_static(b"\n"));
+        }
+        let finding = Finding::fault(self.call.phase, fault).with_detail(Some(failure.detail.clone()));
         let told = errors::report(&mut self.call, finding.change(|error| error.done = Some(true)));
         self.out.extend(told.body);
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.ended && self.out.is_empty()
+        self.ended && self.out.is_empty() && self.trailers.is_none() && self.cut.is_none()
     }
 }
 
@@ -264,6 +284,29 @@ impl Judge {
         }
         let line = call.redacted(Bytes::copy_from_slice(line));
         self.piece(call, &Observed::line(&line, SystemTime::now()))
+    }
+
+    /// What stands behind the last event or line; none when that is half of a failure.
+    fn unended(&mut self, call: &mut RoutedContext, rest: &[u8]) -> Option<Verdict> {
+        let event = sse::Event::new(rest);
+        let (kind, data) = match self.framing {
+            Framing::Sse => (event.kind(), event.data().unwrap_or_default()),
+            Framing::Ndjson => (None, rest.into()),
+        };
+        if detect::is_cut(&data) && self.suspects(call, rest) {
+            let now = SystemTime::now();
+            let seen = match self.framing {
+                Framing::Sse => Observed::event(kind.as_deref(), &data, now),
+                Framing::Ndjson => Observed::line(&data, now),
+            };
+            if Finding::detected(&call.route.config.profile, call.request(), &Evidence::new(&seen)).is_some() {
+                return None;
+            }
+        }
+        Some(match self.framing {
+            Framing::Sse => self.event(call, event),
+            Framing::Ndjson => self.line(call, rest),
+        })
     }
 
     fn piece(&mut self, call: &mut RoutedContext, seen: &Observed<'_>) -> Verdict {

@@ -3,9 +3,11 @@
 use super::state::ConnectionState;
 use crate::proxy::Outbox;
 use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::task::{Context, Poll};
 
 /// One request and its answer, from the head of the one to the last byte of the other.
 #[derive(Debug)]
@@ -36,6 +38,21 @@ impl Exchange {
         }
     }
 
+    /// The body has failed: from now on it is the client that is waited for.
+    pub(super) fn failed(&self) {
+        if let Some(writes) = &self.writes {
+            writes.handed_out();
+        }
+    }
+
+    /// Ready when all parts that were handed out are on their way: hyper throws away what it still has of a body that fails.
+    pub(super) fn poll_sent(&self, cx: &Context<'_>) -> Poll<()> {
+        match &self.writes {
+            Some(writes) => writes.poll_sent(cx),
+            None => self.state.poll_flushed(cx),
+        }
+    }
+
     /// Where informational responses go; none on HTTP/2, where hyper's server has no way to send any.
     pub(super) fn outbox(&self) -> Option<&Arc<Outbox>> {
         self.writes.is_none().then_some(&self.state.outbox)
@@ -48,6 +65,9 @@ impl Exchange {
 
     /// The same bytes, watched on HTTP/2 while the client takes them.
     pub(super) fn part(&self, bytes: Bytes) -> Part {
+        if let Some(writes) = &self.writes {
+            let _ = writes.queued.fetch_add(bytes.len(), Relaxed);
+        }
         Part { bytes, writes: self.writes.clone() }
     }
 
@@ -77,6 +97,10 @@ impl Drop for Exchange {
 pub(super) struct StreamWriteState {
     /// Even while hyper waits for the body, odd while it holds a part; grows with every step, and whenever the client takes bytes.
     step: AtomicUsize,
+    /// Bytes of parts that h2 holds.
+    queued: AtomicUsize,
+    /// Who waits for that to be nothing.
+    sent: AtomicWaker,
     /// Whether the whole response has been handed out.
     ended: AtomicBool,
     connection: Arc<ConnectionState>,
@@ -84,7 +108,13 @@ pub(super) struct StreamWriteState {
 
 impl StreamWriteState {
     pub(super) fn new(connection: Arc<ConnectionState>) -> StreamWriteState {
-        StreamWriteState { step: AtomicUsize::new(0), ended: AtomicBool::new(false), connection }
+        StreamWriteState {
+            step: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
+            sent: AtomicWaker::new(),
+            ended: AtomicBool::new(false),
+            connection,
+        }
     }
 
     /// The step at which hyper got what it holds now, or at which the client last took bytes of it; none while hyper waits for the
@@ -106,6 +136,18 @@ impl StreamWriteState {
         self.step.store(self.step.load(Relaxed) | 1, Relaxed);
     }
 
+    fn poll_sent(&self, cx: &Context<'_>) -> Poll<()> {
+        self.sent.register(cx.waker());
+        if self.queued.load(Relaxed) == 0 { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// h2 does not hold these bytes any more.
+    fn left(&self, bytes: usize) {
+        if self.queued.fetch_sub(bytes, Relaxed) == bytes {
+            self.sent.wake();
+        }
+    }
+
     fn taken(&self) {
         self.step.store(self.step.load(Relaxed).wrapping_add(2), Relaxed);
         self.connection.stream_progresses();
@@ -121,8 +163,19 @@ pub(super) struct Part {
 }
 
 impl Part {
-    fn note(&self) {
-        self.writes.iter().for_each(|writes| writes.taken());
+    fn note(&self, bytes: usize) {
+        if let Some(writes) = &self.writes {
+            writes.taken();
+            writes.left(bytes);
+        }
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(writes) = &self.writes {
+            writes.left(self.bytes.len());
+        }
     }
 }
 
@@ -137,11 +190,12 @@ impl Buf for Part {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        self.note();
+        self.note(count);
     }
 
     fn copy_to_bytes(&mut self, length: usize) -> Bytes {
-        self.note();
-        self.bytes.copy_to_bytes(length)
+        let copied = self.bytes.copy_to_bytes(length);
+        self.note(length);
+        copied
     }
 }

@@ -2,7 +2,7 @@
 //! hyper could not parse.
 
 use super::super::handler::Handler;
-use super::super::refuse::{self, linger, refuse};
+use super::super::refuse::{self, close, linger, refuse};
 use super::super::worker::Worker;
 use super::drive::{End, drive};
 use super::exchange::Exchange;
@@ -122,6 +122,10 @@ async fn serve_requests<H: Handler>(
             Some(status) => refuse::fault(status, &unread, worker.server.max_target_bytes),
             None => {
                 tracing::debug!(%error, "connection ended");
+                // A response that was cut: what came before the cut still has to arrive.
+                if error.is_user() && !state.is_open_ended() {
+                    close(&mut io, state.has_body_unread() || !unread.is_empty()).await;
+                }
                 return None;
             }
         },

@@ -62,7 +62,7 @@ pub(super) fn respond<H: Handler>(
 pub(super) struct Reply<B: Body> {
     body: B,
     exchange: Exchange,
-    /// A failure that is told at the next turn.
+    /// A failure that is told when all before it has been sent.
     failure: Option<B::Error>,
 }
 
@@ -71,16 +71,19 @@ impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Reply<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        self.exchange.asked();
-        if let Some(error) = self.failure.take() {
-            return Poll::Ready(Some(Err(error)));
+        if self.failure.is_some() {
+            ready!(self.exchange.poll_sent(cx));
+            return Poll::Ready(self.failure.take().map(Err));
         }
+        self.exchange.asked();
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
             Some(Ok(_)) => self.exchange.handed_out(),
             Some(Err(_)) => {
-                // hyper throws away what it has not sent when a body fails; one turn later it has sent all that went before.
+                // hyper throws away what it has not sent when a body fails, however slowly the client takes it: the failure waits
+                // until all is out, at least for one turn, in which the head goes.
                 self.failure = frame.and_then(Result::err);
+                self.exchange.failed();
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

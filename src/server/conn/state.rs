@@ -8,9 +8,11 @@
 use super::frames::{FrameEnd, PREFACE_LENGTH};
 use crate::config::types::Server;
 use crate::proxy::Outbox;
+use futures_util::task::AtomicWaker;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -62,6 +64,8 @@ pub(super) struct ConnectionState {
     preface_left: AtomicUsize,
     /// Whether no byte of any response is left in hyper's buffer.
     flushed: AtomicBool,
+    /// Who waits for that.
+    flush_waker: AtomicWaker,
     /// The status of hyper's own response that was held back; 0 when there was none.
     withheld: AtomicU16,
     /// Exchanges that have not ended.
@@ -96,6 +100,7 @@ impl ConnectionState {
             resets: AtomicUsize::new(0),
             preface_left: AtomicUsize::new(0),
             flushed: AtomicBool::new(true),
+            flush_waker: AtomicWaker::new(),
             withheld: AtomicU16::new(0),
             live: AtomicUsize::new(0),
             reads: AtomicBool::new(false),
@@ -167,6 +172,13 @@ impl ConnectionState {
     /// hyper's buffer is empty.
     pub(super) fn flushed(&self) {
         self.flushed.store(true, Relaxed);
+        self.flush_waker.wake();
+    }
+
+    /// Ready when the socket has taken all that went into hyper's buffer.
+    pub(super) fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
+        self.flush_waker.register(cx.waker());
+        if self.flushed.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Whether what hyper writes now can only be a response of its own: it waits for a head, and every response of ours is out.

@@ -1,5 +1,6 @@
 //! Streams as text, cut in every way.
 
+use super::super::cut::{ALL_HELD, MOST_HELD};
 use super::*;
 use proptest::prelude::*;
 
@@ -139,12 +140,58 @@ fn events_that_are_too_large_pass_without_a_look() {
     for size in 1..=stream.len() {
         let (out, seen, left, oversized) = run(stream, &[size], 23);
         let end = b"data: a\n\nevent: error\ndata: 0123456789\n\n<replaced>";
-        assert!(out.starts_with(end), "{size}");
+        assert_eq!(out, end, "{size}");
         assert_eq!(seen.len(), 2, "{size}");
-        assert_eq!(oversized, 2, "{size}");
-        assert_eq!(left.as_deref(), Some(&b""[..]), "{size}");
-        assert_eq!(out.len(), end.len() + 29, "{size}");
+        assert_eq!(oversized, 1, "{size}");
+        assert_eq!(left.as_deref(), Some(&b"event: error\ndata: 0123456789"[..]), "{size}");
     }
+}
+
+#[test]
+fn what_is_out_of_an_event_is_known_wherever_it_is_cut() {
+    let feed = |splitter: &mut Splitter, out: &mut VecDeque<Bytes>, text: &[u8]| {
+        splitter.feed(&Bytes::copy_from_slice(text), out, |_| Verdict::Pass);
+    };
+    for (stream, seam) in [
+        (&b""[..], Seam::Between),
+        (b"data: a\n\n", Seam::Between),
+        (b"data: a", Seam::Between),
+        (b"data: a\n\n: b", Seam::Comment),
+        (b": b\r", Seam::Between),
+        (b": b\r\n:", Seam::Comment),
+        (b"data: a\n: b", Seam::Between),
+    ] {
+        let (mut splitter, mut out) = (Splitter::new(30), VecDeque::new());
+        feed(&mut splitter, &mut out, stream);
+        assert_eq!(splitter.seam(), seam, "{}", String::from_utf8_lossy(stream));
+    }
+    let (mut splitter, mut out) = (Splitter::new(30), VecDeque::new());
+    let half = vec![b'a'; MOST_HELD / 2 + 1];
+    feed(&mut splitter, &mut out, &half);
+    assert_eq!((splitter.seam(), out.len()), (Seam::Between, 0), "what is large is held");
+    feed(&mut splitter, &mut out, &half);
+    assert_eq!((splitter.seam(), out.len(), splitter.oversized()), (Seam::Inside, 2, 1), "what is too large passes");
+    feed(&mut splitter, &mut out, b"\n\n");
+    assert_eq!((splitter.seam(), splitter.oversized()), (Seam::Between, 1));
+}
+
+/// Many streams at once hold no more than one bound together: what is beyond it passes in parts, as it comes.
+#[test]
+fn all_streams_together_hold_no_more_than_one_bound() {
+    let chunk = Bytes::from(vec![b'a'; MOST_HELD]);
+    let mut streams: Vec<(Splitter, VecDeque<Bytes>)> = Vec::new();
+    for _ in 0..=ALL_HELD / MOST_HELD {
+        let (mut splitter, mut out) = (Splitter::new(30), VecDeque::new());
+        splitter.feed(&chunk, &mut out, |_| Verdict::Pass);
+        streams.push((splitter, out));
+    }
+    let held = |streams: &[(Splitter, VecDeque<Bytes>)]| streams.iter().filter(|(_, out)| out.is_empty()).count();
+    assert!(held(&streams) * MOST_HELD <= ALL_HELD && held(&streams) > 0, "{} streams hold all", held(&streams));
+    // A stream that ends makes room.
+    streams.clear();
+    let (mut splitter, mut out) = (Splitter::new(30), VecDeque::new());
+    splitter.feed(&chunk, &mut out, |_| Verdict::Pass);
+    assert_eq!(out.len(), 0);
 }
 
 #[test]

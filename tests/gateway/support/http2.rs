@@ -12,6 +12,7 @@ pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 /// Frame flags.
 pub(crate) const END_STREAM: u8 = 1;
@@ -42,6 +43,8 @@ pub(crate) enum Fate {
 /// A caller that speaks HTTP/2 by prior knowledge.
 pub(crate) struct H2 {
     pub(crate) wire: Wire,
+    /// The body of the stream whose fate was last asked for, as far as it came.
+    pub(crate) came: Vec<u8>,
 }
 
 impl H2 {
@@ -55,7 +58,7 @@ impl H2 {
         let mut bytes = PREFACE.to_vec();
         bytes.extend(frame(SETTINGS, 0, 0, &[]));
         wire.send(&bytes).expect("a fresh connection takes the preface");
-        H2 { wire }
+        H2 { wire, came: Vec::new() }
     }
 
     /// Sends frames; that the gateway has hung up is seen when reading.
@@ -81,7 +84,8 @@ impl H2 {
 
     /// Reads until it is clear what became of a stream. Settings are acknowledged on the way.
     pub(crate) fn fate(&mut self, stream: u32) -> Fate {
-        let (mut status, mut body) = (None, Vec::new());
+        let mut status = None;
+        self.came.clear();
         loop {
             let frame = match self.frame() {
                 Ok(frame) => frame,
@@ -93,11 +97,11 @@ impl H2 {
                 GOAWAY if code(4) != 0 => return Fate::GoAway(code(4)),
                 RST_STREAM if frame.stream == stream => return Fate::Reset(status, code(0)),
                 HEADERS if frame.stream == stream && status.is_none() => status = status_of(&frame.payload),
-                DATA if frame.stream == stream => body.extend_from_slice(&frame.payload),
+                DATA if frame.stream == stream => self.came.extend_from_slice(&frame.payload),
                 _ => {}
             }
             if frame.stream == stream && matches!(frame.kind, HEADERS | DATA) && frame.flags & END_STREAM != 0 {
-                return Fate::Answered(status.unwrap_or(0), body);
+                return Fate::Answered(status.unwrap_or(0), std::mem::take(&mut self.came));
             }
         }
     }

@@ -34,6 +34,9 @@ use tokio::sync::Notify;
 /// What the bodies of `/endless` are made of.
 const CHUNK: &[u8] = &[b'x'; 16 * 1024];
 
+/// More than sockets take while nobody reads.
+const MUCH: usize = 12 << 20;
+
 /// Answers by path.
 #[derive(Debug, Default)]
 struct Script {
@@ -70,7 +73,8 @@ impl Handler for Script {
                 let finish = Arc::clone(&self.finish);
                 Response::new(body(Kind::Until(Box::pin(async move { finish.notified().await }), true)))
             }
-            "/cut" => Response::new(body(Kind::Cut(true))),
+            "/cut" => Response::new(body(Kind::Cut(Some(Bytes::from_static(b"first"))))),
+            "/cut-after-much" => Response::new(body(Kind::Cut(Some(Bytes::from(vec![b'x'; MUCH]))))),
             "/echo" | "/hints-echo" => {
                 let bytes = request.into_body().collect().await.map(http_body_util::Collected::to_bytes);
                 Response::new(body(Kind::Whole(Full::new(bytes.unwrap_or_else(|_| Bytes::from_static(b"broken"))))))
@@ -102,7 +106,7 @@ enum Kind {
     Whole(Full<Bytes>),
     Endless,
     Until(Pin<Box<dyn Future<Output = ()> + Send>>, bool),
-    Cut(bool),
+    Cut(Option<Bytes>),
 }
 
 struct ScriptBody {
@@ -120,13 +124,12 @@ impl Body for ScriptBody {
         let poll = match &mut self.kind {
             Kind::Whole(body) => Pin::new(body).poll_frame(cx).map_err(|never| match never {}),
             Kind::Endless => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(CHUNK))))),
-            Kind::Until(_, fresh @ true) | Kind::Cut(fresh @ true) => {
+            Kind::Until(_, fresh @ true) => {
                 *fresh = false;
-                let first = Bytes::from_static(b"first");
-                Poll::Ready(Some(Ok(Frame::data(first))))
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"first")))))
             }
             Kind::Until(finish, _) => finish.as_mut().poll(cx).map(|()| None),
-            Kind::Cut(_) => Poll::Ready(Some(Err(io::Error::other("cut")))),
+            Kind::Cut(first) => Poll::Ready(Some(first.take().map(Frame::data).ok_or_else(|| io::Error::other("cut")))),
         };
         self.ended |= matches!(poll, Poll::Ready(None));
         poll
