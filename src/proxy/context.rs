@@ -4,23 +4,23 @@
 //! cancelled by the client.
 
 mod finish;
+mod hidden;
 pub(super) mod record;
 mod spans;
 
 use super::headers::{self, ATTEMPTS, Destination, FORWARDED_FOR, Fields};
 use super::informational::Interim;
 use super::limits::Admission;
-use super::redact::Hidden;
+use super::redact::ClientKeys;
 use super::request_body::BodyProgress;
 use super::trace::Trace;
 use super::upstreams::{AccountGuard, UpstreamPass};
-use super::{Peer, RouteRuntime, State, redact};
+use super::{Peer, RouteRuntime, State};
 use crate::canon::envelope::Stamp;
 use crate::canon::{Code, Fault, Origin, Phase, Profile};
 use crate::config::types::Envelope;
 use crate::limit::AccountSet;
 use crate::telemetry::metrics::{InFlight, Limit};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 use std::fmt;
 use std::net::IpAddr;
@@ -77,7 +77,8 @@ pub(crate) struct RoutedContext {
     pub(crate) admission: Admission,
     /// Whether it is an SDK or a plugin that reads the provider's own errors; asked only where the route's form depends on it.
     reads_native: bool,
-    secrets: ClientSecrets,
+    /// What the client sent that no error may show when a provider echoes it.
+    keys: ClientKeys,
     in_flight: Option<InFlight>,
     ended: bool,
 }
@@ -116,15 +117,6 @@ impl UpstreamFacts {
     pub(crate) fn limited_path(&self) -> &str {
         self.target.path().get(self.base_path..).unwrap_or_default()
     }
-}
-
-/// What the client sent that no error may show when a provider echoes it.
-#[derive(Default)]
-struct ClientSecrets {
-    /// Keys in headers.
-    keys: [Option<HeaderValue>; 2],
-    /// Those elsewhere: in the query, in subprotocols, in messages.
-    others: Vec<String>,
 }
 
 /// The error that a request ended with, for its log line.
@@ -300,11 +292,12 @@ impl RequestContext {
 
 impl RoutedContext {
     /// A route took the request: from here on it counts for that.
-    pub(crate) fn new(request: RequestContext, route: Arc<RouteRuntime>, headers: &HeaderMap) -> RoutedContext {
-        let keys = {
-            let mut sent = route.headers.keys(headers, request.fields).cloned();
-            [sent.next(), sent.next()]
-        };
+    pub(crate) fn new(mut request: RequestContext, route: Arc<RouteRuntime>, headers: &HeaderMap) -> RoutedContext {
+        let keys = ClientKeys::new(route.headers.keys(headers, request.fields));
+        // An id is in logs and answers. A key is no id.
+        if request.fields.may_have(Fields::REQUEST_ID) && keys.may_be_in(request.id.as_bytes()) {
+            request.id = headers::new_request_id();
+        }
         let reads_native =
             route.config.envelope.ask_who() && route.config.profile.knows_client(headers, request.target.query());
         RoutedContext {
@@ -317,7 +310,7 @@ impl RoutedContext {
             pass: None,
             counted: false,
             admission: Admission::default(),
-            secrets: ClientSecrets { keys, others: Vec::new() },
+            keys,
             ended: false,
         }
     }
@@ -338,7 +331,7 @@ impl RoutedContext {
 
     /// The first key that the client sent in a header.
     pub(crate) fn key(&self) -> Option<&HeaderValue> {
-        self.secrets.keys[0].as_ref()
+        self.keys.first()
     }
 
     /// The head of the provider's answer has come.
@@ -360,40 +353,6 @@ impl RoutedContext {
             upstream_body: route.upstream_body,
             ..self.bare_stamp(timestamp)
         }
-    }
-
-    /// Further secrets that no error shows, with those of the query.
-    pub(crate) fn hide(&mut self, secrets: Vec<String>) {
-        let names = self.route.headers.secret_query();
-        self.secrets.others = redact::query_secrets(self.target.query().unwrap_or_default(), names);
-        self.hide_too(secrets);
-    }
-
-    /// The same for secrets that come later.
-    pub(crate) fn hide_too(&mut self, secrets: Vec<String>) {
-        for secret in secrets {
-            // Providers echo the token of `Bearer token` alone, too.
-            self.secrets.others.extend(redact::token(&secret).map(str::to_owned));
-            self.secrets.others.push(secret);
-        }
-    }
-
-    /// A provider's body without the keys that it may have echoed.
-    pub(crate) fn redacted(&self, body: Bytes) -> Bytes {
-        let own = || self.route.secrets.iter();
-        let sent = || {
-            let values = self.secrets.keys.iter().flatten().filter_map(|value| value.to_str().ok());
-            let tokens = values.flat_map(|value| [Some(value), redact::token(value)]).flatten();
-            tokens.chain(self.secrets.others.iter().map(String::as_str)).map(str::as_bytes)
-        };
-        let is_long = |secret: &&[u8]| secret.len() >= redact::SHORTEST;
-        let echoed = own().any(|secret| is_long(&secret.as_bytes()) && secret.is_in(&body))
-            || sent().filter(is_long).any(|secret| redact::is_in(&body, secret));
-        if !echoed {
-            return body;
-        }
-        let secrets: Vec<&[u8]> = own().map(Hidden::as_bytes).chain(sent()).collect();
-        Bytes::from(redact::redact_body(&body, &secrets).into_owned())
     }
 
     /// The accounts that may be used, on a route that has several.

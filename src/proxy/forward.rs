@@ -1,7 +1,6 @@
 //! Sends the request to the provider.
 
 use super::context::RoutedContext;
-use super::informational::Interim;
 use super::request_body::RequestBody;
 use super::upstreams::was_never_sent;
 use crate::canon::Fault;
@@ -36,9 +35,11 @@ pub(crate) fn send<'c>(
 }
 
 /// Notes how a request to the provider went.
-fn traced(call: &mut RoutedContext, outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
-    let ended = match &outcome {
+fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
+    let ended = match &mut outcome {
         Ok(exchange) => {
+            // Before anybody reads it: ids, limits, envelopes and logs are made of what is left.
+            call.clean_head(exchange.response.status(), exchange.response.headers_mut());
             call.trace.answered(exchange);
             let status = exchange.response.status().as_u16();
             call.answered(status, exchange.response.headers());
@@ -63,8 +64,13 @@ fn traced(call: &mut RoutedContext, outcome: Result<Exchange, Failure>) -> Resul
 
 /// Has the interim answers to this request passed on where the server has left a way to the client. A provider that speaks
 /// HTTP/2 has none passed on: hyper's client does not tell of them.
-pub(crate) fn pass_interim(interim: Option<&Interim>, request: &mut Request<RequestBody>) {
-    if let Some(interim) = interim.cloned() {
-        hyper::ext::on_informational(request, move |answer| interim.send(answer.status(), answer.headers()));
+pub(crate) fn pass_interim(call: &RoutedContext, request: &mut Request<RequestBody>) {
+    if let Some(interim) = call.interim.clone() {
+        let clean = call.interim_cleaner();
+        hyper::ext::on_informational(request, move |answer| {
+            let mut headers = answer.headers().clone();
+            clean(answer.status(), &mut headers);
+            interim.send(answer.status(), headers);
+        });
     }
 }

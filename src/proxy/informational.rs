@@ -97,7 +97,7 @@ impl Interim {
 
     /// Passes an interim answer on. A `100` is between the provider and this gateway, which asks clients for bodies by itself;
     /// a `101` is no interim answer to whoever asked for it, and nothing at all to others.
-    pub fn send(&self, status: StatusCode, fields: &HeaderMap) {
+    pub fn send(&self, status: StatusCode, fields: HeaderMap) {
         if !status.is_informational() || matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
             return;
         }
@@ -157,13 +157,13 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("content-length", "7"),
         ];
-        interim.send(StatusCode::EARLY_HINTS, &fields(&sent));
-        interim.send(StatusCode::from_u16(199).expect("a status"), &HeaderMap::new());
+        interim.send(StatusCode::EARLY_HINTS, fields(&sent));
+        interim.send(StatusCode::from_u16(199).expect("a status"), HeaderMap::new());
         let expected = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 199 \r\n\r\n";
         assert_eq!(taken(&outbox), expected);
         assert_eq!(outbox.take(), None);
         for status in [100, 101, 200] {
-            interim.send(StatusCode::from_u16(status).expect("a status"), &HeaderMap::new());
+            interim.send(StatusCode::from_u16(status).expect("a status"), HeaderMap::new());
             assert_eq!(outbox.take(), None, "{status}");
         }
     }
@@ -174,15 +174,15 @@ mod tests {
         for _ in 0..2 {
             let interim = outbox.open(Waker::noop());
             for _ in 0..MAX_HEADS + 3 {
-                interim.send(StatusCode::PROCESSING, &HeaderMap::new());
+                interim.send(StatusCode::PROCESSING, HeaderMap::new());
             }
             assert_eq!(taken(&outbox).matches("HTTP/1.1 102").count(), MAX_HEADS);
             let interim = outbox.open(Waker::noop());
             let large = "a".repeat(MAX_BYTES / 3);
             for _ in 0..3 {
-                interim.send(StatusCode::EARLY_HINTS, &fields(&[("link", &large)]));
+                interim.send(StatusCode::EARLY_HINTS, fields(&[("link", &large)]));
             }
-            interim.send(StatusCode::PROCESSING, &HeaderMap::new());
+            interim.send(StatusCode::PROCESSING, HeaderMap::new());
             let text = taken(&outbox);
             assert_eq!((text.matches(" 103 ").count(), text.matches(" 102 ").count()), (2, 1));
         }
@@ -193,18 +193,18 @@ mod tests {
         let outbox = Arc::<Outbox>::default();
         let mut cx = Context::from_waker(Waker::noop());
         let first = outbox.open(Waker::noop());
-        first.send(StatusCode::PROCESSING, &HeaderMap::new());
+        first.send(StatusCode::PROCESSING, HeaderMap::new());
         {
             let mut close = pin!(outbox.close());
             assert!(close.as_mut().poll(&mut cx).is_pending(), "what waits goes first");
-            first.send(StatusCode::PROCESSING, &HeaderMap::new());
+            first.send(StatusCode::PROCESSING, HeaderMap::new());
             assert_eq!(taken(&outbox).matches(" 102 ").count(), 1, "nothing after the final answer began");
             assert!(close.poll(&mut cx).is_ready());
         }
         let second = outbox.open(Waker::noop());
-        first.send(StatusCode::PROCESSING, &HeaderMap::new());
+        first.send(StatusCode::PROCESSING, HeaderMap::new());
         assert_eq!(outbox.take(), None, "a request that is over does not speak into the next");
-        second.send(StatusCode::PROCESSING, &HeaderMap::new());
+        second.send(StatusCode::PROCESSING, HeaderMap::new());
         assert!(outbox.take().is_some());
     }
 }

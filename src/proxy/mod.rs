@@ -174,7 +174,7 @@ fn aim(
     let runtime = Arc::clone(&call.route);
     let route = &runtime.config;
     let body_timeout = call.state.config.server.body_timeout;
-    let upload = RequestBody::new(body, route.max_request_body, body_timeout, &call.peer.waker)?;
+    let upload = RequestBody::new(body, route.max_request_body, body_timeout, &call.peer.waker, &runtime.headers)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.destination.upstream).map_or("", |upstream| upstream.base_path.as_str());
@@ -210,7 +210,7 @@ fn prepare(
     parts.uri = runtime.headers.target(checked.target, call.destination, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
-    forward::pass_interim(call.interim.as_ref(), &mut request);
+    forward::pass_interim(call, &mut request);
     Ok(request)
 }
 

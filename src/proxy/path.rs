@@ -133,22 +133,46 @@ pub(crate) fn rebased(target: &Uri, from: &str, to: &str) -> Uri {
 /// The query without the parameters of these names, however the names are encoded; borrowed when there are none.
 #[must_use]
 pub fn without_parameters<'a>(query: &'a str, names: &[String]) -> Cow<'a, str> {
-    let named = |pair: &&str| names.iter().any(|name| is_parameter(pair, name));
-    if names.is_empty() || !query.split('&').any(|pair| named(&pair)) {
+    // Some servers split at `;` too, so that a parameter may hide behind one.
+    const SEPARATORS: [char; 2] = ['&', ';'];
+    let named = |pair: &str| names.iter().any(|name| is_parameter(pair, name));
+    if names.is_empty() || !query.split(SEPARATORS).any(named) {
         return Cow::Borrowed(query);
     }
-    let kept: Vec<&str> = query.split('&').filter(|pair| !named(pair)).collect();
-    Cow::Owned(kept.join("&"))
+    let mut kept = String::with_capacity(query.len());
+    let mut separator = "";
+    for piece in query.split_inclusive(SEPARATORS) {
+        let pair = piece.trim_end_matches(SEPARATORS);
+        if !named(pair) {
+            kept.push_str(separator);
+            kept.push_str(pair);
+            separator = piece.get(pair.len()..).unwrap_or_default();
+        } else if !piece.ends_with(SEPARATORS) {
+            separator = "";
+        } else if piece.ends_with('&') && !separator.is_empty() {
+            // What `&` keeps apart is apart for everybody.
+            separator = "&";
+        }
+    }
+    kept.push_str(separator);
+    Cow::Owned(kept)
 }
 
-/// Whether `pair` (`name=value` as it stands in a query) is the parameter `name`, in any case and encoding.
+/// Whether `pair` (`name=value` as it stands in a query) is the parameter `name`, in any case and encoding, and with the names
+/// that some frameworks take for the same: `name[]`, and for `_` also `.` and space.
 pub(crate) fn is_parameter(pair: &str, name: &str) -> bool {
     let key = pair.split('=').next().unwrap_or(pair);
-    if key.contains('%') {
-        decode(key.as_bytes()).eq_ignore_ascii_case(name.as_bytes())
-    } else {
-        key.eq_ignore_ascii_case(name)
+    if !key.contains(['%', '+', '[', '.']) {
+        return key.eq_ignore_ascii_case(name);
     }
+    let decoded = decode(key.as_bytes());
+    let key = decoded.split(|byte| *byte == b'[').next().unwrap_or_default();
+    let is_space = |byte: &u8| matches!(byte, b'+' | b' ');
+    let key = key.get(key.iter().take_while(|byte| is_space(byte)).count()..).unwrap_or_default();
+    let same = |(ours, theirs): (&u8, &u8)| {
+        theirs.eq_ignore_ascii_case(ours) || *ours == b'_' && (*theirs == b'.' || is_space(theirs))
+    };
+    key.len() == name.len() && name.as_bytes().iter().zip(key).all(same)
 }
 
 /// What one pass over the bytes tells.

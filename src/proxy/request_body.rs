@@ -6,6 +6,7 @@ mod replay;
 
 pub(crate) use replay::ReplayBuffer;
 
+use super::headers::{RouteHeaders, clean_trailers};
 use super::idle::Idle;
 use crate::canon::Fault;
 use crate::upstream::{TaskWaker, request_fault};
@@ -38,6 +39,8 @@ enum Kind {
 /// A body as it comes from the client.
 pub(crate) struct ClientBody {
     source: Option<Incoming>,
+    /// Where it goes: keys have no place in its trailers.
+    headers: Option<Arc<RouteHeaders>>,
     /// What was read before anybody wanted it.
     ahead: VecDeque<Frame<Bytes>>,
     /// Asked about every byte that comes.
@@ -99,6 +102,7 @@ impl RequestBody {
         limit: u64,
         pause: Duration,
         waker: &Arc<TaskWaker>,
+        headers: &Arc<RouteHeaders>,
     ) -> Result<RequestBody, Fault> {
         if source.size_hint().lower() > limit {
             return Err(Fault::RequestTooLarge);
@@ -107,7 +111,8 @@ impl RequestBody {
         let progress = BodyProgress { ended: AtomicBool::new(source.is_none()), ..BodyProgress::default() };
         let ahead = VecDeque::new();
         let (idle, progress, waker) = (Idle::new(pause), Arc::new(progress), Arc::clone(waker));
-        let client = ClientBody { source, ahead, meters: Vec::new(), left: limit, idle, progress, waker };
+        let headers = source.is_some().then(|| Arc::clone(headers));
+        let client = ClientBody { source, headers, ahead, meters: Vec::new(), left: limit, idle, progress, waker };
         Ok(RequestBody(Kind::Client(client)))
     }
 
@@ -197,7 +202,7 @@ impl ClientBody {
             }
         }
         if let Some(trailers) = frame.trailers_mut() {
-            super::headers::clean_trailers(trailers);
+            self.headers.iter().for_each(|route| clean_trailers(trailers, route));
         }
         Ok(frame)
     }

@@ -2,7 +2,7 @@
 
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::limits::{Registry, RouteLimits};
-use super::redact::Hidden;
+use super::redact::RouteKeys;
 use super::route::RouteTable;
 use super::upstreams::{RouteHealth, RouteHealthView};
 use crate::canon::CanonicalError;
@@ -95,7 +95,7 @@ pub struct RouteRuntime {
     /// Its name and its provider's, for what is remembered of its errors.
     pub(crate) names: (Arc<str>, Arc<str>),
     /// What its requests' headers become.
-    pub headers: RouteHeaders,
+    pub headers: Arc<RouteHeaders>,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
     /// The counters of its upstreams, in the order of the configuration.
@@ -104,8 +104,8 @@ pub struct RouteRuntime {
     pub limits: Arc<RouteLimits>,
     /// What it remembers of its upstreams and accounts; none when there is nothing to choose or to retry.
     pub(crate) health: Option<Arc<RouteHealth>>,
-    /// What must not be shown when a provider echoes it: the values that are injected, and the tokens in them.
-    pub secrets: Vec<Hidden>,
+    /// What must not be shown when a provider echoes it: the keys that are put into its requests.
+    pub keys: RouteKeys,
 }
 
 /// Who is calling, and how the call came in: the same for all requests of a connection.
@@ -227,12 +227,12 @@ impl State {
                 Arc::new(RouteRuntime {
                     config: Arc::clone(route),
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
-                    headers,
+                    headers: Arc::new(headers),
                     limits: shared.limits.route(route, &metrics, now),
                     upstreams: metrics.show_upstreams(route.upstreams.iter().map(Upstream::url)),
                     metrics,
                     health: shared.health(route),
-                    secrets: secrets(route).iter().map(|secret| Hidden::new(secret)).collect(),
+                    keys: RouteKeys::new(&route.credentials),
                 })
             })
             .collect();
@@ -248,17 +248,4 @@ impl State {
     pub(crate) fn route_to(&self, host: &str, port: u16) -> Option<&Arc<Route>> {
         self.config.routes.iter().find(|route| route.upstream_at(host, port).is_some())
     }
-}
-
-/// `Bearer abc` hides `abc` as well, since providers echo the token alone; and either as it stands in a query or in JSON.
-fn secrets(route: &Route) -> Vec<String> {
-    let values = route.credentials.iter().map(|credentials| credentials.value.reveal());
-    let with_tokens = values.flat_map(|value| [Some(value), super::redact::token(value)]).flatten();
-    let spelled = |value: &str| {
-        let escaped = serde_json::Value::from(value).to_string();
-        [value.to_owned(), super::path::encode(value), escaped.trim_matches('"').to_owned()]
-    };
-    let mut all: Vec<String> = with_tokens.flat_map(spelled).collect();
-    all.dedup();
-    all
 }

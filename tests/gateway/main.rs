@@ -31,6 +31,8 @@ mod holds;
 mod http2;
 /// Interim answers of a provider.
 mod interim;
+/// Keys that a provider echoes, in every place and spelling.
+mod keys;
 /// Nothing secret, forged or unbounded in logs, metrics and errors.
 mod leak;
 /// Rate limits.

@@ -103,7 +103,7 @@ impl RouteHeaders {
     /// The keys of this provider that a request brings in headers.
     pub(crate) fn keys<'h>(&self, headers: &'h HeaderMap, fields: Fields) -> impl Iterator<Item = &'h HeaderValue> {
         let may_be = move |name: &&HeaderName| **name != AUTHORIZATION || fields.may_have(Fields::AUTHORIZATION);
-        self.secrets.iter().filter(may_be).filter_map(|name| headers.get(name))
+        self.secrets.iter().filter(may_be).flat_map(|name| headers.get_all(name))
     }
 
     /// Query parameters that carry secrets.

@@ -119,10 +119,12 @@ fn remove_what_ends_here(headers: &mut HeaderMap, out: &Outgoing<'_>) {
 }
 
 /// Takes out of the trailers what must not reach a provider in them: whatever ends here or is settled in the header
-/// section, because a server may merge the one into the other (RFC 9110 6.5.1).
-pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+/// section, because a server may merge the one into the other (RFC 9110 6.5.1). Keys are: one in a trailer would stand beside
+/// the route's own.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap, route: &RouteHeaders) {
     let settled = |name: &HeaderName| {
-        matches!(*name, AUTHORIZATION | CONTENT_LENGTH | CONTENT_TYPE | COOKIE | HOST | MAX_FORWARDS | VIA)
+        route.secrets.contains(name)
+            || matches!(*name, AUTHORIZATION | CONTENT_LENGTH | CONTENT_TYPE | COOKIE | HOST | MAX_FORWARDS | VIA)
             || *name == REQUEST_ID
             || Fields::named(name).may_have(Fields::OF_THE_HOP | Fields::KEPT_BACK | Fields::CLAIMS)
     };

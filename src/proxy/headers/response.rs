@@ -82,9 +82,9 @@ pub(crate) fn prepare_handshake(headers: &mut HeaderMap, answer: &Incoming<'_>) 
 
 /// The fields of an interim answer that go on to the client. It has no content, so that none of them may speak of one
 /// (RFC 9110 8.6, RFC 9112 6.1).
-pub(crate) fn interim_headers(fields: &HeaderMap) -> HeaderMap {
-    let mut headers = fields.clone();
-    remove_what_ends_here(&mut headers, Fields::of(fields));
+pub(crate) fn interim_headers(mut headers: HeaderMap) -> HeaderMap {
+    let fields = Fields::of(&headers);
+    remove_what_ends_here(&mut headers, fields);
     headers.remove(CONTENT_LENGTH);
     headers
 }

@@ -741,12 +741,25 @@ proptest! {
 #[test]
 fn trailers_bring_nothing_that_the_header_section_settles() {
     let mut trailers = HeaderMap::new();
-    let names =
-        ["x-sum", "authorization", "host", "x-forwarded-for", "x-request-id", "via", "te", "x_api_key", "cookie"];
+    let spec = SecretsSpec { headers: vec!["xi-api-key".to_owned()], ..SecretsSpec::default() };
+    let route =
+        RouteHeaders::new(&route_with("", ProfileSpec { secrets: spec, ..ProfileSpec::default() })).expect("headers");
+    let names = [
+        "x-sum",
+        "authorization",
+        "host",
+        "x-forwarded-for",
+        "x-request-id",
+        "via",
+        "te",
+        "x_api_key",
+        "cookie",
+        "xi-api-key",
+    ];
     for name in names {
         trailers.insert(HeaderName::from_static(name), HeaderValue::from_static("a"));
     }
-    super::clean_trailers(&mut trailers);
+    super::clean_trailers(&mut trailers, &route);
     let left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
     assert_eq!(left, ["x-sum"]);
 }

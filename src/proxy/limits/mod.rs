@@ -233,13 +233,12 @@ impl RouteLimits {
         }
         if let Some(value) = key {
             // `Bearer abc` is the same key as `abc` in a header of its own.
-            let token = value.to_str().ok().and_then(redact::token);
-            return self.keys.of(token.map_or(value.as_bytes(), str::as_bytes));
+            return self.keys.of(redact::token(value.as_bytes()).unwrap_or(value.as_bytes()));
         }
         let spec = &self.route.profile.spec().secrets;
         let query = parts.uri.query().unwrap_or_default();
         if let Some(value) = redact::query_secrets(query, &spec.query).first() {
-            return self.keys.of(value.as_bytes());
+            return self.keys.of(redact::token(value.as_bytes()).unwrap_or(value.as_bytes()));
         }
         let protocols = parts.headers.get(http::header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
         let mut offers = protocols.into_iter().flat_map(|all| all.split(',')).map(str::trim);

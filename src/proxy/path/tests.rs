@@ -172,3 +172,25 @@ proptest! {
         prop_assert_eq!(outcome(&raw), Ok((raw.clone(), raw.len())));
     }
 }
+
+#[test]
+fn parameters_are_left_out_wherever_they_stand() {
+    let names = ["token".to_owned(), "api_key".to_owned()];
+    for (query, left) in [
+        ("", ""),
+        ("a=1&b", "a=1&b"),
+        ("token=x", ""),
+        ("token=x&", ""),
+        ("a&token=x", "a"),
+        ("a;token=x", "a"),
+        ("a;token=x&b", "a&b"),
+        ("a&token=x;b", "a&b"),
+        ("a;token=x;b", "a;b"),
+        ("token=x;token=y&b&&", "b&&"),
+        ("token=x;;b", ";b"),
+        ("TOKEN%5B%5D=x&to%6ben[a]=y&api.key=z&api+key=z&+token=1&b", "b"),
+        ("max_token=1&tokens=2&api-key=3", "max_token=1&tokens=2&api-key=3"),
+    ] {
+        assert_eq!(without_parameters(query, &names), left, "{query}");
+    }
+}

@@ -146,9 +146,11 @@ impl Relay {
         self.first.is_none() && self.held.is_empty() && self.source.is_end_stream()
     }
 
-    fn passed(&mut self, frame: Frame<Bytes>) -> Frame<Bytes> {
+    fn passed(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
         if let Some(data) = frame.data_ref() {
             self.call.sent(data.len());
+        } else if let Some(trailers) = frame.trailers_mut() {
+            self.call.clean_trailers(trailers);
         }
         frame
     }

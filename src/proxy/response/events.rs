@@ -125,7 +125,10 @@ impl Events {
                         }
                         came.push(data);
                     }
-                    Err(trailers) => self.trailers = Some(trailers),
+                    Err(mut trailers) => {
+                        trailers.trailers_mut().into_iter().for_each(|trailers| self.call.clean_trailers(trailers));
+                        self.trailers = Some(trailers);
+                    }
                 },
                 Poll::Ready(Some(Err(failure))) => break Some(Err(failure)),
                 Poll::Ready(None) => break Some(Ok(())),
@@ -275,15 +278,25 @@ impl Judge {
             return Verdict::Pass;
         };
         let data = call.redacted(Bytes::copy_from_slice(&data));
-        self.piece(call, &Observed::event(kind.as_deref(), &data, SystemTime::now()))
+        let kind = kind.map(|kind| call.redacted(Bytes::copy_from_slice(kind.as_bytes())));
+        let kind = kind.as_deref().map(String::from_utf8_lossy);
+        match self.piece(call, &Observed::event(kind.as_deref(), &data, SystemTime::now())) {
+            Verdict::Pass => call.without_route_keys(event.raw()).map_or(Verdict::Pass, Verdict::Replace),
+            verdict => verdict,
+        }
     }
 
     fn line(&mut self, call: &mut RoutedContext, line: &[u8]) -> Verdict {
         if !self.suspects(call, line) {
             return Verdict::Pass;
         }
-        let line = call.redacted(Bytes::copy_from_slice(line));
-        self.piece(call, &Observed::line(&line, SystemTime::now()))
+        let said = call.redacted(Bytes::copy_from_slice(line));
+        match self.piece(call, &Observed::line(&said, SystemTime::now())) {
+            Verdict::Pass => call
+                .without_route_keys(line)
+                .map_or(Verdict::Pass, |line| Verdict::Replace([&line[..], b"\n"].concat().into())),
+            verdict => verdict,
+        }
     }
 
     /// What stands behind the last event or line; none when that is half of a failure.

@@ -4,7 +4,7 @@
 
 use super::body::Body;
 use super::read::next_frame;
-use crate::canon::{Evidence, Json, Observed, Path};
+use crate::canon::{Evidence, Json, Observed, Path, read_json};
 use crate::detect::{self, Form, LIMIT};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
@@ -77,7 +77,7 @@ pub(crate) async fn relay(
         let decoded = decode(whole, encoding.as_ref(), LIMIT);
         if !decoded.truncated
             && !decoded.undecodable
-            && let Some(changed) = changed(&mut call, route, &mut parts, &said, &decoded.bytes)
+            && let Some(changed) = changed(&mut call, route, &mut parts, &said, decoded.bytes)
         {
             return replaced(call, parts, changed);
         }
@@ -103,8 +103,8 @@ fn joined(frames: &VecDeque<Frame<Bytes>>) -> Bytes {
 enum Changed {
     /// A failure was hidden in it.
     Failed(Box<Rendered>),
-    /// It held URLs of the provider.
-    Rewritten(Vec<u8>),
+    /// It held URLs of the provider, or keys of the route.
+    Rewritten(Bytes),
 }
 
 fn changed(
@@ -112,18 +112,24 @@ fn changed(
     route: &RouteRuntime,
     parts: &mut response::Parts,
     said: &HeaderMap,
-    body: &[u8],
+    body: Bytes,
 ) -> Option<Changed> {
     let profile = &route.config.profile;
-    let seen = Observed::job(parts.status.as_u16(), said, body, SystemTime::now());
+    let cleaned = call.without_route_keys(&body);
+    let (has_keys, body) = (cleaned.is_some(), cleaned.unwrap_or(body));
+    let shown = call.redacted(body.clone());
+    let seen = Observed::job(parts.status.as_u16(), said, &shown, SystemTime::now());
     let evidence = Evidence::new(&seen);
     if let Some(finding) = Finding::detected(profile, call.request(), &evidence) {
         let finding = finding.with_headers(std::mem::take(&mut parts.headers));
         return Some(Changed::Failed(Box::new(errors::report(call, finding))));
     }
     let (method, path) = call.request();
-    let members = profile.rewrites(method, path)?;
-    rewritten(call, body, evidence.tree()?, members).map(Changed::Rewritten)
+    // A client's own key stays in a URL that it is to follow.
+    let again = if shown == body { None } else { read_json(&body) };
+    let tree = if shown == body { evidence.tree() } else { again.as_ref() };
+    let rewritten = profile.rewrites(method, path).and_then(|members| rewritten(call, &body, tree?, members));
+    rewritten.map(Bytes::from).or(has_keys.then_some(body)).map(Changed::Rewritten)
 }
 
 /// The body with the provider's URLs turned to this gateway; every other byte as it was.
@@ -147,7 +153,7 @@ fn rewritten(call: &RoutedContext, body: &[u8], tree: &Json<'_>, members: &[Path
 
 fn replaced(call: Box<RoutedContext>, mut parts: response::Parts, changed: Changed) -> Response<Body> {
     let body = match changed {
-        Changed::Rewritten(body) => Bytes::from(body),
+        Changed::Rewritten(body) => body,
         Changed::Failed(rendered) => {
             parts.headers = rendered.headers;
             rendered.body.unwrap_or_default()

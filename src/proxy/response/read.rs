@@ -20,7 +20,8 @@ pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, 
     }
     let encoding = parts.headers.get(header::CONTENT_ENCODING);
     let read = upstream::read_capped(body, encoding, Limits::default()).await;
-    Capped { bytes: call.redacted(read.bytes), ..read }
+    let cut_off = read.truncated || read.incomplete;
+    Capped { bytes: call.redacted_part(read.bytes, cut_off), ..read }
 }
 
 /// The first bytes of a success where `response::relay` would wait for them: until they are there, it can still be tried again.

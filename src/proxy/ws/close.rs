@@ -52,20 +52,23 @@ impl SessionErrors {
 
     /// What replaces a text message of the provider: nothing when it is no error, or stays as it is.
     pub(super) fn message(&mut self, text: &[u8]) -> Option<Bytes> {
-        let text = self.call.redacted(Bytes::copy_from_slice(text));
+        let said = text;
+        let text = self.call.redacted(Bytes::copy_from_slice(said));
+        let has_keys = text != said;
         let seen = Observed::frame(&text, SystemTime::now());
         let evidence = Evidence::new(&seen);
         let route = Arc::clone(&self.route);
         let Some(finding) = Finding::detected(&route.config.profile, self.call.request(), &evidence) else {
             self.passed();
-            return None;
+            return if has_keys { self.call.without_route_keys(said) } else { None };
         };
         let rendered = errors::report(&mut self.call, finding.opening(!self.begun));
         let reason = rendered.reason();
         let Rendered { error, body, follow_up, .. } = rendered;
         self.last_error = Some(LastError { reason, close: error.code.row().close, fatal: error.fatal });
         (self.failed, self.refusal) = (Some(error), follow_up);
-        body
+        // What stays as it is has none of the keys in it all the same.
+        body.or_else(|| has_keys.then(|| text.clone()))
     }
 
     /// What is to follow the message that was just looked at: a session that has not begun is refused in words that the
@@ -100,18 +103,21 @@ impl SessionErrors {
     /// What goes to the client with a close of the provider. An error that was just told beats it.
     pub(super) fn close(&mut self, code: Option<u16>, said: &str) -> CloseMessage {
         let code = code.unwrap_or(crate::wire::close::NO_STATUS);
-        let said = self.call.redacted(Bytes::copy_from_slice(said.as_bytes()));
-        let said = String::from_utf8_lossy(&said);
+        let reason = self.call.redacted(Bytes::copy_from_slice(said.as_bytes()));
+        let has_keys = reason != said;
+        let said = String::from_utf8_lossy(&reason);
         let seen = Observed::close(code, &said, SystemTime::now());
         let evidence = Evidence::new(&seen);
         let route = Arc::clone(&self.route);
         let finding = Finding::detected(&route.config.profile, self.call.request(), &evidence);
         if let Some(told) = self.last_error.take_if(|told| finding.is_some() || told.fatal != Some(false)) {
-            return CloseMessage { message: None, reason: self.replaced(told.reason), code };
+            let reason = self.replaced(told.reason).or_else(|| has_keys.then(|| said.to_string()));
+            return CloseMessage { message: None, reason, code };
         }
-        let Some(finding) = finding else { return CloseMessage { code, ..CloseMessage::default() } };
+        let as_it_was = has_keys.then(|| said.to_string());
+        let Some(finding) = finding else { return CloseMessage { reason: as_it_was, code, message: None } };
         let rendered = errors::report(&mut self.call, finding.opening(!self.begun));
-        CloseMessage { reason: self.replaced(rendered.reason()), message: rendered.body, code }
+        CloseMessage { reason: self.replaced(rendered.reason()).or(as_it_was), message: rendered.body, code }
     }
 
     /// What goes to the client when the connection has failed without the provider's word.

@@ -344,7 +344,7 @@ fn open(first_messages: &mut FirstMessages, errors: &mut SessionErrors, text: &[
     let route = Arc::clone(&errors.call.route);
     let member = route.headers.first_message(errors.call.destination);
     let opened = first_messages.message(text, member.map(|(name, value)| (name, value.reveal()))).ok()?;
-    errors.call.hide_too(opened.secrets);
+    errors.call.hide(opened.secrets);
     Some(opened.replaced)
 }
 

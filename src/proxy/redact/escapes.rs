@@ -1,0 +1,196 @@
+//! A text with its escapes undone: JSON's and JavaScript's, those of URLs, and HTML's entities.
+//!
+//! All kinds are undone at once, because nobody says which one a provider used, and again and again, because they are nested: a
+//! URL inside of JSON, JSON inside of a string. Each byte knows where it came from, so that what is found here can be taken out there.
+
+use std::ops::Range;
+
+/// How often escapes are undone. Nobody nests them deeper by accident.
+const LEVELS: usize = 4;
+
+/// Named entities of what a key may be made of. Letters and digits have none.
+const ENTITIES: [(&[u8], u8); 14] = [
+    (b"amp", b'&'),
+    (b"apos", b'\''),
+    (b"colon", b':'),
+    (b"commat", b'@'),
+    (b"dollar", b'$'),
+    (b"equals", b'='),
+    (b"gt", b'>'),
+    (b"lowbar", b'_'),
+    (b"lt", b'<'),
+    (b"nbsp", b' '),
+    (b"period", b'.'),
+    (b"plus", b'+'),
+    (b"quot", b'"'),
+    (b"sol", b'/'),
+];
+
+/// A text with some of its escapes undone.
+#[derive(Debug)]
+struct View {
+    bytes: Vec<u8>,
+    /// Where each byte began in the text, and behind the last one where the text ended.
+    starts: Vec<usize>,
+}
+
+/// Shows a text, then the same with its escapes undone as often as there are any. `look` is given each form, and gives the
+/// ranges of it that it wants; they come back as ranges of the text.
+pub(super) fn each_form<T>(
+    text: &[u8],
+    mut look: impl FnMut(&[u8]) -> Vec<(Range<usize>, T)>,
+) -> Vec<(Range<usize>, T)> {
+    let mut found = look(text);
+    let mut view = undone(text, |at| at);
+    for _ in 0..LEVELS {
+        let Some(current) = view else { break };
+        let at = |place: usize| current.starts.get(place).copied().unwrap_or(text.len());
+        let wanted = look(&current.bytes).into_iter();
+        found.extend(wanted.map(|(range, what)| (at(range.start)..at(range.end), what)));
+        view = undone(&current.bytes, at);
+    }
+    found
+}
+
+/// The text with every escape in it undone once; none when there is none. `origin` tells where its bytes came from.
+fn undone(text: &[u8], origin: impl Fn(usize) -> usize) -> Option<View> {
+    let is_escape = |&at: &usize| text.get(at..).and_then(escape).is_some();
+    let first = memchr::memchr3_iter(b'\\', b'%', b'&', text).find(is_escape)?;
+    let mut view = View { bytes: Vec::with_capacity(text.len()), starts: Vec::with_capacity(text.len() + 1) };
+    let mut at = 0;
+    while let Some((&byte, _)) = text.get(at..).and_then(<[u8]>::split_first) {
+        let escaped = text.get(at..).filter(|_| at >= first).and_then(escape);
+        let (length, undone) = escaped.unwrap_or((1, Undone::Byte(byte)));
+        match undone {
+            Undone::Byte(byte) => view.bytes.push(byte),
+            Undone::Char(char) => view.bytes.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+        view.starts.resize(view.bytes.len(), origin(at));
+        at += length;
+    }
+    view.starts.push(origin(text.len()));
+    Some(view)
+}
+
+/// What an escape stands for.
+#[derive(Clone, Copy)]
+enum Undone {
+    Byte(u8),
+    Char(char),
+}
+
+/// The escape that a text begins with, if it does: how long it is, and what it stands for.
+fn escape(text: &[u8]) -> Option<(usize, Undone)> {
+    match text {
+        [b'\\', b'u', digits @ ..] => code_unit(digits).map(|(length, char)| (2 + length, Undone::Char(char))),
+        [b'\\', b'x', digits @ ..] => hex(digits, 2).map(|code| (4, Undone::Char(character(code)))),
+        [b'\\', char, ..] => {
+            let plain = match char {
+                b'/' | b'\\' | b'"' | b'\'' => *char,
+                b'b' => 0x08,
+                b'f' => 0x0c,
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b't' => b'\t',
+                _ => return None,
+            };
+            Some((2, Undone::Byte(plain)))
+        }
+        // What JavaScript's `escape` makes.
+        [b'%', b'u', digits @ ..] => hex(digits, 4).map(|code| (6, Undone::Char(character(code)))),
+        [b'%', digits @ ..] => Some((3, Undone::Byte(u8::try_from(hex(digits, 2)?).ok()?))),
+        [b'&', b'#', b'x' | b'X', rest @ ..] => {
+            reference(rest, 16).map(|(length, char)| (3 + length, Undone::Char(char)))
+        }
+        [b'&', b'#', rest @ ..] => reference(rest, 10).map(|(length, char)| (2 + length, Undone::Char(char))),
+        [b'&', rest @ ..] => {
+            let named = |(name, byte): &(&[u8], u8)| {
+                rest.strip_prefix(*name)?.starts_with(b";").then(|| (name.len() + 2, Undone::Byte(*byte)))
+            };
+            ENTITIES.iter().find_map(named)
+        }
+        _ => None,
+    }
+}
+
+/// `002B`, or the two halves of a surrogate pair, behind `\u`.
+fn code_unit(digits: &[u8]) -> Option<(usize, char)> {
+    let first = hex(digits, 4)?;
+    let second = match digits.get(4..) {
+        Some([b'\\', b'u', digits @ ..]) if (0xd800..0xdc00).contains(&first) => hex(digits, 4),
+        _ => None,
+    };
+    match second.filter(|second| (0xdc00..0xe000).contains(second)) {
+        Some(second) => Some((10, character(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)))),
+        None => Some((4, character(first))),
+    }
+}
+
+/// `43;` or `2b;` behind `&#`, as browsers take it: with zeros in front, without the semicolon.
+fn reference(text: &[u8], radix: u32) -> Option<(usize, char)> {
+    const LONGEST: usize = 8;
+    let is_digit = |byte: &&u8| char::from(**byte).is_digit(radix);
+    let digits = text.iter().take(LONGEST).take_while(is_digit).count();
+    let code = u32::from_str_radix(std::str::from_utf8(text.get(..digits)?).ok()?, radix).ok()?;
+    let end = usize::from(text.get(digits) == Some(&b';'));
+    Some((digits + end, character(code)))
+}
+
+fn hex(digits: &[u8], count: usize) -> Option<u32> {
+    let digits = digits.get(..count)?.iter();
+    digits.map(|byte| char::from(*byte).to_digit(16)).try_fold(0, |code, digit| Some(code << 4 | digit?))
+}
+
+/// Half a surrogate pair alone is no character.
+fn character(code: u32) -> char {
+    char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn forms(text: &str) -> Vec<String> {
+        let mut forms = Vec::new();
+        let _ = each_form::<()>(text.as_bytes(), |form| {
+            forms.push(String::from_utf8_lossy(form).into_owned());
+            Vec::new()
+        });
+        forms
+    }
+
+    #[test]
+    fn escapes_of_every_kind_are_undone() {
+        for (text, plain) in [
+            (r"a\/b", "a/b"),
+            (r#"\"a\\b\n"#, "\"a\\b\n"),
+            (r"\u002Ba\u002b", "+a+"),
+            (r"\ud83d\ude00", "\u{1f600}"),
+            (r"\ud83dx", "\u{fffd}x"),
+            (r"\x2bb", "+b"),
+            ("%2B%2b%c3%a9", "++é"),
+            ("%u002B", "+"),
+            ("&#43;&#x2B;&#0043&plus;&sol;&amp;", "++++/&"),
+        ] {
+            assert_eq!(forms(text).get(1).map(String::as_str), Some(plain), "{text}");
+        }
+        for plain in ["", "a", "a&b=c", "100%", "%zz", r"\", r"\q", r"\u12", "&#;", "&nothing;", "a & b", "%2"] {
+            assert_eq!(forms(plain), [plain], "{plain}");
+        }
+    }
+
+    #[test]
+    fn nested_escapes_are_undone_one_after_the_other_and_not_without_end() {
+        assert_eq!(forms(r"\u0025\u0032\u0062"), [r"\u0025\u0032\u0062", "%2b", "+"]);
+        assert_eq!(forms(&format!("%{}2b", "25".repeat(LEVELS + 3))).len(), LEVELS + 1);
+    }
+
+    #[test]
+    fn what_is_found_in_a_form_is_found_in_the_text() {
+        let text = br#"{"m":"x %5Cu002Bkey\u003d y"}"#;
+        let found =
+            each_form(text, |form| memchr::memmem::find_iter(form, b"+key=").map(|at| (at..at + 5, ())).collect());
+        let shown: Vec<&[u8]> = found.iter().map(|(range, ())| &text[range.clone()]).collect();
+        assert_eq!(shown, [br"%5Cu002Bkey\u003d"]);
+    }
+}

@@ -1,0 +1,45 @@
+//! Keys out of header fields: of answers, of interim answers, of trailers.
+
+use super::{ClientKeys, Instead, RouteKeys, clean};
+use http::StatusCode;
+use http::header::{CONTENT_LOCATION, DATE, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, REFRESH};
+use http::header::{SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
+
+/// Takes the keys of a route and those of a client out of the fields of an answer; `query` are those of the client that its
+/// query has, in an error.
+pub(crate) fn clean_fields(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    route: &RouteKeys,
+    client: &ClientKeys,
+    query: &[String],
+) {
+    if route.is_empty() && client.is_empty() && query.is_empty() {
+        return;
+    }
+    // What a client has sent itself is its own in a URL that it is to follow and in a cookie that it is to send again: an
+    // error alone shows none of it.
+    let errors = (status.is_client_error() || status.is_server_error()).then(|| client.with(query));
+    for (name, value) in headers.iter_mut() {
+        // The handshake needs the subprotocol that it agreed on, and puts the client's own in its place.
+        if *name == DATE || *name == SEC_WEBSOCKET_PROTOCOL && status == StatusCode::SWITCHING_PROTOCOLS {
+            continue;
+        }
+        let may_be_theirs = || !has_url(name) && *name != SET_COOKIE && client.may_be_in(value.as_bytes());
+        let success = (errors.is_none() && may_be_theirs()).then(|| client.with(&[]));
+        let client = errors.as_ref().or(success.as_ref());
+        // No spelling is shorter than what it stands for.
+        if client.is_none() && (route.is_empty() || value.len() < route.shortest) {
+            continue;
+        }
+        let instead = if has_url(name) { Instead::Nothing } else { Instead::Stars };
+        if let Some(cleaned) = clean(value.as_bytes(), route, client, instead) {
+            *value = HeaderValue::from_bytes(&cleaned).unwrap_or(HeaderValue::from_static(super::STARS));
+        }
+    }
+}
+
+/// Fields that clients follow.
+fn has_url(name: &HeaderName) -> bool {
+    matches!(*name, LOCATION | CONTENT_LOCATION | LINK | REFRESH)
+}

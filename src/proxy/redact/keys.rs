@@ -1,0 +1,297 @@
+//! Keys that are looked for: those of a route, known before any request comes and found in one search, and those that a client
+//! brought with its request.
+
+use super::escapes::each_form;
+use super::{SHORTEST, token};
+use crate::config::types::Credentials;
+use aho_corasick::AhoCorasick;
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD as BASE64};
+use http::HeaderValue;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// So many times the rare byte of a key is looked at by itself.
+const FEW: usize = 32;
+
+/// So many keys of a client are looked for one by one; preparing one search for more of them costs less than that.
+const ONE_BY_ONE: usize = 8;
+
+/// Shorter keys are not looked for inside of something else that is written in base64: their spellings there are short.
+const IN_BASE64: usize = 12;
+
+/// What must not be shown of a route: the keys that it puts into its requests, in all that they may become in an answer.
+#[derive(Debug, Default)]
+pub struct RouteKeys {
+    /// None where there are none.
+    search: Option<AhoCorasick>,
+    spellings: Vec<Vec<u8>>,
+    /// Length of the shortest of them.
+    pub(super) shortest: usize,
+    /// Query parameters that carry one.
+    parameters: Vec<String>,
+}
+
+impl RouteKeys {
+    /// Prepares the search.
+    #[must_use]
+    pub fn new(credentials: &[Credentials]) -> RouteKeys {
+        let spellings: BTreeSet<Vec<u8>> = credentials.iter().flat_map(|one| spellings(one.value.reveal())).collect();
+        let shortest = spellings.iter().map(Vec::len).min().unwrap_or_default();
+        // Keys in hexadecimal are the same in either case.
+        let search = AhoCorasick::builder().ascii_case_insensitive(true).build(&spellings);
+        RouteKeys {
+            // Building fails beyond two thousand million states.
+            search: search.ok().filter(|_| !spellings.is_empty()),
+            spellings: spellings.into_iter().collect(),
+            shortest,
+            parameters: credentials.iter().filter_map(|one| one.query.clone()).collect(),
+        }
+    }
+
+    /// Whether there are any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.search.is_none()
+    }
+
+    /// Where they are in a text.
+    pub(super) fn find_in(&self, text: &[u8]) -> Vec<Range<usize>> {
+        match self.search.as_ref().filter(|search| search.is_match(text)) {
+            Some(search) => search.find_overlapping_iter(text).map(|found| found.range()).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Where one begins of which a text that was cut off has not the end.
+    pub(super) fn begun_in(&self, text: &[u8]) -> Option<Range<usize>> {
+        begun(text, self.spellings.iter().map(Vec::as_slice))
+    }
+
+    /// The whole `name=value` around a key in a query, with one of its separators, if the key is all of the value: without it
+    /// the URL is as good as before, since the route puts the key in again.
+    pub(super) fn pair(&self, text: &[u8], key: &Range<usize>) -> Option<Range<usize>> {
+        let (before, behind) = (text.get(..key.start)?, text.get(key.end..)?);
+        let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"&;#<>\"'`),".contains(byte);
+        if !behind.first().is_none_or(is_end) {
+            return None;
+        }
+        let ends = |name: &&String| {
+            let end = before.len().checked_sub(name.len() + 1);
+            end.and_then(|end| before.get(end..)).is_some_and(|tail| {
+                tail.strip_suffix(b"=").is_some_and(|tail| tail.eq_ignore_ascii_case(name.as_bytes()))
+            })
+        };
+        let name = self.parameters.iter().find(ends)?;
+        let start = before.len() - name.len() - 1;
+        match (text.get(start.checked_sub(1)?)?, behind.first()) {
+            (b'?', Some(b'&' | b';')) => Some(start..key.end + 1),
+            (b'?' | b'&' | b';', _) => Some(start - 1..key.end),
+            _ => None,
+        }
+    }
+}
+
+/// What a key may look like in an answer, beside the escapes that are undone before it is looked for.
+fn spellings(value: &str) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for key in parts(value.as_bytes()) {
+        all.extend(forms(&key));
+        let exchanged = |from: u8, to: u8| key.iter().map(|&byte| if byte == from { to } else { byte }).collect();
+        all.extend([exchanged(b' ', b'+'), exchanged(b'+', b' ')]);
+        if key.len() >= IN_BASE64 {
+            all.extend(in_base64(&key));
+        }
+    }
+    all.retain(|spelling| spelling.len() >= SHORTEST);
+    all
+}
+
+/// A key, and what it becomes when escapes are undone: one that holds what looks like an escape is then not the same.
+fn forms(key: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = Vec::new();
+    let _ = each_form::<()>(key, |form| {
+        forms.push(form.to_vec());
+        Vec::new()
+    });
+    forms
+}
+
+/// A credential and what is in it: the token of `Bearer token`, user and password of `Basic`.
+fn parts(value: &[u8]) -> Vec<Cow<'_, [u8]>> {
+    let mut parts = vec![Cow::Borrowed(value)];
+    let Some(token) = token(value) else { return parts };
+    parts.push(Cow::Borrowed(token));
+    let is_basic = value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
+    let Some(pair) = BASE64.decode(token.trim_ascii()).ok().filter(|_| is_basic) else { return parts };
+    let colon = memchr::memchr(b':', &pair).unwrap_or(pair.len());
+    let (user, password) = (&pair[..colon], pair.get(colon + 1..).unwrap_or_default());
+    // Where the key is the user's name, there is no password worth the name. Other names are words.
+    if password.len() < SHORTEST {
+        parts.push(Cow::Owned(user.to_vec()));
+    }
+    parts.push(Cow::Owned(password.to_vec()));
+    parts.push(Cow::Owned(pair));
+    parts
+}
+
+/// What is the same wherever in a text a key stands that is written in base64: at each of the three places that its first byte
+/// may have in a group, in both alphabets, without the letters that its neighbours have a part in.
+fn in_base64(key: &[u8]) -> Vec<Vec<u8>> {
+    let engines = [&STANDARD, &URL_SAFE].map(|alphabet| GeneralPurpose::new(alphabet, NO_PAD));
+    let shifted = |engine: &GeneralPurpose, before: usize| {
+        let encoded = engine.encode([&b"\0\0"[..before], key].concat()).into_bytes();
+        let begin = [0, 2, 3][before];
+        let whole = (before + key.len()) * 8 / 6;
+        encoded.get(begin..whole).unwrap_or_default().to_vec()
+    };
+    engines.iter().flat_map(|engine| (0..3).map(move |before| shifted(engine, before))).collect()
+}
+
+/// The keys that a client sent: its own, which no error shows it when a provider echoes them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientKeys {
+    /// Those in headers. Nearly always there is one at most.
+    first: Option<HeaderValue>,
+    more: Vec<HeaderValue>,
+    /// Those elsewhere: in subprotocols, in messages.
+    others: Vec<String>,
+}
+
+impl ClientKeys {
+    /// Those in the header fields of a request.
+    pub(crate) fn new<'h>(mut sent: impl Iterator<Item = &'h HeaderValue>) -> ClientKeys {
+        ClientKeys { first: sent.next().cloned(), more: sent.cloned().collect(), others: Vec::new() }
+    }
+
+    /// The first of those in headers.
+    pub(crate) fn first(&self) -> Option<&HeaderValue> {
+        self.first.as_ref()
+    }
+
+    /// A key that came later, or elsewhere.
+    pub(crate) fn add(&mut self, keys: Vec<String>) {
+        self.others.extend(keys);
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.more.is_empty() && self.others.is_empty()
+    }
+
+    /// Whether one of them may be in a text: all that nearly every field of an answer is asked.
+    pub(crate) fn may_be_in(&self, text: &[u8]) -> bool {
+        let headers = self.first.iter().chain(&self.more).map(HeaderValue::as_bytes);
+        let mut keys = headers.chain(self.others.iter().map(String::as_bytes)).map(|key| token(key).unwrap_or(key));
+        keys.any(|key| {
+            text.len() >= key.len() && (is_in(text, key) || memchr::memchr3(b'\\', b'%', b'&', text).is_some())
+        })
+    }
+
+    /// All of them with those in the query, ready to be looked for.
+    pub(crate) fn with<'k>(&'k self, query: &'k [String]) -> Needles<'k> {
+        let headers = self.first.iter().chain(&self.more).map(HeaderValue::as_bytes);
+        let others = self.others.iter().chain(query).map(String::as_bytes);
+        let mut keys: Vec<Cow<'k, [u8]>> = headers.chain(others).flat_map(parts).collect();
+        let undone: Vec<Vec<u8>> = keys.iter().flat_map(|key| forms(key).into_iter().skip(1)).collect();
+        keys.extend(undone.into_iter().map(Cow::Owned));
+        keys.retain(|key| key.len() >= SHORTEST);
+        let search = (keys.len() > ONE_BY_ONE).then(|| AhoCorasick::new(&keys).ok()).flatten();
+        Needles { keys, search }
+    }
+}
+
+/// Keys that came with a request, ready to be looked for.
+#[derive(Debug)]
+pub(crate) struct Needles<'k> {
+    keys: Vec<Cow<'k, [u8]>>,
+    /// Where there are too many to look for each.
+    search: Option<AhoCorasick>,
+}
+
+impl Needles<'_> {
+    /// Where they are in a text.
+    pub(super) fn find_in(&self, text: &[u8]) -> Vec<Range<usize>> {
+        if let Some(search) = &self.search {
+            return search.find_overlapping_iter(text).map(|found| found.range()).collect();
+        }
+        let there = self.keys.iter().filter(|key| is_in(text, key));
+        let places = |key: &Cow<'_, [u8]>| {
+            let length = key.len();
+            memchr::memmem::find_iter(text, key).map(|at| at..at + length).collect::<Vec<_>>()
+        };
+        there.flat_map(places).collect()
+    }
+
+    /// Where one begins of which a text that was cut off has not the end.
+    pub(super) fn begun_in(&self, text: &[u8]) -> Option<Range<usize>> {
+        begun(text, self.keys.iter().map(|key| &**key))
+    }
+}
+
+fn begun<'k>(text: &[u8], keys: impl Iterator<Item = &'k [u8]>) -> Option<Range<usize>> {
+    let begins = |key: &[u8]| (SHORTEST..key.len()).rev().find(|&length| text.ends_with(&key[..length]));
+    let longest = keys.filter_map(begins).max()?;
+    Some(text.len() - longest..text.len())
+}
+
+/// Whether a key that came with a request is in a text. Nearly never is it, which a rare byte of it tells for less than it
+/// costs to prepare a search.
+fn is_in(text: &[u8], key: &[u8]) -> bool {
+    // Digits and capitals are rarer than other letters in what providers write, and few keys are without.
+    let place = key.iter().position(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()).unwrap_or_default();
+    let Some(rare) = key.get(place) else { return true };
+    let mut places = memchr::memchr_iter(*rare, text);
+    for at in places.by_ref().take(FEW) {
+        let start = at.checked_sub(place);
+        if start.and_then(|start| text.get(start..start + key.len())) == Some(key) {
+            return true;
+        }
+    }
+    // In a text that is full of it, a search takes the same time whatever it looks for.
+    places.next().is_some() && memchr::memmem::find(text, key).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn parts_of_credentials_are_keys_too() {
+        let basic = format!("Basic {}", BASE64.encode("speaker:pa55:word"));
+        let key_alone = format!("basic {}", BASE64.encode("sk_live_1:"));
+        for (value, wanted) in [
+            ("sk_live_1", &["sk_live_1"][..]),
+            ("Bearer sk_live_1", &["Bearer sk_live_1", "sk_live_1"]),
+            (basic.as_str(), &[basic.as_str(), &basic[6..], "pa55:word", "speaker:pa55:word"]),
+            (key_alone.as_str(), &[key_alone.as_str(), &key_alone[6..], "sk_live_1", "", "sk_live_1:"]),
+            ("Basic ???", &["Basic ???", "???"]),
+        ] {
+            let found: Vec<String> =
+                parts(value.as_bytes()).iter().map(|part| String::from_utf8_lossy(part).into()).collect();
+            assert_eq!(found, wanted);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_found_wherever_it_is(before in "[ab0]{0,80}", key in "[ab0]{1,6}", after in "[ab0]{0,80}") {
+            let text = format!("{before}{key}{after}");
+            prop_assert!(is_in(text.as_bytes(), key.as_bytes()));
+            let found = memchr::memmem::find(before.as_bytes(), key.as_bytes()).is_some();
+            prop_assert_eq!(is_in(before.as_bytes(), key.as_bytes()), found);
+        }
+
+        #[test]
+        fn a_key_in_base64_is_found_wherever_it_is(before in "[ -~]{0,9}", key in "[!-~]{12,40}", after in "[ -~]{0,9}") {
+            let text = format!("{before}{key}{after}");
+            for alphabet in [&STANDARD, &URL_SAFE] {
+                let encoded = GeneralPurpose::new(alphabet, NO_PAD).encode(&text);
+                let is_there = |spelling: &Vec<u8>| memchr::memmem::find(encoded.as_bytes(), spelling).is_some();
+                prop_assert!(in_base64(key.as_bytes()).iter().any(is_there), "{} in {}", key, encoded);
+            }
+        }
+    }
+}
