@@ -55,6 +55,30 @@ fn a_slot_a_place_and_then_nothing() {
     stands(&gate, 1, 0, 0);
 }
 
+/// A call that waited for the only account that it may use waited in vain once a reload had taken that account away: until its
+/// wait was over, with every slot free.
+#[test]
+fn who_waits_for_an_account_that_a_reload_takes_away_gets_its_slot() {
+    let clock = Clock::new();
+    for retires in [true, false] {
+        let gate = Gate::new(&Setup { max: 1, queue: 8, accounts: 2 });
+        let one = |account| gate.enter(Priority::Normal, AccountSet::only(account), clock.now());
+        let (_first, second) = (admitted(one(0)), admitted(one(1)));
+        let (mut gone, mut either) = (queued(one(1)), queued(enter(&gate, &clock)));
+        if retires {
+            gate.retire(AccountSet::only(1));
+        } else {
+            gate.reconfigure(&Setup { max: 1, queue: 8, accounts: 1 }, clock.now());
+        }
+        assert_eq!(gate.stats().limit, 1, "what is taken away counts for nothing");
+        drop(second);
+        assert!(poll(&mut either).is_none(), "who may use another account uses none that is gone");
+        let gone = poll(&mut gone).expect("a slot of the account that it came for");
+        assert_eq!(gone.account(), 1);
+        assert!(full(&one(1)), "nobody new does");
+    }
+}
+
 #[test]
 fn who_leaves_gives_up_place_and_grant() {
     let (gate, clock) = (gate(1, 8), Clock::new());

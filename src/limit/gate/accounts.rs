@@ -50,6 +50,12 @@ impl AccountSet {
         if count < AccountSet::MOST { AccountSet(bit(count) - 1) } else { AccountSet::ALL }
     }
 
+    /// These without those.
+    #[must_use]
+    pub(super) fn minus(self, other: AccountSet) -> AccountSet {
+        AccountSet(self.0 & !other.0)
+    }
+
     /// Those that are in both.
     #[must_use]
     pub fn and(self, other: AccountSet) -> AccountSet {

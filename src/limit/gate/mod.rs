@@ -148,8 +148,8 @@ impl Gate {
         });
     }
 
-    /// These accounts are not meant by anybody any more: nobody gets a slot of theirs, and they count for nothing. Which
-    /// accounts there are stays as it is, so that the others go on as if nothing had been.
+    /// These accounts are not meant by anybody new any more, and they count for nothing. Whoever came before and may use no other
+    /// still gets slots of theirs. Which accounts there are stays as it is, so that the others go on as if nothing had been.
     pub fn retire(&self, accounts: AccountSet) {
         self.change(|state| state.retire(accounts));
     }
@@ -243,7 +243,7 @@ impl Gate {
     /// When the next pause ends.
     #[must_use]
     pub fn resumes(&self) -> Option<Instant> {
-        lock(&self.state).active().filter_map(|(_, account)| account.paused).min()
+        lock(&self.state).accounts.iter().filter_map(|account| account.paused).min()
     }
 
     /// Looks whether a pause or a share is over, and gives out what slots there are.

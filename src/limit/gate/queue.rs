@@ -47,10 +47,16 @@ impl Queue {
         })
     }
 
-    /// Takes the next one for a slot of an account out of the queue, and counts whom it passes over.
-    pub(super) fn next(&mut self, account: usize, passed: &mut [u32; 3]) -> Option<(u64, Waiter)> {
+    /// Takes the next one for a slot of an account out of the queue, of those who `may` have it, and counts whom it passes over.
+    pub(super) fn next(
+        &mut self,
+        account: usize,
+        may: impl Fn(AccountSet) -> bool,
+        passed: &mut [u32; 3],
+    ) -> Option<(u64, Waiter)> {
         let first = |class: &BTreeMap<u64, Waiter>| {
-            class.iter().find(|(_, waiter)| waiter.accounts.contains(account)).map(|(ticket, _)| *ticket)
+            let may = |waiter: &Waiter| waiter.accounts.contains(account) && may(waiter.accounts);
+            class.iter().find(|(_, waiter)| may(waiter)).map(|(ticket, _)| *ticket)
         };
         let heads = self.classes.each_ref().map(first);
         let waits = || heads.iter().zip(passed.iter()).enumerate().filter(|(_, (head, _))| head.is_some());

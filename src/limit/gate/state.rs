@@ -21,9 +21,9 @@ pub(super) struct Grant {
 /// Always true between two calls: nobody waits who could use a slot that is to be had.
 pub(super) struct GateState {
     pub(super) accounts: Vec<AccountSlots>,
-    /// How many accounts give out slots; the others are of an earlier setup and are only given back.
+    /// How many accounts are in force; the others are of an earlier setup, and only for those who came under it.
     active: usize,
-    /// Those among them that nobody means any more: they are only given back, too.
+    /// Those among them that nobody new means any more.
     retired: AccountSet,
     pub(super) queue: Queue,
     places: usize,
@@ -85,12 +85,16 @@ impl GateState {
         Demand { waiting: count(waiting), oldest_wait_since, ..demand }
     }
 
-    /// The accounts that give out slots.
+    /// The accounts that are in force.
     pub(super) fn active(&self) -> impl Iterator<Item = (usize, &AccountSlots)> {
         self.accounts.iter().enumerate().take(self.active).filter(|(index, _)| !self.retired.contains(*index))
     }
 
-    /// These accounts are not meant by anybody any more.
+    fn in_force(&self) -> AccountSet {
+        AccountSet::first(self.active).minus(self.retired)
+    }
+
+    /// These accounts are not meant by anybody new any more.
     pub(super) fn retire(&mut self, accounts: AccountSet) {
         self.retired = accounts;
     }
@@ -122,13 +126,13 @@ impl GateState {
 
     /// Takes a slot of one of these accounts. Whoever waits has been served before.
     pub(super) fn take(&mut self, accounts: AccountSet) -> Option<Grant> {
-        let index = self.freest(accounts)?;
+        let index = self.freest(accounts.and(self.in_force()))?;
         self.grant(index)
     }
 
     /// Puts a waiter into the queue; none when it is full, or no account will ever do.
     pub(super) fn join(&mut self, priority: Priority, accounts: AccountSet, now: Instant) -> Option<u64> {
-        if self.queue.len() >= self.places || accounts.and(AccountSet::first(self.active)).is_empty() {
+        if self.queue.len() >= self.places || accounts.and(self.in_force()).is_empty() {
             return None;
         }
         self.tickets += 1;
@@ -155,10 +159,13 @@ impl GateState {
         if self.queue.is_empty() {
             return wakers;
         }
+        let in_force = self.in_force();
         let mut accounts = AccountSet::ALL;
         while let Some(index) = self.freest(accounts) {
             let Some(account) = self.accounts.get_mut(index) else { break };
-            match self.queue.next(index, &mut account.passed) {
+            // Who may use none of those in force came before the others were taken away, and would wait in vain for ever.
+            let may = |accounts: AccountSet| in_force.contains(index) || accounts.and(in_force).is_empty();
+            match self.queue.next(index, may, &mut account.passed) {
                 Some((ticket, waiter)) => {
                     wakers.extend(waiter.waker);
                     let grant = self.grant(index);
@@ -172,7 +179,8 @@ impl GateState {
 
     /// The least loaded of these accounts that has a slot.
     fn freest(&self, accounts: AccountSet) -> Option<usize> {
-        let open = self.active().filter(|(index, account)| accounts.contains(*index) && account.open());
+        let open = self.accounts.iter().enumerate();
+        let open = open.filter(|(index, account)| accounts.contains(*index) && account.open());
         open.reduce(|best, other| if other.1.freer_than(best.1) { other } else { best }).map(|(index, _)| index)
     }
 

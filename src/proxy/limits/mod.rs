@@ -320,7 +320,8 @@ fn numbers(accounts: &[u64], old: &RouteLimits, gates: &Gates) -> Option<Vec<usi
     let mut taken: Vec<usize> = accounts.iter().filter_map(before).collect();
     let mut free = |_: &u64| {
         let is_free = |number: &usize| {
-            !taken.contains(number) && !old.numbers.contains(number) && gate.demand(*number).in_use == 0
+            let demand = gate.demand(*number);
+            !taken.contains(number) && !old.numbers.contains(number) && demand.in_use == 0 && demand.waiting == 0
         };
         let number = (0..AccountSet::MOST).find(is_free)?;
         taken.push(number);
