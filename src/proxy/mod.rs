@@ -21,7 +21,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod trace;
-mod upstreams;
+pub mod upstreams;
 mod ws;
 
 pub use informational::{Interim, Outbox};

@@ -239,7 +239,9 @@ impl State {
         Ok(State { table: RouteTable::new(&config.routes), routes, config, shared })
     }
 
-    pub(crate) fn runtime(&self, route: &Route) -> Arc<RouteRuntime> {
+    /// What was worked out for one of its routes.
+    #[must_use]
+    pub fn runtime(&self, route: &Route) -> Arc<RouteRuntime> {
         // The table was built from the same list, in which a route's index is its place.
         Arc::clone(self.routes.get(route.index).expect("the route table was built from these routes"))
     }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `world` | a seed, its clock, what happened and the first rule that did not hold |
 //! | `fleet` | gateways that share slots: the real agents, leases, gates and scripts |
+//! | `route` | one gateway and its providers: waits, retries, learned caps, reloads |
+//! | `rates` | gateways that share a rate |
 //! | `network` | the backend and the way to it, which lose, delay, hang, die and forget |
 //! | `store` | a model of Redis that runs the real scripts |
 //! | `agreement` | the model against a real server |
@@ -11,19 +13,33 @@
 mod agreement;
 mod fleet;
 mod network;
+mod rates;
+mod route;
 mod store;
 mod world;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use world::{Knobs, Violation};
 
 /// How many seeds a run takes unless `SPEECHGATE_SEEDS` says otherwise.
 const SEEDS: u64 = 10_000;
 /// After so many failures a run ends.
 const ENOUGH: usize = 5;
 
-fn simulate(seed: u64, traces: bool) -> Result<(), world::Violation> {
-    world::run(seed, traces, fleet::run)
+fn simulate(seed: u64, traces: bool) -> Result<(), Violation> {
+    simulate_with(seed, traces, Knobs::default())
+}
+
+fn simulate_with(seed: u64, traces: bool, knobs: Knobs) -> Result<(), Violation> {
+    let run = || match seed % 3 {
+        0 => world::run(seed, traces, fleet::run),
+        1 => world::run(seed, traces, |rng, log| route::run(rng, log, knobs)),
+        _ => world::run(seed, traces, rates::run),
+    };
+    // A panic is a failure like any other: its seed is what is wanted.
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    ended.unwrap_or_else(|_| Err(Violation { what: "it panicked".to_owned(), trace: Vec::new() }))
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -27,6 +27,19 @@ impl fmt::Display for Violation {
     }
 }
 
+/// What is done wrong on purpose, to see that it is found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Knobs {
+    /// A request becomes the probe before its body is there.
+    pub(crate) probes_before_its_body: bool,
+    /// A retry does not ask whether the provider wants to be left alone.
+    pub(crate) retries_ignore_waits: bool,
+    /// A retry is sent at once, whatever the provider said.
+    pub(crate) retries_at_once: bool,
+    /// All clients are taken for one.
+    pub(crate) shares_credentials: bool,
+}
+
 /// What happened, and the first rule that did not hold.
 pub(crate) struct Log {
     begun: Instant,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 impl RouteLimits {
     /// Which of these accounts a request to `path` with this key may ask now, or try. Refused when none may, with the shortest
     /// wait.
-    pub(crate) fn free(&self, accounts: AccountSet, credential: u64, path: &str) -> Result<AccountSet, Denied> {
+    pub fn free(&self, accounts: AccountSet, credential: u64, path: &str) -> Result<AccountSet, Denied> {
         if !self.waits() {
             return Ok(accounts);
         }
@@ -30,12 +30,12 @@ impl RouteLimits {
     }
 
     /// Whether somebody has to wait for anything at all.
-    pub(crate) fn waits(&self) -> bool {
+    pub fn waits(&self) -> bool {
         self.backoffs.count() > 0
     }
 
     /// A request goes out now: with a probe when a wait is over and nobody has tried since.
-    pub(crate) fn go(&self, account: usize, credential: u64, path: &str) -> Result<Option<Probe<Code>>, Denied> {
+    pub fn go(&self, account: usize, credential: u64, path: &str) -> Result<Option<Probe<Code>>, Denied> {
         if !self.waits() {
             return Ok(None);
         }

@@ -20,7 +20,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a call that goes out holds of the limits of its route.
 #[derive(Default)]
-pub(crate) struct Admission {
+pub struct Admission {
     /// Its slot, until its last byte.
     permit: Option<Permit>,
     /// It tries whether the provider is willing again.
@@ -34,38 +34,40 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    pub(crate) fn new(credential: u64, priority: Priority, account: usize) -> Admission {
+    /// A call with this key and place in queues, which uses this account.
+    #[must_use]
+    pub fn new(credential: u64, priority: Priority, account: usize) -> Admission {
         Admission { credential, account, priority: Some(priority), ..Admission::default() }
     }
 
     /// What it has from now on.
-    pub(crate) fn has(&mut self, permit: Option<Permit>) {
+    pub fn has(&mut self, permit: Option<Permit>) {
         self.permit = permit;
     }
 
     /// It tries whether the provider is willing again, if so.
-    pub(crate) fn tries(&mut self, probe: Option<Probe<Code>>) {
+    pub fn tries(&mut self, probe: Option<Probe<Code>>) {
         self.probe = probe;
     }
 
     /// Whether it does.
-    pub(crate) fn is_probe(&self) -> bool {
+    pub fn is_probe(&self) -> bool {
         self.probe.is_some()
     }
 
     /// The key of the credential that it brings.
-    pub(crate) fn credential(&self) -> u64 {
+    pub fn credential(&self) -> u64 {
         self.credential
     }
 
     /// Its priority in a queue.
-    pub(crate) fn priority(&self) -> Priority {
+    pub fn priority(&self) -> Priority {
         self.priority.unwrap_or(Priority::Normal)
     }
 
     /// It goes on with another account, and gives back the slot of the old one. Gives the priority with which it has to ask
     /// for another; none when it needs none.
-    pub(crate) fn moves(&mut self, account: usize) -> Option<Priority> {
+    pub fn moves(&mut self, account: usize) -> Option<Priority> {
         if self.account == account {
             return None;
         }
@@ -74,14 +76,14 @@ impl Admission {
     }
 
     /// The call has ended.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         (self.permit, self.probe) = (None, None);
     }
 }
 
 impl RouteLimits {
     /// The head of the provider's answer has come: what it says of its plan counts, and a success proves what was tried.
-    pub(crate) fn answered(&self, admission: &mut Admission, status: u16, headers: &HeaderMap) {
+    pub fn answered(&self, admission: &mut Admission, status: u16, headers: &HeaderMap) {
         if status < 400
             && let Some(probe) = admission.probe.take()
         {
@@ -99,7 +101,7 @@ impl RouteLimits {
     }
 
     /// The provider failed a call to this path, in an answer or in the middle of one.
-    pub(crate) fn failed(&self, admission: &mut Admission, path: &str, error: &CanonicalError) {
+    pub fn failed(&self, admission: &mut Admission, path: &str, error: &CanonicalError) {
         if error.origin != Origin::Provider {
             return;
         }
@@ -176,7 +178,7 @@ impl RouteLimits {
 
     /// A call was cancelled after it had gone out. Its connection is closed with it, but the provider notices that a little later:
     /// until then its slot stays taken.
-    pub(crate) fn settle(&self, admission: &mut Admission) {
+    pub fn settle(&self, admission: &mut Admission) {
         let settle = self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.settle);
         // Without a runtime the process is ending.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };

@@ -29,9 +29,9 @@ mod tests;
 mod view;
 
 pub(crate) use cost::BOUND;
-pub(crate) use feedback::Admission;
+pub use feedback::Admission;
 pub(crate) use rates::Subject;
-pub(crate) use refusal::{Denied, Refusal};
+pub use refusal::{Denied, Refusal};
 pub(crate) use slots::{Asked, Queued, priority};
 pub use view::{AccountSlotsView, BackoffView, LimitView};
 
@@ -227,7 +227,7 @@ impl RouteLimits {
 
     /// The key of the credential that a request goes out with: the accounts of the route, or the key that the client brings
     /// in a header, in the query or in a subprotocol, whichever is first. All that bring none share one.
-    pub(crate) fn credential(&self, key: Option<&HeaderValue>, parts: &request::Parts) -> u64 {
+    pub fn credential(&self, key: Option<&HeaderValue>, parts: &request::Parts) -> u64 {
         if !self.accounts.is_empty() {
             return self.keys.of(&self.accounts);
         }
@@ -248,12 +248,12 @@ impl RouteLimits {
     }
 
     /// Whether calls are counted.
-    pub(crate) fn counts(&self) -> bool {
+    pub fn counts(&self) -> bool {
         self.route.concurrency.is_some()
     }
 
     /// The gate for a credential, where calls are counted.
-    pub(crate) fn gate(&self, credential: u64) -> Option<Arc<Gate>> {
+    pub fn gate(&self, credential: u64) -> Option<Arc<Gate>> {
         let gates = self.gates.as_ref().filter(|_| self.counts())?;
         Some(gates.of(credential, rates::now()))
     }

@@ -16,7 +16,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 
 /// Why a request does not go out.
 #[derive(Debug)]
-pub(crate) enum Denied {
+pub enum Denied {
     /// Something is wrong with it.
     Fault(Fault),
     /// A limit stands against it.
@@ -25,11 +25,13 @@ pub(crate) enum Denied {
 
 /// A refusal by a limit.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// Which limit it was.
-    pub(crate) limit: Limit,
-    pub(crate) error: CanonicalError,
-    pub(crate) headers: HeaderMap,
+    pub limit: Limit,
+    /// What the client is told.
+    pub error: CanonicalError,
+    /// And in which headers.
+    pub headers: HeaderMap,
 }
 
 impl From<Fault> for Denied {

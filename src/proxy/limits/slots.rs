@@ -43,7 +43,7 @@ pub(crate) struct Queued<'r> {
 
 impl RouteLimits {
     /// The account whose slot it is, by its place in the configuration.
-    pub(crate) fn account_of(&self, permit: &Permit) -> usize {
+    pub fn account_of(&self, permit: &Permit) -> usize {
         self.numbers.iter().position(|number| *number == permit.account()).unwrap_or_default()
     }
 
@@ -86,7 +86,7 @@ impl RouteLimits {
     }
 
     /// Waits for a slot of one of these accounts, if need be. None when the route does not count calls.
-    pub(crate) async fn slot(
+    pub async fn slot(
         &self,
         credential: u64,
         priority: Priority,

@@ -3,7 +3,7 @@
 
 mod accounts;
 mod health;
-pub(super) mod policy;
+pub mod policy;
 
 pub(crate) use accounts::AccountGuard;
 pub use accounts::AccountView;

@@ -15,11 +15,11 @@ const DEFAULT_BUDGET: f64 = 0.2;
 
 /// What a route says about trying again.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct RetryPolicy {
+pub struct RetryPolicy {
     /// Tries in all.
-    pub(crate) attempts: u32,
+    pub attempts: u32,
     /// Retries as a share of requests.
-    pub(crate) budget: f64,
+    pub budget: f64,
     /// After which types of errors. None without `retry`: then only what cannot have reached the provider is tried again,
     /// at another upstream.
     on: Option<Vec<Type>>,
@@ -27,7 +27,8 @@ pub(crate) struct RetryPolicy {
 
 impl RetryPolicy {
     /// The policy of a route.
-    pub(crate) fn of(route: &Route) -> RetryPolicy {
+    #[must_use]
+    pub fn of(route: &Route) -> RetryPolicy {
         match &route.retry {
             Some(retry) => RetryPolicy { attempts: retry.attempts, budget: retry.budget, on: Some(retry.on.clone()) },
             None => {
@@ -39,7 +40,8 @@ impl RetryPolicy {
 
     /// Whether an error is one that another try may help. Idempotency is not asked: whoever names a type accepts that a request
     /// which failed so may have been processed.
-    pub(crate) fn wants(&self, error: &CanonicalError, upstreams: usize) -> bool {
+    #[must_use]
+    pub fn wants(&self, error: &CanonicalError, upstreams: usize) -> bool {
         if !error.retryable || matches!(error.origin, Origin::Client | Origin::Gateway) {
             return false;
         }
@@ -87,7 +89,8 @@ pub(crate) fn is_refused_account(error: &CanonicalError) -> bool {
 /// A hint is waited for whole, and a little longer, so that those who were given the same do not come back together. Without
 /// one it is anything up to a bound that doubles with each try (full jitter). `random` is from 0 to 1, `left` what the
 /// route's deadline for an answer leaves.
-pub(crate) fn wait(hint: Option<Duration>, tries: u32, left: Duration, random: f64) -> Option<Duration> {
+#[must_use]
+pub fn wait(hint: Option<Duration>, tries: u32, left: Duration, random: f64) -> Option<Duration> {
     let most = LONGEST_WAIT.min(left);
     match hint {
         Some(hint) if hint > most => None,

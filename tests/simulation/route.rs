@@ -1,0 +1,572 @@
+//! One gateway and its providers: the real limits of a route, with clients that follow the steps of `proxy::admit` and `proxy::retry`.
+//!
+//! Held are: what a provider says about one credential binds no other; a wait ends, and is tried in time; who waits after that
+//! waits for a call that is at the provider; no retry before its time; a learned cap is never smaller than the plan; a reload
+//! forgets no call.
+
+use super::world::{Knobs, Log, between};
+use fastrand::Rng;
+use http::{HeaderMap, HeaderValue, Request};
+use speechgate::canon::{CanonicalError, Code, Fault, Origin};
+use speechgate::config::{self, Config};
+use speechgate::limit::{AccountSet, Budget, Permit, Priority};
+use speechgate::proxy::headers::Identity;
+use speechgate::proxy::limits::{Admission, Denied};
+use speechgate::proxy::upstreams::policy::{self, RetryPolicy};
+use speechgate::proxy::{RouteRuntime, Shared, State as Proxy};
+use speechgate::telemetry::metrics::Metrics;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Keys that there are: of clients, or of the route's accounts.
+const KEYS: [&str; 3] = ["key-aaaaaaaa", "key-bbbbbbbb", "key-cccccccc"];
+/// Paths of different kinds.
+const PATHS: [&str; 3] = ["/v1/tts", "/v1/voices", "/v1/broken"];
+/// Slots of every key, as the operator has it.
+const MAX: u32 = 4;
+/// The longest wait that is believed, as the routes below say.
+const MAX_HOLD: Duration = Duration::from_secs(60);
+/// How long others may wait for a probe, and how often one goes through during a wait: what `limit::hold` says.
+const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// How long a slot may be free while somebody waits.
+const STARVING: Duration = Duration::from_secs(1);
+/// The longest pause for want of a slot.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What happens, and when.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Call {
+        key: usize,
+        path: usize,
+        upload: Duration,
+        hold: Duration,
+        leaves: Option<Duration>,
+    },
+    /// The provider does not want this key, or this path of this key, until then, and says that it takes so long.
+    RateLimits {
+        key: usize,
+        long: Duration,
+        says: Duration,
+    },
+    Breaks {
+        key: usize,
+        path: usize,
+        long: Duration,
+        says: Duration,
+    },
+    /// The plan of a key has so many slots, and a refusal says so much or nothing.
+    Plan {
+        key: usize,
+        slots: u32,
+        says: Option<Duration>,
+    },
+    Reload(usize),
+}
+
+/// What was said to a key.
+#[derive(Clone, Copy, Debug)]
+struct Said {
+    key: usize,
+    path: usize,
+    code: Code,
+    wait: Duration,
+    at: Instant,
+}
+
+struct World {
+    log: Arc<Log>,
+    knobs: Knobs,
+    /// Whether clients bring the keys; they are the route's accounts otherwise.
+    own_keys: bool,
+    shared: Arc<Shared>,
+    budget: Budget,
+    state: Mutex<State>,
+}
+
+struct State {
+    runtime: Arc<RouteRuntime>,
+    /// Which keys the accounts are, by their place in the configuration.
+    accounts: Vec<usize>,
+    keys: [Key; 3],
+    said: Vec<Said>,
+}
+
+/// How the provider stands to a key, and what it holds.
+#[derive(Clone, Copy)]
+struct Key {
+    slots: u32,
+    /// The smallest plan that it had.
+    least: u32,
+    says: Option<Duration>,
+    /// All paths, and each.
+    limited: Option<(Instant, Duration)>,
+    broken: [Option<(Instant, Duration)>; 3],
+    /// At the provider, and those of them with a slot here.
+    running: u32,
+    counted: u32,
+    waiting: u32,
+    starving: Option<Instant>,
+    /// Whether it was ever refused for want of a slot, and until when no slots may be given out for that.
+    refused: bool,
+    paused: Option<Instant>,
+    /// Since when nobody of it has been at the provider.
+    idle: Instant,
+}
+
+/// Runs one world.
+pub(crate) async fn run(mut rng: Rng, log: Arc<Log>, knobs: Knobs) {
+    let own_keys = rng.bool();
+    let now = Instant::now();
+    let identity = Identity::new("simulated").expect("an identity");
+    let shared = Shared::new(Arc::clone(&METRICS), None, identity);
+    let config = &CONFIGS[usize::from(!own_keys)];
+    let key = Key {
+        slots: u32::MAX,
+        least: u32::MAX,
+        says: None,
+        limited: None,
+        broken: [None; 3],
+        running: 0,
+        counted: 0,
+        waiting: 0,
+        starving: None,
+        refused: false,
+        paused: None,
+        idle: now,
+    };
+    let state =
+        State { runtime: runtime(config, &shared), accounts: accounts(config), keys: [key; 3], said: Vec::new() };
+    log.note(|| format!("keys of {}", if own_keys { "clients" } else { "the route" }));
+    let budget = Budget::new(1.0, now.into_std());
+    let world = Arc::new(World { log, knobs, own_keys, shared, budget, state: Mutex::new(state) });
+    let mut tasks = Vec::new();
+    for (at, event) in story(&mut rng, own_keys) {
+        sleep_until(now + at).await;
+        world.happens(event, &mut tasks);
+        if world.log.is_broken() {
+            break;
+        }
+    }
+    for task in tasks {
+        if world.log.is_broken() {
+            task.abort();
+            continue;
+        }
+        match timeout(Duration::from_secs(600), task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => world.log.violated(|| "a call panicked".to_owned()),
+            Err(_) => world.log.violated(|| "a call has not ended".to_owned()),
+        }
+    }
+}
+
+/// What happens, in order.
+fn story(rng: &mut Rng, own_keys: bool) -> Vec<(Duration, Event)> {
+    let whole = [8_000, 30_000, 90_000][rng.usize(0..3)];
+    let mut events = Vec::new();
+    for _ in 0..rng.usize(25..60) {
+        // Some clients send slowly, some leave.
+        let upload = if rng.u32(0..8) == 0 { between(rng, 1000, 40_000) } else { Duration::ZERO };
+        let leaves = (rng.u32(0..10) == 0).then(|| between(rng, 1, 2000));
+        let (key, path, hold) = (rng.usize(0..3), rng.usize(0..3), between(rng, 10, 2500));
+        events.push((between(rng, 0, whole), Event::Call { key, path, upload, hold, leaves }));
+    }
+    for _ in 0..rng.usize(0..5) {
+        let at = between(rng, 0, whole);
+        let (key, long) = (rng.usize(0..3), between(rng, 100, 20_000));
+        let says = [1, 2, 5, 20, 3600][rng.usize(0..5)];
+        let says = Duration::from_secs(says);
+        let event = match rng.u32(0..4) {
+            0 => Event::RateLimits { key, long, says },
+            1 => Event::Breaks { key, path: rng.usize(0..3), long, says },
+            2 => Event::Plan { key, slots: rng.u32(1..MAX), says: rng.bool().then_some(says) },
+            _ => Event::Reload(if own_keys { 0 } else { rng.usize(1..CONFIGS.len()) }),
+        };
+        events.push((at, event));
+    }
+    events.sort_by_key(|(at, _)| *at);
+    events
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn happens(self: &Arc<Self>, event: Event, tasks: &mut Vec<tokio::task::JoinHandle<()>>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        match event {
+            Event::Call { key, path, upload, hold, leaves } => {
+                let (world, call) = (Arc::clone(self), Call { key, path, upload, hold });
+                tasks.push(tokio::spawn(async move {
+                    match leaves {
+                        Some(leaves) => drop(timeout(leaves, world.call(call)).await),
+                        None => world.call(call).await,
+                    }
+                }));
+                return;
+            }
+            Event::RateLimits { key, long, says } => state.keys[key].limited = Some((now + long, says)),
+            Event::Breaks { key, path, long, says } => state.keys[key].broken[path] = Some((now + long, says)),
+            Event::Plan { key, slots, says } => {
+                let key = &mut state.keys[key];
+                (key.slots, key.least, key.says) = (slots, key.least.min(slots), says);
+            }
+            Event::Reload(number) => {
+                state.runtime = runtime(&CONFIGS[number], &self.shared);
+                state.accounts = accounts(&CONFIGS[number]);
+            }
+        }
+        drop(state);
+        self.log.note(|| format!("{event:?}"));
+    }
+
+    /// One call, by the steps of `proxy::admit` and `proxy::retry`.
+    async fn call(&self, call: Call) {
+        let runtime = Arc::clone(&self.lock().runtime);
+        let accounts = self.lock().accounts.clone();
+        let limits = &runtime.limits;
+        let path = PATHS[call.path];
+        let key = HeaderValue::from_static(KEYS[call.key]);
+        let (parts, ()) = Request::new(()).into_parts();
+        let credential = limits.credential(self.own_keys.then_some(&key), &parts);
+        let credential = if self.knobs.shares_credentials { 0 } else { credential };
+        // Where the route has accounts, a client of this key stands for one that can only use that one.
+        let account = if self.own_keys { Some(0) } else { accounts.iter().position(|one| *one == call.key) };
+        let Some(account) = account else { return };
+        let only = AccountSet::only(account);
+        if let Err(denied) = limits.free(only, credential, path) {
+            return self.held(&call, &denied);
+        }
+        let permit = match self.slot(&call, &runtime, credential, only).await {
+            Ok(permit) => permit,
+            Err(Denied::Limit(_) | Denied::Fault(_)) => {
+                return self.log.note(|| format!("{call}: no slot in time"));
+            }
+        };
+        let mut going = Going::new(self, &call, permit.is_some());
+        let mut admission = Admission::new(credential, Priority::Normal, account);
+        if limits.waits() {
+            if let Err(denied) = limits.free(only, credential, path) {
+                return self.held(&call, &denied);
+            }
+            if !self.knobs.probes_before_its_body {
+                sleep(call.upload).await;
+            }
+            match limits.go(account, credential, path) {
+                Ok(probe) => {
+                    if probe.is_some() {
+                        self.log.note(|| format!("{call}: is a probe"));
+                    }
+                    admission.tries(probe);
+                }
+                Err(denied) => return self.held(&call, &denied),
+            }
+            if self.knobs.probes_before_its_body {
+                sleep(call.upload).await;
+            }
+        }
+        admission.has(permit);
+        self.tries(&call, &runtime, account, &mut admission, &mut going).await;
+        admission.end();
+    }
+
+    /// Waits for a slot, if the route counts calls.
+    async fn slot(
+        &self,
+        call: &Call,
+        runtime: &RouteRuntime,
+        credential: u64,
+        only: AccountSet,
+    ) -> Result<Option<Permit>, Denied> {
+        let _waits = Waits::new(self, call.key);
+        runtime.limits.slot(credential, Priority::Normal, only).await
+    }
+
+    /// Sends as often as the route allows.
+    async fn tries(
+        &self,
+        call: &Call,
+        runtime: &RouteRuntime,
+        account: usize,
+        admission: &mut Admission,
+        going: &mut Going<'_>,
+    ) {
+        let (limits, path, policy) = (&runtime.limits, PATHS[call.path], RetryPolicy::of(&runtime.config));
+        self.budget.request(Instant::now().into_std());
+        let begun = Instant::now();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let error = match self.provider(call, admission.is_probe(), going) {
+                Ok(()) => {
+                    limits.answered(admission, 200, &HeaderMap::new());
+                    self.learned(call, runtime, admission.credential());
+                    sleep(call.hold).await;
+                    return;
+                }
+                Err(error) => error,
+            };
+            limits.failed(admission, path, &error);
+            self.learned(call, runtime, admission.credential());
+            if !policy.wants(&error, 1) || attempts >= policy.attempts {
+                return;
+            }
+            let now = Instant::now();
+            let left = Duration::from_secs(30).saturating_sub(now - begun);
+            let Some(wait) = policy::wait(error.retry_after, attempts, left, fastrand::f64()) else { return };
+            if !self.budget.retry(now.into_std()) {
+                return;
+            }
+            if !self.knobs.retries_at_once {
+                sleep(wait).await;
+            }
+            if !admission.is_probe() && !self.knobs.retries_ignore_waits {
+                match limits.go(account, admission.credential(), path) {
+                    Ok(probe) => admission.tries(probe),
+                    Err(denied) => return self.held(call, &denied),
+                }
+            }
+        }
+    }
+
+    /// What the provider does with a request that has arrived.
+    fn provider(&self, call: &Call, probe: bool, going: &mut Going<'_>) -> Result<(), CanonicalError> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        self.arrives(&state, call, probe, now);
+        let key = &mut state.keys[call.key];
+        let in_force =
+            |limit: Option<(Instant, Duration)>| limit.filter(|(until, _)| *until > now).map(|(_, says)| says);
+        let refusal = if let Some(wait) = in_force(key.limited) {
+            Some((Code::RateLimited, Some(wait)))
+        } else if let Some(wait) = in_force(key.broken[call.path]) {
+            Some((Code::Unavailable, Some(wait)))
+        } else if key.running >= key.slots {
+            key.refused = true;
+            key.paused = key.says.map(|wait| now + wait.min(LONGEST_PAUSE)).max(key.paused);
+            Some((Code::ConcurrencyLimited, key.says))
+        } else {
+            None
+        };
+        if probe && refusal.is_none_or(|(code, _)| code == Code::ConcurrencyLimited) {
+            // It shows that the provider is willing again.
+            let shown = |said: &Said| said.code == Code::RateLimited || said.path == call.path;
+            state.said.retain(|said| said.key != call.key || !shown(said));
+        }
+        let Some((code, wait)) = refusal else {
+            drop(state);
+            going.arrives();
+            return Ok(());
+        };
+        let mut error = CanonicalError::from_fault(Fault::Panic);
+        (error.code, error.origin, error.fault) = (code, Origin::Provider, None);
+        (error.retryable, error.retry_after) = (true, wait);
+        let said = Said { key: call.key, path: call.path, code, wait: wait.unwrap_or_default().min(MAX_HOLD), at: now };
+        state.said.push(said);
+        drop(state);
+        self.log.note(|| format!("{call}: {} {wait:?}", code.as_str()));
+        Err(error)
+    }
+
+    /// Nobody asks before a wait is over that the provider said to it, unless it is the probe that may.
+    fn arrives(&self, state: &State, call: &Call, probe: bool, now: Instant) {
+        let binds = |said: &&Said| {
+            said.key == call.key
+                && match said.code {
+                    Code::RateLimited => true,
+                    Code::Unavailable => said.path == call.path,
+                    _ => false,
+                }
+        };
+        for said in state.said.iter().filter(binds) {
+            // At the moment of the refusal others may have passed the door already.
+            let early = now > said.at && now < said.at + said.wait;
+            if early && !(probe && now >= said.at + PROBE_EVERY.min(said.wait)) {
+                self.log.violated(|| {
+                    format!(
+                        "{call} is sent {:?} after {} said to wait {:?}",
+                        now - said.at,
+                        said.code.as_str(),
+                        said.wait
+                    )
+                });
+            }
+        }
+    }
+
+    /// A client was refused here because of what a provider said: to this key, and not too long ago.
+    fn held(&self, call: &Call, denied: &Denied) {
+        let Denied::Limit(refusal) = denied else { return };
+        let (code, now) = (refusal.error.code, Instant::now());
+        self.log.note(|| format!("{call}: held, {}", code.as_str()));
+        let state = self.lock();
+        let said: Vec<&Said> = state.said.iter().filter(|said| said.key == call.key && said.code == code).collect();
+        let binding = said.iter().filter(|one| {
+            // An outage binds its own path, and every path when another is out as well.
+            one.code != Code::Unavailable
+                || one.path == call.path
+                || said.iter().any(|other| {
+                    other.path != one.path && other.at < one.at + one.wait && one.at < other.at + other.wait
+                })
+        });
+        let Some(until) = binding.clone().map(|said| said.at + said.wait).max() else {
+            self.log.violated(|| format!("{call} is held for {}, which nobody said to it", code.as_str()));
+            return;
+        };
+        if now > until + PROBE_DEADLINE {
+            self.log.violated(|| format!("{call} is held {:?} after the end of the wait", now - until));
+        }
+        let key = &state.keys[call.key];
+        if now > until && key.running == 0 && now > key.idle.max(until) + STARVING {
+            self.log.violated(|| {
+                format!("{call} is held {:?} after the end of the wait, and nobody is trying", now - until)
+            });
+        }
+    }
+
+    /// What is learned of a plan is never less than the plan.
+    fn learned(&self, call: &Call, runtime: &RouteRuntime, credential: u64) {
+        let Some(gate) = runtime.limits.gate(credential).filter(|_| self.own_keys) else { return };
+        let (learned, key) = (gate.learned(0), self.lock().keys[call.key]);
+        let plan = key.least.min(MAX);
+        if learned < plan {
+            self.log.violated(|| format!("{learned} slots are learned of {}, whose plan has {plan}", KEYS[call.key]));
+        }
+    }
+
+    /// Whether a slot of this key is free that somebody waits for, and no refusal explains it.
+    fn look(&self, index: usize) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let key = &mut state.keys[index];
+        let free = key.counted < MAX && !key.refused && key.paused.is_none_or(|until| until <= now);
+        if let Some(since) = key.starving
+            && now - since > STARVING
+        {
+            let (starved, counted) = (now - since, key.counted);
+            self.log.violated(|| {
+                format!("a call of {} waited for {starved:?} while {counted} of {MAX} slots were in use", KEYS[index])
+            });
+        }
+        key.starving = if free && key.waiting > 0 { key.starving.or(Some(now)) } else { None };
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    key: usize,
+    path: usize,
+    upload: Duration,
+    hold: Duration,
+}
+
+impl std::fmt::Display for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", KEYS[self.key], PATHS[self.path])
+    }
+}
+
+/// A client that waits for a slot.
+struct Waits<'w>(&'w World, usize);
+
+impl<'w> Waits<'w> {
+    fn new(world: &'w World, key: usize) -> Waits<'w> {
+        world.lock().keys[key].waiting += 1;
+        world.look(key);
+        Waits(world, key)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.lock().keys[self.1].waiting -= 1;
+        self.0.look(self.1);
+    }
+}
+
+/// A call that has its slot, and may be at the provider.
+struct Going<'w> {
+    world: &'w World,
+    key: usize,
+    counted: bool,
+    arrived: bool,
+}
+
+impl<'w> Going<'w> {
+    fn new(world: &'w World, call: &Call, counted: bool) -> Going<'w> {
+        let mut state = world.lock();
+        let key = &mut state.keys[call.key];
+        key.counted += u32::from(counted);
+        let slots = key.counted;
+        drop(state);
+        if slots > MAX {
+            world.log.violated(|| format!("{call} has slot {slots} of {MAX}"));
+        }
+        world.look(call.key);
+        Going { world, key: call.key, counted, arrived: false }
+    }
+
+    fn arrives(&mut self) {
+        self.arrived = true;
+        self.world.lock().keys[self.key].running += 1;
+        self.world.log.note(|| format!("{} begins", KEYS[self.key]));
+    }
+}
+
+impl Drop for Going<'_> {
+    fn drop(&mut self) {
+        let mut state = self.world.lock();
+        let key = &mut state.keys[self.key];
+        key.counted -= u32::from(self.counted);
+        if self.arrived {
+            key.running -= 1;
+            key.idle = Instant::now();
+        }
+        drop(state);
+        self.world.look(self.key);
+        self.world.log.note(|| format!("{} ends", KEYS[self.key]));
+    }
+}
+
+static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new("simulated", 1)));
+
+/// The configurations that a reload chooses from: the first with the clients' own keys, the others with accounts, in any order,
+/// some missing; one of them counts no calls.
+static CONFIGS: LazyLock<Vec<Arc<Config>>> = LazyLock::new(|| {
+    let counted = "concurrency = { max = 4, queue = 100, max_wait = '60s' }";
+    let load = |accounts: &[usize], counted: &str| {
+        let listed: Vec<String> =
+            accounts.iter().map(|key| format!("{{ header = 'xi-api-key', value = '{}' }}", KEYS[*key])).collect();
+        let accounts = if listed.is_empty() { String::new() } else { format!("credentials = [{}]", listed.join(", ")) };
+        let text = format!(
+            "[[routes]]\nname = 'r'\nmatch = {{ path = '/r' }}\nprovider = 'elevenlabs'\nupstream = 'http://127.0.0.1:1'\n\
+             {accounts}\n{counted}\nretry = {{ attempts = 3, on = ['rate_limited', 'concurrency_limited', 'unavailable'], budget = '100%' }}\n"
+        );
+        let loaded = config::load_str(&[("simulated.toml", &text)], []);
+        Arc::new(loaded.unwrap_or_else(|problems| panic!("{problems:?}")).config)
+    };
+    vec![
+        load(&[], counted),
+        load(&[0, 1, 2], counted),
+        load(&[2, 0, 1], counted),
+        load(&[1, 0], counted),
+        load(&[2], counted),
+        load(&[0, 1, 2], ""),
+    ]
+});
+
+/// The limits under a configuration, with what was counted under the one before.
+fn runtime(config: &Arc<Config>, shared: &Arc<Shared>) -> Arc<RouteRuntime> {
+    Proxy::new(Arc::clone(config), Arc::clone(shared)).expect("a state").runtime(&config.routes[0])
+}
+
+/// Which keys the accounts of a configuration are.
+fn accounts(config: &Config) -> Vec<usize> {
+    let values = config.routes[0].credentials.iter().map(|one| one.value.reveal());
+    values.filter_map(|value| KEYS.iter().position(|key| *key == value)).collect()
+}
