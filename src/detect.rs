@@ -2,6 +2,10 @@
 //!
 //! The gateway, `speechgate explain` and the corpus test all ask here, so that they cannot come to differ. Pure.
 
+mod coded;
+
+pub use coded::{Coded, codec_of, encode, recode};
+
 use crate::canon::profile::Detector;
 use crate::canon::{CanonicalError, Classified, Evidence, Matched, Phase, Profile, resolve};
 use crate::wire::close;
@@ -148,7 +152,12 @@ pub fn detect<'p>(
     let (detector, fatal) = match evidence.phase {
         // A connection that ended and a status of 400 or more speak for themselves.
         Phase::Http | Phase::Handshake | Phase::Abort => (None, None),
-        Phase::Frame if evidence.body.len() > LIMIT || evidence.body.trim_ascii_start().first() != Some(&b'{') => {
+        Phase::Frame if evidence.body.len() > LIMIT => return None,
+        // What has fields of its own may say all in them.
+        Phase::Frame
+            if evidence.coded.is_none_or(|(codec, _)| !codec.has_fields())
+                && evidence.body.trim_ascii_start().first() != Some(&b'{') =>
+        {
             return None;
         }
         Phase::Job if evidence.truncated || evidence.body.len() > LIMIT || !may_be_json(evidence.body) => return None,

@@ -1,5 +1,6 @@
 //! Conditions: tests over any selector that decide whether a detector, a rule or a selector applies.
 
+use super::codec::CodedSockets;
 use super::evidence::Evidence;
 use super::place::{Found, Place};
 use super::spec::{ConditionSpec, ConditionTestSpec, OneOrMany, Scalar, Table};
@@ -48,15 +49,37 @@ impl Condition {
     }
 
     /// Bytes one of which must occur in a message for this condition to hold; none when no such bytes can be told.
-    pub(crate) fn needles(&self) -> Option<Vec<String>> {
+    pub(crate) fn needles(&self, written: Written) -> Option<Vec<String>> {
         // An event is looked at with its field lines, so its name stands among the bytes.
         if let (Place::Text, Test::In(wanted)) = (&self.place, &self.test) {
             return Some(wanted.iter().map(|one| one.to_string()).collect());
         }
-        if self.place.json_key().is_none() && !matches!(self.place, Place::SseEvent) {
-            return None;
+        let there = match &self.place {
+            Place::Header(_) => written.fields,
+            Place::SseEvent => true,
+            place => place.json_key().is_some(),
+        };
+        self.test.needles(&self.place, written).filter(|_| there)
+    }
+}
+
+/// How messages are written, where it is not JSON alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Written {
+    /// They may have header fields of their own.
+    fields: bool,
+    /// Names may stand in them without quotes, and numbers not as text.
+    packed: bool,
+}
+
+impl Written {
+    /// The way of these sockets.
+    pub(crate) fn by(sockets: &[CodedSockets]) -> Written {
+        let any = |is: fn(&CodedSockets) -> bool| sockets.iter().any(is);
+        Written {
+            fields: any(|sockets| sockets.codec.has_fields()),
+            packed: any(|sockets| sockets.codec.is_binary() && !sockets.codec.has_fields()),
         }
-        self.test.needles(&self.place)
     }
 }
 
@@ -95,7 +118,7 @@ impl AnyOf {
     }
 
     pub(crate) fn needles(&self) -> Option<Vec<Finder<'static>>> {
-        let each = self.0.iter().map(|conditions| conditions.iter().find_map(Condition::needles));
+        let each = self.0.iter().map(|conditions| conditions.iter().find_map(|one| one.needles(Written::default())));
         let all: Vec<String> = each.collect::<Option<Vec<_>>>()?.concat();
         Some(all.iter().map(|needle| Finder::new(needle.as_bytes()).into_owned()).collect())
     }
@@ -138,16 +161,20 @@ impl Test {
         }
     }
 
-    fn needles(&self, place: &Place) -> Option<Vec<String>> {
+    fn needles(&self, place: &Place, written: Written) -> Option<Vec<String>> {
+        let is_text = |text: &str| {
+            !written.packed
+                || text.starts_with(|first: char| first.is_ascii_alphabetic()) && text != "true" && text != "false"
+        };
         match self {
             // JSON may escape any character, but no provider escapes what it could write plainly, except the slash.
-            Test::In(wanted) if wanted.iter().all(|one| is_plain(one)) => {
+            Test::In(wanted) if wanted.iter().all(|one| is_plain(one) && is_text(one)) => {
                 Some(wanted.iter().map(|one| one.to_string()).collect())
             }
             Test::Exists(true) | Test::In(_) | Test::Matches(_) => {
-                place.json_key().map(|key| vec![format!("\"{key}\"")])
+                place.json_key().map(|key| vec![if written.packed { key.to_owned() } else { format!("\"{key}\"") }])
             }
-            Test::All(tests) => tests.iter().find_map(|test| test.needles(place)),
+            Test::All(tests) => tests.iter().find_map(|test| test.needles(place, written)),
             Test::Exists(false) | Test::Not(_) => None,
         }
     }

@@ -43,6 +43,7 @@ impl ProfileSpec {
             rules: lists(self.rules, &base.rules),
             streams: lists(self.streams, &base.streams),
             clients: lists(self.clients, &base.clients),
+            codecs: lists(self.codecs, &base.codecs),
             rewrite: lists(self.rewrite, &base.rewrite),
             secrets: SecretsSpec {
                 headers: lists(self.secrets.headers, &base.secrets.headers),

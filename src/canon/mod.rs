@@ -16,6 +16,7 @@
 mod classify;
 mod clients;
 pub mod code;
+mod codec;
 mod codes;
 mod condition;
 mod cost;
@@ -51,6 +52,7 @@ mod write;
 
 pub use classify::{Classified, classify, resolve};
 pub use code::{Code, Type};
+pub use codec::Codec;
 pub use decide::Matched;
 pub use error::{CanonicalError, UpstreamBody, UpstreamError};
 pub use evidence::{Evidence, read_json};

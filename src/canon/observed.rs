@@ -1,5 +1,6 @@
 //! What was seen: one value for every failure on every transport.
 
+use super::codec::Codec;
 use super::spec::Phase;
 use http::HeaderMap;
 use std::sync::LazyLock;
@@ -20,6 +21,8 @@ pub struct Observed<'a> {
     pub headers: &'a HeaderMap,
     /// The body, event data, line or message: decoded and bounded by the shell.
     pub body: &'a [u8],
+    /// The codec that was undone to get the body, and the bytes as they came.
+    pub coded: Option<(Codec, &'a [u8])>,
     /// Whether the bound cut the body.
     pub truncated: bool,
     /// WebSocket close code.
@@ -91,6 +94,18 @@ impl<'a> Observed<'a> {
         Observed { truncated, ..self }
     }
 
+    /// The same, whose body came in this codec as these bytes.
+    #[must_use]
+    pub fn coded(self, codec: Codec, raw: &'a [u8]) -> Observed<'a> {
+        Observed { coded: Some((codec, raw)), ..self }
+    }
+
+    /// The body as it came.
+    #[must_use]
+    pub fn raw(&self) -> &'a [u8] {
+        self.coded.map_or(self.body, |(_, raw)| raw)
+    }
+
     /// The same, with the header fields of the answer whose stream or socket it came on.
     #[must_use]
     pub fn within(self, headers: &'a HeaderMap) -> Observed<'a> {
@@ -103,6 +118,7 @@ impl<'a> Observed<'a> {
             status: None,
             headers: &NO_HEADERS,
             body,
+            coded: None,
             truncated: false,
             ws_code: None,
             ws_reason: None,

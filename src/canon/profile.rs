@@ -4,8 +4,9 @@
 //! never match among it.
 
 use super::clients::Client;
+use super::codec::{Codec, CodedSockets};
 use super::codes::{CodeTable, Codes, Known};
-use super::condition::{self, Condition};
+use super::condition::{self, Condition, Written};
 use super::cost::{self, TextPath};
 use super::evidence::Evidence;
 use super::heuristics;
@@ -46,6 +47,7 @@ pub struct Profile {
     sockets: Vec<Arc<SocketUnits>>,
     streams: Vec<Arc<Stream>>,
     clients: Vec<Client>,
+    coded: Vec<CodedSockets>,
 }
 
 /// What every profile falls back to: what stands in front of providers, and what any API looks like.
@@ -169,10 +171,15 @@ impl Profile {
             Client::compile(&format!("clients[{index}]"), client, &mut |path, problem| problems.add(path, problem))
         });
         let clients = clients.collect();
+        let coded = spec.codecs.iter().enumerate().map(|(index, sockets)| {
+            let at = format!("codecs[{index}]");
+            CodedSockets::compile(&at, sockets, &mut |path, problem| problems.add(path, problem))
+        });
+        let coded: Vec<CodedSockets> = coded.collect();
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
-        let needles = needles(&detectors);
+        let needles = needles(&detectors, Written::by(&coded));
         let name = name.to_owned();
         let fallback = None;
         Ok(Profile {
@@ -191,6 +198,7 @@ impl Profile {
             sockets,
             streams,
             clients,
+            coded,
         })
     }
 
@@ -269,6 +277,12 @@ impl Profile {
         let any = self.fallback.iter().flat_map(|fallback| &fallback.generic.clients);
         let fields = self.clients.iter().chain(any).flat_map(Client::fields).map(HeaderName::as_str);
         fields.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+    }
+
+    /// The codec of the messages on a socket that this request opens; none where they are bare JSON.
+    #[must_use]
+    pub fn codec(&self, request: Option<(&str, &str)>) -> Option<Codec> {
+        self.coded.iter().find(|sockets| sockets.cover(request)).map(|sockets| sockets.codec)
     }
 
     /// Whether the profile says where the text of a request is.
@@ -477,7 +491,8 @@ fn compile_texts(paths: &[String], problems: &mut Problems) -> Vec<TextPath> {
     paths.iter().enumerate().filter_map(keep).collect()
 }
 
-fn needles(detectors: &[Detector]) -> Vec<(Phase, Needles)> {
+/// What must stand in the bytes; on coded sockets these are `written` otherwise than in JSON.
+fn needles(detectors: &[Detector], written: Written) -> Vec<(Phase, Needles)> {
     let mut all: Vec<(Phase, Option<Vec<String>>)> = Vec::new();
     for detector in detectors.iter().filter(|detector| !detector.ignore) {
         // The rarest bytes: a value before the name of a member, long before short.
@@ -485,7 +500,8 @@ fn needles(detectors: &[Detector]) -> Vec<(Phase, Needles)> {
             let is_value = needles.iter().all(|needle| !needle.starts_with('"'));
             (is_value, needles.iter().map(String::len).min())
         };
-        let mine = detector.conditions.iter().filter_map(Condition::needles).max_by_key(rarity);
+        let written = if detector.phase == Phase::Job { Written::default() } else { written };
+        let mine = detector.conditions.iter().filter_map(|one| one.needles(written)).max_by_key(rarity);
         match all.iter_mut().find(|(phase, _)| *phase == detector.phase) {
             Some((_, known)) => *known = known.take().zip(mine).map(|(known, mine)| [known, mine].concat()),
             None => all.push((detector.phase, mine)),

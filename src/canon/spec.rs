@@ -2,6 +2,7 @@
 //!
 //! [`super::profile`] compiles it. Unknown keys are refused; everything is optional.
 
+pub use super::codec::{Codec, CodecSpec};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -85,6 +86,8 @@ pub struct ProfileSpec {
     /// Clients that read the provider's own errors: its SDKs, and plugins made for it. `envelope = "auto"` answers them in the
     /// compatible form.
     pub clients: Vec<ClientSpec>,
+    /// Sockets whose messages are not bare JSON.
+    pub codecs: Vec<CodecSpec>,
     /// Members of success bodies that hold URLs of the provider.
     pub rewrite: Vec<RewriteSpec>,
     /// Where secrets sit.

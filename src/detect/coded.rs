@@ -1,0 +1,208 @@
+//! Bodies and messages that are not bare JSON: what they say as JSON, and the same with other JSON in it.
+
+use crate::canon::{Codec, Observed};
+use crate::wire::event_stream::{self, Message};
+use crate::wire::headed;
+use crate::wire::packed::Packing;
+use http::{HeaderMap, header};
+use serde_json::{Map, Value};
+
+/// The names under which each codec goes as a body.
+const TYPES: [(&str, Codec); 6] = [
+    ("application/msgpack", Codec::Msgpack),
+    ("application/x-msgpack", Codec::Msgpack),
+    ("application/vnd.msgpack", Codec::Msgpack),
+    ("application/cbor", Codec::Cbor),
+    ("application/problem+cbor", Codec::Cbor),
+    ("application/vnd.amazon.eventstream", Codec::EventStream),
+];
+
+/// A body or a message, with its codec undone.
+#[derive(Debug)]
+pub struct Coded<'a> {
+    raw: &'a [u8],
+    undone: Option<Undone<'a>>,
+}
+
+#[derive(Debug)]
+struct Undone<'a> {
+    codec: Codec,
+    headers: HeaderMap,
+    body: Body<'a>,
+}
+
+#[derive(Debug)]
+enum Body<'a> {
+    Within(&'a [u8]),
+    Made(Vec<u8>),
+}
+
+impl<'a> Coded<'a> {
+    /// A message of a socket. What is not in the codec is taken as it is.
+    #[must_use]
+    pub fn message(codec: Option<Codec>, raw: &'a [u8]) -> Coded<'a> {
+        Coded { raw, undone: codec.and_then(|codec| undo(codec, raw)) }
+    }
+
+    /// The body of an answer whose head says what it is.
+    #[must_use]
+    pub fn body_of(headers: &HeaderMap, raw: &'a [u8]) -> Coded<'a> {
+        Coded::message(codec_of(headers), raw)
+    }
+
+    /// What it says, as JSON or text.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        match self.undone.as_ref().map(|undone| &undone.body) {
+            None => self.raw,
+            Some(Body::Within(body)) => body,
+            Some(Body::Made(body)) => body,
+        }
+    }
+
+    /// The name of an event: what the message says that it is.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        let headers = &self.undone.as_ref()?.headers;
+        let names = ["exception-type", "error-code", "event-type"];
+        names.iter().find_map(|name| headers.get(*name)?.to_str().ok())
+    }
+
+    /// What was seen, which took its body from here; `seen` may have taken out of it what must not be shown.
+    #[must_use]
+    pub fn observed<'s>(&'s self, seen: Observed<'s>) -> Observed<'s> {
+        match &self.undone {
+            None => seen,
+            Some(undone) if undone.codec.has_fields() => seen.coded(undone.codec, self.raw).within(&undone.headers),
+            Some(undone) => seen.coded(undone.codec, self.raw),
+        }
+    }
+}
+
+/// The codec of a body, as its head says.
+#[must_use]
+pub fn codec_of(headers: &HeaderMap) -> Option<Codec> {
+    let media_type = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    TYPES.iter().find(|(name, _)| essence.eq_ignore_ascii_case(name.as_bytes())).map(|(_, codec)| *codec)
+}
+
+/// A message as it came, with this JSON in the place of its own; none when it has no place for it. Members that were added to a
+/// packed map are added to its bytes, all others of which stay.
+#[must_use]
+pub fn recode(codec: Codec, raw: &[u8], json: &[u8]) -> Option<Vec<u8>> {
+    match codec {
+        Codec::Headed => Some([headed::read(raw)?.block, json].concat()),
+        Codec::EventStream => Some(Message::read(raw)?.with_payload(json)),
+        Codec::Msgpack => repack(Packing::Msgpack, raw, json),
+        Codec::Cbor => repack(Packing::Cbor, raw, json),
+    }
+}
+
+/// A message of our own; none in a codec that has a place for none. `__type` names an exception.
+#[must_use]
+pub fn encode(codec: Codec, json: &[u8]) -> Option<Vec<u8>> {
+    let value = || serde_json::from_slice::<Value>(json).ok();
+    match codec {
+        Codec::Headed => None,
+        Codec::EventStream => {
+            let value = value()?;
+            let name = value.get("__type").and_then(Value::as_str).unwrap_or("InternalFailureException");
+            Some(event_stream::exception(name, json))
+        }
+        Codec::Msgpack => Some(Packing::Msgpack.write(&value()?)),
+        Codec::Cbor => Some(Packing::Cbor.write(&value()?)),
+    }
+}
+
+fn repack(packing: Packing, raw: &[u8], json: &[u8]) -> Option<Vec<u8>> {
+    let Ok(Value::Object(after)) = serde_json::from_slice::<Value>(json) else { return None };
+    let Value::Object(before) = packing.read(raw)? else { return None };
+    let kept = before.iter().all(|(name, value)| after.get(name) == Some(value));
+    if !kept {
+        return Some(packing.write(&Value::Object(after)));
+    }
+    let added: Map<String, Value> = after.into_iter().filter(|(name, _)| !before.contains_key(name)).collect();
+    added.iter().try_fold(raw.to_vec(), |bytes, (name, value)| packing.with_member(&bytes, name, value))
+}
+
+fn undo(codec: Codec, raw: &[u8]) -> Option<Undone<'_>> {
+    let packed = |packing: Packing| {
+        let body = Body::Made(serde_json::to_vec(&packing.read(raw)?).ok()?);
+        Some(Undone { codec, headers: HeaderMap::new(), body })
+    };
+    match codec {
+        Codec::Headed => {
+            let headed = headed::read(raw)?;
+            Some(Undone { codec, headers: headed.headers, body: Body::Within(headed.body) })
+        }
+        Codec::EventStream => {
+            let message = Message::read(raw)?;
+            Some(Undone { codec, headers: message.headers(), body: Body::Within(message.payload) })
+        }
+        Codec::Msgpack => packed(Packing::Msgpack),
+        Codec::Cbor => packed(Packing::Cbor),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::time::UNIX_EPOCH;
+
+    /// Each codec with a message in it that says `value`.
+    fn messages(value: &Value) -> [(Codec, Vec<u8>); 4] {
+        let json = value.to_string();
+        [
+            (Codec::Headed, format!("Path:speech.phrase\r\n\r\n{json}").into_bytes()),
+            (Codec::EventStream, event_stream::exception("BadRequestException", json.as_bytes())),
+            (Codec::Msgpack, Packing::Msgpack.write(value)),
+            (Codec::Cbor, Packing::Cbor.write(value)),
+        ]
+    }
+
+    #[test]
+    fn every_codec_says_the_same_and_keeps_what_it_said() {
+        let value = json!({"reason": "error", "code": 7, "list": [1, {"a": null}]});
+        for (codec, raw) in messages(&value) {
+            let coded = Coded::message(Some(codec), &raw);
+            assert_eq!(serde_json::from_slice::<Value>(coded.body()).expect("JSON"), value, "{codec:?}");
+            let seen = coded.observed(Observed::frame(coded.body(), UNIX_EPOCH));
+            assert_eq!((seen.raw(), seen.coded.map(|(codec, _)| codec)), (&raw[..], Some(codec)));
+            let mut more = value.clone();
+            more["gateway_error"] = json!({"code": "x"});
+            let again = recode(codec, &raw, more.to_string().as_bytes()).expect("a place");
+            let told = Coded::message(Some(codec), &again);
+            assert_eq!(serde_json::from_slice::<Value>(told.body()).expect("JSON"), more, "{codec:?}");
+            assert_eq!(told.name(), coded.name());
+        }
+    }
+
+    #[test]
+    fn what_is_not_in_the_codec_is_taken_as_it_is() {
+        for codec in [Codec::Headed, Codec::EventStream, Codec::Msgpack, Codec::Cbor] {
+            for raw in [&b"{\"error\":\"x\"}"[..], b"", b"\xff\xfe\xfd"] {
+                let coded = Coded::message(Some(codec), raw);
+                assert_eq!((coded.body(), coded.name()), (raw, None), "{codec:?}");
+                assert_eq!(recode(codec, raw, b"{}"), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_in_the_codec_that_its_type_names() {
+        let raw = Packing::Cbor.write(&json!({"__type": "com.amazonaws.transcribe#BadRequestException"}));
+        let mut headers = HeaderMap::new();
+        assert_eq!(Coded::body_of(&headers, &raw).body(), raw);
+        let _ = headers.insert(header::CONTENT_TYPE, "Application/CBOR; x=y".parse().expect("a value"));
+        assert!(Coded::body_of(&headers, &raw).body().starts_with(b"{\"__type\""));
+    }
+
+    #[test]
+    fn an_exception_of_our_own_has_its_name() {
+        let message = encode(Codec::EventStream, br#"{"__type":"LimitExceededException","Message":"m"}"#).expect("one");
+        assert_eq!(Coded::message(Some(Codec::EventStream), &message).name(), Some("LimitExceededException"));
+        assert_eq!(encode(Codec::Headed, b"{}"), None);
+    }
+}

@@ -1,0 +1,304 @@
+//! Event streams of AWS (`application/vnd.amazon.eventstream`): binary messages, each with a prelude that tells its lengths, a
+//! block of typed header fields, a payload, and checksums over both. They come as bodies over HTTP/2 and as WebSocket messages.
+//!
+//! The kept crate for it, `aws-smithy-eventstream`, brings nine others and copies every payload; what is needed of it is this page.
+
+use super::cut::{Cutter, Verdict};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::collections::VecDeque;
+
+/// Total length, length of the header block, checksum of the two.
+const PRELUDE: usize = 12;
+/// The checksum at the end.
+const CHECKSUM: usize = 4;
+/// The largest message of the protocol: 16 MiB of payload and 128 KiB of fields.
+const LARGEST: usize = 16 * 1024 * 1024 + 128 * 1024 + PRELUDE + CHECKSUM;
+/// The type of a field whose value is a string.
+const STRING: u8 = 7;
+
+/// A message taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Its fields as they came.
+    pub fields: &'a [u8],
+    /// What it carries.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// Takes a whole message apart; none when it is no message, or its checksums are wrong.
+    #[must_use]
+    pub fn read(bytes: &'a [u8]) -> Option<Message<'a>> {
+        let (total, fields) = prelude(bytes)?;
+        let end = total.checked_sub(CHECKSUM)?;
+        if bytes.len() != total || crc32fast::hash(bytes.get(..end)?) != number(bytes, end)? {
+            return None;
+        }
+        let payload = PRELUDE + fields;
+        Some(Message { fields: bytes.get(PRELUDE..payload)?, payload: bytes.get(payload..end)? })
+    }
+
+    /// The fields whose values are strings, without the colon that those of the protocol begin with: `:exception-type` is
+    /// `exception-type`. What is malformed ends the list.
+    #[must_use]
+    pub fn headers(&self) -> HeaderMap {
+        let (mut headers, mut rest) = (HeaderMap::new(), self.fields);
+        while let Some((name, value, behind)) = field(rest) {
+            rest = behind;
+            let name = HeaderName::from_bytes(name.strip_prefix(b":").unwrap_or(name));
+            if let (Ok(name), Some(Ok(value))) = (name, value.map(HeaderValue::from_bytes)) {
+                let _ = headers.append(name, value);
+            }
+        }
+        headers
+    }
+
+    /// The same message with another payload.
+    #[must_use]
+    pub fn with_payload(&self, payload: &[u8]) -> Vec<u8> {
+        write(self.fields, payload)
+    }
+}
+
+/// An exception of this name with a payload that is JSON.
+#[must_use]
+pub fn exception(name: &str, payload: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::new();
+    for (name, value) in
+        [(":message-type", "exception"), (":exception-type", name), (":content-type", "application/json")]
+    {
+        // None of the names is longer than a byte can say, and no value than two.
+        fields.push(u8::try_from(name.len()).unwrap_or_default());
+        fields.extend_from_slice(name.as_bytes());
+        fields.push(STRING);
+        fields.extend_from_slice(&u16::try_from(value.len()).unwrap_or_default().to_be_bytes());
+        fields.extend_from_slice(value.as_bytes());
+    }
+    write(&fields, payload)
+}
+
+fn write(fields: &[u8], payload: &[u8]) -> Vec<u8> {
+    let total = PRELUDE + fields.len() + payload.len() + CHECKSUM;
+    let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
+    let mut message = Vec::with_capacity(total);
+    message.extend_from_slice(&length(total));
+    message.extend_from_slice(&length(fields.len()));
+    message.extend_from_slice(&crc32fast::hash(&message).to_be_bytes());
+    message.extend_from_slice(fields);
+    message.extend_from_slice(payload);
+    message.extend_from_slice(&crc32fast::hash(&message).to_be_bytes());
+    message
+}
+
+/// The length of the message that begins here and that of its fields; none when it is not a prelude.
+fn prelude(bytes: &[u8]) -> Option<(usize, usize)> {
+    let (total, fields) = (number(bytes, 0)? as usize, number(bytes, 4)? as usize);
+    let fits = total <= LARGEST && fields.checked_add(PRELUDE + CHECKSUM).is_some_and(|least| least <= total);
+    (fits && crc32fast::hash(bytes.get(..8)?) == number(bytes, 8)?).then_some((total, fields))
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// The first field: its name, its value when that is a string, and what follows.
+fn field(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    let (kind, rest) = rest.split_first()?;
+    let (length, rest) = match kind {
+        0 | 1 => (0, rest),
+        2 => (1, rest),
+        3 => (2, rest),
+        4 => (4, rest),
+        5 | 8 => (8, rest),
+        9 => (16, rest),
+        6 | &STRING => (usize::from(u16::from_be_bytes(*rest.first_chunk()?)), rest.get(2..)?),
+        _ => return None,
+    };
+    let (value, rest) = rest.split_at_checked(length)?;
+    Some((name, (*kind == STRING).then_some(value), rest))
+}
+
+/// Finds the messages of a body.
+#[derive(Debug)]
+pub struct Splitter {
+    cutter: Cutter,
+    /// What has come of a prelude.
+    prelude: Vec<u8>,
+    /// What has not come of a message whose prelude is known.
+    left: usize,
+    /// What came was none of this: the rest passes as it is.
+    broken: bool,
+}
+
+impl Splitter {
+    /// Messages larger than `max_message` bytes pass without a look.
+    #[must_use]
+    pub fn new(max_message: usize) -> Splitter {
+        Splitter { cutter: Cutter::new(max_message), prelude: Vec::with_capacity(PRELUDE), left: 0, broken: false }
+    }
+
+    /// Looks at the next chunk as a whole, before [`Splitter::feed`]: the messages that it begins with pass at once when they are
+    /// `clean`, which is to say that none of them has to be judged. Says how many bytes these are; the rest is to be fed.
+    pub fn skim(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, clean: impl FnOnce(&[u8]) -> bool) -> usize {
+        if self.left > 0 || !self.prelude.is_empty() || self.broken || !self.cutter.may_skim(chunk) {
+            return 0;
+        }
+        let mut whole = 0;
+        while let Some((total, _)) = chunk.get(whole..).and_then(prelude)
+            && chunk.len() - whole >= total
+        {
+            whole += total;
+        }
+        if whole == 0 || !clean(chunk.get(..whole).unwrap_or_default()) {
+            return 0;
+        }
+        out.push_back(chunk.slice(..whole));
+        whole
+    }
+
+    /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every message once, whole.
+    pub fn feed(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, mut judge: impl FnMut(&[u8]) -> Verdict) {
+        if self.cutter.ended() {
+            return;
+        }
+        let Splitter { cutter, prelude: begun, left, broken } = self;
+        let mut cut = cutter.cut(chunk, out);
+        let mut at = 0;
+        while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty() && !*broken) {
+            if *left == 0 {
+                let more = rest.get(..PRELUDE - begun.len()).unwrap_or(rest);
+                begun.extend_from_slice(more);
+                at += more.len();
+                if begun.len() < PRELUDE {
+                    break;
+                }
+                match prelude(begun) {
+                    Some((total, _)) => *left = total - PRELUDE,
+                    None => *broken = true,
+                }
+                begun.clear();
+                continue;
+            }
+            let taken = rest.len().min(*left);
+            (at, *left) = (at + taken, *left - taken);
+            if *left == 0 {
+                let _ = cut.unit(at, 0, &mut judge);
+                if cut.ended() {
+                    break;
+                }
+            }
+        }
+        if *broken {
+            cut.pass(chunk.len());
+        }
+        cut.finish();
+    }
+
+    /// The stream is over. What is left is a part of a message.
+    #[must_use]
+    pub fn finish(&mut self) -> Option<Bytes> {
+        if self.cutter.ended() { None } else { self.cutter.take() }
+    }
+
+    /// How many messages were too large to be looked at.
+    #[must_use]
+    pub fn oversized(&self) -> u64 {
+        self.cutter.oversized()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The message of the protocol's own test suite (awslabs, aws-c-event-stream: `payload_one_str_header`).
+    const KNOWN: &[u8] = &[
+        0x00, 0x00, 0x00, 0x3d, 0x00, 0x00, 0x00, 0x20, 0x07, 0xfd, 0x83, 0x96, 0x0c, b'c', b'o', b'n', b't', b'e',
+        b'n', b't', b'-', b't', b'y', b'p', b'e', 0x07, 0x00, 0x10, b'a', b'p', b'p', b'l', b'i', b'c', b'a', b't',
+        b'i', b'o', b'n', b'/', b'j', b's', b'o', b'n', b'{', b'\'', b'f', b'o', b'o', b'\'', b':', b'\'', b'b', b'a',
+        b'r', b'\'', b'}', 0x8d, 0x9c, 0x08, 0xb1,
+    ];
+
+    #[test]
+    fn a_message_of_the_protocols_own_tests() {
+        let message = Message::read(KNOWN).expect("a message");
+        assert_eq!(message.payload, b"{'foo':'bar'}");
+        assert_eq!(message.headers()["content-type"], "application/json");
+        assert_eq!(message.with_payload(message.payload), KNOWN);
+        for at in 0..KNOWN.len() {
+            let mut bad = KNOWN.to_vec();
+            bad[at] ^= 1;
+            assert_eq!(Message::read(&bad), None, "byte {at}");
+            assert_eq!(Message::read(&KNOWN[..at]), None, "{at} bytes");
+        }
+    }
+
+    #[test]
+    fn fields_of_every_type() {
+        let mut fields = Vec::new();
+        for (kind, value) in
+            [(0, &b""[..]), (1, b""), (2, b"1"), (3, b"12"), (4, b"1234"), (5, b"12345678"), (6, b"\0\x01x")]
+        {
+            fields.extend_from_slice(&[2, b':', b'a' + kind, kind]);
+            fields.extend_from_slice(value);
+        }
+        fields
+            .extend_from_slice(b"\x02:s\x07\x00\x02ok\x02:t\x0812345678\x02:u\x090123456789abcdef\x02:v\x07\x00\x01v");
+        let written = write(&fields, b"");
+        let headers = Message::read(&written).expect("a message").headers();
+        assert_eq!((headers.len(), &headers["s"], &headers["v"]), (2, &"ok".parse().unwrap(), &"v".parse().unwrap()));
+    }
+
+    fn run(stream: &[u8], size: usize, max: usize) -> (Vec<u8>, Vec<Vec<u8>>, Option<usize>, u64) {
+        let (mut splitter, mut out, mut seen) = (Splitter::new(max), VecDeque::new(), Vec::new());
+        for chunk in stream.chunks(size) {
+            let chunk = Bytes::copy_from_slice(chunk);
+            splitter.feed(&chunk, &mut out, |message| {
+                let payload = Message::read(message).expect("a message").payload;
+                seen.push(payload.to_vec());
+                match payload {
+                    b"error" => Verdict::Replace(Bytes::from_static(b"<replaced>")),
+                    b"fatal" => Verdict::End(Bytes::from_static(b"<end>")),
+                    _ => Verdict::Pass,
+                }
+            });
+        }
+        let left = splitter.finish().map(|left| left.len());
+        (out.into_iter().flatten().collect(), seen, left, splitter.oversized())
+    }
+
+    #[test]
+    fn what_is_no_event_stream_passes() {
+        let stream = [&exception("A", b"one")[..], b"this is none of it, however long it goes on"].concat();
+        for size in 1..stream.len() {
+            let (out, seen, left, _) = run(&stream, size, 1000);
+            assert_eq!((&out, seen.len(), left), (&stream, 1, None), "{size}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn chunks_make_no_difference(
+            payloads in prop::collection::vec(prop::sample::select(vec!["", "error", "fatal", "audio", "a much longer payload than the others"]), 0..8),
+            cut in 0usize..40,
+            size in 1usize..90,
+        ) {
+            let mut stream: Vec<u8> = payloads.iter().flat_map(|payload| exception("X", payload.as_bytes())).collect();
+            stream.truncate(stream.len().saturating_sub(cut));
+            let whole = run(&stream, usize::MAX, 120);
+            prop_assert_eq!(&run(&stream, size, 120), &whole);
+            let (mut splitter, mut out) = (Splitter::new(4096), VecDeque::new());
+            for chunk in stream.chunks(size) {
+                let chunk = Bytes::copy_from_slice(chunk);
+                let passed = splitter.skim(&chunk, &mut out, |_| true);
+                splitter.feed(&chunk.slice(passed..), &mut out, |_| Verdict::Pass);
+            }
+            let out: Vec<u8> = out.into_iter().chain(splitter.finish()).flatten().collect();
+            prop_assert_eq!(out, stream);
+        }
+    }
+}
