@@ -16,6 +16,9 @@ use serde::de::IgnoredAny;
 /// Largest body, event or line that is looked at for an error; larger ones pass untouched.
 pub const LIMIT: usize = 64 * 1024;
 
+/// So much of a success that calls itself audio is looked at.
+const FIRST_BYTES: usize = 64;
+
 /// The close codes with which nothing is wrong.
 const CLEAN: [u16; 3] = [1000, 1001, close::NO_STATUS];
 
@@ -80,7 +83,7 @@ impl Form {
             return Form::Stream(framing);
         }
         let hides = || request.is_none_or(|(method, path)| profile.hides_failures(method, path));
-        if (200..300).contains(&status) && hides() && !is_media(headers) { Form::Inspected } else { Form::Plain }
+        if (200..300).contains(&status) && hides() { Form::Inspected } else { Form::Plain }
     }
 }
 
@@ -133,6 +136,27 @@ pub fn may_be_json(body: &[u8]) -> bool {
 pub fn is_cut(bytes: &[u8]) -> bool {
     let looks_like_json = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
     looks_like_json && serde_json::from_slice::<IgnoredAny>(bytes).is_err_and(|error| error.is_eof())
+}
+
+/// Whether the beginning of a success leaves it open that a failure hides in it. Of what calls itself audio only bytes that are
+/// certainly no audio do: the beginning of a JSON object or of a page, all of it text.
+#[must_use]
+pub fn may_hide_failure(headers: &HeaderMap, start: &[u8]) -> bool {
+    if codec_of(headers).is_some() {
+        return true;
+    }
+    if !is_media(headers) {
+        return may_be_json(start);
+    }
+    let start = start.trim_ascii_start();
+    let start = start.get(..FIRST_BYTES).unwrap_or(start);
+    let text = start.iter().all(|byte| matches!(byte, b'\t' | b'\n' | b'\r' | 32..=126 | 128..));
+    let begins = match start {
+        [b'{', rest @ ..] => matches!(rest.trim_ascii_start().first(), Some(b'"')),
+        [b'<', rest @ ..] => matches!(rest.first(), Some(b'!' | b'?' | b'A'..=b'Z' | b'a'..=b'z')),
+        _ => false,
+    };
+    begins && text
 }
 
 /// Whether a piece of a stream or a message may be an error, by its bytes as they came: all that most pieces are ever asked.

@@ -6,7 +6,7 @@
 use crate::canon::envelope::{self, Stamp};
 use crate::canon::explain::{Explanation, explain};
 use crate::canon::{CanonicalError, Evidence, Fault, Matched, Observed, Phase, Profile};
-use crate::detect::{self, Detected, Form, Framing};
+use crate::detect::{self, Coded, Detected, Form, Framing};
 use crate::telemetry;
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -24,7 +24,7 @@ pub enum Transport {
     Sse,
     /// Lines of JSON.
     Ndjson,
-    /// One text message.
+    /// One message, text or binary.
     Websocket,
     /// A close: `1008 the reason`.
     Close,
@@ -56,8 +56,10 @@ impl Transport {
         } else if text.first() == Some(&b'{') {
             let lines = text.split(|byte| *byte == b'\n').filter(|line| line.trim_ascii().starts_with(b"{"));
             if lines.count() > 1 { Transport::Ndjson } else { Transport::Websocket }
-        } else {
+        } else if text.first().is_some_and(u8::is_ascii_digit) {
             Transport::Close
+        } else {
+            Transport::Websocket
         }
     }
 }
@@ -129,9 +131,13 @@ pub async fn verdict(
         Transport::Sse => Ok(stream(profile, Framing::Sse, request, bytes)),
         Transport::Ndjson => Ok(stream(profile, Framing::Ndjson, request, bytes)),
         Transport::Websocket => {
-            let text = bytes.trim_ascii();
+            // Somebody's editor may have added a line break to a text.
+            let is_text = std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0'));
+            let text = if is_text { bytes.trim_ascii() } else { bytes };
             let suspected = detect::suspects(profile, Phase::Frame, text);
-            let found = Verdict::of(profile, request, &Observed::frame(text, SystemTime::now()));
+            let coded = Coded::message(profile.codec(request), text);
+            let seen = coded.observed(Observed::frame(coded.body(), SystemTime::now()));
+            let found = Verdict::of(profile, request, &seen);
             let untouched = || Verdict::untouched("no detector finds a failure in it", None, label(Phase::Frame));
             Ok(found.filter(|_| suspected).unwrap_or_else(untouched))
         }
@@ -143,10 +149,12 @@ async fn http(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) ->
     let recorded = Recorded::read(bytes).await?;
     let own = recorded.request.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
     let request = request.or(own);
-    let (status, headers, body, now) = (recorded.status, &recorded.headers, &recorded.body, SystemTime::now());
+    let (status, headers, now) = (recorded.status, &recorded.headers, SystemTime::now());
+    let coded = Coded::body_of(headers, &recorded.body);
+    let body = coded.body();
     let untouched = |found: &str| Verdict::untouched(format!("a {status} {found}"), Some(status), label(Phase::Http));
     let seen = match Form::of(profile, request, status, headers) {
-        Form::Stream(framing) => return Ok(stream(profile, framing, request, body).with_status(status)),
+        Form::Stream(framing) => return Ok(stream(profile, framing, request, &recorded.body).with_status(status)),
         Form::Empty => return Ok(untouched("without content")),
         Form::Plain => return Ok(untouched("in which nobody looks for failures")),
         Form::Inspected if recorded.undecodable => return Ok(untouched("whose content coding is unknown")),
@@ -154,7 +162,7 @@ async fn http(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) ->
         Form::Error if recorded.upgrade => Observed::handshake(status, headers, body, now),
         Form::Error => Observed::http(status, headers, body, now),
     };
-    let found = Verdict::of(profile, request, &seen.cut(recorded.truncated));
+    let found = Verdict::of(profile, request, &coded.observed(seen).cut(recorded.truncated));
     Ok(found.unwrap_or_else(|| untouched("in which no detector finds a failure")))
 }
 

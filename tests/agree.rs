@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use speechgate::canon::envelope::{self, Stamp};
 use speechgate::config::types::Listen;
-use speechgate::detect::NDJSON;
+use speechgate::detect::{Coded, NDJSON};
 use speechgate::explain::{Transport, verdict};
 use speechgate::wire::close;
 use speechgate::wire::frame::{self, Opcode, Sender};
@@ -173,7 +173,7 @@ async fn compare_socket(address: SocketAddr, index: usize, sample: &Sample) -> R
     match (told.error, found) {
         (None, None) => {
             let passed = sample.transport == Transport::Close
-                || messages.iter().any(|text| *text == sample.recording.trim_ascii());
+                || messages.iter().any(|text| text.trim_ascii() == sample.recording.trim_ascii());
             if passed { Ok(()) } else { Err("the message did not pass as it was".to_owned()) }
         }
         (None, Some(found)) => Err(format!("explain: untouched; gateway: {found}")),
@@ -205,7 +205,7 @@ async fn messages(socket: &mut TcpStream) -> Result<Vec<Vec<u8>>, String> {
             let end = start + length + usize::try_from(header.length).expect("a small frame");
             let Some(payload) = all.get(start + length..end) else { break };
             match header.opcode {
-                Opcode::Text => messages.push(payload.to_vec()),
+                Opcode::Text | Opcode::Binary => messages.push(payload.to_vec()),
                 Opcode::Close => return Ok(messages),
                 _ => {}
             }
@@ -241,9 +241,16 @@ async fn compare(address: SocketAddr, index: usize, sample: &Sample) -> Result<(
         docs: None,
     };
     let expected: Value = serde_json::from_slice(&envelope::object(&error, &stamp)).expect("an object");
-    let found = objects(&body).into_iter().find_map(|value| canonical(&value)).ok_or_else(|| {
-        format!("explain: {}; gateway: {status} without an envelope: {}", error.code, String::from_utf8_lossy(&body))
-    })?;
+    let found = objects(Coded::body_of(&headers, &body).body())
+        .into_iter()
+        .find_map(|value| canonical(&value))
+        .ok_or_else(|| {
+            format!(
+                "explain: {}; gateway: {status} without an envelope: {}",
+                error.code,
+                String::from_utf8_lossy(&body)
+            )
+        })?;
     let (expected, found) = (bare(expected), bare(found));
     if expected == found { Ok(()) } else { Err(format!("explain: {expected}\n  gateway: {found}")) }
 }
@@ -317,7 +324,7 @@ fn samples() -> Vec<Sample> {
                 "http" => Transport::Http,
                 "sse" => Transport::Sse,
                 "ndjson" => Transport::Ndjson,
-                "ws" => Transport::Websocket,
+                "ws" | "bin" => Transport::Websocket,
                 "close" => Transport::Close,
                 _ => continue,
             };
@@ -356,8 +363,10 @@ fn sample(name: String, provider: &str, transport: Transport, mut recording: Vec
             wire.to_vec()
         }
         Transport::Websocket => {
-            let text = recording.trim_ascii();
-            [SWITCHING, &frame::frame(Opcode::Text, text, None), &frame::frame(Opcode::Close, b"", None)].concat()
+            let binary = name.ends_with(".bin");
+            let opcode = if binary { Opcode::Binary } else { Opcode::Text };
+            let message = if binary { &recording } else { recording.trim_ascii() };
+            [SWITCHING, &frame::frame(opcode, message, None), &frame::frame(Opcode::Close, b"", None)].concat()
         }
         Transport::Close => {
             let text = String::from_utf8_lossy(&recording).trim().to_owned();

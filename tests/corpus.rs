@@ -4,7 +4,7 @@
 //! * `.http`: status line, headers, body. A line `> GET /path` in front tells the request where that matters, for a
 //!   failure inside a 200; `> GET /path websocket` stands before a refused handshake.
 //! * `.sse`, `.ndjson`: a stream; the first event or line that is an error counts. A stream that ends inside an event broke.
-//! * `.ws`: one text message. `.close`: code and reason of a close.
+//! * `.ws`: one text message. `.bin`: one binary message. `.close`: code and reason of a close.
 //!
 //! `shapes.tsv` has errors of providers that have no profile, one a line; what they must mean stands beside them.
 //!
@@ -17,7 +17,7 @@ use speechgate::canon::envelope::{self, Stamp};
 use speechgate::canon::spec::DetectorSpec;
 use speechgate::canon::{Evidence, Fallback, Matched, Observed, Phase, Profile, ProfileSpec};
 use speechgate::config::built_in;
-use speechgate::detect::{self, Detected, Form, Framing};
+use speechgate::detect::{self, Coded, Detected, Form, Framing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -212,19 +212,26 @@ fn envelope_problem(sample: &Sample, found: &str, bless: bool) -> Option<String>
 fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
     sample.units.iter().find_map(|unit| {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        let request = sample.request.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
+        let coded = match unit.phase {
+            Phase::Frame => Coded::message(profile.codec(request), &unit.body),
+            _ => Coded::body_of(&sample.headers, &unit.body),
+        };
+        let body = coded.body();
         let seen = match unit.phase {
-            Phase::Http => Observed::http(sample.status?, &sample.headers, &unit.body, now),
-            Phase::Handshake => Observed::handshake(sample.status?, &sample.headers, &unit.body, now),
-            Phase::Job => Observed::job(sample.status?, &sample.headers, &unit.body, now),
-            Phase::Sse => Observed::event(unit.event.as_deref(), &unit.body, now),
-            Phase::Ndjson => Observed::line(&unit.body, now),
-            Phase::Frame => Observed::frame(&unit.body, now),
+            Phase::Http => Observed::http(sample.status?, &sample.headers, body, now),
+            Phase::Handshake => Observed::handshake(sample.status?, &sample.headers, body, now),
+            Phase::Job => Observed::job(sample.status?, &sample.headers, body, now),
+            Phase::Sse => Observed::event(unit.event.as_deref(), body, now),
+            Phase::Ndjson => Observed::line(body, now),
+            Phase::Frame => Observed::frame(body, now),
             Phase::Close => {
                 let (code, reason) = unit.close.as_ref()?;
                 Observed::close(*code, reason, now)
             }
             Phase::Abort => Observed::abort(now),
         };
+        let seen = coded.observed(seen);
         let evidence = Evidence::new(&seen);
         let classified = detected(profile, sample, unit, &evidence)?;
         let detector = classified.detector.map(|detector| detector.index);
@@ -349,6 +356,7 @@ fn sample(file: &Path) -> Sample {
         Some("http") => http_units(&bytes, &mut sample),
         Some("sse") => events(&bytes),
         Some("ndjson") => lines(&bytes),
+        Some("bin") => vec![Unit::new(Phase::Frame, &bytes)],
         Some("ws") => vec![Unit::new(Phase::Frame, bytes.trim_ascii_end())],
         Some("close") => {
             let text = String::from_utf8(bytes).expect("UTF-8");

@@ -167,7 +167,10 @@ pub enum Compatible {
 /// The provider's own answer with the canonical object added where it cannot be in anybody's way.
 #[must_use]
 pub fn compatible(profile: &Profile, error: &CanonicalError, stamp: &Stamp<'_>, evidence: &Evidence<'_>) -> Compatible {
+    // Who reads such a body reads nothing else.
+    let binary = evidence.coded.is_some() && matches!(evidence.phase, Phase::Http | Phase::Handshake);
     match evidence.tree() {
+        _ if binary => Compatible::AsItIs,
         Some(Json::Object(own)) if !evidence.truncated => Compatible::Json(spliced(open(own, evidence), error, stamp)),
         Some(Json::List(_) | Json::Text(_)) if !evidence.truncated => Compatible::AsItIs,
         // Where there was nothing, nothing is invented: the SDK finds as much of its provider's words as before.

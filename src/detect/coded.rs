@@ -68,6 +68,18 @@ impl<'a> Coded<'a> {
         names.iter().find_map(|name| headers.get(*name)?.to_str().ok())
     }
 
+    /// Whether it is binary as it came.
+    #[must_use]
+    pub fn is_binary(&self) -> bool {
+        self.undone.as_ref().is_some_and(|undone| undone.codec.is_binary())
+    }
+
+    /// The same with another body.
+    #[must_use]
+    pub fn with_body(&self, body: &[u8]) -> Option<Vec<u8>> {
+        self.undone.as_ref().map_or_else(|| Some(body.to_vec()), |undone| recode(undone.codec, self.raw, body))
+    }
+
     /// What was seen, which took its body from here; `seen` may have taken out of it what must not be shown.
     #[must_use]
     pub fn observed<'s>(&'s self, seen: Observed<'s>) -> Observed<'s> {

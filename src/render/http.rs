@@ -91,7 +91,7 @@ fn compatible(
                 let _ = headers.insert(X_GATEWAY_ERROR, value);
             }
             let as_it_was = provider_type.unwrap_or(HeaderValue::from_static("text/plain; charset=utf-8"));
-            (evidence.body.to_vec(), as_it_was)
+            (evidence.raw().to_vec(), as_it_was)
         }
     }
 }

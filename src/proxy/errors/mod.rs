@@ -20,7 +20,7 @@ use super::context::RoutedContext;
 use super::limits::{Denied, Refusal};
 use super::request_body::ClientFault;
 use crate::canon::{CanonicalError, Evidence, Fault, Observed, Path, Phase, Profile};
-use crate::detect::{self, Detected};
+use crate::detect::{self, Coded, Detected};
 use crate::telemetry::metrics::Limit;
 use crate::upstream::{Capped, Failure};
 use http::HeaderMap;
@@ -65,7 +65,8 @@ pub(crate) fn broken_off(call: &mut RoutedContext, failure: &Failure) -> Fault {
 
 /// What a provider's failing answer to this call means.
 pub(crate) fn classify(call: &RoutedContext, status: u16, headers: &HeaderMap, read: &Capped) -> CanonicalError {
-    let seen = observed(call, status, headers, read);
+    let coded = Coded::body_of(headers, &read.bytes);
+    let seen = observed(call, status, headers, read, &coded);
     let found = detect::detect(&call.route.config.profile, Some(call.request()), &Evidence::new(&seen));
     found.map_or_else(|| CanonicalError::from_fault(Fault::Panic), |found| found.error)
 }
@@ -75,14 +76,15 @@ pub(crate) fn observed<'a>(
     call: &RoutedContext,
     status: u16,
     headers: &'a HeaderMap,
-    read: &'a Capped,
+    read: &Capped,
+    coded: &'a Coded<'a>,
 ) -> Observed<'a> {
     let now = SystemTime::now();
     let seen = match call.phase {
-        Phase::Handshake => Observed::handshake(status, headers, &read.bytes, now),
-        _ => Observed::http(status, headers, &read.bytes, now),
+        Phase::Handshake => Observed::handshake(status, headers, coded.body(), now),
+        _ => Observed::http(status, headers, coded.body(), now),
     };
-    seen.cut(read.truncated || read.incomplete)
+    coded.observed(seen).cut(read.truncated || read.incomplete)
 }
 
 /// A request body that failed on the client's side is the client's fault, whatever the upstream call made of it.

@@ -2,8 +2,9 @@
 
 use super::Finding;
 use crate::canon::envelope::{self, Compatible, Stamp};
-use crate::canon::{CanonicalError, Phase, Profile};
+use crate::canon::{CanonicalError, Codec, Phase, Profile};
 use crate::config::types::Envelope;
+use crate::detect;
 use crate::proxy::context::RoutedContext;
 use crate::render::http::{self as render, Form};
 use crate::telemetry;
@@ -19,6 +20,8 @@ pub(crate) struct Rendered {
     /// What an answer begins with; of no interest in other phases.
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Whether a message is binary.
+    pub(crate) binary: bool,
     /// The body, event, line or message; none where what the provider sent stays as it is.
     pub(crate) body: Option<Bytes>,
     /// A message that has to follow: SDKs wait for a refusal and do not take the provider's own error for one.
@@ -28,7 +31,7 @@ pub(crate) struct Rendered {
 impl Rendered {
     fn piece(error: CanonicalError, body: Option<Vec<u8>>) -> Rendered {
         let body = body.map(Bytes::from);
-        Rendered { error, status: StatusCode::OK, headers: HeaderMap::new(), body, follow_up: None }
+        Rendered { error, status: StatusCode::OK, headers: HeaderMap::new(), binary: false, body, follow_up: None }
     }
 
     /// The reason of a close.
@@ -53,7 +56,10 @@ pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
         }
         Phase::Job => job(finding, &stamp, compatible.is_some()),
         Phase::Sse | Phase::Ndjson => piece(finding, &stamp, compatible),
-        Phase::Frame | Phase::Close | Phase::Abort => message(finding, &stamp, compatible),
+        Phase::Frame | Phase::Close | Phase::Abort => {
+            let codec = compatible.and_then(|profile| profile.codec(Some(call.request())));
+            message(finding, &stamp, compatible, codec)
+        }
     }
 }
 
@@ -87,6 +93,11 @@ fn job(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: bool) -> Rendered {
     let Finding { error, evidence, member, headers, .. } = finding;
     let tree = evidence.and_then(|evidence| evidence.tree());
     let body = tree.map(|tree| envelope::in_body(tree, member, compatible, &error, stamp));
+    // In the codec that the body came in, which its head still names; where that cannot be, it stays as it was.
+    let body = match evidence.and_then(|evidence| evidence.coded).zip(body.as_ref()) {
+        Some(((codec, raw), json)) => Some(detect::recode(codec, raw, json).unwrap_or_else(|| raw.to_vec())),
+        None => body,
+    };
     let mut headers = headers.unwrap_or_default();
     render::describe(&error, &mut headers);
     Rendered { headers, ..Rendered::piece(error, body) }
@@ -98,7 +109,7 @@ fn piece(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) 
     let json = match (compatible, evidence) {
         (Some(profile), Some(evidence)) => match envelope::compatible(profile, &error, stamp, evidence) {
             Compatible::Json(json) => json,
-            Compatible::AsItIs => evidence.body.to_vec(),
+            Compatible::AsItIs => evidence.raw().to_vec(),
         },
         (Some(profile), None) => envelope::native(profile, phase, &error, stamp),
         (None, _) => {
@@ -121,8 +132,9 @@ fn piece(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) 
     Rendered { body: Some(body), ..Rendered::piece(error, None) }
 }
 
-/// A message of a WebSocket, for an error that was one or that has no other way to be told.
-fn message(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) -> Rendered {
+/// A message of a WebSocket, for an error that was one or that has no other way to be told. On a compatible route it is in the
+/// codec of the socket; where that has no place for it, the close alone tells.
+fn message(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>, codec: Option<Codec>) -> Rendered {
     let Finding { phase, error, evidence, opening, .. } = finding;
     let Some(profile) = compatible else {
         let over = error.fatal != Some(false) || error.context_id.is_some();
@@ -132,16 +144,20 @@ fn message(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>
     match evidence.filter(|_| phase == Phase::Frame) {
         Some(evidence) => {
             let refusal = opening.then(|| envelope::refusal_after(profile, evidence.body, &error, stamp)).flatten();
-            let body = match envelope::compatible(profile, &error, stamp, evidence) {
-                Compatible::Json(json) => Some(json),
-                Compatible::AsItIs => None,
+            let (json, coded) = (envelope::compatible(profile, &error, stamp, evidence), evidence.coded);
+            let body = match (json, coded) {
+                (Compatible::Json(json), None) => Some(json),
+                (Compatible::Json(json), Some((codec, raw))) => detect::recode(codec, raw, &json),
+                (Compatible::AsItIs, _) => None,
             };
-            Rendered { follow_up: refusal.map(Bytes::from), ..Rendered::piece(error, body) }
+            let binary = coded.is_some_and(|(codec, _)| codec.is_binary());
+            Rendered { binary, follow_up: refusal.map(Bytes::from), ..Rendered::piece(error, body) }
         }
         None => {
             let refusal = opening.then(|| envelope::refusal(profile, &error, stamp)).flatten();
-            let body = refusal.unwrap_or_else(|| envelope::native(profile, phase, &error, stamp));
-            Rendered::piece(error, Some(body))
+            let json = refusal.unwrap_or_else(|| envelope::native(profile, phase, &error, stamp));
+            let Some(codec) = codec else { return Rendered::piece(error, Some(json)) };
+            Rendered { binary: codec.is_binary(), ..Rendered::piece(error, detect::encode(codec, &json)) }
         }
     }
 }

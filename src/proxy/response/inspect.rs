@@ -5,7 +5,7 @@
 use super::body::Body;
 use super::read::next_frame;
 use crate::canon::{Evidence, Json, Observed, Path, read_json};
-use crate::detect::{self, Form, LIMIT};
+use crate::detect::{self, Coded, Form, LIMIT};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding, Rendered};
@@ -61,8 +61,9 @@ pub(crate) async fn relay(
             Ok(Some(frame)) => {
                 size += frame.data_ref().map_or(0, Bytes::len);
                 let first = frames.is_empty();
-                let json =
-                    !first || encoding.is_some() || frame.data_ref().is_none_or(|data| detect::may_be_json(data));
+                let json = !first
+                    || encoding.is_some()
+                    || frame.data_ref().is_none_or(|data| detect::may_hide_failure(&parts.headers, data));
                 frames.push_back(frame);
                 if !json || size > LIMIT {
                     break false;
@@ -117,8 +118,9 @@ fn changed(
     let profile = &route.config.profile;
     let cleaned = call.without_route_keys(&body);
     let (has_keys, body) = (cleaned.is_some(), cleaned.unwrap_or(body));
-    let shown = call.redacted(body.clone());
-    let seen = Observed::job(parts.status.as_u16(), said, &shown, SystemTime::now());
+    let coded = Coded::body_of(said, &body);
+    let shown = call.redacted(Bytes::copy_from_slice(coded.body()));
+    let seen = coded.observed(Observed::job(parts.status.as_u16(), said, &shown, SystemTime::now()));
     let evidence = Evidence::new(&seen);
     if let Some(finding) = Finding::detected(profile, call.request(), &evidence) {
         let finding = finding.with_headers(std::mem::take(&mut parts.headers));

@@ -15,7 +15,7 @@ use super::errors::{self, Finding, Rendered};
 use super::headers;
 use super::retry::{Answer, Failed};
 use crate::canon::{CanonicalError, Evidence, Fault};
-use crate::detect::Form;
+use crate::detect::{Coded, Form};
 use crate::upstream::{Capped, Failure};
 use bytes::Bytes;
 use http::{Method, Response, response};
@@ -122,7 +122,8 @@ fn refusal(
     let again = error.unmapped || call.compatible(call.phase).is_some();
     let said = again.then(|| parts.headers.clone());
     prepare(&call, &mut parts);
-    let seen = said.as_ref().map(|said| errors::observed(&call, status, said, read));
+    let coded = said.as_ref().map(|said| (said, Coded::body_of(said, &read.bytes)));
+    let seen = coded.as_ref().map(|(said, coded)| errors::observed(&call, status, said, read, coded));
     let evidence = seen.as_ref().map(Evidence::new);
     let finding = Finding::of(call.phase, error).said(evidence.as_ref()).with_headers(parts.headers);
     reject(call, finding)

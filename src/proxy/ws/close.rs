@@ -1,11 +1,13 @@
 //! What is said about failures on a socket: as a message, in a close, in the form of the route. Each is counted once.
 
 use super::frames::Violation;
-use crate::canon::{CanonicalError, Evidence, Fault, Observed, Phase};
+use crate::canon::{CanonicalError, Codec, Evidence, Fault, Observed, Phase};
+use crate::detect::Coded;
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding, Rendered};
 use crate::proxy::limits::Denied;
+use crate::wire::frame::Opcode;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,10 +19,12 @@ pub(super) struct SessionErrors {
     route: Arc<RouteRuntime>,
     /// The error that the provider's last message was.
     last_error: Option<LastError>,
+    /// What the provider's messages are coded in.
+    codec: Option<Codec>,
     /// Whether the provider has sent anything that is no error.
     begun: bool,
     /// What has to follow the provider's message.
-    refusal: Option<Bytes>,
+    refusal: Option<OwnMessage>,
     /// The error that the message was which was just looked at.
     failed: Option<CanonicalError>,
 }
@@ -34,11 +38,31 @@ struct LastError {
     fatal: Option<bool>,
 }
 
+/// A message of the gateway's making.
+#[derive(Debug)]
+pub(super) struct OwnMessage {
+    pub(super) opcode: Opcode,
+    pub(super) payload: Bytes,
+}
+
+impl OwnMessage {
+    fn of(rendered: &mut Rendered) -> Option<OwnMessage> {
+        let opcode = if rendered.binary { Opcode::Binary } else { Opcode::Text };
+        rendered.body.take().map(|payload| OwnMessage { opcode, payload })
+    }
+
+    /// A message of the provider's with another body.
+    fn again(message: &Coded<'_>, body: &Bytes) -> Option<OwnMessage> {
+        let opcode = if message.is_binary() { Opcode::Binary } else { Opcode::Text };
+        message.with_body(body).map(|payload| OwnMessage { opcode, payload: Bytes::from(payload) })
+    }
+}
+
 /// What goes to the client before a close, and with it.
 #[derive(Debug, Default)]
 pub(super) struct CloseMessage {
     /// The error, when it has not been told yet.
-    pub(super) message: Option<Bytes>,
+    pub(super) message: Option<OwnMessage>,
     /// The reason that replaces the provider's.
     pub(super) reason: Option<String>,
     /// The code to close with when the provider gave none.
@@ -47,33 +71,46 @@ pub(super) struct CloseMessage {
 
 impl SessionErrors {
     pub(super) fn new(call: Box<RoutedContext>, route: Arc<RouteRuntime>) -> SessionErrors {
-        SessionErrors { call, route, last_error: None, begun: false, refusal: None, failed: None }
+        let codec = route.config.profile.codec(Some(call.request()));
+        SessionErrors { call, route, last_error: None, codec, begun: false, refusal: None, failed: None }
     }
 
-    /// What replaces a text message of the provider: nothing when it is no error, or stays as it is.
-    pub(super) fn message(&mut self, text: &[u8]) -> Option<Bytes> {
-        let said = text;
+    /// What the provider's messages are coded in.
+    pub(super) fn codec(&self) -> Option<Codec> {
+        self.codec
+    }
+
+    /// What replaces a message of the provider: nothing when it is no error, or stays as it is.
+    pub(super) fn message(&mut self, message: &Coded<'_>) -> Option<OwnMessage> {
+        let said = message.body();
         let text = self.call.redacted(Bytes::copy_from_slice(said));
         let has_keys = text != said;
-        let seen = Observed::frame(&text, SystemTime::now());
+        let seen = message.observed(Observed::frame(&text, SystemTime::now()));
         let evidence = Evidence::new(&seen);
         let route = Arc::clone(&self.route);
         let Some(finding) = Finding::detected(&route.config.profile, self.call.request(), &evidence) else {
             self.passed();
-            return if has_keys { self.call.without_route_keys(said) } else { None };
+            let cleaned = has_keys.then(|| self.call.without_route_keys(said)).flatten();
+            return cleaned.and_then(|cleaned| OwnMessage::again(message, &cleaned));
         };
-        let rendered = errors::report(&mut self.call, finding.opening(!self.begun));
-        let reason = rendered.reason();
-        let Rendered { error, body, follow_up, .. } = rendered;
+        let mut rendered = errors::report(&mut self.call, finding.opening(!self.begun));
+        let (reason, replaced) = (rendered.reason(), OwnMessage::of(&mut rendered));
+        let Rendered { error, follow_up, .. } = rendered;
+        let follow_up = follow_up.map(|payload| OwnMessage { opcode: Opcode::Text, payload });
         self.last_error = Some(LastError { reason, close: error.code.row().close, fatal: error.fatal });
         (self.failed, self.refusal) = (Some(error), follow_up);
         // What stays as it is has none of the keys in it all the same.
-        body.or_else(|| has_keys.then(|| text.clone()))
+        replaced.or_else(|| has_keys.then(|| OwnMessage::again(message, &text)).flatten())
+    }
+
+    /// Whether the provider's last word was that the session is over.
+    pub(super) fn is_fatal(&self) -> bool {
+        self.last_error.as_ref().is_some_and(|told| told.fatal == Some(true))
     }
 
     /// What is to follow the message that was just looked at: a session that has not begun is refused in words that the
     /// provider's SDK takes for a refusal, or it would wait for ever.
-    pub(super) fn refusal(&mut self) -> Option<Bytes> {
+    pub(super) fn refusal(&mut self) -> Option<OwnMessage> {
         self.refusal.take()
     }
 
@@ -83,12 +120,12 @@ impl SessionErrors {
     }
 
     /// What the client is told when a unit of its socket has no slot. The session goes on.
-    pub(super) fn denied(&mut self, denied: Denied, id: &str) -> Bytes {
+    pub(super) fn denied(&mut self, denied: Denied, id: &str) -> Option<OwnMessage> {
         let finding = Finding::denied(Phase::Frame, denied).change(|error| {
             (error.fatal, error.done) = (Some(false), Some(true));
             error.context_id = Some(id.to_owned()).filter(|id| !id.is_empty());
         });
-        errors::report(&mut self.call, finding).body.unwrap_or_default()
+        OwnMessage::of(&mut errors::report(&mut self.call, finding))
     }
 
     /// The provider sent something that is no error: a close that follows is not about the last one any more, unless that one
@@ -116,8 +153,9 @@ impl SessionErrors {
         }
         let as_it_was = has_keys.then(|| said.to_string());
         let Some(finding) = finding else { return CloseMessage { reason: as_it_was, code, message: None } };
-        let rendered = errors::report(&mut self.call, finding.opening(!self.begun));
-        CloseMessage { reason: self.replaced(rendered.reason()).or(as_it_was), message: rendered.body, code }
+        let mut rendered = errors::report(&mut self.call, finding.opening(!self.begun));
+        let reason = self.replaced(rendered.reason()).or(as_it_was);
+        CloseMessage { reason, message: OwnMessage::of(&mut rendered), code }
     }
 
     /// What goes to the client when the connection has failed without the provider's word.
@@ -141,9 +179,9 @@ impl SessionErrors {
                 error.message = format!("{} ({})", error.message.trim_end_matches('.'), violation.reason());
             }
         });
-        let rendered = errors::report(&mut self.call, finding);
+        let mut rendered = errors::report(&mut self.call, finding);
         let (reason, code) = (rendered.reason(), rendered.error.code.row().close);
-        CloseMessage { message: rendered.body, reason: Some(reason), code }
+        CloseMessage { message: OwnMessage::of(&mut rendered), reason: Some(reason), code }
     }
 
     /// The client is not there any more to be told. That it leaves when it was told an error is no further one.

@@ -87,6 +87,8 @@ pub(super) struct FrameReader {
     sender: Sender,
     sizes: Sizes,
     look: Look,
+    /// Messages of this kind are looked at whatever they begin with: the socket's codec is not bare JSON.
+    coded: Option<Opcode>,
     checker: Checker,
     /// The beginning of a frame that is not whole yet.
     begun: Vec<u8>,
@@ -149,6 +151,7 @@ impl FrameReader {
             sender,
             sizes,
             look: if sender == Sender::Server { Look::Objects } else { Look::Nothing },
+            coded: None,
             checker: Checker::new(false),
             begun: Vec::new(),
             head: None,
@@ -164,6 +167,11 @@ impl FrameReader {
     /// Says which text messages are looked at from here on.
     pub(super) fn look(&mut self, look: Look) {
         self.look = look;
+    }
+
+    /// Says which messages are in a codec.
+    pub(super) fn coded(&mut self, opcode: Option<Opcode>) {
+        self.coded = opcode;
     }
 
     /// Whether a frame of the other side's making may stand after what has passed.
@@ -343,11 +351,12 @@ impl FrameReader {
             return Ok(FrameAction::Control);
         }
         check_text(&mut self.checker, &head.part, payload, head.header.mask, 0, true)?;
-        if head.part.opcode != Opcode::Text || self.look == Look::Nothing {
+        let coded = self.coded == Some(head.part.opcode);
+        if !coded && head.part.opcode != Opcode::Text || self.look == Look::Nothing {
             return Ok(FrameAction::Pass);
         }
         let any = self.look == Look::Next;
-        let wanted = |text: &[u8]| any || begins_json(text) && suspect(text);
+        let wanted = |text: &[u8]| any || (coded || begins_json(text)) && suspect(text);
         if head.part.first && head.part.last {
             return Ok(if wanted(&plain(payload, head.header.mask)) {
                 FrameAction::Suspect
@@ -355,7 +364,8 @@ impl FrameReader {
                 FrameAction::Pass
             });
         }
-        let starts_held = head.part.first && !head.part.last && (any || may_be_json(&plain(payload, head.header.mask)));
+        let may_be = || any || coded || may_be_json(&plain(payload, head.header.mask));
+        let starts_held = head.part.first && !head.part.last && may_be();
         if !starts_held && self.held.is_empty() {
             return Ok(FrameAction::Pass);
         }

@@ -18,7 +18,8 @@ use super::close::SessionErrors;
 use super::first_message::FirstMessages;
 use super::frames::{Look, Sizes, Unit, Violation};
 use super::side::Side;
-use crate::canon::{Fault, Phase};
+use crate::canon::{Codec, Fault, Phase};
+use crate::detect::Coded;
 use crate::proxy::RouteRuntime;
 use crate::telemetry::metrics::{Direction, Initiator, OpenSocket};
 use crate::wire::close;
@@ -73,6 +74,8 @@ pub(super) struct Session<S> {
     timer: Option<Pin<Box<Sleep>>>,
     /// Set with the first close: when all is given up.
     deadline: Option<Instant>,
+    /// When the provider said that the session is over.
+    fatal: Option<Instant>,
     /// The gateway is ending.
     stopping: bool,
     close_counted: bool,
@@ -109,6 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Session<S> {
         let injects = route.headers.first_message(errors.call.destination).is_some();
         let replaces = !route.config.credentials.is_empty();
+        let codec = errors.codec();
         let first_messages = FirstMessages::new(&route.config.profile.spec().secrets.messages, replaces, injects);
         let mut session = Session {
             client: Side::new(client, Sender::Client, limits.sizes),
@@ -120,11 +124,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             active: Instant::now(),
             timer: None,
             deadline: None,
+            fatal: None,
             stopping: false,
             close_counted: false,
             _open: route.metrics.websocket_opened(),
             route,
         };
+        let opcode = |codec: Codec| if codec.is_binary() { Opcode::Binary } else { Opcode::Text };
+        session.provider.frames.coded(codec.map(opcode));
         session.look_at_the_client();
         session
     }
@@ -274,16 +281,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             Unit::Suspect(frames, text) => {
-                let replaced = errors.message(text);
+                let message = Coded::message(errors.codec(), text);
+                let replaced = errors.message(&message);
                 if let Some(slots) = slots {
-                    slots.provider(text, errors.take_failed().as_ref());
+                    slots.provider(message.body(), errors.take_failed().as_ref());
                 }
                 match replaced {
-                    Some(message) => to.send_own(cx, Opcode::Text, &message),
+                    Some(message) => to.tell(cx, &message),
                     None => to.send(cx, frames),
                 }
                 if let Some(refusal) = errors.refusal() {
-                    to.send_own(cx, Opcode::Text, &refusal);
+                    to.tell(cx, &refusal);
                 }
             }
         });
@@ -296,6 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if who == Who::Client && first_messages.is_over() && slots.is_none() {
             from.frames.look(Look::Nothing);
         }
+        self.fatal = self.fatal.or_else(|| errors.is_fatal().then_some(at));
         match who {
             Who::Client => errors.call.received(input.len()),
             Who::Provider => errors.call.sent(input.len()),

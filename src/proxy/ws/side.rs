@@ -1,5 +1,6 @@
 //! One of the two connections of a session: what it sends, what waits to be sent to it, how far its closing has come.
 
+use super::close::OwnMessage;
 use super::frames::{FrameReader, Sizes};
 use crate::wire::close;
 use crate::wire::frame::{Opcode, Sender, frame};
@@ -140,6 +141,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     fn deafen(&mut self) {
         self.deaf = true;
         self.out = BytesMut::new();
+    }
+
+    /// Sends a message of our own.
+    pub(super) fn tell(&mut self, cx: &mut Context<'_>, message: &OwnMessage) {
+        self.send_own(cx, message.opcode, &message.payload);
     }
 
     /// Sends a frame of our own.

@@ -1,6 +1,6 @@
 //! The deadlines of a session: silence, a side that does not read, a close without an answer. One timer for all of them.
 
-use super::{Limits, Session, Side, Who};
+use super::{LINGERING, Limits, Session, Side, Who};
 use crate::canon::Fault;
 use std::future::Future as _;
 use std::task::Context;
@@ -22,7 +22,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let provider_silent = client_stalls.is_none().then(|| quiet(&self.provider));
         let client_silent = (provider_stalls.is_none() && !self.client.pinged).then(|| quiet(&self.client));
         let silence = (client_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
-        let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence];
+        // A provider that has said that it is over closes at once; one that does not is not waited for.
+        let over = self.fatal.map(|since| since + LINGERING);
+        let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence, over];
         all.into_iter().flatten().min().unwrap_or_else(|| self.active + idle)
     }
 
@@ -53,7 +55,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stalls = self.provider.blocked.is_some_and(|since| past(since, idle));
         let silent = self.client.blocked.is_none() && past(self.provider.heard, idle);
         let blocked = self.client.blocked.is_some() || self.provider.blocked.is_some();
-        if stalls || silent || (!blocked && past(self.active, idle)) {
+        let over = self.fatal.is_some_and(|since| past(since, LINGERING));
+        if over || stalls || silent || (!blocked && past(self.active, idle)) {
             return self.fail(Fault::ResponseStalled, None, None, cx);
         }
         for who in [Who::Client, Who::Provider] {

@@ -6,7 +6,6 @@ use super::{CLOSING, LINGERING, Session, Who};
 use crate::canon::Fault;
 use crate::telemetry::metrics::Initiator;
 use crate::wire::close;
-use crate::wire::frame::Opcode;
 use std::io;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -111,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             && !self.client.close_sent
             && self.provider.frames.is_between_messages()
         {
-            self.client.send_own(cx, Opcode::Text, message);
+            self.client.tell(cx, message);
         }
     }
 

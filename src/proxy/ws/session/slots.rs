@@ -178,7 +178,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(Waiting { beginning, .. }) = slots.waiting.take() else { return false };
         let message = self.errors.denied(denied, &beginning.id);
         slots.units.refuse(beginning);
-        self.client.send_own(cx, Opcode::Text, &message);
+        if let Some(message) = message {
+            self.client.tell(cx, &message);
+        }
         true
     }
 
