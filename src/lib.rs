@@ -8,7 +8,7 @@
 //! | rank | module | what it is |
 //! |---|---|---|
 //! | 0 | [`canon`] | pure: what an error is and how one is recognised; profiles, rules, the generic ladder, the envelope |
-//! | 0 | [`wire`] | pure: framing of SSE, newline-separated JSON and WebSocket |
+//! | 0 | [`wire`] | pure: framing of SSE, newline-separated JSON, AWS event streams and WebSocket; MessagePack, CBOR, headed text |
 //! | 0 | [`limit`] | pure: rates, concurrency slots and their queue, learned caps, backoff, retry budgets, circuit breakers |
 //! | 1 | [`render`] | pure: a canonical error as an HTTP answer |
 //! | 1 | [`detect`] | pure: what form an answer has, and whether what was observed is an error |

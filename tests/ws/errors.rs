@@ -2,7 +2,10 @@
 
 use crate::support::{Gateway, closing, down, gateway, provider, saying, up};
 use serde_json::{Value, json};
-use speechgate::wire::frame::Opcode::{Close, Text};
+use speechgate::detect::Coded;
+use speechgate::wire::event_stream;
+use speechgate::wire::frame::Opcode::{Binary, Close, Text};
+use speechgate::wire::packed::Packing;
 
 const CARTESIA: &str = r#"{"type":"error","done":true,"status_code":429,"error_code":"concurrency_limited","title":"Too many concurrent requests","message":"You have exceeded your plan's concurrency limit.","context_id":"happy"}"#;
 const ELEVENLABS: &str = r#"{"message":"Invalid API key","error":"invalid_api_key","code":1008}"#;
@@ -228,4 +231,58 @@ async fn messages_are_compatible_where_the_route_says_so_for_sockets_or_the_clie
         let (code, reason) = caller.next().await.close();
         assert_eq!((code, reason == "invalid_api_key"), (1008, compatible), "{reason}");
     }
+}
+
+/// A profile's sockets may speak something else than JSON; what they say is an error all the same, and is told in the form of the
+/// route: as text, or as the same message with a member more.
+#[tokio::test]
+async fn errors_in_other_codecs_than_json_are_told() {
+    let phrase = "X-RequestId:7F\r\nPath:speech.phrase\r\n\r\n{\"RecognitionStatus\":\"TooManyRequests\",\"Offset\":0}";
+    let exception =
+        event_stream::exception("ConflictException", b"{\"Message\":\"The current stream has been terminated.\"}");
+    let finish =
+        Packing::Msgpack.write(&json!({"event": "error", "error": "Concurrency limit exceeded", "max_concurrency": 8}));
+    for (provider, opcode, raw, code) in [
+        ("azure", Text, phrase.as_bytes(), "rate_limited"),
+        ("aws", Binary, &exception, "conflict"),
+        ("fish", Binary, &finish, "concurrency_limited"),
+    ] {
+        let profile = speechgate::config::built_in(provider).expect("built in").expect("valid");
+        for route in [CANONICAL, COMPATIBLE] {
+            let script = [down(opcode, "no such codec"), down(opcode, raw), down(Close, closing(1000, ""))].concat();
+            let gateway = gateway(provider, saying(script).await, route, "");
+            let mut caller = gateway.open().await;
+            assert_eq!(caller.next().await.payload, b"no such codec");
+            let told = caller.next().await;
+            if route == CANONICAL {
+                assert_eq!((told.opcode, &told.json()["error"]["code"]), (Text, &json!(code)), "{provider}");
+            } else {
+                assert_eq!(told.opcode, opcode);
+                let own = Coded::message(profile.codec(None), raw);
+                let more = Coded::message(profile.codec(None), &told.payload);
+                let mut value: Value = serde_json::from_slice(more.body()).expect("JSON");
+                let ours = value.as_object_mut().expect("an object").remove("gateway_error").expect("ours");
+                assert_eq!((&ours["code"], &value), (&json!(code), &serde_json::from_slice(own.body()).expect("JSON")));
+            }
+            assert_eq!(caller.next().await.close().0, 1000);
+        }
+    }
+}
+
+/// It stayed open until the longest silence, and the client with it.
+#[tokio::test]
+async fn a_session_that_is_over_by_the_providers_word_ends_although_it_leaves_it_open() {
+    let address = provider(|mut peer, _| async move {
+        peer.accept("").await;
+        peer.send(&down(Text, ELEVENLABS)).await;
+        let _ = peer.rest().await;
+    })
+    .await;
+    let gateway = gateway("elevenlabs", address, COMPATIBLE, "");
+    let mut caller = gateway.open().await;
+    let began = std::time::Instant::now();
+    assert_eq!(caller.next().await.json()["gateway_error"]["code"], "invalid_credentials");
+    assert_eq!(caller.next().await.close().0, 3000);
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    counted(&gateway, "elevenlabs", "authentication", "invalid_credentials").await;
 }

@@ -36,6 +36,8 @@ struct LastError {
     close: u16,
     /// Whether the session ends with it; none when nobody said.
     fatal: Option<bool>,
+    /// It was about a part of the session only.
+    partial: bool,
 }
 
 /// A message of the gateway's making.
@@ -97,7 +99,12 @@ impl SessionErrors {
         let (reason, replaced) = (rendered.reason(), OwnMessage::of(&mut rendered));
         let Rendered { error, follow_up, .. } = rendered;
         let follow_up = follow_up.map(|payload| OwnMessage { opcode: Opcode::Text, payload });
-        self.last_error = Some(LastError { reason, close: error.code.row().close, fatal: error.fatal });
+        self.last_error = Some(LastError {
+            reason,
+            close: error.code.row().close,
+            fatal: error.fatal,
+            partial: error.context_id.is_some(),
+        });
         (self.failed, self.refusal) = (Some(error), follow_up);
         // What stays as it is has none of the keys in it all the same.
         replaced.or_else(|| has_keys.then(|| OwnMessage::again(message, &text)).flatten())
@@ -105,7 +112,7 @@ impl SessionErrors {
 
     /// Whether the provider's last word was that the session is over.
     pub(super) fn is_fatal(&self) -> bool {
-        self.last_error.as_ref().is_some_and(|told| told.fatal == Some(true))
+        self.last_error.as_ref().is_some_and(|told| told.fatal == Some(true) && !told.partial)
     }
 
     /// What is to follow the message that was just looked at: a session that has not begun is refused in words that the

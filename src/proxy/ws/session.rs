@@ -74,8 +74,8 @@ pub(super) struct Session<S> {
     timer: Option<Pin<Box<Sleep>>>,
     /// Set with the first close: when all is given up.
     deadline: Option<Instant>,
-    /// When the provider said that the session is over.
-    fatal: Option<Instant>,
+    /// The provider said that the session is over.
+    over: bool,
     /// The gateway is ending.
     stopping: bool,
     close_counted: bool,
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             active: Instant::now(),
             timer: None,
             deadline: None,
-            fatal: None,
+            over: false,
             stopping: false,
             close_counted: false,
             _open: route.metrics.websocket_opened(),
@@ -304,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if who == Who::Client && first_messages.is_over() && slots.is_none() {
             from.frames.look(Look::Nothing);
         }
-        self.fatal = self.fatal.or_else(|| errors.is_fatal().then_some(at));
+        self.over |= errors.is_fatal();
         match who {
             Who::Client => errors.call.received(input.len()),
             Who::Provider => errors.call.sent(input.len()),

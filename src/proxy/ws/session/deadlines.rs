@@ -22,8 +22,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let provider_silent = client_stalls.is_none().then(|| quiet(&self.provider));
         let client_silent = (provider_stalls.is_none() && !self.client.pinged).then(|| quiet(&self.client));
         let silence = (client_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
-        // A provider that has said that it is over closes at once; one that does not is not waited for.
-        let over = self.fatal.map(|since| since + LINGERING);
+        // A provider that has said that it is over closes soon; one that then says nothing more is not waited for.
+        let over = self.over.then(|| self.provider.heard + LINGERING);
         let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence, over];
         all.into_iter().flatten().min().unwrap_or_else(|| self.active + idle)
     }
@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stalls = self.provider.blocked.is_some_and(|since| past(since, idle));
         let silent = self.client.blocked.is_none() && past(self.provider.heard, idle);
         let blocked = self.client.blocked.is_some() || self.provider.blocked.is_some();
-        let over = self.fatal.is_some_and(|since| past(since, LINGERING));
+        let over = self.over && past(self.provider.heard, LINGERING);
         if over || stalls || silent || (!blocked && past(self.active, idle)) {
             return self.fail(Fault::ResponseStalled, None, None, cx);
         }
