@@ -54,10 +54,9 @@ impl Condition {
         if let (Place::Text, Test::In(wanted)) = (&self.place, &self.test) {
             return Some(wanted.iter().map(|one| one.to_string()).collect());
         }
-        let there = match &self.place {
-            Place::Header(_) => written.fields,
-            Place::SseEvent => true,
-            place => place.json_key().is_some(),
+        let there = match matches!(self.place, Place::Header(_)) {
+            true => written.fields,
+            false => matches!(self.place, Place::SseEvent) || self.place.json_key().is_some(),
         };
         self.test.needles(&self.place, written).filter(|_| there)
     }

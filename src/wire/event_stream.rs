@@ -44,7 +44,7 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let (mut headers, mut rest) = (HeaderMap::new(), self.fields);
-        while let Some((name, value, behind)) = field(rest) {
+        while let Some(Field { name, value, rest: behind }) = field(rest) {
             rest = behind;
             let name = HeaderName::from_bytes(name.strip_prefix(b":").unwrap_or(name));
             if let (Ok(name), Some(Ok(value))) = (name, value.map(HeaderValue::from_bytes)) {
@@ -102,8 +102,15 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// The first field: its name, its value when that is a string, and what follows.
-fn field(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+/// A field: its name, its value when that is a string, and what follows.
+struct Field<'a> {
+    name: &'a [u8],
+    value: Option<&'a [u8]>,
+    rest: &'a [u8],
+}
+
+/// The first field of a block.
+fn field(bytes: &[u8]) -> Option<Field<'_>> {
     let (length, rest) = bytes.split_first()?;
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
     let (kind, rest) = rest.split_first()?;
@@ -118,7 +125,7 @@ fn field(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
         _ => return None,
     };
     let (value, rest) = rest.split_at_checked(length)?;
-    Some((name, (*kind == STRING).then_some(value), rest))
+    Some(Field { name, value: (*kind == STRING).then_some(value), rest })
 }
 
 /// Finds the messages of a body.

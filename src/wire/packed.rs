@@ -144,8 +144,8 @@ fn cbor(value: &cbor4ii::core::Value, depth: usize) -> Option<Value> {
         }
         // What a tag says of its value, a date, is no matter here.
         Cbor::Tag(_, value) => cbor(value, depth)?,
-        // Null, and whatever may be added.
-        _ => Value::Null,
+        // The type is marked so that more may be added.
+        Cbor::Null | _ => Value::Null,
     })
 }
 
