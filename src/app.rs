@@ -45,7 +45,8 @@ pub fn run(loaded: Loaded, load: Load) -> Result<(), StartError> {
 /// A gateway in this process, for tests and demonstrations.
 #[derive(Debug)]
 pub struct Handle {
-    address: Listen,
+    /// At least one.
+    addresses: Vec<Listen>,
     admin_address: Option<Listen>,
     stop: mpsc::Sender<()>,
     thread: Option<JoinHandle<()>>,
@@ -57,17 +58,24 @@ pub struct Handle {
 /// When it cannot start.
 pub fn start(loaded: Loaded, load: Option<Load>) -> Result<Handle, StartError> {
     let mut gateway = Gateway::start(loaded, load)?;
-    let (address, admin_address) = (gateway.address.clone(), gateway.admin_address.clone());
+    let (addresses, admin_address) = (gateway.addresses.clone(), gateway.admin_address.clone());
     let (stop, stops) = mpsc::channel(STOPS);
     let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || gateway.run(stops))?;
-    Ok(Handle { address, admin_address, stop, thread: Some(thread) })
+    Ok(Handle { addresses, admin_address, stop, thread: Some(thread) })
 }
 
 impl Handle {
-    /// Where clients connect.
+    /// Where clients connect, the first of several.
     #[must_use]
+    #[expect(clippy::indexing_slicing, reason = "a configuration has at least one address")]
     pub fn address(&self) -> &Listen {
-        &self.address
+        &self.addresses[0]
+    }
+
+    /// Everywhere that clients connect.
+    #[must_use]
+    pub fn addresses(&self) -> &[Listen] {
+        &self.addresses
     }
 
     /// Where the admin listener is.

@@ -2,7 +2,7 @@
 
 use allocation_counter::measure;
 use http::{HeaderMap, Method, Version};
-use speechgate::config::types::LogFormat;
+use speechgate::config::types::{AccessField, LogFormat};
 use speechgate::telemetry::access::{AccessLog, Entry};
 use speechgate::telemetry::metrics::{Direction, Initiator, Metrics, Times};
 use speechgate::telemetry::sink::Sink;
@@ -57,7 +57,7 @@ fn deciding_not_to_trace_allocates_nothing() {
 fn a_line_of_the_access_log_allocates_nothing() {
     // One that holds all lines of the test, so that none is dropped and the buffers have their size.
     let sink = Sink::start("test", std::io::sink(), 16 << 20, Arc::default()).expect("a thread");
-    let log = AccessLog::new(sink.clone(), LogFormat::Json, 1.0);
+    let log = AccessLog::new(sink.clone(), LogFormat::Json, 1.0, &[AccessField::Upstream]);
     let entry = Entry {
         time: SystemTime::now(),
         request_id: "01KAQ8Z6M3W4E0J7T5YV9S2N1C",

@@ -4,7 +4,7 @@ use crate::Table;
 use http::{Method, Version};
 use speechgate::canon::{Code, Fault, Origin};
 use speechgate::config::types::LogFormat;
-use speechgate::telemetry::access::{Entry, format};
+use speechgate::telemetry::access::{Entry, Further, format};
 use speechgate::telemetry::exposition::Format;
 use speechgate::telemetry::metrics::{Metrics, RouteMetrics, Times, Transport};
 use std::sync::Arc;
@@ -35,10 +35,10 @@ pub(super) fn show(table: &Table) {
     }
     for (name, form) in [("JSON", LogFormat::Json), ("text", LogFormat::Text)] {
         let mut lines = Vec::new();
-        format(&entry(), form, &mut lines);
+        format(&entry(), form, &[], &mut lines);
         table.over(&format!("access log: a line, {name}"), lines.len(), || {
             lines.clear();
-            format(&entry(), form, &mut lines);
+            format(&entry(), form, &[], &mut lines);
         });
     }
 }
@@ -95,6 +95,7 @@ fn entry() -> Entry<'static> {
         upstream: Some(Duration::from_micros(229_789)),
         queue_wait: Some(Duration::ZERO),
         client: Some("127.0.0.1:45678"),
+        further: Further::default(),
         ..Entry::refused("", None, Fault::Panic)
     }
 }

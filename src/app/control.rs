@@ -2,6 +2,7 @@
 
 use super::running::{Load, Running};
 use crate::config::files::SourceFiles;
+use crate::proxy;
 use crate::server::admin::Admin;
 use crate::server::drain::Drain;
 use crate::server::reload::{Cause, Reload};
@@ -141,6 +142,16 @@ impl Control {
             // What came of it has been logged.
             let _ = self.reload(cause).await;
         }
+    }
+
+    /// Asks upstreams whether they are there until the drain begins, for as long as it is polled.
+    pub(super) async fn check_health(&self) {
+        let Running { state, upstream_tls, replaced, .. } = &self.running;
+        tokio::select! {
+            () = proxy::check_health(state, Arc::clone(upstream_tls), replaced) => {}
+            () = self.drain.begun() => {}
+        }
+        std::future::pending().await
     }
 
     /// The files as they are now, if that is not as they were read.

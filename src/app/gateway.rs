@@ -30,13 +30,14 @@ const WORKER_BUFFER: usize = 256 << 10;
 /// A gateway whose workers run. Dropping it ends it at once; [`Gateway::run`] ends it in order.
 #[derive(Debug)]
 pub(super) struct Gateway {
-    pub(super) address: Listen,
+    /// At least one.
+    pub(super) addresses: Vec<Listen>,
     pub(super) admin_address: Option<Listen>,
     runtime: Runtime,
     control: Arc<Control>,
     workers: Vec<JoinHandle<()>>,
-    /// Kept until the end: the socket file goes with it.
-    _listeners: Listeners,
+    /// Kept until the end: their socket files go with them.
+    _listeners: Vec<Listeners>,
     admin_listeners: Option<Listeners>,
     export: Option<Export>,
     logs: Vec<Sink>,
@@ -56,14 +57,17 @@ impl Gateway {
         let runtime = runtime()?;
         let running = Running::new(loaded, Arc::clone(&metrics), access, &mut files, runtime.handle())?;
         let export = otlp.map(|otlp| start_export(&otlp, &running, &metrics)).transpose()?;
-        let mut listeners = bind("server", &server.listen, server.workers)?;
+        let bound = server.listen.iter().map(|address| bind("server", address, server.workers));
+        let mut listeners = bound.collect::<Result<Vec<_>, _>>()?;
         let admin_listeners = admin.as_ref().map(|address| bind("admin", address, 1)).transpose()?;
         let drain = Drain::new(server.max_connections);
 
         let mut workers = Vec::new();
-        let sockets = listeners.sockets();
-        let balances = Balance::new(sockets.len());
-        for (index, (socket, (balance, inbox))) in sockets.into_iter().zip(balances).enumerate() {
+        // One socket of each address for each worker.
+        let mut addresses: Vec<_> = listeners.iter_mut().map(|one| one.sockets().into_iter()).collect();
+        let balances = Balance::new(server.workers);
+        for (index, (balance, inbox)) in balances.into_iter().enumerate() {
+            let sockets = addresses.iter_mut().filter_map(Iterator::next).collect();
             let worker = Worker {
                 handler: Arc::new(Proxy::new(Arc::clone(&running.state), Arc::clone(&running.upstream_tls))),
                 server: server.clone(),
@@ -71,11 +75,11 @@ impl Gateway {
                 drain: Arc::clone(&drain),
                 balance,
             };
-            workers.push(spawn_worker(index, socket, worker, inbox)?);
+            workers.push(spawn_worker(index, sockets, worker, inbox)?);
         }
         let names = files.names().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
         Ok(Gateway {
-            address: listeners.address().clone(),
+            addresses: listeners.iter().map(|one| one.address().clone()).collect(),
             admin_address: admin_listeners.as_ref().map(|listeners| listeners.address().clone()),
             runtime,
             control: Control::new(running, drain, load, files),
@@ -110,8 +114,10 @@ impl Gateway {
     /// Serves the admin listener until it is told to stop, then ends everything in order.
     pub(super) fn run(&mut self, stops: mpsc::Receiver<()>) {
         let admin_sockets = self.admin_listeners.as_mut().map(Listeners::sockets).unwrap_or_default();
+        let further: Vec<String> = self.addresses.iter().skip(1).map(|one| Address(one).to_string()).collect();
         tracing::info!(
-            address = %Address(&self.address),
+            address = self.addresses.first().map(|first| Address(first).to_string()),
+            further = (!further.is_empty()).then(|| further.join(", ")),
             admin = self.admin_address.as_ref().map(|a| Address(a).to_string()),
             // Where to look: in a browser, and on the disk.
             status_page = self.admin_address.as_ref().and_then(page),
@@ -131,6 +137,7 @@ impl Gateway {
                 () = control.running.shared.limits.keep_tidy() => {}
                 () = Arc::clone(&control).keep_up_to_date() => {}
                 () = control.status.sample() => {}
+                () = control.check_health() => {}
             }
             control.running.shared.limits.leave_fleet().await;
         });
@@ -192,24 +199,26 @@ fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLo
     let workers = config.server.workers.max(1);
     let room = (LOG_BUFFER / workers).max(WORKER_BUFFER);
     let access = Sink::start_for(workers, "access-log", sink::stdout()?, room, metrics.access_log_dropped())?;
-    let log = AccessLog::new(access.clone(), config.telemetry.log_format, config.telemetry.access_successes);
+    let telemetry = &config.telemetry;
+    let log =
+        AccessLog::new(access.clone(), telemetry.log_format, telemetry.access_successes, &telemetry.access_fields);
     Ok((Some(log), vec![own, access]))
 }
 
 fn spawn_worker(
     index: usize,
-    socket: socket2::Socket,
+    sockets: Vec<socket2::Socket>,
     worker: Worker<Proxy>,
     inbox: Inbox,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime()?;
-    let listener = {
+    let listeners = {
         let _inside = runtime.enter();
-        Listener::register(socket)?
+        sockets.into_iter().map(Listener::register).collect::<io::Result<Vec<_>>>()?
     };
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         metrics::use_shard(index);
-        runtime.block_on(Arc::new(worker).run(listener, inbox));
+        runtime.block_on(Arc::new(worker).run(listeners, inbox));
         // Not waiting for anything that blocks: what is left has been told to end.
         runtime.shutdown_background();
     })

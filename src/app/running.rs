@@ -15,6 +15,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::TlsShared;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Loads the configuration from where it came from, and notes the files that it reads; the error lists every problem.
 pub type Load = Box<dyn Fn(&mut SourceFiles) -> Result<Loaded, String> + Send + Sync>;
@@ -30,6 +31,8 @@ pub(super) struct Running {
     /// What `/config` shows.
     pub(super) redacted: ArcSwap<String>,
     pub(super) last_reload: ArcSwapOption<Reload>,
+    /// Told when another configuration is in force.
+    pub(super) replaced: Notify,
 }
 
 impl Running {
@@ -60,6 +63,7 @@ impl Running {
             tls,
             redacted: ArcSwap::from_pointee(redacted),
             last_reload: ArcSwapOption::empty(),
+            replaced: Notify::new(),
         })
     }
 
@@ -74,6 +78,7 @@ impl Running {
         let state = state(loaded.config, &self.shared, &self.upstream_tls)?;
         let restart = restart::needed(&self.state.load().config, &state.config);
         self.state.store(Arc::new(state));
+        self.replaced.notify_one();
         if let (Some(running), Some(greeting)) = (&self.tls, greeting) {
             running.replace(greeting);
         }
@@ -89,7 +94,10 @@ fn note_certificates(config: &Config, files: &mut SourceFiles) {
         .tls
         .iter()
         .flat_map(|tls| [Some(&tls.certificate), Some(&tls.private_key), tls.client_ca.as_ref()]);
-    let upstreams = config.routes.iter().flat_map(|route| &route.upstreams).map(|upstream| upstream.ca_file.as_ref());
+    let upstreams = config.routes.iter().flat_map(|route| &route.upstreams).flat_map(|upstream| {
+        let own = upstream.client_certificate.as_ref();
+        [upstream.ca_file.as_ref(), own.map(|own| &own.certificate), own.map(|own| &own.private_key)]
+    });
     server.chain(upstreams).flatten().for_each(|file| files.note(file));
 }
 

@@ -95,6 +95,7 @@ faults! {
     TlsProtocol UpstreamTlsError Network "tls_protocol_error" "The TLS handshake with the provider failed.";
     TlsAlert UpstreamTlsError Network "tls_alert_received" "The provider ended the TLS handshake with an alert.";
     ResponseTimeout UpstreamTimeout Network "http_response_timeout" "The provider did not answer in time.";
+    TotalTimeout UpstreamTimeout Gateway "http_response_timeout" "The request took longer than this route allows.";
     ResponseStalled UpstreamTimeout Network "connection_read_timeout" "The provider stopped sending in the middle of its answer.";
     ConnectionClosed UpstreamDisconnected Network "connection_terminated" "The provider closed the connection without answering.";
     ResponseHeadInvalid InvalidUpstreamResponse Network "http_protocol_error" "The provider answered with something that is not valid HTTP.";

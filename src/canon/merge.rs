@@ -49,6 +49,7 @@ impl ProfileSpec {
                 headers: lists(self.secrets.headers, &base.secrets.headers),
                 query: lists(self.secrets.query, &base.secrets.query),
                 subprotocols: lists(self.secrets.subprotocols, &base.secrets.subprotocols),
+                subprotocol_pairs: lists(self.secrets.subprotocol_pairs, &base.secrets.subprotocol_pairs),
                 messages: lists(self.secrets.messages, &base.secrets.messages),
             },
             concurrency: ConcurrencySpec {

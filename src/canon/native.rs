@@ -133,6 +133,7 @@ impl Native {
                 "request_id" => values.request_id.into(),
                 "timestamp" => values.timestamp.into(),
                 "retry_after" => (error.retry_after?.as_secs_f64().ceil() as u64).into(),
+                "param" => error.param.clone()?.into(),
                 "context_id" => error.context_id.clone()?.into(),
                 _ => return None,
             })

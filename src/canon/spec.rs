@@ -401,6 +401,8 @@ pub struct SecretsSpec {
     pub query: Vec<String>,
     /// Prefixes of WebSocket subprotocols whose rest is the secret.
     pub subprotocols: Vec<String>,
+    /// Words of which each stands before a WebSocket subprotocol that is the secret: `token` in `token, KEY`.
+    pub subprotocol_pairs: Vec<String>,
     /// Members of the first WebSocket messages.
     pub messages: Vec<String>,
 }
@@ -468,7 +470,7 @@ pub struct CostSpec {
 }
 
 /// How the provider itself writes an error. In templates `{type}` `{code}` `{message}` `{title}` `{status}` `{request_id}`
-/// `{timestamp}` `{retry_after}` `{retryable}` `{close}` `{context_id}` are filled in; a string that is one placeholder alone takes the
+/// `{timestamp}` `{retry_after}` `{retryable}` `{close}` `{context_id}` `{param}` are filled in; a string that is one placeholder alone takes the
 /// value's own JSON type, and a member whose value is missing is left out.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -285,11 +285,34 @@ fn from_config(value: config::Value, path: &Path, findings: &mut Findings) -> Va
 fn note_secrets(merged: &Value, findings: &mut Findings) {
     for (index, route) in merged.get("routes").and_then(Value::as_array).into_iter().flatten().enumerate() {
         let credentials = Path::of("routes").index(index).key("credentials");
-        findings.secrets.insert(credentials.key("value"));
-        let several = route.get("credentials").and_then(Value::as_array).map_or(0, Vec::len);
-        findings.secrets.extend((0..several).map(|index| credentials.index(index).key("value")));
+        note_values(route.get("credentials"), &credentials, findings);
+        let (headers, path) = (route.get("headers"), Path::of("routes").index(index).key("headers"));
+        let one_way = |way: &str| (headers.and_then(|headers| headers.get(way)), path.key(way));
+        for (table, path) in [(headers, path.clone()), one_way("request"), one_way("response")] {
+            let set = table.and_then(|table| table.get("set")).and_then(Value::as_table);
+            let secret = set.into_iter().flatten().map(|(name, _)| name).filter(|name| values::holds_secret(name));
+            findings.secrets.extend(secret.map(|name| path.key("set").key(name)));
+        }
     }
     findings.secrets.insert(Path::of("limits").key("backend"));
+}
+
+/// Each `value` in credentials, wherever in them it stands.
+fn note_values(found: Option<&Value>, path: &Path, findings: &mut Findings) {
+    findings.secrets.insert(path.key("value"));
+    match found {
+        Some(Value::Array(entries)) => {
+            for (index, entry) in entries.iter().enumerate() {
+                note_values(Some(entry), &path.index(index), findings);
+            }
+        }
+        Some(Value::Table(table)) => {
+            for (key, inside) in table.iter().filter(|(_, inside)| inside.is_table() || inside.is_array()) {
+                note_values(Some(inside), &path.key(key), findings);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// The configuration with stars for secrets.

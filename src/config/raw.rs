@@ -44,8 +44,8 @@ pub(super) struct Raw {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
-    /// Address and port, or `unix:` and a path. Default `127.0.0.1:8080`.
-    pub(super) listen: Option<ListenText>,
+    /// Address and port, or `unix:` and a path; or a list of several. Default `127.0.0.1:8080`.
+    pub(super) listen: Option<ListenList>,
     /// TLS towards clients. Without it plain HTTP is spoken.
     pub(super) tls: Option<ServerTls>,
     /// Worker threads. Default: one per processor.
@@ -142,6 +142,9 @@ pub(super) struct Log {
     pub(super) access: Option<bool>,
     /// Which share of the requests that succeed has a line, 0 to 1; those that fail all have one. Default 1.
     pub(super) access_successes: Option<f64>,
+    /// What a line says beside what every line says: `upstream`, `user_agent`, `close_code`, `header:NAME` for a header of the
+    /// request and `response_header:NAME` for one of the answer. Default `["upstream"]`.
+    pub(super) access_fields: Option<Vec<String>>,
 }
 
 /// How log lines are written.
@@ -197,7 +200,10 @@ pub(super) struct Route {
     /// Several places where requests may go, the first is tried first. The others take over when it fails, under the rules of
     /// `retry`; all are `https://` or all `http://`.
     #[schemars(length(min = 1, max = 64))]
-    pub(super) upstreams: Option<Vec<UrlText>>,
+    pub(super) upstreams: Option<Vec<UpstreamEntry>>,
+    /// Active health checks: each upstream is asked for a path, and one that does not answer is set aside before a request
+    /// finds out. Without it requests alone tell.
+    pub(super) health: Option<Health>,
     /// Which HTTP is spoken to the provider. Default `auto`: what ALPN agrees on.
     pub(super) protocol: Option<Protocol>,
     /// TLS towards the provider.
@@ -209,6 +215,12 @@ pub(super) struct Route {
     /// What is put into every request; the client's own is then dropped. Several are several accounts: the one with the
     /// fewest calls is used.
     pub(super) credentials: Option<CredentialsList>,
+    /// Header fields that are set or removed on the way.
+    #[serde(default)]
+    pub(super) headers: Headers,
+    /// Whether answers that are no refusals say what is left of the route's rate limits, in `RateLimit` and
+    /// `RateLimit-Policy`. Default false: only refusals do.
+    pub(super) rate_limit_headers: Option<bool>,
     /// Deadlines.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
@@ -256,8 +268,112 @@ pub(super) enum Protocol {
 #[serde(deny_unknown_fields)]
 pub(super) struct UpstreamTls {
     /// CA certificates, PEM, that are trusted instead of the platform's.
-    #[schemars(required)]
     pub(super) ca: Option<FileText>,
+    /// The certificate chain that this gateway shows to the provider, PEM; `private_key` belongs to it.
+    pub(super) certificate: Option<FileText>,
+    /// The private key of `certificate`, PEM.
+    pub(super) private_key: Option<FileText>,
+}
+
+/// An entry of `upstreams`: a URL, or a table with its weight.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum UpstreamEntry {
+    /// Its URL.
+    Url(UrlText),
+    /// A table.
+    Weighted(WeightedUpstream),
+}
+
+impl UpstreamEntry {
+    pub(super) fn url(&self) -> Option<&str> {
+        match self {
+            UpstreamEntry::Url(url) => Some(&url.0),
+            UpstreamEntry::Weighted(entry) => entry.url.as_ref().map(|url| url.0.as_str()),
+        }
+    }
+
+    pub(super) fn weight(&self) -> Option<u32> {
+        match self {
+            UpstreamEntry::Url(_) => None,
+            UpstreamEntry::Weighted(entry) => entry.weight,
+        }
+    }
+}
+
+/// An upstream with its weight
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WeightedUpstream {
+    /// Where requests go.
+    #[schemars(required)]
+    pub(super) url: Option<UrlText>,
+    /// Which part of the requests it takes, beside the weights of the others. Where one upstream has a weight, those without have
+    /// 1; where none has, the first takes all that it can. 0: only when no other may be used.
+    #[schemars(range(min = 0, max = 1000))]
+    pub(super) weight: Option<u32>,
+}
+
+/// `health`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Health {
+    /// What is asked for with GET, below the path of the upstream.
+    #[schemars(required)]
+    pub(super) path: Option<String>,
+    /// How often each upstream is asked. Default 10s.
+    pub(super) interval: Option<DurationText>,
+    /// How long an answer may take, at most the interval. Default 3s, or the interval where that is shorter.
+    pub(super) timeout: Option<DurationText>,
+    /// After how many good answers in a row an upstream is used again. Default 2.
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) healthy: Option<u32>,
+    /// After how many bad ones in a row, or none, it is set aside. Default 3.
+    #[schemars(range(min = 1, max = 100))]
+    pub(super) unhealthy: Option<u32>,
+    /// Which statuses are good: `200`, or `200-399`. Default `200-499`: a provider that refuses is there.
+    pub(super) status: Option<StatusRange>,
+    /// Whether the route's credentials go with the question. Default false: it is asked without any.
+    pub(super) credentials: Option<bool>,
+}
+
+/// A status, or a range of them.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(title = "a status or a range", extend("examples" = ["200", "200-399"]))]
+pub(super) enum StatusRange {
+    /// One.
+    One(u16),
+    /// A range.
+    Text(String),
+}
+
+/// `headers`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Headers {
+    /// The same as `request.set`.
+    #[serde(default)]
+    pub(super) set: BTreeMap<String, String>,
+    /// The same as `request.remove`.
+    #[serde(default)]
+    pub(super) remove: Vec<String>,
+    /// On the way to the provider.
+    pub(super) request: Option<HeaderChanges>,
+    /// On the way to the client: of answers, of errors, and of WebSocket handshakes.
+    pub(super) response: Option<HeaderChanges>,
+}
+
+/// Header fields that are changed in one direction: first some are removed, then others set
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HeaderChanges {
+    /// Name to value; each takes the place of all of its name.
+    #[serde(default)]
+    pub(super) set: BTreeMap<String, String>,
+    /// Names.
+    #[serde(default)]
+    pub(super) remove: Vec<String>,
 }
 
 /// The form of errors on a route.
@@ -310,7 +426,7 @@ pub(super) enum EnvelopeStatus {
 #[serde(untagged)]
 pub(super) enum CredentialsList {
     /// One.
-    One(Credentials),
+    One(Box<Credentials>),
     /// Several.
     Many(Vec<Credentials>),
 }
@@ -319,17 +435,59 @@ pub(super) enum CredentialsList {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
-    /// What is put in, whole; `${NAME}` and `${file:/path}` are filled in.
-    #[schemars(required)]
+    /// What is put in, whole; `${NAME}` and `${file:/path}` are filled in. It may be left out when every place says its own.
     pub(super) value: Option<String>,
     /// The header that carries them, in every request. At least one of the four places must be given.
-    pub(super) header: Option<String>,
+    pub(super) header: Option<PlaceText>,
     /// The query parameter that carries them: in WebSocket handshakes, and in every request when there is no `header`.
-    pub(super) query: Option<String>,
-    /// How the WebSocket subprotocol begins that ends with them.
-    pub(super) subprotocol: Option<String>,
+    pub(super) query: Option<PlaceText>,
+    /// How the WebSocket subprotocol begins that ends with them; or a table with `after`, the subprotocol behind which they stand.
+    pub(super) subprotocol: Option<SubprotocolText>,
     /// The member of a WebSocket's first text message, a JSON object, that carries them.
-    pub(super) first_message: Option<String>,
+    pub(super) first_message: Option<PlaceText>,
+}
+
+/// A place of credentials: its name, or a table that also says how they are spelled there.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum PlaceText {
+    /// Its name.
+    Name(String),
+    /// Its name and what stands there.
+    Spelled(SpelledPlace),
+}
+
+/// A place of credentials with a spelling of its own
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SpelledPlace {
+    /// Its name.
+    #[schemars(required)]
+    pub(super) name: Option<String>,
+    /// What stands there, such as `Bearer ${KEY}`. Default: the `value` of the credentials.
+    pub(super) value: Option<String>,
+}
+
+/// Where in the offer of WebSocket subprotocols credentials stand.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum SubprotocolText {
+    /// How the one begins that ends with them.
+    Prefix(String),
+    /// A table.
+    Spelled(SpelledSubprotocol),
+}
+
+/// The subprotocol of credentials, in full
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SpelledSubprotocol {
+    /// How the one begins that ends with them. This or `after` must be there.
+    pub(super) prefix: Option<String>,
+    /// The one behind which they stand: `token` for `token, KEY`.
+    pub(super) after: Option<String>,
+    /// What stands there. Default: the `value` of the credentials.
+    pub(super) value: Option<String>,
 }
 
 /// `timeouts`
@@ -344,6 +502,9 @@ pub(super) struct Timeouts {
     pub(super) idle: Option<DurationText>,
     /// The longest silence on a WebSocket. Default 5m.
     pub(super) websocket_idle: Option<DurationText>,
+    /// From the client's request to the last byte of the answer, waits and retries included; of a WebSocket, to the end of its
+    /// handshake. Default: none.
+    pub(super) total: Option<DurationText>,
 }
 
 /// `websocket`
@@ -385,6 +546,16 @@ pub(super) struct FileText(pub(super) String);
 #[serde(transparent)]
 #[schemars(title = "an address and port", extend("examples" = ["127.0.0.1:8080", "unix:/run/speechgate.sock"]))]
 pub(super) struct ListenText(pub(super) String);
+
+/// Where the proxied listener listens: at one address, or at several.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum ListenList {
+    /// One.
+    One(ListenText),
+    /// Several.
+    Many(Vec<ListenText>),
+}
 
 /// A number of bytes, alone or with a unit.
 #[derive(Deserialize, JsonSchema)]

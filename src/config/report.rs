@@ -42,7 +42,7 @@ fn summary(config: &Config) -> String {
         Listen::Tcp(address) => format!("  {what}  {address}\n"),
         Listen::Unix(path) => format!("  {what}  unix:{}\n", path.display()),
     };
-    let mut text = listener("clients", &config.server.listen);
+    let mut text: String = config.server.listen.iter().map(|listen| listener("clients", listen)).collect();
     text.extend(config.admin.as_ref().map(|admin| listener("admin  ", admin)));
     text.extend(config.routes.iter().map(|route| line(route)));
     text

@@ -2,6 +2,9 @@
 //!
 //! Nothing stops at the first problem: a value that cannot be used is noted, and its default goes on.
 
+mod credentials;
+mod headers;
+mod health;
 mod limits;
 mod route;
 
@@ -10,7 +13,7 @@ use super::path::Path;
 use super::problem::Findings;
 use super::profiles::Profiles;
 use super::raw;
-use super::types::{Config, Listen, LogFormat, LogLevel, Otlp, Server, ServerTls, Telemetry};
+use super::types::{AccessField, Config, Listen, LogFormat, LogLevel, Otlp, Server, ServerTls, Telemetry};
 use super::values::{self, Expected};
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -28,7 +31,12 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
         limits: limits::limits(&raw.limits, findings),
     };
     if let Some(admin) = &config.admin {
-        different_listeners(&config.server.listen, admin, findings);
+        for listen in &config.server.listen {
+            if clash(listen, admin) {
+                let path = Path::of("admin").key("listen");
+                findings.value(&path, "the same address as `server.listen`").expected("an address of its own");
+            }
+        }
     }
     config
 }
@@ -36,7 +44,7 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
 fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
     let mut reader = Reader { path: Path::of("server"), findings };
     Server {
-        listen: reader.listen(raw.listen.as_ref(), 8080),
+        listen: listens(raw.listen.as_ref(), &mut reader),
         workers: raw.workers.map_or_else(processors, |workers| workers as usize),
         max_connections: raw.max_connections.unwrap_or(10_000) as usize,
         drain_timeout: reader.duration("drain_timeout", raw.drain_timeout.as_ref(), Duration::from_secs(30)),
@@ -110,8 +118,27 @@ fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Telemetry {
             "access_successes",
             findings,
         ),
+        access_fields: access_fields(raw.log.access_fields.as_deref(), findings),
         otlp: raw.otlp.as_ref().and_then(|raw| otlp(raw, findings)),
     }
+}
+
+/// `access_fields`, each once.
+fn access_fields(raw: Option<&[String]>, findings: &mut Findings) -> Vec<AccessField> {
+    let Some(texts) = raw else { return vec![AccessField::Upstream] };
+    let path = Path::of("telemetry").key("log").key("access_fields");
+    let mut found = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        match values::access_field(text) {
+            Err(expected) => {
+                let names = ["upstream", "user_agent", "close_code", "header:", "response_header:"];
+                findings.not(&path.index(index), text, expected).nearest(text, names);
+            }
+            Ok(field) if found.contains(&field) => {}
+            Ok(field) => found.push(field),
+        }
+    }
+    found
 }
 
 fn otlp(raw: &raw::Otlp, findings: &mut Findings) -> Option<Otlp> {
@@ -135,19 +162,46 @@ fn share(given: Option<f64>, path: Path, key: &str, findings: &mut Findings) -> 
     share
 }
 
+/// `listen`: one address, or several that differ.
+fn listens(raw: Option<&raw::ListenList>, reader: &mut Reader<'_>) -> Vec<Listen> {
+    let texts = match raw {
+        None => return vec![reader.listen(None, 8080)],
+        Some(raw::ListenList::One(text)) => return vec![reader.listen(Some(text), 8080)],
+        Some(raw::ListenList::Many(texts)) => texts,
+    };
+    let path = reader.path.key("listen");
+    if !(1..=MOST_LISTENERS).contains(&texts.len()) {
+        let what = format!("a list of {} cannot be used", texts.len());
+        reader.findings.value(&path, what).expected(format!("1 to {MOST_LISTENERS} addresses"));
+    }
+    let mut found: Vec<Listen> = Vec::new();
+    for (index, text) in texts.iter().enumerate() {
+        match values::listen(&text.0) {
+            Err(expected) => drop(reader.findings.not(&path.index(index), &text.0, expected)),
+            Ok(listen) => {
+                if let Some(same) = found.iter().position(|other| clash(other, &listen)) {
+                    let what = format!("the same address as `listen[{same}]`");
+                    reader.findings.value(&path.index(index), what).expected("an address of its own");
+                }
+                found.push(listen);
+            }
+        }
+    }
+    found
+}
+
+/// Most addresses of the proxied listener.
+const MOST_LISTENERS: usize = 16;
+
 /// Two listeners cannot share an address, nor one have a port on which the other has every address.
-fn different_listeners(server: &Listen, admin: &Listen, findings: &mut Findings) {
-    let clash = match (server, admin) {
+fn clash(one: &Listen, other: &Listen) -> bool {
+    match (one, other) {
         (Listen::Unix(one), Listen::Unix(other)) => one == other,
         (Listen::Tcp(one), Listen::Tcp(other)) => {
             let every = one.ip().is_unspecified() || other.ip().is_unspecified();
             one.port() != 0 && one.port() == other.port() && (every || one.ip() == other.ip())
         }
         (Listen::Unix(_), Listen::Tcp(_)) | (Listen::Tcp(_), Listen::Unix(_)) => false,
-    };
-    if clash {
-        let path = Path::of("admin").key("listen");
-        findings.value(&path, "the same address as `server.listen`").expected("an address of its own");
     }
 }
 

@@ -52,7 +52,7 @@ fn later_layers_win() {
         ("SPEECHGATE_OTHER", "is not ours"),
     ];
     let config = loaded(&[("1", &first), ("2", second)], &variables).config;
-    assert_eq!(config.server.listen, Listen::Tcp(([127, 0, 0, 1], 3).into()), "the environment wins");
+    assert_eq!(config.server.listen, [Listen::Tcp(([127, 0, 0, 1], 3).into())], "the environment wins");
     assert_eq!(config.server.drain_timeout, Duration::from_secs(2), "the later file wins");
     assert_eq!(config.server.max_connections, 7, "what only the earlier file says stays");
     assert_eq!(config.server.header_timeout, Duration::from_secs(10), "the rest has defaults");
@@ -103,8 +103,12 @@ fn credentials_may_stand_in_several_places() {
     let all = loaded(&[("t", &format!("{ROUTE}credentials = {{ {places}, value = 'sk-1' }}\n"))], &[]);
     let one = &all.config.routes[0].credentials[0];
     let header = one.header.as_ref().map(http::HeaderName::as_str);
+    let subprotocol = match &one.subprotocol {
+        Some(super::types::SubprotocolPlace::Prefix(prefix)) => Some(prefix.clone()),
+        _ => None,
+    };
     assert_eq!(
-        [header, one.query.as_deref(), one.subprotocol.as_deref(), one.first_message.as_deref()],
+        [header, one.query.as_deref(), subprotocol.as_deref(), one.first_message.as_deref()],
         [Some("x-k"), Some("token"), Some("app."), Some("k")]
     );
     assert!(!format!("{} {:?}", all.redacted, all.config).contains("sk-1"));
@@ -217,6 +221,8 @@ fn example_files() -> tempfile::TempDir {
         ("tls.crt", made.cert.pem()),
         ("clients.pem", made.cert.pem()),
         ("provider-ca.pem", made.cert.pem()),
+        ("own.crt", made.cert.pem()),
+        ("own.key", made.signing_key.serialize_pem()),
         ("tls.key", made.signing_key.serialize_pem()),
         ("breeze_api_key", "brz_1\n".to_owned()),
     ] {

@@ -2,7 +2,7 @@
 
 use super::secret::Secret;
 use crate::canon::{Code, PathTemplate, Phase, Profile, Type};
-use http::{HeaderName, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -36,8 +36,8 @@ pub enum Listen {
 /// `[server]`
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Where clients connect.
-    pub listen: Listen,
+    /// Where clients connect: at least one address.
+    pub listen: Vec<Listen>,
     /// TLS towards clients.
     pub tls: Option<ServerTls>,
     /// Worker threads, at least one.
@@ -94,8 +94,25 @@ pub struct Telemetry {
     pub access_log: bool,
     /// Which share of the requests that succeed has a line, 0 to 1.
     pub access_successes: f64,
+    /// What a line says beside what every line says, in this order.
+    pub access_fields: Vec<AccessField>,
     /// OpenTelemetry export.
     pub otlp: Option<Otlp>,
+}
+
+/// What a line of the access log may say beside what every line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessField {
+    /// The upstream that the request went to last.
+    Upstream,
+    /// The client's `User-Agent`.
+    UserAgent,
+    /// The close code of a WebSocket that was closed in order.
+    CloseCode,
+    /// A header of the request.
+    Header(HeaderName),
+    /// A header of the answer, as the client gets it.
+    ResponseHeader(HeaderName),
 }
 
 /// `[telemetry.otlp]`
@@ -148,12 +165,20 @@ pub struct Route {
     pub profile: Arc<Profile>,
     /// Where requests go: at least one and at most [`MOST_PLACES`]. The first is the one that is tried first.
     pub upstreams: Vec<Upstream>,
+    /// What part of the requests each of them takes, in the same order; empty where the first takes all that it can.
+    pub weights: Vec<u32>,
+    /// How the upstreams are asked whether they are there.
+    pub health: Option<HealthCheck>,
     /// The form of errors.
     pub envelope: Envelopes,
     /// Whether envelopes carry the provider's body.
     pub upstream_body: bool,
     /// What is put into requests, one of them into each; the client's own is then dropped. At most [`MOST_PLACES`].
     pub credentials: Vec<Credentials>,
+    /// What becomes of header fields beside what has to.
+    pub headers: Headers,
+    /// Whether answers that are no refusals say what is left of the route's rate limits.
+    pub rate_limit_headers: bool,
     /// Deadlines.
     pub timeouts: Timeouts,
     /// Largest request body, in bytes.
@@ -170,6 +195,43 @@ pub struct Route {
     pub retry: Option<Retry>,
     /// When a failing upstream is left alone; never without it.
     pub circuit_breaker: Option<CircuitBreaker>,
+}
+
+/// `health`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for, below the path of the upstream.
+    pub path: String,
+    /// How often, longer than zero.
+    pub interval: Duration,
+    /// How long an answer may take, at most the interval.
+    pub timeout: Duration,
+    /// After how many answers in a row that are good an upstream is used again, at least one.
+    pub healthy: u32,
+    /// After how many in a row that are not it is set aside, at least one.
+    pub unhealthy: u32,
+    /// The statuses of good answers, from one to another.
+    pub status: (u16, u16),
+    /// Whether the route's credentials go with it.
+    pub credentials: bool,
+}
+
+/// `headers`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    /// On the way to the provider.
+    pub request: HeaderChanges,
+    /// On the way to the client.
+    pub response: HeaderChanges,
+}
+
+/// What becomes of header fields in one direction: first some are removed, then others set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderChanges {
+    /// Each takes the place of all of its name. Those that hold a secret are marked sensitive.
+    pub set: Vec<(HeaderName, HeaderValue)>,
+    /// All of these names.
+    pub remove: Vec<HeaderName>,
 }
 
 /// Most upstreams of a route, and most credentials: sets of them are the bits of one word.
@@ -198,6 +260,8 @@ pub struct Upstream {
     pub base_path: String,
     /// CA certificates that are trusted instead of the platform's.
     pub ca_file: Option<PathBuf>,
+    /// What this gateway shows when the provider asks who it is.
+    pub client_certificate: Option<ClientCertificate>,
     /// Which HTTP is spoken.
     pub protocol: Protocol,
 }
@@ -217,6 +281,15 @@ impl Hash for Upstream {
         self.port.hash(state);
         self.host.hash(state);
     }
+}
+
+/// A client certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientCertificate {
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Private key, PEM.
+    pub private_key: PathBuf,
 }
 
 /// Which HTTP is spoken to a provider.
@@ -305,10 +378,43 @@ pub struct Credentials {
     pub header: Option<HeaderName>,
     /// The query parameter that carries them: in WebSocket handshakes, and in every request when there is no header.
     pub query: Option<String>,
-    /// How the WebSocket subprotocol begins that ends with them.
-    pub subprotocol: Option<String>,
+    /// The WebSocket subprotocol that carries them.
+    pub subprotocol: Option<SubprotocolPlace>,
     /// The member of a WebSocket's first text message, a JSON object, that carries them.
     pub first_message: Option<String>,
+    /// Places where they are spelled otherwise than in `value`.
+    pub spellings: Spellings,
+}
+
+/// Where in the offer of WebSocket subprotocols credentials stand.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SubprotocolPlace {
+    /// At the end of the subprotocol that begins so.
+    Prefix(String),
+    /// They are the subprotocol behind this one.
+    After(String),
+}
+
+/// What stands in a place instead of the value that all share.
+#[derive(Clone, Debug, Default)]
+pub struct Spellings {
+    /// In the header.
+    pub header: Option<Secret>,
+    /// In the query.
+    pub query: Option<Secret>,
+    /// In the subprotocol.
+    pub subprotocol: Option<Secret>,
+    /// In the first message.
+    pub first_message: Option<Secret>,
+}
+
+impl Credentials {
+    /// Every spelling.
+    pub fn values(&self) -> impl Iterator<Item = &str> {
+        let Spellings { header, query, subprotocol, first_message } = &self.spellings;
+        let others = [header, query, subprotocol, first_message].into_iter().flatten();
+        std::iter::once(&self.value).chain(others).map(Secret::reveal)
+    }
 }
 
 /// `timeouts`
@@ -322,6 +428,9 @@ pub struct Timeouts {
     pub idle: Duration,
     /// The longest silence on a WebSocket.
     pub websocket_idle: Duration,
+    /// From the client's request to the last byte of the answer, or to a WebSocket's handshake; none when it may take as long as
+    /// it wants.
+    pub total: Option<Duration>,
 }
 
 /// `websocket`

@@ -2,7 +2,7 @@
 //!
 //! Each reader gives the value, or says what it expected.
 
-use super::types::{Listen, Protocol, Upstream};
+use super::types::{AccessField, Listen, Protocol, Upstream};
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, Uri};
 use std::net::{IpAddr, SocketAddr};
@@ -150,6 +150,7 @@ pub(super) fn upstream(text: &str) -> Result<Upstream, Expected> {
         authority,
         base_path: prefix(uri.path())?,
         ca_file: None,
+        client_certificate: None,
         protocol: Protocol::Auto,
     })
 }
@@ -170,6 +171,17 @@ pub(super) fn prefix(text: &str) -> Result<String, Expected> {
         return Err("a path of letters, digits and `-._~!$&'()*+,;=:@/`".to_owned());
     }
     Ok(path.to_owned())
+}
+
+/// A path with an optional query, as it stands in a request.
+pub(super) fn target(text: &str) -> Result<String, Expected> {
+    let expected = "a path such as `/health`, with a query or without";
+    let parsed = text.parse::<http::uri::PathAndQuery>();
+    let fits = text.starts_with('/') && !text.starts_with("//") && text.is_ascii() && !text.contains('#');
+    match parsed {
+        Ok(parsed) if fits && parsed.as_str() == text => Ok(text.to_owned()),
+        _ => Err(expected.to_owned()),
+    }
 }
 
 /// What may stand in a path unencoded (RFC 3986 3.3), and the slash.
@@ -247,6 +259,53 @@ pub(super) fn header(text: &str) -> Result<HeaderName, Expected> {
         return Err("a header that is not part of HTTP's own framing".to_owned());
     }
     Ok(name)
+}
+
+/// Whether a header of this name holds a secret, as far as its name tells.
+pub(super) fn holds_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["authorization", "cookie", "key", "password", "secret", "token"].iter().any(|word| name.contains(word))
+}
+
+/// A header whose value the operator may choose on the way of a request or an answer: none of framing, of a WebSocket's
+/// handshake, or of this gateway's own.
+pub(super) fn changed_header(text: &str) -> Result<HeaderName, Expected> {
+    const OWN: [&str; 9] = [
+        "proxy-status",
+        "ratelimit",
+        "ratelimit-policy",
+        "retry-after",
+        "traceparent",
+        "tracestate",
+        "x-gateway-error",
+        "x-request-id",
+        "x-should-retry",
+    ];
+    let name = header(text)?;
+    let handshake = name.as_str().starts_with("sec-websocket-");
+    if handshake || OWN.contains(&name.as_str()) || name.as_str().starts_with("x-error-") {
+        return Err("a header that this gateway does not write itself".to_owned());
+    }
+    Ok(name)
+}
+
+/// A field of the access log: `user_agent`, `upstream`, `close_code`, `header:NAME`, `response_header:NAME`.
+pub(super) fn access_field(text: &str) -> Result<AccessField, Expected> {
+    let named = |name: &str| {
+        let name: HeaderName = name.parse().map_err(|_| "a header name such as `header:x-tenant`".to_owned())?;
+        if holds_secret(name.as_str()) {
+            return Err("a header that holds no secret".to_owned());
+        }
+        Ok(name)
+    };
+    match text.split_once(':') {
+        None if text == "user_agent" => Ok(AccessField::UserAgent),
+        None if text == "upstream" => Ok(AccessField::Upstream),
+        None if text == "close_code" => Ok(AccessField::CloseCode),
+        Some(("header", name)) => named(name).map(AccessField::Header),
+        Some(("response_header", name)) => named(name).map(AccessField::ResponseHeader),
+        _ => Err("`upstream`, `user_agent`, `close_code`, `header:NAME` or `response_header:NAME`".to_owned()),
+    }
 }
 
 /// `20%`, as a share.

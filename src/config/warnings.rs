@@ -41,7 +41,7 @@ fn is_here(host: &str) -> bool {
 /// A listener that other machines reach, before routes that lend their key to whoever asks.
 fn open_to_others(config: &Config, warnings: &mut Findings) {
     let server = &config.server;
-    let open = matches!(&server.listen, Listen::Tcp(address) if !address.ip().is_loopback());
+    let open = server.listen.iter().any(|listen| matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback()));
     let authenticated = server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     let lent: Vec<&str> =
         config.routes.iter().filter(|route| !route.credentials.is_empty()).map(|route| &*route.name).collect();

@@ -36,6 +36,18 @@ pub enum Condition {
     HalfOpen,
 }
 
+impl Condition {
+    /// In a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Condition::Closed => "closed",
+            Condition::Open => "open",
+            Condition::HalfOpen => "half_open",
+        }
+    }
+}
+
 /// Nothing goes through now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken {

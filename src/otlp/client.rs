@@ -26,6 +26,7 @@ const TIMEOUTS: Timeouts = Timeouts {
     response: Duration::from_secs(10),
     idle: Duration::from_secs(10),
     websocket_idle: Duration::from_secs(10),
+    total: None,
 };
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("speechgate/", env!("CARGO_PKG_VERSION")));

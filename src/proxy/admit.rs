@@ -68,7 +68,10 @@ pub(crate) async fn admit(
         call.admission.tries(probe);
     }
     call.admission.has(permit);
-    charges.keep();
+    let left = charges.keep();
+    if !left.is_empty() {
+        call.has_left(left);
+    }
     Ok(())
 }
 

@@ -20,6 +20,7 @@ use crate::canon::envelope::Stamp;
 use crate::canon::{Code, Fault, Origin, Phase, Profile};
 use crate::config::types::Envelope;
 use crate::limit::AccountSet;
+use crate::telemetry::access::Chosen;
 use crate::telemetry::metrics::{InFlight, Limit};
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 use std::fmt;
@@ -55,6 +56,10 @@ pub(crate) struct RequestContext {
     sent: u64,
     status: u16,
     error: Option<Noted>,
+    /// What the access log wants of the headers.
+    logged: Chosen,
+    /// With which code a WebSocket was closed.
+    pub(crate) close_code: Option<u16>,
     times: Timings,
     pub(crate) upstream: UpstreamFacts,
     /// Its line and its count are out.
@@ -79,6 +84,10 @@ pub(crate) struct RoutedContext {
     reads_native: bool,
     /// What the client sent that no error may show when a provider echoes it.
     keys: ClientKeys,
+    /// When it has to be over, on a route that sets an end.
+    pub(crate) end: Option<tokio::time::Instant>,
+    /// What is left of the limits that counted it, on a route that says so.
+    rate_limits: Option<Box<HeaderMap>>,
     in_flight: Option<InFlight>,
     ended: bool,
 }
@@ -157,6 +166,7 @@ impl RequestContext {
     ) -> RequestContext {
         let (arrived, fields) = (SystemTime::now(), Fields::of(&parts.headers));
         let trace = Trace::begin(state.shared.tracer(), &parts.headers, fields);
+        let logged = state.shared.access.as_ref().map(|access| access.of_request(&parts.headers)).unwrap_or_default();
         RequestContext {
             state,
             id: headers::request_id(&parts.headers, fields, arrived),
@@ -175,6 +185,8 @@ impl RequestContext {
             sent: 0,
             status: 0,
             error: None,
+            logged,
+            close_code: None,
             times: Timings {
                 arrived,
                 started: Instant::now(),
@@ -220,6 +232,13 @@ impl RequestContext {
     /// The status that goes to the client.
     pub(crate) fn answers(&mut self, status: u16) {
         self.status = status;
+    }
+
+    /// The header fields that go to the client.
+    pub(crate) fn log_response(&mut self, headers: &HeaderMap) {
+        if let Some(access) = &self.state.shared.access {
+            access.of_response(headers, &mut self.logged);
+        }
     }
 
     /// Bytes went to the client.
@@ -300,6 +319,7 @@ impl RoutedContext {
         }
         let reads_native =
             route.config.envelope.ask_who() && route.config.profile.knows_client(headers, request.target.query());
+        let end = route.config.timeouts.total.map(|total| tokio::time::Instant::now() + total);
         RoutedContext {
             request,
             reads_native,
@@ -311,6 +331,8 @@ impl RoutedContext {
             counted: false,
             admission: Admission::default(),
             keys,
+            end,
+            rate_limits: None,
             ended: false,
         }
     }
@@ -337,6 +359,19 @@ impl RoutedContext {
     /// The head of the provider's answer has come.
     pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
         self.route.limits.answered(&mut self.admission, status, headers);
+    }
+
+    /// What is left of the limits that counted it.
+    pub(crate) fn has_left(&mut self, headers: HeaderMap) {
+        self.rate_limits = Some(Box::new(headers));
+    }
+
+    /// Says in an answer what is left of the limits, unless a refusal has said it.
+    pub(crate) fn tell_limits(&mut self, headers: &mut HeaderMap) {
+        if let Some(left) = self.rate_limits.take() {
+            // Both are lists: what a provider says of its own limits stays.
+            headers.extend(*left);
+        }
     }
 
     /// The route's name.

@@ -1,23 +1,37 @@
 //! Idle deadlines: how long a body may stand still.
 
+use crate::canon::Fault;
+use crate::upstream::Failure;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::task::coop::unconstrained;
-use tokio::time::{Instant, Sleep};
+use tokio::time::{Instant, Sleep, timeout_at};
 
 /// A lazily armed timer: made when a body first has to be waited for, and moved only when it fires.
 #[derive(Debug)]
 pub(crate) struct Idle {
     limit: Duration,
+    /// When the body has to be over, whether it moves or not.
+    end: Option<Instant>,
     last: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Idle {
     pub(crate) fn new(limit: Duration) -> Idle {
-        Idle { limit, last: None, timer: None }
+        Idle { limit, end: None, last: None, timer: None }
+    }
+
+    /// The same with an end.
+    pub(crate) fn until(limit: Duration, end: Option<Instant>) -> Idle {
+        Idle { end, ..Idle::new(limit) }
+    }
+
+    /// Whether the end has come, however much moves.
+    pub(crate) fn is_over(&self) -> bool {
+        self.end.is_some_and(|end| end <= Instant::now())
     }
 
     /// Something moved.
@@ -34,16 +48,26 @@ impl Idle {
         }
     }
 
-    /// Ready when nothing has moved for the limit.
+    /// Why it is ready.
+    pub(crate) fn failure(&self) -> Failure {
+        match self.is_over() {
+            true => Failure::of(Fault::TotalTimeout),
+            false => Failure::stalled(),
+        }
+    }
+
+    /// Ready when nothing has moved for the limit, and at the end.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        let (limit, end) = (self.limit, self.end);
+        let within = |deadline: Instant| end.map_or(deadline, |end| end.min(deadline));
+        let begun = || Box::pin(tokio::time::sleep_until(within(Instant::now() + limit)));
+        let timer = self.timer.get_or_insert_with(begun);
         loop {
             // What comes without being a frame may have used up the turn of this task.
             if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            match self.last.take().map(|last| last + limit) {
+            match self.last.take().map(|last| within(last + limit)) {
                 Some(deadline) if deadline > Instant::now() => timer.as_mut().reset(deadline),
                 _ => return Poll::Ready(()),
             }
@@ -51,10 +75,31 @@ impl Idle {
     }
 }
 
+/// What comes of a step, unless the request has to be over before.
+pub(crate) async fn within<T>(end: Instant, step: impl Future<Output = T>) -> Result<T, Fault> {
+    timeout_at(end, step).await.map_err(|_| Fault::TotalTimeout)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::future::poll_fn;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_moves_ends_all_the_same() {
+        let begun = Instant::now();
+        let mut idle = Idle::until(Duration::from_secs(10), Some(begun + Duration::from_secs(25)));
+        poll_fn(|cx| {
+            idle.moved_at(Instant::now());
+            idle.poll(cx)
+        })
+        .await;
+        assert_eq!((begun.elapsed().as_secs(), idle.failure().fault), (25, Fault::TotalTimeout));
+        // And where it stands still before.
+        let mut idle = Idle::until(Duration::from_secs(10), Some(Instant::now() + Duration::from_secs(25)));
+        poll_fn(|cx| idle.poll(cx)).await;
+        assert_eq!((begun.elapsed().as_secs(), idle.failure().fault), (35, Fault::ResponseStalled));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_upload_that_moves_keeps_the_idle_deadline_away() {

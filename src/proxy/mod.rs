@@ -3,6 +3,7 @@
 //! [`Proxy::handle`] is the list of the steps. It cannot fail: every refusal and every failure leaves by `fail`.
 
 mod admit;
+mod checker;
 mod context;
 pub mod errors;
 mod forward;
@@ -24,6 +25,7 @@ mod trace;
 pub mod upstreams;
 mod ws;
 
+pub use checker::check_health;
 pub use informational::{Interim, Outbox};
 pub use request_body::{ClientFault, RequestBody};
 pub use response::{Body, Cut, Events};
@@ -31,6 +33,7 @@ pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upstreams::{AccountView, RouteHealthView, UpstreamView};
 
 use context::{RequestContext, RoutedContext};
+use idle::within;
 use limits::Denied;
 use route::Routed;
 
@@ -84,7 +87,14 @@ impl Proxy {
             Err(answer) => return *answer,
         };
         let websocket = checked.websocket;
-        match admit::admit(&mut call, &parts, &mut checked.upload, websocket).await {
+        let admitted = match call.end {
+            None => admit::admit(&mut call, &parts, &mut checked.upload, websocket).await,
+            Some(end) => {
+                let admitted = Box::pin(admit::admit(&mut call, &parts, &mut checked.upload, websocket));
+                within(end, admitted).await.unwrap_or_else(|fault| Err(fault.into()))
+            }
+        };
+        match admitted {
             Ok(()) => {}
             Err(Denied::Fault(fault)) => return refused(version, fault, response::fault(call, fault)),
             Err(denied @ Denied::Limit(_)) => {

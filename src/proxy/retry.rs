@@ -6,6 +6,7 @@
 
 use super::context::RoutedContext;
 use super::headers::Destination;
+use super::idle::within;
 use super::limits::BOUND;
 use super::request_body::{ReplayBuffer, RequestBody};
 use super::response::read;
@@ -23,6 +24,7 @@ use http::{Request, request};
 use http_body::Frame;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::time::Instant as Moment;
 
 /// An answer that is no failure.
 pub(crate) struct Answer {
@@ -54,14 +56,20 @@ pub(crate) fn send<'c>(
 ) -> impl Future<Output = Result<Answer, Box<Failed>>> + Send + use<'c> {
     let sender = Sender { client, upgrade };
     let route = call.route.health.clone().map(|health| (Arc::clone(&call.route), health));
-    match route {
-        // Boxed, because most routes have nothing to try again, and their requests would carry it about.
-        Some((route, health)) => Either::Left(Box::pin(try_often(sender, call, request, route, health))),
-        None => Either::Right(sender.send(call, request).map(|sent| match sent {
-            Ok(exchange) => Ok(Answer { exchange, first: None }),
-            Err(failure) => Err(Failed::lost(failure)),
-        })),
+    // Boxed, because most routes have nothing to try again and no end, and their requests would carry it about.
+    match (route, call.end) {
+        (None, None) => Either::Right(sender.once(call, request)),
+        (None, Some(end)) => Either::Left(in_time(end, sender.once(call, request)).boxed()),
+        (Some((route, health)), None) => Either::Left(try_often(sender, call, request, route, health).boxed()),
+        (Some((route, health)), Some(end)) => {
+            Either::Left(in_time(end, try_often(sender, call, request, route, health)).boxed())
+        }
     }
+}
+
+/// What comes of sending a request that has to be over at the `end`.
+async fn in_time(end: Moment, sent: impl Future<Output = Result<Answer, Box<Failed>>>) -> Result<Answer, Box<Failed>> {
+    within(end, sent).await.unwrap_or_else(|fault| Err(Failed::lost(Failure::of(fault))))
 }
 
 async fn try_often(
@@ -77,7 +85,8 @@ async fn try_often(
         let read = request.body_mut().read_ahead(BOUND).await;
         read.map_err(|fault| Failed::lost(Failure::of(fault)))?;
     }
-    let Chosen { upstream, pass } = health.choose(0, 0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
+    let Chosen { upstream, pass } =
+        health.choose(health.first(now()), 0, now()).map_err(|wait| Box::new(Failed::Broken(wait)))?;
     let mut tries = Retries::new(health, &route, call.destination, request);
     call.destination.upstream = upstream;
     let mut ended = sender.end(call, tries.request(call.destination), pass).await;
@@ -146,6 +155,18 @@ impl<'c> Sender<'c> {
         call.upstream.attempts += 1;
         call.counted = false;
         forward::send(self.client, call, request, self.upgrade)
+    }
+
+    /// Sends a request that is not tried again.
+    fn once(
+        self,
+        call: &'c mut RoutedContext,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Answer, Box<Failed>>> + Send + use<'c> {
+        self.send(call, request).map(|sent| match sent {
+            Ok(exchange) => Ok(Answer { exchange, first: None }),
+            Err(failure) => Err(Failed::lost(failure)),
+        })
     }
 
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.

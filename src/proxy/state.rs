@@ -7,6 +7,7 @@ use super::route::RouteTable;
 use super::upstreams::{RouteHealth, RouteHealthView};
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route, Upstream};
+use crate::limit::breaker::Condition;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics};
@@ -224,19 +225,27 @@ impl State {
             .zip(headers)
             .map(|(route, headers)| {
                 let metrics = shared.metrics.route(&route.name, &route.provider);
+                let upstreams = metrics.show_upstreams(route.upstreams.iter().map(Upstream::url));
+                let health = shared.health(route);
+                show(&upstreams, health.as_deref());
                 Arc::new(RouteRuntime {
                     config: Arc::clone(route),
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers: Arc::new(headers),
                     limits: shared.limits.route(route, &metrics, now),
-                    upstreams: metrics.show_upstreams(route.upstreams.iter().map(Upstream::url)),
+                    upstreams,
                     metrics,
-                    health: shared.health(route),
-                    keys: RouteKeys::new(&route.credentials),
+                    health,
+                    keys: RouteKeys::new(&route.credentials, &set_secrets(route)),
                 })
             })
             .collect();
         Ok(State { table: RouteTable::new(&config.routes), routes, config, shared })
+    }
+
+    /// In the order of the configuration.
+    pub(crate) fn routes(&self) -> &[Arc<RouteRuntime>] {
+        &self.routes
     }
 
     /// What was worked out for one of its routes.
@@ -250,4 +259,21 @@ impl State {
     pub(crate) fn route_to(&self, host: &str, port: u16) -> Option<&Arc<Route>> {
         self.config.routes.iter().find(|route| route.upstream_at(host, port).is_some())
     }
+}
+
+/// Shows of upstreams what a route knows of them.
+fn show(upstreams: &[Arc<UpstreamMetrics>], health: Option<&RouteHealth>) {
+    for (index, metrics) in upstreams.iter().enumerate() {
+        let circuit = health.and_then(|health| health.circuit(index)).map(Arc::clone);
+        metrics.has_circuit(circuit.map(|circuit| -> Box<dyn Fn() -> Condition + Send + Sync> {
+            Box::new(move || circuit.condition(tokio::time::Instant::now().into_std()))
+        }));
+        metrics.is_healthy(health.is_none_or(|health| health.checked().passes(index)));
+    }
+}
+
+/// The secrets that the operator sets in headers of requests.
+fn set_secrets(route: &Route) -> Vec<&str> {
+    let set = route.headers.request.set.iter().filter(|(_, value)| value.is_sensitive());
+    set.filter_map(|(_, value)| value.to_str().ok()).collect()
 }

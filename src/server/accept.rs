@@ -9,6 +9,7 @@ use super::refuse::refuse;
 use super::socket::Socket;
 use super::worker::Worker;
 use crate::canon::Fault;
+use futures_util::future::join_all;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -25,12 +26,13 @@ const REFUSALS: usize = 64;
 
 impl<H: Handler> Worker<H> {
     /// Accepts and serves until the drain has ended or is cut short; connections still open are then dropped with the runtime.
-    pub async fn run(self: Arc<Self>, listener: Listener, inbox: Inbox) {
+    pub async fn run(self: Arc<Self>, listeners: Vec<Listener>, inbox: Inbox) {
         let drain = Arc::clone(&self.drain);
         // Not joined: it ends with the runtime.
         drop(tokio::spawn(serve_accepted(Arc::clone(&self), inbox)));
+        let accepts = listeners.into_iter().map(|listener| accept(Arc::clone(&self), listener));
         tokio::select! {
-            () = accept(self, listener) => drain.cut().await,
+            _ = join_all(accepts) => drain.cut().await,
             () = drain.cut() => {}
         }
     }

@@ -3,11 +3,12 @@
 //! Lines go to standard output, and everything else that the program logs to standard error: the one is data about traffic that
 //! pipelines take in, the other is for the operator.
 
-use super::fields::{Fields, Name, Seconds, names};
+use super::fields::{FieldName, Fields, Name, Seconds, names};
 use super::sink::Sink;
 use crate::canon::{Code, Fault, Origin};
-use crate::config::types::LogFormat;
+use crate::config::types::{AccessField, LogFormat};
 use http::Version;
+use http::header::{HeaderMap, HeaderName, USER_AGENT};
 use opentelemetry::trace::TraceId;
 use std::time::{Duration, SystemTime};
 
@@ -38,6 +39,13 @@ names! {
     RETRIES = "retries";
     CLIENT = "client";
 }
+
+/// What the log wants of the header fields of one request, by the places of its chosen fields.
+#[derive(Debug, Default)]
+pub struct Chosen(Vec<(usize, String)>);
+
+/// Longest value of a header field that is written, in characters.
+const LONGEST: usize = 256;
 
 /// The facts of one request. Text from the network may be hostile and is escaped here; ids and names of routes were checked
 /// when they came in and are written as they are.
@@ -85,6 +93,19 @@ pub struct Entry<'a> {
     pub retries: u32,
     /// The client's address; none on a Unix socket.
     pub client: Option<&'a str>,
+    /// What is written where the configuration asks for it.
+    pub further: Further<'a>,
+}
+
+/// What is written of a request where the configuration asks for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Further<'a> {
+    /// The upstream that it went to last, as configured.
+    pub upstream: Option<&'a str>,
+    /// The code with which a WebSocket was closed.
+    pub close_code: Option<u16>,
+    /// Its header fields.
+    pub headers: Option<&'a Chosen>,
 }
 
 impl<'a> Entry<'a> {
@@ -113,6 +134,7 @@ impl<'a> Entry<'a> {
             queue_wait: None,
             retries: 0,
             client,
+            further: Further::default(),
         }
     }
 }
@@ -124,13 +146,51 @@ pub struct AccessLog {
     format: LogFormat,
     /// Which share of the requests that succeed has a line.
     successes: f64,
+    /// What a line says beside what every line says, each with its name in both formats.
+    fields: Vec<(AccessField, FieldName)>,
 }
 
 impl AccessLog {
     /// A log that writes to `sink`: every error, and this share of the successes.
     #[must_use]
-    pub fn new(sink: Sink, format: LogFormat, successes: f64) -> AccessLog {
-        AccessLog { sink, format, successes }
+    pub fn new(sink: Sink, format: LogFormat, successes: f64, fields: &[AccessField]) -> AccessLog {
+        let fields = fields.iter().map(|field| (field.clone(), name_of(field))).collect();
+        AccessLog { sink, format, successes, fields }
+    }
+
+    /// What lines say of the header fields of a request.
+    #[must_use]
+    pub fn of_request(&self, headers: &HeaderMap) -> Chosen {
+        let mut chosen = Chosen::default();
+        self.choose(&mut chosen, headers, |field| match field {
+            AccessField::UserAgent => Some(&USER_AGENT),
+            AccessField::Header(name) => Some(name),
+            _ => None,
+        });
+        chosen
+    }
+
+    /// What they say of those of its answer.
+    pub fn of_response(&self, headers: &HeaderMap, chosen: &mut Chosen) {
+        self.choose(chosen, headers, |field| match field {
+            AccessField::ResponseHeader(name) => Some(name),
+            _ => None,
+        });
+    }
+
+    fn choose<'f>(
+        &'f self,
+        chosen: &mut Chosen,
+        headers: &HeaderMap,
+        name: impl Fn(&'f AccessField) -> Option<&'f HeaderName>,
+    ) {
+        for (at, (field, _)) in self.fields.iter().enumerate() {
+            let value = name(field).and_then(|name| headers.get(name));
+            if let Some(value) = value {
+                let text = String::from_utf8_lossy(value.as_bytes());
+                chosen.0.push((at, text.chars().take(LONGEST).collect()));
+            }
+        }
     }
 
     /// Whether to write a line for the next request that succeeds.
@@ -142,21 +202,21 @@ impl AccessLog {
     /// Writes one line; never waits.
     pub fn write(&self, entry: &Entry<'_>) {
         // A line that finds no room is counted and warned of by the sink.
-        let _ = self.sink.add(|lines| format(entry, self.format, lines));
+        let _ = self.sink.add(|lines| format(entry, self.format, &self.fields, lines));
     }
 }
 
 /// Appends the line of one request, line break included.
-pub fn format(entry: &Entry<'_>, format: LogFormat, lines: &mut Vec<u8>) {
+pub fn format(entry: &Entry<'_>, format: LogFormat, further: &[(AccessField, FieldName)], lines: &mut Vec<u8>) {
     // Once for nearly every line: what follows finds its room.
     lines.reserve(USUAL);
     match format {
-        LogFormat::Json => append::<true>(entry, lines),
-        LogFormat::Text => append::<false>(entry, lines),
+        LogFormat::Json => append::<true>(entry, further, lines),
+        LogFormat::Text => append::<false>(entry, further, lines),
     }
 }
 
-fn append<const JSON: bool>(entry: &Entry<'_>, lines: &mut Vec<u8>) {
+fn append<const JSON: bool>(entry: &Entry<'_>, further: &[(AccessField, FieldName)], lines: &mut Vec<u8>) {
     let mut fields = Fields::<JSON>::begin(lines, entry.time);
     fields.plain(REQUEST_ID, entry.request_id);
     fields.optional(UPSTREAM_REQUEST_ID, entry.upstream_request_id);
@@ -186,7 +246,28 @@ fn append<const JSON: bool>(entry: &Entry<'_>, lines: &mut Vec<u8>) {
     if let Some(client) = entry.client {
         fields.plain(CLIENT, client);
     }
+    for (at, (field, name)) in further.iter().enumerate() {
+        let Further { upstream, close_code, headers } = entry.further;
+        match field {
+            AccessField::Upstream => fields.named_text(name, upstream),
+            AccessField::CloseCode => fields.named_number(name, close_code),
+            AccessField::UserAgent | AccessField::Header(_) | AccessField::ResponseHeader(_) => {
+                let value = headers.and_then(|Chosen(values)| values.iter().find(|(place, _)| *place == at));
+                fields.named_text(name, value.map(|(_, value)| value.as_str()));
+            }
+        }
+    }
     lines.extend_from_slice(if JSON { b"}\n" } else { b"\n" });
+}
+
+fn name_of(field: &AccessField) -> FieldName {
+    match field {
+        AccessField::Upstream => FieldName::new("upstream"),
+        AccessField::UserAgent => FieldName::new("user_agent"),
+        AccessField::CloseCode => FieldName::new("close_code"),
+        AccessField::Header(name) => FieldName::new(&format!("header.{name}")),
+        AccessField::ResponseHeader(name) => FieldName::new(&format!("response_header.{name}")),
+    }
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -227,12 +308,13 @@ mod tests {
             queue_wait: None,
             retries: 0,
             client: None,
+            further: Further::default(),
         }
     }
 
     fn line(entry: &Entry<'_>, as_format: LogFormat) -> String {
         let mut line = Vec::new();
-        format(entry, as_format, &mut line);
+        format(entry, as_format, &[], &mut line);
         String::from_utf8(line).expect("a line is text")
     }
 
@@ -284,6 +366,34 @@ mod tests {
             let same = value[name] == expected || value[name].as_f64() == expected.as_f64() && expected.is_number();
             assert!(same, "{name}: {}", value[name]);
         }
+    }
+
+    #[test]
+    fn what_the_configuration_asks_for_is_written_in_its_order() {
+        let name = |name| HeaderName::from_static(name);
+        let fields = [
+            AccessField::CloseCode,
+            AccessField::Header(name("x-tenant")),
+            AccessField::Upstream,
+            AccessField::ResponseHeader(name("x-region")),
+            AccessField::UserAgent,
+        ];
+        let sink = Sink::start("test", std::io::sink(), 1024, Default::default()).expect("a thread");
+        let log = AccessLog::new(sink, LogFormat::Json, 1.0, &fields);
+        let mut headers = HeaderMap::new();
+        let _ = headers.insert("x-tenant", http::HeaderValue::from_static("a\"b"));
+        let _ = headers.insert("user-agent", http::HeaderValue::from_str(&"u".repeat(1000)).expect("a value"));
+        let mut chosen = log.of_request(&headers);
+        log.of_response(&headers, &mut chosen);
+        let further = Further { upstream: Some("https://a.example"), close_code: Some(1000), headers: Some(&chosen) };
+        let mut line = Vec::new();
+        format(&Entry { further, ..entry() }, LogFormat::Json, &log.fields, &mut line);
+        let line = String::from_utf8(line).expect("a line is text");
+        let end = format!(
+            ",\"close_code\":1000,\"header.x-tenant\":\"a\\\"b\",\"upstream\":\"https://a.example\",\"user_agent\":\"{}\"}}\n",
+            "u".repeat(256)
+        );
+        assert!(line.ends_with(&end), "{line}");
     }
 
     #[test]

@@ -17,6 +17,20 @@ pub(super) struct Name {
     pub(super) text: &'static str,
 }
 
+/// The same for a name that the configuration chose.
+#[derive(Clone, Debug)]
+pub struct FieldName {
+    json: String,
+    text: String,
+}
+
+impl FieldName {
+    /// Of a word in which nothing has to be escaped.
+    pub(super) fn new(word: &str) -> FieldName {
+        FieldName { json: format!(",\"{word}\":"), text: format!(" {word}=") }
+    }
+}
+
 /// Makes [`Name`]s of words.
 macro_rules! names {
     ($($name:ident = $word:literal;)*) => {
@@ -98,6 +112,22 @@ impl<'a, const JSON: bool> Fields<'a, JSON> {
     pub(super) fn optional_number(&mut self, name: Name, value: Option<impl Number>) {
         if let Some(value) = value {
             self.number(name, value);
+        }
+    }
+
+    pub(super) fn named_text(&mut self, name: &FieldName, value: Option<&str>) {
+        if let Some(value) = value {
+            self.line.extend_from_slice(if JSON { name.json.as_bytes() } else { name.text.as_bytes() });
+            self.line.push(b'"');
+            escape(value, self.line);
+            self.line.push(b'"');
+        }
+    }
+
+    pub(super) fn named_number(&mut self, name: &FieldName, value: Option<impl Number>) {
+        if let Some(value) = value {
+            self.line.extend_from_slice(if JSON { name.json.as_bytes() } else { name.text.as_bytes() });
+            value.append(self.line);
         }
     }
 

@@ -1,5 +1,7 @@
 //! The metrics of a route's upstreams: which can be reached, and how requests to them ended.
 
+use crate::limit::breaker::Condition;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,7 +33,11 @@ impl Outcome {
 #[derive(Debug)]
 pub struct UpstreamMetrics {
     name: String,
+    /// Whether it was reached when it was last tried, and its circuit was closed then.
     up: AtomicBool,
+    /// Whether it passes its health checks; true without any.
+    healthy: AtomicBool,
+    circuit: Mutex<Option<Circuit>>,
     outcomes: [AtomicU64; Outcome::ALL.len()],
 }
 
@@ -39,7 +45,43 @@ pub struct UpstreamMetrics {
 #[derive(Debug, Default)]
 pub(super) struct Upstreams(Mutex<Vec<Arc<UpstreamMetrics>>>);
 
+/// Asks for the state of a circuit.
+struct Circuit(Box<dyn Fn() -> Condition + Send + Sync>);
+
+impl fmt::Debug for Circuit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Circuit")
+    }
+}
+
+/// What is shown of an upstream.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) name: String,
+    /// Whether it may be used.
+    pub(super) up: bool,
+    /// None where it has no circuit.
+    pub(super) circuit: Option<Condition>,
+    pub(super) outcomes: [u64; Outcome::ALL.len()],
+}
+
 impl UpstreamMetrics {
+    /// As configured.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it passes its health checks.
+    pub fn is_healthy(&self, healthy: bool) {
+        self.healthy.store(healthy, Relaxed);
+    }
+
+    /// Where the state of its circuit is to be had; none when it has no circuit any more.
+    pub fn has_circuit(&self, circuit: Option<Box<dyn Fn() -> Condition + Send + Sync>>) {
+        *self.circuit.lock().unwrap_or_else(PoisonError::into_inner) = circuit.map(Circuit);
+    }
+
     /// A request to it has ended.
     pub fn ended(&self, outcome: Outcome) {
         let _ = self.outcomes[outcome as usize].fetch_add(1, Relaxed);
@@ -60,7 +102,13 @@ impl Upstreams {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let metrics = |name: String| {
             let kept = shown.iter().find(|kept| kept.name == name).map(Arc::clone);
-            let new = || UpstreamMetrics { name, up: AtomicBool::new(true), outcomes: Default::default() };
+            let new = || UpstreamMetrics {
+                name,
+                up: AtomicBool::new(true),
+                healthy: AtomicBool::new(true),
+                circuit: Mutex::default(),
+                outcomes: Default::default(),
+            };
             kept.unwrap_or_else(|| Arc::new(new()))
         };
         let now: Vec<_> = names.map(metrics).collect();
@@ -68,16 +116,15 @@ impl Upstreams {
         now
     }
 
-    /// Each that is shown: its name, whether it may be used, and how many requests had each outcome.
-    pub(super) fn totals(&self) -> Vec<(String, bool, [u64; Outcome::ALL.len()])> {
-        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let totals = |one: &Arc<UpstreamMetrics>| {
-            (
-                one.name.clone(),
-                one.up.load(Relaxed),
-                Outcome::ALL.map(|outcome| one.outcomes[outcome as usize].load(Relaxed)),
-            )
+    /// Each that is shown.
+    pub(super) fn shown(&self) -> Vec<Shown> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let shown = |one: &Arc<UpstreamMetrics>| Shown {
+            name: one.name.clone(),
+            up: one.up.load(Relaxed) && one.healthy.load(Relaxed),
+            circuit: one.circuit.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|Circuit(ask)| ask()),
+            outcomes: Outcome::ALL.map(|outcome| one.outcomes[outcome as usize].load(Relaxed)),
         };
-        shown.iter().map(totals).collect()
+        all.iter().map(shown).collect()
     }
 }

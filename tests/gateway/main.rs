@@ -40,6 +40,7 @@ mod limits;
 /// The metrics page: formats, exemplars, bounds.
 mod metrics;
 /// Paths that try to leave their route.
+mod operator;
 mod paths;
 /// One test for each fixed bug.
 mod regression;

@@ -31,7 +31,7 @@ pub(crate) fn hasty() -> Timeouts {
 }
 
 pub(crate) fn timeouts(connect: Duration, response: Duration) -> Timeouts {
-    Timeouts { connect, response, idle: Duration::from_secs(20), websocket_idle: Duration::from_secs(20) }
+    Timeouts { connect, response, idle: Duration::from_secs(20), websocket_idle: Duration::from_secs(20), total: None }
 }
 
 pub(crate) fn upstream(address: SocketAddr) -> Upstream {
@@ -46,6 +46,7 @@ pub(crate) fn named(host: &str, port: u16) -> Upstream {
         authority: format!("{host}:{port}").parse().expect("a valid authority"),
         base_path: String::new(),
         ca_file: None,
+        client_certificate: None,
         protocol: Protocol::Auto,
     }
 }

@@ -1,17 +1,18 @@
 //! `[[routes]]`
 
 use super::Reader;
+use super::credentials::credentials;
+use super::headers::headers;
+use super::health::health;
 use super::limits;
 use crate::config::path::Path;
 use crate::config::problem::Findings;
 use crate::config::profiles::Profiles;
 use crate::config::raw;
-use crate::config::secret::Secret;
 use crate::config::types::{
-    Credentials, Envelope, Envelopes, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket,
+    ClientCertificate, Envelope, Envelopes, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket,
 };
 use crate::config::values;
-use http::HeaderValue;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,9 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
     let place = raw.matches.as_ref().and_then(|raw| matches(raw, &path.key("match"), findings));
     let profile = raw.provider.as_deref().and_then(|name| profiles.find(name, &path.key("provider"), findings));
     let credentials = credentials(raw.credentials.as_ref(), &path.key("credentials"), findings);
+    let headers = headers(&raw.headers, &credentials, &path.key("headers"), findings);
+    let lends = !credentials.is_empty();
+    let check = raw.health.as_ref().and_then(|raw| health(raw, lends, &path.key("health"), findings));
     let timeouts = timeouts(&raw.timeouts, &path.key("timeouts"), findings);
     let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
@@ -82,9 +86,13 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
         provider: raw.provider.clone()?,
         profile: profile?,
         upstreams: upstreams?,
+        weights: weights(raw),
+        health: check,
         envelope: envelopes(raw.envelope.as_ref()),
         upstream_body: raw.upstream_body.unwrap_or(true),
         credentials,
+        headers,
+        rate_limit_headers: raw.rate_limit_headers.unwrap_or(false),
         timeouts,
         max_request_body,
         websocket,
@@ -145,6 +153,7 @@ fn upstreams(raw: &raw::Route, reader: &mut Reader<'_>) -> Option<Vec<Upstream>>
     let upstreams = addresses(raw, reader);
     let mut tls = Reader { path: reader.path.key("upstream_tls"), findings: reader.findings };
     let ca_file = raw.upstream_tls.as_ref().and_then(|raw| tls.pem("ca", raw.ca.as_ref(), "CERTIFICATE"));
+    let client_certificate = raw.upstream_tls.as_ref().and_then(|raw| client_certificate(raw, &mut tls));
     let mut upstreams = upstreams?;
     if raw.upstream_tls.is_some() && upstreams.iter().all(|upstream| !upstream.tls) {
         let path = reader.path.key("upstream_tls");
@@ -157,9 +166,39 @@ fn upstreams(raw: &raw::Route, reader: &mut Reader<'_>) -> Option<Vec<Upstream>>
     };
     for upstream in &mut upstreams {
         upstream.ca_file.clone_from(&ca_file);
+        upstream.client_certificate.clone_from(&client_certificate);
         upstream.protocol = protocol;
     }
     Some(upstreams)
+}
+
+/// `certificate` and `private_key` of `upstream_tls`: both, or neither.
+fn client_certificate(raw: &raw::UpstreamTls, tls: &mut Reader<'_>) -> Option<ClientCertificate> {
+    if raw.ca.is_none() && raw.certificate.is_none() && raw.private_key.is_none() && !tls.findings.any_within(&tls.path)
+    {
+        tls.findings
+            .value(&tls.path, "says nothing")
+            .expected("`ca`, or `certificate` and `private_key`, or all three");
+    }
+    for (given, other, name) in
+        [(&raw.certificate, &raw.private_key, "private_key"), (&raw.private_key, &raw.certificate, "certificate")]
+    {
+        if given.is_some() && other.is_none() {
+            tls.findings.key(&tls.path.key(name), "missing").expected("the path of a file");
+        }
+    }
+    let certificate = tls.pem("certificate", raw.certificate.as_ref(), "CERTIFICATE");
+    let private_key = tls.pem("private_key", raw.private_key.as_ref(), "PRIVATE KEY");
+    Some(ClientCertificate { certificate: certificate?, private_key: private_key? })
+}
+
+/// What part of the requests each upstream takes; empty where nothing is said.
+fn weights(raw: &raw::Route) -> Vec<u32> {
+    let entries = raw.upstreams.as_deref().unwrap_or_default();
+    match entries.iter().any(|entry| entry.weight().is_some()) {
+        true => entries.iter().map(|entry| entry.weight().unwrap_or(1)).collect(),
+        false => Vec::new(),
+    }
 }
 
 /// Where requests go: one of two keys says it.
@@ -186,10 +225,17 @@ fn addresses(raw: &raw::Route, reader: &mut Reader<'_>) -> Option<Vec<Upstream>>
         return None;
     }
     let mut found: Vec<Upstream> = Vec::with_capacity(urls.len());
-    for (index, url) in urls.iter().enumerate() {
+    if urls.iter().all(|entry| entry.weight() == Some(0)) {
+        reader.findings.value(&several, "no upstream has a weight").expected("a weight above 0 for one of them");
+    }
+    for (index, entry) in urls.iter().enumerate() {
         let path = several.index(index);
-        match values::upstream(&url.0) {
-            Err(expected) => drop(reader.findings.not(&path, &url.0, expected)),
+        let Some(url) = entry.url() else { continue };
+        match values::upstream(url) {
+            Err(expected) => {
+                let path = if matches!(entry, raw::UpstreamEntry::Url(_)) { path } else { path.key("url") };
+                reader.findings.not(&path, url, expected);
+            }
             Ok(upstream) => {
                 alike(&upstream, &found, &path, reader.findings);
                 found.push(upstream);
@@ -209,75 +255,6 @@ fn alike(upstream: &Upstream, before: &[Upstream], path: &Path, findings: &mut F
     }
 }
 
-/// `credentials`: none, one or several.
-fn credentials(raw: Option<&raw::CredentialsList>, path: &Path, findings: &mut Findings) -> Vec<Credentials> {
-    let several = match raw {
-        None => return Vec::new(),
-        Some(raw::CredentialsList::One(raw)) => return credential(raw, path, findings).into_iter().collect(),
-        Some(raw::CredentialsList::Many(several)) => several,
-    };
-    if !(1..=MOST_PLACES).contains(&several.len()) {
-        let what = format!("a list of {} cannot be used", several.len());
-        findings.value(path, what).expected(format!("a table, or a list of 1 to {MOST_PLACES} tables"));
-    }
-    let entries = several.iter().enumerate();
-    entries.filter_map(|(index, raw)| credential(raw, &path.index(index), findings)).collect()
-}
-
-/// One entry; no message quotes the value.
-fn credential(raw: &raw::Credentials, path: &Path, findings: &mut Findings) -> Option<Credentials> {
-    let places = [&raw.header, &raw.query, &raw.subprotocol, &raw.first_message];
-    if places.iter().all(|place| place.is_none()) {
-        if !findings.any_within(path) {
-            let expected = "`header`, `query`, `subprotocol` or `first_message`, or several of them";
-            findings.value(path, "says no place for the value").expected(expected);
-        }
-        return None;
-    }
-    let mut reader = Reader { path: path.clone(), findings };
-    let header = raw.header.as_deref().map(|text| reader.read("header", Some(text), values::header));
-    let query = raw.query.as_deref().map(|text| reader.read("query", Some(text), values::parameter));
-    let subprotocol = raw.subprotocol.as_deref().map(|text| reader.read("subprotocol", Some(text), values::token));
-    let first_message =
-        raw.first_message.as_deref().map(|text| reader.read("first_message", Some(text), values::member));
-    let value = raw.value.as_ref()?;
-    if let Some(expected) = unfit(value, subprotocol.is_some()) {
-        let what = if subprotocol.is_some() { "a subprotocol" } else { "a header" };
-        findings.value(&path.key("value"), format!("this value cannot be sent in {what}")).expected(expected);
-        return None;
-    }
-    Some(Credentials {
-        value: Secret::new(value.clone()),
-        header: given(header)?,
-        query: given(query)?,
-        subprotocol: given(subprotocol)?,
-        first_message: given(first_message)?,
-    })
-}
-
-/// What a place was read as: none when it was given and is wrong.
-fn given<T>(read: Option<Option<T>>) -> Option<Option<T>> {
-    match read {
-        None => Some(None),
-        Some(read) => read.map(Some),
-    }
-}
-
-/// What a value that cannot be sent should have been.
-fn unfit(value: &str, in_subprotocol: bool) -> Option<&'static str> {
-    if value.trim().is_empty() {
-        Some("a value that is not empty")
-    } else if value.trim() != value {
-        Some("a value without spaces or line breaks around it")
-    } else if HeaderValue::from_str(value).is_err() {
-        Some("a value of printable ASCII characters")
-    } else if in_subprotocol && values::token(value).is_err() {
-        Some("letters, digits and !#$%&'*+-.^_`|~ only")
-    } else {
-        None
-    }
-}
-
 fn websocket(raw: &raw::Websocket, path: &Path, findings: &mut Findings) -> Websocket {
     let mut reader = Reader { path: path.clone(), findings };
     let mut size = |key, raw| reader.size(key, raw, 16 * 1024 * 1024, 1..=u64::MAX);
@@ -294,5 +271,6 @@ fn timeouts(raw: &raw::Timeouts, path: &Path, findings: &mut Findings) -> Timeou
         response: reader.deadline("response", raw.response.as_ref(), Duration::from_secs(30)),
         idle: reader.deadline("idle", raw.idle.as_ref(), Duration::from_secs(60)),
         websocket_idle: reader.deadline("websocket_idle", raw.websocket_idle.as_ref(), Duration::from_secs(300)),
+        total: raw.total.as_ref().map(|text| reader.deadline("total", Some(text), Duration::MAX)),
     }
 }

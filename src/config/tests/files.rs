@@ -60,6 +60,7 @@ fn uncommented(line: &str) -> String {
     let second = rest.starts_with("match = { host")
         || rest.starts_with("upstreams = ")
         || rest.starts_with("envelope = {")
+        || rest.starts_with("listen = [")
         || rest.contains("${file:");
     let key = rest.split_once(" = ").is_some_and(|(key, _)| path::is_bare(key));
     let more = rest.starts_with("  {") || rest == "]" || rest.starts_with("[limits]") || rest.starts_with("[providers");

@@ -227,7 +227,7 @@ fn problems_of_a_file() {
                 "t.toml:7:6: routes[1].name: `a` is already the name of `routes[0]`; expected a name of its own",
                 "t.toml:8:7: routes[1].match: the same requests as `routes[0]`; expected a path or a host of its own",
                 "t.toml:11:1: routes[1].upstream_tls: has no use for an `http://` upstream; expected an `https://` upstream",
-                "t.toml:11:14: routes[1].upstream_tls.ca: missing; expected a path of a file",
+                "t.toml:11:14: routes[1].upstream_tls: says nothing; expected `ca`, or `certificate` and `private_key`, or all three",
             ],
         ),
         (
@@ -255,7 +255,7 @@ fn problems_of_a_file() {
             &[
                 "t.toml:2:1: server.drain_timout: unknown key; did you mean `drain_timeout`?",
                 "t.toml:3:10: server.listen: a whole number cannot stand here; expected an address and port such as \
-                 `127.0.0.1:8080` or `unix:/run/speechgate.sock`",
+                 `127.0.0.1:8080` or `unix:/run/speechgate.sock` or an array",
                 "t.toml:5:17: telemetry.log.level: `WARN` is not one of the choices; expected `error`, `warn`, `info`, `debug` or \
                  `trace`; did you mean `warn`?",
                 "t.toml:7:9: limits.backend: this value cannot be used; expected a URL such as `redis://127.0.0.1:6379/0`",

@@ -3,7 +3,7 @@
 use super::{RequestContext, RoutedContext};
 use crate::canon::{CanonicalError, Code, Fault};
 use crate::proxy::{RouteRuntime, redact};
-use crate::telemetry::access::Entry;
+use crate::telemetry::access::{Entry, Further};
 use crate::telemetry::metrics::{RouteMetrics, Times};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ impl RoutedContext {
 
     fn end(&mut self) {
         self.admission.end();
-        let RoutedContext { request, route, in_flight, guard, pass, .. } = self;
+        let RoutedContext { request, route, destination, in_flight, guard, pass, .. } = self;
         let route: &RouteRuntime = route;
         if let Some(pass) = pass.take() {
             let error = request.error.as_ref().map(|noted| (noted.code, noted.origin, noted.fault));
@@ -29,7 +29,9 @@ impl RoutedContext {
             // Before the line is written, which may take a moment.
             (*in_flight, *guard) = (None, None);
         };
-        request.finish(&route.metrics, Some(route), free);
+        let upstream = route.upstreams.get(destination.upstream).filter(|_| request.upstream.forwarded.is_some());
+        let upstream = upstream.map(|upstream| upstream.name());
+        request.finish(&route.metrics, Some(route), upstream, free);
     }
 }
 
@@ -37,7 +39,7 @@ impl RequestContext {
     /// The answer to a request without a route is all there.
     pub(crate) fn complete_unrouted(&mut self) {
         let unrouted = Arc::clone(&self.state.shared.unrouted);
-        self.finish(&unrouted, None, || ());
+        self.finish(&unrouted, None, None, || ());
     }
 
     fn times(&self, now: Instant) -> Times {
@@ -54,7 +56,13 @@ impl RequestContext {
     }
 
     /// What it comes to in the metrics and the trace, and then in the log.
-    fn finish(&mut self, metrics: &RouteMetrics, route: Option<&RouteRuntime>, free: impl FnOnce()) {
+    fn finish(
+        &mut self,
+        metrics: &RouteMetrics,
+        route: Option<&RouteRuntime>,
+        upstream: Option<&str>,
+        free: impl FnOnce(),
+    ) {
         self.finished = true;
         let now = Instant::now();
         let times = self.times(now);
@@ -71,7 +79,7 @@ impl RequestContext {
             if self.error.is_none() && !access.wants_success() {
                 return metrics.request_unlogged();
             }
-            access.write(&self.entry(route, &self.shown_target(route), &times));
+            access.write(&self.entry(route, &self.shown_target(route), &times, upstream));
         }
     }
 
@@ -85,7 +93,13 @@ impl RequestContext {
         redact::redact_query(target.as_str(), secrets)
     }
 
-    fn entry<'a>(&'a self, route: Option<&'a RouteRuntime>, target: &'a str, times: &Times) -> Entry<'a> {
+    fn entry<'a>(
+        &'a self,
+        route: Option<&'a RouteRuntime>,
+        target: &'a str,
+        times: &Times,
+        upstream: Option<&'a str>,
+    ) -> Entry<'a> {
         let route = route.map(|runtime| &runtime.config);
         Entry {
             time: self.times.arrived,
@@ -109,6 +123,7 @@ impl RequestContext {
             queue_wait: self.queue_wait(),
             retries: self.upstream.attempts.saturating_sub(1) + u32::from(self.upstream.reconnected),
             client: self.peer.shown.as_deref(),
+            further: Further { upstream, close_code: self.close_code, headers: Some(&self.logged) },
         }
     }
 

@@ -6,8 +6,9 @@
 
 use super::{Destination, Fields, RouteHeaders, list};
 use crate::canon::Fault;
+use crate::canon::spec::SecretsSpec;
 use crate::config::secret::Secret;
-use crate::config::types::Credentials;
+use crate::config::types::{Credentials, SubprotocolPlace};
 use crate::proxy::path;
 use http::header::{InvalidHeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::uri::PathAndQuery;
@@ -27,30 +28,37 @@ pub(super) struct Injected {
 /// A subprotocol that carries a secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Subprotocol {
-    /// How those of its kind begin: the client's own are left out.
-    pub(crate) prefix: String,
+    /// The one that stands before it and belongs to it.
+    pub(crate) word: Option<String>,
     /// The whole of it.
     pub(crate) token: Secret,
 }
 
 impl Injected {
-    pub(super) fn new(credentials: &Credentials) -> Result<Injected, InvalidHeaderValue> {
-        let value = credentials.value.reveal();
+    pub(super) fn new<'c>(credentials: &'c Credentials) -> Result<Injected, InvalidHeaderValue> {
+        let spellings = &credentials.spellings;
+        let spelled = |own: &'c Option<Secret>| own.as_ref().unwrap_or(&credentials.value).reveal();
         let in_header = |name: &HeaderName| {
-            let mut value = HeaderValue::from_str(value)?;
+            let mut value = HeaderValue::from_str(spelled(&spellings.header))?;
             value.set_sensitive(true);
             Ok((name.clone(), value))
         };
-        let in_subprotocol = |prefix: &String| {
-            let token = format!("{prefix}{value}");
+        let in_query = |name: &String| Secret::new(format!("{name}={}", path::encode(spelled(&spellings.query))));
+        let in_subprotocol = |place: &SubprotocolPlace| {
+            let value = spelled(&spellings.subprotocol);
+            let (word, token) = match place {
+                SubprotocolPlace::Prefix(prefix) => (None, format!("{prefix}{value}")),
+                SubprotocolPlace::After(word) => (Some(word.clone()), value.to_owned()),
+            };
             HeaderValue::from_str(&token)?;
-            Ok(Subprotocol { prefix: prefix.clone(), token: Secret::new(token) })
+            Ok(Subprotocol { word, token: Secret::new(token) })
         };
+        let in_message = |member: &String| (member.clone(), Secret::new(spelled(&spellings.first_message).to_owned()));
         Ok(Injected {
             header: credentials.header.as_ref().map(in_header).transpose()?,
-            query: credentials.query.as_ref().map(|name| Secret::new(format!("{name}={}", path::encode(value)))),
+            query: credentials.query.as_ref().map(in_query),
             subprotocol: credentials.subprotocol.as_ref().map(in_subprotocol).transpose()?,
-            first_message: credentials.first_message.clone().map(|member| (member, credentials.value.clone())),
+            first_message: credentials.first_message.as_ref().map(in_message),
         })
     }
 
@@ -82,6 +90,11 @@ impl RouteHeaders {
         Fields::named(name)
     }
 
+    /// Puts the header of the route's credentials into a request of this gateway's own.
+    pub(crate) fn lend(&self, headers: &mut HeaderMap, to: Destination) {
+        let _ = self.inject(headers, to, false);
+    }
+
     /// The target with the credentials that go into the query. The client's own have been left out of it.
     ///
     /// # Errors
@@ -96,6 +109,11 @@ impl RouteHeaders {
             Some(pair) => path::with_parameter(&target, pair),
             None => Ok(target),
         }
+    }
+
+    /// Which of the subprotocols that a client offers are keys, and whether the route's credentials take their place.
+    pub(crate) fn subprotocol_keys(&self, to: Destination) -> (&SubprotocolKeys, bool) {
+        (&self.subprotocols, self.injected(to).is_some())
     }
 
     /// The subprotocol to offer in the place of the client's own of its kind.
@@ -123,10 +141,10 @@ impl RouteHeaders {
         }
         let [old, new] = [from, to].map(|destination| self.subprotocol(destination).filter(|_| websocket));
         if old.is_some() || new.is_some() {
-            let old = old.map(|old| old.token.reveal().as_bytes());
-            let kept = list(&parts.headers, &SEC_WEBSOCKET_PROTOCOL).filter(|one| Some(*one) != old);
-            let kept: Vec<Vec<u8>> = kept.map(<[u8]>::to_vec).collect();
-            offer(&mut parts.headers, &kept, new);
+            // The route's own stand at the end.
+            let mut kept: Vec<Vec<u8>> = list(&parts.headers, &SEC_WEBSOCKET_PROTOCOL).map(<[u8]>::to_vec).collect();
+            kept.truncate(kept.len().saturating_sub(old.map_or(0, |old| old.offered().count())));
+            offer(&mut parts.headers, kept.iter().map(Vec::as_slice), new);
         }
     }
 }
@@ -138,14 +156,84 @@ fn without(target: &PathAndQuery, pair: &str) -> Result<PathAndQuery, Fault> {
     PathAndQuery::try_from(before).map_err(|_| Fault::BadPath)
 }
 
-/// Writes the offer of subprotocols: the client's, but for those that the route's own stands in for, and that behind them.
-pub(crate) fn offer(headers: &mut HeaderMap, own: &[Vec<u8>], injected: Option<&Subprotocol>) {
-    let is_kept = |one: &&Vec<u8>| injected.is_none_or(|injected| !one.starts_with(injected.prefix.as_bytes()));
-    let token = injected.map(|injected| injected.token.reveal().as_bytes());
-    let all: Vec<&[u8]> = own.iter().filter(is_kept).map(Vec::as_slice).chain(token).collect();
+/// Writes the offer of subprotocols: what is kept of the client's, and the route's own behind it.
+pub(crate) fn offer<'o>(
+    headers: &mut HeaderMap,
+    kept: impl Iterator<Item = &'o [u8]>,
+    injected: Option<&'o Subprotocol>,
+) {
+    let all: Vec<&[u8]> = kept.chain(injected.into_iter().flat_map(Subprotocol::offered)).collect();
     headers.remove(SEC_WEBSOCKET_PROTOCOL);
     if let (false, Ok(mut value)) = (all.is_empty(), HeaderValue::from_bytes(&all.join(&b", "[..]))) {
         value.set_sensitive(true);
         headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+}
+
+impl Subprotocol {
+    /// What is offered: the word before the secret, where there is one, and the secret.
+    pub(crate) fn offered(&self) -> impl Iterator<Item = &[u8]> {
+        self.word.iter().map(String::as_bytes).chain([self.token.reveal().as_bytes()])
+    }
+}
+
+/// Where clients put keys among the subprotocols that they offer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SubprotocolKeys {
+    /// How one begins whose rest is a key.
+    prefixes: Vec<String>,
+    /// Words behind which one is a key.
+    words: Vec<String>,
+}
+
+/// What a subprotocol in a client's offer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// The name of a protocol.
+    Protocol,
+    /// The word that announces a key.
+    Word,
+    /// A key, from this byte on.
+    Key(usize),
+}
+
+impl SubprotocolKeys {
+    /// Those that a profile knows.
+    pub(crate) fn of(spec: &SecretsSpec) -> SubprotocolKeys {
+        SubprotocolKeys { prefixes: spec.subprotocols.clone(), words: spec.subprotocol_pairs.clone() }
+    }
+
+    /// And the one where the route's own credentials stand.
+    pub(super) fn with(&mut self, place: &SubprotocolPlace) {
+        match place {
+            SubprotocolPlace::Prefix(prefix) => self.prefixes.push(prefix.clone()),
+            SubprotocolPlace::After(word) => self.words.push(word.clone()),
+        }
+    }
+
+    /// What each subprotocol of an offer is.
+    pub(crate) fn read<'o>(&self, offer: &'o [Vec<u8>]) -> Vec<(&'o [u8], Offered)> {
+        let mut read: Vec<(&[u8], Offered)> = Vec::with_capacity(offer.len());
+        for (at, one) in offer.iter().enumerate() {
+            let is_word = |word: &String| one.eq_ignore_ascii_case(word.as_bytes());
+            let prefix = self.prefixes.iter().find(|prefix| one.starts_with(prefix.as_bytes()));
+            let kind = match prefix {
+                _ if read.last().is_some_and(|(_, before)| *before == Offered::Word) => Offered::Key(0),
+                Some(prefix) => Offered::Key(prefix.len()),
+                None if at + 1 < offer.len() && self.words.iter().any(is_word) => Offered::Word,
+                None => Offered::Protocol,
+            };
+            read.push((one, kind));
+        }
+        read
+    }
+
+    /// The keys in an offer.
+    pub(crate) fn secrets(&self, offer: &[Vec<u8>]) -> Vec<String> {
+        let key = |(one, kind): &(&[u8], Offered)| match kind {
+            Offered::Key(from) => Some(String::from_utf8_lossy(one.get(*from..)?).into_owned()),
+            Offered::Protocol | Offered::Word => None,
+        };
+        self.read(offer).iter().filter_map(key).collect()
     }
 }

@@ -12,7 +12,7 @@ mod response;
 mod tests;
 
 pub use check::{Checked, authority, check_request};
-pub(crate) use credentials::{Subprotocol, offer};
+pub(crate) use credentials::{Offered, Subprotocol, SubprotocolKeys, offer};
 pub use fields::Fields;
 pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
@@ -22,7 +22,7 @@ pub use response::{Incoming, PublicAddress, prepare_response};
 pub(crate) use response::{interim_headers, prepare_handshake};
 
 use crate::canon::Fault;
-use crate::config::types::{Route, Upstream};
+use crate::config::types::{HeaderChanges, Headers, Route, Upstream};
 use credentials::Injected;
 use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use http::{Version, header};
@@ -40,6 +40,10 @@ pub struct RouteHeaders {
     query: Vec<String>,
     /// Those of them that carry a client's own key and are dropped where the route injects one.
     drop_query: Vec<String>,
+    /// Where clients put keys among subprotocols.
+    subprotocols: SubprotocolKeys,
+    /// What the operator has changed on the way to the provider, and to the client.
+    changes: Headers,
     /// The route's prefix, put back in front of rewritten locations.
     prefix: String,
     /// Where the provider is, to recognise its own addresses in locations.
@@ -70,10 +74,12 @@ impl RouteHeaders {
         let mut query = spec.query.clone();
         let own_key = |name: &&String| !SESSION_PARAMETERS.iter().any(|session| name.eq_ignore_ascii_case(session));
         let mut drop_query: Vec<String> = spec.query.iter().filter(own_key).cloned().collect();
+        let mut subprotocols = SubprotocolKeys::of(spec);
         for one in &route.credentials {
             secrets.extend(one.header.iter().filter(|name| !secrets.contains(name)).cloned().collect::<Vec<_>>());
             query.extend(one.query.clone());
             drop_query.extend(one.query.clone());
+            one.subprotocol.iter().for_each(|place| subprotocols.with(place));
         }
         let hosts = route.upstreams.iter().map(|upstream| HeaderValue::from_str(upstream.authority.as_str()));
         Ok(RouteHeaders {
@@ -82,6 +88,8 @@ impl RouteHeaders {
             secrets,
             query,
             drop_query,
+            subprotocols,
+            changes: route.headers.clone(),
             prefix: route.path.clone(),
             upstreams: route.upstreams.clone(),
         })
@@ -106,6 +114,11 @@ impl RouteHeaders {
         self.secrets.iter().filter(may_be).flat_map(|name| headers.get_all(name))
     }
 
+    /// Makes the operator's changes to what goes to the client.
+    pub(crate) fn change_response(&self, headers: &mut HeaderMap) {
+        change(headers, &self.changes.response);
+    }
+
     /// Query parameters that carry secrets.
     pub(crate) fn secret_query(&self) -> &[String] {
         &self.query
@@ -116,6 +129,16 @@ impl RouteHeaders {
     pub fn drop_query(&self, websocket: bool) -> &[String] {
         let injects = self.credentials.iter().any(|one| one.applies(websocket));
         if injects { &self.drop_query } else { &[] }
+    }
+}
+
+/// Removes and sets fields as the operator wants it.
+fn change(headers: &mut HeaderMap, changes: &HeaderChanges) {
+    for name in &changes.remove {
+        headers.remove(name);
+    }
+    for (name, value) in &changes.set {
+        headers.insert(name, value.clone());
     }
 }
 

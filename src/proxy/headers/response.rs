@@ -67,6 +67,7 @@ pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     if fields.may_have(Fields::CONTENT_LOCATION) {
         rewrite_location(headers, CONTENT_LOCATION, answer);
     }
+    answer.route.change_response(headers);
 }
 
 /// The same for the 101 that completes a WebSocket handshake: what framed a body goes, and what says that the protocol changes

@@ -4,7 +4,7 @@ use super::*;
 use crate::canon::ProfileSpec;
 use crate::canon::spec::SecretsSpec;
 use crate::config::secret::Secret;
-use crate::config::types::Credentials;
+use crate::config::types::{Credentials, Spellings, SubprotocolPlace};
 use crate::proxy::tests::{route, route_with};
 use http::request::Parts;
 use http::{Method, Request};
@@ -177,7 +177,14 @@ fn the_target_names_the_host_before_the_field_does() {
 /// Credentials that are put nowhere yet.
 fn credentials(value: &str) -> Credentials {
     let value = Secret::new(value.to_owned());
-    Credentials { value, header: None, query: None, subprotocol: None, first_message: None }
+    Credentials {
+        value,
+        header: None,
+        query: None,
+        subprotocol: None,
+        first_message: None,
+        spellings: Spellings::default(),
+    }
 }
 
 /// A route whose provider knows the keys `xi-api-key` and `?api_key=`.
@@ -405,7 +412,7 @@ fn one_credential_stands_in_for_another() {
     let headers = placed(|one| {
         one.header = Some(HeaderName::from_static("x-k"));
         one.query = Some("token".to_owned());
-        one.subprotocol = one.value.reveal().ends_with('2').then(|| "t.".to_owned());
+        one.subprotocol = one.value.reveal().ends_with('2').then(|| SubprotocolPlace::Prefix("t.".to_owned()));
     });
     let [first, second] = [0, 1].map(|account| Destination { account, ..Destination::default() });
     for target in ["/x", "/x?a=1"] {

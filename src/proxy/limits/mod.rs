@@ -40,6 +40,7 @@ use crate::config::types::{Credentials, Route};
 use crate::fleet::Fleet;
 use crate::limit::gate::{AccountSet, Gate, Setup, SlotStats};
 use crate::limit::{Backoffs, Keys};
+use crate::proxy::headers::{self, SubprotocolKeys};
 use crate::proxy::{RequestBody, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use gates::Gates;
@@ -214,7 +215,10 @@ impl RouteLimits {
         now: tokio::time::Instant,
     ) -> Result<Charges, Denied> {
         match &self.fleet {
-            None => self.rates.charge(&self.keys, subject, &self.route.profile, upload, now.into_std()).await,
+            None => {
+                let how = (now.into_std(), self.route.rate_limit_headers);
+                self.rates.charge(&self.keys, subject, &self.route.profile, upload, how).await
+            }
             // Boxed: where nothing is shared, requests do not carry it about.
             Some(fleet) => Box::pin(self.rates.charge_fleet(fleet, &self.route, subject, upload)).await,
         }
@@ -240,11 +244,10 @@ impl RouteLimits {
         if let Some(value) = redact::query_secrets(query, &spec.query).first() {
             return self.keys.of(redact::token(value.as_bytes()).unwrap_or(value.as_bytes()));
         }
-        let protocols = parts.headers.get(http::header::SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok());
-        let mut offers = protocols.into_iter().flat_map(|all| all.split(',')).map(str::trim);
-        let token =
-            offers.find_map(|offer| spec.subprotocols.iter().find_map(|prefix| offer.strip_prefix(prefix.as_str())));
-        self.keys.of(token.map(str::as_bytes).unwrap_or_default())
+        let offered = headers::list(&parts.headers, &http::header::SEC_WEBSOCKET_PROTOCOL);
+        let offered: Vec<Vec<u8>> = offered.map(<[u8]>::to_vec).collect();
+        let token = SubprotocolKeys::of(spec).secrets(&offered).into_iter().next();
+        self.keys.of(token.unwrap_or_default().as_bytes())
     }
 
     /// Whether calls are counted.

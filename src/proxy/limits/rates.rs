@@ -5,7 +5,7 @@
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
-use super::{Denied, Refusal};
+use super::{Denied, Refusal, refusal};
 use crate::canon::Profile;
 use crate::config::types::{Cost, LimitKey, RateLimit};
 use crate::limit::Keys;
@@ -49,6 +49,8 @@ pub(crate) struct Charges {
     pub(super) here: Vec<(Arc<Rate>, u64, NonZeroU32)>,
     /// What was counted by the fleet.
     pub(super) fleet: Option<SharedCharge>,
+    /// What is left of each limit, in the words of headers, where the route says so.
+    pub(super) left: HeaderMap,
 }
 
 impl Rates {
@@ -85,7 +87,7 @@ impl Rates {
         subject: &Subject<'_>,
         profile: &Profile,
         upload: &mut RequestBody,
-        begun: Instant,
+        (begun, tells): (Instant, bool),
     ) -> Result<Charges, Denied> {
         let mut charges = Charges::default();
         let mut costs = Costs::new(profile, subject.headers);
@@ -98,8 +100,10 @@ impl Rates {
             let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) else { continue };
             // Counting what only the body tells may have taken long.
             let now = if entry.limit.cost == Cost::Requests { begun } else { now() };
-            if let Err(refused) = entry.rate.check(key, cost, now) {
-                return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into());
+            match entry.rate.check(key, cost, now) {
+                Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into()),
+                Ok(left) if tells => refusal::tell(&mut charges.left, &entry.limit, entry.number, left),
+                Ok(_) => {}
             }
             charges.here.push((Arc::clone(&entry.rate), key, cost));
         }
@@ -148,10 +152,11 @@ impl Entry {
 }
 
 impl Charges {
-    /// The request goes out.
-    pub(crate) fn keep(mut self) {
+    /// The request goes out. Gives what is left of each limit, where the route says so.
+    pub(crate) fn keep(mut self) -> HeaderMap {
         self.here.clear();
         self.fleet = None;
+        std::mem::take(&mut self.left)
     }
 }
 

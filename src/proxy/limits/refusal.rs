@@ -6,7 +6,7 @@
 
 use crate::canon::{CanonicalError, Code, Fault};
 use crate::config::types::{Cost, RateLimit};
-use crate::limit::rate::Refused;
+use crate::limit::rate::{Left, Refused};
 use crate::telemetry::metrics::Limit;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::Duration;
@@ -49,17 +49,6 @@ impl From<Refusal> for Denied {
 impl Refusal {
     /// A rate has not so much left. `number` is the limit's place in the configuration.
     pub(super) fn of_rate(limit: &RateLimit, number: usize, cost: u32, refused: Refused) -> Refusal {
-        let name = format!("rate-{number}");
-        let unit = match limit.cost {
-            Cost::Requests => "",
-            Cost::TextCharacters => ";qu=\"text-characters\"",
-            Cost::BodyBytes => ";qu=\"content-bytes\"",
-        };
-        // The window is in whole seconds; one that is not has no place in the field.
-        let window = match limit.per.subsec_nanos() {
-            0 => format!(";w={}", limit.per.as_secs()),
-            _ => String::new(),
-        };
         let (error, left, wait) = match refused {
             Refused::Later { retry_after, left } => {
                 let mut error = CanonicalError::from_fault(Fault::RateExceeded);
@@ -69,9 +58,7 @@ impl Refusal {
             }
             Refused::NeverFits { left } => (never_fits(limit, cost), left, left.reset),
         };
-        let policy = format!("\"{name}\";q={}{unit}{window}", limit.requests);
-        let state = format!("\"{name}\";r={};t={}", left.remaining, whole_seconds(wait));
-        Refusal { limit: Limit::Rate, error, headers: fields(&policy, &state) }
+        Refusal { limit: Limit::Rate, error, headers: fields(&policy(limit, number), &state(number, left, wait)) }
     }
 
     /// No slot: the queue is full, or the wait was over.
@@ -108,14 +95,44 @@ fn never_fits(limit: &RateLimit, cost: u32) -> CanonicalError {
     error
 }
 
+/// What a limit is, as a member of `RateLimit-Policy`. `number` is its place in the configuration.
+fn policy(limit: &RateLimit, number: usize) -> String {
+    let unit = match limit.cost {
+        Cost::Requests => "",
+        Cost::TextCharacters => ";qu=\"text-characters\"",
+        Cost::BodyBytes => ";qu=\"content-bytes\"",
+    };
+    // The window is in whole seconds; one that is not has no place in the field.
+    let window = match limit.per.subsec_nanos() {
+        0 => format!(";w={}", limit.per.as_secs()),
+        _ => String::new(),
+    };
+    format!("\"rate-{number}\";q={}{unit}{window}", limit.requests)
+}
+
+/// What is left of it, and when there is more, as a member of `RateLimit`.
+fn state(number: usize, left: Left, wait: Duration) -> String {
+    format!("\"rate-{number}\";r={};t={}", left.remaining, whole_seconds(wait))
+}
+
+/// Adds what is left of a limit that has counted a request.
+pub(super) fn tell(headers: &mut HeaderMap, limit: &RateLimit, number: usize, left: Left) {
+    append(headers, &policy(limit, number), &state(number, left, left.reset));
+}
+
 fn fields(policy: &str, state: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
+    append(&mut headers, policy, state);
+    headers
+}
+
+/// Each is a list over all its lines.
+fn append(headers: &mut HeaderMap, policy: &str, state: &str) {
     for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
         if let Ok(value) = HeaderValue::from_str(value) {
-            let _ = headers.insert(name, value);
+            let _ = headers.append(name, value);
         }
     }
-    headers
 }
 
 fn whole_seconds(wait: Duration) -> u64 {

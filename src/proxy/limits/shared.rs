@@ -6,7 +6,7 @@
 use super::cost::Costs;
 use super::counted::SharedCharge;
 use super::rates::{Charges, Entry, Rates, Subject, meter, now};
-use super::{Denied, Refusal};
+use super::{Denied, Refusal, refusal};
 use crate::config::types::Route;
 use crate::fleet::{Check, Counted, Fleet};
 use crate::limit::rate::Refused;
@@ -37,16 +37,21 @@ impl Rates {
         }
         // What can never be had needs no backend to be refused.
         if asked.is_empty() || asked.iter().any(|(_, check)| check.cost > check.quota.burst) {
-            return here(fleet, &asked);
+            return here(fleet, &asked, route.rate_limit_headers);
         }
         let checks: Vec<Check> = asked.iter().map(|(_, check)| *check).collect();
         match fleet.count(&route.name, &checks).await {
-            None => here(fleet, &asked),
+            None => here(fleet, &asked, route.rate_limit_headers),
             Some(counted) => match refused(&counted, &asked) {
                 Some(refusal) => Err(refusal.into()),
                 None => {
                     let shared = SharedCharge { fleet: Arc::clone(fleet), route: route.name.clone(), checks };
-                    Ok(Charges { here: Vec::new(), fleet: Some(shared) })
+                    let mut charges = Charges::default();
+                    charges.fleet = Some(shared);
+                    for ((entry, _), left) in asked.iter().zip(&counted.left).filter(|_| route.rate_limit_headers) {
+                        refusal::tell(&mut charges.left, &entry.limit, entry.number, *left);
+                    }
+                    Ok(charges)
                 }
             },
         }
@@ -60,7 +65,7 @@ fn refused(counted: &Counted, asked: &[(&Entry, Check)]) -> Option<Refusal> {
 }
 
 /// Charges a request here, for this gateway's part of each limit.
-fn here(fleet: &Fleet, asked: &[(&Entry, Check)]) -> Result<Charges, Denied> {
+fn here(fleet: &Fleet, asked: &[(&Entry, Check)], tells: bool) -> Result<Charges, Denied> {
     let mut charges = Charges::default();
     for (entry, Check { key, quota, cost, .. }) in asked {
         let now = now();
@@ -68,8 +73,10 @@ fn here(fleet: &Fleet, asked: &[(&Entry, Check)]) -> Result<Charges, Denied> {
         entry.rate.reconfigure(part, now);
         // What fits into a burst costs no more than this gateway's part of one; what does not is refused for good.
         let cost = if cost > &quota.burst { *cost } else { (*cost).min(part.burst) };
-        if let Err(refused) = entry.rate.check(*key, cost, now) {
-            return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into());
+        match entry.rate.check(*key, cost, now) {
+            Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into()),
+            Ok(left) if tells => refusal::tell(&mut charges.left, &entry.limit, entry.number, left),
+            Ok(_) => {}
         }
         charges.here.push((Arc::clone(&entry.rate), *key, cost));
     }

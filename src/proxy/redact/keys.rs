@@ -35,10 +35,11 @@ pub struct RouteKeys {
 }
 
 impl RouteKeys {
-    /// Prepares the search.
+    /// Prepares the search: for credentials, and for others that stand in requests.
     #[must_use]
-    pub fn new(credentials: &[Credentials]) -> RouteKeys {
-        let spellings: BTreeSet<Vec<u8>> = credentials.iter().flat_map(|one| spellings(one.value.reveal())).collect();
+    pub fn new(credentials: &[Credentials], others: &[&str]) -> RouteKeys {
+        let values = credentials.iter().flat_map(Credentials::values).chain(others.iter().copied());
+        let spellings: BTreeSet<Vec<u8>> = values.flat_map(spellings).collect();
         let shortest = spellings.iter().map(Vec::len).min().unwrap_or_default();
         // Keys in hexadecimal are the same in either case.
         let search = AhoCorasick::builder().ascii_case_insensitive(true).build(&spellings);

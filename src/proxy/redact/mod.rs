@@ -238,7 +238,11 @@ mod tests {
     fn keys(value: &str, query: Option<&str>) -> RouteKeys {
         let value = Secret::new(value.to_owned());
         let query = query.map(str::to_owned);
-        RouteKeys::new(&[Credentials { header: None, query, subprotocol: None, first_message: None, value }])
+        let spellings = crate::config::types::Spellings::default();
+        RouteKeys::new(
+            &[Credentials { header: None, query, subprotocol: None, first_message: None, value, spellings }],
+            &[],
+        )
     }
 
     fn shown(text: &str, route: &RouteKeys, client: &[String], instead: Instead) -> String {

@@ -59,7 +59,14 @@ impl Body {
         timeouts: &Timeouts,
         call: Box<RoutedContext>,
     ) -> Body {
-        Body::Relay(Box::new(Relay { source, first, held, idle: Idle::new(timeouts.idle), call, ended: false }))
+        Body::Relay(Box::new(Relay {
+            source,
+            first,
+            held,
+            idle: Idle::until(timeouts.idle, call.end),
+            call,
+            ended: false,
+        }))
     }
 }
 
@@ -121,6 +128,10 @@ impl Relay {
             return Poll::Ready(Some(Ok(self.passed(frame))));
         }
         match http_body::Body::poll_frame(Pin::new(&mut self.source), cx) {
+            Poll::Ready(Some(Ok(_))) if self.idle.is_over() => {
+                let late = self.idle.failure();
+                Poll::Ready(Some(Err(self.cut(&late))))
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 self.idle.moved();
                 Poll::Ready(Some(Ok(self.passed(frame))))
@@ -136,8 +147,8 @@ impl Relay {
                 if self.idle.poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-                let stalled = upstream::Failure::stalled();
-                Poll::Ready(Some(Err(self.cut(&stalled))))
+                let late = self.idle.failure();
+                Poll::Ready(Some(Err(self.cut(&late))))
             }
         }
     }

@@ -81,7 +81,7 @@ impl Events {
             splitter,
             out: VecDeque::new(),
             trailers: None,
-            idle: Idle::new(limit),
+            idle: Idle::until(limit, call.end),
             call,
             judge,
             ended: false,
@@ -116,6 +116,9 @@ impl Events {
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let (mut taken, mut came) = (0, Joined::of_about(TOGETHER));
         let end = loop {
+            if self.idle.is_over() {
+                break Some(Err(self.idle.failure()));
+            }
             match Pin::new(&mut self.source).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
@@ -138,7 +141,7 @@ impl Events {
                 Poll::Pending => {
                     self.idle.moved_at(self.source.get_ref().last_sent());
                     ready!(self.idle.poll(cx));
-                    break Some(Err(Failure::stalled()));
+                    break Some(Err(self.idle.failure()));
                 }
             }
             if taken >= TOGETHER {

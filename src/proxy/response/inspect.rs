@@ -55,7 +55,7 @@ pub(crate) async fn relay(
         }
         let next = match first.take() {
             Some(first) => Ok(Some(first)),
-            None => next_frame(&mut body, timeouts).await,
+            None => next_frame(&mut body, timeouts, call.end).await,
         };
         match next {
             Ok(Some(frame)) => {

@@ -41,6 +41,8 @@ pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Respo
     let said = inspect::concerns(form, &call, &route, &parts).then(|| parts.headers.clone());
     prepare(&call, &mut parts);
     call.tell_attempts(&mut parts.headers);
+    call.tell_limits(&mut parts.headers);
+    call.log_response(&parts.headers);
     call.answers(parts.status.as_u16());
     if form == Form::Empty || first.is_none() && body.is_end_stream() {
         return Response::from_parts(parts, Body::full(Bytes::new(), Some(call)));
@@ -56,7 +58,7 @@ pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Respo
     // The first bytes are waited for while an error can still be worded. A client that is still sending may wait for the head
     // before it goes on.
     if first.is_none() && call.upload_ended() {
-        match next_frame(&mut body, timeouts).await {
+        match next_frame(&mut body, timeouts, call.end).await {
             Ok(frame) => first = frame,
             Err(broken) => return failure(call, broken),
         }
@@ -68,6 +70,9 @@ pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Respo
 pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Response<Body> {
     let Rendered { status, mut headers, body, .. } = errors::report(&mut call, finding);
     call.tell_attempts(&mut headers);
+    call.tell_limits(&mut headers);
+    call.route.headers.change_response(&mut headers);
+    call.log_response(&headers);
     call.answers(status.as_u16());
     let body = body.filter(|_| call.method != Method::HEAD).unwrap_or_default();
     let mut response = Response::new(Body::full(body, Some(call)));

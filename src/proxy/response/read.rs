@@ -12,6 +12,7 @@ use http_body::{Body as _, Frame};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::Poll;
+use tokio::time::Instant;
 
 /// Reads the body of a failure within bounds, and takes out of it what must not be shown.
 pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, body: upstream::Body) -> Capped {
@@ -35,7 +36,7 @@ pub(crate) async fn first(
     if !waits || !call.upload_ended() {
         return Ok(None);
     }
-    next_frame(response.body_mut(), &route.config.timeouts).await
+    next_frame(response.body_mut(), &route.config.timeouts, call.end).await
 }
 
 pub(super) fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {
@@ -46,13 +47,14 @@ pub(super) fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, head
 pub(crate) async fn next_frame(
     body: &mut upstream::Body,
     timeouts: &Timeouts,
+    end: Option<Instant>,
 ) -> Result<Option<Frame<Bytes>>, Failure> {
-    let mut idle = Idle::new(timeouts.idle);
+    let mut idle = Idle::until(timeouts.idle, end);
     poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
         Poll::Ready(next) => Poll::Ready(next.transpose()),
         Poll::Pending => {
             idle.moved_at(body.last_sent());
-            idle.poll(cx).map(|()| Err(Failure::stalled()))
+            idle.poll(cx).map(|()| Err(idle.failure()))
         }
     })
     .await

@@ -2,14 +2,16 @@
 //! new configuration still names keeps its state.
 
 use super::accounts::{AccountView, Accounts};
+use super::checks::{Checked, bit};
 use super::policy::{RetryPolicy, is_broken, was_never_sent};
+use super::turns::Turns;
 use crate::canon::{Code, Fault, Origin};
 use crate::config::types::{CircuitBreaker, Route};
 use crate::limit::breaker::{Broken, Condition, Setup};
 use crate::limit::{Breaker, Budget, breaker::Pass};
 use serde::Serialize;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The health of one route.
@@ -19,6 +21,10 @@ pub(crate) struct RouteHealth {
     pub(crate) accounts: Accounts,
     /// One for each upstream, where `circuit_breaker` asks for it or another upstream can take over.
     circuits: Vec<Arc<Breaker>>,
+    /// Which of the upstreams pass their health checks.
+    checked: Arc<Checked>,
+    /// Whose turn it is, where upstreams have weights.
+    turns: Mutex<Turns>,
     pub(crate) budget: Arc<Budget>,
 }
 
@@ -38,6 +44,8 @@ pub struct UpstreamView {
     pub authority: String,
     /// `closed`, `open` or `half_open`; none where there is no other upstream and no `circuit_breaker`.
     pub circuit: Option<&'static str>,
+    /// Whether it passes its health checks; none where it has none.
+    pub healthy: Option<bool>,
 }
 
 /// An upstream that may be used.
@@ -68,7 +76,7 @@ impl RouteHealth {
     /// The health of a route, with what it was `before`; none when there is nothing to remember.
     pub(crate) fn of(route: &Arc<Route>, before: Option<&RouteHealth>, now: Instant) -> Option<Arc<RouteHealth>> {
         let one_way = route.upstreams.len() <= 1 && route.credentials.len() <= 1;
-        if one_way && route.retry.is_none() && route.circuit_breaker.is_none() {
+        if one_way && route.retry.is_none() && route.circuit_breaker.is_none() && route.health.is_none() {
             return None;
         }
         let policy = RetryPolicy::of(route);
@@ -82,6 +90,8 @@ impl RouteHealth {
             policy,
             accounts: accounts(route, before),
             circuits,
+            checked: Arc::new(checked(route, before)),
+            turns: Mutex::new(Turns::new(&route.weights)),
             budget,
             route: Arc::clone(route),
         }))
@@ -102,8 +112,11 @@ impl RouteHealth {
         let passive = self.route.circuit_breaker.is_none();
         let untried = |index: &usize| tried & bit(*index) == 0;
         let places = || (from..from + count).map(|index| index % count).filter(untried);
+        // Those that do not pass their health checks come last, since the checks may be wrong.
+        let healthy = places().filter(|index| self.checked.passes(*index));
+        let others = places().filter(|index| !self.checked.passes(*index));
         let mut wait = Duration::MAX;
-        for upstream in places() {
+        for upstream in healthy.chain(others) {
             let Some(circuit) = self.circuits.get(upstream) else { return Ok(Chosen { upstream, pass: None }) };
             match circuit.admit(now) {
                 Ok(pass) => return Ok(Chosen { upstream, pass: Some(UpstreamPass { pass, passive }) }),
@@ -113,6 +126,27 @@ impl RouteHealth {
         // Nobody asked for a refusal: when none can be reached, one is tried all the same.
         let any = places().next().filter(|_| passive);
         any.map(|upstream| Chosen { upstream, pass: None }).ok_or(wait)
+    }
+
+    /// Where the next request is sent first: to whom its weight gives the turn, of those that may be used; without weights to the
+    /// first.
+    pub(crate) fn first(&self, now: Instant) -> usize {
+        if self.route.weights.is_empty() {
+            return 0;
+        }
+        let usable = |index: &usize| self.checked.passes(*index) && !self.is_open(*index, now);
+        let usable = (0..self.upstreams()).filter(usable).fold(0, |set, index| set | bit(index));
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).next(&self.route.weights, usable)
+    }
+
+    /// Which of the upstreams pass their health checks.
+    pub(crate) fn checked(&self) -> Arc<Checked> {
+        Arc::clone(&self.checked)
+    }
+
+    /// The circuit of an upstream.
+    pub(crate) fn circuit(&self, upstream: usize) -> Option<&Arc<Breaker>> {
+        self.circuits.get(upstream)
     }
 
     /// Whether the next request is one that the others wait for.
@@ -127,29 +161,19 @@ impl RouteHealth {
 
     /// How it stands.
     pub(crate) fn view(&self, now: Instant) -> RouteHealthView {
-        let circuit = |index: usize| {
-            self.circuits.get(index).map(|circuit| match circuit.condition(now) {
-                Condition::Closed => "closed",
-                Condition::Open => "open",
-                Condition::HalfOpen => "half_open",
-            })
-        };
+        let circuit = |index: usize| self.circuits.get(index).map(|circuit| circuit.condition(now).as_str());
         let upstreams = self.route.upstreams.iter().enumerate();
         RouteHealthView {
             upstreams: upstreams
                 .map(|(index, upstream)| UpstreamView {
                     authority: upstream.authority.to_string(),
                     circuit: circuit(index),
+                    healthy: self.route.health.as_ref().map(|_| self.checked.passes(index)),
                 })
                 .collect(),
             accounts: self.accounts.view(now),
         }
     }
-}
-
-/// An upstream's place in a set.
-pub(crate) fn bit(upstream: usize) -> u64 {
-    1 << upstream.min(63)
 }
 
 impl UpstreamPass {
@@ -178,6 +202,17 @@ impl UpstreamPass {
         }
         Some(self)
     }
+}
+
+/// What the health checks have found out; an upstream that is new is taken to be well until they have.
+fn checked(route: &Route, before: Option<&RouteHealth>) -> Checked {
+    let known = before.filter(|before| before.route.health.is_some() && route.health.is_some());
+    Checked::new(route.upstreams.iter().map(|upstream| {
+        known.is_none_or(|before| {
+            let at = before.route.upstreams.iter().position(|other| other == upstream);
+            at.is_none_or(|at| before.checked.passes(at))
+        })
+    }))
 }
 
 fn circuits(route: &Route, breaker: CircuitBreaker, before: Option<&RouteHealth>) -> Vec<Arc<Breaker>> {
@@ -231,6 +266,7 @@ mod tests {
             query: None,
             subprotocol: None,
             first_message: None,
+            spellings: crate::config::types::Spellings::default(),
             value: Secret::new((*key).to_owned()),
         };
         route.credentials = keys.iter().map(credentials).collect();
@@ -305,7 +341,7 @@ mod tests {
         let shown = serde_json::to_string(&health.view(now)).expect("JSON");
         assert_eq!(
             shown,
-            "{\"upstreams\":[{\"authority\":\"api.example.com\",\"circuit\":\"closed\"}],\"accounts\":[\
+            "{\"upstreams\":[{\"authority\":\"api.example.com\",\"circuit\":\"closed\",\"healthy\":null}],\"accounts\":[\
              {\"index\":0,\"calls\":0,\"set_aside_seconds\":null},{\"index\":1,\"calls\":0,\"set_aside_seconds\":30.0}]}"
         );
     }
@@ -331,6 +367,17 @@ mod tests {
         assert_eq!((probe.upstream, chosen(&health, 0, later)), (0, Ok(1)), "one at a time");
         probe.pass.expect("it is watched").ended(None, later);
         assert_eq!(chosen(&health, 0, later), Ok(0));
+    }
+
+    #[test]
+    fn an_upstream_that_fails_its_checks_comes_last() {
+        let now = Instant::now();
+        let health = RouteHealth::of(&route(&["a", "b", "c"], &[], None), None, now).expect("several upstreams");
+        health.checked().set(0, false);
+        assert_eq!((chosen(&health, 0, now), chosen(&health, 2, now)), (Ok(1), Ok(2)));
+        assert_eq!(health.choose(0, bit(1) | bit(2), now).map(|chosen| chosen.upstream), Ok(0));
+        (0..3).for_each(|upstream| health.checked().set(upstream, false));
+        assert_eq!(chosen(&health, 0, now), Ok(0), "the checks may be wrong");
     }
 
     #[test]

@@ -2,13 +2,16 @@
 //! context: a request is known here by its outcome alone.
 
 mod accounts;
+mod checks;
 mod health;
 pub mod policy;
+mod turns;
 
 pub(crate) use accounts::AccountGuard;
 pub use accounts::AccountView;
+pub(super) use checks::{Checked, Streak, bit};
+pub(super) use health::Chosen;
 pub(crate) use health::RouteHealth;
 pub(crate) use health::UpstreamPass;
-pub(super) use health::{Chosen, bit};
 pub use health::{RouteHealthView, UpstreamView};
 pub(super) use policy::{is_broken, is_refused_account, was_never_sent};

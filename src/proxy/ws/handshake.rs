@@ -4,7 +4,7 @@
 //! same, because nothing may be forwarded on the word of something that does not speak WebSocket. Extensions are not offered
 //! on: messages that were compressed end to end could not be read, and an error in them would be missed.
 
-use crate::proxy::headers::{self, Subprotocol};
+use crate::proxy::headers::{self, Offered, Subprotocol, SubprotocolKeys};
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE,
@@ -22,28 +22,36 @@ pub(super) struct Offer {
     accept: String,
     /// Its subprotocols. They may carry secrets.
     own: Vec<Vec<u8>>,
+    /// Those of them that go to the provider.
+    kept: Vec<Vec<u8>>,
+    /// What tells the client that its key was taken, where it offered one.
+    stands_in: Option<Vec<u8>>,
 }
 
 impl Offer {
-    /// Reads the offer in the request for the provider, takes the extensions out of it, and puts the subprotocol of the
-    /// route's credentials in. None without a key.
-    pub(super) fn of(headers: &mut HeaderMap, injected: Option<&Subprotocol>) -> Option<Offer> {
+    /// Reads the offer in the request for the provider, and takes the extensions out of it. On a route with credentials of its own,
+    /// the client's keys go, and the route's subprotocol is put in. None without a key.
+    pub(super) fn of(
+        headers: &mut HeaderMap,
+        (keys, replaced): (&SubprotocolKeys, bool),
+        injected: Option<&Subprotocol>,
+    ) -> Option<Offer> {
         let _ = headers.remove(SEC_WEBSOCKET_EXTENSIONS);
         let accept = accept(headers.get(SEC_WEBSOCKET_KEY)?.as_bytes());
         let own: Vec<Vec<u8>> = headers::list(headers, &SEC_WEBSOCKET_PROTOCOL).map(<[u8]>::to_vec).collect();
-        if injected.is_some() {
-            headers::offer(headers, &own, injected);
+        let read = keys.read(&own);
+        let stands_in = read.iter().find(|(_, kind)| *kind != Offered::Protocol).map(|(one, _)| one.to_vec());
+        let kept = read.iter().filter(|(_, kind)| !replaced || *kind == Offered::Protocol);
+        let kept: Vec<Vec<u8>> = kept.map(|(one, _)| one.to_vec()).collect();
+        if injected.is_some() || kept.len() < own.len() {
+            headers::offer(headers, kept.iter().map(Vec::as_slice), injected);
         }
-        Some(Offer { accept, own })
+        Some(Offer { accept, own, kept, stands_in })
     }
 
-    /// The secrets in subprotocols that begin with one of these.
-    pub(super) fn secrets(&self, prefixes: &[String]) -> Vec<String> {
-        let secret = |protocol: &Vec<u8>| {
-            let protocol = str::from_utf8(protocol).ok()?;
-            prefixes.iter().find_map(|prefix| protocol.strip_prefix(prefix.as_str())).map(str::to_owned)
-        };
-        self.own.iter().filter_map(secret).collect()
+    /// The client's keys in it.
+    pub(super) fn secrets(&self, keys: &SubprotocolKeys) -> Vec<String> {
+        keys.secrets(&self.own)
     }
 
     /// Whether a 101 with these headers is an answer to it.
@@ -68,11 +76,8 @@ impl Offer {
         }
         if headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
             let chosen = one(headers, &SEC_WEBSOCKET_PROTOCOL).unwrap_or_default();
-            let own = |injected: &Subprotocol| chosen.starts_with(injected.prefix.as_bytes());
-            let offered = match injected {
-                Some(injected) if own(injected) => chosen == injected.token.reveal().as_bytes(),
-                _ => self.own.iter().any(|offered| offered == chosen),
-            };
+            let offered = self.kept.iter().any(|offered| offered == chosen)
+                || injected.is_some_and(|injected| injected.offered().any(|offered| offered == chosen));
             if !offered {
                 return Err("101 with a subprotocol that was not offered");
             }
@@ -80,16 +85,19 @@ impl Offer {
         Ok(())
     }
 
-    /// Makes an answer to the client's own offer of one that chose the route's subprotocol: the client must not see that, and
-    /// its WebSocket library refuses what it has not offered. It gets the one that the route's stands in for, else the first
-    /// of its own, because some libraries refuse an answer without any.
+    /// Makes an answer to the client's own offer of one that chose the route's subprotocol, or none where all that the client
+    /// offered was its key: the client must not see the one, and its WebSocket library refuses what it has not offered. It gets the
+    /// one that the route's stands in for, else the first of its own, because some libraries refuse an answer without any.
     pub(super) fn answer(&self, headers: &mut HeaderMap, injected: Option<&Subprotocol>) {
-        let Some(injected) = injected else { return };
-        if one(headers, &SEC_WEBSOCKET_PROTOCOL) != Some(injected.token.reveal().as_bytes()) {
+        let chosen = one(headers, &SEC_WEBSOCKET_PROTOCOL);
+        let is_theirs = chosen.is_some_and(|chosen| self.kept.iter().any(|kept| kept == chosen));
+        let taken_out = self.kept.is_empty() && !self.own.is_empty();
+        let is_ours = chosen
+            .is_some_and(|chosen| injected.is_some_and(|injected| injected.offered().any(|offered| offered == chosen)));
+        if is_theirs || !(is_ours || chosen.is_none() && taken_out) {
             return;
         }
-        let replaced = self.own.iter().find(|own| own.starts_with(injected.prefix.as_bytes()));
-        let chosen = replaced.or(self.own.first()).and_then(|own| HeaderValue::from_bytes(own).ok());
+        let chosen = self.stands_in.as_ref().or(self.own.first()).and_then(|own| HeaderValue::from_bytes(own).ok());
         match chosen {
             Some(chosen) => drop(headers.insert(SEC_WEBSOCKET_PROTOCOL, chosen)),
             None => drop(headers.remove(SEC_WEBSOCKET_PROTOCOL)),
@@ -145,9 +153,10 @@ mod tests {
             ("sec-websocket-protocol", "v2"),
             ("sec-websocket-extensions", "permessage-deflate"),
         ]);
-        let offer = Offer::of(&mut request, None).expect("an offer");
+        let keys = keys(&["token."], &[]);
+        let offer = Offer::of(&mut request, (&keys, false), None).expect("an offer");
         assert!(!request.contains_key("sec-websocket-extensions"));
-        assert_eq!(offer.secrets(&["token.".to_owned()]), ["abc"]);
+        assert_eq!(offer.secrets(&keys), ["abc"]);
         for (fields, fits) in [
             (&[UPGRADE, CONNECTION, ACCEPT][..], true),
             (&[UPGRADE, CONNECTION, ACCEPT, ("sec-websocket-protocol", "v2")], true),
@@ -165,15 +174,12 @@ mod tests {
         ] {
             assert_eq!(offer.check(&map(fields), None).is_ok(), fits, "{fields:?}");
         }
-        assert!(Offer::of(&mut HeaderMap::new(), None).is_none());
+        assert!(Offer::of(&mut HeaderMap::new(), (&keys, false), None).is_none());
     }
 
     #[test]
     fn an_injected_subprotocol_takes_the_place_of_the_caller_s_and_is_not_shown() {
-        let injected = Subprotocol {
-            prefix: "token.".to_owned(),
-            token: crate::config::secret::Secret::new("token.ours".to_owned()),
-        };
+        let injected = Subprotocol { word: None, token: crate::config::secret::Secret::new("token.ours".to_owned()) };
         for (offered, sent, chosen, answered) in [
             (None, "token.ours", None, None),
             (None, "token.ours", Some("token.ours"), None),
@@ -187,7 +193,7 @@ mod tests {
             if let Some(offered) = offered {
                 let _ = request.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
             }
-            let offer = Offer::of(&mut request, Some(&injected)).expect("an offer");
+            let offer = Offer::of(&mut request, (&keys(&["token."], &[]), true), Some(&injected)).expect("an offer");
             assert_eq!(request.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes), Some(sent.as_bytes()));
             let mut answer = map(&[
                 ("upgrade", "websocket"),
@@ -205,5 +211,68 @@ mod tests {
                 assert_eq!(shown, answered.map(str::as_bytes), "{offered:?} {chosen:?}");
             }
         }
+    }
+
+    #[test]
+    fn the_second_of_a_pair_is_a_secret_that_is_replaced_and_not_shown() {
+        let known = keys(&[], &["token", "bearer"]);
+        let ours = Subprotocol {
+            word: Some("token".to_owned()),
+            token: crate::config::secret::Secret::new("ours".to_owned()),
+        };
+        for (offered, hidden, sent, chosen, answered) in [
+            ("token, theirs", &["theirs"][..], Some("token, ours"), Some("token"), Some("token")),
+            // Some providers name the key itself.
+            ("token, theirs", &["theirs"], Some("token, ours"), Some("ours"), Some("token")),
+            ("Bearer, theirs", &["theirs"], Some("token, ours"), Some("token"), Some("Bearer")),
+            ("v1, token, theirs, v2", &["theirs"], Some("v1, v2, token, ours"), Some("v2"), Some("v2")),
+            ("token, token", &["token"], Some("token, ours"), Some("token"), Some("token")),
+            ("token", &[], Some("token, token, ours"), Some("token"), Some("token")),
+            ("v1", &[], Some("v1, token, ours"), Some("token"), Some("v1")),
+        ] {
+            let mut request = map(&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
+            let _ = request.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
+            let offer = Offer::of(&mut request, (&known, true), Some(&ours)).expect("an offer");
+            assert_eq!(offer.secrets(&known), hidden, "{offered}");
+            assert_eq!(request.get(SEC_WEBSOCKET_PROTOCOL).and_then(|sent| sent.to_str().ok()), sent, "{offered}");
+            let mut answer = map(&[("upgrade", "websocket"), ("connection", "upgrade")]);
+            let _ = answer.insert("sec-websocket-accept", HeaderValue::from_static("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+            if let Some(chosen) = chosen {
+                let _ = answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+            }
+            assert_eq!(offer.check(&answer, Some(&ours)), Ok(()), "{offered}");
+            offer.answer(&mut answer, Some(&ours));
+            let shown = answer.get(SEC_WEBSOCKET_PROTOCOL).and_then(|shown| shown.to_str().ok());
+            assert_eq!(shown, answered, "{offered}");
+        }
+    }
+
+    #[test]
+    fn a_key_among_subprotocols_goes_where_the_route_s_stands_in_a_header() {
+        let known = keys(&["app-key."], &["token"]);
+        for (offered, sent, answered) in [
+            ("v1, app-key.theirs", Some("v1"), None),
+            ("app-key.theirs", None, Some("app-key.theirs")),
+            ("token, theirs", None, Some("token")),
+        ] {
+            let mut request = map(&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
+            let _ = request.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
+            let offer = Offer::of(&mut request, (&known, true), None).expect("an offer");
+            assert_eq!(request.get(SEC_WEBSOCKET_PROTOCOL).and_then(|sent| sent.to_str().ok()), sent, "{offered}");
+            // The provider chose none.
+            let mut answer = HeaderMap::new();
+            offer.answer(&mut answer, None);
+            let shown = answer.get(SEC_WEBSOCKET_PROTOCOL).and_then(|shown| shown.to_str().ok());
+            assert_eq!(shown, answered, "{offered}");
+        }
+    }
+
+    fn keys(prefixes: &[&str], words: &[&str]) -> SubprotocolKeys {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        SubprotocolKeys::of(&crate::canon::spec::SecretsSpec {
+            subprotocols: texts(prefixes),
+            subprotocol_pairs: texts(words),
+            ..crate::canon::spec::SecretsSpec::default()
+        })
     }
 }

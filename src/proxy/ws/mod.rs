@@ -42,10 +42,12 @@ pub(super) async fn relay(
 ) -> Response<Body> {
     let caller = hyper::upgrade::on(&mut request);
     let route = Arc::clone(&call.route);
-    let Some(offer) = Offer::of(request.headers_mut(), route.headers.subprotocol(call.destination)) else {
+    let (keys, replaced) = route.headers.subprotocol_keys(call.destination);
+    let injected = route.headers.subprotocol(call.destination);
+    let Some(offer) = Offer::of(request.headers_mut(), (keys, replaced), injected) else {
         return response::fault(call, Fault::UpgradeRefused);
     };
-    call.hide(offer.secrets(&route.config.profile.spec().secrets.subprotocols));
+    call.hide(offer.secrets(keys));
     let mut answer = match retry::send(client, &mut call, request, true).await {
         Ok(answer) => answer,
         Err(failed) => return response::failed(call, *failed),
@@ -68,6 +70,8 @@ pub(super) async fn relay(
     headers::prepare_handshake(&mut parts.headers, &call.incoming(parts.version));
     offer.answer(&mut parts.headers, injected);
     call.tell_attempts(&mut parts.headers);
+    call.tell_limits(&mut parts.headers);
+    call.log_response(&parts.headers);
     call.answers(status.as_u16());
     call.upgraded(Instant::now());
     // Not joined: the session ends with its sockets, and the runtime ends what is left.

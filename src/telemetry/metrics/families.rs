@@ -4,11 +4,12 @@ use super::labels::{Direction, Initiator, Limit, Transport};
 use super::shard::{CLOSE_CODES, METHODS, PRIORITIES, STATUS_SLOTS, Shard, close_slot, error_slot, status_label};
 use super::{RouteMetrics, by_name, lock};
 use crate::canon::{Code, Origin};
+use crate::limit::breaker::Condition;
 use crate::limit::{Bounds, GateStats};
 use crate::telemetry::exposition::{Exposition, Kind, Labels};
 use crate::telemetry::histogram::{self, Histogram};
 use crate::telemetry::retries::Retry;
-use crate::telemetry::upstreams::Outcome;
+use crate::telemetry::upstreams::{Outcome, Shown};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -224,29 +225,43 @@ fn counter(out: &mut Exposition<'_>, labels: &Labels<'_>, total: u64) {
 
 pub(super) fn upstreams(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     let of_route = |routes: &[Arc<RouteMetrics>]| {
-        let mut upstreams: BTreeMap<String, (bool, [u64; Outcome::ALL.len()])> = BTreeMap::new();
-        for (name, up, outcomes) in routes.iter().flat_map(|route| route.upstreams.totals()) {
-            let entry = upstreams.entry(name).or_default();
-            entry.0 |= up;
-            entry.1.iter_mut().zip(outcomes).for_each(|(total, more)| *total += more);
+        let mut upstreams: BTreeMap<String, Shown> = BTreeMap::new();
+        for shown in routes.iter().flat_map(|route| route.upstreams.shown()) {
+            let Some(entry) = upstreams.get_mut(&shown.name) else {
+                let _ = upstreams.insert(shown.name.clone(), shown);
+                continue;
+            };
+            entry.up |= shown.up;
+            entry.circuit = entry.circuit.or(shown.circuit);
+            entry.outcomes.iter_mut().zip(shown.outcomes).for_each(|(total, more)| *total += more);
         }
         upstreams
     };
     let all: Vec<_> = by_name(routes).map(|(route, routes)| (route, of_route(routes))).collect();
-    let help = "Whether an upstream may be used: it was reached when it was last tried, and its circuit is closed.";
+    let help = "Whether an upstream may be used: it was reached when it was last tried, its circuit is closed, and it passes its health checks.";
     let _ = out.family("speechgate_upstream_up", Kind::Gauge, help);
     for (route, upstreams) in &all {
-        for (name, (up, _)) in upstreams {
+        for (name, Shown { up, .. }) in upstreams {
             let _ = out.sample(&[("route", route), ("upstream", name)], u64::from(*up));
+        }
+    }
+    let help = "The state of an upstream's circuit: 1 for the one that it is in.";
+    let _ = out.family("speechgate_upstream_circuit", Kind::Gauge, help);
+    for (route, upstreams) in &all {
+        for (name, Shown { circuit, .. }) in upstreams {
+            for state in circuit.iter().flat_map(|_| [Condition::Closed, Condition::Open, Condition::HalfOpen]) {
+                let labels = [("route", *route), ("upstream", name.as_str()), ("state", state.as_str())];
+                let _ = out.sample(&labels, u64::from(*circuit == Some(state)));
+            }
         }
     }
     let help = "Requests that were sent to an upstream, each attempt by itself, by how they ended.";
     let _ = out.family("speechgate_upstream_requests_total", Kind::Counter, help);
     for (route, upstreams) in &all {
-        for (name, (_, totals)) in upstreams {
+        for (name, Shown { outcomes, .. }) in upstreams {
             for outcome in Outcome::ALL {
                 let labels = [("route", *route), ("upstream", name.as_str()), ("outcome", outcome.as_str())];
-                let _ = out.sample(&labels, totals[outcome as usize]);
+                let _ = out.sample(&labels, outcomes[outcome as usize]);
             }
         }
     }

@@ -130,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if !std::mem::replace(&mut self.close_counted, true) {
             self.route.metrics.websocket_closed(code, initiator);
+            self.errors.call.close_code = Some(code);
             self.errors.call.trace.closed(code, initiator);
         }
     }

@@ -367,7 +367,7 @@ async fn draining_does_not_wait_for_clients_that_say_nothing() {
 async fn unix_sockets_are_served() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("gateway.sock");
-    let bench = start(Server { listen: Listen::Unix(path.clone()), ..settings() });
+    let bench = start(Server { listen: vec![Listen::Unix(path.clone())], ..settings() });
     let mut stream = tokio::net::UnixStream::connect(&path).await.expect("a connection");
     send(&mut stream, GET).await;
     assert!(one_answer(&mut stream).await.ends_with("/a tls=false addr=false"));
@@ -452,7 +452,7 @@ async fn few_connections_are_spread_evenly_over_the_workers() {
             let (handler, drain) = (Arc::new(Script::default()), Arc::clone(&drain));
             let worker = Arc::new(Worker { handler, server: settings(), tls: None, drain, balance });
             let listener = Listener::register(socket).expect("a runtime");
-            drop(tokio::spawn(Arc::clone(&worker).run(listener, inbox)));
+            drop(tokio::spawn(Arc::clone(&worker).run(vec![listener], inbox)));
             workers.push(worker);
         }
         let mut streams: Vec<Box<dyn Stream>> = Vec::new();

@@ -157,7 +157,7 @@ impl Drop for ScriptBody {
 
 fn settings() -> Server {
     Server {
-        listen: Listen::Tcp(([127, 0, 0, 1], 0).into()),
+        listen: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
         tls: None,
         workers: 1,
         max_connections: 100,
@@ -189,7 +189,7 @@ struct Bench {
 }
 
 fn start(server: Server) -> Bench {
-    let mut listeners = Listeners::bind(&server.listen, 1).expect("a listener");
+    let mut listeners = Listeners::bind(&server.listen[0], 1).expect("a listener");
     let address = listeners.address().clone();
     let socket = listeners.sockets().pop().expect("one socket was asked for");
     let listener = Listener::register(socket).expect("a runtime");
@@ -200,7 +200,7 @@ fn start(server: Server) -> Bench {
     let tls = server.tls.as_ref().map(|tls| server_tls::Tls::new(tls).expect("good files"));
     let (balance, inbox) = Balance::new(1).pop().expect("one worker was asked for");
     let worker = Worker { handler: Arc::new(script), server, tls, drain: Arc::clone(&drain), balance };
-    let worker = tokio::spawn(Arc::new(worker).run(listener, inbox));
+    let worker = tokio::spawn(Arc::new(worker).run(vec![listener], inbox));
     Bench { address, drain, finish, dropped, handled, worker, _listeners: listeners }
 }
 
