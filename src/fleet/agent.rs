@@ -1,24 +1,42 @@
 //! One agent for each limiter of this process: it asks the backend for slots when callers wait, and gives back what is idle.
 
+use super::courier::Carried;
 use super::inbox::Inbox;
 use super::lease::Lease;
-use super::link::{Link, Live};
+use super::link::Link;
 use super::scripts::{Scripts, Update};
-use super::setup::Setup;
+use super::setup::{Setup, now};
 use super::tally::Tally;
-use crate::limit::Gate;
+use crate::limit::{Demand, Gate, Heard};
 use crate::telemetry::fleet::Fallback;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
 use tokio::time::timeout;
 
 /// What the agents of a process have in common.
 pub(super) struct Common {
     pub(super) setup: Setup,
     pub(super) link: Link,
-    pub(super) scripts: Scripts,
+    pub(super) scripts: Arc<Scripts>,
     pub(super) tally: Arc<Tally>,
+}
+
+/// What an agent wants to hear of, besides that somebody waits.
+#[derive(Debug, Default)]
+pub(super) struct Interest {
+    /// Every slot that comes free.
+    slots: AtomicBool,
+    /// Anything that was learned but this.
+    learned: AtomicU32,
+}
+
+impl Interest {
+    /// Whether what is asked of an account now is something to hear of.
+    pub(super) fn is_in(&self, demand: &Demand) -> bool {
+        demand.waiting > 0
+            || self.slots.load(Ordering::Relaxed)
+            || demand.learned.is_some_and(|learned| learned != self.learned.load(Ordering::Relaxed))
+    }
 }
 
 /// The agent of one account of one gate.
@@ -30,8 +48,9 @@ pub(super) struct Agent {
     pub(super) gate: Weak<Gate>,
     pub(super) account: usize,
     pub(super) inbox: Arc<Inbox>,
-    /// Whether the agent wants to hear of every slot that comes free.
-    pub(super) watches: Arc<AtomicBool>,
+    pub(super) interest: Arc<Interest>,
+    /// Its limiter has no slots: it is there so that gateways know of each other.
+    pub(super) counts_gateways: bool,
 }
 
 impl Agent {
@@ -40,101 +59,108 @@ impl Agent {
         let mut lease = Lease::new(now());
         while let Some(gate) = self.gate.upgrade() {
             self.look(&gate, &mut lease).await;
-            self.watches.store(lease.watches(), Ordering::Relaxed);
+            self.interest.slots.store(lease.watches(), Ordering::Relaxed);
             drop(gate);
-            let due = lease.due(&self.common.setup);
+            let due = lease.due(now(), &self.common.setup);
             tokio::select! {
                 biased;
                 () = self.inbox.roused.notified() => {}
                 () = tokio::time::sleep_until(due.into()) => {}
             }
         }
-        self.common.leave(&self.key, &self.name).await;
+        self.common.leave(self.key, self.name).await;
     }
 
     /// Does what there is to do.
     async fn look(&self, gate: &Gate, lease: &mut Lease) {
         gate.wake(now());
+        if self.inbox.was_called() {
+            lease.is_called();
+        }
         if let Some(notice) = self.inbox.take() {
-            self.common.tally.sized(notice.size);
+            self.sized(notice.size, notice.rank);
+            let max = gate.demand(self.account).max;
+            self.hear(gate, &lease.heard_of(&notice.fleet, max, false));
             if let Some(change) = lease.notified(&notice) {
                 self.shift(gate, lease, change);
             }
         }
-        loop {
-            let asked = now();
-            let answered = match self.common.link.live() {
-                Some(_) if !lease.wants_update(&gate.demand(self.account), asked) => break,
-                Some(live) => self.update(&live, gate, lease).await,
+        let setup = &self.common.setup;
+        while self.common.link.live().is_none() || lease.wants_update(&gate.demand(self.account), now()) {
+            let began = now();
+            match self.update(gate, lease).await {
+                Carried::Answered(answer, sent) => {
+                    let max = gate.demand(self.account).max;
+                    self.hear(gate, &lease.heard_of(&answer.fleet, max, true));
+                    let change = lease.answered(&answer, sent, setup);
+                    self.shift(gate, lease, change);
+                    self.sized(answer.size, answer.rank);
+                    continue;
+                }
+                // Patience is over already.
+                Carried::Unanswered => lease.failed(began - setup.patience().min(began.elapsed()), now(), setup),
                 // Others lose it at the same moment: all of them go to their local shares, whether somebody waits or not.
-                None => false,
-            };
-            if !answered {
-                lease.failed(asked, &self.common.setup);
-                break;
+                Carried::Refused | Carried::Unsent => lease.failed(now(), now(), setup),
             }
+            break;
         }
-        if lease.is_lost(now(), &self.common.setup) {
-            let share = lease.local_share(gate.demand(self.account).max, self.common.tally.size());
-            gate.set_share(self.account, Some(share));
-            self.common.tally.fell_back(Fallback::Slots);
+        self.without_backend(gate, lease);
+    }
+
+    /// Decides alone, once the backend is given up.
+    fn without_backend(&self, gate: &Gate, lease: &mut Lease) {
+        let Common { setup, tally, .. } = &*self.common;
+        if lease.give_up(now(), setup) && !self.counts_gateways {
+            tally.fell_back(Fallback::Slots);
         }
+        if lease.is_lost() {
+            let demand = gate.demand(self.account);
+            let plan = demand.max.min(demand.learned.unwrap_or(u32::MAX));
+            let share = lease.without_backend(plan, tally.place(), now(), setup);
+            if demand.share != Some(share) {
+                gate.set_share(self.account, Some(share));
+            }
+            // The others are taken to use their parts.
+            self.hear(gate, &Heard { others: plan.saturating_sub(share), learned: None });
+        }
+    }
+
+    fn sized(&self, size: u32, rank: u32) {
+        if self.counts_gateways {
+            self.common.tally.sized(size, rank);
+        }
+    }
+
+    fn hear(&self, gate: &Gate, heard: &Heard) {
+        gate.hear(self.account, heard, now());
+        let learned = gate.demand(self.account).learned.unwrap_or(0);
+        self.interest.learned.store(learned, Ordering::Relaxed);
     }
 
     fn shift(&self, gate: &Gate, lease: &Lease, change: i64) {
         let (until, contested) = lease.terms();
         // Before the gate takes slots off the share: each has to be told of.
-        self.watches.store(lease.watches(), Ordering::Relaxed);
+        self.interest.slots.store(lease.watches(), Ordering::Relaxed);
         gate.shift_share(self.account, change, until, contested, now());
     }
 
-    /// Sends one update to the backend. False when it was not answered.
-    async fn update(&self, live: &Live, gate: &Gate, lease: &mut Lease) -> bool {
-        let Common { setup, scripts, tally, .. } = &*self.common;
-        let sent = now();
-        let spare = lease.spare(&gate.demand(self.account), sent);
-        // What is given back cannot be used any more before the backend hears of it.
-        let demand = gate.give_back(self.account, spare, sent);
-        let (number, known) = lease.begin(&demand);
-        let update = Update { key: &self.key, name: &self.name, number, known, demand: &demand, leaving: false };
-        let mut connection = live.connection();
-        match timeout(setup.patience(), scripts.update(&mut connection, setup, &update, sent)).await {
-            Ok(Ok(Some(answer))) => {
-                let change = lease.answered(demand.share.unwrap_or(0), &answer, sent, setup);
-                self.shift(gate, lease, change);
-                tally.sized(answer.size);
-                true
-            }
-            // Only if a later update was sent in this name, which cannot be.
-            Ok(Ok(None)) => false,
-            Ok(Err(error)) => {
-                tally.unreachable(&error.to_string());
-                if error.is_io_error() || error.is_unrecoverable_error() {
-                    live.give_up();
-                }
-                false
-            }
-            Err(_) => {
-                live.give_up();
-                false
-            }
+    /// Sends one update to the backend.
+    async fn update(&self, gate: &Gate, lease: &mut Lease) -> Carried {
+        if self.common.link.live().is_none() {
+            return Carried::Unsent;
         }
+        let began = now();
+        let spare = lease.spare(&gate.demand(self.account), began);
+        // What is given back cannot be used any more before the backend hears of it.
+        let demand = gate.give_back(self.account, spare, began);
+        self.common.link.courier.carry(lease.begin(&self.key, &self.name, &demand)).await
     }
 }
 
 impl Common {
     /// Takes a name off a limiter, so that its slots need not wait for the end of its lease.
-    pub(super) async fn leave(&self, key: &str, name: &str) {
-        let Some(live) = self.link.live() else { return };
-        let demand = crate::limit::Demand { share: None, max: 0, in_use: 0, waiting: 0, oldest_wait_since: None };
-        let update = Update { key, name, number: Update::LAST, known: 0, demand: &demand, leaving: true };
-        let mut connection = live.connection();
+    pub(super) async fn leave(&self, key: String, name: String) {
         // Whoever is not heard loses its lease by time.
-        let _ = timeout(self.setup.patience(), self.scripts.update(&mut connection, &self.setup, &update, now())).await;
+        let _ = timeout(self.setup.lease, self.link.courier.carry(Update::last(key, name))).await;
     }
-}
-
-/// The runtime's clock, which cannot be set.
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

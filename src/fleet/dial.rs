@@ -17,8 +17,8 @@ pub type Pushes = Arc<dyn Fn(&PushInfo) + Send + Sync>;
 
 /// Makes connections to a backend.
 pub trait Dial: Send + Sync {
-    /// Connects, and listens to a channel.
-    fn dial(&self, channel: String, pushes: Pushes) -> RedisFuture<'_, Connection>;
+    /// Connects, and listens to these channels.
+    fn dial(&self, channels: Vec<String>, pushes: Pushes) -> RedisFuture<'_, Connection>;
 }
 
 /// What answers requests at the other end of a connection.
@@ -85,7 +85,7 @@ impl Network {
 }
 
 impl Dial for Network {
-    fn dial(&self, channel: String, pushes: Pushes) -> RedisFuture<'_, Connection> {
+    fn dial(&self, channels: Vec<String>, pushes: Pushes) -> RedisFuture<'_, Connection> {
         Box::pin(async move {
             let config = AsyncConnectionConfig::new()
                 .set_connection_timeout(None)
@@ -96,7 +96,7 @@ impl Dial for Network {
                     Ok(())
                 });
             let mut connection = self.0.get_multiplexed_async_connection_with_config(&config).await?;
-            connection.subscribe(channel).await?;
+            connection.subscribe(channels).await?;
             Ok(Connection::new(connection))
         })
     }

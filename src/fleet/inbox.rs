@@ -1,7 +1,8 @@
 //! What an agent is roused by: its gate, the backend's messages, a connection that came or went.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 /// What the backend pushes to a gateway about a limiter.
@@ -16,27 +17,53 @@ pub(super) struct Notice {
     /// Gateways that share this limiter, zero when that is not known yet, and the place of this one among them.
     pub(super) size: u32,
     pub(super) rank: u32,
+    pub(super) fleet: Learned,
+}
+
+/// What the fleet knows of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Learned {
+    /// How many slots the provider grants, none when nothing is known but the plan.
+    pub(super) cap: Option<u32>,
+    /// How often that has changed.
+    pub(super) version: u64,
+    /// Slots that the other gateways use.
+    pub(super) others: u32,
 }
 
 /// Where messages for one agent wait: only the latest counts, since it tells the whole.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     notice: Mutex<Option<Notice>>,
+    /// The limiter does not know its gateways.
+    called: AtomicBool,
     pub(super) roused: Notify,
 }
 
-/// The inboxes of all agents, by the names under which the backend knows them.
+/// The inboxes of all agents.
 #[derive(Debug, Default)]
-pub(super) struct Inboxes(Mutex<BTreeMap<String, Arc<Inbox>>>);
+pub(super) struct Inboxes(Mutex<Books>);
+
+#[derive(Debug, Default)]
+struct Books {
+    /// By the names under which the backend knows them.
+    names: BTreeMap<String, Arc<Inbox>>,
+    /// By the keys of their limiters: one, and for a while after a gate was replaced its last one as well.
+    limiters: BTreeMap<String, Vec<Weak<Inbox>>>,
+}
 
 impl Notice {
-    /// `update share contested size rank name`
+    /// `update share contested size rank learned version others name`
     pub(super) fn read(text: &[u8]) -> Option<(&str, Notice)> {
         let words: Vec<&str> = std::str::from_utf8(text).ok()?.split(' ').collect();
-        let [update, share, contested, size, rank, name] = words.as_slice() else { return None };
-        let update = update.parse().ok()?;
+        let [update, share, contested, size, rank, learned, version, others, name] = words.as_slice() else {
+            return None;
+        };
+        let (update, version) = (update.parse().ok()?, version.parse().ok()?);
         let (share, size, rank) = (share.parse().ok()?, size.parse().ok()?, rank.parse().ok()?);
-        Some((name, Notice { update, share, contested: *contested == "1", size, rank }))
+        let (learned, others): (u32, u32) = (learned.parse().ok()?, others.parse().ok()?);
+        let fleet = Learned { cap: (learned > 0).then_some(learned), version, others };
+        Some((name, Notice { update, share, contested: *contested == "1", size, rank, fleet }))
     }
 }
 
@@ -44,21 +71,39 @@ impl Inbox {
     pub(super) fn take(&self) -> Option<Notice> {
         lock(&self.notice).take()
     }
+
+    /// Whether its limiter has asked for its gateways since this was last asked.
+    pub(super) fn was_called(&self) -> bool {
+        self.called.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Inboxes {
-    /// The inbox of an agent.
-    pub(super) fn open(&self, name: &str) -> Arc<Inbox> {
-        Arc::clone(lock(&self.0).entry(name.to_owned()).or_default())
+    /// The inbox of an agent at a limiter.
+    pub(super) fn open(&self, name: &str, key: &str) -> Arc<Inbox> {
+        let (inbox, mut books) = (Arc::default(), lock(&self.0));
+        drop(books.names.insert(name.to_owned(), Arc::clone(&inbox)));
+        let all = books.limiters.entry(key.to_owned()).or_default();
+        all.retain(|inbox| inbox.strong_count() > 0);
+        all.push(Arc::downgrade(&inbox));
+        inbox
     }
 
-    pub(super) fn close(&self, name: &str) {
-        drop(lock(&self.0).remove(name));
+    /// An agent has ended.
+    pub(super) fn close(&self, name: &str, key: &str) {
+        let mut books = lock(&self.0);
+        let closed = books.names.remove(name);
+        if let Some(all) = books.limiters.get_mut(key) {
+            all.retain(|inbox| closed.as_ref().is_none_or(|closed| !inbox.ptr_eq(&Arc::downgrade(closed))));
+            if all.is_empty() {
+                drop(books.limiters.remove(key));
+            }
+        }
     }
 
     /// A message for one.
     pub(super) fn deliver(&self, name: &str, notice: Notice) {
-        let inbox = lock(&self.0).get(name).map(Arc::clone);
+        let inbox = lock(&self.0).names.get(name).map(Arc::clone);
         if let Some(inbox) = inbox {
             *lock(&inbox.notice) = Some(notice);
             inbox.roused.notify_one();
@@ -67,7 +112,15 @@ impl Inboxes {
 
     /// Something happened that concerns all.
     pub(super) fn rouse(&self) {
-        for inbox in lock(&self.0).values() {
+        for inbox in lock(&self.0).names.values() {
+            inbox.roused.notify_one();
+        }
+    }
+
+    /// A limiter does not know its gateways: they are to come by.
+    pub(super) fn call(&self, limiter: &str) {
+        for inbox in lock(&self.0).limiters.get(limiter).into_iter().flatten().filter_map(Weak::upgrade) {
+            inbox.called.store(true, Ordering::Release);
             inbox.roused.notify_one();
         }
     }
@@ -83,11 +136,20 @@ mod tests {
 
     #[test]
     fn messages_are_read_and_nonsense_is_not() {
-        let notice = Notice { update: 7, share: 2, contested: true, size: 4, rank: 3 };
-        assert_eq!(Notice::read(b"7 2 1 4 3 01AB.3"), Some(("01AB.3", notice)));
-        for nonsense in
-            [&b""[..], b"7", b"7 2 1 4 3", b"-1 2 1 4 3 a", b"7 x 1 4 3 a", b"\xff 2 1 4 3 a", b"7 2 1 4 3 a b"]
-        {
+        let fleet = Learned { cap: Some(5), version: 9, others: 1 };
+        let notice = Notice { update: 7, share: 2, contested: true, size: 4, rank: 3, fleet };
+        assert_eq!(Notice::read(b"7 2 1 4 3 5 9 1 01AB.3"), Some(("01AB.3", notice)));
+        let nothing = Notice { fleet: Learned { cap: None, ..fleet }, ..notice };
+        assert_eq!(Notice::read(b"7 2 1 4 3 0 9 1 01AB.3"), Some(("01AB.3", nothing)));
+        for nonsense in [
+            &b""[..],
+            b"7",
+            b"7 2 1 4 3 5 9 1",
+            b"-1 2 1 4 3 5 9 1 a",
+            b"7 x 1 4 3 5 9 1 a",
+            b"\xff 2 1 4 3 5 9 1 a",
+            b"7 2 1 4 3 5 9 1 a b",
+        ] {
             assert_eq!(Notice::read(nonsense), None);
         }
     }
@@ -95,13 +157,17 @@ mod tests {
     #[test]
     fn the_latest_message_counts_and_strangers_get_none() {
         let inboxes = Inboxes::default();
-        let inbox = inboxes.open("a");
-        let notice = |share| Notice { update: 1, share, contested: false, size: 1, rank: 0 };
+        let inbox = inboxes.open("a", "limiter");
+        let notice = |share| Notice { update: 1, share, contested: false, size: 1, rank: 0, fleet: Learned::default() };
         inboxes.deliver("a", notice(1));
         inboxes.deliver("a", notice(2));
         inboxes.deliver("b", notice(3));
         assert_eq!((inbox.take(), inbox.take()), (Some(notice(2)), None));
-        inboxes.close("a");
+        inboxes.call("other");
+        assert!(!inbox.was_called());
+        inboxes.call("limiter");
+        assert!(inbox.was_called() && !inbox.was_called());
+        inboxes.close("a", "limiter");
         inboxes.deliver("a", notice(4));
         assert_eq!(inbox.take(), None);
     }

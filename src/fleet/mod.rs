@@ -16,26 +16,34 @@
 //!   its slots to others `L` after it last heard of it, by its own clock; that clock may be set without harm. Until then it
 //!   gives one that does not answer no more than comes free in one update.
 //! * Updates are numbered: a request that lay in a stopped backend's socket changes nothing when it is read at last.
-//! * A gateway that gets no answer for `patience`, or no connection, goes to its local share: its part of the plan by the
-//!   size of the fleet that it last heard of. These parts add up to the plan. No caller waits longer than that for the
-//!   backend; one at a gateway with slots in hand does not wait at all, and a rate waits for `timeout` at most.
+//! * A gateway that gets no answer for `patience`, or no connection, decides alone: for `L` it uses what it was last granted, and no
+//!   more than its part of the plan by the size of the fleet that it last heard of; then its part. These parts add up to the plan,
+//!   and nobody takes the rest of its part while another may still use it. A client at a gateway with slots in hand does not wait
+//!   for the backend at all, and a rate waits for `timeout` at most.
 //! * A backend that has lost its data hands out no slot until as many gateways have come back as any of them remembers, and
-//!   for `L / 2` at most. Until then each uses what it had.
+//!   for `L / 2` at most. Until then each uses what it had. A limiter that is new gives slots at once where the backend has known
+//!   the fleet for `L`, or nobody else is connected; else as soon as all that are connected have come by, after 200 ms at most.
+//! * What a gateway learns of the provider's plan is the fleet's: the backend grants no more, and the others learn it as well.
+//!   Of what two learn at a time the less counts.
+//! * Updates of all agents go to the backend in batches, one at a time. Patience is counted from when a batch was sent.
+//! * Nothing is published that has not been written: a backend that takes no writes grants nothing.
 //!
 //! # What does not
 //!
-//! * Calls that run when a lease or a connection is lost go on; they are counted again when the gateway is back. So while
-//!   gateways lose the backend, as many calls more than the plan may run as ran beyond their local shares, and they only
-//!   become fewer.
+//! * Calls that run when a lease or a connection is lost go on; they are counted again when the gateway is back. So once `L` has
+//!   passed without a backend, as many calls more than the plan may run as have been running beyond their gateways' parts for all
+//!   that time, and they only become fewer.
 //! * A gateway that alone cannot reach the backend uses its local share beside the others, who share the whole.
 //! * Priorities hold within a gateway; between gateways it is the longest wait.
 //! * A gateway that has never heard of the fleet takes itself for one of ten, and at least one slot.
 
 mod agent;
+mod courier;
 mod dial;
 mod inbox;
 mod lease;
 mod link;
+mod live;
 mod scripts;
 mod setup;
 mod tally;
@@ -46,9 +54,9 @@ pub use scripts::Counted;
 use crate::config::secret::Secret;
 use crate::config::types::Limits;
 use crate::limit::rate::Quota;
-use crate::limit::{Gate, Keys};
+use crate::limit::{self, Gate, Keys};
 use crate::telemetry::fleet::{Fallback, FleetMetrics};
-use agent::{Agent, Common};
+use agent::{Agent, Common, Interest};
 use dial::Network;
 use inbox::{Inbox, Inboxes};
 use link::Link;
@@ -57,8 +65,8 @@ use setup::Setup;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tally::Tally;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -88,6 +96,8 @@ pub struct Fleet {
     agents: Mutex<BTreeMap<String, Member>>,
     /// How many agents there have been.
     names: AtomicU64,
+    /// A gate without slots, at the limiter where all gateways of the fleet know of each other, whatever they share.
+    members: Arc<Gate>,
 }
 
 /// An agent at work.
@@ -96,8 +106,7 @@ struct Member {
     gate: Weak<Gate>,
     account: usize,
     inbox: Arc<Inbox>,
-    /// Whether it wants to hear of every slot that comes free.
-    watches: Arc<AtomicBool>,
+    interest: Arc<Interest>,
     task: AbortHandle,
 }
 
@@ -140,13 +149,20 @@ impl Fleet {
             timeout: limits.timeout,
         };
         let (inboxes, tally) = (Arc::new(Inboxes::default()), Arc::new(Tally::new(metrics())));
-        let link = Link::new(dial, setup.clone(), Arc::clone(&inboxes), Arc::clone(&tally));
-        let common = Arc::new(Common { setup, link, scripts: Scripts::new(), tally });
+        let scripts = Arc::new(Scripts::new());
+        let link = Link::new(dial, setup.clone(), Arc::clone(&inboxes), Arc::clone(&tally), Arc::clone(&scripts));
+        let common = Arc::new(Common { setup, link, scripts, tally });
         let connected = Arc::clone(&common);
         let connecting = runtime.spawn(async move { connected.link.run().await }).abort_handle();
         let (agents, names, runtime) = (Mutex::default(), AtomicU64::new(0), runtime.clone());
         let keys = Keys::of_fleet(secret(limits));
-        Arc::new(Fleet { common, inboxes, runtime, connecting, keys, agents, names })
+        let members = Gate::new(&limit::Setup { max: 0, queue: 0, accounts: 1 });
+        let fleet = Arc::new(Fleet { common, inboxes, runtime, connecting, keys, agents, names, members });
+        let key = fleet.common.setup.members();
+        fleet.members.set_share(0, Some(0));
+        let member = fleet.engage(&key, 0, &fleet.members);
+        drop(fleet.lock().insert(key, member));
+        fleet
     }
 
     /// Shares the slots of a gate with the gates of the same name in other processes, account by account. Again after a reload: a
@@ -157,7 +173,7 @@ impl Fleet {
 
     /// The same where each account has a name: all gateways mean the same account by it, whatever number it has here.
     pub fn share_accounts(&self, name: &str, accounts: impl Iterator<Item = (usize, String)>, gate: &Arc<Gate>) {
-        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut agents = self.lock();
         // An agent whose gate is gone has ended, or ends with the calls that hold its slots.
         agents.retain(|_, member| member.gate.strong_count() > 0 || !member.task.is_finished());
         for (account, label) in accounts {
@@ -171,7 +187,7 @@ impl Fleet {
             }
         }
         let own = agents.values().filter(|member| member.gate.ptr_eq(&Arc::downgrade(gate)));
-        let ears = own.map(|member| (member.account, Arc::clone(&member.inbox), Arc::clone(&member.watches)));
+        let ears = own.map(|member| (member.account, Arc::clone(&member.inbox), Arc::clone(&member.interest)));
         let (ears, heard) = (Ears(ears.collect()), Arc::downgrade(gate));
         gate.on_demand(Arc::new(move || {
             if let Some(gate) = heard.upgrade() {
@@ -182,7 +198,7 @@ impl Fleet {
 
     fn engage(&self, key: &str, account: usize, gate: &Arc<Gate>) -> Member {
         let name = format!("{}.{}", self.common.setup.id, self.names.fetch_add(1, Ordering::Relaxed));
-        let (inbox, watches) = (self.inboxes.open(&name), Arc::new(AtomicBool::new(false)));
+        let (inbox, interest) = (self.inboxes.open(&name, key), Arc::<Interest>::default());
         let agent = Agent {
             common: Arc::clone(&self.common),
             key: key.to_owned(),
@@ -190,14 +206,15 @@ impl Fleet {
             gate: Arc::downgrade(gate),
             account,
             inbox: Arc::clone(&inbox),
-            watches: Arc::clone(&watches),
+            interest: Arc::clone(&interest),
+            counts_gateways: Arc::ptr_eq(gate, &self.members),
         };
-        let (inboxes, ended) = (Arc::clone(&self.inboxes), name.clone());
+        let (inboxes, ended) = (Arc::clone(&self.inboxes), (name.clone(), key.to_owned()));
         let task = self.runtime.spawn(async move {
             agent.run().await;
-            inboxes.close(&ended);
+            inboxes.close(&ended.0, &ended.1);
         });
-        Member { name, gate: Arc::downgrade(gate), account, inbox, watches, task: task.abort_handle() }
+        Member { name, gate: Arc::downgrade(gate), account, inbox, interest, task: task.abort_handle() }
     }
 
     /// Counts a request of a route by all of these limits, or by none. None when the backend does not answer in time: the
@@ -241,40 +258,57 @@ impl Fleet {
     /// This process's part of a rate, by the last known size of the fleet.
     #[must_use]
     pub fn local_quota(&self, quota: &Quota) -> Quota {
-        let size = self.common.tally.size();
-        let burst = NonZeroU32::new(quota.burst.get() / size).unwrap_or(NonZeroU32::MIN);
+        let (size, rank) = self.common.tally.place();
+        let burst = quota.burst.get() / size + u32::from(rank < quota.burst.get() % size);
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
         Quota { amount: quota.amount, per: quota.per.saturating_mul(size), burst }
     }
 
     /// Gives back everything, for nothing runs here any more.
     pub async fn leave(&self) {
-        let members: Vec<(String, Member)> =
-            std::mem::take(&mut *self.agents.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect();
-        for (key, member) in members {
-            member.task.abort();
-            self.common.leave(&key, &member.name).await;
-        }
+        let members = std::mem::take(&mut *self.lock());
+        leave(&self.common, members).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        self.connecting.abort();
-        for member in self.agents.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
-            member.task.abort();
+        let members = std::mem::take(self.agents.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let (common, connecting) = (Arc::clone(&self.common), self.connecting.clone());
+        if members.is_empty() {
+            connecting.abort();
+            return;
         }
+        // Nobody waits for it; when the runtime ends before, what is held here comes free with its lease.
+        drop(self.runtime.spawn(async move {
+            leave(&common, members).await;
+            connecting.abort();
+        }));
     }
 }
 
+/// Takes agents off their limiters.
+async fn leave(common: &Common, members: BTreeMap<String, Member>) {
+    let gone = members.into_iter().map(|(key, member)| {
+        member.task.abort();
+        common.leave(key, member.name)
+    });
+    let _ = futures_util::future::join_all(gone).await;
+}
+
 /// How the agents of a gate hear of what happens at it; and of its end, with which this is dropped.
-struct Ears(Vec<(usize, Arc<Inbox>, Arc<AtomicBool>)>);
+struct Ears(Vec<(usize, Arc<Inbox>, Arc<Interest>)>);
 
 impl Ears {
     /// Something happened. The clock is read here, for a gate has none.
     fn hear(&self, gate: &Gate) {
-        gate.wake(agent::now());
-        for (account, inbox, watches) in &self.0 {
-            if watches.load(Ordering::Relaxed) || gate.demand(*account).waiting > 0 {
+        gate.wake(setup::now());
+        for (account, inbox, interest) in &self.0 {
+            if interest.is_in(&gate.demand(*account)) {
                 inbox.roused.notify_one();
             }
         }

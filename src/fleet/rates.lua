@@ -1,7 +1,8 @@
 -- One request at all of its rate limits: it passes all of them and is counted in each, or in none.
 --
 -- KEYS  a key for each limit: the time at which it would be unused again (GCRA's theoretical arrival time), microseconds
--- ARGV  three for each: microseconds for one unit, units at once, units that this request costs (below zero: gives back)
+-- ARGV  three for each: microseconds for one unit, units at once, units that this request costs (below zero: gives back);
+--       then one for each: units that a gateway let pass while it could not ask here
 -- Gives the first limit that refuses (0: none), the microseconds to wait, then for each limit the units left and the microseconds
 --       until it is unused again
 
@@ -14,7 +15,8 @@ for i, key in ipairs(KEYS) do
   local stored = tonumber(redis.call('GET', key) or now)
   -- Never more than a whole burst: a longer debt comes from a clock that was set, or from an earlier quota. It is written, so
   -- that it passes although the request is refused.
-  local debt = math.min(math.max(stored - now, 0), unit * burst)
+  local passed = tonumber(ARGV[3 * #KEYS + i] or 0)
+  local debt = math.min(math.max(stored - now, 0) + unit * passed, unit * burst)
   local over = debt + unit * cost - unit * burst
   -- A microsecond of rounding is nobody's fault.
   if over > 1 then
@@ -22,7 +24,7 @@ for i, key in ipairs(KEYS) do
     wait = math.max(wait, over)
   end
   debts[i] = debt
-  mended[i] = stored - now > debt
+  mended[i] = stored - now > debt or passed > 0
 end
 for i, key in ipairs(KEYS) do
   local unit, burst, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])

@@ -1,7 +1,7 @@
 //! The scripts that run at the backend, and their words.
 
 use super::dial::Connection;
-use super::lease::Answer;
+use super::inbox::Learned;
 use super::setup::Setup;
 use crate::limit::Demand;
 use crate::limit::rate::{Left, Quota};
@@ -15,19 +15,42 @@ pub(super) struct Scripts {
 }
 
 /// What one gateway reports about one limiter, and what it asks for.
-pub(super) struct Update<'a> {
-    pub(super) key: &'a str,
-    pub(super) name: &'a str,
+#[derive(Clone, Debug)]
+pub(super) struct Update {
+    pub(super) key: String,
+    pub(super) name: String,
     pub(super) number: u64,
     /// The size of the fleet that this gateway last heard of; zero when it never did.
     pub(super) known: u32,
-    pub(super) demand: &'a Demand,
+    pub(super) demand: Demand,
+    /// What this gateway has learned of the account since the fleet heard of it, and the version of the fleet's own that this
+    /// follows upon.
+    pub(super) learned: Option<u32>,
+    pub(super) version: u64,
     pub(super) leaving: bool,
 }
 
-impl Update<'_> {
-    /// The number of the last update of all: the largest that a script can tell from the one before.
-    pub(super) const LAST: u64 = 1 << 53;
+impl Update {
+    /// The update after which no other of this name comes: its number is the largest that a script can tell from the one before.
+    pub(super) fn last(key: String, name: String) -> Update {
+        let demand = Demand::default();
+        Update { key, name, number: 1 << 53, known: 0, demand, learned: None, version: 0, leaving: true }
+    }
+}
+
+/// The answer to an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// Slots that this gateway may use.
+    pub(super) share: u32,
+    /// Whether other gateways wait for slots.
+    pub(super) contested: bool,
+    /// Gateways that share this limiter, zero when that is not known yet, and the place of this one among them.
+    pub(super) size: u32,
+    pub(super) rank: u32,
+    /// How long no slots are handed out, because the backend has lost what it knew.
+    pub(super) grace: Duration,
+    pub(super) fleet: Learned,
 }
 
 /// One limit that a request is counted by.
@@ -58,15 +81,15 @@ impl Scripts {
         &self,
         connection: &mut Connection,
         setup: &Setup,
-        update: &Update<'_>,
+        update: &Update,
         now: Instant,
     ) -> RedisResult<Option<Answer>> {
-        let demand = update.demand;
+        let demand = &update.demand;
         let waited = demand.oldest_wait_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
-        let (accepted, share, contested, size, rank, grace): (u32, u32, u32, u32, u32, u64) = self
-            .slots
-            .key(update.key)
-            .arg(update.name)
+        let mut call = self.slots.key(&update.key);
+        let [accepted, share, contested, size, rank, grace, learned, version, others]: [u64; 9] = call
+            .key(setup.members())
+            .arg(&update.name)
             .arg(update.number)
             .arg(demand.share.unwrap_or(0))
             .arg(demand.in_use)
@@ -77,9 +100,19 @@ impl Scripts {
             .arg(update.known)
             .arg(setup.channels())
             .arg(u32::from(update.leaving))
+            .arg(update.learned.unwrap_or(0))
+            .arg(update.version)
             .invoke_async(connection)
             .await?;
-        let answer = Answer { share, contested: contested == 1, size, rank, grace: Duration::from_micros(grace) };
+        let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        let answer = Answer {
+            share: small(share),
+            contested: contested == 1,
+            size: small(size),
+            rank: small(rank),
+            grace: Duration::from_micros(grace),
+            fleet: Learned { cap: (learned > 0).then(|| small(learned)), version, others: small(others) },
+        };
         Ok((accepted == 1).then_some(answer))
     }
 

@@ -1,6 +1,6 @@
 //! The settings that every part of the fleet shares.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How limits are shared.
 #[derive(Clone, Debug)]
@@ -29,6 +29,17 @@ impl Setup {
         (self.timeout * 20).min(self.lease / 3)
     }
 
+    /// Where all gateways are registered, whatever they share.
+    pub(super) fn members(&self) -> String {
+        format!("{}:fleet", self.prefix)
+    }
+
+    /// What all gateways listen to: a limiter whose gateways are to come by.
+    pub(super) fn roll_call(&self) -> String {
+        // No process has a name with a dot in it.
+        self.channels() + ".all"
+    }
+
     /// What the names of channels begin with; the rest is the process.
     pub(super) fn channels(&self) -> String {
         format!("{}:wake:", self.prefix)
@@ -37,4 +48,9 @@ impl Setup {
     pub(super) fn channel(&self) -> String {
         self.channels() + &self.id
     }
+}
+
+/// The runtime's clock, which cannot be set.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

@@ -11,30 +11,32 @@ const UNHEARD: u32 = 10;
 #[derive(Debug)]
 pub(super) struct Tally {
     metrics: Arc<FleetMetrics>,
-    /// Zero: never heard of.
+    /// Gateways of the fleet, and the place of this one among them; zero gateways: never heard of.
     size: AtomicU32,
+    rank: AtomicU32,
     /// Whether it was said that the backend cannot be reached.
     complained: AtomicBool,
 }
 
 impl Tally {
     pub(super) fn new(metrics: Arc<FleetMetrics>) -> Tally {
-        Tally { metrics, size: AtomicU32::new(0), complained: AtomicBool::new(false) }
+        Tally { metrics, size: AtomicU32::new(0), rank: AtomicU32::new(0), complained: AtomicBool::new(false) }
     }
 
-    /// The last known number of gateways.
-    pub(super) fn size(&self) -> u32 {
+    /// The last known number of gateways, and the place of this one among them; the last of many while it was never heard of.
+    pub(super) fn place(&self) -> (u32, u32) {
         match self.size.load(Ordering::Relaxed) {
-            0 => UNHEARD,
-            size => size,
+            0 => (UNHEARD, UNHEARD),
+            size => (size, self.rank.load(Ordering::Relaxed)),
         }
     }
 
-    /// How large the fleet is; zero is no news.
-    pub(super) fn sized(&self, size: u32) {
+    /// How large the fleet is, and the place of this gateway; no gateways is no news.
+    pub(super) fn sized(&self, size: u32, rank: u32) {
         if size == 0 {
             return;
         }
+        self.rank.store(rank, Ordering::Relaxed);
         self.size.store(size, Ordering::Relaxed);
         self.metrics.sized(size);
     }

@@ -120,6 +120,17 @@ impl Learn {
         self.trying = false;
     }
 
+    /// The fleet knows: what one of its gateways learned counts as if it had been seen here, so that all wait equally long for the
+    /// next try. `None`: nothing is known.
+    pub fn agreed(&mut self, cap: Option<u32>, now: Instant) {
+        let cap = self.bounded(cap.unwrap_or(self.max));
+        if cap > self.cap {
+            self.raise(cap, now);
+        } else if cap < self.cap {
+            self.refused(cap, now);
+        }
+    }
+
     /// The provider refused for want of a slot, while it held `held` others of ours.
     pub fn refused(&mut self, held: u32, now: Instant) {
         self.change(self.cap.min(held));

@@ -36,7 +36,9 @@ pub mod rate;
 pub use backoff::Backoffs;
 pub use breaker::Breaker;
 pub use budget::Budget;
-pub use gate::{AccountSet, Bounds, Demand, Entry, Gate, GateStats, Permit, Priority, Setup, SlotStats, Waiting};
+pub use gate::{
+    AccountSet, Bounds, Demand, Entry, Gate, GateStats, Heard, Permit, Priority, Setup, SlotStats, Waiting,
+};
 pub use keys::Keys;
 pub use rate::Rate;
 

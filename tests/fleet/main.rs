@@ -8,6 +8,7 @@
 //!
 //! The server is Redis or Valkey, whichever is installed; `tests/all.sh` sees to it. A plain `cargo test` does without and says so.
 
+mod defects;
 mod rates;
 mod server;
 mod shares;

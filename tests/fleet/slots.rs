@@ -8,15 +8,18 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 const KEY: &str = "t:slots:route:0";
+const MEMBERS: &str = "t:fleet";
 
 /// A limiter at a server.
 struct Limiter {
-    _server: Server,
+    server: Server,
     connection: MultiplexedConnection,
     script: Script,
     max: u32,
     lease: Duration,
     turns: HashMap<String, u64>,
+    /// What the last answer said of the provider's plan: slots, version, slots that others use.
+    learned: (u64, u64, u64),
 }
 
 /// What a turn gives.
@@ -40,6 +43,9 @@ struct Says {
     waited: u32,
     known: u32,
     leaving: bool,
+    /// What it has learned of the provider's plan, and which version of the fleet's own that follows upon.
+    learned: u32,
+    version: u32,
 }
 
 impl Limiter {
@@ -55,7 +61,7 @@ impl Limiter {
         let server = Server::start()?;
         let connection = connect(&server).await;
         let script = Script::new(include_str!("../../src/fleet/slots.lua"));
-        Some(Limiter { _server: server, connection, script, max, lease, turns: HashMap::new() })
+        Some(Limiter { server, connection, script, max, lease, turns: HashMap::new(), learned: (0, 0, 0) })
     }
 
     /// The server's clock in microseconds.
@@ -73,15 +79,17 @@ impl Limiter {
 
     async fn turn_number(&mut self, name: &str, turn: u64, says: Says) -> Answer {
         let mut call = self.script.key(KEY);
+        let _ = call.key(MEMBERS);
         let _ = call.arg(name).arg(turn).arg(says.share).arg(says.used).arg(says.waiting).arg(says.waited * 1000);
         let _ = call
             .arg(if says.leaving { 0 } else { self.max })
             .arg(self.lease.as_micros() as u64)
             .arg(says.known)
             .arg("t:wake:");
-        let _ = call.arg(u32::from(says.leaving));
-        let answer: [u64; 6] = call.invoke_async(&mut self.connection).await.expect("an answer");
-        let [accepted, share, contested, size, rank, grace] = answer;
+        let _ = call.arg(u32::from(says.leaving)).arg(says.learned).arg(says.version);
+        let answer: [u64; 9] = call.invoke_async(&mut self.connection).await.expect("an answer");
+        let [accepted, share, contested, size, rank, grace, learned, version, others] = answer;
+        self.learned = (learned, version, others);
         Answer {
             accepted: accepted == 1,
             share: share as u32,
@@ -96,6 +104,18 @@ impl Limiter {
     async fn written(&mut self, name: &str) -> Option<u32> {
         let text: Option<String> = self.connection.hget(KEY, name).await.expect("a field");
         text.map(|text| text.split(' ').next().and_then(|share| share.parse().ok()).expect("a number"))
+    }
+
+    /// As many gateways that are connected, without anything to share yet.
+    async fn listeners(&self, count: usize) -> Vec<redis::aio::PubSub> {
+        let client = redis::Client::open(self.server.url()).expect("a URL");
+        let mut listeners = Vec::new();
+        for _ in 0..count {
+            let mut listener = client.get_async_pubsub().await.expect("a connection");
+            listener.subscribe("t:wake:.all").await.expect("subscribed");
+            listeners.push(listener);
+        }
+        listeners
     }
 
     async fn shift_clock(&mut self, by: i64) {
@@ -244,7 +264,8 @@ async fn who_leaves_gives_everything_back() {
 #[tokio::test]
 async fn after_a_loss_nothing_is_handed_out_before_all_are_back() {
     let Some(mut limiter) = Limiter::fresh(4, LONG).await else { return };
-    // A new one cannot know; those that come back remember three, and say what they hold.
+    // A new one cannot know, and others are connected; those that come back remember three, and say what they hold.
+    let _listeners = limiter.listeners(3).await;
     assert_eq!(limiter.turn("new.0", waits(1, 0)).await, Answer { grace: true, ..ACCEPTED });
     let back = |share| Says { share, used: share, waiting: 1, known: 3, ..Says::default() };
     assert_eq!(limiter.turn("a.0", back(2)).await.share, 2);
@@ -318,4 +339,97 @@ async fn shares_never_exceed_the_plan() {
         assert!(all <= PLAN, "step {step}: {may_use:?}");
     }
     assert_eq!(most, PLAN, "and all of the plan is used");
+}
+
+/// First starts must not cost the first clients seconds: a limiter that nobody can know of gives slots at once.
+#[tokio::test]
+async fn a_new_limiter_gives_its_first_slot_at_once() {
+    let Some(mut limiter) = Limiter::fresh(4, LONG).await else { return };
+    let alone = limiter.turn("a.0", waits(1, 0)).await;
+    assert_eq!((alone.share, alone.grace), (1, false), "nobody else is connected");
+    // Others are, and nobody knows whether they hold slots: they are called, and as soon as all have come it is known.
+    let _: () = redis::cmd("DEL").arg(KEY).query_async(&mut limiter.connection).await.expect("deleted");
+    let mut listeners = limiter.listeners(2).await;
+    assert!(limiter.turn("b.0", waits(1, 0)).await.grace);
+    let mut called = listeners[0].on_message();
+    let message = tokio_stream_next(&mut called).await;
+    assert_eq!(message, KEY);
+    let second = limiter.turn("c.0", waits(1, 0)).await;
+    assert_eq!((second.grace, limiter.written("b.0").await), (false, Some(1)));
+    // The same with a fleet that the backend has known for long: it has forgotten nothing.
+    let now = limiter.clock().await;
+    let born = now - LONG.as_micros() as u64 * 2;
+    let _: () = limiter.connection.hset(MEMBERS, "plan", format!("0 0 0 {born} 0")).await.expect("written");
+    let _: () = redis::cmd("DEL").arg(KEY).query_async(&mut limiter.connection).await.expect("deleted");
+    let known = limiter.turn("d.0", waits(1, 0)).await;
+    assert_eq!((known.share, known.grace), (1, false));
+}
+
+async fn tokio_stream_next(messages: &mut (impl futures_util::Stream<Item = redis::Msg> + Unpin)) -> String {
+    let message = tokio::time::timeout(DEADLINE, futures_util::StreamExt::next(messages)).await.expect("in time");
+    message.expect("a message").get_payload().expect("text")
+}
+
+/// A moment is waited for gateways that have nothing to say: half a lease only where something was lost.
+#[tokio::test]
+async fn who_has_nothing_to_share_is_not_waited_for_long() {
+    let Some(mut limiter) = Limiter::fresh(4, LONG).await else { return };
+    let _listeners = limiter.listeners(5).await;
+    let start = Instant::now();
+    while limiter.turn("a.0", waits(1, 0)).await.grace {
+        assert!(start.elapsed() < DEADLINE);
+    }
+    assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
+    // Somebody comes back that remembers others: then slots may be held that are not written here.
+    let _: () = redis::cmd("DEL").arg(KEY).query_async(&mut limiter.connection).await.expect("deleted");
+    assert!(limiter.turn("a.0", waits(1, 0)).await.grace);
+    assert!(limiter.turn("b.0", Says { known: 3, ..waits(1, 0) }).await.grace);
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert!(limiter.turn("a.0", waits(1, 0)).await.grace);
+}
+
+/// A backend that takes no writes grants nothing, neither in an answer nor in a message.
+#[tokio::test]
+async fn a_grant_that_cannot_be_written_is_not_published() {
+    let Some(mut limiter) = Limiter::new(1, LONG).await else { return };
+    assert_eq!(limiter.turn("a.0", waits(1, 0)).await.share, 1);
+    assert_eq!(limiter.turn("b.0", waits(1, 10)).await.share, 0);
+    let client = redis::Client::open(limiter.server.url()).expect("a URL");
+    let mut listener = client.get_async_pubsub().await.expect("a connection");
+    listener.psubscribe("*").await.expect("subscribed");
+    let set = async |limiter: &mut Limiter, memory: &str| {
+        let mut set = redis::cmd("CONFIG");
+        let _ = set.arg("SET").arg("maxmemory").arg(memory);
+        let _: () = set.query_async(&mut limiter.connection).await.expect("set");
+    };
+    set(&mut limiter, "1").await;
+    let mut call = limiter.script.key(KEY);
+    let _ =
+        call.key(MEMBERS).arg("a.0").arg(2).arg(&[0, 0, 0, 0, 1]).arg(LONG.as_micros() as u64).arg(0).arg("t:wake:");
+    let refused = call.arg(0).invoke_async::<redis::Value>(&mut limiter.connection).await;
+    assert!(refused.is_err(), "{refused:?}");
+    set(&mut limiter, "0").await;
+    assert_eq!((limiter.written("a.0").await, limiter.written("b.0").await), (Some(1), Some(0)));
+    let _: i64 = limiter.connection.publish("t:wake:b", "the end").await.expect("published");
+    assert_eq!(tokio_stream_next(&mut listener.on_message()).await, "the end");
+}
+
+/// What one gateway learns of the provider's plan holds for all.
+#[tokio::test]
+async fn the_fleet_learns_together() {
+    let Some(mut limiter) = Limiter::new(12, LONG).await else { return };
+    let _ = limiter.turn("a.0", waits(4, 5)).await;
+    let _ = limiter.turn("b.0", waits(4, 5)).await;
+    assert_eq!(limiter.learned, (0, 0, 4));
+    // The provider grants five, says one.
+    let a = limiter.turn("a.0", Says { learned: 5, ..uses(4) }).await;
+    assert_eq!((limiter.learned, a.share), ((5, 1, 4), 1), "eight are out, three too many");
+    let b = limiter.turn("b.0", Says { learned: 7, ..uses(4) }).await;
+    assert_eq!((limiter.learned.0, limiter.learned.1, b.share), (5, 1, 4), "it did not know yet");
+    let _ = limiter.turn("b.0", Says { learned: 3, ..uses(4) }).await;
+    assert_eq!((limiter.learned.0, limiter.learned.1), (3, 2), "what is less counts in any case");
+    let _ = limiter.turn("a.0", Says { learned: 4, version: 2, ..uses(0) }).await;
+    assert_eq!((limiter.learned.0, limiter.learned.1), (4, 3), "and more when it follows upon that");
+    let _ = limiter.turn("a.0", Says { learned: 12, version: 3, ..uses(0) }).await;
+    assert_eq!((limiter.learned.0, limiter.learned.1), (0, 4), "nothing is known any more but the plan");
 }

@@ -209,8 +209,12 @@ fn turn(both: &mut Both<'_>, rng: &mut Rng, lease: i64) -> Result<(), String> {
         number(rng, 4),
         "t:wake:".to_owned(),
         u32::from(leaving).to_string(),
+        if rng.u32(0..3) == 0 { number(rng, 8) } else { "0".to_owned() },
+        number(rng, 3),
     ];
-    both.eval(SLOTS, &["t:slots".to_owned()], &arguments).map(drop)
+    // Gateways meet at one limiter and share another.
+    let key = if rng.u32(0..4) == 0 { "t:fleet" } else { "t:slots" };
+    both.eval(SLOTS, &[key.to_owned(), "t:fleet".to_owned()], &arguments).map(drop)
 }
 
 /// Requests at one or two rates.
@@ -237,6 +241,11 @@ fn the_model_of_redis_answers_as_a_server_does() {
         listening.psubscribe("*").expect("it listens");
         let mut both =
             Both { model: Store::default(), real, listening, now: 1_790_000_000_000_000, expires: Vec::new() };
+        // Two hear a roll call, and one of them everything.
+        let mut other = server.connect();
+        let mut roll_call = other.as_pubsub();
+        roll_call.subscribe("t:wake:.all").expect("it listens");
+        both.model.channels = vec!["*".to_owned(), "t:wake:.all".to_owned()];
         for call in 0..CALLS {
             let step = [1_000, 50_000, 2_000_000, 9_000_000, 40_000_000][rng.usize(0..5)];
             both.now += if rng.u32(0..15) == 0 { -step } else { rng.i64(0..=step) };

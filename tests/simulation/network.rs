@@ -51,7 +51,7 @@ struct State {
 /// One connection as the server has it.
 struct Line {
     gateway: usize,
-    channel: String,
+    channels: Vec<String>,
     pushes: Pushes,
     /// When the last request arrives that was sent, and the last answer.
     last_in: Instant,
@@ -157,6 +157,8 @@ impl Server {
     fn run(self: &Arc<Self>, words: &[Vec<u8>]) -> Reply {
         let mut state = self.lock();
         let micros = state.clock + i64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let heard = state.connections.values().filter(|line| !line.broken).flat_map(|line| line.channels.clone());
+        state.store.channels = heard.collect();
         let (reply, messages) = state.store.run(words, micros);
         for message in messages {
             state.publish(self, message);
@@ -186,7 +188,8 @@ impl State {
 
     fn publish(&mut self, server: &Arc<Server>, message: Message) {
         let Weather { lost, reorders, .. } = self.weather;
-        let listening = self.connections.iter().filter(|(_, line)| !line.broken && line.channel == message.channel);
+        let listening =
+            self.connections.iter().filter(|(_, line)| !line.broken && line.channels.contains(&message.channel));
         let listening: Vec<u64> = listening.map(|(number, _)| *number).collect();
         for number in listening {
             if lost > 0 && self.rng.u32(0..lost) == 0 {
@@ -218,7 +221,7 @@ pub(crate) struct Way {
 }
 
 impl Dial for Way {
-    fn dial(&self, channel: String, pushes: Pushes) -> RedisFuture<'_, Connection> {
+    fn dial(&self, channels: Vec<String>, pushes: Pushes) -> RedisFuture<'_, Connection> {
         Box::pin(async move {
             let delay = self.server.lock().delay();
             tokio::time::sleep(delay).await;
@@ -231,7 +234,7 @@ impl Dial for Way {
             let gateway = self.gateway;
             let _ = state
                 .connections
-                .insert(line, Line { gateway, channel, pushes, last_in: now, last_out: now, broken: false });
+                .insert(line, Line { gateway, channels, pushes, last_in: now, last_out: now, broken: false });
             Ok(Connection::new(Wire { server: Arc::clone(&self.server), gateway, line }))
         })
     }
@@ -269,7 +272,7 @@ impl Drop for Wire {
         let mut state = self.server.lock();
         if let Some(line) = state.connections.get_mut(&self.line) {
             // What was sent arrives all the same; what comes back meets nobody.
-            line.channel = String::new();
+            line.channels.clear();
         }
     }
 }

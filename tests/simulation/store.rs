@@ -34,6 +34,8 @@ pub(crate) struct Store {
     /// The time of the command that runs, in microseconds.
     now: i64,
     messages: Vec<Message>,
+    /// What is listened to, by how many; `*` is everything.
+    pub(crate) channels: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -107,8 +109,9 @@ impl Store {
             ("TIME", []) => Ok(Reply::List(vec![text(self.now / 1_000_000), text(self.now % 1_000_000)])),
             ("PUBLISH", [channel, message]) => {
                 let channel = String::from_utf8_lossy(channel).into_owned();
+                let hear = self.channels.iter().filter(|other| **other == channel || *other == "*").count();
                 self.messages.push(Message { channel, text: message.to_vec() });
-                Ok(Reply::Integer(1))
+                Ok(Reply::Integer(hear as i64))
             }
             ("EXISTS", [key]) => Ok(Reply::Integer(i64::from(self.keys.contains_key(*key)))),
             ("DEL", keys) => {

@@ -79,6 +79,16 @@ pub(super) struct Share {
     pub(super) contested: bool,
 }
 
+/// What the fleet knows of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Slots that other processes use.
+    pub others: u32,
+    /// What the account's cap was here when the fleet heard of it, and the fleet's own, none when it has learned nothing. It
+    /// counts unless something else has been learned here since.
+    pub learned: Option<(u32, Option<u32>)>,
+}
+
 /// The slots of one account.
 pub(super) struct AccountSlots {
     /// Slots that are taken, grants on their way included.
@@ -89,6 +99,8 @@ pub(super) struct AccountSlots {
     pub(super) max: u32,
     /// What the fleet grants this process.
     pub(super) share: Option<Share>,
+    /// Slots that the fleet's other processes use, as last heard.
+    others: u32,
     /// A slot came free under a share with an end, and nobody has looked at the time since.
     pub(super) unseen: bool,
     /// What the provider says.
@@ -112,6 +124,7 @@ impl AccountSlots {
             refused,
             max,
             share: None,
+            others: 0,
             unseen: false,
             learn,
             paused: None,
@@ -129,6 +142,27 @@ impl AccountSlots {
     /// How many there were if the fleet granted any number.
     pub(super) fn without_fleet(&self) -> u32 {
         self.max.min(self.learn.cap())
+    }
+
+    /// Slots of this plan that other processes use.
+    pub(super) fn others(&self) -> u32 {
+        if self.share.is_some() { self.others } else { 0 }
+    }
+
+    /// What the fleet knows: how many slots its other processes use, and what all of them have learned, unless this account has
+    /// learned something since it had `before`.
+    pub(super) fn heard(&mut self, heard: &Heard, now: Instant) {
+        self.others = heard.others;
+        if let Some((before, learned)) = heard.learned
+            && self.learn.cap() == before
+        {
+            self.learn.agreed(learned, now);
+        }
+    }
+
+    /// Whether a pause or the provider's word keeps this account from another slot.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.paused.is_some() || self.in_use >= self.without_fleet()
     }
 
     /// Whether a slot can be had.

@@ -20,7 +20,7 @@ mod permit;
 mod queue;
 mod state;
 
-pub use accounts::AccountSet;
+pub use accounts::{AccountSet, Heard};
 pub use permit::{Permit, Waiting};
 
 use super::lock;
@@ -67,7 +67,7 @@ pub enum Entry {
 }
 
 /// What is asked of an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Demand {
     /// What the fleet grants this process, if there is one.
     pub share: Option<u32>,
@@ -79,6 +79,8 @@ pub struct Demand {
     pub waiting: u32,
     /// Since when the first of them waits.
     pub oldest_wait_since: Option<Instant>,
+    /// How many slots there are by what has been learned here, if this gate learns.
+    pub learned: Option<u32>,
 }
 
 impl Demand {
@@ -151,7 +153,10 @@ impl Gate {
     /// These accounts are not meant by anybody new any more, and they count for nothing. Whoever came before and may use no other
     /// still gets slots of theirs. Which accounts there are stays as it is, so that the others go on as if nothing had been.
     pub fn retire(&self, accounts: AccountSet) {
-        self.change(|state| state.retire(accounts));
+        self.change(|state| {
+            state.shares_are_unseen();
+            state.retire(accounts);
+        });
     }
 
     /// Asks for a slot of one of these accounts: the least loaded of those that have one, as a share of their slots.
@@ -185,6 +190,21 @@ impl Gate {
         self.learn(account, None, |account| {
             account.share = share.map(|slots| Share { slots, until: None, contested: false });
             account.unseen = false;
+        });
+    }
+
+    /// Whether what providers say counts, so that the fleet is to hear of it.
+    pub fn set_learning(&self, learns: bool) {
+        lock(&self.state).learns = learns;
+    }
+
+    /// The fleet has said what it knows of an account.
+    pub fn hear(&self, account: usize, heard: &Heard, now: Instant) {
+        self.change(|state| {
+            state.resume(now);
+            if let Some(account) = state.accounts.get_mut(account) {
+                account.heard(heard, now);
+            }
         });
     }
 
@@ -233,6 +253,7 @@ impl Gate {
     pub fn end_pauses(&self) -> usize {
         let mut ended = 0;
         self.change(|state| {
+            state.shares_are_unseen();
             for account in &mut state.accounts {
                 ended += usize::from(account.paused.take().is_some());
             }
@@ -257,7 +278,8 @@ impl Gate {
         lock(&self.state).demand(account)
     }
 
-    /// What to call, outside the lock, when somebody queues, and when a slot is freed while the fleet has set a share.
+    /// What to call, outside the lock, when somebody queues; and while the fleet has set a share, when a slot is freed, something is
+    /// learned, or somebody who waits may have a slot that he could not have before.
     ///
     /// A slot that is freed under a share with an end is given out by [`Gate::wake`] or [`Gate::enter`], which know the time:
     /// so who sets such a share has this call `wake`.
@@ -349,9 +371,9 @@ impl Gate {
     /// Changes what an account may do, and gives out the slots that this brings.
     fn learn(&self, account: usize, now: Option<Instant>, change: impl FnOnce(&mut AccountSlots)) {
         self.change(|state| {
-            // A share may be over, whose slots must not be given out.
-            if let Some(now) = now {
-                state.resume(now);
+            match now {
+                Some(now) => state.resume(now),
+                None => state.shares_are_unseen(),
             }
             if let Some(account) = state.accounts.get_mut(account) {
                 change(account);
@@ -359,12 +381,16 @@ impl Gate {
         });
     }
 
+    /// Changes something, gives out what slots this brings, and lets the fleet know where it matters to it.
     fn change(&self, change: impl FnOnce(&mut GateState)) {
         let mut state = lock(&self.state);
+        let before = state.watched();
         change(&mut state);
         let wakers = state.dispatch();
+        let hook = state.hook.clone().filter(|_| state.concerns_fleet(before));
         drop(state);
         wake_all(wakers);
+        call(hook);
     }
 }
 

@@ -53,7 +53,7 @@ impl Permit {
         self.gate.learn(account, Some(now), |account| {
             account.refused = account.refused.saturating_sub(u32::from(was_refused));
             if account.learn.changes() == changes {
-                account.learn.succeeded(level, now);
+                account.learn.succeeded(level.saturating_add(account.others()), now);
             }
         });
     }
@@ -61,9 +61,14 @@ impl Permit {
     /// The provider refused for want of a slot there: what [`Learn::refused`](crate::limit::learn::Learn::refused) makes of it.
     pub fn refused(&mut self, now: Instant) {
         let first = !self.refused.swap(true, Relaxed);
-        self.gate.learn(self.grant.account, Some(now), |account| {
+        let Grant { account, changes, .. } = self.grant;
+        self.gate.learn(account, Some(now), |account| {
             account.refused += u32::from(first);
-            account.learn.refused(account.in_use.saturating_sub(account.refused), now);
+            let held = account.in_use.saturating_sub(account.refused).saturating_add(account.others());
+            // What other processes use was heard a while ago; but the provider holds less than the cap, or it would not refuse.
+            let fewer =
+                if account.learn.changes() == changes { account.learn.cap().saturating_sub(1) } else { u32::MAX };
+            account.learn.refused(held.min(fewer), now);
         });
     }
 

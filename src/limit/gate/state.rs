@@ -33,6 +33,19 @@ pub(super) struct GateState {
     grants: u64,
     pub(super) pace: Pace,
     pub(super) hook: Option<Hook>,
+    /// Whether what is learned here is the fleet's business.
+    pub(super) learns: bool,
+}
+
+/// What the fleet is told of when it changes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Watched {
+    /// AccountSet under a share that give out no slots, whatever the fleet grants.
+    blocked: AccountSet,
+    /// How often anything was learned of all of them.
+    learned: u32,
+    /// AccountSet where a slot waits for somebody who knows the time.
+    unseen: AccountSet,
 }
 
 impl GateState {
@@ -48,6 +61,7 @@ impl GateState {
             grants: 0,
             pace: Pace::new(),
             hook: None,
+            learns: false,
         };
         state.set_up(setup);
         state
@@ -74,15 +88,47 @@ impl GateState {
 
     /// What is asked of an account.
     pub(super) fn demand(&self, index: usize) -> Demand {
-        let none = Demand { share: None, max: 0, in_use: 0, waiting: 0, oldest_wait_since: None };
-        let Some(account) = self.accounts.get(index) else { return none };
-        let demand =
-            Demand { share: account.share.map(|share| share.slots), max: account.max, in_use: account.in_use, ..none };
-        if account.paused.is_some() || account.in_use >= account.without_fleet() {
+        let Some(account) = self.accounts.get(index) else { return Demand::default() };
+        let demand = Demand {
+            share: account.share.map(|share| share.slots),
+            max: account.max,
+            in_use: account.in_use,
+            learned: self.learns.then(|| account.without_fleet()),
+            ..Demand::default()
+        };
+        if account.is_blocked() {
             return demand;
         }
         let (waiting, oldest_wait_since) = self.queue.waiting(index);
         Demand { waiting: count(waiting), oldest_wait_since, ..demand }
+    }
+
+    /// Nobody has said what time it is: a slot of a share that has an end waits for somebody who does.
+    pub(super) fn shares_are_unseen(&mut self) {
+        for account in &mut self.accounts {
+            account.unseen |= account.share.is_some_and(|share| share.until.is_some());
+        }
+    }
+
+    pub(super) fn watched(&self) -> Watched {
+        let mut watched = Watched { blocked: AccountSet::NONE, learned: 0, unseen: AccountSet::NONE };
+        for (index, account) in self.accounts.iter().enumerate().filter(|(_, account)| account.share.is_some()) {
+            if account.is_blocked() {
+                watched.blocked = watched.blocked.with(index);
+            }
+            if account.unseen {
+                watched.unseen = watched.unseen.with(index);
+            }
+            watched.learned = watched.learned.wrapping_add(account.learn.changes());
+        }
+        watched
+    }
+
+    /// Whether the fleet has to hear of what has changed since.
+    pub(super) fn concerns_fleet(&self, before: Watched) -> bool {
+        let now = self.watched();
+        let opened = before.blocked.and(now.blocked) != before.blocked || now.unseen.and(before.unseen) != now.unseen;
+        self.learns && now.learned != before.learned || opened && !self.queue.is_empty()
     }
 
     /// The accounts that are in force.

@@ -1,0 +1,147 @@
+//! Carries the updates of all agents to the backend: a batch at a time, and none while one is on its way.
+//!
+//! A process may have thousands of limiters, all of which want an update at the moment a connection is there. Sent at once they would
+//! keep the backend busy for longer than anybody's patience, and rates would wait behind them. How long an answer takes is counted
+//! from when a batch is sent, so that nobody takes its own crowd for a backend that hangs.
+
+use super::live::Live;
+use super::scripts::{Answer, Scripts, Update};
+use super::setup::{Setup, now};
+use futures_util::future::join_all;
+use redis::RedisResult;
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+/// How many updates go out together: the backend runs them within a few milliseconds.
+const BATCH: usize = 32;
+
+/// What became of an update.
+#[derive(Debug)]
+pub(super) enum Carried {
+    /// The backend took it, when it was sent at that time.
+    Answered(Answer, Instant),
+    /// The backend has taken a later one of this name, or refused to run it.
+    Refused,
+    /// There was no answer in time, and it may have been taken or not.
+    Unanswered,
+    /// There is no connection.
+    Unsent,
+}
+
+/// Updates that wait to be carried; each agent has one at most.
+#[derive(Default)]
+pub(super) struct Courier {
+    state: Mutex<State>,
+    came: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether there is a connection.
+    open: bool,
+    jobs: VecDeque<Job>,
+}
+
+struct Job {
+    update: Update,
+    done: oneshot::Sender<Carried>,
+}
+
+impl Courier {
+    /// Takes an update to the backend.
+    pub(super) async fn carry(&self, update: Update) -> Carried {
+        let (done, outcome) = oneshot::channel();
+        {
+            let mut state = self.lock();
+            if !state.open {
+                return Carried::Unsent;
+            }
+            state.jobs.push_back(Job { update, done });
+        }
+        self.came.notify_one();
+        outcome.await.unwrap_or(Carried::Unsent)
+    }
+
+    /// Carries updates over a connection, until one is not answered.
+    pub(super) async fn work(&self, live: &Live, scripts: &Scripts, setup: &Setup, complain: impl Fn(&str)) {
+        loop {
+            let batch = self.batch().await;
+            let sent = now();
+            let updates = batch.iter().map(|job| {
+                let mut connection = live.connection();
+                async move { scripts.update(&mut connection, setup, &job.update, sent).await }
+            });
+            match in_time(setup.patience(), join_all(updates)).await {
+                Some(answers) => {
+                    for (job, answer) in batch.into_iter().zip(answers) {
+                        // An agent that is gone has nobody to tell.
+                        let _ = job.done.send(outcome(answer, sent, live, &complain));
+                    }
+                }
+                None => {
+                    for job in batch {
+                        let _ = job.done.send(Carried::Unanswered);
+                    }
+                    live.give_up();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// There is a connection, or there is none any more: then nobody waits for one.
+    pub(super) fn open(&self, open: bool) {
+        let mut state = self.lock();
+        state.open = open;
+        if !open {
+            state.jobs.clear();
+        }
+    }
+
+    async fn batch(&self) -> Vec<Job> {
+        loop {
+            let batch: Vec<Job> = {
+                let mut state = self.lock();
+                let count = state.jobs.len().min(BATCH);
+                state.jobs.drain(..count).collect()
+            };
+            if !batch.is_empty() {
+                return batch;
+            }
+            self.came.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn outcome(answer: RedisResult<Option<Answer>>, sent: Instant, live: &Live, complain: &impl Fn(&str)) -> Carried {
+    match answer {
+        Ok(Some(answer)) => Carried::Answered(answer, sent),
+        Ok(None) => Carried::Refused,
+        Err(error) => {
+            complain(&error.to_string());
+            if error.is_io_error() || error.is_unrecoverable_error() {
+                live.give_up();
+            }
+            Carried::Refused
+        }
+    }
+}
+
+/// Waits for an answer as long as patience lasts. Where the timer itself comes late, it was this process that had no time, and the
+/// answer may be there already.
+async fn in_time<T>(patience: Duration, answer: impl Future<Output = T>) -> Option<T> {
+    let (mut answer, begun) = (pin!(answer), now());
+    match timeout(patience, &mut answer).await {
+        Ok(answer) => Some(answer),
+        Err(_) if now() > begun + patience * 2 => timeout(patience, answer).await.ok(),
+        Err(_) => None,
+    }
+}
