@@ -7,7 +7,7 @@ mod coded;
 pub use coded::{Coded, codec_of, encode, recode};
 
 use crate::canon::profile::Detector;
-use crate::canon::{CanonicalError, Classified, Evidence, Matched, Phase, Profile, resolve};
+use crate::canon::{CanonicalError, Classified, Codec, Evidence, Matched, Phase, Profile, resolve};
 use crate::wire::close;
 use crate::wire::coding::StreamCoding;
 use http::{HeaderMap, HeaderValue, header};
@@ -54,6 +54,8 @@ pub enum Framing {
     Sse,
     /// Newline-separated JSON.
     Ndjson,
+    /// Binary messages of AWS: `application/vnd.amazon.eventstream`
+    EventStream,
 }
 
 /// An error, and how it was recognised.
@@ -98,6 +100,8 @@ impl Framing {
             Framing::Sse
         } else if NDJSON.iter().any(is) || is(&"application/json") && lines() {
             Framing::Ndjson
+        } else if codec_of(headers) == Some(Codec::EventStream) {
+            Framing::EventStream
         } else {
             return None;
         };
@@ -109,8 +113,18 @@ impl Framing {
     #[must_use]
     pub fn phase(self) -> Phase {
         match self {
-            Framing::Sse => Phase::Sse,
+            // A message with a name and a payload is an event, however it is framed.
+            Framing::Sse | Framing::EventStream => Phase::Sse,
             Framing::Ndjson => Phase::Ndjson,
+        }
+    }
+
+    /// The codec of its pieces, where they are not text.
+    #[must_use]
+    pub fn codec(self) -> Option<Codec> {
+        match self {
+            Framing::Sse | Framing::Ndjson => None,
+            Framing::EventStream => Some(Codec::EventStream),
         }
     }
 }
@@ -184,7 +198,11 @@ pub fn detect<'p>(
         {
             return None;
         }
-        Phase::Job if evidence.truncated || evidence.body.len() > LIMIT || !may_be_json(evidence.body) => return None,
+        Phase::Job if evidence.truncated || evidence.body.len() > LIMIT => return None,
+        // A page is an answer of its own, but not where it calls itself audio.
+        Phase::Job if !may_be_json(evidence.body) && !(evidence.is_markup() && is_media(evidence.headers)) => {
+            return None;
+        }
         Phase::Job | Phase::Sse | Phase::Ndjson | Phase::Frame => {
             let detector = detector()?;
             (Some(detector), detector.fatal)

@@ -180,13 +180,18 @@ fn stream(profile: &Profile, framing: Framing, request: Option<(&str, &str)>, by
     let mut last = request.and_then(|(method, path)| profile.stream(framing.phase(), method, path));
     for unit in &units {
         let (now, data) = (SystemTime::now(), unit.data.as_deref().unwrap_or_default());
+        let coded = Coded::message(framing.codec(), &unit.raw);
         let seen = match framing {
             Framing::Sse => Observed::event(unit.name.as_deref(), data, now),
             Framing::Ndjson => Observed::line(data, now),
+            Framing::EventStream => coded.observed(Observed::event(coded.name(), coded.body(), now)),
         };
         let suspect = unit.data.is_some() && detect::suspects(profile, framing.phase(), &unit.raw);
         if let Some(verdict) = suspect.then(|| Verdict::of(profile, request, &seen)).flatten() {
             return if unit.unended && detect::is_cut(data) { broken("in the middle of a failure") } else { verdict };
+        }
+        if unit.unended && framing == Framing::EventStream {
+            return broken("in the middle of a message");
         }
         let _ = last.take_if(|last| last.ends(&Evidence::new(&seen)));
     }

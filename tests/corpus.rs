@@ -15,7 +15,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use speechgate::canon::envelope::{self, Stamp};
 use speechgate::canon::spec::DetectorSpec;
-use speechgate::canon::{Evidence, Fallback, Matched, Observed, Phase, Profile, ProfileSpec};
+use speechgate::canon::{Codec, Evidence, Fallback, Matched, Observed, Phase, Profile, ProfileSpec};
 use speechgate::config::built_in;
 use speechgate::detect::{self, Coded, Detected, Form, Framing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,11 +46,13 @@ struct Unit {
     body: Vec<u8>,
     event: Option<String>,
     close: Option<(u16, String)>,
+    /// What it is coded in, where its stream says so.
+    codec: Option<Codec>,
 }
 
 impl Unit {
     fn new(phase: Phase, body: &[u8]) -> Unit {
-        Unit { phase, raw: body.to_vec(), body: body.to_vec(), event: None, close: None }
+        Unit { phase, raw: body.to_vec(), body: body.to_vec(), event: None, close: None, codec: None }
     }
 }
 
@@ -215,6 +217,7 @@ fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
         let request = sample.request.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
         let coded = match unit.phase {
             Phase::Frame => Coded::message(profile.codec(request), &unit.body),
+            Phase::Sse => Coded::message(unit.codec, &unit.body),
             _ => Coded::body_of(&sample.headers, &unit.body),
         };
         let body = coded.body();
@@ -222,7 +225,7 @@ fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
             Phase::Http => Observed::http(sample.status?, &sample.headers, body, now),
             Phase::Handshake => Observed::handshake(sample.status?, &sample.headers, body, now),
             Phase::Job => Observed::job(sample.status?, &sample.headers, body, now),
-            Phase::Sse => Observed::event(unit.event.as_deref(), body, now),
+            Phase::Sse => Observed::event(unit.event.as_deref().or(coded.name()), body, now),
             Phase::Ndjson => Observed::line(body, now),
             Phase::Frame => Observed::frame(body, now),
             Phase::Close => {
@@ -396,6 +399,7 @@ fn http_units(bytes: &[u8], sample: &mut Sample) -> Vec<Unit> {
         Form::Error => vec![Unit::new(phase, body)],
         Form::Stream(Framing::Ndjson) => lines(body),
         Form::Stream(Framing::Sse) => events(body),
+        Form::Stream(Framing::EventStream) => messages(body),
         Form::Inspected | Form::Plain | Form::Empty => vec![Unit::new(Phase::Job, body)],
     }
 }
@@ -403,6 +407,16 @@ fn http_units(bytes: &[u8], sample: &mut Sample) -> Vec<Unit> {
 fn lines(bytes: &[u8]) -> Vec<Unit> {
     let lines = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     lines.map(|line| Unit::new(Phase::Ndjson, line)).collect()
+}
+
+fn messages(mut bytes: &[u8]) -> Vec<Unit> {
+    let mut units = Vec::new();
+    while let Some(length) = bytes.first_chunk::<4>() {
+        let (message, rest) = bytes.split_at(u32::from_be_bytes(*length) as usize);
+        units.push(Unit { codec: Some(Codec::EventStream), ..Unit::new(Phase::Sse, message) });
+        bytes = rest;
+    }
+    units
 }
 
 fn events(bytes: &[u8]) -> Vec<Unit> {

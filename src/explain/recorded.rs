@@ -2,7 +2,7 @@
 
 use crate::detect::{self, Framing};
 use crate::upstream::{Limits, read_capped};
-use crate::wire::{Verdict, ndjson, sse};
+use crate::wire::{Verdict, event_stream, ndjson, sse};
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use http_body_util::Empty;
@@ -183,13 +183,21 @@ pub(super) fn units(framing: Framing, bytes: &[u8]) -> (Vec<Unit>, bool) {
             });
             (splitter.finish(), splitter.oversized())
         }
+        Framing::EventStream => {
+            let mut splitter = event_stream::Splitter::new(detect::LIMIT);
+            splitter.feed(&bytes, &mut out, |message| {
+                units.push(Unit::line(message));
+                Verdict::Pass
+            });
+            (splitter.finish(), splitter.oversized())
+        }
     };
     let rest = rest.filter(|rest| !rest.trim_ascii().is_empty());
     let unseen = oversized > 0 || rest.as_ref().is_some_and(|rest| rest.len() > detect::LIMIT);
     units.extend(rest.filter(|rest| rest.len() <= detect::LIMIT).map(|rest| {
         let last = match framing {
             Framing::Sse => Unit::event(&sse::Event::new(&rest)),
-            Framing::Ndjson => Unit::line(&rest),
+            Framing::Ndjson | Framing::EventStream => Unit::line(&rest),
         };
         Unit { unended: true, ..last }
     }));

@@ -3,7 +3,7 @@
 //!
 //! The kept crate for it, `aws-smithy-eventstream`, brings nine others and copies every payload; what is needed of it is this page.
 
-use super::cut::{Cutter, Verdict};
+use super::cut::{Cutter, Seam, Verdict};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::VecDeque;
@@ -202,6 +202,12 @@ impl Splitter {
             cut.pass(chunk.len());
         }
         cut.finish();
+    }
+
+    /// What of a message is out already.
+    #[must_use]
+    pub fn seam(&self) -> Seam {
+        if self.broken || self.cutter.is_torn() { Seam::Inside } else { Seam::Between }
     }
 
     /// The stream is over. What is left is a part of a message.

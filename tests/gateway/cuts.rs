@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use regex::Regex;
+use speechgate::wire::event_stream::{self, Message};
 use std::io::Write as _;
 
 /// Streams and where they are cut.
@@ -364,5 +365,84 @@ fn a_bomb_in_a_stream_costs_no_more_than_its_reader_takes() {
         assert_eq!(world.get("/s/a").status, 200, "{coding}");
         let grown = world.gateway.memory().saturating_sub(before);
         assert!(grown < 48 << 20, "{coding}: {grown} bytes");
+    }
+}
+
+/// Messages of AWS, one of them an exception, in the form of the route.
+#[test]
+fn an_exception_in_an_event_stream_is_told_in_its_codec_however_it_is_cut() {
+    let world = world("aws");
+    let event = Message::read(EVENT).expect("a message").with_payload(b"{\"Transcript\":{\"Results\":[]}}");
+    let exception = event_stream::exception("ConflictException", b"{\"Message\":\"A new stream has the same id.\"}");
+    let stream = [&event[..], &event, &exception, &event].concat();
+    for (path, member) in [("/s/a", "error"), ("/n/a", "gateway_error")] {
+        for size in [1, 7, 60, stream.len()] {
+            let cuts = (0..=stream.len()).step_by(size).chain([stream.len()]).collect();
+            world.provider.next(divided("application/vnd.amazon.eventstream", "", &stream, cuts));
+            let answer = world.get(path);
+            let passed = [&event[..], &event].concat();
+            let told = answer.body.strip_prefix(&passed[..]).expect("what passes is as it was");
+            // By the service's model nothing follows an exception.
+            let told = Message::read(told).expect("one message more");
+            let headers = told.headers();
+            assert!(headers["message-type"] == "exception" && headers["exception-type"] == "ConflictException");
+            let payload: serde_json::Value = serde_json::from_slice(told.payload).expect("JSON");
+            assert_eq!(payload[member]["code"], "conflict", "{payload}");
+            assert_eq!(payload.get("Message").is_some(), member == "gateway_error");
+        }
+        world.provider.next([Act::send(EVENT_STREAM), Act::send(&stream[..event.len() + 20]), Act::Reset]);
+        let answer = world.get(path);
+        let told = answer.body.strip_prefix(&event[..]).expect("what passes is as it was");
+        let payload = Message::read(told).expect("one message more").payload;
+        let payload: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+        assert_eq!(payload[member]["code"], "upstream_disconnected", "{payload}");
+    }
+}
+
+const EVENT_STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\n\r\n";
+
+/// `:message-type` is `event`, and nothing else.
+const EVENT: &[u8] = b"\x00\x00\x00&\x00\x00\x00\x16\xdfw\xb0\x9c\x0d:message-type\x07\x00\x05event\x08\x07\xc7\x04";
+
+/// It stayed open until the longest silence.
+#[test]
+fn a_stream_that_has_failed_ends_although_the_provider_leaves_it_open() {
+    let world = world("cartesia");
+    let event = "event: error\ndata: {\"type\":\"error\",\"status_code\":500,\"message\":\"It broke.\"}\n\n";
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+    world.provider.next([Act::send(head), Act::send(event), Act::Hang]);
+    let began = std::time::Instant::now();
+    let answer = world.get("/s/a");
+    assert!(answer.text().contains("\"code\":\"internal_error\""), "{}", answer.text());
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+/// The first bytes tell: audio passes at once, and JSON is no audio whatever it calls itself.
+#[test]
+fn json_that_calls_itself_audio_is_an_error_where_the_profile_says_so() {
+    let profile = "[providers.acme]\nextends = \"generic\"\n[[providers.acme.errors]]\nphase = \"job\"\n\
+        path = \"GET /speech\"\nwhen = { \"$.error\" = { exists = true } }\n\
+        [[providers.acme.errors]]\nphase = \"job\"\npath = \"GET /speech\"\nwhen = { \"text.title\" = { exists = true } }";
+    let provider = Provider::start();
+    let url = format!("http://{}", provider.address());
+    let world = World::around(provider, |settings| settings.route_to("acme", "/acme", "acme", &url, profile));
+    for (body, code) in [
+        (&b"{\"error\":{\"code\":\"voice_not_found\",\"message\":\"There is none.\"}}"[..], Some("voice_not_found")),
+        (b"<html><title>502 Bad Gateway</title></html>", Some("upstream_error")),
+        (b"{\"\x00\x01\x02 pcm that begins so\xff", None),
+        (b"{ not json", None),
+        (b"ID3\x04 {\"error\":1}", None),
+        (b"{\"audio\":\"AAAA\"}", None),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: {}\r\n\r\n", body.len());
+        world.provider.next([Act::send([head.as_bytes(), body].concat())]);
+        let answer = world.get("/acme/speech");
+        assert_eq!(
+            (answer.status, answer.fields.get("x-error-code").as_deref()),
+            (200, code),
+            "{:?}",
+            String::from_utf8_lossy(body)
+        );
+        assert!(code.is_some() || answer.body == body, "audio passes as it is");
     }
 }

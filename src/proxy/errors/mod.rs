@@ -19,7 +19,7 @@ pub(crate) use render::Rendered;
 use super::context::RoutedContext;
 use super::limits::{Denied, Refusal};
 use super::request_body::ClientFault;
-use crate::canon::{CanonicalError, Evidence, Fault, Observed, Path, Phase, Profile};
+use crate::canon::{CanonicalError, Codec, Evidence, Fault, Observed, Path, Phase, Profile};
 use crate::detect::{self, Coded, Detected};
 use crate::telemetry::metrics::Limit;
 use crate::upstream::{Capped, Failure};
@@ -34,6 +34,8 @@ pub(crate) struct Finding<'e> {
     evidence: Option<&'e Evidence<'e>>,
     /// The member of a success body that held the error.
     member: Option<&'e Path>,
+    /// The codec of the stream that it is told in, where that is not text.
+    codec: Option<Codec>,
     /// Nothing of a WebSocket session but this has come from the provider: SDKs wait for a refusal.
     opening: bool,
     /// For the log alone.
@@ -96,7 +98,17 @@ pub(crate) fn whose(failure: &Failure) -> Fault {
 impl<'e> Finding<'e> {
     /// An error that is known, found in this phase.
     pub(crate) fn of(phase: Phase, error: CanonicalError) -> Finding<'e> {
-        Finding { phase, error, evidence: None, member: None, opening: false, detail: None, limit: None, headers: None }
+        Finding {
+            phase,
+            error,
+            evidence: None,
+            member: None,
+            codec: None,
+            opening: false,
+            detail: None,
+            limit: None,
+            headers: None,
+        }
     }
 
     /// What a provider said, if that is an error.
@@ -142,6 +154,11 @@ impl<'e> Finding<'e> {
     /// With the provider's own words.
     pub(crate) fn said(self, evidence: Option<&'e Evidence<'e>>) -> Finding<'e> {
         Finding { evidence, ..self }
+    }
+
+    /// In this codec.
+    pub(crate) fn coded(self, codec: Option<Codec>) -> Finding<'e> {
+        Finding { codec, ..self }
     }
 
     /// With the header fields that its answer has already.

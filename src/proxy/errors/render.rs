@@ -94,6 +94,7 @@ fn job(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: bool) -> Rendered {
     let tree = evidence.and_then(|evidence| evidence.tree());
     let body = tree.map(|tree| envelope::in_body(tree, member, compatible, &error, stamp));
     // In the codec that the body came in, which its head still names; where that cannot be, it stays as it was.
+    let body = body.or_else(|| evidence.map(|evidence| evidence.raw().to_vec()));
     let body = match evidence.and_then(|evidence| evidence.coded).zip(body.as_ref()) {
         Some(((codec, raw), json)) => Some(detect::recode(codec, raw, json).unwrap_or_else(|| raw.to_vec())),
         None => body,
@@ -105,7 +106,7 @@ fn job(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: bool) -> Rendered {
 
 /// An event or a line, whole.
 fn piece(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) -> Rendered {
-    let Finding { phase, error, evidence, .. } = finding;
+    let Finding { phase, error, evidence, codec, .. } = finding;
     let json = match (compatible, evidence) {
         (Some(profile), Some(evidence)) => match envelope::compatible(profile, &error, stamp, evidence) {
             Compatible::Json(json) => json,
@@ -117,6 +118,14 @@ fn piece(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) 
             envelope::event(&error, stamp, done)
         }
     };
+    let coded = match (evidence.and_then(|evidence| evidence.coded), codec) {
+        (Some((codec, raw)), _) => Some(detect::recode(codec, raw, &json)),
+        (None, Some(codec)) => Some(detect::encode(codec, &json)),
+        (None, None) => None,
+    };
+    if let Some(coded) = coded {
+        return Rendered::piece(error, coded);
+    }
     let mut json = String::from_utf8(json).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned());
     let body = if phase == Phase::Sse {
         // On a compatible route an event keeps its name, and none gets one.

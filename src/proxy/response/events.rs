@@ -2,14 +2,14 @@
 //! that are failures, and a stream that breaks says so before it is cut.
 
 use super::cut::Cut;
-use crate::canon::{Evidence, Fault, Observed, Stream};
-use crate::detect::{self, Framing};
+use crate::canon::{Codec, Evidence, Fault, Observed, Stream};
+use crate::detect::{self, Coded, Framing};
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding, Rendered};
 use crate::proxy::idle::Idle;
 use crate::upstream::{self, DecodedBody, Failure};
 use crate::wire::coding::StreamCoding;
-use crate::wire::{Joined, Seam, Verdict, ndjson, sse};
+use crate::wire::{Joined, Seam, Verdict, event_stream, ndjson, sse};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body as _, Frame};
@@ -17,10 +17,13 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// How much is put together, so that small pieces do not cost a chunk and a write each.
 const TOGETHER: usize = 16 * 1024;
+
+/// How long a provider that has told a failure may take to end its stream.
+const LINGERING: Duration = Duration::from_secs(1);
 
 /// The stream.
 #[derive(Debug)]
@@ -43,6 +46,7 @@ pub struct Events {
 enum Splitter {
     Sse(sse::Splitter),
     Ndjson(ndjson::Splitter),
+    EventStream(event_stream::Splitter),
 }
 
 /// Looks for errors, whatever the framing.
@@ -51,6 +55,8 @@ struct Judge {
     framing: Framing,
     /// A failure that ends the stream has been told; that the stream then ends is no further one.
     failed: bool,
+    /// By the provider's word nothing follows.
+    over: bool,
     /// The event with which such a stream is whole, where the profile knows it, until it has come.
     last: Option<Arc<Stream>>,
 }
@@ -72,10 +78,11 @@ impl Events {
         let splitter = match framing {
             Framing::Sse => Splitter::Sse(sse::Splitter::new(detect::LIMIT)),
             Framing::Ndjson => Splitter::Ndjson(ndjson::Splitter::new(detect::LIMIT)),
+            Framing::EventStream => Splitter::EventStream(event_stream::Splitter::new(detect::LIMIT)),
         };
         call.phase = framing.phase();
         let last = call.route.config.profile.stream(framing.phase(), call.method.as_str(), call.provider_path());
-        let judge = Judge { framing, failed: false, last: last.map(Arc::clone) };
+        let judge = Judge { framing, failed: false, over: false, last: last.map(Arc::clone) };
         Events {
             source,
             splitter,
@@ -150,7 +157,12 @@ impl Events {
         };
         if taken > 0 {
             self.idle.moved();
+            let failed = self.judge.failed;
             self.take(&came.into_bytes());
+            if self.judge.failed && !failed {
+                self.idle = Idle::new(LINGERING.min(self.call.route.config.timeouts.idle));
+            }
+            self.ended |= self.judge.over;
         }
         match end {
             Some(Ok(())) if !self.ended => self.over(),
@@ -176,6 +188,7 @@ impl Events {
         let passed = match splitter {
             Splitter::Sse(splitter) => splitter.skim(data, out, clean),
             Splitter::Ndjson(splitter) => splitter.skim(data, out, clean),
+            Splitter::EventStream(splitter) => splitter.skim(data, out, clean),
         };
         if passed == data.len() {
             return;
@@ -184,6 +197,7 @@ impl Events {
         match splitter {
             Splitter::Sse(splitter) => splitter.feed(&rest, out, |event| judge.event(call, event)),
             Splitter::Ndjson(splitter) => splitter.feed(&rest, out, |line| judge.line(call, line)),
+            Splitter::EventStream(splitter) => splitter.feed(&rest, out, |message| judge.message(call, message)),
         }
     }
 
@@ -195,6 +209,7 @@ impl Events {
         let rest = match &mut self.splitter {
             Splitter::Sse(splitter) => splitter.finish(),
             Splitter::Ndjson(splitter) => splitter.finish(),
+            Splitter::EventStream(splitter) => splitter.finish(),
         };
         let rest = rest.unwrap_or_default();
         if rest.len() > detect::LIMIT {
@@ -222,6 +237,7 @@ impl Events {
         let unseen = match &self.splitter {
             Splitter::Sse(splitter) => splitter.oversized(),
             Splitter::Ndjson(splitter) => splitter.oversized(),
+            Splitter::EventStream(splitter) => splitter.oversized(),
         };
         self.judge.last.is_some() && unseen == 0 && !self.judge.failed
     }
@@ -238,6 +254,7 @@ impl Events {
         let seam = match &self.splitter {
             Splitter::Sse(splitter) => splitter.seam(),
             Splitter::Ndjson(splitter) => splitter.seam(),
+            Splitter::EventStream(splitter) => splitter.seam(),
         };
         if seam == Seam::Inside {
             let _ = errors::broken_off(&mut self.call, failure);
@@ -247,6 +264,7 @@ impl Events {
             self.out.push_back(Bytes::from_static(b"\n"));
         }
         let finding = Finding::fault(self.call.phase, fault).with_detail(Some(failure.detail.clone()));
+        let finding = finding.coded(self.judge.framing.codec());
         let told = errors::report(&mut self.call, finding.change(|error| error.done = Some(true)));
         self.out.extend(told.body);
     }
@@ -302,26 +320,43 @@ impl Judge {
         }
     }
 
+    fn message(&mut self, call: &mut RoutedContext, message: &[u8]) -> Verdict {
+        if !self.suspects(call, message) {
+            return Verdict::Pass;
+        }
+        let coded = Coded::message(Some(Codec::EventStream), message);
+        let said = call.redacted(Bytes::copy_from_slice(coded.body()));
+        match self.piece(call, &coded.observed(Observed::event(coded.name(), &said, SystemTime::now()))) {
+            Verdict::Pass => {
+                let cleaned = call.without_route_keys(coded.body()).and_then(|body| coded.with_body(&body));
+                cleaned.map_or(Verdict::Pass, |message| Verdict::Replace(message.into()))
+            }
+            verdict => verdict,
+        }
+    }
+
     /// What stands behind the last event or line; none when that is half of a failure.
     fn unended(&mut self, call: &mut RoutedContext, rest: &[u8]) -> Option<Verdict> {
         let event = sse::Event::new(rest);
         let (kind, data) = match self.framing {
             Framing::Sse => (event.kind(), event.data().unwrap_or_default()),
             Framing::Ndjson => (None, rest.into()),
+            // A message tells its length: less than that is no end.
+            Framing::EventStream => return rest.is_empty().then_some(Verdict::Pass),
         };
         if detect::is_cut(&data) && self.suspects(call, rest) {
             let now = SystemTime::now();
             let seen = match self.framing {
-                Framing::Sse => Observed::event(kind.as_deref(), &data, now),
                 Framing::Ndjson => Observed::line(&data, now),
+                Framing::Sse | Framing::EventStream => Observed::event(kind.as_deref(), &data, now),
             };
             if Finding::detected(&call.route.config.profile, call.request(), &Evidence::new(&seen)).is_some() {
                 return None;
             }
         }
         Some(match self.framing {
-            Framing::Sse => self.event(call, event),
             Framing::Ndjson => self.line(call, rest),
+            Framing::Sse | Framing::EventStream => self.event(call, event),
         })
     }
 
@@ -334,7 +369,11 @@ impl Judge {
         };
         let Rendered { error, body, .. } = errors::report(call, finding);
         self.failed = error.fatal != Some(false);
-        body.map_or(Verdict::Pass, Verdict::Replace)
+        self.over = error.fatal == Some(true);
+        match body {
+            Some(body) if self.over => Verdict::End(body),
+            body => body.map_or(Verdict::Pass, Verdict::Replace),
+        }
     }
 
     fn looks_for_the_last(&mut self, evidence: &Evidence<'_>) {
