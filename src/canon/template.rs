@@ -13,6 +13,8 @@ use std::fmt;
 pub struct PathTemplate {
     text: String,
     method: Option<String>,
+    /// What every path that is meant begins with, but for doubled slashes and escapes.
+    literal: String,
     /// `None` means every path.
     segments: Option<Vec<Segment>>,
 }
@@ -50,7 +52,8 @@ impl PathTemplate {
             None | Some("*") => None,
             Some(path) => Some(parse_segments(path)?),
         };
-        Ok(PathTemplate { text: trimmed.to_owned(), method, segments })
+        let literal = literal(segments.as_deref().unwrap_or_default());
+        Ok(PathTemplate { text: trimmed.to_owned(), method, literal, segments })
     }
 
     /// Whether a request is meant.
@@ -86,11 +89,22 @@ impl PathTemplate {
         })
     }
 
+    /// Whether the first byte in which a path is not the template's own text settles it. Most requests are asked of many templates
+    /// and meant by none.
+    fn differs_at_once(&self, path: &str) -> bool {
+        let differs = self.literal.bytes().zip(path.bytes()).find(|(wanted, given)| wanted != given);
+        // A slash may be doubled, an escape may spell what is wanted.
+        path.starts_with('/') && differs.is_some_and(|(_, given)| !matches!(given, b'/' | b'%'))
+    }
+
     fn walk<'t, 'p>(&'t self, method: &str, path: &'p str, visit: &mut dyn FnMut(&'t str, &'p str)) -> bool {
         if self.method.as_deref().is_some_and(|wanted| wanted != method) {
             return false;
         }
         let Some(segments) = &self.segments else { return true };
+        if self.differs_at_once(path) {
+            return false;
+        }
         let mut left = path;
         for segment in segments {
             left = left.get(slashes(left)..).unwrap_or_default();
@@ -146,6 +160,25 @@ fn parse_segments(path: &str) -> Result<Vec<Segment>, String> {
         segments.push(segment);
     }
     Ok(segments)
+}
+
+/// The text before the first hole, without what could be spelled otherwise.
+fn literal(segments: &[Segment]) -> String {
+    let mut literal = String::new();
+    for segment in segments {
+        literal.push('/');
+        match segment {
+            Segment::Text(text) => literal.push_str(text),
+            Segment::Hole { before, .. } => {
+                literal.push_str(before);
+                break;
+            }
+            Segment::Rest { .. } => break,
+        }
+    }
+    let end = literal.find('%').unwrap_or(literal.len());
+    literal.truncate(end);
+    literal
 }
 
 fn parse_segment(part: &str) -> Result<Segment, String> {

@@ -135,7 +135,7 @@ pub(crate) fn rebased(target: &Uri, from: &str, to: &str) -> Uri {
 pub fn without_parameters<'a>(query: &'a str, names: &[String]) -> Cow<'a, str> {
     // Some servers split at `;` too, so that a parameter may hide behind one.
     const SEPARATORS: [char; 2] = ['&', ';'];
-    let named = |pair: &str| names.iter().any(|name| is_parameter(pair, name));
+    let named = |pair: &str| is_one_of(&parameter_name(pair), names);
     if names.is_empty() || !query.split(SEPARATORS).any(named) {
         return Cow::Borrowed(query);
     }
@@ -158,21 +158,31 @@ pub fn without_parameters<'a>(query: &'a str, names: &[String]) -> Cow<'a, str> 
     Cow::Owned(kept)
 }
 
-/// Whether `pair` (`name=value` as it stands in a query) is the parameter `name`, in any case and encoding, and with the names
-/// that some frameworks take for the same: `name[]`, and for `_` also `.` and space.
-pub(crate) fn is_parameter(pair: &str, name: &str) -> bool {
-    let key = pair.split('=').next().unwrap_or(pair);
-    if !key.contains(['%', '+', '[', '.']) {
-        return key.eq_ignore_ascii_case(name);
+/// The name in `pair` (`name=value` as it stands in a query) as frameworks read it: escapes decoded, without the `[…]` of a list and
+/// without spaces before it.
+pub(crate) fn parameter_name(pair: &str) -> Cow<'_, [u8]> {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name).as_bytes();
+    if !name.iter().any(|byte| matches!(byte, b'%' | b'+' | b'[')) {
+        return Cow::Borrowed(name);
     }
-    let decoded = decode(key.as_bytes());
-    let key = decoded.split(|byte| *byte == b'[').next().unwrap_or_default();
-    let is_space = |byte: &u8| matches!(byte, b'+' | b' ');
-    let key = key.get(key.iter().take_while(|byte| is_space(byte)).count()..).unwrap_or_default();
+    let mut name = decode(name);
+    let end = name.iter().position(|byte| *byte == b'[').unwrap_or(name.len());
+    name.truncate(end);
+    let start = name.iter().take_while(|byte| is_space(**byte)).count();
+    Cow::Owned(name.split_off(start))
+}
+
+/// Whether `name` is one of `names`, in any case; some frameworks take `.` and a space for `_`.
+pub(crate) fn is_one_of(name: &[u8], names: &[impl AsRef<str>]) -> bool {
     let same = |(ours, theirs): (&u8, &u8)| {
-        theirs.eq_ignore_ascii_case(ours) || *ours == b'_' && (*theirs == b'.' || is_space(theirs))
+        theirs.eq_ignore_ascii_case(ours) || *ours == b'_' && (*theirs == b'.' || is_space(*theirs))
     };
-    key.len() == name.len() && name.as_bytes().iter().zip(key).all(same)
+    let is = |one: &[u8]| one.len() == name.len() && one.iter().zip(name).all(same);
+    names.iter().any(|one| is(one.as_ref().as_bytes()))
+}
+
+fn is_space(byte: u8) -> bool {
+    matches!(byte, b'+' | b' ')
 }
 
 /// What one pass over the bytes tells.

@@ -26,6 +26,12 @@ fn templates_match_what_they_say() {
         ("/f/{rest...}", "GET", "/f/a", Some(vec![("rest", "a")])),
         ("/f/{rest...}", "GET", "/f/", None),
         ("/{a}/x/{b}", "GET", "/1/x/2", Some(vec![("a", "1"), ("b", "2")])),
+        ("/v1//jobs/", "GET", "/v1/jobs", Some(vec![])),
+        ("/v1/jobs", "GET", "v1/jobs", Some(vec![])),
+        ("/100%/x", "GET", "/100%25/x", Some(vec![])),
+        ("/100%/x", "GET", "/100%26/x", None),
+        ("/jobs/x{id}", "GET", "/jobs/y7", None),
+        ("/jobs/x{id}", "GET", "/jobs//x7", Some(vec![("id", "7")])),
         ("/jobs/{id}:cancel", "POST", "/jobs/9:cancel", Some(vec![("id", "9")])),
         ("/jobs/{id}:cancel", "POST", "/jobs/:cancel", None),
     ] {

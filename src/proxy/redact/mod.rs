@@ -14,7 +14,7 @@ pub(crate) use fields::clean_fields;
 pub use keys::RouteKeys;
 pub(crate) use keys::{ClientKeys, Needles};
 
-use super::path::is_parameter;
+use super::path::{is_one_of, parameter_name};
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::ops::Range;
@@ -96,13 +96,12 @@ pub(crate) fn query_secrets(query: &str, names: &[String]) -> Vec<String> {
 }
 
 fn is_secret(pair: &str, names: &[String]) -> bool {
-    if SECRET_PARAMETERS.iter().any(|name| is_parameter(pair, name))
-        || names.iter().any(|name| is_parameter(pair, name))
-    {
-        return true;
-    }
-    let key = super::path::decode(pair.split('=').next().unwrap_or_default().as_bytes()).to_ascii_lowercase();
-    SECRET_ENDINGS.iter().any(|ending| key.ends_with(ending.as_bytes()))
+    let name = parameter_name(pair);
+    let ends_with = |ending: &&str| {
+        let end = name.len().checked_sub(ending.len()).and_then(|at| name.get(at..));
+        end.is_some_and(|end| end.eq_ignore_ascii_case(ending.as_bytes()))
+    };
+    is_one_of(&name, &SECRET_PARAMETERS) || is_one_of(&name, names) || SECRET_ENDINGS.iter().any(ends_with)
 }
 
 /// What stands in the place of a key.
