@@ -11,12 +11,11 @@ use crate::config::types::Upstream;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::collections::{HashMap, VecDeque};
-use std::future::Future;
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -96,43 +95,36 @@ impl<B> Http1Handle<B> {
     }
 }
 
-/// The task of one HTTP/1.1 connection.
-struct Driver<B: Sendable> {
-    slot: Arc<Slot<B>>,
-    pool: Weak<Pool<B>>,
-    origin: Weak<Origin<B>>,
-    /// The connection has this task's waker, which stays the same.
-    known: bool,
-}
-
-impl<B: Sendable> Future for Driver<B> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        if !this.known {
-            this.slot.connection.set_owner(cx);
-            this.known = true;
-        }
-        if this.slot.connection.poll().is_ready() {
+/// The task of one HTTP/1.1 connection: drives it to its end, and gives it back to the pool as soon as it is ready for another call.
+async fn drive<B: Sendable>(slot: Arc<Slot<B>>, pool: Weak<Pool<B>>, origin: Weak<Origin<B>>) {
+    let _end = EndOnDrop(Arc::clone(&slot.connection));
+    // Once: the waker of a task stays the same.
+    poll_fn(|cx| {
+        slot.connection.set_owner(cx);
+        Poll::Ready(())
+    })
+    .await;
+    poll_fn(|_| {
+        if slot.connection.poll().is_ready() {
             return Poll::Ready(());
         }
-        let returned = {
-            let mut parked = lock(&this.slot.parked);
-            parked.take_if(|sender| sender.is_ready())
-        };
+        let returned = lock(&slot.parked).take_if(|sender| sender.is_ready());
         if let Some(sender) = returned
-            && let (Some(pool), Some(origin)) = (this.pool.upgrade(), this.origin.upgrade())
+            && let (Some(pool), Some(origin)) = (pool.upgrade(), origin.upgrade())
         {
-            origin.check_in(Http1Handle { sender, slot: Arc::clone(&this.slot) }, &pool);
+            origin.check_in(Http1Handle { sender, slot: Arc::clone(&slot) }, &pool);
         }
         Poll::Pending
-    }
+    })
+    .await;
 }
 
-impl<B: Sendable> Drop for Driver<B> {
+/// Ends a connection whose task is over, or is dropped with its runtime.
+struct EndOnDrop(Arc<Http1Connection>);
+
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.slot.connection.end();
+        self.0.end();
     }
 }
 
@@ -246,12 +238,7 @@ impl<B: Sendable> Origin<B> {
         let connection = Http1Connection::new(connection.with_upgrades());
         let expires = expiry(Instant::now());
         let slot = Arc::new(Slot { parked: Mutex::new(None), connection, traffic, peer, expires });
-        tokio::spawn(Driver {
-            slot: Arc::clone(&slot),
-            pool: Arc::downgrade(pool),
-            origin: Arc::downgrade(self),
-            known: false,
-        });
+        tokio::spawn(drive(Arc::clone(&slot), Arc::downgrade(pool), Arc::downgrade(self)));
         Ok(Http1Handle { sender, slot })
     }
 

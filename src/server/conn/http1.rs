@@ -31,7 +31,7 @@ const HYPER_HEADERS: usize = 100;
 /// Serves a connection of HTTP/1, and rests between requests that are far apart.
 #[expect(
     clippy::manual_async_fn,
-    reason = "an async function has room for its arguments twice, and a connection that waits pays"
+    reason = "an async function has room for its arguments twice: 928 bytes for a connection that waits, not 640 (tests/sizes.rs)"
 )]
 pub(super) fn serve<H: Handler>(
     worker: Arc<Worker<H>>,
