@@ -17,6 +17,9 @@ use tokio::net::{TcpListener, UnixListener};
 
 /// Connections that wait in the kernel to be accepted.
 pub(super) const BACKLOG: i32 = 1024;
+/// Most bytes that the kernel holds of a connection and has not sent.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 128 * 1024;
 /// When nothing is heard from a client for so long, the kernel asks whether it is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -132,8 +135,12 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> 
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
-    // Accepted sockets inherit both.
+    // Accepted sockets inherit all of these.
     socket.set_tcp_nodelay(true)?;
+    // What a client that reads slowly has not taken yet waits here, where it can be seen that it takes it, and not by the megabyte
+    // in the kernel.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT)?;
     socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
     socket.bind(&address.into())?;
     Ok(socket)

@@ -35,10 +35,10 @@ use tokio::time::{Instant, Sleep};
 
 /// How much is read at once, and so the most that waits for a side that does not take it.
 const READ: usize = 16 * 1024;
-/// How long a side may take to answer a close.
+/// How long a side may take to answer a close, once it has taken all that was said before.
 const CLOSING: Duration = Duration::from_secs(10);
 /// How long a side may take to end its connection once closes have gone both ways.
-const LINGERING: Duration = Duration::from_secs(1);
+const LINGERING: Duration = Duration::from_secs(3);
 /// Longer deadlines are none.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -72,14 +72,23 @@ pub(super) struct Session<S> {
     active: Instant,
     /// Made when the session first waits; moved when it fires, or when something is due before it.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Set with the first close: when all is given up.
-    deadline: Option<Instant>,
+    /// How far closing has come, from the first close on.
+    closing: Option<Closing>,
     /// The provider said that the session is over.
     over: bool,
     /// The gateway is ending.
     stopping: bool,
     close_counted: bool,
     _open: OpenSocket,
+}
+
+/// A session that is ending.
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    /// When either side last took, or sent, something that has to arrive before the end.
+    progress: Instant,
+    /// Closes have gone both ways: when the connections are dropped.
+    linger: Option<Instant>,
 }
 
 /// Which of the two.
@@ -123,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
             active: Instant::now(),
             timer: None,
-            deadline: None,
+            closing: None,
             over: false,
             stopping: false,
             close_counted: false,
@@ -160,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return Poll::Ready(());
             }
             let Some(now) = self.poll_timer(cx) else { return Poll::Pending };
-            if self.deadline.is_some_and(|deadline| deadline <= now) {
+            if self.closing_due().is_some_and(|due| due <= now) {
                 // Whoever has not answered by now is dropped as it is.
                 self.errors.call.complete();
                 return Poll::Ready(());
@@ -174,7 +183,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut moved = self.poll_slot(cx);
         for who in [Who::Client, Who::Provider] {
             let was_blocked = self.side(who).blocked.is_some();
-            moved |= self.side(who).write(cx);
+            if self.side(who).write(cx) {
+                moved = true;
+                self.closing_moves(who);
+            }
             if was_blocked && self.side(who).is_clear() {
                 // The other side was not read in the meantime: that was no silence of its own.
                 let now = Instant::now();
@@ -184,7 +196,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for who in [Who::Client, Who::Provider] {
             moved |= self.read(who, cx);
         }
-        if self.stopping && self.deadline.is_none() && self.may_interrupt() {
+        if self.stopping && self.closing.is_none() && self.may_interrupt() {
             self.fail(Fault::ShuttingDown, None, None, cx);
             moved = true;
         }
@@ -315,6 +327,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn settle(&mut self, who: Who, fed: Fed, cx: &mut Context<'_>) {
         if !fed.pong_only {
             self.active = fed.at;
+            self.closing_moves(who.other());
         }
         if let Err(violation) = fed.outcome {
             return self.violated(who, violation, cx);
@@ -372,3 +385,6 @@ impl Who {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,7 @@ pub(super) struct Side<S> {
 
 /// Most that is read of a side after all was said. It is read at all because a connection that is dropped with something
 /// unread is reset, and takes what was said last with it.
-const DRAINED: usize = 256 * 1024;
+const DRAINED: usize = 16 << 20;
 
 /// How the payload of our own pings begins: their pongs go to nobody.
 const PING: &[u8; 11] = b"speechgate/";
@@ -194,6 +194,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// Whether closes have gone both ways, as far as they can.
     pub(super) fn is_closed(&self) -> bool {
         self.close_sent && self.out.is_empty() && (self.close_seen.is_some() || self.ended || self.given_up)
+    }
+
+    /// Whether its answer to a close is still to come.
+    pub(super) fn owes_close(&self) -> bool {
+        self.close_sent && self.close_seen.is_none() && !self.ended && !self.given_up
     }
 
     /// Takes note of bytes that it sent, which end to matter when all was said.

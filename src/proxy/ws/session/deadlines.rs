@@ -1,6 +1,6 @@
 //! The deadlines of a session: silence, a side that does not read, a close without an answer. One timer for all of them.
 
-use super::{LINGERING, Limits, Session, Side, Who};
+use super::{CLOSING, LINGERING, Limits, Session, Side, Who};
 use crate::canon::Fault;
 use std::future::Future as _;
 use std::task::Context;
@@ -12,8 +12,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// When something is due, if nothing comes before.
     fn due(&self) -> Instant {
         let Limits { idle, write, .. } = self.limits;
-        if let Some(deadline) = self.deadline {
-            return deadline;
+        if let Some(due) = self.closing_due() {
+            return due;
         }
         let quiet = |side: &Side<S>| side.heard + if side.pinged { idle } else { idle / 2 };
         let client_stalls = self.client.blocked.map(|since| since + write);
@@ -23,9 +23,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let client_silent = (provider_stalls.is_none() && !self.client.pinged).then(|| quiet(&self.client));
         let silence = (client_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
         // A provider that has said that it is over closes soon; one that then says nothing more is not waited for.
-        let over = self.over.then(|| self.provider.heard + LINGERING);
+        let over = (self.over && client_stalls.is_none()).then(|| self.provider.heard + LINGERING);
         let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence, over];
         all.into_iter().flatten().min().unwrap_or_else(|| self.active + idle)
+    }
+
+    /// When an ending session is dropped as it is. Whoever still takes what was said before the close is waited for, the client also
+    /// while it is all in the buffers between: speech is played more slowly than it is sent.
+    pub(super) fn closing_due(&self) -> Option<Instant> {
+        let closing = self.closing?;
+        if closing.linger.is_some() {
+            return closing.linger;
+        }
+        // A gateway that is ending has not so much time.
+        let patience = if self.stopping { CLOSING } else { self.limits.write.max(CLOSING) };
+        let blocked = self.client.blocked.max(self.provider.blocked);
+        Some(match blocked {
+            Some(since) => since + patience,
+            None if self.client.owes_close() => closing.progress + patience,
+            None => closing.progress + CLOSING,
+        })
+    }
+
+    /// One side has taken something. What goes to a provider that has closed already is nothing that anybody waits for: a client
+    /// that does not know of the close yet may go on for ever.
+    pub(super) fn closing_moves(&mut self, to: Who) {
+        let waited_for = to == Who::Client || self.provider.close_seen.is_none();
+        if let Some(closing) = self.closing.as_mut().filter(|_| waited_for) {
+            closing.progress = Instant::now();
+        }
     }
 
     /// The time, when something is due; else the timer will wake the task.
@@ -55,7 +81,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stalls = self.provider.blocked.is_some_and(|since| past(since, idle));
         let silent = self.client.blocked.is_none() && past(self.provider.heard, idle);
         let blocked = self.client.blocked.is_some() || self.provider.blocked.is_some();
-        let over = self.over && past(self.provider.heard, LINGERING);
+        let over = self.over && self.client.blocked.is_none() && past(self.provider.heard, LINGERING);
         if over || stalls || silent || (!blocked && past(self.active, idle)) {
             return self.fail(Fault::ResponseStalled, None, None, cx);
         }

@@ -2,7 +2,7 @@
 
 use super::super::close::CloseMessage;
 use super::super::frames::Violation;
-use super::{CLOSING, LINGERING, Session, Who};
+use super::{Closing, LINGERING, Session, Who};
 use crate::canon::Fault;
 use crate::telemetry::metrics::Initiator;
 use crate::wire::close;
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// One side broke the protocol: its frame goes nowhere, and both learn why there is no more.
     pub(super) fn violated(&mut self, who: Who, violation: Violation, cx: &mut Context<'_>) {
-        let closing = self.deadline.is_some();
+        let closing = self.closing.is_some();
         // What it sends from here on is read, so that it can read what is said to it, and not understood.
         let _ = self.side(who).close_seen.get_or_insert(None);
         if closing {
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// From the first close on, time is limited; it is counted with who began and how.
     pub(super) fn closing(&mut self, code: u16, initiator: Initiator) {
-        let _ = self.deadline.get_or_insert_with(|| Instant::now() + CLOSING);
+        let _ = self.closing.get_or_insert_with(|| Closing { progress: Instant::now(), linger: None });
         if let Some(slots) = &mut self.slots {
             slots.end();
         }
@@ -136,16 +136,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.deadline.is_none() {
-            return Poll::Pending;
-        }
+        let Some(closing) = &mut self.closing else { return Poll::Pending };
         let ended = [self.client.poll_end(cx), self.provider.poll_end(cx)];
         if ended.iter().all(Poll::is_ready) {
             return Poll::Ready(());
         }
         if self.client.is_closed() && self.provider.is_closed() {
-            let soon = Instant::now() + LINGERING;
-            self.deadline = self.deadline.map(|deadline| deadline.min(soon));
+            let _ = closing.linger.get_or_insert_with(|| Instant::now() + LINGERING);
         }
         Poll::Pending
     }
