@@ -21,19 +21,19 @@ fn refuse(name: &str, lines: &str) -> Row {
 fn length_and_transfer_coding_together() {
     let world = World::start();
     let body = "5\r\nhello\r\n0\r\n\r\n";
-    // RFC 9112 6.3: refused, or the transfer coding wins and the connection ends.
+    // RFC 9112 6.3: two readers could take it for two different requests, whatever the order, also where the head comes in parts.
     let table = [
-        row("CL.TE", with("Content-Length: 15\r\nTransfer-Encoding: chunked", body), Want::RefuseOr(CLIP, "hello")),
-        row("TE.CL", with("Transfer-Encoding: chunked\r\nContent-Length: 15", body), Want::RefuseOr(CLIP, "hello")),
+        row("CL.TE", with("Content-Length: 15\r\nTransfer-Encoding: chunked", body), Want::Refuse),
+        row("TE.CL", with("Transfer-Encoding: chunked\r\nContent-Length: 15", body), Want::Refuse),
         row(
             "CL.TE with a tail",
             with("Content-Length: 60\r\nTransfer-Encoding: chunked", &format!("0\r\n\r\n{HIDDEN}")),
-            Want::RefuseOr(CLIP, ""),
+            Want::Refuse,
         ),
         row(
             "TE.CL with a tail",
             with("Transfer-Encoding: chunked\r\nContent-Length: 4", &format!("0\r\n\r\n{HIDDEN}")),
-            Want::RefuseOr(CLIP, ""),
+            Want::Refuse,
         ),
         row(
             "CL.TE in HTTP/1.0",

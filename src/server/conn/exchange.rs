@@ -63,6 +63,11 @@ impl Exchange {
         self.state.set_body_unread(unread);
     }
 
+    /// Whether a request with a transfer coding had a length beside it, which hyper has dropped.
+    pub(super) fn is_framed_twice(&self) -> bool {
+        self.writes.is_none() && self.state.take_framed_twice()
+    }
+
     /// The same bytes, watched on HTTP/2 while the client takes them.
     pub(super) fn part(&self, bytes: Bytes) -> Part {
         if let Some(writes) = &self.writes {

@@ -5,6 +5,7 @@ use super::super::drain::Permit;
 use super::super::socket::{Socket, Stream};
 use super::frames::Frames;
 use super::hangup::Hangup;
+use super::heads::Heads;
 use super::state::ConnectionState;
 use crate::wire::gathered;
 use bytes::{Buf, Bytes};
@@ -26,9 +27,18 @@ pub(super) struct Io {
     informational: Bytes,
     /// While nothing else would notice that the client has left.
     hangup: Option<Box<Hangup>>,
-    /// On HTTP/2.
-    frames: Option<Box<Frames>>,
+    /// Where in what the client sends it is. Boxed, because many connections wait.
+    place: Box<Place>,
     _permit: Permit,
+}
+
+/// What is followed of the bytes that a client sends.
+#[derive(Debug)]
+enum Place {
+    /// Heads of HTTP/1.
+    Heads(Heads),
+    /// Frames of HTTP/2.
+    Frames(Frames),
 }
 
 impl Io {
@@ -40,7 +50,7 @@ impl Io {
             rewound: Bytes::new(),
             informational: Bytes::new(),
             hangup: None,
-            frames: None,
+            place: Box::new(Place::Heads(Heads::new())),
             _permit: permit,
         }
     }
@@ -52,7 +62,7 @@ impl Io {
 
     /// What comes next is the preface of HTTP/2, and its frames.
     pub(super) fn speak_http2(&mut self) {
-        self.frames = Some(Box::new(Frames::new()));
+        *self.place = Place::Frames(Frames::new());
     }
 
     /// Lets go of what only a request needs.
@@ -131,10 +141,15 @@ impl Io {
     }
 
     fn note_read(&mut self, bytes: &[u8]) {
-        self.state.received(bytes);
-        if let Some(frames) = &mut self.frames {
-            self.state.frames_end(frames.read(bytes));
+        match &mut *self.place {
+            Place::Frames(frames) => self.state.frames_end(frames.read(bytes)),
+            Place::Heads(heads) => {
+                if self.state.awaits_head() && heads.read(bytes) {
+                    self.state.set_framed_twice();
+                }
+            }
         }
+        self.state.received(bytes);
     }
 
     fn note_write<T>(&self, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

@@ -16,6 +16,7 @@ mod drive;
 mod exchange;
 mod frames;
 mod hangup;
+mod heads;
 mod http1;
 mod http2;
 mod io;

@@ -11,7 +11,7 @@ use super::super::handler::Handler;
 use super::exchange::{Exchange, Part};
 use crate::proxy::Peer;
 use bytes::Bytes;
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::future::poll_fn;
@@ -29,10 +29,14 @@ pub(super) fn respond<H: Handler>(
     handler: Arc<H>,
     exchange: Exchange,
     peer: Arc<Peer>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> impl Future<Output = Response<Reply<H::Body>>> + Send {
     async move {
         let version = request.version();
+        if request.headers().contains_key(header::TRANSFER_ENCODING) && exchange.is_framed_twice() {
+            // Back where it was, so that the request is refused for having both.
+            let _ = request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         exchange.set_body_unread(!request.body().is_end_stream());
         // To a client that speaks HTTP/1.0 an informational response would be the final one (RFC 9110 15.2).
         let outbox = exchange.outbox().filter(|_| version == Version::HTTP_11);

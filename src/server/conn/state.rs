@@ -76,6 +76,8 @@ pub(super) struct ConnectionState {
     http2: AtomicBool,
     /// Whether a response is under way whose end is told by closing the connection.
     open_ended: AtomicBool,
+    /// Whether a head came whose body is framed in two ways.
+    framed_twice: AtomicBool,
     /// Whether a part of the last request's body may not have been read.
     body_unread: AtomicBool,
     /// Informational responses on HTTP/1.
@@ -106,6 +108,7 @@ impl ConnectionState {
             reads: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             open_ended: AtomicBool::new(false),
+            framed_twice: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
             outbox: Arc::default(),
         })
@@ -183,7 +186,22 @@ impl ConnectionState {
 
     /// Whether what hyper writes now can only be a response of its own: it waits for a head, and every response of ours is out.
     pub(super) fn writes_by_itself(&self) -> bool {
-        (self.is(Reading::First) || self.is(Reading::Idle) || self.is(Reading::Head)) && self.flushed.load(Relaxed)
+        self.awaits_head() && self.flushed.load(Relaxed)
+    }
+
+    /// Whether a head, or more of it, comes next on HTTP/1.
+    pub(super) fn awaits_head(&self) -> bool {
+        self.is(Reading::First) || self.is(Reading::Idle) || self.is(Reading::Head)
+    }
+
+    /// A head had both Content-Length and Transfer-Encoding.
+    pub(super) fn set_framed_twice(&self) {
+        self.framed_twice.store(true, Relaxed);
+    }
+
+    /// Whether the head of this request had both; only the first that has a coding after such a head can be the one.
+    pub(super) fn take_framed_twice(&self) -> bool {
+        self.framed_twice.swap(false, Relaxed)
     }
 
     /// A response of hyper's own was held back.
