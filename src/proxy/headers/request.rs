@@ -193,18 +193,93 @@ fn decrement_max_forwards(headers: &mut HeaderMap) {
     };
 }
 
-/// Whether the client prefers RFC 9457.
+/// Whether the client prefers RFC 9457 to plain JSON (RFC 9110 12.5.1). Of two that it likes alike it gets the one that it names.
 pub(crate) fn accepts_problem(headers: &HeaderMap) -> bool {
     const PROBLEM: &[u8] = b"application/problem+json";
-    let lines = headers.get_all(http::header::ACCEPT).iter().filter(|line| line.len() >= PROBLEM.len());
-    let mut ranges = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    ranges.any(|range| {
-        let mut parameters = range.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
-        let wanted = parameters.next().is_some_and(|name| name.eq_ignore_ascii_case(PROBLEM));
-        // `q=0` means that the client cannot take it (RFC 9110 12.4.2).
-        wanted
-            && !parameters.any(|parameter| {
-                parameter.strip_prefix(b"q=").is_some_and(|q| q.iter().all(|digit| matches!(digit, b'0' | b'.')))
-            })
+    let lines = || headers.get_all(http::header::ACCEPT).iter().map(HeaderValue::as_bytes);
+    // Nearly every client says less than that.
+    if !lines().any(|line| line.len() >= PROBLEM.len() || memchr::memchr(b';', line).is_some()) {
+        return false;
+    }
+    let ranges = || lines().flat_map(|line| unquoted(line, b',')).filter_map(Range::parse);
+    let weight = |name: &[u8]| {
+        let of = |range: &Range<'_>| Some((range.precision(name)?, range.weight));
+        ranges().filter_map(|range| of(&range)).max_by_key(|(precision, _)| *precision)
+    };
+    let json = weight(b"application/json").map_or(0, |(_, weight)| weight);
+    weight(PROBLEM).is_some_and(|(precision, weight)| {
+        let named = precision > Range::WILD;
+        weight > json || named && weight == json && weight > 0
     })
+}
+
+/// One media range of `Accept`.
+struct Range<'a> {
+    name: &'a [u8],
+    /// Parameters of the media type; the types in question have none.
+    parameters: u8,
+    /// In thousandths; one that cannot be read counts as none given.
+    weight: u16,
+}
+
+impl<'a> Range<'a> {
+    /// The precision of `application/*`, above which a type is named.
+    const WILD: u8 = 1;
+
+    fn parse(range: &'a [u8]) -> Option<Range<'a>> {
+        let mut parts = unquoted(range, b';').map(<[u8]>::trim_ascii);
+        let mut range = Range { name: parts.next()?, parameters: 0, weight: 1000 };
+        for part in parts.filter(|part| !part.is_empty()) {
+            match part {
+                [b'q' | b'Q', rest @ ..] if rest.trim_ascii_start().starts_with(b"=") => {
+                    let value = rest.trim_ascii_start().strip_prefix(b"=").unwrap_or_default();
+                    range.weight = thousandths(value.trim_ascii()).unwrap_or(1000);
+                }
+                _ => range.parameters = range.parameters.saturating_add(1),
+            }
+        }
+        Some(range)
+    }
+
+    /// How exactly it names this type; none when it does not. With parameters that the type has not it counts as the type all the same,
+    /// unless it stands there without them too.
+    fn precision(&self, name: &[u8]) -> Option<u8> {
+        match self.name {
+            b"*/*" => Some(0),
+            own if own.eq_ignore_ascii_case(b"application/*") => Some(Range::WILD),
+            own if own.eq_ignore_ascii_case(name) => Some(Range::WILD + if self.parameters == 0 { 2 } else { 1 }),
+            _ => None,
+        }
+    }
+}
+
+/// The parts of a field value between marks that stand in no quoted string.
+fn unquoted(value: &[u8], mark: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut quoted, mut escaped) = (false, false);
+    value.split(move |byte| {
+        let was_escaped = std::mem::take(&mut escaped);
+        match byte {
+            b'"' if !was_escaped => quoted = !quoted,
+            b'\\' if quoted && !was_escaped => escaped = true,
+            _ => {}
+        }
+        *byte == mark && !quoted
+    })
+}
+
+/// `0.85` as 850 (RFC 9110 12.4.2).
+fn thousandths(weight: &[u8]) -> Option<u16> {
+    let (whole, rest) = weight.split_first()?;
+    let digits = match rest {
+        [] => rest,
+        [b'.', digits @ ..] if digits.len() <= 3 => digits,
+        _ => return None,
+    };
+    let place = |(at, digit): (usize, &u8)| digit.is_ascii_digit().then(|| u16::from(digit - b'0') * [100, 10, 1][at]);
+    let fraction = digits.iter().enumerate().map(place).sum::<Option<u16>>()?;
+    match whole {
+        b'0' => Some(fraction),
+        b'1' if fraction == 0 => Some(1000),
+        _ => None,
+    }
 }

@@ -770,3 +770,44 @@ fn trailers_bring_nothing_that_the_header_section_settles() {
     let left: Vec<&str> = trailers.keys().map(HeaderName::as_str).collect();
     assert_eq!(left, ["x-sum"]);
 }
+
+#[test]
+fn problem_details_are_asked_for_as_rfc_9110_has_it() {
+    const JSON: &str = "application/json";
+    const PROBLEM: &str = "application/problem+json";
+    for (lines, expected) in [
+        (&[][..], false),
+        (&["*/*"], false),
+        (&[JSON], false),
+        (&[PROBLEM], true),
+        (&["Application/PROBLEM+Json"], true),
+        (&["application/json, application/problem+json"], true),
+        (&[JSON, PROBLEM], true),
+        (&["audio/mpeg", "text/html;level=1, application/problem+json"], true),
+        (&["application/problem+json;q=0"], false),
+        (&["application/problem+json; Q=0.000"], false),
+        (&["application/problem+json;q=0, */*"], false),
+        (&["application/problem+json;q=0.5, application/json"], false),
+        (&["application/problem+json;q=0.5, application/json;q=0.4"], true),
+        (&["application/problem+json;q=0.5, application/json;q=0.5"], true),
+        (&["application/problem+json;q=0.5, */*;q=0.1"], true),
+        (&["application/problem+json;q=0.5, */*"], false),
+        (&["application/problem+json;q=0.5, application/*;q=0.6, */*"], false),
+        (&["application/problem+json ; q = 0.001"], true),
+        (&["application/json;q=0, */*"], true),
+        (&["application/json;q=0, application/*;q=0"], false),
+        (&["application/json;q=0.1, application/*;q=0.9"], true),
+        (&["application/*, */*;q=0.9"], false),
+        (&["application/problem+json;charset=utf-8"], true),
+        (&["text/plain;note=\"application/problem+json, x\""], false),
+        (&["text/plain;note=\"\\\", application/problem+json;q=1\""], false),
+        (&["application/problem+json;q=much"], true),
+        (&["application/problem+jsonx, xapplication/problem+json"], false),
+    ] {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            let _ = headers.append("accept", HeaderValue::from_str(line).expect("a value"));
+        }
+        assert_eq!(request::accepts_problem(&headers), expected, "{lines:?}");
+    }
+}
