@@ -222,6 +222,19 @@ fn a_path_has_one_count_however_it_is_spelled() {
     assert_eq!(["job", "%6aob", "%6Aob", "j%6fb", "%6a%6f%62", "other"].map(asked), [200, 429, 429, 429, 429, 200]);
 }
 
+/// What a provider's parser takes costs its text, also where a strict reader refuses it: it used to cost its length.
+#[test]
+fn what_a_strict_reader_refuses_costs_its_text() {
+    for rest in
+        ["\"x\":NaN", "\"x\":\"\\ud800\"", "\"x\":1e400", &format!("\"x\":{}{}", "[".repeat(130), "]".repeat(130))]
+    {
+        let world = limited("rate_limits = [{ requests = 8, per = '10h', cost = 'text-characters' }]");
+        let body = format!("\u{feff}{{\"text\":\"Grüß\",{rest}}}");
+        let statuses = [(); 3].map(|()| world.ask(post("/l/v1/text-to-speech/v", &body)).status);
+        assert_eq!(statuses, [200, 200, 429], "{rest}");
+    }
+}
+
 /// What other parsers take and ours does not is no way around a limit; neither is a body that announces no length.
 #[test]
 fn what_cannot_be_read_costs_its_length() {

@@ -1,15 +1,16 @@
 //! What a request costs where characters or bytes are counted.
 //!
 //! Characters are those of the texts that the profile names, in a JSON body. At most [`BOUND`] bytes are read for it before the
-//! request goes out, and the body then goes out unchanged; a coded one is decoded for it, within [`DECODED`]. What begins like
-//! JSON, or says that it is, and cannot be read costs its length in bytes, which is never less than its characters: other
+//! request goes out, and the body then goes out unchanged; a coded one is decoded for it, within [`DECODED`]. It is read as
+//! leniently as errors are: other parsers take lone surrogates, `NaN` and deep nesting too. What begins like JSON, or says that it
+//! is, and cannot be read even so costs its length in bytes, which is never less than its characters: other
 //! parsers take what this one does not. So does what is larger than the bound: the length that was announced, or else what was
 //! read, and the rest as it comes. What is no JSON has no text and costs nothing.
 //!
 //! Bytes are those that Content-Length announces. A body that announces none is read up to the bound; if that is all, it is
 //! charged so, and otherwise what follows is charged as it comes, and the request ends where the limit does.
 
-use crate::canon::{Fault, Profile};
+use crate::canon::{Fault, Profile, read_json};
 use crate::config::types::Cost;
 use crate::proxy::RequestBody;
 use crate::proxy::request_body::Ahead;
@@ -75,7 +76,7 @@ impl<'a> Costs<'a> {
         if !ahead.whole {
             return (length.unwrap_or(read), length.is_none());
         }
-        let known = if decoded.undecodable || decoded.truncated { None } else { serde_json::from_slice(body).ok() };
+        let known = if decoded.undecodable || decoded.truncated { None } else { read_json(body) };
         let unread = length.unwrap_or(read).max(decoded.bytes.len() as u64);
         (known.map_or(unread, |body| self.profile.characters(&body)), false)
     }
