@@ -252,7 +252,7 @@ fn upstream(reader: &Reader<'_>, code: Option<Cow<'_, str>>) -> UpstreamError {
         kind: reader.field(|profile| &profile.fields.kind),
         request_id: reader.field(|profile| &profile.fields.request_id),
         body: body(evidence),
-        truncated: evidence.truncated,
+        truncated: evidence.truncated || evidence.body.len() > BODY_LIMIT,
     }
 }
 

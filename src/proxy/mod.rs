@@ -102,7 +102,8 @@ impl Proxy {
                 return response::reject(call, finding);
             }
         }
-        let request = match prepare(&mut call, peer, parts, checked) {
+        let settled = checked.upload.settle_whether_empty(&parts.method).await;
+        let request = match settled.and_then(|()| prepare(&mut call, peer, parts, checked)) {
             Ok(request) => request,
             Err(fault) => return refused(version, fault, response::fault(call, fault)),
         };
@@ -184,7 +185,8 @@ fn aim(
     let runtime = Arc::clone(&call.route);
     let route = &runtime.config;
     let body_timeout = call.state.config.server.body_timeout;
-    let upload = RequestBody::new(body, route.max_request_body, body_timeout, &call.peer.waker, &runtime.headers)?;
+    let (waker, headers) = (&call.peer.waker, &runtime.headers);
+    let upload = RequestBody::new(body, parts.version, route.max_request_body, body_timeout, waker, headers)?;
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.destination.upstream).map_or("", |upstream| upstream.base_path.as_str());

@@ -11,6 +11,7 @@ use super::idle::Idle;
 use crate::canon::Fault;
 use crate::upstream::{TaskWaker, request_fault};
 use bytes::Bytes;
+use http::{Method, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use replay::ReplayBody;
@@ -41,6 +42,8 @@ pub(crate) struct ClientBody {
     source: Option<Incoming>,
     /// Where it goes: keys have no place in its trailers.
     headers: Option<Arc<RouteHeaders>>,
+    /// Whether only END_STREAM ends it: hyper takes a reset of its stream with NO_ERROR or CANCEL for the end of a body.
+    http2: bool,
     /// What was read before anybody wanted it.
     ahead: VecDeque<Frame<Bytes>>,
     /// Asked about every byte that comes.
@@ -99,6 +102,7 @@ impl RequestBody {
     /// Wraps a client's body; refuses at once what announces more than is allowed.
     pub(crate) fn new(
         source: Incoming,
+        version: Version,
         limit: u64,
         pause: Duration,
         waker: &Arc<TaskWaker>,
@@ -112,7 +116,9 @@ impl RequestBody {
         let ahead = VecDeque::new();
         let (idle, progress, waker) = (Idle::new(pause), Arc::new(progress), Arc::clone(waker));
         let headers = source.is_some().then(|| Arc::clone(headers));
-        let client = ClientBody { source, headers, ahead, meters: Vec::new(), left: limit, idle, progress, waker };
+        let http2 = version == Version::HTTP_2;
+        let client =
+            ClientBody { source, headers, http2, ahead, meters: Vec::new(), left: limit, idle, progress, waker };
         Ok(RequestBody(Kind::Client(client)))
     }
 
@@ -132,6 +138,15 @@ impl RequestBody {
     /// How long it is, when that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         self.size_hint().exact()
+    }
+
+    /// Finds out whether there is a body where none is usual and its length was not announced: a client of HTTP/2 may say so only
+    /// with its last frame, and many providers refuse a GET that announces a body.
+    pub(crate) async fn settle_whether_empty(&mut self, method: &Method) -> Result<(), Fault> {
+        if matches!(*method, Method::GET | Method::HEAD) && !self.is_end_stream() && self.length().is_none() {
+            let _ = Box::pin(self.read_ahead(0)).await?;
+        }
+        Ok(())
     }
 
     /// Reads a body that has not been sent up to this bound, which the last frame may exceed. It goes out whole all the same.
@@ -182,7 +197,10 @@ impl ClientBody {
             match poll_fn(|cx| self.poll_source(cx)).await {
                 Some(Ok(frame)) => {
                     bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-                    self.ahead.push_back(frame);
+                    // An empty one, as HTTP/2 has it at the end, would make a body of what is none.
+                    if frame.data_ref().is_none_or(|data| !data.is_empty()) {
+                        self.ahead.push_back(frame);
+                    }
                 }
                 Some(Err(ClientFault(fault))) => return Err(fault),
                 None => return Ok(Ahead { bytes, whole: true }),
@@ -256,7 +274,11 @@ impl ClientBody {
                 Poll::Ready(Some(self.take(frame)))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(ClientFault(request_fault(&error))))),
+            Poll::Ready(None) if self.http2 && !source.is_end_stream() => {
+                Poll::Ready(Some(Err(ClientFault(Fault::CallerLeft))))
+            }
             Poll::Ready(None) => {
+                self.source = None;
                 self.progress.ended.store(true, Ordering::Relaxed);
                 Poll::Ready(None)
             }

@@ -13,8 +13,15 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
 }
 
 /// Origin-form and Host. Both are there unless the request has been prepared for HTTP/2 before.
-pub(super) fn for_http1<B>(request: &mut Request<B>) {
+pub(super) fn for_http1<B: http_body::Body>(request: &mut Request<B>) {
     *request.version_mut() = Version::HTTP_11;
+    if !request.body().is_end_stream() && request.body().size_hint().exact().is_none() {
+        // hyper sends no body with GET and HEAD whose length nobody announced, unless it is told how.
+        let announced = request.headers().contains_key(header::CONTENT_LENGTH);
+        if !announced {
+            let _ = request.headers_mut().insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
+    }
     let Some(authority) = request.uri().authority().cloned() else { return };
     if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
         request.headers_mut().entry(header::HOST).or_insert(host);

@@ -1,6 +1,7 @@
 //! Bodies of failures that are coded, huge, hostile or endless: always an envelope, always within bounds.
 
 use crate::support::check::{canonical, ensure, rows};
+use crate::support::http2::{DATA, END_STREAM, H2, RST_STREAM, frame, request_head, with_method};
 use crate::support::world::json_answer;
 use crate::support::{Act, Provider, World, envelope};
 use std::io::Write;
@@ -205,5 +206,98 @@ fn unknown_failures_pass_the_ladder() {
         let answer = world.get("/p/a");
         let error = envelope(&answer, &answer.field("x-error-code"));
         assert_eq!(error["upstream"]["status"], status, "{code} or a neighbour of it");
+    }
+}
+
+/// The rest of an error body is waited for as long as the route says, where that is shorter than the bound for reading errors.
+#[test]
+fn an_error_body_that_stops_half_way_is_answered_within_the_limits_of_its_route() {
+    for timeouts in ["response = \"400ms\", idle = \"30s\"", "response = \"30s\", idle = \"400ms\""] {
+        let provider = Provider::start();
+        let url = format!("http://{}", provider.address());
+        let timeouts = format!("timeouts = {{ {timeouts} }}");
+        let world = World::around(provider, |settings| settings.route_to("hasty", "/h", "generic", &url, &timeouts));
+        let half = "HTTP/1.1 429 Slow Down\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"code\":";
+        world.provider.next([Act::send(half), Act::Hang]);
+        let began = std::time::Instant::now();
+        let answer = world.get("/h/a");
+        assert_eq!(envelope(&answer, "rate_limited")["upstream"]["body_truncated"], true);
+        assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    }
+}
+
+/// A body that is read whole and is too large for the envelope used to be left out without a word.
+#[test]
+fn a_body_that_is_left_out_of_the_envelope_is_marked() {
+    let world = World::start();
+    for (size, marked) in [(1000, false), (16_000, false), (17_000, true), (60_000, true), (100_000, true)] {
+        let body = format!("{{\"code\":\"busy\",\"filler\":\"{}\"}}", "f".repeat(size));
+        world.provider.next([Act::send(json_answer(503, "", &body))]);
+        let answer = world.get("/p/a");
+        let error = envelope(&answer, &answer.field("x-error-code"));
+        let (truncated, shown) = (&error["upstream"]["body_truncated"], error["upstream"].get("body").is_some());
+        assert_eq!((truncated == true, shown), (marked, !marked), "{size} bytes");
+    }
+}
+
+/// hyper sends no body with a GET or HEAD whose length nobody announced.
+#[test]
+fn a_body_of_unannounced_length_reaches_the_provider_with_every_method() {
+    let world = World::start();
+    for method in ["GET", "POST", "DELETE", "OPTIONS", "REPORT", "HEAD"] {
+        let chunked = format!(
+            "{method} /p/clip HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\n, x\r\n0\r\n\r\n"
+        );
+        let head = chunked.as_str();
+        let _ = world.client().send(head).head().expect("an answer");
+        assert_eq!(world.provider.one().body, b"hello, x", "{method} over HTTP/1.1");
+        let fields = with_method(method, "/p/clip", &[]);
+        let mut client = H2::to(world.gateway.address());
+        let _ = client.send(request_head(1, &fields)).send(frame(DATA, 0, 1, b"hello"));
+        let _ = client.send(frame(DATA, END_STREAM, 1, b", x")).fate(1);
+        assert_eq!(world.provider.one().body, b"hello, x", "{method} over HTTP/2");
+    }
+    // A body that turns out to be none is none: many providers refuse a GET that announces one.
+    let chunked = "GET /p/clip HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(world.ask(chunked).status, 200);
+    let fields = with_method("GET", "/p/clip", &[]);
+    let mut client = H2::to(world.gateway.address());
+    let _ = client.send(request_head(1, &fields)).send(frame(DATA, END_STREAM, 1, b"")).fate(1);
+    for _ in 0..2 {
+        let seen = world.provider.one();
+        assert!(!seen.fields.has("transfer-encoding") && !seen.fields.has("content-length"), "{:?}", seen.fields);
+    }
+    world.clean();
+}
+
+/// hyper takes the reset of an upload with NO_ERROR or CANCEL for its end, and half a recording was transcribed as a whole one.
+#[test]
+fn an_upload_that_its_client_resets_does_not_look_finished_to_the_provider() {
+    for route in ["", "retry = { attempts = 2 }"] {
+        let (tell, told) = std::sync::mpsc::channel();
+        let provider = Provider::with(move |mut conn| {
+            let mut came = Vec::new();
+            while !came.ends_with(b"half of it\r\n") {
+                match conn.wire.some() {
+                    Ok(some) => came.extend(some),
+                    Err(_) => return,
+                }
+            }
+            let _ = tell.send(String::new());
+            let _ = conn.wire.rest(&mut came);
+            let _ = tell.send(String::from_utf8_lossy(&came).into_owned());
+        });
+        let url = format!("http://{}", provider.address());
+        let world = World::around(provider, |settings| settings.route_to("again", "/h", "generic", &url, route));
+        for code in [0_u32, 8, 2] {
+            let mut client = H2::to(world.gateway.address());
+            let fields = with_method("POST", "/h/clip", &[]);
+            let _ = client.send(request_head(1, &fields)).send(frame(DATA, 0, 1, b"half of it"));
+            let _ = told.recv().expect("the provider has the first half");
+            let _ = client.send(frame(RST_STREAM, 0, 1, &code.to_be_bytes()));
+            let all = told.recv().expect("the connection ended");
+            assert!(all.ends_with("half of it\r\n"), "reset with {code}: {all}");
+        }
+        world.gateway.metric_becomes("speechgate_errors_total", &[("code", "client_cancelled")], 3.0);
     }
 }

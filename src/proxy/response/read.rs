@@ -20,7 +20,11 @@ pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, 
         return Capped::default();
     }
     let encoding = parts.headers.get(header::CONTENT_ENCODING);
-    let read = upstream::read_capped(body, encoding, Limits::default()).await;
+    let own = Limits::default();
+    // A provider that stops half way keeps the client no longer waiting than the route allows.
+    let Timeouts { response, idle, .. } = call.route.config.timeouts;
+    let limits = Limits { time: own.time.min(response).min(idle), ..own };
+    let read = upstream::read_capped(body, encoding, limits).await;
     let cut_off = read.truncated || read.incomplete;
     Capped { bytes: call.redacted_part(read.bytes, cut_off), ..read }
 }
