@@ -6,19 +6,19 @@ mod arguments;
 mod codes;
 #[cfg(feature = "demo")]
 mod demo;
+mod explain;
 mod health;
 
 use crate::app;
 use crate::canon::Profile;
 use crate::config::files::SourceFiles;
 use crate::config::{self, Missing, Problem};
-use crate::explain::{self, Transport};
-use arguments::{Check, Cli, Codes, Command, Completions, Explain, Files, Format, Shell, TransportName};
+use arguments::{Check, Cli, Codes, Command, Completions, Files, Format, Shell};
 use clap::{CommandFactory, Parser};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             demo::run(demo::Options { listen, admin, envelope: envelope.into(), json })
         }
         Command::Check(files) => check(&files),
-        Command::Explain(explain) => tell(&explain),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Codes(codes) => list(&codes),
         Command::Schema => print(&config::schema_text()),
         Command::Health(health) => match health::ask(&health.admin) {
@@ -134,44 +134,16 @@ fn profile(name: &str, files: &[PathBuf]) -> Result<Arc<Profile>, String> {
     })
 }
 
-fn tell(arguments: &Explain) -> ExitCode {
-    let told = (|| {
-        let profile = profile(&arguments.provider, &arguments.config)?;
-        let bytes = read(&arguments.file)?;
-        let transport = match arguments.transport {
-            None => Transport::guess(&bytes),
-            Some(TransportName::Http) => Transport::Http,
-            Some(TransportName::Sse) => Transport::Sse,
-            Some(TransportName::Ndjson) => Transport::Ndjson,
-            Some(TransportName::Websocket) => Transport::Websocket,
-            Some(TransportName::Close) => Transport::Close,
-        };
-        let request = arguments.path.as_deref().map(|path| path.split_once(' ').unwrap_or(("GET", path)));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("{error}\n"))?;
-        let verdict = runtime.block_on(explain::verdict(&profile, transport, request, &bytes));
-        let verdict = verdict.map_err(|problem| format!("{}: {problem}\n", arguments.file.display()))?;
-        Ok::<_, String>(explain::report(&profile, &verdict))
-    })();
-    match told {
-        Ok(report) => print(&report),
-        Err(problem) => {
-            eprint!("speechgate explain: {problem}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn read(file: &PathBuf) -> Result<Vec<u8>, String> {
+fn read(file: &Path) -> Result<Vec<u8>, String> {
     if file.as_os_str() == "-" {
         if std::io::stdin().is_terminal() {
             eprintln!("reading from standard input; end it with Ctrl-D");
         }
         let mut bytes = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut bytes);
-        return read.map(|_| bytes).map_err(|error| format!("standard input: {error}\n"));
+        return read.map(|_| bytes).map_err(|error| error.to_string());
     }
-    std::fs::read(file).map_err(|error| format!("{}: {error}\n", file.display()))
+    std::fs::read(file).map_err(|error| error.to_string())
 }
 
 fn list(arguments: &Codes) -> ExitCode {
@@ -223,6 +195,7 @@ mod tests {
             "check --no-secrets --config a",
             "explain --provider corti --transport close --path /x -",
             "explain --provider corti file",
+            "explain --provider corti --format json one two folder",
             "codes",
             "codes --format json --provider breeze",
             "codes --format markdown",
@@ -239,6 +212,7 @@ mod tests {
             "serv",
             "serve --confg a",
             "explain file",
+            "explain --provider corti",
             "codes --format xml",
             "health --admin x",
             "completions tcsh",

@@ -3,7 +3,6 @@
 //! A recorded HTTP answer takes the same way as a live one: hyper parses it, the same reader bounds and decodes its body,
 //! and whether it is an error is decided by the function that the gateway asks.
 
-use crate::canon::envelope::{self, Stamp};
 use crate::canon::explain::{Explanation, explain};
 use crate::canon::{CanonicalError, Evidence, Fault, Matched, Observed, Phase, Profile};
 use crate::detect::{self, Coded, Detected, Form, Framing};
@@ -11,8 +10,10 @@ use crate::telemetry;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+mod document;
 mod recorded;
 
+pub use document::{Told, document};
 pub use recorded::Recorded;
 
 /// How a recorded failure arrived.
@@ -223,26 +224,15 @@ pub fn report(profile: &Profile, verdict: &Verdict) -> String {
         line(&format!("  {}", verdict.found));
         return text;
     };
-    let now = telemetry::timestamp(SystemTime::now());
-    let stamp = Stamp {
-        request_id: "00000000000000000000000000",
-        timestamp: &now,
-        provider: Some(profile.name()),
-        route: Some("explain"),
-        upstream_body: true,
-        docs: None,
-    };
-    let json = envelope::canonical(error, &stamp);
-    let pretty =
-        serde_json::from_slice::<serde_json::Value>(&json).and_then(|value| serde_json::to_string_pretty(&value));
-    line(&pretty.unwrap_or_default());
+    line(&serde_json::to_string_pretty(&document::written(profile, error)).unwrap_or_default());
     line("");
     line(&format!("# found      {}", verdict.found));
     if let Some(status) = verdict.status {
         line(&format!("# status     {status}"));
     }
-    for (name, value) in &verdict.explanation.read {
-        line(&format!("# read       {name}: {}", one_line(value)));
+    for read in verdict.explanation.read.iter().filter(|read| read.taken) {
+        let Some(value) = &read.value else { continue };
+        line(&format!("# read       {}: {} ({} of {})", read.field, one_line(value), read.selector, read.profile));
     }
     for asked in &verdict.explanation.asked {
         let mark = if asked.matched { "matched   " } else { "not       " };

@@ -388,3 +388,24 @@ fn sample(name: String, provider: &str, transport: Transport, mut recording: Vec
     };
     Sample { name, provider: provider.to_owned(), transport, recording, wire, method, path }
 }
+
+#[test]
+fn the_code_that_explain_reads_is_that_of_the_envelope() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut read = 0;
+    for sample in samples() {
+        let profile = config::profiles::built_in(&sample.provider).expect("it is built in").expect("it is right");
+        let request = Some((sample.method.as_str(), sample.path.as_str()));
+        let told = runtime.block_on(verdict(&profile, sample.transport, request, &sample.recording));
+        let told = told.expect("a recording");
+        let code = told.error.as_ref().and_then(|error| error.upstream.as_ref()?.code.clone());
+        let taken = told.explanation.read.iter().find(|read| read.field == "code" && read.taken);
+        let taken = taken.and_then(|read| read.value.as_ref()).map(|value| value.chars().take(512).collect());
+        if told.explanation.asked.is_empty() {
+            continue;
+        }
+        assert_eq!(taken, code, "{}", sample.name);
+        read += usize::from(code.is_some());
+    }
+    assert!(read > 200, "only {read} codes");
+}

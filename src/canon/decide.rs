@@ -72,8 +72,6 @@ pub(crate) enum Step<'s> {
 
 /// Where the steps go.
 pub(crate) trait Trace {
-    /// What the provider's own selectors found.
-    fn read(&mut self, _extracted: &Extracted<'_>) {}
     /// One step.
     fn step(&mut self, _step: Step<'_>) {}
 }
@@ -125,7 +123,6 @@ pub(crate) fn decide<'p>(
     evidence: &Evidence<'_>,
     trace: &mut impl Trace,
 ) -> Decision<'p> {
-    trace.read(extracted);
     let mut candidates = candidates(profile, evidence, true);
     if let Some(decision) = by_code(profile, extracted, &candidates, evidence, trace) {
         return decision;

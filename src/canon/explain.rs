@@ -3,10 +3,11 @@
 use super::classify::{Classified, resolve_traced};
 use super::decide::{Step, Trace};
 use super::evidence::Evidence;
-use super::extracted::Extracted;
 use super::heuristics::Strength;
 use super::profile::Profile;
-use std::borrow::Cow;
+use super::reads::{Read, reads};
+use super::rule::Rule;
+use super::spec::ProfileSpec;
 
 /// One question and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +23,8 @@ pub struct Asked {
 /// What the selectors of a profile read, and what was asked until something matched.
 #[derive(Clone, Debug, Default)]
 pub struct Explanation {
-    /// Field and value, in the words of the profile.
-    pub read: Vec<(&'static str, String)>,
+    /// What each selector found.
+    pub read: Vec<Read>,
     /// The questions in order.
     pub asked: Vec<Asked>,
 }
@@ -31,7 +32,8 @@ pub struct Explanation {
 /// Classifies like [`super::resolve`], and tells how the decision came about.
 #[must_use]
 pub fn explain<'p>(profile: &'p Profile, evidence: &Evidence<'_>) -> (Classified<'p>, Explanation) {
-    let mut recorder = Recorder { evidence, explanation: Explanation::default() };
+    let read = reads(profile, evidence);
+    let mut recorder = Recorder { evidence, explanation: Explanation { read, asked: Vec::new() } };
     let classified = resolve_traced(profile, evidence, &mut recorder);
     (classified, recorder.explanation)
 }
@@ -49,30 +51,24 @@ impl Recorder<'_> {
 }
 
 impl Trace for Recorder<'_> {
-    fn read(&mut self, extracted: &Extracted<'_>) {
-        let fields = [
-            ("code", extracted.code.clone().map(Cow::into_owned)),
-            ("title", extracted.title.clone().map(Cow::into_owned)),
-            ("message", extracted.message.clone().map(Cow::into_owned)),
-            ("status", extracted.status.map(|status| status.to_string())),
-            ("close code", extracted.close.map(|close| close.to_string())),
-        ];
-        self.explanation.read = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-    }
-
     fn step(&mut self, step: Step<'_>) {
         match step {
             Step::Rule(profile, rule, mismatch) => {
                 let why = mismatch.as_ref().map_or("every condition holds".to_owned(), ToString::to_string);
-                self.note(format!("{} rules[{}]", profile.name(), rule.index), mismatch.is_none(), why);
+                self.note(rule_of(profile, rule), mismatch.is_none(), why);
             }
             Step::Deferred(profile, rule) => {
                 let why = "put off: a word in the unknown code would say more than a status";
-                self.note(format!("{} rules[{}]", profile.name(), rule.index), false, why);
+                self.note(rule_of(profile, rule), false, why);
             }
             Step::Codes(profile, Some(row)) => {
                 let space = if row.space.is_empty() { "codes".to_owned() } else { format!("spaces.{}", row.space) };
-                self.note(format!("{} {space}", profile.name()), true, format!("`{}` has a row", row.code));
+                let has = |spec: &ProfileSpec| match row.space {
+                    "" => spec.codes.contains_key(row.code),
+                    space => spec.spaces.get(space).is_some_and(|table| table.contains_key(row.code)),
+                };
+                let (written_in, _) = profile.row_of(&has, 0);
+                self.note(format!("{written_in} {space}"), true, format!("`{}` has a row", row.code));
             }
             Step::Codes(profile, None) => {
                 let values: Vec<String> =
@@ -115,6 +111,12 @@ impl Trace for Recorder<'_> {
             Step::Nothing => self.note("heuristics", true, "nothing is left to ask: unknown_error"),
         }
     }
+}
+
+/// A rule by the profile in which it is written, and its place there.
+fn rule_of(profile: &Profile, rule: &Rule) -> String {
+    let (written_in, index) = profile.part_of(&|spec| spec.rules.len(), rule.index);
+    format!("{written_in} rules[{index}]")
 }
 
 fn has(words: &[&str]) -> String {

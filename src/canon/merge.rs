@@ -22,6 +22,7 @@ impl ProfileSpec {
         }
         ProfileSpec {
             extends: None,
+            parts: Vec::new(),
             errors: lists(self.errors, &base.errors),
             code: lists(self.code, &base.code),
             kind: lists(self.kind, &base.kind),

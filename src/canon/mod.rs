@@ -38,6 +38,7 @@ mod path;
 mod place;
 pub mod profile;
 mod projection;
+pub mod reads;
 pub mod reference;
 pub mod retry;
 mod rule;

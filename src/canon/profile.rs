@@ -291,6 +291,23 @@ impl Profile {
         !self.texts.is_empty()
     }
 
+    /// In which of the profiles that it was merged of an entry of a list is written, and its place there.
+    pub(crate) fn part_of(&self, length: &dyn Fn(&ProfileSpec) -> usize, mut index: usize) -> (&str, usize) {
+        for (name, part) in &self.spec.parts {
+            match index.checked_sub(length(part)) {
+                Some(rest) => index = rest,
+                None => return (name, index),
+            }
+        }
+        (&self.name, index)
+    }
+
+    /// The same for a row of a table, of which the uppermost profile that has it wins.
+    pub(crate) fn row_of(&self, has: &dyn Fn(&ProfileSpec) -> bool, index: usize) -> (&str, usize) {
+        let part = self.spec.parts.iter().find(|(_, part)| has(part));
+        (part.map_or(&self.name, |(name, _)| name), index)
+    }
+
     /// How many characters of text a request body brings.
     #[must_use]
     pub fn characters(&self, body: &super::json::Json<'_>) -> u64 {

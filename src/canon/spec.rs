@@ -16,6 +16,10 @@ pub type Table<T> = BTreeMap<String, T>;
 pub struct ProfileSpec {
     /// The profile this one builds on. Lists given here are asked first, then the base's; tables are merged, these rows win.
     pub extends: Option<String>,
+    /// What it was merged of, this one first: the name of each and what that says itself. Empty when it builds on none.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub parts: Vec<(String, ProfileSpec)>,
     /// Which 2xx bodies, events, lines, frames and closes are failures. First match wins; an HTTP status of 400 or more always is one.
     pub errors: Vec<DetectorSpec>,
     /// Where the provider's own error code is.

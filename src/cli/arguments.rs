@@ -95,6 +95,7 @@ Examples:
   curl -si https://api.elevenlabs.io/v1/voices/none > answer.http
   speechgate explain --provider elevenlabs answer.http
   echo '1008 quota exceeded' | speechgate explain --provider cartesia --transport close -
+  speechgate explain --provider acme --config gateway.toml --format json recordings/
 
 FILE holds what the provider sent: a whole HTTP answer (status line, headers, body), the events of a stream, one WebSocket
 message, or a close as above.";
@@ -191,9 +192,19 @@ pub(super) struct Explain {
     /// A configuration with profiles of your own.
     #[arg(long = "config", value_name = "FILE")]
     pub(super) config: Vec<PathBuf>,
-    /// The recording; `-` for standard input.
-    #[arg(value_name = "FILE|-")]
-    pub(super) file: PathBuf,
+    /// How to print what they mean: for people, or all in one JSON document.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(super) format: ExplainFormat,
+    /// Recordings, and folders of them; `-` for standard input.
+    #[arg(value_name = "FILE|-", required = true)]
+    pub(super) files: Vec<PathBuf>,
+}
+
+/// How what recordings mean is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExplainFormat {
+    Text,
+    Json,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -199,11 +199,18 @@ impl Profiles {
                 None => break Some((last, base)),
             }
         };
+        let mut parts: Vec<(String, ProfileSpec)> =
+            chain.iter().map(|(name, spec)| ((*name).to_owned(), (*spec).clone())).collect();
         let base = match base {
             None => ProfileSpec::default(),
-            Some((by, base)) => self.base(name, by, base, path, findings),
+            Some((by, base)) => {
+                let spec = self.base(name, by, base, path, findings);
+                parts.push((base.to_owned(), spec.clone()));
+                spec
+            }
         };
-        Some(chain.into_iter().rev().fold(base, |base, (_, spec)| spec.clone().over(&base)))
+        let merged = chain.into_iter().rev().fold(base, |base, (_, spec)| spec.clone().over(&base));
+        Some(ProfileSpec { parts, ..merged })
     }
 
     /// The built-in profile at the end of a chain; an empty one for a base that does not exist.
