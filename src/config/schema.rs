@@ -299,8 +299,22 @@ fn walk_table(node: &'static Node, table: &mut toml::Table, path: &Path, finding
         findings.key(&here, "unknown key").nearest(key, names);
         false
     });
-    // Serde asks for nothing in the tables of `raw.rs`; in those of a profile it does.
-    required().all(|name| table.contains_key(name)) || !path.is_within(&Path::of("providers"))
+    // Serde asks for nothing in the tables of `raw.rs`; in those of a profile it does. So that one mistake hides no other, something
+    // valid stands in for what has been noted: a configuration with a problem is not used.
+    let stood_in = |name: &str, table: &mut toml::Table| {
+        stand_in(name).is_some_and(|text| table.insert(name.to_owned(), Value::String(text.to_owned())).is_none())
+    };
+    !path.is_within(&Path::of("providers")) || required().all(|name| table.contains_key(name) || stood_in(name, table))
+}
+
+/// A valid text for a key that the tables of a profile cannot be without.
+fn stand_in(key: &str) -> Option<&'static str> {
+    match key {
+        "then" | "code" => Some("unknown_error"),
+        "from" => Some("text"),
+        "each" => Some("$.errors"),
+        _ => None,
+    }
 }
 
 /// An array with a bad element is taken out whole, lest the others change their places.

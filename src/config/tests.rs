@@ -1,6 +1,7 @@
 //! The configuration as a whole: texts in, problem lines or values out.
 
 mod files;
+mod operator;
 mod problems;
 
 use super::types::{LimitKey, Listen, LogLevel};
