@@ -228,6 +228,7 @@ impl State {
                 let upstreams = metrics.show_upstreams(route.upstreams.iter().map(Upstream::url));
                 let health = shared.health(route);
                 show(&upstreams, health.as_deref());
+                metrics.lends_key(!route.credentials.is_empty());
                 Arc::new(RouteRuntime {
                     config: Arc::clone(route),
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),

@@ -27,8 +27,8 @@ use crate::limit::{Priority, SlotStats};
 use http::Method;
 use shard::{CLOSE_SLOTS, ERROR_SLOTS, METHODS, OTHER_METHOD, Shard, close_slot, counters, error_slot, method_slot};
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
@@ -66,6 +66,8 @@ pub struct RouteMetrics {
     exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     retries: Retries,
     upstreams: Upstreams,
+    /// Whether requests go out with the route's own key.
+    lends: AtomicBool,
 }
 
 impl RouteMetrics {
@@ -81,6 +83,7 @@ impl RouteMetrics {
             exemplars: Mutex::default(),
             retries: Retries::default(),
             upstreams: Upstreams::default(),
+            lends: AtomicBool::new(false),
         }
     }
 
@@ -206,6 +209,11 @@ impl RouteMetrics {
     pub fn queue_waited(&self, priority: Priority, wait: Duration) {
         let make = || std::array::from_fn(|_| Histogram::new(REQUEST_BOUNDS));
         self.shard().queue_wait.get_or_init(make)[priority as usize].observe(wait);
+    }
+
+    /// Whether requests go out with the route's own key, rather than with the client's.
+    pub fn lends_key(&self, lends: bool) {
+        self.lends.store(lends, Relaxed);
     }
 
     /// Shows these upstreams from now on, with what was counted of those that were shown before.

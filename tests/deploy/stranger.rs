@@ -127,7 +127,7 @@ fn the_commands_of_the_documentation_lead_to_an_alert() {
     let alert =
         all.iter().find(|alert| alert["labels"]["alertname"] == "SpeechgatePaymentRequired").expect("the alert");
     let labels = ["code", "provider", "route", "severity"].map(|name| alert["labels"][name].as_str());
-    let expected = ["quota_exceeded", "elevenlabs", "elevenlabs", "page"].map(Some);
+    let expected = ["quota_exceeded", "elevenlabs", "elevenlabs", "ticket"].map(Some);
     assert_eq!((labels, alert["state"].as_str()), (expected, Some("firing")), "{alert}");
 }
 

@@ -223,6 +223,16 @@ fn counter(out: &mut Exposition<'_>, labels: &Labels<'_>, total: u64) {
     }
 }
 
+pub(super) fn info(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let help = "Always 1; whose key requests of a route go out with: the route's own, or the client's.";
+    let _ = out.family("speechgate_route_info", Kind::Gauge, help);
+    for route in routes.iter().filter(|route| !route.route.is_empty()) {
+        let whose = if route.lends.load(Relaxed) { "route" } else { "client" };
+        let [name, provider] = route.labels();
+        let _ = out.sample(&[name, provider, ("credentials", whose)], 1);
+    }
+}
+
 pub(super) fn upstreams(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     let of_route = |routes: &[Arc<RouteMetrics>]| {
         let mut upstreams: BTreeMap<String, Shown> = BTreeMap::new();
