@@ -37,6 +37,7 @@ cached 'official SDKs for Python' sdk/python 'PyPI, tests/sdk/requirements.txt'
 cached 'official SDKs for Node' sdk/node 'npm, tests/sdk/package-lock.json'
 cached 'Prometheus' deploy/prometheus "Debian's package, unpacked"
 cached 'checkers of deploy/' deploy/python 'PyPI, tests/deploy/requirements.txt'
+cached 'a Debian to build the image over' deploy/debian "Debian's packages, by debootstrap, two minutes"
 cached "the browser's driver" page 'npm, tests/page/package-lock.json'
 
 apt_stamp=tests/.cache/apt-lists

@@ -67,6 +67,9 @@ fn the_compose_file_is_one() {
     let parse = "import sys, compose_spec; compose_spec.PyCompose.from_yaml(open(sys.argv[1]).read())";
     passes(tool("python"), &["-c", parse, "deploy/compose.yaml"]);
     let compose = text("deploy/compose.yaml");
+    // What Compose took before it had its own specification.
+    let top = compose.lines().filter(|line| !line.starts_with([' ', '#']) && line.contains(':'));
+    assert_eq!(top.collect::<Vec<_>>(), ["services:"], "an older Compose refuses more");
     let scratch = Scratch::new();
     for (from, to) in [("cap_drop", "cap_dropp"), ("service_healthy", "healthy"), ("45s", "45 parsecs")] {
         let wrong = scratch.write("compose.yaml", &changed(&compose, from, to));

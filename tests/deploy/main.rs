@@ -1,10 +1,12 @@
 //! The files under `deploy/`, each checked by the tool that will read it.
 //!
 //! `setup.sh` puts the tools into `tests/.cache/deploy`; a plain `cargo test` does without them and says so, `tests/all.sh` insists on
-//! them. There is no container engine among them: the Dockerfile is parsed and linted here, and not built.
+//! them.
 
-/// The image, compose, the manifests, the unit.
+/// The Dockerfile, compose, the manifests, the unit.
 mod files;
+/// The image, built and run.
+mod image;
 /// Rules and dashboard: they parse, they fire, and what they name exists.
 mod prometheus;
 /// The commands of the README, up to an alert.

