@@ -84,6 +84,7 @@ impl Control {
             phase: if self.admin.ready.load(Ordering::Acquire) { "running" } else { "draining" },
             connections: self.drain.open(),
             reload: self.running.last_reload.load_full(),
+            waiting: self.running.waiting.load().to_vec(),
         }
     }
 

@@ -30,6 +30,10 @@ pub(super) struct Running {
     pub(super) tls: Option<Arc<Tls>>,
     /// What `/config` shows.
     pub(super) redacted: ArcSwap<String>,
+    /// The configuration that the process started with, and how `/config` shows it: some of it is in force to the end.
+    started: (Arc<Config>, String),
+    /// The keys that have changed since and wait for a restart.
+    pub(super) waiting: ArcSwap<Vec<&'static str>>,
     pub(super) last_reload: ArcSwapOption<Reload>,
     /// Told when another configuration is in force.
     pub(super) replaced: Notify,
@@ -57,6 +61,8 @@ impl Running {
         let redacted = loaded.redacted;
         let state = state(loaded.config, &shared, &upstream_tls).map_err(StartError::Route)?;
         Ok(Running {
+            started: (Arc::clone(&state.config), redacted.clone()),
+            waiting: ArcSwap::default(),
             state: Arc::new(ArcSwap::from_pointee(state)),
             shared,
             upstream_tls,
@@ -76,14 +82,18 @@ impl Running {
             _ => None,
         };
         let state = state(loaded.config, &self.shared, &self.upstream_tls)?;
-        let restart = restart::needed(&self.state.load().config, &state.config);
+        let (started, shown) = &self.started;
+        let waiting = restart::needed(started, &state.config);
+        let redacted = restart::in_force((started, shown), (&state.config, &loaded.redacted));
         self.state.store(Arc::new(state));
         self.replaced.notify_one();
         if let (Some(running), Some(greeting)) = (&self.tls, greeting) {
             running.replace(greeting);
         }
-        self.redacted.store(Arc::new(loaded.redacted));
-        Ok(restart)
+        self.redacted.store(Arc::new(redacted));
+        self.waiting.store(Arc::new(waiting.clone()));
+        self.shared.metrics.waits_for_restart(!waiting.is_empty());
+        Ok(waiting)
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Error {
     pub request_id: String,
     /// The provider's id.
     pub upstream_request_id: Option<String>,
+    /// The upstream that it came from, where the route has several.
+    pub upstream: Option<String>,
     /// The message, cut.
     pub message: String,
 }
@@ -242,6 +244,7 @@ mod tests {
             upstream_status: Some(503),
             request_id: String::new(),
             upstream_request_id: None,
+            upstream: None,
             message: String::new(),
         }
     }

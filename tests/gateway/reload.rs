@@ -155,6 +155,37 @@ fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
 }
 
 #[test]
+fn a_change_that_waits_for_a_restart_stays_visible_until_it_is_undone() {
+    let world = World::start();
+    let gateway = &world.gateway;
+    let file = gateway.file("gateway.toml");
+    let before = fs::read_to_string(&file).expect("the configuration");
+    let pending = || gateway.metric("speechgate_config_restart_pending", &[]);
+    let reload = |text: &str| {
+        fs::write(&file, text).expect("written");
+        gateway.ask_admin("POST", "/-/reload").text()
+    };
+    let shown = || -> serde_json::Value { serde_json::from_str(&gateway.admin("/config").text()).expect("JSON") };
+    let page = || -> serde_json::Value { serde_json::from_str(&gateway.admin("/status.json").text()).expect("JSON") };
+    let changed = before.replace("listen = \"127.0.0.1:0\"\nworkers = 2", "listen = \"127.0.0.2:0\"\nworkers = 3");
+    assert_eq!(pending(), 0.0);
+    let told = "reloaded; these take effect with a restart: server.listen, server.workers\n";
+    assert_eq!(reload(&changed), told);
+    // What is loaded next changes nothing of that; neither does what cannot be loaded.
+    assert_eq!(reload(&changed.replace("workers = 3", "workers = 3\ndrain_timeout = \"7s\"")), told);
+    assert!(reload("[server]\nlisten = 1\n").contains("cannot stand here"));
+    assert_eq!((pending(), &page()["restart"]), (1.0, &serde_json::json!(["server.listen", "server.workers"])));
+    let config = shown();
+    assert_eq!((&config["server"]["listen"], &config["server"]["workers"]), (&"127.0.0.1:0".into(), &2.into()));
+    assert_eq!(config["server"]["drain_timeout"], "7s", "that is in force");
+    let waiting = serde_json::json!({ "server.listen": "127.0.0.2:0", "server.workers": 3 });
+    assert_eq!(config["takes_effect_with_a_restart"], waiting);
+    assert_eq!(reload(&before), "reloaded\n");
+    assert_eq!((pending(), shown().get("takes_effect_with_a_restart")), (0.0, None));
+    assert_eq!(page()["restart"], serde_json::json!([]));
+}
+
+#[test]
 fn requests_to_reload_come_one_after_the_other() {
     let world = World::start();
     std::thread::scope(|scope| {

@@ -164,3 +164,29 @@ fn a_new_certificate_is_shown_to_new_connections() {
     world.gateway.metric_becomes("speechgate_config_reloads_total", &[("result", "failure")], 1.0);
     assert_eq!(client(&new).send(get("/p/a")).answer().text(), "ok");
 }
+
+#[test]
+fn a_provider_that_asks_for_a_certificate_is_shown_the_route_s() {
+    let (authority, directory) = (Authority::new(), tempfile::tempdir().expect("a directory"));
+    let write = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let (certificate, key) = authority.issue("localhost");
+    let ca = write("ca.pem", authority.issuer.pem());
+    let (certificate, key) = (write("server.pem", certificate.pem()), write("server.key", key.serialize_pem()));
+    let line = format!("tls = {{ certificate = \"{certificate}\", private_key = \"{key}\", client_ca = \"{ca}\" }}");
+    let provider = Provider::start();
+    let asks = Gateway::start(&Settings::standard(provider.address()).server(&line));
+    let url = format!("https://localhost:{}/p", asks.address().port());
+    let (own, key) = authority.issue("sidecar.test");
+    let (own, key) = (write("own.pem", own.pem()), write("own.key", key.serialize_pem()));
+    let shown = format!("upstream_tls = {{ ca = \"{ca}\", certificate = \"{own}\", private_key = \"{key}\" }}");
+    for (line, status) in [(shown, 200), (format!("upstream_tls = {{ ca = \"{ca}\" }}"), 502)] {
+        let gateway = Gateway::start(&Settings::new().route_to("tts", "/t", "elevenlabs", &url, &line));
+        let answer = gateway.client().send(get("/t/a")).answer();
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+    assert_eq!(provider.one().line, "GET /a HTTP/1.1");
+}

@@ -8,6 +8,7 @@ use crate::proxy::state::Shared;
 use crate::telemetry::journal::Error;
 use crate::telemetry::metrics::{RouteMetrics, Transport};
 use crate::telemetry::trace::SpanRef;
+use crate::telemetry::upstreams::UpstreamMetrics;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -24,7 +25,10 @@ impl RoutedContext {
             self.count_provider(phase, error);
         }
         let names = self.names();
-        self.request.remember(names, phase, error, detail);
+        let upstreams = &self.route.upstreams;
+        let sent = upstreams.len() > 1 && self.request.upstream.forwarded.is_some();
+        let upstream = upstreams.get(self.destination.upstream).filter(|_| sent).map(Arc::clone);
+        self.request.remember((names, upstream), phase, error, detail);
     }
 
     /// A try failed that is followed by another: what the provider said counts, though the client never sees it.
@@ -63,12 +67,12 @@ impl RequestContext {
     /// An error happened before there was a route.
     pub(crate) fn record_unrouted(&mut self, error: &CanonicalError) {
         count(&self.state.shared.unrouted, self.phase, error, self.trace.spot());
-        self.remember(nobody(), self.phase, error, None);
+        self.remember((nobody(), None), self.phase, error, None);
     }
 
-    fn remember(&mut self, names: (Arc<str>, Arc<str>), phase: Phase, error: &CanonicalError, detail: Option<String>) {
+    fn remember(&mut self, whose: Whose, phase: Phase, error: &CanonicalError, detail: Option<String>) {
         let request = || format!("{} {}", self.method, self.path());
-        journal(&self.state.shared, names, phase, error, self.id_text(), request);
+        journal(&self.state.shared, whose, phase, error, self.id_text(), request);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream.request_id = upstream_id.cloned();
         self.trace.note(error);
@@ -79,8 +83,11 @@ impl RequestContext {
 /// Records an error of what never became a request.
 pub(crate) fn unparsed(shared: &Shared, error: &CanonicalError, request_id: &str) {
     count(&shared.unrouted, Phase::Http, error, None);
-    journal(shared, nobody(), Phase::Http, error, request_id, String::new);
+    journal(shared, (nobody(), None), Phase::Http, error, request_id, String::new);
 }
+
+/// The names of a route and its provider, and which of its upstreams was asked where it has several.
+type Whose = ((Arc<str>, Arc<str>), Option<Arc<UpstreamMetrics>>);
 
 fn nobody() -> (Arc<str>, Arc<str>) {
     (Arc::from(""), Arc::from(""))
@@ -98,7 +105,7 @@ fn count(metrics: &RouteMetrics, phase: Phase, error: &CanonicalError, seen_at: 
 /// Leaves a line about an error.
 fn journal(
     shared: &Shared,
-    (route, provider): (Arc<str>, Arc<str>),
+    ((route, provider), from): Whose,
     phase: Phase,
     error: &CanonicalError,
     request_id: &str,
@@ -119,6 +126,7 @@ fn journal(
         upstream_status: upstream.and_then(|upstream| upstream.status),
         request_id: cut(request_id, ID),
         upstream_request_id: upstream.and_then(|upstream| upstream.request_id.as_deref()).map(|id| cut(id, ID)),
+        upstream: from.as_ref().map(|upstream| upstream.name().to_owned()),
         message: cut(&redact_tokens(&error.message), MESSAGE),
     });
 }

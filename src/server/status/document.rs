@@ -42,6 +42,8 @@ pub struct Situation {
     pub connections: usize,
     /// What came of the last reload.
     pub reload: Option<Arc<Reload>>,
+    /// The keys that have changed since the start and wait for a restart.
+    pub waiting: Vec<&'static str>,
 }
 
 /// Where everything is found.
@@ -62,6 +64,8 @@ struct Document<'a> {
     phase: &'static str,
     connections: usize,
     reload: Option<Reloaded>,
+    /// Keys that wait for a restart.
+    restart: Vec<&'static str>,
     failing: Vec<Failing<'a>>,
     last_error: Option<Failing<'a>>,
     /// How far back the numbers of `routes` go, in seconds.
@@ -126,6 +130,7 @@ struct Line<'a> {
     upstream_status: Option<u16>,
     request_id: &'a str,
     upstream_request_id: Option<&'a str>,
+    upstream: Option<&'a str>,
     message: &'a str,
     advice: &'static str,
 }
@@ -162,6 +167,7 @@ pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
         now: millis(sources.now),
         phase: sources.situation.phase,
         connections: sources.situation.connections,
+        restart: sources.situation.waiting.clone(),
         reload: sources.situation.reload.as_deref().map(|reload| Reloaded {
             at: millis(reload.at),
             cause: reload.cause.as_str(),
@@ -224,6 +230,7 @@ fn line(error: &journal::Error) -> Line<'_> {
         upstream_status: error.upstream_status,
         request_id: &error.request_id,
         upstream_request_id: error.upstream_request_id.as_deref(),
+        upstream: error.upstream.as_deref(),
         message: &error.message,
         advice: row.advice,
     }

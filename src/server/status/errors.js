@@ -32,7 +32,7 @@ function row(error) {
   const cell = (label, ...content) => make("td", { "data-label": label }, ...content);
   const upstream = error.upstream_status && error.upstream_status !== error.status ? ` ← ${error.upstream_status}` : "";
   const id = (name, value) => (value ? make("div", {}, make("span", { class: "muted" }, name), make("code", {}, value)) : null);
-  const own = make("small", { class: "muted" }, `${error.origin}, ${error.transport}${error.request ? ` · ${error.request}` : ""}`);
+  const own = make("small", { class: "muted" }, `${error.origin}, ${error.transport}${error.request ? ` · ${error.request}` : ""}${error.upstream ? ` · ${error.upstream}` : ""}`);
   return make("tr", { class: isClients(error.code) ? "clients" : "ours" },
     cell("Time", time(error.at)),
     cell("Route", make("b", {}, routeName(error.route))),

@@ -30,13 +30,14 @@ export function showNow(last, filter) {
   const groups = Object.keys(BLAME).map((blame) => ours.filter((run) => run.blame === blame)).filter((runs) => runs.length);
   const refused = last.reload && !last.reload.ok;
   const severe = groups.length > 0 && groups[0].some((run) => run.count > 2 && weight(last, run) >= MANY);
-  const level = severe ? "bad" : ours.length || refused || last.phase !== "running" ? "warn" : "good";
+  const waits = last.restart.length > 0;
+  const level = severe ? "bad" : ours.length || refused || waits || last.phase !== "running" ? "warn" : "good";
   at("now").dataset.level = level;
   at("icon").setAttribute("href", `/status/${ours.length ? "bad" : "good"}.svg`);
   fill(at("headline"), ...headline(last, groups, severe));
   fill(at("advice"), ...(ours.length ? [groups[0][0].sentence, " ", make("b", {}, groups[0][0].advice)] : []));
   fill(at("subline"), ...subline(last, shown, ours));
-  fill(at("failing"), ...groups.map((runs) => group(last, runs)), ...(refused ? [reload(last)] : []));
+  fill(at("failing"), ...groups.map((runs) => group(last, runs)), ...(refused ? [reload(last)] : []), ...(waits ? [restart(last)] : []));
   announce(groups.map((runs) => `${BLAME[runs[0].blame]}: ${runs.map((run) => `${routeName(run.route)} ${run.code}`).join(", ")}`).join(". ") || "Nothing is failing");
   document.title = ours.length ? `✕ ${routeName(ours[0].route)}: ${ours[0].code} · speechgate` : "speechgate";
 }
@@ -49,7 +50,8 @@ function announce(text) {
 function headline(last, groups, severe) {
   if (!groups.length) {
     if (last.phase !== "running") return ["The gateway is draining: it takes no new connections."];
-    return [last.reload && !last.reload.ok ? "Nothing is failing, but the last reload was refused." : "Nothing is failing."];
+    if (last.reload && !last.reload.ok) return ["Nothing is failing, but the last reload was refused."];
+    return [last.restart.length ? "Nothing is failing, but a change waits for a restart." : "Nothing is failing."];
   }
   const [[first], total] = [groups[0], sum(groups.map((runs) => runs.length))];
   const code = make("code", {}, first.code);
@@ -128,6 +130,14 @@ function reload(last) {
     make("pre", {}, last.reload.text.trimEnd())));
 }
 
+/** What is in the files and takes effect only when the process starts again. */
+function restart(last) {
+  return make("li", {},
+    make("div", { class: "what" }, make("b", {}, "Waits for a restart")),
+    make("div", { class: "do" }, ...last.restart.flatMap((key, at) => [at ? ", " : "", make("code", {}, key)]),
+      ": changed in the files, and as before here until this process is started again."));
+}
+
 /** The choices of the filter: routes and types that there are. */
 export function showFilter({ last, errors, buckets }, filter) {
   const routes = new Set(last.routes.map(({ name }) => name).filter(Boolean));
@@ -197,9 +207,11 @@ function held({ name, limits, standing }) {
   const pauses = (limits?.holds ?? []).map(({ code, remaining_seconds }) => item("answers ", codeLink(code), ` itself, as the provider asked, ${left(remaining_seconds)}`));
   const circuits = (standing?.upstreams ?? []).filter(({ circuit }) => circuit && circuit !== "closed");
   const upstreams = circuits.map(({ authority, circuit }) => item("leaves ", make("code", {}, authority), circuit === "open" ? " alone: its circuit is open" : " alone but for one request that tries it"));
+  const failing = (standing?.upstreams ?? []).filter(({ healthy }) => healthy === false);
+  const checked = failing.map(({ authority }) => item("asks ", make("code", {}, authority), " last: it fails its health checks"));
   const aside = (standing?.accounts ?? []).filter(({ set_aside_seconds }) => set_aside_seconds !== null);
   const accounts = aside.map(({ index, set_aside_seconds }) => item(`sets its credentials number ${index + 1} aside ${left(set_aside_seconds)}`));
-  return [...pauses, ...upstreams, ...accounts];
+  return [...pauses, ...upstreams, ...checked, ...accounts];
 }
 
 /** Codes that no profile knows, each with the command that explains it. */

@@ -22,6 +22,8 @@ pub struct Metrics {
     reloads: [AtomicU64; 2],
     last_reload: AtomicU64,
     last_reload_failed: AtomicBool,
+    /// A change waits for the next start.
+    restart_pending: AtomicBool,
     access_log_dropped: Arc<AtomicU64>,
     exports: Arc<Exports>,
     /// Whether what is only exported over OTLP is counted.
@@ -44,6 +46,7 @@ impl Metrics {
             reloads: Default::default(),
             last_reload: AtomicU64::new(seconds(SystemTime::now()).to_bits()),
             last_reload_failed: AtomicBool::new(false),
+            restart_pending: AtomicBool::new(false),
             access_log_dropped: Arc::default(),
             exports: Arc::default(),
             semantic: false,
@@ -100,6 +103,11 @@ impl Metrics {
         }
     }
 
+    /// Whether a change of the configuration waits for a restart.
+    pub fn waits_for_restart(&self, waits: bool) {
+        self.restart_pending.store(waits, Relaxed);
+    }
+
     /// Counts lines of the access log that had to be dropped.
     #[must_use]
     pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
@@ -142,6 +150,7 @@ impl Metrics {
         families::websockets(out, &routes);
         families::limits(out, &routes);
         families::retries(out, &routes);
+        families::info(out, &routes);
         families::upstreams(out, &routes);
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
@@ -177,6 +186,12 @@ impl Metrics {
                 "Whether the last reload of the configuration was valid; 1 before the first.",
             )
             .sample(&[], u8::from(!self.last_reload_failed.load(Relaxed)))
+            .family(
+                "speechgate_config_restart_pending",
+                Kind::Gauge,
+                "Whether a change of the configuration waits for a restart.",
+            )
+            .sample(&[], u8::from(self.restart_pending.load(Relaxed)))
             .family(
                 "speechgate_config_last_reload_success_timestamp_seconds",
                 Kind::Gauge,
