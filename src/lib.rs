@@ -19,7 +19,7 @@
 //! | 3 | `proxy` | one request, from routed to answered |
 //! | 3 | `otlp` | traces and metrics on their way to a collector |
 //! | 4 | `server` | listeners, connections, drain, admin |
-//! | 5 | `app`, `simulator`, `explain`, `cli` | everything put together; five providers to try it with; the commands |
+//! | 5 | `app`, `simulator`, `explain`, `cli` | everything put together; providers to try it with; the commands |
 //!
 //! A module imports what stands above it in this table and nothing below; `tests/house.rs` holds that. `canon`, `wire`,
 //! `limit`, `render`, `detect` and `config` build without the feature `serve`, which is the proof that no runtime has crept into them.

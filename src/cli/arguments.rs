@@ -42,7 +42,7 @@ pub(super) enum Command {
     #[command(after_help = SERVE_HELP)]
     Serve(Files),
     #[cfg(feature = "demo")]
-    /// Run with built-in simulators of five providers; prints curls to try.
+    /// Run with built-in simulators of eleven providers; prints curls to try.
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
     /// Report every problem of a configuration; exit code 1 when there is one.
@@ -149,7 +149,7 @@ pub(super) struct Demo {
     /// Where metrics and health are; port 9464, or a free one when it is taken.
     #[arg(long, value_name = "ADDR")]
     pub(super) admin: Option<SocketAddr>,
-    /// The form of errors on all five routes.
+    /// The form of errors on all routes.
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) envelope: EnvelopeName,
     /// Print one line of JSON with all addresses instead of the tour.

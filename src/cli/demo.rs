@@ -1,4 +1,4 @@
-//! `speechgate demo`: five simulated providers and a gateway before them, in one process; no key, no network, no file.
+//! `speechgate demo`: simulated providers and a gateway before them, in one process; no key, no network, no file.
 
 mod tour;
 
@@ -24,7 +24,7 @@ pub(super) struct Options {
     pub(super) listen: Option<SocketAddr>,
     /// Where the admin listener is; port 9464 or a free one without it.
     pub(super) admin: Option<SocketAddr>,
-    /// The form of errors on all five routes.
+    /// The form of errors on all routes.
     pub(super) envelope: Envelope,
     /// Whether to print one line of JSON with all addresses instead of a tour.
     pub(super) json: bool,
@@ -173,13 +173,16 @@ impl Addresses {
         format!("{}\n", serde_json::json!({ "gateway": self.gateway, "admin": self.admin, "simulators": simulators }))
     }
 
-    /// The tour: five failures before and after, asked for just now, and what to type.
+    /// The tour: failures before and after, asked for just now, and what to type.
     async fn screen(&self, gateway_instead: Option<u16>, admin_instead: Option<u16>) -> String {
         let (bold, plain) = styles();
         let note = |instead: Option<u16>| instead.map(|port| format!("   (port {port} is taken)")).unwrap_or_default();
         let mut lines = vec![
             String::new(),
-            format!("{bold}speechgate demo{plain}: five simulated speech providers and a gateway, all on this machine"),
+            format!(
+                "{bold}speechgate demo{plain}: {} simulated speech providers and a gateway, all on this machine",
+                self.simulators.len()
+            ),
             String::new(),
             format!("  gateway     {}{}", self.gateway, note(gateway_instead)),
             format!("  admin       {}/metrics{}", self.admin, note(admin_instead)),
@@ -206,7 +209,7 @@ impl Addresses {
             String::new(),
             format!("{bold}And one that succeeds. Play hello.wav with any player.{plain}"),
             format!("   curl -s {}/elevenlabs/v1/text-to-speech/george -H xi-api-key:demo \\", self.gateway),
-            "        -d '{\"text\":\"Good morning! All five providers are well.\"}' -o hello.wav".to_owned(),
+            "        -d '{\"text\":\"Good morning! All providers are well.\"}' -o hello.wav".to_owned(),
             String::new(),
             format!("{bold}More{plain}"),
             "   fault-<code> instead of a voice or an id, in a text or in a header, provokes any failure;".to_owned(),

@@ -237,5 +237,11 @@ fn source(provider: Provider) -> &'static str {
         Provider::Breeze => include_str!("dialects/breeze.toml"),
         Provider::Corti => include_str!("dialects/corti.toml"),
         Provider::ZenHire => include_str!("dialects/zenhire.toml"),
+        Provider::Deepgram => include_str!("dialects/deepgram.toml"),
+        Provider::OpenAi => include_str!("dialects/openai.toml"),
+        Provider::Google => include_str!("dialects/google.toml"),
+        Provider::Azure => include_str!("dialects/azure.toml"),
+        Provider::Aws => include_str!("dialects/aws.toml"),
+        Provider::AssemblyAi => include_str!("dialects/assemblyai.toml"),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A simulator is an HTTP server on a loopback port that answers as its provider does: paths, headers, pacing, audio that can be
 //! heard, and every failure the provider is known for. HTTP/1.1 and HTTP/2 by prior knowledge share the port. One engine serves
-//! all five; what differs is data: `dialects/<provider>.toml` says how requests are answered when all is well,
+//! all of them; what differs is data: `dialects/<provider>.toml` says how requests are answered when all is well,
 //! `faults/<provider>.toml` what its failures look like.
 //!
 //! **A client chooses the failure** with the token `fault-<name>` anywhere in its request: a path segment (so a voice, interaction

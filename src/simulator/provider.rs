@@ -11,12 +11,29 @@ pub enum Provider {
     Breeze,
     Corti,
     ZenHire,
+    Deepgram,
+    OpenAi,
+    Google,
+    Azure,
+    Aws,
+    AssemblyAi,
 }
 
 impl Provider {
-    /// All five, in the order of their declaration.
-    pub const ALL: [Provider; 5] =
-        [Provider::ElevenLabs, Provider::Cartesia, Provider::Breeze, Provider::Corti, Provider::ZenHire];
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Provider; 11] = [
+        Provider::ElevenLabs,
+        Provider::Cartesia,
+        Provider::Breeze,
+        Provider::Corti,
+        Provider::ZenHire,
+        Provider::Deepgram,
+        Provider::OpenAi,
+        Provider::Google,
+        Provider::Azure,
+        Provider::Aws,
+        Provider::AssemblyAi,
+    ];
 
     /// The name of its built-in profile.
     #[must_use]
@@ -27,6 +44,12 @@ impl Provider {
             Provider::Breeze => "breeze",
             Provider::Corti => "corti",
             Provider::ZenHire => "zenhire",
+            Provider::Deepgram => "deepgram",
+            Provider::OpenAi => "openai",
+            Provider::Google => "google",
+            Provider::Azure => "azure",
+            Provider::Aws => "aws",
+            Provider::AssemblyAi => "assemblyai",
         }
     }
 }

@@ -98,6 +98,12 @@ fn main_job(provider: Provider) -> (&'static str, Option<&'static str>) {
         Provider::Breeze => ("/v1/text-to-speech/v1", Some("/v1/text-to-speech/v1/stream/with-timestamps")),
         Provider::Corti => ("/v2/interactions/i1/documents/", Some("/agents/a1/v1/message:stream")),
         Provider::ZenHire => ("/api/v1/speech/analyze", None),
+        Provider::Deepgram => ("/v1/speak", None),
+        Provider::OpenAi => ("/v1/audio/speech", None),
+        Provider::Google => ("/v1/text:synthesize", None),
+        Provider::Azure => ("/cognitiveservices/v1", None),
+        Provider::Aws => ("/v1/speech", None),
+        Provider::AssemblyAi => ("/v2/transcript", None),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Five failures worth seeing, and how they look before and after.
+//! Failures worth seeing, and how they look before and after.
 
 use crate::simulator::Provider;
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub(super) struct Case {
 }
 
 /// One kind of failure each.
-pub(super) const CASES: [Case; 5] = [
+pub(super) const CASES: [Case; 8] = [
     Case {
         provider: Provider::ElevenLabs,
         what: "out of credits, told with the status of a wrong key",
@@ -55,6 +55,27 @@ pub(super) const CASES: [Case; 5] = [
         what: "a run that failed, inside a 200",
         method: "GET",
         path: "/api/v1/speech/analyze/fault-STUCK_TIMEOUT",
+        header: None,
+    },
+    Case {
+        provider: Provider::OpenAi,
+        what: "a quota that is used up, told with the status of a pace that is too fast",
+        method: "GET",
+        path: "/v1/models/fault-insufficient_quota",
+        header: None,
+    },
+    Case {
+        provider: Provider::Google,
+        what: "a wrong key, told as an invalid argument",
+        method: "GET",
+        path: "/v1/voices/fault-API_KEY_INVALID",
+        header: None,
+    },
+    Case {
+        provider: Provider::Aws,
+        what: "requests that come too fast, told as a bad request",
+        method: "GET",
+        path: "/v1/voices/fault-ThrottlingException",
         header: None,
     },
 ];

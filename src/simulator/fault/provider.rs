@@ -91,6 +91,12 @@ fn source(provider: Provider) -> &'static str {
         Provider::Breeze => include_str!("../faults/breeze.toml"),
         Provider::Corti => include_str!("../faults/corti.toml"),
         Provider::ZenHire => include_str!("../faults/zenhire.toml"),
+        Provider::Deepgram => include_str!("../faults/deepgram.toml"),
+        Provider::OpenAi => include_str!("../faults/openai.toml"),
+        Provider::Google => include_str!("../faults/google.toml"),
+        Provider::Azure => include_str!("../faults/azure.toml"),
+        Provider::Aws => include_str!("../faults/aws.toml"),
+        Provider::AssemblyAi => include_str!("../faults/assemblyai.toml"),
     }
 }
 

@@ -73,6 +73,24 @@ async fn a_subprotocol_carries_the_secret_and_only_the_other_is_answered() {
     assert_eq!(begin(Version::HTTP_11, asked, "").await.unwrap().status(), 403);
 }
 
+/// A browser's SDK offers it and takes no session without it.
+#[tokio::test]
+async fn agents_speak_the_subprotocol_that_their_sdk_offers() {
+    let simulator = instant(Provider::ElevenLabs).await;
+    for (offered, answered) in
+        [(Some("convai"), Some("convai")), (Some("convai, bearer.k"), Some("convai")), (None, None)]
+    {
+        let mut asked = upgrade(&simulator, "/v1/convai/conversation?agent_id=a");
+        if let Some(offered) = offered {
+            asked = asked.header("sec-websocket-protocol", offered);
+        }
+        let response = begin(Version::HTTP_11, asked, "").await.unwrap();
+        assert_eq!(response.status(), 101);
+        let protocol = response.headers().get("sec-websocket-protocol").and_then(|value| value.to_str().ok());
+        assert_eq!(protocol, answered, "{offered:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_leads_to_a_socket_carries_the_failure_there() {
     let breeze = instant(Provider::Breeze).await;

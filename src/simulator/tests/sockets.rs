@@ -69,6 +69,20 @@ const CONSULTATION: &[Say] = &[
     Say::Text(r#"{"type":"end"}"#),
 ];
 
+const HEARD_BY_DEEPGRAM: &[Say] =
+    &[Say::Audio, Say::Text(r#"{"type":"Finalize"}"#), Say::Text(r#"{"type":"CloseStream"}"#)];
+const SPOKEN_BY_DEEPGRAM: &[Say] = &[
+    Say::Text(r#"{"type":"Speak","text":"Oh."}"#),
+    Say::Text(r#"{"type":"Flush"}"#),
+    Say::Text(r#"{"type":"Close"}"#),
+];
+const TURNS_OF_DEEPGRAM: &[Say] = &[Say::Audio, Say::Text(r#"{"type":"CloseStream"}"#)];
+const REALTIME: &[Say] = &[
+    Say::Text(r#"{"type":"session.update","session":{"type":"realtime"}}"#),
+    Say::Text(r#"{"type":"response.create"}"#),
+];
+const SESSION: &[Say] = &[Say::Audio, Say::Text(r#"{"type":"ForceEndpoint"}"#), Say::Text(r#"{"type":"Terminate"}"#)];
+
 const fn script(
     provider: Provider,
     path: &'static str,
@@ -80,7 +94,7 @@ const fn script(
     Script { provider, path, says, begins, ends, close }
 }
 
-use Provider::{Breeze, Cartesia, Corti, ElevenLabs};
+use Provider::{AssemblyAi, Breeze, Cartesia, Corti, Deepgram, ElevenLabs, OpenAi};
 pub(super) const SCRIPTS: &[Script] = &[
     script(ElevenLabs, "/v1/text-to-speech/v1/stream-input", SPOKEN, r#"{"audio":""#, r#""isFinal":true"#, Some(1000)),
     script(
@@ -129,6 +143,11 @@ pub(super) const SCRIPTS: &[Script] = &[
     script(Corti, "/audio-bridge/v2/interactions/i1/streams", CONSULTATION, "CONFIG_ACCEPTED", "ENDED", Some(1000)),
     script(Corti, "/audio-bridge/v2/transcribe", CONSULTATION, "CONFIG_ACCEPTED", "ended", Some(1000)),
     script(Cartesia, "/stt/turns/websocket", TURNS, r#""type":"connected""#, "turn.end", Some(1000)),
+    script(Deepgram, "/v1/listen", HEARD_BY_DEEPGRAM, "\"Results\"", "\"Metadata\"", Some(1000)),
+    script(Deepgram, "/v1/speak", SPOKEN_BY_DEEPGRAM, "\"Metadata\"", "\"Flushed\"", Some(1000)),
+    script(Deepgram, "/v2/listen", TURNS_OF_DEEPGRAM, "\"Connected\"", "\"EndOfTurn\"", Some(1000)),
+    script(OpenAi, "/v1/realtime", REALTIME, "session.created", "response.done", None),
+    script(AssemblyAi, "/v3/ws", SESSION, "\"Begin\"", "\"Termination\"", Some(1000)),
 ];
 
 pub(super) async fn connect(simulator: &Simulator, path: &str, protocols: Option<&str>) -> Result<Client, String> {
