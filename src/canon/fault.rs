@@ -84,6 +84,7 @@ faults! {
     QueueFull ConcurrencyLimited Gateway "connection_limit_reached" "As many calls as this route allows are running, and as many as may are waiting.";
     QueueTimeout ConcurrencyLimited Gateway "connection_limit_reached" "As many calls as this route allows are running, and none ended in time.";
     ProviderHeld Unavailable Gateway "destination_unavailable" "The provider asked for a pause, which is not over yet.";
+    CredentialTurnedAway InvalidCredentials Gateway "http_request_denied" "The provider said so on a socket a moment ago; handshakes with this credential are refused here for some seconds.";
     CircuitOpen CircuitOpen Gateway "destination_unavailable" "The provider has been failing and is left alone for a moment.";
     Loop InvalidRequest Gateway "proxy_loop_detected" "The request has passed through this gateway already.";
     DnsError UpstreamUnreachable Network "dns_error" "The provider's name could not be resolved.";

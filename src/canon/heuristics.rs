@@ -131,7 +131,8 @@ pub(crate) fn by_status(status: u16) -> Option<Code> {
         422 => Code::InvalidParameter,
         425 => Code::NotReady,
         429 => Code::RateLimited,
-        499 => Code::ClientCancelled,
+        // Whoever says that its client has left means this gateway, which is still there and waits, as its own client does.
+        499 => Code::Interrupted,
         // RFC 9110 has no 509 and 529; hosting panels and Anthropic, Shopify and others use them so.
         509 => Code::QuotaExceeded,
         503 => Code::Unavailable,

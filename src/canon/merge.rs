@@ -15,10 +15,13 @@ impl ProfileSpec {
             merged.extend(mine);
             merged
         }
-        let mut spaces = base.spaces.clone();
-        for (space, table) in self.spaces {
-            let merged = tables(table, spaces.get(&space).unwrap_or(&Table::new()));
-            let _ = spaces.insert(space, merged);
+        fn tables_of<T: Clone>(mine: Table<Table<T>>, base: &Table<Table<T>>) -> Table<Table<T>> {
+            let mut all = base.clone();
+            for (name, table) in mine {
+                let merged = tables(table, all.get(&name).unwrap_or(&Table::new()));
+                let _ = all.insert(name, merged);
+            }
+            all
         }
         ProfileSpec {
             extends: None,
@@ -40,7 +43,7 @@ impl ProfileSpec {
             details: tables(self.details, &base.details),
             validation: lists(self.validation, &base.validation),
             codes: tables(self.codes, &base.codes),
-            spaces,
+            spaces: tables_of(self.spaces, &base.spaces),
             rules: lists(self.rules, &base.rules),
             streams: lists(self.streams, &base.streams),
             clients: lists(self.clients, &base.clients),
@@ -69,6 +72,7 @@ impl ProfileSpec {
                 codes: tables(self.native.codes, &base.native.codes),
                 types: tables(self.native.types, &base.native.types),
                 statuses: tables(self.native.statuses, &base.native.statuses),
+                words: tables_of(self.native.words, &base.native.words),
                 canonical_status: lists(self.native.canonical_status, &base.native.canonical_status),
             },
         }

@@ -17,6 +17,8 @@ pub(crate) struct Native {
     codes: HashMap<String, String>,
     types: HashMap<String, String>,
     statuses: HashMap<String, u16>,
+    /// Words of the profile's own for its templates.
+    words: HashMap<String, HashMap<String, String>>,
     /// Codes and types that have the canonical status whatever the provider's is.
     canonical: Vec<String>,
 }
@@ -69,6 +71,7 @@ impl Native {
             codes: reverse,
             types: spec.types.clone().into_iter().collect(),
             statuses: spec.statuses.clone().into_iter().collect(),
+            words: spec.words.iter().map(|(name, table)| (name.clone(), table.clone().into_iter().collect())).collect(),
             canonical: spec.canonical_status.clone(),
         }
     }
@@ -129,13 +132,20 @@ impl Native {
                 "title" => error.code.row().sentence.trim_end_matches('.').into(),
                 "status" => self.status(error).into(),
                 "retryable" => error.retryable.into(),
-                "close" => error.code.row().close.into(),
+                // The provider's own, where it closed with one.
+                "close" => {
+                    let theirs = error.upstream.as_ref().and_then(|upstream| upstream.close);
+                    theirs.filter(|code| *code != NO_STATUS).unwrap_or(error.code.row().close).into()
+                }
                 "request_id" => values.request_id.into(),
                 "timestamp" => values.timestamp.into(),
                 "retry_after" => (error.retry_after?.as_secs_f64().ceil() as u64).into(),
                 "param" => error.param.clone()?.into(),
                 "context_id" => error.context_id.clone()?.into(),
-                _ => return None,
+                own => {
+                    let words = self.words.get(own)?;
+                    named(words).or_else(|| words.get("*").cloned())?.into()
+                }
             })
         };
         match filled(template, &fill) {
@@ -177,3 +187,6 @@ fn inside(text: &str, fill: &dyn Fn(&str) -> Option<Value>) -> Option<String> {
     whole.push_str(rest);
     Some(whole)
 }
+
+/// Stands for a close frame without a code (RFC 6455 7.4.1).
+const NO_STATUS: u16 = 1005;

@@ -496,6 +496,9 @@ pub struct NativeSpec {
     pub types: Table<String>,
     /// Canonical code or type to the HTTP status that the provider uses, where it differs.
     pub statuses: Table<u16>,
+    /// Further words for templates: the name of a placeholder to a table from canonical code or type, or `*` for all others, to what
+    /// stands there.
+    pub words: Table<Table<String>>,
     /// Canonical codes or types whose answers have the canonical status in the compatible form too: the provider's own makes SDKs try
     /// again what cannot succeed.
     pub canonical_status: Vec<String>,

@@ -500,7 +500,7 @@ pub(super) struct Timeouts {
     pub(super) response: Option<DurationText>,
     /// The longest pause inside the answer's body. Default 60s.
     pub(super) idle: Option<DurationText>,
-    /// The longest silence on a WebSocket. Default 5m.
+    /// The longest silence on a WebSocket; one on which both sides are well and nobody waits then ends with 1001. Default 5m.
     pub(super) websocket_idle: Option<DurationText>,
     /// From the client's request to the last byte of the answer, waits and retries included; of a WebSocket, to the end of its
     /// handshake. Default: none.

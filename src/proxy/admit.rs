@@ -32,6 +32,10 @@ pub(crate) async fn admit(
     }
     let accounts =
         limits.free(limits.all_accounts().and(call.usable_accounts()), credential, call.upstream.limited_path())?;
+    let accounts = match websocket {
+        true => limits.may_open(accounts, credential, call.upstream.limited_path())?,
+        false => accounts,
+    };
     let priority = limits::priority(&parts.headers, call.fields);
     let mut permit = None;
     let counted_inside = || route.config.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();

@@ -143,7 +143,7 @@ async fn receive(peer: &mut Peer, events: &mut Vec<Event>, begun: &mut Option<Ev
             message.1.extend_from_slice(&frame.payload);
             if frame.fin {
                 let message = begun.take().expect("just put there");
-                events.extend((!message.1.starts_with(br#"{"type":"error","done":true,"error":{"#)).then_some(message));
+                events.extend((!message.1.starts_with(br#"{"type":"error","error":{"#)).then_some(message));
             }
             return true;
         }

@@ -75,8 +75,7 @@ async fn outcome(peer: &mut Peer, pieces: &[&[u8]]) -> Vec<(Opcode, Vec<u8>)> {
             frames.push(peer.next().await);
         }
     }
-    let own =
-        |frame: &Frame| frame.opcode == Text && frame.payload.starts_with(br#"{"type":"error","done":true,"error":{"#);
+    let own = |frame: &Frame| frame.opcode == Text && frame.payload.starts_with(br#"{"type":"error","error":{"#);
     frames.extend(peer.frames().await);
     let shown = |frame: Frame| match frame.opcode {
         // The gateway says more in the reason.

@@ -192,10 +192,65 @@ async fn a_provider_that_only_answers_pings_is_mute() {
     })
     .await;
     let gateway = gateway("cartesia", address, "timeouts = { websocket_idle = \"400ms\" }", "");
-    let frames = gateway.open().await.frames_until_close().await;
+    let mut caller = gateway.open().await;
+    caller.send(&up(Text, "something to do")).await;
+    let frames = caller.frames_until_close().await;
     let told: Vec<&Frame> = frames.iter().filter(|frame| frame.opcode != Ping).collect();
     assert_eq!(told[0].json()["error"]["code"], "upstream_timeout");
     assert_eq!(told[1].close().0, 1014);
+}
+
+/// A socket that is kept for the next sentence was told an error, and counted as the provider's failure.
+#[tokio::test]
+async fn a_healthy_socket_without_work_ends_as_nobodys_error() {
+    const CONTEXT: &str = r#"{"context_id":"c","transcript":"Hello."}"#;
+    const CHUNK: &str = r#"{"type":"chunk","context_id":"c","done":false,"data":"AAAA"}"#;
+    const DONE: &str = r#"{"type":"done","context_id":"c","done":true}"#;
+    let mut cases = tokio::task::JoinSet::new();
+    // What the client asks, what it is answered, and whether somebody waits for more.
+    for (path, asked, answered, works) in [
+        ("/socket", None, None, false),
+        ("/socket", Some("say this"), Some("said"), false),
+        ("/socket", Some("say this"), None, true),
+        ("/tts/websocket", None, None, false),
+        ("/tts/websocket", Some(CONTEXT), Some(DONE), false),
+        ("/tts/websocket", Some(CONTEXT), Some(CHUNK), true),
+    ] {
+        let _ = cases.spawn(async move {
+            let address = provider(move |mut peer, _| async move {
+                peer.accept("").await;
+                while let Some(frame) = peer.frame().await {
+                    match (frame.opcode, answered) {
+                        (Ping, _) => peer.send(&down(Pong, &frame.payload)).await,
+                        (Text, Some(answer)) => peer.send(&down(Text, answer)).await,
+                        _ => {}
+                    }
+                }
+            })
+            .await;
+            let breaker = "circuit_breaker = { failures = 1 }\ntimeouts = { websocket_idle = \"2s\" }";
+            let gateway = gateway("cartesia", address, breaker, "");
+            let mut caller = gateway.ask_at(path, "").await;
+            assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+            if let Some(asked) = asked {
+                caller.send(&up(Text, asked)).await;
+            }
+            let frames = caller.frames_until_close().await;
+            let code = frames.last().expect("a close").close().0;
+            assert_eq!(code, if works { 1014 } else { 1001 }, "{path} {asked:?} {frames:?}");
+            let errors = gateway.metric("speechgate_errors_total").await;
+            assert_eq!(errors.len(), usize::from(works), "{path} {asked:?} {errors:?}");
+            let again = gateway.ask_at(path, "").await.head().await;
+            let refused = again.contains("x-error-code: circuit_open");
+            assert_eq!(
+                refused, works,
+                "{path} {asked:?}: a session that died opens the circuit, and only that: {again}"
+            );
+        });
+    }
+    while let Some(case) = cases.join_next().await {
+        case.expect("a case that holds");
+    }
 }
 
 #[tokio::test]

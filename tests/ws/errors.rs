@@ -6,6 +6,7 @@ use speechgate::detect::Coded;
 use speechgate::wire::event_stream;
 use speechgate::wire::frame::Opcode::{Binary, Close, Text};
 use speechgate::wire::packed::Packing;
+use std::time::{Duration, Instant};
 
 const CARTESIA: &str = r#"{"type":"error","done":true,"status_code":429,"error_code":"concurrency_limited","title":"Too many concurrent requests","message":"You have exceeded your plan's concurrency limit.","context_id":"happy"}"#;
 const ELEVENLABS: &str = r#"{"message":"Invalid API key","error":"invalid_api_key","code":1008}"#;
@@ -168,7 +169,8 @@ async fn silence_is_told() {
         let expected = if drop_it { "upstream_disconnected" } else { "upstream_timeout" };
         assert_eq!(message[member]["code"], expected, "{message}");
         assert_eq!(message["type"], "error");
-        assert_eq!(message["done"], true);
+        // What a client takes for the end of speech is nobody's to say but the provider's.
+        assert!(message.get("done").is_none(), "{message}");
         let (code, reason) = caller.next().await.close();
         assert_eq!((code, reason.split(':').next()), (1014, Some(expected)));
     }
@@ -285,4 +287,111 @@ async fn a_session_that_is_over_by_the_providers_word_ends_although_it_leaves_it
     assert_eq!(caller.next().await.close().0, 3000);
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     counted(&gateway, "elevenlabs", "authentication", "invalid_credentials").await;
+}
+
+/// A plugin waits for each of its contexts, and does not take an error without its id for one of them.
+#[tokio::test]
+async fn every_context_that_a_dead_socket_takes_with_it_is_told() {
+    let begin = |id: &str| up(Text, format!(r#"{{"context_id":"{id}","transcript":"Hello.","text":"Hello."}}"#));
+    for (name, path, member) in [
+        ("cartesia", "/tts/websocket", "context_id"),
+        ("elevenlabs", "/v1/text-to-speech/v/multi-stream-input", "contextId"),
+    ] {
+        for close in [None, Some((1011, "the model is gone"))] {
+            for route in [CANONICAL, COMPATIBLE] {
+                let address = provider(move |mut peer, _| async move {
+                    peer.accept("").await;
+                    // The third context is over before the end, and has nothing to be told.
+                    for _ in 0..3 {
+                        let _ = peer.frame().await;
+                    }
+                    let over = r#"{"type":"done","done":true,"isFinal":true,"context_id":"c","contextId":"c"}"#;
+                    peer.send(&down(Text, over)).await;
+                    if let Some((code, reason)) = close {
+                        peer.send(&down(Close, closing(code, reason))).await;
+                        let _ = peer.rest().await;
+                    }
+                })
+                .await;
+                let gateway = gateway(name, address, route, "");
+                let mut caller = gateway.ask_at(path, "").await;
+                assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+                caller.send(&[begin("a"), begin("b"), begin("c")].concat()).await;
+                let frames = caller.frames_until_close().await;
+                let told: Vec<Value> = frames[1..frames.len() - 1].iter().map(|frame| frame.json()).collect();
+                let member = if route == CANONICAL { "context_id" } else { member };
+                let ids: Vec<_> = told.iter().map(|message| message[member].as_str()).collect();
+                assert_eq!(ids, [Some("a"), Some("b")], "{name} {close:?} {route} {told:?}");
+                assert!(told.iter().all(|message| message.get("done").is_none()), "{told:?}");
+                let counted = gateway.metric("speechgate_errors_total").await;
+                assert_eq!(counted.len(), 1, "{counted:?}");
+            }
+        }
+    }
+}
+
+/// LiveKit stops after some of these words, and tries four times after every other.
+#[tokio::test]
+async fn a_close_is_told_with_the_word_that_plugins_act_on() {
+    for (reason, word) in [
+        ("invalid_api_key", "auth_error"),
+        ("quota_exceeded", "quota_exceeded"),
+        ("rate_limit_exceeded", "rate_limited"),
+        ("internal error", "error"),
+    ] {
+        let code = if word == "error" { 1011 } else { 1008 };
+        let gateway = gateway("elevenlabs", saying(down(Close, closing(code, reason))).await, COMPATIBLE, "");
+        let mut caller = gateway.ask_at("/v1/speech-to-text/realtime", "").await;
+        assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+        assert_eq!(caller.next().await.json()["message_type"], word, "{reason}");
+        assert_eq!(caller.next().await.close(), (code, reason.to_owned()));
+    }
+}
+
+/// Told inside a session, most plugins try four times whatever it was; told at a handshake they stop.
+#[tokio::test]
+async fn a_credential_that_was_refused_on_a_socket_opens_no_other_for_some_seconds() {
+    let quota = r#"{"message":"This exceeds your quota.","error":"quota_exceeded","code":1008}"#;
+    for route in [CANONICAL, COMPATIBLE] {
+        let script = [down(Text, quota), down(Close, closing(1008, "quota_exceeded"))].concat();
+        let gateway = gateway("elevenlabs", saying(script).await, route, "");
+        let member = if route == CANONICAL { "error" } else { "gateway_error" };
+        let open = async |lines: &str| {
+            let mut caller = gateway.ask_at("/v1/text-to-speech/v/stream-input", lines).await;
+            let head = caller.head().await;
+            (caller, head)
+        };
+        // Without a key in the handshake it may be in the first message, everybody's own.
+        for key in ["", "", "xi-api-key: spent\r\n"] {
+            let (mut caller, head) = open(key).await;
+            assert!(head.starts_with("HTTP/1.1 101 "), "{key} {head}");
+            let message = caller.next().await.json();
+            assert_eq!(message[member]["code"], "quota_exceeded", "{message}");
+        }
+        let (mut caller, head) = open("xi-api-key: spent\r\nConnection: close\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 402 "), "{head}");
+        assert!(head.contains("x-should-retry: false\r\n") && !head.contains("retry-after"), "{head}");
+        let body: Value = serde_json::from_slice(&caller.rest().await).expect("JSON");
+        let told = ["code", "origin", "status"].map(|name| body[member][name].clone());
+        assert_eq!(told, [json!("quota_exceeded"), json!("gateway"), json!(402)], "{body}");
+        let (_, head) = open("xi-api-key: another\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        gateway.clear_waits().await;
+        let (_, head) = open("xi-api-key: spent\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    }
+}
+
+/// In the same segment as the answer to the handshake a message is lost on clients that attach their handlers after it.
+#[tokio::test]
+async fn the_first_message_does_not_come_with_the_answer_to_the_handshake() {
+    let gateway = gateway("elevenlabs", saying(down(Text, r#"{"audio":"AAAA"}"#)).await, COMPATIBLE, "");
+    let mut soonest = Duration::MAX;
+    for _ in 0..20 {
+        let asked = Instant::now();
+        let mut caller = gateway.open().await;
+        assert_eq!(caller.next().await.json()["audio"], "AAAA");
+        soonest = soonest.min(asked.elapsed());
+    }
+    assert!(soonest >= Duration::from_millis(5), "{soonest:?} after the handshake was asked for");
 }

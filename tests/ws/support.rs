@@ -98,6 +98,16 @@ impl Gateway {
         text.lines().filter(wanted).map(str::to_owned).collect()
     }
 
+    /// Ends what providers asked to wait for.
+    pub(crate) async fn clear_waits(&self) {
+        let mut stream = TcpStream::connect(self.admin).await.expect("a connection");
+        let request = "DELETE /-/waits HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("taken");
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await.expect("an answer");
+        assert!(text.ends_with("1 wait ended\n"), "{text}");
+    }
+
     /// Waits until a metric has exactly these samples, given without its name and without `route="r"`.
     pub(crate) async fn counts(&self, name: &str, expected: &[&str]) {
         let expected: Vec<String> = expected.iter().map(|sample| format!("{name}{sample}")).collect();

@@ -5,6 +5,7 @@ use super::{Noted, RequestContext, RoutedContext};
 use crate::canon::{CanonicalError, Phase};
 use crate::proxy::redact::redact_tokens;
 use crate::proxy::state::Shared;
+use crate::proxy::upstreams::{is_broken, is_refused_account};
 use crate::telemetry::journal::Error;
 use crate::telemetry::metrics::{RouteMetrics, Transport};
 use crate::telemetry::trace::SpanRef;
@@ -23,6 +24,10 @@ impl RoutedContext {
         count(self.metrics(), phase, error, self.trace.spot());
         if !std::mem::take(&mut self.counted) {
             self.count_provider(phase, error);
+        }
+        // At once, not with the end of a stream or session that may take its time: whoever tries again should find the circuit open.
+        if let Some(pass) = self.pass.take_if(|_| is_broken(error.code, error.origin)) {
+            pass.ended(Some((error.code, error.origin, error.fault)), tokio::time::Instant::now().into_std());
         }
         let names = self.names();
         let upstreams = &self.route.upstreams;
@@ -43,6 +48,9 @@ impl RoutedContext {
         if phase != Phase::Job {
             let RoutedContext { request, route, admission, guard, .. } = self;
             route.limits.failed(admission, request.upstream.limited_path(), error);
+            if request.times.upgraded.is_some() && is_refused_account(error) {
+                route.limits.turn_away(admission, request.upstream.limited_path(), error);
+            }
             if let Some(guard) = guard {
                 guard.record_error(error);
             }

@@ -38,6 +38,8 @@ pub(crate) struct Finding<'e> {
     codec: Option<Codec>,
     /// Nothing of a WebSocket session but this has come from the provider: SDKs wait for a refusal.
     opening: bool,
+    /// The units of a socket that end with it: each is told, as clients wait for each.
+    contexts: Vec<String>,
     /// For the log alone.
     detail: Option<String>,
     /// The limit that refused.
@@ -105,6 +107,7 @@ impl<'e> Finding<'e> {
             member: None,
             codec: None,
             opening: false,
+            contexts: Vec::new(),
             detail: None,
             limit: None,
             headers: None,
@@ -174,6 +177,11 @@ impl<'e> Finding<'e> {
     /// Whether it is all that a WebSocket session has brought so far.
     pub(crate) fn opening(self, opening: bool) -> Finding<'e> {
         Finding { opening, ..self }
+    }
+
+    /// With the units of the socket that end with it.
+    pub(crate) fn for_contexts(self, contexts: Vec<String>) -> Finding<'e> {
+        Finding { contexts, ..self }
     }
 
     /// A part of a socket or stream failed, the rest of which goes on or not.

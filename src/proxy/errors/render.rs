@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::canon::envelope::{self, Compatible, Stamp};
-use crate::canon::{CanonicalError, Codec, Phase, Profile};
+use crate::canon::{CanonicalError, Codec, Fault, Phase, Profile};
 use crate::config::types::Envelope;
 use crate::detect;
 use crate::proxy::context::RoutedContext;
@@ -26,12 +26,27 @@ pub(crate) struct Rendered {
     pub(crate) body: Option<Bytes>,
     /// A message that has to follow: SDKs wait for a refusal and do not take the provider's own error for one.
     pub(crate) follow_up: Option<Bytes>,
+    /// The same message for the other units that end with it.
+    others: Vec<Bytes>,
 }
 
 impl Rendered {
     fn piece(error: CanonicalError, body: Option<Vec<u8>>) -> Rendered {
         let body = body.map(Bytes::from);
-        Rendered { error, status: StatusCode::OK, headers: HeaderMap::new(), binary: false, body, follow_up: None }
+        Rendered {
+            error,
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            binary: false,
+            body,
+            follow_up: None,
+            others: Vec::new(),
+        }
+    }
+
+    /// Everything that is said on a socket.
+    pub(crate) fn messages(&mut self) -> Vec<Bytes> {
+        self.body.take().into_iter().chain(std::mem::take(&mut self.others)).collect()
     }
 
     /// The reason of a close.
@@ -66,7 +81,8 @@ pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
 /// What the route's choice of forms adds to an answer.
 fn by_who_asks(call: &RoutedContext, mut rendered: Rendered) -> Rendered {
     let route = &call.route.config;
-    if route.envelope.canonical_status {
+    // A refused handshake has nothing but its status to be read by most clients.
+    if route.envelope.canonical_status || rendered.error.fault == Some(Fault::CredentialTurnedAway) {
         rendered.status = StatusCode::from_u16(rendered.error.status()).unwrap_or(rendered.status);
     }
     if route.envelope.http == Envelope::Auto
@@ -141,16 +157,30 @@ fn piece(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) 
     Rendered { body: Some(body), ..Rendered::piece(error, None) }
 }
 
-/// A message of a WebSocket, for an error that was one or that has no other way to be told. On a compatible route it is in the
-/// codec of the socket; where that has no place for it, the close alone tells.
+/// A message of a WebSocket, for an error that was one or that has no other way to be told: once for each unit that ends with it. On a
+/// compatible route it is in the codec of the socket; where that has no place for it, the close alone tells.
 fn message(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>, codec: Option<Codec>) -> Rendered {
-    let Finding { phase, error, evidence, opening, .. } = finding;
-    let Some(profile) = compatible else {
-        let over = error.fatal != Some(false) || error.context_id.is_some();
-        let event = envelope::event(&error, stamp, error.done.or(over.then_some(true)));
-        return Rendered::piece(error, Some(event));
+    let Finding { phase, mut error, evidence, opening, contexts, .. } = finding;
+    let said = evidence.filter(|_| phase == Phase::Frame);
+    let encoded = |json: Vec<u8>| match codec.filter(|_| compatible.is_some()) {
+        Some(codec) => detect::encode(codec, &json),
+        None => Some(json),
     };
-    match evidence.filter(|_| phase == Phase::Frame) {
+    let words = |error: &CanonicalError| match compatible {
+        Some(profile) => envelope::native(profile, phase, error, stamp),
+        None => envelope::event(error, stamp, error.done),
+    };
+    let mut contexts = contexts.into_iter();
+    if said.is_none() && error.context_id.is_none() {
+        error.context_id = contexts.next();
+    }
+    let other = |id| encoded(words(&CanonicalError { context_id: Some(id), ..error.clone() }));
+    let others = contexts.filter_map(other).map(Bytes::from).collect();
+    let Some(profile) = compatible else {
+        let event = words(&error);
+        return Rendered { others, ..Rendered::piece(error, Some(event)) };
+    };
+    match said {
         Some(evidence) => {
             let refusal = opening.then(|| envelope::refusal_after(profile, evidence.body, &error, stamp)).flatten();
             let (json, coded) = (envelope::compatible(profile, &error, stamp, evidence), evidence.coded);
@@ -164,9 +194,9 @@ fn message(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>
         }
         None => {
             let refusal = opening.then(|| envelope::refusal(profile, &error, stamp)).flatten();
-            let json = refusal.unwrap_or_else(|| envelope::native(profile, phase, &error, stamp));
-            let Some(codec) = codec else { return Rendered::piece(error, Some(json)) };
-            Rendered { binary: codec.is_binary(), ..Rendered::piece(error, detect::encode(codec, &json)) }
+            let binary = codec.is_some_and(Codec::is_binary);
+            let body = encoded(refusal.unwrap_or_else(|| words(&error)));
+            Rendered { binary, others, ..Rendered::piece(error, body) }
         }
     }
 }

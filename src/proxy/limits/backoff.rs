@@ -2,9 +2,10 @@
 
 use super::{Denied, Refusal, RouteLimits};
 use crate::canon::Code;
-use crate::limit::backoff::{BackoffKeys, Pass, Probe};
+use crate::limit::backoff::{BackoffKeys, Backoffs, Pass, Probe};
 use crate::limit::gate::AccountSet;
 use crate::proxy::path;
+use std::time::Duration;
 use tokio::time::Instant;
 
 impl RouteLimits {
@@ -14,17 +15,39 @@ impl RouteLimits {
         if !self.waits() {
             return Ok(accounts);
         }
+        self.not_held(&self.backoffs, accounts, credential, path)
+            .map_err(|(remaining, code)| Refusal::of_backoff(code, remaining).into())
+    }
+
+    /// Which of these accounts may open a socket: none that the provider refused on another one a moment ago. To be refused at the
+    /// handshake is what makes clients stop that try again after whatever they are told in a session.
+    pub(crate) fn may_open(&self, accounts: AccountSet, credential: u64, path: &str) -> Result<AccountSet, Denied> {
+        if self.turned_away.count() == 0 {
+            return Ok(accounts);
+        }
+        self.not_held(&self.turned_away, accounts, credential, path)
+            .map_err(|(_, code)| Refusal::of_credential(code).into())
+    }
+
+    /// Those of these accounts that are not held; when all are, what the one is held for that is free first.
+    fn not_held(
+        &self,
+        backoffs: &Backoffs<Code>,
+        accounts: AccountSet,
+        credential: u64,
+        path: &str,
+    ) -> Result<AccountSet, (Duration, Code)> {
         let now = Instant::now().into_std();
         let mut free = accounts;
         let mut shortest = None;
         for account in (0..self.accounts.len().max(1)).filter(|account| accounts.contains(*account)) {
-            if let Some((code, remaining)) = self.backoffs.peek(self.backoff_keys(account, credential, path), now) {
+            if let Some((code, remaining)) = backoffs.peek(self.backoff_keys(account, credential, path), now) {
                 free = free.without(account);
                 shortest = shortest.into_iter().chain([(remaining, code)]).min();
             }
         }
         match shortest {
-            Some((remaining, code)) if free.is_empty() => Err(Refusal::of_backoff(code, remaining).into()),
+            Some(held) if free.is_empty() => Err(held),
             Some(_) | None => Ok(free),
         }
     }

@@ -18,6 +18,10 @@ use tokio::time::Instant;
 /// The longest pause for want of a slot: a plan is full until one of its calls ends, which no clock tells.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// How long a credential that was refused on a socket opens no other: as long as clients take to try a few times, and no longer than
+/// somebody who has just paid waits for it to be noticed.
+const TURNED_AWAY: Duration = Duration::from_secs(5);
+
 /// What a call that goes out holds of the limits of its route.
 #[derive(Default)]
 pub struct Admission {
@@ -118,6 +122,17 @@ impl RouteLimits {
                 admission.probe = None;
             }
             _ => open(admission),
+        }
+    }
+
+    /// The provider refused the credential of an open socket.
+    pub(crate) fn turn_away(&self, admission: &Admission, path: &str, error: &CanonicalError) {
+        // Of those that bring no key that is known, each may have one in its first message.
+        let known = !self.accounts.is_empty() || admission.credential != self.keys.of(<&[u8]>::default());
+        if self.route.waits.enabled && known {
+            let place = self.backoff_keys(admission.account, admission.credential, path);
+            let wait = TURNED_AWAY.min(self.route.waits.max_hold);
+            self.turned_away.refused(place, Reach::Credential, error.code, wait, Instant::now().into_std());
         }
     }
 

@@ -74,6 +74,8 @@ pub struct RouteLimits {
     /// Kept while calls are not counted for a time, none when they never were.
     gates: Option<Arc<Gates>>,
     backoffs: Arc<Backoffs<Code>>,
+    /// Credentials that were refused on a socket a moment ago.
+    turned_away: Arc<Backoffs<Code>>,
     /// The keys of the credentials that the route injects, by their place in the configuration, and the number by which
     /// the gate knows each: it stays the same when a reload gives the account another place.
     accounts: Vec<u64>,
@@ -161,6 +163,7 @@ impl Registry {
             for (_, limits) in self.all() {
                 limits.rates.sweep(now);
                 limits.backoffs.sweep(now);
+                limits.turned_away.sweep(now);
                 if let Some(gates) = &limits.gates {
                     gates.sweep(now);
                 }
@@ -195,6 +198,7 @@ impl RouteLimits {
             gates,
             numbers,
             backoffs: old.map_or_else(Backoffs::new, |old| Arc::clone(&old.backoffs)),
+            turned_away: old.map_or_else(Backoffs::new, |old| Arc::clone(&old.turned_away)),
             accounts,
             elsewhere: route.upstreams.len() > 1,
             unit: spec.unit.unwrap_or(ConcurrencyUnit::Request),
@@ -263,7 +267,7 @@ impl RouteLimits {
 
     fn clear_waits(&self) -> usize {
         let gates = self.gates.as_ref().map(|gates| gates.all()).unwrap_or_default();
-        self.backoffs.clear() + gates.iter().map(|gate| gate.end_pauses()).sum::<usize>()
+        self.backoffs.clear() + self.turned_away.clear() + gates.iter().map(|gate| gate.end_pauses()).sum::<usize>()
     }
 
     /// Whether a request takes a slot for as long as it lasts. Where units on a WebSocket are counted, the session asks for

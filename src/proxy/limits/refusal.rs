@@ -78,6 +78,14 @@ impl Refusal {
         error.retryable = true;
         Refusal { limit: Limit::RetryAfter, error, headers: HeaderMap::new() }
     }
+
+    /// The provider refused the credential on a socket a moment ago. There is no wait to tell: waiting does not help.
+    pub(super) fn of_credential(code: Code) -> Refusal {
+        let mut error = CanonicalError::from_fault(Fault::CredentialTurnedAway);
+        (error.code, error.retryable) = (code, false);
+        error.message = format!("{} {}", code.row().sentence, error.message);
+        Refusal { limit: Limit::RetryAfter, error, headers: HeaderMap::new() }
+    }
 }
 
 /// More than the burst: no wait would help, so that the client learns what has to be smaller.

@@ -287,3 +287,24 @@ async fn a_reload_that_adds_an_account_forgets_no_running_call() {
     assert_eq!((view().limit, view().accounts.len()), (Some(4), 2), "what is not there any more counts for nothing");
     drop((one, two, without));
 }
+
+/// Clients that try four times whatever they are told in a session stop when a handshake is refused.
+#[tokio::test(start_paused = true)]
+async fn a_credential_that_was_refused_on_a_socket_opens_none_for_five_seconds() {
+    let route = runtime("");
+    let limits = &route.limits;
+    let all = limits.all_accounts();
+    let known = call(None);
+    limits.turn_away(&known, "/x", &refusal(Code::QuotaExceeded, 0));
+    let refused = |credential| limits.may_open(all, credential, "/y").is_err();
+    let of = |call: &Admission| call.credential();
+    assert!(refused(of(&known)) && !refused(of(&known) + 1), "whatever it asks for, and nobody else");
+    assert!(held(limits, "/x") == Ok(false), "requests of other kinds are not held");
+    advance(Duration::from_millis(4999)).await;
+    assert!(refused(of(&known)));
+    advance(Duration::from_millis(1)).await;
+    assert!(!refused(of(&known)) && !refused(of(&known)), "nobody has to try first");
+    limits.turn_away(&known, "/x", &refusal(Code::InvalidCredentials, 0));
+    assert!(refused(of(&known)));
+    assert_eq!((limits.clear_waits(), refused(of(&known))), (1, false));
+}

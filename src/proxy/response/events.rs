@@ -265,7 +265,7 @@ impl Events {
         }
         let finding = Finding::fault(self.call.phase, fault).with_detail(Some(failure.detail.clone()));
         let finding = finding.coded(self.judge.framing.codec());
-        let told = errors::report(&mut self.call, finding.change(|error| error.done = Some(true)));
+        let told = errors::report(&mut self.call, finding);
         self.out.extend(told.body);
     }
 

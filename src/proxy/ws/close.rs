@@ -49,8 +49,13 @@ pub(super) struct OwnMessage {
 
 impl OwnMessage {
     fn of(rendered: &mut Rendered) -> Option<OwnMessage> {
+        OwnMessage::all(rendered).into_iter().next()
+    }
+
+    /// One for each unit that it is about.
+    fn all(rendered: &mut Rendered) -> Vec<OwnMessage> {
         let opcode = if rendered.binary { Opcode::Binary } else { Opcode::Text };
-        rendered.body.take().map(|payload| OwnMessage { opcode, payload })
+        rendered.messages().into_iter().map(|payload| OwnMessage { opcode, payload }).collect()
     }
 
     /// A message of the provider's with another body.
@@ -63,8 +68,8 @@ impl OwnMessage {
 /// What goes to the client before a close, and with it.
 #[derive(Debug, Default)]
 pub(super) struct CloseMessage {
-    /// The error, when it has not been told yet.
-    pub(super) message: Option<OwnMessage>,
+    /// The error, when it has not been told yet: once for each unit that ends with it, or for the socket.
+    pub(super) messages: Vec<OwnMessage>,
     /// The reason that replaces the provider's.
     pub(super) reason: Option<String>,
     /// The code to close with when the provider gave none.
@@ -129,7 +134,7 @@ impl SessionErrors {
     /// What the client is told when a unit of its socket has no slot. The session goes on.
     pub(super) fn denied(&mut self, denied: Denied, id: &str) -> Option<OwnMessage> {
         let finding = Finding::denied(Phase::Frame, denied).change(|error| {
-            (error.fatal, error.done) = (Some(false), Some(true));
+            error.fatal = Some(false);
             error.context_id = Some(id.to_owned()).filter(|id| !id.is_empty());
         });
         OwnMessage::of(&mut errors::report(&mut self.call, finding))
@@ -145,7 +150,7 @@ impl SessionErrors {
     }
 
     /// What goes to the client with a close of the provider. An error that was just told beats it.
-    pub(super) fn close(&mut self, code: Option<u16>, said: &str) -> CloseMessage {
+    pub(super) fn close(&mut self, code: Option<u16>, said: &str, contexts: Vec<String>) -> CloseMessage {
         let code = code.unwrap_or(crate::wire::close::NO_STATUS);
         let reason = self.call.redacted(Bytes::copy_from_slice(said.as_bytes()));
         let has_keys = reason != said;
@@ -156,13 +161,13 @@ impl SessionErrors {
         let finding = Finding::detected(&route.config.profile, self.call.request(), &evidence);
         if let Some(told) = self.last_error.take_if(|told| finding.is_some() || told.fatal != Some(false)) {
             let reason = self.replaced(told.reason).or_else(|| has_keys.then(|| said.to_string()));
-            return CloseMessage { message: None, reason, code };
+            return CloseMessage { messages: Vec::new(), reason, code };
         }
         let as_it_was = has_keys.then(|| said.to_string());
-        let Some(finding) = finding else { return CloseMessage { reason: as_it_was, code, message: None } };
-        let mut rendered = errors::report(&mut self.call, finding.opening(!self.begun));
+        let Some(finding) = finding else { return CloseMessage { reason: as_it_was, code, messages: Vec::new() } };
+        let mut rendered = errors::report(&mut self.call, finding.opening(!self.begun).for_contexts(contexts));
         let reason = self.replaced(rendered.reason()).or(as_it_was);
-        CloseMessage { reason, message: OwnMessage::of(&mut rendered), code }
+        CloseMessage { reason, messages: OwnMessage::all(&mut rendered), code }
     }
 
     /// What goes to the client when the connection has failed without the provider's word.
@@ -171,6 +176,7 @@ impl SessionErrors {
         fault: Fault,
         detail: Option<String>,
         violation: Option<Violation>,
+        contexts: Vec<String>,
     ) -> CloseMessage {
         let explains = |told: &mut LastError| match fault {
             Fault::ResponseBodyIncomplete => told.fatal != Some(false),
@@ -179,16 +185,16 @@ impl SessionErrors {
         };
         if let Some(told) = self.last_error.take_if(explains) {
             // The provider's own word on it is out already.
-            return CloseMessage { message: None, reason: Some(told.reason), code: told.close };
+            return CloseMessage { messages: Vec::new(), reason: Some(told.reason), code: told.close };
         }
         let finding = Finding::fault(Phase::Abort, fault).with_detail(detail).opening(!self.begun).change(|error| {
             if let Some(violation) = violation {
                 error.message = format!("{} ({})", error.message.trim_end_matches('.'), violation.reason());
             }
         });
-        let mut rendered = errors::report(&mut self.call, finding);
+        let mut rendered = errors::report(&mut self.call, finding.for_contexts(contexts));
         let (reason, code) = (rendered.reason(), rendered.error.code.row().close);
-        CloseMessage { message: OwnMessage::of(&mut rendered), reason: Some(reason), code }
+        CloseMessage { messages: OwnMessage::all(&mut rendered), reason: Some(reason), code }
     }
 
     /// The client is not there any more to be told. That it leaves when it was told an error is no further one.

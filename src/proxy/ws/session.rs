@@ -39,6 +39,9 @@ const READ: usize = 16 * 1024;
 const CLOSING: Duration = Duration::from_secs(10);
 /// How long a side may take to end its connection once closes have gone both ways.
 const LINGERING: Duration = Duration::from_secs(3);
+/// How long the provider's first message comes after the answer to the handshake at the least. Clients in JavaScript attach their
+/// handlers when they hear of that answer, and a message that came with it is gone by then.
+const OPENING: Duration = Duration::from_millis(5);
 /// Longer deadlines are none.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -70,12 +73,18 @@ pub(super) struct Session<S> {
     limits: Limits,
     /// When either side last sent something to the other.
     active: Instant,
+    /// Who sent the last message or part of one.
+    last_word: Option<Who>,
+    /// Until when nothing of the provider's goes to the client.
+    opening: Option<Instant>,
     /// Made when the session first waits; moved when it fires, or when something is due before it.
     timer: Option<Pin<Box<Sleep>>>,
     /// How far closing has come, from the first close on.
     closing: Option<Closing>,
     /// The provider said that the session is over.
     over: bool,
+    /// The ids of units that the end has taken with it, until they are told.
+    lost: Vec<String>,
     /// The gateway is ending.
     stopping: bool,
     close_counted: bool,
@@ -109,6 +118,8 @@ struct Fed {
     unfit: bool,
     /// All there was is an answer to our own ping.
     pong_only: bool,
+    /// There was a message or a part of one.
+    spoke: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -131,9 +142,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             first_messages,
             limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
             active: Instant::now(),
+            last_word: None,
+            opening: Some(Instant::now() + OPENING),
             timer: None,
             closing: None,
             over: false,
+            lost: Vec::new(),
             stopping: false,
             close_counted: false,
             _open: route.metrics.websocket_opened(),
@@ -210,6 +224,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// Whether the answer to the handshake has only just gone out. Once it has not, that is never asked again.
+    fn is_opening(&mut self) -> bool {
+        self.opening = self.opening.filter(|opening| Instant::now() < *opening);
+        self.opening.is_some()
+    }
+
     /// Whether something of our own may be said to both.
     fn may_interrupt(&self) -> bool {
         self.client.frames.is_between_frames() && self.provider.frames.is_between_frames()
@@ -225,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         {
             return ahead;
         }
-        if self.side(who).waits {
+        if self.side(who).waits || (who == Who::Provider && self.is_opening()) {
             return false;
         }
         let read = BUFFER.with_borrow_mut(|buffer| match self.side(who).poll_read(cx, buffer) {
@@ -259,7 +279,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let at = Instant::now();
         (from.heard, from.pinged) = (at, false);
-        let mut fed = Fed { at, length: input.len(), close: None, outcome: Ok(()), unfit: false, pong_only: false };
+        let mut fed =
+            Fed { at, length: input.len(), close: None, outcome: Ok(()), unfit: false, pong_only: false, spoke: false };
         if from.close_seen.is_some() {
             return fed;
         }
@@ -278,12 +299,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             _ if over || fed.unfit => {}
             Unit::Control(frame, _) => to.send(cx, frame),
             Unit::Pass(frames) => {
+                fed.spoke = true;
                 if who == Who::Provider {
                     errors.passed();
                 }
                 to.send(cx, frames);
             }
             Unit::Suspect(frames, text) if who == Who::Client => {
+                fed.spoke = true;
                 let Some(opened) = open(first_messages, errors, text) else { return fed.unfit = true };
                 let message = Message { frames, text, replaced: opened.as_deref() };
                 match slots.as_mut().map_or(Pass::Now, |slots| slots.client(&message, errors)) {
@@ -293,6 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
             }
             Unit::Suspect(frames, text) => {
+                fed.spoke = true;
                 let message = Coded::message(errors.codec(), text);
                 let replaced = errors.message(&message);
                 if let Some(slots) = slots {
@@ -329,6 +353,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.active = fed.at;
             self.closing_moves(who.other());
         }
+        if fed.spoke {
+            self.last_word = Some(who);
+        }
         if let Err(violation) = fed.outcome {
             return self.violated(who, violation, cx);
         }
@@ -344,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Who::Provider if self.client.close_seen.is_some() => self.client.pass_close(cx, &frame),
             Who::Provider if self.client.close_sent => {}
             Who::Provider => {
-                let closing = self.errors.close(code, &reason);
+                let closing = self.errors.close(code, &reason, std::mem::take(&mut self.lost));
                 match (code, &closing.reason) {
                     (Some(code), Some(_)) => self.say(&closing, code, cx),
                     _ => {

@@ -60,6 +60,17 @@ impl<P> Units<P> {
         Verdict::Begin(Beginning { id, last })
     }
 
+    /// Whether any run.
+    pub(super) fn any_run(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// The ids of those that run, where they have any.
+    pub(super) fn ids(&self) -> Vec<String> {
+        let with_ids = self.running.iter().filter(|_| self.spec.have_ids());
+        with_ids.map(|(id, _)| id.clone()).filter(|id| !id.is_empty()).collect()
+    }
+
     /// Whether one more may run.
     pub(super) fn has_room(&self) -> bool {
         self.running.len() < MOST

@@ -24,7 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let silence = (client_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
         // A provider that has said that it is over closes soon; one that then says nothing more is not waited for.
         let over = (self.over && client_stalls.is_none()).then(|| self.provider.heard + LINGERING);
-        let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence, over];
+        let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence, over, self.opening];
         all.into_iter().flatten().min().unwrap_or_else(|| self.active + idle)
     }
 
@@ -74,6 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Does what is due: asks who has long been silent, ends what has been silent for too long.
     pub(super) fn overdue(&mut self, now: Instant, cx: &mut Context<'_>) {
         let Limits { idle, write, .. } = self.limits;
+        if self.opening.take_if(|opening| *opening <= now).is_some() {
+            return;
+        }
         let past = |since: Instant, limit: Duration| since + limit <= now;
         if self.client.blocked.is_some_and(|since| past(since, write)) {
             return self.abandoned(Fault::CallerStalled, cx);
@@ -82,7 +85,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let silent = self.client.blocked.is_none() && past(self.provider.heard, idle);
         let blocked = self.client.blocked.is_some() || self.provider.blocked.is_some();
         let over = self.over && self.client.blocked.is_none() && past(self.provider.heard, LINGERING);
-        if over || stalls || silent || (!blocked && past(self.active, idle)) {
+        let unused = !blocked && past(self.active, idle);
+        if unused && !over && !stalls && !silent && !self.has_work() && self.may_interrupt() {
+            return self.retire(cx);
+        }
+        if over || stalls || silent || unused {
             return self.fail(Fault::ResponseStalled, None, None, cx);
         }
         for who in [Who::Client, Who::Provider] {

@@ -82,7 +82,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         cx: &mut Context<'_>,
     ) {
         let violation = by.map(|(_, violation)| violation);
-        let closing = self.errors.failed(fault, detail, violation);
+        self.closing_begins();
+        let closing = self.errors.failed(fault, detail, violation, std::mem::take(&mut self.lost));
         let code = match by {
             Some((Who::Client, violation)) => violation.close_code(),
             _ => closing.code,
@@ -93,6 +94,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Some((Who::Provider, violation)) => self.leave_provider(violation.close_code(), violation.reason(), cx),
             _ => self.leave_provider(1001, "", cx),
         }
+    }
+
+    /// Whether somebody waits for the provider: for a unit that runs, or, where none are known, for an answer to what the client said
+    /// last.
+    pub(super) fn has_work(&self) -> bool {
+        match &self.slots {
+            Some(slots) => slots.has_work(),
+            None => self.last_word == Some(Who::Client),
+        }
+    }
+
+    /// Ends a session on which both sides are well and nothing is said: that is nobody's error.
+    pub(super) fn retire(&mut self, cx: &mut Context<'_>) {
+        self.closing(close::GOING_AWAY, Initiator::Gateway);
+        self.client.close(cx, Some(close::GOING_AWAY), "idle");
+        self.leave_provider(close::GOING_AWAY, "", cx);
     }
 
     /// Tells the client an error and closes; where half a frame is out, all that can be done is to cut.
@@ -106,10 +123,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Inside a message of several frames no other may stand: the close alone has to tell.
     pub(super) fn say_message(&mut self, closing: &CloseMessage, cx: &mut Context<'_>) {
-        if let Some(message) = &closing.message
-            && !self.client.close_sent
-            && self.provider.frames.is_between_messages()
-        {
+        if self.client.close_sent || !self.provider.frames.is_between_messages() {
+            return;
+        }
+        for message in &closing.messages {
             self.client.tell(cx, message);
         }
     }
@@ -124,14 +141,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// From the first close on, time is limited; it is counted with who began and how.
     pub(super) fn closing(&mut self, code: u16, initiator: Initiator) {
-        let _ = self.closing.get_or_insert_with(|| Closing { progress: Instant::now(), linger: None });
-        if let Some(slots) = &mut self.slots {
-            slots.end();
-        }
+        self.closing_begins();
         if !std::mem::replace(&mut self.close_counted, true) {
             self.route.metrics.websocket_closed(code, initiator);
             self.errors.call.close_code = Some(code);
             self.errors.call.trace.closed(code, initiator);
+        }
+    }
+
+    /// Time is limited, and the units are over that ran until now.
+    fn closing_begins(&mut self) {
+        let _ = self.closing.get_or_insert_with(|| Closing { progress: Instant::now(), linger: None });
+        if let Some(slots) = &mut self.slots {
+            self.lost.extend(slots.running());
+            slots.end();
         }
     }
 

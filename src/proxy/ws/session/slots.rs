@@ -1,5 +1,6 @@
 //! Slots for the units of a socket: a message that begins one waits for its slot, and the client's later messages behind it,
-//! while the provider's go on.
+//! while the provider's go on. Where the route limits none, units with ids are followed all the same: whoever fails them says so
+//! once for each.
 
 use super::super::close::SessionErrors;
 use super::super::side::Side;
@@ -32,6 +33,8 @@ pub(super) struct Slots {
     route: Arc<RouteRuntime>,
     spec: Arc<SocketUnits>,
     units: Units<Held>,
+    /// Whether the route limits them.
+    limited: bool,
     /// So many at one time on this socket, where the provider has a bound of that kind.
     own: Option<Arc<Gate>>,
     waiting: Option<Waiting>,
@@ -85,12 +88,13 @@ impl Slots {
     /// Those of a socket on which units are counted; none on any other, and where the route does not limit them.
     pub(super) fn of(call: &RoutedContext, route: &Arc<RouteRuntime>) -> Option<Slots> {
         let spec = route.config.profile.socket_units(call.method.as_str(), call.provider_path())?;
-        if !route.limits.counts() {
+        let limited = route.limits.counts();
+        if !limited && !spec.have_ids() {
             return None;
         }
         let (units, route) = (Units::new(Arc::clone(spec)), Arc::clone(route));
-        let own = spec.max().map(|max| Gate::new(&Setup { max, queue: 1, accounts: 1 }));
-        Some(Slots { route, spec: Arc::clone(spec), units, own, waiting: None, ahead: Vec::new() })
+        let own = spec.max().filter(|_| limited).map(|max| Gate::new(&Setup { max, queue: 1, accounts: 1 }));
+        Some(Slots { route, spec: Arc::clone(spec), units, limited, own, waiting: None, ahead: Vec::new() })
     }
 
     /// What says of a message of the provider's whether it has to be looked at.
@@ -104,6 +108,12 @@ impl Slots {
         let beginning = match self.units.client(&Evidence::new(&seen)) {
             Verdict::Pass => return Pass::Now,
             Verdict::Swallow => return Pass::Never,
+            Verdict::Begin(beginning) if !self.limited => {
+                if self.units.has_room() {
+                    self.units.began(beginning, Held { plan: None, _socket: None });
+                }
+                return Pass::Now;
+            }
             Verdict::Begin(beginning) => beginning,
         };
         let (frames, replaced) = (message.frames.to_vec(), message.replaced.map(<[u8]>::to_vec));
@@ -143,6 +153,16 @@ impl Slots {
         if let Some(permit) = ended.and_then(|held| held.plan) {
             self.route.limits.settled(permit, error);
         }
+    }
+
+    /// Whether a unit runs, or waits for its slot.
+    pub(super) fn has_work(&self) -> bool {
+        self.waiting.is_some() || self.units.any_run()
+    }
+
+    /// The ids of the units that run.
+    pub(super) fn running(&self) -> Vec<String> {
+        self.units.ids()
     }
 
     /// The socket ends: all slots are free, and a place in the queue is given up.
