@@ -68,6 +68,7 @@ faults! {
     HeadTooLarge InvalidRequest Client "http_request_error" "The header section of the request is too large.";
     MethodRefused MethodNotAllowed Gateway "http_request_denied" "This gateway does not forward this method.";
     UpgradeRefused InvalidRequest Gateway "http_request_denied" "This gateway upgrades to websocket only, and only by a proper handshake.";
+    UpgradeVersion InvalidRequest Gateway "http_request_denied" "This gateway speaks version 13 of the WebSocket protocol, and no other.";
     BadRequestBody MalformedBody Client "http_request_error" "The body of the request is not validly framed.";
     RequestTooLarge PayloadTooLarge Gateway "http_request_denied" "The body of the request is larger than this route allows.";
     RequestHeadTimeout RequestTimeout Client "connection_read_timeout" "The header section of the request did not arrive in time.";
@@ -120,14 +121,16 @@ impl Fault {
         self.facts().0
     }
 
-    /// The HTTP status: the code's, but for the two faults to which the RFCs give one of their own (RFC 9112 3, a MUST, and
-    /// RFC 6585 5).
+    /// The HTTP status: the code's, but for the faults to which the RFCs give one of their own (RFC 9112 3, a MUST, RFC 6585 5,
+    /// RFC 6455 4.4).
     #[must_use]
     pub const fn status(self) -> u16 {
         if matches!(self, Fault::TargetTooLong) {
             414
         } else if matches!(self, Fault::HeadTooLarge) {
             431
+        } else if matches!(self, Fault::UpgradeVersion) {
+            426
         } else {
             self.code().status()
         }

@@ -557,6 +557,8 @@ pub struct CircuitBreaker {
 pub struct Limits {
     /// The URL of a Redis or Valkey, its password included.
     pub backend: Option<Secret>,
+    /// CA certificates, PEM, that are trusted instead of the platform's.
+    pub ca_file: Option<PathBuf>,
     /// How long slots stay with a gateway that is not heard of any more.
     pub lease: Duration,
     /// How long a request waits for the backend before it is counted locally; a tenth of the lease at most.

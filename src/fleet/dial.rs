@@ -4,7 +4,7 @@ use redis::aio::{ConnectionLike, MultiplexedConnection, SendError};
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisFuture,
-    RedisResult, Value,
+    RedisResult, TlsCertificates, Value,
 };
 use std::fmt;
 use std::sync::Arc;
@@ -70,17 +70,22 @@ impl ConnectionLike for Connection {
 pub(super) struct Network(Client);
 
 impl Network {
-    /// The one of a URL.
+    /// The one of a URL, trusted by these certificates (PEM) in place of the platform's.
     ///
     /// # Errors
-    /// When the URL is none.
-    pub(super) fn new(url: &str) -> RedisResult<Network> {
+    /// When the URL is none, or the certificates are none.
+    pub(super) fn new(url: &str, certificates: Option<Vec<u8>>) -> RedisResult<Network> {
         let info = url.into_connection_info()?;
         // Push messages come on the same connection with RESP3 only.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let settings = settings.set_lib_name("speechgate", env!("CARGO_PKG_VERSION"));
         let info = info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        Ok(Network(Client::open(info)?))
+        Ok(Network(match certificates {
+            None => Client::open(info)?,
+            certificates => {
+                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: certificates })?
+            }
+        }))
     }
 }
 
@@ -106,5 +111,47 @@ impl Backend for MultiplexedConnection {
     fn request<'a>(&'a self, command: &'a Cmd) -> RedisFuture<'a, Value> {
         let mut connection = self.clone();
         Box::pin(async move { connection.send_packed_command(command).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    /// A backend behind a certificate authority of one's own could not be used at all.
+    #[tokio::test]
+    async fn a_backend_is_trusted_by_certificates_of_its_own() {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
+        let tls = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .expect("a server");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("rediss://localhost:{}", listener.local_addr().expect("bound").port());
+        let acceptor = TlsAcceptor::from(Arc::new(tls));
+        for (certificates, trusted) in [(Some(made.cert.pem().into_bytes()), true), (None, false)] {
+            let network = Network::new(&url, certificates).expect("a URL");
+            let dialled = network.dial("c".to_owned(), Arc::new(|_| {}));
+            let served = async {
+                let (stream, _) = listener.accept().await.expect("a connection");
+                let mut first = [0; 1];
+                match acceptor.accept(stream).await {
+                    Ok(mut stream) => stream.read(&mut first).await.is_ok_and(|count| count == 1 && first == *b"*"),
+                    Err(_) => false,
+                }
+            };
+            // The backend goes away without an answer, so that dialling ends.
+            let (dialled, asked) = tokio::join!(dialled, served);
+            assert!(dialled.is_err());
+            assert_eq!(asked, trusted, "what is trusted is spoken to");
+        }
     }
 }

@@ -129,8 +129,10 @@ impl Fleet {
         runtime: &Handle,
     ) -> Result<Option<Arc<Fleet>>, String> {
         let Some(url) = &limits.backend else { return Ok(None) };
-        let network =
-            Network::new(url.reveal()).map_err(|_| "limits.backend: not a URL of a Redis or Valkey".to_owned())?;
+        let certificates = limits.ca_file.as_ref().map(std::fs::read).transpose();
+        let certificates = certificates.map_err(|error| format!("limits.ca: {error}"))?;
+        let network = Network::new(url.reveal(), certificates)
+            .map_err(|_| "limits.backend: not a URL of a Redis or Valkey, or limits.ca: no certificates".to_owned())?;
         Ok(Some(Fleet::start_over(Arc::new(network), limits, process, metrics, runtime)))
     }
 

@@ -40,6 +40,8 @@ pub(crate) struct RequestContext {
     target: Uri,
     /// The host that the client asked for.
     pub(crate) authority: Option<HeaderValue>,
+    /// How it reached the proxy in front, where that one is trusted and said so.
+    pub(crate) told: Option<Box<headers::Told>>,
     pub(super) peer: Arc<Peer>,
     /// Whether the client asked for RFC 9457.
     pub(crate) problem: bool,
@@ -174,6 +176,7 @@ impl RequestContext {
             method: parts.method.clone(),
             target: parts.uri.clone(),
             authority: None,
+            told: None,
             peer: Arc::clone(peer),
             problem: fields.may_have(Fields::ACCEPT) && headers::accepts_problem(&parts.headers),
             phase: Phase::Http,

@@ -170,6 +170,9 @@ fn find<'s>(
     // Before it could wait for a slot that it holds itself.
     state.shared.identity.check_loop(&parts.headers, request.fields)?;
     request.authority = headers::authority(parts);
+    if state.config.server.trust_forwarded {
+        request.told = headers::Told::of(&parts.headers, request.fields).map(Box::new);
+    }
     let named = request.authority.as_ref().and_then(|authority| authority.to_str().ok());
     Ok(Some((state.table.resolve(named, parts.uri.path())?, kind.websocket)))
 }
@@ -226,8 +229,14 @@ fn prepare(
     Ok(request)
 }
 
-/// Where a request cannot be trusted, neither can what seems to follow it: the connection ends (RFC 9112 6.3).
+/// Where a request cannot be trusted, neither can what seems to follow it: the connection ends (RFC 9112 6.3). Who speaks another
+/// version of the WebSocket protocol learns which one is spoken here (RFC 6455 4.4, RFC 9110 15.5.22).
 fn refused(version: Version, fault: Fault, mut answer: Response<Body>) -> Response<Body> {
+    if fault == Fault::UpgradeVersion {
+        let fields =
+            [(header::SEC_WEBSOCKET_VERSION, "13"), (header::UPGRADE, "websocket"), (header::CONNECTION, "upgrade")];
+        answer.headers_mut().extend(fields.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    }
     if matches!(fault, Fault::BadRequest | Fault::BadHost) && version < Version::HTTP_2 {
         let _ = answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -7,10 +7,12 @@ use http::{Uri, Version};
 impl RoutedContext {
     /// How the client reached this gateway.
     pub(crate) fn public_address(&self) -> PublicAddress<'_> {
+        let told = self.told.as_ref();
+        let authority = told.and_then(|told| told.authority.as_ref()).or(self.authority.as_ref());
         PublicAddress {
             url: self.state.config.server.public_url.as_ref(),
-            tls: self.peer.tls,
-            authority: self.authority.as_ref().and_then(|authority| authority.to_str().ok()),
+            tls: told.and_then(|told| told.tls).unwrap_or(self.peer.tls),
+            authority: authority.and_then(|authority| authority.to_str().ok()),
         }
     }
 

@@ -39,7 +39,11 @@ pub fn response(
 ) -> Response<Vec<u8>> {
     let mut headers = received.unwrap_or_default();
     let provider_wait = headers.remove(header::RETRY_AFTER);
+    // Of a range that is not there, the length of what is there is all that the client can use (RFC 9110 15.5.17).
+    let range = headers.remove(header::CONTENT_RANGE);
+    let range = range.filter(|_| error.upstream.as_ref().is_some_and(|upstream| upstream.status == Some(416)));
     let provider_type = forget_the_old_body(&mut headers);
+    headers.extend(range.map(|range| (header::CONTENT_RANGE, range)));
     let mut status = error.status();
     let (body, content_type) = match form {
         Form::Canonical => (envelope::canonical(error, stamp), JSON),
@@ -115,7 +119,6 @@ fn is_of_a_body(name: &str) -> bool {
             | "transfer-encoding"
             | "content-language"
             | "content-location"
-            | "content-range"
             | "content-disposition"
             | "trailer"
             | "etag"

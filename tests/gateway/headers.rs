@@ -251,7 +251,7 @@ fn a_success_keeps_its_headers_except_the_connections_own() {
         ("X-Request-Id", "theirs"),
         ("Request-Id", "theirs"),
         ("Current-Concurrent-Requests", "1"),
-        ("Link", "</a>; rel=next"),
+        ("Link", "<https://docs.example.com/a>; rel=help"),
         ("X-Odd-Name", "caf\u{e9}"),
         ("WWW-Authenticate", "Bearer"),
         ("Retry-After", "3"),

@@ -249,6 +249,7 @@ impl World {
         state.born += 1;
         let limits = Limits {
             backend: Some(Secret::new("redis://simulated".to_owned())),
+            ca_file: None,
             lease: self.lease,
             timeout: TIMEOUT,
             prefix: "t".to_owned(),

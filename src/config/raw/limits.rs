@@ -1,6 +1,6 @@
 //! What a file says of limits, waits, retries and circuits.
 
-use super::{DurationText, PercentageText};
+use super::{DurationText, FileText, PercentageText};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -112,6 +112,8 @@ pub(in crate::config) struct Limits {
     /// `redis://…`, `rediss://…` or `redis+unix://…`: rate and concurrency limits are shared through it. Default: each
     /// gateway for itself.
     pub(in crate::config) backend: Option<String>,
+    /// CA certificates that are trusted instead of the platform's, for a `rediss://` backend: a PEM file.
+    pub(in crate::config) ca: Option<FileText>,
     /// How long slots stay with a gateway that is not heard of any more. Default `5s`.
     pub(in crate::config) lease: Option<DurationText>,
     /// How long a request waits for the backend before it is counted locally. Default `5ms`.

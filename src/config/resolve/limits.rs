@@ -220,7 +220,13 @@ pub(super) fn limits(raw: &raw::Limits, findings: &mut Findings) -> Limits {
         }
         fits
     });
+    let ca_file = reader.pem("ca", raw.ca.as_ref(), "CERTIFICATE");
+    if raw.ca.is_some() && !raw.backend.as_ref().is_some_and(|url| url.starts_with("rediss://")) {
+        let path = reader.path.key("ca");
+        reader.findings.key(&path, "has no use without a `rediss://` backend").expected("`backend = \"rediss://…\"`");
+    }
     Limits {
+        ca_file,
         backend: backend.map(|url| Secret::new(url.clone())),
         lease,
         timeout,

@@ -89,7 +89,7 @@ fn check_host(parts: &Parts, fields: Fields) -> Result<(), Fault> {
 }
 
 /// `name[:port]` or `[v6][:port]`. Narrower than RFC 3986 3.2.2: no user, no escapes, no sub-delimiters, not empty.
-fn is_host(value: &[u8]) -> bool {
+pub(super) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value.iter().rposition(|byte| *byte == b':') {
         Some(colon) if !value.ends_with(b"]") => value.split_at(colon),
         _ => (value, &b""[..]),
@@ -136,6 +136,11 @@ fn is_just_chunked(headers: &HeaderMap) -> bool {
     lines.next().is_none() && first.is_some_and(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
 }
 
+/// Whether a request says that it is a WebSocket handshake, proper or not.
+pub(crate) fn is_websocket(parts: &Parts) -> bool {
+    list(&parts.headers, &UPGRADE).any(|element| element.eq_ignore_ascii_case(b"websocket"))
+}
+
 /// Whether this is a WebSocket handshake. A wish to upgrade that does not travel properly (HTTP/1.0, no
 /// `Connection: upgrade`) or is for something else (`h2c`) is ignored (RFC 9110 7.8); a handshake that is wrong is refused.
 fn check_upgrade(parts: &Parts, fields: Fields) -> Result<bool, Fault> {
@@ -151,8 +156,12 @@ fn check_upgrade(parts: &Parts, fields: Fields) -> Result<bool, Fault> {
         let mut lines = headers.get_all(name).iter();
         lines.next().filter(|_| lines.next().is_none()).map(HeaderValue::as_bytes)
     };
+    let version = single(SEC_WEBSOCKET_VERSION);
+    if parts.method == Method::GET && version.is_some_and(|version| version != b"13") {
+        return Err(Fault::UpgradeVersion);
+    }
     let proper = parts.method == Method::GET
-        && single(SEC_WEBSOCKET_VERSION) == Some(b"13")
+        && version.is_some()
         && single(SEC_WEBSOCKET_KEY).is_some_and(is_key)
         && !headers.contains_key(TRANSFER_ENCODING)
         && headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0");

@@ -10,7 +10,7 @@ use std::ops::BitOr;
 /// The fields of a message, as they were when it came. What is not in the set is not in the map; what is in it may have
 /// been removed since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fields(u32);
+pub struct Fields(u64);
 
 impl Fields {
     // The first of them are those of `HOP_BY_HOP`, in its order.
@@ -47,6 +47,12 @@ impl Fields {
     const PRIVATE: Fields = Fields(1 << 28);
     /// Some field, whichever, stands on several lines.
     pub(crate) const REPEATED: Fields = Fields(1 << 29);
+    /// Of an answer: a field that speaks for the whole of a provider's origin, or to a proxy in front of it.
+    pub(super) const OF_THE_ORIGIN: Fields = Fields(1 << 30);
+    pub(super) const SET_COOKIE: Fields = Fields(1 << 31);
+    pub(super) const REFRESH: Fields = Fields(1 << 32);
+    pub(super) const LINK: Fields = Fields(1 << 34);
+    pub(crate) const ORIGIN: Fields = Fields(1 << 33);
 
     /// What is between two neighbours only (RFC 9110 7.6.1), or for a proxy (11.7), or settled here (Expect is answered by the
     /// HTTP server): in requests.
@@ -112,7 +118,11 @@ impl Fields {
             b"proxy-authenticate" => Fields::PROXY_AUTHENTICATE,
             b"proxy-authentication-info" => Fields::PROXY_AUTHENTICATION_INFO,
             b"proxy-authorization" => Fields::PROXY_AUTHORIZATION,
+            b"link" => Fields::LINK,
+            b"origin" => Fields::ORIGIN,
             b"proxy-connection" => Fields::PROXY_CONNECTION,
+            b"refresh" => Fields::REFRESH,
+            b"set-cookie" => Fields::SET_COOKIE,
             b"te" => Fields::TE,
             b"traceparent" => Fields::TRACEPARENT,
             b"tracestate" => Fields::TRACESTATE,
@@ -125,6 +135,19 @@ impl Fields {
             b"x-request-id" => Fields::REQUEST_ID,
             b"x-speechgate-priority" => Fields::PRIORITY,
             b"x-real-ip" => Fields::CLAIM,
+            // They would bind this gateway's origin, and with it all its routes, to what one provider says of its own; or have a
+            // proxy in front of this gateway send a file or another URL instead of the answer.
+            b"clear-site-data"
+            | b"expect-ct"
+            | b"nel"
+            | b"public-key-pins"
+            | b"report-to"
+            | b"strict-transport-security"
+            | b"x-litespeed-location"
+            | b"x-lighttpd-send-file"
+            | b"x-reproxy-url"
+            | b"x-sendfile" => Fields::OF_THE_ORIGIN,
+            b"x-accel-buffering" => Fields::PRIVATE,
             // Claims that no proxy in front is asked for.
             b"client-ip"
             | b"proxy"
@@ -147,7 +170,8 @@ impl Fields {
             // Nearly every message has these: what follows need not be asked of them.
             b"accept-encoding" | b"content-type" | b"date" | b"host" | b"server" | b"user-agent" => Fields::default(),
             [b'x', b'-', what @ ..] if what.starts_with(b"forwarded-") => Fields::CLAIM,
-            [b'x', b'-', what @ ..] if what.starts_with(b"accel-") || what.starts_with(b"envoy-") => Fields::PRIVATE,
+            [b'x', b'-', what @ ..] if what.starts_with(b"accel-") => Fields::PRIVATE | Fields::OF_THE_ORIGIN,
+            [b'x', b'-', what @ ..] if what.starts_with(b"envoy-") => Fields::PRIVATE,
             [b'x', b'-', what @ ..] if what.starts_with(b"speechgate-") => Fields::PRIVATE,
             // `X_Api_Key` becomes the same variable as `X-Api-Key` behind CGI-like interfaces.
             other if other.contains(&b'_') => Fields::PRIVATE,

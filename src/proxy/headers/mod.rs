@@ -8,9 +8,12 @@ mod fields;
 mod id;
 mod request;
 mod response;
+mod rewrite;
 #[cfg(test)]
 mod tests;
+mod told;
 
+pub(crate) use check::is_websocket;
 pub use check::{Checked, authority, check_request};
 pub(crate) use credentials::{Offered, Subprotocol, SubprotocolKeys, offer};
 pub use fields::Fields;
@@ -18,8 +21,10 @@ pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_s
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
 pub(crate) use request::{FORWARDED_FOR, accepts_problem, clean_trailers};
 pub use request::{Outgoing, PeerHeaders, prepare_request};
-pub use response::{Incoming, PublicAddress, prepare_response};
+pub use response::prepare_response;
 pub(crate) use response::{interim_headers, prepare_handshake};
+pub use rewrite::{Incoming, PublicAddress};
+pub(crate) use told::Told;
 
 use crate::canon::Fault;
 use crate::config::types::{HeaderChanges, Headers, Route, Upstream};

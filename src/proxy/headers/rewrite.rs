@@ -1,0 +1,181 @@
+//! Addresses of the provider in an answer's fields become addresses of this gateway.
+
+use super::{Fields, RouteHeaders};
+use http::header::{CONTENT_LOCATION, Entry, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, REFRESH, SET_COOKIE};
+use http::{Uri, Version};
+use std::borrow::Cow;
+
+/// How clients reach this gateway.
+#[derive(Clone, Copy, Debug)]
+pub struct PublicAddress<'a> {
+    /// The configured one; the other two are then of no interest.
+    pub url: Option<&'a Uri>,
+    /// Whether the client came over TLS, to this gateway or to a proxy in front of it that is trusted.
+    pub tls: bool,
+    /// The host it asked for, from [`super::authority`].
+    pub authority: Option<&'a str>,
+}
+
+impl PublicAddress<'_> {
+    /// `https://gateway.example/base`, without a slash at the end; empty when the client did not say where it called.
+    fn origin(&self) -> String {
+        match (self.url, self.authority) {
+            (Some(url), _) => url.to_string().trim_end_matches('/').to_owned(),
+            (None, Some(authority)) => format!("{}://{authority}", if self.tls { "https" } else { "http" }),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.url.map_or("", |url| url.path().trim_end_matches('/'))
+    }
+}
+
+/// Everything that decides what an answer's headers become.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// The version it came in.
+    pub version: Version,
+    /// The route it came by.
+    pub route: &'a RouteHeaders,
+    /// Which of the route's upstreams answered.
+    pub upstream: usize,
+    /// The request's id.
+    pub request_id: &'a HeaderValue,
+    /// Where locations shall point.
+    pub public: PublicAddress<'a>,
+}
+
+/// Turns the addresses in an answer's fields, so that whoever follows one still comes through here, and cookies so that they
+/// come back here.
+pub(super) fn rewrite(headers: &mut HeaderMap, fields: Fields, answer: &Incoming<'_>) {
+    if fields.may_have(Fields::LOCATION) {
+        each(headers, LOCATION, |location| rewritten(location, answer));
+    }
+    if fields.may_have(Fields::CONTENT_LOCATION) {
+        each(headers, CONTENT_LOCATION, |location| rewritten(location, answer));
+    }
+    if fields.may_have(Fields::LINK) {
+        each(headers, LINK, |links| linked(links, answer));
+    }
+    if fields.may_have(Fields::REFRESH) {
+        each(headers, REFRESH, |refresh| refreshed(refresh, answer));
+    }
+    if fields.may_have(Fields::SET_COOKIE) {
+        each(headers, SET_COOKIE, |cookie| baked(cookie, answer));
+    }
+}
+
+/// Changes every line of a field that is to be changed.
+fn each(headers: &mut HeaderMap, name: HeaderName, change: impl Fn(&str) -> Option<String>) {
+    let Entry::Occupied(mut lines) = headers.entry(name) else { return };
+    for line in lines.iter_mut() {
+        let changed = line.to_str().ok().and_then(&change).and_then(|text| HeaderValue::try_from(text).ok());
+        if let Some(changed) = changed {
+            *line = changed;
+        }
+    }
+}
+
+/// `<…>; rel="next", <…>` (RFC 8288 3).
+fn linked(links: &str, answer: &Incoming<'_>) -> Option<String> {
+    let mut changed = String::with_capacity(links.len());
+    let mut rest = links;
+    while let Some((before, (target, after))) =
+        rest.split_once('<').and_then(|(before, rest)| Some((before, rest.split_once('>')?)))
+    {
+        let target = rewritten(target, answer).map_or(Cow::Borrowed(target), Cow::Owned);
+        changed.extend([before, "<", &target, ">"]);
+        rest = after;
+    }
+    changed.push_str(rest);
+    (changed != links).then_some(changed)
+}
+
+/// `5; url=…`, as browsers take it (HTML, shared declarative refresh steps): any case, with or without quotes.
+fn refreshed(refresh: &str, answer: &Incoming<'_>) -> Option<String> {
+    const URL: &str = "url=";
+    let at = refresh.to_ascii_lowercase().find(URL)? + URL.len();
+    let (before, target) = refresh.split_at_checked(at)?;
+    let target = target.trim().trim_matches(['"', '\'']);
+    rewritten(target, answer).map(|target| format!("{before}{target}"))
+}
+
+/// A cookie for this gateway: without the domain, which is the provider's, and with the path as it is here.
+fn baked(cookie: &str, answer: &Incoming<'_>) -> Option<String> {
+    // Browsers take these with the path `/` alone (RFC 6265bis 4.1.3.2).
+    let for_the_host = cookie.trim_start().starts_with("__Host-");
+    let attribute = |part: &'_ str| {
+        part.split_once('=').map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+    };
+    let mut parts = cookie.split(';');
+    let mut changed = parts.next()?.to_owned();
+    for part in parts {
+        match attribute(part) {
+            Some((name, _)) if name == "domain" => {}
+            Some((name, path)) if name == "path" && !for_the_host => {
+                changed.push_str("; Path=");
+                changed.push_str(&cookie_path(&path, answer).unwrap_or(path));
+            }
+            _ => changed.extend([";", part]),
+        }
+    }
+    (changed != cookie).then_some(changed)
+}
+
+/// Where at this gateway is what has this path at the provider; none when nothing here leads there.
+fn cookie_path(path: &str, answer: &Incoming<'_>) -> Option<String> {
+    let RouteHeaders { upstreams, prefix, .. } = answer.route;
+    let base_path = &upstreams.get(answer.upstream)?.base_path;
+    let path = path.trim_end_matches('/');
+    let rest = match path.strip_prefix(base_path.as_str()) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
+        // A cookie for all that is above the route's own base is one for all of the route.
+        _ if base_path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) => "",
+        _ => return None,
+    };
+    let ours = format!("{}{prefix}{rest}", answer.public.path());
+    Some(if ours.is_empty() { "/".to_owned() } else { ours })
+}
+
+/// The location as clients must see it; `None` when it is right as it is or not ours to change.
+fn rewritten(location: &str, answer: &Incoming<'_>) -> Option<String> {
+    let RouteHeaders { upstreams, prefix, .. } = answer.route;
+    let (origin, target, base_path) = match location.strip_prefix('/') {
+        Some(rest) if !rest.starts_with('/') => {
+            (answer.public.path().to_owned(), location, &upstreams.get(answer.upstream)?.base_path)
+        }
+        _ => {
+            let named = upstreams.iter().find_map(|at| Some((path_at(location, &at.host, at.port)?, &at.base_path)));
+            let (target, base_path) = named?;
+            (answer.public.origin(), target, base_path)
+        }
+    };
+    let rest = target.strip_prefix(base_path.as_str())?;
+    // `/base` must not swallow the beginning of `/basement`.
+    if !(rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
+        return None;
+    }
+    let changed = format!("{origin}{prefix}{rest}");
+    let changed = if changed.starts_with(['?', '#']) || changed.is_empty() { format!("/{changed}") } else { changed };
+    (changed != location).then_some(changed)
+}
+
+/// What follows the authority in an absolute or network-path reference to this host and port.
+fn path_at<'l>(location: &'l str, host: &str, port: u16) -> Option<&'l str> {
+    let (scheme, rest) = location.split_once("//")?;
+    let default_port = match scheme {
+        "" => port,
+        _ if scheme.eq_ignore_ascii_case("https:") => 443,
+        _ if scheme.eq_ignore_ascii_case("http:") => 80,
+        _ => return None,
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let authority: http::uri::Authority = authority.parse().ok()?;
+    let same_host = authority.host().trim_matches(['[', ']']).eq_ignore_ascii_case(host.trim_matches(['[', ']']));
+    // A provider that redirects between its own http and https means itself in both.
+    let named = authority.port_u16().unwrap_or(default_port);
+    let same_port =
+        named == port || authority.port_u16().is_none_or(|given| given == default_port) && matches!(port, 80 | 443);
+    (same_host && same_port && !authority.as_str().contains('@')).then_some(path)
+}
