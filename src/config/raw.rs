@@ -77,6 +77,8 @@ pub(super) struct Server {
     /// HTTP/2 towards clients.
     #[serde(default)]
     pub(super) http2: Http2,
+    /// Which pages of browsers may call. Default: what each provider says of its own.
+    pub(super) cors: Option<Cors>,
     /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to. Default false: they are replaced.
     pub(super) trust_forwarded: Option<bool>,
     /// This gateway's address as clients see it, put into rewritten provider URLs. Default: the request's Host.
@@ -98,6 +100,42 @@ pub(super) struct ServerTls {
     pub(super) private_key: Option<FileText>,
     /// CA certificates, PEM: clients must then present a certificate that one of these signed.
     pub(super) client_ca: Option<FileText>,
+}
+
+/// `[server.cors]`, and `cors` of a route
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cors {
+    /// Whose pages may call: origins such as `https://app.example.com`, or `*` for those of everybody.
+    #[schemars(required)]
+    pub(super) origins: Option<Vec<String>>,
+    /// Whether pages may send cookies and the like. Default false.
+    pub(super) credentials: Option<bool>,
+    /// The methods that pages may use. Default: whatever they ask for.
+    pub(super) methods: Option<Vec<String>>,
+    /// The header fields that pages may send. Default: whatever they ask for.
+    pub(super) headers: Option<Vec<String>>,
+    /// What pages may read of an answer's header fields, beside those of this gateway.
+    pub(super) expose: Option<Vec<String>>,
+    /// How long browsers may remember the answer to a preflight. Default 10m.
+    pub(super) max_age: Option<DurationText>,
+}
+
+/// `cors` of a route: its own, or none.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum RouteCors {
+    /// The provider speaks for itself.
+    Passed(CorsWord),
+    /// Rules of its own.
+    Own(Cors),
+}
+
+/// Who speaks instead of `[server.cors]`.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum CorsWord {
+    Provider,
 }
 
 /// `[server.http2]`
@@ -210,6 +248,8 @@ pub(super) struct Route {
     pub(super) upstream_tls: Option<UpstreamTls>,
     /// The form of errors, one for all or a table by transport. Default `canonical`.
     pub(super) envelope: Option<EnvelopeChoice>,
+    /// Which pages of browsers may call, in place of `[server.cors]`; `provider` leaves that to the provider.
+    pub(super) cors: Option<RouteCors>,
     /// Whether envelopes carry the provider's own body. Default true.
     pub(super) upstream_body: Option<bool>,
     /// What is put into every request; the client's own is then dropped. Several are several accounts: the one with the

@@ -2,6 +2,7 @@
 //!
 //! Nothing stops at the first problem: a value that cannot be used is noted, and its default goes on.
 
+mod cors;
 mod credentials;
 mod headers;
 mod health;
@@ -23,11 +24,12 @@ use std::time::Duration;
 
 /// Resolves the whole configuration. It may only be used when nothing was found.
 pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Findings) -> Config {
+    let server = server(&raw.server, findings);
     let config = Config {
-        server: server(&raw.server, findings),
         admin: admin(&raw.admin, findings),
         telemetry: telemetry(&raw.telemetry, findings),
-        routes: route::routes(&raw.routes, profiles, findings),
+        routes: route::routes(&raw.routes, profiles, server.cors.as_ref(), findings),
+        server,
         limits: limits::limits(&raw.limits, findings),
     };
     if let Some(admin) = &config.admin {
@@ -61,6 +63,7 @@ fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
         max_header_bytes: reader.bytes("max_header_bytes", raw.max_header_bytes.as_ref(), 32 * KIB, HEADER_BYTES),
         max_headers: raw.max_headers.unwrap_or(100) as usize,
         http2_max_streams: raw.http2.max_streams.unwrap_or(100),
+        cors: raw.cors.as_ref().and_then(|raw| cors::cors(raw, reader.path.key("cors"), reader.findings)),
         trust_forwarded: raw.trust_forwarded.unwrap_or(false),
         public_url: reader.read("public_url", raw.public_url.as_ref().map(|url| url.0.as_str()), values::url),
         error_docs_url: reader.read(

@@ -64,12 +64,31 @@ pub struct Server {
     pub max_headers: usize,
     /// HTTP/2 streams at one time on one connection.
     pub http2_max_streams: u32,
+    /// Which pages of browsers may call what no route takes; none when nobody but providers says so.
+    pub cors: Option<Arc<Cors>>,
     /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to; else they are replaced.
     pub trust_forwarded: bool,
     /// This gateway's address as clients see it, for rewritten provider URLs; else taken from the request's Host.
     pub public_url: Option<Uri>,
     /// Where errors are documented: put before the code, it is the link of an error whose provider gave none.
     pub error_docs_url: Option<String>,
+}
+
+/// `[server.cors]`, or `cors` of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cors {
+    /// Whose pages may call; none for those of everybody.
+    pub origins: Option<Vec<String>>,
+    /// Whether they may send cookies.
+    pub credentials: bool,
+    /// The methods that they may use; none for whatever they ask for.
+    pub methods: Option<HeaderValue>,
+    /// The fields that they may send; none for whatever they ask for.
+    pub headers: Option<HeaderValue>,
+    /// The fields that they may read beside those of the gateway.
+    pub expose: Option<HeaderValue>,
+    /// How long the answer to a preflight is good for.
+    pub max_age: Duration,
 }
 
 /// `[server.tls]`
@@ -171,6 +190,8 @@ pub struct Route {
     pub health: Option<HealthCheck>,
     /// The form of errors.
     pub envelope: Envelopes,
+    /// Which pages of browsers may call; none where the provider says so.
+    pub cors: Option<Arc<Cors>>,
     /// Whether envelopes carry the provider's body.
     pub upstream_body: bool,
     /// What is put into requests, one of them into each; the client's own is then dropped. At most [`MOST_PLACES`].

@@ -189,6 +189,20 @@ fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte)
 }
 
+/// An origin as browsers write it (the Fetch standard), or `*`.
+pub(super) fn origin(text: &str) -> Result<(), Expected> {
+    let expected = "an origin such as `https://app.example.com`: scheme, host in lower case, port unless it is the usual one, no path";
+    let Some((scheme, authority)) = text.split_once("://") else {
+        return if matches!(text, "*" | "null") { Ok(()) } else { Err(expected.to_owned()) };
+    };
+    let lower = |text: &str| !text.is_empty() && !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    let is_authority = authority.parse::<http::uri::Authority>().is_ok_and(|parsed| parsed.as_str() == authority);
+    let usual = matches!(scheme, "https" if authority.ends_with(":443"))
+        || matches!(scheme, "http" if authority.ends_with(":80"));
+    let fits = lower(scheme) && lower(authority) && is_authority && !authority.contains('@') && !usual;
+    if fits { Ok(()) } else { Err(expected.to_owned()) }
+}
+
 /// A host name or address without a port, in lower case.
 pub(super) fn host(text: &str) -> Result<String, Expected> {
     let expected = "a host name such as `api.example.com`, without a port";

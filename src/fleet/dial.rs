@@ -139,7 +139,7 @@ mod tests {
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         for (certificates, trusted) in [(Some(made.cert.pem().into_bytes()), true), (None, false)] {
             let network = Network::new(&url, certificates).expect("a URL");
-            let dialled = network.dial("c".to_owned(), Arc::new(|_| {}));
+            let dialled = network.dial(vec!["c".to_owned()], Arc::new(|_| {}));
             let served = async {
                 let (stream, _) = listener.accept().await.expect("a connection");
                 let mut first = [0; 1];

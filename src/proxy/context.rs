@@ -165,8 +165,9 @@ impl RequestContext {
         peer: &Arc<Peer>,
         parts: &request::Parts,
         interim: Option<Interim>,
+        fields: Fields,
     ) -> RequestContext {
-        let (arrived, fields) = (SystemTime::now(), Fields::of(&parts.headers));
+        let arrived = SystemTime::now();
         let trace = Trace::begin(state.shared.tracer(), &parts.headers, fields);
         let logged = state.shared.access.as_ref().map(|access| access.of_request(&parts.headers)).unwrap_or_default();
         RequestContext {

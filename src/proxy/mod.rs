@@ -5,6 +5,7 @@
 mod admit;
 mod checker;
 mod context;
+mod cors;
 pub mod errors;
 mod forward;
 pub mod headers;
@@ -33,6 +34,8 @@ pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upstreams::{AccountView, RouteHealthView, UpstreamView};
 
 use context::{RequestContext, RoutedContext};
+use cors::Page;
+use headers::Fields;
 use idle::within;
 use limits::Denied;
 use route::Routed;
@@ -41,6 +44,7 @@ use crate::canon::{Fault, Phase};
 use crate::upstream::{Client, TlsShared};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::future::Either;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
 use hyper::body::Incoming;
@@ -74,20 +78,79 @@ impl Proxy {
     }
 
     /// Answers one request.
-    pub async fn handle(
+    pub fn handle<'s, 'p>(
+        &'s self,
+        peer: &'p Arc<Peer>,
+        interim: Option<Interim>,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send + use<'s, 'p> {
+        let state = self.state.load_full();
+        let fields = Fields::of(request.headers());
+        if state.has_cors || fields.may_have(Fields::ORIGIN) {
+            // Boxed: most requests are of no page.
+            Either::Left(Box::pin(self.answer_page(state, peer, interim, request, fields)))
+        } else {
+            Either::Right(self.answer(state, peer, interim, request, fields))
+        }
+    }
+
+    /// Answers a request that may be of a page of a browser.
+    async fn answer_page(
         &self,
+        state: Arc<State>,
         peer: &Arc<Peer>,
         interim: Option<Interim>,
         request: Request<Incoming>,
+        fields: Fields,
+    ) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let page = Page::of(&parts);
+        let authority = headers::authority(&parts);
+        let host = authority.as_ref().and_then(|authority| authority.to_str().ok());
+        let route = state.table.resolve(host, parts.uri.path()).ok().map(|routed| state.runtime(routed.route));
+        let rules = match &route {
+            Some(route) => route.config.cors.clone(),
+            None => state.config.server.cors.clone(),
+        };
+        let foreign = rules.as_ref().is_some_and(|rules| !page.is_allowed(rules)) && headers::is_websocket(&parts);
+        let mut answer = if foreign || rules.is_some() && page.is_preflight() {
+            match check(state, peer, interim, &parts, body, fields) {
+                // Browsers do not hold WebSockets to any rules: whoever has some has to.
+                Ok((call, _)) if foreign => response::fault(call, Fault::OriginRefused),
+                Ok((call, _)) => response::no_content(call),
+                Err(answer) => *answer,
+            }
+        } else {
+            self.answer(state, peer, interim, Request::from_parts(parts, body), fields).await
+        };
+        let own = answer.headers().contains_key("x-error-code");
+        match (&rules, &route) {
+            (Some(rules), _) => page.allow(rules, answer.headers_mut()),
+            (None, Some(route)) => page.follow(&route.readers, own, answer.headers_mut()),
+            (None, None) => {}
+        }
+        answer
+    }
+
+    async fn answer(
+        &self,
+        state: Arc<State>,
+        peer: &Arc<Peer>,
+        interim: Option<Interim>,
+        request: Request<Incoming>,
+        fields: Fields,
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let version = parts.version;
-        let (mut call, mut checked) = match check(self.state.load_full(), peer, interim, &parts, body) {
+        let (mut call, mut checked) = match check(state, peer, interim, &parts, body, fields) {
             Ok(checked) => checked,
             Err(answer) => return *answer,
         };
         let websocket = checked.websocket;
+        // A browser asks before its page may: that is no call, takes no slot and counts for no rate.
+        let asks = headers::is_preflight(&parts.method, &parts.headers);
         let admitted = match call.end {
+            _ if asks => Ok(()),
             None => admit::admit(&mut call, &parts, &mut checked.upload, websocket).await,
             Some(end) => {
                 let admitted = Box::pin(admit::admit(&mut call, &parts, &mut checked.upload, websocket));
@@ -139,8 +202,9 @@ fn check(
     interim: Option<Interim>,
     parts: &request::Parts,
     body: Incoming,
+    fields: Fields,
 ) -> Result<(Box<RoutedContext>, Checked), Box<Response<Body>>> {
-    let mut request = RequestContext::begin(Arc::clone(&state), peer, parts, interim);
+    let mut request = RequestContext::begin(Arc::clone(&state), peer, parts, interim, fields);
     let found = match find(&state, &mut request, parts) {
         Ok(Some(found)) => found,
         Ok(None) => return Err(Box::new(answer_here(request))),
@@ -222,7 +286,10 @@ fn prepare(
         trust_forwarded: state.config.server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing);
-    parts.uri = runtime.headers.target(checked.target, call.destination, checked.websocket)?.into();
+    parts.uri = match headers::is_preflight(&parts.method, &parts.headers) {
+        true => checked.target.into(),
+        false => runtime.headers.target(checked.target, call.destination, checked.websocket)?.into(),
+    };
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
     forward::pass_interim(call, &mut request);

@@ -1,5 +1,6 @@
 //! What requests are answered with: the running configuration with everything that is worked out once from it.
 
+use super::cors::Readers;
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::limits::{Registry, RouteLimits};
 use super::redact::RouteKeys;
@@ -29,6 +30,8 @@ pub struct State {
     /// What outlives a configuration.
     pub shared: Arc<Shared>,
     pub(crate) table: RouteTable,
+    /// Whether anybody but the providers says which pages of browsers may call.
+    pub(super) has_cors: bool,
     /// In the order of the configuration, so that a route's index finds its own.
     routes: Vec<Arc<RouteRuntime>>,
 }
@@ -107,6 +110,8 @@ pub struct RouteRuntime {
     pub(crate) health: Option<Arc<RouteHealth>>,
     /// What must not be shown when a provider echoes it: the keys that are put into its requests.
     pub keys: RouteKeys,
+    /// Which pages of browsers its provider has let read its answers.
+    pub(super) readers: Readers,
 }
 
 /// Who is calling, and how the call came in: the same for all requests of a connection.
@@ -238,10 +243,12 @@ impl State {
                     metrics,
                     health,
                     keys: RouteKeys::new(&route.credentials, &set_secrets(route)),
+                    readers: Readers::default(),
                 })
             })
             .collect();
-        Ok(State { table: RouteTable::new(&config.routes), routes, config, shared })
+        let has_cors = config.server.cors.is_some() || config.routes.iter().any(|route| route.cors.is_some());
+        Ok(State { has_cors, table: RouteTable::new(&config.routes), routes, config, shared })
     }
 
     /// In the order of the configuration.

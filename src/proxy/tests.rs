@@ -33,6 +33,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         weights: Vec::new(),
         health: None,
         envelope: Envelopes::all(Envelope::Canonical),
+        cors: None,
         upstream_body: true,
         credentials: Vec::new(),
         headers: crate::config::types::Headers::default(),

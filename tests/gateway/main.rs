@@ -41,6 +41,8 @@ mod limits;
 mod metrics;
 /// Paths that try to leave their route.
 mod operator;
+/// Pages of browsers that call from another origin.
+mod pages;
 mod paths;
 /// One test for each fixed bug.
 mod regression;

@@ -68,6 +68,7 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
 fn gateway(server: &Arc<Server>, index: usize, quota: Quota) -> Gateway {
     let limits = Limits {
         backend: Some(Secret::new("redis://simulated".to_owned())),
+        ca_file: None,
         lease: Duration::from_secs(5),
         timeout: Duration::from_millis(5),
         prefix: "t".to_owned(),

@@ -4,13 +4,13 @@ use super::Reader;
 use super::credentials::credentials;
 use super::headers::headers;
 use super::health::health;
-use super::limits;
+use super::{cors, limits};
 use crate::config::path::Path;
 use crate::config::problem::Findings;
 use crate::config::profiles::Profiles;
 use crate::config::raw;
 use crate::config::types::{
-    ClientCertificate, Envelope, Envelopes, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket,
+    ClientCertificate, Cors, Envelope, Envelopes, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket,
 };
 use crate::config::values;
 use std::collections::HashMap;
@@ -18,14 +18,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// All routes; each on its own, then against each other.
-pub(super) fn routes(raw: &[raw::Route], profiles: &Profiles, findings: &mut Findings) -> Vec<Arc<Route>> {
+pub(super) fn routes(
+    raw: &[raw::Route],
+    profiles: &Profiles,
+    cors: Option<&Arc<Cors>>,
+    findings: &mut Findings,
+) -> Vec<Arc<Route>> {
     let path = Path::of("routes");
     if raw.is_empty() && !findings.any_within(&path) {
         findings.key(&path, "there are no routes").expected("at least one `[[routes]]`");
     }
     unique_names(raw, findings);
     let routes: Vec<Route> =
-        raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, profiles, findings)).collect();
+        raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, profiles, cors, findings)).collect();
     unique_matches(&routes, findings);
     routes.into_iter().map(Arc::new).collect()
 }
@@ -55,7 +60,13 @@ fn unique_matches(routes: &[Route], findings: &mut Findings) {
 }
 
 /// One route; none when something is wrong that it cannot be without.
-fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Findings) -> Option<Route> {
+fn route(
+    index: usize,
+    raw: &raw::Route,
+    profiles: &Profiles,
+    server_cors: Option<&Arc<Cors>>,
+    findings: &mut Findings,
+) -> Option<Route> {
     let path = Path::of("routes").index(index);
     let mut reader = Reader { path: path.clone(), findings };
     let name = reader.read("name", raw.name.as_deref(), |text| values::name(text).map(|()| text.to_owned()));
@@ -69,6 +80,7 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
     let headers = headers(&raw.headers, &credentials, &path.key("headers"), findings);
     let lends = !credentials.is_empty();
     let check = raw.health.as_ref().and_then(|raw| health(raw, lends, &path.key("health"), findings));
+    let cors = cors::of_route(raw.cors.as_ref(), server_cors, path.key("cors"), findings);
     let timeouts = timeouts(&raw.timeouts, &path.key("timeouts"), findings);
     let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
@@ -89,6 +101,7 @@ fn route(index: usize, raw: &raw::Route, profiles: &Profiles, findings: &mut Fin
         weights: weights(raw),
         health: check,
         envelope: envelopes(raw.envelope.as_ref()),
+        cors,
         upstream_body: raw.upstream_body.unwrap_or(true),
         credentials,
         headers,

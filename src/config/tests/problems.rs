@@ -102,6 +102,20 @@ fn problems_of_a_route() {
             "t.toml:7:1: routes[0].upstreams: stands beside `upstream`; expected one of the two",
         ),
         (
+            "cors = { origins = ['https://A.example/'] }",
+            "t.toml:7:21: routes[0].cors.origins[0]: `https://A.example/` is no origin; expected an origin such as \
+             `https://app.example.com`: scheme, host in lower case, port unless it is the usual one, no path",
+        ),
+        (
+            "cors = { origins = ['*'], credentials = true }",
+            "t.toml:7:21: routes[0].cors.origins[0]: with `credentials = true` browsers do not take `*`; expected the origins \
+             themselves",
+        ),
+        (
+            "cors = { origins = ['*'], headers = ['a b'] }",
+            "t.toml:7:38: routes[0].cors.headers[0]: `a b` cannot be used; expected the name of a header field",
+        ),
+        (
             "upstream_tls = { ca = '/does/not/exist' }",
             "t.toml:7:23: routes[0].upstream_tls.ca: the file `/does/not/exist` does not exist",
         ),

@@ -175,7 +175,7 @@ impl Drop for RoutedContext {
 mod tests {
     use super::*;
     use crate::config::load_str;
-    use crate::proxy::headers::Identity;
+    use crate::proxy::headers::{Fields, Identity};
     use crate::proxy::{Peer, Shared, State};
     use crate::telemetry::exposition::Format;
     use crate::telemetry::metrics::Metrics;
@@ -190,7 +190,7 @@ mod tests {
         let state = Arc::new(State::new(Arc::new(loaded.config), shared).expect("a state"));
         let panics = std::thread::spawn(move || {
             let (parts, ()) = http::Request::new(()).into_parts();
-            let _request = RequestContext::begin(state, &Peer::new(None, false), &parts, None);
+            let _request = RequestContext::begin(state, &Peer::new(None, false), &parts, None, Fields::default());
             panic!("in the middle of routing");
         });
         assert!(panics.join().is_err());

@@ -4,6 +4,7 @@
 //! WebSocket handshakes, whose clients often cannot send headers and whose servers therefore read it. A subprotocol and the
 //! member of a first message exist on WebSockets alone.
 
+use super::check::is_preflight;
 use super::{Destination, Fields, RouteHeaders, list};
 use crate::canon::Fault;
 use crate::canon::spec::SecretsSpec;
@@ -82,12 +83,17 @@ impl RouteHeaders {
     pub(super) fn inject(&self, headers: &mut HeaderMap, destination: Destination, websocket: bool) -> Fields {
         let injected = self.injected(destination).filter(|injected| injected.applies(websocket));
         let Some(injected) = injected else { return Fields::default() };
-        for secret in &self.secrets {
-            headers.remove(secret);
-        }
+        self.bare(headers);
         let Some((name, value)) = &injected.header else { return Fields::default() };
         headers.insert(name, value.clone());
         Fields::named(name)
+    }
+
+    /// Leaves out every key.
+    pub(super) fn bare(&self, headers: &mut HeaderMap) {
+        for secret in &self.secrets {
+            headers.remove(secret);
+        }
     }
 
     /// Puts the header of the route's credentials into a request of this gateway's own.
@@ -128,6 +134,9 @@ impl RouteHeaders {
 
     /// Turns a request that was prepared with some of the route's credentials into one with others.
     pub(super) fn exchange(&self, parts: &mut request::Parts, from: Destination, to: Destination) {
+        if is_preflight(&parts.method, &parts.headers) {
+            return;
+        }
         // It stands in a handshake and nowhere else.
         let websocket = parts.headers.contains_key(UPGRADE);
         let _ = self.inject(&mut parts.headers, to, websocket);

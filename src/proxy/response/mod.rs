@@ -18,7 +18,7 @@ use crate::canon::{CanonicalError, Evidence, Fault};
 use crate::detect::{Coded, Form};
 use crate::upstream::{Capped, Failure};
 use bytes::Bytes;
-use http::{Method, Response, response};
+use http::{Method, Response, StatusCode, response};
 use http_body::Body as _;
 use read::{form, next_frame, read_failure};
 use std::collections::VecDeque;
@@ -77,6 +77,16 @@ pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Resp
     let body = body.filter(|_| call.method != Method::HEAD).unwrap_or_default();
     let mut response = Response::new(Body::full(body, Some(call)));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
+}
+
+/// Answers a call that is settled here without a word.
+pub(crate) fn no_content(mut call: Box<RoutedContext>) -> Response<Body> {
+    call.answers(StatusCode::NO_CONTENT.as_u16());
+    let id = call.id.clone();
+    let mut response = Response::new(Body::full(Bytes::new(), Some(call)));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let _ = response.headers_mut().insert(headers::REQUEST_ID, id);
     response
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::config::load_str;
 use crate::proxy::context::{RequestContext, RoutedContext};
-use crate::proxy::headers::Identity;
+use crate::proxy::headers::{Fields, Identity};
 use crate::proxy::{Peer, Shared, State};
 use crate::telemetry::metrics::Metrics;
 use crate::wire::frame::{frame, parse};
@@ -23,7 +23,7 @@ fn session(client_pipe: usize, provider_pipe: usize) -> (Session<DuplexStream>, 
     let loaded = load_str(&[("t.toml", text)], []).expect("a configuration");
     let state = Arc::new(State::new(Arc::new(loaded.config), shared).expect("a state"));
     let (parts, ()) = http::Request::builder().uri("/t/x").body(()).expect("a request").into_parts();
-    let request = RequestContext::begin(Arc::clone(&state), &Peer::new(None, false), &parts, None);
+    let request = RequestContext::begin(Arc::clone(&state), &Peer::new(None, false), &parts, None, Fields::default());
     let routed = state.table.resolve(None, "/t/x").expect("the route");
     let call = Box::new(RoutedContext::new(request, state.runtime(routed.route), &parts.headers));
     let route = Arc::clone(&call.route);

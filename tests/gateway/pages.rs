@@ -1,0 +1,148 @@
+//! Pages of browsers that call from another origin.
+
+use crate::support::world::{get_with, json_answer};
+use crate::support::{Act, Answer, World};
+
+const APP: &str = "Origin: https://app.example\r\n";
+const ELSEWHERE: &str = "Origin: https://elsewhere.example\r\n";
+const RULES: &str = "origins = [\"https://app.example\"], expose = [\"history-item-id\"], max_age = \"1h\"";
+
+fn preflight(target: &str, origin: &str) -> Vec<u8> {
+    format!(
+        "OPTIONS {target} HTTP/1.1\r\nHost: gateway.test\r\n{origin}Access-Control-Request-Method: POST\r\n\
+         Access-Control-Request-Headers: xi-api-key, content-type\r\nAccess-Control-Request-Private-Network: true\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+fn may_read(answer: &Answer) -> Option<String> {
+    answer.fields.get("access-control-allow-origin")
+}
+
+fn exposes(answer: &Answer, name: &str) -> bool {
+    answer.fields.all("access-control-expose-headers").iter().any(|line| line.split(", ").any(|one| one == name))
+}
+
+/// Preflights used up rates and waited for slots, and without a key they went no further.
+#[test]
+fn preflights_are_answered_and_never_limited() {
+    let limits = "rate_limits = [{ requests = 1, per = \"1h\" }]\nconcurrency = { max = 1, queue = 0 }";
+    let world = World::with(|settings| settings.beside("page", "/b", &format!("cors = {{ {RULES} }}\n{limits}")));
+    for _ in 0..3 {
+        let answer = world.ask(preflight("/b/v1/a", APP));
+        assert_eq!((answer.status, answer.body.len()), (204, 0));
+        for (name, value) in [
+            ("access-control-allow-origin", "https://app.example"),
+            ("access-control-allow-methods", "POST"),
+            ("access-control-allow-headers", "xi-api-key, content-type"),
+            ("access-control-allow-private-network", "true"),
+            ("access-control-max-age", "3600"),
+        ] {
+            assert_eq!(answer.field(name), value);
+        }
+    }
+    assert!(world.provider.take().is_empty(), "none of them is the provider's matter");
+    assert_eq!(world.ask(get_with("/b/v1/a", APP)).status, 200);
+    let _ = world.gateway.line(|line| line["method"] == "OPTIONS" && line["route"] == "page" && line["status"] == 204);
+}
+
+/// The provider's answers could be read and the gateway's own could not, nor any header of them.
+#[test]
+fn pages_read_the_gateway_s_own_answers_as_those_of_the_provider() {
+    let rate = "rate_limits = [{ requests = 1, per = \"1h\" }]";
+    let world = World::with(|settings| settings.beside("page", "/b", &format!("cors = {{ {RULES} }}\n{rate}")));
+    let lines = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Credentials: true\r\n\
+        Access-Control-Expose-Headers: request-id\r\n";
+    world.provider.next([Act::send(json_answer(200, lines, "{}"))]);
+    let success = world.ask(get_with("/b/v1/a", APP));
+    let refused = world.ask(get_with("/b/v1/a", APP));
+    assert_eq!((success.status, refused.status), (200, 429));
+    for answer in [&success, &refused] {
+        assert_eq!(may_read(answer).as_deref(), Some("https://app.example"));
+        assert!(!answer.fields.has("access-control-allow-credentials"));
+        assert!(answer.fields.all("vary").iter().any(|line| line == "origin"));
+        for name in ["x-error-code", "x-should-retry", "retry-after", "x-request-id", "history-item-id"] {
+            assert!(exposes(answer, name), "{name}");
+        }
+    }
+    assert!(exposes(&success, "request-id"), "what the provider lets pages read stays readable");
+}
+
+#[test]
+fn pages_of_other_origins_read_nothing_and_open_no_socket() {
+    let world = World::with(|settings| settings.beside("page", "/b", &format!("cors = {{ {RULES} }}")));
+    world.provider.next([Act::send(json_answer(200, "Access-Control-Allow-Origin: *\r\n", "{}"))]);
+    for answer in [world.ask(get_with("/b/v1/a", ELSEWHERE)), world.ask(preflight("/b/v1/a", ELSEWHERE))] {
+        assert_eq!(may_read(&answer), None);
+        assert!(answer.fields.all("vary").iter().any(|line| line == "origin"));
+    }
+    let _ = world.provider.take();
+    let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let refused = world.ask(get_with("/b/v1/a", &format!("{ELSEWHERE}{handshake}")));
+    assert_eq!((refused.status, refused.field("x-error-code").as_str()), (403, "permission_denied"));
+    assert!(world.provider.take().is_empty());
+    // Whoever is no page has no origin.
+    assert_eq!(world.ask(get_with("/b/v1/a", "")).status, 200);
+    assert_eq!(world.provider.one().target(), "/v1/a");
+    let _ = world.ask(get_with("/b/v1/a", &format!("{APP}{handshake}")));
+    assert_eq!(world.provider.one().target(), "/v1/a");
+}
+
+/// Without rules of the operator's the provider speaks for itself, and the gateway's own answers follow.
+#[test]
+fn the_gateway_s_own_answers_follow_the_provider_where_nothing_else_is_said() {
+    let rate = "rate_limits = [{ requests = 1, per = \"1h\" }]";
+    for (said, origin, wanted) in [
+        ("Access-Control-Allow-Origin: *\r\n", ELSEWHERE, Some("*")),
+        ("Access-Control-Allow-Origin: https://app.example\r\n", APP, Some("https://app.example")),
+        ("Access-Control-Allow-Origin: https://app.example\r\n", ELSEWHERE, None),
+        ("", APP, None),
+    ] {
+        let world = World::with(|settings| {
+            settings.server("cors = { origins = [\"*\"] }").beside(
+                "page",
+                "/b",
+                &format!("cors = \"provider\"\n{rate}"),
+            )
+        });
+        world.provider.next([Act::send(json_answer(200, said, "{}"))]);
+        assert_eq!(world.ask(get_with("/b/v1/a", APP)).status, 200);
+        let refused = world.ask(get_with("/b/v1/a", origin));
+        assert_eq!((refused.status, may_read(&refused).as_deref()), (429, wanted), "{said}{origin}");
+        assert_eq!(exposes(&refused, "x-error-code"), wanted.is_some());
+        // A preflight is the provider's to answer, whatever the limits say.
+        let _ = world.provider.take();
+        world.provider.next([Act::send("HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: *\r\n\r\n")]);
+        let answer = world.ask(preflight("/b/v1/a", origin));
+        assert_eq!((answer.status, may_read(&answer).as_deref()), (204, Some("*")));
+        assert_eq!(world.provider.one().line, "OPTIONS /v1/a HTTP/1.1");
+        // What no route takes is nobody's but the gateway's.
+        let nowhere = world.ask(get_with("/nowhere", origin));
+        assert_eq!((nowhere.status, may_read(&nowhere).as_deref()), (404, Some("*")));
+    }
+}
+
+/// What passes every limit must not spend the key that the limits are for.
+#[test]
+fn a_preflight_that_goes_on_carries_no_key() {
+    for place in ["header = \"xi-api-key\"", "query = \"api_key\""] {
+        let credentials = format!("credentials = {{ {place}, value = \"sk-0123456789\" }}\nretry = {{}}");
+        let world = World::with(|settings| settings.beside("page", "/b", &credentials));
+        let _ = world.ask(preflight("/b/v1/a", &format!("{APP}xi-api-key: own\r\n")));
+        let seen = world.provider.one();
+        assert!(seen.fields.has("access-control-request-method") && !seen.line.contains("api_key"), "{}", seen.line);
+        let key = seen.fields.get("xi-api-key");
+        assert!(key.is_none_or(|key| key == "own"), "the route's key");
+    }
+}
+
+#[test]
+fn an_error_of_the_provider_s_can_be_read_with_what_the_gateway_says_of_it() {
+    let world = World::start();
+    let error = json_answer(401, "Access-Control-Allow-Origin: *\r\n", "{\"detail\":{\"status\":\"invalid_api_key\"}}");
+    world.provider.next([Act::send(error)]);
+    let answer = world.ask(get_with("/p/v1/a", APP));
+    assert_eq!((answer.status, may_read(&answer).as_deref()), (401, Some("*")));
+    assert!(exposes(&answer, "x-error-code"));
+}
