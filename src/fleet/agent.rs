@@ -1,4 +1,4 @@
-//! One agent for each limiter of this process: it asks the backend for slots when callers wait, and gives back what is idle.
+//! One agent for each limiter of this process: it asks the backend for slots when calls wait, and gives back idle ones.
 
 use super::courier::Carried;
 use super::inbox::Inbox;

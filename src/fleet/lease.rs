@@ -99,7 +99,7 @@ impl Lease {
         self.contested || self.reported > 0 || self.used > self.written
     }
 
-    /// Idle slots that are kept for the next callers: none while others wait, and else fewer each time.
+    /// Idle slots to keep for the next calls: none while other gateways wait, and otherwise fewer each time.
     pub(super) fn spare(&self, demand: &Demand, now: Instant) -> u32 {
         match (self.contested, self.next <= now) {
             (true, _) => 0,
@@ -267,7 +267,7 @@ mod tests {
         let now = Instant::now();
         let lease = answered(now);
         assert!(!lease.wants_update(&demand(3, 3, 0), now), "all is as it is written");
-        assert!(!lease.wants_update(&demand(3, 1, 0), now), "idle slots are for the next callers");
+        assert!(!lease.wants_update(&demand(3, 1, 0), now), "idle slots are for the next calls");
         assert!(lease.wants_update(&demand(3, 3, 1), now), "somebody waits");
         assert!(lease.wants_update(&demand(2, 2, 0), now), "a slot was given back");
         assert!(lease.wants_update(&demand(3, 3, 0), now + Duration::from_secs(2)), "it is to be renewed");

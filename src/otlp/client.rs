@@ -1,4 +1,4 @@
-//! The connection to the collector: one thread with a runtime of its own, whatever happens to which nobody waits for.
+//! Sends requests to the collector, on a thread with its own runtime, so that a slow collector delays no worker.
 
 use super::metrics::Report;
 use crate::config::types::{Timeouts, Upstream};
@@ -18,9 +18,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
-/// Requests that wait to be sent. Each signal has one at a time.
+/// How many requests may wait to be sent. Each signal has one at a time.
 const WAITING: usize = 4;
-/// Deadlines of a request to the collector.
+/// Timeouts of a request to the collector.
 const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(3),
     response: Duration::from_secs(10),
@@ -31,29 +31,29 @@ const TIMEOUTS: Timeouts = Timeouts {
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("speechgate/", env!("CARGO_PKG_VERSION")));
 
-/// The way to the collector.
+/// A handle to the thread that sends to the collector.
 #[derive(Debug)]
 pub(super) struct Collector {
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     reports: bool,
 }
 
 /// What the thread is asked to do.
 #[derive(Debug)]
-enum Order {
-    /// Send spans, and say what came of it.
+enum Command {
+    /// Send spans, and return the response.
     Spans(Bytes, oneshot::Sender<Result<Response<Bytes>, HttpError>>),
-    /// Send metrics for the last time, and say when that is done.
+    /// Send metrics for the last time, and signal when that is done.
     LastReport(blocking::SyncSender<()>),
 }
 
 impl Collector {
-    /// Starts the thread, which sends reports by itself.
+    /// Starts the thread, which also sends metrics at their interval.
     pub(super) fn start(upstream: &Upstream, exports: Arc<Exports>, report: Option<Report>) -> io::Result<Collector> {
-        let (orders, ordered) = mpsc::channel(WAITING);
+        let (commands, received) = mpsc::channel(WAITING);
         let reports = report.is_some();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let line = Line {
+        let sender = Sender {
             client: Client::new(Arc::new(TlsShared::new())),
             upstream: Arc::new(upstream.clone()),
             headers: headers(upstream),
@@ -61,31 +61,31 @@ impl Collector {
             health: Arc::default(),
         };
         let thread = std::thread::Builder::new().name("otlp".to_owned());
-        drop(thread.spawn(move || runtime.block_on(line.serve(ordered, report)))?);
-        Ok(Collector { orders, reports })
+        drop(thread.spawn(move || runtime.block_on(sender.run(received, report)))?);
+        Ok(Collector { commands, reports })
     }
 
-    /// Has the last report sent; the answer comes when that is done. None when there are no reports.
+    /// Has the last report sent; the receiver gets a message when that is done. None when metrics are not exported.
     pub(super) fn last_report(&self) -> Option<blocking::Receiver<()>> {
         let (done, waits) = blocking::sync_channel(1);
-        let ordered = self.reports && self.orders.try_send(Order::LastReport(done)).is_ok();
-        ordered.then_some(waits)
+        let sent = self.reports && self.commands.try_send(Command::LastReport(done)).is_ok();
+        sent.then_some(waits)
     }
 }
 
 #[async_trait]
 impl HttpClient for Collector {
-    /// Where the SDK would send it is of no interest: there is one collector.
+    /// The URL of the SDK's request is ignored: there is one collector.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let (answer, answered) = oneshot::channel();
-        self.orders.send(Order::Spans(request.into_body(), answer)).await?;
-        answered.await?
+        let (reply, response) = oneshot::channel();
+        self.commands.send(Command::Spans(request.into_body(), reply)).await?;
+        response.await?
     }
 }
 
 /// What every request is sent with.
 #[derive(Clone, Debug)]
-struct Line {
+struct Sender {
     client: Client<Full<Bytes>>,
     upstream: Arc<Upstream>,
     headers: HeaderMap,
@@ -93,33 +93,33 @@ struct Line {
     health: Arc<Health>,
 }
 
-impl Line {
-    async fn serve(self, mut ordered: mpsc::Receiver<Order>, report: Option<Report>) {
+impl Sender {
+    async fn run(self, mut commands: mpsc::Receiver<Command>, report: Option<Report>) {
         let interval = report.as_ref().map_or(Duration::MAX, Report::interval);
         let report = report.map(Arc::new);
         let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval.min(YEAR), interval.min(YEAR));
-        // A report that took long is not followed by several at once.
+        // After a slow report the missed ones are not sent in a burst.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                order = ordered.recv() => match order {
-                    Some(Order::Spans(body, answer)) => {
-                        let line = self.clone();
-                        drop(tokio::spawn(async move { drop(answer.send(line.send(Signal::Traces, body).await)) }));
+                command = commands.recv() => match command {
+                    Some(Command::Spans(body, reply)) => {
+                        let sender = self.clone();
+                        drop(tokio::spawn(async move { drop(reply.send(sender.send(Signal::Traces, body).await)) }));
                     }
-                    Some(Order::LastReport(done)) => {
-                        let (line, report) = (self.clone(), report.clone());
+                    Some(Command::LastReport(done)) => {
+                        let (sender, report) = (self.clone(), report.clone());
                         drop(tokio::spawn(async move {
-                            line.report(report.as_deref()).await;
-                            // Nobody waits any more when it took too long.
+                            sender.report(report.as_deref()).await;
+                            // Fails when it took too long and the receiver is gone.
                             let _ = done.send(());
                         }));
                     }
                     None => return,
                 },
                 _ = ticks.tick() => {
-                    let (line, report) = (self.clone(), report.clone());
-                    drop(tokio::spawn(async move { line.report(report.as_deref()).await }));
+                    let (sender, report) = (self.clone(), report.clone());
+                    drop(tokio::spawn(async move { sender.report(report.as_deref()).await }));
                 }
             }
         }
@@ -127,12 +127,12 @@ impl Line {
 
     async fn report(&self, report: Option<&Report>) {
         if let Some(report) = report {
-            // What came of it has been counted.
+            // `send` has counted and logged the outcome.
             let _ = self.send(Signal::Metrics, report.encode()).await;
         }
     }
 
-    /// Sends one request, and counts and tells what came of it.
+    /// Sends one request; counts and logs the outcome.
     async fn send(&self, signal: Signal, body: Bytes) -> Result<Response<Bytes>, HttpError> {
         let outcome = self.exchange(signal, body).await;
         let problem = match &outcome {
@@ -141,7 +141,7 @@ impl Line {
             Ok(_) => None,
         };
         self.exports.sent(signal, problem.is_none());
-        self.health.tell(&self.upstream, signal, problem.as_deref());
+        self.health.record(&self.upstream, signal, problem.as_deref());
         outcome.map_err(HttpError::from)
     }
 
@@ -149,7 +149,7 @@ impl Line {
         let target = format!("{}/v1/{}", self.upstream.base_path, signal.as_str());
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = target.parse().map_err(|_| "its path is none".to_owned())?;
+        *request.uri_mut() = target.parse().map_err(|_| "its path is invalid".to_owned())?;
         request.headers_mut().clone_from(&self.headers);
         let sent = self.client.send(&self.upstream, &TIMEOUTS, request).await;
         let (parts, body) = sent.map_err(|failure| failure.detail)?.response.into_parts();
@@ -158,22 +158,22 @@ impl Line {
     }
 }
 
-/// Longer intervals are none.
+/// Longer intervals are treated as disabled.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Whether the collector takes what it is sent; told when that changes, not each time.
+/// Whether the collector accepts what it is sent. Only a change is logged.
 #[derive(Debug, Default)]
 struct Health {
     failing: [AtomicBool; 2],
 }
 
 impl Health {
-    fn tell(&self, upstream: &Upstream, signal: Signal, problem: Option<&str>) {
+    fn record(&self, upstream: &Upstream, signal: Signal, problem: Option<&str>) {
         let was_failing = self.failing[signal as usize].swap(problem.is_some(), Ordering::Relaxed);
         let (collector, signal) = (upstream.authority.as_str(), signal.as_str());
         match problem {
             Some(detail) if !was_failing => {
-                tracing::warn!(collector, signal, detail, "the OpenTelemetry collector does not take what is sent");
+                tracing::warn!(collector, signal, detail, "the OpenTelemetry collector does not accept what is sent");
             }
             None if was_failing => tracing::info!(collector, signal, "the OpenTelemetry collector is back"),
             _ => {}
@@ -181,7 +181,7 @@ impl Health {
     }
 }
 
-/// What every request carries, with what `OTEL_EXPORTER_OTLP_HEADERS` adds: keys of a hosted collector, mostly.
+/// The headers of every request, with those of `OTEL_EXPORTER_OTLP_HEADERS`: mostly keys of a hosted collector.
 fn headers(upstream: &Upstream) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in std::env::var("OTEL_EXPORTER_OTLP_HEADERS").unwrap_or_default().split(',').filter_map(pair) {

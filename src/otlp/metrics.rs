@@ -1,5 +1,5 @@
-//! The registry as one of OTLP's requests: the names and labels that Prometheus gets, and what the semantic conventions ask
-//! for beside them.
+//! Encodes the registry as an OTLP request: the names and labels that Prometheus gets, and those of the semantic conventions
+//! beside them.
 
 use crate::telemetry::exposition::{self, Families, Kind, Labels, Number, Sizes};
 use crate::telemetry::metrics::Metrics;
@@ -120,7 +120,7 @@ impl Families for Messages {
             count: counts.counts.iter().sum(),
             sum: Some(counts.sum),
             bucket_counts: counts.counts.to_vec(),
-            // A bound's label is the number as people write it, in seconds.
+            // The label of a bound is its decimal text, in seconds.
             explicit_bounds: counts.bounds.iter().map(|(_, label)| label.parse().unwrap_or(f64::NAN)).collect(),
             exemplars: counts.exemplars.iter().flatten().map(example).collect(),
             ..HistogramDataPoint::default()
@@ -128,7 +128,7 @@ impl Families for Messages {
     }
 }
 
-/// A family that has counted nothing yet says nothing.
+/// A family without samples is left out.
 fn has_points(metric: &Metric) -> bool {
     match &metric.data {
         Some(metric::Data::Sum(sum)) => !sum.data_points.is_empty(),

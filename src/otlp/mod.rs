@@ -1,14 +1,14 @@
-//! Traces and metrics on their way to an OpenTelemetry collector: OTLP over HTTP, binary protobuf.
+//! Exports traces and metrics to an OpenTelemetry collector: OTLP over HTTP, binary protobuf.
 //!
 //! ```text
 //! proxy::context ─ spans ─ Spans (bounded, counted) ─ the SDK's batch processor and exporter ─┐
 //! telemetry::metrics ─ a request every minute ──────────────────────────────────────────────┼─ Collector, a thread of its own
 //! ```
 //!
-//! Spans go through OpenTelemetry's SDK. Metrics do not: its instruments take a lock and a hash for each count, and it takes no
-//! histogram that was counted elsewhere; the one registry of this program is written as OTLP's own messages instead.
+//! Spans go through OpenTelemetry's SDK. Metrics do not: its instruments take a lock and hash the labels for each count, and it
+//! accepts no histogram that was counted elsewhere. So the registry of this program is encoded as OTLP messages here.
 //!
-//! Nothing here delays a worker. The log says once that a collector cannot be reached, and once that it is back.
+//! No worker ever waits for an export. The log says once that the collector cannot be reached, and once that it is back.
 
 mod client;
 mod metrics;
@@ -28,10 +28,10 @@ use std::time::{Duration, Instant};
 
 /// How long the last export may take when the process ends.
 const LAST_EXPORT: Duration = Duration::from_secs(3);
-/// How often metrics are sent, unless `OTEL_METRIC_EXPORT_INTERVAL` says something else in milliseconds.
+/// How often metrics are sent, unless `OTEL_METRIC_EXPORT_INTERVAL` sets another interval in milliseconds.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// What is being exported.
+/// A running export.
 #[derive(Debug)]
 pub struct Export {
     collector: Arc<Collector>,
@@ -55,17 +55,17 @@ impl Export {
         Ok(Export { collector, spans, ratio: otlp.sample_ratio })
     }
 
-    /// What decides and takes spans; none when no traces are exported.
+    /// Samples and collects spans; none when no traces are exported.
     #[must_use]
     pub fn tracer(&self) -> Option<Tracer> {
         let spans = Arc::clone(self.spans.as_ref()?);
         Some(Tracer::new(self.ratio, spans))
     }
 
-    /// Sends what is left, for as long as a few seconds.
+    /// Sends what is left, within a few seconds.
     pub fn end(self) {
         let end = Instant::now() + LAST_EXPORT;
-        // Both at once: they do not wait for each other.
+        // Both at the same time, so that neither waits for the other.
         let last = self.collector.last_report();
         if let Some(spans) = &self.spans {
             spans.end(LAST_EXPORT);
@@ -76,19 +76,19 @@ impl Export {
     }
 }
 
-/// The resource that everything is exported for: `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, and else `speechgate`.
+/// The resource of everything that is exported: `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`, by default `speechgate`.
 fn resource(instance: &str) -> Resource {
     let attributes = std::env::var("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
     complete(&Resource::builder().build(), &attributes, instance)
 }
 
-/// The resource that the SDK read from the environment, with what it leaves to others: percent-encoding and this program's name.
+/// Completes the resource that the SDK read from the environment: it does not decode percent-encoding, nor name this program.
 fn complete(given: &Resource, attributes: &str, instance: &str) -> Resource {
     let name = given.get(&"service.name".into()).map(|name| name.as_str().into_owned()).unwrap_or_default();
     let mut own = Resource::builder_empty().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     own = own.with_attribute(KeyValue::new("service.instance.id", instance.to_owned()));
     for (key, value) in given {
-        // OTEL_SERVICE_NAME is not encoded, and where it is given it stands in the place of the attribute.
+        // OTEL_SERVICE_NAME is not encoded, and takes precedence over the attribute.
         let encoded = encoded_value(attributes, key.as_str()).filter(|encoded| value.as_str() == *encoded);
         let value = encoded.and_then(decoded).map_or_else(|| value.clone(), Value::from);
         own = own.with_attribute(KeyValue::new(key.clone(), value));
@@ -130,7 +130,7 @@ mod tests {
             ("%ff", "%ff"),
         ] {
             let attributes = format!("team=x, region={encoded} ,service.name=my%20gateway");
-            // As the SDK reads them: split, and otherwise as they are written.
+            // As the SDK reads them: split, but not decoded.
             let given = Resource::builder_empty()
                 .with_attribute(KeyValue::new("region", encoded.to_owned()))
                 .with_attribute(KeyValue::new("service.name", "my%20gateway"))
@@ -140,7 +140,7 @@ mod tests {
             assert_eq!(value("region").as_deref(), Some(expected), "{encoded}");
             assert_eq!(value("service.name").as_deref(), Some("my gateway"));
         }
-        // What OTEL_SERVICE_NAME says is taken as it is.
+        // OTEL_SERVICE_NAME is taken literally.
         let given = Resource::builder_empty().with_attribute(KeyValue::new("service.name", "50%25")).build();
         let resource = complete(&given, "service.name=other", "i");
         assert_eq!(

@@ -1,7 +1,7 @@
-//! Spans on their way to the SDK's exporter: no more wait than are allowed to, and those that are lost are counted.
+//! Hands spans to the SDK's exporter: the queue is bounded, and dropped spans are counted.
 
 use super::client::Collector;
-use crate::telemetry::otlp::{Exports, Lost, Signal};
+use crate::telemetry::otlp::{DropReason, Exports, Signal};
 use opentelemetry::Context;
 use opentelemetry_http::HttpClient;
 use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithExportConfig, WithHttpConfig};
@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Spans that may wait, unless `OTEL_BSP_MAX_QUEUE_SIZE` says something else. The SDK's own bound, which it does not tell.
+/// The size of the queue, unless `OTEL_BSP_MAX_QUEUE_SIZE` sets another. The SDK has the same bound, but does not report drops.
 const WAITING: usize = 2048;
 
-/// Takes spans.
+/// The queue of spans to export.
 #[derive(Debug)]
 pub(super) struct Spans {
     batches: BatchSpanProcessor,
@@ -26,13 +26,13 @@ pub(super) struct Spans {
 }
 
 impl Spans {
-    /// Starts the SDK's thread that gathers and encodes them.
+    /// Starts the SDK's thread, which batches and encodes spans.
     pub(super) fn start(collector: &Arc<Collector>, resource: &Resource, exports: Arc<Exports>) -> io::Result<Spans> {
         let client = Arc::clone(collector) as Arc<dyn HttpClient>;
         let exporter = OtlpExporter::builder()
             .with_http()
             .with_shared_http_client(client)
-            // The collector knows where it is; the SDK wants to be told something.
+            // Required by the SDK, and ignored: `Collector` knows the URL.
             .with_endpoint(format!("http://collector/v1/{}", Signal::Traces.as_str()))
             .build()
             .map_err(io::Error::other)?;
@@ -46,7 +46,7 @@ impl Spans {
         Ok(Spans { batches, most, waiting, exports })
     }
 
-    /// Sends what waits, and is done.
+    /// Exports the queued spans and shuts down.
     pub(super) fn end(&self, within: Duration) {
         let ended = self.batches.shutdown_with_timeout(within);
         let left = self.waiting.load(Ordering::Acquire);
@@ -64,7 +64,7 @@ impl SpanProcessor for Spans {
             return self.batches.on_end(span);
         }
         let _ = self.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.exports.lost(1, Lost::QueueFull);
+        self.exports.dropped(1, DropReason::QueueFull);
     }
 
     fn force_flush(&self) -> OTelSdkResult {
@@ -76,7 +76,7 @@ impl SpanProcessor for Spans {
     }
 }
 
-/// The SDK's exporter, and a count of what it does not bring over.
+/// The SDK's exporter, which also counts the spans that it could not deliver.
 #[derive(Debug)]
 struct Counted {
     exporter: OtlpExporter,
@@ -90,7 +90,7 @@ impl SpanExporter for Counted {
         let outcome = self.exporter.export(batch).await;
         let _ = self.waiting.fetch_sub(spans, Ordering::AcqRel);
         if outcome.is_err() {
-            self.exports.lost(spans, Lost::Refused);
+            self.exports.dropped(spans, DropReason::Refused);
         }
         outcome
     }

@@ -1,4 +1,4 @@
-//! From the target a caller sent to the path that is routed and the target that goes upstream.
+//! From the target that a client sent to the path that is routed and the target that goes upstream.
 //!
 //! What is routed is what is forwarded. A path that could mean something else to the provider than it means here
 //! (dot segments behind a second decoding, encoded backslashes, overlong UTF-8) is refused, not repaired. Everything
@@ -9,7 +9,7 @@ use http::Uri;
 use http::uri::PathAndQuery;
 use std::borrow::Cow;
 
-/// Why a path is not forwarded. Every reason is a [`Fault::BadPath`] to the caller; the log has the reason.
+/// Why a path is not forwarded. Every reason is a [`Fault::BadPath`] to the client; the log has the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It does not begin with a slash: `*`, authority-form, nothing at all.
@@ -75,7 +75,7 @@ pub fn normalise(raw: &str) -> Result<Normal<'_>, Refusal> {
 
 /// The target for the provider: its base path, then what the route left over, then the query.
 ///
-/// `whole` is the caller's own target; it is shared, not copied, when nothing has to change.
+/// `whole` is the client's own target; it is shared, not copied, when nothing has to change.
 ///
 /// # Errors
 /// [`Fault::BadPath`] when the parts do not make a valid target.

@@ -1,8 +1,8 @@
-//! Sends a request as often as its route allows, until there is something to answer with.
+//! Sends a request, and retries it as often as its route allows.
 //!
-//! A failure is tried again only when the route names its type and another try may help, nothing of an answer has gone to the
-//! caller, the body can be sent again, tries are left, the wait fits and the budget of the route allows. The failure itself
-//! is answered otherwise. What the route remembers of its upstreams and accounts, and its policy, is in `upstreams`.
+//! A failure is retried only if the route names its type and another attempt may help, no part of a response has gone to the
+//! client, the body can be sent again, attempts are left, the wait is short enough and the route's retry budget allows it.
+//! Otherwise the client gets the failure. What the route remembers of its upstreams and accounts, and its policy, is in `upstreams`.
 
 use super::context::RoutedContext;
 use super::headers::Destination;

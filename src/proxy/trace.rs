@@ -1,4 +1,4 @@
-//! A call's place in a trace, and what happens to it meanwhile: remembered only when the trace is kept.
+//! A call's trace context, and the events of the call: recorded only when the trace is sampled.
 
 use super::headers::{self, Fields};
 use crate::canon::{CanonicalError, Code, Origin};
@@ -11,34 +11,34 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Most errors of one call that become events.
+/// How many errors of one call become events at most.
 const EVENTS: usize = 64;
 
-/// What a call has of its trace.
+/// The trace context of a call.
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
-    /// None without a tracer and a client who names one.
+    /// None when there is no tracer and the client sent no context.
     place: Option<TraceContext>,
-    /// Whether this gateway has a span of its own in it.
+    /// Whether this gateway has a span of its own in the trace.
     own: bool,
     pub(super) record: Option<Box<Record>>,
 }
 
-/// What happened to a call whose trace is kept.
+/// What happened during a call whose trace is sampled.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) tracer: Tracer,
     pub(super) place: TraceContext,
     pub(super) state: TraceState,
-    /// Requests that went to the provider, in their order. Those that have been exported are gone.
+    /// Requests to the provider that have not been exported yet, in order.
     pub(super) attempts: Vec<Attempt>,
-    /// How many there were.
+    /// How many requests there were in all.
     pub(super) tried: usize,
     pub(super) events: Vec<Event>,
     pub(super) dropped_events: u32,
     /// The session of a WebSocket: its span, and when it began.
     pub(super) session: Option<(SpanRef, Instant)>,
-    /// How that was closed.
+    /// How the session was closed.
     pub(super) close: Option<(u16, Initiator)>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Attempt {
     /// Which of the route's upstreams.
     pub(super) upstream: usize,
     pub(super) began: Instant,
-    /// When it failed, or gave way to the next; else it lasts as long as the call.
+    /// When it failed or the next attempt replaced it; none while it lasts.
     pub(super) ended: Option<Instant>,
     pub(super) status: Option<u16>,
     pub(super) version: Option<Version>,
@@ -69,11 +69,11 @@ pub(super) struct Event {
 }
 
 impl Trace {
-    /// The place of a request with these headers.
+    /// The trace context of a request with these headers.
     pub(crate) fn begin(tracer: Option<&Tracer>, headers: &HeaderMap, fields: Fields) -> Trace {
-        let caller = headers::trace_parent(headers, fields).and_then(TraceContext::of);
-        let Some(tracer) = tracer else { return Trace { place: caller, own: false, record: None } };
-        let place = tracer.context(caller);
+        let client = headers::trace_parent(headers, fields).and_then(TraceContext::of);
+        let Some(tracer) = tracer else { return Trace { place: client, own: false, record: None } };
+        let place = tracer.context(client);
         let record = place.sampled.then(|| {
             Box::new(Record {
                 tracer: tracer.clone(),
@@ -95,13 +95,13 @@ impl Trace {
         self.place.map(|place| place.span.trace_id)
     }
 
-    /// Where the call can be seen, when its trace is kept.
+    /// The span of the call, when its trace is sampled.
     pub(crate) fn spot(&self) -> Option<SpanRef> {
         self.place.filter(|place| place.sampled).map(|place| place.span)
     }
 
-    /// A request goes to the provider: it gets a span, and the provider learns of it. Without a tracer, and where the client's
-    /// trace is not kept, the client's own words pass through.
+    /// A request goes to the provider: it gets a span, and the provider gets its `traceparent`. Without a tracer, and where the
+    /// client's trace is not sampled, the client's own headers pass through.
     pub(crate) fn attempt(&mut self, headers: &mut HeaderMap, upstream: usize, now: Instant) {
         let Some(place) = self.place.filter(|_| self.own) else { return };
         let Some(record) = &mut self.record else {

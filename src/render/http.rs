@@ -5,7 +5,7 @@ use crate::canon::{CanonicalError, Evidence, Phase, Profile};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-/// The form that the route or the caller asks for.
+/// The form that the route or the client asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Form<'a> {
     /// The envelope of the design.

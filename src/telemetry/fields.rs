@@ -1,16 +1,16 @@
-//! The members of one log line, written without the machinery of `std::fmt`: every request pays for them.
+//! The members of one log line, written without `std::fmt`, because every request pays for them.
 
 use std::cell::Cell;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Members are added one after the other; the line break and the closing bracket are the caller's. Which of the two formats it
-/// is, is known when this is compiled, so that a name with all that stands around it is one constant.
+/// Appends members one after the other; the caller adds the closing bracket and the line break. The format is a constant of the
+/// type, so that a name with all its punctuation is one constant too.
 pub(super) struct Fields<'a, const JSON: bool> {
     line: &'a mut Vec<u8>,
 }
 
-/// The name of a member as it stands behind other members in each format, up to its value.
+/// The name of a member in each format, with the separator before it and everything up to its value.
 #[derive(Clone, Copy)]
 pub(super) struct Name {
     pub(super) json: &'static str,
@@ -43,7 +43,7 @@ pub(super) use names;
 #[derive(Clone, Copy)]
 pub(super) struct Seconds(pub(super) Duration);
 
-/// What is written without quotes.
+/// A value that is written without quotes.
 pub(super) trait Number {
     fn append(self, line: &mut Vec<u8>);
 }
@@ -66,7 +66,7 @@ impl<'a, const JSON: bool> Fields<'a, JSON> {
         Fields { line }
     }
 
-    /// A text from anywhere.
+    /// A text of any origin, escaped.
     #[inline]
     pub(super) fn text(&mut self, name: Name, value: &str) {
         self.name(name);
@@ -82,7 +82,7 @@ impl<'a, const JSON: bool> Fields<'a, JSON> {
         }
     }
 
-    /// A text in which nothing has to be escaped, by what it is: a number, an id that was checked, a word of ours.
+    /// A text that never needs escaping: a number, a validated id, a constant.
     #[inline]
     pub(super) fn plain(&mut self, name: Name, value: &str) {
         self.name(name);
@@ -195,7 +195,7 @@ fn moment(time: SystemTime, line: &mut Vec<u8>) {
     line.push(b'Z');
 }
 
-/// A second since 1970 without its zone. Most lines of a thread are of the second of the one before.
+/// A second since 1970, without the zone. Cached, because most lines of a thread fall into the same second as the one before.
 fn second(seconds: u64) -> Second {
     let (known, text) = SECOND.get();
     if known == seconds {
@@ -203,17 +203,17 @@ fn second(seconds: u64) -> Second {
     }
     let mut text = [b'?'; 19];
     let shown = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
-    // Years have four digits for long.
+    // Years have four digits for a long time yet.
     text.iter_mut().zip(shown.bytes()).for_each(|(place, byte)| *place = byte);
     SECOND.set((seconds, text));
     text
 }
 
-/// Escapes what could end a string, a line or a terminal's patience: quotes, backslashes, and control characters, those of
-/// Unicode's second block and the line separators included. What comes out is the inside of a JSON string.
+/// Escapes quotes, backslashes and control characters, including C1 and the Unicode line separators: they could end a string or
+/// a line, or control a terminal. The result is the inside of a JSON string.
 #[inline]
 fn escape(text: &str, line: &mut Vec<u8>) {
-    // Nearly every text is plain, and is copied as a whole.
+    // Nearly every text is plain and copied at once.
     if is_plain(text.as_bytes()) {
         return line.extend_from_slice(text.as_bytes());
     }
@@ -234,8 +234,8 @@ fn is_special(character: char) -> bool {
     matches!(character, '"' | '\\' | '\u{2028}' | '\u{2029}') || character.is_control()
 }
 
-/// Whether all of these are visible ASCII or spaces, and neither quotes nor backslashes. Without an early end, so that the
-/// compiler looks at many at once.
+/// Whether all bytes are printable ASCII, without quotes and backslashes. There is no early return, so that the loop is
+/// vectorized.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
     text.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\\'))

@@ -1,13 +1,13 @@
-//! What is counted about limits that are shared.
+//! Metrics of shared limits.
 
 use super::exposition::{Exposition, Kind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-/// Why something was decided here alone.
+/// What was decided without the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
-    /// A route's slots went to the local share.
+    /// A route fell back to its local share of slots.
     Slots,
     /// A request was counted against the local share of its rates.
     Rate,
@@ -22,17 +22,17 @@ pub struct FleetMetrics {
 }
 
 impl FleetMetrics {
-    /// Whether the backend answers. Gives whether that is news.
+    /// Sets whether the backend answers. Whether that is a change.
     pub fn connected(&self, connected: bool) -> bool {
         self.connected.swap(connected, Relaxed) != connected
     }
 
-    /// How many gateways there are.
+    /// Sets how many gateways there are.
     pub fn sized(&self, size: u32) {
         self.size.store(size, Relaxed);
     }
 
-    /// Something was decided here alone.
+    /// Counts a fallback.
     pub fn fell_back(&self, what: Fallback) {
         let [slots, rate] = &self.fallbacks;
         let counter = if what == Fallback::Slots { slots } else { rate };
@@ -49,7 +49,7 @@ impl FleetMetrics {
             .family(
                 "speechgate_fleet_fallbacks_total",
                 Kind::Counter,
-                "How often the backend did not answer in time: a route's slots went to the local share, or a request was counted against it.",
+                "How often the backend did not answer in time, so that a route fell back to its local share of slots or of a rate.",
             )
             .sample(&[("limit", "slots")], slots.load(Relaxed))
             .sample(&[("limit", "rate")], rate.load(Relaxed));

@@ -1,9 +1,9 @@
-//! What the program says about itself, on standard error.
+//! The program's own log, on standard error.
 //!
-//! * `error`: something does not work, and somebody has to do something.
-//! * `warn`: something is wrong though the program copes: a reload refused, descriptors running out, a code that no profile knows.
-//! * `info`: what a change of state looks like from outside: listening, reloaded, draining, ended.
-//! * `debug`: single connections and requests that went wrong; `trace`: more than one wants to know.
+//! * `error`: something does not work and needs an operator.
+//! * `warn`: something is wrong, but the program goes on: a refused reload, few descriptors left, a code that no profile knows.
+//! * `info`: changes of the program's state: listening, reloaded, draining, ended.
+//! * `debug`: single connections and requests that went wrong; `trace`: everything.
 
 use super::sink::Sink;
 use crate::config::types::{LogFormat, LogLevel, Telemetry};
@@ -11,7 +11,7 @@ use std::io::{self, Write};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Sends what is logged from now on to `sink`. Only the first call in a process has an effect.
+/// Sends the log to `sink` from now on. Only the first call in a process has an effect.
 pub fn start(telemetry: &Telemetry, sink: Sink) {
     let level = match telemetry.log_level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -21,14 +21,14 @@ pub fn start(telemetry: &Telemetry, sink: Sink) {
         LogLevel::Trace => LevelFilter::TRACE,
     };
     let builder = tracing_subscriber::fmt().with_max_level(level).with_ansi(false).with_writer(Lines(sink));
-    // A second gateway in one process, as in tests, logs to where the first one does.
+    // A second gateway in one process, as in tests, logs where the first one does.
     let _ = match telemetry.log_format {
         LogFormat::Json => tracing::subscriber::set_global_default(builder.json().flatten_event(true).finish()),
         LogFormat::Text => tracing::subscriber::set_global_default(builder.finish()),
     };
 }
 
-/// Has a panic logged with its place, and without its message, which may hold anything.
+/// Logs panics with their location, but without the message, which may contain anything.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn log_panics() {
     }));
 }
 
-/// Makes lines of what the subscriber writes.
+/// Writes each of the subscriber's events as one line.
 struct Lines(Sink);
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -53,7 +53,7 @@ struct Line<'a>(&'a Sink);
 
 impl Write for Line<'_> {
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        // There is nowhere to tell that a line was dropped.
+        // There is nowhere to report a dropped line.
         let _ = self.0.line(escape(&String::from_utf8_lossy(event)).as_bytes());
         Ok(event.len())
     }
@@ -63,7 +63,7 @@ impl Write for Line<'_> {
     }
 }
 
-/// One event as one line: control characters inside it could forge another, or speak to a terminal.
+/// One event as one line. Control characters are escaped: they could forge another line or control a terminal.
 fn escape(event: &str) -> String {
     let mut line = String::with_capacity(event.len() + 1);
     for character in event.trim_end_matches('\n').chars() {

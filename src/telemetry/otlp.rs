@@ -1,4 +1,4 @@
-//! What is counted of the export over OTLP itself.
+//! Counters of the export over OTLP itself.
 
 use super::exposition::{Exposition, Kind};
 use std::sync::atomic::AtomicU64;
@@ -26,46 +26,46 @@ impl Signal {
     }
 }
 
-/// Why spans are lost.
+/// Why spans were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lost {
-    /// As many as may wait were waiting.
+pub enum DropReason {
+    /// The queue was full.
     QueueFull,
-    /// The collector did not take them.
+    /// The collector did not accept them.
     Refused,
 }
 
-/// The counts.
+/// The counters.
 #[derive(Debug, Default)]
 pub struct Exports {
-    /// By signal: taken, and not.
+    /// By signal: accepted, and not.
     requests: [[AtomicU64; 2]; 2],
-    /// By the reason.
-    lost: [AtomicU64; 2],
+    /// By reason.
+    dropped: [AtomicU64; 2],
 }
 
 impl Exports {
     /// Counts a request to the collector.
-    pub fn sent(&self, signal: Signal, taken: bool) {
-        let _ = self.requests[signal as usize][usize::from(!taken)].fetch_add(1, Relaxed);
+    pub fn sent(&self, signal: Signal, accepted: bool) {
+        let _ = self.requests[signal as usize][usize::from(!accepted)].fetch_add(1, Relaxed);
     }
 
-    /// Counts spans that nobody will see.
-    pub fn lost(&self, spans: usize, why: Lost) {
-        let _ = self.lost[why as usize].fetch_add(spans as u64, Relaxed);
+    /// Counts spans that were dropped.
+    pub fn dropped(&self, spans: usize, reason: DropReason) {
+        let _ = self.dropped[reason as usize].fetch_add(spans as u64, Relaxed);
     }
 
     pub(super) fn write(&self, out: &mut Exposition<'_>) {
-        let help = "Requests to the OpenTelemetry collector, by whether it took them.";
+        let help = "Requests to the OpenTelemetry collector, by whether it accepted them.";
         let _ = out.family("speechgate_otlp_exports_total", Kind::Counter, help);
         for signal in Signal::ALL {
             for (result, count) in ["success", "failure"].into_iter().zip(&self.requests[signal as usize]) {
                 let _ = out.sample(&[("signal", signal.as_str()), ("result", result)], count.load(Relaxed));
             }
         }
-        let help = "Spans that were not exported: too many waited, or the collector refused them.";
+        let help = "Spans that were not exported: the queue was full, or the collector refused them.";
         let _ = out.family("speechgate_otlp_dropped_total", Kind::Counter, help);
-        for (reason, count) in ["queue_full", "refused"].into_iter().zip(&self.lost) {
+        for (reason, count) in ["queue_full", "refused"].into_iter().zip(&self.dropped) {
             let _ = out.sample(&[("reason", reason)], count.load(Relaxed));
         }
     }

@@ -1,5 +1,4 @@
-//! `http.server.request.duration`, as the semantic conventions of OpenTelemetry have it: for OTLP alone, and kept only when it
-//! is exported.
+//! `http.server.request.duration` of OpenTelemetry's semantic conventions: for OTLP only, and counted only when it is exported.
 
 use super::exposition::{Exposition, Kind};
 use super::histogram::{self, Histogram, SEMANTIC_BOUNDS};
@@ -8,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Most combinations for one route and worker; what goes beyond is counted as one that says so.
+/// How many label sets a route and worker have at most; everything beyond is counted in one overflow series.
 const MOST: usize = 1000;
 
-/// What tells one series from another.
+/// The labels that tell one series from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kinds {
     /// The method's label.
     pub method: &'static str,
-    /// Whether callers speak TLS.
+    /// Whether clients speak TLS.
     pub tls: bool,
     /// The status that was sent.
     pub status: u16,
@@ -24,7 +23,7 @@ pub struct Kinds {
     pub error: Option<Code>,
 }
 
-/// One worker's share. Its lock is that worker's own but for the moment of an export.
+/// The series of one worker. Only that worker takes the lock, except during an export.
 #[derive(Debug, Default)]
 pub(super) struct Semantic(Mutex<Series>);
 

@@ -11,9 +11,9 @@
 //! without any. Before a part grows, idle keys are forgotten, and it grows only if that did not help; besides, each call
 //! of [`Rate::sweep`] forgets those of one part. Either way one part is locked and the others go on.
 //!
-//! When a part is full of keys that are not idle, all who come with a new key there share one rate. So who invents keys
-//! gets no memory and the rates of [`SHARDS`] keys more; nobody who is known loses a limit or gains one. A caller who is
-//! new then shares with the inventor until keys fall idle, which is looked for once a second.
+//! When a part is full of keys that are not idle, all new keys in it share one rate. So a client that invents keys takes no
+//! memory and gains the rates of [`SHARDS`] more keys at most; known keys neither lose nor gain anything. Another new client
+//! then shares a rate with it until keys fall idle, which is checked once a second.
 
 mod quota;
 

@@ -280,7 +280,7 @@ impl RouteLimits {
         }
     }
 
-    /// Every account that the route has; one where callers bring their own.
+    /// Every account that the route has; one where clients bring their own.
     pub(crate) fn all_accounts(&self) -> AccountSet {
         (0..self.accounts.len().max(1)).fold(AccountSet::NONE, AccountSet::with)
     }

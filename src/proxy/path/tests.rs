@@ -1,4 +1,4 @@
-//! Paths as callers and attackers write them.
+//! Paths as clients and attackers write them.
 
 use super::*;
 use proptest::prelude::*;

@@ -62,7 +62,7 @@ impl Accounts {
         Accounts(accounts.into_iter().collect())
     }
 
-    /// Whether callers bring their own.
+    /// Whether clients bring their own.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -68,8 +68,8 @@ pub(crate) fn was_never_sent(fault: Fault) -> bool {
     )
 }
 
-/// Whether an error says that the upstream is broken: another may work, and the circuit breaker counts it. What a caller did
-/// wrong, what an account may not do and a 429 say nothing of the kind.
+/// Whether an error says that the upstream is broken, so that another may work and the circuit breaker counts it. A mistake of
+/// the client, an account without permission and a 429 are no such errors.
 pub(crate) fn is_broken(code: Code, origin: Origin) -> bool {
     matches!(origin, Origin::Provider | Origin::Network)
         && matches!(code.kind(), Type::Upstream | Type::Unavailable | Type::Timeout | Type::Internal)

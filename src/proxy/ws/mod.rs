@@ -40,7 +40,7 @@ pub(super) async fn relay(
     mut call: Box<RoutedContext>,
     mut request: Request<RequestBody>,
 ) -> Response<Body> {
-    let caller = hyper::upgrade::on(&mut request);
+    let client_upgrade = hyper::upgrade::on(&mut request);
     let route = Arc::clone(&call.route);
     let (keys, replaced) = route.headers.subprotocol_keys(call.destination);
     let injected = route.headers.subprotocol(call.destination);
@@ -54,7 +54,7 @@ pub(super) async fn relay(
     };
     let status = answer.exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        // A redirect leads the client on; any other answer that is no failure is no answer to a handshake.
+        // A redirect is passed on; any other response that is not a failure is no valid response to a handshake.
         return match status.is_success() {
             true => refuse(call, status, "an answer that is neither 101 nor a failure"),
             false => response::relay(call, answer).await,
@@ -64,7 +64,7 @@ pub(super) async fn relay(
     if let Err(detail) = offer.check(answer.exchange.response.headers(), injected) {
         return refuse(call, status, detail);
     }
-    let provider = hyper::upgrade::on(&mut answer.exchange.response);
+    let provider_upgrade = hyper::upgrade::on(&mut answer.exchange.response);
     call.upstream.status = Some(status.as_u16());
     let (mut parts, _) = answer.exchange.response.into_parts();
     headers::prepare_handshake(&mut parts.headers, &call.incoming(parts.version));
@@ -75,7 +75,7 @@ pub(super) async fn relay(
     call.answers(status.as_u16());
     call.upgraded(Instant::now());
     // Not joined: the session ends with its sockets, and the runtime ends what is left.
-    drop(tokio::spawn(run(call, route, caller, provider)));
+    drop(tokio::spawn(run(call, route, client_upgrade, provider_upgrade)));
     Response::from_parts(parts, Body::Empty)
 }
 
@@ -87,11 +87,11 @@ fn refuse(mut call: Box<RoutedContext>, status: StatusCode, detail: &str) -> Res
 }
 
 /// Waits until both connections have been handed over, then runs the session on them.
-async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, caller: OnUpgrade, provider: OnUpgrade) {
-    let (caller, provider) = match tokio::try_join!(caller, provider) {
+async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, client: OnUpgrade, provider: OnUpgrade) {
+    let (client, provider) = match tokio::try_join!(client, provider) {
         Ok(both) => both,
         Err(error) => {
-            // The provider's is there as soon as its 101 is: it is the client who did not wait for it.
+            // The provider's connection is there as soon as its 101 is: it was the client that did not wait.
             call.record(Phase::Frame, &CanonicalError::from_fault(Fault::CallerLeft), Some(error.to_string()));
             return call.complete();
         }
@@ -104,11 +104,11 @@ async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, caller: OnU
         sizes: Sizes { frame: websocket.max_frame, message: websocket.max_message },
     };
     let errors = SessionErrors::new(call, Arc::clone(&route));
-    let mut session = Session::new(TokioIo::new(caller), TokioIo::new(provider), errors, route, limits);
+    let mut session = Session::new(TokioIo::new(client), TokioIo::new(provider), errors, route, limits);
     let mut stopping = pin!(shared.stopping.begun());
     let mut listens = false;
     poll_fn(|cx| {
-        // Asked once, it wakes this task; whether it did, its flag says.
+        // Polled once, so that it wakes this task; its flag says whether it did.
         if !std::mem::replace(&mut listens, true) {
             let _ = stopping.as_mut().poll(cx);
         }

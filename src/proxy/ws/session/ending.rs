@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.errors.unheard(fault);
         self.closing(close::ABNORMAL, Initiator::Client);
         self.client.abandon();
-        self.leave_provider(1001, "the caller left", cx);
+        self.leave_provider(1001, "the client left", cx);
     }
 
     /// One side will not answer the other's close any more: it is answered here.
