@@ -15,6 +15,7 @@
 //! assert_eq!(problems[0].nearest.as_deref(), Some("elevenlabs"));
 //! ```
 
+mod defaults;
 mod env;
 pub mod files;
 mod fill;

@@ -8,9 +8,10 @@ mod limits;
 
 pub(super) use limits::{CircuitBreaker, Concurrency, Cost, Limits, RateLimit, Retry, WaitScope, Waits};
 
+use super::defaults;
 use crate::canon::ProfileSpec;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The configuration of speechgate.
@@ -44,42 +45,54 @@ pub(super) struct Raw {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Server {
-    /// Address and port, or `unix:` and a path; or a list of several. Default `127.0.0.1:8080`.
+    /// Address and port, or `unix:` and a path; or a list of several.
+    #[schemars(extend("default" = defaults::server::LISTEN.to_string()))]
     pub(super) listen: Option<ListenList>,
     /// TLS towards clients. Without it plain HTTP is spoken.
     pub(super) tls: Option<ServerTls>,
     /// Worker threads. Default: one per processor.
     #[schemars(range(min = 1, max = 1024))]
     pub(super) workers: Option<u32>,
-    /// Connections of clients at one time. Default 10000.
+    /// Connections of clients at one time.
     #[schemars(range(min = 1, max = 10_000_000))]
+    #[schemars(extend("default" = defaults::server::MAX_CONNECTIONS))]
     pub(super) max_connections: Option<u32>,
-    /// How long running requests and streams may go on after SIGTERM. Default 30s.
+    /// How long running requests and streams may go on after SIGTERM.
+    #[schemars(extend("default" = defaults::duration(defaults::server::DRAIN_TIMEOUT)))]
     pub(super) drain_timeout: Option<DurationText>,
     /// After SIGTERM, how long requests are still taken while `/readyz` says no already, so that load balancers can
-    /// turn away first. Default 0s.
+    /// turn away first.
+    #[schemars(extend("default" = defaults::duration(defaults::server::DRAIN_DELAY)))]
     pub(super) drain_delay: Option<DurationText>,
-    /// How long a client may take to send a header section. Default 10s.
+    /// How long a client may take to send a header section.
+    #[schemars(extend("default" = defaults::duration(defaults::server::HEADER_TIMEOUT)))]
     pub(super) header_timeout: Option<DurationText>,
-    /// How long a client may pause inside a request body. Default 30s.
+    /// How long a client may pause inside a request body.
+    #[schemars(extend("default" = defaults::duration(defaults::server::BODY_TIMEOUT)))]
     pub(super) body_timeout: Option<DurationText>,
-    /// How long an idle connection of a client is kept. Default 75s.
+    /// How long an idle connection of a client is kept.
+    #[schemars(extend("default" = defaults::duration(defaults::server::KEEP_ALIVE_TIMEOUT)))]
     pub(super) keep_alive_timeout: Option<DurationText>,
-    /// How long a client may leave an answer unread before the connection is cut. Default 60s.
+    /// How long a client may leave an answer unread before the connection is cut.
+    #[schemars(extend("default" = defaults::duration(defaults::server::WRITE_TIMEOUT)))]
     pub(super) write_timeout: Option<DurationText>,
-    /// Longest request target; beyond it 414. Default 8KiB.
+    /// Longest request target; beyond it 414.
+    #[schemars(extend("default" = defaults::size(defaults::server::MAX_TARGET_BYTES)))]
     pub(super) max_target_bytes: Option<Size>,
-    /// Largest header section; beyond it 431. Default 32KiB.
+    /// Largest header section; beyond it 431.
+    #[schemars(extend("default" = defaults::size(defaults::server::MAX_HEADER_BYTES)))]
     pub(super) max_header_bytes: Option<Size>,
-    /// Most header fields; beyond it 431. Default 100.
+    /// Most header fields; beyond it 431.
     #[schemars(range(min = 10, max = 10_000))]
+    #[schemars(extend("default" = defaults::server::MAX_HEADERS))]
     pub(super) max_headers: Option<u32>,
     /// HTTP/2 towards clients.
     #[serde(default)]
     pub(super) http2: Http2,
     /// Which pages of browsers may call. Default: what each provider says of its own.
     pub(super) cors: Option<Cors>,
-    /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to. Default false: they are replaced.
+    /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to, or replaced.
+    #[schemars(extend("default" = defaults::server::TRUST_FORWARDED))]
     pub(super) trust_forwarded: Option<bool>,
     /// This gateway's address as clients see it, put into rewritten provider URLs. Default: the request's Host.
     pub(super) public_url: Option<UrlText>,
@@ -109,7 +122,8 @@ pub(super) struct Cors {
     /// Whose pages may call: origins such as `https://app.example.com`, or `*` for those of everybody.
     #[schemars(required)]
     pub(super) origins: Option<Vec<String>>,
-    /// Whether pages may send cookies and the like. Default false.
+    /// Whether pages may send cookies and the like.
+    #[schemars(extend("default" = defaults::cors::CREDENTIALS))]
     pub(super) credentials: Option<bool>,
     /// The methods that pages may use. Default: whatever they ask for.
     pub(super) methods: Option<Vec<String>>,
@@ -117,7 +131,8 @@ pub(super) struct Cors {
     pub(super) headers: Option<Vec<String>>,
     /// What pages may read of an answer's header fields, beside those of this gateway.
     pub(super) expose: Option<Vec<String>>,
-    /// How long browsers may remember the answer to a preflight. Default 10m.
+    /// How long browsers may remember the answer to a preflight.
+    #[schemars(extend("default" = defaults::duration(defaults::cors::MAX_AGE)))]
     pub(super) max_age: Option<DurationText>,
 }
 
@@ -142,8 +157,9 @@ pub(super) enum CorsWord {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Http2 {
-    /// Streams at one time on one connection. Default 100.
+    /// Streams at one time on one connection.
     #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(extend("default" = defaults::server::HTTP2_MAX_STREAMS))]
     pub(super) max_streams: Option<u32>,
 }
 
@@ -151,9 +167,11 @@ pub(super) struct Http2 {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Admin {
-    /// Whether there is an admin listener. Default true.
+    /// Whether there is an admin listener.
+    #[schemars(extend("default" = defaults::admin::ENABLED))]
     pub(super) enabled: Option<bool>,
-    /// Address and port, or `unix:` and a path. Default `127.0.0.1:9464`.
+    /// Address and port, or `unix:` and a path.
+    #[schemars(extend("default" = defaults::admin::LISTEN.to_string()))]
     pub(super) listen: Option<ListenText>,
 }
 
@@ -172,33 +190,40 @@ pub(super) struct Telemetry {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
-    /// How lines are written. Default `json`.
+    /// How lines are written.
+    #[schemars(extend("default" = LogFormat::default()))]
     pub(super) format: Option<LogFormat>,
-    /// The least severe level that is written. Default `info`.
+    /// The least severe level that is written.
+    #[schemars(extend("default" = LogLevel::default()))]
     pub(super) level: Option<LogLevel>,
-    /// Whether there is a line per request. Default true.
+    /// Whether there is a line per request.
+    #[schemars(extend("default" = defaults::telemetry::ACCESS))]
     pub(super) access: Option<bool>,
-    /// Which share of the requests that succeed has a line, 0 to 1; those that fail all have one. Default 1.
+    /// Which share of the requests that succeed has a line, 0 to 1; those that fail all have one.
+    #[schemars(extend("default" = defaults::telemetry::ACCESS_SUCCESSES))]
     pub(super) access_successes: Option<f64>,
     /// What a line says beside what every line says: `upstream`, `user_agent`, `close_code`, `header:NAME` for a header of the
-    /// request and `response_header:NAME` for one of the answer. Default `["upstream"]`.
+    /// request and `response_header:NAME` for one of the answer.
+    #[schemars(extend("default" = defaults::telemetry::ACCESS_FIELDS))]
     pub(super) access_fields: Option<Vec<String>>,
 }
 
 /// How log lines are written.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum LogFormat {
+    #[default]
     Json,
     Text,
 }
 
 /// The least severe level that is written.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum LogLevel {
     Error,
     Warn,
+    #[default]
     Info,
     Debug,
     Trace,
@@ -211,11 +236,14 @@ pub(super) struct Otlp {
     /// The collector, OTLP over HTTP.
     #[schemars(required)]
     pub(super) endpoint: Option<UrlText>,
-    /// Whether spans are sent. Default true.
+    /// Whether spans are sent.
+    #[schemars(extend("default" = defaults::telemetry::OTLP_TRACES))]
     pub(super) traces: Option<bool>,
-    /// Whether metrics are sent. Default true.
+    /// Whether metrics are sent.
+    #[schemars(extend("default" = defaults::telemetry::OTLP_METRICS))]
     pub(super) metrics: Option<bool>,
-    /// Which share of traces begun here is kept, 0 to 1. Default 1.
+    /// Which share of traces begun here is kept, 0 to 1.
+    #[schemars(extend("default" = defaults::telemetry::OTLP_SAMPLE_RATIO))]
     pub(super) sample_ratio: Option<f64>,
 }
 
@@ -242,15 +270,18 @@ pub(super) struct Route {
     /// Active health checks: each upstream is asked for a path, and one that does not answer is set aside before a request
     /// finds out. Without it requests alone tell.
     pub(super) health: Option<Health>,
-    /// Which HTTP is spoken to the provider. Default `auto`: what ALPN agrees on.
+    /// Which HTTP is spoken to the provider; `auto` is what ALPN agrees on.
+    #[schemars(extend("default" = Protocol::default()))]
     pub(super) protocol: Option<Protocol>,
     /// TLS towards the provider.
     pub(super) upstream_tls: Option<UpstreamTls>,
-    /// The form of errors, one for all or a table by transport. Default `canonical`.
+    /// The form of errors, one for all or a table by transport.
+    #[schemars(extend("default" = Envelope::default()))]
     pub(super) envelope: Option<EnvelopeChoice>,
     /// Which pages of browsers may call, in place of `[server.cors]`; `provider` leaves that to the provider.
     pub(super) cors: Option<RouteCors>,
-    /// Whether envelopes carry the provider's own body. Default true.
+    /// Whether envelopes carry the provider's own body.
+    #[schemars(extend("default" = defaults::route::UPSTREAM_BODY))]
     pub(super) upstream_body: Option<bool>,
     /// What is put into every request; the client's own is then dropped. Several are several accounts: the one with the
     /// fewest calls is used.
@@ -258,13 +289,14 @@ pub(super) struct Route {
     /// Header fields that are set or removed on the way.
     #[serde(default)]
     pub(super) headers: Headers,
-    /// Whether answers that are no refusals say what is left of the route's rate limits, in `RateLimit` and
-    /// `RateLimit-Policy`. Default false: only refusals do.
+    /// Whether successes, too, say what is left of the route's rate limits, in `RateLimit` and `RateLimit-Policy`.
+    #[schemars(extend("default" = defaults::route::RATE_LIMIT_HEADERS))]
     pub(super) rate_limit_headers: Option<bool>,
     /// Deadlines.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
-    /// Largest request body. Default 50MiB.
+    /// Largest request body.
+    #[schemars(extend("default" = defaults::size(defaults::route::MAX_REQUEST_BODY)))]
     pub(super) max_request_body: Option<Size>,
     /// What may be sent on WebSockets, either way.
     #[serde(default)]
@@ -295,9 +327,10 @@ pub(super) struct Match {
 }
 
 /// Which HTTP is spoken to a provider.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Protocol {
+    #[default]
     Auto,
     Http1,
     Http2,
@@ -361,19 +394,25 @@ pub(super) struct Health {
     /// What is asked for with GET, below the path of the upstream.
     #[schemars(required)]
     pub(super) path: Option<String>,
-    /// How often each upstream is asked. Default 10s.
+    /// How often each upstream is asked.
+    #[schemars(extend("default" = defaults::duration(defaults::health::INTERVAL)))]
     pub(super) interval: Option<DurationText>,
-    /// How long an answer may take, at most the interval. Default 3s, or the interval where that is shorter.
+    /// How long an answer may take, at most the interval, which is the default where it is shorter.
+    #[schemars(extend("default" = defaults::duration(defaults::health::TIMEOUT)))]
     pub(super) timeout: Option<DurationText>,
-    /// After how many good answers in a row an upstream is used again. Default 2.
+    /// After how many good answers in a row an upstream is used again.
+    #[schemars(extend("default" = defaults::health::HEALTHY))]
     #[schemars(range(min = 1, max = 100))]
     pub(super) healthy: Option<u32>,
-    /// After how many bad ones in a row, or none, it is set aside. Default 3.
+    /// After how many bad ones in a row, or none, it is set aside.
+    #[schemars(extend("default" = defaults::health::UNHEALTHY))]
     #[schemars(range(min = 1, max = 100))]
     pub(super) unhealthy: Option<u32>,
-    /// Which statuses are good: `200`, or `200-399`. Default `200-499`: a provider that refuses is there.
+    /// Which statuses are good: `200`, or `200-399`. By default refusals are, because a provider that refuses is there.
+    #[schemars(extend("default" = defaults::statuses(defaults::health::STATUS)))]
     pub(super) status: Option<StatusRange>,
-    /// Whether the route's credentials go with the question. Default false: it is asked without any.
+    /// Whether the route's credentials go with the question.
+    #[schemars(extend("default" = defaults::health::CREDENTIALS))]
     pub(super) credentials: Option<bool>,
 }
 
@@ -417,9 +456,10 @@ pub(super) struct HeaderChanges {
 }
 
 /// The form of errors on a route.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Envelope {
+    #[default]
     Canonical,
     Compatible,
     Problem,
@@ -441,7 +481,8 @@ pub(super) enum EnvelopeChoice {
 #[serde(deny_unknown_fields)]
 #[schemars(title = "a table", extend("examples" = ["{ http = \"canonical\", websocket = \"compatible\" }"]))]
 pub(super) struct EnvelopeTable {
-    /// Of answers, refused WebSocket handshakes among them. Default `canonical`.
+    /// Of answers, refused WebSocket handshakes among them.
+    #[schemars(extend("default" = Envelope::default()))]
     pub(super) http: Option<Envelope>,
     /// Of Server-Sent Events. Default: that of `http`.
     pub(super) sse: Option<Envelope>,
@@ -534,13 +575,17 @@ pub(super) struct SpelledSubprotocol {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Timeouts {
-    /// Resolving, connecting and TLS together. Default 3s.
+    /// Resolving, connecting and TLS together.
+    #[schemars(extend("default" = defaults::duration(defaults::route::CONNECT_TIMEOUT)))]
     pub(super) connect: Option<DurationText>,
-    /// From the request sent to the head of the answer. Default 30s.
+    /// From the request sent to the head of the answer.
+    #[schemars(extend("default" = defaults::duration(defaults::route::RESPONSE_TIMEOUT)))]
     pub(super) response: Option<DurationText>,
-    /// The longest pause inside the answer's body. Default 60s.
+    /// The longest pause inside the answer's body.
+    #[schemars(extend("default" = defaults::duration(defaults::route::IDLE_TIMEOUT)))]
     pub(super) idle: Option<DurationText>,
-    /// The longest silence on a WebSocket; one on which both sides are well and nobody waits then ends with 1001. Default 5m.
+    /// The longest silence on a WebSocket; one on which both sides are well and nobody waits then ends with 1001.
+    #[schemars(extend("default" = defaults::duration(defaults::route::WEBSOCKET_IDLE_TIMEOUT)))]
     pub(super) websocket_idle: Option<DurationText>,
     /// From the client's request to the last byte of the answer, waits and retries included; of a WebSocket, to the end of its
     /// handshake. Default: none.
@@ -551,9 +596,11 @@ pub(super) struct Timeouts {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Websocket {
-    /// Largest frame; beyond it the socket is closed with 1009. Default 16MiB.
+    /// Largest frame; beyond it the socket is closed with 1009.
+    #[schemars(extend("default" = defaults::size(defaults::route::WEBSOCKET_MAX_FRAME)))]
     pub(super) max_frame: Option<Size>,
-    /// Largest message, all its frames together; beyond it the socket is closed with 1009. Default 16MiB.
+    /// Largest message, all its frames together; beyond it the socket is closed with 1009.
+    #[schemars(extend("default" = defaults::size(defaults::route::WEBSOCKET_MAX_MESSAGE)))]
     pub(super) max_message: Option<Size>,
 }
 

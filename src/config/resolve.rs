@@ -9,6 +9,7 @@ mod health;
 mod limits;
 mod route;
 
+use super::defaults::{self, server, telemetry};
 use super::fill::unreadable;
 use super::path::Path;
 use super::problem::Findings;
@@ -17,7 +18,7 @@ use super::raw;
 use super::types::{AccessField, Config, Listen, LogFormat, LogLevel, Otlp, Server, ServerTls, Telemetry};
 use super::values::{self, Expected};
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,23 +49,33 @@ fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
     Server {
         listen: listens(raw.listen.as_ref(), &mut reader),
         workers: raw.workers.map_or_else(processors, |workers| workers as usize),
-        max_connections: raw.max_connections.unwrap_or(10_000) as usize,
-        drain_timeout: reader.duration("drain_timeout", raw.drain_timeout.as_ref(), Duration::from_secs(30)),
-        drain_delay: reader.duration("drain_delay", raw.drain_delay.as_ref(), Duration::ZERO),
-        header_timeout: reader.deadline("header_timeout", raw.header_timeout.as_ref(), Duration::from_secs(10)),
-        body_timeout: reader.deadline("body_timeout", raw.body_timeout.as_ref(), Duration::from_secs(30)),
+        max_connections: raw.max_connections.unwrap_or(server::MAX_CONNECTIONS) as usize,
+        drain_timeout: reader.duration("drain_timeout", raw.drain_timeout.as_ref(), server::DRAIN_TIMEOUT),
+        drain_delay: reader.duration("drain_delay", raw.drain_delay.as_ref(), server::DRAIN_DELAY),
+        header_timeout: reader.deadline("header_timeout", raw.header_timeout.as_ref(), server::HEADER_TIMEOUT),
+        body_timeout: reader.deadline("body_timeout", raw.body_timeout.as_ref(), server::BODY_TIMEOUT),
         keep_alive_timeout: reader.deadline(
             "keep_alive_timeout",
             raw.keep_alive_timeout.as_ref(),
-            Duration::from_secs(75),
+            server::KEEP_ALIVE_TIMEOUT,
         ),
-        write_timeout: reader.deadline("write_timeout", raw.write_timeout.as_ref(), Duration::from_secs(60)),
-        max_target_bytes: reader.bytes("max_target_bytes", raw.max_target_bytes.as_ref(), 8 * KIB, TARGET_BYTES),
-        max_header_bytes: reader.bytes("max_header_bytes", raw.max_header_bytes.as_ref(), 32 * KIB, HEADER_BYTES),
-        max_headers: raw.max_headers.unwrap_or(100) as usize,
-        http2_max_streams: raw.http2.max_streams.unwrap_or(100),
+        write_timeout: reader.deadline("write_timeout", raw.write_timeout.as_ref(), server::WRITE_TIMEOUT),
+        max_target_bytes: reader.bytes(
+            "max_target_bytes",
+            raw.max_target_bytes.as_ref(),
+            server::MAX_TARGET_BYTES,
+            TARGET_BYTES,
+        ),
+        max_header_bytes: reader.bytes(
+            "max_header_bytes",
+            raw.max_header_bytes.as_ref(),
+            server::MAX_HEADER_BYTES,
+            HEADER_BYTES,
+        ),
+        max_headers: raw.max_headers.unwrap_or(server::MAX_HEADERS) as usize,
+        http2_max_streams: raw.http2.max_streams.unwrap_or(server::HTTP2_MAX_STREAMS),
         cors: raw.cors.as_ref().and_then(|raw| cors::cors(raw, reader.path.key("cors"), reader.findings)),
-        trust_forwarded: raw.trust_forwarded.unwrap_or(false),
+        trust_forwarded: raw.trust_forwarded.unwrap_or(server::TRUST_FORWARDED),
         public_url: reader.read("public_url", raw.public_url.as_ref().map(|url| url.0.as_str()), values::url),
         error_docs_url: reader.read(
             "error_docs_url",
@@ -97,26 +108,26 @@ fn server_tls(raw: &raw::ServerTls, findings: &mut Findings) -> Option<ServerTls
 
 fn admin(raw: &raw::Admin, findings: &mut Findings) -> Option<Listen> {
     let mut reader = Reader { path: Path::of("admin"), findings };
-    let listen = reader.listen(raw.listen.as_ref(), 9464);
-    raw.enabled.unwrap_or(true).then_some(listen)
+    let listen = reader.listen(raw.listen.as_ref(), defaults::admin::LISTEN);
+    raw.enabled.unwrap_or(defaults::admin::ENABLED).then_some(listen)
 }
 
 fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Telemetry {
     Telemetry {
-        log_format: match raw.log.format {
-            Some(raw::LogFormat::Json) | None => LogFormat::Json,
-            Some(raw::LogFormat::Text) => LogFormat::Text,
+        log_format: match raw.log.format.unwrap_or_default() {
+            raw::LogFormat::Json => LogFormat::Json,
+            raw::LogFormat::Text => LogFormat::Text,
         },
-        log_level: match raw.log.level {
-            Some(raw::LogLevel::Error) => LogLevel::Error,
-            Some(raw::LogLevel::Warn) => LogLevel::Warn,
-            Some(raw::LogLevel::Info) | None => LogLevel::Info,
-            Some(raw::LogLevel::Debug) => LogLevel::Debug,
-            Some(raw::LogLevel::Trace) => LogLevel::Trace,
+        log_level: match raw.log.level.unwrap_or_default() {
+            raw::LogLevel::Error => LogLevel::Error,
+            raw::LogLevel::Warn => LogLevel::Warn,
+            raw::LogLevel::Info => LogLevel::Info,
+            raw::LogLevel::Debug => LogLevel::Debug,
+            raw::LogLevel::Trace => LogLevel::Trace,
         },
-        access_log: raw.log.access.unwrap_or(true),
+        access_log: raw.log.access.unwrap_or(telemetry::ACCESS),
         access_successes: share(
-            raw.log.access_successes,
+            raw.log.access_successes.unwrap_or(telemetry::ACCESS_SUCCESSES),
             Path::of("telemetry").key("log"),
             "access_successes",
             findings,
@@ -128,7 +139,8 @@ fn telemetry(raw: &raw::Telemetry, findings: &mut Findings) -> Telemetry {
 
 /// `access_fields`, each once.
 fn access_fields(raw: Option<&[String]>, findings: &mut Findings) -> Vec<AccessField> {
-    let Some(texts) = raw else { return vec![AccessField::Upstream] };
+    let default = telemetry::ACCESS_FIELDS.map(str::to_owned);
+    let texts = raw.unwrap_or(&default);
     let path = Path::of("telemetry").key("log").key("access_fields");
     let mut found = Vec::new();
     for (index, text) in texts.iter().enumerate() {
@@ -147,18 +159,22 @@ fn access_fields(raw: Option<&[String]>, findings: &mut Findings) -> Vec<AccessF
 fn otlp(raw: &raw::Otlp, findings: &mut Findings) -> Option<Otlp> {
     let mut reader = Reader { path: Path::of("telemetry").key("otlp"), findings };
     let endpoint = reader.read("endpoint", raw.endpoint.as_ref().map(|url| url.0.as_str()), values::upstream);
-    let sample_ratio = share(raw.sample_ratio, reader.path.clone(), "sample_ratio", reader.findings);
+    let sample_ratio = share(
+        raw.sample_ratio.unwrap_or(telemetry::OTLP_SAMPLE_RATIO),
+        reader.path.clone(),
+        "sample_ratio",
+        reader.findings,
+    );
     Some(Otlp {
         endpoint: endpoint?,
-        traces: raw.traces.unwrap_or(true),
-        metrics: raw.metrics.unwrap_or(true),
+        traces: raw.traces.unwrap_or(telemetry::OTLP_TRACES),
+        metrics: raw.metrics.unwrap_or(telemetry::OTLP_METRICS),
         sample_ratio,
     })
 }
 
-/// A share, all of it by default.
-fn share(given: Option<f64>, path: Path, key: &str, findings: &mut Findings) -> f64 {
-    let share = given.unwrap_or(1.0);
+/// A share of all.
+fn share(share: f64, path: Path, key: &str, findings: &mut Findings) -> f64 {
     if !(0.0..=1.0).contains(&share) {
         Reader { path, findings }.refuse(key, &share.to_string(), "a number from 0 to 1".to_owned());
     }
@@ -168,8 +184,8 @@ fn share(given: Option<f64>, path: Path, key: &str, findings: &mut Findings) -> 
 /// `listen`: one address, or several that differ.
 fn listens(raw: Option<&raw::ListenList>, reader: &mut Reader<'_>) -> Vec<Listen> {
     let texts = match raw {
-        None => return vec![reader.listen(None, 8080)],
-        Some(raw::ListenList::One(text)) => return vec![reader.listen(Some(text), 8080)],
+        None => return vec![reader.listen(None, server::LISTEN)],
+        Some(raw::ListenList::One(text)) => return vec![reader.listen(Some(text), server::LISTEN)],
         Some(raw::ListenList::Many(texts)) => texts,
     };
     let path = reader.path.key("listen");
@@ -231,10 +247,9 @@ impl Reader<'_> {
         self.findings.not(&self.path.key(key), text, expected);
     }
 
-    fn listen(&mut self, text: Option<&raw::ListenText>, port: u16) -> Listen {
+    fn listen(&mut self, text: Option<&raw::ListenText>, default: SocketAddr) -> Listen {
         let text = text.map(|text| text.0.as_str());
-        let default = Listen::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
-        self.read("listen", text, values::listen).unwrap_or(default)
+        self.read("listen", text, values::listen).unwrap_or(Listen::Tcp(default))
     }
 
     /// A duration that may be zero.

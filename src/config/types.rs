@@ -545,12 +545,6 @@ pub enum WaitScope {
     Credential,
 }
 
-impl Default for Waits {
-    fn default() -> Waits {
-        Waits { enabled: true, max_hold: Duration::from_secs(60), scope: WaitScope::Auto }
-    }
-}
-
 /// `retry`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retry {

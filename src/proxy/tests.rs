@@ -1,7 +1,7 @@
 //! What the unit tests of this module share.
 
 use crate::canon::{Profile, ProfileSpec};
-use crate::config::types::{Envelope, Envelopes, Protocol, Route, Timeouts, Upstream};
+use crate::config::types::{Envelope, Envelopes, Protocol, Route, Timeouts, Upstream, WaitScope, Waits};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         websocket: crate::config::types::Websocket { max_frame: 1 << 20, max_message: 1 << 20 },
         rate_limits: Vec::new(),
         concurrency: None,
-        waits: crate::config::types::Waits::default(),
+        waits: Waits { enabled: true, max_hold: 60 * second, scope: WaitScope::Auto },
         retry: None,
         circuit_breaker: None,
     }

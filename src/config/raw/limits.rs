@@ -1,8 +1,9 @@
 //! What a file says of limits, waits, retries and circuits.
 
 use super::{DurationText, FileText, PercentageText};
+use crate::config::defaults;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// An entry of `rate_limits`
 #[derive(Deserialize, JsonSchema)]
@@ -20,18 +21,22 @@ pub(in crate::config) struct RateLimit {
     /// Which requests it counts: method and path template, `GET /v1/jobs/{id}`. Default: all.
     #[serde(rename = "match")]
     pub(in crate::config) matches: Option<String>,
-    /// What each has a count of its own: `route`, `header:NAME`, `client-ip`, `path:NAME` or `credential`. Default `route`.
+    /// What each has a count of its own: `route`, `header:NAME`, `client-ip`, `path:NAME` or `credential`.
+    #[schemars(extend("default" = defaults::limits::RATE_KEY))]
     pub(in crate::config) key: Option<String>,
-    /// The code of the refusal. Default `rate_limited`.
+    /// The code of the refusal.
+    #[schemars(extend("default" = defaults::limits::RATE_CODE.as_str()))]
     pub(in crate::config) code: Option<String>,
-    /// What `requests` and `burst` count. Default `requests`.
+    /// What `requests` and `burst` count.
+    #[schemars(extend("default" = Cost::default()))]
     pub(in crate::config) cost: Option<Cost>,
 }
 
 /// What a rate limit counts.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::config) enum Cost {
+    #[default]
     Requests,
     TextCharacters,
     BodyBytes,
@@ -44,13 +49,17 @@ pub(in crate::config) struct Concurrency {
     /// Calls at one time.
     #[schemars(required, range(min = 1))]
     pub(in crate::config) max: Option<u32>,
-    /// How many may wait for a slot. Default 64.
+    /// How many may wait for a slot.
+    #[schemars(extend("default" = defaults::limits::QUEUE))]
     pub(in crate::config) queue: Option<u32>,
-    /// How long one may wait. Default 3s.
+    /// How long one may wait.
+    #[schemars(extend("default" = defaults::duration(defaults::limits::MAX_WAIT)))]
     pub(in crate::config) max_wait: Option<DurationText>,
-    /// Whether the cap follows what the provider says, never past `max`. Default false.
+    /// Whether the cap follows what the provider says, never past `max`.
+    #[schemars(extend("default" = defaults::limits::LEARN))]
     pub(in crate::config) learn: Option<bool>,
-    /// How long the slot of a call that was cancelled stays taken, because the provider still counts it. Default 100ms.
+    /// How long the slot of a call that was cancelled stays taken, because the provider still counts it.
+    #[schemars(extend("default" = defaults::duration(defaults::limits::SETTLE)))]
     pub(in crate::config) settle: Option<DurationText>,
 }
 
@@ -58,20 +67,24 @@ pub(in crate::config) struct Concurrency {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Waits {
-    /// Whether a wait that the provider asks for is kept here as well. Default true.
+    /// Whether a wait that the provider asks for is kept here as well.
+    #[schemars(extend("default" = defaults::limits::WAITS))]
     pub(in crate::config) enabled: Option<bool>,
-    /// The longest wait that is believed. Default 60s.
+    /// The longest wait that is believed.
+    #[schemars(extend("default" = defaults::duration(defaults::limits::MAX_HOLD)))]
     pub(in crate::config) max_hold: Option<DurationText>,
-    /// Whom a wait binds, of those with the same credential. Default `auto`.
+    /// Whom a wait binds, of those with the same credential.
+    #[schemars(extend("default" = WaitScope::default()))]
     pub(in crate::config) scope: Option<WaitScope>,
 }
 
 /// Whom a wait binds, of those with the same credential.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum WaitScope {
     /// After `rate_limited` all of them, after `unavailable` those who ask for a path of the same kind, until paths of two
     /// kinds are unavailable.
+    #[default]
     Auto,
     /// Those who ask for the same path.
     Path,
@@ -83,12 +96,15 @@ pub(in crate::config) enum WaitScope {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Retry {
-    /// Tries in all, the first included. Default 2.
+    /// Tries in all, the first included.
     #[schemars(range(min = 2, max = 10))]
+    #[schemars(extend("default" = defaults::limits::RETRY_ATTEMPTS))]
     pub(in crate::config) attempts: Option<u32>,
-    /// The types of errors after which it is tried again. Default `["unavailable", "timeout", "upstream"]`.
+    /// The types of errors after which it is tried again.
+    #[schemars(extend("default" = defaults::limits::RETRY_ON.map(|kind| kind.as_str())))]
     pub(in crate::config) on: Option<Vec<String>>,
-    /// Retries as a share of requests, so that an outage is not amplified. Default `20%`.
+    /// Retries as a share of requests, so that an outage is not amplified.
+    #[schemars(extend("default" = defaults::percentage(defaults::limits::RETRY_BUDGET)))]
     pub(in crate::config) budget: Option<PercentageText>,
 }
 
@@ -96,12 +112,15 @@ pub(in crate::config) struct Retry {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct CircuitBreaker {
-    /// After how many failures. Default 5.
+    /// After how many failures.
     #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(extend("default" = defaults::limits::BREAKER_FAILURES))]
     pub(in crate::config) failures: Option<u32>,
-    /// Within which time. Default 30s.
+    /// Within which time.
+    #[schemars(extend("default" = defaults::duration(defaults::limits::BREAKER_WINDOW)))]
     pub(in crate::config) window: Option<DurationText>,
-    /// For how long; then one request goes through, and its end decides. Default 10s.
+    /// For how long; then one request goes through, and its end decides.
+    #[schemars(extend("default" = defaults::duration(defaults::limits::BREAKER_OPEN)))]
     pub(in crate::config) open: Option<DurationText>,
 }
 
@@ -114,10 +133,13 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) backend: Option<String>,
     /// CA certificates that are trusted instead of the platform's, for a `rediss://` backend: a PEM file.
     pub(in crate::config) ca: Option<FileText>,
-    /// How long slots stay with a gateway that is not heard of any more. Default `5s`.
+    /// How long slots stay with a gateway that is not heard of any more.
+    #[schemars(extend("default" = defaults::duration(defaults::limits::LEASE)))]
     pub(in crate::config) lease: Option<DurationText>,
-    /// How long a request waits for the backend before it is counted locally. Default `5ms`.
+    /// How long a request waits for the backend before it is counted locally.
+    #[schemars(extend("default" = defaults::duration(defaults::limits::TIMEOUT)))]
     pub(in crate::config) timeout: Option<DurationText>,
-    /// What the backend's keys and channels begin with. Default `speechgate`.
+    /// What the backend's keys and channels begin with.
+    #[schemars(extend("default" = defaults::limits::PREFIX))]
     pub(in crate::config) prefix: Option<String>,
 }

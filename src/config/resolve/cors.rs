@@ -1,6 +1,7 @@
 //! `[server.cors]`, and `cors` of routes.
 
 use super::Reader;
+use crate::config::defaults::cors as defaults;
 use crate::config::path::Path;
 use crate::config::problem::Findings;
 use crate::config::raw;
@@ -8,12 +9,11 @@ use crate::config::types::Cors;
 use crate::config::values::{self, Expected};
 use http::{HeaderName, HeaderValue, Method};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The rules of one table.
 pub(super) fn cors(raw: &raw::Cors, path: Path, findings: &mut Findings) -> Option<Arc<Cors>> {
     let mut reader = Reader { path, findings };
-    let credentials = raw.credentials.unwrap_or(false);
+    let credentials = raw.credentials.unwrap_or(defaults::CREDENTIALS);
     let origins = origins(raw.origins.as_deref()?, credentials, &mut reader);
     let name = |text: &str| {
         text.parse::<HeaderName>().map(|name| name.to_string()).map_err(|_| "the name of a header field".to_owned())
@@ -22,7 +22,7 @@ pub(super) fn cors(raw: &raw::Cors, path: Path, findings: &mut Findings) -> Opti
         Ok(method) if text == text.to_ascii_uppercase() => Ok(method.to_string()),
         Ok(_) | Err(_) => Err("a method such as `POST`, in capitals".to_owned()),
     };
-    let max_age = reader.duration("max_age", raw.max_age.as_ref(), Duration::from_secs(600));
+    let max_age = reader.duration("max_age", raw.max_age.as_ref(), defaults::MAX_AGE);
     Some(Arc::new(Cors {
         origins,
         credentials,

@@ -1,19 +1,19 @@
 //! `health`: how the upstreams of a route are asked whether they are there
 
 use super::Reader;
+use crate::config::defaults::health as defaults;
 use crate::config::path::Path;
 use crate::config::problem::Findings;
 use crate::config::raw;
 use crate::config::types::HealthCheck;
 use crate::config::values::{self, Expected};
-use std::time::Duration;
 
 /// `health`, on a route with or without credentials.
 pub(super) fn health(raw: &raw::Health, lends: bool, path: &Path, findings: &mut Findings) -> Option<HealthCheck> {
     let mut reader = Reader { path: path.clone(), findings };
     let wanted = reader.read("path", raw.path.as_deref(), values::target);
-    let interval = reader.deadline("interval", raw.interval.as_ref(), Duration::from_secs(10));
-    let timeout = reader.deadline("timeout", raw.timeout.as_ref(), interval.min(Duration::from_secs(3)));
+    let interval = reader.deadline("interval", raw.interval.as_ref(), defaults::INTERVAL);
+    let timeout = reader.deadline("timeout", raw.timeout.as_ref(), interval.min(defaults::TIMEOUT));
     if timeout > interval {
         let shown = humantime::format_duration(timeout).to_string();
         let expected = format!("at most the interval, {}", humantime::format_duration(interval));
@@ -23,8 +23,8 @@ pub(super) fn health(raw: &raw::Health, lends: bool, path: &Path, findings: &mut
         raw::StatusRange::One(status) => status.to_string(),
         raw::StatusRange::Text(text) => text.clone(),
     });
-    let status = reader.read("status", text.as_deref(), statuses).unwrap_or((200, 499));
-    let credentials = raw.credentials.unwrap_or(false);
+    let status = reader.read("status", text.as_deref(), statuses).unwrap_or(defaults::STATUS);
+    let credentials = raw.credentials.unwrap_or(defaults::CREDENTIALS);
     if credentials && !lends {
         let what = "the route has no credentials that could go with it";
         reader.findings.value(&path.key("credentials"), what).expected("`credentials` of the route");
@@ -33,8 +33,8 @@ pub(super) fn health(raw: &raw::Health, lends: bool, path: &Path, findings: &mut
         path: wanted?,
         interval,
         timeout,
-        healthy: raw.healthy.unwrap_or(2),
-        unhealthy: raw.unhealthy.unwrap_or(3),
+        healthy: raw.healthy.unwrap_or(defaults::HEALTHY),
+        unhealthy: raw.unhealthy.unwrap_or(defaults::UNHEALTHY),
         status,
         credentials,
     })

@@ -2,13 +2,13 @@
 
 use super::Reader;
 use crate::canon::{Code, PathTemplate, Profile, Type};
+use crate::config::defaults::limits as defaults;
 use crate::config::path::Path;
 use crate::config::problem::{Findings, alternatives};
 use crate::config::raw;
 use crate::config::secret::Secret;
 use crate::config::types::{CircuitBreaker, Concurrency, Cost, LimitKey, Limits, RateLimit, Retry, WaitScope, Waits};
 use crate::config::values::{self, Expected};
-use std::time::Duration;
 
 /// `rate_limits`; without a profile nothing is said about what it would have to know.
 pub(super) fn rate_limits(
@@ -30,13 +30,12 @@ fn rate_limit(
     let per = raw.per.as_ref().map(|text| text.0.as_str());
     let per = reader.read("per", per, values::positive_duration);
     let matches = raw.matches.as_deref().map(|text| template(text, path, reader.findings));
-    let key = raw.key.as_deref().map(|text| limit_key(text, path, findings));
+    let key = limit_key(raw.key.as_deref().unwrap_or(defaults::RATE_KEY), path, findings);
     let code = raw.code.as_deref().map(|text| refusal(text, path, findings));
-    let key = key.unwrap_or(Some(LimitKey::Route));
     if let (Some(LimitKey::PathParameter(name)), None | Some(Some(_))) = (&key, &matches) {
         has_parameter(name, matches.as_ref().and_then(Option::as_ref), path, findings);
     }
-    let cost = cost(raw.cost, profile, path, findings);
+    let cost = cost(raw.cost.unwrap_or_default(), profile, path, findings);
     let requests = raw.requests?;
     Some(RateLimit {
         requests,
@@ -44,17 +43,17 @@ fn rate_limit(
         burst: raw.burst.unwrap_or(requests),
         matches: matches.flatten(),
         key: key?,
-        code: code.unwrap_or(Some(Code::RateLimited))?,
+        code: code.unwrap_or(Some(defaults::RATE_CODE))?,
         cost,
     })
 }
 
 /// What a limit counts; characters can only be counted where the profile says where the text is.
-fn cost(raw: Option<raw::Cost>, profile: Option<&Profile>, path: &Path, findings: &mut Findings) -> Cost {
+fn cost(raw: raw::Cost, profile: Option<&Profile>, path: &Path, findings: &mut Findings) -> Cost {
     match raw {
-        None | Some(raw::Cost::Requests) => Cost::Requests,
-        Some(raw::Cost::BodyBytes) => Cost::BodyBytes,
-        Some(raw::Cost::TextCharacters) => {
+        raw::Cost::Requests => Cost::Requests,
+        raw::Cost::BodyBytes => Cost::BodyBytes,
+        raw::Cost::TextCharacters => {
             if let Some(profile) = profile.filter(|profile| !profile.knows_texts()) {
                 let what = format!("the profile `{}` does not say where the text of a request is", profile.name());
                 findings
@@ -130,23 +129,22 @@ fn refusal(text: &str, path: &Path, findings: &mut Findings) -> Option<Code> {
 /// `concurrency`
 pub(super) fn concurrency(raw: &raw::Concurrency, path: &Path, findings: &mut Findings) -> Option<Concurrency> {
     let mut reader = Reader { path: path.clone(), findings };
-    let max_wait = reader.duration("max_wait", raw.max_wait.as_ref(), Duration::from_secs(3));
-    let settle = reader.duration("settle", raw.settle.as_ref(), Duration::from_millis(100));
-    let (queue, learn) = (raw.queue.unwrap_or(64), raw.learn.unwrap_or(false));
+    let max_wait = reader.duration("max_wait", raw.max_wait.as_ref(), defaults::MAX_WAIT);
+    let settle = reader.duration("settle", raw.settle.as_ref(), defaults::SETTLE);
+    let (queue, learn) = (raw.queue.unwrap_or(defaults::QUEUE), raw.learn.unwrap_or(defaults::LEARN));
     Some(Concurrency { max: raw.max?, queue, max_wait, learn, settle })
 }
 
 /// `waits`
 pub(super) fn waits(raw: &raw::Waits, path: &Path, findings: &mut Findings) -> Waits {
     let mut reader = Reader { path: path.clone(), findings };
-    let default = Waits::default();
     Waits {
-        enabled: raw.enabled.unwrap_or(default.enabled),
-        max_hold: reader.deadline("max_hold", raw.max_hold.as_ref(), default.max_hold),
-        scope: match raw.scope {
-            None | Some(raw::WaitScope::Auto) => WaitScope::Auto,
-            Some(raw::WaitScope::Path) => WaitScope::Path,
-            Some(raw::WaitScope::Credential) => WaitScope::Credential,
+        enabled: raw.enabled.unwrap_or(defaults::WAITS),
+        max_hold: reader.deadline("max_hold", raw.max_hold.as_ref(), defaults::MAX_HOLD),
+        scope: match raw.scope.unwrap_or_default() {
+            raw::WaitScope::Auto => WaitScope::Auto,
+            raw::WaitScope::Path => WaitScope::Path,
+            raw::WaitScope::Credential => WaitScope::Credential,
         },
     }
 }
@@ -154,22 +152,22 @@ pub(super) fn waits(raw: &raw::Waits, path: &Path, findings: &mut Findings) -> W
 /// `retry`
 pub(super) fn retry(raw: &raw::Retry, path: &Path, findings: &mut Findings) -> Retry {
     let mut reader = Reader { path: path.clone(), findings };
-    let budget =
-        reader.read("budget", raw.budget.as_ref().map(|text| text.0.as_str()), values::percentage).unwrap_or(0.2);
+    let budget = reader.read("budget", raw.budget.as_ref().map(|text| text.0.as_str()), values::percentage);
     let on = match &raw.on {
-        None => vec![Type::Unavailable, Type::Timeout, Type::Upstream],
+        None => defaults::RETRY_ON.to_vec(),
         Some(names) => retried(names, &path.key("on"), findings),
     };
-    Retry { attempts: raw.attempts.unwrap_or(2), on, budget }
+    let attempts = raw.attempts.unwrap_or(defaults::RETRY_ATTEMPTS);
+    Retry { attempts, on, budget: budget.unwrap_or(defaults::RETRY_BUDGET) }
 }
 
 /// `circuit_breaker`
 pub(super) fn circuit_breaker(raw: &raw::CircuitBreaker, path: &Path, findings: &mut Findings) -> CircuitBreaker {
     let mut reader = Reader { path: path.clone(), findings };
     CircuitBreaker {
-        failures: raw.failures.unwrap_or(5),
-        window: reader.deadline("window", raw.window.as_ref(), Duration::from_secs(30)),
-        open: reader.deadline("open", raw.open.as_ref(), Duration::from_secs(10)),
+        failures: raw.failures.unwrap_or(defaults::BREAKER_FAILURES),
+        window: reader.deadline("window", raw.window.as_ref(), defaults::BREAKER_WINDOW),
+        open: reader.deadline("open", raw.open.as_ref(), defaults::BREAKER_OPEN),
     }
 }
 
@@ -204,8 +202,8 @@ fn retried(names: &[String], path: &Path, findings: &mut Findings) -> Vec<Type> 
 pub(super) fn limits(raw: &raw::Limits, findings: &mut Findings) -> Limits {
     let mut reader = Reader { path: Path::of("limits"), findings };
     let lease = reader.read("lease", raw.lease.as_ref().map(|text| text.0.as_str()), values::lease);
-    let lease = lease.unwrap_or(Duration::from_secs(5));
-    let timeout = reader.deadline("timeout", raw.timeout.as_ref(), Duration::from_millis(5));
+    let lease = lease.unwrap_or(defaults::LEASE);
+    let timeout = reader.deadline("timeout", raw.timeout.as_ref(), defaults::TIMEOUT);
     if timeout > lease / 10 {
         let expected = format!("at most a tenth of the lease, {}", humantime::format_duration(lease / 10));
         reader.refuse("timeout", &humantime::format_duration(timeout).to_string(), expected);
@@ -230,6 +228,6 @@ pub(super) fn limits(raw: &raw::Limits, findings: &mut Findings) -> Limits {
         backend: backend.map(|url| Secret::new(url.clone())),
         lease,
         timeout,
-        prefix: prefix.unwrap_or_else(|| "speechgate".to_owned()),
+        prefix: prefix.unwrap_or_else(|| defaults::PREFIX.to_owned()),
     }
 }

@@ -5,6 +5,7 @@ use super::credentials::credentials;
 use super::headers::headers;
 use super::health::health;
 use super::{cors, limits};
+use crate::config::defaults::route as defaults;
 use crate::config::path::Path;
 use crate::config::problem::Findings;
 use crate::config::profiles::Profiles;
@@ -71,7 +72,7 @@ fn route(
     let mut reader = Reader { path: path.clone(), findings };
     let name = reader.read("name", raw.name.as_deref(), |text| values::name(text).map(|()| text.to_owned()));
     let max_request_body =
-        reader.size("max_request_body", raw.max_request_body.as_ref(), 50 * 1024 * 1024, 1..=u64::MAX);
+        reader.size("max_request_body", raw.max_request_body.as_ref(), defaults::MAX_REQUEST_BODY, 1..=u64::MAX);
     let upstreams = upstreams(raw, &mut reader);
     let websocket = websocket(&raw.websocket, &path.key("websocket"), reader.findings);
     let place = raw.matches.as_ref().and_then(|raw| matches(raw, &path.key("match"), findings));
@@ -102,10 +103,10 @@ fn route(
         health: check,
         envelope: envelopes(raw.envelope.as_ref()),
         cors,
-        upstream_body: raw.upstream_body.unwrap_or(true),
+        upstream_body: raw.upstream_body.unwrap_or(defaults::UPSTREAM_BODY),
         credentials,
         headers,
-        rate_limit_headers: raw.rate_limit_headers.unwrap_or(false),
+        rate_limit_headers: raw.rate_limit_headers.unwrap_or(defaults::RATE_LIMIT_HEADERS),
         timeouts,
         max_request_body,
         websocket,
@@ -119,11 +120,11 @@ fn route(
 
 fn envelopes(raw: Option<&raw::EnvelopeChoice>) -> Envelopes {
     let each = match raw {
-        None => return Envelopes::all(Envelope::Canonical),
+        None => return Envelopes::all(envelope(raw::Envelope::default())),
         Some(raw::EnvelopeChoice::One(form)) => return Envelopes::all(envelope(*form)),
         Some(raw::EnvelopeChoice::Each(each)) => each,
     };
-    let http = each.http.map_or(Envelope::Canonical, envelope);
+    let http = envelope(each.http.unwrap_or_default());
     let or_http = |form: Option<raw::Envelope>| form.map_or(http, envelope);
     Envelopes {
         http,
@@ -172,10 +173,10 @@ fn upstreams(raw: &raw::Route, reader: &mut Reader<'_>) -> Option<Vec<Upstream>>
         let path = reader.path.key("upstream_tls");
         reader.findings.key(&path, "has no use for an `http://` upstream").expected("an `https://` upstream");
     }
-    let protocol = match raw.protocol {
-        Some(raw::Protocol::Auto) | None => Protocol::Auto,
-        Some(raw::Protocol::Http1) => Protocol::Http1,
-        Some(raw::Protocol::Http2) => Protocol::Http2,
+    let protocol = match raw.protocol.unwrap_or_default() {
+        raw::Protocol::Auto => Protocol::Auto,
+        raw::Protocol::Http1 => Protocol::Http1,
+        raw::Protocol::Http2 => Protocol::Http2,
     };
     for upstream in &mut upstreams {
         upstream.ca_file.clone_from(&ca_file);
@@ -270,20 +271,24 @@ fn alike(upstream: &Upstream, before: &[Upstream], path: &Path, findings: &mut F
 
 fn websocket(raw: &raw::Websocket, path: &Path, findings: &mut Findings) -> Websocket {
     let mut reader = Reader { path: path.clone(), findings };
-    let mut size = |key, raw| reader.size(key, raw, 16 * 1024 * 1024, 1..=u64::MAX);
+    let mut size = |key, raw, default| reader.size(key, raw, default, 1..=u64::MAX);
     Websocket {
-        max_frame: size("max_frame", raw.max_frame.as_ref()),
-        max_message: size("max_message", raw.max_message.as_ref()),
+        max_frame: size("max_frame", raw.max_frame.as_ref(), defaults::WEBSOCKET_MAX_FRAME),
+        max_message: size("max_message", raw.max_message.as_ref(), defaults::WEBSOCKET_MAX_MESSAGE),
     }
 }
 
 fn timeouts(raw: &raw::Timeouts, path: &Path, findings: &mut Findings) -> Timeouts {
     let mut reader = Reader { path: path.clone(), findings };
     Timeouts {
-        connect: reader.deadline("connect", raw.connect.as_ref(), Duration::from_secs(3)),
-        response: reader.deadline("response", raw.response.as_ref(), Duration::from_secs(30)),
-        idle: reader.deadline("idle", raw.idle.as_ref(), Duration::from_secs(60)),
-        websocket_idle: reader.deadline("websocket_idle", raw.websocket_idle.as_ref(), Duration::from_secs(300)),
+        connect: reader.deadline("connect", raw.connect.as_ref(), defaults::CONNECT_TIMEOUT),
+        response: reader.deadline("response", raw.response.as_ref(), defaults::RESPONSE_TIMEOUT),
+        idle: reader.deadline("idle", raw.idle.as_ref(), defaults::IDLE_TIMEOUT),
+        websocket_idle: reader.deadline(
+            "websocket_idle",
+            raw.websocket_idle.as_ref(),
+            defaults::WEBSOCKET_IDLE_TIMEOUT,
+        ),
         total: raw.total.as_ref().map(|text| reader.deadline("total", Some(text), Duration::MAX)),
     }
 }

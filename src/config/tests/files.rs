@@ -54,6 +54,46 @@ fn the_complete_file_shows_every_key() {
     }
 }
 
+/// Each default has one owner, `defaults.rs`; the schema shows it and the complete file repeats it.
+#[test]
+fn the_complete_file_shows_the_defaults_of_the_schema() {
+    let text: Vec<String> = include_str!("../../../config/gateway.toml").lines().map(uncommented).collect();
+    let file: toml::Value = toml::from_str(&text.join("\n")).expect("the complete file is TOML");
+    let mut compared = Vec::new();
+    compare_defaults(schema::json(), Some(&file), "", &mut compared);
+    assert!(compared.len() >= 45, "{compared:#?}");
+}
+
+/// Compares the defaults of a table in the schema with what a file says, and those of the tables in it.
+fn compare_defaults(node: &serde_json::Value, file: Option<&toml::Value>, at: &str, compared: &mut Vec<String>) {
+    let name = node["$ref"].as_str().and_then(|target| target.strip_prefix("#/$defs/"));
+    let table = name.map_or(node, |name| &schema::json()["$defs"][name]);
+    for (key, property) in table["properties"].as_object().into_iter().flatten() {
+        let (at, value) = (format!("{at}.{key}"), file.and_then(|file| file.get(key)));
+        // Profiles have no defaults of this kind, each rate limit of the file shows something else, and of the forms of errors
+        // the file shows the one that suits most.
+        if [".providers", ".routes.rate_limits", ".routes.envelope"].contains(&at.as_str()) {
+            continue;
+        }
+        if let Some(default) = property.get("default").filter(|default| !default.is_object()) {
+            let value = value.unwrap_or_else(|| panic!("{at} is not shown"));
+            assert_eq!(comparable(&serde_json::json!(value)), comparable(default), "{at}");
+            compared.push(at);
+        } else if property["type"] == "array" {
+            compare_defaults(&property["items"], value.and_then(|value| value.get(0)), &at, compared);
+        } else {
+            compare_defaults(property, value, &at, compared);
+        }
+    }
+}
+
+/// A value as text; durations and sizes whatever their unit.
+fn comparable(value: &serde_json::Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let duration = values::duration(&text).map(|duration| format!("{duration:?}"));
+    duration.or_else(|_| values::size(&text).map(|size| format!("{size} bytes"))).unwrap_or(text)
+}
+
 /// Puts a commented key in force. The second of two forms of one key stays a comment.
 fn uncommented(line: &str) -> String {
     let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
