@@ -1,6 +1,6 @@
 //! The command line: serve, demo, check, explain, codes, schema, health, completions.
 //!
-//! Exit codes: 0 all is well, 1 a problem was found, 2 the command line was wrong.
+//! Exit codes: 0 success, 1 a problem was found, 2 the command line was wrong.
 
 mod arguments;
 mod codes;
@@ -27,7 +27,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are no errors and go to standard output.
+            // Help and version are not errors and go to standard output.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
@@ -59,7 +59,7 @@ fn serve(files: Files) -> ExitCode {
             "speechgate serve needs a configuration:\n  speechgate serve --config gateway.toml\n\n\
              The shortest one that works:\n\n  [[routes]]\n  name = \"tts\"\n  match = {{ path = \"/elevenlabs\" }}\n  \
              provider = \"elevenlabs\"\n  upstream = \"https://api.elevenlabs.io\"\n\n\
-             {}`speechgate check --config FILE` finds every problem of one.",
+             {}`speechgate check --config FILE` reports every problem of a configuration.",
             if cfg!(feature = "demo") { "`speechgate demo` runs without one; " } else { "" }
         );
         return ExitCode::from(2);
@@ -107,7 +107,7 @@ fn text_of(problems: &[Problem]) -> String {
 
 /// The profile of this name, or why there is none.
 fn profile(name: &str, files: &[PathBuf]) -> Result<Arc<Profile>, String> {
-    // Profiles hold no secrets: what is missing of those of the routes is nobody's concern here.
+    // Profiles contain no secrets, so that missing secrets of routes do not matter here.
     let profiles = if files.is_empty() {
         BTreeMap::new()
     } else {
@@ -171,7 +171,7 @@ fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Prints; a reader that has seen enough (`| head`) is no error.
+/// Prints. A closed pipe (`| head`) is no error.
 fn print(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! What the command line may say, and its help.
+//! The command line and its help.
 
 use crate::config;
 #[cfg(feature = "demo")]
@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// A normalizing reverse-proxy gateway for speech providers: success passes untouched, every failure becomes one envelope.
+/// A normalizing reverse-proxy gateway for speech providers: successes pass untouched, every failure gets one envelope.
 #[derive(Debug, Parser)]
 #[command(name = "speechgate", version, after_help = after_help(), max_term_width = 100)]
 pub(super) struct Cli {
@@ -20,17 +20,17 @@ pub(super) struct Cli {
 /// The first lines differ where the program was built without the demo.
 fn after_help() -> String {
     let demo = if cfg!(feature = "demo") {
-        "  speechgate demo                            see it work: no key, no network, no file\n"
+        "  speechgate demo                            see it work; needs no key, network or file\n"
     } else {
         ""
     };
     format!(
         "\
 Begin here:
-{demo}  speechgate check --config gateway.toml     every problem of a configuration at once
-  speechgate serve --config gateway.toml     run
+{demo}  speechgate check --config gateway.toml     report every problem of a configuration
+  speechgate serve --config gateway.toml     run the gateway
 
-`speechgate COMMAND --help` has examples. Exit codes: 0 all is well, 1 a problem was found, 2 the command line was wrong.
+`speechgate COMMAND --help` has examples. Exit codes: 0 success, 1 a problem was found, 2 the command line was wrong.
 The manual, and a configuration that shows every key: {}",
         env!("CARGO_PKG_REPOSITORY")
     )
@@ -45,10 +45,10 @@ pub(super) enum Command {
     /// Run with built-in simulators of eleven providers; prints curls to try.
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
-    /// Report every problem of a configuration; exit code 1 when there is one.
+    /// Report every problem of a configuration; exit code 1 if there is any.
     #[command(after_help = CHECK_HELP)]
     Check(Check),
-    /// Tell what a recorded failure means, which rule decided, why the others did not, and how it is counted.
+    /// Explain what a recorded failure means, which rule decided, why others did not, and how it is counted.
     #[command(after_help = EXPLAIN_HELP)]
     Explain(Explain),
     /// List the types and codes, or how one provider's codes map to them.
@@ -57,10 +57,10 @@ pub(super) enum Command {
     /// Print the JSON Schema of the configuration file, for editors.
     #[command(after_help = SCHEMA_HELP)]
     Schema,
-    /// Ask a running gateway whether it takes requests; exit code 1 when it does not.
+    /// Check whether a running gateway accepts requests; exit code 1 if it does not.
     #[command(after_help = HEALTH_HELP)]
     Health(Health),
-    /// Print what makes a shell complete this command line.
+    /// Print shell completions for this command line.
     #[command(after_help = COMPLETIONS_HELP)]
     Completions(Completions),
 }
@@ -68,11 +68,11 @@ pub(super) enum Command {
 const SERVE_HELP: &str = "\
 Examples:
   speechgate serve --config gateway.toml
-  speechgate serve --config gateway.toml --config production.toml      later files win
+  speechgate serve --config gateway.toml --config production.toml      later files take precedence
   SPEECHGATE__SERVER__LISTEN=0.0.0.0:8080 speechgate serve --config gateway.toml
 
-The first line on standard error says where it listens and where to look. Standard output has a line for each request.
-SIGTERM and SIGINT drain, a second one ends at once; SIGHUP loads the configuration again, and so does a change of its files.";
+The first line on standard error has the addresses of the listeners and of the status page. The access log goes to standard output.
+SIGTERM and SIGINT drain the gateway, a second one stops it at once. SIGHUP reloads the configuration, as does a change of its files.";
 
 #[cfg(feature = "demo")]
 const DEMO_HELP: &str = "\
@@ -85,10 +85,10 @@ const CHECK_HELP: &str = "\
 Examples:
   speechgate check --config gateway.toml
   speechgate check --config gateway.toml && kill -HUP \"$(pidof speechgate)\"
-  speechgate check --no-secrets --config gateway.toml                  where the production keys are not
+  speechgate check --no-secrets --config gateway.toml                  without the production keys
 
-Files and environment variables that the configuration names are read as well; nothing is connected to. With --no-secrets, those that
-are missing are only warned of.";
+Files and environment variables that the configuration refers to are read as well; no connection is made. With --no-secrets, missing
+ones are only warnings.";
 
 const EXPLAIN_HELP: &str = "\
 Examples:
@@ -97,8 +97,8 @@ Examples:
   echo '1008 quota exceeded' | speechgate explain --provider cartesia --transport close -
   speechgate explain --provider acme --config gateway.toml --format json recordings/
 
-FILE holds what the provider sent: a whole HTTP answer (status line, headers, body), the events of a stream, one WebSocket
-message, or a close as above.";
+FILE contains what the provider sent: a whole HTTP response (status line, headers, body), the events of a stream, one WebSocket
+message, or a close code and reason as above.";
 
 const CODES_HELP: &str = "\
 Examples:
@@ -115,7 +115,7 @@ Examples:
   speechgate health
   speechgate health --admin unix:/run/speechgate/admin.sock
 
-This is GET /readyz for containers without curl; Kubernetes asks by itself.";
+This sends GET /readyz, for containers without curl. Kubernetes probes need no command.";
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
@@ -126,7 +126,7 @@ Examples:
 /// Configuration files.
 #[derive(Debug, Args)]
 pub(super) struct Files {
-    /// A configuration file; repeatable, later ones win.
+    /// A configuration file; repeatable, later ones take precedence.
     #[arg(long = "config", value_name = "FILE")]
     pub(super) config: Vec<PathBuf>,
 }
@@ -135,7 +135,7 @@ pub(super) struct Files {
 pub(super) struct Check {
     #[command(flatten)]
     pub(super) files: Files,
-    /// Warn of environment variables and files that are missing instead of reporting them as problems.
+    /// Report missing environment variables and files as warnings instead of problems.
     #[arg(long)]
     pub(super) no_secrets: bool,
 }
@@ -143,10 +143,10 @@ pub(super) struct Check {
 #[cfg(feature = "demo")]
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// Where clients connect; port 8080, or a free one when it is taken.
+    /// Where clients connect [default: port 8080, or a free one if it is taken]
     #[arg(long, value_name = "ADDR")]
     pub(super) listen: Option<SocketAddr>,
-    /// Where metrics and health are; port 9464, or a free one when it is taken.
+    /// Where metrics and health are served [default: port 9464, or a free one if it is taken]
     #[arg(long, value_name = "ADDR")]
     pub(super) admin: Option<SocketAddr>,
     /// The form of errors on all routes.
@@ -180,16 +180,16 @@ impl From<EnvelopeName> for Envelope {
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// Whose failure it is: a built-in profile, or one from --config.
+    /// The provider that sent it: a built-in profile, or one from --config.
     #[arg(long, value_name = "NAME")]
     pub(super) provider: String,
-    /// How it arrived; told from the bytes when left out.
+    /// How it arrived; recognized from the bytes if left out.
     #[arg(long, value_enum)]
     pub(super) transport: Option<TransportName>,
-    /// The path of the request that it answers, as the provider sees it: `/v1/jobs/7` or `GET /v1/jobs/7`.
+    /// The path of the request that was answered, as the provider sees it: `/v1/jobs/7` or `GET /v1/jobs/7`.
     #[arg(long, value_name = "P")]
     pub(super) path: Option<String>,
-    /// A configuration with profiles of your own.
+    /// A configuration with your own profiles.
     #[arg(long = "config", value_name = "FILE")]
     pub(super) config: Vec<PathBuf>,
     /// How to print what they mean: for people, or all in one JSON document.
@@ -218,13 +218,13 @@ pub(super) enum TransportName {
 
 #[derive(Debug, Args)]
 pub(super) struct Codes {
-    /// How to print them.
+    /// The output format.
     #[arg(long, value_enum, default_value = "table")]
     pub(super) format: Format,
-    /// How this provider's codes map.
+    /// Show how this provider's codes map.
     #[arg(long, value_name = "NAME")]
     pub(super) provider: Option<String>,
-    /// A configuration with profiles of your own.
+    /// A configuration with your own profiles.
     #[arg(long = "config", value_name = "FILE")]
     pub(super) config: Vec<PathBuf>,
 }
@@ -251,7 +251,7 @@ pub(super) struct Completions {
     pub(super) shell: Shell,
 }
 
-/// Shells whose completions are kept up.
+/// Supported shells.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Shell {
     Bash,

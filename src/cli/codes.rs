@@ -76,7 +76,7 @@ fn pretty(value: &Value) -> String {
     text
 }
 
-/// Columns as wide as what is in them; the last one ends where it ends.
+/// Aligned columns, without trailing spaces.
 fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

@@ -12,12 +12,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
 use tour::CASES;
 
-/// Where the gateway listens, unless it is told otherwise or somebody else does.
+/// The port of the gateway, unless another is requested or this one is taken.
 const LISTEN: u16 = 8080;
-/// The same for the admin listener.
+/// The port of the admin listener, likewise.
 const ADMIN: u16 = 9464;
 
-/// What the demonstration is asked for.
+/// The options of the command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
     /// Where clients connect; port 8080 or a free one without it.
@@ -53,7 +53,7 @@ fn demonstrate(options: Options) -> Result<(), String> {
     };
     runtime
         .block_on(async {
-            // Ready before anything is printed: who reads the first line may already stop it.
+            // Before anything is printed: a script that has read the first line may send a signal at once.
             let mut stop = Signals::new()?;
             let screen =
                 if options.json { addresses.json() } else { addresses.screen(listen.instead, admin.instead).await };
@@ -75,16 +75,16 @@ fn listed(problems: &[config::Problem]) -> String {
     lines.join("\n")
 }
 
-/// Starts the gateway where it is wanted, or on free ports when nobody said where and the usual ones are taken.
-fn start_gateway(options: Options, simulators: &[Simulator]) -> Result<(app::Handle, Place, Place), String> {
-    let (mut listen, mut admin) = (Place::find(options.listen, LISTEN), Place::find(options.admin, ADMIN));
+/// Starts the gateway on the requested ports, or on free ones when none are requested and the usual ones are taken.
+fn start_gateway(options: Options, simulators: &[Simulator]) -> Result<(app::Handle, Port, Port), String> {
+    let (mut listen, mut admin) = (Port::find(options.listen, LISTEN), Port::find(options.admin, ADMIN));
     loop {
         let text = configuration(listen.address, admin.address, options, simulators);
         let loaded = config::load_str(&[("demo", &text)], []).map_err(|problems| listed(&problems))?;
         match app::start(loaded, None) {
             Ok(gateway) => return Ok((gateway, listen, admin)),
-            // Somebody was quicker; each place gives way once at most.
-            Err(app::StartError::Listen(_, taken, _)) if listen.gives_way(&taken) || admin.gives_way(&taken) => {}
+            // Another process took the port meanwhile. Each of the two falls back once at most.
+            Err(app::StartError::Listen(_, taken, _)) if listen.falls_back(&taken) || admin.falls_back(&taken) => {}
             Err(error) => return Err(error.to_string()),
         }
     }
@@ -119,32 +119,32 @@ fn configuration(listen: SocketAddr, admin: SocketAddr, options: Options, simula
 
 /// Where to listen.
 #[derive(Debug)]
-struct Place {
+struct Port {
     address: SocketAddr,
     /// Whether the command line named this very address.
     requested: bool,
-    /// The port that was wanted and is taken.
+    /// The usual port, if it was taken.
     instead: Option<u16>,
 }
 
-impl Place {
+impl Port {
     /// The requested address, else the usual port, else a free one.
-    fn find(requested: Option<SocketAddr>, usual: u16) -> Place {
+    fn find(requested: Option<SocketAddr>, usual: u16) -> Port {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         match requested {
-            Some(address) => Place { address, requested: true, instead: None },
+            Some(address) => Port { address, requested: true, instead: None },
             None => {
-                let mut place = Place { address: local(usual), requested: false, instead: None };
-                if TcpListener::bind(place.address).is_err() {
-                    place.gives_way(&Listen::Tcp(place.address));
+                let mut port = Port { address: local(usual), requested: false, instead: None };
+                if TcpListener::bind(port.address).is_err() {
+                    port.falls_back(&Listen::Tcp(port.address));
                 }
-                place
+                port
             }
         }
     }
 
-    /// Moves to a free port if this one is taken and it may.
-    fn gives_way(&mut self, taken: &Listen) -> bool {
+    /// Falls back to a free port if this one is taken and was not requested.
+    fn falls_back(&mut self, taken: &Listen) -> bool {
         let may = !self.requested && self.instead.is_none() && *taken == Listen::Tcp(self.address);
         if may {
             self.instead = Some(self.address.port());
@@ -195,42 +195,43 @@ impl Addresses {
             ));
         }
         lines.push(String::new());
-        lines.push(format!("{bold}One kind of failure each, before and after, asked for just now. Paste a line to see all of it.{plain}"));
+        lines.push(format!("{bold}One failure of each, direct and through the gateway, requested just now. Paste a line to see the whole response.{plain}"));
         for (i, case) in CASES.iter().enumerate() {
             let direct =
                 self.simulators.iter().find(|(provider, _)| *provider == case.provider).map_or("", |(_, url)| url);
-            let told = tour::tell(direct, &self.gateway, case).await;
+            let answers = tour::compare(direct, &self.gateway, case).await;
             lines.push(String::new());
             lines.push(format!("{bold}{}. {}: {}{plain}", i + 1, case.provider, case.what));
-            lines.extend(told.iter().map(|line| format!("   {line}")));
+            lines.extend(answers.iter().map(|line| format!("   {line}")));
             lines.push(format!("   {}", case.curl(&self.gateway)));
         }
         lines.extend([
             String::new(),
-            format!("{bold}And one that succeeds. Play hello.wav with any player.{plain}"),
+            format!("{bold}And one request that succeeds. Play hello.wav with any player.{plain}"),
             format!("   curl -s {}/elevenlabs/v1/text-to-speech/george -H xi-api-key:demo \\", self.gateway),
             "        -d '{\"text\":\"Good morning! All providers are well.\"}' -o hello.wav".to_owned(),
             String::new(),
             format!("{bold}More{plain}"),
-            "   fault-<code> instead of a voice or an id, in a text or in a header, provokes any failure;".to_owned(),
-            "   fault-mid-<code> in the middle of a stream; fault-net-reset and others from the network.".to_owned(),
-            format!("   curl -s {}/__sim/faults                    which there are", self.simulators[0].1),
+            "   fault-<code> in place of a voice or an id, in a text or in a header, causes that failure;".to_owned(),
+            "   fault-mid-<code> causes it in the middle of a stream; fault-net-reset and others are network failures."
+                .to_owned(),
+            format!("   curl -s {}/__sim/faults                    the codes there are", self.simulators[0].1),
             format!("   curl -s {}/metrics | grep errors_total     what was counted", self.admin),
             String::new(),
-            "Ctrl-C ends it.".to_owned(),
+            "Press Ctrl-C to stop.".to_owned(),
             String::new(),
         ]);
         lines.join("\n") + "\n"
     }
 }
 
-/// Bold and plain, for a terminal that wants them.
+/// Bold and plain, if the terminal shows them.
 fn styles() -> (&'static str, &'static str) {
     let wanted = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if wanted { ("\x1b[1m", "\x1b[0m") } else { ("", "") }
 }
 
-/// All of it at once; a reader that has gone away is no problem.
+/// Prints everything at once. A closed pipe is no error.
 fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -285,9 +286,9 @@ mod tests {
     fn a_taken_port_is_left_alone() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let place = Place::find(None, port);
-        assert_eq!((place.address.port(), place.instead), (0, Some(port)));
+        let found = Port::find(None, port);
+        assert_eq!((found.address.port(), found.instead), (0, Some(port)));
         let requested = SocketAddr::from((Ipv4Addr::LOCALHOST, 4711));
-        assert_eq!(Place::find(Some(requested), port).address, requested);
+        assert_eq!(Port::find(Some(requested), port).address, requested);
     }
 }

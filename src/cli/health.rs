@@ -1,4 +1,4 @@
-//! `speechgate health`: one question to the admin listener of a running gateway.
+//! `speechgate health`: one request to the admin listener of a running gateway.
 
 use crate::app::Address;
 use crate::config::types::Listen;
@@ -7,22 +7,22 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// How long connecting, asking and answering may take, each.
+/// Timeout of connecting and of each read.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Enough of an answer to see its status line.
+/// As much of the response as the status line needs.
 const HEAD: usize = 64;
 
-/// Whether the gateway takes requests.
+/// Whether the gateway accepts requests.
 pub(super) fn ask(admin: &Listen) -> Result<(), String> {
-    let answer = answer(admin).map_err(|error| format!("nobody answers at {}: {error}", Address(admin)))?;
-    match answer.split(' ').nth(1) {
+    let head = response_head(admin).map_err(|error| format!("no response from {}: {error}", Address(admin)))?;
+    match head.split(' ').nth(1) {
         Some("200") => Ok(()),
-        Some("503") => Err("it runs, and takes no requests: it is starting, or ending".to_owned()),
-        _ => Err(format!("at {} is no admin listener of a speechgate", Address(admin))),
+        Some("503") => Err("the gateway runs but does not accept requests: it is starting or draining".to_owned()),
+        _ => Err(format!("{} is not the admin listener of a speechgate", Address(admin))),
     }
 }
 
-fn answer(admin: &Listen) -> io::Result<String> {
+fn response_head(admin: &Listen) -> io::Result<String> {
     match admin {
         Listen::Tcp(address) => {
             let stream = TcpStream::connect_timeout(address, PATIENCE)?;
@@ -53,9 +53,9 @@ mod tests {
     fn answers_are_told_apart() {
         for (line, problem) in [
             ("HTTP/1.1 200 OK\r\n\r\nok\n", None),
-            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", Some("takes no requests")),
-            ("HTTP/1.1 404 Not Found\r\n\r\n", Some("no admin listener")),
-            ("SSH-2.0-x", Some("no admin listener")),
+            ("HTTP/1.1 503 Service Unavailable\r\n\r\n", Some("does not accept requests")),
+            ("HTTP/1.1 404 Not Found\r\n\r\n", Some("not the admin listener")),
+            ("SSH-2.0-x", Some("not the admin listener")),
         ] {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let address = Listen::Tcp(listener.local_addr().expect("bound"));
@@ -69,7 +69,7 @@ mod tests {
             assert!(told.err().unwrap_or_default().contains(problem.unwrap_or_default()), "{line}");
             server.join().expect("it does not panic");
             // Nobody listens any more.
-            assert!(ask(&address).expect_err("nobody").contains("nobody answers"));
+            assert!(ask(&address).expect_err("nobody").contains("no response from"));
         }
     }
 }

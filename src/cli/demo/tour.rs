@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// One failure of the tour.
 pub(super) struct Case {
     pub(super) provider: Provider,
-    /// What is peculiar about it.
+    /// What is special about it.
     pub(super) what: &'static str,
     method: &'static str,
     path: &'static str,
@@ -82,9 +82,9 @@ pub(super) const CASES: [Case; 8] = [
 
 /// The widest line.
 const WIDTH: usize = 96;
-/// As much of an answer as is looked at.
+/// How much of a response is read.
 const BOUND: usize = 64 * 1024;
-/// Everything is on this machine; what takes longer is broken.
+/// Everything runs on this machine: what takes longer is broken.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Case {
@@ -96,8 +96,8 @@ impl Case {
     }
 }
 
-/// What the provider says and what the gateway makes of it, a line each.
-pub(super) async fn tell(direct: &str, gateway: &str, case: &Case) -> [String; 2] {
+/// What the provider answers and what the gateway makes of it, a line each.
+pub(super) async fn compare(direct: &str, gateway: &str, case: &Case) -> [String; 2] {
     let before = ask(direct, case.path, case).await;
     let after = ask(gateway, &format!("/{}{}", case.provider, case.path), case).await;
     let before = before.map_or_else(|problem| problem, |answer| said(&answer));
