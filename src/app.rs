@@ -1,10 +1,11 @@
 //! Builds every part from a configuration, starts them in order, and stops them in order.
 //!
-//! Start: metrics and logs, TLS files and sockets (so that a wrong path or a taken port is reported before anything runs), workers, the
-//! admin listener, and only then ready. Stop: not ready, listeners closed, what runs comes to its end or is cut, logs written.
+//! Start: metrics and logs, TLS files and sockets (so that a wrong path or a taken port is reported before anything runs),
+//! workers, the admin listener, and only then ready. Stop: not ready, listeners closed, running requests finished or cut, logs
+//! flushed.
 //!
-//! Each worker is a thread with a runtime of its own and its own socket on the same port; the control thread has the admin listener and
-//! the signals. Workers share nothing that is written for each request.
+//! Each worker is a thread with its own runtime and its own socket on the same port; the control thread runs the admin listener
+//! and handles signals. Workers share nothing that is written per request.
 
 mod control;
 mod descriptors;
@@ -25,7 +26,7 @@ pub use running::Load;
 use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
-/// Stops that can be asked for before anybody looks: one to drain, one to end at once.
+/// How many stop requests may be queued: one to drain, one to stop at once.
 const STOPS: usize = 2;
 
 /// Runs until a signal ends it.
@@ -86,7 +87,7 @@ impl Handle {
 
     /// Begins to drain; a second call ends at once.
     pub fn stop(&self) {
-        // Full when two stops wait already, closed when the end has come: no more is needed in either case.
+        // Full when both are queued, closed when the gateway has ended: nothing more is needed in either case.
         let _ = self.stop.try_send(());
     }
 

@@ -1,4 +1,4 @@
-//! The control thread: readiness, reloads, and the end in order.
+//! The control thread: readiness, reloads, and the shutdown in order.
 
 use super::running::{Load, Running};
 use crate::config::files::SourceFiles;
@@ -14,20 +14,20 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How long before the cut WebSockets are told to close.
+/// How long before the cut WebSockets are closed in order.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How often the files are looked at. A change counts when the next look finds it unchanged, so that what is still being written
-/// is left alone.
+/// How often the files are checked. A change counts when the next check finds the files unchanged since, so that files that are
+/// still being written are left alone.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What the control thread does things with.
+/// What the control thread works with.
 pub(super) struct Control {
     pub(super) running: Running,
     pub(super) drain: Arc<Drain>,
     pub(super) admin: Arc<Admin>,
     pub(super) status: Arc<Status>,
     source: Option<Arc<Source>>,
-    /// Told when SIGHUP came; several that come during one reload are one.
+    /// Notified on SIGHUP; several during one reload count as one.
     pub(super) hung_up: Notify,
 }
 
@@ -78,7 +78,7 @@ impl Control {
         })
     }
 
-    /// What the status page says of the process.
+    /// The state of the process, for the status page.
     fn situation(&self) -> Situation {
         Situation {
             phase: if self.admin.ready.load(Ordering::Acquire) { "running" } else { "draining" },
@@ -88,7 +88,7 @@ impl Control {
         }
     }
 
-    /// Until the end: ready, then draining, then cut.
+    /// Runs until the end: ready, then draining, then cut.
     pub(super) async fn serve(&self, mut stops: mpsc::Receiver<()>) {
         self.admin.ready.store(true, Ordering::Release);
         let _ = stops.recv().await;
@@ -105,7 +105,7 @@ impl Control {
         self.drain.cut_now();
     }
 
-    /// Until nothing is open any more, or the time is over.
+    /// Waits until no connection is open, or the time is over.
     async fn end_in_order(&self, delay: Duration, timeout: Duration) {
         tokio::time::sleep(delay).await;
         self.drain.begin();
@@ -140,7 +140,7 @@ impl Control {
                     Cause::Files
                 }
             };
-            // What came of it has been logged.
+            // The result has been logged.
             let _ = self.reload(cause).await;
         }
     }
@@ -159,12 +159,12 @@ impl Control {
     async fn changed(&self) -> Option<SourceFiles> {
         let read = self.source.as_ref()?.files.lock().await.clone();
         let look = move || Some(read.now()).filter(|now| *now != read);
-        // A look can take long, on a network file system that has gone.
+        // A check can take long on an unreachable network file system.
         tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
-    /// Loads the configuration again, after any reload that is under way. A valid one is in force for new requests; an
-    /// invalid one changes nothing. What reads files does so on a thread of its own.
+    /// Reloads the configuration, after any reload in progress. A valid one takes effect for new requests; an invalid one
+    /// changes nothing. Files are read on a thread of their own.
     async fn reload(self: &Arc<Self>, cause: Cause) -> Result<String, String> {
         let Some(source) = &self.source else {
             return Err("this gateway was started without configuration files\n".to_owned());
@@ -184,7 +184,8 @@ impl Source {
         let mut read = SourceFiles::default();
         let outcome = (self.load)(&mut read).and_then(|loaded| running.replace(loaded, &mut read));
         if outcome.is_err() {
-            // It may have failed before it came to all of them. Those count as looked at too: one attempt for each change.
+            // The reload may have failed before it had read all files. They count as read all the same: one attempt for each
+            // change.
             read.extend(files.now());
         }
         *files = read;

@@ -2,11 +2,11 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What is open besides connections: logs, listeners, runtimes, configuration files while they are read.
+/// Descriptors besides those of connections: logs, listeners, runtimes, configuration files while they are read.
 const OTHERS: u64 = 64;
 
-/// Raises the soft limit to the hard one, as nothing here is harmed by high numbers of descriptors, and says so when it is too low for
-/// the connections that are allowed. Each may need another one to a provider.
+/// Raises the soft limit to the hard one, since high descriptor numbers harm nothing here, and warns when it is too low for the
+/// allowed connections. Each may need a second one to a provider.
 pub(super) fn provide(max_connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -19,7 +19,7 @@ pub(super) fn provide(max_connections: usize) {
     }
 }
 
-/// What to say when a limit does not do; without a limit there is no shortage.
+/// The warning when a limit is too low; none when there is no limit.
 fn shortage(limit: Option<u64>, max_connections: usize) -> Option<String> {
     let needed = u64::try_from(max_connections).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(OTHERS);
     let limit = limit.filter(|limit| *limit < needed)?;

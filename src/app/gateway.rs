@@ -1,4 +1,4 @@
-//! A gateway whose workers run: built, served from the control thread, and ended in order.
+//! A running gateway: built, served from the control thread, and stopped in order.
 
 use super::control::Control;
 use super::descriptors;
@@ -25,9 +25,9 @@ use tokio::sync::mpsc;
 
 /// Most bytes of log lines that wait to be written.
 const LOG_BUFFER: usize = 1 << 20;
-/// Least room for the lines of one worker: what a busy one writes between two looks of the writer, several times over.
+/// The least buffer for the lines of one worker: several times what a busy one writes between two flushes.
 const WORKER_BUFFER: usize = 256 << 10;
-/// A gateway whose workers run. Dropping it ends it at once; [`Gateway::run`] ends it in order.
+/// A running gateway. Dropping it stops it at once; [`Gateway::run`] stops it in order.
 #[derive(Debug)]
 pub(super) struct Gateway {
     /// At least one.
@@ -111,7 +111,7 @@ impl Gateway {
         }))
     }
 
-    /// Serves the admin listener until it is told to stop, then ends everything in order.
+    /// Serves the admin listener until the gateway is told to stop, then stops everything in order.
     pub(super) fn run(&mut self, stops: mpsc::Receiver<()>) {
         let admin_sockets = self.admin_listeners.as_mut().map(Listeners::sockets).unwrap_or_default();
         let further: Vec<String> = self.addresses.iter().skip(1).map(|one| Address(one).to_string()).collect();
@@ -142,7 +142,7 @@ impl Gateway {
             control.running.shared.limits.leave_fleet().await;
         });
         for worker in self.workers.drain(..) {
-            // A worker that panicked has said so; the others are waited for all the same.
+            // A worker that panicked has logged it; the others are still waited for.
             let _ = worker.join();
         }
         if let Some(export) = self.export.take() {
@@ -173,7 +173,7 @@ fn bind(table: &'static str, address: &Listen, count: usize) -> Result<Listeners
     Listeners::bind(address, count).map_err(|error| StartError::Listen(table, address.clone(), error))
 }
 
-/// Metrics that keep what is exported, and no more.
+/// Metrics that count only what is exported.
 fn metrics(config: &Config) -> Arc<Metrics> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), config.server.workers);
     let exported = config.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.metrics);

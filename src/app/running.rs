@@ -17,7 +17,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Loads the configuration from where it came from, and notes the files that it reads; the error lists every problem.
+/// Loads the configuration from its files, and notes the files that it reads; the error lists every problem.
 pub type Load = Box<dyn Fn(&mut SourceFiles) -> Result<Loaded, String> + Send + Sync>;
 
 /// The configuration in force, and what it is made into.
@@ -73,8 +73,8 @@ impl Running {
         })
     }
 
-    /// Puts another configuration in force for new requests and new connections, all of it or nothing. Gives the keys that need
-    /// a restart.
+    /// Applies another configuration to new requests and new connections, all of it or nothing. Returns the keys that need a
+    /// restart.
     pub(super) fn replace(&self, loaded: Loaded, files: &mut SourceFiles) -> Result<Vec<&'static str>, String> {
         note_certificates(&loaded.config, files);
         let greeting = match (&self.tls, &loaded.config.server.tls) {
@@ -111,7 +111,7 @@ fn note_certificates(config: &Config, files: &mut SourceFiles) {
     server.chain(upstreams).flatten().for_each(|file| files.note(file));
 }
 
-/// What a configuration is made into; files that its routes name are read here, so that a missing one is told at once.
+/// Builds what a configuration needs; files that its routes name are read here, so that a missing one is reported at once.
 fn state(config: Config, shared: &Arc<proxy::Shared>, upstream_tls: &TlsShared) -> Result<State, String> {
     let problems: Vec<String> = config
         .routes

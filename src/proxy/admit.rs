@@ -1,7 +1,7 @@
-//! Whether a request may go out now: first its rates, then a wait that the provider asked for, then a slot.
+//! Admission: the rates of the route, then backoff, then a slot.
 //!
-//! In this order, because a rate is asked at once, and nobody should wait for a slot only to be refused with it. What a rate
-//! was charged is given back when one of the others refuses.
+//! In this order because a rate answers at once, and nobody should wait for a slot only to be refused by a rate. What a rate was
+//! charged is refunded when one of the others refuses.
 
 use super::context::RoutedContext;
 use super::limits::{self, Admission, Asked, Denied, Queued, Subject};
@@ -12,7 +12,7 @@ use http::request;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// Asks every limit of the route; what the call is given, it has to its end.
+/// Asks every limit of the route. What the call is granted it keeps until its end.
 pub(crate) async fn admit(
     call: &mut RoutedContext,
     parts: &request::Parts,
@@ -43,7 +43,7 @@ pub(crate) async fn admit(
         && limits.takes_slot(websocket, counted_inside)
         && let Some(gate) = limits.gate(credential)
     {
-        // What only the body tells may have taken long, and a share of the fleet may be over by now.
+        // Reading the body may have taken long, and a share of the fleet may have expired.
         let asked = if limits.reads_bodies() { Instant::now() } else { begun };
         permit = Some(match limits.ask(gate, priority, accounts, asked)? {
             Asked::Granted(granted) => {
@@ -64,8 +64,8 @@ pub(crate) async fn admit(
     let account = call.destination.account;
     call.admission = Admission::new(credential, priority, account);
     if limits.waits() {
-        // The provider may have asked for a wait in the meantime; and who tries again at the end of one keeps the others waiting,
-        // which begins when its slot is held and its body is there.
+        // A backoff may have begun in the meantime. A probe makes the other requests wait, so it starts only when its slot is
+        // held and its body is here.
         let _ = limits.free(AccountSet::only(account), credential, call.upstream.limited_path())?;
         let _ = Box::pin(upload.read_ahead(limits::BOUND)).await?;
         let probe = limits.go(account, credential, call.upstream.limited_path())?;
@@ -88,8 +88,8 @@ async fn waited(queued: Queued<'_>, upload: &mut RequestBody) -> Result<Permit, 
     }
 }
 
-/// Until the client leaves in the middle of its body. Over HTTP/1 nobody else notices while the body is not read, so that some
-/// of it is: one that has sent as much as that and leaves before the rest is found out when it gets its slot.
+/// Waits until the client leaves in the middle of its body. Over HTTP/1 this goes unnoticed unless the body is read, so some of
+/// it is: a client that has sent that much and then leaves is noticed when it gets its slot.
 async fn left(upload: &mut RequestBody) -> Fault {
     match upload.read_ahead(limits::BOUND).await {
         Ok(_) => std::future::pending().await,
@@ -97,7 +97,7 @@ async fn left(upload: &mut RequestBody) -> Fault {
     }
 }
 
-/// A call that tries again with another account needs a slot of that one.
+/// A retry with another account needs a slot of that account.
 pub(crate) async fn change_account(call: &mut RoutedContext, account: usize) -> Result<(), Denied> {
     let Some(priority) = call.admission.moves(account) else { return Ok(()) };
     let route = Arc::clone(&call.route);
@@ -106,7 +106,7 @@ pub(crate) async fn change_account(call: &mut RoutedContext, account: usize) -> 
     Ok(())
 }
 
-/// A call that tries again asks once more whether the provider wants to be left alone.
+/// A retry checks again whether there is a backoff.
 pub(crate) fn go_again(call: &mut RoutedContext) -> Result<(), Denied> {
     let route = Arc::clone(&call.route);
     if !call.admission.is_probe() {

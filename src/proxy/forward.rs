@@ -26,8 +26,7 @@ pub(crate) fn send<'c>(
     call.trace.attempt(request.headers_mut(), number, now);
     let route = &call.route.config;
     let upstream = route.upstreams.get(number).map(|upstream| (upstream, &route.timeouts));
-    // Mapped, not awaited: with async functions here, in `retry::send` and in `Client::call` each request in flight takes 4,688
-    // bytes, not 2,560, because each of them has room for its request twice (server/conn/tests/sizes.rs).
+    // Mapped, not awaited in an async block, which would move the captured future and reserve space for it twice.
     let sent = match upstream {
         Some((upstream, timeouts)) => Either::Left(client.call(upstream, timeouts, request, upgrade)),
         None => Either::Right(ready(Err(Failure::of(Fault::RouteNotFound)))),
@@ -35,7 +34,7 @@ pub(crate) fn send<'c>(
     sent.map(|outcome| traced(call, outcome))
 }
 
-/// Notes how a request to the provider went.
+/// Records how a request to the provider went.
 fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
     let ended = match &mut outcome {
         Ok(exchange) => {
@@ -49,7 +48,7 @@ fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> R
         Err(failure) => {
             call.trace.failed(failure.fault.code(), Instant::now());
             match failure.fault {
-                // The client broke off, which says nothing of the upstream.
+                // The client left: cancellation is no health signal.
                 _ if failure.request_body.is_some() => None,
                 fault if was_never_sent(fault) => Some(Outcome::Unreachable),
                 _ => Some(Outcome::Failure),
@@ -63,8 +62,8 @@ fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> R
     outcome
 }
 
-/// Has the interim answers to this request passed on where the server has left a way to the client. A provider that speaks
-/// HTTP/2 has none passed on: hyper's client does not tell of them.
+/// Forwards informational responses to this request, where the server can send them to the client. From an HTTP/2 provider none
+/// are forwarded, because hyper's client does not report them.
 pub(crate) fn pass_interim(call: &RoutedContext, request: &mut Request<RequestBody>) {
     if let Some(interim) = call.interim.clone() {
         let clean = call.interim_cleaner();

@@ -1,4 +1,4 @@
-//! Idle deadlines: how long a body may stand still.
+//! Idle timeouts of bodies.
 
 use crate::canon::Fault;
 use crate::upstream::Failure;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, timeout_at};
 
-/// A lazily armed timer: made when a body first has to be waited for, and moved only when it fires.
+/// A lazily armed timer: created when a body is first waited for, and moved only when it fires.
 #[derive(Debug)]
 pub(crate) struct Idle {
     limit: Duration,
@@ -41,7 +41,7 @@ impl Idle {
         }
     }
 
-    /// Something moved at this moment, which is looked up when the deadline seems to be over.
+    /// There was progress at this moment; it is compared when the timer fires.
     pub(crate) fn moved_at(&mut self, at: Instant) {
         if self.timer.is_some() {
             self.last = self.last.max(Some(at));
@@ -63,7 +63,7 @@ impl Idle {
         let begun = || Box::pin(tokio::time::sleep_until(within(Instant::now() + limit)));
         let timer = self.timer.get_or_insert_with(begun);
         loop {
-            // What comes without being a frame may have used up the turn of this task.
+            // Bytes that complete no frame may have used up the task's cooperative budget.
             if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
                 return Poll::Pending;
             }

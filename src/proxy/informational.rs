@@ -1,8 +1,8 @@
-//! Interim answers (RFC 9110 15.2) on their way from a provider to a client: `103 Early Hints`, `102 Processing`, unknown ones.
+//! Informational responses (RFC 9110 15.2) from a provider to a client: `103 Early Hints`, `102 Processing`, unknown ones.
 //!
-//! They come by a callback in the task of the provider's connection and go out in the task of the client's. Between the two
-//! stands one [`Outbox`] per client's connection. It is bounded, since nothing bounds how many of them a provider sends, and
-//! what is past the bounds is left out: no client can rely on an interim answer.
+//! They arrive by a callback in the task of the provider's connection and are written in the task of the client's. In between is
+//! one [`Outbox`] per client connection. It is bounded, because a provider may send any number of them; what exceeds the bounds
+//! is dropped, which is fine because no client can rely on informational responses.
 
 use super::headers;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -12,32 +12,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
-/// Most interim answers to one request.
+/// How many informational responses to one request are forwarded at most.
 const MAX_HEADS: usize = 16;
-/// Most bytes of them together.
+/// How many bytes they may have together.
 const MAX_BYTES: usize = 16 * 1024;
 
-/// The interim answers that wait to be written to one connection of HTTP/1.
+/// The informational responses queued for one HTTP/1 connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Whether there are any, so that most looks need no lock.
+    /// Whether there are any, so that the usual check needs no lock.
     filled: AtomicBool,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The request that is answered now, counted from the connection's first.
+    /// The current request, counted from the connection's first.
     request: u64,
-    /// What this request may still add; no head once its final answer begins.
+    /// What this request may still add; nothing once its final response begins.
     heads_left: usize,
     bytes_left: usize,
     waiting: BytesMut,
-    /// The connection's task, while a request is answered.
+    /// The connection's task, during a request.
     waker: Option<Waker>,
 }
 
-/// Where the interim answers to one request go.
+/// Queues the informational responses to one request.
 #[derive(Clone, Debug)]
 pub struct Interim {
     outbox: Arc<Outbox>,
@@ -55,7 +55,7 @@ impl Outbox {
         Interim { outbox: Arc::clone(self), request: inner.request }
     }
 
-    /// Takes no more for this request, and waits until the writer has taken what there is: a final answer must not overtake it.
+    /// Closes the queue for this request and waits until it is written: the final response must not overtake it.
     pub async fn close(&self) {
         poll_fn(|_| {
             let mut inner = self.lock();
@@ -63,14 +63,14 @@ impl Outbox {
             if self.filled.load(Ordering::Acquire) {
                 return Poll::Pending;
             }
-            // Not kept: a WebSocket outlives the task that it was agreed in, whose memory the waker would hold.
+            // Not kept: a WebSocket outlives the task of its handshake, whose memory the waker would keep alive.
             inner.waker = None;
             Poll::Ready(())
         })
         .await;
     }
 
-    /// What is to be written next. Whoever takes it writes it before anything else.
+    /// The bytes to write next. The caller has to write them before anything else.
     #[must_use]
     pub fn take(&self) -> Option<Bytes> {
         if !self.filled.load(Ordering::Acquire) {
@@ -78,7 +78,7 @@ impl Outbox {
         }
         let mut inner = self.lock();
         self.filled.store(false, Ordering::Release);
-        // An answer may wait in `close`.
+        // A response may be waiting in `close`.
         inner.waker.iter().for_each(Waker::wake_by_ref);
         Some(inner.waiting.split().freeze())
     }
@@ -95,8 +95,8 @@ impl Interim {
         inner.request == self.request && inner.heads_left < MAX_HEADS
     }
 
-    /// Passes an interim answer on. A `100` is between the provider and this gateway, which asks clients for bodies by itself;
-    /// a `101` is no interim answer to whoever asked for it, and nothing at all to others.
+    /// Forwards an informational response. A `100` is between the provider and this gateway, which asks clients for bodies
+    /// itself; a `101` is final for a client that asked for an upgrade and meaningless to others.
     pub fn send(&self, status: StatusCode, fields: HeaderMap) {
         if !status.is_informational() || matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
             return;
@@ -115,7 +115,7 @@ impl Interim {
     }
 }
 
-/// The head as it is on the wire.
+/// The serialized head.
 fn head(status: StatusCode, fields: &HeaderMap) -> BytesMut {
     let mut head = BytesMut::with_capacity(256);
     for part in ["HTTP/1.1 ", status.as_str(), " ", status.canonical_reason().unwrap_or_default(), "\r\n"] {

@@ -1,6 +1,6 @@
 //! One request, from routed to answered.
 //!
-//! [`Proxy::handle`] is the list of the steps. It cannot fail: every refusal and every failure leaves by `fail`.
+//! [`Proxy::handle`] lists the steps. It cannot fail: every failure becomes a response.
 
 mod admit;
 mod checker;
@@ -51,7 +51,7 @@ use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// What one worker needs in order to answer requests. Its connections to providers are its own.
+/// What one worker needs to serve requests. Each worker has its own connections to providers.
 #[derive(Debug)]
 pub struct Proxy {
     state: Arc<ArcSwap<State>>,
@@ -59,19 +59,19 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that follows the running configuration.
+    /// A proxy that uses the configuration in force.
     #[must_use]
     pub fn new(state: Arc<ArcSwap<State>>, tls: Arc<TlsShared>) -> Proxy {
         Proxy { state, client: Client::new(tls) }
     }
 
-    /// The answer that stands in for one that a panic took away.
+    /// The response in place of one that was lost to a panic.
     #[must_use]
     pub fn panicked() -> Response<Body> {
         response::panicked()
     }
 
-    /// The answer to what never became a request, counted and logged: a whole HTTP/1.1 answer.
+    /// The response to bytes that never became a request, counted and logged: a whole HTTP/1.1 response.
     #[must_use]
     pub fn refuse(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {
         errors::refuse(&self.state.load().shared, client, fault)
@@ -171,10 +171,10 @@ impl Proxy {
             Err(fault) => return refused(version, fault, response::fault(call, fault)),
         };
         if websocket {
-            // Rare and large: boxed, ordinary requests do not carry it about.
+            // Rare and large: boxed, so that ordinary requests do not reserve space for it.
             return Box::pin(ws::relay(&self.client, call, request)).await;
         }
-        // Two statements: what a `match` looks at has room beside what its arms wait for.
+        // Two statements: otherwise the future would reserve space for the result of `send` while it awaits `relay`.
         let answer = match retry::send(&self.client, &mut call, request, false).await {
             Ok(answer) => answer,
             Err(failed) => return response::failed(call, *failed),
@@ -195,7 +195,7 @@ struct Checked {
 /// Checks a request and finds its route.
 ///
 /// # Errors
-/// The answer to a request that goes no further.
+/// The response to a request that is refused.
 fn check(
     state: Arc<State>,
     peer: &Arc<Peer>,
@@ -231,7 +231,7 @@ fn find<'s>(
     if kind.websocket {
         request.phase = Phase::Handshake;
     }
-    // Before it could wait for a slot that it holds itself.
+    // Before a looping request could wait for a slot that it holds itself.
     state.shared.identity.check_loop(&parts.headers, request.fields)?;
     request.authority = headers::authority(parts);
     if state.config.server.trust_forwarded {
@@ -241,7 +241,7 @@ fn find<'s>(
     Ok(Some((state.table.resolve(named, parts.uri.path())?, kind.websocket)))
 }
 
-/// Where a routed request goes at its provider, and with which body.
+/// The target at the provider, and the body.
 fn aim(
     call: &mut RoutedContext,
     routed: &Routed<'_>,

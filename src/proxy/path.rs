@@ -185,7 +185,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b'+' | b' ')
 }
 
-/// What one pass over the bytes tells.
+/// What one pass over the bytes found.
 struct Seen {
     /// A segment begins with a dot.
     dots: bool,
@@ -195,7 +195,7 @@ struct Seen {
     double_slash: bool,
 }
 
-/// One pass: illegal bytes, and whether the path is among the many that need no second look.
+/// One pass: illegal bytes, and whether the path is one of the many that need no closer check.
 fn scan(raw: &[u8]) -> Result<Seen, Refusal> {
     if raw.first() != Some(&b'/') {
         return Err(Refusal::NotAPath);
@@ -243,7 +243,7 @@ fn check_escapes(segment: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Decodes again and again, as a chain of careless servers would, and looks for what must never come out.
+/// Decodes repeatedly, as a chain of careless servers would, and refuses what must never appear.
 ///
 /// An encoded slash alone is data of the segment (RFC 3986 2.2: `models/large` as one id) and passes as it is.
 fn check_hidden(segment: &[u8]) -> Result<(), Refusal> {
@@ -337,7 +337,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// Escapes every byte but those that need it nowhere (RFC 3986 2.3).
+/// Percent-encodes every byte except the unreserved ones (RFC 3986 2.3).
 pub(crate) fn encode(text: &str) -> String {
     use std::fmt::Write as _;
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {

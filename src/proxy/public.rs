@@ -1,4 +1,4 @@
-//! This gateway's own address as clients see it: heads of answers and URLs of a provider are turned to it.
+//! This gateway's address as clients see it: heads and URLs of a provider are rewritten to it.
 
 use super::context::RoutedContext;
 use super::headers::{Incoming, PublicAddress};
@@ -16,7 +16,7 @@ impl RoutedContext {
         }
     }
 
-    /// What decides how the head of an answer is turned into the one for the client.
+    /// What determines how a provider's head is rewritten for the client.
     pub(crate) fn incoming(&self, version: Version) -> Incoming<'_> {
         Incoming {
             version,
@@ -27,8 +27,8 @@ impl RoutedContext {
         }
     }
 
-    /// The URL by which the client reaches through this gateway what `url` is at a provider; none when no route leads
-    /// there. The scheme stays of its kind: `wss` becomes `ws` where this gateway is called without TLS.
+    /// The URL at this gateway that leads to `url` at a provider; none when no route leads there. The scheme keeps its kind:
+    /// `wss` becomes `ws` where this gateway is reached without TLS.
     pub(crate) fn public_url(&self, url: &str) -> Option<String> {
         let parsed: Uri = url.parse().ok()?;
         let (scheme, authority) = (parsed.scheme_str()?, parsed.authority()?);

@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// All routes, ready to be asked.
+/// All routes, ready for lookups.
 #[derive(Debug, Default)]
 pub struct RouteTable {
     /// Routes that name a host, by that host.
@@ -19,7 +19,7 @@ pub struct RouteTable {
     any_host: Prefixes,
 }
 
-/// A route, and what of the path it leaves for the provider.
+/// A route, and the rest of the path for the provider.
 #[derive(Clone, Debug)]
 pub struct Routed<'a> {
     /// The route.
@@ -90,7 +90,7 @@ impl RouteTable {
 #[derive(Debug, Default)]
 struct Prefixes {
     routes: HashMap<Box<str>, Arc<Route>>,
-    /// Whether there is a prefix of so many bytes.
+    /// Whether there is a prefix of this length.
     lengths: Vec<bool>,
 }
 

@@ -1,4 +1,4 @@
-//! What requests are answered with: the running configuration with everything that is worked out once from it.
+//! What requests are served with: the configuration in force and everything that is derived from it once.
 
 use super::cors::Readers;
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
@@ -45,23 +45,23 @@ pub struct Shared {
     pub unrouted: Arc<RouteMetrics>,
     /// Where the line of each request goes.
     pub access: Option<AccessLog>,
-    /// What went wrong lately.
+    /// The latest errors.
     pub journal: Journal,
-    /// Unknown codes that have been told already, at most 1,000.
+    /// Unknown codes that have been logged already, at most 1,000.
     reported: Mutex<BTreeSet<(String, String)>>,
-    /// What routes remember of their upstreams and accounts, by their names.
+    /// The health of routes, by name.
     health: Mutex<BTreeMap<String, Arc<RouteHealth>>>,
     /// Who this gateway is in `Via`.
     pub identity: Identity,
-    /// Told when WebSockets have to be closed.
+    /// Signals that WebSockets have to be closed.
     pub stopping: Stopping,
     /// What the limits of the routes have counted.
     pub limits: Registry,
-    /// Takes spans, once there is somewhere to send them.
+    /// Collects spans, if they are exported.
     tracer: OnceLock<Tracer>,
 }
 
-/// Tells sessions that the gateway is ending, some time before connections are cut, so that each can be closed in order.
+/// Tells sessions that the gateway is stopping, some time before connections are cut, so that each can be closed in order.
 #[derive(Debug, Default)]
 pub struct Stopping {
     begun: AtomicBool,
@@ -83,7 +83,7 @@ impl Stopping {
 
     /// Until [`Stopping::begin`].
     pub async fn begun(&self) {
-        // Created before the look at the flag: a change between the two is not missed.
+        // Created before the flag is read, so that a change in between is not missed.
         let changed = self.changed.notified();
         if !self.has_begun() {
             changed.await;
@@ -91,12 +91,12 @@ impl Stopping {
     }
 }
 
-/// A route and what is worked out once for it.
+/// A route and what is derived from its configuration once.
 #[derive(Debug)]
 pub struct RouteRuntime {
     /// The route as it is configured.
     pub config: Arc<Route>,
-    /// Its name and its provider's, for what is remembered of its errors.
+    /// Its name and its provider's, shared with the journal.
     pub(crate) names: (Arc<str>, Arc<str>),
     /// What its requests' headers become.
     pub headers: Arc<RouteHeaders>,
@@ -104,9 +104,9 @@ pub struct RouteRuntime {
     pub metrics: Arc<RouteMetrics>,
     /// The counters of its upstreams, in the order of the configuration.
     pub(crate) upstreams: Vec<Arc<UpstreamMetrics>>,
-    /// What its requests are asked before they go out.
+    /// Its limits.
     pub limits: Arc<RouteLimits>,
-    /// What it remembers of its upstreams and accounts; none when there is nothing to choose or to retry.
+    /// The health of its upstreams and accounts; none when there is nothing to choose or to retry.
     pub(crate) health: Option<Arc<RouteHealth>>,
     /// What must not be shown when a provider echoes it: the keys that are put into its requests.
     pub keys: RouteKeys,
@@ -114,7 +114,7 @@ pub struct RouteRuntime {
     pub(super) readers: Readers,
 }
 
-/// Who is calling, and how the call came in: the same for all requests of a connection.
+/// The client of a connection: the same for all of its requests.
 #[derive(Debug)]
 pub struct Peer {
     /// The client's address; none on a Unix socket.
@@ -172,7 +172,7 @@ impl Shared {
         })
     }
 
-    /// Has requests traced from now on; the first tracer stays.
+    /// Traces requests from now on; the first tracer stays.
     pub fn trace_with(&self, tracer: Tracer) {
         let _ = self.tracer.set(tracer);
     }
@@ -181,7 +181,7 @@ impl Shared {
         self.tracer.get()
     }
 
-    /// The health of a route, with what was known about it before.
+    /// The health of a route, which keeps what was known before.
     fn health(&self, route: &Arc<Route>) -> Option<Arc<RouteHealth>> {
         let mut routes = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let before = routes.remove(&route.name);
@@ -190,14 +190,14 @@ impl Shared {
         Some(health)
     }
 
-    /// How the upstreams and accounts of a route stand; none when it has nothing to choose or to retry.
+    /// The health of a route for people; none when there is nothing to choose or to retry.
     #[must_use]
     pub fn health_view(&self, route: &str) -> Option<RouteHealthView> {
         let routes = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         routes.get(route).map(|health| health.view(Instant::now()))
     }
 
-    /// An error that a profile does not know: told once per code, so that somebody adds a row.
+    /// Logs an error that a profile does not know, once per code, so that somebody adds a row.
     pub(crate) fn unmapped(&self, route: &str, request_id: &str, error: &CanonicalError) {
         let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or("none");
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,13 +214,12 @@ impl Shared {
 }
 
 impl State {
-    /// Works out everything that requests need of a configuration. Routes that keep their name and provider keep
-    /// their counters.
+    /// Derives everything that requests need from a configuration. Routes that keep their name and provider keep their counters.
     ///
     /// # Errors
     /// When a route's credentials cannot stand in a header.
     pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<State, http::header::InvalidHeaderValue> {
-        // First what can fail: the limits in force change with what follows.
+        // What can fail comes first, because the limits in force change with what follows.
         let headers: Vec<RouteHeaders> =
             config.routes.iter().map(|route| RouteHeaders::new(route)).collect::<Result<_, _>>()?;
         let now = Instant::now();

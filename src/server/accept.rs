@@ -18,10 +18,10 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// How long accepting pauses when the process has run out of descriptors or memory: doubled each time, up to the last.
+/// How long accepting pauses when the process has run out of descriptors or memory. Doubled each time, up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
-/// Refusals written at one time; past it connections are closed without a word.
+/// How many refusals are written at one time; beyond that, connections are closed without a response.
 const REFUSALS: usize = 64;
 
 impl<H: Handler> Worker<H> {
@@ -38,7 +38,7 @@ impl<H: Handler> Worker<H> {
     }
 }
 
-/// Accepts until the drain begins; what waits in the kernel at that moment is still served.
+/// Accepts until the drain begins. Connections in the kernel's backlog at that moment are still served.
 async fn accept<H: Handler>(worker: Arc<Worker<H>>, listener: Listener) {
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let take = |(socket, address)| match worker.drain.admit() {
@@ -72,7 +72,7 @@ async fn accept_forever(listener: &Listener, take: &impl Fn((Socket, Option<Sock
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                // The connection stays in the queue, so that to try again at once would only spin.
+                // The connection stays in the backlog, so that an immediate retry would only spin.
                 tracing::warn!(%error, "accepting pauses; when files run out, raise the limit (LimitNOFILE, ulimit -n) or lower server.max_connections");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LAST_PAUSE);
@@ -81,7 +81,7 @@ async fn accept_forever(listener: &Listener, take: &impl Fn((Socket, Option<Sock
     }
 }
 
-/// Serves what other workers have accepted.
+/// Serves connections that other workers have accepted.
 async fn serve_accepted<H: Handler>(worker: Arc<Worker<H>>, mut inbox: Inbox) {
     while let Some(accepted) = inbox.recv().await {
         if let Ok(socket) = accepted.socket.register() {
@@ -95,8 +95,8 @@ fn serve<H: Handler>(worker: &Arc<Worker<H>>, socket: Socket, address: Option<So
     drop(tokio::spawn(conn::serve(Arc::clone(worker), socket, address, permit)));
 }
 
-/// Says that there are too many connections, as long as few are told so at a time. With TLS there is nothing to say: the handshake
-/// would cost more than the request.
+/// Responds that there are too many connections, while few such responses are being written. With TLS nothing is sent: the
+/// handshake would cost more than the request.
 fn turn_away<H: Handler>(
     worker: &Arc<Worker<H>>,
     mut socket: Socket,

@@ -1,7 +1,7 @@
 //! The admin listener: health, metrics, configuration, reload. Never on the listener that clients use.
 //!
-//! Nothing here is in a hurry, so that ready-made layers do what the proxied listener does with plain calls: `service` has them
-//! in order, with what each is there for.
+//! Nothing here is performance-critical, so ready-made layers do what the proxied listener does with plain calls. `service`
+//! lists them in order, with the reason for each.
 
 use super::listen::Listener;
 use super::origin;
@@ -31,16 +31,16 @@ use tower_http::limit::RequestBodyLimitLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
-/// Connections at one time. Probes, a scraper and a few people need no more.
+/// Connections at one time: enough for probes, a scraper and a few people.
 const CONNECTIONS: usize = 64;
-/// How long a head may take, and how long an idle connection is kept.
+/// Timeout of a request head, and of an idle connection.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a whole connection may last, so that one that does not read cannot hold its place for good.
+/// The longest life of a connection, so that a client that does not read cannot occupy it for ever.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(300);
-/// How long a connection that makes room for another may still take.
+/// How long a connection that is closed in favour of another may still take.
 const LAST_CALL: Duration = Duration::from_secs(1);
 const HEADER_BYTES: usize = 16 * 1024;
-/// Nothing here is asked for with a body; what is sent all the same is read this far, and for so long.
+/// No request here needs a body; one that is sent is read up to this size, for this long.
 const BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -50,8 +50,7 @@ const INDEX: &str = "speechgate\n\n/           for browsers: what fails, since w
                      /metrics    metrics in the text format of Prometheus\n/config     the running configuration, secrets as stars\n\
                      /-/reload   POST: load the configuration files again\n\
                      /-/waits    DELETE: end what providers asked to wait for; ?route=NAME for one route\n";
-/// What every response carries: it is of this moment only, it is what it says it is, and a page in it loads nothing from
-/// elsewhere and stands in no other page.
+/// Headers of every response: not cached, the declared media type, and no page that loads anything from elsewhere or is framed.
 const HEADERS: [(HeaderName, &str); 3] = [
     (header::CACHE_CONTROL, "no-store"),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -81,7 +80,7 @@ pub struct Admin {
     pub pages: Box<Pages>,
 }
 
-/// What ends waits and tells how many there were.
+/// Ends backoffs and returns how many there were.
 pub type ClearWaits = dyn Fn(Option<&str>) -> Option<usize> + Send + Sync;
 
 /// What finds a page by its path and query.
@@ -96,10 +95,10 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// Serves until it is dropped. When all places are taken, whoever has been connected for longest makes room, so that connections
-/// that are kept and not used shut nobody out.
+/// Serves until it is dropped. When all connections are taken, the oldest one is closed, so that idle connections shut nobody
+/// out.
 pub async fn serve(admin: Arc<Admin>, listener: Listener) {
-    // Those that have been asked to end have places of their own until they have.
+    // Connections that are closing do not count.
     let places = Arc::new(Semaphore::new(2 * CONNECTIONS));
     let mut open: VecDeque<oneshot::Sender<()>> = VecDeque::new();
     let service = TowerToHyperService::new(service(admin));
@@ -135,7 +134,7 @@ pub async fn serve(admin: Arc<Admin>, listener: Listener) {
                 _ = connection.as_mut() => {}
                 () = tokio::time::sleep(CONNECTION_LIMIT) => {}
                 Ok(()) = asked_to_end => {
-                    // A request that is being answered is answered; an idle connection ends at once.
+                    // A request in progress is still answered; an idle connection ends at once.
                     connection.as_mut().graceful_shutdown();
                     let _ = tokio::time::timeout(LAST_CALL, connection).await;
                 }
@@ -159,11 +158,11 @@ where
         .layer(caching)
         .layer(sniffing)
         .layer(policy)
-        // Around all that can panic, so that a scrape that fails is a response and its connection goes on.
+        // Around everything that can panic, so that a failed scrape gets a response and its connection survives.
         .layer(CatchPanicLayer::custom(panicked))
-        // Around whatever waits: a body that does not come ends here, not with the connection.
+        // Around everything that waits: a body that does not arrive ends the request, not the connection.
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, BODY_TIMEOUT))
-        // Innermost, because it changes the body: what has a length that is too large is refused unread.
+        // Innermost, because it changes the body type: a declared length that is too large is refused unread.
         .layer(RequestBodyLimitLayer::new(BODY_BYTES))
         .service_fn(move |request: Request<_>| {
             let admin = Arc::clone(&admin);
@@ -178,7 +177,7 @@ where
         })
 }
 
-/// Reads a body that means nothing; gives the response to one that is too large or does not end.
+/// Discards a body; returns the response to one that is too large or does not end.
 async fn read_through(body: impl Body<Error = BoxError>) -> Result<(), Response<Full<Bytes>>> {
     let mut body = pin!(body);
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
@@ -203,7 +202,7 @@ async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>
     if let Err((status, problem)) = origin::check(request) {
         return text(status, problem.to_owned());
     }
-    // Whoever does not ask for a page gets the list of what there is.
+    // A client that does not accept HTML gets the list of paths.
     let page = if path != "/" || wants_html(request) {
         (admin.pages)(path, request.uri.query().unwrap_or_default())
     } else {
@@ -323,7 +322,7 @@ mod tests {
         }
     }
 
-    /// A body that ends only when it is told how large it is.
+    /// A body without a known length.
     struct Pieces(Option<usize>);
 
     impl Body for Pieces {

@@ -1,7 +1,8 @@
 //! Which worker serves a connection: the one that serves the fewest, as Envoy's exact balance has it.
 //!
-//! The kernel spreads connections over the workers' sockets by a hash of their addresses. That is even for thousands; of a few, all may
-//! come to one worker while the others have nothing to do. Whoever accepts a connection hands it to the least loaded.
+//! The kernel spreads connections over the workers' sockets by a hash of their addresses. That is even for thousands; a few
+//! connections may all reach one worker while the others idle. So the worker that accepts a connection hands it to the least
+//! loaded one.
 
 use super::drain::{Permit, Seat};
 use super::socket::{Socket, Unregistered};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::mpsc;
 
-/// Connections that wait for a worker to look; when there are more, whoever accepted the next serves it.
+/// Connections that wait for a worker to take them. When the channel is full, the accepting worker serves the next one itself.
 const WAITING: usize = 256;
 
 /// A connection on its way from the worker that accepted it to the one that serves it.
@@ -51,8 +52,8 @@ impl Balance {
         inboxes.into_iter().enumerate().map(balance).collect()
     }
 
-    /// Takes a seat at the least loaded worker, the own one among equals, and sends the connection there. Gives it back when it is to
-    /// be served here.
+    /// Counts the connection at the least loaded worker, preferring this one among equals, and sends it there. Returns it when
+    /// it is to be served here.
     pub(super) fn place(
         &self,
         socket: Socket,

@@ -1,4 +1,4 @@
-//! Ending in order: stop accepting, let what runs come to its end, then cut.
+//! Graceful shutdown: stop accepting, let running requests finish, then cut.
 //!
 //! One [`Drain`] is shared by all workers. It counts connections, which is also what bounds them.
 
@@ -10,7 +10,7 @@ const RUNNING: u8 = 0;
 const DRAINING: u8 = 1;
 const CUT: u8 = 2;
 
-/// How far the process is on its way to the end, and which connections are open.
+/// The stage of the shutdown, and the open connections.
 #[derive(Debug)]
 pub struct Drain {
     phase: AtomicU8,
@@ -47,7 +47,7 @@ impl Drain {
         self.phase.load(Ordering::Acquire) >= DRAINING
     }
 
-    /// Stops accepting, and asks connections to end after what they are doing.
+    /// Stops accepting, and asks connections to end after their current request.
     pub fn begin(&self) {
         self.advance(DRAINING);
     }
@@ -74,7 +74,7 @@ impl Drain {
         }
     }
 
-    /// A permit for one more connection, unless there are as many as may be.
+    /// A permit for one more connection, unless the maximum is reached.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Permit> {
         let admitted =
             self.open.try_update(Ordering::AcqRel, Ordering::Acquire, |open| (open < self.limit).then_some(open + 1));
@@ -88,7 +88,7 @@ impl Drain {
 
     async fn reached(&self, phase: u8) {
         loop {
-            // Created before the look at the phase: a change between the two is not missed.
+            // Created before the phase is read, so that a change in between is not missed.
             let changed = self.changed.notified();
             if self.phase.load(Ordering::Acquire) >= phase {
                 return;
@@ -112,7 +112,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Stored when nobody waits yet, so that a drain that begins later only looks once more.
+            // Stored even if nobody waits yet: a later waiter reads it first.
             self.0.emptied.notify_one();
         }
     }
@@ -167,7 +167,7 @@ mod tests {
         assert!(!waiting.is_finished());
         drop(permit);
         drain.cut_now();
-        // A phase that is behind us is not gone back to.
+        // The phase never goes back.
         drain.begin();
         waiting.await.expect("the waiter does not panic");
     }

@@ -66,7 +66,7 @@ impl Listeners {
     /// Binds `count` sockets to one address. Port 0 takes a free port, the same for all.
     ///
     /// # Errors
-    /// When the address is taken, or cannot be had.
+    /// When the address is taken or not available.
     pub fn bind(address: &Listen, count: usize) -> io::Result<Listeners> {
         match address {
             Listen::Tcp(address) => bind_tcp(*address, count),
@@ -151,7 +151,7 @@ fn bind_unix(path: &Path, count: usize) -> io::Result<Listeners> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
-    // Owner and group: who may call is then decided by the file's group, and others have no business here.
+    // Owner and group only: access is decided by the group of the file.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     let metadata = fs::metadata(path)?;
     let socket_file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
@@ -164,7 +164,7 @@ fn bind_unix(path: &Path, count: usize) -> io::Result<Listeners> {
     Ok(Listeners { sockets, address: Listen::Unix(path.to_owned()), socket_file: Some(socket_file) })
 }
 
-/// Removes a socket that a process left behind; one that somebody listens on, and any other file, stays.
+/// Removes a stale socket file. One that a process listens on, and any other file, stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -186,7 +186,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // A successor may have put its own socket there.
+        // A new process may have put its own socket there.
         let ours =
             fs::symlink_metadata(&self.path).is_ok_and(|file| (file.dev(), file.ino()) == (self.device, self.inode));
         if ours {

@@ -1,8 +1,9 @@
-//! Keeps the pages of strangers, in a browser that can reach the admin listener, from using it.
+//! Keeps foreign web pages, in a browser that can reach the admin listener, from using it.
 //!
-//! A page can send requests to any address (CSRF), and by giving its own name that address it can read what comes back (DNS
-//! rebinding). The first is told by `Origin`, which browsers send with whatever changes something; the second by `Host`: an attacker
-//! needs a name of the public DNS, and the admin listener is asked by address, or by a name that the public DNS does not have.
+//! A page can send requests to any address (CSRF), and if its own name resolves to that address, it can read the responses (DNS
+//! rebinding). `Origin`, which browsers send with requests that change something, reveals the first; `Host` reveals the second:
+//! an attacker needs a public DNS name, while the admin listener is reached by address, or by a name that is not in the public
+//! DNS.
 
 use http::header::{HOST, HeaderName, ORIGIN};
 use http::{Method, StatusCode, request};
@@ -14,7 +15,7 @@ const PRIVATE: [&str; 5] = ["localhost", "local", "internal", "home.arpa", "svc"
 
 /// Whether the admin listener may answer this.
 pub(super) fn check(request: &request::Parts) -> Result<(), (StatusCode, &'static str)> {
-    // Probes say nothing that is worth protecting, and come by whatever name there is.
+    // Probes reveal nothing, and use whatever name they like.
     if matches!(request.uri.path(), "/livez" | "/readyz") {
         return Ok(());
     }

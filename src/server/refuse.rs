@@ -1,4 +1,4 @@
-//! Answers to what never became a request, written straight to the socket, and closing in a way that lets them arrive.
+//! Responses to bytes that never became a request, written straight to the socket, which is closed so that they arrive.
 
 use crate::canon::Fault;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection is read after the last response was written.
 const LINGER: Duration = Duration::from_secs(3);
-/// How much of what still arrives is thrown away before the connection is closed all the same.
+/// How many bytes are discarded meanwhile, before the connection is closed regardless.
 const LINGER_BYTES: usize = 16 << 20;
 
 /// Writes a whole response and ends the connection.
@@ -32,8 +32,8 @@ pub(super) async fn close(io: &mut (impl AsyncRead + AsyncWrite + Unpin), unread
     }
 }
 
-/// Reads until the client has closed too, within bounds. To close while bytes lie unread resets the connection,
-/// and a reset can take the response away from under a client that is still sending (RFC 9112 9.6).
+/// Lingering close: reads until the client has closed too, within bounds. Closing with unread bytes resets the connection,
+/// and the reset can discard the response at a client that is still sending (RFC 9112 9.6).
 pub(super) async fn linger(io: &mut (impl AsyncRead + Unpin)) {
     let drained = timeout(LINGER, async {
         let mut thrown_away = 0;
@@ -48,7 +48,7 @@ pub(super) async fn linger(io: &mut (impl AsyncRead + Unpin)) {
     let _ = drained.await;
 }
 
-/// What a refusal says to a request of which this much could not be parsed: to HEAD its head alone (RFC 9110 9.3.2).
+/// The response to a request that could not be parsed beyond these bytes: to HEAD only its head (RFC 9110 9.3.2).
 pub(super) fn in_reply_to(unread: &[u8], mut refusal: Bytes) -> Bytes {
     if request_line(unread).starts_with(b"HEAD ")
         && let Some(end) = memchr::memmem::find(&refusal, b"\r\n\r\n")
@@ -58,11 +58,11 @@ pub(super) fn in_reply_to(unread: &[u8], mut refusal: Bytes) -> Bytes {
     refusal
 }
 
-/// Which fault it is that made hyper answer by itself, from the status it chose and the bytes it could not parse.
+/// The fault behind a response of hyper's own, from its status and the bytes that it could not parse.
 pub(super) fn fault(status: u16, unread: &[u8], max_target: usize) -> Fault {
     match status {
         414 => Fault::TargetTooLong,
-        // Told from the request line, because hyper only sees that the whole is too large.
+        // Decided by the request line, because hyper only reports that the head is too large.
         431 if request_line(unread).len() > max_target => Fault::TargetTooLong,
         431 => Fault::HeadTooLarge,
         _ => Fault::BadRequest,

@@ -1,4 +1,4 @@
-//! What came of the last reload, for people to look at.
+//! The result of the last reload, for people to look at.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ pub struct Reload {
     pub at: SystemTime,
     /// Who asked for it.
     pub cause: Cause,
-    /// What came of it: the keys that have changed and take effect with a restart, or every problem. Neither has secrets in it.
+    /// The result: the changed keys that take effect with a restart, or every problem. Neither contains secrets.
     pub outcome: Result<Vec<&'static str>, String>,
 }
 

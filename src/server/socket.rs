@@ -14,7 +14,7 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
-/// A connected socket that no runtime knows, on its way from one to another.
+/// A connected socket that is registered with no runtime, while it moves from one to another.
 #[derive(Debug)]
 pub(super) enum Unregistered {
     Tcp(std::net::TcpStream),
@@ -22,7 +22,7 @@ pub(super) enum Unregistered {
 }
 
 impl Socket {
-    /// Takes the socket out of the runtime that accepted it.
+    /// Deregisters the socket from the runtime that accepted it.
     pub(super) fn unregister(self) -> io::Result<Unregistered> {
         match self {
             Socket::Tcp(stream) => stream.into_std().map(Unregistered::Tcp),
@@ -32,7 +32,7 @@ impl Socket {
 }
 
 impl Unregistered {
-    /// Ties the socket to the current runtime.
+    /// Registers the socket with the current runtime.
     pub(super) fn register(self) -> io::Result<Socket> {
         match self {
             Unregistered::Tcp(stream) => TcpStream::from_std(stream).map(Socket::Tcp),

@@ -41,7 +41,7 @@ impl TlsError {
     }
 }
 
-/// What clients are greeted with. Its files may change while the process runs.
+/// The TLS configuration for clients. Its files may change while the process runs.
 #[derive(Debug)]
 pub struct Tls(ArcSwap<Made>);
 
@@ -61,7 +61,7 @@ impl Tls {
         Ok(Arc::new(Tls(ArcSwap::from_pointee(Made::of(&Contents::read(tls)?)?))))
     }
 
-    /// Reads the files again. Gives nothing when they say the same: sessions can then be resumed as before.
+    /// Reads the files again. Returns none if they are unchanged, so that sessions can still be resumed.
     ///
     /// # Errors
     /// When one cannot be read, or its content cannot be used.
@@ -73,7 +73,7 @@ impl Tls {
         Made::of(&contents).map(Some)
     }
 
-    /// Greets the connections to come with this; those that are open go on.
+    /// Uses this for new connections; open ones are not affected.
     pub fn replace(&self, made: Made) {
         self.0.store(Arc::new(made));
     }
@@ -83,7 +83,7 @@ impl Tls {
     }
 }
 
-/// The files, read but not yet understood.
+/// The files, read but not yet parsed.
 struct Contents<'a> {
     certificate: (&'a Path, Vec<u8>),
     private_key: (&'a Path, Vec<u8>),
@@ -141,8 +141,8 @@ impl Made {
             .with_single_cert(chain, key)
             .map_err(|error| TlsError::new(private_key, format_args!("does not go with the certificate: {error}")))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Resumption without state, shared by the workers; the keys change every few hours and die with the process, or with the
-        // files: who was let in by the CA before has to be let in by the one that is in force.
+        // Stateless resumption, shared by the workers. The keys are rotated every few hours and dropped with the process or a
+        // change of the files: a client that the old CA admitted has to be admitted by the new one.
         config.ticketer = ring::Ticketer::new().map_err(|error| TlsError::new(certificate, error))?;
         Ok(Made { config: Arc::new(config), print: contents.print() })
     }

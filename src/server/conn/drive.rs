@@ -1,4 +1,4 @@
-//! Polls a connection to its end, and watches its deadlines and the drain on the way.
+//! Polls a connection until it ends, and enforces its deadlines and the drain.
 
 use super::super::worker::Worker;
 use super::state::ConnectionState;
@@ -18,9 +18,9 @@ pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 pub(super) enum End {
     /// hyper is done with it.
     Served(hyper::Result<()>),
-    /// A head, or the next request, did not come in time.
+    /// A request head did not come in time.
     Silent,
-    /// The next request has not come at once.
+    /// The next request has not come at once: the connection becomes idle.
     Resting,
     /// The client did not read in time.
     Stalled,
@@ -28,7 +28,7 @@ pub(super) enum End {
     Flooded,
 }
 
-/// What both kinds of connection can do.
+/// What HTTP/1 and HTTP/2 connections have in common.
 pub(super) trait Connection: Future<Output = hyper::Result<()>> {
     fn end_gracefully(self: Pin<&mut Self>);
 }
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// Polls a connection to its end, watching its deadlines and the drain. A task waker, where there is one, wakes it.
+/// Polls a connection until it ends, with its deadlines and the drain. A task waker, where there is one, wakes it.
 pub(super) async fn drive<H>(
     mut connection: Pin<&mut impl Connection>,
     worker: &Worker<H>,
@@ -100,19 +100,19 @@ pub(super) async fn drive<H>(
         }
         if drain < DrainStage::LastCall && worker.drain.has_begun() {
             drain = DrainStage::LastCall;
-            // A connection that was accepted just now has a request on its way.
+            // A connection that has just been accepted is about to send a request.
             if state.is_fresh() {
                 state.hurry(LAST_CALL);
             }
         }
         if drain == DrainStage::LastCall && !state.expects_request() {
-            // hyper would end it at once, even when it has read half a head: whoever takes the connection from hyper sees that.
+            // hyper would end it at once, even after half a head: the code that takes the connection from hyper checks for that.
             if waker.is_some() && state.is_idle() {
                 return Poll::Ready(End::Resting);
             }
             drain = DrainStage::Ending;
             connection.as_mut().end_gracefully();
-            // Without another wake-up nobody would look at what that has changed.
+            // Without another wake this change would go unnoticed.
             if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
                 return Poll::Ready(End::Served(served));
             }
@@ -123,7 +123,7 @@ pub(super) async fn drive<H>(
             if timer.deadline() > next || timer.is_elapsed() {
                 timer.as_mut().reset(next);
             }
-            // What is served may have used up the turn of this task.
+            // Serving may have used up the task's cooperative budget.
             if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
                 break;
             }
@@ -143,7 +143,7 @@ pub(super) async fn drive<H>(
     .await
 }
 
-/// What a connection knows of the drain.
+/// How far a connection has taken notice of the drain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum DrainStage {
     Running,

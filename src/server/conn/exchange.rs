@@ -1,4 +1,4 @@
-//! One request and its response, as the state of their connection follows them.
+//! One request and its response, as the connection's state tracks them.
 
 use super::state::ConnectionState;
 use crate::proxy::Outbox;
@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::{Context, Poll};
 
-/// One request and its answer, from the head of the one to the last byte of the other.
+/// One request and its response, from the first byte of the head to the last byte of the body.
 #[derive(Debug)]
 pub(super) struct Exchange {
     state: Arc<ConnectionState>,
@@ -17,7 +17,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// A request is handed on; on HTTP/2 with the write state of its stream.
+    /// A request is handed to the proxy; on HTTP/2 with the write state of its stream.
     pub(super) fn new(state: &Arc<ConnectionState>, stream: Option<Arc<StreamWriteState>>) -> Exchange {
         state.exchange_begins();
         Exchange { state: Arc::clone(state), writes: stream }
@@ -84,7 +84,7 @@ impl Exchange {
         }
     }
 
-    /// The response's end will be told by closing the connection, or it has ended.
+    /// The end of the response will be signalled by closing the connection, or it has ended.
     pub(super) fn set_open_ended(&self, open: bool) {
         self.state.set_open_ended(open);
     }
@@ -159,8 +159,8 @@ impl StreamWriteState {
     }
 }
 
-/// A part of a response on HTTP/2. h2 takes from it what the client's windows let through, which is how a client that reads slowly is
-/// told from one that does not.
+/// A part of a response on HTTP/2. h2 takes from it what the client's flow-control windows allow, which shows whether the client
+/// reads slowly or not at all.
 #[derive(Debug)]
 pub(super) struct Part {
     bytes: Bytes,

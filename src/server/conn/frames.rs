@@ -1,5 +1,5 @@
-//! Where the frames of HTTP/2 begin and end in what a client sends (RFC 9113 4.1). h2 says nothing of a frame before it is whole, so that
-//! half a frame, or HEADERS that no CONTINUATION ends, would hold a connection for as long as pings are answered.
+//! Finds the frame boundaries in what an HTTP/2 client sends (RFC 9113 4.1). h2 reports no frame before it is complete, so that
+//! half a frame, or HEADERS without END_HEADERS, would keep a connection open as long as pings are answered.
 
 /// Length of the preface (RFC 9113 3.4).
 pub(super) const PREFACE_LENGTH: usize = 24;
@@ -9,7 +9,7 @@ const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// How what was read last ends.
+/// How the bytes that were read last end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameEnd {
     /// Between two frames, outside of a header block.
@@ -18,7 +18,7 @@ pub(super) enum FrameEnd {
     Data,
     /// In a frame or header block that has begun now.
     NewControl,
-    /// In one that had begun before.
+    /// In one that began in an earlier read.
     SameControl,
 }
 
@@ -117,7 +117,7 @@ mod tests {
             (vec![&preface, &data[..12], &data[12..15], &data[15..]], vec![Whole, Data, Data, Whole]),
             (vec![&preface, &open, &end[..4], &end[4..]], vec![Whole, NewControl, SameControl, Whole]),
             (vec![&preface, &open, &frame(CONTINUATION, 0, 3), &end], vec![Whole, NewControl, SameControl, Whole]),
-            // Of two frames that are cut, each has its time.
+            // Each of two incomplete frames has its own deadline.
             (
                 vec![&preface, &settings[..5], &[&settings[5..], &headers[..3]].concat()],
                 vec![Whole, NewControl, NewControl],

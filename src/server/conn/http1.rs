@@ -1,4 +1,4 @@
-//! A connection of HTTP/1: requests one after the other, rests between those that are far apart, and refusals of what
+//! An HTTP/1 connection: requests one after the other, idle times without hyper's buffers in between, and responses to what
 //! hyper could not parse.
 
 use super::super::handler::Handler;
@@ -28,7 +28,7 @@ use tokio::time::sleep_until;
 /// hyper keeps this many header fields without allocating.
 const HYPER_HEADERS: usize = 100;
 
-/// Serves a connection of HTTP/1, and rests between requests that are far apart.
+/// Serves an HTTP/1 connection; frees hyper's buffers while it is idle for long.
 #[expect(
     clippy::manual_async_fn,
     reason = "an async function has room for its arguments twice: 928 bytes for a connection that waits, not 640 (tests/sizes.rs)"
@@ -40,7 +40,7 @@ pub(super) fn serve<H: Handler>(
     state: Arc<ConnectionState>,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        // Boxed, and gone while nothing is asked: hyper keeps some 16 KiB for a connection that waits.
+        // Boxed, and dropped while idle: hyper keeps some 16 KiB for a connection that waits.
         while let Some(resting) = Box::pin(serve_requests(&worker, io, &peer, &state)).await {
             io = resting;
             if !rest(&worker, &io, &state).await {
@@ -50,8 +50,8 @@ pub(super) fn serve<H: Handler>(
     }
 }
 
-/// Waits for the next request, until the connection is closed for being idle; false when none comes in time, or none is wanted
-/// any more.
+/// Waits for the next request, until the connection is closed for being idle; false when none comes in time, or the gateway
+/// drains.
 async fn rest<H>(worker: &Worker<H>, io: &Io, state: &ConnectionState) -> bool {
     let over = async {
         match state.deadline() {
@@ -61,14 +61,14 @@ async fn rest<H>(worker: &Worker<H>, io: &Io, state: &ConnectionState) -> bool {
     };
     tokio::select! {
         biased;
-        // What that brings, or that it brings the end, is for hyper to find out.
+        // hyper will find out whether these are bytes or the end.
         () = poll_fn(|cx| io.poll_readable(cx)) => true,
         () = worker.drain.begun() => false,
         () = over => false,
     }
 }
 
-/// Serves requests until the connection ends, or nothing has been asked for some time.
+/// Serves requests until the connection ends or has been idle for some time.
 async fn serve_requests<H: Handler>(
     worker: &Arc<Worker<H>>,
     io: Io,
@@ -76,7 +76,7 @@ async fn serve_requests<H: Handler>(
     state: &Arc<ConnectionState>,
 ) -> Option<Io> {
     let service = service_fn(|request| {
-        // hyper keeps room for this future as long as the connection lives: boxed, an idle one does not pay for it.
+        // hyper reserves space for this future for the life of the connection; boxed, an idle connection does not pay for it.
         let exchange = Exchange::new(state, None);
         let response = Box::pin(respond(Arc::clone(&worker.handler), exchange, Arc::clone(peer), request));
         async { Ok::<_, Infallible>(response.await) }
@@ -86,18 +86,18 @@ async fn serve_requests<H: Handler>(
     // A WebSocket goes on without this task.
     peer.waker.clear_owner();
     if matches!(end, End::Stalled) {
-        // Before the response is dropped, which asks.
+        // Before the response is dropped, because dropping it reads this.
         peer.stalled.store(true, Ordering::Relaxed);
     }
-    // hyper's part of it goes, and with it what is known of the deadline.
+    // hyper's connection is dropped, and with it what is known of the deadline.
     let until = state.deadline();
     // Upgraded connections belong to whoever upgraded them.
     let parts = connection.into_parts()?;
     let (mut io, unread) = (parts.io.into_inner(), parts.read_buf);
     let fault = match end {
         End::Resting => {
-            // Half a head that came with the request before it. Hyper reads it again, and this time it is seen to arrive and has
-            // its deadline. Empty, it would still keep hyper's buffer.
+            // A partial head that came with the previous request: hyper reads it again, so that it is seen to arrive and gets a
+            // deadline. If it is empty, hyper would still keep its buffer.
             if !is_blank(&unread) {
                 io.rewind(unread);
             }
@@ -111,7 +111,7 @@ async fn serve_requests<H: Handler>(
             }
             return None;
         }
-        // A refused request line that is the beginning of the preface of HTTP/2, whole or in part, is no error.
+        // A refused request line that is (a part of) the HTTP/2 preface is not an error.
         End::Served(Err(_)) if http2::is_preface(&unread) => {
             io.rewind(unread);
             state.begin_http2();
@@ -144,7 +144,7 @@ fn builder<H>(worker: &Worker<H>, state: &Arc<ConnectionState>) -> http1::Builde
     let mut builder = http1::Builder::new();
     let _ = builder
         .timer(HeadTimer(Arc::clone(state)))
-        // Only there to have hyper ask the timer; the deadlines are the state's.
+        // Only makes hyper use the timer; the deadlines are those of the connection state.
         .header_read_timeout(server.header_timeout)
         .max_header_size(server.max_header_bytes)
         .max_buf_size(BUFFER.max(server.max_header_bytes));
@@ -154,7 +154,7 @@ fn builder<H>(worker: &Worker<H>, state: &Arc<ConnectionState>) -> http1::Builde
     builder
 }
 
-/// Tells the state when hyper begins and ceases to wait for a head on HTTP/1; the sleep itself never ends.
+/// Tells the connection state when hyper starts and stops waiting for an HTTP/1 head. The sleep itself never ends.
 struct HeadTimer(Arc<ConnectionState>);
 
 impl Timer for HeadTimer {

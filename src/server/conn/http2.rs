@@ -27,8 +27,8 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Streams that clients reset before they were looked at, and streams that we reset because of errors in them, before the
-/// connection is ended: floods of either cost us more than the client (rapid reset, MadeYouReset).
+/// How many streams may be reset by the client before they were handled, or by us because of errors in them, before the
+/// connection is closed: floods of either cost us more than the client (rapid reset, MadeYouReset).
 const MAX_RESETS: usize = 20;
 const MAX_ERROR_RESETS: usize = 256;
 
@@ -42,7 +42,7 @@ pub(super) async fn serve<H: Handler>(
     let streams = Streams::of(Arc::clone(&peer), Arc::clone(&state), worker.server.write_timeout);
     let service = service_fn(|request| {
         let exchange = Exchange::new(&state, Some(streams.begins()));
-        // A stream keeps its future as long as its response lasts: boxed, it only keeps the body.
+        // h2 keeps the future of a stream as long as the response lasts. Boxed, only the body is kept.
         let response = Box::pin(respond(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request));
         async { Ok::<_, Infallible>(response.await.map(StreamReply)) }
     });
@@ -53,7 +53,7 @@ pub(super) async fn serve<H: Handler>(
         tracing::debug!("connection ended: too many of its streams were reset at once");
     }
     if let End::Silent = end {
-        // Nothing has been asked for in a long time: say so, and leave unless a request crosses that.
+        // Idle for too long: send GOAWAY, and close unless a request crosses it.
         connection.as_mut().graceful_shutdown();
         state.last_call(LAST_CALL);
         let _ = drive(connection, &worker, &state, None).await;
@@ -66,7 +66,7 @@ fn builder<H>(worker: &Worker<H>, streams: Streams) -> http2::Builder<Streams> {
     let _ = builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(server.http2_max_streams)
-        // Streams whose bodies nobody takes keep what their own windows let through, and leave the others room.
+        // Streams whose bodies are not read keep what their own windows allow, and leave room for the others.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(server.http2_max_streams).min(MAX_WINDOW))
         .max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX))
@@ -78,7 +78,7 @@ fn builder<H>(worker: &Worker<H>, streams: Streams) -> http2::Builder<Streams> {
     builder
 }
 
-/// Whether what could not be parsed is the preface of HTTP/2, as far as it has come.
+/// Whether the bytes that could not be parsed are (a part of) the HTTP/2 preface.
 pub(super) fn is_preface(unread: &[u8]) -> bool {
     unread.len() >= REQUEST_LINE && PREFACE.starts_with(&unread[..unread.len().min(PREFACE.len())])
 }

@@ -1,5 +1,5 @@
-//! The socket of one connection, with or without TLS, what it tells the [`ConnectionState`], and the informational responses that it
-//! writes between hyper's bytes.
+//! The socket of one connection, with or without TLS. It reports to the [`ConnectionState`], and writes informational responses
+//! between hyper's bytes.
 
 use super::super::drain::Permit;
 use super::super::socket::{Socket, Stream};
@@ -21,11 +21,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Io {
     stream: Stream,
     state: Arc<ConnectionState>,
-    /// Bytes that were read already and have to be read once more.
+    /// Bytes that were read already and will be read again.
     rewound: Bytes,
-    /// What is left to write of informational responses that have been begun.
+    /// The rest of informational responses that are partly written.
     informational: Bytes,
-    /// While nothing else would notice that the client has left.
+    /// Set while nothing else would notice that the client has left.
     hangup: Option<Box<Hangup>>,
     /// Where in what the client sends it is. Boxed, because many connections wait.
     place: Box<Place>,
@@ -42,7 +42,7 @@ enum Place {
 }
 
 impl Io {
-    /// Watches a stream.
+    /// Wraps a stream.
     pub(super) fn new(stream: Stream, state: Arc<ConnectionState>, permit: Permit) -> Io {
         Io {
             stream,
@@ -55,7 +55,7 @@ impl Io {
         }
     }
 
-    /// Puts bytes back in front of what comes next.
+    /// Puts bytes back, to be read again first.
     pub(super) fn rewind(&mut self, bytes: Bytes) {
         self.rewound = bytes;
     }
@@ -65,7 +65,7 @@ impl Io {
         *self.place = Place::Frames(Frames::new());
     }
 
-    /// Lets go of what only a request needs.
+    /// Frees what only a running request needs.
     pub(super) fn rest(&mut self) {
         self.hangup = None;
     }
@@ -89,7 +89,7 @@ impl Io {
         }
     }
 
-    /// Whether hyper's own response was written, and kept back; then says what the status was.
+    /// Whether a response of hyper's own was written and held back; returns its status.
     fn withhold(&self, start: &[u8]) -> bool {
         if !self.state.writes_by_itself() {
             return false;
@@ -113,8 +113,8 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes the informational responses that wait. Only while hyper flushes, and so has nothing of its own half-written: whatever
-    /// went before is whole, and the final response has not begun, because it waits for them.
+    /// Writes the queued informational responses. Only while hyper flushes, when it has nothing half-written: everything before
+    /// is complete, and the final response has not begun because it waits for these.
     fn poll_informational(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_begun(cx))?;
@@ -131,7 +131,7 @@ impl Io {
             return Ok(());
         }
         if self.hangup.is_none() {
-            // Without a descriptor to spare, it is noticed later.
+            // Without a free descriptor it is noticed later.
             self.hangup = Hangup::watch(self.socket()).ok().map(Box::new);
         }
         match self.hangup.as_mut().map(|hangup| hangup.poll(cx)) {
@@ -166,7 +166,7 @@ impl Drop for Io {
         if !self.state.is_open_ended() {
             return;
         }
-        // The client takes the end of the connection for the end of the response, which it is not: only a reset tells.
+        // The client would take the end of the connection for the end of the response, which it is not: only a reset shows that.
         if let Socket::Tcp(stream) = self.socket() {
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
@@ -233,7 +233,7 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.state.withheld().is_some() {
-            // The response is still owed.
+            // A response is still due.
             return Poll::Ready(Ok(()));
         }
         let result = Pin::new(&mut self.stream).poll_shutdown(cx);

@@ -9,8 +9,8 @@
 //! | a later head | `header_timeout` from its first byte | 408 |
 //! | a client that does not read | `write_timeout` | cut; on HTTP/2 the stream is reset |
 //!
-//! A client that closes its sending side while it waits for a response counts as gone: with TCP the two cannot be told apart,
-//! and to notice at once that a client has left is worth more here than to serve half-closed connections.
+//! A client that closes its sending side while it waits for a response counts as gone. TCP cannot tell a half-close from a
+//! close, and noticing at once that a client has left is worth more here than serving half-closed connections.
 
 mod drive;
 mod exchange;
@@ -49,7 +49,7 @@ pub(super) fn serve<H: Handler>(
 ) -> impl Future<Output = ()> + Send {
     let peer = Peer::new(address, worker.tls.is_some());
     if worker.tls.is_some() {
-        // Boxed, and what follows it as well: a connection that waits pays for nothing that it does not need then.
+        // Boxed, as is what follows: a connection that waits should not pay for what it does not need yet.
         return Either::Left(Box::pin(serve_tls(worker, socket, peer, permit)));
     }
     let state = ConnectionState::new(&worker.server);

@@ -1,4 +1,4 @@
-//! What stands between hyper and the proxy, from the outside in. Two layers, plain calls, nothing boxed:
+//! The layers between hyper and the proxy, from the outside in. Two layers, plain calls, nothing boxed:
 //!
 //! 1. `Reply` around the response's body is outermost, because it follows what hyper really takes: it ends the exchange, and
 //!    it shows whether hyper waits for the client or for the provider.
@@ -46,8 +46,8 @@ pub(super) fn respond<H: Handler>(
         };
         let response = {
             let mut handled = pin!(handler.handle(&peer, informational, request));
-            // The future is not polled again after it has panicked, and the handler keeps nothing half-changed that others would see:
-            // its shared state is made of atomics and of locks that a panic poisons.
+            // The future is not polled again after a panic, and the handler leaves nothing half-changed that others would see:
+            // its shared state consists of atomics and of locks that a panic poisons.
             let caught = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Some),
                 Err(_panic) => Poll::Ready(None),
@@ -57,7 +57,7 @@ pub(super) fn respond<H: Handler>(
         if let Some(outbox) = outbox {
             outbox.close().await;
         }
-        // A client that speaks HTTP/1.0 knows no chunks: without a length, the end of the connection is the end of the response.
+        // HTTP/1.0 has no chunked coding: without a length, the end of the connection is the end of the response.
         let open_ended = version == Version::HTTP_10 && response.body().size_hint().exact().is_none();
         exchange.set_open_ended(open_ended);
         response.map(|body| Reply { body, exchange, failure: None })
@@ -112,7 +112,7 @@ impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Reply<B> {
     }
 }
 
-/// The same on HTTP/2, where it is watched how the client takes each part.
+/// The same on HTTP/2, where each part is tracked until the client has taken it.
 pub(super) struct StreamReply<B: Body>(pub(super) Reply<B>);
 
 impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for StreamReply<B> {

@@ -1,9 +1,9 @@
-//! What the parts of one connection tell each other: the socket, hyper's timer, the service, the response's body, and the driver.
+//! The connection state: what the socket, hyper's timer, the service, the response's body and the driver tell each other.
 //!
-//! hyper knows when it waits for a request's head but counts idle time as part of it; the socket knows when bytes come but not
+//! hyper knows when it waits for a request's head, but counts idle time as part of it; the socket knows when bytes come, but not
 //! what they are. Together they know everything, and one timer per connection is enough for all deadlines: a deadline is an
-//! atomic store, and the timer is only set again when it fires early. All parts run in the connection's own tasks, so that the
-//! atomics are never contended; they are there because hyper wants its parts to be `Send`.
+//! atomic store, and the timer is only reset when it fires early. All parts run in the connection's own tasks, so that the
+//! atomics are never contended; they are atomics because hyper requires `Send`.
 
 use super::frames::{FrameEnd, PREFACE_LENGTH};
 use crate::config::types::Server;
@@ -18,20 +18,21 @@ use tokio::time::Instant;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
-/// A deadline for reading that the clock has to be asked for. Most heads come whole and are answered before that is needed.
+/// A lazily armed read deadline. Most heads arrive whole and are answered before a clock is needed.
 const UNSET: u64 = u64::MAX - 1;
-/// How long a connection waits for its next request before it rests, in milliseconds: longer than a client that goes on takes, and so
-/// short that of connections that are opened at once few hold buffers together. To rest and go on costs a tenth of a small request.
+/// How long a connection waits for its next request before its buffers are freed, in milliseconds: longer than a busy client
+/// pauses, and so short that of connections that are opened at once few hold buffers together. Freeing and restoring them costs
+/// a tenth of a small request.
 const REST: u64 = 50;
-/// Streams that a client may reset soon after they have begun, beyond those that it lets come to an end: each costs a connection to a
-/// provider. A client that hedges, or that is interrupted, does so with fewer than every other.
+/// How many streams a client may reset soon after they began, beyond those that it lets finish: each costs a connection to a
+/// provider. A client that hedges or is interrupted resets fewer than every other stream.
 const MAX_EARLY_RESETS: usize = 100;
 
 /// What the bytes that arrive next are.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// Nothing that has a deadline here: a request body, or HTTP/2 frames.
+    /// Bytes without a deadline here: a request body, or HTTP/2 frames.
     Other,
     /// The first head of a connection; its deadline runs from the start, so that opening connections costs as much as using them.
     First,
@@ -53,10 +54,10 @@ pub(super) struct ConnectionState {
     write_timeout: u64,
     reading: AtomicU8,
     read_deadline: AtomicU64,
-    /// How long after the driver's next look the deadline for reading is, where that is not set.
+    /// How long after the driver's next poll the read deadline is, if it is not set.
     read_within: AtomicU64,
     write_deadline: AtomicU64,
-    /// Until when a frame or a header block of HTTP/2 that has begun has to be whole.
+    /// Until when an incomplete HTTP/2 frame or header block has to be complete.
     frame_deadline: AtomicU64,
     /// Streams that the client reset at once, less those that it did not.
     resets: AtomicUsize,
@@ -70,11 +71,11 @@ pub(super) struct ConnectionState {
     withheld: AtomicU16,
     /// Exchanges that have not ended.
     live: AtomicUsize,
-    /// Whether hyper waits for bytes of the socket, as far as it has been polled.
+    /// Whether hyper waits to read from the socket, as of its last poll.
     reads: AtomicBool,
     /// Whether the connection speaks HTTP/2.
     http2: AtomicBool,
-    /// Whether a response is under way whose end is told by closing the connection.
+    /// Whether a response is in progress whose end is signalled by closing the connection.
     open_ended: AtomicBool,
     /// Whether a head came whose body is framed in two ways.
     framed_twice: AtomicBool,
@@ -85,7 +86,7 @@ pub(super) struct ConnectionState {
 }
 
 impl ConnectionState {
-    /// A connection that opens now and waits for its first head.
+    /// A new connection that waits for its first head.
     pub(super) fn new(server: &Server) -> Arc<ConnectionState> {
         let header_timeout = millis(server.header_timeout);
         Arc::new(ConnectionState {
@@ -114,12 +115,12 @@ impl ConnectionState {
         })
     }
 
-    // What hyper's HTTP/1 timer tells.
+    // Called by hyper's HTTP/1 timer.
 
     /// hyper begins to wait for a head.
     pub(super) fn await_head(&self) {
         self.body_unread.store(false, Relaxed);
-        // Idle already: it goes on waiting after a rest, by the deadline that it had.
+        // Already idle: it keeps the deadline that it had.
         if !self.is(Reading::First) && !self.is(Reading::Idle) {
             self.set_soon(Reading::Idle, self.keep_alive_timeout);
         }
@@ -131,7 +132,7 @@ impl ConnectionState {
         self.read_deadline.store(NEVER, Relaxed);
     }
 
-    // What the socket tells.
+    // Called by the socket.
 
     /// Bytes have arrived. Empty lines before a request line are no part of a head (RFC 9112 2.2).
     pub(super) fn received(&self, bytes: &[u8]) {
@@ -148,8 +149,8 @@ impl ConnectionState {
         }
     }
 
-    /// What was read last ended so, in the frames of HTTP/2. What is no data has to be whole in time, however it dribbles; data may take
-    /// its time as long as it comes.
+    /// How the bytes that were read last end among the frames of HTTP/2. Everything but DATA has to be complete in time, however
+    /// slowly it trickles; DATA may take as long as bytes come.
     pub(super) fn frames_end(&self, end: FrameEnd) {
         let within = match end {
             FrameEnd::Whole => return self.frame_deadline.store(NEVER, Relaxed),
@@ -160,14 +161,14 @@ impl ConnectionState {
         self.frame_deadline.store(self.now().saturating_add(within), Relaxed);
     }
 
-    /// A write cannot go on: the client does not read.
+    /// A write is blocked: the client does not read.
     pub(super) fn write_blocked(&self) {
         if self.write_deadline.load(Relaxed) == NEVER {
             self.write_deadline.store(self.now().saturating_add(self.write_timeout), Relaxed);
         }
     }
 
-    /// A write went through.
+    /// A write succeeded.
     pub(super) fn written(&self) {
         self.write_deadline.store(NEVER, Relaxed);
     }
@@ -184,7 +185,7 @@ impl ConnectionState {
         if self.flushed.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Whether what hyper writes now can only be a response of its own: it waits for a head, and every response of ours is out.
+    /// Whether what hyper writes now can only be a response of its own: it waits for a head, and all our responses are out.
     pub(super) fn writes_by_itself(&self) -> bool {
         self.awaits_head() && self.flushed.load(Relaxed)
     }
@@ -214,23 +215,23 @@ impl ConnectionState {
         Some(self.withheld.load(Relaxed)).filter(|status| *status != 0)
     }
 
-    /// Whether closing now would look like the proper end of a response that has not ended.
+    /// Whether closing now would look like the regular end of a response that has not ended.
     pub(super) fn is_open_ended(&self) -> bool {
         self.open_ended.load(Relaxed)
     }
 
-    /// hyper has asked for bytes; whether it now waits for them.
+    /// hyper has polled the socket; whether it now waits for bytes.
     pub(super) fn read(&self, waits: bool) {
         self.reads.store(waits, Relaxed);
     }
 
-    /// Whether a client that leaves would go unnoticed: a response is under way, and hyper does not look at the socket. On HTTP/1 it
-    /// stops to look when it has bytes that it cannot use yet, and when nobody takes the body of the request.
+    /// Whether a client that leaves would go unnoticed: a response is in progress and hyper does not read the socket. On HTTP/1
+    /// it stops reading when it has bytes that it cannot use yet, and when nobody takes the request's body.
     pub(super) fn overlooks_client(&self) -> bool {
         !self.reads.load(Relaxed) && self.live.load(Relaxed) > 0 && !self.http2.load(Relaxed)
     }
 
-    // What the driver asks.
+    // Called by the driver.
 
     /// hyper is polled.
     pub(super) fn poll_begins(&self) {
@@ -261,7 +262,7 @@ impl ConnectionState {
         self.is(Reading::Idle) && self.flushed.load(Relaxed) && self.live.load(Relaxed) == 0
     }
 
-    /// The response that hyper was kept from is written after all.
+    /// hyper's response that was held back is written after all.
     pub(super) fn settle(&self) {
         self.withheld.store(0, Relaxed);
         self.head_complete();
@@ -272,12 +273,12 @@ impl ConnectionState {
         self.is(Reading::First) || self.is(Reading::Preface)
     }
 
-    /// Whether a request is on its way, as far as can be told.
+    /// Whether a request is arriving, as far as can be known.
     pub(super) fn expects_request(&self) -> bool {
         self.is_fresh() || self.is(Reading::Head)
     }
 
-    /// Brings the deadline for reading nearer.
+    /// Moves the read deadline forward.
     pub(super) fn hurry(&self, within: Duration) {
         self.settle_deadline();
         let _ = self.read_deadline.fetch_min(self.now().saturating_add(millis(within)), Relaxed);
@@ -296,8 +297,7 @@ impl ConnectionState {
         (next != NEVER).then(|| self.opened + Duration::from_millis(next))
     }
 
-    /// When a connection of HTTP/1 that waits for its next request lets go of what it needs for one; none while it has
-    /// anything else to do.
+    /// When an idle HTTP/1 connection frees what only a request needs; none while it has anything else to do.
     pub(super) fn rests_at(&self) -> Option<Instant> {
         let patience = self.keep_alive_timeout.checked_sub(REST).filter(|_| self.is_idle())?;
         Some(self.opened + Duration::from_millis(self.read_deadline.load(Relaxed).checked_sub(patience)?))
@@ -308,7 +308,7 @@ impl ConnectionState {
         self.write_deadline.load(Relaxed) <= self.now()
     }
 
-    // What the service tells.
+    // Called by the service.
 
     /// A request is handed on.
     pub(super) fn exchange_begins(&self) {
@@ -333,7 +333,7 @@ impl ConnectionState {
         self.open_ended.store(open, Relaxed);
     }
 
-    /// A response has ended, or was given up. A connection of HTTP/2 is idle when it has no stream; on HTTP/1 hyper tells when it
+    /// A response has ended or was abandoned. An HTTP/2 connection is idle without streams; on HTTP/1 hyper reports when it
     /// waits again.
     pub(super) fn exchange_ends(&self, http2: bool) {
         let last = self.live.fetch_sub(1, Relaxed) == 1;
@@ -351,13 +351,13 @@ impl ConnectionState {
         }
     }
 
-    /// Whether more streams were reset at once than a client of good will resets.
+    /// Whether more streams were reset early than a well-behaved client resets.
     pub(super) fn is_flooded(&self) -> bool {
         self.resets.load(Relaxed) >= MAX_EARLY_RESETS
     }
 
-    /// A client of HTTP/2 has taken a part of a response. When all of them have been handed out, that is what shows that it is
-    /// still there.
+    /// An HTTP/2 client has taken a part of a response. Once all of them have been handed to hyper, this shows that the client
+    /// is still there.
     pub(super) fn stream_progresses(&self) {
         if self.live.load(Relaxed) == 0 && self.is(Reading::Other) {
             self.set(Reading::Other, self.keep_alive_timeout);
@@ -373,7 +373,7 @@ impl ConnectionState {
         self.read_deadline.store(self.now().saturating_add(within), Relaxed);
     }
 
-    /// The same from the driver's next look on, which follows at once whatever hyper and the socket tell.
+    /// The same, counted from the driver's next poll, which follows at once.
     fn set_soon(&self, reading: Reading, within: u64) {
         self.reading.store(reading as u8, Relaxed);
         self.read_within.store(within, Relaxed);

@@ -1,4 +1,4 @@
-//! The streams of one HTTP/2 connection, and those among them that their client does not read.
+//! The streams of one HTTP/2 connection, including those that the client does not read.
 
 use super::exchange::StreamWriteState;
 use super::state::ConnectionState;
@@ -12,11 +12,11 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A stream that is reset so soon was not opened for its response.
+/// A stream that is reset this soon was not opened for its response.
 const EARLY: Duration = Duration::from_secs(1);
 
-/// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that a client does not read one stream,
-/// so each is watched by itself.
+/// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that a client does not read one stream, so each
+/// stream has its own deadline.
 #[derive(Clone)]
 pub(super) struct Streams {
     /// The stream that hyper has called the service for and hands over next.
@@ -31,7 +31,7 @@ impl Streams {
         Streams { next: Arc::default(), peer, state, write_timeout }
     }
 
-    /// hyper has called the service for a stream, which it hands over next: how that goes is recorded in its write state.
+    /// hyper has called the service for a stream, which it spawns next: its progress is recorded in this write state.
     pub(super) fn begins(&self) -> Arc<StreamWriteState> {
         let writes = Arc::new(StreamWriteState::new(Arc::clone(&self.state)));
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&writes));
@@ -71,7 +71,7 @@ async fn watched(stream: impl Future<Output = ()>, writes: &StreamWriteState, pe
             if pending.is_none() || timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            // Said while this stream is dropped, and no longer: the peer is that of the whole connection.
+            // Set only while this stream is dropped: the peer is that of the whole connection.
             peer.stalled.store(true, Ordering::Relaxed);
             Poll::Ready(true)
         })

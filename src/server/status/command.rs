@@ -1,5 +1,5 @@
-//! The command that explains a sample, to be pasted into a shell. A provider wrote most of it, so that nothing in it may end
-//! the quotes that it stands in.
+//! The command that explains a sample, to be pasted into a shell. Most of it was written by a provider, so nothing in it may end
+//! the quotes around it.
 
 use crate::config;
 use crate::telemetry::journal::Sample;
@@ -8,7 +8,7 @@ use crate::telemetry::journal::Sample;
 pub(super) fn command(sample: &Sample) -> String {
     let mut command = format!("speechgate explain --provider {}", quoted(&sample.provider));
     if config::built_in(&sample.provider).is_none() {
-        // A profile of the operator's own; where its file is only the operator knows.
+        // The operator's own profile; only the operator knows its file.
         command.push_str(" --config gateway.toml");
     }
     if sample.transport != "http" {
@@ -29,7 +29,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", inside.replace('\'', "'\\''"))
 }
 
-/// The end of a here-document that is no line of it.
+/// A delimiter for the here-document that is none of its lines.
 fn delimiter(text: &str) -> String {
     let mut end = "SAMPLE".to_owned();
     while text.lines().any(|line| line == end) {

@@ -1,4 +1,4 @@
-//! What `/status.json` says: one document for the status page, made when it is asked for.
+//! `/status.json`: one document for the status page, made on request.
 
 use super::blame::Blame;
 use super::command::command;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What the page has already, so that it is not sent again.
+/// What the page has already, so that only news is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     /// The number of the last error.
@@ -23,7 +23,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// Reads `error=7&bucket=3`; what cannot be read has not been seen.
+    /// Reads `error=7&bucket=3`; invalid values count as not seen.
     pub(super) fn from_query(query: &str) -> Seen {
         let value = |name: &str| {
             let pair = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
@@ -40,7 +40,7 @@ pub struct Situation {
     pub phase: &'static str,
     /// Connections of clients that are open.
     pub connections: usize,
-    /// What came of the last reload.
+    /// The result of the last reload.
     pub reload: Option<Arc<Reload>>,
     /// The keys that have changed since the start and wait for a restart.
     pub waiting: Vec<&'static str>,
@@ -78,7 +78,7 @@ struct Document<'a> {
     buckets: Vec<Bucket<'a>>,
     errors: Vec<Line<'a>>,
     unmapped: Vec<Unmapped<'a>>,
-    /// The type of each code and whether only clients can put it right, for a page that has seen nothing yet.
+    /// The type of each code and whether only clients can fix it, for a page that has nothing yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     codes: Option<BTreeMap<&'static str, (&'static str, bool)>>,
 }
@@ -150,7 +150,7 @@ struct Unmapped<'a> {
     command: String,
 }
 
-/// The document for a page that has seen so much.
+/// The document for a page that has already this much.
 pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
     let shared = &sources.state.shared;
     let (journal, totals) = (&shared.journal, shared.metrics.totals());

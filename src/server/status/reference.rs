@@ -90,7 +90,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Text in which what stands between backticks is as it is written.
+/// Renders text between backticks as code.
 fn ticked(text: &str) -> String {
     let parts = text.split('`').enumerate();
     parts

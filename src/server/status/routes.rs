@@ -16,9 +16,9 @@ pub(super) struct Route<'a> {
     provider: &'a str,
     /// What is configured; none for a route that has been removed, and for requests that matched no route.
     configured: Option<Configured<'a>>,
-    /// How its upstreams and accounts stand; none when it has nothing to choose or to retry.
+    /// The health of its upstreams and accounts; none when there is nothing to choose or to retry.
     standing: Option<RouteHealthView>,
-    /// How its limits stand.
+    /// Its limits.
     limits: Option<LimitView>,
     in_flight: i64,
     sockets: i64,
@@ -38,7 +38,7 @@ struct Configured<'a> {
     upstreams: Vec<&'a str>,
 }
 
-/// So many configured routes are shown whether they have traffic or not.
+/// How many configured routes are shown even without traffic.
 const SILENT: usize = 100;
 
 /// The routes of the configuration in its order, then those that are gone but not silent. In a long configuration silent routes
