@@ -1,17 +1,18 @@
-//! A broken upstream is left alone for a while.
+//! A circuit breaker: a broken upstream gets no requests for a while.
 //!
-//! Closed, requests go through; so many failures in a row within a window open it. Open, nothing goes through for a while.
-//! Half open, one probe does: its success closes the circuit, its failure opens it anew, and a probe that ends without
-//! either, or has not ended after [`PROBE_DEADLINE`], lets the next one try. What was sent before the circuit last changed tells nothing about it now and is not counted.
+//! Closed: requests go through, and a number of failures in a row within a window opens the circuit. Open: no request goes
+//! through for a while. Half open: one probe does; its success closes the circuit, its failure opens it again, and a probe that
+//! ends with neither, or has not ended after [`PROBE_DEADLINE`], lets the next one try. Requests that were sent before the
+//! circuit last changed are not counted.
 
 use super::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// How long others wait for what becomes of a probe.
+/// How long other requests are refused because a probe is out.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
-/// What is left to wait while a probe is out, for want of anything better to say.
+/// The wait that is reported while a probe is out, since nothing better is known.
 pub const PROBING: Duration = Duration::from_secs(1);
 
 /// When a circuit opens, and for how long.
@@ -25,7 +26,7 @@ pub struct Setup {
     pub open: Duration,
 }
 
-/// How a circuit stands.
+/// The state of a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// Requests go through.
@@ -140,7 +141,7 @@ impl BreakerState {
     }
 }
 
-/// A request that goes to the upstream. Dropped without a word about its end, it counts as neither.
+/// A request to the upstream. Dropped without an outcome, it counts neither as success nor as failure.
 #[must_use = "what became of the request is to be told"]
 pub struct Pass {
     breaker: Arc<Breaker>,
@@ -150,7 +151,7 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Whether everybody else waits for what becomes of it.
+    /// Whether it is the probe, for whose outcome all others wait.
     #[must_use]
     pub fn is_probe(&self) -> bool {
         self.probe
@@ -168,7 +169,7 @@ impl Pass {
         self.update(|state| if probe { state.open(now) } else { state.fail(now) });
     }
 
-    /// Tells what became of it, if the circuit is still the one that it went through.
+    /// Records the outcome, if the circuit has not changed since the request was sent.
     fn update(&mut self, what: impl FnOnce(&mut BreakerState)) {
         self.told = true;
         let mut state = lock(&self.breaker.state);

@@ -4,17 +4,17 @@ use super::lock;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a request lets others be retried.
+/// How long a request counts towards the budget.
 pub const WINDOW: Duration = Duration::from_secs(10);
-/// Retries that are allowed without any share, so that a route with few requests has some: one a second on average.
+/// Retries that are allowed regardless of the share, so that a route with few requests has some: one a second on average.
 pub const FLOOR: u32 = 10;
 /// Parts of the window; the oldest is forgotten as a whole.
 const PARTS: u32 = 10;
 
-/// What retries there may be: in the last [`WINDOW`], a share of the requests and [`FLOOR`] more.
+/// The retry budget: in the last [`WINDOW`], a share of the requests and [`FLOOR`] more.
 ///
-/// The window moves in steps of a tenth. So an outage in which everything fails makes of `n` requests at most
-/// `n · (1 + share)` and one more a second.
+/// The window moves in steps of a tenth. In an outage in which everything fails, `n` requests become at most `n · (1 + share)`,
+/// and one more per second.
 pub struct Budget {
     state: Mutex<BudgetState>,
 }
@@ -48,7 +48,7 @@ impl Budget {
         }
     }
 
-    /// Asks for a retry, and counts it if there may be one.
+    /// Takes a retry from the budget, if there is one.
     #[must_use]
     pub fn retry(&self, now: Instant) -> bool {
         let mut state = lock(&self.state);

@@ -1,13 +1,13 @@
-//! Keys: whatever a limit counts by, as 64 bits that tell nothing about it.
+//! Keys: what a limit counts by, hashed to 64 bits that reveal nothing about it.
 
 use std::hash::{BuildHasher as _, Hash, Hasher as _, RandomState};
 
-/// Turns what a limit counts by into a key. Keys of one `Keys` compare; those of two do not.
+/// Turns what a limit counts by into a key. Only keys of the same `Keys` can be compared.
 ///
 /// The hash is SipHash under a random key that never leaves the process: nobody can choose a value that meets another's
 /// key, a key in memory does not tell the secret that it was made of, and keys are spread evenly, which the tables of
-/// [`rate`](super::rate) and [`hold`](super::hold) rely on. Two of a million values share a key with a chance of 1 in
-/// 40 million, and would then share a limit.
+/// [`rate`](super::rate) and [`backoff`](super::backoff) rely on. Two of a million values share a key with a chance of 1 in 40
+/// million, and would then share a limit.
 #[derive(Clone, Debug)]
 pub struct Keys(Hashing);
 

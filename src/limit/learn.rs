@@ -5,30 +5,30 @@
 //!
 //! # Refusals
 //!
-//! A refusal for want of a slot shrinks the cap to the requests that the provider holds at that moment: those in use here
-//! without the ones that it refused. So a plan that shrinks from ten to four under ten running requests costs six
-//! refusals at most, whatever the order in which answers and ends come.
+//! A refusal for lack of a slot lowers the cap to the number of requests that the provider holds at that moment: those in use
+//! here, except the refused ones. So a plan that shrinks from ten to four under ten running requests costs six refusals at most,
+//! in whatever order responses and ends arrive.
 //!
 //! # Growing back
 //!
-//! When the request in the last slot succeeds, the provider holds as many as the cap and nothing speaks against one more.
-//! One more is tried, and is proven when the request in that slot succeeds; then the next may be tried at once. When
-//! there is a refusal instead, or within half a minute of it, the next try comes a second later, then two, four, and so
-//! on up to half a minute ([`FIRST`], [`LAST`]). A cap that has held for so long forgets that.
+//! When the request in the last slot succeeds, the provider holds as many as the cap, and one more may fit. One more is tried;
+//! when the request in that slot succeeds it is proven, and the next may be tried at once. If there is a refusal instead, or
+//! within half a minute of it, the next try comes a second later, then two, four, and so on up to half a minute ([`FIRST`],
+//! [`LAST`]). A cap that was stable for that long resets this backoff.
 //!
-//! So while a plan stays small there is one refusal after a second, after three, seven, fifteen, thirty-one, and two a
-//! minute from then on. That it grew again is noticed after as long as it was small, and after half a minute at most;
-//! then the cap grows by one with each answer in the last slot. The same holds for a provider that frees a slot later
-//! than it ends a body: then the last slots of a plan are tried in vain.
+//! So while a plan stays small there is one refusal after a second, after three, seven, fifteen, thirty-one, and two a minute
+//! from then on. Growth is noticed after as long as the plan was small, and after half a minute at most; then the cap grows by
+//! one with each response in the last slot. A provider that frees a slot some time after the end of a body looks the same: the
+//! last slots of a plan are then tried in vain.
 //!
 //! # Headers
 //!
-//! A provider's own limit sets the cap, but for the slots that others use: `limit - max(0, current - ours)`. `current` was
-//! counted there at another moment than `ours` here, and a request that has just ended here may still count there. So
-//! others are believed in only as far as all headers of the last one to two seconds ([`WINDOW`]) agree that they are
-//! there. A header lowers the cap at once. It raises it at once as well, unless a refusal has just spoken against it:
-//! then it waits like any other try, so that a provider whose headers and refusals disagree is not asked in vain more
-//! often than one without headers. It is also the ceiling for tries, for [`BELIEVED`] after it was last said.
+//! A provider's own limit sets the cap, less the slots that others use: `limit - max(0, current - ours)`. The provider counted
+//! `current` at another moment than we counted `ours`, and a request that has just ended here may still count there. So the use
+//! by others is taken as the least that the headers of the last one to two seconds ([`WINDOW`]) agree on. A header lowers the
+//! cap at once. It raises it at once as well, unless there was a refusal just before: then it waits like any other try, so that
+//! a provider whose headers and refusals disagree is not tried in vain more often than one without headers. The limit is also
+//! the ceiling for tries, for [`BELIEVED`] after it was last seen.
 //!
 //! Never past `max`, never under one.
 
@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 pub const FIRST: Duration = Duration::from_secs(1);
 /// And never later than this.
 pub const LAST: Duration = Duration::from_secs(30);
-/// How long what headers say about other users of an account is compared.
+/// The window over which the use by others is compared.
 pub const WINDOW: Duration = Duration::from_secs(1);
 /// How long a limit from a header is believed.
 pub const BELIEVED: Duration = Duration::from_secs(60);
@@ -50,13 +50,13 @@ pub struct Learn {
     cap: u32,
     /// How often the cap has changed.
     changes: u32,
-    /// The last slot is a try: it has not been proven.
+    /// The last slot is a try that has not been proven.
     trying: bool,
     /// When it was last raised, unless a refusal has come since.
     raised: Option<Instant>,
     /// The wait after the last failed try.
     interval: Duration,
-    /// No try before.
+    /// No try before this moment.
     not_before: Option<Instant>,
     /// What a header said.
     told: Option<Told>,
@@ -80,7 +80,7 @@ struct Others {
 }
 
 impl Learn {
-    /// Nothing is known: the operator's word stands.
+    /// Nothing is known yet: the operator's maximum counts.
     #[must_use]
     pub fn new(max: u32) -> Learn {
         Learn {
@@ -107,14 +107,14 @@ impl Learn {
         self.changes
     }
 
-    /// The operator says something else. A cap that was at the old maximum follows it; a smaller one was learned and stays.
+    /// The operator changed the maximum. A cap at the old maximum follows it; a smaller one was learned and stays.
     pub fn set_max(&mut self, max: u32) {
         let cap = if self.cap == self.max { max } else { self.cap };
         self.max = max;
         self.change(cap);
     }
 
-    /// Somebody else knows.
+    /// Sets the cap to a known value.
     pub fn set(&mut self, cap: u32) {
         self.change(cap);
         self.trying = false;

@@ -4,15 +4,15 @@
 //! |---|---|
 //! | [`rate`] | how many requests, characters or bytes in a time, for each key |
 //! | [`gate`] | how many calls at one time, who waits for a slot and who is next |
-//! | [`learn`] | how many slots there are by the provider's own word |
-//! | [`backoff`] | how long nobody asks, after a provider said when to come back |
+//! | [`learn`] | how many slots the provider seems to allow |
+//! | [`backoff`] | how long no request goes out after a provider's Retry-After |
 //! | [`budget`] | how many retries an outage may add |
-//! | [`breaker`] | when a broken upstream is left alone |
+//! | [`breaker`] | when a broken upstream gets no requests |
 //!
-//! All of them are shared by threads as they are. Each has a lock of its own, held for a few instructions, within which no
-//! foreign code runs: wakers and hooks are called after it was let go.
+//! All of them are shared between threads. Each has its own lock, held for a few instructions, in which no foreign code runs:
+//! wakers and hooks are called after it was released.
 
-// What cannot fail needs neither unwrap nor index, and a new variant must be asked about everywhere.
+// Code that cannot fail needs neither unwrap nor index, and a new variant has to be handled everywhere.
 #![cfg_attr(
     not(test),
     deny(
@@ -44,7 +44,7 @@ pub use rate::Rate;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks. What is behind the locks of this module is whole at any time, because nothing that can panic is done in them.
+/// Locks. The data behind the locks of this module is never half-changed, because nothing under them can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

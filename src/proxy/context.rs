@@ -1,7 +1,6 @@
 //! One request from its first step to its last byte: the facts that its steps, its log line and its metrics need.
 //!
-//! Whatever happens to a request, it ends exactly once: complete, cut, or (when nobody ended it before it was dropped)
-//! cancelled by the client.
+//! Every request ends exactly once: completed, cut, or (when it is dropped before it has ended) cancelled by the client.
 
 mod finish;
 mod hidden;
@@ -48,9 +47,9 @@ pub(crate) struct RequestContext {
     /// Where in the protocol it is.
     pub(crate) phase: Phase,
     protocol: Version,
-    /// Its place in a trace.
+    /// Its trace context.
     pub(crate) trace: Trace,
-    /// Where interim answers go to, in order to know whether any did.
+    /// Where informational responses go, to know whether there were any.
     pub(crate) interim: Option<Interim>,
     upload: Option<Arc<BodyProgress>>,
     /// Bytes that came after the request: a WebSocket's.
@@ -64,7 +63,7 @@ pub(crate) struct RequestContext {
     pub(crate) close_code: Option<u16>,
     times: Timings,
     pub(crate) upstream: UpstreamFacts,
-    /// Its line and its count are out.
+    /// Whether it has been logged and counted.
     finished: bool,
 }
 
@@ -76,11 +75,11 @@ pub(crate) struct RoutedContext {
     pub(crate) destination: Destination,
     /// The account that it uses.
     pub(crate) guard: Option<AccountGuard>,
-    /// Tells the upstream's circuit how it ends, once an answer has begun.
+    /// Reports the outcome to the upstream's circuit, once a response has begun.
     pub(crate) pass: Option<UpstreamPass>,
-    /// Whether the last failure of the provider's has been counted already, because another try was to follow.
+    /// Whether the provider's last failure has been counted already, because it is retried.
     pub(crate) counted: bool,
-    /// What it has of the limits of its route.
+    /// What the limits of its route have granted it.
     pub(crate) admission: Admission,
     /// Whether it is an SDK or a plugin that reads the provider's own errors; asked only where the route's form depends on it.
     reads_native: bool,
@@ -103,16 +102,16 @@ struct Timings {
     upgraded: Option<Instant>,
     /// When it began to wait for a slot, and how long it waited; the second is none as long as it does.
     queue: Option<(tokio::time::Instant, Option<Duration>)>,
-    /// Waits that are no work of the gateway.
+    /// Waits that are not the gateway's own time.
     waited: Duration,
 }
 
-/// What is known of the way of a request to its provider.
+/// What is known of a request to the provider.
 #[derive(Default)]
 pub(crate) struct UpstreamFacts {
     /// The target that the provider gets.
     pub(crate) target: Uri,
-    /// How much of its path is the upstream's own, before the one that limits speak of.
+    /// The length of the upstream's base path in it; limits see the path behind it.
     pub(crate) base_path: usize,
     /// When the request was handed to the upstream client.
     pub(crate) forwarded: Option<Instant>,
@@ -124,7 +123,7 @@ pub(crate) struct UpstreamFacts {
 }
 
 impl UpstreamFacts {
-    /// The path at the provider without what stands before every path there.
+    /// The path at the provider without the upstream's base path.
     pub(crate) fn limited_path(&self) -> &str {
         self.target.path().get(self.base_path..).unwrap_or_default()
     }
@@ -144,7 +143,7 @@ impl fmt::Debug for RoutedContext {
     }
 }
 
-/// A routed request is a request: all facts of that are its own.
+/// A routed request is a request: it has all of its facts.
 impl Deref for RoutedContext {
     type Target = RequestContext;
 
@@ -204,7 +203,7 @@ impl RequestContext {
         }
     }
 
-    /// Where it came from: the word of a proxy in front counts where the configuration trusts it.
+    /// The client's address: that of `X-Forwarded-For` where the configuration trusts it.
     pub(crate) fn client_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
         let trusted = self.state.config.server.trust_forwarded;
         let told = trusted && self.fields.may_have(Fields::FORWARDED_FOR);
@@ -258,12 +257,12 @@ impl RequestContext {
         self.received += bytes as u64;
     }
 
-    /// It waited for something that is no work of the gateway.
+    /// It waited for something that is not the gateway's own time.
     pub(crate) fn waited(&mut self, time: Duration) {
         self.times.waited += time;
     }
 
-    /// It got its slot without a wait.
+    /// It got its slot at once.
     pub(crate) fn did_not_queue(&mut self, now: tokio::time::Instant) {
         self.times.queue = Some((now, Some(Duration::ZERO)));
     }
@@ -294,12 +293,12 @@ impl RequestContext {
         self.upload.as_ref().is_none_or(|progress| progress.ended())
     }
 
-    /// Whether the client has seen something of an answer.
+    /// Whether any part of a response has gone to the client.
     pub(crate) fn has_begun(&self) -> bool {
         self.interim.as_ref().is_some_and(Interim::has_begun)
     }
 
-    /// Says in an answer how often the request was sent, when that was more than once.
+    /// Adds the number of attempts to a response, if there was more than one.
     pub(crate) fn tell_attempts(&self, headers: &mut HeaderMap) {
         if self.upstream.attempts > 1 {
             let _ = headers.insert(ATTEMPTS, HeaderValue::from(self.upstream.attempts));
@@ -360,7 +359,7 @@ impl RoutedContext {
         self.keys.first()
     }
 
-    /// The head of the provider's answer has come.
+    /// The head of the provider's response has come.
     pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
         self.route.limits.answered(&mut self.admission, status, headers);
     }
@@ -409,7 +408,7 @@ impl RoutedContext {
         }
     }
 
-    /// The call uses an account, and no other one any more.
+    /// The call uses this account, and no longer the one before.
     pub(crate) fn uses(&mut self, guard: AccountGuard) {
         self.destination.account = guard.index();
         self.guard = Some(guard);

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-/// How long a slot is held, on the average of late.
+/// How long a slot has been held on average lately.
 ///
-/// A slot is freed by a drop, which knows no time. But Little's law needs none: the mean time that a slot is held is the
-/// slots in use, summed over time, by the number of those that were freed. Both are added up whenever somebody who knows
-/// the time comes by, and the past is forgotten with a time constant of [`MEMORY`].
+/// A slot is freed by a drop, which knows no time. But Little's law needs none: the mean holding time is the slots in use,
+/// summed over time, divided by the number of freed slots. Both are added up whenever a caller brings the time, and decay with a
+/// time constant of [`MEMORY`].
 pub(super) struct Pace {
     /// Slots times seconds.
     held: f64,
@@ -20,7 +20,7 @@ pub(super) struct Pace {
 
 impl Pace {
     pub(super) fn new() -> Pace {
-        // What is believed without any history: that a slot is held for a second. It weighs as much as one slot does.
+        // The prior: a slot is held for a second. It weighs as much as one slot.
         Pace { held: 1.0, freed: 1.0, new: 0, at: None }
     }
 
@@ -35,7 +35,7 @@ impl Pace {
         if elapsed < STEP {
             return;
         }
-        // When nothing went on, nothing was learned and nothing is forgotten.
+        // An idle period teaches nothing and decays nothing.
         if in_use > 0 || self.new > 0 {
             self.add(in_use, elapsed);
         }
@@ -52,7 +52,7 @@ impl Pace {
     /// How long it takes until `ahead` more slots have come free, of `cap` in all.
     pub(super) fn wait(&self, ahead: usize, cap: u32) -> Duration {
         let wait = self.held / self.freed * (ahead as f64) / f64::from(cap);
-        // No number: nothing came free for ages, or there are no slots.
+        // Not a number: nothing came free for a long time, or there are no slots.
         Duration::try_from_secs_f64(wait).unwrap_or(LONGEST).clamp(SHORTEST, LONGEST)
     }
 }
@@ -61,7 +61,7 @@ impl Pace {
 const STEP: Duration = Duration::from_millis(50);
 /// How long the past counts.
 const MEMORY: Duration = Duration::from_secs(20);
-/// No wait is expected to be shorter: to come back sooner only costs.
+/// No expected wait is shorter: coming back sooner only costs.
 const SHORTEST: Duration = Duration::from_millis(100);
 /// Nor longer: beyond it the estimate says nothing.
 const LONGEST: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! The end of a request: one count, one line, one span, however it came.
+//! The end of a request: counted, logged and traced once, however it ended.
 
 use super::{RequestContext, RoutedContext};
 use crate::canon::{CanonicalError, Code, Fault};
@@ -68,7 +68,7 @@ impl RequestContext {
         let times = self.times(now);
         metrics.request_finished(&self.method, self.status, &times);
         if self.state.shared.metrics.keeps_semantic() {
-            // By the conventions a WebSocket's request has ended with the answer to its handshake.
+            // By the semantic conventions a WebSocket's request ends with the response to its handshake.
             let total = self.times.upgraded.map_or(times.total, |upgraded| upgraded - self.times.started);
             let code = self.error.as_ref().map(|noted| noted.code);
             metrics.request_seen(&self.method, self.peer.tls, self.status, code, total);
@@ -132,7 +132,7 @@ impl RequestContext {
     }
 }
 
-/// A panic before a route was found takes the request away unfinished: it is counted and logged all the same.
+/// A panic before a route was found drops the request unfinished: it is counted and logged all the same.
 impl Drop for RequestContext {
     fn drop(&mut self) {
         if !self.finished && std::thread::panicking() {
@@ -150,7 +150,7 @@ impl Drop for RoutedContext {
         }
         self.ended = true;
         if self.upstream.attempts > 0 {
-            // The provider counts it until its connection is closed.
+            // The provider counts the call until its connection is closed.
             self.route.limits.settle(&mut self.admission);
         }
         if self.error.is_none() {

@@ -1,5 +1,5 @@
-//! What is remembered of an error: its count, its line in the journal, its place in the trace, and what the limits and the
-//! account of its call make of it. Once for each error, whatever becomes of its answer.
+//! Recording an error: it is counted, added to the journal and the trace, and reported to the limits and the account of its
+//! call. Once for each error, whatever response follows.
 
 use super::{Noted, RequestContext, RoutedContext};
 use crate::canon::{CanonicalError, Phase};
@@ -36,7 +36,7 @@ impl RoutedContext {
         self.request.remember((names, upstream), phase, error, detail);
     }
 
-    /// A try failed that is followed by another: what the provider said counts, though the client never sees it.
+    /// An attempt failed and is retried: the provider's error counts, though the client never sees it.
     pub(crate) fn record_try(&mut self, error: &CanonicalError) {
         self.trace.failed(error.code, Instant::now());
         self.count_provider(self.phase, error);
@@ -44,7 +44,7 @@ impl RoutedContext {
     }
 
     fn count_provider(&mut self, phase: Phase, error: &CanonicalError) {
-        // What a job says of its own past, inside a 200, binds nobody now.
+        // The past failure of a job, reported in a 200, causes no backoff now.
         if phase != Phase::Job {
             let RoutedContext { request, route, admission, guard, .. } = self;
             route.limits.failed(admission, request.upstream.limited_path(), error);
@@ -110,7 +110,7 @@ fn count(metrics: &RouteMetrics, phase: Phase, error: &CanonicalError, seen_at: 
     }
 }
 
-/// Leaves a line about an error.
+/// Adds an error to the journal.
 fn journal(
     shared: &Shared,
     ((route, provider), from): Whose,

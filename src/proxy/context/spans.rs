@@ -1,8 +1,8 @@
-//! What a call becomes in its trace: a span for the request, one for each request to the provider, one for the session of a
-//! WebSocket; named and described by OpenTelemetry's semantic conventions for HTTP.
+//! The spans of a call: one for the request, one for each request to the provider, one for the session of a WebSocket; named and
+//! described by OpenTelemetry's semantic conventions for HTTP.
 //!
-//! Nothing here is a secret: queries are redacted as in the log, headers and bodies are left out, and of a provider's words
-//! only the code that its profile knows is told.
+//! No secrets: queries are redacted as in the log, headers and bodies are left out, and of a provider's error only a code that
+//! its profile knows is included.
 
 use super::RequestContext;
 use crate::canon::Code;
@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
 impl RequestContext {
-    /// A WebSocket is open: its handshake is told at once, since its session may last for hours.
+    /// A WebSocket is open: its handshake is exported at once, since the session may last for hours.
     pub(super) fn export_handshake(&mut self, route: &RouteRuntime, now: Instant) {
         self.times.upgraded = Some(now);
         let Some(mut record) = self.trace.record.take() else { return };
@@ -26,7 +26,7 @@ impl RequestContext {
         self.trace.record = Some(record);
     }
 
-    /// Tells the trace of a call that has ended.
+    /// Exports the spans of a call that has ended.
     pub(super) fn export_spans(&mut self, route: Option<&RouteRuntime>, now: Instant) {
         let Some(mut record) = self.trace.record.take() else { return };
         match record.session {
@@ -91,7 +91,7 @@ impl RequestContext {
         let mut span = self.span(route, record, attempt.spot, SpanKind::Client, attempt.began, ended);
         span.parent_span_id = record.place.span.span_id;
         span.name = method(&self.method).into();
-        // What is said of the call as a whole is said by its own span.
+        // The outcome of the whole call belongs to its own span.
         span.attributes.retain(|attribute| attribute.key.as_str() != "error.type");
         let route = route.map(|runtime| &runtime.config);
         if let Some((route, upstream)) = route.and_then(|route| Some((route, route.upstreams.get(attempt.upstream)?))) {
@@ -209,7 +209,7 @@ impl RequestContext {
         opentelemetry::trace::Event::new("speechgate.error", self.moment(event.at), attributes, 0)
     }
 
-    /// A moment of the call by the clock on the wall, which may be set while the call lasts.
+    /// A moment of the call in wall-clock time, which may be set while the call lasts.
     fn moment(&self, at: Instant) -> SystemTime {
         self.times.arrived + at.saturating_duration_since(self.times.started)
     }

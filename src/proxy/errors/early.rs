@@ -1,4 +1,4 @@
-//! Errors of what has no route: bytes that never became a request, and answers that a panic took away.
+//! Errors without a route: bytes that never became a request, and responses that were lost to a panic.
 
 use super::{Rendered, render};
 use crate::canon::envelope::Stamp;
@@ -26,8 +26,8 @@ pub(crate) fn unrouted(mut request: RequestContext, fault: Fault) -> Rendered {
     rendered
 }
 
-/// The answer to what hyper could not parse, or what came before there was a request: a whole HTTP/1.1 answer, counted and
-/// logged with the one line and the one count of a request of which nothing is known.
+/// The response to what hyper could not parse, or to a connection without a request: a whole HTTP/1.1 response, counted and
+/// logged once as a request of which nothing is known.
 pub(crate) fn refuse(shared: &Shared, client: Option<SocketAddr>, fault: Fault) -> Bytes {
     let id = new_request_id();
     let request_id = id.to_str().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One way for errors, whatever the phase in which something went wrong: it is detected, recorded and rendered.
+//! One pipeline for errors of all phases: detected, recorded and rendered.
 //!
 //! | file | what is in it |
 //! |---|---|
@@ -6,8 +6,8 @@
 //! | `sample` | redacted samples of what no profile knows |
 //! | `early` | before there is a route, and panics |
 //!
-//! What was observed is an error or none by [`crate::detect`], which `speechgate explain` and the corpus test ask too. Recording
-//! is the context's own: `context::record` counts. What is sent is built above: errors make bytes.
+//! [`crate::detect`] decides whether what was observed is an error; `speechgate explain` and the corpus test call it too.
+//! `context::record` records and counts. The response is built in the layer above: errors only make bytes.
 
 mod early;
 mod render;
@@ -30,7 +30,7 @@ use std::time::{Duration, SystemTime};
 pub(crate) struct Finding<'e> {
     phase: Phase,
     error: CanonicalError,
-    /// The provider's own words, where it had any and they are still needed.
+    /// The provider's own error, where it sent one and it is still needed.
     evidence: Option<&'e Evidence<'e>>,
     /// The member of a success body that held the error.
     member: Option<&'e Path>,
@@ -60,7 +60,7 @@ pub(crate) fn report(call: &mut RoutedContext, mut finding: Finding<'_>) -> Rend
     render::render(call, finding)
 }
 
-/// Records an answer that broke off after its head had gone out; the cut itself is the client's notice.
+/// Records a response that was cut after its head had gone out; the cut itself is the client's notice.
 pub(crate) fn broken_off(call: &mut RoutedContext, failure: &Failure) -> Fault {
     let fault = whose(failure);
     call.record(call.phase, &CanonicalError::from_fault(fault), Some(failure.detail.clone()));
@@ -125,7 +125,7 @@ impl<'e> Finding<'e> {
         Some(Finding { member, ..Finding::of(evidence.phase, error).said(Some(evidence)) })
     }
 
-    /// A failure that no provider worded.
+    /// A failure without a provider's error.
     pub(crate) fn fault(phase: Phase, fault: Fault) -> Finding<'e> {
         Finding::of(phase, CanonicalError::from_fault(fault))
     }
@@ -137,7 +137,7 @@ impl<'e> Finding<'e> {
         Finding { limit, detail: Some(failure.detail), ..Finding::fault(phase, fault) }
     }
 
-    /// Something that does not go out.
+    /// A request that is refused by a limit.
     pub(crate) fn denied(phase: Phase, denied: Denied) -> Finding<'e> {
         match denied {
             Denied::Fault(fault) => Finding::fault(phase, fault),
@@ -148,13 +148,13 @@ impl<'e> Finding<'e> {
         }
     }
 
-    /// Every upstream of the route is left alone, for so long.
+    /// Every circuit of the route is open, for this long.
     pub(crate) fn circuit_open(phase: Phase, wait: Duration) -> Finding<'e> {
         let error = CanonicalError { retry_after: Some(wait), ..CanonicalError::from_fault(Fault::CircuitOpen) };
         Finding { limit: Some(Limit::Circuit), ..Finding::of(phase, error) }
     }
 
-    /// With the provider's own words.
+    /// Adds the provider's own error.
     pub(crate) fn said(self, evidence: Option<&'e Evidence<'e>>) -> Finding<'e> {
         Finding { evidence, ..self }
     }
@@ -169,12 +169,12 @@ impl<'e> Finding<'e> {
         Finding { headers: Some(headers), ..self }
     }
 
-    /// With what the log says beside it.
+    /// Adds a detail for the log.
     pub(crate) fn with_detail(self, detail: Option<String>) -> Finding<'e> {
         Finding { detail, ..self }
     }
 
-    /// Whether it is all that a WebSocket session has brought so far.
+    /// Sets whether it is all that a WebSocket session has brought so far.
     pub(crate) fn opening(self, opening: bool) -> Finding<'e> {
         Finding { opening, ..self }
     }

@@ -1,4 +1,4 @@
-//! The wait that a provider asked for binds whom it was said to; at its end one request tries.
+//! Backoff after a provider's Retry-After: which requests it concerns, and the probe at its end.
 
 use super::{Denied, Refusal, RouteLimits};
 use crate::canon::Code;
@@ -69,8 +69,8 @@ impl RouteLimits {
         }
     }
 
-    /// Whom a request shares a wait with: all that use the account that the route injects, or the client's own key; those of them
-    /// that ask for the same path; and those that ask for a path of the same kind.
+    /// The requests that share a backoff with this one: those that use the same injected account, or the client's own key; of
+    /// these, those to the same path, and those to a path of the same kind.
     pub(super) fn backoff_keys(&self, account: usize, credential: u64, path: &str) -> BackoffKeys {
         let credential = self.accounts.get(account).copied().unwrap_or(credential);
         let path = path::decode(path.as_bytes());
@@ -79,8 +79,8 @@ impl RouteLimits {
     }
 }
 
-/// What paths of one kind have in common: a segment that looks like an id stands for any other. It is one with a digit in it that
-/// is as long as no word with a version number is, or has nothing but digits.
+/// What paths of one kind have in common: segments that look like ids are equal. An id has a digit and is longer than any word
+/// with a version number, or consists of digits.
 fn template(path: &[u8]) -> Vec<u8> {
     const SHORTEST_ID: usize = 8;
     let mut template = Vec::with_capacity(path.len());

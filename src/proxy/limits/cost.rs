@@ -7,8 +7,8 @@
 //! parsers take what this one does not. So does what is larger than the bound: the length that was announced, or else what was
 //! read, and the rest as it comes. What is no JSON has no text and costs nothing.
 //!
-//! Bytes are those that Content-Length announces. A body that announces none is read up to the bound; if that is all, it is
-//! charged so, and otherwise what follows is charged as it comes, and the request ends where the limit does.
+//! Bytes are those of Content-Length. A body without one is read up to the bound; if it ends there, that is the cost, and
+//! otherwise the rest is charged as it comes, and the request fails where the limit is reached.
 
 use crate::canon::{Fault, Profile, read_json};
 use crate::config::types::Cost;
@@ -23,7 +23,7 @@ pub(crate) const BOUND: usize = 64 * 1024;
 
 /// Most bytes that a coded body is decoded to, in order to be read.
 const DECODED: usize = 1024 * 1024;
-/// Some senders begin UTF-8 with it, and some parsers take that.
+/// The byte order mark: some senders begin UTF-8 with it, and some parsers accept that.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The costs of one request, each found out once.

@@ -12,7 +12,7 @@ pub(super) struct SharedCharge {
 }
 
 impl SharedCharge {
-    /// Tells the fleet, without anybody waiting for it.
+    /// Notifies the fleet in the background.
     pub(super) fn give_back(self) {
         // Without a runtime the process is ending.
         if let Ok(runtime) = Handle::try_current() {

@@ -1,9 +1,8 @@
 //! What the provider's answers say about the limits of a route.
 //!
-//! Its three refusals with a 429 ask for three things: one for want of a slot shrinks what is known of the plan and lets later
-//! callers wait in the queue; one for too many requests holds whoever has the same credential as long as it says, and one for a
-//! provider that is unavailable whoever asks for the same with it, unless the route has another upstream; and a quota that is
-//! used up holds nobody, because waiting would not help.
+//! A 429 can mean three things. For lack of a slot, the learned cap shrinks and later calls queue. For too many requests, all
+//! requests with the same credential back off; so do similar requests when the provider is unavailable, unless the route has
+//! another upstream. A used-up quota causes no backoff, because waiting would not help.
 
 use super::RouteLimits;
 use crate::canon::{CanonicalError, Code, Origin, Type};
@@ -15,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The longest pause for want of a slot: a plan is full until one of its calls ends, which no clock tells.
+/// The longest pause for lack of a slot: a plan is full until one of its calls ends, and no clock can tell when that is.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How long a credential that was refused on a socket opens no other: as long as clients take to try a few times, and no longer than
@@ -118,7 +117,7 @@ impl RouteLimits {
                 let keys = self.backoff_keys(admission.account, admission.credential, path);
                 let wait = wait.min(self.route.waits.max_hold);
                 self.backoffs.refused(keys, self.reach(error.code), error.code, wait, now.into_std());
-                // Before its end no other may try.
+                // Until the new backoff ends there is no other probe.
                 admission.probe = None;
             }
             _ => open(admission),
@@ -162,7 +161,7 @@ impl RouteLimits {
         }
     }
 
-    /// Whom a wait with this code binds.
+    /// Which requests back off after this code.
     fn reach(&self, code: Code) -> Reach {
         match (code, self.route.waits.scope) {
             (Code::PollRateLimited, _) | (_, WaitScope::Path) => Reach::Path,
@@ -172,7 +171,7 @@ impl RouteLimits {
         }
     }
 
-    /// No new slots for a moment: until one of the calls that the provider holds has ended, and at most so long.
+    /// Grants no new slots until one of the calls that the provider holds has ended, or this time is over.
     fn pause(&self, permit: &mut Permit, wait: Duration, now: Instant) {
         if !self.route.waits.enabled {
             return;
@@ -182,7 +181,7 @@ impl RouteLimits {
             return;
         }
         let gate = Arc::downgrade(permit.gate());
-        // Not joined: it ends by itself, and one whose pause has ended before wakes in vain.
+        // Not joined: it ends by itself, and does no harm if the pause has ended before.
         drop(tokio::spawn(async move {
             tokio::time::sleep_until(until).await;
             if let Some(gate) = gate.upgrade() {
@@ -210,7 +209,7 @@ impl RouteLimits {
     }
 }
 
-/// The provider answered, and not with a pause.
+/// The provider answered without a Retry-After.
 fn open(admission: &mut Admission) {
     if let Some(probe) = admission.probe.take() {
         probe.open();

@@ -1,8 +1,8 @@
 //! The gates of a route: one with slots for each of its accounts, or, where clients bring their own keys, one for each key.
 //!
-//! A plan is sold to an account, so that the slots of one are nobody else's, and what a provider says of one is not true of
-//! another. Keys come from the network: at most [`MOST`] have a gate of their own, and who comes after that shares one; a gate
-//! that was idle for [`IDLE`] is forgotten, with what was learned for it.
+//! A plan belongs to an account, so its slots are not shared with other accounts, and what is learned about one says nothing
+//! about another. Keys come from the network: at most [`MOST`] have a gate of their own, and later ones share one. A gate that
+//! was idle for [`IDLE`] is forgotten, with what was learned for it.
 
 use crate::limit::gate::{Bounds, Gate, GateStats, Setup, SlotStats};
 use std::collections::HashMap;
@@ -30,7 +30,7 @@ struct KeyedState {
     setup: Setup,
     learn: bool,
     gates: HashMap<u64, Kept>,
-    /// That of all who came when there was no room.
+    /// The gate that all further keys share.
     crowd: Option<Arc<Gate>>,
 }
 
@@ -49,7 +49,7 @@ impl Gates {
         Arc::new(Gates::Keys(Keyed { state: Mutex::new(state) }))
     }
 
-    /// Another size. Whatever was learned ends where nothing is learned any more.
+    /// Changes the size. What was learned is reset when learning is off.
     pub(super) fn reconfigure(&self, setup: &Setup, learn: bool, now: Instant) {
         match self {
             Gates::Accounts(gate) => resize(gate, setup, learn, now),
@@ -118,7 +118,7 @@ impl KeyedState {
         self.gates.values().map(|kept| &kept.gate).chain(&self.crowd)
     }
 
-    /// Whoever has a permit or waits for one has the gate as well.
+    /// Permits and waiters hold a reference to their gate.
     fn forget_idle(&mut self, now: Instant, after: Duration) {
         let used = |kept: &Kept| Arc::strong_count(&kept.gate) > 1 || now.saturating_duration_since(kept.used) < after;
         self.gates.retain(|_, kept| used(kept));
@@ -136,7 +136,7 @@ impl SlotStats for Gates {
         let sum = |of: fn(&(GateStats, Bounds)) -> u32| all.iter().map(of).fold(0, u32::saturating_add);
         let Setup { max, queue, .. } = state.setup;
         if all.is_empty() {
-            // Whoever comes first finds all of this.
+            // The first call will find all slots free.
             return (GateStats { limit: max, in_use: 0, queued: 0 }, Bounds { max, learned: max, queue });
         }
         let stats =

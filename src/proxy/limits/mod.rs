@@ -1,19 +1,19 @@
-//! The limits of routes: what is asked before a request goes out, and what the provider's answers make of them.
+//! The limits of routes: what is checked before a request goes out, and what the provider's responses teach.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `rates` | so much in a time: who is counted together, what is charged, and what is given back |
+//! | `rates` | rate limits: what is counted together, charged, and refunded |
 //! | `shared` | the same where several gateways count together |
 //! | `cost` | what a request costs where characters or bytes are counted |
-//! | `backoff` | the pause that a provider asked for, and the probe at its end |
+//! | `backoff` | backoff after a Retry-After, and the probe at its end |
 //! | `gates` | whose slots they are: an account's, or those of a key that clients bring |
-//! | `slots` | one of so many at a time, waited for in a queue |
+//! | `slots` | concurrency slots, and the queue for them |
 //! | `feedback` | what the provider's answers say about all of them |
-//! | `refusal` | a refusal in words and headers |
-//! | `view` | how all of it stands, for people |
+//! | `refusal` | refusals as errors and headers |
+//! | `view` | all of it, for the status page |
 //!
-//! What counts outlives a configuration: [`Registry`] knows the limits of each route by its name, and a reload takes over
-//! whatever still means the same. The limits of a route that is gone are forgotten with its last call.
+//! Counts outlive a configuration: [`Registry`] knows the limits of each route by name, and a reload keeps what still means the
+//! same. The limits of a removed route are forgotten with its last call.
 
 mod backoff;
 mod cost;
@@ -51,7 +51,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How often a part of what is idle is forgotten: all of it within a minute or so.
+/// How often a part of the idle entries is forgotten: all of them within a minute or so.
 const TIDY: Duration = Duration::from_secs(1);
 
 /// The limits of all routes, by name.
@@ -71,7 +71,7 @@ pub struct RouteLimits {
     keys: Keys,
     fleet: Option<Arc<Fleet>>,
     rates: Rates,
-    /// Kept while calls are not counted for a time, none when they never were.
+    /// Kept while calls are temporarily not counted; none when they never were.
     gates: Option<Arc<Gates>>,
     backoffs: Arc<Backoffs<Code>>,
     /// Credentials that were refused on a socket a moment ago.
@@ -80,7 +80,7 @@ pub struct RouteLimits {
     /// the gate knows each: it stays the same when a reload gives the account another place.
     accounts: Vec<u64>,
     numbers: Vec<usize>,
-    /// There is another upstream: that one is unavailable then holds nobody.
+    /// Whether there is another upstream: then an unavailable one causes no backoff.
     elsewhere: bool,
     /// What takes a slot.
     unit: ConcurrencyUnit,
@@ -102,7 +102,7 @@ impl fmt::Debug for RouteLimits {
 }
 
 impl Registry {
-    /// Shares the limits of every route from now on. Asked for before there are any.
+    /// Shares the limits of all routes from now on. Called before there are any.
     pub fn join(&self, fleet: Arc<Fleet>) {
         // A second fleet would change what is counted where; there is one for the life of a process.
         let _ = self.fleet.set(fleet);
@@ -138,8 +138,7 @@ impl Registry {
         limits
     }
 
-    /// Ends what providers asked to wait for, on one route or on all, and tells how many waits there were; none when no route
-    /// has this name.
+    /// Ends the backoffs and pauses of one route or of all, and returns how many there were; none when no route has this name.
     #[must_use]
     pub fn clear_waits(&self, route: Option<&str>) -> Option<usize> {
         let all = self.all().into_iter().filter(|(name, _)| route.is_none_or(|route| route == name));
@@ -147,7 +146,7 @@ impl Registry {
         (route.is_none() || !cleared.is_empty()).then(|| cleared.iter().sum())
     }
 
-    /// Every route that is in force or has a call, with its limits.
+    /// Every route that is configured or still has a call, with its limits.
     pub(crate) fn all(&self) -> Vec<(String, Arc<RouteLimits>)> {
         let mut all: Vec<_> =
             self.lock().iter().filter_map(|(name, limits)| Some((name.clone(), limits.upgrade()?))).collect();
@@ -155,7 +154,7 @@ impl Registry {
         all
     }
 
-    /// Forgets what is idle, a part of it each second, for as long as this is polled.
+    /// Forgets idle entries, a part of them each second, for as long as it is polled.
     pub async fn keep_tidy(&self) {
         let mut ticks = tokio::time::interval(TIDY);
         loop {
@@ -286,7 +285,8 @@ impl RouteLimits {
     }
 }
 
-/// The gates of a route, and the gate's number for each account: the old ones in their new size, whatever place an account has now.
+/// The gates of a route, and the gate's number for each account. Existing gates are kept and resized, and an account keeps its
+/// number wherever it stands in the configuration.
 fn gates(
     route: &Route,
     accounts: &[u64],

@@ -1,7 +1,7 @@
-//! Rates: so much in a time, for each of what a limit counts by. They refuse at once and never wait.
+//! Rate limits: so much in a time, for each value of a limit's key. They refuse at once and never wait.
 //!
-//! Limits for some requests are asked before those for all, so that the refusal names the narrowest. What was charged is
-//! given back unless the request goes out: a request that is refused here, or whose client leaves the queue, uses up nothing.
+//! Limits for some requests are checked before those for all, so that the refusal names the narrowest. Charges are refunded
+//! unless the request goes out: a request that is refused here, or whose client leaves the queue, uses up nothing.
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
@@ -42,7 +42,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) credential: u64,
 }
 
-/// What a request was charged; given back when this is dropped before it is kept.
+/// What a request was charged; refunded when this is dropped before it is kept.
 #[derive(Default)]
 pub(crate) struct Charges {
     /// What was counted here.
@@ -54,8 +54,8 @@ pub(crate) struct Charges {
 }
 
 impl Rates {
-    /// Limits that count the same as old ones go on where those are: with the same numbers as if nothing had happened, and
-    /// with others as far as what was used up can be carried over.
+    /// Limits that count the same as old ones keep their counts: unchanged if their numbers are the same, and otherwise as far
+    /// as they can be converted.
     pub(super) fn new(limits: &[RateLimit], old: Option<&Rates>, now: Instant) -> Rates {
         let mut old: Vec<&Entry> = old.into_iter().flat_map(|old| &old.0).collect();
         let mut rates: Vec<Option<Arc<Rate>>> = vec![None; limits.len()];
@@ -98,7 +98,7 @@ impl Rates {
                 upload.meter(meter(&entry.rate, key));
             }
             let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) else { continue };
-            // Counting what only the body tells may have taken long.
+            // Reading the body may have taken long.
             let now = if entry.limit.cost == Cost::Requests { begun } else { now() };
             match entry.rate.check(key, cost, now) {
                 Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into()),
@@ -135,7 +135,7 @@ impl Entry {
     pub(super) fn key(&self, keys: &Keys, subject: &Subject<'_>) -> Option<u64> {
         let template = self.limit.matches.as_ref();
         if let (Some(template), LimitKey::PathParameter(name)) = (template, &self.limit.key) {
-            // However it is spelled: the template compares decoded, too.
+            // In whatever encoding: the template compares decoded paths.
             let value = template.capture(subject.method, subject.path, name);
             return value.map(|value| keys.of(path::decode(value.as_bytes())));
         }
@@ -178,7 +178,7 @@ fn quota(limit: &RateLimit) -> Quota {
     Quota { amount, per: limit.per.max(Duration::from_nanos(1)), burst }
 }
 
-/// Charges bytes as they come, until there are no more to be had.
+/// Charges bytes as they come, until the limit is reached.
 pub(super) fn meter(rate: &Arc<Rate>, key: u64) -> Meter {
     let rate = Arc::clone(rate);
     Box::new(move |bytes| {

@@ -1,8 +1,8 @@
-//! A refusal by one of the limits, in words and headers.
+//! A refusal by one of the limits, as an error and headers.
 //!
-//! The headers are those of draft-ietf-httpapi-ratelimit-headers-11: `RateLimit-Policy` says what the limit is, `RateLimit`
-//! what is left of it and when there is more. `Retry-After` comes with the error itself, on compatible routes as well: a wait
-//! of this gateway is a real one, and the official SDKs that retry do so after it.
+//! The headers are those of draft-ietf-httpapi-ratelimit-headers-11: `RateLimit-Policy` describes the limit, `RateLimit` what is
+//! left of it and when it resets. `Retry-After` belongs to the error itself, on compatible routes as well: a wait of this
+//! gateway is exact, and official SDKs that retry respect it.
 
 use crate::canon::{CanonicalError, Code, Fault};
 use crate::config::types::{Cost, RateLimit};
@@ -19,7 +19,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 pub enum Denied {
     /// Something is wrong with it.
     Fault(Fault),
-    /// A limit stands against it.
+    /// A limit refuses it.
     Limit(Box<Refusal>),
 }
 
@@ -47,7 +47,7 @@ impl From<Refusal> for Denied {
 }
 
 impl Refusal {
-    /// A rate has not so much left. `number` is the limit's place in the configuration.
+    /// A rate limit is exceeded. `number` is its place in the configuration.
     pub(super) fn of_rate(limit: &RateLimit, number: usize, cost: u32, refused: Refused) -> Refusal {
         let (error, left, wait) = match refused {
             Refused::Later { retry_after, left } => {
@@ -74,7 +74,7 @@ impl Refusal {
     pub(super) fn of_backoff(code: Code, remaining: Duration) -> Refusal {
         let mut error = CanonicalError::from_fault(Fault::ProviderHeld);
         (error.code, error.retry_after) = (code, Some(remaining));
-        // Whatever is asked now is refused; the code's own answer to whether to retry does not matter.
+        // Retrying now is refused in any case, whatever the code says about retries.
         error.retryable = true;
         Refusal { limit: Limit::RetryAfter, error, headers: HeaderMap::new() }
     }
@@ -88,7 +88,7 @@ impl Refusal {
     }
 }
 
-/// More than the burst: no wait would help, so that the client learns what has to be smaller.
+/// More than the burst: waiting would not help, so the client learns what has to be smaller.
 fn never_fits(limit: &RateLimit, cost: u32) -> CanonicalError {
     let (fault, what) = match limit.cost {
         Cost::TextCharacters => (Fault::TextOverRate, "characters of text"),

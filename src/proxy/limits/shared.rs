@@ -1,7 +1,8 @@
 //! Rates that several gateways count together.
 //!
-//! All limits of a request are asked in one step, at the backend; without an answer in time each is asked here, for this
-//! gateway's part of it. What a request that announces no length sends beyond what was read ahead is counted here only.
+//! All limits of a request are checked in one step at the backend; without a response in time each is checked here, against this
+//! gateway's part of it. What a request without a declared length sends beyond the part that was read ahead is counted only
+//! here.
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
@@ -35,7 +36,7 @@ impl Rates {
                 asked.push((entry, Check { limit: entry.number, key, quota: entry.quota(), cost }));
             }
         }
-        // What can never be had needs no backend to be refused.
+        // A cost above the burst is refused without asking the backend.
         if asked.is_empty() || asked.iter().any(|(_, check)| check.cost > check.quota.burst) {
             return here(fleet, &asked, route.rate_limit_headers);
         }
@@ -71,7 +72,7 @@ fn here(fleet: &Fleet, asked: &[(&Entry, Check)], tells: bool) -> Result<Charges
         let now = now();
         let part = fleet.local_quota(quota);
         entry.rate.reconfigure(part, now);
-        // What fits into a burst costs no more than this gateway's part of one; what does not is refused for good.
+        // A cost within the burst is capped at this gateway's part of it; one above is refused for good.
         let cost = if cost > &quota.burst { *cost } else { (*cost).min(part.burst) };
         match entry.rate.check(*key, cost, now) {
             Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into()),

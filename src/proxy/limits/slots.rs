@@ -1,4 +1,4 @@
-//! One of so many slots, waited for in the queue of the route.
+//! Concurrency slots, and waiting for one in the route's queue.
 
 use super::{Denied, Refusal, RouteLimits};
 use crate::canon::Fault;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Who goes first in the queue: `high`, `normal` or `low`. It is a word between the client and this gateway alone.
+/// The priority in the queue: `high`, `normal` or `low`. The header is between the client and this gateway only.
 const PRIORITY: HeaderName = HeaderName::from_static("x-speechgate-priority");
 
-/// The priority that a client asks for; whatever else it says is `normal`.
+/// The requested priority; unknown values are `normal`.
 pub(crate) fn priority(headers: &HeaderMap, fields: Fields) -> Priority {
     if !fields.may_have(Fields::PRIORITY) {
         return Priority::Normal;
@@ -25,11 +25,11 @@ pub(crate) fn priority(headers: &HeaderMap, fields: Fields) -> Priority {
     }
 }
 
-/// What comes of asking for a slot.
+/// The result of asking for a slot.
 pub(crate) enum Asked<'r> {
-    /// It is there. It is free again when the permit is dropped.
+    /// A slot, released when the permit is dropped.
     Granted(Permit),
-    /// It has to be waited for.
+    /// A place in the queue.
     Queued(Queued<'r>),
 }
 
@@ -99,7 +99,7 @@ impl RouteLimits {
         }
     }
 
-    /// Waits for a slot of one socket's own, at most as long as the route says.
+    /// Waits for one of a socket's own slots, for at most the route's longest wait.
     pub(crate) async fn slot_in(&self, socket: &Arc<Gate>, priority: Priority) -> Result<Permit, Denied> {
         match socket.enter(priority, AccountSet::ALL, Instant::now().into_std()) {
             Entry::Admitted(permit) => Ok(permit),
@@ -126,7 +126,7 @@ impl RouteLimits {
 }
 
 impl Queued<'_> {
-    /// Waits for the slot, at most as long as the route says. Dropping this before gives up the place in the queue.
+    /// Waits for the slot, for at most the route's longest wait. Dropping this gives up the place in the queue.
     pub(crate) async fn granted(self) -> Result<Permit, Denied> {
         let Queued { gate, waiting, max_wait, wait } = self;
         let granted = tokio::time::timeout(max_wait, waiting).await;

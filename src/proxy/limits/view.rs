@@ -1,4 +1,4 @@
-//! How the limits of a route stand, for people: the status page shows it.
+//! The state of a route's limits, for the status page.
 
 use super::{Registry, RouteLimits};
 use crate::limit::gate::SlotStats as _;
@@ -8,12 +8,12 @@ use std::time::Instant;
 /// How many accounts or keys are shown.
 const SHOWN: usize = 64;
 
-/// How the limits of one route stand.
+/// The limits of one route.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LimitView {
     /// The route.
     pub route: String,
-    /// Slots of all accounts by what is known now; none when calls are not counted.
+    /// Slots of all accounts, as far as known; none when calls are not counted.
     pub limit: Option<u32>,
     /// What the operator allows each account.
     pub max: Option<u32>,
@@ -23,32 +23,32 @@ pub struct LimitView {
     pub queued: u32,
     /// The accounts, in the order of `credentials`; or, where clients bring their own keys, some of those in use.
     pub accounts: Vec<AccountSlotsView>,
-    /// Pauses that the provider asked for and that are not over.
+    /// Backoffs that are not over.
     pub holds: Vec<BackoffView>,
 }
 
-/// How one account stands.
+/// The slots of one account.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AccountSlotsView {
     /// Slots that it has now.
     pub cap: u32,
-    /// Slots that it has by the provider's word.
+    /// Slots that the provider seems to allow.
     pub learned: u32,
     /// Slots that are taken.
     pub in_use: u32,
 }
 
-/// A pause that a provider asked for.
+/// A backoff that a provider asked for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BackoffView {
-    /// The code that whoever it binds is answered with.
+    /// The code that affected requests are answered with.
     pub code: &'static str,
-    /// How long that goes on; zero while one request tries.
+    /// How long it lasts; zero while a probe is out.
     pub remaining_seconds: f64,
 }
 
 impl Registry {
-    /// How all routes stand, by name.
+    /// The limits of all routes, by name.
     #[must_use]
     pub fn view(&self, now: Instant) -> Vec<LimitView> {
         self.all().into_iter().map(|(route, limits)| limits.view(route, now)).collect()
