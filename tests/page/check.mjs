@@ -256,15 +256,15 @@ const checks = {
 
   async "limits, pauses and their ends are shown"() {
     const shown = await open();
-    const held = shown.page.locator("#held li");
+    const unused = shown.page.locator("#unused li");
     const slots = shown.page.locator("#routes tr", { hasText: "stt" }).locator("td[data-label=Slots]");
     assert.equal(await slots.textContent(), "0 / 4");
-    assert.equal(await held.count(), 0);
+    assert.equal(await unused.count(), 0);
     await fail("stt", { ...failure("rate_limit_exceeded", "Slow down.", { "retry-after": "5" }), status: 429 });
-    await held.waitFor();
-    assert.match(await held.textContent(), /^stt answers rate_limited itself, as the provider asked, /);
+    await unused.waitFor();
+    assert.match(await unused.textContent(), /^stt backs off as the provider asked, answering rate_limited /);
     assert.equal(await gateway.send("/stt/v1/x"), 429);
-    await held.waitFor({ state: "detached" });
+    await unused.waitFor({ state: "detached" });
     assert.equal(await gateway.send("/stt/v1/x"), 200);
     await close(shown);
   },
@@ -273,7 +273,7 @@ const checks = {
     const shown = await open();
     const ports = [gateway.clients, gateway.admin].map((address) => address.split(":")[1]);
     await gateway.stop();
-    await shown.page.getByText("The gateway cannot be reached since").waitFor();
+    await shown.page.getByText("The gateway has been unreachable since").waitFor();
     assert.equal(await shown.page.locator("#live").textContent(), "not connected");
     gateway = await Gateway.start(upstream.port, ports);
     await shown.page.getByText("The gateway cannot be reached").waitFor({ state: "hidden" });

@@ -144,8 +144,8 @@ async fn limits_outlive_their_configuration_as_long_as_they_are_needed() {
     let second = state(&shared, "a", &CONCURRENCY.replace("max = 1", "max = 2"));
     drop(first);
     let view = shared.limits.view(Instant::now().into_std());
-    assert_eq!((view[0].limit, view[0].in_use, view[0].holds.len()), (Some(2), 1, 1));
-    assert_eq!((view[0].holds[0].code, view[0].holds[0].remaining_seconds), ("overloaded", 9.0));
+    assert_eq!((view[0].limit, view[0].in_use, view[0].backoffs.len()), (Some(2), 1, 1));
+    assert_eq!((view[0].backoffs[0].code, view[0].backoffs[0].remaining_seconds), ("overloaded", 9.0));
     let call = runtime(&second);
     let third = state(&shared, "b", "");
     drop(second);

@@ -24,7 +24,7 @@ pub struct LimitView {
     /// The accounts, in the order of `credentials`; or, where clients bring their own keys, some of those in use.
     pub accounts: Vec<AccountSlotsView>,
     /// Backoffs that are not over.
-    pub holds: Vec<BackoffView>,
+    pub backoffs: Vec<BackoffView>,
 }
 
 /// The slots of one account.
@@ -68,7 +68,7 @@ impl RouteLimits {
                 in_use: gate.demand(*number).in_use,
             })
         });
-        let hold = |(code, remaining): (crate::canon::Code, std::time::Duration)| BackoffView {
+        let view = |(code, remaining): (crate::canon::Code, std::time::Duration)| BackoffView {
             code: code.as_str(),
             remaining_seconds: remaining.as_secs_f64(),
         };
@@ -79,7 +79,7 @@ impl RouteLimits {
             in_use: all.map_or(0, |all| all.in_use),
             queued: all.map_or(0, |all| all.queued),
             accounts: accounts.take(SHOWN).collect(),
-            holds: self.backoffs.in_force(now).into_iter().map(hold).collect(),
+            backoffs: self.backoffs.in_force(now).into_iter().map(view).collect(),
         }
     }
 }

@@ -79,7 +79,7 @@ function showConnection() {
   }
   at("live").replaceChildren("not connected");
   const since = known.last ? [" What is below is as of ", time(known.last.now), "."] : [];
-  const text = make("span", {}, "The gateway cannot be reached since ", time(lost), ` (${span(Date.now() - lost)}).`, ...since);
+  const text = make("span", {}, "The gateway has been unreachable since ", time(lost), ` (${span(Date.now() - lost)}).`, ...since);
   unreachable.replaceChildren(text);
 }
 

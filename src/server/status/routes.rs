@@ -17,7 +17,7 @@ pub(super) struct Route<'a> {
     /// What is configured; none for a route that has been removed, and for requests that matched no route.
     configured: Option<Configured<'a>>,
     /// The health of its upstreams and accounts; none when there is nothing to choose or to retry.
-    standing: Option<RouteHealthView>,
+    health: Option<RouteHealthView>,
     /// Its limits.
     limits: Option<LimitView>,
     in_flight: i64,
@@ -48,9 +48,9 @@ pub(super) fn rows<'a>(state: &'a State, totals: &'a [Totals], before: &[Totals]
     let mut limits: BTreeMap<String, LimitView> =
         state.shared.limits.view(Instant::now()).into_iter().map(|limits| (limits.route.clone(), limits)).collect();
     let configured = all.iter().filter_map(|route| {
-        let standing = state.shared.health_view(&route.name);
+        let health = state.shared.health_view(&route.name);
         let totals = Totals::find(totals, &route.name, &route.provider)?;
-        Some(Route { standing, limits: limits.remove(&route.name), ..row(totals, Some(route), before) })
+        Some(Route { health, limits: limits.remove(&route.name), ..row(totals, Some(route), before) })
     });
     let mut rows: Vec<Route<'_>> = configured.filter(|row| all.len() <= SILENT || row.is_active()).collect();
     let silent = all.len() - rows.len();
@@ -70,7 +70,7 @@ fn row<'a>(now: &'a Totals, route: Option<&'a types::Route>, before: &[Totals]) 
         name: &now.route,
         provider: &now.provider,
         configured: route.map(configured),
-        standing: None,
+        health: None,
         limits: None,
         in_flight: now.in_flight,
         sockets: now.sockets,

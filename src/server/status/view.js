@@ -126,7 +126,7 @@ function reload(last) {
       make("b", {}, "Reload refused"),
       make("span", { class: "what reason" }, first),
       make("span", { class: "how-long" }, make("span", { class: "since" }, "since "), time(last.reload.at))),
-    make("p", { class: "muted" }, "The former configuration stays in force."),
+    make("p", { class: "muted" }, "The previous configuration stays in force."),
     make("pre", {}, last.reload.text.trimEnd())));
 }
 
@@ -167,7 +167,7 @@ function options(select, names, chosen) {
 export function showRoutes(last, filter) {
   const shown = last.routes.filter(({ name }) => !filter.route || name === filter.route);
   fill(at("routes"), ...shown.map(row));
-  fill(at("held"), ...shown.flatMap(held));
+  fill(at("unused"), ...shown.flatMap(unused));
   const silent = last.silent ? `; ${count(last.silent)} more have no traffic` : "";
   at("routes-note").textContent = `the last ${span(last.window * 1000)}${silent}`;
 }
@@ -200,8 +200,8 @@ function slots({ limits }) {
   return [`${count(in_use)} / ${count(limit)}`, notes.length ? make("small", {}, ` ${notes.join(", ")}`) : null];
 }
 
-/** What a route does not use for now: pauses that providers asked for, upstreams and credentials that are left alone. */
-function held({ name, limits, standing }) {
+/** What a route does not use for now: backoff that providers asked for, open circuits, and credentials that were refused. */
+function unused({ name, limits, health }) {
   const item = (...what) => make("li", {}, make("b", {}, name), " ", ...what);
   const left = (seconds) => (seconds > 0 ? `for another ${span(Math.ceil(seconds) * 1000)}` : "until the request that tries it is back");
   const pauses = (limits?.holds ?? []).map(({ code, remaining_seconds }) => item("answers ", codeLink(code), ` itself, as the provider asked, ${left(remaining_seconds)}`));
