@@ -255,21 +255,9 @@ pub(super) fn member(text: &str) -> Result<String, Expected> {
 
 /// A header that an operator may set; those of framing and routing are not.
 pub(super) fn header(text: &str) -> Result<HeaderName, Expected> {
-    const REFUSED: [&str; 11] = [
-        "connection",
-        "content-length",
-        "expect",
-        "host",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "via",
-    ];
+    const REFUSED: [&str; 6] = ["content-length", "expect", "host", "te", "trailer", "via"];
     let name: HeaderName = text.parse().map_err(|_| "a header name such as `xi-api-key`".to_owned())?;
-    if REFUSED.contains(&name.as_str()) {
+    if REFUSED.contains(&name.as_str()) || CONNECTION_SPECIFIC.contains(&name) {
         return Err("a header that is not part of HTTP's own framing".to_owned());
     }
     Ok(name)

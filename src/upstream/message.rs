@@ -3,7 +3,8 @@
 use super::failure::Failure;
 use crate::canon::Fault;
 use crate::config::types::Upstream;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use crate::wire::hop::CONNECTION_SPECIFIC;
+use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 
@@ -42,7 +43,7 @@ pub(super) fn for_http2<B>(request: &mut Request<B>, upstream: &Upstream) {
         *request.uri_mut() = uri;
     }
     let headers = request.headers_mut();
-    for name in HOP_BY_HOP {
+    for name in &CONNECTION_SPECIFIC {
         headers.remove(name);
     }
     if headers.get(header::TE).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"trailers")) {
@@ -95,15 +96,6 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), &'static str> {
     }
     Ok(())
 }
-
-/// What a message says to the next hop alone.
-const HOP_BY_HOP: [HeaderName; 5] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 #[cfg(test)]
 mod tests {

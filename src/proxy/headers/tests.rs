@@ -677,6 +677,17 @@ const ASKED_FOR: [(HeaderName, Fields); 18] = [
     (HeaderName::from_static("tracestate"), Fields::TRACESTATE),
 ];
 
+/// The table of what this proxy removes has a bit for each name; what every hop removes is listed once, in `wire`.
+#[test]
+fn connection_specific_fields_are_removed_both_ways() {
+    for name in &crate::wire::hop::CONNECTION_SPECIFIC {
+        let field = Fields::named(name);
+        for removed in [Fields::OF_THE_HOP, Fields::OF_THE_ANSWERS_HOP] {
+            assert_eq!(field.among(removed).hop_by_hop().collect::<Vec<_>>(), [name]);
+        }
+    }
+}
+
 #[test]
 fn every_name_has_its_own_place_among_the_fields() {
     let mut given = Vec::from(ASKED_FOR);
