@@ -1,8 +1,8 @@
-//! Exactly what the configuration file may say. Nothing is checked here but names and shapes.
+//! The shape of the configuration file. Only names and types are checked here.
 //!
-//! The doc comments become the descriptions of `speechgate schema`. Every key is optional for serde, so that one
-//! mistake hides no other; `#[schemars(required)]` marks those that must be there, and `schema.rs` asks for them. Nothing
-//! here has `Debug`: secrets are plain texts still.
+//! The doc comments become the descriptions of `speechgate schema`. Every key is optional for serde, so that one mistake hides
+//! no other; `#[schemars(required)]` marks those that must be there, and `schema.rs` checks it. Nothing here implements `Debug`,
+//! because secrets are still plain text.
 
 mod limits;
 
@@ -34,7 +34,7 @@ pub(super) struct Raw {
     /// Limits that several gateways share.
     #[serde(default)]
     pub(super) limits: Limits,
-    /// Providers of the operator's own: name to profile.
+    /// Your own providers: name to profile.
     // Read one by one, so that a mistake in one does not hide those in the others.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, ProfileSpec>")]
@@ -60,8 +60,8 @@ pub(super) struct Server {
     /// How long running requests and streams may go on after SIGTERM.
     #[schemars(extend("default" = defaults::duration(defaults::server::DRAIN_TIMEOUT)))]
     pub(super) drain_timeout: Option<DurationText>,
-    /// After SIGTERM, how long requests are still taken while `/readyz` says no already, so that load balancers can
-    /// turn away first.
+    /// How long requests are still accepted after SIGTERM while `/readyz` already fails, so that load balancers stop sending
+    /// first.
     #[schemars(extend("default" = defaults::duration(defaults::server::DRAIN_DELAY)))]
     pub(super) drain_delay: Option<DurationText>,
     /// How long a client may take to send a header section.
@@ -73,7 +73,7 @@ pub(super) struct Server {
     /// How long an idle connection of a client is kept.
     #[schemars(extend("default" = defaults::duration(defaults::server::KEEP_ALIVE_TIMEOUT)))]
     pub(super) keep_alive_timeout: Option<DurationText>,
-    /// How long a client may leave an answer unread before the connection is cut.
+    /// How long a client may leave a response unread before the connection is cut.
     #[schemars(extend("default" = defaults::duration(defaults::server::WRITE_TIMEOUT)))]
     pub(super) write_timeout: Option<DurationText>,
     /// Longest request target; beyond it 414.
@@ -261,10 +261,10 @@ pub(super) struct Route {
     /// The profile's name: a built-in one or one of `[providers]`.
     #[schemars(required)]
     pub(super) provider: Option<String>,
-    /// Where requests go. A path in it stands before every forwarded one. This or `upstreams` must be there.
+    /// Where requests go. Its path is put in front of every forwarded path. This or `upstreams` must be there.
     pub(super) upstream: Option<UrlText>,
-    /// Several places where requests may go, the first is tried first. The others take over when it fails, under the rules of
-    /// `retry`; all are `https://` or all `http://`.
+    /// Several upstreams, tried in order: the next one takes over when one fails, under the rules of `retry`. All are `https://`
+    /// or all `http://`.
     #[schemars(length(min = 1, max = 64))]
     pub(super) upstreams: Option<Vec<UpstreamEntry>>,
     /// Active health checks: each upstream is asked for a path, and one that does not answer is set aside before a request
@@ -283,7 +283,7 @@ pub(super) struct Route {
     /// Whether envelopes carry the provider's own body.
     #[schemars(extend("default" = defaults::route::UPSTREAM_BODY))]
     pub(super) upstream_body: Option<bool>,
-    /// What is put into every request; the client's own is then dropped. Several are several accounts: the one with the
+    /// Credentials that are put into every request, in place of the client's own. Several are several accounts: the one with the
     /// fewest calls is used.
     pub(super) credentials: Option<CredentialsList>,
     /// Header fields that are set or removed on the way.
@@ -301,17 +301,17 @@ pub(super) struct Route {
     /// What may be sent on WebSockets, either way.
     #[serde(default)]
     pub(super) websocket: Websocket,
-    /// Requests in a time. Each refuses at once; none waits.
+    /// Rate limits. Each refuses at once; none makes a request wait.
     #[serde(default)]
     pub(super) rate_limits: Vec<RateLimit>,
     /// Calls at one time.
     pub(super) concurrency: Option<Concurrency>,
-    /// What a provider's `Retry-After` is worth.
+    /// How a provider's `Retry-After` is respected.
     #[serde(default)]
     pub(super) waits: Waits,
-    /// Retries by the gateway. Without it nothing is retried that may have reached the provider.
+    /// Retries by the gateway. Without it, no request is retried that may have reached the provider.
     pub(super) retry: Option<Retry>,
-    /// When a failing upstream is left alone for a while. Without it none ever is.
+    /// When a failing upstream gets no requests for a while. Without it, every upstream always gets requests.
     pub(super) circuit_breaker: Option<CircuitBreaker>,
 }
 

@@ -1,4 +1,4 @@
-//! What a file says of limits, waits, retries and circuits.
+//! The keys of limits, waits, retries and circuit breakers.
 
 use super::{DurationText, FileText, PercentageText};
 use crate::config::defaults;
@@ -15,13 +15,13 @@ pub(in crate::config) struct RateLimit {
     /// In which time.
     #[schemars(required)]
     pub(in crate::config) per: Option<DurationText>,
-    /// How many may come at once. Default: as many as `requests`.
+    /// How many may come in a burst. Default: as many as `requests`.
     #[schemars(range(min = 1))]
     pub(in crate::config) burst: Option<u32>,
     /// Which requests it counts: method and path template, `GET /v1/jobs/{id}`. Default: all.
     #[serde(rename = "match")]
     pub(in crate::config) matches: Option<String>,
-    /// What each has a count of its own: `route`, `header:NAME`, `client-ip`, `path:NAME` or `credential`.
+    /// What is counted separately: `route`, `header:NAME`, `client-ip`, `path:NAME` or `credential`.
     #[schemars(extend("default" = defaults::limits::RATE_KEY))]
     pub(in crate::config) key: Option<String>,
     /// The code of the refusal.
@@ -55,10 +55,10 @@ pub(in crate::config) struct Concurrency {
     /// How long one may wait.
     #[schemars(extend("default" = defaults::duration(defaults::limits::MAX_WAIT)))]
     pub(in crate::config) max_wait: Option<DurationText>,
-    /// Whether the cap follows what the provider says, never past `max`.
+    /// Whether the cap is learned from the provider's responses, up to `max`.
     #[schemars(extend("default" = defaults::limits::LEARN))]
     pub(in crate::config) learn: Option<bool>,
-    /// How long the slot of a call that was cancelled stays taken, because the provider still counts it.
+    /// How long the slot of a cancelled call stays taken, because the provider still counts the call.
     #[schemars(extend("default" = defaults::duration(defaults::limits::SETTLE)))]
     pub(in crate::config) settle: Option<DurationText>,
 }
@@ -67,26 +67,26 @@ pub(in crate::config) struct Concurrency {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Waits {
-    /// Whether a wait that the provider asks for is kept here as well.
+    /// Whether requests are answered here until the provider's `Retry-After` is over.
     #[schemars(extend("default" = defaults::limits::WAITS))]
     pub(in crate::config) enabled: Option<bool>,
-    /// The longest wait that is believed.
+    /// The longest `Retry-After` that is respected.
     #[schemars(extend("default" = defaults::duration(defaults::limits::MAX_HOLD)))]
     pub(in crate::config) max_hold: Option<DurationText>,
-    /// Whom a wait binds, of those with the same credential.
+    /// Which requests with the same credential a `Retry-After` applies to.
     #[schemars(extend("default" = WaitScope::default()))]
     pub(in crate::config) scope: Option<WaitScope>,
 }
 
-/// Whom a wait binds, of those with the same credential.
+/// Which requests with the same credential a `Retry-After` applies to.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(in crate::config) enum WaitScope {
-    /// After `rate_limited` all of them, after `unavailable` those who ask for a path of the same kind, until paths of two
-    /// kinds are unavailable.
+    /// After `rate_limited` all of them, after `unavailable` those to a path of the same kind, until paths of two kinds are
+    /// unavailable.
     #[default]
     Auto,
-    /// Those who ask for the same path.
+    /// Those to the same path.
     Path,
     /// All of them.
     Credential,
@@ -112,14 +112,14 @@ pub(in crate::config) struct Retry {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct CircuitBreaker {
-    /// After how many failures.
+    /// After how many failures in a row.
     #[schemars(range(min = 1, max = 10_000))]
     #[schemars(extend("default" = defaults::limits::BREAKER_FAILURES))]
     pub(in crate::config) failures: Option<u32>,
     /// Within which time.
     #[schemars(extend("default" = defaults::duration(defaults::limits::BREAKER_WINDOW)))]
     pub(in crate::config) window: Option<DurationText>,
-    /// For how long; then one request goes through, and its end decides.
+    /// How long it gets no requests; then one probe decides.
     #[schemars(extend("default" = defaults::duration(defaults::limits::BREAKER_OPEN)))]
     pub(in crate::config) open: Option<DurationText>,
 }
