@@ -58,13 +58,13 @@ pub struct Learn {
     interval: Duration,
     /// No try before this moment.
     not_before: Option<Instant>,
-    /// What a header said.
-    told: Option<Told>,
+    /// The limit of the last header.
+    reported: Option<Reported>,
 }
 
-/// What headers said of late.
+/// The limit that headers reported lately.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct Reported {
     /// The limit less the slots that others use.
     ceiling: u32,
     at: Instant,
@@ -91,7 +91,7 @@ impl Learn {
             raised: None,
             interval: Duration::ZERO,
             not_before: None,
-            told: None,
+            reported: None,
         }
     }
 
@@ -158,11 +158,11 @@ impl Learn {
     }
 
     /// The provider said how many it allows and how many it counts, while `ours` of ours were there.
-    pub fn told(&mut self, limit: u32, current: Option<u32>, ours: u32, now: Instant) {
+    pub fn reported(&mut self, limit: u32, current: Option<u32>, ours: u32, now: Instant) {
         let others = current.map_or(0, |current| current.saturating_sub(ours));
-        let others = Others::next(self.told.map(|told| told.others), others, now);
+        let others = Others::next(self.reported.map(|last| last.others), others, now);
         let ceiling = self.bounded(limit.saturating_sub(others.least()));
-        self.told = Some(Told { ceiling, at: now, others });
+        self.reported = Some(Reported { ceiling, at: now, others });
         if ceiling < self.cap {
             self.change(ceiling);
             self.trying = false;
@@ -189,8 +189,8 @@ impl Learn {
 
     /// How far tries may go.
     fn ceiling(&self, now: Instant) -> u32 {
-        let told = self.told.filter(|told| now.saturating_duration_since(told.at) <= BELIEVED);
-        told.map_or(self.max, |told| told.ceiling.min(self.max))
+        let reported = self.reported.filter(|last| now.saturating_duration_since(last.at) <= BELIEVED);
+        reported.map_or(self.max, |last| last.ceiling.min(self.max))
     }
 
     fn bounded(&self, cap: u32) -> u32 {

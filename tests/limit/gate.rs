@@ -297,7 +297,7 @@ fn what_a_provider_counts_is_others_only_without_a_fleet() {
         let (gate, clock) = (gate(10, 0), Clock::new());
         gate.set_share(0, share);
         let permit = admitted(enter(&gate, &clock));
-        permit.told(10, Some(6), clock.now());
+        permit.reported(10, Some(6), clock.now());
         assert_eq!(gate.cap(0), cap);
     }
 }

@@ -83,7 +83,7 @@ fn headers_set_the_cap_but_for_what_others_use() {
         let mut clock = Clock::new();
         let mut learn = Learn::new(10);
         for (limit, current, ours) in said {
-            learn.told(*limit, *current, *ours, clock.pass(ms(10)));
+            learn.reported(*limit, *current, *ours, clock.pass(ms(10)));
         }
         assert_eq!(learn.cap(), cap, "{said:?}");
     }
@@ -93,13 +93,13 @@ fn headers_set_the_cap_but_for_what_others_use() {
 fn a_header_raises_at_once_unless_a_refusal_spoke_against_it() {
     let mut clock = Clock::new();
     let mut learn = Learn::new(10);
-    learn.told(4, None, 4, clock.now());
-    learn.told(8, None, 4, clock.pass(ms(1)));
+    learn.reported(4, None, 4, clock.now());
+    learn.reported(8, None, 4, clock.pass(ms(1)));
     assert_eq!(learn.cap(), 8);
     let mut refusals = 0;
     // It says eight and accepts four.
     for _ in 0..600 {
-        learn.told(8, None, 4, clock.pass(ms(100)));
+        learn.reported(8, None, 4, clock.pass(ms(100)));
         if learn.cap() > 4 {
             refusals += 1;
             learn.refused(4, clock.now());

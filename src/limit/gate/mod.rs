@@ -7,12 +7,13 @@
 //! # What always holds
 //!
 //! * Slots in use never exceed the cap of their account by a grant; only a cap that shrank leaves them above it for a while.
-//! * Nobody waits who may use a slot that is to be had; under a share with an end, from when somebody looks at the time. So who enters and finds a slot passes over nobody.
-//! * First come, first served within a priority, among those who may use the account that came free.
+//! * Work-conserving: no call waits while a slot that it may use is free; under a share with an end, from when the time is next
+//! read. So a call that finds a slot overtakes nobody.
+//! * First come, first served within a priority, among those who may use the account whose slot came free.
 //! * Of the slots of one account, at most [`STARVE`] in a row go to higher priorities while a lower one waits for it, and then
 //!   the lower one gets one. When both lower ones are due, `low` goes first and `normal` next: so `low` is passed over at
 //!   most 8 times, `normal` at most 9 times and `high` at most twice in a row.
-//! * Who gives up is gone at once, and a slot that was on its way there goes to the next.
+//! * A waiter that gives up leaves the queue at once, and a slot that was on its way to it goes to the next.
 
 mod accounts;
 mod pace;
@@ -34,12 +35,12 @@ use std::time::{Duration, Instant};
 /// How many grants of an account in a row may pass over a lower priority that waits for it.
 pub const STARVE: u32 = 8;
 
-/// Who goes first. Within one it is first come, first served.
+/// The priority of a call. Within one, first come, first served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// A live call.
     High,
-    /// Whoever says nothing.
+    /// A call without a stated priority.
     Normal,
     /// A batch job.
     Low,
@@ -56,7 +57,7 @@ pub struct Setup {
     pub accounts: usize,
 }
 
-/// How an attempt to enter ended.
+/// The result of entering.
 pub enum Entry {
     /// With a slot.
     Admitted(Permit),
@@ -75,7 +76,7 @@ pub struct Demand {
     pub max: u32,
     /// Slots that are taken.
     pub in_use: u32,
-    /// How many wait for a slot that only the fleet can grant. They may use this account, among others perhaps.
+    /// How many wait for a slot that only the fleet can grant. They may use this account, perhaps among others.
     pub waiting: u32,
     /// Since when the first of them waits.
     pub oldest_wait_since: Option<Instant>,
@@ -91,7 +92,7 @@ impl Demand {
     }
 }
 
-/// How a gate stands.
+/// The state of a gate, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GateStats {
     /// Slots of all accounts.
@@ -113,9 +114,9 @@ pub struct Bounds {
     pub queue: u32,
 }
 
-/// What can say how the slots of a route stand.
+/// Something that knows the state of a route's slots.
 pub trait SlotStats: Send + Sync {
-    /// How they stand, and what that is measured against.
+    /// Their state, and what it is measured against.
     fn slot_stats(&self) -> (GateStats, Bounds);
 }
 
@@ -150,8 +151,7 @@ impl Gate {
         });
     }
 
-    /// These accounts are not meant by anybody new any more, and they count for nothing. Whoever came before and may use no other
-    /// still gets slots of theirs. Which accounts there are stays as it is, so that the others go on as if nothing had been.
+    /// Retires these accounts: none of their slots is granted any more, and they count for nothing. The others are not affected.
     pub fn retire(&self, accounts: AccountSet) {
         self.change(|state| {
             state.shares_are_unseen();
@@ -159,7 +159,7 @@ impl Gate {
         });
     }
 
-    /// Asks for a slot of one of these accounts: the least loaded of those that have one, as a share of their slots.
+    /// Asks for a slot of one of these accounts: of those with a free slot, the one that is least loaded relative to its slots.
     #[must_use]
     pub fn enter(self: &Arc<Self>, priority: Priority, accounts: AccountSet, now: Instant) -> Entry {
         let mut state = lock(&self.state);
@@ -180,7 +180,7 @@ impl Gate {
         }
     }
 
-    /// Sets what has been learned of an account, as if the provider had said so. At least one slot is left.
+    /// Sets the learned cap of an account. At least one slot is left.
     pub fn set_learned(&self, account: usize, cap: u32) {
         self.learn(account, None, |account| account.learn.set(cap));
     }
@@ -222,7 +222,7 @@ impl Gate {
         });
     }
 
-    /// Takes the free slots of an account off its share, but so many, and tells what is asked of it then.
+    /// Removes the free slots of an account from its share, except this many, and returns the demand that is left.
     #[must_use]
     pub fn give_back(&self, account: usize, spare: u32, now: Instant) -> Demand {
         let mut state = lock(&self.state);
@@ -239,7 +239,7 @@ impl Gate {
         demand
     }
 
-    /// No new slots of an account until then. Whoever holds one goes on, and whoever waits goes on waiting.
+    /// Grants no slots of an account until then. Permits and waiters are not affected.
     ///
     /// The end of a pause is noticed by [`Gate::enter`] and [`Gate::wake`], which know the time; so somebody has to call
     /// `wake` at [`Gate::resumes`].
@@ -249,7 +249,7 @@ impl Gate {
         }
     }
 
-    /// Ends the pauses of all accounts, and tells how many there were.
+    /// Ends the pauses of all accounts, and returns how many there were.
     pub fn end_pauses(&self) -> usize {
         let mut ended = 0;
         self.change(|state| {
@@ -267,7 +267,7 @@ impl Gate {
         lock(&self.state).accounts.iter().filter_map(|account| account.paused).min()
     }
 
-    /// Looks whether a pause or a share is over, and gives out what slots there are.
+    /// Ends the pauses and shares that are over, and grants the slots that this frees.
     pub fn wake(&self, now: Instant) {
         self.change(|state| state.resume(now));
     }
@@ -288,7 +288,7 @@ impl Gate {
         drop(old);
     }
 
-    /// How it stands.
+    /// Its state.
     #[must_use]
     pub fn stats(&self) -> GateStats {
         let state = lock(&self.state);
@@ -302,20 +302,20 @@ impl Gate {
         Bounds { max: state.max(), learned: state.learned(), queue: count(state.places()) }
     }
 
-    /// How many slots an account has now, by all who have a say.
+    /// How many slots an account has now: the least of all limits.
     #[must_use]
     pub fn cap(&self, account: usize) -> u32 {
         lock(&self.state).accounts.get(account).map_or(0, AccountSlots::cap)
     }
 
-    /// How many slots an account has by the provider's word.
+    /// How many slots of an account the provider seems to allow.
     #[must_use]
     pub fn learned(&self, account: usize) -> u32 {
         lock(&self.state).accounts.get(account).map_or(0, |account| account.learn.cap())
     }
 
-    /// How long one who came now would wait, from 100 ms to a minute: as long as it takes until everybody before it and
-    /// then itself has got a slot, as fast as slots have been coming free; or until a pause of all accounts is over.
+    /// The expected wait of a new call, from 100 ms to a minute: until everybody before it and then itself gets a slot, at the
+    /// rate at which slots have been coming free; or until the pauses of all accounts are over.
     #[must_use]
     pub fn expected_wait(&self, now: Instant) -> Duration {
         let mut state = lock(&self.state);
@@ -328,9 +328,9 @@ impl Gate {
         wait.max(pause.min().unwrap_or_default())
     }
 
-    /// A waiter asks for its slot, or else to be woken.
+    /// Takes the slot of a waiter, or else registers its waker.
     fn poll(&self, priority: Priority, ticket: u64, waker: &Waker) -> Option<Grant> {
-        // Foreign code: not within the lock.
+        // Cloning a waker is foreign code: not under the lock.
         let mut fresh = Some(waker.clone());
         let mut state = lock(&self.state);
         let grant = state.collect(ticket);
@@ -344,7 +344,7 @@ impl Gate {
         grant
     }
 
-    /// A waiter leaves, and with it the slot that may have been on its way.
+    /// A waiter leaves, and gives back the slot that it may have been granted meanwhile.
     fn give_up(&self, priority: Priority, ticket: u64) {
         let mut state = lock(&self.state);
         let waiter = state.queue.remove(priority, ticket);

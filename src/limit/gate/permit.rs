@@ -1,4 +1,4 @@
-//! A slot that is held, and a place in the queue.
+//! A held slot, and a place in the queue.
 
 use super::state::Grant;
 use super::{Gate, Priority};
@@ -16,7 +16,7 @@ pub struct Permit {
     grant: Grant,
     /// The provider refused it: it holds a slot here and none there.
     refused: AtomicBool,
-    /// The provider has said so in words that began a pause.
+    /// The refusal began a pause.
     paused: bool,
 }
 
@@ -31,22 +31,22 @@ impl Permit {
         self.grant.account
     }
 
-    /// Whose slot it is.
+    /// The gate of the slot.
     #[must_use]
     pub fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 
-    /// The provider wants one of its own calls to end, and until then no other: a slot that comes free ends that, but not this
-    /// one. Whether somebody has to [`Gate::wake`] then.
+    /// The provider accepts no more calls until one ends: grants no slots until then, or until another slot than this one is
+    /// released. Whether somebody has to call [`Gate::wake`] then.
     pub fn pause(&mut self, until: Instant) -> bool {
         self.paused = true;
         let mut state = super::lock(&self.gate.state);
         state.accounts.get_mut(self.grant.account).is_some_and(|account| account.pause(until, true))
     }
 
-    /// The provider has begun to answer: what [`Learn::succeeded`](crate::limit::learn::Learn::succeeded) makes of it, if the
-    /// slot was given out under the cap as it is now. One that had been refused before is held by the provider after all.
+    /// The provider accepted the call: see [`Learn::succeeded`](crate::limit::learn::Learn::succeeded), which counts only if the
+    /// slot was granted under the cap as it is now. A call that had been refused before is held by the provider after all.
     pub fn succeeded(&self, now: Instant) {
         let Grant { account, level, changes } = self.grant;
         let was_refused = self.refused.swap(false, Relaxed);
@@ -58,7 +58,7 @@ impl Permit {
         });
     }
 
-    /// The provider refused for want of a slot there: what [`Learn::refused`](crate::limit::learn::Learn::refused) makes of it.
+    /// The provider refused the call for lack of a slot: see [`Learn::refused`](crate::limit::learn::Learn::refused).
     pub fn refused(&mut self, now: Instant) {
         let first = !self.refused.swap(true, Relaxed);
         let Grant { account, changes, .. } = self.grant;
@@ -72,13 +72,13 @@ impl Permit {
         });
     }
 
-    /// The provider said how many it allows, and perhaps how many it counts: what
-    /// [`Learn::told`](crate::limit::learn::Learn::told) makes of it. Under a share of a fleet what it counts is left out:
-    /// it is mostly the fleet's own, which the share allows for.
-    pub fn told(&self, limit: u32, current: Option<u32>, now: Instant) {
+    /// The provider reported how many calls it allows, and perhaps how many it counts: see
+    /// [`Learn::reported`](crate::limit::learn::Learn::reported). Under a share of a fleet its count is ignored: it is mostly
+    /// the fleet's own, which the share allows for.
+    pub fn reported(&self, limit: u32, current: Option<u32>, now: Instant) {
         self.gate.learn(self.grant.account, Some(now), |account| {
             let current = current.filter(|_| account.share.is_none());
-            account.learn.told(limit, current, account.in_use.saturating_sub(account.refused), now);
+            account.learn.reported(limit, current, account.in_use.saturating_sub(account.refused), now);
         });
     }
 }

@@ -96,7 +96,7 @@ impl RouteLimits {
         let now = Instant::now().into_std();
         let said = |name: &Option<HeaderName>| number(headers.get(name.as_ref()?)?);
         if let Some(limit) = said(&self.limit_header) {
-            permit.told(limit, said(&self.current_header), now);
+            permit.reported(limit, said(&self.current_header), now);
         }
         if status < 400 {
             permit.succeeded(now);
