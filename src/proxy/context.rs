@@ -8,7 +8,7 @@ pub(super) mod record;
 mod spans;
 
 use super::headers::{self, ATTEMPTS, Destination, FORWARDED_FOR, Fields};
-use super::informational::Interim;
+use super::informational::InformationalSender;
 use super::limits::Admission;
 use super::redact::ClientKeys;
 use super::request_body::BodyProgress;
@@ -50,7 +50,7 @@ pub(crate) struct RequestContext {
     /// Its trace context.
     pub(crate) trace: Trace,
     /// Where informational responses go, to know whether there were any.
-    pub(crate) interim: Option<Interim>,
+    pub(crate) informational: Option<InformationalSender>,
     upload: Option<Arc<BodyProgress>>,
     /// Bytes that came after the request: a WebSocket's.
     received: u64,
@@ -182,7 +182,7 @@ impl RequestContext {
             phase: Phase::Http,
             protocol: parts.version,
             trace,
-            interim,
+            informational,
             upload: None,
             received: 0,
             sent: 0,
@@ -295,11 +295,11 @@ impl RequestContext {
 
     /// Whether any part of a response has gone to the client.
     pub(crate) fn has_begun(&self) -> bool {
-        self.interim.as_ref().is_some_and(Interim::has_begun)
+        self.informational.as_ref().is_some_and(InformationalSender::has_begun)
     }
 
     /// Adds the number of attempts to a response, if there was more than one.
-    pub(crate) fn tell_attempts(&self, headers: &mut HeaderMap) {
+    pub(crate) fn add_attempts(&self, headers: &mut HeaderMap) {
         if self.upstream.attempts > 1 {
             let _ = headers.insert(ATTEMPTS, HeaderValue::from(self.upstream.attempts));
         }

@@ -64,13 +64,13 @@ fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> R
 
 /// Forwards informational responses to this request, where the server can send them to the client. From an HTTP/2 provider none
 /// are forwarded, because hyper's client does not report them.
-pub(crate) fn pass_interim(call: &RoutedContext, request: &mut Request<RequestBody>) {
-    if let Some(interim) = call.interim.clone() {
-        let clean = call.interim_cleaner();
+pub(crate) fn forward_informational(call: &RoutedContext, request: &mut Request<RequestBody>) {
+    if let Some(informational) = call.informational.clone() {
+        let clean = call.informational_cleaner();
         hyper::ext::on_informational(request, move |answer| {
             let mut headers = answer.headers().clone();
             clean(answer.status(), &mut headers);
-            interim.send(answer.status(), headers);
+            informational.send(answer.status(), headers);
         });
     }
 }

@@ -39,7 +39,7 @@ struct Inner {
 
 /// Queues the informational responses to one request.
 #[derive(Clone, Debug)]
-pub struct Interim {
+pub struct InformationalSender {
     outbox: Arc<Outbox>,
     request: u64,
 }
@@ -47,12 +47,12 @@ pub struct Interim {
 impl Outbox {
     /// The next request begins; `waker` belongs to the task that writes.
     #[must_use]
-    pub fn open(self: &Arc<Self>, waker: &Waker) -> Interim {
+    pub fn open(self: &Arc<Self>, waker: &Waker) -> InformationalSender {
         let mut inner = self.lock();
         inner.request += 1;
         (inner.heads_left, inner.bytes_left) = (MAX_HEADS, MAX_BYTES);
         inner.waker = Some(waker.clone());
-        Interim { outbox: Arc::clone(self), request: inner.request }
+        InformationalSender { outbox: Arc::clone(self), request: inner.request }
     }
 
     /// Closes the queue for this request and waits until it is written: the final response must not overtake it.
@@ -88,7 +88,7 @@ impl Outbox {
     }
 }
 
-impl Interim {
+impl InformationalSender {
     /// Whether any has been passed on.
     pub(crate) fn has_begun(&self) -> bool {
         let inner = self.outbox.lock();
@@ -106,7 +106,7 @@ impl Interim {
             return;
         }
         inner.heads_left -= 1;
-        let head = head(status, &headers::interim_headers(fields));
+        let head = head(status, &headers::informational_headers(fields));
         let Some(bytes_left) = inner.bytes_left.checked_sub(head.len()) else { return };
         inner.bytes_left = bytes_left;
         inner.waiting.extend_from_slice(&head);
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_head_goes_on_without_what_ends_here() {
         let outbox = Arc::<Outbox>::default();
-        let interim = outbox.open(Waker::noop());
+        let informational = outbox.open(Waker::noop());
         let sent = [
             ("link", "</a.css>; rel=preload"),
             ("connection", "x-private"),
@@ -157,13 +157,13 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("content-length", "7"),
         ];
-        interim.send(StatusCode::EARLY_HINTS, fields(&sent));
-        interim.send(StatusCode::from_u16(199).expect("a status"), HeaderMap::new());
+        informational.send(StatusCode::EARLY_HINTS, fields(&sent));
+        informational.send(StatusCode::from_u16(199).expect("a status"), HeaderMap::new());
         let expected = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 199 \r\n\r\n";
         assert_eq!(taken(&outbox), expected);
         assert_eq!(outbox.take(), None);
         for status in [100, 101, 200] {
-            interim.send(StatusCode::from_u16(status).expect("a status"), HeaderMap::new());
+            informational.send(StatusCode::from_u16(status).expect("a status"), HeaderMap::new());
             assert_eq!(outbox.take(), None, "{status}");
         }
     }
@@ -172,17 +172,17 @@ mod tests {
     fn number_and_size_are_bounded_for_each_request() {
         let outbox = Arc::<Outbox>::default();
         for _ in 0..2 {
-            let interim = outbox.open(Waker::noop());
+            let informational = outbox.open(Waker::noop());
             for _ in 0..MAX_HEADS + 3 {
-                interim.send(StatusCode::PROCESSING, HeaderMap::new());
+                informational.send(StatusCode::PROCESSING, HeaderMap::new());
             }
             assert_eq!(taken(&outbox).matches("HTTP/1.1 102").count(), MAX_HEADS);
-            let interim = outbox.open(Waker::noop());
+            let informational = outbox.open(Waker::noop());
             let large = "a".repeat(MAX_BYTES / 3);
             for _ in 0..3 {
-                interim.send(StatusCode::EARLY_HINTS, fields(&[("link", &large)]));
+                informational.send(StatusCode::EARLY_HINTS, fields(&[("link", &large)]));
             }
-            interim.send(StatusCode::PROCESSING, HeaderMap::new());
+            informational.send(StatusCode::PROCESSING, HeaderMap::new());
             let text = taken(&outbox);
             assert_eq!((text.matches(" 103 ").count(), text.matches(" 102 ").count()), (2, 1));
         }

@@ -99,7 +99,7 @@ impl Proxy {
         &self,
         state: Arc<State>,
         peer: &Arc<Peer>,
-        interim: Option<Interim>,
+        informational: Option<InformationalSender>,
         request: Request<Incoming>,
         fields: Fields,
     ) -> Response<Body> {
@@ -199,7 +199,7 @@ struct Checked {
 fn check(
     state: Arc<State>,
     peer: &Arc<Peer>,
-    interim: Option<Interim>,
+    informational: Option<InformationalSender>,
     parts: &request::Parts,
     body: Incoming,
     fields: Fields,
@@ -292,7 +292,7 @@ fn prepare(
     };
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
-    forward::pass_interim(call, &mut request);
+    forward::forward_informational(call, &mut request);
     Ok(request)
 }
 

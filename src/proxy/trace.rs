@@ -18,7 +18,7 @@ const EVENTS: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     /// None when there is no tracer and the client sent no context.
-    place: Option<TraceContext>,
+    context: Option<TraceContext>,
     /// Whether this gateway has a span of its own in the trace.
     own: bool,
     pub(super) record: Option<Box<Record>>,
@@ -28,7 +28,7 @@ pub(crate) struct Trace {
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) tracer: Tracer,
-    pub(super) place: TraceContext,
+    pub(super) context: TraceContext,
     pub(super) state: TraceState,
     /// Requests to the provider that have not been exported yet, in order.
     pub(super) attempts: Vec<Attempt>,
@@ -45,7 +45,7 @@ pub(super) struct Record {
 /// One request to the provider.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pub(super) spot: SpanRef,
+    pub(super) span: SpanRef,
     pub(super) number: usize,
     /// Which of the route's upstreams.
     pub(super) upstream: usize,
@@ -72,12 +72,12 @@ impl Trace {
     /// The trace context of a request with these headers.
     pub(crate) fn begin(tracer: Option<&Tracer>, headers: &HeaderMap, fields: Fields) -> Trace {
         let client = headers::trace_parent(headers, fields).and_then(TraceContext::of);
-        let Some(tracer) = tracer else { return Trace { place: client, own: false, record: None } };
-        let place = tracer.context(client);
-        let record = place.sampled.then(|| {
+        let Some(tracer) = tracer else { return Trace { context: client, own: false, record: None } };
+        let context = tracer.context(client);
+        let record = context.sampled.then(|| {
             Box::new(Record {
                 tracer: tracer.clone(),
-                place,
+                context,
                 state: headers::trace_state(headers),
                 attempts: Vec::new(),
                 tried: 0,
@@ -87,36 +87,36 @@ impl Trace {
                 close: None,
             })
         });
-        Trace { place: Some(place), own: true, record }
+        Trace { context: Some(context), own: true, record }
     }
 
     /// The trace, for the log line.
     pub(crate) fn id(&self) -> Option<TraceId> {
-        self.place.map(|place| place.span.trace_id)
+        self.context.map(|context| context.span.trace_id)
     }
 
     /// The span of the call, when its trace is sampled.
-    pub(crate) fn spot(&self) -> Option<SpanRef> {
-        self.place.filter(|place| place.sampled).map(|place| place.span)
+    pub(crate) fn span(&self) -> Option<SpanRef> {
+        self.context.filter(|context| context.sampled).map(|context| context.span)
     }
 
     /// A request goes to the provider: it gets a span, and the provider gets its `traceparent`. Without a tracer, and where the
     /// client's trace is not sampled, the client's own headers pass through.
     pub(crate) fn attempt(&mut self, headers: &mut HeaderMap, upstream: usize, now: Instant) {
-        let Some(place) = self.place.filter(|_| self.own) else { return };
+        let Some(context) = self.context.filter(|_| self.own) else { return };
         let Some(record) = &mut self.record else {
-            if place.parent.is_none() {
-                let _ = headers.insert(headers::TRACEPARENT, place.span.traceparent(false));
+            if context.parent.is_none() {
+                let _ = headers.insert(headers::TRACEPARENT, context.span.traceparent(false));
             }
             return;
         };
         record.end_attempt(now);
-        let spot = place.span.sibling();
-        let _ = headers.insert(headers::TRACEPARENT, spot.traceparent(true));
+        let span = context.span.sibling();
+        let _ = headers.insert(headers::TRACEPARENT, span.traceparent(true));
         let number = record.tried;
         record.tried += 1;
         let (ended, status, version, peer, error) = (None, None, None, None, None);
-        record.attempts.push(Attempt { spot, number, upstream, began: now, ended, status, version, peer, error });
+        record.attempts.push(Attempt { span, number, upstream, began: now, ended, status, version, peer, error });
     }
 
     /// The provider has answered the last request.

@@ -1,7 +1,7 @@
 //! Who answers the requests of a connection.
 
 use crate::canon::Fault;
-use crate::proxy::{Interim, Peer, Proxy};
+use crate::proxy::{InformationalSender, Peer, Proxy};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -19,7 +19,7 @@ pub trait Handler: Send + Sync + 'static {
     fn handle(
         &self,
         peer: &Arc<Peer>,
-        informational: Option<Interim>,
+        informational: Option<InformationalSender>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
@@ -36,7 +36,7 @@ impl Handler for Proxy {
     fn handle(
         &self,
         peer: &Arc<Peer>,
-        informational: Option<Interim>,
+        informational: Option<InformationalSender>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send {
         Proxy::handle(self, peer, informational, request)

@@ -347,7 +347,7 @@ fn a_collector_that_is_not_there_is_told_once_and_holds_nothing_up() {
             assert_eq!(world.get("/p/a").status, 200, "{name}");
             world.gateway.metric_becomes("speechgate_otlp_dropped_total", &[("reason", "refused")], lost);
         }
-        let told = "the OpenTelemetry collector does not take what is sent";
+        let told = "the OpenTelemetry collector does not accept what is sent";
         let _ = world.gateway.line(|line| line["message"] == told && line["signal"] == "traces");
         let lines = world.gateway.log();
         assert_eq!(lines.iter().filter(|line| line.contains(told)).count(), 1, "{name}: {lines:?}");

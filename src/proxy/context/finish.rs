@@ -51,7 +51,7 @@ impl RequestContext {
             upstream: forwarded.map(|forwarded| total.saturating_sub(forwarded)),
             first_byte: self.times.first_byte.map(|first| first - started),
             overhead: forwarded.map(|forwarded| forwarded.saturating_sub(self.times.waited)),
-            span: self.trace.spot(),
+            span: self.trace.span(),
         }
     }
 

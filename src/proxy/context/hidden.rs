@@ -37,7 +37,7 @@ impl RoutedContext {
     }
 
     /// The same for interim answers, which come when this call is out of reach.
-    pub(crate) fn interim_cleaner(&self) -> impl Fn(StatusCode, &mut HeaderMap) + Send + Sync + use<> {
+    pub(crate) fn informational_cleaner(&self) -> impl Fn(StatusCode, &mut HeaderMap) + Send + Sync + use<> {
         let (route, keys) = (Arc::clone(&self.route), self.keys.clone());
         move |status, headers| redact::clean_fields(headers, status, &route.keys, &keys, &[])
     }

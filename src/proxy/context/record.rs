@@ -21,7 +21,7 @@ pub(crate) const ID: usize = 128;
 impl RoutedContext {
     /// An error happened.
     pub(crate) fn record(&mut self, phase: Phase, error: &CanonicalError, detail: Option<String>) {
-        count(self.metrics(), phase, error, self.trace.spot());
+        count(self.metrics(), phase, error, self.trace.span());
         if !std::mem::take(&mut self.counted) {
             self.count_provider(phase, error);
         }
@@ -105,8 +105,8 @@ fn nobody() -> (Arc<str>, Arc<str>) {
 fn count(metrics: &RouteMetrics, phase: Phase, error: &CanonicalError, seen_at: Option<SpanRef>) {
     let transport = Transport::from(phase);
     metrics.error(error.code, error.origin, transport);
-    if let Some(spot) = seen_at {
-        metrics.error_at(error.code, error.origin, transport, spot);
+    if let Some(span) = seen_at {
+        metrics.error_at(error.code, error.origin, transport, span);
     }
 }
 

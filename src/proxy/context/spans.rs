@@ -22,7 +22,7 @@ impl RequestContext {
         self.times.upgraded = Some(now);
         let Some(mut record) = self.trace.record.take() else { return };
         self.export_request(Some(route), &mut record, now);
-        record.session = Some((record.place.span.sibling(), now));
+        record.session = Some((record.context.span.sibling(), now));
         self.trace.record = Some(record);
     }
 
@@ -30,8 +30,8 @@ impl RequestContext {
     pub(super) fn export_spans(&mut self, route: Option<&RouteRuntime>, now: Instant) {
         let Some(mut record) = self.trace.record.take() else { return };
         match record.session {
-            Some((spot, began)) => {
-                let span = self.session(route, &mut record, spot, began, now);
+            Some((own, began)) => {
+                let span = self.session(route, &mut record, own, began, now);
                 record.tracer.export(span);
             }
             None => self.export_request(route, &mut record, now),
@@ -43,9 +43,9 @@ impl RequestContext {
         for attempt in std::mem::take(&mut record.attempts) {
             record.tracer.export(self.client(route, record, &attempt, now));
         }
-        let mut span = self.span(route, record, record.place.span, SpanKind::Server, self.times.started, now);
-        span.parent_span_id = record.place.parent.unwrap_or(SpanId::INVALID);
-        span.parent_span_is_remote = record.place.parent.is_some();
+        let mut span = self.span(route, record, record.context.span, SpanKind::Server, self.times.started, now);
+        span.parent_span_id = record.context.parent.unwrap_or(SpanId::INVALID);
+        span.parent_span_is_remote = record.context.parent.is_some();
         span.name = self.name(route);
         span.attributes.extend(self.server_attributes(route));
         span.status = self.outcome(|code| code.status() >= 500);
@@ -88,8 +88,8 @@ impl RequestContext {
     /// One request to the provider.
     fn client(&self, route: Option<&RouteRuntime>, record: &Record, attempt: &Attempt, now: Instant) -> SpanData {
         let ended = attempt.ended.unwrap_or(now);
-        let mut span = self.span(route, record, attempt.spot, SpanKind::Client, attempt.began, ended);
-        span.parent_span_id = record.place.span.span_id;
+        let mut span = self.span(route, record, attempt.span, SpanKind::Client, attempt.began, ended);
+        span.parent_span_id = record.context.span.span_id;
         span.name = method(&self.method).into();
         // The outcome of the whole call belongs to its own span.
         span.attributes.retain(|attribute| attribute.key.as_str() != "error.type");
@@ -125,12 +125,12 @@ impl RequestContext {
         &self,
         route: Option<&RouteRuntime>,
         record: &mut Record,
-        spot: SpanRef,
+        own: SpanRef,
         began: Instant,
         now: Instant,
     ) -> SpanData {
-        let mut span = self.span(route, record, spot, SpanKind::Internal, began, now);
-        span.parent_span_id = record.place.span.span_id;
+        let mut span = self.span(route, record, own, SpanKind::Internal, began, now);
+        span.parent_span_id = record.context.span.span_id;
         span.name = match route {
             None => "websocket".into(),
             Some(runtime) => format!("websocket {}", runtime.config.name).into(),
@@ -151,7 +151,7 @@ impl RequestContext {
         &self,
         route: Option<&RouteRuntime>,
         record: &Record,
-        spot: SpanRef,
+        own: SpanRef,
         kind: SpanKind,
         began: Instant,
         ended: Instant,
@@ -168,7 +168,7 @@ impl RequestContext {
         attributes.extend(upstream.map(|id| KeyValue::new("speechgate.upstream_request_id", id.clone())));
         attributes.extend(self.error.as_ref().map(|noted| KeyValue::new("error.type", noted.code.as_str())));
         SpanData {
-            span_context: spot.context(record.state.clone()),
+            span_context: own.context(record.state.clone()),
             parent_span_id: SpanId::INVALID,
             parent_span_is_remote: false,
             span_kind: kind,

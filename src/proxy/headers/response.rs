@@ -36,9 +36,9 @@ pub(crate) fn prepare_handshake(headers: &mut HeaderMap, answer: &Incoming<'_>) 
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// The fields of an interim answer that go on to the client. It has no content, so that none of them may speak of one
+/// The fields of an informational response that go on to the client. It has no content, so that none of them may speak of one
 /// (RFC 9110 8.6, RFC 9112 6.1).
-pub(crate) fn interim_headers(mut headers: HeaderMap) -> HeaderMap {
+pub(crate) fn informational_headers(mut headers: HeaderMap) -> HeaderMap {
     let fields = Fields::of(&headers);
     remove_what_ends_here(&mut headers, fields);
     headers.remove(CONTENT_LENGTH);

@@ -16,7 +16,7 @@ async fn statuses(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u16> {
 }
 
 /// Sends some informational responses from another task, as the task of a provider's connection does.
-pub(super) async fn send_some(informational: Option<Interim>) {
+pub(super) async fn send_some(informational: Option<InformationalSender>) {
     let sender = tokio::spawn(async move {
         for status in [StatusCode::PROCESSING, StatusCode::EARLY_HINTS, StatusCode::EARLY_HINTS] {
             // Before and not after, so that the final response comes at once after the last of them.

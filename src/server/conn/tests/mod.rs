@@ -15,7 +15,7 @@ use super::super::tls as server_tls;
 use super::super::worker::Worker;
 use crate::canon::Fault;
 use crate::config::types::{Listen, Server};
-use crate::proxy::{Interim, Peer};
+use crate::proxy::{InformationalSender, Peer};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
@@ -54,7 +54,7 @@ impl Handler for Script {
     async fn handle(
         &self,
         peer: &Arc<Peer>,
-        informational: Option<Interim>,
+        informational: Option<InformationalSender>,
         request: Request<Incoming>,
     ) -> Response<ScriptBody> {
         let _ = self.handled.fetch_add(1, Ordering::Relaxed);
