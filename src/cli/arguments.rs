@@ -42,7 +42,7 @@ pub(super) enum Command {
     #[command(after_help = SERVE_HELP)]
     Serve(Files),
     #[cfg(feature = "demo")]
-    /// Run with built-in simulators of eleven providers; prints curls to try.
+    /// Run a gateway with simulators of eleven providers; prints curl commands to try.
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
     /// Report every problem of a configuration; exit code 1 if there is any.

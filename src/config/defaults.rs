@@ -12,54 +12,58 @@ const MIB: u64 = 1024 * KIB;
 
 /// `[server]`
 pub(super) mod server {
-    use super::*;
+    use crate::config::defaults::{KIB, local};
+    use std::net::SocketAddr;
+    use std::time::Duration;
 
-    pub(in crate::config) const LISTEN: SocketAddr = local(8080);
-    pub(in crate::config) const MAX_CONNECTIONS: u32 = 10_000;
-    pub(in crate::config) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
-    pub(in crate::config) const DRAIN_DELAY: Duration = Duration::ZERO;
-    pub(in crate::config) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-    pub(in crate::config) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-    pub(in crate::config) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
-    pub(in crate::config) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-    pub(in crate::config) const MAX_TARGET_BYTES: u64 = 8 * KIB;
-    pub(in crate::config) const MAX_HEADER_BYTES: u64 = 32 * KIB;
-    pub(in crate::config) const MAX_HEADERS: u32 = 100;
-    pub(in crate::config) const HTTP2_MAX_STREAMS: u32 = 100;
-    pub(in crate::config) const TRUST_FORWARDED: bool = false;
+    pub(crate) const LISTEN: SocketAddr = local(8080);
+    pub(crate) const MAX_CONNECTIONS: u32 = 10_000;
+    pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+    pub(crate) const DRAIN_DELAY: Duration = Duration::ZERO;
+    pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+    pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+    pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+    pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+    pub(crate) const MAX_TARGET_BYTES: u64 = 8 * KIB;
+    pub(crate) const MAX_HEADER_BYTES: u64 = 32 * KIB;
+    pub(crate) const MAX_HEADERS: u32 = 100;
+    pub(crate) const HTTP2_MAX_STREAMS: u32 = 100;
+    pub(crate) const TRUST_FORWARDED: bool = false;
 }
 
 /// `[admin]`
 pub(super) mod admin {
-    use super::*;
+    use crate::config::defaults::local;
+    use std::net::SocketAddr;
 
-    pub(in crate::config) const ENABLED: bool = true;
-    pub(in crate::config) const LISTEN: SocketAddr = local(9464);
+    pub(crate) const ENABLED: bool = true;
+    pub(crate) const LISTEN: SocketAddr = local(9464);
 }
 
 /// `[telemetry]`
 pub(super) mod telemetry {
-    pub(in crate::config) const ACCESS: bool = true;
-    pub(in crate::config) const ACCESS_SUCCESSES: f64 = 1.0;
-    pub(in crate::config) const ACCESS_FIELDS: [&str; 1] = ["upstream"];
-    pub(in crate::config) const OTLP_TRACES: bool = true;
-    pub(in crate::config) const OTLP_METRICS: bool = true;
-    pub(in crate::config) const OTLP_SAMPLE_RATIO: f64 = 1.0;
+    pub(crate) const ACCESS: bool = true;
+    pub(crate) const ACCESS_SUCCESSES: f64 = 1.0;
+    pub(crate) const ACCESS_FIELDS: [&str; 1] = ["upstream"];
+    pub(crate) const OTLP_TRACES: bool = true;
+    pub(crate) const OTLP_METRICS: bool = true;
+    pub(crate) const OTLP_SAMPLE_RATIO: f64 = 1.0;
 }
 
 /// `[[routes]]`
 pub(super) mod route {
-    use super::*;
+    use crate::config::defaults::MIB;
+    use std::time::Duration;
 
-    pub(in crate::config) const UPSTREAM_BODY: bool = true;
-    pub(in crate::config) const RATE_LIMIT_HEADERS: bool = false;
-    pub(in crate::config) const MAX_REQUEST_BODY: u64 = 50 * MIB;
-    pub(in crate::config) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-    pub(in crate::config) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
-    pub(in crate::config) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-    pub(in crate::config) const WEBSOCKET_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
-    pub(in crate::config) const WEBSOCKET_MAX_FRAME: u64 = 16 * MIB;
-    pub(in crate::config) const WEBSOCKET_MAX_MESSAGE: u64 = 16 * MIB;
+    pub(crate) const UPSTREAM_BODY: bool = true;
+    pub(crate) const RATE_LIMIT_HEADERS: bool = false;
+    pub(crate) const MAX_REQUEST_BODY: u64 = 50 * MIB;
+    pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+    pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+    pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+    pub(crate) const WEBSOCKET_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+    pub(crate) const WEBSOCKET_MAX_FRAME: u64 = 16 * MIB;
+    pub(crate) const WEBSOCKET_MAX_MESSAGE: u64 = 16 * MIB;
 }
 
 /// `cors`
@@ -72,38 +76,38 @@ pub(super) mod cors {
 
 /// `health`
 pub(super) mod health {
-    use super::*;
+    use std::time::Duration;
 
-    pub(in crate::config) const INTERVAL: Duration = Duration::from_secs(10);
-    pub(in crate::config) const TIMEOUT: Duration = Duration::from_secs(3);
-    pub(in crate::config) const HEALTHY: u32 = 2;
-    pub(in crate::config) const UNHEALTHY: u32 = 3;
-    pub(in crate::config) const STATUS: (u16, u16) = (200, 499);
-    pub(in crate::config) const CREDENTIALS: bool = false;
+    pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
+    pub(crate) const TIMEOUT: Duration = Duration::from_secs(3);
+    pub(crate) const HEALTHY: u32 = 2;
+    pub(crate) const UNHEALTHY: u32 = 3;
+    pub(crate) const STATUS: (u16, u16) = (200, 499);
+    pub(crate) const CREDENTIALS: bool = false;
 }
 
 /// `rate_limits`, `concurrency`, `waits`, `retry`, `circuit_breaker` and `[limits]`
 pub(super) mod limits {
-    use super::*;
     use crate::canon::{Code, Type};
+    use std::time::Duration;
 
-    pub(in crate::config) const RATE_KEY: &str = "route";
-    pub(in crate::config) const RATE_CODE: Code = Code::RateLimited;
-    pub(in crate::config) const QUEUE: u32 = 64;
-    pub(in crate::config) const MAX_WAIT: Duration = Duration::from_secs(3);
-    pub(in crate::config) const LEARN: bool = false;
-    pub(in crate::config) const SETTLE: Duration = Duration::from_millis(100);
-    pub(in crate::config) const WAITS: bool = true;
-    pub(in crate::config) const MAX_HOLD: Duration = Duration::from_secs(60);
-    pub(in crate::config) const RETRY_ATTEMPTS: u32 = 2;
-    pub(in crate::config) const RETRY_ON: [Type; 3] = [Type::Unavailable, Type::Timeout, Type::Upstream];
-    pub(in crate::config) const RETRY_BUDGET: f64 = 0.2;
-    pub(in crate::config) const BREAKER_FAILURES: u32 = 5;
-    pub(in crate::config) const BREAKER_WINDOW: Duration = Duration::from_secs(30);
-    pub(in crate::config) const BREAKER_OPEN: Duration = Duration::from_secs(10);
-    pub(in crate::config) const LEASE: Duration = Duration::from_secs(5);
-    pub(in crate::config) const TIMEOUT: Duration = Duration::from_millis(5);
-    pub(in crate::config) const PREFIX: &str = "speechgate";
+    pub(crate) const RATE_KEY: &str = "route";
+    pub(crate) const RATE_CODE: Code = Code::RateLimited;
+    pub(crate) const QUEUE: u32 = 64;
+    pub(crate) const MAX_WAIT: Duration = Duration::from_secs(3);
+    pub(crate) const LEARN: bool = false;
+    pub(crate) const SETTLE: Duration = Duration::from_millis(100);
+    pub(crate) const WAITS: bool = true;
+    pub(crate) const MAX_HOLD: Duration = Duration::from_secs(60);
+    pub(crate) const RETRY_ATTEMPTS: u32 = 2;
+    pub(crate) const RETRY_ON: [Type; 3] = [Type::Unavailable, Type::Timeout, Type::Upstream];
+    pub(crate) const RETRY_BUDGET: f64 = 0.2;
+    pub(crate) const BREAKER_FAILURES: u32 = 5;
+    pub(crate) const BREAKER_WINDOW: Duration = Duration::from_secs(30);
+    pub(crate) const BREAKER_OPEN: Duration = Duration::from_secs(10);
+    pub(crate) const LEASE: Duration = Duration::from_secs(5);
+    pub(crate) const TIMEOUT: Duration = Duration::from_millis(5);
+    pub(crate) const PREFIX: &str = "speechgate";
 }
 
 const fn local(port: u16) -> SocketAddr {

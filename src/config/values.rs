@@ -3,6 +3,7 @@
 //! Each reader gives the value, or says what it expected.
 
 use super::types::{AccessField, Listen, Protocol, Upstream};
+use crate::wire::hop::CONNECTION_SPECIFIC;
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, Uri};
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,4 @@
-//! One agent for each limiter of this process: it asks the backend for slots when calls wait, and gives back idle ones.
+//! One agent for each limiter of this process: it asks the backend for slots when calls wait, and gives back what is idle.
 
 use super::courier::Carried;
 use super::inbox::Inbox;

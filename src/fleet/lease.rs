@@ -8,7 +8,7 @@ use super::setup::Setup;
 use crate::limit::{Demand, Heard};
 use std::time::{Duration, Instant};
 
-/// How long a gateway whose callers wait waits for a message.
+/// How long a gateway with waiting calls waits for a message before it asks again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A lease of slots.
@@ -19,9 +19,9 @@ pub(super) struct Lease {
     written: u32,
     /// What it has at least, whether it has read the last update or not.
     kept: u32,
-    /// Callers that wait, as the backend takes it.
+    /// Waiting calls, as last reported to the backend.
     reported: u32,
-    /// Slots that are used, as the backend was notice.
+    /// Used slots, as last reported to the backend.
     used: u32,
     /// What the fleet has learned, as last heard; and what the gate had learned when the last update began.
     learned: Learned,
@@ -99,7 +99,7 @@ impl Lease {
         self.contested || self.reported > 0 || self.used > self.written
     }
 
-    /// Idle slots to keep for the next calls: none while other gateways wait, and otherwise fewer each time.
+    /// Idle slots that are kept for the next calls: none while others wait, and else fewer each time.
     pub(super) fn spare(&self, demand: &Demand, now: Instant) -> u32 {
         match (self.contested, self.next <= now) {
             (true, _) => 0,
@@ -129,7 +129,7 @@ impl Lease {
     /// The update was answered that was sent at `sent`. Gives by how much the share changes.
     pub(super) fn answered(&mut self, answer: &Answer, sent: Instant, setup: &Setup) -> i64 {
         let change = i64::from(answer.share) - i64::from(self.kept);
-        // What it grew by went to callers who were waiting.
+        // The slots that it grew by went to waiting calls.
         self.reported = self.reported.saturating_sub(u32::try_from(change).unwrap_or(0));
         (self.written, self.kept) = (answer.share, answer.share);
         self.contested = answer.contested;

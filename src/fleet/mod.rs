@@ -1,7 +1,7 @@
 //! Limits that several gateways share through a Redis or Valkey.
 //!
 //! A [`Gate`] keeps the queue, its order and the priorities of one process; the fleet decides how many slots of the plan
-//! that process may use now. An agent for each limiter keeps a lease of slots at the backend. While no other gateway waits, the
+//! that process may use now. An agent for each limiter keeps a lease of slots at the backend. While nobody else waits, the
 //! slots in hand are used without asking. As soon as calls wait anywhere, every slot that comes free goes back, and the
 //! backend's script gives it to the gateway whose call has waited longest, and notifies it.
 //!
@@ -16,9 +16,10 @@
 //!   its slots to others `L` after it last heard of it, by its own clock; that clock may be set without harm. Until then it
 //!   gives one that does not answer no more than comes free in one update.
 //! * Updates are numbered: a request that lay in a stopped backend's socket changes nothing when it is read at last.
-//! * A gateway that gets no answer for `patience`, or no connection, goes to its local share: its part of the plan by the
-//!   size of the fleet that it last heard of. These parts add up to the plan. No call waits longer than that for the
-//!   backend; one at a gateway with slots in hand does not wait at all, and a rate waits for `timeout` at most.
+//! * A gateway that gets no answer for `patience`, or no connection, decides alone: for `L` it uses what it was last granted, and no
+//!   more than its part of the plan by the size of the fleet that it last heard of; then its part. These parts add up to the plan,
+//!   and nobody takes the rest of its part while another may still use it. A client at a gateway with slots in hand does not wait
+//!   for the backend at all, and a rate waits for `timeout` at most.
 //! * A backend that has lost its data hands out no slot until as many gateways have come back as any of them remembers, and
 //!   for `L / 2` at most. Until then each uses what it had. A limiter that is new gives slots at once where the backend has known
 //!   the fleet for `L`, or nobody else is connected; else as soon as all that are connected have come by, after 200 ms at most.

@@ -163,7 +163,7 @@ impl RequestContext {
         state: Arc<State>,
         peer: &Arc<Peer>,
         parts: &request::Parts,
-        interim: Option<Interim>,
+        informational: Option<InformationalSender>,
         fields: Fields,
     ) -> RequestContext {
         let arrived = SystemTime::now();

@@ -26,7 +26,8 @@ pub(crate) fn send<'c>(
     call.trace.attempt(request.headers_mut(), number, now);
     let route = &call.route.config;
     let upstream = route.upstreams.get(number).map(|upstream| (upstream, &route.timeouts));
-    // Mapped, not awaited in an async block, which would move the captured future and reserve space for it twice.
+    // Mapped, not awaited: with async functions here, in `retry::send` and in `Client::call` each request in flight takes 4,688
+    // bytes, not 2,560, because each of them has room for its request twice (server/conn/tests/sizes.rs).
     let sent = match upstream {
         Some((upstream, timeouts)) => Either::Left(client.call(upstream, timeouts, request, upgrade)),
         None => Either::Right(ready(Err(Failure::of(Fault::RouteNotFound)))),

@@ -27,7 +27,7 @@ pub mod upstreams;
 mod ws;
 
 pub use checker::check_health;
-pub use informational::{Interim, Outbox};
+pub use informational::{InformationalSender, Outbox};
 pub use request_body::{ClientFault, RequestBody};
 pub use response::{Body, Cut, Events};
 pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
@@ -81,16 +81,16 @@ impl Proxy {
     pub fn handle<'s, 'p>(
         &'s self,
         peer: &'p Arc<Peer>,
-        interim: Option<Interim>,
+        informational: Option<InformationalSender>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send + use<'s, 'p> {
         let state = self.state.load_full();
         let fields = Fields::of(request.headers());
         if state.has_cors || fields.may_have(Fields::ORIGIN) {
             // Boxed: most requests are of no page.
-            Either::Left(Box::pin(self.answer_page(state, peer, interim, request, fields)))
+            Either::Left(Box::pin(self.answer_page(state, peer, informational, request, fields)))
         } else {
-            Either::Right(self.answer(state, peer, interim, request, fields))
+            Either::Right(self.answer(state, peer, informational, request, fields))
         }
     }
 
@@ -114,14 +114,14 @@ impl Proxy {
         };
         let foreign = rules.as_ref().is_some_and(|rules| !page.is_allowed(rules)) && headers::is_websocket(&parts);
         let mut answer = if foreign || rules.is_some() && page.is_preflight() {
-            match check(state, peer, interim, &parts, body, fields) {
+            match check(state, peer, informational, &parts, body, fields) {
                 // Browsers do not hold WebSockets to any rules: whoever has some has to.
                 Ok((call, _)) if foreign => response::fault(call, Fault::OriginRefused),
                 Ok((call, _)) => response::no_content(call),
                 Err(answer) => *answer,
             }
         } else {
-            self.answer(state, peer, interim, Request::from_parts(parts, body), fields).await
+            self.answer(state, peer, informational, Request::from_parts(parts, body), fields).await
         };
         let own = answer.headers().contains_key("x-error-code");
         match (&rules, &route) {
@@ -136,13 +136,13 @@ impl Proxy {
         &self,
         state: Arc<State>,
         peer: &Arc<Peer>,
-        interim: Option<Interim>,
+        informational: Option<InformationalSender>,
         request: Request<Incoming>,
         fields: Fields,
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let version = parts.version;
-        let (mut call, mut checked) = match check(state, peer, interim, &parts, body, fields) {
+        let (mut call, mut checked) = match check(state, peer, informational, &parts, body, fields) {
             Ok(checked) => checked,
             Err(answer) => return *answer,
         };
@@ -204,7 +204,7 @@ fn check(
     body: Incoming,
     fields: Fields,
 ) -> Result<(Box<RoutedContext>, Checked), Box<Response<Body>>> {
-    let mut request = RequestContext::begin(Arc::clone(&state), peer, parts, interim, fields);
+    let mut request = RequestContext::begin(Arc::clone(&state), peer, parts, informational, fields);
     let found = match find(&state, &mut request, parts) {
         Ok(Some(found)) => found,
         Ok(None) => return Err(Box::new(answer_here(request))),

@@ -116,14 +116,14 @@ async fn what_one_gateway_learns_all_know() {
     fleet.iter().for_each(|gateway| gateway.gate.set_learning(true));
     let caps = |cap: u32| move |gateway: &Gateway| gateway.gate.learned(0) == cap;
     let first = fleet[0].enter().await;
-    first.told(3, None, Instant::now());
+    first.reported(3, None, Instant::now());
     until("all know", || fleet.iter().all(caps(3))).await;
     let mut held = fleet[1].take(2).await;
     let waiting = queued(&fleet[2]);
     tokio::time::sleep(Duration::from_millis(50)).await;
     let in_use = || fleet.iter().map(|gateway| gateway.gate.stats().in_use).sum::<u32>();
     assert_eq!(in_use(), 3);
-    first.told(12, None, Instant::now());
+    first.reported(12, None, Instant::now());
     until("all know", || fleet.iter().all(caps(12))).await;
     held.push(soon(waiting).await);
     drop((first, held));

@@ -8,7 +8,7 @@
 //!
 //! * Slots in use never exceed the cap of their account by a grant; only a cap that shrank leaves them above it for a while.
 //! * Work-conserving: no call waits while a slot that it may use is free; under a share with an end, from when the time is next
-//! read. So a call that finds a slot overtakes nobody.
+//!   read. So a call that finds a slot overtakes nobody.
 //! * First come, first served within a priority, among those who may use the account whose slot came free.
 //! * Of the slots of one account, at most [`STARVE`] in a row go to higher priorities while a lower one waits for it, and then
 //!   the lower one gets one. When both lower ones are due, `low` goes first and `normal` next: so `low` is passed over at
@@ -151,7 +151,8 @@ impl Gate {
         });
     }
 
-    /// Retires these accounts: none of their slots is granted any more, and they count for nothing. The others are not affected.
+    /// Retires these accounts: new calls get none of their slots, and they count for nothing. A call that came before and may use
+    /// no other account still gets one. The other accounts are not affected.
     pub fn retire(&self, accounts: AccountSet) {
         self.change(|state| {
             state.shares_are_unseen();

@@ -74,7 +74,7 @@ impl RoutedContext {
 impl RequestContext {
     /// An error happened before there was a route.
     pub(crate) fn record_unrouted(&mut self, error: &CanonicalError) {
-        count(&self.state.shared.unrouted, self.phase, error, self.trace.spot());
+        count(&self.state.shared.unrouted, self.phase, error, self.trace.span());
         self.remember((nobody(), None), self.phase, error, None);
     }
 

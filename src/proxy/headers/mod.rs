@@ -22,7 +22,7 @@ pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
 pub(crate) use request::{FORWARDED_FOR, accepts_problem, clean_trailers};
 pub use request::{Outgoing, PeerHeaders, prepare_request};
 pub use response::prepare_response;
-pub(crate) use response::{interim_headers, prepare_handshake};
+pub(crate) use response::{informational_headers, prepare_handshake};
 pub use rewrite::{Incoming, PublicAddress};
 pub(crate) use told::Told;
 

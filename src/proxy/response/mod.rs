@@ -40,7 +40,7 @@ pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Respo
     // What the provider said of itself, before its request id makes room for ours.
     let said = inspect::concerns(form, &call, &route, &parts).then(|| parts.headers.clone());
     prepare(&call, &mut parts);
-    call.tell_attempts(&mut parts.headers);
+    call.add_attempts(&mut parts.headers);
     call.tell_limits(&mut parts.headers);
     call.log_response(&parts.headers);
     call.answers(parts.status.as_u16());
@@ -69,7 +69,7 @@ pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Respo
 /// Answers a call with an error.
 pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Response<Body> {
     let Rendered { status, mut headers, body, .. } = errors::report(&mut call, finding);
-    call.tell_attempts(&mut headers);
+    call.add_attempts(&mut headers);
     call.tell_limits(&mut headers);
     call.route.headers.change_response(&mut headers);
     call.log_response(&headers);

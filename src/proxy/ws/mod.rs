@@ -69,7 +69,7 @@ pub(super) async fn relay(
     let (mut parts, _) = answer.exchange.response.into_parts();
     headers::prepare_handshake(&mut parts.headers, &call.incoming(parts.version));
     offer.answer(&mut parts.headers, injected);
-    call.tell_attempts(&mut parts.headers);
+    call.add_attempts(&mut parts.headers);
     call.tell_limits(&mut parts.headers);
     call.log_response(&parts.headers);
     call.answers(status.as_u16());

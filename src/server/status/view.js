@@ -49,7 +49,7 @@ function announce(text) {
 
 function headline(last, groups, severe) {
   if (!groups.length) {
-    if (last.phase !== "running") return ["The gateway is draining: it takes no new connections."];
+    if (last.phase !== "running") return ["The gateway is draining: it accepts no new connections."];
     if (last.reload && !last.reload.ok) return ["Nothing is failing, but the last reload was refused."];
     return [last.restart.length ? "Nothing is failing, but a change waits for a restart." : "Nothing is failing."];
   }
@@ -203,15 +203,15 @@ function slots({ limits }) {
 /** What a route does not use for now: backoff that providers asked for, open circuits, and credentials that were refused. */
 function unused({ name, limits, health }) {
   const item = (...what) => make("li", {}, make("b", {}, name), " ", ...what);
-  const left = (seconds) => (seconds > 0 ? `for another ${span(Math.ceil(seconds) * 1000)}` : "until the request that tries it is back");
-  const pauses = (limits?.holds ?? []).map(({ code, remaining_seconds }) => item("answers ", codeLink(code), ` itself, as the provider asked, ${left(remaining_seconds)}`));
-  const circuits = (standing?.upstreams ?? []).filter(({ circuit }) => circuit && circuit !== "closed");
+  const left = (seconds) => (seconds > 0 ? `for another ${span(Math.ceil(seconds) * 1000)}` : "until its probe has ended");
+  const backoffs = (limits?.backoffs ?? []).map(({ code, remaining_seconds }) => item("backs off as the provider asked, answering ", codeLink(code), ` ${left(remaining_seconds)}`));
+  const circuits = (health?.upstreams ?? []).filter(({ circuit }) => circuit && circuit !== "closed");
   const upstreams = circuits.map(({ authority, circuit }) => item("leaves ", make("code", {}, authority), circuit === "open" ? " alone: its circuit is open" : " alone but for one request that tries it"));
-  const failing = (standing?.upstreams ?? []).filter(({ healthy }) => healthy === false);
+  const failing = (health?.upstreams ?? []).filter(({ healthy }) => healthy === false);
   const checked = failing.map(({ authority }) => item("asks ", make("code", {}, authority), " last: it fails its health checks"));
-  const aside = (standing?.accounts ?? []).filter(({ set_aside_seconds }) => set_aside_seconds !== null);
+  const aside = (health?.accounts ?? []).filter(({ set_aside_seconds }) => set_aside_seconds !== null);
   const accounts = aside.map(({ index, set_aside_seconds }) => item(`sets its credentials number ${index + 1} aside ${left(set_aside_seconds)}`));
-  return [...pauses, ...upstreams, ...checked, ...accounts];
+  return [...backoffs, ...upstreams, ...checked, ...accounts];
 }
 
 /** Codes that no profile knows, each with the command that explains it. */
