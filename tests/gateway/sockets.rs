@@ -150,7 +150,8 @@ fn ten_thousand_half_open_sockets_exhaust_nothing() {
 #[test]
 fn sockets_whose_peers_have_vanished_are_found_out() {
     let sockets = (descriptors().saturating_sub(OTHERS) / 4).min(500);
-    let gateway = gateway(silent(true), "", "timeouts = { websocket_idle = \"1s\" }");
+    // A client that owes its close is given the time to play what came before: as long as a write may take.
+    let gateway = gateway(silent(true), "write_timeout = \"1s\"", "timeouts = { websocket_idle = \"1s\" }");
     let files = gateway.descriptors();
     let held: Vec<TcpStream> = (0..sockets).map(|_| open(&gateway)).collect();
     // Nobody answers a ping, nobody closes: this end alone makes an end.
