@@ -254,6 +254,26 @@ const checks = {
     await close(shown);
   },
 
+  async "a lost upstream and a change that waits for a restart are told although nothing fails"() {
+    const shown = await open();
+    const before = readFileSync(gateway.file, "utf8");
+    const reload = async (text) => {
+      writeFileSync(gateway.file, text);
+      await fetch(gateway.url("/-/reload"), { method: "POST" });
+    };
+    // Port 1 is nobody's.
+    const lost = `upstreams = ["http://127.0.0.1:1", "http://127.0.0.1:${upstream.port}"]\nhealth = { path = "/", interval = "20ms", unhealthy = 1 }`;
+    await reload(before.replace(/upstream = .*/, lost).replace("[admin]", "workers = 1\nmax_headers = 77\n[admin]"));
+    const failing = shown.page.locator("#failing li");
+    assert.match(await failing.filter({ hasText: "Upstream lost" }).textContent(), /127\.0\.0\.1:1 of tts/);
+    assert.match(await failing.filter({ hasText: "Waits for a restart" }).textContent(), /server\.max_header_bytes and max_headers/);
+    assert.equal(await gateway.send("/tts/v1/x"), 200);
+    await reload(before);
+    await failing.filter({ hasText: "Waits for a restart" }).waitFor({ state: "detached" });
+    await failing.filter({ hasText: "Upstream lost" }).waitFor({ state: "detached" });
+    await close(shown);
+  },
+
   async "limits, pauses and their ends are shown"() {
     const shown = await open();
     const unused = shown.page.locator("#unused li");

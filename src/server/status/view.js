@@ -31,13 +31,14 @@ export function showNow(last, filter) {
   const refused = last.reload && !last.reload.ok;
   const severe = groups.length > 0 && groups[0].some((run) => run.count > 2 && weight(last, run) >= MANY);
   const waits = last.restart.length > 0;
-  const level = severe ? "bad" : ours.length || refused || waits || last.phase !== "running" ? "warn" : "good";
+  const lost = last.routes.filter(({ name }) => !filter.route || name === filter.route).flatMap(lostUpstreams);
+  const level = severe ? "bad" : ours.length || refused || waits || lost.length || last.phase !== "running" ? "warn" : "good";
   at("now").dataset.level = level;
   at("icon").setAttribute("href", `/status/${ours.length ? "bad" : "good"}.svg`);
-  fill(at("headline"), ...headline(last, groups, severe));
+  fill(at("headline"), ...headline(last, groups, severe, lost));
   fill(at("advice"), ...(ours.length ? [groups[0][0].sentence, " ", make("b", {}, groups[0][0].advice)] : []));
   fill(at("subline"), ...subline(last, shown, ours));
-  fill(at("failing"), ...groups.map((runs) => group(last, runs)), ...(refused ? [reload(last)] : []), ...(waits ? [restart(last)] : []));
+  fill(at("failing"), ...groups.map((runs) => group(last, runs)), ...(refused ? [reload(last)] : []), ...(lost.length ? [upstreams(lost)] : []), ...(waits ? [restart(last)] : []));
   announce(groups.map((runs) => `${BLAME[runs[0].blame]}: ${runs.map((run) => `${routeName(run.route)} ${run.code}`).join(", ")}`).join(". ") || "Nothing is failing");
   document.title = ours.length ? `✕ ${routeName(ours[0].route)}: ${ours[0].code} · speechgate` : "speechgate";
 }
@@ -47,10 +48,11 @@ function announce(text) {
   if (at("announcement").textContent !== text) at("announcement").textContent = text;
 }
 
-function headline(last, groups, severe) {
+function headline(last, groups, severe, lost) {
   if (!groups.length) {
     if (last.phase !== "running") return ["The gateway is draining: it accepts no new connections."];
     if (last.reload && !last.reload.ok) return ["Nothing is failing, but the last reload was refused."];
+    if (lost.length) return ["Nothing is failing, but ", make("b", {}, lost[0].route), lost.length === 1 ? " has lost an upstream." : " and others have lost upstreams."];
     return [last.restart.length ? "Nothing is failing, but a change waits for a restart." : "Nothing is failing."];
   }
   const [[first], total] = [groups[0], sum(groups.map((runs) => runs.length))];
@@ -128,6 +130,19 @@ function reload(last) {
       make("span", { class: "how-long" }, make("span", { class: "since" }, "since "), time(last.reload.at))),
     make("p", { class: "muted" }, "The previous configuration stays in force."),
     make("pre", {}, last.reload.text.trimEnd())));
+}
+
+/** Upstreams that are left alone or fail their health checks. */
+function lostUpstreams({ name, standing }) {
+  const lost = (standing?.upstreams ?? []).filter(({ circuit, healthy }) => (circuit && circuit !== "closed") || healthy === false);
+  return lost.map(({ authority }) => ({ route: name, authority }));
+}
+
+function upstreams(lost) {
+  return make("li", {},
+    make("div", { class: "what" }, make("b", {}, lost.length === 1 ? "Upstream lost" : "Upstreams lost")),
+    make("div", { class: "do" }, ...lost.slice(0, 8).flatMap(({ route, authority }, at) => [at ? ", " : "", make("code", {}, authority), ` of ${route}`]),
+      lost.length > 8 ? ` and ${lost.length - 8} more` : "", ": not used while another can take the requests. Can it be reached from here?"));
 }
 
 /** What is in the files and takes effect only when the process starts again. */
