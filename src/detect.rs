@@ -200,7 +200,7 @@ pub fn detect<'p>(
         }
         Phase::Job if evidence.truncated || evidence.body.len() > LIMIT => return None,
         // A page is an answer of its own, but not where it calls itself audio.
-        Phase::Job if !may_be_json(evidence.body) && !(evidence.is_markup() && is_media(evidence.headers)) => {
+        Phase::Job if !(may_be_json(evidence.body) || evidence.is_markup() && is_media(evidence.headers)) => {
             return None;
         }
         Phase::Job | Phase::Sse | Phase::Ndjson | Phase::Frame => {

@@ -66,9 +66,9 @@ pub fn reads(profile: &Profile, evidence: &Evidence<'_>) -> Vec<Read> {
         let written = profile.spec().details.get(name).map(|list| list.as_slice()).unwrap_or_default();
         let mut taken = false;
         for ((index, selector), spec) in selectors.iter().zip(written) {
-            let value = selector.json(evidence).map(|value| match value {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
+            let value = selector.json(evidence).map(|value| match value.as_str() {
+                Some(text) => text.to_owned(),
+                None => value.to_string(),
             });
             // Of a table, the row of the uppermost profile that has one.
             let (profile, index) = profile.row_of(&|spec| specs(spec) > 0, index);

@@ -129,7 +129,11 @@ fn provider_table() -> String {
             names.filter(|name| !name.ends_with(".json")).count()
         });
         // A String takes everything.
-        let _ = writeln!(table, "| `{name}` | {who} | {} | {known} | {samples} | 0.1 |", found.join(", "));
+        let _ = writeln!(
+            table,
+            "| [`{name}`](providers/{name}.toml) | {who} | {} | {known} | {samples} | 0.1 |",
+            found.join(", ")
+        );
     }
     table
 }
