@@ -80,6 +80,9 @@ pub struct RouteLimits {
     /// the gate knows each: it stays the same when a reload gives the account another place.
     accounts: Vec<u64>,
     numbers: Vec<usize>,
+    /// Every account that the gate has known, with its number: one that a reload takes away has its calls there until they end, and
+    /// has them again when the next reload brings it back.
+    known: Vec<(u64, usize)>,
     /// Whether there is another upstream: then an unavailable one causes no backoff.
     elsewhere: bool,
     /// What takes a slot.
@@ -191,11 +194,14 @@ impl RouteLimits {
             keys.of((header, &one.query, &one.subprotocol, &one.first_message, one.value.reveal()))
         };
         let accounts: Vec<u64> = route.credentials.iter().map(account).collect();
-        let (gates, numbers) = gates(route, &accounts, fleet, old, now);
+        let (gates, known) = gates(route, &accounts, fleet, old, now);
+        let number = |account: &u64| known.iter().find(|(other, _)| other == account).map(|(_, number)| *number);
+        let numbers = accounts.iter().filter_map(number).collect();
         RouteLimits {
             rates: Rates::new(&route.rate_limits, old.map(|old| &old.rates), now),
             gates,
             numbers,
+            known,
             backoffs: old.map_or_else(Backoffs::new, |old| Arc::clone(&old.backoffs)),
             turned_away: old.map_or_else(Backoffs::new, |old| Arc::clone(&old.turned_away)),
             accounts,
@@ -285,30 +291,32 @@ impl RouteLimits {
     }
 }
 
-/// The gates of a route, and the gate's number for each account. Existing gates are kept and resized, and an account keeps its
-/// number wherever it stands in the configuration.
+/// The gates of a route, and the accounts that they know by now, each with its number. Existing gates are kept and resized, and an
+/// account keeps its number wherever it stands in the configuration.
 fn gates(
     route: &Route,
     accounts: &[u64],
     fleet: Option<&Arc<Fleet>>,
     old: Option<&RouteLimits>,
     now: Instant,
-) -> (Option<Arc<Gates>>, Vec<usize>) {
+) -> (Option<Arc<Gates>>, Vec<(u64, usize)>) {
     let kept = old.and_then(|old| Some((old, old.gates.clone()?)));
     let kept = kept.filter(|(old, _)| old.accounts.is_empty() == accounts.is_empty());
-    let kept = kept.and_then(|(old, gates)| Some((numbers(accounts, old, &gates)?, gates)));
-    let (numbers, kept) =
-        kept.map_or_else(|| ((0..accounts.len()).collect(), None), |(numbers, gates)| (numbers, Some(gates)));
-    let Some(concurrency) = &route.concurrency else { return (kept, numbers) };
-    let count = numbers.iter().max().map_or(1, |last| last + 1);
+    let kept = kept.and_then(|(old, gates)| Some((known(accounts, &old.known, &gates)?, gates)));
+    let (known, kept) = match kept {
+        Some((known, gates)) => (known, Some(gates)),
+        None => (accounts.iter().copied().zip(0..).collect(), None),
+    };
+    let Some(concurrency) = &route.concurrency else { return (kept, known) };
+    let count = known.iter().map(|(_, number)| number + 1).max().unwrap_or(1);
     let setup = Setup { max: concurrency.max, queue: concurrency.queue, accounts: count };
     if let Some(gates) = kept {
         gates.reconfigure(&setup, concurrency.learn, now);
         if let Gates::Accounts(gate) = &*gates {
-            let unused = (0..count).filter(|number| !numbers.contains(number));
-            gate.retire(unused.fold(AccountSet::NONE, AccountSet::with));
+            let gone = known.iter().filter(|(account, _)| !accounts.contains(account));
+            gate.retire(gone.fold(AccountSet::NONE, |all, (_, number)| all.with(*number)));
         }
-        return (Some(gates), numbers);
+        return (Some(gates), known);
     }
     // A fleet shares one gate for all keys of a route: it begins each limiter that it does not know with a grace of half a lease,
     // which a client's first call would have to wait for.
@@ -317,22 +325,26 @@ fn gates(
     } else {
         Gates::of_accounts(Gate::new(&setup))
     };
-    (Some(gates), numbers)
+    (Some(gates), known)
 }
 
-/// The gate's number for each account: its old one, or else the first that is nobody's. None when there are no more.
-fn numbers(accounts: &[u64], old: &RouteLimits, gates: &Gates) -> Option<Vec<usize>> {
-    let Gates::Accounts(gate) = gates else { return Some(Vec::new()) };
-    let before = |account: &u64| old.numbers.get(old.accounts.iter().position(|old| old == account)?).copied();
-    let mut taken: Vec<usize> = accounts.iter().filter_map(before).collect();
-    let mut free = |_: &u64| {
-        let is_free = |number: &usize| {
-            let demand = gate.demand(*number);
-            !taken.contains(number) && !old.numbers.contains(number) && demand.in_use == 0 && demand.waiting == 0
-        };
-        let number = (0..AccountSet::MOST).find(is_free)?;
-        taken.push(number);
-        Some(number)
-    };
-    accounts.iter().map(|account| before(account).or_else(|| free(account))).collect()
+/// The accounts that a gate knows, these among them: each has its old number, or else the first that is nobody's, or that of one which
+/// is gone with its last call. None when there are no more.
+fn known(accounts: &[u64], before: &[(u64, usize)], gates: &Gates) -> Option<Vec<(u64, usize)>> {
+    let mut known = before.to_vec();
+    let Gates::Accounts(gate) = gates else { return Some(known) };
+    for account in accounts {
+        if known.iter().any(|(other, _)| other == account) {
+            continue;
+        }
+        let is_free = |number: &usize| known.iter().all(|(_, taken)| taken != number);
+        let number = (0..AccountSet::MOST).find(is_free).or_else(|| {
+            let is_idle = |number| gate.demand(number).in_use == 0 && gate.demand(number).waiting == 0;
+            let is_gone = |(account, number): &(u64, usize)| !accounts.contains(account) && is_idle(*number);
+            let at = known.iter().position(is_gone)?;
+            Some(known.remove(at).1)
+        })?;
+        known.push((*account, number));
+    }
+    Some(known)
 }

@@ -308,3 +308,36 @@ async fn a_credential_that_was_refused_on_a_socket_opens_none_for_five_seconds()
     assert!(refused(of(&known)));
     assert_eq!((limits.clear_waits(), refused(of(&known))), (1, false));
 }
+
+/// Found by the simulation: a reload that took an account away and one that brought it back gave it a new number, and its running
+/// calls were forgotten.
+#[tokio::test(start_paused = true)]
+async fn an_account_that_comes_back_has_its_running_calls() {
+    let shared = shared();
+    let load = |keys: &[&str]| {
+        let listed: Vec<String> =
+            keys.iter().map(|key| format!("{{ header = 'xi-api-key', value = '{key}-key' }}")).collect();
+        let text =
+            format!("credentials = [{}]\nconcurrency = {{ max = 1, queue = 0, max_wait = '1s' }}", listed.join(", "));
+        let state = state(&shared, "a", &text);
+        state.runtime(&state.config.routes[0])
+    };
+    let only =
+        async |route: &RouteRuntime| route.limits.slot(1, Priority::Normal, AccountSet::only(0)).await.ok().flatten();
+    let both = load(&["one", "two"]);
+    let running = only(&both).await;
+    assert!(running.is_some());
+    let _without = load(&["two"]);
+    let again = load(&["one"]);
+    assert!(only(&again).await.is_none(), "its only slot is in use");
+    drop((running, both));
+    assert!(only(&again).await.is_some());
+    // However often accounts come and go, there is a number for each.
+    let mut last = again;
+    for number in 0..200 {
+        let route = load(&[&format!("key-{number}"), "one"]);
+        assert!(only(&route).await.is_some(), "{number}");
+        last = route;
+    }
+    drop(last);
+}
