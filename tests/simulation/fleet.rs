@@ -22,6 +22,10 @@ const STARVING: Duration = Duration::from_secs(1);
 /// The longest that a client waits who does not give up sooner: no wait is as long in a fleet that is well.
 const FOR_EVER: Duration = Duration::from_secs(600);
 
+/// How many calls may be refused until a fleet has learned what its provider allows, the tries of the first seconds included. Where
+/// each gateway learns by itself it is most of them.
+const LEARNED: u32 = 10;
+
 /// What happens in a world, and when.
 #[derive(Clone, Copy, Debug)]
 enum Event {
@@ -59,6 +63,8 @@ struct World {
     lease: Duration,
     /// How long a slot may be free while somebody waits for it. Where messages are lost it is found at a renewal.
     patience: Duration,
+    /// What the provider allows; it may be less than the operator thinks.
+    allowed: u32,
     state: Mutex<State>,
 }
 
@@ -67,6 +73,9 @@ struct State {
     /// How many gateways there have been.
     born: usize,
     max: u32,
+    /// Calls that the provider refused, and whether nothing else went wrong.
+    refused: u32,
+    calm: bool,
     /// The largest plan that any gateway may still go by, and until when.
     before: (u32, Instant),
     /// Slots of gateways that died with them, and when their leases end.
@@ -82,6 +91,11 @@ struct Excuse {
     free: Instant,
     /// More calls may run than the plan has slots.
     over: Instant,
+    /// The same from then on, for as long as these gateways are cut off.
+    alone: Vec<(usize, Instant)>,
+    /// Since when nobody can use the backend, and whether a gateway has begun meanwhile: one that has never heard of the fleet uses a
+    /// slot at least.
+    outage: Option<(Instant, bool)>,
 }
 
 /// Runs one world.
@@ -93,22 +107,25 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
         lost: [0, 0, 10][rng.usize(0..3)],
         reorders: rng.u32(0..3) == 0,
     };
-    let (gateways, max, count) = (rng.usize(2..=4), rng.u32(1..=5), rng.usize(20..50));
+    let (gateways, max, count) = (rng.usize(2..=4), rng.u32(1..=5), rng.usize(12..36));
     log.note(|| format!("{gateways} gateways, a plan of {max}, lease {lease:?}, {weather:?}"));
     let patience = if weather.lost > 0 { STARVING + lease * 2 / 3 } else { STARVING };
+    let allowed = if rng.u32(0..4) == 0 { rng.u32(1..=max) } else { u32::MAX };
     let server = Server::new(Rng::with_seed(rng.u64(..)), weather);
     let now = Instant::now();
     let state = State {
         gateways: (0..gateways).map(|_| None).collect(),
         born: 0,
         max,
+        refused: 0,
+        calm: true,
         before: (max, now),
         buried: Vec::new(),
         starving: None,
         // A server that knows nothing waits for gateways that may hold slots.
-        excuse: Excuse { free: now + lease / 2 + STARVING, over: now },
+        excuse: Excuse { free: now + lease / 2 + STARVING, over: now, alone: Vec::new(), outage: None },
     };
-    let world = Arc::new(World { log, server, lease, patience, state: Mutex::new(state) });
+    let world = Arc::new(World { log, server, lease, patience, allowed, state: Mutex::new(state) });
     for event in story(&mut rng, gateways, lease, max, count) {
         sleep_until(now + event.0).await;
         world.happens(event.1);
@@ -168,6 +185,9 @@ impl World {
     }
 
     fn happens(self: &Arc<Self>, event: Event) {
+        if !matches!(event, Event::Call { .. } | Event::Starts(_)) {
+            self.lock().calm = false;
+        }
         if !matches!(event, Event::Call { .. }) {
             self.log.note(|| format!("{event:?}"));
         }
@@ -181,39 +201,43 @@ impl World {
             Event::IsKilled(gateway) => self.kills(gateway),
             Event::Resized(max) => self.resized(max),
             Event::Resets(gateway) => {
-                self.excuse(recovers, Duration::ZERO);
+                self.excuse(recovers);
                 self.server.resets(gateway);
             }
             Event::Cuts(gateway, cut) => {
-                self.excuse(recovers, recovers);
+                self.excuse(recovers);
+                self.is_cut(gateway, cut, recovers);
                 self.server.cuts(gateway, cut);
             }
             Event::Hangs(hangs) => {
-                self.excuse(recovers, recovers);
+                self.excuse(recovers);
+                self.is_out(hangs, recovers);
                 self.server.hangs(hangs);
             }
             Event::Dies { loses_data } => {
-                self.excuse(recovers, recovers);
+                self.excuse(recovers);
+                self.is_out(true, recovers);
                 self.server.dies(loses_data);
             }
             Event::ComesBack => {
-                self.excuse(recovers, recovers);
+                self.excuse(recovers);
+                self.is_out(false, recovers);
                 self.server.comes_back();
             }
             Event::Forgets => {
-                self.excuse(recovers, Duration::ZERO);
+                self.excuse(recovers);
                 self.server.forgets();
             }
             Event::ClockSteps(micros) => {
-                self.excuse(recovers, Duration::ZERO);
+                self.excuse(recovers);
                 self.server.steps(micros);
             }
             Event::RefusesWrites(refuses) => {
-                self.excuse(recovers, recovers);
+                self.excuse(recovers);
+                self.is_out(refuses, recovers);
                 self.server.refuses_writes(refuses);
             }
             Event::PausedUntil(gateway, long) => {
-                self.excuse(long + recovers, Duration::ZERO);
                 if let Some(gateway) = &mut self.lock().gateways[gateway] {
                     let until = now + long;
                     gateway.paused = until;
@@ -232,12 +256,37 @@ impl World {
         self.look();
     }
 
-    /// For so long slots may be free, and for so long more may run than the plan has.
-    fn excuse(&self, free: Duration, over: Duration) {
+    /// For so long slots may be free.
+    fn excuse(&self, free: Duration) {
         let (mut state, now) = (self.lock(), Instant::now());
         state.excuse.free = state.excuse.free.max(now + free);
-        if !over.is_zero() {
-            state.excuse.over = state.excuse.over.max(now + over);
+    }
+
+    /// A gateway that alone cannot reach the backend uses its part of the plan once its lease is over, beside the others, who
+    /// share the whole; until it has come back.
+    fn is_cut(&self, gateway: usize, cut: bool, recovers: Duration) {
+        let (mut state, now) = (self.lock(), Instant::now());
+        if cut {
+            state.excuse.alone.push((gateway, now + self.lease * 9 / 10));
+            return;
+        }
+        let alone = state.excuse.alone.iter().any(|(other, from)| *other == gateway && *from <= now);
+        state.excuse.alone.retain(|(other, _)| *other != gateway);
+        if alone {
+            state.excuse.over = state.excuse.over.max(now + recovers);
+        }
+    }
+
+    /// The backend is of no use to anybody, or is again. After more than a lease gateways use their parts of the plan; one of them that
+    /// comes back first may be granted what another uses, until that one comes back as well.
+    fn is_out(&self, out: bool, recovers: Duration) {
+        let (mut state, now) = (self.lock(), Instant::now());
+        let before = state.excuse.outage.take();
+        if out {
+            let since = before.map_or(now, |(since, _)| since);
+            state.excuse.outage = Some((since, before.is_some()));
+        } else if before.is_some_and(|(since, begun)| begun || now >= since + self.lease * 9 / 10) {
+            state.excuse.over = state.excuse.over.max(now + recovers);
         }
     }
 
@@ -247,6 +296,9 @@ impl World {
             return;
         }
         state.born += 1;
+        if let Some((_, begun)) = &mut state.excuse.outage {
+            *begun = true;
+        }
         let limits = Limits {
             backend: Some(Secret::new("redis://simulated".to_owned())),
             ca_file: None,
@@ -257,6 +309,7 @@ impl World {
         let dial = Arc::new(Way { server: Arc::clone(&self.server), gateway: index });
         let fleet = Fleet::start_over(dial, &limits, &format!("g{}", state.born), Arc::default, &Handle::current());
         let gate = Gate::new(&Setup { max: state.max, queue: 1000, accounts: 1 });
+        gate.set_learning(true);
         fleet.share("tts", 1, &gate);
         let paused = Instant::now();
         state.gateways[index] = Some(Gateway { fleet, gate, calls: Vec::new(), running: 0, waiting: 0, paused });
@@ -322,24 +375,42 @@ impl World {
         gateway.calls.push(task.abort_handle());
     }
 
-    async fn runs(&self, index: usize, permit: Permit, hold: Duration) {
+    async fn runs(&self, index: usize, mut permit: Permit, hold: Duration) {
         self.count(index, 1, 0);
-        {
-            let state = self.lock();
-            let running: u32 = state.gateways.iter().flatten().map(|gateway| gateway.running).sum();
-            let (now, max) = (Instant::now(), state.max);
-            let plan = if now < state.before.1 { state.before.0.max(max) } else { max };
-            if running > plan && now >= state.excuse.over {
-                self.log.violated(|| format!("g{index} begins call {running} of a plan of {plan}"));
-            }
-            self.log.note(|| format!("g{index}: call begins, {running} of {max} run"));
+        let running = self.running();
+        self.begins(index, running);
+        if running > self.allowed {
+            self.log.note(|| format!("g{index}: refused, {} run already", self.allowed));
+            permit.refused(Instant::now().into_std());
+            // What the provider allows is learned in steps.
+            self.excuse(FOR_EVER);
+            self.lock().refused += 1;
+        } else {
+            self.log.note(|| format!("g{index}: call begins, {running} run"));
+            sleep(hold).await;
+            permit.succeeded(Instant::now().into_std());
+            self.log.note(|| format!("g{index}: call ends"));
         }
-        sleep(hold).await;
-        permit.succeeded(Instant::now().into_std());
         self.count(index, -1, 0);
         drop(permit);
-        self.log.note(|| format!("g{index}: call ends"));
         self.look();
+    }
+
+    fn running(&self) -> u32 {
+        self.lock().gateways.iter().flatten().map(|gateway| gateway.running).sum()
+    }
+
+    /// A call goes to the provider, where so many run with it.
+    fn begins(&self, index: usize, running: u32) {
+        let (state, now) = (self.lock(), Instant::now());
+        let plan = if now < state.before.1 { state.before.0.max(state.max) } else { state.max };
+        let excuse = &state.excuse;
+        let excused = now < excuse.over
+            || excuse.alone.iter().any(|(_, from)| *from <= now)
+            || excuse.outage.is_some_and(|(_, begun)| begun);
+        if running > plan && !excused {
+            self.log.violated(|| format!("g{index} begins call {running} of a plan of {plan}"));
+        }
     }
 
     fn count(&self, index: usize, running: i32, waiting: i32) {
@@ -374,12 +445,20 @@ impl World {
 
     /// All is well again; every call ends, and every gateway gets a slot.
     async fn ends(self: &Arc<Self>, rng: &mut Rng) {
+        self.is_out(false, self.lease + Duration::from_secs(4));
         self.server.comes_back();
         self.server.hangs(false);
         self.server.refuses_writes(false);
         let gateways = self.lock().gateways.len();
         for gateway in 0..gateways {
             self.server.cuts(gateway, false);
+        }
+        let (refused, calm) = {
+            let state = self.lock();
+            (state.refused, state.calm)
+        };
+        if calm && refused > LEARNED {
+            self.log.violated(|| format!("{refused} calls were refused of a fleet that learns together"));
         }
         let recovers = Instant::now() + self.lease + Duration::from_secs(4);
         let deadline = recovers + Duration::from_secs(40);

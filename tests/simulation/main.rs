@@ -92,3 +92,19 @@ fn replay() {
         panic!("seed {seed}\n{violation}");
     }
 }
+
+/// The steps that clients take here are those of `proxy::admit` and `proxy::retry`; done wrong, they are found.
+#[test]
+fn a_step_that_is_wrong_is_found() {
+    let wrong = [
+        ("probes before its body", Knobs { probes_before_its_body: true, ..Knobs::default() }),
+        ("retries at once", Knobs { retries_at_once: true, ..Knobs::default() }),
+        ("retries ignore waits", Knobs { retries_ignore_waits: true, ..Knobs::default() }),
+        ("shares credentials", Knobs { shares_credentials: true, ..Knobs::default() }),
+    ];
+    for (name, knobs) in wrong {
+        let found = (1..1500).step_by(3).find_map(|seed| Some((seed, simulate_with(seed, false, knobs).err()?)));
+        let Some((seed, violation)) = found else { panic!("{name} is not found") };
+        eprintln!("{name}: seed {seed}: {}", violation.what);
+    }
+}

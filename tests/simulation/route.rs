@@ -39,10 +39,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 enum Event {
     Call {
-        key: usize,
-        path: usize,
-        upload: Duration,
-        hold: Duration,
+        call: Call,
         leaves: Option<Duration>,
     },
     /// The provider does not want this key, or this path of this key, until then, and says that it takes so long.
@@ -109,10 +106,10 @@ struct Key {
     counted: u32,
     waiting: u32,
     starving: Option<Instant>,
-    /// Whether it was ever refused for want of a slot, and until when no slots may be given out for that.
-    refused: bool,
+    /// Until when no slots may be given out for want of one at the provider.
     paused: Option<Instant>,
-    /// Since when nobody of it has been at the provider.
+    /// When the last call of it came to the provider, and when the last one left.
+    began: Instant,
     idle: Instant,
 }
 
@@ -133,8 +130,8 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>, knobs: Knobs) {
         counted: 0,
         waiting: 0,
         starving: None,
-        refused: false,
         paused: None,
+        began: now,
         idle: now,
     };
     let state =
@@ -169,10 +166,12 @@ fn story(rng: &mut Rng, own_keys: bool) -> Vec<(Duration, Event)> {
     let mut events = Vec::new();
     for _ in 0..rng.usize(25..60) {
         // Some clients send slowly, some leave.
-        let upload = if rng.u32(0..8) == 0 { between(rng, 1000, 40_000) } else { Duration::ZERO };
+        let slow = |rng: &mut Rng| if rng.u32(0..8) == 0 { between(rng, 1000, 40_000) } else { Duration::ZERO };
+        let (upload, rest) = (slow(rng), slow(rng));
         let leaves = (rng.u32(0..10) == 0).then(|| between(rng, 1, 2000));
         let (key, path, hold) = (rng.usize(0..3), rng.usize(0..3), between(rng, 10, 2500));
-        events.push((between(rng, 0, whole), Event::Call { key, path, upload, hold, leaves }));
+        let call = Call { key, path, upload, rest, hold };
+        events.push((between(rng, 0, whole), Event::Call { call, leaves }));
     }
     for _ in 0..rng.usize(0..5) {
         let at = between(rng, 0, whole);
@@ -200,8 +199,8 @@ impl World {
         let now = Instant::now();
         let mut state = self.lock();
         match event {
-            Event::Call { key, path, upload, hold, leaves } => {
-                let (world, call) = (Arc::clone(self), Call { key, path, upload, hold });
+            Event::Call { call, leaves } => {
+                let world = Arc::clone(self);
                 tasks.push(tokio::spawn(async move {
                     match leaves {
                         Some(leaves) => drop(timeout(leaves, world.call(call)).await),
@@ -299,11 +298,22 @@ impl World {
         let (limits, path, policy) = (&runtime.limits, PATHS[call.path], RetryPolicy::of(&runtime.config));
         self.budget.request(Instant::now().into_std());
         let begun = Instant::now();
-        let mut attempts = 0;
+        let (mut attempts, mut not_before) = (0, begun);
         loop {
             attempts += 1;
-            let error = match self.provider(call, admission.is_probe(), going) {
+            if Instant::now() < not_before {
+                self.log.violated(|| format!("{call} is sent again {:?} too early", not_before - Instant::now()));
+            }
+            let probe = admission.is_probe();
+            let error = match self.provider(call, probe, going) {
                 Ok(()) => {
+                    // A body that is sent again is here.
+                    if attempts == 1 {
+                        sleep(call.rest).await;
+                    }
+                    if probe && call.rest < PROBE_DEADLINE {
+                        self.shown(call);
+                    }
                     limits.answered(admission, 200, &HeaderMap::new());
                     self.learned(call, runtime, admission.credential());
                     sleep(call.hold).await;
@@ -311,12 +321,16 @@ impl World {
                 }
                 Err(error) => error,
             };
+            if probe && error.code == Code::ConcurrencyLimited {
+                self.shown(call);
+            }
             limits.failed(admission, path, &error);
             self.learned(call, runtime, admission.credential());
             if !policy.wants(&error, 1) || attempts >= policy.attempts {
                 return;
             }
             let now = Instant::now();
+            not_before = now + error.retry_after.unwrap_or_default();
             let left = Duration::from_secs(30).saturating_sub(now - begun);
             let Some(wait) = policy::wait(error.retry_after, attempts, left, fastrand::f64()) else { return };
             if !self.budget.retry(now.into_std()) {
@@ -334,6 +348,12 @@ impl World {
         }
     }
 
+    /// The answer to a probe shows that the provider is willing again.
+    fn shown(&self, call: &Call) {
+        let shown = |said: &Said| said.code == Code::RateLimited || said.path == call.path;
+        self.lock().said.retain(|said| said.key != call.key || !shown(said));
+    }
+
     /// What the provider does with a request that has arrived.
     fn provider(&self, call: &Call, probe: bool, going: &mut Going<'_>) -> Result<(), CanonicalError> {
         let now = Instant::now();
@@ -347,17 +367,11 @@ impl World {
         } else if let Some(wait) = in_force(key.broken[call.path]) {
             Some((Code::Unavailable, Some(wait)))
         } else if key.running >= key.slots {
-            key.refused = true;
             key.paused = key.says.map(|wait| now + wait.min(LONGEST_PAUSE)).max(key.paused);
             Some((Code::ConcurrencyLimited, key.says))
         } else {
             None
         };
-        if probe && refusal.is_none_or(|(code, _)| code == Code::ConcurrencyLimited) {
-            // It shows that the provider is willing again.
-            let shown = |said: &Said| said.code == Code::RateLimited || said.path == call.path;
-            state.said.retain(|said| said.key != call.key || !shown(said));
-        }
         let Some((code, wait)) = refusal else {
             drop(state);
             going.arrives();
@@ -418,10 +432,10 @@ impl World {
             self.log.violated(|| format!("{call} is held for {}, which nobody said to it", code.as_str()));
             return;
         };
-        if now > until + PROBE_DEADLINE {
+        let key = &state.keys[call.key];
+        if now > until.max(key.began) + PROBE_DEADLINE {
             self.log.violated(|| format!("{call} is held {:?} after the end of the wait", now - until));
         }
-        let key = &state.keys[call.key];
         if now > until && key.running == 0 && now > key.idle.max(until) + STARVING {
             self.log.violated(|| {
                 format!("{call} is held {:?} after the end of the wait, and nobody is trying", now - until)
@@ -439,12 +453,12 @@ impl World {
         }
     }
 
-    /// Whether a slot of this key is free that somebody waits for, and no refusal explains it.
+    /// Whether a slot of this key is free that somebody waits for, and no pause explains it.
     fn look(&self, index: usize) {
         let now = Instant::now();
         let mut state = self.lock();
         let key = &mut state.keys[index];
-        let free = key.counted < MAX && !key.refused && key.paused.is_none_or(|until| until <= now);
+        let free = key.counted < MAX.min(key.least) && key.paused.is_none_or(|until| until <= now);
         if let Some(since) = key.starving
             && now - since > STARVING
         {
@@ -461,7 +475,10 @@ impl World {
 struct Call {
     key: usize,
     path: usize,
+    /// How long it takes until so much of its body is here as is read before it goes out, and the rest after that.
     upload: Duration,
+    rest: Duration,
+    /// How long the provider works for it.
     hold: Duration,
 }
 
@@ -513,7 +530,11 @@ impl<'w> Going<'w> {
 
     fn arrives(&mut self) {
         self.arrived = true;
-        self.world.lock().keys[self.key].running += 1;
+        let mut state = self.world.lock();
+        let key = &mut state.keys[self.key];
+        key.running += 1;
+        key.began = Instant::now();
+        drop(state);
         self.world.log.note(|| format!("{} begins", KEYS[self.key]));
     }
 }
