@@ -57,7 +57,7 @@ impl Control {
             let pages = Arc::clone(&status);
             let admin = Arc::new(Admin {
                 ready: AtomicBool::new(false),
-                metrics: Box::new(move |format, text| metrics.render(format, text)),
+                metrics: Arc::new(move |format, text| metrics.render(format, text)),
                 config: Box::new(move || {
                     shown.upgrade().map(|control| format!("{}\n", control.running.redacted.load())).unwrap_or_default()
                 }),

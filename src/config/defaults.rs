@@ -106,7 +106,7 @@ pub(super) mod limits {
     pub(crate) const BREAKER_WINDOW: Duration = Duration::from_secs(30);
     pub(crate) const BREAKER_OPEN: Duration = Duration::from_secs(10);
     pub(crate) const LEASE: Duration = Duration::from_secs(5);
-    pub(crate) const TIMEOUT: Duration = Duration::from_millis(5);
+    pub(crate) const TIMEOUT: Duration = Duration::from_millis(20);
     pub(crate) const PREFIX: &str = "speechgate";
 }
 

@@ -44,6 +44,7 @@ mod inbox;
 mod lease;
 mod link;
 mod live;
+mod owed;
 mod scripts;
 mod setup;
 mod tally;
@@ -51,7 +52,6 @@ mod tally;
 pub use dial::{Backend, Connection, Dial, Pushes};
 pub use scripts::Counted;
 
-use crate::config::secret::Secret;
 use crate::config::types::Limits;
 use crate::limit::rate::Quota;
 use crate::limit::{self, Gate, Keys};
@@ -60,6 +60,7 @@ use agent::{Agent, Common, Interest};
 use dial::Network;
 use inbox::{Inbox, Inboxes};
 use link::Link;
+use owed::Owed;
 use scripts::{Counter, Scripts};
 use setup::Setup;
 use std::collections::BTreeMap;
@@ -85,6 +86,15 @@ pub struct Check {
     pub cost: NonZeroU32,
 }
 
+/// Why the fleet has not counted a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uncounted {
+    /// The backend was not asked, or has not counted it: it can be told with [`Fleet::owe`].
+    Unheard,
+    /// It was asked and did not answer: whenever it reads the request, it counts it.
+    Unanswered,
+}
+
 /// The limits of this process that are shared.
 pub struct Fleet {
     common: Arc<Common>,
@@ -96,6 +106,8 @@ pub struct Fleet {
     agents: Mutex<BTreeMap<String, Member>>,
     /// How many agents there have been.
     names: AtomicU64,
+    /// What passed while the backend could not be asked.
+    owed: Owed,
     /// A gate without slots, at the limiter where all gateways of the fleet know of each other, whatever they share.
     members: Arc<Gate>,
 }
@@ -159,7 +171,17 @@ impl Fleet {
         let (agents, names, runtime) = (Mutex::default(), AtomicU64::new(0), runtime.clone());
         let keys = Keys::of_fleet(secret(limits));
         let members = Gate::new(&limit::Setup { max: 0, queue: 0, accounts: 1 });
-        let fleet = Arc::new(Fleet { common, inboxes, runtime, connecting, keys, agents, names, members });
+        let fleet = Arc::new(Fleet {
+            common,
+            inboxes,
+            runtime,
+            connecting,
+            keys,
+            agents,
+            names,
+            owed: Owed::default(),
+            members,
+        });
         let key = fleet.common.setup.members();
         fleet.members.set_share(0, Some(0));
         let member = fleet.engage(&key, 0, &fleet.members);
@@ -219,26 +241,46 @@ impl Fleet {
         Member { name, gate: Arc::downgrade(gate), account, inbox, interest, task: task.abort_handle() }
     }
 
-    /// Counts a request of a route by all of these limits, or by none. None when the backend does not answer in time: the
-    /// request is to be counted here, against [`Fleet::local_quota`].
-    pub async fn count(&self, route: &str, checks: &[Check]) -> Option<Counted> {
+    /// Counts a request of a route by all of these limits, or by none.
+    ///
+    /// # Errors
+    /// When the backend does not answer in time: the request is to be counted here, against [`Fleet::local_quota`].
+    pub async fn count(&self, route: &str, checks: &[Check]) -> Result<Counted, Uncounted> {
         let Common { setup, link, scripts, tally } = &*self.common;
         let live = link.live().filter(|live| live.answers());
         let counted = match &live {
             Some(live) => {
-                let counters = counters(setup, route, checks, false);
+                let mut counters = counters(setup, route, checks, false);
+                for counter in &mut counters {
+                    counter.passed = self.owed.take(&counter.key, &counter.quota, setup::now());
+                }
                 let mut connection = live.connection();
-                timeout(setup.timeout, scripts.count(&mut connection, &counters)).await.ok().and_then(Result::ok)
+                match timeout(setup.timeout, scripts.count(&mut connection, &counters)).await {
+                    Ok(Ok(counted)) => Ok(counted),
+                    // Not run at all: out of memory, a replica.
+                    Ok(Err(error)) if !error.is_io_error() => {
+                        counters.iter().for_each(|counter| self.owed.add(counter, counter.passed, setup::now()));
+                        Err(Uncounted::Unheard)
+                    }
+                    Ok(Err(_)) | Err(_) => Err(Uncounted::Unanswered),
+                }
             }
-            None => None,
+            None => Err(Uncounted::Unheard),
         };
-        if counted.is_none() {
+        if counted.is_err() {
             tally.fell_back(Fallback::Rate);
             if let Some(live) = live {
                 live.slow();
             }
         }
         counted
+    }
+
+    /// A request went out that the backend has not heard of: it is told with the next one that is counted by the same key.
+    pub fn owe(&self, route: &str, checks: &[Check]) {
+        for counter in counters(&self.common.setup, route, checks, false) {
+            self.owed.add(&counter, u32::try_from(counter.cost).unwrap_or(u32::MAX), setup::now());
+        }
     }
 
     /// Gives back what [`Fleet::count`] counted, for a request that was refused for another reason then. What the backend does
@@ -325,11 +367,10 @@ impl Drop for Ears {
     }
 }
 
-/// What the keys of a fleet are made with: the same in all its processes, and as secret as the backend's password.
+/// What the keys of a fleet are made with: the same in all its processes. Not the backend's password: each gateway may have a user of
+/// its own there, and while a password is changed some have the old one. Nobody else can read the keys.
 fn secret(limits: &Limits) -> (u64, u64) {
-    let url = limits.backend.as_ref().map_or("", Secret::reveal);
-    let password = url.split_once("://").and_then(|(_, rest)| rest.rsplit_once('@')).map_or("", |(user, _)| user);
-    let digest = ring::digest::digest(&ring::digest::SHA256, format!("{}\n{password}", limits.prefix).as_bytes());
+    let digest = ring::digest::digest(&ring::digest::SHA256, format!("speechgate\n{}", limits.prefix).as_bytes());
     let word = |at: usize| digest.as_ref()[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
     (word(0), word(8))
 }
@@ -340,6 +381,7 @@ fn counters(setup: &Setup, route: &str, checks: &[Check], back: bool) -> Vec<Cou
         key: format!("{}:rate:{route}:{}:{:016x}", setup.prefix, check.limit, check.key),
         quota: check.quota,
         cost: i64::from(check.cost.get()) * if back { -1 } else { 1 },
+        passed: 0,
     };
     checks.iter().map(counter).collect()
 }

@@ -60,6 +60,8 @@ pub(super) struct Counter {
     pub(super) quota: Quota,
     /// Below zero it is given back.
     pub(super) cost: i64,
+    /// What passed here while the backend could not be asked, and is counted in any case.
+    pub(super) passed: u32,
 }
 
 /// What became of a request at all of its limits.
@@ -119,9 +121,12 @@ impl Scripts {
     /// Counts a request.
     pub(super) async fn count(&self, connection: &mut Connection, counters: &[Counter]) -> RedisResult<Counted> {
         let mut call = self.rates.prepare_invoke();
-        for Counter { key, quota, cost } in counters {
+        for Counter { key, quota, cost, .. } in counters {
             let unit = quota.per.as_secs_f64() * 1e6 / f64::from(quota.amount.get());
             let _ = call.key(key).arg(unit).arg(quota.burst.get()).arg(*cost);
+        }
+        for Counter { passed, .. } in counters {
+            let _ = call.arg(*passed);
         }
         let numbers: Vec<u64> = call.invoke_async(connection).await?;
         Ok(counted(&numbers, counters))

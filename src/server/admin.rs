@@ -69,7 +69,7 @@ pub struct Admin {
     /// Whether requests are taken.
     pub ready: AtomicBool,
     /// Appends the metrics in a format.
-    pub metrics: Box<Render>,
+    pub metrics: Arc<Render>,
     /// The running configuration with secrets as stars.
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// Loads the configuration again; the text says what happened.
@@ -227,8 +227,7 @@ async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>
         "/metrics" => {
             let accept = request.headers.get_all(header::ACCEPT).iter();
             let format = Format::accepted(accept.filter_map(|line| line.to_str().ok()));
-            let mut metrics = String::new();
-            (admin.metrics)(format, &mut metrics);
+            let metrics = render(&admin.metrics, format).await;
             let mut response = with_type(StatusCode::OK, format.content_type(), metrics);
             let _ = response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
             response
@@ -242,6 +241,24 @@ async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>
         _ => match page {
             Some(page) => respond(StatusCode::OK, page.content_type, page.body),
             None => text(StatusCode::OK, INDEX.to_owned()),
+        },
+    }
+}
+
+/// The metrics. Those of thousands of routes take a while, in which a thread that serves connections would serve none.
+async fn render(metrics: &Arc<Render>, format: Format) -> String {
+    let metrics = Arc::clone(metrics);
+    let rendered = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        metrics(format, &mut text);
+        text
+    });
+    match rendered.await {
+        Ok(text) => text,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is shutting down.
+            Err(_) => String::new(),
         },
     }
 }
@@ -294,7 +311,7 @@ mod tests {
     {
         let admin = Admin {
             ready: AtomicBool::new(true),
-            metrics: Box::new(|_, _| panic!("as the test wants it")),
+            metrics: Arc::new(|_, _| panic!("as the test wants it")),
             config: Box::new(|| "the configuration\n".to_owned()),
             reload: Box::new(|| Box::pin(async { Ok("reloaded\n".to_owned()) })),
             clear_waits: Box::new(|route| route.is_none_or(|route| route == "a b").then_some(2)),

@@ -101,10 +101,10 @@ impl World {
         let Gateway { fleet, own } = &self.gateways[index];
         let check = Check { limit: 1, key: 7, quota: self.quota, cost };
         let counted = fleet.count("r", &[check]).await;
-        let alone = counted.is_none();
+        let alone = counted.is_err();
         let refused = match counted {
-            Some(counted) => counted.refused.map(|(_, wait)| wait),
-            None => {
+            Ok(counted) => counted.refused.map(|(_, wait)| wait),
+            Err(_) => {
                 let (part, now) = (fleet.local_quota(&self.quota), Instant::now().into_std());
                 own.reconfigure(part, now);
                 match own.check(7, cost.min(part.burst), now) {

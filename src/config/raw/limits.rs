@@ -136,7 +136,7 @@ pub(in crate::config) struct Limits {
     /// How long slots stay with a gateway that is not heard of any more.
     #[schemars(extend("default" = defaults::duration(defaults::limits::LEASE)))]
     pub(in crate::config) lease: Option<DurationText>,
-    /// How long a request waits for the backend before it is counted locally.
+    /// How long a request waits for the backend before it is counted locally; less where that is more than a tenth of the lease.
     #[schemars(extend("default" = defaults::duration(defaults::limits::TIMEOUT)))]
     pub(in crate::config) timeout: Option<DurationText>,
     /// What the backend's keys and channels begin with.

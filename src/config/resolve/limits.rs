@@ -203,7 +203,7 @@ pub(super) fn limits(raw: &raw::Limits, findings: &mut Findings) -> Limits {
     let mut reader = Reader { path: Path::of("limits"), findings };
     let lease = reader.read("lease", raw.lease.as_ref().map(|text| text.0.as_str()), values::lease);
     let lease = lease.unwrap_or(defaults::LEASE);
-    let timeout = reader.deadline("timeout", raw.timeout.as_ref(), defaults::TIMEOUT);
+    let timeout = reader.deadline("timeout", raw.timeout.as_ref(), defaults::TIMEOUT.min(lease / 10));
     if timeout > lease / 10 {
         let expected = format!("at most a tenth of the lease, {}", humantime::format_duration(lease / 10));
         reader.refuse("timeout", &humantime::format_duration(timeout).to_string(), expected);

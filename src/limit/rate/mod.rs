@@ -57,6 +57,13 @@ impl Rate {
         lock(self.shard(key)).check(key, cost, now)
     }
 
+    /// Somebody else counts the same key by the same limit, in full or in part, and this is what is left there: here at least as large
+    /// a share of the burst is used up.
+    pub fn mirror(&self, key: u64, left: &Left, now: Instant) {
+        let now = self.nanos(now);
+        lock(self.shard(key)).mirror(key, left, now);
+    }
+
     /// Gives back what [`Rate::check`] took, for a request that was refused for another reason then.
     pub fn give_back(&self, key: u64, cost: NonZeroU32) {
         lock(self.shard(key)).give_back(key, cost);
@@ -126,6 +133,17 @@ impl Shard {
         let (answer, after) = self.quota.check(self.crowd, cost, now);
         self.crowd = after;
         answer
+    }
+
+    fn mirror(&mut self, key: u64, left: &Left, now: u64) {
+        let used = left.reset.as_nanos() * u128::from(self.quota.whole()) / u128::from(left.quota.whole().max(1));
+        let used = u64::try_from(used).unwrap_or(u64::MAX).min(self.quota.whole());
+        let moment = now.saturating_add(used);
+        if let Some(whole) = self.keys.get_mut(&key) {
+            *whole = moment.max(*whole);
+        } else if used > 0 && self.has_room(now) {
+            let _ = self.keys.insert(key, moment);
+        }
     }
 
     fn give_back(&mut self, key: u64, cost: NonZeroU32) {

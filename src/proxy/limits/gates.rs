@@ -2,8 +2,10 @@
 //!
 //! A plan belongs to an account, so its slots are not shared with other accounts, and what is learned about one says nothing
 //! about another. Keys come from the network: at most [`MOST`] have a gate of their own, and later ones share one. A gate that
-//! was idle for [`IDLE`] is forgotten, with what was learned for it.
+//! was idle for [`IDLE`] is forgotten, with what was learned for it. Where a fleet shares them, each costs an agent and is known to a
+//! backend: there are at most [`MOST_SHARED`], forgotten after [`IDLE_SHARED`].
 
+use crate::fleet::Fleet;
 use crate::limit::gate::{Bounds, Gate, GateStats, Setup, SlotStats};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +15,13 @@ use std::time::{Duration, Instant};
 pub(super) const MOST: usize = 4096;
 /// How long a gate that nobody uses is kept.
 const IDLE: Duration = Duration::from_secs(600);
+/// The same where a fleet shares them.
+const MOST_SHARED: usize = 512;
+const IDLE_SHARED: Duration = Duration::from_secs(60);
 
 /// The gates of a route. They outlive its configuration.
 pub(super) enum Gates {
-    /// One for all accounts; with a single account where a fleet shares it for all keys.
+    /// One for all accounts.
     Accounts(Arc<Gate>),
     /// One for each key that clients bring.
     Keys(Keyed),
@@ -26,9 +31,16 @@ pub(super) struct Keyed {
     state: Mutex<KeyedState>,
 }
 
+/// Where gates are shared with other gateways: all of them know one by the name of its route and its key.
+pub(super) struct Sharing {
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) route: String,
+}
+
 struct KeyedState {
     setup: Setup,
     learn: bool,
+    sharing: Option<Sharing>,
     gates: HashMap<u64, Kept>,
     /// The gate that all further keys share.
     crowd: Option<Arc<Gate>>,
@@ -40,12 +52,14 @@ struct Kept {
 }
 
 impl Gates {
-    pub(super) fn of_accounts(gate: Arc<Gate>) -> Arc<Gates> {
+    pub(super) fn of_accounts(setup: &Setup, learn: bool) -> Arc<Gates> {
+        let gate = Gate::new(setup);
+        gate.set_learning(learn);
         Arc::new(Gates::Accounts(gate))
     }
 
-    pub(super) fn of_keys(setup: Setup, learn: bool) -> Arc<Gates> {
-        let state = KeyedState { setup, learn, gates: HashMap::new(), crowd: None };
+    pub(super) fn of_keys(setup: Setup, learn: bool, sharing: Option<Sharing>) -> Arc<Gates> {
+        let state = KeyedState { setup, learn, sharing, gates: HashMap::new(), crowd: None };
         Arc::new(Gates::Keys(Keyed { state: Mutex::new(state) }))
     }
 
@@ -80,7 +94,9 @@ impl Gates {
     /// Forgets the gates of keys that nobody has used for long.
     pub(super) fn sweep(&self, now: Instant) {
         if let Gates::Keys(keyed) = self {
-            keyed.lock().forget_idle(now, IDLE);
+            let mut state = keyed.lock();
+            let after = state.bounds().1;
+            state.forget_idle(now, after);
         }
     }
 }
@@ -92,14 +108,20 @@ impl Keyed {
             kept.used = now;
             return Arc::clone(&kept.gate);
         }
-        if state.gates.len() >= MOST {
+        let most = state.bounds().0;
+        if state.gates.len() >= most {
             state.forget_idle(now, Duration::ZERO);
         }
-        let own = state.gates.len() < MOST;
+        let own = state.gates.len() < most;
         if let Some(crowd) = state.crowd.as_ref().filter(|_| !own) {
             return Arc::clone(crowd);
         }
         let gate = Gate::new(&state.setup);
+        gate.set_learning(state.learn);
+        if let Some(Sharing { fleet, route }) = &state.sharing {
+            let label = if own { format!("{credential:016x}") } else { "others".to_owned() };
+            fleet.share_accounts(route, std::iter::once((0, label)), &gate);
+        }
         if own {
             let _ = state.gates.insert(credential, Kept { gate: Arc::clone(&gate), used: now });
         } else {
@@ -116,6 +138,11 @@ impl Keyed {
 impl KeyedState {
     fn all(&self) -> impl Iterator<Item = &Arc<Gate>> {
         self.gates.values().map(|kept| &kept.gate).chain(&self.crowd)
+    }
+
+    /// How many keys have a gate of their own, and for how long after they were used.
+    fn bounds(&self) -> (usize, Duration) {
+        if self.sharing.is_some() { (MOST_SHARED, IDLE_SHARED) } else { (MOST, IDLE) }
     }
 
     /// Permits and waiters hold a reference to their gate.
@@ -147,6 +174,7 @@ impl SlotStats for Gates {
 }
 
 fn resize(gate: &Gate, setup: &Setup, learn: bool, now: Instant) {
+    gate.set_learning(learn);
     gate.reconfigure(setup, now);
     if !learn {
         (0..setup.accounts).for_each(|account| gate.set_learned(account, setup.max));

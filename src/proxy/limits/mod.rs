@@ -43,7 +43,7 @@ use crate::limit::{Backoffs, Keys};
 use crate::proxy::headers::{self, SubprotocolKeys};
 use crate::proxy::{RequestBody, redact};
 use crate::telemetry::metrics::RouteMetrics;
-use gates::Gates;
+use gates::{Gates, Sharing};
 use http::{HeaderName, HeaderValue, request};
 use rates::{Charges, Rates};
 use std::collections::HashMap;
@@ -125,14 +125,11 @@ impl Registry {
         let fleet = self.fleet.get();
         let keys = fleet.map_or(&self.keys, |fleet| fleet.keys());
         let limits = Arc::new(RouteLimits::new(route, metrics, keys, fleet, old.as_deref(), now));
+        // The gates of keys are shared as they come.
         if let (Some(fleet), Some(Gates::Accounts(gate))) = (fleet, limits.gates.as_deref()) {
-            if limits.accounts.is_empty() {
-                fleet.share(&route.name, 1, gate);
-            } else {
-                let accounts = limits.accounts.iter().zip(&limits.numbers);
-                let accounts = accounts.map(|(key, number)| (*number, format!("{key:016x}")));
-                fleet.share_accounts(&route.name, accounts, gate);
-            }
+            let accounts = limits.accounts.iter().zip(&limits.numbers);
+            let accounts = accounts.map(|(key, number)| (*number, format!("{key:016x}")));
+            fleet.share_accounts(&route.name, accounts, gate);
         }
         let shown = limits.gates.as_ref().filter(|_| limits.counts());
         metrics.show_slots(shown.map(|gates| Arc::clone(gates) as Arc<dyn SlotStats>).as_ref());
@@ -318,12 +315,11 @@ fn gates(
         }
         return (Some(gates), known);
     }
-    // A fleet shares one gate for all keys of a route: it begins each limiter that it does not know with a grace of half a lease,
-    // which a client's first call would have to wait for.
-    let gates = if accounts.is_empty() && fleet.is_none() {
-        Gates::of_keys(setup, concurrency.learn)
+    let gates = if accounts.is_empty() {
+        let sharing = fleet.map(|fleet| Sharing { fleet: Arc::clone(fleet), route: route.name.clone() });
+        Gates::of_keys(setup, concurrency.learn, sharing)
     } else {
-        Gates::of_accounts(Gate::new(&setup))
+        Gates::of_accounts(&setup, concurrency.learn)
     };
     (Some(gates), known)
 }

@@ -51,6 +51,8 @@ pub(crate) struct Charges {
     pub(super) fleet: Option<SharedCharge>,
     /// What is left of each limit, in the words of headers, where the route says so.
     pub(super) left: HeaderMap,
+    /// What the fleet has not heard of.
+    pub(super) owed: Option<SharedCharge>,
 }
 
 impl Rates {
@@ -156,6 +158,9 @@ impl Charges {
     pub(crate) fn keep(mut self) -> HeaderMap {
         self.here.clear();
         self.fleet = None;
+        if let Some(owed) = self.owed.take() {
+            owed.fleet.owe(&owed.route, &owed.checks);
+        }
         std::mem::take(&mut self.left)
     }
 }

@@ -1,15 +1,16 @@
 //! Rates that several gateways count together.
 //!
 //! All limits of a request are checked in one step at the backend; without a response in time each is checked here, against this
-//! gateway's part of it. What a request without a declared length sends beyond the part that was read ahead is counted only
-//! here.
+//! gateway's part of it. A part is as much used up as the whole was when the backend was last asked, so that nothing is given twice,
+//! and the backend is told of what passed without it. What a request without a declared length sends beyond the part that was read
+//! ahead is counted only here.
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
 use super::rates::{Charges, Entry, Rates, Subject, meter, now};
 use super::{Denied, Refusal, refusal};
 use crate::config::types::Route;
-use crate::fleet::{Check, Counted, Fleet};
+use crate::fleet::{Check, Counted, Fleet, Uncounted};
 use crate::limit::rate::Refused;
 use crate::proxy::RequestBody;
 use std::num::NonZeroU32;
@@ -41,20 +42,28 @@ impl Rates {
             return here(fleet, &asked, route.rate_limit_headers);
         }
         let checks: Vec<Check> = asked.iter().map(|(_, check)| *check).collect();
-        match fleet.count(&route.name, &checks).await {
-            None => here(fleet, &asked, route.rate_limit_headers),
-            Some(counted) => match refused(&counted, &asked) {
-                Some(refusal) => Err(refusal.into()),
-                None => {
-                    let shared = SharedCharge { fleet: Arc::clone(fleet), route: route.name.clone(), checks };
-                    let mut charges = Charges::default();
-                    charges.fleet = Some(shared);
-                    for ((entry, _), left) in asked.iter().zip(&counted.left).filter(|_| route.rate_limit_headers) {
-                        refusal::tell(&mut charges.left, &entry.limit, entry.number, *left);
-                    }
-                    Ok(charges)
+        let counted = fleet.count(&route.name, &checks).await;
+        let shared = SharedCharge { fleet: Arc::clone(fleet), route: route.name.clone(), checks };
+        match counted {
+            Err(uncounted) => {
+                let mut charges = here(fleet, &asked, route.rate_limit_headers)?;
+                charges.owed = Some(shared).filter(|_| uncounted == Uncounted::Unheard);
+                Ok(charges)
+            }
+            Ok(counted) => {
+                for ((entry, check), left) in asked.iter().zip(&counted.left) {
+                    entry.rate.mirror(check.key, left, now());
                 }
-            },
+                if let Some(refusal) = refused(&counted, &asked) {
+                    return Err(refusal.into());
+                }
+                let mut charges = Charges::default();
+                charges.fleet = Some(shared);
+                for ((entry, _), left) in asked.iter().zip(&counted.left).filter(|_| route.rate_limit_headers) {
+                    refusal::tell(&mut charges.left, &entry.limit, entry.number, *left);
+                }
+                Ok(charges)
+            }
         }
     }
 }

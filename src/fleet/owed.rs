@@ -1,0 +1,71 @@
+//! What passed here while the backend could not be asked, until it is told.
+
+use super::scripts::Counter;
+use crate::limit::rate::Quota;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// How many keys are remembered. Of more than that, what passed is forgotten, as it was before for all.
+const MOST: usize = 4096;
+
+/// Units that the backend has not heard of, by the key under which it counts them.
+#[derive(Debug, Default)]
+pub(super) struct Owed(Mutex<BTreeMap<String, (u32, Instant)>>);
+
+impl Owed {
+    /// So many units passed.
+    pub(super) fn add(&self, counter: &Counter, units: u32, now: Instant) {
+        if units == 0 {
+            return;
+        }
+        let mut all = self.lock();
+        if let Some((owed, at)) = all.get_mut(&counter.key) {
+            let left = left(*owed, *at, &counter.quota, now);
+            (*owed, *at) = (left.saturating_add(units).min(counter.quota.burst.get()), now);
+        } else if all.len() < MOST {
+            let _ = all.insert(counter.key.clone(), (units, now));
+        }
+    }
+
+    /// What is still to be told of a key. It is taken to be told then.
+    pub(super) fn take(&self, key: &str, quota: &Quota, now: Instant) -> u32 {
+        self.lock().remove(key).map_or(0, |(owed, at)| left(owed, at, quota, now))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (u32, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What had been used up then and is not free again by now.
+fn left(units: u32, at: Instant, quota: &Quota, now: Instant) -> u32 {
+    let free =
+        now.saturating_duration_since(at).as_secs_f64() / quota.per.as_secs_f64() * f64::from(quota.amount.get());
+    // The cast saturates.
+    units.saturating_sub(free as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    #[test]
+    fn what_passed_is_told_once_and_forgotten_with_time() {
+        let ten = NonZeroU32::new(10).expect("ten");
+        let quota = Quota { amount: ten, per: Duration::from_secs(10), burst: ten };
+        let counter = |key: &str| Counter { key: key.to_owned(), quota, cost: 1, passed: 0 };
+        let (owed, now) = (Owed::default(), Instant::now());
+        owed.add(&counter("a"), 3, now);
+        owed.add(&counter("a"), 4, now + Duration::from_secs(2));
+        assert_eq!(owed.take("a", &quota, now + Duration::from_secs(3)), 4, "three, less two, and four, less one");
+        assert_eq!(owed.take("a", &quota, now + Duration::from_secs(3)), 0);
+        owed.add(&counter("a"), 99, now);
+        owed.add(&counter("a"), 99, now);
+        assert_eq!(owed.take("a", &quota, now), 10, "never more than a burst");
+        (0..2 * MOST).for_each(|number| owed.add(&counter(&number.to_string()), 1, now));
+        assert_eq!(owed.lock().len(), MOST);
+    }
+}
