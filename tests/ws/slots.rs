@@ -119,6 +119,26 @@ async fn a_context_waits_until_another_has_ended_and_what_runs_goes_on() {
     counts(&gateway, 0, 0).await;
 }
 
+/// However long its text is, and wherever its context is named: it begins one.
+#[tokio::test]
+async fn a_long_message_begins_a_context_like_a_short_one() {
+    let (address, mut opened) = played().await;
+    let gateway = gateway("cartesia", address, &route("max = 1, max_wait = \"20s\""), "");
+    let (mut caller, mut end) = session(&gateway, &mut opened).await;
+    let long = |context: &str, length: usize| {
+        let text = "a".repeat(length);
+        json!({ "a": text, "transcript": "hello", "continue": false, "context_id": context })
+    };
+    for (context, length) in [("a", 66_000), ("b", 900_000)] {
+        send(&mut caller, &long(context, length)).await;
+    }
+    end.hears(&long("a", 66_000)).await;
+    counts(&gateway, 1, 1).await;
+    assert!(end.heard.try_recv().is_err());
+    end.says(&done("a"));
+    end.hears(&long("b", 900_000)).await;
+}
+
 #[tokio::test]
 async fn without_a_slot_the_context_is_refused_and_the_session_goes_on() {
     for (envelope, member) in [("", "error"), ("envelope = \"compatible\"\n", "gateway_error")] {

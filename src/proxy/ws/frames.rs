@@ -15,6 +15,10 @@ use std::ops::Range;
 /// Most bytes of a frame, or of a text message that may be an error, that are held until it is whole.
 pub(super) const HELD: usize = 64 * 1024;
 
+/// The same for a client's messages on a socket whose units take slots: a long text begins one as a short one does. Far more than any
+/// provider takes at once; what is longer still goes on as it comes, and begins nothing here.
+pub(super) const HELD_FOR_SLOTS: usize = 1024 * 1024;
+
 /// How much a peer may send at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sizes {
@@ -90,6 +94,8 @@ pub(super) struct FrameReader {
     /// Messages of this kind are looked at whatever they begin with: the socket's codec is not bare JSON.
     coded: Option<Opcode>,
     checker: Checker,
+    /// Most bytes that are held until they are whole.
+    most: usize,
     /// The beginning of a frame that is not whole yet.
     begun: Vec<u8>,
     /// Its header, once that is there.
@@ -118,8 +124,8 @@ struct Head {
 
 impl Head {
     /// Bytes of the frame, unless it is too long to be held.
-    fn whole(&self) -> Option<usize> {
-        let payload = usize::try_from(self.header.length).ok().filter(|payload| *payload <= HELD)?;
+    fn whole(&self, most: usize) -> Option<usize> {
+        let payload = usize::try_from(self.header.length).ok().filter(|payload| *payload <= most)?;
         Some(self.length + payload)
     }
 }
@@ -152,6 +158,7 @@ impl FrameReader {
             sizes,
             look: if sender == Sender::Server { Look::Objects } else { Look::Nothing },
             coded: None,
+            most: HELD,
             checker: Checker::new(false),
             begun: Vec::new(),
             head: None,
@@ -167,6 +174,11 @@ impl FrameReader {
     /// Says which text messages are looked at from here on.
     pub(super) fn look(&mut self, look: Look) {
         self.look = look;
+    }
+
+    /// Says how long a frame or a text message may be that is held until it is whole, so that it can be looked at.
+    pub(super) fn hold(&mut self, most: usize) {
+        self.most = most;
     }
 
     /// Says which messages are in a codec.
@@ -231,7 +243,7 @@ impl FrameReader {
                 self.begun = rest.to_vec();
                 return Ok(());
             };
-            let Some(length) = head.whole() else {
+            let Some(length) = head.whole(self.most) else {
                 if !self.held.is_empty() {
                     hand_out(input.get(run.clone()).unwrap_or_default(), take);
                     run.start = run.end;
@@ -318,7 +330,7 @@ impl FrameReader {
             self.head = self.begin(&begun)?;
             self.begun = begun;
         };
-        let Some(length) = head.whole() else {
+        let Some(length) = head.whole(self.most) else {
             self.head = None;
             self.release(take);
             take(Unit::Pass(&std::mem::take(&mut self.begun)));
@@ -369,7 +381,7 @@ impl FrameReader {
         if !starts_held && self.held.is_empty() {
             return Ok(FrameAction::Pass);
         }
-        if self.held.len() + frame.len() > HELD {
+        if self.held.len() + frame.len() > if any { HELD } else { self.most } {
             return if any { Err(Violation::TooLarge) } else { Ok(FrameAction::Release) };
         }
         if !head.part.last {

@@ -221,3 +221,30 @@ fn places_for_words_of_our_own_are_known() {
         assert_eq!(state(pieces), expected, "{pieces:?}");
     }
 }
+
+#[test]
+fn a_long_text_is_looked_at_where_that_is_asked_for() {
+    let looked_at = |most: usize| {
+        let mut reader = FrameReader::new(Sender::Server, SIZES);
+        reader.hold(most);
+        let text = format!("{{\"long\":\"{}\"}}", "a".repeat(HELD));
+        let whole = fragment(Sender::Server, true, Opcode::Text, text.as_bytes());
+        let (first, rest) = text.as_bytes().split_at(HELD / 2);
+        let parts = [
+            fragment(Sender::Server, false, Opcode::Text, first),
+            fragment(Sender::Server, true, Opcode::Continuation, rest),
+        ];
+        let mut seen = Vec::new();
+        for piece in whole.chunks(1000).chain(parts.concat().chunks(1000)) {
+            let mut take = |unit: Unit<'_>| {
+                if let Unit::Suspect(_, looked_at) = unit {
+                    seen.push(looked_at == text.as_bytes());
+                }
+            };
+            let _ = reader.feed(piece, &|_| true, &Cell::new(false), &mut take).expect("good frames");
+        }
+        seen
+    };
+    assert!(looked_at(HELD).is_empty(), "too long to be held");
+    assert_eq!(looked_at(2 * HELD), [true, true], "whole and in fragments");
+}

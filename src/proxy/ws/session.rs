@@ -16,7 +16,7 @@ mod slots;
 
 use super::close::SessionErrors;
 use super::first_message::FirstMessages;
-use super::frames::{Look, Sizes, Unit, Violation};
+use super::frames::{HELD_FOR_SLOTS, Look, Sizes, Unit, Violation};
 use super::side::Side;
 use crate::canon::{Codec, Fault, Phase};
 use crate::detect::Coded;
@@ -155,6 +155,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let opcode = |codec: Codec| if codec.is_binary() { Opcode::Binary } else { Opcode::Text };
         session.provider.frames.coded(codec.map(opcode));
+        if session.slots.is_some() {
+            session.client.frames.hold(HELD_FOR_SLOTS);
+        }
         session.look_at_the_client();
         session
     }
