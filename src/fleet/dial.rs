@@ -3,9 +3,10 @@
 use redis::aio::{ConnectionLike, MultiplexedConnection, SendError};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisFuture,
-    RedisResult, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, RedisError,
+    RedisFuture, RedisResult, TlsCertificates, Value,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -101,10 +102,24 @@ impl Dial for Network {
                     Ok(())
                 });
             let mut connection = self.0.get_multiplexed_async_connection_with_config(&config).await?;
+            refuse_groups(&mut connection).await?;
             connection.subscribe(channels).await?;
             Ok(Connection::new(connection))
         })
     }
+}
+
+/// A node of a cluster holds a part of the keys, and a sentinel holds none: limits would be shared by some, or by nobody, without a word.
+async fn refuse_groups(connection: &mut MultiplexedConnection) -> RedisResult<()> {
+    let hello = redis::cmd("HELLO").query_async::<BTreeMap<String, Value>>(connection).await;
+    // A user who may not ask is one whose operator has set up the server for this.
+    let mode = hello.ok().and_then(|mut hello| redis::from_redis_value::<String>(hello.remove("mode")?).ok());
+    let why = match mode.as_deref() {
+        Some("cluster") => "a node of a Redis Cluster, whose keys are spread: limits.backend needs a single server",
+        Some("sentinel") => "a Redis Sentinel: limits.backend needs the server that it watches",
+        Some(_) | None => return Ok(()),
+    };
+    Err(RedisError::from((ErrorKind::InvalidClientConfig, why)))
 }
 
 impl Backend for MultiplexedConnection {
