@@ -5,6 +5,7 @@
 //! | [`rate`] | how many requests, characters or bytes in a time, for each key |
 //! | [`gate`] | how many calls at one time, who waits for a slot and who is next |
 //! | [`learn`] | how many slots the provider seems to allow |
+//! | [`settle`] | how long the slot of a cancelled call stays taken |
 //! | [`backoff`] | how long no request goes out after a provider's Retry-After |
 //! | [`budget`] | how many retries an outage may add |
 //! | [`breaker`] | when a broken upstream gets no requests |
@@ -32,6 +33,7 @@ pub mod gate;
 pub mod keys;
 pub mod learn;
 pub mod rate;
+pub mod settle;
 
 pub use backoff::Backoffs;
 pub use breaker::Breaker;

@@ -1,6 +1,7 @@
 //! The accounts of a gate: each is a plan of its own, with its own slots.
 
 use crate::limit::learn::Learn;
+use crate::limit::settle::Settle;
 use std::time::Instant;
 
 /// A set of accounts: those that a request may use.
@@ -105,6 +106,8 @@ pub(super) struct AccountSlots {
     pub(super) unseen: bool,
     /// What the provider says.
     pub(super) learn: Learn,
+    /// How long slots of cancelled calls stay taken.
+    pub(super) settle: Settle,
     /// No new slots until then, and until somebody who knows the time has said so.
     pub(super) paused: Option<Instant>,
     /// Whether a slot that comes free ends that: the provider only wanted one of its own calls to end.
@@ -127,6 +130,7 @@ impl AccountSlots {
             others: 0,
             unseen: false,
             learn,
+            settle: Settle::default(),
             paused: None,
             ends_early: false,
             last_grant,

@@ -2,12 +2,13 @@
 
 use super::state::Grant;
 use super::{Gate, Priority};
+use crate::limit::settle::Settle;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A slot. Dropping it gives the slot to the next.
 #[must_use = "dropping a permit frees its slot"]
@@ -43,6 +44,27 @@ impl Permit {
         self.paused = true;
         let mut state = super::lock(&self.gate.state);
         state.accounts.get_mut(self.grant.account).is_some_and(|account| account.pause(until, true))
+    }
+
+    /// Its call was cancelled: how long the slot has to stay taken, by what the configuration says and what was refused of late.
+    #[must_use]
+    pub fn settles(&self, configured: Duration, now: Instant) -> Duration {
+        self.with_settle(|settle| settle.time(configured, now)).unwrap_or(configured)
+    }
+
+    /// That time is over.
+    pub fn has_settled(self, now: Instant) {
+        let _ = self.with_settle(|settle| settle.settled(now));
+    }
+
+    /// The provider refused for want of a slot, perhaps because of one that had not settled yet.
+    pub fn found_none(&self, configured: Duration, now: Instant) {
+        let _ = self.with_settle(|settle| settle.refused(configured, now));
+    }
+
+    fn with_settle<T>(&self, change: impl FnOnce(&mut Settle) -> T) -> Option<T> {
+        let mut state = crate::limit::lock(&self.gate.state);
+        state.accounts.get_mut(self.grant.account).map(|account| change(&mut account.settle))
     }
 
     /// The provider accepted the call: see [`Learn::succeeded`](crate::limit::learn::Learn::succeeded), which counts only if the

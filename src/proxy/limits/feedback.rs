@@ -139,6 +139,9 @@ impl RouteLimits {
     pub(crate) fn settled(&self, mut permit: Permit, error: Option<&CanonicalError>) {
         let now = Instant::now();
         let refused = error.filter(|error| error.code.kind() == Type::ConcurrencyLimited);
+        if refused.is_some() {
+            permit.found_none(self.settle_time(), now.into_std());
+        }
         match refused {
             Some(_) if self.learns() => permit.refused(now.into_std()),
             None if self.learns() && error.is_none() => permit.succeeded(now.into_std()),
@@ -153,6 +156,7 @@ impl RouteLimits {
     fn want_of_slots(&self, admission: &mut Admission, wait: Option<Duration>, now: Instant) {
         open(admission);
         let Some(permit) = &mut admission.permit else { return };
+        permit.found_none(self.settle_time(), now.into_std());
         if self.learns() {
             permit.refused(now.into_std());
         }
@@ -185,7 +189,8 @@ impl RouteLimits {
         drop(tokio::spawn(async move {
             tokio::time::sleep_until(until).await;
             if let Some(gate) = gate.upgrade() {
-                gate.wake(until.into_std());
+                // Not `until`: where this comes late, a share of the fleet may be over.
+                gate.wake(Instant::now().into_std());
             }
         }));
     }
@@ -193,15 +198,19 @@ impl RouteLimits {
     /// A call was cancelled after it had gone out. Its connection is closed with it, but the provider notices that a little later:
     /// until then its slot stays taken.
     pub fn settle(&self, admission: &mut Admission) {
-        let settle = self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.settle);
         // Without a runtime the process is ending.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if let Some(permit) = admission.permit.take_if(|_| !settle.is_zero()) {
-            drop(runtime.spawn(async move {
-                tokio::time::sleep(settle).await;
-                drop(permit);
-            }));
-        }
+        let Some(permit) = admission.permit.take_if(|_| !self.settle_time().is_zero()) else { return };
+        let settle = permit.settles(self.settle_time(), Instant::now().into_std());
+        drop(runtime.spawn(async move {
+            tokio::time::sleep(settle).await;
+            permit.has_settled(Instant::now().into_std());
+        }));
+    }
+
+    /// How long a slot settles unless that proves too short.
+    fn settle_time(&self) -> Duration {
+        self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.settle)
     }
 
     fn learns(&self) -> bool {

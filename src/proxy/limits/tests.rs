@@ -253,6 +253,29 @@ async fn the_slot_of_a_cancelled_call_settles_before_it_is_free() {
     );
 }
 
+/// A provider that takes longer than that to notice is given longer.
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_was_given_out_too_soon_settles_for_longer_the_next_time() {
+    let route = runtime(CONCURRENCY);
+    let settles = async || {
+        let mut cancelled = call(slot(&route).await.ok());
+        route.limits.settle(&mut cancelled);
+        cancelled.end();
+        let begun = Instant::now();
+        (slot(&route).await.ok(), begun.elapsed())
+    };
+    let (permit, took) = settles().await;
+    assert_eq!(took, Duration::from_millis(100));
+    let mut refused = call(permit);
+    route.limits.failed(&mut refused, "/x", &refusal(Code::ConcurrencyLimited, 0));
+    refused.end();
+    let (permit, took) = settles().await;
+    assert_eq!(took, Duration::from_millis(200));
+    drop(permit);
+    advance(Duration::from_secs(120)).await;
+    assert_eq!(settles().await.1, Duration::from_millis(100));
+}
+
 /// A reload knows accounts by what they are: whatever place one has now, its running calls count.
 #[tokio::test(start_paused = true)]
 async fn a_reload_that_adds_an_account_forgets_no_running_call() {
