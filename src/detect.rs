@@ -6,7 +6,7 @@ mod coded;
 
 pub use coded::{Coded, codec_of, encode, recode};
 
-use crate::canon::profile::Detector;
+use crate::canon::detectors::Detector;
 use crate::canon::{CanonicalError, Classified, Codec, Evidence, Matched, Phase, Profile, resolve};
 use crate::wire::close;
 use crate::wire::coding::StreamCoding;

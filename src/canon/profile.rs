@@ -1,4 +1,4 @@
-//! A compiled provider profile: detectors, selectors, code tables, ordered rules.
+//! A compiled provider profile: detectors, fields, code tables, ordered rules.
 //!
 //! What is compiled here was read from TOML (`spec`). Everything that cannot work is refused at once, rules that can
 //! never match among it.
@@ -6,22 +6,21 @@
 use super::clients::Client;
 use super::codec::{Codec, CodedSockets};
 use super::codes::{CodeTable, Codes, Known};
-use super::condition::{self, Condition, Written};
+use super::condition::Written;
 use super::cost::{self, TextPath};
+use super::detectors::{self, Detector, Needles};
 use super::evidence::Evidence;
+use super::fields::Fields;
 use super::heuristics;
 use super::mapping::Mapping;
 use super::path::Path;
-use super::projection::Projection;
+use super::problems::{Problems, ProfileProblem, compile_paths};
 use super::rule::Rule;
-use super::select::Selector;
-use super::selectors::Selectors;
-use super::spec::{ConcurrencyUnit, DetectorSpec, MappingSpec, OneOrMany, Phase, ProfileSpec, SelectorSpec, Table};
+use super::spec::{ConcurrencyUnit, MappingSpec, Phase, ProfileSpec, SelectorSpec, Table};
 use super::streams::Stream;
 use super::template::PathTemplate;
 use super::units::SocketUnits;
 use http::header::{HeaderMap, HeaderName};
-use memchr::memmem::Finder;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -59,76 +58,11 @@ pub struct Fallback {
     pub generic: Profile,
 }
 
-/// Something in a profile that cannot work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProfileProblem {
-    /// The key path inside the profile: `rules[3].message`, `codes.X`.
-    pub path: String,
-    /// What is wrong and what was expected, in one sentence.
-    pub problem: String,
-}
-
-/// The selectors, by what they find.
-#[derive(Debug, Default)]
-pub(crate) struct Fields {
-    pub(crate) code: Selectors,
-    pub(crate) kind: Selectors,
-    pub(crate) title: Selectors,
-    pub(crate) message: Selectors,
-    pub(crate) status: Selectors,
-    pub(crate) close: Selectors,
-    pub(crate) request_id: Selectors,
-    pub(crate) param: Selectors,
-    pub(crate) doc_url: Selectors,
-    pub(crate) retry_after: Selectors,
-    pub(crate) retryable: Selectors,
-    pub(crate) context_id: Selectors,
-    pub(crate) done: Selectors,
-    pub(crate) details: Vec<(String, Selectors)>,
-    pub(crate) validation: Vec<Projection>,
-}
-
-/// One way to recognise a failure that no HTTP status tells.
-#[derive(Debug)]
-pub struct Detector {
-    /// Its place in the profile as written, bases behind.
-    pub index: usize,
-    phase: Phase,
-    paths: Vec<PathTemplate>,
-    conditions: Vec<Condition>,
-    ignore: bool,
-    /// The member that the canonical object replaces.
-    pub member: Option<Path>,
-    /// Whether the session or stream ends with it.
-    pub fatal: Option<bool>,
-}
-
-/// Bytes one of which must occur in a message that could be an error.
-#[derive(Debug)]
-enum Needles {
-    /// Nothing can be told from the bytes.
-    Anything,
-    Bytes(Vec<Finder<'static>>),
-}
-
 /// Provider URLs in success bodies.
 #[derive(Debug)]
 struct Rewrite {
     paths: Vec<PathTemplate>,
     members: Vec<Path>,
-}
-
-/// Collects problems while a profile is compiled.
-struct Problems(Vec<ProfileProblem>);
-
-impl Problems {
-    fn add(&mut self, path: impl Into<String>, problem: impl Into<String>) {
-        self.0.push(ProfileProblem { path: path.into(), problem: problem.into() });
-    }
-
-    fn keep<T>(&mut self, path: impl Into<String>, result: Result<T, String>) -> Option<T> {
-        result.map_err(|problem| self.add(path, problem)).ok()
-    }
 }
 
 impl Profile {
@@ -139,7 +73,7 @@ impl Profile {
     pub fn compile(name: &str, spec: ProfileSpec) -> Result<Profile, Vec<ProfileProblem>> {
         let mut problems = Problems(Vec::new());
         let fields = Fields::compile(&spec, &mut problems);
-        let detectors = compile_detectors(&spec.errors, &mut problems);
+        let detectors = detectors::compile(&spec.errors, &mut problems);
         let codes = compile_codes("codes", &spec.codes, &mut problems);
         let mut spaces: HashMap<Box<str>, CodeTable> = spec
             .spaces
@@ -179,7 +113,7 @@ impl Profile {
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
-        let needles = needles(&detectors, Written::by(&coded));
+        let needles = detectors::needles(&detectors, Written::by(&coded));
         let name = name.to_owned();
         let fallback = None;
         Ok(Profile {
@@ -224,11 +158,7 @@ impl Profile {
     /// Whether the bytes of a message could be an error: a byte test, so that nothing else is ever parsed.
     #[must_use]
     pub fn may_be_error(&self, phase: Phase, bytes: &[u8]) -> bool {
-        match self.needles.iter().find(|(of, _)| *of == phase) {
-            None => false,
-            Some((_, Needles::Anything)) => true,
-            Some((_, Needles::Bytes(needles))) => needles.iter().any(|needle| needle.find(bytes).is_some()),
-        }
+        self.needles.iter().any(|(of, needles)| *of == phase && needles.may_match(bytes))
     }
 
     /// Whether answers to this request may hide a failure in a 2xx body.
@@ -337,98 +267,6 @@ impl Profile {
     }
 }
 
-impl Detector {
-    fn covers(&self, method: &str, path: &str) -> bool {
-        self.paths.is_empty() || self.paths.iter().any(|template| template.matches(method, path))
-    }
-
-    fn matches(&self, request: Option<(&str, &str)>, evidence: &Evidence<'_>) -> bool {
-        let here = request.is_none_or(|(method, path)| self.covers(method, path));
-        self.phase == evidence.phase && here && self.conditions.iter().all(|condition| condition.holds(evidence))
-    }
-}
-
-impl Fields {
-    fn compile(spec: &ProfileSpec, problems: &mut Problems) -> Fields {
-        let mut all = |key: &str, list: &[SelectorSpec]| {
-            list.iter()
-                .enumerate()
-                .filter_map(|(index, one)| problems.keep(format!("{key}[{index}]"), Selector::compile(one)))
-                .collect::<Selectors>()
-        };
-        let details = spec
-            .details
-            .iter()
-            .map(|(name, list)| (name.clone(), all(&format!("details.{name}"), list.as_slice())))
-            .collect();
-        let mut fields = Fields {
-            code: all("code", &spec.code),
-            kind: all("type", &spec.kind),
-            title: all("title", &spec.title),
-            message: all("message", &spec.message),
-            status: all("status", &spec.status),
-            close: all("close", &spec.close),
-            request_id: all("request_id", &spec.request_id),
-            param: all("param", &spec.param),
-            doc_url: all("doc_url", &spec.doc_url),
-            retry_after: all("retry_after", &spec.retry_after),
-            retryable: all("retryable", &spec.retryable),
-            context_id: all("context_id", &spec.context_id),
-            done: all("done", &spec.done),
-            details,
-            validation: Vec::new(),
-        };
-        fields.validation = spec
-            .validation
-            .iter()
-            .enumerate()
-            .filter_map(|(index, one)| problems.keep(format!("validation[{index}]"), Projection::compile(one)))
-            .collect();
-        fields
-    }
-}
-
-fn compile_detectors(specs: &[DetectorSpec], problems: &mut Problems) -> Vec<Detector> {
-    let mut detectors = Vec::new();
-    for (index, spec) in specs.iter().enumerate() {
-        let at = format!("errors[{index}]");
-        if matches!(spec.phase, Phase::Http | Phase::Handshake | Phase::Abort) {
-            let phase = format!("{at}.phase");
-            problems
-                .add(phase, "an answer of 400 or more is always a failure; expected job, sse, ndjson, frame or close");
-        }
-        let paths = compile_paths(&format!("{at}.path"), spec.path.as_ref(), problems);
-        let conditions = problems.keep(format!("{at}.when"), condition::compile_all(&spec.when)).unwrap_or_default();
-        if conditions.is_empty() && spec.phase != Phase::Close {
-            problems
-                .add(format!("{at}.when"), "without a condition every success would be a failure; give at least one");
-        }
-        let member = spec.member.as_deref().and_then(|member| {
-            let path = problems.keep(format!("{at}.member"), Path::parse(member))?;
-            let keys = path.keys().is_some_and(|keys| !keys.is_empty());
-            if !keys {
-                problems.add(format!("{at}.member"), "expected a path of member names, such as `$.error`");
-            }
-            Some(path)
-        });
-        detectors.push(Detector {
-            index,
-            phase: spec.phase,
-            paths,
-            conditions,
-            ignore: spec.ignore,
-            member,
-            fatal: spec.fatal,
-        });
-    }
-    detectors
-}
-
-fn compile_paths(at: &str, paths: Option<&OneOrMany<String>>, problems: &mut Problems) -> Vec<PathTemplate> {
-    let paths = paths.map(OneOrMany::as_slice).unwrap_or_default();
-    paths.iter().filter_map(|path| problems.keep(at, PathTemplate::parse(path))).collect()
-}
-
 fn compile_codes(at: &str, table: &Table<MappingSpec>, problems: &mut Problems) -> CodeTable {
     CodeTable::new(table.iter().filter_map(|(code, mapping)| {
         let mapping = problems.keep(format!("{at}.{code}"), Mapping::compile(mapping, Some(code)))?;
@@ -506,38 +344,4 @@ fn compile_rewrites(spec: &ProfileSpec, problems: &mut Problems) -> Vec<Rewrite>
 fn compile_texts(paths: &[String], problems: &mut Problems) -> Vec<TextPath> {
     let keep = |(index, path): (usize, &String)| problems.keep(format!("cost.text[{index}]"), TextPath::parse(path));
     paths.iter().enumerate().filter_map(keep).collect()
-}
-
-/// What must stand in the bytes; on coded sockets these are `written` otherwise than in JSON.
-fn needles(detectors: &[Detector], written: Written) -> Vec<(Phase, Needles)> {
-    let mut all: Vec<(Phase, Option<Vec<String>>)> = Vec::new();
-    for detector in detectors.iter().filter(|detector| !detector.ignore) {
-        // The rarest bytes: a value before the name of a member, long before short.
-        let rarity = |needles: &Vec<String>| {
-            let is_value = needles.iter().all(|needle| !needle.starts_with('"'));
-            (is_value, needles.iter().map(String::len).min())
-        };
-        let written = if detector.phase == Phase::Job { Written::default() } else { written };
-        let mine = detector.conditions.iter().filter_map(|one| one.needles(written)).max_by_key(rarity);
-        match all.iter_mut().find(|(phase, _)| *phase == detector.phase) {
-            Some((_, known)) => *known = known.take().zip(mine).map(|(known, mine)| [known, mine].concat()),
-            None => all.push((detector.phase, mine)),
-        }
-    }
-    let search = |needles: Option<Vec<String>>| needles.map_or(Needles::Anything, |needles| Needles::of(&needles));
-    all.into_iter().map(|(phase, needles)| (phase, search(needles))).collect()
-}
-
-impl Needles {
-    /// Where one occurs that another one holds, that other one need not be looked for.
-    fn of(needles: &[String]) -> Needles {
-        let mut least: Vec<&str> = Vec::new();
-        for needle in needles {
-            if !least.iter().any(|known| needle.contains(known)) {
-                least.retain(|known| !known.contains(needle.as_str()));
-                least.push(needle);
-            }
-        }
-        Needles::Bytes(least.into_iter().map(|needle| Finder::new(needle.as_bytes()).into_owned()).collect())
-    }
 }

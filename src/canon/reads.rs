@@ -1,7 +1,8 @@
 //! What each selector of a profile reads out of an observation, whether it counts or not: for people who write profiles.
 
 use super::evidence::Evidence;
-use super::profile::{Fields, Profile};
+use super::fields::Fields;
+use super::profile::Profile;
 use super::selectors::Selectors;
 use super::spec::{ProfileSpec, SelectorSpec};
 
