@@ -149,8 +149,12 @@ impl Gateway {
             export.end();
         }
         tracing::info!("ended");
+        // The program's own log comes last, and tells of the other.
         for log in &self.logs {
-            log.flush();
+            let lost = log.flush();
+            if lost > 0 {
+                tracing::warn!(lost, "lines of a log are lost at the end, because nobody reads them");
+            }
         }
     }
 }
@@ -191,7 +195,7 @@ fn start_export(otlp: &Otlp, running: &Running, metrics: &Arc<Metrics>) -> io::R
 
 /// Starts logging, and the access log when it is wanted.
 fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLog>, Vec<Sink>)> {
-    let own = Sink::start("log", io::stderr(), LOG_BUFFER, Arc::default())?;
+    let own = Sink::start("log", io::stderr(), LOG_BUFFER, metrics.log_dropped())?;
     logging::start(&config.telemetry, own.clone());
     if !config.telemetry.access_log {
         return Ok((None, vec![own]));
@@ -202,7 +206,7 @@ fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLo
     let telemetry = &config.telemetry;
     let log =
         AccessLog::new(access.clone(), telemetry.log_format, telemetry.access_successes, &telemetry.access_fields);
-    Ok((Some(log), vec![own, access]))
+    Ok((Some(log), vec![access, own]))
 }
 
 fn spawn_worker(

@@ -50,6 +50,7 @@ fn a_request_and_its_error_are_counted_once() {
         ("speechgate_requests_total", "{route=\"tts\",provider=\"cartesia\",method=\"POST\",status=\"429\"} 1"),
         ("speechgate_build_info", "{version=\"1.2.3\"} 1"),
         ("speechgate_access_log_dropped_total", " 0"),
+        ("speechgate_log_dropped_total", " 0"),
     ] {
         assert_eq!(samples(&text, family), [format!("{family}{expected}")]);
     }

@@ -42,8 +42,9 @@ struct Shared {
     /// Of each buffer.
     capacity: usize,
     dropped: Arc<AtomicU64>,
-    /// What the program's own log says when lines are dropped; nothing about that log itself.
-    warning: Option<Warning>,
+    warning: Warning,
+    /// Lines that the writer has taken and not written yet.
+    in_hand: AtomicU64,
     buffers: Box<[Buffer]>,
     /// Whether there may be something to write. Set after a line was added, taken back before the buffers are looked at.
     pending: AtomicBool,
@@ -65,9 +66,12 @@ struct Progress {
     closing: bool,
 }
 
-/// Warns at most once a minute.
+/// Warns at most once a minute, in the program's own log.
 #[derive(Debug)]
 struct Warning {
+    /// Whether it is that log which loses lines: it is told in it when it can be written again.
+    own: bool,
+    untold: AtomicBool,
     began: Instant,
     /// The minute of the last warning, counted from the beginning; 0 before the first.
     minute: AtomicU64,
@@ -75,7 +79,7 @@ struct Warning {
 
 impl Sink {
     /// Starts the thread that writes the program's own log. At most `capacity` bytes wait; lines that are lost are counted in
-    /// `dropped`, and there is nowhere to warn of it.
+    /// `dropped`, and the log says so once it can be written again.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -85,7 +89,7 @@ impl Sink {
         capacity: usize,
         dropped: Arc<AtomicU64>,
     ) -> io::Result<Sink> {
-        Sink::spawn(1, name, to, capacity, dropped, None)
+        Sink::spawn(1, name, to, capacity, dropped, true)
     }
 
     /// Starts the thread that writes the access log of so many workers, with as much room for each. The program's own log
@@ -100,8 +104,7 @@ impl Sink {
         capacity: usize,
         dropped: Arc<AtomicU64>,
     ) -> io::Result<Sink> {
-        let warning = Warning { began: Instant::now(), minute: AtomicU64::new(0) };
-        Sink::spawn(workers, name, to, capacity, dropped, Some(warning))
+        Sink::spawn(workers, name, to, capacity, dropped, false)
     }
 
     fn spawn(
@@ -110,12 +113,15 @@ impl Sink {
         mut to: impl Write + Send + 'static,
         capacity: usize,
         dropped: Arc<AtomicU64>,
-        warning: Option<Warning>,
+        own: bool,
     ) -> io::Result<Sink> {
+        let minute = AtomicU64::new(0);
+        let warning = Warning { own, untold: AtomicBool::new(false), began: Instant::now(), minute };
         let shared = Arc::new(Shared {
             capacity,
             dropped,
             warning,
+            in_hand: AtomicU64::new(0),
             buffers: std::iter::repeat_with(Buffer::default).take(workers.max(1)).collect(),
             pending: AtomicBool::new(false),
             progress: Mutex::default(),
@@ -157,14 +163,26 @@ impl Sink {
         true
     }
 
-    /// Waits until all lines are written, though not for long.
-    pub fn flush(&self) {
-        let mut progress = lock(&self.shared.progress);
+    /// Waits until all lines are written, though not for long: the program ends. How many are lost because nobody takes them; they
+    /// are counted.
+    #[must_use]
+    pub fn flush(&self) -> u64 {
+        let shared = &*self.shared;
+        let mut progress = lock(&shared.progress);
         progress.closing = true;
-        self.shared.filled.notify_one();
-        let unwritten = |progress: &mut Progress| self.shared.pending.load(Relaxed) || progress.writing;
-        let waited = self.shared.emptied.wait_timeout_while(progress, CLOSE, unwritten);
-        waited.unwrap_or_else(PoisonError::into_inner).0.closing = false;
+        shared.filled.notify_one();
+        let unwritten = |progress: &mut Progress| shared.pending.load(Relaxed) || progress.writing;
+        let waited = shared.emptied.wait_timeout_while(progress, CLOSE, unwritten);
+        let (mut progress, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        progress.closing = false;
+        drop(progress);
+        if !timeout.timed_out() {
+            return 0;
+        }
+        let waiting = shared.buffers.iter().map(|buffer| lines_in(&lock(&buffer.0))).sum::<u64>();
+        let lost = waiting + shared.in_hand.load(Relaxed);
+        let _ = shared.dropped.fetch_add(lost, Relaxed);
+        lost
     }
 }
 
@@ -189,6 +207,7 @@ impl Shared {
                 lines.clear();
             }
             let _ = to.flush();
+            self.tell();
             lock(&self.progress).writing = false;
             self.emptied.notify_all();
         }
@@ -196,11 +215,12 @@ impl Shared {
 
     /// Writes whole lines, after the rest of one that was begun earlier. Those that cannot be written are lost and counted.
     fn write_lines(&self, to: &mut impl Write, unfinished: &mut Vec<u8>, lines: &[u8]) {
-        let (written, mut failure) = write(to, unfinished);
+        self.in_hand.store(lines_in(lines), Relaxed);
+        let (written, mut failure) = write(to, unfinished, |_| {});
         drop(unfinished.drain(..written));
         let mut left = lines;
         if failure.is_none() {
-            let (written, failed) = write(to, lines);
+            let (written, failed) = write(to, lines, |left| self.in_hand.store(lines_in(left), Relaxed));
             failure = failed;
             left = &lines[written..];
             if written > 0 && lines[written - 1] != b'\n' {
@@ -209,7 +229,8 @@ impl Shared {
                 left = &left[end..];
             }
         }
-        let lost = memchr::memchr_iter(b'\n', left).count() as u64;
+        self.in_hand.store(0, Relaxed);
+        let lost = lines_in(left);
         if let Some(error) = failure.filter(|_| lost > 0) {
             self.lose(lost, &error.to_string());
         }
@@ -218,8 +239,19 @@ impl Shared {
     /// Counts lines that are lost, and warns of it.
     fn lose(&self, lines: u64, reason: &str) {
         let dropped = self.dropped.fetch_add(lines, Relaxed) + lines;
-        if self.warning.as_ref().is_some_and(Warning::is_due) {
+        if self.warning.own {
+            self.warning.untold.store(true, Relaxed);
+        } else if self.warning.is_due() {
             tracing::warn!(dropped, reason, "lines of the access log are lost");
+        }
+    }
+
+    /// Says that lines of the program's own log were lost, once it takes lines again. While it does not, this is lost as well, and is
+    /// said later.
+    fn tell(&self) {
+        if self.warning.untold.load(Relaxed) && self.warning.is_due() {
+            self.warning.untold.store(false, Relaxed);
+            tracing::warn!(dropped = self.dropped.load(Relaxed), "lines of this log were lost");
         }
     }
 }
@@ -233,14 +265,22 @@ impl Warning {
     }
 }
 
-/// Writes as much as can be written: how much that was, and why not more. A pipe that is full is waited for.
+fn lines_in(bytes: &[u8]) -> u64 {
+    memchr::memchr_iter(b'\n', bytes).count() as u64
+}
+
+/// Writes as much as can be written: how much that was, and why not more. A pipe that is full is waited for; what is left meanwhile is
+/// given to `waits`.
 #[expect(clippy::disallowed_methods, reason = "the writer has a thread of its own, on which nothing else waits")]
-fn write(to: &mut impl Write, bytes: &[u8]) -> (usize, Option<io::Error>) {
+fn write(to: &mut impl Write, bytes: &[u8], waits: impl Fn(&[u8])) -> (usize, Option<io::Error>) {
     let mut written = 0;
     while written < bytes.len() {
         match to.write(&bytes[written..]) {
             Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
-            Ok(more) => written += more,
+            Ok(more) => {
+                written += more;
+                waits(&bytes[written..]);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(FULL_PIPE),
             Err(error) => return (written, Some(error)),
@@ -286,13 +326,30 @@ mod tests {
         }
         assert_eq!(dropped.load(Relaxed), 1);
         allow.send(()).expect("the writer waits");
-        sink.flush();
+        assert_eq!(sink.flush(), 0);
         assert_eq!(output.recv().expect("a write"), b"one\ntwo\n");
         assert!(sink.line(b"ten\n"));
         allow.send(()).expect("the writer waits");
-        sink.flush();
+        assert_eq!(sink.flush(), 0);
         assert_eq!(output.recv().expect("a write"), b"ten\n");
         assert_eq!(dropped.load(Relaxed), 1);
+    }
+
+    /// Lines that still waited for a reader when the program ended were lost without a word.
+    #[test]
+    fn lines_that_wait_for_nobody_at_the_end_are_counted() {
+        let (allow, allowed) = mpsc::channel();
+        let (written, output) = mpsc::channel();
+        let dropped = Arc::new(AtomicU64::new(0));
+        let sink = Sink::start("test-sink", Slow(allowed, written), 99, Arc::clone(&dropped)).expect("a thread");
+        assert!(sink.line(b"one\n") && sink.line(b"two\n"));
+        // The writer has these in hand and waits; the next one waits in the buffer.
+        while lock(&sink.shared.buffers[0].0).len() > 0 {
+            thread::yield_now();
+        }
+        assert!(sink.line(b"six\n"));
+        assert_eq!((sink.flush(), dropped.load(Relaxed)), (3, 3));
+        drop((allow, output));
     }
 
     #[test]
@@ -312,7 +369,7 @@ mod tests {
         for _ in 0..2 {
             allow.send(()).expect("the writer waits");
         }
-        sink.flush();
+        assert_eq!(sink.flush(), 0);
         let lines: Vec<Vec<u8>> = output.try_iter().collect();
         assert_eq!(lines, [b"a 1\na 2\n", b"b 1\nb 2\n"]);
         assert_eq!(dropped.load(Relaxed), 1);

@@ -25,6 +25,7 @@ pub struct Metrics {
     /// A change waits for the next start.
     restart_pending: AtomicBool,
     access_log_dropped: Arc<AtomicU64>,
+    log_dropped: Arc<AtomicU64>,
     exports: Arc<Exports>,
     /// Whether what is only exported over OTLP is counted.
     semantic: bool,
@@ -48,6 +49,7 @@ impl Metrics {
             last_reload_failed: AtomicBool::new(false),
             restart_pending: AtomicBool::new(false),
             access_log_dropped: Arc::default(),
+            log_dropped: Arc::default(),
             exports: Arc::default(),
             semantic: false,
             fleet: OnceLock::new(),
@@ -114,6 +116,12 @@ impl Metrics {
         Arc::clone(&self.access_log_dropped)
     }
 
+    /// Counts lines of the program's own log that had to be dropped.
+    #[must_use]
+    pub fn log_dropped(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.log_dropped)
+    }
+
     /// The metrics of shared limits, shown from now on.
     #[must_use]
     pub fn fleet(&self) -> Arc<FleetMetrics> {
@@ -171,6 +179,10 @@ impl Metrics {
                 "Lines of the access log that were lost: the reader was too slow, or they could not be written.",
             )
             .sample(&[], self.access_log_dropped.load(Relaxed));
+        let help =
+            "Lines of the program's own log that were lost: the reader was too slow, or they could not be written.";
+        let _ =
+            out.family("speechgate_log_dropped_total", Kind::Counter, help).sample(&[], self.log_dropped.load(Relaxed));
         self.exports.write(out);
         let _ = out
             .family(
