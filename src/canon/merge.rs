@@ -1,6 +1,6 @@
 //! One profile on top of another, as `extends` says.
 
-use super::spec::{ConcurrencySpec, CostSpec, NativeSpec, ProfileSpec, SecretsSpec, Table};
+use super::spec::{ConcurrencySpec, CostSpec, DefaultsSpec, NativeSpec, ProfileSpec, SecretsSpec, Table};
 
 impl ProfileSpec {
     /// This profile on top of `base`: lists here are asked first, tables are merged and these rows win.
@@ -63,6 +63,10 @@ impl ProfileSpec {
                 sockets: lists(self.concurrency.sockets, &base.concurrency.sockets),
             },
             cost: CostSpec { text: lists(self.cost.text, &base.cost.text) },
+            defaults: DefaultsSpec {
+                response: self.defaults.response.or_else(|| base.defaults.response.clone()),
+                max_request_body: self.defaults.max_request_body.or_else(|| base.defaults.max_request_body.clone()),
+            },
             native: NativeSpec {
                 http: self.native.http.or_else(|| base.native.http.clone()),
                 sse: self.native.sse.or_else(|| base.native.sse.clone()),

@@ -102,6 +102,18 @@ pub struct ProfileSpec {
     pub cost: CostSpec,
     /// How the provider itself writes an error, for compatible routes.
     pub native: NativeSpec,
+    /// What a route of this provider uses where its configuration says nothing.
+    pub defaults: DefaultsSpec,
+}
+
+/// What a route uses where its configuration says nothing.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DefaultsSpec {
+    /// `timeouts.response`: what the provider's own SDKs wait for an answer, such as `4m`.
+    pub response: Option<String>,
+    /// `max_request_body`: what the provider takes, such as `2GiB`.
+    pub max_request_body: Option<String>,
 }
 
 /// One value or a list of them.

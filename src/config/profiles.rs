@@ -77,12 +77,33 @@ pub fn built_in(name: &str) -> Option<Compiled> {
 }
 
 /// Compiles a profile and puts behind it what every profile falls back to.
+/// What is wrong with what a profile says for routes that say nothing.
+fn check_defaults(spec: &ProfileSpec) -> Vec<ProfileProblem> {
+    let defaults = &spec.defaults;
+    let response = defaults.response.as_deref().and_then(|text| values::positive_duration(text).err());
+    let size = defaults.max_request_body.as_deref().and_then(|text| match values::size(text) {
+        Ok(0) => Some("a size of at least 1 byte".to_owned()),
+        outcome => outcome.err(),
+    });
+    let wrong = |key: &str, expected: String| ProfileProblem {
+        path: format!("defaults.{key}"),
+        problem: format!("expected {expected}"),
+    };
+    let response = response.map(|expected| wrong("response", expected));
+    response.into_iter().chain(size.map(|expected| wrong("max_request_body", expected))).collect()
+}
+
 fn complete(name: &str, spec: ProfileSpec) -> Compiled {
     static FALLBACK: OnceLock<Result<Arc<Fallback>, Vec<ProfileProblem>>> = OnceLock::new();
     let alone = |name: &str| Profile::compile(name, built_in_spec(name).unwrap_or_default());
     let both = || Ok(Arc::new(Fallback { edge: alone("edge")?, generic: alone("generic")? }));
     let fallback = FALLBACK.get_or_init(both).clone()?;
-    Profile::compile(name, spec).map(|profile| Arc::new(profile.with_fallback(fallback)))
+    let wrong = check_defaults(&spec);
+    match Profile::compile(name, spec) {
+        Ok(profile) if wrong.is_empty() => Ok(Arc::new(profile.with_fallback(fallback))),
+        Ok(_) => Err(wrong),
+        Err(problems) => Err(problems.into_iter().chain(wrong).collect()),
+    }
 }
 
 /// A built-in profile as it is written, to build on.

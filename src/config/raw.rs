@@ -295,7 +295,7 @@ pub(super) struct Route {
     /// Deadlines.
     #[serde(default)]
     pub(super) timeouts: Timeouts,
-    /// Largest request body.
+    /// Largest request body; where the profile says what its provider takes, that is the default.
     #[schemars(extend("default" = defaults::size(defaults::route::MAX_REQUEST_BODY)))]
     pub(super) max_request_body: Option<Size>,
     /// What may be sent on WebSockets, either way.
@@ -578,7 +578,7 @@ pub(super) struct Timeouts {
     /// Resolving, connecting and TLS together.
     #[schemars(extend("default" = defaults::duration(defaults::route::CONNECT_TIMEOUT)))]
     pub(super) connect: Option<DurationText>,
-    /// From the request sent to the head of the answer.
+    /// From the request sent to the head of the answer; where the profile says what its provider's SDKs wait, that is the default.
     #[schemars(extend("default" = defaults::duration(defaults::route::RESPONSE_TIMEOUT)))]
     pub(super) response: Option<DurationText>,
     /// The longest pause inside the answer's body.

@@ -214,6 +214,46 @@ fn a_profile_may_take_over_a_built_in_name() {
     assert!(spec.codes.contains_key("my_own") && spec.codes.len() > 20, "{} codes", spec.codes.len());
 }
 
+/// A transcription that takes 33 s was cut after 30 s, and an upload of 60 MiB refused, though the provider and its SDKs allow both.
+#[test]
+fn a_route_waits_and_takes_what_its_provider_does_unless_it_says_otherwise() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let own = "[providers.own]\nextends = 'elevenlabs'\ndefaults = { response = '90s' }\n";
+    for (provider, lines, response, size) in [
+        ("elevenlabs", "", 240 * SECOND, 3 << 30),
+        ("openai", "", 600 * SECOND, 50 << 20),
+        ("generic", "", 30 * SECOND, 50 << 20),
+        ("elevenlabs", "timeouts = { response = '7s' }\nmax_request_body = '1KiB'\n", 7 * SECOND, 1024),
+        ("own", "timeouts = { connect = '7s' }\n", 90 * SECOND, 3 << 30),
+    ] {
+        let text = format!(
+            "{}{lines}{own}",
+            ROUTE.replace("elevenlabs", provider).replace(&format!("api.{provider}"), "api.elevenlabs")
+        );
+        let config = loaded(&[("t", &text)], &[]).config;
+        let route = &config.routes[0];
+        assert_eq!((route.timeouts.response, route.max_request_body), (response, size), "{provider} {lines}");
+    }
+    let wrong = format!("{ROUTE}[providers.own]\ndefaults = {{ response = 'soon', max_request_body = '0' }}\n");
+    let found = problems(&wrong, &[]);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].contains("providers.own.defaults.response") && found[0].contains("a duration"), "{}", found[0]);
+    assert!(found[1].contains("providers.own.defaults.max_request_body"), "{}", found[1]);
+}
+
+/// What the built-in profiles say is within reason, and none cuts what the default would have allowed.
+#[test]
+fn built_in_defaults_are_within_reason() {
+    for name in built_in_names() {
+        let text = format!(
+            "[[routes]]\nname = 'r'\nmatch = {{ path = '/r' }}\nprovider = '{name}'\nupstream = 'https://a.example'\n"
+        );
+        let config = loaded(&[("t", &text)], &[]).config;
+        let (response, size) = (config.routes[0].timeouts.response.as_secs(), config.routes[0].max_request_body);
+        assert!((30..=600).contains(&response) && (50 << 20..=4 << 30).contains(&size), "{name}: {response} s, {size}");
+    }
+}
+
 /// The files that the examples speak of.
 fn example_files() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");

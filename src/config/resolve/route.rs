@@ -5,6 +5,7 @@ use super::credentials::credentials;
 use super::headers::headers;
 use super::health::health;
 use super::{cors, limits};
+use crate::canon::Profile;
 use crate::config::defaults::route as defaults;
 use crate::config::path::Path;
 use crate::config::problem::Findings;
@@ -71,8 +72,6 @@ fn route(
     let path = Path::of("routes").index(index);
     let mut reader = Reader { path: path.clone(), findings };
     let name = reader.read("name", raw.name.as_deref(), |text| values::name(text).map(|()| text.to_owned()));
-    let max_request_body =
-        reader.size("max_request_body", raw.max_request_body.as_ref(), defaults::MAX_REQUEST_BODY, 1..=u64::MAX);
     let upstreams = upstreams(raw, &mut reader);
     let websocket = websocket(&raw.websocket, &path.key("websocket"), reader.findings);
     let place = raw.matches.as_ref().and_then(|raw| matches(raw, &path.key("match"), findings));
@@ -82,7 +81,11 @@ fn route(
     let lends = !credentials.is_empty();
     let check = raw.health.as_ref().and_then(|raw| health(raw, lends, &path.key("health"), findings));
     let cors = cors::of_route(raw.cors.as_ref(), server_cors, path.key("cors"), findings);
-    let timeouts = timeouts(&raw.timeouts, &path.key("timeouts"), findings);
+    let usual = Defaults::of(profile.as_deref());
+    let mut reader = Reader { path: path.clone(), findings };
+    let max_request_body =
+        reader.size("max_request_body", raw.max_request_body.as_ref(), usual.max_request_body, 1..=u64::MAX);
+    let timeouts = timeouts(&raw.timeouts, usual.response, &path.key("timeouts"), findings);
     let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
         raw.concurrency.as_ref().and_then(|raw| limits::concurrency(raw, &path.key("concurrency"), findings));
@@ -278,11 +281,31 @@ fn websocket(raw: &raw::Websocket, path: &Path, findings: &mut Findings) -> Webs
     }
 }
 
-fn timeouts(raw: &raw::Timeouts, path: &Path, findings: &mut Findings) -> Timeouts {
+/// What a route uses where its configuration says nothing.
+struct Defaults {
+    response: Duration,
+    max_request_body: u64,
+}
+
+impl Defaults {
+    /// Where the profile says what its provider's own SDKs wait, and what the provider takes, that is better than a guess: a call is cut
+    /// neither before its client would give up, nor for being as large as the provider allows.
+    fn of(profile: Option<&Profile>) -> Defaults {
+        let said = profile.map(|profile| &profile.spec().defaults);
+        let response = said.and_then(|said| values::positive_duration(said.response.as_deref()?).ok());
+        let max_request_body = said.and_then(|said| values::size(said.max_request_body.as_deref()?).ok());
+        Defaults {
+            response: response.unwrap_or(defaults::RESPONSE_TIMEOUT),
+            max_request_body: max_request_body.filter(|size| *size > 0).unwrap_or(defaults::MAX_REQUEST_BODY),
+        }
+    }
+}
+
+fn timeouts(raw: &raw::Timeouts, response: Duration, path: &Path, findings: &mut Findings) -> Timeouts {
     let mut reader = Reader { path: path.clone(), findings };
     Timeouts {
         connect: reader.deadline("connect", raw.connect.as_ref(), defaults::CONNECT_TIMEOUT),
-        response: reader.deadline("response", raw.response.as_ref(), defaults::RESPONSE_TIMEOUT),
+        response: reader.deadline("response", raw.response.as_ref(), response),
         idle: reader.deadline("idle", raw.idle.as_ref(), defaults::IDLE_TIMEOUT),
         websocket_idle: reader.deadline(
             "websocket_idle",

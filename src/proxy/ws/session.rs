@@ -38,7 +38,7 @@ const READ: usize = 16 * 1024;
 /// How long a side may take to answer a close, once it has taken all that was said before.
 const CLOSING: Duration = Duration::from_secs(10);
 /// How long a side may take to end its connection once closes have gone both ways.
-const LINGERING: Duration = Duration::from_secs(3);
+const LINGERING: Duration = Duration::from_secs(1);
 /// How long the provider's first message comes after the answer to the handshake at the least. Clients in JavaScript attach their
 /// handlers when they hear of that answer, and a message that came with it is gone by then.
 const OPENING: Duration = Duration::from_millis(5);
