@@ -208,7 +208,16 @@ fn check(
     let found = match find(&state, &mut request, parts) {
         Ok(Some(found)) => found,
         Ok(None) => return Err(Box::new(answer_here(request))),
-        Err(fault) => return Err(Box::new(refused(parts.version, fault, response::unrouted(request, fault)))),
+        Err(fault) => {
+            let answer = match in_form_of(&state, &mut request, parts, fault) {
+                Some(routed) => {
+                    let route = state.runtime(routed.route);
+                    response::fault(Box::new(RoutedContext::new(request, route, &parts.headers)), fault)
+                }
+                None => response::unrouted(request, fault),
+            };
+            return Err(Box::new(refused(parts.version, fault, answer)));
+        }
     };
     let (routed, websocket) = found;
     let mut call = Box::new(RoutedContext::new(request, state.runtime(routed.route), &parts.headers));
@@ -239,6 +248,25 @@ fn find<'s>(
     }
     let named = request.authority.as_ref().and_then(|authority| authority.to_str().ok());
     Ok(Some((state.table.resolve(named, parts.uri.path())?, kind.websocket)))
+}
+
+/// The route whose form a refusal has: of a request that was understood and goes no further, the one that it would have taken. Where
+/// not even that can be trusted there is none.
+fn in_form_of<'s>(
+    state: &'s State,
+    request: &mut RequestContext,
+    parts: &'s request::Parts,
+    fault: Fault,
+) -> Option<Routed<'s>> {
+    if !matches!(fault, Fault::UpgradeRefused | Fault::MethodRefused | Fault::Loop) {
+        return None;
+    }
+    if fault == Fault::UpgradeRefused {
+        request.phase = Phase::Handshake;
+    }
+    request.authority = headers::authority(parts);
+    let named = request.authority.as_ref().and_then(|authority| authority.to_str().ok());
+    state.table.resolve(named, parts.uri.path()).ok()
 }
 
 /// The target at the provider, and the body.

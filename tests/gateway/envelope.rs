@@ -423,3 +423,33 @@ fn a_compatible_answer_has_the_canonical_status_where_profile_or_route_say_so() 
         assert!(told["gateway_error"]["status"].is_u64() && told["error"]["message"].is_string(), "{told}");
     }
 }
+
+/// A handshake without a key and a method that is refused used to be answered as if no route took them.
+#[test]
+fn what_is_refused_before_its_route_is_asked_has_the_form_of_that_route() {
+    let provider = Provider::start();
+    let url = format!("http://{}", provider.address());
+    let world = World::around(provider, |settings| {
+        settings.route_to("native", "/n", "cartesia", &url, "envelope = \"compatible\"").route_to(
+            "details",
+            "/d",
+            "cartesia",
+            &url,
+            "envelope = \"problem\"",
+        )
+    });
+    let handshake = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+    for (method, lines) in [
+        ("GET", handshake),
+        ("TRACE", ""),
+        ("A-METHOD-OF-MORE-THAN-SIXTY-FOUR-BYTES-WHICH-NOBODY-KNOWS-AND-NONE-NEEDS-X", ""),
+    ] {
+        let ask = |path: &str| world.ask(format!("{method} {path}/x HTTP/1.1\r\nHost: a\r\n{lines}\r\n"));
+        let native: serde_json::Value = serde_json::from_str(&ask("/n").text()).expect("JSON");
+        assert_eq!(native["gateway_error"]["route"], "native", "{method}: {native}");
+        let details = ask("/d");
+        assert_eq!(details.field("content-type"), "application/problem+json", "{method}");
+        assert!(details.text().contains("\"route\":\"details\""), "{method}: {}", details.text());
+    }
+    assert!(world.provider.take().is_empty());
+}

@@ -85,13 +85,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.closing_begins();
         let closing = self.errors.failed(fault, detail, violation, std::mem::take(&mut self.lost));
         let code = match by {
-            Some((Who::Client, violation)) => violation.close_code(),
+            // What is too large for the one is too large for the other: both hear the same.
+            Some((who, violation)) if who == Who::Client || violation == Violation::TooLarge => violation.close_code(),
             _ => closing.code,
         };
         self.closing(code, Initiator::Gateway);
         self.say(&closing, code, cx);
         match by {
-            Some((Who::Provider, violation)) => self.leave_provider(violation.close_code(), violation.reason(), cx),
+            Some((who, violation)) if who == Who::Provider || violation == Violation::TooLarge => {
+                self.leave_provider(violation.close_code(), violation.reason(), cx);
+            }
             _ => self.leave_provider(1001, "", cx),
         }
     }
