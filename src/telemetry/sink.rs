@@ -344,7 +344,7 @@ mod tests {
         let sink = Sink::start("test-sink", Slow(allowed, written), 99, Arc::clone(&dropped)).expect("a thread");
         assert!(sink.line(b"one\n") && sink.line(b"two\n"));
         // The writer has these in hand and waits; the next one waits in the buffer.
-        while lock(&sink.shared.buffers[0].0).len() > 0 {
+        while !lock(&sink.shared.buffers[0].0).is_empty() {
             thread::yield_now();
         }
         assert!(sink.line(b"six\n"));
