@@ -75,7 +75,9 @@ fn compare_defaults(node: &serde_json::Value, file: Option<&toml::Value>, at: &s
         if [".providers", ".routes.rate_limits", ".routes.envelope"].contains(&at.as_str()) {
             continue;
         }
-        if let Some(default) = property.get("default").filter(|default| !default.is_object()) {
+        // Empty lists and tables are serde's own.
+        let empty = |default: &serde_json::Value| default.is_object() || *default == serde_json::json!([]);
+        if let Some(default) = property.get("default").filter(|default| !empty(default)) {
             let value = value.unwrap_or_else(|| panic!("{at} is not shown"));
             assert_eq!(comparable(&serde_json::json!(value)), comparable(default), "{at}");
             compared.push(at);
