@@ -12,8 +12,8 @@ use speechgate::canon::envelope::{self, Stamp};
 use speechgate::config::types::Listen;
 use speechgate::detect::{Coded, NDJSON};
 use speechgate::explain::{Transport, verdict};
-use speechgate::wire::close;
 use speechgate::wire::frame::{self, Opcode, Sender};
+use speechgate::wire::{close, event_stream};
 use speechgate::{app, config};
 use std::collections::BTreeMap;
 use std::fs;
@@ -241,8 +241,9 @@ async fn compare(address: SocketAddr, index: usize, sample: &Sample) -> Result<(
         docs: None,
     };
     let expected: Value = serde_json::from_slice(&envelope::object(&error, &stamp)).expect("an object");
-    let found = objects(Coded::body_of(&headers, &body).body())
-        .into_iter()
+    let found = payloads(&headers, &body)
+        .iter()
+        .flat_map(|message| objects(message))
         .find_map(|value| canonical(&value))
         .ok_or_else(|| {
             format!(
@@ -281,6 +282,21 @@ async fn ask(address: SocketAddr, index: usize, sample: &Sample) -> Result<(u16,
 }
 
 /// The JSON objects of a body, of the lines or of the events in it.
+/// The payloads of an event stream; of anything else, the whole of it.
+fn payloads(headers: &http::HeaderMap, body: &[u8]) -> Vec<Vec<u8>> {
+    let mut payloads = Vec::new();
+    let mut rest = body;
+    // A message begins with its length.
+    while let Some((length, _)) = rest.split_first_chunk().map(|(length, rest)| (u32::from_be_bytes(*length), rest))
+        && let Some((bytes, behind)) = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length))
+        && let Some(message) = event_stream::Message::read(bytes)
+    {
+        payloads.push(message.payload.to_vec());
+        rest = behind;
+    }
+    if payloads.is_empty() { vec![Coded::body_of(headers, body).body().to_vec()] } else { payloads }
+}
+
 fn objects(body: &[u8]) -> Vec<Value> {
     if let Ok(whole) = serde_json::from_slice(body) {
         return vec![whole];
