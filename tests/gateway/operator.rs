@@ -153,7 +153,7 @@ fn weights_divide_the_requests() {
 fn an_upstream_that_fails_its_health_checks_is_set_aside_and_comes_back() {
     let (first, second) = (Provider::start(), Provider::start());
     first.always([Act::send(json_answer(503, "", "{}"))]);
-    let health = "health = { path = \"/health?deep=1\", interval = \"50ms\", timeout = \"50ms\", status = \"200-399\" }\n\
+    let health = "health = { path = \"/health?deep=1\", interval = \"200ms\", unhealthy = 5, status = \"200-399\" }\n\
                   credentials = { header = \"xi-api-key\", value = \"sk-secret\" }";
     let gateway = Gateway::start(&Settings::new().over("tts", "/t", &[url(&first), url(&second)], health));
     let up = |provider: &Provider, value| {

@@ -262,7 +262,7 @@ const checks = {
       await fetch(gateway.url("/-/reload"), { method: "POST" });
     };
     // Port 1 is nobody's.
-    const lost = `upstreams = ["http://127.0.0.1:1", "http://127.0.0.1:${upstream.port}"]\nhealth = { path = "/", interval = "20ms", unhealthy = 1 }`;
+    const lost = `upstreams = ["http://127.0.0.1:1", "http://127.0.0.1:${upstream.port}"]\nhealth = { path = "/", interval = "300ms", unhealthy = 2 }`;
     await reload(before.replace(/upstream = .*/, lost).replace("[admin]", "workers = 1\nmax_headers = 77\n[admin]"));
     const failing = shown.page.locator("#failing li");
     assert.match(await failing.filter({ hasText: "Upstream lost" }).textContent(), /127\.0\.0\.1:1 of tts/);

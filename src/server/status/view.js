@@ -133,8 +133,8 @@ function reload(last) {
 }
 
 /** Upstreams that are left alone or fail their health checks. */
-function lostUpstreams({ name, standing }) {
-  const lost = (standing?.upstreams ?? []).filter(({ circuit, healthy }) => (circuit && circuit !== "closed") || healthy === false);
+function lostUpstreams({ name, health }) {
+  const lost = (health?.upstreams ?? []).filter(({ circuit, healthy }) => (circuit && circuit !== "closed") || healthy === false);
   return lost.map(({ authority }) => ({ route: name, authority }));
 }
 
