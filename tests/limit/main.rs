@@ -8,6 +8,7 @@
 //! | `learn` | the cap follows a provider; a simulated one whose plan shrinks and grows |
 //! | `rate` | bursts, waits, costs, reloads, keys without end |
 //! | `backoff` | a provider's Retry-After, and one probe at its end |
+//! | `settle` | the slot of a cancelled call |
 //! | `budget` | retries as a share of requests |
 //! | `breaker` | a broken upstream is left alone |
 
@@ -19,6 +20,7 @@ mod gate;
 mod learn;
 mod naive;
 mod rate;
+mod settle;
 mod threads;
 
 use std::task::{Context, Poll, Waker};
