@@ -145,7 +145,7 @@ impl Server {
                 if !state.up || broken {
                     return false;
                 }
-                if !state.cut.contains(&gateway) && !(server && state.hangs) {
+                if !(state.cut.contains(&gateway) || server && state.hangs) {
                     return true;
                 }
             }

@@ -355,7 +355,7 @@ impl World {
     }
 
     /// What the provider does with a request that has arrived.
-    fn provider(&self, call: &Call, probe: bool, going: &mut Going<'_>) -> Result<(), CanonicalError> {
+    fn provider(&self, call: &Call, probe: bool, going: &mut Going<'_>) -> Result<(), Box<CanonicalError>> {
         let now = Instant::now();
         let mut state = self.lock();
         self.arrives(&state, call, probe, now);
@@ -384,7 +384,7 @@ impl World {
         state.said.push(said);
         drop(state);
         self.log.note(|| format!("{call}: {} {wait:?}", code.as_str()));
-        Err(error)
+        Err(Box::new(error))
     }
 
     /// Nobody asks before a wait is over that the provider said to it, unless it is the probe that may.

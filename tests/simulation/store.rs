@@ -48,8 +48,11 @@ struct Item {
 #[derive(Clone, Debug)]
 enum Data {
     Text(Vec<u8>),
-    Hash(Vec<(Vec<u8>, Vec<u8>)>),
+    Hash(Vec<Field>),
 }
+
+/// A field of a hash and its value.
+type Field = (Vec<u8>, Vec<u8>);
 
 impl Store {
     /// Runs a command at this time of the server's clock, and gives what it published besides.
@@ -129,14 +132,14 @@ impl Store {
             ("PEXPIRE", [key, time]) => self.expire(key, now + integer(time)?),
             ("EXPIRE", [key, time]) => self.expire(key, now + integer(time)? * 1000),
             ("HGETALL", [key]) => {
-                let fields = self.hash(key)?.into_iter().flatten();
+                let fields = self.hash(key)?.iter();
                 Ok(Reply::List(fields.flat_map(|(name, value)| [name, value]).cloned().map(Reply::Text).collect()))
             }
             ("HGET", [key, field]) => Ok(self.field(key, field)?),
             ("HMGET", [key, fields @ ..]) => {
                 Ok(Reply::List(fields.iter().map(|field| self.field(key, field)).collect::<Result<_, _>>()?))
             }
-            ("HLEN", [key]) => Ok(Reply::Integer(self.hash(key)?.map_or(0, |fields| fields.count()) as i64)),
+            ("HLEN", [key]) => Ok(Reply::Integer(self.hash(key)?.len() as i64)),
             ("HSET", [key, pairs @ ..]) if !pairs.is_empty() && pairs.len().is_multiple_of(2) => self.hset(key, pairs),
             ("HDEL", [key, fields @ ..]) if !fields.is_empty() => self.hdel(key, fields),
             _ => Err(format!("ERR the model has no {name} with {} arguments", arguments.len())),
@@ -154,16 +157,16 @@ impl Store {
         Ok(Reply::Integer(1))
     }
 
-    fn hash(&self, key: &[u8]) -> Result<Option<impl Iterator<Item = (&Vec<u8>, &Vec<u8>)>>, String> {
+    fn hash(&self, key: &[u8]) -> Result<&[Field], String> {
         match self.keys.get(key).map(|item| &item.data) {
-            None => Ok(None),
-            Some(Data::Hash(fields)) => Ok(Some(fields.iter().map(|(name, value)| (name, value)))),
+            None => Ok(&[]),
+            Some(Data::Hash(fields)) => Ok(fields),
             Some(Data::Text(_)) => Err(WRONG.to_owned()),
         }
     }
 
     fn field(&self, key: &[u8], field: &[u8]) -> Result<Reply, String> {
-        let found = self.hash(key)?.and_then(|mut fields| fields.find(|(name, _)| *name == field));
+        let found = self.hash(key)?.iter().find(|(name, _)| name == field);
         Ok(found.map_or(Reply::Nil, |(_, value)| Reply::Text(value.clone())))
     }
 
@@ -267,10 +270,7 @@ impl Engine {
     }
 
     fn call(&self, hash: String, text: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> mlua::Result<Reply> {
-        let function = match self.functions.borrow().get(&hash) {
-            Some(function) => Some(function.clone()),
-            None => None,
-        };
+        let function = self.functions.borrow().get(&hash).cloned();
         let function = match function {
             Some(function) => function,
             None => {
