@@ -161,7 +161,7 @@ fn limits_are_read() {
 fn a_backend_is_read_with_its_defaults() {
     let limits = |table: &str| loaded(&[("t", &format!("[limits]\n{table}\n{ROUTE}"))], &[]).config.limits;
     let plain = limits("backend = 'redis://127.0.0.1'");
-    assert_eq!((plain.lease, plain.timeout), (Duration::from_secs(5), Duration::from_millis(5)));
+    assert_eq!((plain.lease, plain.timeout), (Duration::from_secs(5), Duration::from_millis(20)));
     assert_eq!(plain.prefix, "speechgate");
     let own = limits("backend = 'redis://r'\nlease = '2s'\ntimeout = '200ms'\nprefix = 'tts:1'");
     assert_eq!((own.lease, own.timeout), (Duration::from_secs(2), Duration::from_millis(200)));

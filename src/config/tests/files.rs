@@ -64,15 +64,18 @@ fn the_complete_file_shows_the_defaults_of_the_schema() {
     assert!(compared.len() >= 45, "{compared:#?}");
 }
 
+/// Where the file shows something else than the default of the schema: profiles have none of this kind, each rate limit shows
+/// another thing, the form of errors is the one that suits most, and two are what the profile of the route says.
+const OF_ITS_OWN: [&str; 5] =
+    [".providers", ".routes.rate_limits", ".routes.envelope", ".routes.timeouts.response", ".routes.max_request_body"];
+
 /// Compares the defaults of a table in the schema with what a file says, and those of the tables in it.
 fn compare_defaults(node: &serde_json::Value, file: Option<&toml::Value>, at: &str, compared: &mut Vec<String>) {
     let name = node["$ref"].as_str().and_then(|target| target.strip_prefix("#/$defs/"));
     let table = name.map_or(node, |name| &schema::json()["$defs"][name]);
     for (key, property) in table["properties"].as_object().into_iter().flatten() {
         let (at, value) = (format!("{at}.{key}"), file.and_then(|file| file.get(key)));
-        // Profiles have no defaults of this kind, each rate limit of the file shows something else, and of the forms of errors
-        // the file shows the one that suits most.
-        if [".providers", ".routes.rate_limits", ".routes.envelope"].contains(&at.as_str()) {
+        if OF_ITS_OWN.contains(&at.as_str()) {
             continue;
         }
         // Empty lists and tables are serde's own.
