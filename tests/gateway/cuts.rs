@@ -1,7 +1,7 @@
 //! However a provider cuts a stream of events or lines, and whatever coding it uses, the caller gets the same.
 
 use crate::support::world::get;
-use crate::support::{Act, Answer, End, Framing, Provider, World};
+use crate::support::{Act, End, Framing, Provider, World};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -88,24 +88,16 @@ fn divided(media_type: &str, lines: &str, body: &[u8], mut cuts: Vec<usize>) -> 
     acts
 }
 
-/// The body that came, but for what is never the same twice.
-fn body(answer: &Answer, cut: Option<End>) -> String {
-    assert_eq!((answer.status, answer.framing, &answer.cut), (200, Framing::Chunked, &cut), "{}", answer.text());
-    let own = Regex::new(r#""(request_id":"[0-9A-Z]{26}|timestamp":"[^"]*)""#).expect("a pattern");
-    own.replace_all(std::str::from_utf8(&answer.body).expect("UTF-8"), "\"*\"").into_owned()
-}
-
-/// What a caller gets of a stream.
-fn seen(world: &World, path: &str, acts: Vec<Act>) -> String {
-    seen_to_its(None, world, path, acts)
-}
-
-/// The same where that is not its end.
-fn seen_to_its(cut: Option<End>, world: &World, path: &str, acts: Vec<Act>) -> String {
+/// What a client gets of a stream, but for what is never the same twice, and how it ends when it is cut: in half of a failure it is.
+fn seen(world: &World, path: &str, acts: Vec<Act>) -> (String, Option<End>) {
     world.provider.next(acts);
     let answer = world.get(path);
     assert!(!answer.fields.has("content-encoding"), "{:?}", answer.fields);
-    body(&answer, cut)
+    assert_eq!((answer.status, answer.framing), (200, Framing::Chunked), "{}", answer.text());
+    assert!(matches!(answer.cut, None | Some(End::Fin)), "{:?}: {}", answer.cut, answer.text());
+    let own = Regex::new(r#""(request_id":"[0-9A-Z]{26}|timestamp":"[^"]*)""#).expect("a pattern");
+    let body = own.replace_all(std::str::from_utf8(&answer.body).expect("UTF-8"), "\"*\"").into_owned();
+    (body, answer.cut)
 }
 
 fn world(profile: &str) -> World {
@@ -130,7 +122,7 @@ fn cuts_make_no_difference(profile: &str, media_type: &str, stream: impl Strateg
             prop_assert_eq!(&seen(&world, path, pieces(media_type, "", stream.as_bytes(), cuts)), &whole);
             if !may_change(stream) {
                 // Also where the last event or line has no end, which is no reason to call a stream broken that ends in order.
-                prop_assert_eq!(&whole, stream);
+                prop_assert_eq!(&whole, &(stream.to_owned(), None));
             }
         }
         Ok(())
@@ -141,7 +133,7 @@ fn cuts_make_no_difference(profile: &str, media_type: &str, stream: impl Strateg
         let whole = seen(&world, path, pieces(media_type, "", stream.as_bytes(), &[]));
         let every = divided(media_type, "", stream.as_bytes(), (0..=stream.len()).collect());
         assert_eq!(seen(&world, path, every), whole);
-        assert!(whole.contains("\"code\":"), "the error was seen: {whole}");
+        assert!(whole.0.contains("\"code\":"), "the error was seen: {whole:?}");
     }
 }
 
@@ -274,11 +266,13 @@ fn a_coded_stream_that_stops_at_a_flush_point_is_not_complete() {
     let world = world("cartesia");
     for (coding, first) in flushed(b"data: one\n\n") {
         let lines = format!("Content-Encoding: {coding}\r\n");
-        let body = seen_to_its(Some(End::Fin), &world, "/s/a", pieces("text/event-stream", &lines, &first, &[]));
+        let (body, cut) = seen(&world, "/s/a", pieces("text/event-stream", &lines, &first, &[]));
+        assert_eq!(cut, Some(End::Fin), "{coding}");
         assert!(body.starts_with("data: one\n\nevent: error\n"), "{coding}: {body}");
         assert!(body.contains("\"code\":\"upstream_disconnected\""), "{coding}: {body}");
         // Nothing at all is complete in any coding.
-        assert_eq!(seen(&world, "/s/a", pieces("text/event-stream", &lines, b"", &[])), "", "{coding}");
+        let nothing = seen(&world, "/s/a", pieces("text/event-stream", &lines, b"", &[]));
+        assert_eq!(nothing, (String::new(), None), "{coding}");
     }
 }
 
