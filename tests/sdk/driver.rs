@@ -65,7 +65,7 @@ fn installed(name: &str) -> PathBuf {
 
 /// What is missing before the drivers can run, if anything.
 pub(crate) fn missing() -> Option<PathBuf> {
-    ["python", "python-legacy", "node"]
+    ["python", "python-legacy", "frameworks", "node"]
         .map(|name| installed(name).join(".stamp"))
         .into_iter()
         .find(|stamp| !stamp.exists())
@@ -107,6 +107,23 @@ impl Driver {
         let lines = String::from_utf8(output.stdout).expect("drivers print UTF-8");
         lines.lines().map(|line| serde_json::from_str(line).expect("one outcome a line")).collect()
     }
+}
+
+/// Runs a plan with the plugins of frameworks.
+pub(crate) fn frameworks<O: for<'de> Deserialize<'de>>(plan: &Value) -> Vec<O> {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), plan.to_string()).expect("the plan is written");
+    let output = Command::new(installed("frameworks").join("bin/python"))
+        .args(["-W", "ignore", "-B"])
+        .arg(folder().join("drivers/frameworks.py"))
+        .arg(file.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .expect("the driver starts");
+    assert!(output.status.success(), "the driver failed: {}", output.status);
+    let lines = String::from_utf8(output.stdout).expect("drivers print UTF-8");
+    lines.lines().map(|line| serde_json::from_str(line).expect("one outcome a line")).collect()
 }
 
 /// Makes every call of the plan against these addresses; outcomes by case.

@@ -9,7 +9,9 @@ mod compare;
 mod demo;
 mod driver;
 mod faults;
+mod frameworks;
 mod matrix;
+mod provider;
 mod sockets;
 mod table;
 

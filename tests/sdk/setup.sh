@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the official SDKs that the tests drive into tests/.cache/sdk, pinned by requirements.txt,
-# requirements-legacy.txt and package-lock.json. Does nothing, quietly, when they are there and unchanged.
+# requirements-legacy.txt, requirements-frameworks.txt and package-lock.json. Does nothing, quietly, when they are there and unchanged.
 # Python and Node are taken from the machine, and from Debian's packages where it has none.
 set -eu
 
@@ -48,4 +48,5 @@ have node && have npm || apt_install nodejs npm ca-certificates
 mkdir -p "$cache"
 python_sdks python requirements.txt
 python_sdks python-legacy requirements-legacy.txt
+python_sdks frameworks requirements-frameworks.txt
 node_sdks

@@ -1,0 +1,247 @@
+//! LiveKit's and Pipecat's plugins and further SDKs, straight at a provider and through a route with `envelope = "auto"`.
+//!
+//! What their user is told is compared cell by cell. A cell may be better through the gateway where `frameworks.toml` says why; none
+//! may be worse, and none may hang that does not hang directly.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{
+    driver,
+    provider::{Dialect, Provider},
+    say,
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plan {
+    clients: BTreeMap<String, Client>,
+    dialects: BTreeMap<String, Dialect>,
+    better: Vec<Better>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Client {
+    provider: String,
+    over: Over,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Over {
+    Http,
+    Socket,
+}
+
+/// Cells that are better through the gateway.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Better {
+    clients: Vec<String>,
+    faults: Vec<String>,
+    why: String,
+}
+
+/// One call.
+#[derive(Clone, Serialize)]
+struct Case {
+    id: String,
+    client: String,
+    provider: String,
+    key: String,
+    #[serde(skip)]
+    fault: String,
+}
+
+/// What the program was told.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+struct Outcome {
+    case: String,
+    /// `ok`, `error` or `hung`.
+    ended: String,
+    class: String,
+    status: Option<u16>,
+    retryable: Option<bool>,
+    audio: u64,
+    /// How often the provider was asked for it.
+    #[serde(skip)]
+    asked: u32,
+}
+
+impl Outcome {
+    /// In a few words.
+    fn brief(&self) -> String {
+        let status = self.status.map_or_else(String::new, |status| format!(" {status}"));
+        let retry = match self.retryable {
+            Some(true) => ", may be tried again",
+            Some(false) => ", final",
+            None => "",
+        };
+        match self.ended.as_str() {
+            "ok" => "all is well".to_owned(),
+            "hung" => "hangs".to_owned(),
+            _ => format!("{}{status}{retry}; asked {}", self.class, self.asked),
+        }
+    }
+}
+
+/// The faults of each kind, in the order of the table.
+fn faults(over: Over) -> &'static [&'static str] {
+    match over {
+        Over::Http => &["", "wrong-key", "quota", "rate", "server"],
+        Over::Socket => &[
+            "",
+            "handshake-wrong-key",
+            "handshake-quota",
+            "handshake-rate",
+            "handshake-server",
+            "early-quota",
+            "early-wrong-key",
+            "socket-quota",
+            "socket-wrong-key",
+            "socket-server",
+            "socket-drop",
+        ],
+    }
+}
+
+impl Plan {
+    fn read() -> Self {
+        toml::from_str(include_str!("frameworks.toml")).expect("frameworks.toml is of this shape")
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        let mut cases = Vec::new();
+        for (name, client) in &self.clients {
+            for fault in faults(client.over) {
+                let shown = if fault.is_empty() { "success" } else { fault };
+                cases.push(Case {
+                    id: format!("{name} {shown}"),
+                    client: name.clone(),
+                    provider: client.provider.clone(),
+                    key: format!("key-{}-{fault}", cases.len()).trim_end_matches('-').to_owned(),
+                    fault: (*fault).to_owned(),
+                });
+            }
+        }
+        cases
+    }
+
+    fn why(&self, case: &Case) -> Option<&str> {
+        let mut rows = self.better.iter().filter(|row| row.clients.contains(&case.client));
+        rows.find(|row| row.faults.contains(&case.fault)).map(|row| row.why.as_str())
+    }
+}
+
+/// A gateway in front of the provider.
+struct Gateway {
+    process: Child,
+    url: String,
+}
+
+impl Gateway {
+    fn start(plan: &Plan, provider: &Provider) -> Self {
+        let mut text =
+            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nenabled = false\n[telemetry]\nlog = { access = false }\n"
+                .to_owned();
+        for name in plan.dialects.keys() {
+            text.push_str(&format!(
+                "[[routes]]\nname = \"{name}\"\nmatch = {{ path = \"/{name}\" }}\nprovider = \"{name}\"\n\
+                 upstream = \"http://{}/{name}\"\nenvelope = \"auto\"\n",
+                provider.address
+            ));
+        }
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
+        fs::write(file.path(), text).expect("the configuration is written");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_speechgate"))
+            .args(["serve", "--config"])
+            .arg(file.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the speechgate binary starts");
+        let mut log = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
+        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
+            let line: Value = serde_json::from_str(&line).ok()?;
+            (line["message"] == "listening").then(|| line["address"].as_str().map(str::to_owned))?
+        });
+        // Read to its end, so that the gateway never waits for a reader.
+        drop(std::thread::spawn(move || log.for_each(drop)));
+        Self { process, url: format!("http://{}", address.expect("the gateway says where it listens")) }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Makes all calls below this address.
+fn run(plan: &Plan, cases: &[Case], url: &str, provider: &Provider) -> BTreeMap<String, Outcome> {
+    let urls: BTreeMap<&String, String> = plan.dialects.keys().map(|name| (name, format!("{url}/{name}"))).collect();
+    let outcomes: Vec<Outcome> = driver::frameworks(&json!({ "urls": urls, "cases": cases }));
+    let keys: BTreeMap<&str, &str> = cases.iter().map(|case| (case.id.as_str(), case.key.as_str())).collect();
+    let counted =
+        outcomes.into_iter().map(|outcome| Outcome { asked: provider.asked(keys[&*outcome.case]), ..outcome });
+    counted.map(|outcome| (outcome.case.clone(), outcome)).collect()
+}
+
+/// Whether a cell is worse through the gateway, in words.
+fn worse(case: &Case, direct: &Outcome, gateway: &Outcome) -> Option<&'static str> {
+    match (direct.ended.as_str(), gateway.ended.as_str()) {
+        _ if case.fault.is_empty() && gateway.ended != "ok" => Some("what works fails"),
+        ("hung", "hung") => None,
+        (_, "hung") => Some("it hangs"),
+        ("error", "ok") => Some("a failure passes for success"),
+        ("error", "error") if gateway.asked > direct.asked => Some("the provider is asked more often"),
+        _ => None,
+    }
+}
+
+#[test]
+fn plugins_of_frameworks_are_told_the_same_or_better_through_the_gateway() {
+    if !crate::sdks_are_here("LiveKit, Pipecat and further SDKs") {
+        return;
+    }
+    let plan = Plan::read();
+    let cases = plan.cases();
+    let (alone, behind) = (Provider::start(plan.dialects.clone()), Provider::start(plan.dialects.clone()));
+    let gateway = Gateway::start(&plan, &behind);
+    // One after the other: some of them wait for fractions of a second.
+    let direct = run(&plan, &cases, &format!("http://{}", alone.address), &alone);
+    let through = run(&plan, &cases, &gateway.url, &behind);
+    let (mut report, mut table) = (String::new(), "client, fault\tdirectly\tthrough the gateway\twhy\n".to_owned());
+    for case in &cases {
+        let (direct, through) = (&direct[&case.id], &through[&case.id]);
+        let (said, same) = ((direct.brief(), through.brief()), direct.brief() == through.brief());
+        let why = plan.why(case);
+        table.push_str(&format!("{}\t{}\t{}\t{}\n", case.id, said.0, said.1, why.unwrap_or_default()));
+        if let Some(worse) = worse(case, direct, through) {
+            report.push_str(&format!("{}: {worse}: {} instead of {}\n", case.id, said.1, said.0));
+        }
+        match why {
+            None if !same => report.push_str(&format!("{}: no reason why {} instead of {}\n", case.id, said.1, said.0)),
+            Some(_) if same => {
+                report.push_str(&format!("{}: said to be better, and is the same: {}\n", case.id, said.0))
+            }
+            _ => {}
+        }
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sdk-frameworks.tsv");
+    fs::write(&path, table).expect("the build's folder for tests is writable");
+    say(&format!("frameworks: {} calls compared, see {}", cases.len(), path.display()));
+    assert!(report.is_empty(), "{} differences:\n{report}", report.lines().count());
+}
