@@ -72,6 +72,7 @@ impl ProfileSpec {
                 sse: self.native.sse.or_else(|| base.native.sse.clone()),
                 ndjson: self.native.ndjson.or_else(|| base.native.ndjson.clone()),
                 frame: self.native.frame.or_else(|| base.native.frame.clone()),
+                closing: self.native.closing.or_else(|| base.native.closing.clone()),
                 refusal: self.native.refusal.or_else(|| base.native.refusal.clone()),
                 codes: tables(self.native.codes, &base.native.codes),
                 types: tables(self.native.types, &base.native.types),

@@ -13,6 +13,7 @@ pub(crate) struct Native {
     sse: Option<Value>,
     ndjson: Option<Value>,
     frame: Option<Value>,
+    closing: Option<Value>,
     refusal: Option<Value>,
     codes: HashMap<String, String>,
     types: HashMap<String, String>,
@@ -54,7 +55,7 @@ impl Native {
         };
         let (http, sse) = (template("http", &spec.http), template("sse", &spec.sse));
         let (ndjson, frame) = (template("ndjson", &spec.ndjson), template("frame", &spec.frame));
-        let refusal = template("refusal", &spec.refusal);
+        let (closing, refusal) = (template("closing", &spec.closing), template("refusal", &spec.refusal));
         let mut reverse: HashMap<String, String> = HashMap::new();
         for (code, mapping) in codes {
             if let Ok(mapping) = Mapping::compile(mapping, None) {
@@ -67,6 +68,7 @@ impl Native {
             sse,
             ndjson,
             frame,
+            closing,
             refusal,
             codes: reverse,
             types: spec.types.clone().into_iter().collect(),
@@ -80,7 +82,8 @@ impl Native {
         match phase {
             Phase::Sse => self.sse.as_ref(),
             Phase::Ndjson => self.ndjson.as_ref(),
-            Phase::Frame | Phase::Close | Phase::Abort => self.frame.as_ref(),
+            Phase::Frame => self.frame.as_ref(),
+            Phase::Close | Phase::Abort => self.closing.as_ref().or(self.frame.as_ref()),
             Phase::Http | Phase::Handshake | Phase::Job => self.http.as_ref(),
         }
     }

@@ -499,6 +499,9 @@ pub struct NativeSpec {
     pub ndjson: Option<String>,
     /// JSON template of a WebSocket error message.
     pub frame: Option<String>,
+    /// JSON template of the WebSocket message before a close, where clients raise for the close but not for a message about one of
+    /// their contexts; else `frame`, once for each context that ends.
+    pub closing: Option<String>,
     /// JSON template of the WebSocket message that refuses a session, where SDKs wait for one until the session has begun: it
     /// stands in for `frame` until then, and follows an error of the provider's own that they do not take for a refusal.
     pub refusal: Option<String>,

@@ -175,7 +175,13 @@ fn message(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>
         error.context_id = contexts.next();
     }
     let other = |id| encoded(words(&CanonicalError { context_id: Some(id), ..error.clone() }));
-    let others = contexts.filter_map(other).map(Bytes::from).collect();
+    let mut others: Vec<Bytes> = contexts.filter_map(other).map(Bytes::from).collect();
+    if !others.is_empty() {
+        // A dialect whose last message names no context says it once.
+        let first = encoded(words(&error)).map(Bytes::from);
+        others.retain(|other| Some(other) != first.as_ref());
+        others.dedup();
+    }
     let Some(profile) = compatible else {
         let event = words(&error);
         return Rendered { others, ..Rendered::piece(error, Some(event)) };
