@@ -240,7 +240,7 @@ impl World {
             Event::PausedUntil(gateway, long) => {
                 if let Some(gateway) = &mut self.lock().gateways[gateway] {
                     let until = now + long;
-                    gateway.paused = until;
+                    gateway.paused = gateway.paused.max(until);
                     gateway.gate.pause(0, until.into_std());
                     let gate = Arc::downgrade(&gateway.gate);
                     // As the proxy does it.
