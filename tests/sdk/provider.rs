@@ -133,19 +133,17 @@ fn connection(
     }
 }
 
-fn drain(reader: &mut BufReader<TcpStream>, length: Option<&str>, chunked: bool) -> io::Result<()> {
+fn drain(reader: &mut BufReader<TcpStream>, length: Option<&str>, mut chunked: bool) -> io::Result<()> {
     let mut skip = |count: u64| io::copy(&mut reader.by_ref().take(count), &mut io::sink()).map(drop);
     if let Some(length) = length {
         return skip(length.parse().unwrap_or_default());
     }
     while chunked {
-        let mut size = String::new();
-        let _ = reader.read_line(&mut size)?;
-        let size = u64::from_str_radix(size.trim(), 16).unwrap_or_default();
+        let mut line = String::new();
+        let _ = reader.read_line(&mut line)?;
+        let size = u64::from_str_radix(line.trim(), 16).unwrap_or_default();
         let _ = io::copy(&mut reader.by_ref().take(size + 2), &mut io::sink())?;
-        if size == 0 {
-            break;
-        }
+        chunked = size > 0;
     }
     Ok(())
 }
