@@ -60,9 +60,7 @@ impl StreamCoding {
     pub fn undo(self, headers: &mut HeaderMap) {
         let _ = headers.remove(header::CONTENT_ENCODING);
         if self.0.is_some() {
-            for name in OF_THE_CODED_BYTES {
-                let _ = headers.remove(name);
-            }
+            remove_validators(headers);
         }
     }
 }
@@ -73,8 +71,15 @@ fn items<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = 
     lines.flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).filter(|item| !item.is_empty())
 }
 
-/// Fields that speak of the bytes as they were coded.
-const OF_THE_CODED_BYTES: [HeaderName; 7] = [
+/// Removes the fields that speak of the bytes of a body as they came: its length, its ETag, its digests (RFC 9110 8.8, RFC 9530). None of
+/// them outlives a change of the body.
+pub fn remove_validators(headers: &mut HeaderMap) {
+    for name in OF_THE_BYTES {
+        let _ = headers.remove(name);
+    }
+}
+
+const OF_THE_BYTES: [HeaderName; 7] = [
     header::CONTENT_LENGTH,
     header::ETAG,
     header::ACCEPT_RANGES,

@@ -193,6 +193,22 @@ fn a_key_in_links_of_a_body_that_is_rewritten_goes_out() {
     assert_eq!(answer.text(), wanted);
 }
 
+/// Digests of a body outlived its change, and told the client that it was damaged.
+#[test]
+fn what_is_said_of_the_bytes_of_a_body_ends_with_a_change_of_it() {
+    const SAID: &str =
+        "ETag: \"a\"\r\nContent-MD5: x\r\nDigest: md5=x\r\nContent-Digest: md5=:x:\r\nRepr-Digest: md5=:x:\r\n";
+    let world = world();
+    let provider = world.provider.address();
+    for (url, kept) in [(format!("ws://{provider}/v1/convai"), false), ("ws://elsewhere.example/v1".to_owned(), true)] {
+        world.provider.next([Act::send(json_answer(200, SAID, &format!("{{\"signed_url\":\"{url}\"}}")))]);
+        let answer = world.get("/y/v1/convai/conversation/get-signed-url");
+        for name in ["etag", "content-md5", "digest", "content-digest", "repr-digest"] {
+            assert_eq!(answer.fields.has(name), kept, "{name} beside {}", answer.text());
+        }
+    }
+}
+
 /// A provider of sockets that sends a message and a close as they are, and reads nothing but the handshake.
 fn speaks(message: String, reason: String) -> SocketAddr {
     use speechgate::wire::frame::Opcode::{Close, Text};

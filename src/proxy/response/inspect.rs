@@ -10,6 +10,7 @@ use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding, Rendered};
 use crate::upstream::{self, decode};
+use crate::wire::coding;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, header, response};
 use http_body::{Body as _, Frame};
@@ -161,9 +162,10 @@ fn replaced(call: Box<RoutedContext>, mut parts: response::Parts, changed: Chang
             rendered.body.unwrap_or_default()
         }
     };
-    for name in [header::CONTENT_ENCODING, header::ETAG, header::TRANSFER_ENCODING] {
+    for name in [header::CONTENT_ENCODING, header::TRANSFER_ENCODING] {
         let _ = parts.headers.remove(name);
     }
+    coding::remove_validators(&mut parts.headers);
     let _ = parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let mut response = Response::new(Body::full(body, Some(call)));
     *response.status_mut() = parts.status;
