@@ -289,7 +289,8 @@ async fn a_session_that_is_over_by_the_providers_word_ends_although_it_leaves_it
     counted(&gateway, "elevenlabs", "authentication", "invalid_credentials").await;
 }
 
-/// A plugin waits for each of its contexts, and does not take an error without its id for one of them.
+/// A plugin waits for each of its contexts, and does not take an error without its id for one of them. Cartesia's SDK ends such a
+/// context without an exception, and raises for the close alone: its dialect says it once, of no context, for which its plugins raise too.
 #[tokio::test]
 async fn every_context_that_a_dead_socket_takes_with_it_is_told() {
     let begin = |id: &str| up(Text, format!(r#"{{"context_id":"{id}","transcript":"Hello.","text":"Hello."}}"#));
@@ -321,7 +322,9 @@ async fn every_context_that_a_dead_socket_takes_with_it_is_told() {
                 let told: Vec<Value> = frames[1..frames.len() - 1].iter().map(|frame| frame.json()).collect();
                 let member = if route == CANONICAL { "context_id" } else { member };
                 let ids: Vec<_> = told.iter().map(|message| message[member].as_str()).collect();
-                assert_eq!(ids, [Some("a"), Some("b")], "{name} {close:?} {route} {told:?}");
+                let once = route == COMPATIBLE && name == "cartesia";
+                let wanted = if once { &[None][..] } else { &[Some("a"), Some("b")] };
+                assert_eq!(ids, wanted, "{name} {close:?} {route} {told:?}");
                 assert!(told.iter().all(|message| message.get("done").is_none()), "{told:?}");
                 let counted = gateway.metric("speechgate_errors_total").await;
                 assert_eq!(counted.len(), 1, "{counted:?}");
