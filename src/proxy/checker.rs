@@ -68,7 +68,7 @@ impl Check {
     fn new(route: &Arc<RouteRuntime>, index: usize) -> Option<Check> {
         let health = route.config.health.clone()?;
         let upstream = route.config.upstreams.get(index)?;
-        let destination = Destination { upstream: index, account: 0 };
+        let destination = Destination { upstream: index, ..Destination::default() };
         let plain = PathAndQuery::try_from(format!("{}{}", upstream.base_path, health.path)).ok()?;
         let target = match health.credentials {
             true => route.headers.target(plain, destination, false).ok()?,
@@ -132,7 +132,7 @@ impl Check {
         let (route, upstream) = (&self.route.config.name, self.upstream().map(Upstream::url).unwrap_or_default());
         match passes {
             true => tracing::info!(route, upstream, "an upstream passes its health checks again"),
-            false => tracing::warn!(route, upstream, "an upstream fails its health checks and is set aside"),
+            false => tracing::warn!(route, upstream, "an upstream fails its health checks; others are preferred"),
         }
     }
 }

@@ -148,9 +148,9 @@ impl Proxy {
         };
         let websocket = checked.websocket;
         // A browser asks before its page may: that is no call, takes no slot and counts for no rate.
-        let asks = headers::is_preflight(&parts.method, &parts.headers);
+        call.destination.keyless = headers::is_preflight(&parts.method, &parts.headers);
         let admitted = match call.end {
-            _ if asks => Ok(()),
+            _ if call.destination.keyless => Ok(()),
             None => admit::admit(&mut call, &parts, &mut checked.upload, websocket).await,
             Some(end) => {
                 let admitted = Box::pin(admit::admit(&mut call, &parts, &mut checked.upload, websocket));
@@ -314,10 +314,7 @@ fn prepare(
         trust_forwarded: state.config.server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing);
-    parts.uri = match headers::is_preflight(&parts.method, &parts.headers) {
-        true => checked.target.into(),
-        false => runtime.headers.target(checked.target, call.destination, checked.websocket)?.into(),
-    };
+    parts.uri = runtime.headers.target(checked.target, call.destination, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
     let mut request = Request::from_parts(parts, checked.upload);
     forward::forward_informational(call, &mut request);

@@ -4,7 +4,6 @@
 //! WebSocket handshakes, whose clients often cannot send headers and whose servers therefore read it. A subprotocol and the
 //! member of a first message exist on WebSockets alone.
 
-use super::check::is_preflight;
 use super::{Destination, Fields, RouteHeaders, list};
 use crate::canon::Fault;
 use crate::canon::spec::SecretsSpec;
@@ -75,7 +74,7 @@ impl Injected {
 
 impl RouteHeaders {
     fn injected(&self, destination: Destination) -> Option<&Injected> {
-        self.credentials.get(destination.account)
+        self.credentials.get(destination.account).filter(|_| !destination.keyless)
     }
 
     /// Puts the route's credentials in the place of all that the client sent of that kind in headers. A subprotocol is put
@@ -134,9 +133,6 @@ impl RouteHeaders {
 
     /// Turns a request that was prepared with some of the route's credentials into one with others.
     pub(super) fn exchange(&self, parts: &mut request::Parts, from: Destination, to: Destination) {
-        if is_preflight(&parts.method, &parts.headers) {
-            return;
-        }
         // It stands in a handshake and nowhere else.
         let websocket = parts.headers.contains_key(UPGRADE);
         let _ = self.inject(&mut parts.headers, to, websocket);

@@ -62,6 +62,9 @@ pub struct Destination {
     pub upstream: usize,
     /// The account, whose credentials are used; of no interest on a route that has none.
     pub account: usize,
+    /// Whether it goes without any credentials of the route: a preflight passes every limit, which nobody may use to spend its key.
+    /// Settled once, from what the client sent: later its fields have changed.
+    pub keyless: bool,
 }
 
 /// Query parameters that open one session and are no key of the client's: dropping them would break the session.

@@ -1,6 +1,5 @@
 //! The request's headers, from the client's to the provider's.
 
-use super::check::is_preflight;
 use super::id::{REQUEST_ID, check_trace};
 use super::{Destination, Fields, Identity, RouteHeaders, connection_listed, list};
 use http::header::{
@@ -76,12 +75,7 @@ pub struct Outgoing<'a> {
 /// Turns the client's headers into those for the provider. The request has been checked, for loops too.
 pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     remove_what_ends_here(headers, out);
-    // A preflight passes every limit, which nobody may use to spend the route's key.
-    let added = match is_preflight(out.method, headers) {
-        true => Fields::default(),
-        false => out.route.inject(headers, out.destination, out.websocket),
-    };
-    let fields = out.fields | added;
+    let fields = out.fields | out.route.inject(headers, out.destination, out.websocket);
     join_cookies(headers, fields);
     check_trace(headers, fields);
     add_forwarding(headers, out, fields);
