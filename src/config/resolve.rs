@@ -41,6 +41,12 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
             }
         }
     }
+    if config.limits.backend.is_some() {
+        for (index, route) in raw.routes.iter().enumerate() {
+            let path = Path::of("routes").index(index).key("concurrency");
+            route.concurrency.iter().for_each(|raw| limits::waits_for_the_fleet(raw, &path, findings));
+        }
+    }
     config
 }
 

@@ -157,6 +157,27 @@ fn limits_are_read() {
     assert_eq!((breaker.failures, breaker.window, breaker.open), (5, Duration::from_secs(30), Duration::from_secs(3)));
 }
 
+/// In a fleet a call without a place to wait was refused however many slots were free.
+#[test]
+fn a_fleet_needs_a_queue() {
+    let of = |concurrency: &str, limits: &str| {
+        problems(&format!("{limits}{ROUTE}concurrency = {{ max = 2, {concurrency} }}\n"), &[])
+    };
+    let backend = "[limits]\nbackend = 'redis://r'\n";
+    for (concurrency, key, expected) in
+        [("queue = 0", "queue", "at least 1"), ("max_wait = '0s'", "max_wait", "a duration longer than zero")]
+    {
+        assert_eq!(of(concurrency, ""), [""; 0]);
+        let found = of(concurrency, backend);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let told = format!(
+            "routes[0].concurrency.{key}: with a `[limits] backend` a call waits for its first slot; expected {expected}"
+        );
+        assert!(found[0].ends_with(&told), "{found:?}");
+    }
+    assert_eq!(of("queue = 1, max_wait = '1ms'", backend), [""; 0]);
+}
+
 #[test]
 fn a_backend_is_read_with_its_defaults() {
     let limits = |table: &str| loaded(&[("t", &format!("[limits]\n{table}\n{ROUTE}"))], &[]).config.limits;

@@ -135,6 +135,17 @@ pub(super) fn concurrency(raw: &raw::Concurrency, path: &Path, findings: &mut Fi
     Some(Concurrency { max: raw.max?, queue, max_wait, learn, settle })
 }
 
+/// A gateway of a fleet is granted slots when a call waits for one, so that without a place to wait no call would ever begin.
+pub(super) fn waits_for_the_fleet(raw: &raw::Concurrency, path: &Path, findings: &mut Findings) {
+    const WHY: &str = "with a `[limits] backend` a call waits for its first slot";
+    if raw.queue == Some(0) {
+        findings.value(&path.key("queue"), WHY).expected("at least 1");
+    }
+    if raw.max_wait.as_ref().and_then(|text| values::duration(&text.0).ok()).is_some_and(|wait| wait.is_zero()) {
+        findings.value(&path.key("max_wait"), WHY).expected("a duration longer than zero");
+    }
+}
+
 /// `waits`
 pub(super) fn waits(raw: &raw::Waits, path: &Path, findings: &mut Findings) -> Waits {
     let mut reader = Reader { path: path.clone(), findings };
