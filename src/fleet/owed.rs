@@ -11,7 +11,7 @@ const MOST: usize = 4096;
 
 /// Units that the backend has not heard of, by the key under which it counts them.
 #[derive(Debug, Default)]
-pub(super) struct Owed(Mutex<BTreeMap<String, (u32, Instant)>>);
+pub(super) struct Owed(Mutex<BTreeMap<String, (u32, Instant, Quota)>>);
 
 impl Owed {
     /// So many units passed.
@@ -20,20 +20,26 @@ impl Owed {
             return;
         }
         let mut all = self.lock();
-        if let Some((owed, at)) = all.get_mut(&counter.key) {
+        if let Some((owed, at, quota)) = all.get_mut(&counter.key) {
             let left = left(*owed, *at, &counter.quota, now);
-            (*owed, *at) = (left.saturating_add(units).min(counter.quota.burst.get()), now);
-        } else if all.len() < MOST {
-            let _ = all.insert(counter.key.clone(), (units, now));
+            (*owed, *at, *quota) = (left.saturating_add(units).min(counter.quota.burst.get()), now, counter.quota);
+            return;
+        }
+        if all.len() >= MOST {
+            // Keys that never come back are not told of: what they used up is free again by now.
+            all.retain(|_, (owed, at, quota)| left(*owed, *at, quota, now) > 0);
+        }
+        if all.len() < MOST {
+            let _ = all.insert(counter.key.clone(), (units, now, counter.quota));
         }
     }
 
     /// What is still to be told of a key. It is taken to be told then.
     pub(super) fn take(&self, key: &str, quota: &Quota, now: Instant) -> u32 {
-        self.lock().remove(key).map_or(0, |(owed, at)| left(owed, at, quota, now))
+        self.lock().remove(key).map_or(0, |(owed, at, _)| left(owed, at, quota, now))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (u32, Instant)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (u32, Instant, Quota)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,5 +73,8 @@ mod tests {
         assert_eq!(owed.take("a", &quota, now), 10, "never more than a burst");
         (0..2 * MOST).for_each(|number| owed.add(&counter(&number.to_string()), 1, now));
         assert_eq!(owed.lock().len(), MOST);
+        let later = now + Duration::from_secs(60);
+        owed.add(&counter("late"), 2, later);
+        assert_eq!(owed.take("late", &quota, later), 2, "what is free again makes room");
     }
 }

@@ -110,7 +110,9 @@ impl Keyed {
         }
         let most = state.bounds().0;
         if state.gates.len() >= most {
-            state.forget_idle(now, Duration::ZERO);
+            // Whoever invents keys would otherwise have the fleet begin and end a gate for each.
+            let after = if state.sharing.is_some() { state.bounds().1 } else { Duration::ZERO };
+            state.forget_idle(now, after);
         }
         let own = state.gates.len() < most;
         if let Some(crowd) = state.crowd.as_ref().filter(|_| !own) {
