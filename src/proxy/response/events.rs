@@ -368,7 +368,7 @@ impl Judge {
             return Verdict::Pass;
         };
         let Rendered { error, body, .. } = errors::report(call, finding);
-        self.failed = error.fatal != Some(false);
+        self.failed |= error.fatal != Some(false);
         self.over = error.fatal == Some(true);
         match body {
             Some(body) if self.over => Verdict::End(body),

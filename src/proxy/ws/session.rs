@@ -42,7 +42,7 @@ const LINGERING: Duration = Duration::from_secs(1);
 /// How long the provider's first message comes after the answer to the handshake at the least. Clients in JavaScript attach their
 /// handlers when they hear of that answer, and a message that came with it is gone by then.
 const OPENING: Duration = Duration::from_millis(5);
-/// Longer deadlines are none.
+/// Longer deadlines are treated as disabled.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 thread_local! {

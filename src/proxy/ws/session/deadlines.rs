@@ -13,12 +13,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn due(&self) -> Instant {
         let Limits { idle, write, .. } = self.limits;
         if let Some(due) = self.closing_due() {
-            return due;
+            // Nobody else wakes a session whose provider is not read yet.
+            return self.opening.map_or(due, |opening| opening.min(due));
         }
         let quiet = |side: &Side<S>| side.heard + if side.pinged { idle } else { idle / 2 };
         let client_stalls = self.client.blocked.map(|since| since + write);
         let provider_stalls = self.provider.blocked.map(|since| since + idle);
-        // Who is not read because the other side does not take it is not silent.
+        // Back-pressure pauses the idle timer.
         let provider_silent = client_stalls.is_none().then(|| quiet(&self.provider));
         let client_silent = (provider_stalls.is_none() && !self.client.pinged).then(|| quiet(&self.client));
         let silence = (client_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
