@@ -129,7 +129,7 @@ impl Framing {
     }
 }
 
-/// JSON is never looked for in audio.
+/// Whether an answer calls itself audio, video or an image.
 #[must_use]
 pub fn is_media(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();

@@ -75,13 +75,13 @@ fn sizes(Server { max_header_bytes, max_headers, .. }: &Server) -> String {
 }
 
 /// What the sockets and the workers have been given at the start, by name. Everything else of `[server]` is looked up when it is
-/// needed: drain_timeout, drain_delay, trust_forwarded, public_url, error_docs_url, and the files of tls.
+/// needed: drain_timeout, drain_delay, trust_forwarded, public_url, error_docs_url, cors, and the files of tls.
 const KEYS: [Key; 14] = [
     table("admin", |config| shown(&config.admin)),
     table("limits", |config| {
         let limits = &config.limits;
         let backend = limits.backend.as_ref().map(|backend| backend.reveal());
-        shown(&(backend, limits.lease, limits.timeout, &limits.prefix))
+        shown(&(backend, &limits.ca_file, limits.lease, limits.timeout, &limits.prefix))
     }),
     of_server("server.body_timeout", &["body_timeout"], |config| shown(&config.server.body_timeout)),
     of_server("server.header_timeout", &["header_timeout"], |config| shown(&config.server.header_timeout)),

@@ -27,7 +27,7 @@ const REMEMBERED: usize = 32;
 /// Who calls from where.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// None when the request is of no page, or of one of the gateway's own origin.
+    /// None when the request is of no page.
     origin: Option<HeaderValue>,
     /// What a preflight asks for.
     preflight: Option<Preflight>,

@@ -1,7 +1,7 @@
 //! Connections that wait for their next request.
 //!
 //! An HTTP/1.1 connection carries one call at a time. It returns to the pool when hyper says that the answer was read and
-//! the request written; its own task, the [`Driver`], returns it. An HTTP/2 connection stays and is shared.
+//! the request written; its own task ([`drive`]) returns it. An HTTP/2 connection stays and is shared.
 
 use super::http1::Http1Connection;
 use super::http2::{Http2Connection, Http2Handle};

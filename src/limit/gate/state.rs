@@ -40,11 +40,11 @@ pub(super) struct GateState {
 /// What the fleet is told of when it changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Watched {
-    /// AccountSet under a share that give out no slots, whatever the fleet grants.
+    /// Accounts under a share that give out no slots, whatever the fleet grants.
     blocked: AccountSet,
     /// How often anything was learned of all of them.
     learned: u32,
-    /// AccountSet where a slot waits for somebody who knows the time.
+    /// Accounts where a slot waits for somebody who knows the time.
     unseen: AccountSet,
 }
 
