@@ -169,7 +169,7 @@ fn an_upstream_that_fails_its_health_checks_is_set_aside_and_comes_back() {
     assert_eq!(gateway.client().send(post("/t/x", "hello")).answer().status, 200);
     assert!(first.take().iter().all(|seen| seen.line.starts_with("GET /health")));
     assert!(second.take().iter().any(|seen| seen.line == "POST /x HTTP/1.1"));
-    let _ = gateway.line(|line| line["message"] == "an upstream fails its health checks and is set aside");
+    let _ = gateway.line(|line| line["message"] == "an upstream fails its health checks; others are preferred");
     first.always([Act::send(OK)]);
     up(&first, 1.0);
     assert_eq!(gateway.client().send(post("/t/x", "hello")).answer().status, 200);
