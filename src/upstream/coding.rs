@@ -87,6 +87,11 @@ impl Decoder {
             return Ok(());
         }
         let ended = match &mut self.kind {
+            // What begins no further member means nothing (RFC 1952 2.2): some servers pad with zeros.
+            Kind::Gzip(_) if self.stage == Stage::End && input.first() != Some(&0x1f) => {
+                *input = &[];
+                true
+            }
             Kind::Gzip(member) => {
                 if self.stage == Stage::End {
                     *member = Decompress::new_gzip(WINDOW_BITS);

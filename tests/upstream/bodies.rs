@@ -76,6 +76,9 @@ fn every_coding_is_undone() {
         ("GZip", gzip(plain)),
         ("x-gzip", gzip(plain)),
         ("gzip", two_members),
+        // Padding behind the last member, and what is no member.
+        ("gzip", [gzip(plain), vec![0; 64]].concat()),
+        ("gzip", [gzip(plain), b"\r\n".to_vec()].concat()),
         ("deflate", zlib(plain)),
         ("deflate", raw_deflate(plain)),
         ("br", BROTLI.to_vec()),
