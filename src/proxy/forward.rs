@@ -41,6 +41,8 @@ fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> R
         Ok(exchange) => {
             // Before anybody reads it: ids, limits, envelopes and logs are made of what is left.
             call.clean_head(exchange.response.status(), exchange.response.headers_mut());
+            // The words behind the status are of no use to anybody (RFC 9112 4), and may echo a key as well.
+            let _ = exchange.response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
             call.trace.answered(exchange);
             let status = exchange.response.status().as_u16();
             call.answered(status, exchange.response.headers());

@@ -117,6 +117,16 @@ fn an_echoed_key_is_found_in_interim_answers_and_trailers() {
     assert!(!shows(&format!("{:?}", answer.trailers), KEY), "{answer:?}");
 }
 
+/// The words behind a status are of the provider's making as well.
+#[test]
+fn a_key_in_the_reason_phrase_goes_no_further() {
+    let world = world();
+    world.provider.next([Act::send(format!("HTTP/1.1 200 OK for {KEY}\r\nContent-Length: 2\r\n\r\nok"))]);
+    let answer = world.get("/k/v1/a");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+    assert!(!shows(&answer.line, KEY), "{}", answer.line);
+}
+
 /// The gateway put its own key into the header section, and the client's went on in the trailers.
 #[test]
 fn a_key_in_a_request_trailer_goes_nowhere() {

@@ -149,12 +149,13 @@ fn bodies_past_the_routes_limit_are_refused_in_either_framing() {
 fn trailers_pass_both_ways() {
     let world = World::start();
     world.provider.next([Act::send(
-        "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 42\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 42\r\nKeep-Alive: 5\r\n\r\n",
     )]);
     let request = "POST /p/clip HTTP/1.1\r\nHost: a\r\nConnection: TE\r\nTE: trailers\r\nTrailer: X-Mine\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Mine: 7\r\n\r\n";
     let answer = world.ask(request);
     assert_eq!((answer.text().as_str(), answer.trailers.get("x-sum").as_deref()), ("ok", Some("42")));
     assert!(!answer.fields.has("x-sum"), "trailers are not merged into the head");
+    assert_eq!(answer.trailers.0.len(), 1, "what concerns a connection ends with it: {:?}", answer.trailers);
     let seen = world.provider.one();
     assert_eq!((seen.body.as_slice(), seen.trailers.get("x-mine").as_deref()), (&b"hello"[..], Some("7")));
 }

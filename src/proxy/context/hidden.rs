@@ -2,7 +2,9 @@
 
 use super::RoutedContext;
 use crate::proxy::redact::{self, Instead};
+use crate::wire::hop::CONNECTION_SPECIFIC;
 use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 
@@ -42,8 +44,12 @@ impl RoutedContext {
         move |status, headers| redact::clean_fields(headers, status, &route.keys, &keys, &[])
     }
 
-    /// Trailers without keys.
+    /// Trailers without keys, and without what concerns the connection or the framing (RFC 9110 6.5.1): over HTTP/2 one of those would
+    /// make a whole answer malformed.
     pub(crate) fn clean_trailers(&self, trailers: &mut HeaderMap) {
+        for name in CONNECTION_SPECIFIC.iter().chain(&[CONTENT_LENGTH, TRAILER]) {
+            let _ = trailers.remove(name);
+        }
         let status = self.upstream.status.and_then(|status| StatusCode::from_u16(status).ok());
         self.clean_head(status.unwrap_or(StatusCode::OK), trailers);
     }
