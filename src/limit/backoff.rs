@@ -6,7 +6,7 @@
 //!
 //! The caller of this module says how far a refusal reaches: a rate is that of a credential ([`Reach::Credential`]), polling too
 //! fast concerns one path ([`Reach::Path`]), an outage concerns the paths of one kind and, once paths of two kinds are out, the
-//! credential ([`Reach::Template`]). A used-up quota and a lack of slots cause no backoff ([`Reach::Nobody`]).
+//! credential ([`Reach::Template`]). A used-up quota and a lack of slots cause no backoff: the caller does not report them.
 //!
 //! A Retry-After is only the provider's guess, so a probe goes through every [`PROBE_EVERY`] while it lasts. A probe that has
 //! not ended after [`PROBE_DEADLINE`] is no longer waited for.
@@ -57,8 +57,6 @@ pub enum Reach {
     Path,
     /// Of those, requests for a path of the same kind; all of them as soon as paths of another kind are refused as well.
     Template,
-    /// Nobody else.
-    Nobody,
 }
 
 /// What to do with a request. `W` is what was refused, say a code.
@@ -150,7 +148,6 @@ impl<W: Copy> Backoffs<W> {
                 }
                 keep(&mut entries, keys.template, Some(keys.credential), what, until, now);
             }
-            Reach::Nobody => {}
         }
         self.count.store(entries.len(), Ordering::Relaxed);
     }

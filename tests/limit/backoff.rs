@@ -94,7 +94,6 @@ fn the_three_refusals_reach_as_far_as_they_mean() {
         (Reach::Credential, Some(("x", secs(1))), Some(("x", secs(1)))),
         (Reach::Path, Some(("x", secs(1))), None),
         (Reach::Template, Some(("x", secs(1))), None),
-        (Reach::Nobody, None, None),
     ] {
         let (backoffs, clock) = (Named::new(), Clock::new());
         backoffs.refused(HERE, reach, "x", secs(1), clock.now());

@@ -63,7 +63,7 @@ impl Permit {
     }
 
     fn with_settle<T>(&self, change: impl FnOnce(&mut Settle) -> T) -> Option<T> {
-        let mut state = crate::limit::lock(&self.gate.state);
+        let mut state = super::lock(&self.gate.state);
         state.accounts.get_mut(self.grant.account).map(|account| change(&mut account.settle))
     }
 
