@@ -217,4 +217,26 @@ mod tests {
         assert_eq!(Coded::message(Some(Codec::EventStream), &message).name(), Some("LimitExceededException"));
         assert_eq!(encode(Codec::Headed, b"{}"), None);
     }
+
+    #[test]
+    fn numbers_of_many_digits_are_what_they_were() {
+        // A quick parse takes some of these for their neighbours, and the message was then written anew.
+        let numbers = [
+            6.493_079_410_990_404_6e196,
+            1.588_197_377_9e-269,
+            5.508_150_913_713_994e-126,
+            2.491_219_496_907_404_4e-26,
+        ];
+        let value = json!({"list": numbers, "more": [-1.363_115_719_979_656e57, 1.796_279_467_453_656_9e-25]});
+        for (codec, raw) in messages(&value) {
+            let coded = Coded::message(Some(codec), &raw);
+            let mut more: Value = serde_json::from_slice(coded.body()).expect("JSON");
+            assert_eq!(more, value, "{codec:?}");
+            more["gateway_error"] = json!({"code": "x"});
+            let again = recode(codec, &raw, more.to_string().as_bytes()).expect("a place");
+            if matches!(codec, Codec::Msgpack | Codec::Cbor) {
+                assert!(again.windows(raw.len() - 1).any(|bytes| bytes == &raw[1..]), "{codec:?} was written anew");
+            }
+        }
+    }
 }
