@@ -2,13 +2,24 @@
 //!
 //! [`super::profile`] compiles it. Unknown keys are refused; everything is optional.
 
-pub use super::codec::{Codec, CodecSpec};
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
+mod detector;
+mod mapping;
+mod native;
+mod selector;
+mod units;
+mod values;
 
-/// A TOML table whose order matters to nobody: condition or code name to value.
-pub type Table<T> = BTreeMap<String, T>;
+pub use super::codec::{Codec, CodecSpec};
+pub use detector::{DetectorSpec, StreamSpec};
+pub use mapping::{FullMappingSpec, MappingSpec, ProjectionSpec, RuleSpec, StatusSpec};
+pub use native::NativeSpec;
+pub use selector::{ConditionSpec, ConditionTestSpec, FullSelectorSpec, Scalar, SelectorSpec, Unit};
+pub use units::{ConcurrencySpec, ConcurrencyUnit, CostSpec, SocketUnitsSpec};
+pub use values::{OneOrMany, Table};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use values::one_or_many;
 
 /// One provider's failures, as data.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -116,139 +127,6 @@ pub struct DefaultsSpec {
     pub max_request_body: Option<String>,
 }
 
-/// One value or a list of them.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum OneOrMany<T> {
-    /// A single value.
-    One(T),
-    /// Several; the first that fits wins.
-    Many(Vec<T>),
-}
-
-impl<T> OneOrMany<T> {
-    /// The values as a slice.
-    pub fn as_slice(&self) -> &[T] {
-        match self {
-            OneOrMany::One(value) => std::slice::from_ref(value),
-            OneOrMany::Many(values) => values,
-        }
-    }
-}
-
-impl<T: Clone> OneOrMany<T> {
-    /// The values as a list.
-    #[must_use]
-    pub fn to_vec(&self) -> Vec<T> {
-        self.as_slice().to_vec()
-    }
-}
-
-/// Reads a list; a single value stands for a list of one.
-fn one_or_many<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(value) => vec![value],
-        OneOrMany::Many(values) => values,
-    })
-}
-
-/// Where a value is: `$.path`, `$.list[0]`, `$.list[?key=value]`, `$`, `h:name`, `www-authenticate:param`,
-/// `xml:Element` (the text of the first such element), `http.status`, `ws.code`, `ws.reason`, `sse.event`, `text` (the whole
-/// body), `text.title` (an HTML title). Where the body is a list, a path that begins with a name leads into its first entry.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum SelectorSpec {
-    /// Just the place.
-    Place(String),
-    /// The place and how to read it.
-    Full(FullSelectorSpec),
-}
-
-/// A selector with a capture, a unit or a condition.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FullSelectorSpec {
-    /// The place.
-    pub from: String,
-    /// A regular expression with one group; the group is the value, no match means no value.
-    pub capture: Option<String>,
-    /// For `retry_after`: seconds, milliseconds, date, epoch, duration; without it a number is seconds, else a date, else a duration.
-    pub unit: Option<Unit>,
-    /// Only asked when these conditions hold.
-    #[serde(default)]
-    pub when: Table<ConditionSpec>,
-    /// For `code`: the code table (`spaces.NAME`) in which the value is looked up, instead of `codes`. `grpc` is there without
-    /// being written.
-    pub space: Option<String>,
-}
-
-/// The unit of a retry hint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Unit {
-    /// A number of seconds, fractions allowed.
-    Seconds,
-    /// A number of milliseconds.
-    Milliseconds,
-    /// An HTTP date or RFC 3339.
-    Date,
-    /// Seconds since 1970; milliseconds when it is too large for seconds.
-    Epoch,
-    /// `1m39.7s`, `500ms`, `PT30S`.
-    Duration,
-}
-
-/// What the value of a condition must be.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum ConditionSpec {
-    /// Equal to this (numbers and booleans compare as they are written).
-    Is(Scalar),
-    /// Equal to one of these.
-    In(Vec<Scalar>),
-    /// A test.
-    Test(ConditionTestSpec),
-}
-
-/// A TOML scalar.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Scalar {
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(String),
-}
-
-impl Scalar {
-    /// The scalar as it is compared.
-    pub(crate) fn text(&self) -> Box<str> {
-        match self {
-            Scalar::Bool(truth) => truth.to_string().into(),
-            Scalar::Int(number) => number.to_string().into(),
-            Scalar::Float(number) => number.to_string().into(),
-            Scalar::Text(text) => text.as_str().into(),
-        }
-    }
-}
-
-/// Tests beside equality; all that are given must hold.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ConditionTestSpec {
-    /// Whether there is a value (an empty string and `null` are none).
-    pub exists: Option<bool>,
-    /// Equal to none of these; holds when there is no value.
-    pub not: Option<OneOrMany<Scalar>>,
-    /// A regular expression found in the value.
-    pub matches: Option<String>,
-}
-
 /// Where an error is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -269,132 +147,6 @@ pub enum Phase {
     Abort,
     /// A failure inside a 2xx answer: a polled job, JSON-RPC.
     Job,
-}
-
-/// One way to recognise a failure that no HTTP status tells.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DetectorSpec {
-    /// job, sse, ndjson, frame or close.
-    pub phase: Phase,
-    /// Method and path template, `GET /v1/jobs/{id}`; a method alone or `*` for every path. Without it every path. `{rest...}` takes several segments.
-    pub path: Option<OneOrMany<String>>,
-    /// Conditions, all of which must hold.
-    #[serde(default)]
-    pub when: Table<ConditionSpec>,
-    /// This is not an error, though a later line might say so.
-    #[serde(default)]
-    pub ignore: bool,
-    /// The member that holds the error and is replaced by the canonical object; `$.error` when it is there, else `error` is added. `$.error.data.gateway_error` adds beside.
-    pub member: Option<String>,
-    /// Whether the session or stream ends with it; the code's row may say otherwise.
-    pub fatal: Option<bool>,
-}
-
-/// What a provider's code means: a canonical code, or that with more to say.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum MappingSpec {
-    /// The canonical code.
-    Code(String),
-    /// The canonical code and what differs from its row.
-    Full(FullMappingSpec),
-}
-
-impl MappingSpec {
-    /// The canonical code's name.
-    #[must_use]
-    pub fn code(&self) -> &str {
-        match self {
-            MappingSpec::Code(code) => code,
-            MappingSpec::Full(full) => &full.code,
-        }
-    }
-}
-
-/// A canonical code and what differs from its row.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FullMappingSpec {
-    /// The canonical code.
-    pub code: String,
-    /// The provider's documented answer to whether to retry.
-    pub retryable: Option<bool>,
-    /// A wait that the provider documents but does not send, in seconds.
-    pub retry_after_seconds: Option<f64>,
-    /// A type for all sorts of failures, such as `invalid_request_error`: it decides only where neither another code nor the
-    /// status says something else.
-    #[serde(default)]
-    pub catch_all: bool,
-    /// Whether it ends the session or stream.
-    pub fatal: Option<bool>,
-    /// The message when the provider sends none.
-    pub message: Option<String>,
-    /// Fixed extras for `details`.
-    #[serde(default)]
-    pub details: Table<String>,
-    /// Where the provider documents it.
-    pub doc_url: Option<String>,
-}
-
-/// One rule: every condition that is given must hold.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RuleSpec {
-    /// The provider's code; `*` at either end stands for anything, `*` alone for any code or none. A whole code and `*` are asked
-    /// before the code table, a family of codes after it.
-    pub code: Option<OneOrMany<Scalar>>,
-    /// The effective status: a number or a class such as `"5xx"`.
-    pub status: Option<OneOrMany<StatusSpec>>,
-    /// Where it was found.
-    pub phase: Option<OneOrMany<Phase>>,
-    /// The effective WebSocket close code.
-    pub close: Option<OneOrMany<u16>>,
-    /// Conditions over any selector.
-    #[serde(default)]
-    pub when: Table<ConditionSpec>,
-    /// A regular expression found in title, message or text; asked last.
-    pub message: Option<String>,
-    /// What it means.
-    pub then: MappingSpec,
-}
-
-/// A status or a class of them.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum StatusSpec {
-    /// `429`
-    Exact(u16),
-    /// `"4xx"`
-    Class(String),
-}
-
-/// A list of validation errors in any of its forms.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ProjectionSpec {
-    /// The list or the map.
-    pub each: String,
-    /// Within an entry, the parameter: a path (`loc`, `a.b`), `@key` for the key of a map, or an array that is joined by dots.
-    /// Of several the first that is there.
-    pub param: Option<OneOrMany<String>>,
-    /// Within an entry, the message: a path, `@value` for the entry or the map's value itself. Of several the first that is there.
-    pub message: Option<OneOrMany<String>>,
-    /// Leading elements of a path that are not part of the name (`body`, `query`).
-    #[serde(default)]
-    pub strip: Vec<String>,
-}
-
-/// A stream whose last event is known: one that ends without it, and without an error, was cut off.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StreamSpec {
-    /// sse or ndjson.
-    pub phase: Phase,
-    /// Method and path template; every path without it.
-    pub path: Option<OneOrMany<String>>,
-    /// Conditions over the last event or line. Of several tables one has to hold.
-    pub last: OneOrMany<Table<ConditionSpec>>,
 }
 
 /// URLs of the provider inside success bodies.
@@ -421,102 +173,6 @@ pub struct SecretsSpec {
     pub subprotocol_pairs: Vec<String>,
     /// Members of the first WebSocket messages.
     pub messages: Vec<String>,
-}
-
-/// How the provider counts concurrency and reports it.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct ConcurrencySpec {
-    /// What takes a slot; a request when nothing is said.
-    pub unit: Option<ConcurrencyUnit>,
-    /// Response header that tells the plan's cap.
-    pub limit_header: Option<String>,
-    /// Response header that tells how many are running.
-    pub current_header: Option<String>,
-    /// Sockets on which units begin and end. With the units `context` and `generation` a slot is taken for each; any other
-    /// socket takes one for as long as it is open.
-    pub sockets: Vec<SocketUnitsSpec>,
-}
-
-/// Where units begin and end on one kind of socket.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SocketUnitsSpec {
-    /// Method and path template of its handshake; every path without it.
-    pub path: Option<OneOrMany<String>>,
-    /// Where the unit's id is, in messages of either side. Without it there is one at a time.
-    #[serde(default, deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<SelectorSpec>")]
-    pub id: Vec<SelectorSpec>,
-    /// How many units one such socket takes at one time; a message that begins one more waits.
-    #[schemars(range(min = 1))]
-    pub max: Option<u32>,
-    /// Conditions over a message of the client's that begins a unit, unless it is running.
-    pub begins: OneOrMany<Table<ConditionSpec>>,
-    /// Conditions over a message with which the client has said all that it has to say in a unit.
-    pub last: Option<OneOrMany<Table<ConditionSpec>>>,
-    /// Conditions over a message of the client's that ends a unit.
-    pub cancels: Option<OneOrMany<Table<ConditionSpec>>>,
-    /// Conditions over a message of the provider's that ends a unit. Its errors do so anyway.
-    pub ends: OneOrMany<Table<ConditionSpec>>,
-}
-
-/// What takes one slot of a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ConcurrencyUnit {
-    /// Each HTTP request and each socket.
-    Request,
-    /// Each socket; plain requests take none.
-    Socket,
-    /// Each context on a socket.
-    Context,
-    /// Only while audio is being generated.
-    Generation,
-}
-
-/// What a request costs beside being one.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct CostSpec {
-    /// Where the text is in a JSON request body: `$.text`, or `$.inputs[*].text` for every entry of a list. All of them count.
-    #[serde(deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<String>")]
-    pub text: Vec<String>,
-}
-
-/// How the provider itself writes an error. In templates `{type}` `{code}` `{message}` `{title}` `{status}` `{request_id}`
-/// `{timestamp}` `{retry_after}` `{retryable}` `{close}` `{context_id}` `{param}` are filled in; a string that is one placeholder alone takes the
-/// value's own JSON type, and a member whose value is missing is left out.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct NativeSpec {
-    /// JSON template of an HTTP error body.
-    pub http: Option<String>,
-    /// JSON template of the data of an SSE error event.
-    pub sse: Option<String>,
-    /// JSON template of an NDJSON error line.
-    pub ndjson: Option<String>,
-    /// JSON template of a WebSocket error message.
-    pub frame: Option<String>,
-    /// JSON template of the WebSocket message before a close, where clients raise for the close but not for a message about one of
-    /// their contexts; else `frame`, once for each context that ends.
-    pub closing: Option<String>,
-    /// JSON template of the WebSocket message that refuses a session, where SDKs wait for one until the session has begun: it
-    /// stands in for `frame` until then, and follows an error of the provider's own that they do not take for a refusal.
-    pub refusal: Option<String>,
-    /// Canonical code or type to the provider's `{code}`; else the first row of `codes` that means it, else the canonical name.
-    pub codes: Table<String>,
-    /// Canonical code or type to the provider's `{type}`; else the canonical type.
-    pub types: Table<String>,
-    /// Canonical code or type to the HTTP status that the provider uses, where it differs.
-    pub statuses: Table<u16>,
-    /// Further words for templates: the name of a placeholder to a table from canonical code or type, or `*` for all others, to what
-    /// stands there.
-    pub words: Table<Table<String>>,
-    /// Canonical codes or types whose answers have the canonical status in the compatible form too: the provider's own makes SDKs try
-    /// again what cannot succeed.
-    pub canonical_status: Vec<String>,
 }
 
 /// One kind of client. Everything that is given must hold, and something must be given.

@@ -1,0 +1,95 @@
+//! A route: which requests it takes, and all that is set for them.
+
+use super::{
+    CircuitBreaker, Concurrency, Cors, Credentials, Envelopes, Headers, HealthCheck, RateLimit, Retry, Upstream, Waits,
+};
+use crate::canon::Profile;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `[[routes]]`
+#[derive(Debug)]
+pub struct Route {
+    /// Its name: label, envelope member, log field. Unique.
+    pub name: String,
+    /// Its place in [`Config::routes`].
+    pub index: usize,
+    /// `match.host`, lower case, without a port.
+    pub host: Option<String>,
+    /// `match.path` without a trailing slash; empty means every path.
+    pub path: String,
+    /// The provider's name.
+    pub provider: String,
+    /// What the provider's failures mean.
+    pub profile: Arc<Profile>,
+    /// Where requests go: at least one and at most [`MOST_PLACES`]. The first is the one that is tried first.
+    pub upstreams: Vec<Upstream>,
+    /// What part of the requests each of them takes, in the same order; empty where the first takes all that it can.
+    pub weights: Vec<u32>,
+    /// How the upstreams are asked whether they are there.
+    pub health: Option<HealthCheck>,
+    /// The form of errors.
+    pub envelope: Envelopes,
+    /// Which pages of browsers may call; none where the provider says so.
+    pub cors: Option<Arc<Cors>>,
+    /// Whether envelopes carry the provider's body.
+    pub upstream_body: bool,
+    /// What is put into requests, one of them into each; the client's own is then dropped. At most [`MOST_PLACES`].
+    pub credentials: Vec<Credentials>,
+    /// What becomes of header fields beside what has to.
+    pub headers: Headers,
+    /// Whether answers that are no refusals say what is left of the route's rate limits.
+    pub rate_limit_headers: bool,
+    /// Deadlines.
+    pub timeouts: Timeouts,
+    /// Largest request body, in bytes.
+    pub max_request_body: u64,
+    /// What may be sent on WebSockets, either way.
+    pub websocket: Websocket,
+    /// Requests in a time, in the order of the file.
+    pub rate_limits: Vec<RateLimit>,
+    /// Calls at one time.
+    pub concurrency: Option<Concurrency>,
+    /// What a provider's `Retry-After` is worth.
+    pub waits: Waits,
+    /// Retries; none without it.
+    pub retry: Option<Retry>,
+    /// When a failing upstream is left alone; never without it.
+    pub circuit_breaker: Option<CircuitBreaker>,
+}
+
+/// Most upstreams of a route, and most credentials: sets of them are the bits of one word.
+pub const MOST_PLACES: usize = 64;
+
+impl Route {
+    /// Its upstream at this host and port.
+    #[must_use]
+    pub fn upstream_at(&self, host: &str, port: u16) -> Option<&Upstream> {
+        self.upstreams.iter().find(|upstream| upstream.host.eq_ignore_ascii_case(host) && upstream.port == port)
+    }
+}
+
+/// `timeouts`
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Resolving, connecting and TLS together.
+    pub connect: Duration,
+    /// From the request sent to the head of the answer.
+    pub response: Duration,
+    /// The longest pause inside the answer's body.
+    pub idle: Duration,
+    /// The longest silence on a WebSocket.
+    pub websocket_idle: Duration,
+    /// From the client's request to the last byte of the answer, or to a WebSocket's handshake; none when it may take as long as
+    /// it wants.
+    pub total: Option<Duration>,
+}
+
+/// `websocket`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Websocket {
+    /// Largest frame, in bytes of payload; beyond it 1009.
+    pub max_frame: u64,
+    /// Largest message, in bytes of payload of all its frames; beyond it 1009.
+    pub max_message: u64,
+}
