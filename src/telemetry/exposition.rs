@@ -295,5 +295,4 @@ impl fmt::Display for Escaped<'_> {
 }
 
 #[cfg(test)]
-#[path = "exposition_tests.rs"]
 mod tests;

@@ -297,5 +297,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "metrics_tests.rs"]
 mod tests;

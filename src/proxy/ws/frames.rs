@@ -5,9 +5,12 @@
 //! a peer that dies inside one leaves nothing half-said behind; one that is longer than [`HELD`] goes on as it comes.
 
 mod payload;
+mod unit;
+
+pub(super) use unit::{Look, Sizes, Unit, Violation};
 
 use crate::wire::close;
-use crate::wire::frame::{Broken, Checker, Header, MAX_CONTROL, Opcode, Part, Sender, parse};
+use crate::wire::frame::{Checker, Header, MAX_CONTROL, Opcode, Part, Sender, parse};
 use payload::{begins_json, check_text, may_be_json, plain, text_of, unmasked};
 use std::cell::Cell;
 use std::ops::Range;
@@ -18,72 +21,6 @@ pub(super) const HELD: usize = 64 * 1024;
 /// The same for a client's messages on a socket whose units take slots: a long text begins one as a short one does. Far more than any
 /// provider takes at once; what is longer still goes on as it comes, and begins nothing here.
 pub(super) const HELD_FOR_SLOTS: usize = 1024 * 1024;
-
-/// How much a peer may send at once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
-    /// Largest frame, in bytes of payload.
-    pub(super) frame: u64,
-    /// Largest message, all fragments together.
-    pub(super) message: u64,
-}
-
-/// Which text messages are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    /// None.
-    Nothing,
-    /// Those that begin as a JSON object does, if they are not too long to be held.
-    Objects,
-    /// The next one, whatever it is; it must not be too long. Then [`Look::Objects`].
-    Next,
-}
-
-/// Something that has come.
-#[derive(Debug)]
-pub(super) enum Unit<'a> {
-    /// Frames of data that pass as they are, or a part of one.
-    Pass(&'a [u8]),
-    /// A text message that was to be looked at: its frames as they came, and its text.
-    Suspect(&'a [u8], &'a [u8]),
-    /// A ping or a pong: its frame as it came, and its payload.
-    Control(&'a [u8], &'a [u8]),
-    /// A close: its frame as it came, its code, its reason. Nothing comes after it.
-    Close(&'a [u8], Option<u16>, &'a str),
-}
-
-/// How a peer went too far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Violation {
-    /// It broke the protocol.
-    Broken(Broken),
-    /// Its message, or one frame of it, is larger than [`Sizes`] allow.
-    TooLarge,
-}
-
-impl From<Broken> for Violation {
-    fn from(broken: Broken) -> Violation {
-        Violation::Broken(broken)
-    }
-}
-
-impl Violation {
-    /// The code to close with (RFC 6455 7.4.1).
-    pub(super) fn close_code(self) -> u16 {
-        match self {
-            Violation::Broken(broken) => broken.close_code(),
-            Violation::TooLarge => 1009,
-        }
-    }
-
-    /// What to say about it.
-    pub(super) fn reason(self) -> &'static str {
-        match self {
-            Violation::Broken(broken) => broken.reason(),
-            Violation::TooLarge => "message too large",
-        }
-    }
-}
 
 /// One direction of a connection.
 #[derive(Debug)]
@@ -440,5 +377,4 @@ fn hand_out(bytes: &[u8], take: &mut dyn FnMut(Unit<'_>)) {
 }
 
 #[cfg(test)]
-#[path = "frames_tests.rs"]
 mod tests;

@@ -12,20 +12,19 @@
 
 mod deadlines;
 mod ending;
+mod feed;
 mod slots;
 
 use super::close::SessionErrors;
 use super::first_message::FirstMessages;
-use super::frames::{HELD_FOR_SLOTS, Look, Sizes, Unit, Violation};
+use super::frames::{HELD_FOR_SLOTS, Look, Sizes};
 use super::side::Side;
-use crate::canon::{Codec, Fault, Phase};
-use crate::detect::Coded;
+use crate::canon::{Codec, Fault};
 use crate::proxy::RouteRuntime;
-use crate::telemetry::metrics::{Direction, Initiator, OpenSocket};
-use crate::wire::close;
+use crate::telemetry::metrics::{Initiator, OpenSocket};
 use crate::wire::frame::{Opcode, Sender};
-use slots::{Message, Pass, Slots};
-use std::cell::{Cell, RefCell};
+use slots::Slots;
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -105,21 +104,6 @@ struct Closing {
 enum Who {
     Client,
     Provider,
-}
-
-/// What one piece from a side came to.
-struct Fed {
-    at: Instant,
-    length: usize,
-    /// A close: as it came, its code, its reason.
-    close: Option<(Vec<u8>, Option<u16>, String)>,
-    outcome: Result<(), Violation>,
-    /// The client's first message has no place for the route's credentials.
-    unfit: bool,
-    /// All there was is an answer to our own ping.
-    pong_only: bool,
-    /// There was a message or a part of one.
-    spoke: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -272,132 +256,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         true
     }
-
-    /// Passes on what came from one side, as far as it may pass.
-    fn feed(&mut self, who: Who, input: &[u8], cx: &mut Context<'_>) -> Fed {
-        let Session { client, provider, errors, first_messages, slots, route, .. } = self;
-        let (from, to, direction) = match who {
-            Who::Client => (client, provider, Direction::Upstream),
-            Who::Provider => (provider, client, Direction::Downstream),
-        };
-        let at = Instant::now();
-        (from.heard, from.pinged) = (at, false);
-        let mut fed =
-            Fed { at, length: input.len(), close: None, outcome: Ok(()), unfit: false, pong_only: false, spoke: false };
-        if from.close_seen.is_some() {
-            return fed;
-        }
-        let (over, nonce) = (to.close_sent, from.nonce());
-        let profile = &route.config.profile;
-        let may_end = slots.as_ref().map(Slots::needles);
-        let suspect = |text: &[u8]| {
-            who == Who::Client
-                || profile.may_be_error(Phase::Frame, text)
-                || may_end.as_ref().is_some_and(|units| units.may_end(text))
-        };
-        let stop = Cell::new(false);
-        let taken = from.frames.feed(input, &suspect, &stop, &mut |unit| match unit {
-            Unit::Close(frame, code, reason) => fed.close = Some((frame.to_vec(), code, reason.to_owned())),
-            Unit::Control(frame, payload) if payload == nonce => fed.pong_only = frame.len() == input.len(),
-            _ if over || fed.unfit => {}
-            Unit::Control(frame, _) => to.send(cx, frame),
-            Unit::Pass(frames) => {
-                fed.spoke = true;
-                if who == Who::Provider {
-                    errors.passed();
-                }
-                to.send(cx, frames);
-            }
-            Unit::Suspect(frames, text) if who == Who::Client => {
-                fed.spoke = true;
-                let Some(opened) = open(first_messages, errors, text) else { return fed.unfit = true };
-                let message = Message { frames, text, replaced: opened.as_deref() };
-                match slots.as_mut().map_or(Pass::Now, |slots| slots.client(&message, errors)) {
-                    Pass::Now => message.send(to, cx),
-                    Pass::Never => {}
-                    Pass::Later => stop.set(true),
-                }
-            }
-            Unit::Suspect(frames, text) => {
-                fed.spoke = true;
-                let message = Coded::message(errors.codec(), text);
-                let replaced = errors.message(&message);
-                if let Some(slots) = slots {
-                    slots.provider(message.body(), errors.take_failed().as_ref());
-                }
-                match replaced {
-                    Some(message) => to.tell(cx, &message),
-                    None => to.send(cx, frames),
-                }
-                if let Some(refusal) = errors.refusal() {
-                    to.tell(cx, &refusal);
-                }
-            }
-        });
-        match taken {
-            Ok(taken) => fed.length = taken,
-            Err(violation) => fed.outcome = Err(violation),
-        }
-        let input = input.get(..fed.length).unwrap_or(input);
-        route.metrics.websocket_passed(direction, from.frames.count(), input.len() as u64);
-        if who == Who::Client && first_messages.is_over() && slots.is_none() {
-            from.frames.look(Look::Nothing);
-        }
-        self.over |= errors.is_fatal();
-        match who {
-            Who::Client => errors.call.received(input.len()),
-            Who::Provider => errors.call.sent(input.len()),
-        }
-        fed
-    }
-
-    fn settle(&mut self, who: Who, fed: Fed, cx: &mut Context<'_>) {
-        if !fed.pong_only {
-            self.active = fed.at;
-            self.closing_moves(who.other());
-        }
-        if fed.spoke {
-            self.last_word = Some(who);
-        }
-        if let Err(violation) = fed.outcome {
-            return self.violated(who, violation, cx);
-        }
-        if fed.unfit {
-            return self.fail(Fault::FirstMessageUnfit, None, None, cx);
-        }
-        let Some((frame, code, reason)) = fed.close else { return };
-        self.side(who).close_seen = Some(code);
-        self.closing(code.unwrap_or(close::NO_STATUS), who.initiator());
-        match who {
-            Who::Client => self.provider.pass_close(cx, &frame),
-            // The answer to the client's own close tells nothing.
-            Who::Provider if self.client.close_seen.is_some() => self.client.pass_close(cx, &frame),
-            Who::Provider if self.client.close_sent => {}
-            Who::Provider => {
-                let closing = self.errors.close(code, &reason, std::mem::take(&mut self.lost));
-                match (code, &closing.reason) {
-                    (Some(code), Some(_)) => self.say(&closing, code, cx),
-                    _ => {
-                        self.say_message(&closing, cx);
-                        self.client.pass_close(cx, &frame);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Looks at one of the client's first messages. What goes on in its place, if it does not go on as it came; none when it has no
-/// place for what the route puts into it.
-fn open(first_messages: &mut FirstMessages, errors: &mut SessionErrors, text: &[u8]) -> Option<Option<Vec<u8>>> {
-    if first_messages.is_over() {
-        return Some(None);
-    }
-    let route = Arc::clone(&errors.call.route);
-    let member = route.headers.first_message(errors.call.destination);
-    let opened = first_messages.message(text, member.map(|(name, value)| (name, value.reveal()))).ok()?;
-    errors.call.hide(opened.secrets);
-    Some(opened.replaced)
 }
 
 impl Who {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::wire::frame::frame;
+use crate::wire::frame::{Broken, frame};
 use proptest::prelude::*;
 
 const SIZES: Sizes = Sizes { frame: 16 << 20, message: 16 << 20 };

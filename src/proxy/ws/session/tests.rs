@@ -6,6 +6,7 @@ use crate::proxy::context::{RequestContext, RoutedContext};
 use crate::proxy::headers::{Fields, Identity};
 use crate::proxy::{Peer, Shared, State};
 use crate::telemetry::metrics::Metrics;
+use crate::wire::close;
 use crate::wire::frame::{frame, parse};
 use bytes::Bytes;
 use std::future::poll_fn;
