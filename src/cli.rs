@@ -1,4 +1,4 @@
-//! The command line: serve, demo, check, explain, codes, schema, health, completions.
+//! The command line: serve, demo, check, explain, codes, schema, key, health, completions.
 //!
 //! Exit codes: 0 success, 1 a problem was found, 2 the command line was wrong.
 
@@ -8,12 +8,13 @@ mod codes;
 mod demo;
 mod explain;
 mod health;
+mod key;
 
 use crate::app;
 use crate::canon::Profile;
 use crate::config::files::SourceFiles;
 use crate::config::{self, Missing, Problem};
-use arguments::{Check, Cli, Codes, Command, Completions, Files, Format, Shell};
+use arguments::{Check, Cli, Codes, Command, Completions, Files, Format, KeyCommand, NewKey, Shell};
 use clap::{CommandFactory, Parser};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -42,6 +43,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Codes(codes) => list(&codes),
         Command::Schema => print(&config::schema_text()),
+        Command::Key(arguments::Key { command: KeyCommand::New(NewKey { tenant }) }) => match key::new(&tenant) {
+            Some(text) => print(&text),
+            None => {
+                eprintln!("speechgate key: the system has no random bytes");
+                ExitCode::FAILURE
+            }
+        },
         Command::Health(health) => match health::ask(&health.admin) {
             Ok(()) => print("ready\n"),
             Err(problem) => {
@@ -200,6 +208,7 @@ mod tests {
             "codes --format json --provider breeze",
             "codes --format markdown",
             "schema",
+            "key new --tenant support-bot",
             "health",
             "health --admin unix:/run/admin.sock",
             "completions zsh",
@@ -214,6 +223,8 @@ mod tests {
             "explain file",
             "explain --provider corti",
             "codes --format xml",
+            "key new",
+            "key new --tenant a/b",
             "health --admin x",
             "completions tcsh",
         ] {

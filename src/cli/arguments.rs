@@ -57,6 +57,9 @@ pub(super) enum Command {
     /// Print the JSON Schema of the configuration file, for editors.
     #[command(after_help = SCHEMA_HELP)]
     Schema,
+    /// Make gateway keys for tenants.
+    #[command(after_help = KEY_HELP)]
+    Key(Key),
     /// Check whether a running gateway accepts requests; exit code 1 if it does not.
     #[command(after_help = HEALTH_HELP)]
     Health(Health),
@@ -109,6 +112,13 @@ Examples:
 const SCHEMA_HELP: &str = "\
 Example, for editors that read `#:schema speechgate.schema.json` in the first line of a TOML file:
   speechgate schema > speechgate.schema.json";
+
+const KEY_HELP: &str = "\
+Examples:
+  speechgate key new --tenant support-bot
+  speechgate key new --tenant support-bot | head -1      the key alone, for a secret store
+
+The key is shown once: the configuration has its hash. It takes the place of the provider's key in the client.";
 
 const HEALTH_HELP: &str = "\
 Examples:
@@ -235,6 +245,25 @@ pub(super) enum Format {
     Table,
     Json,
     Markdown,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Key {
+    #[command(subcommand)]
+    pub(super) command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// Print a new key once, and the lines for the configuration.
+    New(NewKey),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NewKey {
+    /// The name of the tenant that the key is for.
+    #[arg(long, value_name = "NAME", value_parser = super::key::name)]
+    pub(super) tenant: String,
 }
 
 #[derive(Debug, Args)]

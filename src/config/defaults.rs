@@ -110,6 +110,12 @@ pub(super) mod limits {
     pub(crate) const PREFIX: &str = "speechgate";
 }
 
+/// `[[tenants]]`
+pub(super) mod tenants {
+    pub(crate) const WEIGHT: u32 = 1;
+    pub(crate) const RESERVE: u32 = 0;
+}
+
 const fn local(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }

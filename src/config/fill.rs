@@ -60,6 +60,19 @@ impl<'a> Filler<'a> {
         self.filled.contains(path)
     }
 
+    /// Where files that are read are noted.
+    pub(super) fn noted(&mut self) -> &mut SourceFiles {
+        self.noted
+    }
+
+    /// A file that a value names cannot be read.
+    pub(super) fn misses(&mut self, path: &Path, what: String, findings: &mut Findings) {
+        match self.missing {
+            Missing::IsAProblem => drop(findings.value(path, what)),
+            Missing::IsWarnedOf => drop(self.absent.insert(path.clone(), what)),
+        }
+    }
+
     /// Warns of each placeholder.
     pub(super) fn warn(&self, warnings: &mut Findings) {
         for (path, what) in &self.absent {

@@ -39,6 +39,8 @@ pub(super) struct Variable {
 pub(super) struct Layers {
     pub(super) files: Vec<FileLayer>,
     pub(super) variables: Vec<Variable>,
+    /// Files of tenants, each with the place of its first tenant among all.
+    pub(super) tenants: Vec<(usize, FileLayer)>,
 }
 
 impl FileLayer {
@@ -188,6 +190,11 @@ impl Layers {
         if let Some(variable) = self.variables.iter().rev().find(|variable| path.is_within(&variable.path)) {
             return Some(Problem::of_file(&format!("environment variable {}", variable.name), ""));
         }
+        if let Some((own, file)) = self.tenants_file(path) {
+            let spans = file.spans.get(&own)?;
+            let span = if part == Part::Key { &spans.key } else { &spans.value };
+            return Some(file.problem_at(span, "", false));
+        }
         for file in self.files.iter().rev() {
             if let Some(spans) = file.spans.get(path) {
                 let span = if part == Part::Key { &spans.key } else { &spans.value };
@@ -201,6 +208,16 @@ impl Layers {
         let inside = |variable: &&Variable| variable.path.is_within(path);
         let variable = self.variables.iter().rev().find(inside)?;
         Some(Problem::of_file(&format!("environment variable {}", variable.name), ""))
+    }
+}
+
+impl Layers {
+    /// The file of tenants that this tenant stands in, and its path there.
+    fn tenants_file(&self, path: &Path) -> Option<(Path, &FileLayer)> {
+        let [Step::Key(key), Step::Index(index), rest @ ..] = path.steps() else { return None };
+        let (first, file) = self.tenants.iter().rev().find(|(first, _)| key == "tenants" && first <= index)?;
+        let own = Path::of("tenants").index(index - first);
+        Some((rest.iter().fold(own, |path, step| path.then(step.clone())), file))
     }
 }
 

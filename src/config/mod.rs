@@ -30,6 +30,7 @@ mod resolve;
 mod schema;
 pub mod secret;
 mod shadowed;
+mod tenants;
 pub mod types;
 mod values;
 mod warnings;
@@ -42,7 +43,7 @@ pub use problem::{Excerpt, Problem};
 pub use profiles::{built_in, built_in_names, built_in_profiles};
 pub use report::{check_report, schema_text};
 pub use types::Config;
-pub use values::listen;
+pub use values::{listen, name};
 
 use crate::canon::Profile;
 use config::builder::DefaultState;
@@ -151,10 +152,11 @@ fn load_texts(
 ) -> Result<Loaded, Vec<Problem>> {
     let environment: Vec<(String, String)> = environment.into_iter().collect();
     let mut findings = Findings::default();
-    let (layers, overrides) = layers(texts, &environment, &mut findings)?;
+    let (mut layers, overrides) = layers(texts, &environment, &mut findings)?;
     let mut merged = merge(&layers, overrides, &mut findings)?;
-    note_secrets(&merged, &mut findings);
     let mut filler = Filler::new(&environment, noted, missing);
+    tenants::add(&mut merged, &mut layers, &mut filler, &mut findings);
+    note_secrets(&merged, &mut findings);
     filler.fill(&mut merged, &Path::root(), &mut findings);
     filler.remember(&merged, &findings);
     let unfilled = findings.list.len();
@@ -295,7 +297,22 @@ fn note_secrets(merged: &Value, findings: &mut Findings) {
             findings.secrets.extend(secret.map(|name| path.key("set").key(name)));
         }
     }
+    note_keys(merged, findings);
     findings.secrets.insert(Path::of("limits").key("backend"));
+}
+
+/// What stands in the place of the hash of a gateway key and is none: a key, most likely.
+fn note_keys(merged: &Value, findings: &mut Findings) {
+    for (index, tenant) in merged.get("tenants").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let path = Path::of("tenants").index(index).key("keys");
+        for (at, key) in tenant.get("keys").and_then(Value::as_array).into_iter().flatten().enumerate() {
+            let path = path.index(at);
+            let (path, hash) = if key.is_table() { (path.key("hash"), key.get("hash")) } else { (path, Some(key)) };
+            if hash.and_then(Value::as_str).is_some_and(|hash| !hash.starts_with("sha256:")) {
+                findings.secrets.insert(path);
+            }
+        }
+    }
 }
 
 /// Each `value` in credentials, wherever in them it stands.

@@ -38,7 +38,9 @@ impl Path {
         self.then(Step::Index(index))
     }
 
-    fn then(&self, step: Step) -> Path {
+    /// The path with one more step.
+    #[must_use]
+    pub(crate) fn then(&self, step: Step) -> Path {
         let mut steps = self.0.clone();
         steps.push(step);
         Path(steps)

@@ -12,6 +12,7 @@ mod limits;
 mod route;
 mod server;
 mod telemetry;
+mod tenants;
 mod upstream;
 mod values;
 
@@ -23,6 +24,7 @@ pub(super) use limits::{CircuitBreaker, Concurrency, Cost, Limits, RateLimit, Re
 pub(super) use route::{Match, Route, Timeouts, Websocket};
 pub(super) use server::{Admin, ListenList, Server, ServerTls};
 pub(super) use telemetry::{LogFormat, LogLevel, Otlp, Telemetry};
+pub(super) use tenants::{Authenticate, PriorityName, Tenant, TenantKey};
 pub(super) use upstream::{Health, Protocol, StatusRange, UpstreamEntry, UpstreamTls};
 pub(super) use values::{DurationText, FileText, ListenText, PercentageText, Size, UrlText};
 
@@ -48,6 +50,9 @@ pub(super) struct Raw {
     /// What is forwarded where.
     #[serde(default)]
     pub(super) routes: Vec<Route>,
+    /// Who may call. Without any, everybody may.
+    #[serde(default)]
+    pub(super) tenants: Vec<Tenant>,
     /// Limits that several gateways share.
     #[serde(default)]
     pub(super) limits: Limits,

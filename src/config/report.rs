@@ -45,6 +45,14 @@ fn summary(config: &Config) -> String {
     let mut text: String = config.server.listen.iter().map(|listen| listener("clients", listen)).collect();
     text.extend(config.admin.as_ref().map(|admin| listener("admin  ", admin)));
     text.extend(config.routes.iter().map(|route| line(route)));
+    if config.server.authenticate {
+        let names: Vec<&str> = config.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        text.push_str(&format!(
+            "  clients show the key of one of {}: {}\n",
+            count(names.len(), "tenant"),
+            names.join(", ")
+        ));
+    }
     text
 }
 

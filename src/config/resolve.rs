@@ -8,6 +8,7 @@ mod headers;
 mod health;
 mod limits;
 mod route;
+mod tenants;
 
 use super::defaults::{self, server, telemetry};
 use super::fill::unreadable;
@@ -25,12 +26,19 @@ use std::time::Duration;
 
 /// Resolves the whole configuration. It may only be used when nothing was found.
 pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Findings) -> Config {
-    let server = server(&raw.server, findings);
+    let mut server = server(&raw.server, findings);
+    server.authenticate = match raw.server.authenticate {
+        Some(raw::Authenticate::Tenants) => true,
+        Some(raw::Authenticate::Off) => false,
+        // A folder that is empty for a moment opens the gateway to nobody.
+        None => !raw.tenants.is_empty() || raw.server.tenants.is_some(),
+    };
     let config = Config {
         admin: admin(&raw.admin, findings),
         telemetry: telemetry(&raw.telemetry, findings),
         routes: route::routes(&raw.routes, profiles, server.cors.as_ref(), findings),
         server,
+        tenants: tenants::tenants(&raw.tenants, &raw.routes, findings),
         limits: limits::limits(&raw.limits, findings),
     };
     if let Some(admin) = &config.admin {
@@ -81,6 +89,7 @@ fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
         max_headers: raw.max_headers.unwrap_or(server::MAX_HEADERS) as usize,
         http2_max_streams: raw.http2.max_streams.unwrap_or(server::HTTP2_MAX_STREAMS),
         cors: raw.cors.as_ref().and_then(|raw| cors::cors(raw, reader.path.key("cors"), reader.findings)),
+        authenticate: false,
         trust_forwarded: raw.trust_forwarded.unwrap_or(server::TRUST_FORWARDED),
         public_url: reader.read("public_url", raw.public_url.as_ref().map(|url| url.0.as_str()), values::url),
         error_docs_url: reader.read(

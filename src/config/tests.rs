@@ -3,6 +3,7 @@
 mod files;
 mod operator;
 mod problems;
+mod tenants;
 
 use super::types::{LimitKey, Listen, LogLevel};
 use super::*;
@@ -287,6 +288,7 @@ fn example_files() -> tempfile::TempDir {
         ("own.key", made.signing_key.serialize_pem()),
         ("tls.key", made.signing_key.serialize_pem()),
         ("breeze_api_key", "brz_1\n".to_owned()),
+        ("tenants.toml", "[[tenants]]\nname = 'further'\n".to_owned()),
     ] {
         std::fs::write(folder.path().join(name), text).expect("a written file");
     }

@@ -8,6 +8,7 @@ mod limits;
 mod route;
 mod server;
 mod telemetry;
+mod tenants;
 mod upstream;
 
 pub use cors::Cors;
@@ -18,6 +19,7 @@ pub use limits::{CircuitBreaker, Concurrency, Cost, LimitKey, Limits, RateLimit,
 pub use route::{MOST_PLACES, Route, Timeouts, Websocket};
 pub use server::{Listen, Server, ServerTls};
 pub use telemetry::{AccessField, LogFormat, LogLevel, Otlp, Telemetry};
+pub use tenants::{KeyHash, Tenant, TenantKey};
 pub use upstream::{ClientCertificate, HealthCheck, Protocol, Upstream};
 
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// The routes, in the order of the file.
     pub routes: Vec<Arc<Route>>,
+    /// Who may call, in the order of the file.
+    pub tenants: Vec<Arc<Tenant>>,
     /// Limits that several gateways share.
     pub limits: Limits,
 }

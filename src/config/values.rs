@@ -222,7 +222,10 @@ pub(super) fn host(text: &str) -> Result<String, Expected> {
 }
 
 /// A name that is fit for labels, headers and logs.
-pub(super) fn name(text: &str) -> Result<(), Expected> {
+///
+/// # Errors
+/// What was expected.
+pub fn name(text: &str) -> Result<(), String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'));
     let fits = (1..=64).contains(&text.len()) && plain;
     if fits { Ok(()) } else { Err("1 to 64 letters, digits, `-`, `_` and `.`".to_owned()) }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 pub(super) fn all(raw: &Raw, config: &Config, filled: &dyn Fn(&Path) -> bool, warnings: &mut Findings) {
     in_the_clear(&config.routes, warnings);
     open_to_others(config, warnings);
+    tenants(config, warnings);
     keys_in_plain_text(&config.routes, &raw.routes, filled, warnings);
     signal_paths(config, warnings);
     profiles(raw, warnings);
@@ -42,7 +43,8 @@ fn is_here(host: &str) -> bool {
 fn open_to_others(config: &Config, warnings: &mut Findings) {
     let server = &config.server;
     let open = server.listen.iter().any(|listen| matches!(listen, Listen::Tcp(address) if !address.ip().is_loopback()));
-    let authenticated = server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let certified = server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let authenticated = server.authenticate || certified;
     let lent: Vec<&str> =
         config.routes.iter().filter(|route| !route.credentials.is_empty()).map(|route| &*route.name).collect();
     if open && !authenticated && !lent.is_empty() {
@@ -53,7 +55,21 @@ fn open_to_others(config: &Config, warnings: &mut Findings) {
         let path = Path::of("server").key("listen");
         warnings
             .value(&path, what)
-            .expected("a loopback address, or clients that are known by `client_ca` in `[server.tls]`");
+            .expected("a loopback address, or clients that are known by the keys of `[[tenants]]` or by `client_ca` in `[server.tls]`");
+    }
+}
+
+/// Tenants whom nobody asks for their keys, or a gateway that asks for keys that nobody has.
+fn tenants(config: &Config, warnings: &mut Findings) {
+    let path = Path::of("server").key("authenticate");
+    let has_key = config.tenants.iter().any(|tenant| !tenant.keys.is_empty());
+    if config.server.authenticate && !has_key {
+        let what = "no tenant has a key, so that every request is refused";
+        warnings
+            .value(&path, what)
+            .expected("`keys` of `[[tenants]]`, as `speechgate key new --tenant NAME` prints them");
+    } else if !config.server.authenticate && !config.tenants.is_empty() {
+        warnings.value(&path, "the tenants are not asked for their keys").expected("`tenants`, or no `[[tenants]]`");
     }
 }
 

@@ -20,6 +20,7 @@ mod response;
 mod retry;
 pub mod route;
 mod state;
+pub mod tenants;
 #[cfg(test)]
 mod tests;
 mod trace;

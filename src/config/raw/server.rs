@@ -1,6 +1,6 @@
 //! The keys of the two listeners: `[server]` and `[admin]`.
 
-use super::{Cors, DurationText, FileText, ListenText, Size, UrlText};
+use super::{Authenticate, Cors, DurationText, FileText, ListenText, Size, UrlText};
 use crate::config::defaults;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -55,6 +55,10 @@ pub(in crate::config) struct Server {
     pub(in crate::config) http2: Http2,
     /// Which pages of browsers may call. Default: what each provider says of its own.
     pub(in crate::config) cors: Option<Cors>,
+    /// Whether clients have to show the gateway key of a tenant. Default: `tenants` where there are any, or `tenants` names a file.
+    pub(in crate::config) authenticate: Option<Authenticate>,
+    /// A file with further `[[tenants]]`, or a folder of such files whose names end with `.toml`. Changes are noticed.
+    pub(in crate::config) tenants: Option<FileText>,
     /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to, or replaced.
     #[schemars(extend("default" = defaults::server::TRUST_FORWARDED))]
     pub(in crate::config) trust_forwarded: Option<bool>,

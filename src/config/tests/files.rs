@@ -108,7 +108,11 @@ fn uncommented(line: &str) -> String {
         || rest.starts_with("listen = [")
         || rest.contains("${file:");
     let key = rest.split_once(" = ").is_some_and(|(key, _)| path::is_bare(key));
-    let more = rest.starts_with("  {") || rest == "]" || rest.starts_with("[limits]") || rest.starts_with("[providers");
+    let more = rest.starts_with("  {")
+        || rest == "]"
+        || rest.starts_with("[limits]")
+        || rest.starts_with("[[tenants]]")
+        || rest.starts_with("[providers");
     if (key || more) && !second { rest.to_owned() } else { line.to_owned() }
 }
 

@@ -465,7 +465,7 @@ fn warnings() {
             format!("{ROUTE}{KEY}[server]\nlisten = '0.0.0.0:8080'\n"),
             &[
                 "t.toml:9:10: warning: server.listen: other machines can connect, and whoever does uses the credentials of `tts`; \
-               expected a loopback address, or clients that are known by `client_ca` in `[server.tls]`",
+               expected a loopback address, or clients that are known by the keys of `[[tenants]]` or by `client_ca` in `[server.tls]`",
             ],
         ),
         (format!("{ROUTE}[server]\nlisten = '0.0.0.0:8080'\n"), &[]),

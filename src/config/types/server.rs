@@ -49,6 +49,8 @@ pub struct Server {
     pub http2_max_streams: u32,
     /// Which pages of browsers may call what no route takes; none when nobody but providers says so.
     pub cors: Option<Arc<Cors>>,
+    /// Whether clients have to show the key of a tenant.
+    pub authenticate: bool,
     /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to; else they are replaced.
     pub trust_forwarded: bool,
     /// This gateway's address as clients see it, for rewritten provider URLs; else taken from the request's Host.

@@ -157,6 +157,7 @@ impl Drop for ScriptBody {
 
 fn settings() -> Server {
     Server {
+        authenticate: false,
         cors: None,
         listen: vec![Listen::Tcp(([127, 0, 0, 1], 0).into())],
         tls: None,

@@ -1,0 +1,72 @@
+//! The keys of tenants.
+
+use crate::config::defaults;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// `[[tenants]]`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Tenant {
+    /// Its name in labels, logs and on the page. Unique.
+    #[schemars(required)]
+    pub(in crate::config) name: Option<String>,
+    /// The hashes of its gateway keys, as `speechgate key new` prints them. Several are valid at one time, so that clients can
+    /// change from one to the next.
+    #[serde(default)]
+    pub(in crate::config) keys: Vec<TenantKey>,
+    /// The names of the routes that it may use. Default: all.
+    pub(in crate::config) routes: Option<Vec<String>>,
+    /// Its share of the slots that are free, beside the weights of the other tenants that wait.
+    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(extend("default" = defaults::tenants::WEIGHT))]
+    pub(in crate::config) weight: Option<u32>,
+    /// Slots that only this tenant gets while it wants them.
+    #[schemars(extend("default" = defaults::tenants::RESERVE))]
+    pub(in crate::config) reserve: Option<u32>,
+    /// The most slots that it may hold. Default: as many as there are.
+    #[schemars(range(min = 1))]
+    pub(in crate::config) max: Option<u32>,
+    /// Its priority in the queues of routes; a client's `x-speechgate-priority` can only lower it. Default: what the client says.
+    pub(in crate::config) priority: Option<PriorityName>,
+}
+
+/// One of a tenant's keys: its hash, or a table with the time of its end.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum TenantKey {
+    /// Its hash.
+    Hash(String),
+    /// Its hash and its end.
+    Expiring(ExpiringKey),
+}
+
+/// A key that ends
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ExpiringKey {
+    /// Its hash.
+    #[schemars(required)]
+    pub(in crate::config) hash: Option<String>,
+    /// When it ends: RFC 3339, in UTC. Default: never.
+    pub(in crate::config) expires: Option<String>,
+}
+
+/// How urgent the calls of a tenant are.
+#[derive(Clone, Copy, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum PriorityName {
+    High,
+    Normal,
+    Low,
+}
+
+/// Whom the gateway asks for a key.
+#[derive(Clone, Copy, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Authenticate {
+    /// Every client has to show the key of a tenant.
+    Tenants,
+    /// Nobody.
+    Off,
+}

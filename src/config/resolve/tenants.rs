@@ -1,0 +1,152 @@
+//! `[[tenants]]`
+
+use super::Reader;
+use crate::config::defaults::tenants as defaults;
+use crate::config::path::Path;
+use crate::config::problem::Findings;
+use crate::config::raw;
+use crate::config::types::{KeyHash, Tenant, TenantKey};
+use crate::config::values;
+use crate::limit::Priority;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// All tenants; each on its own, then against each other and the routes.
+pub(super) fn tenants(raw: &[raw::Tenant], routes: &[raw::Route], findings: &mut Findings) -> Vec<Arc<Tenant>> {
+    unique_names(raw, findings);
+    let routes: Vec<&str> = routes.iter().filter_map(|route| route.name.as_deref()).collect();
+    let mut seen = HashMap::new();
+    let tenants = raw.iter().enumerate();
+    tenants.filter_map(|(index, raw)| tenant(index, raw, &routes, &mut seen, findings)).map(Arc::new).collect()
+}
+
+fn unique_names(raw: &[raw::Tenant], findings: &mut Findings) {
+    let mut seen = HashMap::new();
+    for (index, name) in raw.iter().enumerate().filter_map(|(index, raw)| Some((index, raw.name.as_deref()?))) {
+        let first = *seen.entry(name).or_insert(index);
+        if first != index {
+            let path = Path::of("tenants").index(index).key("name");
+            let what = format!("{} is already the name of `tenants[{first}]`", findings.quote(&path, name));
+            findings.value(&path, what).expected("a name of its own");
+        }
+    }
+}
+
+fn tenant(
+    index: usize,
+    raw: &raw::Tenant,
+    routes: &[&str],
+    seen: &mut HashMap<KeyHash, Path>,
+    findings: &mut Findings,
+) -> Option<Tenant> {
+    let path = Path::of("tenants").index(index);
+    let keys = keys(&raw.keys, &path.key("keys"), seen, findings);
+    if let Some(names) = &raw.routes {
+        allowed(names, routes, &path.key("routes"), findings);
+    }
+    let mut reader = Reader { path: path.clone(), findings };
+    let name = reader.read("name", raw.name.as_deref(), |text| values::name(text).map(|()| text.to_owned()));
+    let reserve = raw.reserve.unwrap_or(defaults::RESERVE);
+    if let Some(max) = raw.max.filter(|max| *max < reserve) {
+        let what = format!("`{reserve}` is more than the {max} that the tenant may hold");
+        reader.findings.value(&path.key("reserve"), what).expected("at most `max`");
+    }
+    Some(Tenant {
+        name: name?,
+        index,
+        keys,
+        routes: raw.routes.clone(),
+        weight: raw.weight.unwrap_or(defaults::WEIGHT),
+        reserve,
+        max: raw.max,
+        priority: raw.priority.map(|priority| match priority {
+            raw::PriorityName::High => Priority::High,
+            raw::PriorityName::Normal => Priority::Normal,
+            raw::PriorityName::Low => Priority::Low,
+        }),
+    })
+}
+
+/// `routes`: each is there.
+fn allowed(names: &[String], routes: &[&str], path: &Path, findings: &mut Findings) {
+    if names.is_empty() {
+        findings.value(path, "an empty list").expected("the name of at least one route; all when the key is left out");
+    }
+    for (index, name) in names.iter().enumerate().filter(|(_, name)| !routes.contains(&name.as_str())) {
+        let here = path.index(index);
+        let what = format!("{} is the name of no route", findings.quote(&here, name));
+        findings.value(&here, what).nearest(name, routes.iter().copied());
+    }
+}
+
+/// `keys`; `seen` has those of the tenants before.
+fn keys(
+    raw: &[raw::TenantKey],
+    path: &Path,
+    seen: &mut HashMap<KeyHash, Path>,
+    findings: &mut Findings,
+) -> Vec<TenantKey> {
+    let mut keys = Vec::new();
+    for (index, raw) in raw.iter().enumerate() {
+        let here = path.index(index);
+        let (place, text, expires) = match raw {
+            raw::TenantKey::Hash(text) => (here, Some(text), None),
+            raw::TenantKey::Expiring(raw) => {
+                let expires = raw.expires.as_deref().map(|text| (here.key("expires"), text));
+                (here.key("hash"), raw.hash.as_ref(), expires)
+            }
+        };
+        let expires = expires.and_then(|(path, text)| end(text, &path, findings));
+        let Some(hash) = text.and_then(|text| hash(text, &place, findings)) else { continue };
+        match seen.get(&hash) {
+            Some(first) => {
+                findings.value(&place, format!("the same key as `{first}`")).expected("a key of its own");
+            }
+            None => {
+                let _ = seen.insert(hash, place);
+            }
+        }
+        keys.push(TenantKey { hash, expires });
+    }
+    keys
+}
+
+/// `sha256:` and 64 hexadecimal digits. What is none may be a key: no message quotes it.
+fn hash(text: &str, path: &Path, findings: &mut Findings) -> Option<KeyHash> {
+    let hash = text.strip_prefix("sha256:").and_then(from_hex);
+    if hash.is_none() {
+        let what = match text.trim_start().starts_with(KEY_PREFIX) {
+            true => "a gateway key in plain text",
+            false => "this value is not the hash of a key",
+        };
+        let expected =
+            "`sha256:` and 64 hexadecimal digits, as `speechgate key new --tenant NAME` prints them with a new key";
+        findings.value(path, what).expected(expected);
+    }
+    hash
+}
+
+/// How every gateway key begins.
+const KEY_PREFIX: &str = "sg_";
+
+fn from_hex(text: &str) -> Option<KeyHash> {
+    let mut hash = KeyHash::default();
+    let pairs = text.as_bytes().chunks(2);
+    if text.len() != 2 * hash.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(pairs) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+/// `2027-01-01T00:00:00Z`
+fn end(text: &str, path: &Path, findings: &mut Findings) -> Option<SystemTime> {
+    let end = humantime::parse_rfc3339(text.trim()).ok();
+    if end.is_none() {
+        findings.not(path, text, "a time in UTC such as `2027-01-01T00:00:00Z`");
+    }
+    end
+}

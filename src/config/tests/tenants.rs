@@ -1,0 +1,125 @@
+//! Tenants: of the configuration and of files beside it.
+
+use super::*;
+use crate::config::types::Tenant;
+use std::fs;
+use std::path::Path as FilePath;
+use std::time::UNIX_EPOCH;
+
+const ONE: &str = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+const OTHER: &str = "sha256:60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752";
+const PLAIN: &str = "sg_0123456789abcdefghijABCDEFGHIJ0123456789xyzwvu";
+
+#[test]
+fn tenants_are_as_they_are_written() {
+    let text = format!(
+        "{ROUTE}[[tenants]]\nname = 'a'\nkeys = ['{ONE}', {{ hash = '{OTHER}', expires = '1970-01-02T00:00:00Z' }}]\n\
+         routes = ['tts']\nweight = 2\nreserve = 4\nmax = 20\npriority = 'high'\n[[tenants]]\nname = 'b'\n"
+    );
+    let all = loaded(&[("t.toml", &text)], &[]);
+    let [a, b] = [&all.config.tenants[0], &all.config.tenants[1]];
+    assert!(all.config.server.authenticate && all.warnings.is_empty(), "{:?}", all.warnings);
+    assert_eq!((a.name.as_str(), a.weight, a.reserve, a.max, a.index), ("a", 2, 4, Some(20), 0));
+    assert_eq!(a.keys[0].hash[..2], [0x9f, 0x86]);
+    assert_eq!((a.keys[0].expires, a.keys[1].expires), (None, Some(UNIX_EPOCH + Duration::from_secs(86_400))));
+    assert!(a.may_use("tts") && !a.may_use("stt") && b.may_use("stt"));
+    assert_eq!((b.weight, b.reserve, b.max, b.index, b.priority), (1, 0, None, 1, None));
+    assert!(!loaded(&[("t.toml", ROUTE)], &[]).config.server.authenticate);
+    let off = format!("[server]\nauthenticate = 'off'\n{text}");
+    assert!(!loaded(&[("t.toml", &off)], &[]).config.server.authenticate);
+    let nobody = loaded(&[("t.toml", &format!("[server]\nauthenticate = 'tenants'\n{ROUTE}"))], &[]);
+    assert!(nobody.config.server.authenticate);
+    assert!(nobody.warnings[0].warning().contains("every request is refused"), "{:?}", nobody.warnings);
+}
+
+#[test]
+fn what_is_wrong_with_a_tenant_is_said_without_its_key() {
+    for (lines, expected) in [
+        (format!("keys = ['{PLAIN}']"), "tenants[0].keys[0]: a gateway key in plain text; expected `sha256:`"),
+        (format!("keys = [\n  '{PLAIN}',\n]"), "tenants[0].keys[0]: a gateway key in plain text; expected `sha256:`"),
+        (format!("keys = [{{ hash = '{PLAIN}' }}]"), "tenants[0].keys[0].hash: a gateway key in plain text"),
+        ("keys = ['sha256:12']".to_owned(), "tenants[0].keys[0]: this value is not the hash of a key"),
+        ("keys = ['hunter2']".to_owned(), "tenants[0].keys[0]: this value is not the hash of a key"),
+        (format!("keys = ['{ONE}', '{ONE}']"), "tenants[0].keys[1]: the same key as `tenants[0].keys[0]`"),
+        (
+            format!("keys = [{{ hash = '{ONE}', expires = 'soon' }}]"),
+            "tenants[0].keys[0].expires: `soon` cannot be used; expected a time in UTC",
+        ),
+        ("keys = [{ expires = '2027-01-01T00:00:00Z' }]".to_owned(), "tenants[0].keys[0].hash: missing"),
+        ("routes = ['tss']".to_owned(), "tenants[0].routes[0]: `tss` is the name of no route; did you mean `tts`?"),
+        ("routes = []".to_owned(), "tenants[0].routes: an empty list"),
+        ("reserve = 3\nmax = 2".to_owned(), "tenants[0].reserve: `3` is more than the 2 that the tenant may hold"),
+        ("weight = 0".to_owned(), "tenants[0].weight: `0` is out of range; expected a whole number from 1 to 1000"),
+        ("priority = 'urgent'".to_owned(), "tenants[0].priority: `urgent` is not one of the choices"),
+        ("[[tenants]]\nname = 'a'".to_owned(), "tenants[1].name: `a` is already the name of `tenants[0]`"),
+    ] {
+        let text = format!("{ROUTE}[[tenants]]\nname = 'a'\n{lines}\n");
+        let found = load_str(&[("t.toml", &text)], []).expect_err(&lines);
+        let whole: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert!(found.len() == 1 && found[0].headline().contains(expected), "{lines}: {whole:#?}");
+        assert!(!whole.concat().contains(&PLAIN[..12]) && !whole.concat().contains("hunter2"), "{whole:#?}");
+    }
+}
+
+fn with_files(place: &FilePath, more: &str) -> String {
+    format!("[server]\ntenants = '{}'\n{ROUTE}{more}", place.display())
+}
+
+fn names(tenants: &[Arc<Tenant>]) -> Vec<&str> {
+    tenants.iter().map(|tenant| tenant.name.as_str()).collect()
+}
+
+#[test]
+fn the_tenants_of_a_folder_follow_those_of_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    write("b.toml", &format!("[[tenants]]\nname = 'b'\nkeys = ['{OTHER}']\n[[tenants]]\nname = 'c'\n"));
+    write(
+        "a.toml",
+        &format!("[[tenants]]\nname = 'a'\nkeys = [{{ hash = '{ONE}', expires = 2027-01-01T00:00:00Z }}]\n"),
+    );
+    write("readme", "no tenants");
+    write(".hidden.toml", "[[tenants]]\nname = 'hidden'\n");
+    let text = with_files(folder.path(), "[[tenants]]\nname = 'own'\n");
+    let all = loaded(&[("t.toml", &text)], &[]);
+    assert_eq!(names(&all.config.tenants), ["own", "a", "b", "c"]);
+    assert!(all.config.tenants[1].keys[0].expires.is_some());
+    let before = all.files.clone();
+    assert_eq!(before.now(), before);
+    assert_eq!(before.names().count(), 3, "the folder and its two files");
+    write("d.toml", "");
+    assert_ne!(before.now(), before, "a further file is noticed");
+}
+
+#[test]
+fn a_folder_without_tenants_opens_the_gateway_to_nobody() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let all = loaded(&[("t.toml", &with_files(folder.path(), ""))], &[]);
+    assert!(all.config.server.authenticate && all.config.tenants.is_empty());
+    assert_eq!(all.warnings.len(), 1);
+}
+
+#[test]
+fn problems_of_such_a_file_have_their_place_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("one.toml");
+    let first = |content: &str| {
+        fs::write(&file, content).expect("written");
+        let text = with_files(&file, "[[tenants]]\nname = 'own'\n");
+        let found = load_str(&[("t.toml", &text)], []).expect_err(content);
+        let problem = found[0].to_string().replace(&folder.path().display().to_string(), "…");
+        assert!(!problem.contains(&PLAIN[..12]), "{problem}");
+        problem
+    };
+    let told = first("[[tenants]]\nname = 'x'\nwieght = 2\n");
+    assert!(told.starts_with("…/one.toml:3:1: tenants[1].wieght: unknown key; did you mean `weight`?"), "{told}");
+    let told = first(&format!("[[tenants]]\nname = 'x'\nkeys = ['{PLAIN}']\n"));
+    assert!(told.starts_with("…/one.toml:3:9: tenants[1].keys[0]: a gateway key in plain text"), "{told}");
+    let told = first(&format!("[[tenants]]\nname = 'x'\nkeys = {PLAIN}\n"));
+    assert!(told.contains("server.tenants: the file `…/one.toml`: line 3 is not valid TOML"), "{told}");
+    let told = first("[server]\nlisten = '127.0.0.1:1'\n");
+    assert!(told.contains("`server` cannot stand here; expected `[[tenants]]` alone"), "{told}");
+    let text = with_files(FilePath::new("/nowhere/tenants"), "");
+    let found = problems(&text, &[]);
+    assert!(found[0].contains("server.tenants: the file does not exist"), "{found:?}");
+}

@@ -1,0 +1,155 @@
+//! Gateway keys: how they are made, recognised and compared.
+//!
+//! `sg_`, 40 characters of base 62 by chance, which are 238 bits, and six for their CRC-32: scanners for secrets find one and
+//! can tell it from a word. The configuration has SHA-256 of the whole. That hash is looked for in a table: how long the search
+//! takes depends on the hash, of which nobody can choose a part, and so says nothing about how much of a key was right.
+
+use crate::config::types::KeyHash;
+use ring::digest::{SHA256, digest};
+use ring::rand::{SecureRandom, SystemRandom};
+use std::fmt::Write as _;
+use std::ops::Range;
+
+/// How every key begins.
+const PREFIX: &[u8] = b"sg_";
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// Characters by chance, and those of their checksum.
+const RANDOM: usize = 40;
+const CHECKSUM: usize = 6;
+
+/// As much of what looks like a key is enough to keep it from others: some of it may have been lost on the way.
+const TELLING: usize = 32;
+
+/// A new key; none when the system has no random bytes.
+#[must_use]
+pub fn make() -> Option<String> {
+    let random = SystemRandom::new();
+    let mut key = String::from_utf8_lossy(PREFIX).into_owned();
+    while key.len() < PREFIX.len() + RANDOM {
+        let mut bytes = [0; 64];
+        random.fill(&mut bytes).ok()?;
+        // Of 256 values 248 are four times the alphabet: with the others, some letters would come more often.
+        let letters = bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(*byte) % 62).filter(|_| *byte < 248));
+        let room = PREFIX.len() + RANDOM - key.len();
+        key.extend(letters.take(room).map(|letter| char::from(*letter)));
+    }
+    let checksum = checksum(key.as_bytes());
+    key.push_str(&checksum);
+    Some(key)
+}
+
+/// CRC-32 in base 62, the highest place first.
+fn checksum(key: &[u8]) -> String {
+    let mut rest = crc32fast::hash(key) as usize;
+    let mut places = [0; CHECKSUM];
+    for place in places.iter_mut().rev() {
+        *place = ALPHABET[rest % 62];
+        rest /= 62;
+    }
+    places.iter().map(|place| char::from(*place)).collect()
+}
+
+/// The hash of a key, as the configuration has it.
+#[must_use]
+pub fn hash(key: &[u8]) -> KeyHash {
+    let mut hash = KeyHash::default();
+    hash.iter_mut().zip(digest(&SHA256, key).as_ref()).for_each(|(to, from)| *to = *from);
+    hash
+}
+
+/// The hash in the words of the configuration.
+#[must_use]
+pub fn shown(hash: &KeyHash) -> String {
+    let mut text = "sha256:".to_owned();
+    for byte in hash {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// Where in a text something stands that is a gateway key or looks like one.
+#[must_use]
+pub fn find(text: &[u8]) -> Option<Range<usize>> {
+    let mut from = 0;
+    while let Some(at) = memchr::memmem::find(text.get(from..)?, PREFIX) {
+        let start = from + at;
+        let body = start + PREFIX.len();
+        let length = text.get(body..)?.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+        if length >= TELLING {
+            return Some(start..body + length);
+        }
+        from = body;
+    }
+    None
+}
+
+/// Whether there is one.
+#[must_use]
+pub fn is_in(text: &[u8]) -> bool {
+    find(text).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn keys_are_all_of_one_form_and_never_the_same() {
+        let keys: BTreeSet<String> = (0..200).map(|_| make().expect("random bytes")).collect();
+        assert_eq!(keys.len(), 200);
+        let mut letters = BTreeSet::new();
+        for key in &keys {
+            assert_eq!(key.len(), 49, "{key}");
+            let (random, sum) = key.split_at(43);
+            assert!(random.starts_with("sg_") && key[3..].bytes().all(|byte| byte.is_ascii_alphanumeric()), "{key}");
+            assert_eq!(checksum(random.as_bytes()), sum);
+            assert_eq!(find(key.as_bytes()), Some(0..49));
+            letters.extend(random[3..].bytes());
+        }
+        assert_eq!(letters.len(), 62, "every letter comes");
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_documentation() {
+        assert_eq!(
+            checksum(b"sg_0000000000000000000000000000000000000000"),
+            checksum(&[&b"sg_"[..], &[b'0'; 40]].concat())
+        );
+        assert_eq!(checksum(b""), "000000");
+        assert_eq!(checksum(b"123456789"), {
+            // The CRC-32 of these nine digits is 0xCBF43926 wherever it is taught.
+            let (mut rest, mut text) = (0xCBF4_3926_usize, Vec::new());
+            while rest > 0 {
+                text.insert(0, char::from(ALPHABET[rest % 62]));
+                rest /= 62;
+            }
+            text.into_iter().collect::<String>()
+        });
+    }
+
+    #[test]
+    fn the_hash_is_the_one_of_the_standard() {
+        let text = shown(&hash(b"test"));
+        assert_eq!(text, "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08");
+    }
+
+    #[test]
+    fn what_looks_like_a_key_is_found_wherever_it_is() {
+        let key = "sg_".to_owned() + &"a1B2".repeat(11) + "xy";
+        for (text, found) in [
+            (key.clone(), Some(0..49)),
+            (format!("Bearer {key}"), Some(7..56)),
+            (format!("xsg_ sg_{key}, sg_short"), Some(8..57)),
+            (format!("{}\n", &key[..40]), Some(0..40)),
+            ("sg_".to_owned(), None),
+            ("sg_voice_not_found_in_the_workspace_any_more_at_all".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(find(text.as_bytes()), found, "{text}");
+        }
+    }
+}

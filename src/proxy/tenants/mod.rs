@@ -1,0 +1,3 @@
+//! Tenants: who calls, by the gateway key that came with the call.
+
+pub mod key;
