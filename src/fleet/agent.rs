@@ -5,6 +5,7 @@ use super::inbox::Inbox;
 use super::lease::Lease;
 use super::link::Link;
 use super::scripts::{Scripts, Update};
+use super::seed::Label;
 use super::setup::{Setup, now};
 use super::tally::Tally;
 use crate::limit::{Demand, Gate, Heard};
@@ -39,23 +40,32 @@ impl Interest {
     }
 }
 
+/// What a limiter is about. Its key at the backend is another one with another seed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Limiter {
+    /// Where all gateways know of each other, whatever they share.
+    Members,
+    /// Slots of a route, and of which account.
+    Slots(String, Label),
+}
+
 /// The agent of one account of one gate.
 pub(super) struct Agent {
     pub(super) common: Arc<Common>,
-    /// The limiter's key, and the name under which this agent is known there.
+    pub(super) limiter: Limiter,
+    /// The limiter's key, as of how many changes of the seed; and the name under which this agent is known there.
     pub(super) key: String,
+    pub(super) seeds: u64,
     pub(super) name: String,
     pub(super) gate: Weak<Gate>,
     pub(super) account: usize,
     pub(super) inbox: Arc<Inbox>,
     pub(super) interest: Arc<Interest>,
-    /// Its limiter has no slots: it is there so that gateways know of each other.
-    pub(super) counts_gateways: bool,
 }
 
 impl Agent {
     /// Runs until the gate is gone.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let mut lease = Lease::new(now());
         while let Some(gate) = self.gate.upgrade() {
             self.look(&gate, &mut lease).await;
@@ -68,12 +78,30 @@ impl Agent {
                 () = tokio::time::sleep_until(due.into()) => {}
             }
         }
+        self.common.link.inboxes.close(&self.name, &self.key);
         self.common.leave(self.key, self.name).await;
     }
 
+    /// The fleet goes by other names. As after a loss of data: what is held here is told under the new one. Under the old one it stays
+    /// until its lease is over there, lest those who still go by that give it to others.
+    fn moves(&mut self, lease: &mut Lease) {
+        let seeds = self.common.link.seed.changes();
+        if self.seeds == seeds {
+            return;
+        }
+        self.seeds = seeds;
+        let key = self.common.key(&self.limiter);
+        if key != self.key {
+            self.common.link.inboxes.moves(&self.inbox, &self.key, &key);
+            self.key = key;
+            lease.is_called();
+        }
+    }
+
     /// Does what there is to do.
-    async fn look(&self, gate: &Gate, lease: &mut Lease) {
+    async fn look(&mut self, gate: &Gate, lease: &mut Lease) {
         gate.wake(now());
+        self.moves(lease);
         if self.inbox.was_called() {
             lease.is_called();
         }
@@ -110,7 +138,7 @@ impl Agent {
     /// Decides alone, once the backend is given up.
     fn without_backend(&self, gate: &Gate, lease: &mut Lease) {
         let Common { setup, tally, .. } = &*self.common;
-        if lease.give_up(now(), setup) && !self.counts_gateways {
+        if lease.give_up(now(), setup) && !self.counts_gateways() {
             tally.fell_back(Fallback::Slots);
         }
         if lease.is_lost() {
@@ -125,8 +153,13 @@ impl Agent {
         }
     }
 
+    /// Its limiter has no slots: it is there so that gateways know of each other.
+    fn counts_gateways(&self) -> bool {
+        self.limiter == Limiter::Members
+    }
+
     fn sized(&self, size: u32, rank: u32) {
-        if self.counts_gateways {
+        if self.counts_gateways() {
             self.common.tally.sized(size, rank);
         }
     }
@@ -158,6 +191,16 @@ impl Agent {
 }
 
 impl Common {
+    /// The key of a limiter at the backend.
+    pub(super) fn key(&self, limiter: &Limiter) -> String {
+        match limiter {
+            Limiter::Members => self.setup.members(),
+            Limiter::Slots(route, label) => {
+                format!("{}:slots:{route}:{}", self.setup.prefix, self.link.seed.name(label))
+            }
+        }
+    }
+
     /// Takes a name off a limiter, so that its slots need not wait for the end of its lease.
     pub(super) async fn leave(&self, key: String, name: String) {
         // Whoever is not heard loses its lease by time.

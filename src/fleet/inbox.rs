@@ -83,21 +83,22 @@ impl Inboxes {
     pub(super) fn open(&self, name: &str, key: &str) -> Arc<Inbox> {
         let (inbox, mut books) = (Arc::default(), lock(&self.0));
         drop(books.names.insert(name.to_owned(), Arc::clone(&inbox)));
-        let all = books.limiters.entry(key.to_owned()).or_default();
-        all.retain(|inbox| inbox.strong_count() > 0);
-        all.push(Arc::downgrade(&inbox));
+        books.listen(key, &inbox);
         inbox
+    }
+
+    /// The limiter of an agent has another key now.
+    pub(super) fn moves(&self, inbox: &Arc<Inbox>, from: &str, to: &str) {
+        let mut books = lock(&self.0);
+        books.ignore(from, inbox);
+        books.listen(to, inbox);
     }
 
     /// An agent has ended.
     pub(super) fn close(&self, name: &str, key: &str) {
         let mut books = lock(&self.0);
-        let closed = books.names.remove(name);
-        if let Some(all) = books.limiters.get_mut(key) {
-            all.retain(|inbox| closed.as_ref().is_none_or(|closed| !inbox.ptr_eq(&Arc::downgrade(closed))));
-            if all.is_empty() {
-                drop(books.limiters.remove(key));
-            }
+        if let Some(closed) = books.names.remove(name) {
+            books.ignore(key, &closed);
         }
     }
 
@@ -122,6 +123,23 @@ impl Inboxes {
         for inbox in lock(&self.0).limiters.get(limiter).into_iter().flatten().filter_map(Weak::upgrade) {
             inbox.called.store(true, Ordering::Release);
             inbox.roused.notify_one();
+        }
+    }
+}
+
+impl Books {
+    fn listen(&mut self, key: &str, inbox: &Arc<Inbox>) {
+        let all = self.limiters.entry(key.to_owned()).or_default();
+        all.retain(|inbox| inbox.strong_count() > 0);
+        all.push(Arc::downgrade(inbox));
+    }
+
+    fn ignore(&mut self, key: &str, inbox: &Arc<Inbox>) {
+        if let Some(all) = self.limiters.get_mut(key) {
+            all.retain(|other| !other.ptr_eq(&Arc::downgrade(inbox)));
+            if all.is_empty() {
+                drop(self.limiters.remove(key));
+            }
         }
     }
 }
@@ -167,7 +185,12 @@ mod tests {
         assert!(!inbox.was_called());
         inboxes.call("limiter");
         assert!(inbox.was_called() && !inbox.was_called());
-        inboxes.close("a", "limiter");
+        inboxes.moves(&inbox, "limiter", "other");
+        inboxes.call("limiter");
+        assert!(!inbox.was_called());
+        inboxes.call("other");
+        assert!(inbox.was_called());
+        inboxes.close("a", "other");
         inboxes.deliver("a", notice(4));
         assert_eq!(inbox.take(), None);
     }

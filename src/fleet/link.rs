@@ -8,6 +8,7 @@ use super::dial::Dial;
 use super::inbox::{Inboxes, Notice};
 use super::live::{Live, Trouble};
 use super::scripts::Scripts;
+use super::seed::Seed;
 use super::setup::Setup;
 use super::tally::Tally;
 use arc_swap::ArcSwapOption;
@@ -28,9 +29,10 @@ pub(super) struct Link {
     dial: Arc<dyn Dial>,
     setup: Setup,
     live: ArcSwapOption<Live>,
-    inboxes: Arc<Inboxes>,
+    pub(super) inboxes: Arc<Inboxes>,
     tally: Arc<Tally>,
     scripts: Arc<Scripts>,
+    pub(super) seed: Arc<Seed>,
     pub(super) courier: Courier,
 }
 
@@ -43,7 +45,8 @@ impl Link {
         tally: Arc<Tally>,
         scripts: Arc<Scripts>,
     ) -> Link {
-        Link { dial, setup, live: ArcSwapOption::empty(), inboxes, tally, scripts, courier: Courier::default() }
+        let (live, courier, seed) = (ArcSwapOption::empty(), Courier::default(), Arc::new(Seed::new()));
+        Link { dial, setup, live, inboxes, tally, scripts, seed, courier }
     }
 
     /// The connection, while there is one.
@@ -72,11 +75,43 @@ impl Link {
     async fn connect(&self) -> RedisResult<Live> {
         let trouble = Arc::<Trouble>::default();
         let (inboxes, noticed) = (Arc::clone(&self.inboxes), Arc::clone(&trouble));
-        let roll_call = self.setup.roll_call();
+        let (roll_call, names, seed) = (self.setup.roll_call(), self.setup.seed(), Arc::clone(&self.seed));
         let channels = vec![self.setup.channel(), roll_call.clone()];
-        let pushes = Arc::new(move |push: &PushInfo| pushed(push, &roll_call, &inboxes, &noticed));
-        let connection = self.dial.dial(channels, pushes).await?;
+        let pushes = Arc::new(move |push: &PushInfo| match (&push.kind, push.data.as_slice()) {
+            (PushKind::Disconnection, _) => noticed.broken(),
+            (PushKind::Message, [Value::BulkString(channel), Value::BulkString(text)]) => {
+                if channel != roll_call.as_bytes() {
+                    deliver(text, &inboxes);
+                } else if text == names.as_bytes() {
+                    seed.wanted.notify_one();
+                } else {
+                    inboxes.call(&String::from_utf8_lossy(text));
+                }
+            }
+            _ => {}
+        });
+        let mut connection = self.dial.dial(channels, pushes).await?;
+        // Without the fleet's names nothing could be shared.
+        if !self.seed.learn(&mut connection, &self.scripts, &self.setup, false).await? {
+            sleep(self.setup.soon()).await;
+            let _ = self.seed.learn(&mut connection, &self.scripts, &self.setup, true).await?;
+        }
         Ok(Live::new(connection, trouble))
+    }
+
+    /// Sees to it that the backend keeps the seed, and that it is the one that the others have.
+    async fn keep_seed(&self, live: &Live) {
+        loop {
+            // Where it does not come, the next connection asks.
+            let _ = timeout(self.setup.renewal(), self.seed.wanted.notified()).await;
+            let (mut connection, before) = (live.connection(), self.seed.changes());
+            let learns = self.seed.learn(&mut connection, &self.scripts, &self.setup, false);
+            // A backend that gives no answer is the courier's business.
+            let _ = timeout(self.setup.patience(), learns).await;
+            if self.seed.changes() != before {
+                self.inboxes.rouse();
+            }
+        }
     }
 
     /// Offers a connection until it breaks.
@@ -90,6 +125,7 @@ impl Link {
             biased;
             () = live.breaks(self.setup.patience()) => {}
             () = self.courier.work(&live, &self.scripts, &self.setup, complain) => {}
+            () = self.keep_seed(&live) => {}
         }
         self.live.store(None);
         self.courier.open(false);
@@ -98,17 +134,9 @@ impl Link {
     }
 }
 
-/// What the backend says without being asked.
-fn pushed(push: &PushInfo, roll_call: &str, inboxes: &Inboxes, trouble: &Trouble) {
-    match (&push.kind, push.data.as_slice()) {
-        (PushKind::Disconnection, _) => trouble.broken(),
-        (PushKind::Message, [Value::BulkString(channel), Value::BulkString(text)]) => {
-            if channel == roll_call.as_bytes() {
-                inboxes.call(&String::from_utf8_lossy(text));
-            } else if let Some((name, notice)) = Notice::read(text) {
-                inboxes.deliver(name, notice);
-            }
-        }
-        _ => {}
+/// A message about a limiter, for the agent that it names.
+fn deliver(text: &[u8], inboxes: &Inboxes) {
+    if let Some((name, notice)) = Notice::read(text) {
+        inboxes.deliver(name, notice);
     }
 }

@@ -27,6 +27,10 @@
 //!   Of what two learn at a time the less counts.
 //! * Updates of all agents go to the backend in batches, one at a time. Patience is counted from when a batch was sent.
 //! * Nothing is published that has not been written: a backend that takes no writes grants nothing.
+//! * Names at the backend are made with a random seed that the fleet keeps there: nobody who sees one can tell what it stands for, nor
+//!   choose a key that meets another's. Nothing is shared before it is known. The oldest seed that a gateway remembers holds, so that
+//!   it outlives a loss of data. Where there comes to be another one, slots are handed out as after a loss of data, rates
+//!   are counted anew at the backend, which a line in the log says, and what a gateway counts by itself is not affected.
 //!
 //! # What does not
 //!
@@ -46,17 +50,19 @@ mod link;
 mod live;
 mod owed;
 mod scripts;
+mod seed;
 mod setup;
 mod tally;
 
 pub use dial::{Backend, Connection, Dial, Pushes};
 pub use scripts::Counted;
+pub use seed::{Hidden, Label};
 
 use crate::config::types::Limits;
 use crate::limit::rate::Quota;
 use crate::limit::{self, Gate, Keys};
 use crate::telemetry::fleet::{Fallback, FleetMetrics};
-use agent::{Agent, Common, Interest};
+use agent::{Agent, Common, Interest, Limiter};
 use dial::Network;
 use inbox::{Inbox, Inboxes};
 use link::Link;
@@ -78,8 +84,10 @@ use tokio::time::timeout;
 pub struct Check {
     /// The place of the limit among those of its route.
     pub limit: usize,
-    /// What it counts by, as made by [`Fleet::keys`].
+    /// What it counts by in this process.
     pub key: u64,
+    /// The same for all processes, as made by [`Fleet::keys`].
+    pub name: u64,
     /// The limit.
     pub quota: Quota,
     /// How much the request takes, at most a burst.
@@ -98,12 +106,12 @@ pub enum Uncounted {
 /// The limits of this process that are shared.
 pub struct Fleet {
     common: Arc<Common>,
-    inboxes: Arc<Inboxes>,
     runtime: Handle,
     connecting: AbortHandle,
+    /// What is counted here until the backend can be told.
     keys: Keys,
     /// The agents, by limiter.
-    agents: Mutex<BTreeMap<String, Member>>,
+    agents: Mutex<BTreeMap<Limiter, Member>>,
     /// How many agents there have been.
     names: AtomicU64,
     /// What passed while the backend could not be asked.
@@ -164,50 +172,47 @@ impl Fleet {
         };
         let (inboxes, tally) = (Arc::new(Inboxes::default()), Arc::new(Tally::new(metrics())));
         let scripts = Arc::new(Scripts::new());
-        let link = Link::new(dial, setup.clone(), Arc::clone(&inboxes), Arc::clone(&tally), Arc::clone(&scripts));
+        let link = Link::new(dial, setup.clone(), inboxes, Arc::clone(&tally), Arc::clone(&scripts));
         let common = Arc::new(Common { setup, link, scripts, tally });
         let connected = Arc::clone(&common);
         let connecting = runtime.spawn(async move { connected.link.run().await }).abort_handle();
         let (agents, names, runtime) = (Mutex::default(), AtomicU64::new(0), runtime.clone());
-        let keys = Keys::of_fleet(secret(limits));
         let members = Gate::new(&limit::Setup { max: 0, queue: 0, accounts: 1 });
         let fleet = Arc::new(Fleet {
             common,
-            inboxes,
             runtime,
             connecting,
-            keys,
+            keys: Keys::new(),
             agents,
             names,
             owed: Owed::default(),
             members,
         });
-        let key = fleet.common.setup.members();
         fleet.members.set_share(0, Some(0));
-        let member = fleet.engage(&key, 0, &fleet.members);
-        drop(fleet.lock().insert(key, member));
+        let member = fleet.engage(&Limiter::Members, 0, &fleet.members);
+        drop(fleet.lock().insert(Limiter::Members, member));
         fleet
     }
 
     /// Shares the slots of a gate with the gates of the same name in other processes, account by account. Again after a reload: a
     /// gate that is shared already stays so.
     pub fn share(&self, name: &str, accounts: usize, gate: &Arc<Gate>) {
-        self.share_accounts(name, (0..accounts).map(|account| (account, account.to_string())), gate);
+        self.share_accounts(name, (0..accounts).map(|account| (account, Label::Plain(account.to_string()))), gate);
     }
 
     /// The same where each account has a name: all gateways mean the same account by it, whatever number it has here.
-    pub fn share_accounts(&self, name: &str, accounts: impl Iterator<Item = (usize, String)>, gate: &Arc<Gate>) {
+    pub fn share_accounts(&self, name: &str, accounts: impl Iterator<Item = (usize, Label)>, gate: &Arc<Gate>) {
         let mut agents = self.lock();
         // An agent whose gate is gone has ended, or ends with the calls that hold its slots.
         agents.retain(|_, member| member.gate.strong_count() > 0 || !member.task.is_finished());
         for (account, label) in accounts {
-            let key = format!("{}:slots:{name}:{label}", self.common.setup.prefix);
-            if !agents.get(&key).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate))) {
+            let limiter = Limiter::Slots(name.to_owned(), label);
+            if !agents.get(&limiter).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate))) {
                 // Nothing until the backend says so.
                 gate.set_share(account, Some(0));
-                let member = self.engage(&key, account, gate);
+                let member = self.engage(&limiter, account, gate);
                 // The agent of an earlier gate goes on until the calls that hold its slots have ended.
-                drop(agents.insert(key, member));
+                drop(agents.insert(limiter, member));
             }
         }
         let own = agents.values().filter(|member| member.gate.ptr_eq(&Arc::downgrade(gate)));
@@ -220,24 +225,23 @@ impl Fleet {
         }));
     }
 
-    fn engage(&self, key: &str, account: usize, gate: &Arc<Gate>) -> Member {
+    fn engage(&self, limiter: &Limiter, account: usize, gate: &Arc<Gate>) -> Member {
         let name = format!("{}.{}", self.common.setup.id, self.names.fetch_add(1, Ordering::Relaxed));
-        let (inbox, interest) = (self.inboxes.open(&name, key), Arc::<Interest>::default());
+        // Should the seed change between the two, the agent moves at once.
+        let (seeds, key) = (self.common.link.seed.changes(), self.common.key(limiter));
+        let (inbox, interest) = (self.common.link.inboxes.open(&name, &key), Arc::<Interest>::default());
         let agent = Agent {
             common: Arc::clone(&self.common),
-            key: key.to_owned(),
+            limiter: limiter.clone(),
+            key,
+            seeds,
             name: name.clone(),
             gate: Arc::downgrade(gate),
             account,
             inbox: Arc::clone(&inbox),
             interest: Arc::clone(&interest),
-            counts_gateways: Arc::ptr_eq(gate, &self.members),
         };
-        let (inboxes, ended) = (Arc::clone(&self.inboxes), (name.clone(), key.to_owned()));
-        let task = self.runtime.spawn(async move {
-            agent.run().await;
-            inboxes.close(&ended.0, &ended.1);
-        });
+        let task = self.runtime.spawn(agent.run());
         Member { name, gate: Arc::downgrade(gate), account, inbox, interest, task: task.abort_handle() }
     }
 
@@ -250,9 +254,9 @@ impl Fleet {
         let live = link.live().filter(|live| live.answers());
         let counted = match &live {
             Some(live) => {
-                let mut counters = counters(setup, route, checks, false);
+                let mut counters = self.counters(route, checks, false);
                 for counter in &mut counters {
-                    counter.passed = self.owed.take(&counter.key, &counter.quota, setup::now());
+                    counter.passed = self.owed.take(counter, setup::now());
                 }
                 let mut connection = live.connection();
                 match timeout(setup.timeout, scripts.count(&mut connection, &counters)).await {
@@ -278,7 +282,7 @@ impl Fleet {
 
     /// A request went out that the backend has not heard of: it is told with the next one that is counted by the same key.
     pub fn owe(&self, route: &str, checks: &[Check]) {
-        for counter in counters(&self.common.setup, route, checks, false) {
+        for counter in self.counters(route, checks, false) {
             self.owed.add(&counter, u32::try_from(counter.cost).unwrap_or(u32::MAX), setup::now());
         }
     }
@@ -288,15 +292,15 @@ impl Fleet {
     pub async fn give_back(&self, route: &str, checks: &[Check]) {
         let Common { setup, link, scripts, .. } = &*self.common;
         if let Some(live) = link.live() {
-            let counters = counters(setup, route, checks, true);
+            let counters = self.counters(route, checks, true);
             let _ = timeout(setup.patience(), scripts.count(&mut live.connection(), &counters)).await;
         }
     }
 
-    /// The keys under which this fleet counts.
+    /// What this fleet makes names with now. They change with its seed: none is to be kept.
     #[must_use]
-    pub fn keys(&self) -> &Keys {
-        &self.keys
+    pub fn keys(&self) -> Keys {
+        self.common.link.seed.keys()
     }
 
     /// This process's part of a rate, by the last known size of the fleet.
@@ -314,7 +318,19 @@ impl Fleet {
         leave(&self.common, members).await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Member>> {
+    /// Where a request is counted, and how.
+    fn counters(&self, route: &str, checks: &[Check], back: bool) -> Vec<Counter> {
+        let counter = |check: &Check| Counter {
+            key: format!("{}:rate:{route}:{}:{:016x}", self.common.setup.prefix, check.limit, check.name),
+            own: self.keys.of((route, check.limit, check.key)),
+            quota: check.quota,
+            cost: i64::from(check.cost.get()) * if back { -1 } else { 1 },
+            passed: 0,
+        };
+        checks.iter().map(counter).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Limiter, Member>> {
         self.agents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -336,10 +352,10 @@ impl Drop for Fleet {
 }
 
 /// Takes agents off their limiters.
-async fn leave(common: &Common, members: BTreeMap<String, Member>) {
-    let gone = members.into_iter().map(|(key, member)| {
+async fn leave(common: &Common, members: BTreeMap<Limiter, Member>) {
+    let gone = members.into_iter().map(|(limiter, member)| {
         member.task.abort();
-        common.leave(key, member.name)
+        common.leave(common.key(&limiter), member.name)
     });
     let _ = futures_util::future::join_all(gone).await;
 }
@@ -365,23 +381,4 @@ impl Drop for Ears {
             inbox.roused.notify_one();
         }
     }
-}
-
-/// What the keys of a fleet are made with: the same in all its processes. Not the backend's password: each gateway may have a user of
-/// its own there, and while a password is changed some have the old one. Nobody else can read the keys.
-fn secret(limits: &Limits) -> (u64, u64) {
-    let digest = ring::digest::digest(&ring::digest::SHA256, format!("speechgate\n{}", limits.prefix).as_bytes());
-    let word = |at: usize| digest.as_ref()[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
-    (word(0), word(8))
-}
-
-/// Where a request is counted, and how.
-fn counters(setup: &Setup, route: &str, checks: &[Check], back: bool) -> Vec<Counter> {
-    let counter = |check: &Check| Counter {
-        key: format!("{}:rate:{route}:{}:{:016x}", setup.prefix, check.limit, check.key),
-        quota: check.quota,
-        cost: i64::from(check.cost.get()) * if back { -1 } else { 1 },
-        passed: 0,
-    };
-    checks.iter().map(counter).collect()
 }

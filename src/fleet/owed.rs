@@ -9,9 +9,9 @@ use std::time::Instant;
 /// How many keys are remembered. Of more than that, what passed is forgotten, as it was before for all.
 const MOST: usize = 4096;
 
-/// Units that the backend has not heard of, by the key under which it counts them.
+/// Units that the backend has not heard of, by what they are counted under in this process: names at the backend may change.
 #[derive(Debug, Default)]
-pub(super) struct Owed(Mutex<BTreeMap<String, (u32, Instant, Quota)>>);
+pub(super) struct Owed(Mutex<BTreeMap<u64, (u32, Instant, Quota)>>);
 
 impl Owed {
     /// So many units passed.
@@ -20,7 +20,7 @@ impl Owed {
             return;
         }
         let mut all = self.lock();
-        if let Some((owed, at, quota)) = all.get_mut(&counter.key) {
+        if let Some((owed, at, quota)) = all.get_mut(&counter.own) {
             let left = left(*owed, *at, &counter.quota, now);
             (*owed, *at, *quota) = (left.saturating_add(units).min(counter.quota.burst.get()), now, counter.quota);
             return;
@@ -30,16 +30,16 @@ impl Owed {
             all.retain(|_, (owed, at, quota)| left(*owed, *at, quota, now) > 0);
         }
         if all.len() < MOST {
-            let _ = all.insert(counter.key.clone(), (units, now, counter.quota));
+            let _ = all.insert(counter.own, (units, now, counter.quota));
         }
     }
 
     /// What is still to be told of a key. It is taken to be told then.
-    pub(super) fn take(&self, key: &str, quota: &Quota, now: Instant) -> u32 {
-        self.lock().remove(key).map_or(0, |(owed, at, _)| left(owed, at, quota, now))
+    pub(super) fn take(&self, counter: &Counter, now: Instant) -> u32 {
+        self.lock().remove(&counter.own).map_or(0, |(owed, at, _)| left(owed, at, &counter.quota, now))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (u32, Instant, Quota)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (u32, Instant, Quota)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -62,19 +62,19 @@ mod tests {
     fn what_passed_is_told_once_and_forgotten_with_time() {
         let ten = NonZeroU32::new(10).expect("ten");
         let quota = Quota { amount: ten, per: Duration::from_secs(10), burst: ten };
-        let counter = |key: &str| Counter { key: key.to_owned(), quota, cost: 1, passed: 0 };
+        let counter = |own: u64| Counter { key: String::new(), own, quota, cost: 1, passed: 0 };
         let (owed, now) = (Owed::default(), Instant::now());
-        owed.add(&counter("a"), 3, now);
-        owed.add(&counter("a"), 4, now + Duration::from_secs(2));
-        assert_eq!(owed.take("a", &quota, now + Duration::from_secs(3)), 4, "three, less two, and four, less one");
-        assert_eq!(owed.take("a", &quota, now + Duration::from_secs(3)), 0);
-        owed.add(&counter("a"), 99, now);
-        owed.add(&counter("a"), 99, now);
-        assert_eq!(owed.take("a", &quota, now), 10, "never more than a burst");
-        (0..2 * MOST).for_each(|number| owed.add(&counter(&number.to_string()), 1, now));
+        owed.add(&counter(1), 3, now);
+        owed.add(&counter(1), 4, now + Duration::from_secs(2));
+        assert_eq!(owed.take(&counter(1), now + Duration::from_secs(3)), 4, "three, less two, and four, less one");
+        assert_eq!(owed.take(&counter(1), now + Duration::from_secs(3)), 0);
+        owed.add(&counter(1), 99, now);
+        owed.add(&counter(1), 99, now);
+        assert_eq!(owed.take(&counter(1), now), 10, "never more than a burst");
+        (0..2 * MOST as u64).for_each(|number| owed.add(&counter(number + 2), 1, now));
         assert_eq!(owed.lock().len(), MOST);
         let later = now + Duration::from_secs(60);
-        owed.add(&counter("late"), 2, later);
-        assert_eq!(owed.take("late", &quota, later), 2, "what is free again makes room");
+        owed.add(&counter(0), 2, later);
+        assert_eq!(owed.take(&counter(0), later), 2, "what is free again makes room");
     }
 }

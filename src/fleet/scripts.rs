@@ -6,12 +6,14 @@ use super::setup::Setup;
 use crate::limit::Demand;
 use crate::limit::rate::{Left, Quota};
 use redis::{RedisResult, Script};
+use ring::rand::SecureRandom as _;
 use std::time::{Duration, Instant};
 
-/// Both scripts. They are loaded when the backend does not know them.
+/// The scripts. They are loaded when the backend does not know them.
 pub(super) struct Scripts {
     slots: Script,
     rates: Script,
+    seed: Script,
 }
 
 /// What one gateway reports about one limiter, and what it asks for.
@@ -57,6 +59,8 @@ pub(super) struct Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Counter {
     pub(super) key: String,
+    /// The same in this process, whatever its name is.
+    pub(super) own: u64,
     pub(super) quota: Quota,
     /// Below zero it is given back.
     pub(super) cost: i64,
@@ -75,7 +79,28 @@ pub struct Counted {
 
 impl Scripts {
     pub(super) fn new() -> Scripts {
-        Scripts { slots: Script::new(include_str!("slots.lua")), rates: Script::new(include_str!("rates.lua")) }
+        Scripts {
+            slots: Script::new(include_str!("slots.lua")),
+            rates: Script::new(include_str!("rates.lua")),
+            seed: Script::new(include_str!("seed.lua")),
+        }
+    }
+
+    /// Learns the fleet's seed, or puts back the one that is remembered. None when others have been asked for it.
+    pub(super) async fn seed(
+        &self,
+        connection: &mut Connection,
+        setup: &Setup,
+        remembered: &str,
+        alone: bool,
+    ) -> RedisResult<Option<String>> {
+        let mut random = [0; 16];
+        let filled = ring::rand::SystemRandom::new().fill(&mut random);
+        filled.map_err(|_| std::io::Error::other("there are no random numbers"))?;
+        let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut call = self.seed.key(setup.seed());
+        let call = call.key(setup.members()).arg(remembered).arg(random).arg(setup.roll_call()).arg(u32::from(alone));
+        call.invoke_async(connection).await
     }
 
     /// Sends an update. None when a later one has arrived.

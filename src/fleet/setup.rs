@@ -34,6 +34,16 @@ impl Setup {
         format!("{}:fleet", self.prefix)
     }
 
+    /// Where the seed of names is kept.
+    pub(super) fn seed(&self) -> String {
+        format!("{}:seed", self.prefix)
+    }
+
+    /// How long a gateway that knows no seed waits for those who may. Its agents have patience meanwhile.
+    pub(super) fn soon(&self) -> Duration {
+        self.patience() / 2
+    }
+
     /// What all gateways listen to: a limiter whose gateways are to come by.
     pub(super) fn roll_call(&self) -> String {
         // No process has a name with a dot in it.

@@ -4,10 +4,13 @@ use std::hash::{BuildHasher as _, Hash, Hasher as _, RandomState};
 
 /// Turns what a limit counts by into a key. Only keys of the same `Keys` can be compared.
 ///
-/// The hash is SipHash under a random key that never leaves the process: nobody can choose a value that meets another's
+/// The hash is SipHash under a random key. That of [`Keys::new`] never leaves the process: nobody can choose a value that meets another's
 /// key, a key in memory does not tell the secret that it was made of, and keys are spread evenly, which the tables of
 /// [`rate`](super::rate) and [`backoff`](super::backoff) rely on. Two of a million values share a key with a chance of 1 in 40
 /// million, and would then share a limit.
+///
+/// Those of [`Keys::of_fleet`] are for names that other processes make as well, whose secret is as safe as where they keep it. They are
+/// for no table here.
 #[derive(Clone, Debug)]
 pub struct Keys(Hashing);
 

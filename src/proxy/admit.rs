@@ -31,9 +31,9 @@ pub(crate) async fn admit(
         call.waited(begun.elapsed());
     }
     let accounts =
-        limits.free(limits.all_accounts().and(call.usable_accounts()), credential, call.upstream.limited_path())?;
+        limits.free(limits.all_accounts().and(call.usable_accounts()), credential.key, call.upstream.limited_path())?;
     let accounts = match websocket {
-        true => limits.may_open(accounts, credential, call.upstream.limited_path())?,
+        true => limits.may_open(accounts, credential.key, call.upstream.limited_path())?,
         false => accounts,
     };
     let priority = limits::priority(&parts.headers, call.fields);
@@ -66,9 +66,9 @@ pub(crate) async fn admit(
     if limits.waits() {
         // A backoff may have begun in the meantime. A probe makes the other requests wait, so it starts only when its slot is
         // held and its body is here.
-        let _ = limits.free(AccountSet::only(account), credential, call.upstream.limited_path())?;
+        let _ = limits.free(AccountSet::only(account), credential.key, call.upstream.limited_path())?;
         let _ = Box::pin(upload.read_ahead(limits::BOUND)).await?;
-        let probe = limits.go(account, credential, call.upstream.limited_path())?;
+        let probe = limits.go(account, credential.key, call.upstream.limited_path())?;
         call.admission.tries(probe);
     }
     call.admission.has(permit);
@@ -111,7 +111,7 @@ pub(crate) fn go_again(call: &mut RoutedContext) -> Result<(), Denied> {
     let route = Arc::clone(&call.route);
     if !call.admission.is_probe() {
         let probe =
-            route.limits.go(call.destination.account, call.admission.credential(), call.upstream.limited_path())?;
+            route.limits.go(call.destination.account, call.admission.credential().key, call.upstream.limited_path())?;
         call.admission.tries(probe);
     }
     Ok(())

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `slots` | the script that hands out slots: order, leases, turns, a clock that is set, lost data |
 //! | `rates` | the script that counts requests |
+//! | `seed` | what names are made with: the oldest holds, and outlives a loss of data |
 //! | `shares` | fleets of gates: never more than the plan, woken in order, a backend that dies, hangs or forgets |
 //!
 //! The server is Redis or Valkey, whichever is installed; `tests/all.sh` sees to it. A plain `cargo test` does without and says so.
 
 mod defects;
 mod rates;
+mod seed;
 mod server;
 mod shares;
 mod slots;

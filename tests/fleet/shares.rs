@@ -197,10 +197,10 @@ async fn a_backend_that_hangs_costs_a_stated_time() {
     drop(fleet[1].take(4).await);
 }
 
-fn check(key: u64) -> Check {
+pub(crate) fn check(key: u64) -> Check {
     let ten = NonZeroU32::new(10).expect("ten");
     let quota = Quota { amount: ten, per: Duration::from_secs(3600), burst: ten };
-    Check { limit: 0, key, quota, cost: NonZeroU32::MIN }
+    Check { limit: 0, key, name: key, quota, cost: NonZeroU32::MIN }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const SLOTS: &str = include_str!("../../src/fleet/slots.lua");
+const SEED: &str = include_str!("../../src/fleet/seed.lua");
 const RATES: &str = include_str!("../../src/fleet/rates.lua");
 /// Gives a script the time of the test, which it does not see behind its arguments, and ten more minutes for whatever it stores: the
 /// test's clock decides when that is over.
@@ -230,6 +231,13 @@ fn count(both: &mut Both<'_>, rng: &mut Rng) -> Result<(), String> {
     both.eval(RATES, &keys, &arguments).map(drop)
 }
 
+/// The seed of the names, from a gateway that remembers one or none.
+fn names(both: &mut Both<'_>, rng: &mut Rng) -> Result<(), String> {
+    let remembered = if rng.bool() { format!("{} {:x}", rng.u32(0..4), rng.u32(0..3)) } else { String::new() };
+    let arguments = [remembered, "ab".to_owned(), "t:wake:.all".to_owned(), rng.u32(0..2).to_string()];
+    both.eval(SEED, &["t:seed".to_owned(), "t:fleet".to_owned()], &arguments).map(drop)
+}
+
 #[test]
 fn the_model_of_redis_answers_as_a_server_does() {
     let Some(server) = Server::start() else { return };
@@ -249,7 +257,11 @@ fn the_model_of_redis_answers_as_a_server_does() {
         for call in 0..CALLS {
             let step = [1_000, 50_000, 2_000_000, 9_000_000, 40_000_000][rng.usize(0..5)];
             both.now += if rng.u32(0..15) == 0 { -step } else { rng.i64(0..=step) };
-            let done = if rng.bool() { turn(&mut both, &mut rng, 5_000_000) } else { count(&mut both, &mut rng) };
+            let done = match rng.u32(0..10) {
+                0..5 => turn(&mut both, &mut rng, 5_000_000),
+                5..9 => count(&mut both, &mut rng),
+                _ => names(&mut both, &mut rng),
+            };
             done.unwrap_or_else(|why| panic!("sequence {seed}, call {call}: {why}"));
         }
     }

@@ -11,7 +11,7 @@ use speechgate::canon::{CanonicalError, Code, Fault, Origin};
 use speechgate::config::{self, Config};
 use speechgate::limit::{AccountSet, Budget, Permit, Priority};
 use speechgate::proxy::headers::Identity;
-use speechgate::proxy::limits::{Admission, Denied};
+use speechgate::proxy::limits::{Admission, Credential, Denied};
 use speechgate::proxy::upstreams::policy::{self, RetryPolicy};
 use speechgate::proxy::{RouteRuntime, Shared, State as Proxy};
 use speechgate::telemetry::metrics::Metrics;
@@ -233,12 +233,12 @@ impl World {
         let key = HeaderValue::from_static(KEYS[call.key]);
         let (parts, ()) = Request::new(()).into_parts();
         let credential = limits.credential(self.own_keys.then_some(&key), &parts);
-        let credential = if self.knobs.shares_credentials { 0 } else { credential };
+        let credential = if self.knobs.shares_credentials { Credential::default() } else { credential };
         // Where the route has accounts, a client of this key stands for one that can only use that one.
         let account = if self.own_keys { Some(0) } else { accounts.iter().position(|one| *one == call.key) };
         let Some(account) = account else { return };
         let only = AccountSet::only(account);
-        if let Err(denied) = limits.free(only, credential, path) {
+        if let Err(denied) = limits.free(only, credential.key, path) {
             return self.held(&call, &denied);
         }
         let permit = match self.slot(&call, &runtime, credential, only).await {
@@ -250,13 +250,13 @@ impl World {
         let mut going = Going::new(self, &call, permit.is_some());
         let mut admission = Admission::new(credential, Priority::Normal, account);
         if limits.waits() {
-            if let Err(denied) = limits.free(only, credential, path) {
+            if let Err(denied) = limits.free(only, credential.key, path) {
                 return self.held(&call, &denied);
             }
             if !self.knobs.probes_before_its_body {
                 sleep(call.upload).await;
             }
-            match limits.go(account, credential, path) {
+            match limits.go(account, credential.key, path) {
                 Ok(probe) => {
                     if probe.is_some() {
                         self.log.note(|| format!("{call}: is a probe"));
@@ -279,7 +279,7 @@ impl World {
         &self,
         call: &Call,
         runtime: &RouteRuntime,
-        credential: u64,
+        credential: Credential,
         only: AccountSet,
     ) -> Result<Option<Permit>, Denied> {
         let _waits = Waits::new(self, call.key);
@@ -340,7 +340,7 @@ impl World {
                 sleep(wait).await;
             }
             if !admission.is_probe() && !self.knobs.retries_ignore_waits {
-                match limits.go(account, admission.credential(), path) {
+                match limits.go(account, admission.credential().key, path) {
                     Ok(probe) => admission.tries(probe),
                     Err(denied) => return self.held(call, &denied),
                 }
@@ -444,7 +444,7 @@ impl World {
     }
 
     /// What is learned of a plan is never less than the plan.
-    fn learned(&self, call: &Call, runtime: &RouteRuntime, credential: u64) {
+    fn learned(&self, call: &Call, runtime: &RouteRuntime, credential: Credential) {
         let Some(gate) = runtime.limits.gate(credential).filter(|_| self.own_keys) else { return };
         let (learned, key) = (gate.learned(0), self.lock().keys[call.key]);
         let plan = key.least.min(MAX);

@@ -4,7 +4,7 @@
 //! requests with the same credential back off; so do similar requests when the provider is unavailable, unless the route has
 //! another upstream. A used-up quota causes no backoff, because waiting would not help.
 
-use super::RouteLimits;
+use super::{Credential, RouteLimits};
 use crate::canon::{CanonicalError, Code, Origin, Type};
 use crate::config::types::WaitScope;
 use crate::limit::backoff::{Probe, Reach};
@@ -29,7 +29,7 @@ pub struct Admission {
     /// It tries whether the provider is willing again.
     probe: Option<Probe<Code>>,
     /// The key of the credential that it brings.
-    credential: u64,
+    credential: Credential,
     /// Which of the route's accounts it uses.
     account: usize,
     /// Its place in a queue, should it need another slot.
@@ -39,8 +39,8 @@ pub struct Admission {
 impl Admission {
     /// A call with this key and place in queues, which uses this account.
     #[must_use]
-    pub fn new(credential: u64, priority: Priority, account: usize) -> Admission {
-        Admission { credential, account, priority: Some(priority), ..Admission::default() }
+    pub fn new(credential: impl Into<Credential>, priority: Priority, account: usize) -> Admission {
+        Admission { credential: credential.into(), account, priority: Some(priority), ..Admission::default() }
     }
 
     /// What it has from now on.
@@ -59,7 +59,7 @@ impl Admission {
     }
 
     /// The key of the credential that it brings.
-    pub fn credential(&self) -> u64 {
+    pub fn credential(&self) -> Credential {
         self.credential
     }
 
@@ -114,7 +114,7 @@ impl RouteLimits {
             (Type::ConcurrencyLimited, wait) => self.want_of_slots(admission, wait, now),
             (Type::Unavailable, Some(_)) if self.elsewhere => open(admission),
             (Type::RateLimited | Type::Unavailable, Some(wait)) if self.route.waits.enabled => {
-                let keys = self.backoff_keys(admission.account, admission.credential, path);
+                let keys = self.backoff_keys(admission.account, admission.credential.key, path);
                 let wait = wait.min(self.route.waits.max_hold);
                 self.backoffs.refused(keys, self.reach(error.code), error.code, wait, now.into_std());
                 // Until the new backoff ends there is no other probe.
@@ -127,9 +127,9 @@ impl RouteLimits {
     /// The provider refused the credential of an open socket.
     pub(crate) fn turn_away(&self, admission: &Admission, path: &str, error: &CanonicalError) {
         // Of those that bring no key that is known, each may have one in its first message.
-        let known = !self.accounts.is_empty() || admission.credential != self.keys.of(<&[u8]>::default());
+        let known = !self.accounts.is_empty() || admission.credential.key != self.keys.of(<&[u8]>::default());
         if self.route.waits.enabled && known {
-            let place = self.backoff_keys(admission.account, admission.credential, path);
+            let place = self.backoff_keys(admission.account, admission.credential.key, path);
             let wait = TURNED_AWAY.min(self.route.waits.max_hold);
             self.turned_away.refused(place, Reach::Credential, error.code, wait, Instant::now().into_std());
         }

@@ -5,7 +5,8 @@
 //! was idle for [`IDLE`] is forgotten, with what was learned for it. Where a fleet shares them, each costs an agent and is known to a
 //! backend: there are at most [`MOST_SHARED`], forgotten after [`IDLE_SHARED`].
 
-use crate::fleet::Fleet;
+use super::Credential;
+use crate::fleet::{Fleet, Label};
 use crate::limit::gate::{Bounds, Gate, GateStats, Setup, SlotStats};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,7 +77,7 @@ impl Gates {
     }
 
     /// The gate of a credential.
-    pub(super) fn of(&self, credential: u64, now: Instant) -> Arc<Gate> {
+    pub(super) fn of(&self, credential: Credential, now: Instant) -> Arc<Gate> {
         match self {
             Gates::Accounts(gate) => Arc::clone(gate),
             Gates::Keys(keyed) => keyed.of(credential, now),
@@ -102,9 +103,9 @@ impl Gates {
 }
 
 impl Keyed {
-    fn of(&self, credential: u64, now: Instant) -> Arc<Gate> {
+    fn of(&self, credential: Credential, now: Instant) -> Arc<Gate> {
         let mut state = self.lock();
-        if let Some(kept) = state.gates.get_mut(&credential) {
+        if let Some(kept) = state.gates.get_mut(&credential.key) {
             kept.used = now;
             return Arc::clone(&kept.gate);
         }
@@ -121,11 +122,12 @@ impl Keyed {
         let gate = Gate::new(&state.setup);
         gate.set_learning(state.learn);
         if let Some(Sharing { fleet, route }) = &state.sharing {
-            let label = if own { format!("{credential:016x}") } else { "others".to_owned() };
+            let own = credential.hidden.filter(|_| own).map(Label::Hidden);
+            let label = own.unwrap_or_else(|| Label::Plain("others".to_owned()));
             fleet.share_accounts(route, std::iter::once((0, label)), &gate);
         }
         if own {
-            let _ = state.gates.insert(credential, Kept { gate: Arc::clone(&gate), used: now });
+            let _ = state.gates.insert(credential.key, Kept { gate: Arc::clone(&gate), used: now });
         } else {
             state.crowd = Some(Arc::clone(&gate));
         }

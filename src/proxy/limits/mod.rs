@@ -2,6 +2,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | `credential` | whose request it is |
 //! | `rates` | rate limits: what is counted together, charged, and refunded |
 //! | `shared` | the same where several gateways count together |
 //! | `cost` | what a request costs where characters or bytes are counted |
@@ -18,6 +19,7 @@
 mod backoff;
 mod cost;
 mod counted;
+mod credential;
 mod feedback;
 mod gates;
 mod rates;
@@ -29,6 +31,7 @@ mod tests;
 mod view;
 
 pub(crate) use cost::BOUND;
+pub use credential::Credential;
 pub use feedback::Admission;
 pub(crate) use rates::Subject;
 pub use refusal::{Denied, Refusal};
@@ -37,7 +40,7 @@ pub use view::{AccountSlotsView, BackoffView, LimitView};
 
 use crate::canon::{Code, ConcurrencyUnit};
 use crate::config::types::{Credentials, Route};
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Hidden, Label};
 use crate::limit::gate::{AccountSet, Gate, Setup, SlotStats};
 use crate::limit::{Backoffs, Keys};
 use crate::proxy::headers::{self, SubprotocolKeys};
@@ -48,6 +51,7 @@ use http::{HeaderName, HeaderValue, request};
 use rates::{Charges, Rates};
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -79,6 +83,8 @@ pub struct RouteLimits {
     /// The keys of the credentials that the route injects, by their place in the configuration, and the number by which
     /// the gate knows each: it stays the same when a reload gives the account another place.
     accounts: Vec<u64>,
+    /// All of them, as one credential.
+    all: Credential,
     numbers: Vec<usize>,
     /// Every account that the gate has known, with its number: one that a reload takes away has its calls there until they end, and
     /// has them again when the next reload brings it back.
@@ -123,12 +129,11 @@ impl Registry {
         let mut routes = self.lock();
         let old = routes.get(&route.name).and_then(Weak::upgrade);
         let fleet = self.fleet.get();
-        let keys = fleet.map_or(&self.keys, |fleet| fleet.keys());
-        let limits = Arc::new(RouteLimits::new(route, metrics, keys, fleet, old.as_deref(), now));
+        let limits = Arc::new(RouteLimits::new(route, metrics, &self.keys, fleet, old.as_deref(), now));
         // The gates of keys are shared as they come.
         if let (Some(fleet), Some(Gates::Accounts(gate))) = (fleet, limits.gates.as_deref()) {
-            let accounts = limits.accounts.iter().zip(&limits.numbers);
-            let accounts = accounts.map(|(key, number)| (*number, format!("{key:016x}")));
+            let accounts = route.credentials.iter().zip(&limits.numbers);
+            let accounts = accounts.map(|(one, number)| (*number, Label::Hidden(Hidden::of(meaning(one)))));
             fleet.share_accounts(&route.name, accounts, gate);
         }
         let shown = limits.gates.as_ref().filter(|_| limits.counts());
@@ -186,11 +191,9 @@ impl RouteLimits {
     ) -> RouteLimits {
         let spec = &route.profile.spec().concurrency;
         let header = |name: &Option<String>| name.as_deref().and_then(|name| name.parse().ok());
-        let account = |one: &Credentials| {
-            let header = one.header.as_ref().map(HeaderName::as_str);
-            keys.of((header, &one.query, &one.subprotocol, &one.first_message, one.value.reveal()))
-        };
-        let accounts: Vec<u64> = route.credentials.iter().map(account).collect();
+        let accounts: Vec<u64> = route.credentials.iter().map(|one| keys.of(meaning(one))).collect();
+        let hidden = || Hidden::of(route.credentials.iter().map(meaning).collect::<Vec<_>>());
+        let all = Credential { key: keys.of(&accounts), hidden: fleet.map(|_| hidden()) };
         let (gates, known) = gates(route, &accounts, fleet, old, now);
         let number = |account: &u64| known.iter().find(|(other, _)| other == account).map(|(_, number)| *number);
         let numbers = accounts.iter().filter_map(number).collect();
@@ -202,6 +205,7 @@ impl RouteLimits {
             backoffs: old.map_or_else(Backoffs::new, |old| Arc::clone(&old.backoffs)),
             turned_away: old.map_or_else(Backoffs::new, |old| Arc::clone(&old.turned_away)),
             accounts,
+            all,
             elsewhere: route.upstreams.len() > 1,
             unit: spec.unit.unwrap_or(ConcurrencyUnit::Request),
             limit_header: header(&spec.limit_header),
@@ -226,7 +230,7 @@ impl RouteLimits {
                 self.rates.charge(&self.keys, subject, &self.route.profile, upload, how).await
             }
             // Boxed: where nothing is shared, requests do not carry it about.
-            Some(fleet) => Box::pin(self.rates.charge_fleet(fleet, &self.route, subject, upload)).await,
+            Some(fleet) => Box::pin(self.rates.charge_fleet((fleet, &self.keys), &self.route, subject, upload)).await,
         }
     }
 
@@ -237,23 +241,27 @@ impl RouteLimits {
 
     /// The key of the credential that a request goes out with: the accounts of the route, or the key that the client brings
     /// in a header, in the query or in a subprotocol, whichever is first. All that bring none share one.
-    pub fn credential(&self, key: Option<&HeaderValue>, parts: &request::Parts) -> u64 {
+    pub fn credential(&self, key: Option<&HeaderValue>, parts: &request::Parts) -> Credential {
         if !self.accounts.is_empty() {
-            return self.keys.of(&self.accounts);
+            return self.all;
         }
         if let Some(value) = key {
             // `Bearer abc` is the same key as `abc` in a header of its own.
-            return self.keys.of(redact::token(value.as_bytes()).unwrap_or(value.as_bytes()));
+            return self.credential_of(redact::token(value.as_bytes()).unwrap_or(value.as_bytes()));
         }
         let spec = &self.route.profile.spec().secrets;
         let query = parts.uri.query().unwrap_or_default();
         if let Some(value) = redact::query_secrets(query, &spec.query).first() {
-            return self.keys.of(redact::token(value.as_bytes()).unwrap_or(value.as_bytes()));
+            return self.credential_of(redact::token(value.as_bytes()).unwrap_or(value.as_bytes()));
         }
         let offered = headers::list(&parts.headers, &http::header::SEC_WEBSOCKET_PROTOCOL);
         let offered: Vec<Vec<u8>> = offered.map(<[u8]>::to_vec).collect();
         let token = SubprotocolKeys::of(spec).secrets(&offered).into_iter().next();
-        self.keys.of(token.unwrap_or_default().as_bytes())
+        self.credential_of(token.unwrap_or_default().as_bytes())
+    }
+
+    fn credential_of(&self, token: &[u8]) -> Credential {
+        Credential { key: self.keys.of(token), hidden: self.fleet.as_ref().map(|_| Hidden::of(token)) }
     }
 
     /// Whether calls are counted.
@@ -262,7 +270,7 @@ impl RouteLimits {
     }
 
     /// The gate for a credential, where calls are counted.
-    pub fn gate(&self, credential: u64) -> Option<Arc<Gate>> {
+    pub fn gate(&self, credential: Credential) -> Option<Arc<Gate>> {
         let gates = self.gates.as_ref().filter(|_| self.counts())?;
         Some(gates.of(credential, rates::now()))
     }
@@ -286,6 +294,12 @@ impl RouteLimits {
     pub(crate) fn all_accounts(&self) -> AccountSet {
         (0..self.accounts.len().max(1)).fold(AccountSet::NONE, AccountSet::with)
     }
+}
+
+/// What makes an account: two are the same when all of this is.
+fn meaning(one: &Credentials) -> impl Hash {
+    let header = one.header.as_ref().map(HeaderName::as_str);
+    (header, &one.query, &one.subprotocol, &one.first_message, one.value.reveal())
 }
 
 /// The gates of a route, and the accounts that they know by now, each with its number. Existing gates are kept and resized, and an

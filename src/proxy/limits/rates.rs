@@ -5,7 +5,7 @@
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
-use super::{Denied, Refusal, refusal};
+use super::{Credential, Denied, Refusal, refusal};
 use crate::canon::Profile;
 use crate::config::types::{Cost, LimitKey, RateLimit};
 use crate::limit::Keys;
@@ -38,8 +38,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) address: Option<IpAddr>,
-    /// The key of its credential.
-    pub(crate) credential: u64,
+    /// Whose it is.
+    pub(crate) credential: Credential,
 }
 
 /// What a request was charged; refunded when this is dropped before it is kept.
@@ -94,7 +94,7 @@ impl Rates {
         let mut charges = Charges::default();
         let mut costs = Costs::new(profile, subject.headers);
         for entry in &self.0 {
-            let Some(key) = entry.key(keys, subject) else { continue };
+            let Some(key) = entry.key(keys, subject.credential.key, subject) else { continue };
             let (cost, more) = costs.of(entry.limit.cost, upload).await?;
             if more {
                 upload.meter(meter(&entry.rate, key));
@@ -133,8 +133,8 @@ impl Entry {
         quota(&self.limit)
     }
 
-    /// What a request is counted under; none when this limit does not count it.
-    pub(super) fn key(&self, keys: &Keys, subject: &Subject<'_>) -> Option<u64> {
+    /// What a request with this key of its credential is counted under; none when this limit does not count it.
+    pub(super) fn key(&self, keys: &Keys, credential: u64, subject: &Subject<'_>) -> Option<u64> {
         let template = self.limit.matches.as_ref();
         if let (Some(template), LimitKey::PathParameter(name)) = (template, &self.limit.key) {
             // In whatever encoding: the template compares decoded paths.
@@ -148,7 +148,7 @@ impl Entry {
             LimitKey::Route | LimitKey::PathParameter(_) => keys.of(()),
             LimitKey::Header(name) => keys.of(subject.headers.get(name).map(http::HeaderValue::as_bytes)),
             LimitKey::ClientIp => keys.of(subject.address),
-            LimitKey::Credential => subject.credential,
+            LimitKey::Credential => credential,
         })
     }
 }

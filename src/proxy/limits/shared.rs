@@ -11,6 +11,7 @@ use super::rates::{Charges, Entry, Rates, Subject, meter, now};
 use super::{Denied, Refusal, refusal};
 use crate::config::types::Route;
 use crate::fleet::{Check, Counted, Fleet, Uncounted};
+use crate::limit::Keys;
 use crate::limit::rate::Refused;
 use crate::proxy::RequestBody;
 use std::num::NonZeroU32;
@@ -20,21 +21,23 @@ impl Rates {
     /// Charges a request to every limit that counts it.
     pub(super) async fn charge_fleet(
         &self,
-        fleet: &Arc<Fleet>,
+        (fleet, keys): (&Arc<Fleet>, &Keys),
         route: &Route,
         subject: &Subject<'_>,
         upload: &mut RequestBody,
     ) -> Result<Charges, Denied> {
         let mut costs = Costs::new(&route.profile, subject.headers);
         let mut asked = Vec::new();
+        let (names, credential) = (fleet.keys(), subject.credential);
         for entry in &self.0 {
-            let Some(key) = entry.key(fleet.keys(), subject) else { continue };
+            let Some(key) = entry.key(keys, credential.key, subject) else { continue };
+            let Some(name) = entry.key(&names, names.of(credential.hidden), subject) else { continue };
             let (cost, more) = costs.of(entry.limit.cost, upload).await?;
             if more {
                 upload.meter(meter(&entry.rate, key));
             }
             if let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) {
-                asked.push((entry, Check { limit: entry.number, key, quota: entry.quota(), cost }));
+                asked.push((entry, Check { limit: entry.number, key, name, quota: entry.quota(), cost }));
             }
         }
         // A cost above the burst is refused without asking the backend.

@@ -1,6 +1,6 @@
 //! Concurrency slots, and waiting for one in the route's queue.
 
-use super::{Denied, Refusal, RouteLimits};
+use super::{Credential, Denied, Refusal, RouteLimits};
 use crate::canon::Fault;
 use crate::limit::gate::{AccountSet, Entry, Gate, Permit, Priority, Waiting};
 use crate::proxy::headers::Fields;
@@ -88,7 +88,7 @@ impl RouteLimits {
     /// Waits for a slot of one of these accounts, if need be. None when the route does not count calls.
     pub async fn slot(
         &self,
-        credential: u64,
+        credential: Credential,
         priority: Priority,
         accounts: AccountSet,
     ) -> Result<Option<Permit>, Denied> {
@@ -117,7 +117,7 @@ impl RouteLimits {
     }
 
     /// The refusal of a route whose queue is full.
-    pub(crate) fn full(&self, credential: u64) -> Denied {
+    pub(crate) fn full(&self, credential: Credential) -> Denied {
         match self.gate(credential) {
             Some(gate) => refusal(&gate, Fault::QueueFull),
             None => Fault::QueueFull.into(),

@@ -33,7 +33,7 @@ fn runtime(lines: &str) -> Arc<RouteRuntime> {
 }
 
 async fn slot(route: &RouteRuntime) -> Result<Permit, Denied> {
-    Ok(route.limits.slot(1, Priority::Normal, AccountSet::ALL).await?.expect("calls are counted"))
+    Ok(route.limits.slot(1.into(), Priority::Normal, AccountSet::ALL).await?.expect("calls are counted"))
 }
 
 /// What a provider refuses with.
@@ -162,7 +162,8 @@ async fn limits_outlive_their_configuration_as_long_as_they_are_needed() {
 async fn one_clients_plan_is_not_that_of_all() {
     let route = runtime("concurrency = { max = 2, queue = 1, max_wait = '3s', learn = true }");
     let limits = &route.limits;
-    let slot = async |credential| limits.slot(credential, Priority::Normal, AccountSet::ALL).await.ok().flatten();
+    let slot =
+        async |credential: u64| limits.slot(credential.into(), Priority::Normal, AccountSet::ALL).await.ok().flatten();
     let mut small = Admission::new(1, Priority::Normal, 0);
     small.has(slot(1).await);
     limits.failed(&mut small, "/x", &refusal(Code::ConcurrencyLimited, 3600));
@@ -173,7 +174,7 @@ async fn one_clients_plan_is_not_that_of_all() {
     let (first, second) = (slot(2).await, slot(2).await);
     assert!(first.is_some() && second.is_some() && begun.elapsed().is_zero());
     assert_eq!(
-        (limits.gate(1).map(|gate| gate.learned(0)), limits.gate(2).map(|gate| gate.learned(0))),
+        (limits.gate(1.into()).map(|gate| gate.learned(0)), limits.gate(2.into()).map(|gate| gate.learned(0))),
         (Some(1), Some(2))
     );
 }
@@ -320,7 +321,7 @@ async fn a_credential_that_was_refused_on_a_socket_opens_none_for_five_seconds()
     let known = call(None);
     limits.turn_away(&known, "/x", &refusal(Code::QuotaExceeded, 0));
     let refused = |credential| limits.may_open(all, credential, "/y").is_err();
-    let of = |call: &Admission| call.credential();
+    let of = |call: &Admission| call.credential().key;
     assert!(refused(of(&known)) && !refused(of(&known) + 1), "whatever it asks for, and nobody else");
     assert!(held(limits, "/x") == Ok(false), "requests of other kinds are not held");
     advance(Duration::from_millis(4999)).await;
@@ -345,8 +346,9 @@ async fn an_account_that_comes_back_has_its_running_calls() {
         let state = state(&shared, "a", &text);
         state.runtime(&state.config.routes[0])
     };
-    let only =
-        async |route: &RouteRuntime| route.limits.slot(1, Priority::Normal, AccountSet::only(0)).await.ok().flatten();
+    let only = async |route: &RouteRuntime| {
+        route.limits.slot(1.into(), Priority::Normal, AccountSet::only(0)).await.ok().flatten()
+    };
     let both = load(&["one", "two"]);
     let running = only(&both).await;
     assert!(running.is_some());
