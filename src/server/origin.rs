@@ -5,7 +5,8 @@
 //! an attacker needs a public DNS name, while the admin listener is reached by address, or by a name that is not in the public
 //! DNS.
 
-use http::header::{HOST, HeaderName, ORIGIN};
+use crate::proxy::headers::is_host;
+use http::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use http::{Method, StatusCode, request};
 use std::net::IpAddr;
 
@@ -19,18 +20,23 @@ pub(super) fn check(request: &request::Parts) -> Result<(), (StatusCode, &'stati
     if matches!(request.uri.path(), "/livez" | "/readyz") {
         return Ok(());
     }
-    let field = |name: &HeaderName| request.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let host = request.uri.authority().map(|authority| authority.as_str()).or_else(|| field(&HOST)).unwrap_or_default();
-    if !is_private(host) {
+    let lines = |name: &HeaderName| request.headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    if lines(&HOST).nth(1).is_some() || lines(&ORIGIN).nth(1).is_some() {
+        return Err((StatusCode::BAD_REQUEST, "one host and one origin are expected\n"));
+    }
+    // Where the target names one too, both count.
+    let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    if !target.into_iter().chain(lines(&HOST)).all(is_private) {
         return Err((
             StatusCode::MISDIRECTED_REQUEST,
             "the admin listener is asked by IP address, by localhost, or by a name that is not in the public DNS (one \
              without dots, or below local, internal, home.arpa or svc)\n",
         ));
     }
+    let host = target.or_else(|| lines(&HOST).next()).unwrap_or_default();
     let safe = matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS);
-    let foreign = field(&ORIGIN).is_some_and(|origin| !is_of(origin, host))
-        || field(&SEC_FETCH_SITE).is_some_and(|site| matches!(site, "cross-site" | "same-site"));
+    let elsewhere = |site: &[u8]| site != b"same-origin" && site != b"none";
+    let foreign = lines(&ORIGIN).any(|origin| !is_of(origin, host)) || lines(&SEC_FETCH_SITE).any(elsewhere);
     if foreign && !safe {
         return Err((StatusCode::FORBIDDEN, "pages of another origin change nothing here\n"));
     }
@@ -38,19 +44,25 @@ pub(super) fn check(request: &request::Parts) -> Result<(), (StatusCode, &'stati
 }
 
 /// Whether an origin is that of the pages of this host. The scheme is left open: something in front may speak TLS.
-fn is_of(origin: &str, host: &str) -> bool {
-    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+fn is_of(origin: &[u8], host: &[u8]) -> bool {
+    let authority = [&b"http://"[..], b"https://"].iter().find_map(|scheme| origin.strip_prefix(*scheme));
+    authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
-/// Whether nobody can give this host an address by the public DNS.
-fn is_private(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+/// Whether nobody can give this host an address by the public DNS. It is read as strictly as that of any request: what two readers
+/// could take for two hosts is none.
+fn is_private(host: &[u8]) -> bool {
+    if !is_host(host) {
+        return false;
+    }
+    let host = str::from_utf8(host).unwrap_or_default().to_ascii_lowercase();
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((literal, _)) => literal,
+        None => host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name),
     };
-    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(name);
     name.parse::<IpAddr>().is_ok()
-        || !name.contains('.')
+        || !name.is_empty() && !name.contains('.')
         || PRIVATE.iter().any(|private| name.strip_suffix(private).is_some_and(|left| left.ends_with('.')))
 }
 
@@ -88,6 +100,21 @@ mod tests {
             ("GET /status.json", "rebound.evil.example", "", 421),
             ("POST /-/reload", "rebound.evil.example", "http://rebound.evil.example", 421),
             ("GET /livez", "probe.example", "", 200),
+            ("GET /config", "127.0.0.1:9@evil.example", "", 421),
+            ("GET /config", "localhost@evil.example", "", 421),
+            ("GET /config", "[::1].evil.com", "", 421),
+            ("GET /config", "[::1", "", 421),
+            ("GET /config", "[::1]evil.com:80", "", 421),
+            ("GET /config", "[evil.com]", "", 421),
+            ("GET /config", "127.0.0.1:99999", "", 421),
+            ("GET /config", "127.0.0.1:80:80", "", 421),
+            ("GET /config", "evil.example/localhost", "", 421),
+            ("GET /config", "evil.example:9 localhost", "", 421),
+            ("GET /config", "localhost, evil.example", "", 421),
+            ("GET /config", ".", "", 421),
+            ("POST /-/reload", "127.0.0.1:9464", "ftp://127.0.0.1:9464", 403),
+            ("GET http://rebound.evil.example/config", "127.0.0.1", "", 421),
+            ("GET http://127.0.0.1/config", "rebound.evil.example", "", 421),
         ] {
             let (method, path) = line.split_once(' ').expect("a method and a path");
             let mut request = Request::builder().method(method).uri(path);
@@ -106,5 +133,25 @@ mod tests {
             let (parts, ()) = site(name).expect("a request").into_parts();
             assert_eq!(check(&parts).is_err(), refused, "{name}");
         }
+    }
+
+    /// The first line was looked at, and whoever reads it may take another.
+    #[test]
+    fn several_lines_are_refused_wherever_the_foreign_one_stands() {
+        let own = "127.0.0.1:9464";
+        for (name, value) in [(HOST, "rebound.evil.example"), (ORIGIN, "https://evil.example"), (HOST, own)] {
+            for lines in [[own, value], [value, own]] {
+                let lines = lines.map(|line| if name == ORIGIN && line == own { "http://127.0.0.1:9464" } else { line });
+                let mut request = Request::post("/-/reload").header(&name, lines[0]).header(&name, lines[1]);
+                if name != HOST {
+                    request = request.header(HOST, own);
+                }
+                let (parts, ()) = request.body(()).expect("a request").into_parts();
+                assert_eq!(check(&parts).map_err(|(status, _)| status.as_u16()), Err(400), "{name} {lines:?}");
+            }
+        }
+        let sites = Request::post("/-/reload").header(HOST, own).header(SEC_FETCH_SITE, "none");
+        let (parts, ()) = sites.header(SEC_FETCH_SITE, "cross-site").body(()).expect("a request").into_parts();
+        assert!(check(&parts).is_err());
     }
 }

@@ -89,7 +89,7 @@ fn check_host(parts: &Parts, fields: Fields) -> Result<(), Fault> {
 }
 
 /// `name[:port]` or `[v6][:port]`. Narrower than RFC 3986 3.2.2: no user, no escapes, no sub-delimiters, not empty.
-pub(super) fn is_host(value: &[u8]) -> bool {
+pub(crate) fn is_host(value: &[u8]) -> bool {
     let (host, port) = match value.iter().rposition(|byte| *byte == b':') {
         Some(colon) if !value.ends_with(b"]") => value.split_at(colon),
         _ => (value, &b""[..]),
