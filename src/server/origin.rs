@@ -141,7 +141,8 @@ mod tests {
         let own = "127.0.0.1:9464";
         for (name, value) in [(HOST, "rebound.evil.example"), (ORIGIN, "https://evil.example"), (HOST, own)] {
             for lines in [[own, value], [value, own]] {
-                let lines = lines.map(|line| if name == ORIGIN && line == own { "http://127.0.0.1:9464" } else { line });
+                let lines =
+                    lines.map(|line| if name == ORIGIN && line == own { "http://127.0.0.1:9464" } else { line });
                 let mut request = Request::post("/-/reload").header(&name, lines[0]).header(&name, lines[1]);
                 if name != HOST {
                     request = request.header(HOST, own);

@@ -49,6 +49,44 @@ fn length_and_transfer_coding_together() {
     judge(&world, table);
 }
 
+/// hyper read them from its own buffer, where nobody looked: it took the coding, served the request and closed.
+#[test]
+fn length_and_transfer_coding_together_behind_a_body() {
+    let world = World::start();
+    let both = with("Content-Length: 4\r\nTransfer-Encoding: chunked", "0\r\n\r\n");
+    let chunked = with("Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n");
+    let fine = with("Transfer-Encoding: chunked", "0\r\n\r\n");
+    for first in [with("Content-Length: 5", "hello"), chunked, String::from_utf8(get("/p/a")).expect("text")] {
+        for between in ["", "\r\n", &fine] {
+            let all = format!("{first}{between}{both}{HIDDEN}");
+            // In one segment, and cut in the first request, at its end and in the second.
+            for cut in [all.len(), 40, first.len() - 1, first.len(), first.len() + between.len() + 30, all.len() - 20] {
+                let mut client = world.client();
+                client.wire().send(&all.as_bytes()[..cut]).expect("taken");
+                let mut answers = Vec::new();
+                if cut < first.len() {
+                    let _ = client.send(&all.as_bytes()[cut..]);
+                    answers.push(client.answer().status);
+                } else {
+                    answers.push(client.answer().status);
+                    let _ = client.send(&all.as_bytes()[cut..]);
+                }
+                if between == fine {
+                    answers.push(client.answer().status);
+                }
+                assert!(answers.iter().all(|status| *status == 200), "{first:?} {between:?} {cut}: {answers:?}");
+                let last = client.answer();
+                assert_eq!(
+                    (last.status, last.field("connection").as_str()),
+                    (400, "close"),
+                    "{first:?} {between:?} {cut}"
+                );
+                assert_eq!(world.provider.take().len(), answers.len(), "{first:?} {between:?} {cut}");
+            }
+        }
+    }
+}
+
 #[test]
 fn transfer_codings_with_two_readings() {
     let world = World::start();

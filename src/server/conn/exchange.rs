@@ -65,7 +65,12 @@ impl Exchange {
 
     /// Whether a request with a transfer coding had a length beside it, which hyper has dropped.
     pub(super) fn is_framed_twice(&self) -> bool {
-        self.writes.is_none() && self.state.take_framed_twice()
+        self.writes.is_none() && self.state.is_framed_twice()
+    }
+
+    /// The connection becomes a WebSocket.
+    pub(super) fn upgraded(&self) {
+        self.state.set_upgraded();
     }
 
     /// The same bytes, watched on HTTP/2 while the client takes them.

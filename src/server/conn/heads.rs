@@ -1,7 +1,8 @@
 //! Content-Length beside Transfer-Encoding (RFC 9112 6.3). hyper takes the coding and drops the length, and then nobody sees that two
-//! readers could have taken the request for two different ones; so heads are followed here as they arrive.
+//! readers could have taken the request for two different ones; so heads are followed here as they arrive, and the bodies between them,
+//! because what has been pipelined behind a body comes with it.
 //!
-//! What has been pipelined behind a body is not followed: hyper reads that from its own buffer, takes the coding and closes.
+//! Where the bytes are none of HTTP/1, hyper refuses them, and nothing that follows is looked at.
 
 const CONTENT_LENGTH: &[u8] = b"content-length";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
@@ -9,11 +10,15 @@ const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
 const LENGTH: u8 = 1;
 const CODING: u8 = 2;
 
-/// Follows the heads of one connection of HTTP/1.
+/// Follows the requests of one connection of HTTP/1.
 #[derive(Debug)]
 pub(super) struct Heads {
     place: Place,
     has: u8,
+    /// What the head says of the length of its body.
+    length: u64,
+    /// How many heads have ended.
+    ended: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,56 +29,112 @@ enum Place {
     Line,
     /// At the start of a line, or behind so many bytes of a name that may be the one of this bit.
     Name(u8, u8),
+    /// In the value of Content-Length.
+    Length,
     /// Behind a CR that begins a line.
     Blank,
-    /// Behind a head with a body.
-    Body,
+    /// In a body of which so much is left.
+    Body(u64),
+    /// In the size of a chunk.
+    Size(u64),
+    /// Behind it.
+    Extension(u64),
+    /// In a chunk of which so much is left.
+    Chunk(u64),
+    /// Behind a chunk.
+    ChunkEnd,
+    /// In the trailers; whether the line is empty so far.
+    Trailers(bool),
+    /// Where nobody knows.
+    Lost,
 }
 
 impl Heads {
     pub(super) fn new() -> Heads {
-        Heads { place: Place::Before, has: 0 }
+        Heads { place: Place::Before, has: 0, length: 0, ended: 0 }
     }
 
-    /// Reads on, where a head is awaited. Whether a head ended that has both.
-    pub(super) fn read(&mut self, mut bytes: &[u8]) -> bool {
-        if self.place == Place::Body {
-            *self = Heads::new();
-        }
-        let mut both = false;
-        while let Some((&byte, rest)) = bytes.split_first() {
-            match (self.place, byte) {
-                (Place::Body, _) => return both,
-                (Place::Before, b'\r' | b'\n') => bytes = rest,
-                (Place::Before | Place::Line, _) => {
-                    let Some(end) = memchr::memchr(b'\n', bytes) else {
-                        self.place = Place::Line;
-                        return both;
-                    };
-                    bytes = bytes.get(end + 1..).unwrap_or_default();
-                    self.place = Place::Name(0, 0);
+    /// Reads on. The number of the first request whose head ended here and has both, counted from the connection's first.
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Option<u64> {
+        let mut both = None;
+        while let Some(&byte) = bytes.first().filter(|_| self.place != Place::Lost) {
+            let (heads, has) = (self.ended, self.has);
+            let (place, taken) = match self.place {
+                Place::Before | Place::Line | Place::Name(..) | Place::Length | Place::Blank => {
+                    self.in_head(byte, bytes)
                 }
-                (Place::Name(_, 0), b'\r') => {
-                    self.place = Place::Blank;
-                    bytes = rest;
-                }
-                (Place::Name(_, 0) | Place::Blank, b'\n') => {
-                    both |= self.has == LENGTH | CODING;
-                    self.place = if self.has == 0 { Place::Before } else { Place::Body };
-                    self.has = 0;
-                    bytes = rest;
-                }
-                (Place::Name(bit, at), _) => {
-                    self.place = self.name(bit, at, byte.to_ascii_lowercase());
-                    // A line that is of no interest is skipped from where it is, since this byte may end it.
-                    if self.place != Place::Line {
-                        bytes = rest;
-                    }
-                }
-                (Place::Blank, _) => self.place = Place::Line,
+                _ => self.in_body(byte, bytes),
+            };
+            if self.ended > heads && has == LENGTH | CODING {
+                both = both.or(Some(heads));
             }
+            self.place = place;
+            bytes = bytes.get(taken..).unwrap_or_default();
         }
         both
+    }
+
+    /// Where the stream is behind so many bytes.
+    fn in_head(&mut self, byte: u8, bytes: &[u8]) -> (Place, usize) {
+        match (self.place, byte) {
+            (Place::Before, b'\r' | b'\n') => (Place::Before, 1),
+            (Place::Name(_, 0), b'\r') => (Place::Blank, 1),
+            (Place::Name(_, 0) | Place::Blank, b'\n') => (self.head_ended(), 1),
+            (Place::Name(bit, at), _) => match self.name(bit, at, byte.to_ascii_lowercase()) {
+                // A line that is of no interest is skipped from where it is, since this byte may end it.
+                Place::Line => (Place::Line, 0),
+                next => (next, 1),
+            },
+            (Place::Length, b'\n') => (Place::Name(0, 0), 1),
+            (Place::Length, b' ' | b'\t' | b'\r') => (Place::Length, 1),
+            (Place::Length, b'0'..=b'9') => {
+                self.length = self.length.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
+                (Place::Length, 1)
+            }
+            (Place::Length, _) => (Place::Lost, 1),
+            _ => skip_line(bytes, Place::Line, Place::Name(0, 0)),
+        }
+    }
+
+    fn in_body(&self, byte: u8, bytes: &[u8]) -> (Place, usize) {
+        let part = |left: u64| usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        match (self.place, byte) {
+            (Place::Body(left), _) => match left - part(left) as u64 {
+                0 => (Place::Before, part(left)),
+                more => (Place::Body(more), part(left)),
+            },
+            (Place::Chunk(left), _) => match left - part(left) as u64 {
+                0 => (Place::ChunkEnd, part(left)),
+                more => (Place::Chunk(more), part(left)),
+            },
+            (Place::ChunkEnd, b'\r') => (Place::ChunkEnd, 1),
+            (Place::ChunkEnd, b'\n') => (Place::Size(0), 1),
+            (Place::Size(0) | Place::Extension(0), b'\n') => (Place::Trailers(true), 1),
+            (Place::Size(size) | Place::Extension(size), b'\n') => (Place::Chunk(size), 1),
+            (Place::Size(size), b';' | b' ' | b'\t' | b'\r') | (Place::Extension(size), _) => {
+                (Place::Extension(size), 1)
+            }
+            (Place::Size(size), _) => match char::from(byte).to_digit(16) {
+                Some(digit) => (Place::Size(size.saturating_mul(16).saturating_add(u64::from(digit))), 1),
+                None => (Place::Lost, 1),
+            },
+            (Place::Trailers(true), b'\n') => (Place::Before, 1),
+            (Place::Trailers(true), b'\r') => (Place::Trailers(true), 1),
+            (Place::Trailers(_), _) => skip_line(bytes, Place::Trailers(false), Place::Trailers(true)),
+            _ => (Place::Lost, 1),
+        }
+    }
+
+    /// What follows a head that has ended.
+    fn head_ended(&mut self) -> Place {
+        self.ended += 1;
+        let (has, length) = (std::mem::take(&mut self.has), std::mem::take(&mut self.length));
+        match has {
+            0 => Place::Before,
+            LENGTH if length == 0 => Place::Before,
+            LENGTH => Place::Body(length),
+            _ => Place::Size(0),
+        }
     }
 
     fn name(&mut self, bit: u8, at: u8, byte: u8) -> Place {
@@ -88,44 +149,67 @@ impl Heads {
             Some(&expected) if expected == byte => Place::Name(bit, at + 1),
             None if byte == b':' => {
                 self.has |= bit;
-                Place::Line
+                if bit == CODING {
+                    return Place::Line;
+                }
+                self.length = 0;
+                Place::Length
             }
             _ => Place::Line,
         }
     }
 }
 
+/// Skips to the end of a line: where that leads when it has not come, and when it has.
+fn skip_line(bytes: &[u8], inside: Place, behind: Place) -> (Place, usize) {
+    memchr::memchr(b'\n', bytes).map_or((inside, bytes.len()), |end| (behind, end + 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const BOTH: &str = "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n";
+
     #[test]
-    fn a_length_beside_a_coding_is_seen_wherever_the_head_is_cut() {
-        for (heads, expected) in [
-            ("POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", true),
-            ("\r\nPOST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nX: y\r\nCONTENT-LENGTH:4\r\n\r\n", true),
+    fn a_length_beside_a_coding_is_seen_wherever_the_bytes_are_cut_and_whatever_is_in_front() {
+        let length = "POST / HTTP/1.1\r\nContent-Length: 12\r\nte: chunked\r\n\r\n";
+        let coded = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let chunks = "5;a=\"b\"\r\nhello\r\n0A\r\n0123456789\r\n0\r\n";
+        for (bytes, expected) in [
+            (BOTH.to_owned(), Some(0)),
+            ("\r\nPOST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nX: y\r\nCONTENT-LENGTH:4\r\n\r\n".to_owned(), Some(0)),
+            ("GET / HTTP/1.1\r\nhost: x\r\n\r\nPOST / HTTP/1.1\nTransfer-Encoding: chunked\nContent-Length: 1\n\n".to_owned(), Some(1)),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nx-content-length: 4\r\n\r\n".to_owned(), None),
             (
-                "GET / HTTP/1.1\r\nhost: x\r\n\r\nPOST / HTTP/1.1\nTransfer-Encoding: chunked\nContent-Length: 1\n\n",
-                true,
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-lengths: 4\r\ncontent-len: 1\r\n\r\n".to_owned(),
+                None,
             ),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nx-content-length: 4\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\ncontent-lengths: 4\r\ncontent-len: 1\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\nContent-Length: 4\r\nte: chunked\r\n\r\nTransfer-Encoding: x\r\n\r\n", false),
-            ("GET /content-length:transfer-encoding: HTTP/1.1\r\n\r\n", false),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nContent-Length: 4\r\n\r\n", false),
+            ("GET /content-length:transfer-encoding: HTTP/1.1\r\n\r\n".to_owned(), None),
             (
-                "POST / HTTP/1.1\r\nc\r\nTransfer-Encoding: chunked\r\n\rcontent-length: 1\r\ncontent-length: 1\r\n\r\n",
-                true,
+                "POST / HTTP/1.1\r\nc\r\nTransfer-Encoding: chunked\r\n\rcontent-length: 1\r\ncontent-length: 1\r\n\r\n"
+                    .to_owned(),
+                Some(0),
             ),
+            // Behind bodies, which may look like heads.
+            (format!("{length}hello, body!{BOTH}"), Some(1)),
+            (format!("{length}te: chunked\n\r\n{BOTH}{BOTH}"), Some(1)),
+            (format!("{length}{length}"), None),
+            (format!("{coded}{chunks}\r\n{BOTH}"), Some(1)),
+            (format!("{coded}{chunks}Content-Length: 4\r\nx: y\r\n\r\n{BOTH}"), Some(1)),
+            (format!("{coded}{chunks}\r\n\r\n{length}0123456789ab{coded}0\r\n\r\n{BOTH}"), Some(3)),
+            (format!("{coded}{:x}\r\n{BOTH}\r\n0\r\n\r\n{coded}", BOTH.len()), None),
+            (format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n{BOTH}{coded}", BOTH.len()), None),
+            (format!("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n{BOTH}"), Some(1)),
+            // Nobody serves what follows these.
+            (format!("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n{BOTH}"), None),
+            (format!("{coded}zz\r\n{BOTH}"), None),
+            (format!("{coded}99999999999999999999\r\n{BOTH}"), None),
         ] {
-            for size in 1..=heads.len() {
-                let mut scan = Heads::new();
-                // What follows a body is not read here: the connection awaits no head then.
-                let mut both = false;
-                for piece in heads.as_bytes().chunks(size) {
-                    both |= scan.place != Place::Body && scan.read(piece);
-                }
-                assert_eq!(both, expected, "{heads:?} by {size}");
+            for size in 1..=bytes.len() {
+                let mut heads = Heads::new();
+                let found: Vec<u64> = bytes.as_bytes().chunks(size).filter_map(|piece| heads.read(piece)).collect();
+                assert_eq!(found.first().copied(), expected, "{bytes:?} by {size}");
             }
         }
     }

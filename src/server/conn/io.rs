@@ -35,7 +35,7 @@ pub(super) struct Io {
 /// What is followed of the bytes that a client sends.
 #[derive(Debug)]
 enum Place {
-    /// Heads of HTTP/1.
+    /// Requests of HTTP/1.
     Heads(Heads),
     /// Frames of HTTP/2.
     Frames(Frames),
@@ -143,11 +143,12 @@ impl Io {
     fn note_read(&mut self, bytes: &[u8]) {
         match &mut *self.place {
             Place::Frames(frames) => self.state.frames_end(frames.read(bytes)),
-            Place::Heads(heads) => {
-                if self.state.awaits_head() && heads.read(bytes) {
-                    self.state.set_framed_twice();
+            Place::Heads(heads) if !self.state.is_upgraded() => {
+                if let Some(number) = heads.read(bytes) {
+                    self.state.set_framed_twice(number);
                 }
             }
+            Place::Heads(_) => {}
         }
         self.state.received(bytes);
     }
@@ -179,7 +180,12 @@ impl AsyncRead for Io {
             let length = self.rewound.len().min(buf.remaining());
             let again = self.rewound.split_to(length);
             buf.put_slice(&again);
-            self.note_read(&again);
+            // Of HTTP/1 they have been followed when they came.
+            if matches!(*self.place, Place::Frames(_)) {
+                self.note_read(&again);
+            } else {
+                self.state.received(&again);
+            }
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();

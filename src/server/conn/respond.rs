@@ -11,7 +11,7 @@ use super::super::handler::Handler;
 use super::exchange::{Exchange, Part};
 use crate::proxy::Peer;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::future::poll_fn;
@@ -56,6 +56,9 @@ pub(super) fn respond<H: Handler>(
         };
         if let Some(outbox) = outbox {
             outbox.close().await;
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            exchange.upgraded();
         }
         // HTTP/1.0 has no chunked coding: without a length, the end of the connection is the end of the response.
         let open_ended = version == Version::HTTP_10 && response.body().size_hint().exact().is_none();

@@ -77,8 +77,12 @@ pub(super) struct ConnectionState {
     http2: AtomicBool,
     /// Whether a response is in progress whose end is signalled by closing the connection.
     open_ended: AtomicBool,
-    /// Whether a head came whose body is framed in two ways.
-    framed_twice: AtomicBool,
+    /// How many requests have been handed on.
+    begun: AtomicU64,
+    /// The number of the first request whose body is framed in two ways; [`NEVER`] while there is none.
+    framed_twice: AtomicU64,
+    /// Whether the connection is a WebSocket now.
+    upgraded: AtomicBool,
     /// Whether a part of the last request's body may not have been read.
     body_unread: AtomicBool,
     /// Informational responses on HTTP/1.
@@ -109,7 +113,9 @@ impl ConnectionState {
             reads: AtomicBool::new(false),
             http2: AtomicBool::new(false),
             open_ended: AtomicBool::new(false),
-            framed_twice: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            framed_twice: AtomicU64::new(NEVER),
+            upgraded: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
             outbox: Arc::default(),
         })
@@ -195,14 +201,24 @@ impl ConnectionState {
         self.is(Reading::First) || self.is(Reading::Idle) || self.is(Reading::Head)
     }
 
-    /// A head had both Content-Length and Transfer-Encoding.
-    pub(super) fn set_framed_twice(&self) {
-        self.framed_twice.store(true, Relaxed);
+    /// The head of the request of this number has both Content-Length and Transfer-Encoding. Nothing behind the first is served.
+    pub(super) fn set_framed_twice(&self, number: u64) {
+        let _ = self.framed_twice.fetch_min(number, Relaxed);
     }
 
-    /// Whether the head of this request had both; only the first that has a coding after such a head can be the one.
-    pub(super) fn take_framed_twice(&self) -> bool {
-        self.framed_twice.swap(false, Relaxed)
+    /// Whether the request that was handed on last is such a one.
+    pub(super) fn is_framed_twice(&self) -> bool {
+        self.begun.load(Relaxed).checked_sub(1) == Some(self.framed_twice.load(Relaxed))
+    }
+
+    /// The bytes that come are no requests any more.
+    pub(super) fn set_upgraded(&self) {
+        self.upgraded.store(true, Relaxed);
+    }
+
+    /// Whether they are none.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.upgraded.load(Relaxed)
     }
 
     /// A response of hyper's own was held back.
@@ -313,6 +329,7 @@ impl ConnectionState {
     /// A request is handed on.
     pub(super) fn exchange_begins(&self) {
         self.flushed.store(false, Relaxed);
+        let _ = self.begun.fetch_add(1, Relaxed);
         if self.live.fetch_add(1, Relaxed) == 0 {
             self.read_deadline.store(NEVER, Relaxed);
         }
