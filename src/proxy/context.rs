@@ -5,26 +5,21 @@
 mod finish;
 mod hidden;
 pub(super) mod record;
+mod routed;
 mod spans;
 
-use super::headers::{self, ATTEMPTS, Destination, FORWARDED_FOR, Fields};
+pub(crate) use routed::RoutedContext;
+
+use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields};
 use super::informational::InformationalSender;
-use super::limits::Admission;
-use super::redact::ClientKeys;
 use super::request_body::BodyProgress;
 use super::trace::Trace;
-use super::upstreams::{AccountGuard, UpstreamPass};
-use super::{Peer, RouteRuntime, State};
+use super::{Peer, State};
 use crate::canon::envelope::Stamp;
-use crate::canon::{Code, Fault, Origin, Phase, Profile};
-use crate::config::types::Envelope;
-use crate::limit::AccountSet;
+use crate::canon::{Code, Fault, Origin, Phase};
 use crate::telemetry::access::Chosen;
-use crate::telemetry::metrics::{InFlight, Limit};
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
-use std::fmt;
 use std::net::IpAddr;
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -65,32 +60,6 @@ pub(crate) struct RequestContext {
     pub(crate) upstream: UpstreamFacts,
     /// Whether it has been logged and counted.
     finished: bool,
-}
-
-/// A request whose route is known.
-pub(crate) struct RoutedContext {
-    request: RequestContext,
-    pub(crate) route: Arc<RouteRuntime>,
-    /// Which upstream and which credentials the request goes out with.
-    pub(crate) destination: Destination,
-    /// The account that it uses.
-    pub(crate) guard: Option<AccountGuard>,
-    /// Reports the outcome to the upstream's circuit, once a response has begun.
-    pub(crate) pass: Option<UpstreamPass>,
-    /// Whether the provider's last failure has been counted already, because it is retried.
-    pub(crate) counted: bool,
-    /// What the limits of its route have granted it.
-    pub(crate) admission: Admission,
-    /// Whether it is an SDK or a plugin that reads the provider's own errors; asked only where the route's form depends on it.
-    reads_native: bool,
-    /// What the client sent that no error may show when a provider echoes it.
-    keys: ClientKeys,
-    /// When it has to be over, on a route that sets an end.
-    pub(crate) end: Option<tokio::time::Instant>,
-    /// What is left of the limits that counted it, on a route that says so.
-    rate_limits: Option<Box<HeaderMap>>,
-    in_flight: Option<InFlight>,
-    ended: bool,
 }
 
 /// When something happened to a request, and how long it waited.
@@ -135,27 +104,6 @@ struct Noted {
     origin: Origin,
     fault: Option<Fault>,
     detail: Option<String>,
-}
-
-impl fmt::Debug for RoutedContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RoutedContext").field("id", &self.id).finish_non_exhaustive()
-    }
-}
-
-/// A routed request is a request: it has all of its facts.
-impl Deref for RoutedContext {
-    type Target = RequestContext;
-
-    fn deref(&self) -> &RequestContext {
-        &self.request
-    }
-}
-
-impl DerefMut for RoutedContext {
-    fn deref_mut(&mut self) -> &mut RequestContext {
-        &mut self.request
-    }
 }
 
 impl RequestContext {
@@ -309,124 +257,5 @@ impl RequestContext {
     pub(crate) fn bare_stamp<'a>(&'a self, timestamp: &'a str) -> Stamp<'a> {
         let docs = self.state.config.server.error_docs_url.as_deref();
         Stamp { request_id: self.id_text(), timestamp, provider: None, route: None, upstream_body: true, docs }
-    }
-}
-
-impl RoutedContext {
-    /// A route took the request: from here on it counts for that.
-    pub(crate) fn new(mut request: RequestContext, route: Arc<RouteRuntime>, headers: &HeaderMap) -> RoutedContext {
-        let keys = ClientKeys::new(route.headers.keys(headers, request.fields));
-        // An id is in logs and answers. A key is no id.
-        if request.fields.may_have(Fields::REQUEST_ID) && keys.may_be_in(request.id.as_bytes()) {
-            request.id = headers::new_request_id();
-        }
-        let reads_native =
-            route.config.envelope.ask_who() && route.config.profile.knows_client(headers, request.target.query());
-        let end = route.config.timeouts.total.map(|total| tokio::time::Instant::now() + total);
-        RoutedContext {
-            request,
-            reads_native,
-            in_flight: Some(route.metrics.request_started()),
-            route,
-            destination: Destination::default(),
-            guard: None,
-            pass: None,
-            counted: false,
-            admission: Admission::default(),
-            keys,
-            end,
-            rate_limits: None,
-            ended: false,
-        }
-    }
-
-    /// The form of errors in this phase; never [`Envelope::Auto`].
-    pub(crate) fn form(&self, phase: Phase) -> Envelope {
-        match self.route.config.envelope.of(phase) {
-            Envelope::Auto if self.reads_native => Envelope::Compatible,
-            Envelope::Auto => Envelope::Canonical,
-            form => form,
-        }
-    }
-
-    /// The profile in whose words errors are told in this phase, where they are.
-    pub(crate) fn compatible(&self, phase: Phase) -> Option<&Profile> {
-        (self.form(phase) == Envelope::Compatible).then_some(&*self.route.config.profile)
-    }
-
-    /// The first key that the client sent in a header.
-    pub(crate) fn key(&self) -> Option<&HeaderValue> {
-        self.keys.first()
-    }
-
-    /// The head of the provider's response has come.
-    pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
-        self.route.limits.answered(&mut self.admission, status, headers);
-    }
-
-    /// What is left of the limits that counted it.
-    pub(crate) fn has_left(&mut self, headers: HeaderMap) {
-        self.rate_limits = Some(Box::new(headers));
-    }
-
-    /// Says in an answer what is left of the limits, unless a refusal has said it.
-    pub(crate) fn tell_limits(&mut self, headers: &mut HeaderMap) {
-        if let Some(left) = self.rate_limits.take() {
-            // Both are lists: what a provider says of its own limits stays.
-            headers.extend(*left);
-        }
-    }
-
-    /// The route's name.
-    pub(crate) fn route_name(&self) -> &str {
-        &self.route.config.name
-    }
-
-    /// What the shell adds to an error of this call.
-    pub(crate) fn stamp<'a>(&'a self, timestamp: &'a str) -> Stamp<'a> {
-        let route = &self.route.config;
-        Stamp {
-            provider: Some(&route.provider),
-            route: Some(&route.name),
-            upstream_body: route.upstream_body,
-            ..self.bare_stamp(timestamp)
-        }
-    }
-
-    /// The accounts that may be used, on a route that has several.
-    pub(crate) fn usable_accounts(&self) -> AccountSet {
-        let health = self.route.health.as_ref();
-        let accounts = health.map(|health| &health.accounts).filter(|accounts| !accounts.is_empty());
-        accounts.map_or(AccountSet::ALL, |accounts| accounts.usable(tokio::time::Instant::now().into_std()))
-    }
-
-    /// Uses the one of these accounts with the fewest calls.
-    pub(crate) fn use_account(&mut self, among: AccountSet) {
-        let Some(health) = self.route.health.clone() else { return };
-        if let Some(guard) = health.accounts.least_used(among, tokio::time::Instant::now().into_std()) {
-            self.uses(guard);
-        }
-    }
-
-    /// The call uses this account, and no longer the one before.
-    pub(crate) fn uses(&mut self, guard: AccountGuard) {
-        self.destination.account = guard.index();
-        self.guard = Some(guard);
-    }
-
-    /// A WebSocket is open.
-    pub(crate) fn upgraded(&mut self, now: Instant) {
-        let RoutedContext { request, route, .. } = self;
-        request.phase = Phase::Frame;
-        request.export_handshake(route, now);
-    }
-
-    /// A limit of the gateway refused it.
-    pub(crate) fn limited(&self, limit: Limit) {
-        self.metrics().limited(limit);
-    }
-
-    fn metrics(&self) -> &crate::telemetry::metrics::RouteMetrics {
-        &self.route.metrics
     }
 }

@@ -5,7 +5,9 @@
 //! atomic store, and the timer is only reset when it fires early. All parts run in the connection's own tasks, so that the
 //! atomics are never contended; they are atomics because hyper requires `Send`.
 
-use super::frames::{FrameEnd, PREFACE_LENGTH};
+mod deadlines;
+
+use super::frames::PREFACE_LENGTH;
 use crate::config::types::Server;
 use crate::proxy::Outbox;
 use futures_util::task::AtomicWaker;
@@ -155,30 +157,6 @@ impl ConnectionState {
         }
     }
 
-    /// How the bytes that were read last end among the frames of HTTP/2. Everything but DATA has to be complete in time, however
-    /// slowly it trickles; DATA may take as long as bytes come.
-    pub(super) fn frames_end(&self, end: FrameEnd) {
-        let within = match end {
-            FrameEnd::Whole => return self.frame_deadline.store(NEVER, Relaxed),
-            FrameEnd::SameControl => return,
-            FrameEnd::NewControl => self.header_timeout,
-            FrameEnd::Data => self.body_timeout,
-        };
-        self.frame_deadline.store(self.now().saturating_add(within), Relaxed);
-    }
-
-    /// A write is blocked: the client does not read.
-    pub(super) fn write_blocked(&self) {
-        if self.write_deadline.load(Relaxed) == NEVER {
-            self.write_deadline.store(self.now().saturating_add(self.write_timeout), Relaxed);
-        }
-    }
-
-    /// A write succeeded.
-    pub(super) fn written(&self) {
-        self.write_deadline.store(NEVER, Relaxed);
-    }
-
     /// hyper's buffer is empty.
     pub(super) fn flushed(&self) {
         self.flushed.store(true, Relaxed);
@@ -267,12 +245,6 @@ impl ConnectionState {
         self.set(Reading::Preface, self.header_timeout);
     }
 
-    /// The connection goes on waiting for its next request until then.
-    pub(super) fn resume_idle(&self, until: Instant) {
-        self.reading.store(Reading::Idle as u8, Relaxed);
-        self.read_deadline.store(millis(until.saturating_duration_since(self.opened)), Relaxed);
-    }
-
     /// Whether the connection waits for its next request and has nothing else to do. hyper may still have read a part of it.
     pub(super) fn is_idle(&self) -> bool {
         self.is(Reading::Idle) && self.flushed.load(Relaxed) && self.live.load(Relaxed) == 0
@@ -292,36 +264,6 @@ impl ConnectionState {
     /// Whether a request is arriving, as far as can be known.
     pub(super) fn expects_request(&self) -> bool {
         self.is_fresh() || self.is(Reading::Head)
-    }
-
-    /// Moves the read deadline forward.
-    pub(super) fn hurry(&self, within: Duration) {
-        self.settle_deadline();
-        let _ = self.read_deadline.fetch_min(self.now().saturating_add(millis(within)), Relaxed);
-    }
-
-    /// Starts the last wait for a request on HTTP/2.
-    pub(super) fn last_call(&self, within: Duration) {
-        self.set(Reading::Other, millis(within));
-    }
-
-    /// The next deadline, if there is one.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.settle_deadline();
-        let next = self.read_deadline.load(Relaxed).min(self.write_deadline.load(Relaxed));
-        let next = next.min(self.frame_deadline.load(Relaxed));
-        (next != NEVER).then(|| self.opened + Duration::from_millis(next))
-    }
-
-    /// When an idle HTTP/1 connection frees what only a request needs; none while it has anything else to do.
-    pub(super) fn rests_at(&self) -> Option<Instant> {
-        let patience = self.keep_alive_timeout.checked_sub(REST).filter(|_| self.is_idle())?;
-        Some(self.opened + Duration::from_millis(self.read_deadline.load(Relaxed).checked_sub(patience)?))
-    }
-
-    /// Whether the deadline that has passed is the one for writing.
-    pub(super) fn write_is_late(&self) -> bool {
-        self.write_deadline.load(Relaxed) <= self.now()
     }
 
     // Called by the service.
@@ -383,29 +325,6 @@ impl ConnectionState {
 
     fn is(&self, reading: Reading) -> bool {
         self.reading.load(Relaxed) == reading as u8
-    }
-
-    fn set(&self, reading: Reading, within: u64) {
-        self.reading.store(reading as u8, Relaxed);
-        self.read_deadline.store(self.now().saturating_add(within), Relaxed);
-    }
-
-    /// The same, counted from the driver's next poll, which follows at once.
-    fn set_soon(&self, reading: Reading, within: u64) {
-        self.reading.store(reading as u8, Relaxed);
-        self.read_within.store(within, Relaxed);
-        self.read_deadline.store(UNSET, Relaxed);
-    }
-
-    fn settle_deadline(&self) {
-        if self.read_deadline.load(Relaxed) == UNSET {
-            self.read_deadline.store(self.now().saturating_add(self.read_within.load(Relaxed)), Relaxed);
-        }
-    }
-
-    /// Milliseconds since the connection opened.
-    fn now(&self) -> u64 {
-        millis(self.opened.elapsed())
     }
 }
 

@@ -1,9 +1,11 @@
 //! What is sent on one socket, and when. Every context has a queue of actions of its own, and the queues are played side by side.
 
+mod failure;
+
 use crate::simulator::audio::{Chunks, Format};
 use crate::simulator::dialect::{ClientMessage, Reaction, SocketEndpoint};
 use crate::simulator::engine::Engine;
-use crate::simulator::fault::{self, Failure, Fault, Moment, NetFault, RequestedFault, Silence, Timing};
+use crate::simulator::fault::{Failure, RequestedFault, Timing};
 use crate::simulator::plan::Slot;
 use crate::simulator::script::{Action, Actions};
 use crate::simulator::speech::timing;
@@ -292,65 +294,6 @@ impl Session {
         }
         vars
     }
-
-    /// A failure of this provider's that nobody asked for.
-    fn named_failure(&self, name: &str) -> Vec<Action> {
-        match fault::find(self.engine.provider, name) {
-            Some(fault) => self.fail(Failure::Provider(fault), &None, false),
-            None => vec![Action::Drop],
-        }
-    }
-
-    fn fail(&self, failure: Failure, context: &Option<String>, in_message: bool) -> Vec<Action> {
-        match failure {
-            Failure::Wire(fault) => fault.actions(),
-            Failure::Network(fault) => after_upgrade(fault),
-            Failure::Close(code) => vec![Action::Close(code, String::new())],
-            Failure::Provider(fault) => self.provider_failure(fault, context, in_message),
-        }
-    }
-
-    /// The frame, and the close unless the session goes on.
-    fn provider_failure(&self, fault: &Fault, context: &Option<String>, in_message: bool) -> Vec<Action> {
-        let vars = self.wording_of(fault);
-        let silent = fault.moment == Moment::Frame && fault.frame.is_none() && fault.close.is_some();
-        let mut actions: Vec<Action> =
-            (!silent).then(|| Action::Text(self.frame(fault, &vars, context))).into_iter().collect();
-        let code = fault.code.as_deref().unwrap_or(&fault.name);
-        // What befalls one context leaves the others alone.
-        let alone = in_message && context.is_some();
-        let goes_on = alone || self.endpoint.stays.iter().any(|stays| stays == "*" || stays == code);
-        if let Some((code, reason)) = &fault.close {
-            actions.push(Action::Close(*code, cut(reason)));
-        } else if !goes_on {
-            actions.push(close(&self.endpoint.close, &vars));
-        }
-        actions
-    }
-
-    fn wording_of(&self, fault: &Fault) -> Vars {
-        let mut vars = self.opened.vars.clone();
-        for (name, value) in [("title", "Error"), ("type", "error"), ("message", ""), ("legacy", "")] {
-            vars.insert(name.to_owned(), value.into());
-        }
-        vars.extend(fault.vars.clone());
-        vars.insert("legacy".into(), fault.legacy.clone().unwrap_or_default().into());
-        vars
-    }
-
-    fn frame(&self, fault: &Fault, vars: &Vars, context: &Option<String>) -> String {
-        let own = fault.frame.as_ref().filter(|_| self.endpoint.native.contains(&fault.shape));
-        let legacy = self.endpoint.legacy_error.as_ref().filter(|_| self.opened.legacy);
-        let text = own.cloned().unwrap_or_else(|| fill(legacy.unwrap_or(&self.endpoint.error), vars));
-        let key = self.endpoint.context_in_error.as_ref().or(self.endpoint.context.as_ref());
-        match (context, key, serde_json::from_str(&text)) {
-            (Some(context), Some(key), Ok(Value::Object(mut json))) => {
-                json.insert(key.clone(), context.clone().into());
-                Value::Object(json).to_string()
-            }
-            _ => text,
-        }
-    }
 }
 
 fn read(text: Option<&[u8]>) -> ClientMessage {
@@ -388,13 +331,4 @@ fn speech(endpoint: &'static SocketEndpoint, text: &str, format: Format, timesta
         let pause = Action::Pause(Duration::from_secs_f64(chunk.seconds / SPEED));
         [Some(sent), timed, Some(pause)].into_iter().flatten()
     }))
-}
-
-/// What a failure of the network is once there is a socket.
-fn after_upgrade(fault: &NetFault) -> Vec<Action> {
-    vec![match fault.silence() {
-        Silence::Reset => Action::Reset,
-        Silence::Stays => Action::Mute,
-        Silence::Ends => Action::Drop,
-    }]
 }
