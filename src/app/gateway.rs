@@ -57,7 +57,11 @@ impl Gateway {
         let runtime = runtime()?;
         let running = Running::new(loaded, Arc::clone(&metrics), access, &mut files, runtime.handle())?;
         let export = otlp.map(|otlp| start_export(&otlp, &running, &metrics)).transpose()?;
-        let bound = server.listen.iter().map(|address| bind("server", address, server.workers));
+        let bound = server.listen.iter().map(|address| {
+            let listeners = bind("server", address, server.workers)?;
+            let patient = listeners.give_up_after(server.write_timeout);
+            patient.map(|()| listeners).map_err(|error| StartError::Listen("server", address.clone(), error))
+        });
         let mut listeners = bound.collect::<Result<Vec<_>, _>>()?;
         let admin_listeners = admin.as_ref().map(|address| bind("admin", address, 1)).transpose()?;
         let drain = Drain::new(server.max_connections);

@@ -76,6 +76,7 @@ faults! {
     RequestBodyTimeout RequestTimeout Client "connection_read_timeout" "The body of the request did not arrive in time.";
     CallerLeft ClientCancelled Client "connection_terminated" "The client left before the answer was complete.";
     CallerStalled ClientCancelled Client "connection_write_timeout" "The client stopped reading the answer.";
+    CallerLost ClientCancelled Client "connection_read_timeout" "The client answered no ping any more: its connection is dead.";
     TooManyConnections Overloaded Gateway "connection_limit_reached" "This gateway has as many connections as it allows.";
     NoSockets Overloaded Gateway "connection_limit_reached" "This gateway has no socket left: descriptors, ports or memory of its system have run out.";
     ShuttingDown ShuttingDown Gateway "proxy_internal_response" "This gateway is shutting down.";
@@ -100,6 +101,7 @@ faults! {
     ResponseTimeout UpstreamTimeout Network "http_response_timeout" "The provider did not answer in time.";
     TotalTimeout UpstreamTimeout Gateway "http_response_timeout" "The request took longer than this route allows.";
     ResponseStalled UpstreamTimeout Network "connection_read_timeout" "The provider stopped sending in the middle of its answer.";
+    PingsUnanswered UpstreamDisconnected Network "connection_read_timeout" "The provider answered no ping any more: its connection is dead.";
     ConnectionClosed UpstreamDisconnected Network "connection_terminated" "The provider closed the connection without answering.";
     ResponseHeadInvalid InvalidUpstreamResponse Network "http_protocol_error" "The provider answered with something that is not valid HTTP.";
     ResponseHeadIncomplete UpstreamDisconnected Network "http_response_incomplete" "The provider closed the connection in the middle of its answer's header section.";

@@ -1,6 +1,8 @@
 //! One profile on top of another, as `extends` says.
 
-use super::spec::{ConcurrencySpec, CostSpec, DefaultsSpec, NativeSpec, ProfileSpec, SecretsSpec, Table};
+use super::spec::{
+    ConcurrencySpec, CostSpec, DefaultsSpec, NativeSpec, ProfileSpec, SecretsSpec, Table, WebsocketSpec,
+};
 
 impl ProfileSpec {
     /// This profile on top of `base`: lists here are asked first, tables are merged and these rows win.
@@ -61,6 +63,10 @@ impl ProfileSpec {
                 limit_header: self.concurrency.limit_header.or_else(|| base.concurrency.limit_header.clone()),
                 current_header: self.concurrency.current_header.or_else(|| base.concurrency.current_header.clone()),
                 sockets: lists(self.concurrency.sockets, &base.concurrency.sockets),
+            },
+            websocket: WebsocketSpec {
+                answers_pings: self.websocket.answers_pings.or(base.websocket.answers_pings),
+                keep_alive: lists(self.websocket.keep_alive, &base.websocket.keep_alive),
             },
             cost: CostSpec { text: lists(self.cost.text, &base.cost.text) },
             defaults: DefaultsSpec {

@@ -12,6 +12,7 @@ use super::detectors::{self, Detector, Needles};
 use super::evidence::Evidence;
 use super::fields::Fields;
 use super::heuristics;
+use super::liveness::KeepAlive;
 use super::mapping::Mapping;
 use super::path::Path;
 use super::problems::{Problems, ProfileProblem, compile_paths};
@@ -47,6 +48,7 @@ pub struct Profile {
     streams: Vec<Arc<Stream>>,
     clients: Vec<Client>,
     coded: Vec<CodedSockets>,
+    keep_alives: Vec<Arc<KeepAlive>>,
 }
 
 /// What every profile falls back to: what stands in front of providers, and what any API looks like.
@@ -110,6 +112,11 @@ impl Profile {
             CodedSockets::compile(&at, sockets, &mut |path, problem| problems.add(path, problem))
         });
         let coded: Vec<CodedSockets> = coded.collect();
+        let keep_alives = spec.websocket.keep_alive.iter().enumerate().map(|(index, one)| {
+            let at = format!("websocket.keep_alive[{index}]");
+            Arc::new(KeepAlive::compile(&at, one, &mut |path, problem| problems.add(path, problem)))
+        });
+        let keep_alives = keep_alives.collect();
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -133,6 +140,7 @@ impl Profile {
             streams,
             clients,
             coded,
+            keep_alives,
         })
     }
 
@@ -250,6 +258,24 @@ impl Profile {
         let unit = self.spec.concurrency.unit;
         let inside = matches!(unit, Some(ConcurrencyUnit::Context | ConcurrencyUnit::Generation));
         self.sockets.iter().find(|sockets| inside && sockets.covers(method, path))
+    }
+
+    /// Whether the provider's WebSockets answer pings.
+    #[must_use]
+    pub fn answers_pings(&self) -> bool {
+        self.spec.websocket.answers_pings.unwrap_or(true)
+    }
+
+    /// Whether the profile has a message that keeps some socket open and costs nothing.
+    #[must_use]
+    pub fn keeps_sockets_open(&self) -> bool {
+        self.keep_alives.iter().any(|one| one.is_free())
+    }
+
+    /// The message that keeps a socket open which this request opens; none when there is none, or when it would be charged.
+    #[must_use]
+    pub fn keep_alive(&self, method: &str, path: &str) -> Option<&Arc<KeepAlive>> {
+        self.keep_alives.iter().find(|one| one.covers(method, path)).filter(|one| one.is_free())
     }
 
     /// The codes that its selectors find, in order, with what its tables say of each.

@@ -10,6 +10,7 @@ mod units;
 mod values;
 
 pub use super::codec::{Codec, CodecSpec};
+pub use super::liveness::WebsocketSpec;
 pub use detector::{DetectorSpec, StreamSpec};
 pub use mapping::{FullMappingSpec, MappingSpec, ProjectionSpec, RuleSpec, StatusSpec};
 pub use native::NativeSpec;
@@ -111,6 +112,8 @@ pub struct ProfileSpec {
     pub concurrency: ConcurrencySpec,
     /// What a request costs beside being one.
     pub cost: CostSpec,
+    /// What the provider's WebSockets do while nothing is said.
+    pub websocket: WebsocketSpec,
     /// How the provider itself writes an error, for compatible routes.
     pub native: NativeSpec,
     /// What a route of this provider uses where its configuration says nothing.

@@ -26,7 +26,7 @@ pub(super) use server::{Admin, ListenList, Server, ServerTls};
 pub(super) use telemetry::{LogFormat, LogLevel, Otlp, Telemetry};
 pub(super) use tenants::{Authenticate, PriorityName, Tenant, TenantKey};
 pub(super) use upstream::{Health, Protocol, StatusRange, UpstreamEntry, UpstreamTls};
-pub(super) use values::{DurationText, FileText, ListenText, PercentageText, Size, UrlText};
+pub(super) use values::{DurationText, FileText, ListenText, PercentageText, PingText, Size, UrlText};
 
 use crate::canon::ProfileSpec;
 use schemars::JsonSchema;

@@ -33,6 +33,16 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, Expected> {
     if duration.is_zero() { Err("a duration longer than zero".to_owned()) } else { Ok(duration) }
 }
 
+/// How long a side of a socket may be silent before it is pinged; none for `off`. No pings so often that they are a load.
+pub(super) fn ping(text: &str) -> Result<Option<Duration>, Expected> {
+    const FITS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+    if text == "off" {
+        return Ok(None);
+    }
+    let ping = duration(text).ok().filter(|ping| FITS.contains(ping));
+    ping.map(Some).ok_or_else(|| "a duration from `100ms` to `1h`, or `off`".to_owned())
+}
+
 /// How long a lease may be: short enough that slots come back, long enough to be renewed in time.
 pub(super) fn lease(text: &str) -> Result<Duration, Expected> {
     const FITS: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(60);

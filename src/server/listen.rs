@@ -21,7 +21,9 @@ pub(super) const BACKLOG: i32 = 1024;
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 * 1024;
 /// When nothing is heard from a client for so long, the kernel asks whether it is still there.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+/// Between unanswered questions of the kernel.
+const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// An address as it is written in the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +74,22 @@ impl Listeners {
             Listen::Tcp(address) => bind_tcp(*address, count),
             Listen::Unix(path) => bind_unix(path, count),
         }
+    }
+
+    /// Says how long a client may leave unacknowledged what it was sent, questions of the kernel included, until its connection is
+    /// given up. The kernel counts the time as well in which a client that is there reads nothing.
+    ///
+    /// # Errors
+    /// When the system does not take it.
+    pub fn give_up_after(&self, unacknowledged: Duration) -> io::Result<()> {
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        if matches!(self.address, Listen::Tcp(_)) {
+            // Accepted sockets inherit it.
+            self.sockets.iter().try_for_each(|socket| socket.set_tcp_user_timeout(Some(unacknowledged)))?;
+        }
+        #[cfg(not(any(target_os = "android", target_os = "linux")))]
+        let _ = unacknowledged;
+        Ok(())
     }
 
     /// Where clients connect: the real port when 0 was asked for.
@@ -141,7 +159,8 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> 
     // in the kernel.
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(UNSENT)?;
-    socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
+    let keepalive = socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE_INTERVAL);
+    socket.set_tcp_keepalive(&keepalive)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
@@ -213,6 +232,22 @@ mod tests {
         assert_ne!(address.port(), 0);
         let taken = Listeners::bind(&Listen::Tcp(address), 2).map(|_| ()).map_err(|error| error.kind());
         assert_eq!(taken, Err(io::ErrorKind::AddrInUse));
+    }
+
+    #[cfg(any(target_os = "android", target_os = "linux"))]
+    #[test]
+    fn a_client_that_vanishes_is_given_up() {
+        let mut listeners = Listeners::bind(&Listen::Tcp(([127, 0, 0, 1], 0).into()), 1).expect("a free port");
+        listeners.give_up_after(Duration::from_secs(60)).expect("an option");
+        let Listen::Tcp(address) = listeners.address().clone() else { panic!("a TCP listener has a TCP address") };
+        let client = std::net::TcpStream::connect(address).expect("it listens");
+        let listener = listeners.sockets().remove(0);
+        listener.set_nonblocking(false).expect("an option");
+        let (accepted, _) = listener.accept().expect("the client");
+        assert_eq!(accepted.tcp_user_timeout().ok(), Some(Some(Duration::from_secs(60))));
+        assert_eq!(accepted.tcp_keepalive_time().ok(), Some(TCP_KEEPALIVE));
+        assert_eq!(accepted.tcp_keepalive_interval().ok(), Some(TCP_KEEPALIVE_INTERVAL));
+        drop(client);
     }
 
     #[test]

@@ -229,9 +229,10 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Between unanswered probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 /// How long what was sent, probes included, may stay unacknowledged before the socket is given up. Without it a peer that has
-/// vanished would be retransmitted to for a quarter of an hour, and a shared connection would take calls all the while.
+/// vanished would be retransmitted to for a quarter of an hour, and a shared connection would take calls all the while. The kernel
+/// counts the time as well in which a peer that is there reads nothing, so it is longer than a provider pauses inside an upload.
 #[cfg(any(target_os = "android", target_os = "linux"))]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {

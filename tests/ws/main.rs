@@ -8,6 +8,7 @@
 //! * `credentials`: what a route puts into handshakes and first messages, and what nobody is shown
 //! * `ends`: closes, disappearances, silence, back-pressure
 //! * `hostile`: what is no WebSocket, and deaths at every moment
+//! * `pings`: half-open connections, and what keeps idle ones open
 //! * `slots`: contexts and generations that wait for a slot
 //! * `fragments`: fragments and cuts anywhere make no difference
 //! * `tls`: the same over TLS
@@ -21,6 +22,7 @@ mod fragments;
 mod frames;
 mod handshakes;
 mod hostile;
+mod pings;
 mod slots;
 mod support;
 mod tls;

@@ -1,8 +1,8 @@
 //! The keys of `[[routes]]`.
 
 use super::{
-    CircuitBreaker, Concurrency, CredentialsList, DurationText, Envelope, EnvelopeChoice, Headers, Health, Protocol,
-    RateLimit, Retry, RouteCors, Size, UpstreamEntry, UpstreamTls, UrlText, Waits,
+    CircuitBreaker, Concurrency, CredentialsList, DurationText, Envelope, EnvelopeChoice, Headers, Health, PingText,
+    Protocol, RateLimit, Retry, RouteCors, Size, UpstreamEntry, UpstreamTls, UrlText, Waits,
 };
 use crate::config::defaults;
 use schemars::JsonSchema;
@@ -62,6 +62,13 @@ pub(in crate::config) struct Route {
     /// What may be sent on WebSockets, either way.
     #[serde(default)]
     pub(in crate::config) websocket: Websocket,
+    /// How long a provider may be silent on a WebSocket until it is asked by a ping whether it is there, and by another one half as
+    /// long after that; with twice as much silence, both pings unanswered, its connection is dead. `off`: no such pings.
+    #[schemars(extend("default" = "off"))]
+    pub(in crate::config) ping: Option<PingText>,
+    /// The same for clients: one that answers no ping has left.
+    #[schemars(extend("default" = "off"))]
+    pub(in crate::config) client_ping: Option<PingText>,
     /// Rate limits. Each refuses at once; none makes a request wait.
     #[serde(default)]
     pub(in crate::config) rate_limits: Vec<RateLimit>,
@@ -118,4 +125,8 @@ pub(in crate::config) struct Websocket {
     /// Largest message, all its frames together; beyond it the socket is closed with 1009.
     #[schemars(extend("default" = defaults::size(defaults::route::WEBSOCKET_MAX_MESSAGE)))]
     pub(in crate::config) max_message: Option<Size>,
+    /// How long a provider's socket may hear nothing until it is sent what the profile says keeps it open: only between units of work,
+    /// and only what costs nothing. `off`: never.
+    #[schemars(extend("default" = "off"))]
+    pub(in crate::config) keep_alive: Option<PingText>,
 }

@@ -15,6 +15,12 @@ pub(in crate::config) struct PercentageText(pub(in crate::config) String);
 #[schemars(title = "a duration", extend("examples" = ["30s", "5m", "250ms"]))]
 pub(in crate::config) struct DurationText(pub(in crate::config) String);
 
+/// A duration with its unit, or `off`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(title = "a duration or off", extend("examples" = ["10s", "off"]))]
+pub(in crate::config) struct PingText(pub(in crate::config) String);
+
 /// A URL.
 #[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -73,9 +73,9 @@ fn route(
     let mut reader = Reader { path: path.clone(), findings };
     let name = reader.read("name", raw.name.as_deref(), |text| values::name(text).map(|()| text.to_owned()));
     let upstreams = upstreams(raw, &mut reader);
-    let websocket = websocket(&raw.websocket, &path.key("websocket"), reader.findings);
     let place = raw.matches.as_ref().and_then(|raw| matches(raw, &path.key("match"), findings));
     let profile = raw.provider.as_deref().and_then(|name| profiles.find(name, &path.key("provider"), findings));
+    let websocket = websocket(&raw.websocket, profile.as_deref(), &path.key("websocket"), findings);
     let credentials = credentials(raw.credentials.as_ref(), &path.key("credentials"), findings);
     let headers = headers(&raw.headers, &credentials, &path.key("headers"), findings);
     let lends = !credentials.is_empty();
@@ -85,6 +85,9 @@ fn route(
     let mut reader = Reader { path: path.clone(), findings };
     let max_request_body =
         reader.size("max_request_body", raw.max_request_body.as_ref(), usual.max_request_body, 1..=u64::MAX);
+    let ping = reader.read("ping", raw.ping.as_ref().map(|text| text.0.as_str()), values::ping).flatten();
+    let client_ping =
+        reader.read("client_ping", raw.client_ping.as_ref().map(|text| text.0.as_str()), values::ping).flatten();
     let timeouts = timeouts(&raw.timeouts, usual.response, &path.key("timeouts"), findings);
     let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
@@ -113,6 +116,8 @@ fn route(
         timeouts,
         max_request_body,
         websocket,
+        ping,
+        client_ping,
         rate_limits,
         concurrency,
         waits,
@@ -272,12 +277,23 @@ fn alike(upstream: &Upstream, before: &[Upstream], path: &Path, findings: &mut F
     }
 }
 
-fn websocket(raw: &raw::Websocket, path: &Path, findings: &mut Findings) -> Websocket {
+fn websocket(raw: &raw::Websocket, profile: Option<&Profile>, path: &Path, findings: &mut Findings) -> Websocket {
     let mut reader = Reader { path: path.clone(), findings };
+    let keep_alive =
+        reader.read("keep_alive", raw.keep_alive.as_ref().map(|text| text.0.as_str()), values::ping).flatten();
+    if let Some(profile) = profile.filter(|profile| keep_alive.is_some() && !profile.keeps_sockets_open()) {
+        let what =
+            format!("the profile `{}` has no message that keeps a socket open and costs nothing", profile.name());
+        reader
+            .findings
+            .value(&path.key("keep_alive"), what)
+            .expected("`off`, or a profile with `[[websocket.keep_alive]]`");
+    }
     let mut size = |key, raw, default| reader.size(key, raw, default, 1..=u64::MAX);
     Websocket {
         max_frame: size("max_frame", raw.max_frame.as_ref(), defaults::WEBSOCKET_MAX_FRAME),
         max_message: size("max_message", raw.max_message.as_ref(), defaults::WEBSOCKET_MAX_MESSAGE),
+        keep_alive,
     }
 }
 

@@ -18,6 +18,10 @@ fn problems_of_a_route() {
             "t.toml:7:21: routes[0].timeouts.idle: `0s` cannot be used; expected a duration longer than zero",
         ),
         (
+            "ping = '5ms'",
+            "t.toml:7:8: routes[0].ping: `5ms` cannot be used; expected a duration from `100ms` to `1h`, or `off`",
+        ),
+        (
             "envelope = 'canonicl'",
             "t.toml:7:12: routes[0].envelope: `canonicl` is not one of the choices; expected `canonical`, `compatible`, \
              `problem` or `auto`; did you mean `canonical`?",
@@ -579,4 +583,21 @@ fn problems_say_what_would_be_right() {
         found.iter().any(|problem| problem.ends_with("expected a table such as `{ path = \"/tts\" }`")),
         "{found:?}"
     );
+}
+
+/// What keeps a socket open has to be in the profile, and to cost nothing.
+#[test]
+fn problems_of_what_keeps_sockets_open() {
+    let text = format!("{ROUTE}websocket = {{ keep_alive = '8s' }}\n");
+    assert_eq!(problems(&text, &[]), [""; 0]);
+    let problem = |provider: &str| {
+        format!(
+            "t.toml:7:28: routes[0].websocket.keep_alive: the profile `{provider}` has no message that keeps a socket open and \
+             costs nothing; expected `off`, or a profile with `[[websocket.keep_alive]]`"
+        )
+    };
+    assert_eq!(problems(&text.replace("\"elevenlabs\"", "\"zenhire\""), &[]), [problem("zenhire")]);
+    let own = "[[providers.x.websocket.keep_alive]]\nmessage = '{}'\ncharged = true\n";
+    let own = format!("{}{own}", text.replace("\"elevenlabs\"", "\"x\""));
+    assert_eq!(problems(&own, &[]), [problem("x")]);
 }

@@ -46,6 +46,10 @@ pub struct Route {
     pub max_request_body: u64,
     /// What may be sent on WebSockets, either way.
     pub websocket: Websocket,
+    /// How long a provider may be silent on a WebSocket until it is pinged; never without it.
+    pub ping: Option<Duration>,
+    /// The same for clients.
+    pub client_ping: Option<Duration>,
     /// Requests in a time, in the order of the file.
     pub rate_limits: Vec<RateLimit>,
     /// Calls at one time.
@@ -92,4 +96,6 @@ pub struct Websocket {
     pub max_frame: u64,
     /// Largest message, in bytes of payload of all its frames; beyond it 1009.
     pub max_message: u64,
+    /// After how long without a word to the provider it is sent what keeps the socket open; never without it.
+    pub keep_alive: Option<Duration>,
 }

@@ -180,7 +180,7 @@ impl SessionErrors {
     ) -> CloseMessage {
         let explains = |told: &mut LastError| match fault {
             Fault::ResponseBodyIncomplete => told.fatal != Some(false),
-            Fault::ResponseStalled => told.fatal == Some(true),
+            Fault::ResponseStalled | Fault::PingsUnanswered => told.fatal == Some(true),
             _ => false,
         };
         if let Some(told) = self.last_error.take_if(explains) {

@@ -11,6 +11,7 @@ mod close;
 mod first_message;
 mod frames;
 mod handshake;
+mod pings;
 mod session;
 mod side;
 mod units;
@@ -98,9 +99,13 @@ async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, client: OnU
     };
     let shared = Arc::clone(&call.state.shared);
     let websocket = route.config.websocket;
+    let provider_answers = route.config.profile.answers_pings();
     let limits = Limits {
         idle: route.config.timeouts.websocket_idle,
         write: call.state.config.server.write_timeout,
+        ping_client: route.config.client_ping,
+        ping_provider: route.config.ping.filter(|_| provider_answers),
+        provider_answers,
         sizes: Sizes { frame: websocket.max_frame, message: websocket.max_message },
     };
     let errors = SessionErrors::new(call, Arc::clone(&route));

@@ -13,6 +13,7 @@
 mod deadlines;
 mod ending;
 mod feed;
+mod keep_alive;
 mod slots;
 
 use super::close::SessionErrors;
@@ -23,6 +24,7 @@ use crate::canon::{Codec, Fault};
 use crate::proxy::RouteRuntime;
 use crate::telemetry::metrics::{Initiator, OpenSocket};
 use crate::wire::frame::{Opcode, Sender};
+use keep_alive::KeepsOpen;
 use slots::Slots;
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -55,6 +57,11 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
     /// How long the client may leave unread what was sent.
     pub(super) write: Duration,
+    /// How long either side may be silent until it is asked whether it is there.
+    pub(super) ping_client: Option<Duration>,
+    pub(super) ping_provider: Option<Duration>,
+    /// Whether the provider answers pings, so that its silence means something.
+    pub(super) provider_answers: bool,
     /// How much either side may send at once.
     pub(super) sizes: Sizes,
 }
@@ -68,6 +75,8 @@ pub(super) struct Session<S> {
     first_messages: FirstMessages,
     /// What is counted on the socket, where the route limits that.
     slots: Option<Slots>,
+    /// What keeps the provider's side open while there is nothing to say.
+    keeps_open: Option<KeepsOpen>,
     route: Arc<RouteRuntime>,
     limits: Limits,
     /// When either side last sent something to the other.
@@ -119,9 +128,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let codec = errors.codec();
         let first_messages = FirstMessages::new(&route.config.profile.spec().secrets.messages, replaces, injects);
         let mut session = Session {
-            client: Side::new(client, Sender::Client, limits.sizes),
-            provider: Side::new(provider, Sender::Server, limits.sizes),
+            client: Side::new(client, Sender::Client, limits.sizes, limits.ping_client),
+            provider: Side::new(provider, Sender::Server, limits.sizes, limits.ping_provider),
             slots: Slots::of(&errors.call, &route),
+            keeps_open: KeepsOpen::of(&route, errors.call.request()),
             errors,
             first_messages,
             limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
@@ -191,7 +201,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if was_blocked && self.side(who).is_clear() {
                 // The other side was not read in the meantime: that was no silence of its own.
                 let now = Instant::now();
-                (self.active, self.side(who.other()).heard) = (now, now);
+                self.active = now;
+                self.side(who.other()).hear(now);
             }
         }
         for who in [Who::Client, Who::Provider] {

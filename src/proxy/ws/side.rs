@@ -2,12 +2,14 @@
 
 use super::close::OwnMessage;
 use super::frames::{FrameReader, Sizes};
+use super::pings::Pings;
 use crate::wire::close;
 use crate::wire::frame::{Opcode, Sender, frame};
 use bytes::{Buf as _, BytesMut};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
@@ -27,8 +29,10 @@ pub(super) struct Side<S> {
     pub(super) waits: bool,
     /// When it last sent anything.
     pub(super) heard: Instant,
-    /// A ping of ours is out, and nothing has come since.
+    /// A ping of ours is out because of the idle timeout, and nothing has come since.
     pub(super) pinged: bool,
+    /// Whether it is there.
+    pub(super) pings: Pings,
     nonce: [u8; PING.len() + 8],
     /// It takes nothing any more. What it has sent before may still be read.
     deaf: bool,
@@ -54,11 +58,12 @@ const PING: &[u8; 11] = b"speechgate/";
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// `peer` says which part the peer plays: the client is a client, the provider a server.
-    pub(super) fn new(io: S, peer: Sender, sizes: Sizes) -> Side<S> {
+    pub(super) fn new(io: S, peer: Sender, sizes: Sizes, ping: Option<Duration>) -> Side<S> {
         let mut nonce = [0; PING.len() + 8];
         let (name, number) = nonce.split_at_mut(PING.len());
         name.copy_from_slice(PING);
         number.copy_from_slice(&fastrand::u64(..).to_be_bytes());
+        let now = Instant::now();
         Side {
             io,
             peer,
@@ -67,8 +72,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             unflushed: false,
             blocked: None,
             waits: false,
-            heard: Instant::now(),
+            heard: now,
             pinged: false,
+            pings: Pings::new(ping, now),
             nonce,
             deaf: false,
             close_seen: None,
@@ -154,9 +160,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         self.send(cx, &frame(opcode, payload, mask));
     }
 
+    /// It has just sent something, or could not be heard until now.
+    pub(super) fn hear(&mut self, now: Instant) {
+        (self.heard, self.pinged) = (now, false);
+        self.pings.heard(now);
+    }
+
     /// Asks whether it is there.
     pub(super) fn ping(&mut self, cx: &mut Context<'_>) {
-        self.pinged = true;
         let nonce = self.nonce;
         self.send_own(cx, Opcode::Ping, &nonce);
     }

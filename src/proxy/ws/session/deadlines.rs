@@ -1,5 +1,6 @@
 //! The deadlines of a session: silence, a side that does not read, a close without an answer. One timer for all of them.
 
+use super::super::pings::Step;
 use super::{CLOSING, LINGERING, Limits, Session, Side, Who};
 use crate::canon::Fault;
 use std::future::Future as _;
@@ -20,13 +21,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let client_stalls = self.client.blocked.map(|since| since + write);
         let provider_stalls = self.provider.blocked.map(|since| since + idle);
         // Back-pressure pauses the idle timer.
-        let provider_silent = client_stalls.is_none().then(|| quiet(&self.provider));
+        let provider_silent = (client_stalls.is_none() && self.limits.provider_answers).then(|| quiet(&self.provider));
         let client_silent = (provider_stalls.is_none() && !self.client.pinged).then(|| quiet(&self.client));
         let silence = (client_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
         // A provider that has said that it is over closes soon; one that then says nothing more is not waited for.
         let over = (self.over && client_stalls.is_none()).then(|| self.provider.heard + LINGERING);
+        let pings =
+            [self.judged(Who::Client), self.judged(Who::Provider)].map(|side| side.and_then(|side| side.pings.due()));
         let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence, over, self.opening];
-        all.into_iter().flatten().min().unwrap_or_else(|| self.active + idle)
+        all.into_iter()
+            .chain(pings)
+            .chain([self.keep_alive_due()])
+            .flatten()
+            .min()
+            .unwrap_or_else(|| self.active + idle)
     }
 
     /// When an ending session is dropped as it is. Whoever still takes what was said before the close is waited for, the client also
@@ -72,6 +80,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         None
     }
 
+    /// A side whose silence means something: it takes what it is sent, pings among it, and is read.
+    fn judged(&self, who: Who) -> Option<&Side<S>> {
+        let (side, other) = match who {
+            Who::Client => (&self.client, &self.provider),
+            Who::Provider => (&self.provider, &self.client),
+        };
+        (side.blocked.is_none() && other.blocked.is_none()).then_some(side)
+    }
+
+    /// Asks sides that have said nothing for a while whether they are there. Whether one of them is not.
+    fn ask(&mut self, now: Instant, cx: &mut Context<'_>) -> bool {
+        for who in [Who::Client, Who::Provider] {
+            if self.judged(who).is_none() {
+                continue;
+            }
+            let between = self.side(who.other()).frames.is_between_frames();
+            let side = self.side(who);
+            match side.pings.step(now, between) {
+                Step::Wait => {}
+                Step::Ask => side.ping(cx),
+                Step::Lost if who == Who::Client => {
+                    self.abandoned(Fault::CallerLost, cx);
+                    return true;
+                }
+                Step::Lost => {
+                    self.fail(Fault::PingsUnanswered, None, None, cx);
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
     /// Does what is due: asks who has long been silent, ends what has been silent for too long.
     pub(super) fn overdue(&mut self, now: Instant, cx: &mut Context<'_>) {
         let Limits { idle, write, .. } = self.limits;
@@ -82,8 +123,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.client.blocked.is_some_and(|since| past(since, write)) {
             return self.abandoned(Fault::CallerStalled, cx);
         }
+        if self.ask(now, cx) {
+            return;
+        }
+        self.keep_alive(now, cx);
         let stalls = self.provider.blocked.is_some_and(|since| past(since, idle));
-        let silent = self.client.blocked.is_none() && past(self.provider.heard, idle);
+        let asks = self.limits.provider_answers;
+        let silent = asks && self.client.blocked.is_none() && past(self.provider.heard, idle);
         let blocked = self.client.blocked.is_some() || self.provider.blocked.is_some();
         let over = self.over && self.client.blocked.is_none() && past(self.provider.heard, LINGERING);
         let unused = !blocked && past(self.active, idle);
@@ -96,6 +142,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for who in [Who::Client, Who::Provider] {
             let between = self.side(who.other()).frames.is_between_frames();
             let side = self.side(who);
+            if who == Who::Provider && !asks {
+                continue;
+            }
             if !side.pinged && past(side.heard, idle / 2) {
                 side.pinged = true;
                 // In the middle of a long frame nothing can be asked, and that frame shows that somebody is there.

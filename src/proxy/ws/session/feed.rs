@@ -39,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Who::Provider => (provider, client, Direction::Downstream),
         };
         let at = Instant::now();
-        (from.heard, from.pinged) = (at, false);
+        from.hear(at);
         let mut fed =
             Fed { at, length: input.len(), close: None, outcome: Ok(()), unfit: false, pong_only: false, spoke: false };
         if from.close_seen.is_some() {
@@ -116,6 +116,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if fed.spoke {
             self.last_word = Some(who);
+            if let Some(keeps) = self.keeps_open.as_mut().filter(|_| who == Who::Client) {
+                keeps.spoke(fed.at);
+            }
         }
         if let Err(violation) = fed.outcome {
             return self.violated(who, violation, cx);

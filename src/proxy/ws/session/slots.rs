@@ -1,6 +1,6 @@
 //! Slots for the units of a socket: a message that begins one waits for its slot, and the client's later messages behind it,
 //! while the provider's go on. Where the route limits none, units with ids are followed all the same: whoever fails them says so
-//! once for each.
+//! once for each; and so are all where nothing may be said inside one.
 
 use super::super::close::SessionErrors;
 use super::super::side::Side;
@@ -89,7 +89,8 @@ impl Slots {
     pub(super) fn of(call: &RoutedContext, route: &Arc<RouteRuntime>) -> Option<Slots> {
         let spec = route.config.profile.socket_units(call.method.as_str(), call.provider_path())?;
         let limited = route.limits.counts();
-        if !limited && !spec.have_ids() {
+        let followed = spec.have_ids() || route.config.websocket.keep_alive.is_some();
+        if !limited && !followed {
             return None;
         }
         let (units, route) = (Units::new(Arc::clone(spec)), Arc::clone(route));
@@ -240,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         });
         match read {
             None => return Some(false),
-            Some(Ok(())) => (client.heard, client.pinged) = (Instant::now(), false),
+            Some(Ok(())) => client.hear(Instant::now()),
             Some(Err(error)) => self.ended(Who::Client, error.as_ref(), cx),
         }
         Some(true)

@@ -29,7 +29,14 @@ fn session(client_pipe: usize, provider_pipe: usize) -> (Session<DuplexStream>, 
     let call = Box::new(RoutedContext::new(request, state.runtime(routed.route), &parts.headers));
     let route = Arc::clone(&call.route);
     let sizes = Sizes { frame: 1 << 20, message: 1 << 20 };
-    let limits = Limits { idle: Duration::from_secs(300), write: WRITE, sizes };
+    let limits = Limits {
+        idle: Duration::from_secs(300),
+        write: WRITE,
+        sizes,
+        ping_client: None,
+        ping_provider: None,
+        provider_answers: true,
+    };
     let errors = SessionErrors::new(call, Arc::clone(&route));
     let ((ours, client), (theirs, provider)) = (duplex(client_pipe), duplex(provider_pipe));
     (Session::new(ours, theirs, errors, route, limits), client, provider)

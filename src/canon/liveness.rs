@@ -1,0 +1,72 @@
+//! What a provider's WebSockets do while nothing is said: whether they answer pings, and what keeps an idle one open.
+
+use super::spec::OneOrMany;
+use super::template::PathTemplate;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// What the provider's WebSockets do while nothing is said.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebsocketSpec {
+    /// Whether the provider answers pings, as RFC 6455 asks of everybody. One that does not is not pinged.
+    pub answers_pings: Option<bool>,
+    /// Messages that keep an idle socket open, where the route says `websocket = { keep_alive = "8s" }`.
+    pub keep_alive: Vec<KeepAliveSpec>,
+}
+
+/// A message that keeps one kind of socket open.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepAliveSpec {
+    /// Method and path template of the handshake; every path without it.
+    pub path: Option<OneOrMany<String>>,
+    /// The text message. The provider does not answer it.
+    pub message: String,
+    /// Whether it may be sent before the client's first message.
+    #[serde(default)]
+    pub before_first: bool,
+    /// Whether the provider charges for it, or for the time that it keeps the socket open: then it is never sent.
+    #[serde(default)]
+    pub charged: bool,
+}
+
+/// The same, ready to be asked.
+#[derive(Debug)]
+pub struct KeepAlive {
+    paths: Vec<PathTemplate>,
+    /// The text message.
+    pub message: String,
+    /// Whether it may be sent before the client's first message.
+    pub before_first: bool,
+    charged: bool,
+}
+
+impl KeepAlive {
+    pub(crate) fn compile(at: &str, spec: &KeepAliveSpec, problem: &mut dyn FnMut(String, String)) -> KeepAlive {
+        let mut paths = Vec::new();
+        for path in spec.path.as_ref().map(OneOrMany::as_slice).unwrap_or_default() {
+            match PathTemplate::parse(path) {
+                Ok(path) => paths.push(path),
+                Err(error) => problem(format!("{at}.path"), error),
+            }
+        }
+        if spec.message.is_empty() {
+            problem(format!("{at}.message"), "an empty message keeps nothing open".to_owned());
+        }
+        let KeepAliveSpec { message, before_first, charged, .. } = spec.clone();
+        KeepAlive { paths, message, before_first, charged }
+    }
+
+    /// Whether it costs nothing.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        !self.charged
+    }
+
+    /// Whether it is for the socket that this request opens.
+    #[must_use]
+    pub fn covers(&self, method: &str, path: &str) -> bool {
+        self.paths.is_empty() || self.paths.iter().any(|template| template.matches(method, path))
+    }
+}
