@@ -7,6 +7,7 @@ mod coded;
 pub use coded::{Coded, codec_of, encode, recode};
 
 use crate::canon::detectors::Detector;
+use crate::canon::grpc;
 use crate::canon::{CanonicalError, Classified, Codec, Evidence, Matched, Phase, Profile, resolve};
 use crate::wire::close;
 use crate::wire::coding::StreamCoding;
@@ -188,8 +189,10 @@ pub fn detect<'p>(
 ) -> Option<Detected<'p>> {
     let detector = || profile.detect(request, evidence);
     let (detector, fatal) = match evidence.phase {
-        // A connection that ended and a status of 400 or more speak for themselves.
+        // A connection that ended, a status of 400 or more and the status of a gRPC call speak for themselves.
         Phase::Http | Phase::Handshake | Phase::Abort => (None, None),
+        Phase::Grpc if evidence.grpc.is_none_or(grpc::Status::is_ok) => return None,
+        Phase::Grpc => (None, Some(true)),
         Phase::Frame if evidence.body.len() > LIMIT => return None,
         // What has fields of its own may say all in them.
         Phase::Frame

@@ -4,6 +4,7 @@
 //! and whether it is an error is decided by the function that the gateway asks.
 
 use crate::canon::explain::{Explanation, explain};
+use crate::canon::grpc;
 use crate::canon::{CanonicalError, Evidence, Fault, Matched, Observed, Phase, Profile};
 use crate::detect::{self, Coded, Detected, Form, Framing};
 use crate::telemetry;
@@ -29,6 +30,8 @@ pub enum Transport {
     Websocket,
     /// A close: `1008 the reason`.
     Close,
+    /// The trailers of a gRPC call, one a line: `grpc-status: 8`.
+    Grpc,
 }
 
 impl Transport {
@@ -41,6 +44,7 @@ impl Transport {
             "ndjson" => Transport::Ndjson,
             "websocket" => Transport::Websocket,
             "close" => Transport::Close,
+            "grpc" => Transport::Grpc,
             _ => return None,
         })
     }
@@ -52,6 +56,8 @@ impl Transport {
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| text.starts_with(prefix.as_bytes()));
         if begins(&["HTTP/", "> "]) {
             Transport::Http
+        } else if text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case(b"grpc-")) {
+            Transport::Grpc
         } else if begins(&["data:", "event:", "id:", "retry:", ":"]) {
             Transport::Sse
         } else if text.first() == Some(&b'{') {
@@ -101,6 +107,10 @@ impl Verdict {
             }
             (Some(detector), ..) => format!("{} errors[{}]", profile.name(), detector.index),
             (None, Phase::Close, _) => format!("a close with {} is a failure", seen.ws_code.unwrap_or_default()),
+            (None, Phase::Grpc, _) => {
+                let number = seen.grpc.map_or(0, grpc::Status::number);
+                format!("a gRPC status of {number} ({}) is always a failure", grpc::name(number))
+            }
             (None, _, status) => format!("an HTTP status of {} is always a failure", status.unwrap_or_default()),
         };
         Some(Verdict { error: Some(error), status, transport: label(seen.phase), found, explanation })
@@ -143,6 +153,7 @@ pub async fn verdict(
             Ok(found.filter(|_| suspected).unwrap_or_else(untouched))
         }
         Transport::Close => close(profile, request, bytes),
+        Transport::Grpc => trailers(profile, request, bytes),
     }
 }
 
@@ -212,6 +223,20 @@ fn close(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) -> Resu
     Ok(found.unwrap_or_else(|| Verdict::untouched("a normal close", None, label(Phase::Close))))
 }
 
+/// The trailers of a call. One that ends without a status has failed as well.
+fn trailers(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) -> Result<Verdict, String> {
+    let fields = recorded::fields(bytes)?;
+    let Some(status) = grpc::Status::read(&fields) else {
+        return Ok(Verdict {
+            error: Some(CanonicalError::from_fault(Fault::NotGrpc)),
+            found: "the call ends without a `grpc-status`".to_owned(),
+            ..Verdict::untouched("", None, label(Phase::Grpc))
+        });
+    };
+    let found = Verdict::of(profile, request, &Observed::grpc(&status, &fields, SystemTime::now()));
+    Ok(found.unwrap_or_else(|| Verdict::untouched("a gRPC status of 0 (OK)", None, label(Phase::Grpc))))
+}
+
 /// The whole report.
 #[must_use]
 pub fn report(profile: &Profile, verdict: &Verdict) -> String {
@@ -229,6 +254,10 @@ pub fn report(profile: &Profile, verdict: &Verdict) -> String {
     line(&format!("# found      {}", verdict.found));
     if let Some(status) = verdict.status {
         line(&format!("# status     {status}"));
+    }
+    if verdict.transport == label(Phase::Grpc) {
+        let number = error.code.row().grpc;
+        line(&format!("# gRPC       {number} {}", grpc::name(number.into())));
     }
     for read in verdict.explanation.read.iter().filter(|read| read.taken) {
         let Some(value) = &read.value else { continue };

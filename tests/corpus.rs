@@ -5,6 +5,7 @@
 //!   failure inside a 200; `> GET /path websocket` stands before a refused handshake.
 //! * `.sse`, `.ndjson`: a stream; the first event or line that is an error counts. A stream that ends inside an event broke.
 //! * `.ws`: one text message. `.bin`: one binary message. `.close`: code and reason of a close.
+//! * `.grpc`: the trailers of a gRPC call, one a line.
 //!
 //! `shapes.tsv` has errors of providers that have no profile, one a line; what they must mean stands beside them.
 //!
@@ -14,6 +15,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use speechgate::canon::envelope::{self, Stamp};
+use speechgate::canon::grpc;
 use speechgate::canon::spec::DetectorSpec;
 use speechgate::canon::{Codec, Evidence, Fallback, Matched, Observed, Phase, Profile, ProfileSpec};
 use speechgate::config::built_in;
@@ -221,6 +223,7 @@ fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
             _ => Coded::body_of(&sample.headers, &unit.body),
         };
         let body = coded.body();
+        let grpc = grpc::Status::read(&sample.headers).filter(|_| unit.phase == Phase::Grpc);
         let seen = match unit.phase {
             Phase::Http => Observed::http(sample.status?, &sample.headers, body, now),
             Phase::Handshake => Observed::handshake(sample.status?, &sample.headers, body, now),
@@ -233,6 +236,7 @@ fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
                 Observed::close(*code, reason, now)
             }
             Phase::Abort => Observed::abort(now),
+            Phase::Grpc => Observed::grpc(grpc.as_ref()?, &sample.headers, now),
         };
         let seen = coded.observed(seen);
         let evidence = Evidence::new(&seen);
@@ -249,7 +253,7 @@ fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
         };
         let answered = matches!(unit.phase, Phase::Http | Phase::Handshake);
         let envelope = match unit.phase {
-            Phase::Job => envelope::canonical(error, &stamp),
+            Phase::Job | Phase::Grpc => envelope::canonical(error, &stamp),
             _ if answered => envelope::canonical(error, &stamp),
             _ => envelope::event(error, &stamp, error.done),
         };
@@ -366,6 +370,16 @@ fn sample(file: &Path) -> Sample {
             let (code, reason) = text.trim_end().split_once(' ').unwrap_or((text.trim_end(), ""));
             let close = (code.parse().expect("close code"), reason.to_owned());
             vec![Unit { close: Some(close), ..Unit::new(Phase::Close, b"") }]
+        }
+        Some("grpc") => {
+            for line in String::from_utf8(bytes).expect("UTF-8").lines() {
+                let (name, value) = line.split_once(':').expect("a trailer");
+                let _ = sample.headers.append(
+                    name.parse::<HeaderName>().expect("a name"),
+                    HeaderValue::from_str(value.trim()).expect("a value"),
+                );
+            }
+            vec![Unit::new(Phase::Grpc, b"")]
         }
         other => panic!("{}: {other:?} is no kind of sample", sample.name),
     };

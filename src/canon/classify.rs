@@ -8,6 +8,7 @@ use super::error::{CanonicalError, UpstreamBody, UpstreamError};
 use super::evidence::{Evidence, shorten};
 use super::extracted::Extracted;
 use super::fault::Origin;
+use super::grpc;
 use super::mapping::Mapping;
 use super::observed::Observed;
 use super::profile::Profile;
@@ -151,7 +152,10 @@ fn worded(
 ) -> String {
     let said = message.or_else(|| reader.text(|profile| &profile.fields.message));
     let title = title.or_else(|| reader.text(|profile| &profile.fields.title));
-    let reason = || reader.evidence.ws_reason.map(str::trim).filter(|reason| !reason.is_empty()).map(Cow::Borrowed);
+    let reason = || {
+        let reason = reader.evidence.ws_reason.or(reader.evidence.grpc.map(grpc::Status::message));
+        reason.map(str::trim).filter(|reason| !reason.is_empty()).map(Cow::Borrowed)
+    };
     let joined = match (title, said.or_else(reason)) {
         (Some(title), Some(said)) if says_more(&title, &said) => {
             Some(Cow::Owned(format!("{}: {said}", title.trim_end_matches('.'))))
@@ -248,6 +252,7 @@ fn upstream(reader: &Reader<'_>, code: Option<Cow<'_, str>>) -> UpstreamError {
     UpstreamError {
         status: evidence.status,
         close: evidence.ws_code,
+        grpc: evidence.grpc.map(grpc::Status::number),
         code: code.map(|code| shorten(code, FIELD_LIMIT).into_owned()).or_else(generic_code),
         kind: reader.field(|profile| &profile.fields.kind),
         request_id: reader.field(|profile| &profile.fields.request_id),

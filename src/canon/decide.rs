@@ -7,6 +7,7 @@ use super::code::Code;
 use super::codes::Known;
 use super::evidence::{Evidence, TEXT_LIMIT, shorten};
 use super::extracted::Extracted;
+use super::grpc;
 use super::heuristics::{self, Strength};
 use super::mapping::Mapping;
 use super::profile::Profile;
@@ -85,12 +86,14 @@ impl Trace for Untraced {}
 pub(crate) fn extract<'e>(profile: &Profile, evidence: &'e Evidence<'_>) -> Extracted<'e> {
     let fields = &profile.fields;
     let inside = |selectors: &Selectors| selectors.text(evidence)?.parse::<u16>().ok();
+    // What stands in for a status: gRPC says one with each of its numbers.
+    let grpc = evidence.grpc.map(|status| grpc::http_status(status.number()));
     let wire = evidence.status.filter(|status| !(200..300).contains(status));
     Extracted {
         code: profile.codes_in(evidence).next().map(|(code, _)| code),
         title: fields.title.text(evidence).map(bounded),
         message: fields.message.text(evidence).map(bounded),
-        status: wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)),
+        status: wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)).or(grpc),
         close: inside(&fields.close).or(evidence.ws_code),
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn compile(specs: &[DetectorSpec], problems: &mut Problems) -> Vec<De
     let mut detectors = Vec::new();
     for (index, spec) in specs.iter().enumerate() {
         let at = format!("errors[{index}]");
-        if matches!(spec.phase, Phase::Http | Phase::Handshake | Phase::Abort) {
+        if matches!(spec.phase, Phase::Http | Phase::Handshake | Phase::Abort | Phase::Grpc) {
             let phase = format!("{at}.phase");
             problems
                 .add(phase, "an answer of 400 or more is always a failure; expected job, sse, ndjson, frame or close");

@@ -70,6 +70,9 @@ fn said(to: &mut Object, upstream: &UpstreamError, show_body: bool) {
     if let Some(close) = upstream.close {
         to.value("close_code", &close);
     }
+    if let Some(grpc) = upstream.grpc {
+        to.value("grpc_status", &grpc);
+    }
     to.optional("code", upstream.code.as_deref());
     to.optional("type", upstream.kind.as_deref());
     to.optional("request_id", upstream.request_id.as_deref());

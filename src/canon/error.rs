@@ -48,6 +48,8 @@ pub struct UpstreamError {
     pub status: Option<u16>,
     /// Its WebSocket close code.
     pub close: Option<u16>,
+    /// Its gRPC status.
+    pub grpc: Option<u16>,
     /// Its code, in its words.
     pub code: Option<String>,
     /// Its type or class, in its words.

@@ -100,6 +100,7 @@ faults! {
     TlsAlert UpstreamTlsError Network "tls_alert_received" "The provider ended the TLS handshake with an alert.";
     ResponseTimeout UpstreamTimeout Network "http_response_timeout" "The provider did not answer in time.";
     TotalTimeout UpstreamTimeout Gateway "http_response_timeout" "The request took longer than this route allows.";
+    DeadlinePassed UpstreamTimeout Client "http_response_timeout" "The deadline that the client set for the call has passed.";
     ResponseStalled UpstreamTimeout Network "connection_read_timeout" "The provider stopped sending in the middle of its answer.";
     PingsUnanswered UpstreamDisconnected Network "connection_read_timeout" "The provider answered no ping any more: its connection is dead.";
     ConnectionClosed UpstreamDisconnected Network "connection_terminated" "The provider closed the connection without answering.";
@@ -108,6 +109,7 @@ faults! {
     ResponseHeadTooLarge InvalidUpstreamResponse Network "http_response_header_section_size" "The header section of the provider's answer is too large.";
     ResponseBodyInvalid InvalidUpstreamResponse Network "http_response_transfer_coding" "The body of the provider's answer is not validly framed.";
     ResponseBodyIncomplete UpstreamDisconnected Network "http_response_incomplete" "The provider closed the connection in the middle of its answer.";
+    NotGrpc InvalidUpstreamResponse Network "http_protocol_error" "The provider's answer to a gRPC call ended without a gRPC status.";
     UpgradeFailed InvalidUpstreamResponse Network "http_upgrade_failed" "The provider's answer to the upgrade was not a valid WebSocket handshake.";
     SocketInvalid InvalidUpstreamResponse Network "http_protocol_error" "The provider broke the WebSocket protocol.";
     SocketTooLarge InvalidUpstreamResponse Network "http_response_body_size" "The provider sent a message that is larger than this gateway passes on.";

@@ -29,6 +29,7 @@ pub mod explain;
 mod extracted;
 pub mod fault;
 mod fields;
+pub mod grpc;
 mod heuristics;
 pub mod json;
 mod liveness;

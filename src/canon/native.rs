@@ -84,7 +84,7 @@ impl Native {
             Phase::Ndjson => self.ndjson.as_ref(),
             Phase::Frame => self.frame.as_ref(),
             Phase::Close | Phase::Abort => self.closing.as_ref().or(self.frame.as_ref()),
-            Phase::Http | Phase::Handshake | Phase::Job => self.http.as_ref(),
+            Phase::Http | Phase::Handshake | Phase::Job | Phase::Grpc => self.http.as_ref(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What was seen: one value for every failure on every transport.
 
 use super::codec::Codec;
+use super::grpc;
 use super::spec::Phase;
 use http::HeaderMap;
 use std::sync::LazyLock;
@@ -31,6 +32,8 @@ pub struct Observed<'a> {
     pub ws_reason: Option<&'a str>,
     /// Name of the SSE event.
     pub sse_event: Option<&'a str>,
+    /// The status of a gRPC call.
+    pub grpc: Option<&'a grpc::Status>,
     /// The time, for hints that are dates: the answer's own where it has one, since two clocks differ.
     pub now: SystemTime,
 }
@@ -88,6 +91,12 @@ impl<'a> Observed<'a> {
         Observed::bare(Phase::Abort, b"", now)
     }
 
+    /// The status with which a gRPC call ended, and the fields beside it: trailers, or the head of an answer that has nothing else.
+    #[must_use]
+    pub fn grpc(status: &'a grpc::Status, fields: &'a HeaderMap, now: SystemTime) -> Observed<'a> {
+        Observed { grpc: Some(status), headers: fields, ..Observed::bare(Phase::Grpc, status.json(), now) }
+    }
+
     /// The same, with a body that the shell's bound has cut when `truncated` is true.
     #[must_use]
     pub fn cut(self, truncated: bool) -> Observed<'a> {
@@ -123,6 +132,7 @@ impl<'a> Observed<'a> {
             ws_code: None,
             ws_reason: None,
             sse_event: None,
+            grpc: None,
             now,
         }
     }

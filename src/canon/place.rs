@@ -18,6 +18,8 @@ pub(crate) enum Place {
     WsCode,
     WsReason,
     SseEvent,
+    GrpcStatus,
+    GrpcMessage,
     Text,
     TextTitle,
     /// The text of the first element of this name in an XML body.
@@ -67,6 +69,8 @@ impl Place {
             "ws.code" => Place::WsCode,
             "ws.reason" => Place::WsReason,
             "sse.event" => Place::SseEvent,
+            "grpc.status" => Place::GrpcStatus,
+            "grpc.message" => Place::GrpcMessage,
             "text" => Place::Text,
             "text.title" => Place::TextTitle,
             _ if text.starts_with('$') => Place::Json(Path::parse(text)?),
@@ -82,7 +86,7 @@ impl Place {
                 _ => {
                     return Err(format!(
                         "`{text}` is not a selector; expected `$.path`, `h:name`, `www-authenticate:parameter`, \
-                         `xml:element`, `http.status`, `ws.code`, `ws.reason`, `sse.event`, `text` or `text.title`"
+                         `xml:element`, `http.status`, `ws.code`, `ws.reason`, `sse.event`, `grpc.status`, `grpc.message`, `text` or `text.title`"
                     ));
                 }
             },
@@ -106,6 +110,8 @@ impl Place {
             Place::WsCode => number(evidence.ws_code?),
             Place::WsReason => evidence.ws_reason.map(|reason| Found::Text(Cow::Borrowed(reason))),
             Place::SseEvent => evidence.sse_event.map(|event| Found::Text(Cow::Borrowed(event))),
+            Place::GrpcStatus => number(evidence.grpc?.number()),
+            Place::GrpcMessage => evidence.grpc.map(|status| Found::Text(Cow::Borrowed(status.message()))),
             Place::Text => evidence.text().map(|text| Found::Text(Cow::Borrowed(text))),
             Place::TextTitle => evidence.page_title().map(|title| Found::Text(Cow::Borrowed(title))),
             Place::Xml(name) => evidence.element(name).map(Found::Text),
@@ -121,6 +127,8 @@ impl Place {
             | Place::WsCode
             | Place::WsReason
             | Place::SseEvent
+            | Place::GrpcStatus
+            | Place::GrpcMessage
             | Place::Text
             | Place::TextTitle
             | Place::Xml(_) => Outline::always(),

@@ -3,6 +3,7 @@
 
 use super::code::{Code, Row};
 use super::fault::Fault;
+use super::grpc;
 use super::profile::Profile;
 use super::spec::{ConditionSpec, MappingSpec, OneOrMany, Phase, RuleSpec, Scalar, StatusSpec, Table};
 
@@ -136,6 +137,7 @@ const fn phase_name(phase: Phase) -> &'static str {
         Phase::Close => "a close",
         Phase::Abort => "an end without a close",
         Phase::Job => "a polled job",
+        Phase::Grpc => "a gRPC status",
     }
 }
 
@@ -156,8 +158,14 @@ fn section(entry: &Entry) -> String {
     let row = entry.row;
     let retry = if row.retryable { "retryable" } else { "not retryable" };
     let mut text = format!(
-        "\n## {}\n\n{} **{}**\n\nType `{}` · status {} · close {} · {retry}\n",
-        row.name, row.sentence, row.advice, row.kind, row.status, row.close
+        "\n## {}\n\n{} **{}**\n\nType `{}` · status {} · close {} · gRPC {} · {retry}\n",
+        row.name,
+        row.sentence,
+        row.advice,
+        row.kind,
+        row.status,
+        row.close,
+        grpc::name(row.grpc.into())
     );
     if !entry.said.is_empty() || !entry.faults.is_empty() {
         text.push('\n');

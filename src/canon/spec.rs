@@ -150,6 +150,8 @@ pub enum Phase {
     Abort,
     /// A failure inside a 2xx answer: a polled job, JSON-RPC.
     Job,
+    /// The status with which a gRPC call ended.
+    Grpc,
 }
 
 /// URLs of the provider inside success bodies.

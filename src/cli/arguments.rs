@@ -224,6 +224,7 @@ pub(super) enum TransportName {
     Ndjson,
     Websocket,
     Close,
+    Grpc,
 }
 
 #[derive(Debug, Args)]

@@ -18,6 +18,7 @@ pub(super) fn all(format: Format) -> String {
             .map(|row| {
                 json!({
                     "code": row.name, "type": row.kind.as_str(), "status": row.status, "close_code": row.close,
+                    "grpc_status": row.grpc,
                     "retryable": row.retryable, "meaning": row.sentence, "advice": row.advice,
                 })
             })

@@ -52,6 +52,7 @@ fn tell(arguments: &Explain, profile: &Profile, file: &Path) -> Told {
             Some(TransportName::Ndjson) => Transport::Ndjson,
             Some(TransportName::Websocket) => Transport::Websocket,
             Some(TransportName::Close) => Transport::Close,
+            Some(TransportName::Grpc) => Transport::Grpc,
         };
         let request = arguments.path.as_deref().map(|path| path.split_once(' ').unwrap_or(("GET", path)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

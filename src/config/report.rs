@@ -72,8 +72,8 @@ fn line(route: &Route) -> String {
 
 /// `canonical`, or by transport where they differ: `canonical (websocket: compatible)`.
 fn forms(envelope: &Envelopes) -> String {
-    let Envelopes { http, sse, ndjson, websocket, .. } = *envelope;
-    let others = [("sse", sse), ("ndjson", ndjson), ("websocket", websocket)];
+    let Envelopes { http, sse, ndjson, websocket, grpc, .. } = *envelope;
+    let others = [("sse", sse), ("ndjson", ndjson), ("websocket", websocket), ("grpc", grpc)];
     let others: Vec<_> = others.iter().filter(|(_, form)| *form != http).collect();
     let named = others.iter().map(|(transport, form)| format!("{transport}: {}", form.name()));
     match named.collect::<Vec<_>>().join(", ") {

@@ -4,7 +4,7 @@ use crate::detect::{self, Framing};
 use crate::upstream::{Limits, read_capped};
 use crate::wire::{Verdict, event_stream, ndjson, sse};
 use bytes::Bytes;
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 use std::borrow::Cow;
@@ -136,6 +136,23 @@ fn split_head(bytes: &[u8]) -> (&[u8], &[u8]) {
 fn looks_chunked(body: &[u8]) -> bool {
     let line = body.split(|byte| *byte == b'\r').next().unwrap_or_default();
     !line.is_empty() && line.len() <= 8 && line.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// Trailers as text: a name, a colon and a value on each line.
+pub(super) fn fields(bytes: &[u8]) -> Result<HeaderMap, String> {
+    let mut fields = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
+        let parts = memchr::memchr(b':', line).map(|at| (&line[..at], line[at + 1..].trim_ascii()));
+        let field = parts.and_then(|(name, value)| {
+            Some((HeaderName::from_bytes(name.trim_ascii()).ok()?, HeaderValue::from_bytes(value).ok()?))
+        });
+        let Some((name, value)) = field else {
+            let line = String::from_utf8_lossy(line);
+            return Err(format!("`{line}` is no trailer; expected for example `grpc-status: 8`"));
+        };
+        let _ = fields.append(name, value);
+    }
+    Ok(fields)
 }
 
 /// One event or line.

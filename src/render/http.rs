@@ -16,11 +16,11 @@ pub enum Form<'a> {
     Compatible(&'a Profile, Option<&'a Evidence<'a>>),
 }
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 const X_ERROR_TYPE: HeaderName = HeaderName::from_static("x-error-type");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
+pub(super) const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -91,7 +91,7 @@ fn compatible(
         Compatible::Json(body) => (body, provider_type.filter(is_json).unwrap_or(JSON)),
         Compatible::AsItIs => {
             let bare = Stamp { upstream_body: false, ..*stamp };
-            if let Some(value) = header_json(&envelope::object(error, &bare)) {
+            if let Some(value) = ascii_json(&envelope::object(error, &bare), HEADER_LIMIT) {
                 let _ = headers.insert(X_GATEWAY_ERROR, value);
             }
             let as_it_was = provider_type.unwrap_or(HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -159,8 +159,8 @@ fn whole_seconds(wait: std::time::Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-/// JSON with everything outside ASCII escaped, so that it can be a field value.
-fn header_json(object: &[u8]) -> Option<HeaderValue> {
+/// JSON with everything outside ASCII escaped, so that it can be a field value; none when it is too long.
+pub(super) fn ascii_json(object: &[u8], most: usize) -> Option<HeaderValue> {
     let text = std::str::from_utf8(object).ok()?;
     let mut ascii = String::with_capacity(text.len());
     for char in text.chars() {
@@ -173,7 +173,7 @@ fn header_json(object: &[u8]) -> Option<HeaderValue> {
             }
         }
     }
-    if ascii.len() > HEADER_LIMIT {
+    if ascii.len() > most {
         return None;
     }
     HeaderValue::try_from(ascii).ok()

@@ -13,4 +13,5 @@
     )
 )]
 
+pub mod grpc;
 pub mod http;

@@ -4,6 +4,7 @@
 //! untouched: what needs no look passes at once, a unit passes when its last byte is there, and neighbours that pass
 //! leave as one slice of the chunk they came in. How the bytes were chunked makes no difference to what comes out.
 //! [`frame`] and [`close`] are WebSocket's framing, [`coding`] names content codings, [`hop`] the fields of one connection, [`gathered`] and [`Joined`] make one piece of several.
+//! [`grpc`] is what the head of a gRPC call says, and where its messages begin.
 //! [`event_stream`], [`headed`] and [`packed`] are what units may be coded in beside JSON.
 //! Incomplete is not invalid: readers say which of the two it is.
 
@@ -26,6 +27,7 @@ mod cut;
 pub mod event_stream;
 pub mod frame;
 mod gather;
+pub mod grpc;
 pub mod headed;
 pub mod hop;
 mod joined;

@@ -148,6 +148,7 @@ fn place(phase: Phase) -> &'static str {
         Phase::Close => "WebSocket closes",
         Phase::Abort => "broken connections",
         Phase::Job => "jobs inside a 200",
+        Phase::Grpc => "gRPC",
     }
 }
 

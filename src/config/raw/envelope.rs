@@ -38,6 +38,8 @@ pub(in crate::config) struct EnvelopeTable {
     pub(in crate::config) ndjson: Option<Envelope>,
     /// Of WebSocket messages and closes. Default: that of `http`.
     pub(in crate::config) websocket: Option<Envelope>,
+    /// Of gRPC calls; `problem` is `canonical` there. Default: that of `http`.
+    pub(in crate::config) grpc: Option<Envelope>,
     /// Which status compatible answers have. Default `provider`, but where the profile says that SDKs would try again in vain.
     pub(in crate::config) status: Option<EnvelopeStatus>,
 }

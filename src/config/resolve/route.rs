@@ -139,6 +139,7 @@ fn envelopes(raw: Option<&raw::EnvelopeChoice>) -> Envelopes {
         sse: or_http(each.sse),
         ndjson: or_http(each.ndjson),
         websocket: or_http(each.websocket),
+        grpc: or_http(each.grpc),
         canonical_status: matches!(each.status, Some(raw::EnvelopeStatus::Canonical)),
     }
 }

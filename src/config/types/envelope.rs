@@ -26,6 +26,8 @@ pub struct Envelopes {
     pub ndjson: Envelope,
     /// Of messages and closes.
     pub websocket: Envelope,
+    /// Of gRPC calls.
+    pub grpc: Envelope,
     /// Whether compatible answers have the canonical status instead of the provider's.
     pub canonical_status: bool,
 }
@@ -34,7 +36,7 @@ impl Envelopes {
     /// One form everywhere.
     #[must_use]
     pub fn all(form: Envelope) -> Envelopes {
-        Envelopes { http: form, sse: form, ndjson: form, websocket: form, canonical_status: false }
+        Envelopes { http: form, sse: form, ndjson: form, websocket: form, grpc: form, canonical_status: false }
     }
 
     /// The form in this phase.
@@ -45,13 +47,14 @@ impl Envelopes {
             Phase::Sse => self.sse,
             Phase::Ndjson => self.ndjson,
             Phase::Frame | Phase::Close | Phase::Abort => self.websocket,
+            Phase::Grpc => self.grpc,
         }
     }
 
     /// Whether any of them depends on who the client is.
     #[must_use]
     pub fn ask_who(&self) -> bool {
-        [self.http, self.sse, self.ndjson, self.websocket].contains(&Envelope::Auto)
+        [self.http, self.sse, self.ndjson, self.websocket, self.grpc].contains(&Envelope::Auto)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::canon::{CanonicalError, Codec, Fault, Phase, Profile};
 use crate::config::types::Envelope;
 use crate::detect;
 use crate::proxy::context::RoutedContext;
+use crate::render::grpc::{Form as End, trailers};
 use crate::render::http::{self as render, Form};
 use crate::telemetry;
 use crate::wire::sse;
@@ -70,6 +71,10 @@ pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
             by_who_asks(call, answer(finding.error, &stamp, form, finding.headers))
         }
         Phase::Job => job(finding, &stamp, compatible.is_some()),
+        Phase::Grpc => {
+            let form = if compatible.is_some() { End::Compatible(finding.evidence) } else { End::Canonical };
+            ending(finding.error, &stamp, form, finding.headers)
+        }
         Phase::Sse | Phase::Ndjson => piece(finding, &stamp, compatible),
         Phase::Frame | Phase::Close | Phase::Abort => {
             let codec = compatible.and_then(|profile| profile.codec(Some(call.request())));
@@ -102,6 +107,12 @@ fn answer(error: CanonicalError, stamp: &Stamp<'_>, form: Form<'_>, headers: Opt
     let response: Response<Vec<u8>> = render::response(&error, stamp, form, headers);
     let (parts, body) = response.into_parts();
     Rendered { status: parts.status, headers: parts.headers, ..Rendered::piece(error, Some(body)) }
+}
+
+/// The trailers of a gRPC call.
+fn ending(error: CanonicalError, stamp: &Stamp<'_>, form: End<'_>, received: Option<HeaderMap>) -> Rendered {
+    let headers = trailers(&error, stamp, form, received);
+    Rendered { headers, ..Rendered::piece(error, None) }
 }
 
 /// A success body with the error in its place; the status stays.

@@ -1,5 +1,6 @@
 //! Samples of errors that no profile knows, for the status page. Without secrets.
 
+use crate::canon::grpc;
 use crate::canon::{CanonicalError, Evidence, Phase};
 use crate::proxy::context::RoutedContext;
 use crate::proxy::context::record::{ID, REQUEST, cut};
@@ -64,6 +65,15 @@ fn recording(seen: &Evidence<'_>, request: &str) -> (&'static str, String) {
         }
         Phase::Ndjson => ("ndjson", body),
         Phase::Frame => ("websocket", body),
+        Phase::Grpc => {
+            let status = seen.grpc.map_or(0, grpc::Status::number);
+            let message = plain(&redact_tokens(seen.grpc.map_or("", grpc::Status::message)));
+            let (message, _) = grpc::percent_encoded(&message, BODY);
+            let own = [grpc::STATUS, grpc::MESSAGE, grpc::DETAILS];
+            let others = fields(seen.headers).filter(|(name, _)| !own.iter().any(|own| own.as_str() == *name));
+            let others: String = others.map(|(name, value)| format!("{name}: {value}\n")).collect();
+            ("grpc", format!("grpc-status: {status}\ngrpc-message: {message}\n{others}"))
+        }
         Phase::Close => {
             let reason = plain(&redact_tokens(seen.ws_reason.unwrap_or_default())).replace('\n', " ");
             ("close", format!("{} {reason}", seen.ws_code.unwrap_or_default()))

@@ -1,7 +1,7 @@
 //! The error reference as pages: all codes at `/errors`, and a page for each at `/errors/CODE`.
 
 use crate::canon::reference::{Entry, entries};
-use crate::canon::{Code, Type};
+use crate::canon::{Code, Type, grpc};
 use crate::config;
 use crate::proxy::State;
 use std::collections::BTreeMap;
@@ -49,12 +49,13 @@ fn described(entry: &Entry) -> String {
     let row = entry.row;
     let mut body = format!(
         "<p class=\"lead\">{}</p><p class=\"advice\">{}</p><dl class=\"facts\"><div><dt>Type<dd><code>{}</code></div><div><dt>HTTP \
-         status<dd>{}</div><div><dt>WebSocket close<dd>{}</div><div><dt>Worth a retry<dd>{}</div></dl>",
+         status<dd>{}</div><div><dt>WebSocket close<dd>{}</div><div><dt>gRPC<dd>{}</div><div><dt>Worth a retry<dd>{}</div></dl>",
         escaped(row.sentence),
         ticked(row.advice),
         row.kind,
         row.status,
         row.close,
+        grpc::name(row.grpc.into()),
         yes(row.retryable),
     );
     if !entry.said.is_empty() {

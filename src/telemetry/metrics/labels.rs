@@ -11,6 +11,7 @@ pub enum Transport {
     Ndjson,
     Websocket,
     Job,
+    Grpc,
 }
 
 impl From<Phase> for Transport {
@@ -20,6 +21,7 @@ impl From<Phase> for Transport {
             Phase::Sse => Transport::Sse,
             Phase::Ndjson => Transport::Ndjson,
             Phase::Job => Transport::Job,
+            Phase::Grpc => Transport::Grpc,
             Phase::Handshake | Phase::Frame | Phase::Close | Phase::Abort => Transport::Websocket,
         }
     }
@@ -27,8 +29,8 @@ impl From<Phase> for Transport {
 
 impl Transport {
     /// Every transport, in the order of its index.
-    pub const ALL: [Transport; 5] =
-        [Transport::Http, Transport::Sse, Transport::Ndjson, Transport::Websocket, Transport::Job];
+    pub const ALL: [Transport; 6] =
+        [Transport::Http, Transport::Sse, Transport::Ndjson, Transport::Websocket, Transport::Job, Transport::Grpc];
 
     /// The label.
     #[must_use]
@@ -39,6 +41,7 @@ impl Transport {
             Transport::Ndjson => "ndjson",
             Transport::Websocket => "websocket",
             Transport::Job => "job",
+            Transport::Grpc => "grpc",
         }
     }
 }
