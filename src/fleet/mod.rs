@@ -210,6 +210,7 @@ impl Fleet {
             if !agents.get(&limiter).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate))) {
                 // Nothing until the backend says so.
                 gate.set_share(account, Some(0));
+                self.disengage(&mut agents, account, gate);
                 let member = self.engage(&limiter, account, gate);
                 // The agent of an earlier gate goes on until the calls that hold its slots have ended.
                 drop(agents.insert(limiter, member));
@@ -223,6 +224,17 @@ impl Fleet {
                 ears.hear(&gate);
             }
         }));
+    }
+
+    /// Ends the agent of the account that this number of a gate meant before: nothing of it is held any more.
+    fn disengage(&self, agents: &mut BTreeMap<Limiter, Member>, account: usize, gate: &Arc<Gate>) {
+        let before = agents.iter().find(|(_, one)| one.account == account && one.gate.ptr_eq(&Arc::downgrade(gate)));
+        let Some(limiter) = before.map(|(limiter, _)| limiter.clone()) else { return };
+        if let Some(member) = agents.remove(&limiter) {
+            member.task.abort();
+            let common = Arc::clone(&self.common);
+            drop(self.runtime.spawn(async move { common.leave(common.key(&limiter), member.name).await }));
+        }
     }
 
     fn engage(&self, limiter: &Limiter, account: usize, gate: &Arc<Gate>) -> Member {

@@ -100,6 +100,17 @@ impl Gate {
         });
     }
 
+    /// A number of which nobody holds or waits for a slot means another account from now on: what was learned of the old one is
+    /// forgotten.
+    pub fn replace(&self, account: usize) {
+        self.change(|state| {
+            state.shares_are_unseen();
+            if let Some(slots) = state.accounts.get_mut(account) {
+                *slots = AccountSlots::new(slots.max);
+            }
+        });
+    }
+
     /// Retires these accounts: new calls get none of their slots, and they count for nothing. A call that came before and may use
     /// no other account still gets one. The other accounts are not affected.
     pub fn retire(&self, accounts: AccountSet) {

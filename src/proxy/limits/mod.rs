@@ -352,7 +352,9 @@ fn known(accounts: &[u64], before: &[(u64, usize)], gates: &Gates) -> Option<Vec
             let is_idle = |number| gate.demand(number).in_use == 0 && gate.demand(number).waiting == 0;
             let is_gone = |(account, number): &(u64, usize)| !accounts.contains(account) && is_idle(*number);
             let at = known.iter().position(is_gone)?;
-            Some(known.remove(at).1)
+            let (_, number) = known.remove(at);
+            gate.replace(number);
+            Some(number)
         })?;
         known.push((*account, number));
     }

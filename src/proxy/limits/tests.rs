@@ -366,3 +366,27 @@ async fn an_account_that_comes_back_has_its_running_calls() {
     }
     drop(last);
 }
+
+/// A number that an account had which is long gone came with what had been learned of that one.
+#[tokio::test(start_paused = true)]
+async fn an_account_with_an_old_number_has_a_plan_of_its_own() {
+    let shared = shared();
+    let load = |names: &[String]| {
+        let listed: Vec<String> =
+            names.iter().map(|key| format!("{{ header = 'xi-api-key', value = '{key}-key' }}")).collect();
+        let counted = "concurrency = { max = 4, queue = 0, max_wait = '1s', learn = true }";
+        let state = state(&shared, "a", &format!("credentials = [{}]\n{counted}", listed.join(", ")));
+        state.runtime(&state.config.routes[0])
+    };
+    let all: Vec<String> = (0..AccountSet::MOST).map(|number| format!("old-{number}")).collect();
+    let old = load(&all);
+    for account in 0..AccountSet::MOST {
+        let permit = old.limits.slot(1.into(), Priority::Normal, AccountSet::only(account)).await.ok().flatten();
+        old.limits.failed(&mut call(permit), "/x", &refusal(Code::ConcurrencyLimited, 1));
+    }
+    advance(Duration::from_secs(10)).await;
+    let new = load(&["new".to_owned()]);
+    let view = shared.limits.view(Instant::now().into_std()).remove(0);
+    assert_eq!((view.limit, view.accounts[0].learned), (Some(4), 4));
+    drop((old, new));
+}
