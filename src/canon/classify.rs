@@ -96,6 +96,7 @@ fn assemble(
         context_id: own_field(&profile.fields.context_id, evidence),
         done: profile.fields.done.text(evidence).and_then(|word| yes_or_no(&word)),
         fatal: mapping.and_then(|mapping| mapping.fatal),
+        of_request: mapping.is_some_and(|mapping| mapping.of_request),
         upstream_label: label(decision, said.is_some()),
         unmapped: !decision.known || code == Code::UnknownError && matches!(decision.matched, Matched::Nothing),
         upstream: Some(Box::new(upstream(&reader, said))),

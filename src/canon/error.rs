@@ -35,6 +35,8 @@ pub struct CanonicalError {
     pub done: Option<bool>,
     /// Whether the session or stream ends with it; none when nobody said.
     pub fatal: Option<bool>,
+    /// Whether it says nothing of the account but that this request is too much for what is left.
+    pub of_request: bool,
     /// The provider's code as a metric label: from the profile's table, else `other`, `none` without a code.
     pub upstream_label: Arc<str>,
     /// Whether the provider's code is one that its profile does not know.
@@ -95,6 +97,7 @@ impl CanonicalError {
             context_id: None,
             done: None,
             fatal: Some(true),
+            of_request: false,
             upstream_label: Arc::from("none"),
             unmapped: false,
         }

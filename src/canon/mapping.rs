@@ -15,6 +15,8 @@ pub(crate) struct Mapping {
     pub retry_after_seconds: Option<f64>,
     /// Whether the code is so general that it decides only where nothing else says more.
     pub catch_all: bool,
+    /// Whether it says nothing of the account but that this request is too much for it.
+    pub of_request: bool,
     /// Whether it ends the session or stream.
     pub fatal: Option<bool>,
     /// The message when the provider sends none.
@@ -35,6 +37,7 @@ impl Mapping {
             retryable: None,
             retry_after_seconds: None,
             catch_all: false,
+            of_request: false,
             fatal: None,
             message: None,
             details: Vec::new(),
@@ -52,6 +55,7 @@ impl Mapping {
                 retryable: None,
                 retry_after_seconds: None,
                 catch_all: false,
+                of_request: false,
                 fatal: None,
                 message: None,
                 details: Default::default(),
@@ -63,6 +67,7 @@ impl Mapping {
             retryable: full.retryable,
             retry_after_seconds: full.retry_after_seconds.filter(|wait| wait.is_finite() && *wait >= 0.0),
             catch_all: full.catch_all,
+            of_request: full.of_request,
             fatal: full.fatal,
             message: full.message.clone(),
             details: full.details.clone().into_iter().collect(),

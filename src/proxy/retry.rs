@@ -11,7 +11,7 @@ use super::limits::BOUND;
 use super::request_body::{ReplayBuffer, RequestBody};
 use super::response::read;
 use super::upstreams::{
-    AccountGuard, Chosen, RouteHealth, UpstreamPass, bit, is_broken, is_refused_account, policy, was_never_sent,
+    AccountGuard, Chosen, RouteHealth, UpstreamPass, bit, is_broken, may_help_elsewhere, policy, was_never_sent,
 };
 use super::{RouteRuntime, admit, errors, forward};
 use crate::canon::CanonicalError;
@@ -288,7 +288,7 @@ impl<'a> Retries<'a> {
             }
             return Some(Next { wait: Duration::ZERO, chosen, guard: None });
         }
-        let guard = is_refused_account(error).then(|| self.other_account(now)).flatten();
+        let guard = may_help_elsewhere(error).then(|| self.other_account(now)).flatten();
         let wanted = guard.is_some() || health.policy.wants(error, health.upstreams());
         if !wanted || call.upstream.attempts >= health.policy.attempts {
             return None;

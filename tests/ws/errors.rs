@@ -385,6 +385,24 @@ async fn a_credential_that_was_refused_on_a_socket_opens_no_other_for_some_secon
     }
 }
 
+/// A long text for which too little is left says nothing of a short one; with nothing left it does.
+#[tokio::test]
+async fn a_text_that_is_too_long_for_the_quota_turns_nobody_away() {
+    for (left, opens) in [("11", true), ("0", false)] {
+        let quota = format!(
+            "{{\"message\":\"This request exceeds your quota of 10000. You have {left} credits remaining, while 70 credits are \
+             required for this request.\",\"error\":\"quota_exceeded\",\"code\":1008}}"
+        );
+        let gateway = gateway("elevenlabs", saying(down(Text, &quota)).await, CANONICAL, "");
+        let mut caller = gateway.ask_at("/v1/text-to-speech/v/stream-input", "xi-api-key: poor\r\n").await;
+        assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+        assert_eq!(caller.next().await.json()["error"]["code"], "quota_exceeded");
+        let mut caller = gateway.ask_at("/v1/text-to-speech/v/stream-input", "xi-api-key: poor\r\n").await;
+        let head = caller.head().await;
+        assert_eq!(head.starts_with("HTTP/1.1 101 "), opens, "{left} left: {head}");
+    }
+}
+
 /// In the same segment as the answer to the handshake a message is lost on clients that attach their handlers after it.
 #[tokio::test]
 async fn the_first_message_does_not_come_with_the_answer_to_the_handshake() {

@@ -39,6 +39,9 @@ pub struct FullMappingSpec {
     /// status says something else.
     #[serde(default)]
     pub catch_all: bool,
+    /// Only this request is refused, because it costs more than is left: a smaller one may be served, so the account is not set aside.
+    #[serde(default)]
+    pub of_request: bool,
     /// Whether it ends the session or stream.
     pub fatal: Option<bool>,
     /// The message when the provider sends none.

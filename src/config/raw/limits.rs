@@ -67,7 +67,8 @@ pub(in crate::config) struct Concurrency {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Waits {
-    /// Whether requests are answered here until the provider's `Retry-After` is over.
+    /// Whether requests are answered here until the provider's `Retry-After` is over, and handshakes are refused for some seconds after
+    /// a credential was refused on a socket.
     #[schemars(extend("default" = defaults::limits::WAITS))]
     pub(in crate::config) enabled: Option<bool>,
     /// The longest `Retry-After` that is respected.

@@ -84,7 +84,7 @@ impl Refusal {
         let mut error = CanonicalError::from_fault(Fault::CredentialTurnedAway);
         (error.code, error.retryable) = (code, false);
         error.message = format!("{} {}", code.row().sentence, error.message);
-        Refusal { limit: Limit::RetryAfter, error, headers: HeaderMap::new() }
+        Refusal { limit: Limit::Authentication, error, headers: HeaderMap::new() }
     }
 }
 

@@ -14,4 +14,4 @@ pub(super) use health::Chosen;
 pub(crate) use health::RouteHealth;
 pub(crate) use health::UpstreamPass;
 pub use health::{RouteHealthView, UpstreamView};
-pub(super) use policy::{is_broken, is_refused_account, was_never_sent};
+pub(super) use policy::{is_broken, is_refused_account, may_help_elsewhere, was_never_sent};

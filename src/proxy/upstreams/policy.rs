@@ -75,9 +75,14 @@ pub(crate) fn is_broken(code: Code, origin: Origin) -> bool {
         && matches!(code.kind(), Type::Upstream | Type::Unavailable | Type::Timeout | Type::Internal)
 }
 
-/// Whether an error says that the whole account is of no use. What its plan does not allow is one operation, unless the provider
-/// wants to be paid first (402); and a key that is missed although one was sent is one of another kind.
+/// Whether an error says that the whole account is of no use, and not only for this request.
 pub(crate) fn is_refused_account(error: &CanonicalError) -> bool {
+    may_help_elsewhere(error) && !error.of_request
+}
+
+/// Whether another account may serve a request that this one was refused. What its plan does not allow is one operation, unless the provider
+/// wants to be paid first (402); and a key that is missed although one was sent is one of another kind.
+pub(crate) fn may_help_elsewhere(error: &CanonicalError) -> bool {
     let of_account = matches!(error.code.kind(), Type::PaymentRequired | Type::Authentication);
     let wants_payment = error.upstream.as_ref().is_some_and(|upstream| upstream.status == Some(402));
     let of_operation = error.code == Code::MissingCredentials || error.code == Code::PlanLimitReached && !wants_payment;
@@ -213,6 +218,8 @@ mod tests {
                 code.as_str()
             );
         }
+        let too_much = CanonicalError { of_request: true, ..provider_error(Code::QuotaExceeded) };
+        assert!(!is_refused_account(&too_much) && may_help_elsewhere(&too_much), "a shorter text may be served");
         let broken = |fault: Fault| is_broken(fault.code(), fault.origin());
         assert!(broken(Fault::ConnectTimeout));
         assert!(!broken(Fault::RequestBodyTimeout), "the client's own");

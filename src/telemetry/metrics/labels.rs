@@ -104,11 +104,14 @@ pub enum Limit {
     RetryAfter,
     /// An upstream whose circuit is open.
     Circuit,
+    /// A credential that was refused on a socket a moment ago.
+    Authentication,
 }
 
 impl Limit {
     /// All, in the order of their index.
-    pub const ALL: [Limit; 4] = [Limit::Rate, Limit::Concurrency, Limit::RetryAfter, Limit::Circuit];
+    pub const ALL: [Limit; 5] =
+        [Limit::Rate, Limit::Concurrency, Limit::RetryAfter, Limit::Circuit, Limit::Authentication];
 
     /// The label.
     #[must_use]
@@ -118,6 +121,7 @@ impl Limit {
             Limit::Concurrency => "concurrency",
             Limit::RetryAfter => "retry_after",
             Limit::Circuit => "circuit",
+            Limit::Authentication => "authentication",
         }
     }
 }
