@@ -2,8 +2,11 @@
 
 mod files;
 mod operator;
+mod places;
 mod problems;
+mod secrets;
 mod tenants;
+mod warnings;
 
 use super::types::{LimitKey, Listen, LogLevel};
 use super::*;

@@ -35,6 +35,9 @@ const NOT_IN_CONFIG: [&str; 8] = [
     r"\be?println!",
 ];
 
+/// Most lines of a file of `src`. What is longer holds two ideas, and each of them gets a file.
+const MOST_LINES: usize = 400;
+
 /// A module of the map.
 #[derive(Clone, Debug, PartialEq)]
 struct Module {
@@ -156,6 +159,12 @@ fn impure(modules: &[&str], patterns: &[&str], files: &[(String, String)]) -> Ve
     findings
 }
 
+/// The files that are too long.
+fn too_long(files: &[(String, String)]) -> Vec<String> {
+    let lengths = files.iter().map(|(file, source)| (file, source.lines().count()));
+    lengths.filter(|(_, lines)| *lines > MOST_LINES).map(|(file, lines)| format!("src/{file}: {lines} lines")).collect()
+}
+
 /// The names of the top level that do not belong there.
 fn strangers(names: &[String], ignored: &str) -> Vec<String> {
     let ignored: Vec<&str> = ignored.lines().map(|line| line.trim_matches('/')).collect();
@@ -176,6 +185,11 @@ fn the_pure_modules_stay_pure() {
     hold("not pure:", &impure(&["canon", "wire", "render", "limit", "detect"], &IMPURE, &files));
     let shipped: Vec<_> = files.into_iter().filter(|(file, _)| !file.contains("/tests")).collect();
     hold("more than reading files:", &impure(&["config"], &NOT_IN_CONFIG, &shipped));
+}
+
+#[test]
+fn no_file_is_longer_than_one_idea() {
+    hold("longer than 400 lines; split by idea:", &too_long(&rust_files("src")));
 }
 
 #[test]
@@ -225,6 +239,10 @@ fn seeded_mistakes_are_found() {
         let files = [("canon/x.rs".to_owned(), source.to_owned())];
         assert_eq!(impure(&["canon"], &IMPURE, &files).len(), wrong, "{source}");
         assert!(impure(&["wire"], &IMPURE, &files).is_empty());
+    }
+    for (lines, wrong) in [(MOST_LINES, 0), (MOST_LINES + 1, 1)] {
+        let files = [("canon/x.rs".to_owned(), "//\n".repeat(lines))];
+        assert_eq!(too_long(&files).len(), wrong, "{lines}");
     }
     let names = [".ci", "src", "target", "docs"].map(str::to_owned);
     assert_eq!(strangers(&names, "/target\n"), ["docs"]);

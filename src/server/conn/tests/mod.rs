@@ -1,6 +1,8 @@
 //! One connection, from outside: raw sockets against a scripted handler. Where a deadline is tested the clock is paused, and
 //! jumps to the next deadline when nothing else is left to do.
 
+mod deadlines;
+mod drain;
 mod http1;
 mod http2;
 mod informational;
@@ -30,6 +32,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+
+const GET: &str = "GET /a HTTP/1.1\r\nhost: x\r\n\r\n";
 
 /// What the bodies of `/endless` are made of.
 const CHUNK: &[u8] = &[b'x'; 16 * 1024];

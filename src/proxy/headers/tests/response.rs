@@ -1,0 +1,133 @@
+//! What becomes of the fields of a response.
+
+use super::*;
+
+/// How an answer's headers come out by a route with this prefix and upstream base path.
+fn answered(given: &[&str], prefix: &str, base: &str, public: PublicAddress<'_>) -> Vec<String> {
+    let mut headers = map(given);
+    let mut route = route(prefix);
+    base.clone_into(&mut route.upstreams[0].base_path);
+    let route = RouteHeaders::new(&route).expect("headers");
+    let id = HeaderValue::from_static("ours");
+    prepare_response(
+        &mut headers,
+        &Incoming { version: Version::HTTP_11, route: &route, upstream: 0, request_id: &id, public },
+    );
+    let mut rest = lines(&headers);
+    rest.retain(|line| !matches!(line.as_str(), "via: 1.1 speechgate" | "x-request-id: ours"));
+    assert!(headers.get_all(REQUEST_ID).iter().eq([&id]));
+    rest
+}
+
+/// The list of what ends here is one: fields that `Connection` names beside the upgrade went on to the client of a WebSocket.
+#[test]
+fn a_completed_handshake_keeps_nothing_of_the_other_hop() {
+    let mut headers = map(&[
+        "connection: Upgrade, x-private, sec-websocket-accept",
+        "upgrade: WebSocket",
+        "x-private: 1",
+        "sec-websocket-accept: a",
+        "sec-websocket-extensions: x",
+        "content-length: 7",
+        "keep-alive: timeout=5",
+    ]);
+    let route = RouteHeaders::new(&route("/x")).expect("headers");
+    let id = HeaderValue::from_static("ours");
+    let answer = Incoming { version: Version::HTTP_11, route: &route, upstream: 0, request_id: &id, public: PUBLIC };
+    prepare_handshake(&mut headers, &answer);
+    let mut rest = lines(&headers);
+    rest.retain(|line| !matches!(line.as_str(), "via: 1.1 speechgate" | "x-request-id: ours"));
+    assert_eq!(rest, ["connection: upgrade", "sec-websocket-accept: a", "upgrade: websocket"]);
+}
+
+const PUBLIC: PublicAddress<'_> = PublicAddress { url: None, tls: false, authority: Some("gate.example:8080") };
+
+/// Which headers of a success change: these, and no others.
+#[test]
+fn response_headers_change_as_they_must() {
+    for (given, expected) in [
+        // Untouched, in order
+        (
+            &[
+                "server: x",
+                "date: y",
+                "etag: z",
+                "content-length: 5",
+                "content-encoding: gzip",
+                "set-cookie: a=1",
+                "set-cookie: b=2; Secure",
+            ][..],
+            &[
+                "content-encoding: gzip",
+                "content-length: 5",
+                "date: y",
+                "etag: z",
+                "server: x",
+                "set-cookie: a=1",
+                "set-cookie: b=2; Secure",
+            ][..],
+        ),
+        (
+            &["x-ratelimit-remaining: 1", "request-id: p", "trailer: x"],
+            &["request-id: p", "trailer: x", "x-ratelimit-remaining: 1"],
+        ),
+        // Ends here
+        (
+            &[
+                "connection: close",
+                "keep-alive: timeout=5",
+                "alt-svc: h3=\":443\"",
+                "upgrade: h2c",
+                "proxy-authenticate: Basic",
+            ],
+            &[],
+        ),
+        (&["connection: x-a", "x-a: 1", "x-b: 2"], &["x-b: 2"]),
+        (
+            &["connection: content-type, content-length", "content-type: audio/mpeg", "content-length: 1"],
+            &["content-length: 1", "content-type: audio/mpeg"],
+        ),
+        (&["via: 1.1 varnish"], &["via: 1.1 varnish"]),
+        // Ids
+        (&["x-request-id: theirs"], &["x-upstream-request-id: theirs"]),
+        (&["x-request-id: ours"], &[]),
+    ] {
+        assert_eq!(answered(given, "/el", "", PUBLIC), expected, "{given:?}");
+    }
+}
+
+#[test]
+fn locations_at_the_provider_become_locations_here() {
+    for (prefix, base, location, expected) in [
+        ("/el", "", "https://api.example.com/v1/x?a=b#c", "http://gate.example:8080/el/v1/x?a=b#c"),
+        ("/el", "", "https://API.example.com:443/v1/x", "http://gate.example:8080/el/v1/x"),
+        ("/el", "", "http://api.example.com/v1/x", "http://gate.example:8080/el/v1/x"),
+        ("/el", "", "//api.example.com/v1", "http://gate.example:8080/el/v1"),
+        ("/el", "", "https://api.example.com", "http://gate.example:8080/el"),
+        ("/el", "", "/v1/x", "/el/v1/x"),
+        ("/el", "/base", "/base/v1", "/el/v1"),
+        ("/el", "/base", "/base", "/el"),
+        ("", "/base", "/base?x", "/?x"),
+        ("", "", "/v1/x", "/v1/x"),
+        // Not ours to change
+        ("/el", "/base", "/basement", "/basement"),
+        ("/el", "", "v2/x", "v2/x"),
+        ("/el", "", "?page=2", "?page=2"),
+        ("/el", "", "https://cdn.example.com/audio.mp3", "https://cdn.example.com/audio.mp3"),
+        ("/el", "", "https://api.example.com:8443/x", "https://api.example.com:8443/x"),
+        ("/el", "", "https://api.example.com@evil.example/x", "https://api.example.com@evil.example/x"),
+        ("/el", "", "ftp://api.example.com/x", "ftp://api.example.com/x"),
+    ] {
+        for name in ["location", "content-location"] {
+            let lines = answered(&[&format!("{name}: {location}")], prefix, base, PUBLIC);
+            assert_eq!(lines, [format!("{name}: {expected}")], "{prefix} {base}");
+        }
+    }
+    let url: http::Uri = "https://speech.example/gate/".parse().expect("an address");
+    for (location, expected) in
+        [("https://api.example.com/v1", "https://speech.example/gate/el/v1"), ("/v1", "/gate/el/v1")]
+    {
+        let public = PublicAddress { url: Some(&url), ..PUBLIC };
+        assert_eq!(answered(&[&format!("location: {location}")], "/el", "", public), [format!("location: {expected}")]);
+    }
+}
