@@ -10,6 +10,7 @@
 //! | 0 | [`canon`] | pure: what an error is and how one is recognised; profiles, rules, the generic ladder, the envelope |
 //! | 0 | [`wire`] | pure: framing of SSE, newline-separated JSON, AWS event streams and WebSocket; MessagePack, CBOR, headed text |
 //! | 0 | [`limit`] | pure: rates, concurrency slots and their queue, learned caps, backoff, retry budgets, circuit breakers |
+//! | 1 | [`generation`] | pure: one piece of work at a provider, followed from its beginning to its end: audio, silence, what is recorded |
 //! | 1 | [`render`] | pure: a canonical error as an HTTP answer |
 //! | 1 | [`detect`] | pure: what form an answer has, and whether what was observed is an error |
 //! | 1 | [`config`] | the operator's words, then ours; built-in and own profiles |
@@ -22,7 +23,7 @@
 //! | 5 | `app`, `simulator`, `explain`, `cli` | everything put together; providers to try it with; the commands |
 //!
 //! A module imports what stands above it in this table and nothing below; `tests/house.rs` holds that. `canon`, `wire`,
-//! `limit`, `render`, `detect` and `config` build without the feature `serve`, which is the proof that no runtime has crept into them.
+//! `limit`, `generation`, `render`, `detect` and `config` build without the feature `serve`, which is the proof that no runtime has crept into them.
 //!
 //! # The paths of a request and of an error
 //!
@@ -59,6 +60,7 @@ pub mod docs {
 pub mod canon;
 pub mod config;
 pub mod detect;
+pub mod generation;
 pub mod limit;
 pub mod render;
 pub mod wire;

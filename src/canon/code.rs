@@ -223,6 +223,7 @@ codes! {
     ScoringFailed "scoring_failed" Upstream 502 1011 13 true "The scoring failed." "Submit it again as a new run.";
     VoiceCreationFailed "voice_creation_failed" Upstream 502 1011 13 true "The voice could not be created." "Retry; check the samples when it fails again.";
     InvalidUpstreamResponse "invalid_upstream_response" Upstream 502 1014 13 true "The provider answered with something that cannot be understood." "Retry; report it when it persists.";
+    NoAudio "no_audio" Upstream 502 1011 13 true "The provider ended in order without any audio, although there was text." "Retry; check the text when it happens again.";
     UpstreamUnreachable "upstream_unreachable" Upstream 502 1014 14 true "The provider could not be reached." "Retry with backoff; check DNS, network policy and the provider's status page.";
     UpstreamTlsError "upstream_tls_error" Upstream 502 1014 14 true "No trusted TLS connection to the provider could be made." "Check the certificate, the clock and the CA file of the route.";
     UpstreamDisconnected "upstream_disconnected" Upstream 502 1014 14 true "The provider broke the connection off." "Retry; what was received before is incomplete.";
@@ -234,6 +235,9 @@ codes! {
     CircuitOpen "circuit_open" Unavailable 503 1013 14 true "The provider has been failing and is left alone for a moment." "Retry at the pace of Retry-After.";
     ShuttingDown "shutting_down" Unavailable 503 1001 14 true "The gateway is shutting down." "Send the request again; another instance will take it.";
     UpstreamTimeout "upstream_timeout" Timeout 504 1014 4 true "The provider did not answer in time." "Retry; raise the route's timeouts when the work really takes longer.";
+    AudioLate "audio_late" Timeout 504 1011 4 true "No audio came in time after the provider had all that it needed." "Retry; raise `silence.first_audio` of the route when the provider is only slow.";
+    AudioStalled "audio_stalled" Timeout 504 1011 4 true "The audio stopped in the middle." "Retry; what was received before is incomplete.";
+    NoResult "no_result" Timeout 504 1011 4 true "The transcription was asked to finish, and no final result came in time." "Retry; what was received before may be incomplete.";
     SessionTimeout "session_timeout" Timeout 504 3008 4 true "The session ended because its time was over or nothing was sent." "Open a new session; send input or keep-alives in time.";
     RequestTimeout "request_timeout" Timeout 408 3008 4 true "The request did not arrive in time." "Send it again, faster or in parts.";
     ClientCancelled "client_cancelled" Cancelled 499 1001 1 false "The client left before the answer was complete." "Nothing, unless clients leave more often than they should.";
@@ -293,7 +297,7 @@ mod tests {
             assert!(sendable, "{}: close code {} may not be sent (RFC 6455 7.4.1)", row.name, row.close);
             assert!((1..=16).contains(&row.grpc), "{}: no number of google.rpc.Code that is an error", row.name);
         }
-        assert_eq!(Code::ROWS.len(), 71);
+        assert_eq!(Code::ROWS.len(), 75);
         for kind in Type::ALL {
             assert!(Code::ROWS.iter().any(|row| row.kind == kind), "{kind} has no code");
         }

@@ -112,6 +112,10 @@ impl AnyOf {
         AnyOf(all)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn holds(&self, evidence: &Evidence<'_>) -> bool {
         self.0.iter().any(|conditions| conditions.iter().all(|condition| condition.holds(evidence)))
     }

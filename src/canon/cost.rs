@@ -2,6 +2,7 @@
 
 use super::json::Json;
 use super::path::Path;
+use std::iter::Sum;
 
 /// Where the text of a request body is: `$.text`, or `$.inputs[*].text` for every entry of a list.
 #[derive(Debug)]
@@ -22,25 +23,46 @@ impl TextPath {
         Ok(TextPath { place: Path::parse(list)?, within: Some(Path::parse(&format!("${entry}"))?) })
     }
 
-    fn characters(&self, body: &Json<'_>) -> u64 {
-        let Some(found) = self.place.walk(body) else { return 0 };
+    fn text(&self, body: &Json<'_>) -> Text {
+        let Some(found) = self.place.walk(body) else { return Text::default() };
         match &self.within {
-            None => length(found),
+            None => Text::of(found),
             Some(within) => {
                 let entries = found.as_list().unwrap_or_default();
-                entries.iter().filter_map(|entry| within.walk(entry)).map(length).sum()
+                entries.iter().filter_map(|entry| within.walk(entry)).map(Text::of).sum()
             }
         }
     }
 }
 
-/// The characters of all texts of a request body: Unicode scalar values, escapes decoded.
-pub(crate) fn characters(paths: &[TextPath], body: &Json<'_>) -> u64 {
-    paths.iter().map(|path| path.characters(body)).sum()
+/// How much text there is, and whether there is anything in it to speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    /// Unicode scalar values, escapes decoded.
+    pub characters: u64,
+    /// Not all of it is white space.
+    pub spoken: bool,
 }
 
-fn length(value: &Json<'_>) -> u64 {
-    value.as_text().map_or(0, |text| text.chars().count() as u64)
+impl Text {
+    fn of(value: &Json<'_>) -> Text {
+        let text = value.as_text().unwrap_or_default();
+        Text { characters: text.chars().count() as u64, spoken: text.chars().any(|char| !char.is_whitespace()) }
+    }
+}
+
+impl Sum for Text {
+    fn sum<I: Iterator<Item = Text>>(all: I) -> Text {
+        all.fold(Text::default(), |sum, one| Text {
+            characters: sum.characters + one.characters,
+            spoken: sum.spoken || one.spoken,
+        })
+    }
+}
+
+/// All texts of a body or a message.
+pub(crate) fn text(paths: &[TextPath], body: &Json<'_>) -> Text {
+    paths.iter().map(|path| path.text(body)).sum()
 }
 
 #[cfg(test)]
@@ -59,7 +81,7 @@ mod tests {
             (r#"["text"]"#, 0),
         ] {
             let tree: Json<'_> = serde_json::from_str(body).expect("JSON");
-            assert_eq!(characters(&paths, &tree), expected, "{body}");
+            assert_eq!(text(&paths, &tree).characters, expected, "{body}");
         }
         for wrong in ["text", "$.a[*].b[*]", "$..a", "$.a[*]b"] {
             assert!(TextPath::parse(wrong).is_err(), "{wrong}");

@@ -103,6 +103,10 @@ faults! {
     DeadlinePassed UpstreamTimeout Client "http_response_timeout" "The deadline that the client set for the call has passed.";
     ResponseStalled UpstreamTimeout Network "connection_read_timeout" "The provider stopped sending in the middle of its answer.";
     PingsUnanswered UpstreamDisconnected Network "connection_read_timeout" "The provider answered no ping any more: its connection is dead.";
+    NoAudio NoAudio Provider "http_response_incomplete" "The provider ended in order without any audio, although there was text.";
+    AudioLate AudioLate Provider "http_response_timeout" "No audio came in time after the provider had all that it needed.";
+    AudioStalled AudioStalled Provider "connection_read_timeout" "The provider's audio stopped in the middle.";
+    NoResult NoResult Provider "http_response_timeout" "The transcription was asked to finish, and no final result came in time.";
     ConnectionClosed UpstreamDisconnected Network "connection_terminated" "The provider closed the connection without answering.";
     ResponseHeadInvalid InvalidUpstreamResponse Network "http_protocol_error" "The provider answered with something that is not valid HTTP.";
     ResponseHeadIncomplete UpstreamDisconnected Network "http_response_incomplete" "The provider closed the connection in the middle of its answer's header section.";

@@ -48,6 +48,7 @@ impl ProfileSpec {
             spaces: tables_of(self.spaces, &base.spaces),
             rules: lists(self.rules, &base.rules),
             streams: lists(self.streams, &base.streams),
+            generations: lists(self.generations, &base.generations),
             clients: lists(self.clients, &base.clients),
             codecs: lists(self.codecs, &base.codecs),
             rewrite: lists(self.rewrite, &base.rewrite),
@@ -62,7 +63,6 @@ impl ProfileSpec {
                 unit: self.concurrency.unit.or(base.concurrency.unit),
                 limit_header: self.concurrency.limit_header.or_else(|| base.concurrency.limit_header.clone()),
                 current_header: self.concurrency.current_header.or_else(|| base.concurrency.current_header.clone()),
-                sockets: lists(self.concurrency.sockets, &base.concurrency.sockets),
             },
             websocket: WebsocketSpec {
                 answers_pings: self.websocket.answers_pings.or(base.websocket.answers_pings),

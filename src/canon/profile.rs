@@ -11,6 +11,7 @@ use super::cost::{self, TextPath};
 use super::detectors::{self, Detector, Needles};
 use super::evidence::Evidence;
 use super::fields::Fields;
+use super::generations::GenerationRule;
 use super::heuristics;
 use super::liveness::KeepAlive;
 use super::mapping::Mapping;
@@ -20,7 +21,6 @@ use super::rule::Rule;
 use super::spec::{ConcurrencyUnit, MappingSpec, Phase, ProfileSpec, SelectorSpec, Table};
 use super::streams::Stream;
 use super::template::PathTemplate;
-use super::units::SocketUnits;
 use http::header::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -44,7 +44,7 @@ pub struct Profile {
     pub(crate) native: super::native::Native,
     rewrites: Vec<Rewrite>,
     texts: Vec<TextPath>,
-    sockets: Vec<Arc<SocketUnits>>,
+    generations: Vec<Arc<GenerationRule>>,
     streams: Vec<Arc<Stream>>,
     clients: Vec<Client>,
     coded: Vec<CodedSockets>,
@@ -93,11 +93,12 @@ impl Profile {
         let native = super::native::Native::compile(&spec.native, &spec.codes, &mut |path, problem| {
             problems.add(path, problem);
         });
-        let sockets = spec.concurrency.sockets.iter().enumerate().map(|(index, sockets)| {
-            let at = format!("concurrency.sockets[{index}]");
-            Arc::new(SocketUnits::compile(&at, sockets, &mut |path, problem| problems.add(path, problem)))
+        let generations = spec.generations.iter().enumerate().map(|(index, rule)| {
+            let at = format!("generations[{index}]");
+            let add = &mut |path, problem| problems.add(path, problem);
+            Arc::new(GenerationRule::compile(&at, rule, &spec.cost.text, add))
         });
-        let sockets = sockets.collect();
+        let generations = generations.collect();
         let streams = spec.streams.iter().enumerate().map(|(index, stream)| {
             let at = format!("streams[{index}]");
             Arc::new(Stream::compile(&at, stream, &mut |path, problem| problems.add(path, problem)))
@@ -136,7 +137,7 @@ impl Profile {
             native,
             rewrites,
             texts,
-            sockets,
+            generations,
             streams,
             clients,
             coded,
@@ -249,15 +250,21 @@ impl Profile {
     /// How many characters of text a request body brings.
     #[must_use]
     pub fn characters(&self, body: &super::json::Json<'_>) -> u64 {
-        cost::characters(&self.texts, body)
+        cost::text(&self.texts, body).characters
     }
 
-    /// The units that are counted on a socket opened by this request; none where the socket counts as a whole.
+    /// The generations that this request is, or that begin on the socket that it opens.
     #[must_use]
-    pub fn socket_units(&self, method: &str, path: &str) -> Option<&Arc<SocketUnits>> {
+    pub fn generations(&self, method: &str, path: &str) -> Option<&Arc<GenerationRule>> {
+        self.generations.iter().find(|rule| rule.covers(method, path))
+    }
+
+    /// Those on a socket opened by this request that take slots; none where the socket counts as a whole.
+    #[must_use]
+    pub fn slots_inside(&self, method: &str, path: &str) -> Option<&Arc<GenerationRule>> {
         let unit = self.spec.concurrency.unit;
         let inside = matches!(unit, Some(ConcurrencyUnit::Context | ConcurrencyUnit::Generation));
-        self.sockets.iter().find(|sockets| inside && sockets.covers(method, path))
+        self.generations(method, path).filter(|rule| inside && rule.takes_slots())
     }
 
     /// Whether the provider's WebSockets answer pings.

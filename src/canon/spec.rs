@@ -3,6 +3,7 @@
 //! [`super::profile`] compiles it. Unknown keys are refused; everything is optional.
 
 mod detector;
+mod generation;
 mod mapping;
 mod native;
 mod selector;
@@ -12,10 +13,11 @@ mod values;
 pub use super::codec::{Codec, CodecSpec};
 pub use super::liveness::WebsocketSpec;
 pub use detector::{DetectorSpec, StreamSpec};
+pub use generation::{AudioMemberSpec, AudioSpec, FormatSpec, GenerationKind, GenerationSpec};
 pub use mapping::{FullMappingSpec, MappingSpec, ProjectionSpec, RuleSpec, StatusSpec};
 pub use native::NativeSpec;
 pub use selector::{ConditionSpec, ConditionTestSpec, FullSelectorSpec, Scalar, SelectorSpec, Unit};
-pub use units::{ConcurrencySpec, ConcurrencyUnit, CostSpec, SocketUnitsSpec};
+pub use units::{ConcurrencySpec, ConcurrencyUnit, CostSpec};
 pub use values::{OneOrMany, Table};
 
 use schemars::JsonSchema;
@@ -97,6 +99,9 @@ pub struct ProfileSpec {
     /// Ordered rules; the first that matches wins. Rules that name a whole code, or `*`, are asked before the code table; those for
     /// a family of codes (`UPSTREAM_*`) and those without a code after it.
     pub rules: Vec<RuleSpec>,
+    /// Pieces of work that the provider is asked for: where one begins and ends, where its text and its audio are. The first whose
+    /// path fits a request is its own.
+    pub generations: Vec<GenerationSpec>,
     /// Streams whose last event is known, so that an end without it is a failure.
     pub streams: Vec<StreamSpec>,
     /// Clients that read the provider's own errors: its SDKs, and plugins made for it. `envelope = "auto"` answers them in the

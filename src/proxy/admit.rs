@@ -38,7 +38,7 @@ pub(crate) async fn admit(
     };
     let priority = limits::priority(&parts.headers, call.fields);
     let mut permit = None;
-    let counted_inside = || route.config.profile.socket_units(parts.method.as_str(), call.provider_path()).is_some();
+    let counted_inside = || route.config.profile.slots_inside(parts.method.as_str(), call.provider_path()).is_some();
     if limits.counts()
         && limits.takes_slot(websocket, counted_inside)
         && let Some(gate) = limits.gate(credential)

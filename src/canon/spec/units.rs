@@ -1,7 +1,7 @@
 //! What takes a slot of a plan, and what a request costs.
 
+use super::OneOrMany;
 use super::values::one_or_many;
-use super::{ConditionSpec, OneOrMany, SelectorSpec, Table};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -15,32 +15,6 @@ pub struct ConcurrencySpec {
     pub limit_header: Option<String>,
     /// Response header that tells how many are running.
     pub current_header: Option<String>,
-    /// Sockets on which units begin and end. With the units `context` and `generation` a slot is taken for each; any other
-    /// socket takes one for as long as it is open.
-    pub sockets: Vec<SocketUnitsSpec>,
-}
-
-/// Where units begin and end on one kind of socket.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SocketUnitsSpec {
-    /// Method and path template of its handshake; every path without it.
-    pub path: Option<OneOrMany<String>>,
-    /// Where the unit's id is, in messages of either side. Without it there is one at a time.
-    #[serde(default, deserialize_with = "one_or_many")]
-    #[schemars(with = "OneOrMany<SelectorSpec>")]
-    pub id: Vec<SelectorSpec>,
-    /// How many units one such socket takes at one time; a message that begins one more waits.
-    #[schemars(range(min = 1))]
-    pub max: Option<u32>,
-    /// Conditions over a message of the client's that begins a unit, unless it is running.
-    pub begins: OneOrMany<Table<ConditionSpec>>,
-    /// Conditions over a message with which the client has said all that it has to say in a unit.
-    pub last: Option<OneOrMany<Table<ConditionSpec>>>,
-    /// Conditions over a message of the client's that ends a unit.
-    pub cancels: Option<OneOrMany<Table<ConditionSpec>>>,
-    /// Conditions over a message of the provider's that ends a unit. Its errors do so anyway.
-    pub ends: OneOrMany<Table<ConditionSpec>>,
 }
 
 /// What takes one slot of a plan.
@@ -51,9 +25,9 @@ pub enum ConcurrencyUnit {
     Request,
     /// Each socket; plain requests take none.
     Socket,
-    /// Each context on a socket.
+    /// Each context on a socket, as `generations` say; a socket on which none begin takes one for as long as it is open.
     Context,
-    /// Only while audio is being generated.
+    /// Only while audio is being generated: the same by another name.
     Generation,
 }
 

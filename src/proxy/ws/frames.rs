@@ -146,7 +146,7 @@ impl FrameReader {
     pub(super) fn feed(
         &mut self,
         input: &[u8],
-        suspect: &dyn Fn(&[u8]) -> bool,
+        suspect: &mut dyn FnMut(&[u8]) -> bool,
         stop: &Cell<bool>,
         take: &mut dyn FnMut(Unit<'_>),
     ) -> Result<usize, Violation> {
@@ -161,7 +161,7 @@ impl FrameReader {
         &mut self,
         input: &[u8],
         run: &mut Range<usize>,
-        suspect: &dyn Fn(&[u8]) -> bool,
+        suspect: &mut dyn FnMut(&[u8]) -> bool,
         stop: &Cell<bool>,
         take: &mut dyn FnMut(Unit<'_>),
     ) -> Result<(), Violation> {
@@ -251,7 +251,7 @@ impl FrameReader {
     fn go_on(
         &mut self,
         rest: &[u8],
-        suspect: &dyn Fn(&[u8]) -> bool,
+        suspect: &mut dyn FnMut(&[u8]) -> bool,
         take: &mut dyn FnMut(Unit<'_>),
     ) -> Result<usize, Violation> {
         let mut taken = 0;
@@ -288,7 +288,12 @@ impl FrameReader {
     }
 
     /// Decides on a whole frame.
-    fn judge(&mut self, head: &Head, frame: &[u8], suspect: &dyn Fn(&[u8]) -> bool) -> Result<FrameAction, Violation> {
+    fn judge(
+        &mut self,
+        head: &Head,
+        frame: &[u8],
+        suspect: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<FrameAction, Violation> {
         let payload = frame.get(head.length..).unwrap_or_default();
         if head.header.opcode == Opcode::Close {
             let mut buffer = [0; MAX_CONTROL as usize];
@@ -305,7 +310,7 @@ impl FrameReader {
             return Ok(FrameAction::Pass);
         }
         let any = self.look == Look::Next;
-        let wanted = |text: &[u8]| any || (coded || begins_json(text)) && suspect(text);
+        let mut wanted = |text: &[u8]| any || (coded || begins_json(text)) && suspect(text);
         if head.part.first && head.part.last {
             return Ok(if wanted(&plain(payload, head.header.mask)) {
                 FrameAction::Suspect

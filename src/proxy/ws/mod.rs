@@ -14,7 +14,6 @@ mod handshake;
 mod pings;
 mod session;
 mod side;
-mod units;
 
 use super::context::RoutedContext;
 use super::request_body::RequestBody;

@@ -26,18 +26,20 @@ fn run_within(sizes: Sizes, sender: Sender, pieces: &[&[u8]]) -> Vec<Out> {
     let mut inbound = FrameReader::new(sender, sizes);
     let mut out = Vec::new();
     for piece in pieces {
-        let outcome =
-            inbound.feed(piece, &|text| memchr::memmem::find(text, b"bad").is_some(), &Cell::new(false), &mut |unit| {
-                match unit {
-                    Unit::Pass(bytes) => match out.last_mut() {
-                        Some(Out::Pass(before)) => before.extend_from_slice(bytes),
-                        _ => out.push(Out::Pass(bytes.to_vec())),
-                    },
-                    Unit::Suspect(frames, text) => out.push(Out::Suspect(frames.to_vec(), text.to_vec())),
-                    Unit::Control(frame, payload) => out.push(Out::Control(frame.to_vec(), payload.to_vec())),
-                    Unit::Close(_, code, reason) => out.push(Out::Close(code, reason.to_owned())),
-                }
-            });
+        let outcome = inbound.feed(
+            piece,
+            &mut |text| memchr::memmem::find(text, b"bad").is_some(),
+            &Cell::new(false),
+            &mut |unit| match unit {
+                Unit::Pass(bytes) => match out.last_mut() {
+                    Some(Out::Pass(before)) => before.extend_from_slice(bytes),
+                    _ => out.push(Out::Pass(bytes.to_vec())),
+                },
+                Unit::Suspect(frames, text) => out.push(Out::Suspect(frames.to_vec(), text.to_vec())),
+                Unit::Control(frame, payload) => out.push(Out::Control(frame.to_vec(), payload.to_vec())),
+                Unit::Close(_, code, reason) => out.push(Out::Close(code, reason.to_owned())),
+            },
+        );
         if let Err(violation) = outcome {
             out.push(Out::Violation(violation));
             break;
@@ -200,7 +202,7 @@ fn places_for_words_of_our_own_are_known() {
     let state = |pieces: &[&[u8]]| {
         let mut inbound = FrameReader::new(Sender::Server, SIZES);
         for piece in pieces {
-            let _ = inbound.feed(piece, &|_| true, &Cell::new(false), &mut |_| {}).expect("good frames");
+            let _ = inbound.feed(piece, &mut |_| true, &Cell::new(false), &mut |_| {}).expect("good frames");
         }
         (inbound.is_between_frames(), inbound.is_between_messages())
     };
@@ -241,7 +243,7 @@ fn a_long_text_is_looked_at_where_that_is_asked_for() {
                     seen.push(looked_at == text.as_bytes());
                 }
             };
-            let _ = reader.feed(piece, &|_| true, &Cell::new(false), &mut take).expect("good frames");
+            let _ = reader.feed(piece, &mut |_| true, &Cell::new(false), &mut take).expect("good frames");
         }
         seen
     };

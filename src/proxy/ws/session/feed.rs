@@ -1,6 +1,6 @@
 //! What one piece from a side comes to: what passes, what is looked at, how it ends.
 
-use super::slots::{Message, Pass, Slots};
+use super::slots::{Message, Pass};
 use super::{Session, Who};
 use crate::canon::{Fault, Phase};
 use crate::detect::Coded;
@@ -9,7 +9,7 @@ use crate::proxy::ws::first_message::FirstMessages;
 use crate::proxy::ws::frames::{Look, Unit, Violation};
 use crate::telemetry::metrics::Direction;
 use crate::wire::close;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::task::Context;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -47,14 +47,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let (over, nonce) = (to.close_sent, from.nonce());
         let profile = &route.config.profile;
-        let may_end = slots.as_ref().map(Slots::needles);
-        let suspect = |text: &[u8]| {
-            who == Who::Client
-                || profile.may_be_error(Phase::Frame, text)
-                || may_end.as_ref().is_some_and(|units| units.may_end(text))
+        let slots = RefCell::new(slots.as_mut());
+        let mut suspect = |text: &[u8]| {
+            let matters = || slots.borrow_mut().as_mut().is_some_and(|slots| slots.may_matter(text));
+            who == Who::Client || matters() | profile.may_be_error(Phase::Frame, text)
         };
         let stop = Cell::new(false);
-        let taken = from.frames.feed(input, &suspect, &stop, &mut |unit| match unit {
+        let taken = from.frames.feed(input, &mut suspect, &stop, &mut |unit| match unit {
             Unit::Close(frame, code, reason) => fed.close = Some((frame.to_vec(), code, reason.to_owned())),
             Unit::Control(frame, payload) if payload == nonce => fed.pong_only = frame.len() == input.len(),
             _ if over || fed.unfit => {}
@@ -70,7 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 fed.spoke = true;
                 let Some(opened) = open(first_messages, errors, text) else { return fed.unfit = true };
                 let message = Message { frames, text, replaced: opened.as_deref() };
-                match slots.as_mut().map_or(Pass::Now, |slots| slots.client(&message, errors)) {
+                match slots.borrow_mut().as_mut().map_or(Pass::Now, |slots| slots.client(&message, errors)) {
                     Pass::Now => message.send(to, cx),
                     Pass::Never => {}
                     Pass::Later => stop.set(true),
@@ -80,7 +79,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 fed.spoke = true;
                 let message = Coded::message(errors.codec(), text);
                 let replaced = errors.message(&message);
-                if let Some(slots) = slots {
+                if let Some(slots) = slots.borrow_mut().as_mut() {
                     slots.provider(message.body(), errors.take_failed().as_ref());
                 }
                 match replaced {
@@ -98,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let input = input.get(..fed.length).unwrap_or(input);
         route.metrics.websocket_passed(direction, from.frames.count(), input.len() as u64);
-        if who == Who::Client && first_messages.is_over() && slots.is_none() {
+        if who == Who::Client && first_messages.is_over() && slots.borrow().is_none() {
             from.frames.look(Look::Nothing);
         }
         self.over |= errors.is_fatal();

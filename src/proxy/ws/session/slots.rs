@@ -4,9 +4,9 @@
 
 use super::super::close::SessionErrors;
 use super::super::side::Side;
-use super::super::units::{Beginning, Units, Verdict};
 use super::{BUFFER, READ, Session, Who};
-use crate::canon::{CanonicalError, Evidence, Observed, SocketUnits};
+use crate::canon::{CanonicalError, Evidence, Observed};
+use crate::generation::{Asked, Beginning, Outcome, Tracker, Verdict, Watch};
 use crate::limit::gate::{AccountSet, Gate, Permit, Setup};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
@@ -22,17 +22,17 @@ use tokio::time::Instant;
 
 type Slot = Result<Held, Denied>;
 
-/// What a unit has: a slot of the plan, and one of its socket where the provider bounds those as well.
+/// What a generation has: a slot of the plan, and one of its socket where the provider bounds those as well.
+#[derive(Default)]
 pub(super) struct Held {
     plan: Option<Permit>,
     _socket: Option<Permit>,
 }
 
-/// The units of a socket and their slots.
+/// The generations of a socket and their slots.
 pub(super) struct Slots {
     route: Arc<RouteRuntime>,
-    spec: Arc<SocketUnits>,
-    units: Units<Held>,
+    tracker: Tracker<Held>,
     /// Whether the route limits them.
     limited: bool,
     /// So many at one time on this socket, where the provider has a bound of that kind.
@@ -87,31 +87,35 @@ impl Message<'_> {
 impl Slots {
     /// Those of a socket on which units are counted; none on any other, and where the route does not limit them.
     pub(super) fn of(call: &RoutedContext, route: &Arc<RouteRuntime>) -> Option<Slots> {
-        let spec = route.config.profile.socket_units(call.method.as_str(), call.provider_path())?;
+        let (method, path) = call.request();
+        let rule = route.config.profile.slots_inside(method, path)?;
         let limited = route.limits.counts();
-        let followed = spec.have_ids() || route.config.websocket.keep_alive.is_some();
+        let followed = rule.have_ids() || route.config.websocket.keep_alive.is_some();
         if !limited && !followed {
             return None;
         }
-        let (units, route) = (Units::new(Arc::clone(spec)), Arc::clone(route));
-        let own = spec.max().filter(|_| limited).map(|max| Gate::new(&Setup { max, queue: 1, accounts: 1 }));
-        Some(Slots { route, spec: Arc::clone(spec), units, limited, own, waiting: None, ahead: Vec::new() })
+        let asked = Asked { method, path, query: call.upstream.target.query() };
+        let tracker = Tracker::new(Arc::clone(rule), Watch::default(), asked, now());
+        let own = rule.max().filter(|_| limited).map(|max| Gate::new(&Setup { max, queue: 1, accounts: 1 }));
+        Some(Slots { route: Arc::clone(route), tracker, limited, own, waiting: None, ahead: Vec::new() })
     }
 
-    /// What says of a message of the provider's whether it has to be looked at.
-    pub(super) fn needles(&self) -> Arc<SocketUnits> {
-        Arc::clone(&self.spec)
+    /// Whether a message of the provider's has to be looked at.
+    pub(super) fn may_matter(&mut self, text: &[u8]) -> bool {
+        self.tracker.any_run() && self.tracker.provider_text(text, now())
     }
 
     /// Decides on a message of the client's.
     pub(super) fn client(&mut self, message: &Message<'_>, errors: &SessionErrors) -> Pass {
         let seen = Observed::frame(message.text, SystemTime::now());
-        let beginning = match self.units.client(&Evidence::new(&seen)) {
+        let verdict = self.tracker.client(&Evidence::new(&seen), now());
+        self.free(None);
+        let beginning = match verdict {
             Verdict::Pass => return Pass::Now,
             Verdict::Swallow => return Pass::Never,
             Verdict::Begin(beginning) if !self.limited => {
-                if self.units.has_room() {
-                    self.units.began(beginning, Held { plan: None, _socket: None });
+                if self.tracker.has_room() {
+                    self.tracker.began(beginning, Held::default(), now());
                 }
                 return Pass::Now;
             }
@@ -126,7 +130,7 @@ impl Slots {
     fn slot(&self, call: &RoutedContext) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
         let (priority, account) = (call.admission.priority(), AccountSet::only(call.destination.account));
         let credential = call.admission.credential();
-        let (route, has_room, own) = (Arc::clone(&self.route), self.units.has_room(), self.own.clone());
+        let (route, has_room, own) = (Arc::clone(&self.route), self.tracker.has_room(), self.own.clone());
         Box::pin(async move {
             // A socket with so many units at one time is refused as one that finds the queue full.
             if !has_room {
@@ -144,33 +148,43 @@ impl Slots {
 
     /// A message of the provider's, and the error that it was.
     pub(super) fn provider(&mut self, text: &[u8], error: Option<&CanonicalError>) {
-        let ended = match error {
-            Some(error) => self.units.failed(error.context_id.as_deref()),
-            None if self.units.may_end(text) => {
-                self.units.provider(&Evidence::new(&Observed::frame(text, SystemTime::now())))
+        match error {
+            Some(error) => self.tracker.failed(error.context_id.as_deref(), error.code, now()),
+            None => self.tracker.provider(&Evidence::new(&Observed::frame(text, SystemTime::now())), now()),
+        }
+        self.free(error);
+    }
+
+    /// Gives back the slots of what has ended, well or with this error of the provider's.
+    fn free(&mut self, error: Option<&CanonicalError>) {
+        for ended in self.tracker.take_ended() {
+            if let (Outcome::Complete | Outcome::Failed, Some(permit)) = (ended.record.outcome, ended.slot.plan) {
+                self.route.limits.settled(permit, error);
             }
-            None => None,
-        };
-        if let Some(permit) = ended.and_then(|held| held.plan) {
-            self.route.limits.settled(permit, error);
         }
     }
 
     /// Whether a unit runs, or waits for its slot.
     pub(super) fn has_work(&self) -> bool {
-        self.waiting.is_some() || self.units.any_run()
+        self.waiting.is_some() || self.tracker.any_run()
     }
 
     /// The ids of the units that run.
     pub(super) fn running(&self) -> Vec<String> {
-        self.units.ids()
+        self.tracker.ids()
     }
 
     /// The socket ends: all slots are free, and a place in the queue is given up.
     pub(super) fn end(&mut self) {
-        self.units.end();
+        self.tracker.end(Outcome::Cancelled, None, now());
+        self.free(None);
         self.waiting = None;
     }
+}
+
+/// The time as trackers read it.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -185,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Ready(Err(denied)) => denied,
                 Poll::Ready(Ok(permit)) => {
                     let Some(Waiting { beginning, frames, replaced, .. }) = slots.waiting.take() else { return false };
-                    slots.units.began(beginning, permit);
+                    slots.tracker.began(beginning, permit, now());
                     Message { frames: &frames, text: &[], replaced: replaced.as_deref() }.send(&mut self.provider, cx);
                     return true;
                 }
@@ -198,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let Some(Waiting { beginning, .. }) = slots.waiting.take() else { return false };
         let message = self.errors.denied(denied, &beginning.id);
-        slots.units.refuse(beginning);
+        slots.tracker.refuse(beginning);
         if let Some(message) = message {
             self.client.tell(cx, &message);
         }

@@ -1,0 +1,164 @@
+//! Audio formats: how many bytes a second has. What has no fixed rate has none, and nothing is guessed.
+
+/// A format, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Format {
+    coding: Coding,
+    /// Samples of one channel per second.
+    rate: Option<u32>,
+    channels: u16,
+    /// Bits per second, of codecs with a constant bit rate.
+    bit_rate: Option<u32>,
+}
+
+/// How samples are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// Nothing is known of it, or it has no fixed rate.
+    #[default]
+    Unknown,
+    /// Linear, of so many bytes, little endian.
+    Pcm(u8),
+    /// Floats of 32 bits.
+    Float,
+    /// G.711 µ-law.
+    Mulaw,
+    /// G.711 A-law.
+    Alaw,
+    /// MP3 with a constant bit rate.
+    Mp3,
+}
+
+impl Format {
+    /// From the words for it, in any of the ways that providers write them: `pcm_16000`, `pcm_s16le`, `linear16`, `ulaw_8000`,
+    /// `mp3_44100_128`, `audio/L16; rate=16000`, `raw-24khz-16bit-mono-pcm`; what the name does not say is given beside it.
+    #[must_use]
+    pub fn named(name: &str, rate: Option<u32>, bit_rate: Option<u32>, channels: Option<u16>) -> Format {
+        let name = name.to_ascii_lowercase();
+        let words: Vec<&str> = name.split(|char: char| !char.is_ascii_alphanumeric()).collect();
+        let coding = Coding::named(&name, &words);
+        let mut numbers = words.iter().filter_map(|word| number(word));
+        let said = match coding {
+            Coding::Mp3 => numbers.find(|number| *number >= 8_000).or(rate),
+            _ => numbers.find(|number| (4_000..=384_000).contains(number)),
+        };
+        // The last number of `mp3_44100_128` and of `audio-24khz-48kbitrate-mono-mp3` are kilobits.
+        let kilobits = words.iter().find_map(|word| word.strip_suffix("kbitrate")?.parse::<u32>().ok()).or_else(|| {
+            let after = words.iter().skip_while(|word| number(word).is_none_or(|number| number < 8_000)).nth(1);
+            after.and_then(|word| word.parse().ok())
+        });
+        let bit_rate = match (bit_rate, kilobits) {
+            (_, Some(kilobits)) if (8..=640).contains(&kilobits) => Some(kilobits * 1000),
+            (Some(given), _) => Some(if given <= 640 { given * 1000 } else { given }),
+            (None, _) => None,
+        };
+        let stereo = words.contains(&"stereo").then_some(2);
+        Format { coding, rate: said.or(rate), channels: channels.or(stereo).unwrap_or(1).max(1), bit_rate }
+    }
+
+    /// From the header of a WAV: its tag, channels, samples per second and bits of a sample.
+    pub(super) fn wav(tag: u16, channels: u16, rate: u32, bits: u16) -> Format {
+        let coding = match (tag, bits) {
+            (1 | 0xfffe, 8 | 16 | 24 | 32) => Coding::Pcm((bits / 8) as u8),
+            (3, 32) => Coding::Float,
+            (6, 8) => Coding::Alaw,
+            (7, 8) => Coding::Mulaw,
+            _ => Coding::Unknown,
+        };
+        Format { coding, rate: Some(rate).filter(|rate| *rate > 0), channels: channels.max(1), bit_rate: None }
+    }
+
+    pub(super) fn coding(&self) -> Coding {
+        self.coding
+    }
+
+    /// How many bytes one second has; none where the rate is not fixed or not known.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> Option<f64> {
+        let of_samples = |width: u8| Some(f64::from(self.rate?) * f64::from(width) * f64::from(self.channels));
+        match self.coding {
+            Coding::Unknown => None,
+            Coding::Pcm(width) => of_samples(width),
+            Coding::Float => of_samples(4),
+            Coding::Mulaw | Coding::Alaw => of_samples(1),
+            Coding::Mp3 => self.bit_rate.map(|bits| f64::from(bits) / 8.0),
+        }
+    }
+}
+
+impl Coding {
+    fn named(name: &str, words: &[&str]) -> Coding {
+        let has = |part: &str| name.contains(part);
+        let is = |word: &str| words.contains(&word);
+        // What is compressed has no fixed rate, whatever else its name says.
+        if ["opus", "ogg", "vorbis", "aac", "flac", "webm", "amr", "speex", "m4a", "mp4", "adpcm"]
+            .iter()
+            .any(|codec| has(codec))
+        {
+            return Coding::Unknown;
+        }
+        match () {
+            () if has("mp3") || has("mpeg") => Coding::Mp3,
+            () if has("ulaw") || has("mu-law") || is("pcmu") || is("basic") => Coding::Mulaw,
+            () if has("alaw") || has("a-law") || is("pcma") => Coding::Alaw,
+            () if has("f32") || has("float") => Coding::Float,
+            () if has("linear32") || has("s32") || has("32bit") => Coding::Pcm(4),
+            () if has("s24") || has("l24") || has("24bit") => Coding::Pcm(3),
+            () if has("pcm_u8") || has("linear8") || is("8bit") => Coding::Pcm(1),
+            () if has("linear") || has("s16") || has("pcm") || is("l16") || is("raw") || is("lpcm") => Coding::Pcm(2),
+            () => Coding::Unknown,
+        }
+    }
+}
+
+/// A number of hertz: `16000`, `24khz`.
+fn number(word: &str) -> Option<u32> {
+    match word.strip_suffix("khz") {
+        Some(thousands) => thousands.parse::<u32>().ok()?.checked_mul(1000),
+        None => word.strip_suffix("hz").unwrap_or(word).parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_read_as_the_providers_write_them() {
+        for (name, rate, bit_rate, expected) in [
+            ("pcm_16000", None, None, Some(32_000.0)),
+            ("pcm_24000", None, None, Some(48_000.0)),
+            ("ulaw_8000", None, None, Some(8_000.0)),
+            ("alaw_8000", None, None, Some(8_000.0)),
+            ("mp3_44100_128", None, None, Some(16_000.0)),
+            ("mp3_22050_32", None, None, Some(4_000.0)),
+            ("mp3", Some(44_100), None, None),
+            ("mp3", Some(44_100), Some(128_000), Some(16_000.0)),
+            ("mp3", None, Some(64), Some(8_000.0)),
+            ("opus_48000_128", None, None, None),
+            ("opus", Some(48_000), Some(64_000), None),
+            ("pcm_s16le", Some(22_050), None, Some(44_100.0)),
+            ("pcm_f32le", Some(44_100), None, Some(176_400.0)),
+            ("pcm_mulaw", Some(8_000), None, Some(8_000.0)),
+            ("linear16", Some(24_000), None, Some(48_000.0)),
+            ("LINEAR16", Some(16_000), None, Some(32_000.0)),
+            ("MULAW", Some(8_000), None, Some(8_000.0)),
+            ("audio/L16; rate=16000", None, None, Some(32_000.0)),
+            ("audio/pcm;rate=24000", None, None, Some(48_000.0)),
+            ("audio/basic", Some(8_000), None, Some(8_000.0)),
+            ("g711_ulaw", Some(8_000), None, Some(8_000.0)),
+            ("raw-24khz-16bit-mono-pcm", None, None, Some(48_000.0)),
+            ("raw-8khz-8bit-mono-mulaw", None, None, Some(8_000.0)),
+            ("audio-24khz-48kbitrate-mono-mp3", None, None, Some(6_000.0)),
+            ("ogg-24khz-16bit-mono-opus", None, None, None),
+            ("pcm", None, None, None),
+            ("wav", Some(24_000), None, None),
+            ("aac", Some(44_100), Some(128_000), None),
+            ("flac", Some(48_000), None, None),
+            ("", None, None, None),
+        ] {
+            assert_eq!(Format::named(name, rate, bit_rate, None).bytes_per_second(), expected, "{name}");
+        }
+        assert_eq!(Format::named("pcm_16000", None, None, Some(2)).bytes_per_second(), Some(64_000.0));
+    }
+}

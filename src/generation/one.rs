@@ -1,0 +1,237 @@
+//! One generation: what has passed in it, whose time is running, and what is due.
+
+use super::audio::AudioMeter;
+use super::facts::Facts;
+use super::record::{Figures, Outcome, Record};
+use super::silence::{Silent, Watch};
+use super::skim::Skimmed;
+use crate::canon::generations::{GenerationRule, Text};
+use crate::canon::{Code, Evidence, GenerationKind};
+use std::time::{Duration, Instant};
+
+/// How many bytes at the beginning of a member may be a header: that of a WAV is 44, and seldom longer.
+const HEAD: usize = 512;
+
+/// What a body or a message of the client's brings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its text; none where it cannot be told.
+    pub text: Option<Text>,
+    /// The client wants what it has said so far.
+    pub flush: bool,
+    /// The client has nothing more to say.
+    pub last: bool,
+}
+
+/// One generation.
+#[derive(Debug)]
+pub struct Generation {
+    kind: GenerationKind,
+    id: Box<str>,
+    watch: Watch,
+    queued: Duration,
+    began: Instant,
+    model: Option<Box<str>>,
+    characters: Option<u64>,
+    /// There is something to speak.
+    spoken: bool,
+    /// There is something to speak for which no audio has come.
+    unanswered: bool,
+    /// Since when the provider's time has run for audio or a result that has not come; none when it does not run.
+    owes: Option<Instant>,
+    asked: Option<Instant>,
+    /// When the client had said all.
+    whole: Option<Instant>,
+    first_byte: Option<Instant>,
+    /// When the provider last said anything in it.
+    heard: Option<Instant>,
+    first_audio: Option<Instant>,
+    last_audio: Option<Instant>,
+    longest_gap: Option<Duration>,
+    input: AudioMeter,
+    output: AudioMeter,
+    figures: Figures,
+}
+
+impl Generation {
+    /// One that goes to the provider now, after it has waited for so long.
+    #[must_use]
+    pub fn new(rule: &GenerationRule, facts: &Facts, watch: Watch, now: Instant) -> Generation {
+        Generation {
+            kind: rule.kind,
+            id: Box::default(),
+            watch,
+            queued: Duration::ZERO,
+            began: now,
+            model: facts.model().map(Box::from),
+            characters: Some(0),
+            spoken: false,
+            unanswered: false,
+            owes: None,
+            asked: None,
+            whole: None,
+            first_byte: None,
+            heard: None,
+            first_audio: None,
+            last_audio: None,
+            longest_gap: None,
+            input: AudioMeter::new(facts.input(rule)),
+            output: AudioMeter::new(facts.output(rule)),
+            figures: Figures::default(),
+        }
+    }
+
+    /// The same with an id and the time for which it waited.
+    pub(super) fn known_as(self, id: &str, queued: Duration) -> Generation {
+        Generation { id: id.into(), queued, ..self }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The client said something in it.
+    pub fn said(&mut self, said: Said, now: Instant) {
+        match said.text {
+            Some(text) => {
+                self.characters = self.characters.map(|characters| characters + text.characters);
+                self.spoken |= text.spoken;
+                self.unanswered |= text.spoken;
+            }
+            None => (self.characters, self.spoken, self.unanswered) = (None, true, true),
+        }
+        if said.last {
+            let _ = self.whole.get_or_insert(now);
+        }
+        // A transcription owes its result; a voice owes audio for text that had none.
+        let owes = match self.kind {
+            GenerationKind::Stt => said.flush || said.last,
+            GenerationKind::Tts | GenerationKind::Agent | GenerationKind::Other => {
+                (said.flush || said.last) && self.unanswered
+            }
+        };
+        if owes {
+            let _ = self.owes.get_or_insert(now);
+            let _ = self.asked.get_or_insert(now);
+        }
+    }
+
+    /// The client sent audio.
+    pub fn input(&mut self, length: u64, known: &[u8]) {
+        let _ = self.input.piece(length, known);
+    }
+
+    /// The client sent audio in base64.
+    pub(super) fn input_member(&mut self, found: &Skimmed<'_>) {
+        let head = if self.input.wants_bytes() { found.bytes(HEAD) } else { Vec::new() };
+        let _ = self.input.piece(found.length(), &head);
+    }
+
+    /// What the head of the answer says.
+    pub fn answered(&mut self, rule: &GenerationRule, facts: &Facts, now: Instant) {
+        self.output.is_in(facts.output(rule));
+        self.heard(now);
+    }
+
+    /// The provider said something in it.
+    pub fn heard(&mut self, now: Instant) {
+        let _ = self.first_byte.get_or_insert(now);
+        self.heard = Some(now);
+    }
+
+    /// The provider sent audio: so many bytes, of which these are known. `resumed` is when the client last began to take what comes.
+    pub fn audio(&mut self, length: u64, known: &[u8], resumed: Instant, now: Instant) {
+        self.heard(now);
+        let loud = self.watch.level.is_none_or(|level| self.output.is_louder(level, known));
+        if self.output.piece(length, known) == 0 || !loud {
+            return;
+        }
+        let _ = self.first_audio.get_or_insert(now);
+        if let (Some(last), Some(whole)) = (self.last_audio, self.whole) {
+            let gap = now.saturating_duration_since(last.max(whole).max(resumed));
+            self.longest_gap = self.longest_gap.max(Some(gap));
+        }
+        (self.last_audio, self.unanswered, self.owes) = (Some(now), false, None);
+    }
+
+    /// The provider sent audio in base64.
+    pub(super) fn member(&mut self, found: &Skimmed<'_>, resumed: Instant, now: Instant) {
+        let known = match () {
+            () if self.watch.level.is_some() => found.bytes(usize::MAX),
+            () if self.output.wants_bytes() => found.bytes(HEAD),
+            () => Vec::new(),
+        };
+        self.audio(found.length(), &known, resumed, now);
+    }
+
+    /// A final result of a transcription came.
+    pub(super) fn result(&mut self, now: Instant) {
+        self.heard(now);
+        self.owes = None;
+    }
+
+    /// What the provider tells of its own counting.
+    pub fn figures(&mut self, rule: &GenerationRule, evidence: &Evidence<'_>) {
+        rule.figures(evidence).for_each(|(place, value)| self.figures.told(place, value));
+    }
+
+    /// When the provider is next too late, and in which way, if nothing comes before and the client takes what comes since `resumed`.
+    #[must_use]
+    pub fn due(&self, resumed: Instant) -> Option<(Instant, Silent)> {
+        let after =
+            |since: Instant, limit: Option<Duration>, silent| Some((since.max(resumed).checked_add(limit?)?, silent));
+        match self.kind {
+            GenerationKind::Stt => {
+                let since = self.owes?;
+                after(self.heard.map_or(since, |heard| heard.max(since)), self.watch.result, Silent::NoResult)
+            }
+            GenerationKind::Tts => match (self.owes, self.last_audio, self.whole) {
+                (Some(since), _, _) => after(since, self.watch.first_audio, Silent::Late),
+                (None, Some(last), Some(whole)) => after(last.max(whole), self.watch.gap, Silent::Stalled),
+                (None, _, _) => None,
+            },
+            // A turn may call a function, or have no words at all.
+            GenerationKind::Agent | GenerationKind::Other => None,
+        }
+    }
+
+    /// Whether it would be silent if it ended in order now.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.watch.empty && self.kind == GenerationKind::Tts && self.spoken && self.last_audio.is_none()
+    }
+
+    /// How long the first audio took of the provider's own time, or how long it has been owed: for what is learned from it.
+    #[must_use]
+    pub fn owed_for(&self, now: Instant) -> Option<Duration> {
+        self.owes.map(|since| now.saturating_duration_since(since))
+    }
+
+    /// It has ended.
+    #[must_use]
+    pub fn end(mut self, outcome: Outcome, silent: Option<Silent>, code: Option<Code>, now: Instant) -> Record {
+        self.input.end();
+        self.output.end();
+        Record {
+            kind: self.kind,
+            id: self.id,
+            model: self.model,
+            queued: self.queued,
+            began: self.began,
+            asked: self.asked,
+            first_byte: self.first_byte,
+            first_audio: self.first_audio,
+            longest_gap: self.longest_gap,
+            ended: now,
+            characters: self.characters,
+            audio_in_bytes: self.input.bytes(),
+            audio_in_seconds: self.input.seconds(),
+            audio_out_bytes: self.output.bytes(),
+            audio_out_seconds: self.output.seconds(),
+            figures: self.figures,
+            outcome,
+            silent,
+            code: code.or_else(|| silent.map(|silent| silent.fault().code())),
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! The generations of one socket: which run, each with its slot, which were refused, and which have ended.
+
+use super::facts::{Asked, Facts};
+use super::one::{Generation, Said};
+use super::record::{Outcome, Record};
+use super::silence::{Silent, Watch};
+use super::skim::skim;
+use crate::canon::generations::{AudioPlace, GenerationRule};
+use crate::canon::{Code, Evidence, GenerationKind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Most generations of one socket that run, and most that are remembered as refused.
+const MOST: usize = 64;
+
+/// The generations of one socket; `P` is the slot that each has.
+#[derive(Debug)]
+pub struct Tracker<P> {
+    rule: Arc<GenerationRule>,
+    watch: Watch,
+    facts: Facts,
+    /// Every text is wanted at once.
+    eager: bool,
+    running: Vec<Running<P>>,
+    /// Those whose client has not said its last word yet, and of which nothing more goes to the provider.
+    refused: Vec<String>,
+    ended: Vec<Ended<P>>,
+    /// The client does not take what comes.
+    blocked: bool,
+    /// When it last began to.
+    resumed: Instant,
+}
+
+#[derive(Debug)]
+struct Running<P> {
+    generation: Generation,
+    slot: P,
+}
+
+/// One that has ended.
+#[derive(Debug)]
+pub struct Ended<P> {
+    /// What is left of it.
+    pub record: Record,
+    /// Its slot.
+    pub slot: P,
+    /// Nobody has told the client that it was silent.
+    pub untold: bool,
+}
+
+/// What becomes of a message of the client's.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It goes on.
+    Pass,
+    /// It belongs to a generation that was refused.
+    Swallow,
+    /// It begins a generation, which needs a slot first.
+    Begin(Beginning),
+}
+
+/// The beginning of a generation.
+#[derive(Debug)]
+pub struct Beginning {
+    /// Its id; empty without one.
+    pub id: String,
+    said: Said,
+    facts: Facts,
+    since: Instant,
+}
+
+impl<P: Default> Tracker<P> {
+    /// The generations of a socket that was opened so.
+    #[must_use]
+    pub fn new(rule: Arc<GenerationRule>, watch: Watch, asked: Asked<'_>, now: Instant) -> Tracker<P> {
+        Tracker {
+            facts: Facts::of(&rule, asked),
+            eager: rule.is_eager(asked.query),
+            rule,
+            watch,
+            running: Vec::new(),
+            refused: Vec::new(),
+            ended: Vec::new(),
+            blocked: false,
+            resumed: now,
+        }
+    }
+
+    /// Looks at a message of the client's.
+    pub fn client(&mut self, evidence: &Evidence<'_>, now: Instant) -> Verdict {
+        let (rule, id) = (Arc::clone(&self.rule), self.rule.id(evidence));
+        let cancels = rule.cancels(evidence);
+        let last = rule.is_last(evidence);
+        if let Some(at) = self.refused.iter().position(|refused| *refused == id) {
+            if last || cancels {
+                let _ = self.refused.remove(at);
+            }
+            return Verdict::Swallow;
+        }
+        if let Some(body) = evidence.tree() {
+            self.facts.read_body(&rule, body);
+        }
+        if cancels {
+            self.finish(&id, Outcome::Cancelled, None, now);
+            return Verdict::Pass;
+        }
+        let text = evidence.tree().map(|body| rule.text(body)).unwrap_or_default();
+        let flush = rule.flushes(evidence) || self.eager && text.spoken;
+        let said = Said { text: Some(text), flush, last };
+        if let Some(running) = self.find(&id) {
+            running.generation.said(said, now);
+            return Verdict::Pass;
+        }
+        // Where generations have ids, a message without one may be about all of them.
+        if rule.begins(evidence) {
+            return Verdict::Begin(Beginning { id, said, facts: self.facts.clone(), since: now });
+        }
+        Verdict::Pass
+    }
+
+    /// Whether a text of the client's has to be looked at. Audio in it is counted here, and begins a transcription.
+    pub fn client_text(&mut self, text: &[u8], now: Instant) -> bool {
+        let rule = Arc::clone(&self.rule);
+        let Some(found) = skim(&rule.input, text) else { return true };
+        if let Some(running) = self.hearing(now) {
+            running.generation.input_member(&found);
+        }
+        let (before, behind) = found.around;
+        rule.may_say_more(before) || rule.may_say_more(behind)
+    }
+
+    /// The client sent a binary message, or a part of one.
+    pub fn client_binary(&mut self, length: u64, known: &[u8], now: Instant) {
+        if has_binary(&self.rule.input)
+            && let Some(running) = self.hearing(now)
+        {
+            running.generation.input(length, known);
+        }
+    }
+
+    /// Whether binary messages of the client's, and of the provider's, are audio.
+    #[must_use]
+    pub fn hears_binary(&self) -> (bool, bool) {
+        (has_binary(&self.rule.input), has_binary(&self.rule.audio))
+    }
+
+    /// The one to which the client's audio belongs. A transcription begins with it, and takes no slot.
+    fn hearing(&mut self, now: Instant) -> Option<&mut Running<P>> {
+        if self.running.is_empty() && self.rule.kind == GenerationKind::Stt {
+            let mut generation = Generation::new(&self.rule, &self.facts, self.watch, now);
+            generation.said(Said { text: None, ..Said::default() }, now);
+            self.running.push(Running { generation, slot: P::default() });
+        }
+        self.running.last_mut()
+    }
+
+    /// A text of the provider's: audio in it is counted. Whether it has to be parsed and given to [`Tracker::provider`].
+    pub fn provider_text(&mut self, text: &[u8], now: Instant) -> bool {
+        let rule = Arc::clone(&self.rule);
+        let Some(found) = skim(&rule.audio, text) else { return rule.may_matter(text) };
+        let id = found.beside(&rule.id_names).and_then(|id| std::str::from_utf8(id).ok());
+        let resumed = self.resumed;
+        if let Some(running) = self.named(id) {
+            running.generation.member(&found, resumed, now);
+        }
+        let (before, behind) = found.around;
+        rule.may_matter(before) || rule.may_matter(behind)
+    }
+
+    /// The provider sent a binary message, or a part of one.
+    pub fn provider_binary(&mut self, length: u64, known: &[u8], now: Instant) {
+        let resumed = self.resumed;
+        if has_binary(&self.rule.audio)
+            && let Some(running) = self.named(None)
+        {
+            running.generation.audio(length, known, resumed, now);
+        }
+    }
+
+    /// Looks at a message of the provider's that may matter.
+    pub fn provider(&mut self, evidence: &Evidence<'_>, now: Instant) {
+        let (rule, id) = (Arc::clone(&self.rule), self.rule.id(evidence));
+        if rule.starts(evidence) && self.find(&id).is_none() && self.has_room() {
+            let generation = Generation::new(&rule, &self.facts, self.watch, now).known_as(&id, Duration::ZERO);
+            self.running.push(Running { generation, slot: P::default() });
+        }
+        let (ends, result) = (rule.ends(evidence), rule.is_result(evidence));
+        if let Some(running) = self.named(Some(&id).filter(|id| !id.is_empty()).map(String::as_str)) {
+            running.generation.figures(&rule, evidence);
+            match result {
+                true => running.generation.result(now),
+                false => running.generation.heard(now),
+            }
+        }
+        if ends {
+            self.finish(&id, Outcome::Complete, None, now);
+        }
+    }
+
+    /// The provider failed a generation with this error. Without an id it is the only one that runs; of several nobody knows which.
+    pub fn failed(&mut self, id: Option<&str>, code: Code, now: Instant) {
+        // An error may name a turn where the client's messages do not.
+        let id = id.filter(|_| self.rule.have_ids());
+        let at = match id {
+            Some(id) => self.place(id),
+            None => Some(0).filter(|_| self.running.len() == 1),
+        };
+        if let Some(at) = at {
+            self.take(at, Outcome::Failed, None, Some(code), now);
+        }
+    }
+
+    /// The client does not take what comes, or takes it again.
+    pub fn blocked(&mut self, blocked: bool, now: Instant) {
+        if self.blocked && !blocked {
+            self.resumed = now;
+        }
+        self.blocked = blocked;
+    }
+
+    /// When something is due, if nothing comes before.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        let running = self.running.iter().filter(|_| !self.blocked);
+        running.filter_map(|running| Some(running.generation.due(self.resumed)?.0)).min()
+    }
+
+    /// Ends what is silent by now: it is among the ended, and untold.
+    pub fn overdue(&mut self, now: Instant) {
+        if self.blocked {
+            return;
+        }
+        let resumed = self.resumed;
+        let due = |running: &Running<P>| running.generation.due(resumed).filter(|(due, _)| *due <= now);
+        let first = |all: &[Running<P>]| all.iter().enumerate().find_map(|(at, one)| Some((at, due(one)?.1)));
+        while let Some((at, silent)) = first(&self.running) {
+            self.take(at, Outcome::Silent, Some(silent), None, now);
+        }
+    }
+
+    /// Whether any run.
+    #[must_use]
+    pub fn any_run(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// The ids of those that run, where they have any.
+    #[must_use]
+    pub fn ids(&self) -> Vec<String> {
+        let with_ids = self.running.iter().filter(|_| self.rule.have_ids());
+        with_ids.map(|running| running.generation.id().to_owned()).filter(|id| !id.is_empty()).collect()
+    }
+
+    /// Whether one more may run.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.running.len() < MOST
+    }
+
+    /// A generation has its slot.
+    pub fn began(&mut self, beginning: Beginning, slot: P, now: Instant) {
+        let Beginning { id, said, facts, since } = beginning;
+        let queued = now.saturating_duration_since(since);
+        let mut generation = Generation::new(&self.rule, &facts, self.watch, now).known_as(&id, queued);
+        generation.said(said, now);
+        self.running.push(Running { generation, slot });
+    }
+
+    /// A generation has none.
+    pub fn refuse(&mut self, beginning: Beginning) {
+        if !beginning.said.last {
+            if self.refused.len() == MOST {
+                let _ = self.refused.remove(0);
+            }
+            self.refused.push(beginning.id);
+        }
+    }
+
+    /// The limits of those that begin from now on.
+    pub fn watch(&mut self, watch: Watch) {
+        self.watch = watch;
+    }
+
+    /// The socket ends, and all of them with it.
+    pub fn end(&mut self, outcome: Outcome, code: Option<Code>, now: Instant) {
+        while !self.running.is_empty() {
+            // Where nobody says that one ends, the end of the socket does.
+            let open = !self.rule.have_ends() && outcome == Outcome::Failed && code.is_none();
+            self.take(0, if open { Outcome::Complete } else { outcome }, None, code, now);
+        }
+    }
+
+    /// Those that have ended since this was last asked.
+    pub fn take_ended(&mut self) -> Vec<Ended<P>> {
+        std::mem::take(&mut self.ended)
+    }
+
+    fn finish(&mut self, id: &str, outcome: Outcome, code: Option<Code>, now: Instant) {
+        let Some(at) = self.place(id) else { return };
+        let empty = outcome == Outcome::Complete && self.running.get(at).is_some_and(|one| one.generation.is_empty());
+        match empty {
+            true => self.take(at, Outcome::Silent, Some(Silent::Empty), None, now),
+            false => self.take(at, outcome, None, code, now),
+        }
+    }
+
+    fn take(&mut self, at: usize, outcome: Outcome, silent: Option<Silent>, code: Option<Code>, now: Instant) {
+        let Running { generation, slot } = self.running.swap_remove(at);
+        let record = generation.end(outcome, silent, code, now);
+        self.ended.push(Ended { record, slot, untold: silent.is_some() });
+    }
+
+    fn place(&self, id: &str) -> Option<usize> {
+        self.running.iter().position(|running| running.generation.id() == id)
+    }
+
+    fn find(&mut self, id: &str) -> Option<&mut Running<P>> {
+        self.running.iter_mut().find(|running| running.generation.id() == id)
+    }
+
+    /// The one that a message of the provider's is about: of one without an id the only one.
+    fn named(&mut self, id: Option<&str>) -> Option<&mut Running<P>> {
+        match id.filter(|_| self.rule.have_ids()) {
+            Some(id) => self.find(id),
+            None if self.running.len() == 1 => self.running.first_mut(),
+            None => None,
+        }
+    }
+}
+
+fn has_binary(places: &[AudioPlace]) -> bool {
+    places.iter().any(|place| matches!(place, AudioPlace::Binary))
+}
