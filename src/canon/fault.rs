@@ -80,6 +80,12 @@ faults! {
     TooManyConnections Overloaded Gateway "connection_limit_reached" "This gateway has as many connections as it allows.";
     NoSockets Overloaded Gateway "connection_limit_reached" "This gateway has no socket left: descriptors, ports or memory of its system have run out.";
     ShuttingDown ShuttingDown Gateway "proxy_internal_response" "This gateway is shutting down.";
+    KeyMissing MissingCredentials Gateway "http_request_denied" "The request has no gateway key. It belongs where the provider's key would be, or into x-speechgate-key.";
+    KeyUnknown InvalidCredentials Gateway "http_request_denied" "The key of the request is no key of this gateway. Its keys begin with sg_.";
+    KeyExpired ExpiredCredentials Gateway "http_request_denied" "The gateway key of the request has expired.";
+    RouteForbidden PermissionDenied Gateway "http_request_denied" "The gateway key of the request does not open this route.";
+    ProviderKeyMissing MissingCredentials Gateway "http_request_denied" "This route has no key of the provider. Clients send their own in its place, and the gateway key in x-speechgate-key.";
+    KeyInPath InvalidRequest Gateway "http_request_denied" "A gateway key stands in the path of the request.";
     Panic InternalError Gateway "proxy_internal_error" "This gateway failed inside.";
     RateExceeded RateLimited Gateway "http_request_denied" "More requests than the rate limit of this route allows.";
     TextOverRate TextTooLong Gateway "http_request_denied" "The text is longer than the rate limit of this route ever allows at once.";

@@ -1,6 +1,6 @@
 //! `speechgate key new`: a new gateway key, and the line for the configuration.
 
-use crate::proxy::tenants::key;
+use crate::proxy::gateway_key as key;
 
 /// The key on a line of its own, shown this once, and what goes into the configuration. None without random bytes.
 pub(super) fn new(tenant: &str) -> Option<String> {

@@ -13,6 +13,7 @@ pub(crate) use routed::RoutedContext;
 use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields};
 use super::informational::InformationalSender;
 use super::request_body::BodyProgress;
+use super::tenants::Caller;
 use super::trace::Trace;
 use super::{Peer, State};
 use crate::canon::envelope::Stamp;
@@ -34,6 +35,8 @@ pub(crate) struct RequestContext {
     target: Uri,
     /// The host that the client asked for.
     pub(crate) authority: Option<HeaderValue>,
+    /// Whose it is, where clients have to say so.
+    pub(crate) caller: Option<Caller>,
     /// How it reached the proxy in front, where that one is trusted and said so.
     pub(crate) told: Option<Box<headers::Told>>,
     pub(super) peer: Arc<Peer>,
@@ -124,6 +127,7 @@ impl RequestContext {
             method: parts.method.clone(),
             target: parts.uri.clone(),
             authority: None,
+            caller: None,
             told: None,
             peer: Arc::clone(peer),
             problem: fields.may_have(Fields::ACCEPT) && headers::accepts_problem(&parts.headers),

@@ -3,11 +3,13 @@
 //! [`Proxy::handle`] lists the steps. It cannot fail: every failure becomes a response.
 
 mod admit;
+mod authenticate;
 mod checker;
 mod context;
 mod cors;
 pub mod errors;
 mod forward;
+pub mod gateway_key;
 pub mod headers;
 mod idle;
 mod informational;
@@ -83,9 +85,12 @@ impl Proxy {
         &'s self,
         peer: &'p Arc<Peer>,
         informational: Option<InformationalSender>,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send + use<'s, 'p> {
         let state = self.state.load_full();
+        if state.tenants.ask() {
+            tenants::strip_fields(request.headers_mut(), |name| state.tenants.is_place(name));
+        }
         let fields = Fields::of(request.headers());
         if state.has_cors || fields.may_have(Fields::ORIGIN) {
             // Boxed: most requests are of no page.
@@ -222,6 +227,9 @@ fn check(
     };
     let (routed, websocket) = found;
     let mut call = Box::new(RoutedContext::new(request, state.runtime(routed.route), &parts.headers));
+    if let Err(finding) = authenticate::authenticate(&mut call, parts) {
+        return Err(Box::new(response::reject(call, finding)));
+    }
     match aim(&mut call, &routed, parts, body, websocket) {
         Ok(checked) => Ok((call, checked)),
         Err(fault) => Err(Box::new(refused(parts.version, fault, response::fault(call, fault)))),
@@ -244,6 +252,10 @@ fn find<'s>(
     // Before a looping request could wait for a slot that it holds itself.
     state.shared.identity.check_loop(&parts.headers, request.fields)?;
     request.authority = headers::authority(parts);
+    if state.tenants.ask() && request.authority.as_ref().is_some_and(|host| gateway_key::is_in(host.as_bytes())) {
+        request.authority = None;
+        return Err(Fault::BadHost);
+    }
     if state.config.server.trust_forwarded {
         request.told = headers::Told::of(&parts.headers, request.fields).map(Box::new);
     }
@@ -287,6 +299,7 @@ fn aim(
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.destination.upstream).map_or("", |upstream| upstream.base_path.as_str());
     let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query(websocket))?;
+    let target = if call.state.tenants.ask() { tenants::clean_target(target)? } else { target };
     call.upstream.target = target.clone().into();
     call.upstream.base_path = base_path.len();
     Ok(Checked { target, upload, websocket })

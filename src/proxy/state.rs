@@ -5,6 +5,7 @@ use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::limits::{Registry, RouteLimits};
 use super::redact::RouteKeys;
 use super::route::RouteTable;
+use super::tenants::Tenants;
 use super::upstreams::{RouteHealth, RouteHealthView};
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route, Upstream};
@@ -30,6 +31,8 @@ pub struct State {
     /// What outlives a configuration.
     pub shared: Arc<Shared>,
     pub(crate) table: RouteTable,
+    /// Who may call.
+    pub tenants: Arc<Tenants>,
     /// Whether anybody but the providers says which pages of browsers may call.
     pub(super) has_cors: bool,
     /// In the order of the configuration, so that a route's index finds its own.
@@ -222,6 +225,7 @@ impl State {
         // What can fail comes first, because the limits in force change with what follows.
         let headers: Vec<RouteHeaders> =
             config.routes.iter().map(|route| RouteHeaders::new(route)).collect::<Result<_, _>>()?;
+        let tenants = Arc::new(Tenants::new(&config));
         let now = Instant::now();
         let routes = config
             .routes
@@ -236,7 +240,7 @@ impl State {
                 Arc::new(RouteRuntime {
                     config: Arc::clone(route),
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
-                    headers: Arc::new(headers),
+                    headers: Arc::new(headers.guarded(tenants.ask())),
                     limits: shared.limits.route(route, &metrics, now),
                     upstreams,
                     metrics,
@@ -247,7 +251,7 @@ impl State {
             })
             .collect();
         let has_cors = config.server.cors.is_some() || config.routes.iter().any(|route| route.cors.is_some());
-        Ok(State { has_cors, table: RouteTable::new(&config.routes), routes, config, shared })
+        Ok(State { has_cors, table: RouteTable::new(&config.routes), tenants, routes, config, shared })
     }
 
     /// In the order of the configuration.

@@ -21,6 +21,7 @@ names! {
     TRACE_ID = "trace_id";
     ROUTE = "route";
     PROVIDER = "provider";
+    TENANT = "tenant";
     PROTOCOL = "protocol";
     METHOD = "method";
     PATH = "path";
@@ -63,6 +64,8 @@ pub struct Entry<'a> {
     pub route: &'a str,
     /// The provider's name; empty without a route.
     pub provider: &'a str,
+    /// Whose request it was; none where clients show no keys.
+    pub tenant: Option<&'a str>,
     /// `HTTP/1.1` and such.
     pub protocol: Version,
     /// The method.
@@ -119,6 +122,7 @@ impl<'a> Entry<'a> {
             trace_id: None,
             route: "",
             provider: "",
+            tenant: None,
             protocol: Version::HTTP_11,
             method: "",
             target: "",
@@ -225,6 +229,9 @@ fn append<const JSON: bool>(entry: &Entry<'_>, further: &[(AccessField, FieldNam
     }
     fields.plain(ROUTE, entry.route);
     fields.plain(PROVIDER, entry.provider);
+    if let Some(tenant) = entry.tenant {
+        fields.plain(TENANT, tenant);
+    }
     fields.plain(PROTOCOL, protocol(entry.protocol));
     fields.plain(METHOD, entry.method);
     fields.text(PATH, entry.target);

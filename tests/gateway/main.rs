@@ -64,6 +64,8 @@ mod sockets;
 mod status;
 /// Bodies of every size and framing, both ways.
 mod stream;
+/// Tenants and their keys.
+mod tenants;
 /// TLS and mutual TLS from callers.
 mod tls;
 /// Everything at once, for a while: nothing leaks.

@@ -2,7 +2,7 @@
 
 use super::{RequestContext, RoutedContext};
 use crate::canon::{CanonicalError, Code, Fault};
-use crate::proxy::{RouteRuntime, redact};
+use crate::proxy::{RouteRuntime, redact, tenants};
 use crate::telemetry::access::{Entry, Further};
 use crate::telemetry::metrics::{RouteMetrics, Times};
 use std::borrow::Cow;
@@ -86,11 +86,18 @@ impl RequestContext {
     /// Path and query without secrets.
     pub(super) fn shown_target(&self, route: Option<&RouteRuntime>) -> Cow<'_, str> {
         let Some(target) = self.target.path_and_query() else { return Cow::Borrowed("") };
-        if target.query().is_none() {
-            return Cow::Borrowed(target.as_str());
+        let target = match self.state.tenants.ask() {
+            true => tenants::shown(target.as_str()),
+            false => Cow::Borrowed(target.as_str()),
+        };
+        if !target.contains('?') {
+            return target;
         }
         let secrets = route.map_or(&[][..], |route| route.headers.secret_query());
-        redact::redact_query(target.as_str(), secrets)
+        match redact::redact_query(&target, secrets) {
+            Cow::Owned(redacted) => Cow::Owned(redacted),
+            Cow::Borrowed(_) => target,
+        }
     }
 
     fn entry<'a>(
@@ -106,6 +113,7 @@ impl RequestContext {
             request_id: self.id_text(),
             upstream_request_id: self.upstream.request_id.as_deref(),
             trace_id: self.trace.id(),
+            tenant: self.caller.as_ref().map(|caller| caller.tenant.name.as_str()),
             route: route.map_or("", |route| &route.name),
             provider: route.map_or("", |route| &route.provider),
             protocol: self.protocol,

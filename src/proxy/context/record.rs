@@ -5,6 +5,7 @@ use super::{Noted, RequestContext, RoutedContext};
 use crate::canon::{CanonicalError, Phase};
 use crate::proxy::redact::redact_tokens;
 use crate::proxy::state::Shared;
+use crate::proxy::tenants;
 use crate::proxy::upstreams::{is_broken, is_refused_account};
 use crate::telemetry::journal::Error;
 use crate::telemetry::metrics::{RouteMetrics, Transport};
@@ -79,7 +80,10 @@ impl RequestContext {
     }
 
     fn remember(&mut self, whose: Whose, phase: Phase, error: &CanonicalError, detail: Option<String>) {
-        let request = || format!("{} {}", self.method, self.path());
+        let request = || match self.state.tenants.ask() {
+            true => format!("{} {}", self.method, tenants::shown(self.path())),
+            false => format!("{} {}", self.method, self.path()),
+        };
         journal(&self.state.shared, whose, phase, error, self.id_text(), request);
         let upstream_id = error.upstream.as_ref().and_then(|upstream| upstream.request_id.as_ref());
         self.upstream.request_id = upstream_id.cloned();

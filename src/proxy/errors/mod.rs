@@ -19,11 +19,11 @@ pub(crate) use render::Rendered;
 use super::context::RoutedContext;
 use super::limits::{Denied, Refusal};
 use super::request_body::ClientFault;
-use crate::canon::{CanonicalError, Codec, Evidence, Fault, Observed, Path, Phase, Profile};
+use crate::canon::{CanonicalError, Codec, Evidence, Fault, Observed, Path, Phase, Profile, Type};
 use crate::detect::{self, Coded, Detected};
 use crate::telemetry::metrics::Limit;
 use crate::upstream::{Capped, Failure};
-use http::HeaderMap;
+use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use std::time::{Duration, SystemTime};
 
 /// Something that went wrong, and what is known of it.
@@ -146,6 +146,16 @@ impl<'e> Finding<'e> {
                 Finding { limit: Some(limit), headers: Some(headers), ..Finding::of(phase, error) }
             }
         }
+    }
+
+    /// Nobody whom this gateway serves has shown its key.
+    pub(crate) fn unauthenticated(phase: Phase, fault: Fault) -> Finding<'e> {
+        let mut headers = HeaderMap::new();
+        if fault.code().kind() == Type::Authentication {
+            // Every 401 has it (RFC 9110 11.6.1).
+            let _ = headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"speechgate\""));
+        }
+        Finding { limit: Some(Limit::Authentication), headers: Some(headers), ..Finding::fault(phase, fault) }
     }
 
     /// Every circuit of the route is open, for this long.

@@ -47,6 +47,8 @@ pub struct RouteHeaders {
     drop_query: Vec<String>,
     /// Where clients put keys among subprotocols.
     subprotocols: SubprotocolKeys,
+    /// Whether clients show gateway keys, none of which goes on.
+    guards: bool,
     /// What the operator has changed on the way to the provider, and to the client.
     changes: Headers,
     /// The route's prefix, put back in front of rewritten locations.
@@ -97,10 +99,27 @@ impl RouteHeaders {
             query,
             drop_query,
             subprotocols,
+            guards: false,
             changes: route.headers.clone(),
             prefix: route.path.clone(),
             upstreams: route.upstreams.clone(),
         })
+    }
+
+    /// The same where clients show gateway keys, or do not.
+    #[must_use]
+    pub fn guarded(self, guards: bool) -> RouteHeaders {
+        RouteHeaders { guards, ..self }
+    }
+
+    /// Whether clients show gateway keys.
+    pub(crate) fn guards(&self) -> bool {
+        self.guards
+    }
+
+    /// Where clients put keys among subprotocols.
+    pub(crate) fn subprotocol_places(&self) -> &SubprotocolKeys {
+        &self.subprotocols
     }
 
     /// Turns a request that was prepared for one destination to another.

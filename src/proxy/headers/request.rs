@@ -2,9 +2,10 @@
 
 use super::id::{REQUEST_ID, check_trace};
 use super::{Destination, Fields, Identity, RouteHeaders, connection_listed, list};
+use crate::proxy::gateway_key;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, FORWARDED, HOST, HeaderMap, HeaderName,
-    HeaderValue, MAX_FORWARDS, UPGRADE, VIA,
+    HeaderValue, MAX_FORWARDS, SEC_WEBSOCKET_PROTOCOL, UPGRADE, VIA,
 };
 use http::uri::Authority;
 use http::{Method, Version};
@@ -75,6 +76,16 @@ pub struct Outgoing<'a> {
 /// Turns the client's headers into those for the provider. The request has been checked, for loops too.
 pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     remove_what_ends_here(headers, out);
+    if out.route.guards {
+        // The offer of subprotocols is rewritten when it has been read.
+        let doomed = |(name, value): &(&HeaderName, &HeaderValue)| {
+            **name != SEC_WEBSOCKET_PROTOCOL && gateway_key::key_in(value.as_bytes()).is_some()
+        };
+        let doomed: Vec<HeaderName> = headers.iter().filter(doomed).map(|(name, _)| name.clone()).collect();
+        for name in doomed {
+            headers.remove(name);
+        }
+    }
     let fields = out.fields | out.route.inject(headers, out.destination, out.websocket);
     join_cookies(headers, fields);
     check_trace(headers, fields);
@@ -129,7 +140,9 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap, route: &RouteHeaders) {
             || *name == REQUEST_ID
             || Fields::named(name).may_have(Fields::OF_THE_HOP | Fields::KEPT_BACK | Fields::CLAIMS)
     };
-    let doomed: Vec<HeaderName> = trailers.keys().filter(|name| settled(name)).cloned().collect();
+    let has_key = |value: &HeaderValue| route.guards && gateway_key::is_in(value.as_bytes());
+    let doomed = trailers.iter().filter(|(name, value)| settled(name) || has_key(value));
+    let doomed: Vec<HeaderName> = doomed.map(|(name, _)| name.clone()).collect();
     for name in doomed {
         trailers.remove(name);
     }

@@ -1,3 +1,105 @@
 //! Tenants: who calls, by the gateway key that came with the call.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `places` | where a request has its key |
+//! | `strip` | keys out of what goes to a provider or is shown |
 
-pub mod key;
+mod places;
+mod strip;
+
+pub(crate) use places::{OWN, Place, Sent, find};
+pub(crate) use strip::{clean_target, shown, strip_fields};
+
+use super::gateway_key;
+use crate::canon::Fault;
+use crate::canon::spec::SecretsSpec;
+use crate::config::types::{Config, KeyHash, Tenant, TenantKey};
+use http::HeaderName;
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The tenants of a configuration, ready to be asked.
+#[derive(Debug, Default)]
+pub struct Tenants {
+    /// Whether clients have to show a key.
+    asks: bool,
+    keys: HashMap<KeyHash, Entry>,
+    /// Headers in which some route's clients may have a key.
+    places: HashSet<HeaderName>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    tenant: Arc<Tenant>,
+    expires: Option<SystemTime>,
+}
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The tenant.
+    pub tenant: Arc<Tenant>,
+    /// The key that it showed.
+    key: KeyHash,
+    /// When that ends.
+    pub expires: Option<SystemTime>,
+}
+
+impl Tenants {
+    /// Those of a configuration.
+    #[must_use]
+    pub fn new(config: &Config) -> Tenants {
+        let entries = config.tenants.iter().flat_map(|tenant| {
+            let entry = |key: &TenantKey| (key.hash, Entry { tenant: Arc::clone(tenant), expires: key.expires });
+            tenant.keys.iter().map(entry)
+        });
+        let mut places = HashSet::from([OWN, AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL]);
+        for route in &config.routes {
+            let SecretsSpec { headers, .. } = &route.profile.spec().secrets;
+            places.extend(headers.iter().filter_map(|name| name.parse::<HeaderName>().ok()));
+            places.extend(route.credentials.iter().filter_map(|one| one.header.clone()));
+        }
+        Tenants { asks: config.server.authenticate, keys: entries.collect(), places }
+    }
+
+    /// Whether clients have to show a key.
+    #[must_use]
+    pub fn ask(&self) -> bool {
+        self.asks
+    }
+
+    /// Whose key this is, on a route.
+    ///
+    /// # Errors
+    /// Why it opens nothing: it is nobody's, it has ended, or the route is not for its tenant.
+    pub fn admit(&self, key: &[u8], route: &str, now: SystemTime) -> Result<Caller, Fault> {
+        let key = gateway_key::hash(key);
+        let entry = self.keys.get(&key).ok_or(Fault::KeyUnknown)?;
+        let caller = Caller { tenant: Arc::clone(&entry.tenant), key, expires: entry.expires };
+        self.still(&caller, route, now).map(|()| caller)
+    }
+
+    /// Whether who was admitted once would be now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn still(&self, caller: &Caller, route: &str, now: SystemTime) -> Result<(), Fault> {
+        if !self.asks {
+            return Ok(());
+        }
+        let entry = self.keys.get(&caller.key).filter(|entry| entry.tenant.name == caller.tenant.name);
+        let entry = entry.ok_or(Fault::KeyUnknown)?;
+        if entry.expires.is_some_and(|end| end <= now) {
+            return Err(Fault::KeyExpired);
+        }
+        if entry.tenant.may_use(route) { Ok(()) } else { Err(Fault::RouteForbidden) }
+    }
+
+    /// Whether a header of this name is a place of keys on some route: elsewhere one is out of place before anybody looks.
+    pub(crate) fn is_place(&self, name: &HeaderName) -> bool {
+        self.places.contains(name)
+    }
+}

@@ -4,6 +4,7 @@
 //! same, because nothing may be forwarded on the word of something that does not speak WebSocket. Extensions are not offered
 //! on: messages that were compressed end to end could not be read, and an error in them would be missed.
 
+use crate::proxy::gateway_key;
 use crate::proxy::headers::{self, Offered, Subprotocol, SubprotocolKeys};
 use http::header::{
     CONNECTION, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
@@ -30,10 +31,11 @@ pub(super) struct Offer {
 
 impl Offer {
     /// Reads the offer in the request for the provider, and takes the extensions out of it. On a route with credentials of its own,
-    /// the client's keys go, and the route's subprotocol is put in. None without a key.
+    /// the client's keys go, and the route's subprotocol is put in; a gateway key goes wherever it stands. None without a key.
     pub(super) fn of(
         headers: &mut HeaderMap,
         (keys, replaced): (&SubprotocolKeys, bool),
+        guards: bool,
         injected: Option<&Subprotocol>,
     ) -> Option<Offer> {
         let _ = headers.remove(SEC_WEBSOCKET_EXTENSIONS);
@@ -42,6 +44,7 @@ impl Offer {
         let read = keys.read(&own);
         let stands_in = read.iter().find(|(_, kind)| *kind != Offered::Protocol).map(|(one, _)| one.to_vec());
         let kept = read.iter().filter(|(_, kind)| !replaced || *kind == Offered::Protocol);
+        let kept = kept.filter(|(one, _)| !guards || !gateway_key::is_in(one));
         let kept: Vec<Vec<u8>> = kept.map(|(one, _)| one.to_vec()).collect();
         if injected.is_some() || kept.len() < own.len() {
             headers::offer(headers, kept.iter().map(Vec::as_slice), injected);
@@ -154,7 +157,7 @@ mod tests {
             ("sec-websocket-extensions", "permessage-deflate"),
         ]);
         let keys = keys(&["token."], &[]);
-        let offer = Offer::of(&mut request, (&keys, false), None).expect("an offer");
+        let offer = Offer::of(&mut request, (&keys, false), false, None).expect("an offer");
         assert!(!request.contains_key("sec-websocket-extensions"));
         assert_eq!(offer.secrets(&keys), ["abc"]);
         for (fields, fits) in [
@@ -174,7 +177,7 @@ mod tests {
         ] {
             assert_eq!(offer.check(&map(fields), None).is_ok(), fits, "{fields:?}");
         }
-        assert!(Offer::of(&mut HeaderMap::new(), (&keys, false), None).is_none());
+        assert!(Offer::of(&mut HeaderMap::new(), (&keys, false), false, None).is_none());
     }
 
     #[test]
@@ -193,7 +196,8 @@ mod tests {
             if let Some(offered) = offered {
                 let _ = request.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
             }
-            let offer = Offer::of(&mut request, (&keys(&["token."], &[]), true), Some(&injected)).expect("an offer");
+            let offer =
+                Offer::of(&mut request, (&keys(&["token."], &[]), true), false, Some(&injected)).expect("an offer");
             assert_eq!(request.get(SEC_WEBSOCKET_PROTOCOL).map(HeaderValue::as_bytes), Some(sent.as_bytes()));
             let mut answer = map(&[
                 ("upgrade", "websocket"),
@@ -232,7 +236,7 @@ mod tests {
         ] {
             let mut request = map(&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
             let _ = request.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
-            let offer = Offer::of(&mut request, (&known, true), Some(&ours)).expect("an offer");
+            let offer = Offer::of(&mut request, (&known, true), false, Some(&ours)).expect("an offer");
             assert_eq!(offer.secrets(&known), hidden, "{offered}");
             assert_eq!(request.get(SEC_WEBSOCKET_PROTOCOL).and_then(|sent| sent.to_str().ok()), sent, "{offered}");
             let mut answer = map(&[("upgrade", "websocket"), ("connection", "upgrade")]);
@@ -257,7 +261,7 @@ mod tests {
         ] {
             let mut request = map(&[("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")]);
             let _ = request.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
-            let offer = Offer::of(&mut request, (&known, true), None).expect("an offer");
+            let offer = Offer::of(&mut request, (&known, true), false, None).expect("an offer");
             assert_eq!(request.get(SEC_WEBSOCKET_PROTOCOL).and_then(|sent| sent.to_str().ok()), sent, "{offered}");
             // The provider chose none.
             let mut answer = HeaderMap::new();

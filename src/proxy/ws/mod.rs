@@ -44,7 +44,7 @@ pub(super) async fn relay(
     let route = Arc::clone(&call.route);
     let (keys, replaced) = route.headers.subprotocol_keys(call.destination);
     let injected = route.headers.subprotocol(call.destination);
-    let Some(offer) = Offer::of(request.headers_mut(), (keys, replaced), injected) else {
+    let Some(offer) = Offer::of(request.headers_mut(), (keys, replaced), route.headers.guards(), injected) else {
         return response::fault(call, Fault::UpgradeRefused);
     };
     call.hide(offer.secrets(keys));

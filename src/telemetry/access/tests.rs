@@ -9,6 +9,7 @@ fn entry() -> Entry<'static> {
         trace_id: None,
         route: "tts",
         provider: "cartesia",
+        tenant: None,
         protocol: Version::HTTP_11,
         method: "POST",
         target: "/tts/bytes",

@@ -104,7 +104,7 @@ pub enum Limit {
     RetryAfter,
     /// An upstream whose circuit is open.
     Circuit,
-    /// A credential that was refused on a socket a moment ago.
+    /// No valid key of a tenant, or a credential that was refused on a socket a moment ago.
     Authentication,
 }
 

@@ -5,6 +5,8 @@
 //! takes depends on the hash, of which nobody can choose a part, and so says nothing about how much of a key was right.
 
 use crate::config::types::KeyHash;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::fmt::Write as _;
@@ -90,6 +92,21 @@ pub fn find(text: &[u8]) -> Option<Range<usize>> {
 #[must_use]
 pub fn is_in(text: &[u8]) -> bool {
     find(text).is_some()
+}
+
+/// The key in the value of a field: alone, behind a word such as `Bearer`, or as one half of `Basic`.
+pub(crate) fn key_in(value: &[u8]) -> Option<Vec<u8>> {
+    let plain = find(value).and_then(|range| value.get(range)).map(<[u8]>::to_vec);
+    plain.or_else(|| {
+        let pair = basic(value)?;
+        find(&pair).and_then(|range| pair.get(range)).map(<[u8]>::to_vec)
+    })
+}
+
+/// User and password of `Basic`.
+fn basic(value: &[u8]) -> Option<Vec<u8>> {
+    let (scheme, pair) = value.split_at_checked(6)?;
+    scheme.eq_ignore_ascii_case(b"basic ").then(|| BASE64.decode(pair.trim_ascii()).ok()).flatten()
 }
 
 #[cfg(test)]

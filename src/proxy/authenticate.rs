@@ -1,0 +1,38 @@
+//! Who calls: settled when the route is known, and before anything of the request is read or counted.
+
+use super::context::RoutedContext;
+use super::errors::Finding;
+use super::headers;
+use super::tenants::{self, Place, Sent};
+use crate::canon::Fault;
+use http::request;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Finds out whose request it is, where clients have to show a key. What a browser asks before its page may is nobody's.
+///
+/// # Errors
+/// Why it goes no further.
+pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> Result<(), Finding<'static>> {
+    let state = Arc::clone(&call.state);
+    if !state.tenants.ask() || headers::is_preflight(&parts.method, &parts.headers) {
+        return Ok(());
+    }
+    let route = Arc::clone(&call.route);
+    let admitted = match tenants::find(parts, call.fields, &route.headers) {
+        Sent::Key(key, place) => {
+            let admitted = state.tenants.admit(&key, &route.config.name, SystemTime::now());
+            let misplaced = place == Place::Provider && route.config.credentials.is_empty();
+            admitted.and_then(|caller| if misplaced { Err(Fault::ProviderKeyMissing) } else { Ok(caller) })
+        }
+        Sent::Other => Err(Fault::KeyUnknown),
+        Sent::Nothing => Err(Fault::KeyMissing),
+    };
+    match admitted {
+        Ok(caller) => {
+            call.caller = Some(caller);
+            Ok(())
+        }
+        Err(fault) => Err(Finding::unauthenticated(call.phase, fault)),
+    }
+}
