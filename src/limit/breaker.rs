@@ -3,7 +3,8 @@
 //! Closed: requests go through, and a number of failures in a row within a window opens the circuit. Open: no request goes
 //! through for a while. Half open: one probe does; its success closes the circuit, its failure opens it again, and a probe that
 //! ends with neither, or has not ended after [`PROBE_DEADLINE`], lets the next one try. Requests that were sent before the
-//! circuit last changed are not counted.
+//! circuit last changed are not counted. Where nothing better is left a request goes through an open circuit all the same: its
+//! success closes it at once, and its failure changes nothing.
 
 use super::lock;
 use std::collections::VecDeque;
@@ -101,7 +102,14 @@ impl Breaker {
             state.probing = Some(now + PROBE_DEADLINE);
             state.era += 1;
         }
-        Ok(Pass { breaker: Arc::clone(self), era: state.era, probe: state.probing.is_some(), told: false })
+        let (probe, era) = (state.probing.is_some(), state.era);
+        Ok(Pass { breaker: Arc::clone(self), era, probe, regardless: false, told: false })
+    }
+
+    /// A request goes to the upstream, whatever the circuit says.
+    pub fn admit_regardless(self: &Arc<Self>) -> Pass {
+        let era = lock(&self.state).era;
+        Pass { breaker: Arc::clone(self), era, probe: false, regardless: true, told: false }
     }
 
     /// How it stands.
@@ -147,26 +155,32 @@ pub struct Pass {
     breaker: Arc<Breaker>,
     era: u64,
     probe: bool,
+    /// It went through an open circuit.
+    regardless: bool,
     told: bool,
 }
 
 impl Pass {
-    /// Whether it is the probe, for whose outcome all others wait.
+    /// Whether its success closes the circuit.
     #[must_use]
-    pub fn is_probe(&self) -> bool {
-        self.probe
+    pub fn closes(&self) -> bool {
+        self.probe || self.regardless
     }
 
     /// The upstream answered.
     pub fn succeeded(mut self) {
-        let probe = self.probe;
-        self.update(|state| if probe { state.close() } else { state.failures.clear() });
+        let closes = self.closes();
+        self.update(|state| if closes { state.close() } else { state.failures.clear() });
     }
 
     /// The upstream is broken.
     pub fn failed(mut self, now: Instant) {
-        let probe = self.probe;
-        self.update(|state| if probe { state.open(now) } else { state.fail(now) });
+        let (probe, regardless) = (self.probe, self.regardless);
+        self.update(|state| match (probe, regardless) {
+            (true, _) => state.open(now),
+            (false, true) => {}
+            (false, false) => state.fail(now),
+        });
     }
 
     /// Records the outcome, if the circuit has not changed since the request was sent.

@@ -115,17 +115,23 @@ impl RouteHealth {
         // Those that do not pass their health checks come last, since the checks may be wrong.
         let healthy = places().filter(|index| self.checked.passes(*index));
         let others = places().filter(|index| !self.checked.passes(*index));
-        let mut wait = Duration::MAX;
+        let (mut wait, mut first) = (Duration::MAX, None);
         for upstream in healthy.chain(others) {
             let Some(circuit) = self.circuits.get(upstream) else { return Ok(Chosen { upstream, pass: None }) };
             match circuit.admit(now) {
                 Ok(pass) => return Ok(Chosen { upstream, pass: Some(UpstreamPass { pass, passive }) }),
-                Err(Broken { remaining }) => wait = wait.min(remaining),
+                Err(Broken { remaining }) => {
+                    wait = wait.min(remaining);
+                    let _ = first.get_or_insert((upstream, circuit));
+                }
             }
         }
-        // Nobody asked for a refusal: when none can be reached, one is tried all the same.
-        let any = places().next().filter(|_| passive);
-        any.map(|upstream| Chosen { upstream, pass: None }).ok_or(wait)
+        // Nobody asked for a refusal: when none can be reached, each is tried all the same, and the first that answers is used again.
+        let tried = |(upstream, circuit): (usize, &Arc<Breaker>)| {
+            let pass = UpstreamPass { pass: circuit.admit_regardless(), passive };
+            Chosen { upstream, pass: Some(pass) }
+        };
+        first.filter(|_| passive).map(tried).ok_or(wait)
     }
 
     /// Where the next request is sent first: to whom its weight gives the turn, of those that may be used; without weights to the
@@ -194,9 +200,9 @@ impl UpstreamPass {
         }
     }
 
-    /// The head of an answer has come, and its end will tell more; none is left of a probe, which has shown enough.
+    /// The head of an answer has come, and its end will tell more; none is left of one that closes its circuit, which has shown enough.
     pub(crate) fn begun(self) -> Option<UpstreamPass> {
-        if self.pass.is_probe() {
+        if self.pass.closes() {
             self.pass.succeeded();
             return None;
         }
@@ -390,5 +396,10 @@ mod tests {
         assert_eq!(chosen(&health, 0, now), Ok(0));
         assert_eq!(health.choose(0, bit(0), now).map(|chosen| chosen.upstream), Ok(1));
         assert!(health.choose(0, bit(0) | bit(1), now).is_err(), "all have been tried");
+        // The first answer shows that its upstream is back.
+        fail(&health, 0, now);
+        health.choose(0, bit(0), now).expect("the second").pass.expect("it is watched").ended(None, now);
+        assert_eq!((health.is_open(0, now), health.is_open(1, now)), (true, false));
+        assert_eq!(chosen(&health, 0, now), Ok(1));
     }
 }
