@@ -20,6 +20,8 @@
 //!   more than its part of the plan by the size of the fleet that it last heard of; then its part. These parts add up to the plan,
 //!   and nobody takes the rest of its part while another may still use it. A client at a gateway with slots in hand does not wait
 //!   for the backend at all, and a rate waits for `timeout` at most.
+//! * A backend that was away for so long that gateways have decided alone hands out no slot until everybody whom it knew has come back,
+//!   and for `L / 2` at most.
 //! * A backend that has lost its data hands out no slot until as many gateways have come back as any of them remembers, and
 //!   for `L / 2` at most. Until then each uses what it had. A limiter that is new gives slots at once where the backend has known
 //!   the fleet for `L`, or nobody else is connected; else as soon as all that are connected have come by, after 200 ms at most.

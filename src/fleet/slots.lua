@@ -12,7 +12,8 @@
 -- `share` is what a gateway may use; `used` may be more for a while, after its share shrank. A slot is free when it is in
 -- neither. The numbers of updates only grow: one that comes late, from a connection given up long ago, changes nothing.
 --
--- Everything is written before anything is published: a backend that refuses to write (no memory, a replica) grants nothing.
+-- Everything is written before a grant is published: a backend that refuses to write (no memory, a replica) grants nothing. Only the
+-- roll call, which grants nothing, comes before.
 
 -- Slots of the plan; what the provider grants as the fleet has learned (0: the plan), and how often that changed; when this hash was
 -- made; gateways that were asked to come by then.
@@ -55,12 +56,20 @@ if max > 0 then plan.max = max end
 -- Somebody comes by at every third of a lease. If not, this clock was set, or nobody was there: no lease ran meanwhile.
 local gap = now - clock
 local jumped = gap < 0 or gap > lease / 2
+-- Nobody was there for so long that all have decided alone: each uses its part of the plan, whatever is written here. Until everybody
+-- has said what it uses, and for half a lease at most, nothing is handed out.
+local away = gap > lease * 0.9 and next(fleet) ~= nil
 if jumped then
   for _, gateway in pairs(fleet) do
+    if away then gateway.unheard = 1 end
     gateway.expires = gateway.expires + gap
     if gateway.since > 0 then gateway.since = gateway.since + gap end
   end
   if grace then grace = grace + gap end
+  if away then
+    grace = math.max(grace or 0, now + lease / 2)
+    if ARGV[11] ~= '1' then redis.call('PUBLISH', ARGV[10] .. '.all', KEYS[1]) end
+  end
   plan.born = plan.born + gap
 end
 
@@ -115,15 +124,16 @@ if #stored == 0 and ARGV[11] ~= '1' and (own.known > 1 or own.used > 0 or not in
   end
 end
 if grace then
-  local came, returned, remembered = 0, 0, 0
+  local came, returned, remembered, unheard = 0, 0, 0, 0
   for _, gateway in pairs(fleet) do
     came = came + 1
+    if gateway.unheard == 1 then unheard = unheard + 1 end
     if gateway.known > 0 then returned = returned + 1 end
     remembered = math.max(remembered, gateway.known)
   end
   -- The first that remembers anything.
   if comes and own and own.known > 0 and returned == 1 then grace = math.max(grace, now + lease / 2) end
-  local all = remembered > 0 and returned >= remembered or remembered == 0 and plan.called > 0 and came >= plan.called
+  local all = unheard == 0 and (remembered > 0 and returned >= remembered or remembered == 0 and plan.called > 0 and came >= plan.called)
   if all or now >= grace then grace = nil end
 end
 

@@ -222,6 +222,23 @@ async fn a_clock_that_is_set_ends_no_lease_and_prolongs_none() {
     assert!(left <= LONG && left > LONG - DEADLINE, "there and back: {left:?}");
 }
 
+/// After more than a lease without a backend each gateway uses its part of the plan, of which nothing is written.
+#[tokio::test]
+async fn who_comes_back_first_after_a_long_outage_gets_nothing_of_the_others_parts() {
+    let Some(mut limiter) = Limiter::new(6, LONG).await else { return };
+    let _ = limiter.turn("a.0", waits(6, 5)).await;
+    let _ = limiter.turn("b.0", Says::default()).await;
+    limiter.shift_clock(-i64::try_from(LONG.as_micros()).expect("small")).await;
+    let first = limiter.turn("a.0", Says { known: 2, waiting: 3, ..uses(3) }).await;
+    assert_eq!((first.share, first.grace), (3, true));
+    let second = limiter.turn("b.0", Says { known: 2, ..uses(3) }).await;
+    assert_eq!((second.share, second.grace, limiter.written("a.0").await), (3, false, Some(3)));
+    // A shorter one: what is written is what is used.
+    limiter.shift_clock(-i64::try_from(LONG.as_micros() / 2).expect("small") - 1).await;
+    let third = limiter.turn("a.0", Says { known: 2, waiting: 3, ..uses(1) }).await;
+    assert_eq!((third.share, third.grace), (3, false));
+}
+
 #[tokio::test]
 async fn a_smaller_plan_is_drained() {
     let Some(mut limiter) = Limiter::new(6, LONG).await else { return };

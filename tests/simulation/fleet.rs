@@ -277,15 +277,15 @@ impl World {
         }
     }
 
-    /// The backend is of no use to anybody, or is again. After more than a lease gateways use their parts of the plan; one of them that
-    /// comes back first may be granted what another uses, until that one comes back as well.
+    /// The backend is of no use to anybody, or is again. A gateway that has begun meanwhile uses a slot that nobody knows of until it
+    /// comes back.
     fn is_out(&self, out: bool, recovers: Duration) {
         let (mut state, now) = (self.lock(), Instant::now());
         let before = state.excuse.outage.take();
         if out {
             let since = before.map_or(now, |(since, _)| since);
-            state.excuse.outage = Some((since, before.is_some()));
-        } else if before.is_some_and(|(since, begun)| begun || now >= since + self.lease * 9 / 10) {
+            state.excuse.outage = Some((since, before.is_some_and(|(_, begun)| begun)));
+        } else if before.is_some_and(|(_, begun)| begun) {
             state.excuse.over = state.excuse.over.max(now + recovers);
         }
     }
