@@ -8,23 +8,65 @@ use std::ops::Range;
 /// How often escapes are undone. Nobody nests them deeper by accident.
 const LEVELS: usize = 4;
 
-/// Named entities of what a key may be made of. Letters and digits have none.
-const ENTITIES: [(&[u8], u8); 14] = [
+/// Within so many bytes `\u{…}` ends.
+const LONGEST_BRACED: usize = 16;
+
+/// Named entities of what a key may be made of, as HTML has them. Letters and digits have none.
+const ENTITIES: [(&[u8], u8); 50] = [
+    (b"AMP", b'&'),
+    (b"GT", b'>'),
+    (b"Hat", b'^'),
+    (b"LT", b'<'),
+    (b"NewLine", b'\n'),
+    (b"QUOT", b'"'),
+    (b"Tab", b'\t'),
+    (b"UnderBar", b'_'),
+    (b"VerticalLine", b'|'),
     (b"amp", b'&'),
     (b"apos", b'\''),
+    (b"ast", b'*'),
+    (b"bsol", b'\\'),
     (b"colon", b':'),
+    (b"comma", b','),
     (b"commat", b'@'),
     (b"dollar", b'$'),
     (b"equals", b'='),
+    (b"excl", b'!'),
+    (b"grave", b'`'),
     (b"gt", b'>'),
+    (b"lbrace", b'{'),
+    (b"lbrack", b'['),
+    (b"lcub", b'{'),
     (b"lowbar", b'_'),
+    (b"lpar", b'('),
+    (b"lsqb", b'['),
     (b"lt", b'<'),
+    (b"midast", b'*'),
     (b"nbsp", b' '),
+    (b"NonBreakingSpace", b' '),
+    (b"DiacriticalGrave", b'`'),
+    (b"num", b'#'),
+    (b"percnt", b'%'),
     (b"period", b'.'),
     (b"plus", b'+'),
+    (b"quest", b'?'),
     (b"quot", b'"'),
+    (b"rbrace", b'}'),
+    (b"rbrack", b']'),
+    (b"rcub", b'}'),
+    (b"rpar", b')'),
+    (b"rsqb", b']'),
+    (b"semi", b';'),
     (b"sol", b'/'),
+    (b"verbar", b'|'),
+    (b"vert", b'|'),
+    // Not in the standard, and yet written.
+    (b"dash", b'-'),
+    (b"hyphen", b'-'),
+    (b"tilde", b'~'),
 ];
+/// Those that browsers take without the semicolon too.
+const BARE_ENTITIES: [&[u8]; 8] = [b"AMP", b"GT", b"LT", b"QUOT", b"amp", b"gt", b"lt", b"quot"];
 
 /// A text with some of its escapes undone.
 #[derive(Debug)]
@@ -82,8 +124,18 @@ enum Undone {
 /// The escape that a text begins with, if it does: how long it is, and what it stands for.
 fn escape(text: &[u8]) -> Option<(usize, Undone)> {
     match text {
-        [b'\\', b'u', digits @ ..] => code_unit(digits).map(|(length, char)| (2 + length, Undone::Char(char))),
+        [b'\\', b'u' | b'x', b'{', rest @ ..] => braced(rest).map(|(length, char)| (3 + length, Undone::Char(char))),
+        [b'\\', b'u', rest @ ..] => {
+            // Java's compilers take any number of the letter.
+            let more = rest.iter().take_while(|byte| **byte == b'u').count();
+            code_unit(rest.get(more..)?).map(|(length, char)| (2 + more + length, Undone::Char(char)))
+        }
+        [b'\\', b'U', digits @ ..] => hex(digits, 8).map(|code| (10, Undone::Char(character(code)))),
         [b'\\', b'x', digits @ ..] => hex(digits, 2).map(|code| (4, Undone::Char(character(code)))),
+        [b'\\', high @ b'0'..=b'3', middle @ b'0'..=b'7', low @ b'0'..=b'7', ..] => {
+            let byte = (high - b'0') << 6 | (middle - b'0') << 3 | (low - b'0');
+            Some((4, Undone::Char(char::from(byte))))
+        }
         [b'\\', char, ..] => {
             let plain = match char {
                 b'/' | b'\\' | b'"' | b'\'' => *char,
@@ -97,7 +149,7 @@ fn escape(text: &[u8]) -> Option<(usize, Undone)> {
             Some((2, Undone::Byte(plain)))
         }
         // What JavaScript's `escape` makes.
-        [b'%', b'u', digits @ ..] => hex(digits, 4).map(|code| (6, Undone::Char(character(code)))),
+        [b'%', b'u' | b'U', digits @ ..] => hex(digits, 4).map(|code| (6, Undone::Char(character(code)))),
         [b'%', digits @ ..] => Some((3, Undone::Byte(u8::try_from(hex(digits, 2)?).ok()?))),
         [b'&', b'#', b'x' | b'X', rest @ ..] => {
             reference(rest, 16).map(|(length, char)| (3 + length, Undone::Char(char)))
@@ -105,12 +157,21 @@ fn escape(text: &[u8]) -> Option<(usize, Undone)> {
         [b'&', b'#', rest @ ..] => reference(rest, 10).map(|(length, char)| (2 + length, Undone::Char(char))),
         [b'&', rest @ ..] => {
             let named = |(name, byte): &(&[u8], u8)| {
-                rest.strip_prefix(*name)?.starts_with(b";").then(|| (name.len() + 2, Undone::Byte(*byte)))
+                let closed = rest.strip_prefix(*name)?.starts_with(b";");
+                (closed || BARE_ENTITIES.contains(name))
+                    .then(|| (1 + name.len() + usize::from(closed), Undone::Byte(*byte)))
             };
             ENTITIES.iter().find_map(named)
         }
         _ => None,
     }
+}
+
+/// `2b}` behind `\u{`, as JavaScript, Rust, Swift, PHP and Perl have it.
+fn braced(text: &[u8]) -> Option<(usize, char)> {
+    let end = memchr::memchr(b'}', text.get(..text.len().min(LONGEST_BRACED))?)?;
+    let code = u32::from_str_radix(std::str::from_utf8(text.get(..end)?).ok()?.trim(), 16).ok()?;
+    Some((end + 1, character(code)))
 }
 
 /// `002B`, or the two halves of a surrogate pair, behind `\u`.
@@ -126,14 +187,19 @@ fn code_unit(digits: &[u8]) -> Option<(usize, char)> {
     }
 }
 
-/// `43;` or `2b;` behind `&#`, as browsers take it: with zeros in front, without the semicolon.
+/// `43;` or `2b;` behind `&#`, as browsers take it: with any number of zeros in front, without the semicolon.
 fn reference(text: &[u8], radix: u32) -> Option<(usize, char)> {
     const LONGEST: usize = 8;
+    let zeros = text.iter().take_while(|byte| **byte == b'0').count();
+    let rest = text.get(zeros..)?;
     let is_digit = |byte: &&u8| char::from(**byte).is_digit(radix);
-    let digits = text.iter().take(LONGEST).take_while(is_digit).count();
-    let code = u32::from_str_radix(std::str::from_utf8(text.get(..digits)?).ok()?, radix).ok()?;
-    let end = usize::from(text.get(digits) == Some(&b';'));
-    Some((digits + end, character(code)))
+    let digits = rest.iter().take(LONGEST).take_while(is_digit).count();
+    if zeros + digits == 0 {
+        return None;
+    }
+    let code = u32::from_str_radix(std::str::from_utf8(rest.get(..digits)?).ok()?, radix).unwrap_or_default();
+    let end = usize::from(rest.get(digits) == Some(&b';'));
+    Some((zeros + digits + end, character(code)))
 }
 
 fn hex(digits: &[u8], count: usize) -> Option<u32> {
@@ -171,10 +237,34 @@ mod tests {
             ("%2B%2b%c3%a9", "++é"),
             ("%u002B", "+"),
             ("&#43;&#x2B;&#0043&plus;&sol;&amp;", "++++/&"),
+            (r"\u{2b}\u{00002B}\x{2b}\u{ 2b }", "++++"),
+            (r"\U0000002B\uu002b\053\u{1f600}", "+++\u{1f600}"),
+            ("&#000000000000043;&#x0000000000002b;", "++"),
+            ("&ampa&lt&QUOT&lpar;&percnt;&num;", "&a<\"(%#"),
+            ("%U002b%2b", "++"),
         ] {
             assert_eq!(forms(text).get(1).map(String::as_str), Some(plain), "{text}");
         }
-        for plain in ["", "a", "a&b=c", "100%", "%zz", r"\", r"\q", r"\u12", "&#;", "&nothing;", "a & b", "%2"] {
+        for plain in [
+            "",
+            "a",
+            "a&b=c",
+            "100%",
+            "%zz",
+            r"\",
+            r"\q",
+            r"\u12",
+            "&#;",
+            r"\u{}",
+            r"\u{2b",
+            r"\u{zz}",
+            r"\U2b",
+            r"\09",
+            "&plus",
+            "&nothing;",
+            "a & b",
+            "%2",
+        ] {
             assert_eq!(forms(plain), [plain], "{plain}");
         }
     }

@@ -20,9 +20,14 @@ pub(crate) fn clean_fields(
     // What a client has sent itself is its own in a URL that it is to follow and in a cookie that it is to send again: an
     // error alone shows none of it.
     let errors = (status.is_client_error() || status.is_server_error()).then(|| client.with(query));
+    let in_names: Vec<HeaderName> = headers.keys().filter(|name| route.is_in_name(name)).cloned().collect();
+    for name in in_names {
+        let _ = headers.remove(name);
+    }
+    let mut in_date = false;
     for (name, value) in headers.iter_mut() {
         // The handshake needs the subprotocol that it agreed on, and puts the client's own in its place.
-        if *name == DATE || *name == SEC_WEBSOCKET_PROTOCOL && status == StatusCode::SWITCHING_PROTOCOLS {
+        if *name == SEC_WEBSOCKET_PROTOCOL && status == StatusCode::SWITCHING_PROTOCOLS {
             continue;
         }
         let may_be_theirs = || !has_url(name) && *name != SET_COOKIE && client.may_be_in(value.as_bytes());
@@ -34,8 +39,13 @@ pub(crate) fn clean_fields(
         }
         let instead = if has_url(name) { Instead::Nothing } else { Instead::Stars };
         if let Some(cleaned) = clean(value.as_bytes(), route, client, instead) {
+            in_date |= *name == DATE;
             *value = HeaderValue::from_bytes(&cleaned).unwrap_or(HeaderValue::from_static(super::STARS));
         }
+    }
+    // Stars are no date: where there is none, this gateway says what time it is (RFC 9110 6.6.1).
+    if in_date {
+        let _ = headers.remove(DATE);
     }
 }
 

@@ -8,7 +8,7 @@ use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD as BASE64};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -52,9 +52,15 @@ impl RouteKeys {
         }
     }
 
-    /// Whether there are any.
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
         self.search.is_none()
+    }
+
+    /// Whether one is in the name of a field, which has no escapes.
+    pub(super) fn is_in_name(&self, name: &HeaderName) -> bool {
+        let search = self.search.as_ref().filter(|_| name.as_str().len() >= self.shortest);
+        search.is_some_and(|search| search.is_match(name.as_str()))
     }
 
     /// Where they are in a text.
@@ -124,8 +130,9 @@ fn parts(value: &[u8]) -> Vec<Cow<'_, [u8]>> {
     let mut parts = vec![Cow::Borrowed(value)];
     let Some(token) = token(value) else { return parts };
     parts.push(Cow::Borrowed(token));
-    let is_basic = value.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic "));
-    let Some(pair) = BASE64.decode(token.trim_ascii()).ok().filter(|_| is_basic) else { return parts };
+    parts.extend(parameters(token).map(Cow::Borrowed));
+    let is_basic = is_basic(value);
+    let Some(pair) = BASE64.decode(token).ok().filter(|_| is_basic) else { return parts };
     let colon = memchr::memchr(b':', &pair).unwrap_or(pair.len());
     let (user, password) = (&pair[..colon], pair.get(colon + 1..).unwrap_or_default());
     // Where the key is the user's name, there is no password worth the name. Other names are words.
@@ -135,6 +142,27 @@ fn parts(value: &[u8]) -> Vec<Cow<'_, [u8]>> {
     parts.push(Cow::Owned(password.to_vec()));
     parts.push(Cow::Owned(pair));
     parts
+}
+
+fn is_basic(value: &[u8]) -> bool {
+    value.trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
+}
+
+/// Whether there is more in a credential than its token: names and passwords, parameters.
+fn is_made_of_several(value: &[u8], token: &[u8]) -> bool {
+    // What a token in base64 ends with is none.
+    is_basic(value) || token.windows(2).any(|pair| pair[0] == b'=' && pair[1] != b'=')
+}
+
+/// The keys in `token="key", nonce=…`: what parameters of credentials carry whose names say so (RFC 9110 11.4).
+fn parameters(token: &[u8]) -> impl Iterator<Item = &[u8]> {
+    token.split(|byte| matches!(byte, b',' | b';')).filter_map(|parameter| {
+        let (name, value) = parameter.split_at(memchr::memchr(b'=', parameter)?);
+        let value = value.get(1..).unwrap_or_default().trim_ascii();
+        let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
+        let is_key = || str::from_utf8(name.trim_ascii()).is_ok_and(super::is_secret_name);
+        (value.len() >= SHORTEST && is_key()).then_some(value)
+    })
 }
 
 /// What is the same wherever in a text a key stands that is written in base64: at each of the three places that its first byte
@@ -184,9 +212,13 @@ impl ClientKeys {
     /// Whether one of them may be in a text: all that nearly every field of an answer is asked.
     pub(crate) fn may_be_in(&self, text: &[u8]) -> bool {
         let headers = self.first.iter().chain(&self.more).map(HeaderValue::as_bytes);
-        let mut keys = headers.chain(self.others.iter().map(String::as_bytes)).map(|key| token(key).unwrap_or(key));
-        keys.any(|key| {
-            text.len() >= key.len() && (is_in(text, key) || memchr::memchr3(b'\\', b'%', b'&', text).is_some())
+        let mut keys = headers.chain(self.others.iter().map(String::as_bytes));
+        let has_escapes = || memchr::memchr3(b'\\', b'%', b'&', text).is_some();
+        let may_be = |key: &[u8]| text.len() >= key.len() && (is_in(text, key) || has_escapes());
+        keys.any(|key| match token(key) {
+            Some(token) if is_made_of_several(key, token) => parts(key).iter().any(|part| may_be(part)),
+            Some(token) => may_be(token),
+            None => may_be(key),
         })
     }
 
@@ -269,6 +301,10 @@ mod tests {
             (basic.as_str(), &[basic.as_str(), &basic[6..], "pa55:word", "speaker:pa55:word"]),
             (key_alone.as_str(), &[key_alone.as_str(), &key_alone[6..], "sk_live_1", "", "sk_live_1:"]),
             ("Basic ???", &["Basic ???", "???"]),
+            (
+                "Token token=\"sk_live_1\", x=abcdef",
+                &["Token token=\"sk_live_1\", x=abcdef", "token=\"sk_live_1\", x=abcdef", "sk_live_1"],
+            ),
         ] {
             let found: Vec<String> =
                 parts(value.as_bytes()).iter().map(|part| String::from_utf8_lossy(part).into()).collect();
