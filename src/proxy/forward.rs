@@ -24,6 +24,7 @@ pub(crate) fn send<'c>(
     let _ = call.upstream.forwarded.get_or_insert(now);
     let number = call.destination.upstream;
     call.trace.attempt(request.headers_mut(), number, now);
+    forward_informational(call, &mut request);
     let route = &call.route.config;
     let upstream = route.upstreams.get(number).map(|upstream| (upstream, &route.timeouts));
     // Mapped, not awaited: with async functions here, in `retry::send` and in `Client::call` each request in flight takes 4,688
@@ -65,15 +66,15 @@ fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> R
     outcome
 }
 
-/// Forwards informational responses to this request, where the server can send them to the client. From an HTTP/2 provider none
+/// Forwards informational responses to this attempt, where the server can send them to the client. From an HTTP/2 provider none
 /// are forwarded, because hyper's client does not report them.
-pub(crate) fn forward_informational(call: &RoutedContext, request: &mut Request<RequestBody>) {
+fn forward_informational(call: &RoutedContext, request: &mut Request<RequestBody>) {
     if let Some(informational) = call.informational.clone() {
-        let clean = call.informational_cleaner();
+        let prepare = call.informational_fields();
         hyper::ext::on_informational(request, move |answer| {
-            let mut headers = answer.headers().clone();
-            clean(answer.status(), &mut headers);
-            informational.send(answer.status(), headers);
+            let mut fields = answer.headers().clone();
+            prepare(answer.status(), &mut fields);
+            informational.send(answer.status(), &fields);
         });
     }
 }

@@ -4,7 +4,6 @@
 //! one [`Outbox`] per client connection. It is bounded, because a provider may send any number of them; what exceeds the bounds
 //! is dropped, which is fine because no client can rely on informational responses.
 
-use super::headers;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use std::future::poll_fn;
@@ -95,9 +94,9 @@ impl InformationalSender {
         inner.request == self.request && inner.heads_left < MAX_HEADS
     }
 
-    /// Forwards an informational response. A `100` is between the provider and this gateway, which asks clients for bodies
+    /// Forwards an informational response whose fields are those for the client. A `100` is between the provider and this gateway, which asks clients for bodies
     /// itself; a `101` is final for a client that asked for an upgrade and meaningless to others.
-    pub fn send(&self, status: StatusCode, fields: HeaderMap) {
+    pub fn send(&self, status: StatusCode, fields: &HeaderMap) {
         if !status.is_informational() || matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
             return;
         }
@@ -106,7 +105,7 @@ impl InformationalSender {
             return;
         }
         inner.heads_left -= 1;
-        let head = head(status, &headers::informational_headers(fields));
+        let head = head(status, fields);
         let Some(bytes_left) = inner.bytes_left.checked_sub(head.len()) else { return };
         inner.bytes_left = bytes_left;
         inner.waiting.extend_from_slice(&head);
@@ -146,24 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn a_head_goes_on_without_what_ends_here() {
+    fn a_head_is_written_whatever_its_status_and_some_are_not() {
         let outbox = Arc::<Outbox>::default();
         let informational = outbox.open(Waker::noop());
-        let sent = [
-            ("link", "</a.css>; rel=preload"),
-            ("connection", "x-private"),
-            ("x-private", "1"),
-            ("keep-alive", "timeout=5"),
-            ("transfer-encoding", "chunked"),
-            ("content-length", "7"),
-        ];
-        informational.send(StatusCode::EARLY_HINTS, fields(&sent));
-        informational.send(StatusCode::from_u16(199).expect("a status"), HeaderMap::new());
+        informational.send(StatusCode::EARLY_HINTS, &fields(&[("link", "</a.css>; rel=preload")]));
+        informational.send(StatusCode::from_u16(199).expect("a status"), &HeaderMap::new());
         let expected = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 199 \r\n\r\n";
         assert_eq!(taken(&outbox), expected);
         assert_eq!(outbox.take(), None);
         for status in [100, 101, 200] {
-            informational.send(StatusCode::from_u16(status).expect("a status"), HeaderMap::new());
+            informational.send(StatusCode::from_u16(status).expect("a status"), &HeaderMap::new());
             assert_eq!(outbox.take(), None, "{status}");
         }
     }
@@ -174,15 +165,15 @@ mod tests {
         for _ in 0..2 {
             let informational = outbox.open(Waker::noop());
             for _ in 0..MAX_HEADS + 3 {
-                informational.send(StatusCode::PROCESSING, HeaderMap::new());
+                informational.send(StatusCode::PROCESSING, &HeaderMap::new());
             }
             assert_eq!(taken(&outbox).matches("HTTP/1.1 102").count(), MAX_HEADS);
             let informational = outbox.open(Waker::noop());
             let large = "a".repeat(MAX_BYTES / 3);
             for _ in 0..3 {
-                informational.send(StatusCode::EARLY_HINTS, fields(&[("link", &large)]));
+                informational.send(StatusCode::EARLY_HINTS, &fields(&[("link", &large)]));
             }
-            informational.send(StatusCode::PROCESSING, HeaderMap::new());
+            informational.send(StatusCode::PROCESSING, &HeaderMap::new());
             let text = taken(&outbox);
             assert_eq!((text.matches(" 103 ").count(), text.matches(" 102 ").count()), (2, 1));
         }
@@ -193,18 +184,18 @@ mod tests {
         let outbox = Arc::<Outbox>::default();
         let mut cx = Context::from_waker(Waker::noop());
         let first = outbox.open(Waker::noop());
-        first.send(StatusCode::PROCESSING, HeaderMap::new());
+        first.send(StatusCode::PROCESSING, &HeaderMap::new());
         {
             let mut close = pin!(outbox.close());
             assert!(close.as_mut().poll(&mut cx).is_pending(), "what waits goes first");
-            first.send(StatusCode::PROCESSING, HeaderMap::new());
+            first.send(StatusCode::PROCESSING, &HeaderMap::new());
             assert_eq!(taken(&outbox).matches(" 102 ").count(), 1, "nothing after the final answer began");
             assert!(close.poll(&mut cx).is_ready());
         }
         let second = outbox.open(Waker::noop());
-        first.send(StatusCode::PROCESSING, HeaderMap::new());
+        first.send(StatusCode::PROCESSING, &HeaderMap::new());
         assert_eq!(outbox.take(), None, "a request that is over does not speak into the next");
-        second.send(StatusCode::PROCESSING, HeaderMap::new());
+        second.send(StatusCode::PROCESSING, &HeaderMap::new());
         assert!(outbox.take().is_some());
     }
 }

@@ -330,9 +330,15 @@ fn prepare(
     headers::prepare_request(&mut parts.headers, &outgoing);
     parts.uri = runtime.headers.target(checked.target, call.destination, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
-    let mut request = Request::from_parts(parts, checked.upload);
-    forward::forward_informational(call, &mut request);
-    Ok(request)
+    if call.fields.may_have(Fields::RANGE)
+        && runtime.config.profile.rewrites(call.method.as_str(), call.provider_path()).is_some()
+    {
+        // A part of a body whose URLs are rewritten has neither the bytes nor the places that the client asks for.
+        for name in [header::RANGE, header::IF_RANGE] {
+            let _ = parts.headers.remove(name);
+        }
+    }
+    Ok(Request::from_parts(parts, checked.upload))
 }
 
 /// Where a request cannot be trusted, neither can what seems to follow it: the connection ends (RFC 9112 6.3). Who speaks another

@@ -34,7 +34,7 @@ fn they_arrive_before_the_final_answer_is_there() {
         let (status, line, fields) = client.send(get("/p/a")).head().expect("a head");
         assert_eq!(
             (status, line.as_str(), fields.get("link").as_deref()),
-            (103, "HTTP/1.1 103 Early Hints", Some("</a.css>"))
+            (103, "HTTP/1.1 103 Early Hints", Some("</p/a.css>"))
         );
         go.send(()).expect("the provider waits");
         let answer = client.answer();
@@ -53,7 +53,7 @@ fn their_order_is_kept_and_what_is_for_the_gateway_stays_there() {
     let answer = world.get("/p/a");
     assert_eq!((statuses(&answer), answer.text().as_str()), (vec![102, 103, 142], "ok"));
     for (status, fields) in &answer.interim {
-        assert_eq!(fields.get("link").as_deref(), Some("</b>"), "{status}");
+        assert_eq!(fields.get("link").as_deref(), Some("</p/b>"), "{status}");
         for name in ["connection", "x-private", "keep-alive", "content-length", "transfer-encoding"] {
             assert!(!fields.has(name), "{status} with {name}");
         }

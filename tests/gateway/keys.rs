@@ -117,6 +117,65 @@ fn an_echoed_key_is_found_in_interim_answers_and_trailers() {
     assert!(!shows(&format!("{:?}", answer.trailers), KEY), "{answer:?}");
 }
 
+/// The note in the body of a redirect repeats its `Location`, and was taken for a success.
+#[test]
+fn a_key_in_the_body_of_a_redirect_goes_no_further() {
+    let world = world();
+    let note = format!("<a href=\"/v1/voices/?{}&amp;page=2\">Moved</a>", IN_QUERY.replace('=', "&#61;"));
+    let long = format!("{}{note}", "x".repeat(70_000));
+    let cut = format!("{}{note}", "x".repeat(65_520 - note.len() / 2));
+    let coded = {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(note.as_bytes()).expect("memory");
+        encoder.finish().expect("memory")
+    };
+    for (lines, body) in [
+        ("Content-Type: text/html\r\nETag: \"a\"\r\n", note.as_bytes()),
+        ("Content-Type: text/event-stream\r\n", note.as_bytes()),
+        ("Content-Type: application/x-ndjson\r\n", note.as_bytes()),
+        ("", long.as_bytes()),
+        ("", cut.as_bytes()),
+        ("Content-Encoding: gzip\r\n", &coded),
+        ("Content-Encoding: odd\r\n", note.as_bytes()),
+        ("Content-Encoding: odd\r\n", &coded),
+    ] {
+        for (status, framed) in [(300, true), (302, false), (307, true), (399, false)] {
+            let framing = if framed { format!("Content-Length: {}\r\n", body.len()) } else { String::new() };
+            let head = format!("HTTP/1.1 {status} Moved\r\nLocation: /v1/voices/?{IN_QUERY}\r\n{lines}{framing}\r\n");
+            world.provider.next([Act::send([head.as_bytes(), body].concat()), Act::Fin]);
+            let answer = world.ask(get("/y/v1/voices"));
+            assert_eq!((answer.status, answer.cut.is_none()), (status, true), "{lines}");
+            assert_eq!(answer.field("location"), "/y/v1/voices/");
+            let text = answer.text().replace("&#61;", "=").replace("&amp;", "&");
+            assert!(
+                !shows(&text, KEY) && !text.contains("sk%2B"),
+                "{lines}{framed}: {}",
+                &text[text.len().saturating_sub(200)..]
+            );
+            assert!(!answer.fields.has("etag") && !answer.fields.has("content-encoding"), "{lines}");
+        }
+    }
+    // Without a key of the route's nothing is read.
+    let body = "<a href=\"/v1?api_key=own\">Moved</a>";
+    let moved =
+        format!("HTTP/1.1 302 Moved\r\nLocation: /v1\r\nETag: \"a\"\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    world.provider.next([Act::send(moved)]);
+    let answer = world.get("/p/v1/a");
+    assert_eq!((answer.text().as_str(), answer.field("etag").as_str()), (body, "\"a\""));
+}
+
+/// `Date` was thought to be safe.
+#[test]
+fn a_key_in_a_date_goes_no_further() {
+    let world = world();
+    world
+        .provider
+        .next([Act::send(format!("HTTP/1.1 200 OK\r\nDate: {KEY}\r\nAge: {KEY}\r\nContent-Length: 2\r\n\r\nok"))]);
+    let answer = world.get("/k/v1/a");
+    assert!(!shows(&format!("{:?}", answer.fields), KEY), "{:?}", answer.fields);
+    assert!(answer.field("date").ends_with(" GMT"), "{:?}", answer.fields);
+}
+
 /// The words behind a status are of the provider's making as well.
 #[test]
 fn a_key_in_the_reason_phrase_goes_no_further() {

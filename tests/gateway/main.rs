@@ -50,6 +50,8 @@ mod regression;
 mod reload;
 /// What is tried again, what is not, and how often at most.
 mod retries;
+/// Addresses of the provider in its answers lead back to the gateway.
+mod rewriting;
 /// SIGTERM and what follows.
 mod shutdown;
 /// Concurrency: who runs, who waits, and how a slot comes back.

@@ -1,11 +1,10 @@
 //! The keys of a call out of everything that its provider sends, before anybody reads it.
 
 use super::RoutedContext;
+use crate::proxy::headers::{self, Incoming, PublicAddress};
 use crate::proxy::redact::{self, Instead};
-use crate::wire::hop::CONNECTION_SPECIFIC;
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, TRAILER};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Version};
 use std::sync::Arc;
 
 impl RoutedContext {
@@ -29,7 +28,17 @@ impl RoutedContext {
 
     /// Words of the provider that are no error, and that were read all the same: none when no key of the route was in them.
     pub(crate) fn without_route_keys(&self, said: &[u8]) -> Option<Bytes> {
-        redact::clean(said, &self.route.keys, None, Instead::Nothing).map(Bytes::from)
+        self.part_without_route_keys(said, false)
+    }
+
+    /// The same where what it said may have been cut off in the middle of a key.
+    pub(crate) fn part_without_route_keys(&self, said: &[u8], cut_off: bool) -> Option<Bytes> {
+        redact::clean_part(said, &self.route.keys, None, Instead::Nothing, cut_off).map(Bytes::from)
+    }
+
+    /// Whether the route puts keys into its requests, which an answer may show.
+    pub(crate) fn lends_keys(&self) -> bool {
+        !self.route.keys.is_empty()
     }
 
     /// The head of an answer without keys.
@@ -38,20 +47,27 @@ impl RoutedContext {
         redact::clean_fields(headers, status, &self.route.keys, &self.keys, &query);
     }
 
-    /// The same for interim answers, which come when this call is out of reach.
-    pub(crate) fn informational_cleaner(&self) -> impl Fn(StatusCode, &mut HeaderMap) + Send + Sync + use<> {
-        let (route, keys) = (Arc::clone(&self.route), self.keys.clone());
-        move |status, headers| redact::clean_fields(headers, status, &route.keys, &keys, &[])
+    /// Turns the fields of an informational response into those for the client, without keys. They come when this call is out of reach.
+    pub(crate) fn informational_fields(&self) -> impl Fn(StatusCode, &mut HeaderMap) + Send + Sync + use<> {
+        let (state, route, keys) = (Arc::clone(&self.state), Arc::clone(&self.route), self.keys.clone());
+        let (request_id, upstream) = (self.id.clone(), self.destination.upstream);
+        let PublicAddress { tls, .. } = self.public_address();
+        let authority = self.public_authority().cloned();
+        move |status, fields| {
+            redact::clean_fields(fields, status, &route.keys, &keys, &[]);
+            let authority = authority.as_ref().and_then(|authority| authority.to_str().ok());
+            let url = state.config.server.public_url.as_ref();
+            let (route, public) = (&route.headers, PublicAddress { url, tls, authority });
+            let version = Version::HTTP_11;
+            headers::prepare_beside(fields, &Incoming { version, route, upstream, request_id: &request_id, public });
+        }
     }
 
-    /// Trailers without keys, and without what concerns the connection or the framing (RFC 9110 6.5.1): over HTTP/2 one of those would
-    /// make a whole answer malformed.
-    pub(crate) fn clean_trailers(&self, trailers: &mut HeaderMap) {
-        for name in CONNECTION_SPECIFIC.iter().chain(&[CONTENT_LENGTH, TRAILER]) {
-            let _ = trailers.remove(name);
-        }
+    /// Trailers as the client gets them: without keys, and like the fields of the head.
+    pub(crate) fn prepare_trailers(&self, trailers: &mut HeaderMap) {
         let status = self.upstream.status.and_then(|status| StatusCode::from_u16(status).ok());
         self.clean_head(status.unwrap_or(StatusCode::OK), trailers);
+        headers::prepare_beside(trailers, &self.incoming(Version::HTTP_11));
     }
 
     /// Keys in the client's query. Asked for an error only: reading names costs more than all that is done about a success.

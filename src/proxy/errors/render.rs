@@ -68,7 +68,8 @@ pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
                 None if call.problem || call.form(finding.phase) == Envelope::Problem => Form::Problem,
                 None => Form::Canonical,
             };
-            by_who_asks(call, answer(finding.error, &stamp, form, finding.headers))
+            let negotiated = compatible.is_none() && call.form(finding.phase) != Envelope::Problem;
+            by_who_asks(call, by_accept(negotiated, answer(finding.error, &stamp, form, finding.headers)))
         }
         Phase::Job => job(finding, &stamp, compatible.is_some()),
         Phase::Grpc => {
@@ -100,7 +101,15 @@ fn by_who_asks(call: &RoutedContext, mut rendered: Rendered) -> Rendered {
 
 /// Renders an error that no route knows.
 pub(super) fn bare(error: CanonicalError, stamp: &Stamp<'_>, problem: bool) -> Rendered {
-    answer(error, stamp, if problem { Form::Problem } else { Form::Canonical }, None)
+    by_accept(true, answer(error, stamp, if problem { Form::Problem } else { Form::Canonical }, None))
+}
+
+/// What is said of an answer that clients choose the form of (RFC 9110 12.5.5).
+fn by_accept(negotiated: bool, mut rendered: Rendered) -> Rendered {
+    if negotiated {
+        let _ = rendered.headers.append(VARY, HeaderValue::from_static("accept"));
+    }
+    rendered
 }
 
 fn answer(error: CanonicalError, stamp: &Stamp<'_>, form: Form<'_>, headers: Option<HeaderMap>) -> Rendered {

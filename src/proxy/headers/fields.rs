@@ -53,6 +53,7 @@ impl Fields {
     pub(super) const REFRESH: Fields = Fields(1 << 32);
     pub(super) const LINK: Fields = Fields(1 << 34);
     pub(crate) const ORIGIN: Fields = Fields(1 << 33);
+    pub(crate) const RANGE: Fields = Fields(1 << 35);
 
     /// What is between two neighbours only (RFC 9110 7.6.1), or for a proxy (11.7), or settled here (Expect is answered by the
     /// HTTP server): in requests.
@@ -120,6 +121,7 @@ impl Fields {
             b"proxy-authorization" => Fields::PROXY_AUTHORIZATION,
             b"link" => Fields::LINK,
             b"origin" => Fields::ORIGIN,
+            b"range" => Fields::RANGE,
             b"proxy-connection" => Fields::PROXY_CONNECTION,
             b"refresh" => Fields::REFRESH,
             b"set-cookie" => Fields::SET_COOKIE,

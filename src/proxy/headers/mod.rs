@@ -22,7 +22,7 @@ pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
 pub(crate) use request::{FORWARDED_FOR, accepts_problem, clean_trailers};
 pub use request::{Outgoing, PeerHeaders, prepare_request};
 pub use response::prepare_response;
-pub(crate) use response::{informational_headers, prepare_handshake};
+pub(crate) use response::{prepare_beside, prepare_handshake};
 pub use rewrite::{Incoming, PublicAddress};
 pub(crate) use told::Told;
 
@@ -144,6 +144,13 @@ impl RouteHeaders {
     /// Makes the operator's changes to what goes to the client.
     pub(crate) fn change_response(&self, headers: &mut HeaderMap) {
         change(headers, &self.changes.response);
+    }
+
+    /// The same for what goes to the client beside the head: what the operator does not want it to have.
+    fn take_from_response(&self, headers: &mut HeaderMap) {
+        for name in &self.changes.response.remove {
+            headers.remove(name);
+        }
     }
 
     /// Query parameters that carry secrets.

@@ -7,21 +7,16 @@ use super::rewrite::{Incoming, rewrite};
 use super::{Fields, connection_listed};
 use http::Version;
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER, TRANSFER_ENCODING,
-    UPGRADE, VIA, WWW_AUTHENTICATE,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
 
 /// Turns the provider's headers into those for the client. What frames the body has been settled by `upstream`.
 pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) {
-    let fields = Fields::of(headers);
-    remove_what_ends_here(headers, fields);
+    turn(headers, answer);
     headers.append(VIA, via(answer.version));
-    let own = headers.insert(REQUEST_ID, answer.request_id.clone());
-    if let Some(own) = own.filter(|own| own != answer.request_id) {
-        headers.insert(UPSTREAM_REQUEST_ID, own);
-    }
-    rewrite(headers, fields, answer);
+    headers.insert(REQUEST_ID, answer.request_id.clone());
     answer.route.change_response(headers);
 }
 
@@ -36,13 +31,33 @@ pub(crate) fn prepare_handshake(headers: &mut HeaderMap, answer: &Incoming<'_>) 
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// The fields of an informational response that go on to the client. It has no content, so that none of them may speak of one
-/// (RFC 9110 8.6, RFC 9112 6.1).
-pub(crate) fn informational_headers(mut headers: HeaderMap) -> HeaderMap {
-    let fields = Fields::of(&headers);
-    remove_what_ends_here(&mut headers, fields);
-    headers.remove(CONTENT_LENGTH);
-    headers
+/// The same for fields that stand beside the head of the answer, which has had its own: those of an informational response, and
+/// trailers. They frame no body and say not what it is (RFC 9110 6.5.1, 8.6, RFC 9112 6.1), and whom CORS lets read is told by the
+/// head alone.
+pub(crate) fn prepare_beside(headers: &mut HeaderMap, answer: &Incoming<'_>) {
+    turn(headers, answer);
+    let settled = |name: &HeaderName| {
+        matches!(*name, CONTENT_LENGTH | CONTENT_ENCODING | CONTENT_TYPE | CONTENT_RANGE | TRAILER)
+            || *name == REQUEST_ID
+            || name.as_str().starts_with("access-control-")
+    };
+    for name in headers.keys().filter(|name| settled(name)).cloned().collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+    answer.route.take_from_response(headers);
+}
+
+/// What becomes of a provider's fields wherever in its answer they stand.
+fn turn(headers: &mut HeaderMap, answer: &Incoming<'_>) {
+    let fields = Fields::of(headers);
+    remove_what_ends_here(headers, fields);
+    if fields.may_have(Fields::REQUEST_ID) {
+        let theirs = headers.insert(REQUEST_ID, answer.request_id.clone());
+        if let Some(theirs) = theirs.filter(|theirs| theirs != answer.request_id) {
+            headers.insert(UPSTREAM_REQUEST_ID, theirs);
+        }
+    }
+    rewrite(headers, fields, answer);
 }
 
 fn remove_what_ends_here(headers: &mut HeaderMap, fields: Fields) {

@@ -6,7 +6,7 @@ use http::{Uri, Version};
 use std::borrow::Cow;
 
 /// How clients reach this gateway.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct PublicAddress<'a> {
     /// The configured one; the other two are then of no interest.
     pub url: Option<&'a Uri>,
@@ -92,13 +92,36 @@ fn linked(links: &str, answer: &Incoming<'_>) -> Option<String> {
     (changed != links).then_some(changed)
 }
 
-/// `5; url=…`, as browsers take it (HTML, shared declarative refresh steps): any case, with or without quotes.
+/// `5; url=…`, `5 /x`, `5, URL = '/x'` and so on, as browsers take it (HTML, shared declarative refresh steps).
 fn refreshed(refresh: &str, answer: &Incoming<'_>) -> Option<String> {
-    const URL: &str = "url=";
-    let at = refresh.to_ascii_lowercase().find(URL)? + URL.len();
-    let (before, target) = refresh.split_at_checked(at)?;
-    let target = target.trim().trim_matches(['"', '\'']);
+    let (before, rest) = refresh.split_at(refresh.len() - refresh_target(refresh)?.len());
+    let quote = rest.chars().next().filter(|char| matches!(char, '"' | '\''));
+    let target = quote.map_or(rest, |quote| rest.get(1..).unwrap_or_default().split(quote).next().unwrap_or_default());
+    let target = target.trim_matches(|char: char| char <= ' ');
     rewritten(target, answer).map(|target| format!("{before}{target}"))
+}
+
+/// What stands behind the time: the URL, maybe in quotation marks.
+fn refresh_target(refresh: &str) -> Option<&str> {
+    let skip = |text: &str| text.len() - text.trim_start_matches(|char: char| char.is_ascii_whitespace()).len();
+    let rest = refresh.get(skip(refresh)..)?;
+    let behind = rest.trim_start_matches(|char: char| char.is_ascii_digit() || char == '.');
+    if behind.len() == rest.len() {
+        return None;
+    }
+    let mark = behind.get(skip(behind)..)?;
+    // Something has to stand between the two.
+    if mark.len() == behind.len() && !mark.starts_with([';', ',']) {
+        return None;
+    }
+    let mark = mark.strip_prefix([';', ',']).unwrap_or(mark);
+    let target = mark.get(skip(mark)..)?;
+    let named = target.get(..3).filter(|name| name.eq_ignore_ascii_case("url")).and_then(|_| {
+        let behind = target.get(3..)?;
+        let behind = behind.get(skip(behind)..)?.strip_prefix('=')?;
+        behind.get(skip(behind)..)
+    });
+    Some(named.unwrap_or(target))
 }
 
 /// A cookie for this gateway: without the domain, which is the provider's, and with the path as it is here.

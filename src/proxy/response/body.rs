@@ -161,7 +161,7 @@ impl Relay {
         if let Some(data) = frame.data_ref() {
             self.call.sent(data.len());
         } else if let Some(trailers) = frame.trailers_mut() {
-            self.call.clean_trailers(trailers);
+            self.call.prepare_trailers(trailers);
         }
         frame
     }

@@ -136,7 +136,7 @@ impl Events {
                         came.push(data);
                     }
                     Err(mut trailers) => {
-                        trailers.trailers_mut().into_iter().for_each(|trailers| self.call.clean_trailers(trailers));
+                        trailers.trailers_mut().into_iter().for_each(|trailers| self.call.prepare_trailers(trailers));
                         self.trailers = Some(trailers);
                     }
                 },

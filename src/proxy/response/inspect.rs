@@ -3,7 +3,8 @@
 //! Only where the profile says so, and only the first 64 KiB of a JSON body: what is larger passes untouched.
 
 use super::body::Body;
-use super::read::next_frame;
+use super::member;
+use super::read::{next_frame, read_within};
 use crate::canon::{Evidence, Json, Observed, Path, read_json};
 use crate::detect::{self, Coded, Form, LIMIT};
 use crate::proxy::RouteRuntime;
@@ -12,9 +13,8 @@ use crate::proxy::errors::{self, Finding, Rendered};
 use crate::upstream::{self, decode};
 use crate::wire::coding;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response, header, response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
-use serde_json::Value;
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
@@ -22,6 +22,10 @@ use std::time::SystemTime;
 pub(crate) fn concerns(form: Form, call: &RoutedContext, route: &RouteRuntime, parts: &response::Parts) -> bool {
     let (method, path) = call.request();
     let rewrites = || route.config.profile.rewrites(method, path).is_some();
+    // A part of a body has its place in the whole, which it keeps as long as nobody changes it.
+    if parts.status == StatusCode::PARTIAL_CONTENT {
+        return false;
+    }
     match form {
         Form::Inspected => true,
         Form::Plain => rewrites() && parts.status.is_success() && !detect::is_media(&parts.headers),
@@ -137,21 +141,32 @@ fn changed(
 
 /// The body with the provider's URLs turned to this gateway; every other byte as it was.
 fn rewritten(call: &RoutedContext, body: &[u8], tree: &Json<'_>, members: &[Path]) -> Option<Vec<u8>> {
-    let mut text = std::str::from_utf8(body).ok()?.to_owned();
-    let mut any = false;
-    for url in members.iter().filter_map(|member| member.walk(tree)?.as_text()) {
-        let Some(ours) = call.public_url(url) else { continue };
-        // A string is found as it was written: JSON may escape the slash.
-        let plain = Value::from(url).to_string();
-        let escaped = plain.replace('/', "\\/");
-        for written in [plain, escaped] {
-            if text.contains(&written) {
-                text = text.replace(&written, &Value::from(ours.as_str()).to_string());
-                any = true;
-            }
-        }
+    let mut changed: Option<Vec<u8>> = None;
+    for member in members {
+        let url = member.walk(tree).and_then(Json::as_text);
+        let Some((url, ours)) = url.and_then(|url| Some((url, call.public_url(url)?))) else { continue };
+        let with_ours = member::with_text(changed.as_deref().unwrap_or(body), member, url, &ours);
+        changed = with_ours.or(changed);
     }
-    any.then(|| text.into_bytes())
+    changed
+}
+
+/// Sends a redirect without the keys of its route, which the note in its body repeats as often as the `Location` does. It is read within
+/// the bounds of an error: what is longer, or in a coding that nobody knows, is of no use to anybody who is sent elsewhere.
+pub(crate) async fn redirect(
+    call: Box<RoutedContext>,
+    mut parts: response::Parts,
+    body: upstream::Body,
+) -> Response<Body> {
+    let read = read_within(&call, &parts.headers, body).await;
+    let whole = !read.truncated && !read.incomplete && !read.undecodable;
+    let cleaned = call.part_without_route_keys(&read.bytes, !whole);
+    if cleaned.is_some() || !whole || parts.headers.contains_key(header::CONTENT_ENCODING) {
+        let body = if read.undecodable { Bytes::new() } else { cleaned.unwrap_or(read.bytes) };
+        return replaced(call, parts, Changed::Rewritten(body));
+    }
+    let _ = parts.headers.remove(header::TRAILER);
+    Response::from_parts(parts, Body::full(read.bytes, Some(call)))
 }
 
 fn replaced(call: Box<RoutedContext>, mut parts: response::Parts, changed: Changed) -> Response<Body> {
@@ -162,13 +177,18 @@ fn replaced(call: Box<RoutedContext>, mut parts: response::Parts, changed: Chang
             rendered.body.unwrap_or_default()
         }
     };
-    for name in [header::CONTENT_ENCODING, header::TRANSFER_ENCODING] {
-        let _ = parts.headers.remove(name);
-    }
-    coding::remove_validators(&mut parts.headers);
+    forget_the_bytes(&mut parts.headers);
     let _ = parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let mut response = Response::new(Body::full(body, Some(call)));
     *response.status_mut() = parts.status;
     *response.headers_mut() = parts.headers;
     response
+}
+
+/// What was said of the bytes of a body that is not sent as it is goes, and the trailers behind it do.
+pub(crate) fn forget_the_bytes(headers: &mut HeaderMap) {
+    for name in [header::CONTENT_ENCODING, header::TRANSFER_ENCODING, header::TRAILER] {
+        let _ = headers.remove(name);
+    }
+    coding::remove_validators(headers);
 }

@@ -4,6 +4,7 @@ mod body;
 mod cut;
 mod events;
 mod inspect;
+mod member;
 pub(super) mod read;
 
 pub use body::Body;
@@ -44,8 +45,17 @@ pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Respo
     call.tell_limits(&mut parts.headers);
     call.log_response(&parts.headers);
     call.answers(parts.status.as_u16());
+    if call.method == Method::HEAD
+        && route.config.profile.rewrites(Method::GET.as_str(), call.provider_path()).is_some()
+    {
+        // What it says of the bytes holds for none that a GET would bring.
+        inspect::forget_the_bytes(&mut parts.headers);
+    }
     if form == Form::Empty || first.is_none() && body.is_end_stream() {
         return Response::from_parts(parts, Body::full(Bytes::new(), Some(call)));
+    }
+    if parts.status.is_redirection() && call.lends_keys() {
+        return Box::pin(inspect::redirect(call, parts, body)).await;
     }
     if let Form::Stream(framing) = form {
         let events = Events::new(framing, body, &mut parts.headers, call);

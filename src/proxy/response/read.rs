@@ -16,17 +16,22 @@ use tokio::time::Instant;
 
 /// Reads the body of a failure within bounds, and takes out of it what must not be shown.
 pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, body: upstream::Body) -> Capped {
+    let read = read_within(call, &parts.headers, body).await;
+    let cut_off = read.truncated || read.incomplete;
+    Capped { bytes: call.redacted_part(read.bytes, cut_off), ..read }
+}
+
+/// Reads the body of an answer within the bounds of an error.
+pub(super) async fn read_within(call: &RoutedContext, headers: &HeaderMap, body: upstream::Body) -> Capped {
     if call.method == Method::HEAD {
         return Capped::default();
     }
-    let encoding = parts.headers.get(header::CONTENT_ENCODING);
+    let encoding = headers.get(header::CONTENT_ENCODING);
     let own = Limits::default();
     // A provider that stops half way keeps the client no longer waiting than the route allows.
     let Timeouts { response, idle, .. } = call.route.config.timeouts;
     let limits = Limits { time: own.time.min(response).min(idle), ..own };
-    let read = upstream::read_capped(body, encoding, limits).await;
-    let cut_off = read.truncated || read.incomplete;
-    Capped { bytes: call.redacted_part(read.bytes, cut_off), ..read }
+    upstream::read_capped(body, encoding, limits).await
 }
 
 /// The first bytes of a success where `response::relay` would wait for them: until they are there, it can still be tried again.
@@ -36,7 +41,10 @@ pub(crate) async fn first(
 ) -> Result<Option<Frame<Bytes>>, Failure> {
     let route = &call.route;
     let form = form(call, route, response.status().as_u16(), response.headers());
-    let waits = matches!(form, Form::Inspected | Form::Plain) && !response.body().is_end_stream();
+    // Of a redirect the head says all.
+    let waits = matches!(form, Form::Inspected | Form::Plain)
+        && !response.body().is_end_stream()
+        && !response.status().is_redirection();
     if !waits || !call.upload_ended() {
         return Ok(None);
     }

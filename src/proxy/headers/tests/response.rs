@@ -40,6 +40,77 @@ fn a_completed_handshake_keeps_nothing_of_the_other_hop() {
     assert_eq!(rest, ["connection: upgrade", "sec-websocket-accept: a", "upgrade: websocket"]);
 }
 
+/// Trailers and interim answers had a list of their own, which knew a few fields of what heads are cleared of.
+#[test]
+fn fields_beside_the_head_are_treated_like_those_in_it() {
+    let given = [
+        "alt-svc: h3=\":443\"",
+        "strict-transport-security: max-age=9",
+        "clear-site-data: \"*\"",
+        "x-accel-redirect: /secret",
+        "x-sendfile: /etc/passwd",
+        "connection: x-private",
+        "x-private: 1",
+        "te: trailers",
+        "proxy-authenticate: Basic",
+        "set-cookie: a=1; Domain=api.example.com; Path=/v1",
+        "location: http://API.example.com/v1/a?b#c",
+        "content-location: /v1/a",
+        "link: <https://api.example.com/v1/a>; rel=next",
+        "refresh: 5 /v1/a",
+        "x-sum: 1",
+        // Of the body, of the call and of CORS the head alone speaks.
+        "content-length: 5",
+        "content-encoding: gzip",
+        "content-type: text/html",
+        "content-range: bytes 0-1/2",
+        "trailer: x-sum",
+        "transfer-encoding: chunked",
+        "access-control-allow-origin: *",
+        "x-request-id: theirs",
+    ];
+    let mut headers = map(&given);
+    let mut route = route("/x");
+    "/v1".clone_into(&mut route.upstreams[0].base_path);
+    let route = RouteHeaders::new(&route).expect("headers");
+    let id = HeaderValue::from_static("ours");
+    let answer = Incoming { version: Version::HTTP_11, route: &route, upstream: 0, request_id: &id, public: PUBLIC };
+    prepare_beside(&mut headers, &answer);
+    let in_head = answered(&given[..15], "/x", "/v1", PUBLIC);
+    let mut beside = lines(&headers);
+    assert!(beside.contains(&"x-upstream-request-id: theirs".to_owned()), "{beside:?}");
+    beside.retain(|line| !line.starts_with("x-upstream-request-id"));
+    assert_eq!(beside, in_head);
+    assert!(beside.contains(&"location: http://gate.example:8080/x/a?b#c".to_owned()), "{beside:?}");
+    assert!(beside.contains(&"set-cookie: a=1; Path=/x".to_owned()), "{beside:?}");
+}
+
+/// `url=` was looked for and nothing else, although browsers need neither the word nor the semicolon.
+#[test]
+fn a_refresh_leads_here_however_it_is_spelled() {
+    for (given, wanted) in [
+        ("5; url=/v1/a", "5; url=/x/a"),
+        ("5 /v1/a", "5 /x/a"),
+        ("5, URL = /v1/a", "5, URL = /x/a"),
+        ("5;/v1/a", "5;/x/a"),
+        ("0.5  ;  uRl\t=\t'/v1/a' and more", "0.5  ;  uRl\t=\t/x/a"),
+        ("5;\"/v1/a", "5;/x/a"),
+        ("5,url=\"https://api.example.com/v1/a?b=url=c\"", "5,url=http://gate.example:8080/x/a?b=url=c"),
+        (".; url=/v1/a", ".; url=/x/a"),
+        ("5;; /v1/a", "5;; /v1/a"),
+        ("5/v1/a", "5/v1/a"),
+        ("url=/v1/a", "url=/v1/a"),
+        ("5", "5"),
+        ("5;", "5;"),
+        ("", ""),
+        ("5; url", "5; url"),
+        ("5; url=/elsewhere", "5; url=/elsewhere"),
+    ] {
+        let refresh = format!("refresh: {given}");
+        assert_eq!(answered(&[&refresh], "/x", "/v1", PUBLIC), [format!("refresh: {wanted}")], "{given}");
+    }
+}
+
 const PUBLIC: PublicAddress<'_> = PublicAddress { url: None, tls: false, authority: Some("gate.example:8080") };
 
 /// Which headers of a success change: these, and no others.

@@ -22,7 +22,7 @@ pub(super) async fn send_some(informational: Option<InformationalSender>) {
             // Before and not after, so that the final response comes at once after the last of them.
             tokio::task::yield_now().await;
             if let Some(informational) = &informational {
-                informational.send(status, HeaderMap::new());
+                informational.send(status, &HeaderMap::new());
             }
         }
     });
