@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+#[path = "corpus/weights.rs"]
+mod weights;
+
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// One sample, taken apart.

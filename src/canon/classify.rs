@@ -73,13 +73,14 @@ fn assemble(
 ) -> CanonicalError {
     let reader = Reader { profile, evidence };
     let (code, mapping) = (decision.code, decision.mapping);
-    let Extracted { code: said, title, message, status, close: _ } = extracted;
+    let Extracted { code: said, title, message, status, heard: _, close: _ } = extracted;
     let retryable = reader
         .text(|profile| &profile.fields.retryable)
         .and_then(|word| yes_or_no(&word))
         .or_else(|| mapping.and_then(|mapping| mapping.retryable))
         .unwrap_or(code.row().retryable || code == Code::UnknownError && status.is_some_and(|status| status >= 500));
     let details = details(profile, mapping, evidence);
+    let said = mark(profile, decision).map(Cow::Borrowed).or(said);
     let documented = || Duration::try_from_secs_f64(mapping?.retry_after_seconds?).ok();
     CanonicalError {
         code,
@@ -239,6 +240,16 @@ fn is_shallow(json: &[u8]) -> bool {
         }
     }
     deepest <= NESTING_LIMIT
+}
+
+/// The code by which what stands in front of the provider is known, when that decided.
+fn mark<'p>(profile: &Profile, decision: &Decision<'p>) -> Option<&'p str> {
+    match decision.matched {
+        Matched::Code(of, _, code) if profile.fallback.as_deref().is_some_and(|all| all.edge.name() == of) => {
+            Some(code)
+        }
+        _ => None,
+    }
 }
 
 /// The provider's code as a label from a closed set.

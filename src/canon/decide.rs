@@ -3,6 +3,7 @@
 //! The steps are told to a [`Trace`] as they are taken. On the data path that is a sink that does nothing; `explain` formats
 //! them. So there is one order of questions, and nobody has to repeat it.
 
+use super::agreement::{agrees, by_status};
 use super::code::Code;
 use super::codes::Known;
 use super::evidence::{Evidence, TEXT_LIMIT, shorten};
@@ -49,7 +50,7 @@ pub(crate) struct Decision<'p> {
 pub(crate) enum Step<'s> {
     /// A rule was asked; with no mismatch it decided.
     Rule(&'s Profile, &'s Rule, Option<Mismatch<'s>>),
-    /// A rule on the status alone was put off, because an unknown code may say more.
+    /// A rule on the status alone was put off, because anything else may say more.
     Deferred(&'s Profile, &'s Rule),
     /// The code tables were asked; with a row they decided.
     Codes(&'s Profile, Option<Known<'s>>),
@@ -89,11 +90,16 @@ pub(crate) fn extract<'e>(profile: &Profile, evidence: &'e Evidence<'_>) -> Extr
     // What stands in for a status: gRPC says one with each of its numbers.
     let grpc = evidence.grpc.map(|status| grpc::http_status(status.number()));
     let wire = evidence.status.filter(|status| !(200..300).contains(status));
+    let status = wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)).or(grpc);
+    let mut codes = profile.codes_in(evidence).peekable();
+    let code = codes.peek().map(|(code, _)| code.clone());
+    let despite_status = codes.any(|(_, row)| row.is_some_and(|row| row.mapping.despite_status));
     Extracted {
-        code: profile.codes_in(evidence).next().map(|(code, _)| code),
+        code,
         title: fields.title.text(evidence).map(bounded),
         message: fields.message.text(evidence).map(bounded),
-        status: wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)).or(grpc),
+        status,
+        heard: status.filter(|_| !despite_status),
         close: inside(&fields.close).or(evidence.ws_code),
     }
 }
@@ -118,28 +124,33 @@ impl Candidate<'_, '_> {
     }
 }
 
-/// Decides by the strength of the evidence: the provider's codes and rules, what stands in front of providers, the generic
-/// profile's codes, telling words, its rules, words that the status does not contradict, the status, the text.
+/// Decides by the strength of the evidence: the codes and, unless the provider gave one, the fixed texts of what stands in front of
+/// providers, the provider's codes and rules, the generic profile's codes, telling words, its rules, words that the status does not
+/// contradict, rules on the status alone, the status, the text.
 pub(crate) fn decide<'p>(
     profile: &'p Profile,
     extracted: &Extracted<'_>,
     evidence: &Evidence<'_>,
     trace: &mut impl Trace,
 ) -> Decision<'p> {
+    let fallback = profile.fallback.as_deref();
+    if let Some(decision) = fallback.and_then(|fallback| by_mark(&fallback.edge, evidence, trace)) {
+        return decision;
+    }
     let mut candidates = candidates(profile, evidence, true);
+    if let Some(decision) = fallback.and_then(|fallback| by_edge(&fallback.edge, &candidates, evidence, trace)) {
+        return decision;
+    }
     if let Some(decision) = by_code(profile, extracted, &candidates, evidence, trace) {
         return decision;
     }
     let unknown = !candidates.is_empty();
-    if let Some(decision) = by_rules(profile, extracted, unknown, evidence, trace) {
+    if let Some(decision) = by_rules(profile, extracted, evidence, trace) {
         return decision;
     }
-    let Some(fallback) = profile.fallback.as_deref() else {
+    let Some(fallback) = fallback else {
         return guess(profile, extracted, None, &candidates, evidence, trace);
     };
-    if let Some(decision) = by_edge(&fallback.edge, &candidates, evidence, trace) {
-        return decision;
-    }
     let generic = &fallback.generic;
     for candidate in &mut candidates {
         candidate.known = candidate.known.or_else(|| Some((generic, generic.codes.find(&candidate.code)?)));
@@ -151,11 +162,11 @@ pub(crate) fn decide<'p>(
     if let Some(decision) = by_code(generic, &read, &candidates, evidence, trace) {
         return Decision { known, ..decision };
     }
-    let status = extracted.status.or(read.status);
-    if let Some(decision) = by_word(Strength::Strong, &candidates, status, trace) {
+    let status = extracted.heard.or(read.heard);
+    if let Some(decision) = by_word(Strength::Strong, &candidates, (status, None), trace) {
         return Decision { known, ..decision };
     }
-    if let Some(decision) = by_rules(generic, &read, false, evidence, trace) {
+    if let Some(decision) = by_rules(generic, &read, evidence, trace) {
         return Decision { known, ..decision };
     }
     guess(profile, extracted, Some(&read), &candidates, evidence, trace)
@@ -167,7 +178,8 @@ fn candidates<'p, 'e>(profile: &'p Profile, evidence: &'e Evidence<'_>, own: boo
     found.map(|(code, known)| Candidate { code, known: known.map(|row| (profile, row)), own }).collect()
 }
 
-/// Rules that name a code, then the first code that a table knows and that is no catch-all.
+/// Rules that name a code, then the first code that a table knows, that is no catch-all, and that is not as general as a status which
+/// says otherwise.
 fn by_code<'p>(
     profile: &'p Profile,
     extracted: &Extracted<'_>,
@@ -181,25 +193,31 @@ fn by_code<'p>(
         }
     }
     // A space knows its own numbers; a code that was found elsewhere may still be a row of the plain table.
-    let row = candidates.iter().find_map(|one| one.known.filter(|(_, row)| !row.mapping.catch_all));
+    // Behind a code that no table knows a vague one, mostly its type, says less than that code's words may.
+    let mut before = false;
+    let row = candidates.iter().find_map(|one| {
+        let row =
+            one.known.filter(|(_, row)| row.mapping.stands(extracted.heard) && !(before && row.mapping.is_vague()));
+        before |= one.known.is_none();
+        row
+    });
     let row = row.or_else(|| {
         let plain = profile.codes.find(extracted.code.as_deref()?)?;
-        (!plain.mapping.catch_all).then_some((profile, plain))
+        plain.mapping.stands(extracted.heard).then_some((profile, plain))
     });
     trace.step(Step::Codes(profile, row.map(|(_, row)| row)));
     row.map(|(profile, row)| by_row(profile, row))
 }
 
-/// The rules that are asked after the code tables.
+/// The rules that are asked after the code tables. One on the status alone knows less than any word.
 fn by_rules<'p>(
     profile: &'p Profile,
     extracted: &Extracted<'_>,
-    has_unknown_code: bool,
     evidence: &Evidence<'_>,
     trace: &mut impl Trace,
 ) -> Option<Decision<'p>> {
     for rule in &profile.late_rules {
-        if has_unknown_code && rule.is_status_only() {
+        if rule.is_status_only() {
             trace.step(Step::Deferred(profile, rule));
         } else if holds(profile, rule, extracted, evidence, trace) {
             return Some(by_rule(profile, rule, extracted.code.is_none() || rule.names_code()));
@@ -208,36 +226,38 @@ fn by_rules<'p>(
     None
 }
 
-/// What stands in front of providers. Its own codes are marked as its own, so that they count whatever else was found; its
-/// rules are asked only if the provider said no word of its own.
+/// Codes of what stands in front of providers. They bear the product's mark, so that they count whatever else was found, also where
+/// the provider's selectors take them for the provider's.
+fn by_mark<'p>(edge: &'p Profile, evidence: &Evidence<'_>, trace: &mut impl Trace) -> Option<Decision<'p>> {
+    let extracted = extract(edge, evidence);
+    by_code(edge, &extracted, &candidates(edge, evidence, true), evidence, trace)
+}
+
+/// Rules of what stands in front of providers. They are asked only if the provider said no word of its own.
 fn by_edge<'p>(
     edge: &'p Profile,
     own: &[Candidate<'_, '_>],
     evidence: &Evidence<'_>,
     trace: &mut impl Trace,
 ) -> Option<Decision<'p>> {
-    let extracted = extract(edge, evidence);
-    let by_code = by_code(edge, &extracted, &candidates(edge, evidence, true), evidence, trace);
-    let decision = if by_code.is_some() {
-        by_code
-    } else if own.iter().any(Candidate::is_claimed) {
+    if own.iter().any(Candidate::is_claimed) {
         trace.step(Step::EdgeRulesSkipped);
-        None
-    } else {
-        by_rules(edge, &extracted, false, evidence, trace)
-    };
-    Some(Decision { known: true, ..decision? })
+        return None;
+    }
+    let decision = by_rules(edge, &extract(edge, evidence), evidence, trace)?;
+    Some(Decision { known: true, ..decision })
 }
 
-/// Words of one strength in the codes that no table knows.
+/// Words of one strength in the codes that no table knows; none that only say what the status has told already.
 fn by_word<'p>(
     strength: Strength,
     candidates: &[Candidate<'p, '_>],
-    status: Option<u16>,
+    (status, told): (Option<u16>, Option<Code>),
     trace: &mut impl Trace,
 ) -> Option<Decision<'p>> {
     let unknown = candidates.iter().filter(|one| one.known.is_none());
     let found = unknown.into_iter().find_map(|one| Some((one, heuristics::by_word(&one.code, strength, status)?)));
+    let found = found.filter(|(_, (code, _))| Some(*code) != told);
     trace.step(Step::Word(strength, found.map(|(one, (_, words))| (&*one.code, words))));
     let (_, (code, words)) = found?;
     let known = !candidates.iter().any(|one| one.own);
@@ -279,26 +299,30 @@ fn guess<'p>(
     let known = !candidates.iter().any(|one| one.own);
     let decision = |code, matched| Decision { code, mapping: None, matched, known };
     let status = extracted.status.or(generic.and_then(|generic| generic.status));
+    let heard = extracted.heard.or(generic.and_then(|generic| generic.heard));
+    // A page is no provider's word, so that rules on the status alone do not know it.
+    let mut bare = profile.late_rules.iter().filter(|rule| rule.is_status_only() && !evidence.is_markup());
+    let bare = bare.find(|rule| rule.mismatch(extracted, evidence).is_none());
+    let told = bare.and(status).and_then(by_status);
     // Without a generic profile nobody has looked for the strong ones yet.
     let strengths = [Strength::Strong, Strength::Fair, Strength::Weak];
     for strength in strengths.into_iter().skip(usize::from(generic.is_some())) {
-        if let Some(decision) = by_word(strength, candidates, status, trace) {
+        if let Some(decision) = by_word(strength, candidates, (heard, told), trace) {
             return decision;
         }
     }
     // Rules on the status alone know less than a word in the code, but more than the heuristics.
-    for rule in profile.late_rules.iter().filter(|rule| rule.is_status_only()) {
-        if holds(profile, rule, extracted, evidence, trace) {
-            return by_rule(profile, rule, known);
-        }
+    if let Some(rule) = bare {
+        trace.step(Step::Rule(profile, rule, None));
+        return by_rule(profile, rule, known);
     }
     let catch_all = candidates.iter().filter_map(|one| Some((one.own, one.known?)));
-    let catch_all = catch_all.into_iter().find(|(_, (_, row))| heuristics::agrees(row.mapping.code, status));
+    let catch_all = catch_all.into_iter().find(|(_, (_, row))| agrees(row.mapping.code, heard));
     trace.step(Step::CatchAll(catch_all.map(|(_, found)| found)));
     if let Some((own, (of, row))) = catch_all {
         return Decision { known: known || own && of.name() == profile.name(), ..by_row(of, row) };
     }
-    let by_status = status.and_then(|status| Some((heuristics::by_status(status)?, status)));
+    let by_status = status.and_then(|status| Some((by_status(status)?, status)));
     trace.step(Step::Status(by_status.map(|(_, status)| status)));
     if let Some((code, status)) = by_status {
         return decision(code, Matched::Status(status));

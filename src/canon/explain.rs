@@ -58,7 +58,7 @@ impl Trace for Recorder<'_> {
                 self.note(rule_of(profile, rule), mismatch.is_none(), why);
             }
             Step::Deferred(profile, rule) => {
-                let why = "put off: a word in the unknown code would say more than a status";
+                let why = "put off: anything else would say more than a status";
                 self.note(rule_of(profile, rule), false, why);
             }
             Step::Codes(profile, Some(row)) => {

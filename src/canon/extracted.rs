@@ -12,6 +12,8 @@ pub(crate) struct Extracted<'e> {
     pub(crate) message: Option<Cow<'e, str>>,
     /// Status on the wire, or found inside when that one is missing or 2xx.
     pub(crate) status: Option<u16>,
+    /// The same, as far as it can say no: none beside a code that means the same on any status.
+    pub(crate) heard: Option<u16>,
     /// Close code on the wire, or found inside.
     pub(crate) close: Option<u16>,
 }

@@ -1,5 +1,6 @@
 //! What a provider's code or a rule's match is mapped to.
 
+use super::agreement;
 use super::code::Code;
 use super::spec::{FullMappingSpec, MappingSpec};
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub(crate) struct Mapping {
     pub catch_all: bool,
     /// Whether it says nothing of the account but that this request is too much for it.
     pub of_request: bool,
+    /// Whether the code means this whatever the status beside it says.
+    pub despite_status: bool,
     /// Whether it ends the session or stream.
     pub fatal: Option<bool>,
     /// The message when the provider sends none.
@@ -38,12 +41,23 @@ impl Mapping {
             retry_after_seconds: None,
             catch_all: false,
             of_request: false,
+            despite_status: false,
             fatal: None,
             message: None,
             details: Vec::new(),
             doc_url: None,
             label: label.map(Arc::from),
         }
+    }
+
+    /// Whether the code that a table gives this meaning says no more than a status would.
+    pub(crate) fn is_vague(&self) -> bool {
+        self.catch_all || agreement::is_general(self.code) && !self.despite_status
+    }
+
+    /// Whether it counts as what the profile knows of a code, beside this status. A catch-all waits for what says more.
+    pub(crate) fn stands(&self, status: Option<u16>) -> bool {
+        !self.catch_all && (self.despite_status || agreement::stands(self.code, status))
     }
 
     /// Compiles the right side; `label` is the provider's code when there is one.
@@ -56,6 +70,7 @@ impl Mapping {
                 retry_after_seconds: None,
                 catch_all: false,
                 of_request: false,
+                despite_status: false,
                 fatal: None,
                 message: None,
                 details: Default::default(),
@@ -68,6 +83,7 @@ impl Mapping {
             retry_after_seconds: full.retry_after_seconds.filter(|wait| wait.is_finite() && *wait >= 0.0),
             catch_all: full.catch_all,
             of_request: full.of_request,
+            despite_status: full.despite_status,
             fatal: full.fatal,
             message: full.message.clone(),
             details: full.details.clone().into_iter().collect(),

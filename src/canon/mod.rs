@@ -13,6 +13,7 @@
     )
 )]
 
+mod agreement;
 mod classify;
 mod clients;
 pub mod code;

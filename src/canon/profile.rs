@@ -87,7 +87,8 @@ impl Profile {
         check_spaces(&spec, &mut problems);
         let _ = spaces.entry(GRPC.into()).or_insert_with(|| CodeTable::new(grpc_rows()));
         let codes = Codes::new(codes, spaces, &fields.code);
-        let (early_rules, late_rules) = compile_rules(&spec, &mut problems);
+        let (mut early_rules, mut late_rules) = compile_rules(&spec, &mut problems);
+        early_rules.iter_mut().chain(&mut late_rules).for_each(|rule| rule.settle(&codes));
         let rewrites = compile_rewrites(&spec, &mut problems);
         let texts = compile_texts(&spec.cost.text, &mut problems);
         let native = super::native::Native::compile(&spec.native, &spec.codes, &mut |path, problem| {

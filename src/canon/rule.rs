@@ -1,5 +1,8 @@
 //! Rules: conditions on the left, a canonical code on the right.
 
+use super::agreement;
+use super::code::Code;
+use super::codes::Codes;
 use super::condition::{self, Condition, compile_regex};
 use super::evidence::Evidence;
 use super::extracted::Extracted;
@@ -31,7 +34,8 @@ enum StatusTest {
 #[derive(Debug)]
 enum Pattern {
     Anything,
-    Exact(Box<str>),
+    /// The code, and what it means where it says no more than a status would.
+    Exact(Box<str>, Option<Code>),
     Prefix(Box<str>),
     Suffix(Box<str>),
     Inside(Box<str>),
@@ -44,7 +48,7 @@ impl Pattern {
             (Some(rest), Some(_)) => Pattern::Inside(rest.trim_end_matches('*').into()),
             (Some(suffix), None) => Pattern::Suffix(suffix.into()),
             (None, Some(prefix)) => Pattern::Prefix(prefix.into()),
-            (None, None) => Pattern::Exact(text.into()),
+            (None, None) => Pattern::Exact(text.into(), None),
         }
     }
 
@@ -52,7 +56,7 @@ impl Pattern {
         let Some(code) = code else { return matches!(self, Pattern::Anything) };
         match self {
             Pattern::Anything => true,
-            Pattern::Exact(exact) => code == &**exact,
+            Pattern::Exact(exact, _) => code == &**exact,
             Pattern::Prefix(prefix) => code.starts_with(&**prefix),
             Pattern::Suffix(suffix) => code.ends_with(&**suffix),
             Pattern::Inside(part) => code.contains(&**part),
@@ -95,7 +99,7 @@ impl Rule {
     /// Whether the rule is asked before the code table: it names a code, or any. One for a family of codes (`UPSTREAM_*`)
     /// must not take the rows of its members.
     pub(crate) fn is_early(&self) -> bool {
-        self.codes.iter().any(|code| matches!(code, Pattern::Anything | Pattern::Exact(_)))
+        self.codes.iter().any(|code| matches!(code, Pattern::Anything | Pattern::Exact(..)))
     }
 
     /// Whether the rule knows codes at all.
@@ -122,6 +126,32 @@ impl Rule {
             && self.message.is_none()
     }
 
+    /// Tells it what its codes mean without it, so that it knows the vague ones.
+    pub(crate) fn settle(&mut self, codes: &Codes) {
+        for pattern in &mut self.codes {
+            if let Pattern::Exact(code, vague) = pattern {
+                *vague = codes.find(code).filter(|row| row.mapping.is_vague()).map(|row| row.mapping.code);
+            }
+        }
+    }
+
+    /// Whether it counts beside this status. One that names the status has thought of it; one on a code needs a code that is
+    /// specific or that the status leaves room for; any other needs a status that leaves room for its meaning.
+    fn stands(&self, extracted: &Extracted<'_>) -> bool {
+        let (code, status) = (self.then.code, extracted.heard);
+        let is_text = self.message.is_some() && self.codes.iter().all(|code| matches!(code, Pattern::Anything));
+        let contradicted =
+            if is_text { agreement::contradicts_text(code, status) } else { agreement::contradicts(code, status) };
+        if !self.statuses.is_empty() || !contradicted {
+            return true;
+        }
+        self.codes.iter().filter(|pattern| pattern.matches(extracted.code.as_deref())).any(|pattern| match pattern {
+            Pattern::Exact(_, Some(vague)) => !agreement::contradicts(*vague, status),
+            Pattern::Exact(_, None) => agreement::stands(code, status),
+            Pattern::Anything | Pattern::Prefix(_) | Pattern::Suffix(_) | Pattern::Inside(_) => false,
+        })
+    }
+
     /// The first condition that does not hold; none when the rule matches. Cheap conditions first, expressions last.
     pub(crate) fn mismatch(&self, extracted: &Extracted<'_>, evidence: &Evidence<'_>) -> Option<Mismatch<'_>> {
         if !self.phases.is_empty() && !self.phases.contains(&evidence.phase) {
@@ -139,6 +169,9 @@ impl Rule {
         if let Some(condition) = self.conditions.iter().find(|condition| !condition.holds(evidence)) {
             return Some(Mismatch::Condition(condition));
         }
+        if !self.stands(extracted) {
+            return Some(Mismatch::Contradicted);
+        }
         let regex = self.message.as_ref()?;
         let texts = [extracted.message.as_deref(), extracted.title.as_deref(), evidence.text(), evidence.ws_reason];
         let found = texts.into_iter().flatten().any(|text| regex.is_match(text));
@@ -154,6 +187,7 @@ pub(crate) enum Mismatch<'r> {
     Status,
     Close,
     Condition(&'r Condition),
+    Contradicted,
     Message(&'r Regex),
 }
 
@@ -165,6 +199,7 @@ impl std::fmt::Display for Mismatch<'_> {
             Mismatch::Status => f.write_str("another status"),
             Mismatch::Close => f.write_str("another close code"),
             Mismatch::Condition(condition) => write!(f, "not so: {condition}"),
+            Mismatch::Contradicted => f.write_str("the status says otherwise"),
             Mismatch::Message(regex) => write!(f, "no text matches `{regex}`"),
         }
     }

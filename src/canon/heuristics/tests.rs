@@ -1,4 +1,5 @@
 use super::*;
+use crate::canon::code::Type;
 
 fn word(code: &str, status: Option<u16>) -> Option<Code> {
     [Strong, Fair, Weak].into_iter().find_map(|strength| by_word(code, strength, status)).map(|(code, _)| code)

@@ -42,6 +42,10 @@ pub struct FullMappingSpec {
     /// Only this request is refused, because it costs more than is left: a smaller one may be served, so the account is not set aside.
     #[serde(default)]
     pub of_request: bool,
+    /// On a row of a code table: the code means this whatever the status beside it says, because the provider gives one status to
+    /// all sorts of failures. The rules on the text of an error with this code do not look at the status either.
+    #[serde(default)]
+    pub despite_status: bool,
     /// Whether it ends the session or stream.
     pub fatal: Option<bool>,
     /// The message when the provider sends none.
