@@ -1,5 +1,8 @@
 //! A tracker that is fed by hand, with a clock that is a number.
 
+#[path = "generation/meter.rs"]
+mod meter;
+
 use proptest::prelude::*;
 use speechgate::canon::generations::Text;
 use speechgate::canon::{Code, Evidence, GenerationKind, GenerationRule, Observed, Profile, ProfileSpec};

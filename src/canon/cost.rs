@@ -2,6 +2,7 @@
 
 use super::json::Json;
 use super::path::Path;
+use super::spec::{CharacterUnit, CostSpec};
 use std::iter::Sum;
 
 /// Where the text of a request body is: `$.text`, or `$.inputs[*].text` for every entry of a list.
@@ -23,31 +24,90 @@ impl TextPath {
         Ok(TextPath { place: Path::parse(list)?, within: Some(Path::parse(&format!("${entry}"))?) })
     }
 
-    fn text(&self, body: &Json<'_>) -> Text {
+    fn text(&self, counting: Counting, body: &Json<'_>) -> Text {
         let Some(found) = self.place.walk(body) else { return Text::default() };
+        let of = |value| Text::of(counting, value);
         match &self.within {
-            None => Text::of(found),
+            None => of(found),
             Some(within) => {
                 let entries = found.as_list().unwrap_or_default();
-                entries.iter().filter_map(|entry| within.walk(entry)).map(Text::of).sum()
+                entries.iter().filter_map(|entry| within.walk(entry)).map(of).sum()
             }
         }
     }
 }
 
+/// How a provider counts characters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counting {
+    unit: CharacterUnit,
+    /// Tags of markup count.
+    tags: bool,
+    /// As how many characters an ideograph counts.
+    ideographs: u64,
+}
+
+impl Counting {
+    pub(crate) fn of(spec: &CostSpec) -> Counting {
+        Counting {
+            unit: spec.characters.unwrap_or_default(),
+            tags: spec.tags.unwrap_or(true),
+            ideographs: u64::from(spec.ideographs.unwrap_or(1)),
+        }
+    }
+
+    /// The characters of a text.
+    fn count(self, text: &str) -> u64 {
+        if self.tags && self.ideographs == 1 {
+            return match self.unit {
+                CharacterUnit::Scalars => text.chars().count() as u64,
+                CharacterUnit::Utf16 => text.encode_utf16().count() as u64,
+                CharacterUnit::Bytes => text.len() as u64,
+            };
+        }
+        let (mut total, mut inside) = (0, false);
+        for (at, char) in text.char_indices() {
+            if !self.tags && (inside || begins_tag(text.get(at..).unwrap_or_default())) {
+                inside = char != '>';
+                continue;
+            }
+            total += match self.unit {
+                CharacterUnit::Scalars if is_ideograph(char) => self.ideographs,
+                CharacterUnit::Scalars => 1,
+                CharacterUnit::Utf16 => char.len_utf16() as u64,
+                CharacterUnit::Bytes => char.len_utf8() as u64,
+            };
+        }
+        total
+    }
+}
+
+/// Whether a tag of markup begins here and ends somewhere: `<break/>`, `</speak>`; `a < b` is none.
+fn begins_tag(text: &str) -> bool {
+    let Some(name) = text.strip_prefix('<') else { return false };
+    let name = name.strip_prefix('/').unwrap_or(name);
+    name.starts_with(|char: char| char.is_alphabetic()) && name.contains('>')
+}
+
+/// Whether it is a character of Chinese, Japanese or Korean that providers count as more than one: kanji, kana, hangul.
+fn is_ideograph(char: char) -> bool {
+    matches!(char, '\u{1100}'..='\u{11ff}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{323af}')
+}
+
 /// How much text there is, and whether there is anything in it to speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Text {
-    /// Unicode scalar values, escapes decoded.
+    /// Characters as the provider counts them, escapes decoded; Unicode scalar values unless its profile says otherwise.
     pub characters: u64,
     /// Not all of it is white space.
     pub spoken: bool,
 }
 
 impl Text {
-    fn of(value: &Json<'_>) -> Text {
+    fn of(counting: Counting, value: &Json<'_>) -> Text {
         let text = value.as_text().unwrap_or_default();
-        Text { characters: text.chars().count() as u64, spoken: text.chars().any(|char| !char.is_whitespace()) }
+        Text { characters: counting.count(&text), spoken: text.chars().any(|char| !char.is_whitespace()) }
     }
 }
 
@@ -61,8 +121,8 @@ impl Sum for Text {
 }
 
 /// All texts of a body or a message.
-pub(crate) fn text(paths: &[TextPath], body: &Json<'_>) -> Text {
-    paths.iter().map(|path| path.text(body)).sum()
+pub(crate) fn text(paths: &[TextPath], counting: Counting, body: &Json<'_>) -> Text {
+    paths.iter().map(|path| path.text(counting, body)).sum()
 }
 
 #[cfg(test)]
@@ -81,10 +141,27 @@ mod tests {
             (r#"["text"]"#, 0),
         ] {
             let tree: Json<'_> = serde_json::from_str(body).expect("JSON");
-            assert_eq!(text(&paths, &tree).characters, expected, "{body}");
+            assert_eq!(text(&paths, Counting::of(&CostSpec::default()), &tree).characters, expected, "{body}");
         }
         for wrong in ["text", "$.a[*].b[*]", "$..a", "$.a[*]b"] {
             assert!(TextPath::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+    #[test]
+    fn characters_are_counted_as_the_provider_does() {
+        let spec = |text: &str| toml::from_str::<CostSpec>(text).expect("a table");
+        for (counting, text, expected) in [
+            ("", "Grüße 🎙", 7),
+            ("characters = 'utf16'", "Grüße 🎙", 8),
+            ("characters = 'bytes'", "Grüße 🎙", 12),
+            ("", "<speak>Hi</speak>", 17),
+            ("tags = false", "<speak>Hi <break time=\"1s\"/>you</speak>", 6),
+            ("tags = false", "1 < 2 > 0, <3 and <b", 20),
+            ("tags = false\ncharacters = 'bytes'", "<p>ü</p>", 2),
+            ("ideographs = 2", "你好, ok かな 한", 16),
+            ("", "你好, ok かな 한", 11),
+        ] {
+            assert_eq!(Counting::of(&spec(counting)).count(text), expected, "{counting} {text}");
         }
     }
 }

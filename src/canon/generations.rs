@@ -2,13 +2,13 @@
 
 use super::condition::AnyOf;
 pub use super::cost::Text;
-use super::cost::{self, TextPath};
+use super::cost::{self, Counting, TextPath};
 use super::evidence::Evidence;
 use super::json::Json;
 use super::path::Path;
 use super::select::Selector;
 use super::selectors::Selectors;
-use super::spec::{AudioSpec, ConditionSpec, FormatSpec, GenerationKind, GenerationSpec};
+use super::spec::{AudioSpec, ConditionSpec, CostSpec, FormatSpec, GenerationKind, GenerationSpec};
 use super::spec::{OneOrMany, Scalar, SelectorSpec, Table};
 use super::template::PathTemplate;
 use http::header::{HeaderMap, HeaderName};
@@ -50,6 +50,7 @@ pub struct GenerationRule {
     ends: AnyOf,
     result: AnyOf,
     texts: Vec<TextPath>,
+    counting: Counting,
     figures: Vec<(usize, Selectors)>,
     needles: Needles,
     client_needles: Needles,
@@ -110,7 +111,7 @@ impl GenerationRule {
     pub(crate) fn compile(
         at: &str,
         spec: &GenerationSpec,
-        texts: &[String],
+        costs: &CostSpec,
         problem: &mut dyn FnMut(String, String),
     ) -> GenerationRule {
         let any =
@@ -122,7 +123,7 @@ impl GenerationRule {
         if spec.max == Some(0) {
             problem(format!("{at}.max"), "no generation could ever begin".to_owned());
         }
-        let texts = if spec.text.is_empty() { texts } else { &spec.text };
+        let texts = if spec.text.is_empty() { &costs.text } else { &spec.text };
         let texts = kept(&format!("{at}.text"), texts.iter().map(|text| TextPath::parse(text)), problem);
         let begins = any("begins", &spec.begins, problem);
         let starts = any("starts", &spec.starts, problem);
@@ -160,6 +161,7 @@ impl GenerationRule {
             ends,
             result,
             texts,
+            counting: Counting::of(costs),
             figures,
             needles,
         }
@@ -262,7 +264,7 @@ impl GenerationRule {
     /// The text of a body or a message.
     #[must_use]
     pub fn text(&self, body: &Json<'_>) -> Text {
-        cost::text(&self.texts, body)
+        cost::text(&self.texts, self.counting, body)
     }
 
     /// Whether the profile says where the text is.

@@ -68,7 +68,13 @@ impl ProfileSpec {
                 answers_pings: self.websocket.answers_pings.or(base.websocket.answers_pings),
                 keep_alive: lists(self.websocket.keep_alive, &base.websocket.keep_alive),
             },
-            cost: CostSpec { text: lists(self.cost.text, &base.cost.text) },
+            cost: CostSpec {
+                text: lists(self.cost.text, &base.cost.text),
+                characters: self.cost.characters.or(base.cost.characters),
+                tags: self.cost.tags.or(base.cost.tags),
+                ideographs: self.cost.ideographs.or(base.cost.ideographs),
+                failed: self.cost.failed.or(base.cost.failed),
+            },
             defaults: DefaultsSpec {
                 response: self.defaults.response.or_else(|| base.defaults.response.clone()),
                 max_request_body: self.defaults.max_request_body.or_else(|| base.defaults.max_request_body.clone()),

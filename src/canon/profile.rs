@@ -7,7 +7,7 @@ use super::clients::Client;
 use super::codec::{Codec, CodedSockets};
 use super::codes::{CodeTable, Codes, Known};
 use super::condition::Written;
-use super::cost::{self, TextPath};
+use super::cost::{self, Counting, TextPath};
 use super::detectors::{self, Detector, Needles};
 use super::evidence::Evidence;
 use super::fields::Fields;
@@ -97,7 +97,7 @@ impl Profile {
         let generations = spec.generations.iter().enumerate().map(|(index, rule)| {
             let at = format!("generations[{index}]");
             let add = &mut |path, problem| problems.add(path, problem);
-            Arc::new(GenerationRule::compile(&at, rule, &spec.cost.text, add))
+            Arc::new(GenerationRule::compile(&at, rule, &spec.cost, add))
         });
         let generations = generations.collect();
         let streams = spec.streams.iter().enumerate().map(|(index, stream)| {
@@ -251,7 +251,7 @@ impl Profile {
     /// How many characters of text a request body brings.
     #[must_use]
     pub fn characters(&self, body: &super::json::Json<'_>) -> u64 {
-        cost::text(&self.texts, body).characters
+        cost::text(&self.texts, Counting::of(&self.spec.cost), body).characters
     }
 
     /// The generations that this request is, or that begin on the socket that it opens.
@@ -266,6 +266,12 @@ impl Profile {
         let unit = self.spec.concurrency.unit;
         let inside = matches!(unit, Some(ConcurrencyUnit::Context | ConcurrencyUnit::Generation));
         self.generations(method, path).filter(|rule| inside && rule.takes_slots())
+    }
+
+    /// Whether the provider charges for generations that fail or stay silent.
+    #[must_use]
+    pub fn charges_failed(&self) -> bool {
+        self.spec.cost.failed.unwrap_or_default()
     }
 
     /// Whether the provider's WebSockets answer pings.

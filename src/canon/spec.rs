@@ -17,7 +17,7 @@ pub use generation::{AudioMemberSpec, AudioSpec, FormatSpec, GenerationKind, Gen
 pub use mapping::{FullMappingSpec, MappingSpec, ProjectionSpec, RuleSpec, StatusSpec};
 pub use native::NativeSpec;
 pub use selector::{ConditionSpec, ConditionTestSpec, FullSelectorSpec, Scalar, SelectorSpec, Unit};
-pub use units::{ConcurrencySpec, ConcurrencyUnit, CostSpec};
+pub use units::{CharacterUnit, ConcurrencySpec, ConcurrencyUnit, CostSpec};
 pub use values::{OneOrMany, Table};
 
 use schemars::JsonSchema;

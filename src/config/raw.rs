@@ -9,6 +9,7 @@ mod credentials;
 mod envelope;
 mod headers;
 mod limits;
+mod prices;
 mod route;
 mod server;
 mod telemetry;
@@ -21,6 +22,7 @@ pub(super) use credentials::{Credentials, CredentialsList, PlaceText, Subprotoco
 pub(super) use envelope::{Envelope, EnvelopeChoice, EnvelopeStatus};
 pub(super) use headers::Headers;
 pub(super) use limits::{CircuitBreaker, Concurrency, Cost, Limits, RateLimit, Retry, WaitScope, Waits};
+pub(super) use prices::Price;
 pub(super) use route::{Match, Route, Timeouts, Websocket};
 pub(super) use server::{Admin, ListenList, Server, ServerTls};
 pub(super) use telemetry::{LogFormat, LogLevel, Otlp, Telemetry};
@@ -53,6 +55,9 @@ pub(super) struct Raw {
     /// Who may call. Without any, everybody may.
     #[serde(default)]
     pub(super) tenants: Vec<Tenant>,
+    /// What providers charge, for the meter and for budgets.
+    #[serde(default)]
+    pub(super) prices: Vec<Price>,
     /// Limits that several gateways share.
     #[serde(default)]
     pub(super) limits: Limits,

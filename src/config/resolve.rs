@@ -7,6 +7,7 @@ mod credentials;
 mod headers;
 mod health;
 mod limits;
+mod prices;
 mod route;
 mod tenants;
 
@@ -39,6 +40,7 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
         routes: route::routes(&raw.routes, profiles, server.cors.as_ref(), findings),
         server,
         tenants: tenants::tenants(&raw.tenants, &raw.routes, findings),
+        prices: prices::prices(&raw.prices, profiles, findings),
         limits: limits::limits(&raw.limits, findings),
     };
     if let Some(admin) = &config.admin {

@@ -3,6 +3,7 @@
 mod files;
 mod operator;
 mod places;
+mod prices;
 mod problems;
 mod secrets;
 mod tenants;

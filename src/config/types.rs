@@ -22,6 +22,7 @@ pub use telemetry::{AccessField, LogFormat, LogLevel, Otlp, Telemetry};
 pub use tenants::{KeyHash, Tenant, TenantKey};
 pub use upstream::{ClientCertificate, HealthCheck, Protocol, Upstream};
 
+use crate::generation::Prices;
 use std::sync::Arc;
 
 /// Everything one run needs.
@@ -37,6 +38,8 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// Who may call, in the order of the file.
     pub tenants: Vec<Arc<Tenant>>,
+    /// What providers charge.
+    pub prices: Prices,
     /// Limits that several gateways share.
     pub limits: Limits,
 }

@@ -27,6 +27,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, Expected> {
     if duration > MAX_DURATION { Err(expected()) } else { Ok(duration) }
 }
 
+/// `USD`: three capital letters, as ISO 4217 has them.
+pub(super) fn currency(text: &str) -> Result<String, Expected> {
+    let is_one = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    if is_one { Ok(text.to_owned()) } else { Err("a currency of ISO 4217 such as `USD`".to_owned()) }
+}
+
 /// A duration that is not zero.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, Expected> {
     let duration = duration(text)?;

@@ -7,6 +7,7 @@ mod hidden;
 pub(super) mod record;
 mod routed;
 mod spans;
+mod usage;
 
 pub(crate) use routed::RoutedContext;
 

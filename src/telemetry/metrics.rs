@@ -22,7 +22,9 @@ use super::retries::{Retries, Retry};
 use super::semantic::Kinds;
 use super::trace::SpanRef;
 use super::upstreams::{UpstreamMetrics, Upstreams};
+use super::usage::UsageTotals;
 use crate::canon::{Code, Origin};
+use crate::generation::Usage;
 use crate::limit::{Priority, SlotStats};
 use http::Method;
 use shard::{CLOSE_SLOTS, ERROR_SLOTS, METHODS, OTHER_METHOD, Shard, close_slot, counters, error_slot, method_slot};
@@ -66,6 +68,7 @@ pub struct RouteMetrics {
     exemplars: Mutex<BTreeMap<usize, Exemplar>>,
     retries: Retries,
     upstreams: Upstreams,
+    usage: UsageTotals,
     /// Whether requests go out with the route's own key.
     lends: AtomicBool,
 }
@@ -83,6 +86,7 @@ impl RouteMetrics {
             exemplars: Mutex::default(),
             retries: Retries::default(),
             upstreams: Upstreams::default(),
+            usage: UsageTotals::default(),
             lends: AtomicBool::new(false),
         }
     }
@@ -230,7 +234,12 @@ impl RouteMetrics {
         own(&self.shards)
     }
 
-    fn labels(&self) -> [(&str, &str); 2] {
+    /// Adds what a tenant used at the provider; without tenants its name is empty.
+    pub fn used(&self, tenant: &str, usage: &Usage) {
+        self.usage.add(tenant, usage);
+    }
+
+    fn labels(&self) -> [(&'static str, &str); 2] {
         [("route", &self.route), ("provider", &self.provider)]
     }
 

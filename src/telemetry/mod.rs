@@ -20,5 +20,6 @@ pub mod semantic;
 pub mod sink;
 pub mod trace;
 pub mod upstreams;
+mod usage;
 
 pub(crate) use fields::timestamp;

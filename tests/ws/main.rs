@@ -12,6 +12,7 @@
 //! * `slots`: contexts and generations that wait for a slot
 //! * `fragments`: fragments and cuts anywhere make no difference
 //! * `tls`: the same over TLS
+//! * `usage`: what contexts used, and what that costs
 
 mod autobahn;
 mod conformance;
@@ -26,3 +27,4 @@ mod pings;
 mod slots;
 mod support;
 mod tls;
+mod usage;

@@ -39,4 +39,26 @@ pub struct CostSpec {
     #[serde(deserialize_with = "one_or_many")]
     #[schemars(with = "OneOrMany<String>")]
     pub text: Vec<String>,
+    /// What a character is; `scalars` when nothing is said.
+    pub characters: Option<CharacterUnit>,
+    /// Whether tags of markup count, as `<break time="1s"/>`; they do when nothing is said.
+    pub tags: Option<bool>,
+    /// As how many characters one of Chinese, Japanese or Korean counts; 1 when nothing is said.
+    #[schemars(range(min = 1, max = 8))]
+    pub ideographs: Option<u32>,
+    /// Whether the provider charges for generations that fail or stay silent; it does not when nothing is said.
+    pub failed: Option<bool>,
+}
+
+/// What a character is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CharacterUnit {
+    /// A Unicode scalar value.
+    #[default]
+    Scalars,
+    /// A code unit of UTF-16.
+    Utf16,
+    /// A byte of UTF-8.
+    Bytes,
 }

@@ -112,6 +112,7 @@ fn uncommented(line: &str) -> String {
         || rest == "]"
         || rest.starts_with("[limits]")
         || rest.starts_with("[[tenants]]")
+        || rest.starts_with("[[prices]]")
         || rest.starts_with("[providers");
     if (key || more) && !second { rest.to_owned() } else { line.to_owned() }
 }

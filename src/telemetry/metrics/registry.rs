@@ -4,7 +4,7 @@ use super::{RouteMetrics, families, lock};
 use crate::telemetry::exposition::{Exposition, Families, Format, Kind, Text};
 use crate::telemetry::fleet::FleetMetrics;
 use crate::telemetry::otlp::Exports;
-use crate::telemetry::{process, semantic};
+use crate::telemetry::{process, semantic, usage};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -160,6 +160,7 @@ impl Metrics {
         families::retries(out, &routes);
         families::info(out, &routes);
         families::upstreams(out, &routes);
+        usage::write(out, routes.iter().map(|route| (route.labels(), &route.usage)));
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
         }

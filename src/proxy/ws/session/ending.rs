@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let _ = self.closing.get_or_insert_with(|| Closing { progress: Instant::now(), linger: None });
         if let Some(slots) = &mut self.slots {
             self.lost.extend(slots.running());
-            slots.end();
+            slots.end(&self.errors.call);
         }
     }
 

@@ -80,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let message = Coded::message(errors.codec(), text);
                 let replaced = errors.message(&message);
                 if let Some(slots) = slots.borrow_mut().as_mut() {
-                    slots.provider(message.body(), errors.take_failed().as_ref());
+                    slots.provider(message.body(), errors.take_failed().as_ref(), &errors.call);
                 }
                 match replaced {
                     Some(message) => to.tell(cx, &message),

@@ -1,6 +1,6 @@
 //! Slots for the units of a socket: a message that begins one waits for its slot, and the client's later messages behind it,
-//! while the provider's go on. Where the route limits none, units with ids are followed all the same: whoever fails them says so
-//! once for each; and so are all where nothing may be said inside one.
+//! while the provider's go on. Where the route limits none, generations are followed all the same: what they used is counted, whoever
+//! fails them says so once for each, and nothing of the gateway's own is said inside one.
 
 use super::super::close::SessionErrors;
 use super::super::side::Side;
@@ -85,15 +85,11 @@ impl Message<'_> {
 }
 
 impl Slots {
-    /// Those of a socket on which units are counted; none on any other, and where the route does not limit them.
+    /// Those of a socket on which generations begin; none on any other.
     pub(super) fn of(call: &RoutedContext, route: &Arc<RouteRuntime>) -> Option<Slots> {
         let (method, path) = call.request();
         let rule = route.config.profile.slots_inside(method, path)?;
         let limited = route.limits.counts();
-        let followed = rule.have_ids() || route.config.websocket.keep_alive.is_some();
-        if !limited && !followed {
-            return None;
-        }
         let asked = Asked { method, path, query: call.upstream.target.query() };
         let tracker = Tracker::new(Arc::clone(rule), Watch::default(), asked, now());
         let own = rule.max().filter(|_| limited).map(|max| Gate::new(&Setup { max, queue: 1, accounts: 1 }));
@@ -109,7 +105,7 @@ impl Slots {
     pub(super) fn client(&mut self, message: &Message<'_>, errors: &SessionErrors) -> Pass {
         let seen = Observed::frame(message.text, SystemTime::now());
         let verdict = self.tracker.client(&Evidence::new(&seen), now());
-        self.free(None);
+        self.free(None, &errors.call);
         let beginning = match verdict {
             Verdict::Pass => return Pass::Now,
             Verdict::Swallow => return Pass::Never,
@@ -147,17 +143,18 @@ impl Slots {
     }
 
     /// A message of the provider's, and the error that it was.
-    pub(super) fn provider(&mut self, text: &[u8], error: Option<&CanonicalError>) {
+    pub(super) fn provider(&mut self, text: &[u8], error: Option<&CanonicalError>, call: &RoutedContext) {
         match error {
             Some(error) => self.tracker.failed(error.context_id.as_deref(), error.code, now()),
             None => self.tracker.provider(&Evidence::new(&Observed::frame(text, SystemTime::now())), now()),
         }
-        self.free(error);
+        self.free(error, call);
     }
 
-    /// Gives back the slots of what has ended, well or with this error of the provider's.
-    fn free(&mut self, error: Option<&CanonicalError>) {
+    /// Counts what has ended, and gives back its slots, well or with this error of the provider's.
+    fn free(&mut self, error: Option<&CanonicalError>, call: &RoutedContext) {
         for ended in self.tracker.take_ended() {
+            let _ = call.used(&ended.record);
             if let (Outcome::Complete | Outcome::Failed, Some(permit)) = (ended.record.outcome, ended.slot.plan) {
                 self.route.limits.settled(permit, error);
             }
@@ -175,9 +172,9 @@ impl Slots {
     }
 
     /// The socket ends: all slots are free, and a place in the queue is given up.
-    pub(super) fn end(&mut self) {
+    pub(super) fn end(&mut self, call: &RoutedContext) {
         self.tracker.end(Outcome::Cancelled, None, now());
-        self.free(None);
+        self.free(None, call);
         self.waiting = None;
     }
 }

@@ -1,0 +1,16 @@
+//! What the generations of a call used, counted for its route and its tenant.
+
+use super::RoutedContext;
+use crate::generation::{Record, Usage, meter};
+
+impl RoutedContext {
+    /// A generation of the call has ended: what it used is counted, with the price that the configuration has for it.
+    pub(crate) fn used(&self, record: &Record) -> Usage {
+        let route = &self.route.config;
+        let price = self.state.config.prices.of(&route.provider, record.model.as_deref());
+        let usage = meter(record, route.profile.charges_failed(), price);
+        let tenant = self.caller.as_ref().map_or("", |caller| caller.tenant.name.as_str());
+        self.route.metrics.used(tenant, &usage);
+        usage
+    }
+}
