@@ -35,6 +35,63 @@ pub enum Seam {
     Inside,
 }
 
+/// Where the units of one framing begin and end.
+pub trait Units: Default {
+    /// How many bytes of whole units a chunk begins with: none when the stream is inside a unit.
+    fn whole(&self, chunk: &[u8]) -> usize;
+
+    /// What of the current unit is out, when `torn` says whether a part of it is.
+    fn seam(&self, torn: bool) -> Seam;
+}
+
+/// Finds the units of a stream for a relay, whatever the framing. Each framing adds its own `feed`.
+#[derive(Debug)]
+pub struct Splitter<U> {
+    pub(super) cutter: Cutter,
+    pub(super) units: U,
+}
+
+impl<U: Units> Splitter<U> {
+    /// Units larger than `max_unit` bytes pass without a look.
+    #[must_use]
+    pub fn new(max_unit: usize) -> Splitter<U> {
+        Splitter { cutter: Cutter::new(max_unit), units: U::default() }
+    }
+
+    /// Looks at the next chunk as a whole, before `feed` does: the units that it begins with pass at once when they are `clean`,
+    /// which is to say that none of them has to be judged. Says how many bytes these are; the rest is to be fed.
+    pub fn skim(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, clean: impl FnOnce(&[u8]) -> bool) -> usize {
+        if !self.cutter.may_skim(chunk) {
+            return 0;
+        }
+        let whole = self.units.whole(chunk);
+        if whole == 0 || !clean(chunk.get(..whole).unwrap_or_default()) {
+            return 0;
+        }
+        out.push_back(chunk.slice(..whole));
+        whole
+    }
+
+    /// What is out of the unit in which the stream is now.
+    #[must_use]
+    pub fn seam(&self) -> Seam {
+        self.units.seam(self.cutter.oversize)
+    }
+
+    /// The stream is over. What is left is a unit without its end, whole or cut short: only its content can tell, so the relay
+    /// decides. It is empty when the unit was too large and is out already.
+    #[must_use]
+    pub fn finish(&mut self) -> Option<Bytes> {
+        if self.cutter.ended { None } else { self.cutter.take() }
+    }
+
+    /// How many units were too large to be looked at.
+    #[must_use]
+    pub fn oversized(&self) -> u64 {
+        self.cutter.oversized
+    }
+}
+
 /// The state between chunks.
 #[derive(Debug)]
 pub(super) struct Cutter {
@@ -53,25 +110,16 @@ pub(super) struct Cutter {
 }
 
 impl Cutter {
-    pub(super) fn new(max_unit: usize) -> Cutter {
+    fn new(max_unit: usize) -> Cutter {
         Cutter { held: BytesMut::new(), large: Large::default(), max_unit, oversize: false, oversized: 0, ended: false }
-    }
-
-    pub(super) fn oversized(&self) -> u64 {
-        self.oversized
     }
 
     pub(super) fn ended(&self) -> bool {
         self.ended
     }
 
-    /// Whether a part of the current unit is out.
-    pub(super) fn is_torn(&self) -> bool {
-        self.oversize
-    }
-
     /// What is held at the end of the stream; a unit that was passing already counts as held, though nothing is left of it.
-    pub(super) fn take(&mut self) -> Option<Bytes> {
+    fn take(&mut self) -> Option<Bytes> {
         let begun = self.oversize || !self.held.is_empty();
         self.oversize = false;
         self.large.release();
@@ -79,7 +127,7 @@ impl Cutter {
     }
 
     /// Whether a chunk begins with a unit, holds none that is too large, and may be taken without looking at each of them.
-    pub(super) fn may_skim(&self, chunk: &[u8]) -> bool {
+    fn may_skim(&self, chunk: &[u8]) -> bool {
         self.held.is_empty() && !self.oversize && !self.ended && chunk.len() <= self.max_unit
     }
 

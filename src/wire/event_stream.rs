@@ -3,7 +3,7 @@
 //!
 //! The kept crate for it, `aws-smithy-eventstream`, brings nine others and copies every payload; what is needed of it is this page.
 
-use super::cut::{Cutter, Seam, Verdict};
+use super::cut::{Seam, Units, Verdict};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::VecDeque;
@@ -129,9 +129,11 @@ fn field(bytes: &[u8]) -> Option<Field<'_>> {
 }
 
 /// Finds the messages of a body.
+pub type Splitter = super::cut::Splitter<Messages>;
+
+/// Where messages begin and end.
 #[derive(Debug)]
-pub struct Splitter {
-    cutter: Cutter,
+pub struct Messages {
     /// What has come of a prelude.
     prelude: Vec<u8>,
     /// What has not come of a message whose prelude is known.
@@ -140,39 +142,39 @@ pub struct Splitter {
     broken: bool,
 }
 
-impl Splitter {
-    /// Messages larger than `max_message` bytes pass without a look.
-    #[must_use]
-    pub fn new(max_message: usize) -> Splitter {
-        Splitter { cutter: Cutter::new(max_message), prelude: Vec::with_capacity(PRELUDE), left: 0, broken: false }
+impl Default for Messages {
+    fn default() -> Messages {
+        Messages { prelude: Vec::with_capacity(PRELUDE), left: 0, broken: false }
     }
+}
 
-    /// Looks at the next chunk as a whole, before [`Splitter::feed`]: the messages that it begins with pass at once when they are
-    /// `clean`, which is to say that none of them has to be judged. Says how many bytes these are; the rest is to be fed.
-    pub fn skim(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, clean: impl FnOnce(&[u8]) -> bool) -> usize {
-        if self.left > 0 || !self.prelude.is_empty() || self.broken || !self.cutter.may_skim(chunk) {
-            return 0;
-        }
+impl Units for Messages {
+    fn whole(&self, chunk: &[u8]) -> usize {
         let mut whole = 0;
+        if self.left > 0 || !self.prelude.is_empty() || self.broken {
+            return whole;
+        }
         while let Some((total, _)) = chunk.get(whole..).and_then(prelude)
             && chunk.len() - whole >= total
         {
             whole += total;
         }
-        if whole == 0 || !clean(chunk.get(..whole).unwrap_or_default()) {
-            return 0;
-        }
-        out.push_back(chunk.slice(..whole));
         whole
     }
 
+    fn seam(&self, torn: bool) -> Seam {
+        if torn || self.broken { Seam::Inside } else { Seam::Between }
+    }
+}
+
+impl Splitter {
     /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every message once, whole.
     pub fn feed(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, mut judge: impl FnMut(&[u8]) -> Verdict) {
         if self.cutter.ended() {
             return;
         }
-        let Splitter { cutter, prelude: begun, left, broken } = self;
-        let mut cut = cutter.cut(chunk, out);
+        let Messages { prelude: begun, left, broken } = &mut self.units;
+        let mut cut = self.cutter.cut(chunk, out);
         let mut at = 0;
         while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty() && !*broken) {
             if *left == 0 {
@@ -202,24 +204,6 @@ impl Splitter {
             cut.pass(chunk.len());
         }
         cut.finish();
-    }
-
-    /// What of a message is out already.
-    #[must_use]
-    pub fn seam(&self) -> Seam {
-        if self.broken || self.cutter.is_torn() { Seam::Inside } else { Seam::Between }
-    }
-
-    /// The stream is over. What is left is a part of a message.
-    #[must_use]
-    pub fn finish(&mut self) -> Option<Bytes> {
-        if self.cutter.ended() { None } else { self.cutter.take() }
-    }
-
-    /// How many messages were too large to be looked at.
-    #[must_use]
-    pub fn oversized(&self) -> u64 {
-        self.cutter.oversized()
     }
 }
 

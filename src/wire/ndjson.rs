@@ -1,38 +1,31 @@
 //! Newline-separated JSON: a splitter for relays.
 
-use super::cut::{Cutter, Seam, Verdict};
+use super::cut::{Seam, Units, Verdict};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// Finds the lines of a stream. Blank lines pass at once, others when they are whole.
-#[derive(Debug)]
-pub struct Splitter {
-    cutter: Cutter,
+pub type Splitter = super::cut::Splitter<Lines>;
+
+/// Where lines begin and end.
+#[derive(Debug, Default)]
+pub struct Lines {
     /// The line so far holds more than white space.
     begun: bool,
 }
 
+impl Units for Lines {
+    fn whole(&self, chunk: &[u8]) -> usize {
+        if self.begun { 0 } else { memchr::memrchr(b'\n', chunk).map_or(0, |end| end + 1) }
+    }
+
+    /// White space in front of a line is no part of it.
+    fn seam(&self, torn: bool) -> Seam {
+        if torn && self.begun { Seam::Inside } else { Seam::Between }
+    }
+}
+
 impl Splitter {
-    /// Lines larger than `max_line` bytes pass without a look.
-    #[must_use]
-    pub fn new(max_line: usize) -> Splitter {
-        Splitter { cutter: Cutter::new(max_line), begun: false }
-    }
-
-    /// Looks at the next chunk as a whole, before [`Splitter::feed`]: the lines that it begins with pass at once when they are
-    /// `clean`, which is to say that none of them has to be judged. Says how many bytes these are; the rest is to be fed.
-    pub fn skim(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, clean: impl FnOnce(&[u8]) -> bool) -> usize {
-        if self.begun || !self.cutter.may_skim(chunk) {
-            return 0;
-        }
-        let whole = memchr::memrchr(b'\n', chunk).map_or(0, |end| end + 1);
-        if whole == 0 || !clean(chunk.get(..whole).unwrap_or_default()) {
-            return 0;
-        }
-        out.push_back(chunk.slice(..whole));
-        whole
-    }
-
     /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every line that is not blank once,
     /// whole, without its line end. A replacement must bring its own.
     pub fn feed(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, mut judge: impl FnMut(&[u8]) -> Verdict) {
@@ -45,10 +38,10 @@ impl Splitter {
         while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
             let end = memchr::memchr(b'\n', rest);
             let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-            self.begun = self.begun || !line.trim_ascii().is_empty();
+            self.units.begun = self.units.begun || !line.trim_ascii().is_empty();
             let Some(end) = end else { break };
             at += end + 1;
-            if std::mem::take(&mut self.begun) {
+            if std::mem::take(&mut self.units.begun) {
                 cut.unit(at, 0, &mut judge);
             } else {
                 cut.blank(at);
@@ -58,25 +51,6 @@ impl Splitter {
             }
         }
         cut.finish();
-    }
-
-    /// What is out of the line in which the stream is now. White space in front of a line is no part of it.
-    #[must_use]
-    pub fn seam(&self) -> Seam {
-        if self.cutter.is_torn() && self.begun { Seam::Inside } else { Seam::Between }
-    }
-
-    /// The stream is over. What is left is a line without its end: whole or cut short, which only its JSON can tell. It is
-    /// empty when the line was too large and is out already.
-    #[must_use]
-    pub fn finish(&mut self) -> Option<Bytes> {
-        if self.cutter.ended() { None } else { self.cutter.take() }
-    }
-
-    /// How many lines were too large to be looked at.
-    #[must_use]
-    pub fn oversized(&self) -> u64 {
-        self.cutter.oversized()
     }
 }
 

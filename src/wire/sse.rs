@@ -1,6 +1,6 @@
 //! Server-Sent Events (WHATWG HTML 9.2): a splitter for relays, a reader for one event, a writer.
 
-use super::cut::{Cutter, Seam, Verdict};
+use super::cut::{Seam, Units, Verdict};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// Finds the events of a stream. Comments and blank lines between events pass at once, events when they are whole.
+pub type Splitter = super::cut::Splitter<Events>;
+
+/// Where events begin and end.
 #[derive(Debug)]
-pub struct Splitter {
-    cutter: Cutter,
+pub struct Events {
     /// What of a byte order mark may still come.
     bom: &'static [u8],
     line: Line,
@@ -32,37 +34,36 @@ enum Line {
     Comment,
 }
 
-impl Splitter {
-    /// Events larger than `max_event` bytes pass without a look.
-    #[must_use]
-    pub fn new(max_event: usize) -> Splitter {
-        let cutter = Cutter::new(max_event);
-        Splitter { cutter, bom: BOM, line: Line::Start, in_event: false, after_cr: false, drop_lf: false }
+impl Default for Events {
+    fn default() -> Events {
+        Events { bom: BOM, line: Line::Start, in_event: false, after_cr: false, drop_lf: false }
     }
+}
 
-    /// Looks at the next chunk as a whole, before [`Splitter::feed`]: the events that it begins with pass at once when they are
-    /// `clean`, which is to say that none of them has to be judged. Says how many bytes these are; the rest is to be fed.
-    pub fn skim(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, clean: impl FnOnce(&[u8]) -> bool) -> usize {
+impl Units for Events {
+    fn whole(&self, chunk: &[u8]) -> usize {
         let between = self.line == Line::Start && !self.in_event && !self.after_cr && self.bom.is_empty();
-        if !between || !self.cutter.may_skim(chunk) {
-            return 0;
-        }
-        let whole = whole_events(chunk);
-        if whole == 0 || !clean(chunk.get(..whole).unwrap_or_default()) {
-            return 0;
-        }
-        out.push_back(chunk.slice(..whole));
-        whole
+        if between { whole_events(chunk) } else { 0 }
     }
 
+    fn seam(&self, torn: bool) -> Seam {
+        match self.line {
+            _ if torn => Seam::Inside,
+            Line::Comment => Seam::Comment,
+            Line::Start | Line::Inside => Seam::Between,
+        }
+    }
+}
+
+impl Splitter {
     /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every event once, whole.
     pub fn feed(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, mut judge: impl FnMut(Event<'_>) -> Verdict) {
         if self.cutter.ended() {
             return;
         }
         let mut judge = |raw: &[u8]| judge(Event::new(raw));
-        let Splitter { cutter, bom, line, in_event, after_cr, drop_lf } = self;
-        let mut cut = cutter.cut(chunk, out);
+        let Events { bom, line, in_event, after_cr, drop_lf } = &mut self.units;
+        let mut cut = self.cutter.cut(chunk, out);
         let mut at = 0;
         while let Some(&byte) = chunk.get(at) {
             if std::mem::take(after_cr) && byte == b'\n' {
@@ -111,29 +112,6 @@ impl Splitter {
             }
         }
         cut.finish();
-    }
-
-    /// What is out of the event or comment in which the stream is now.
-    #[must_use]
-    pub fn seam(&self) -> Seam {
-        match self.line {
-            _ if self.cutter.is_torn() => Seam::Inside,
-            Line::Comment => Seam::Comment,
-            Line::Start | Line::Inside => Seam::Between,
-        }
-    }
-
-    /// The stream is over. What is left is an event without its blank line: a browser drops it, but it may be the error that
-    /// the stream broke with, so the caller decides. It is empty when the event was too large and is out already.
-    #[must_use]
-    pub fn finish(&mut self) -> Option<Bytes> {
-        if self.cutter.ended() { None } else { self.cutter.take() }
-    }
-
-    /// How many events were too large to be looked at.
-    #[must_use]
-    pub fn oversized(&self) -> u64 {
-        self.cutter.oversized()
     }
 }
 
