@@ -1,10 +1,9 @@
 //! The model of Redis gives the answers of a real server: random calls of the fleet's scripts to both, at the same times.
 
+use super::server::Server;
 use super::store::{Message, Reply, Store};
 use fastrand::Rng;
 use redis::{Connection, ConnectionLike as _, Value};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 const SLOTS: &str = include_str!("../../src/fleet/slots.lua");
 const SEED: &str = include_str!("../../src/fleet/seed.lua");
@@ -26,55 +25,9 @@ end}
 const SEQUENCES: u64 = 60;
 const CALLS: usize = 60;
 
-/// A server of the test's own; it ends with the test.
-struct Server {
-    child: Child,
-    folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Option<Server> {
-        let installed = |program: &&str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
-        let Some(program) = ["redis-server", "valkey-server"].into_iter().find(installed) else {
-            assert!(
-                std::env::var_os("SPEECHGATE_FULL").is_none(),
-                "SPEECHGATE_FULL is set, and there is no redis-server"
-            );
-            eprintln!("skipped: there is no redis-server here; tests/all.sh installs it");
-            return None;
-        };
-        let folder = tempfile::tempdir().expect("a folder");
-        let child = Command::new(program)
-            .args(["--port", "0", "--unixsocket", "socket", "--save", "", "--appendonly", "no", "--dir"])
-            .arg(folder.path())
-            .current_dir(folder.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        Some(Server { child, folder })
-    }
-
-    fn connect(&self) -> Connection {
-        let client = redis::Client::open(format!("redis+unix://{}", self.folder.path().join("socket").display()));
-        let (client, begun) = (client.expect("a URL"), Instant::now());
-        loop {
-            match client.get_connection() {
-                Ok(connection) => return connection,
-                Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
-            }
-            std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// A connection to the server.
+fn connect(server: &Server) -> Connection {
+    redis::Client::open(server.url()).expect("a URL").get_connection().expect("a connection")
 }
 
 /// Both servers, at the same time of day.
@@ -242,15 +195,15 @@ fn names(both: &mut Both<'_>, rng: &mut Rng) -> Result<(), String> {
 fn the_model_of_redis_answers_as_a_server_does() {
     let Some(server) = Server::start() else { return };
     for seed in 0..SEQUENCES {
-        let (mut rng, mut real) = (Rng::with_seed(seed), server.connect());
+        let (mut rng, mut real) = (Rng::with_seed(seed), connect(&server));
         let _: () = redis::cmd("FLUSHALL").query(&mut real).expect("flushed");
-        let mut ear = server.connect();
+        let mut ear = connect(&server);
         let mut listening = ear.as_pubsub();
         listening.psubscribe("*").expect("it listens");
         let mut both =
             Both { model: Store::default(), real, listening, now: 1_790_000_000_000_000, expires: Vec::new() };
         // Two hear a roll call, and one of them everything.
-        let mut other = server.connect();
+        let mut other = connect(&server);
         let mut roll_call = other.as_pubsub();
         roll_call.subscribe("t:wake:.all").expect("it listens");
         both.model.channels = vec!["*".to_owned(), "t:wake:.all".to_owned()];

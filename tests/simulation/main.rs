@@ -33,6 +33,9 @@ mod fleet;
 mod network;
 mod rates;
 mod route;
+#[path = "../fleet/server.rs"]
+#[expect(dead_code, reason = "the tests of the fleet stop the server and start it again, too")]
+mod server;
 mod store;
 mod world;
 
