@@ -111,23 +111,23 @@ impl Proxy {
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let page = Page::of(&parts);
-        let authority = headers::authority(&parts);
-        let host = authority.as_ref().and_then(|authority| authority.to_str().ok());
-        let route = state.table.resolve(host, parts.uri.path()).ok().map(|routed| state.runtime(routed.route));
+        let checked = check(Arc::clone(&state), peer, informational, &parts, body, fields);
+        let route = match &checked {
+            Ok((call, _)) => Some(Arc::clone(&call.route)),
+            Err(refused) => refused.route.clone(),
+        };
         let rules = match &route {
             Some(route) => route.config.cors.clone(),
             None => state.config.server.cors.clone(),
         };
-        let foreign = rules.as_ref().is_some_and(|rules| !page.is_allowed(rules)) && headers::is_websocket(&parts);
-        let mut answer = if foreign || rules.is_some() && page.is_preflight() {
-            match check(state, peer, informational, &parts, body, fields) {
-                // Browsers do not hold WebSockets to any rules: whoever has some has to.
-                Ok((call, _)) if foreign => response::fault(call, Fault::OriginRefused),
-                Ok((call, _)) => response::no_content(call),
-                Err(answer) => *answer,
+        let mut answer = match (checked, &rules) {
+            // Browsers do not hold WebSockets to any rules, so the gateway has to.
+            (Ok((call, _)), Some(rules)) if !page.is_allowed(rules) && headers::is_websocket(&parts) => {
+                response::fault(call, Fault::OriginRefused)
             }
-        } else {
-            self.answer(state, peer, informational, Request::from_parts(parts, body), fields).await
+            (Ok((call, _)), Some(_)) if page.is_preflight() => response::no_content(call),
+            (Ok((call, checked)), _) => self.forward(call, checked, peer, parts).await,
+            (Err(refused), _) => refused.answer,
         };
         let own = answer.headers().contains_key("x-error-code");
         match (&rules, &route) {
@@ -147,11 +147,21 @@ impl Proxy {
         fields: Fields,
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
+        match check(state, peer, informational, &parts, body, fields) {
+            Ok((call, checked)) => self.forward(call, checked, peer, parts).await,
+            Err(refused) => refused.answer,
+        }
+    }
+
+    /// Forwards a request whose route is known, as far as the limits let it.
+    async fn forward(
+        &self,
+        mut call: Box<RoutedContext>,
+        mut checked: Checked,
+        peer: &Peer,
+        parts: request::Parts,
+    ) -> Response<Body> {
         let version = parts.version;
-        let (mut call, mut checked) = match check(state, peer, informational, &parts, body, fields) {
-            Ok(checked) => checked,
-            Err(answer) => return *answer,
-        };
         let websocket = checked.websocket;
         // A browser asks before its page may: that is no call, takes no slot and counts for no rate.
         call.destination.keyless = headers::is_preflight(&parts.method, &parts.headers);
@@ -198,6 +208,13 @@ struct Checked {
     websocket: bool,
 }
 
+/// A request that goes no further.
+struct Refused {
+    answer: Response<Body>,
+    /// The route that it would have taken, which says what pages of browsers may read of the answer.
+    route: Option<Arc<RouteRuntime>>,
+}
+
 /// Checks a request and finds its route.
 ///
 /// # Errors
@@ -209,30 +226,41 @@ fn check(
     parts: &request::Parts,
     body: Incoming,
     fields: Fields,
-) -> Result<(Box<RoutedContext>, Checked), Box<Response<Body>>> {
+) -> Result<(Box<RoutedContext>, Checked), Box<Refused>> {
     let mut request = RequestContext::begin(Arc::clone(&state), peer, parts, informational, fields);
-    let found = match find(&state, &mut request, parts) {
+    let (routed, websocket) = match find(&state, &mut request, parts) {
         Ok(Some(found)) => found,
-        Ok(None) => return Err(Box::new(answer_here(request))),
+        Ok(None) => {
+            let route = would_take(&state, parts);
+            return Err(Box::new(Refused { answer: answer_here(request), route }));
+        }
         Err(fault) => {
-            let answer = match in_form_of(&state, &mut request, parts, fault) {
-                Some(routed) => {
-                    let route = state.runtime(routed.route);
+            let route = would_take(&state, parts);
+            let answer = match route.clone().filter(|_| is_understood(fault)) {
+                Some(route) => {
+                    request.authority = headers::authority(parts);
+                    if fault == Fault::UpgradeRefused {
+                        request.phase = Phase::Handshake;
+                    }
                     response::fault(Box::new(RoutedContext::new(request, route, &parts.headers)), fault)
                 }
                 None => response::unrouted(request, fault),
             };
-            return Err(Box::new(refused(parts.version, fault, answer)));
+            return Err(Box::new(Refused { answer: refused(parts.version, fault, answer), route }));
         }
     };
-    let (routed, websocket) = found;
     let mut call = Box::new(RoutedContext::new(request, state.runtime(routed.route), &parts.headers));
     if let Err(finding) = authenticate::authenticate(&mut call, parts) {
-        return Err(Box::new(response::reject(call, finding)));
+        let route = Some(Arc::clone(&call.route));
+        return Err(Box::new(Refused { answer: response::reject(call, finding), route }));
     }
     match aim(&mut call, &routed, parts, body, websocket) {
         Ok(checked) => Ok((call, checked)),
-        Err(fault) => Err(Box::new(refused(parts.version, fault, response::fault(call, fault)))),
+        Err(fault) => {
+            let route = Some(Arc::clone(&call.route));
+            let answer = refused(parts.version, fault, response::fault(call, fault));
+            Err(Box::new(Refused { answer, route }))
+        }
     }
 }
 
@@ -263,23 +291,17 @@ fn find<'s>(
     Ok(Some((state.table.resolve(named, parts.uri.path())?, kind.websocket)))
 }
 
-/// The route whose form a refusal has: of a request that was understood and goes no further, the one that it would have taken. Where
-/// not even that can be trusted there is none.
-fn in_form_of<'s>(
-    state: &'s State,
-    request: &mut RequestContext,
-    parts: &'s request::Parts,
-    fault: Fault,
-) -> Option<Routed<'s>> {
-    if !matches!(fault, Fault::UpgradeRefused | Fault::MethodRefused | Fault::Loop) {
-        return None;
-    }
-    if fault == Fault::UpgradeRefused {
-        request.phase = Phase::Handshake;
-    }
-    request.authority = headers::authority(parts);
-    let named = request.authority.as_ref().and_then(|authority| authority.to_str().ok());
-    state.table.resolve(named, parts.uri.path()).ok()
+/// Whether a request that is refused so was understood: the refusal then has the form of its route. Of any other nothing that it
+/// says can be trusted.
+fn is_understood(fault: Fault) -> bool {
+    matches!(fault, Fault::UpgradeRefused | Fault::MethodRefused | Fault::Loop)
+}
+
+/// The route that a request would have taken.
+fn would_take(state: &State, parts: &request::Parts) -> Option<Arc<RouteRuntime>> {
+    let authority = headers::authority(parts);
+    let host = authority.as_ref().and_then(|authority| authority.to_str().ok());
+    state.table.resolve(host, parts.uri.path()).ok().map(|routed| state.runtime(routed.route))
 }
 
 /// The target at the provider, and the body.
