@@ -81,7 +81,10 @@ pub fn find(text: &[u8]) -> Option<Range<usize>> {
         let body = start + PREFIX.len();
         let length = text.get(body..)?.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
         if length >= TELLING {
-            return Some(start..body + length);
+            // All of the word: what stands behind a key without a break may be the next.
+            let rest = text.get(body + length..)?.iter();
+            let more = rest.take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
+            return Some(start..body + length + more);
         }
         from = body;
     }

@@ -5,7 +5,7 @@ use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::limits::{Registry, RouteLimits};
 use super::redact::RouteKeys;
 use super::route::RouteTable;
-use super::tenants::Tenants;
+use super::tenants::{Current, Tenants};
 use super::upstreams::{RouteHealth, RouteHealthView};
 use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route, Upstream};
@@ -58,6 +58,8 @@ pub struct Shared {
     pub identity: Identity,
     /// Signals that WebSockets have to be closed.
     pub stopping: Stopping,
+    /// Who may call now, whatever configuration a socket began with.
+    pub tenants: Arc<Current>,
     /// What the limits of the routes have counted.
     pub limits: Registry,
     /// Collects spans, if they are exported.
@@ -170,6 +172,7 @@ impl Shared {
             health: Mutex::default(),
             identity,
             stopping: Stopping::default(),
+            tenants: Arc::default(),
             limits: Registry::default(),
             tracer: OnceLock::new(),
         })
@@ -251,6 +254,7 @@ impl State {
             })
             .collect();
         let has_cors = config.server.cors.is_some() || config.routes.iter().any(|route| route.cors.is_some());
+        shared.tenants.replace(Arc::clone(&tenants));
         Ok(State { has_cors, table: RouteTable::new(&config.routes), tenants, routes, config, shared })
     }
 

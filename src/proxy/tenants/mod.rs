@@ -2,12 +2,16 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | `current` | those in force, and the end of sockets whose key has ended |
 //! | `places` | where a request has its key |
 //! | `strip` | keys out of what goes to a provider or is shown |
 
+mod current;
 mod places;
 mod strip;
 
+pub use current::Current;
+pub(crate) use current::Watch;
 pub(crate) use places::{OWN, Place, Sent, find};
 pub(crate) use strip::{clean_target, shown, strip_fields};
 
@@ -44,8 +48,6 @@ pub struct Caller {
     pub tenant: Arc<Tenant>,
     /// The key that it showed.
     key: KeyHash,
-    /// When that ends.
-    pub expires: Option<SystemTime>,
 }
 
 impl Tenants {
@@ -78,7 +80,7 @@ impl Tenants {
     pub fn admit(&self, key: &[u8], route: &str, now: SystemTime) -> Result<Caller, Fault> {
         let key = gateway_key::hash(key);
         let entry = self.keys.get(&key).ok_or(Fault::KeyUnknown)?;
-        let caller = Caller { tenant: Arc::clone(&entry.tenant), key, expires: entry.expires };
+        let caller = Caller { tenant: Arc::clone(&entry.tenant), key };
         self.still(&caller, route, now).map(|()| caller)
     }
 
@@ -96,6 +98,11 @@ impl Tenants {
             return Err(Fault::KeyExpired);
         }
         if entry.tenant.may_use(route) { Ok(()) } else { Err(Fault::RouteForbidden) }
+    }
+
+    /// When the key of a caller ends.
+    fn end_of(&self, caller: &Caller) -> Option<SystemTime> {
+        self.keys.get(&caller.key)?.expires
     }
 
     /// Whether a header of this name is a place of keys on some route: elsewhere one is out of place before anybody looks.

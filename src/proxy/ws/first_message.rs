@@ -3,6 +3,7 @@
 //!
 //! Pure: a message in, a message out. Every member that stays keeps its bytes.
 
+use crate::proxy::gateway_key;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, to_string};
@@ -25,6 +26,8 @@ pub(super) struct FirstMessages {
     injects: bool,
     left: u8,
     remembered: usize,
+    /// Whether clients show gateway keys, none of which goes on.
+    guards: bool,
 }
 
 /// What became of a message.
@@ -44,7 +47,40 @@ impl FirstMessages {
     /// `secrets` are the members that carry keys; `replaced` says whether the route has credentials of its own.
     pub(super) fn new(secrets: &[String], replaced: bool, injects: bool) -> FirstMessages {
         let left = if secrets.is_empty() && !injects { 0 } else { LOOKED_AT };
-        FirstMessages { secrets: secrets.to_vec(), taken_out: replaced, injects, left, remembered: 0 }
+        FirstMessages { secrets: secrets.to_vec(), taken_out: replaced, injects, left, remembered: 0, guards: false }
+    }
+
+    /// The same where clients show gateway keys, or do not.
+    pub(super) fn guarding(self, guards: bool) -> FirstMessages {
+        FirstMessages { guards, ..self }
+    }
+
+    /// Whether no message is looked at any more.
+    pub(super) fn sees_nothing(&self) -> bool {
+        self.is_over() && !self.guards
+    }
+
+    /// Which messages are looked at: all of the first, and later those that may have a gateway key in them.
+    pub(super) fn sees(&self) -> impl Fn(&[u8]) -> bool + use<> {
+        let (over, guards) = (self.is_over(), self.guards);
+        move |text| !over || guards && (gateway_key::is_in(text) || has_escaped_ascii(text))
+    }
+
+    /// A message without gateway keys; none when there are none in it, or nobody has any.
+    pub(super) fn without_gateway_keys(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if !self.guards {
+            return None;
+        }
+        let mut left = text.to_vec();
+        while let Some(key) = gateway_key::find(&left) {
+            left.drain(key);
+        }
+        // One that is written with escapes is found when they are undone.
+        let mut tree = has_escaped_ascii(&left).then(|| serde_json::from_slice::<Value>(&left).ok()).flatten();
+        if tree.as_mut().is_some_and(take_keys) {
+            return serde_json::to_vec(&tree).ok();
+        }
+        (left.len() < text.len()).then_some(left)
     }
 
     /// Whether the next message has to be seen, whatever it is.
@@ -65,7 +101,10 @@ impl FirstMessages {
         self.left = self.left.saturating_sub(1);
         let member = member.filter(|_| std::mem::take(&mut self.injects));
         let Some(members) = members(text) else {
-            return if member.is_some() { Err(Unfit) } else { Ok(Opened::default()) };
+            return match member {
+                Some(_) => Err(Unfit),
+                None => Ok(Opened { replaced: self.without_gateway_keys(text), secrets: Vec::new() }),
+            };
         };
         let mut secrets = Vec::new();
         if let Ok(tree) = serde_json::from_slice(text) {
@@ -84,7 +123,8 @@ impl FirstMessages {
             let put_in = member.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value)));
             format!("{{{}}}", kept.chain(put_in).collect::<Vec<_>>().join(",")).into_bytes()
         });
-        Ok(Opened { replaced, secrets })
+        let without = self.without_gateway_keys(replaced.as_deref().unwrap_or(text));
+        Ok(Opened { replaced: without.or(replaced), secrets })
     }
 
     /// Collects the texts of all members that carry keys, however deep they are.
@@ -103,6 +143,32 @@ impl FirstMessages {
             Value::Array(items) => items.iter().for_each(|item| self.find(item, found)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
+    }
+}
+
+/// Whether a letter of ASCII is written as an escape, which no writer does without reason.
+fn has_escaped_ascii(text: &[u8]) -> bool {
+    memchr::memmem::find_iter(text, b"\\u00")
+        .any(|at| text.get(at + 4).is_some_and(|digit| (b'2'..=b'7').contains(digit)))
+}
+
+/// Takes gateway keys out of all texts, names of members too. Whether there were any.
+fn take_keys(tree: &mut Value) -> bool {
+    let clean = |text: &mut String| {
+        let Some(key) = gateway_key::find(text.as_bytes()) else { return false };
+        text.replace_range(key, "");
+        true
+    };
+    match tree {
+        Value::String(text) => clean(text),
+        Value::Array(items) => items.iter_mut().fold(false, |any, item| take_keys(item) | any),
+        Value::Object(members) => {
+            let before = members.len();
+            members.retain(|name, _| !gateway_key::is_in(name.as_bytes()));
+            let any = members.len() < before;
+            members.values_mut().fold(any, |any, value| take_keys(value) | any)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -192,6 +258,37 @@ mod tests {
         }
         assert!(first_messages.is_over());
         assert!(FirstMessages::new(&[], true, false).is_over());
+    }
+
+    #[test]
+    fn no_gateway_key_goes_on_however_deep_and_late_it_is() {
+        let key = format!("sg_{}", "a1B2".repeat(11));
+        let escaped = key.replace("sg_", "s\\u0067_");
+        let mut first_messages = FirstMessages::new(&secrets(), true, false).guarding(true);
+        for number in 0..40 {
+            for (text, sent) in [
+                (r#"{"text":"x"}"#.to_owned(), None),
+                (r#"{"text":"\u00e9 x"}"#.to_owned(), None),
+                (
+                    format!(r#"{{"a":{{"xi_api_key":"Bearer {key}"}},"n":1.10}}"#),
+                    Some(r#"{"a":{"xi_api_key":"Bearer "},"n":1.10}"#),
+                ),
+                (format!(r#"{{"other":"{key}{key}"}}"#), Some(r#"{"other":""}"#)),
+                (format!(r#"{{"deep":["{escaped}"]}}"#), Some(r#"{"deep":[""]}"#)),
+                (format!("[\"{key}\"]"), Some("[\"\"]")),
+            ] {
+                let seen = first_messages.sees()(text.as_bytes());
+                let replaced = match first_messages.is_over() {
+                    true => first_messages.without_gateway_keys(text.as_bytes()),
+                    false => first_messages.message(text.as_bytes(), None).expect("any message").replaced,
+                };
+                let replaced = replaced.map(|sent| String::from_utf8(sent).expect("UTF-8"));
+                assert_eq!(replaced.as_deref(), sent, "{number}: {text}");
+                assert!(seen || sent.is_none(), "{number}: {text}");
+            }
+        }
+        assert!(first_messages.is_over() && !first_messages.sees_nothing());
+        assert!(!first_messages.sees()(br#"{"text":"x"}"#));
     }
 
     proptest! {

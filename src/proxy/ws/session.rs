@@ -93,8 +93,8 @@ pub(super) struct Session<S> {
     over: bool,
     /// The ids of units that the end has taken with it, until they are told.
     lost: Vec<String>,
-    /// The gateway is ending.
-    stopping: bool,
+    /// Why this gateway ends it: because it ends itself, or does not know the client's key any more.
+    stopping: Option<Fault>,
     close_counted: bool,
     _open: OpenSocket,
 }
@@ -127,6 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let replaces = !route.config.credentials.is_empty();
         let codec = errors.codec();
         let first_messages = FirstMessages::new(&route.config.profile.spec().secrets.messages, replaces, injects);
+        let first_messages = first_messages.guarding(route.headers.guards());
         let mut session = Session {
             client: Side::new(client, Sender::Client, limits.sizes, limits.ping_client),
             provider: Side::new(provider, Sender::Server, limits.sizes, limits.ping_provider),
@@ -142,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             closing: None,
             over: false,
             lost: Vec::new(),
-            stopping: false,
+            stopping: None,
             close_counted: false,
             _open: route.metrics.websocket_opened(),
             route,
@@ -160,14 +161,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn look_at_the_client(&mut self) {
         self.client.frames.look(match () {
             () if self.first_messages.injects() => Look::Next,
-            () if self.first_messages.is_over() && self.slots.is_none() => Look::Nothing,
+            () if self.first_messages.sees_nothing() && self.slots.is_none() => Look::Nothing,
             () => Look::Objects,
         });
     }
 
-    /// The gateway is ending: the session is closed where that can be said.
-    pub(super) fn stop(&mut self) {
-        self.stopping = true;
+    /// The session is closed where that can be said. The first reason counts.
+    pub(super) fn stop(&mut self, why: Fault) {
+        let _ = self.stopping.get_or_insert(why);
     }
 
     /// Drives the session until it is over; the call ends with it.
@@ -208,8 +209,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         for who in [Who::Client, Who::Provider] {
             moved |= self.read(who, cx);
         }
-        if self.stopping && self.closing.is_none() && self.may_interrupt() {
-            self.fail(Fault::ShuttingDown, None, None, cx);
+        if let Some(why) = self.stopping.filter(|_| self.closing.is_none() && self.may_interrupt()) {
+            self.fail(why, None, None, cx);
             moved = true;
         }
         moved

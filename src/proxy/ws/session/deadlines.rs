@@ -45,7 +45,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             return closing.linger;
         }
         // A gateway that is ending has not so much time.
-        let patience = if self.stopping { CLOSING } else { self.limits.write.max(CLOSING) };
+        let patience =
+            if self.stopping == Some(Fault::ShuttingDown) { CLOSING } else { self.limits.write.max(CLOSING) };
         let blocked = self.client.blocked.max(self.provider.blocked);
         Some(match blocked {
             Some(since) => since + patience,

@@ -48,9 +48,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (over, nonce) = (to.close_sent, from.nonce());
         let profile = &route.config.profile;
         let slots = RefCell::new(slots.as_mut());
+        let sees = first_messages.sees();
         let mut suspect = |text: &[u8]| {
+            if who == Who::Client {
+                return sees(text) || slots.borrow().is_some();
+            }
             let matters = || slots.borrow_mut().as_mut().is_some_and(|slots| slots.may_matter(text));
-            who == Who::Client || matters() | profile.may_be_error(Phase::Frame, text)
+            matters() | profile.may_be_error(Phase::Frame, text)
         };
         let stop = Cell::new(false);
         let taken = from.frames.feed(input, &mut suspect, &stop, &mut |unit| match unit {
@@ -97,7 +101,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let input = input.get(..fed.length).unwrap_or(input);
         route.metrics.websocket_passed(direction, from.frames.count(), input.len() as u64);
-        if who == Who::Client && first_messages.is_over() && slots.borrow().is_none() {
+        if who == Who::Client && first_messages.sees_nothing() && slots.borrow().is_none() {
             from.frames.look(Look::Nothing);
         }
         self.over |= errors.is_fatal();
@@ -151,7 +155,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 /// place for what the route puts into it.
 fn open(first_messages: &mut FirstMessages, errors: &mut SessionErrors, text: &[u8]) -> Option<Option<Vec<u8>>> {
     if first_messages.is_over() {
-        return Some(None);
+        return Some(first_messages.without_gateway_keys(text));
     }
     let route = Arc::clone(&errors.call.route);
     let member = route.headers.first_message(errors.call.destination);

@@ -43,7 +43,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let works = self.slots.as_ref().is_some_and(super::slots::Slots::has_work);
         let may = keeps.spoken || keeps.what.before_first;
         let quiet = self.client.frames.is_between_messages() && self.provider.is_clear();
-        let ends = self.closing.is_some() || self.over || self.stopping;
+        let ends = self.closing.is_some() || self.over || self.stopping.is_some();
         (may && quiet && !works && !ends).then(|| keeps.since + keeps.every)
     }
 

@@ -1,0 +1,102 @@
+//! The tenants of the configuration in force, for sockets that outlive the one that they began with.
+
+use super::{Caller, Tenants};
+use crate::canon::Fault;
+use arc_swap::ArcSwap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// The longest that a watch sleeps: a wall clock may be set in the meantime.
+const LOOK: Duration = Duration::from_secs(3600);
+
+/// How exact timers are.
+const TIMER: Duration = Duration::from_millis(5);
+
+/// The tenants in force, and who waits for others.
+#[derive(Debug, Default)]
+pub struct Current {
+    tenants: ArcSwap<Tenants>,
+    /// How often there were others.
+    version: AtomicU64,
+    changed: Notify,
+}
+
+impl Current {
+    /// These are in force from now on.
+    pub fn replace(&self, tenants: Arc<Tenants>) {
+        self.tenants.store(tenants);
+        let _ = self.version.fetch_add(1, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Until the caller may not go on, and why.
+    async fn ended(self: Arc<Self>, caller: Caller, route: String) -> Fault {
+        loop {
+            // Created before the look, so that a change in between is not missed.
+            let changed = self.changed.notified();
+            let now = SystemTime::now();
+            let tenants = self.tenants.load_full();
+            if let Err(fault) = tenants.still(&caller, &route, now) {
+                return fault;
+            }
+            let left = left(&tenants, &caller, now);
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        }
+    }
+}
+
+/// How long until the key has to be looked at again.
+fn left(tenants: &Tenants, caller: &Caller, now: SystemTime) -> Duration {
+    tenants.end_of(caller).map_or(LOOK, |end| end.duration_since(now).unwrap_or_default().min(LOOK))
+}
+
+/// Watches over the key of an open socket. As long as nothing has changed, a look costs two readings.
+pub(crate) struct Watch {
+    current: Arc<Current>,
+    caller: Caller,
+    ended: Pin<Box<dyn Future<Output = Fault> + Send>>,
+    /// The version that was in force at the last look.
+    seen: Option<u64>,
+    /// When the next look is due.
+    due: Instant,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("seen", &self.seen).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    pub(crate) fn new(current: &Arc<Current>, caller: Caller, route: String) -> Watch {
+        let ended = Box::pin(Arc::clone(current).ended(caller.clone(), route));
+        Watch { current: Arc::clone(current), caller, ended, seen: None, due: Instant::now() }
+    }
+
+    /// Why the socket ends, when it does. The first poll has the task woken for all that follow.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
+        let version = self.current.version.load(Ordering::Acquire);
+        if self.seen == Some(version) && Instant::now() < self.due {
+            return None;
+        }
+        self.seen = Some(version);
+        match self.ended.as_mut().poll(cx) {
+            Poll::Ready(fault) => Some(fault),
+            Poll::Pending => {
+                // Not later than the timer of the future: what wakes the task then has to be looked at.
+                let left = left(&self.current.tenants.load(), &self.caller, SystemTime::now());
+                self.due = Instant::now() + left.saturating_sub(TIMER);
+                None
+            }
+        }
+    }
+}
