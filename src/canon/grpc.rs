@@ -22,6 +22,9 @@ pub const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 /// A `google.rpc.Status` in base64.
 pub const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 
+/// `DEADLINE_EXCEEDED`
+pub const DEADLINE_EXCEEDED: u16 = 4;
+
 /// `UNKNOWN`: what a number stands for that is none.
 const UNKNOWN: u16 = 2;
 

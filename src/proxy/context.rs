@@ -20,6 +20,7 @@ use super::{Peer, State};
 use crate::canon::envelope::Stamp;
 use crate::canon::{Code, Fault, Origin, Phase};
 use crate::telemetry::access::Chosen;
+use crate::wire;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -60,6 +61,8 @@ pub(crate) struct RequestContext {
     logged: Chosen,
     /// With which code a WebSocket was closed.
     pub(crate) close_code: Option<u16>,
+    /// The status with which a gRPC call ended, as its client was told.
+    pub(crate) grpc_status: Option<u16>,
     times: Timings,
     pub(crate) upstream: UpstreamFacts,
     /// Whether it has been logged and counted.
@@ -132,7 +135,7 @@ impl RequestContext {
             told: None,
             peer: Arc::clone(peer),
             problem: fields.may_have(Fields::ACCEPT) && headers::accepts_problem(&parts.headers),
-            phase: Phase::Http,
+            phase: if wire::grpc::is_call(parts) { Phase::Grpc } else { Phase::Http },
             protocol: parts.version,
             trace,
             informational,
@@ -143,6 +146,7 @@ impl RequestContext {
             error: None,
             logged,
             close_code: None,
+            grpc_status: None,
             times: Timings {
                 arrived,
                 started: Instant::now(),

@@ -32,7 +32,7 @@ mod ws;
 pub use checker::check_health;
 pub use informational::{InformationalSender, Outbox};
 pub use request_body::{ClientFault, RequestBody};
-pub use response::{Body, Cut, Events};
+pub use response::{Body, Cut, Events, Messages};
 pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upstreams::{AccountView, RouteHealthView, UpstreamView};
 
@@ -68,10 +68,10 @@ impl Proxy {
         Proxy { state, client: Client::new(tls) }
     }
 
-    /// The response in place of one that was lost to a panic.
+    /// The response in place of one that was lost to a panic, to a call of gRPC or another.
     #[must_use]
-    pub fn panicked() -> Response<Body> {
-        response::panicked()
+    pub fn panicked(grpc: bool) -> Response<Body> {
+        response::panicked(grpc)
     }
 
     /// The response to bytes that never became a request, counted and logged: a whole HTTP/1.1 response.
@@ -317,6 +317,10 @@ fn aim(
     let body_timeout = call.state.config.server.body_timeout;
     let (waker, headers) = (&call.peer.waker, &runtime.headers);
     let upload = RequestBody::new(body, parts.version, route.max_request_body, body_timeout, waker, headers)?;
+    let upload = match call.phase {
+        Phase::Grpc => upload.of_call(route.max_request_body, route.timeouts.websocket_idle),
+        _ => upload,
+    };
     call.uploads(upload.progress());
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.destination.upstream).map_or("", |upstream| upstream.base_path.as_str());
@@ -350,6 +354,10 @@ fn prepare(
         trust_forwarded: state.config.server.trust_forwarded,
     };
     headers::prepare_request(&mut parts.headers, &outgoing);
+    if call.phase == Phase::Grpc {
+        // For this hop: servers refuse calls without it.
+        let _ = parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
     parts.uri = runtime.headers.target(checked.target, call.destination, checked.websocket)?.into();
     parts.version = http::Version::HTTP_11;
     if call.fields.may_have(Fields::RANGE)

@@ -10,6 +10,7 @@ use super::headers::{RouteHeaders, clean_trailers};
 use super::idle::Idle;
 use crate::canon::Fault;
 use crate::upstream::{TaskWaker, request_fault};
+use crate::wire::grpc::Messages;
 use bytes::Bytes;
 use http::{Method, Version};
 use http_body::{Body as _, Frame, SizeHint};
@@ -48,8 +49,11 @@ pub(crate) struct ClientBody {
     ahead: VecDeque<Frame<Bytes>>,
     /// Asked about every byte that comes.
     meters: Vec<Meter>,
-    /// Bytes that the route still allows.
+    /// Bytes that the route still allows; of a gRPC call those of one message.
     left: u64,
+    /// The messages of a gRPC call, which may go on for ever. Nothing of them is waited for before it is sent: the client may wait for an
+    /// answer to the first.
+    messages: Option<Box<Messages>>,
     idle: Idle,
     progress: Arc<BodyProgress>,
     /// That of the client's connection.
@@ -117,9 +121,30 @@ impl RequestBody {
         let (idle, progress, waker) = (Idle::new(pause), Arc::new(progress), Arc::clone(waker));
         let headers = source.is_some().then(|| Arc::clone(headers));
         let http2 = version == Version::HTTP_2;
-        let client =
-            ClientBody { source, headers, http2, ahead, meters: Vec::new(), left: limit, idle, progress, waker };
+        let client = ClientBody {
+            source,
+            headers,
+            http2,
+            ahead,
+            meters: Vec::new(),
+            left: limit,
+            messages: None,
+            idle,
+            progress,
+            waker,
+        };
         Ok(RequestBody(Kind::Client(client)))
+    }
+
+    /// The same as that of a gRPC call: no message may be longer than this, and none longer away.
+    pub(crate) fn of_call(self, limit: u64, pause: Duration) -> RequestBody {
+        match self.0 {
+            Kind::Client(client) => {
+                let messages = Some(Box::default());
+                RequestBody(Kind::Client(ClientBody { left: limit, messages, idle: Idle::new(pause), ..client }))
+            }
+            other => RequestBody(other),
+        }
     }
 
     /// One of several sendings of a body.
@@ -152,6 +177,9 @@ impl RequestBody {
     /// Reads a body that has not been sent up to this bound, which the last frame may exceed. It goes out whole all the same.
     pub(crate) async fn read_ahead(&mut self, bound: usize) -> Result<Ahead, Fault> {
         match &mut self.0 {
+            Kind::Client(client) if client.messages.is_some() => {
+                Ok(Ahead { bytes: Vec::new(), whole: client.is_end_stream() })
+            }
             Kind::Client(client) => client.read_ahead(bound).await,
             Kind::Replay(_) => Ok(Ahead { bytes: Vec::new(), whole: self.is_end_stream() }),
         }
@@ -214,7 +242,17 @@ impl ClientBody {
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
             let _ = self.progress.received.fetch_add(length, Ordering::Relaxed);
-            self.left = self.left.checked_sub(length).ok_or(ClientFault(Fault::RequestTooLarge))?;
+            let fits = match &mut self.messages {
+                Some(messages) => messages.feed(data, self.left),
+                None => {
+                    let left = self.left.checked_sub(length);
+                    self.left = left.unwrap_or_default();
+                    left.is_some()
+                }
+            };
+            if !fits {
+                return Err(ClientFault(Fault::RequestTooLarge));
+            }
             if !self.meters.iter().all(|meter| meter(length)) {
                 return Err(ClientFault(Fault::RateExceeded));
             }

@@ -172,7 +172,7 @@ impl<'c> Sender<'c> {
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
     async fn end(self, call: &mut RoutedContext, request: Request<RequestBody>, pass: Option<UpstreamPass>) -> Ended {
         let (failed, error) = match self.send(call, request).await {
-            Ok(mut exchange) if exchange.response.status().as_u16() < 400 => {
+            Ok(mut exchange) if !read::is_refusal(call, exchange.response.status(), exchange.response.headers()) => {
                 match read::first(call, &mut exchange.response).await {
                     Ok(first) => {
                         tell(call, pass, None);

@@ -1,6 +1,6 @@
 //! An error as the end of a gRPC call: the fields of its trailers.
 
-use super::http::{X_GATEWAY_ERROR, X_REQUEST_ID, ascii_json, describe};
+use super::http::{X_GATEWAY_ERROR, X_REQUEST_ID, ascii_json, describe, forget_the_old_body};
 use crate::canon::envelope::{self, Stamp};
 use crate::canon::grpc::{self, DETAILS, MESSAGE, Note, STATUS};
 use crate::canon::{CanonicalError, Evidence};
@@ -27,6 +27,7 @@ pub enum Form<'a> {
 #[must_use]
 pub fn trailers(error: &CanonicalError, stamp: &Stamp<'_>, form: Form<'_>, received: Option<HeaderMap>) -> HeaderMap {
     let mut trailers = received.unwrap_or_default();
+    let _ = forget_the_old_body(&mut trailers);
     let own = match form {
         Form::Canonical => None,
         Form::Compatible(evidence) => evidence.and_then(|evidence| evidence.grpc),

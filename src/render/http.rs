@@ -101,7 +101,7 @@ fn compatible(
 }
 
 /// Removes what described the body that is replaced, or framed it (RFC 9110 8, 9530), and gives its type.
-fn forget_the_old_body(headers: &mut HeaderMap) -> Option<HeaderValue> {
+pub(super) fn forget_the_old_body(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let _ = headers.remove(header::CONTENT_LENGTH);
     let content_type = headers.remove(header::CONTENT_TYPE);
     // Nearly never is there any of the others, so that this is one look at each name.

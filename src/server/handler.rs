@@ -23,8 +23,8 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// The response when [`Handler::handle`] has panicked.
-    fn panicked(&self) -> Response<Self::Body>;
+    /// The response when [`Handler::handle`] has panicked, to a call of gRPC or another.
+    fn panicked(&self, grpc: bool) -> Response<Self::Body>;
 
     /// The response to what never became a request: a whole HTTP/1.1 response that says that the connection ends.
     fn refusal(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes;
@@ -42,8 +42,8 @@ impl Handler for Proxy {
         Proxy::handle(self, peer, informational, request)
     }
 
-    fn panicked(&self) -> Response<Self::Body> {
-        Proxy::panicked()
+    fn panicked(&self, grpc: bool) -> Response<Self::Body> {
+        Proxy::panicked(grpc)
     }
 
     fn refusal(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes {

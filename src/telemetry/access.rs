@@ -30,6 +30,7 @@ names! {
     CODE = "code";
     ORIGIN = "origin";
     DETAIL = "detail";
+    GRPC_STATUS = "grpc_status";
     UPSTREAM_STATUS = "upstream_status";
     BYTES_IN = "bytes_in";
     BYTES_OUT = "bytes_out";
@@ -74,6 +75,8 @@ pub struct Entry<'a> {
     pub target: &'a str,
     /// The status that was sent.
     pub status: u16,
+    /// The status with which a call of gRPC ended.
+    pub grpc_status: Option<u16>,
     /// What went wrong, and where it came from.
     pub error: Option<(Code, Origin)>,
     /// What the libraries say about it. It may name addresses and is for this log alone.
@@ -127,6 +130,7 @@ impl<'a> Entry<'a> {
             method: "",
             target: "",
             status: fault.status(),
+            grpc_status: None,
             error: Some((fault.code(), fault.origin())),
             detail: None,
             upstream_status: None,
@@ -236,6 +240,9 @@ fn append<const JSON: bool>(entry: &Entry<'_>, further: &[(AccessField, FieldNam
     fields.plain(METHOD, entry.method);
     fields.text(PATH, entry.target);
     fields.number(STATUS, entry.status);
+    if let Some(status) = entry.grpc_status {
+        fields.number(GRPC_STATUS, status);
+    }
     if let Some((code, origin)) = entry.error {
         fields.plain(TYPE, code.kind().as_str());
         fields.plain(CODE, code.as_str());

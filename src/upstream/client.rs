@@ -64,7 +64,18 @@ struct CallContext<'c, B> {
     origin: Arc<Origin<B>>,
     alpn: Alpn,
     timeouts: Timeouts,
-    upgrade: bool,
+    kind: Kind,
+}
+
+/// What a request needs of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Whatever the provider speaks.
+    Plain,
+    /// HTTP/1.1, to become something else.
+    Upgrade,
+    /// HTTP/2, on a connection that carries calls of gRPC alone.
+    Grpc,
 }
 
 /// A request that has been handed to a connection.
@@ -131,7 +142,7 @@ impl<B: Sendable> Client<B> {
         timeouts: &Timeouts,
         request: Request<B>,
     ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'_, B> {
-        self.call(upstream, timeouts, request, false)
+        self.call(upstream, timeouts, request, Kind::Plain)
     }
 
     /// The same for a request that asks to upgrade: on HTTP/1.1 whatever the provider's protocol. After a 101, the
@@ -145,10 +156,10 @@ impl<B: Sendable> Client<B> {
         timeouts: &Timeouts,
         request: Request<B>,
     ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'_, B> {
-        self.call(upstream, timeouts, request, true)
+        self.call(upstream, timeouts, request, Kind::Upgrade)
     }
 
-    /// [`Client::send`] or [`Client::send_upgrade`], as a flag says.
+    /// [`Client::send`] or [`Client::send_upgrade`], or a call of gRPC: on HTTP/2, by prior knowledge where there is no TLS.
     ///
     /// A call that finds a pooled connection, as most do, is sent at once, before the future is made. That future holds no
     /// request and boxes whatever is rare, because each function that returns it moves it.
@@ -157,19 +168,19 @@ impl<B: Sendable> Client<B> {
         upstream: &Upstream,
         timeouts: &Timeouts,
         request: Request<B>,
-        upgrade: bool,
+        kind: Kind,
     ) -> impl Future<Output = Result<Exchange, Failure>> + Send + use<'c, B> {
         let alpn = match upstream.protocol {
-            _ if upgrade => Alpn::Http1,
+            _ if kind == Kind::Upgrade => Alpn::Http1,
+            _ if kind == Kind::Grpc => Alpn::Http2,
             Protocol::Auto => Alpn::Any,
             Protocol::Http1 => Alpn::Http1,
             Protocol::Http2 => Alpn::Http2,
         };
-        let context =
-            CallContext { client: self, origin: self.pool.origin(upstream), alpn, timeouts: *timeouts, upgrade };
+        let context = CallContext { client: self, origin: self.pool.origin(upstream), alpn, timeouts: *timeouts, kind };
         let now = Instant::now();
         let request = request.map(|body| TrackedBody::new(body, now));
-        let begun = match pooled(&context.origin, alpn, now) {
+        let begun = match context.pooled(now) {
             Some(connection) => Ok(context.begin(connection, request, 1, None)),
             None => Err(Box::new(request)),
         };
@@ -188,6 +199,19 @@ impl<B: Sendable> Client<B> {
 }
 
 impl<B: Sendable> CallContext<'_, B> {
+    /// A pooled connection that suits a call like this.
+    fn pooled(&self, now: Instant) -> Option<Connection<B>> {
+        let origin = &self.origin;
+        let http2 = || origin.acquire_http2(now, self.kind == Kind::Grpc).map(Connection::Http2);
+        let http1 = || origin.check_out(now).map(Connection::Http1);
+        match self.alpn {
+            Alpn::Http1 => http1(),
+            Alpn::Http2 => http2(),
+            Alpn::Any if origin.speaks_http2() => http2().or_else(http1),
+            Alpn::Any => http1().or_else(http2),
+        }
+    }
+
     /// Sends a request over a new connection, or over one that another call has made meanwhile. Attempts count from one.
     async fn connect(&self, request: Box<Request<TrackedBody<B>>>, attempt: u8) -> Result<InFlight<B>, Failure> {
         let (connection, connect) = self.connection(attempt > 1).await?;
@@ -217,7 +241,7 @@ impl<B: Sendable> CallContext<'_, B> {
             let guard = timeout_at(deadline, origin.connecting.lock())
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "another call was connecting for too long"))?;
-            if !fresh && let Some(connection) = pooled(origin, *alpn, Instant::now()) {
+            if !fresh && let Some(connection) = self.pooled(Instant::now()) {
                 return Ok((connection, None));
             }
             Some(guard)
@@ -226,7 +250,7 @@ impl<B: Sendable> CallContext<'_, B> {
         };
         let made = connector.connect(&origin.upstream, *alpn, deadline).await?;
         let connection = if made.http2 {
-            let handle = origin.add_http2(pool, made.transport, made.peer);
+            let handle = origin.add_http2(pool, made.transport, made.peer, self.kind == Kind::Grpc);
             let handle = timeout_at(deadline, handle)
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "the HTTP/2 preface took too long"))?;
@@ -260,7 +284,7 @@ impl<B: Sendable> CallContext<'_, B> {
             Connection::Http1(handle) => {
                 for_http1(&mut request);
                 // A WebSocket relay has to learn of failed writes; behind those of an upload an answer may be waiting.
-                handle.traffic().forgive_writes(!self.upgrade);
+                handle.traffic().forgive_writes(self.kind != Kind::Upgrade);
                 let (before, peer) = (handle.traffic().read(), handle.peer());
                 (Box::pin(handle.sender.try_send_request(request)), before, Facts { peer, ..facts })
             }
@@ -282,7 +306,7 @@ impl<B: Sendable> InFlight<B> {
             self.progress.abandon();
         }
         let InFlight { connection, progress, facts, .. } = self;
-        let response = checked(response?, context.upgrade)?;
+        let response = checked(response?, context.kind == Kind::Upgrade)?;
         let lifeline = match connection {
             Connection::Http1(handle) => {
                 let lifeline = Lifeline::Http1(Arc::clone(handle.connection()), handle.connection().call());
@@ -346,18 +370,6 @@ impl<B: Sendable> InFlight<B> {
 impl<B> From<Failure> for FailedAttempt<B> {
     fn from(failure: Failure) -> FailedAttempt<B> {
         FailedAttempt { failure, again: None }
-    }
-}
-
-/// A pooled connection that suits a call like this.
-fn pooled<B: Sendable>(origin: &Origin<B>, alpn: Alpn, now: Instant) -> Option<Connection<B>> {
-    let http2 = || origin.acquire_http2(now).map(Connection::Http2);
-    let http1 = || origin.check_out(now).map(Connection::Http1);
-    match alpn {
-        Alpn::Http1 => http1(),
-        Alpn::Http2 => http2(),
-        Alpn::Any if origin.speaks_http2() => http2().or_else(http1),
-        Alpn::Any => http1().or_else(http2),
     }
 }
 

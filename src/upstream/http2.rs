@@ -62,11 +62,13 @@ pub(super) struct Http2Handle<B> {
 }
 
 impl<B: Sendable> Http2Connection<B> {
-    /// Begins HTTP/2 on a byte stream.
+    /// Begins HTTP/2 on a byte stream. Servers of gRPC end connections on which there are more pings than data, so that those have
+    /// none; TCP finds out there whether the peer lives.
     pub(super) async fn connect(
         transport: Transport,
         peer: Option<SocketAddr>,
         expires: Instant,
+        pings: bool,
     ) -> hyper::Result<Http2Connection<B>> {
         let traffic = transport.traffic();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
@@ -74,7 +76,7 @@ impl<B: Sendable> Http2Connection<B> {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_header_list_size(MOST_HEAD)
-            .keep_alive_interval(PING)
+            .keep_alive_interval(pings.then_some(PING))
             .keep_alive_timeout(PONG)
             .handshake(TokioIo::new(transport))
             .await?;

@@ -35,7 +35,7 @@ mod waker;
 
 pub use body::Body;
 pub use capped::{Capped, Limits, read_capped};
-pub use client::{Client, Exchange, Facts};
+pub use client::{Client, Exchange, Facts, Kind};
 pub use connect::Resolver;
 pub use decode::{Decoded, decode};
 pub use decoded_body::DecodedBody;

@@ -34,6 +34,8 @@ pub(super) struct Origin<B> {
     /// Oldest first.
     idle: Mutex<VecDeque<Idle<B>>>,
     http2: Mutex<Vec<Http2Connection<B>>>,
+    /// The same for calls of gRPC.
+    grpc: Mutex<Vec<Http2Connection<B>>>,
     /// Held while an HTTP/2 connection is made, so that a burst of calls makes one and not as many as it has calls.
     pub(super) connecting: tokio::sync::Mutex<()>,
     /// The last connection agreed on HTTP/2.
@@ -171,6 +173,7 @@ impl<B: Sendable> Origin<B> {
             upstream,
             idle: Mutex::default(),
             http2: Mutex::default(),
+            grpc: Mutex::default(),
             connecting: tokio::sync::Mutex::new(()),
             speaks_http2: AtomicBool::new(false),
         }
@@ -214,8 +217,8 @@ impl<B: Sendable> Origin<B> {
     }
 
     /// A stream of an HTTP/2 connection, if there is one with room.
-    pub(super) fn acquire_http2(&self, now: Instant) -> Option<Http2Handle<B>> {
-        let mut http2 = lock(&self.http2);
+    pub(super) fn acquire_http2(&self, now: Instant, grpc: bool) -> Option<Http2Handle<B>> {
+        let mut http2 = lock(if grpc { &self.grpc } else { &self.http2 });
         http2.retain(|one| one.is_usable(now));
         http2.iter().find_map(Http2Connection::acquire)
     }
@@ -248,11 +251,17 @@ impl<B: Sendable> Origin<B> {
         pool: &Arc<Pool<B>>,
         transport: Transport,
         peer: Option<SocketAddr>,
+        grpc: bool,
     ) -> hyper::Result<Http2Handle<B>> {
-        let one = Http2Connection::connect(transport, peer, expiry(Instant::now())).await?;
-        self.speaks_http2.store(true, Relaxed);
+        let one = Http2Connection::connect(transport, peer, expiry(Instant::now()), !grpc).await?;
+        let kept = if grpc {
+            &self.grpc
+        } else {
+            self.speaks_http2.store(true, Relaxed);
+            &self.http2
+        };
         let handle = one.acquire_anyway();
-        lock(&self.http2).push(one);
+        lock(kept).push(one);
         pool.sweep_later();
         Ok(handle)
     }
@@ -264,11 +273,13 @@ impl<B: Sendable> Origin<B> {
             idle.pop_front();
         }
         drop(idle);
-        lock(&self.http2).retain(|one| one.is_usable(Instant::now()) && !one.is_stale());
+        for kept in [&self.http2, &self.grpc] {
+            lock(kept).retain(|one| one.is_usable(Instant::now()) && !one.is_stale());
+        }
     }
 
     fn is_empty(&self) -> bool {
-        lock(&self.idle).is_empty() && lock(&self.http2).is_empty()
+        lock(&self.idle).is_empty() && lock(&self.http2).is_empty() && lock(&self.grpc).is_empty()
     }
 }
 

@@ -23,6 +23,8 @@ mod failover;
 mod faults;
 /// HTTP/1 as RFC 9112 and 9110 have it.
 mod framing;
+/// gRPC: trailers in both directions, deadlines, and refusals that stubs understand.
+mod grpc;
 /// Headers that a caller could spoof, and those that a proxy must add or take away.
 mod headers;
 /// Pauses that a provider asks for, and caps that it teaches.

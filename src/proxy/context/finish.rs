@@ -120,6 +120,7 @@ impl RequestContext {
             method: self.method.as_str(),
             target,
             status: self.status,
+            grpc_status: self.grpc_status,
             error: self.error.as_ref().map(|noted| (noted.code, noted.origin)),
             detail: self.error.as_ref().and_then(|noted| noted.detail.as_deref()),
             upstream_status: self.upstream.status,

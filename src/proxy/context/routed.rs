@@ -11,11 +11,12 @@ use crate::proxy::limits::Admission;
 use crate::proxy::redact::ClientKeys;
 use crate::proxy::upstreams::{AccountGuard, UpstreamPass};
 use crate::telemetry::metrics::{InFlight, Limit};
+use crate::wire;
 use http::{HeaderMap, HeaderValue};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A request whose route is known.
 pub(crate) struct RoutedContext {
@@ -37,6 +38,8 @@ pub(crate) struct RoutedContext {
     pub(super) keys: ClientKeys,
     /// When it has to be over, on a route that sets an end.
     pub(crate) end: Option<tokio::time::Instant>,
+    /// When it has to be over because its client, one of gRPC, says so.
+    pub(crate) deadline: Option<tokio::time::Instant>,
     /// What is left of the limits that counted it, on a route that says so.
     pub(super) rate_limits: Option<Box<HeaderMap>>,
     pub(super) in_flight: Option<InFlight>,
@@ -74,7 +77,11 @@ impl RoutedContext {
         }
         let reads_native =
             route.config.envelope.ask_who() && route.config.profile.knows_client(headers, request.target.query());
-        let end = route.config.timeouts.total.map(|total| tokio::time::Instant::now() + total);
+        let now = tokio::time::Instant::now();
+        let is_call = request.phase == Phase::Grpc;
+        let deadline = is_call.then(|| now.checked_add(wire::grpc::timeout(headers)?)).flatten();
+        let total = route.config.timeouts.total.map(|total| now + total);
+        let end = [total, deadline].into_iter().flatten().min();
         RoutedContext {
             request,
             reads_native,
@@ -87,9 +94,15 @@ impl RoutedContext {
             admission: Admission::default(),
             keys,
             end,
+            deadline,
             rate_limits: None,
             ended: false,
         }
+    }
+
+    /// Whether the deadline of its client is no further away than this.
+    pub(crate) fn is_overdue(&self, slack: Duration) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= tokio::time::Instant::now() + slack)
     }
 
     /// The form of errors in this phase; never [`Envelope::Auto`].

@@ -5,7 +5,7 @@
 //! its profile knows is included.
 
 use super::RequestContext;
-use crate::canon::Code;
+use crate::canon::{Code, Phase};
 use crate::proxy::trace::{Attempt, Event, Record};
 use crate::proxy::{RouteRuntime, redact};
 use crate::telemetry::trace::SpanRef;
@@ -73,6 +73,7 @@ impl RequestContext {
             KeyValue::new("http.request.body.size", int(self.bytes_in())),
             KeyValue::new("http.response.body.size", int(self.sent)),
         ];
+        attributes.extend(self.rpc());
         attributes.extend(query.map(|query| KeyValue::new("url.query", query.to_owned())));
         attributes.extend(route.map(|runtime| KeyValue::new("http.route", runtime.config.path.clone())));
         attributes.extend(self.peer.address.map(|peer| KeyValue::new("client.address", peer.ip().to_string())));
@@ -82,6 +83,22 @@ impl RequestContext {
             let port = authority.and_then(|own| own.port_u16());
             attributes.extend(port.map(|port| KeyValue::new("server.port", i64::from(port))));
         }
+        attributes
+    }
+
+    /// What the conventions have for a call of gRPC.
+    fn rpc(&self) -> Vec<KeyValue> {
+        if self.phase != Phase::Grpc {
+            return Vec::new();
+        }
+        let mut attributes = vec![KeyValue::new("rpc.system", "grpc")];
+        let mut names = self.path().rsplit('/');
+        if let (Some(method), Some(service)) = (names.next(), names.next()) {
+            attributes.push(KeyValue::new("rpc.service", service.to_owned()));
+            attributes.push(KeyValue::new("rpc.method", method.to_owned()));
+        }
+        let status = self.grpc_status.map(|status| KeyValue::new("rpc.grpc.status_code", i64::from(status)));
+        attributes.extend(status);
         attributes
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Rendered, render};
 use crate::canon::envelope::Stamp;
-use crate::canon::{CanonicalError, Fault};
+use crate::canon::{CanonicalError, Fault, Phase};
 use crate::proxy::context::{RequestContext, record};
 use crate::proxy::headers::new_request_id;
 use crate::proxy::state::Shared;
@@ -18,7 +18,11 @@ pub(crate) fn unrouted(mut request: RequestContext, fault: Fault) -> Rendered {
     let error = CanonicalError::from_fault(fault);
     request.record_unrouted(&error);
     let now = telemetry::timestamp(SystemTime::now());
-    let mut rendered = render::bare(error, &request.bare_stamp(&now), request.problem);
+    let stamp = request.bare_stamp(&now);
+    let mut rendered = match request.phase {
+        Phase::Grpc => render::bare_end(error, &stamp),
+        _ => render::bare(error, &stamp, request.problem),
+    };
     rendered.body = rendered.body.filter(|_| request.method != Method::HEAD);
     request.answers(rendered.status.as_u16());
     request.sent(rendered.body.as_ref().map_or(0, Bytes::len));
@@ -41,7 +45,7 @@ pub(crate) fn refuse(shared: &Shared, client: Option<SocketAddr>, fault: Fault) 
 }
 
 fn on_the_wire(fault: Fault, request_id: &str) -> Bytes {
-    let rendered = nameless(fault, request_id);
+    let rendered = nameless(fault, request_id, false);
     let mut bytes = format!("HTTP/1.1 {}\r\n", rendered.status).into_bytes();
     for (name, value) in &rendered.headers {
         bytes.extend_from_slice(name.as_str().as_bytes());
@@ -55,19 +59,21 @@ fn on_the_wire(fault: Fault, request_id: &str) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// The answer that stands in for one that a panic took away. The context counted the panic when it was dropped.
+/// The answer that stands in for one that a panic took away, to a call of gRPC or another. The context counted the panic when it was
+/// dropped.
 #[must_use]
-pub(crate) fn panicked() -> Response<Bytes> {
+pub(crate) fn panicked(grpc: bool) -> Response<Bytes> {
     let id = new_request_id();
-    let rendered = nameless(Fault::Panic, id.to_str().unwrap_or_default());
+    let rendered = nameless(Fault::Panic, id.to_str().unwrap_or_default(), grpc);
     let mut response = Response::new(rendered.body.unwrap_or_default());
     (*response.status_mut(), *response.headers_mut()) = (rendered.status, rendered.headers);
     response
 }
 
 /// An error of which nothing is known but its id.
-fn nameless(fault: Fault, request_id: &str) -> Rendered {
+fn nameless(fault: Fault, request_id: &str, grpc: bool) -> Rendered {
     let timestamp = &*telemetry::timestamp(SystemTime::now());
     let stamp = Stamp { request_id, timestamp, provider: None, route: None, upstream_body: false, docs: None };
-    render::bare(CanonicalError::from_fault(fault), &stamp, false)
+    let error = CanonicalError::from_fault(fault);
+    if grpc { render::bare_end(error, &stamp) } else { render::bare(error, &stamp, false) }
 }

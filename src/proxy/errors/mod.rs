@@ -3,6 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `render` | form and phase to bytes |
+//! | `said` | what a provider said, decoded |
 //! | `sample` | redacted samples of what no profile knows |
 //! | `early` | before there is a route, and panics |
 //!
@@ -11,20 +12,22 @@
 
 mod early;
 mod render;
+mod said;
 mod sample;
 
 pub(crate) use early::{panicked, refuse, unrouted};
-pub(crate) use render::Rendered;
+pub(crate) use render::{Rendered, trailers_only};
+pub(crate) use said::{Said, read_status};
 
 use super::context::RoutedContext;
 use super::limits::{Denied, Refusal};
 use super::request_body::ClientFault;
-use crate::canon::{CanonicalError, Codec, Evidence, Fault, Observed, Path, Phase, Profile, Type};
-use crate::detect::{self, Coded, Detected};
+use crate::canon::{CanonicalError, Codec, Evidence, Fault, Path, Phase, Profile, Type, grpc};
+use crate::detect::{self, Detected};
 use crate::telemetry::metrics::Limit;
 use crate::upstream::{Capped, Failure};
 use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Something that went wrong, and what is known of it.
 pub(crate) struct Finding<'e> {
@@ -53,11 +56,18 @@ pub(crate) fn report(call: &mut RoutedContext, mut finding: Finding<'_>) -> Rend
     if let Some(limit) = finding.limit {
         call.limited(limit);
     }
+    if finding.error.fault == Some(Fault::TotalTimeout) && call.deadline.is_some() && call.deadline == call.end {
+        finding.error = CanonicalError::from_fault(Fault::DeadlinePassed);
+    }
     if let Some(evidence) = finding.evidence {
         sample::keep(call, &finding.error, evidence);
     }
     call.record(finding.phase, &finding.error, finding.detail.take());
-    render::render(call, finding)
+    let rendered = render::render(call, finding);
+    if call.phase == Phase::Grpc {
+        call.grpc_status = grpc::number(&rendered.headers);
+    }
+    rendered
 }
 
 /// Records a response that was cut after its head had gone out; the cut itself is the client's notice.
@@ -69,26 +79,23 @@ pub(crate) fn broken_off(call: &mut RoutedContext, failure: &Failure) -> Fault {
 
 /// What a provider's failing answer to this call means.
 pub(crate) fn classify(call: &RoutedContext, status: u16, headers: &HeaderMap, read: &Capped) -> CanonicalError {
-    let coded = Coded::body_of(headers, &read.bytes);
-    let seen = observed(call, status, headers, read, &coded);
-    let found = detect::detect(&call.route.config.profile, Some(call.request()), &Evidence::new(&seen));
-    found.map_or_else(|| CanonicalError::from_fault(Fault::Panic), |found| found.error)
+    let said = Said::of(call, headers, read);
+    if said.is_not_grpc(call, status) {
+        return CanonicalError::from_fault(Fault::NotGrpc);
+    }
+    let seen = said.observed(call, status, headers, read);
+    meaning(call, &Evidence::new(&seen))
 }
 
-/// A provider's failing answer, read within bounds.
-pub(crate) fn observed<'a>(
-    call: &RoutedContext,
-    status: u16,
-    headers: &'a HeaderMap,
-    read: &Capped,
-    coded: &'a Coded<'a>,
-) -> Observed<'a> {
-    let now = SystemTime::now();
-    let seen = match call.phase {
-        Phase::Handshake => Observed::handshake(status, headers, coded.body(), now),
-        _ => Observed::http(status, headers, coded.body(), now),
-    };
-    coded.observed(seen).cut(read.truncated || read.incomplete)
+/// What a provider's failure means.
+pub(crate) fn meaning(call: &RoutedContext, evidence: &Evidence<'_>) -> CanonicalError {
+    // A provider that is told the client's deadline says so when it has passed.
+    if evidence.grpc.is_some_and(|status| status.number() == grpc::DEADLINE_EXCEEDED) && call.is_overdue(DEADLINE_SLACK)
+    {
+        return CanonicalError::from_fault(Fault::DeadlinePassed);
+    }
+    let found = detect::detect(&call.route.config.profile, Some(call.request()), evidence);
+    found.map_or_else(|| CanonicalError::from_fault(Fault::Panic), |found| found.error)
 }
 
 /// A request body that failed on the client's side is the client's fault, whatever the upstream call made of it.
@@ -200,3 +207,6 @@ impl<'e> Finding<'e> {
         self
     }
 }
+
+/// How much earlier than here a provider may take a client's deadline for past.
+const DEADLINE_SLACK: Duration = Duration::from_millis(20);

@@ -9,9 +9,9 @@ use crate::proxy::context::RoutedContext;
 use crate::render::grpc::{Form as End, trailers};
 use crate::render::http::{self as render, Form};
 use crate::telemetry;
-use crate::wire::sse;
+use crate::wire::{self, sse};
 use bytes::Bytes;
-use http::header::{HeaderMap, HeaderValue, VARY};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, VARY};
 use http::{Response, StatusCode};
 use std::time::SystemTime;
 
@@ -109,6 +109,17 @@ fn by_accept(negotiated: bool, mut rendered: Rendered) -> Rendered {
     if negotiated {
         let _ = rendered.headers.append(VARY, HeaderValue::from_static("accept"));
     }
+    rendered
+}
+
+/// The same as the end of a gRPC call, which is all of its answer.
+pub(super) fn bare_end(error: CanonicalError, stamp: &Stamp<'_>) -> Rendered {
+    trailers_only(ending(error, stamp, End::Canonical, None))
+}
+
+/// Trailers in the head of an answer that has nothing else.
+pub(crate) fn trailers_only(mut rendered: Rendered) -> Rendered {
+    let _ = rendered.headers.insert(CONTENT_TYPE, wire::grpc::CONTENT_TYPE);
     rendered
 }
 

@@ -2,6 +2,7 @@
 
 use super::cut::Cut;
 use super::events::Events;
+use super::grpc::Messages;
 use crate::config::types::Timeouts;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors;
@@ -24,6 +25,8 @@ pub enum Body {
     Relay(Box<Relay>),
     /// A provider's stream of events or lines.
     Events(Box<Events>),
+    /// A provider's messages of gRPC.
+    Messages(Box<Messages>),
 }
 
 /// Bytes that are all here, and the call that ends with them.
@@ -80,6 +83,7 @@ impl http_body::Body for Body {
             Body::Full(full) => Poll::Ready(full.next().map(Ok)),
             Body::Relay(relay) => relay.poll(cx),
             Body::Events(events) => events.poll(cx),
+            Body::Messages(messages) => messages.poll(cx),
         }
     }
 
@@ -89,6 +93,7 @@ impl http_body::Body for Body {
             Body::Full(full) => full.bytes.is_none(),
             Body::Relay(relay) => relay.is_end(),
             Body::Events(events) => events.is_over(),
+            Body::Messages(messages) => messages.is_over(),
         }
     }
 
@@ -97,7 +102,7 @@ impl http_body::Body for Body {
             Body::Empty => SizeHint::with_exact(0),
             Body::Full(full) => SizeHint::with_exact(full.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Body::Relay(relay) => relay.size_hint(),
-            Body::Events(_) => SizeHint::default(),
+            Body::Events(_) | Body::Messages(_) => SizeHint::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod body;
 mod cut;
 mod events;
+mod grpc;
 mod inspect;
 mod member;
 pub(super) mod read;
@@ -10,23 +11,33 @@ pub(super) mod read;
 pub use body::Body;
 pub use cut::Cut;
 pub use events::Events;
+pub use grpc::Messages;
 
 use super::context::{RequestContext, RoutedContext};
-use super::errors::{self, Finding, Rendered};
+use super::errors::{self, Finding, Rendered, Said};
 use super::headers;
 use super::retry::{Answer, Failed};
-use crate::canon::{CanonicalError, Evidence, Fault};
-use crate::detect::{Coded, Form};
+use crate::canon::{self, CanonicalError, Evidence, Fault, Phase};
+use crate::detect::Form;
 use crate::upstream::{Capped, Failure};
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, response};
+use futures_util::future::Either;
+use http::{Method, Response, StatusCode, header, response};
 use http_body::Body as _;
 use read::{form, next_frame, read_failure};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Answers a call with what the provider answered.
-pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Response<Body> {
+pub(crate) fn relay(call: Box<RoutedContext>, answer: Answer) -> impl Future<Output = Response<Body>> + Send {
+    // Not awaited here: requests of the one kind would have room for the other.
+    match call.phase {
+        Phase::Grpc => Either::Left(Box::pin(relay_call(call, answer))),
+        _ => Either::Right(relay_answer(call, answer)),
+    }
+}
+
+async fn relay_answer(mut call: Box<RoutedContext>, answer: Answer) -> Response<Body> {
     let Answer { exchange, mut first } = answer;
     call.upstream.reconnected |= exchange.facts.retried;
     let (mut parts, mut body) = exchange.response.into_parts();
@@ -76,9 +87,39 @@ pub(crate) async fn relay(mut call: Box<RoutedContext>, answer: Answer) -> Respo
     Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
 }
 
+/// Answers a call of gRPC. The head passes at once: its client may wait for it before it goes on.
+async fn relay_call(mut call: Box<RoutedContext>, answer: Answer) -> Response<Body> {
+    let exchange = answer.exchange;
+    call.upstream.reconnected |= exchange.facts.retried;
+    let (mut parts, body) = exchange.response.into_parts();
+    if read::is_refusal(&call, parts.status, &parts.headers) {
+        let read = Box::pin(read_failure(&call, &parts, body)).await;
+        return refusal(call, parts, &read, None);
+    }
+    call.upstream.status = Some(parts.status.as_u16());
+    let over = canon::grpc::number(&parts.headers).is_some() && body.is_end_stream();
+    prepare(&call, &mut parts);
+    // It would be held against an end that is worded anew.
+    let _ = parts.headers.remove(header::CONTENT_LENGTH);
+    call.add_attempts(&mut parts.headers);
+    call.tell_limits(&mut parts.headers);
+    call.log_response(&parts.headers);
+    call.answers(parts.status.as_u16());
+    if over {
+        call.grpc_status = Some(0);
+        return Response::from_parts(parts, Body::full(Bytes::new(), Some(call)));
+    }
+    let timeouts = call.route.config.timeouts;
+    Response::from_parts(parts, Body::Messages(Box::new(Messages::new(body, &timeouts, call))))
+}
+
 /// Answers a call with an error.
 pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Response<Body> {
-    let Rendered { status, mut headers, body, .. } = errors::report(&mut call, finding);
+    let mut rendered = errors::report(&mut call, finding);
+    if call.phase == Phase::Grpc {
+        rendered = errors::trailers_only(rendered);
+    }
+    let Rendered { status, mut headers, body, .. } = rendered;
     call.add_attempts(&mut headers);
     call.tell_limits(&mut headers);
     call.route.headers.change_response(&mut headers);
@@ -121,8 +162,8 @@ pub(crate) fn unrouted(request: RequestContext, fault: Fault) -> Response<Body> 
 }
 
 /// The answer to a request that a panic took away.
-pub(crate) fn panicked() -> Response<Body> {
-    errors::panicked().map(|body| Body::full(body, None))
+pub(crate) fn panicked(grpc: bool) -> Response<Body> {
+    errors::panicked(grpc).map(|body| Body::full(body, None))
 }
 
 /// Turns the head of an answer into the one for the client.
@@ -145,10 +186,11 @@ fn refusal(
     // Most errors say all that there is to know. For the others what the provider said is kept, while its headers become those
     // for the client.
     let again = error.unmapped || call.compatible(call.phase).is_some();
-    let said = again.then(|| parts.headers.clone());
+    let heard = again.then(|| parts.headers.clone());
     prepare(&call, &mut parts);
-    let coded = said.as_ref().map(|said| (said, Coded::body_of(said, &read.bytes)));
-    let seen = coded.as_ref().map(|(said, coded)| errors::observed(&call, status, said, read, coded));
+    let said = heard.as_ref().map(|headers| (headers, Said::of(&call, headers, read)));
+    said.iter().for_each(|(_, said)| said.clean(&mut parts.headers));
+    let seen = said.as_ref().map(|(headers, said)| said.observed(&call, status, headers, read));
     let evidence = seen.as_ref().map(Evidence::new);
     let finding = Finding::of(call.phase, error).said(evidence.as_ref()).with_headers(parts.headers);
     reject(call, finding)

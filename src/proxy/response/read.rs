@@ -1,13 +1,15 @@
 //! Reads what a provider has answered: a failure within bounds, the first bytes of a success, the next frame in time.
 
+use crate::canon::{Phase, grpc};
 use crate::config::types::Timeouts;
 use crate::detect::Form;
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::idle::Idle;
 use crate::upstream::{self, Capped, Failure, Limits};
+use crate::wire;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, header, response};
+use http::{HeaderMap, Method, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -23,7 +25,8 @@ pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, 
 
 /// Reads the body of an answer within the bounds of an error.
 pub(super) async fn read_within(call: &RoutedContext, headers: &HeaderMap, body: upstream::Body) -> Capped {
-    if call.method == Method::HEAD {
+    // The status of a gRPC call is all that there is to read.
+    if call.method == Method::HEAD || call.phase == Phase::Grpc && grpc::number(headers).is_some() {
         return Capped::default();
     }
     let encoding = headers.get(header::CONTENT_ENCODING);
@@ -34,11 +37,26 @@ pub(super) async fn read_within(call: &RoutedContext, headers: &HeaderMap, body:
     upstream::read_capped(body, encoding, limits).await
 }
 
+/// Whether an answer refuses: by its status, and to a gRPC call by a status other than 0 in the place of messages, or by being none of
+/// gRPC.
+pub(crate) fn is_refusal(call: &RoutedContext, status: StatusCode, headers: &HeaderMap) -> bool {
+    if call.phase != Phase::Grpc {
+        return status.as_u16() >= 400;
+    }
+    match grpc::number(headers) {
+        Some(number) => number != 0,
+        None => status != StatusCode::OK || !wire::grpc::is_grpc(headers),
+    }
+}
+
 /// The first bytes of a success where `response::relay` would wait for them: until they are there, it can still be tried again.
 pub(crate) async fn first(
     call: &RoutedContext,
     response: &mut Response<upstream::Body>,
 ) -> Result<Option<Frame<Bytes>>, Failure> {
+    if call.phase == Phase::Grpc {
+        return Ok(None);
+    }
     let route = &call.route;
     let form = form(call, route, response.status().as_u16(), response.headers());
     // Of a redirect the head says all.

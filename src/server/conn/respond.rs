@@ -10,6 +10,7 @@
 use super::super::handler::Handler;
 use super::exchange::{Exchange, Part};
 use crate::proxy::Peer;
+use crate::wire;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::{Body, Frame, SizeHint};
@@ -44,6 +45,7 @@ pub(super) fn respond<H: Handler>(
             Some(outbox) => Some(poll_fn(|cx| Poll::Ready(outbox.open(cx.waker()))).await),
             None => None,
         };
+        let grpc = version == Version::HTTP_2 && wire::grpc::is_grpc(request.headers());
         let response = {
             let mut handled = pin!(handler.handle(&peer, informational, request));
             // The future is not polled again after a panic, and the handler leaves nothing half-changed that others would see:
@@ -52,7 +54,7 @@ pub(super) fn respond<H: Handler>(
                 Ok(poll) => poll.map(Some),
                 Err(_panic) => Poll::Ready(None),
             });
-            caught.await.unwrap_or_else(|| handler.panicked())
+            caught.await.unwrap_or_else(|| handler.panicked(grpc))
         };
         if let Some(outbox) = outbox {
             outbox.close().await;
@@ -88,7 +90,13 @@ impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Reply<B> {
         self.exchange.asked();
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         match &frame {
-            Some(Ok(_)) => self.exchange.handed_out(),
+            Some(Ok(frame)) => {
+                self.exchange.handed_out();
+                // hyper does not ask again after these.
+                if frame.is_trailers() {
+                    self.exchange.ended();
+                }
+            }
             Some(Err(_)) => {
                 // hyper throws away what it has not sent when a body fails, however slowly the client takes it: the failure waits
                 // until all is out, at least for one turn, in which the head goes.

@@ -14,6 +14,7 @@ fn entry() -> Entry<'static> {
         method: "POST",
         target: "/tts/bytes",
         status: 200,
+        grpc_status: None,
         error: None,
         detail: None,
         upstream_status: Some(200),

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod collector;
 pub(crate) mod config;
 pub(crate) mod gateway;
+pub(crate) mod grpc;
 pub(crate) mod http2;
 pub(crate) mod page;
 pub(crate) mod provider;

@@ -90,7 +90,7 @@ impl Handler for Script {
         }
     }
 
-    fn panicked(&self) -> Response<ScriptBody> {
+    fn panicked(&self, _grpc: bool) -> Response<ScriptBody> {
         let kind = Kind::Whole(Full::new(Bytes::from_static(b"internal_error")));
         let peer = Peer::new(None, false);
         let mut response = Response::new(ScriptBody { kind, peer, dropped: Arc::default(), ended: false });

@@ -1,0 +1,100 @@
+//! The messages of a gRPC call, which pass as they come, and its end, which is asked whether it is an error.
+
+use super::cut::Cut;
+use crate::canon::{Evidence, Fault, Observed, grpc};
+use crate::config::types::Timeouts;
+use crate::proxy::context::RoutedContext;
+use crate::proxy::errors::{self, Finding};
+use crate::proxy::idle::Idle;
+use crate::upstream::{self, Failure};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body::{Body as _, Frame};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+/// A provider's messages, and the trailers behind them.
+#[derive(Debug)]
+pub struct Messages {
+    source: upstream::Body,
+    idle: Idle,
+    call: Box<RoutedContext>,
+    ended: bool,
+}
+
+impl Messages {
+    pub(super) fn new(source: upstream::Body, timeouts: &Timeouts, call: Box<RoutedContext>) -> Messages {
+        Messages { source, idle: Idle::until(timeouts.idle, call.end), call, ended: false }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.ended
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let frame = match Pin::new(&mut self.source).poll_frame(cx) {
+            Poll::Ready(Some(Ok(_))) if self.idle.is_over() => self.failed(self.idle.failure()),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => {
+                    self.idle.moved();
+                    self.call.sent(data.len());
+                    Frame::data(data)
+                }
+                Err(frame) => self.end(frame.into_trailers().unwrap_or_default()),
+            },
+            Poll::Ready(Some(Err(failure))) => self.failed(failure),
+            Poll::Ready(None) => self.end(HeaderMap::new()),
+            Poll::Pending => {
+                self.idle.moved_at(self.source.last_sent());
+                if self.idle.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.failed(self.idle.failure())
+            }
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// The stream has broken. The client's own has not, so that it can be told why.
+    fn failed(&mut self, failure: Failure) -> Frame<Bytes> {
+        let finding = Finding::failure(self.call.phase, failure);
+        self.report(finding)
+    }
+
+    /// The provider has ended the call.
+    fn end(&mut self, mut trailers: HeaderMap) -> Frame<Bytes> {
+        if grpc::number(&trailers) == Some(0) {
+            self.call.prepare_trailers(&mut trailers);
+            self.call.grpc_status = Some(0);
+            return self.ended(trailers);
+        }
+        // What the provider said of itself, before its request id makes room for ours.
+        let mut said = trailers.clone();
+        self.call.clean_head(StatusCode::OK, &mut said);
+        self.call.prepare_trailers(&mut trailers);
+        let Some(status) = errors::read_status(&self.call, &mut trailers) else {
+            let finding = Finding::fault(self.call.phase, Fault::NotGrpc).with_headers(trailers);
+            return self.report(finding);
+        };
+        let seen = Observed::grpc(&status, &said, SystemTime::now());
+        let evidence = Evidence::new(&seen);
+        let finding = Finding::of(self.call.phase, errors::meaning(&self.call, &evidence));
+        self.report(finding.said(Some(&evidence)).with_headers(trailers))
+    }
+
+    fn report(&mut self, finding: Finding<'_>) -> Frame<Bytes> {
+        let rendered = errors::report(&mut self.call, finding);
+        self.ended(rendered.headers)
+    }
+
+    fn ended(&mut self, trailers: HeaderMap) -> Frame<Bytes> {
+        self.ended = true;
+        self.call.sent(0);
+        self.call.complete();
+        Frame::trailers(trailers)
+    }
+}

@@ -1,0 +1,383 @@
+//! gRPC: messages pass both ways at once, and whatever goes wrong ends a call in the trailers that its client reads.
+
+use crate::support::grpc::{Caller, Calls, Ended, Exchange, map, message, run};
+use crate::support::{Gateway, Settings};
+use bytes::Bytes;
+use h2::Reason;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// The routes `/google` canonical and `/own` compatible, with further lines for both.
+fn gateway(provider: SocketAddr, lines: &str) -> Gateway {
+    let url = format!("http://{provider}");
+    let settings = Settings::new().route_to("canonical", "/google", "google", &url, lines).route_to(
+        "own",
+        "/own",
+        "google",
+        &url,
+        &format!("envelope = \"compatible\"\n{lines}"),
+    );
+    Gateway::start(&settings)
+}
+
+/// Sends back what comes, as it comes, and ends in order.
+async fn echo(mut call: Exchange) {
+    let mut send = call.begin();
+    while let Some(Ok(data)) = call.next().await {
+        if send.send_data(data, false).is_err() {
+            return;
+        }
+    }
+    let _ = send.send_trailers(map(&[("grpc-status", "0"), ("x-own", "1")]));
+}
+
+/// Ends a call as its path says: `/head/8`, `/trailers/8`, with this sentence.
+async fn end_as_asked(mut call: Exchange) {
+    let path = call.request.uri().path().to_owned();
+    let mut parts = path.split('/').skip(1);
+    let (how, number) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let fields =
+        [("content-type", "application/grpc"), ("grpc-status", number), ("grpc-message", "Quota%20exceeded%21")];
+    if how == "head" {
+        return call.end(200, &fields);
+    }
+    let mut send = call.begin();
+    let _ = send.send_data(message(b"one"), false);
+    let _ = send.send_trailers(map(&fields[1..]));
+}
+
+/// Everything that an error has to be for a client of gRPC.
+fn check(ended: &Ended, status: &str, code: &str) {
+    assert_eq!((ended.status, ended.reset), (200, None), "{ended:?}");
+    assert_eq!(ended.said(), (status, code), "{ended:?}");
+    assert_eq!(
+        ended.head.get("content-type").map(|value| value.as_bytes()),
+        Some(&b"application/grpc"[..]),
+        "{ended:?}"
+    );
+    assert!(!ended.field("x-request-id").is_empty() && !ended.field("x-should-retry").is_empty(), "{ended:?}");
+    let object: serde_json::Value = serde_json::from_str(ended.field("x-gateway-error")).expect("the object");
+    assert_eq!(object["code"], code);
+}
+
+#[test]
+fn messages_pass_both_ways_at_once() {
+    run(async {
+        let provider = Calls::start(echo).await;
+        let gateway = gateway(provider.address, "");
+        let caller = Caller::to(gateway.address()).await;
+        let mut call =
+            caller.begin("/google/google.Speech/Stream", &[("grpc-timeout", "10S"), ("x-goog-a", "b")]).await;
+        // The head comes before anything has been sent, and each message before the next one is.
+        let (head, mut body) = call.answer.await.expect("a head").into_parts();
+        assert_eq!(head.status, 200);
+        for text in [&b"one"[..], b"two", b"three"] {
+            call.send.send_data(message(text), false).expect("open");
+            let back = body.data().await.expect("an echo").expect("data");
+            let _ = body.flow_control().release_capacity(back.len());
+            assert_eq!(back, message(text));
+        }
+        call.send.send_data(Bytes::new(), true).expect("open");
+        assert!(body.data().await.is_none());
+        let trailers = body.trailers().await.expect("trailers").expect("some");
+        assert_eq!(trailers, map(&[("grpc-status", "0"), ("x-own", "1")]));
+        let [seen] = &provider.take()[..] else { panic!("one call") };
+        assert_eq!((seen.uri.path(), seen.version), ("/google.Speech/Stream", http::Version::HTTP_2));
+        let field = |name: &str| seen.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        assert_eq!((field("te"), field("content-type"), field("x-goog-a")), ("trailers", "application/grpc", "b"));
+        let left = field("grpc-timeout").trim_end_matches('u').parse::<u64>().expect("microseconds");
+        assert!((5_000_000..10_000_000).contains(&left), "{left}");
+        let line = gateway.line(|line| line["grpc_status"] == 0);
+        assert_eq!(
+            (&line["status"], &line["grpc_status"], &line["protocol"]),
+            (&200.into(), &0.into(), &"HTTP/2.0".into())
+        );
+    });
+}
+
+#[test]
+fn a_failed_call_says_so_in_both_forms() {
+    run(async {
+        let provider = Calls::start(end_as_asked).await;
+        let gateway = gateway(provider.address, "waits = { enabled = false }");
+        let caller = Caller::to(gateway.address()).await;
+        for how in ["head", "trailers"] {
+            let path = |route: &str| format!("/{route}/{how}/8");
+            let canonical = caller.call(&path("google"), &[]).await;
+            check(&canonical, "8", "rate_limited");
+            assert_eq!(canonical.field("grpc-message"), "rate_limited: Quota exceeded!");
+            let own = caller.call(&path("own"), &[]).await;
+            check(&own, "8", "rate_limited");
+            assert_eq!(own.field("grpc-message"), "Quota%20exceeded%21");
+            for ended in [&canonical, &own] {
+                assert_eq!(ended.trailers_only, how == "head");
+                assert_eq!(ended.data, if how == "head" { Bytes::new() } else { message(b"one") });
+            }
+            let ok = caller.call(&format!("/google/{how}/0"), &[]).await;
+            assert_eq!((ok.said(), ok.field("grpc-message")), (("0", ""), "Quota%20exceeded%21"));
+        }
+        let labels = [("route", "canonical"), ("code", "rate_limited"), ("transport", "grpc"), ("origin", "provider")];
+        gateway.metric_becomes("speechgate_errors_total", &labels, 2.0);
+    });
+}
+
+#[test]
+fn what_is_no_grpc_becomes_grpc() {
+    run(async {
+        let provider = Calls::start(|mut call: Exchange| async move {
+            match call.request.uri().path() {
+                "/page" => {
+                    let head = http::Response::builder().status(502).header("content-type", "text/html").body(());
+                    let mut send = call.respond.send_response(head.expect("a head"), false).expect("open");
+                    let _ = send.send_data(Bytes::from_static(b"<html><title>502 Bad Gateway</title></html>"), true);
+                }
+                "/success" => call.end(200, &[("content-type", "text/html")]),
+                "/limit" => call.end(429, &[("content-type", "application/json"), ("retry-after", "7")]),
+                "/silent" => {
+                    let mut send = call.begin();
+                    let _ = send.send_data(message(b"one"), true);
+                }
+                "/reset" => {
+                    let mut send = call.begin();
+                    let _ = send.send_data(message(b"one"), false);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    send.send_reset(Reason::INTERNAL_ERROR);
+                }
+                "/half" => {
+                    let mut send = call.begin();
+                    let _ = send.send_data(message(b"one").slice(..6), false);
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    send.send_reset(Reason::NO_ERROR);
+                }
+                "/early" => call.respond.send_reset(Reason::INTERNAL_ERROR),
+                "/many" => {
+                    let mut trailers = map(&[("grpc-status", "3")]);
+                    for number in 0..4000 {
+                        let _ = trailers.append("x-more", number.to_string().parse().expect("a value"));
+                    }
+                    let _ = call.begin().send_trailers(trailers);
+                }
+                other => panic!("{other}"),
+            }
+        })
+        .await;
+        let gateway = gateway(provider.address, "waits = { enabled = false }");
+        let caller = Caller::to(gateway.address()).await;
+        for (path, status, code) in [
+            ("page", "14", "upstream_error"),
+            ("success", "13", "invalid_upstream_response"),
+            ("limit", "8", "rate_limited"),
+            ("silent", "13", "invalid_upstream_response"),
+            ("reset", "14", "upstream_disconnected"),
+            ("half", "14", "upstream_disconnected"),
+            ("early", "14", "upstream_disconnected"),
+        ] {
+            for route in ["google", "own"] {
+                let ended = caller.call(&format!("/{route}/{path}"), &[]).await;
+                check(&ended, status, code);
+                let messages = matches!(path, "silent" | "reset" | "half");
+                assert_eq!(ended.trailers_only, !messages, "{path}");
+            }
+        }
+        // What is more than HTTP/2 allows is left out.
+        let endless = caller.call("/google/many", &[]).await;
+        let size: usize = endless.trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(endless.said() == ("3", "invalid_parameter") && size < 80 * 1024, "{:?} {size}", endless.said());
+    });
+}
+
+#[test]
+fn what_the_gateway_refuses_is_refused_in_grpc() {
+    run(async {
+        let provider = Calls::start(echo).await;
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
+        let url = format!("http://{}", provider.address);
+        let settings = Settings::new()
+            .route_to("rate", "/rate", "google", &url, "rate_limits = [ { requests = 1, per = \"1h\" } ]")
+            .route_to("slots", "/slots", "google", &url, "concurrency = { max = 1, queue = 0 }")
+            .route_to("nobody", "/nobody", "google", &format!("http://{nobody}"), "")
+            .route_to("cost", "/cost", "google", &url, "rate_limits = [ { requests = 1000000, per = \"1s\", cost = \"text-characters\" }, { requests = 1000000, per = \"1s\", cost = \"body-bytes\" } ]")
+            .route_to("small", "/small", "google", &url, "max_request_body = \"1KiB\"");
+        let gateway = Gateway::start(&settings);
+        let caller = Caller::to(gateway.address()).await;
+        assert_eq!(caller.call("/rate/a", &[]).await.field("grpc-status"), "0");
+        for (path, status, code) in [
+            ("/rate/a", "8", "rate_limited"),
+            ("/nowhere/a", "12", "route_not_found"),
+            ("/nobody/a", "14", "upstream_unreachable"),
+        ] {
+            let ended = caller.call(path, &[]).await;
+            check(&ended, status, code);
+            assert!(ended.trailers_only && ended.data.is_empty(), "{ended:?}");
+        }
+        // A slot is held to the end of the stream, and comes back with it.
+        let mut held = caller.begin("/slots/a", &[]).await;
+        let (_, mut body) = (&mut held.answer).await.expect("a head").into_parts();
+        check(&caller.call("/slots/a", &[]).await, "8", "concurrency_limited");
+        held.send.send_data(Bytes::new(), true).expect("open");
+        assert!(body.data().await.is_none() && body.trailers().await.expect("trailers").is_some());
+        gateway.metric_becomes("speechgate_concurrency_in_use", &[("route", "slots")], 0.0);
+        assert_eq!(caller.call("/slots/a", &[]).await.field("grpc-status"), "0");
+        // Costs are not waited for: the answer to the first message comes before the second.
+        let mut call = caller.begin("/cost/a", &[]).await;
+        call.send.send_data(message(b"one"), false).expect("open");
+        let (_, mut body) = (&mut call.answer).await.expect("a head").into_parts();
+        assert_eq!(body.data().await.expect("an echo").expect("data"), message(b"one"));
+        drop((call, body));
+        // A length that lies is bounded, a stream of any length is not.
+        let mut long = caller.begin("/small/a", &[]).await;
+        for _ in 0..100 {
+            long.send.send_data(message(&[7; 500]), false).expect("open");
+        }
+        long.send.send_data(Bytes::new(), true).expect("open");
+        assert_eq!(long.end().await.data.len(), 100 * 505);
+        let mut lies = caller.begin("/small/a", &[]).await;
+        lies.send.send_data(Bytes::from_static(&[0, 0xff, 0xff, 0xff, 0xff, 1]), false).expect("open");
+        check(&lies.end().await, "3", "payload_too_large");
+    });
+}
+
+#[test]
+fn deadlines_and_cancellations_reach_the_provider_at_once() {
+    run(async {
+        let (told, mut hears) = mpsc::unbounded_channel();
+        let provider = Calls::start(move |mut call: Exchange| {
+            let told = told.clone();
+            async move {
+                let begun = Instant::now();
+                let mut send = (call.request.uri().path() == "/begun").then(|| call.begin());
+                let reason = loop {
+                    match call.next().await {
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => break error.reason(),
+                        // The client had said all that it had to say.
+                        None => {
+                            let reset = match &mut send {
+                                Some(send) => std::future::poll_fn(|cx| send.poll_reset(cx)).await,
+                                None => std::future::poll_fn(|cx| call.respond.poll_reset(cx)).await,
+                            };
+                            break reset.ok();
+                        }
+                    }
+                };
+                let _ = told.send((reason, begun.elapsed()));
+            }
+        })
+        .await;
+        let gateway = gateway(provider.address, "");
+        let caller = Caller::to(gateway.address()).await;
+        for path in ["/google/waiting", "/google/begun"] {
+            let begun = Instant::now();
+            let ended = caller.call(path, &[("grpc-timeout", "150m")]).await;
+            check(&ended, "4", "upstream_timeout");
+            assert_eq!(
+                ended.field("grpc-message"),
+                "upstream_timeout: The deadline that the client set for the call has passed."
+            );
+            assert!((140..5000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+            assert_eq!(hears.recv().await.expect("an end").0, Some(Reason::CANCEL), "{path}");
+
+            for half_closed in [true, false] {
+                let mut call = caller.begin(path, &[]).await;
+                call.send.send_data(message(b"one"), half_closed).expect("open");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                call.send.send_reset(Reason::CANCEL);
+                let (reason, took) = hears.recv().await.expect("an end");
+                assert_eq!(reason, Some(Reason::CANCEL), "{path} half closed: {half_closed}");
+                assert!(took < Duration::from_secs(2), "{took:?}");
+            }
+        }
+        gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "canonical")], 0.0);
+    });
+}
+
+#[test]
+fn only_what_brought_no_message_is_tried_again() {
+    run(async {
+        let provider = Calls::start(end_as_asked).await;
+        let retry = "retry = { attempts = 3, on = [\"unavailable\"], budget = \"100%\" }\nwaits = { enabled = false }";
+        let gateway = gateway(provider.address, retry);
+        let caller = Caller::to(gateway.address()).await;
+        check(&caller.call("/google/head/14", &[]).await, "14", "unavailable");
+        assert_eq!(provider.take().len(), 3);
+        check(&caller.call("/google/trailers/14", &[]).await, "14", "unavailable");
+        assert_eq!(provider.take().len(), 1);
+        check(&caller.call("/google/head/3", &[]).await, "3", "invalid_parameter");
+        assert_eq!(provider.take().len(), 1);
+    });
+}
+
+/// Each of them ended before hyper asked again, and was taken for a stream that its client resets at once.
+#[test]
+fn many_short_calls_on_one_connection_are_no_flood() {
+    run(async {
+        let provider = Calls::start(end_as_asked).await;
+        let gateway = gateway(provider.address, "");
+        let caller = Caller::to(gateway.address()).await;
+        for _ in 0..300 {
+            assert_eq!(caller.call("/google/trailers/0", &[]).await.field("grpc-status"), "0");
+        }
+    });
+}
+
+/// A provider that reads nothing makes its client wait, and nobody keeps what is sent.
+#[test]
+fn back_pressure_reaches_the_client() {
+    run(async {
+        let provider = Calls::start(|mut call: Exchange| async move {
+            let _send = call.begin();
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let gateway = gateway(provider.address, "");
+        let caller = Caller::to(gateway.address()).await;
+        let mut call = caller.begin("/google/a", &[]).await;
+        let (_, _body) = (&mut call.answer).await.expect("a head").into_parts();
+        let mut sent = 0;
+        loop {
+            call.send.reserve_capacity(16 * 1024);
+            let room = std::future::poll_fn(|cx| call.send.poll_capacity(cx));
+            let Ok(room) = tokio::time::timeout(Duration::from_millis(300), room).await else { break };
+            let room = room.expect("open").expect("capacity").min(16 * 1024);
+            sent += room;
+            call.send.send_data(message(&vec![0; room - 5]), false).expect("open");
+            assert!(sent < 4 << 20, "nobody waits");
+        }
+        assert!(sent > 64 * 1024, "{sent}");
+    });
+}
+
+#[test]
+fn every_sample_means_the_same_to_the_gateway() {
+    run(async {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+        let truth = std::fs::read_to_string(root.join("expected.tsv")).expect("what they mean");
+        let provider = Calls::start(move |mut call: Exchange| {
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus");
+            async move {
+                let text = std::fs::read_to_string(file.join(&call.request.uri().path()[1..])).expect("a sample");
+                let fields: Vec<_> = text.lines().map(|line| line.split_once(':').expect("a field")).collect();
+                let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.trim())).collect();
+                let _ = call.begin().send_trailers(map(&fields));
+            }
+        })
+        .await;
+        let url = format!("http://{}", provider.address);
+        let settings = ["google", "riva", "generic"].iter().fold(Settings::new(), |settings, profile| {
+            settings.route_to(profile, &format!("/{profile}"), profile, &url, "waits = { enabled = false }")
+        });
+        let gateway = Gateway::start(&settings);
+        let caller = Caller::to(gateway.address()).await;
+        let mut count = 0;
+        for line in truth.lines().filter(|line| line.split('\t').next().is_some_and(|name| name.ends_with(".grpc"))) {
+            let cells: Vec<&str> = line.split('\t').collect();
+            let (name, code) = (cells[0], if cells[1] == "CONTROL" { "" } else { cells[2] });
+            let profile = name.split('/').next().expect("a profile");
+            let ended = caller.call(&format!("/{profile}/{name}"), &[]).await;
+            assert_eq!(ended.field("x-error-code"), code, "{name}: {ended:?}");
+            count += 1;
+        }
+        assert!(count > 20, "only {count} samples");
+    });
+}
