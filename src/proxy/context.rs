@@ -16,10 +16,11 @@ use super::informational::InformationalSender;
 use super::request_body::BodyProgress;
 use super::tenants::Caller;
 use super::trace::Trace;
-use super::{Peer, State};
+use super::{Peer, RouteRuntime, State};
 use crate::canon::envelope::Stamp;
 use crate::canon::{Code, Fault, Origin, Phase};
 use crate::telemetry::access::Chosen;
+use crate::telemetry::metrics::TenantMetrics;
 use crate::wire;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, request};
 use std::net::IpAddr;
@@ -167,6 +168,13 @@ impl RequestContext {
         let last = told.then(|| headers.get_all(FORWARDED_FOR).iter().next_back()).flatten();
         let last = last.and_then(|line| line.to_str().ok()?.rsplit(',').next()?.trim().parse::<IpAddr>().ok());
         last.map(|address| address.to_canonical()).or(self.peer.ip())
+    }
+
+    /// The counters of whose request it is, on its route.
+    pub(super) fn tenant_metrics<'r>(&self, route: Option<&'r RouteRuntime>) -> Option<&'r TenantMetrics> {
+        let caller = self.caller.as_ref()?;
+        // Both are of the configuration that the request began with.
+        route?.tenants.get(caller.tenant.index).map(|tenant| &**tenant)
     }
 
     /// Method and path of the request that the provider sees.

@@ -12,7 +12,7 @@ use crate::config::types::{Config, Route, Upstream};
 use crate::limit::breaker::Condition;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::journal::Journal;
-use crate::telemetry::metrics::{Metrics, RouteMetrics};
+use crate::telemetry::metrics::{Metrics, RouteMetrics, TenantMetrics};
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::upstreams::UpstreamMetrics;
 use crate::upstream::TaskWaker;
@@ -107,6 +107,8 @@ pub struct RouteRuntime {
     pub headers: Arc<RouteHeaders>,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
+    /// Those of its tenants, in the order of the configuration.
+    pub tenants: Vec<Arc<TenantMetrics>>,
     /// The counters of its upstreams, in the order of the configuration.
     pub(crate) upstreams: Vec<Arc<UpstreamMetrics>>,
     /// Its limits.
@@ -240,6 +242,7 @@ impl State {
                 let health = shared.health(route);
                 show(&upstreams, health.as_deref());
                 metrics.lends_key(!route.credentials.is_empty());
+                let of_tenants = config.tenants.iter().map(|tenant| metrics.of_tenant(&tenant.name)).collect();
                 Arc::new(RouteRuntime {
                     config: Arc::clone(route),
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
@@ -247,6 +250,7 @@ impl State {
                     limits: shared.limits.route(route, &metrics, now),
                     upstreams,
                     metrics,
+                    tenants: of_tenants,
                     health,
                     keys: RouteKeys::new(&route.credentials, &set_secrets(route)),
                     readers: Readers::default(),

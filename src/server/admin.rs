@@ -48,6 +48,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "speechgate\n\n/           for browsers: what fails, since when, and what to do\n\
                      /errors     every code, what to do about it, what becomes it\n/livez      whether the process runs\n/readyz     whether it takes requests\n\
                      /metrics    metrics in the text format of Prometheus\n/config     the running configuration, secrets as stars\n\
+                     /tenants    who may call, and what each has used\n\
                      /-/reload   POST: load the configuration files again\n\
                      /-/waits    DELETE: end what providers asked to wait for; ?route=NAME for one route\n";
 /// Headers of every response: not cached, the declared media type, and no page that loads anything from elsewhere or is framed.

@@ -8,12 +8,14 @@ mod families;
 mod labels;
 mod registry;
 mod shard;
+mod tally;
 mod totals;
 
 pub use labels::{Direction, Initiator, Limit, Transport};
 pub use registry::Metrics;
 pub(super) use shard::own;
 pub use shard::use_shard;
+pub use tally::TenantMetrics;
 pub use totals::Totals;
 
 use super::exposition::Exemplar;
@@ -27,12 +29,13 @@ use crate::canon::{Code, Origin};
 use crate::generation::Usage;
 use crate::limit::{Priority, SlotStats};
 use http::Method;
-use shard::{CLOSE_SLOTS, ERROR_SLOTS, METHODS, OTHER_METHOD, Shard, close_slot, counters, error_slot, method_slot};
+use shard::{CLOSE_SLOTS, METHODS, OTHER_METHOD, Shard, close_slot, counters, method_slot};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
+use tally::Exemplars;
 
 /// Most pairs of upstream code and code for one route: far more than any profile has, and a bound whatever happens.
 const UPSTREAM_CODES: usize = 2048;
@@ -64,8 +67,9 @@ pub struct RouteMetrics {
     rejections: [AtomicU64; Limit::ALL.len()],
     /// Asked at a scrape for the slots of the route.
     slots: Mutex<Option<Weak<dyn SlotStats>>>,
-    /// The last traced error of each kind, by its slot. Only errors come here.
-    exemplars: Mutex<BTreeMap<usize, Exemplar>>,
+    exemplars: Exemplars,
+    /// What is counted for each of its tenants, by their names. It outlives the configuration, as the route's own does.
+    tenants: Mutex<BTreeMap<String, Arc<TenantMetrics>>>,
     retries: Retries,
     upstreams: Upstreams,
     usage: UsageTotals,
@@ -83,7 +87,8 @@ impl RouteMetrics {
             unmapped: AtomicU64::new(0),
             rejections: Default::default(),
             slots: Mutex::default(),
-            exemplars: Mutex::default(),
+            exemplars: Exemplars::default(),
+            tenants: Mutex::default(),
             retries: Retries::default(),
             upstreams: Upstreams::default(),
             usage: UsageTotals::default(),
@@ -100,8 +105,18 @@ impl RouteMetrics {
 
     /// Counts a request that has ended, by the status that was sent.
     pub fn request_finished(&self, method: &Method, status: u16, times: &Times) {
+        self.shard().tally.request(method_slot(method), status);
+        self.request_timed(times);
+    }
+
+    /// Counts a request of a tenant that has ended.
+    pub fn request_finished_of(&self, tenant: &TenantMetrics, method: &Method, status: u16, times: &Times) {
+        tenant.request(method, status);
+        self.request_timed(times);
+    }
+
+    fn request_timed(&self, times: &Times) {
         let shard = self.shard();
-        shard.request(method_slot(method), status);
         match times.span {
             Some(span) => shard.duration.observe_at(times.total, span),
             None => shard.duration.observe(times.total),
@@ -134,19 +149,29 @@ impl RouteMetrics {
 
     /// Counts what never became a request, and so has neither a method nor a duration.
     pub fn request_refused(&self, status: u16) {
-        self.shard().request(OTHER_METHOD, status);
+        self.shard().tally.request(OTHER_METHOD, status);
     }
 
     /// Counts an error.
     pub fn error(&self, code: Code, origin: Origin, transport: Transport) {
-        let slot = error_slot(code.index(), origin as usize, transport as usize);
-        let _ = self.shard().errors.get_or_init(|| counters(ERROR_SLOTS))[slot].fetch_add(1, Relaxed);
+        self.shard().tally.error(code, origin, transport);
     }
 
     /// Remembers where an error that has been counted can be seen.
     pub fn error_at(&self, code: Code, origin: Origin, transport: Transport, span: SpanRef) {
-        let slot = error_slot(code.index(), origin as usize, transport as usize);
-        let _ = lock(&self.exemplars).insert(slot, span.exemplar(1.0, SystemTime::now()));
+        self.exemplars.keep(code, origin, transport, span);
+    }
+
+    /// What is counted for a tenant on this route.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &str) -> Arc<TenantMetrics> {
+        let mut tenants = lock(&self.tenants);
+        let new = || Arc::new(TenantMetrics::new(tenant, self.shards.len()));
+        Arc::clone(tenants.entry(tenant.to_owned()).or_insert_with(new))
+    }
+
+    fn every_tenant(&self) -> Vec<Arc<TenantMetrics>> {
+        lock(&self.tenants).values().map(Arc::clone).collect()
     }
 
     /// Counts a provider's error by its own code: a label from the profile's table, `other`, or `none`.
@@ -241,11 +266,6 @@ impl RouteMetrics {
 
     fn labels(&self) -> [(&'static str, &str); 2] {
         [("route", &self.route), ("provider", &self.provider)]
-    }
-
-    /// The sum of one counter over all shards.
-    fn total(&self, row: impl Fn(&Shard) -> Option<&[AtomicU64]>, slot: usize) -> u64 {
-        self.shards.iter().filter_map(row).map(|counters| counters[slot].load(Relaxed)).sum()
     }
 }
 

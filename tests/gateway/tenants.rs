@@ -188,7 +188,22 @@ fn tenants_are_named_in_the_log_and_their_calls_go_through() {
         assert_eq!(answer.status, 200);
         let line = gateway.line(|line| line["path"] == format!("/p/of-{name}").as_str());
         assert_eq!(line["tenant"], name);
+        gateway.metric_becomes("speechgate_requests_total", &[("route", "plain"), ("tenant", name)], 1.0);
     }
+    assert_eq!(ask(&gateway, get("/p/v1/a")).status, 401);
+    gateway.metric_becomes("speechgate_requests_total", &[("route", "plain")], 3.0);
+    provider.next([Act::send("HTTP/1.1 429 No\r\nContent-Length: 2\r\n\r\n{}")]);
+    assert_eq!(ask(&gateway, get_with("/c/v1/a", &format!("xi-api-key: {}\r\n", *KEY))).status, 429);
+    gateway.metric_becomes("speechgate_errors_total", &[("type", "rate_limited"), ("tenant", "a")], 1.0);
+    gateway.metric_becomes("speechgate_errors_total", &[("tenant", "b")], 0.0);
+    let page: Value = serde_json::from_str(&gateway.admin("/tenants").text()).expect("JSON");
+    assert_eq!(page["tenants"][0]["routes"][1]["errors"]["rate_limited"], 1, "{page}");
+    assert_eq!(
+        (&page["tenants"][1]["name"], &page["tenants"][1]["routes"][0]["requests"]),
+        (&"b".into(), &1.into()),
+        "{page}"
+    );
+    assert_eq!(page["tenants"][0]["keys"][1]["expired"], true, "{page}");
     let seen = seen(&provider);
     assert!(seen.contains("sk-of-the-route") && !shows(&seen, &KEY) && !shows(&seen, &OTHER), "{seen}");
 }

@@ -66,7 +66,10 @@ impl RequestContext {
         self.finished = true;
         let now = Instant::now();
         let times = self.times(now);
-        metrics.request_finished(&self.method, self.status, &times);
+        match self.tenant_metrics(route) {
+            Some(tenant) => metrics.request_finished_of(tenant, &self.method, self.status, &times),
+            None => metrics.request_finished(&self.method, self.status, &times),
+        }
         if self.state.shared.metrics.keeps_semantic() {
             // By the semantic conventions a WebSocket's request ends with the response to its handshake.
             let total = self.times.upgraded.map_or(times.total, |upgraded| upgraded - self.times.started);

@@ -8,7 +8,7 @@ use crate::proxy::state::Shared;
 use crate::proxy::tenants;
 use crate::proxy::upstreams::{is_broken, is_refused_account};
 use crate::telemetry::journal::Error;
-use crate::telemetry::metrics::{RouteMetrics, Transport};
+use crate::telemetry::metrics::{RouteMetrics, TenantMetrics, Transport};
 use crate::telemetry::trace::SpanRef;
 use crate::telemetry::upstreams::UpstreamMetrics;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) const ID: usize = 128;
 impl RoutedContext {
     /// An error happened.
     pub(crate) fn record(&mut self, phase: Phase, error: &CanonicalError, detail: Option<String>) {
-        count(self.metrics(), phase, error, self.trace.span());
+        count(self.metrics(), self.tenant_metrics(Some(&self.route)), phase, error, self.trace.span());
         if !std::mem::take(&mut self.counted) {
             self.count_provider(phase, error);
         }
@@ -75,7 +75,7 @@ impl RoutedContext {
 impl RequestContext {
     /// An error happened before there was a route.
     pub(crate) fn record_unrouted(&mut self, error: &CanonicalError) {
-        count(&self.state.shared.unrouted, self.phase, error, self.trace.span());
+        count(&self.state.shared.unrouted, None, self.phase, error, self.trace.span());
         self.remember((nobody(), None), self.phase, error, None);
     }
 
@@ -94,7 +94,7 @@ impl RequestContext {
 
 /// Records an error of what never became a request.
 pub(crate) fn unparsed(shared: &Shared, error: &CanonicalError, request_id: &str) {
-    count(&shared.unrouted, Phase::Http, error, None);
+    count(&shared.unrouted, None, Phase::Http, error, None);
     journal(shared, (nobody(), None), Phase::Http, error, request_id, String::new);
 }
 
@@ -106,8 +106,17 @@ fn nobody() -> (Arc<str>, Arc<str>) {
 }
 
 /// The one place that counts errors.
-fn count(metrics: &RouteMetrics, phase: Phase, error: &CanonicalError, seen_at: Option<SpanRef>) {
+fn count(
+    metrics: &RouteMetrics,
+    tenant: Option<&TenantMetrics>,
+    phase: Phase,
+    error: &CanonicalError,
+    seen_at: Option<SpanRef>,
+) {
     let transport = Transport::from(phase);
+    if let Some(tenant) = tenant {
+        return tenant.error(error.code, error.origin, transport, seen_at);
+    }
     metrics.error(error.code, error.origin, transport);
     if let Some(span) = seen_at {
         metrics.error_at(error.code, error.origin, transport, span);

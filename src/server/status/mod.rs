@@ -9,6 +9,7 @@ mod command;
 mod document;
 mod reference;
 mod routes;
+mod tenants;
 
 pub use document::Situation;
 
@@ -99,6 +100,7 @@ impl Status {
         match path {
             "/" => Some(Page { content_type: HTML, body: Bytes::from_static(include_bytes!("page.html")) }),
             "/status.json" => Some(page(JSON, self.document(Seen::from_query(query)))),
+            "/tenants" => Some(page(JSON, tenants::render(&self.state.load(), SystemTime::now()))),
             "/errors" => Some(page(HTML, reference::index())),
             _ => reference::code(path.strip_prefix("/errors/")?, &self.state.load()).map(|text| page(HTML, text)),
         }

@@ -2,7 +2,8 @@
 
 use super::labels::{Direction, Initiator, Limit, Transport};
 use super::shard::{CLOSE_CODES, METHODS, PRIORITIES, STATUS_SLOTS, Shard, close_slot, error_slot, status_label};
-use super::{RouteMetrics, by_name, lock};
+use super::tally::Tally;
+use super::{Exemplar, RouteMetrics, by_name, lock};
 use crate::canon::{Code, Origin};
 use crate::limit::breaker::Condition;
 use crate::limit::{Bounds, GateStats};
@@ -18,25 +19,11 @@ use std::sync::atomic::Ordering::Relaxed;
 pub(super) fn errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     let _ = out.family("speechgate_errors_total", Kind::Counter, "Errors, by what they mean.");
     for route in routes {
-        let exemplars = lock(&route.exemplars).clone();
-        for row in Code::ROWS {
-            for origin in Origin::ALL {
-                for transport in Transport::ALL {
-                    let slot = error_slot(row.code.index(), origin as usize, transport as usize);
-                    let labels = [
-                        ("route", &*route.route),
-                        ("provider", &route.provider),
-                        ("type", row.kind.as_str()),
-                        ("code", row.name),
-                        ("origin", origin.as_str()),
-                        ("transport", transport.as_str()),
-                    ];
-                    let total = route.total(Shard::errors, slot);
-                    if total > 0 {
-                        let _ = out.traced(&labels, total, exemplars.get(&slot));
-                    }
-                }
-            }
+        let own = route.shards.iter().map(|shard| &shard.tally).collect::<Vec<_>>();
+        errors_of(out, route, None, &own, &route.exemplars.all());
+        for tenant in route.every_tenant() {
+            let tallies = tenant.shards.iter().collect::<Vec<_>>();
+            errors_of(out, route, Some(&tenant.tenant), &tallies, &tenant.exemplars.all());
         }
     }
     let _ = out.family(
@@ -62,6 +49,61 @@ pub(super) fn errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     }
 }
 
+/// The errors of a route: of one of its tenants, or of whoever is none.
+fn errors_of(
+    out: &mut Exposition<'_>,
+    route: &RouteMetrics,
+    tenant: Option<&str>,
+    tallies: &[&Tally],
+    exemplars: &BTreeMap<usize, Exemplar>,
+) {
+    if tallies.iter().all(|tally| tally.errors().is_none()) {
+        return;
+    }
+    for row in Code::ROWS {
+        for origin in Origin::ALL {
+            for transport in Transport::ALL {
+                let slot = error_slot(row.code.index(), origin as usize, transport as usize);
+                let labels = [
+                    ("route", &*route.route),
+                    ("provider", &route.provider),
+                    ("type", row.kind.as_str()),
+                    ("code", row.name),
+                    ("origin", origin.as_str()),
+                    ("transport", transport.as_str()),
+                    ("tenant", tenant.unwrap_or_default()),
+                ];
+                let labels = if tenant.is_some() { &labels[..] } else { &labels[..6] };
+                let total = sum(tallies.iter().filter_map(|tally| tally.errors()), slot);
+                if total > 0 {
+                    let _ = out.traced(labels, total, exemplars.get(&slot));
+                }
+            }
+        }
+    }
+}
+
+/// The same of requests.
+fn requests_of(out: &mut Exposition<'_>, route: &RouteMetrics, tenant: Option<&str>, tallies: &[&Tally]) {
+    for (index, method) in METHODS.into_iter().enumerate() {
+        let rows: Vec<&[AtomicU64]> = tallies.iter().filter_map(|tally| tally.requests(index)).collect();
+        for slot in (0..STATUS_SLOTS).filter(|_| !rows.is_empty()) {
+            let total = sum(rows.iter().copied(), slot);
+            if total > 0 {
+                let status = status_label(slot);
+                let [name, provider] = route.labels();
+                let (method, status) = (("method", method), ("status", &*status));
+                let labels = [name, provider, method, status, ("tenant", tenant.unwrap_or_default())];
+                let _ = out.sample(if tenant.is_some() { &labels[..] } else { &labels[..4] }, total);
+            }
+        }
+    }
+}
+
+fn sum<'r>(rows: impl Iterator<Item = &'r [AtomicU64]>, slot: usize) -> u64 {
+    rows.map(|row| row[slot].load(Relaxed)).sum()
+}
+
 pub(super) fn requests(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     let _ = out.family(
         "speechgate_requests_total",
@@ -69,15 +111,10 @@ pub(super) fn requests(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
         "Requests that have ended, by the status that was sent.",
     );
     for route in routes {
-        for (index, method) in METHODS.into_iter().enumerate() {
-            for slot in 0..STATUS_SLOTS {
-                let total = route.total(|shard| shard.requests[index].get().map(|row| &**row), slot);
-                if total > 0 {
-                    let status = status_label(slot);
-                    let [name, provider] = route.labels();
-                    let _ = out.sample(&[name, provider, ("method", method), ("status", &status)], total);
-                }
-            }
+        let own = route.shards.iter().map(|shard| &shard.tally).collect::<Vec<_>>();
+        requests_of(out, route, None, &own);
+        for tenant in route.every_tenant() {
+            requests_of(out, route, Some(&tenant.tenant), &tenant.shards.iter().collect::<Vec<_>>());
         }
     }
     let _ = out.family("speechgate_requests_in_flight", Kind::Gauge, "Requests that have not ended.");

@@ -1,6 +1,7 @@
 //! What one worker counts for one route: plain relaxed atomics, in places that are found by index.
 
 use super::labels::{Initiator, Transport};
+use super::tally::Tally;
 use crate::canon::{Code, Origin};
 use crate::limit::Priority;
 use crate::telemetry::histogram::{Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
@@ -8,7 +9,6 @@ use crate::telemetry::semantic::Semantic;
 use http::Method;
 use std::cell::Cell;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 /// The methods that are labels of their own; any other is `other`.
@@ -38,10 +38,8 @@ pub(super) struct Shard {
     pub(super) upstream: Histogram,
     pub(super) first_byte: Histogram,
     pub(super) overhead: Histogram,
-    /// By method and status; a method's row is made when it is first used.
-    pub(super) requests: [OnceLock<Box<[AtomicU64]>>; METHODS.len()],
-    /// By code, origin and transport; made at the first error.
-    pub(super) errors: OnceLock<Box<[AtomicU64]>>,
+    /// Requests and errors of whoever is no tenant.
+    pub(super) tally: Tally,
     pub(super) websockets: AtomicI64,
     /// Messages and bytes by direction.
     pub(super) websocket_messages: [AtomicU64; 2],
@@ -77,8 +75,7 @@ impl Shard {
             upstream: Histogram::new(REQUEST_BOUNDS),
             first_byte: Histogram::new(REQUEST_BOUNDS),
             overhead: Histogram::new(OVERHEAD_BOUNDS),
-            requests: Default::default(),
-            errors: OnceLock::new(),
+            tally: Tally::default(),
             websockets: AtomicI64::new(0),
             websocket_messages: Default::default(),
             websocket_bytes: Default::default(),
@@ -87,17 +84,6 @@ impl Shard {
             semantic: Semantic::default(),
             unlogged: AtomicU64::new(0),
         }
-    }
-
-    /// Counts a request that has ended.
-    pub(super) fn request(&self, method: usize, status: u16) {
-        let other = STATUS_SLOTS - 1;
-        let slot = if STATUSES.contains(&status) { usize::from(status - STATUSES.start()) } else { other };
-        let _ = self.requests[method].get_or_init(|| counters(STATUS_SLOTS))[slot].fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn errors(&self) -> Option<&[AtomicU64]> {
-        self.errors.get().map(|counters| &**counters)
     }
 }
 

@@ -1,9 +1,7 @@
 //! What the metrics of each route add up to at one moment, so that two moments can be compared.
 
-use super::labels::Transport;
-use super::shard::{Shard, error_slot};
-use super::{Metrics, RouteMetrics};
-use crate::canon::{Code, Origin};
+use super::{Metrics, RouteMetrics, tally};
+use crate::canon::Code;
 use crate::telemetry::histogram::Counts;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -70,9 +68,7 @@ impl RouteMetrics {
     }
 
     fn errors_of(&self, code: Code) -> u64 {
-        let first = error_slot(code.index(), 0, 0);
-        let slots = first..first + Origin::ALL.len() * Transport::ALL.len();
-        let of = |shard: &Shard| Some(shard.errors()?[slots.clone()].iter().map(|n| n.load(Relaxed)).sum::<u64>());
-        self.shards.iter().filter_map(of).sum()
+        let of_tenants: u64 = self.every_tenant().iter().map(|tenant| tenant.errors_of(code)).sum();
+        of_tenants + tally::errors_of(self.shards.iter().map(|shard| &shard.tally), code)
     }
 }
