@@ -5,8 +5,8 @@
 //! cargo bench --bench sockets -- --full    what RESULTS.md shows
 //! ```
 //!
-//! The gateway is the real program in a process of its own; the provider and the callers share this one, a thread for each.
-//! A caller sends a frame of audio every 20 ms and the provider sends as much back, so that the time between is that of both
+//! The gateway is the real program in a process of its own; the provider and the clients share this one, a thread for each.
+//! A client sends a frame of audio every 20 ms and the provider sends as much back, so that the time between is that of both
 //! ways; the same is measured without the gateway, and the difference is what the gateway adds.
 
 use std::fs;
@@ -45,16 +45,16 @@ const FULL: Plan = Plan { idle: 1000, sockets: 500, time: Duration::from_secs(60
 fn main() {
     let plan = if std::env::args().any(|argument| argument == "--full") { FULL } else { QUICK };
     let provider = provider();
-    let callers = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let clients = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let gateway = Gateway::start(provider);
     println!("| what | value |\n|---|---|");
     // What the program needs once and for all is not what a socket needs.
-    drop(talk(&callers, gateway.address, 8, Duration::from_millis(200)));
-    idle(&callers, &gateway, plan.idle);
+    drop(talk(&clients, gateway.address, 8, Duration::from_millis(200)));
+    idle(&clients, &gateway, plan.idle);
     for sockets in [1, plan.sockets] {
-        let direct = talk(&callers, provider, sockets, plan.direct);
+        let direct = talk(&clients, provider, sockets, plan.direct);
         let before = gateway.vital_signs();
-        let (through, most) = watched(&gateway, || talk(&callers, gateway.address, sockets, plan.time));
+        let (through, most) = watched(&gateway, || talk(&clients, gateway.address, sockets, plan.time));
         let after = gateway.vital_signs();
         report(sockets, &plan, &direct, &through);
         let messages = 2 * through.len() as u32;
@@ -66,11 +66,11 @@ fn main() {
 }
 
 /// Memory of sockets on which nothing happens, fresh ones and such as have been spoken on.
-fn idle(callers: &Runtime, gateway: &Gateway, count: usize) {
+fn idle(clients: &Runtime, gateway: &Gateway, count: usize) {
     let before = gateway.vital_signs().rss;
-    let mut sockets = callers.block_on(open(gateway.address, count));
+    let mut sockets = clients.block_on(open(gateway.address, count));
     let fresh = gateway.vital_signs().rss;
-    callers.block_on(async {
+    clients.block_on(async {
         for socket in &mut sockets {
             let _ = exchange(socket, Instant::now()).await.expect("an echo");
         }
@@ -127,8 +127,8 @@ fn kib(bytes: usize) -> String {
 }
 
 /// The times there and back of everything that was said on so many sockets, in order.
-fn talk(callers: &Runtime, to: SocketAddr, sockets: usize, time: Duration) -> Vec<Duration> {
-    let mut all = callers.block_on(async {
+fn talk(clients: &Runtime, to: SocketAddr, sockets: usize, time: Duration) -> Vec<Duration> {
+    let mut all = clients.block_on(async {
         let sockets = open(to, sockets).await;
         let count = sockets.len();
         let start = Instant::now();
@@ -136,7 +136,7 @@ fn talk(callers: &Runtime, to: SocketAddr, sockets: usize, time: Duration) -> Ve
             .into_iter()
             .enumerate()
             .map(|(number, socket)| {
-                // Callers do not speak all at the same moment.
+                // Clients do not speak all at the same moment.
                 let first = start + EVERY.mul_f64(number as f64 / count as f64);
                 tokio::spawn(speak(socket, first, start + time))
             })

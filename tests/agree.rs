@@ -1,6 +1,6 @@
 //! `explain` and the running gateway say the same of every recorded failure: one test runs both.
 //!
-//! A scripted provider sends each sample of the corpus byte for byte; what a caller gets through the gateway is compared
+//! A scripted provider sends each sample of the corpus byte for byte; what a client gets through the gateway is compared
 //! with what `explain` says of the recording.
 
 use bytes::Bytes;
@@ -122,7 +122,7 @@ fn explain_and_the_gateway_agree_on_every_spelling_of_a_media_type() {
     agree_on(spelled.collect());
 }
 
-/// Each sample is another caller's: a provider that asks one caller to wait binds that one in later samples too.
+/// Each sample is another client's: a provider that asks one client to wait binds that one in later samples too.
 const KEY: &str = "authorization";
 
 fn gateway(upstream: SocketAddr) -> app::Handle {
@@ -153,7 +153,7 @@ async fn answer(mut socket: TcpStream, samples: Arc<Vec<Sample>>) {
     let head = String::from_utf8_lossy(&head);
     let index = head.lines().find_map(|line| line.strip_prefix("x-sample: ")?.trim().parse::<usize>().ok());
     let sample = &samples[index.expect("the gateway passes headers that it does not know")];
-    // The caller may have enough before all of it is out.
+    // The client may have enough before all of it is out.
     let _ = socket.write_all(&sample.wire).await;
     let _ = socket.shutdown().await;
 }
@@ -165,7 +165,7 @@ async fn compare_socket(address: SocketAddr, index: usize, sample: &Sample) -> R
     let told = verdict(&profile, sample.transport, Some(request), &sample.recording).await?;
     let mut socket = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     let head = format!(
-        "GET /{}{} HTTP/1.1\r\nhost: gateway\r\nx-sample: {index}\r\n{KEY}: {index}-caller\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        "GET /{}{} HTTP/1.1\r\nhost: gateway\r\nx-sample: {index}\r\n{KEY}: {index}-client\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
         sample.provider, sample.path
     );

@@ -48,9 +48,9 @@ fn deciding_not_to_trace_allocates_nothing() {
     let mut headers = HeaderMap::new();
     let _ =
         headers.insert("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00".parse().expect("fine"));
-    let caller = headers.get("traceparent").and_then(TraceContext::of);
+    let client = headers.get("traceparent").and_then(TraceContext::of);
     allocates_nothing("a trace that begins here", || assert!(!tracer.context(None).sampled));
-    allocates_nothing("a caller's trace", || assert!(!tracer.context(caller).sampled));
+    allocates_nothing("a client's trace", || assert!(!tracer.context(client).sampled));
 }
 
 #[test]

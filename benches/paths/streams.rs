@@ -78,14 +78,14 @@ fn pass(profile: &Profile, phase: Phase, raw: &[u8]) -> Verdict {
 
 fn frames(table: &Table) {
     let (audio, text) = ([7; 640], format!("{{\"text\":\"{}\"}}", "Grüße aus Köln, ".repeat(60)));
-    let caller = frame(Opcode::Binary, &audio, MASK);
-    table.over("frame: binary, header read and checked", audio.len(), || pass_frame(&caller, Sender::Client, &mut []));
+    let client = frame(Opcode::Binary, &audio, MASK);
+    table.over("frame: binary, header read and checked", audio.len(), || pass_frame(&client, Sender::Client, &mut []));
     let provider = frame(Opcode::Text, text.as_bytes(), None);
     table.over("frame: text of a provider, checked", text.len(), || pass_frame(&provider, Sender::Server, &mut []));
-    let caller = frame(Opcode::Text, text.as_bytes(), MASK);
+    let client = frame(Opcode::Text, text.as_bytes(), MASK);
     let mut plain = vec![0; text.len()];
-    table.over("frame: text of a caller, unmasked and checked", text.len(), || {
-        pass_frame(&caller, Sender::Client, &mut plain)
+    table.over("frame: text of a client, unmasked and checked", text.len(), || {
+        pass_frame(&client, Sender::Client, &mut plain)
     });
     table.over("frame: made and masked", audio.len(), || frame(Opcode::Binary, &audio, MASK));
     let mut long = vec![7; CHUNK];

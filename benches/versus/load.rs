@@ -1,4 +1,4 @@
-//! Callers: as little work as possible, and a time for each operation.
+//! Clients: as little work as possible, and a time for each operation.
 
 use super::provider::{AUDIO, BULK, CHUNK, EVENT, EVENTS, PACED};
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-/// What callers do.
+/// What clients do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Work {
     /// A small request for a small answer.
@@ -40,18 +40,18 @@ pub(crate) struct Outcome {
 /// 10 MiB, as one recording.
 pub(crate) const UPLOAD: usize = 10 << 20;
 
-/// So many callers do this for so long.
+/// So many clients do this for so long.
 pub(crate) fn run(
     runtime: &Runtime,
     to: SocketAddr,
     prefix: &str,
     work: Work,
-    callers: usize,
+    clients: usize,
     time: Duration,
 ) -> Outcome {
     let mut all = runtime.block_on(async {
         let until = Instant::now() + time;
-        let tasks: Vec<_> = (0..callers).map(|_| tokio::spawn(caller(to, prefix.to_owned(), work, until))).collect();
+        let tasks: Vec<_> = (0..clients).map(|_| tokio::spawn(client(to, prefix.to_owned(), work, until))).collect();
         let mut all = Outcome::default();
         for task in tasks {
             let one = task.await.expect("no panic").unwrap_or_else(|error| panic!("{work:?} through {to}: {error}"));
@@ -66,18 +66,18 @@ pub(crate) fn run(
     all
 }
 
-async fn caller(to: SocketAddr, prefix: String, work: Work, until: Instant) -> std::io::Result<Outcome> {
-    let mut caller =
-        Caller { socket: connect(to).await?, buffer: Vec::with_capacity(256 * 1024), outcome: Outcome::default() };
+async fn client(to: SocketAddr, prefix: String, work: Work, until: Instant) -> std::io::Result<Outcome> {
+    let mut client =
+        Client { socket: connect(to).await?, buffer: Vec::with_capacity(256 * 1024), outcome: Outcome::default() };
     match work {
-        Work::Socket | Work::PacedSocket => caller.talk(&prefix, until, work == Work::PacedSocket).await?,
+        Work::Socket | Work::PacedSocket => client.talk(&prefix, until, work == Work::PacedSocket).await?,
         _ => {
             while Instant::now() < until {
-                caller.ask(&prefix, work).await?;
+                client.ask(&prefix, work).await?;
             }
         }
     }
-    Ok(caller.outcome)
+    Ok(client.outcome)
 }
 
 pub(crate) async fn connect(to: SocketAddr) -> std::io::Result<TcpStream> {
@@ -86,8 +86,8 @@ pub(crate) async fn connect(to: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// A connection of one caller.
-pub(crate) struct Caller {
+/// A connection of one client.
+pub(crate) struct Client {
     pub(crate) socket: TcpStream,
     pub(crate) buffer: Vec<u8>,
     pub(crate) outcome: Outcome,
@@ -95,7 +95,7 @@ pub(crate) struct Caller {
 
 const TEXT: &str = r#"{"text":"The quick brown fox jumps over the lazy dog.","model_id":"eleven_flash_v2_5","output_format":"mp3_44100_128"}"#;
 
-impl Caller {
+impl Client {
     /// One request and the whole of its answer.
     pub(crate) async fn ask(&mut self, prefix: &str, work: Work) -> std::io::Result<()> {
         let path = match work {

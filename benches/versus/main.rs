@@ -6,7 +6,7 @@
 //! cargo bench --bench versus -- --full error  only the workloads whose name has that word
 //! ```
 //!
-//! Each proxy has one worker on core 0; the provider and the callers share core 1. A round runs every proxy once, one after the
+//! Each proxy has one worker on core 0; the provider and the clients share core 1. A round runs every proxy once, one after the
 //! other, so that what else the machine does hits all alike; shown is the median of the rounds with minimum and maximum. Processor
 //! time is that of the proxy's process, user and system. speechgate has everything switched on: routing, a rate limit, a concurrency
 //! limit, metrics, access log, request ids, inspection. The others write no log. What is not installed is left out: nginx (with
@@ -18,7 +18,7 @@ mod load;
 mod provider;
 mod proxies;
 
-use load::{Caller, Outcome, Work};
+use load::{Client, Outcome, Work};
 use proxies::{Kind, Proxy};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -38,7 +38,7 @@ const FULL: Plan = Plan { rounds: 7, time: Duration::from_secs(4), idle: 2000 };
 struct Workload {
     name: &'static str,
     work: Work,
-    callers: usize,
+    clients: usize,
     /// What an operation is, and how many of them the processor time is for.
     unit: &'static str,
     per: f64,
@@ -46,19 +46,19 @@ struct Workload {
 
 const GIB: f64 = (1u64 << 30) as f64;
 const WORKLOADS: [Workload; 10] = [
-    Workload { name: "small JSON, 64 connections", work: Work::Json, callers: 64, unit: "request", per: 1.0 },
-    Workload { name: "small JSON, 1 connection", work: Work::Json, callers: 1, unit: "request", per: 1.0 },
-    Workload { name: "error rewritten, 64 connections", work: Work::Error, callers: 64, unit: "request", per: 1.0 },
-    Workload { name: "paced TTS, 200 streams", work: Work::Paced, callers: 200, unit: "stream", per: 1.0 },
-    Workload { name: "bulk download, 4 connections", work: Work::Download, callers: 4, unit: "GiB", per: GIB },
-    Workload { name: "upload of 10 MiB, 4 connections", work: Work::Upload, callers: 4, unit: "GiB", per: GIB },
-    Workload { name: "SSE, 16 streams", work: Work::Events, callers: 16, unit: "event", per: 1.0 },
-    Workload { name: "WebSocket, 64 saturated", work: Work::Socket, callers: 64, unit: "message", per: 1.0 },
-    Workload { name: "WebSocket, 1 connection", work: Work::Socket, callers: 1, unit: "message", per: 1.0 },
+    Workload { name: "small JSON, 64 connections", work: Work::Json, clients: 64, unit: "request", per: 1.0 },
+    Workload { name: "small JSON, 1 connection", work: Work::Json, clients: 1, unit: "request", per: 1.0 },
+    Workload { name: "error rewritten, 64 connections", work: Work::Error, clients: 64, unit: "request", per: 1.0 },
+    Workload { name: "paced TTS, 200 streams", work: Work::Paced, clients: 200, unit: "stream", per: 1.0 },
+    Workload { name: "bulk download, 4 connections", work: Work::Download, clients: 4, unit: "GiB", per: GIB },
+    Workload { name: "upload of 10 MiB, 4 connections", work: Work::Upload, clients: 4, unit: "GiB", per: GIB },
+    Workload { name: "SSE, 16 streams", work: Work::Events, clients: 16, unit: "event", per: 1.0 },
+    Workload { name: "WebSocket, 64 saturated", work: Work::Socket, clients: 64, unit: "message", per: 1.0 },
+    Workload { name: "WebSocket, 1 connection", work: Work::Socket, clients: 1, unit: "message", per: 1.0 },
     Workload {
         name: "WebSocket, 500 with 20 ms frames",
         work: Work::PacedSocket,
-        callers: 500,
+        clients: 500,
         unit: "message",
         per: 1.0,
     },
@@ -86,10 +86,10 @@ fn main() {
     if two {
         pin(1);
     } else {
-        println!("one core only: the proxies share it with their callers");
+        println!("one core only: the proxies share it with their clients");
     }
     let provider = provider::start();
-    let callers = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let clients = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let core = two.then_some(0);
     let kinds = [Kind::Speechgate, Kind::Nginx, Kind::Haproxy, Kind::Envoy];
     let with_floor = kinds.into_iter().chain([Kind::Floor]);
@@ -100,14 +100,14 @@ fn main() {
     for workload in WORKLOADS.iter().filter(|workload| wanted(workload.name)) {
         // hyper alone knows no WebSockets, and rewrites nothing.
         let floor = usize::from(!matches!(workload.work, Work::Json));
-        compare(&plan, workload, provider, &callers, &proxies[..proxies.len() - floor]);
+        compare(&plan, workload, provider, &clients, &proxies[..proxies.len() - floor]);
     }
     drop(proxies);
     if wanted("routes") {
-        routes(&plan, provider, &callers, core);
+        routes(&plan, provider, &clients, core);
     }
     if wanted("memory") {
-        memory(&plan, provider, &callers, core, &kinds);
+        memory(&plan, provider, &clients, core, &kinds);
     }
 }
 
@@ -121,15 +121,15 @@ fn pin(core: usize) {
     assert!(done.is_ok_and(|status| status.success()), "taskset, of util-linux, is there");
 }
 
-fn compare(plan: &Plan, workload: &Workload, provider: SocketAddr, callers: &Runtime, proxies: &[Proxy]) {
+fn compare(plan: &Plan, workload: &Workload, provider: SocketAddr, clients: &Runtime, proxies: &[Proxy]) {
     let mut direct = Vec::new();
     let mut figures: Vec<Vec<Figures>> = proxies.iter().map(|_| Vec::new()).collect();
     for round in 0..plan.rounds {
-        direct.push(latency(&load::run(callers, provider, "", workload.work, workload.callers, plan.time / 2)));
+        direct.push(latency(&load::run(clients, provider, "", workload.work, workload.clients, plan.time / 2)));
         // Whoever begins has the coldest caches: each does in turn.
         for step in 0..proxies.len() {
             let at = (round + step) % proxies.len();
-            figures[at].push(measure(plan, workload, callers, &proxies[at]));
+            figures[at].push(measure(plan, workload, clients, &proxies[at]));
         }
     }
     println!("\n### {}\n", workload.name);
@@ -153,9 +153,9 @@ fn compare(plan: &Plan, workload: &Workload, provider: SocketAddr, callers: &Run
     println!("| direct | | | {} | {} | {} |", spread(p50), spread(p99), spread(direct.iter().map(|one| one.jitter)));
 }
 
-fn measure(plan: &Plan, workload: &Workload, callers: &Runtime, proxy: &Proxy) -> Figures {
+fn measure(plan: &Plan, workload: &Workload, clients: &Runtime, proxy: &Proxy) -> Figures {
     let before = proxy.vitals().cpu;
-    let outcome = load::run(callers, proxy.address, "/r", workload.work, workload.callers, plan.time);
+    let outcome = load::run(clients, proxy.address, "/r", workload.work, workload.clients, plan.time);
     let cpu = proxy.vitals().cpu.saturating_sub(before);
     let operations = outcome.operations as f64 / workload.per;
     Figures { cpu: cpu.as_secs_f64() * 1e6 / operations.max(f64::MIN_POSITIVE), ..latency(&outcome) }
@@ -180,7 +180,7 @@ fn spread(values: impl Iterator<Item = f64>) -> String {
 }
 
 /// What ten thousand routes cost more than one.
-fn routes(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usize>) {
+fn routes(plan: &Plan, provider: SocketAddr, clients: &Runtime, core: Option<usize>) {
     let few = Proxy::start(Kind::Routes(1), provider, core).expect("it is built");
     let many = Proxy::start(Kind::Routes(10_000), provider, core).expect("it is built");
     let mut cpu = [Vec::new(), Vec::new()];
@@ -188,7 +188,7 @@ fn routes(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
         for step in 0..2 {
             let at = (round + step) % 2;
             let proxy = if at == 0 { &few } else { &many };
-            cpu[at].push(measure(plan, &WORKLOADS[0], callers, proxy).cpu);
+            cpu[at].push(measure(plan, &WORKLOADS[0], clients, proxy).cpu);
         }
     }
     let ratio = cpu[1].iter().zip(&cpu[0]).map(|(many, few)| many / few);
@@ -199,7 +199,7 @@ fn routes(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// What is resident: at the start, for a connection that waits for its next request, for a WebSocket on which nothing happens.
-fn memory(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usize>, kinds: &[Kind]) {
+fn memory(plan: &Plan, provider: SocketAddr, clients: &Runtime, core: Option<usize>, kinds: &[Kind]) {
     println!(
         "\n### memory\n\n| | at the start, MiB | per idle connection, KiB | each further one, KiB | per idle WebSocket, KiB |\n|---|---|---|---|---|"
     );
@@ -213,7 +213,7 @@ fn memory(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
         let mut steps = vec![start];
         let mut idle = Vec::new();
         for _ in 0..4 {
-            idle.extend(callers.block_on(open(proxy.address, plan.idle / 4, false)));
+            idle.extend(clients.block_on(open(proxy.address, plan.idle / 4, false)));
             std::thread::sleep(SETTLE);
             steps.push(proxy.vitals().resident);
         }
@@ -222,7 +222,7 @@ fn memory(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
         let Some(proxy) = Proxy::start(*kind, provider, core) else { continue };
         std::thread::sleep(SETTLE);
         let before = proxy.vitals().resident;
-        let idle = callers.block_on(open(proxy.address, plan.idle, true));
+        let idle = clients.block_on(open(proxy.address, plan.idle, true));
         let socket = each(before, proxy.vitals().resident);
         drop(idle);
         let start = start as f64 / 1048576.0;
@@ -231,18 +231,18 @@ fn memory(plan: &Plan, provider: SocketAddr, callers: &Runtime, core: Option<usi
 }
 
 /// Connections that have each been used once.
-async fn open(to: SocketAddr, count: usize, sockets: bool) -> Vec<Caller> {
+async fn open(to: SocketAddr, count: usize, sockets: bool) -> Vec<Client> {
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
         let socket = load::connect(to).await.expect("a connection");
-        let mut caller = Caller { socket, buffer: Vec::new(), outcome: Outcome::default() };
+        let mut client = Client { socket, buffer: Vec::new(), outcome: Outcome::default() };
         if sockets {
-            caller.open("/r").await.expect("a WebSocket");
-            caller.exchange().await.expect("an echo");
+            client.open("/r").await.expect("a WebSocket");
+            client.exchange().await.expect("an echo");
         } else {
-            caller.ask("/r", Work::Json).await.expect("an answer");
+            client.ask("/r", Work::Json).await.expect("an answer");
         }
-        all.push(caller);
+        all.push(client);
     }
     all
 }

@@ -148,7 +148,7 @@ async fn chunk(socket: &mut TcpStream, data: &[u8]) -> std::io::Result<()> {
     socket.write_all(&framed).await
 }
 
-/// Accepts a handshake with the key that all callers here send, and answers each frame of audio with another.
+/// Accepts a handshake with the key that all clients here send, and answers each frame of audio with another.
 async fn echo(mut socket: TcpStream, head: &str) -> std::io::Result<()> {
     assert!(head.contains("dGhlIHNhbXBsZSBub25jZQ=="), "the key that belongs to the answer");
     socket

@@ -221,7 +221,7 @@ fn envoy(listen: SocketAddr, provider: SocketAddr) -> String {
       - name: http
         typed_config:
           {kind}.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: callers
+          stat_prefix: clients
           upgrade_configs: [ {{ upgrade_type: websocket }} ]
           route_config:
             virtual_hosts:
@@ -275,7 +275,7 @@ fn haproxy(listen: SocketAddr, provider: SocketAddr) -> String {
         "global\n  nbthread 1\n  maxconn 9000\n\
          defaults\n  mode http\n  timeout connect 3s\n  timeout client 75s\n  timeout server 60s\n  timeout tunnel 5m\n  \
          option http-no-delay\n  http-reuse always\n  option forwardfor\n\
-         frontend callers\n  bind {listen} backlog 4096\n  use_backend provider if {{ path_beg /r/ }}\n\
+         frontend clients\n  bind {listen} backlog 4096\n  use_backend provider if {{ path_beg /r/ }}\n\
          backend provider\n  http-request replace-path ^/r(/.*)$ \\1\n  \
          http-response wait-for-body time 1s if {{ status ge 400 }}\n  \
          http-response set-var(txn.said) res.body if {{ status ge 400 }}\n  \

@@ -71,7 +71,7 @@ impl Type {
 
     /// Whether the client alone can put it right: what an operator need not get up for.
     #[must_use]
-    pub const fn is_callers(self) -> bool {
+    pub const fn is_clients(self) -> bool {
         match self {
             Type::InvalidRequest | Type::NotFound | Type::Conflict | Type::NotReady | Type::Cancelled => true,
             Type::Authentication

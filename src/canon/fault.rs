@@ -74,9 +74,9 @@ faults! {
     RequestTooLarge PayloadTooLarge Gateway "http_request_denied" "The body of the request is larger than this route allows.";
     RequestHeadTimeout RequestTimeout Client "connection_read_timeout" "The header section of the request did not arrive in time.";
     RequestBodyTimeout RequestTimeout Client "connection_read_timeout" "The body of the request did not arrive in time.";
-    CallerLeft ClientCancelled Client "connection_terminated" "The client left before the answer was complete.";
-    CallerStalled ClientCancelled Client "connection_write_timeout" "The client stopped reading the answer.";
-    CallerLost ClientCancelled Client "connection_read_timeout" "The client answered no ping any more: its connection is dead.";
+    ClientLeft ClientCancelled Client "connection_terminated" "The client left before the answer was complete.";
+    ClientStalled ClientCancelled Client "connection_write_timeout" "The client stopped reading the answer.";
+    ClientLost ClientCancelled Client "connection_read_timeout" "The client answered no ping any more: its connection is dead.";
     TooManyConnections Overloaded Gateway "connection_limit_reached" "This gateway has as many connections as it allows.";
     NoSockets Overloaded Gateway "connection_limit_reached" "This gateway has no socket left: descriptors, ports or memory of its system have run out.";
     ShuttingDown ShuttingDown Gateway "proxy_internal_response" "This gateway is shutting down.";
@@ -123,8 +123,8 @@ faults! {
     UpgradeFailed InvalidUpstreamResponse Network "http_upgrade_failed" "The provider's answer to the upgrade was not a valid WebSocket handshake.";
     SocketInvalid InvalidUpstreamResponse Network "http_protocol_error" "The provider broke the WebSocket protocol.";
     SocketTooLarge InvalidUpstreamResponse Network "http_response_body_size" "The provider sent a message that is larger than this gateway passes on.";
-    CallerSocketInvalid InvalidRequest Client "http_protocol_error" "The client broke the WebSocket protocol.";
-    CallerSocketTooLarge PayloadTooLarge Gateway "http_request_denied" "The message is larger than this gateway passes on.";
+    ClientSocketInvalid InvalidRequest Client "http_protocol_error" "The client broke the WebSocket protocol.";
+    ClientSocketTooLarge PayloadTooLarge Gateway "http_request_denied" "The message is larger than this gateway passes on.";
     FirstMessageUnfit MalformedBody Gateway "http_request_denied" "The first text message has to be a JSON object, because this route puts its credentials into it.";
     RequestWriteFailed UpstreamDisconnected Network "connection_terminated" "The provider closed the connection while the request was being sent.";
 }

@@ -1,4 +1,4 @@
-//! The error reference: for each code its facts, and what becomes it. All of it is read off the code table, the faults and the
+//! The error reference: for each code its facts, and what maps to it. All of it is read off the code table, the faults and the
 //! profiles, so that no page about errors can say something else than the program does.
 
 use super::code::{Code, Row};
@@ -7,7 +7,7 @@ use super::grpc;
 use super::profile::Profile;
 use super::spec::{ConditionSpec, MappingSpec, OneOrMany, Phase, RuleSpec, Scalar, StatusSpec, Table};
 
-/// A code and what becomes it.
+/// A code and what maps to it.
 #[derive(Debug)]
 pub struct Entry {
     /// The code's facts.
@@ -145,7 +145,7 @@ const fn phase_name(phase: Phase) -> &'static str {
 #[must_use]
 pub fn markdown(entries: &[Entry]) -> String {
     let mut text = String::from(
-        "# Errors\n\nEvery code of speechgate: what it means, what to do, and what becomes it. `speechgate codes --format markdown` \
+        "# Errors\n\nEvery code of speechgate: what it means, what to do, and what maps to it. `speechgate codes --format markdown` \
          prints this page;\nthe admin listener serves it at `/errors`. Branch on the code where you know it and on its type where you do not.\n",
     );
     for entry in entries {

@@ -313,7 +313,7 @@ impl ClientBody {
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(ClientFault(request_fault(&error))))),
             Poll::Ready(None) if self.http2 && !source.is_end_stream() => {
-                Poll::Ready(Some(Err(ClientFault(Fault::CallerLeft))))
+                Poll::Ready(Some(Err(ClientFault(Fault::ClientLeft))))
             }
             Poll::Ready(None) => {
                 self.source = None;

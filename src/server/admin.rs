@@ -46,7 +46,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const INDEX: &str = "speechgate\n\n/           for browsers: what fails, since when, and what to do\n\
-                     /errors     every code, what to do about it, what becomes it\n/livez      whether the process runs\n/readyz     whether it takes requests\n\
+                     /errors     every code, what to do about it, what maps to it\n/livez      whether the process runs\n/readyz     whether it takes requests\n\
                      /metrics    metrics in the text format of Prometheus\n/config     the running configuration, secrets as stars\n\
                      /tenants    who may call, and what each has used\n\
                      /-/reload   POST: load the configuration files again\n\

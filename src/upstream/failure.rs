@@ -154,12 +154,12 @@ pub(super) fn body_fault(error: &hyper::Error) -> Fault {
 /// What an error of a client's request body means: badly framed, or broken off.
 pub(crate) fn request_fault(error: &hyper::Error) -> Fault {
     if let Some(error) = find::<h2::Error>(error) {
-        return of_http2(error, Fault::BadRequestBody, Fault::CallerLeft);
+        return of_http2(error, Fault::BadRequestBody, Fault::ClientLeft);
     }
     match find::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => Fault::BadRequestBody,
         _ if error.is_parse() => Fault::BadRequestBody,
-        _ => Fault::CallerLeft,
+        _ => Fault::ClientLeft,
     }
 }
 

@@ -88,16 +88,16 @@ fn every_alert_has_a_story_in_which_it_fires() {
     assert_eq!(alerts, names(&fires, &text("deploy/prometheus/tests.yaml")));
 }
 
-/// What counts as the callers' own is the same to the status page, the rules and the dashboard.
+/// What counts as the clients' own is the same to the status page, the rules and the dashboard.
 #[test]
-fn callers_mistakes_are_left_out_alike() {
+fn clients_mistakes_are_left_out_alike() {
     let pattern = Regex::new(r#"type!~\\?"([a-z_|]+)\\?""#).expect("a pattern");
-    let callers: BTreeSet<&str> = Type::ALL.iter().filter(|kind| kind.is_callers()).map(|kind| kind.as_str()).collect();
+    let clients: BTreeSet<&str> = Type::ALL.iter().filter(|kind| kind.is_clients()).map(|kind| kind.as_str()).collect();
     for file in [RULES[0], "deploy/grafana/errors.json"] {
         let text = text(file);
         let lists: Vec<BTreeSet<&str>> =
             pattern.captures_iter(&text).map(|found| found.extract::<1>().1[0].split('|').collect()).collect();
-        assert!(!lists.is_empty() && lists.iter().all(|list| *list == callers), "{file}: {lists:?}, not {callers:?}");
+        assert!(!lists.is_empty() && lists.iter().all(|list| *list == clients), "{file}: {lists:?}, not {clients:?}");
     }
 }
 

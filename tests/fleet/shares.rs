@@ -98,13 +98,13 @@ async fn slots_go_round_in_the_order_of_waits() {
     let Some(server) = Server::start() else { return };
     let (plan, fleet) = (Arc::new(Plan::default()), fleet(&server, 8, SLOTS, LEASE).await);
     let start = Instant::now();
-    let mut callers = Vec::new();
+    let mut clients = Vec::new();
     // All stay to the end: one that is dropped leaves the fleet.
     let fleet: Vec<Arc<Gateway>> = fleet.into_iter().map(Arc::new).collect();
     for (number, gateway) in fleet.iter().enumerate() {
         for _ in 0..5 {
             let (gateway, plan) = (Arc::clone(gateway), Arc::clone(&plan));
-            callers.push(tokio::spawn(async move {
+            clients.push(tokio::spawn(async move {
                 let (mut waited, mut served) = (Duration::ZERO, 0_u32);
                 while start.elapsed() < TIME {
                     let came = Instant::now();
@@ -119,8 +119,8 @@ async fn slots_go_round_in_the_order_of_waits() {
         }
     }
     let mut sums = [(Duration::ZERO, 0); 8];
-    for caller in callers {
-        let (number, waited, served) = caller.await.expect("a caller");
+    for client in clients {
+        let (number, waited, served) = client.await.expect("a caller");
         sums[number].0 += waited;
         sums[number].1 += served;
     }

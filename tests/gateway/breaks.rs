@@ -190,7 +190,7 @@ fn audio_that_breaks_off_over_http2_is_a_reset() {
 }
 
 #[test]
-fn audio_that_breaks_off_is_a_reset_for_a_caller_of_http_1_0() {
+fn audio_that_breaks_off_is_a_reset_for_a_client_of_http_1_0() {
     // It knows an end from a cut by the reset alone.
     let world = world();
     rows(

@@ -73,7 +73,7 @@ fn while_a_probe_is_out_nobody_else_goes() {
     let _ = world.provider.one();
     (0..5).for_each(|_| assert_open(&world.get("/g/x")));
     assert!(world.provider.take().is_empty());
-    // A caller that leaves says nothing about the upstream: the next one is the probe.
+    // A client that leaves says nothing about the upstream: the next one is the probe.
     waiting.reset();
     let _ = world.provider.abandoned();
     world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "guarded")], 0.0);
@@ -94,7 +94,7 @@ fn only_broken_upstreams_count() {
         world.provider.next([if status == 200 { Act::send(OK) } else { failing(status) }]);
         assert_eq!(world.get("/g/x").status, status);
     }
-    // Neither do callers that leave.
+    // Neither do clients that leave.
     let _ = world.provider.take();
     world.provider.always([Act::Hang]);
     for _ in 0..4 {

@@ -1,4 +1,4 @@
-//! However a provider cuts a stream of events or lines, and whatever coding it uses, the caller gets the same.
+//! However a provider cuts a stream of events or lines, and whatever coding it uses, the client gets the same.
 
 use crate::support::world::get;
 use crate::support::{Act, End, Framing, Provider, World};

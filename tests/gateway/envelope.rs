@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpListener};
 /// A failure that a test can provoke.
 struct Failure {
     name: &'static str,
-    /// What the caller sends, `{}` standing for the route.
+    /// What the client sends, `{}` standing for the route.
     request: &'static str,
     /// What the provider then does.
     acts: Vec<Act>,
@@ -199,7 +199,7 @@ fn problem(answer: &Answer, code: &str) -> Outcome {
 }
 
 #[test]
-fn a_caller_can_ask_for_rfc_9457() {
+fn a_client_can_ask_for_rfc_9457() {
     let world = world();
     for (accept, wanted) in [
         ("application/problem+json", true),

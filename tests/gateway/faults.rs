@@ -1,4 +1,4 @@
-//! A provider that fails at every byte: the caller gets an envelope, or an answer that visibly is not whole.
+//! A provider that fails at every byte: the client gets an envelope, or an answer that visibly is not whole.
 
 use crate::support::check::{Outcome, canonical, ensure, rows};
 use crate::support::world::{get, post};
@@ -234,20 +234,20 @@ fn further_answers_are_not_answers() {
 }
 
 #[test]
-fn interim_answers_pass_and_storms_of_them_end() {
+fn informational_responses_pass_and_storms_of_them_end() {
     let world = World::with(|settings| settings.beside("short", "/s", "timeouts = { response = \"500ms\" }"));
     world.provider.next([Act::send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n"), Act::send(LENGTH)]);
     let answer = world.get("/p/a");
     assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
-    assert_eq!(answer.interim.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [103]);
-    assert_eq!(answer.interim[0].1.get("link").as_deref(), Some("</a.css>"));
+    assert_eq!(answer.informational.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [103]);
+    assert_eq!(answer.informational[0].1.get("link").as_deref(), Some("</a.css>"));
     assert!(!answer.fields.has("link"), "nothing of it is in the final answer");
 
     world
         .provider
         .next([Act::send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nX: a\0b\r\n\r\n"), Act::send(LENGTH)]);
     let answer = world.get("/p/a");
-    assert!(answer.status == 502 && answer.interim.is_empty(), "an invalid one is an invalid answer: {answer:?}");
+    assert!(answer.status == 502 && answer.informational.is_empty(), "an invalid one is an invalid answer: {answer:?}");
 
     let storm = "HTTP/1.1 102 Processing\r\n\r\n".repeat(20);
     world.provider.next([Act::send(&storm), Act::send(LENGTH)]);
@@ -257,7 +257,7 @@ fn interim_answers_pass_and_storms_of_them_end() {
     world.provider.next(vec![Act::send(storm.repeat(1000)), Act::Hang]);
     let answer = world.get("/s/a");
     assert!(matches!(answer.status, 502 | 504), "{}", answer.line);
-    assert!(world.gateway.memory() < memory + (32 << 20), "interim answers are not collected");
+    assert!(world.gateway.memory() < memory + (32 << 20), "informational responses are not collected");
 }
 
 #[test]

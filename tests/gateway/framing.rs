@@ -274,14 +274,14 @@ fn heads_without_bodies_keep_the_connection_in_step() {
 }
 
 #[test]
-fn clients_of_http_1_0_get_no_transfer_coding_and_no_interim_answer() {
+fn clients_of_http_1_0_get_no_transfer_coding_and_no_informational_response() {
     let world = World::start();
     world.provider.next([
         Act::send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
         Act::send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
     ]);
     let answer = world.ask("GET /p/a HTTP/1.0\r\nHost: a\r\n\r\n");
-    assert_eq!((answer.status, answer.text().as_str(), answer.interim.len()), (200, "ok", 0));
+    assert_eq!((answer.status, answer.text().as_str(), answer.informational.len()), (200, "ok", 0));
     assert!(!answer.fields.has("transfer-encoding"));
 }
 

@@ -1,4 +1,4 @@
-//! Headers that a caller could spoof, and those that a proxy must add or take away.
+//! Headers that a client could spoof, and those that a proxy must add or take away.
 
 use crate::support::check::{Outcome, ensure, rows};
 use crate::support::world::{get, get_with};
@@ -12,7 +12,7 @@ fn forwarded(world: &World, lines: &str) -> Fields {
 }
 
 #[test]
-fn claims_about_the_caller_are_not_believed() {
+fn claims_about_the_client_are_not_believed() {
     let world = World::start();
     let names = [
         "X-Forwarded-For",
@@ -47,7 +47,7 @@ fn claims_about_the_caller_are_not_believed() {
 }
 
 #[test]
-fn the_caller_is_named_truly() {
+fn the_client_is_named_truly() {
     let world = World::start();
     let fields = forwarded(&world, "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n");
     assert_eq!(fields.get("x-forwarded-for").as_deref(), Some("127.0.0.1"));
@@ -56,7 +56,7 @@ fn the_caller_is_named_truly() {
 }
 
 #[test]
-fn a_trusted_caller_is_believed_and_appended_to() {
+fn a_trusted_client_is_believed_and_appended_to() {
     let world = World::with(|settings| settings.server("trust_forwarded = true"));
     let fields = forwarded(&world, "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-Proto: https\r\n");
     assert_eq!(fields.all("x-forwarded-for").join(", "), "1.2.3.4, 127.0.0.1");
@@ -186,7 +186,7 @@ fn any_other_request_id_is_replaced() {
     assert_eq!(known.len(), ids.len() + 2, "ids of our own are unique");
 }
 
-/// The id that the gateway gave instead; the same for caller and provider, and harmless.
+/// The id that the gateway gave instead; the same for client and provider, and harmless.
 fn check_replaced(world: &World, lines: &str, not: &str) -> String {
     let answer = world.ask(get_with("/p/a", lines));
     let seen = world.provider.one().fields;
@@ -232,10 +232,10 @@ fn the_provider_is_asked_under_its_own_name() {
     let world = World::start();
     let seen = forwarded(&world, "");
     assert_eq!(seen.get("host"), Some(world.provider.address().to_string()));
-    assert!(!seen.has("user-agent"), "a field that the caller did not send");
+    assert!(!seen.has("user-agent"), "a field that the client did not send");
 }
 
-/// Fields of a success, and what the caller gets of them.
+/// Fields of a success, and what the client gets of them.
 #[test]
 fn a_success_keeps_its_headers_except_the_connections_own() {
     let world = World::start();
@@ -271,7 +271,7 @@ fn a_success_keeps_its_headers_except_the_connections_own() {
     assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
     for (name, value) in kept {
         let found = answer.fields.all(name);
-        // `x-request-id` is the gateway's own towards its caller; the provider's is in the access log.
+        // `x-request-id` is the gateway's own towards its client; the provider's is in the access log.
         let fits = found.iter().any(|found| found == value) || name == "X-Request-Id" && found.len() == 1;
         assert!(fits, "{name}: {found:?}");
     }
@@ -289,7 +289,7 @@ fn a_success_keeps_its_headers_except_the_connections_own() {
 }
 
 #[test]
-fn configured_credentials_replace_the_callers() {
+fn configured_credentials_replace_the_clients() {
     let lines = "credentials = { header = \"xi-api-key\", value = \"configured-key\" }";
     let world = World::with(|settings| settings.beside("keyed", "/k", lines));
     for theirs in [

@@ -111,7 +111,7 @@ fn one_probe_goes_first() {
     assert_eq!(first.answer().status, 429);
     let wait = held(&ask("/s/early").answer(), "rate_limited");
     assert!((0.5..=1.0).contains(&wait), "{wait}");
-    // A caller that comes back when it was told to.
+    // A client that comes back when it was told to.
     std::thread::sleep(Duration::from_secs_f64(wait));
     let mut probe = ask("/s/again");
     assert_eq!(stage.next(1), ["/again"]);

@@ -105,14 +105,14 @@ fn an_echoed_key_is_found_in_every_spelling_and_every_field() {
 }
 
 #[test]
-fn an_echoed_key_is_found_in_interim_answers_and_trailers() {
+fn an_echoed_key_is_found_in_informational_responses_and_trailers() {
     let world = world();
     world.provider.next([Act::send(format!(
         "HTTP/1.1 103 Early Hints\r\nLink: </a?{IN_QUERY}>\r\nX-Echo: {KEY}\r\n\r\n\
          HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: {KEY}\r\n\r\n"
     ))]);
     let answer = world.ask(get_with("/k/v1/a", "TE: trailers\r\nConnection: TE\r\n"));
-    let [(103, hints)] = answer.interim.as_slice() else { panic!("{answer:?}") };
+    let [(103, hints)] = answer.informational.as_slice() else { panic!("{answer:?}") };
     assert!(hints.has("link") && !shows(&format!("{hints:?}"), KEY), "{hints:?}");
     assert!(!shows(&format!("{:?}", answer.trailers), KEY), "{answer:?}");
 }

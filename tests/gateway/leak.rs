@@ -15,11 +15,11 @@ const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocke
 
 const SECRETS: [&str; 4] = ["configured-s3cret", "callers-s3cret", "query-s3cret", "cookie-s3cret"];
 
-/// Callers' secrets everywhere a caller puts them.
+/// Clients' secrets everywhere a client puts them.
 fn secretive(target: &str) -> Vec<u8> {
     get_with(
         &format!("{target}?token=query-s3cret&x=1&client_secret=query-s3cret&access_token=query-s3cret"),
-        "Xi-Api-Key: callers-s3cret\r\nAuthorization: Bearer callers-s3cret\r\nX-Api-Key: callers-s3cret\r\nCookie: a=cookie-s3cret\r\n",
+        "Xi-Api-Key: clients-s3cret\r\nAuthorization: Bearer clients-s3cret\r\nX-Api-Key: clients-s3cret\r\nCookie: a=cookie-s3cret\r\n",
     )
 }
 
@@ -116,7 +116,7 @@ fn secrets_of_sockets_are_nowhere_to_be_seen() {
         let handshake = format!(
             "GET /r{index}/v1?token=query-s3cret HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Authorization: Bearer callers-s3cret\r\n\r\n"
+             Authorization: Bearer clients-s3cret\r\n\r\n"
         );
         stream.write_all(handshake.as_bytes()).expect("taken");
         let first = r#"{"text":" ","xi_api_key":"callers-s3cret"}"#;
@@ -198,7 +198,7 @@ fn there_is_one_line_per_request() {
 }
 
 #[test]
-fn labels_do_not_grow_with_what_callers_and_providers_say() {
+fn labels_do_not_grow_with_what_clients_and_providers_say() {
     let world = World::start();
     let touch = |index: usize| {
         world.provider.next([Act::send(json_answer(

@@ -64,7 +64,7 @@ fn what_has_a_count_of_its_own() {
         ),
         ("an address", "key = 'client-ip'", &[("/l/a", "", true), ("/l/a", "x-forwarded-for: 192.0.2.1\r\n", false)]),
         (
-            "a caller's own key",
+            "a client's own key",
             "key = 'credential'",
             &[
                 ("/l/a", "xi-api-key: one\r\n", true),

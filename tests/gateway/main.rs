@@ -1,4 +1,4 @@
-//! The gateway over real sockets: hostile and broken callers, hostile and broken providers, and ordinary ones beside
+//! The gateway over real sockets: hostile and broken clients, hostile and broken providers, and ordinary ones beside
 //! them, so that refusing everything does not pass.
 
 mod support;
@@ -25,14 +25,14 @@ mod faults;
 mod framing;
 /// gRPC: trailers in both directions, deadlines, and refusals that stubs understand.
 mod grpc;
-/// Headers that a caller could spoof, and those that a proxy must add or take away.
+/// Headers that a client could spoof, and those that a proxy must add or take away.
 mod headers;
 /// Pauses that a provider asks for, and caps that it teaches.
 mod holds;
-/// HTTP/2 from callers.
+/// HTTP/2 from clients.
 mod http2;
-/// Interim answers of a provider.
-mod interim;
+/// Informational responses of a provider.
+mod informational;
 /// Keys that a provider echoes, in every place and spelling.
 mod keys;
 /// Nothing secret, forged or unbounded in logs, metrics and errors.
@@ -58,7 +58,7 @@ mod rewriting;
 mod shutdown;
 /// Concurrency: who runs, who waits, and how a slot comes back.
 mod slots;
-/// Callers that are slow on purpose.
+/// Clients that are slow on purpose.
 mod slow;
 /// Requests that two servers would read differently.
 mod smuggling;
@@ -70,7 +70,7 @@ mod status;
 mod stream;
 /// Tenants and their keys.
 mod tenants;
-/// TLS and mutual TLS from callers.
+/// TLS and mutual TLS from clients.
 mod tls;
 /// Everything at once, for a while: nothing leaks.
 mod torture;

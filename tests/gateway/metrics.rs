@@ -59,7 +59,7 @@ fn both_formats_are_strict_and_tell_the_same() {
 }
 
 #[test]
-fn hostile_callers_and_providers_make_no_label_and_few_series() {
+fn hostile_clients_and_providers_make_no_label_and_few_series() {
     let world = World::start();
     let mut client = world.client();
     for round in 0..400 {

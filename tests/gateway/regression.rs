@@ -4,7 +4,7 @@ use crate::support::check::{Want, judge, row};
 use crate::support::world::{get_with, json_answer};
 use crate::support::{Act, World};
 
-/// The provider's version went on to the caller, who then could not tell a torn answer from a whole one.
+/// The provider's version went on to the client, who then could not tell a torn answer from a whole one.
 #[test]
 fn an_answer_in_http_1_0_is_relayed_in_our_own_version() {
     let world = World::start();
@@ -39,7 +39,7 @@ fn a_request_with_doubtful_framing_ends_its_connection() {
 
 /// `Accept: application/problem+json;q=0` was answered with just that.
 #[test]
-fn a_form_that_the_caller_excludes_is_not_sent() {
+fn a_form_that_the_client_excludes_is_not_sent() {
     let world = World::start();
     let answer = world.ask("GET /nowhere HTTP/1.1\r\nHost: a\r\nAccept: application/problem+json;q=0.0\r\n\r\n");
     assert_eq!(answer.field("content-type"), "application/json");

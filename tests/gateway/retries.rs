@@ -33,7 +33,7 @@ fn at_rest(world: &World) {
     world.gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "retrying")], 0.0);
 }
 
-/// Tries that the caller was told of.
+/// Tries that the client was told of.
 fn told(answer: &Answer) -> Option<String> {
     answer.fields.get("x-speechgate-attempts")
 }
@@ -43,7 +43,7 @@ fn a_failure_of_a_named_type_is_tried_again_and_no_other() {
     let named = "retry = { on = [\"unavailable\", \"upstream\", \"conflict\"] }";
     let world = World::with(|settings| settings.beside("retrying", "/r", named).beside("default", "/d", "retry = {}"));
     let partial = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe";
-    // Which route, how it fails first, and the status that the caller gets when the provider would answer 200 next.
+    // Which route, how it fails first, and the status that the client gets when the provider would answer 200 next.
     let table: &[(&str, &str, Vec<Act>, u16)] = &[
         ("named, 503", "/r", vec![Act::send(failing(503, ""))], 200),
         ("named, 502", "/r", vec![Act::send(failing(502, ""))], 200),
@@ -55,7 +55,7 @@ fn a_failure_of_a_named_type_is_tried_again_and_no_other() {
         ("not named, 504", "/r", vec![Act::send(failing(504, ""))], 504),
         ("not named, 429", "/r", vec![Act::send(failing(429, ""))], 429),
         ("not named, 500", "/r", vec![Act::send(failing(500, ""))], 500),
-        ("the caller's, 400", "/r", vec![Act::send(failing(400, ""))], 400),
+        ("the client's, 400", "/r", vec![Act::send(failing(400, ""))], 400),
         ("named but not retryable, 409", "/r", vec![Act::send(failing(409, ""))], 409),
         ("after the first bytes", "/r", vec![Act::send(partial), Act::Reset], 200),
         ("by default, 503", "/d", vec![Act::send(failing(503, ""))], 200),
@@ -183,12 +183,12 @@ fn a_body_that_is_still_coming_is_sent_again_with_the_rest_of_it() {
 }
 
 #[test]
-fn after_an_interim_answer_nothing_is_tried_again() {
+fn after_an_informational_response_nothing_is_tried_again() {
     let world = world("retry = {}");
     let hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n".to_vec();
     world.provider.next([Act::send([hints, failing(503, "")].concat())]);
     let answer = world.get("/r/x");
-    assert_eq!((answer.status, answer.interim.len(), told(&answer)), (503, 1, None));
+    assert_eq!((answer.status, answer.informational.len(), told(&answer)), (503, 1, None));
     assert_eq!(world.provider.take().len(), 1);
 }
 
@@ -226,7 +226,7 @@ fn no_wait_is_longer_than_the_routes_deadline_for_an_answer() {
 }
 
 #[test]
-fn a_caller_that_leaves_while_it_waits_has_nothing_more_sent() {
+fn a_client_that_leaves_while_it_waits_has_nothing_more_sent() {
     let world = world("retry = {}");
     world.provider.next([Act::send(failing(503, "Retry-After: 4\r\n"))]);
     let mut client = world.client();

@@ -86,7 +86,7 @@ fn parts_and_heads_of_a_body_that_is_rewritten_tell_no_lies() {
 }
 
 #[test]
-fn links_of_interim_answers_and_trailers_lead_here() {
+fn links_of_informational_responses_and_trailers_lead_here() {
     let world = World::start();
     let provider = world.provider.address();
     let lines = format!(
@@ -98,7 +98,7 @@ fn links_of_interim_answers_and_trailers_lead_here() {
         "HTTP/1.1 103 Early Hints\r\n{lines}\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: {names}\r\n\r\n2\r\nok\r\n0\r\n{lines}\r\n"
     ))]);
     let answer = world.ask(get_with("/p/v1/a", "TE: trailers\r\nConnection: TE\r\n"));
-    let [(103, hints)] = answer.interim.as_slice() else { panic!("{answer:?}") };
+    let [(103, hints)] = answer.informational.as_slice() else { panic!("{answer:?}") };
     for (place, fields) in [("103", hints), ("trailers", &answer.trailers)] {
         assert_eq!(fields.get("link").as_deref(), Some("<http://gateway.test/p/v1/a>; rel=preload"), "{place}");
         assert_eq!(fields.get("location").as_deref(), Some("/p/v1/a"), "{place}");

@@ -125,7 +125,7 @@ fn on_a_compatible_route_the_refusal_is_in_the_providers_shape() {
     stage.release(1);
 }
 
-/// A caller that leaves gives up its place at once, while the slot is still taken.
+/// A client that leaves gives up its place at once, while the slot is still taken.
 #[test]
 fn who_leaves_the_queue_is_gone() {
     let stage = Stage::start();
@@ -158,7 +158,7 @@ fn who_leaves_the_queue_is_gone() {
     assert_eq!((&line["code"], line["queue_wait"].is_number()), (&"client_cancelled".into(), true));
 }
 
-/// What the provider does, and what the caller does then.
+/// What the provider does, and what the client does then.
 struct End {
     name: &'static str,
     request: &'static [u8],
@@ -200,8 +200,8 @@ fn ends() -> Vec<End> {
         end("half an error", vec![Act::send("HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\nhalf"), Act::Fin]),
         end("no answer in time", vec![Act::Hang]),
         end("no more of a body", vec![Act::send(half), Act::Hang]),
-        End { leaves: Some(Leave::BeforeHead), ..end("the caller leaves", vec![Act::Hang]) },
-        End { leaves: Some(Leave::MidBody), ..end("the caller leaves in the body", vec![Act::send(half), Act::Hang]) },
+        End { leaves: Some(Leave::BeforeHead), ..end("the client leaves", vec![Act::Hang]) },
+        End { leaves: Some(Leave::MidBody), ..end("the client leaves in the body", vec![Act::send(half), Act::Hang]) },
     ]
 }
 
@@ -248,8 +248,8 @@ fn a_socket_holds_its_slot_to_its_end() {
     let settings = Settings::new().route_to("slots", "/s", "corti", &url, lines);
     let gateway = Gateway::start(&settings.route_to("work", "/w", "elevenlabs", &url, lines));
     for (name, acts, frame) in [
-        ("the caller closes", vec![Act::Hang], Some(CLOSE[0])),
-        ("the caller is lost", vec![Act::Hang], None),
+        ("the client closes", vec![Act::Hang], Some(CLOSE[0])),
+        ("the client is lost", vec![Act::Hang], None),
         ("the provider closes", vec![Act::send(CLOSE[1]), Act::Fin], Some(CLOSE[0])),
         ("the provider is lost", vec![Act::Fin], None),
     ] {

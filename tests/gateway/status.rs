@@ -10,7 +10,7 @@ fn document(world: &World, query: &str) -> Value {
     serde_json::from_str(&answer.text()).expect("JSON")
 }
 
-/// What a caller sends that nobody else is to see, and the provider says back.
+/// What a client sends that nobody else is to see, and the provider says back.
 const SECRET: &str = "sk_test_0123456789abcdef";
 
 fn fails(world: &World, status: u16, code: &str) {

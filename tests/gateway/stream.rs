@@ -161,28 +161,28 @@ fn trailers_pass_both_ways() {
 }
 
 #[test]
-fn a_caller_that_waits_for_100_gets_it() {
+fn a_client_that_waits_for_100_gets_it() {
     let world = World::start();
     let mut client = world.client();
     let _ = client.send("POST /p/clip HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
-    let (status, ..) = client.head().expect("an interim answer");
+    let (status, ..) = client.head().expect("an informational response");
     assert_eq!(status, 100);
     assert_eq!(client.send("hello").answer().text(), "ok");
     assert_eq!(world.provider.one().body, b"hello");
 }
 
 #[test]
-fn a_caller_that_waits_for_100_may_be_refused_instead() {
+fn a_client_that_waits_for_100_may_be_refused_instead() {
     let world = World::start();
     let mut client = world.client();
     let _ = client.send("POST /nowhere HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
     let answer = client.answer();
     let _ = envelope(&answer, "route_not_found");
-    assert!(answer.interim.is_empty(), "no body is asked for that nobody reads");
+    assert!(answer.informational.is_empty(), "no body is asked for that nobody reads");
 }
 
 #[test]
-fn an_early_refusal_reaches_a_caller_that_is_still_sending() {
+fn an_early_refusal_reaches_a_client_that_is_still_sending() {
     let provider = Provider::with(|mut conn| {
         if conn.head().is_some() {
             let body = "{\"detail\":{\"status\":\"invalid_api_key\",\"message\":\"No.\"}}";
@@ -198,7 +198,7 @@ fn an_early_refusal_reaches_a_caller_that_is_still_sending() {
 }
 
 #[test]
-fn a_caller_that_leaves_cancels_the_call() {
+fn a_client_that_leaves_cancels_the_call() {
     for acts in [
         vec![Act::Hang],
         vec![Act::send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"), Act::Hang],
@@ -225,7 +225,7 @@ fn a_caller_that_leaves_cancels_the_call() {
 }
 
 #[test]
-fn a_caller_that_leaves_in_the_middle_of_its_body_cancels_the_call() {
+fn a_client_that_leaves_in_the_middle_of_its_body_cancels_the_call() {
     let world = World::start();
     for tail in ["Content-Length: 100\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"] {
         let mut client = world.client();

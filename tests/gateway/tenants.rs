@@ -171,7 +171,7 @@ fn a_request_without_a_valid_key_goes_no_further() {
             let told = (answer.status, error["code"].as_str(), error["origin"].as_str());
             assert_eq!(told, (status, Some(code), Some("gateway")), "{target} {key} {more}");
             assert_eq!(answer.fields.has("www-authenticate"), status == 401, "{answer:?}");
-            assert!(answer.interim.is_empty() && !shows(&answer.text(), key) || key.is_empty(), "{answer:?}");
+            assert!(answer.informational.is_empty() && !shows(&answer.text(), key) || key.is_empty(), "{answer:?}");
         }
     }
     let compatible: Value = serde_json::from_str(&ask(&gateway, get("/c/v1/a")).text()).expect("JSON");

@@ -171,7 +171,7 @@ fn each_try_has_a_span_of_its_own() {
 }
 
 #[test]
-fn a_callers_trace_goes_on() {
+fn a_clients_trace_goes_on() {
     let mut collector = Collector::start();
     let world = world(&collector, ", sample_ratio = 0.0", &[SOON]);
     let lines = format!("X-Request-Id: one\r\nTraceparent: {CALLER}\r\nTracestate: a=b,c=d\r\n");
@@ -190,7 +190,7 @@ fn a_callers_trace_goes_on() {
 fn what_is_not_sampled_is_not_recorded_and_keeps_its_ids() {
     let mut collector = Collector::start();
     let world = world(&collector, ", sample_ratio = 0.0", &[SOON]);
-    // The caller's word: not this one.
+    // The client's word: not this one.
     assert_eq!(world.ask(get_with("/p/a", &format!("Traceparent: {UNSAMPLED}\r\n"))).status, 200);
     assert_eq!(traceparent(&world.provider.one()), UNSAMPLED);
     // Nobody's word, and no share: an id for the log and the provider all the same.
@@ -257,7 +257,7 @@ fn a_websocket_is_a_handshake_and_a_session() {
         let handshake = span(&mut collector, SpanKind::Client, id);
         has(&server, &[("http.response.status_code", "101"), ("http.route", "/p")]);
         assert_eq!(handshake.parent_span_id, server.span_id);
-        // What the provider says has come through before the caller leaves.
+        // What the provider says has come through before the client leaves.
         let _ = client.wire().some().expect("a close");
         client.wire().finish();
         let session = span(&mut collector, SpanKind::Internal, id);

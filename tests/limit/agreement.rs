@@ -1,13 +1,13 @@
-//! The gate does what the naive one does: in any order of a few callers' steps, and in long random runs.
+//! The gate does what the naive one does: in any order of a few clients' steps, and in long random runs.
 //!
 //! All that a gate does, it does in one critical section, and what it calls, it calls after that. So what threads can do to it
-//! is some order of whole calls, and to try all orders of the calls of a few callers is to try all that they can do to each other.
+//! is some order of whole calls, and to try all orders of the calls of a few clients is to try all that they can do to each other.
 
 use super::naive::{Step, World};
 use proptest::prelude::*;
 use speechgate::limit::{AccountSet, Priority};
 
-/// A caller: enters, comes for its slot when it is woken, and leaves with it. `impatient`: may also leave while it waits.
+/// A client: enters, comes for its slot when it is woken, and leaves with it. `impatient`: may also leave while it waits.
 #[derive(Clone, Copy)]
 struct Script {
     priority: Priority,
@@ -15,12 +15,12 @@ struct Script {
     impatient: bool,
 }
 
-/// What may happen: callers who enter in this order or any other, and things that somebody else does, in this order.
+/// What may happen: clients who enter in this order or any other, and things that somebody else does, in this order.
 struct Scene {
     max: u32,
     queue: u32,
     accounts: usize,
-    callers: &'static [Script],
+    clients: &'static [Script],
     meanwhile: &'static [Step],
 }
 
@@ -28,7 +28,7 @@ struct Scene {
 struct Run<'a> {
     scene: &'a Scene,
     world: World,
-    /// For each script, which caller it became.
+    /// For each script, which client it became.
     entered: Vec<Option<usize>>,
     done: Vec<bool>,
     meanwhile: usize,
@@ -45,7 +45,7 @@ enum Choice {
 impl<'a> Run<'a> {
     fn new(scene: &'a Scene) -> Run<'a> {
         let world = World::new(scene.max, scene.queue, scene.accounts);
-        let count = scene.callers.len();
+        let count = scene.clients.len();
         Run { scene, world, entered: vec![None; count], done: vec![false; count], meanwhile: 0 }
     }
 
@@ -56,16 +56,16 @@ impl<'a> Run<'a> {
         if goes_on {
             choices.push(Choice::Meanwhile);
         }
-        for (index, script) in self.scene.callers.iter().enumerate() {
+        for (index, script) in self.scene.clients.iter().enumerate() {
             match self.entered[index] {
                 _ if self.done[index] => continue,
                 None => choices.push(Choice::Enter(index)),
-                Some(caller) if self.world.holds(caller) => choices.push(Choice::Leave(index)),
-                Some(caller) => {
+                Some(client) if self.world.holds(client) => choices.push(Choice::Leave(index)),
+                Some(client) => {
                     if script.impatient {
                         choices.push(Choice::Leave(index));
                     }
-                    if !self.world.runnable(caller) {
+                    if !self.world.runnable(client) {
                         continue;
                     }
                     choices.push(Choice::Poll(index));
@@ -83,12 +83,12 @@ impl<'a> Run<'a> {
                 self.meanwhile += 1;
             }
             Choice::Enter(index) => {
-                let caller = self.world.entered();
-                let Script { priority, accounts, .. } = self.scene.callers[index];
+                let client = self.world.entered();
+                let Script { priority, accounts, .. } = self.scene.clients[index];
                 self.world.apply(Step::Enter(priority, accounts));
-                self.entered[index] = Some(caller);
+                self.entered[index] = Some(client);
                 // Refused, for the queue is full.
-                self.done[index] = !self.world.holds(caller) && !self.world.waits(caller);
+                self.done[index] = !self.world.holds(client) && !self.world.waits(client);
             }
             Choice::Poll(index) => self.world.apply(Step::Poll(self.entered[index].expect("entered"))),
             Choice::Leave(index) => {
@@ -143,17 +143,17 @@ const SCENES: [(&str, usize, Scene); 8] = [
     (
         "one slot, four who want it, one of whom may give up",
         37_284,
-        Scene { max: 1, queue: 8, accounts: 1, callers: &[PATIENT, PATIENT, PATIENT, IMPATIENT], meanwhile: &[] },
+        Scene { max: 1, queue: 8, accounts: 1, clients: &[PATIENT, PATIENT, PATIENT, IMPATIENT], meanwhile: &[] },
     ),
     (
         "one slot, three priorities",
         44_042,
-        Scene { max: 1, queue: 8, accounts: 1, callers: &[LOW, PATIENT, HIGH, HIGH], meanwhile: &[] },
+        Scene { max: 1, queue: 8, accounts: 1, clients: &[LOW, PATIENT, HIGH, HIGH], meanwhile: &[] },
     ),
     (
         "a queue of one",
         200,
-        Scene { max: 1, queue: 1, accounts: 1, callers: &[PATIENT, IMPATIENT, HIGH], meanwhile: &[] },
+        Scene { max: 1, queue: 1, accounts: 1, clients: &[PATIENT, IMPATIENT, HIGH], meanwhile: &[] },
     ),
     (
         "a cap that shrinks and grows",
@@ -162,7 +162,7 @@ const SCENES: [(&str, usize, Scene); 8] = [
             max: 2,
             queue: 8,
             accounts: 1,
-            callers: &[PATIENT, IMPATIENT, PATIENT],
+            clients: &[PATIENT, IMPATIENT, PATIENT],
             meanwhile: &[Step::Learned(0, 1), Step::Learned(0, 2)],
         },
     ),
@@ -173,7 +173,7 @@ const SCENES: [(&str, usize, Scene); 8] = [
             max: 1,
             queue: 8,
             accounts: 1,
-            callers: &[PATIENT, IMPATIENT],
+            clients: &[PATIENT, IMPATIENT],
             meanwhile: &[Step::Pause(0, 10), Step::Pass(9), Step::Pass(1)],
         },
     ),
@@ -184,7 +184,7 @@ const SCENES: [(&str, usize, Scene); 8] = [
             max: 1,
             queue: 8,
             accounts: 1,
-            callers: &[PATIENT, LOW],
+            clients: &[PATIENT, LOW],
             meanwhile: &[Step::Share(0, Some(0)), Step::Share(0, Some(1)), Step::Share(0, None)],
         },
     ),
@@ -195,7 +195,7 @@ const SCENES: [(&str, usize, Scene); 8] = [
             max: 1,
             queue: 8,
             accounts: 2,
-            callers: &[
+            clients: &[
                 PATIENT,
                 IMPATIENT,
                 Script { accounts: AccountSet::only(0), ..HIGH },
@@ -211,20 +211,20 @@ const SCENES: [(&str, usize, Scene); 8] = [
             max: 1,
             queue: 8,
             accounts: 1,
-            callers: &[PATIENT, IMPATIENT, PATIENT],
+            clients: &[PATIENT, IMPATIENT, PATIENT],
             meanwhile: &[Step::Resize(2, 8), Step::Resize(1, 1)],
         },
     ),
 ];
 
 #[test]
-fn every_order_of_a_few_callers_agrees() {
+fn every_order_of_a_few_clients_agrees() {
     for (what, orders, scene) in &SCENES {
         assert_eq!(every_order(scene), *orders, "{what}");
     }
 }
 
-/// Any step; callers and accounts may not exist.
+/// Any step; clients and accounts may not exist.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let priority = prop_oneof![4 => Just(Priority::High), 2 => Just(Priority::Normal), 1 => Just(Priority::Low)];
     let accounts = prop_oneof![
@@ -252,11 +252,11 @@ proptest! {
     fn long_random_runs_agree(max in 1..4_u32, queue in 0..40_u32, accounts in 1..4_usize, steps in steps()) {
         let mut world = World::new(max, queue, accounts);
         for step in steps {
-            // The latest hundred callers are those who may still be there.
-            let caller = |index: usize| world.entered().checked_sub(index + 1);
+            // The latest hundred clients are those who may still be there.
+            let client = |index: usize| world.entered().checked_sub(index + 1);
             match step {
-                Step::Poll(index) => caller(index).map(Step::Poll),
-                Step::Leave(index) => caller(index).map(Step::Leave),
+                Step::Poll(index) => client(index).map(Step::Poll),
+                Step::Leave(index) => client(index).map(Step::Leave),
                 Step::Learned(account, _) | Step::Share(account, _) | Step::Pause(account, _) if account >= accounts => None,
                 other => Some(other),
             }

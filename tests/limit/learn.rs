@@ -125,7 +125,7 @@ fn a_new_maximum_keeps_what_was_learned_below_it() {
 enum Event {
     /// A request arrives at the provider.
     Arrive(Permit),
-    /// The provider refused it, and the caller hears of it.
+    /// The provider refused it, and the client hears of it.
     Refused(Permit),
     /// The provider begins to answer.
     Begin(Permit),
@@ -135,7 +135,7 @@ enum Event {
     Free,
 }
 
-/// A provider whose plan is not known to the gate, and callers who always want more than it has.
+/// A provider whose plan is not known to the gate, and clients who always want more than it has.
 struct Simulation {
     gate: Arc<Gate>,
     clock: Clock,

@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `gate` | slots, the queue, priorities, accounts, pauses, shares, waits |
-//! | `agreement` | the gate does what `naive` does: every order of a few callers, and random runs |
+//! | `agreement` | the gate does what `naive` does: every order of a few clients, and random runs |
 //! | `threads` | the same under threads |
 //! | `learn` | the cap follows a provider; a simulated one whose plan shrinks and grows |
 //! | `rate` | bursts, waits, costs, reloads, keys without end |

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-/// Something that is done to a gate. Callers go by the order in which they entered.
+/// Something that is done to a gate. Clients go by the order in which they entered.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step {
     Enter(Priority, AccountSet),
@@ -62,17 +62,17 @@ impl AccountSlots {
 struct Naive {
     accounts: Vec<AccountSlots>,
     places: usize,
-    callers: Vec<(Priority, AccountSet, Seat)>,
+    clients: Vec<(Priority, AccountSet, Seat)>,
     grants: usize,
 }
 
 impl Naive {
     fn waiting(&self, account: usize) -> Vec<usize> {
         let waits = |index: &usize| {
-            let (_, accounts, seat) = self.callers[*index];
+            let (_, accounts, seat) = self.clients[*index];
             seat == Seat::Waits && accounts.contains(account)
         };
-        (0..self.callers.len()).filter(waits).collect()
+        (0..self.clients.len()).filter(waits).collect()
     }
 
     /// The least loaded account that has a slot, of those that `wanted` names; of two the one that rested longer.
@@ -85,41 +85,41 @@ impl Naive {
     fn settle(&mut self) {
         while let Some(account) = self.freest(|account| !self.waiting(account).is_empty()) {
             let waiting = self.waiting(account);
-            let classes: Vec<Priority> = waiting.iter().map(|index| self.callers[*index].0).collect();
+            let classes: Vec<Priority> = waiting.iter().map(|index| self.clients[*index].0).collect();
             let due = classes.iter().filter(|class| self.accounts[account].passed(**class) >= 8).max();
             let class = *due.or(classes.iter().min()).expect("somebody waits");
-            let first = *waiting.iter().find(|index| self.callers[**index].0 == class).expect("of this class");
+            let first = *waiting.iter().find(|index| self.clients[**index].0 == class).expect("of this class");
             self.accounts[account].history.push((class, classes));
             self.grant(first, account);
         }
     }
 
-    fn grant(&mut self, caller: usize, account: usize) {
+    fn grant(&mut self, client: usize, account: usize) {
         self.grants += 1;
         self.accounts[account].in_use += 1;
         self.accounts[account].last = self.grants;
-        self.callers[caller].2 = Seat::Holds(account);
+        self.clients[client].2 = Seat::Holds(account);
     }
 
     fn enter(&mut self, priority: Priority, accounts: AccountSet) {
-        let queued = self.callers.iter().filter(|caller| caller.2 == Seat::Waits).count();
-        self.callers.push((priority, accounts, Seat::Gone));
-        let last = self.callers.len() - 1;
+        let queued = self.clients.iter().filter(|client| client.2 == Seat::Waits).count();
+        self.clients.push((priority, accounts, Seat::Gone));
+        let last = self.clients.len() - 1;
         if let Some(account) = self.freest(|account| accounts.contains(account)) {
             self.grant(last, account);
         } else if queued < self.places && (0..self.accounts.len()).any(|account| accounts.contains(account)) {
-            self.callers[last].2 = Seat::Waits;
+            self.clients[last].2 = Seat::Waits;
         }
     }
 
-    fn leave(&mut self, caller: usize) {
-        if let Seat::Holds(account) = std::mem::replace(&mut self.callers[caller].2, Seat::Gone) {
+    fn leave(&mut self, client: usize) {
+        if let Seat::Holds(account) = std::mem::replace(&mut self.clients[client].2, Seat::Gone) {
             self.accounts[account].in_use -= 1;
         }
     }
 
     fn stats(&self) -> GateStats {
-        let queued = self.callers.iter().filter(|caller| caller.2 == Seat::Waits).count();
+        let queued = self.clients.iter().filter(|client| client.2 == Seat::Waits).count();
         GateStats {
             limit: self.accounts.iter().map(AccountSlots::cap).sum(),
             in_use: self.accounts.iter().map(|account| account.in_use).sum(),
@@ -137,9 +137,9 @@ impl Wake for Flag {
     }
 }
 
-/// What a caller has of the real gate.
+/// What a client has of the real gate.
 #[derive(Default)]
-struct Caller {
+struct Client {
     waiting: Option<Waiting>,
     permit: Option<Permit>,
     polled: bool,
@@ -150,7 +150,7 @@ struct Caller {
 pub(crate) struct World {
     gate: Arc<Gate>,
     naive: Naive,
-    callers: Vec<Caller>,
+    clients: Vec<Client>,
     clock: Clock,
 }
 
@@ -161,10 +161,10 @@ impl World {
         let naive = Naive {
             accounts: (0..accounts).map(account).collect(),
             places: queue as usize,
-            callers: vec![],
+            clients: vec![],
             grants: 0,
         };
-        World { gate: Gate::new(&Setup { max, queue, accounts }), naive, callers: vec![], clock: Clock::new() }
+        World { gate: Gate::new(&Setup { max, queue, accounts }), naive, clients: vec![], clock: Clock::new() }
     }
 
     /// Does it to both, and compares them.
@@ -180,19 +180,19 @@ impl World {
         match step {
             Step::Enter(priority, accounts) => {
                 self.naive.enter(priority, accounts);
-                let mut caller = Caller::default();
+                let mut client = Client::default();
                 match self.gate.enter(priority, accounts, now) {
-                    Entry::Admitted(permit) => caller.permit = Some(permit),
-                    Entry::Queued(waiting) => caller.waiting = Some(waiting),
+                    Entry::Admitted(permit) => client.permit = Some(permit),
+                    Entry::Queued(waiting) => client.waiting = Some(waiting),
                     Entry::Full => {}
                 }
-                self.callers.push(caller);
+                self.clients.push(client);
             }
             Step::Poll(index) => self.poll(index),
             Step::Leave(index) => {
                 self.naive.leave(index);
-                let caller = &mut self.callers[index];
-                drop((caller.waiting.take(), caller.permit.take()));
+                let client = &mut self.clients[index];
+                drop((client.waiting.take(), client.permit.take()));
             }
             Step::Learned(account, cap) => {
                 self.naive.accounts[account].learned = cap.max(1);
@@ -230,21 +230,21 @@ impl World {
     }
 
     fn poll(&mut self, index: usize) {
-        let caller = &mut self.callers[index];
-        let Some(waiting) = &mut caller.waiting else { return };
-        let waker = Waker::from(Arc::clone(&caller.woken));
-        caller.polled = true;
+        let client = &mut self.clients[index];
+        let Some(waiting) = &mut client.waiting else { return };
+        let waker = Waker::from(Arc::clone(&client.woken));
+        client.polled = true;
         if let Poll::Ready(permit) = std::pin::Pin::new(waiting).poll(&mut Context::from_waker(&waker)) {
-            caller.permit = Some(permit);
-            caller.waiting = None;
+            client.permit = Some(permit);
+            client.waiting = None;
         }
     }
 
     pub(crate) fn compare(&self) {
         assert_eq!(self.gate.stats(), self.naive.stats());
-        for (index, (caller, (.., seat))) in self.callers.iter().zip(&self.naive.callers).enumerate() {
-            let waits = caller.waiting.is_some();
-            let permit = caller.permit.as_ref().map(Permit::account);
+        for (index, (client, (.., seat))) in self.clients.iter().zip(&self.naive.clients).enumerate() {
+            let waits = client.waiting.is_some();
+            let permit = client.permit.as_ref().map(Permit::account);
             match seat {
                 Seat::Waits => assert!(waits && permit.is_none(), "{index} waits"),
                 Seat::Holds(account) => {
@@ -253,9 +253,9 @@ impl World {
                 Seat::Gone => assert!(!waits && permit.is_none(), "{index} is gone"),
             }
             // Woken if and only if there is a slot to come for.
-            if waits && caller.polled {
+            if waits && client.polled {
                 let granted = *seat != Seat::Waits;
-                assert_eq!(caller.woken.0.load(Ordering::Relaxed), granted, "{index} is woken");
+                assert_eq!(client.woken.0.load(Ordering::Relaxed), granted, "{index} is woken");
             }
         }
         for account in 0..self.naive.accounts.len() {
@@ -269,21 +269,21 @@ impl World {
     }
 
     pub(crate) fn entered(&self) -> usize {
-        self.callers.len()
+        self.clients.len()
     }
 
-    /// Whether a caller would be run by a runtime: it has not been polled yet, or it was woken.
+    /// Whether a client would be run by a runtime: it has not been polled yet, or it was woken.
     pub(crate) fn runnable(&self, index: usize) -> bool {
-        let caller = &self.callers[index];
-        caller.waiting.is_some() && (!caller.polled || caller.woken.0.load(Ordering::Relaxed))
+        let client = &self.clients[index];
+        client.waiting.is_some() && (!client.polled || client.woken.0.load(Ordering::Relaxed))
     }
 
     pub(crate) fn waits(&self, index: usize) -> bool {
-        self.callers[index].waiting.is_some()
+        self.clients[index].waiting.is_some()
     }
 
     pub(crate) fn holds(&self, index: usize) -> bool {
-        self.callers[index].permit.is_some()
+        self.clients[index].permit.is_some()
     }
 
     /// Everybody comes for its slot and leaves; then nothing may be left.
@@ -291,7 +291,7 @@ impl World {
         for account in 0..self.naive.accounts.len() {
             self.step(Step::Share(account, None));
         }
-        while let Some(index) = (0..self.callers.len()).find(|index| self.holds(*index) || self.runnable(*index)) {
+        while let Some(index) = (0..self.clients.len()).find(|index| self.holds(*index) || self.runnable(*index)) {
             self.step(if self.holds(index) { Step::Leave(index) } else { Step::Poll(index) });
         }
         assert_eq!((self.gate.stats().in_use, self.gate.stats().queued), (0, 0));

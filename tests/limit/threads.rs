@@ -1,4 +1,4 @@
-//! The gate under threads: each is a caller of its own that waits as a runtime's worker would.
+//! The gate under threads: each is a client of its own that waits as a runtime's worker would.
 
 use speechgate::limit::{AccountSet, Backoffs, Entry, Gate, Permit, Priority, Rate, Setup, Waiting};
 use std::pin::Pin;
@@ -35,7 +35,7 @@ fn wait(mut waiting: Waiting) -> Permit {
 fn nothing_is_lost_between_threads() {
     let gate = Gate::new(&Setup { max: SLOTS, queue: 6, accounts: 1 });
     let (inside, served) = (AtomicU32::new(0), AtomicUsize::new(0));
-    let caller = |number: usize| {
+    let client = |number: usize| {
         let priorities = [Priority::High, Priority::Normal, Priority::Low];
         for round in 0..ROUNDS {
             let entry = gate.enter(priorities[(number + round) % 3], AccountSet::ALL, Instant::now());
@@ -53,8 +53,8 @@ fn nothing_is_lost_between_threads() {
         }
     };
     scope(|scope| {
-        let caller = &caller;
-        (0..THREADS).for_each(|number| drop(scope.spawn(move || caller(number))));
+        let client = &client;
+        (0..THREADS).for_each(|number| drop(scope.spawn(move || client(number))));
     });
     let stats = gate.stats();
     assert_eq!((stats.in_use, stats.queued), (0, 0));

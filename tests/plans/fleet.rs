@@ -1,6 +1,6 @@
 //! Eight gateways share ten slots.
 
-use crate::callers::{Callers, End, Outcome};
+use crate::clients::{Clients, End, Outcome};
 use crate::gateways::Gateway;
 use crate::server::{DEADLINE, Server};
 use crate::{Load, PACE, machine};
@@ -61,7 +61,7 @@ async fn ten_slots_for_eight_gateways() {
     })
     .await;
     let addresses: Vec<_> = gateways.iter().map(Gateway::address).collect();
-    let callers = Callers::start(load.callers, &addresses, Duration::from_secs(1));
+    let clients = Clients::start(load.clients, &addresses, Duration::from_secs(1));
     until("all slots are in use", async || simulator.stats().in_use == SLOTS).await;
 
     let calm = window(&simulator, load.twelfths(4)).await;
@@ -84,7 +84,7 @@ async fn ten_slots_for_eight_gateways() {
     server.start_again();
     let back = window(&simulator, LEASE.max(load.twelfths(1))).await;
     let recovered = window(&simulator, load.twelfths(3)).await;
-    let outcomes = callers.finish().await;
+    let outcomes = clients.finish().await;
     let waits = waits(&outcomes, calm_until);
     for (name, window) in [
         ("calm", &calm),
@@ -115,7 +115,7 @@ async fn ten_slots_for_eight_gateways() {
     let factor = if load.time < Duration::from_secs(30) { 2.0 } else { 1.25 };
     assert!(most <= least * factor, "waits differ by gateway: {waits:?}");
     let refused = outcomes.iter().filter(|outcome| matches!(outcome.end, End::Refused(_))).count();
-    assert!(refused <= SLOTS, "{refused} callers were refused");
+    assert!(refused <= SLOTS, "{refused} clients were refused");
 }
 
 /// The mean wait at each gateway of calls that began and had their slot in the calm.
@@ -132,9 +132,9 @@ fn waits(outcomes: &[Outcome], until: Duration) -> Vec<f64> {
 async fn the_same_load_without_gateways() {
     let _machine = machine().await;
     let (load, simulator) = (Load::asked_for(), provider().await);
-    let callers = Callers::start(load.callers, &[simulator.address()], Duration::from_secs(1));
+    let clients = Clients::start(load.clients, &[simulator.address()], Duration::from_secs(1));
     let all = window(&simulator, load.twelfths(4)).await;
-    let outcomes = callers.finish().await;
+    let outcomes = clients.finish().await;
     let refused = outcomes.iter().filter(|outcome| matches!(outcome.end, End::Refused(429))).count();
     println!("without gateways: {} served, {} refused, {refused} of {} calls", all.served, all.refused, outcomes.len());
     assert!(refused * 2 > outcomes.len(), "{refused} of {}", outcomes.len());

@@ -1,4 +1,4 @@
-//! Load on plans: callers of every kind, more than a provider sells slots for, through gateways that are processes of their own.
+//! Load on plans: clients of every kind, more than a provider sells slots for, through gateways that are processes of their own.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -7,10 +7,10 @@
 //! | `fleet` | eight gateways that share ten slots, two of which are killed, and whose backend is stopped and started |
 //!
 //! The simulated provider enforces its plan, so that what is too much is refused there and counted. With `SPEECHGATE_FULL` each
-//! test is half a minute of load by 200 callers; a plain `cargo test` has less of both. They run one after the other.
+//! test is half a minute of load by 200 clients; a plain `cargo test` has less of both. They run one after the other.
 
 mod backend;
-mod callers;
+mod clients;
 mod fleet;
 mod gateways;
 #[path = "../fleet/server.rs"]
@@ -33,7 +33,7 @@ const PACE: f64 = 4.0;
 /// How much load there is.
 #[derive(Clone, Copy, Debug)]
 struct Load {
-    callers: usize,
+    clients: usize,
     /// How long it lasts.
     time: Duration,
 }
@@ -41,8 +41,8 @@ struct Load {
 impl Load {
     fn asked_for() -> Load {
         match std::env::var_os("SPEECHGATE_FULL") {
-            Some(_) => Load { callers: 200, time: Duration::from_secs(30) },
-            None => Load { callers: 60, time: Duration::from_secs(12) },
+            Some(_) => Load { clients: 200, time: Duration::from_secs(30) },
+            None => Load { clients: 60, time: Duration::from_secs(12) },
         }
     }
 

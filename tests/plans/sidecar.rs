@@ -1,6 +1,6 @@
 //! One gateway that does not know the plan.
 
-use crate::callers::{Callers, End};
+use crate::clients::{Clients, End};
 use crate::gateways::Gateway;
 use crate::{Load, PACE, machine};
 use speechgate::simulator::{Options, Provider, Simulator};
@@ -25,7 +25,7 @@ async fn the_cap_follows_a_plan_that_changes() {
     let simulator = Simulator::start(Provider::ElevenLabs, options).await.expect("a provider");
     // What the operator allows is not what the plan has.
     let gateway = Gateway::start(&simulator.url(), "{ max = 30, queue = 1000, max_wait = '60s', learn = true }", "");
-    let callers = Callers::start(load.callers, &[gateway.address()], Duration::from_secs(1));
+    let clients = Clients::start(load.clients, &[gateway.address()], Duration::from_secs(1));
     let mut table = Vec::new();
     for plan in [LARGE, SMALL, LARGE] {
         simulator.set_plan(Some(plan));
@@ -38,7 +38,7 @@ async fn the_cap_follows_a_plan_that_changes() {
         );
         table.push((plan, cap, used, settling, refused));
     }
-    let outcomes = callers.finish().await;
+    let outcomes = clients.finish().await;
     assert!(!outcomes.iter().any(|outcome| outcome.end == End::Broken));
     for (plan, cap, used, settling, refused) in table {
         // The cap learns from headers; a call more may be tried now and then.

@@ -31,7 +31,7 @@ pub(crate) enum Moment {
     Network,
 }
 
-/// A fault as a caller names it.
+/// A fault as a client names it.
 #[derive(Clone)]
 pub(crate) struct Fault {
     pub(crate) name: String,

@@ -272,7 +272,7 @@ async fn the_error_of_the_request_body_comes_back_after_the_head() {
 }
 
 #[tokio::test]
-async fn an_upload_that_moves_or_waits_for_the_caller_is_not_cut() {
+async fn an_upload_that_moves_or_waits_for_the_client_is_not_cut() {
     let address = provider(|_, mut stream| async move {
         head(&mut stream).await;
         let mut read = Vec::new();

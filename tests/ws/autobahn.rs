@@ -1,5 +1,5 @@
 //! The case groups of the Autobahn suite as tables, against an echo endpoint that another implementation provides: each case
-//! says what the caller gets, and gets it without the gateway and through it.
+//! says what the client gets, and gets it without the gateway and through it.
 //!
 //! Groups 12 and 13 are about compression, which is not negotiated; all that is left of them is that it is refused.
 
@@ -43,7 +43,7 @@ async fn serve(stream: TcpStream, frame_size: usize) {
     let _ = peer.rest().await;
 }
 
-/// What the caller does.
+/// What the client does.
 #[derive(Clone)]
 enum Step {
     Send(Vec<u8>),
@@ -55,14 +55,14 @@ enum Step {
 
 use Step::{Await, Chop, Send};
 
-/// A message or a control frame that the caller gets; of a close the code alone.
+/// A message or a control frame that the client gets; of a close the code alone.
 type Event = (Opcode, Vec<u8>);
 
 struct Case {
     name: String,
     steps: Vec<Step>,
     expected: Vec<Event>,
-    /// What the caller gets instead through the gateway, where it is stricter.
+    /// What the client gets instead through the gateway, where it is stricter.
     limited: Option<Vec<Event>>,
 }
 
@@ -108,7 +108,7 @@ fn long_control(opcode: u8, size: u8) -> Vec<u8> {
     [&[0x80 | opcode, 0x80 | 126, 0, size, 0, 0, 0, 0][..], &vec![b'*'; size.into()]].concat()
 }
 
-/// Everything that the caller gets up to the end of the connection, without what the gateway says about an error.
+/// Everything that the client gets up to the end of the connection, without what the gateway says about an error.
 async fn outcome(peer: &mut Peer, steps: &[Step]) -> Vec<Event> {
     let (mut events, mut begun) = (Vec::new(), None);
     peer.stream.set_nodelay(true).expect("a TCP socket");
@@ -247,12 +247,12 @@ async fn groups_12_and_13_compression_is_not_negotiated() {
         "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
         "x-webkit-deflate-frame, permessage-deflate; server_max_window_bits=9",
     ] {
-        let mut caller = gateway.ask(&format!("Sec-WebSocket-Extensions: {offer}\r\n")).await;
-        let head = caller.head().await.to_ascii_lowercase();
+        let mut client = gateway.ask(&format!("Sec-WebSocket-Extensions: {offer}\r\n")).await;
+        let head = client.head().await.to_ascii_lowercase();
         assert!(head.starts_with("http/1.1 101 ") && !head.contains("extensions"), "{head}");
         // "Hello" as RFC 7692 7.2.3.1 compresses it.
         let compressed = turned(0x40, up(Text, b"\xf2\x48\xcd\xc9\xc9\x07\x00"));
         let steps = [Send(up(Text, "plain")), Await, Send(compressed)];
-        assert_eq!(outcome(&mut caller, &steps).await, [text("plain"), closed(1002)]);
+        assert_eq!(outcome(&mut client, &steps).await, [text("plain"), closed(1002)]);
     }
 }

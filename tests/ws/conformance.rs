@@ -1,4 +1,4 @@
-//! RFC 6455, case by case: a caller gets through the gateway what it gets from an echo endpoint without it. The classes are
+//! RFC 6455, case by case: a client gets through the gateway what it gets from an echo endpoint without it. The classes are
 //! those that conformance suites have: framing, control frames, reserved bits, opcodes, fragmentation, UTF-8, closing, sizes.
 
 use crate::support::{Frame, Peer, closing, gateway, provider, up};
@@ -64,7 +64,7 @@ async fn serve(peer: &mut Peer) -> Result<Option<Vec<u8>>, u16> {
     }
 }
 
-/// What a caller gets: all frames up to the end of the connection, without the gateway's own words on an error.
+/// What a client gets: all frames up to the end of the connection, without the gateway's own words on an error.
 async fn outcome(peer: &mut Peer, pieces: &[&[u8]]) -> Vec<(Opcode, Vec<u8>)> {
     let (good, mut frames) = (up(Text, "good"), Vec::new());
     for piece in pieces {

@@ -37,7 +37,7 @@ async fn echoing(lines: &'static str, text: &'static str) -> (SocketAddr, Told) 
     (address, told)
 }
 
-/// A fragment as the caller sends it.
+/// A fragment as the client sends it.
 fn piece(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let key = [5, 6, 7, 8];
     let mut bytes = Vec::new();
@@ -84,7 +84,7 @@ async fn credentials_stand_where_the_route_puts_them() {
 }
 
 #[tokio::test]
-async fn whichever_subprotocol_a_provider_chooses_the_caller_gets_one_of_its_own() {
+async fn whichever_subprotocol_a_provider_chooses_the_client_gets_one_of_its_own() {
     for (offered, chosen, answered) in [
         ("", "t.sk-1", None),
         ("v1", "t.sk-1", Some("v1")),
@@ -113,12 +113,12 @@ async fn the_first_text_message_carries_the_key_however_it_is_cut() {
         let (address, told) = echoing("", "ok").await;
         let route = "credentials = { header = \"xi-api-key\", first_message = \"xi_api_key\", value = \"sk-1\" }";
         let gateway = gateway("elevenlabs", address, route, "");
-        let mut caller = gateway.open().await;
+        let mut client = gateway.open().await;
         for byte in sent.chunks(7) {
-            caller.send(byte).await;
+            client.send(byte).await;
         }
-        caller.send(&[up(Text, r#"{"text":"more"}"#), up(Close, closing(1000, ""))].concat()).await;
-        assert_eq!(caller.frames_until_close().await.last().expect("a close").close().0, 1000);
+        client.send(&[up(Text, r#"{"text":"more"}"#), up(Close, closing(1000, ""))].concat()).await;
+        assert_eq!(client.frames_until_close().await.last().expect("a close").close().0, 1000);
         let told = told.lock().expect("not poisoned");
         let mut messages: Vec<&str> =
             told.iter().skip(1).map(String::as_str).filter(|text| text.contains('{')).collect();
@@ -144,9 +144,9 @@ async fn a_first_message_without_a_place_for_the_key_is_refused() {
             let (address, told) = echoing("", "ok").await;
             let credentials = "credentials = { first_message = \"xi_api_key\", value = \"sk-1\" }";
             let gateway = gateway("elevenlabs", address, &format!("{route}\n{credentials}"), "");
-            let mut caller = gateway.open().await;
-            caller.send(&[sent, up(Text, "{}")].concat()).await;
-            let frames = caller.frames_until_close().await;
+            let mut client = gateway.open().await;
+            client.send(&[sent, up(Text, "{}")].concat()).await;
+            let frames = client.frames_until_close().await;
             let [message, closed] = frames.as_slice() else { panic!("{frames:?}") };
             assert_eq!(message.json()[member]["code"], code, "{message:?}");
             assert_eq!(closed.close().0, close);
@@ -155,19 +155,19 @@ async fn a_first_message_without_a_place_for_the_key_is_refused() {
     }
 }
 
-/// What a caller reads that sends these messages to a provider that echoes everything in errors.
+/// What a client reads that sends these messages to a provider that echoes everything in errors.
 async fn echoed(name: &str, text: &'static str, route: &str, lines: &str, messages: &[&str]) -> String {
     let (address, _) = echoing("", text).await;
     let gateway = gateway(name, address, route, "");
-    let mut caller: Peer = gateway.ask(lines).await;
-    assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+    let mut client: Peer = gateway.ask(lines).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
     let mut read = String::new();
     for message in messages {
-        caller.send(&up(Text, message)).await;
-        read.push_str(&String::from_utf8(caller.next().await.payload).expect("UTF-8"));
+        client.send(&up(Text, message)).await;
+        read.push_str(&String::from_utf8(client.next().await.payload).expect("UTF-8"));
     }
-    caller.send(&up(Close, closing(1000, ""))).await;
-    let _ = caller.frames_until_close().await;
+    client.send(&up(Close, closing(1000, ""))).await;
+    let _ = client.frames_until_close().await;
     read + &gateway.metric("speechgate").await.join("\n")
 }
 

@@ -27,14 +27,14 @@ async fn listening(bytes: Vec<u8>) -> (std::net::SocketAddr, Heard) {
 #[tokio::test]
 async fn clean_closes_pass_in_both_directions() {
     for payload in [closing(1000, "done"), closing(1001, ""), Vec::new()] {
-        // The provider closes, the caller answers.
+        // The provider closes, the client answers.
         let (address, heard) = listening(down(Close, &payload)).await;
         let gateway = gateway("cartesia", address, "", "");
-        let mut caller = gateway.open().await;
-        assert_eq!(caller.next().await.payload, payload);
-        caller.send(&up(Close, &payload)).await;
-        assert_eq!(caller.frame().await, None);
-        drop(caller);
+        let mut client = gateway.open().await;
+        assert_eq!(client.next().await.payload, payload);
+        client.send(&up(Close, &payload)).await;
+        assert_eq!(client.frame().await, None);
+        drop(client);
         gateway.counts("speechgate_websockets_open", &[]).await;
         assert_eq!(
             heard.lock().expect("not poisoned").iter().map(|close| &close.payload).collect::<Vec<_>>(),
@@ -43,7 +43,7 @@ async fn clean_closes_pass_in_both_directions() {
         gateway.counts("speechgate_errors_total", &[]).await;
     }
     for code in [1000, 1011, 3003, 4999] {
-        // The caller closes; whatever the provider answers to that is no error.
+        // The client closes; whatever the provider answers to that is no error.
         let address = provider(|mut peer, _| async move {
             peer.accept("").await;
             let close = peer.next().await;
@@ -51,10 +51,10 @@ async fn clean_closes_pass_in_both_directions() {
         })
         .await;
         let gateway = gateway("cartesia", address, "", "");
-        let mut caller = gateway.open().await;
-        caller.send(&up(Close, closing(code, "enough"))).await;
-        assert_eq!(caller.next().await.close(), (code, "enough".to_owned()));
-        assert_eq!(caller.frame().await, None);
+        let mut client = gateway.open().await;
+        client.send(&up(Close, closing(code, "enough"))).await;
+        assert_eq!(client.next().await.close(), (code, "enough".to_owned()));
+        assert_eq!(client.frame().await, None);
         gateway.counts("speechgate_errors_total", &[]).await;
     }
 }
@@ -68,10 +68,10 @@ async fn a_close_without_an_answer_is_answered_here() {
     })
     .await;
     let gateway = gateway("cartesia", address, "", "");
-    let mut caller = gateway.open().await;
-    caller.send(&up(Close, closing(1000, ""))).await;
-    assert_eq!(caller.next().await.close().0, 1000);
-    assert_eq!(caller.frame().await, None);
+    let mut client = gateway.open().await;
+    client.send(&up(Close, closing(1000, ""))).await;
+    assert_eq!(client.next().await.close().0, 1000);
+    assert_eq!(client.frame().await, None);
     gateway.counts("speechgate_errors_total", &[]).await;
 }
 
@@ -88,16 +88,16 @@ async fn reasons_are_cut_between_characters() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_ends_the_providers_side_at_once() {
+async fn a_client_that_leaves_ends_the_providers_side_at_once() {
     for polite in [true, false] {
         let (address, heard) = listening(down(Text, "hello")).await;
         let gateway = gateway("cartesia", address, "", "");
-        let mut caller = gateway.open().await;
-        let _ = caller.next().await;
+        let mut client = gateway.open().await;
+        let _ = client.next().await;
         if !polite {
-            let _ = caller.stream.set_zero_linger();
+            let _ = client.stream.set_zero_linger();
         }
-        drop(caller);
+        drop(client);
         gateway.counts("speechgate_websockets_open", &[]).await;
         gateway.counts(
             "speechgate_errors_total",
@@ -128,14 +128,14 @@ async fn a_provider_that_dies_inside_a_frame_is_told() {
         })
         .await;
         let gateway = gateway("cartesia", address, "", "");
-        let mut caller = gateway.open().await;
+        let mut client = gateway.open().await;
         if told {
-            assert_eq!(caller.next().await.json()["error"]["code"], "upstream_disconnected");
-            assert_eq!(caller.next().await.close().0, 1014);
+            assert_eq!(client.next().await.json()["error"]["code"], "upstream_disconnected");
+            assert_eq!(client.next().await.close().0, 1014);
         } else {
-            assert_eq!(caller.rest().await.len(), 90_000);
+            assert_eq!(client.rest().await.len(), 90_000);
         }
-        drop(caller);
+        drop(client);
         gateway.counts(
             "speechgate_errors_total",
             &["{route=\"r\",provider=\"cartesia\",type=\"upstream\",code=\"upstream_disconnected\",origin=\"network\",transport=\"websocket\"} 1"],
@@ -163,13 +163,13 @@ async fn a_session_that_is_quiet_but_alive_goes_on() {
     })
     .await;
     let gateway = gateway("cartesia", address, "timeouts = { websocket_idle = \"400ms\" }", "");
-    let mut caller = gateway.open().await;
+    let mut client = gateway.open().await;
     let mut texts = Vec::new();
     while texts.len() < 4 {
-        let frame = caller.next().await;
+        let frame = client.next().await;
         match frame.opcode {
-            Ping => caller.send(&up(Pong, &frame.payload)).await,
-            // No pong that the caller did not ask for.
+            Ping => client.send(&up(Pong, &frame.payload)).await,
+            // No pong that the client did not ask for.
             opcode => {
                 assert_eq!(opcode, Text);
                 texts.push(String::from_utf8(frame.payload).expect("UTF-8"));
@@ -192,9 +192,9 @@ async fn a_provider_that_only_answers_pings_is_mute() {
     })
     .await;
     let gateway = gateway("cartesia", address, "timeouts = { websocket_idle = \"400ms\" }", "");
-    let mut caller = gateway.open().await;
-    caller.send(&up(Text, "something to do")).await;
-    let frames = caller.frames_until_close().await;
+    let mut client = gateway.open().await;
+    client.send(&up(Text, "something to do")).await;
+    let frames = client.frames_until_close().await;
     let told: Vec<&Frame> = frames.iter().filter(|frame| frame.opcode != Ping).collect();
     assert_eq!(told[0].json()["error"]["code"], "upstream_timeout");
     assert_eq!(told[1].close().0, 1014);
@@ -230,12 +230,12 @@ async fn a_healthy_socket_without_work_ends_as_nobodys_error() {
             .await;
             let breaker = "circuit_breaker = { failures = 1 }\ntimeouts = { websocket_idle = \"2s\" }";
             let gateway = gateway("cartesia", address, breaker, "");
-            let mut caller = gateway.ask_at(path, "").await;
-            assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+            let mut client = gateway.ask_at(path, "").await;
+            assert!(client.head().await.starts_with("HTTP/1.1 101 "));
             if let Some(asked) = asked {
-                caller.send(&up(Text, asked)).await;
+                client.send(&up(Text, asked)).await;
             }
-            let frames = caller.frames_until_close().await;
+            let frames = client.frames_until_close().await;
             let code = frames.last().expect("a close").close().0;
             assert_eq!(code, if works { 1014 } else { 1001 }, "{path} {asked:?} {frames:?}");
             let errors = gateway.metric("speechgate_errors_total").await;
@@ -273,8 +273,8 @@ async fn nothing_is_read_that_the_other_side_does_not_take() {
     })
     .await;
     let gateway = gateway("cartesia", address, "", "write_timeout = \"1s\"");
-    let caller = gateway.open().await;
-    // The caller does not read. What the kernel holds is some megabytes; the flood would be hundreds in this time.
+    let client = gateway.open().await;
+    // The client does not read. What the kernel holds is some megabytes; the flood would be hundreds in this time.
     gateway.counts(
         "speechgate_errors_total",
         &["{route=\"r\",provider=\"cartesia\",type=\"cancelled\",code=\"client_cancelled\",origin=\"client\",transport=\"websocket\"} 1"],
@@ -282,34 +282,34 @@ async fn nothing_is_read_that_the_other_side_does_not_take() {
     gateway.counts("speechgate_websockets_open", &[]).await;
     let sent = sent.load(Ordering::Relaxed);
     assert!((100_000..64 << 20).contains(&sent), "{sent} bytes");
-    drop(caller);
+    drop(client);
 }
 
 #[tokio::test]
 async fn a_gateway_that_ends_closes_its_sessions() {
     let (address, heard) = listening(Vec::new()).await;
     let mut gateway = gateway("cartesia", address, "", "drain_timeout = \"1s\"");
-    let mut caller = gateway.open().await;
+    let mut client = gateway.open().await;
     gateway.stop();
-    let message = caller.next().await.json();
+    let message = client.next().await.json();
     assert_eq!(message["error"]["code"], "shutting_down");
-    let (code, reason) = caller.next().await.close();
+    let (code, reason) = client.next().await.close();
     assert!(code == 1001 && reason.starts_with("shutting_down: "), "{code} {reason}");
-    caller.send(&up(Close, closing(1001, ""))).await;
-    assert_eq!(caller.frame().await, None);
+    client.send(&up(Close, closing(1001, ""))).await;
+    assert_eq!(client.frame().await, None);
     gateway.ended().await;
     let heard = heard.lock().expect("not poisoned");
     assert_eq!(heard.iter().map(|frame| frame.close().0).collect::<Vec<_>>(), [1001]);
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_because_of_an_error_has_not_cancelled() {
+async fn a_client_that_leaves_because_of_an_error_has_not_cancelled() {
     let error = r#"{"message_type":"auth_error","error":"Invalid API key"}"#;
     let (address, _) = listening(down(Text, error)).await;
     let gateway = gateway("elevenlabs", address, "", "");
-    let mut caller = gateway.open().await;
-    let _ = caller.next().await.json();
-    drop(caller);
+    let mut client = gateway.open().await;
+    let _ = client.next().await.json();
+    drop(client);
     gateway.counts("speechgate_websockets_open", &[]).await;
     let errors = gateway.metric("speechgate_errors_total").await;
     assert!(errors.len() == 1 && errors[0].contains("invalid_credentials"), "{errors:?}");
@@ -317,7 +317,7 @@ async fn a_caller_that_leaves_because_of_an_error_has_not_cancelled() {
 
 #[tokio::test]
 async fn no_close_is_said_inside_a_frame() {
-    // Half of a frame that is too long to be held is out when the caller closes and the provider dies.
+    // Half of a frame that is too long to be held is out when the client closes and the provider dies.
     let address = provider(|mut peer, _| async move {
         peer.accept("").await;
         peer.send(&down(Binary, vec![1; 100_000])[..90_000]).await;
@@ -325,8 +325,8 @@ async fn no_close_is_said_inside_a_frame() {
     })
     .await;
     let gateway = gateway("cartesia", address, "", "");
-    let mut caller = gateway.open().await;
-    caller.send(&up(Close, closing(1000, ""))).await;
-    assert_eq!(caller.rest().await.len(), 90_000);
+    let mut client = gateway.open().await;
+    client.send(&up(Close, closing(1000, ""))).await;
+    assert_eq!(client.rest().await.len(), 90_000);
     gateway.counts("speechgate_errors_total", &[]).await;
 }

@@ -32,13 +32,13 @@ async fn a_refused_upgrade_is_an_ordinary_answer() {
         })
         .await;
         let gateway = gateway("elevenlabs", address, route, "");
-        let mut caller = gateway.ask("Connection: close\r\n").await;
-        let head = caller.head().await;
+        let mut client = gateway.ask("Connection: close\r\n").await;
+        let head = client.head().await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{head}");
         for line in ["x-error-code: quota_exceeded\r\n", "www-authenticate: Bearer\r\n"] {
             assert!(head.contains(line), "{line} in {head}");
         }
-        let body: Value = serde_json::from_slice(&caller.rest().await).expect("JSON");
+        let body: Value = serde_json::from_slice(&client.rest().await).expect("JSON");
         assert_eq!(body[member]["code"], "quota_exceeded", "{body}");
         counted(&gateway, "elevenlabs", "payment_required", "quota_exceeded").await;
     }
@@ -54,9 +54,9 @@ async fn an_error_that_is_not_the_end_is_worded_anew_and_the_session_goes_on() {
             route,
             "",
         );
-        let mut caller = gateway.open().await;
-        assert_eq!(caller.next().await.payload, b"before");
-        let error = caller.next().await.json();
+        let mut client = gateway.open().await;
+        assert_eq!(client.next().await.payload, b"before");
+        let error = client.next().await.json();
         if route == CANONICAL {
             assert_eq!((&error["type"], &error["done"]), (&json!("error"), &json!(true)));
             assert_eq!(error["context_id"], "happy");
@@ -68,8 +68,8 @@ async fn an_error_that_is_not_the_end_is_worded_anew_and_the_session_goes_on() {
             assert_eq!(ours["code"], "concurrency_limited");
             assert_eq!(error, serde_json::from_str::<Value>(CARTESIA).expect("JSON"));
         }
-        assert_eq!(caller.next().await.json()["context_id"], "b");
-        assert_eq!(caller.next().await.close(), (1000, "done".to_owned()));
+        assert_eq!(client.next().await.json()["context_id"], "b");
+        assert_eq!(client.next().await.close(), (1000, "done".to_owned()));
         counted(&gateway, "cartesia", "concurrency_limited", "concurrency_limited").await;
     }
 }
@@ -79,14 +79,14 @@ async fn an_error_message_beats_the_close_behind_it() {
     for (route, code) in [(CANONICAL, 1008), (CANONICAL, 1000), (COMPATIBLE, 1008)] {
         let script = [down(Text, ELEVENLABS), down(Close, closing(code, "Invalid API key"))].concat();
         let gateway = gateway("elevenlabs", saying(script).await, route, "");
-        let mut caller = gateway.open().await;
-        let message = caller.next().await.json();
+        let mut client = gateway.open().await;
+        let message = client.next().await.json();
         let (member, reason) = match route {
             CANONICAL => ("error", "invalid_credentials: Invalid API key"),
             _ => ("gateway_error", "Invalid API key"),
         };
         assert_eq!(message[member]["code"], "invalid_credentials", "{message}");
-        assert_eq!(caller.next().await.close(), (code, reason.to_owned()));
+        assert_eq!(client.next().await.close(), (code, reason.to_owned()));
         counted(&gateway, "elevenlabs", "authentication", "invalid_credentials").await;
         let closes = format!("{{route=\"r\",code=\"{code}\",initiator=\"provider\"}} 1");
         gateway.counts("speechgate_websocket_closes_total", &[&closes]).await;
@@ -98,8 +98,8 @@ async fn a_close_with_an_error_is_told_before_it() {
     let reason = "voices can only be set in the first message.";
     for route in [CANONICAL, COMPATIBLE] {
         let gateway = gateway("elevenlabs", saying(down(Close, closing(1008, reason))).await, route, "");
-        let mut caller = gateway.open().await;
-        let message = caller.next().await.json();
+        let mut client = gateway.open().await;
+        let message = client.next().await.json();
         let (error, expected) = match route {
             CANONICAL => {
                 (&message["error"], format!("{}: {reason}", message["error"]["code"].as_str().expect("a code")))
@@ -111,7 +111,7 @@ async fn a_close_with_an_error_is_told_before_it() {
         if route == COMPATIBLE {
             assert_eq!(message["message"], reason, "{message}");
         }
-        assert_eq!(caller.next().await.close(), (1008, expected));
+        assert_eq!(client.next().await.close(), (1008, expected));
         let errors = gateway.metric("speechgate_errors_total").await;
         assert!(errors.len() == 1 && errors[0].ends_with(" 1"), "{errors:?}");
     }
@@ -134,16 +134,16 @@ async fn a_session_that_has_not_begun_is_refused_in_words_that_sdks_wait_for() {
     ];
     for (route, script, expected) in cases {
         let gateway = gateway("corti", saying(script).await, route, "");
-        let mut caller = gateway.open().await;
+        let mut client = gateway.open().await;
         let (mut types, mut told) = (Vec::new(), 0);
         for _ in expected {
-            let message = caller.next().await.json();
+            let message = client.next().await.json();
             told += usize::from(message.get("gateway_error").is_some());
             types.push(message["type"].as_str().unwrap_or_default().to_owned());
         }
         assert_eq!(types, expected);
         assert_eq!(told, usize::from(route == COMPATIBLE));
-        assert_eq!(caller.next().await.close().0, 1011);
+        assert_eq!(client.next().await.close().0, 1011);
     }
 }
 
@@ -159,10 +159,10 @@ async fn silence_is_told() {
         .await;
         let timeouts = format!("{route}\ntimeouts = {{ websocket_idle = \"400ms\" }}");
         let gateway = gateway("cartesia", address, &timeouts, "");
-        let mut caller = gateway.open().await;
-        let mut message = caller.next().await;
+        let mut client = gateway.open().await;
+        let mut message = client.next().await;
         if message.opcode == speechgate::wire::frame::Opcode::Ping {
-            message = caller.next().await;
+            message = client.next().await;
         }
         let message = message.json();
         let member = if route == CANONICAL { "error" } else { "gateway_error" };
@@ -171,14 +171,14 @@ async fn silence_is_told() {
         assert_eq!(message["type"], "error");
         // What a client takes for the end of speech is nobody's to say but the provider's.
         assert!(message.get("done").is_none(), "{message}");
-        let (code, reason) = caller.next().await.close();
+        let (code, reason) = client.next().await.close();
         assert_eq!((code, reason.split(':').next()), (1014, Some(expected)));
     }
 }
 
 #[tokio::test]
 async fn what_follows_an_error_that_ends_the_session_is_no_second_one() {
-    // The connection just ends behind the message, while the caller goes on sending.
+    // The connection just ends behind the message, while the client goes on sending.
     let address = provider(|mut peer, _| async move {
         peer.accept("").await;
         let _ = peer.next().await;
@@ -187,11 +187,11 @@ async fn what_follows_an_error_that_ends_the_session_is_no_second_one() {
     })
     .await;
     let gateway = gateway("elevenlabs", address, CANONICAL, "");
-    let mut caller = gateway.open().await;
-    caller.send(&up(Text, "hello")).await;
-    assert_eq!(caller.next().await.json()["error"]["code"], "invalid_credentials");
-    caller.send(&up(Text, "hello")).await;
-    assert_eq!(caller.next().await.close(), (3000, "invalid_credentials: Invalid API key".to_owned()));
+    let mut client = gateway.open().await;
+    client.send(&up(Text, "hello")).await;
+    assert_eq!(client.next().await.json()["error"]["code"], "invalid_credentials");
+    client.send(&up(Text, "hello")).await;
+    assert_eq!(client.next().await.close(), (3000, "invalid_credentials: Invalid API key".to_owned()));
     counted(&gateway, "elevenlabs", "authentication", "invalid_credentials").await;
 }
 
@@ -224,13 +224,13 @@ async fn messages_are_compatible_where_the_route_says_so_for_sockets_or_the_clie
     ] {
         let script = [down(Text, ELEVENLABS), down(Close, closing(1008, "invalid_api_key"))].concat();
         let gateway = gateway("elevenlabs", saying(script).await, route, "");
-        let mut caller = gateway.ask_at(path, lines).await;
-        assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
-        let message = caller.next().await.json();
+        let mut client = gateway.ask_at(path, lines).await;
+        assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+        let message = client.next().await.json();
         assert_eq!(message["error"].is_string(), compatible, "{route} {path} {message}");
         let ours = if compatible { &message["gateway_error"] } else { &message["error"] };
         assert_eq!(ours["code"], "invalid_credentials", "{message}");
-        let (code, reason) = caller.next().await.close();
+        let (code, reason) = client.next().await.close();
         assert_eq!((code, reason == "invalid_api_key"), (1008, compatible), "{reason}");
     }
 }
@@ -253,9 +253,9 @@ async fn errors_in_other_codecs_than_json_are_told() {
         for route in [CANONICAL, COMPATIBLE] {
             let script = [down(opcode, "no such codec"), down(opcode, raw), down(Close, closing(1000, ""))].concat();
             let gateway = gateway(provider, saying(script).await, route, "");
-            let mut caller = gateway.open().await;
-            assert_eq!(caller.next().await.payload, b"no such codec");
-            let told = caller.next().await;
+            let mut client = gateway.open().await;
+            assert_eq!(client.next().await.payload, b"no such codec");
+            let told = client.next().await;
             if route == CANONICAL {
                 assert_eq!((told.opcode, &told.json()["error"]["code"]), (Text, &json!(code)), "{provider}");
             } else {
@@ -266,7 +266,7 @@ async fn errors_in_other_codecs_than_json_are_told() {
                 let ours = value.as_object_mut().expect("an object").remove("gateway_error").expect("ours");
                 assert_eq!((&ours["code"], &value), (&json!(code), &serde_json::from_slice(own.body()).expect("JSON")));
             }
-            assert_eq!(caller.next().await.close().0, 1000);
+            assert_eq!(client.next().await.close().0, 1000);
         }
     }
 }
@@ -281,10 +281,10 @@ async fn a_session_that_is_over_by_the_providers_word_ends_although_it_leaves_it
     })
     .await;
     let gateway = gateway("elevenlabs", address, COMPATIBLE, "");
-    let mut caller = gateway.open().await;
+    let mut client = gateway.open().await;
     let began = std::time::Instant::now();
-    assert_eq!(caller.next().await.json()["gateway_error"]["code"], "invalid_credentials");
-    assert_eq!(caller.next().await.close().0, 3000);
+    assert_eq!(client.next().await.json()["gateway_error"]["code"], "invalid_credentials");
+    assert_eq!(client.next().await.close().0, 3000);
     assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
     counted(&gateway, "elevenlabs", "authentication", "invalid_credentials").await;
 }
@@ -315,10 +315,10 @@ async fn every_context_that_a_dead_socket_takes_with_it_is_told() {
                 })
                 .await;
                 let gateway = gateway(name, address, route, "");
-                let mut caller = gateway.ask_at(path, "").await;
-                assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
-                caller.send(&[begin("a"), begin("b"), begin("c")].concat()).await;
-                let frames = caller.frames_until_close().await;
+                let mut client = gateway.ask_at(path, "").await;
+                assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+                client.send(&[begin("a"), begin("b"), begin("c")].concat()).await;
+                let frames = client.frames_until_close().await;
                 let told: Vec<Value> = frames[1..frames.len() - 1].iter().map(|frame| frame.json()).collect();
                 let member = if route == CANONICAL { "context_id" } else { member };
                 let ids: Vec<_> = told.iter().map(|message| message[member].as_str()).collect();
@@ -344,10 +344,10 @@ async fn a_close_is_told_with_the_word_that_plugins_act_on() {
     ] {
         let code = if word == "error" { 1011 } else { 1008 };
         let gateway = gateway("elevenlabs", saying(down(Close, closing(code, reason))).await, COMPATIBLE, "");
-        let mut caller = gateway.ask_at("/v1/speech-to-text/realtime", "").await;
-        assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
-        assert_eq!(caller.next().await.json()["message_type"], word, "{reason}");
-        assert_eq!(caller.next().await.close(), (code, reason.to_owned()));
+        let mut client = gateway.ask_at("/v1/speech-to-text/realtime", "").await;
+        assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+        assert_eq!(client.next().await.json()["message_type"], word, "{reason}");
+        assert_eq!(client.next().await.close(), (code, reason.to_owned()));
     }
 }
 
@@ -360,21 +360,21 @@ async fn a_credential_that_was_refused_on_a_socket_opens_no_other_for_some_secon
         let gateway = gateway("elevenlabs", saying(script).await, route, "");
         let member = if route == CANONICAL { "error" } else { "gateway_error" };
         let open = async |lines: &str| {
-            let mut caller = gateway.ask_at("/v1/text-to-speech/v/stream-input", lines).await;
-            let head = caller.head().await;
-            (caller, head)
+            let mut client = gateway.ask_at("/v1/text-to-speech/v/stream-input", lines).await;
+            let head = client.head().await;
+            (client, head)
         };
         // Without a key in the handshake it may be in the first message, everybody's own.
         for key in ["", "", "xi-api-key: spent\r\n"] {
-            let (mut caller, head) = open(key).await;
+            let (mut client, head) = open(key).await;
             assert!(head.starts_with("HTTP/1.1 101 "), "{key} {head}");
-            let message = caller.next().await.json();
+            let message = client.next().await.json();
             assert_eq!(message[member]["code"], "quota_exceeded", "{message}");
         }
-        let (mut caller, head) = open("xi-api-key: spent\r\nConnection: close\r\n").await;
+        let (mut client, head) = open("xi-api-key: spent\r\nConnection: close\r\n").await;
         assert!(head.starts_with("HTTP/1.1 402 "), "{head}");
         assert!(head.contains("x-should-retry: false\r\n") && !head.contains("retry-after"), "{head}");
-        let body: Value = serde_json::from_slice(&caller.rest().await).expect("JSON");
+        let body: Value = serde_json::from_slice(&client.rest().await).expect("JSON");
         let told = ["code", "origin", "status"].map(|name| body[member][name].clone());
         assert_eq!(told, [json!("quota_exceeded"), json!("gateway"), json!(402)], "{body}");
         let (_, head) = open("xi-api-key: another\r\n").await;
@@ -394,11 +394,11 @@ async fn a_text_that_is_too_long_for_the_quota_turns_nobody_away() {
              required for this request.\",\"error\":\"quota_exceeded\",\"code\":1008}}"
         );
         let gateway = gateway("elevenlabs", saying(down(Text, &quota)).await, CANONICAL, "");
-        let mut caller = gateway.ask_at("/v1/text-to-speech/v/stream-input", "xi-api-key: poor\r\n").await;
-        assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
-        assert_eq!(caller.next().await.json()["error"]["code"], "quota_exceeded");
-        let mut caller = gateway.ask_at("/v1/text-to-speech/v/stream-input", "xi-api-key: poor\r\n").await;
-        let head = caller.head().await;
+        let mut client = gateway.ask_at("/v1/text-to-speech/v/stream-input", "xi-api-key: poor\r\n").await;
+        assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+        assert_eq!(client.next().await.json()["error"]["code"], "quota_exceeded");
+        let mut client = gateway.ask_at("/v1/text-to-speech/v/stream-input", "xi-api-key: poor\r\n").await;
+        let head = client.head().await;
         assert_eq!(head.starts_with("HTTP/1.1 101 "), opens, "{left} left: {head}");
     }
 }
@@ -410,8 +410,8 @@ async fn the_first_message_does_not_come_with_the_answer_to_the_handshake() {
     let mut soonest = Duration::MAX;
     for _ in 0..20 {
         let asked = Instant::now();
-        let mut caller = gateway.open().await;
-        assert_eq!(caller.next().await.json()["audio"], "AAAA");
+        let mut client = gateway.open().await;
+        assert_eq!(client.next().await.json()["audio"], "AAAA");
         soonest = soonest.min(asked.elapsed());
     }
     assert!(soonest >= Duration::from_millis(5), "{soonest:?} after the handshake was asked for");

@@ -177,7 +177,7 @@ fn what_the_provider_says_does_not_depend_on_frames_and_cuts() {
 }
 
 #[test]
-fn what_the_caller_says_does_not_depend_on_frames_and_cuts() {
+fn what_the_client_says_does_not_depend_on_frames_and_cuts() {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let (heard, mut hear) = unbounded_channel();
     let gateway = runtime.block_on(async {
@@ -200,15 +200,15 @@ fn what_the_caller_says_does_not_depend_on_frames_and_cuts() {
         gateway("cartesia", address, "", "")
     });
     holds(&runtime, async |messages, cuts| {
-        let mut caller = gateway.open().await;
+        let mut client = gateway.open().await;
         let frames: Vec<Frame> = messages.iter().flat_map(Message::frames).collect();
         let bytes = frames.iter().flat_map(|frame| {
             let mut bytes = up(frame.opcode, &frame.payload);
             bytes[0] ^= u8::from(!frame.fin) << 7;
             bytes
         });
-        dribble(&mut caller, &bytes.chain(up(Close, 1000_u16.to_be_bytes())).collect::<Vec<u8>>(), &cuts).await;
-        let answers = Heard::of(caller.frames_until_close().await);
+        dribble(&mut client, &bytes.chain(up(Close, 1000_u16.to_be_bytes())).collect::<Vec<u8>>(), &cuts).await;
+        let answers = Heard::of(client.frames_until_close().await);
         let expected: Vec<_> = messages.iter().map(|message| (message.opcode, message.payload.clone())).collect();
         prop_assert_eq!(hear.recv().await.expect("a provider"), expected);
         let pings = frames.iter().filter(|frame| frame.opcode == Ping);

@@ -37,17 +37,17 @@ async fn hearing() -> (SocketAddr, Arc<Mutex<Vec<Frame>>>) {
     (address, heard)
 }
 
-/// What a caller gets that sends these bytes.
+/// What a client gets that sends these bytes.
 async fn session(gateway: &Gateway, sent: &[u8]) -> Vec<Frame> {
-    let mut caller = gateway.open().await;
-    caller.send(sent).await;
-    caller.frames().await
+    let mut client = gateway.open().await;
+    client.send(sent).await;
+    client.frames().await
 }
 
 #[tokio::test]
 async fn frames_pass_as_they_come() {
     let gateway = gateway("cartesia", echo().await, "", "");
-    let mut caller = gateway.open().await;
+    let mut client = gateway.open().await;
     let long = vec![7; 300_000];
     for (fin, opcode, payload) in [
         (true, Text, "hello".as_bytes()),
@@ -64,22 +64,22 @@ async fn frames_pass_as_they_come() {
     ] {
         let mut bytes = up(opcode, payload);
         bytes[0] = bytes[0] & 0x7f | u8::from(fin) << 7;
-        caller.send(&bytes).await;
+        client.send(&bytes).await;
         if payload.starts_with(br#"{"type":"error"#) && !fin {
             // Held until it is whole.
             continue;
         }
         if opcode == Continuation && payload.ends_with(b"meant\"}") {
-            assert_eq!(caller.next().await, Frame { fin: false, opcode: Text, payload: br#"{"type":"error"#.to_vec() });
+            assert_eq!(client.next().await, Frame { fin: false, opcode: Text, payload: br#"{"type":"error"#.to_vec() });
         }
-        assert_eq!(caller.next().await, Frame { fin, opcode, payload: payload.to_vec() });
+        assert_eq!(client.next().await, Frame { fin, opcode, payload: payload.to_vec() });
     }
-    caller.send(&[up(Ping, "between"), up(Pong, "unasked")].concat()).await;
-    assert_eq!(caller.next().await, Frame { fin: true, opcode: Pong, payload: b"between".to_vec() });
-    assert_eq!(caller.next().await, Frame { fin: true, opcode: Pong, payload: b"unasked".to_vec() });
-    caller.send(&up(Close, closing(4321, "bye"))).await;
-    assert_eq!(caller.next().await.close(), (4321, "bye".to_owned()));
-    assert_eq!(caller.frame().await, None);
+    client.send(&[up(Ping, "between"), up(Pong, "unasked")].concat()).await;
+    assert_eq!(client.next().await, Frame { fin: true, opcode: Pong, payload: b"between".to_vec() });
+    assert_eq!(client.next().await, Frame { fin: true, opcode: Pong, payload: b"unasked".to_vec() });
+    client.send(&up(Close, closing(4321, "bye"))).await;
+    assert_eq!(client.next().await.close(), (4321, "bye".to_owned()));
+    assert_eq!(client.frame().await, None);
     gateway.counts("speechgate_errors_total", &[]).await;
     gateway.counts("speechgate_websocket_closes_total", &["{route=\"r\",code=\"other\",initiator=\"caller\"} 1"]).await;
     gateway
@@ -101,11 +101,11 @@ async fn control_frames_pass_between_fragments_that_are_held() {
         fragment(true, Close, &closing(1000, "")),
     ];
     let gateway = gateway("cartesia", saying(script.concat()).await, "", "");
-    let mut caller = gateway.open().await;
-    assert_eq!(caller.next().await.opcode, Ping);
-    let message = caller.next().await;
+    let mut client = gateway.open().await;
+    assert_eq!(client.next().await.opcode, Ping);
+    let message = client.next().await;
     assert!(message.fin && message.json()["error"]["message"] == "boom", "{message:?}");
-    assert_eq!(caller.next().await.close().0, 1000);
+    assert_eq!(client.next().await.close().0, 1000);
 }
 
 #[tokio::test]
@@ -154,7 +154,7 @@ fn offences(from: fn(Opcode, &[u8]) -> Vec<u8>, mask: u8) -> Vec<(Vec<u8>, u16, 
 }
 
 #[tokio::test]
-async fn a_caller_that_breaks_the_protocol_is_closed_and_its_frame_goes_nowhere() {
+async fn a_client_that_breaks_the_protocol_is_closed_and_its_frame_goes_nowhere() {
     for (bytes, code, word) in offences(|opcode, payload| up(opcode, payload), 0x80) {
         let (address, heard) = hearing().await;
         let gateway = gateway("cartesia", address, "", "");
@@ -174,7 +174,7 @@ async fn a_caller_that_breaks_the_protocol_is_closed_and_its_frame_goes_nowhere(
 }
 
 #[tokio::test]
-async fn a_provider_that_breaks_the_protocol_is_closed_and_the_caller_is_told() {
+async fn a_provider_that_breaks_the_protocol_is_closed_and_the_client_is_told() {
     for (bytes, code, word) in offences(|opcode, payload| down(opcode, payload), 0) {
         let closes = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&closes);
@@ -190,8 +190,8 @@ async fn a_provider_that_breaks_the_protocol_is_closed_and_the_caller_is_told() 
         })
         .await;
         let gateway = gateway("cartesia", address, "", "");
-        let mut caller = gateway.open().await;
-        let frames = caller.frames_until_close().await;
+        let mut client = gateway.open().await;
+        let frames = client.frames_until_close().await;
         let [good, message, close] = frames.as_slice() else { panic!("{frames:?} to {bytes:?}") };
         assert_eq!(good.payload, b"good");
         let error = &message.json()["error"];
@@ -200,7 +200,7 @@ async fn a_provider_that_breaks_the_protocol_is_closed_and_the_caller_is_told() 
         let expected = if code == 1009 { 1009 } else { 1014 };
         let worded = reason.starts_with("invalid_upstream_response: ");
         assert!(said == expected && worded, "{said} {reason} to {bytes:?}");
-        drop(caller);
+        drop(client);
         gateway.counts("speechgate_websockets_open", &[]).await;
         let closes = closes.lock().expect("not poisoned");
         let [close] = closes.as_slice() else { panic!("{closes:?} of {bytes:?}") };
@@ -276,9 +276,9 @@ async fn fragments_and_cuts_make_no_difference() {
         })
         .await;
         let gateway = gateway("cartesia", address, "", "");
-        let mut caller = gateway.open().await;
-        let message = caller.next().await.json();
+        let mut client = gateway.open().await;
+        let message = client.next().await.json();
         assert_eq!((&message["error"]["message"], &message["context_id"]), (&"h€llo".into(), &"c".into()));
-        assert_eq!(caller.next().await.close().0, 1000);
+        assert_eq!(client.next().await.close().0, 1000);
     }
 }

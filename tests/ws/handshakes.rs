@@ -41,10 +41,10 @@ async fn nothing_passes_without_an_answer_to_the_handshake() {
     ] {
         let (address, _) = answering(answer.clone() + "secret").await;
         let gateway = gateway("generic", address, "", "");
-        let mut caller = gateway.ask("Sec-WebSocket-Protocol: v1, v2\r\nConnection: close\r\n").await;
-        let head = caller.head().await;
+        let mut client = gateway.ask("Sec-WebSocket-Protocol: v1, v2\r\nConnection: close\r\n").await;
+        let head = client.head().await;
         assert!(head.starts_with("HTTP/1.1 502 "), "{head} to {answer}");
-        let body = caller.rest().await;
+        let body = client.rest().await;
         let error: Value = serde_json::from_slice(&body).expect("an envelope");
         assert_eq!(error["error"]["code"], "invalid_upstream_response", "{answer}");
         assert!(!String::from_utf8_lossy(&body).contains("secret"));
@@ -64,8 +64,8 @@ async fn a_handshake_passes_end_to_end() {
     let gateway = gateway("elevenlabs", address, "credentials = { header = \"xi-api-key\", value = \"injected\" }", "");
     let lines = "Sec-WebSocket-Protocol: v1, v2\r\nSec-WebSocket-Extensions: permessage-deflate\r\nCookie: c=3\r\n\
                  Origin: https://app.test\r\nxi-api-key: own\r\nx-request-id: ours-1234\r\n";
-    let mut caller = gateway.ask(lines).await;
-    let head = caller.head().await.to_ascii_lowercase();
+    let mut client = gateway.ask(lines).await;
+    let head = client.head().await.to_ascii_lowercase();
     for line in [
         "http/1.1 101 switching protocols\r\n",
         "upgrade: websocket\r\n",
@@ -80,18 +80,18 @@ async fn a_handshake_passes_end_to_end() {
         assert_eq!(head.matches(line).count(), 1, "{line} in {head}");
     }
     assert!(!head.contains("content-length") && !head.contains("extensions"), "{head}");
-    assert_eq!(caller.next().await.payload, b"at once");
+    assert_eq!(client.next().await.payload, b"at once");
     let asked = heads.lock().expect("not poisoned").concat().to_ascii_lowercase();
     for line in [
-        "get /socket?token=caller-secret http/1.1\r\n",
+        "get /socket?token=client-secret http/1.1\r\n",
         "sec-websocket-key: dghlihnhbxbszsbub25jzq==\r\n",
         "sec-websocket-protocol: v1, v2\r\n",
         "cookie: c=3\r\n",
         "origin: https://app.test\r\n",
         "xi-api-key: injected\r\n",
     ] {
-        // The route injects a key, so the caller's own in the query is dropped.
-        let line = line.replace("?token=caller-secret", "");
+        // The route injects a key, so the client's own in the query is dropped.
+        let line = line.replace("?token=client-secret", "");
         assert_eq!(asked.matches(&line).count(), 1, "{line} in {asked}");
     }
     assert!(!asked.contains("extensions"), "{asked}");
@@ -108,10 +108,10 @@ async fn bytes_sent_before_the_answer_wait_for_it() {
     })
     .await;
     let gateway = gateway("generic", address, "", "");
-    let mut caller = gateway.ask("").await;
-    caller.send(&up(Text, "early")).await;
-    assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
-    assert_eq!(caller.next().await.payload, b"early");
+    let mut client = gateway.ask("").await;
+    client.send(&up(Text, "early")).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(client.next().await.payload, b"early");
 }
 
 #[tokio::test]
@@ -119,12 +119,12 @@ async fn bytes_sent_before_a_refusal_reach_nobody() {
     let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned();
     let (address, heads) = answering(answer).await;
     let gateway = gateway("generic", address, "", "");
-    let mut caller = gateway.ask("").await;
-    caller.send(&up(Text, "early")).await;
-    caller.send(&up(Close, closing(1000, ""))).await;
-    let head = caller.head().await;
+    let mut client = gateway.ask("").await;
+    client.send(&up(Text, "early")).await;
+    client.send(&up(Close, closing(1000, ""))).await;
+    let head = client.head().await;
     assert!(head.starts_with("HTTP/1.1 403 ") && head.contains("x-error-code: permission_denied\r\n"), "{head}");
-    let _ = caller.rest().await;
+    let _ = client.rest().await;
     let heads = heads.lock().expect("not poisoned");
     assert!(heads.len() == 1 && !heads[0].contains("early"), "{heads:?}");
 }
@@ -134,8 +134,8 @@ async fn a_redirect_leads_on_through_the_gateway() {
     let (address, _) =
         answering("HTTP/1.1 307 Temporary Redirect\r\nLocation: /other\r\nContent-Length: 0\r\n\r\n".to_owned()).await;
     let gateway = gateway("generic", address, "", "");
-    let mut caller = gateway.ask("").await;
-    let head = caller.head().await;
+    let mut client = gateway.ask("").await;
+    let head = client.head().await;
     assert!(head.starts_with("HTTP/1.1 307 ") && head.contains("location: /r/other\r\n"), "{head}");
 }
 
@@ -148,8 +148,8 @@ async fn what_is_no_proper_handshake_is_none() {
         "Sec-WebSocket-Version: 8\r\n",
         "Connection: sec-websocket-key\r\n",
     ] {
-        let mut caller = gateway.ask(lines).await;
-        let head = caller.head().await;
+        let mut client = gateway.ask(lines).await;
+        let head = client.head().await;
         assert!(head.starts_with("HTTP/1.1 400 "), "{head} to {lines}");
     }
     assert!(heads.lock().expect("not poisoned").is_empty());
@@ -157,11 +157,11 @@ async fn what_is_no_proper_handshake_is_none() {
 
 #[tokio::test]
 async fn secrets_that_a_provider_echoes_are_hidden() {
-    let text = r#"{"type":"error","error":"no caller-secret, no subprotocol-secret here"}"#;
+    let text = r#"{"type":"error","error":"no client-secret, no subprotocol-secret here"}"#;
     let (address, _) = answering([format!("{SWITCHING}\r\n").as_bytes(), &down(Text, text)].concat()).await;
     let gateway = gateway("breeze", address, "", "");
-    let mut caller = gateway.ask("Sec-WebSocket-Protocol: v1, breeze-realtime-token.subprotocol-secret\r\n").await;
-    let _ = caller.head().await;
-    let message = String::from_utf8(caller.next().await.payload).expect("UTF-8");
+    let mut client = gateway.ask("Sec-WebSocket-Protocol: v1, breeze-realtime-token.subprotocol-secret\r\n").await;
+    let _ = client.head().await;
+    let message = String::from_utf8(client.next().await.payload).expect("UTF-8");
     assert!(message.contains("no ***, no *** here") && !message.contains("secret"), "{message}");
 }

@@ -50,15 +50,15 @@ async fn only_a_websocket_becomes_a_tunnel_whatever_the_provider_says() {
         let answer = SWITCHING.replace("websocket", token) + "\r\nfrom behind the 101";
         let (address, heard) = agreeing(answer.into_bytes()).await;
         let gateway = gateway("generic", address, "", "");
-        let mut caller = connect(&gateway).await;
-        caller.send(format!("{first}\r\nHost: gateway.test\r\n{lines}{proper}\r\nsmuggled\r\n\r\n").as_bytes()).await;
-        let head = caller.head().await;
+        let mut client = connect(&gateway).await;
+        client.send(format!("{first}\r\nHost: gateway.test\r\n{lines}{proper}\r\nsmuggled\r\n\r\n").as_bytes()).await;
+        let head = client.head().await;
         let status = head.get(9..12).unwrap_or_default();
         assert!(["400", "405", "502"].contains(&status), "{head} to {first} {lines}");
-        let rest = String::from_utf8_lossy(&caller.rest().await).into_owned();
+        let rest = String::from_utf8_lossy(&client.rest().await).into_owned();
         assert!(!rest.contains("behind"), "{rest} to {first} {lines}");
         gateway.counts("speechgate_websockets_open", &[]).await;
-        drop(caller);
+        drop(client);
         let heard = heard.lock().expect("not poisoned").concat();
         assert!(heard.is_empty(), "{} after {first} {lines}", heard.escape_ascii());
     }
@@ -79,7 +79,7 @@ impl Death {
     }
 }
 
-/// What a provider says before it dies, whether the caller's close has come by then, and what becomes of the caller.
+/// What a provider says before it dies, whether the client's close has come by then, and what becomes of the client.
 fn last_words() -> Vec<(&'static str, Vec<u8>, bool, Told)> {
     let after = |bytes: Vec<u8>| [format!("{SWITCHING}\r\n").into_bytes(), bytes].concat();
     let binary = down(Binary, [7; 1000]);
@@ -104,7 +104,7 @@ fn last_words() -> Vec<(&'static str, Vec<u8>, bool, Told)> {
         ("inside a ping", after(down(Ping, "pong")[..4].to_vec()), false, Told::Message),
         ("inside a close", after(close[..3].to_vec()), false, Told::Message),
         ("before the last byte of a close", after(close[..6].to_vec()), false, Told::Message),
-        ("after a close of the caller's", after(Vec::new()), true, Told::Answered),
+        ("after a close of the client's", after(Vec::new()), true, Told::Answered),
         ("inside an answer to a close", after(close[..3].to_vec()), true, Told::Answered),
     ]
 }
@@ -117,7 +117,7 @@ enum Told {
     Message,
     /// Inside a message there is no place for another.
     CloseOnly,
-    /// The close that the caller began is answered.
+    /// The close that the client began is answered.
     Answered,
 }
 
@@ -142,31 +142,31 @@ async fn a_provider_may_die_at_any_moment() {
             })
             .await;
             let gateway = gateway("cartesia", address, "", "");
-            let mut caller = gateway.ask("Connection: close\r\n").await;
-            let head = caller.head().await;
+            let mut client = gateway.ask("Connection: close\r\n").await;
+            let head = client.head().await;
             let case = format!("{death:?} {moment}");
             // A reset may overtake what was sent before it.
             let overtaken = matches!(death, Death::Reset) && head.starts_with("HTTP/1.1 502 ");
             if told == Told::Refused || overtaken {
                 assert!(head.starts_with("HTTP/1.1 502 "), "{case}: {head}");
-                let body = caller.rest().await;
+                let body = client.rest().await;
                 let error: serde_json::Value = serde_json::from_slice(&body).expect("an envelope");
                 assert_eq!(error["error"]["code"], "upstream_disconnected", "{case}");
             } else {
                 assert!(head.starts_with("HTTP/1.1 101 "), "{case}: {head}");
                 if closes {
-                    caller.send(&up(Close, closing(1000, "enough"))).await;
+                    client.send(&up(Close, closing(1000, "enough"))).await;
                 }
-                farewell(&mut caller, told, death, &case).await;
+                farewell(&mut client, told, death, &case).await;
             }
-            drop(caller);
+            drop(client);
             gateway.counts("speechgate_websockets_open", &[]).await;
         }
     }
 }
 
-async fn farewell(caller: &mut Peer, told: Told, death: Death, case: &str) {
-    let frames = caller.frames_until_close().await;
+async fn farewell(client: &mut Peer, told: Told, death: Death, case: &str) {
+    let frames = client.frames_until_close().await;
     let (close, said) = frames.split_last().expect("a close");
     let said: Vec<_> = said.iter().filter(|frame| frame.fin || frame.payload != b"half of ").collect();
     match told {
@@ -186,7 +186,7 @@ async fn farewell(caller: &mut Peer, told: Told, death: Death, case: &str) {
 }
 
 #[tokio::test]
-async fn a_caller_may_die_at_any_moment() {
+async fn a_client_may_die_at_any_moment() {
     let binary = up(Binary, [7; 1000]);
     let close = up(Close, closing(1000, "bye"));
     let mut first = up(Text, "half of ");
@@ -215,11 +215,11 @@ async fn a_caller_may_die_at_any_moment() {
             })
             .await;
             let gateway = gateway("cartesia", address, "", "");
-            let mut caller = gateway.open().await;
-            caller.send(bytes).await;
+            let mut client = gateway.open().await;
+            client.send(bytes).await;
             // What was sent arrives before the end does.
             tokio::task::yield_now().await;
-            death.of(caller);
+            death.of(client);
             let codes = ended.recv().await.expect("the provider is left");
             // A reset may overtake the close before it.
             let expected: &[&[u16]] = match (moment, death) {
@@ -235,7 +235,7 @@ async fn a_caller_may_die_at_any_moment() {
 }
 
 #[tokio::test]
-async fn a_caller_may_die_before_its_handshake_is_answered() {
+async fn a_client_may_die_before_its_handshake_is_answered() {
     for death in [Death::Fin, Death::Reset] {
         let (told, mut ended) = tokio::sync::mpsc::unbounded_channel();
         let address = provider(move |mut peer, _| {
@@ -248,9 +248,9 @@ async fn a_caller_may_die_before_its_handshake_is_answered() {
         })
         .await;
         let gateway = gateway("cartesia", address, "", "");
-        let caller = gateway.ask("").await;
+        let client = gateway.ask("").await;
         assert_eq!(ended.recv().await, Some("asked"));
-        death.of(caller);
+        death.of(client);
         assert_eq!(ended.recv().await, Some("left"), "{death:?}");
         gateway.counts("speechgate_requests_in_flight", &[]).await;
         assert_eq!(gateway.metric("speechgate_websockets_open").await, [""; 0]);

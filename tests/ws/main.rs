@@ -1,4 +1,4 @@
-//! The WebSocket relay over real sockets: scripted providers, callers that speak bytes.
+//! The WebSocket relay over real sockets: scripted providers, clients that speak bytes.
 //!
 //! * `errors`: the four places where an error hides, on canonical and on compatible routes
 //! * `handshakes`: what counts as an upgrade and what does not

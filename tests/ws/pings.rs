@@ -50,12 +50,12 @@ async fn a_half_open_provider_is_told_within_two_pings() {
     for working in [true, false] {
         let (address, heard) = noting(|_| Vec::new()).await;
         let gateway = gateway("cartesia", address, "ping = \"400ms\"", "");
-        let mut caller = gateway.open().await;
+        let mut client = gateway.open().await;
         if working {
-            caller.send(&up(Text, r#"{"context_id":"c","transcript":"Hello."}"#)).await;
+            client.send(&up(Text, r#"{"context_id":"c","transcript":"Hello."}"#)).await;
         }
         let begun = Instant::now();
-        let frames = caller.frames_until_close().await;
+        let frames = client.frames_until_close().await;
         let took = begun.elapsed();
         assert!((700..1600).contains(&took.as_millis()), "{took:?}");
         assert_eq!(frames[0].json()["error"]["code"], "upstream_disconnected");
@@ -78,10 +78,10 @@ async fn one_unanswered_ping_is_none_and_pongs_are_not_passed_on() {
     })
     .await;
     let gateway = gateway("cartesia", address, "ping = \"100ms\"", "");
-    let mut caller = gateway.open().await;
+    let mut client = gateway.open().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    caller.send(&up(Ping, "mine")).await;
-    let frame = caller.next().await;
+    client.send(&up(Ping, "mine")).await;
+    let frame = client.next().await;
     assert_eq!((frame.opcode, &frame.payload[..]), (Pong, &b"mine"[..]));
     gateway.counts("speechgate_errors_total", &[]).await;
     gateway.counts("speechgate_websockets_open", &["{route=\"r\"} 1"]).await;
@@ -92,9 +92,9 @@ async fn a_provider_that_answers_no_pings_is_not_asked() {
     let (address, heard) = noting(|_| Vec::new()).await;
     let own = "ping = \"100ms\"\ntimeouts = { websocket_idle = \"1s\" }\n[providers.mute]\nextends = \"cartesia\"\nwebsocket = { answers_pings = false }";
     let gateway = gateway("mute", address, own, "");
-    let mut caller = gateway.open().await;
+    let mut client = gateway.open().await;
     tokio::time::sleep(Duration::from_millis(600)).await;
-    caller.send(&up(Text, "still here")).await;
+    client.send(&up(Text, "still here")).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(texts(&heard), ["still here"]);
     assert_eq!(heard.lock().expect("not poisoned").len(), 1, "no ping");
@@ -102,7 +102,7 @@ async fn a_provider_that_answers_no_pings_is_not_asked() {
     // Its silence says nothing; that somebody waits for an answer does.
     tokio::time::sleep(Duration::from_millis(500)).await;
     gateway.counts("speechgate_errors_total", &[]).await;
-    let frames = caller.frames_until_close().await;
+    let frames = client.frames_until_close().await;
     let told = frames.iter().find(|frame| frame.opcode == Text).expect("an error");
     assert_eq!(told.json()["error"]["code"], "upstream_timeout");
 }
@@ -134,10 +134,10 @@ async fn a_half_open_client_has_left() {
 async fn no_ping_stands_inside_a_frame() {
     let (address, heard) = noting(pongs).await;
     let gateway = gateway("cartesia", address, "ping = \"100ms\"", "");
-    let mut caller = gateway.open().await;
+    let mut client = gateway.open().await;
     let frame = up(Binary, vec![7; 200_000]);
     for piece in frame.chunks(50_000) {
-        caller.send(piece).await;
+        client.send(piece).await;
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     tokio::time::sleep(Duration::from_millis(250)).await;
@@ -148,19 +148,19 @@ async fn no_ping_stands_inside_a_frame() {
 }
 
 async fn open_at(gateway: &Gateway, path: &str) -> Peer {
-    let mut caller = gateway.ask_at(path, "").await;
-    assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
-    caller
+    let mut client = gateway.ask_at(path, "").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    client
 }
 
 #[tokio::test]
 async fn an_idle_socket_is_kept_open_in_the_providers_words() {
     let (address, heard) = noting(pongs).await;
     let gateway = gateway("deepgram", address, "websocket = { keep_alive = \"150ms\" }", "");
-    let mut caller = open_at(&gateway, "/v1/listen").await;
+    let mut client = open_at(&gateway, "/v1/listen").await;
     // While there is audio nothing else is said.
     for _ in 0..10 {
-        caller.send(&up(Binary, [0; 320])).await;
+        client.send(&up(Binary, [0; 320])).await;
         tokio::time::sleep(Duration::from_millis(40)).await;
     }
     assert_eq!(texts(&heard), [""; 0]);
@@ -170,7 +170,7 @@ async fn an_idle_socket_is_kept_open_in_the_providers_words() {
     // Where the provider has no such message nothing is said, and not where it would be charged.
     let mut other = open_at(&gateway, "/v1/speak").await;
     other.send(&up(Text, r#"{"type":"Speak","text":"Hello."}"#)).await;
-    drop(caller);
+    drop(client);
     gateway.counts("speechgate_websockets_open", &["{route=\"r\"} 1"]).await;
     let before = texts(&heard).len();
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -187,21 +187,21 @@ async fn a_socket_is_kept_open_between_contexts_and_not_inside_one() {
     })
     .await;
     let gateway = gateway("elevenlabs", address, "websocket = { keep_alive = \"150ms\" }", "");
-    let mut caller = open_at(&gateway, "/v1/text-to-speech/v/multi-stream-input").await;
+    let mut client = open_at(&gateway, "/v1/text-to-speech/v/multi-stream-input").await;
     let pause = || tokio::time::sleep(Duration::from_millis(500));
     pause().await;
     assert_eq!(texts(&heard), [""; 0], "the client speaks first");
-    caller.send(&up(Text, BEGINS)).await;
+    client.send(&up(Text, BEGINS)).await;
     pause().await;
     assert_eq!(texts(&heard), [BEGINS], "inside a context nothing is said");
-    caller.send(&up(Text, "end")).await;
-    let _ = caller.next().await;
+    client.send(&up(Text, "end")).await;
+    let _ = client.next().await;
     pause().await;
     let said = texts(&heard);
     assert!((4..=6).contains(&said.len()) && said[2..].iter().all(|text| text == KEPT), "{said:?}");
     // A single context is not kept open: the blank that does it may be charged.
     let mut single = open_at(&gateway, "/v1/text-to-speech/v/stream-input").await;
-    drop(caller);
+    drop(client);
     gateway.counts("speechgate_websockets_open", &["{route=\"r\"} 1"]).await;
     single.send(&up(Text, r#"{"text":" "}"#)).await;
     pause().await;

@@ -70,8 +70,8 @@ fn chunk(context: &str) -> Value {
     json!({ "type": "chunk", "done": false, "data": "AAAA", "context_id": context })
 }
 
-async fn send(caller: &mut Peer, message: &Value) {
-    caller.send(&up(Text, message.to_string())).await;
+async fn send(client: &mut Peer, message: &Value) {
+    client.send(&up(Text, message.to_string())).await;
 }
 
 async fn counts(gateway: &Gateway, in_use: u32, queued: u32) {
@@ -88,34 +88,34 @@ async fn session(gateway: &Gateway, opened: &mut UnboundedReceiver<End>) -> (Pee
 }
 
 async fn session_at(gateway: &Gateway, opened: &mut UnboundedReceiver<End>, path: &str) -> (Peer, End) {
-    let mut caller = gateway.ask_at(path, "").await;
-    assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
-    (caller, opened.recv().await.expect("the provider's end"))
+    let mut client = gateway.ask_at(path, "").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    (client, opened.recv().await.expect("the provider's end"))
 }
 
 #[tokio::test]
 async fn a_context_waits_until_another_has_ended_and_what_runs_goes_on() {
     let (address, mut opened) = played().await;
     let gateway = gateway("cartesia", address, &route("max = 1, max_wait = \"20s\""), "");
-    let (mut caller, mut end) = session(&gateway, &mut opened).await;
+    let (mut client, mut end) = session(&gateway, &mut opened).await;
     counts(&gateway, 0, 0).await;
-    send(&mut caller, &begin("a", true)).await;
-    send(&mut caller, &begin("b", false)).await;
-    send(&mut caller, &begin("a", false)).await;
+    send(&mut client, &begin("a", true)).await;
+    send(&mut client, &begin("b", false)).await;
+    send(&mut client, &begin("a", false)).await;
     end.hears(&begin("a", true)).await;
     counts(&gateway, 1, 1).await;
     end.says(&chunk("a"));
-    assert_eq!(caller.next().await.json(), chunk("a"));
+    assert_eq!(client.next().await.json(), chunk("a"));
     // Not even what belongs to a running context overtakes what waits.
     assert!(end.heard.try_recv().is_err());
     end.says(&done("a"));
-    assert_eq!(caller.next().await.json(), done("a"));
+    assert_eq!(client.next().await.json(), done("a"));
     end.hears(&begin("b", false)).await;
     // Its context has ended, so it begins another, which waits.
     counts(&gateway, 1, 1).await;
     end.says(&done("b"));
     end.hears(&begin("a", false)).await;
-    caller.send(&up(Close, closing(1000, ""))).await;
+    client.send(&up(Close, closing(1000, ""))).await;
     counts(&gateway, 0, 0).await;
 }
 
@@ -124,13 +124,13 @@ async fn a_context_waits_until_another_has_ended_and_what_runs_goes_on() {
 async fn a_long_message_begins_a_context_like_a_short_one() {
     let (address, mut opened) = played().await;
     let gateway = gateway("cartesia", address, &route("max = 1, max_wait = \"20s\""), "");
-    let (mut caller, mut end) = session(&gateway, &mut opened).await;
+    let (mut client, mut end) = session(&gateway, &mut opened).await;
     let long = |context: &str, length: usize| {
         let text = "a".repeat(length);
         json!({ "a": text, "transcript": "hello", "continue": false, "context_id": context })
     };
     for (context, length) in [("a", 66_000), ("b", 900_000)] {
-        send(&mut caller, &long(context, length)).await;
+        send(&mut client, &long(context, length)).await;
     }
     end.hears(&long("a", 66_000)).await;
     counts(&gateway, 1, 1).await;
@@ -145,26 +145,26 @@ async fn without_a_slot_the_context_is_refused_and_the_session_goes_on() {
         let (address, mut opened) = played().await;
         let route = format!("{envelope}{}", route("max = 1, queue = 0"));
         let gateway = gateway("cartesia", address, &route, "");
-        let (mut caller, mut end) = session(&gateway, &mut opened).await;
-        send(&mut caller, &begin("a", true)).await;
+        let (mut client, mut end) = session(&gateway, &mut opened).await;
+        send(&mut client, &begin("a", true)).await;
         for more in [true, true, false] {
-            send(&mut caller, &begin("b", more)).await;
+            send(&mut client, &begin("b", more)).await;
         }
-        let refusal = caller.next().await.json();
+        let refusal = client.next().await.json();
         assert_eq!(refusal[member]["code"], "concurrency_limited", "{refusal}");
         assert_eq!(refusal[member]["origin"], "gateway", "{refusal}");
         assert_eq!((&refusal["context_id"], refusal.get("done")), (&json!("b"), None), "{refusal}");
         // What was left of it went nowhere, and the context that runs is not disturbed.
-        send(&mut caller, &begin("a", false)).await;
+        send(&mut client, &begin("a", false)).await;
         end.hears(&begin("a", true)).await;
         end.hears(&begin("a", false)).await;
         end.says(&done("a"));
-        assert_eq!(caller.next().await.json(), done("a"));
-        send(&mut caller, &begin("b", false)).await;
+        assert_eq!(client.next().await.json(), done("a"));
+        send(&mut client, &begin("b", false)).await;
         end.hears(&begin("b", false)).await;
         let rejections = gateway.metric("speechgate_limit_rejections_total").await;
         assert_eq!(rejections, ["speechgate_limit_rejections_total{route=\"r\",limit=\"concurrency\"} 1"]);
-        drop(caller);
+        drop(client);
         counts(&gateway, 0, 0).await;
     }
 }
@@ -225,7 +225,7 @@ async fn a_slot_comes_back_however_its_context_ends() {
 }
 
 #[tokio::test]
-async fn a_caller_that_leaves_gives_up_its_place() {
+async fn a_client_that_leaves_gives_up_its_place() {
     let (address, mut opened) = played().await;
     let gateway = gateway("cartesia", address, &route("max = 1, max_wait = \"60s\""), "");
     let (mut first, mut end) = session(&gateway, &mut opened).await;
@@ -243,17 +243,17 @@ async fn a_caller_that_leaves_gives_up_its_place() {
 async fn a_refusal_waits_for_the_end_of_a_message_of_the_provider_s() {
     let (address, mut opened) = played().await;
     let gateway = gateway("cartesia", address, &route("max = 1, queue = 0"), "");
-    let (mut caller, mut end) = session(&gateway, &mut opened).await;
-    send(&mut caller, &begin("a", true)).await;
+    let (mut client, mut end) = session(&gateway, &mut opened).await;
+    send(&mut client, &begin("a", true)).await;
     end.hears(&begin("a", true)).await;
     end.say.send(crate::support::fragment(false, Binary, b"half")).expect("open");
-    assert_eq!(caller.next().await.payload, b"half");
-    send(&mut caller, &begin("b", false)).await;
+    assert_eq!(client.next().await.payload, b"half");
+    send(&mut client, &begin("b", false)).await;
     end.say
         .send(crate::support::fragment(true, speechgate::wire::frame::Opcode::Continuation, b"whole"))
         .expect("open");
-    assert_eq!(caller.next().await.payload, b"whole");
-    assert_eq!(caller.next().await.json()["context_id"], "b");
+    assert_eq!(client.next().await.payload, b"whole");
+    assert_eq!(client.next().await.json()["context_id"], "b");
 }
 
 #[tokio::test]
@@ -279,17 +279,17 @@ async fn generations_count_while_they_run() {
     ] {
         let (address, mut opened) = played().await;
         let gateway = gateway(name, address, &route("max = 2, queue = 0"), "");
-        let (mut caller, mut end) = session_at(&gateway, &mut opened, path).await;
-        send(&mut caller, &opening).await;
+        let (mut client, mut end) = session_at(&gateway, &mut opened, path).await;
+        send(&mut client, &opening).await;
         end.hears(&opening).await;
         counts(&gateway, 0, 0).await;
-        send(&mut caller, &begins).await;
+        send(&mut client, &begins).await;
         end.hears(&begins).await;
         counts(&gateway, 1, 0).await;
-        send(&mut caller, &begins).await;
+        send(&mut client, &begins).await;
         end.hears(&begins).await;
         end.says(&ends);
-        assert_eq!(caller.next().await.json(), ends);
+        assert_eq!(client.next().await.json(), ends);
         counts(&gateway, 0, 0).await;
     }
 }
@@ -298,11 +298,11 @@ async fn generations_count_while_they_run() {
 async fn a_socket_whose_units_nobody_can_tell_counts_as_a_whole() {
     let (address, mut opened) = played().await;
     let gateway = gateway("cartesia", address, &route("max = 1, queue = 0"), "");
-    let (mut caller, _end) = session_at(&gateway, &mut opened, "/stt/websocket").await;
+    let (mut client, _end) = session_at(&gateway, &mut opened, "/stt/websocket").await;
     counts(&gateway, 1, 0).await;
     let head = gateway.ask_at("/stt/websocket", "").await.head().await;
     assert!(head.starts_with("HTTP/1.1 429 ") && head.contains("x-error-code: concurrency_limited\r\n"), "{head}");
-    caller.send(&up(Close, closing(1000, ""))).await;
+    client.send(&up(Close, closing(1000, ""))).await;
     counts(&gateway, 0, 0).await;
 }
 
@@ -310,38 +310,38 @@ async fn a_socket_whose_units_nobody_can_tell_counts_as_a_whole() {
 async fn one_socket_has_so_many_contexts_and_no_more() {
     let (address, mut opened) = played().await;
     let gateway = gateway("cartesia", address, &route("max = 1000, queue = 0"), "");
-    let (mut caller, mut end) = session(&gateway, &mut opened).await;
+    let (mut client, mut end) = session(&gateway, &mut opened).await;
     for context in 0..64 {
         let message = begin(&context.to_string(), false);
-        send(&mut caller, &message).await;
+        send(&mut client, &message).await;
         end.hears(&message).await;
     }
-    send(&mut caller, &begin("one too many", false)).await;
-    assert_eq!(caller.next().await.json()["error"]["code"], "concurrency_limited");
+    send(&mut client, &begin("one too many", false)).await;
+    assert_eq!(client.next().await.json()["error"]["code"], "concurrency_limited");
     counts(&gateway, 64, 0).await;
 }
 
 /// Begins these contexts on a socket of its own, all at once, and reads until so many have ended. How many were refused.
 async fn works(gateway: &Gateway, contexts: usize, until: usize) -> usize {
-    let mut caller = gateway.ask_at("/tts/websocket", "X-Api-Key: sk_car_test\r\n").await;
-    assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+    let mut client = gateway.ask_at("/tts/websocket", "X-Api-Key: sk_car_test\r\n").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
     for context in 0..contexts {
         let message = json!({
             "context_id": context.to_string(), "transcript": "hello there", "model_id": "sonic-3",
             "voice": { "mode": "id", "id": "voice-1" },
             "output_format": { "container": "raw", "encoding": "pcm_s16le", "sample_rate": 8000 },
         });
-        send(&mut caller, &message).await;
+        send(&mut client, &message).await;
     }
     let (mut ended, mut refused) = (0, 0);
     while ended < until {
-        let message = caller.next().await.json();
+        let message = client.next().await.json();
         ended += usize::from(message["done"] == true);
         refused += usize::from(message["type"] == "error");
     }
     if until == contexts {
-        caller.send(&up(Close, closing(1000, ""))).await;
-        let _ = caller.frames_until_close().await;
+        client.send(&up(Close, closing(1000, ""))).await;
+        let _ = client.frames_until_close().await;
     }
     refused
 }
@@ -362,7 +362,7 @@ async fn many_contexts_of_many_sockets_never_exceed_the_plan() {
 }
 
 #[tokio::test]
-async fn callers_that_vanish_leave_nothing_taken() {
+async fn clients_that_vanish_leave_nothing_taken() {
     let options = Options { plan: Some(3), ..Options::instant() };
     let simulator = Simulator::start(Provider::Cartesia, options).await.expect("a simulator");
     let route = route("max = 3, queue = 1000, max_wait = \"60s\"");
@@ -381,17 +381,17 @@ async fn a_sixth_context_of_one_socket_waits_and_kills_nobody() {
     let (address, mut opened) = played().await;
     let gateway = gateway("elevenlabs", address, &route("max = 100, max_wait = \"20s\""), "");
     let path = "/v1/text-to-speech/v/multi-stream-input";
-    let (mut caller, mut end) = session_at(&gateway, &mut opened, path).await;
+    let (mut client, mut end) = session_at(&gateway, &mut opened, path).await;
     let says = |context: usize| json!({ "text": "hello ", "context_id": context.to_string() });
     for context in 0..6 {
-        send(&mut caller, &says(context)).await;
+        send(&mut client, &says(context)).await;
     }
     for context in 0..5 {
         end.hears(&says(context)).await;
     }
     let audio = json!({ "audio": "AAAA", "contextId": "0" });
     end.says(&audio);
-    assert_eq!(caller.next().await.json(), audio);
+    assert_eq!(client.next().await.json(), audio);
     assert!(end.heard.try_recv().is_err());
     counts(&gateway, 5, 0).await;
     end.says(&json!({ "audio": null, "isFinal": true, "contextId": "0" }));

@@ -1,4 +1,4 @@
-//! A gateway, providers that do what a test says, callers that send any bytes.
+//! A gateway, providers that do what a test says, clients that send any bytes.
 
 use serde_json::Value;
 use speechgate::app::{Handle, start};
@@ -53,7 +53,7 @@ pub(crate) fn gateway_to(name: &str, upstream: &str, route: &str, server: &str) 
 impl Gateway {
     /// Sends a handshake with further header lines.
     pub(crate) async fn ask(&self, lines: &str) -> Peer {
-        self.ask_at("/socket?token=caller-secret", lines).await
+        self.ask_at("/socket?token=client-secret", lines).await
     }
 
     /// The same for a path below the route.
@@ -276,7 +276,7 @@ pub(crate) fn down(opcode: Opcode, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame::frame(opcode, payload.as_ref(), None).to_vec()
 }
 
-/// A whole frame as the caller sends it.
+/// A whole frame as the client sends it.
 pub(crate) fn up(opcode: Opcode, payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame::frame(opcode, payload.as_ref(), Some([1, 2, 3, 4])).to_vec()
 }

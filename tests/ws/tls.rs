@@ -96,17 +96,17 @@ async fn sessions_work_over_tls() {
     let mut gateway = gateway_to("elevenlabs", &url, &route, &server);
     gateway.address = tunnel(gateway.address, connect).await;
 
-    let mut caller = gateway.open().await;
-    assert_eq!(caller.next().await.payload, b"first");
+    let mut client = gateway.open().await;
+    assert_eq!(client.next().await.payload, b"first");
     for payload in [&b"small"[..], &[7; 200_000], b""] {
-        caller.send(&up(Binary, payload)).await;
-        let frame = caller.next().await;
+        client.send(&up(Binary, payload)).await;
+        let frame = client.next().await;
         assert!(frame.opcode == Binary && frame.payload == payload);
     }
-    assert_eq!(caller.next().await.json()["error"]["code"], "invalid_credentials");
-    assert_eq!(caller.next().await.close(), (1008, "invalid_credentials: Invalid API key".to_owned()));
-    caller.send(&up(Close, closing(1008, ""))).await;
-    assert_eq!(caller.frame().await, None);
-    drop(caller);
+    assert_eq!(client.next().await.json()["error"]["code"], "invalid_credentials");
+    assert_eq!(client.next().await.close(), (1008, "invalid_credentials: Invalid API key".to_owned()));
+    client.send(&up(Close, closing(1008, ""))).await;
+    assert_eq!(client.frame().await, None);
+    drop(client);
     gateway.counts("speechgate_websockets_open", &[]).await;
 }

@@ -42,15 +42,15 @@ async fn contexts_are_metered_up_to_their_end_and_failed_ones_cost_nothing() {
     })
     .await;
     let gateway = gateway("acme", address, PRICES, "");
-    let mut caller = gateway.ask_at("/v1/speak?output_format=pcm_16000", "").await;
-    assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+    let mut client = gateway.ask_at("/v1/speak?output_format=pcm_16000", "").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
     for (id, text) in [("one", "Grüße, Welt. "), ("two", "0123456789"), ("bad", "never spoken")] {
-        caller.send(&up(Text, format!(r#"{{"context_id":"{id}","text":"{text}"}}"#))).await;
-        let _ = caller.next().await;
+        client.send(&up(Text, format!(r#"{{"context_id":"{id}","text":"{text}"}}"#))).await;
+        let _ = client.next().await;
     }
-    caller.send(&up(Text, r#"{"context_id":"one","close_context":true}"#)).await;
-    let _ = caller.next().await;
-    caller.send(&up(Close, [])).await;
+    client.send(&up(Text, r#"{"context_id":"one","close_context":true}"#)).await;
+    let _ = client.next().await;
+    client.send(&up(Close, [])).await;
     gateway.counts("speechgate_websockets_open", &[]).await;
     let used = |metric: &'static str, label: &'static str, value: &'static str| {
         let gateway = &gateway;

@@ -168,8 +168,8 @@ impl Drop for RoutedContext {
         if self.error.is_none() {
             let fault = match self.peer.has_stalled() {
                 _ if std::thread::panicking() => Fault::Panic,
-                true => Fault::CallerStalled,
-                false => Fault::CallerLeft,
+                true => Fault::ClientStalled,
+                false => Fault::ClientLeft,
             };
             if fault == Fault::Panic && self.status == 0 {
                 self.status = fault.code().status();

@@ -158,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn kept_bytes_are_the_callers_own(raw in hostile()) {
+    fn kept_bytes_are_the_clients_own(raw in hostile()) {
         if let Ok(normal) = normalise(&raw) {
             let kept = &normal.path[..normal.kept];
             let dotless: Vec<&str> = raw.split('/').filter(|segment| dots(segment) != 1).collect();

@@ -1,4 +1,4 @@
-//! Keys out of header fields: of answers, of interim answers, of trailers.
+//! Keys out of header fields: of answers, of informational responses, of trailers.
 
 use super::{ClientKeys, Instead, RouteKeys, clean};
 use http::StatusCode;

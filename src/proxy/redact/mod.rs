@@ -1,7 +1,7 @@
 //! Secrets out of what is shown: keys that a provider echoes, query strings in logs, tokens in samples.
 //!
 //! Everything that comes from a provider passes `clean` or `clean_fields` before anybody here reads it: heads of answers when
-//! they have come (interim ones and trailers too), bodies of failures, events and messages that may be errors, reasons of closes,
+//! they have come (informational ones and trailers too), bodies of failures, events and messages that may be errors, reasons of closes,
 //! and success bodies that the gateway looks at anyway. What is made of them afterwards, envelopes, log lines, ids and samples,
 //! has no key in it then. Keys are looked for in the text as it is and with its escapes undone (`escapes`); which keys, `keys`
 //! says. Other success bodies are not read.

@@ -112,7 +112,7 @@ impl ReplayBody {
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         let mut buffer = lock(&self.buffer);
         if buffer.sending != self.sending {
-            return Poll::Ready(Some(Err(ClientFault(Fault::CallerLeft))));
+            return Poll::Ready(Some(Err(ClientFault(Fault::ClientLeft))));
         }
         if let Some(piece) = buffer.pieces.get(self.next).cloned() {
             self.next += 1;

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_named_and_retryable_and_not_the_callers_is_tried_again() {
+    fn only_what_is_named_and_retryable_and_not_the_clients_is_tried_again() {
         let named = policy(&[Type::Timeout, Type::Unavailable, Type::Internal]);
         for (error, wanted) in [
             (provider_error(Code::Overloaded), true),

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_message_carries_the_route_s_key_and_not_the_caller_s() {
+    fn the_first_message_carries_the_route_s_key_and_not_the_client_s() {
         let key = Some(("xi_api_key", "sk-\"1"));
         for (text, sent, found) in [
             (r#"{}"#, r#"{"xi_api_key":"sk-\"1"}"#, &[][..]),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_s_own_key_is_remembered_and_goes_where_the_route_has_one() {
+    fn a_client_s_own_key_is_remembered_and_goes_where_the_route_has_one() {
         let text = r#"{"text":"x","xi_api_key":"own"}"#;
         assert_eq!(opened(false, None, text), Ok((None, vec!["own".to_owned()])));
         assert_eq!(opened(true, None, text), Ok((Some(r#"{"text":"x"}"#.to_owned()), vec!["own".to_owned()])));

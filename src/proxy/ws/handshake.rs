@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_injected_subprotocol_takes_the_place_of_the_caller_s_and_is_not_shown() {
+    fn an_injected_subprotocol_takes_the_place_of_the_client_s_and_is_not_shown() {
         let injected = Subprotocol { word: None, token: crate::config::secret::Secret::new("token.ours".to_owned()) };
         for (offered, sent, chosen, answered) in [
             (None, "token.ours", None, None),

@@ -93,7 +93,7 @@ async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, client: OnU
         Ok(both) => both,
         Err(error) => {
             // The provider's connection is there as soon as its 101 is: it was the client that did not wait.
-            call.record(Phase::Frame, &CanonicalError::from_fault(Fault::CallerLeft), Some(error.to_string()));
+            call.record(Phase::Frame, &CanonicalError::from_fault(Fault::ClientLeft), Some(error.to_string()));
             return call.complete();
         }
     };

@@ -23,7 +23,7 @@ impl Blame {
     /// Whose fault an error of this code is when it comes from there.
     pub(super) fn of(code: Code, origin: Origin) -> Blame {
         match origin {
-            _ if code.kind().is_callers() => Blame::Clients,
+            _ if code.kind().is_clients() => Blame::Clients,
             Origin::Client => Blame::Clients,
             // The gateway answers itself, because it had no other answer from the provider for some time.
             Origin::Gateway if code == Code::CircuitOpen => Blame::Unreachable,

@@ -190,7 +190,7 @@ pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
 }
 
 fn codes() -> BTreeMap<&'static str, (&'static str, bool)> {
-    Code::ROWS.iter().map(|row| (row.name, (row.kind.as_str(), row.kind.is_callers()))).collect()
+    Code::ROWS.iter().map(|row| (row.name, (row.kind.as_str(), row.kind.is_clients()))).collect()
 }
 
 fn failing(run: &Run) -> Failing<'_> {

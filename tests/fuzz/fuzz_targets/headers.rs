@@ -1,4 +1,4 @@
-//! Any header fields of a request: refused, or what goes to the provider has one Host, one honest word on the caller,
+//! Any header fields of a request: refused, or what goes to the provider has one Host, one honest word on the client,
 //! one harmless request id, the route's own key, and nothing of the connection's.
 #![no_main]
 

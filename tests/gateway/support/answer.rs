@@ -19,8 +19,8 @@ pub(crate) enum Framing {
 /// One answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// Interim answers that came before.
-    pub(crate) interim: Vec<(u16, Fields)>,
+    /// Informational responses that came before.
+    pub(crate) informational: Vec<(u16, Fields)>,
     /// Status of the final answer.
     pub(crate) status: u16,
     /// Its whole status line.
@@ -49,7 +49,7 @@ impl Answer {
     }
 }
 
-/// A caller on one HTTP/1 connection.
+/// A client on one HTTP/1 connection.
 pub(crate) struct Client {
     wire: Wire,
 }
@@ -116,17 +116,25 @@ impl Client {
 
     /// The next answer, or why there is none.
     pub(crate) fn try_answer(&mut self, method: &str) -> Result<Answer, End> {
-        let mut interim = Vec::new();
+        let mut informational = Vec::new();
         let (status, line, fields) = loop {
             let (status, line, fields) = self.head()?;
             if status == 101 || status >= 200 {
                 break (status, line, fields);
             }
-            interim.push((status, fields));
+            informational.push((status, fields));
         };
         let framing = framing(method, status, &fields)?;
-        let mut answer =
-            Answer { interim, status, line, fields, body: Vec::new(), trailers: Fields::default(), framing, cut: None };
+        let mut answer = Answer {
+            informational,
+            status,
+            line,
+            fields,
+            body: Vec::new(),
+            trailers: Fields::default(),
+            framing,
+            cut: None,
+        };
         let read = match framing {
             Framing::None => Ok(Fields::default()),
             Framing::Length(count) => self.wire.exact(count, &mut answer.body).map(|()| Fields::default()),

@@ -148,7 +148,7 @@ pub(crate) enum Want {
     RefuseOr(&'static str, &'static str),
 }
 
-/// Bytes that a caller sends, and what should become of them.
+/// Bytes that a client sends, and what should become of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     /// What it is about.
@@ -164,7 +164,7 @@ pub(crate) fn row(name: impl Into<String>, bytes: impl AsRef<[u8]>, want: Want) 
     Row { name: name.into(), bytes: bytes.as_ref().to_vec(), want }
 }
 
-/// Sends every row on a connection of its own and judges what the caller got, what the provider saw, and whether
+/// Sends every row on a connection of its own and judges what the client got, what the provider saw, and whether
 /// the gateway is none the worse for it.
 pub(crate) fn judge(world: &World, table: impl IntoIterator<Item = Row>) {
     rows(table, |row| row.name.clone(), |row| judge_row(world, row));

@@ -112,7 +112,7 @@ impl Gateway {
         gateway
     }
 
-    /// Where callers connect.
+    /// Where clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -155,7 +155,7 @@ impl Gateway {
         self.metrics().iter().filter(|(series, _)| mine(series)).map(|(_, value)| value).sum()
     }
 
-    /// Waits until a metric has this value: a caller can see an answer before its end has been counted.
+    /// Waits until a metric has this value: a client can see an answer before its end has been counted.
     pub(crate) fn metric_becomes(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         let end = Instant::now() + DEADLINE;
         loop {

@@ -40,7 +40,7 @@ pub(crate) enum Fate {
     Closed(End),
 }
 
-/// A caller that speaks HTTP/2 by prior knowledge.
+/// A client that speaks HTTP/2 by prior knowledge.
 pub(crate) struct H2 {
     pub(crate) wire: Wire,
     /// The body of the stream whose fate was last asked for, as far as it came.

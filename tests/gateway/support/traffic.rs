@@ -11,7 +11,7 @@ pub(crate) struct Chorus {
     beat: Arc<Beat>,
 }
 
-/// The caller's side.
+/// The client's side.
 pub(crate) struct Traffic {
     beat: Arc<Beat>,
     sockets: Vec<Wire>,

@@ -79,7 +79,7 @@ impl Wire {
         Wire::plain(TcpStream::connect_timeout(&to, DEADLINE).expect("the listener accepts"))
     }
 
-    /// A connection whose receive buffer is small, for callers that read slowly.
+    /// A connection whose receive buffer is small, for clients that read slowly.
     pub(crate) fn connect_narrow(to: SocketAddr) -> Wire {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a buffer size");

@@ -130,7 +130,7 @@ def run(case, urls):
     try:
         value = calls.call(case, urls[case["provider"]])
         outcome = {"outcome": "ok", "value": plain(value)}
-    except Exception as error:  # any exception is what the caller would see: that is the result
+    except Exception as error:  # any exception is what the client would see: that is the result
         outcome = failure(error)
     if case["client"] == "urllib":
         _counted.requests = 1

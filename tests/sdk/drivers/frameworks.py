@@ -313,7 +313,7 @@ async def run(case, urls):
         outcome = {"ended": "ok"}
     except TimeoutError:
         outcome = {"ended": "hung"}
-    except Exception as error:  # any exception is what the caller would see: that is the result
+    except Exception as error:  # any exception is what the client would see: that is the result
         outcome = {"ended": "error", **described(error)}
     return {"case": case["id"], **outcome, **seen}
 

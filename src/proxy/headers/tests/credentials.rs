@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn injected_credentials_replace_every_key_of_the_caller() {
+fn injected_credentials_replace_every_key_of_the_client() {
     let given =
         ["authorization: Bearer mine", "xi-api-key: mine", "xi-api-key: mine too", "x_legacy_key: mine", "x-other: 1"];
     assert_eq!(sent(&given, false, true), ["x-other: 1", "xi-api-key: injected"]);

@@ -40,7 +40,7 @@ fn a_completed_handshake_keeps_nothing_of_the_other_hop() {
     assert_eq!(rest, ["connection: upgrade", "sec-websocket-accept: a", "upgrade: websocket"]);
 }
 
-/// Trailers and interim answers had a list of their own, which knew a few fields of what heads are cleared of.
+/// Trailers and informational responses had a list of their own, which knew a few fields of what heads are cleared of.
 #[test]
 fn fields_beside_the_head_are_treated_like_those_in_it() {
     let given = [

@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Step::Wait => {}
                 Step::Ask => side.ping(cx),
                 Step::Lost if who == Who::Client => {
-                    self.abandoned(Fault::CallerLost, cx);
+                    self.abandoned(Fault::ClientLost, cx);
                     return true;
                 }
                 Step::Lost => {
@@ -122,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let past = |since: Instant, limit: Duration| since + limit <= now;
         if self.client.blocked.is_some_and(|since| past(since, write)) {
-            return self.abandoned(Fault::CallerStalled, cx);
+            return self.abandoned(Fault::ClientStalled, cx);
         }
         if self.ask(now, cx) {
             return;

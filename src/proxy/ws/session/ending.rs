@@ -22,8 +22,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let large = violation == Violation::TooLarge;
         let fault = match (who, large) {
-            (Who::Client, true) => Fault::CallerSocketTooLarge,
-            (Who::Client, false) => Fault::CallerSocketInvalid,
+            (Who::Client, true) => Fault::ClientSocketTooLarge,
+            (Who::Client, false) => Fault::ClientSocketInvalid,
             (Who::Provider, true) => Fault::SocketTooLarge,
             (Who::Provider, false) => Fault::SocketInvalid,
         };
@@ -42,7 +42,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.provider.give_up();
                 }
             }
-            Who::Client => self.abandoned(Fault::CallerLeft, cx),
+            Who::Client => self.abandoned(Fault::ClientLeft, cx),
             Who::Provider => {
                 self.closing(close::ABNORMAL, Initiator::Provider);
                 let detail = error.map(ToString::to_string);

@@ -1,4 +1,4 @@
-//! Callers: each asks again as soon as it has been answered. Three of five send short requests, one reads streams, one speaks
+//! Clients: each asks again as soon as it has been answered. Three of five send short requests, one reads streams, one speaks
 //! on sockets.
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -32,15 +32,15 @@ pub(crate) enum End {
     Broken,
 }
 
-/// The callers of one test.
-pub(crate) struct Callers {
+/// The clients of one test.
+pub(crate) struct Clients {
     tasks: JoinSet<Vec<Outcome>>,
     stop: Arc<AtomicBool>,
 }
 
-impl Callers {
-    /// So many callers, spread evenly. Whose address does not answer goes on to the next.
-    pub(crate) fn start(count: usize, addresses: &[SocketAddr], pause_when_refused: Duration) -> Callers {
+impl Clients {
+    /// So many clients, spread evenly. Whose address does not answer goes on to the next.
+    pub(crate) fn start(count: usize, addresses: &[SocketAddr], pause_when_refused: Duration) -> Clients {
         let (mut tasks, stop) = (JoinSet::new(), Arc::new(AtomicBool::new(false)));
         let (addresses, begun): (Arc<[SocketAddr]>, _) = (addresses.into(), Instant::now());
         for number in 0..count {
@@ -70,7 +70,7 @@ impl Callers {
                 outcomes
             });
         }
-        Callers { tasks, stop }
+        Clients { tasks, stop }
     }
 
     /// Lets each finish its call.

@@ -1,4 +1,4 @@
-//! Interim answers of a provider (RFC 9110 15.2): passed on in order to callers that know them, and no more than a few.
+//! Informational responses of a provider (RFC 9110 15.2): passed on in order to clients that know them, and no more than a few.
 
 use crate::support::http2::{Fate, H2, get_fields, request};
 use crate::support::world::{get, json_answer, post};
@@ -12,7 +12,7 @@ const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
 const MOST: usize = 16;
 
 fn statuses(answer: &Answer) -> Vec<u16> {
-    answer.interim.iter().map(|(status, _)| *status).collect()
+    answer.informational.iter().map(|(status, _)| *status).collect()
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn they_arrive_before_the_final_answer_is_there() {
         );
         go.send(()).expect("the provider waits");
         let answer = client.answer();
-        assert_eq!((answer.status, answer.text().as_str(), answer.interim.len()), (200, "ok", 0));
+        assert_eq!((answer.status, answer.text().as_str(), answer.informational.len()), (200, "ok", 0));
     }
 }
 
@@ -52,7 +52,7 @@ fn their_order_is_kept_and_what_is_for_the_gateway_stays_there() {
     world.provider.next([Act::send(format!("{heads}{OK}"))]);
     let answer = world.get("/p/a");
     assert_eq!((statuses(&answer), answer.text().as_str()), (vec![102, 103, 142], "ok"));
-    for (status, fields) in &answer.interim {
+    for (status, fields) in &answer.informational {
         assert_eq!(fields.get("link").as_deref(), Some("</p/b>"), "{status}");
         for name in ["connection", "x-private", "keep-alive", "content-length", "transfer-encoding"] {
             assert!(!fields.has(name), "{status} with {name}");
@@ -85,7 +85,7 @@ fn each_of_several_pipelined_requests_gets_its_own() {
     let _ = client.send(expected.map(|_| get("/p/a")).concat());
     for count in expected {
         let answer = client.answer();
-        assert_eq!((answer.interim.len(), answer.text().as_str()), (count, "ok"));
+        assert_eq!((answer.informational.len(), answer.text().as_str()), (count, "ok"));
     }
 }
 
@@ -98,9 +98,9 @@ fn a_storm_is_cut_short_and_holds_nobody_up() {
         world.provider.next([Act::send(&head), Act::send(OK)]);
         let answer = world.get("/p/a");
         assert_eq!(answer.text(), "ok");
-        assert!((1..=MOST).contains(&answer.interim.len()), "{}", answer.interim.len());
+        assert!((1..=MOST).contains(&answer.informational.len()), "{}", answer.informational.len());
         let bytes: usize =
-            answer.interim.iter().filter_map(|(_, fields)| fields.get("link")).map(|link| link.len()).sum();
+            answer.informational.iter().filter_map(|(_, fields)| fields.get("link")).map(|link| link.len()).sum();
         assert!(bytes <= 16 * 1024, "{bytes}");
         world.sound().expect("others are served");
     }
@@ -117,14 +117,14 @@ fn a_storm_is_cut_short_and_holds_nobody_up() {
     let memory = world.gateway.memory();
     assert_eq!(world.get("/p/a").text(), "ok", "others are served in the meantime");
     let answer = client.answer();
-    assert_eq!(answer.interim.len(), MOST - 1);
+    assert_eq!(answer.informational.len(), MOST - 1);
     let _ = envelope(&answer, "upstream_timeout");
-    assert!(world.gateway.memory() < memory + (32 << 20), "interim answers are collected");
+    assert!(world.gateway.memory() < memory + (32 << 20), "informational responses are collected");
     assert_eq!(client.send(get("/p/a")).answer().text(), "ok", "the connection goes on");
 }
 
 #[test]
-fn callers_of_http_2_get_the_final_answer_alone() {
+fn clients_of_http_2_get_the_final_answer_alone() {
     let world = World::start();
     world.provider.next([Act::send(HINTS), Act::send(OK)]);
     let fate = H2::to(world.gateway.address()).send(request(1, &get_fields("/p/a", &[]))).fate(1);
