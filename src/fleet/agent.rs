@@ -22,17 +22,17 @@ pub(super) struct Common {
     pub(super) tally: Arc<Tally>,
 }
 
-/// What an agent wants to hear of, besides that somebody waits.
+/// Which events rouse an agent, besides a call that starts to wait.
 #[derive(Debug, Default)]
 pub(super) struct Interest {
-    /// Every slot that comes free.
+    /// Every slot that is freed.
     slots: AtomicBool,
-    /// Anything that was learned but this.
+    /// Any learned plan that differs from this one.
     learned: AtomicU32,
 }
 
 impl Interest {
-    /// Whether what is asked of an account now is something to hear of.
+    /// Whether the current demand for an account should rouse its agent.
     pub(super) fn is_in(&self, demand: &Demand) -> bool {
         demand.waiting > 0
             || self.slots.load(Ordering::Relaxed)
@@ -40,12 +40,12 @@ impl Interest {
     }
 }
 
-/// What a limiter is about. Its key at the backend is another one with another seed.
+/// What a limiter limits. Its key at the backend changes with the seed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Limiter {
-    /// Where all gateways know of each other, whatever they share.
+    /// The membership limiter: every gateway of the fleet registers there, whatever limits it shares.
     Members,
-    /// Slots of a route, and of which account.
+    /// The slots of a route, and the account they belong to.
     Slots(String, Label),
 }
 
@@ -53,7 +53,7 @@ pub(super) enum Limiter {
 pub(super) struct Agent {
     pub(super) common: Arc<Common>,
     pub(super) limiter: Limiter,
-    /// The limiter's key, as of how many changes of the seed; and the name under which this agent is known there.
+    /// The limiter's key, the seed version it was made with, and this agent's name at the limiter.
     pub(super) key: String,
     pub(super) seeds: u64,
     pub(super) name: String,
@@ -82,8 +82,8 @@ impl Agent {
         self.common.leave(self.key, self.name).await;
     }
 
-    /// The fleet goes by other names. As after a loss of data: what is held here is told under the new one. Under the old one it stays
-    /// until its lease is over there, lest those who still go by that give it to others.
+    /// The fleet's seed has changed, and so have all names. As after a loss of data, slots in use are reported under the new name. The
+    /// lease under the old name is left to expire: gateways that still use the old names must not give these slots to others.
     fn moves(&mut self, lease: &mut Lease) {
         let seeds = self.common.link.seed.changes();
         if self.seeds == seeds {
@@ -98,7 +98,7 @@ impl Agent {
         }
     }
 
-    /// Does what there is to do.
+    /// Does one round of pending work.
     async fn look(&mut self, gate: &Gate, lease: &mut Lease) {
         gate.wake(now());
         self.moves(lease);
@@ -125,9 +125,9 @@ impl Agent {
                     self.sized(answer.size, answer.rank);
                     continue;
                 }
-                // Patience is over already.
+                // The whole timeout has passed already, so the trouble dates back to the request.
                 Carried::Unanswered => lease.failed(began - setup.patience().min(began.elapsed()), now(), setup),
-                // Others lose it at the same moment: all of them go to their local shares, whether somebody waits or not.
+                // All gateways lose the backend at the same moment, so all of them fall back to local shares, even if no call waits.
                 Carried::Refused | Carried::Unsent => lease.failed(now(), now(), setup),
             }
             break;
@@ -135,7 +135,7 @@ impl Agent {
         self.without_backend(gate, lease);
     }
 
-    /// Decides alone, once the backend is given up.
+    /// Falls back to the local share, once the backend has been given up.
     fn without_backend(&self, gate: &Gate, lease: &mut Lease) {
         let Common { setup, tally, .. } = &*self.common;
         if lease.give_up(now(), setup) && !self.counts_gateways() {
@@ -148,12 +148,12 @@ impl Agent {
             if demand.share != Some(share) {
                 gate.set_share(self.account, Some(share));
             }
-            // The others are taken to use their parts.
+            // Assume that the other gateways use all of their parts.
             self.hear(gate, &Heard { others: plan.saturating_sub(share), learned: None });
         }
     }
 
-    /// Its limiter has no slots: it is there so that gateways know of each other.
+    /// Whether this is the membership limiter, which has no slots and only counts gateways.
     fn counts_gateways(&self) -> bool {
         self.limiter == Limiter::Members
     }
@@ -172,7 +172,7 @@ impl Agent {
 
     fn shift(&self, gate: &Gate, lease: &Lease, change: i64) {
         let (until, contested) = lease.terms();
-        // Before the gate takes slots off the share: each has to be told of.
+        // Set this first: once the gate takes freed slots off the share, the agent must hear of each of them.
         self.interest.slots.store(lease.watches(), Ordering::Relaxed);
         gate.shift_share(self.account, change, until, contested, now());
     }
@@ -184,7 +184,7 @@ impl Agent {
         }
         let began = now();
         let spare = lease.spare(&gate.demand(self.account), began);
-        // What is given back cannot be used any more before the backend hears of it.
+        // Returned slots must become unusable here before the backend hears that they are free.
         let demand = gate.give_back(self.account, spare, began);
         self.common.link.courier.carry(lease.begin(&self.key, &self.name, &demand)).await
     }
@@ -201,9 +201,9 @@ impl Common {
         }
     }
 
-    /// Takes a name off a limiter, so that its slots need not wait for the end of its lease.
+    /// Deregisters a name from a limiter, so that its slots are free at once instead of when its lease expires.
     pub(super) async fn leave(&self, key: String, name: String) {
-        // Whoever is not heard loses its lease by time.
+        // If this message is lost, the lease expires on its own.
         let _ = timeout(self.setup.lease, self.link.courier.carry(Update::last(key, name))).await;
     }
 }

@@ -1,8 +1,8 @@
-//! Carries the updates of all agents to the backend: a batch at a time, and none while one is on its way.
+//! Sends the updates of all agents to the backend in batches, with one batch in flight at a time.
 //!
-//! A process may have thousands of limiters, all of which want an update at the moment a connection is there. Sent at once they would
-//! keep the backend busy for longer than anybody's patience, and rates would wait behind them. How long an answer takes is counted
-//! from when a batch is sent, so that nobody takes its own crowd for a backend that hangs.
+//! A process may have thousands of limiters, and all of them want to send an update as soon as a connection is up. If they all did so
+//! at once, the backend would be busy for longer than its timeout, and rate limits would queue behind them. The timeout of an update
+//! runs from when its batch is sent, so that a process never mistakes its own burst for a backend that hangs.
 
 use super::live::Live;
 use super::scripts::{Answer, Scripts, Update};
@@ -16,23 +16,23 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
-/// How many updates go out together: the backend runs them within a few milliseconds.
+/// Updates in one batch: few enough for the backend to run within a few milliseconds.
 const BATCH: usize = 32;
 
 /// What became of an update.
 #[derive(Debug)]
 pub(super) enum Carried {
-    /// The backend took it, when it was sent at that time.
+    /// The backend applied it; this is when it was sent.
     Answered(Answer, Instant),
-    /// The backend has taken a later one of this name, or refused to run it.
+    /// The backend had already applied a later update of this name, or refused to run this one.
     Refused,
-    /// There was no answer in time, and it may have been taken or not.
+    /// No answer in time: it may have been applied or not.
     Unanswered,
     /// There is no connection.
     Unsent,
 }
 
-/// Updates that wait to be carried; each agent has one at most.
+/// Updates that wait to be sent; each agent has one at most.
 #[derive(Default)]
 pub(super) struct Courier {
     state: Mutex<State>,
@@ -78,7 +78,7 @@ impl Courier {
             match in_time(setup.patience(), join_all(updates)).await {
                 Some(answers) => {
                     for (job, answer) in batch.into_iter().zip(answers) {
-                        // An agent that is gone has nobody to tell.
+                        // The agent may have ended: then nobody waits for the outcome.
                         let _ = job.done.send(outcome(answer, sent, live, &complain));
                     }
                 }
@@ -93,7 +93,7 @@ impl Courier {
         }
     }
 
-    /// There is a connection, or there is none any more: then nobody waits for one.
+    /// A connection was made or lost. When it is lost, all waiting updates fail at once.
     pub(super) fn open(&self, open: bool) {
         let mut state = self.lock();
         state.open = open;
@@ -135,8 +135,8 @@ fn outcome(answer: RedisResult<Option<Answer>>, sent: Instant, live: &Live, comp
     }
 }
 
-/// Waits for an answer as long as patience lasts. Where the timer itself comes late, it was this process that had no time, and the
-/// answer may be there already.
+/// Waits for an answer until the timeout. If the timer itself fires late, this process was stalled rather than the backend, and the
+/// answer may have arrived already, so it is checked once more.
 async fn in_time<T>(patience: Duration, answer: impl Future<Output = T>) -> Option<T> {
     let (mut answer, begun) = (pin!(answer), now());
     match timeout(patience, &mut answer).await {

@@ -1,4 +1,4 @@
-//! How the backend is reached: over the network, or, in a simulation, over one that loses and delays what it is told to.
+//! How the backend is reached: over the network, or in a simulation over a network that loses and delays messages on demand.
 
 use redis::aio::{ConnectionLike, MultiplexedConnection, SendError};
 use redis::io::tcp::TcpSettings;
@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// Requests that may wait to be written.
+/// Most requests that may wait to be written.
 const PIPELINE: usize = 1024;
 
-/// Takes what the backend says without being asked: messages, and that the connection is lost.
+/// Receives what the backend pushes: messages, and the loss of the connection.
 pub type Pushes = Arc<dyn Fn(&PushInfo) + Send + Sync>;
 
 /// Makes connections to a backend.
 pub trait Dial: Send + Sync {
-    /// Connects, and listens to these channels.
+    /// Connects, and subscribes to these channels.
     fn dial(&self, channels: Vec<String>, pushes: Pushes) -> RedisFuture<'_, Connection>;
 }
 
@@ -28,7 +28,7 @@ pub trait Backend: Send + Sync {
     fn request<'a>(&'a self, command: &'a Cmd) -> RedisFuture<'a, Value>;
 }
 
-/// A connection that many use at once.
+/// A connection that many tasks share.
 #[derive(Clone)]
 pub struct Connection(Arc<dyn Backend>);
 
@@ -56,7 +56,7 @@ impl ConnectionLike for Connection {
         offset: usize,
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
-        // All are sent before the first is answered.
+        // Pipelined: all requests are sent before the first is answered.
         let requests = pipeline.cmd_iter().map(|command| self.0.request(command));
         let answers = futures_util::future::try_join_all(requests);
         Box::pin(async move { Ok(answers.await?.into_iter().skip(offset).take(count).collect()) })
@@ -71,13 +71,13 @@ impl ConnectionLike for Connection {
 pub(super) struct Network(Client);
 
 impl Network {
-    /// The one of a URL, trusted by these certificates (PEM) in place of the platform's.
+    /// The backend at a URL. With certificates (PEM), these are trusted in place of the platform's.
     ///
     /// # Errors
     /// When the URL is none, or the certificates are none.
     pub(super) fn new(url: &str, certificates: Option<Vec<u8>>) -> RedisResult<Network> {
         let info = url.into_connection_info()?;
-        // Push messages come on the same connection with RESP3 only.
+        // Only RESP3 delivers push messages on the same connection.
         let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
         let settings = settings.set_lib_name("speechgate", env!("CARGO_PKG_VERSION"));
         let info = info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true));
@@ -109,10 +109,11 @@ impl Dial for Network {
     }
 }
 
-/// A node of a cluster holds a part of the keys, and a sentinel holds none: limits would be shared by some, or by nobody, without a word.
+/// Refuses a node of a cluster, which holds only a part of the keys, and a sentinel, which holds none: with either, limits would
+/// silently be shared by some gateways only, or by none.
 async fn refuse_groups(connection: &mut MultiplexedConnection) -> RedisResult<()> {
     let hello = redis::cmd("HELLO").query_async::<BTreeMap<String, Value>>(connection).await;
-    // A user who may not ask is one whose operator has set up the server for this.
+    // If the user lacks the permission to ask, the operator has restricted the server on purpose and is trusted.
     let mode = hello.ok().and_then(|mut hello| redis::from_redis_value::<String>(hello.remove("mode")?).ok());
     let why = match mode.as_deref() {
         Some("cluster") => "a node of a Redis Cluster, whose keys are spread: limits.backend needs a single server",

@@ -1,4 +1,4 @@
-//! What an agent is roused by: its gate, the backend's messages, a connection that came or went.
+//! What rouses an agent: its gate, messages of the backend, a connection that was made or lost.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,13 +8,13 @@ use tokio::sync::Notify;
 /// What the backend pushes to a gateway about a limiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Notice {
-    /// The last of the gateway's updates that this takes into account.
+    /// The last update of this gateway that the message takes into account.
     pub(super) update: u64,
     /// Its share now.
     pub(super) share: u32,
     /// Whether other gateways wait for slots.
     pub(super) contested: bool,
-    /// Gateways that share this limiter, zero when that is not known yet, and the place of this one among them.
+    /// How many gateways share this limiter (zero: not known yet), and the rank of this one among them.
     pub(super) size: u32,
     pub(super) rank: u32,
     pub(super) fleet: Learned,
@@ -23,7 +23,7 @@ pub(super) struct Notice {
 /// What the fleet knows of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Learned {
-    /// How many slots the provider grants, none when nothing is known but the plan.
+    /// How many slots the provider grants; `None` when only the configured plan is known.
     pub(super) cap: Option<u32>,
     /// How often that has changed.
     pub(super) version: u64,
@@ -31,11 +31,11 @@ pub(super) struct Learned {
     pub(super) others: u32,
 }
 
-/// Where messages for one agent wait: only the latest counts, since it tells the whole.
+/// Where messages for one agent wait. Only the latest is kept, because each message states the whole.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     notice: Mutex<Option<Notice>>,
-    /// The limiter does not know its gateways.
+    /// The limiter has lost its list of gateways and asks them to register again.
     called: AtomicBool,
     pub(super) roused: Notify,
 }
@@ -46,9 +46,9 @@ pub(super) struct Inboxes(Mutex<Books>);
 
 #[derive(Debug, Default)]
 struct Books {
-    /// By the names under which the backend knows them.
+    /// By the agents' names at the backend.
     names: BTreeMap<String, Arc<Inbox>>,
-    /// By the keys of their limiters: one, and for a while after a gate was replaced its last one as well.
+    /// By the key of the limiter: one agent each, and for a while after a gate was replaced the old gate's agent too.
     limiters: BTreeMap<String, Vec<Weak<Inbox>>>,
 }
 
@@ -72,14 +72,14 @@ impl Inbox {
         lock(&self.notice).take()
     }
 
-    /// Whether its limiter has asked for its gateways since this was last asked.
+    /// Whether the limiter has asked its gateways to register since this was last called.
     pub(super) fn was_called(&self) -> bool {
         self.called.swap(false, Ordering::AcqRel)
     }
 }
 
 impl Inboxes {
-    /// The inbox of an agent at a limiter.
+    /// Creates the inbox of an agent at a limiter.
     pub(super) fn open(&self, name: &str, key: &str) -> Arc<Inbox> {
         let (inbox, mut books) = (Arc::default(), lock(&self.0));
         drop(books.names.insert(name.to_owned(), Arc::clone(&inbox)));
@@ -87,7 +87,7 @@ impl Inboxes {
         inbox
     }
 
-    /// The limiter of an agent has another key now.
+    /// The key of an agent's limiter has changed.
     pub(super) fn moves(&self, inbox: &Arc<Inbox>, from: &str, to: &str) {
         let mut books = lock(&self.0);
         books.ignore(from, inbox);
@@ -102,7 +102,7 @@ impl Inboxes {
         }
     }
 
-    /// A message for one.
+    /// Delivers a message to one agent.
     pub(super) fn deliver(&self, name: &str, notice: Notice) {
         let inbox = lock(&self.0).names.get(name).map(Arc::clone);
         if let Some(inbox) = inbox {
@@ -111,14 +111,14 @@ impl Inboxes {
         }
     }
 
-    /// Something happened that concerns all.
+    /// Rouses every agent.
     pub(super) fn rouse(&self) {
         for inbox in lock(&self.0).names.values() {
             inbox.roused.notify_one();
         }
     }
 
-    /// A limiter does not know its gateways: they are to come by.
+    /// A limiter has lost its list of gateways: its agents register again.
     pub(super) fn call(&self, limiter: &str) {
         for inbox in lock(&self.0).limiters.get(limiter).into_iter().flatten().filter_map(Weak::upgrade) {
             inbox.called.store(true, Ordering::Release);

@@ -8,7 +8,7 @@ use super::setup::Setup;
 use crate::limit::{Demand, Heard};
 use std::time::{Duration, Instant};
 
-/// How long a gateway with waiting calls waits for a message before it asks again.
+/// How long a gateway whose calls wait relies on push messages before it polls.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A lease of slots.
@@ -17,27 +17,27 @@ pub(super) struct Lease {
     update: u64,
     /// The share as the backend has it.
     written: u32,
-    /// What it has at least, whether it has read the last update or not.
+    /// A lower bound that holds whether or not the backend has read the last update.
     kept: u32,
     /// Waiting calls, as last reported to the backend.
     reported: u32,
     /// Used slots, as last reported to the backend.
     used: u32,
-    /// What the fleet has learned, as last heard; and what the gate had learned when the last update began.
+    /// What the fleet has learned, as last heard, and what the gate had learned when the last update was begun.
     learned: Learned,
     had: Option<u32>,
     contested: bool,
-    /// Size of the fleet, and the place in it; as last heard.
+    /// Size of the fleet and this gateway's rank in it, as last heard.
     fleet: Option<(u32, u32)>,
-    /// When the backend is asked again, whatever happens.
+    /// When the lease is renewed, whatever else happens.
     next: Instant,
     /// Until when the share may be used.
     until: Instant,
-    /// A message came, so that what the backend takes for true is to be renewed.
+    /// A message came, so the backend's view of this gateway must be refreshed.
     stale: bool,
-    /// Since when the backend was wanted and did not answer.
+    /// Since when requests to the backend have gone unanswered.
     trouble: Option<Instant>,
-    /// Since when it is given up.
+    /// Since when the backend has been given up.
     lost: Option<Instant>,
 }
 
@@ -61,11 +61,11 @@ impl Lease {
         }
     }
 
-    /// When the agent has something to do, if nothing happens before.
+    /// When the agent has to act next, unless an event comes first.
     pub(super) fn due(&self, now: Instant, setup: &Setup) -> Instant {
         match (self.trouble, self.lost) {
             (Some(since), None) => since + setup.patience(),
-            // The leases of the others are over then.
+            // By then the leases of all other gateways have expired.
             (_, Some(lost)) if lost + setup.lease > now => self.next.min(lost + setup.lease),
             _ => self.next,
         }
@@ -79,27 +79,27 @@ impl Lease {
             || demand.share != Some(self.written)
             || (demand.waiting > 0) != (self.reported > 0)
             || self.contested && demand.idle() > 0
-            // What runs beyond the share is counted until it has ended.
+            // Calls beyond the share are reported until they have ended.
             || self.used > self.written && demand.in_use < self.used
             || self.news(demand).is_some()
     }
 
-    /// What the gate has learned and the fleet does not know.
+    /// What the gate has learned and the fleet does not know yet.
     fn news(&self, demand: &Demand) -> Option<u32> {
         demand.learned.filter(|cap| *cap != self.learned.cap.unwrap_or(demand.max).min(demand.max))
     }
 
-    /// Another update is wanted, whatever there is to say.
+    /// Requests another update, even if nothing has changed.
     pub(super) fn is_called(&mut self) {
         self.stale = true;
     }
 
-    /// Whether everything that happens at the gate matters, or only that somebody waits.
+    /// Which events at the gate rouse the agent: all of them, or only a call that starts to wait.
     pub(super) fn watches(&self) -> bool {
         self.contested || self.reported > 0 || self.used > self.written
     }
 
-    /// Idle slots that are kept for the next calls: none while others wait, and else fewer each time.
+    /// How many idle slots are kept for the next calls: none while other gateways wait, otherwise fewer each time.
     pub(super) fn spare(&self, demand: &Demand, now: Instant) -> u32 {
         match (self.contested, self.next <= now) {
             (true, _) => 0,
@@ -126,7 +126,7 @@ impl Lease {
         }
     }
 
-    /// The update was answered that was sent at `sent`. Gives by how much the share changes.
+    /// The update that was sent at `sent` was answered. Returns by how much the share changes.
     pub(super) fn answered(&mut self, answer: &Answer, sent: Instant, setup: &Setup) -> i64 {
         let change = i64::from(answer.share) - i64::from(self.kept);
         // The slots that it grew by went to waiting calls.
@@ -135,7 +135,7 @@ impl Lease {
         self.contested = answer.contested;
         self.heard(answer.size, answer.rank);
         self.until = sent + setup.usable();
-        // Whoever waits would miss a message that got lost.
+        // A push message may get lost, so a gateway whose calls wait also polls.
         let renewal = if self.reported > 0 { setup.renewal().min(ASK_AGAIN) } else { setup.renewal() };
         self.next = sent + renewal;
         if !answer.grace.is_zero() {
@@ -145,16 +145,16 @@ impl Lease {
         change
     }
 
-    /// The backend said something unasked. Gives by how much the share changes; none for what is not true any more.
+    /// The backend pushed a message. Returns by how much the share changes, or `None` when the message is out of date.
     pub(super) fn notified(&mut self, notice: &Notice) -> Option<i64> {
         self.heard(notice.size, notice.rank);
-        // A message that follows another update is older than the answer of the last, or than what was written since.
+        // A message that refers to an earlier update is older than the answer to the last one, or than what was written since.
         if notice.update != self.update || self.trouble.is_some() {
             return None;
         }
         let change = i64::from(notice.share) - i64::from(self.written);
         self.reported = self.reported.saturating_sub(u32::try_from(change).unwrap_or(0));
-        // Who only heard how large the fleet is has nothing to say.
+        // A message that only states the size of the fleet needs no reply.
         self.stale |= change != 0 || notice.contested != self.contested;
         (self.written, self.kept) = (notice.share, notice.share);
         self.contested = notice.contested;
@@ -165,7 +165,7 @@ impl Lease {
     pub(super) fn heard_of(&mut self, fleet: &Learned, max: u32, answered: bool) -> Heard {
         let before = self.learned.cap.unwrap_or(max).min(max);
         let forgotten = fleet.version < self.learned.version;
-        // A message may be older than what is known; a backend that has forgotten everything is told again.
+        // A message may be older than what is known. A backend that has lost its data is told again.
         if forgotten && !answered {
             return Heard { others: fleet.others, learned: None };
         }
@@ -176,31 +176,32 @@ impl Lease {
         Heard { others: fleet.others, learned: had.filter(|_| !forgotten).map(|had| (had, fleet.cap)) }
     }
 
-    /// Until when the share may be used, and whether others wait for it.
+    /// Until when the share may be used, and whether other gateways wait for its slots.
     pub(super) fn terms(&self) -> (Instant, bool) {
         (self.until, self.contested)
     }
 
-    /// How large the fleet is; nothing while it comes back to a backend that has forgotten it.
+    /// Notes the size of the fleet. A size of zero changes nothing: gateways are still registering again at a backend that has lost its
+    /// data.
     fn heard(&mut self, size: u32, rank: u32) {
         if size > 0 {
             self.fleet = Some((size, rank));
         }
     }
 
-    /// The backend was wanted and did not answer.
+    /// A request to the backend went unanswered.
     pub(super) fn failed(&mut self, since: Instant, now: Instant, setup: &Setup) {
         let _ = self.trouble.get_or_insert(since);
-        // A connection that comes back rouses everybody; this is for one that stays and gives no answers.
+        // A new connection rouses every agent. This timer is for a connection that stays up and gives no answers.
         self.next = now + setup.patience().max(setup.renewal().min(ASK_AGAIN));
     }
 
-    /// Whether it has not answered for so long that it is given up.
+    /// Whether the backend has been given up because it did not answer for too long.
     pub(super) fn is_lost(&self) -> bool {
         self.lost.is_some()
     }
 
-    /// Gives it up if it is time to. Whether that is news.
+    /// Gives the backend up if it is time to. Returns whether that changed anything.
     pub(super) fn give_up(&mut self, now: Instant, setup: &Setup) -> bool {
         let lost = self.lost.is_none() && self.trouble.is_some_and(|since| now >= since + setup.patience());
         if lost {
@@ -209,8 +210,8 @@ impl Lease {
         lost
     }
 
-    /// What this gateway uses of `max` slots while the backend is lost: what it was last granted, and no more than its part of
-    /// the plan. The rest of its part may be in use elsewhere, until the leases of all are over.
+    /// How many of `max` slots this gateway uses while the backend is lost: what it was last granted, but no more than its part of the
+    /// plan. Other gateways may be using the rest of that part until all leases have expired.
     pub(super) fn without_backend(&self, max: u32, tally: (u32, u32), now: Instant, setup: &Setup) -> u32 {
         let part = self.local_share(max, tally);
         match self.lost {
@@ -225,7 +226,7 @@ impl Lease {
     fn local_share(&self, max: u32, tally: (u32, u32)) -> u32 {
         let (size, rank) = self.fleet.filter(|(size, _)| *size >= tally.0).unwrap_or(tally);
         match (max / size, u32::from(rank < max % size)) {
-            // Whoever never heard of the others does not know its place either.
+            // A gateway that has never heard of the others does not know its rank either.
             (0, _) if rank >= size => 1,
             (part, rest) => part + rest,
         }

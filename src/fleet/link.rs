@@ -1,7 +1,7 @@
-//! The connection to the backend: one for the process, made anew for as long as it takes.
+//! The connection to the backend: one per process, reconnected for ever.
 //!
-//! `redis` multiplexes: requests of all threads go through one connection, and a request that is given up takes nothing with
-//! it. It does not reconnect in this form, and that is wanted: after a failure nobody waits for a connection here.
+//! `redis` multiplexes: requests of all threads share one connection, and abandoning a request does not disturb the others. In this
+//! form `redis` does not reconnect by itself, which is what we want: after a failure no request waits for a connection.
 
 use super::courier::Courier;
 use super::dial::Dial;
@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// How long a connection may take to be made and greeted.
+/// Deadline for connecting and the greeting.
 const CONNECT: Duration = Duration::from_secs(2);
-/// The first pause before another connection is tried; each is twice as long as the one before.
+/// The first pause before reconnecting; each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// The longest such pause.
 const LAST_PAUSE: Duration = Duration::from_millis(500);
@@ -66,7 +66,7 @@ impl Link {
                 Ok(Err(error)) => self.tally.unreachable(&error.to_string()),
                 Err(_) => self.tally.unreachable("no answer in time"),
             }
-            // Gateways that lost it at the same moment do not all come back at the same moment.
+            // Jitter: gateways that lost the connection together must not all reconnect together.
             sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
@@ -99,14 +99,14 @@ impl Link {
         Ok(Live::new(connection, trouble))
     }
 
-    /// Sees to it that the backend keeps the seed, and that it is the one that the others have.
+    /// Makes sure that the backend holds the fleet's seed, and that this gateway uses the same one.
     async fn keep_seed(&self, live: &Live) {
         loop {
-            // Where it does not come, the next connection asks.
+            // If the seed does not arrive, the next connection asks again.
             let _ = timeout(self.setup.renewal(), self.seed.wanted.notified()).await;
             let (mut connection, before) = (live.connection(), self.seed.changes());
             let learns = self.seed.learn(&mut connection, &self.scripts, &self.setup, false);
-            // A backend that gives no answer is the courier's business.
+            // A backend that does not answer is handled by the courier.
             let _ = timeout(self.setup.patience(), learns).await;
             if self.seed.changes() != before {
                 self.inboxes.rouse();

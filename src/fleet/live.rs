@@ -1,4 +1,4 @@
-//! A connection to the backend: whether it answers, and when it is of no use any more.
+//! A connection to the backend: whether it answers, and when it has failed.
 
 use super::dial::Connection;
 use redis::Value;
@@ -11,7 +11,7 @@ use tokio::time::timeout;
 /// A connection that was made.
 pub(super) struct Live {
     connection: Connection,
-    /// Whether the last request was answered in time. If not, nobody else waits until one is.
+    /// Whether the last request was answered in time. If not, further requests fail at once until one is answered.
     answers: AtomicBool,
     trouble: Arc<Trouble>,
 }
@@ -28,33 +28,33 @@ impl Live {
         Live { connection, answers: AtomicBool::new(true), trouble }
     }
 
-    /// To send something.
+    /// The connection, for sending.
     pub(super) fn connection(&self) -> Connection {
         self.connection.clone()
     }
 
-    /// Whether an answer can be expected in time.
+    /// Whether an answer can be expected before the timeout.
     pub(super) fn answers(&self) -> bool {
         self.answers.load(Ordering::Acquire)
     }
 
-    /// A request was not answered in time: the next ones do not wait until another was.
+    /// A request timed out: further requests fail at once until one is answered again.
     pub(super) fn slow(&self) {
         self.answers.store(false, Ordering::Release);
         self.trouble.seen.notify_one();
     }
 
-    /// It is of no use any more.
+    /// Marks the connection as failed.
     pub(super) fn give_up(&self) {
         self.answers.store(false, Ordering::Release);
         self.trouble.broken();
     }
 
-    /// Until it is of no use any more.
+    /// Completes when the connection has failed.
     pub(super) async fn breaks(&self, patience: Duration) {
         loop {
             self.trouble.seen.notified().await;
-            // Somebody waited in vain: if it was only slow it answers this, and is used again.
+            // A request timed out. If the backend was only slow it answers this ping, and the connection is used again.
             if self.trouble.broken.load(Ordering::Acquire) || !self.answers_within(patience).await {
                 return;
             }

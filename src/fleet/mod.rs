@@ -10,12 +10,12 @@
 //! `L` is the lease, `patience` twenty times the timeout and at most `L / 3`.
 //!
 //! * Shares of all gateways never add up to more than the plan while the backend keeps what it was told. A gateway gives
-//!   up what it gives back before the backend hears of it, and uses what it gets after the backend has written it.
-//! * A gateway uses its share until `0.9 L` after it last asked with success, by its own clock that cannot be set, and the
-//!   clock is read before every slot is given out: one that was stopped longer wakes up with no slots. The backend gives
-//!   its slots to others `L` after it last heard of it, by its own clock; that clock may be set without harm. Until then it
-//!   gives one that does not answer no more than comes free in one update.
-//! * Updates are numbered: a request that lay in a stopped backend's socket changes nothing when it is read at last.
+//!   up a slot before the backend hears that it is free, and uses a slot only after the backend has written the grant.
+//! * A gateway uses its share until `0.9 L` after its last successful update, by its own monotonic clock. The clock is read before
+//!   every slot is given out, so a process that was suspended for longer wakes up without slots. The backend reassigns a gateway's
+//!   slots `L` after its last update, by the backend's clock, which may be set without harm. Until then a gateway that does not
+//!   answer is granted no more than comes free in one update.
+//! * Updates are numbered: a stale request that is read late, after the backend was suspended, changes nothing.
 //! * A gateway that gets no answer for `patience`, or no connection, decides alone: for `L` it uses what it was last granted, and no
 //!   more than its part of the plan by the size of the fleet that it last heard of; then its part. These parts add up to the plan,
 //!   and nobody takes the rest of its part while another may still use it. A client at a gateway with slots in hand does not wait
@@ -26,15 +26,15 @@
 //!   for `L / 2` at most. Until then each uses what it had. A limiter that is new gives slots at once where the backend has known
 //!   the fleet for `L`, or nobody else is connected; else as soon as all that are connected have come by, after 200 ms at most.
 //! * What a gateway learns of the provider's plan is the fleet's: the backend grants no more, and the others learn it as well.
-//!   Of what two learn at a time the less counts.
+//!   When two gateways learn at the same time, the lower number counts.
 //! * Updates of all agents go to the backend in batches, one at a time. Patience is counted from when a batch was sent.
-//! * Nothing is published that has not been written: a backend that takes no writes grants nothing.
+//! * A grant is written before it is published: a backend that takes no writes grants nothing.
 //! * Names at the backend are made with a random seed that the fleet keeps there: nobody who sees one can tell what it stands for, nor
 //!   choose a key that meets another's. Nothing is shared before it is known. The oldest seed that a gateway remembers holds, so that
 //!   it outlives a loss of data. Where there comes to be another one, slots are handed out as after a loss of data, rates
 //!   are counted anew at the backend, which a line in the log says, and what a gateway counts by itself is not affected.
 //!
-//! # What does not
+//! # What does not hold
 //!
 //! * Calls that run when a lease or a connection is lost go on; they are counted again when the gateway is back. So once `L` has
 //!   passed without a backend, as many calls more than the plan may run as have been running beyond their gateways' parts for all
@@ -81,27 +81,27 @@ use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-/// One limit that a request is to be counted by.
+/// One rate limit that a request counts against.
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
-    /// The place of the limit among those of its route.
+    /// The index of the limit among those of its route.
     pub limit: usize,
-    /// What it counts by in this process.
+    /// The key that it counts by in this process.
     pub key: u64,
     /// The same for all processes, as made by [`Fleet::keys`].
     pub name: u64,
     /// The limit.
     pub quota: Quota,
-    /// How much the request takes, at most a burst.
+    /// How many units the request takes, at most a burst.
     pub cost: NonZeroU32,
 }
 
 /// Why the fleet has not counted a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uncounted {
-    /// The backend was not asked, or has not counted it: it can be told with [`Fleet::owe`].
+    /// The backend was not asked, or has not counted it. It can be told later with [`Fleet::owe`].
     Unheard,
-    /// It was asked and did not answer: whenever it reads the request, it counts it.
+    /// It was asked and did not answer: if it reads the request later, it counts it then.
     Unanswered,
 }
 
@@ -110,15 +110,15 @@ pub struct Fleet {
     common: Arc<Common>,
     runtime: Handle,
     connecting: AbortHandle,
-    /// What is counted here until the backend can be told.
+    /// Rates that are counted here while the backend cannot be asked.
     keys: Keys,
     /// The agents, by limiter.
     agents: Mutex<BTreeMap<Limiter, Member>>,
-    /// How many agents there have been.
+    /// How many agents have been started; the number is part of an agent's name.
     names: AtomicU64,
-    /// What passed while the backend could not be asked.
+    /// What was admitted while the backend could not be asked.
     owed: Owed,
-    /// A gate without slots, at the limiter where all gateways of the fleet know of each other, whatever they share.
+    /// A gate without slots at the membership limiter, where all gateways of the fleet register, whatever they share.
     members: Arc<Gate>,
 }
 
@@ -158,7 +158,7 @@ impl Fleet {
         Ok(Some(Fleet::start_over(Arc::new(network), limits, process, metrics, runtime)))
     }
 
-    /// The same over connections that are made otherwise.
+    /// The same with another way to connect, for simulations.
     pub fn start_over(
         dial: Arc<dyn Dial>,
         limits: &Limits,
@@ -205,16 +205,16 @@ impl Fleet {
     /// The same where each account has a name: all gateways mean the same account by it, whatever number it has here.
     pub fn share_accounts(&self, name: &str, accounts: impl Iterator<Item = (usize, Label)>, gate: &Arc<Gate>) {
         let mut agents = self.lock();
-        // An agent whose gate is gone has ended, or ends with the calls that hold its slots.
+        // The agent of a dropped gate has ended, or ends with the calls that hold its slots.
         agents.retain(|_, member| member.gate.strong_count() > 0 || !member.task.is_finished());
         for (account, label) in accounts {
             let limiter = Limiter::Slots(name.to_owned(), label);
             if !agents.get(&limiter).is_some_and(|member| member.gate.ptr_eq(&Arc::downgrade(gate))) {
-                // Nothing until the backend says so.
+                // No slots until the backend grants some.
                 gate.set_share(account, Some(0));
                 self.disengage(&mut agents, account, gate);
                 let member = self.engage(&limiter, account, gate);
-                // The agent of an earlier gate goes on until the calls that hold its slots have ended.
+                // The agent of the previous gate goes on until the calls that hold its slots have ended.
                 drop(agents.insert(limiter, member));
             }
         }
@@ -241,7 +241,7 @@ impl Fleet {
 
     fn engage(&self, limiter: &Limiter, account: usize, gate: &Arc<Gate>) -> Member {
         let name = format!("{}.{}", self.common.setup.id, self.names.fetch_add(1, Ordering::Relaxed));
-        // Should the seed change between the two, the agent moves at once.
+        // If the seed changes between the two, the agent moves to its new key at once.
         let (seeds, key) = (self.common.link.seed.changes(), self.common.key(limiter));
         let (inbox, interest) = (self.common.link.inboxes.open(&name, &key), Arc::<Interest>::default());
         let agent = Agent {
@@ -275,7 +275,7 @@ impl Fleet {
                 let mut connection = live.connection();
                 match timeout(setup.timeout, scripts.count(&mut connection, &counters)).await {
                     Ok(Ok(counted)) => Ok(counted),
-                    // Not run at all: out of memory, a replica.
+                    // The script was not run at all: the backend is out of memory, or a replica.
                     Ok(Err(error)) if !error.is_io_error() => {
                         counters.iter().for_each(|counter| self.owed.add(counter, counter.passed, setup::now()));
                         Err(Uncounted::Unheard)
@@ -311,7 +311,7 @@ impl Fleet {
         }
     }
 
-    /// What this fleet makes names with now. They change with its seed: none is to be kept.
+    /// What this fleet makes names with now. Names change with the seed, so do not store them.
     #[must_use]
     pub fn keys(&self) -> Keys {
         self.common.link.seed.keys()
@@ -326,7 +326,7 @@ impl Fleet {
         Quota { amount: quota.amount, per: quota.per.saturating_mul(size), burst }
     }
 
-    /// Gives back everything, for nothing runs here any more.
+    /// Gives back all slots, because nothing runs here any more.
     pub async fn leave(&self) {
         let members = std::mem::take(&mut *self.lock());
         leave(&self.common, members).await;
@@ -357,7 +357,7 @@ impl Drop for Fleet {
             connecting.abort();
             return;
         }
-        // Nobody waits for it; when the runtime ends before, what is held here comes free with its lease.
+        // Nobody waits for this. If the runtime ends first, the slots are freed when the lease expires.
         drop(self.runtime.spawn(async move {
             leave(&common, members).await;
             connecting.abort();
@@ -365,7 +365,7 @@ impl Drop for Fleet {
     }
 }
 
-/// Takes agents off their limiters.
+/// Deregisters agents from their limiters.
 async fn leave(common: &Common, members: BTreeMap<Limiter, Member>) {
     let gone = members.into_iter().map(|(limiter, member)| {
         member.task.abort();
@@ -374,11 +374,11 @@ async fn leave(common: &Common, members: BTreeMap<Limiter, Member>) {
     let _ = futures_util::future::join_all(gone).await;
 }
 
-/// How the agents of a gate hear of what happens at it; and of its end, with which this is dropped.
+/// Tells the agents of a gate what happens at it. The gate owns this, so dropping it tells them that the gate has ended.
 struct Ears(Vec<(usize, Arc<Inbox>, Arc<Interest>)>);
 
 impl Ears {
-    /// Something happened. The clock is read here, for a gate has none.
+    /// Something happened at the gate. The clock is read here, because a gate has none.
     fn hear(&self, gate: &Gate) {
         gate.wake(setup::now());
         for (account, inbox, interest) in &self.0 {

@@ -1,4 +1,4 @@
-//! What passed here while the backend could not be asked, until it is told.
+//! Debts: what was admitted here while the backend could not be asked, until the backend is told.
 
 use super::scripts::Counter;
 use crate::limit::rate::Quota;
@@ -6,15 +6,15 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// How many keys are remembered. Of more than that, what passed is forgotten, as it was before for all.
+/// Most keys that are remembered. Beyond that, what was admitted is never reported.
 const MOST: usize = 4096;
 
-/// Units that the backend has not heard of, by what they are counted under in this process: names at the backend may change.
+/// Units that the backend has not heard of, by their key in this process, because names at the backend may change.
 #[derive(Debug, Default)]
 pub(super) struct Owed(Mutex<BTreeMap<u64, (u32, Instant, Quota)>>);
 
 impl Owed {
-    /// So many units passed.
+    /// Records units that were admitted.
     pub(super) fn add(&self, counter: &Counter, units: u32, now: Instant) {
         if units == 0 {
             return;
@@ -26,7 +26,7 @@ impl Owed {
             return;
         }
         if all.len() >= MOST {
-            // Keys that never come back are not told of: what they used up is free again by now.
+            // Debts of keys that are not used any more need no report: the rate has refilled by now.
             all.retain(|_, (owed, at, quota)| left(*owed, *at, quota, now) > 0);
         }
         if all.len() < MOST {
@@ -34,7 +34,7 @@ impl Owed {
         }
     }
 
-    /// What is still to be told of a key. It is taken to be told then.
+    /// Takes what has to be reported for a key.
     pub(super) fn take(&self, counter: &Counter, now: Instant) -> u32 {
         self.lock().remove(&counter.own).map_or(0, |(owed, at, _)| left(owed, at, &counter.quota, now))
     }
@@ -44,7 +44,7 @@ impl Owed {
     }
 }
 
-/// What had been used up then and is not free again by now.
+/// How much of a past debt has not been refilled by now.
 fn left(units: u32, at: Instant, quota: &Quota, now: Instant) -> u32 {
     let free =
         now.saturating_duration_since(at).as_secs_f64() / quota.per.as_secs_f64() * f64::from(quota.amount.get());

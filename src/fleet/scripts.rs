@@ -25,15 +25,15 @@ pub(super) struct Update {
     /// The size of the fleet that this gateway last heard of; zero when it never did.
     pub(super) known: u32,
     pub(super) demand: Demand,
-    /// What this gateway has learned of the account since the fleet heard of it, and the version of the fleet's own that this
-    /// follows upon.
+    /// What this gateway has learned of the account since it last reported, and the version of the fleet's knowledge that this is
+    /// based on.
     pub(super) learned: Option<u32>,
     pub(super) version: u64,
     pub(super) leaving: bool,
 }
 
 impl Update {
-    /// The update after which no other of this name comes: its number is the largest that a script can tell from the one before.
+    /// The last update of a name. Its number is the largest integer that a script, which computes in doubles, can tell from the one before.
     pub(super) fn last(key: String, name: String) -> Update {
         let demand = Demand::default();
         Update { key, name, number: 1 << 53, known: 0, demand, learned: None, version: 0, leaving: true }
@@ -59,19 +59,19 @@ pub(super) struct Answer {
 #[derive(Clone, Debug)]
 pub(super) struct Counter {
     pub(super) key: String,
-    /// The same in this process, whatever its name is.
+    /// Its key in this process, which does not depend on the seed.
     pub(super) own: u64,
     pub(super) quota: Quota,
-    /// Below zero it is given back.
+    /// How many units; a negative number gives units back.
     pub(super) cost: i64,
-    /// What passed here while the backend could not be asked, and is counted in any case.
+    /// What was admitted here while the backend could not be asked; it is counted in any case.
     pub(super) passed: u32,
 }
 
-/// What became of a request at all of its limits.
+/// The verdict of all limits on a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// The first limit that refuses, and when all of them would not. Nothing was counted then.
+    /// The first limit that refuses, and how long until none would refuse. Then nothing was counted.
     pub refused: Option<(usize, Duration)>,
     /// What is left of each.
     pub left: Vec<Left>,
@@ -86,7 +86,7 @@ impl Scripts {
         }
     }
 
-    /// Learns the fleet's seed, or puts back the one that is remembered. None when others have been asked for it.
+    /// Reads the fleet's seed, or restores the one that this gateway remembers. `None` when other gateways have been asked for it.
     pub(super) async fn seed(
         &self,
         connection: &mut Connection,

@@ -1,8 +1,8 @@
-//! The seed of the names under which a fleet counts, and the names that are made with it.
+//! The seed of the names that a fleet uses at the backend, and the names that are made with it.
 //!
-//! A name shows nothing of the key or address that it stands for, and cannot be guessed without the seed. The fleet keeps the seed
-//! at the backend. A gateway that has not been connected yet has one of its own, which it tells nobody: what it counts until then is
-//! kept by keys of its own process, and gets its names when the fleet's seed is known.
+//! A name reveals nothing about the key or address that it stands for, and cannot be guessed without the seed. The fleet keeps the seed
+//! at the backend. A gateway that has never been connected has a private seed: what it counts until then is stored under keys of its
+//! own process, and gets its names when the fleet's seed is known.
 
 use super::dial::Connection;
 use super::scripts::Scripts;
@@ -16,12 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 
-/// A value that is not to be told, as far as names are made of it: the same in every process, and for nobody else to see.
+/// A digest of a secret value that names are made of: the same in every process, and useless to anybody else.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hidden([u8; 16]);
 
 impl Hidden {
-    /// One for this value.
+    /// The digest of this value.
     #[must_use]
     pub fn of(value: impl Hash) -> Hidden {
         let mut digest = Digest(Context::new(&SHA256));
@@ -38,7 +38,7 @@ impl std::fmt::Debug for Hidden {
     }
 }
 
-/// Takes what a value is made of.
+/// Feeds a value into a digest.
 struct Digest(Context);
 
 impl Hasher for Digest {
@@ -46,49 +46,49 @@ impl Hasher for Digest {
         self.0.update(bytes);
     }
 
-    /// Nobody asks: a digest is longer.
+    /// Not used: a digest has more bits than this returns.
     fn finish(&self) -> u64 {
         0
     }
 }
 
-/// What all gateways call the same account.
+/// The name of an account that all gateways agree on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Label {
-    /// A word that tells nothing.
+    /// A word that reveals nothing.
     Plain(String),
-    /// What the seed makes of this.
+    /// A secret, which is hashed with the seed.
     Hidden(Hidden),
 }
 
 /// The seed as it is known here.
 pub(super) struct Seed {
     known: ArcSwap<Known>,
-    /// How often another one came to be known.
+    /// How often the seed has changed.
     changes: AtomicU64,
-    /// Somebody has none and asks for it.
+    /// Another gateway has no seed and asks for it.
     pub(super) wanted: Notify,
 }
 
 struct Known {
-    /// As the backend has it; none before the first connection.
+    /// The seed as the backend has it; `None` before the first connection.
     text: Option<String>,
     keys: Keys,
 }
 
 impl Seed {
-    /// One that nobody else knows.
+    /// A random seed that no other process knows.
     pub(super) fn new() -> Seed {
         let known = Known { text: None, keys: Keys::new() };
         Seed { known: ArcSwap::from_pointee(known), changes: AtomicU64::new(0), wanted: Notify::new() }
     }
 
-    /// What names are made with.
+    /// The seed that names are made with now.
     pub(super) fn keys(&self) -> Keys {
         self.known.load().keys.clone()
     }
 
-    /// Grows when names are made with another seed.
+    /// Increases whenever the seed changes.
     pub(super) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
@@ -101,8 +101,8 @@ impl Seed {
         }
     }
 
-    /// Learns the fleet's seed, or puts it back where it was lost. False when others have been asked for it and nothing is known yet; not
-    /// if `alone`: then a new one is made.
+    /// Reads the fleet's seed, or restores it where it was lost. Returns false when other gateways have been asked for it and none has
+    /// answered yet. With `alone` a new seed is made instead of asking.
     pub(super) async fn learn(
         &self,
         connection: &mut Connection,

@@ -13,7 +13,7 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// How long after it was last confirmed a share may be used: clocks of two machines differ by far less than a tenth.
+    /// How long a share may be used after it was last confirmed. The margin of a tenth is far more than two clocks drift apart.
     pub(super) fn usable(&self) -> Duration {
         self.lease * 9 / 10
     }
@@ -23,34 +23,34 @@ impl Setup {
         self.lease / 3
     }
 
-    /// How long slots wait for an answer. Longer than a rate does: who goes to the local share too soon takes slots that
-    /// others still use.
+    /// How long agents wait for an answer about slots. Longer than rates wait, because falling back to the local share too early takes
+    /// slots that other gateways still use.
     pub(super) fn patience(&self) -> Duration {
         (self.timeout * 20).min(self.lease / 3)
     }
 
-    /// Where all gateways are registered, whatever they share.
+    /// The key of the membership limiter, where all gateways are registered, whatever they share.
     pub(super) fn members(&self) -> String {
         format!("{}:fleet", self.prefix)
     }
 
-    /// Where the seed of names is kept.
+    /// The key of the seed.
     pub(super) fn seed(&self) -> String {
         format!("{}:seed", self.prefix)
     }
 
-    /// How long a gateway that knows no seed waits for those who may. Its agents have patience meanwhile.
+    /// How long a gateway that knows no seed waits for others to restore it; its agents keep waiting meanwhile.
     pub(super) fn soon(&self) -> Duration {
         self.patience() / 2
     }
 
-    /// What all gateways listen to: a limiter whose gateways are to come by.
+    /// The channel that all gateways subscribe to: it names limiters that ask their gateways to register.
     pub(super) fn roll_call(&self) -> String {
-        // No process has a name with a dot in it.
+        // Cannot clash: no process has a name with a dot in it.
         self.channels() + ".all"
     }
 
-    /// What the names of channels begin with; the rest is the process.
+    /// The prefix of channel names; the process follows.
     pub(super) fn channels(&self) -> String {
         format!("{}:wake:", self.prefix)
     }
@@ -60,7 +60,7 @@ impl Setup {
     }
 }
 
-/// The runtime's clock, which cannot be set.
+/// The runtime's clock, which is monotonic.
 pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -4,17 +4,17 @@ use crate::telemetry::fleet::{Fallback, FleetMetrics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// How large a gateway takes the fleet to be that has never heard of it.
+/// The size of the fleet that a gateway assumes when it has never heard of it.
 const UNHEARD: u32 = 10;
 
-/// The state of the fleet, shared by all who need it.
+/// The state of the fleet, shared within the process.
 #[derive(Debug)]
 pub(super) struct Tally {
     metrics: Arc<FleetMetrics>,
-    /// Gateways of the fleet, and the place of this one among them; zero gateways: never heard of.
+    /// How many gateways the fleet has (zero: never heard of it), and the rank of this one among them.
     size: AtomicU32,
     rank: AtomicU32,
-    /// Whether it was said that the backend cannot be reached.
+    /// Whether the loss of the backend has been logged.
     complained: AtomicBool,
 }
 
@@ -23,7 +23,7 @@ impl Tally {
         Tally { metrics, size: AtomicU32::new(0), rank: AtomicU32::new(0), complained: AtomicBool::new(false) }
     }
 
-    /// The last known number of gateways, and the place of this one among them; the last of many while it was never heard of.
+    /// The last known number of gateways and this one's rank; a gateway that never heard of the fleet counts itself last of many.
     pub(super) fn place(&self) -> (u32, u32) {
         match self.size.load(Ordering::Relaxed) {
             0 => (UNHEARD, UNHEARD),
@@ -31,7 +31,7 @@ impl Tally {
         }
     }
 
-    /// How large the fleet is, and the place of this gateway; no gateways is no news.
+    /// Updates the size of the fleet and this gateway's rank; a size of zero changes nothing.
     pub(super) fn sized(&self, size: u32, rank: u32) {
         if size == 0 {
             return;
@@ -54,7 +54,7 @@ impl Tally {
         }
     }
 
-    /// It could not be connected to. Said once, however often it is tried.
+    /// Logs that the backend cannot be reached: once, however often it is tried.
     pub(super) fn unreachable(&self, why: &str) {
         if !self.complained.swap(true, Ordering::Relaxed) {
             tracing::warn!(why, "the backend of shared limits cannot be reached");
