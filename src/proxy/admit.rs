@@ -64,12 +64,9 @@ pub(crate) async fn admit(
     let account = call.destination.account;
     call.admission = Admission::new(credential, priority, account);
     if limits.waits() {
-        // A backoff may have begun in the meantime. A probe makes the other requests wait, so it starts only when its slot is
-        // held and its body is here.
-        let _ = limits.free(AccountSet::only(account), credential.key, call.upstream.limited_path())?;
-        let _ = Box::pin(upload.read_ahead(limits::BOUND)).await?;
-        let probe = limits.go(account, credential.key, call.upstream.limited_path())?;
-        call.admission.tries(probe);
+        let path = call.upstream.limited_path().to_owned();
+        let body = async { upload.read_ahead(limits::BOUND).await.map(drop) };
+        Box::pin(limits.sets_out(&mut call.admission, &path, body)).await?;
     }
     call.admission.has(permit);
     let left = charges.keep();
@@ -108,11 +105,6 @@ pub(crate) async fn change_account(call: &mut RoutedContext, account: usize) -> 
 
 /// A retry checks again whether there is a backoff.
 pub(crate) fn go_again(call: &mut RoutedContext) -> Result<(), Denied> {
-    let route = Arc::clone(&call.route);
-    if !call.admission.is_probe() {
-        let probe =
-            route.limits.go(call.destination.account, call.admission.credential().key, call.upstream.limited_path())?;
-        call.admission.tries(probe);
-    }
-    Ok(())
+    let (route, path) = (Arc::clone(&call.route), call.upstream.limited_path().to_owned());
+    route.limits.goes_again(&mut call.admission, &path)
 }

@@ -1,4 +1,5 @@
-//! One gateway and its providers: the real limits of a route, with clients that follow the steps of `proxy::admit` and `proxy::retry`.
+//! One gateway and its providers: the real limits of a route, with clients that take the steps of `proxy::admit` and `proxy::retry` in
+//! the same order; each step is the limits' own.
 //!
 //! Held are: what a provider says about one credential binds no other; a wait ends, and is tried in time; who waits after that
 //! waits for a call that is at the provider; no retry before its time; a learned cap is never smaller than the plan; a reload
@@ -30,6 +31,8 @@ const MAX_HOLD: Duration = Duration::from_secs(60);
 /// How long others may wait for a probe, and how often one goes through during a wait: what `limit::hold` says.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// The configuration that learns what plans have; the last.
+const LEARNING: usize = 6;
 /// How long a slot may be free while somebody waits.
 const STARVING: Duration = Duration::from_secs(1);
 /// The longest pause for want of a slot.
@@ -119,7 +122,8 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>, knobs: Knobs) {
     let now = Instant::now();
     let identity = Identity::new("simulated").expect("an identity");
     let shared = Shared::new(Arc::clone(&METRICS), None, identity);
-    let config = &CONFIGS[usize::from(!own_keys)];
+    let first = if own_keys { [0, LEARNING][rng.usize(0..2)] } else { 1 };
+    let config = &CONFIGS[first];
     let key = Key {
         slots: u32::MAX,
         least: u32::MAX,
@@ -140,7 +144,7 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>, knobs: Knobs) {
     let budget = Budget::new(1.0, now.into_std());
     let world = Arc::new(World { log, knobs, own_keys, shared, budget, state: Mutex::new(state) });
     let mut tasks = Vec::new();
-    for (at, event) in story(&mut rng, own_keys) {
+    for (at, event) in story(&mut rng, first) {
         sleep_until(now + at).await;
         world.happens(event, &mut tasks);
         if world.log.is_broken() {
@@ -161,7 +165,7 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>, knobs: Knobs) {
 }
 
 /// What happens, in order.
-fn story(rng: &mut Rng, own_keys: bool) -> Vec<(Duration, Event)> {
+fn story(rng: &mut Rng, first: usize) -> Vec<(Duration, Event)> {
     let whole = [8_000, 30_000, 90_000][rng.usize(0..3)];
     let mut events = Vec::new();
     for _ in 0..rng.usize(25..60) {
@@ -182,7 +186,7 @@ fn story(rng: &mut Rng, own_keys: bool) -> Vec<(Duration, Event)> {
             0 => Event::RateLimits { key, long, says },
             1 => Event::Breaks { key, path: rng.usize(0..3), long, says },
             2 => Event::Plan { key, slots: rng.u32(1..MAX), says: rng.bool().then_some(says) },
-            _ => Event::Reload(if own_keys { 0 } else { rng.usize(1..CONFIGS.len()) }),
+            _ => Event::Reload(if first != 1 { first } else { rng.usize(1..LEARNING) }),
         };
         events.push((at, event));
     }
@@ -249,28 +253,23 @@ impl World {
         };
         let mut going = Going::new(self, &call, permit.is_some());
         let mut admission = Admission::new(credential, Priority::Normal, account);
-        if limits.waits() {
-            if let Err(denied) = limits.free(only, credential.key, path) {
-                return self.held(&call, &denied);
-            }
-            if !self.knobs.probes_before_its_body {
-                sleep(call.upload).await;
-            }
-            match limits.go(account, credential.key, path) {
-                Ok(probe) => {
-                    if probe.is_some() {
-                        self.log.note(|| format!("{call}: is a probe"));
-                    }
-                    admission.tries(probe);
-                }
-                Err(denied) => return self.held(&call, &denied),
-            }
-            if self.knobs.probes_before_its_body {
-                sleep(call.upload).await;
-            }
+        let early = self.knobs.probes_before_its_body;
+        let body = async {
+            sleep(if early { Duration::ZERO } else { call.upload }).await;
+            Ok(())
+        };
+        let waits = limits.waits();
+        if let Err(denied) = limits.sets_out(&mut admission, path, body).await {
+            return self.held(&call, &denied);
+        }
+        if early && waits {
+            sleep(call.upload).await;
+        }
+        if admission.is_probe() {
+            self.log.note(|| format!("{call}: is a probe"));
         }
         admission.has(permit);
-        self.tries(&call, &runtime, account, &mut admission, &mut going).await;
+        self.tries(&call, &runtime, &mut admission, &mut going).await;
         admission.end();
     }
 
@@ -287,14 +286,7 @@ impl World {
     }
 
     /// Sends as often as the route allows.
-    async fn tries(
-        &self,
-        call: &Call,
-        runtime: &RouteRuntime,
-        account: usize,
-        admission: &mut Admission,
-        going: &mut Going<'_>,
-    ) {
+    async fn tries(&self, call: &Call, runtime: &RouteRuntime, admission: &mut Admission, going: &mut Going<'_>) {
         let (limits, path, policy) = (&runtime.limits, PATHS[call.path], RetryPolicy::of(&runtime.config));
         self.budget.request(Instant::now().into_std());
         let begun = Instant::now();
@@ -339,11 +331,10 @@ impl World {
             if !self.knobs.retries_at_once {
                 sleep(wait).await;
             }
-            if !admission.is_probe() && !self.knobs.retries_ignore_waits {
-                match limits.go(account, admission.credential().key, path) {
-                    Ok(probe) => admission.tries(probe),
-                    Err(denied) => return self.held(call, &denied),
-                }
+            if !self.knobs.retries_ignore_waits
+                && let Err(denied) = limits.goes_again(admission, path)
+            {
+                return self.held(call, &denied);
             }
         }
     }
@@ -560,6 +551,7 @@ static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new(
 /// some missing; one of them counts no calls.
 static CONFIGS: LazyLock<Vec<Arc<Config>>> = LazyLock::new(|| {
     let counted = "concurrency = { max = 4, queue = 100, max_wait = '60s' }";
+    let learning = "concurrency = { max = 4, queue = 100, max_wait = '60s', learn = true }";
     let load = |accounts: &[usize], counted: &str| {
         let listed: Vec<String> =
             accounts.iter().map(|key| format!("{{ header = 'xi-api-key', value = '{}' }}", KEYS[*key])).collect();
@@ -578,6 +570,7 @@ static CONFIGS: LazyLock<Vec<Arc<Config>>> = LazyLock::new(|| {
         load(&[1, 0], counted),
         load(&[2], counted),
         load(&[0, 1, 2], ""),
+        load(&[], learning),
     ]
 });
 

@@ -1,7 +1,7 @@
 //! Backoff after a provider's Retry-After: which requests it concerns, and the probe at its end.
 
-use super::{Denied, Refusal, RouteLimits};
-use crate::canon::Code;
+use super::{Admission, Denied, Refusal, RouteLimits};
+use crate::canon::{Code, Fault};
 use crate::limit::backoff::{BackoffKeys, Backoffs, Pass, Probe};
 use crate::limit::gate::AccountSet;
 use crate::proxy::path;
@@ -67,6 +67,33 @@ impl RouteLimits {
             Pass::Probe(probe) => Ok(Some(probe)),
             Pass::BackOff { what, remaining } => Err(Refusal::of_backoff(what, remaining).into()),
         }
+    }
+
+    /// The first request of a call that has its slot, or needs none: once its body is here, it goes out, as a probe if so. A probe makes
+    /// the others wait, so it waits for nothing itself.
+    pub async fn sets_out(
+        &self,
+        admission: &mut Admission,
+        path: &str,
+        body: impl Future<Output = Result<(), Fault>>,
+    ) -> Result<(), Denied> {
+        if self.waits() {
+            // A backoff may have begun while it waited for its slot.
+            let (account, credential) = admission.places();
+            let _ = self.free(AccountSet::only(account), credential, path)?;
+            body.await?;
+            admission.tries(self.go(account, credential, path)?);
+        }
+        Ok(())
+    }
+
+    /// Another attempt of a call: it asks again whether there is a backoff, unless it is the one that tries.
+    pub fn goes_again(&self, admission: &mut Admission, path: &str) -> Result<(), Denied> {
+        if !admission.is_probe() {
+            let (account, credential) = admission.places();
+            admission.tries(self.go(account, credential, path)?);
+        }
+        Ok(())
     }
 
     /// The requests that share a backoff with this one: those that use the same injected account, or the client's own key; of

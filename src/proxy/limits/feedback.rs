@@ -63,6 +63,11 @@ impl Admission {
         self.credential
     }
 
+    /// What it shares backoffs by, besides its path: its account and the key of its credential.
+    pub(super) fn places(&self) -> (usize, u64) {
+        (self.account, self.credential.key)
+    }
+
     /// Its priority in a queue.
     pub fn priority(&self) -> Priority {
         self.priority.unwrap_or(Priority::Normal)
