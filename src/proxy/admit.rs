@@ -43,8 +43,7 @@ pub(crate) async fn admit(
         && limits.takes_slot(websocket, counted_inside)
         && let Some(gate) = limits.gate(credential)
     {
-        // Reading the body may have taken long, and a share of the fleet may have expired.
-        let asked = if limits.reads_bodies() { Instant::now() } else { begun };
+        let asked = limits.asks_at(begun);
         permit = Some(match limits.ask(gate, priority, accounts, asked)? {
             Asked::Granted(granted) => {
                 call.did_not_queue(asked);

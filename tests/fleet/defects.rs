@@ -129,14 +129,16 @@ async fn what_one_gateway_learns_all_know() {
     drop((first, held));
 }
 
-/// A node of a cluster has a part of the keys only, and would share limits with some of the gateways.
+/// A node of a cluster has a part of the keys only, and would share limits with some of the gateways; a sentinel has none.
 #[tokio::test]
-async fn a_cluster_is_refused_and_each_gateway_decides_alone() {
-    let Some(server) = Server::start_with(&["--cluster-enabled", "yes", "--port", "0"]) else { return };
-    let gateway = Gateway::new(&server, "g0", 10, LEASE);
-    let permit = gateway.enter().await;
-    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query_async(&mut connect(&server).await).await.expect("keys");
-    assert!(keys.is_empty(), "{keys:?}");
-    assert_eq!(gateway.gate.cap(0), 1, "it takes itself for one of ten");
-    drop(permit);
+async fn a_cluster_or_a_sentinel_is_refused_and_each_gateway_decides_alone() {
+    for settings in [&["--cluster-enabled", "yes"][..], &["--sentinel"]] {
+        let Some(server) = Server::start_with(settings) else { return };
+        let gateway = Gateway::new(&server, "g0", 10, LEASE);
+        let permit = gateway.enter().await;
+        assert_eq!(gateway.gate.cap(0), 1, "{settings:?}: it takes itself for one of ten");
+        let keys = redis::cmd("KEYS").arg("*").query_async::<Vec<String>>(&mut connect(&server).await).await;
+        assert!(keys.is_err() || keys.as_ref().is_ok_and(Vec::is_empty), "{settings:?}: {keys:?}");
+        drop(permit);
+    }
 }

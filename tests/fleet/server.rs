@@ -86,6 +86,11 @@ impl Drop for Server {
 
 fn spawn(program: &str, folder: &std::path::Path, settings: &[String]) -> Child {
     let mut command = Command::new(program);
+    if settings.iter().any(|word| word == "--sentinel") {
+        // It wants a file of its own, before all else.
+        std::fs::write(folder.join("sentinel.conf"), "").expect("written");
+        let _ = command.arg("sentinel.conf");
+    }
     let _ = command.args(["--port", "0", "--unixsocket", "socket", "--save", "", "--appendonly", "no", "--dir"]);
     let _ = command.arg(folder).args(settings).current_dir(folder);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts")

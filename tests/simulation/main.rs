@@ -12,21 +12,28 @@
 //!
 //! # What it was seen to find
 //!
-//! | taken out, or not there yet | rule that did not hold | first seed |
-//! |---|---|---|
-//! | a wait binds the credential that it was said to | held for what nobody said to it | 1 |
-//! | each key has a gate of its own | a slot is free and somebody waits | 16 |
-//! | the deadline of a probe | held long after the end of the wait | 94 |
-//! | the body is there before a request is the probe | sent before the wait is over | 88 |
-//! | retries wait as long as they were told, and ask again whether they may | sent again too early; sent during a wait | 22, 421 |
-//! | an account that is put back has its running calls | a fifth slot of four | 751 |
-//! | waiters of an account that a reload takes away | a slot is free and somebody waits | 178 |
-//! | the agent hears of the end of a pause | a slot is free and somebody waits | 1798 |
-//! | the fleet learns together | refused more than ten times in a calm fleet | 1326 |
-//! | grants are written before they are published | more calls than the plan | 9 |
-//! | after the loss of the backend each keeps what it was granted | more calls than the plan | 352 |
+//! Each was taken out of the source as it was when this was written, and 10,000 seeds were run until one failed. A change of a world's
+//! story gives other seeds.
 //!
-//! Rows of the fleet were seen before their mends were there, when a fleet had 20 to 50 calls; `SPEECHGATE_SEEDS` finds others.
+//! | taken out | where | rule that did not hold | first seed |
+//! |---|---|---|---|
+//! | a wait binds the credential that it was said to (one key for all) | `RouteLimits::backoff_keys` | held for what nobody said to it | 1 |
+//! | each key has a gate of its own (one gate for all) | `Keyed::of` | a slot is free and somebody waits | 7 |
+//! | the deadline of a probe (1000 s) | `backoff::PROBE_DEADLINE` | held long after the end of the wait | 346 |
+//! | the body is there before a request is the probe | `RouteLimits::sets_out` | held after the wait, and nobody is trying | 235 |
+//! | a retry waits as long as it was told | `policy::wait` | sent again too early | 49 |
+//! | a retry asks again whether it may | `RouteLimits::goes_again` | sent during a wait | 283 |
+//! | a retry that is accepted is no refusal any more | `Permit::succeeded` | less is learned than the plan | 1405 |
+//! | running calls are kept while a reload counts none | `gates` in `proxy::limits` | a fifth slot of four | 1843 |
+//! | waiters of an account that a reload takes away | `GateState::dispatch` | a slot is free and somebody waits | 157 |
+//! | the agent hears of the end of a pause | `GateState::concerns_fleet` | a slot is free and somebody waits | 2880 |
+//! | the fleet hears what a gateway learns | `Lease::news` | refused more than ten times in a calm fleet | 78 |
+//!
+//! These two were seen before their mends were there, when a fleet had 20 to 50 calls, and not since: grants are written before they are
+//! published, and after the loss of the backend each keeps what it was granted (more calls than the plan, both).
+//!
+//! Not found in 10,000 seeds: that a gateway without a share tells of the end of its calls (`Lease::wants_update`, `Lease::watches`). Calls
+//! here are too short for it; `tests/fleet/defects.rs` holds it.
 
 mod agreement;
 mod fleet;

@@ -56,6 +56,12 @@ impl RouteLimits {
         numbers.fold(AccountSet::NONE, |all, (_, number)| all.with(*number))
     }
 
+    /// The time at which a call that began then asks for its slot: another one where its body was read for its rates or others were
+    /// asked about them, for a share of the fleet may be over by now.
+    pub(crate) fn asks_at(&self, begun: Instant) -> Instant {
+        if self.reads_bodies() || self.fleet.is_some() { Instant::now() } else { begun }
+    }
+
     /// Asks for a slot of one of these accounts.
     pub(crate) fn ask<'r>(
         &'r self,
