@@ -260,6 +260,12 @@ impl Profile {
         self.generations.iter().find(|rule| rule.covers(method, path))
     }
 
+    /// Whether the profile says of any request what its generations are.
+    #[must_use]
+    pub fn knows_generations(&self) -> bool {
+        !self.generations.is_empty()
+    }
+
     /// Those on a socket opened by this request that take slots; none where the socket counts as a whole.
     #[must_use]
     pub fn slots_inside(&self, method: &str, path: &str) -> Option<&Arc<GenerationRule>> {

@@ -109,6 +109,14 @@ pub struct Record {
 }
 
 impl Record {
+    /// Seconds of the audio that it is about: the client's of a transcription, else the provider's. The provider's own figure where it
+    /// told one; none where nobody can tell.
+    #[must_use]
+    pub fn metered_audio_seconds(&self) -> Option<f64> {
+        let counted = if self.kind == GenerationKind::Stt { self.audio_in_seconds } else { self.audio_out_seconds };
+        self.figures.audio_seconds().or(counted)
+    }
+
     /// How long the first audio took: since the generation went to the provider.
     #[must_use]
     pub fn time_to_first_audio(&self) -> Option<Duration> {

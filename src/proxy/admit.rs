@@ -24,9 +24,14 @@ pub(crate) async fn admit(
     let credential = limits.credential(call.key(), parts);
     let address = call.client_address(&parts.headers);
     let path = call.upstream.limited_path();
-    let subject = Subject { method: parts.method.as_str(), path, headers: &parts.headers, address, credential };
+    let generation =
+        !websocket && route.config.profile.generations(parts.method.as_str(), call.provider_path()).is_some();
+    let method = parts.method.as_str();
+    let subject = Subject { method, path, headers: &parts.headers, address, generation, credential };
+    let ledger = limits.ledger(&subject, websocket);
     let begun = Instant::now();
     let charges = limits.charge(&subject, upload, begun).await?;
+    call.ledger = ledger;
     if limits.reads_bodies() {
         call.waited(begun.elapsed());
     }

@@ -4,7 +4,7 @@ use super::{Clock, ms, secs};
 use proptest::prelude::*;
 use speechgate::limit::rate::{Left, MOST, Quota, Rate, Refused, SHARDS};
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const ONE: NonZeroU32 = NonZeroU32::MIN;
 
@@ -197,4 +197,19 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_is_taken_beyond_a_limit_is_owed_by_the_next() {
+    let start = Instant::now();
+    let rate = Rate::new(quota(10, Duration::from_secs(10), 10), start);
+    let _ = rate.check(1, some(4), start).expect("room");
+    rate.take(1, some(16), start);
+    assert_eq!(wait(rate.check(1, some(1), start)), Duration::from_secs(11));
+    assert!(rate.check(1, some(1), start + Duration::from_secs(11)).is_ok());
+    assert!(rate.check(2, some(10), start).is_ok(), "another key owes nothing");
+    // Nobody owes for more than a day.
+    rate.take(3, some(u32::MAX), start);
+    let owed = wait(rate.check(3, some(1), start));
+    assert_eq!(owed, Duration::from_secs(24 * 3600 + 1));
 }

@@ -68,3 +68,77 @@ async fn contexts_are_metered_up_to_their_end_and_failed_ones_cost_nothing() {
     let value: f64 = value.parse().expect("a number");
     assert!((value - 2.0).abs() < 0.001, "{value}");
 }
+
+/// A provider of contexts that says nothing but the end of each.
+async fn ending() -> std::net::SocketAddr {
+    provider(|mut peer, _| async move {
+        peer.accept("").await;
+        while let Some(frame) = peer.frame().await {
+            if frame.opcode != Text {
+                return;
+            }
+            let said = frame.json();
+            let id = said["context_id"].as_str().expect("an id").to_owned();
+            if said["close_context"] == true {
+                // Two and a half seconds of audio at 8 kHz, then the end.
+                peer.send(&down(Text, format!(r#"{{"contextId":"{id}","audio":"{}"}}"#, "A".repeat(53_336)))).await;
+                peer.send(&down(Text, format!(r#"{{"contextId":"{id}","isFinal":true}}"#))).await;
+            }
+        }
+    })
+    .await
+}
+
+/// Text on sockets cost nothing, so that a plan of so many characters was exceeded there.
+#[tokio::test]
+async fn text_on_a_socket_counts_and_a_context_that_has_begun_is_never_cut() {
+    let limit =
+        format!("rate_limits = [{{ requests = 100, per = '1h', burst = 100, cost = 'text-characters' }}]\n{PRICES}");
+    let gateway = gateway("acme", ending().await, &limit, "");
+    let mut caller = gateway.ask_at("/v1/speak?output_format=pcm_16000", "").await;
+    assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+    let text =
+        |id: &str, length: usize| up(Text, format!(r#"{{"context_id":"{id}","text":"{}"}}"#, "x".repeat(length)));
+    let end = |id: &str| up(Text, format!(r#"{{"context_id":"{id}","close_context":true}}"#));
+    // 60 begin it, 60 more go on with it.
+    for bytes in [text("one", 60), text("one", 60), end("one")] {
+        caller.send(&bytes).await;
+    }
+    assert!(caller.next().await.json()["audio"].is_string());
+    assert_eq!(caller.next().await.json()["isFinal"], true);
+    // 20 too many were said: the next does not begin, and the session goes on.
+    for _ in 0..2 {
+        caller.send(&text("two", 10)).await;
+        caller.send(&end("two")).await;
+        let error = caller.next().await.json();
+        assert_eq!(error["error"]["code"], "rate_limited");
+        assert_eq!(error["context_id"], "two");
+        let wait = error["error"]["retry_after_seconds"].as_f64().expect("a wait");
+        assert!((1000.0..=1080.0).contains(&wait), "{wait}: 30 characters at 36 s each");
+    }
+    gateway.counts("speechgate_limit_rejections_total", &["{route=\"r\",limit=\"rate\"} 2"]).await;
+    gateway.counts("speechgate_websockets_open", &["{route=\"r\"} 1"]).await;
+}
+
+#[tokio::test]
+async fn seconds_of_audio_are_owed_by_whoever_comes_next() {
+    let limit = format!("rate_limits = [{{ requests = 3, per = '1h', burst = 3, cost = 'audio-seconds' }}]\n{PRICES}");
+    let gateway = gateway("acme", ending().await, &limit, "");
+    let mut caller = gateway.ask_at("/v1/speak?output_format=pcm_8000", "").await;
+    assert!(caller.head().await.starts_with("HTTP/1.1 101 "), "a handshake has no audio");
+    let say = |id: &str, rest: &str| up(Text, format!(r#"{{"context_id":"{id}","text":"Hello. "{rest}}}"#));
+    for id in ["one", "two"] {
+        caller.send(&say(id, "")).await;
+    }
+    for id in ["one", "two"] {
+        caller.send(&up(Text, format!(r#"{{"context_id":"{id}","close_context":true}}"#))).await;
+        assert!(caller.next().await.json()["audio"].is_string());
+        assert_eq!(caller.next().await.json()["isFinal"], true);
+    }
+    // Three seconds each, rounded up: six of three.
+    caller.send(&say("three", r#","close_context":true"#)).await;
+    let error = caller.next().await.json();
+    assert_eq!(error["error"]["code"], "rate_limited");
+    let wait = error["error"]["retry_after_seconds"].as_f64().expect("a wait");
+    assert!((4700.0..=4800.0).contains(&wait), "{wait}: four seconds at 1200 s each");
+}

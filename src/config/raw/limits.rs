@@ -39,6 +39,7 @@ pub(in crate::config) enum Cost {
     #[default]
     Requests,
     TextCharacters,
+    AudioSeconds,
     BodyBytes,
 }
 

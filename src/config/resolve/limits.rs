@@ -62,6 +62,13 @@ fn cost(raw: raw::Cost, profile: Option<&Profile>, path: &Path, findings: &mut F
             }
             Cost::TextCharacters
         }
+        raw::Cost::AudioSeconds => {
+            if let Some(profile) = profile.filter(|profile| !profile.knows_generations()) {
+                let what = format!("the profile `{}` does not say where audio is", profile.name());
+                findings.value(&path.key("cost"), what).expected("`requests` or a profile with `[[generations]]`");
+            }
+            Cost::AudioSeconds
+        }
     }
 }
 

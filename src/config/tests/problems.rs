@@ -144,7 +144,7 @@ fn problems_of_a_route() {
         (
             "rate_limits = [{ requests = 1, per = '1s', cost = 'characters' }]",
             "t.toml:7:51: routes[0].rate_limits[0].cost: `characters` is not one of the choices; expected `requests`, \
-             `text-characters` or `body-bytes`",
+             `text-characters`, `audio-seconds` or `body-bytes`",
         ),
         ("concurrency = {}", "t.toml:7:15: routes[0].concurrency.max: missing; expected a whole number"),
         (
@@ -183,6 +183,15 @@ fn problems_of_costs() {
         [
             "t.toml:7:51: routes[0].rate_limits[0].cost: the profile `zenhire` does not say where the text of a request is; \
           expected `requests`, `body-bytes` or a profile with `[cost] text`"
+        ]
+    );
+    let audio = text.replace("text-characters", "audio-seconds");
+    assert_eq!(problems(&audio, &[]), [""; 0]);
+    assert_eq!(
+        problems(&audio.replace("\"elevenlabs\"", "\"zenhire\""), &[]),
+        [
+            "t.toml:7:51: routes[0].rate_limits[0].cost: the profile `zenhire` does not say where audio is; expected `requests` or a \
+             profile with `[[generations]]`"
         ]
     );
     let own = format!("{}[providers.x.cost]\ntext = '$.a[*].b[*]'\n", text.replace("\"elevenlabs\"", "\"x\""));

@@ -32,6 +32,8 @@ pub enum Cost {
     Requests,
     /// Characters of the text in a JSON body.
     TextCharacters,
+    /// Seconds of audio: the client's of a transcription, else the provider's.
+    AudioSeconds,
     /// Bytes of the body.
     BodyBytes,
 }

@@ -57,6 +57,12 @@ impl Rate {
         lock(self.shard(key)).check(key, cost, now)
     }
 
+    /// Takes so much for a key, whether it is there or not: what is missing is owed by whoever comes next.
+    pub fn take(&self, key: u64, cost: NonZeroU32, now: Instant) {
+        let now = self.nanos(now);
+        lock(self.shard(key)).take(key, cost, now);
+    }
+
     /// Somebody else counts the same key by the same limit, in full or in part, and this is what is left there: here at least as large
     /// a share of the burst is used up.
     pub fn mirror(&self, key: u64, left: &Left, now: Instant) {
@@ -103,6 +109,9 @@ impl Rate {
     }
 }
 
+/// Most nanoseconds that a key owes beyond its burst: a day.
+const OWED: u64 = 24 * 3600 * 1_000_000_000;
+
 /// One part of the keys.
 struct Shard {
     quota: Quota,
@@ -133,6 +142,19 @@ impl Shard {
         let (answer, after) = self.quota.check(self.crowd, cost, now);
         self.crowd = after;
         answer
+    }
+
+    fn take(&mut self, key: u64, cost: NonZeroU32, now: u64) {
+        let more = self.quota.step().saturating_mul(u64::from(cost.get()));
+        let most = now.saturating_add(self.quota.whole()).saturating_add(OWED);
+        let later = |whole: Option<u64>| whole.unwrap_or_default().max(now).saturating_add(more).min(most);
+        if let Some(whole) = self.keys.get_mut(&key) {
+            *whole = later(Some(*whole));
+        } else if self.has_room(now) {
+            let _ = self.keys.insert(key, later(None));
+        } else {
+            self.crowd = Some(later(self.crowd));
+        }
     }
 
     fn mirror(&mut self, key: u64, left: &Left, now: u64) {

@@ -7,7 +7,7 @@ use crate::config::types::Envelope;
 use crate::limit::AccountSet;
 use crate::proxy::RouteRuntime;
 use crate::proxy::headers::{self, Destination, Fields};
-use crate::proxy::limits::Admission;
+use crate::proxy::limits::{Admission, Ledger};
 use crate::proxy::redact::ClientKeys;
 use crate::proxy::upstreams::{AccountGuard, UpstreamPass};
 use crate::telemetry::metrics::{InFlight, Limit};
@@ -42,6 +42,8 @@ pub(crate) struct RoutedContext {
     pub(crate) deadline: Option<tokio::time::Instant>,
     /// What is left of the limits that counted it, on a route that says so.
     pub(super) rate_limits: Option<Box<HeaderMap>>,
+    /// The limits that go on counting it.
+    pub(crate) ledger: Option<Box<Ledger>>,
     pub(super) in_flight: Option<InFlight>,
     pub(super) ended: bool,
 }
@@ -96,6 +98,7 @@ impl RoutedContext {
             end,
             deadline,
             rate_limits: None,
+            ledger: None,
             ended: false,
         }
     }

@@ -11,6 +11,9 @@ impl RoutedContext {
         let usage = meter(record, route.profile.charges_failed(), price);
         let tenant = self.caller.as_ref().map_or("", |caller| caller.tenant.name.as_str());
         self.route.metrics.used(tenant, &usage);
+        if let Some(ledger) = &self.ledger {
+            ledger.ended(record);
+        }
         usage
     }
 }

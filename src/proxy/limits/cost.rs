@@ -10,6 +10,7 @@
 //! Bytes are those of Content-Length. A body without one is read up to the bound; if it ends there, that is the cost, and
 //! otherwise the rest is charged as it comes, and the request fails where the limit is reached.
 
+use super::rates::Subject;
 use crate::canon::{Fault, Profile, read_json};
 use crate::config::types::Cost;
 use crate::proxy::RequestBody;
@@ -30,19 +31,23 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub(super) struct Costs<'a> {
     profile: &'a Profile,
     headers: &'a HeaderMap,
+    /// The request is a generation by itself.
+    generation: bool,
     /// Characters, and whether the rest of the body is charged as it comes.
     characters: Option<(u64, bool)>,
 }
 
 impl<'a> Costs<'a> {
-    pub(super) fn new(profile: &'a Profile, headers: &'a HeaderMap) -> Costs<'a> {
-        Costs { profile, headers, characters: None }
+    pub(super) fn new(profile: &'a Profile, subject: &Subject<'a>) -> Costs<'a> {
+        Costs { profile, headers: subject.headers, generation: subject.generation, characters: None }
     }
 
     /// What the request costs; and whether more of its body is still to be charged.
     pub(super) async fn of(&mut self, cost: Cost, upload: &mut RequestBody) -> Result<(u64, bool), Fault> {
         match (cost, upload.length(), self.characters) {
             (Cost::Requests, _, _) => Ok((1, false)),
+            // One second is asked for; the rest is taken when it is known.
+            (Cost::AudioSeconds, _, _) => Ok((u64::from(self.generation), false)),
             (Cost::BodyBytes, Some(length), _) => Ok((length, false)),
             (Cost::BodyBytes, None, _) => {
                 let ahead = upload.read_ahead(BOUND).await?;

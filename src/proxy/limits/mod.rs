@@ -8,6 +8,7 @@
 //! | `cost` | what a request costs where characters or bytes are counted |
 //! | `backoff` | backoff after a Retry-After, and the probe at its end |
 //! | `gates` | whose slots they are: an account's, or those of a key that clients bring |
+//! | `ledger` | what a call brings after it was admitted: text on sockets, seconds of audio |
 //! | `slots` | concurrency slots, and the queue for them |
 //! | `feedback` | what the provider's answers say about all of them |
 //! | `refusal` | refusals as errors and headers |
@@ -22,6 +23,7 @@ mod counted;
 mod credential;
 mod feedback;
 mod gates;
+mod ledger;
 mod rates;
 mod refusal;
 mod shared;
@@ -33,6 +35,7 @@ mod view;
 pub(crate) use cost::BOUND;
 pub use credential::Credential;
 pub use feedback::Admission;
+pub(crate) use ledger::Ledger;
 pub(crate) use rates::Subject;
 pub use refusal::{Denied, Refusal};
 pub(crate) use slots::{Asked, Queued, priority};

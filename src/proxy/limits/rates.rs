@@ -38,6 +38,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) address: Option<IpAddr>,
+    /// It is a generation by itself, as no handshake of a socket is.
+    pub(crate) generation: bool,
     /// Whose it is.
     pub(crate) credential: Credential,
 }
@@ -92,7 +94,7 @@ impl Rates {
         (begun, tells): (Instant, bool),
     ) -> Result<Charges, Denied> {
         let mut charges = Charges::default();
-        let mut costs = Costs::new(profile, subject.headers);
+        let mut costs = Costs::new(profile, subject);
         for entry in &self.0 {
             let Some(key) = entry.key(keys, subject.credential.key, subject) else { continue };
             let (cost, more) = costs.of(entry.limit.cost, upload).await?;
@@ -114,7 +116,7 @@ impl Rates {
 
     /// Whether one of them counts what only the body tells.
     pub(super) fn read_bodies(&self) -> bool {
-        self.0.iter().any(|entry| entry.limit.cost != Cost::Requests)
+        self.0.iter().any(|entry| matches!(entry.limit.cost, Cost::TextCharacters | Cost::BodyBytes))
     }
 
     pub(super) fn sweep(&self, now: Instant) {

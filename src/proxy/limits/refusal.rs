@@ -93,6 +93,7 @@ fn never_fits(limit: &RateLimit, cost: u32) -> CanonicalError {
     let (fault, what) = match limit.cost {
         Cost::TextCharacters => (Fault::TextOverRate, "characters of text"),
         Cost::BodyBytes => (Fault::BodyOverRate, "bytes"),
+        Cost::AudioSeconds => (Fault::RateExceeded, "seconds"),
         // A request costs one, and a burst is never less.
         Cost::Requests => (Fault::RateExceeded, "requests"),
     };
@@ -109,6 +110,7 @@ fn policy(limit: &RateLimit, number: usize) -> String {
         Cost::Requests => "",
         Cost::TextCharacters => ";qu=\"text-characters\"",
         Cost::BodyBytes => ";qu=\"content-bytes\"",
+        Cost::AudioSeconds => ";qu=\"audio-seconds\"",
     };
     // The window is in whole seconds; one that is not has no place in the field.
     let window = match limit.per.subsec_nanos() {

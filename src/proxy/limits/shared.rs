@@ -26,7 +26,7 @@ impl Rates {
         subject: &Subject<'_>,
         upload: &mut RequestBody,
     ) -> Result<Charges, Denied> {
-        let mut costs = Costs::new(&route.profile, subject.headers);
+        let mut costs = Costs::new(&route.profile, subject);
         let mut asked = Vec::new();
         let (names, credential) = (fleet.keys(), subject.credential);
         for entry in &self.0 {

@@ -5,7 +5,7 @@
 use super::super::close::SessionErrors;
 use super::super::side::Side;
 use super::{BUFFER, READ, Session, Who};
-use crate::canon::{CanonicalError, Evidence, Observed};
+use crate::canon::{CanonicalError, Evidence, GenerationRule, Observed};
 use crate::generation::{Asked, Beginning, Outcome, Tracker, Verdict, Watch};
 use crate::limit::gate::{AccountSet, Gate, Permit, Setup};
 use crate::proxy::RouteRuntime;
@@ -33,6 +33,7 @@ pub(super) struct Held {
 pub(super) struct Slots {
     route: Arc<RouteRuntime>,
     tracker: Tracker<Held>,
+    rule: Arc<GenerationRule>,
     /// Whether the route limits them.
     limited: bool,
     /// So many at one time on this socket, where the provider has a bound of that kind.
@@ -93,7 +94,15 @@ impl Slots {
         let asked = Asked { method, path, query: call.upstream.target.query() };
         let tracker = Tracker::new(Arc::clone(rule), Watch::default(), asked, now());
         let own = rule.max().filter(|_| limited).map(|max| Gate::new(&Setup { max, queue: 1, accounts: 1 }));
-        Some(Slots { route: Arc::clone(route), tracker, limited, own, waiting: None, ahead: Vec::new() })
+        Some(Slots {
+            route: Arc::clone(route),
+            tracker,
+            rule: Arc::clone(rule),
+            limited,
+            own,
+            waiting: None,
+            ahead: Vec::new(),
+        })
     }
 
     /// Whether a message of the provider's has to be looked at.
@@ -104,11 +113,28 @@ impl Slots {
     /// Decides on a message of the client's.
     pub(super) fn client(&mut self, message: &Message<'_>, errors: &SessionErrors) -> Pass {
         let seen = Observed::frame(message.text, SystemTime::now());
-        let verdict = self.tracker.client(&Evidence::new(&seen), now());
+        let evidence = Evidence::new(&seen);
+        let verdict = self.tracker.client(&evidence, now());
         self.free(None, &errors.call);
+        let denied = errors.call.ledger.as_ref().and_then(|ledger| {
+            let characters = evidence.tree().map_or(0, |body| self.rule.text(body).characters);
+            match &verdict {
+                Verdict::Begin(_) => ledger.begins(characters).err(),
+                Verdict::Pass if self.tracker.any_run() => {
+                    ledger.goes_on(characters);
+                    None
+                }
+                Verdict::Pass | Verdict::Swallow => None,
+            }
+        });
         let beginning = match verdict {
             Verdict::Pass => return Pass::Now,
             Verdict::Swallow => return Pass::Never,
+            Verdict::Begin(beginning) if denied.is_some() => {
+                let slot = Box::pin(std::future::pending());
+                self.waiting = Some(Waiting { beginning, frames: Vec::new(), replaced: None, slot, denied });
+                return Pass::Later;
+            }
             Verdict::Begin(beginning) if !self.limited => {
                 if self.tracker.has_room() {
                     self.tracker.began(beginning, Held::default(), now());

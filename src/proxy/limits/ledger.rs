@@ -1,0 +1,132 @@
+//! What a call brings after it was admitted, for the limits that count it: text in the messages of a socket, seconds of audio.
+//!
+//! A generation that begins is asked for like a request, with the text that begins it; one that a limit has no room for does not begin.
+//! One that runs is never cut: what it brings beyond that is taken all the same, and those that come later wait for it. How long audio is
+//! shows at its end, so that for `audio-seconds` a generation is asked for one second and owes the rest. Where gateways share
+//! their limits, each counts this for its own part.
+
+use super::rates::{Rates, Subject, now};
+use super::{Denied, Refusal, RouteLimits};
+use crate::config::types::{Cost, RateLimit};
+use crate::fleet::{Check, Fleet};
+use crate::generation::Record;
+use crate::limit::rate::{Quota, Rate};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// The limits that go on counting a call.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    lines: Vec<Line>,
+    fleet: Option<Arc<Fleet>>,
+    route: String,
+}
+
+struct Line {
+    limit: RateLimit,
+    number: usize,
+    rate: Arc<Rate>,
+    key: u64,
+    /// The same for the fleet.
+    name: u64,
+    quota: Quota,
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl RouteLimits {
+    /// The limits that go on counting this call; none where all that count it were asked when it was admitted.
+    pub(crate) fn ledger(&self, subject: &Subject<'_>, websocket: bool) -> Option<Box<Ledger>> {
+        let goes_on = |cost| match cost {
+            Cost::Requests | Cost::BodyBytes => false,
+            Cost::TextCharacters => websocket,
+            Cost::AudioSeconds => websocket || subject.generation,
+        };
+        let Rates(entries) = &self.rates;
+        if !entries.iter().any(|entry| goes_on(entry.limit.cost)) {
+            return None;
+        }
+        let lines: Vec<Line> = entries
+            .iter()
+            .filter(|entry| goes_on(entry.limit.cost))
+            .filter_map(|entry| {
+                let key = entry.key(&self.keys, subject.credential.key, subject)?;
+                let name = self.fleet.as_ref().and_then(|fleet| {
+                    let names = fleet.keys();
+                    entry.key(&names, names.of(subject.credential.hidden), subject)
+                });
+                let quota = entry.quota();
+                let (limit, number, rate) = (entry.limit.clone(), entry.number, Arc::clone(&entry.rate));
+                Some(Line { limit, number, rate, key, name: name.unwrap_or_default(), quota })
+            })
+            .collect();
+        let (fleet, route) = (self.fleet.clone(), self.route.name.clone());
+        (!lines.is_empty()).then(|| Box::new(Ledger { lines, fleet, route }))
+    }
+}
+
+impl Ledger {
+    /// A generation is to begin with so much text.
+    ///
+    /// # Errors
+    /// When a limit has no room for it; then nothing is taken.
+    pub(crate) fn begins(&self, characters: u64) -> Result<(), Denied> {
+        let mut taken: Vec<(&Line, NonZeroU32)> = Vec::new();
+        for line in &self.lines {
+            let Some(cost) = count(if line.limit.cost == Cost::AudioSeconds { 1 } else { characters }) else {
+                continue;
+            };
+            if let Some(fleet) = &self.fleet {
+                line.rate.reconfigure(fleet.local_quota(&line.quota), now());
+            }
+            if let Err(refused) = line.rate.check(line.key, cost, now()) {
+                taken.iter().for_each(|(line, cost)| line.rate.give_back(line.key, *cost));
+                return Err(Refusal::of_rate(&line.limit, line.number, cost.get(), refused).into());
+            }
+            taken.push((line, cost));
+        }
+        taken.iter().for_each(|(line, cost)| self.tell(line, *cost));
+        Ok(())
+    }
+
+    /// One that runs brings more text.
+    pub(crate) fn goes_on(&self, characters: u64) {
+        let Some(cost) = count(characters) else { return };
+        for line in self.lines.iter().filter(|line| line.limit.cost == Cost::TextCharacters) {
+            line.rate.take(line.key, cost, now());
+            self.tell(line, cost);
+        }
+    }
+
+    /// One has ended: its audio beyond the second that it was asked for is taken.
+    pub(crate) fn ended(&self, record: &Record) {
+        let seconds = record.metered_audio_seconds().unwrap_or_default().ceil() as u64;
+        for line in self.lines.iter().filter(|line| line.limit.cost == Cost::AudioSeconds) {
+            match count(seconds.saturating_sub(1)) {
+                Some(cost) => {
+                    line.rate.take(line.key, cost, now());
+                    self.tell(line, cost);
+                }
+                None if seconds == 0 => line.rate.give_back(line.key, NonZeroU32::MIN),
+                None => {}
+            }
+        }
+    }
+
+    /// The fleet hears of it with the next request that it counts.
+    fn tell(&self, line: &Line, cost: NonZeroU32) {
+        if let Some(fleet) = &self.fleet {
+            let cost = cost.min(line.quota.burst);
+            let check = Check { limit: line.number, key: line.key, name: line.name, quota: line.quota, cost };
+            fleet.owe(&self.route, &[check]);
+        }
+    }
+}
+
+fn count(amount: u64) -> Option<NonZeroU32> {
+    NonZeroU32::new(u32::try_from(amount).unwrap_or(u32::MAX))
+}
