@@ -1,7 +1,7 @@
-//! Which of the fields that matter here a message may have.
+//! A set of the header fields of a message that this gateway treats specially.
 //!
-//! An ordinary message has hardly any of them, and asking the map for each would cost more than all that is done about those
-//! that are there. So the names are looked at once, in one pass, and whoever wants a field asks this set first.
+//! An ordinary message has hardly any of them, and looking each up in the map would cost more than handling those that are there. So
+//! the names are scanned once, in one pass, and code that wants a field asks this set first.
 
 use http::header::{self, HeaderMap, HeaderName};
 use std::iter;
@@ -55,8 +55,8 @@ impl Fields {
     pub(crate) const ORIGIN: Fields = Fields(1 << 33);
     pub(crate) const RANGE: Fields = Fields(1 << 35);
 
-    /// What is between two neighbours only (RFC 9110 7.6.1), or for a proxy (11.7), or settled here (Expect is answered by the
-    /// HTTP server): in requests.
+    /// Fields of requests that are hop by hop (RFC 9110 7.6.1), meant for a proxy (11.7), or handled here (the HTTP server answers
+    /// Expect).
     pub(super) const OF_THE_HOP: Fields = any(&[
         Fields::CONNECTION,
         Fields::EXPECT,
@@ -169,7 +169,7 @@ impl Fields {
             b"x-forwarded-client-cert" => Fields::PRIVATE,
             // Words between a client and this gateway stay here; the simulators behind it listen to this one.
             b"x-speechgate-fault" => Fields::default(),
-            // Nearly every message has these: what follows need not be asked of them.
+            // Nearly every message has these: return early, before the checks below.
             b"accept-encoding" | b"content-type" | b"date" | b"host" | b"server" | b"user-agent" => Fields::default(),
             [b'x', b'-', what @ ..] if what.starts_with(b"forwarded-") => Fields::CLAIM,
             [b'x', b'-', what @ ..] if what.starts_with(b"accel-") => Fields::PRIVATE | Fields::OF_THE_ORIGIN,

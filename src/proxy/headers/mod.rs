@@ -1,4 +1,4 @@
-//! What becomes of header fields on their way: which requests are refused, what ends here, what is added.
+//! Header fields on their way through: which requests are refused, which fields are removed, which are added.
 //!
 //! [`check_request`] reads, [`prepare_request`] and [`prepare_response`] change the map in place.
 
@@ -47,7 +47,7 @@ pub struct RouteHeaders {
     drop_query: Vec<String>,
     /// Where clients put keys among subprotocols.
     subprotocols: SubprotocolKeys,
-    /// Whether clients show gateway keys, none of which goes on.
+    /// Whether clients send gateway keys, which must never be forwarded.
     guards: bool,
     /// What the operator has changed on the way to the provider, and to the client.
     changes: Headers,
@@ -122,7 +122,7 @@ impl RouteHeaders {
         &self.subprotocols
     }
 
-    /// Turns a request that was prepared for one destination to another.
+    /// Redirects a request that was prepared for one destination to another.
     pub(crate) fn redirect(&self, parts: &mut http::request::Parts, from: Destination, to: Destination) {
         if let Some(host) = self.hosts.get(to.upstream) {
             let _ = parts.headers.insert(header::HOST, host.clone());
@@ -209,7 +209,7 @@ impl Identity {
         }
     }
 
-    /// Refuses a request that has been here before (RFC 9110 7.6.3).
+    /// Refuses a request that has already passed through this gateway: a loop (RFC 9110 7.6.3).
     pub(crate) fn check_loop(&self, headers: &HeaderMap, fields: Fields) -> Result<(), Fault> {
         let own = self.instance.as_bytes();
         let seen = |via: &HeaderValue| memchr::memmem::find(via.as_bytes(), own).is_some();

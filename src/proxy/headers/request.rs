@@ -11,12 +11,12 @@ use http::uri::Authority;
 use http::{Method, Version};
 use std::net::IpAddr;
 
-/// Where a request came from, in the words of the proxies on its way.
+/// Where a request came from, in the fields that proxies use for it.
 pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What providers are told about a client; the same for all requests of a connection.
+/// What providers are told about a client. Computed once per connection, because it is the same for all its requests.
 #[derive(Clone, Debug)]
 pub struct PeerHeaders {
     /// `X-Forwarded-For`; absent on a Unix socket.
@@ -46,7 +46,7 @@ impl PeerHeaders {
     }
 }
 
-/// Everything that decides what a request's headers become.
+/// Everything that the headers of the outgoing request depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
     /// The request's fields.
@@ -69,7 +69,7 @@ pub struct Outgoing<'a> {
     pub identity: &'a Identity,
     /// Its id, from [`super::request_id`].
     pub request_id: &'a HeaderValue,
-    /// Whether the client's word on where the request came from counts.
+    /// Whether forwarding fields of the client are trusted.
     pub trust_forwarded: bool,
 }
 

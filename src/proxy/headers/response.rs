@@ -47,7 +47,7 @@ pub(crate) fn prepare_beside(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     answer.route.take_from_response(headers);
 }
 
-/// What becomes of a provider's fields wherever in its answer they stand.
+/// Changes that apply to a provider's fields in a head, an informational response and trailers alike.
 fn turn(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     let fields = Fields::of(headers);
     remove_what_ends_here(headers, fields);

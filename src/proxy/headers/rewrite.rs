@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// How clients reach this gateway.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PublicAddress<'a> {
-    /// The configured one; the other two are then of no interest.
+    /// The configured URL, which takes precedence over the other two.
     pub url: Option<&'a Uri>,
     /// Whether the client came over TLS, to this gateway or to a proxy in front of it that is trusted.
     pub tls: bool,
@@ -31,7 +31,7 @@ impl PublicAddress<'_> {
     }
 }
 
-/// Everything that decides what an answer's headers become.
+/// Everything that the headers of the response to the client depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming<'a> {
     /// The version it came in.
@@ -42,7 +42,7 @@ pub struct Incoming<'a> {
     pub upstream: usize,
     /// The request's id.
     pub request_id: &'a HeaderValue,
-    /// Where locations shall point.
+    /// Where rewritten locations point.
     pub public: PublicAddress<'a>,
 }
 

@@ -1,4 +1,4 @@
-//! What a proxy in front says of how it was called.
+//! What a proxy in front of this gateway says about the client's connection.
 
 use super::check::is_host;
 use super::{Fields, list};
@@ -7,7 +7,7 @@ use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// How a client reached the proxy in front of this gateway, in that proxy's words.
+/// How a client reached the proxy in front of this gateway, as that proxy reports it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     /// Whether it came over TLS.
@@ -17,7 +17,7 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// What the nearest proxy said; of no worth where it is not trusted. None when it said nothing.
+    /// What the nearest proxy reported. Use it only where that proxy is trusted. `None` when it reported nothing.
     pub(crate) fn of(headers: &HeaderMap, fields: Fields) -> Option<Told> {
         if !fields.may_have(Fields::FORWARDED | Fields::FORWARDED_HOST | Fields::FORWARDED_PROTO) {
             return None;

@@ -1,11 +1,12 @@
-//! A text with its escapes undone: JSON's and JavaScript's, those of URLs, and HTML's entities.
+//! Unescapes text: escapes of JSON and JavaScript, of URLs, and HTML entities.
 //!
-//! All kinds are undone at once, because nobody says which one a provider used, and again and again, because they are nested: a
-//! URL inside of JSON, JSON inside of a string. Each byte knows where it came from, so that what is found here can be taken out there.
+//! All kinds are undone together, because a provider does not say which one it used, and repeatedly, because they nest: a URL inside
+//! JSON, JSON inside a string. Each byte keeps its position in the original, so that what is found in the unescaped text can be removed
+//! from the original.
 
 use std::ops::Range;
 
-/// How often escapes are undone. Nobody nests them deeper by accident.
+/// How often escapes are undone. Real software does not nest them deeper.
 const LEVELS: usize = 4;
 
 /// Within so many bytes `\u{…}` ends.
@@ -60,7 +61,7 @@ const ENTITIES: [(&[u8], u8); 50] = [
     (b"sol", b'/'),
     (b"verbar", b'|'),
     (b"vert", b'|'),
-    // Not in the standard, and yet written.
+    // Not in the standard, but found in the wild.
     (b"dash", b'-'),
     (b"hyphen", b'-'),
     (b"tilde", b'~'),

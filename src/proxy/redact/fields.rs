@@ -17,7 +17,7 @@ pub(crate) fn clean_fields(
     if route.is_empty() && client.is_empty() && query.is_empty() {
         return;
     }
-    // What a client has sent itself is its own in a URL that it is to follow and in a cookie that it is to send again: an
+    // A client may see its own key in a URL to follow and in a cookie to send back, because it needs them there: an
     // error alone shows none of it.
     let errors = (status.is_client_error() || status.is_server_error()).then(|| client.with(query));
     let in_names: Vec<HeaderName> = headers.keys().filter(|name| route.is_in_name(name)).cloned().collect();
@@ -26,7 +26,7 @@ pub(crate) fn clean_fields(
     }
     let mut in_date = false;
     for (name, value) in headers.iter_mut() {
-        // The handshake needs the subprotocol that it agreed on, and puts the client's own in its place.
+        // The handshake still needs the agreed subprotocol, and replaces it with the client's own.
         if *name == SEC_WEBSOCKET_PROTOCOL && status == StatusCode::SWITCHING_PROTOCOLS {
             continue;
         }

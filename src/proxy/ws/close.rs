@@ -1,4 +1,4 @@
-//! What is said about failures on a socket: as a message, in a close, in the form of the route. Each is counted once.
+//! Errors on a socket: rendered as a message and in a close frame, in the form of the route. Each is counted once.
 
 use super::frames::Violation;
 use crate::canon::{CanonicalError, Codec, Evidence, Fault, Observed, Phase};
@@ -17,15 +17,15 @@ use std::time::SystemTime;
 pub(super) struct SessionErrors {
     pub(super) call: Box<RoutedContext>,
     route: Arc<RouteRuntime>,
-    /// The error that the provider's last message was.
+    /// The error in the provider's last message, if it was one.
     last_error: Option<LastError>,
-    /// What the provider's messages are coded in.
+    /// The codec of the provider's messages.
     codec: Option<Codec>,
-    /// Whether the provider has sent anything that is no error.
+    /// Whether the provider has sent anything that is not an error.
     begun: bool,
-    /// What has to follow the provider's message.
+    /// A refusal to send after the provider's message.
     refusal: Option<OwnMessage>,
-    /// The error that the message was which was just looked at.
+    /// The error in the message that was just inspected.
     failed: Option<CanonicalError>,
 }
 
@@ -34,13 +34,13 @@ struct LastError {
     reason: String,
     /// The code to close with when the provider gives none.
     close: u16,
-    /// Whether the session ends with it; none when nobody said.
+    /// Whether it ends the session; `None` when neither the provider nor the profile says.
     fatal: Option<bool>,
-    /// It was about a part of the session only.
+    /// It concerned a part of the session only.
     partial: bool,
 }
 
-/// A message of the gateway's making.
+/// A message that the gateway makes.
 #[derive(Debug)]
 pub(super) struct OwnMessage {
     pub(super) opcode: Opcode,
@@ -52,23 +52,23 @@ impl OwnMessage {
         OwnMessage::all(rendered).into_iter().next()
     }
 
-    /// One for each unit that it is about.
+    /// One error for each unit that it concerns.
     fn all(rendered: &mut Rendered) -> Vec<OwnMessage> {
         let opcode = if rendered.binary { Opcode::Binary } else { Opcode::Text };
         rendered.messages().into_iter().map(|payload| OwnMessage { opcode, payload }).collect()
     }
 
-    /// A message of the provider's with another body.
+    /// A message of the provider with its body replaced.
     fn again(message: &Coded<'_>, body: &Bytes) -> Option<OwnMessage> {
         let opcode = if message.is_binary() { Opcode::Binary } else { Opcode::Text };
         message.with_body(body).map(|payload| OwnMessage { opcode, payload: Bytes::from(payload) })
     }
 }
 
-/// What goes to the client before a close, and with it.
+/// What the client is sent before a close and in it.
 #[derive(Debug, Default)]
 pub(super) struct CloseMessage {
-    /// The error, when it has not been told yet: once for each unit that ends with it, or for the socket.
+    /// The error, if the client has not been sent it yet: once for each unit that ends with it, or once for the socket.
     pub(super) messages: Vec<OwnMessage>,
     /// The reason that replaces the provider's.
     pub(super) reason: Option<String>,
@@ -82,7 +82,7 @@ impl SessionErrors {
         SessionErrors { call, route, last_error: None, codec, begun: false, refusal: None, failed: None }
     }
 
-    /// What the provider's messages are coded in.
+    /// The codec of the provider's messages.
     pub(super) fn codec(&self) -> Option<Codec> {
         self.codec
     }
@@ -111,27 +111,27 @@ impl SessionErrors {
             partial: error.context_id.is_some(),
         });
         (self.failed, self.refusal) = (Some(error), follow_up);
-        // What stays as it is has none of the keys in it all the same.
+        // A message that passes must not show a key either.
         replaced.or_else(|| has_keys.then(|| OwnMessage::again(message, &text)).flatten())
     }
 
-    /// Whether the provider's last word was that the session is over.
+    /// Whether the provider's last message said that the session is over.
     pub(super) fn is_fatal(&self) -> bool {
         self.last_error.as_ref().is_some_and(|told| told.fatal == Some(true) && !told.partial)
     }
 
-    /// What is to follow the message that was just looked at: a session that has not begun is refused in words that the
-    /// provider's SDK takes for a refusal, or it would wait for ever.
+    /// What to send after the message that was just inspected. A session that has not begun is refused in the form that the provider's
+    /// SDK recognises as a refusal; otherwise the SDK would wait for ever.
     pub(super) fn refusal(&mut self) -> Option<OwnMessage> {
         self.refusal.take()
     }
 
-    /// The error that the message was which was just looked at, if it was one.
+    /// The error in the message that was just inspected, if it was one.
     pub(super) fn take_failed(&mut self) -> Option<CanonicalError> {
         self.failed.take()
     }
 
-    /// What the client is told when a unit of its socket has no slot. The session goes on.
+    /// What the client is sent when a unit of its socket gets no slot. The session goes on.
     pub(super) fn denied(&mut self, denied: Denied, id: &str) -> Option<OwnMessage> {
         let finding = Finding::denied(Phase::Frame, denied).change(|error| {
             error.fatal = Some(false);
@@ -140,8 +140,8 @@ impl SessionErrors {
         OwnMessage::of(&mut errors::report(&mut self.call, finding))
     }
 
-    /// The provider sent something that is no error: a close that follows is not about the last one any more, unless that one
-    /// was to end the session.
+    /// The provider sent something that is not an error, so a later close is not about the last error any more, unless that error was
+    /// one that ends the session.
     pub(super) fn passed(&mut self) {
         self.begun = true;
         if self.last_error.as_ref().is_some_and(|told| told.fatal != Some(true)) {
@@ -149,7 +149,7 @@ impl SessionErrors {
         }
     }
 
-    /// What goes to the client with a close of the provider. An error that was just told beats it.
+    /// What the client is sent with a close of the provider. An error that the provider has just sent takes precedence over the close.
     pub(super) fn close(&mut self, code: Option<u16>, said: &str, contexts: Vec<String>) -> CloseMessage {
         let code = code.unwrap_or(crate::wire::close::NO_STATUS);
         let reason = self.call.redacted(Bytes::copy_from_slice(said.as_bytes()));
@@ -170,7 +170,7 @@ impl SessionErrors {
         CloseMessage { reason, messages: OwnMessage::all(&mut rendered), code }
     }
 
-    /// What goes to the client when the connection has failed without the provider's word.
+    /// What the client is sent when the connection fails without an error or a close from the provider.
     pub(super) fn failed(
         &mut self,
         fault: Fault,
@@ -184,7 +184,7 @@ impl SessionErrors {
             _ => false,
         };
         if let Some(told) = self.last_error.take_if(explains) {
-            // The provider's own word on it is out already.
+            // The client has the provider's own error already.
             return CloseMessage { messages: Vec::new(), reason: Some(told.reason), code: told.close };
         }
         let finding = Finding::fault(Phase::Abort, fault).with_detail(detail).opening(!self.begun).change(|error| {
@@ -197,14 +197,14 @@ impl SessionErrors {
         CloseMessage { messages: OwnMessage::all(&mut rendered), reason: Some(reason), code }
     }
 
-    /// The client is not there any more to be told. That it leaves when it was told an error is no further one.
+    /// The client has gone, so nothing can be sent. If it left after an error, that is not counted as another error.
     pub(super) fn unheard(&mut self, fault: Fault) {
         if self.last_error.as_ref().is_none_or(|told| told.fatal == Some(false)) {
             self.call.record(Phase::Frame, &CanonicalError::from_fault(fault), None);
         }
     }
 
-    /// A reason in place of the provider's; on compatible routes SDKs read that one.
+    /// A reason that replaces the provider's. On compatible routes SDKs read the provider's own, so it stays.
     fn replaced(&self, reason: String) -> Option<String> {
         self.call.compatible(Phase::Close).is_none().then_some(reason)
     }

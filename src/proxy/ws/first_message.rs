@@ -1,7 +1,7 @@
 //! The client's first text messages: the route's credentials are put into the first where they belong there, the client's own
 //! keys are taken out, and what they were is remembered, so that no error shows it when the provider echoes it.
 //!
-//! Pure: a message in, a message out. Every member that stays keeps its bytes.
+//! Pure: a message in, a message out. Members that are not changed keep their bytes.
 
 use crate::proxy::gateway_key;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -15,7 +15,7 @@ const LOOKED_AT: u8 = 16;
 /// Most keys that are remembered of one socket.
 const REMEMBERED: usize = 32;
 
-/// What the client's first text messages are looked at for.
+/// What the client's first text messages are inspected for.
 #[derive(Debug)]
 pub(super) struct FirstMessages {
     /// Members that carry keys.
@@ -30,16 +30,16 @@ pub(super) struct FirstMessages {
     guards: bool,
 }
 
-/// What became of a message.
+/// The result of inspecting a message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Opened {
-    /// What goes on in its place; none when it goes on as it came.
+    /// The message to forward instead; `None` when the original is forwarded.
     pub(super) replaced: Option<Vec<u8>>,
     /// The keys in it.
     pub(super) secrets: Vec<String>,
 }
 
-/// A message that has to carry the route's credentials, and cannot.
+/// A message that has to carry the route's credentials but has no place for them.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unfit;
 
@@ -55,7 +55,7 @@ impl FirstMessages {
         FirstMessages { guards, ..self }
     }
 
-    /// Whether no message is looked at any more.
+    /// Whether no further message is inspected.
     pub(super) fn sees_nothing(&self) -> bool {
         self.is_over() && !self.guards
     }

@@ -1,8 +1,8 @@
-//! The frames that one peer sends, told apart: what passes as it is, what has to be looked at, what ends the connection.
+//! Sorts the frames that one peer sends: those that pass unchanged, those that must be inspected, those that end the connection.
 //!
-//! Pure: bytes in, units out, and how the bytes were cut makes no difference to what goes on in the end. Frames pass as they
-//! came, masks included. A frame goes on when it is whole and proved good, so that a bad one never reaches the other side and
-//! a peer that dies inside one leaves nothing half-said behind; one that is longer than [`HELD`] goes on as it comes.
+//! Pure: bytes in, units out, and how the bytes were split makes no difference to the result. Frames pass unchanged, masks included.
+//! A frame is forwarded once it is complete and valid, so that an invalid frame never reaches the other side, and a peer that dies
+//! inside a frame leaves no partial frame behind. A frame longer than [`HELD`] is forwarded as it arrives.
 
 mod payload;
 mod unit;
@@ -15,7 +15,7 @@ use payload::{begins_json, check_text, may_be_json, plain, text_of, unmasked};
 use std::cell::Cell;
 use std::ops::Range;
 
-/// Most bytes of a frame, or of a text message that may be an error, that are held until it is whole.
+/// Most bytes of a frame, or of a text message that may be an error, that are buffered until it is complete.
 pub(super) const HELD: usize = 64 * 1024;
 
 /// The same for a client's messages on a socket whose units take slots: a long text begins one as a short one does. Far more than any
@@ -28,16 +28,16 @@ pub(super) struct FrameReader {
     sender: Sender,
     sizes: Sizes,
     look: Look,
-    /// Messages of this kind are looked at whatever they begin with: the socket's codec is not bare JSON.
+    /// Messages with this opcode are always inspected, because the socket's codec is not bare JSON.
     coded: Option<Opcode>,
     checker: Checker,
-    /// Most bytes that are held until they are whole.
+    /// Most bytes that are buffered until a unit is complete.
     most: usize,
-    /// The beginning of a frame that is not whole yet.
+    /// The beginning of a frame that is not complete yet.
     begun: Vec<u8>,
     /// Its header, once that is there.
     head: Option<Head>,
-    /// The frame that goes on as it comes, because it is too long to be held.
+    /// The frame that is forwarded as it arrives, because it is too long to be buffered.
     passing: Option<Passing>,
     /// The fragments, as they came, of a text message that may be an error.
     held: Vec<u8>,
@@ -45,12 +45,12 @@ pub(super) struct FrameReader {
     open: bool,
     /// Payload of the message so far.
     size: u64,
-    /// Messages that have begun to end since somebody asked.
+    /// Messages whose last frame has begun since this was last read.
     messages: u64,
     closed: bool,
 }
 
-/// A frame's header, accepted in its place.
+/// A frame's header, which is valid at this point of the stream.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     header: Header,
@@ -75,14 +75,14 @@ struct Passing {
     left: u64,
 }
 
-/// What becomes of a whole frame.
+/// What to do with a complete frame.
 enum FrameAction {
     Pass,
-    /// It is held with the fragments before it.
+    /// Buffer it with the fragments before it.
     Hold,
-    /// What is held goes on, and then the frame.
+    /// Forward the buffered fragments, then the frame.
     Release,
-    /// It is an end of a message whose fragments are held, and may be an error.
+    /// It completes a message that may be an error.
     Suspect,
     Control,
     Close,
@@ -108,27 +108,27 @@ impl FrameReader {
         }
     }
 
-    /// Says which text messages are looked at from here on.
+    /// Sets which text messages are inspected from here on.
     pub(super) fn look(&mut self, look: Look) {
         self.look = look;
     }
 
-    /// Says how long a frame or a text message may be that is held until it is whole, so that it can be looked at.
+    /// Sets how long a frame or a text message may be that is buffered for inspection.
     pub(super) fn hold(&mut self, most: usize) {
         self.most = most;
     }
 
-    /// Says which messages are in a codec.
+    /// Sets the opcode of messages that are in a codec.
     pub(super) fn coded(&mut self, opcode: Option<Opcode>) {
         self.coded = opcode;
     }
 
-    /// Whether a frame of the other side's making may stand after what has passed.
+    /// Whether the gateway may insert a frame of its own after what has passed.
     pub(super) fn is_between_frames(&self) -> bool {
         self.passing.is_none()
     }
 
-    /// Whether a message of the other side's making may stand after what has passed.
+    /// Whether the gateway may insert a message of its own after what has passed.
     pub(super) fn is_between_messages(&self) -> bool {
         self.passing.is_none() && !self.open
     }
@@ -216,7 +216,7 @@ impl FrameReader {
         let part = self.checker.begin(&header)?;
         if !header.opcode.is_control() {
             self.size = if part.first { header.length } else { self.size.saturating_add(header.length) };
-            // Told by the header alone, so that nothing of a frame that is too large is taken in.
+            // Decided by the header alone, so that no payload of a frame that is too large is buffered.
             let held = self.look == Look::Next && part.opcode == Opcode::Text;
             let message = if held { self.sizes.message.min(HELD as u64) } else { self.sizes.message };
             if header.length > self.sizes.frame || self.size > message {
@@ -287,7 +287,7 @@ impl FrameReader {
         Ok(taken)
     }
 
-    /// Decides on a whole frame.
+    /// Decides what to do with a complete frame.
     fn judge(
         &mut self,
         head: &Head,
@@ -363,7 +363,7 @@ impl FrameReader {
             FrameAction::Control => take(Unit::Control(frame, unmasked(&mut buffer, payload, head.header.mask))),
             FrameAction::Close => {
                 let payload = unmasked(&mut buffer, payload, head.header.mask);
-                // It was read without an error before.
+                // `judge` has parsed it already, so this cannot fail.
                 let (code, reason) = close::read(payload).ok().flatten().unzip();
                 take(Unit::Close(frame, code, reason.unwrap_or_default()));
             }

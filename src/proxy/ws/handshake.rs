@@ -1,8 +1,8 @@
 //! The opening handshake (RFC 6455 4): what the client offered, and whether the provider's 101 is an answer to it.
 //!
-//! The client's key goes to the provider, so that the answer to it is good for the client too; it is checked here all the
-//! same, because nothing may be forwarded on the word of something that does not speak WebSocket. Extensions are not offered
-//! on: messages that were compressed end to end could not be read, and an error in them would be missed.
+//! The client's key is forwarded to the provider, so that the provider's answer is valid for the client too. The answer is verified
+//! here as well, because bytes must not be tunnelled to a peer that does not speak WebSocket. Extensions are not offered to the
+//! provider: messages compressed end to end could not be read, and errors in them would be missed.
 
 use crate::proxy::gateway_key;
 use crate::proxy::headers::{self, Offered, Subprotocol, SubprotocolKeys};
@@ -25,7 +25,7 @@ pub(super) struct Offer {
     own: Vec<Vec<u8>>,
     /// Those of them that go to the provider.
     kept: Vec<Vec<u8>>,
-    /// What tells the client that its key was taken, where it offered one.
+    /// The subprotocol that tells the client that its key was accepted, if it offered one.
     stands_in: Option<Vec<u8>>,
 }
 
@@ -122,7 +122,7 @@ fn accept(key: &[u8]) -> String {
     text
 }
 
-/// The value of a field that may stand there once only.
+/// The value of a field that may occur only once.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut lines = headers.get_all(name).iter();
     lines.next().filter(|_| lines.next().is_none()).map(|line| line.as_bytes().trim_ascii())
@@ -263,7 +263,7 @@ mod tests {
             let _ = request.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
             let offer = Offer::of(&mut request, (&known, true), false, None).expect("an offer");
             assert_eq!(request.get(SEC_WEBSOCKET_PROTOCOL).and_then(|sent| sent.to_str().ok()), sent, "{offered}");
-            // The provider chose none.
+            // The provider chose no subprotocol.
             let mut answer = HeaderMap::new();
             offer.answer(&mut answer, None);
             let shown = answer.get(SEC_WEBSOCKET_PROTOCOL).and_then(|shown| shown.to_str().ok());

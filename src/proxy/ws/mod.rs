@@ -1,8 +1,8 @@
 //! WebSockets: a handshake is passed on, and when both sides have agreed, frames go both ways until the session is over.
 //!
-//! [`relay`] is the handshake: the provider's refusal is an ordinary answer, and nothing is upgraded on the word of something
-//! that does not speak WebSocket. `session` is what follows, as a task of its own that the call lives in: `frames` tells
-//! frames apart, `side` is one connection, `close` is what is said about failures.
+//! [`relay`] is the handshake: a provider's refusal is an ordinary HTTP response, and nothing is upgraded unless the peer has proved
+//! that it speaks WebSocket. `session` is what follows, in a task of its own that owns the call: `frames` sorts frames, `side` is one
+//! connection, `close` renders errors.
 //!
 //! Over HTTP/2 a WebSocket would come as an extended CONNECT (RFC 8441). It is not offered (no SETTINGS_ENABLE_CONNECT_PROTOCOL
 //! goes out), and a CONNECT that comes all the same is refused with 405 like any other.
@@ -80,7 +80,7 @@ pub(super) async fn relay(
     Response::from_parts(parts, Body::Empty)
 }
 
-/// The provider's answer was no answer to a handshake.
+/// The provider's response is not a valid answer to a handshake.
 fn refuse(mut call: Box<RoutedContext>, status: StatusCode, detail: &str) -> Response<Body> {
     call.upstream.status = Some(status.as_u16());
     let failure = Failure { fault: Fault::UpgradeFailed, detail: detail.to_owned(), request_body: None };
@@ -92,7 +92,7 @@ async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, client: OnU
     let (client, provider) = match tokio::try_join!(client, provider) {
         Ok(both) => both,
         Err(error) => {
-            // The provider's connection is there as soon as its 101 is: it was the client that did not wait.
+            // The provider's connection is ready as soon as its 101 has arrived, so it was the client that left.
             call.record(Phase::Frame, &CanonicalError::from_fault(Fault::ClientLeft), Some(error.to_string()));
             return call.complete();
         }

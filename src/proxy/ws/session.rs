@@ -1,4 +1,4 @@
-//! The session: both directions in one task, nothing read from one side before the other has taken what came before.
+//! The session: both directions in one task, with back-pressure: nothing is read from one side before the other has accepted what came before.
 //!
 //! ```text
 //! provider ─ read ─ FrameReader ─┬─ passes ───────────────────────────┐
@@ -7,8 +7,8 @@
 //! client ─── read ─ FrameReader ─── passes, close ───────────────────── provider.send
 //! ```
 //!
-//! Reading goes into one buffer per thread and writing straight out of it; only what a side does not take at once, and frames
-//! that are not whole yet, are copied. A session that waits holds no buffer at all.
+//! Each thread has one buffer that all its sessions read into and write from directly. Only incomplete frames, and bytes that a side
+//! does not accept at once, are copied. An idle session holds no buffer at all.
 
 mod deadlines;
 mod ending;
@@ -34,14 +34,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 
-/// How much is read at once, and so the most that waits for a side that does not take it.
+/// How much is read at once, and so the most that is buffered for a side that does not accept it.
 const READ: usize = 16 * 1024;
-/// How long a side may take to answer a close, once it has taken all that was said before.
+/// How long a side may take to answer a close, once it has accepted everything that was sent before.
 const CLOSING: Duration = Duration::from_secs(10);
 /// How long a side may take to end its connection once closes have gone both ways.
 const LINGERING: Duration = Duration::from_secs(1);
-/// How long the provider's first message comes after the answer to the handshake at the least. Clients in JavaScript attach their
-/// handlers when they hear of that answer, and a message that came with it is gone by then.
+/// The least time between the answer to the handshake and the provider's first message. JavaScript clients attach their handlers
+/// when they learn of the answer, and a message that arrives together with it would be lost.
 const OPENING: Duration = Duration::from_millis(5);
 /// Longer deadlines are treated as disabled.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -73,7 +73,7 @@ pub(super) struct Session<S> {
     provider: Side<S>,
     errors: SessionErrors,
     first_messages: FirstMessages,
-    /// What is counted on the socket, where the route limits that.
+    /// The units that are counted on the socket, where the route limits them.
     slots: Option<Slots>,
     /// What keeps the provider's side open while there is nothing to say.
     keeps_open: Option<KeepsOpen>,
@@ -83,15 +83,15 @@ pub(super) struct Session<S> {
     active: Instant,
     /// Who sent the last message or part of one.
     last_word: Option<Who>,
-    /// Until when nothing of the provider's goes to the client.
+    /// Until when the provider's messages are held back from the client.
     opening: Option<Instant>,
-    /// Made when the session first waits; moved when it fires, or when something is due before it.
+    /// Created when the session first waits; reset when it fires, or when an earlier deadline is set.
     timer: Option<Pin<Box<Sleep>>>,
     /// How far closing has come, from the first close on.
     closing: Option<Closing>,
     /// The provider said that the session is over.
     over: bool,
-    /// The ids of units that the end has taken with it, until they are told.
+    /// The ids of units that ended with the socket, until the client has been told.
     lost: Vec<String>,
     /// Why this gateway ends it: because it ends itself, or does not know the client's key any more.
     stopping: Option<Fault>,
