@@ -198,9 +198,14 @@ fn stream(profile: &Profile, framing: Framing, request: Option<(&str, &str)>, by
             Framing::Ndjson => Observed::line(data, now),
             Framing::EventStream => coded.observed(Observed::event(coded.name(), coded.body(), now)),
         };
+        let seen = seen.cut(unit.cut);
         let suspect = unit.data.is_some() && detect::suspects(profile, framing.phase(), &unit.raw);
         if let Some(verdict) = suspect.then(|| Verdict::of(profile, request, &seen)).flatten() {
-            return if unit.unended && detect::is_cut(data) { broken("in the middle of a failure") } else { verdict };
+            return if unit.unended && !unit.cut && detect::is_cut(data) {
+                broken("in the middle of a failure")
+            } else {
+                verdict
+            };
         }
         if unit.unended && framing == Framing::EventStream {
             return broken("in the middle of a message");

@@ -2,7 +2,7 @@
 
 use crate::detect::{self, Framing};
 use crate::upstream::{Limits, read_capped};
-use crate::wire::{Verdict, event_stream, ndjson, sse};
+use crate::wire::{Piece, Verdict, event_stream, ndjson, sse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::Empty;
@@ -165,58 +165,62 @@ pub(super) struct Unit {
     pub(super) data: Option<Vec<u8>>,
     /// Its end, a blank line or a line break, is missing.
     pub(super) unended: bool,
+    /// It is larger than what is looked at of it.
+    pub(super) cut: bool,
 }
 
 impl Unit {
-    fn event(event: &sse::Event<'_>) -> Unit {
-        let name = event.kind().map(Cow::into_owned);
-        Unit { raw: event.raw().to_vec(), name, data: event.data().map(Cow::into_owned), unended: false }
-    }
-
-    fn line(line: &[u8]) -> Unit {
-        Unit { raw: line.to_vec(), name: None, data: Some(line.to_vec()), unended: false }
+    /// What is looked at of a piece; none of a comment.
+    fn of(framing: Framing, piece: Piece<'_>) -> Option<Unit> {
+        let (raw, cut) = match piece {
+            Piece::Whole(raw) => (raw, false),
+            Piece::Part { bytes, first, .. } => (bytes, first.then_some(bytes.len() > detect::LIMIT)?),
+        };
+        let seen = if framing == Framing::EventStream { raw } else { raw.get(..detect::LIMIT).unwrap_or(raw) };
+        let (name, data) = match framing {
+            Framing::Sse if matches!(piece, Piece::Part { .. }) && raw.starts_with(b":") => return None,
+            Framing::Sse => {
+                let event = sse::Event::new(seen);
+                (event.kind().map(Cow::into_owned), event.data().map(Cow::into_owned))
+            }
+            Framing::Ndjson | Framing::EventStream => (None, Some(seen.to_vec())),
+        };
+        Some(Unit { raw: raw.to_vec(), name, data, unended: false, cut })
     }
 }
 
-/// The events or lines of a stream, and whether one was too large to be looked at, which is left out. What stands behind the last
-/// of them counts as one.
+/// The events or lines of a stream, and whether one was too large to be looked at as a whole. What stands behind the last of them counts
+/// as one.
 pub(super) fn units(framing: Framing, bytes: &[u8]) -> (Vec<Unit>, bool) {
     let (mut units, mut out) = (Vec::new(), VecDeque::new());
     let bytes = Bytes::copy_from_slice(bytes);
+    let judge = |piece: Piece<'_>| {
+        units.extend(Unit::of(framing, piece));
+        Verdict::Pass
+    };
     let (rest, oversized) = match framing {
         Framing::Sse => {
             let mut splitter = sse::Splitter::new(detect::LIMIT);
-            splitter.feed(&bytes, &mut out, |event| {
-                units.push(Unit::event(&event));
-                Verdict::Pass
-            });
+            splitter.feed_pieces(&bytes, &mut out, judge);
             (splitter.finish(), splitter.oversized())
         }
         Framing::Ndjson => {
             let mut splitter = ndjson::Splitter::new(detect::LIMIT);
-            splitter.feed(&bytes, &mut out, |line| {
-                units.push(Unit::line(line));
-                Verdict::Pass
-            });
+            splitter.feed_pieces(&bytes, &mut out, judge);
             (splitter.finish(), splitter.oversized())
         }
         Framing::EventStream => {
             let mut splitter = event_stream::Splitter::new(detect::LIMIT);
-            splitter.feed(&bytes, &mut out, |message| {
-                units.push(Unit::line(message));
-                Verdict::Pass
-            });
+            splitter.feed_pieces(&bytes, &mut out, judge);
             (splitter.finish(), splitter.oversized())
         }
     };
     let rest = rest.filter(|rest| !rest.trim_ascii().is_empty());
     let unseen = oversized > 0 || rest.as_ref().is_some_and(|rest| rest.len() > detect::LIMIT);
-    units.extend(rest.filter(|rest| rest.len() <= detect::LIMIT).map(|rest| {
-        let last = match framing {
-            Framing::Sse => Unit::event(&sse::Event::new(&rest)),
-            Framing::Ndjson | Framing::EventStream => Unit::line(&rest),
-        };
-        Unit { unended: true, ..last }
-    }));
+    let last = rest.and_then(|rest| match rest.len() {
+        ..=detect::LIMIT => Unit::of(framing, Piece::Whole(&rest)),
+        _ => Unit::of(framing, Piece::Part { bytes: &rest, first: true, last: true }),
+    });
+    units.extend(last.map(|last| Unit { unended: true, ..last }));
     (units, unseen)
 }

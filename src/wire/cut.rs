@@ -24,6 +24,22 @@ pub enum Verdict {
     End(Bytes),
 }
 
+/// What a splitter shows of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// A unit, whole.
+    Whole(&'a [u8]),
+    /// A part of one that is larger than a whole one may be, or of a comment. What becomes of it goes out in the place of this part.
+    Part {
+        /// The part.
+        bytes: &'a [u8],
+        /// It begins here.
+        first: bool,
+        /// It ends here.
+        last: bool,
+    },
+}
+
 /// What of a unit is out already when a stream ends in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seam {
@@ -52,7 +68,7 @@ pub struct Splitter<U> {
 }
 
 impl<U: Units> Splitter<U> {
-    /// Units larger than `max_unit` bytes pass without a look.
+    /// Units larger than `max_unit` bytes are not whole.
     #[must_use]
     pub fn new(max_unit: usize) -> Splitter<U> {
         Splitter { cutter: Cutter::new(max_unit), units: U::default() }
@@ -103,6 +119,8 @@ pub(super) struct Cutter {
     max_unit: usize,
     /// The current unit has turned out too large and is passing already.
     oversize: bool,
+    /// A part of a unit or of a comment has been shown, and further ones follow.
+    in_part: bool,
     /// How many units were too large.
     oversized: u64,
     /// A verdict ended the stream.
@@ -111,7 +129,8 @@ pub(super) struct Cutter {
 
 impl Cutter {
     fn new(max_unit: usize) -> Cutter {
-        Cutter { held: BytesMut::new(), large: Large::default(), max_unit, oversize: false, oversized: 0, ended: false }
+        let (held, large) = (BytesMut::new(), Large::default());
+        Cutter { held, large, max_unit, oversize: false, in_part: false, oversized: 0, ended: false }
     }
 
     pub(super) fn ended(&self) -> bool {
@@ -158,10 +177,13 @@ impl Cut<'_> {
     }
 
     /// A unit without content ends before `to`: it passes without being judged.
-    pub(super) fn blank(&mut self, to: usize) {
+    pub(super) fn blank(&mut self, to: usize, judge: &mut impl FnMut(Piece<'_>) -> Verdict) {
         let length = self.cutter.held.len() + (to - self.safe);
         self.cutter.oversized += u64::from(!self.cutter.oversize && length > self.cutter.max_unit);
         self.cutter.oversize = false;
+        if self.cutter.in_part {
+            let _ = self.part(to, true, judge);
+        }
         self.pass(to);
     }
 
@@ -175,19 +197,28 @@ impl Cut<'_> {
     /// A unit ends before `to`: asks `judge` and does what it says. Whether the unit was replaced.
     ///
     /// The last `free` bytes do not count for its size: they might as well have come in the next chunk and been no part of it.
-    pub(super) fn unit(&mut self, to: usize, free: usize, judge: &mut impl FnMut(&[u8]) -> Verdict) -> bool {
+    pub(super) fn unit(&mut self, to: usize, free: usize, judge: &mut impl FnMut(Piece<'_>) -> Verdict) -> bool {
         let length = self.cutter.held.len() + (to - self.safe) - free;
         if self.cutter.oversize || length > self.cutter.max_unit {
             self.cutter.oversized += u64::from(!self.cutter.oversize);
             self.cutter.oversize = false;
-            self.pass(to);
-            return false;
+            return self.part(to, true, judge);
         }
+        self.ask(to, |unit| judge(Piece::Whole(unit)))
+    }
+
+    /// A part ends before `to`, its last if it is. Whether it was replaced.
+    pub(super) fn part(&mut self, to: usize, last: bool, judge: &mut impl FnMut(Piece<'_>) -> Verdict) -> bool {
+        let first = !std::mem::replace(&mut self.cutter.in_part, !last);
+        self.ask(to, |bytes| judge(Piece::Part { bytes, first, last }))
+    }
+
+    fn ask(&mut self, to: usize, judge: impl FnOnce(&[u8]) -> Verdict) -> bool {
         let here = self.chunk.get(self.safe..to).unwrap_or_default();
         let verdict = if self.cutter.held.is_empty() {
             judge(here)
         } else {
-            // The unit came in several chunks: it leaves as one slice of its own.
+            // It came in several chunks: it leaves as one slice of its own.
             self.cutter.held.extend_from_slice(here);
             self.run = to;
             self.safe = to;
@@ -202,6 +233,7 @@ impl Cut<'_> {
             Verdict::End(replacement) => (replacement, true),
         };
         self.cutter.held.clear();
+        self.cutter.large.release();
         self.skip(to);
         if !replacement.is_empty() {
             self.out.push_back(replacement);
@@ -211,18 +243,18 @@ impl Cut<'_> {
     }
 
     /// The chunk is at its end: what is not decided is held, unless it is too much already.
-    pub(super) fn finish(mut self) {
+    pub(super) fn finish(mut self, judge: &mut impl FnMut(Piece<'_>) -> Verdict) {
         if self.cutter.ended {
             return self.flush();
         }
         let length = self.chunk.len();
         let unit = self.cutter.held.len() + (length - self.safe);
         if self.cutter.oversize {
-            self.pass(length);
+            let _ = self.part(length, false, judge);
         } else if unit > self.cutter.max_unit && !self.cutter.large.hold(unit) {
             self.cutter.oversize = true;
             self.cutter.oversized += 1;
-            self.pass(length);
+            let _ = self.part(length, false, judge);
         }
         self.flush();
         self.cutter.held.extend_from_slice(self.chunk.get(self.safe..).unwrap_or_default());

@@ -3,7 +3,7 @@
 //!
 //! The kept crate for it, `aws-smithy-eventstream`, brings nine others and copies every payload; what is needed of it is this page.
 
-use super::cut::{Seam, Units, Verdict};
+use super::cut::{Piece, Seam, Units, Verdict};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::VecDeque;
@@ -170,6 +170,19 @@ impl Units for Messages {
 impl Splitter {
     /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every message once, whole.
     pub fn feed(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, mut judge: impl FnMut(&[u8]) -> Verdict) {
+        self.feed_pieces(chunk, out, |piece| match piece {
+            Piece::Whole(message) => judge(message),
+            Piece::Part { .. } => Verdict::Pass,
+        });
+    }
+
+    /// The same where `judge` sees messages that are too large too, in parts.
+    pub fn feed_pieces(
+        &mut self,
+        chunk: &Bytes,
+        out: &mut VecDeque<Bytes>,
+        mut judge: impl FnMut(Piece<'_>) -> Verdict,
+    ) {
         if self.cutter.ended() {
             return;
         }
@@ -203,7 +216,7 @@ impl Splitter {
         if *broken {
             cut.pass(chunk.len());
         }
-        cut.finish();
+        cut.finish(&mut judge);
     }
 }
 

@@ -35,6 +35,6 @@ pub mod ndjson;
 pub mod packed;
 pub mod sse;
 
-pub use cut::{Seam, Verdict};
+pub use cut::{Piece, Seam, Verdict};
 pub use gather::gathered;
 pub use joined::Joined;

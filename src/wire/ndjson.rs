@@ -1,6 +1,6 @@
 //! Newline-separated JSON: a splitter for relays.
 
-use super::cut::{Seam, Units, Verdict};
+use super::cut::{Piece, Seam, Units, Verdict};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -29,10 +29,26 @@ impl Splitter {
     /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every line that is not blank once,
     /// whole, without its line end. A replacement must bring its own.
     pub fn feed(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, mut judge: impl FnMut(&[u8]) -> Verdict) {
+        self.feed_pieces(chunk, out, |piece| match piece {
+            Piece::Whole(line) => judge(line),
+            Piece::Part { .. } => Verdict::Pass,
+        });
+    }
+
+    /// The same where `judge` sees lines that are too large too, in parts and with their line ends.
+    pub fn feed_pieces(
+        &mut self,
+        chunk: &Bytes,
+        out: &mut VecDeque<Bytes>,
+        mut judge: impl FnMut(Piece<'_>) -> Verdict,
+    ) {
         if self.cutter.ended() {
             return;
         }
-        let mut judge = |line: &[u8]| judge(line.trim_ascii_end());
+        let mut judge = |piece: Piece<'_>| match piece {
+            Piece::Whole(line) => judge(Piece::Whole(line.trim_ascii_end())),
+            Piece::Part { .. } => judge(piece),
+        };
         let mut cut = self.cutter.cut(chunk, out);
         let mut at = 0;
         while let Some(rest) = chunk.get(at..).filter(|rest| !rest.is_empty()) {
@@ -44,13 +60,13 @@ impl Splitter {
             if std::mem::take(&mut self.units.begun) {
                 cut.unit(at, 0, &mut judge);
             } else {
-                cut.blank(at);
+                cut.blank(at, &mut judge);
             }
             if cut.ended() {
                 break;
             }
         }
-        cut.finish();
+        cut.finish(&mut judge);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Server-Sent Events (WHATWG HTML 9.2): a splitter for relays, a reader for one event, a writer.
 
-use super::cut::{Seam, Units, Verdict};
+use super::cut::{Piece, Seam, Units, Verdict};
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -56,12 +56,25 @@ impl Units for Events {
 }
 
 impl Splitter {
-    /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every event once, whole.
+    /// Takes the next chunk; what may go out is put at the end of `out`. `judge` sees every event once, whole. Comments pass, and what is
+    /// too large does.
     pub fn feed(&mut self, chunk: &Bytes, out: &mut VecDeque<Bytes>, mut judge: impl FnMut(Event<'_>) -> Verdict) {
+        self.feed_pieces(chunk, out, |piece| match piece {
+            Piece::Whole(raw) => judge(Event::new(raw)),
+            Piece::Part { .. } => Verdict::Pass,
+        });
+    }
+
+    /// The same where `judge` sees comments and what is too large too, in parts.
+    pub fn feed_pieces(
+        &mut self,
+        chunk: &Bytes,
+        out: &mut VecDeque<Bytes>,
+        mut judge: impl FnMut(Piece<'_>) -> Verdict,
+    ) {
         if self.cutter.ended() {
             return;
         }
-        let mut judge = |raw: &[u8]| judge(Event::new(raw));
         let Events { bom, line, in_event, after_cr, drop_lf } = &mut self.units;
         let mut cut = self.cutter.cut(chunk, out);
         let mut at = 0;
@@ -94,7 +107,7 @@ impl Splitter {
             }
             let Some(end) = line_end(chunk, at) else {
                 if *line == Line::Comment {
-                    cut.pass(chunk.len());
+                    let _ = cut.part(chunk.len(), false, &mut judge);
                 }
                 break;
             };
@@ -103,6 +116,8 @@ impl Splitter {
             if *line == Line::Start && *in_event {
                 *in_event = false;
                 *drop_lf = cut.unit(at, usize::from(end.crlf), &mut judge) && *after_cr;
+            } else if *line == Line::Comment {
+                let _ = cut.part(at, true, &mut judge);
             } else if !*in_event {
                 cut.pass(at);
             }
@@ -111,7 +126,7 @@ impl Splitter {
                 break;
             }
         }
-        cut.finish();
+        cut.finish(&mut judge);
     }
 }
 

@@ -35,6 +35,8 @@ mod http2;
 mod informational;
 /// Keys that a provider echoes, in every place and spelling.
 mod keys;
+/// Pieces of streams that are larger than an error may be.
+mod large;
 /// Nothing secret, forged or unbounded in logs, metrics and errors.
 mod leak;
 /// Rate limits.

@@ -36,6 +36,11 @@ impl RoutedContext {
         redact::clean_part(said, &self.route.keys, None, Instead::Nothing, cut_off).map(Bytes::from)
     }
 
+    /// The same for words that come in parts, of which those that may begin a key are `held`.
+    pub(crate) fn next_without_route_keys(&self, held: &mut Vec<u8>, part: &[u8], last: bool, cut_off: bool) -> Bytes {
+        redact::clean_next(held, part, &self.route.keys, last, cut_off).into()
+    }
+
     /// Whether the route puts keys into its requests, which an answer may show.
     pub(crate) fn lends_keys(&self) -> bool {
         !self.route.keys.is_empty()

@@ -25,6 +25,9 @@ const STARS: &str = "***";
 /// Shorter secrets are not looked for: their stars would say more than they hide.
 pub(crate) const SHORTEST: usize = 4;
 
+/// So much of a text that comes in parts waits for the next of them: no key is longer, however it is spelled.
+const HELD: usize = 16 * 1024;
+
 /// Parameters that carry secrets at one provider or another, whatever the profile says.
 const SECRET_PARAMETERS: [&str; 21] = [
     "access_token",
@@ -126,7 +129,38 @@ pub(crate) fn clean_part(
     instead: Instead,
     cut_off: bool,
 ) -> Option<Vec<u8>> {
-    let found = escapes::each_form(text, |form| {
+    let found = find(text, route, client, instead, cut_off);
+    (!found.is_empty()).then(|| without(text, found))
+}
+
+/// A text that comes in parts without the keys of a route: what of it may go out with this part. `held` is what may be the beginning
+/// of a key and waits; nothing does with the `last` part. `cut_off`: whether more should have come.
+pub(crate) fn clean_next(held: &mut Vec<u8>, part: &[u8], route: &RouteKeys, last: bool, cut_off: bool) -> Vec<u8> {
+    held.extend_from_slice(part);
+    let mut found = find(held, route, None, Instead::Nothing, cut_off);
+    found.sort_by_key(|(range, _)| range.start);
+    let mut safe = if last { held.len() } else { held.len().saturating_sub(HELD) };
+    for (key, _) in &found {
+        // What is a key already goes out as one.
+        if key.start < safe {
+            safe = safe.max(key.end);
+        }
+    }
+    found.retain(|(key, _)| key.end <= safe);
+    let shown = without(held.get(..safe).unwrap_or_default(), found);
+    drop(held.drain(..safe));
+    shown
+}
+
+/// Where keys are in a text, and what is to stand there.
+fn find(
+    text: &[u8],
+    route: &RouteKeys,
+    client: Option<&Needles<'_>>,
+    instead: Instead,
+    cut_off: bool,
+) -> Vec<(Range<usize>, Instead)> {
+    escapes::each_form(text, |form| {
         let mut found: Vec<(Range<usize>, Instead)> = Vec::new();
         for key in route.find_in(form) {
             match Some(&key).filter(|_| instead == Instead::Nothing).and_then(|key| route.pair(form, key)) {
@@ -141,8 +175,7 @@ pub(crate) fn clean_part(
             found.extend(begun.into_iter().flatten().map(|key| (key, Instead::Stars)));
         }
         found
-    });
-    (!found.is_empty()).then(|| without(text, found))
+    })
 }
 
 /// A text in which something else stands in place of these ranges.

@@ -1,3 +1,5 @@
+//! Keys in every spelling, and what is no key.
+
 use super::*;
 use crate::config::secret::Secret;
 use crate::config::types::Credentials;
@@ -122,6 +124,28 @@ fn an_injected_parameter_goes_out_of_urls_and_the_rest_can_be_followed() {
         assert_eq!(shown(text, &route, &[], Instead::Nothing), wanted);
     }
     assert_eq!(shown("/v1?api_key=sk%2B1%2F2%3D%3D", &route, &[], Instead::Stars), "/v1?api_key=***");
+}
+
+#[test]
+fn a_key_in_a_text_that_comes_in_parts_is_found_wherever_it_is_cut() {
+    let route = keys("sk+live/0123456789", Some("api_key"));
+    let filler = "x".repeat(HELD);
+    for spelled in ["sk+live/0123456789", "sk\\u002blive\\/0123456789", "sk%252Blive%2F0123456789"] {
+        let text = format!("{filler}{spelled}-{spelled} /v1?api_key={spelled}&page=2 {filler}");
+        let wanted = format!("{filler}***-*** /v1?page=2 {filler}");
+        for size in (1..40).map(|size| size * 97).chain([HELD - 1, HELD, HELD + 7, text.len()]) {
+            let (mut held, mut shown) = (Vec::new(), Vec::new());
+            let parts: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+            for (index, part) in parts.iter().enumerate() {
+                shown.extend(clean_next(&mut held, part, &route, index + 1 == parts.len(), false));
+                assert!(held.len() <= HELD);
+            }
+            assert!(shown == wanted.as_bytes(), "{spelled} by {size}");
+        }
+    }
+    let mut held = Vec::new();
+    let _ = clean_next(&mut held, b"a sk+live/01234", &route, false, false);
+    assert_eq!(clean_next(&mut held, b"", &route, true, true), b"a ***");
 }
 
 #[test]

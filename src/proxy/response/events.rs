@@ -2,14 +2,15 @@
 //! that are failures, and a stream that breaks says so before it is cut.
 
 use super::cut::Cut;
-use crate::canon::{Codec, Evidence, Fault, Observed, Stream};
-use crate::detect::{self, Coded, Framing};
+use super::judge::Judge;
+use crate::canon::Fault;
+use crate::detect::{self, Framing};
 use crate::proxy::context::RoutedContext;
-use crate::proxy::errors::{self, Finding, Rendered};
+use crate::proxy::errors::{self, Finding};
 use crate::proxy::idle::Idle;
 use crate::upstream::{self, DecodedBody, Failure};
 use crate::wire::coding::StreamCoding;
-use crate::wire::{Joined, Seam, Verdict, event_stream, ndjson, sse};
+use crate::wire::{Joined, Piece, Seam, Verdict, event_stream, ndjson, sse};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body as _, Frame};
@@ -17,7 +18,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How much is put together, so that small pieces do not cost a chunk and a write each.
 const TOGETHER: usize = 16 * 1024;
@@ -49,18 +50,6 @@ enum Splitter {
     EventStream(event_stream::Splitter),
 }
 
-/// Looks for errors, whatever the framing.
-#[derive(Debug)]
-struct Judge {
-    framing: Framing,
-    /// A failure that ends the stream has been told; that the stream then ends is no further one.
-    failed: bool,
-    /// By the provider's word nothing follows.
-    over: bool,
-    /// The event with which such a stream is whole, where the profile knows it, until it has come.
-    last: Option<Arc<Stream>>,
-}
-
 impl Events {
     /// Takes over a body. What described it and no longer holds goes from `headers`: an event that is worded anew has another
     /// length.
@@ -82,7 +71,7 @@ impl Events {
         };
         call.phase = framing.phase();
         let last = call.route.config.profile.stream(framing.phase(), call.method.as_str(), call.provider_path());
-        let judge = Judge { framing, failed: false, over: false, last: last.map(Arc::clone) };
+        let judge = Judge::new(framing, last.map(Arc::clone));
         Events {
             source,
             splitter,
@@ -184,7 +173,7 @@ impl Events {
 
     fn take(&mut self, data: &Bytes) {
         let Events { splitter, out, call, judge, .. } = self;
-        let clean = |bytes: &[u8]| !judge.suspects(call, bytes);
+        let clean = |bytes: &[u8]| !judge.suspects(call, bytes) && !judge.has_comments(call, bytes);
         let passed = match splitter {
             Splitter::Sse(splitter) => splitter.skim(data, out, clean),
             Splitter::Ndjson(splitter) => splitter.skim(data, out, clean),
@@ -194,10 +183,11 @@ impl Events {
             return;
         }
         let rest = data.slice(passed..);
+        let judge = |piece: Piece<'_>| judge.piece(call, piece);
         match splitter {
-            Splitter::Sse(splitter) => splitter.feed(&rest, out, |event| judge.event(call, event)),
-            Splitter::Ndjson(splitter) => splitter.feed(&rest, out, |line| judge.line(call, line)),
-            Splitter::EventStream(splitter) => splitter.feed(&rest, out, |message| judge.message(call, message)),
+            Splitter::Sse(splitter) => splitter.feed_pieces(&rest, out, judge),
+            Splitter::Ndjson(splitter) => splitter.feed_pieces(&rest, out, judge),
+            Splitter::EventStream(splitter) => splitter.feed_pieces(&rest, out, judge),
         }
     }
 
@@ -212,8 +202,12 @@ impl Events {
             Splitter::EventStream(splitter) => splitter.finish(),
         };
         let rest = rest.unwrap_or_default();
+        self.out.extend(self.judge.tail(&self.call));
         if rest.len() > detect::LIMIT {
-            return self.out.push_back(rest);
+            return match self.judge.piece(&mut self.call, Piece::Part { bytes: &rest, first: true, last: true }) {
+                Verdict::Pass => self.out.push_back(rest),
+                Verdict::Replace(bytes) | Verdict::End(bytes) => self.out.push_back(bytes),
+            };
         }
         let Some(verdict) = self.judge.unended(&mut self.call, &rest) else {
             return self.broke(&Failure::of(Fault::ResponseBodyIncomplete));
@@ -248,6 +242,7 @@ impl Events {
         (self.ended, self.trailers) = (true, None);
         let fault = errors::whose(failure);
         self.cut = Some(Cut(fault));
+        self.out.extend(self.judge.tail(&self.call));
         if self.judge.failed {
             return;
         }
@@ -279,104 +274,5 @@ impl Drop for Events {
         if self.is_over() {
             self.call.complete();
         }
-    }
-}
-
-impl Judge {
-    /// Whether something in these bytes may be a failure: all that most of a stream is ever asked.
-    fn suspects(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
-        self.last.as_ref().is_some_and(|last| last.may_end(bytes))
-            || detect::suspects(&call.route.config.profile, self.framing.phase(), bytes)
-    }
-
-    fn event(&mut self, call: &mut RoutedContext, event: sse::Event<'_>) -> Verdict {
-        if !self.suspects(call, event.raw()) {
-            return Verdict::Pass;
-        }
-        let (kind, data) = (event.kind(), event.data());
-        let Some(data) = data else {
-            self.looks_for_the_last(&Evidence::new(&Observed::event(kind.as_deref(), b"", SystemTime::now())));
-            return Verdict::Pass;
-        };
-        let data = call.redacted(Bytes::copy_from_slice(&data));
-        let kind = kind.map(|kind| call.redacted(Bytes::copy_from_slice(kind.as_bytes())));
-        let kind = kind.as_deref().map(String::from_utf8_lossy);
-        match self.piece(call, &Observed::event(kind.as_deref(), &data, SystemTime::now())) {
-            Verdict::Pass => call.without_route_keys(event.raw()).map_or(Verdict::Pass, Verdict::Replace),
-            verdict => verdict,
-        }
-    }
-
-    fn line(&mut self, call: &mut RoutedContext, line: &[u8]) -> Verdict {
-        if !self.suspects(call, line) {
-            return Verdict::Pass;
-        }
-        let said = call.redacted(Bytes::copy_from_slice(line));
-        match self.piece(call, &Observed::line(&said, SystemTime::now())) {
-            Verdict::Pass => call
-                .without_route_keys(line)
-                .map_or(Verdict::Pass, |line| Verdict::Replace([&line[..], b"\n"].concat().into())),
-            verdict => verdict,
-        }
-    }
-
-    fn message(&mut self, call: &mut RoutedContext, message: &[u8]) -> Verdict {
-        if !self.suspects(call, message) {
-            return Verdict::Pass;
-        }
-        let coded = Coded::message(Some(Codec::EventStream), message);
-        let said = call.redacted(Bytes::copy_from_slice(coded.body()));
-        match self.piece(call, &coded.observed(Observed::event(coded.name(), &said, SystemTime::now()))) {
-            Verdict::Pass => {
-                let cleaned = call.without_route_keys(coded.body()).and_then(|body| coded.with_body(&body));
-                cleaned.map_or(Verdict::Pass, |message| Verdict::Replace(message.into()))
-            }
-            verdict => verdict,
-        }
-    }
-
-    /// What stands behind the last event or line; none when that is half of a failure.
-    fn unended(&mut self, call: &mut RoutedContext, rest: &[u8]) -> Option<Verdict> {
-        let event = sse::Event::new(rest);
-        let (kind, data) = match self.framing {
-            Framing::Sse => (event.kind(), event.data().unwrap_or_default()),
-            Framing::Ndjson => (None, rest.into()),
-            // A message tells its length: less than that is no end.
-            Framing::EventStream => return rest.is_empty().then_some(Verdict::Pass),
-        };
-        if detect::is_cut(&data) && self.suspects(call, rest) {
-            let now = SystemTime::now();
-            let seen = match self.framing {
-                Framing::Ndjson => Observed::line(&data, now),
-                Framing::Sse | Framing::EventStream => Observed::event(kind.as_deref(), &data, now),
-            };
-            if Finding::detected(&call.route.config.profile, call.request(), &Evidence::new(&seen)).is_some() {
-                return None;
-            }
-        }
-        Some(match self.framing {
-            Framing::Ndjson => self.line(call, rest),
-            Framing::Sse | Framing::EventStream => self.event(call, event),
-        })
-    }
-
-    fn piece(&mut self, call: &mut RoutedContext, seen: &Observed<'_>) -> Verdict {
-        let route = Arc::clone(&call.route);
-        let evidence = Evidence::new(seen);
-        let Some(finding) = Finding::detected(&route.config.profile, call.request(), &evidence) else {
-            self.looks_for_the_last(&evidence);
-            return Verdict::Pass;
-        };
-        let Rendered { error, body, .. } = errors::report(call, finding);
-        self.failed |= error.fatal != Some(false);
-        self.over = error.fatal == Some(true);
-        match body {
-            Some(body) if self.over => Verdict::End(body),
-            body => body.map_or(Verdict::Pass, Verdict::Replace),
-        }
-    }
-
-    fn looks_for_the_last(&mut self, evidence: &Evidence<'_>) {
-        let _ = self.last.take_if(|last| last.ends(evidence));
     }
 }

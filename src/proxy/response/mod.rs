@@ -5,6 +5,7 @@ mod cut;
 mod events;
 mod grpc;
 mod inspect;
+mod judge;
 mod member;
 pub(super) mod read;
 

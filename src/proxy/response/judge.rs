@@ -1,0 +1,198 @@
+//! Looks for errors in the pieces of a stream, whatever its framing, and takes the keys of its route out of those that are looked at:
+//! what may be an error, and comments, which providers fill with what they like.
+//!
+//! Of a piece that is larger than an error may be, the first 64 KiB tell whether it is one.
+
+use crate::canon::{Codec, Evidence, Observed, Stream};
+use crate::detect::{self, Coded, Framing};
+use crate::proxy::context::RoutedContext;
+use crate::proxy::errors::{self, Finding, Rendered};
+use crate::wire::{Piece, Verdict, sse};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+#[derive(Debug)]
+pub(super) struct Judge {
+    pub(super) framing: Framing,
+    /// A failure that ends the stream has been told; that the stream then ends is no further one.
+    pub(super) failed: bool,
+    /// By the provider's word nothing follows.
+    pub(super) over: bool,
+    /// The event with which such a stream is whole, where the profile knows it, until it has come.
+    pub(super) last: Option<Arc<Stream>>,
+    parts: Parts,
+}
+
+/// What becomes of a piece that comes in parts.
+#[derive(Debug, Default)]
+enum Parts {
+    /// They pass.
+    #[default]
+    Pass,
+    /// A failure stands in their place.
+    Gone,
+    /// They pass without keys; what may begin one waits.
+    Cleaned(Vec<u8>),
+}
+
+impl Judge {
+    pub(super) fn new(framing: Framing, last: Option<Arc<Stream>>) -> Judge {
+        Judge { framing, failed: false, over: false, last, parts: Parts::Pass }
+    }
+
+    /// Whether something in these bytes may be a failure: all that most of a stream is ever asked.
+    pub(super) fn suspects(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
+        self.last.as_ref().is_some_and(|last| last.may_end(bytes))
+            || detect::suspects(&call.route.config.profile, self.framing.phase(), bytes)
+    }
+
+    /// Whether there may be comments in these bytes that a key could be in.
+    pub(super) fn has_comments(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
+        let begins = |line_end| memchr::memmem::find(bytes, line_end).is_some();
+        self.framing == Framing::Sse
+            && call.lends_keys()
+            && (bytes.starts_with(b":") || begins(b"\n:") || begins(b"\r:"))
+    }
+
+    pub(super) fn piece(&mut self, call: &mut RoutedContext, piece: Piece<'_>) -> Verdict {
+        match piece {
+            Piece::Whole(raw) => self.whole(call, raw),
+            Piece::Part { bytes, first, last } if self.framing == Framing::EventStream => {
+                // Its checksum holds for all of it.
+                if first && last { self.whole(call, bytes) } else { Verdict::Pass }
+            }
+            Piece::Part { bytes, first, last } => self.part(call, bytes, first, last),
+        }
+    }
+
+    fn whole(&mut self, call: &mut RoutedContext, raw: &[u8]) -> Verdict {
+        if !self.suspects(call, raw) {
+            return Verdict::Pass;
+        }
+        match self.failure(call, raw, false) {
+            Verdict::Pass => self.cleaned(call, raw),
+            verdict => verdict,
+        }
+    }
+
+    fn part(&mut self, call: &mut RoutedContext, bytes: &[u8], first: bool, last: bool) -> Verdict {
+        let suspicious = !matches!(self.parts, Parts::Gone) && self.suspects(call, bytes);
+        if first && suspicious {
+            let beginning = bytes.get(..detect::LIMIT).unwrap_or(bytes);
+            match self.failure(call, beginning, beginning.len() < bytes.len() || !last) {
+                Verdict::Pass => {}
+                verdict => {
+                    self.parts = if last { Parts::Pass } else { Parts::Gone };
+                    return verdict;
+                }
+            }
+        }
+        if matches!(self.parts, Parts::Pass) && (suspicious || self.has_comments(call, bytes)) && call.lends_keys() {
+            self.parts = Parts::Cleaned(Vec::new());
+        }
+        let verdict = match &mut self.parts {
+            Parts::Pass => Verdict::Pass,
+            Parts::Gone => Verdict::Replace(Bytes::new()),
+            Parts::Cleaned(held) => {
+                let waited = !held.is_empty();
+                let cleaned = call.next_without_route_keys(held, bytes, last, false);
+                if !waited && cleaned == bytes { Verdict::Pass } else { Verdict::Replace(cleaned) }
+            }
+        };
+        if last {
+            self.parts = Parts::Pass;
+        }
+        verdict
+    }
+
+    /// What waits of a piece in the middle of which the stream ends.
+    pub(super) fn tail(&mut self, call: &RoutedContext) -> Option<Bytes> {
+        let Parts::Cleaned(mut held) = std::mem::take(&mut self.parts) else { return None };
+        Some(call.next_without_route_keys(&mut held, b"", true, true)).filter(|tail| !tail.is_empty())
+    }
+
+    /// What becomes of a piece that is a failure; others pass. `cut`: whether this is its beginning.
+    fn failure(&mut self, call: &mut RoutedContext, raw: &[u8], cut: bool) -> Verdict {
+        let now = SystemTime::now();
+        match self.framing {
+            Framing::Sse => {
+                let event = sse::Event::new(raw);
+                let (kind, data) = (event.kind(), event.data());
+                let Some(data) = data else {
+                    self.looks_for_the_last(&Evidence::new(&Observed::event(kind.as_deref(), b"", now)));
+                    return Verdict::Pass;
+                };
+                let data = call.redacted_part(Bytes::copy_from_slice(&data), cut);
+                let kind = kind.map(|kind| call.redacted(Bytes::copy_from_slice(kind.as_bytes())));
+                let kind = kind.as_deref().map(String::from_utf8_lossy);
+                self.told(call, &Observed::event(kind.as_deref(), &data, now).cut(cut))
+            }
+            Framing::Ndjson => {
+                let said = call.redacted_part(Bytes::copy_from_slice(raw), cut);
+                self.told(call, &Observed::line(&said, now).cut(cut))
+            }
+            Framing::EventStream => {
+                let coded = Coded::message(Some(Codec::EventStream), raw);
+                let said = call.redacted(Bytes::copy_from_slice(coded.body()));
+                self.told(call, &coded.observed(Observed::event(coded.name(), &said, now)))
+            }
+        }
+    }
+
+    /// A piece that is no failure, without keys.
+    fn cleaned(&self, call: &RoutedContext, raw: &[u8]) -> Verdict {
+        let cleaned = match self.framing {
+            Framing::Sse => call.without_route_keys(raw),
+            Framing::Ndjson => call.without_route_keys(raw).map(|line| [&line[..], b"\n"].concat().into()),
+            Framing::EventStream => {
+                let coded = Coded::message(Some(Codec::EventStream), raw);
+                let cleaned = call.without_route_keys(coded.body()).and_then(|body| coded.with_body(&body));
+                cleaned.map(Bytes::from)
+            }
+        };
+        cleaned.map_or(Verdict::Pass, Verdict::Replace)
+    }
+
+    /// What stands behind the last event or line; none when that is half of a failure.
+    pub(super) fn unended(&mut self, call: &mut RoutedContext, rest: &[u8]) -> Option<Verdict> {
+        let event = sse::Event::new(rest);
+        let (kind, data) = match self.framing {
+            Framing::Sse => (event.kind(), event.data().unwrap_or_default()),
+            Framing::Ndjson => (None, rest.into()),
+            // A message tells its length: less than that is no end.
+            Framing::EventStream => return rest.is_empty().then_some(Verdict::Pass),
+        };
+        if detect::is_cut(&data) && self.suspects(call, rest) {
+            let now = SystemTime::now();
+            let seen = match self.framing {
+                Framing::Ndjson => Observed::line(&data, now),
+                Framing::Sse | Framing::EventStream => Observed::event(kind.as_deref(), &data, now),
+            };
+            if Finding::detected(&call.route.config.profile, call.request(), &Evidence::new(&seen)).is_some() {
+                return None;
+            }
+        }
+        Some(self.whole(call, rest))
+    }
+
+    fn told(&mut self, call: &mut RoutedContext, seen: &Observed<'_>) -> Verdict {
+        let route = Arc::clone(&call.route);
+        let evidence = Evidence::new(seen);
+        let Some(finding) = Finding::detected(&route.config.profile, call.request(), &evidence) else {
+            self.looks_for_the_last(&evidence);
+            return Verdict::Pass;
+        };
+        let Rendered { error, body, .. } = errors::report(call, finding);
+        self.failed |= error.fatal != Some(false);
+        self.over = error.fatal == Some(true);
+        match body {
+            Some(body) if self.over => Verdict::End(body),
+            body => body.map_or(Verdict::Pass, Verdict::Replace),
+        }
+    }
+
+    fn looks_for_the_last(&mut self, evidence: &Evidence<'_>) {
+        let _ = self.last.take_if(|last| last.ends(evidence));
+    }
+}
