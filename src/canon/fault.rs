@@ -69,7 +69,7 @@ faults! {
     MethodRefused MethodNotAllowed Gateway "http_request_denied" "This gateway does not forward this method.";
     UpgradeRefused InvalidRequest Gateway "http_request_denied" "This gateway upgrades to websocket only, and only by a proper handshake.";
     UpgradeVersion InvalidRequest Gateway "http_request_denied" "This gateway speaks version 13 of the WebSocket protocol, and no other.";
-    OriginRefused PermissionDenied Gateway "http_request_denied" "This gateway opens no WebSocket for pages of this origin.";
+    OriginRefused PermissionDenied Gateway "http_request_denied" "This gateway does not take this request from a page of this origin.";
     BadRequestBody MalformedBody Client "http_request_error" "The body of the request is not validly framed.";
     RequestTooLarge PayloadTooLarge Gateway "http_request_denied" "The body of the request is larger than this route allows.";
     RequestHeadTimeout RequestTimeout Client "connection_read_timeout" "The header section of the request did not arrive in time.";

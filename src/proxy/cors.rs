@@ -3,13 +3,16 @@
 //! With `[server.cors]` or the `cors` of a route this gateway says which pages may call: it answers preflights, and what the
 //! provider says of it is replaced. Without either the provider speaks for itself: preflights go on to it, past every limit, and
 //! the gateway's own answers may be read by those pages that the provider has let read its own.
+//!
+//! A page needs nobody's leave to send what a form could send, nor to open a WebSocket. Where that would spend a key of the route's, the
+//! request is turned away before anything is sent (`Page::is_turned_away`).
 
 use super::headers::is_preflight;
 use crate::config::types::Cors;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER, VARY,
 };
 use http::request;
 use std::sync::{Mutex, PoisonError};
@@ -24,13 +27,28 @@ const EXPOSED: &str = "x-request-id, x-error-code, x-error-type, x-should-retry,
 /// Most origins of which it is remembered that a provider lets their pages read.
 const REMEMBERED: usize = 32;
 
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// Who calls from where.
 #[derive(Debug)]
 pub(super) struct Page {
     /// None when the request is of no page.
     origin: Option<HeaderValue>,
+    /// What a browser says of a request that it sends for a page without naming its origin: for a picture, a link, a form with GET.
+    sent_for: Option<Sender>,
+    /// Whether the page came from this gateway.
+    own: bool,
     /// What a preflight asks for.
     preflight: Option<Preflight>,
+}
+
+/// A page of another origin, in its browser's words.
+#[derive(Debug)]
+struct Sender {
+    /// Not even its registrable domain is this gateway's.
+    cross_site: bool,
+    /// Its origin, where its browser told its address.
+    origin: Option<String>,
 }
 
 #[derive(Debug)]
@@ -40,24 +58,57 @@ struct Preflight {
     private_network: bool,
 }
 
+/// What pages may do with a route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lent<'c> {
+    /// The rules of the operator.
+    pub(super) rules: Option<&'c Cors>,
+    /// Whether it puts keys into the requests of whoever calls, and nobody has said that the provider's word on pages is enough.
+    pub(super) keys: bool,
+}
+
 impl Page {
-    pub(super) fn of(parts: &request::Parts) -> Page {
+    /// The page of a request to a gateway with these addresses.
+    pub(super) fn of<'a>(parts: &request::Parts, addresses: impl Iterator<Item = &'a str>) -> Page {
         let field = |name: HeaderName| parts.headers.get(name).cloned();
         let preflight = is_preflight(&parts.method, &parts.headers).then(|| Preflight {
             method: field(ACCESS_CONTROL_REQUEST_METHOD).unwrap_or(HeaderValue::from_static("GET")),
             headers: field(ACCESS_CONTROL_REQUEST_HEADERS),
             private_network: field(REQUEST_PRIVATE_NETWORK).is_some_and(|asks| asks == "true"),
         });
-        Page { origin: field(ORIGIN), preflight }
+        let origin = field(ORIGIN);
+        let own =
+            origin.as_ref().and_then(|origin| origin.to_str().ok()).is_some_and(|origin| is_own(origin, addresses));
+        let sites = || parts.headers.get_all(SEC_FETCH_SITE).iter();
+        let cross_site = sites().any(|site| site == "cross-site");
+        let sent_for = (cross_site || sites().any(|site| site == "same-site")).then(|| Sender {
+            cross_site,
+            origin: field(REFERER).and_then(|referer| origin_of(referer.to_str().ok()?)),
+        });
+        Page { origin, sent_for, own, preflight }
     }
 
     pub(super) fn is_preflight(&self) -> bool {
         self.preflight.is_some()
     }
 
-    /// Whether these rules let it call. What is of no page is no matter of theirs.
-    pub(super) fn is_allowed(&self, rules: &Cors) -> bool {
-        self.origin.as_ref().is_none_or(|origin| allows(rules, origin))
+    /// Whether a request is not sent on for this page: a handshake, which browsers hold to no rules, of a page that the rules do not let
+    /// call; and on a route that lends its keys, which not even reading the answer takes, whatever such a page sends. Without rules that
+    /// is what browsers call cross-site.
+    pub(super) fn is_turned_away(&self, lent: Lent<'_>, websocket: bool) -> bool {
+        let Some(rules) = lent.rules else {
+            return lent.keys && !self.is_preflight() && self.sent_for.as_ref().is_some_and(|page| page.cross_site);
+        };
+        match (&self.origin, &self.sent_for) {
+            (Some(origin), _) => {
+                (websocket || lent.keys) && !self.is_preflight() && !self.own && !allows(rules, origin.as_bytes())
+            }
+            (None, Some(page)) => {
+                lent.keys
+                    && !page.origin.as_ref().map_or(rules.origins.is_none(), |origin| allows(rules, origin.as_bytes()))
+            }
+            (None, None) => false,
+        }
     }
 
     /// Says in an answer that the page may read it, if the rules let it. Whatever the provider said of that is replaced.
@@ -68,7 +119,7 @@ impl Page {
         if !any {
             let _ = headers.append(VARY, HeaderValue::from_static("origin"));
         }
-        let Some(origin) = self.origin.as_ref().filter(|origin| allows(rules, origin)) else { return };
+        let Some(origin) = self.origin.as_ref().filter(|origin| allows(rules, origin.as_bytes())) else { return };
         let shown = if any { HeaderValue::from_static("*") } else { origin.clone() };
         let _ = headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, shown);
         if rules.credentials {
@@ -110,9 +161,28 @@ impl Preflight {
     }
 }
 
-fn allows(rules: &Cors, origin: &HeaderValue) -> bool {
-    let named = |origins: &Vec<String>| origins.iter().any(|allowed| origin == allowed.as_str());
+fn allows(rules: &Cors, origin: &[u8]) -> bool {
+    let named = |origins: &Vec<String>| origins.iter().any(|allowed| origin == allowed.as_bytes());
     rules.origins.as_ref().is_none_or(named)
+}
+
+/// Whether an origin is that of the pages at one of these addresses. The scheme is left open: something in front may speak TLS.
+fn is_own<'a>(origin: &str, mut addresses: impl Iterator<Item = &'a str>) -> bool {
+    let Some((scheme, host)) = origin.split_once("://") else { return false };
+    let usual = match scheme {
+        "https" => ":443",
+        "http" => ":80",
+        _ => return false,
+    };
+    // Origins leave out the port that their scheme has anyway.
+    addresses.any(|address| address.strip_suffix(usual).unwrap_or(address).eq_ignore_ascii_case(host))
+}
+
+/// The origin of an address.
+fn origin_of(address: &str) -> Option<String> {
+    let (scheme, rest) = address.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next().filter(|host| !host.is_empty())?;
+    Some(format!("{scheme}://{host}"))
 }
 
 fn expose(headers: &mut HeaderMap, further: Option<&HeaderValue>) {
@@ -158,6 +228,32 @@ impl Readers {
             }
         } else if known.all {
             let _ = headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_this_gateway_s_own_at_any_of_its_addresses() {
+        for (origin, addresses, own) in [
+            ("http://gate.example:8080", &["gate.example:8080"][..], true),
+            ("https://GATE.example", &["gate.example"], true),
+            ("https://gate.example", &["gate.example:443"], true),
+            ("http://gate.example", &["gate.example:80"], true),
+            ("https://gate.example", &["10.0.0.1:8080", "gate.example"], true),
+            ("http://[::1]:8080", &["[::1]:8080"], true),
+            ("http://gate.example", &["gate.example:443"], false),
+            ("https://gate.example.evil.example", &["gate.example"], false),
+            ("https://evil.example", &["gate.example"], false),
+            ("http://gate.example:8081", &["gate.example:8080"], false),
+            ("null", &["null"], false),
+            ("file://", &[""], false),
+            ("https://gate.example", &[], false),
+        ] {
+            assert_eq!(is_own(origin, addresses.iter().copied()), own, "{origin} {addresses:?}");
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod headers;
 mod idle;
 mod informational;
 pub mod limits;
+mod pages;
 pub mod path;
 mod public;
 pub mod redact;
@@ -41,17 +42,21 @@ use cors::Page;
 use headers::Fields;
 use idle::within;
 use limits::Denied;
+use pages::{addresses, rules_for, rules_of_nowhere, tell};
 use route::Routed;
 
 use crate::canon::{Fault, Phase};
 use crate::upstream::{Client, TlsShared};
+use crate::wire::grpc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::Either;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
 use hyper::body::Incoming;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// What one worker needs to serve requests. Each worker has its own connections to providers.
@@ -92,7 +97,7 @@ impl Proxy {
             tenants::strip_fields(request.headers_mut(), |name| state.tenants.is_place(name));
         }
         let fields = Fields::of(request.headers());
-        if state.has_cors || fields.may_have(Fields::ORIGIN) {
+        if state.has_cors || fields.may_have(Fields::ORIGIN | Fields::SEC_FETCH_SITE) {
             // Boxed: most requests are of no page.
             Either::Left(Box::pin(self.answer_page(state, peer, informational, request, fields)))
         } else {
@@ -110,31 +115,30 @@ impl Proxy {
         fields: Fields,
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let page = Page::of(&parts);
+        let page = Page::of(&parts, addresses(&state, &parts, fields).iter().map(String::as_str));
+        if let Some(rules) = rules_of_nowhere(&state, &parts, fields).filter(|_| page.is_preflight()) {
+            let mut answer = answer_here(RequestContext::begin(state, peer, &parts, informational, fields));
+            page.allow(&rules, answer.headers_mut());
+            return answer;
+        }
         let checked = check(Arc::clone(&state), peer, informational, &parts, body, fields);
         let route = match &checked {
             Ok((call, _)) => Some(Arc::clone(&call.route)),
             Err(refused) => refused.route.clone(),
         };
-        let rules = match &route {
-            Some(route) => route.config.cors.clone(),
-            None => state.config.server.cors.clone(),
-        };
-        let mut answer = match (checked, &rules) {
-            // Browsers do not hold WebSockets to any rules, so the gateway has to.
-            (Ok((call, _)), Some(rules)) if !page.is_allowed(rules) && headers::is_websocket(&parts) => {
-                response::fault(call, Fault::OriginRefused)
+        let (rules, foreign) = rules_for(&state, &page, route.as_deref(), &parts);
+        let grpc = parts.version == Version::HTTP_2 && grpc::is_grpc(&parts.headers);
+        let mut answer = match checked {
+            Ok((call, _)) if foreign => response::fault(call, Fault::OriginRefused),
+            Ok((call, _)) if rules.is_some() && page.is_preflight() => response::no_content(call),
+            Ok((call, checked)) => {
+                // The answer in place of one that a panic took away is for the page to read as well. Nothing is polled again.
+                let answer = AssertUnwindSafe(self.forward(call, checked, peer, parts)).catch_unwind();
+                answer.await.unwrap_or_else(|_panic| response::panicked(grpc))
             }
-            (Ok((call, _)), Some(_)) if page.is_preflight() => response::no_content(call),
-            (Ok((call, checked)), _) => self.forward(call, checked, peer, parts).await,
-            (Err(refused), _) => refused.answer,
+            Err(refused) => refused.answer,
         };
-        let own = answer.headers().contains_key("x-error-code");
-        match (&rules, &route) {
-            (Some(rules), _) => page.allow(rules, answer.headers_mut()),
-            (None, Some(route)) => page.follow(&route.readers, own, answer.headers_mut()),
-            (None, None) => {}
-        }
+        tell(&page, rules.as_deref(), route.as_deref(), answer.headers_mut());
         answer
     }
 

@@ -34,6 +34,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         health: None,
         envelope: Envelopes::all(Envelope::Canonical),
         cors: None,
+        cors_by_provider: false,
         upstream_body: true,
         credentials: Vec::new(),
         headers: crate::config::types::Headers::default(),

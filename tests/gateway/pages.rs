@@ -149,3 +149,109 @@ fn an_error_of_the_provider_s_can_be_read_with_what_the_gateway_says_of_it() {
     assert_eq!((answer.status, may_read(&answer).as_deref()), (401, Some("*")));
     assert!(exposes(&answer, "x-error-code"));
 }
+
+const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const KEY: &str = "credentials = { header = \"xi-api-key\", value = \"sk-0123456789\" }";
+
+/// A page that the gateway's own host serves is not foreign to it, whatever the rules name.
+#[test]
+fn sockets_and_posts_of_the_gateway_s_own_pages_are_taken() {
+    let world = World::with(|settings| {
+        settings.server("trust_forwarded = true").beside("page", "/b", &format!("cors = {{ {RULES} }}\n{KEY}"))
+    });
+    for (lines, taken) in [
+        ("Origin: http://gateway.test\r\n", true),
+        ("Origin: https://GATEWAY.test\r\n", true),
+        ("X-Forwarded-Host: speech.example\r\nOrigin: https://speech.example\r\n", true),
+        (APP, true),
+        ("", true),
+        (ELSEWHERE, false),
+        ("Origin: http://gateway.test.evil.example\r\n", false),
+        ("Origin: http://gateway.test:81\r\n", false),
+        ("Origin: null\r\n", false),
+    ] {
+        for (method, more) in [("GET", HANDSHAKE), ("POST", "Content-Length: 0\r\n")] {
+            let request = String::from_utf8(get_with("/b/v1/a", &format!("{lines}{more}"))).expect("text");
+            let answer = world.ask(request.replacen("GET", method, 1));
+            assert_eq!(answer.status != 403, taken, "{method} {lines}");
+            assert_eq!(world.provider.take().len(), usize::from(taken), "{method} {lines}");
+        }
+    }
+}
+
+/// What a form can send needs no preflight: it went out with the route's key, and that its page could not read the answer saved nothing.
+#[test]
+fn a_foreign_page_spends_no_key_of_a_route() {
+    let rules = format!("cors = {{ {RULES} }}");
+    let anybody = "cors = { origins = [\"*\"] }";
+    let (provider, none) = ("cors = \"provider\"", "");
+    const CROSS: &str = "Sec-Fetch-Site: cross-site\r\n";
+    const SAME_SITE: &str = "Sec-Fetch-Site: same-site\r\n";
+    for (cors, lends, lines, taken) in [
+        (&*rules, true, ELSEWHERE.to_owned(), false),
+        (&rules, true, "Origin: null\r\n".to_owned(), false),
+        (&rules, true, APP.to_owned(), true),
+        // Without a key of the route's it can do no more than anybody.
+        (&rules, false, ELSEWHERE.to_owned(), true),
+        // Pictures, links and forms with GET name no origin.
+        (&rules, true, CROSS.to_owned(), false),
+        (&rules, true, SAME_SITE.to_owned(), false),
+        (&rules, true, format!("{CROSS}Referer: https://elsewhere.example/page\r\n"), false),
+        (&rules, true, format!("{CROSS}Referer: https://app.example.evil.example/\r\n"), false),
+        (&rules, true, format!("{SAME_SITE}Referer: https://app.example/page?a\r\n"), true),
+        (&rules, true, format!("{CROSS}Referer: https://app.example\r\n"), true),
+        (&rules, true, "Sec-Fetch-Site: same-origin\r\n".to_owned(), true),
+        (&rules, true, "Sec-Fetch-Site: none\r\n".to_owned(), true),
+        (anybody, true, format!("{CROSS}{ELSEWHERE}"), true),
+        (anybody, true, CROSS.to_owned(), true),
+        // Where nobody has said anything, browsers say what is foreign.
+        (none, true, format!("{CROSS}{ELSEWHERE}"), false),
+        (none, true, CROSS.to_owned(), false),
+        (none, true, format!("{SAME_SITE}{ELSEWHERE}"), true),
+        (none, true, ELSEWHERE.to_owned(), true),
+        (none, false, format!("{CROSS}{ELSEWHERE}"), true),
+        (provider, true, format!("{CROSS}{ELSEWHERE}"), true),
+    ] {
+        let key = if lends { KEY } else { "" };
+        let world = World::with(|settings| settings.beside("page", "/b", &format!("{cors}\n{key}")));
+        let posts = format!(
+            "POST /b/v1/a HTTP/1.1\r\nHost: gateway.test\r\nContent-Type: text/plain\r\n{lines}Content-Length: 2\r\n\r\nhi"
+        );
+        for request in
+            [posts.into_bytes(), get_with("/b/v1/a", &lines), get_with("/b/v1/a", &format!("{lines}{HANDSHAKE}"))]
+        {
+            let answer = world.ask(&request);
+            // Handshakes of other origins are turned away wherever there are rules.
+            let socket = request.windows(8).any(|bytes| bytes == b"Upgrade:") && cors == rules && lines == ELSEWHERE;
+            assert_eq!(answer.status != 403, taken && !socket, "{cors} {lends} {lines}: {}", answer.line);
+            assert_eq!(world.provider.take().len(), usize::from(taken && !socket), "{cors} {lends} {lines}");
+        }
+    }
+}
+
+/// The preflight of a path that no route takes was a 404, so that its page never read the one that says so.
+#[test]
+fn a_page_learns_that_no_route_takes_its_request() {
+    let world = World::with(|settings| settings.server(&format!("cors = {{ {RULES} }}")));
+    let asked = world.ask(preflight("/nowhere", APP));
+    assert_eq!((asked.status, may_read(&asked).as_deref()), (204, Some("https://app.example")));
+    let answer = world.ask(get_with("/nowhere", APP));
+    assert_eq!((answer.status, may_read(&answer).as_deref()), (404, Some("https://app.example")));
+    // What cannot be trusted is refused all the same.
+    let bad = String::from_utf8(preflight("/nowhere", APP)).expect("text").replacen("Host: ", "Host: a\r\nHost: ", 1);
+    assert_eq!(world.ask(bad).status, 400);
+    assert_eq!(may_read(&world.ask(preflight("/nowhere", ELSEWHERE))), None);
+}
+
+/// A field that the operator sets may be a key as well.
+#[test]
+fn a_preflight_that_goes_on_carries_nothing_that_the_operator_sets() {
+    let set = "headers.request = { set = { \"x-account\" = \"a-0123456789\" }, remove = [\"x-odd\"] }";
+    let world = World::with(|settings| settings.beside("page", "/b", set));
+    let _ = world.ask(preflight("/b/v1/a", &format!("{APP}x-odd: 1\r\n")));
+    let seen = world.provider.one();
+    assert!(!seen.fields.has("x-account") && !seen.fields.has("x-odd"), "{:?}", seen.fields);
+    let _ = world.ask(get_with("/b/v1/a", APP));
+    assert_eq!(world.provider.one().fields.get("x-account").as_deref(), Some("a-0123456789"));
+}

@@ -109,6 +109,7 @@ fn route(
         health: check,
         envelope: envelopes(raw.envelope.as_ref()),
         cors,
+        cors_by_provider: matches!(raw.cors, Some(raw::RouteCors::Passed(raw::CorsWord::Provider))),
         upstream_body: raw.upstream_body.unwrap_or(defaults::UPSTREAM_BODY),
         credentials,
         headers,

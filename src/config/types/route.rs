@@ -32,6 +32,8 @@ pub struct Route {
     pub envelope: Envelopes,
     /// Which pages of browsers may call; none where the provider says so.
     pub cors: Option<Arc<Cors>>,
+    /// Whether the operator has said that the provider does.
+    pub cors_by_provider: bool,
     /// Whether envelopes carry the provider's body.
     pub upstream_body: bool,
     /// What is put into requests, one of them into each; the client's own is then dropped. At most [`MOST_PLACES`].

@@ -54,6 +54,7 @@ impl Fields {
     pub(super) const LINK: Fields = Fields(1 << 34);
     pub(crate) const ORIGIN: Fields = Fields(1 << 33);
     pub(crate) const RANGE: Fields = Fields(1 << 35);
+    pub(crate) const SEC_FETCH_SITE: Fields = Fields(1 << 36);
 
     /// Fields of requests that are hop by hop (RFC 9110 7.6.1), meant for a proxy (11.7), or handled here (the HTTP server answers
     /// Expect).
@@ -124,6 +125,7 @@ impl Fields {
             b"range" => Fields::RANGE,
             b"proxy-connection" => Fields::PROXY_CONNECTION,
             b"refresh" => Fields::REFRESH,
+            b"sec-fetch-site" => Fields::SEC_FETCH_SITE,
             b"set-cookie" => Fields::SET_COOKIE,
             b"te" => Fields::TE,
             b"traceparent" => Fields::TRACEPARENT,

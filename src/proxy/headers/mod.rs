@@ -148,9 +148,7 @@ impl RouteHeaders {
 
     /// The same for what goes to the client beside the head: what the operator does not want it to have.
     fn take_from_response(&self, headers: &mut HeaderMap) {
-        for name in &self.changes.response.remove {
-            headers.remove(name);
-        }
+        remove(headers, &self.changes.response);
     }
 
     /// Query parameters that carry secrets.
@@ -168,11 +166,15 @@ impl RouteHeaders {
 
 /// Removes and sets fields as the operator wants it.
 fn change(headers: &mut HeaderMap, changes: &HeaderChanges) {
-    for name in &changes.remove {
-        headers.remove(name);
-    }
+    remove(headers, changes);
     for (name, value) in &changes.set {
         headers.insert(name, value.clone());
+    }
+}
+
+fn remove(headers: &mut HeaderMap, changes: &HeaderChanges) {
+    for name in &changes.remove {
+        headers.remove(name);
     }
 }
 

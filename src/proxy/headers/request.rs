@@ -90,7 +90,12 @@ pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     join_cookies(headers, fields);
     check_trace(headers, fields);
     add_forwarding(headers, out, fields);
-    super::change(headers, &out.route.changes.request);
+    if out.destination.keyless {
+        // Any of those that are set may be a key.
+        super::remove(headers, &out.route.changes.request);
+    } else {
+        super::change(headers, &out.route.changes.request);
+    }
     headers.append(VIA, out.identity.via(out.version));
     headers.insert(REQUEST_ID, out.request_id.clone());
     if out.websocket {
