@@ -9,6 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 /// How a request is answered.
@@ -38,6 +39,7 @@ pub(crate) struct PacedBody {
 enum Content {
     Whole(Option<Bytes>),
     Steps(Steps),
+    Fed(mpsc::Receiver<Step>),
     Hanging,
     Over,
 }
@@ -63,6 +65,11 @@ impl PacedBody {
     /// A body that is sent step by step.
     pub(crate) fn steps(steps: Steps) -> PacedBody {
         PacedBody { content: Content::Steps(steps), pause: None, slot: None }
+    }
+
+    /// A body whose steps somebody makes as they are needed.
+    pub(crate) fn fed(steps: mpsc::Receiver<Step>) -> PacedBody {
+        PacedBody { content: Content::Fed(steps), pause: None, slot: None }
     }
 
     /// The same, holding a slot of the plan until it is over or dropped.
@@ -93,6 +100,7 @@ impl Body for PacedBody {
             let step = match &mut self.content {
                 Content::Whole(bytes) => bytes.take().filter(|bytes| !bytes.is_empty()).map(Step::Send),
                 Content::Steps(steps) => steps.next(),
+                Content::Fed(steps) => ready!(steps.poll_recv(cx)),
                 Content::Hanging => return Poll::Pending,
                 Content::Over => return Poll::Ready(None),
             };
@@ -102,6 +110,10 @@ impl Body for PacedBody {
                         self.over(true);
                     }
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Step::Trailers(trailers)) => {
+                    self.over(true);
+                    return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
                 }
                 Some(Step::Pause(time)) if time.is_zero() => {}
                 Some(Step::Pause(time)) => self.pause = Some(Box::pin(tokio::time::sleep(time))),
@@ -122,7 +134,7 @@ impl Body for PacedBody {
         match &self.content {
             Content::Whole(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Content::Over => true,
-            Content::Steps(_) | Content::Hanging => false,
+            Content::Steps(_) | Content::Fed(_) | Content::Hanging => false,
         }
     }
 
@@ -130,7 +142,7 @@ impl Body for PacedBody {
         match &self.content {
             Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Content::Over => SizeHint::with_exact(0),
-            Content::Steps(_) | Content::Hanging => SizeHint::default(),
+            Content::Steps(_) | Content::Fed(_) | Content::Hanging => SizeHint::default(),
         }
     }
 }

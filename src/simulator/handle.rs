@@ -4,6 +4,7 @@ use super::body::{PacedBody, Reply};
 use super::dialect::{Content, Found};
 use super::engine::{Engine, set_headers};
 use super::fault::{Failure, Moment, RequestedFault, faults};
+use super::grpc;
 use super::script::{FLUSH, Step, Steps};
 use super::socket::{self, Opening};
 use super::success::{self, SpeechRequest};
@@ -29,6 +30,9 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Incoming>) -> 
             Ok(upgraded) => Handled::Upgraded(Box::new(upgraded)),
             Err(reply) => Handled::Reply(reply),
         };
+    }
+    if grpc::is_call(&request) {
+        return Handled::Reply(grpc::handle(engine, request).await);
     }
     let (parts, body) = request.into_parts();
     let Ok(body) = read(engine, body).await else {

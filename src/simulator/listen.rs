@@ -128,6 +128,8 @@ async fn play(stream: &TcpStream, steps: Steps) -> io::Result<()> {
     for step in steps {
         match step {
             Step::Send(bytes) => write_all(stream, &bytes).await?,
+            // Of HTTP alone.
+            Step::Trailers(_) => {}
             Step::Pause(time) => tokio::time::sleep(time).await,
             Step::Cut => return Ok(()),
             Step::Hang => return until_closed(stream).await,

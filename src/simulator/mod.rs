@@ -30,6 +30,14 @@
 //! | `fault-close-<number>` | as a close frame alone; names such as `fault-close-restart` have the provider's own reason |
 //! | `fault-net-<name>` | from the network: before the upgrade for [`NET_FAULTS`], afterwards for [`WIRE_FAULTS`] |
 //!
+//! Calls of gRPC take the token in the path, in their metadata or in the first message. Each message is answered with one.
+//!
+//! | token | the failure comes |
+//! |---|---|
+//! | `fault-<code>` | as trailers that are the whole answer |
+//! | `fault-open-…`, `fault-mid-…`, `fault-end-…` | as trailers behind the head, behind the first message, behind all of them |
+//! | `fault-net-<name>`, `fault-mid-net-<name>` | from the network: the connection, the stream |
+//!
 //! What opens a socket elsewhere (a session, a signed address) lets such failures pass and carries them there.
 //!
 //! A job that is polled goes through its stages, one a poll; one whose id contains `settled` has ended well already.
@@ -41,6 +49,7 @@ mod body;
 mod dialect;
 mod engine;
 mod fault;
+mod grpc;
 mod handle;
 mod listen;
 mod plan;

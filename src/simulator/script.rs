@@ -1,6 +1,7 @@
 //! What a simulated provider sends, and when: a body is a sequence of steps, a WebSocket session a sequence of actions.
 
 use bytes::Bytes;
+use http::HeaderMap;
 use std::time::Duration;
 
 /// One step of a body, or of a connection that was taken away from HTTP.
@@ -8,6 +9,8 @@ use std::time::Duration;
 pub(crate) enum Step {
     /// Send these bytes.
     Send(Bytes),
+    /// End the body with these trailers.
+    Trailers(Box<HeaderMap>),
     /// Wait.
     Pause(Duration),
     /// Break off without a proper end.

@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -31,24 +31,37 @@ struct Load {
     expires: Instant,
     /// Milliseconds from `begun` to the end of the last stream.
     last_end: AtomicU64,
+    /// A call waited in vain while nothing at all came: others go elsewhere.
+    silent: AtomicBool,
 }
 
 /// One stream of an HTTP/2 connection, counted until it is dropped.
 #[derive(Debug)]
-pub(super) struct StreamPermit(Arc<Load>);
+pub(super) struct StreamPermit {
+    load: Arc<Load>,
+    traffic: Arc<Traffic>,
+    /// When it began, and the bytes that had come by then.
+    begun: Instant,
+    before: u64,
+}
 
 impl StreamPermit {
-    fn on(load: &Arc<Load>) -> StreamPermit {
+    fn on(load: &Arc<Load>, traffic: &Arc<Traffic>) -> StreamPermit {
         load.active.fetch_add(1, Relaxed);
-        StreamPermit(Arc::clone(load))
+        let (load, traffic, before) = (Arc::clone(load), Arc::clone(traffic), traffic.read());
+        StreamPermit { load, traffic, begun: Instant::now(), before }
     }
 }
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        let now = u64::try_from(self.0.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.last_end.store(now, Relaxed);
-        self.0.active.fetch_sub(1, Relaxed);
+        let load = &self.load;
+        let now = u64::try_from(load.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        load.last_end.store(now, Relaxed);
+        load.active.fetch_sub(1, Relaxed);
+        if self.traffic.read() == self.before && self.begun.elapsed() >= SILENCE {
+            load.silent.store(true, Relaxed);
+        }
     }
 }
 
@@ -86,6 +99,7 @@ impl<B: Sendable> Http2Connection<B> {
             most: AtomicUsize::new(connection.current_max_send_streams()),
             expires,
             last_end: AtomicU64::new(0),
+            silent: AtomicBool::new(false),
         });
         let seen = Arc::clone(&load);
         let mut connection = Box::pin(connection);
@@ -100,7 +114,7 @@ impl<B: Sendable> Http2Connection<B> {
 
     /// Whether it can carry another call. One that cannot is dropped, and closes once the calls on it have ended.
     pub(super) fn is_usable(&self, now: Instant) -> bool {
-        !self.sender.is_closed() && now < self.load.expires
+        !self.sender.is_closed() && now < self.load.expires && !self.load.silent.load(Relaxed)
     }
 
     /// A stream, if there is room for one.
@@ -113,7 +127,7 @@ impl<B: Sendable> Http2Connection<B> {
     pub(super) fn acquire_anyway(&self) -> Http2Handle<B> {
         Http2Handle {
             sender: self.sender.clone(),
-            stream: StreamPermit::on(&self.load),
+            stream: StreamPermit::on(&self.load, &self.traffic),
             traffic: Arc::clone(&self.traffic),
             peer: self.peer,
         }
@@ -128,6 +142,9 @@ impl<B: Sendable> Http2Connection<B> {
 
 /// An HTTP/2 provider announces that it closes (GOAWAY), so there is no race to avoid.
 const SHARED_IDLE: Duration = Duration::from_secs(60);
+/// A connection on which nothing came for as long as a call lasted that ended after this time is not trusted with another one: what is
+/// behind it may hang, and a shared connection would take calls all the while.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Largest header section of an answer.
 const MOST_HEAD: u32 = 64 * 1024;
 /// Enough for 16 Mbit/s at 125 ms, many times what speech needs; the rest waits at the provider.

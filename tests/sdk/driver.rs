@@ -65,7 +65,7 @@ fn installed(name: &str) -> PathBuf {
 
 /// What is missing before the drivers can run, if anything.
 pub(crate) fn missing() -> Option<PathBuf> {
-    ["python", "python-legacy", "frameworks", "node"]
+    ["python", "python-legacy", "frameworks", "grpc", "node"]
         .map(|name| installed(name).join(".stamp"))
         .into_iter()
         .find(|stamp| !stamp.exists())

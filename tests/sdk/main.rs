@@ -10,6 +10,7 @@ mod demo;
 mod driver;
 mod faults;
 mod frameworks;
+mod grpc;
 mod matrix;
 mod provider;
 mod sockets;

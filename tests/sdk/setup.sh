@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the official SDKs that the tests drive into tests/.cache/sdk, pinned by requirements.txt,
-# requirements-legacy.txt, requirements-frameworks.txt and package-lock.json. Does nothing, quietly, when they are there and unchanged.
+# requirements-legacy.txt, requirements-frameworks.txt, requirements-grpc.txt and package-lock.json. Does nothing, quietly, when they are there and unchanged.
 # Python and Node are taken from the machine, and from Debian's packages where it has none.
 set -eu
 
@@ -49,4 +49,5 @@ mkdir -p "$cache"
 python_sdks python requirements.txt
 python_sdks python-legacy requirements-legacy.txt
 python_sdks frameworks requirements-frameworks.txt
+python_sdks grpc requirements-grpc.txt
 node_sdks

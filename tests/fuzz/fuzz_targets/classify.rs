@@ -22,6 +22,7 @@ fuzz_target!(|data: &[u8]| {
         ws_code: seen.close,
         ws_reason: seen.close.is_some().then_some(&*reason),
         sse_event: None,
+        grpc: None,
         coded: None,
         now: now(),
     };

@@ -1,0 +1,125 @@
+//! Real clients of gRPC, straight at a simulated provider and through the gateway.
+//!
+//! On a compatible route each failure of the provider ends in the same class with the same status and reason as directly; on a canonical
+//! one, and where the network fails, in an error that its client knows. Nothing hangs that does not hang directly.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use serde_json::Value;
+use speechgate::simulator::{Options, Provider, Simulator};
+
+use crate::say;
+
+/// Each service has a route, which takes its name off, and an upstream that puts it back.
+const SERVICES: [(&str, &str); 3] = [
+    ("google.cloud.speech.v1.Speech", "google"),
+    ("google.cloud.texttospeech.v1.TextToSpeech", "google"),
+    ("nvidia.riva.asr.RivaSpeechRecognition", "riva"),
+];
+
+struct Gateway {
+    process: Child,
+    address: String,
+}
+
+impl Gateway {
+    fn start(provider: SocketAddr, envelope: &str) -> Self {
+        let mut text =
+            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nenabled = false\n[telemetry]\nlog = { access = false }\n"
+                .to_owned();
+        for (service, profile) in SERVICES {
+            text.push_str(&format!(
+                "[[routes]]\nname = \"{service}\"\nmatch = {{ path = \"/{service}\" }}\nprovider = \"{profile}\"\n\
+                 upstream = \"http://{provider}/{service}\"\nenvelope = \"{envelope}\"\nwaits = {{ enabled = false }}\n"
+            ));
+        }
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
+        std::fs::write(file.path(), text).expect("the configuration is written");
+        let mut process = Command::new(env!("CARGO_BIN_EXE_speechgate"))
+            .args(["serve", "--config"])
+            .arg(file.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the speechgate binary starts");
+        let mut log = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
+        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
+            let line: Value = serde_json::from_str(&line).ok()?;
+            (line["message"] == "listening").then(|| line["address"].as_str().map(str::to_owned))?
+        });
+        // Read to its end, so that the gateway never waits for a reader.
+        drop(thread::spawn(move || log.for_each(drop)));
+        Self { process, address: address.expect("the gateway says where it listens") }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What each client is told at this address, by client and fault; and whether the provider worded the fault.
+fn run(address: String) -> BTreeMap<(String, String), (bool, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(root.join("tests/.cache/sdk/grpc/bin/python"))
+        .args(["-W", "ignore", "-B"])
+        .arg(root.join("tests/sdk/drivers/rpc.py"))
+        .arg(address)
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .expect("the driver starts");
+    assert!(output.status.success(), "the driver failed: {}", output.status);
+    let lines = String::from_utf8(output.stdout).expect("drivers print UTF-8");
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let [client, fault, kind, told] = cells[..] else { panic!("four cells: {line}") };
+        ((client.to_owned(), fault.to_owned()), (kind == "provider", told.to_owned()))
+    };
+    lines.lines().map(row).collect()
+}
+
+#[test]
+fn real_clients_of_grpc_are_told_the_same_or_better_through_the_gateway() {
+    if !crate::sdks_are_here("grpcio, Google's and NVIDIA's clients of gRPC") {
+        return;
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let simulator = runtime.block_on(Simulator::start(Provider::Google, Options::instant())).expect("a free port");
+    let (own, canonical) =
+        (Gateway::start(simulator.address(), "compatible"), Gateway::start(simulator.address(), "canonical"));
+    // Side by side: some of them wait for fractions of a second.
+    let ways = [simulator.address().to_string(), own.address.clone(), canonical.address.clone()];
+    let [direct, own, canonical] = ways.map(|address| thread::spawn(|| run(address)));
+    let all = |way: thread::JoinHandle<_>| -> BTreeMap<(String, String), (bool, String)> { way.join().expect("a run") };
+    let (direct, own, canonical) = (all(direct), all(own), all(canonical));
+    let mut problems = Vec::new();
+    for ((client, fault), (by_provider, directly)) in &direct {
+        let key = (client.clone(), fault.clone());
+        let (own, canonical) = (&own[&key].1, &canonical[&key].1);
+        let known = |told: &String| directly.split(' ').next() == Some("RpcError") || !told.contains(": ");
+        // Where the provider gave no reason, there is one of the gateway's.
+        let same = own == directly || own.strip_prefix(directly.as_str()).is_some_and(|rest| rest.starts_with(' '));
+        let fits = match (*by_provider, directly == "ok") {
+            (_, true) => own == "ok" && canonical == "ok",
+            (true, false) => same && canonical != "ok" && known(canonical),
+            (false, false) => own != "ok" && canonical != "ok" && known(own) && known(canonical),
+        };
+        if !fits {
+            problems.push(format!("{client} {fault}: directly {directly}, compatible {own}, canonical {canonical}"));
+        }
+    }
+    say(&format!("gRPC: {} calls compared", direct.len()));
+    assert!(direct.len() > 100, "only {} calls", direct.len());
+    assert!(problems.is_empty(), "{} of {}:\n{}", problems.len(), direct.len(), problems.join("\n"));
+}
