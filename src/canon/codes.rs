@@ -76,6 +76,17 @@ impl Codes {
         self.plain.find("", code)
     }
 
+    /// The code that a close's reason is, or with which it begins, when `codes` has it: `INVALID_AUTH: The key is unknown.`
+    pub(crate) fn in_reason<'p, 'e>(&'p self, reason: &'e str) -> Option<(Cow<'e, str>, Option<Known<'p>>)> {
+        let reason = reason.trim().trim_end_matches('.');
+        let before_colon = reason.split(": ").next().unwrap_or(reason);
+        let first = reason.split([' ', ':', ',', ';']).next().unwrap_or(reason);
+        let found = [reason, before_colon, first].into_iter().find_map(|text| Some((text, self.find(text)?)));
+        // A number alone may count anything.
+        let (code, row) = found.filter(|(code, _)| code.bytes().any(|byte| byte.is_ascii_alphabetic()))?;
+        Some((Cow::Borrowed(code), Some(row)))
+    }
+
     /// The codes that the selectors find, in order, with what the tables say of each.
     pub(crate) fn read<'p, 'e>(
         &'p self,

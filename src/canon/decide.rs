@@ -156,6 +156,8 @@ pub(crate) fn decide<'p>(
         candidate.known = candidate.known.or_else(|| Some((generic, generic.codes.find(&candidate.code)?)));
     }
     candidates.extend(self::candidates(generic, evidence, false));
+    // Words of one that nobody knows count; it may be no code, so that it is told to nobody as one.
+    candidates.extend(spelled_like_a_code(evidence).map(|code| Candidate { code, known: None, own: false }));
     let mut read = extract(generic, evidence);
     read.code = extracted.code.clone().or(read.code);
     let known = !unknown;
@@ -170,6 +172,14 @@ pub(crate) fn decide<'p>(
         return Decision { known, ..decision };
     }
     guess(profile, extracted, Some(&read), &candidates, evidence, trace)
+}
+
+/// What a close's reason begins with, where it is spelled like a code: `INVALID_AUTH: The key is unknown.`
+fn spelled_like_a_code<'e>(evidence: &'e Evidence<'_>) -> Option<Cow<'e, str>> {
+    let word = evidence.ws_reason?.trim().split([' ', ':', '.', ',', ';', '(']).next()?;
+    let is_code =
+        word.trim_matches('_').contains('_') && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    is_code.then_some(Cow::Borrowed(word))
 }
 
 /// The codes that the profile's selectors find, in order.

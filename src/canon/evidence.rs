@@ -25,10 +25,16 @@ impl<'a> Evidence<'a> {
     /// Decodes the body: JSON by its first byte, whatever the Content-Type says; else text, unless it is binary.
     #[must_use]
     pub fn new(seen: &'a Observed<'a>) -> Evidence<'a> {
-        let body = trim(seen.body);
-        let (tree, json) = match body.first() {
-            Some(b'{' | b'[' | b'"') => parse(body, seen.truncated),
-            _ => (None, None),
+        let wide = wide(seen.body);
+        let body = match &wide {
+            Some(text) => unguarded(trim(text.as_bytes())),
+            None => unguarded(trim(seen.body)),
+        };
+        // What was decoded here does not live as long as the bytes.
+        let (tree, json) = match &wide {
+            Some(_) => (read_json(body).map(Json::into_owned), None),
+            None if begins_json(body) => parse(unguarded(trim(seen.body)), seen.truncated),
+            None => (None, None),
         };
         let markup = body.first() == Some(&b'<');
         let text = match &tree {
@@ -36,7 +42,11 @@ impl<'a> Evidence<'a> {
             Some(_) => None,
             None if body.is_empty() || is_binary(body) => None,
             // No character has more than four bytes.
-            None => Some(shorten(lossy(body.get(..TEXT_LIMIT * 4).unwrap_or(body)), TEXT_LIMIT)),
+            None if wide.is_some() => Some(Cow::Owned(shorten(lossy(body), TEXT_LIMIT).into_owned())),
+            None => {
+                let body = unguarded(trim(seen.body));
+                Some(shorten(lossy(body.get(..TEXT_LIMIT * 4).unwrap_or(body)), TEXT_LIMIT))
+            }
         };
         let outline = Outline::of(seen.headers, tree.as_ref());
         Evidence { seen, tree, outline, json, text, markup }
@@ -79,6 +89,11 @@ impl<'a> Evidence<'a> {
     #[must_use]
     pub fn is_markup(&self) -> bool {
         self.markup
+    }
+
+    /// An HTML page as it stands, as much of it as is looked at.
+    pub(crate) fn page(&self) -> Option<&str> {
+        self.text.as_deref().filter(|_| self.markup)
     }
 
     /// The title of an HTML page, else its first heading.
@@ -127,6 +142,32 @@ fn trim(body: &[u8]) -> &[u8] {
     body.trim_ascii_start().strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii()
 }
 
+fn begins_json(body: &[u8]) -> bool {
+    matches!(body.first(), Some(b'{' | b'[' | b'"'))
+}
+
+/// What stands before JSON so that no page can run it as a script.
+fn unguarded(body: &[u8]) -> &[u8] {
+    let guards: [&[u8]; 3] = [b")]}'", b"while(1);", b"for(;;);"];
+    let Some(rest) = guards.into_iter().find_map(|guard| body.strip_prefix(guard)) else { return body };
+    let rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+    if begins_json(rest) { rest } else { body }
+}
+
+/// A body in UTF-16, as text: by its byte order mark, or by the zero beside the first bracket. No longer than the body.
+fn wide(body: &[u8]) -> Option<String> {
+    let (little, body) = match body {
+        [0xFF, 0xFE, rest @ ..] => (true, rest),
+        [0xFE, 0xFF, rest @ ..] => (false, rest),
+        [b'{' | b'[' | b'"', 0, ..] => (true, body),
+        [0, b'{' | b'[' | b'"', ..] => (false, body),
+        _ => return None,
+    };
+    let (pairs, _) = body.as_chunks::<2>();
+    let units = pairs.iter().map(|pair| if little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) });
+    Some(char::decode_utf16(units).map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+}
+
 /// Control characters other than white space do not occur in what people are meant to read.
 fn is_binary(body: &[u8]) -> bool {
     let start = body.get(..512).unwrap_or(body);
@@ -162,11 +203,11 @@ fn element<'p>(page: &'p str, name: &str) -> Option<&'p str> {
 /// no JSON at all. Costs and units use it, so that they see what classifying sees.
 #[must_use]
 pub fn read_json(bytes: &[u8]) -> Option<Json<'_>> {
-    let bytes = trim(bytes);
-    match bytes.first() {
-        Some(b'{' | b'[' | b'"') => parse(bytes, false).0,
-        _ => None,
+    if let Some(text) = wide(bytes) {
+        return read_json(text.as_bytes()).map(Json::into_owned);
     }
+    let bytes = unguarded(trim(bytes));
+    if begins_json(bytes) { parse(bytes, false).0 } else { None }
 }
 
 /// Parses a body, and gives its text when all of it is JSON; of one that was cut or is not quite JSON, as much as there is.
@@ -208,6 +249,37 @@ mod tests {
             assert_eq!(tree.to_value()["text"], "abc", "{body}");
         }
         assert_eq!(read_json(b"text"), None);
+    }
+
+    #[test]
+    fn json_in_utf_16_and_behind_a_guard_is_read() {
+        let json = "{\"text\":\"é\u{1f600}\"}";
+        let little: Vec<u8> = json.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = json.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let marked = |mark: &[u8], body: &[u8]| [mark, body].concat();
+        let guarded = |guard: &str| format!("{guard}{json}").into_bytes();
+        for body in [
+            marked(b"\xFF\xFE", &little),
+            marked(b"\xFE\xFF", &big),
+            marked(b"\xFF\xFE", &little)[..].to_vec(),
+            little,
+            big,
+            guarded(")]}'\n"),
+            guarded(")]}',\n\n"),
+            guarded("while(1);"),
+            guarded("for(;;);"),
+        ] {
+            let headers = http::HeaderMap::new();
+            let seen = Observed::http(400, &headers, &body, std::time::UNIX_EPOCH);
+            let evidence = Evidence::new(&seen);
+            let tree = evidence.tree().expect("JSON").to_value();
+            assert_eq!(tree["text"], "é\u{1f600}", "{body:?}");
+            assert_eq!(read_json(&body).expect("JSON").to_value(), tree, "{body:?}");
+            assert!(!evidence.is_json(), "{body:?} is JSON as it stands");
+        }
+        for body in [&b"\xFF\xFE"[..], b"\xFF\xFE{", b")]}' no", b"while(1);"] {
+            assert_eq!(read_json(body), None, "{body:?}");
+        }
     }
 
     #[test]

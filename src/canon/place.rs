@@ -22,6 +22,8 @@ pub(crate) enum Place {
     GrpcMessage,
     Text,
     TextTitle,
+    /// An HTML page as it stands.
+    TextPage,
     /// The text of the first element of this name in an XML body.
     Xml(Box<str>),
 }
@@ -73,6 +75,7 @@ impl Place {
             "grpc.message" => Place::GrpcMessage,
             "text" => Place::Text,
             "text.title" => Place::TextTitle,
+            "text.page" => Place::TextPage,
             _ if text.starts_with('$') => Place::Json(Path::parse(text)?),
             _ => match text.split_once(':') {
                 Some(("h", name)) => Place::Header(
@@ -86,7 +89,7 @@ impl Place {
                 _ => {
                     return Err(format!(
                         "`{text}` is not a selector; expected `$.path`, `h:name`, `www-authenticate:parameter`, \
-                         `xml:element`, `http.status`, `ws.code`, `ws.reason`, `sse.event`, `grpc.status`, `grpc.message`, `text` or `text.title`"
+                         `xml:element`, `http.status`, `ws.code`, `ws.reason`, `sse.event`, `grpc.status`, `grpc.message`, `text`, `text.title` or `text.page`"
                     ));
                 }
             },
@@ -114,6 +117,7 @@ impl Place {
             Place::GrpcMessage => evidence.grpc.map(|status| Found::Text(Cow::Borrowed(status.message()))),
             Place::Text => evidence.text().map(|text| Found::Text(Cow::Borrowed(text))),
             Place::TextTitle => evidence.page_title().map(|title| Found::Text(Cow::Borrowed(title))),
+            Place::TextPage => evidence.page().map(|page| Found::Text(Cow::Borrowed(page))),
             Place::Xml(name) => evidence.element(name).map(Found::Text),
         }
     }
@@ -131,6 +135,7 @@ impl Place {
             | Place::GrpcMessage
             | Place::Text
             | Place::TextTitle
+            | Place::TextPage
             | Place::Xml(_) => Outline::always(),
         }
     }

@@ -298,12 +298,20 @@ impl Profile {
         self.keep_alives.iter().find(|one| one.covers(method, path)).filter(|one| one.is_free())
     }
 
-    /// The codes that its selectors find, in order, with what its tables say of each.
+    /// The codes that its selectors find, in order, then the one in a close's reason, with what its tables say of each.
     pub(crate) fn codes_in<'p, 'e>(
         &'p self,
         evidence: &'e Evidence<'_>,
     ) -> impl Iterator<Item = (Cow<'e, str>, Option<Known<'p>>)> {
-        self.codes.read(&self.fields.code, evidence)
+        self.codes.read(&self.fields.code, evidence).chain(self.code_in_reason(evidence))
+    }
+
+    /// The code of its table with which a close's reason begins.
+    pub(crate) fn code_in_reason<'p, 'e>(
+        &'p self,
+        evidence: &'e Evidence<'_>,
+    ) -> Option<(Cow<'e, str>, Option<Known<'p>>)> {
+        self.codes.in_reason(evidence.ws_reason?)
     }
 
     /// The detector that says that this is a failure, if one does. The first that matches wins, `ignore` included.

@@ -89,6 +89,13 @@ fn add(field: &Field, profiles: &[&Profile], evidence: &Evidence<'_>, all: &mut 
             let (profile, index) = profile.part_of(&|spec| written(spec).len(), index);
             all.push(read(name, profile, index, spec, value, &mut taken));
         }
+        // A close's reason may begin with a code of the table, which needs no selector.
+        if *name == "code"
+            && let Some((code, _)) = profile.code_in_reason(evidence)
+        {
+            let spec = SelectorSpec::Place("ws.reason".to_owned());
+            all.push(read(name, profile.name(), specs.len(), &spec, Some(code.into_owned()), &mut taken));
+        }
     }
 }
 

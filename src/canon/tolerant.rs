@@ -2,7 +2,7 @@
 //!
 //! What providers send is not always JSON: serialisers write lone surrogates, `NaN`, numbers beyond a double, more nesting
 //! than anybody reads; a bound cuts the end off; a proxy appends a line. The code is in there all the same. This reader keeps
-//! what it can make out and skips the rest. It looks at each byte once or twice, needs no more stack than [`DEEPEST`] levels,
+//! what it can make out and skips the rest. Single quotes are taken for double ones, as in what Python prints of a dictionary. It looks at each byte once or twice, needs no more stack than [`DEEPEST`] levels,
 //! and cannot fail.
 
 use super::json::{Json, Members};
@@ -14,7 +14,7 @@ const DEEPEST: usize = 127;
 
 /// What can be made out of a text that begins with a bracket or a quotation mark; none when that is nothing at all.
 pub(crate) fn read(text: &str) -> Option<Json<'_>> {
-    let mut reader = Reader { text, at: 0, skipped: false };
+    let mut reader = Reader { text, at: 0, skipped: false, cut: false };
     let value = reader.value(0)?;
     // `[error] no such host`, `{oops}` and `"so" they said` are texts that begin like JSON.
     let is_text = matches!(value, Json::Text(_)) && !reader.at_end();
@@ -36,6 +36,8 @@ struct Reader<'a> {
     at: usize,
     /// Whether something was passed over.
     skipped: bool,
+    /// Whether a string had no end.
+    cut: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -76,9 +78,21 @@ impl<'a> Reader<'a> {
             }
             b'{' => Some(self.object(depth)),
             b'[' => Some(self.list(depth)),
-            b'"' => Some(Json::Text(self.string())),
+            b'"' => Some(Json::Text(self.string(b'"'))),
+            b'\'' => self.single(),
+            b'b' | b'u' if self.text.as_bytes().get(self.at + 1) == Some(&b'\'') => {
+                self.at += 1;
+                self.single()
+            }
             _ => self.word(),
         }
+    }
+
+    /// A text in single quotes. One without an end is an apostrophe.
+    fn single(&mut self) -> Option<Json<'a>> {
+        let text = self.string(b'\'');
+        self.skipped |= self.cut;
+        (!self.cut).then_some(Json::Text(text))
     }
 
     fn object(&mut self, depth: usize) -> Json<'a> {
@@ -98,8 +112,9 @@ impl<'a> Reader<'a> {
                     self.at += 1;
                     break;
                 }
-                Some(b'"') => {
-                    let name = self.string();
+                Some(quote @ (b'"' | b'\'')) => {
+                    let name = self.string(quote);
+                    self.skipped |= self.cut && quote == b'\'';
                     self.skip_space();
                     let value = if self.take(b':') { self.value(depth + 1) } else { None };
                     match value {
@@ -148,19 +163,19 @@ impl<'a> Reader<'a> {
     }
 
     /// A string, escapes decoded; of one that was cut, as much as there is.
-    fn string(&mut self) -> Cow<'a, str> {
+    fn string(&mut self, quote: u8) -> Cow<'a, str> {
         self.at += 1;
         let start = self.at;
         let mut decoded: Option<String> = None;
         let mut plain = start;
         loop {
             let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            let Some(next) = memchr::memchr2(b'"', b'\\', rest) else {
+            let Some(next) = memchr::memchr2(quote, b'\\', rest) else {
                 self.at = self.text.len();
                 break;
             };
             self.at += next;
-            if self.take(b'"') {
+            if self.take(quote) {
                 let whole = self.text.get(plain..self.at - 1).unwrap_or_default();
                 return match decoded {
                     Some(mut text) => {
@@ -179,6 +194,7 @@ impl<'a> Reader<'a> {
             plain = self.at;
         }
         // The end was cut off.
+        self.cut = true;
         let rest = self.text.get(plain..).unwrap_or_default();
         match decoded {
             Some(mut text) => {

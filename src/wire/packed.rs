@@ -8,6 +8,7 @@ use cbor4ii::core::enc::Encode;
 use cbor4ii::core::utils::{BufWriter, SliceReader};
 use rmpv::ValueRef;
 use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
 
 /// Deepest value that is read.
 const DEPTH: usize = 64;
@@ -33,7 +34,8 @@ impl Packing {
                 msgpack(&value).filter(|_| rest.is_empty())?
             }
             Packing::Cbor => {
-                let mut reader = SliceReader::new(bytes);
+                let bytes = spelled_out(bytes)?;
+                let mut reader = SliceReader::new(&bytes);
                 let value = cbor4ii::core::Value::decode(&mut reader).ok()?;
                 let over = reader.fill(1).ok()?.as_ref().is_empty();
                 cbor(&value, DEPTH).filter(|_| over)?
@@ -100,6 +102,55 @@ impl Packing {
         };
         Some((Some(head), own))
     }
+}
+
+/// CBOR without what the reader does not take: floats of half the precision as whole ones, `undefined` and unassigned simple values
+/// as null. None when it ends in the middle of an item.
+fn spelled_out(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if memchr::memchr3(0xf7, 0xf8, 0xf9, bytes).is_none() {
+        return Some(Cow::Borrowed(bytes));
+    }
+    let (mut rest, mut spelled) = (bytes, Vec::with_capacity(bytes.len() + 16));
+    // What a list or a map holds stands behind its head, item after item, so that no depth has to be followed.
+    while let Some(head) = rest.first() {
+        let argument = match head & 0x1f {
+            info @ 24..=27 => 1 << (info - 24),
+            _ => 0,
+        };
+        let (item, behind) = rest.split_at_checked(1 + argument)?;
+        rest = behind;
+        match *item {
+            [0xf9, high, low] => {
+                spelled.push(0xfa);
+                spelled.extend_from_slice(&half(u16::from_be_bytes([high, low])).to_be_bytes());
+            }
+            [0xf7] | [0xf8, _] => spelled.push(0xf6),
+            _ => {
+                spelled.extend_from_slice(item);
+                // Bytes and texts bring what their argument counts, unless they come in parts, each of which says its own length.
+                if matches!(head >> 5, 2 | 3) && head & 0x1f != 31 {
+                    let start = if argument == 0 { u64::from(head & 0x1f) } else { 0 };
+                    let length = item.iter().skip(1).fold(start, |length, byte| length << 8 | u64::from(*byte));
+                    let (text, behind) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+                    spelled.extend_from_slice(text);
+                    rest = behind;
+                }
+            }
+        }
+    }
+    Some(Cow::Owned(spelled))
+}
+
+/// A float of half the precision (IEEE 754, binary16): one bit of sign, five of exponent, ten of fraction.
+fn half(bits: u16) -> f32 {
+    let (exponent, fraction) = (i32::from(bits >> 10 & 0x1f), f32::from(bits & 0x3ff));
+    let size = match exponent {
+        0 => fraction * 2_f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        _ => (1024.0 + fraction) * 2_f32.powi(exponent - 25),
+    };
+    if bits & 0x8000 == 0 { size } else { -size }
 }
 
 fn msgpack(value: &ValueRef<'_>) -> Option<Value> {
@@ -226,6 +277,29 @@ mod tests {
         let cbor = b"\xbf\x61a\xc1\x1a\x65\x00\x00\x00\x01\x43\xff\xfe\xfd\xff";
         assert_eq!(Packing::Cbor.read(cbor), Some(json!({"a": 1_694_498_816, "1": "(3 bytes)"})));
         assert_eq!(Packing::Msgpack.read(b"\x81\xa1a\xd6\xff\0\0\0\0"), Some(json!({"a": "\0\0\0\0"})));
+    }
+
+    /// Encoders that save bytes write 1.5 as three of them.
+    #[test]
+    fn half_floats_are_read() {
+        for (bits, expected) in [
+            (0x3e00, json!(1.5)),
+            (0xc400, json!(-4.0)),
+            (0x0000, json!(0.0)),
+            (0x0001, json!(5.960_464_477_539_063e-8)),
+            (0x0400, json!(0.000_061_035_156_25)),
+            (0x7bff, json!(65504.0)),
+            (0x7c00, json!(null)),
+            (0x7e00, json!(null)),
+        ] {
+            let [high, low] = u16::to_be_bytes(bits);
+            let cbor = [&b"\xa2\x64wait\xf9"[..], &[high, low], b"\x61b\xf7"].concat();
+            assert_eq!(Packing::Cbor.read(&cbor), Some(json!({"wait": expected, "b": null})), "{bits:#x}");
+        }
+        // The mark inside a text is a part of it, and an item that was cut is none.
+        let cbor = b"\xa1\x42\xf9\x00\x9f\xf9\x3e\x00\xf8\x20\xff";
+        assert_eq!(Packing::Cbor.read(cbor), Some(json!({"(2 bytes)": [1.5, null]})));
+        assert_eq!(Packing::Cbor.read(b"\xa1\x61a\xf9\x3e"), None);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 
 use super::{Outcome, compiled, outcome, samples, specs, truth};
 use speechgate::canon::spec::{MappingSpec, Scalar};
-use speechgate::canon::{Code, Phase, ProfileSpec, Type};
+use speechgate::canon::{Code, Evidence, Observed, Phase, ProfileSpec, Type, resolve};
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 /// Whether a failure that means this cannot be what the status says. Independent of what the gateway thinks, and coarser.
 fn clash(kind: Type, status: u16) -> bool {
@@ -107,5 +108,28 @@ fn what_stands_in_front_means_the_same_in_front_of_everybody() {
             }
         }
     }
+    assert!(wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A provider closes with a word of its table: alone, or before a sentence.
+#[test]
+fn a_code_at_the_beginning_of_a_reason_is_the_providers() {
+    let (profiles, specs) = (compiled(|_| {}), specs());
+    let (mut tried, mut wrong) = (0, Vec::new());
+    for (name, spec) in specs.iter().filter(|(_, spec)| spec.errors.iter().any(|one| one.phase == Phase::Close)) {
+        for (code, mapping) in spec.codes.iter().filter(|(code, _)| code.bytes().any(|byte| byte.is_ascii_alphabetic()))
+        {
+            for reason in [code.clone(), format!("{code}: The words behind it.")] {
+                let now = SystemTime::UNIX_EPOCH;
+                let seen = Observed::close(4999, &reason, now);
+                let error = resolve(&profiles[name], &Evidence::new(&seen)).error;
+                tried += 1;
+                if error.code.as_str() != mapping.code() {
+                    wrong.push(format!("{name} {reason}: {}, expected {}", error.code, mapping.code()));
+                }
+            }
+        }
+    }
+    assert!(tried > 500, "only {tried}");
     assert!(wrong.is_empty(), "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
 }

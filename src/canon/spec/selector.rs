@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 /// Where a value is: `$.path`, `$.list[0]`, `$.list[?key=value]`, `$`, `h:name`, `www-authenticate:param`,
 /// `xml:Element` (the text of the first such element), `http.status`, `ws.code`, `ws.reason`, `sse.event`, `grpc.status`, `grpc.message`, `text` (the whole
-/// body), `text.title` (an HTML title). Where the body is a list, a path that begins with a name leads into its first entry.
+/// body), `text.title` (an HTML title), `text.page` (the page). Where the body is a list, a path that begins with a name leads into its first entry.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SelectorSpec {

@@ -26,6 +26,18 @@ fn json_that_serde_refuses_is_read() {
     ] {
         assert_eq!(value(text), Some(expected), "{text}");
     }
+    for (text, expected) in [
+        ("{'detail': {'code': 'x', 'message': \"it's\"}}", json!({"detail":{"code":"x","message":"it's"}})),
+        (
+            r"{'error': 'don\'t', 'ok': False, 'data': None, 'raw': b'x'}",
+            json!({"error":"don't","ok":false,"data":null,"raw":"x"}),
+        ),
+        (r#"['a', "b's", 'say "c"']"#, json!(["a", "b's", "say \"c\""])),
+        (r#"{"message":"it's","code":'x'}"#, json!({"message":"it's","code":"x"})),
+        ("{'code': 'quota', 'text': 'cut of", json!({"code":"quota"})),
+    ] {
+        assert_eq!(value(text), Some(expected), "{text}");
+    }
     let read = value(&deep).expect("an object");
     assert_eq!((&read["code"], &read["after"]), (&json!("x"), &json!(1)));
 }
@@ -51,7 +63,19 @@ fn json_that_was_cut_keeps_what_was_whole() {
 
 #[test]
 fn texts_that_begin_like_json_stay_texts() {
-    for text in ["{oops}", "[error] no such host", "{", "[", "{ \"", "{,,,", "[[", "{{{{{{", "\"so\" they said"] {
+    for text in [
+        "{oops}",
+        "[error] no such host",
+        "{",
+        "[",
+        "{ \"",
+        "{,,,",
+        "[[",
+        "{{{{{{",
+        "\"so\" they said",
+        "{'tis so}",
+        "['s no list",
+    ] {
         assert_eq!(value(text), None, "{text}");
     }
 }
