@@ -39,7 +39,8 @@ pub use backoff::Backoffs;
 pub use breaker::Breaker;
 pub use budget::Budget;
 pub use gate::{
-    AccountSet, Bounds, Demand, Entry, Gate, GateStats, Heard, Permit, Priority, Setup, SlotStats, Waiting,
+    AccountSet, Bounds, Claim, Demand, Entry, Gate, GateStats, Heard, Permit, Priority, Setup, SlotStats, TenantShare,
+    TenantStats, Waiting,
 };
 pub use keys::Keys;
 pub use rate::Rate;

@@ -9,6 +9,7 @@
 //! | `rate` | bursts, waits, costs, reloads, keys without end |
 //! | `backoff` | a provider's Retry-After, and one probe at its end |
 //! | `settle` | the slot of a cancelled call |
+//! | `tenants` | slots that tenants share |
 //! | `budget` | retries as a share of requests |
 //! | `breaker` | a broken upstream is left alone |
 
@@ -21,6 +22,7 @@ mod learn;
 mod naive;
 mod rate;
 mod settle;
+mod tenants;
 mod threads;
 
 use std::task::{Context, Poll, Waker};

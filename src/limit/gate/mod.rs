@@ -7,9 +7,11 @@
 //! # What always holds
 //!
 //! * Slots in use never exceed the cap of their account by a grant; only a cap that shrank leaves them above it for a while.
-//! * Work-conserving: no call waits while a slot that it may use is free; under a share with an end, from when the time is next
+//! * Work-conserving: no call waits while a slot that it may use, and that no reserve keeps, is free; under a share with an end, from when the time is next
 //!   read. So a call that finds a slot overtakes nobody.
-//! * First come, first served within a priority, among those who may use the account whose slot came free.
+//! * First come, first served within a priority, among those who may use the account whose slot came free; where there are
+//!   tenants, first come, first served within each of them, and the slot goes to the tenant that has had the least for its weight.
+//! * A tenant holds at most its maximum, and nobody else gets the slots of its reserve while it has a call or waits.
 //! * Of the slots of one account, at most [`STARVE`] in a row go to higher priorities while a lower one waits for it, and then
 //!   the lower one gets one. When both lower ones are due, `low` goes first and `normal` next: so `low` is passed over at
 //!   most 8 times, `normal` at most 9 times and `high` at most twice in a row.
@@ -21,10 +23,12 @@ mod permit;
 mod queue;
 mod state;
 mod stats;
+mod tenants;
 
 pub use accounts::{AccountSet, Heard};
 pub use permit::{Permit, Waiting};
 pub use stats::{Bounds, Demand, GateStats, SlotStats};
+pub use tenants::{Claim, Clock, TenantShare, TenantStats};
 
 use super::lock;
 use accounts::{AccountSlots, Share};
@@ -120,23 +124,39 @@ impl Gate {
         });
     }
 
+    /// Shares the slots among these tenants from now on, by the time that they hold them. Permits and waiters stay. The clock is
+    /// read under a lock.
+    pub fn share_among(&self, tenants: &[(u64, TenantShare)], clock: Clock) {
+        self.change(|state| {
+            state.shares_are_unseen();
+            state.tenants.set(tenants, clock);
+        });
+    }
+
+    /// What each tenant holds and waits for.
+    #[must_use]
+    pub fn tenant_stats(&self) -> Vec<TenantStats> {
+        lock(&self.state).tenants.stats().collect()
+    }
+
     /// Asks for a slot of one of these accounts: of those with a free slot, the one that is least loaded relative to its slots.
     #[must_use]
-    pub fn enter(self: &Arc<Self>, priority: Priority, accounts: AccountSet, now: Instant) -> Entry {
+    pub fn enter(self: &Arc<Self>, claim: impl Into<Claim>, accounts: AccountSet, now: Instant) -> Entry {
+        let claim = claim.into();
         let mut state = lock(&self.state);
         let in_use = state.in_use();
         state.pace.seen(in_use, now);
         state.resume(now);
         let wakers = state.dispatch();
-        let slot = state.take(accounts);
-        let ticket = if slot.is_some() { None } else { state.join(priority, accounts, now) };
+        let slot = state.take(claim.tenant, accounts);
+        let ticket = if slot.is_some() { None } else { state.join(claim, accounts, now) };
         let hook = state.hook.clone().filter(|_| ticket.is_some());
         drop(state);
         wake_all(wakers);
         call(hook);
         match (slot, ticket) {
             (Some(grant), _) => Entry::Admitted(Permit::new(Arc::clone(self), grant)),
-            (None, Some(ticket)) => Entry::Queued(Waiting::new(Arc::clone(self), priority, ticket)),
+            (None, Some(ticket)) => Entry::Queued(Waiting::new(Arc::clone(self), claim.priority, ticket)),
             (None, None) => Entry::Full,
         }
     }
@@ -308,21 +328,24 @@ impl Gate {
     /// A waiter leaves, and gives back the slot that it may have been granted meanwhile.
     fn give_up(&self, priority: Priority, ticket: u64) {
         let mut state = lock(&self.state);
-        let waiter = state.queue.remove(priority, ticket);
+        let waiter = state.remove(priority, ticket);
         let slot = state.collect(ticket);
+        // A reserve is kept only for those who want it.
+        let wakers = if state.tenants.is_empty() { Vec::new() } else { state.dispatch() };
         drop(state);
         drop(waiter);
+        wake_all(wakers);
         if let Some(grant) = slot {
-            self.leave(grant.account, false, false);
+            self.leave(grant, false, false);
         }
     }
 
     /// A slot is given back.
-    fn leave(&self, account: usize, refused: bool, held: bool) {
+    fn leave(&self, grant: Grant, refused: bool, held: bool) {
         let mut state = lock(&self.state);
-        state.leave(account, refused, held);
+        state.leave(grant, refused, held);
         let wakers = state.dispatch();
-        let shared = state.accounts.get(account).is_some_and(|account| account.share.is_some());
+        let shared = state.accounts.get(grant.account).is_some_and(|account| account.share.is_some());
         let hook = state.hook.clone().filter(|_| shared);
         drop(state);
         wake_all(wakers);

@@ -70,7 +70,7 @@ impl Permit {
     /// The provider accepted the call: see [`Learn::succeeded`](crate::limit::learn::Learn::succeeded), which counts only if the
     /// slot was granted under the cap as it is now. A call that had been refused before is held by the provider after all.
     pub fn succeeded(&self, now: Instant) {
-        let Grant { account, level, changes } = self.grant;
+        let Grant { account, level, changes, .. } = self.grant;
         let was_refused = self.refused.swap(false, Relaxed);
         self.gate.learn(account, Some(now), |account| {
             account.refused = account.refused.saturating_sub(u32::from(was_refused));
@@ -108,7 +108,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         let refused = self.refused.load(Relaxed);
-        self.gate.leave(self.grant.account, refused, !refused && !self.paused);
+        self.gate.leave(self.grant, refused, !refused && !self.paused);
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Instant;
 /// Somebody who waits.
 pub(super) struct Waiter {
     pub(super) accounts: AccountSet,
+    pub(super) tenant: Option<u64>,
     pub(super) since: Instant,
     pub(super) waker: Option<Waker>,
 }
@@ -39,24 +40,36 @@ impl Queue {
         self.class(priority).remove(&ticket)
     }
 
-    /// Those who may use an account: how many, and since when the first of them waits.
-    pub(super) fn waiting(&self, account: usize) -> (usize, Option<Instant>) {
-        let all = self.classes.iter().flat_map(BTreeMap::values).filter(|waiter| waiter.accounts.contains(account));
+    /// Those who may use an account and whose tenant `counts`: how many, and since when the first of them waits.
+    pub(super) fn waiting(&self, account: usize, counts: impl Fn(Option<u64>) -> bool) -> (usize, Option<Instant>) {
+        let counts = |waiter: &&Waiter| waiter.accounts.contains(account) && counts(waiter.tenant);
+        let all = self.classes.iter().flat_map(BTreeMap::values).filter(counts);
         all.fold((0, None), |(count, since), waiter| {
             (count + 1, Some(since.map_or(waiter.since, |since: Instant| since.min(waiter.since))))
         })
     }
 
     /// Takes the next one for a slot of an account out of the queue, of those who `may` have it, and counts whom it passes over.
+    /// Inside a priority the lowest `rank` is first; those without one may not have it.
     pub(super) fn next(
         &mut self,
         account: usize,
         may: impl Fn(AccountSet) -> bool,
+        rank: impl Fn(Option<u64>) -> Option<f64>,
         passed: &mut [u32; 3],
     ) -> Option<(u64, Waiter)> {
         let first = |class: &BTreeMap<u64, Waiter>| {
             let may = |waiter: &Waiter| waiter.accounts.contains(account) && may(waiter.accounts);
-            class.iter().find(|(_, waiter)| may(waiter)).map(|(ticket, _)| *ticket)
+            let mut best = None;
+            for (ticket, waiter) in class.iter().filter(|(_, waiter)| may(waiter)) {
+                match rank(waiter.tenant) {
+                    // Nobody is before the first of the lowest.
+                    Some(f64::NEG_INFINITY) => return Some(*ticket),
+                    Some(rank) if best.is_none_or(|(lowest, _)| rank < lowest) => best = Some((rank, *ticket)),
+                    Some(_) | None => {}
+                }
+            }
+            best.map(|(_, ticket)| ticket)
         };
         let heads = self.classes.each_ref().map(first);
         let waits = || heads.iter().zip(passed.iter()).enumerate().filter(|(_, (head, _))| head.is_some());

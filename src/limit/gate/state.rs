@@ -3,6 +3,7 @@
 use super::accounts::AccountSlots;
 use super::pace::Pace;
 use super::queue::{Queue, Waiter};
+use super::tenants::{Claim, Tenants};
 use super::{AccountSet, Demand, Hook, Priority, Setup, count};
 use std::collections::BTreeMap;
 use std::task::Waker;
@@ -12,6 +13,8 @@ use std::time::Instant;
 #[derive(Clone, Copy)]
 pub(super) struct Grant {
     pub(super) account: usize,
+    /// Whose it is.
+    pub(super) tenant: Option<u64>,
     /// How many slots of the account were in use with this one.
     pub(super) level: u32,
     /// How often the learned cap of the account had changed by then.
@@ -26,6 +29,7 @@ pub(super) struct GateState {
     /// Those among them that nobody new means any more.
     retired: AccountSet,
     pub(super) queue: Queue,
+    pub(super) tenants: Tenants,
     places: usize,
     /// Slots that were given to waiters who have not come for them yet, by ticket.
     granted: BTreeMap<u64, Grant>,
@@ -55,6 +59,7 @@ impl GateState {
             active: 0,
             retired: AccountSet::NONE,
             queue: Queue::default(),
+            tenants: Tenants::default(),
             places: 0,
             granted: BTreeMap::new(),
             tickets: 0,
@@ -99,7 +104,7 @@ impl GateState {
         if account.is_blocked() {
             return demand;
         }
-        let (waiting, oldest_wait_since) = self.queue.waiting(index);
+        let (waiting, oldest_wait_since) = self.queue.waiting(index, |tenant| !self.tenants.is_full(tenant));
         Demand { waiting: count(waiting), oldest_wait_since, ..demand }
     }
 
@@ -171,19 +176,38 @@ impl GateState {
     }
 
     /// Takes a slot of one of these accounts. Whoever waits has been served before.
-    pub(super) fn take(&mut self, accounts: AccountSet) -> Option<Grant> {
+    pub(super) fn take(&mut self, tenant: Option<u64>, accounts: AccountSet) -> Option<Grant> {
+        if !self.tenants.is_empty() && !self.tenants.may_have(tenant, self.free()) {
+            return None;
+        }
         let index = self.freest(accounts.and(self.in_force()))?;
-        self.grant(index)
+        self.grant(index, tenant)
+    }
+
+    /// Slots that can be given out now.
+    fn free(&self) -> u32 {
+        let open = self.active().filter(|(_, account)| account.open());
+        open.map(|(_, account)| account.cap().saturating_sub(account.in_use)).fold(0, u32::saturating_add)
     }
 
     /// Puts a waiter into the queue; none when it is full, or no account will ever do.
-    pub(super) fn join(&mut self, priority: Priority, accounts: AccountSet, now: Instant) -> Option<u64> {
-        if self.queue.len() >= self.places || accounts.and(self.in_force()).is_empty() {
+    pub(super) fn join(&mut self, claim: Claim, accounts: AccountSet, now: Instant) -> Option<u64> {
+        let Claim { priority, tenant } = claim;
+        let places = self.places.saturating_sub(self.queue.len());
+        if places == 0 || !self.tenants.may_queue(tenant, places) || accounts.and(self.in_force()).is_empty() {
             return None;
         }
         self.tickets += 1;
-        self.queue.push(priority, self.tickets, Waiter { accounts, since: now, waker: None });
+        self.queue.push(priority, self.tickets, Waiter { accounts, tenant, since: now, waker: None });
+        self.tenants.queued(tenant);
         Some(self.tickets)
+    }
+
+    /// A waiter leaves the queue without a slot.
+    pub(super) fn remove(&mut self, priority: Priority, ticket: u64) -> Option<Waiter> {
+        let waiter = self.queue.remove(priority, ticket)?;
+        self.tenants.left_queue(waiter.tenant);
+        Some(waiter)
     }
 
     /// The slot of a waiter that comes for it.
@@ -192,8 +216,9 @@ impl GateState {
     }
 
     /// Gives a slot back.
-    pub(super) fn leave(&mut self, account: usize, refused: bool, held: bool) {
-        if let Some(account) = self.accounts.get_mut(account) {
+    pub(super) fn leave(&mut self, grant: Grant, refused: bool, held: bool) {
+        self.tenants.released(grant.tenant);
+        if let Some(account) = self.accounts.get_mut(grant.account) {
             account.leave(refused, held);
             self.pace.free();
         }
@@ -208,13 +233,17 @@ impl GateState {
         let in_force = self.in_force();
         let mut accounts = AccountSet::ALL;
         while let Some(index) = self.freest(accounts) {
+            let free = if self.tenants.is_empty() { 0 } else { self.free() };
             let Some(account) = self.accounts.get_mut(index) else { break };
             // Who may use none of those in force came before the others were taken away, and would wait in vain for ever.
             let may = |accounts: AccountSet| in_force.contains(index) || accounts.and(in_force).is_empty();
-            match self.queue.next(index, may, &mut account.passed) {
+            let rank = |tenant| self.tenants.rank(tenant, free);
+            match self.queue.next(index, may, rank, &mut account.passed) {
                 Some((ticket, waiter)) => {
+                    let tenant = waiter.tenant;
                     wakers.extend(waiter.waker);
-                    let grant = self.grant(index);
+                    let grant = self.grant(index, tenant);
+                    self.tenants.left_queue(tenant);
                     self.granted.extend(grant.map(|grant| (ticket, grant)));
                 }
                 None => accounts = accounts.without(index),
@@ -230,11 +259,12 @@ impl GateState {
         open.reduce(|best, other| if other.1.freer_than(best.1) { other } else { best }).map(|(index, _)| index)
     }
 
-    fn grant(&mut self, index: usize) -> Option<Grant> {
+    fn grant(&mut self, index: usize, tenant: Option<u64>) -> Option<Grant> {
         let account = self.accounts.get_mut(index)?;
         self.grants += 1;
         account.last_grant = self.grants;
         account.in_use += 1;
-        Some(Grant { account: index, level: account.in_use, changes: account.learn.changes() })
+        self.tenants.granted(tenant);
+        Some(Grant { account: index, tenant, level: account.in_use, changes: account.learn.changes() })
     }
 }
