@@ -41,7 +41,8 @@ pub(crate) async fn admit(
         true => limits.may_open(accounts, credential.key, call.upstream.limited_path())?,
         false => accounts,
     };
-    let priority = limits::priority(&parts.headers, call.fields);
+    let tenant = call.caller.as_ref().map(|caller| &*caller.tenant);
+    let claim = limits.claim(limits::priority(&parts.headers, call.fields, tenant), tenant);
     let mut permit = None;
     let counted_inside = || route.config.profile.slots_inside(parts.method.as_str(), call.provider_path()).is_some();
     if limits.counts()
@@ -49,7 +50,7 @@ pub(crate) async fn admit(
         && let Some(gate) = limits.gate(credential)
     {
         let asked = limits.asks_at(begun);
-        permit = Some(match limits.ask(gate, priority, accounts, asked)? {
+        permit = Some(match limits.ask(gate, claim, accounts, asked)? {
             Asked::Granted(granted) => {
                 call.did_not_queue(asked);
                 granted
@@ -66,7 +67,7 @@ pub(crate) async fn admit(
     }
     call.use_account(permit.as_ref().map_or(accounts, |permit| AccountSet::only(limits.account_of(permit))));
     let account = call.destination.account;
-    call.admission = Admission::new(credential, priority, account);
+    call.admission = Admission::new(credential, claim, account);
     if limits.waits() {
         let path = call.upstream.limited_path().to_owned();
         let body = async { upload.read_ahead(limits::BOUND).await.map(drop) };
@@ -100,9 +101,9 @@ async fn left(upload: &mut RequestBody) -> Fault {
 
 /// A retry with another account needs a slot of that account.
 pub(crate) async fn change_account(call: &mut RoutedContext, account: usize) -> Result<(), Denied> {
-    let Some(priority) = call.admission.moves(account) else { return Ok(()) };
+    let Some(claim) = call.admission.moves(account) else { return Ok(()) };
     let route = Arc::clone(&call.route);
-    let permit = route.limits.slot(call.admission.credential(), priority, AccountSet::only(account)).await?;
+    let permit = route.limits.slot(call.admission.credential(), claim, AccountSet::only(account)).await?;
     call.admission.has(permit);
     Ok(())
 }

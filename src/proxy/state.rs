@@ -247,7 +247,7 @@ impl State {
                     config: Arc::clone(route),
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers: Arc::new(headers.guarded(tenants.ask())),
-                    limits: shared.limits.route(route, &metrics, now),
+                    limits: shared.limits.route((route, &config.tenants), &metrics, now),
                     upstreams,
                     metrics,
                     tenants: of_tenants,

@@ -56,6 +56,8 @@ mod reload;
 mod retries;
 /// Addresses of the provider in its answers lead back to the gateway.
 mod rewriting;
+/// Slots that tenants share.
+mod shares;
 /// SIGTERM and what follows.
 mod shutdown;
 /// Concurrency: who runs, who waits, and how a slot comes back.

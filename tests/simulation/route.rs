@@ -282,7 +282,7 @@ impl World {
         only: AccountSet,
     ) -> Result<Option<Permit>, Denied> {
         let _waits = Waits::new(self, call.key);
-        runtime.limits.slot(credential, Priority::Normal, only).await
+        runtime.limits.slot(credential, Priority::Normal.into(), only).await
     }
 
     /// Sends as often as the route allows.

@@ -8,7 +8,7 @@ use super::{Credential, RouteLimits};
 use crate::canon::{CanonicalError, Code, Origin, Type};
 use crate::config::types::WaitScope;
 use crate::limit::backoff::{Probe, Reach};
-use crate::limit::gate::{Permit, Priority};
+use crate::limit::gate::{Claim, Permit, Priority};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,14 +33,14 @@ pub struct Admission {
     /// Which of the route's accounts it uses.
     account: usize,
     /// Its place in a queue, should it need another slot.
-    priority: Option<Priority>,
+    claim: Option<Claim>,
 }
 
 impl Admission {
     /// A call with this key and place in queues, which uses this account.
     #[must_use]
-    pub fn new(credential: impl Into<Credential>, priority: Priority, account: usize) -> Admission {
-        Admission { credential: credential.into(), account, priority: Some(priority), ..Admission::default() }
+    pub fn new(credential: impl Into<Credential>, claim: impl Into<Claim>, account: usize) -> Admission {
+        Admission { credential: credential.into(), account, claim: Some(claim.into()), ..Admission::default() }
     }
 
     /// What it has from now on.
@@ -68,19 +68,19 @@ impl Admission {
         (self.account, self.credential.key)
     }
 
-    /// Its priority in a queue.
-    pub fn priority(&self) -> Priority {
-        self.priority.unwrap_or(Priority::Normal)
+    /// What it asks for slots with.
+    pub fn claim(&self) -> Claim {
+        self.claim.unwrap_or(Claim { priority: Priority::Normal, tenant: None })
     }
 
-    /// It goes on with another account, and gives back the slot of the old one. Gives the priority with which it has to ask
+    /// It goes on with another account, and gives back the slot of the old one. Gives what it has to ask with
     /// for another; none when it needs none.
-    pub fn moves(&mut self, account: usize) -> Option<Priority> {
+    pub fn moves(&mut self, account: usize) -> Option<Claim> {
         if self.account == account {
             return None;
         }
         (self.account, self.probe) = (account, None);
-        self.permit.take().and(self.priority)
+        self.permit.take().and(self.claim)
     }
 
     /// The call has ended.

@@ -7,7 +7,7 @@
 
 use super::Credential;
 use crate::fleet::{Fleet, Label};
-use crate::limit::gate::{Bounds, Gate, GateStats, Setup, SlotStats};
+use crate::limit::gate::{Bounds, Clock, Gate, GateStats, Setup, SlotStats, TenantShare};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,6 +42,7 @@ struct KeyedState {
     setup: Setup,
     learn: bool,
     sharing: Option<Sharing>,
+    tenants: Vec<(u64, TenantShare)>,
     gates: HashMap<u64, Kept>,
     /// The gate that all further keys share.
     crowd: Option<Arc<Gate>>,
@@ -60,7 +61,7 @@ impl Gates {
     }
 
     pub(super) fn of_keys(setup: Setup, learn: bool, sharing: Option<Sharing>) -> Arc<Gates> {
-        let state = KeyedState { setup, learn, sharing, gates: HashMap::new(), crowd: None };
+        let state = KeyedState { setup, learn, sharing, tenants: Vec::new(), gates: HashMap::new(), crowd: None };
         Arc::new(Gates::Keys(Keyed { state: Mutex::new(state) }))
     }
 
@@ -72,6 +73,18 @@ impl Gates {
                 let mut state = keyed.lock();
                 (state.setup, state.learn) = (setup.clone(), learn);
                 state.all().for_each(|gate| resize(gate, setup, learn, now));
+            }
+        }
+    }
+
+    /// Shares the slots among these tenants from now on.
+    pub(super) fn share_among(&self, tenants: &[(u64, TenantShare)]) {
+        match self {
+            Gates::Accounts(gate) => gate.share_among(tenants, clock()),
+            Gates::Keys(keyed) => {
+                let mut state = keyed.lock();
+                state.tenants = tenants.to_vec();
+                state.all().for_each(|gate| gate.share_among(tenants, clock()));
             }
         }
     }
@@ -121,6 +134,7 @@ impl Keyed {
         }
         let gate = Gate::new(&state.setup);
         gate.set_learning(state.learn);
+        gate.share_among(&state.tenants, clock());
         if let Some(Sharing { fleet, route }) = &state.sharing {
             let own = credential.hidden.filter(|_| own).map(Label::Hidden);
             let label = own.unwrap_or_else(|| Label::Plain("others".to_owned()));
@@ -175,6 +189,10 @@ impl SlotStats for Gates {
         let bounds = Bounds { max: sum(|of| of.1.max), learned: sum(|of| of.1.learned), queue: sum(|of| of.1.queue) };
         (stats, bounds)
     }
+}
+
+fn clock() -> Clock {
+    Arc::new(|| tokio::time::Instant::now().into_std())
 }
 
 fn resize(gate: &Gate, setup: &Setup, learn: bool, now: Instant) {

@@ -42,9 +42,9 @@ pub(crate) use slots::{Asked, Queued, priority};
 pub use view::{AccountSlotsView, BackoffView, LimitView};
 
 use crate::canon::{Code, ConcurrencyUnit};
-use crate::config::types::{Credentials, Route};
+use crate::config::types::{Credentials, Route, Tenant};
 use crate::fleet::{Fleet, Hidden, Label};
-use crate::limit::gate::{AccountSet, Gate, Setup, SlotStats};
+use crate::limit::gate::{AccountSet, Gate, Setup, SlotStats, TenantShare};
 use crate::limit::{Backoffs, Keys};
 use crate::proxy::headers::{self, SubprotocolKeys};
 use crate::proxy::{RequestBody, redact};
@@ -128,11 +128,21 @@ impl Registry {
     }
 
     /// The limits of a route, with what the ones of its name have counted so far.
-    pub(crate) fn route(&self, route: &Arc<Route>, metrics: &Arc<RouteMetrics>, now: Instant) -> Arc<RouteLimits> {
+    pub(crate) fn route(
+        &self,
+        (route, tenants): (&Arc<Route>, &[Arc<Tenant>]),
+        metrics: &Arc<RouteMetrics>,
+        now: Instant,
+    ) -> Arc<RouteLimits> {
         let mut routes = self.lock();
         let old = routes.get(&route.name).and_then(Weak::upgrade);
         let fleet = self.fleet.get();
+        let share = |tenant: &Arc<Tenant>| (slots::tenant_number(&self.keys, tenant), share(tenant));
+        let tenants: Vec<_> = tenants.iter().map(share).collect();
         let limits = Arc::new(RouteLimits::new(route, metrics, &self.keys, fleet, old.as_deref(), now));
+        if let Some(gates) = &limits.gates {
+            gates.share_among(&tenants);
+        }
         // The gates of keys are shared as they come.
         if let (Some(fleet), Some(Gates::Accounts(gate))) = (fleet, limits.gates.as_deref()) {
             let accounts = route.credentials.iter().zip(&limits.numbers);
@@ -297,6 +307,10 @@ impl RouteLimits {
     pub(crate) fn all_accounts(&self) -> AccountSet {
         (0..self.accounts.len().max(1)).fold(AccountSet::NONE, AccountSet::with)
     }
+}
+
+fn share(tenant: &Arc<Tenant>) -> TenantShare {
+    TenantShare { weight: tenant.weight, reserve: tenant.reserve, max: tenant.max }
 }
 
 /// What makes an account: two are the same when all of this is.

@@ -2,7 +2,9 @@
 
 use super::{Credential, Denied, Refusal, RouteLimits};
 use crate::canon::Fault;
-use crate::limit::gate::{AccountSet, Entry, Gate, Permit, Priority, Waiting};
+use crate::config::types::Tenant;
+use crate::limit::Keys;
+use crate::limit::gate::{AccountSet, Claim, Entry, Gate, Permit, Priority, Waiting};
 use crate::proxy::headers::Fields;
 use crate::telemetry::metrics::RouteMetrics;
 use http::{HeaderMap, HeaderName};
@@ -13,16 +15,25 @@ use tokio::time::Instant;
 /// The priority in the queue: `high`, `normal` or `low`. The header is between the client and this gateway only.
 const PRIORITY: HeaderName = HeaderName::from_static("x-speechgate-priority");
 
-/// The requested priority; unknown values are `normal`.
-pub(crate) fn priority(headers: &HeaderMap, fields: Fields) -> Priority {
+/// The requested priority: the tenant's, which the client can only lower, or else what the client asks for. Unknown values are
+/// `normal`.
+pub(crate) fn priority(headers: &HeaderMap, fields: Fields, tenant: Option<&Tenant>) -> Priority {
+    let tenants = tenant.and_then(|tenant| tenant.priority);
+    match (asked(headers, fields), tenants) {
+        (Some(asked), Some(tenants)) => asked.max(tenants),
+        (asked, tenants) => asked.or(tenants).unwrap_or(Priority::Normal),
+    }
+}
+
+fn asked(headers: &HeaderMap, fields: Fields) -> Option<Priority> {
     if !fields.may_have(Fields::PRIORITY) {
-        return Priority::Normal;
+        return None;
     }
-    match headers.get(PRIORITY).map(|value| value.as_bytes().trim_ascii()) {
-        Some(value) if value.eq_ignore_ascii_case(b"high") => Priority::High,
-        Some(value) if value.eq_ignore_ascii_case(b"low") => Priority::Low,
-        Some(_) | None => Priority::Normal,
-    }
+    Some(match headers.get(PRIORITY)?.as_bytes().trim_ascii() {
+        value if value.eq_ignore_ascii_case(b"high") => Priority::High,
+        value if value.eq_ignore_ascii_case(b"low") => Priority::Low,
+        _ => Priority::Normal,
+    })
 }
 
 /// The result of asking for a slot.
@@ -62,15 +73,21 @@ impl RouteLimits {
         if self.reads_bodies() || self.fleet.is_some() { Instant::now() } else { begun }
     }
 
+    /// What a call asks for slots with.
+    pub(crate) fn claim(&self, priority: Priority, tenant: Option<&Tenant>) -> Claim {
+        Claim { priority, tenant: tenant.map(|tenant| tenant_number(&self.keys, tenant)) }
+    }
+
     /// Asks for a slot of one of these accounts.
     pub(crate) fn ask<'r>(
         &'r self,
         gate: Arc<Gate>,
-        priority: Priority,
+        claim: Claim,
         accounts: AccountSet,
         now: Instant,
     ) -> Result<Asked<'r>, Denied> {
-        match gate.enter(priority, self.numbers_of(accounts), now.into_std()) {
+        let priority = claim.priority;
+        match gate.enter(claim, self.numbers_of(accounts), now.into_std()) {
             Entry::Admitted(permit) => {
                 self.metrics.queue_waited(priority, Duration::ZERO);
                 Ok(Asked::Granted(permit))
@@ -95,19 +112,19 @@ impl RouteLimits {
     pub async fn slot(
         &self,
         credential: Credential,
-        priority: Priority,
+        claim: Claim,
         accounts: AccountSet,
     ) -> Result<Option<Permit>, Denied> {
         let Some(gate) = self.gate(credential) else { return Ok(None) };
-        match self.ask(gate, priority, accounts, Instant::now())? {
+        match self.ask(gate, claim, accounts, Instant::now())? {
             Asked::Granted(permit) => Ok(Some(permit)),
             Asked::Queued(queued) => queued.granted().await.map(Some),
         }
     }
 
     /// Waits for one of a socket's own slots, for at most the route's longest wait.
-    pub(crate) async fn slot_in(&self, socket: &Arc<Gate>, priority: Priority) -> Result<Permit, Denied> {
-        match socket.enter(priority, AccountSet::ALL, Instant::now().into_std()) {
+    pub(crate) async fn slot_in(&self, socket: &Arc<Gate>, claim: Claim) -> Result<Permit, Denied> {
+        match socket.enter(claim, AccountSet::ALL, Instant::now().into_std()) {
             Entry::Admitted(permit) => Ok(permit),
             Entry::Full => Err(refusal(socket, Fault::QueueFull)),
             Entry::Queued(waiting) => {
@@ -139,6 +156,11 @@ impl Queued<'_> {
         drop(wait);
         granted.map_err(|_| refusal(&gate, Fault::QueueTimeout))
     }
+}
+
+/// The number by which gates know a tenant: it stays the same when a reload gives the tenant another place.
+pub(super) fn tenant_number(keys: &Keys, tenant: &Tenant) -> u64 {
+    keys.of(("tenant", &*tenant.name))
 }
 
 fn refusal(gate: &Arc<Gate>, fault: Fault) -> Denied {

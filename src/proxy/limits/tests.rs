@@ -35,7 +35,7 @@ fn runtime(lines: &str) -> Arc<RouteRuntime> {
 }
 
 async fn slot(route: &RouteRuntime) -> Result<Permit, Denied> {
-    Ok(route.limits.slot(1.into(), Priority::Normal, AccountSet::ALL).await?.expect("calls are counted"))
+    Ok(route.limits.slot(1.into(), Priority::Normal.into(), AccountSet::ALL).await?.expect("calls are counted"))
 }
 
 /// What a provider refuses with.
@@ -139,8 +139,9 @@ async fn what_no_wait_helps_holds_nobody() {
 async fn one_clients_plan_is_not_that_of_all() {
     let route = runtime("concurrency = { max = 2, queue = 1, max_wait = '3s', learn = true }");
     let limits = &route.limits;
-    let slot =
-        async |credential: u64| limits.slot(credential.into(), Priority::Normal, AccountSet::ALL).await.ok().flatten();
+    let slot = async |credential: u64| {
+        limits.slot(credential.into(), Priority::Normal.into(), AccountSet::ALL).await.ok().flatten()
+    };
     let mut small = Admission::new(1, Priority::Normal, 0);
     small.has(slot(1).await);
     limits.failed(&mut small, "/x", &refusal(Code::ConcurrencyLimited, 3600));
@@ -286,7 +287,7 @@ async fn a_client_whose_body_came_slowly_gets_no_slot_of_a_share_that_is_over() 
     let gate = limits.gate(1.into()).expect("calls are counted");
     gate.set_share(0, Some(0));
     gate.shift_share(0, 4, (begun + Duration::from_secs(5)).into_std(), false, begun.into_std());
-    let ask = || limits.ask(Arc::clone(&gate), Priority::Normal, AccountSet::ALL, limits.asks_at(begun)).ok();
+    let ask = || limits.ask(Arc::clone(&gate), Priority::Normal.into(), AccountSet::ALL, limits.asks_at(begun)).ok();
     assert!(matches!(ask(), Some(Asked::Granted(_))));
     advance(Duration::from_secs(60)).await;
     assert!(matches!(ask(), Some(Asked::Queued(_))), "the share was over 55 s ago");

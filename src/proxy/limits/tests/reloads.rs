@@ -82,7 +82,7 @@ async fn an_account_that_comes_back_has_its_running_calls() {
         state.runtime(&state.config.routes[0])
     };
     let only = async |route: &RouteRuntime| {
-        route.limits.slot(1.into(), Priority::Normal, AccountSet::only(0)).await.ok().flatten()
+        route.limits.slot(1.into(), Priority::Normal.into(), AccountSet::only(0)).await.ok().flatten()
     };
     let both = load(&["one", "two"]);
     let running = only(&both).await;
@@ -116,7 +116,7 @@ async fn an_account_with_an_old_number_has_a_plan_of_its_own() {
     let all: Vec<String> = (0..AccountSet::MOST).map(|number| format!("old-{number}")).collect();
     let old = load(&all);
     for account in 0..AccountSet::MOST {
-        let permit = old.limits.slot(1.into(), Priority::Normal, AccountSet::only(account)).await.ok().flatten();
+        let permit = old.limits.slot(1.into(), Priority::Normal.into(), AccountSet::only(account)).await.ok().flatten();
         old.limits.failed(&mut call(permit), "/x", &refusal(Code::ConcurrencyLimited, 1));
     }
     advance(Duration::from_secs(10)).await;

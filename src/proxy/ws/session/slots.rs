@@ -150,7 +150,7 @@ impl Slots {
     }
 
     fn slot(&self, call: &RoutedContext) -> Pin<Box<dyn Future<Output = Slot> + Send>> {
-        let (priority, account) = (call.admission.priority(), AccountSet::only(call.destination.account));
+        let (claim, account) = (call.admission.claim(), AccountSet::only(call.destination.account));
         let credential = call.admission.credential();
         let (route, has_room, own) = (Arc::clone(&self.route), self.tracker.has_room(), self.own.clone());
         Box::pin(async move {
@@ -160,10 +160,10 @@ impl Slots {
             }
             // First its socket's: who waits for that keeps nobody else from the plan.
             let socket = match &own {
-                Some(own) => Some(route.limits.slot_in(own, priority).await?),
+                Some(own) => Some(route.limits.slot_in(own, claim).await?),
                 None => None,
             };
-            let plan = route.limits.slot(credential, priority, account).await?;
+            let plan = route.limits.slot(credential, claim, account).await?;
             Ok(Held { plan, _socket: socket })
         })
     }

@@ -1,0 +1,91 @@
+//! Tenants share a route's slots: by weight, with reserves and maxima, in the order of their priorities.
+
+use super::support::stage::Stage;
+use super::support::world::get_with;
+use super::support::{Client, Gateway, Settings};
+use speechgate::proxy::gateway_key::{hash, make, shown};
+
+const QUEUED: &str = "speechgate_concurrency_queued";
+
+/// A gateway whose route `/s` has so many slots, and these tenants with their keys.
+fn world<const N: usize>(max: u32, tenants: [&str; N]) -> (Stage, Gateway, [String; N]) {
+    let stage = Stage::start();
+    let keys = [(); N].map(|()| make().expect("random bytes"));
+    let mut lines = format!(
+        "credentials = {{ header = 'xi-api-key', value = 'sk-route' }}\nconcurrency = {{ max = {max}, max_wait = '20s' }}\n"
+    );
+    for (index, (key, tenant)) in keys.iter().zip(tenants).enumerate() {
+        let hash = shown(&hash(key.as_bytes()));
+        lines.push_str(&format!("[[tenants]]\nname = 't{index}'\nkeys = ['{hash}']\n{tenant}\n"));
+    }
+    let gateway = Gateway::start(&Settings::new().route("slots", "/s", stage.provider.address(), &lines));
+    (stage, gateway, keys)
+}
+
+fn ask(gateway: &Gateway, key: &str, target: &str, lines: &str) -> Client {
+    let mut client = gateway.client();
+    let _ = client.send(get_with(target, &format!("xi-api-key: {key}\r\n{lines}")));
+    client
+}
+
+fn queue(gateway: &Gateway, key: &str, target: &str, lines: &str, queued: u32) -> Client {
+    let client = ask(gateway, key, target, lines);
+    gateway.metric_becomes(QUEUED, &[("route", "slots")], f64::from(queued));
+    client
+}
+
+#[test]
+fn who_asks_most_does_not_get_most() {
+    let (stage, gateway, [greedy, modest]) = world(2, ["", ""]);
+    let mut clients = Vec::new();
+    for target in ["/s/g1", "/s/g2"] {
+        clients.push(ask(&gateway, &greedy, target, ""));
+        let _ = stage.next(1);
+    }
+    for (queued, target) in (1..).zip(["/s/g3", "/s/g4", "/s/g5"]) {
+        clients.push(queue(&gateway, &greedy, target, "", queued));
+    }
+    clients.push(queue(&gateway, &modest, "/s/m1", "", 4));
+    stage.release(1);
+    assert_eq!(stage.next(1), ["/m1"], "the tenant without a slot is next, though it came last");
+    stage.release(6);
+    assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+}
+
+#[test]
+fn a_tenant_s_priority_is_only_lowered_by_its_client() {
+    let (stage, gateway, [high, low, free]) = world(1, ["priority = 'high'", "priority = 'low'", ""]);
+    let mut clients = vec![ask(&gateway, &free, "/s/first", "")];
+    let _ = stage.next(1);
+    let waiting = [
+        (&low, "/s/low", "x-speechgate-priority: high\r\n"),
+        (&high, "/s/lowered", "x-speechgate-priority: normal\r\n"),
+        (&free, "/s/high", "x-speechgate-priority: high\r\n"),
+        (&high, "/s/own", ""),
+    ];
+    for (queued, (key, target, lines)) in (1..).zip(waiting) {
+        clients.push(queue(&gateway, key, target, lines, queued));
+    }
+    let mut order = Vec::new();
+    for _ in waiting {
+        stage.release(1);
+        order.extend(stage.next(1));
+    }
+    stage.release(1);
+    assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+    assert_eq!(order[2..], ["/lowered", "/low"], "{order:?}");
+}
+
+#[test]
+fn nobody_passes_its_maximum_or_takes_a_reserve() {
+    let (stage, gateway, [reserved, bounded]) = world(3, ["reserve = 2", "max = 1"]);
+    let mut clients = vec![ask(&gateway, &bounded, "/s/b1", "")];
+    assert_eq!(stage.next(1), ["/b1"]);
+    clients.push(queue(&gateway, &bounded, "/s/b2", "", 1));
+    for target in ["/s/r1", "/s/r2"] {
+        clients.push(ask(&gateway, &reserved, target, ""));
+        assert_eq!(stage.next(1).len(), 1);
+    }
+    stage.release(4);
+    assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+}
