@@ -74,8 +74,32 @@ impl Heads {
         both
     }
 
+    /// A header line that is all there, which nearly every line is: its name is compared at once. None for any other line, and at the
+    /// end of a head.
+    fn whole_line(&mut self, bytes: &[u8]) -> Option<(Place, usize)> {
+        let first = bytes.first().map(u8::to_ascii_lowercase)?;
+        let end = memchr::memchr(b'\n', bytes).filter(|_| !matches!(first, b'\r' | b'\n'))?;
+        let is = |name: &[u8]| {
+            let (line, colon) = (bytes.get(..name.len()), bytes.get(name.len()));
+            colon == Some(&b':') && line.is_some_and(|line| line.eq_ignore_ascii_case(name))
+        };
+        if first == b'c' && is(CONTENT_LENGTH) {
+            (self.has, self.length) = (self.has | LENGTH, 0);
+            return Some((Place::Length, CONTENT_LENGTH.len() + 1));
+        }
+        if first == b't' && is(TRANSFER_ENCODING) {
+            self.has |= CODING;
+        }
+        Some((Place::Name(0, 0), end + 1))
+    }
+
     /// Where the stream is behind so many bytes.
     fn in_head(&mut self, byte: u8, bytes: &[u8]) -> (Place, usize) {
+        if matches!(self.place, Place::Name(_, 0))
+            && let Some(whole) = self.whole_line(bytes)
+        {
+            return whole;
+        }
         match (self.place, byte) {
             (Place::Before, b'\r' | b'\n') => (Place::Before, 1),
             (Place::Name(_, 0), b'\r') => (Place::Blank, 1),
