@@ -28,9 +28,10 @@
 //! | waiters of an account that a reload takes away | `GateState::dispatch` | a slot is free and somebody waits | 157 |
 //! | the agent hears of the end of a pause | `GateState::concerns_fleet` | a slot is free and somebody waits | 2880 |
 //! | the fleet hears what a gateway learns | `Lease::news` | refused more than ten times in a calm fleet | 78 |
+//! | after the loss of the backend each keeps what it was granted | `Lease::without_backend` | more calls than the plan | 711 |
 //!
-//! These two were seen before their mends were there, when a fleet had 20 to 50 calls, and not since: grants are written before they are
-//! published, and after the loss of the backend each keeps what it was granted (more calls than the plan, both).
+//! Seen before its mend was there, when a fleet had 20 to 50 calls, and not since: grants are written before they are published (more
+//! calls than the plan). `tests/fleet/slots.rs` holds it.
 //!
 //! Not found in 10,000 seeds: that a gateway without a share tells of the end of its calls (`Lease::wants_update`, `Lease::watches`). Calls
 //! here are too short for it; `tests/fleet/defects.rs` holds it.
