@@ -164,6 +164,12 @@ impl GenerationRule {
         self.starts.holds(evidence)
     }
 
+    /// Whether any begin with a message of the provider's.
+    #[must_use]
+    pub fn have_starts(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
     /// Whether a message of the client's is the last of what it has to say in one.
     #[must_use]
     pub fn is_last(&self, evidence: &Evidence<'_>) -> bool {

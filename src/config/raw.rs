@@ -21,14 +21,14 @@ pub(super) use cors::{Cors, CorsWord, RouteCors};
 pub(super) use credentials::{Credentials, CredentialsList, PlaceText, SubprotocolText};
 pub(super) use envelope::{Envelope, EnvelopeChoice, EnvelopeStatus};
 pub(super) use headers::Headers;
-pub(super) use limits::{CircuitBreaker, Concurrency, Cost, Limits, RateLimit, Retry, WaitScope, Waits};
+pub(super) use limits::{CircuitBreaker, Concurrency, Cost, Limits, RateLimit, Retry, Silence, WaitScope, Waits};
 pub(super) use prices::Price;
 pub(super) use route::{Match, Route, Timeouts, Websocket};
 pub(super) use server::{Admin, ListenList, Server, ServerTls};
 pub(super) use telemetry::{LogFormat, LogLevel, Otlp, Telemetry};
 pub(super) use tenants::{Authenticate, PriorityName, Tenant, TenantKey};
 pub(super) use upstream::{Health, Protocol, StatusRange, UpstreamEntry, UpstreamTls};
-pub(super) use values::{DurationText, FileText, ListenText, PercentageText, PingText, Size, UrlText};
+pub(super) use values::{DurationText, FileText, FirstAudioText, ListenText, PercentageText, PingText, Size, UrlText};
 
 use crate::canon::ProfileSpec;
 use schemars::JsonSchema;

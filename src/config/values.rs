@@ -10,6 +10,7 @@ pub(super) use addresses::{docs_base, host, is_backend, origin, prefix, target, 
 pub use names::name;
 pub(super) use names::{access_field, changed_header, header, holds_secret, member, parameter, token};
 
+use crate::generation::FirstAudio;
 use std::time::Duration;
 
 /// What was expected instead.
@@ -47,6 +48,21 @@ pub(super) fn ping(text: &str) -> Result<Option<Duration>, Expected> {
     }
     let ping = duration(text).ok().filter(|ping| FITS.contains(ping));
     ping.map(Some).ok_or_else(|| "a duration from `100ms` to `1h`, or `off`".to_owned())
+}
+
+/// A limit of silence: shorter ones would be met by speech itself.
+pub(super) fn silence(text: &str) -> Result<Duration, Expected> {
+    const FITS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+    let limit = duration(text).ok().filter(|limit| FITS.contains(limit));
+    limit.ok_or_else(|| "a duration from `100ms` to `1h`".to_owned())
+}
+
+/// How long the first audio may take.
+pub(super) fn first_audio(text: &str) -> Result<FirstAudio, Expected> {
+    match text {
+        "auto" => Ok(FirstAudio::Auto),
+        _ => silence(text).map(FirstAudio::After).map_err(|expected| format!("{expected}, or `auto`")),
+    }
 }
 
 /// How long a lease may be: short enough that slots come back, long enough to be renewed in time.

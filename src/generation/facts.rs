@@ -96,7 +96,7 @@ impl Words {
 
     fn format(&self, places: &FormatPlaces) -> Format {
         let name = self.name.as_deref().or(places.default.as_deref()).unwrap_or_default();
-        Format::named(name, self.rate, self.bit_rate, self.channels)
+        Format::named(name, self.rate.or(places.default_rate), self.bit_rate, self.channels)
     }
 }
 

@@ -90,6 +90,40 @@ impl Generation {
         &self.id
     }
 
+    /// What was learned of it since it began.
+    pub fn described(&mut self, rule: &GenerationRule, facts: &Facts) {
+        self.model = facts.model().map(Box::from);
+        self.input.is_in(facts.input(rule));
+        self.output.is_in(facts.output(rule));
+    }
+
+    /// Nothing in it is called silent any more: what comes cannot be read.
+    pub fn unwatched(&mut self) {
+        self.watch = Watch::default();
+    }
+
+    /// Whether the provider has said anything.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.first_byte.is_some()
+    }
+
+    /// Whether the client has said all.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.whole.is_some()
+    }
+
+    /// Whether the bytes of its audio have to be seen.
+    pub(super) fn wants_bytes(&self) -> bool {
+        self.watch.level.is_some() || self.output.wants_bytes()
+    }
+
+    /// Whether somebody waits for the provider: a transcription runs on while nobody does.
+    pub(super) fn works(&self) -> bool {
+        self.kind != GenerationKind::Stt || self.owes.is_some()
+    }
+
     /// The client said something in it.
     pub fn said(&mut self, said: Said, now: Instant) {
         match said.text {
@@ -158,7 +192,7 @@ impl Generation {
     pub(super) fn member(&mut self, found: &Skimmed<'_>, resumed: Instant, now: Instant) {
         let known = match () {
             () if self.watch.level.is_some() => found.bytes(usize::MAX),
-            () if self.output.wants_bytes() => found.bytes(HEAD),
+            () if self.wants_bytes() => found.bytes(HEAD),
             () => Vec::new(),
         };
         self.audio(found.length(), &known, resumed, now);
@@ -199,12 +233,6 @@ impl Generation {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.watch.empty && self.kind == GenerationKind::Tts && self.spoken && self.last_audio.is_none()
-    }
-
-    /// How long the first audio took of the provider's own time, or how long it has been owed: for what is learned from it.
-    #[must_use]
-    pub fn owed_for(&self, now: Instant) -> Option<Duration> {
-        self.owes.map(|since| now.saturating_duration_since(since))
     }
 
     /// It has ended.

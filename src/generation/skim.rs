@@ -110,7 +110,7 @@ fn value<'t>(name: &Finder<'_>, text: &'t [u8]) -> Option<&'t [u8]> {
 }
 
 /// A letter of base64, of either alphabet (RFC 4648, sections 4 and 5).
-fn sextet(letter: u8) -> Option<u8> {
+pub(super) fn sextet(letter: u8) -> Option<u8> {
     match letter {
         b'A'..=b'Z' => Some(letter - b'A'),
         b'a'..=b'z' => Some(letter - b'a' + 26),

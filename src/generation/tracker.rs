@@ -157,6 +157,9 @@ impl<P: Default> Tracker<P> {
     /// A text of the provider's: audio in it is counted. Whether it has to be parsed and given to [`Tracker::provider`].
     pub fn provider_text(&mut self, text: &[u8], now: Instant) -> bool {
         let rule = Arc::clone(&self.rule);
+        if self.running.is_empty() && !rule.have_starts() {
+            return false;
+        }
         let Some(found) = skim(&rule.audio, text) else { return rule.may_matter(text) };
         let id = found.beside(&rule.id_names).and_then(|id| std::str::from_utf8(id).ok());
         let resumed = self.resumed;
@@ -244,6 +247,12 @@ impl<P: Default> Tracker<P> {
         !self.running.is_empty()
     }
 
+    /// Whether somebody waits for the provider.
+    #[must_use]
+    pub fn works(&self) -> bool {
+        self.running.iter().any(|running| running.generation.works())
+    }
+
     /// The ids of those that run, where they have any.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
@@ -281,12 +290,17 @@ impl<P: Default> Tracker<P> {
         self.watch = watch;
     }
 
-    /// The socket ends, and all of them with it.
+    /// The socket ends, and all of them with it. In order is an end only where nobody else says that one ends, and without audio it is
+    /// none either.
     pub fn end(&mut self, outcome: Outcome, code: Option<Code>, now: Instant) {
-        while !self.running.is_empty() {
-            // Where nobody says that one ends, the end of the socket does.
-            let open = !self.rule.have_ends() && outcome == Outcome::Failed && code.is_none();
-            self.take(0, if open { Outcome::Complete } else { outcome }, None, code, now);
+        while let Some(running) = self.running.first() {
+            let open = !self.rule.have_ends() || self.rule.kind != GenerationKind::Tts;
+            let (outcome, silent) = match outcome {
+                Outcome::Complete if running.generation.is_empty() => (Outcome::Silent, Some(Silent::Empty)),
+                Outcome::Complete if !open => (Outcome::Failed, None),
+                outcome => (outcome, None),
+            };
+            self.take(0, outcome, silent, code, now);
         }
     }
 

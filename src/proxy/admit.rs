@@ -78,6 +78,9 @@ pub(crate) async fn admit(
     if !left.is_empty() {
         call.has_left(left);
     }
+    if !websocket {
+        call.follows(parts, upload);
+    }
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 //! Every request ends exactly once: completed, cut, or (when it is dropped before it has ended) cancelled by the client.
 
 mod finish;
+mod followed;
+mod generation;
 mod hidden;
 pub(super) mod record;
 mod routed;
@@ -244,7 +246,7 @@ impl RequestContext {
         self.waited(waited);
     }
 
-    fn queue_wait(&self) -> Option<Duration> {
+    pub(super) fn queue_wait(&self) -> Option<Duration> {
         self.times.queue.map(|(since, waited)| waited.unwrap_or_else(|| since.elapsed()))
     }
 

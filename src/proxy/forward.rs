@@ -47,7 +47,7 @@ pub(crate) fn send<'c>(
 }
 
 /// Records how a request to the provider went.
-fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
+pub(crate) fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
     let ended = match &mut outcome {
         Ok(exchange) => {
             // Before anybody reads it: ids, limits, envelopes and logs are made of what is left.

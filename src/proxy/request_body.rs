@@ -3,8 +3,10 @@
 //! There are two ideas: the client's body, which streams, and a [`ReplayBuffer`] of it, for a route that may send it again.
 
 mod replay;
+mod tap;
 
 pub(crate) use replay::ReplayBuffer;
+pub(crate) use tap::Tap;
 
 use super::headers::{RouteHeaders, clean_trailers};
 use super::idle::Idle;
@@ -49,6 +51,8 @@ pub(crate) struct ClientBody {
     ahead: VecDeque<Frame<Bytes>>,
     /// Asked about every byte that comes.
     meters: Vec<Meter>,
+    /// Keeps what comes for the generation that the request is.
+    tap: Option<Arc<Tap>>,
     /// Bytes that the route still allows; of a gRPC call those of one message.
     left: u64,
     /// The messages of a gRPC call, which may go on for ever. Nothing of them is waited for before it is sent: the client may wait for an
@@ -127,6 +131,7 @@ impl RequestBody {
             http2,
             ahead,
             meters: Vec::new(),
+            tap: None,
             left: limit,
             messages: None,
             idle,
@@ -192,6 +197,16 @@ impl RequestBody {
         }
     }
 
+    /// Keeps what has come, and what comes from now on, for whoever has to know what was asked for.
+    pub(crate) fn tap(&mut self, tap: &Arc<Tap>) {
+        let Kind::Client(client) = &mut self.0 else { return };
+        client.ahead.iter().filter_map(Frame::data_ref).for_each(|data| tap.passed(data));
+        if client.progress.ended() {
+            tap.ends();
+        }
+        client.tap = Some(Arc::clone(tap));
+    }
+
     /// It is read again after a time in which nobody asked: that pause was not the client's.
     pub(crate) fn resume(&mut self) {
         if let Kind::Client(client) = &mut self.0 {
@@ -242,6 +257,7 @@ impl ClientBody {
         if let Some(data) = frame.data_ref() {
             let length = data.len() as u64;
             let _ = self.progress.received.fetch_add(length, Ordering::Relaxed);
+            self.tap.iter().for_each(|tap| tap.passed(data));
             let fits = match &mut self.messages {
                 Some(messages) => messages.feed(data, self.left),
                 None => {
@@ -297,6 +313,12 @@ impl fmt::Debug for ClientBody {
 }
 
 impl ClientBody {
+    /// All of it has come.
+    fn ends(&self) {
+        self.progress.ended.store(true, Ordering::Relaxed);
+        self.tap.iter().for_each(|tap| tap.ends());
+    }
+
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         // Taking the last frame leaves nothing to do for the client's connection, whose task this may run in.
@@ -306,10 +328,12 @@ impl ClientBody {
         }
         match polled {
             Poll::Ready(Some(Ok(frame))) => {
-                if source.is_end_stream() {
-                    self.progress.ended.store(true, Ordering::Relaxed);
+                let last = source.is_end_stream();
+                let taken = self.take(frame);
+                if last {
+                    self.ends();
                 }
-                Poll::Ready(Some(self.take(frame)))
+                Poll::Ready(Some(taken))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(ClientFault(request_fault(&error))))),
             Poll::Ready(None) if self.http2 && !source.is_end_stream() => {
@@ -317,7 +341,7 @@ impl ClientBody {
             }
             Poll::Ready(None) => {
                 self.source = None;
-                self.progress.ended.store(true, Ordering::Relaxed);
+                self.ends();
                 Poll::Ready(None)
             }
             Poll::Pending => self.idle.poll(cx).map(|()| Some(Err(ClientFault(Fault::RequestBodyTimeout)))),

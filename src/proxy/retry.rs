@@ -14,7 +14,7 @@ use super::upstreams::{
     AccountGuard, Chosen, RouteHealth, UpstreamPass, bit, is_broken, may_help_elsewhere, policy, was_never_sent,
 };
 use super::{RouteRuntime, admit, errors, forward};
-use crate::canon::CanonicalError;
+use crate::canon::{CanonicalError, Fault};
 use crate::telemetry::retries::Retry;
 use crate::upstream::{Capped, Client, Exchange, Failure};
 use bytes::Bytes;
@@ -58,6 +58,13 @@ pub(crate) fn send<'c>(
     let route = call.route.health.clone().map(|health| (Arc::clone(&call.route), health));
     // Boxed, because most routes have nothing to try again and no end, and their requests would carry it about.
     match (route, call.end) {
+        (None, end) if call.followed.is_some() => {
+            let sent = followed(sender, call, request);
+            match end {
+                Some(end) => Either::Left(in_time(end, sent).boxed()),
+                None => Either::Left(sent.boxed()),
+            }
+        }
         (None, None) => Either::Right(sender.once(call, request)),
         (None, Some(end)) => Either::Left(in_time(end, sender.once(call, request)).boxed()),
         (Some((route, health)), None) => Either::Left(try_often(sender, call, request, route, health).boxed()),
@@ -70,6 +77,15 @@ pub(crate) fn send<'c>(
 /// What comes of sending a request that has to be over at the `end`.
 async fn in_time(end: Moment, sent: impl Future<Output = Result<Answer, Box<Failed>>>) -> Result<Answer, Box<Failed>> {
     within(end, sent).await.unwrap_or_else(|fault| Err(Failed::lost(Failure::of(fault))))
+}
+
+/// Sends the request of a generation that is not tried again, and waits for its first byte.
+async fn followed(
+    sender: Sender<'_>,
+    call: &mut RoutedContext,
+    request: Request<RequestBody>,
+) -> Result<Answer, Box<Failed>> {
+    sender.end(call, request, None).await.map_err(|(failed, error)| failed.meaning(error))
 }
 
 async fn try_often(
@@ -169,19 +185,43 @@ impl<'c> Sender<'c> {
         })
     }
 
+    /// Sends one try, and waits for the first bytes of a success; of a generation that is to be heard not for longer than it may be silent.
+    async fn in_its_time(self, call: &mut RoutedContext, request: Request<RequestBody>) -> Result<Answer, Failure> {
+        call.generation_begins();
+        let Some(late) = call.followed.as_ref().and_then(|followed| followed.first_audio()) else {
+            return self.begun(call, request).await;
+        };
+        tokio::select! {
+            biased;
+            begun = self.begun(call, request) => return begun,
+            () = late.reached() => {}
+        }
+        let failure = Failure::of(Fault::AudioLate);
+        match call.followed.as_ref().is_some_and(|followed| followed.has_answered()) {
+            true => Err(failure),
+            false => Err(forward::traced(call, Err(failure)).err().unwrap_or_else(|| Failure::of(Fault::AudioLate))),
+        }
+    }
+
+    async fn begun(self, call: &mut RoutedContext, request: Request<RequestBody>) -> Result<Answer, Failure> {
+        let mut exchange = self.send(call, request).await?;
+        if read::is_refusal(call, exchange.response.status(), exchange.response.headers()) {
+            return Ok(Answer { exchange, first: None });
+        }
+        let first = read::first(call, &mut exchange.response).await?;
+        Ok(Answer { exchange, first })
+    }
+
     /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
     async fn end(self, call: &mut RoutedContext, request: Request<RequestBody>, pass: Option<UpstreamPass>) -> Ended {
-        let (failed, error) = match self.send(call, request).await {
-            Ok(mut exchange) if !read::is_refusal(call, exchange.response.status(), exchange.response.headers()) => {
-                match read::first(call, &mut exchange.response).await {
-                    Ok(first) => {
-                        tell(call, pass, None);
-                        return Ok(Answer { exchange, first });
-                    }
-                    Err(failure) => lost(failure),
-                }
+        let (failed, error) = match self.in_its_time(call, request).await {
+            Ok(Answer { exchange, first })
+                if !read::is_refusal(call, exchange.response.status(), exchange.response.headers()) =>
+            {
+                tell(call, pass, None);
+                return Ok(Answer { exchange, first });
             }
-            Ok(exchange) => {
+            Ok(Answer { exchange, .. }) => {
                 call.upstream.reconnected |= exchange.facts.retried;
                 let (parts, body) = exchange.response.into_parts();
                 let read = read::read_failure(call, &parts, body).await;
@@ -191,6 +231,7 @@ impl<'c> Sender<'c> {
             Err(failure) => lost(failure),
         };
         tell(call, pass, Some(&error));
+        call.generation_ends(Some(error.code));
         Err((Box::new(failed), Box::new(error)))
     }
 }

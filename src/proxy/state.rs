@@ -7,8 +7,9 @@ use super::redact::RouteKeys;
 use super::route::RouteTable;
 use super::tenants::{Current, Tenants};
 use super::upstreams::{RouteHealth, RouteHealthView};
-use crate::canon::CanonicalError;
+use crate::canon::{CanonicalError, GenerationRule};
 use crate::config::types::{Config, Route, Upstream};
+use crate::generation::{FirstAudio, FirstAudioTimes, Watch};
 use crate::limit::breaker::Condition;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::journal::Journal;
@@ -20,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// One configuration in use. Requests keep the one that they began with.
@@ -115,10 +116,33 @@ pub struct RouteRuntime {
     pub limits: Arc<RouteLimits>,
     /// The health of its upstreams and accounts; none when there is nothing to choose or to retry.
     pub(crate) health: Option<Arc<RouteHealth>>,
+    /// How long first audio takes at each of its upstreams, where its limit is learned.
+    first_audio: Vec<Mutex<FirstAudioTimes>>,
     /// What must not be shown when a provider echoes it: the keys that are put into its requests.
     pub keys: RouteKeys,
     /// Which pages of browsers its provider has let read its answers.
     pub(super) readers: Readers,
+}
+
+impl RouteRuntime {
+    /// The generations that this request is, or that begin on its socket, where they are followed.
+    pub(crate) fn follows(&self, method: &str, path: &str) -> Option<&Arc<GenerationRule>> {
+        self.config.profile.generations(method, path).filter(|_| self.config.generations)
+    }
+
+    /// The limits of silence of a generation that begins at this upstream.
+    pub(crate) fn watch(&self, upstream: usize) -> Watch {
+        let times = || self.first_audio.get(upstream).map(|times| times.lock().unwrap_or_else(PoisonError::into_inner));
+        self.config.silence.watch(|| times().map_or_else(|| FirstAudioTimes::default().limit(), |times| times.limit()))
+    }
+
+    /// First audio took so long there, or was given up after so long.
+    pub(crate) fn learns(&self, upstream: usize, took: Duration) {
+        let learns = self.config.silence.first_audio == Some(FirstAudio::Auto);
+        if let Some(times) = self.first_audio.get(upstream).filter(|_| learns) {
+            times.lock().unwrap_or_else(PoisonError::into_inner).took(took);
+        }
+    }
 }
 
 /// The client of a connection: the same for all of its requests.
@@ -248,6 +272,7 @@ impl State {
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers: Arc::new(headers.guarded(tenants.ask())),
                     limits: shared.limits.route((route, &config.tenants), &metrics, now),
+                    first_audio: std::iter::repeat_with(Mutex::default).take(upstreams.len()).collect(),
                     upstreams,
                     metrics,
                     tenants: of_tenants,

@@ -49,5 +49,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         waits: Waits { enabled: true, max_hold: 60 * second, scope: WaitScope::Auto },
         retry: None,
         circuit_breaker: None,
+        silence: crate::generation::Silence::default(),
+        generations: false,
     }
 }

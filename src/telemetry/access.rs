@@ -3,6 +3,10 @@
 //! Lines go to standard output, and everything else that the program logs to standard error: the one is data about traffic that
 //! pipelines take in, the other is for the operator.
 
+mod generation;
+
+pub use generation::GenerationEntry;
+
 use super::fields::{FieldName, Fields, Name, Seconds, names};
 use super::sink::Sink;
 use crate::canon::{Code, Fault, Origin};

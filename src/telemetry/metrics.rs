@@ -5,6 +5,7 @@
 //! the shards up. Label values are indices into tables of this program, so that nothing from the network can become a label.
 
 mod families;
+mod generations;
 mod labels;
 mod registry;
 mod shard;

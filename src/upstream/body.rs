@@ -25,6 +25,8 @@ pub struct Body {
     /// Bytes that were read since the reader last had to wait.
     read: usize,
     ended: bool,
+    /// What was looked at and is still to be read.
+    unread: Option<Box<Frame<Bytes>>>,
 }
 
 /// What a body keeps of the connection that it comes from.
@@ -38,7 +40,7 @@ pub(super) enum Lifeline {
 
 impl Body {
     pub(super) fn new(incoming: Incoming, sending: Arc<SendProgress>, lifeline: Lifeline) -> Body {
-        Body { incoming, sending, lifeline, read: 0, ended: false }
+        Body { incoming, sending, lifeline, read: 0, ended: false, unread: None }
     }
 
     /// When the request body last moved: now, while it is the client that keeps the provider waiting. A provider that answers
@@ -46,6 +48,11 @@ impl Body {
     #[must_use]
     pub fn last_sent(&self) -> Instant {
         self.sending.last_moved()
+    }
+
+    /// Has the frame read again that was read last.
+    pub fn put_back(&mut self, frame: Frame<Bytes>) {
+        self.unread = Some(Box::new(frame));
     }
 
     /// The next frame that has come, if one has.
@@ -85,6 +92,9 @@ impl http_body::Body for Body {
     type Error = Failure;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if let Some(frame) = self.unread.take() {
+            return Poll::Ready(Some(Ok(*frame)));
+        }
         match self.poll_incoming(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.read += frame.data_ref().map_or(0, Bytes::len);
@@ -112,7 +122,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.unread.is_none() && self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -122,7 +132,7 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let complete = self.ended || self.incoming.is_end_stream();
+        let complete = self.ended || self.unread.is_none() && self.incoming.is_end_stream();
         let finished = complete && self.sending.is_ended();
         if !finished {
             self.sending.abandon();

@@ -60,6 +60,8 @@ mod rewriting;
 mod shares;
 /// SIGTERM and what follows.
 mod shutdown;
+/// Providers that say nothing, and what is recorded of those that speak.
+mod silence;
 /// Concurrency: who runs, who waits, and how a slot comes back.
 mod slots;
 /// Clients that are slow on purpose.

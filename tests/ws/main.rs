@@ -24,6 +24,7 @@ mod frames;
 mod handshakes;
 mod hostile;
 mod pings;
+mod silence;
 mod slots;
 mod support;
 mod tls;

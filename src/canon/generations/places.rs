@@ -41,6 +41,8 @@ pub struct FormatPlaces {
     pub channels: Vec<Fact>,
     /// The name where nobody gives one.
     pub default: Option<Box<str>>,
+    /// The sample rate where nobody gives one.
+    pub default_rate: Option<u32>,
 }
 
 /// One place of a fact about a request.
@@ -64,6 +66,7 @@ impl FormatPlaces {
             bit_rate: facts(&format!("{at}.bit_rate"), &spec.bit_rate, problem),
             channels: facts(&format!("{at}.channels"), &spec.channels, problem),
             default: spec.default.as_deref().map(Box::from),
+            default_rate: spec.default_rate,
         }
     }
 }

@@ -139,4 +139,6 @@ pub struct FormatSpec {
     pub channels: Vec<String>,
     /// The format where nobody names one.
     pub default: Option<String>,
+    /// The sample rate where nobody gives one.
+    pub default_rate: Option<u32>,
 }

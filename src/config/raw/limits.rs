@@ -1,6 +1,6 @@
-//! The keys of limits, waits, retries and circuit breakers.
+//! The keys of limits, waits, retries, circuit breakers and silence.
 
-use super::{DurationText, FileText, PercentageText};
+use super::{DurationText, FileText, FirstAudioText, PercentageText};
 use crate::config::defaults;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -124,6 +124,24 @@ pub(in crate::config) struct CircuitBreaker {
     /// How long it gets no requests; then one probe decides.
     #[schemars(extend("default" = defaults::duration(defaults::limits::BREAKER_OPEN)))]
     pub(in crate::config) open: Option<DurationText>,
+}
+
+/// `silence`
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Silence {
+    /// How long the first audio may take once the provider has all that it needs; `auto` learns it.
+    pub(in crate::config) first_audio: Option<FirstAudioText>,
+    /// How long audio may stop in the middle, by the provider's doing.
+    pub(in crate::config) gap: Option<DurationText>,
+    /// Whether an end without any audio is an error.
+    #[serde(default)]
+    pub(in crate::config) empty: bool,
+    /// How long the final result of a transcription on a socket may take once it was asked to finish.
+    pub(in crate::config) result: Option<DurationText>,
+    /// Audio whose peak is below this, in dB of full scale, is silence; only in PCM of 16 bits and µ-law.
+    #[schemars(range(min = -96, max = 0))]
+    pub(in crate::config) level: Option<f32>,
 }
 
 /// `[limits]`

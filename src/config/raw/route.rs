@@ -2,7 +2,7 @@
 
 use super::{
     CircuitBreaker, Concurrency, CredentialsList, DurationText, Envelope, EnvelopeChoice, Headers, Health, PingText,
-    Protocol, RateLimit, Retry, RouteCors, Size, UpstreamEntry, UpstreamTls, UrlText, Waits,
+    Protocol, RateLimit, Retry, RouteCors, Silence, Size, UpstreamEntry, UpstreamTls, UrlText, Waits,
 };
 use crate::config::defaults;
 use schemars::JsonSchema;
@@ -81,6 +81,12 @@ pub(in crate::config) struct Route {
     pub(in crate::config) retry: Option<Retry>,
     /// When a failing upstream gets no requests for a while. Without it, every upstream always gets requests.
     pub(in crate::config) circuit_breaker: Option<CircuitBreaker>,
+    /// Silence that is an error. Each part is off unless set.
+    #[serde(default)]
+    pub(in crate::config) silence: Silence,
+    /// Whether each generation is recorded: in the metrics, in a line of the access log and in a span. On where `silence` is.
+    #[schemars(extend("default" = defaults::route::GENERATIONS))]
+    pub(in crate::config) generations: Option<bool>,
 }
 
 /// `match`

@@ -21,6 +21,12 @@ pub(in crate::config) struct DurationText(pub(in crate::config) String);
 #[schemars(title = "a duration or off", extend("examples" = ["10s", "off"]))]
 pub(in crate::config) struct PingText(pub(in crate::config) String);
 
+/// How long the first audio may take.
+#[derive(Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(title = "a duration or `auto`", extend("examples" = ["4s", "auto"]))]
+pub(in crate::config) struct FirstAudioText(pub(in crate::config) String);
+
 /// A URL.
 #[derive(Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -1,4 +1,4 @@
-//! `rate_limits`, `concurrency`, `retry`, `circuit_breaker` and `[limits]`
+//! `rate_limits`, `concurrency`, `retry`, `circuit_breaker`, `silence` and `[limits]`
 
 use super::Reader;
 use crate::canon::{Code, PathTemplate, Profile, Type};
@@ -9,6 +9,7 @@ use crate::config::raw;
 use crate::config::secret::Secret;
 use crate::config::types::{CircuitBreaker, Concurrency, Cost, LimitKey, Limits, RateLimit, Retry, WaitScope, Waits};
 use crate::config::values::{self, Expected};
+use crate::generation::Silence;
 
 /// `rate_limits`; without a profile nothing is said about what it would have to know.
 pub(super) fn rate_limits(
@@ -177,6 +178,16 @@ pub(super) fn retry(raw: &raw::Retry, path: &Path, findings: &mut Findings) -> R
     };
     let attempts = raw.attempts.unwrap_or(defaults::RETRY_ATTEMPTS);
     Retry { attempts, on, budget: budget.unwrap_or(defaults::RETRY_BUDGET) }
+}
+
+/// `silence`
+pub(super) fn silence(raw: &raw::Silence, path: &Path, findings: &mut Findings) -> Silence {
+    let mut reader = Reader { path: path.clone(), findings };
+    let first_audio = raw.first_audio.as_ref().map(|text| text.0.as_str());
+    let first_audio = reader.read("first_audio", first_audio, values::first_audio);
+    let gap = reader.read("gap", raw.gap.as_ref().map(|text| text.0.as_str()), values::silence);
+    let result = reader.read("result", raw.result.as_ref().map(|text| text.0.as_str()), values::silence);
+    Silence { first_audio, gap, empty: raw.empty, result, level: raw.level }
 }
 
 /// `circuit_breaker`

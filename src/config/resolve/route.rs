@@ -96,6 +96,7 @@ fn route(
     let retry = raw.retry.as_ref().map(|raw| limits::retry(raw, &path.key("retry"), findings));
     let breaker = raw.circuit_breaker.as_ref();
     let circuit_breaker = breaker.map(|raw| limits::circuit_breaker(raw, &path.key("circuit_breaker"), findings));
+    let silence = limits::silence(&raw.silence, &path.key("silence"), findings);
     let (host, prefix) = place?;
     Some(Route {
         name: name?,
@@ -124,6 +125,8 @@ fn route(
         waits,
         retry,
         circuit_breaker,
+        generations: raw.generations.unwrap_or(defaults::GENERATIONS) || silence.is_on(),
+        silence,
     })
 }
 

@@ -4,6 +4,7 @@ use super::{
     CircuitBreaker, Concurrency, Cors, Credentials, Envelopes, Headers, HealthCheck, RateLimit, Retry, Upstream, Waits,
 };
 use crate::canon::Profile;
+use crate::generation::Silence;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ pub struct Route {
     pub retry: Option<Retry>,
     /// When a failing upstream is left alone; never without it.
     pub circuit_breaker: Option<CircuitBreaker>,
+    /// Silence that is an error.
+    pub silence: Silence,
+    /// Whether each generation is recorded.
+    pub generations: bool,
 }
 
 /// Most upstreams of a route, and most credentials: sets of them are the bits of one word.

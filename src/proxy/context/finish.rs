@@ -19,6 +19,9 @@ impl RoutedContext {
 
     fn end(&mut self) {
         self.admission.end();
+        if self.followed.is_some() {
+            self.generation_ends(self.request.error.as_ref().map(|noted| noted.code));
+        }
         let RoutedContext { request, route, destination, in_flight, guard, pass, .. } = self;
         let route: &RouteRuntime = route;
         if let Some(pass) = pass.take() {

@@ -1,6 +1,7 @@
 //! A request whose route is known: what its route adds to the facts of a request.
 
 use super::RequestContext;
+use super::followed::Followed;
 use crate::canon::envelope::Stamp;
 use crate::canon::{Phase, Profile};
 use crate::config::types::Envelope;
@@ -36,6 +37,8 @@ pub(crate) struct RoutedContext {
     pub(super) reads_native: bool,
     /// What the client sent that no error may show when a provider echoes it.
     pub(super) keys: ClientKeys,
+    /// The generation that it is, on a route that follows them.
+    pub(crate) followed: Option<Box<Followed>>,
     /// When it has to be over, on a route that sets an end.
     pub(crate) end: Option<tokio::time::Instant>,
     /// When it has to be over because its client, one of gRPC, says so.
@@ -94,6 +97,7 @@ impl RoutedContext {
             pass: None,
             counted: false,
             admission: Admission::default(),
+            followed: None,
             keys,
             end,
             deadline,

@@ -164,7 +164,7 @@ impl RequestContext {
     }
 
     /// What all spans of a call have.
-    fn span(
+    pub(super) fn span(
         &self,
         route: Option<&RouteRuntime>,
         record: &Record,
@@ -230,7 +230,7 @@ impl RequestContext {
     }
 
     /// A moment of the call in wall-clock time, which may be set while the call lasts.
-    fn moment(&self, at: Instant) -> SystemTime {
+    pub(super) fn moment(&self, at: Instant) -> SystemTime {
         self.times.arrived + at.saturating_duration_since(self.times.started)
     }
 }

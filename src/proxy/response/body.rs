@@ -3,6 +3,7 @@
 use super::cut::Cut;
 use super::events::Events;
 use super::grpc::Messages;
+use crate::canon::Fault;
 use crate::config::types::Timeouts;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors;
@@ -142,12 +143,20 @@ impl Relay {
                 Poll::Ready(Some(Ok(self.passed(frame))))
             }
             Poll::Ready(Some(Err(failure))) => Poll::Ready(Some(Err(self.cut(&failure)))),
+            Poll::Ready(None) if self.call.followed.as_mut().is_some_and(|followed| followed.is_empty()) => {
+                Poll::Ready(Some(Err(self.cut(&upstream::Failure::of(Fault::NoAudio)))))
+            }
             Poll::Ready(None) => {
                 self.ended = true;
                 self.call.complete();
                 Poll::Ready(None)
             }
             Poll::Pending => {
+                if let Some(followed) = &mut self.call.followed
+                    && let Poll::Ready(silent) = followed.poll_silent(cx)
+                {
+                    return Poll::Ready(Some(Err(self.cut(&upstream::Failure::of(silent.fault())))));
+                }
                 self.idle.moved_at(self.source.last_sent());
                 if self.idle.poll(cx).is_pending() {
                     return Poll::Pending;
@@ -164,6 +173,9 @@ impl Relay {
 
     fn passed(&mut self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
         if let Some(data) = frame.data_ref() {
+            if let Some(followed) = &mut self.call.followed {
+                followed.passes(data);
+            }
             self.call.sent(data.len());
         } else if let Some(trailers) = frame.trailers_mut() {
             self.call.prepare_trailers(trailers);

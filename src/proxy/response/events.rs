@@ -119,6 +119,9 @@ impl Events {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => {
                         taken += data.len();
+                        if let Some(followed) = &mut self.call.followed {
+                            followed.passes(&data);
+                        }
                         if came.len() + data.len() > TOGETHER {
                             self.take(&std::mem::replace(&mut came, Joined::of_about(TOGETHER)).into_bytes());
                         }
@@ -135,6 +138,11 @@ impl Events {
                 Poll::Pending if self.trailers.is_some() => break Some(Ok(())),
                 Poll::Pending if taken > 0 => break None,
                 Poll::Pending => {
+                    if let Some(followed) = &mut self.call.followed
+                        && let Poll::Ready(silent) = followed.poll_silent(cx)
+                    {
+                        break Some(Err(Failure::of(silent.fault())));
+                    }
                     self.idle.moved_at(self.source.get_ref().last_sent());
                     ready!(self.idle.poll(cx));
                     break Some(Err(self.idle.failure()));
@@ -221,6 +229,8 @@ impl Events {
         }
         if early {
             self.broke(&Failure::of(Fault::ResponseBodyIncomplete));
+        } else if !self.judge.failed && self.call.followed.as_mut().is_some_and(|followed| followed.is_empty()) {
+            self.broke(&Failure::of(Fault::NoAudio));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Reads what a provider has answered: a failure within bounds, the first bytes of a success, the next frame in time.
 
-use crate::canon::{Phase, grpc};
+use crate::canon::{Fault, Phase, grpc};
 use crate::config::types::Timeouts;
 use crate::detect::Form;
 use crate::proxy::RouteRuntime;
@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Response, StatusCode, header, response};
 use http_body::{Body as _, Frame};
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use tokio::time::Instant;
 
@@ -51,22 +52,39 @@ pub(crate) fn is_refusal(call: &RoutedContext, status: StatusCode, headers: &Hea
 
 /// The first bytes of a success where `response::relay` would wait for them: until they are there, it can still be tried again.
 pub(crate) async fn first(
-    call: &RoutedContext,
+    call: &mut RoutedContext,
     response: &mut Response<upstream::Body>,
 ) -> Result<Option<Frame<Bytes>>, Failure> {
     if call.phase == Phase::Grpc {
         return Ok(None);
     }
-    let route = &call.route;
-    let form = form(call, route, response.status().as_u16(), response.headers());
-    // Of a redirect the head says all.
-    let waits = matches!(form, Form::Inspected | Form::Plain)
-        && !response.body().is_end_stream()
-        && !response.status().is_redirection();
-    if !waits || !call.upload_ended() {
-        return Ok(None);
+    let route = Arc::clone(&call.route);
+    let form = form(call, &route, response.status().as_u16(), response.headers());
+    if let Some(followed) = &mut call.followed {
+        followed.answered(response.headers(), form);
     }
-    next_frame(response.body_mut(), &route.config.timeouts, call.end).await
+    let watched = call.followed.is_some() && route.config.silence.is_on();
+    // Of a redirect the head says all.
+    let redirected = response.status().is_redirection();
+    let body =
+        !redirected && (matches!(form, Form::Inspected | Form::Plain) || watched && matches!(form, Form::Stream(_)));
+    let ended = response.body().is_end_stream();
+    let mut first = None;
+    if body && !ended && call.upload_ended() {
+        first = next_frame(response.body_mut(), &route.config.timeouts, call.end).await?;
+        if first.is_none() && call.followed.as_mut().is_some_and(|followed| followed.is_empty()) {
+            return Err(Failure::of(Fault::NoAudio));
+        }
+    } else if ended && !redirected && call.followed.as_mut().is_some_and(|followed| followed.is_empty()) {
+        return Err(Failure::of(Fault::NoAudio));
+    }
+    if matches!(form, Form::Stream(_))
+        && let Some(frame) = first.take()
+    {
+        // What follows takes a stream from its beginning.
+        response.body_mut().put_back(frame);
+    }
+    Ok(first)
 }
 
 pub(super) fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {

@@ -3,6 +3,7 @@
 use super::frames::Violation;
 use crate::canon::{CanonicalError, Codec, Evidence, Fault, Observed, Phase};
 use crate::detect::Coded;
+use crate::generation::Silent;
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding, Rendered};
@@ -38,6 +39,14 @@ struct LastError {
     fatal: Option<bool>,
     /// It concerned a part of the session only.
     partial: bool,
+}
+
+/// What is said about a generation that was silent.
+#[derive(Debug)]
+pub(super) struct SilenceMessage {
+    pub(super) message: Option<OwnMessage>,
+    /// How the session ends with it, where it does.
+    pub(super) closing: Option<CloseMessage>,
 }
 
 /// A message that the gateway makes.
@@ -138,6 +147,18 @@ impl SessionErrors {
             error.context_id = Some(id.to_owned()).filter(|id| !id.is_empty());
         });
         OwnMessage::of(&mut errors::report(&mut self.call, finding))
+    }
+
+    /// What the client is told when a generation was silent. With an id that is all that ends.
+    pub(super) fn silent(&mut self, silent: Silent, id: &str) -> SilenceMessage {
+        let finding = Finding::fault(Phase::Frame, silent.fault()).change(|error| {
+            error.fatal = Some(id.is_empty());
+            error.context_id = Some(id.to_owned()).filter(|id| !id.is_empty());
+        });
+        let mut rendered = errors::report(&mut self.call, finding);
+        let (reason, code) = (rendered.reason(), rendered.error.code.row().close);
+        let closing = id.is_empty().then(|| CloseMessage { messages: Vec::new(), reason: Some(reason), code });
+        SilenceMessage { message: OwnMessage::of(&mut rendered), closing }
     }
 
     /// The provider sent something that is not an error, so a later close is not about the last error any more, unless that error was

@@ -7,6 +7,7 @@
 mod payload;
 mod unit;
 
+use unit::Suspect;
 pub(super) use unit::{Look, Sizes, Unit, Violation};
 
 use crate::wire::close;
@@ -30,6 +31,8 @@ pub(super) struct FrameReader {
     look: Look,
     /// Messages with this opcode are always inspected, because the socket's codec is not bare JSON.
     coded: Option<Opcode>,
+    /// Whether binary messages are shown as they pass.
+    shows_binary: bool,
     checker: Checker,
     /// Most bytes that are buffered until a unit is complete.
     most: usize,
@@ -95,6 +98,7 @@ impl FrameReader {
             sizes,
             look: if sender == Sender::Server { Look::Objects } else { Look::Nothing },
             coded: None,
+            shows_binary: false,
             most: HELD,
             checker: Checker::new(false),
             begun: Vec::new(),
@@ -123,6 +127,11 @@ impl FrameReader {
         self.coded = opcode;
     }
 
+    /// Says whether binary messages are shown as they pass, in pieces and with their masks.
+    pub(super) fn show_binary(&mut self, shown: bool) {
+        self.shows_binary = shown;
+    }
+
     /// Whether the gateway may insert a frame of its own after what has passed.
     pub(super) fn is_between_frames(&self) -> bool {
         self.passing.is_none()
@@ -139,14 +148,14 @@ impl FrameReader {
     }
 
     /// Takes what has come, and says how much that was: all, unless `stop` is set when a unit is handed out. `suspect` says of a
-    /// text that looks like JSON whether it has to be looked at.
+    /// text that looks like JSON whether it has to be looked at; binary messages are shown to it where that was asked for.
     ///
     /// # Errors
     /// When the peer went too far; all units before that have been handed out, and no more are to come.
     pub(super) fn feed(
         &mut self,
         input: &[u8],
-        suspect: &mut dyn FnMut(&[u8]) -> bool,
+        suspect: &mut Suspect<'_>,
         stop: &Cell<bool>,
         take: &mut dyn FnMut(Unit<'_>),
     ) -> Result<usize, Violation> {
@@ -161,14 +170,14 @@ impl FrameReader {
         &mut self,
         input: &[u8],
         run: &mut Range<usize>,
-        suspect: &mut dyn FnMut(&[u8]) -> bool,
+        suspect: &mut Suspect<'_>,
         stop: &Cell<bool>,
         take: &mut dyn FnMut(Unit<'_>),
     ) -> Result<(), Violation> {
         let goes_on = |rest: &&[u8], closed: bool| !rest.is_empty() && !closed && !stop.get();
         while let Some(rest) = input.get(run.end..).filter(|rest| goes_on(rest, self.closed)) {
             if self.passing.is_some() {
-                run.end += self.pass_on(rest)?;
+                run.end += self.pass_on(rest, suspect)?;
                 continue;
             }
             if !self.begun.is_empty() {
@@ -233,11 +242,14 @@ impl FrameReader {
     }
 
     /// Passes on what there is of a long frame, and says how much that was.
-    fn pass_on(&mut self, rest: &[u8]) -> Result<usize, Violation> {
+    fn pass_on(&mut self, rest: &[u8], suspect: &mut Suspect<'_>) -> Result<usize, Violation> {
         let Some(passing) = &mut self.passing else { return Ok(0) };
         let length = usize::try_from(passing.left).unwrap_or(usize::MAX).min(rest.len());
         let piece = rest.get(..length).unwrap_or_default();
         passing.left -= length as u64;
+        if self.shows_binary && passing.part.opcode == Opcode::Binary {
+            let _ = suspect(Opcode::Binary, piece);
+        }
         check_text(&mut self.checker, &passing.part, piece, passing.mask, passing.done, passing.left == 0)?;
         passing.done += length as u64;
         if passing.left == 0 {
@@ -251,7 +263,7 @@ impl FrameReader {
     fn go_on(
         &mut self,
         rest: &[u8],
-        suspect: &mut dyn FnMut(&[u8]) -> bool,
+        suspect: &mut Suspect<'_>,
         take: &mut dyn FnMut(Unit<'_>),
     ) -> Result<usize, Violation> {
         let mut taken = 0;
@@ -288,12 +300,7 @@ impl FrameReader {
     }
 
     /// Decides what to do with a complete frame.
-    fn judge(
-        &mut self,
-        head: &Head,
-        frame: &[u8],
-        suspect: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> Result<FrameAction, Violation> {
+    fn judge(&mut self, head: &Head, frame: &[u8], suspect: &mut Suspect<'_>) -> Result<FrameAction, Violation> {
         let payload = frame.get(head.length..).unwrap_or_default();
         if head.header.opcode == Opcode::Close {
             let mut buffer = [0; MAX_CONTROL as usize];
@@ -305,12 +312,15 @@ impl FrameReader {
             return Ok(FrameAction::Control);
         }
         check_text(&mut self.checker, &head.part, payload, head.header.mask, 0, true)?;
+        if self.shows_binary && head.part.opcode == Opcode::Binary {
+            let _ = suspect(Opcode::Binary, payload);
+        }
         let coded = self.coded == Some(head.part.opcode);
         if !coded && head.part.opcode != Opcode::Text || self.look == Look::Nothing {
             return Ok(FrameAction::Pass);
         }
         let any = self.look == Look::Next;
-        let mut wanted = |text: &[u8]| any || (coded || begins_json(text)) && suspect(text);
+        let mut wanted = |text: &[u8]| any || (coded || begins_json(text)) && suspect(Opcode::Text, text);
         if head.part.first && head.part.last {
             return Ok(if wanted(&plain(payload, head.header.mask)) {
                 FrameAction::Suspect

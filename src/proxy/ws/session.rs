@@ -14,6 +14,7 @@ mod deadlines;
 mod ending;
 mod feed;
 mod keep_alive;
+mod silence;
 mod slots;
 
 use super::close::SessionErrors;
@@ -150,8 +151,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let opcode = |codec: Codec| if codec.is_binary() { Opcode::Binary } else { Opcode::Text };
         session.provider.frames.coded(codec.map(opcode));
-        if session.slots.is_some() {
+        if let Some(slots) = &session.slots {
             session.client.frames.hold(HELD_FOR_SLOTS);
+            if session.route.config.generations {
+                // Messages with audio may be long, and are counted whole.
+                session.provider.frames.hold(HELD_FOR_SLOTS);
+                let (client, provider) = slots.hears_binary();
+                session.client.frames.show_binary(client);
+                session.provider.frames.show_binary(provider);
+            }
         }
         session.look_at_the_client();
         session
@@ -179,6 +187,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.poll_end(cx).is_ready() {
                 self.errors.call.complete();
                 return Poll::Ready(());
+            }
+            if let Some(slots) = &mut self.slots {
+                slots.blocked(self.client.blocked.is_some());
             }
             let Some(now) = self.poll_timer(cx) else { return Poll::Pending };
             if self.closing_due().is_some_and(|due| due <= now) {

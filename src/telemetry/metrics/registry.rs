@@ -1,6 +1,6 @@
 //! The registry: every metric of the process, by route and for the process itself.
 
-use super::{RouteMetrics, families, lock};
+use super::{RouteMetrics, families, generations, lock};
 use crate::telemetry::exposition::{Exposition, Families, Format, Kind, Text};
 use crate::telemetry::fleet::FleetMetrics;
 use crate::telemetry::otlp::Exports;
@@ -156,6 +156,7 @@ impl Metrics {
         families::requests(out, &routes);
         families::times(out, &routes);
         families::websockets(out, &routes);
+        generations::families(out, &routes);
         families::limits(out, &routes);
         families::retries(out, &routes);
         families::info(out, &routes);

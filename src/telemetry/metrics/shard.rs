@@ -1,5 +1,6 @@
 //! What one worker counts for one route: plain relaxed atomics, in places that are found by index.
 
+use super::generations::Generations;
 use super::labels::{Initiator, Transport};
 use super::tally::Tally;
 use crate::canon::{Code, Origin};
@@ -48,6 +49,8 @@ pub(super) struct Shard {
     pub(super) websocket_closes: OnceLock<Box<[AtomicU64]>>,
     /// By priority; made when a call first asks for a slot.
     pub(super) queue_wait: OnceLock<[Histogram; PRIORITIES.len()]>,
+    /// Made when a generation first ends.
+    pub(super) generations: OnceLock<Box<Generations>>,
     pub(super) semantic: Semantic,
     /// Lines of the access log that were left out on purpose.
     pub(super) unlogged: AtomicU64,
@@ -81,6 +84,7 @@ impl Shard {
             websocket_bytes: Default::default(),
             websocket_closes: OnceLock::new(),
             queue_wait: OnceLock::new(),
+            generations: OnceLock::new(),
             semantic: Semantic::default(),
             unlogged: AtomicU64::new(0),
         }

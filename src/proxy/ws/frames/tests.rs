@@ -28,7 +28,7 @@ fn run_within(sizes: Sizes, sender: Sender, pieces: &[&[u8]]) -> Vec<Out> {
     for piece in pieces {
         let outcome = inbound.feed(
             piece,
-            &mut |text| memchr::memmem::find(text, b"bad").is_some(),
+            &mut |_, text| memchr::memmem::find(text, b"bad").is_some(),
             &Cell::new(false),
             &mut |unit| match unit {
                 Unit::Pass(bytes) => match out.last_mut() {
@@ -202,7 +202,7 @@ fn places_for_words_of_our_own_are_known() {
     let state = |pieces: &[&[u8]]| {
         let mut inbound = FrameReader::new(Sender::Server, SIZES);
         for piece in pieces {
-            let _ = inbound.feed(piece, &mut |_| true, &Cell::new(false), &mut |_| {}).expect("good frames");
+            let _ = inbound.feed(piece, &mut |_, _| true, &Cell::new(false), &mut |_| {}).expect("good frames");
         }
         (inbound.is_between_frames(), inbound.is_between_messages())
     };
@@ -243,7 +243,7 @@ fn a_long_text_is_looked_at_where_that_is_asked_for() {
                     seen.push(looked_at == text.as_bytes());
                 }
             };
-            let _ = reader.feed(piece, &mut |_| true, &Cell::new(false), &mut take).expect("good frames");
+            let _ = reader.feed(piece, &mut |_, _| true, &Cell::new(false), &mut take).expect("good frames");
         }
         seen
     };

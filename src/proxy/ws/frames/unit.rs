@@ -1,6 +1,6 @@
 //! What a reader of frames is told and what it tells: how much may come, what is looked at, what came, what went too far.
 
-use crate::wire::frame::Broken;
+use crate::wire::frame::{Broken, Opcode};
 
 /// How much a peer may send at once.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,9 @@ pub(in crate::proxy::ws) enum Look {
     /// The next one, whatever it is; it must not be too long. Then [`Look::Objects`].
     Next,
 }
+
+/// Says of a message whether it has to be looked at.
+pub(in crate::proxy::ws) type Suspect<'s> = dyn FnMut(Opcode, &[u8]) -> bool + 's;
 
 /// Something that has come.
 #[derive(Debug)]

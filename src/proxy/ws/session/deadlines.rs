@@ -31,7 +31,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence, over, self.opening];
         all.into_iter()
             .chain(pings)
-            .chain([self.keep_alive_due()])
+            .chain([self.keep_alive_due(), self.slots.as_ref().and_then(super::slots::Slots::due)])
             .flatten()
             .min()
             .unwrap_or_else(|| self.active + idle)
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.client.blocked.is_some_and(|since| past(since, write)) {
             return self.abandoned(Fault::ClientStalled, cx);
         }
-        if self.ask(now, cx) {
+        if self.silences(now, cx) || self.ask(now, cx) {
             return;
         }
         self.keep_alive(now, cx);

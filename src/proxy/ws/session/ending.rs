@@ -3,7 +3,8 @@
 use super::super::close::CloseMessage;
 use super::super::frames::Violation;
 use super::{Closing, LINGERING, Session, Who};
-use crate::canon::Fault;
+use crate::canon::{Code, Fault};
+use crate::generation::Outcome;
 use crate::telemetry::metrics::Initiator;
 use crate::wire::close;
 use std::io;
@@ -82,7 +83,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         cx: &mut Context<'_>,
     ) {
         let violation = by.map(|(_, violation)| violation);
-        self.closing_begins();
+        self.closing_begins(Outcome::Failed, Some(fault.code()));
         let closing = self.errors.failed(fault, detail, violation, std::mem::take(&mut self.lost));
         let code = match by {
             // What is too large for the one is too large for the other: both hear the same.
@@ -144,7 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// From the first close on, time is limited; it is counted with who began and how.
     pub(super) fn closing(&mut self, code: u16, initiator: Initiator) {
-        self.closing_begins();
+        self.closing_begins(Session::<S>::ends_with(code, initiator), None);
         if !std::mem::replace(&mut self.close_counted, true) {
             self.route.metrics.websocket_closed(code, initiator);
             self.errors.call.close_code = Some(code);
@@ -153,11 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Time is limited, and the units are over that ran until now.
-    fn closing_begins(&mut self) {
+    fn closing_begins(&mut self, outcome: Outcome, code: Option<Code>) {
         let _ = self.closing.get_or_insert_with(|| Closing { progress: Instant::now(), linger: None });
         if let Some(slots) = &mut self.slots {
             self.lost.extend(slots.running());
-            slots.end(&self.errors.call);
+            slots.end(&self.errors.call, outcome, code);
         }
     }
 

@@ -4,11 +4,12 @@ use super::slots::{Message, Pass};
 use super::{Session, Who};
 use crate::canon::{Fault, Phase};
 use crate::detect::Coded;
-use crate::proxy::ws::close::SessionErrors;
+use crate::proxy::ws::close::{CloseMessage, SessionErrors};
 use crate::proxy::ws::first_message::FirstMessages;
 use crate::proxy::ws::frames::{Look, Unit, Violation};
 use crate::telemetry::metrics::Direction;
 use crate::wire::close;
+use crate::wire::frame::Opcode;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::task::Context;
@@ -28,6 +29,8 @@ pub(super) struct Fed {
     pong_only: bool,
     /// There was a message or a part of one.
     spoke: bool,
+    /// A generation was silent, and the session ends with it.
+    silence: Option<CloseMessage>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
@@ -40,8 +43,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let at = Instant::now();
         from.hear(at);
-        let mut fed =
-            Fed { at, length: input.len(), close: None, outcome: Ok(()), unfit: false, pong_only: false, spoke: false };
+        let mut fed = Fed {
+            at,
+            length: input.len(),
+            close: None,
+            outcome: Ok(()),
+            unfit: false,
+            pong_only: false,
+            spoke: false,
+            silence: None,
+        };
         if from.close_seen.is_some() {
             return fed;
         }
@@ -49,12 +60,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let profile = &route.config.profile;
         let slots = RefCell::new(slots.as_mut());
         let sees = first_messages.sees();
-        let mut suspect = |text: &[u8]| {
-            if who == Who::Client {
-                return sees(text) || slots.borrow().is_some();
+        let mut suspect = |opcode: Opcode, text: &[u8]| {
+            let mut slots = slots.borrow_mut();
+            match (who, opcode) {
+                (Who::Client, Opcode::Binary) => slots.as_mut().is_some_and(|slots| {
+                    slots.client_binary(text);
+                    false
+                }),
+                (Who::Client, _) => slots.as_mut().is_some_and(|slots| slots.looks_at(text)) || sees(text),
+                (Who::Provider, Opcode::Binary) => slots.as_mut().is_some_and(|slots| {
+                    slots.provider_binary(text);
+                    false
+                }),
+                (Who::Provider, _) => {
+                    let matters = slots.as_mut().is_some_and(|slots| slots.may_matter(text));
+                    matters || profile.may_be_error(Phase::Frame, text)
+                }
             }
-            let matters = || slots.borrow_mut().as_mut().is_some_and(|slots| slots.may_matter(text));
-            matters() | profile.may_be_error(Phase::Frame, text)
         };
         let stop = Cell::new(false);
         let taken = from.frames.feed(input, &mut suspect, &stop, &mut |unit| match unit {
@@ -84,7 +106,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let message = Coded::message(errors.codec(), text);
                 let replaced = errors.message(&message);
                 if let Some(slots) = slots.borrow_mut().as_mut() {
-                    slots.provider(message.body(), errors.take_failed().as_ref(), &errors.call);
+                    let failed = errors.take_failed();
+                    slots.provider(message.body(), failed.as_ref(), &errors.call);
+                    // Before the message, which may tell the client that all is well.
+                    for (silent, id) in slots.take_silent() {
+                        let told = errors.silent(silent, &id);
+                        told.message.iter().for_each(|message| to.tell(cx, message));
+                        fed.silence = fed.silence.take().or(told.closing);
+                    }
                 }
                 match replaced {
                     Some(message) => to.tell(cx, &message),
@@ -129,9 +158,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if fed.unfit {
             return self.fail(Fault::FirstMessageUnfit, None, None, cx);
         }
+        if let Some(closing) = fed.silence {
+            return self.end_in_silence(&closing, cx);
+        }
+        if self.tell_silences(cx) {
+            return;
+        }
         let Some((frame, code, reason)) = fed.close else { return };
         self.side(who).close_seen = Some(code);
         self.closing(code.unwrap_or(close::NO_STATUS), who.initiator());
+        if self.tell_silences(cx) {
+            return;
+        }
         match who {
             Who::Client => self.provider.pass_close(cx, &frame),
             // The answer to the client's own close tells nothing.

@@ -5,8 +5,8 @@
 use super::super::close::SessionErrors;
 use super::super::side::Side;
 use super::{BUFFER, READ, Session, Who};
-use crate::canon::{CanonicalError, Evidence, GenerationRule, Observed};
-use crate::generation::{Asked, Beginning, Outcome, Tracker, Verdict, Watch};
+use crate::canon::{CanonicalError, Code, Evidence, GenerationRule, Observed};
+use crate::generation::{Asked, Beginning, Outcome, Silent, Tracker, Verdict};
 use crate::limit::gate::{AccountSet, Gate, Permit, Setup};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
@@ -36,6 +36,8 @@ pub(super) struct Slots {
     rule: Arc<GenerationRule>,
     /// Whether the route limits them.
     limited: bool,
+    /// Those that were silent, as long as the client has not been told.
+    silent: Vec<(Silent, Box<str>)>,
     /// So many at one time on this socket, where the provider has a bound of that kind.
     own: Option<Arc<Gate>>,
     waiting: Option<Waiting>,
@@ -89,16 +91,21 @@ impl Slots {
     /// Those of a socket on which generations begin; none on any other.
     pub(super) fn of(call: &RoutedContext, route: &Arc<RouteRuntime>) -> Option<Slots> {
         let (method, path) = call.request();
-        let rule = route.config.profile.slots_inside(method, path)?;
-        let limited = route.limits.counts();
+        let rule = route.config.profile.generations(method, path)?;
+        let inside = route.config.profile.slots_inside(method, path).is_some();
+        let limited = inside && route.limits.counts();
+        if !inside && !route.config.generations {
+            return None;
+        }
         let asked = Asked { method, path, query: call.upstream.target.query() };
-        let tracker = Tracker::new(Arc::clone(rule), Watch::default(), asked, now());
+        let tracker = Tracker::new(Arc::clone(rule), route.watch(call.destination.upstream), asked, now());
         let own = rule.max().filter(|_| limited).map(|max| Gate::new(&Setup { max, queue: 1, accounts: 1 }));
         Some(Slots {
             route: Arc::clone(route),
             tracker,
             rule: Arc::clone(rule),
             limited,
+            silent: Vec::new(),
             own,
             waiting: None,
             ahead: Vec::new(),
@@ -107,7 +114,53 @@ impl Slots {
 
     /// Whether a message of the provider's has to be looked at.
     pub(super) fn may_matter(&mut self, text: &[u8]) -> bool {
-        self.tracker.any_run() && self.tracker.provider_text(text, now())
+        self.tracker.provider_text(text, now())
+    }
+
+    /// Whether a message of the client's has to be looked at.
+    pub(super) fn looks_at(&mut self, text: &[u8]) -> bool {
+        self.tracker.client_text(text, now())
+    }
+
+    /// Whether binary messages of the client's, and of the provider's, are audio.
+    pub(super) fn hears_binary(&self) -> (bool, bool) {
+        self.tracker.hears_binary()
+    }
+
+    /// A binary message of the client's, masked, or a part of one.
+    pub(super) fn client_binary(&mut self, piece: &[u8]) {
+        self.tracker.client_binary(piece.len() as u64, &[], now());
+    }
+
+    /// A binary message of the provider's, or a part of one.
+    pub(super) fn provider_binary(&mut self, piece: &[u8]) {
+        self.tracker.provider_binary(piece.len() as u64, piece, now());
+    }
+
+    /// The client does not take what comes, or takes it again.
+    pub(super) fn blocked(&mut self, blocked: bool) {
+        self.tracker.blocked(blocked, now());
+    }
+
+    /// When one is silent for too long, if nothing comes before.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.tracker.due().map(Instant::from_std)
+    }
+
+    /// Ends what is silent for too long.
+    pub(super) fn overdue(&mut self, call: &RoutedContext, at: Instant) {
+        self.tracker.overdue(at.into_std());
+        self.free(call, None);
+    }
+
+    /// Those that were silent, and of whose silence the client has not been told.
+    pub(super) fn take_silent(&mut self) -> Vec<(Silent, Box<str>)> {
+        std::mem::take(&mut self.silent)
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_silent(&self) -> bool {
+        !self.silent.is_empty()
     }
 
     /// Decides on a message of the client's.
@@ -115,7 +168,7 @@ impl Slots {
         let seen = Observed::frame(message.text, SystemTime::now());
         let evidence = Evidence::new(&seen);
         let verdict = self.tracker.client(&evidence, now());
-        self.free(None, &errors.call);
+        self.free(&errors.call, None);
         let denied = errors.call.ledger.as_ref().and_then(|ledger| {
             let characters = evidence.tree().map_or(0, |body| self.rule.text(body).characters);
             match &verdict {
@@ -137,6 +190,7 @@ impl Slots {
             }
             Verdict::Begin(beginning) if !self.limited => {
                 if self.tracker.has_room() {
+                    self.tracker.watch(self.route.watch(errors.call.destination.upstream));
                     self.tracker.began(beginning, Held::default(), now());
                 }
                 return Pass::Now;
@@ -174,13 +228,16 @@ impl Slots {
             Some(error) => self.tracker.failed(error.context_id.as_deref(), error.code, now()),
             None => self.tracker.provider(&Evidence::new(&Observed::frame(text, SystemTime::now())), now()),
         }
-        self.free(error, call);
+        self.free(call, error);
     }
 
-    /// Counts what has ended, and gives back its slots, well or with this error of the provider's.
-    fn free(&mut self, error: Option<&CanonicalError>, call: &RoutedContext) {
+    /// Records what has ended, well or with this error of the provider's, and gives back its slot.
+    fn free(&mut self, call: &RoutedContext, error: Option<&CanonicalError>) {
         for ended in self.tracker.take_ended() {
-            let _ = call.used(&ended.record);
+            call.record_generation(&ended.record);
+            if let Some(silent) = ended.record.silent {
+                self.silent.push((silent, ended.record.id));
+            }
             if let (Outcome::Complete | Outcome::Failed, Some(permit)) = (ended.record.outcome, ended.slot.plan) {
                 self.route.limits.settled(permit, error);
             }
@@ -189,7 +246,7 @@ impl Slots {
 
     /// Whether a unit runs, or waits for its slot.
     pub(super) fn has_work(&self) -> bool {
-        self.waiting.is_some() || self.tracker.any_run()
+        self.waiting.is_some() || self.tracker.works()
     }
 
     /// The ids of the units that run.
@@ -198,9 +255,9 @@ impl Slots {
     }
 
     /// The socket ends: all slots are free, and a place in the queue is given up.
-    pub(super) fn end(&mut self, call: &RoutedContext) {
-        self.tracker.end(Outcome::Cancelled, None, now());
-        self.free(None, call);
+    pub(super) fn end(&mut self, call: &RoutedContext, outcome: Outcome, code: Option<Code>) {
+        self.tracker.end(outcome, code, now());
+        self.free(call, None);
         self.waiting = None;
     }
 }
@@ -222,6 +279,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Ready(Err(denied)) => denied,
                 Poll::Ready(Ok(permit)) => {
                     let Some(Waiting { beginning, frames, replaced, .. }) = slots.waiting.take() else { return false };
+                    slots.tracker.watch(slots.route.watch(self.errors.call.destination.upstream));
                     slots.tracker.began(beginning, permit, now());
                     Message { frames: &frames, text: &[], replaced: replaced.as_deref() }.send(&mut self.provider, cx);
                     return true;

@@ -1,0 +1,107 @@
+//! Audio in base64 in the members of a body, of a stream of events or of lines, found as the bytes pass and however they are cut.
+//!
+//! What is looked for is a name in its quotes, a colon and a text; see [`super::skim`] for why that is no other thing.
+
+use super::one::Generation;
+use memchr::{memchr, memchr_iter};
+use std::time::Instant;
+
+/// Finds the member, and tells a generation of its audio.
+#[derive(Debug)]
+pub struct MemberScan {
+    /// The name in its quotes.
+    name: Box<[u8]>,
+    state: State,
+    /// Letters of the text so far.
+    letters: u64,
+    /// Letters that are no whole byte yet, where bytes are wanted.
+    word: u32,
+    bits: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// So much of the name has come.
+    Seeking(usize),
+    /// The name has come.
+    Named,
+    /// The colon has.
+    Valued,
+    /// The text has begun.
+    Inside,
+}
+
+impl MemberScan {
+    /// Looks for a member of this name, in its quotes.
+    #[must_use]
+    pub fn new(name: &[u8]) -> MemberScan {
+        MemberScan { name: name.into(), state: State::Seeking(0), letters: 0, word: 0, bits: 0 }
+    }
+
+    /// Takes the next bytes.
+    pub fn feed(&mut self, mut bytes: &[u8], generation: &mut Generation, resumed: Instant, now: Instant) {
+        while let Some((first, rest)) = bytes.split_first() {
+            bytes = match self.state {
+                State::Seeking(0) => {
+                    let Some(at) = memchr(b'"', bytes) else { return };
+                    self.state = State::Seeking(1);
+                    bytes.get(at + 1..).unwrap_or_default()
+                }
+                State::Seeking(matched) => {
+                    self.state = match self.name.get(matched) == Some(first) {
+                        true if matched + 1 == self.name.len() => State::Named,
+                        true => State::Seeking(matched + 1),
+                        false if *first == b'"' => State::Seeking(1),
+                        false => State::Seeking(0),
+                    };
+                    rest
+                }
+                State::Named | State::Valued if first.is_ascii_whitespace() => rest,
+                State::Named if *first == b':' => {
+                    self.state = State::Valued;
+                    rest
+                }
+                State::Valued if *first == b'"' => {
+                    (self.state, self.letters, self.word, self.bits) = (State::Inside, 0, 0, 0);
+                    rest
+                }
+                State::Named | State::Valued => {
+                    self.state = State::Seeking(0);
+                    bytes
+                }
+                State::Inside => {
+                    let end = memchr(b'"', bytes);
+                    let text = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
+                    self.text(text, generation, resumed, now);
+                    let Some(end) = end else { return };
+                    self.state = State::Seeking(0);
+                    bytes.get(end + 1..).unwrap_or_default()
+                }
+            };
+        }
+    }
+
+    fn text(&mut self, text: &[u8], generation: &mut Generation, resumed: Instant, now: Instant) {
+        let before = self.letters * 6 / 8;
+        let others = memchr_iter(b'=', text).count() + memchr_iter(b'\\', text).count();
+        self.letters += text.len().saturating_sub(others) as u64;
+        let length = self.letters * 6 / 8 - before;
+        let known = if generation.wants_bytes() { self.decoded(text) } else { Vec::new() };
+        if length > 0 {
+            generation.audio(length, &known, resumed, now);
+        }
+    }
+
+    fn decoded(&mut self, text: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(text.len());
+        for sextet in text.iter().filter_map(|letter| super::skim::sextet(*letter)) {
+            self.word = self.word << 6 | u32::from(sextet);
+            self.bits += 6;
+            if self.bits >= 8 {
+                self.bits -= 8;
+                out.push((self.word >> self.bits & 0xff) as u8);
+            }
+        }
+        out
+    }
+}

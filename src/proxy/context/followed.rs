@@ -1,0 +1,205 @@
+//! The generation that an HTTP request is, where its route follows it: fed with what passes, asked whether it is silent.
+//!
+//! Each sending of the request is a generation of its own, so that one that was silent and was sent again elsewhere is recorded.
+
+use crate::canon::generations::{AudioPlace, GenerationRule};
+use crate::canon::{Code, Evidence, GenerationKind, Observed};
+use crate::detect::{self, Form};
+use crate::generation::{Asked, Facts, Generation, MemberScan, Outcome, Record, Said, Silent, Watch};
+use crate::proxy::RouteRuntime;
+use crate::proxy::request_body::{RequestBody, Tap};
+use http::{HeaderMap, header, request};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+use tokio::time::{Instant, Sleep};
+
+/// How often somebody looks whether an upload has ended.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The generation of one request.
+#[derive(Debug)]
+pub(crate) struct Followed {
+    rule: Arc<GenerationRule>,
+    facts: Facts,
+    watch: Watch,
+    tap: Arc<Tap>,
+    /// The one that runs.
+    generation: Option<Generation>,
+    /// What is looked for in the answer's body.
+    audio: Audio,
+    /// Since when the client has been waiting for what comes; none while something passes.
+    waits: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Where the audio of an answer is.
+#[derive(Debug)]
+enum Audio {
+    Nowhere,
+    Body,
+    Member(MemberScan),
+}
+
+impl Followed {
+    /// None where the route follows nothing, or this request is no generation.
+    pub(crate) fn of(
+        route: &RouteRuntime,
+        (method, path): (&str, &str),
+        parts: &request::Parts,
+        upload: &mut RequestBody,
+    ) -> Option<Box<Followed>> {
+        let rule = Arc::clone(route.follows(method, path)?);
+        let mut facts = Facts::of(&rule, Asked { method, path, query: parts.uri.query() });
+        facts.read_headers(&rule, &parts.headers);
+        let tap = Arc::new(Tap::default());
+        upload.tap(&tap);
+        let (generation, waits, timer) = (None, None, None);
+        let (watch, audio) = (Watch::default(), Audio::Nowhere);
+        Some(Box::new(Followed { rule, facts, watch, tap, generation, audio, waits, timer }))
+    }
+
+    /// The request is sent.
+    pub(crate) fn begins(&mut self, watch: Watch) {
+        self.watch = watch;
+        (self.audio, self.waits, self.timer) = (Audio::Nowhere, None, None);
+        self.generation = Some(Generation::new(&self.rule, &self.facts, watch, now()));
+    }
+
+    /// What says when the first byte is late; none where nothing does.
+    pub(crate) fn first_audio(&self) -> Option<Late> {
+        let limit = self.watch.first_audio.filter(|_| self.rule.kind == GenerationKind::Tts)?;
+        Some(Late { rule: Arc::clone(&self.rule), tap: Arc::clone(&self.tap), limit, began: Instant::now() })
+    }
+
+    /// The head of the answer has come.
+    pub(crate) fn answered(&mut self, headers: &HeaderMap, form: Form) {
+        self.facts.read_headers(&self.rule, headers);
+        let media = detect::is_media(headers) || is_bytes(headers);
+        let member = self.rule.audio.iter().find_map(|place| match place {
+            AudioPlace::Member(member) => Some(member.name.needle()),
+            AudioPlace::Body | AudioPlace::Binary => None,
+        });
+        self.audio = match member {
+            _ if media => Audio::Body,
+            Some(name) => Audio::Member(MemberScan::new(name)),
+            None => Audio::Nowhere,
+        };
+        self.has_asked();
+        let Some(generation) = &mut self.generation else { return };
+        let coded = headers.contains_key(header::CONTENT_ENCODING) && !matches!(form, Form::Stream(_));
+        if coded || matches!(self.audio, Audio::Nowhere) {
+            generation.unwatched();
+            self.watch = Watch::default();
+        }
+        generation.answered(&self.rule, &self.facts, now());
+        let seen = Observed::line(b"", SystemTime::UNIX_EPOCH).within(headers);
+        generation.figures(&self.rule, &Evidence::new(&seen));
+    }
+
+    /// Whether the head of an answer has come.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.generation.as_ref().is_some_and(Generation::has_begun)
+    }
+
+    /// Takes note of the end of the upload, once.
+    fn has_asked(&mut self) {
+        let Followed { rule, facts, tap, generation, .. } = self;
+        let Some(ended) = tap.ended() else { return };
+        let Some(generation) = generation.as_mut().filter(|generation| !generation.is_whole()) else { return };
+        let text = tap.read(rule, |body| facts.read_body(rule, body));
+        generation.described(rule, facts);
+        if rule.input.iter().any(|place| matches!(place, AudioPlace::Body)) {
+            generation.input(tap.size(), &[]);
+        }
+        generation.said(Said { text, flush: false, last: true }, ended.into_std());
+    }
+
+    /// Bytes of the answer's body pass, decoded.
+    pub(crate) fn passes(&mut self, data: &[u8]) {
+        self.waits = None;
+        let now = now();
+        if let Some(generation) = &mut self.generation {
+            match &mut self.audio {
+                Audio::Nowhere => generation.heard(now),
+                Audio::Body => generation.audio(data.len() as u64, data, now, now),
+                Audio::Member(scan) => scan.feed(data, generation, now, now),
+            }
+        }
+    }
+
+    /// Nothing has come, and the client waits: ready when that is silence.
+    pub(crate) fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<Silent> {
+        self.has_asked();
+        let since = *self.waits.get_or_insert_with(Instant::now);
+        let Some(generation) = &self.generation else { return Poll::Pending };
+        let Some((due, silent)) = generation.due(since.into_std()) else { return Poll::Pending };
+        let due = Instant::from_std(due);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        timer.as_mut().poll(cx).map(|()| silent)
+    }
+
+    /// Whether an end in order would be silent now.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        self.has_asked();
+        self.generation.as_ref().is_some_and(Generation::is_empty)
+    }
+
+    /// The one that runs has ended, with this error or well.
+    pub(crate) fn ends(&mut self, code: Option<Code>) -> Option<Record> {
+        self.has_asked();
+        let (outcome, silent) = outcome(code);
+        Some(self.generation.take()?.end(outcome, silent, code, now()))
+    }
+}
+
+/// Whether an answer does not say what it is.
+fn is_bytes(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+    kind.is_none_or(|kind| kind.starts_with(b"application/octet-stream"))
+}
+
+/// How a generation ended that ended with this error.
+pub(crate) fn outcome(code: Option<Code>) -> (Outcome, Option<Silent>) {
+    let Some(code) = code else { return (Outcome::Complete, None) };
+    let silent = [Silent::Late, Silent::Stalled, Silent::Empty, Silent::NoResult];
+    match silent.into_iter().find(|silent| silent.fault().code() == code) {
+        Some(silent) => (Outcome::Silent, Some(silent)),
+        None if code == Code::ClientCancelled => (Outcome::Cancelled, None),
+        None => (Outcome::Failed, None),
+    }
+}
+
+/// When the first byte of an answer is late.
+pub(crate) struct Late {
+    rule: Arc<GenerationRule>,
+    tap: Arc<Tap>,
+    limit: Duration,
+    began: Instant,
+}
+
+impl Late {
+    /// Until it is: so long after the request had been sent whole.
+    pub(crate) async fn reached(self) {
+        let asked = loop {
+            match self.tap.ended() {
+                Some(ended) => break ended.max(self.began),
+                None => tokio::time::sleep(LOOK.min(self.limit)).await,
+            }
+        };
+        tokio::time::sleep_until(asked + self.limit).await;
+        if self.tap.read(&self.rule, |_| ()).is_some_and(|text| !text.spoken) {
+            // Nothing was asked for.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The time as generations read it.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}

@@ -1,0 +1,214 @@
+//! Silence over HTTP: in bodies, in events and in lines; told while nothing was sent, else cut; tried elsewhere; and the record of each
+//! generation, with nothing of what was said in it.
+
+use crate::support::world::{get, post};
+use crate::support::{Act, Answer, Gateway, Provider, Settings};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+const LIMITS: &str = "silence = { first_audio = \"600ms\", gap = \"500ms\", empty = true }";
+/// How much later than its limit silence may be told.
+const LATE: Duration = Duration::from_millis(250);
+/// Nobody says this anywhere else.
+const SECRET: &str = "xylophone-quartz-zebra";
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n";
+const EVENTS: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+const LINES: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+fn text() -> String {
+    format!("{{\"text\":\"Say {SECRET}.\",\"model_id\":\"eleven_flash_v2_5\"}}")
+}
+
+/// An answer that stays open after these chunks.
+fn open(head: &str, chunks: &[&str]) -> Vec<Act> {
+    let body: String = chunks.iter().map(|text| chunk(text)).collect();
+    vec![Act::send(format!("{head}{body}")), Act::Hang]
+}
+
+/// One that ends after them.
+fn whole(head: &str, chunks: &[&str]) -> Vec<Act> {
+    let body: String = chunks.iter().map(|text| chunk(text)).collect();
+    vec![Act::send(format!("{head}{body}0\r\n\r\n"))]
+}
+
+fn gateway(profile: &str, provider: &Provider, lines: &str) -> Gateway {
+    Gateway::start(&Settings::new().route_to("s", "/s", profile, &format!("http://{}", provider.address()), lines))
+}
+
+fn asked(gateway: &Gateway, path: &str, body: &str) -> (Answer, Duration) {
+    let began = Instant::now();
+    let answer = gateway.client().send(post(path, body)).answer();
+    (answer, began.elapsed())
+}
+
+fn in_time(name: &str, took: Duration, limit: u64) {
+    let limit = Duration::from_millis(limit);
+    assert!(took + Duration::from_millis(5) >= limit && took < limit + LATE, "{name} after {took:?}");
+}
+
+fn ended(gateway: &Gateway, outcome: &str, count: f64) {
+    let labels = [("route", "s"), ("kind", "tts"), ("outcome", outcome)];
+    gateway.metric_becomes("speechgate_generations_total", &labels, count);
+}
+
+#[test]
+fn a_body_that_never_speaks_is_answered_with_an_error() {
+    let provider = Provider::start();
+    let gateway = gateway("elevenlabs", &provider, LIMITS);
+    for (name, acts) in [("no head", vec![Act::Hang]), ("a head alone", open(HEAD, &[]))] {
+        provider.next(acts);
+        let (answer, took) = asked(&gateway, "/s/v1/text-to-speech/v", &text());
+        assert_eq!((answer.status, answer.field("x-error-code").as_str()), (504, "audio_late"), "{name}");
+        assert!(answer.text().contains("\"origin\":\"provider\""), "{}", answer.text());
+        in_time(name, took, 600);
+    }
+    ended(&gateway, "silent", 2.0);
+    provider.next(whole(HEAD, &[]));
+    let (answer, _) = asked(&gateway, "/s/v1/text-to-speech/v", &text());
+    assert_eq!((answer.status, answer.field("x-error-code").as_str()), (502, "no_audio"));
+    ended(&gateway, "silent", 3.0);
+    // Nothing to speak, nothing to miss.
+    provider.next(whole(HEAD, &[]));
+    assert_eq!(asked(&gateway, "/s/v1/text-to-speech/v", "{\"text\":\" \"}").0.status, 200);
+    provider.next(whole(HEAD, &["audio"]));
+    assert_eq!(asked(&gateway, "/s/v1/text-to-speech/v", &text()).0.status, 200);
+    ended(&gateway, "complete", 2.0);
+    // What is no generation may take its time.
+    provider.next(vec![Act::send(HEAD), Act::Hang]);
+    let mut client = gateway.client();
+    let _ = client.send(get("/s/v1/voices"));
+    std::thread::sleep(Duration::from_millis(1200));
+    client.reset();
+}
+
+#[test]
+fn audio_that_stops_is_cut() {
+    let provider = Provider::start();
+    let gateway = gateway("elevenlabs", &provider, LIMITS);
+    provider.next(open(HEAD, &["audio", "more"]));
+    let (answer, took) = asked(&gateway, "/s/v1/text-to-speech/v/stream", &text());
+    assert_eq!((answer.status, answer.text().as_str(), answer.cut.is_some()), (200, "audiomore", true));
+    in_time("a stall", took, 500);
+    let line = gateway.line(|line| line["code"] == "audio_stalled" && line["event"].is_null());
+    assert_eq!(line["status"], 200);
+    ended(&gateway, "silent", 1.0);
+}
+
+#[test]
+fn streams_of_events_and_lines_are_told_in_their_own_form() {
+    let provider = Provider::start();
+    let cartesia = gateway("cartesia", &provider, LIMITS);
+    let body = format!(
+        "{{\"transcript\":\"Say {SECRET}.\",\"output_format\":{{\"container\":\"raw\",\"encoding\":\"pcm_s16le\",\"sample_rate\":8000}}}}"
+    );
+    let audio = "event: chunk\ndata: {\"type\":\"chunk\",\"data\":\"AQEBAQEBAQE=\",\"done\":false}\n\n";
+    let words = "event: timestamps\ndata: {\"type\":\"timestamps\",\"done\":false}\n\n";
+    let done = "event: done\ndata: {\"type\":\"done\",\"done\":true}\n\n";
+    // While nothing was sent it is an answer, then an event.
+    provider.next(open(EVENTS, &[]));
+    let (answer, took) = asked(&cartesia, "/s/tts/sse", &body);
+    assert_eq!((answer.status, answer.field("x-error-code").as_str()), (504, "audio_late"));
+    in_time("no event", took, 600);
+    for (name, acts, code, limit) in [
+        ("words alone", open(EVENTS, &[words]), "audio_late", 600),
+        ("a stall", open(EVENTS, &[audio, words, audio]), "audio_stalled", 500),
+        ("an end without audio", whole(EVENTS, &[words, done]), "no_audio", 0),
+    ] {
+        provider.next(acts);
+        let (answer, took) = asked(&cartesia, "/s/tts/sse", &body);
+        let told = answer.text();
+        assert!(answer.status == 200 && told.contains("event: error") && told.contains(code), "{name}: {told}");
+        assert!(answer.cut.is_some(), "{name}");
+        in_time(name, took, limit);
+    }
+    provider.next(whole(EVENTS, &[words, audio, audio, done]));
+    assert!(asked(&cartesia, "/s/tts/sse", &body).0.cut.is_none());
+    let line = cartesia.line(|line| line["event"] == "generation" && line["outcome"] == "complete");
+    assert_eq!((&line["audio_out_bytes"], &line["audio_out_seconds"]), (&Value::from(16), &Value::from(0.001)));
+
+    let eleven = gateway("elevenlabs", &provider, LIMITS);
+    let line = "{\"audio_base64\":\"AQEBAQEBAQE=\"}\n";
+    provider.next(open(LINES, &[line, line]));
+    let (answer, took) = asked(&eleven, "/s/v1/text-to-speech/v/stream/with-timestamps", &text());
+    assert!(answer.text().contains("audio_stalled") && answer.cut.is_some(), "{}", answer.text());
+    in_time("a stall of lines", took, 500);
+}
+
+#[test]
+fn another_upstream_speaks_where_the_first_one_never_does() {
+    let (first, second) = (Provider::start(), Provider::start());
+    let urls = [&first, &second].map(|provider| format!("http://{}", provider.address()));
+    let lines = format!("{LIMITS}\nretry = {{ attempts = 2, on = [\"timeout\", \"upstream\"] }}");
+    let gateway = Gateway::start(&Settings::new().over("s", "/s", &urls, &lines));
+    for (name, acts, limit) in
+        [("no head", vec![Act::Hang], 600), ("a head", open(HEAD, &[]), 600), ("empty", whole(HEAD, &[]), 0)]
+    {
+        first.next(acts);
+        second.next(whole(HEAD, &["audio"]));
+        let (answer, took) = asked(&gateway, "/s/v1/text-to-speech/v", &text());
+        assert_eq!((answer.status, answer.text().as_str()), (200, "audio"), "{name}");
+        in_time(name, took, limit);
+    }
+    ended(&gateway, "silent", 3.0);
+    ended(&gateway, "complete", 3.0);
+    assert_eq!(gateway.metric("speechgate_errors_total", &[("route", "s")]), 0.0, "no client saw one");
+}
+
+#[test]
+fn an_upload_that_takes_its_time_is_no_silence() {
+    let provider = Provider::start();
+    let gateway = gateway("elevenlabs", &provider, LIMITS);
+    provider.next(whole(HEAD, &["audio"]));
+    let body = text();
+    let head = format!("POST /s/v1/text-to-speech/v HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    let mut client = gateway.client();
+    let _ = client.send(head);
+    let (start, end) = body.split_at(10);
+    let _ = client.send(start);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(client.send(end).answer().status, 200);
+    ended(&gateway, "complete", 1.0);
+}
+
+#[test]
+fn a_record_says_what_was_used_and_nothing_of_what_was_said() {
+    let provider = Provider::start();
+    let gateway = gateway("elevenlabs", &provider, "generations = true");
+    let audio = "quartz-audio-".repeat(400);
+    let head = HEAD.replace("\r\n\r\n", "\r\ncharacter-cost: 17\r\nrequest-id: req-eleven\r\n\r\n");
+    provider.next(whole(&head, &[&audio, &audio]));
+    let path = "/s/v1/text-to-speech/v?output_format=pcm_16000";
+    let answer = gateway.client().send(post(path, &text())).answer();
+    assert_eq!(answer.status, 200);
+    let line = gateway.line(|line| line["event"] == "generation");
+    assert_eq!(line["route"], "s");
+    assert_eq!((&line["kind"], &line["outcome"]), (&Value::from("tts"), &Value::from("complete")));
+    assert_eq!(line["model"], "eleven_flash_v2_5");
+    assert_eq!(line["characters"], format!("Say {SECRET}.").chars().count());
+    assert_eq!(line["audio_out_bytes"], 2 * audio.len());
+    assert_eq!(line["audio_out_seconds"], 2.0 * audio.len() as f64 / 32_000.0);
+    assert_eq!(line["provider_characters"], 17.0);
+    assert_eq!(line["request_id"], answer.field("x-request-id"));
+    assert!(line["time_to_first_audio"].is_number() && line["duration"].is_number());
+    // On every sink: logs, metrics, the status page.
+    let pages = ["/metrics", "/", "/status.json", "/config"].map(|path| gateway.admin(path).text());
+    for sink in gateway.log().into_iter().chain(pages) {
+        for word in [SECRET, "quartz-audio", "quartz"] {
+            assert!(!sink.contains(word), "{word} in {sink}");
+        }
+    }
+}
+
+#[test]
+fn without_silence_and_records_nothing_is_followed() {
+    let provider = Provider::start();
+    let gateway = gateway("elevenlabs", &provider, "");
+    provider.next(whole(HEAD, &[]));
+    assert_eq!(asked(&gateway, "/s/v1/text-to-speech/v", &text()).0.status, 200);
+    assert_eq!(gateway.metric("speechgate_generations_total", &[("route", "s")]), 0.0);
+}
