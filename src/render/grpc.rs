@@ -3,7 +3,7 @@
 use super::http::{X_GATEWAY_ERROR, X_REQUEST_ID, ascii_json, describe, forget_the_old_body};
 use crate::canon::envelope::{self, Stamp};
 use crate::canon::grpc::{self, DETAILS, MESSAGE, Note, STATUS};
-use crate::canon::{CanonicalError, Evidence};
+use crate::canon::{CanonicalError, Evidence, UpstreamError};
 use http::{HeaderMap, HeaderValue};
 use std::collections::BTreeMap;
 
@@ -12,7 +12,9 @@ const MESSAGE_LIMIT: usize = 1024;
 /// Longest canonical object.
 const OBJECT_LIMIT: usize = 3072;
 /// How much of a message such an object keeps that would else be too long, in characters.
-const SHORT_MESSAGE: usize = 200;
+const SHORT_MESSAGE: usize = 100;
+/// The same for words of the provider's.
+const SHORT_WORD: usize = 32;
 
 /// How the end of a call is worded.
 #[derive(Clone, Copy, Debug)]
@@ -69,9 +71,20 @@ fn object(error: &CanonicalError, stamp: &Stamp<'_>) -> Option<HeaderValue> {
     let bare = Stamp { upstream_body: false, ..*stamp };
     let whole = ascii_json(&envelope::object(error, &bare), OBJECT_LIMIT);
     whole.or_else(|| {
-        let message = error.message.chars().take(SHORT_MESSAGE).collect();
-        let short =
-            CanonicalError { message, details: Default::default(), doc_url: None, param: None, ..error.clone() };
+        let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
+        let upstream = error.upstream.as_deref().map(|said| {
+            let word = |word: &Option<String>| word.as_deref().map(|word| cut(word, SHORT_WORD));
+            let (code, kind, request_id) = (word(&said.code), word(&said.kind), word(&said.request_id));
+            Box::new(UpstreamError { code, kind, request_id, body: None, ..said.clone() })
+        });
+        let short = CanonicalError {
+            message: cut(&error.message, SHORT_MESSAGE),
+            details: Default::default(),
+            doc_url: None,
+            param: None,
+            upstream,
+            ..error.clone()
+        };
         ascii_json(&envelope::object(&short, &bare), OBJECT_LIMIT)
     })
 }
@@ -191,6 +204,21 @@ mod tests {
         // A number of the provider's own stays its own.
         assert_eq!(field(&ended(&[("grpc-status", "42")], true), "grpc-status"), "42");
         assert_eq!(field(&ended(&[("grpc-status", "42")], false), "grpc-status"), "13");
+    }
+
+    /// Words that are escaped to six times their length left no room for the object.
+    #[test]
+    fn the_object_is_there_however_long_its_words_are() {
+        let long = || Some("\u{1f600}".repeat(512));
+        let upstream = UpstreamError { code: long(), kind: long(), request_id: long(), ..Default::default() };
+        let error = CanonicalError {
+            message: "\u{1f600}".repeat(2048),
+            upstream: Some(Box::new(upstream)),
+            ..CanonicalError::from_fault(Fault::Panic)
+        };
+        let trailers = trailers(&error, &STAMP, Form::Canonical, None);
+        let object: serde_json::Value = serde_json::from_str(field(&trailers, "x-gateway-error")).expect("an object");
+        assert_eq!(object["code"], "internal_error");
     }
 
     #[test]
