@@ -37,7 +37,7 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
     let config = Config {
         admin: admin(&raw.admin, findings),
         telemetry: telemetry(&raw.telemetry, findings),
-        routes: route::routes(&raw.routes, profiles, server.cors.as_ref(), findings),
+        routes: route::routes(&raw.routes, &raw.prices, profiles, server.cors.as_ref(), findings),
         server,
         tenants: tenants::tenants(&raw.tenants, &raw.routes, findings),
         prices: prices::prices(&raw.prices, profiles, findings),

@@ -8,6 +8,7 @@
 //! * `credentials`: what a route puts into handshakes and first messages, and what nobody is shown
 //! * `ends`: closes, disappearances, silence, back-pressure
 //! * `hostile`: what is no WebSocket, and deaths at every moment
+//! * `meter`: the meter against the provider's own count
 //! * `pings`: half-open connections, and what keeps idle ones open
 //! * `slots`: contexts and generations that wait for a slot
 //! * `fragments`: fragments and cuts anywhere make no difference
@@ -23,6 +24,7 @@ mod fragments;
 mod frames;
 mod handshakes;
 mod hostile;
+mod meter;
 mod pings;
 mod silence;
 mod slots;

@@ -12,7 +12,7 @@ use crate::config::problem::Findings;
 use crate::config::profiles::Profiles;
 use crate::config::raw;
 use crate::config::types::{
-    ClientCertificate, Cors, Envelope, Envelopes, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket,
+    ClientCertificate, Cors, Cost, Envelope, Envelopes, MOST_PLACES, Protocol, Route, Timeouts, Upstream, Websocket,
 };
 use crate::config::values;
 use std::collections::HashMap;
@@ -22,6 +22,7 @@ use std::time::Duration;
 /// All routes; each on its own, then against each other.
 pub(super) fn routes(
     raw: &[raw::Route],
+    prices: &[raw::Price],
     profiles: &Profiles,
     cors: Option<&Arc<Cors>>,
     findings: &mut Findings,
@@ -32,7 +33,7 @@ pub(super) fn routes(
     }
     unique_names(raw, findings);
     let routes: Vec<Route> =
-        raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, profiles, cors, findings)).collect();
+        raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, prices, profiles, cors, findings)).collect();
     unique_matches(&routes, findings);
     routes.into_iter().map(Arc::new).collect()
 }
@@ -65,6 +66,7 @@ fn unique_matches(routes: &[Route], findings: &mut Findings) {
 fn route(
     index: usize,
     raw: &raw::Route,
+    prices: &[raw::Price],
     profiles: &Profiles,
     server_cors: Option<&Arc<Cors>>,
     findings: &mut Findings,
@@ -97,6 +99,9 @@ fn route(
     let breaker = raw.circuit_breaker.as_ref();
     let circuit_breaker = breaker.map(|raw| limits::circuit_breaker(raw, &path.key("circuit_breaker"), findings));
     let silence = limits::silence(&raw.silence, &path.key("silence"), findings);
+    // Without the records of generations there would be nothing to count.
+    let metered = prices.iter().any(|price| price.provider == raw.provider)
+        || rate_limits.iter().any(|limit| limit.cost == Cost::AudioSeconds);
     let (host, prefix) = place?;
     Some(Route {
         name: name?,
@@ -125,7 +130,7 @@ fn route(
         waits,
         retry,
         circuit_breaker,
-        generations: raw.generations.unwrap_or(defaults::GENERATIONS) || silence.is_on(),
+        generations: raw.generations.unwrap_or(defaults::GENERATIONS) || silence.is_on() || metered,
         silence,
     })
 }
