@@ -307,11 +307,8 @@ impl Profile {
     }
 
     /// The code of its table with which a close's reason begins.
-    pub(crate) fn code_in_reason<'p, 'e>(
-        &'p self,
-        evidence: &'e Evidence<'_>,
-    ) -> Option<(Cow<'e, str>, Option<Known<'p>>)> {
-        self.codes.in_reason(evidence.ws_reason?)
+    pub(crate) fn code_in_reason<'e>(&self, seen: &'e Evidence<'_>) -> Option<(Cow<'e, str>, Option<Known<'_>>)> {
+        self.codes.in_reason(seen.ws_reason?)
     }
 
     /// The detector that says that this is a failure, if one does. The first that matches wins, `ignore` included.
