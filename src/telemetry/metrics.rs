@@ -9,13 +9,14 @@ mod generations;
 mod labels;
 mod registry;
 mod shard;
+mod slots;
 mod tally;
 mod totals;
 
 pub use labels::{Direction, Initiator, Limit, Transport};
 pub use registry::Metrics;
-pub(super) use shard::own;
-pub use shard::use_shard;
+pub(super) use slots::own;
+pub use slots::use_shard;
 pub use tally::TenantMetrics;
 pub use totals::Totals;
 
@@ -30,7 +31,8 @@ use crate::canon::{Code, Origin};
 use crate::generation::Usage;
 use crate::limit::{Priority, SlotStats};
 use http::Method;
-use shard::{CLOSE_SLOTS, METHODS, OTHER_METHOD, Shard, close_slot, counters, method_slot};
+use shard::Shard;
+use slots::{CLOSE_SLOTS, METHODS, OTHER_METHOD, close_slot, counters, method_slot};
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};

@@ -240,7 +240,7 @@ fn informational_responses_pass_and_storms_of_them_end() {
     let answer = world.get("/p/a");
     assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
     assert_eq!(answer.informational.iter().map(|(status, _)| *status).collect::<Vec<_>>(), [103]);
-    assert_eq!(answer.informational[0].1.get("link").as_deref(), Some("</a.css>"));
+    assert_eq!(answer.informational[0].1.get("link").as_deref(), Some("</p/a.css>"), "it leads here");
     assert!(!answer.fields.has("link"), "nothing of it is in the final answer");
 
     world

@@ -10,7 +10,7 @@
 //! Bytes are those of Content-Length. A body without one is read up to the bound; if it ends there, that is the cost, and
 //! otherwise the rest is charged as it comes, and the request fails where the limit is reached.
 
-use super::rates::Subject;
+use super::subject::Subject;
 use crate::canon::{Fault, Profile, read_json};
 use crate::config::types::Cost;
 use crate::proxy::RequestBody;

@@ -5,7 +5,8 @@
 //! shows at its end, so that for `audio-seconds` a generation is asked for one second and owes the rest. Where gateways share
 //! their limits, each counts this for its own part.
 
-use super::rates::{Rates, Subject, now};
+use super::rates::{Rates, now};
+use super::subject::Subject;
 use super::{Denied, Refusal, RouteLimits};
 use crate::config::types::{Cost, RateLimit};
 use crate::fleet::{Check, Fleet};

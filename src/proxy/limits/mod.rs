@@ -28,6 +28,7 @@ mod rates;
 mod refusal;
 mod shared;
 mod slots;
+mod subject;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -36,9 +37,9 @@ pub(crate) use cost::BOUND;
 pub use credential::Credential;
 pub use feedback::Admission;
 pub(crate) use ledger::Ledger;
-pub(crate) use rates::Subject;
 pub use refusal::{Denied, Refusal};
 pub(crate) use slots::{Asked, Queued, priority};
+pub(crate) use subject::Subject;
 pub use view::{AccountSlotsView, BackoffView, LimitView};
 
 use crate::canon::{Code, ConcurrencyUnit};

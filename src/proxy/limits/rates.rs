@@ -5,7 +5,8 @@
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
-use super::{Credential, Denied, Refusal, refusal};
+use super::subject::Subject;
+use super::{Denied, Refusal, refusal};
 use crate::canon::Profile;
 use crate::config::types::{Cost, LimitKey, RateLimit};
 use crate::limit::Keys;
@@ -13,7 +14,6 @@ use crate::limit::rate::{Quota, Rate};
 use crate::proxy::request_body::Meter;
 use crate::proxy::{RequestBody, path};
 use http::HeaderMap;
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,20 +28,6 @@ pub(super) struct Entry {
     /// Its place in the configuration, from 1: what it is called in headers.
     pub(super) number: usize,
     pub(super) rate: Arc<Rate>,
-}
-
-/// The facts of a request that a limit may count by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Subject<'a> {
-    pub(crate) method: &'a str,
-    /// The path below the route's prefix.
-    pub(crate) path: &'a str,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) address: Option<IpAddr>,
-    /// It is a generation by itself, as no handshake of a socket is.
-    pub(crate) generation: bool,
-    /// Whose it is.
-    pub(crate) credential: Credential,
 }
 
 /// What a request was charged; refunded when this is dropped before it is kept.

@@ -7,7 +7,8 @@
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
-use super::rates::{Charges, Entry, Rates, Subject, meter, now};
+use super::rates::{Charges, Entry, Rates, meter, now};
+use super::subject::Subject;
 use super::{Denied, Refusal, refusal};
 use crate::config::types::Route;
 use crate::fleet::{Check, Counted, Fleet, Uncounted};

@@ -1,7 +1,8 @@
 //! The metrics of routes, family by family.
 
 use super::labels::{Direction, Initiator, Limit, Transport};
-use super::shard::{CLOSE_CODES, METHODS, PRIORITIES, STATUS_SLOTS, Shard, close_slot, error_slot, status_label};
+use super::shard::Shard;
+use super::slots::{CLOSE_CODES, METHODS, PRIORITIES, STATUS_SLOTS, close_slot, error_slot, status_label};
 use super::tally::Tally;
 use super::{Exemplar, RouteMetrics, by_name, lock};
 use crate::canon::{Code, Origin};

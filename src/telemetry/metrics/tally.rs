@@ -1,7 +1,7 @@
 //! Requests and errors, counted for a route or for one of its tenants.
 
 use super::labels::Transport;
-use super::shard::{ERROR_SLOTS, METHODS, STATUS_SLOTS, STATUSES, counters, error_slot, method_slot, own};
+use super::slots::{ERROR_SLOTS, METHODS, STATUS_SLOTS, STATUSES, counters, error_slot, method_slot, own};
 use super::{Exemplar, lock};
 use crate::canon::{Code, Origin};
 use crate::telemetry::trace::SpanRef;

@@ -1,4 +1,4 @@
-use super::shard::*;
+use super::slots::*;
 use super::*;
 use crate::telemetry::exposition::Format;
 
