@@ -13,6 +13,7 @@ mod error;
 mod gateway;
 mod restart;
 mod running;
+mod spending;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@ use super::control::Control;
 use super::descriptors;
 use super::error::StartError;
 use super::running::{Load, Running};
+use super::spending;
 use crate::config::Loaded;
 use crate::config::types::{Config, Listen, Otlp};
 use crate::otlp::Export;
@@ -129,6 +130,7 @@ impl Gateway {
             "listening"
         );
         let control = Arc::clone(&self.control);
+        let state = control.running.state.load().config.limits.state.clone();
         self.runtime.block_on(async move {
             for socket in admin_sockets {
                 match Listener::register(socket) {
@@ -142,6 +144,10 @@ impl Gateway {
                 () = Arc::clone(&control).keep_up_to_date() => {}
                 () = control.status.sample() => {}
                 () = control.check_health() => {}
+                () = spending::keep(&control.running.shared, state.clone()) => {}
+            }
+            if let Some(Err(error)) = state.map(|path| spending::write(&path, &control.running.shared.tenants.kept())) {
+                tracing::error!(%error, "what tenants have used is not kept");
             }
             control.running.shared.limits.leave_fleet().await;
         });

@@ -81,7 +81,7 @@ const KEYS: [Key; 14] = [
     table("limits", |config| {
         let limits = &config.limits;
         let backend = limits.backend.as_ref().map(|backend| backend.reveal());
-        shown(&(backend, &limits.ca_file, limits.lease, limits.timeout, &limits.prefix))
+        shown(&(backend, &limits.ca_file, limits.lease, limits.timeout, &limits.prefix, &limits.state))
     }),
     of_server("server.body_timeout", &["body_timeout"], |config| shown(&config.server.body_timeout)),
     of_server("server.header_timeout", &["header_timeout"], |config| shown(&config.server.header_timeout)),

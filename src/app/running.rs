@@ -1,7 +1,7 @@
 //! The configuration in force, and what it is made into.
 
 use super::error::StartError;
-use super::restart;
+use super::{restart, spending};
 use crate::config::Loaded;
 use crate::config::files::SourceFiles;
 use crate::config::types::Config;
@@ -54,6 +54,11 @@ impl Running {
         let fleet = Fleet::start(&loaded.config.limits, &instance, || metrics.fleet(), runtime);
         let fleet = fleet.map_err(StartError::Route)?;
         let shared = proxy::Shared::new(metrics, access, identity);
+        if let Some(path) = &loaded.config.limits.state {
+            shared.tenants.resume(spending::read(path).map_err(StartError::Route)?);
+        }
+        let tenants = Arc::clone(&shared.tenants);
+        shared.metrics.show_budgets(move || tenants.ratios());
         if let Some(fleet) = fleet {
             shared.limits.join(fleet);
         }

@@ -85,6 +85,7 @@ faults! {
     KeyExpired ExpiredCredentials Gateway "http_request_denied" "The gateway key of the request has expired.";
     RouteForbidden PermissionDenied Gateway "http_request_denied" "The gateway key of the request does not open this route.";
     ProviderKeyMissing MissingCredentials Gateway "http_request_denied" "This route has no key of the provider. Clients send their own in its place, and the gateway key in x-speechgate-key.";
+    BudgetUsedUp QuotaExceeded Gateway "http_request_denied" "The budget that this gateway has for the client is used up.";
     KeyInPath InvalidRequest Gateway "http_request_denied" "A gateway key stands in the path of the request.";
     Panic InternalError Gateway "proxy_internal_error" "This gateway failed inside.";
     RateExceeded RateLimited Gateway "http_request_denied" "More requests than the rate limit of this route allows.";

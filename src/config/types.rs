@@ -19,7 +19,7 @@ pub use limits::{CircuitBreaker, Concurrency, Cost, LimitKey, Limits, RateLimit,
 pub use route::{MOST_PLACES, Route, Timeouts, Websocket};
 pub use server::{Listen, Server, ServerTls};
 pub use telemetry::{AccessField, LogFormat, LogLevel, Otlp, Telemetry};
-pub use tenants::{KeyHash, Tenant, TenantKey};
+pub use tenants::{Budget, KeyHash, Measure, Tenant, TenantKey};
 pub use upstream::{ClientCertificate, HealthCheck, Protocol, Upstream};
 
 use crate::generation::Prices;

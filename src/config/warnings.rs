@@ -5,7 +5,7 @@ use super::problem::Findings;
 use super::profiles::is_built_in;
 use super::raw::{self, Raw};
 use super::shadowed;
-use super::types::{Config, Listen, Route};
+use super::types::{Config, Listen, Route, Tenant};
 use crate::canon::ProfileSpec;
 use serde::Deserialize;
 use std::net::IpAddr;
@@ -70,6 +70,13 @@ fn tenants(config: &Config, warnings: &mut Findings) {
             .expected("`keys` of `[[tenants]]`, as `speechgate key new --tenant NAME` prints them");
     } else if !config.server.authenticate && !config.tenants.is_empty() {
         warnings.value(&path, "the tenants are not asked for their keys").expected("`tenants`, or no `[[tenants]]`");
+    }
+    let has_budget = |tenant: &Arc<Tenant>| !tenant.budgets.is_empty();
+    if let Some(at) = config.tenants.iter().position(has_budget).filter(|_| config.limits.state.is_none()) {
+        let path = Path::of("tenants").index(at).key("budgets");
+        warnings
+            .value(&path, "a restart forgets what was used of it")
+            .expected("`state = \"/var/lib/speechgate/state.json\"` in `[limits]`");
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`settle`] | how long the slot of a cancelled call stays taken |
 //! | [`backoff`] | how long no request goes out after a provider's Retry-After |
 //! | [`budget`] | how many retries an outage may add |
+//! | [`budgets`] | how much a tenant may use in a day, a week or thirty days |
 //! | [`breaker`] | when a broken upstream gets no requests |
 //!
 //! All of them are shared between threads. Each has its own lock, held for a few instructions, in which no foreign code runs:
@@ -29,6 +30,7 @@
 pub mod backoff;
 pub mod breaker;
 pub mod budget;
+pub mod budgets;
 pub mod gate;
 pub mod keys;
 pub mod learn;

@@ -30,7 +30,13 @@ pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> 
     };
     match admitted {
         Ok(caller) => {
+            let limits = state.tenants.limits_of(&caller).map(Arc::clone);
             call.caller = Some(caller);
+            let begun = limits.map(|limits| limits.begin(tokio::time::Instant::now().into_std()));
+            match begun.transpose().map_err(|refusal| Finding::denied(call.phase, refusal.into()))? {
+                Some(left) if !left.is_empty() => call.has_left(left),
+                _ => {}
+            }
             Ok(())
         }
         Err(fault) => Err(Finding::unauthenticated(call.phase, fault)),

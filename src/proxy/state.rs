@@ -254,7 +254,7 @@ impl State {
         // What can fail comes first, because the limits in force change with what follows.
         let headers: Vec<RouteHeaders> =
             config.routes.iter().map(|route| RouteHeaders::new(route)).collect::<Result<_, _>>()?;
-        let tenants = Arc::new(Tenants::new(&config));
+        let tenants = Arc::new(Tenants::new(&config, &shared.tenants));
         let now = Instant::now();
         let routes = config
             .routes

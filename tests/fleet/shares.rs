@@ -29,7 +29,7 @@ impl Gateway {
 
     fn on(server: &Server, id: &str, max: u32, lease: Duration, runtime: &Handle) -> Gateway {
         let backend = Some(Secret::new(server.url()));
-        let limits = Limits { backend, ca_file: None, lease, timeout: TIMEOUT, prefix: "t".to_owned() };
+        let limits = Limits { backend, ca_file: None, state: None, lease, timeout: TIMEOUT, prefix: "t".to_owned() };
         let fleet = Fleet::start(&limits, id, Arc::default, runtime).expect("a URL").expect("a backend");
         let gate = Gate::new(&Setup { max, queue: 1000, accounts: 1 });
         fleet.share("tts", 1, &gate);

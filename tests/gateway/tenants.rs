@@ -467,3 +467,45 @@ fn no_message_of_a_socket_takes_a_gateway_key_along() {
     assert!(seen.contains("end 39"), "{seen}");
     assert!(!seen.contains(&KEY[3..]), "{seen}");
 }
+
+/// A tenant that may begin two requests in a long time, and one that may begin four in a day.
+#[test]
+fn rates_and_budgets_of_a_tenant_bind_it_alone_and_outlive_a_restart() {
+    let provider = Provider::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let hashed = |key: &str| shown(&hash(key.as_bytes()));
+    let tenants = format!(
+        "[[tenants]]\nname = \"slow\"\nkeys = [\"{}\"]\nrate_limits = [{{ requests = 2, per = \"1h\" }}]\n\
+         [[tenants]]\nname = \"poor\"\nkeys = [\"{}\"]\nbudgets = [{{ requests = 4, per = \"30d\" }}]\n\
+         [limits]\nstate = \"{}\"\n",
+        hashed(&KEY),
+        hashed(&OTHER),
+        directory.path().join("state.json").display()
+    );
+    let settings = credentialed(provider.address(), &tenants);
+    let mut gateway = Gateway::start(&settings);
+    let one = |gateway: &Gateway, key: &str| ask(gateway, get_with("/p/v1/a", &format!("xi-api-key: {key}\r\n")));
+    assert_eq!([0; 3].map(|_| one(&gateway, &KEY).status), [200, 200, 429]);
+    let refused = one(&gateway, &KEY);
+    assert_eq!(
+        (error(&refused)["code"].as_str(), error(&refused)["origin"].as_str()),
+        (Some("rate_limited"), Some("gateway"))
+    );
+    assert_eq!([0; 3].map(|_| one(&gateway, &OTHER).fields.has("x-speechgate-budget-remaining")), [false; 3]);
+    // The reload keeps what was used.
+    assert_eq!(gateway.ask_admin("POST", "/-/reload").status, 200);
+    gateway.metric_becomes("speechgate_budget_used_ratio", &[("tenant", "poor"), ("budget", "requests/30d")], 0.75);
+    assert_eq!([0; 2].map(|_| one(&gateway, &OTHER).status), [200, 402]);
+    let refused = error(&one(&gateway, &OTHER));
+    assert_eq!((refused["code"].as_str(), refused["origin"].as_str()), (Some("quota_exceeded"), Some("gateway")));
+    let wait = refused["retry_after_seconds"].as_f64().expect("a wait");
+    assert!(wait > 0.0 && wait <= 30.0 * 86_400.0, "{wait}");
+    let _ = gateway
+        .line(|line| line["message"].as_str().is_some_and(|text| text.starts_with("a budget is nearly used up")));
+    assert_eq!(gateway.metric("speechgate_limit_rejections_total", &[("limit", "budget")]), 2.0);
+    gateway.signal("TERM");
+    assert!(gateway.ended().success());
+    let gateway = Gateway::start(&settings);
+    assert_eq!([0; 2].map(|_| one(&gateway, &OTHER).status), [402, 402], "the file is read again");
+    assert_eq!(one(&gateway, &KEY).status, 200, "rates begin anew");
+}

@@ -300,6 +300,7 @@ impl World {
             *begun = true;
         }
         let limits = Limits {
+            state: None,
             backend: Some(Secret::new("redis://simulated".to_owned())),
             ca_file: None,
             lease: self.lease,

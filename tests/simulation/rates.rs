@@ -67,6 +67,7 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
 
 fn gateway(server: &Arc<Server>, index: usize, quota: Quota) -> Gateway {
     let limits = Limits {
+        state: None,
         backend: Some(Secret::new("redis://simulated".to_owned())),
         ca_file: None,
         lease: Duration::from_secs(5),

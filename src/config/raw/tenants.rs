@@ -1,5 +1,6 @@
 //! The keys of tenants.
 
+use super::DurationText;
 use crate::config::defaults;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,60 @@ pub(in crate::config) struct Tenant {
     pub(in crate::config) max: Option<u32>,
     /// Its priority in the queues of routes; a client's `x-speechgate-priority` can only lower it. Default: what the client says.
     pub(in crate::config) priority: Option<PriorityName>,
+    /// How many requests it may begin in a time, over all routes. Each limit refuses at once.
+    #[serde(default)]
+    pub(in crate::config) rate_limits: Vec<TenantRate>,
+    /// How much it may use in a time, over all routes.
+    #[serde(default)]
+    pub(in crate::config) budgets: Vec<Budget>,
+}
+
+/// An entry of a tenant's `rate_limits`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct TenantRate {
+    /// How many requests.
+    #[schemars(required, range(min = 1))]
+    pub(in crate::config) requests: Option<u32>,
+    /// In which time.
+    #[schemars(required)]
+    pub(in crate::config) per: Option<DurationText>,
+    /// How many may come in a burst. Default: as many as `requests`.
+    #[schemars(range(min = 1))]
+    pub(in crate::config) burst: Option<u32>,
+}
+
+/// An entry of `budgets`: one of `characters`, `audio_seconds`, `requests` and `cost`
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Budget {
+    /// Characters of text, as the provider counts them.
+    #[schemars(range(min = 1))]
+    pub(in crate::config) characters: Option<u64>,
+    /// Seconds of audio, of the client's and of the provider's.
+    #[schemars(range(min = 1))]
+    pub(in crate::config) audio_seconds: Option<u64>,
+    /// Requests.
+    #[schemars(range(min = 1))]
+    pub(in crate::config) requests: Option<u64>,
+    /// Money, by `[[prices]]`, in `currency`.
+    pub(in crate::config) cost: Option<f64>,
+    /// The currency of `cost`.
+    pub(in crate::config) currency: Option<String>,
+    /// A day, a week from Monday on, or thirty days, in UTC.
+    #[schemars(required)]
+    pub(in crate::config) per: Option<BudgetPeriod>,
+}
+
+/// The period of a budget.
+#[derive(Clone, Copy, Deserialize, JsonSchema, Serialize)]
+pub(in crate::config) enum BudgetPeriod {
+    #[serde(rename = "1d")]
+    Day,
+    #[serde(rename = "7d")]
+    Week,
+    #[serde(rename = "30d")]
+    ThirtyDays,
 }
 
 /// One of a tenant's keys: its hash, or a table with the time of its end.

@@ -253,6 +253,7 @@ pub(super) fn limits(raw: &raw::Limits, findings: &mut Findings) -> Limits {
         reader.findings.key(&path, "has no use without a `rediss://` backend").expected("`backend = \"rediss://…\"`");
     }
     Limits {
+        state: raw.state.as_ref().map(std::path::PathBuf::from),
         ca_file,
         backend: backend.map(|url| Secret::new(url.clone())),
         lease,

@@ -1,11 +1,12 @@
 //! `[[tenants]]`
 
 use super::Reader;
+use crate::canon::Code;
 use crate::config::defaults::tenants as defaults;
 use crate::config::path::Path;
 use crate::config::problem::Findings;
 use crate::config::raw;
-use crate::config::types::{KeyHash, Tenant, TenantKey};
+use crate::config::types::{Budget, Cost, KeyHash, LimitKey, Measure, RateLimit, Tenant, TenantKey};
 use crate::config::values;
 use crate::limit::Priority;
 use std::collections::HashMap;
@@ -45,6 +46,8 @@ fn tenant(
     if let Some(names) = &raw.routes {
         allowed(names, routes, &path.key("routes"), findings);
     }
+    let rate_limits = rate_limits(&raw.rate_limits, &path.key("rate_limits"), findings);
+    let budgets = budgets(&raw.budgets, &path.key("budgets"), findings);
     let mut reader = Reader { path: path.clone(), findings };
     let name = reader.read("name", raw.name.as_deref(), |text| values::name(text).map(|()| text.to_owned()));
     let reserve = raw.reserve.unwrap_or(defaults::RESERVE);
@@ -65,7 +68,82 @@ fn tenant(
             raw::PriorityName::Normal => Priority::Normal,
             raw::PriorityName::Low => Priority::Low,
         }),
+        rate_limits,
+        budgets,
     })
+}
+
+fn rate_limits(raw: &[raw::TenantRate], path: &Path, findings: &mut Findings) -> Vec<RateLimit> {
+    let mut limits = Vec::new();
+    for (index, raw) in raw.iter().enumerate() {
+        let mut reader = Reader { path: path.index(index), findings };
+        let per = reader.read("per", raw.per.as_ref().map(|text| text.0.as_str()), values::positive_duration);
+        let (Some(requests), Some(per)) = (raw.requests, per) else { continue };
+        let burst = raw.burst.unwrap_or(requests);
+        let (key, cost) = (LimitKey::Route, Cost::Requests);
+        limits.push(RateLimit { requests, per, burst, matches: None, key, code: Code::RateLimited, cost });
+    }
+    limits
+}
+
+/// `budgets`: each of one thing, and of each thing and time one.
+fn budgets(raw: &[raw::Budget], path: &Path, findings: &mut Findings) -> Vec<Budget> {
+    let mut budgets: Vec<Budget> = Vec::new();
+    for (index, raw) in raw.iter().enumerate() {
+        let here = path.index(index);
+        let Some(budget) = budget(raw, &here, findings) else { continue };
+        let name = budget.name();
+        if budgets.iter().any(|other| other.name() == name) {
+            findings
+                .value(&here, format!("there is a budget of `{name}` already"))
+                .expected("one of each kind and time");
+        }
+        budgets.push(budget);
+    }
+    budgets
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody has a budget of 2^53 characters")]
+fn budget(raw: &raw::Budget, path: &Path, findings: &mut Findings) -> Option<Budget> {
+    let currency = raw.currency.clone();
+    let all = [
+        raw.characters.map(|amount| (Measure::Characters, amount as f64)),
+        raw.audio_seconds.map(|amount| (Measure::AudioSeconds, amount as f64)),
+        raw.requests.map(|amount| (Measure::Requests, amount as f64)),
+        raw.cost.map(|amount| (Measure::Cost(currency.clone().unwrap_or_default()), amount)),
+    ];
+    let mut given = all.into_iter().flatten();
+    let (Some((measure, amount)), None) = (given.next(), given.next()) else {
+        if !findings.any_within(path) {
+            findings
+                .value(path, "is a budget of no one thing")
+                .expected("one of `characters`, `audio_seconds`, `requests` and `cost`");
+        }
+        return None;
+    };
+    let is_code = |text: &String| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
+    let place = path.key("currency");
+    match (&measure, &currency) {
+        (Measure::Cost(_), None) => {
+            let _ = findings.key(&place, "missing").expected("a currency such as `USD`");
+        }
+        (Measure::Cost(_), Some(text)) if !is_code(text) => {
+            let _ = findings.not(&place, text, "a currency such as `USD`");
+        }
+        (Measure::Cost(_), Some(_)) | (_, None) => {}
+        (_, Some(_)) => {
+            let _ = findings.key(&place, "has no use without `cost`").expected("`cost`");
+        }
+    }
+    if !(amount.is_finite() && amount > 0.0) {
+        findings.not(&path.key("cost"), &amount.to_string(), "a number above 0");
+    }
+    let days = match raw.per? {
+        raw::BudgetPeriod::Day => 1,
+        raw::BudgetPeriod::Week => 7,
+        raw::BudgetPeriod::ThirtyDays => 30,
+    };
+    Some(Budget { measure, amount, days })
 }
 
 /// `routes`: each is there.

@@ -119,6 +119,8 @@ pub struct Limits {
     pub backend: Option<Secret>,
     /// CA certificates, PEM, that are trusted instead of the platform's.
     pub ca_file: Option<PathBuf>,
+    /// Where what tenants have used of their budgets is kept.
+    pub state: Option<PathBuf>,
     /// How long slots stay with a gateway that is not heard of any more.
     pub lease: Duration,
     /// How long a request waits for the backend before it is counted locally; a tenth of the lease at most.

@@ -1,5 +1,6 @@
 //! Tenants: who may call, and with which keys.
 
+use super::RateLimit;
 use crate::limit::Priority;
 use std::time::SystemTime;
 
@@ -22,6 +23,48 @@ pub struct Tenant {
     pub max: Option<u32>,
     /// How urgent its calls are at most; what the client says when none.
     pub priority: Option<Priority>,
+    /// How many requests it may begin in a time: of each, only the number, the time and the burst are used.
+    pub rate_limits: Vec<RateLimit>,
+    /// How much it may use in a time.
+    pub budgets: Vec<Budget>,
+}
+
+/// How much a tenant may use in a time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    /// Of what.
+    pub measure: Measure,
+    /// How much, more than zero.
+    pub amount: f64,
+    /// In how many days: 1, 7 or 30.
+    pub days: u32,
+}
+
+/// What a budget counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Characters of text.
+    Characters,
+    /// Seconds of audio.
+    AudioSeconds,
+    /// Requests.
+    Requests,
+    /// Money in this currency.
+    Cost(String),
+}
+
+impl Budget {
+    /// What it is called in labels and headers: `characters/1d`, `cost-USD/30d`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let days = self.days;
+        match &self.measure {
+            Measure::Characters => format!("characters/{days}d"),
+            Measure::AudioSeconds => format!("audio_seconds/{days}d"),
+            Measure::Requests => format!("requests/{days}d"),
+            Measure::Cost(currency) => format!("cost-{currency}/{days}d"),
+        }
+    }
 }
 
 impl Tenant {

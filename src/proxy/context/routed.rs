@@ -138,7 +138,7 @@ impl RoutedContext {
 
     /// What is left of the limits that counted it.
     pub(crate) fn has_left(&mut self, headers: HeaderMap) {
-        self.rate_limits = Some(Box::new(headers));
+        self.rate_limits.get_or_insert_default().extend(headers);
     }
 
     /// Says in an answer what is left of the limits, unless a refusal has said it.

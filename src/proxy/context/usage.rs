@@ -14,6 +14,9 @@ impl RoutedContext {
         if let Some(ledger) = &self.ledger {
             ledger.ended(record);
         }
+        if let Some(limits) = self.caller.as_ref().and_then(|caller| self.state.tenants.limits_of(caller)) {
+            limits.used(&usage);
+        }
         usage
     }
 }

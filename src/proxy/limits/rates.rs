@@ -164,6 +164,20 @@ impl Drop for Charges {
     }
 }
 
+/// A limit that belongs to no route.
+pub(crate) fn new_rate(limit: &RateLimit, now: Instant) -> Rate {
+    Rate::new(quota(limit), now)
+}
+
+/// Charges one request to such a limit.
+///
+/// # Errors
+/// The refusal when it is exceeded.
+pub(crate) fn check_rate(limit: &RateLimit, number: usize, rate: &Rate, now: Instant) -> Result<(), Refusal> {
+    let checked = rate.check(0, NonZeroU32::MIN, now);
+    checked.map(drop).map_err(|refused| Refusal::of_rate(limit, number, 1, refused))
+}
+
 fn quota(limit: &RateLimit) -> Quota {
     // Both are at least one: the configuration says so.
     let amount = NonZeroU32::new(limit.requests).unwrap_or(NonZeroU32::MIN);

@@ -70,6 +70,14 @@ impl Refusal {
         Refusal { limit: Limit::Concurrency, error, headers: fields(&policy, &state) }
     }
 
+    /// A budget of the client's tenant is used up until then.
+    pub(crate) fn of_budget(name: &str, until: Duration) -> Refusal {
+        let mut error = CanonicalError::from_fault(Fault::BudgetUsedUp);
+        error.retry_after = Some(until);
+        error.message = format!("{} ({name})", error.message.trim_end_matches('.'));
+        Refusal { limit: Limit::Budget, error, headers: HeaderMap::new() }
+    }
+
     /// The provider asked for a pause with this code.
     pub(super) fn of_backoff(code: Code, remaining: Duration) -> Refusal {
         let mut error = CanonicalError::from_fault(Fault::ProviderHeld);

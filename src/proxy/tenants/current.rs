@@ -1,12 +1,14 @@
 //! The tenants of the configuration in force, for sockets that outlive the one that they began with.
 
-use super::{Caller, Tenants};
+use super::{Caller, Kept, TenantLimits, Tenants};
 use crate::canon::Fault;
+use crate::config::types::Tenant;
 use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
@@ -25,9 +27,48 @@ pub struct Current {
     /// How often there were others.
     version: AtomicU64,
     changed: Notify,
+    /// What tenants may use and have used, by their names.
+    limits: Mutex<BTreeMap<String, Arc<TenantLimits>>>,
+    /// What was read at the start.
+    read: OnceLock<Vec<Kept>>,
 }
 
 impl Current {
+    /// What tenants had used when the process before this one ended.
+    pub fn resume(&self, kept: Vec<Kept>) {
+        let _ = self.read.set(kept);
+    }
+
+    /// What tenants may use under a configuration, with what they have used under those before it.
+    pub(super) fn limits(&self, tenants: &[Arc<Tenant>]) -> Vec<Arc<TenantLimits>> {
+        let mut all = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read.get().map(Vec::as_slice).unwrap_or_default();
+        let limits = tenants.iter().map(|tenant| {
+            let old = all.get(&tenant.name).map(|old| &**old);
+            let new = Arc::new(TenantLimits::new(tenant, old, read, Instant::now().into_std()));
+            let _ = all.insert(tenant.name.clone(), Arc::clone(&new));
+            new
+        });
+        limits.collect()
+    }
+
+    /// What has been used of every budget that there is or was.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Kept> {
+        let all = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().flat_map(|limits| limits.kept().collect::<Vec<_>>()).collect()
+    }
+
+    /// Each budget by its tenant and its name, and which part of it is used.
+    #[must_use]
+    pub fn ratios(&self) -> Vec<(String, String, f64)> {
+        let all = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |(tenant, limits): (&String, &Arc<TenantLimits>)| {
+            limits.ratios().map(|(budget, ratio)| (tenant.clone(), budget, ratio)).collect::<Vec<_>>()
+        };
+        all.iter().flat_map(of).collect()
+    }
+
     /// These are in force from now on.
     pub fn replace(&self, tenants: Arc<Tenants>) {
         self.tenants.store(tenants);

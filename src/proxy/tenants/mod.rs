@@ -3,15 +3,19 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `current` | those in force, and the end of sockets whose key has ended |
+//! | `limits` | how many requests a tenant may begin, and how much it may use |
 //! | `places` | where a request has its key |
 //! | `strip` | keys out of what goes to a provider or is shown |
 
 mod current;
+mod limits;
 mod places;
 mod strip;
 
 pub use current::Current;
 pub(crate) use current::Watch;
+pub use limits::Kept;
+pub(crate) use limits::TenantLimits;
 pub(crate) use places::{OWN, Place, Sent, find};
 pub(crate) use strip::{clean_target, shown, strip_fields};
 
@@ -33,6 +37,8 @@ pub struct Tenants {
     keys: HashMap<KeyHash, Entry>,
     /// Headers in which some route's clients may have a key.
     places: HashSet<HeaderName>,
+    /// What each tenant may use, in the order of the configuration.
+    limits: Vec<Arc<TenantLimits>>,
 }
 
 #[derive(Debug)]
@@ -53,7 +59,7 @@ pub struct Caller {
 impl Tenants {
     /// Those of a configuration.
     #[must_use]
-    pub fn new(config: &Config) -> Tenants {
+    pub fn new(config: &Config, current: &Current) -> Tenants {
         let entries = config.tenants.iter().flat_map(|tenant| {
             let entry = |key: &TenantKey| (key.hash, Entry { tenant: Arc::clone(tenant), expires: key.expires });
             tenant.keys.iter().map(entry)
@@ -64,7 +70,22 @@ impl Tenants {
             places.extend(headers.iter().filter_map(|name| name.parse::<HeaderName>().ok()));
             places.extend(route.credentials.iter().filter_map(|one| one.header.clone()));
         }
-        Tenants { asks: config.server.authenticate, keys: entries.collect(), places }
+        Tenants {
+            asks: config.server.authenticate,
+            keys: entries.collect(),
+            places,
+            limits: current.limits(&config.tenants),
+        }
+    }
+
+    /// What the tenant of a caller may use.
+    pub(crate) fn limits_of(&self, caller: &Caller) -> Option<&Arc<TenantLimits>> {
+        self.limits.get(caller.tenant.index)
+    }
+
+    /// Each budget of a tenant, and which part of it is used.
+    pub fn budgets(&self, tenant: &Tenant) -> Vec<(String, f64)> {
+        self.limits.get(tenant.index).map_or_else(Vec::new, |limits| limits.ratios().collect())
     }
 
     /// Whether clients have to show a key.

@@ -13,7 +13,9 @@ const HASH: usize = "sha256:".len() + 12;
 pub(super) fn render(state: &State, now: SystemTime) -> String {
     let tenant = |tenant: &Tenant| {
         let keys: Vec<Value> = tenant.keys.iter().map(|key| shown(key, now)).collect();
-        json!({ "name": tenant.name, "keys": keys, "routes": used(state, tenant) })
+        let budgets = state.tenants.budgets(tenant).into_iter();
+        let budgets: Vec<Value> = budgets.map(|(name, used)| json!({ "budget": name, "used_ratio": used })).collect();
+        json!({ "name": tenant.name, "keys": keys, "budgets": budgets, "routes": used(state, tenant) })
     };
     let tenants: Vec<Value> = state.config.tenants.iter().map(|one| tenant(one)).collect();
     let document = json!({ "authenticate": state.tenants.ask(), "tenants": tenants });

@@ -106,12 +106,14 @@ pub enum Limit {
     Circuit,
     /// No valid key of a tenant, or a credential that was refused on a socket a moment ago.
     Authentication,
+    /// What a tenant may use.
+    Budget,
 }
 
 impl Limit {
     /// All, in the order of their index.
-    pub const ALL: [Limit; 5] =
-        [Limit::Rate, Limit::Concurrency, Limit::RetryAfter, Limit::Circuit, Limit::Authentication];
+    pub const ALL: [Limit; 6] =
+        [Limit::Rate, Limit::Concurrency, Limit::RetryAfter, Limit::Circuit, Limit::Authentication, Limit::Budget];
 
     /// The label.
     #[must_use]
@@ -122,6 +124,7 @@ impl Limit {
             Limit::RetryAfter => "retry_after",
             Limit::Circuit => "circuit",
             Limit::Authentication => "authentication",
+            Limit::Budget => "budget",
         }
     }
 }

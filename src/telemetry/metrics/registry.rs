@@ -11,6 +11,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// What tells of budgets.
+struct Budgets(Box<dyn Fn() -> Vec<(String, String, f64)> + Send + Sync>);
+
+impl std::fmt::Debug for Budgets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Budgets").finish_non_exhaustive()
+    }
+}
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -29,6 +38,8 @@ pub struct Metrics {
     exports: Arc<Exports>,
     /// Whether what is only exported over OTLP is counted.
     semantic: bool,
+    /// Asked at a scrape for budgets: by tenant and name, which part is used. None where nobody has any.
+    budgets: OnceLock<Box<Budgets>>,
     /// Only with shared limits.
     fleet: OnceLock<Arc<FleetMetrics>>,
 }
@@ -52,6 +63,7 @@ impl Metrics {
             log_dropped: Arc::default(),
             exports: Arc::default(),
             semantic: false,
+            budgets: OnceLock::new(),
             fleet: OnceLock::new(),
         }
     }
@@ -128,6 +140,11 @@ impl Metrics {
         Arc::clone(self.fleet.get_or_init(Arc::default))
     }
 
+    /// Shows these budgets from now on.
+    pub fn show_budgets(&self, budgets: impl Fn() -> Vec<(String, String, f64)> + Send + Sync + 'static) {
+        let _ = self.budgets.set(Box::new(Budgets(Box::new(budgets))));
+    }
+
     /// Appends every metric in a text format.
     pub fn render(&self, format: Format, text: &mut String) {
         let mut lines = Text::new(text, format);
@@ -162,6 +179,14 @@ impl Metrics {
         families::info(out, &routes);
         families::upstreams(out, &routes);
         usage::write(out, routes.iter().map(|route| (route.labels(), &route.usage)));
+        let budgets = self.budgets.get().map(|budgets| (budgets.0)()).unwrap_or_default();
+        if !budgets.is_empty() {
+            let help = "Which part of a tenant's budget is used.";
+            let _ = out.family("speechgate_budget_used_ratio", Kind::Gauge, help);
+            for (tenant, budget, ratio) in &budgets {
+                let _ = out.sample(&[("tenant", tenant), ("budget", budget)], *ratio);
+            }
+        }
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
         }

@@ -1,0 +1,82 @@
+//! What tenants have used of their budgets, in a file, so that a restart does not forget it. It is written when something has changed, at
+//! most once a second, beside the file and then renamed: a crash loses a second at most and never leaves half a file.
+
+use crate::proxy::Shared;
+use crate::proxy::tenants::Kept;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often the file is brought up to date.
+const STEP: Duration = Duration::from_secs(1);
+
+/// Reads the file; nothing has been used where there is none.
+///
+/// # Errors
+/// When it cannot be read or is none of this gateway's: starting without it would forget what was used.
+pub(super) fn read(path: &Path) -> Result<Vec<Kept>, String> {
+    let told = |problem: String| format!("limits.state: {}: {problem}", path.display());
+    match std::fs::read(path) {
+        Ok(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|error| told(format!("not what this gateway keeps: {error}")))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(told(error.to_string())),
+    }
+}
+
+/// Keeps the file up to date for as long as it is polled.
+pub(super) async fn keep(shared: &Arc<Shared>, path: Option<PathBuf>) {
+    let Some(path) = path else { return std::future::pending().await };
+    let (mut steps, mut written, mut failed) = (interval(STEP), Vec::new(), false);
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let _ = steps.tick().await;
+        let kept = shared.tenants.kept();
+        if kept == written {
+            continue;
+        }
+        let (to, new) = (path.clone(), kept.clone());
+        let outcome = tokio::task::spawn_blocking(move || write(&to, &new)).await;
+        match outcome.unwrap_or_else(|_panic| Err(io::Error::other("the gateway failed inside"))) {
+            Ok(()) => (written, failed) = (kept, false),
+            // Told once, and tried again every time.
+            Err(error) if !std::mem::replace(&mut failed, true) => {
+                tracing::error!(%error, file = %path.display(), "what tenants have used is not kept");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Writes the file as a whole.
+pub(super) fn write(path: &Path, kept: &[Kept]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&serde_json::to_vec(kept)?)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_and_nonsense_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("state.json");
+        assert_eq!(read(&path), Ok(Vec::new()));
+        let kept: Vec<Kept> =
+            serde_json::from_str(r#"[{"tenant":"a","budget":"characters/1d","period":7,"used":1.5}]"#).expect("JSON");
+        write(&path, &kept).expect("written");
+        assert_eq!(read(&path), Ok(kept));
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        std::fs::write(&path, "{").expect("written");
+        assert!(read(&path).is_err_and(|problem| problem.contains("state.json")));
+    }
+}
