@@ -34,12 +34,13 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
         // A folder that is empty for a moment opens the gateway to nobody.
         None => !raw.tenants.is_empty() || raw.server.tenants.is_some(),
     };
+    let meters = route::Meters { prices: &raw.prices, tenants: &raw.tenants };
     let config = Config {
         admin: admin(&raw.admin, findings),
         telemetry: telemetry(&raw.telemetry, findings),
-        routes: route::routes(&raw.routes, &raw.prices, profiles, server.cors.as_ref(), findings),
+        routes: route::routes(&raw.routes, &meters, profiles, server.cors.as_ref(), findings),
         server,
-        tenants: tenants::tenants(&raw.tenants, &raw.routes, findings),
+        tenants: tenants::tenants(raw, findings),
         prices: prices::prices(&raw.prices, profiles, findings),
         limits: limits::limits(&raw.limits, findings),
     };

@@ -19,10 +19,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What counts that which generations use.
+pub(super) struct Meters<'a> {
+    pub(super) prices: &'a [raw::Price],
+    pub(super) tenants: &'a [raw::Tenant],
+}
+
+impl Meters<'_> {
+    /// Whether anything counts what the generations of this route use: a price, or a budget of somebody who may call it.
+    fn count(&self, route: &raw::Route) -> bool {
+        let calls = |tenant: &raw::Tenant| {
+            tenant.routes.as_ref().is_none_or(|all| all.iter().any(|one| Some(one) == route.name.as_ref()))
+        };
+        let counts = |budget: &raw::Budget| budget.characters.is_some() || budget.audio_seconds.is_some();
+        self.prices.iter().any(|price| price.provider == route.provider)
+            || self.tenants.iter().any(|tenant| tenant.budgets.iter().any(counts) && calls(tenant))
+    }
+}
+
 /// All routes; each on its own, then against each other.
 pub(super) fn routes(
     raw: &[raw::Route],
-    prices: &[raw::Price],
+    meters: &Meters<'_>,
     profiles: &Profiles,
     cors: Option<&Arc<Cors>>,
     findings: &mut Findings,
@@ -33,7 +51,7 @@ pub(super) fn routes(
     }
     unique_names(raw, findings);
     let routes: Vec<Route> =
-        raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, prices, profiles, cors, findings)).collect();
+        raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, meters, profiles, cors, findings)).collect();
     unique_matches(&routes, findings);
     routes.into_iter().map(Arc::new).collect()
 }
@@ -66,7 +84,7 @@ fn unique_matches(routes: &[Route], findings: &mut Findings) {
 fn route(
     index: usize,
     raw: &raw::Route,
-    prices: &[raw::Price],
+    meters: &Meters<'_>,
     profiles: &Profiles,
     server_cors: Option<&Arc<Cors>>,
     findings: &mut Findings,
@@ -100,8 +118,7 @@ fn route(
     let circuit_breaker = breaker.map(|raw| limits::circuit_breaker(raw, &path.key("circuit_breaker"), findings));
     let silence = limits::silence(&raw.silence, &path.key("silence"), findings);
     // Without the records of generations there would be nothing to count.
-    let metered = prices.iter().any(|price| price.provider == raw.provider)
-        || rate_limits.iter().any(|limit| limit.cost == Cost::AudioSeconds);
+    let metered = meters.count(raw) || rate_limits.iter().any(|limit| limit.cost == Cost::AudioSeconds);
     let (host, prefix) = place?;
     Some(Route {
         name: name?,

@@ -14,9 +14,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// All tenants; each on its own, then against each other and the routes.
-pub(super) fn tenants(raw: &[raw::Tenant], routes: &[raw::Route], findings: &mut Findings) -> Vec<Arc<Tenant>> {
+pub(super) fn tenants(whole: &raw::Raw, findings: &mut Findings) -> Vec<Arc<Tenant>> {
+    let raw = &whole.tenants;
     unique_names(raw, findings);
-    let routes: Vec<&str> = routes.iter().filter_map(|route| route.name.as_deref()).collect();
+    currencies(raw, &whole.prices, findings);
+    let routes: Vec<&str> = whole.routes.iter().filter_map(|route| route.name.as_deref()).collect();
     let mut seen = HashMap::new();
     let tenants = raw.iter().enumerate();
     tenants.filter_map(|(index, raw)| tenant(index, raw, &routes, &mut seen, findings)).map(Arc::new).collect()
@@ -121,13 +123,12 @@ fn budget(raw: &raw::Budget, path: &Path, findings: &mut Findings) -> Option<Bud
         }
         return None;
     };
-    let is_code = |text: &String| text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase());
     let place = path.key("currency");
     match (&measure, &currency) {
         (Measure::Cost(_), None) => {
             let _ = findings.key(&place, "missing").expected("a currency such as `USD`");
         }
-        (Measure::Cost(_), Some(text)) if !is_code(text) => {
+        (Measure::Cost(_), Some(text)) if !is_currency(text) => {
             let _ = findings.not(&place, text, "a currency such as `USD`");
         }
         (Measure::Cost(_), Some(_)) | (_, None) => {}
@@ -144,6 +145,26 @@ fn budget(raw: &raw::Budget, path: &Path, findings: &mut Findings) -> Option<Bud
         raw::BudgetPeriod::ThirtyDays => 30,
     };
     Some(Budget { measure, amount, days })
+}
+
+fn is_currency(text: &str) -> bool {
+    text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+/// A budget of money in which nothing has its price would never end.
+fn currencies(raw: &[raw::Tenant], prices: &[raw::Price], findings: &mut Findings) {
+    let path = Path::of("tenants");
+    for (index, tenant) in raw.iter().enumerate() {
+        let path = path.index(index).key("budgets");
+        for (index, budget) in tenant.budgets.iter().enumerate().filter(|(_, budget)| budget.cost.is_some()) {
+            let Some(currency) = budget.currency.as_deref().filter(|text| is_currency(text)) else { continue };
+            if prices.iter().all(|price| price.currency.as_deref() != Some(currency)) {
+                findings
+                    .value(&path.index(index).key("currency"), format!("nothing has a price in `{currency}`"))
+                    .expected(format!("`[[prices]]` with `currency = \"{currency}\"`"));
+            }
+        }
+    }
 }
 
 /// `routes`: each is there.

@@ -56,6 +56,10 @@ fn what_is_wrong_with_a_tenant_is_said_without_its_key() {
         ),
         ("budgets = [{ cost = 2.0, per = '1d' }]".to_owned(), "tenants[0].budgets[0].currency: missing"),
         ("budgets = [{ cost = 2.0, currency = 'usd', per = '1d' }]".to_owned(), "expected a currency such as `USD`"),
+        (
+            "budgets = [{ cost = 2.0, currency = 'USD', per = '1d' }]".to_owned(),
+            "tenants[0].budgets[0].currency: nothing has a price in `USD`; expected `[[prices]]` with `currency =",
+        ),
         ("budgets = [{ requests = 2, per = '2d' }]".to_owned(), "expected `1d`, `7d` or `30d`"),
         (
             "budgets = [{ requests = 2, per = '1d' }, { requests = 3, per = '1d' }]".to_owned(),
@@ -71,6 +75,27 @@ fn what_is_wrong_with_a_tenant_is_said_without_its_key() {
         let whole: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert!(found.len() == 1 && found[0].headline().contains(expected), "{lines}: {whole:#?}");
         assert!(!whole.concat().contains(&PLAIN[..12]) && !whole.concat().contains("hunter2"), "{whole:#?}");
+    }
+}
+
+#[test]
+fn budgets_of_what_generations_use_have_their_routes_follow_them() {
+    let other = ROUTE.replace("\"tts\"", "\"other\"").replace("/tts", "/other");
+    for (budget, follows) in [
+        ("characters = 5", [true, false]),
+        ("audio_seconds = 5", [true, false]),
+        ("requests = 5", [false, false]),
+        ("cost = 5.0, currency = 'USD'", [true, true]),
+    ] {
+        let price = "[[prices]]\nprovider = 'elevenlabs'\nper_request = 1.0\ncurrency = 'USD'\n";
+        let price = if budget.starts_with("cost") { price } else { "" };
+        let text = format!(
+            "{ROUTE}generations = false\n{other}generations = false\n{price}[[tenants]]\nname = 'a'\nroutes = ['tts']\n\
+             budgets = [{{ {budget}, per = '1d' }}]\n"
+        );
+        let all = loaded(&[("t.toml", &text)], &[]);
+        let found: Vec<bool> = all.config.routes.iter().map(|route| route.generations).collect();
+        assert_eq!(found, follows, "{budget}");
     }
 }
 
