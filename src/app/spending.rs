@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back_and_nonsense_is_refused() {
+    fn what_is_written_is_read_back_and_an_amount_below_zero_or_without_end_is_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state.json");
         assert_eq!(read(&path), Ok(Vec::new()));
@@ -78,5 +78,10 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
         std::fs::write(&path, "{").expect("written");
         assert!(read(&path).is_err_and(|problem| problem.contains("state.json")));
+        for used in ["-1.0", "-1e300", "1e999", "null", "\"NaN\"", "NaN"] {
+            let text = format!(r#"[{{"tenant":"a","budget":"characters/1d","period":7,"used":{used}}}]"#);
+            std::fs::write(&path, text).expect("written");
+            assert!(read(&path).is_err(), "{used}");
+        }
     }
 }

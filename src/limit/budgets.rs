@@ -1,7 +1,7 @@
 //! Budgets: how much of something may be used in a day, a week or thirty days, counted by the calendar in UTC.
 //!
 //! A day begins at midnight, a week on Monday, and thirty days every thirtieth day since 1970. What is used beyond the end of a budget is
-//! what was under way when it ended: only beginnings are refused.
+//! what was under way when it ended: only beginnings are refused. Periods only go forward: a clock that is set back forgets nothing.
 
 use super::lock;
 use std::sync::Mutex;
@@ -48,28 +48,30 @@ impl Spending {
     /// How long until the next period begins.
     #[must_use]
     pub fn left(&self, now: Duration) -> Duration {
-        let next = (self.period(now) + 1) * self.days;
-        let next = if self.days == 7 { next - SINCE_MONDAY } else { next };
-        Duration::from_secs(next * DAY).saturating_sub(now)
+        let next = self.at(now).period.saturating_add(1).saturating_mul(self.days);
+        let next = if self.days == 7 { next.saturating_sub(SINCE_MONDAY) } else { next };
+        Duration::from_secs(next.saturating_mul(DAY)).saturating_sub(now)
     }
 
     /// Counts what was used. Whether that brought it near its end, which is told once in a period.
     pub fn add(&self, used: f64, amount: f64, now: Duration) -> bool {
-        let period = self.period(now);
         let mut spent = lock(&self.spent);
-        if spent.period != period {
-            *spent = Spent { period, ..Spent::default() };
-        }
+        *spent = self.moved(*spent, now);
         if used.is_finite() && used > 0.0 {
-            spent.used += used;
+            spent.used = (spent.used + used).min(f64::MAX);
         }
         spent.used >= NEAR * amount && !std::mem::replace(&mut spent.told, true)
     }
 
     /// What was used in the period that runs, to be kept.
     pub fn at(&self, now: Duration) -> Spent {
-        let (period, spent) = (self.period(now), *lock(&self.spent));
-        if spent.period == period { spent } else { Spent { period, ..Spent::default() } }
+        self.moved(*lock(&self.spent), now)
+    }
+
+    /// What was used, in the period of this time or in a later one.
+    fn moved(&self, spent: Spent, now: Duration) -> Spent {
+        let period = self.period(now);
+        if spent.period < period { Spent { period, ..Spent::default() } } else { spent }
     }
 
     fn period(&self, now: Duration) -> u64 {
@@ -118,5 +120,19 @@ mod tests {
         let kept = budget.at(at(40));
         assert_eq!(Spending::new(1, kept).used(at(50)), 86.0, "what was kept goes on");
         assert!(budget.add(90.0, 100.0, at(DAY + 1)), "told again in the next");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_forgets_nothing() {
+        let budget = Spending::new(1, Spent::default());
+        let _ = budget.add(70.0, 100.0, at(9 * DAY));
+        assert_eq!(budget.used(at(8 * DAY)), 70.0);
+        let _ = budget.add(5.0, 100.0, at(3 * DAY));
+        assert_eq!(budget.at(at(4 * DAY)), Spent { period: 9, used: 75.0, told: false });
+        assert_eq!(budget.left(at(8 * DAY)), at(2 * DAY), "until its period ends");
+        assert_eq!((budget.used(at(9 * DAY)), budget.used(at(10 * DAY))), (75.0, 0.0));
+        let last = Spending::new(7, Spent { period: u64::MAX, used: f64::MAX, told: false });
+        assert!(last.add(f64::MAX, 1.0, at(1)) && last.used(at(1)).is_finite());
+        assert!(last.left(at(1)) > at(DAY));
     }
 }

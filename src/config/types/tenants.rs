@@ -65,6 +65,12 @@ impl Budget {
             Measure::Cost(currency) => format!("cost-{currency}/{days}d"),
         }
     }
+
+    /// The days of the budget of this name.
+    #[must_use]
+    pub fn days_of(name: &str) -> Option<u32> {
+        name.rsplit_once('/')?.1.strip_suffix('d')?.parse().ok()
+    }
 }
 
 impl Tenant {

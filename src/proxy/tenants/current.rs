@@ -1,5 +1,6 @@
 //! The tenants of the configuration in force, for sockets that outlive the one that they began with.
 
+use super::limits::Spendings;
 use super::{Caller, Kept, TenantLimits, Tenants};
 use crate::canon::Fault;
 use crate::config::types::Tenant;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
@@ -29,23 +30,23 @@ pub struct Current {
     changed: Notify,
     /// What tenants may use and have used, by their names.
     limits: Mutex<BTreeMap<String, Arc<TenantLimits>>>,
-    /// What was read at the start.
-    read: OnceLock<Vec<Kept>>,
+    /// What they have used of their budgets, for as long as the process lives.
+    spendings: Mutex<Spendings>,
 }
 
 impl Current {
     /// What tenants had used when the process before this one ended.
     pub fn resume(&self, kept: Vec<Kept>) {
-        let _ = self.read.set(kept);
+        self.spendings().resume(kept);
     }
 
     /// What tenants may use under a configuration, with what they have used under those before it.
     pub(super) fn limits(&self, tenants: &[Arc<Tenant>]) -> Vec<Arc<TenantLimits>> {
         let mut all = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = self.read.get().map(Vec::as_slice).unwrap_or_default();
+        let mut spendings = self.spendings();
         let limits = tenants.iter().map(|tenant| {
             let old = all.get(&tenant.name).map(|old| &**old);
-            let new = Arc::new(TenantLimits::new(tenant, old, read, Instant::now().into_std()));
+            let new = Arc::new(TenantLimits::new(tenant, old, &mut spendings, Instant::now().into_std()));
             let _ = all.insert(tenant.name.clone(), Arc::clone(&new));
             new
         });
@@ -55,8 +56,11 @@ impl Current {
     /// What has been used of every budget that there is or was.
     #[must_use]
     pub fn kept(&self) -> Vec<Kept> {
-        let all = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().flat_map(|limits| limits.kept().collect::<Vec<_>>()).collect()
+        self.spendings().kept()
+    }
+
+    fn spendings(&self) -> MutexGuard<'_, Spendings> {
+        self.spendings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Each budget by its tenant and its name, and which part of it is used.

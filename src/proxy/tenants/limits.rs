@@ -6,7 +6,9 @@ use crate::limit::Rate;
 use crate::limit::budgets::{NEAR, Spending, Spent};
 use crate::proxy::limits::{Refusal, check_rate, new_rate};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,7 +29,52 @@ pub struct Kept {
     tenant: String,
     budget: String,
     period: u64,
+    #[serde(deserialize_with = "amount")]
     used: f64,
+}
+
+/// An amount that was used: below zero it would be a gift.
+fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let used = f64::deserialize(from)?;
+    let refused = || D::Error::custom(format!("`used` is {used}, and has to be a number that is not below 0"));
+    Some(used).filter(|used| used.is_finite() && *used >= 0.0).ok_or_else(refused)
+}
+
+/// What was used of every budget that there is or was, by its tenant and its name: a reload that takes a budget away and one that
+/// brings it back forget nothing.
+#[derive(Default)]
+pub(super) struct Spendings(BTreeMap<(String, String), Arc<Spending>>);
+
+impl Spendings {
+    /// With what was kept; what is the name of no budget can be asked for by none.
+    pub(super) fn resume(&mut self, kept: Vec<Kept>) {
+        for Kept { tenant, budget, period, used } in kept {
+            let Some(days) = Budget::days_of(&budget) else { continue };
+            let spending = Spending::new(days, Spent { period, used, told: false });
+            let _ = self.0.insert((tenant, budget), Arc::new(spending));
+        }
+    }
+
+    fn of(&mut self, tenant: &str, budget: &Budget) -> Arc<Spending> {
+        let new = || Arc::new(Spending::new(budget.days, Spent::default()));
+        Arc::clone(self.0.entry((tenant.to_owned(), budget.name())).or_insert_with(new))
+    }
+
+    /// What has to be kept: all of which something is used.
+    pub(super) fn kept(&self) -> Vec<Kept> {
+        let now = since_1970();
+        let kept = self.0.iter().map(|((tenant, budget), spending)| {
+            let Spent { period, used, .. } = spending.at(now);
+            Kept { tenant: tenant.clone(), budget: budget.clone(), period, used }
+        });
+        kept.filter(|kept| kept.used > 0.0).collect()
+    }
+}
+
+impl std::fmt::Debug for Spendings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spendings").field("budgets", &self.0.len()).finish_non_exhaustive()
+    }
 }
 
 impl std::fmt::Debug for TenantLimits {
@@ -37,23 +84,18 @@ impl std::fmt::Debug for TenantLimits {
 }
 
 impl TenantLimits {
-    /// Limits that count the same as before go on with their counts; `kept` is what was read at the start.
-    pub(super) fn new(tenant: &Tenant, old: Option<&TenantLimits>, kept: &[Kept], now: Instant) -> TenantLimits {
+    /// Limits that count the same as before go on with their counts.
+    pub(super) fn new(
+        tenant: &Tenant,
+        old: Option<&TenantLimits>,
+        spendings: &mut Spendings,
+        now: Instant,
+    ) -> TenantLimits {
         let rate = |limit: &RateLimit| {
             let before = old.and_then(|old| old.rates.iter().find(|(other, _)| other == limit));
             (limit.clone(), before.map_or_else(|| Arc::new(new_rate(limit, now)), |(_, rate)| Arc::clone(rate)))
         };
-        let budget = |budget: &Budget| {
-            let same = |other: &Budget| other.measure == budget.measure && other.days == budget.days;
-            let before = old.and_then(|old| old.budgets.iter().find(|(other, _)| same(other)));
-            let of_file = || {
-                let name = budget.name();
-                let kept = kept.iter().find(|kept| kept.tenant == tenant.name && kept.budget == name);
-                kept.map_or_else(Spent::default, |kept| Spent { period: kept.period, used: kept.used, told: false })
-            };
-            let spending = before.map(|(_, spending)| Arc::clone(spending));
-            (budget.clone(), spending.unwrap_or_else(|| Arc::new(Spending::new(budget.days, of_file()))))
-        };
+        let budget = |budget: &Budget| (budget.clone(), spendings.of(&tenant.name, budget));
         TenantLimits {
             name: tenant.name.clone(),
             rates: tenant.rate_limits.iter().map(rate).collect(),
@@ -120,17 +162,40 @@ impl TenantLimits {
         let now = since_1970();
         self.budgets.iter().map(move |(budget, spending)| (budget.name(), spending.used(now) / budget.amount))
     }
-
-    /// What has to be kept of them.
-    pub(super) fn kept(&self) -> impl Iterator<Item = Kept> {
-        let now = since_1970();
-        self.budgets.iter().map(move |(budget, spending)| {
-            let Spent { period, used, .. } = spending.at(now);
-            Kept { tenant: self.name.clone(), budget: budget.name(), period, used }
-        })
-    }
 }
 
 fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(budgets: &[Budget]) -> Tenant {
+        let (name, budgets) = ("a".to_owned(), budgets.to_vec());
+        let (keys, rate_limits) = (Vec::new(), Vec::new());
+        let (routes, max, priority) = (None, None, None);
+        Tenant { name, index: 0, keys, routes, weight: 1, reserve: 0, max, priority, rate_limits, budgets }
+    }
+
+    fn requests(amount: f64) -> Budget {
+        Budget { measure: Measure::Requests, amount, days: 1 }
+    }
+
+    #[test]
+    fn a_reload_without_budgets_and_one_with_them_again_forget_nothing() {
+        let mut spendings = Spendings::default();
+        let now = Instant::now();
+        let with = TenantLimits::new(&tenant(&[requests(1.0)]), None, &mut spendings, now);
+        assert!(with.begin(now).is_ok() && with.begin(now).is_err());
+        let without = TenantLimits::new(&tenant(&[]), Some(&with), &mut spendings, now);
+        assert!(without.begin(now).is_ok());
+        assert_eq!(spendings.kept().len(), 1, "it stays in the file as well");
+        let again = TenantLimits::new(&tenant(&[requests(1.0)]), Some(&without), &mut spendings, now);
+        assert!(again.begin(now).is_err());
+        let mut after = Spendings::default();
+        after.resume(spendings.kept());
+        assert!(TenantLimits::new(&tenant(&[requests(1.0)]), None, &mut after, now).begin(now).is_err());
+    }
 }
