@@ -223,10 +223,9 @@ impl QuotaViolation {
             "quotaMetric": self.quota_metric, "quotaId": self.quota_id, "quotaDimensions": self.quota_dimensions,
             "quotaValue": if self.quota_value == 0 { String::new() } else { self.quota_value.to_string() },
         });
-        match all {
-            Value::Object(all) => all.into_iter().filter(|(_, value)| !is_empty(value)).collect(),
-            other => other,
-        }
+        // The macro makes an object.
+        let members = all.as_object().into_iter().flatten();
+        members.filter(|(_, value)| !is_empty(value)).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }
 

@@ -29,7 +29,7 @@ fn a_status_is_a_number_a_sentence_and_details() {
     });
     for padded in [true, false] {
         let mut text = encode_base64(&details);
-        while padded && text.len() % 4 != 0 {
+        while padded && !text.len().is_multiple_of(4) {
             text.push('=');
         }
         let trailers = trailers(&[
