@@ -58,11 +58,9 @@ pub(crate) fn contradicts(code: Code, status: Option<u16>) -> bool {
             matches!(status, 401 | 404 | 405 | 413 | 415 | 499 | 500 | 502 | 504)
         }
         Type::Unavailable => !is_servers && !matches!(status, 425 | 429),
-        Type::Timeout => match code {
-            Code::SessionTimeout => !is_servers && !matches!(status, 408 | 410 | 440),
-            Code::RequestTimeout => !is_servers && status != 408,
-            _ => !is_servers,
-        },
+        Type::Timeout if code == Code::SessionTimeout => !is_servers && !matches!(status, 408 | 410 | 440),
+        Type::Timeout if code == Code::RequestTimeout => !is_servers && status != 408,
+        Type::Timeout => !is_servers,
         Type::Internal | Type::Upstream => !is_servers && status != 424,
         Type::Cancelled => status != 499,
     }

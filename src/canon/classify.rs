@@ -244,12 +244,8 @@ fn is_shallow(json: &[u8]) -> bool {
 
 /// The code by which what stands in front of the provider is known, when that decided.
 fn mark<'p>(profile: &Profile, decision: &Decision<'p>) -> Option<&'p str> {
-    match decision.matched {
-        Matched::Code(of, _, code) if profile.fallback.as_deref().is_some_and(|all| all.edge.name() == of) => {
-            Some(code)
-        }
-        _ => None,
-    }
+    let Matched::Code(of, _, code) = decision.matched else { return None };
+    profile.fallback.as_deref().is_some_and(|all| all.edge.name() == of).then_some(code)
 }
 
 /// The provider's code as a label from a closed set.

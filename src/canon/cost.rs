@@ -107,7 +107,7 @@ pub struct Text {
 impl Text {
     fn of(counting: Counting, value: &Json<'_>) -> Text {
         let text = value.as_text().unwrap_or_default();
-        Text { characters: counting.count(&text), spoken: text.chars().any(|char| !char.is_whitespace()) }
+        Text { characters: counting.count(text), spoken: text.chars().any(|char| !char.is_whitespace()) }
     }
 }
 

@@ -38,9 +38,10 @@ impl Format {
         let words: Vec<&str> = name.split(|char: char| !char.is_ascii_alphanumeric()).collect();
         let coding = Coding::named(&name, &words);
         let mut numbers = words.iter().filter_map(|word| number(word));
-        let said = match coding {
-            Coding::Mp3 => numbers.find(|number| *number >= 8_000).or(rate),
-            _ => numbers.find(|number| (4_000..=384_000).contains(number)),
+        let said = if matches!(coding, Coding::Mp3) {
+            numbers.find(|number| *number >= 8_000).or(rate)
+        } else {
+            numbers.find(|number| (4_000..=384_000).contains(number))
         };
         // The last number of `mp3_44100_128` and of `audio-24khz-48kbitrate-mono-mp3` are kilobits.
         let kilobits = words.iter().find_map(|word| word.strip_suffix("kbitrate")?.parse::<u32>().ok()).or_else(|| {

@@ -298,7 +298,7 @@ impl<P: Default> Tracker<P> {
             let (outcome, silent) = match outcome {
                 Outcome::Complete if running.generation.is_empty() => (Outcome::Silent, Some(Silent::Empty)),
                 Outcome::Complete if !open => (Outcome::Failed, None),
-                outcome => (outcome, None),
+                Outcome::Complete | Outcome::Failed | Outcome::Silent | Outcome::Cancelled => (outcome, None),
             };
             self.take(0, outcome, silent, code, now);
         }

@@ -13,7 +13,7 @@ use std::time::SystemTime;
 ///
 /// # Errors
 /// Why it goes no further.
-pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> Result<(), Finding<'static>> {
+pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> Result<(), Box<Finding<'static>>> {
     let state = Arc::clone(&call.state);
     if !state.tenants.ask() || headers::is_preflight(&parts.method, &parts.headers) {
         return Ok(());
@@ -33,12 +33,12 @@ pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> 
             let limits = state.tenants.limits_of(&caller).map(Arc::clone);
             call.caller = Some(caller);
             let begun = limits.map(|limits| limits.begin(tokio::time::Instant::now().into_std()));
-            match begun.transpose().map_err(|refusal| Finding::denied(call.phase, refusal.into()))? {
+            match begun.transpose().map_err(|denied| Box::new(Finding::denied(call.phase, denied)))? {
                 Some(left) if !left.is_empty() => call.has_left(left),
-                _ => {}
+                Some(_) | None => {}
             }
             Ok(())
         }
-        Err(fault) => Err(Finding::unauthenticated(call.phase, fault)),
+        Err(fault) => Err(Box::new(Finding::unauthenticated(call.phase, fault))),
     }
 }

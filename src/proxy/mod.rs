@@ -256,7 +256,7 @@ fn check(
     let mut call = Box::new(RoutedContext::new(request, state.runtime(routed.route), &parts.headers));
     if let Err(finding) = authenticate::authenticate(&mut call, parts) {
         let route = Some(Arc::clone(&call.route));
-        return Err(Box::new(Refused { answer: response::reject(call, finding), route }));
+        return Err(Box::new(Refused { answer: response::reject(call, *finding), route }));
     }
     match aim(&mut call, &routed, parts, body, websocket) {
         Ok(checked) => Ok((call, checked)),

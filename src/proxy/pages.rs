@@ -57,5 +57,5 @@ pub(super) fn tell(page: &Page, rules: Option<&Cors>, route: Option<&RouteRuntim
 fn lends_keys(state: &State, route: &RouteRuntime) -> bool {
     let config = &route.config;
     let left_to_others = config.cors.is_none() && (config.cors_by_provider || state.config.server.authenticate);
-    !left_to_others && !(config.credentials.is_empty() && route.keys.is_empty())
+    !(left_to_others || config.credentials.is_empty() && route.keys.is_empty())
 }

@@ -45,12 +45,15 @@ impl UsageTotals {
     }
 }
 
+/// Takes a value, with one more label where it has one.
+type Sample<'a> = dyn FnMut(Option<(&'static str, &str)>, f64) + 'a;
+
 /// Writes the families; each route with its labels.
 pub(super) fn write<'r>(
     out: &mut Exposition<'_>,
     routes: impl Iterator<Item = ([(&'static str, &'r str); 2], &'r UsageTotals)> + Clone,
 ) {
-    let mut each = |name, help, of: &dyn Fn(&Totals, &mut dyn FnMut(Option<(&'static str, &str)>, f64))| {
+    let mut each = |name, help, of: &dyn Fn(&Totals, &mut Sample<'_>)| {
         let _ = out.family(name, Kind::Counter, help);
         for ([route, provider], totals) in routes.clone() {
             for (tenant, totals) in totals.lock().iter() {

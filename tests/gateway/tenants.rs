@@ -36,7 +36,7 @@ fn tenants() -> String {
 fn settings(provider: &Provider) -> Settings {
     let credentials = "credentials = { header = \"xi-api-key\", value = \"sk-of-the-route\" }";
     Settings::new()
-        .route("plain", "/p", provider.address(), &credentials)
+        .route("plain", "/p", provider.address(), credentials)
         .route("compatible", "/c", provider.address(), &format!("envelope = \"compatible\"\n{credentials}"))
         .route("own", "/own", provider.address(), &tenants())
 }

@@ -16,7 +16,7 @@ pub enum AudioPlace {
     /// Binary messages.
     Binary,
     /// A member in base64.
-    Member(AudioMember),
+    Member(Box<AudioMember>),
 }
 
 /// A member in base64: its name in quotes, and what other members, by their names in quotes, have to be.
@@ -144,7 +144,7 @@ pub(super) fn audio(at: &str, spec: &[AudioSpec], problem: &mut dyn FnMut(String
         AudioSpec::Place(place) if place == "binary" => Ok(AudioPlace::Binary),
         AudioSpec::Place(from) => {
             let name = member(from).ok_or_else(|| bad(from))?;
-            Ok(AudioPlace::Member(AudioMember { name, when: Vec::new() }))
+            Ok(AudioPlace::Member(Box::new(AudioMember { name, when: Vec::new() })))
         }
         AudioSpec::Member(spec) => {
             let name = member(&spec.from).ok_or_else(|| bad(&spec.from))?;
@@ -152,7 +152,8 @@ pub(super) fn audio(at: &str, spec: &[AudioSpec], problem: &mut dyn FnMut(String
                 let values = values.as_slice().iter().map(Scalar::text).collect();
                 Ok((member(path).ok_or_else(|| bad(path))?, values))
             });
-            Ok(AudioPlace::Member(AudioMember { name, when: when.collect::<Result<_, String>>()? }))
+            let when = when.collect::<Result<_, String>>()?;
+            Ok(AudioPlace::Member(Box::new(AudioMember { name, when })))
         }
     };
     kept(at, spec.iter().map(place), problem)

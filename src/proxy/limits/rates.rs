@@ -173,9 +173,9 @@ pub(crate) fn new_rate(limit: &RateLimit, now: Instant) -> Rate {
 ///
 /// # Errors
 /// The refusal when it is exceeded.
-pub(crate) fn check_rate(limit: &RateLimit, number: usize, rate: &Rate, now: Instant) -> Result<(), Refusal> {
+pub(crate) fn check_rate(limit: &RateLimit, number: usize, rate: &Rate, now: Instant) -> Result<(), Denied> {
     let checked = rate.check(0, NonZeroU32::MIN, now);
-    checked.map(drop).map_err(|refused| Refusal::of_rate(limit, number, 1, refused))
+    checked.map(drop).map_err(|refused| Refusal::of_rate(limit, number, 1, refused).into())
 }
 
 fn quota(limit: &RateLimit) -> Quota {

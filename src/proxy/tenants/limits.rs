@@ -4,7 +4,7 @@ use crate::config::types::{Budget, Measure, RateLimit, Tenant};
 use crate::generation::Usage;
 use crate::limit::Rate;
 use crate::limit::budgets::{NEAR, Spending, Spent};
-use crate::proxy::limits::{Refusal, check_rate, new_rate};
+use crate::proxy::limits::{Denied, Refusal, check_rate, new_rate};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -107,13 +107,13 @@ impl TenantLimits {
     ///
     /// # Errors
     /// The refusal of a rate or of a budget that is used up.
-    pub(crate) fn begin(&self, now: Instant) -> Result<HeaderMap, Refusal> {
+    pub(crate) fn begin(&self, now: Instant) -> Result<HeaderMap, Denied> {
         let since = since_1970();
         let mut headers = HeaderMap::new();
         for (budget, spending) in &self.budgets {
             let used = spending.used(since);
             if used >= budget.amount {
-                return Err(Refusal::of_budget(&budget.name(), spending.left(since)));
+                return Err(Refusal::of_budget(&budget.name(), spending.left(since)).into());
             }
             if used >= NEAR * budget.amount {
                 let text = format!("\"{}\";r={}", budget.name(), (budget.amount - used).floor());
