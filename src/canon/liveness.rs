@@ -4,6 +4,7 @@ use super::spec::OneOrMany;
 use super::template::PathTemplate;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::sync::Arc;
 
 /// What the provider's WebSockets do while nothing is said.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -40,6 +41,27 @@ pub struct KeepAlive {
     /// Whether it may be sent before the client's first message.
     pub before_first: bool,
     charged: bool,
+}
+
+/// Those of a profile.
+#[derive(Debug)]
+pub(crate) struct KeepAlives(Vec<Arc<KeepAlive>>);
+
+impl KeepAlives {
+    pub(crate) fn compile(specs: &[KeepAliveSpec], problem: &mut dyn FnMut(String, String)) -> KeepAlives {
+        let compile = |(index, spec)| KeepAlive::compile(&format!("websocket.keep_alive[{index}]"), spec, problem);
+        KeepAlives(specs.iter().enumerate().map(compile).map(Arc::new).collect())
+    }
+
+    /// Whether one of them costs nothing.
+    pub(crate) fn any_free(&self) -> bool {
+        self.0.iter().any(|one| one.is_free())
+    }
+
+    /// The one for the socket that this request opens, if it costs nothing.
+    pub(crate) fn of(&self, method: &str, path: &str) -> Option<&Arc<KeepAlive>> {
+        self.0.iter().find(|one| one.covers(method, path)).filter(|one| one.is_free())
+    }
 }
 
 impl KeepAlive {

@@ -13,7 +13,7 @@ use super::evidence::Evidence;
 use super::fields::Fields;
 use super::generations::GenerationRule;
 use super::heuristics;
-use super::liveness::KeepAlive;
+use super::liveness::{KeepAlive, KeepAlives};
 use super::mapping::Mapping;
 use super::path::Path;
 use super::problems::{Problems, ProfileProblem, compile_paths};
@@ -48,7 +48,7 @@ pub struct Profile {
     streams: Vec<Arc<Stream>>,
     clients: Vec<Client>,
     coded: Vec<CodedSockets>,
-    keep_alives: Vec<Arc<KeepAlive>>,
+    keep_alives: KeepAlives,
 }
 
 /// What every profile falls back to: what stands in front of providers, and what any API looks like.
@@ -114,11 +114,8 @@ impl Profile {
             CodedSockets::compile(&at, sockets, &mut |path, problem| problems.add(path, problem))
         });
         let coded: Vec<CodedSockets> = coded.collect();
-        let keep_alives = spec.websocket.keep_alive.iter().enumerate().map(|(index, one)| {
-            let at = format!("websocket.keep_alive[{index}]");
-            Arc::new(KeepAlive::compile(&at, one, &mut |path, problem| problems.add(path, problem)))
-        });
-        let keep_alives = keep_alives.collect();
+        let add = &mut |path, problem| problems.add(path, problem);
+        let keep_alives = KeepAlives::compile(&spec.websocket.keep_alive, add);
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -289,13 +286,13 @@ impl Profile {
     /// Whether the profile has a message that keeps some socket open and costs nothing.
     #[must_use]
     pub fn keeps_sockets_open(&self) -> bool {
-        self.keep_alives.iter().any(|one| one.is_free())
+        self.keep_alives.any_free()
     }
 
     /// The message that keeps a socket open which this request opens; none when there is none, or when it would be charged.
     #[must_use]
     pub fn keep_alive(&self, method: &str, path: &str) -> Option<&Arc<KeepAlive>> {
-        self.keep_alives.iter().find(|one| one.covers(method, path)).filter(|one| one.is_free())
+        self.keep_alives.of(method, path)
     }
 
     /// The codes that its selectors find, in order, then the one in a close's reason, with what its tables say of each.

@@ -135,8 +135,7 @@ pub(in crate::config) struct Silence {
     /// How long audio may stop in the middle, by the provider's doing.
     pub(in crate::config) gap: Option<DurationText>,
     /// Whether an end without any audio is an error.
-    #[serde(default)]
-    pub(in crate::config) empty: bool,
+    pub(in crate::config) empty: Option<bool>,
     /// How long the final result of a transcription on a socket may take once it was asked to finish.
     pub(in crate::config) result: Option<DurationText>,
     /// Audio whose peak is below this, in dB of full scale, is silence; only in PCM of 16 bits and µ-law.

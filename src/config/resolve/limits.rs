@@ -187,7 +187,7 @@ pub(super) fn silence(raw: &raw::Silence, path: &Path, findings: &mut Findings) 
     let first_audio = reader.read("first_audio", first_audio, values::first_audio);
     let gap = reader.read("gap", raw.gap.as_ref().map(|text| text.0.as_str()), values::silence);
     let result = reader.read("result", raw.result.as_ref().map(|text| text.0.as_str()), values::silence);
-    Silence { first_audio, gap, empty: raw.empty, result, level: raw.level }
+    Silence { first_audio, gap, empty: raw.empty.unwrap_or_default(), result, level: raw.level }
 }
 
 /// `circuit_breaker`

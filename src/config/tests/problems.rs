@@ -188,9 +188,9 @@ fn problems_of_costs() {
     let audio = text.replace("text-characters", "audio-seconds");
     assert_eq!(problems(&audio, &[]), [""; 0]);
     assert_eq!(
-        problems(&audio.replace("\"elevenlabs\"", "\"zenhire\""), &[]),
+        problems(&format!("{}[providers.x]\n", audio.replace("\"elevenlabs\"", "\"x\"")), &[]),
         [
-            "t.toml:7:51: routes[0].rate_limits[0].cost: the profile `zenhire` does not say where audio is; expected `requests` or a \
+            "t.toml:7:51: routes[0].rate_limits[0].cost: the profile `x` does not say where audio is; expected `requests` or a \
              profile with `[[generations]]`"
         ]
     );
