@@ -51,6 +51,7 @@ use crate::limit::{Backoffs, Keys};
 use crate::proxy::headers::{self, SubprotocolKeys};
 use crate::proxy::{RequestBody, redact};
 use crate::telemetry::metrics::RouteMetrics;
+use futures_util::future::Either;
 use gates::{Gates, Sharing};
 use http::{HeaderName, HeaderValue, request};
 use rates::{Charges, Rates};
@@ -233,19 +234,21 @@ impl RouteLimits {
     }
 
     /// Charges a request to every rate that counts it.
-    pub(crate) async fn charge(
-        &self,
-        subject: &Subject<'_>,
-        upload: &mut RequestBody,
+    pub(crate) fn charge<'a>(
+        &'a self,
+        subject: &'a Subject<'a>,
+        upload: &'a mut RequestBody,
         now: tokio::time::Instant,
-    ) -> Result<Charges, Denied> {
+    ) -> impl Future<Output = Result<Charges, Denied>> + Send + 'a {
         match &self.fleet {
             None => {
                 let how = (now.into_std(), self.route.rate_limit_headers);
-                self.rates.charge(&self.keys, subject, &self.route.profile, upload, how).await
+                Either::Left(self.rates.charge(&self.keys, subject, &self.route.profile, upload, how))
             }
             // Boxed: where nothing is shared, requests do not carry it about.
-            Some(fleet) => Box::pin(self.rates.charge_fleet((fleet, &self.keys), &self.route, subject, upload)).await,
+            Some(fleet) => {
+                Either::Right(Box::pin(self.rates.charge_fleet((fleet, &self.keys), &self.route, subject, upload)))
+            }
         }
     }
 
