@@ -131,7 +131,7 @@ impl RequestContext {
             state,
             id: headers::request_id(&parts.headers, fields, arrived),
             fields,
-            method: parts.method.clone(),
+            method: headers::shown_method(&parts.method),
             target: parts.uri.clone(),
             authority: None,
             caller: None,

@@ -121,6 +121,7 @@ impl Proxy {
             page.allow(&rules, answer.headers_mut());
             return answer;
         }
+        let asks = state.tenants.ask();
         let checked = check(Arc::clone(&state), peer, informational, &parts, body, fields);
         let route = match &checked {
             Ok((call, _)) => Some(Arc::clone(&call.route)),
@@ -130,7 +131,8 @@ impl Proxy {
         let grpc = parts.version == Version::HTTP_2 && grpc::is_grpc(&parts.headers);
         let mut answer = match checked {
             Ok((call, _)) if foreign => response::fault(call, Fault::OriginRefused),
-            Ok((call, _)) if rules.is_some() && page.is_preflight() => response::no_content(call),
+            // Where clients show keys, nothing goes to a provider that shows none, and a preflight never does.
+            Ok((call, _)) if page.is_preflight() && (rules.is_some() || asks) => response::no_content(call),
             Ok((call, checked)) => {
                 // The answer in place of one that a panic took away is for the page to read as well. Nothing is polled again.
                 let answer = AssertUnwindSafe(self.forward(call, checked, peer, parts)).catch_unwind();

@@ -303,9 +303,8 @@ fn no_byte_of_a_gateway_key_goes_to_a_provider_or_into_a_sink() {
 fn preflights_need_no_key() {
     let (gateway, provider) = world();
     let preflight = "OPTIONS /p/v1/a HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n\r\n";
-    assert_eq!(ask(&gateway, preflight).status, 200);
-    let seen = seen(&provider);
-    assert!(!seen.contains("sk-of-the-route"), "{seen}");
+    assert_eq!(ask(&gateway, preflight).status, 204);
+    assert!(provider.take().is_empty(), "it is answered here");
     assert_eq!(ask(&gateway, "OPTIONS /p/v1/a HTTP/1.1\r\nHost: a\r\n\r\n").status, 401);
     assert_eq!(gateway.admin("/livez").status, 200);
 }
@@ -508,4 +507,47 @@ fn rates_and_budgets_of_a_tenant_bind_it_alone_and_outlive_a_restart() {
     let gateway = Gateway::start(&settings);
     assert_eq!([0; 2].map(|_| one(&gateway, &OTHER).status), [402, 402], "the file is read again");
     assert_eq!(one(&gateway, &KEY).status, 200, "rates begin anew");
+}
+
+/// A preflight shows no key, so nobody's limits may learn from its answer, and no provider hears of it where clients have keys.
+#[test]
+fn a_preflight_reaches_no_provider_and_binds_nobody() {
+    let (gateway, provider) = world();
+    let preflight = "OPTIONS /p/v1/x HTTP/1.1\r\nHost: a\r\nOrigin: https://page.example\r\n\
+                     Access-Control-Request-Method: POST\r\nContent-Length: 5\r\n\r\nABCDE";
+    assert_eq!(ask(&gateway, preflight).status, 204);
+    assert_eq!(ask(&gateway, get_with("/p/v1/after", &format!("xi-api-key: {}\r\n", *KEY))).status, 200);
+    assert_eq!(provider.one().target(), "/v1/after", "the first that it hears of");
+}
+
+#[test]
+fn a_preflight_that_is_told_to_wait_makes_nobody_wait() {
+    let provider = Provider::start();
+    let gateway = Gateway::start(&Settings::new().route(
+        "plain",
+        "/p",
+        provider.address(),
+        "credentials = { header = \"xi-api-key\", value = \"sk\" }\ncircuit_breaker = { failures = 1 }",
+    ));
+    let preflight = "OPTIONS /p/v1/x HTTP/1.1\r\nHost: a\r\nOrigin: https://page.example\r\n\
+                     Access-Control-Request-Method: POST\r\n\r\n";
+    for refusal in ["429 Too Many Requests\r\nRetry-After: 60", "500 Internal Server Error"] {
+        provider.next([Act::send(format!("HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n"))]);
+        assert!(ask(&gateway, preflight).status >= 429);
+        assert_eq!(ask(&gateway, get("/p/v1/y")).status, 200, "{refusal}");
+    }
+}
+
+#[test]
+fn a_key_for_a_method_or_a_subprotocol_of_no_handshake_goes_nowhere() {
+    let (gateway, provider) = world();
+    let key = &*KEY;
+    assert_eq!(ask(&gateway, format!("{key} /p/v1/x HTTP/1.1\r\nHost: a\r\nxi-api-key: {key}\r\n\r\n")).status, 405);
+    let lines = format!("xi-api-key: {key}\r\nSec-WebSocket-Protocol: {key}\r\n");
+    assert_eq!(ask(&gateway, get_with("/p/v1/x", &lines)).status, 200);
+    let seen = provider.one();
+    assert!(!seen.fields.has("sec-websocket-protocol"), "{:?}", seen.fields);
+    let _ = gateway.line(|line| line["status"] == 200);
+    assert!(gateway.log().iter().all(|line| !line.contains(&**key)));
+    assert!(!gateway.admin("/status.json").text().contains(&**key));
 }

@@ -2,6 +2,7 @@
 
 use super::{Fields, list};
 use crate::canon::Fault;
+use crate::proxy::gateway_key;
 use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, MAX_FORWARDS, ORIGIN,
     SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
@@ -33,7 +34,9 @@ pub fn check_request(parts: &Parts, fields: Fields, max_target_bytes: usize) -> 
     }
     // TRACE would reflect credentials (RFC 9110 9.3.8) and CONNECT would open a tunnel.
     // No method that is known anywhere is nearly as long as that.
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) || parts.method.as_str().len() > MAX_METHOD_BYTES {
+    let method = parts.method.as_str();
+    let denied = matches!(parts.method, Method::CONNECT | Method::TRACE) || method.len() > MAX_METHOD_BYTES;
+    if denied || gateway_key::is_in(method.as_bytes()) {
         return Err(Fault::MethodRefused);
     }
     check_target(parts)?;
@@ -134,6 +137,14 @@ fn is_just_chunked(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
     let first = lines.next();
     lines.next().is_none() && first.is_some_and(|line| line.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+}
+
+/// A method as it may be shown and counted: one that has a gateway key in it is as secret as that.
+pub(crate) fn shown_method(method: &Method) -> Method {
+    match gateway_key::is_in(method.as_str().as_bytes()) {
+        true => Method::from_bytes(b"***").unwrap_or(Method::TRACE),
+        false => method.clone(),
+    }
 }
 
 /// Whether a request is a preflight of CORS: a question of a browser, not of its page, and therefore without any key.

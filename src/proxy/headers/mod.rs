@@ -14,7 +14,7 @@ mod tests;
 mod told;
 
 pub use check::{Checked, authority, check_request};
-pub(crate) use check::{is_host, is_preflight, is_websocket};
+pub(crate) use check::{is_host, is_preflight, is_websocket, shown_method};
 pub(crate) use credentials::{Offered, Subprotocol, SubprotocolKeys, offer};
 pub use fields::Fields;
 pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_state};

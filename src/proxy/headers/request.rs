@@ -77,9 +77,9 @@ pub struct Outgoing<'a> {
 pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     remove_what_ends_here(headers, out);
     if out.route.guards {
-        // The offer of subprotocols is rewritten when it has been read.
+        // The offer of subprotocols of a handshake is rewritten when it has been read.
         let doomed = |(name, value): &(&HeaderName, &HeaderValue)| {
-            **name != SEC_WEBSOCKET_PROTOCOL && gateway_key::key_in(value.as_bytes()).is_some()
+            (**name != SEC_WEBSOCKET_PROTOCOL || !out.websocket) && gateway_key::key_in(value.as_bytes()).is_some()
         };
         let doomed: Vec<HeaderName> = headers.iter().filter(doomed).map(|(name, _)| name.clone()).collect();
         for name in doomed {

@@ -110,7 +110,8 @@ impl RouteLimits {
 
     /// The provider failed a call to this path, in an answer or in the middle of one.
     pub fn failed(&self, admission: &mut Admission, path: &str, error: &CanonicalError) {
-        if error.origin != Origin::Provider {
+        // What was never admitted went out in nobody's name, and what it was told binds nobody.
+        if error.origin != Origin::Provider || admission.claim.is_none() {
             return;
         }
         let now = Instant::now();
