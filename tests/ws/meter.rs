@@ -1,6 +1,7 @@
 //! The meter against the provider's own count: requests, streams, contexts, barge-in, retries, cuts.
 
 use crate::support::{Gateway, Peer, down, gateway, provider, up};
+use speechgate::proxy::gateway_key;
 use speechgate::wire::frame::Opcode::Text;
 use speechgate::wire::frame::Sender;
 use std::net::SocketAddr;
@@ -212,4 +213,27 @@ async fn the_meter_agrees_with_the_providers_own_count() {
     assert!(close(cost, characters / 1000.0), "{cost} instead of {}", characters / 1000.0);
     let heard = total(&gateway, "speechgate_usage_audio_seconds_total").await;
     assert!(close(heard, seconds), "{heard} seconds instead of {seconds}");
+}
+
+#[tokio::test]
+async fn an_open_socket_meets_the_budget_of_its_tenant() {
+    let key = gateway_key::make().expect("random bytes");
+    let charged = Arc::new(Charged::default());
+    let theirs = Arc::clone(&charged);
+    let address = provider(move |peer, head| serve(peer, head, Arc::clone(&theirs))).await;
+    let hash = gateway_key::shown(&gateway_key::hash(key.as_bytes()));
+    let tenants = "[[tenants]]\nname = 'a'\nbudgets = [{ characters = 10, per = '30d' }]\n";
+    let gateway = gateway("acme", address, &format!("{ROUTE}{tenants}keys = ['{hash}']\n"), "");
+    let mut socket = gateway.ask_at("/socket", &format!("x-speechgate-key: {key}\r\n")).await;
+    assert!(socket.head().await.starts_with("HTTP/1.1 101 "));
+    let say = |id: &str| up(Text, format!(r#"{{"id":"{id}","text":"123456","last":true}}"#));
+    for id in ["one", "two"] {
+        socket.send(&say(id)).await;
+        assert!(socket.next().await.json()["audio"].is_string(), "{id}");
+        assert_eq!(socket.next().await.json()["done"], true);
+    }
+    socket.send(&say("three")).await;
+    let refused = socket.next().await.json();
+    assert_eq!((&refused["error"]["code"], &refused["context_id"]), (&"quota_exceeded".into(), &"three".into()));
+    assert_eq!(charged.characters.load(Relaxed), 12, "nothing of it went to the provider");
 }

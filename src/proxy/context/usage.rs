@@ -2,6 +2,9 @@
 
 use super::RoutedContext;
 use crate::generation::{Record, Usage, meter};
+use crate::proxy::limits::Denied;
+use crate::proxy::tenants::TenantLimits;
+use std::sync::Arc;
 
 impl RoutedContext {
     /// A generation of the call has ended: what it used is counted, with the price that the configuration has for it.
@@ -14,9 +17,24 @@ impl RoutedContext {
         if let Some(ledger) = &self.ledger {
             ledger.ended(record);
         }
-        if let Some(limits) = self.caller.as_ref().and_then(|caller| self.state.tenants.limits_of(caller)) {
+        if let Some(limits) = self.tenant_limits() {
             limits.used(&usage);
         }
         usage
+    }
+
+    /// Whether another generation of so much text may begin in the call: its tenant has something left, and its route has room.
+    ///
+    /// # Errors
+    /// The refusal of the limit that has not; then nothing is taken.
+    pub(crate) fn begins(&self, characters: u64) -> Result<(), Denied> {
+        if let Some(limits) = self.tenant_limits() {
+            limits.goes_on()?;
+        }
+        self.ledger.as_ref().map_or(Ok(()), |ledger| ledger.begins(characters))
+    }
+
+    fn tenant_limits(&self) -> Option<Arc<TenantLimits>> {
+        self.caller.as_ref().and_then(|caller| self.state.shared.tenants.limits_of(caller))
     }
 }

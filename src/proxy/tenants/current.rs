@@ -53,6 +53,12 @@ impl Current {
         limits.collect()
     }
 
+    /// What the tenant of a caller may use under the configuration in force: calls may outlive the one that they began with.
+    pub(crate) fn limits_of(&self, caller: &Caller) -> Option<Arc<TenantLimits>> {
+        let all = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&caller.tenant.name).map(Arc::clone)
+    }
+
     /// What has been used of every budget that there is or was.
     #[must_use]
     pub fn kept(&self) -> Vec<Kept> {

@@ -129,6 +129,24 @@ impl TenantLimits {
         Ok(headers)
     }
 
+    /// Whether another generation may begin in a call that has begun: the budgets of what generations use have something left.
+    ///
+    /// # Errors
+    /// The refusal of the budget that is used up.
+    pub(crate) fn goes_on(&self) -> Result<(), Refusal> {
+        if self.budgets.is_empty() {
+            return Ok(());
+        }
+        let since = since_1970();
+        let of_generations = self.budgets.iter().filter(|(budget, _)| budget.measure != Measure::Requests);
+        for (budget, spending) in of_generations {
+            if spending.used(since) >= budget.amount {
+                return Err(Refusal::of_budget(&budget.name(), spending.left(since)));
+            }
+        }
+        Ok(())
+    }
+
     /// Counts what a generation used.
     pub(crate) fn used(&self, usage: &Usage) {
         if self.budgets.is_empty() {
@@ -197,5 +215,20 @@ mod tests {
         let mut after = Spendings::default();
         after.resume(spendings.kept());
         assert!(TenantLimits::new(&tenant(&[requests(1.0)]), None, &mut after, now).begin(now).is_err());
+    }
+
+    #[test]
+    fn an_open_socket_meets_the_budgets_of_its_generations() {
+        let characters = Budget { measure: Measure::Characters, amount: 10.0, days: 1 };
+        let now = Instant::now();
+        let limits = TenantLimits::new(&tenant(&[requests(1.0), characters]), None, &mut Spendings::default(), now);
+        assert!(limits.begin(now).is_ok());
+        let used = |characters| limits.used(&Usage { characters: Some(characters), ..Usage::default() });
+        used(9.0);
+        assert!(limits.goes_on().is_ok(), "the budget of requests is used up by the socket itself");
+        used(9.0);
+        let refused = limits.goes_on().expect_err("used up");
+        assert_eq!(refused.error.code.as_str(), "quota_exceeded");
+        assert!(refused.error.message.contains("characters/1d"), "{}", refused.error.message);
     }
 }

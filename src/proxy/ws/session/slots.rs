@@ -169,17 +169,16 @@ impl Slots {
         let evidence = Evidence::new(&seen);
         let verdict = self.tracker.client(&evidence, now());
         self.free(&errors.call, None);
-        let denied = errors.call.ledger.as_ref().and_then(|ledger| {
-            let characters = evidence.tree().map_or(0, |body| self.rule.text(body).characters);
-            match &verdict {
-                Verdict::Begin(_) => ledger.begins(characters).err(),
-                Verdict::Pass if self.tracker.any_run() => {
-                    ledger.goes_on(characters);
-                    None
-                }
-                Verdict::Pass | Verdict::Swallow => None,
+        let characters = || evidence.tree().map_or(0, |body| self.rule.text(body).characters);
+        let call = &errors.call;
+        let denied = match &verdict {
+            Verdict::Begin(_) => call.begins(call.ledger.as_ref().map_or(0, |_| characters())).err(),
+            Verdict::Pass if self.tracker.any_run() => {
+                call.ledger.iter().for_each(|ledger| ledger.goes_on(characters()));
+                None
             }
-        });
+            Verdict::Pass | Verdict::Swallow => None,
+        };
         let beginning = match verdict {
             Verdict::Pass => return Pass::Now,
             Verdict::Swallow => return Pass::Never,
