@@ -19,9 +19,10 @@ use super::spec::{OneOrMany, SelectorSpec, Table};
 use super::template::PathTemplate;
 use memchr::memmem::Finder;
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// The longest id that is told apart from others, in characters.
-const ID: usize = 256;
+/// The longest id that is kept whole, in bytes.
+const ID: usize = 4096;
 
 /// The provider's own figures that have a name.
 pub const FIGURES: [&str; 4] = ["characters", "audio_seconds", "credits", "tokens"];
@@ -137,7 +138,7 @@ impl GenerationRule {
     /// The generation that a message is about; empty where they have no ids.
     #[must_use]
     pub fn id(&self, evidence: &Evidence<'_>) -> String {
-        self.id.text(evidence).map_or_else(String::new, |id| id.chars().take(ID).collect())
+        self.id.text(evidence).map_or_else(String::new, |id| known_id(&id).into_owned())
     }
 
     /// How many of them one socket takes at one time, where the provider has a bound of that kind.
@@ -247,6 +248,20 @@ impl GenerationRule {
     #[must_use]
     pub fn path_parameter<'p>(&self, method: &str, path: &'p str, name: &str) -> Option<&'p str> {
         self.paths.iter().find_map(|template| template.capture(method, path, name))
+    }
+}
+
+/// An id as it is compared and kept: of a very long one the beginning, and a hash of the whole that tells it apart.
+#[must_use]
+pub fn known_id(id: &str) -> Cow<'_, str> {
+    match id.len() <= ID {
+        true => Cow::Borrowed(id),
+        false => {
+            let mut hasher = DefaultHasher::new();
+            id.hash(&mut hasher);
+            let start = id.get(..id.floor_char_boundary(ID)).unwrap_or_default();
+            Cow::Owned(format!("{start}#{:016x}", hasher.finish()))
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub struct AudioMeter {
     /// The beginning, until it is known whether there is a header.
     head: Vec<u8>,
     settled: bool,
+    /// Some of it was not counted.
+    unseen: bool,
     /// A sample's first byte, when its second is in the next piece.
     half: Option<u8>,
 }
@@ -24,6 +26,11 @@ impl AudioMeter {
     #[must_use]
     pub fn new(format: Format) -> AudioMeter {
         AudioMeter { format, ..AudioMeter::default() }
+    }
+
+    /// Some of it goes by without being counted: how much there is cannot be told.
+    pub(super) fn unseen(&mut self) {
+        self.unseen = true;
     }
 
     /// It has turned out to be in this format.
@@ -49,6 +56,7 @@ impl AudioMeter {
     #[must_use]
     pub fn seconds(&self) -> Option<f64> {
         match self.bytes() {
+            _ if self.unseen => None,
             0 => Some(0.0),
             bytes => Some(bytes as f64 / self.format.bytes_per_second()?),
         }
@@ -72,7 +80,12 @@ impl AudioMeter {
             // Of what is not there nothing can be told.
             Header::More if self.head.len() < HEAD && all => return,
             Header::None | Header::More => {}
-            Header::Here(format, size) => (self.format, self.skipped) = (format, size as u64),
+            Header::Here(format, size) => {
+                self.skipped = size as u64;
+                if !self.format.is_sure() {
+                    self.format = format;
+                }
+            }
         }
         (self.settled, self.head) = (true, Vec::new());
     }
@@ -190,6 +203,33 @@ mod tests {
         assert_eq!(meter.piece(44, &wav(&[], false)), 0);
         meter.end();
         assert_eq!((meter.bytes(), meter.seconds()), (0, Some(0.0)));
+    }
+
+    #[test]
+    fn a_header_does_not_set_the_meter_of_a_format_that_was_declared() {
+        let huge = |rate: u32, channels: u16| {
+            let mut whole = wav(&[1; 3200], false);
+            whole[22..24].copy_from_slice(&channels.to_le_bytes());
+            whole[24..28].copy_from_slice(&rate.to_le_bytes());
+            whole
+        };
+        let declared = Format::named("linear16", Some(8_000), None, None).declared();
+        for (format, rate, channels, seconds) in [
+            (declared, u32::MAX, 1, Some(0.2)),
+            (declared, 16_000, 1, Some(0.2)),
+            (Format::default(), 16_000, 2, Some(0.05)),
+            (Format::default(), u32::MAX, 1, None),
+            (Format::default(), 384_001, 1, None),
+            (Format::default(), 16_000, 17, None),
+            (Format::named("mp3", None, Some(64_000), None).declared(), 16_000, 1, Some(0.1)),
+        ] {
+            let mut meter = AudioMeter::new(format);
+            let whole = huge(rate, channels);
+            let _ = meter.piece(whole.len() as u64, &whole);
+            assert_eq!((meter.bytes(), meter.seconds()), (3200, seconds), "{rate} {channels}");
+        }
+        assert_eq!(Format::named("linear16", Some(u32::MAX), None, None).bytes_per_second(), None);
+        assert_eq!(Format::named("linear16", Some(8_000), None, Some(u16::MAX)).bytes_per_second(), None);
     }
 
     #[test]

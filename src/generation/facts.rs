@@ -67,7 +67,8 @@ impl Facts {
     /// The format of the client's audio.
     #[must_use]
     pub fn input(&self, rule: &GenerationRule) -> Format {
-        self.input.format(&rule.input_format)
+        let format = self.input.format(&rule.input_format);
+        if self.input.name.is_some() { format.declared() } else { format }
     }
 
     /// The model, where its name is one: what people write into it by mistake goes into no log.

@@ -9,7 +9,13 @@ pub struct Format {
     channels: u16,
     /// Bits per second, of codecs with a constant bit rate.
     bit_rate: Option<u32>,
+    /// The sender has said so itself.
+    declared: bool,
 }
+
+/// More samples per second than any provider takes, or more channels, are not believed.
+const RATE: u32 = 384_000;
+const CHANNELS: u16 = 16;
 
 /// How samples are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,7 +60,18 @@ impl Format {
             (None, _) => None,
         };
         let stereo = words.contains(&"stereo").then_some(2);
-        Format { coding, rate: said.or(rate), channels: channels.or(stereo).unwrap_or(1).max(1), bit_rate }
+        let channels = channels.or(stereo).unwrap_or(1).max(1);
+        Format { coding, rate: said.or(rate), channels, bit_rate, declared: false }
+    }
+
+    /// The same, as the sender itself has declared it.
+    pub(super) fn declared(self) -> Format {
+        Format { declared: true, ..self }
+    }
+
+    /// Whether no header in the audio says better: it is raw, and declared to be.
+    pub(super) fn is_sure(&self) -> bool {
+        self.declared && !matches!(self.coding, Coding::Unknown | Coding::Mp3)
     }
 
     /// From the header of a WAV: its tag, channels, samples per second and bits of a sample.
@@ -66,7 +83,13 @@ impl Format {
             (7, 8) => Coding::Mulaw,
             _ => Coding::Unknown,
         };
-        Format { coding, rate: Some(rate).filter(|rate| *rate > 0), channels: channels.max(1), bit_rate: None }
+        Format {
+            coding,
+            rate: Some(rate).filter(|rate| *rate > 0),
+            channels: channels.max(1),
+            bit_rate: None,
+            declared: false,
+        }
     }
 
     pub(super) fn coding(&self) -> Coding {
@@ -76,7 +99,10 @@ impl Format {
     /// How many bytes one second has; none where the rate is not fixed or not known.
     #[must_use]
     pub fn bytes_per_second(&self) -> Option<f64> {
-        let of_samples = |width: u8| Some(f64::from(self.rate?) * f64::from(width) * f64::from(self.channels));
+        let of_samples = |width: u8| {
+            let rate = self.rate.filter(|rate| (1..=RATE).contains(rate) && self.channels <= CHANNELS)?;
+            Some(f64::from(rate) * f64::from(width) * f64::from(self.channels))
+        };
         match self.coding {
             Coding::Unknown => None,
             Coding::Pcm(width) => of_samples(width),

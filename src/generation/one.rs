@@ -102,6 +102,12 @@ impl Generation {
         self.watch = Watch::default();
     }
 
+    /// Audio of it may have gone by without being counted.
+    pub(super) fn unseen(&mut self) {
+        self.unwatched();
+        self.output.unseen();
+    }
+
     /// Whether the provider has said anything.
     #[must_use]
     pub fn has_begun(&self) -> bool {

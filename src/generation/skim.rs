@@ -6,6 +6,7 @@
 use crate::canon::generations::{AudioMember, AudioPlace};
 use memchr::memmem::Finder;
 use memchr::{memchr, memchr2};
+use std::borrow::Cow;
 
 /// The audio in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ fn of<'t>(member: &AudioMember, text: &'t [u8]) -> Option<Skimmed<'t>> {
     let around = (text.get(..start)?, text.get(end..)?);
     let fits = member.when.iter().all(|(name, values)| {
         let found = scalar(name, around.0).or_else(|| scalar(name, around.1));
-        found.is_some_and(|found| values.iter().any(|value| value.as_bytes() == found))
+        found.is_some_and(|found| values.iter().any(|value| value.as_bytes() == &*found))
     });
     (fits && end > start).then_some(Skimmed { coded: text.get(start..end)?, around })
 }
@@ -65,24 +66,37 @@ impl Skimmed<'_> {
 
     /// The value of the first of these members beside it.
     #[must_use]
-    pub fn beside(&self, names: &[Finder<'static>]) -> Option<&[u8]> {
+    pub fn beside(&self, names: &[Finder<'static>]) -> Option<Cow<'_, [u8]>> {
         names.iter().find_map(|name| scalar(name, self.around.0).or_else(|| scalar(name, self.around.1)))
     }
 }
 
-/// The value of a member that is a text without escapes, a number or a truth value.
-pub(super) fn scalar<'t>(name: &Finder<'_>, text: &'t [u8]) -> Option<&'t [u8]> {
+/// The value of a member that is a text, a number or a truth value; a null is no value.
+fn scalar<'t>(name: &Finder<'_>, text: &'t [u8]) -> Option<Cow<'t, [u8]>> {
     let value = value(name, text)?;
-    match value.first()? {
-        b'"' => {
-            let inside = value.get(1..)?;
-            let end = memchr2(b'"', b'\\', inside)?;
-            (inside.get(end) == Some(&b'"')).then(|| inside.get(..end)).flatten()
-        }
-        _ => {
-            value.get(..value.iter().position(|byte| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace())?)
-        }
+    if value.first()? == &b'"' {
+        let inside = value.get(1..)?;
+        let end = memchr2(b'"', b'\\', inside)?;
+        return match inside.get(end)? {
+            b'"' => inside.get(..end).map(Cow::Borrowed),
+            _ => unescaped(value).map(Cow::Owned),
+        };
     }
+    let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace();
+    value.get(..value.iter().position(ends)?).filter(|found| *found != b"null").map(Cow::Borrowed)
+}
+
+/// The text at the beginning of this, which has escapes.
+fn unescaped(value: &[u8]) -> Option<Vec<u8>> {
+    let mut from = 1;
+    let end = loop {
+        let at = from + memchr2(b'"', b'\\', value.get(from..)?)?;
+        match value.get(at)? {
+            b'"' => break at,
+            _ => from = at + 2,
+        }
+    };
+    serde_json::from_slice::<String>(value.get(..=end)?).ok().map(String::into_bytes)
 }
 
 /// Where the text of a member stands.
@@ -136,7 +150,10 @@ mod tests {
             (r#"{"audio":"Zm9vYmFy","ctx":"a"}"#, Some("foobar"), Some("a")),
             (r#"{"ctx" : "b", "audio" : "Zm9vYg==" }"#, Some("foob"), Some("b")),
             (r#"{"audio":"Zm9vYmE","ctx":7}"#, Some("fooba"), Some("7")),
-            (r#"{"audio":"\/\/8=","ctx":"a\"b"}"#, None, None),
+            (r#"{"audio":"\/\/8=","ctx":"a\"b"}"#, None, Some("a\"b")),
+            (r#"{"ctx":"gr\u00f6\u00dfe-1\\","audio":"Zm9v"}"#, Some("foo"), Some("größe-1\\")),
+            (r#"{"ctx":"a\"\q","audio":"Zm9v"}"#, Some("foo"), None),
+            (r#"{"ctx":null,"audio":"Zm9v"}"#, Some("foo"), None),
             (r#"{"audio":null,"ctx":"a"}"#, None, None),
             (r#"{"audio":"","ctx":"a"}"#, None, None),
             (r#"{"note":"say \"audio\":\"Zm9v\"","ctx":"a"}"#, None, None),
@@ -151,13 +168,14 @@ mod tests {
             if message.contains("\\/") {
                 let found = found.expect("escaped slashes are audio");
                 assert_eq!((found.length(), found.bytes(9)), (2, vec![0xff, 0xff]));
+                assert_eq!(found.beside(&rule.id_names).as_deref(), id.map(str::as_bytes), "{message}");
                 continue;
             }
             let bytes = found.map(|found| found.bytes(100));
             assert_eq!(bytes.as_deref(), expected.map(str::as_bytes), "{message}");
             if let Some(found) = found {
                 assert_eq!(found.length(), expected.unwrap_or_default().len() as u64, "{message}");
-                assert_eq!(found.beside(&rule.id_names), id.map(str::as_bytes), "{message}");
+                assert_eq!(found.beside(&rule.id_names).as_deref(), id.map(str::as_bytes), "{message}");
             }
         }
     }

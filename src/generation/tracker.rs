@@ -5,13 +5,17 @@ use super::one::{Generation, Said};
 use super::record::{Outcome, Record};
 use super::silence::{Silent, Watch};
 use super::skim::skim;
-use crate::canon::generations::{AudioPlace, GenerationRule};
+use crate::canon::generations::{AudioPlace, GenerationRule, known_id};
 use crate::canon::{Code, Evidence, GenerationKind};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most generations of one socket that run, and most that are remembered as refused.
 const MOST: usize = 64;
+
+/// How many of those that have ended are remembered: the provider may still speak of them.
+const PAST: usize = 64;
 
 /// The generations of one socket; `P` is the slot that each has.
 #[derive(Debug)]
@@ -22,6 +26,10 @@ pub struct Tracker<P> {
     /// Every text is wanted at once.
     eager: bool,
     running: Vec<Running<P>>,
+    /// What is said in those for which there is no room, all together; none of them is ever called silent.
+    overflow: Option<Running<P>>,
+    /// The ids of the last that have ended.
+    past: VecDeque<Box<str>>,
     /// Those whose client has not said its last word yet, and of which nothing more goes to the provider.
     refused: Vec<String>,
     ended: Vec<Ended<P>>,
@@ -79,6 +87,8 @@ impl<P: Default> Tracker<P> {
             rule,
             watch,
             running: Vec::new(),
+            overflow: None,
+            past: VecDeque::new(),
             refused: Vec::new(),
             ended: Vec::new(),
             blocked: false,
@@ -101,7 +111,7 @@ impl<P: Default> Tracker<P> {
             self.facts.read_body(&rule, body);
         }
         if cancels {
-            self.finish(&id, Outcome::Cancelled, None, now);
+            self.finish(self.place(&id), Outcome::Cancelled, now);
             return Verdict::Pass;
         }
         let text = evidence.tree().map(|body| rule.text(body)).unwrap_or_default();
@@ -114,6 +124,9 @@ impl<P: Default> Tracker<P> {
         // Where generations have ids, a message without one may be about all of them.
         if rule.begins(evidence) {
             return Verdict::Begin(Beginning { id, said, facts: self.facts.clone(), since: now });
+        }
+        if let Some(overflow) = self.overflow.as_mut().filter(|_| text.characters > 0) {
+            overflow.generation.said(said, now);
         }
         Verdict::Pass
     }
@@ -157,13 +170,15 @@ impl<P: Default> Tracker<P> {
     /// A text of the provider's: audio in it is counted. Whether it has to be parsed and given to [`Tracker::provider`].
     pub fn provider_text(&mut self, text: &[u8], now: Instant) -> bool {
         let rule = Arc::clone(&self.rule);
-        if self.running.is_empty() && !rule.have_starts() {
+        if !self.any_run() && !rule.have_starts() {
             return false;
         }
         let Some(found) = skim(&rule.audio, text) else { return rule.may_matter(text) };
-        let id = found.beside(&rule.id_names).and_then(|id| std::str::from_utf8(id).ok());
+        let id = found.beside(&rule.id_names);
+        let id = id.as_deref().and_then(|id| std::str::from_utf8(id).ok()).map(known_id);
         let resumed = self.resumed;
-        if let Some(running) = self.named(id) {
+        let at = self.about(id.as_deref());
+        if let Some(running) = at.and_then(|at| self.running.get_mut(at)).or(self.overflow.as_mut()) {
             running.generation.member(&found, resumed, now);
         }
         let (before, behind) = found.around;
@@ -174,10 +189,16 @@ impl<P: Default> Tracker<P> {
     pub fn provider_binary(&mut self, length: u64, known: &[u8], now: Instant) {
         let resumed = self.resumed;
         if has_binary(&self.rule.audio)
-            && let Some(running) = self.named(None)
+            && let Some(running) = self.about(None).and_then(|at| self.running.get_mut(at))
         {
             running.generation.audio(length, known, resumed, now);
         }
+    }
+
+    /// A text of the provider's, too long to be looked at, goes by: it may have been audio of any of those that run.
+    pub fn unseen(&mut self) {
+        let all = self.running.iter_mut().chain(&mut self.overflow);
+        all.for_each(|running| running.generation.unseen());
     }
 
     /// Looks at a message of the provider's that may matter.
@@ -188,7 +209,8 @@ impl<P: Default> Tracker<P> {
             self.running.push(Running { generation, slot: P::default() });
         }
         let (ends, result) = (rule.ends(evidence), rule.is_result(evidence));
-        if let Some(running) = self.named(Some(&id).filter(|id| !id.is_empty()).map(String::as_str)) {
+        let id = Some(id).filter(|id| !id.is_empty());
+        if let Some(running) = self.about(id.as_deref()).and_then(|at| self.running.get_mut(at)) {
             running.generation.figures(&rule, evidence);
             match result {
                 true => running.generation.result(now),
@@ -196,7 +218,9 @@ impl<P: Default> Tracker<P> {
             }
         }
         if ends {
-            self.finish(&id, Outcome::Complete, None, now);
+            // Without an id it is the end of the one that has none.
+            let at = id.as_deref().map_or_else(|| self.place(""), |id| self.about(Some(id)));
+            self.finish(at, Outcome::Complete, now);
         }
     }
 
@@ -205,7 +229,7 @@ impl<P: Default> Tracker<P> {
         // An error may name a turn where the client's messages do not.
         let id = id.filter(|_| self.rule.have_ids());
         let at = match id {
-            Some(id) => self.place(id),
+            Some(id) => self.about(Some(id)),
             None => Some(0).filter(|_| self.running.len() == 1),
         };
         if let Some(at) = at {
@@ -244,7 +268,7 @@ impl<P: Default> Tracker<P> {
     /// Whether any run.
     #[must_use]
     pub fn any_run(&self) -> bool {
-        !self.running.is_empty()
+        !self.running.is_empty() || self.overflow.is_some()
     }
 
     /// Whether somebody waits for the provider.
@@ -266,11 +290,16 @@ impl<P: Default> Tracker<P> {
         self.running.len() < MOST
     }
 
-    /// A generation has its slot.
+    /// A generation has its slot. One for which there is no room is counted with others of its kind.
     pub fn began(&mut self, beginning: Beginning, slot: P, now: Instant) {
         let Beginning { id, said, facts, since } = beginning;
         let queued = now.saturating_duration_since(since);
-        let mut generation = Generation::new(&self.rule, &facts, self.watch, now).known_as(&id, queued);
+        let mut generation = Generation::new(&self.rule, &facts, self.watch, now);
+        if !self.has_room() {
+            generation.unwatched();
+            return self.overflow.get_or_insert(Running { generation, slot }).generation.said(said, now);
+        }
+        generation = generation.known_as(&id, queued);
         generation.said(said, now);
         self.running.push(Running { generation, slot });
     }
@@ -302,6 +331,9 @@ impl<P: Default> Tracker<P> {
             };
             self.take(0, outcome, silent, code, now);
         }
+        if let Some(Running { generation, slot }) = self.overflow.take() {
+            self.ended.push(Ended { record: generation.end(outcome, None, code, now), slot, untold: false });
+        }
     }
 
     /// Those that have ended since this was last asked.
@@ -309,18 +341,22 @@ impl<P: Default> Tracker<P> {
         std::mem::take(&mut self.ended)
     }
 
-    fn finish(&mut self, id: &str, outcome: Outcome, code: Option<Code>, now: Instant) {
-        let Some(at) = self.place(id) else { return };
+    fn finish(&mut self, at: Option<usize>, outcome: Outcome, now: Instant) {
+        let Some(at) = at else { return };
         let empty = outcome == Outcome::Complete && self.running.get(at).is_some_and(|one| one.generation.is_empty());
         match empty {
             true => self.take(at, Outcome::Silent, Some(Silent::Empty), None, now),
-            false => self.take(at, outcome, None, code, now),
+            false => self.take(at, outcome, None, None, now),
         }
     }
 
     fn take(&mut self, at: usize, outcome: Outcome, silent: Option<Silent>, code: Option<Code>, now: Instant) {
         let Running { generation, slot } = self.running.swap_remove(at);
         let record = generation.end(outcome, silent, code, now);
+        if !record.id.is_empty() {
+            self.past.truncate(PAST - 1);
+            self.past.push_front(record.id.clone());
+        }
         self.ended.push(Ended { record, slot, untold: silent.is_some() });
     }
 
@@ -332,13 +368,14 @@ impl<P: Default> Tracker<P> {
         self.running.iter_mut().find(|running| running.generation.id() == id)
     }
 
-    /// The one that a message of the provider's is about: of one without an id the only one.
-    fn named(&mut self, id: Option<&str>) -> Option<&mut Running<P>> {
-        match id.filter(|_| self.rule.have_ids()) {
-            Some(id) => self.find(id),
-            None if self.running.len() == 1 => self.running.first_mut(),
-            None => None,
-        }
+    /// The one that a message of the provider's is about: of one without an id the only one, or the one that has none. An id that
+    /// nobody gave is the provider's own, for the one that has none.
+    fn about(&self, id: Option<&str>) -> Option<usize> {
+        let Some(id) = id.filter(|_| self.rule.have_ids()) else {
+            return Some(0).filter(|_| self.running.len() == 1).or_else(|| self.place(""));
+        };
+        let known = || self.past.iter().any(|past| **past == *id);
+        self.place(id).or_else(|| self.place("").filter(|_| !known()))
     }
 }
 

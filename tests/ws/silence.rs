@@ -180,3 +180,42 @@ async fn without_limits_nothing_is_looked_at() {
     assert_eq!(caller.frame().await.expect("an end").json()["done"], true);
     assert!(gateway.metric("speechgate_generations_total").await.is_empty());
 }
+
+#[tokio::test]
+async fn a_message_too_long_to_be_looked_at_is_no_silence() {
+    fn script(message: &Value) -> Vec<(u64, Vec<u8>)> {
+        let id = message["context_id"].as_str().unwrap_or_default();
+        let long = json!({ "type": "chunk", "done": false, "data": "A".repeat(1_200_000), "context_id": id });
+        let long = long.to_string();
+        let sent = match id {
+            "whole" => down(Text, long),
+            _ => {
+                // In two fragments, each short enough to be held.
+                let (first, second) = long.as_bytes().split_at(600_000);
+                let mut first = down(Text, first);
+                first[0] &= 0x7f;
+                let mut second = down(Text, second);
+                second[0] &= 0xf0;
+                [first, second].concat()
+            }
+        };
+        // The end comes in the same piece as the end of the long message.
+        vec![(50, [sent, done(id)].concat())]
+    }
+    let gateway = gateway("cartesia", speaker(script).await, LIMITS, "");
+    let mut caller = open(&gateway, "/tts/websocket").await;
+    for context in ["whole", "parts"] {
+        say(&mut caller, &speak(context, false)).await;
+        loop {
+            let frame = caller.frame().await.expect("the socket is open");
+            assert_ne!(frame.opcode, Close);
+            let Ok(message) = serde_json::from_slice::<Value>(&frame.payload) else { continue };
+            assert_ne!(message["type"], "error", "{message}");
+            if message["done"] == true {
+                break;
+            }
+        }
+    }
+    let told = ["{route=\"r\",provider=\"cartesia\",kind=\"tts\",outcome=\"complete\"} 2"];
+    gateway.counts("speechgate_generations_total", &told).await;
+}

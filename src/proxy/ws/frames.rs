@@ -7,7 +7,7 @@
 mod payload;
 mod unit;
 
-use unit::Suspect;
+use unit::{FrameAction, Suspect};
 pub(super) use unit::{Look, Sizes, Unit, Violation};
 
 use crate::wire::close;
@@ -78,19 +78,6 @@ struct Passing {
     left: u64,
 }
 
-/// What to do with a complete frame.
-enum FrameAction {
-    Pass,
-    /// Buffer it with the fragments before it.
-    Hold,
-    /// Forward the buffered fragments, then the frame.
-    Release,
-    /// It completes a message that may be an error.
-    Suspect,
-    Control,
-    Close,
-}
-
 impl FrameReader {
     pub(super) fn new(sender: Sender, sizes: Sizes) -> FrameReader {
         FrameReader {
@@ -148,7 +135,8 @@ impl FrameReader {
     }
 
     /// Takes what has come, and says how much that was: all, unless `stop` is set when a unit is handed out. `suspect` says of a
-    /// text that looks like JSON whether it has to be looked at; binary messages are shown to it where that was asked for.
+    /// text that looks like JSON whether it has to be looked at; binary messages are shown to it where that was asked for, and of a text too long to be held
+    /// it is told with `Continuation`.
     ///
     /// # Errors
     /// When the peer went too far; all units before that have been handed out, and no more are to come.
@@ -196,7 +184,7 @@ impl FrameReader {
                     self.release(take);
                 }
                 run.end += head.length;
-                self.pass_from_here(&head);
+                self.pass_from_here(&head, suspect);
                 continue;
             };
             let Some(frame) = rest.get(..length) else {
@@ -236,7 +224,15 @@ impl FrameReader {
         Ok(Some(Head { header, length, part }))
     }
 
-    fn pass_from_here(&mut self, head: &Head) {
+    /// Says of a message that would have been looked at that it is too long to be held, by an opcode that no message has.
+    fn unseen(&self, part: &Part, suspect: &mut Suspect<'_>) {
+        if self.look != Look::Nothing && (part.opcode == Opcode::Text || self.coded == Some(part.opcode)) {
+            let _ = suspect(Opcode::Continuation, &[]);
+        }
+    }
+
+    fn pass_from_here(&mut self, head: &Head, suspect: &mut Suspect<'_>) {
+        self.unseen(&head.part, suspect);
         self.open = true;
         self.passing = Some(Passing { part: head.part, mask: head.header.mask, done: 0, left: head.header.length });
     }
@@ -283,7 +279,7 @@ impl FrameReader {
             self.head = None;
             self.release(take);
             take(Unit::Pass(&std::mem::take(&mut self.begun)));
-            self.pass_from_here(&head);
+            self.pass_from_here(&head, suspect);
             return Ok(taken);
         };
         let more = rest.get(taken..).unwrap_or_default();
@@ -334,7 +330,11 @@ impl FrameReader {
             return Ok(FrameAction::Pass);
         }
         if self.held.len() + frame.len() > if any { HELD } else { self.most } {
-            return if any { Err(Violation::TooLarge) } else { Ok(FrameAction::Release) };
+            if any {
+                return Err(Violation::TooLarge);
+            }
+            self.unseen(&head.part, suspect);
+            return Ok(FrameAction::Release);
         }
         if !head.part.last {
             return Ok(FrameAction::Hold);

@@ -25,6 +25,19 @@ pub(in crate::proxy::ws) enum Look {
 /// Says of a message whether it has to be looked at.
 pub(in crate::proxy::ws) type Suspect<'s> = dyn FnMut(Opcode, &[u8]) -> bool + 's;
 
+/// What to do with a complete frame.
+pub(super) enum FrameAction {
+    Pass,
+    /// Buffer it with the fragments before it.
+    Hold,
+    /// Forward the buffered fragments, then the frame.
+    Release,
+    /// It completes a message that may be an error.
+    Suspect,
+    Control,
+    Close,
+}
+
 /// Something that has come.
 #[derive(Debug)]
 pub(in crate::proxy::ws) enum Unit<'a> {

@@ -63,6 +63,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut suspect = |opcode: Opcode, text: &[u8]| {
             let mut slots = slots.borrow_mut();
             match (who, opcode) {
+                // No message has this: one goes on that was too long to be held.
+                (_, Opcode::Continuation) => slots.as_mut().is_some_and(|slots| {
+                    if who == Who::Provider {
+                        slots.unseen();
+                    }
+                    false
+                }),
                 (Who::Client, Opcode::Binary) => slots.as_mut().is_some_and(|slots| {
                     slots.client_binary(text);
                     false

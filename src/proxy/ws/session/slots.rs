@@ -20,6 +20,9 @@ use std::time::SystemTime;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+/// An id of so many bytes stands whole in an error.
+const SHORT: usize = 200;
+
 type Slot = Result<Held, Denied>;
 
 /// What a generation has: a slot of the plan, and one of its socket where the provider bounds those as well.
@@ -137,6 +140,11 @@ impl Slots {
         self.tracker.provider_binary(piece.len() as u64, piece, now());
     }
 
+    /// A message of the provider's goes on without being looked at.
+    pub(super) fn unseen(&mut self) {
+        self.tracker.unseen();
+    }
+
     /// The client does not take what comes, or takes it again.
     pub(super) fn blocked(&mut self, blocked: bool) {
         self.tracker.blocked(blocked, now());
@@ -188,10 +196,8 @@ impl Slots {
                 return Pass::Later;
             }
             Verdict::Begin(beginning) if !self.limited => {
-                if self.tracker.has_room() {
-                    self.tracker.watch(self.route.watch(errors.call.destination.upstream));
-                    self.tracker.began(beginning, Held::default(), now());
-                }
+                self.tracker.watch(self.route.watch(errors.call.destination.upstream));
+                self.tracker.began(beginning, Held::default(), now());
                 return Pass::Now;
             }
             Verdict::Begin(beginning) => beginning,
@@ -223,9 +229,16 @@ impl Slots {
 
     /// A message of the provider's, and the error that it was.
     pub(super) fn provider(&mut self, text: &[u8], error: Option<&CanonicalError>, call: &RoutedContext) {
+        let seen = Observed::frame(text, SystemTime::now());
+        let evidence = Evidence::new(&seen);
         match error {
-            Some(error) => self.tracker.failed(error.context_id.as_deref(), error.code, now()),
-            None => self.tracker.provider(&Evidence::new(&Observed::frame(text, SystemTime::now())), now()),
+            Some(error) => {
+                // An error keeps no more than the beginning of a long id.
+                let whole = error.context_id.as_ref().filter(|id| id.len() > SHORT).map(|_| self.rule.id(&evidence));
+                let id = whole.filter(|id| !id.is_empty()).or_else(|| error.context_id.clone());
+                self.tracker.failed(id.as_deref(), error.code, now());
+            }
+            None => self.tracker.provider(&evidence, now()),
         }
         self.free(call, error);
     }
