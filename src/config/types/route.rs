@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct Route {
     /// Its name: label, envelope member, log field. Unique.
     pub name: String,
-    /// Its place in [`Config::routes`].
+    /// Its place in [`super::Config::routes`].
     pub index: usize,
     /// `match.host`, lower case, without a port.
     pub host: Option<String>,
