@@ -63,6 +63,14 @@ impl Spending {
         spent.used >= NEAR * amount && !std::mem::replace(&mut spent.told, true)
     }
 
+    /// What was counted at a time was not used after all.
+    pub fn give_back(&self, used: f64, then: Duration) {
+        let mut spent = lock(&self.spent);
+        if spent.period == self.period(then) {
+            spent.used = (spent.used - used).max(0.0);
+        }
+    }
+
     /// What was used in the period that runs, to be kept.
     pub fn at(&self, now: Duration) -> Spent {
         self.moved(*lock(&self.spent), now)

@@ -6,6 +6,7 @@
 use super::context::RoutedContext;
 use super::limits::{self, Admission, Asked, Denied, Queued, Subject};
 use super::request_body::RequestBody;
+use super::tenants::Begun;
 use crate::canon::Fault;
 use crate::limit::gate::{AccountSet, Permit};
 use http::request;
@@ -75,6 +76,7 @@ pub(crate) async fn admit(
     }
     call.admission.has(permit);
     let left = charges.keep();
+    call.begun.take().into_iter().for_each(Begun::keep);
     if !left.is_empty() {
         call.has_left(left);
     }

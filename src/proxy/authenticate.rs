@@ -33,9 +33,12 @@ pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> 
             let limits = state.tenants.limits_of(&caller).map(Arc::clone);
             call.caller = Some(caller);
             let begun = limits.map(|limits| limits.begin(tokio::time::Instant::now().into_std()));
-            match begun.transpose().map_err(|denied| Box::new(Finding::denied(call.phase, denied)))? {
-                Some(left) if !left.is_empty() => call.has_left(left),
-                Some(_) | None => {}
+            let begun = begun.transpose().map_err(|denied| Box::new(Finding::denied(call.phase, denied)))?;
+            if let Some((left, begun)) = begun {
+                call.begun = Some(begun);
+                if !left.is_empty() {
+                    call.has_left(left);
+                }
             }
             Ok(())
         }

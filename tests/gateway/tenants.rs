@@ -484,6 +484,11 @@ fn rates_and_budgets_of_a_tenant_bind_it_alone_and_outlive_a_restart() {
     let settings = credentialed(provider.address(), &tenants);
     let mut gateway = Gateway::start(&settings);
     let one = |gateway: &Gateway, key: &str| ask(gateway, get_with("/p/v1/a", &format!("xi-api-key: {key}\r\n")));
+    for key in [&KEY, &OTHER] {
+        // What is refused after its tenant was counted uses up nothing.
+        let request = get_with(&format!("/p/v1/{}", **key), &format!("xi-api-key: {}\r\n", **key));
+        assert_eq!([0; 3].map(|_| ask(&gateway, &request).status), [400; 3]);
+    }
     assert_eq!([0; 3].map(|_| one(&gateway, &KEY).status), [200, 200, 429]);
     let refused = one(&gateway, &KEY);
     assert_eq!(

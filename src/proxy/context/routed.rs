@@ -10,6 +10,7 @@ use crate::proxy::RouteRuntime;
 use crate::proxy::headers::{self, Destination, Fields};
 use crate::proxy::limits::{Admission, Ledger};
 use crate::proxy::redact::ClientKeys;
+use crate::proxy::tenants::Begun;
 use crate::proxy::upstreams::{AccountGuard, UpstreamPass};
 use crate::telemetry::metrics::{InFlight, Limit};
 use crate::wire;
@@ -47,6 +48,8 @@ pub(crate) struct RoutedContext {
     pub(super) rate_limits: Option<Box<HeaderMap>>,
     /// The limits that go on counting it.
     pub(crate) ledger: Option<Box<Ledger>>,
+    /// What its tenant's limits charged it, until it goes out.
+    pub(crate) begun: Option<Begun>,
     pub(super) in_flight: Option<InFlight>,
     pub(super) ended: bool,
 }
@@ -103,6 +106,7 @@ impl RoutedContext {
             deadline,
             rate_limits: None,
             ledger: None,
+            begun: None,
             ended: false,
         }
     }

@@ -37,7 +37,7 @@ pub(crate) use cost::BOUND;
 pub use credential::Credential;
 pub use feedback::Admission;
 pub(crate) use ledger::Ledger;
-pub(crate) use rates::{check_rate, new_rate};
+pub(crate) use rates::{check_tenant_rate, new_rate};
 pub use refusal::{Denied, Refusal};
 pub(crate) use slots::{Asked, Queued, priority};
 pub(crate) use subject::Subject;

@@ -164,7 +164,7 @@ impl Drop for Charges {
     }
 }
 
-/// A limit that belongs to no route.
+/// A limit of a tenant.
 pub(crate) fn new_rate(limit: &RateLimit, now: Instant) -> Rate {
     Rate::new(quota(limit), now)
 }
@@ -173,9 +173,9 @@ pub(crate) fn new_rate(limit: &RateLimit, now: Instant) -> Rate {
 ///
 /// # Errors
 /// The refusal when it is exceeded.
-pub(crate) fn check_rate(limit: &RateLimit, number: usize, rate: &Rate, now: Instant) -> Result<(), Denied> {
+pub(crate) fn check_tenant_rate(limit: &RateLimit, number: usize, rate: &Rate, now: Instant) -> Result<(), Denied> {
     let checked = rate.check(0, NonZeroU32::MIN, now);
-    checked.map(drop).map_err(|refused| Refusal::of_rate(limit, number, 1, refused).into())
+    checked.map(drop).map_err(|refused| Refusal::of_tenant(limit, number, refused).into())
 }
 
 fn quota(limit: &RateLimit) -> Quota {

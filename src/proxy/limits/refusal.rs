@@ -58,7 +58,23 @@ impl Refusal {
             }
             Refused::NeverFits { left } => (never_fits(limit, cost), left, left.reset),
         };
-        Refusal { limit: Limit::Rate, error, headers: fields(&policy(limit, number), &state(number, left, wait)) }
+        let name = of_route(number);
+        Refusal { limit: Limit::Rate, error, headers: fields(&policy(limit, &name), &state(&name, &left, wait)) }
+    }
+
+    /// A rate of the client's tenant is exceeded. `number` is its place in the tenant's configuration.
+    pub(super) fn of_tenant(limit: &RateLimit, number: usize, refused: Refused) -> Refusal {
+        let (left, wait) = match refused {
+            Refused::Later { retry_after, left } => (left, retry_after),
+            // A request costs one, and a burst is never less.
+            Refused::NeverFits { left } => (left, left.reset),
+        };
+        let mut error = CanonicalError::from_fault(Fault::RateExceeded);
+        error.message = "More requests than the rate limit of the client's tenant allows.".to_owned();
+        error.retry_after = Some(wait);
+        let name = format!("tenant-rate-{number}");
+        let headers = fields(&policy(limit, &name), &state(&name, &left, wait));
+        Refusal { limit: Limit::Rate, error, headers }
     }
 
     /// No slot: the queue is full, or the wait was over.
@@ -112,8 +128,13 @@ fn never_fits(limit: &RateLimit, cost: u32) -> CanonicalError {
     error
 }
 
-/// What a limit is, as a member of `RateLimit-Policy`. `number` is its place in the configuration.
-fn policy(limit: &RateLimit, number: usize) -> String {
+/// What a rate of a route is called. `number` is its place in the configuration.
+fn of_route(number: usize) -> String {
+    format!("rate-{number}")
+}
+
+/// What a limit is, as a member of `RateLimit-Policy`.
+fn policy(limit: &RateLimit, name: &str) -> String {
     let unit = match limit.cost {
         Cost::Requests => "",
         Cost::TextCharacters => ";qu=\"text-characters\"",
@@ -125,17 +146,18 @@ fn policy(limit: &RateLimit, number: usize) -> String {
         0 => format!(";w={}", limit.per.as_secs()),
         _ => String::new(),
     };
-    format!("\"rate-{number}\";q={}{unit}{window}", limit.requests)
+    format!("\"{name}\";q={}{unit}{window}", limit.requests)
 }
 
 /// What is left of it, and when there is more, as a member of `RateLimit`.
-fn state(number: usize, left: Left, wait: Duration) -> String {
-    format!("\"rate-{number}\";r={};t={}", left.remaining, whole_seconds(wait))
+fn state(name: &str, left: &Left, wait: Duration) -> String {
+    format!("\"{name}\";r={};t={}", left.remaining, whole_seconds(wait))
 }
 
 /// Adds what is left of a limit that has counted a request.
 pub(super) fn tell(headers: &mut HeaderMap, limit: &RateLimit, number: usize, left: Left) {
-    append(headers, &policy(limit, number), &state(number, left, left.reset));
+    let name = of_route(number);
+    append(headers, &policy(limit, &name), &state(&name, &left, left.reset));
 }
 
 fn fields(policy: &str, state: &str) -> HeaderMap {

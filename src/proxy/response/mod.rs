@@ -116,6 +116,8 @@ async fn relay_call(mut call: Box<RoutedContext>, answer: Answer) -> Response<Bo
 
 /// Answers a call with an error.
 pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Response<Body> {
+    // One that never went out is refunded before its client can ask again.
+    drop(call.begun.take());
     let mut rendered = errors::report(&mut call, finding);
     if call.phase == Phase::Grpc {
         rendered = errors::trailers_only(rendered);

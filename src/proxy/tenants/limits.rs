@@ -4,11 +4,12 @@ use crate::config::types::{Budget, Measure, RateLimit, Tenant};
 use crate::generation::Usage;
 use crate::limit::Rate;
 use crate::limit::budgets::{NEAR, Spending, Spent};
-use crate::proxy::limits::{Denied, Refusal, check_rate, new_rate};
+use crate::proxy::limits::{Denied, Refusal, check_tenant_rate, new_rate};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,6 +22,28 @@ pub(crate) struct TenantLimits {
     name: String,
     rates: Vec<(RateLimit, Arc<Rate>)>,
     budgets: Vec<(Budget, Arc<Spending>)>,
+}
+
+/// A request that its tenant's limits have counted; what it was charged is refunded when this is dropped before it is kept.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    limits: Option<Arc<TenantLimits>>,
+    since: Duration,
+}
+
+impl Begun {
+    /// The request goes out.
+    pub(crate) fn keep(mut self) {
+        self.limits = None;
+    }
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if let Some(limits) = self.limits.take() {
+            limits.give_back(self.since);
+        }
+    }
 }
 
 /// One budget as it is kept.
@@ -107,7 +130,7 @@ impl TenantLimits {
     ///
     /// # Errors
     /// The refusal of a rate or of a budget that is used up.
-    pub(crate) fn begin(&self, now: Instant) -> Result<HeaderMap, Denied> {
+    pub(crate) fn begin(self: &Arc<Self>, now: Instant) -> Result<(HeaderMap, Begun), Denied> {
         let since = since_1970();
         let mut headers = HeaderMap::new();
         for (budget, spending) in &self.budgets {
@@ -123,17 +146,28 @@ impl TenantLimits {
             }
         }
         for (index, (limit, rate)) in self.rates.iter().enumerate() {
-            check_rate(limit, index + 1, rate, now)?;
+            if let Err(denied) = check_tenant_rate(limit, index + 1, rate, now) {
+                // What refuses uses up nothing of the others.
+                self.rates.iter().take(index).for_each(|(_, rate)| rate.give_back(0, NonZeroU32::MIN));
+                return Err(denied);
+            }
         }
         self.spend(|measure| matches!(measure, Measure::Requests).then_some(1.0), since);
-        Ok(headers)
+        Ok((headers, Begun { limits: Some(Arc::clone(self)), since }))
+    }
+
+    fn give_back(&self, since: Duration) {
+        self.rates.iter().for_each(|(_, rate)| rate.give_back(0, NonZeroU32::MIN));
+        for (_, spending) in self.budgets.iter().filter(|(budget, _)| budget.measure == Measure::Requests) {
+            spending.give_back(1.0, since);
+        }
     }
 
     /// Whether another generation may begin in a call that has begun: the budgets of what generations use have something left.
     ///
     /// # Errors
     /// The refusal of the budget that is used up.
-    pub(crate) fn goes_on(&self) -> Result<(), Refusal> {
+    pub(crate) fn goes_on(&self) -> Result<(), Denied> {
         if self.budgets.is_empty() {
             return Ok(());
         }
@@ -141,7 +175,7 @@ impl TenantLimits {
         let of_generations = self.budgets.iter().filter(|(budget, _)| budget.measure != Measure::Requests);
         for (budget, spending) in of_generations {
             if spending.used(since) >= budget.amount {
-                return Err(Refusal::of_budget(&budget.name(), spending.left(since)));
+                return Err(Refusal::of_budget(&budget.name(), spending.left(since)).into());
             }
         }
         Ok(())
@@ -189,12 +223,29 @@ fn since_1970() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canon::Code;
+    use crate::config::types::{Cost, LimitKey};
 
     fn tenant(budgets: &[Budget]) -> Tenant {
         let (name, budgets) = ("a".to_owned(), budgets.to_vec());
         let (keys, rate_limits) = (Vec::new(), Vec::new());
         let (routes, max, priority) = (None, None, None);
         Tenant { name, index: 0, keys, routes, weight: 1, reserve: 0, max, priority, rate_limits, budgets }
+    }
+
+    fn limits(tenant: &Tenant, old: Option<&TenantLimits>, spendings: &mut Spendings) -> Arc<TenantLimits> {
+        Arc::new(TenantLimits::new(tenant, old, spendings, Instant::now()))
+    }
+
+    fn refusal(denied: Denied) -> Refusal {
+        match denied {
+            Denied::Limit(refusal) => *refusal,
+            Denied::Fault(fault) => panic!("{fault:?}"),
+        }
+    }
+
+    fn goes_out(limits: &Arc<TenantLimits>) -> bool {
+        limits.begin(Instant::now()).map(|(_, begun)| begun.keep()).is_ok()
     }
 
     fn requests(amount: f64) -> Budget {
@@ -204,31 +255,60 @@ mod tests {
     #[test]
     fn a_reload_without_budgets_and_one_with_them_again_forget_nothing() {
         let mut spendings = Spendings::default();
-        let now = Instant::now();
-        let with = TenantLimits::new(&tenant(&[requests(1.0)]), None, &mut spendings, now);
-        assert!(with.begin(now).is_ok() && with.begin(now).is_err());
-        let without = TenantLimits::new(&tenant(&[]), Some(&with), &mut spendings, now);
-        assert!(without.begin(now).is_ok());
+        let with = limits(&tenant(&[requests(1.0)]), None, &mut spendings);
+        assert!(goes_out(&with) && !goes_out(&with));
+        let without = limits(&tenant(&[]), Some(&with), &mut spendings);
+        assert!(goes_out(&without));
         assert_eq!(spendings.kept().len(), 1, "it stays in the file as well");
-        let again = TenantLimits::new(&tenant(&[requests(1.0)]), Some(&without), &mut spendings, now);
-        assert!(again.begin(now).is_err());
+        let again = limits(&tenant(&[requests(1.0)]), Some(&without), &mut spendings);
+        assert!(!goes_out(&again));
         let mut after = Spendings::default();
         after.resume(spendings.kept());
-        assert!(TenantLimits::new(&tenant(&[requests(1.0)]), None, &mut after, now).begin(now).is_err());
+        assert!(!goes_out(&limits(&tenant(&[requests(1.0)]), None, &mut after)));
     }
 
     #[test]
     fn an_open_socket_meets_the_budgets_of_its_generations() {
         let characters = Budget { measure: Measure::Characters, amount: 10.0, days: 1 };
-        let now = Instant::now();
-        let limits = TenantLimits::new(&tenant(&[requests(1.0), characters]), None, &mut Spendings::default(), now);
-        assert!(limits.begin(now).is_ok());
+        let limits = limits(&tenant(&[requests(1.0), characters]), None, &mut Spendings::default());
+        assert!(goes_out(&limits));
         let used = |characters| limits.used(&Usage { characters: Some(characters), ..Usage::default() });
         used(9.0);
         assert!(limits.goes_on().is_ok(), "the budget of requests is used up by the socket itself");
         used(9.0);
-        let refused = limits.goes_on().expect_err("used up");
+        let refused = refusal(limits.goes_on().expect_err("used up"));
         assert_eq!(refused.error.code.as_str(), "quota_exceeded");
         assert!(refused.error.message.contains("characters/1d"), "{}", refused.error.message);
+    }
+
+    fn rate(requests: u32) -> RateLimit {
+        let (per, key, cost) = (Duration::from_secs(3600), LimitKey::Route, Cost::Requests);
+        RateLimit { requests, per, burst: requests, matches: None, key, code: Code::RateLimited, cost }
+    }
+
+    #[test]
+    fn a_request_that_is_refused_afterwards_uses_up_nothing_of_its_tenant() {
+        let tenant = Tenant { rate_limits: vec![rate(1)], ..tenant(&[requests(1.0)]) };
+        let limits = limits(&tenant, None, &mut Spendings::default());
+        for _ in 0..3 {
+            drop(limits.begin(Instant::now()).expect("room"));
+        }
+        assert!(goes_out(&limits) && !goes_out(&limits));
+    }
+
+    #[test]
+    fn a_second_rate_that_refuses_does_not_drain_the_first() {
+        let first = Tenant { rate_limits: vec![rate(3), rate(1)], ..tenant(&[]) };
+        let limits_of_both = limits(&first, None, &mut Spendings::default());
+        assert!(goes_out(&limits_of_both));
+        for _ in 0..3 {
+            let refused = refusal(limits_of_both.begin(Instant::now()).expect_err("the second"));
+            let policy = refused.headers["ratelimit-policy"].to_str().expect("text");
+            assert!(policy.starts_with("\"tenant-rate-2\";q=1;"), "{policy}");
+            assert!(refused.error.message.contains("tenant") && !refused.error.message.contains("route"));
+        }
+        let alone = Tenant { rate_limits: vec![rate(3)], ..tenant(&[]) };
+        let alone = limits(&alone, Some(&limits_of_both), &mut Spendings::default());
+        assert_eq!([0; 3].map(|_| goes_out(&alone)), [true, true, false]);
     }
 }

@@ -15,7 +15,7 @@ mod strip;
 pub use current::Current;
 pub(crate) use current::Watch;
 pub use limits::Kept;
-pub(crate) use limits::TenantLimits;
+pub(crate) use limits::{Begun, TenantLimits};
 pub(crate) use places::{OWN, Place, Sent, find};
 pub(crate) use strip::{clean_target, shown, strip_fields};
 
