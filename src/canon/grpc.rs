@@ -11,7 +11,7 @@ pub use details::{Note, write_details};
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
@@ -72,7 +72,7 @@ impl Status {
         if number == 0 {
             return Some(Status { number, message: String::new(), json: Vec::new() });
         }
-        let text = |name: &HeaderName| trailers.get(name).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let text = |name: &HeaderName| trailers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
         let message = percent_decoded(text(&MESSAGE)).into_owned();
         let details = decode_base64(text(&DETAILS)).map(|bytes| details::read(&bytes)).unwrap_or_default();
         let (name, status) = facts(number);
@@ -119,11 +119,14 @@ impl Status {
     }
 }
 
-/// The number of a status alone: all that a success is asked.
+/// The number of a status alone: all that a success is asked. Of several that disagree clients take either, so that none of them is
+/// believed.
 #[must_use]
 pub fn number(trailers: &HeaderMap) -> Option<u16> {
-    let value = trailers.get(&STATUS)?;
-    Some(value.to_str().ok().and_then(|text| text.trim().parse().ok()).unwrap_or(UNKNOWN))
+    let read = |value: &HeaderValue| value.to_str().ok().and_then(|text| text.trim().parse().ok()).unwrap_or(UNKNOWN);
+    let mut numbers = trailers.get_all(&STATUS).iter().map(read);
+    let first = numbers.next()?;
+    Some(if numbers.all(|other| other == first) { first } else { UNKNOWN })
 }
 
 /// The HTTP status that `google.rpc.Code` gives a number.

@@ -58,6 +58,18 @@ fn what_is_no_number_is_unknown_and_nothing_is_no_status() {
     assert_eq!(tree(&odd)["error"]["status"], "UNKNOWN");
 }
 
+/// Success was read from the first while clients ended with the last.
+#[test]
+fn statuses_that_disagree_are_no_success() {
+    for (first, second, number) in [(&b"0"[..], &b"13"[..], 2), (b"13", b"0", 2), (b"0", b"x", 2), (b"0", b"0", 0)] {
+        let trailers = trailers(&[("grpc-status", first), ("grpc-status", second)]);
+        assert_eq!(super::number(&trailers), Some(number));
+        assert_eq!(Status::read(&trailers).map(|status| status.number()), Some(number));
+    }
+    let agreed = Status::read(&trailers(&[("grpc-status", b"13"), ("grpc-status", b"13")]));
+    assert_eq!(agreed.map(|status| status.number()), Some(13));
+}
+
 #[test]
 fn details_that_are_no_message_leave_the_rest() {
     let cut = encode_base64(&[0x1a, 0xff, 0xff, 0xff, 0xff, 0x0f, 1]);

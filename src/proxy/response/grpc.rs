@@ -8,7 +8,7 @@ use crate::proxy::errors::{self, Finding};
 use crate::proxy::idle::Idle;
 use crate::upstream::{self, Failure};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::{Body as _, Frame};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -69,6 +69,8 @@ impl Messages {
     fn end(&mut self, mut trailers: HeaderMap) -> Frame<Bytes> {
         if grpc::number(&trailers) == Some(0) {
             self.call.prepare_trailers(&mut trailers);
+            // However often it was said, it is sent once.
+            let _ = trailers.insert(grpc::STATUS, HeaderValue::from_static("0"));
             self.call.grpc_status = Some(0);
             return self.ended(trailers);
         }

@@ -102,6 +102,9 @@ async fn relay_call(mut call: Box<RoutedContext>, answer: Answer) -> Response<Bo
     prepare(&call, &mut parts);
     // It would be held against an end that is worded anew.
     let _ = parts.headers.remove(header::CONTENT_LENGTH);
+    // What goes on says at its own end how it ended.
+    let said = parts.headers.remove(canon::grpc::STATUS);
+    parts.headers.extend(said.filter(|_| over).map(|said| (canon::grpc::STATUS, said)));
     call.add_attempts(&mut parts.headers);
     call.tell_limits(&mut parts.headers);
     call.log_response(&parts.headers);
