@@ -1,13 +1,15 @@
 //! An error as the end of a gRPC call: the fields of its trailers.
 
-use super::http::{X_GATEWAY_ERROR, X_REQUEST_ID, ascii_json, describe, forget_the_old_body};
+use super::http::{PROXY_STATUS, X_GATEWAY_ERROR, X_REQUEST_ID, ascii_json, describe, forget_the_old_body};
 use crate::canon::envelope::{self, Stamp};
 use crate::canon::grpc::{self, DETAILS, MESSAGE, Note, STATUS};
 use crate::canon::{CanonicalError, Evidence, UpstreamError};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 
-/// Longest sentence, in bytes as it is sent. Clients take 8 KiB of trailers in all.
+/// Most of all trailers together. Clients take 8 KiB; the rest is for what else the head has of an answer that is nothing but its end.
+const TRAILERS_LIMIT: usize = 7680;
+/// Longest sentence of the gateway's own, in bytes as it is sent.
 const MESSAGE_LIMIT: usize = 1024;
 /// Longest canonical object.
 const OBJECT_LIMIT: usize = 3072;
@@ -25,51 +27,113 @@ pub enum Form<'a> {
     Compatible(Option<&'a Evidence<'a>>),
 }
 
-/// The trailers. `received` are those of the provider, cleaned, which stay but for what is worded anew.
+/// The trailers. `received` are those of the provider, cleaned, which stay but for what is worded anew, as far as there is room: what
+/// says how the call ended comes first, then the canonical object, then what else the provider sent.
 #[must_use]
 pub fn trailers(error: &CanonicalError, stamp: &Stamp<'_>, form: Form<'_>, received: Option<HeaderMap>) -> HeaderMap {
-    let mut trailers = received.unwrap_or_default();
-    let _ = forget_the_old_body(&mut trailers);
+    let received = received.unwrap_or_default();
+    let theirs = (received.get(&MESSAGE).cloned(), received.get(&DETAILS).cloned());
+    let others = others(&received);
     let own = match form {
         Form::Canonical => None,
         Form::Compatible(evidence) => evidence.and_then(|evidence| evidence.grpc),
     };
     let number = own.map_or(u16::from(error.code.row().grpc), grpc::Status::number);
+    let mut trailers = HeaderMap::new();
+    let _ = trailers.insert(STATUS, HeaderValue::from(number));
+    trailers.extend(HeaderValue::from_str(stamp.request_id).ok().map(|id| (X_REQUEST_ID, id)));
+    describe(error, &mut trailers);
     let words = match (own, form) {
         (Some(own), _) => own.message().to_owned(),
         (None, Form::Canonical) => format!("{}: {}", error.code, error.message),
         (None, Form::Compatible(_)) => error.message.clone(),
     };
+    let (message, details) = own.map(|_| theirs).unwrap_or_default();
+    let kept = message.is_some_and(|message| add(&mut trailers, MESSAGE, message));
     let (message, said) = grpc::percent_encoded(&words, MESSAGE_LIMIT);
-    if own.is_none() || !trailers.contains_key(&STATUS) {
-        let _ = trailers.insert(STATUS, HeaderValue::from(number));
-    }
-    if own.is_none() || !trailers.contains_key(&MESSAGE) {
-        let _ = trailers.remove(&MESSAGE);
-        let message = HeaderValue::try_from(message).ok().filter(|message| !message.is_empty());
-        trailers.extend(message.map(|message| (MESSAGE, message)));
-    }
-    if own.is_none() {
-        let _ = trailers.remove(&DETAILS);
+    if let (false, false, Ok(message)) = (kept, message.is_empty(), HeaderValue::try_from(message)) {
+        let _ = trailers.insert(MESSAGE, message);
     }
     // Clients refuse details that say another sentence.
-    if !trailers.contains_key(&DETAILS) && (own.is_none() || said == words) {
-        let details = details(error, stamp, u8::try_from(number).unwrap_or(2), said);
-        trailers.extend(HeaderValue::try_from(details).ok().map(|details| (DETAILS, details)));
+    let whole = own.is_none() || said == words;
+    if let Some(details) = details.filter(|_| kept || whole) {
+        let _ = add(&mut trailers, DETAILS, details);
     }
-    if let Ok(id) = HeaderValue::from_str(stamp.request_id) {
-        let _ = trailers.insert(X_REQUEST_ID, id);
+    let most = room(&trailers, &X_GATEWAY_ERROR).min(OBJECT_LIMIT);
+    trailers.extend(object(error, stamp, most).map(|object| (X_GATEWAY_ERROR, object)));
+    if !trailers.contains_key(&DETAILS)
+        && whole
+        && let Ok(details) = HeaderValue::try_from(details_of(error, stamp, u8::try_from(number).unwrap_or(2), said))
+    {
+        let _ = add(&mut trailers, DETAILS, details);
     }
-    describe(error, &mut trailers);
-    let _ = trailers.remove(&X_GATEWAY_ERROR);
-    trailers.extend(object(error, stamp).map(|object| (X_GATEWAY_ERROR, object)));
+    beside(others, trailers)
+}
+
+/// What a provider sent beside the end of the call, in its order, which removing from it would change.
+fn others(received: &HeaderMap) -> HeaderMap {
+    let mut left = received.clone();
+    let _ = forget_the_old_body(&mut left);
+    for name in [STATUS, MESSAGE, DETAILS, X_GATEWAY_ERROR] {
+        let _ = left.remove(name);
+    }
+    let mut others = HeaderMap::with_capacity(left.keys_len());
+    for (name, value) in received.iter().filter(|(name, _)| left.contains_key(*name)) {
+        let _ = others.append(name, value.clone());
+    }
+    others
+}
+
+/// How much room a field takes in a header section, as HTTP/2 counts it.
+fn size(name: &HeaderName, value: &HeaderValue) -> usize {
+    name.as_str().len() + value.len() + 32
+}
+
+/// The longest value that a further field of this name may have.
+fn room(trailers: &HeaderMap, name: &HeaderName) -> usize {
+    let taken: usize = trailers.iter().map(|(name, value)| size(name, value)).sum();
+    TRAILERS_LIMIT.saturating_sub(taken + name.as_str().len() + 32)
+}
+
+/// Adds a field if there is room for it; whether there was.
+fn add(trailers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> bool {
+    let fits = value.len() <= room(trailers, &name);
+    if fits {
+        let _ = trailers.insert(name, value);
+    }
+    fits
+}
+
+/// What else the provider sent, with the gateway's own behind it; where that is too much, the last of the provider's go.
+fn beside(others: HeaderMap, own: HeaderMap) -> HeaderMap {
+    let all = |fields: &HeaderMap| fields.iter().map(|(name, value)| size(name, value)).sum::<usize>();
+    let mut left = TRAILERS_LIMIT.saturating_sub(all(&own));
+    let mut trailers = if all(&others) <= left {
+        others
+    } else {
+        let mut kept = HeaderMap::new();
+        for (name, value) in &others {
+            let Some(rest) = left.checked_sub(size(name, value)) else { break };
+            left = rest;
+            let _ = kept.append(name, value.clone());
+        }
+        kept
+    };
+    for (name, value) in &own {
+        // A list of all that have handled the answer, the last of them at its end.
+        if name == PROXY_STATUS {
+            let _ = trailers.append(name, value.clone());
+        } else {
+            let _ = trailers.insert(name, value.clone());
+        }
+    }
     trailers
 }
 
 /// The canonical object, as much of it as there is room for. What the provider said is said beside it.
-fn object(error: &CanonicalError, stamp: &Stamp<'_>) -> Option<HeaderValue> {
+fn object(error: &CanonicalError, stamp: &Stamp<'_>, most: usize) -> Option<HeaderValue> {
     let bare = Stamp { upstream_body: false, ..*stamp };
-    let whole = ascii_json(&envelope::object(error, &bare), OBJECT_LIMIT);
+    let whole = ascii_json(&envelope::object(error, &bare), most);
     whole.or_else(|| {
         let cut = |text: &str, most: usize| text.chars().take(most).collect::<String>();
         let upstream = error.upstream.as_deref().map(|said| {
@@ -85,12 +149,12 @@ fn object(error: &CanonicalError, stamp: &Stamp<'_>) -> Option<HeaderValue> {
             upstream,
             ..error.clone()
         };
-        ascii_json(&envelope::object(&short, &bare), OBJECT_LIMIT)
+        ascii_json(&envelope::object(&short, &bare), most)
     })
 }
 
 /// `google.rpc.Status` with ErrorInfo and RetryInfo, for clients that read those.
-fn details(error: &CanonicalError, stamp: &Stamp<'_>, number: u8, message: &str) -> String {
+fn details_of(error: &CanonicalError, stamp: &Stamp<'_>, number: u8, message: &str) -> String {
     let retryable = if error.retryable { "true" } else { "false" };
     let upstream = error.upstream.as_ref().and_then(|upstream| upstream.code.clone());
     let known = [
@@ -221,15 +285,51 @@ mod tests {
         assert_eq!(object["code"], "internal_error");
     }
 
+    fn all(trailers: &HeaderMap) -> usize {
+        trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    }
+
+    /// A long sentence of the provider's had the whole object beside it, and any number of further fields were kept.
+    #[test]
+    fn what_the_provider_sends_leaves_the_rest_less_room() {
+        let message = "m".repeat(6800);
+        let kept = ended(&[("grpc-status", "8"), ("grpc-message", &message), ("x-own", "1")], true);
+        assert_eq!(field(&kept, "grpc-message"), message);
+        assert!(all(&kept) <= TRAILERS_LIMIT, "{}", all(&kept));
+
+        let names: Vec<&'static str> = (0..90).map(|at| &*format!("x-own-{at:02}").leak()).collect();
+        let value = "v".repeat(100);
+        let mut fields = vec![("grpc-status", "8"), ("grpc-message", "no")];
+        fields.extend(names.iter().map(|name| (*name, value.as_str())));
+        for compatible in [true, false] {
+            let kept = ended(&fields, compatible);
+            assert!((6000..=TRAILERS_LIMIT).contains(&all(&kept)), "{}", all(&kept));
+            for name in ["grpc-message", "x-gateway-error", "grpc-status-details-bin", "x-error-code", "proxy-status"] {
+                assert!(kept.contains_key(name), "{name}");
+            }
+            assert!(kept.contains_key("x-own-00") && !kept.contains_key("x-own-89"));
+        }
+    }
+
+    /// One was counted as a success, and all were sent.
+    #[test]
+    fn a_status_is_sent_once() {
+        for compatible in [true, false] {
+            let kept = ended(&[("grpc-status", "0"), ("grpc-status", "13")], compatible);
+            assert_eq!(kept.get_all("grpc-status").iter().count(), 1);
+            assert_ne!(field(&kept, "grpc-status"), "0");
+        }
+    }
+
     #[test]
     fn trailers_stay_within_what_clients_take() {
         for long in ["x".repeat(20_000), "ä".repeat(4000), "%".repeat(60_000), "\u{1f600}\n".repeat(4000)] {
             let (encoded, _) = grpc::percent_encoded(&long, 60_000);
             for compatible in [true, false] {
                 let trailers = ended(&[("grpc-status", "8"), ("grpc-message", &encoded)], compatible);
-                let own = if compatible { encoded.len() } else { 0 };
-                let size: usize = trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
-                assert!(size - own < 7 * 1024, "{size} of {}", long.len());
+                assert!(all(&trailers) < 7680, "{} of {}", all(&trailers), long.len());
+                assert_eq!(field(&trailers, "grpc-status"), "8");
+                assert!(field(&trailers, "grpc-message").len() > 1000);
                 let object: serde_json::Value =
                     serde_json::from_str(field(&trailers, "x-gateway-error")).expect("an object");
                 assert_eq!(object["upstream"]["grpc_status"], 8);

@@ -21,7 +21,7 @@ const X_ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 const X_ERROR_TYPE: HeaderName = HeaderName::from_static("x-error-type");
 const X_SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 pub(super) const X_GATEWAY_ERROR: HeaderName = HeaderName::from_static("x-gateway-error");
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+pub(super) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 
