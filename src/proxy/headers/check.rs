@@ -14,6 +14,11 @@ use std::net::Ipv6Addr;
 /// Longest method that is passed on.
 const MAX_METHOD_BYTES: usize = 64;
 
+/// Marks a request of HTTP/2 whose header section is larger than is allowed. It is refused here, because the library has no answer to it
+/// that clients of gRPC read.
+#[derive(Clone, Copy, Debug)]
+pub struct HeadTooLarge;
+
 /// What a request that passed is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
@@ -31,6 +36,9 @@ pub struct Checked {
 pub fn check_request(parts: &Parts, fields: Fields, max_target_bytes: usize) -> Result<Checked, Fault> {
     if target_length(parts) > max_target_bytes {
         return Err(Fault::TargetTooLong);
+    }
+    if parts.extensions.get::<HeadTooLarge>().is_some() {
+        return Err(Fault::HeadTooLarge);
     }
     // TRACE would reflect credentials (RFC 9110 9.3.8) and CONNECT would open a tunnel.
     // No method that is known anywhere is nearly as long as that.

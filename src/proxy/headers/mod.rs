@@ -13,7 +13,7 @@ mod rewrite;
 mod tests;
 mod told;
 
-pub use check::{Checked, authority, check_request};
+pub use check::{Checked, HeadTooLarge, authority, check_request};
 pub(crate) use check::{is_host, is_preflight, is_websocket, shown_method};
 pub(crate) use credentials::{Offered, Subprotocol, SubprotocolKeys, offer};
 pub use fields::Fields;

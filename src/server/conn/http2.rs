@@ -9,7 +9,10 @@ use super::io::Io;
 use super::respond::{StreamReply, respond};
 use super::state::ConnectionState;
 use super::streams::Streams;
+use crate::config::types::Server;
 use crate::proxy::Peer;
+use crate::proxy::headers::HeadTooLarge;
+use http::{Request, header};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +30,8 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// What a field counts for beyond its name and value.
+const FIELD: usize = 32;
 /// How many streams may be reset by the client before they were handled, or by us because of errors in them, before the
 /// connection is closed: floods of either cost us more than the client (rapid reset, MadeYouReset).
 const MAX_RESETS: usize = 20;
@@ -40,7 +45,10 @@ pub(super) async fn serve<H: Handler>(
 ) {
     io.speak_http2();
     let streams = Streams::of(Arc::clone(&peer), Arc::clone(&state), worker.server.write_timeout);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request| {
+        if is_too_large(&request, &worker.server) {
+            let _ = request.extensions_mut().insert(HeadTooLarge);
+        }
         let exchange = Exchange::new(&state, Some(streams.begins()));
         // h2 keeps the future of a stream as long as the response lasts. Boxed, only the body is kept.
         let response = Box::pin(respond(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request));
@@ -69,13 +77,27 @@ fn builder<H>(worker: &Worker<H>, streams: Streams) -> http2::Builder<Streams> {
         // Streams whose bodies are not read keep what their own windows allow, and leave room for the others.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(server.http2_max_streams).min(MAX_WINDOW))
-        .max_header_list_size(u32::try_from(server.max_header_bytes).unwrap_or(u32::MAX))
+        // What is a little too large is answered like other refusals. The library's own has a status alone, which is no answer to a
+        // call of gRPC.
+        .max_header_list_size(u32::try_from(server.max_header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .max_send_buf_size(BUFFER)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     builder
+}
+
+/// Whether the header section is larger than is allowed, as HTTP/2 counts it (RFC 9113 6.5.2). A cookie in crumbs is one field.
+fn is_too_large<B>(request: &Request<B>, server: &Server) -> bool {
+    let headers = request.headers();
+    let is_many = headers.len() > server.max_headers && {
+        let crumbs = headers.get_all(header::COOKIE).iter().count();
+        headers.len() - crumbs.saturating_sub(1) > server.max_headers
+    };
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>();
+    is_many || target + fields > usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX)
 }
 
 /// Whether the bytes that could not be parsed are (a part of) the HTTP/2 preface.
