@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use crate::canon::Fault;
 use crate::config::types::Upstream;
-use crate::wire::hop::CONNECTION_SPECIFIC;
+use crate::wire::hop::{CONNECTION_SPECIFIC, trim};
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
@@ -45,6 +45,9 @@ pub(super) fn for_http2<B>(request: &mut Request<B>, upstream: &Upstream) {
     let headers = request.headers_mut();
     for name in &CONNECTION_SPECIFIC {
         headers.remove(name);
+    }
+    for value in headers.values_mut() {
+        trim(value);
     }
     if headers.get(header::TE).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"trailers")) {
         headers.remove(header::TE);

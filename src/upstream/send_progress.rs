@@ -5,6 +5,7 @@
 //! more is made to stop sending.
 
 use super::kept_body::KeptBody;
+use crate::wire::hop::trim;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::fmt;
@@ -129,9 +130,12 @@ impl SendProgress {
                 self.shared().error = Some(error.into());
                 Poll::Ready(Some(Err(Aborted::new())))
             }
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 if !first {
                     self.handed_over();
+                }
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers.values_mut().for_each(trim);
                 }
                 // Trailers are the end of a body, whether it says so or not.
                 self.ended.store(ended || frame.is_trailers(), Relaxed);

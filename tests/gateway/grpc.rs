@@ -321,6 +321,73 @@ fn many_short_calls_on_one_connection_are_no_flood() {
     });
 }
 
+/// The answer was a status of HTTP alone, and any number of fields went on.
+#[test]
+fn a_head_that_is_too_large_is_refused_in_grpc() {
+    run(async {
+        let provider = Calls::start(end_as_asked).await;
+        let settings = Settings::new().server("max_header_bytes = 8192").server("max_headers = 50").route_to(
+            "canonical",
+            "/google",
+            "google",
+            &format!("http://{}", provider.address),
+            "",
+        );
+        let gateway = Gateway::start(&settings);
+        let caller = Caller::to(gateway.address()).await;
+        let names: Vec<String> = (0..60).map(|at| format!("x-{at}")).collect();
+        let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+        let long = "x".repeat(9000);
+        for fields in [&many[..], &[("x-long", long.as_str())]] {
+            let ended = caller.call("/google/trailers/0", fields).await;
+            check(&ended, "3", "invalid_request");
+            assert!(ended.trailers_only && provider.take().is_empty(), "{ended:?}");
+        }
+        // A cookie may come in crumbs, which are one field.
+        let crumbs = [("cookie", "a=b"); 60];
+        for fields in [&many[..40], &crumbs] {
+            assert_eq!(caller.call("/google/trailers/0", fields).await.field("grpc-status"), "0");
+        }
+    });
+}
+
+/// They went on as they came, and a provider may end the connection for them that other clients share.
+#[test]
+fn white_space_around_values_goes_no_further() {
+    run(async {
+        let provider = Calls::start(end_as_asked).await;
+        let gateway = gateway(provider.address, "");
+        let caller = Caller::to(gateway.address()).await;
+        let fields = [("x-a", "y "), ("x-b", "\ty"), ("x-c", " "), ("x-d", "a b")];
+        assert_eq!(caller.call("/google/trailers/0", &fields).await.field("grpc-status"), "0");
+        let [seen] = &provider.take()[..] else { panic!("one call") };
+        let seen: Vec<&[u8]> = fields.iter().map(|(name, _)| seen.headers[*name].as_bytes()).collect();
+        assert_eq!(seen, [&b"y"[..], b"y", b"", b"a b"]);
+    });
+}
+
+/// The first was logged and the last was read.
+#[test]
+fn a_success_that_is_taken_back_is_none() {
+    run(async {
+        let provider = Calls::start(|mut call: Exchange| async move {
+            let fields = [("content-type", "application/grpc"), ("grpc-status", "0"), ("grpc-status", "13")];
+            match call.request.uri().path() {
+                "/head" => call.end(200, &fields),
+                _ => drop(call.begin().send_trailers(map(&fields[1..]))),
+            }
+        })
+        .await;
+        let gateway = gateway(provider.address, "waits = { enabled = false }");
+        let caller = Caller::to(gateway.address()).await;
+        for path in ["/google/head", "/google/trailers", "/own/head", "/own/trailers"] {
+            let ended = caller.call(path, &[]).await;
+            assert_eq!(ended.trailers.get_all("grpc-status").iter().count(), 1, "{path} {ended:?}");
+            assert!(ended.field("grpc-status") != "0" && !ended.field("x-error-code").is_empty(), "{path} {ended:?}");
+        }
+    });
+}
+
 /// A provider that reads nothing makes its client wait, and nobody keeps what is sent.
 #[test]
 fn back_pressure_reaches_the_client() {
