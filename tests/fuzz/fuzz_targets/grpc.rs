@@ -32,13 +32,16 @@ fuzz_target!(|data: &[u8]| {
         let own = if matches!(form, Form::Canonical) { HeaderMap::new() } else { received.clone() };
         let told = trailers(&error, &STAMP, form, Some(own));
         check_headers(&told);
-        let object: Value = serde_json::from_slice(told["x-gateway-error"].as_bytes()).expect("valid JSON");
-        check_object(&object);
+        // Beside long words of the provider's own there may be no room for it.
+        let object = told.get("x-gateway-error").map(|object| serde_json::from_slice::<Value>(object.as_bytes()));
+        assert!(object.is_some() || matches!(form, Form::Compatible(Some(_))), "the object");
+        object.into_iter().for_each(|object| check_object(&object.expect("valid JSON")));
+        let size: usize = told.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(size < 8 * 1024, "{size}");
+        assert_eq!(told.get_all(grpc::STATUS).iter().count(), 1, "one status");
         let again = Status::read(&told).expect("a status");
         assert!(!again.is_ok(), "an error stays one");
         if matches!(form, Form::Canonical) {
-            let size: usize = told.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
-            assert!(size < 8 * 1024, "{size}");
             let tree: Value = serde_json::from_slice(again.json()).expect("valid JSON");
             assert_eq!(tree["error"]["details"][0]["domain"], "speechgate");
         }
