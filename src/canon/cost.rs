@@ -66,8 +66,12 @@ impl Counting {
             };
         }
         let (mut total, mut inside) = (0, false);
+        // Behind the last one no tag ends. Looked for once: a text may be full of beginnings.
+        let last = if self.tags { None } else { text.rfind('>') };
         for (at, char) in text.char_indices() {
-            if !self.tags && (inside || begins_tag(text.get(at..).unwrap_or_default())) {
+            if !self.tags
+                && (inside || last.is_some_and(|last| at < last) && begins_tag(text.get(at..).unwrap_or_default()))
+            {
                 inside = char != '>';
                 continue;
             }
@@ -82,11 +86,11 @@ impl Counting {
     }
 }
 
-/// Whether a tag of markup begins here and ends somewhere: `<break/>`, `</speak>`; `a < b` is none.
+/// Whether a tag of markup begins here, if it ends: `<break/>`, `</speak>`; `a < b` is none.
 fn begins_tag(text: &str) -> bool {
     let Some(name) = text.strip_prefix('<') else { return false };
     let name = name.strip_prefix('/').unwrap_or(name);
-    name.starts_with(|char: char| char.is_alphabetic()) && name.contains('>')
+    name.starts_with(|char: char| char.is_alphabetic())
 }
 
 /// Whether it is a character of Chinese, Japanese or Korean that providers count as more than one: kanji, kana, hangul.
@@ -147,6 +151,16 @@ mod tests {
             assert!(TextPath::parse(wrong).is_err(), "{wrong}");
         }
     }
+
+    #[test]
+    fn a_text_full_of_beginnings_of_tags_takes_no_longer_than_any_other() {
+        let spec: CostSpec = toml::from_str("tags = false").expect("a table");
+        // Each of a million beginnings would have a megabyte looked through.
+        for (text, expected) in [("<a".repeat(1 << 20), 2 << 20), ("<a".repeat(1 << 20) + ">", 0)] {
+            assert_eq!(Counting::of(&spec).count(&text), expected);
+        }
+    }
+
     #[test]
     fn characters_are_counted_as_the_provider_does() {
         let spec = |text: &str| toml::from_str::<CostSpec>(text).expect("a table");
