@@ -27,6 +27,9 @@ const ID: usize = 4096;
 /// The provider's own figures that have a name.
 pub const FIGURES: [&str; 4] = ["characters", "audio_seconds", "credits", "tokens"];
 
+/// The largest figure that is believed: what is more would outweigh all that was ever charged.
+const MOST: f64 = 1e9;
+
 /// The generations of one kind of request or socket.
 #[derive(Debug)]
 pub struct GenerationRule {
@@ -237,10 +240,9 @@ impl GenerationRule {
         !self.texts.is_empty()
     }
 
-    /// The provider's own figures that are here, by their places in [`FIGURES`].
+    /// The provider's own figures that are here, where they can be true, by their places in [`FIGURES`].
     pub fn figures(&self, evidence: &Evidence<'_>) -> impl Iterator<Item = (usize, f64)> {
-        let number =
-            |text: Cow<'_, str>| text.trim().parse::<f64>().ok().filter(|found| found.is_finite() && *found >= 0.0);
+        let number = |text: Cow<'_, str>| text.trim().parse::<f64>().ok().filter(|found| (0.0..=MOST).contains(found));
         self.figures.iter().filter_map(move |(name, places)| Some((*name, places.text(evidence).and_then(number)?)))
     }
 
