@@ -15,7 +15,8 @@
 //! **Whose time it is.** The provider's time begins when it has what it needs: the client's last word in the generation, a flush
 //! (with text that no audio has come for), or the end of an upload. It stops while the client does not read. As long as more text may
 //! come, nothing is due: a provider may wait for the rest of a sentence. Where neither applies, silence is nobody's fault and no
-//! limit runs.
+//! limit runs. Over HTTP only audio restarts the clock: comments, words and timestamps between do not. A deadline found passed is
+//! looked at once more a moment later, so that a pause of the gateway's own is not the provider's silence.
 //!
 //! **What silence is.** [`Silent::Late`]: no audio although the provider's time has run for `first_audio`. [`Silent::Stalled`]: audio
 //! came, the client has said all, and for `gap` neither audio nor the end came. [`Silent::Empty`]: the end came, without audio,

@@ -51,6 +51,8 @@ pub struct Generation {
     input: AudioMeter,
     output: AudioMeter,
     figures: Figures,
+    /// The bytes of the output are compressed: how long they last cannot be told.
+    unmeasured: bool,
 }
 
 impl Generation {
@@ -78,6 +80,7 @@ impl Generation {
             input: AudioMeter::new(facts.input(rule)),
             output: AudioMeter::new(facts.output(rule)),
             figures: Figures::default(),
+            unmeasured: false,
         }
     }
 
@@ -106,6 +109,17 @@ impl Generation {
     pub(super) fn unseen(&mut self) {
         self.unwatched();
         self.output.unseen();
+    }
+
+    /// How long its audio lasts cannot be told from its bytes: they are compressed.
+    pub fn unmeasured(&mut self) {
+        self.unmeasured = true;
+    }
+
+    /// When audio last came.
+    #[must_use]
+    pub fn last_audio(&self) -> Option<Instant> {
+        self.last_audio
     }
 
     /// Whether the provider has said anything.
@@ -261,7 +275,7 @@ impl Generation {
             audio_in_bytes: self.input.bytes(),
             audio_in_seconds: self.input.seconds(),
             audio_out_bytes: self.output.bytes(),
-            audio_out_seconds: self.output.seconds(),
+            audio_out_seconds: self.output.seconds().filter(|_| !self.unmeasured || self.output.bytes() == 0),
             figures: self.figures,
             outcome,
             silent,

@@ -212,3 +212,107 @@ fn without_silence_and_records_nothing_is_followed() {
     assert_eq!(asked(&gateway, "/s/v1/text-to-speech/v", &text()).0.status, 200);
     assert_eq!(gateway.metric("speechgate_generations_total", &[("route", "s")]), 0.0);
 }
+
+/// The chunks one after another, with this time between.
+fn paced(head: &str, chunks: &[&str], pause: Duration) -> Vec<Act> {
+    let all = chunks.iter().flat_map(|text| [Act::send(chunk(text)), Act::Pause(pause)]);
+    [Act::send(head)].into_iter().chain(all).collect()
+}
+
+#[test]
+fn bytes_without_audio_do_not_put_silence_off() {
+    let provider = Provider::start();
+    let gateway = gateway("cartesia", &provider, LIMITS);
+    let body = format!("{{\"transcript\":\"Say {SECRET}.\"}}");
+    let audio = "event: chunk\ndata: {\"type\":\"chunk\",\"data\":\"AQEBAQEBAQE=\",\"done\":false}\n\n";
+    let words = "event: timestamps\ndata: {\"type\":\"timestamps\",\"done\":false}\n\n";
+    let ping = ": ping\n\n";
+    for (name, first, rest, code, limit) in [
+        ("comments", ping, ping, "audio_late", 600),
+        ("words", words, words, "audio_late", 600),
+        ("comments after audio", audio, ping, "audio_stalled", 500),
+        ("words after audio", audio, words, "audio_stalled", 500),
+    ] {
+        let all: Vec<&str> = std::iter::once(first).chain([rest; 40]).collect();
+        provider.next(paced(EVENTS, &all, Duration::from_millis(50)));
+        let (answer, took) = asked(&gateway, "/s/tts/sse", &body);
+        assert!(answer.text().contains(code) && answer.cut.is_some(), "{name}: {}", answer.text());
+        in_time(name, took, limit);
+    }
+    // Audio now and then, and anything between, is none.
+    let all: Vec<&str> = [audio, ping, words, ping, audio].into_iter().cycle().take(20).collect();
+    provider.next([paced(EVENTS, &all, Duration::from_millis(80)), vec![Act::send("0\r\n\r\n")]].concat());
+    let (answer, _) = asked(&gateway, "/s/tts/sse", &body);
+    assert!(!answer.text().contains("audio_"), "{}", answer.text());
+}
+
+#[test]
+fn a_pause_of_the_gateways_own_is_no_silence_of_the_providers() {
+    let provider = Provider::start();
+    let gateway = gateway("elevenlabs", &provider, LIMITS);
+    let all = ["audio"; 30];
+    let mut clients: Vec<_> = std::iter::repeat_with(|| {
+        provider.next([paced(HEAD, &all, Duration::from_millis(50)), vec![Act::send("0\r\n\r\n")]].concat());
+        let mut client = gateway.client();
+        let _ = client.send(post("/s/v1/text-to-speech/v", &text()));
+        client
+    })
+    .take(8)
+    .collect();
+    std::thread::sleep(Duration::from_millis(300));
+    gateway.signal("STOP");
+    std::thread::sleep(Duration::from_millis(800));
+    gateway.signal("CONT");
+    for client in &mut clients {
+        let answer = client.answer();
+        assert!(answer.status == 200 && answer.cut.is_none() && answer.body.len() == 150, "{}", answer.text());
+    }
+}
+
+#[test]
+fn what_an_earlier_try_took_is_not_the_time_of_the_one_that_speaks() {
+    let (first, second) = (Provider::start(), Provider::start());
+    let urls = [&first, &second].map(|provider| format!("http://{}", provider.address()));
+    let lines = "generations = true\nretry = { attempts = 2, on = [\"unavailable\", \"upstream\"] }";
+    let gateway = Gateway::start(&Settings::new().over("s", "/s", &urls, lines));
+    let refusal = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+    first.next(vec![Act::Pause(Duration::from_millis(1500)), Act::send(refusal)]);
+    second.next(whole(HEAD, &["audio"]));
+    assert_eq!(asked(&gateway, "/s/v1/text-to-speech/v", &text()).0.status, 200);
+    let line = gateway.line(|line| line["event"] == "generation" && line["outcome"] == "complete");
+    let took = line["provider_time_to_first_audio"].as_f64().expect("a time");
+    assert!(took < 1.0, "{line}");
+}
+
+#[test]
+fn what_is_compressed_has_no_length_in_seconds_and_a_figure_beyond_belief_is_none() {
+    let provider = Provider::start();
+    let gateway = gateway("elevenlabs", &provider, "generations = true");
+    for (field, seconds, figure) in [
+        ("Content-Encoding: gzip\r\ncharacter-cost: 1e308", Value::Null, Value::Null),
+        ("character-cost: -1", Value::from(0.5), Value::Null),
+        ("character-cost: inf", Value::from(0.5), Value::Null),
+        ("character-cost: 1e9", Value::from(0.5), Value::from(1e9)),
+    ] {
+        let head = HEAD.replace("\r\n\r\n", &format!("\r\n{field}\r\nrequest-id: {}\r\n\r\n", field.len()));
+        provider.next(whole(&head, &[&"a".repeat(16_000)]));
+        let path = "/s/v1/text-to-speech/v?output_format=pcm_16000";
+        let id = gateway.client().send(post(path, &text())).answer().field("x-request-id");
+        let line = gateway.line(|line| line["event"] == "generation" && line["request_id"] == id.as_str());
+        assert_eq!((&line["audio_out_seconds"], &line["provider_characters"]), (&seconds, &figure), "{field}");
+    }
+}
+
+#[test]
+fn music_teaches_nothing_of_how_long_speech_takes() {
+    let provider = Provider::start();
+    let gateway = gateway("elevenlabs", &provider, "silence = { first_audio = \"auto\" }");
+    // More than enough to learn from.
+    for _ in 0..60 {
+        provider.next(whole(HEAD, &["music"]));
+        assert_eq!(asked(&gateway, "/s/v1/music", "{\"prompt\":\"a march\"}").0.status, 200);
+    }
+    // Longer than the least that is ever waited.
+    provider.next([vec![Act::Pause(Duration::from_millis(2300))], whole(HEAD, &["audio"])].concat());
+    assert_eq!(asked(&gateway, "/s/v1/text-to-speech/v", &text()).0.status, 200);
+}

@@ -9,14 +9,21 @@ use crate::generation::{Asked, Facts, Generation, MemberScan, Outcome, Record, S
 use crate::proxy::RouteRuntime;
 use crate::proxy::request_body::{RequestBody, Tap};
 use http::{HeaderMap, header, request};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
 /// How often somebody looks whether an upload has ended.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// How long after a deadline somebody looks again: what the provider sent in time may still be on its way through the gateway.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// A timer that wakes so late was held up by a pause of the gateway's own, which is no silence of the provider's.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The generation of one request.
 #[derive(Debug)]
@@ -29,9 +36,15 @@ pub(crate) struct Followed {
     generation: Option<Generation>,
     /// What is looked for in the answer's body.
     audio: Audio,
-    /// Since when the client has been waiting for what comes; none while something passes.
+    /// When the one that runs was sent.
+    began: Instant,
+    /// Since when the client has been waiting for audio, the time left out in which it took nothing; none when audio has just passed.
     waits: Option<Instant>,
+    /// Since when it is the client's turn to take what has come; none while it waits for more.
+    handed: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// The deadline has passed, and the timer is set for the look behind it.
+    again: bool,
 }
 
 /// Where the audio of an answer is.
@@ -55,16 +68,28 @@ impl Followed {
         facts.read_headers(&rule, &parts.headers);
         let tap = Arc::new(Tap::default());
         upload.tap(&tap);
-        let (generation, waits, timer) = (None, None, None);
         let (watch, audio) = (Watch::default(), Audio::Nowhere);
-        Some(Box::new(Followed { rule, facts, watch, tap, generation, audio, waits, timer }))
+        Some(Box::new(Followed {
+            rule,
+            facts,
+            watch,
+            tap,
+            generation: None,
+            audio,
+            began: Instant::now(),
+            waits: None,
+            handed: None,
+            timer: None,
+            again: false,
+        }))
     }
 
     /// The request is sent.
     pub(crate) fn begins(&mut self, watch: Watch) {
         self.watch = watch;
-        (self.audio, self.waits, self.timer) = (Audio::Nowhere, None, None);
-        self.generation = Some(Generation::new(&self.rule, &self.facts, watch, now()));
+        (self.audio, self.began) = (Audio::Nowhere, Instant::now());
+        (self.waits, self.handed, self.timer, self.again) = (Some(self.began), None, None, false);
+        self.generation = Some(Generation::new(&self.rule, &self.facts, watch, self.began.into_std()));
     }
 
     /// What says when the first byte is late; none where nothing does.
@@ -93,9 +118,17 @@ impl Followed {
             generation.unwatched();
             self.watch = Watch::default();
         }
+        if coded {
+            generation.unmeasured();
+        }
         generation.answered(&self.rule, &self.facts, now());
         let seen = Observed::line(b"", SystemTime::UNIX_EPOCH).within(headers);
         generation.figures(&self.rule, &Evidence::new(&seen));
+    }
+
+    /// The answer goes to the client, which takes its body when it can.
+    pub(crate) fn handed_over(&mut self) {
+        self.handed = Some(Instant::now());
     }
 
     /// Whether the head of an answer has come.
@@ -105,9 +138,12 @@ impl Followed {
 
     /// Takes note of the end of the upload, once.
     fn has_asked(&mut self) {
-        let Followed { rule, facts, tap, generation, .. } = self;
+        let Followed { rule, facts, tap, generation, began, waits, .. } = self;
         let Some(ended) = tap.ended() else { return };
         let Some(generation) = generation.as_mut().filter(|generation| !generation.is_whole()) else { return };
+        // What an earlier try took is not the time of this one.
+        let ended = ended.max(*began);
+        *waits = waits.map(|since| since.max(ended));
         let text = tap.read(rule, |body| facts.read_body(rule, body));
         generation.described(rule, facts);
         if rule.input.iter().any(|place| matches!(place, AudioPlace::Body)) {
@@ -116,31 +152,66 @@ impl Followed {
         generation.said(Said { text, flush: false, last: true }, ended.into_std());
     }
 
-    /// Bytes of the answer's body pass, decoded.
+    /// Bytes of the answer's body pass, decoded. Only audio restarts the clock of silence.
     pub(crate) fn passes(&mut self, data: &[u8]) {
-        self.waits = None;
-        let now = now();
-        if let Some(generation) = &mut self.generation {
-            match &mut self.audio {
-                Audio::Nowhere => generation.heard(now),
-                Audio::Body => generation.audio(data.len() as u64, data, now, now),
-                Audio::Member(scan) => scan.feed(data, generation, now, now),
-            }
+        let at = Instant::now();
+        self.taken(at);
+        let now = at.into_std();
+        let Some(generation) = &mut self.generation else { return };
+        match &mut self.audio {
+            Audio::Nowhere => generation.heard(now),
+            Audio::Body => generation.audio(data.len() as u64, data, now, now),
+            Audio::Member(scan) => scan.feed(data, generation, now, now),
+        }
+        let restarts = matches!(self.audio, Audio::Nowhere) || generation.last_audio() == Some(now);
+        (self.waits, self.handed) = match restarts {
+            true => (None, None),
+            false => (self.waits.or(Some(at)), Some(at)),
+        };
+    }
+
+    /// The client asks for more: the time that it took for what it had is its own.
+    fn taken(&mut self, now: Instant) {
+        if let (Some(handed), Some(since)) = (self.handed.take(), &mut self.waits) {
+            *since += now.saturating_duration_since(handed);
         }
     }
 
     /// Nothing has come, and the client waits: ready when that is silence.
     pub(crate) fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<Silent> {
+        let now = Instant::now();
+        self.taken(now);
         self.has_asked();
-        let since = *self.waits.get_or_insert_with(Instant::now);
+        let since = *self.waits.get_or_insert(now);
         let Some(generation) = &self.generation else { return Poll::Pending };
         let Some((due, silent)) = generation.due(since.into_std()) else { return Poll::Pending };
         let due = Instant::from_std(due);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if timer.deadline() != due {
-            timer.as_mut().reset(due);
+        if due > now || !self.again {
+            self.again = false;
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
         }
-        timer.as_mut().poll(cx).map(|()| silent)
+        loop {
+            // Bytes without audio may have used up the task's cooperative budget.
+            ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
+            if self.again && timer.deadline().elapsed() < PAUSE {
+                return Poll::Ready(silent);
+            }
+            self.again = true;
+            timer.as_mut().reset(Instant::now() + AGAIN);
+        }
+    }
+
+    /// Something has come that is about to go out: ready when it is no audio, and there has been silence for too long.
+    pub(crate) fn poll_stale(&mut self, cx: &mut Context<'_>) -> Poll<Silent> {
+        if self.waits.is_none() {
+            return Poll::Pending;
+        }
+        let silent = self.poll_silent(cx);
+        self.handed_over();
+        silent
     }
 
     /// Whether an end in order would be silent now.
@@ -191,7 +262,15 @@ impl Late {
                 None => tokio::time::sleep(LOOK.min(self.limit)).await,
             }
         };
-        tokio::time::sleep_until(asked + self.limit).await;
+        let mut deadline = asked + self.limit;
+        tokio::time::sleep_until(deadline).await;
+        loop {
+            deadline = Instant::now() + AGAIN;
+            tokio::time::sleep_until(deadline).await;
+            if deadline.elapsed() < PAUSE {
+                break;
+            }
+        }
         if self.tap.read(&self.rule, |_| ()).is_some_and(|text| !text.spoken) {
             // Nothing was asked for.
             std::future::pending::<()>().await;

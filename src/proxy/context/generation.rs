@@ -3,6 +3,7 @@
 
 use super::RoutedContext;
 use super::followed::Followed;
+use crate::canon::GenerationKind;
 use crate::generation::{Outcome, Record, Silent};
 use crate::proxy::request_body::RequestBody;
 use crate::telemetry::access::GenerationEntry;
@@ -45,7 +46,8 @@ impl RoutedContext {
             (Some(Silent::Late), Some(asked)) => Some(record.ended.saturating_duration_since(asked)),
             _ => record.provider_time_to_first_audio(),
         };
-        if let Some(took) = took {
+        // What music and sounds take says nothing of speech.
+        if let Some(took) = took.filter(|_| record.kind == GenerationKind::Tts) {
             self.route.learns(upstream, took);
         }
         let route = &self.route;

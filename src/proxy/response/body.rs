@@ -140,7 +140,13 @@ impl Relay {
             }
             Poll::Ready(Some(Ok(frame))) => {
                 self.idle.moved();
-                Poll::Ready(Some(Ok(self.passed(frame))))
+                let frame = self.passed(frame);
+                if let Some(followed) = &mut self.call.followed
+                    && let Poll::Ready(silent) = followed.poll_stale(cx)
+                {
+                    return Poll::Ready(Some(Err(self.cut(&upstream::Failure::of(silent.fault())))));
+                }
+                Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(failure))) => Poll::Ready(Some(Err(self.cut(&failure)))),
             Poll::Ready(None) if self.call.followed.as_mut().is_some_and(|followed| followed.is_empty()) => {

@@ -152,6 +152,14 @@ impl Events {
                 break None;
             }
         };
+        let stale = match &mut self.call.followed {
+            Some(followed) if taken > 0 && end.is_none() => followed.poll_stale(cx),
+            _ => Poll::Pending,
+        };
+        let end = match stale {
+            Poll::Ready(silent) => Some(Err(Failure::of(silent.fault()))),
+            Poll::Pending => end,
+        };
         if taken > 0 {
             self.idle.moved();
             let failed = self.judge.failed;

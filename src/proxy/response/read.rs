@@ -84,6 +84,9 @@ pub(crate) async fn first(
         // What follows takes a stream from its beginning.
         response.body_mut().put_back(frame);
     }
+    if let Some(followed) = &mut call.followed {
+        followed.handed_over();
+    }
     Ok(first)
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Act {
     Send(Vec<u8>),
     /// Send these bytes one at a time.
     Dribble(Vec<u8>),
+    /// Send nothing for so long.
+    Pause(Duration),
     /// End the connection in order.
     Fin,
     /// Tear the connection down.
@@ -274,6 +276,7 @@ impl Conn {
                 // That the gateway has left in the meantime is its right.
                 Act::Send(bytes) => drop(self.wire.send(&bytes)),
                 Act::Dribble(bytes) => drop(self.wire.dribble(&bytes)),
+                Act::Pause(time) => std::thread::sleep(time),
                 Act::Fin => {
                     self.finish();
                     return None;
