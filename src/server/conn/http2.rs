@@ -97,7 +97,7 @@ fn is_too_large<B>(request: &Request<B>, server: &Server) -> bool {
     };
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>();
-    is_many || target + fields > usize::try_from(server.max_header_bytes).unwrap_or(usize::MAX)
+    is_many || target + fields > server.max_header_bytes
 }
 
 /// Whether the bytes that could not be parsed are (a part of) the HTTP/2 preface.
