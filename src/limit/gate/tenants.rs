@@ -7,7 +7,6 @@
 
 use super::Priority;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -73,12 +72,6 @@ pub(super) struct Tenants {
     busy: f64,
     /// What calls took of late, in seconds.
     usual: f64,
-}
-
-impl fmt::Debug for Tenants {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tenants").field("usual", &self.usual).finish_non_exhaustive()
-    }
 }
 
 #[derive(Default)]
