@@ -5,7 +5,7 @@
 
 use super::code::{Code, Type};
 
-/// The meaning of a status alone; none below 400.
+/// The meaning of a status by itself; `None` below 400.
 #[must_use]
 pub(crate) fn by_status(status: u16) -> Option<Code> {
     Some(match status {
@@ -21,14 +21,14 @@ pub(crate) fn by_status(status: u16) -> Option<Code> {
         422 => Code::InvalidParameter,
         425 => Code::NotReady,
         429 => Code::RateLimited,
-        // Whoever says that its client has left means this gateway, which is still there and waits, as its own client does.
+        // A 499 says that the provider's client left. That client is this gateway, which is still waiting, and so is ours.
         499 => Code::Interrupted,
-        // RFC 9110 has no 509 and 529; hosting panels and Anthropic, Shopify and others use them so.
+        // Not in RFC 9110; hosting panels send 509, Anthropic and Shopify 529, with these meanings.
         509 => Code::QuotaExceeded,
         503 => Code::Unavailable,
         529 => Code::Overloaded,
         502 | 520 | 527 | 530 => Code::UpstreamError,
-        // Cloudflare 521 to 526: its own view of the origin.
+        // Cloudflare's 521 to 526 describe the origin as Cloudflare sees it.
         521 | 523 => Code::UpstreamUnreachable,
         504 | 522 | 524 | 598 | 599 => Code::UpstreamTimeout,
         525 | 526 => Code::UpstreamTlsError,
@@ -66,16 +66,16 @@ pub(crate) fn contradicts(code: Code, status: Option<u16>) -> bool {
     }
 }
 
-/// Whether a status makes impossible what only a text says: there a 5xx is no refusal for want of money either.
+/// Whether a status rules out a meaning that only a text suggests. A 5xx also rules out a refusal over payment here.
 pub(crate) fn contradicts_text(code: Code, status: Option<u16>) -> bool {
     let is_servers = status.is_some_and(|status| (500..=599).contains(&status) && !matches!(status, 507 | 509));
     contradicts(code, status) || is_servers && code.kind() == Type::PaymentRequired
 }
 
-/// Whether a status means something of the same kind, and nothing more specific.
+/// Whether a status means the same kind of thing and is no more specific.
 pub(crate) fn agrees(code: Code, status: Option<u16>) -> bool {
     let Some(status @ 400..=599) = status else { return true };
-    // What is most general within its type leaves room for what the status says more precisely.
+    // The most general code of a type gives way to a more precise status.
     if matches!(code, Code::InvalidRequest | Code::InvalidParameter | Code::MissingParameter) {
         return matches!(status, 400 | 422);
     }
@@ -101,7 +101,7 @@ pub(crate) fn agrees(code: Code, status: Option<u16>) -> bool {
     }
 }
 
-/// Whether a meaning says no more than a status would: a code that means it is no better evidence than a status that says otherwise.
+/// Whether a meaning is no more specific than a status: a code with this meaning is no better evidence than a status that disagrees.
 pub(crate) fn is_general(code: Code) -> bool {
     use Code::{InternalError, InvalidParameter, InvalidRequest, MissingParameter, UnknownError};
     matches!(code, InvalidRequest | InvalidParameter | MissingParameter | InternalError | UnknownError)

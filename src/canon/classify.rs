@@ -1,6 +1,6 @@
 //! What an observation means: the provider's profile, then what stands in front of providers, then the generic heuristics.
 //!
-//! Total: it never fails, and it ends for any input.
+//! Classifying is total: it never fails and terminates for any input.
 
 use super::code::Code;
 use super::decide::{Decision, Matched, Trace, Untraced, decide, extract};
@@ -28,8 +28,8 @@ const FIELD_LIMIT: usize = 512;
 const BODY_LIMIT: usize = 16 * 1024;
 /// Largest extra from a provider that `details` carries.
 const DETAIL_LIMIT: usize = 4 * 1024;
-/// Deepest JSON of a provider's that an envelope carries as JSON: parsers of clients stop at 64 levels and more (.NET at 64, serde at
-/// 128), and the envelope has a few of its own around it.
+/// Deepest provider JSON that an envelope carries as JSON. Clients' parsers stop at 64 levels or more (.NET at 64, serde at
+/// 128), and the envelope adds a few levels.
 const NESTING_LIMIT: usize = 48;
 
 /// A classified failure and what decided it.
@@ -41,7 +41,7 @@ pub struct Classified<'p> {
     pub matched: Matched<'p>,
 }
 
-/// What an observation means to a provider.
+/// Classifies an observation with a provider's profile.
 #[must_use]
 pub fn classify(profile: &Profile, seen: &Observed<'_>) -> CanonicalError {
     resolve(profile, &Evidence::new(seen)).error
@@ -53,7 +53,7 @@ pub fn resolve<'p>(profile: &'p Profile, evidence: &Evidence<'_>) -> Classified<
     resolve_traced(profile, evidence, &mut Untraced)
 }
 
-/// Like [`resolve`]; every step of the decision is told to `trace`.
+/// Like [`resolve`], and reports every step of the decision to `trace`.
 pub(crate) fn resolve_traced<'p>(
     profile: &'p Profile,
     evidence: &Evidence<'_>,
@@ -168,7 +168,7 @@ fn worded(
     shorten(words.unwrap_or(Cow::Borrowed(code.row().sentence)), MESSAGE_LIMIT).into_owned()
 }
 
-/// Whether a title says what the message does not say by itself.
+/// Whether a title adds anything to the message.
 fn says_more(title: &str, message: &str) -> bool {
     let plain = |text: &str| text.trim_end_matches('.').to_lowercase();
     !plain(message).contains(&plain(title))
@@ -214,14 +214,14 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Whether an extra is small and shallow enough to be carried.
+/// Whether an extra is small and shallow enough for `details`.
 fn is_light(value: &Value) -> bool {
     serde_json::to_vec(value).is_ok_and(|json| json.len() <= DETAIL_LIMIT && is_shallow(&json))
 }
 
-/// Whether no more lists and objects stand in each other than an envelope carries.
+/// Whether lists and objects are nested no deeper than an envelope carries.
 fn is_shallow(json: &[u8]) -> bool {
-    // Nearly no text has so many of them at all.
+    // Cheap test first: hardly any text has that many brackets.
     if memchr::memchr2_iter(b'{', b'[', json).nth(NESTING_LIMIT).is_none() {
         return true;
     }
@@ -242,7 +242,7 @@ fn is_shallow(json: &[u8]) -> bool {
     deepest <= NESTING_LIMIT
 }
 
-/// The code by which what stands in front of the provider is known, when that decided.
+/// The code of the edge (proxy, load balancer) when the edge decided.
 fn mark<'p>(profile: &Profile, decision: &Decision<'p>) -> Option<&'p str> {
     let Matched::Code(of, _, code) = decision.matched else { return None };
     profile.fallback.as_deref().is_some_and(|all| all.edge.name() == of).then_some(code)

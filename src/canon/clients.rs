@@ -7,11 +7,11 @@ use memchr::memmem::Finder;
 /// One kind of client, recognised by what it sends.
 #[derive(Debug)]
 pub(crate) struct Client {
-    /// One of these is in `User-Agent`; whatever that says when there is none.
+    /// Substrings of `User-Agent`, one of which must occur; empty matches any.
     agents: Vec<Finder<'static>>,
-    /// All of these header fields are there.
+    /// Header fields that must all be present.
     headers: Vec<HeaderName>,
-    /// All of these query parameters are there.
+    /// Query parameters that must all be present.
     query: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl Client {
         Client { agents, headers, query: spec.query.clone() }
     }
 
-    /// The header fields that are looked at.
+    /// The header fields that this test reads.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &HeaderName> {
         let agent = (!self.agents.is_empty()).then_some(&USER_AGENT);
         agent.into_iter().chain(&self.headers)

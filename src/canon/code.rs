@@ -69,7 +69,7 @@ impl Type {
         self.facts().1
     }
 
-    /// Whether the client alone can put it right: what an operator need not get up for.
+    /// Whether only the client can fix it, so that no operator needs to be paged.
     #[must_use]
     pub const fn is_clients(self) -> bool {
         match self {

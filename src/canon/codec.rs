@@ -29,7 +29,7 @@ pub struct CodecSpec {
     pub path: Option<OneOrMany<String>>,
 }
 
-/// The same, ready to be asked.
+/// The compiled form.
 #[derive(Debug)]
 pub(crate) struct CodedSockets {
     pub(crate) codec: Codec,
@@ -68,7 +68,7 @@ impl CodedSockets {
         CodedSockets { codec: spec.codec, paths }
     }
 
-    /// Whether these are the sockets that this request opens; where nobody knows the request, they are.
+    /// Whether this request opens such a socket; true when the request is unknown.
     pub(crate) fn cover(&self, request: Option<(&str, &str)>) -> bool {
         let here = |(method, path)| self.paths.iter().any(|template| template.matches(method, path));
         self.paths.is_empty() || request.is_none_or(here)

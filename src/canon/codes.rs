@@ -15,8 +15,8 @@ pub(crate) struct CodeTable(HashMap<Box<str>, Row>);
 #[derive(Debug)]
 struct Row {
     mapping: Mapping,
-    /// A bit for every selector, by its place among those for codes, that reads this code as it stands: one whose expression
-    /// takes all of it.
+    /// One bit for each code selector (by index) that reads this code unchanged, that is, whose expression
+    /// matches all of it.
     plain: u64,
 }
 
@@ -35,7 +35,7 @@ impl CodeTable {
         CodeTable(rows.map(|(code, mapping)| (code, Row { mapping, plain: 0 })).collect())
     }
 
-    /// Finds out which of its codes this selector for codes reads as they stand.
+    /// Marks the codes that this selector reads unchanged.
     fn settle(&mut self, place: usize, selector: &Selector) {
         for (code, row) in &mut self.0 {
             if selector.takes_all(code) {
@@ -50,7 +50,7 @@ impl CodeTable {
     }
 }
 
-/// All code tables of a profile: `codes`, and the further number spaces by name.
+/// All code tables of a profile: `codes`, and the other code spaces by name.
 #[derive(Debug, Default)]
 pub(crate) struct Codes {
     plain: CodeTable,
@@ -71,7 +71,7 @@ impl Codes {
         codes
     }
 
-    /// What `codes` says of a code.
+    /// The row of `codes` for a code.
     pub(crate) fn find(&self, code: &str) -> Option<Known<'_>> {
         self.plain.find("", code)
     }
@@ -112,7 +112,7 @@ impl Codes {
     }
 }
 
-/// None for selectors so far behind that no profile has them; those are always asked.
+/// `None` for an index beyond the width of the mask; such selectors are always evaluated.
 fn bit(place: usize) -> u64 {
     u32::try_from(place).ok().and_then(|place| 1_u64.checked_shl(place)).unwrap_or(0)
 }

@@ -48,9 +48,9 @@ impl Condition {
         self.test.holds(&self.place, evidence)
     }
 
-    /// Bytes one of which must occur in a message for this condition to hold; none when no such bytes can be told.
+    /// Byte strings, one of which must occur in a message for this condition to hold; `None` when no such strings exist.
     pub(crate) fn needles(&self, written: Written) -> Option<Vec<String>> {
-        // An event is looked at with its field lines, so its name stands among the bytes.
+        // The bytes of an event include its field lines, so its name is among them.
         if let (Place::Text, Test::In(wanted)) = (&self.place, &self.test) {
             return Some(wanted.iter().map(|one| one.to_string()).collect());
         }
@@ -67,12 +67,12 @@ impl Condition {
 pub(crate) struct Written {
     /// They may have header fields of their own.
     fields: bool,
-    /// Names may stand in them without quotes, and numbers not as text.
+    /// Names may be unquoted, and numbers may be in binary.
     packed: bool,
 }
 
 impl Written {
-    /// The way of these sockets.
+    /// How the messages of these sockets are written.
     pub(crate) fn by(sockets: &[CodedSockets]) -> Written {
         let any = |is: fn(&CodedSockets) -> bool| sockets.iter().any(is);
         Written {
@@ -210,7 +210,7 @@ impl fmt::Display for Test {
     }
 }
 
-/// Compiles an expression within a bound, so that an operator's typing mistake cannot eat the memory.
+/// Compiles an expression with a size limit, so that a typing mistake cannot exhaust the memory.
 pub(crate) fn compile_regex(pattern: &str) -> Result<Regex, String> {
     regex::RegexBuilder::new(pattern)
         .size_limit(1 << 20)

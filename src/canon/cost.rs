@@ -1,4 +1,4 @@
-//! How much text a request brings, where a plan counts characters.
+//! How many characters of text a request has, for plans that count them.
 
 use super::json::Json;
 use super::path::Path;
@@ -66,7 +66,7 @@ impl Counting {
             };
         }
         let (mut total, mut inside) = (0, false);
-        // Behind the last one no tag ends. Looked for once: a text may be full of beginnings.
+        // No tag ends after the last `>`. Found once, because a text may be full of `<`.
         let last = if self.tags { None } else { text.rfind('>') };
         for (at, char) in text.char_indices() {
             if !self.tags
@@ -86,7 +86,7 @@ impl Counting {
     }
 }
 
-/// Whether a tag of markup begins here, if it ends: `<break/>`, `</speak>`; `a < b` is none.
+/// Whether this `<` can begin a tag (`<break/>`, `</speak>`), as opposed to `a < b`.
 fn begins_tag(text: &str) -> bool {
     let Some(name) = text.strip_prefix('<') else { return false };
     let name = name.strip_prefix('/').unwrap_or(name);
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_text_full_of_beginnings_of_tags_takes_no_longer_than_any_other() {
         let spec: CostSpec = toml::from_str("tags = false").expect("a table");
-        // Each of a million beginnings would have a megabyte looked through.
+        // Otherwise each of a million `<` would scan the rest of the text.
         for (text, expected) in [("<a".repeat(1 << 20), 2 << 20), ("<a".repeat(1 << 20) + ">", 0)] {
             assert_eq!(Counting::of(&spec).count(&text), expected);
         }

@@ -1,7 +1,7 @@
 //! The decision: which code an observation has, and every step that led to it.
 //!
-//! The steps are told to a [`Trace`] as they are taken. On the data path that is a sink that does nothing; `explain` formats
-//! them. So there is one order of questions, and nobody has to repeat it.
+//! Each step is reported to a [`Trace`] as it is taken. On the data path the trace does nothing; `explain` formats
+//! the steps. The order of evaluation is written once, here.
 
 use super::agreement::{agrees, by_status};
 use super::code::Code;
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 /// What decided the code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Matched<'p> {
-    /// A rule: the profile and the rule's place in it, bases behind.
+    /// A rule: the profile, and the rule's index in it (rules of the bases follow).
     Rule(&'p str, usize),
     /// A row of a code table: the profile, the code space (empty for `codes`), the provider's code.
     Code(&'p str, &'p str, &'p str),
@@ -48,13 +48,13 @@ pub(crate) struct Decision<'p> {
 
 /// One step on the way to a decision.
 pub(crate) enum Step<'s> {
-    /// A rule was asked; with no mismatch it decided.
+    /// A rule was evaluated; it decided when there is no mismatch.
     Rule(&'s Profile, &'s Rule, Option<Mismatch<'s>>),
-    /// A rule on the status alone was put off, because anything else may say more.
+    /// A rule on the status alone was postponed, because other evidence may be stronger.
     Deferred(&'s Profile, &'s Rule),
-    /// The code tables were asked; with a row they decided.
+    /// The code tables were searched; they decided when there is a row.
     Codes(&'s Profile, Option<Known<'s>>),
-    /// The edge's rules were passed over: what the provider itself worded is not the edge's.
+    /// The edge's rules were skipped, because the provider itself wrote this error.
     EdgeRulesSkipped,
     /// Words of this strength in the codes that no table knows.
     Word(Strength, Option<(&'s str, &'static [&'static str])>),
@@ -66,9 +66,9 @@ pub(crate) enum Step<'s> {
     Text(Option<&'static [&'static str]>),
     /// The close code alone.
     Close(Option<u16>),
-    /// A connection that ended without a word.
+    /// A connection that ended without a close frame or a body.
     Abort,
-    /// Nothing was left to ask.
+    /// No evidence was left.
     Nothing,
 }
 
@@ -78,7 +78,7 @@ pub(crate) trait Trace {
     fn step(&mut self, _step: Step<'_>) {}
 }
 
-/// Nobody wants to know.
+/// A trace that discards every step.
 pub(crate) struct Untraced;
 
 impl Trace for Untraced {}
@@ -87,7 +87,7 @@ impl Trace for Untraced {}
 pub(crate) fn extract<'e>(profile: &Profile, evidence: &'e Evidence<'_>) -> Extracted<'e> {
     let fields = &profile.fields;
     let inside = |selectors: &Selectors| selectors.text(evidence)?.parse::<u16>().ok();
-    // What stands in for a status: gRPC says one with each of its numbers.
+    // The effective status: each gRPC number implies one.
     let grpc = evidence.grpc.map(|status| grpc::http_status(status.number()));
     let wire = evidence.status.filter(|status| !(200..300).contains(status));
     let status = wire.or_else(|| inside(&fields.status).filter(|status| *status >= 400)).or(grpc);
@@ -104,12 +104,12 @@ pub(crate) fn extract<'e>(profile: &Profile, evidence: &'e Evidence<'_>) -> Extr
     }
 }
 
-/// Expressions look at no more of a field than of a text.
+/// Regular expressions read at most this much of a field, as of a text.
 fn bounded(text: Cow<'_, str>) -> Cow<'_, str> {
     shorten(text, TEXT_LIMIT)
 }
 
-/// A code that was found, and what a table says of it.
+/// A code that was found, with its row when a table has one.
 struct Candidate<'p, 'e> {
     code: Cow<'e, str>,
     known: Option<(&'p Profile, Known<'p>)>,
@@ -118,7 +118,7 @@ struct Candidate<'p, 'e> {
 }
 
 impl Candidate<'_, '_> {
-    /// A number that no table knows may be anybody's: a proxy's as well as the provider's.
+    /// A number that no table has may come from a proxy as well as from the provider.
     fn is_claimed(&self) -> bool {
         self.known.is_some() || !self.code.bytes().all(|byte| byte.is_ascii_digit())
     }
@@ -156,7 +156,7 @@ pub(crate) fn decide<'p>(
         candidate.known = candidate.known.or_else(|| Some((generic, generic.codes.find(&candidate.code)?)));
     }
     candidates.extend(self::candidates(generic, evidence, false));
-    // Words of one that nobody knows count; it may be no code, so that it is told to nobody as one.
+    // The words of an unknown code count as evidence, but it may not be a code at all, so it is not reported as one.
     candidates.extend(spelled_like_a_code(evidence).map(|code| Candidate { code, known: None, own: false }));
     let mut read = extract(generic, evidence);
     read.code = extracted.code.clone().or(read.code);
@@ -202,8 +202,8 @@ fn by_code<'p>(
             return Some(by_rule(profile, rule, true));
         }
     }
-    // A space knows its own numbers; a code that was found elsewhere may still be a row of the plain table.
-    // Behind a code that no table knows a vague one, mostly its type, says less than that code's words may.
+    // Numbers are looked up in their own code space; other codes may still be in the plain table.
+    // After an unknown code a vague one (usually the type) is weaker evidence than the words of the unknown code.
     let mut before = false;
     let row = candidates.iter().find_map(|one| {
         let row =
@@ -219,7 +219,7 @@ fn by_code<'p>(
     row.map(|(profile, row)| by_row(profile, row))
 }
 
-/// The rules that are asked after the code tables. One on the status alone knows less than any word.
+/// The rules evaluated after the code tables. A rule on the status alone is weaker than any word.
 fn by_rules<'p>(
     profile: &'p Profile,
     extracted: &Extracted<'_>,
@@ -236,14 +236,14 @@ fn by_rules<'p>(
     None
 }
 
-/// Codes of what stands in front of providers. They bear the product's mark, so that they count whatever else was found, also where
-/// the provider's selectors take them for the provider's.
+/// Codes of the edge (proxies, load balancers). They are unmistakable, so they count whatever else was found, even where
+/// the provider's selectors found them too.
 fn by_mark<'p>(edge: &'p Profile, evidence: &Evidence<'_>, trace: &mut impl Trace) -> Option<Decision<'p>> {
     let extracted = extract(edge, evidence);
     by_code(edge, &extracted, &candidates(edge, evidence, true), evidence, trace)
 }
 
-/// Rules of what stands in front of providers. They are asked only if the provider said no word of its own.
+/// Rules of the edge. They are evaluated only if the provider wrote nothing itself.
 fn by_edge<'p>(
     edge: &'p Profile,
     own: &[Candidate<'_, '_>],
@@ -258,7 +258,7 @@ fn by_edge<'p>(
     Some(Decision { known: true, ..decision })
 }
 
-/// Words of one strength in the codes that no table knows; none that only say what the status has told already.
+/// Words of one strength in unknown codes, except those that only repeat the status.
 fn by_word<'p>(
     strength: Strength,
     candidates: &[Candidate<'p, '_>],
@@ -297,7 +297,7 @@ fn by_row<'p>(profile: &'p Profile, row: Known<'p>) -> Decision<'p> {
     Decision { code: row.mapping.code, mapping: Some(row.mapping), matched, known: true }
 }
 
-/// What no profile knows for certain: a word in the code, a catch-all, the status, the text, the close code.
+/// The heuristics: a word in the code, a catch-all code, the status, the text, the close code.
 fn guess<'p>(
     profile: &'p Profile,
     extracted: &Extracted<'_>,
@@ -310,18 +310,18 @@ fn guess<'p>(
     let decision = |code, matched| Decision { code, mapping: None, matched, known };
     let status = extracted.status.or(generic.and_then(|generic| generic.status));
     let heard = extracted.heard.or(generic.and_then(|generic| generic.heard));
-    // A page is no provider's word, so that rules on the status alone do not know it.
+    // An HTML page does not come from the provider, so rules on the status alone do not apply.
     let mut bare = profile.late_rules.iter().filter(|rule| rule.is_status_only() && !evidence.is_markup());
     let bare = bare.find(|rule| rule.mismatch(extracted, evidence).is_none());
     let told = bare.and(status).and_then(by_status);
-    // Without a generic profile nobody has looked for the strong ones yet.
+    // Without a generic profile the strong words have not been tried yet.
     let strengths = [Strength::Strong, Strength::Fair, Strength::Weak];
     for strength in strengths.into_iter().skip(usize::from(generic.is_some())) {
         if let Some(decision) = by_word(strength, candidates, (heard, told), trace) {
             return decision;
         }
     }
-    // Rules on the status alone know less than a word in the code, but more than the heuristics.
+    // Rules on the status alone are weaker than a word in the code, but stronger than the heuristics.
     if let Some(rule) = bare {
         trace.step(Step::Rule(profile, rule, None));
         return by_rule(profile, rule, known);

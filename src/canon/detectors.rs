@@ -11,7 +11,7 @@ use memchr::memmem::Finder;
 /// One way to recognise a failure that no HTTP status tells.
 #[derive(Debug)]
 pub struct Detector {
-    /// Its place in the profile as written, bases behind.
+    /// Its index in the profile as written; those of the bases follow.
     pub index: usize,
     pub(super) phase: Phase,
     pub(super) paths: Vec<PathTemplate>,
@@ -26,7 +26,7 @@ pub struct Detector {
 /// Bytes one of which must occur in a message that could be an error.
 #[derive(Debug)]
 pub(super) enum Needles {
-    /// Nothing can be told from the bytes.
+    /// The bytes alone cannot rule anything out.
     Anything,
     Bytes(Vec<Finder<'static>>),
 }
@@ -79,11 +79,11 @@ pub(super) fn compile(specs: &[DetectorSpec], problems: &mut Problems) -> Vec<De
     detectors
 }
 
-/// What must stand in the bytes; on coded sockets these are `written` otherwise than in JSON.
+/// What must occur in the bytes; on sockets with a codec they are `written` differently from JSON.
 pub(super) fn needles(detectors: &[Detector], written: Written) -> Vec<(Phase, Needles)> {
     let mut all: Vec<(Phase, Option<Vec<String>>)> = Vec::new();
     for detector in detectors.iter().filter(|detector| !detector.ignore) {
-        // The rarest bytes: a value before the name of a member, long before short.
+        // The rarest bytes first: values before member names, long before short.
         let rarity = |needles: &Vec<String>| {
             let is_value = needles.iter().all(|needle| !needle.starts_with('"'));
             (is_value, needles.iter().map(String::len).min())
@@ -108,7 +108,7 @@ impl Needles {
         }
     }
 
-    /// Where one occurs that another one holds, that other one need not be looked for.
+    /// A string that contains another need not be searched for: the shorter one covers it.
     fn of(needles: &[String]) -> Needles {
         let mut least: Vec<&str> = Vec::new();
         for needle in needles {

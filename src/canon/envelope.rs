@@ -48,7 +48,7 @@ fn members(to: &mut Object, error: &CanonicalError, stamp: &Stamp<'_>) {
     to.optional("param", error.param.as_deref());
     match (&error.doc_url, stamp.docs) {
         (Some(link), _) => to.text("doc_url", link),
-        // The provider gave no link, so the operator's stands in for it.
+        // The provider gave no link, so the operator's is used.
         (None, Some(docs)) => to.joined("doc_url", docs, error.code.as_str()),
         (None, None) => {}
     }
@@ -97,7 +97,7 @@ fn seconds(to: &mut Object, wait: Duration) {
     }
 }
 
-/// About how long an envelope becomes: nearly always enough, so that it is written without being moved.
+/// An estimate of the envelope's length that is nearly always enough, so that the buffer does not grow.
 fn size(error: &CanonicalError) -> usize {
     let body = error.upstream.as_ref().and_then(|upstream| upstream.body.as_ref()).map_or(0, |body| match body {
         UpstreamBody::Json(text) | UpstreamBody::Text(text) => text.len(),
@@ -153,7 +153,7 @@ pub fn problem(error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
     problem.end()
 }
 
-/// A tree's bytes. Cannot fail: no map has a key that is not a string, and a `Vec` takes every byte.
+/// Serialises a tree. Cannot fail: all keys are strings, and writing to a `Vec` always succeeds.
 fn write(value: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_else(|_| b"{}".to_vec())
 }
@@ -163,22 +163,22 @@ fn write(value: &impl serde::Serialize) -> Vec<u8> {
 pub enum Compatible {
     /// The provider's object, or its shape, with `gateway_error` added.
     Json(Vec<u8>),
-    /// A body that has no place for a member and that SDKs read as it is: text, an array.
+    /// A body that cannot hold a member and that SDKs read as it is: text, an array.
     AsItIs,
 }
 
-/// The provider's own answer with the canonical object added where it cannot be in anybody's way.
+/// The provider's own answer with the canonical object added where clients ignore it.
 #[must_use]
 pub fn compatible(profile: &Profile, error: &CanonicalError, stamp: &Stamp<'_>, evidence: &Evidence<'_>) -> Compatible {
-    // Who reads such a body reads nothing else.
+    // Clients that parse such a body understand no other form.
     let binary = evidence.coded.is_some() && matches!(evidence.phase, Phase::Http | Phase::Handshake);
     match evidence.tree() {
         _ if binary => Compatible::AsItIs,
         Some(Json::Object(own)) if !evidence.truncated => Compatible::Json(spliced(open(own, evidence), error, stamp)),
         Some(Json::List(_) | Json::Text(_)) if !evidence.truncated => Compatible::AsItIs,
-        // Where there was nothing, nothing is invented: the SDK finds as much of its provider's words as before.
+        // An empty body stays empty of provider members: the SDK finds what it would have found without the gateway.
         _ if evidence.body.trim_ascii().is_empty() => Compatible::Json(spliced(open_ended(Map::new()), error, stamp)),
-        // A page is not the provider's word but that of something in front of it.
+        // An HTML page comes from a proxy in front of the provider, not from the provider.
         _ if evidence.text().is_none() || evidence.truncated => {
             Compatible::Json(native(profile, evidence.phase, error, stamp))
         }
@@ -189,8 +189,8 @@ pub fn compatible(profile: &Profile, error: &CanonicalError, stamp: &Stamp<'_>, 
 /// An object without its last bracket, and whether it has no member.
 type Open = (Vec<u8>, bool);
 
-/// Every byte of the provider's object, unless a member has to go, something stands behind it, or something is no UTF-8 (JSON
-/// has to be that, RFC 8259 8.1).
+/// Every byte of the provider's object, unless a member must be removed, something follows it, or it is not UTF-8 (JSON
+/// must be, RFC 8259 8.1).
 fn open(own: &Members<'_>, evidence: &Evidence<'_>) -> Open {
     let as_it_is = own.get(GATEWAY_ERROR).is_none() && evidence.is_json();
     let end = evidence.body.iter().rposition(|byte| *byte == b'}').filter(|_| as_it_is);
@@ -207,7 +207,7 @@ fn open_ended(mut map: Map<String, Value>) -> Open {
     (bytes, map.is_empty())
 }
 
-/// The object with one more member behind its own.
+/// The object with one more member at its end.
 fn spliced((mut body, is_empty): Open, error: &CanonicalError, stamp: &Stamp<'_>) -> Vec<u8> {
     body.reserve(size(error));
     let mut object = Object::behind(body, is_empty);
@@ -253,10 +253,10 @@ pub fn compatible_status(profile: &Profile, error: &CanonicalError) -> u16 {
     answered.filter(|status| *status >= 400).unwrap_or_else(|| profile.native.status(error))
 }
 
-/// A 2xx body in which a failure hides, with the canonical object in the place of the error.
+/// A 2xx body that holds a failure, with the canonical object in place of the error.
 ///
-/// The member that held the error now holds the object; what is missing on the way to it is made, and what is there
-/// but is no object is kept as its `value`. `added` leaves the provider's members alone and adds `gateway_error`.
+/// The member that held the error now holds the object. Missing parents are created, and a parent
+/// that is not an object is kept as `value`. `added` leaves the provider's members alone and adds `gateway_error`.
 #[must_use]
 pub fn in_body(
     tree: &Json<'_>,

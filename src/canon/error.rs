@@ -11,13 +11,13 @@ use std::time::Duration;
 pub struct CanonicalError {
     /// What happened.
     pub code: Code,
-    /// Whose doing it is.
+    /// Who caused it.
     pub origin: Origin,
     /// Whether the same request may succeed later.
     pub retryable: bool,
     /// How long to wait first.
     pub retry_after: Option<Duration>,
-    /// For people: the provider's words when it sent any.
+    /// For people: the provider's own words when there are any.
     pub message: String,
     /// Which parameter is wrong.
     pub param: Option<String>,
@@ -25,9 +25,9 @@ pub struct CanonicalError {
     pub doc_url: Option<String>,
     /// Structured extras.
     pub details: Map<String, Value>,
-    /// What the provider really said; none when it said nothing.
+    /// What the provider really sent; `None` when it sent nothing.
     pub upstream: Option<Box<UpstreamError>>,
-    /// The fault, when no provider worded it.
+    /// The fault, when the error does not come from the provider.
     pub fault: Option<Fault>,
     /// Context, turn or utterance of a stream.
     pub context_id: Option<String>,
@@ -35,11 +35,11 @@ pub struct CanonicalError {
     pub done: Option<bool>,
     /// Whether the session or stream ends with it; none when nobody said.
     pub fatal: Option<bool>,
-    /// Whether it says nothing of the account but that this request is too much for what is left.
+    /// Whether it concerns only this request, which is too large for what the account has left.
     pub of_request: bool,
     /// The provider's code as a metric label: from the profile's table, else `other`, `none` without a code.
     pub upstream_label: Arc<str>,
-    /// Whether the provider's code is one that its profile does not know.
+    /// Whether the provider sent a code that its profile does not have.
     pub unmapped: bool,
 }
 
@@ -80,7 +80,7 @@ impl CanonicalError {
         self.fault.filter(|fault| fault.code() == self.code).map_or(self.code.status(), Fault::status)
     }
 
-    /// A failure that no provider worded.
+    /// A failure that does not come from the provider.
     #[must_use]
     pub fn from_fault(fault: Fault) -> CanonicalError {
         CanonicalError {

@@ -7,7 +7,7 @@ use super::tolerant;
 use std::borrow::Cow;
 use std::ops::Deref;
 
-/// Longest text that is looked at, in characters: beyond it there is no message for people.
+/// Longest text that is read, in characters; nobody writes a longer message for people.
 pub(crate) const TEXT_LIMIT: usize = 4096;
 
 /// An observation with its body decoded.
@@ -30,7 +30,7 @@ impl<'a> Evidence<'a> {
             Some(text) => unguarded(trim(text.as_bytes())),
             None => unguarded(trim(seen.body)),
         };
-        // What was decoded here does not live as long as the bytes.
+        // The decoded text does not live as long as the bytes.
         let (tree, json) = match &wide {
             Some(_) => (read_json(body).map(Json::into_owned), None),
             None if begins_json(body) => parse(unguarded(trim(seen.body)), seen.truncated),
@@ -58,12 +58,12 @@ impl<'a> Evidence<'a> {
         self.tree.as_ref()
     }
 
-    /// The names that are in it.
+    /// The member names in it, as bits.
     pub(crate) fn outline(&self) -> Outline {
         self.outline
     }
 
-    /// The text of the body, when that is one JSON value as a whole; what is no UTF-8 in it is replaced.
+    /// The text of the body, when all of it is one JSON value; invalid UTF-8 is replaced.
     pub(crate) fn json(&self) -> Option<&str> {
         self.json.as_deref()
     }
@@ -137,7 +137,7 @@ fn unescaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(entities.iter().fold(text.to_owned(), |text, (entity, char)| text.replace(entity, char)))
 }
 
-/// White space and a byte order mark at both ends say nothing.
+/// Trims white space and byte order marks.
 fn trim(body: &[u8]) -> &[u8] {
     body.trim_ascii_start().strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii()
 }
@@ -146,7 +146,7 @@ fn begins_json(body: &[u8]) -> bool {
     matches!(body.first(), Some(b'{' | b'[' | b'"'))
 }
 
-/// What stands before JSON so that no page can run it as a script.
+/// Prefixes that keep a page from running JSON as a script.
 fn unguarded(body: &[u8]) -> &[u8] {
     let guards: [&[u8]; 3] = [b")]}'", b"while(1);", b"for(;;);"];
     let Some(rest) = guards.into_iter().find_map(|guard| body.strip_prefix(guard)) else { return body };
@@ -168,7 +168,7 @@ fn wide(body: &[u8]) -> Option<String> {
     Some(char::decode_utf16(units).map(|char| char.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
 }
 
-/// Control characters other than white space do not occur in what people are meant to read.
+/// Text for people has no control characters other than white space.
 fn is_binary(body: &[u8]) -> bool {
     let start = body.get(..512).unwrap_or(body);
     start.iter().any(|byte| matches!(byte, 0..=8 | 14..=26 | 28..=31))
@@ -176,7 +176,7 @@ fn is_binary(body: &[u8]) -> bool {
 
 /// Cuts on a character boundary.
 pub(crate) fn shorten(text: Cow<'_, str>, limit: usize) -> Cow<'_, str> {
-    // A character has one byte at least.
+    // A character takes at least one byte.
     if text.len() <= limit {
         return text;
     }
@@ -213,7 +213,7 @@ pub fn read_json(bytes: &[u8]) -> Option<Json<'_>> {
 /// Parses a body, and gives its text when all of it is JSON; of one that was cut or is not quite JSON, as much as there is.
 fn parse(body: &[u8], truncated: bool) -> (Option<Json<'_>>, Option<Cow<'_, str>>) {
     let text = lossy(body);
-    // What was cut is seldom whole by chance, and is not read twice.
+    // A truncated body is hardly ever valid JSON, so the strict pass is skipped.
     let strict = if truncated {
         None
     } else {
@@ -232,9 +232,9 @@ fn parse(body: &[u8], truncated: bool) -> (Option<Json<'_>>, Option<Cow<'_, str>
     (tree, None)
 }
 
-/// Bytes as text; what is no UTF-8 in them is replaced.
+/// Bytes as text; invalid UTF-8 is replaced.
 fn lossy(bytes: &[u8]) -> Cow<'_, str> {
-    // Many times as fast as the replacing itself.
+    // Validating first is many times faster than the lossy conversion.
     std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 

@@ -1,4 +1,4 @@
-//! Why an observation means what it means: the steps of the decision in words.
+//! Why an observation was classified as it was: the steps of the decision in words.
 
 use super::classify::{Classified, resolve_traced};
 use super::decide::{Step, Trace};
@@ -12,7 +12,7 @@ use super::spec::ProfileSpec;
 /// One question and its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Whom: `elevenlabs rules[3]`, `elevenlabs codes`, `heuristics: HTTP status`.
+    /// What was asked: `elevenlabs rules[3]`, `elevenlabs codes`, `heuristics: HTTP status`.
     pub place: String,
     /// Whether this decided.
     pub matched: bool,
@@ -113,7 +113,7 @@ impl Trace for Recorder<'_> {
     }
 }
 
-/// A rule by the profile in which it is written, and its place there.
+/// A rule, named by the profile that has it and its index there.
 fn rule_of(profile: &Profile, rule: &Rule) -> String {
     let (written_in, index) = profile.part_of(&|spec| spec.rules.len(), rule.index);
     format!("{written_in} rules[{index}]")

@@ -1,10 +1,10 @@
-//! Failures that no provider worded: the network's, the client's and the gateway's own, one row of facts each.
+//! Failures that do not come from a provider: the network's, the client's and the gateway's own, one row of facts each.
 //!
 //! The shell decides *which* fault happened (`upstream/failure.rs`, `proxy/*`); what it means is decided here.
 
 use super::code::Code;
 
-/// Whose doing an error is.
+/// Who caused an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The provider answered, and its answer is the error.
@@ -36,7 +36,7 @@ impl Origin {
 /// Writes the enum and its facts from one list.
 macro_rules! faults {
     ($($variant:ident $code:ident $origin:ident $proxy_status:literal $sentence:literal;)*) => {
-        /// One way in which a call can fail without the provider having said so.
+        /// One way in which a call can fail without an error from the provider.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[expect(missing_docs, reason = "each variant is documented by the sentence on its row")]
         pub enum Fault { $($variant),* }
@@ -137,7 +137,7 @@ impl Fault {
         self.facts().0
     }
 
-    /// The HTTP status: the code's, but for the faults to which the RFCs give one of their own (RFC 9112 3, a MUST, RFC 6585 5,
+    /// The HTTP status: the code's, except for faults to which an RFC assigns another (RFC 9112 3, a MUST, RFC 6585 5,
     /// RFC 6455 4.4).
     #[must_use]
     pub const fn status(self) -> u16 {
@@ -152,7 +152,7 @@ impl Fault {
         }
     }
 
-    /// Whose doing it is.
+    /// Who caused it.
     #[must_use]
     pub const fn origin(self) -> Origin {
         self.facts().1

@@ -1,4 +1,4 @@
-//! The generations of one kind of request or socket, ready to be asked: what a tracker compares messages with.
+//! The compiled generations of one kind of request or socket: what a tracker matches messages against.
 
 mod places;
 
@@ -27,7 +27,7 @@ const ID: usize = 4096;
 /// The provider's own figures that have a name.
 pub const FIGURES: [&str; 4] = ["characters", "audio_seconds", "credits", "tokens"];
 
-/// The largest figure that is believed: what is more would outweigh all that was ever charged.
+/// The largest figure that is believed; a larger one would dwarf everything counted so far.
 const MOST: f64 = 1e9;
 
 /// The generations of one kind of request or socket.
@@ -65,7 +65,7 @@ pub struct GenerationRule {
     client_needles: Needles,
 }
 
-/// Bytes one of which stands in every message that has to be parsed; none when any message may have to be.
+/// Byte strings, one of which occurs in every message that must be parsed; `None` when any message may have to be.
 type Needles = Option<Vec<Finder<'static>>>;
 
 impl GenerationRule {
@@ -144,19 +144,19 @@ impl GenerationRule {
         self.id.text(evidence).map_or_else(String::new, |id| known_id(&id).into_owned())
     }
 
-    /// How many of them one socket takes at one time, where the provider has a bound of that kind.
+    /// How many of them one socket takes at a time, where the provider limits that.
     #[must_use]
     pub fn max(&self) -> Option<u32> {
         self.max
     }
 
-    /// Whether they have ids; without them there is one at a time.
+    /// Whether they have ids; without ids there is one at a time.
     #[must_use]
     pub fn have_ids(&self) -> bool {
         !self.id.is_empty()
     }
 
-    /// Whether a message of the client's begins one that is not running.
+    /// Whether a client message begins one that is not running.
     #[must_use]
     pub fn begins(&self, evidence: &Evidence<'_>) -> bool {
         self.begins.holds(evidence)
@@ -174,7 +174,7 @@ impl GenerationRule {
         !self.starts.is_empty()
     }
 
-    /// Whether a message of the client's is the last of what it has to say in one.
+    /// Whether a client message ends the input of one.
     #[must_use]
     pub fn is_last(&self, evidence: &Evidence<'_>) -> bool {
         self.last.holds(evidence)
@@ -192,7 +192,7 @@ impl GenerationRule {
         self.eager.iter().any(|(name, value)| parameter(query, name).as_deref() == Some(&**value))
     }
 
-    /// Whether a message of the client's ends one at once.
+    /// Whether a client message cancels one at once.
     #[must_use]
     pub fn cancels(&self, evidence: &Evidence<'_>) -> bool {
         self.cancels.holds(evidence)
@@ -240,7 +240,7 @@ impl GenerationRule {
         !self.texts.is_empty()
     }
 
-    /// The provider's own figures that are here, where they can be true, by their places in [`FIGURES`].
+    /// The provider's own plausible figures in this value, by index in [`FIGURES`].
     pub fn figures(&self, evidence: &Evidence<'_>) -> impl Iterator<Item = (usize, f64)> {
         let number = |text: Cow<'_, str>| text.trim().parse::<f64>().ok().filter(|found| (0.0..=MOST).contains(found));
         self.figures.iter().filter_map(move |(name, places)| Some((*name, places.text(evidence).and_then(number)?)))
@@ -253,7 +253,7 @@ impl GenerationRule {
     }
 }
 
-/// An id as it is compared and kept: of a very long one the beginning, and a hash of the whole that tells it apart.
+/// An id as it is compared and stored: a very long one is cut and gets a hash of the whole.
 #[must_use]
 pub fn known_id(id: &str) -> Cow<'_, str> {
     match id.len() <= ID {
@@ -275,7 +275,7 @@ fn united<const N: usize>(all: [Needles; N]) -> Needles {
     Some(all.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// What could be compiled; the rest are problems.
+/// Keeps what compiles and reports the rest as problems.
 fn kept<T>(at: &str, all: impl Iterator<Item = Result<T, String>>, problem: &mut dyn FnMut(String, String)) -> Vec<T> {
     let mut keep = |one: Result<T, String>| one.map_err(|error| problem(at.to_owned(), error)).ok();
     all.filter_map(&mut keep).collect()

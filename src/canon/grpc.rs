@@ -1,4 +1,4 @@
-//! gRPC: how a call ended, as trailers say it, and the same written.
+//! gRPC: how a call ended, read from trailers and written to them.
 //!
 //! A status is a number in `grpc-status`, a sentence in `grpc-message` and, from many servers, a `google.rpc.Status` in
 //! `grpc-status-details-bin`. What is read becomes one JSON tree in the shape that Google's REST answers have,
@@ -25,7 +25,7 @@ pub const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin
 /// `DEADLINE_EXCEEDED`
 pub const DEADLINE_EXCEEDED: u16 = 4;
 
-/// `UNKNOWN`: what a number stands for that is none.
+/// `UNKNOWN`: how clients read a status that is not a number.
 const UNKNOWN: u16 = 2;
 
 /// The names of `google.rpc.Code` with the HTTP statuses that `code.proto` gives them, by number.
@@ -49,7 +49,7 @@ const NAMES: [(&str, u16); 17] = [
     ("UNAUTHENTICATED", 401),
 ];
 
-/// Padded or not: the protocol leaves it to the sender.
+/// Base64 with or without padding: the protocol allows both.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_encode_padding(false).with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -108,7 +108,7 @@ impl Status {
         &self.json
     }
 
-    /// The same with what must not be shown taken out of its words; whether there was any.
+    /// Removes secrets from its texts; returns whether there were any.
     #[must_use]
     pub fn cleaned(self, clean: impl Fn(Vec<u8>) -> Vec<u8>) -> (Status, bool) {
         let message = clean(self.message.clone().into_bytes());
@@ -119,8 +119,8 @@ impl Status {
     }
 }
 
-/// The number of a status alone: all that a success is asked. Of several that disagree clients take either, so that none of them is
-/// believed.
+/// Only the number of a status, which is all that a success needs. Clients differ in which of several they take, so
+/// statuses that disagree are not believed.
 #[must_use]
 pub fn number(trailers: &HeaderMap) -> Option<u16> {
     let read = |value: &HeaderValue| value.to_str().ok().and_then(|text| text.trim().parse().ok()).unwrap_or(UNKNOWN);
@@ -144,7 +144,7 @@ fn facts(number: u16) -> (&'static str, u16) {
     NAMES.get(usize::from(number)).or_else(|| NAMES.get(usize::from(UNKNOWN))).copied().unwrap_or(("UNKNOWN", 500))
 }
 
-/// A sentence as `grpc-message` carries it, cut so that it takes no more than so many bytes; and what of it that is.
+/// A sentence encoded for `grpc-message` and cut to a number of bytes, and the part of it that was kept.
 #[must_use]
 pub fn percent_encoded(text: &str, most: usize) -> (String, &str) {
     let mut encoded = String::with_capacity(text.len().min(most));
@@ -171,8 +171,8 @@ pub fn percent_encoded(text: &str, most: usize) -> (String, &str) {
     (encoded, text)
 }
 
-/// A `grpc-message` decoded. What is not validly encoded stays as it is, and what is no UTF-8 is replaced: a message is never lost
-/// for an error in it.
+/// Decodes a `grpc-message`. Invalid escapes stay as they are and invalid UTF-8 is replaced: a message is never lost
+/// because of an encoding error.
 #[must_use]
 pub fn percent_decoded(text: &[u8]) -> Cow<'_, str> {
     if memchr::memchr(b'%', text).is_none() {

@@ -36,7 +36,7 @@ fn has_all(folded: &str, words: &[&str]) -> bool {
     })
 }
 
-/// Lower case, `camelCase` and `HTTPError` split, everything but letters and digits as one `_`, and one at either end.
+/// Folds a code: lower case, `camelCase` and `HTTPError` split, each run of other characters as one `_`, and one at either end.
 fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len().min(512) + 8);
     folded.push('_');
@@ -65,7 +65,7 @@ fn fold(text: &str) -> String {
 #[must_use]
 pub(crate) fn by_grpc(number: u16) -> Option<Code> {
     Some(match number {
-        // Not by our client, which waits for the answer.
+        // Our client did not cancel: it is still waiting.
         1 => Code::Interrupted,
         2 => Code::UnknownError,
         3 | 11 => Code::InvalidParameter,
@@ -102,7 +102,7 @@ pub(crate) fn by_close(close: u16) -> Option<Code> {
         3000 => Code::InvalidCredentials,
         3003 => Code::PermissionDenied,
         3008 => Code::SessionTimeout,
-        // Many servers put an HTTP status behind a leading 4.
+        // Many servers use 4000 plus an HTTP status.
         4400..=4599 => return by_status(close - 4000),
         _ => Code::UnknownError,
     })

@@ -1,5 +1,5 @@
-//! JSON as selectors walk it: a text stays where it stands in the body unless something in it is escaped, and a member that
-//! is not there costs one test of a bit.
+//! JSON as selectors walk it: strings borrow from the body unless they have escapes, and looking up a member that
+//! does not exist usually costs one bit test.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
-/// Members that are looked at one by one; an object with more has an index.
+/// Objects with at most this many members are searched linearly; larger ones have an index.
 const FEW: usize = 32;
 
 /// A value.
@@ -27,17 +27,17 @@ pub enum Json<'a> {
     Object(Box<Members<'a>>),
 }
 
-/// The members of an object in their order. Of several with one name the last counts, in the place of the first.
+/// The members of an object in order. Of duplicates the last value counts, at the position of the first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Members<'a> {
     list: Vec<(Cow<'a, str>, Json<'a>)>,
-    /// A bit for every name that is here.
+    /// One bit for each name that occurs.
     bits: u64,
-    /// Their places by name, when they are many; else empty.
+    /// Index by name for large objects; else empty.
     index: HashMap<Cow<'a, str>, usize>,
 }
 
-/// A name that is looked for often.
+/// A name with its bit, for repeated look-ups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Name {
     text: Box<str>,
@@ -58,7 +58,7 @@ impl Name {
     }
 }
 
-/// The bit of a name: names of a body seldom share all of length, first and last letter.
+/// The bit of a name, from its length and its first and last letter, which the names of one body seldom share.
 pub(crate) fn bit(name: &str) -> u64 {
     let bytes = name.as_bytes();
     let ends = (bytes.first().copied().unwrap_or_default(), bytes.last().copied().unwrap_or_default());
@@ -75,7 +75,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A text, number or truth value as it is compared; none when it says nothing.
+    /// A string, number or boolean as conditions compare it; `None` for null and empty strings.
     pub(crate) fn scalar(&self) -> Option<Cow<'_, str>> {
         let text = match self {
             Json::Text(text) => Cow::Borrowed(text.trim()),
@@ -111,7 +111,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The same with texts of its own.
+    /// The same with owned strings.
     pub(crate) fn into_owned(self) -> Json<'static> {
         match self {
             Json::Null => Json::Null,
@@ -128,7 +128,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The same as a value of its own, which can be changed.
+    /// The same as an owned, mutable value.
     #[must_use]
     pub fn to_value(&self) -> Value {
         match self {
@@ -154,7 +154,7 @@ impl<'a> Members<'a> {
         self.list.is_empty()
     }
 
-    /// The same as a map of its own, which can be changed.
+    /// The same as an owned, mutable map.
     #[must_use]
     pub fn to_map(&self) -> Map<String, Value> {
         self.iter().map(|(name, value)| (name.to_owned(), value.to_value())).collect()

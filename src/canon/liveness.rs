@@ -1,4 +1,4 @@
-//! What a provider's WebSockets do while nothing is said: whether they answer pings, and what keeps an idle one open.
+//! Idle WebSockets of a provider: whether it answers pings, and what keeps an idle socket open.
 
 use super::spec::OneOrMany;
 use super::template::PathTemplate;
@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// What the provider's WebSockets do while nothing is said.
+/// How the provider's idle WebSockets behave.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct WebsocketSpec {
@@ -32,7 +32,7 @@ pub struct KeepAliveSpec {
     pub charged: bool,
 }
 
-/// The same, ready to be asked.
+/// The compiled form.
 #[derive(Debug)]
 pub struct KeepAlive {
     paths: Vec<PathTemplate>,

@@ -16,9 +16,9 @@ pub(crate) struct Mapping {
     pub retry_after_seconds: Option<f64>,
     /// Whether the code is so general that it decides only where nothing else says more.
     pub catch_all: bool,
-    /// Whether it says nothing of the account but that this request is too much for it.
+    /// Whether it concerns only this request, which is too large for what the account has left.
     pub of_request: bool,
-    /// Whether the code means this whatever the status beside it says.
+    /// Whether the code means this whatever the status is.
     pub despite_status: bool,
     /// Whether it ends the session or stream.
     pub fatal: Option<bool>,
@@ -55,7 +55,7 @@ impl Mapping {
         self.catch_all || agreement::is_general(self.code) && !self.despite_status
     }
 
-    /// Whether it counts as what the profile knows of a code, beside this status. A catch-all waits for what says more.
+    /// Whether the row counts as a known code beside this status. A catch-all gives way to stronger evidence.
     pub(crate) fn stands(&self, status: Option<u16>) -> bool {
         !self.catch_all && (self.despite_status || agreement::stands(self.code, status))
     }

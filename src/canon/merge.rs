@@ -5,7 +5,7 @@ use super::spec::{
 };
 
 impl ProfileSpec {
-    /// This profile on top of `base`: lists here are asked first, tables are merged and these rows win.
+    /// Merges this profile over `base`: lists here come first, tables are merged and these rows win.
     #[must_use]
     pub fn over(self, base: &ProfileSpec) -> ProfileSpec {
         fn lists<T: Clone>(mut mine: Vec<T>, base: &[T]) -> Vec<T> {

@@ -115,7 +115,7 @@ impl Native {
         self.fill(self.refusal.as_ref()?, error, values)
     }
 
-    /// Whether the provider's own message is a refusal already: all that is fixed in ours is in it.
+    /// Whether the provider's own message already is a refusal: it has every fixed member of the template.
     pub(crate) fn is_refusal(&self, message: &Map<String, Value>) -> bool {
         let Some(Value::Object(template)) = &self.refusal else { return false };
         let fixed = |value: &Value| !value.as_str().is_some_and(|text| text.contains('{'));
@@ -135,7 +135,7 @@ impl Native {
                 "title" => error.code.row().sentence.trim_end_matches('.').into(),
                 "status" => self.status(error).into(),
                 "retryable" => error.retryable.into(),
-                // The provider's own, where it closed with one.
+                // The provider's close code, where it sent one.
                 "close" => {
                     let theirs = error.upstream.as_ref().and_then(|upstream| upstream.close);
                     theirs.filter(|code| *code != NO_STATUS).unwrap_or(error.code.row().close).into()
@@ -191,5 +191,5 @@ fn inside(text: &str, fill: &dyn Fn(&str) -> Option<Value>) -> Option<String> {
     Some(whole)
 }
 
-/// Stands for a close frame without a code (RFC 6455 7.4.1).
+/// The code for a close frame that has none (RFC 6455 7.4.1).
 const NO_STATUS: u16 = 1005;

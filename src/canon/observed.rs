@@ -10,7 +10,7 @@ use std::time::SystemTime;
 /// Events, lines, messages and closes have no header fields of their own.
 static NO_HEADERS: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
 
-/// A failure as it arrived, before anybody knows what it means. There is one constructor per phase, so that no member has to
+/// A failure as it arrived, not yet classified. There is one constructor per phase, so that no member has to
 /// be corrected afterwards.
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
@@ -22,7 +22,7 @@ pub struct Observed<'a> {
     pub headers: &'a HeaderMap,
     /// The body, event data, line or message: decoded and bounded by the shell.
     pub body: &'a [u8],
-    /// The codec that was undone to get the body, and the bytes as they came.
+    /// The codec that the body was decoded from, and the encoded bytes.
     pub coded: Option<(Codec, &'a [u8])>,
     /// Whether the bound cut the body.
     pub truncated: bool,
@@ -34,13 +34,13 @@ pub struct Observed<'a> {
     pub sse_event: Option<&'a str>,
     /// The status of a gRPC call.
     pub grpc: Option<&'a grpc::Status>,
-    /// The time, for hints that are dates: the answer's own where it has one, since two clocks differ.
+    /// The time that dates in hints are compared with: the answer's own `Date` where it has one, since clocks differ.
     pub now: SystemTime,
 }
 
 /// One constructor for each phase, so that none can be seen with the status or the name of another.
 impl<'a> Observed<'a> {
-    /// An HTTP answer that came `now`.
+    /// An HTTP answer that arrived at `now`.
     #[must_use]
     pub fn http(status: u16, headers: &'a HeaderMap, body: &'a [u8], now: SystemTime) -> Observed<'a> {
         let date = headers.get(http::header::DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
@@ -77,7 +77,7 @@ impl<'a> Observed<'a> {
         Observed::bare(Phase::Frame, text, now)
     }
 
-    /// A WebSocket close. An empty reason is none.
+    /// A WebSocket close. An empty reason counts as absent.
     #[must_use]
     pub fn close(code: u16, reason: &'a str, now: SystemTime) -> Observed<'a> {
         let reason = reason.trim();

@@ -1,10 +1,10 @@
-//! Which names a body and its header fields have, as bits: most selectors look for what is not there.
+//! Bit sets of the names in a body and its header fields: most selectors look for names that do not occur.
 
 use super::json::{self, Json, Name};
 use http::HeaderMap;
 
-/// Which names the outermost members of a body and the header fields have: a bit for each. Of what a selector needs one has to
-/// be there.
+/// One bit for each name among the top-level members and the header fields. A selector can only find something when one
+/// of its bits is set.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Outline {
     members: u64,
@@ -12,7 +12,7 @@ pub(crate) struct Outline {
 }
 
 impl Outline {
-    /// What is always there, for selectors that do not begin with a name.
+    /// The bit that is always set, for selectors that do not begin with a name.
     const ALWAYS: Outline = Outline { members: 0, fields: 1 << 63 };
 
     /// Of an observation.

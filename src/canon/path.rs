@@ -85,7 +85,7 @@ impl Path {
             .collect()
     }
 
-    /// What must be there for it to lead anywhere.
+    /// The bits that it needs to find anything.
     pub(crate) fn needs(&self) -> Outline {
         match self.steps.first() {
             Some(Step::Key(key)) => Outline::member(key),

@@ -36,7 +36,7 @@ pub(crate) enum Found<'e> {
 }
 
 impl<'e> Found<'e> {
-    /// As text, when it is a scalar that says something.
+    /// As text, when it is a scalar that is not empty.
     pub(crate) fn into_text(self) -> Option<Cow<'e, str>> {
         let text = match self {
             Found::Json(value) => value.scalar()?,
@@ -46,7 +46,7 @@ impl<'e> Found<'e> {
         (!text.is_empty()).then_some(text)
     }
 
-    /// As JSON, when it says something.
+    /// As JSON, unless it is null or empty.
     pub(crate) fn into_json(self) -> Option<Value> {
         match self {
             Found::Json(Json::Null) => None,
@@ -55,7 +55,7 @@ impl<'e> Found<'e> {
         }
     }
 
-    /// Whether it says something.
+    /// Whether it is neither null nor empty.
     pub(crate) fn is_something(&self) -> bool {
         match self {
             Found::Json(value) => !matches!(value, Json::Null),
@@ -140,7 +140,7 @@ impl Place {
         }
     }
 
-    /// The JSON member whose name must stand in the bytes for this place to have a value.
+    /// The JSON member whose name must occur in the bytes for this place to have a value.
     pub(crate) fn json_key(&self) -> Option<&str> {
         let Place::Json(path) = self else { return None };
         path.last_key()

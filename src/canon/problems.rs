@@ -1,9 +1,9 @@
-//! What cannot work in a profile, collected while it is compiled.
+//! Problems in a profile, collected while it is compiled.
 
 use super::spec::OneOrMany;
 use super::template::PathTemplate;
 
-/// Something in a profile that cannot work.
+/// One problem in a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileProblem {
     /// The key path inside the profile: `rules[3].message`, `codes.X`.

@@ -1,7 +1,7 @@
 //! A compiled provider profile: detectors, fields, code tables, ordered rules.
 //!
-//! What is compiled here was read from TOML (`spec`). Everything that cannot work is refused at once, rules that can
-//! never match among it.
+//! The input was read from TOML (`spec`). Every problem is reported at once, including rules that can
+//! never match.
 
 use super::clients::Client;
 use super::codec::{Codec, CodedSockets};
@@ -26,20 +26,20 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// A provider's failures, ready to be asked.
+/// A provider's compiled profile.
 #[derive(Debug)]
 pub struct Profile {
     name: String,
     spec: ProfileSpec,
     pub(crate) fallback: Option<Arc<Fallback>>,
     detectors: Vec<Detector>,
-    /// Of the phases that have detectors.
+    /// One filter for each phase that has detectors.
     needles: Vec<(Phase, Needles)>,
     pub(crate) fields: Fields,
     pub(crate) codes: Codes,
-    /// Rules that name a code or any: asked before the code table.
+    /// Rules that name a whole code or `*`: evaluated before the code table.
     pub(crate) early_rules: Vec<Rule>,
-    /// The others: asked after it.
+    /// The other rules: evaluated after it.
     pub(crate) late_rules: Vec<Rule>,
     pub(crate) native: super::native::Native,
     rewrites: Vec<Rewrite>,
@@ -51,7 +51,7 @@ pub struct Profile {
     keep_alives: KeepAlives,
 }
 
-/// What every profile falls back to: what stands in front of providers, and what any API looks like.
+/// What every profile falls back to: the edge in front of providers, and the shapes common to all APIs.
 #[derive(Debug)]
 pub struct Fallback {
     /// Proxies, load balancers and content delivery networks.
@@ -143,7 +143,7 @@ impl Profile {
         })
     }
 
-    /// Gives the profile what is asked after it.
+    /// Sets the profiles that are consulted after this one.
     #[must_use]
     pub fn with_fallback(mut self, fallback: Arc<Fallback>) -> Profile {
         self.fallback = Some(fallback);
@@ -228,7 +228,7 @@ impl Profile {
         !self.texts.is_empty()
     }
 
-    /// In which of the profiles that it was merged of an entry of a list is written, and its place there.
+    /// The profile that an entry of a merged list comes from, and its index there.
     pub(crate) fn part_of(&self, length: &dyn Fn(&ProfileSpec) -> usize, mut index: usize) -> (&str, usize) {
         for (name, part) in &self.spec.parts {
             match index.checked_sub(length(part)) {
@@ -239,13 +239,13 @@ impl Profile {
         (&self.name, index)
     }
 
-    /// The same for a row of a table, of which the uppermost profile that has it wins.
+    /// The same for a row of a table; the topmost profile that has it wins.
     pub(crate) fn row_of(&self, has: &dyn Fn(&ProfileSpec) -> bool, index: usize) -> (&str, usize) {
         let part = self.spec.parts.iter().find(|(_, part)| has(part));
         (part.map_or(&self.name, |(name, _)| name), index)
     }
 
-    /// How many characters of text a request body brings.
+    /// How many characters of text a request body has.
     #[must_use]
     pub fn characters(&self, body: &super::json::Json<'_>) -> u64 {
         cost::text(&self.texts, Counting::of(&self.spec.cost), body).characters

@@ -6,13 +6,13 @@ use super::path::Path;
 use super::spec::{OneOrMany, ProjectionSpec};
 use serde_json::{Map, Value};
 
-/// Most entries of one list: beyond it the first ones say enough.
+/// Most entries that are read from one list.
 const MOST: usize = 64;
 
 /// A compiled projection.
 #[derive(Debug)]
 pub(crate) struct Projection {
-    /// What must be there for the list to be.
+    /// The bits that the list needs to exist.
     pub(crate) needs: Outline,
     each: Path,
     param: Vec<Part>,
@@ -52,7 +52,7 @@ impl Projection {
                     self.entry(entry, &mut entries);
                 }
             }
-            // An object is a map of errors only to who asks for its keys; to others it is one error's own members.
+            // An object is a map of errors only when the projection reads its keys; otherwise it is one error.
             Some(Json::Object(map)) if self.reads_keys() => {
                 map.iter().for_each(|(key, value)| self.values(key, value, &mut entries))
             }
@@ -68,7 +68,7 @@ impl Projection {
 
     fn entry(&self, entry: &Json<'_>, entries: &mut Vec<Value>) {
         match (self.param.as_slice(), entry) {
-            // A list of string maps: every pair is an error.
+            // A list of maps from string to string: every pair is an error.
             ([Part::Key], Json::Object(map)) => map.iter().for_each(|(key, value)| self.values(key, value, entries)),
             _ => self.push(None, entry, entries),
         }

@@ -1,4 +1,4 @@
-//! What each selector of a profile reads out of an observation, whether it counts or not: for people who write profiles.
+//! What each selector of a profile reads out of an observation, for people who write profiles.
 
 use super::evidence::Evidence;
 use super::fields::Fields;
@@ -26,7 +26,7 @@ pub struct Read {
 /// A field: its name, and where its selectors are, compiled and as written.
 type Field = (&'static str, fn(&Fields) -> &Selectors, fn(&ProfileSpec) -> &[SelectorSpec]);
 
-/// Those for which the edge's and the generic profile are asked as well.
+/// Fields that the edge's and the generic profile have as well.
 const SHARED: [Field; 9] = [
     ("code", |fields| &fields.code, |spec| &spec.code),
     ("type", |fields| &fields.kind, |spec| &spec.kind),
@@ -39,7 +39,7 @@ const SHARED: [Field; 9] = [
     ("retryable", |fields| &fields.retryable, |spec| &spec.retryable),
 ];
 
-/// Those that only the provider's own profile knows.
+/// Fields that only the provider's own profile has.
 const OWN: [Field; 4] = [
     ("status", |fields| &fields.status, |spec| &spec.status),
     ("close", |fields| &fields.close, |spec| &spec.close),

@@ -1,5 +1,5 @@
 //! The error reference: for each code its facts, and what maps to it. All of it is read off the code table, the faults and the
-//! profiles, so that no page about errors can say something else than the program does.
+//! profiles, so that the documentation cannot contradict the program.
 
 use super::code::{Code, Row};
 use super::fault::Fault;
@@ -14,7 +14,7 @@ pub struct Entry {
     pub row: &'static Row,
     /// What providers say, in the order in which they were given; those that never say it are left out.
     pub said: Vec<Said>,
-    /// What happens without a provider's word.
+    /// The faults that cause it without an error from the provider.
     pub faults: Vec<Fault>,
 }
 
@@ -113,7 +113,7 @@ fn either<T>(values: &OneOrMany<T>, shown: impl Fn(&T) -> String) -> String {
     values.as_slice().iter().map(shown).collect::<Vec<_>>().join(" or ")
 }
 
-/// Between backticks, of which the text itself can have none.
+/// Wraps a text in backticks and removes those inside it.
 fn ticked(text: &str) -> String {
     format!("`{}`", text.replace('`', "'"))
 }

@@ -3,10 +3,10 @@
 use super::spec::Unit;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// No hint is believed beyond this: a wait that long is a broken clock or a broken provider.
+/// Longest hint that is believed; a longer one means a broken clock or a broken provider.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The wait that a hint tells; none when it is not one.
+/// The wait that a hint asks for; `None` when it is not a hint.
 ///
 /// Without a unit a number is seconds, else an HTTP date (RFC 9110 10.2.3) or RFC 3339, else a duration.
 #[must_use]
@@ -33,7 +33,7 @@ fn date(hint: &str) -> Option<SystemTime> {
     httpdate::parse_http_date(hint).or_else(|_| humantime::parse_rfc3339_weak(hint)).ok()
 }
 
-/// Seconds since 1970; what lies beyond the year 5138 is milliseconds.
+/// Seconds since 1970; values beyond the year 5138 are milliseconds.
 fn epoch(hint: &str) -> Option<SystemTime> {
     let number: f64 = hint.parse().ok()?;
     let scale = if number >= 1e11 { 1e-3 } else { 1.0 };

@@ -13,7 +13,7 @@ use regex::Regex;
 /// One compiled rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// Its place in the profile as written, bases behind.
+    /// Its index in the profile as written; those of the bases follow.
     pub(crate) index: usize,
     codes: Vec<Pattern>,
     statuses: Vec<StatusTest>,
@@ -65,7 +65,7 @@ impl Pattern {
 }
 
 impl Rule {
-    /// Compiles one rule; the error says of every member that cannot be why.
+    /// Compiles one rule; the error lists every member that is wrong, and why.
     pub(crate) fn compile(index: usize, spec: &RuleSpec) -> Result<Rule, Vec<(&'static str, String)>> {
         let codes: Vec<Box<str>> = list(spec.code.as_ref()).iter().map(super::spec::Scalar::text).collect();
         let label = codes.first().filter(|code| !code.contains('*')).map(|code| &**code);
@@ -102,12 +102,12 @@ impl Rule {
         self.codes.iter().any(|code| matches!(code, Pattern::Anything | Pattern::Exact(..)))
     }
 
-    /// Whether the rule knows codes at all.
+    /// Whether the rule has a condition on the code.
     pub(crate) fn names_code(&self) -> bool {
         !self.codes.is_empty()
     }
 
-    /// Whether it has no condition at all, so that nothing behind it can ever match.
+    /// Whether it has no condition at all, so that no later rule can ever match.
     pub(crate) fn is_unconditional(&self) -> bool {
         self.statuses.is_empty()
             && self.phases.is_empty()
@@ -126,7 +126,7 @@ impl Rule {
             && self.message.is_none()
     }
 
-    /// Tells it what its codes mean without it, so that it knows the vague ones.
+    /// Sets what its codes mean by the code table, so that it can tell vague ones.
     pub(crate) fn settle(&mut self, codes: &Codes) {
         for pattern in &mut self.codes {
             if let Pattern::Exact(code, vague) = pattern {

@@ -1,4 +1,4 @@
-//! Ordered lists of selectors. Most of them look for what is not there, which a test of bits tells before any is asked.
+//! Ordered lists of selectors. Most look for names that do not occur, which a bit test finds out before any is evaluated.
 
 use super::evidence::Evidence;
 use super::outline::Outline;
@@ -25,12 +25,12 @@ impl Selectors {
         self.list.is_empty()
     }
 
-    /// All of them with their places.
+    /// All of them with their indexes.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Selector)> {
         self.list.iter().enumerate()
     }
 
-    /// Those that may find something, with their places.
+    /// Those that may find something, with their indexes.
     pub(crate) fn asked(&self, evidence: &Evidence<'_>) -> impl Iterator<Item = (usize, &Selector)> {
         let there = evidence.outline();
         let list = if self.needs.meets(there) { self.list.as_slice() } else { &[] };

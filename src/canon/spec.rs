@@ -30,7 +30,7 @@ use values::one_or_many;
 pub struct ProfileSpec {
     /// The profile this one builds on. Lists given here are asked first, then the base's; tables are merged, these rows win.
     pub extends: Option<String>,
-    /// What it was merged of, this one first: the name of each and what that says itself. Empty when it builds on none.
+    /// The profiles that it was merged from, this one first, with the spec of each as written. Empty when it extends none.
     #[serde(skip)]
     #[schemars(skip)]
     pub parts: Vec<(String, ProfileSpec)>,
@@ -117,15 +117,15 @@ pub struct ProfileSpec {
     pub concurrency: ConcurrencySpec,
     /// What a request costs beside being one.
     pub cost: CostSpec,
-    /// What the provider's WebSockets do while nothing is said.
+    /// How the provider's idle WebSockets behave.
     pub websocket: WebsocketSpec,
     /// How the provider itself writes an error, for compatible routes.
     pub native: NativeSpec,
-    /// What a route of this provider uses where its configuration says nothing.
+    /// Defaults for routes of this provider.
     pub defaults: DefaultsSpec,
 }
 
-/// What a route uses where its configuration says nothing.
+/// Defaults for routes.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DefaultsSpec {

@@ -13,7 +13,7 @@ use std::fmt;
 pub struct PathTemplate {
     text: String,
     method: Option<String>,
-    /// What every path that is meant begins with, but for doubled slashes and escapes.
+    /// The prefix of every matching path, apart from doubled slashes and escapes.
     literal: String,
     /// `None` means every path.
     segments: Option<Vec<Segment>>,
@@ -56,13 +56,13 @@ impl PathTemplate {
         Ok(PathTemplate { text: trimmed.to_owned(), method, literal, segments })
     }
 
-    /// Whether a request is meant.
+    /// Whether a request matches.
     #[must_use]
     pub fn matches(&self, method: &str, path: &str) -> bool {
         self.walk(method, path, &mut |_, _| {})
     }
 
-    /// What stands in the hole `name`, as it was written in the path; `None` when the request is not meant.
+    /// The value of the hole `name`, as written in the path; `None` when the request does not match.
     #[must_use]
     pub fn capture<'p>(&self, method: &str, path: &'p str, name: &str) -> Option<&'p str> {
         let mut found = None;
@@ -74,7 +74,7 @@ impl PathTemplate {
         if meant { found } else { None }
     }
 
-    /// Every hole's name with what stands in it; `None` when the request is not meant.
+    /// Every hole's name and value; `None` when the request does not match.
     #[must_use]
     pub fn captures<'t, 'p>(&'t self, method: &str, path: &'p str) -> Option<Vec<(&'t str, &'p str)>> {
         let mut found = Vec::new();
@@ -89,8 +89,8 @@ impl PathTemplate {
         })
     }
 
-    /// Whether the first byte in which a path is not the template's own text settles it. Most requests are asked of many templates
-    /// and meant by none.
+    /// Whether the first byte that differs from the template's text already rules out a match. Most requests are tested against many templates
+    /// and match none.
     fn differs_at_once(&self, path: &str) -> bool {
         let differs = self.literal.bytes().zip(path.bytes()).find(|(wanted, given)| wanted != given);
         // A slash may be doubled, an escape may spell what is wanted.

@@ -1,8 +1,8 @@
 //! The second pass over JSON that the strict reader refuses.
 //!
-//! What providers send is not always JSON: serialisers write lone surrogates, `NaN`, numbers beyond a double, more nesting
-//! than anybody reads; a bound cuts the end off; a proxy appends a line. The code is in there all the same. This reader keeps
-//! what it can make out and skips the rest. Single quotes are taken for double ones, as in what Python prints of a dictionary. It looks at each byte once or twice, needs no more stack than [`DEEPEST`] levels,
+//! What providers send is not always valid JSON: serialisers write lone surrogates, `NaN`, numbers beyond a double, more nesting
+//! than parsers accept; a bound cuts the end off; a proxy appends a line. The error code is in there all the same. This reader keeps
+//! what it can parse and skips the rest. Single quotes are taken for double ones, as in what Python prints of a dictionary. It looks at each byte once or twice, needs no more stack than [`DEEPEST`] levels,
 //! and cannot fail.
 
 use super::json::{Json, Members};
@@ -12,7 +12,7 @@ use std::borrow::Cow;
 /// Nesting beyond this is skipped. It is as deep as the strict reader goes, so that what is written again can be read again.
 const DEEPEST: usize = 127;
 
-/// What can be made out of a text that begins with a bracket or a quotation mark; none when that is nothing at all.
+/// What can be parsed of a text that begins with a bracket or a quotation mark; `None` when that is nothing.
 pub(crate) fn read(text: &str) -> Option<Json<'_>> {
     let mut reader = Reader { text, at: 0, skipped: false, cut: false };
     let value = reader.value(0)?;
@@ -34,9 +34,9 @@ fn is_hollow(value: &Json<'_>) -> bool {
 struct Reader<'a> {
     text: &'a str,
     at: usize,
-    /// Whether something was passed over.
+    /// Whether anything was skipped.
     skipped: bool,
-    /// Whether a string had no end.
+    /// Whether a string was unterminated.
     cut: bool,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
                     break;
                 }
                 Some(b',') => self.at += 1,
-                // A bracket of the other kind closes what it must have been meant for.
+                // A bracket of the wrong kind closes the innermost list or object.
                 Some(b']') => {
                     self.at += 1;
                     break;
@@ -153,7 +153,7 @@ impl<'a> Reader<'a> {
         Json::List(list)
     }
 
-    /// Passes over what is no JSON, up to the next comma or closing bracket.
+    /// Skips invalid text up to the next comma or closing bracket.
     fn skip_to_mark(&mut self) {
         let start = self.at;
         while !matches!(self.peek(), None | Some(b',' | b'}' | b']')) {
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What stands behind a backslash; none when that was cut.
+    /// The character after a backslash; `None` when it was cut off.
     fn escaped(&mut self) -> Option<char> {
         let rest = self.text.get(self.at..)?;
         let char = rest.chars().next()?;

@@ -16,12 +16,12 @@ impl Object {
         Object { bytes, is_empty: true }
     }
 
-    /// Goes on behind the members of an object that has no last bracket yet.
+    /// Continues an object whose closing bracket is missing.
     pub(crate) fn behind(bytes: Vec<u8>, is_empty: bool) -> Object {
         Object { bytes, is_empty }
     }
 
-    /// A text from anywhere.
+    /// A string that may need escapes.
     pub(crate) fn text(&mut self, name: &str, value: &str) {
         self.value(name, value);
     }
@@ -32,7 +32,7 @@ impl Object {
         }
     }
 
-    /// A text of ours that needs no escapes.
+    /// A string that needs no escapes.
     pub(crate) fn word(&mut self, name: &str, value: &str) {
         self.name(name);
         self.bytes.push(b'"');
@@ -40,7 +40,7 @@ impl Object {
         self.bytes.push(b'"');
     }
 
-    /// A text of two parts.
+    /// A string in two parts.
     pub(crate) fn joined(&mut self, name: &str, before: &str, behind: &str) {
         self.value(name, &format_args!("{before}{behind}"));
     }
@@ -85,7 +85,7 @@ impl Object {
         self.bytes
     }
 
-    /// Names are ours and need no escapes.
+    /// Member names are constants and need no escapes.
     fn name(&mut self, name: &str) {
         let before: &[u8] = if std::mem::replace(&mut self.is_empty, false) { b"\"" } else { b",\"" };
         self.bytes.extend_from_slice(before);

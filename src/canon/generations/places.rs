@@ -1,4 +1,4 @@
-//! Where things are in requests and messages that generations are told by: audio, its format, the model.
+//! Where requests and messages hold the facts of a generation: audio, its format, the model.
 
 use super::kept;
 use crate::canon::json::Json;

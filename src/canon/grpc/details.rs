@@ -1,12 +1,12 @@
 //! `google.rpc.Status` and the messages of `google/rpc/error_details.proto`: read into JSON as Google's REST answers write them, and
-//! our own written. Unknown messages keep their type alone, and so does `DebugInfo`: stack traces are nobody's business but its own.
+//! our own written. Unknown messages keep only their type, and so does `DebugInfo`: stack traces must not leave the provider.
 
 use prost::Message;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Most messages that are read.
+/// Most detail messages that are read.
 const MOST: usize = 32;
 /// What stands before the name of a type.
 const TYPES: &str = "type.googleapis.com/google.rpc.";
@@ -268,5 +268,5 @@ pub fn write_details(note: Note<'_>) -> Vec<u8> {
     Status { code: i32::from(note.number), message: note.message.to_owned(), details }.encode_to_vec()
 }
 
-/// Whose reasons ours are.
+/// The domain of our ErrorInfo.
 const DOMAIN: &str = "speechgate";
