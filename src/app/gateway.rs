@@ -144,8 +144,10 @@ impl Gateway {
                 () = Arc::clone(&control).keep_up_to_date() => {}
                 () = control.status.sample() => {}
                 () = control.check_health() => {}
+                () = control.running.shared.tenants.keep_shared() => {}
                 () = spending::keep(&control.running.shared, state.clone()) => {}
             }
+            control.running.shared.tenants.tell_all().await;
             if let Some(Err(error)) = state.map(|path| spending::write(&path, &control.running.shared.tenants.kept())) {
                 tracing::error!(%error, "what tenants have used is not kept");
             }

@@ -60,6 +60,7 @@ impl Running {
         let tenants = Arc::clone(&shared.tenants);
         shared.metrics.show_budgets(move || tenants.ratios());
         if let Some(fleet) = fleet {
+            shared.tenants.join(Arc::clone(&fleet));
             shared.limits.join(fleet);
         }
         let upstream_tls = Arc::new(TlsShared::new());

@@ -72,7 +72,12 @@ fn tenants(config: &Config, warnings: &mut Findings) {
         warnings.value(&path, "the tenants are not asked for their keys").expected("`tenants`, or no `[[tenants]]`");
     }
     let has_budget = |tenant: &Arc<Tenant>| !tenant.budgets.is_empty();
-    if let Some(at) = config.tenants.iter().position(has_budget).filter(|_| config.limits.state.is_none()) {
+    if let Some(at) = config
+        .tenants
+        .iter()
+        .position(has_budget)
+        .filter(|_| config.limits.state.is_none() && config.limits.backend.is_none())
+    {
         let path = Path::of("tenants").index(at).key("budgets");
         warnings
             .value(&path, "a restart forgets what was used of it")

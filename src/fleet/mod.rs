@@ -44,8 +44,10 @@
 //! * A gateway that has never heard of the fleet takes itself for one of ten, and at least one slot.
 
 mod agent;
+mod budgets;
 mod courier;
 mod dial;
+mod ears;
 mod inbox;
 mod lease;
 mod link;
@@ -56,6 +58,7 @@ mod seed;
 mod setup;
 mod tally;
 
+pub use budgets::SharedBudget;
 pub use dial::{Backend, Connection, Dial, Pushes};
 pub use scripts::Counted;
 pub use seed::{Hidden, Label};
@@ -66,6 +69,7 @@ use crate::limit::{self, Gate, Keys};
 use crate::telemetry::fleet::{Fallback, FleetMetrics};
 use agent::{Agent, Common, Interest, Limiter};
 use dial::Network;
+use ears::Ears;
 use inbox::{Inbox, Inboxes};
 use link::Link;
 use owed::Owed;
@@ -372,27 +376,4 @@ async fn leave(common: &Common, members: BTreeMap<Limiter, Member>) {
         common.leave(common.key(&limiter), member.name)
     });
     let _ = futures_util::future::join_all(gone).await;
-}
-
-/// Tells the agents of a gate what happens at it. The gate owns this, so dropping it tells them that the gate has ended.
-struct Ears(Vec<(usize, Arc<Inbox>, Arc<Interest>)>);
-
-impl Ears {
-    /// Something happened at the gate. The clock is read here, because a gate has none.
-    fn hear(&self, gate: &Gate) {
-        gate.wake(setup::now());
-        for (account, inbox, interest) in &self.0 {
-            if interest.is_in(&gate.demand(*account)) {
-                inbox.roused.notify_one();
-            }
-        }
-    }
-}
-
-impl Drop for Ears {
-    fn drop(&mut self) {
-        for (_, inbox, _) in &self.0 {
-            inbox.roused.notify_one();
-        }
-    }
 }

@@ -4,16 +4,21 @@ use super::dial::Connection;
 use super::inbox::Learned;
 use super::setup::Setup;
 use crate::limit::Demand;
+use crate::limit::budgets::Report;
 use crate::limit::rate::{Left, Quota};
 use redis::{RedisResult, Script};
 use ring::rand::SecureRandom as _;
 use std::time::{Duration, Instant};
+
+/// How long a budget's hash outlives its period: clocks of gateways differ.
+const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The scripts. They are loaded when the backend does not know them.
 pub(super) struct Scripts {
     slots: Script,
     rates: Script,
     seed: Script,
+    budgets: Script,
 }
 
 /// What one gateway reports about one limiter, and what it asks for.
@@ -83,6 +88,7 @@ impl Scripts {
             slots: Script::new(include_str!("slots.lua")),
             rates: Script::new(include_str!("rates.lua")),
             seed: Script::new(include_str!("seed.lua")),
+            budgets: Script::new(include_str!("budgets.lua")),
         }
     }
 
@@ -141,6 +147,28 @@ impl Scripts {
             fleet: Learned { cap: (learned > 0).then(|| small(learned)), version, others: small(others) },
         };
         Ok((accepted == 1).then_some(answer))
+    }
+
+    /// Tells what this process has used of budgets, each with its key. Gives the sum of each, and the epoch of its hash.
+    pub(super) async fn spend(
+        &self,
+        connection: &mut Connection,
+        process: &str,
+        reports: &[(String, Report)],
+    ) -> RedisResult<Vec<(f64, String)>> {
+        let mut call = self.budgets.prepare_invoke();
+        let _ = call.arg(process);
+        for (key, report) in reports {
+            let kept = micros(report.left + KEPT) / 1000;
+            let call = call.key(key).arg(report.number).arg(report.used).arg(report.before).arg(report.known);
+            let _ = call.arg(&report.epoch).arg(kept);
+        }
+        let words: Vec<String> = call.invoke_async(connection).await?;
+        let sum = |word: &str| word.parse::<f64>().ok().filter(|sum| sum.is_finite());
+        let sums = words.chunks_exact(2).map(|pair| Some((sum(&pair[0])?, pair[1].clone())));
+        let sums: Option<Vec<_>> = sums.collect();
+        sums.filter(|sums| sums.len() == reports.len())
+            .ok_or_else(|| std::io::Error::other("the backend answers something else").into())
     }
 
     /// Counts a request.

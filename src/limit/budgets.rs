@@ -4,7 +4,7 @@
 //! what was under way when it ended: only beginnings are refused. Periods only go forward: a clock that is set back forgets nothing.
 
 use super::lock;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// From which part of a budget on its end is told beforehand.
@@ -19,7 +19,7 @@ const SINCE_MONDAY: u64 = 3;
 #[derive(Debug)]
 pub struct Spending {
     days: u64,
-    spent: Mutex<Spent>,
+    count: Mutex<Count>,
 }
 
 /// What was used in one period.
@@ -33,53 +33,129 @@ pub struct Spent {
     pub told: bool,
 }
 
+/// What a gateway of a fleet tells of a budget.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The period that it is about.
+    pub period: u64,
+    /// Grows with each report.
+    pub number: u64,
+    /// What was used here in this period, in all.
+    pub used: f64,
+    /// What of it was used when a report was last answered.
+    pub before: f64,
+    /// The answer of then: what all had used, and a word that changes when the backend has lost its data.
+    pub known: f64,
+    /// That word; empty when no report was ever answered.
+    pub epoch: String,
+    /// How long the period goes on.
+    pub left: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    /// What was used here.
+    own: Spent,
+    /// What others of a fleet had used when a report was last answered.
+    others: f64,
+    /// How many reports there were, and which was answered last.
+    reports: u64,
+    answered: u64,
+    before: f64,
+    known: f64,
+    epoch: String,
+}
+
 impl Spending {
     /// A budget for so many days, of which something may have been used before.
     #[must_use]
     pub fn new(days: u32, spent: Spent) -> Spending {
-        Spending { days: u64::from(days.max(1)), spent: Mutex::new(spent) }
+        let count = Count { own: spent, ..Count::default() };
+        Spending { days: u64::from(days.max(1)), count: Mutex::new(count) }
     }
 
-    /// How much has been used, at a time since 1970.
+    /// How much has been used, at a time since 1970; by all of a fleet, as far as is known here.
     pub fn used(&self, now: Duration) -> f64 {
-        self.at(now).used
+        let count = self.at(now);
+        count.own.used + count.others
     }
 
     /// How long until the next period begins.
     #[must_use]
     pub fn left(&self, now: Duration) -> Duration {
-        let next = self.at(now).period.saturating_add(1).saturating_mul(self.days);
-        let next = if self.days == 7 { next.saturating_sub(SINCE_MONDAY) } else { next };
-        Duration::from_secs(next.saturating_mul(DAY)).saturating_sub(now)
+        let period = self.at(now).own.period;
+        self.until_end(period, now)
     }
 
     /// Counts what was used. Whether that brought it near its end, which is told once in a period.
     pub fn add(&self, used: f64, amount: f64, now: Duration) -> bool {
-        let mut spent = lock(&self.spent);
-        *spent = self.moved(*spent, now);
+        let mut count = self.at(now);
         if used.is_finite() && used > 0.0 {
-            spent.used = (spent.used + used).min(f64::MAX);
+            count.own.used = (count.own.used + used).min(f64::MAX);
         }
-        spent.used >= NEAR * amount && !std::mem::replace(&mut spent.told, true)
+        count.own.used + count.others >= NEAR * amount && !std::mem::replace(&mut count.own.told, true)
     }
 
     /// What was counted at a time was not used after all.
     pub fn give_back(&self, used: f64, then: Duration) {
-        let mut spent = lock(&self.spent);
-        if spent.period == self.period(then) {
-            spent.used = (spent.used - used).max(0.0);
+        let mut count = lock(&self.count);
+        if count.own.period == self.period(then) {
+            count.own.used = (count.own.used - used).max(0.0);
         }
     }
 
-    /// What was used in the period that runs, to be kept.
-    pub fn at(&self, now: Duration) -> Spent {
-        self.moved(*lock(&self.spent), now)
+    /// What was used in the period that runs and is kept nowhere else, to be kept: what no report was answered for.
+    pub fn unkept(&self, now: Duration) -> Spent {
+        let count = self.at(now);
+        Spent { used: (count.own.used - count.before).max(0.0), ..count.own }
+    }
+
+    /// Whether the others of a fleet have something to hear.
+    pub fn is_news(&self, now: Duration) -> bool {
+        let count = self.at(now);
+        count.own.used.to_bits() != count.before.to_bits()
+    }
+
+    /// What the others of a fleet are told.
+    pub fn report(&self, now: Duration) -> Report {
+        let mut count = self.at(now);
+        count.reports += 1;
+        Report {
+            period: count.own.period,
+            number: count.reports,
+            used: count.own.used,
+            before: count.before,
+            known: count.known,
+            epoch: count.epoch.clone(),
+            left: self.until_end(count.own.period, now),
+        }
+    }
+
+    /// The answer to a report: what all have used.
+    pub fn heard(&self, report: &Report, sum: f64, epoch: String) {
+        let mut count = lock(&self.count);
+        // Answers may come in another order than the reports went.
+        if report.period == count.own.period && report.number > count.answered {
+            count.answered = report.number;
+            (count.before, count.known, count.epoch) = (report.used, sum, epoch);
+            count.others = (sum - report.used).max(0.0);
+        }
     }
 
     /// What was used, in the period of this time or in a later one.
-    fn moved(&self, spent: Spent, now: Duration) -> Spent {
-        let period = self.period(now);
-        if spent.period < period { Spent { period, ..Spent::default() } } else { spent }
+    fn at(&self, now: Duration) -> MutexGuard<'_, Count> {
+        let (period, mut count) = (self.period(now), lock(&self.count));
+        if count.own.period < period {
+            let own = Spent { period, ..Spent::default() };
+            *count = Count { own, reports: count.reports, answered: count.reports, ..Count::default() };
+        }
+        count
+    }
+
+    fn until_end(&self, period: u64, now: Duration) -> Duration {
+        let next = period.saturating_add(1).saturating_mul(self.days);
+        let next = if self.days == 7 { next.saturating_sub(SINCE_MONDAY) } else { next };
+        Duration::from_secs(next.saturating_mul(DAY)).saturating_sub(now)
     }
 
     fn period(&self, now: Duration) -> u64 {
@@ -125,7 +201,7 @@ mod tests {
         assert!(!budget.add(1.0, 100.0, at(30)), "and once");
         assert!(!budget.add(f64::NAN, 100.0, at(30)) && !budget.add(-5.0, 100.0, at(30)));
         assert_eq!((budget.used(at(DAY - 1)), budget.used(at(DAY))), (86.0, 0.0));
-        let kept = budget.at(at(40));
+        let kept = budget.unkept(at(40));
         assert_eq!(Spending::new(1, kept).used(at(50)), 86.0, "what was kept goes on");
         assert!(budget.add(90.0, 100.0, at(DAY + 1)), "told again in the next");
     }
@@ -136,11 +212,31 @@ mod tests {
         let _ = budget.add(70.0, 100.0, at(9 * DAY));
         assert_eq!(budget.used(at(8 * DAY)), 70.0);
         let _ = budget.add(5.0, 100.0, at(3 * DAY));
-        assert_eq!(budget.at(at(4 * DAY)), Spent { period: 9, used: 75.0, told: false });
+        assert_eq!(budget.unkept(at(4 * DAY)), Spent { period: 9, used: 75.0, told: false });
         assert_eq!(budget.left(at(8 * DAY)), at(2 * DAY), "until its period ends");
         assert_eq!((budget.used(at(9 * DAY)), budget.used(at(10 * DAY))), (75.0, 0.0));
         let last = Spending::new(7, Spent { period: u64::MAX, used: f64::MAX, told: false });
         assert!(last.add(f64::MAX, 1.0, at(1)) && last.used(at(1)).is_finite());
         assert!(last.left(at(1)) > at(DAY));
+    }
+
+    #[test]
+    fn what_the_others_of_a_fleet_use_counts_and_is_not_told_as_ones_own() {
+        let (budget, word) = (Spending::new(1, Spent::default()), || "1".to_owned());
+        let _ = budget.add(5.0, 100.0, at(10));
+        let first = budget.report(at(10));
+        assert_eq!((first.used, first.before, first.epoch.as_str()), (5.0, 0.0, ""));
+        let _ = budget.add(2.0, 100.0, at(20));
+        let second = budget.report(at(20));
+        budget.heard(&second, 37.0, word());
+        budget.heard(&first, 30.0, word());
+        assert_eq!((budget.used(at(30)), budget.is_news(at(30))), (37.0, false), "an answer that comes late is old");
+        assert!(budget.add(50.0, 100.0, at(40)), "near its end by what all have used");
+        assert_eq!((budget.used(at(40)), budget.unkept(at(40)).used), (87.0, 50.0));
+        let third = budget.report(at(50));
+        assert_eq!((third.used, third.before, third.known), (57.0, 7.0, 37.0));
+        assert_eq!((budget.used(at(DAY)), budget.is_news(at(DAY))), (0.0, false));
+        budget.heard(&third, 90.0, word());
+        assert_eq!(budget.used(at(DAY)), 0.0, "what is heard of a period that is over");
     }
 }

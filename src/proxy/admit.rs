@@ -1,4 +1,4 @@
-//! Admission: the rates of the route, then backoff, then a slot.
+//! Admission: what the fleet has used of the tenant's budgets, the rates of the route, then backoff, then a slot.
 //!
 //! In this order because a rate answers at once, and nobody should wait for a slot only to be refused by a rate. What a rate was
 //! charged is refunded when one of the others refuses.
@@ -20,6 +20,9 @@ pub(crate) async fn admit(
     upload: &mut RequestBody,
     websocket: bool,
 ) -> Result<(), Denied> {
+    if let Some(shared) = call.begun.as_ref().and_then(Begun::shared) {
+        Box::pin(shared.catch_up()).await?;
+    }
     let route = Arc::clone(&call.route);
     let limits = &route.limits;
     let credential = limits.credential(call.key(), parts);

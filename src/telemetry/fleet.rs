@@ -11,6 +11,8 @@ pub enum Fallback {
     Slots,
     /// A request was counted against the local share of its rates.
     Rate,
+    /// A request was let in by what was last known of a budget.
+    Budget,
 }
 
 /// The state of the fleet as this process sees it.
@@ -18,7 +20,7 @@ pub enum Fallback {
 pub struct FleetMetrics {
     connected: AtomicBool,
     size: AtomicU32,
-    fallbacks: [AtomicU64; 2],
+    fallbacks: [AtomicU64; 3],
 }
 
 impl FleetMetrics {
@@ -34,13 +36,17 @@ impl FleetMetrics {
 
     /// Counts a fallback.
     pub fn fell_back(&self, what: Fallback) {
-        let [slots, rate] = &self.fallbacks;
-        let counter = if what == Fallback::Slots { slots } else { rate };
+        let [slots, rate, budget] = &self.fallbacks;
+        let counter = match what {
+            Fallback::Slots => slots,
+            Fallback::Rate => rate,
+            Fallback::Budget => budget,
+        };
         let _ = counter.fetch_add(1, Relaxed);
     }
 
     pub(super) fn render(&self, out: &mut Exposition<'_>) {
-        let [slots, rate] = &self.fallbacks;
+        let [slots, rate, budget] = &self.fallbacks;
         let _ = out
             .family("speechgate_fleet_connected", Kind::Gauge, "Whether the backend of shared limits answers.")
             .sample(&[], u8::from(self.connected.load(Relaxed)))
@@ -49,9 +55,10 @@ impl FleetMetrics {
             .family(
                 "speechgate_fleet_fallbacks_total",
                 Kind::Counter,
-                "How often the backend did not answer in time, so that a route fell back to its local share of slots or of a rate.",
+                "How often the backend did not answer in time, so that a route fell back to its local share of slots or of a rate, or a request to what was last known of a budget.",
             )
             .sample(&[("limit", "slots")], slots.load(Relaxed))
-            .sample(&[("limit", "rate")], rate.load(Relaxed));
+            .sample(&[("limit", "rate")], rate.load(Relaxed))
+            .sample(&[("limit", "budget")], budget.load(Relaxed));
     }
 }

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `slots` | the script that hands out slots: order, leases, turns, a clock that is set, lost data |
 //! | `rates` | the script that counts requests |
+//! | `budgets` | budgets: nothing lost or doubled, and at most one generation for each client beyond the end |
 //! | `seed` | what names are made with: the oldest holds, and outlives a loss of data |
 //! | `shares` | fleets of gates: never more than the plan, woken in order, a backend that dies, hangs or forgets |
 //!
 //! The server is Redis or Valkey, whichever is installed; `tests/all.sh` sees to it. A plain `cargo test` does without and says so.
 
+mod budgets;
 mod defects;
 mod rates;
 mod seed;

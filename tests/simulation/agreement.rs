@@ -7,6 +7,7 @@ use redis::{Connection, ConnectionLike as _, Value};
 
 const SLOTS: &str = include_str!("../../src/fleet/slots.lua");
 const SEED: &str = include_str!("../../src/fleet/seed.lua");
+const BUDGETS: &str = include_str!("../../src/fleet/budgets.lua");
 const RATES: &str = include_str!("../../src/fleet/rates.lua");
 /// Gives a script the time of the test, which it does not see behind its arguments, and ten more minutes for whatever it stores: the
 /// test's clock decides when that is over.
@@ -184,6 +185,22 @@ fn count(both: &mut Both<'_>, rng: &mut Rng) -> Result<(), String> {
     both.eval(RATES, &keys, &arguments).map(drop)
 }
 
+/// What processes have used of one or two budgets.
+fn spend(both: &mut Both<'_>, rng: &mut Rng) -> Result<(), String> {
+    let keys: Vec<String> = (0..1 + rng.u32(0..2)).map(|_| format!("t:budget:{}", rng.u32(0..3))).collect();
+    let mut arguments = vec![format!("p{}", rng.u32(0..3))];
+    for _ in &keys {
+        let used = rng.u32(0..2000);
+        arguments.push(rng.u32(1..200).to_string());
+        arguments.push((f64::from(used) / 7.0).to_string());
+        arguments.push((f64::from(rng.u32(0..=used)) / 7.0).to_string());
+        arguments.push(rng.u32(0..3000).to_string());
+        arguments.push(if rng.bool() { rng.u32(0..3).to_string() } else { String::new() });
+        arguments.push("90000000".to_owned());
+    }
+    both.eval(BUDGETS, &keys, &arguments).map(drop)
+}
+
 /// The seed of the names, from a gateway that remembers one or none.
 fn names(both: &mut Both<'_>, rng: &mut Rng) -> Result<(), String> {
     let remembered = if rng.bool() { format!("{} {:x}", rng.u32(0..4), rng.u32(0..3)) } else { String::new() };
@@ -212,7 +229,8 @@ fn the_model_of_redis_answers_as_a_server_does() {
             both.now += if rng.u32(0..15) == 0 { -step } else { rng.i64(0..=step) };
             let done = match rng.u32(0..10) {
                 0..5 => turn(&mut both, &mut rng, 5_000_000),
-                5..9 => count(&mut both, &mut rng),
+                5..8 => count(&mut both, &mut rng),
+                8 => spend(&mut both, &mut rng),
                 _ => names(&mut both, &mut rng),
             };
             done.unwrap_or_else(|why| panic!("sequence {seed}, call {call}: {why}"));

@@ -152,7 +152,7 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) backend: Option<String>,
     /// CA certificates that are trusted instead of the platform's, for a `rediss://` backend: a PEM file.
     pub(in crate::config) ca: Option<FileText>,
-    /// A file in which is kept what tenants have used of their budgets. Without it a restart forgets that.
+    /// A file in which is kept what tenants have used of their budgets. Without it and without a backend a restart forgets that.
     pub(in crate::config) state: Option<String>,
     /// How long slots stay with a gateway that is not heard of any more.
     #[schemars(extend("default" = defaults::duration(defaults::limits::LEASE)))]

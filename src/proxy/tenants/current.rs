@@ -1,9 +1,10 @@
 //! The tenants of the configuration in force, for sockets that outlive the one that they began with.
 
-use super::limits::Spendings;
+use super::limits::{Spendings, since_1970};
 use super::{Caller, Kept, TenantLimits, Tenants};
 use crate::canon::Fault;
 use crate::config::types::Tenant;
+use crate::fleet::Fleet;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,7 +14,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+/// When the fleet is told again what it may not have heard of: so much is lost in a crash at most.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
+
+/// How old what is known of budgets may be that are not used here, for metrics and for open sockets.
+const HEAR: Duration = Duration::from_secs(5);
+
+/// How many budgets one script counts: few enough for the backend to run it in no time.
+const AT_ONCE: usize = 64;
 
 /// The longest that a watch sleeps: a wall clock may be set in the meantime.
 const LOOK: Duration = Duration::from_secs(3600);
@@ -38,6 +48,55 @@ impl Current {
     /// What tenants had used when the process before this one ended.
     pub fn resume(&self, kept: Vec<Kept>) {
         self.spendings().resume(kept);
+    }
+
+    /// Counts budgets together with other gateways from now on. Called before there are any.
+    pub fn join(&self, fleet: Arc<Fleet>) {
+        self.spendings().fleet = Some(fleet);
+    }
+
+    /// Tells the fleet what is used of budgets, at once and again where no answer came, and hears what others use, for as long as it is
+    /// polled.
+    pub async fn keep_shared(&self) {
+        let (fleet, spent) = {
+            let spendings = self.spendings();
+            (spendings.fleet.clone(), Arc::clone(&spendings.spent))
+        };
+        let Some(fleet) = fleet else { return std::future::pending().await };
+        let (mut again, mut everything) = (interval(TELL_AGAIN), Instant::now());
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let all = Instant::now() >= everything;
+            if all {
+                everything = Instant::now() + HEAR;
+            }
+            if self.tell(&fleet, all).await {
+                tokio::select! {
+                    () = spent.notified() => {}
+                    _ = again.tick() => {}
+                }
+            } else {
+                tokio::time::sleep(TELL_AGAIN).await;
+            }
+        }
+    }
+
+    /// Tells the fleet at the end of the process what it has not heard of.
+    pub async fn tell_all(&self) {
+        let fleet = self.spendings().fleet.clone();
+        if let Some(fleet) = fleet {
+            let _ = self.tell(&fleet, false).await;
+        }
+    }
+
+    async fn tell(&self, fleet: &Fleet, all: bool) -> bool {
+        let shared = self.spendings().shared(all);
+        for some in shared.chunks(AT_ONCE) {
+            if !fleet.tell(some, since_1970()).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// What tenants may use under a configuration, with what they have used under those before it.

@@ -1,6 +1,7 @@
 //! What a tenant may use: requests in a time, and budgets. Counts outlive the configuration.
 
 use crate::config::types::{Budget, Measure, RateLimit, Tenant};
+use crate::fleet::{Fleet, SharedBudget};
 use crate::generation::Usage;
 use crate::limit::Rate;
 use crate::limit::budgets::{NEAR, Spending, Spent};
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::Notify;
 
 /// What is left of a budget that is near its end.
 const REMAINING: HeaderName = HeaderName::from_static("x-speechgate-budget-remaining");
@@ -22,6 +24,16 @@ pub(crate) struct TenantLimits {
     name: String,
     rates: Vec<(RateLimit, Arc<Rate>)>,
     budgets: Vec<(Budget, Arc<Spending>)>,
+    /// Where other gateways count the same budgets.
+    sharing: Option<Sharing>,
+}
+
+/// The budgets of a tenant that a fleet counts.
+struct Sharing {
+    fleet: Arc<Fleet>,
+    budgets: Vec<SharedBudget>,
+    /// Told when something was used.
+    spent: Arc<Notify>,
 }
 
 /// A request that its tenant's limits have counted; what it was charged is refunded when this is dropped before it is kept.
@@ -32,6 +44,11 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
+    /// The limits of its tenant, where other gateways count them as well.
+    pub(crate) fn shared(&self) -> Option<&Arc<TenantLimits>> {
+        self.limits.as_ref().filter(|limits| limits.sharing.is_some())
+    }
+
     /// The request goes out.
     pub(crate) fn keep(mut self) {
         self.limits = None;
@@ -66,7 +83,13 @@ fn amount<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
 /// What was used of every budget that there is or was, by its tenant and its name: a reload that takes a budget away and one that
 /// brings it back forget nothing.
 #[derive(Default)]
-pub(super) struct Spendings(BTreeMap<(String, String), Arc<Spending>>);
+pub(super) struct Spendings {
+    all: BTreeMap<(String, String), Arc<Spending>>,
+    /// Where other gateways count them as well.
+    pub(super) fleet: Option<Arc<Fleet>>,
+    /// Told when something was used that others count as well.
+    pub(super) spent: Arc<Notify>,
+}
 
 impl Spendings {
     /// With what was kept; what is the name of no budget can be asked for by none.
@@ -74,20 +97,27 @@ impl Spendings {
         for Kept { tenant, budget, period, used } in kept {
             let Some(days) = Budget::days_of(&budget) else { continue };
             let spending = Spending::new(days, Spent { period, used, told: false });
-            let _ = self.0.insert((tenant, budget), Arc::new(spending));
+            let _ = self.all.insert((tenant, budget), Arc::new(spending));
         }
     }
 
     fn of(&mut self, tenant: &str, budget: &Budget) -> Arc<Spending> {
         let new = || Arc::new(Spending::new(budget.days, Spent::default()));
-        Arc::clone(self.0.entry((tenant.to_owned(), budget.name())).or_insert_with(new))
+        Arc::clone(self.all.entry((tenant.to_owned(), budget.name())).or_insert_with(new))
     }
 
-    /// What has to be kept: all of which something is used.
+    /// Those that a fleet counts: all, or those of which something was used that it has not heard of.
+    pub(super) fn shared(&self, all: bool) -> Vec<SharedBudget> {
+        let now = since_1970();
+        let told = self.all.iter().filter(|(_, spending)| all || spending.is_news(now));
+        told.map(|((tenant, budget), spending)| shared(tenant, budget, spending)).collect()
+    }
+
+    /// What has to be kept: all of which something is used that is kept nowhere else.
     pub(super) fn kept(&self) -> Vec<Kept> {
         let now = since_1970();
-        let kept = self.0.iter().map(|((tenant, budget), spending)| {
-            let Spent { period, used, .. } = spending.at(now);
+        let kept = self.all.iter().map(|((tenant, budget), spending)| {
+            let Spent { period, used, .. } = spending.unkept(now);
             Kept { tenant: tenant.clone(), budget: budget.clone(), period, used }
         });
         kept.filter(|kept| kept.used > 0.0).collect()
@@ -96,7 +126,7 @@ impl Spendings {
 
 impl std::fmt::Debug for Spendings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Spendings").field("budgets", &self.0.len()).finish_non_exhaustive()
+        f.debug_struct("Spendings").field("budgets", &self.all.len()).finish_non_exhaustive()
     }
 }
 
@@ -119,10 +149,35 @@ impl TenantLimits {
             (limit.clone(), before.map_or_else(|| Arc::new(new_rate(limit, now)), |(_, rate)| Arc::clone(rate)))
         };
         let budget = |budget: &Budget| (budget.clone(), spendings.of(&tenant.name, budget));
+        let budgets: Vec<_> = tenant.budgets.iter().map(budget).collect();
+        let sharing = |fleet: &Arc<Fleet>| Sharing {
+            fleet: Arc::clone(fleet),
+            budgets: budgets.iter().map(|(budget, one)| shared(&tenant.name, &budget.name(), one)).collect(),
+            spent: Arc::clone(&spendings.spent),
+        };
         TenantLimits {
             name: tenant.name.clone(),
             rates: tenant.rate_limits.iter().map(rate).collect(),
-            budgets: tenant.budgets.iter().map(budget).collect(),
+            sharing: spendings.fleet.as_ref().filter(|_| !budgets.is_empty()).map(sharing),
+            budgets,
+        }
+    }
+
+    /// Hears what other gateways have used of the budgets, for a request that has begun here.
+    ///
+    /// # Errors
+    /// The refusal of the budget that is used up without it.
+    pub(crate) async fn catch_up(&self) -> Result<(), Denied> {
+        let Some(Sharing { fleet, budgets, .. }) = &self.sharing else { return Ok(()) };
+        let now = since_1970();
+        fleet.ask(budgets, now).await;
+        let over = |(budget, spending): &&(Budget, Arc<Spending>)| {
+            let itself = if budget.measure == Measure::Requests { 1.0 } else { 0.0 };
+            spending.used(now) >= budget.amount + itself
+        };
+        match self.budgets.iter().find(over) {
+            Some((budget, spending)) => Err(Refusal::of_budget(&budget.name(), spending.left(now)).into()),
+            None => Ok(()),
         }
     }
 
@@ -160,6 +215,9 @@ impl TenantLimits {
         self.rates.iter().for_each(|(_, rate)| rate.give_back(0, NonZeroU32::MIN));
         for (_, spending) in self.budgets.iter().filter(|(budget, _)| budget.measure == Measure::Requests) {
             spending.give_back(1.0, since);
+        }
+        if let Some(sharing) = &self.sharing {
+            sharing.spent.notify_one();
         }
     }
 
@@ -207,6 +265,9 @@ impl TenantLimits {
                 tracing::warn!(tenant, budget, "a budget is nearly used up; its tenant is refused when it is");
             }
         }
+        if let Some(sharing) = &self.sharing {
+            sharing.spent.notify_one();
+        }
     }
 
     /// Each budget, and which part of it is used.
@@ -216,7 +277,12 @@ impl TenantLimits {
     }
 }
 
-fn since_1970() -> Duration {
+/// A budget, as all gateways name it.
+fn shared(tenant: &str, budget: &str, spending: &Arc<Spending>) -> SharedBudget {
+    SharedBudget { name: format!("{tenant}:{budget}"), spending: Arc::clone(spending) }
+}
+
+pub(super) fn since_1970() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
