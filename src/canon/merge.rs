@@ -78,6 +78,7 @@ impl ProfileSpec {
             defaults: DefaultsSpec {
                 response: self.defaults.response.or_else(|| base.defaults.response.clone()),
                 max_request_body: self.defaults.max_request_body.or_else(|| base.defaults.max_request_body.clone()),
+                idle_limit: self.defaults.idle_limit.or_else(|| base.defaults.idle_limit.clone()),
             },
             native: NativeSpec {
                 http: self.native.http.or_else(|| base.native.http.clone()),

@@ -133,6 +133,8 @@ pub struct DefaultsSpec {
     pub response: Option<String>,
     /// `max_request_body`: what the provider takes, such as `2GiB`.
     pub max_request_body: Option<String>,
+    /// How long the provider keeps a connection on which no request comes, such as `60s`: warm connections are renewed before.
+    pub idle_limit: Option<String>,
 }
 
 /// Where an error is found.

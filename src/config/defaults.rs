@@ -67,6 +67,13 @@ pub(super) mod route {
     pub(crate) const WEBSOCKET_MAX_MESSAGE: u64 = 16 * MIB;
 }
 
+/// `warm`
+pub(super) mod warm {
+    pub(crate) const CONNECTIONS: u32 = 0;
+    pub(crate) const MAX_IDLE: u32 = 16;
+    pub(crate) const SOCKETS: u32 = 0;
+}
+
 /// `cors`
 pub(super) mod cors {
     use std::time::Duration;

@@ -76,11 +76,10 @@ pub fn built_in(name: &str) -> Option<Compiled> {
     Some(compiled.get_or_init(|| complete(name, parse(text)?)).clone())
 }
 
-/// Compiles a profile and puts behind it what every profile falls back to.
 /// What is wrong with what a profile says for routes that say nothing.
 fn check_defaults(spec: &ProfileSpec) -> Vec<ProfileProblem> {
     let defaults = &spec.defaults;
-    let response = defaults.response.as_deref().and_then(|text| values::positive_duration(text).err());
+    let duration = |text: &Option<String>| text.as_deref().and_then(|text| values::positive_duration(text).err());
     let size = defaults.max_request_body.as_deref().and_then(|text| match values::size(text) {
         Ok(0) => Some("a size of at least 1 byte".to_owned()),
         outcome => outcome.err(),
@@ -89,10 +88,17 @@ fn check_defaults(spec: &ProfileSpec) -> Vec<ProfileProblem> {
         path: format!("defaults.{key}"),
         problem: format!("expected {expected}"),
     };
-    let response = response.map(|expected| wrong("response", expected));
-    response.into_iter().chain(size.map(|expected| wrong("max_request_body", expected))).collect()
+    [
+        ("response", duration(&defaults.response)),
+        ("max_request_body", size),
+        ("idle_limit", duration(&defaults.idle_limit)),
+    ]
+    .into_iter()
+    .filter_map(|(key, expected)| Some(wrong(key, expected?)))
+    .collect()
 }
 
+/// Compiles a profile and puts behind it what every profile falls back to.
 fn complete(name: &str, spec: ProfileSpec) -> Compiled {
     static FALLBACK: OnceLock<Result<Arc<Fallback>, Vec<ProfileProblem>>> = OnceLock::new();
     let alone = |name: &str| Profile::compile(name, built_in_spec(name).unwrap_or_default());

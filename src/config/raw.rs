@@ -16,6 +16,7 @@ mod telemetry;
 mod tenants;
 mod upstream;
 mod values;
+mod warm;
 
 pub(super) use cors::{Cors, CorsWord, RouteCors};
 pub(super) use credentials::{Credentials, CredentialsList, PlaceText, SubprotocolText};
@@ -29,6 +30,7 @@ pub(super) use telemetry::{LogFormat, LogLevel, Otlp, Telemetry};
 pub(super) use tenants::{Authenticate, Budget, BudgetPeriod, PriorityName, Tenant, TenantKey, TenantRate};
 pub(super) use upstream::{Health, Protocol, StatusRange, UpstreamEntry, UpstreamTls};
 pub(super) use values::{DurationText, FileText, FirstAudioText, ListenText, PercentageText, PingText, Size, UrlText};
+pub(super) use warm::Warm;
 
 use crate::canon::ProfileSpec;
 use schemars::JsonSchema;

@@ -10,6 +10,7 @@ mod limits;
 mod prices;
 mod route;
 mod tenants;
+mod warm;
 
 use super::defaults::{self, server, telemetry};
 use super::fill::unreadable;
@@ -52,6 +53,7 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
             }
         }
     }
+    warm::fit(&config.routes, config.server.max_connections, findings);
     if config.limits.backend.is_some() {
         for (index, route) in raw.routes.iter().enumerate() {
             let path = Path::of("routes").index(index).key("concurrency");

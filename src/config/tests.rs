@@ -7,6 +7,7 @@ mod prices;
 mod problems;
 mod secrets;
 mod tenants;
+mod warm;
 mod warnings;
 
 use super::types::{LimitKey, Listen, LogLevel};
@@ -260,9 +261,12 @@ fn a_route_waits_and_takes_what_its_provider_does_unless_it_says_otherwise() {
         let route = &config.routes[0];
         assert_eq!((route.timeouts.response, route.max_request_body), (response, size), "{provider} {lines}");
     }
-    let wrong = format!("{ROUTE}[providers.own]\ndefaults = {{ response = 'soon', max_request_body = '0' }}\n");
+    let wrong = format!(
+        "{ROUTE}[providers.own]\ndefaults = {{ response = 'soon', max_request_body = '0', idle_limit = '0s' }}\n"
+    );
     let found = problems(&wrong, &[]);
-    assert_eq!(found.len(), 2, "{found:#?}");
+    assert_eq!(found.len(), 3, "{found:#?}");
+    assert!(found[2].contains("providers.own.defaults.idle_limit"), "{}", found[2]);
     assert!(found[0].contains("providers.own.defaults.response") && found[0].contains("a duration"), "{}", found[0]);
     assert!(found[1].contains("providers.own.defaults.max_request_body"), "{}", found[1]);
 }

@@ -10,6 +10,7 @@ mod server;
 mod telemetry;
 mod tenants;
 mod upstream;
+mod warm;
 
 pub use cors::Cors;
 pub use credentials::{Credentials, Spellings, SubprotocolPlace};
@@ -21,6 +22,7 @@ pub use server::{Listen, Server, ServerTls};
 pub use telemetry::{AccessField, LogFormat, LogLevel, Otlp, Telemetry};
 pub use tenants::{Budget, KeyHash, Measure, Tenant, TenantKey};
 pub use upstream::{ClientCertificate, HealthCheck, Protocol, Upstream};
+pub use warm::Warm;
 
 use crate::generation::Prices;
 use std::sync::Arc;

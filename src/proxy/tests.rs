@@ -1,7 +1,7 @@
 //! What the unit tests of this module share.
 
 use crate::canon::{Profile, ProfileSpec};
-use crate::config::types::{Envelope, Envelopes, Protocol, Route, Timeouts, Upstream, WaitScope, Waits};
+use crate::config::types::{Envelope, Envelopes, Protocol, Route, Timeouts, Upstream, WaitScope, Waits, Warm};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         websocket: crate::config::types::Websocket { max_frame: 1 << 20, max_message: 1 << 20, keep_alive: None },
         ping: None,
         client_ping: None,
+        warm: Warm { connections: 0, max_idle: 1, sockets: 0, idle_limit: None },
         rate_limits: Vec::new(),
         concurrency: None,
         waits: Waits { enabled: true, max_hold: 60 * second, scope: WaitScope::Auto },

@@ -20,6 +20,7 @@ pub use slots::use_shard;
 pub use tally::TenantMetrics;
 pub use totals::Totals;
 
+use super::connections::{ConnectionMetrics, OpenConnections, SpareSocket};
 use super::exposition::Exemplar;
 use super::histogram::{Histogram, REQUEST_BOUNDS};
 use super::retries::{Retries, Retry};
@@ -75,6 +76,7 @@ pub struct RouteMetrics {
     tenants: Mutex<BTreeMap<String, Arc<TenantMetrics>>>,
     retries: Retries,
     upstreams: Upstreams,
+    connections: ConnectionMetrics,
     usage: UsageTotals,
     /// Whether requests go out with the route's own key.
     lends: AtomicBool,
@@ -94,6 +96,7 @@ impl RouteMetrics {
             tenants: Mutex::default(),
             retries: Retries::default(),
             upstreams: Upstreams::default(),
+            connections: ConnectionMetrics::default(),
             usage: UsageTotals::default(),
             lends: AtomicBool::new(false),
         }
@@ -251,6 +254,17 @@ impl RouteMetrics {
     /// Shows these upstreams from now on, with what was counted of those that were shown before.
     pub fn show_upstreams(&self, names: impl Iterator<Item = String>) -> Vec<Arc<UpstreamMetrics>> {
         self.upstreams.show(names)
+    }
+
+    /// Shows these connections from now on.
+    pub fn show_connections(&self, connections: &Arc<dyn OpenConnections>) {
+        self.connections.show(connections);
+    }
+
+    /// Counts a spare WebSocket until the guard is dropped.
+    #[must_use]
+    pub fn socket_spared(&self) -> SpareSocket {
+        self.connections.spare()
     }
 
     /// Shows these slots from now on; none when the route has no limit.

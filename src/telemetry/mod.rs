@@ -5,6 +5,7 @@
 //! kinds of line go through a [`sink`], so that a slow reader never blocks a worker.
 
 pub mod access;
+pub mod connections;
 pub mod exposition;
 mod fields;
 pub mod fleet;

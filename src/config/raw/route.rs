@@ -2,7 +2,7 @@
 
 use super::{
     CircuitBreaker, Concurrency, CredentialsList, DurationText, Envelope, EnvelopeChoice, Headers, Health, PingText,
-    Protocol, RateLimit, Retry, RouteCors, Silence, Size, UpstreamEntry, UpstreamTls, UrlText, Waits,
+    Protocol, RateLimit, Retry, RouteCors, Silence, Size, UpstreamEntry, UpstreamTls, UrlText, Waits, Warm,
 };
 use crate::config::defaults;
 use schemars::JsonSchema;
@@ -69,6 +69,9 @@ pub(in crate::config) struct Route {
     /// The same for clients: one that answers no ping has left.
     #[schemars(extend("default" = "off"))]
     pub(in crate::config) client_ping: Option<PingText>,
+    /// Connections and sockets to the provider that are there before a call asks for them.
+    #[serde(default)]
+    pub(in crate::config) warm: Warm,
     /// Rate limits. Each refuses at once; none makes a request wait.
     #[serde(default)]
     pub(in crate::config) rate_limits: Vec<RateLimit>,

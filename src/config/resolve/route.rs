@@ -4,7 +4,7 @@ use super::Reader;
 use super::credentials::credentials;
 use super::headers::headers;
 use super::health::health;
-use super::{cors, limits};
+use super::{cors, limits, warm};
 use crate::canon::Profile;
 use crate::config::defaults::route as defaults;
 use crate::config::path::Path;
@@ -108,6 +108,7 @@ fn route(
     let ping = reader.read("ping", raw.ping.as_ref().map(|text| text.0.as_str()), values::ping).flatten();
     let client_ping =
         reader.read("client_ping", raw.client_ping.as_ref().map(|text| text.0.as_str()), values::ping).flatten();
+    let warm = warm::warm(&raw.warm, profile.as_deref(), &path.key("warm"), findings);
     let timeouts = timeouts(&raw.timeouts, usual.response, &path.key("timeouts"), findings);
     let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
@@ -142,6 +143,7 @@ fn route(
         websocket,
         ping,
         client_ping,
+        warm,
         rate_limits,
         concurrency,
         waits,

@@ -2,6 +2,7 @@
 
 use super::{
     CircuitBreaker, Concurrency, Cors, Credentials, Envelopes, Headers, HealthCheck, RateLimit, Retry, Upstream, Waits,
+    Warm,
 };
 use crate::canon::Profile;
 use crate::generation::Silence;
@@ -53,6 +54,8 @@ pub struct Route {
     pub ping: Option<Duration>,
     /// The same for clients.
     pub client_ping: Option<Duration>,
+    /// What is kept ready for calls to come.
+    pub warm: Warm,
     /// Requests in a time, in the order of the file.
     pub rate_limits: Vec<RateLimit>,
     /// Calls at one time.

@@ -8,6 +8,7 @@ use super::{Exemplar, RouteMetrics, by_name, lock};
 use crate::canon::{Code, Origin};
 use crate::limit::breaker::Condition;
 use crate::limit::{Bounds, GateStats};
+use crate::telemetry::connections::Open;
 use crate::telemetry::exposition::{Exposition, Kind, Labels};
 use crate::telemetry::histogram::{self, Histogram};
 use crate::telemetry::retries::Retry;
@@ -293,6 +294,7 @@ pub(super) fn upstreams(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) 
             let _ = out.sample(&[("route", route), ("upstream", name)], u64::from(*up));
         }
     }
+    connections(out, routes);
     let help = "The state of an upstream's circuit: 1 for the one that it is in.";
     let _ = out.family("speechgate_upstream_circuit", Kind::Gauge, help);
     for (route, upstreams) in &all {
@@ -311,6 +313,18 @@ pub(super) fn upstreams(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) 
                 let labels = [("route", *route), ("upstream", name.as_str()), ("outcome", outcome.as_str())];
                 let _ = out.sample(&labels, outcomes[outcome as usize]);
             }
+        }
+    }
+}
+
+fn connections(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let help = "Connections to the upstreams of a route: idle ones wait for their next call, active ones carry calls or are sockets, warm ones are ready and have carried nothing yet, spare ones are WebSockets that wait for a client. What routes share is shown for each.";
+    let _ = out.family("speechgate_upstream_connections", Kind::Gauge, help);
+    for (route, routes) in by_name(routes).filter(|(route, _)| !route.is_empty()) {
+        let spares = routes.iter().map(|route| route.connections.spares()).sum();
+        let Open { idle, active, warm } = routes.iter().find_map(|route| route.connections.open()).unwrap_or_default();
+        for (state, count) in [("idle", idle), ("active", active), ("warm", warm), ("spare", spares)] {
+            let _ = out.sample(&[("route", route), ("state", state)], count);
         }
     }
 }
