@@ -1,0 +1,1 @@
+{"type":"Error","error_code":3009,"error":"Unauthorized Connection: Too many concurrent sessions"}

@@ -1,0 +1,1 @@
+{"type":"Error","error_code":3006,"error_type":"invalid_message","error":"Generate.text has 2100 characters; the limit is 2000","param":"Generate.text","retryable":false}

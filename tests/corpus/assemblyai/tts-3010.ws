@@ -1,0 +1,1 @@
+{"type":"Error","error_code":3010,"error_type":"control_rate_exceeded","error":"More than 20 control frames per second","retryable":false}

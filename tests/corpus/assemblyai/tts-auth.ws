@@ -1,0 +1,1 @@
+{"type":"Error","error_code":1008,"error_type":"unauthorized","error":"Invalid API key","retryable":false}

@@ -1,0 +1,1 @@
+{"type":"Error","error_code":1011,"error_type":"auth_unavailable","error":"The credential could not be checked just now","retryable":true}

@@ -1,0 +1,1 @@
+{"type":"Error","error_code":1008,"error_type":"rate_limited","error":"Too many new sessions","retryable":true,"retry_after_seconds":3}

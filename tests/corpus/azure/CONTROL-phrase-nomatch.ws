@@ -1,0 +1,5 @@
+X-RequestId:1A2B
+Content-Type:application/json; charset=utf-8
+Path:speech.phrase
+
+{"Id":"a","RecognitionStatus":"NoMatch","Offset":0,"Duration":0}

@@ -1,0 +1,4 @@
+X-RequestId:1A2B
+Path:turn.end
+
+{}

@@ -1,0 +1,1 @@
+{"type":"Warning","description":"Think provider returned an error: rate limit exceeded, falling back","code":"THINK_REQUEST_FAILED"}

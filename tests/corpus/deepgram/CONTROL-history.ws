@@ -1,0 +1,1 @@
+{"type":"ConversationText","role":"user","content":"The server said \"type\":\"Error\" and unauthorized."}

@@ -1,0 +1,1 @@
+{"type":"Metadata","transaction_key":"deprecated","request_id":"f71f632f-df82-49d4-8459-a25671fc24d9","sha256":"16d2","created":"2024-10-08T04:41:55.587Z","duration":0,"channels":0}

@@ -1,0 +1,1 @@
+{"type":"Warning","code":"SYNTHESIS_RETRYING","description":"A synthesis request failed and is being retried."}

@@ -1,0 +1,1 @@
+{"type":"Results","channel_index":[0,1],"duration":1.9,"start":0.0,"is_final":true,"channel":{"alternatives":[{"transcript":"error 429 quota exceeded type Error code","confidence":0.99,"words":[]}]},"error":null}

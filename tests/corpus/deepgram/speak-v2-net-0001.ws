@@ -1,0 +1,1 @@
+{"type":"Error","code":"NET-0001","description":"The client did not send a message within the timeout window."}

@@ -1,0 +1,1 @@
+{"session_id":"s","created_at":"x","acknowledged":true,"error":null,"type":"audio_chunk","data":{"byte_range":[0,4095],"time_range":[0,0.256]}}

@@ -1,0 +1,1 @@
+{"type":"transcript","session_id":"s","data":{"id":"1","is_final":true,"utterance":{"text":"type error message quota"}},"error":null}

@@ -1,0 +1,1 @@
+{"session_id":"s","created_at":"x","type":"stop_recording","acknowledged":false,"error":{"status_code":409,"exception":"ConflictError","message":"Recording already stopped"},"data":{}}

@@ -1,0 +1,1 @@
+{"type":"error","message":"Internal server error","code":1011}

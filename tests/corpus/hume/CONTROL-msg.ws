@@ -1,0 +1,1 @@
+{"type":"user_message","message":{"role":"user","content":"error E0300 out of credits"},"models":{},"interim":false}

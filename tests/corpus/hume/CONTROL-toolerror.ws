@@ -1,0 +1,1 @@
+{"type":"tool_error","tool_call_id":"x","error":"Weather API down","code":"E0001","level":"warn","fallback_content":"sorry"}

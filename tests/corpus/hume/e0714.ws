@@ -1,0 +1,1 @@
+{"type":"error","code":"E0714","slug":"inactivity_timeout","message":"The chat has timed out due to user inactivity.","request_id":"rq3","custom_session_id":null}

@@ -1,0 +1,1 @@
+{"type":"error","code":"E0715","slug":"max_duration_timeout","message":"The session has reached its max duration.","request_id":"rq4"}

@@ -1,0 +1,1 @@
+{"type":"error","code":"E0716","slug":"concurrent_chat_limit","message":"Too many active chats: concurrent connections limit","request_id":"rq5"}

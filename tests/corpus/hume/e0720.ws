@@ -1,0 +1,1 @@
+{"type":"error","code":"E0708","slug":"custom_language_model_not_supported","message":"Custom language model not supported for this account"}

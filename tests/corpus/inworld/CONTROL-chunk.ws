@@ -1,0 +1,1 @@
+{"result":{"contextId":"ctx","status":{"code":0,"message":"","details":[]},"audioChunk":{"audioContent":"UklGR","usage":null},"error":null}}

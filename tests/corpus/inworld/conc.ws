@@ -1,0 +1,1 @@
+{"result":{"contextId":"c1","status":{"code":8,"message":"Too many concurrent requests. Limit: 20","details":[]}}}

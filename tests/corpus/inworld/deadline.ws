@@ -1,0 +1,1 @@
+{"result":{"contextId":"c1","status":{"code":4,"message":"deadline exceeded","details":[]}}}

@@ -1,0 +1,1 @@
+{"type":"error","event_id":"e","error":{"type":"invalid_request_error","code":"invalid_value","message":"Invalid value","param":"x"}}

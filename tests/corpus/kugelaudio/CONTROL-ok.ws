@@ -1,0 +1,1 @@
+{"final":true,"chunks":3,"dur_ms":10,"error":null,"error_code":null}

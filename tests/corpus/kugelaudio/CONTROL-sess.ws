@@ -1,0 +1,1 @@
+{"session_closed":true,"total_audio_seconds":1.0,"message":"error: rate limited"}

@@ -1,0 +1,1 @@
+{"error":"Insufficient credits","error_code":"INSUFFICIENT_CREDITS","code":402,"request_id":"rq1"}

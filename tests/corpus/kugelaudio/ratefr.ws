@@ -1,0 +1,1 @@
+{"error":"Rate limit exceeded","error_code":"RATE_LIMITED","code":429,"request_id":"rq2","retry_after":3}

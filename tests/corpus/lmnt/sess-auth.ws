@@ -1,0 +1,1 @@
+{"type":"error","error":{"type":"authentication_error","message":"bad key"},"request_id":"rq5"}

@@ -1,0 +1,1 @@
+{"type":"error","error":{"type":"payment_required_error","message":"x"},"request_id":"rq7"}

@@ -1,0 +1,1 @@
+{"type":"error","error":{"type":"rate_limit_error","message":"too many"},"request_id":"rq6"}

@@ -1,0 +1,1 @@
+{"session_id":"s","event":"task_continued","trace_id":"1","data":{"audio":"65"},"is_final":false,"base_resp":{"status_code":0,"status_msg":""}}

@@ -1,0 +1,1 @@
+{"event":"task_failed","trace_id":"03f","base_resp":{"status_code":1026,"status_msg":"input new_sensitive"}}

@@ -1,0 +1,1 @@
+{"status_code":200,"data":{"audio":"error","stop":false},"errors":null}

@@ -1,0 +1,1 @@
+{"status_code":429,"errors":["Too many requests"]}

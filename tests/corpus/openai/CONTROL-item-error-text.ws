@@ -1,0 +1,1 @@
+{"type":"conversation.item.input_audio_transcription.completed","item_id":"i","transcript":"{\"type\":\"error\",\"error\":{}}","logprobs":null}

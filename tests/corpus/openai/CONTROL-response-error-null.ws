@@ -1,0 +1,1 @@
+{"type":"response.done","event_id":"e","response":{"id":"r","status":"completed","status_details":null,"output":[{"content":[{"transcript":"error: quota exceeded"}]}]}}

@@ -1,0 +1,1 @@
+{"type":"response.done","event_id":"e","response":{"id":"r","status":"incomplete","status_details":{"type":"incomplete","reason":"max_output_tokens"}}}

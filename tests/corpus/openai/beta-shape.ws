@@ -1,0 +1,1 @@
+{"type":"error","event_id":"event_1","error":{"type":"invalid_request_error","code":"beta_api_shape_disabled","message":"The Realtime Beta API is no longer supported. Please use /v1/realtime for the GA API.","param":null,"event_id":null}}

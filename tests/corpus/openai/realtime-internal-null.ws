@@ -1,0 +1,1 @@
+{"type":"error","event_id":"event_1","error":{"type":"server_error","code":null,"message":"The server had an error while processing your request. Sorry about that!","param":null,"event_id":null}}

@@ -1,0 +1,1 @@
+{"type":"error","event_id":"event_1","error":{"type":"invalid_request_error","code":"item_truncate_invalid_item_id","message":"Item with item_id not found: item_x","param":null,"event_id":"e2"}}

@@ -1,0 +1,1 @@
+{"type":"error","code":1005,"message":"Out of credits"}

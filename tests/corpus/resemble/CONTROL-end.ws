@@ -1,0 +1,1 @@
+{"type":"audio_end","request_id":"error","success":true}

@@ -1,0 +1,1 @@
+{"type":"error","success":false,"error_name":"ConnectionFailure","message":"Connection failed: invalid API token","status_code":401}

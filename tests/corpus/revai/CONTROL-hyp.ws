@@ -1,0 +1,1 @@
+{"type":"final","ts":0,"elements":[{"type":"text","value":"error 4029 unauthorized"}]}

@@ -1,0 +1,1 @@
+{"type":"timestamps","word_timestamps":{"words":["error","invalid","api","key"],"start":[0],"end":[1]},"contextId":"error"}

@@ -1,0 +1,1 @@
+{"type":"data","data":{"request_id":"r","transcript":"error quota exceeded","metrics":{"audio_duration":1}}}

@@ -1,0 +1,1 @@
+{"type":"events","data":{"signal_type":"START_SPEECH","event_type":"error_free"}}

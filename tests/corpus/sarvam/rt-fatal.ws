@@ -1,0 +1,1 @@
+{"event":"error","code":"invalid_api_key_error","is_fatal":true,"message":"Invalid key","status_code":403}

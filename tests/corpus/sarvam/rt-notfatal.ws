@@ -1,0 +1,1 @@
+{"event":"error","code":"invalid_audio","is_fatal":false,"message":"audio must be base64","status_code":400}

@@ -1,0 +1,1 @@
+{"type":"error","data":{"message":"Too many requests","code":429}}

@@ -1,0 +1,1 @@
+{"request_id":"r","status":"chunk","data":{"audio":"error"}}

@@ -1,0 +1,1 @@
+{"type":"transcription","status":"success","session_id":"s","transcript":"\"status\":\"error\" 429","is_final":true,"is_last":false}

@@ -1,0 +1,1 @@
+{"type":"warning","code":"deprecated","message":"error soon"}

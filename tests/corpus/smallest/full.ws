@@ -1,0 +1,1 @@
+{"type":"error","event_id":"sv","error":{"type":"server_error","code":"server_full","message":"server at capacity"}}

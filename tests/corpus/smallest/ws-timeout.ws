@@ -1,0 +1,1 @@
+{"status":"error","message":"Connection timed out after 60 seconds of inactivity"}

@@ -1,0 +1,1 @@
+{"tokens":[{"text":"error_code 429"}],"final_audio_proc_ms":1,"total_audio_proc_ms":2,"error_code":null,"error_message":null}

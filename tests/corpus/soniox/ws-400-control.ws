@@ -1,0 +1,1 @@
+{"tokens":[],"error_code":400,"error_message":"Control request invalid type."}

@@ -1,0 +1,1 @@
+{"tokens":[],"error_code":401,"error_message":"Invalid API key."}

@@ -1,0 +1,1 @@
+{"tokens":[],"error_code":429,"error_message":"Number of concurrent requests for organization has been exceeded."}

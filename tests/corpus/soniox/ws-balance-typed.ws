@@ -1,0 +1,1 @@
+{"tokens":[],"error_code":402,"error_type":"organization_balance_exhausted","error_message":"Organization balance exhausted.","request_id":"r4"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"quota_exceeded","reason":"Concurrent Quota Exceeded"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"timelimit_exceeded","reason":"Usage quota for the contract has been reached"}

@@ -1,0 +1,1 @@
+{"audio":"abc","text":"error","isFinal":true,"error":null}

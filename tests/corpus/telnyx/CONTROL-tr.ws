@@ -1,0 +1,1 @@
+{"transcript":"errors 10009","is_final":true,"confidence":0.9}

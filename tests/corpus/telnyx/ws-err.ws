@@ -1,0 +1,1 @@
+{"error":"Error in audio response"}

@@ -1,0 +1,1 @@
+{"type":"audio.delta","delta":"error","error":null}
