@@ -45,7 +45,7 @@ pub(crate) async fn admit(
         true => limits.may_open(accounts, credential.key, call.upstream.limited_path())?,
         false => accounts,
     };
-    let tenant = call.caller.as_ref().map(|caller| &*caller.tenant);
+    let tenant = call.tenant.as_ref().map(|identity| &*identity.tenant);
     let claim = limits.claim(limits::priority(&parts.headers, call.fields, tenant), tenant);
     let mut permit = None;
     let counted_inside = || route.config.profile.slots_inside(parts.method.as_str(), call.provider_path()).is_some();

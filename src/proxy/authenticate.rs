@@ -23,15 +23,15 @@ pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> 
         Sent::Key(key, place) => {
             let admitted = state.tenants.admit(&key, &route.config.name, SystemTime::now());
             let misplaced = place == Place::Provider && route.config.credentials.is_empty();
-            admitted.and_then(|caller| if misplaced { Err(Fault::ProviderKeyMissing) } else { Ok(caller) })
+            admitted.and_then(|identity| if misplaced { Err(Fault::ProviderKeyMissing) } else { Ok(identity) })
         }
         Sent::Other => Err(Fault::KeyUnknown),
         Sent::Nothing => Err(Fault::KeyMissing),
     };
     match admitted {
-        Ok(caller) => {
-            let limits = state.tenants.limits_of(&caller).map(Arc::clone);
-            call.caller = Some(caller);
+        Ok(identity) => {
+            let limits = state.tenants.limits_of(&identity).map(Arc::clone);
+            call.tenant = Some(identity);
             let begun = limits.map(|limits| limits.begin(tokio::time::Instant::now().into_std()));
             let begun = begun.transpose().map_err(|denied| Box::new(Finding::denied(call.phase, denied)))?;
             if let Some((left, begun)) = begun {

@@ -16,7 +16,7 @@ pub(crate) use routed::RoutedContext;
 use super::headers::{self, ATTEMPTS, FORWARDED_FOR, Fields};
 use super::informational::InformationalSender;
 use super::request_body::BodyProgress;
-use super::tenants::Caller;
+use super::tenants::TenantIdentity;
 use super::trace::Trace;
 use super::{Peer, RouteRuntime, State};
 use crate::canon::envelope::Stamp;
@@ -41,7 +41,7 @@ pub(crate) struct RequestContext {
     /// The host that the client asked for.
     pub(crate) authority: Option<HeaderValue>,
     /// Whose it is, where clients have to say so.
-    pub(crate) caller: Option<Caller>,
+    pub(crate) tenant: Option<TenantIdentity>,
     /// How it reached the proxy in front, where that one is trusted and said so.
     pub(crate) told: Option<Box<headers::Told>>,
     pub(super) peer: Arc<Peer>,
@@ -134,7 +134,7 @@ impl RequestContext {
             method: headers::shown_method(&parts.method),
             target: parts.uri.clone(),
             authority: None,
-            caller: None,
+            tenant: None,
             told: None,
             peer: Arc::clone(peer),
             problem: fields.may_have(Fields::ACCEPT) && headers::accepts_problem(&parts.headers),
@@ -174,9 +174,9 @@ impl RequestContext {
 
     /// The counters of whose request it is, on its route.
     pub(super) fn tenant_metrics<'r>(&self, route: Option<&'r RouteRuntime>) -> Option<&'r TenantMetrics> {
-        let caller = self.caller.as_ref()?;
+        let identity = self.tenant.as_ref()?;
         // Both are of the configuration that the request began with.
-        route?.tenants.get(caller.tenant.index).map(|tenant| &**tenant)
+        route?.tenants.get(identity.tenant.index).map(|tenant| &**tenant)
     }
 
     /// Method and path of the request that the provider sees.

@@ -69,7 +69,7 @@ impl Outbox {
         .await;
     }
 
-    /// The bytes to write next. The caller has to write them before anything else.
+    /// The bytes to write next. Whoever asks has to write them before anything else.
     #[must_use]
     pub fn take(&self) -> Option<Bytes> {
         if !self.filled.load(Ordering::Acquire) {

@@ -119,7 +119,7 @@ impl RequestContext {
             request_id: self.id_text(),
             upstream_request_id: self.upstream.request_id.as_deref(),
             trace_id: self.trace.id(),
-            tenant: self.caller.as_ref().map(|caller| caller.tenant.name.as_str()),
+            tenant: self.tenant.as_ref().map(|identity| identity.tenant.name.as_str()),
             route: route.map_or("", |route| &route.name),
             provider: route.map_or("", |route| &route.provider),
             protocol: self.protocol,

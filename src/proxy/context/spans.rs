@@ -181,8 +181,8 @@ impl RequestContext {
             attributes.push(KeyValue::new("speechgate.route", route.name.clone()));
             attributes.push(KeyValue::new("speechgate.provider", route.provider.clone()));
         }
-        if let Some(caller) = &self.caller {
-            attributes.push(KeyValue::new("speechgate.tenant", caller.tenant.name.clone()));
+        if let Some(identity) = &self.tenant {
+            attributes.push(KeyValue::new("speechgate.tenant", identity.tenant.name.clone()));
         }
         let upstream = self.upstream.request_id.as_ref();
         attributes.extend(upstream.map(|id| KeyValue::new("speechgate.upstream_request_id", id.clone())));

@@ -12,7 +12,7 @@ impl RoutedContext {
         let route = &self.route.config;
         let price = self.state.config.prices.of(&route.provider, record.model.as_deref());
         let usage = meter(record, route.profile.charges_failed(), price);
-        let tenant = self.caller.as_ref().map_or("", |caller| caller.tenant.name.as_str());
+        let tenant = self.tenant.as_ref().map_or("", |identity| identity.tenant.name.as_str());
         self.route.metrics.used(tenant, &usage);
         if let Some(ledger) = &self.ledger {
             ledger.ended(record);
@@ -35,6 +35,6 @@ impl RoutedContext {
     }
 
     fn tenant_limits(&self) -> Option<Arc<TenantLimits>> {
-        self.caller.as_ref().and_then(|caller| self.state.shared.tenants.limits_of(caller))
+        self.tenant.as_ref().and_then(|identity| self.state.shared.tenants.limits_of(identity))
     }
 }

@@ -1,7 +1,7 @@
 //! The tenants of the configuration in force, for sockets that outlive the one that they began with.
 
 use super::limits::{Spendings, since_1970};
-use super::{Caller, Kept, TenantLimits, Tenants};
+use super::{Kept, TenantIdentity, TenantLimits, Tenants};
 use crate::canon::Fault;
 use crate::config::types::Tenant;
 use crate::fleet::Fleet;
@@ -112,10 +112,10 @@ impl Current {
         limits.collect()
     }
 
-    /// What the tenant of a caller may use under the configuration in force: calls may outlive the one that they began with.
-    pub(crate) fn limits_of(&self, caller: &Caller) -> Option<Arc<TenantLimits>> {
+    /// What the tenant of a client may use under the configuration in force: calls may outlive the one that they began with.
+    pub(crate) fn limits_of(&self, identity: &TenantIdentity) -> Option<Arc<TenantLimits>> {
         let all = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&caller.tenant.name).map(Arc::clone)
+        all.get(&identity.tenant.name).map(Arc::clone)
     }
 
     /// What has been used of every budget that there is or was.
@@ -145,17 +145,17 @@ impl Current {
         self.changed.notify_waiters();
     }
 
-    /// Until the caller may not go on, and why.
-    async fn ended(self: Arc<Self>, caller: Caller, route: String) -> Fault {
+    /// Until the client may not go on, and why.
+    async fn ended(self: Arc<Self>, identity: TenantIdentity, route: String) -> Fault {
         loop {
             // Created before the look, so that a change in between is not missed.
             let changed = self.changed.notified();
             let now = SystemTime::now();
             let tenants = self.tenants.load_full();
-            if let Err(fault) = tenants.still(&caller, &route, now) {
+            if let Err(fault) = tenants.still(&identity, &route, now) {
                 return fault;
             }
-            let left = left(&tenants, &caller, now);
+            let left = left(&tenants, &identity, now);
             tokio::select! {
                 () = changed => {}
                 () = tokio::time::sleep(left) => {}
@@ -165,14 +165,14 @@ impl Current {
 }
 
 /// How long until the key has to be looked at again.
-fn left(tenants: &Tenants, caller: &Caller, now: SystemTime) -> Duration {
-    tenants.end_of(caller).map_or(LOOK, |end| end.duration_since(now).unwrap_or_default().min(LOOK))
+fn left(tenants: &Tenants, identity: &TenantIdentity, now: SystemTime) -> Duration {
+    tenants.end_of(identity).map_or(LOOK, |end| end.duration_since(now).unwrap_or_default().min(LOOK))
 }
 
 /// Watches over the key of an open socket. As long as nothing has changed, a look costs two readings.
 pub(crate) struct Watch {
     current: Arc<Current>,
-    caller: Caller,
+    identity: TenantIdentity,
     ended: Pin<Box<dyn Future<Output = Fault> + Send>>,
     /// The version that was in force at the last look.
     seen: Option<u64>,
@@ -187,9 +187,9 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(current: &Arc<Current>, caller: Caller, route: String) -> Watch {
-        let ended = Box::pin(Arc::clone(current).ended(caller.clone(), route));
-        Watch { current: Arc::clone(current), caller, ended, seen: None, due: Instant::now() }
+    pub(crate) fn new(current: &Arc<Current>, identity: TenantIdentity, route: String) -> Watch {
+        let ended = Box::pin(Arc::clone(current).ended(identity.clone(), route));
+        Watch { current: Arc::clone(current), identity, ended, seen: None, due: Instant::now() }
     }
 
     /// Why the socket ends, when it does. The first poll has the task woken for all that follow.
@@ -203,7 +203,7 @@ impl Watch {
             Poll::Ready(fault) => Some(fault),
             Poll::Pending => {
                 // Not later than the timer of the future: what wakes the task then has to be looked at.
-                let left = left(&self.current.tenants.load(), &self.caller, SystemTime::now());
+                let left = left(&self.current.tenants.load(), &self.identity, SystemTime::now());
                 self.due = Instant::now() + left.saturating_sub(TIMER);
                 None
             }

@@ -47,9 +47,9 @@ struct Entry {
     expires: Option<SystemTime>,
 }
 
-/// Who calls.
+/// Whose a call is.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct TenantIdentity {
     /// The tenant.
     pub tenant: Arc<Tenant>,
     /// The key that it showed.
@@ -78,9 +78,9 @@ impl Tenants {
         }
     }
 
-    /// What the tenant of a caller may use.
-    pub(crate) fn limits_of(&self, caller: &Caller) -> Option<&Arc<TenantLimits>> {
-        self.limits.get(caller.tenant.index)
+    /// What the tenant of a client may use.
+    pub(crate) fn limits_of(&self, identity: &TenantIdentity) -> Option<&Arc<TenantLimits>> {
+        self.limits.get(identity.tenant.index)
     }
 
     /// Each budget of a tenant, and which part of it is used.
@@ -98,22 +98,22 @@ impl Tenants {
     ///
     /// # Errors
     /// Why it opens nothing: it is nobody's, it has ended, or the route is not for its tenant.
-    pub fn admit(&self, key: &[u8], route: &str, now: SystemTime) -> Result<Caller, Fault> {
+    pub fn admit(&self, key: &[u8], route: &str, now: SystemTime) -> Result<TenantIdentity, Fault> {
         let key = gateway_key::hash(key);
         let entry = self.keys.get(&key).ok_or(Fault::KeyUnknown)?;
-        let caller = Caller { tenant: Arc::clone(&entry.tenant), key };
-        self.still(&caller, route, now).map(|()| caller)
+        let identity = TenantIdentity { tenant: Arc::clone(&entry.tenant), key };
+        self.still(&identity, route, now).map(|()| identity)
     }
 
     /// Whether who was admitted once would be now.
     ///
     /// # Errors
     /// Why not.
-    pub fn still(&self, caller: &Caller, route: &str, now: SystemTime) -> Result<(), Fault> {
+    pub fn still(&self, identity: &TenantIdentity, route: &str, now: SystemTime) -> Result<(), Fault> {
         if !self.asks {
             return Ok(());
         }
-        let entry = self.keys.get(&caller.key).filter(|entry| entry.tenant.name == caller.tenant.name);
+        let entry = self.keys.get(&identity.key).filter(|entry| entry.tenant.name == identity.tenant.name);
         let entry = entry.ok_or(Fault::KeyUnknown)?;
         if entry.expires.is_some_and(|end| end <= now) {
             return Err(Fault::KeyExpired);
@@ -121,9 +121,9 @@ impl Tenants {
         if entry.tenant.may_use(route) { Ok(()) } else { Err(Fault::RouteForbidden) }
     }
 
-    /// When the key of a caller ends.
-    fn end_of(&self, caller: &Caller) -> Option<SystemTime> {
-        self.keys.get(&caller.key)?.expires
+    /// When the key of a client ends.
+    fn end_of(&self, identity: &TenantIdentity) -> Option<SystemTime> {
+        self.keys.get(&identity.key)?.expires
     }
 
     /// Whether a header of this name is a place of keys on some route: elsewhere one is out of place before anybody looks.
