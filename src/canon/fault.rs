@@ -83,6 +83,8 @@ faults! {
     KeyMissing MissingCredentials Gateway "http_request_denied" "The request has no gateway key. It belongs where the provider's key would be, or into x-speechgate-key.";
     KeyUnknown InvalidCredentials Gateway "http_request_denied" "The key of the request is no key of this gateway. Its keys begin with sg_.";
     KeyExpired ExpiredCredentials Gateway "http_request_denied" "The gateway key of the request has expired.";
+    TenantUnknown InvalidCredentials Gateway "http_request_denied" "The request names a tenant that this gateway does not have.";
+    TenantConflict InvalidCredentials Gateway "http_request_denied" "The request is of two tenants: what it shows and what it says name different ones.";
     RouteForbidden PermissionDenied Gateway "http_request_denied" "The gateway key of the request does not open this route.";
     ProviderKeyMissing MissingCredentials Gateway "http_request_denied" "This route has no key of the provider. Clients send their own in its place, and the gateway key in x-speechgate-key.";
     BudgetUsedUp QuotaExceeded Gateway "http_request_denied" "The budget that this gateway has for the client is used up.";

@@ -27,7 +27,9 @@ pub(super) use prices::Price;
 pub(super) use route::{Match, Route, Timeouts, Websocket};
 pub(super) use server::{Admin, ListenList, Server, ServerTls};
 pub(super) use telemetry::{LogFormat, LogLevel, Otlp, Telemetry};
-pub(super) use tenants::{Authenticate, Budget, BudgetPeriod, PriorityName, Tenant, TenantKey, TenantRate};
+pub(super) use tenants::{
+    Authenticate, Budget, BudgetPeriod, PriorityName, Tenant, TenantKey, TenantNaming, TenantRate,
+};
 pub(super) use upstream::{Health, Protocol, StatusRange, UpstreamEntry, UpstreamTls};
 pub(super) use values::{DurationText, FileText, FirstAudioText, ListenText, PercentageText, PingText, Size, UrlText};
 pub(super) use warm::Warm;

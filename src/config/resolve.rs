@@ -35,6 +35,7 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
         // A folder that is empty for a moment opens the gateway to nobody.
         None => !raw.tenants.is_empty() || raw.server.tenants.is_some(),
     };
+    tenants::only_trusted_peers(&server, findings);
     let meters = route::Meters { prices: &raw.prices, tenants: &raw.tenants };
     let config = Config {
         admin: admin(&raw.admin, findings),
@@ -95,6 +96,7 @@ fn server(raw: &raw::Server, findings: &mut Findings) -> Server {
         http2_max_streams: raw.http2.max_streams.unwrap_or(server::HTTP2_MAX_STREAMS),
         cors: raw.cors.as_ref().and_then(|raw| cors::cors(raw, reader.path.key("cors"), reader.findings)),
         authenticate: false,
+        tenant_header: raw.tenant.as_ref().and_then(|raw| tenants::header(raw, reader.findings)),
         trust_forwarded: raw.trust_forwarded.unwrap_or(server::TRUST_FORWARDED),
         public_url: reader.read("public_url", raw.public_url.as_ref().map(|url| url.0.as_str()), values::url),
         error_docs_url: reader.read(

@@ -62,7 +62,9 @@ fn open_to_others(config: &Config, warnings: &mut Findings) {
 /// Tenants whom nobody asks for their keys, or a gateway that asks for keys that nobody has.
 fn tenants(config: &Config, warnings: &mut Findings) {
     let path = Path::of("server").key("authenticate");
-    let has_key = config.tenants.iter().any(|tenant| !tenant.keys.is_empty());
+    let certified = config.server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let is_known = |tenant: &Arc<Tenant>| !tenant.keys.is_empty() || certified && !tenant.subjects.is_empty();
+    let has_key = config.server.tenant_header.is_some() || config.tenants.iter().any(is_known);
     if config.server.authenticate && !has_key {
         let what = "no tenant has a key, so that every request is refused";
         warnings
@@ -70,6 +72,11 @@ fn tenants(config: &Config, warnings: &mut Findings) {
             .expected("`keys` of `[[tenants]]`, as `speechgate key new --tenant NAME` prints them");
     } else if !config.server.authenticate && !config.tenants.is_empty() {
         warnings.value(&path, "the tenants are not asked for their keys").expected("`tenants`, or no `[[tenants]]`");
+    }
+    let has_subject = |tenant: &Arc<Tenant>| !tenant.subjects.is_empty();
+    if let Some(at) = config.tenants.iter().position(has_subject).filter(|_| !certified) {
+        let path = Path::of("tenants").index(at).key("subjects");
+        warnings.value(&path, "no client is asked for a certificate").expected("`client_ca` in `[server.tls]`");
     }
     let has_budget = |tenant: &Arc<Tenant>| !tenant.budgets.is_empty();
     if let Some(at) = config

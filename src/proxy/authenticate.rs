@@ -2,8 +2,7 @@
 
 use super::context::RoutedContext;
 use super::errors::Finding;
-use super::headers;
-use super::tenants::{self, Place, Sent};
+use super::tenants::{self, Place, Sent, TenantIdentity, Watch};
 use crate::canon::Fault;
 use http::request;
 use std::sync::Arc;
@@ -14,34 +13,50 @@ use std::time::SystemTime;
 /// # Errors
 /// Why it goes no further.
 pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> Result<(), Box<Finding<'static>>> {
-    let state = Arc::clone(&call.state);
-    if !state.tenants.ask() || headers::is_preflight(&parts.method, &parts.headers) {
+    if !call.state.tenants.ask() || call.is_preflight() {
         return Ok(());
     }
-    let route = Arc::clone(&call.route);
-    let admitted = match tenants::find(parts, call.fields, &route.headers) {
-        Sent::Key(key, place) => {
-            let admitted = state.tenants.admit(&key, &route.config.name, SystemTime::now());
-            let misplaced = place == Place::Provider && route.config.credentials.is_empty();
-            admitted.and_then(|identity| if misplaced { Err(Fault::ProviderKeyMissing) } else { Ok(identity) })
-        }
-        Sent::Other => Err(Fault::KeyUnknown),
-        Sent::Nothing => Err(Fault::KeyMissing),
-    };
-    match admitted {
-        Ok(identity) => {
-            let limits = state.tenants.limits_of(&identity).map(Arc::clone);
-            call.tenant = Some(identity);
-            let begun = limits.map(|limits| limits.begin(tokio::time::Instant::now().into_std()));
-            let begun = begun.transpose().map_err(|denied| Box::new(Finding::denied(call.phase, denied)))?;
-            if let Some((left, begun)) = begun {
-                call.begun = Some(begun);
-                if !left.is_empty() {
-                    call.has_left(left);
-                }
-            }
-            Ok(())
-        }
+    match identify(call, parts) {
+        Ok(identity) => begin(call, identity),
         Err(fault) => Err(Box::new(Finding::unauthenticated(call.phase, fault))),
     }
+}
+
+/// Whose it is: a key comes first, and whoever else is named has to be the same.
+fn identify(call: &RoutedContext, parts: &request::Parts) -> Result<TenantIdentity, Fault> {
+    let (tenants, route, now) = (&call.state.tenants, &call.route, SystemTime::now());
+    let sent = tenants::find(parts, call.fields, &route.headers);
+    let shown = match &sent {
+        Sent::Key(key, _) => Some(tenants.admit(key, &route.config.name, now)?),
+        Sent::Other | Sent::Nothing => None,
+    };
+    let named = tenants.named(&parts.headers, &call.peer.subjects)?;
+    match (shown, named) {
+        (Some(shown), Some(named)) if !shown.is_same(&named) => Err(Fault::TenantConflict),
+        (Some(shown), _) => match sent {
+            Sent::Key(_, Place::Provider) if route.config.credentials.is_empty() => Err(Fault::ProviderKeyMissing),
+            _ => Ok(shown),
+        },
+        (None, Some(named)) => tenants.still(&named, &route.config.name, now).map(|()| named),
+        (None, None) if sent == Sent::Nothing => Err(Fault::KeyMissing),
+        (None, None) => Err(Fault::KeyUnknown),
+    }
+}
+
+/// The call is of this tenant from here on, and its limits count it.
+fn begin(call: &mut RoutedContext, identity: TenantIdentity) -> Result<(), Box<Finding<'static>>> {
+    let state = Arc::clone(&call.state);
+    let limits = state.tenants.limits_of(&identity).map(Arc::clone);
+    let route = Arc::clone(&call.route.names.0);
+    call.watch = Some(Watch::new(&state.shared.tenants, &state.tenants, identity.clone(), route));
+    call.tenant = Some(identity);
+    let begun = limits.map(|limits| limits.begin(tokio::time::Instant::now().into_std()));
+    let begun = begun.transpose().map_err(|denied| Box::new(Finding::denied(call.phase, denied)))?;
+    if let Some((left, begun)) = begun {
+        call.begun = Some(begun);
+        if !left.is_empty() {
+            call.has_left(left);
+        }
+    }
+    Ok(())
 }

@@ -112,7 +112,7 @@ fn find<'s>(
     // Before a looping request could wait for a slot that it holds itself.
     state.shared.identity.check_loop(&parts.headers, request.fields)?;
     request.authority = headers::authority(parts);
-    if state.tenants.ask() && request.authority.as_ref().is_some_and(|host| gateway_key::is_in(host.as_bytes())) {
+    if state.tenants.guard() && request.authority.as_ref().is_some_and(|host| gateway_key::is_in(host.as_bytes())) {
         request.authority = None;
         return Err(Fault::BadHost);
     }
@@ -157,7 +157,7 @@ fn aim(
     let whole = parts.uri.path_and_query();
     let base_path = route.upstreams.get(call.destination.upstream).map_or("", |upstream| upstream.base_path.as_str());
     let target = path::upstream_target(base_path, routed.rest(), whole, runtime.headers.drop_query(websocket))?;
-    let target = if call.state.tenants.ask() { tenants::clean_target(target)? } else { target };
+    let target = if call.state.tenants.guard() { tenants::clean_target(target)? } else { target };
     call.upstream.target = target.clone().into();
     call.upstream.base_path = base_path.len();
     Ok(Checked { target, upload, websocket })

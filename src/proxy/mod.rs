@@ -45,9 +45,10 @@ use headers::Fields;
 use idle::within;
 use limits::Denied;
 use pages::{addresses, rules_for, rules_of_nowhere, tell};
+use retry::{Answer, Failed};
 
 use crate::canon::{Fault, Phase};
-use crate::upstream::{Client, TlsShared};
+use crate::upstream::{Client, Failure, TlsShared};
 use crate::wire::grpc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -55,9 +56,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Either, lazy, ready};
 use http::{HeaderValue, Request, Response, Version, header, request};
 use hyper::body::Incoming;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::Poll;
 
 /// What one worker needs to serve requests. Each worker has its own connections to providers.
 #[derive(Debug)]
@@ -93,7 +96,7 @@ impl Proxy {
         mut request: Request<Incoming>,
     ) -> impl Future<Output = Response<Body>> + Send + use<'s, 'p> {
         let state = self.state.load_full();
-        if state.tenants.ask() {
+        if state.tenants.guard() {
             tenants::strip_fields(request.headers_mut(), |name| state.tenants.is_place(name));
         }
         let fields = Fields::of(request.headers());
@@ -176,10 +179,9 @@ impl Proxy {
         async move {
             let version = parts.version;
             let websocket = checked.websocket;
-            // A browser asks before its page may: that is no call, takes no slot and counts for no rate.
-            call.destination.keyless = headers::is_preflight(&parts.method, &parts.headers);
             let admitted = match call.end {
-                _ if call.destination.keyless => Ok(()),
+                // It takes no slot and counts for no rate.
+                _ if call.is_preflight() => Ok(()),
                 None => admit::admit(&mut call, &parts, &mut checked.upload, websocket).await,
                 Some(end) => {
                     let admitted = Box::pin(admit::admit(&mut call, &parts, &mut checked.upload, websocket));
@@ -204,13 +206,36 @@ impl Proxy {
                 return Box::pin(ws::relay(&self.client, call, request)).await;
             }
             // Two statements: otherwise the future would reserve space for the result of `send` while it awaits `relay`.
-            let answer = match retry::send(&self.client, &mut call, request, false).await {
+            let sent = match call.watch.is_some() {
+                true => Box::pin(sent_while_known(&self.client, &mut call, request)).await,
+                false => retry::send(&self.client, &mut call, request, false).await,
+            };
+            let answer = match sent {
                 Ok(answer) => answer,
                 Err(failed) => return response::failed(call, *failed),
             };
             response::relay(call, answer).await
         }
     }
+}
+
+/// What comes of sending a request, unless its client may not go on before.
+async fn sent_while_known(
+    client: &Client<RequestBody>,
+    call: &mut RoutedContext,
+    request: Request<RequestBody>,
+) -> Result<Answer, Box<Failed>> {
+    // It lies aside for as long as the request has the call.
+    let Some(mut watch) = call.watch.take() else { return retry::send(client, call, request, false).await };
+    let sent = tokio::select! {
+        biased;
+        sent = retry::send(client, call, request, false) => sent,
+        fault = poll_fn(|cx| watch.poll(cx).map_or(Poll::Pending, Poll::Ready)) => {
+            Err(Box::new(Failed::Lost(Failure::of(fault))))
+        }
+    };
+    call.watch = Some(watch);
+    sent
 }
 
 /// Turns a request into the one for the provider.

@@ -56,7 +56,7 @@ pub(crate) fn send<'c>(
 ) -> impl Future<Output = Result<Answer, Box<Failed>>> + Send + use<'c> {
     let sender = Sender { client, upgrade };
     // A preflight is nobody's: it is tried once, and its answer opens no circuit for those who have a key.
-    let health = call.route.health.clone().filter(|_| !call.destination.keyless);
+    let health = call.route.health.clone().filter(|_| !call.is_preflight());
     let route = health.map(|health| (Arc::clone(&call.route), health));
     // Boxed, because most routes have nothing to try again and no end, and their requests would carry it about.
     match (route, call.end) {

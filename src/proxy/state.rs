@@ -154,6 +154,8 @@ pub struct Peer {
     pub shown: Option<String>,
     /// Whether the client speaks TLS to us.
     pub tls: bool,
+    /// The names in the certificate that it has shown.
+    pub subjects: Vec<String>,
     /// What providers are told about the client.
     pub headers: PeerHeaders,
     /// Set before an answer is dropped because the client stopped reading it.
@@ -166,9 +168,16 @@ impl Peer {
     /// A client at this address, over TLS or not.
     #[must_use]
     pub fn new(address: Option<SocketAddr>, tls: bool) -> Arc<Peer> {
+        Peer::certified(address, tls, Vec::new())
+    }
+
+    /// The same with the names in its certificate.
+    #[must_use]
+    pub fn certified(address: Option<SocketAddr>, tls: bool, subjects: Vec<String>) -> Arc<Peer> {
         let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
         let shown = address.map(|address| address.to_string());
-        Arc::new(Peer { address, shown, tls, headers, stalled: AtomicBool::new(false), waker: TaskWaker::new() })
+        let (stalled, waker) = (AtomicBool::new(false), TaskWaker::new());
+        Arc::new(Peer { address, shown, tls, subjects, headers, stalled, waker })
     }
 
     /// The client's address without its port.
@@ -270,7 +279,7 @@ impl State {
                 Arc::new(RouteRuntime {
                     config: Arc::clone(route),
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
-                    headers: Arc::new(headers.guarded(tenants.ask())),
+                    headers: Arc::new(headers.guarded(tenants.guard(), config.server.tenant_header.clone())),
                     limits: shared.limits.route((route, &config.tenants), &metrics, now),
                     first_audio: std::iter::repeat_with(Mutex::default).take(upstreams.len()).collect(),
                     upstreams,

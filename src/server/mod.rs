@@ -6,6 +6,7 @@
 mod accept;
 pub mod admin;
 pub mod balance;
+mod certificate;
 mod conn;
 pub mod drain;
 mod handler;

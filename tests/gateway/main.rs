@@ -31,6 +31,8 @@ mod headers;
 mod holds;
 /// HTTP/2 from clients.
 mod http2;
+/// Tenants that no key names, and what ends with a key.
+mod identity;
 /// Informational responses of a provider.
 mod informational;
 /// Keys that a provider echoes, in every place and spelling.

@@ -13,15 +13,15 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock, Mutex};
 
 /// One key for all tests, so that they look for the same bytes.
-static KEY: LazyLock<String> = LazyLock::new(|| make().expect("random bytes"));
-static EXPIRED: LazyLock<String> = LazyLock::new(|| make().expect("random bytes"));
-static OTHER: LazyLock<String> = LazyLock::new(|| make().expect("random bytes"));
+pub(crate) static KEY: LazyLock<String> = LazyLock::new(|| make().expect("random bytes"));
+pub(crate) static EXPIRED: LazyLock<String> = LazyLock::new(|| make().expect("random bytes"));
+pub(crate) static OTHER: LazyLock<String> = LazyLock::new(|| make().expect("random bytes"));
 
-const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+pub(crate) const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 /// Tenants `a`, which has every route, and `b`, which has `plain` alone.
-fn tenants() -> String {
+pub(crate) fn tenants() -> String {
     let hashed = |key: &str| shown(&hash(key.as_bytes()));
     format!(
         "[[tenants]]\nname = \"a\"\nkeys = [\"{}\", {{ hash = \"{}\", expires = \"2020-01-01T00:00:00Z\" }}]\n\
@@ -46,11 +46,11 @@ fn world() -> (Gateway, Provider) {
     (Gateway::start(&settings(&provider)), provider)
 }
 
-fn ask(gateway: &Gateway, request: impl AsRef<[u8]>) -> Answer {
+pub(crate) fn ask(gateway: &Gateway, request: impl AsRef<[u8]>) -> Answer {
     gateway.client().send(request).answer()
 }
 
-fn error(answer: &Answer) -> Value {
+pub(crate) fn error(answer: &Answer) -> Value {
     let body: Value = serde_json::from_str(&answer.text()).unwrap_or_else(|_| panic!("JSON: {answer:?}"));
     match body.get("gateway_error") {
         Some(error) => error.clone(),
@@ -59,7 +59,7 @@ fn error(answer: &Answer) -> Value {
 }
 
 /// Everything that a provider saw, as text.
-fn seen(provider: &Provider) -> String {
+pub(crate) fn seen(provider: &Provider) -> String {
     let mut text = String::new();
     for seen in provider.take() {
         writeln!(
@@ -75,7 +75,7 @@ fn seen(provider: &Provider) -> String {
     text
 }
 
-fn base64(text: &str) -> String {
+pub(crate) fn base64(text: &str) -> String {
     use std::process::{Command, Stdio};
     let mut child =
         Command::new("base64").arg("-w0").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("base64");
@@ -84,7 +84,7 @@ fn base64(text: &str) -> String {
 }
 
 /// Whether a key is in a text, plainly or as SDKs spell it.
-fn shows(text: &str, key: &str) -> bool {
+pub(crate) fn shows(text: &str, key: &str) -> bool {
     let basic = [base64(&format!("{key}:")), base64(&format!("user:{key}"))];
     text.contains(key) || basic.iter().any(|spelled| text.contains(spelled))
 }
@@ -342,7 +342,7 @@ fn a_refused_client_keeps_its_connection() {
 }
 
 /// A provider that opens every socket, keeps it, and remembers what came.
-fn socket_provider() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
+pub(crate) fn socket_provider() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
@@ -370,7 +370,7 @@ const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocke
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// Opens a socket.
-fn socket(gateway: &Gateway, target: &str, lines: &str) -> TcpStream {
+pub(crate) fn socket(gateway: &Gateway, target: &str, lines: &str) -> TcpStream {
     let mut stream = TcpStream::connect(gateway.address()).expect("a connection");
     stream.set_read_timeout(Some(crate::support::DEADLINE)).expect("a deadline");
     stream.write_all(&get_with(target, &format!("{lines}{HANDSHAKE}"))).expect("taken");
@@ -383,7 +383,7 @@ fn socket(gateway: &Gateway, target: &str, lines: &str) -> TcpStream {
 }
 
 /// What comes on a socket until its close, which is answered, as text.
-fn rest(mut stream: TcpStream) -> String {
+pub(crate) fn rest(mut stream: TcpStream) -> String {
     let (mut all, mut buffer, mut at) = (Vec::new(), [0; 4096], 0);
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         all.extend_from_slice(&buffer[..length]);
@@ -402,7 +402,7 @@ fn rest(mut stream: TcpStream) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-fn credentialed(provider: SocketAddr, tenants: &str) -> Settings {
+pub(crate) fn credentialed(provider: SocketAddr, tenants: &str) -> Settings {
     let lines = format!("credentials = {{ header = \"xi-api-key\", value = \"sk\" }}\n{tenants}");
     Settings::new().route("plain", "/p", provider, &lines)
 }

@@ -10,12 +10,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A certificate authority of the test's own.
-struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -24,8 +24,12 @@ impl Authority {
 
     /// A certificate for a name, and its key.
     fn issue(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
+        self.issue_for(CertificateParams::new(vec![name.to_owned()]).expect("a name"))
+    }
+
+    /// A certificate that says this, and its key.
+    pub(crate) fn issue_for(&self, params: CertificateParams) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
         (params.signed_by(&key, &self.issuer).expect("a certificate"), key)
     }
 
@@ -37,7 +41,7 @@ impl Authority {
 }
 
 /// Writes what the gateway needs, and gives its `tls = …` line.
-fn tls_line(directory: &Path, authority: &Authority, mutual: bool) -> String {
+pub(crate) fn tls_line(directory: &Path, authority: &Authority, mutual: bool) -> String {
     let (certificate, key) = authority.issue("gateway.test");
     let write = |name: &str, text: String| {
         let path = directory.join(name);
@@ -52,8 +56,8 @@ fn tls_line(directory: &Path, authority: &Authority, mutual: bool) -> String {
 }
 
 /// A connection to the gateway with these protocols offered, and maybe a certificate shown.
-fn dial(
-    world: &World,
+pub(crate) fn dial(
+    gateway: &Gateway,
     authority: &Authority,
     protocols: &[&str],
     shown: Option<(rcgen::Certificate, KeyPair)>,
@@ -72,7 +76,7 @@ fn dial(
     config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
     let name = ServerName::try_from("gateway.test").expect("a name");
     let mut connection = rustls::ClientConnection::new(Arc::new(config), name).expect("a configuration");
-    let mut socket = TcpStream::connect(world.gateway.address()).expect("the listener accepts");
+    let mut socket = TcpStream::connect(gateway.address()).expect("the listener accepts");
     while connection.is_handshaking() {
         if connection.complete_io(&mut socket).is_err() {
             break;
@@ -95,16 +99,16 @@ fn world(mutual: bool) -> (World, Authority, tempfile::TempDir) {
 #[test]
 fn both_versions_of_http_are_agreed_on() {
     let (world, authority, _directory) = world(false);
-    let (wire, agreed) = dial(&world, &authority, &["http/1.1"], None);
+    let (wire, agreed) = dial(&world.gateway, &authority, &["http/1.1"], None);
     assert_eq!(agreed.as_deref(), Some(&b"http/1.1"[..]));
     assert_eq!(Client::over(wire).send(get("/p/a")).answer().text(), "ok");
     assert_eq!(world.provider.one().fields.get("x-forwarded-proto").as_deref(), Some("https"));
 
-    let (wire, agreed) = dial(&world, &authority, &["h2", "http/1.1"], None);
+    let (wire, agreed) = dial(&world.gateway, &authority, &["h2", "http/1.1"], None);
     assert_eq!(agreed.as_deref(), Some(&b"h2"[..]));
     assert_eq!(H2::over(wire).send(request(1, &get_fields("/p/a", &[]))).fate(1), Fate::Answered(200, b"ok".to_vec()));
 
-    let (wire, agreed) = dial(&world, &authority, &[], None);
+    let (wire, agreed) = dial(&world.gateway, &authority, &[], None);
     assert_eq!(agreed, None);
     assert_eq!(Client::over(wire).send(get("/p/a")).answer().text(), "ok");
 }
@@ -115,7 +119,7 @@ fn plain_text_on_a_tls_port_is_not_served() {
     let mut client = world.client();
     assert!(client.send(get("/p/a")).try_answer("GET").is_err());
     assert_eq!(world.provider.take().len(), 0);
-    let (wire, _) = dial(&world, &authority, &["http/1.1"], None);
+    let (wire, _) = dial(&world.gateway, &authority, &["http/1.1"], None);
     assert_eq!(Client::over(wire).send(get("/p/a")).answer().text(), "ok");
 }
 
@@ -136,11 +140,11 @@ fn a_handshake_that_never_ends_is_cut() {
 #[test]
 fn clients_without_a_trusted_certificate_are_refused() {
     let (world, authority, _directory) = world(true);
-    let (wire, _) = dial(&world, &authority, &["http/1.1"], Some(authority.issue("client.test")));
+    let (wire, _) = dial(&world.gateway, &authority, &["http/1.1"], Some(authority.issue("client.test")));
     assert_eq!(Client::over(wire).send(get("/p/a")).answer().text(), "ok");
     let stranger = Authority::new();
     for shown in [None, Some(stranger.issue("client.test"))] {
-        let (wire, _) = dial(&world, &authority, &["http/1.1"], shown);
+        let (wire, _) = dial(&world.gateway, &authority, &["http/1.1"], shown);
         assert!(Client::over(wire).send(get("/p/a")).try_answer("GET").is_err());
     }
     assert_eq!(world.provider.take().len(), 1);
@@ -149,7 +153,7 @@ fn clients_without_a_trusted_certificate_are_refused() {
 #[test]
 fn a_new_certificate_is_shown_to_new_connections() {
     let (world, old, directory) = world(false);
-    let client = |authority: &Authority| Client::over(dial(&world, authority, &["http/1.1"], None).0);
+    let client = |authority: &Authority| Client::over(dial(&world.gateway, authority, &["http/1.1"], None).0);
     let mut open = client(&old);
     assert_eq!(open.send(get("/p/a")).answer().text(), "ok");
     let new = Authority::new();

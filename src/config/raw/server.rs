@@ -1,6 +1,6 @@
 //! The keys of the two listeners: `[server]` and `[admin]`.
 
-use super::{Authenticate, Cors, DurationText, FileText, ListenText, Size, UrlText};
+use super::{Authenticate, Cors, DurationText, FileText, ListenText, Size, TenantNaming, UrlText};
 use crate::config::defaults;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,6 +59,10 @@ pub(in crate::config) struct Server {
     pub(in crate::config) authenticate: Option<Authenticate>,
     /// A file with further `[[tenants]]`, or a folder of such files whose names end with `.toml`. Changes are noticed.
     pub(in crate::config) tenants: Option<FileText>,
+    /// A header in which whoever connects names the tenant, such as a proxy of your own that knows its clients. Only where nobody else
+    /// reaches the gateway: every listener is a loopback address or a Unix socket, or `client_ca` asks for certificates. It goes to no
+    /// provider. Default: none.
+    pub(in crate::config) tenant: Option<TenantNaming>,
     /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to, or replaced.
     #[schemars(extend("default" = defaults::server::TRUST_FORWARDED))]
     pub(in crate::config) trust_forwarded: Option<bool>,

@@ -16,6 +16,10 @@ pub(in crate::config) struct Tenant {
     /// change from one to the next.
     #[serde(default)]
     pub(in crate::config) keys: Vec<TenantKey>,
+    /// Certificates of clients that are its own, where `client_ca` asks for them: each is the whole of a URI or a DNS name among the
+    /// alternative names of one (SPIFFE ids are URIs), or the common name of one that has neither.
+    #[serde(default)]
+    pub(in crate::config) subjects: Vec<String>,
     /// The names of the routes that it may use. Default: all.
     pub(in crate::config) routes: Option<Vec<String>>,
     /// Its share of the slots that are free, beside the weights of the other tenants that wait.
@@ -114,6 +118,15 @@ pub(in crate::config) enum PriorityName {
     High,
     Normal,
     Low,
+}
+
+/// What a trusted peer says of whose a request is
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct TenantNaming {
+    /// The header with the name of the tenant.
+    #[schemars(required)]
+    pub(in crate::config) header: Option<String>,
 }
 
 /// Whom the gateway asks for a key.

@@ -6,9 +6,11 @@ use crate::config::defaults::tenants as defaults;
 use crate::config::path::Path;
 use crate::config::problem::Findings;
 use crate::config::raw;
-use crate::config::types::{Budget, Cost, KeyHash, LimitKey, Measure, RateLimit, Tenant, TenantKey};
+use crate::config::types::{Budget, Cost, KeyHash, LimitKey, Listen, Measure, RateLimit, Server, Tenant, TenantKey};
 use crate::config::values;
 use crate::limit::Priority;
+use http::HeaderName;
+use http::header::CONTENT_TYPE;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,6 +19,7 @@ use std::time::SystemTime;
 pub(super) fn tenants(whole: &raw::Raw, findings: &mut Findings) -> Vec<Arc<Tenant>> {
     let raw = &whole.tenants;
     unique_names(raw, findings);
+    unique_subjects(raw, findings);
     currencies(raw, &whole.prices, findings);
     let routes: Vec<&str> = whole.routes.iter().filter_map(|route| route.name.as_deref()).collect();
     let mut seen = HashMap::new();
@@ -36,6 +39,58 @@ fn unique_names(raw: &[raw::Tenant], findings: &mut Findings) {
     }
 }
 
+/// A certificate is of one tenant.
+fn unique_subjects(raw: &[raw::Tenant], findings: &mut Findings) {
+    let mut seen: HashMap<&str, Path> = HashMap::new();
+    for (index, tenant) in raw.iter().enumerate() {
+        let path = Path::of("tenants").index(index).key("subjects");
+        for (index, subject) in tenant.subjects.iter().enumerate() {
+            let here = path.index(index);
+            if let Some(first) = seen.get(subject.as_str()) {
+                findings.value(&here, format!("the same as `{first}`")).expected("a subject of its own");
+                continue;
+            }
+            let _ = seen.insert(subject, here);
+        }
+    }
+}
+
+fn subjects(raw: &[String], path: &Path, findings: &mut Findings) -> Vec<String> {
+    for (index, subject) in raw.iter().enumerate() {
+        if subject.is_empty() || subject.trim() != subject || subject.contains(char::is_control) {
+            let expected = "a name in a certificate, such as `spiffe://prod/support-bot` or `support-bot.internal`";
+            findings.not(&path.index(index), subject, expected);
+        }
+    }
+    raw.to_vec()
+}
+
+/// `server.tenant`
+pub(super) fn header(raw: &raw::TenantNaming, findings: &mut Findings) -> Option<HeaderName> {
+    let mut reader = Reader { path: Path::of("server").key("tenant"), findings };
+    let name = reader.read("header", raw.header.as_deref(), values::changed_header)?;
+    if name == CONTENT_TYPE || values::holds_secret(name.as_str()) || name.as_str().starts_with("x-speechgate-") {
+        let path = reader.path.key("header");
+        findings.not(&path, name.as_str(), "a header that says nothing else, such as `x-app`");
+        return None;
+    }
+    Some(name)
+}
+
+/// Whoever reaches a listener could name any tenant.
+pub(super) fn only_trusted_peers(server: &Server, findings: &mut Findings) {
+    let certified = server.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let is_open =
+        |listen: &&Listen| matches!(listen, Listen::Tcp(address) if !address.ip().to_canonical().is_loopback());
+    let open = server.listen.iter().find(is_open);
+    if let (Some(name), Some(Listen::Tcp(open)), false) = (&server.tenant_header, open, certified) {
+        let what = format!("whoever connects to `{open}` could name any tenant in `{name}`");
+        findings
+            .value(&Path::of("server").key("tenant"), what)
+            .expected("a loopback address or a Unix socket in `listen`, or `client_ca` in `[server.tls]`");
+    }
+}
+
 fn tenant(
     index: usize,
     raw: &raw::Tenant,
@@ -45,6 +100,7 @@ fn tenant(
 ) -> Option<Tenant> {
     let path = Path::of("tenants").index(index);
     let keys = keys(&raw.keys, &path.key("keys"), seen, findings);
+    let subjects = subjects(&raw.subjects, &path.key("subjects"), findings);
     if let Some(names) = &raw.routes {
         allowed(names, routes, &path.key("routes"), findings);
     }
@@ -61,6 +117,7 @@ fn tenant(
         name: name?,
         index,
         keys,
+        subjects,
         routes: raw.routes.clone(),
         weight: raw.weight.unwrap_or(defaults::WEIGHT),
         reserve,

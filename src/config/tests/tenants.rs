@@ -47,6 +47,8 @@ fn what_is_wrong_with_a_tenant_is_said_without_its_key() {
         ),
         ("keys = [{ expires = '2027-01-01T00:00:00Z' }]".to_owned(), "tenants[0].keys[0].hash: missing"),
         ("routes = ['tss']".to_owned(), "tenants[0].routes[0]: `tss` is the name of no route; did you mean `tts`?"),
+        ("subjects = ['']".to_owned(), "tenants[0].subjects[0]: `` cannot be used; expected a name in a certificate"),
+        ("subjects = ['a', 'a']".to_owned(), "tenants[0].subjects[1]: the same as `tenants[0].subjects[0]`"),
         ("routes = []".to_owned(), "tenants[0].routes: an empty list"),
         ("reserve = 3\nmax = 2".to_owned(), "tenants[0].reserve: `3` is more than the 2 that the tenant may hold"),
         ("budgets = [{ per = '1d' }]".to_owned(), "tenants[0].budgets[0]: is a budget of no one thing"),
@@ -160,4 +162,47 @@ fn problems_of_such_a_file_have_their_place_in_it() {
     let text = with_files(FilePath::new("/nowhere/tenants"), "");
     let found = problems(&text, &[]);
     assert!(found[0].contains("server.tenants: the file does not exist"), "{found:?}");
+}
+
+/// Whoever reaches a listener names any tenant, so nobody may but those who are trusted.
+#[test]
+fn a_header_names_tenants_only_where_all_peers_are_trusted() {
+    let directory = tempfile::tempdir().expect("a folder");
+    let pem = |name: &str, kind: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, format!("-----BEGIN {kind}-----\nAAAA\n-----END {kind}-----\n")).expect("written");
+        path.display().to_string()
+    };
+    let (certificate, key) = (pem("c.pem", "CERTIFICATE"), pem("k.pem", "PRIVATE KEY"));
+    let tls = format!("tls = {{ certificate = '{certificate}', private_key = '{key}'");
+    let mutual = format!("{tls}, client_ca = '{certificate}' }}");
+    let text = |server: &str, header: &str| {
+        format!("[server]\ntenant = {{ header = '{header}' }}\n{server}\n{ROUTE}[[tenants]]\nname = 'a'\n")
+    };
+    for server in [
+        "",
+        "listen = ['127.0.0.1:1', '[::1]:1', 'unix:/run/a.sock', '[::ffff:127.0.0.1]:1']",
+        &format!("listen = '0.0.0.0:1'\n{mutual}"),
+    ] {
+        let all = loaded(&[("t.toml", &text(server, "x-app"))], &[]);
+        assert_eq!(all.config.server.tenant_header.as_ref().map(|name| name.as_str()), Some("x-app"), "{server}");
+        assert!(all.warnings.is_empty(), "{:?}", all.warnings);
+    }
+    for (server, header, expected) in [
+        ("listen = '0.0.0.0:1'".to_owned(), "x-app", "server.tenant: whoever connects to `0.0.0.0:1` could name any"),
+        (format!("listen = ['127.0.0.1:1', '[::]:1']\n{tls} }}"), "x-app", "whoever connects to `[::]:1` could name"),
+        (String::new(), "authorization", "server.tenant.header: `authorization` cannot be used"),
+        (String::new(), "x-api-key", "server.tenant.header: `x-api-key` cannot be used"),
+        (String::new(), "host", "server.tenant.header: `host` cannot be used"),
+        (String::new(), "x-speechgate-priority", "server.tenant.header: `x-speechgate-priority` cannot be used"),
+    ] {
+        let problems = load_str(&[("t.toml", &text(&server, header))], []).expect_err("refused");
+        let problems: Vec<String> = problems.iter().map(Problem::headline).collect();
+        assert!(problems.iter().any(|problem| problem.contains(expected)), "{server}: {problems:?}");
+    }
+    let known = format!("{ROUTE}[[tenants]]\nname = 'a'\nsubjects = ['spiffe://a']\n");
+    let unasked = loaded(&[("t.toml", &known)], &[]);
+    assert!(unasked.warnings.iter().any(|one| one.warning().contains("no client is asked for a certificate")));
+    let asked = loaded(&[("t.toml", &format!("[server]\n{mutual}\n{known}"))], &[]);
+    assert!(asked.warnings.is_empty(), "{:?}", asked.warnings);
 }

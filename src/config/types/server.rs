@@ -1,7 +1,7 @@
 //! The listeners.
 
 use super::Cors;
-use http::Uri;
+use http::{HeaderName, Uri};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +51,8 @@ pub struct Server {
     pub cors: Option<Arc<Cors>>,
     /// Whether clients have to show the key of a tenant.
     pub authenticate: bool,
+    /// The header in which peers, all of which are trusted, name the tenant.
+    pub tenant_header: Option<HeaderName>,
     /// Whether `X-Forwarded-*` and `Forwarded` of clients are kept and appended to; else they are replaced.
     pub trust_forwarded: bool,
     /// This gateway's address as clients see it, for rewritten provider URLs; else taken from the request's Host.

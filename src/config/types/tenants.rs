@@ -13,6 +13,8 @@ pub struct Tenant {
     pub index: usize,
     /// Its gateway keys. Each stands in the configuration once.
     pub keys: Vec<TenantKey>,
+    /// The names in its clients' certificates, none of which is another tenant's.
+    pub subjects: Vec<String>,
     /// The names of the routes that it may use, each of which is there; all when none.
     pub routes: Option<Vec<String>>,
     /// Its share of free slots beside the shares of others, from 1.

@@ -92,7 +92,7 @@ impl RequestContext {
     /// Path and query without secrets.
     pub(super) fn shown_target(&self, route: Option<&RouteRuntime>) -> Cow<'_, str> {
         let Some(target) = self.target.path_and_query() else { return Cow::Borrowed("") };
-        let target = match self.state.tenants.ask() {
+        let target = match self.state.tenants.guard() {
             true => tenants::shown(target.as_str()),
             false => Cow::Borrowed(target.as_str()),
         };

@@ -10,14 +10,16 @@ use crate::proxy::RouteRuntime;
 use crate::proxy::headers::{self, Destination, Fields};
 use crate::proxy::limits::{Admission, Ledger};
 use crate::proxy::redact::ClientKeys;
-use crate::proxy::tenants::Begun;
+use crate::proxy::tenants::{Begun, Watch};
 use crate::proxy::upstreams::{AccountGuard, UpstreamPass};
 use crate::telemetry::metrics::{InFlight, Limit};
+use crate::upstream::Failure;
 use crate::wire;
 use http::{HeaderMap, HeaderValue};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::task::Context;
 use std::time::{Duration, Instant};
 
 /// A request whose route is known.
@@ -50,6 +52,8 @@ pub(crate) struct RoutedContext {
     pub(crate) ledger: Option<Box<Ledger>>,
     /// What its tenant's limits charged it, until it goes out.
     pub(crate) begun: Option<Begun>,
+    /// Watches over the key that it came with, where its client has one.
+    pub(crate) watch: Option<Watch>,
     pub(super) in_flight: Option<InFlight>,
     pub(super) ended: bool,
 }
@@ -86,6 +90,7 @@ impl RoutedContext {
         let reads_native =
             route.config.envelope.ask_who() && route.config.profile.knows_client(headers, request.target.query());
         let now = tokio::time::Instant::now();
+        let keyless = headers::is_preflight(&request.method, headers);
         let is_call = request.phase == Phase::Grpc;
         let deadline = is_call.then(|| now.checked_add(wire::grpc::timeout(headers)?)).flatten();
         let total = route.config.timeouts.total.map(|total| now + total);
@@ -95,7 +100,7 @@ impl RoutedContext {
             reads_native,
             in_flight: Some(route.metrics.request_started()),
             route,
-            destination: Destination::default(),
+            destination: Destination { keyless, ..Destination::default() },
             guard: None,
             pass: None,
             counted: false,
@@ -107,6 +112,7 @@ impl RoutedContext {
             rate_limits: None,
             ledger: None,
             begun: None,
+            watch: None,
             ended: false,
         }
     }
@@ -114,6 +120,12 @@ impl RoutedContext {
     /// Whether the deadline of its client is no further away than this.
     pub(crate) fn is_overdue(&self, slack: Duration) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= tokio::time::Instant::now() + slack)
+    }
+
+    /// Whether it is what a browser asks before its page may call, which is no call: nobody's limits count it, nobody's key goes
+    /// out with it, and what is answered binds nobody.
+    pub(crate) fn is_preflight(&self) -> bool {
+        self.destination.keyless
     }
 
     /// The form of errors in this phase; never [`Envelope::Auto`].
@@ -195,6 +207,16 @@ impl RoutedContext {
         let RoutedContext { request, route, .. } = self;
         request.phase = Phase::Frame;
         request.export_handshake(route, now);
+    }
+
+    /// What ends the call because its client may not go on, if anything does: asked where something moves.
+    pub(crate) fn look_at_key(&mut self) -> Option<Failure> {
+        self.watch.as_mut()?.look().map(Failure::of)
+    }
+
+    /// The same where the call waits: its task is woken when its key is taken away or ends.
+    pub(crate) fn watch_key(&mut self, cx: &mut Context<'_>) -> Option<Failure> {
+        self.watch.as_mut()?.poll(cx).map(Failure::of)
     }
 
     /// A limit of the gateway refused it.

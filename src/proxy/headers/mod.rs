@@ -49,6 +49,8 @@ pub struct RouteHeaders {
     subprotocols: SubprotocolKeys,
     /// Whether clients send gateway keys, which must never be forwarded.
     guards: bool,
+    /// The header in which trusted peers name the tenant. It is for this gateway alone.
+    tenant: Option<HeaderName>,
     /// What the operator has changed on the way to the provider, and to the client.
     changes: Headers,
     /// The route's prefix, put back in front of rewritten locations.
@@ -100,16 +102,17 @@ impl RouteHeaders {
             drop_query,
             subprotocols,
             guards: false,
+            tenant: None,
             changes: route.headers.clone(),
             prefix: route.path.clone(),
             upstreams: route.upstreams.clone(),
         })
     }
 
-    /// The same where clients show gateway keys, or do not.
+    /// The same where there are gateway keys, or none, and trusted peers name the tenant in this header.
     #[must_use]
-    pub fn guarded(self, guards: bool) -> RouteHeaders {
-        RouteHeaders { guards, ..self }
+    pub fn guarded(self, guards: bool, tenant: Option<HeaderName>) -> RouteHeaders {
+        RouteHeaders { guards, tenant, ..self }
     }
 
     /// Whether clients show gateway keys.

@@ -86,6 +86,9 @@ pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
             headers.remove(name);
         }
     }
+    if let Some(tenant) = &out.route.tenant {
+        headers.remove(tenant);
+    }
     let fields = out.fields | out.route.inject(headers, out.destination, out.websocket);
     join_cookies(headers, fields);
     check_trace(headers, fields);
@@ -141,6 +144,7 @@ fn remove_what_ends_here(headers: &mut HeaderMap, out: &Outgoing<'_>) {
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap, route: &RouteHeaders) {
     let settled = |name: &HeaderName| {
         route.secrets.contains(name)
+            || route.tenant.as_ref() == Some(name)
             || matches!(*name, AUTHORIZATION | CONTENT_LENGTH | CONTENT_TYPE | COOKIE | HOST | MAX_FORWARDS | VIA)
             || *name == REQUEST_ID
             || Fields::named(name).may_have(Fields::OF_THE_HOP | Fields::KEPT_BACK | Fields::CLAIMS)

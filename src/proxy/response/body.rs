@@ -146,6 +146,9 @@ impl Relay {
                 {
                     return Poll::Ready(Some(Err(self.cut(&upstream::Failure::of(silent.fault())))));
                 }
+                if let Some(revoked) = self.call.look_at_key() {
+                    return Poll::Ready(Some(Err(self.cut(&revoked))));
+                }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(failure))) => Poll::Ready(Some(Err(self.cut(&failure)))),
@@ -162,6 +165,9 @@ impl Relay {
                     && let Poll::Ready(silent) = followed.poll_silent(cx)
                 {
                     return Poll::Ready(Some(Err(self.cut(&upstream::Failure::of(silent.fault())))));
+                }
+                if let Some(revoked) = self.call.watch_key(cx) {
+                    return Poll::Ready(Some(Err(self.cut(&revoked))));
                 }
                 self.idle.moved_at(self.source.last_sent());
                 if self.idle.poll(cx).is_pending() {

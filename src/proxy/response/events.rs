@@ -143,6 +143,9 @@ impl Events {
                     {
                         break Some(Err(Failure::of(silent.fault())));
                     }
+                    if let Some(revoked) = self.call.watch_key(cx) {
+                        break Some(Err(revoked));
+                    }
                     self.idle.moved_at(self.source.get_ref().last_sent());
                     ready!(self.idle.poll(cx));
                     break Some(Err(self.idle.failure()));
@@ -158,6 +161,7 @@ impl Events {
         };
         let end = match stale {
             Poll::Ready(silent) => Some(Err(Failure::of(silent.fault()))),
+            Poll::Pending if end.is_none() => self.call.look_at_key().map(Err),
             Poll::Pending => end,
         };
         if taken > 0 {

@@ -39,6 +39,7 @@ impl Messages {
         let frame = match Pin::new(&mut self.source).poll_frame(cx) {
             Poll::Ready(Some(Ok(_))) if self.idle.is_over() => self.failed(self.idle.failure()),
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(_) if let Some(revoked) = self.call.look_at_key() => self.failed(revoked),
                 Ok(data) => {
                     self.idle.moved();
                     self.call.sent(data.len());
@@ -49,6 +50,9 @@ impl Messages {
             Poll::Ready(Some(Err(failure))) => self.failed(failure),
             Poll::Ready(None) => self.end(HeaderMap::new()),
             Poll::Pending => {
+                if let Some(revoked) = self.call.watch_key(cx) {
+                    return Poll::Ready(Some(Ok(self.failed(revoked))));
+                }
                 self.idle.moved_at(self.source.last_sent());
                 if self.idle.poll(cx).is_pending() {
                     return Poll::Pending;

@@ -1,4 +1,4 @@
-//! The tenants of the configuration in force, for sockets that outlive the one that they began with.
+//! The tenants of the configuration in force, for calls that outlive the one that they began with.
 
 use super::limits::{Spendings, since_1970};
 use super::{Kept, TenantIdentity, TenantLimits, Tenants};
@@ -11,7 +11,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -146,7 +146,7 @@ impl Current {
     }
 
     /// Until the client may not go on, and why.
-    async fn ended(self: Arc<Self>, identity: TenantIdentity, route: String) -> Fault {
+    async fn ended(self: Arc<Self>, identity: TenantIdentity, route: Arc<str>) -> Fault {
         loop {
             // Created before the look, so that a change in between is not missed.
             let changed = self.changed.notified();
@@ -169,11 +169,16 @@ fn left(tenants: &Tenants, identity: &TenantIdentity, now: SystemTime) -> Durati
     tenants.end_of(identity).map_or(LOOK, |end| end.duration_since(now).unwrap_or_default().min(LOOK))
 }
 
-/// Watches over the key of an open socket. As long as nothing has changed, a look costs two readings.
+/// Watches over what a call came with. As long as nothing has changed, a look costs two readings, and a call that ends before it
+/// has to wait for anything pays for no more.
 pub(crate) struct Watch {
     current: Arc<Current>,
     identity: TenantIdentity,
-    ended: Pin<Box<dyn Future<Output = Fault> + Send>>,
+    route: Arc<str>,
+    /// Made when the call first waits.
+    ended: Option<Pin<Box<dyn Future<Output = Fault> + Send + Sync>>>,
+    /// Which task is woken.
+    waker: Option<Waker>,
     /// The version that was in force at the last look.
     seen: Option<u64>,
     /// When the next look is due.
@@ -187,26 +192,49 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(current: &Arc<Current>, identity: TenantIdentity, route: String) -> Watch {
-        let ended = Box::pin(Arc::clone(current).ended(identity.clone(), route));
-        Watch { current: Arc::clone(current), identity, ended, seen: None, due: Instant::now() }
+    /// Over a call that these tenants have let in.
+    pub(crate) fn new(
+        current: &Arc<Current>,
+        admitted: &Arc<Tenants>,
+        identity: TenantIdentity,
+        route: Arc<str>,
+    ) -> Watch {
+        // In this order: what is replaced in between is then taken for another.
+        let version = current.version.load(Ordering::Acquire);
+        let seen = Arc::ptr_eq(&current.tenants.load(), admitted).then_some(version);
+        let due = Instant::now() + left(admitted, &identity, SystemTime::now());
+        Watch { current: Arc::clone(current), identity, route, ended: None, waker: None, seen, due }
     }
 
-    /// Why the socket ends, when it does. The first poll has the task woken for all that follow.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
+    /// Why the call ends, if it does.
+    pub(crate) fn look(&mut self) -> Option<Fault> {
         let version = self.current.version.load(Ordering::Acquire);
         if self.seen == Some(version) && Instant::now() < self.due {
             return None;
         }
         self.seen = Some(version);
-        match self.ended.as_mut().poll(cx) {
+        let (tenants, now) = (self.current.tenants.load(), SystemTime::now());
+        // Not later than the timer of the future: what wakes the task then has to be looked at.
+        self.due = Instant::now() + left(&tenants, &self.identity, now).saturating_sub(TIMER);
+        tenants.still(&self.identity, &self.route, now).err()
+    }
+
+    /// The same, and the task is woken when it does.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Option<Fault> {
+        let seen = (self.seen, self.due);
+        if let Some(fault) = self.look() {
+            return Some(fault);
+        }
+        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if known && seen == (self.seen, self.due) {
+            return None;
+        }
+        self.waker = Some(cx.waker().clone());
+        let Watch { current, identity, route, ended, .. } = self;
+        let new = || Box::pin(Arc::clone(current).ended(identity.clone(), Arc::clone(route))) as Pin<Box<_>>;
+        match ended.get_or_insert_with(new).as_mut().poll(cx) {
             Poll::Ready(fault) => Some(fault),
-            Poll::Pending => {
-                // Not later than the timer of the future: what wakes the task then has to be looked at.
-                let left = left(&self.current.tenants.load(), &self.identity, SystemTime::now());
-                self.due = Instant::now() + left.saturating_sub(TIMER);
-                None
-            }
+            Poll::Pending => None,
         }
     }
 }

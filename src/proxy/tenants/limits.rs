@@ -295,8 +295,8 @@ mod tests {
     fn tenant(budgets: &[Budget]) -> Tenant {
         let (name, budgets) = ("a".to_owned(), budgets.to_vec());
         let (keys, rate_limits) = (Vec::new(), Vec::new());
-        let (routes, max, priority) = (None, None, None);
-        Tenant { name, index: 0, keys, routes, weight: 1, reserve: 0, max, priority, rate_limits, budgets }
+        let (routes, max, priority, subjects) = (None, None, None, Vec::new());
+        Tenant { name, index: 0, keys, subjects, routes, weight: 1, reserve: 0, max, priority, rate_limits, budgets }
     }
 
     fn limits(tenant: &Tenant, old: Option<&TenantLimits>, spendings: &mut Spendings) -> Arc<TenantLimits> {

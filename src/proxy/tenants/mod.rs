@@ -23,8 +23,8 @@ use super::gateway_key;
 use crate::canon::Fault;
 use crate::canon::spec::SecretsSpec;
 use crate::config::types::{Config, KeyHash, Tenant, TenantKey};
-use http::HeaderName;
 use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderMap, HeaderName};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -34,7 +34,14 @@ use std::time::SystemTime;
 pub struct Tenants {
     /// Whether clients have to show a key.
     asks: bool,
+    /// Whether there are keys that must go no further: they are kept from providers also where nobody is asked for one.
+    guards: bool,
     keys: HashMap<KeyHash, Entry>,
+    /// By the names in the certificates of their clients.
+    subjects: HashMap<Arc<str>, Arc<Tenant>>,
+    /// By their own names, where a header says those.
+    names: HashMap<String, Arc<Tenant>>,
+    header: Option<HeaderName>,
     /// Headers in which some route's clients may have a key.
     places: HashSet<HeaderName>,
     /// What each tenant may use, in the order of the configuration.
@@ -52,8 +59,25 @@ struct Entry {
 pub struct TenantIdentity {
     /// The tenant.
     pub tenant: Arc<Tenant>,
-    /// The key that it showed.
-    key: KeyHash,
+    shown: Shown,
+}
+
+/// By what a client is known.
+#[derive(Clone, Debug)]
+enum Shown {
+    /// The key with this hash.
+    Key(KeyHash),
+    /// A certificate with this name.
+    Certificate(Arc<str>),
+    /// The header in which a trusted peer names it.
+    Header,
+}
+
+impl TenantIdentity {
+    /// Whether both are of one tenant.
+    pub(crate) fn is_same(&self, other: &TenantIdentity) -> bool {
+        self.tenant.name == other.tenant.name
+    }
 }
 
 impl Tenants {
@@ -64,6 +88,12 @@ impl Tenants {
             let entry = |key: &TenantKey| (key.hash, Entry { tenant: Arc::clone(tenant), expires: key.expires });
             tenant.keys.iter().map(entry)
         });
+        let subjects = config
+            .tenants
+            .iter()
+            .flat_map(|tenant| tenant.subjects.iter().map(|subject| (Arc::from(subject.as_str()), Arc::clone(tenant))));
+        let names = config.tenants.iter().map(|tenant| (tenant.name.clone(), Arc::clone(tenant)));
+        let header = config.server.tenant_header.clone();
         let mut places = HashSet::from([OWN, AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL]);
         for route in &config.routes {
             let SecretsSpec { headers, .. } = &route.profile.spec().secrets;
@@ -72,7 +102,11 @@ impl Tenants {
         }
         Tenants {
             asks: config.server.authenticate,
+            guards: config.server.authenticate || !config.tenants.is_empty(),
             keys: entries.collect(),
+            subjects: subjects.collect(),
+            names: names.filter(|_| header.is_some()).collect(),
+            header,
             places,
             limits: current.limits(&config.tenants),
         }
@@ -94,6 +128,12 @@ impl Tenants {
         self.asks
     }
 
+    /// Whether there are keys that must go no further.
+    #[must_use]
+    pub fn guard(&self) -> bool {
+        self.guards
+    }
+
     /// Whose key this is, on a route.
     ///
     /// # Errors
@@ -101,8 +141,33 @@ impl Tenants {
     pub fn admit(&self, key: &[u8], route: &str, now: SystemTime) -> Result<TenantIdentity, Fault> {
         let key = gateway_key::hash(key);
         let entry = self.keys.get(&key).ok_or(Fault::KeyUnknown)?;
-        let identity = TenantIdentity { tenant: Arc::clone(&entry.tenant), key };
+        let identity = TenantIdentity { tenant: Arc::clone(&entry.tenant), shown: Shown::Key(key) };
         self.still(&identity, route, now).map(|()| identity)
+    }
+
+    /// Whom the certificate of a client names, and the header of a trusted peer.
+    ///
+    /// # Errors
+    /// When they name somebody who is not there, or different tenants.
+    pub(crate) fn named(&self, headers: &HeaderMap, subjects: &[String]) -> Result<Option<TenantIdentity>, Fault> {
+        let by_certificate = subjects.iter().filter_map(|subject| self.subjects.get_key_value(subject.as_str()));
+        let mut named = by_certificate
+            .map(|(name, tenant)| TenantIdentity {
+                tenant: Arc::clone(tenant),
+                shown: Shown::Certificate(Arc::clone(name)),
+            })
+            .collect::<Vec<_>>();
+        for value in self.header.iter().flat_map(|name| headers.get_all(name)) {
+            let name = value.to_str().map(str::trim).unwrap_or_default();
+            let tenant = self.names.get(name).ok_or(Fault::TenantUnknown)?;
+            named.push(TenantIdentity { tenant: Arc::clone(tenant), shown: Shown::Header });
+        }
+        let mut named = named.into_iter();
+        let Some(first) = named.next() else { return Ok(None) };
+        match named.all(|other| other.is_same(&first)) {
+            true => Ok(Some(first)),
+            false => Err(Fault::TenantConflict),
+        }
     }
 
     /// Whether who was admitted once would be now.
@@ -113,17 +178,27 @@ impl Tenants {
         if !self.asks {
             return Ok(());
         }
-        let entry = self.keys.get(&identity.key).filter(|entry| entry.tenant.name == identity.tenant.name);
-        let entry = entry.ok_or(Fault::KeyUnknown)?;
-        if entry.expires.is_some_and(|end| end <= now) {
-            return Err(Fault::KeyExpired);
-        }
-        if entry.tenant.may_use(route) { Ok(()) } else { Err(Fault::RouteForbidden) }
+        let tenant = match &identity.shown {
+            Shown::Key(key) => {
+                let entry = self.keys.get(key).ok_or(Fault::KeyUnknown)?;
+                if entry.expires.is_some_and(|end| end <= now) {
+                    return Err(Fault::KeyExpired);
+                }
+                Some(&entry.tenant)
+            }
+            Shown::Certificate(name) => self.subjects.get(name),
+            Shown::Header => self.names.get(&identity.tenant.name),
+        };
+        let tenant = tenant.filter(|tenant| tenant.name == identity.tenant.name).ok_or(Fault::KeyUnknown)?;
+        if tenant.may_use(route) { Ok(()) } else { Err(Fault::RouteForbidden) }
     }
 
     /// When the key of a client ends.
     fn end_of(&self, identity: &TenantIdentity) -> Option<SystemTime> {
-        self.keys.get(&identity.key)?.expires
+        match &identity.shown {
+            Shown::Key(key) => self.keys.get(key)?.expires,
+            Shown::Certificate(_) | Shown::Header => None,
+        }
     }
 
     /// Whether a header of this name is a place of keys on some route: elsewhere one is out of place before anybody looks.

@@ -19,7 +19,6 @@ use super::context::RoutedContext;
 use super::request_body::RequestBody;
 use super::response::Body;
 use super::retry;
-use super::tenants::{TenantIdentity, Watch};
 use super::{RouteRuntime, headers, response};
 use crate::canon::{CanonicalError, Fault, Phase};
 use crate::upstream::{Client, Failure};
@@ -108,8 +107,7 @@ async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, client: OnU
         provider_answers,
         sizes: Sizes { frame: websocket.max_frame, message: websocket.max_message },
     };
-    let watch = |identity: &TenantIdentity| Watch::new(&shared.tenants, identity.clone(), route.config.name.clone());
-    let mut watch = call.tenant.as_ref().map(watch);
+    let mut watch = call.watch.take();
     let errors = SessionErrors::new(call, Arc::clone(&route));
     let mut session = Session::new(TokioIo::new(client), TokioIo::new(provider), errors, route, limits);
     let mut stopping = pin!(shared.stopping.begun());

@@ -24,6 +24,7 @@ mod respond;
 mod state;
 mod streams;
 
+use super::certificate;
 use super::drain::Permit;
 use super::handler::Handler;
 use super::socket::{Socket, Stream};
@@ -47,17 +48,17 @@ pub(super) fn serve<H: Handler>(
     address: Option<SocketAddr>,
     permit: Permit,
 ) -> impl Future<Output = ()> + Send {
-    let peer = Peer::new(address, worker.tls.is_some());
     if worker.tls.is_some() {
         // Boxed, as is what follows: a connection that waits should not pay for what it does not need yet.
-        return Either::Left(Box::pin(serve_tls(worker, socket, peer, permit)));
+        return Either::Left(Box::pin(serve_tls(worker, socket, address, permit)));
     }
+    let peer = Peer::new(address, false);
     let state = ConnectionState::new(&worker.server);
     let io = Io::new(Stream::Plain(socket), Arc::clone(&state), permit);
     Either::Right(http1::serve(worker, io, peer, state))
 }
 
-async fn serve_tls<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, peer: Arc<Peer>, permit: Permit) {
+async fn serve_tls<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, address: Option<SocketAddr>, permit: Permit) {
     let Some(tls) = &worker.tls else { return };
     let handshake = Box::pin(TlsAcceptor::from(tls.config()).accept(socket));
     let stream = match timeout(worker.server.header_timeout, handshake).await {
@@ -65,6 +66,8 @@ async fn serve_tls<H: Handler>(worker: Arc<Worker<H>>, socket: Socket, peer: Arc
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_elapsed) => return tracing::debug!("TLS handshake took too long"),
     };
+    let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+    let peer = Peer::certified(address, true, shown.map(certificate::names).unwrap_or_default());
     let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
     let state = ConnectionState::new(&worker.server);
     let io = Io::new(Stream::Tls(Box::new(stream)), Arc::clone(&state), permit);

@@ -177,6 +177,7 @@ fn settings() -> Server {
         max_header_bytes: 4096,
         max_headers: 100,
         http2_max_streams: 100,
+        tenant_header: None,
         trust_forwarded: false,
         public_url: None,
         error_docs_url: None,
