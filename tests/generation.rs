@@ -137,22 +137,70 @@ fn generations_begin_once_and_refused_ones_are_swallowed_to_their_end() {
     let ended = bench.tracker.take_ended();
     assert_eq!((ended.len(), ended[0].record.outcome, ended[0].slot), (1, Outcome::Complete, "slot"));
     let code = Code::VoiceNotFound;
-    bench.tracker.failed(None, code, bench.clock());
-    assert!(bench.tracker.take_ended().is_empty(), "nobody knows which");
+    bench.client(r#"{"id":"d","text":"x"}"#, '+');
     bench.tracker.failed(Some("b"), code, bench.clock());
+    let ended = bench.tracker.take_ended();
+    assert_eq!(ended.iter().map(|one| &*one.record.id).collect::<Vec<_>>(), ["b"], "the named one");
+    // One that the provider gave up without a name kept its slot as long as its socket was open.
     bench.tracker.failed(None, code, bench.clock());
     let ended = bench.tracker.take_ended();
     assert!(ended.iter().all(|one| one.record.code == Some(code) && one.record.outcome == Outcome::Failed));
-    assert_eq!(ended.len(), 2, "the named one, and the only one");
+    assert_eq!((ended.len(), bench.tracker.any_run()), (2, false), "all that ran");
 }
 
 #[test]
 fn where_generations_have_no_ids_any_error_ends_the_one_that_runs() {
     let mut bench = Bench::new(&CONTEXTS.replace("id = ['$.id', '$.ID']\n", ""));
-    bench.client(r#"{"id":"a","text":"x"}"#, '+').client(r#"{"id":"b","text":"x"}"#, '=');
+    bench.client(r#"{"id":"a","text":"x","more":true}"#, '+').client(r#"{"id":"b","text":"x"}"#, '=');
     bench.tracker.failed(Some("a"), Code::TextInvalid, bench.clock());
     assert_eq!(bench.tracker.take_ended().len(), 1);
     bench.client(r#"{"id":"b","text":"x"}"#, '+');
+}
+
+/// Deepgram's Speak: texts that were flushed before the first one had ended were one generation with it.
+#[test]
+fn where_generations_have_no_ids_the_next_waits_for_its_turn() {
+    let mut bench = Bench::new(&CONTEXTS.replace("id = ['$.id', '$.ID']\n", ""));
+    bench.client(r#"{"text":"one","more":true}"#, '+').client(r#"{}"#, '=').client(r#"{"text":"three","more":true}"#, '+');
+    bench.client(r#"{"text":"four"}"#, '=').after(3_000).provider(&audio(""));
+    assert_eq!(bench.due(), Some(6_000), "the first one may stall");
+    assert!(bench.after(2_000).provider(&audio("")).overdue().is_empty(), "the second one's time has not begun");
+    bench.provider(r#"{"done":true}"#);
+    assert_eq!(bench.due(), Some(9_000), "now it has");
+    bench.after(100).provider(&audio("")).provider(r#"{"done":true}"#);
+    let ended = bench.tracker.take_ended();
+    let found: Vec<_> = ended.iter().map(|one| (one.record.characters, one.record.audio_out_seconds)).collect();
+    assert_eq!(found, [(Some(3), Some(0.2)), (Some(9), Some(0.1))]);
+    assert_eq!(ended[1].record.provider_time_to_first_audio(), Some(Duration::from_millis(100)));
+    // What clears the line clears all of it.
+    bench.client(r#"{"text":"x"}"#, '+').client(r#"{"text":"x"}"#, '+').client(r#"{"cancel":true}"#, '=');
+    assert_eq!((bench.tracker.take_ended().len(), bench.tracker.any_run()), (2, false));
+}
+
+/// Deepgram's Finalize with nothing left to hear brings no answer.
+#[test]
+fn a_transcription_that_has_answered_everything_owes_nothing() {
+    let mut bench = Bench::new(LISTENS);
+    let now = bench.clock();
+    bench.tracker.client_binary(160, &[], now);
+    bench.client(r#"{"type":"Finish"}"#, '=');
+    assert_eq!(bench.due(), Some(5_000));
+    let mut bench = Bench::new(&LISTENS.replace("ends = { '$.final' = true }", "ends = { '$.over' = true }"));
+    bench.tracker.client_binary(160, &[], now);
+    bench.provider(r#"{"final":true}"#).client(r#"{"type":"Finish"}"#, '=');
+    assert_eq!(bench.due(), None);
+    bench.tracker.client_binary(160, &[], now);
+    bench.client(r#"{"type":"Finish"}"#, '=');
+    assert!(bench.due().is_some());
+}
+
+#[test]
+fn punctuation_alone_need_not_be_heard() {
+    for (text, silent) in [("...", None), ("?! — “”", None), ("7", Some(Silent::Empty)), ("не", Some(Silent::Empty))] {
+        let mut bench = Bench::new(CONTEXTS);
+        bench.client(&format!(r#"{{"id":"a","text":"{text}"}}"#), '+').provider(r#"{"id":"a","done":true}"#);
+        assert_eq!(bench.tracker.take_ended().remove(0).record.silent, silent, "{text}");
+    }
 }
 
 #[test]

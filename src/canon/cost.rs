@@ -104,14 +104,14 @@ fn is_ideograph(char: char) -> bool {
 pub struct Text {
     /// Characters as the provider counts them, escapes decoded; Unicode scalar values unless its profile says otherwise.
     pub characters: u64,
-    /// Not all of it is white space.
+    /// There is a letter or a digit in it: of punctuation alone nobody need hear anything.
     pub spoken: bool,
 }
 
 impl Text {
     fn of(counting: Counting, value: &Json<'_>) -> Text {
         let text = value.as_text().unwrap_or_default();
-        Text { characters: counting.count(text), spoken: text.chars().any(|char| !char.is_whitespace()) }
+        Text { characters: counting.count(text), spoken: text.chars().any(char::is_alphanumeric) }
     }
 }
 

@@ -240,6 +240,14 @@ impl GenerationRule {
         !self.texts.is_empty()
     }
 
+    /// Whether anything in a request's body is asked for: text, the model, a format.
+    #[must_use]
+    pub fn reads_bodies(&self) -> bool {
+        let formats = [&self.format, &self.input_format];
+        let places = formats.into_iter().flat_map(FormatPlaces::all).chain(&self.model);
+        self.knows_text() || places.into_iter().any(|fact| matches!(fact, Fact::Member(_)))
+    }
+
     /// The provider's own plausible figures in this value, by index in [`FIGURES`].
     pub fn figures(&self, evidence: &Evidence<'_>) -> impl Iterator<Item = (usize, f64)> {
         let number = |text: Cow<'_, str>| text.trim().parse::<f64>().ok().filter(|found| (0.0..=MOST).contains(found));

@@ -35,7 +35,7 @@ pub struct Generation {
     characters: Option<u64>,
     /// There is something to speak.
     spoken: bool,
-    /// There is something to speak for which no audio has come.
+    /// There is something to speak for which no audio has come, or to hear for which no final result has.
     unanswered: bool,
     /// Since when the provider's time has run for audio or a result that has not come; none when it does not run.
     owes: Option<Instant>,
@@ -157,14 +157,8 @@ impl Generation {
         if said.last {
             let _ = self.whole.get_or_insert(now);
         }
-        // A transcription owes its result; a voice owes audio for text that had none.
-        let owes = match self.kind {
-            GenerationKind::Stt => said.flush || said.last,
-            GenerationKind::Tts | GenerationKind::Agent | GenerationKind::Other => {
-                (said.flush || said.last) && self.unanswered
-            }
-        };
-        if owes {
+        // A transcription owes a result for audio that had none, a voice audio for text that had none.
+        if (said.flush || said.last) && self.unanswered {
             let _ = self.owes.get_or_insert(now);
             let _ = self.asked.get_or_insert(now);
         }
@@ -173,12 +167,23 @@ impl Generation {
     /// The client sent audio.
     pub fn input(&mut self, length: u64, known: &[u8]) {
         let _ = self.input.piece(length, known);
+        self.unanswered |= self.kind == GenerationKind::Stt && length > 0;
+    }
+
+    /// It has no text: what is heard is audio alone.
+    pub(super) fn without_text(self) -> Generation {
+        Generation { characters: None, ..self }
+    }
+
+    /// Those before it have ended: from now on the provider's time is its own.
+    pub(super) fn has_its_turn(&mut self, now: Instant) {
+        (self.owes, self.asked) = (self.owes.map(|_| now), self.asked.map(|_| now));
     }
 
     /// The client sent audio in base64.
     pub(super) fn input_member(&mut self, found: &Skimmed<'_>) {
         let head = if self.input.wants_bytes() { found.bytes(HEAD) } else { Vec::new() };
-        let _ = self.input.piece(found.length(), &head);
+        self.input(found.length(), &head);
     }
 
     /// What the head of the answer says.
@@ -221,7 +226,7 @@ impl Generation {
     /// A final result of a transcription came.
     pub(super) fn result(&mut self, now: Instant) {
         self.heard(now);
-        self.owes = None;
+        (self.owes, self.unanswered) = (None, false);
     }
 
     /// What the provider tells of its own counting.

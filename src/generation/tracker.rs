@@ -111,18 +111,22 @@ impl<P: Default> Tracker<P> {
             self.facts.read_body(&rule, body);
         }
         if cancels {
-            self.finish(self.place(&id), Outcome::Cancelled, now);
+            // Without ids all that wait in line are meant.
+            while let Some(at) = self.place(&id) {
+                self.finish(Some(at), Outcome::Cancelled, now);
+            }
             return Verdict::Pass;
         }
         let text = evidence.tree().map(|body| rule.text(body)).unwrap_or_default();
         let flush = rule.flushes(evidence) || self.eager && text.spoken;
         let said = Said { text: Some(text), flush, last };
-        if let Some(running) = self.find(&id) {
+        let begins = rule.begins(evidence);
+        if let Some(running) = self.spoken_to(&id, begins) {
             running.generation.said(said, now);
             return Verdict::Pass;
         }
         // Where generations have ids, a message without one may be about all of them.
-        if rule.begins(evidence) {
+        if begins {
             return Verdict::Begin(Beginning { id, said, facts: self.facts.clone(), since: now });
         }
         if let Some(overflow) = self.overflow.as_mut().filter(|_| text.characters > 0) {
@@ -160,8 +164,7 @@ impl<P: Default> Tracker<P> {
     /// The one to which the client's audio belongs. A transcription begins with it, and takes no slot.
     fn hearing(&mut self, now: Instant) -> Option<&mut Running<P>> {
         if self.running.is_empty() && self.rule.kind == GenerationKind::Stt {
-            let mut generation = Generation::new(&self.rule, &self.facts, self.watch, now);
-            generation.said(Said { text: None, ..Said::default() }, now);
+            let generation = Generation::new(&self.rule, &self.facts, self.watch, now).without_text();
             self.running.push(Running { generation, slot: P::default() });
         }
         self.running.last_mut()
@@ -224,16 +227,21 @@ impl<P: Default> Tracker<P> {
         }
     }
 
-    /// The provider failed a generation with this error. Without an id it is the only one that runs; of several nobody knows which.
+    /// The provider failed a generation with this error. Without an id it is about all that run: the provider does not say which one goes
+    /// on, and one that it has given up would keep its slot as long as the socket is open.
     pub fn failed(&mut self, id: Option<&str>, code: Code, now: Instant) {
         // An error may name a turn where the client's messages do not.
-        let id = id.filter(|_| self.rule.have_ids());
-        let at = match id {
-            Some(id) => self.about(Some(id)),
-            None => Some(0).filter(|_| self.running.len() == 1),
-        };
-        if let Some(at) = at {
-            self.take(at, Outcome::Failed, None, Some(code), now);
+        match id.filter(|_| self.rule.have_ids()) {
+            Some(id) => {
+                if let Some(at) = self.about(Some(id)) {
+                    self.take(at, Outcome::Failed, None, Some(code), now);
+                }
+            }
+            None => {
+                while !self.running.is_empty() {
+                    self.take(0, Outcome::Failed, None, Some(code), now);
+                }
+            }
         }
     }
 
@@ -248,7 +256,7 @@ impl<P: Default> Tracker<P> {
     /// When something is due, if nothing comes before.
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
-        let running = self.running.iter().filter(|_| !self.blocked);
+        let running = self.in_turn().iter().filter(|_| !self.blocked);
         running.filter_map(|running| Some(running.generation.due(self.resumed)?.0)).min()
     }
 
@@ -260,8 +268,16 @@ impl<P: Default> Tracker<P> {
         let resumed = self.resumed;
         let due = |running: &Running<P>| running.generation.due(resumed).filter(|(due, _)| *due <= now);
         let first = |all: &[Running<P>]| all.iter().enumerate().find_map(|(at, one)| Some((at, due(one)?.1)));
-        while let Some((at, silent)) = first(&self.running) {
+        while let Some((at, silent)) = first(self.in_turn()) {
             self.take(at, Outcome::Silent, Some(silent), None, now);
+        }
+    }
+
+    /// Those that the provider works on: without ids one after the other.
+    fn in_turn(&self) -> &[Running<P>] {
+        match self.rule.have_ids() {
+            true => &self.running,
+            false => self.running.get(..1).unwrap_or_default(),
         }
     }
 
@@ -351,7 +367,13 @@ impl<P: Default> Tracker<P> {
     }
 
     fn take(&mut self, at: usize, outcome: Outcome, silent: Option<Silent>, code: Option<Code>, now: Instant) {
-        let Running { generation, slot } = self.running.swap_remove(at);
+        let Running { generation, slot } = self.running.remove(at);
+        if !self.rule.have_ids()
+            && at == 0
+            && let Some(next) = self.running.first_mut()
+        {
+            next.generation.has_its_turn(now);
+        }
         let record = generation.end(outcome, silent, code, now);
         if !record.id.is_empty() {
             self.past.truncate(PAST - 1);
@@ -366,6 +388,16 @@ impl<P: Default> Tracker<P> {
 
     fn find(&mut self, id: &str) -> Option<&mut Running<P>> {
         self.running.iter_mut().find(|running| running.generation.id() == id)
+    }
+
+    /// The one that a message of the client's is about. Without ids, one that would begin a generation begins the next one once the client
+    /// has said all in the last: the provider takes them one after the other.
+    fn spoken_to(&mut self, id: &str, begins: bool) -> Option<&mut Running<P>> {
+        if self.rule.have_ids() {
+            return self.find(id);
+        }
+        let next = begins && self.rule.have_ends();
+        self.running.last_mut().filter(|last| !(next && last.generation.is_whole()))
     }
 
     /// The one that a message of the provider's is about: of one without an id the only one, or the one that has none. An id that

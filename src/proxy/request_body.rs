@@ -4,9 +4,11 @@
 
 mod replay;
 mod tap;
+mod text;
 
 pub(crate) use replay::ReplayBuffer;
 pub(crate) use tap::Tap;
+pub(crate) use text::{Content, Kind};
 
 use super::headers::{RouteHeaders, clean_trailers};
 use super::idle::Idle;
@@ -29,11 +31,11 @@ use std::time::Duration;
 
 /// A client's request body. It streams with back-pressure: nothing is read that the provider has not taken.
 #[derive(Debug)]
-pub struct RequestBody(Kind);
+pub struct RequestBody(Source);
 
 /// Where the frames come from.
 #[derive(Debug)]
-enum Kind {
+enum Source {
     /// The client.
     Client(ClientBody),
     /// What was kept of them, then the client.
@@ -138,15 +140,15 @@ impl RequestBody {
             progress,
             waker,
         };
-        Ok(RequestBody(Kind::Client(client)))
+        Ok(RequestBody(Source::Client(client)))
     }
 
     /// The same as that of a gRPC call: no message may be longer than this, and none longer away.
     pub(crate) fn of_call(self, limit: u64, pause: Duration) -> RequestBody {
         match self.0 {
-            Kind::Client(client) => {
+            Source::Client(client) => {
                 let messages = Some(Box::default());
-                RequestBody(Kind::Client(ClientBody { left: limit, messages, idle: Idle::new(pause), ..client }))
+                RequestBody(Source::Client(ClientBody { left: limit, messages, idle: Idle::new(pause), ..client }))
             }
             other => RequestBody(other),
         }
@@ -154,14 +156,14 @@ impl RequestBody {
 
     /// One of several sendings of a body.
     fn of_replay(replay: ReplayBody) -> RequestBody {
-        RequestBody(Kind::Replay(replay))
+        RequestBody(Source::Replay(replay))
     }
 
     /// The same body, from now on in a form of which the rest can be taken over.
     pub(crate) fn replayable(self, again: bool) -> ReplayBuffer {
         match self.0 {
-            Kind::Client(client) => ReplayBuffer::of(client, again),
-            Kind::Replay(replay) => replay.replay(),
+            Source::Client(client) => ReplayBuffer::of(client, again),
+            Source::Replay(replay) => replay.replay(),
         }
     }
 
@@ -182,24 +184,24 @@ impl RequestBody {
     /// Reads a body that has not been sent up to this bound, which the last frame may exceed. It goes out whole all the same.
     pub(crate) async fn read_ahead(&mut self, bound: usize) -> Result<Ahead, Fault> {
         match &mut self.0 {
-            Kind::Client(client) if client.messages.is_some() => {
+            Source::Client(client) if client.messages.is_some() => {
                 Ok(Ahead { bytes: Vec::new(), whole: client.is_end_stream() })
             }
-            Kind::Client(client) => client.read_ahead(bound).await,
-            Kind::Replay(_) => Ok(Ahead { bytes: Vec::new(), whole: self.is_end_stream() }),
+            Source::Client(client) => client.read_ahead(bound).await,
+            Source::Replay(_) => Ok(Ahead { bytes: Vec::new(), whole: self.is_end_stream() }),
         }
     }
 
     /// Has this asked about every further byte; the body breaks off where the answer is no.
     pub(crate) fn meter(&mut self, meter: Meter) {
-        if let Kind::Client(client) = &mut self.0 {
+        if let Source::Client(client) = &mut self.0 {
             client.meters.push(meter);
         }
     }
 
     /// Keeps what has come, and what comes from now on, for whoever has to know what was asked for.
     pub(crate) fn tap(&mut self, tap: &Arc<Tap>) {
-        let Kind::Client(client) = &mut self.0 else { return };
+        let Source::Client(client) = &mut self.0 else { return };
         client.ahead.iter().filter_map(Frame::data_ref).for_each(|data| tap.passed(data));
         if client.progress.ended() {
             tap.ends();
@@ -209,7 +211,7 @@ impl RequestBody {
 
     /// It is read again after a time in which nobody asked: that pause was not the client's.
     pub(crate) fn resume(&mut self) {
-        if let Kind::Client(client) = &mut self.0 {
+        if let Source::Client(client) = &mut self.0 {
             client.resume();
         }
     }
@@ -217,8 +219,8 @@ impl RequestBody {
     /// How far it is, also after the body has gone to the provider's connection.
     pub(crate) fn progress(&self) -> Arc<BodyProgress> {
         match &self.0 {
-            Kind::Client(client) => Arc::clone(&client.progress),
-            Kind::Replay(replay) => replay.progress(),
+            Source::Client(client) => Arc::clone(&client.progress),
+            Source::Replay(replay) => replay.progress(),
         }
     }
 }
@@ -286,22 +288,22 @@ impl http_body::Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         match &mut self.0 {
-            Kind::Client(client) => Pin::new(client).poll_frame(cx),
-            Kind::Replay(replay) => replay.poll(cx),
+            Source::Client(client) => Pin::new(client).poll_frame(cx),
+            Source::Replay(replay) => replay.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Kind::Client(client) => client.is_end_stream(),
-            Kind::Replay(replay) => replay.is_end(),
+            Source::Client(client) => client.is_end_stream(),
+            Source::Replay(replay) => replay.is_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Kind::Client(client) => client.size_hint(),
-            Kind::Replay(replay) => replay.size_hint(),
+            Source::Client(client) => client.size_hint(),
+            Source::Replay(replay) => replay.size_hint(),
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Shared {
     reported: Mutex<BTreeSet<(String, String)>>,
     /// The health of routes, by name.
     health: Mutex<BTreeMap<String, Arc<RouteHealth>>>,
+    /// How long first audio takes at the upstreams of routes, by the route's name and the upstream's URL.
+    first_audio: Mutex<BTreeMap<(String, String), Arc<Mutex<FirstAudioTimes>>>>,
     /// Who this gateway is in `Via`.
     pub identity: Identity,
     /// Signals that WebSockets have to be closed.
@@ -116,8 +118,8 @@ pub struct RouteRuntime {
     pub limits: Arc<RouteLimits>,
     /// The health of its upstreams and accounts; none when there is nothing to choose or to retry.
     pub(crate) health: Option<Arc<RouteHealth>>,
-    /// How long first audio takes at each of its upstreams, where its limit is learned.
-    first_audio: Vec<Mutex<FirstAudioTimes>>,
+    /// How long first audio takes at each of its upstreams; empty where its limit is not learned.
+    first_audio: Vec<Arc<Mutex<FirstAudioTimes>>>,
     /// What must not be shown when a provider echoes it: the keys that are put into its requests.
     pub keys: RouteKeys,
     /// Which pages of browsers its provider has let read its answers.
@@ -138,8 +140,7 @@ impl RouteRuntime {
 
     /// First audio took so long there, or was given up after so long.
     pub(crate) fn learns(&self, upstream: usize, took: Duration) {
-        let learns = self.config.silence.first_audio == Some(FirstAudio::Auto);
-        if let Some(times) = self.first_audio.get(upstream).filter(|_| learns) {
+        if let Some(times) = self.first_audio.get(upstream) {
             times.lock().unwrap_or_else(PoisonError::into_inner).took(took);
         }
     }
@@ -205,6 +206,7 @@ impl Shared {
             journal: Journal::default(),
             reported: Mutex::default(),
             health: Mutex::default(),
+            first_audio: Mutex::default(),
             identity,
             stopping: Stopping::default(),
             tenants: Arc::default(),
@@ -229,6 +231,22 @@ impl Shared {
         let health = RouteHealth::of(route, before.as_deref(), Instant::now())?;
         let _ = routes.insert(route.name.clone(), Arc::clone(&health));
         Some(health)
+    }
+
+    /// What was learned of the first audio of a route's upstreams, which outlives a configuration as long as the next one has them too.
+    fn first_audio(&self, route: &Route) -> Vec<Arc<Mutex<FirstAudioTimes>>> {
+        if route.silence.first_audio != Some(FirstAudio::Auto) {
+            return Vec::new();
+        }
+        let mut all = self.first_audio.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = |upstream: &Upstream| Arc::clone(all.entry((route.name.clone(), upstream.url())).or_default());
+        route.upstreams.iter().map(&mut of).collect()
+    }
+
+    /// Forgets what no route learns from any more.
+    fn forget_first_audio(&self) {
+        let mut all = self.first_audio.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, times| Arc::strong_count(times) > 1);
     }
 
     /// The health of a route for people; none when there is nothing to choose or to retry.
@@ -281,7 +299,7 @@ impl State {
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers: Arc::new(headers.guarded(tenants.guard(), config.server.tenant_header.clone())),
                     limits: shared.limits.route((route, &config.tenants), &metrics, now),
-                    first_audio: std::iter::repeat_with(Mutex::default).take(upstreams.len()).collect(),
+                    first_audio: shared.first_audio(route),
                     upstreams,
                     metrics,
                     tenants: of_tenants,
@@ -291,6 +309,7 @@ impl State {
                 })
             })
             .collect();
+        shared.forget_first_audio();
         let has_cors = config.server.cors.is_some() || config.routes.iter().any(|route| route.cors.is_some());
         shared.tenants.replace(Arc::clone(&tenants));
         Ok(State { has_cors, table: RouteTable::new(&config.routes), tenants, routes, config, shared })
@@ -329,4 +348,35 @@ fn show(upstreams: &[Arc<UpstreamMetrics>], health: Option<&RouteHealth>) {
 fn set_secrets(route: &Route) -> Vec<&str> {
     let set = route.headers.request.set.iter().filter(|(_, value)| value.is_sensitive());
     set.filter_map(|(_, value)| value.to_str().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_str;
+
+    fn state(shared: &Arc<Shared>, silence: &str) -> State {
+        let text = format!(
+            "[[routes]]\nname = 't'\nmatch = {{ path = '/t' }}\nprovider = 'cartesia'\nupstream = 'https://a.example'\n{silence}\n"
+        );
+        let loaded = load_str(&[("t.toml", &text)], []).expect("a configuration");
+        State::new(Arc::new(loaded.config), Arc::clone(shared)).expect("a state")
+    }
+
+    #[test]
+    fn what_was_learned_of_first_audio_outlives_a_reload() {
+        let shared = Shared::new(Arc::new(Metrics::new("test", 1)), None, Identity::new("test").expect("an identity"));
+        let auto = "silence = { first_audio = 'auto' }";
+        let before = state(&shared, auto);
+        let unlearned = before.routes()[0].watch(0).first_audio;
+        (0..100).for_each(|_| before.routes()[0].learns(0, Duration::from_millis(100)));
+        let after = state(&shared, auto);
+        drop(before);
+        assert_eq!(after.routes()[0].watch(0).first_audio, Some(Duration::from_secs(2)));
+        assert_ne!(unlearned, Some(Duration::from_secs(2)));
+        // What nothing learns from any more is forgotten.
+        drop(after);
+        let without = state(&shared, "");
+        assert!(without.shared.first_audio.lock().expect("no panic").is_empty());
+    }
 }

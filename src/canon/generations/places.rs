@@ -71,6 +71,13 @@ impl FormatPlaces {
     }
 }
 
+impl FormatPlaces {
+    /// All places of it.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Fact> {
+        self.name.iter().chain(&self.rate).chain(&self.bit_rate).chain(&self.channels)
+    }
+}
+
 impl Fact {
     fn parse(text: &str) -> Result<Fact, String> {
         match text.split_once(':') {

@@ -118,7 +118,7 @@ fn route(
     let breaker = raw.circuit_breaker.as_ref();
     let circuit_breaker = breaker.map(|raw| limits::circuit_breaker(raw, &path.key("circuit_breaker"), findings));
     let silence = limits::silence(&raw.silence, &path.key("silence"), findings);
-    // Without the records of generations there would be nothing to count.
+    // Without the records of generations there would be nothing to count, and what is no generation has none.
     let metered = meters.count(raw) || rate_limits.iter().any(|limit| limit.cost == Cost::AudioSeconds);
     let (host, prefix) = place?;
     Some(Route {

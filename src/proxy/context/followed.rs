@@ -7,7 +7,7 @@ use crate::canon::{Code, Evidence, GenerationKind, Observed};
 use crate::detect::{self, Form};
 use crate::generation::{Asked, Facts, Generation, MemberScan, Outcome, Record, Said, Silent, Watch};
 use crate::proxy::RouteRuntime;
-use crate::proxy::request_body::{RequestBody, Tap};
+use crate::proxy::request_body::{Kind, RequestBody, Tap};
 use http::{HeaderMap, header, request};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -66,7 +66,7 @@ impl Followed {
         let rule = Arc::clone(route.follows(method, path)?);
         let mut facts = Facts::of(&rule, Asked { method, path, query: parts.uri.query() });
         facts.read_headers(&rule, &parts.headers);
-        let tap = Arc::new(Tap::default());
+        let tap = Arc::new(Tap::new(&rule, Kind::of(&parts.headers)));
         upload.tap(&tap);
         let (watch, audio) = (Watch::default(), Audio::Nowhere);
         Some(Box::new(Followed {

@@ -1,31 +1,22 @@
 //! What a request costs where characters or bytes are counted.
 //!
-//! Characters are those of the texts that the profile names, in a JSON body. At most [`BOUND`] bytes are read for it before the
-//! request goes out, and the body then goes out unchanged; a coded one is decoded for it, within [`DECODED`]. It is read as
-//! leniently as errors are: other parsers take lone surrogates, `NaN` and deep nesting too. What begins like JSON, or says that it
-//! is, and cannot be read even so costs its length in bytes, which is never less than its characters: other
-//! parsers take what this one does not. So does what is larger than the bound: the length that was announced, or else what was
-//! read, and the rest as it comes. What is no JSON has no text and costs nothing.
+//! Characters are those of the texts that the profile names, in a JSON body (`request_body::text` says how it is read). At most
+//! [`BOUND`] bytes are read for it before the request goes out, and the body then goes out unchanged. What is larger costs the length
+//! that was announced, or else what was read, and the rest as it comes.
 //!
 //! Bytes are those of Content-Length. A body without one is read up to the bound; if it ends there, that is the cost, and
 //! otherwise the rest is charged as it comes, and the request fails where the limit is reached.
 
 use super::subject::Subject;
-use crate::canon::{Fault, Profile, read_json};
+use crate::canon::{Fault, Profile};
 use crate::config::types::Cost;
 use crate::proxy::RequestBody;
-use crate::proxy::request_body::Ahead;
-use crate::upstream::decode;
+use crate::proxy::request_body::{Ahead, Content, Kind};
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 
 /// Most bytes of a body that are read before it goes out.
 pub(crate) const BOUND: usize = 64 * 1024;
-
-/// Most bytes that a coded body is decoded to, in order to be read.
-const DECODED: usize = 1024 * 1024;
-/// The byte order mark: some senders begin UTF-8 with it, and some parsers accept that.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The costs of one request, each found out once.
 pub(super) struct Costs<'a> {
@@ -64,25 +55,14 @@ impl<'a> Costs<'a> {
     }
 
     fn characters_of(&self, ahead: Ahead, length: Option<u64>) -> (u64, bool) {
-        let read = ahead.bytes.len() as u64;
-        let encoding = self.headers.get(header::CONTENT_ENCODING);
-        let decoded = decode(Bytes::from(ahead.bytes), encoding, DECODED);
-        let body = decoded.bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&decoded.bytes);
-        let says_json = || {
-            let media_type =
-                self.headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
-            media_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json"))
-        };
-        let json = body.trim_ascii_start().first().is_some_and(|first| matches!(first, b'{' | b'[')) || says_json();
-        let unreadable = encoding.is_some() && decoded.undecodable;
-        if !(json || unreadable) {
-            return (0, false);
+        let read = length.unwrap_or(ahead.bytes.len() as u64);
+        let kind = Kind::of(self.headers);
+        match kind.read(Bytes::from(ahead.bytes), ahead.whole, read, |body| self.profile.characters(body)) {
+            Content::NoText => (0, false),
+            Content::Read(characters) => (characters, false),
+            // What was decoded of a part says nothing of the whole.
+            Content::Unread(_) if !ahead.whole => (read, length.is_none()),
+            Content::Unread(length) => (length, false),
         }
-        if !ahead.whole {
-            return (length.unwrap_or(read), length.is_none());
-        }
-        let known = if decoded.undecodable || decoded.truncated { None } else { read_json(body) };
-        let unread = length.unwrap_or(read).max(decoded.bytes.len() as u64);
-        (known.map_or(unread, |body| self.profile.characters(&body)), false)
     }
 }
