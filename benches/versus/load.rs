@@ -24,6 +24,8 @@ pub(crate) enum Work {
     Socket,
     /// Frames every 20 ms.
     PacedSocket,
+    /// Messages with audio in base64 there and back as fast as they go.
+    TextSocket,
 }
 
 /// What came of it.
@@ -70,7 +72,7 @@ async fn client(to: SocketAddr, prefix: String, work: Work, until: Instant) -> s
     let mut client =
         Client { socket: connect(to).await?, buffer: Vec::with_capacity(256 * 1024), outcome: Outcome::default() };
     match work {
-        Work::Socket | Work::PacedSocket => client.talk(&prefix, until, work == Work::PacedSocket).await?,
+        Work::Socket | Work::PacedSocket | Work::TextSocket => client.talk(&prefix, until, work).await?,
         _ => {
             while Instant::now() < until {
                 client.ask(&prefix, work).await?;
@@ -103,6 +105,7 @@ impl Client {
             Work::Paced => "paced",
             Work::Download => "bulk",
             Work::Events => "events",
+            Work::Upload => "upload",
             _ => "json",
         };
         let length = if work == Work::Upload { UPLOAD } else { TEXT.len() };
@@ -230,16 +233,19 @@ impl Client {
         Ok(())
     }
 
-    async fn talk(&mut self, prefix: &str, until: Instant, paced: bool) -> std::io::Result<()> {
+    async fn talk(&mut self, prefix: &str, until: Instant, work: Work) -> std::io::Result<()> {
         self.open(prefix).await?;
         let mut next = tokio::time::Instant::now();
         while Instant::now() < until {
-            if paced {
+            if work == Work::PacedSocket {
                 tokio::time::sleep_until(next).await;
                 next += super::provider::PACE;
             }
             let sent = Instant::now();
-            self.exchange().await?;
+            match work {
+                Work::TextSocket => self.exchange_text().await?,
+                _ => self.exchange().await?,
+            }
             self.outcome.times.push(sent.elapsed());
             self.outcome.operations += 2;
         }
@@ -254,4 +260,18 @@ impl Client {
         let _ = self.socket.read_exact(&mut frame[..4 + AUDIO]).await?;
         Ok(())
     }
+
+    /// The same in base64: the provider answers with what it was sent.
+    async fn exchange_text(&mut self) -> std::io::Result<()> {
+        let mut frame = [b'A'; 8 + AUDIO];
+        frame[..8].copy_from_slice(&[0x81, 0x80 | 126, (AUDIO >> 8) as u8, (AUDIO & 255) as u8, 0, 0, 0, 0]);
+        frame[8..8 + TEXT_HEAD.len()].copy_from_slice(TEXT_HEAD);
+        frame[8 + AUDIO - 2..].copy_from_slice(b"\"}");
+        self.socket.write_all(&frame).await?;
+        let _ = self.socket.read_exact(&mut frame[..4 + AUDIO]).await?;
+        Ok(())
+    }
 }
+
+/// The beginning of a message with audio.
+pub(crate) const TEXT_HEAD: &[u8] = br#"{"type":"chunk","context_id":"happy-monkeys-fly","step_time":12.5,"data":""#;

@@ -4,6 +4,7 @@
 //! cargo bench --bench versus                  a second for each, to see that it works
 //! cargo bench --bench versus -- --full        what RESULTS.md shows
 //! cargo bench --bench versus -- --full error  only the workloads whose name has that word
+//! cargo bench --bench versus -- --full --generations   what following generations costs
 //! ```
 //!
 //! Each proxy has one worker on core 0; the provider and the clients share core 1. A round runs every proxy once, one after the
@@ -44,7 +45,32 @@ struct Workload {
     per: f64,
 }
 
+/// What following generations costs: workloads that are generations, with it and without it, in turn.
+fn generations(plan: &Plan, provider: SocketAddr, clients: &Runtime, core: Option<usize>, only: Option<&str>) {
+    let text = Workload { name: "WebSocket text, 64 saturated", work: Work::TextSocket, ..SATURATED };
+    let all = WORKLOADS.iter().filter(|workload| workload.work != Work::Error).chain([&text]);
+    let proxies = [false, true].map(|on| Proxy::start(Kind::Follows(on), provider, core).expect("it is built"));
+    println!("\n### Generations\n\n| | without, CPU µs | with, CPU µs | with / without |\n|---|---|---|---|");
+    let time = plan.time.min(Duration::from_secs(1));
+    for workload in all.filter(|workload| only.is_none_or(|word| workload.name.contains(word))) {
+        let mut cpu = [Vec::new(), Vec::new()];
+        // Short rounds, one right after the other: what else the machine does hits both.
+        for round in 0..plan.rounds * 4 {
+            for step in 0..2 {
+                let at = (round + step) % 2;
+                let plan = Plan { time, ..*plan };
+                cpu[at].push(measure(&plan, workload, clients, &proxies[at]).cpu);
+            }
+        }
+        let ratios: Vec<f64> = cpu[1].iter().zip(&cpu[0]).map(|(with, without)| with / without).collect();
+        let [without, with] = cpu.map(|all| spread(all.into_iter()));
+        println!("| {}, a {} | {without} | {with} | {} |", workload.name, workload.unit, spread(ratios.into_iter()));
+    }
+}
+
 const GIB: f64 = (1u64 << 30) as f64;
+const SATURATED: Workload =
+    Workload { name: "WebSocket, 64 saturated", work: Work::Socket, clients: 64, unit: "message", per: 1.0 };
 const WORKLOADS: [Workload; 10] = [
     Workload { name: "small JSON, 64 connections", work: Work::Json, clients: 64, unit: "request", per: 1.0 },
     Workload { name: "small JSON, 1 connection", work: Work::Json, clients: 1, unit: "request", per: 1.0 },
@@ -53,7 +79,7 @@ const WORKLOADS: [Workload; 10] = [
     Workload { name: "bulk download, 4 connections", work: Work::Download, clients: 4, unit: "GiB", per: GIB },
     Workload { name: "upload of 10 MiB, 4 connections", work: Work::Upload, clients: 4, unit: "GiB", per: GIB },
     Workload { name: "SSE, 16 streams", work: Work::Events, clients: 16, unit: "event", per: 1.0 },
-    Workload { name: "WebSocket, 64 saturated", work: Work::Socket, clients: 64, unit: "message", per: 1.0 },
+    SATURATED,
     Workload { name: "WebSocket, 1 connection", work: Work::Socket, clients: 1, unit: "message", per: 1.0 },
     Workload {
         name: "WebSocket, 500 with 20 ms frames",
@@ -89,8 +115,11 @@ fn main() {
         println!("one core only: the proxies share it with their clients");
     }
     let provider = provider::start();
-    let clients = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let core = two.then_some(0);
+    let clients = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    if arguments.iter().any(|argument| argument == "--generations") {
+        return generations(&plan, provider, &clients, core, only.map(String::as_str));
+    }
     let kinds = [Kind::Speechgate, Kind::Nginx, Kind::Haproxy, Kind::Envoy];
     let with_floor = kinds.into_iter().chain([Kind::Floor]);
     let proxies: Vec<Proxy> = with_floor.filter_map(|kind| Proxy::start(kind, provider, core)).collect();

@@ -162,6 +162,11 @@ async fn echo(mut socket: TcpStream, head: &str) -> std::io::Result<()> {
     answer[..4].copy_from_slice(&[0x82, 126, (AUDIO >> 8) as u8, (AUDIO & 255) as u8]);
     loop {
         let _ = socket.read_exact(&mut frame).await?;
+        if frame[0] & 0x0f == 1 {
+            // A text comes back as it is, without its mask.
+            answer[0] = 0x81;
+            answer[4..].copy_from_slice(&frame[8..]);
+        }
         socket.write_all(&answer).await?;
     }
 }

@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Speechgate,
     /// This one with so many routes.
     Routes(usize),
+    /// This one, before a provider whose generations it follows, or not.
+    Follows(bool),
     Nginx,
     Haproxy,
     Envoy,
@@ -50,6 +52,12 @@ impl Proxy {
                 let name = if kind == Kind::Speechgate { "speechgate" } else { "routes" };
                 let program = env!("CARGO_BIN_EXE_speechgate");
                 (name, program, vec!["serve", "--config"], "gateway.toml", speechgate(address, provider, routes))
+            }
+            Kind::Follows(on) => {
+                let (name, program) = (if on { "on" } else { "off" }, env!("CARGO_BIN_EXE_speechgate"));
+                let text = speechgate(address, provider, 1).replace("provider = \"elevenlabs\"", "provider = \"spoken\"");
+                let text = format!("{text}generations = {on}\n{SPOKEN}");
+                (name, program, vec!["serve", "--config"], "gateway.toml", text)
             }
             Kind::Nginx => {
                 ("nginx", "nginx", vec!["-e", "/dev/null", "-c"], "nginx.conf", nginx(address, provider, at))
@@ -155,6 +163,36 @@ fn speechgate(listen: SocketAddr, provider: SocketAddr, routes: usize) -> String
     }
     text
 }
+
+/// What the provider says and is sent, as generations.
+const SPOKEN: &str = r#"
+[providers.spoken]
+extends = "elevenlabs"
+[[providers.spoken.generations]]
+path = ["POST /v1/json", "POST /v1/paced", "POST /v1/bulk"]
+audio = "body"
+text = "$.text"
+format = { name = "$.output_format" }
+model = "$.model_id"
+[[providers.spoken.generations]]
+path = "POST /v1/upload"
+kind = "stt"
+input = "body"
+[[providers.spoken.generations]]
+path = "POST /v1/events"
+audio = "$.data"
+text = "$.text"
+format = { name = "$.output_format" }
+model = "$.model_id"
+[[providers.spoken.generations]]
+path = "GET /v1/socket"
+kind = "stt"
+id = "$.context_id"
+input = ["binary", "$.data"]
+audio = ["binary", "$.data"]
+last = { "$.type" = "finish" }
+ends = { "$.done" = true }
+"#;
 
 /// Makes this program be hyper alone, between the two addresses in a file.
 pub(crate) const FLOOR: &str = "--floor";
