@@ -161,7 +161,10 @@ fn where_generations_have_no_ids_any_error_ends_the_one_that_runs() {
 #[test]
 fn where_generations_have_no_ids_the_next_waits_for_its_turn() {
     let mut bench = Bench::new(&CONTEXTS.replace("id = ['$.id', '$.ID']\n", ""));
-    bench.client(r#"{"text":"one","more":true}"#, '+').client(r#"{}"#, '=').client(r#"{"text":"three","more":true}"#, '+');
+    bench
+        .client(r#"{"text":"one","more":true}"#, '+')
+        .client(r#"{}"#, '=')
+        .client(r#"{"text":"three","more":true}"#, '+');
     bench.client(r#"{"text":"four"}"#, '=').after(3_000).provider(&audio(""));
     assert_eq!(bench.due(), Some(6_000), "the first one may stall");
     assert!(bench.after(2_000).provider(&audio("")).overdue().is_empty(), "the second one's time has not begun");
@@ -196,7 +199,8 @@ fn a_transcription_that_has_answered_everything_owes_nothing() {
 
 #[test]
 fn punctuation_alone_need_not_be_heard() {
-    for (text, silent) in [("...", None), ("?! — “”", None), ("7", Some(Silent::Empty)), ("не", Some(Silent::Empty))] {
+    for (text, silent) in [("...", None), ("?! — “”", None), ("7", Some(Silent::Empty)), ("не", Some(Silent::Empty))]
+    {
         let mut bench = Bench::new(CONTEXTS);
         bench.client(&format!(r#"{{"id":"a","text":"{text}"}}"#), '+').provider(r#"{"id":"a","done":true}"#);
         assert_eq!(bench.tracker.take_ended().remove(0).record.silent, silent, "{text}");

@@ -55,7 +55,8 @@ impl Proxy {
             }
             Kind::Follows(on) => {
                 let (name, program) = (if on { "on" } else { "off" }, env!("CARGO_BIN_EXE_speechgate"));
-                let text = speechgate(address, provider, 1).replace("provider = \"elevenlabs\"", "provider = \"spoken\"");
+                let text =
+                    speechgate(address, provider, 1).replace("provider = \"elevenlabs\"", "provider = \"spoken\"");
                 let text = format!("{text}generations = {on}\n{SPOKEN}");
                 (name, program, vec!["serve", "--config"], "gateway.toml", text)
             }

@@ -81,9 +81,8 @@ mod tests {
     use super::*;
 
     fn kind(fields: &[(&'static str, &'static str)]) -> Kind {
-        let fields = fields.iter().map(|(name, value)| {
-            (http::HeaderName::from_static(name), HeaderValue::from_static(value))
-        });
+        let fields =
+            fields.iter().map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
         Kind::of(&fields.collect())
     }
 
@@ -112,7 +111,9 @@ mod tests {
 
     #[test]
     fn white_space_in_a_piece_of_its_own_does_not_end_the_reading() {
-        for (bytes, may) in [(&b" "[..], true), (b"\xef\xbb", true), (b"", true), (b" {", true), (b"RI", false), (b" a", false)] {
+        for (bytes, may) in
+            [(&b" "[..], true), (b"\xef\xbb", true), (b"", true), (b" {", true), (b"RI", false), (b" a", false)]
+        {
             assert_eq!(kind(&[]).may_be_json(bytes), may, "{bytes:?}");
         }
     }
