@@ -122,6 +122,7 @@ pub(super) mod limits {
 pub(super) mod tenants {
     pub(crate) const WEIGHT: u32 = 1;
     pub(crate) const RESERVE: u32 = 0;
+    pub(crate) const ZONE: &str = "UTC";
 }
 
 const fn local(port: u16) -> SocketAddr {

@@ -1,16 +1,15 @@
-//! Budgets: how much of something may be used in a day, a week or thirty days, counted by the calendar in UTC.
+//! Budgets: how much of something may be used in a day, a week or thirty days, counted by the calendar in UTC or of
+//! a zone.
 //!
 //! A day begins at midnight, a week on Monday, and thirty days every thirtieth day since 1970. What is used beyond the end of a budget is
 //! what was under way when it ended: only beginnings are refused. Periods only go forward: a clock that is set back forgets nothing.
 
-use super::lock;
+use super::{Zone, lock};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// From which part of a budget on its end is told beforehand.
 pub const NEAR: f64 = 0.8;
-
-const DAY: u64 = 24 * 60 * 60;
 
 /// Days from the last Monday before 1970 to its first day, a Thursday.
 const SINCE_MONDAY: u64 = 3;
@@ -54,6 +53,8 @@ pub struct Report {
 
 #[derive(Debug, Default)]
 struct Count {
+    /// By which clocks days begin.
+    zone: Zone,
     /// What was used here.
     own: Spent,
     /// What others of a fleet had used when a report was last answered.
@@ -74,17 +75,22 @@ impl Spending {
         Spending { days: u64::from(days.max(1)), count: Mutex::new(count) }
     }
 
+    /// By which clocks its days begin; in UTC unless this was said. The period that runs goes on to its end.
+    pub fn follow(&self, zone: &Zone) {
+        lock(&self.count).zone = zone.clone();
+    }
+
     /// How much has been used, at a time since 1970; by all of a fleet, as far as is known here.
     pub fn used(&self, now: Duration) -> f64 {
-        let count = self.at(now);
-        count.own.used + count.others
+        let count = lock(&self.count);
+        if self.is_over(&count, now) { 0.0 } else { count.own.used + count.others }
     }
 
     /// How long until the next period begins.
     #[must_use]
     pub fn left(&self, now: Duration) -> Duration {
-        let period = self.at(now).own.period;
-        self.until_end(period, now)
+        let count = lock(&self.count);
+        self.until_end(&count.zone, count.own.period.max(self.period(&count.zone, now)), now)
     }
 
     /// Counts what was used. Whether that brought it near its end, which is told once in a period.
@@ -99,21 +105,24 @@ impl Spending {
     /// What was counted at a time was not used after all.
     pub fn give_back(&self, used: f64, then: Duration) {
         let mut count = lock(&self.count);
-        if count.own.period == self.period(then) {
+        if count.own.period == self.period(&count.zone, then) {
             count.own.used = (count.own.used - used).max(0.0);
         }
     }
 
     /// What was used in the period that runs and is kept nowhere else, to be kept: what no report was answered for.
     pub fn unkept(&self, now: Duration) -> Spent {
-        let count = self.at(now);
-        Spent { used: (count.own.used - count.before).max(0.0), ..count.own }
+        let count = lock(&self.count);
+        match self.is_over(&count, now) {
+            true => Spent { period: self.period(&count.zone, now), ..Spent::default() },
+            false => Spent { used: (count.own.used - count.before).max(0.0), ..count.own },
+        }
     }
 
     /// Whether the others of a fleet have something to hear.
     pub fn is_news(&self, now: Duration) -> bool {
-        let count = self.at(now);
-        count.own.used.to_bits() != count.before.to_bits()
+        let count = lock(&self.count);
+        count.own.used.to_bits() != count.before.to_bits() && !self.is_over(&count, now)
     }
 
     /// What the others of a fleet are told.
@@ -127,7 +136,7 @@ impl Spending {
             before: count.before,
             known: count.known,
             epoch: count.epoch.clone(),
-            left: self.until_end(count.own.period, now),
+            left: self.until_end(&count.zone, count.own.period, now),
         }
     }
 
@@ -142,24 +151,30 @@ impl Spending {
         }
     }
 
+    /// Whether a later period runs. To read that changes nothing: a clock may be set back.
+    fn is_over(&self, count: &Count, now: Duration) -> bool {
+        count.own.period < self.period(&count.zone, now)
+    }
+
     /// What was used, in the period of this time or in a later one.
     fn at(&self, now: Duration) -> MutexGuard<'_, Count> {
-        let (period, mut count) = (self.period(now), lock(&self.count));
-        if count.own.period < period {
-            let own = Spent { period, ..Spent::default() };
-            *count = Count { own, reports: count.reports, answered: count.reports, ..Count::default() };
+        let mut count = lock(&self.count);
+        if self.is_over(&count, now) {
+            let zone = count.zone.clone();
+            let own = Spent { period: self.period(&zone, now), ..Spent::default() };
+            *count = Count { zone, own, reports: count.reports, answered: count.reports, ..Count::default() };
         }
         count
     }
 
-    fn until_end(&self, period: u64, now: Duration) -> Duration {
+    fn until_end(&self, zone: &Zone, period: u64, now: Duration) -> Duration {
         let next = period.saturating_add(1).saturating_mul(self.days);
         let next = if self.days == 7 { next.saturating_sub(SINCE_MONDAY) } else { next };
-        Duration::from_secs(next.saturating_mul(DAY)).saturating_sub(now)
+        zone.begin(next).saturating_sub(now)
     }
 
-    fn period(&self, now: Duration) -> u64 {
-        let day = now.as_secs() / DAY;
+    fn period(&self, zone: &Zone, now: Duration) -> u64 {
+        let day = zone.day(now);
         if self.days == 7 { (day + SINCE_MONDAY) / 7 } else { day / self.days }
     }
 }
@@ -167,6 +182,8 @@ impl Spending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DAY: u64 = 24 * 60 * 60;
 
     /// 2026-11-30, a Monday, at 00:00.
     const MONDAY: u64 = 1_796_000_400 - 1_796_000_400 % DAY;
@@ -238,5 +255,29 @@ mod tests {
         assert_eq!((budget.used(at(DAY)), budget.is_news(at(DAY))), (0.0, false));
         budget.heard(&third, 90.0, word());
         assert_eq!(budget.used(at(DAY)), 0.0, "what is heard of a period that is over");
+    }
+
+    #[test]
+    fn days_and_weeks_of_a_zone_are_those_of_its_clocks() {
+        let berlin = Zone::named("Europe/Berlin").expect("a zone");
+        // A Monday at 23:00 UTC is a Tuesday there; the week before had an hour more, on 2026-10-25.
+        let (tuesday, sunday) = (MONDAY + DAY - 3600, 1_792_879_200);
+        for (days, from, left) in [
+            (1, tuesday - 1, 1),
+            (1, tuesday, DAY),
+            (7, tuesday, 6 * DAY),
+            (1, sunday, 25 * 3600),
+            (7, sunday, 25 * 3600),
+        ] {
+            let budget = Spending::new(days, Spent::default());
+            budget.follow(&berlin);
+            assert_eq!(budget.left(at(from)), at(left), "{days} days at {from}");
+        }
+        // Another zone by a reload: what was used is not forgotten, and the day goes on to its end there.
+        let budget = Spending::new(1, Spent::default());
+        budget.follow(&berlin);
+        let _ = budget.add(5.0, 10.0, at(tuesday));
+        budget.follow(&Zone::UTC);
+        assert_eq!((budget.used(at(tuesday)), budget.left(at(tuesday))), (5.0, at(DAY + 3600)));
     }
 }

@@ -9,6 +9,7 @@
 //! | [`backoff`] | how long no request goes out after a provider's Retry-After |
 //! | [`budget`] | how many retries an outage may add |
 //! | [`budgets`] | how much a tenant may use in a day, a week or thirty days |
+//! | [`zone`] | when its days begin, by the clocks of a place |
 //! | [`breaker`] | when a broken upstream gets no requests |
 //!
 //! All of them are shared between threads. Each has its own lock, held for a few instructions, in which no foreign code runs:
@@ -36,6 +37,7 @@ pub mod keys;
 pub mod learn;
 pub mod rate;
 pub mod settle;
+pub mod zone;
 
 pub use backoff::Backoffs;
 pub use breaker::Breaker;
@@ -46,6 +48,7 @@ pub use gate::{
 };
 pub use keys::Keys;
 pub use rate::Rate;
+pub use zone::Zone;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -74,9 +74,12 @@ pub(in crate::config) struct Budget {
     pub(in crate::config) cost: Option<f64>,
     /// The currency of `cost`.
     pub(in crate::config) currency: Option<String>,
-    /// A day, a week from Monday on, or thirty days, in UTC.
+    /// A day, a week from Monday on, or thirty days, by the calendar.
     #[schemars(required)]
     pub(in crate::config) per: Option<BudgetPeriod>,
+    /// The zone by whose clocks days begin, such as `Europe/Berlin`.
+    #[schemars(extend("default" = defaults::tenants::ZONE))]
+    pub(in crate::config) zone: Option<String>,
 }
 
 /// The period of a budget.

@@ -8,7 +8,7 @@ use crate::config::problem::Findings;
 use crate::config::raw;
 use crate::config::types::{Budget, Cost, KeyHash, LimitKey, Listen, Measure, RateLimit, Server, Tenant, TenantKey};
 use crate::config::values;
-use crate::limit::Priority;
+use crate::limit::{Priority, Zone};
 use http::HeaderName;
 use http::header::CONTENT_TYPE;
 use std::collections::HashMap;
@@ -201,7 +201,23 @@ fn budget(raw: &raw::Budget, path: &Path, findings: &mut Findings) -> Option<Bud
         raw::BudgetPeriod::Week => 7,
         raw::BudgetPeriod::ThirtyDays => 30,
     };
-    Some(Budget { measure, amount, days })
+    let zone = zone(raw.zone.as_deref(), &path.key("zone"), findings)?;
+    Some(Budget { measure, amount, days, zone })
+}
+
+/// The zone of this name; UTC when none is given.
+fn zone(name: Option<&str>, path: &Path, findings: &mut Findings) -> Option<Zone> {
+    let name = name.unwrap_or(defaults::ZONE);
+    if name == defaults::ZONE {
+        return Some(Zone::UTC);
+    }
+    let zone = Zone::named(name);
+    if zone.is_none() {
+        let names = Zone::names();
+        let names = names.iter().map(String::as_str);
+        findings.not(path, name, "the name of a zone such as `Europe/Berlin`, or `UTC`").nearest(name, names);
+    }
+    zone
 }
 
 fn is_currency(text: &str) -> bool {

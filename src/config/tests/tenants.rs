@@ -67,6 +67,10 @@ fn what_is_wrong_with_a_tenant_is_said_without_its_key() {
             "budgets = [{ requests = 2, per = '1d' }, { requests = 3, per = '1d' }]".to_owned(),
             "tenants[0].budgets[1]: there is a budget of `requests/1d` already",
         ),
+        (
+            "budgets = [{ requests = 2, per = '1d', zone = 'Europe/Berln' }]".to_owned(),
+            "tenants[0].budgets[0].zone: `Europe/Berln` cannot be used; expected the name of a zone such as `Europe/Berlin`, or `UTC`; did you mean `Europe/Berlin`?",
+        ),
         ("rate_limits = [{ requests = 2, per = '0s' }]".to_owned(), "expected a duration longer than zero"),
         ("weight = 0".to_owned(), "tenants[0].weight: `0` is out of range; expected a whole number from 1 to 1000"),
         ("priority = 'urgent'".to_owned(), "tenants[0].priority: `urgent` is not one of the choices"),

@@ -1,7 +1,7 @@
 //! Tenants: who may call, and with which keys.
 
 use super::RateLimit;
-use crate::limit::Priority;
+use crate::limit::{Priority, Zone};
 use std::time::SystemTime;
 
 /// `[[tenants]]`
@@ -40,6 +40,8 @@ pub struct Budget {
     pub amount: f64,
     /// In how many days: 1, 7 or 30.
     pub days: u32,
+    /// By which clocks they begin.
+    pub zone: Zone,
 }
 
 /// What a budget counts.

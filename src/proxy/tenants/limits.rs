@@ -103,7 +103,9 @@ impl Spendings {
 
     fn of(&mut self, tenant: &str, budget: &Budget) -> Arc<Spending> {
         let new = || Arc::new(Spending::new(budget.days, Spent::default()));
-        Arc::clone(self.all.entry((tenant.to_owned(), budget.name())).or_insert_with(new))
+        let spending = Arc::clone(self.all.entry((tenant.to_owned(), budget.name())).or_insert_with(new));
+        spending.follow(&budget.zone);
+        spending
     }
 
     /// Those that a fleet counts: all, or those of which something was used that it has not heard of.
@@ -291,6 +293,7 @@ mod tests {
     use super::*;
     use crate::canon::Code;
     use crate::config::types::{Cost, LimitKey};
+    use crate::limit::Zone;
 
     fn tenant(budgets: &[Budget]) -> Tenant {
         let (name, budgets) = ("a".to_owned(), budgets.to_vec());
@@ -315,7 +318,7 @@ mod tests {
     }
 
     fn requests(amount: f64) -> Budget {
-        Budget { measure: Measure::Requests, amount, days: 1 }
+        Budget { measure: Measure::Requests, amount, days: 1, zone: Zone::UTC }
     }
 
     #[test]
@@ -335,7 +338,7 @@ mod tests {
 
     #[test]
     fn an_open_socket_meets_the_budgets_of_its_generations() {
-        let characters = Budget { measure: Measure::Characters, amount: 10.0, days: 1 };
+        let characters = Budget { measure: Measure::Characters, amount: 10.0, days: 1, zone: Zone::UTC };
         let limits = limits(&tenant(&[requests(1.0), characters]), None, &mut Spendings::default());
         assert!(goes_out(&limits));
         let used = |characters| limits.used(&Usage { characters: Some(characters), ..Usage::default() });
