@@ -3,7 +3,8 @@
 //! `tests/corpus/<provider>/<name>.<ext>`, with the envelope beside it in `<name>.<ext>.json`:
 //! * `.http`: status line, headers, body. A line `> GET /path` in front tells the request where that matters, for a
 //!   failure inside a 200; `> GET /path websocket` stands before a refused handshake.
-//! * `.sse`, `.ndjson`: a stream; the first event or line that is an error counts. A stream that ends inside an event broke.
+//! * `.sse`, `.ndjson`: a stream; the first event or line that is an error counts. A stream that ends inside an event broke, and so
+//!   did one whose request (in an `.http`) has a known last event that is not there.
 //! * `.ws`: one text message. `.bin`: one binary message. `.close`: code and reason of a close.
 //! * `.grpc`: the trailers of a gRPC call, one a line.
 //!
@@ -26,6 +27,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+#[path = "corpus/streams.rs"]
+mod streams;
 #[path = "corpus/weights.rs"]
 mod weights;
 
@@ -412,12 +415,24 @@ fn http_units(bytes: &[u8], sample: &mut Sample) -> Vec<Unit> {
     assert_eq!(field("content-length"), body.len().to_string(), "{}: content-length", sample.name);
     let profile = built_in(&sample.provider).expect("a built-in profile").expect("a valid profile");
     let request = sample.request.as_ref().map(|(method, path)| (method.as_str(), path.as_str()));
-    match Form::of(&profile, request, sample.status.expect("a status line"), &sample.headers) {
+    let form = Form::of(&profile, request, sample.status.expect("a status line"), &sample.headers);
+    sample.units = match form {
         Form::Error => vec![Unit::new(phase, body)],
         Form::Stream(Framing::Ndjson) => lines(body),
         Form::Stream(Framing::Sse) => events(body),
         Form::Stream(Framing::EventStream) => messages(body),
         Form::Inspected | Form::Plain | Form::Empty => vec![Unit::new(Phase::Job, body)],
+    };
+    let cut = streams::cut(&profile, sample);
+    sample.units.drain(..).chain(cut).collect()
+}
+
+/// One event or line, as a stream's judge sees it.
+fn read_event(unit: &Unit) -> Observed<'_> {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+    match unit.phase {
+        Phase::Ndjson => Observed::line(&unit.body, now),
+        _ => Observed::event(unit.event.as_deref(), &unit.body, now),
     }
 }
 

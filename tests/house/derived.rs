@@ -91,7 +91,7 @@ fn provider_list() -> String {
 /// What a profile has for a provider: who it is, where failures are found beside HTTP statuses, how much is known.
 fn provider_table() -> String {
     let mut table = String::from(
-        "| profile | provider | failures are found in | codes and rules | samples | since |\n|---|---|---|---|---|---|\n",
+        "| profile | provider | failures are found in | codes and rules | samples | since | source |\n|---|---|---|---|---|---|---|\n",
     );
     for profile in config::built_in_profiles() {
         let (name, spec) = (profile.name(), profile.spec());
@@ -111,11 +111,38 @@ fn provider_table() -> String {
         // A String takes everything.
         let _ = writeln!(
             table,
-            "| [`{name}`](providers/{name}.toml) | {who} | {} | {known} | {samples} | 0.1 |",
-            found.join(", ")
+            "| [`{name}`](providers/{name}.toml) | {who} | {} | {known} | {samples} | 0.1 | {} |",
+            found.join(", "),
+            sources(name, &source)
         );
     }
     table
+}
+
+/// Where a profile's facts come from: its first comment names each source, `"errors page": docs.acme.example/errors.`, and the
+/// comments at the rows cite those names. `"seen"`, an answer that somebody showed in public, is no document.
+fn sources(name: &str, profile: &str) -> String {
+    let head = profile.lines().map_while(|line| line.strip_prefix('#')).fold(String::new(), |mut head, line| {
+        // An address may go on in the next line.
+        let line = if head.ends_with('/') { line.trim_start() } else { line };
+        head.push_str(if line.is_empty() { "\n" } else { line });
+        head
+    });
+    let name_and_text =
+        regex::Regex::new(r#"\s"([a-zA-Z][\w ]*)"(?:, "[\w ]+")*: ([^\n]+?)(?:\. (?:["A-Z]|$)|; "|\.?(?:\n|$))"#);
+    let name_and_text = name_and_text.expect("a regular expression");
+    let mut sources = Vec::new();
+    let mut at = 0;
+    while let Some(found) = name_and_text.captures_at(&head, at) {
+        let text = found.get(2).expect("a source");
+        at = text.end();
+        if &found[1] != "seen" {
+            let names = &head[found.get(1).expect("a name").start() - 1..text.start() - 2];
+            sources.push(format!("{}: {}", names.replace('"', ""), text.as_str().trim_end_matches('.')));
+        }
+    }
+    assert!(!sources.is_empty(), "{name}: its first comment names no source");
+    sources.join("; ").replace('|', "\\|")
 }
 
 fn place(phase: Phase) -> &'static str {
