@@ -52,6 +52,7 @@ impl ProfileSpec {
             clients: lists(self.clients, &base.clients),
             codecs: lists(self.codecs, &base.codecs),
             rewrite: lists(self.rewrite, &base.rewrite),
+            url_headers: lists(self.url_headers, &base.url_headers),
             secrets: SecretsSpec {
                 headers: lists(self.secrets.headers, &base.secrets.headers),
                 query: lists(self.secrets.query, &base.secrets.query),

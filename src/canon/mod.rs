@@ -48,6 +48,7 @@ mod projection;
 pub mod reads;
 pub mod reference;
 pub mod retry;
+mod rewrites;
 mod rule;
 mod select;
 mod selectors;

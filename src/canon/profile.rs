@@ -16,11 +16,11 @@ use super::heuristics;
 use super::liveness::{KeepAlive, KeepAlives};
 use super::mapping::Mapping;
 use super::path::Path;
-use super::problems::{Problems, ProfileProblem, compile_paths};
+use super::problems::{Problems, ProfileProblem};
+use super::rewrites::Rewrites;
 use super::rule::Rule;
 use super::spec::{ConcurrencyUnit, MappingSpec, Phase, ProfileSpec, SelectorSpec, Table};
 use super::streams::Stream;
-use super::template::PathTemplate;
 use http::header::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -42,7 +42,7 @@ pub struct Profile {
     /// The other rules: evaluated after it.
     pub(crate) late_rules: Vec<Rule>,
     pub(crate) native: super::native::Native,
-    rewrites: Vec<Rewrite>,
+    rewrites: Rewrites,
     texts: Vec<TextPath>,
     generations: Vec<Arc<GenerationRule>>,
     streams: Vec<Arc<Stream>>,
@@ -58,13 +58,6 @@ pub struct Fallback {
     pub edge: Profile,
     /// The common shapes.
     pub generic: Profile,
-}
-
-/// Provider URLs in success bodies.
-#[derive(Debug)]
-struct Rewrite {
-    paths: Vec<PathTemplate>,
-    members: Vec<Path>,
 }
 
 impl Profile {
@@ -89,7 +82,7 @@ impl Profile {
         let codes = Codes::new(codes, spaces, &fields.code);
         let (mut early_rules, mut late_rules) = compile_rules(&spec, &mut problems);
         early_rules.iter_mut().chain(&mut late_rules).for_each(|rule| rule.settle(&codes));
-        let rewrites = compile_rewrites(&spec, &mut problems);
+        let rewrites = Rewrites::compile(&spec, &mut problems);
         let texts = compile_texts(&spec.cost.text, &mut problems);
         let native = super::native::Native::compile(&spec.native, &spec.codes, &mut |path, problem| {
             problems.add(path, problem);
@@ -187,10 +180,7 @@ impl Profile {
     /// The members of a success body that hold URLs of the provider.
     #[must_use]
     pub fn rewrites(&self, method: &str, path: &str) -> Option<&[Path]> {
-        self.rewrites
-            .iter()
-            .find(|rewrite| rewrite.paths.iter().any(|template| template.matches(method, path)))
-            .map(|rewrite| rewrite.members.as_slice())
+        self.rewrites.of(method, path)
     }
 
     /// The stream with a known last event that answers this request, if it is one.
@@ -372,21 +362,6 @@ fn compile_rules(spec: &ProfileSpec, problems: &mut Problems) -> (Vec<Rule>, Vec
         }
     }
     (early, late)
-}
-
-fn compile_rewrites(spec: &ProfileSpec, problems: &mut Problems) -> Vec<Rewrite> {
-    spec.rewrite
-        .iter()
-        .enumerate()
-        .map(|(index, rewrite)| Rewrite {
-            paths: compile_paths(&format!("rewrite[{index}].path"), Some(&rewrite.path), problems),
-            members: rewrite
-                .members
-                .iter()
-                .filter_map(|member| problems.keep(format!("rewrite[{index}].members"), Path::parse_relative(member)))
-                .collect(),
-        })
-        .collect()
 }
 
 fn compile_texts(paths: &[String], problems: &mut Problems) -> Vec<TextPath> {

@@ -111,6 +111,8 @@ pub struct ProfileSpec {
     pub codecs: Vec<CodecSpec>,
     /// Members of success bodies that hold URLs of the provider.
     pub rewrite: Vec<RewriteSpec>,
+    /// Header fields of answers that hold a URL of the provider, beside those that do everywhere (`Location`, `Link`).
+    pub url_headers: Vec<String>,
     /// Where secrets sit.
     pub secrets: SecretsSpec,
     /// How the provider counts concurrency and reports it.

@@ -1,8 +1,7 @@
 //! This gateway's address as clients see it: heads and URLs of a provider are rewritten to it.
 
 use super::context::RoutedContext;
-use super::headers::{Incoming, PublicAddress};
-use http::uri::Authority;
+use super::headers::{Incoming, PublicAddress, Reference};
 use http::{HeaderValue, Version};
 
 impl RoutedContext {
@@ -34,45 +33,26 @@ impl RoutedContext {
     /// The URL at this gateway that leads to `url` at a provider; none when no route leads there. The scheme keeps its kind:
     /// `wss` becomes `ws` where this gateway is reached without TLS, and a URL without one stays so.
     pub(crate) fn public_url(&self, url: &str) -> Option<String> {
-        let (scheme, rest) = url.trim_matches(|char: char| char <= ' ').split_once("//")?;
-        let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        let authority: Authority = authority.parse().ok()?;
-        let (sockets, default_port) = match scheme.to_ascii_lowercase().as_str() {
-            "https:" => (false, 443),
-            "wss:" => (true, 443),
-            "http:" => (false, 80),
-            "ws:" => (true, 80),
-            "" => (false, self.route.config.upstreams.get(self.destination.upstream).map_or(443, |at| at.port)),
+        let named = Reference::of(url)?;
+        let sockets = match named.scheme.as_str() {
+            "" | "http" | "https" => false,
+            "ws" | "wss" => true,
             _ => return None,
         };
-        let port = authority.port_u16().unwrap_or(default_port);
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        let own = Some(&self.route.config);
-        let is_own = own.filter(|own| own.upstream_at(&host, port).is_some());
-        let route = is_own.or_else(|| self.state.route_to(&host, port))?;
-        let base_path = &route.upstream_at(&host, port)?.base_path;
-        let rest = rest.strip_prefix(base_path.as_str())?;
-        // `/base` must not swallow the beginning of `/basement`.
-        if !(rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
-            return None;
-        }
-        let base = self.base_url()?;
+        let own = &self.route.config;
+        let answered = own.upstreams.get(self.destination.upstream);
+        let others = || {
+            self.state.config.routes.iter().find_map(|route| Some((route, named.below(&route.upstreams, answered)?)))
+        };
+        let (route, rest) = named.below(&own.upstreams, answered).map(|rest| (own, rest)).or_else(others)?;
+        let base = self.public_address().origin();
         let base = match base.split_once("://")? {
-            (_, at) if scheme.is_empty() => format!("//{at}"),
+            (_, at) if named.scheme.is_empty() => format!("//{at}"),
             ("https", at) if sockets => format!("wss://{at}"),
             (_, at) if sockets => format!("ws://{at}"),
             _ => base,
         };
         let slash = if rest.is_empty() { "/" } else { "" };
         Some(format!("{base}{}{slash}{rest}", route.path))
-    }
-
-    fn base_url(&self) -> Option<String> {
-        let public = self.public_address();
-        match (public.url, public.authority) {
-            (Some(url), _) => Some(url.to_string().trim_end_matches('/').to_owned()),
-            (None, Some(authority)) => Some(format!("{}://{authority}", if public.tls { "https" } else { "http" })),
-            (None, None) => None,
-        }
     }
 }

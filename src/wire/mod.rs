@@ -3,7 +3,7 @@
 //! [`sse`] and [`ndjson`] let a relay look at whole units (an event, a line) of a stream that it otherwise passes on
 //! untouched: what needs no look passes at once, a unit passes when its last byte is there, and neighbours that pass
 //! leave as one slice of the chunk they came in. How the bytes were chunked makes no difference to what comes out.
-//! [`frame`] and [`close`] are WebSocket's framing, [`coding`] names content codings, [`hop`] the fields of one connection, [`gathered`] and [`Joined`] make one piece of several.
+//! [`frame`] and [`close`] are WebSocket's framing, [`coding`] names content codings, [`hop`] the fields of one connection, [`urls`] those that hold URLs, [`gathered`] and [`Joined`] make one piece of several.
 //! [`grpc`] is what the head of a gRPC call says, and where its messages begin.
 //! [`event_stream`], [`headed`] and [`packed`] are what units may be coded in beside JSON.
 //! Incomplete is not invalid: readers say which of the two it is.
@@ -34,6 +34,7 @@ mod joined;
 pub mod ndjson;
 pub mod packed;
 pub mod sse;
+pub mod urls;
 
 pub use cut::{Piece, Seam, Verdict};
 pub use gather::gathered;

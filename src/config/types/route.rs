@@ -75,14 +75,6 @@ pub struct Route {
 /// Most upstreams of a route, and most credentials: sets of them are the bits of one word.
 pub const MOST_PLACES: usize = 64;
 
-impl Route {
-    /// Its upstream at this host and port.
-    #[must_use]
-    pub fn upstream_at(&self, host: &str, port: u16) -> Option<&Upstream> {
-        self.upstreams.iter().find(|upstream| upstream.host.eq_ignore_ascii_case(host) && upstream.port == port)
-    }
-}
-
 /// `timeouts`
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {

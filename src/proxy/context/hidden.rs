@@ -2,7 +2,7 @@
 
 use super::RoutedContext;
 use crate::proxy::headers::{self, Incoming, PublicAddress};
-use crate::proxy::redact::{self, Instead};
+use crate::proxy::redact::{self, Hidden, Instead};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, Version};
 use std::sync::Arc;
@@ -49,7 +49,8 @@ impl RoutedContext {
     /// The head of an answer without keys.
     pub(crate) fn clean_head(&self, status: StatusCode, headers: &mut HeaderMap) {
         let query = if status.as_u16() >= 400 { self.query_keys() } else { Vec::new() };
-        redact::clean_fields(headers, status, &self.route.keys, &self.keys, &query);
+        let hidden = Hidden { route: &self.route.keys, client: &self.keys, query: &query };
+        redact::clean_fields(headers, status, hidden, |name| self.route.headers.holds(name).is_some());
     }
 
     /// Turns the fields of an informational response into those for the client, without keys. They come when this call is out of reach.
@@ -59,7 +60,8 @@ impl RoutedContext {
         let PublicAddress { tls, .. } = self.public_address();
         let authority = self.public_authority().cloned();
         move |status, fields| {
-            redact::clean_fields(fields, status, &route.keys, &keys, &[]);
+            let hidden = Hidden { route: &route.keys, client: &keys, query: &[] };
+            redact::clean_fields(fields, status, hidden, |name| route.headers.holds(name).is_some());
             let authority = authority.as_ref().and_then(|authority| authority.to_str().ok());
             let url = state.config.server.public_url.as_ref();
             let (route, public) = (&route.headers, PublicAddress { url, tls, authority });

@@ -3,6 +3,7 @@
 //! An ordinary message has hardly any of them, and looking each up in the map would cost more than handling those that are there. So
 //! the names are scanned once, in one pass, and code that wants a field asks this set first.
 
+use crate::wire::urls;
 use http::header::{self, HeaderMap, HeaderName};
 use std::iter;
 use std::ops::BitOr;
@@ -29,13 +30,13 @@ impl Fields {
     pub(crate) const ACCEPT: Fields = Fields(1 << 12);
     pub(crate) const AUTHORIZATION: Fields = Fields(1 << 13);
     pub(crate) const CONTENT_LENGTH: Fields = Fields(1 << 14);
-    pub(crate) const CONTENT_LOCATION: Fields = Fields(1 << 15);
+    /// Any field of an answer that holds URLs.
+    pub(super) const URL: Fields = Fields(1 << 15);
     pub(crate) const COOKIE: Fields = Fields(1 << 16);
     pub(crate) const FORWARDED: Fields = Fields(1 << 17);
     pub(crate) const FORWARDED_FOR: Fields = Fields(1 << 18);
     pub(crate) const FORWARDED_HOST: Fields = Fields(1 << 19);
     pub(crate) const FORWARDED_PROTO: Fields = Fields(1 << 20);
-    pub(crate) const LOCATION: Fields = Fields(1 << 21);
     pub(crate) const PRIORITY: Fields = Fields(1 << 22);
     pub(crate) const REQUEST_ID: Fields = Fields(1 << 23);
     pub(crate) const TRACEPARENT: Fields = Fields(1 << 24);
@@ -50,8 +51,6 @@ impl Fields {
     /// Of an answer: a field that speaks for the whole of a provider's origin, or to a proxy in front of it.
     pub(super) const OF_THE_ORIGIN: Fields = Fields(1 << 30);
     pub(super) const SET_COOKIE: Fields = Fields(1 << 31);
-    pub(super) const REFRESH: Fields = Fields(1 << 32);
-    pub(super) const LINK: Fields = Fields(1 << 34);
     pub(crate) const ORIGIN: Fields = Fields(1 << 33);
     pub(crate) const RANGE: Fields = Fields(1 << 35);
     pub(crate) const SEC_FETCH_SITE: Fields = Fields(1 << 36);
@@ -110,21 +109,17 @@ impl Fields {
             b"authorization" => Fields::AUTHORIZATION,
             b"connection" => Fields::CONNECTION,
             b"content-length" => Fields::CONTENT_LENGTH,
-            b"content-location" => Fields::CONTENT_LOCATION,
             b"cookie" => Fields::COOKIE,
             b"expect" => Fields::EXPECT,
             b"forwarded" => Fields::FORWARDED,
             b"http2-settings" => Fields::HTTP2_SETTINGS,
             b"keep-alive" => Fields::KEEP_ALIVE,
-            b"location" => Fields::LOCATION,
             b"proxy-authenticate" => Fields::PROXY_AUTHENTICATE,
             b"proxy-authentication-info" => Fields::PROXY_AUTHENTICATION_INFO,
             b"proxy-authorization" => Fields::PROXY_AUTHORIZATION,
-            b"link" => Fields::LINK,
             b"origin" => Fields::ORIGIN,
             b"range" => Fields::RANGE,
             b"proxy-connection" => Fields::PROXY_CONNECTION,
-            b"refresh" => Fields::REFRESH,
             b"sec-fetch-site" => Fields::SEC_FETCH_SITE,
             b"set-cookie" => Fields::SET_COOKIE,
             b"te" => Fields::TE,
@@ -179,6 +174,7 @@ impl Fields {
             [b'x', b'-', what @ ..] if what.starts_with(b"speechgate-") => Fields::PRIVATE,
             // `X_Api_Key` becomes the same variable as `X-Api-Key` behind CGI-like interfaces.
             other if other.contains(&b'_') => Fields::PRIVATE,
+            _ if urls::holds(name).is_some() => Fields::URL,
             _ => Fields::default(),
         }
     }

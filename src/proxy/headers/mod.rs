@@ -6,6 +6,7 @@ mod check;
 mod credentials;
 mod fields;
 mod id;
+mod reference;
 mod request;
 mod response;
 mod rewrite;
@@ -19,6 +20,7 @@ pub(crate) use credentials::{Offered, Subprotocol, SubprotocolKeys, offer};
 pub use fields::Fields;
 pub(crate) use id::{ATTEMPTS, TRACEPARENT, new_request_id, trace_parent, trace_state};
 pub use id::{REQUEST_ID, UPSTREAM_REQUEST_ID, request_id};
+pub(crate) use reference::Reference;
 pub(crate) use request::{FORWARDED_FOR, accepts_problem, clean_trailers};
 pub use request::{Outgoing, PeerHeaders, prepare_request};
 pub use response::prepare_response;
@@ -28,6 +30,7 @@ pub(crate) use told::Told;
 
 use crate::canon::Fault;
 use crate::config::types::{HeaderChanges, Headers, Route, Upstream};
+use crate::wire::urls::{self, Holds};
 use credentials::Injected;
 use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use http::{Version, header};
@@ -57,6 +60,8 @@ pub struct RouteHeaders {
     prefix: String,
     /// Where the provider is, to recognise its own addresses in locations.
     upstreams: Vec<Upstream>,
+    /// Fields of this provider's answers that hold a URL, beside those that do everywhere.
+    urls: Vec<HeaderName>,
 }
 
 /// Which of a route's upstreams a request goes to, and with which of its credentials: their places in the configuration.
@@ -106,6 +111,7 @@ impl RouteHeaders {
             changes: route.headers.clone(),
             prefix: route.path.clone(),
             upstreams: route.upstreams.clone(),
+            urls: route.profile.spec().url_headers.iter().filter_map(|name| name.parse().ok()).collect(),
         })
     }
 
@@ -118,6 +124,16 @@ impl RouteHeaders {
     /// Whether clients show gateway keys.
     pub(crate) fn guards(&self) -> bool {
         self.guards
+    }
+
+    /// How a field of an answer holds URLs; none when it holds none.
+    pub(crate) fn holds(&self, name: &HeaderName) -> Option<Holds> {
+        urls::holds(name).or_else(|| self.urls.contains(name).then_some(Holds::Url))
+    }
+
+    /// Whether further fields than everywhere may hold one.
+    fn has_urls(&self) -> bool {
+        !self.urls.is_empty()
     }
 
     /// Where clients put keys among subprotocols.

@@ -1,7 +1,9 @@
 //! Addresses of the provider in an answer's fields become addresses of this gateway.
 
+use super::reference::{Reference, below};
 use super::{Fields, RouteHeaders};
-use http::header::{CONTENT_LOCATION, Entry, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, REFRESH, SET_COOKIE};
+use crate::wire::urls::Holds;
+use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Uri, Version};
 use std::borrow::Cow;
 
@@ -18,7 +20,7 @@ pub struct PublicAddress<'a> {
 
 impl PublicAddress<'_> {
     /// `https://gateway.example/base`, without a slash at the end; empty when the client did not say where it called.
-    fn origin(&self) -> String {
+    pub(crate) fn origin(&self) -> String {
         match (self.url, self.authority) {
             (Some(url), _) => url.to_string().trim_end_matches('/').to_owned(),
             (None, Some(authority)) => format!("{}://{authority}", if self.tls { "https" } else { "http" }),
@@ -49,30 +51,20 @@ pub struct Incoming<'a> {
 /// Turns the addresses in an answer's fields, so that whoever follows one still comes through here, and cookies so that they
 /// come back here.
 pub(super) fn rewrite(headers: &mut HeaderMap, fields: Fields, answer: &Incoming<'_>) {
-    if fields.may_have(Fields::LOCATION) {
-        each(headers, LOCATION, |location| rewritten(location, answer));
+    if !fields.may_have(Fields::URL | Fields::SET_COOKIE) && !answer.route.has_urls() {
+        return;
     }
-    if fields.may_have(Fields::CONTENT_LOCATION) {
-        each(headers, CONTENT_LOCATION, |location| rewritten(location, answer));
-    }
-    if fields.may_have(Fields::LINK) {
-        each(headers, LINK, |links| linked(links, answer));
-    }
-    if fields.may_have(Fields::REFRESH) {
-        each(headers, REFRESH, |refresh| refreshed(refresh, answer));
-    }
-    if fields.may_have(Fields::SET_COOKIE) {
-        each(headers, SET_COOKIE, |cookie| baked(cookie, answer));
-    }
-}
-
-/// Changes every line of a field that is to be changed.
-fn each(headers: &mut HeaderMap, name: HeaderName, change: impl Fn(&str) -> Option<String>) {
-    let Entry::Occupied(mut lines) = headers.entry(name) else { return };
-    for line in lines.iter_mut() {
-        let changed = line.to_str().ok().and_then(&change).and_then(|text| HeaderValue::try_from(text).ok());
-        if let Some(changed) = changed {
-            *line = changed;
+    for (name, value) in headers.iter_mut() {
+        let change = match answer.route.holds(name) {
+            Some(Holds::Url) => rewritten,
+            Some(Holds::Links) => linked,
+            Some(Holds::Refresh) => refreshed,
+            None if *name == SET_COOKIE => baked,
+            None => continue,
+        };
+        let changed = value.to_str().ok().and_then(|text| change(text, answer));
+        if let Some(changed) = changed.and_then(|text| HeaderValue::try_from(text).ok()) {
+            *value = changed;
         }
     }
 }
@@ -164,41 +156,18 @@ fn cookie_path(path: &str, answer: &Incoming<'_>) -> Option<String> {
 /// The location as clients must see it; `None` when it is right as it is or not ours to change.
 fn rewritten(location: &str, answer: &Incoming<'_>) -> Option<String> {
     let RouteHeaders { upstreams, prefix, .. } = answer.route;
-    let (origin, target, base_path) = match location.strip_prefix('/') {
+    let answered = upstreams.get(answer.upstream);
+    let (origin, rest) = match location.strip_prefix('/') {
         Some(rest) if !rest.starts_with('/') => {
-            (answer.public.path().to_owned(), location, &upstreams.get(answer.upstream)?.base_path)
+            (answer.public.path().to_owned(), below(location, &answered?.base_path)?)
         }
         _ => {
-            let named = upstreams.iter().find_map(|at| Some((path_at(location, &at.host, at.port)?, &at.base_path)));
-            let (target, base_path) = named?;
-            (answer.public.origin(), target, base_path)
+            let named =
+                Reference::of(location).filter(|named| matches!(named.scheme.as_str(), "" | "http" | "https"))?;
+            (answer.public.origin(), named.below(upstreams, answered)?)
         }
     };
-    let rest = target.strip_prefix(base_path.as_str())?;
-    // `/base` must not swallow the beginning of `/basement`.
-    if !(rest.is_empty() || rest.starts_with(['/', '?', '#'])) {
-        return None;
-    }
     let changed = format!("{origin}{prefix}{rest}");
     let changed = if changed.starts_with(['?', '#']) || changed.is_empty() { format!("/{changed}") } else { changed };
     (changed != location).then_some(changed)
-}
-
-/// What follows the authority in an absolute or network-path reference to this host and port.
-fn path_at<'l>(location: &'l str, host: &str, port: u16) -> Option<&'l str> {
-    let (scheme, rest) = location.split_once("//")?;
-    let default_port = match scheme {
-        "" => port,
-        _ if scheme.eq_ignore_ascii_case("https:") => 443,
-        _ if scheme.eq_ignore_ascii_case("http:") => 80,
-        _ => return None,
-    };
-    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    let authority: http::uri::Authority = authority.parse().ok()?;
-    let same_host = authority.host().trim_matches(['[', ']']).eq_ignore_ascii_case(host.trim_matches(['[', ']']));
-    // A provider that redirects between its own http and https means itself in both.
-    let named = authority.port_u16().unwrap_or(default_port);
-    let same_port =
-        named == port || authority.port_u16().is_none_or(|given| given == default_port) && matches!(port, 80 | 443);
-    (same_host && same_port && !authority.as_str().contains('@')).then_some(path)
 }

@@ -10,7 +10,7 @@ use super::*;
 use crate::canon::ProfileSpec;
 use crate::canon::spec::SecretsSpec;
 use crate::config::secret::Secret;
-use crate::config::types::{Credentials, Spellings, SubprotocolPlace};
+use crate::config::types::{Credentials, Spellings, SubprotocolPlace, Upstream};
 use crate::proxy::tests::{route, route_with};
 use http::request::Parts;
 use http::{Method, Request};

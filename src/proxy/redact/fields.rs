@@ -2,18 +2,27 @@
 
 use super::{ClientKeys, Instead, RouteKeys, clean};
 use http::StatusCode;
-use http::header::{CONTENT_LOCATION, DATE, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION, REFRESH};
-use http::header::{SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
+use http::header::{DATE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
 
-/// Takes the keys of a route and those of a client out of the fields of an answer; `query` are those of the client that its
-/// query has, in an error.
+/// What must not be shown in the fields of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hidden<'k> {
+    /// The keys of the route.
+    pub(crate) route: &'k RouteKeys,
+    /// Those of the client.
+    pub(crate) client: &'k ClientKeys,
+    /// Those that its query has; only in an error.
+    pub(crate) query: &'k [String],
+}
+
+/// Takes keys out of the fields of an answer; `has_url` says of which clients follow what is in them.
 pub(crate) fn clean_fields(
     headers: &mut HeaderMap,
     status: StatusCode,
-    route: &RouteKeys,
-    client: &ClientKeys,
-    query: &[String],
+    hidden: Hidden<'_>,
+    has_url: impl Fn(&HeaderName) -> bool,
 ) {
+    let Hidden { route, client, query } = hidden;
     if route.is_empty() && client.is_empty() && query.is_empty() {
         return;
     }
@@ -47,9 +56,4 @@ pub(crate) fn clean_fields(
     if in_date {
         let _ = headers.remove(DATE);
     }
-}
-
-/// Fields that clients follow.
-fn has_url(name: &HeaderName) -> bool {
-    matches!(*name, LOCATION | CONTENT_LOCATION | LINK | REFRESH)
 }

@@ -10,7 +10,7 @@ mod escapes;
 mod fields;
 mod keys;
 
-pub(crate) use fields::clean_fields;
+pub(crate) use fields::{Hidden, clean_fields};
 pub use keys::RouteKeys;
 pub(crate) use keys::{ClientKeys, Needles};
 

@@ -4,15 +4,14 @@ use super::*;
 use crate::proxy::headers::fields::HOP_BY_HOP;
 
 /// The fields that are asked for by name, and what stands for each.
-const ASKED_FOR: [(HeaderName, Fields); 18] = [
+const ASKED_FOR: [(HeaderName, Fields); 17] = [
     (header::ACCEPT, Fields::ACCEPT),
     (header::AUTHORIZATION, Fields::AUTHORIZATION),
     (header::CONNECTION, Fields::CONNECTION),
     (header::CONTENT_LENGTH, Fields::CONTENT_LENGTH),
-    (header::CONTENT_LOCATION, Fields::CONTENT_LOCATION),
     (header::COOKIE, Fields::COOKIE),
     (header::FORWARDED, Fields::FORWARDED),
-    (header::LOCATION, Fields::LOCATION),
+    (header::LOCATION, Fields::URL),
     (header::TRANSFER_ENCODING, Fields::TRANSFER_ENCODING),
     (header::UPGRADE, Fields::UPGRADE),
     (header::VIA, Fields::VIA),

@@ -202,3 +202,59 @@ fn locations_at_the_provider_become_locations_here() {
         assert_eq!(answered(&[&format!("location: {location}")], "/el", "", public), [format!("location: {expected}")]);
     }
 }
+
+/// Only the first upstream at a host was asked, which also lent its port to references that leave theirs out.
+#[test]
+fn locations_are_those_of_the_upstream_that_answered() {
+    let mut route = route("/el");
+    let of = |tls, port, base: &str| Upstream { tls, port, base_path: base.to_owned(), ..route.upstreams[0].clone() };
+    route.upstreams =
+        vec![of(false, 80, "/one"), of(true, 443, "/two"), of(true, 443, "/three"), of(true, 8443, "/four")];
+    let route = RouteHeaders::new(&route).expect("headers");
+    let id = HeaderValue::from_static("ours");
+    for (upstream, location, expected) in [
+        (1, "//api.example.com/two/x", "http://gate.example:8080/el/x"),
+        (1, "https://api.example.com/two/x", "http://gate.example:8080/el/x"),
+        (2, "https://api.example.com/three/x", "http://gate.example:8080/el/x"),
+        (2, "/three/x", "/el/x"),
+        (2, "//api.example.com:443/three/x", "http://gate.example:8080/el/x"),
+        (3, "//api.example.com/four/x", "http://gate.example:8080/el/x"),
+        (3, "https://api.example.com:8443/four/x", "http://gate.example:8080/el/x"),
+        (3, "//api.example.com/two/x", "http://gate.example:8080/el/x"),
+        (1, "https://api.example.com/four/x", "https://api.example.com/four/x"),
+        (1, "https://api.example.com:8443/two/x", "https://api.example.com:8443/two/x"),
+        (0, "/two/x", "/two/x"),
+    ] {
+        let mut headers = map(&[&format!("location: {location}")]);
+        let answer = Incoming { version: Version::HTTP_11, route: &route, upstream, request_id: &id, public: PUBLIC };
+        prepare_response(&mut headers, &answer);
+        assert_eq!(headers["location"], expected, "{upstream} {location}");
+    }
+}
+
+/// `Location` and a few others led here; whoever asked an operation of Azure's for its state went past the gateway.
+#[test]
+fn every_field_that_holds_a_url_leads_here() {
+    let spec = ProfileSpec { url_headers: vec!["X-Next-Page".to_owned()], ..ProfileSpec::default() };
+    let route = RouteHeaders::new(&route_with("/x", spec)).expect("headers");
+    let id = HeaderValue::from_static("ours");
+    let answer = Incoming { version: Version::HTTP_11, route: &route, upstream: 0, request_id: &id, public: PUBLIC };
+    for name in [
+        "Location",
+        "Content-Location",
+        "Operation-Location",
+        "Azure-AsyncOperation",
+        "X-Goog-Upload-URL",
+        "X-Goog-Upload-Control-URL",
+        "SourceMap",
+        "X-Next-Page",
+    ] {
+        let mut headers = map(&[&format!("{name}: https://api.example.com/v1/a?b"), &format!("{name}: /v1/a")]);
+        prepare_response(&mut headers, &answer);
+        let found: Vec<_> = headers.get_all(name).iter().collect();
+        assert_eq!(found, ["http://gate.example:8080/x/v1/a?b", "/x/v1/a"], "{name}");
+    }
+    let mut headers = map(&["x-other: https://api.example.com/v1/a"]);
+    prepare_response(&mut headers, &answer);
+    assert_eq!(headers["x-other"], "https://api.example.com/v1/a");
+}
