@@ -79,6 +79,7 @@ faults! {
     ClientLost ClientCancelled Client "connection_read_timeout" "The client answered no ping any more: its connection is dead.";
     TooManyConnections Overloaded Gateway "connection_limit_reached" "This gateway has as many connections as it allows.";
     NoSockets Overloaded Gateway "connection_limit_reached" "This gateway has no socket left: descriptors, ports or memory of its system have run out.";
+    PreflightsWait Overloaded Gateway "connection_limit_reached" "As many preflights as may go on to the provider of this route are there, and none was answered in time.";
     ShuttingDown ShuttingDown Gateway "proxy_internal_response" "This gateway is shutting down.";
     KeyMissing MissingCredentials Gateway "http_request_denied" "The request has no gateway key. It belongs where the provider's key would be, or into x-speechgate-key.";
     KeyUnknown InvalidCredentials Gateway "http_request_denied" "The key of the request is no key of this gateway. Its keys begin with sg_.";
@@ -120,6 +121,7 @@ faults! {
     ResponseHeadInvalid InvalidUpstreamResponse Network "http_protocol_error" "The provider answered with something that is not valid HTTP.";
     ResponseHeadIncomplete UpstreamDisconnected Network "http_response_incomplete" "The provider closed the connection in the middle of its answer's header section.";
     ResponseHeadTooLarge InvalidUpstreamResponse Network "http_response_header_section_size" "The header section of the provider's answer is too large.";
+    ResponseTrailersTooLarge InvalidUpstreamResponse Network "http_response_trailer_section_size" "The trailer section of the provider's answer is too large.";
     ResponseBodyInvalid InvalidUpstreamResponse Network "http_response_transfer_coding" "The body of the provider's answer is not validly framed.";
     ResponseBodyIncomplete UpstreamDisconnected Network "http_response_incomplete" "The provider closed the connection in the middle of its answer.";
     NotGrpc InvalidUpstreamResponse Network "http_protocol_error" "The provider's answer to a gRPC call ended without a gRPC status.";

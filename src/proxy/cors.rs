@@ -29,6 +29,10 @@ const REMEMBERED: usize = 32;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// Marks an answer of the gateway's own: what is in its fields a provider may have sent as well.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Own;
+
 /// Who calls from where.
 #[derive(Debug)]
 pub(super) struct Page {

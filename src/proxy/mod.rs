@@ -17,6 +17,7 @@ mod informational;
 pub mod limits;
 mod pages;
 pub mod path;
+mod preflight;
 mod public;
 pub mod redact;
 mod request_body;
@@ -143,7 +144,7 @@ impl Proxy {
             }
             Err(refused) => refused.answer,
         };
-        tell(&page, rules.as_deref(), route.as_deref(), answer.headers_mut());
+        tell(&page, rules.as_deref(), route.as_deref(), &mut answer);
         answer
     }
 
@@ -181,7 +182,7 @@ impl Proxy {
             let websocket = checked.websocket;
             let admitted = match call.end {
                 // It takes no slot and counts for no rate.
-                _ if call.is_preflight() => Ok(()),
+                _ if call.is_preflight() => Box::pin(preflight::admit(&mut call)).await.map_err(Denied::Fault),
                 None => admit::admit(&mut call, &parts, &mut checked.upload, websocket).await,
                 Some(end) => {
                     let admitted = Box::pin(admit::admit(&mut call, &parts, &mut checked.upload, websocket));

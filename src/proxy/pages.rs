@@ -1,11 +1,11 @@
 //! Which rules hold for the page of a browser that a request is of, and whether it may send that.
 
-use super::cors::{Lent, Page};
+use super::cors::{Lent, Own, Page};
 use super::headers::{self, Fields};
 use super::{RouteRuntime, State};
 use crate::canon::Fault;
 use crate::config::types::Cors;
-use http::{HeaderMap, request};
+use http::{Response, request};
 use std::sync::Arc;
 
 /// How clients reach this gateway, as far as this request tells: the host that it asked for, the one that a proxy in front was asked
@@ -44,11 +44,11 @@ pub(super) fn rules_for(
 }
 
 /// Says in an answer what its page may read.
-pub(super) fn tell(page: &Page, rules: Option<&Cors>, route: Option<&RouteRuntime>, answer: &mut HeaderMap) {
-    let own = answer.contains_key("x-error-code");
+pub(super) fn tell<B>(page: &Page, rules: Option<&Cors>, route: Option<&RouteRuntime>, answer: &mut Response<B>) {
+    let own = answer.extensions().get::<Own>().is_some();
     match (rules, route) {
-        (Some(rules), _) => page.allow(rules, answer),
-        (None, Some(route)) => page.follow(&route.readers, own, answer),
+        (Some(rules), _) => page.allow(rules, answer.headers_mut()),
+        (None, Some(route)) => page.follow(&route.readers, own, answer.headers_mut()),
         (None, None) => {}
     }
 }

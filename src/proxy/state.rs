@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// One configuration in use. Requests keep the one that they began with.
 #[derive(Debug)]
@@ -112,6 +112,8 @@ pub struct RouteRuntime {
     pub metrics: Arc<RouteMetrics>,
     /// Those of its tenants, in the order of the configuration.
     pub tenants: Vec<Arc<TenantMetrics>>,
+    /// Places for preflights at its provider.
+    pub(crate) preflights: Arc<Semaphore>,
     /// The counters of its upstreams, in the order of the configuration.
     pub(crate) upstreams: Vec<Arc<UpstreamMetrics>>,
     /// Its limits.
@@ -300,6 +302,7 @@ impl State {
                     headers: Arc::new(headers.guarded(tenants.guard(), config.server.tenant_header.clone())),
                     limits: shared.limits.route((route, &config.tenants), &metrics, now),
                     first_audio: shared.first_audio(route),
+                    preflights: Arc::new(Semaphore::new(MOST_PREFLIGHTS)),
                     upstreams,
                     metrics,
                     tenants: of_tenants,
@@ -326,12 +329,10 @@ impl State {
         // The table was built from the same list, in which a route's index is its place.
         Arc::clone(self.routes.get(route.index).expect("the route table was built from these routes"))
     }
-
-    /// The route whose provider is at this host and port, for URLs in answers that point to it.
-    pub(crate) fn route_to(&self, host: &str, port: u16) -> Option<&Arc<Route>> {
-        self.config.routes.iter().find(|route| route.upstream_at(host, port).is_some())
-    }
 }
+
+/// Most preflights of one route that are at its provider at one time. Others wait here, where they hold no connection.
+const MOST_PREFLIGHTS: usize = 16;
 
 /// Shows of upstreams what a route knows of them.
 fn show(upstreams: &[Arc<UpstreamMetrics>], health: Option<&RouteHealth>) {

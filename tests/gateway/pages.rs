@@ -1,7 +1,8 @@
 //! Pages of browsers that call from another origin.
 
 use crate::support::world::{get_with, json_answer};
-use crate::support::{Act, Answer, World};
+use crate::support::{Act, Answer, Provider, World};
+use std::time::{Duration, Instant};
 
 const APP: &str = "Origin: https://app.example\r\n";
 const ELSEWHERE: &str = "Origin: https://elsewhere.example\r\n";
@@ -254,4 +255,40 @@ fn a_preflight_that_goes_on_carries_nothing_that_the_operator_sets() {
     assert!(!seen.fields.has("x-account") && !seen.fields.has("x-odd"), "{:?}", seen.fields);
     let _ = world.ask(get_with("/b/v1/a", APP));
     assert_eq!(world.provider.one().fields.get("x-account").as_deref(), Some("a-0123456789"));
+}
+
+/// Preflights pass every limit: a hundred of them held a hundred connections to a provider that did not answer.
+#[test]
+fn preflights_hold_few_connections_and_not_for_long() {
+    let provider = Provider::with(|mut conn| {
+        let _ = conn.head();
+        let _ = conn.hang();
+    });
+    let world = World::around(provider, |settings| settings);
+    let mut clients: Vec<_> = (0..100).map(|_| world.client()).collect();
+    let begun = Instant::now();
+    for client in &mut clients {
+        let _ = client.send(preflight("/p/v1/a", APP));
+    }
+    let mut codes = Vec::new();
+    for client in &mut clients {
+        let answer = client.answer();
+        codes.push((answer.status, answer.field("x-error-code")));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let asked = codes.iter().filter(|(status, _)| *status == 504).count();
+    assert!((1..=16).contains(&asked) && world.provider.connections() <= 16, "{asked} {codes:?}");
+    let waited = codes.iter().filter(|(status, code)| *status == 503 && code == "overloaded").count();
+    assert_eq!(asked + waited, 100, "{codes:?}");
+}
+
+/// A field of that name was taken for the gateway's, and a page read the answer that its provider had not let it read.
+#[test]
+fn a_provider_s_own_error_code_makes_no_answer_the_gateway_s() {
+    let world = World::with(|settings| settings.beside("page", "/b", "cors = \"provider\""));
+    world.provider.next([Act::send(json_answer(200, "Access-Control-Allow-Origin: https://app.example\r\n", "{}"))]);
+    world.provider.next([Act::send(json_answer(200, "x-error-code: none\r\n", "{}"))]);
+    assert_eq!(may_read(&world.ask(get_with("/b/v1/a", APP))).as_deref(), Some("https://app.example"));
+    let answer = world.ask(get_with("/b/v1/a", APP));
+    assert_eq!((answer.field("x-error-code").as_str(), may_read(&answer)), ("none", None));
 }

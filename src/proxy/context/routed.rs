@@ -21,6 +21,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// A request whose route is known.
 pub(crate) struct RoutedContext {
@@ -40,6 +41,8 @@ pub(crate) struct RoutedContext {
     pub(super) reads_native: bool,
     /// What the client sent that no error may show when a provider echoes it.
     pub(super) keys: ClientKeys,
+    /// The place of a preflight at its provider.
+    pub(crate) preflight: Option<OwnedSemaphorePermit>,
     /// The generation that it is, on a route that follows them.
     pub(crate) followed: Option<Box<Followed>>,
     /// When it has to be over, on a route that sets an end.
@@ -105,6 +108,7 @@ impl RoutedContext {
             pass: None,
             counted: false,
             admission: Admission::default(),
+            preflight: None,
             followed: None,
             keys,
             end,

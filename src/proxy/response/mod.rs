@@ -15,9 +15,10 @@ pub use events::Events;
 pub use grpc::Messages;
 
 use super::context::{RequestContext, RoutedContext};
+use super::cors::Own;
 use super::errors::{self, Finding, Rendered, Said};
-use super::headers;
 use super::retry::{Answer, Failed};
+use super::{forward, headers};
 use crate::canon::{self, CanonicalError, Evidence, Fault, Phase};
 use crate::detect::Form;
 use crate::upstream::{Capped, Failure};
@@ -44,6 +45,9 @@ async fn relay_answer(mut call: Box<RoutedContext>, answer: Answer) -> Response<
     let (mut parts, mut body) = exchange.response.into_parts();
     let route = Arc::clone(&call.route);
     call.upstream.status = Some(parts.status.as_u16());
+    if !inspect::settle_part(&call, &route, &mut parts) {
+        return fault(call, Fault::ResponseHeadInvalid);
+    }
     let form = form(&call, &route, parts.status.as_u16(), &parts.headers);
     if form == Form::Error {
         // Boxed like all that a success does not need.
@@ -110,6 +114,7 @@ async fn relay_call(mut call: Box<RoutedContext>, answer: Answer) -> Response<Bo
     call.log_response(&parts.headers);
     call.answers(parts.status.as_u16());
     if over {
+        forward::call_ended(&call, Some(0));
         call.grpc_status = Some(0);
         return Response::from_parts(parts, Body::full(Bytes::new(), Some(call)));
     }
@@ -134,6 +139,7 @@ pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Resp
     let body = body.filter(|_| call.method != Method::HEAD).unwrap_or_default();
     let mut response = Response::new(Body::full(body, Some(call)));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    let _ = response.extensions_mut().insert(Own);
     response
 }
 
@@ -164,12 +170,15 @@ pub(crate) fn unrouted(request: RequestContext, fault: Fault) -> Response<Body> 
     let Rendered { status, headers, body, .. } = errors::unrouted(request, fault);
     let mut response = Response::new(Body::full(body.unwrap_or_default(), None));
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    let _ = response.extensions_mut().insert(Own);
     response
 }
 
 /// The answer to a request that a panic took away.
 pub(crate) fn panicked(grpc: bool) -> Response<Body> {
-    errors::panicked(grpc).map(|body| Body::full(body, None))
+    let mut response = errors::panicked(grpc).map(|body| Body::full(body, None));
+    let _ = response.extensions_mut().insert(Own);
+    response
 }
 
 /// Turns the head of an answer into the one for the client.
