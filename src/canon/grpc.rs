@@ -130,7 +130,8 @@ pub fn number(trailers: &HeaderMap) -> Option<u16> {
 }
 
 /// The HTTP status that `google.rpc.Code` gives a number.
-pub(crate) fn http_status(number: u16) -> u16 {
+#[must_use]
+pub fn http_status(number: u16) -> u16 {
     facts(number).1
 }
 

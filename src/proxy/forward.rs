@@ -3,13 +3,13 @@
 use super::context::RoutedContext;
 use super::request_body::RequestBody;
 use super::upstreams::was_never_sent;
-use crate::canon::{Fault, Phase};
+use crate::canon::{self, Fault, Phase};
 use crate::telemetry::upstreams::Outcome;
 use crate::upstream::{Client, Exchange, Failure, Kind};
 use crate::wire;
 use futures_util::FutureExt as _;
 use futures_util::future::Either;
-use http::Request;
+use http::{HeaderMap, Request, StatusCode};
 use std::future::ready;
 use std::time::Instant;
 
@@ -55,25 +55,66 @@ pub(crate) fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Fai
             // The words behind the status are of no use to anybody (RFC 9112 4), and may echo a key as well.
             let _ = exchange.response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
             call.trace.answered(exchange);
-            let status = exchange.response.status().as_u16();
-            call.answered(status, exchange.response.headers());
-            Some(if status < 500 { Outcome::Success } else { Outcome::Failure })
+            let (status, headers) = (exchange.response.status(), exchange.response.headers());
+            call.answered(status.as_u16(), headers);
+            match call.phase {
+                Phase::Grpc if status == StatusCode::OK => ended_at_once(headers),
+                _ => Some(of_status(status.as_u16())),
+            }
         }
         Err(failure) => {
             call.trace.failed(failure.fault.code(), Instant::now());
-            match failure.fault {
-                // The client left: cancellation is no health signal.
-                _ if failure.request_body.is_some() => None,
-                fault if was_never_sent(fault) => Some(Outcome::Unreachable),
-                _ => Some(Outcome::Failure),
-            }
+            of_failure(failure)
         }
     };
+    count(call, ended);
+    outcome
+}
+
+/// A call of gRPC whose messages have begun has ended: with this number, or without one.
+pub(crate) fn call_ended(call: &RoutedContext, number: Option<u16>) {
+    count(call, Some(number.map_or(Outcome::Failure, of_number)));
+}
+
+/// A call of gRPC has broken off behind its head.
+pub(crate) fn call_broke(call: &RoutedContext, failure: &Failure) {
+    // How long a call may take in all is the client's and the operator's affair.
+    let is_over = failure.fault == Fault::TotalTimeout;
+    count(call, of_failure(failure).filter(|_| !is_over));
+}
+
+fn count(call: &RoutedContext, ended: Option<Outcome>) {
     let upstream = call.route.upstreams.get(call.destination.upstream);
     if let (Some(upstream), Some(ended)) = (upstream, ended) {
         upstream.ended(ended);
     }
-    outcome
+}
+
+/// How a call of gRPC ended by the head of its answer; none when that is told behind its messages.
+fn ended_at_once(headers: &HeaderMap) -> Option<Outcome> {
+    match canon::grpc::number(headers) {
+        // A success in the head of messages to come is not the last word.
+        Some(0) => None,
+        Some(number) => Some(of_number(number)),
+        None => (!wire::grpc::is_grpc(headers)).then_some(Outcome::Failure),
+    }
+}
+
+fn of_number(number: u16) -> Outcome {
+    of_status(canon::grpc::http_status(number))
+}
+
+fn of_status(status: u16) -> Outcome {
+    if status < 500 { Outcome::Success } else { Outcome::Failure }
+}
+
+fn of_failure(failure: &Failure) -> Option<Outcome> {
+    match failure.fault {
+        // The client left: cancellation is no health signal.
+        _ if failure.request_body.is_some() => None,
+        fault if was_never_sent(fault) => Some(Outcome::Unreachable),
+        _ => Some(Outcome::Failure),
+    }
 }
 
 /// Forwards informational responses to this attempt, where the server can send them to the client. From an HTTP/2 provider none

@@ -3,8 +3,11 @@
 use super::failure::{self, Failure};
 use super::http1::Http1Connection;
 use super::http2::StreamPermit;
+use super::message;
 use super::send_progress::SendProgress;
+use crate::canon::{Fault, grpc};
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use std::pin::Pin;
@@ -55,6 +58,14 @@ impl Body {
         self.unread = Some(Box::new(frame));
     }
 
+    /// Whether these are trailers of HTTP/2 that are too large. HTTP/1 takes no such ones to begin with. A call of gRPC that failed says
+    /// so, however much stands beside it.
+    fn is_too_large(&self, frame: &Frame<Bytes>) -> bool {
+        let large =
+            |fields: &HeaderMap| message::is_too_large(fields) && grpc::number(fields).is_none_or(|number| number == 0);
+        matches!(self.lifeline, Lifeline::Http2(_)) && frame.trailers_ref().is_some_and(large)
+    }
+
     /// The next frame that has come, if one has.
     fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Polled {
         let mut incoming = Pin::new(&mut self.incoming);
@@ -96,6 +107,9 @@ impl http_body::Body for Body {
             return Poll::Ready(Some(Ok(*frame)));
         }
         match self.poll_incoming(cx) {
+            Poll::Ready(Some(Ok(frame))) if self.is_too_large(&frame) => {
+                Poll::Ready(Some(Err(Failure::new(Fault::ResponseTrailersTooLarge, "the trailers are too large"))))
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 self.read += frame.data_ref().map_or(0, Bytes::len);
                 Poll::Ready(Some(Ok(frame)))

@@ -88,7 +88,7 @@ impl<B: Sendable> Http2Connection<B> {
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_header_list_size(MOST_HEAD)
+            .max_header_list_size(MOST_DECODED)
             .keep_alive_interval(pings.then_some(PING))
             .keep_alive_timeout(PONG)
             .handshake(TokioIo::new(transport))
@@ -145,8 +145,9 @@ const SHARED_IDLE: Duration = Duration::from_secs(60);
 /// A connection on which nothing came for as long as a call lasted that ended after this time is not trusted with another one: what is
 /// behind it may hang, and a shared connection would take calls all the while.
 const SILENCE: Duration = Duration::from_secs(1);
-/// Largest header section of an answer.
-const MOST_HEAD: u32 = 64 * 1024;
+/// Beyond this the library drops fields: of a head with an error, of trailers without. What is larger than is taken is refused earlier
+/// (`message::is_too_large`).
+const MOST_DECODED: u32 = 1024 * 1024;
 /// Enough for 16 Mbit/s at 125 ms, many times what speech needs; the rest waits at the provider.
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// For all streams of a connection together.

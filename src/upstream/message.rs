@@ -65,6 +65,9 @@ pub(super) fn checked<B>(mut response: Response<B>, upgrade: bool) -> Result<Res
     if response.status() == StatusCode::SWITCHING_PROTOCOLS && !upgrade {
         return Err(invalid("101 to a request that did not ask for it"));
     }
+    if response.version() == Version::HTTP_2 && is_too_large(response.headers()) {
+        return Err(Failure::new(Fault::ResponseHeadTooLarge, "the header section is too large"));
+    }
     let headers = response.headers_mut();
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     if let Some(coding) = codings.next() {
@@ -78,6 +81,17 @@ pub(super) fn checked<B>(mut response: Response<B>, upgrade: bool) -> Result<Res
     one_length(headers).map_err(invalid)?;
     Ok(response)
 }
+
+/// Whether a header or trailer section of HTTP/2 is larger than is taken, as it is counted there (RFC 9113 6.5.2). HTTP/1 has bounds of
+/// its own.
+pub(super) fn is_too_large(fields: &HeaderMap) -> bool {
+    fields.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum::<usize>() > MOST_FIELDS
+}
+
+/// Largest header section of an answer, and largest trailer section.
+const MOST_FIELDS: usize = 64 * 1024;
+/// What a field counts for beyond its name and value.
+const FIELD: usize = 32;
 
 /// Makes one Content-Length of several that agree.
 fn one_length(headers: &mut HeaderMap) -> Result<(), &'static str> {

@@ -180,7 +180,7 @@ fn what_is_no_grpc_becomes_grpc() {
                 assert_eq!(ended.trailers_only, !messages, "{path}");
             }
         }
-        // What is more than HTTP/2 allows is left out.
+        // Of an error what is more than HTTP/2 allows is left out.
         let endless = caller.call("/google/many", &[]).await;
         let size: usize = endless.trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
         assert!(endless.said() == ("3", "invalid_parameter") && size < 80 * 1024, "{:?} {size}", endless.said());
@@ -338,7 +338,10 @@ fn a_head_that_is_too_large_is_refused_in_grpc() {
         let names: Vec<String> = (0..60).map(|at| format!("x-{at}")).collect();
         let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
         let long = "x".repeat(9000);
-        for fields in [&many[..], &[("x-long", long.as_str())]] {
+        // Far beyond what is allowed the library answered, with a status alone.
+        let pieces: Vec<(String, String)> = (0..12).map(|at| (format!("x-{at}"), "x".repeat(9000))).collect();
+        let longer: Vec<(&str, &str)> = pieces.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        for fields in [&many[..], &[("x-long", long.as_str())], &longer] {
             let ended = caller.call("/google/trailers/0", fields).await;
             check(&ended, "3", "invalid_request");
             assert!(ended.trailers_only && provider.take().is_empty(), "{ended:?}");
@@ -384,6 +387,71 @@ fn a_success_that_is_taken_back_is_none() {
             let ended = caller.call(path, &[]).await;
             assert_eq!(ended.trailers.get_all("grpc-status").iter().count(), 1, "{path} {ended:?}");
             assert!(ended.field("grpc-status") != "0" && !ended.field("x-error-code").is_empty(), "{path} {ended:?}");
+        }
+    });
+}
+
+/// Fields beyond a size were dropped without a word, the status of the call among them or not.
+#[test]
+fn trailers_that_are_too_large_are_told_and_not_cut() {
+    run(async {
+        let provider = Calls::start(|mut call: Exchange| async move {
+            let (count, size) = match call.request.uri().path() {
+                "/many" => (3000, 20),
+                "/long" => (1, 70_000),
+                "/both" => (20, 16_000),
+                _ => (10, 100),
+            };
+            let mut trailers = map(&[("grpc-status", "0")]);
+            for at in 0..count {
+                let name = http::HeaderName::try_from(format!("x-{at}")).expect("a name");
+                let _ = trailers.append(name, http::HeaderValue::try_from("y".repeat(size)).expect("a value"));
+            }
+            let mut send = call.begin();
+            let _ = send.send_data(message(b"one"), false);
+            let _ = send.send_trailers(trailers);
+        })
+        .await;
+        let gateway = gateway(provider.address, "");
+        let caller = Caller::to(gateway.address()).await;
+        for path in ["/google/many", "/google/long", "/google/both", "/own/long"] {
+            let ended = caller.call(path, &[]).await;
+            assert_eq!(ended.field("x-error-code"), "invalid_upstream_response", "{path} {:?}", ended.trailers.len());
+            assert_eq!(ended.data, message(b"one"), "{path}");
+        }
+        let ended = caller.call("/google/small", &[]).await;
+        assert_eq!((ended.field("grpc-status"), ended.trailers.len()), ("0", 11));
+    });
+}
+
+/// A call of gRPC was a success to its upstream's counter as soon as it had a head.
+#[test]
+fn a_call_counts_for_its_upstream_as_it_ended() {
+    run(async {
+        let provider = Calls::start(end_as_asked).await;
+        let gateway = gateway(provider.address, "waits = { enabled = false }");
+        let url = format!("http://{}", provider.address);
+        let caller = Caller::to(gateway.address()).await;
+        let (mut successes, mut failures) = (0.0, 0.0);
+        for (number, fails) in [
+            ("0", false),
+            ("3", false),
+            ("5", false),
+            ("8", false),
+            ("13", true),
+            ("14", true),
+            ("2", true),
+            ("x", true),
+        ] {
+            for how in ["trailers", "head"] {
+                let _ = caller.call(&format!("/google/{how}/{number}"), &[]).await;
+                *(if fails { &mut failures } else { &mut successes }) += 1.0;
+                for (outcome, count) in [("success", successes), ("failure", failures)] {
+                    let labels = [("route", "canonical"), ("upstream", url.as_str()), ("outcome", outcome)];
+                    let counted = gateway.metric("speechgate_upstream_requests_total", &labels);
+                    assert!((counted - count).abs() < 0.1, "{how}/{number}: {counted} of {count} {outcome}");
+                }
+            }
         }
     });
 }

@@ -5,6 +5,7 @@ use crate::canon::{Evidence, Fault, Observed, grpc};
 use crate::config::types::Timeouts;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding};
+use crate::proxy::forward;
 use crate::proxy::idle::Idle;
 use crate::upstream::{self, Failure};
 use bytes::Bytes;
@@ -65,13 +66,16 @@ impl Messages {
 
     /// The stream has broken. The client's own has not, so that it can be told why.
     fn failed(&mut self, failure: Failure) -> Frame<Bytes> {
+        forward::call_broke(&self.call, &failure);
         let finding = Finding::failure(self.call.phase, failure);
         self.report(finding)
     }
 
     /// The provider has ended the call.
     fn end(&mut self, mut trailers: HeaderMap) -> Frame<Bytes> {
-        if grpc::number(&trailers) == Some(0) {
+        let number = grpc::number(&trailers);
+        forward::call_ended(&self.call, number);
+        if number == Some(0) {
             self.call.prepare_trailers(&mut trailers);
             // However often it was said, it is sent once.
             let _ = trailers.insert(grpc::STATUS, HeaderValue::from_static("0"));

@@ -30,6 +30,8 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// A head that is too large is still read as far as this, to be refused with an envelope.
+const LARGE_HEAD: usize = 256 * 1024;
 /// What a field counts for beyond its name and value.
 const FIELD: usize = 32;
 /// How many streams may be reset by the client before they were handled, or by us because of errors in them, before the
@@ -77,9 +79,11 @@ fn builder<H>(worker: &Worker<H>, streams: Streams) -> http2::Builder<Streams> {
         // Streams whose bodies are not read keep what their own windows allow, and leave room for the others.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(server.http2_max_streams).min(MAX_WINDOW))
-        // What is a little too large is answered like other refusals. The library's own has a status alone, which is no answer to a
-        // call of gRPC.
-        .max_header_list_size(u32::try_from(server.max_header_bytes.saturating_mul(2)).unwrap_or(u32::MAX))
+        // What is too large is answered like other refusals, as long as it can be held: the library's own has a status alone, which is
+        // no answer to a call of gRPC.
+        .max_header_list_size(
+            u32::try_from(server.max_header_bytes.saturating_mul(2).max(LARGE_HEAD)).unwrap_or(u32::MAX),
+        )
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_local_error_reset_streams(MAX_ERROR_RESETS)
         .max_send_buf_size(BUFFER)
