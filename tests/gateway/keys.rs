@@ -349,3 +349,53 @@ fn a_key_in_messages_and_closes_goes_no_further_on_any_route() {
         assert!(told.contains("101 Switching") && !told.contains("0123456789abcdef"), "{path}: {told}");
     }
 }
+
+/// Only events with data were looked at: an id alone went through, and so did the name of an event and lines that mean nothing.
+#[test]
+fn a_key_goes_no_further_in_any_line_of_an_event() {
+    let world = world();
+    for event in [
+        format!("id: {KEY}\n\n"),
+        format!("id:{KEY}\ndata: 1\n\n"),
+        format!("data: 1\nid: /v1?{IN_QUERY}\n\n"),
+        format!("event: {KEY}\n\n"),
+        format!("event: {KEY}\r\ndata: 1\r\n\r\n"),
+        format!("retry: {KEY}\r\r"),
+        format!("debug: {KEY}\ndata: 1\n\n"),
+        format!("database: {KEY}\n\n"),
+        format!("{KEY}\n\n"),
+        format!(": {KEY}\n\n"),
+        format!("id: {KEY}\ndata: {}\n\n", "x".repeat(100_000)),
+        format!("data: {}\nid: {KEY}\n\n", "x".repeat(100_000)),
+        format!("id: {KEY}"),
+    ] {
+        for split in [1, 7, 4096, 1 << 20] {
+            let mut acts = vec![Act::send(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n",
+            )];
+            let stream = format!("data: 0\n\n{event}data: 2\n\n");
+            if split < 4096 && stream.len() > 4096 {
+                continue;
+            }
+            acts.extend(
+                stream
+                    .as_bytes()
+                    .chunks(split)
+                    .map(|part| Act::send([format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat())),
+            );
+            acts.push(Act::send("0\r\n\r\n"));
+            world.provider.next(acts);
+            let answer = world.ask(get("/k/v1/a"));
+            let text = answer.text();
+            assert!(!shows(&text, KEY), "{split} {:?}", event.chars().take(60).collect::<String>());
+            assert!(text.starts_with("data: 0\n\n"), "{split} {text:.60}");
+        }
+    }
+    // What is no key passes as it came.
+    let stream = "id: 17\nevent: a\ndata: 1\n\n:\n\nid: 18\n\n";
+    world.provider.next([Act::send(format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{stream}",
+        stream.len()
+    ))]);
+    assert_eq!(world.get("/k/v1/a").text(), stream);
+}

@@ -193,7 +193,7 @@ impl Events {
 
     fn take(&mut self, data: &Bytes) {
         let Events { splitter, out, call, judge, .. } = self;
-        let clean = |bytes: &[u8]| !judge.suspects(call, bytes) && !judge.has_comments(call, bytes);
+        let clean = |bytes: &[u8]| !judge.suspects(call, bytes) && !judge.shows_keys(call, bytes);
         let passed = match splitter {
             Splitter::Sse(splitter) => splitter.skim(data, out, clean),
             Splitter::Ndjson(splitter) => splitter.skim(data, out, clean),

@@ -33,6 +33,28 @@ pub(crate) fn concerns(form: Form, call: &RoutedContext, route: &RouteRuntime, p
     }
 }
 
+/// Settles what a 206 is where URLs are rewritten, which is why no part is ever asked for there: all of the body is a success like any
+/// other. False for a part, in which they cannot be found.
+pub(crate) fn settle_part(call: &RoutedContext, route: &RouteRuntime, parts: &mut response::Parts) -> bool {
+    let (method, path) = call.request();
+    if parts.status != StatusCode::PARTIAL_CONTENT || route.config.profile.rewrites(method, path).is_none() {
+        return true;
+    }
+    let range = parts.headers.remove(header::CONTENT_RANGE);
+    parts.status = StatusCode::OK;
+    range.is_some_and(|range| range.to_str().is_ok_and(is_all))
+}
+
+/// Whether a `Content-Range` is that of a whole body: `bytes 0-9/10`.
+fn is_all(range: &str) -> bool {
+    let numbers = range.trim().split_once(' ').and_then(|(_, range)| {
+        let (first, rest) = range.trim().split_once('-')?;
+        let (last, size) = rest.split_once('/')?;
+        Some([first.parse::<u64>().ok()?, last.parse().ok()?, size.parse().ok()?])
+    });
+    numbers.is_some_and(|[first, last, size]| first == 0 && last.checked_add(1) == Some(size))
+}
+
 /// The head of an answer whose body is looked at.
 pub(crate) struct Head {
     /// What the client gets.

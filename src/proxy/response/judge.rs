@@ -47,12 +47,15 @@ impl Judge {
             || detect::suspects(&call.route.config.profile, self.framing.phase(), bytes)
     }
 
-    /// Whether there may be comments in these bytes that a key could be in.
-    pub(super) fn has_comments(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
-        let begins = |line_end| memchr::memmem::find(bytes, line_end).is_some();
-        self.framing == Framing::Sse
-            && call.lends_keys()
-            && (bytes.starts_with(b":") || begins(b"\n:") || begins(b"\r:"))
+    /// Whether a key of the route stands in these bytes where nobody looks for failures: in a comment, in the id or the name of an
+    /// event, in a line that means nothing. A comment that has only begun may have the rest of one.
+    pub(super) fn shows_keys(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
+        if self.framing != Framing::Sse || !call.lends_keys() {
+            return false;
+        }
+        let mut lines = bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
+        let is_data = |line: &[u8]| line.strip_prefix(b"data").is_some_and(|rest| matches!(rest, [] | [b':', ..]));
+        lines.any(|line| line.starts_with(b":") || !is_data(line) && call.without_route_keys(line).is_some())
     }
 
     pub(super) fn piece(&mut self, call: &mut RoutedContext, piece: Piece<'_>) -> Verdict {
@@ -68,7 +71,7 @@ impl Judge {
 
     fn whole(&mut self, call: &mut RoutedContext, raw: &[u8]) -> Verdict {
         if !self.suspects(call, raw) {
-            return Verdict::Pass;
+            return if self.shows_keys(call, raw) { self.cleaned(call, raw) } else { Verdict::Pass };
         }
         match self.failure(call, raw, false) {
             Verdict::Pass => self.cleaned(call, raw),
@@ -88,7 +91,7 @@ impl Judge {
                 }
             }
         }
-        if matches!(self.parts, Parts::Pass) && (suspicious || self.has_comments(call, bytes)) && call.lends_keys() {
+        if matches!(self.parts, Parts::Pass) && (suspicious || self.shows_keys(call, bytes)) && call.lends_keys() {
             self.parts = Parts::Cleaned(Vec::new());
         }
         let verdict = match &mut self.parts {
