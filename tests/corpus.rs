@@ -16,6 +16,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use speechgate::canon::envelope::{self, Stamp};
+use speechgate::canon::explain::explain;
 use speechgate::canon::grpc;
 use speechgate::canon::spec::DetectorSpec;
 use speechgate::canon::{Codec, Evidence, Fallback, Matched, Observed, Phase, Profile, ProfileSpec};
@@ -264,6 +265,7 @@ fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
             _ => envelope::event(error, &stamp, error.done),
         };
         let envelope: serde_json::Value = serde_json::from_slice(&envelope).expect("an envelope is JSON");
+        explained(profile, sample, &evidence);
         let status = if answered { Some(error.code.status()) } else { sample.status };
         let upstream_code = error.upstream.as_ref().and_then(|upstream| upstream.code.clone());
         let retryable = if error.retryable { "yes" } else { "no" };
@@ -280,6 +282,16 @@ fn outcome(profile: &Profile, sample: &Sample) -> Option<Outcome> {
             detector,
         })
     })
+}
+
+/// The provider's selector was marked as the one whose value was taken where the edge's code had decided.
+fn explained(profile: &Profile, sample: &Sample, evidence: &Evidence<'_>) {
+    let (classified, explanation) = explain(profile, evidence);
+    let code = classified.error.upstream.and_then(|upstream| upstream.code);
+    let mut taken = explanation.read.iter().filter(|read| read.field == "code" && read.taken);
+    let (first, second) = (taken.next(), taken.next());
+    assert_eq!(first.and_then(|read| read.value.clone()), code, "{}: {first:?}", sample.name);
+    assert!(second.is_none(), "{}: {second:?}", sample.name);
 }
 
 /// What this means, asked as the gateway asks.

@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Longest message for people, in characters.
 const MESSAGE_LIMIT: usize = 2048;
 /// Longest id, code, parameter or link, in characters.
-const FIELD_LIMIT: usize = 512;
+pub(super) const FIELD_LIMIT: usize = 512;
 /// Largest provider body that an envelope carries.
 const BODY_LIMIT: usize = 16 * 1024;
 /// Largest extra from a provider that `details` carries.

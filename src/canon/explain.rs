@@ -1,8 +1,8 @@
 //! Why an observation was classified as it was: the steps of the decision in words.
 
-use super::classify::{Classified, resolve_traced};
+use super::classify::{Classified, FIELD_LIMIT, resolve_traced};
 use super::decide::{Step, Trace};
-use super::evidence::Evidence;
+use super::evidence::{Evidence, shorten};
 use super::heuristics::Strength;
 use super::profile::Profile;
 use super::reads::{Read, reads};
@@ -35,7 +35,26 @@ pub fn explain<'p>(profile: &'p Profile, evidence: &Evidence<'_>) -> (Classified
     let read = reads(profile, evidence);
     let mut recorder = Recorder { evidence, explanation: Explanation { read, asked: Vec::new() } };
     let classified = resolve_traced(profile, evidence, &mut recorder);
-    (classified, recorder.explanation)
+    let mut explanation = recorder.explanation;
+    if let Some(code) = classified.error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()) {
+        take(&mut explanation.read, code);
+    }
+    (classified, explanation)
+}
+
+/// Marks the selector that found this code as the one whose value was taken: what stands in front of the provider may have decided,
+/// whatever the provider's own selectors found before.
+fn take(read: &mut [Read], code: &str) {
+    let mut codes: Vec<&mut Read> = read.iter_mut().filter(|read| read.field == "code").collect();
+    let is_code = |read: &Read| read.value.as_deref().is_some_and(|value| shorten(value.into(), FIELD_LIMIT) == code);
+    let Some(of) = codes
+        .iter()
+        .position(|read| read.taken && is_code(read))
+        .or_else(|| codes.iter().position(|read| is_code(read)))
+    else {
+        return;
+    };
+    codes.iter_mut().enumerate().for_each(|(index, read)| read.taken = index == of);
 }
 
 /// Puts each step into words as it is taken.
