@@ -59,6 +59,7 @@ impl ProfileSpec {
                 subprotocols: lists(self.secrets.subprotocols, &base.secrets.subprotocols),
                 subprotocol_pairs: lists(self.secrets.subprotocol_pairs, &base.secrets.subprotocol_pairs),
                 messages: lists(self.secrets.messages, &base.secrets.messages),
+                first_messages: lists(self.secrets.first_messages, &base.secrets.first_messages),
             },
             concurrency: ConcurrencySpec {
                 unit: self.concurrency.unit.or(base.concurrency.unit),

@@ -39,6 +39,7 @@ mod mapping;
 mod merge;
 mod native;
 pub mod observed;
+mod openings;
 mod outline;
 mod path;
 mod place;

@@ -15,6 +15,7 @@ use super::generations::GenerationRule;
 use super::heuristics;
 use super::liveness::{KeepAlive, KeepAlives};
 use super::mapping::Mapping;
+use super::openings::Openings;
 use super::path::Path;
 use super::problems::{Problems, ProfileProblem};
 use super::rewrites::Rewrites;
@@ -43,6 +44,7 @@ pub struct Profile {
     pub(crate) late_rules: Vec<Rule>,
     pub(crate) native: super::native::Native,
     rewrites: Rewrites,
+    pub(crate) openings: Openings,
     texts: Vec<TextPath>,
     generations: Vec<Arc<GenerationRule>>,
     streams: Vec<Arc<Stream>>,
@@ -82,7 +84,7 @@ impl Profile {
         let codes = Codes::new(codes, spaces, &fields.code);
         let (mut early_rules, mut late_rules) = compile_rules(&spec, &mut problems);
         early_rules.iter_mut().chain(&mut late_rules).for_each(|rule| rule.settle(&codes));
-        let rewrites = Rewrites::compile(&spec, &mut problems);
+        let (rewrites, openings) = (Rewrites::compile(&spec, &mut problems), Openings::compile(&spec, &mut problems));
         let texts = compile_texts(&spec.cost.text, &mut problems);
         let native = super::native::Native::compile(&spec.native, &spec.codes, &mut |path, problem| {
             problems.add(path, problem);
@@ -127,6 +129,7 @@ impl Profile {
             late_rules,
             native,
             rewrites,
+            openings,
             texts,
             generations,
             streams,

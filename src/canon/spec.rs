@@ -187,6 +187,18 @@ pub struct SecretsSpec {
     pub subprotocol_pairs: Vec<String>,
     /// Members of the first WebSocket messages.
     pub messages: Vec<String>,
+    /// Sockets whose clients may show their key in the first message and nowhere before.
+    pub first_messages: Vec<FirstMessageSpec>,
+}
+
+/// Sockets whose clients may show their key in the first message
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FirstMessageSpec {
+    /// Method and path template of the handshake.
+    pub path: OneOrMany<String>,
+    /// The members of the message that hold the key.
+    pub members: Vec<String>,
 }
 
 /// One kind of client. Everything that is given must hold, and something must be given.

@@ -2,9 +2,11 @@
 
 use super::context::RoutedContext;
 use super::errors::Finding;
+use super::gateway_key;
 use super::tenants::{self, Place, Sent, TenantIdentity, Watch};
-use crate::canon::Fault;
+use crate::canon::{Fault, Phase};
 use http::request;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,13 +14,47 @@ use std::time::SystemTime;
 ///
 /// # Errors
 /// Why it goes no further.
-pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> Result<(), Box<Finding<'static>>> {
+pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> Result<(), Unknown> {
     if !call.state.tenants.ask() || call.is_preflight() {
         return Ok(());
     }
     match identify(call, parts) {
+        Ok(identity) => begin(call, identity).map_err(|finding| Unknown { finding, may_follow: false }),
+        Err(fault) => {
+            let finding = Box::new(Finding::unauthenticated(call.phase, fault));
+            Err(Unknown { finding, may_follow: fault == Fault::KeyMissing })
+        }
+    }
+}
+
+/// A client that is not known.
+pub(super) struct Unknown {
+    pub(super) finding: Box<Finding<'static>>,
+    /// It has shown nothing yet: on some sockets the key is in the first message.
+    pub(super) may_follow: bool,
+}
+
+/// The first message of a socket has come: whose it is, by the gateway key in one of these members.
+///
+/// # Errors
+/// Why it goes no further.
+pub(super) fn authenticate_first(
+    call: &mut RoutedContext,
+    message: &[u8],
+    members: &[String],
+) -> Result<(), Box<Finding<'static>>> {
+    let tree: Option<Value> = serde_json::from_slice(message).ok();
+    let texts = members.iter().filter_map(|name| tree.as_ref()?.get(name)?.as_str()).filter(|text| !text.is_empty());
+    let texts: Vec<&str> = texts.collect();
+    let key = texts.iter().find_map(|text| gateway_key::key_in(text.as_bytes()));
+    let admitted = match key {
+        Some(key) => call.state.tenants.admit(&key, &call.route.config.name, SystemTime::now()),
+        None if texts.is_empty() => Err(Fault::KeyMissing),
+        None => Err(Fault::KeyUnknown),
+    };
+    match admitted {
         Ok(identity) => begin(call, identity),
-        Err(fault) => Err(Box::new(Finding::unauthenticated(call.phase, fault))),
+        Err(fault) => Err(Box::new(Finding::unauthenticated(Phase::Frame, fault))),
     }
 }
 

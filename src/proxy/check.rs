@@ -1,7 +1,8 @@
 //! The beginning of a request: what is proper HTTP, its route, and whose it is.
 
-use super::authenticate;
+use super::authenticate::{self, Unknown};
 use super::context::{RequestContext, RoutedContext};
+use super::errors::Finding;
 use super::headers::{self, Fields};
 use super::informational::InformationalSender;
 use super::request_body::RequestBody;
@@ -22,6 +23,8 @@ pub(super) struct Checked {
     pub(super) upload: RequestBody,
     /// Whether it is a WebSocket handshake.
     pub(super) websocket: bool,
+    /// Whether its client has to show its key in its first message.
+    pub(super) key_follows: bool,
 }
 
 /// A request that goes no further.
@@ -82,12 +85,22 @@ pub(super) fn check(
         }
     };
     let mut call = Box::new(RoutedContext::new(request, state.runtime(routed.route), &parts.headers));
-    if let Err(finding) = authenticate::authenticate(&mut call, parts) {
-        let route = Some(Arc::clone(&call.route));
-        return Err(Box::new(Refused { answer: response::reject(call, *finding), route }));
-    }
+    let key_follows = match authenticate::authenticate(&mut call, parts) {
+        Ok(()) => false,
+        // Where the key stands depends on the path at the provider.
+        Err(Unknown { may_follow: true, .. }) if websocket && !call.route.config.credentials.is_empty() => true,
+        Err(Unknown { finding, .. }) => {
+            let route = Some(Arc::clone(&call.route));
+            return Err(Box::new(Refused { answer: response::reject(call, *finding), route }));
+        }
+    };
     match aim(&mut call, &routed, parts, body, websocket) {
-        Ok(checked) => Ok((call, checked)),
+        Ok(_) if key_follows && call.opening().is_empty() => {
+            let route = Some(Arc::clone(&call.route));
+            let finding = Finding::unauthenticated(call.phase, Fault::KeyMissing);
+            Err(Box::new(Refused { answer: response::reject(call, finding), route }))
+        }
+        Ok(checked) => Ok((call, Checked { key_follows, ..checked })),
         Err(fault) => {
             let route = Some(Arc::clone(&call.route));
             let answer = refused(parts.version, fault, response::fault(call, fault));
@@ -160,7 +173,7 @@ fn aim(
     let target = if call.state.tenants.guard() { tenants::clean_target(target)? } else { target };
     call.upstream.target = target.clone().into();
     call.upstream.base_path = base_path.len();
-    Ok(Checked { target, upload, websocket })
+    Ok(Checked { target, upload, websocket, key_follows: false })
 }
 
 /// Where a request cannot be trusted, neither can what seems to follow it: the connection ends (RFC 9112 6.3). Who speaks another

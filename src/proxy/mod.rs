@@ -18,6 +18,7 @@ pub mod limits;
 mod pages;
 pub mod path;
 mod preflight;
+mod prepare;
 mod public;
 pub mod redact;
 mod request_body;
@@ -46,16 +47,17 @@ use headers::Fields;
 use idle::within;
 use limits::Denied;
 use pages::{addresses, rules_for, rules_of_nowhere, tell};
+use prepare::prepare;
 use retry::{Answer, Failed};
 
-use crate::canon::{Fault, Phase};
+use crate::canon::Fault;
 use crate::upstream::{Client, Failure, TlsShared};
 use crate::wire::grpc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, lazy, ready};
-use http::{HeaderValue, Request, Response, Version, header, request};
+use http::{Request, Response, Version, request};
 use hyper::body::Incoming;
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -180,6 +182,9 @@ impl Proxy {
         async move {
             let version = parts.version;
             let websocket = checked.websocket;
+            if checked.key_follows {
+                return ws::opening::open(self.client.clone(), call, checked, parts);
+            }
             let admitted = match call.end {
                 // It takes no slot and counts for no rate.
                 _ if call.is_preflight() => Box::pin(preflight::admit(&mut call)).await.map_err(Denied::Fault),
@@ -237,44 +242,4 @@ async fn sent_while_known(
     };
     call.watch = Some(watch);
     sent
-}
-
-/// Turns a request into the one for the provider.
-fn prepare(
-    call: &mut RoutedContext,
-    peer: &Peer,
-    mut parts: request::Parts,
-    checked: Checked,
-) -> Result<Request<RequestBody>, Fault> {
-    let state = Arc::clone(&call.state);
-    let runtime = Arc::clone(&call.route);
-    let outgoing = headers::Outgoing {
-        fields: call.fields,
-        method: &parts.method,
-        version: parts.version,
-        authority: parts.uri.authority(),
-        websocket: checked.websocket,
-        peer: &peer.headers,
-        route: &runtime.headers,
-        destination: call.destination,
-        identity: &state.shared.identity,
-        request_id: &call.id,
-        trust_forwarded: state.config.server.trust_forwarded,
-    };
-    headers::prepare_request(&mut parts.headers, &outgoing);
-    if call.phase == Phase::Grpc {
-        // For this hop: servers refuse calls without it.
-        let _ = parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
-    parts.uri = runtime.headers.target(checked.target, call.destination, checked.websocket)?.into();
-    parts.version = http::Version::HTTP_11;
-    if call.fields.may_have(Fields::RANGE)
-        && runtime.config.profile.rewrites(call.method.as_str(), call.provider_path()).is_some()
-    {
-        // A part of a body whose URLs are rewritten has neither the bytes nor the places that the client asks for.
-        for name in [header::RANGE, header::IF_RANGE] {
-            let _ = parts.headers.remove(name);
-        }
-    }
-    Ok(Request::from_parts(parts, checked.upload))
 }

@@ -45,6 +45,8 @@ mod leak;
 mod limits;
 /// The metrics page: formats, exemplars, bounds.
 mod metrics;
+/// Sockets whose clients show their key in the first message.
+mod openings;
 /// Paths that try to leave their route.
 mod operator;
 /// Pages of browsers that call from another origin.

@@ -55,6 +55,8 @@ pub(crate) struct RoutedContext {
     pub(crate) ledger: Option<Box<Ledger>>,
     /// What its tenant's limits charged it, until it goes out.
     pub(crate) begun: Option<Begun>,
+    /// Whether its client showed its key in the first message of its socket.
+    pub(crate) key_followed: bool,
     /// Watches over the key that it came with, where its client has one.
     pub(crate) watch: Option<Watch>,
     pub(super) in_flight: Option<InFlight>,
@@ -116,6 +118,7 @@ impl RoutedContext {
             rate_limits: None,
             ledger: None,
             begun: None,
+            key_followed: false,
             watch: None,
             ended: false,
         }
@@ -130,6 +133,13 @@ impl RoutedContext {
     /// out with it, and what is answered binds nobody.
     pub(crate) fn is_preflight(&self) -> bool {
         self.destination.keyless
+    }
+
+    /// The members of the first message in which the client of this socket may show its key.
+    pub(crate) fn opening(&self) -> Vec<String> {
+        let (method, path) = self.request();
+        let known = self.route.config.profile.openings.members(method, path).map(str::to_owned);
+        known.chain(self.route.headers.first_message_members()).collect()
     }
 
     /// The form of errors in this phase; never [`Envelope::Auto`].

@@ -10,6 +10,7 @@ use crate::canon::spec::SecretsSpec;
 use crate::config::secret::Secret;
 use crate::config::types::{Credentials, SubprotocolPlace};
 use crate::proxy::path;
+use crate::proxy::redact::token;
 use http::header::{InvalidHeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, request};
@@ -23,6 +24,8 @@ pub(super) struct Injected {
     query: Option<Secret>,
     subprotocol: Option<Subprotocol>,
     first_message: Option<(String, Secret)>,
+    /// The key without the word before it.
+    bare: Secret,
 }
 
 /// A subprotocol that carries a secret.
@@ -59,6 +62,7 @@ impl Injected {
             query: credentials.query.as_ref().map(in_query),
             subprotocol: credentials.subprotocol.as_ref().map(in_subprotocol).transpose()?,
             first_message: credentials.first_message.as_ref().map(in_message),
+            bare: Secret::new(bare(credentials.value.reveal()).to_owned()),
         })
     }
 
@@ -70,6 +74,11 @@ impl Injected {
     fn query(&self, websocket: bool) -> Option<&str> {
         self.query.as_ref().filter(|_| websocket || self.header.is_none()).map(Secret::reveal)
     }
+}
+
+/// The token of `Bearer token`.
+fn bare(value: &str) -> &str {
+    token(value.as_bytes()).and_then(|token| std::str::from_utf8(token).ok()).unwrap_or(value)
 }
 
 impl RouteHeaders {
@@ -129,6 +138,16 @@ impl RouteHeaders {
     /// The member of the client's first message that carries the credentials, and its value.
     pub(crate) fn first_message(&self, destination: Destination) -> Option<(&str, &Secret)> {
         self.injected(destination)?.first_message.as_ref().map(|(member, value)| (member.as_str(), value))
+    }
+
+    /// The members of first messages into which the route's credentials are put.
+    pub(crate) fn first_message_members(&self) -> impl Iterator<Item = String> {
+        self.credentials.iter().filter_map(|one| one.first_message.as_ref()).map(|(member, _)| member.clone())
+    }
+
+    /// The key of the credentials by itself, for the place where a client has put its own.
+    pub(crate) fn bare_key(&self, destination: Destination) -> Option<&Secret> {
+        self.injected(destination).map(|injected| &injected.bare)
     }
 
     /// Turns a request that was prepared with some of the route's credentials into one with others.

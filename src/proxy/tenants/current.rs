@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
@@ -38,13 +38,34 @@ pub struct Current {
     /// How often there were others.
     version: AtomicU64,
     changed: Notify,
+    /// Sockets whose clients have shown no key yet.
+    unknown: AtomicUsize,
     /// What tenants may use and have used, by their names.
     limits: Mutex<BTreeMap<String, Arc<TenantLimits>>>,
     /// What they have used of their budgets, for as long as the process lives.
     spendings: Mutex<Spendings>,
 }
 
+/// Most sockets at one time whose clients have shown no key yet.
+const MOST_UNKNOWN: usize = 1000;
+
+/// A socket whose client has shown no key yet.
+#[derive(Debug)]
+pub(crate) struct UnknownSocket(Arc<Current>);
+
+impl Drop for UnknownSocket {
+    fn drop(&mut self) {
+        let _ = self.0.unknown.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Current {
+    /// A place for a socket whose client has shown no key yet; none when there are too many of them.
+    pub(crate) fn opens_unknown(self: &Arc<Self>) -> Option<UnknownSocket> {
+        let before = self.unknown.fetch_add(1, Ordering::Relaxed);
+        Some(UnknownSocket(Arc::clone(self))).filter(|_| before < MOST_UNKNOWN)
+    }
+
     /// What tenants had used when the process before this one ended.
     pub fn resume(&self, kept: Vec<Kept>) {
         self.spendings().resume(kept);

@@ -13,7 +13,7 @@ mod places;
 mod strip;
 
 pub use current::Current;
-pub(crate) use current::Watch;
+pub(crate) use current::{UnknownSocket, Watch};
 pub use limits::Kept;
 pub(crate) use limits::{Begun, TenantLimits};
 pub(crate) use places::{OWN, Place, Sent, find};

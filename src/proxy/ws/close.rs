@@ -218,6 +218,13 @@ impl SessionErrors {
         CloseMessage { messages: OwnMessage::all(&mut rendered), reason: Some(reason), code }
     }
 
+    /// What a client is sent whose socket opens to nobody.
+    pub(super) fn refused(&mut self, finding: Finding<'_>) -> CloseMessage {
+        let mut rendered = errors::report(&mut self.call, finding.opening(true));
+        let (reason, code) = (rendered.reason(), rendered.error.code.row().close);
+        CloseMessage { messages: OwnMessage::all(&mut rendered), reason: Some(reason), code }
+    }
+
     /// The client has gone, so nothing can be sent. If it left after an error, that is not counted as another error.
     pub(super) fn unheard(&mut self, fault: Fault) {
         if self.last_error.as_ref().is_none_or(|told| told.fatal == Some(false)) {

@@ -28,6 +28,8 @@ pub(super) struct FirstMessages {
     remembered: usize,
     /// Whether clients show gateway keys, none of which goes on.
     guards: bool,
+    /// What stands in the first message for the gateway key that its client showed there.
+    exchanged: Option<String>,
 }
 
 /// The result of inspecting a message.
@@ -47,7 +49,14 @@ impl FirstMessages {
     /// `secrets` are the members that carry keys; `replaced` says whether the route has credentials of its own.
     pub(super) fn new(secrets: &[String], replaced: bool, injects: bool) -> FirstMessages {
         let left = if secrets.is_empty() && !injects { 0 } else { LOOKED_AT };
-        FirstMessages { secrets: secrets.to_vec(), taken_out: replaced, injects, left, remembered: 0, guards: false }
+        let (secrets, taken_out) = (secrets.to_vec(), replaced);
+        FirstMessages { secrets, taken_out, injects, left, remembered: 0, guards: false, exchanged: None }
+    }
+
+    /// The same where the client has shown its gateway key in one of these members of its first message: this stands there instead.
+    pub(super) fn exchanging(mut self, members: Vec<String>, ours: Option<&str>) -> FirstMessages {
+        self.secrets.extend(members);
+        FirstMessages { exchanged: ours.map(str::to_owned), left: LOOKED_AT, ..self }
     }
 
     /// The same where clients show gateway keys, or do not.
@@ -100,6 +109,7 @@ impl FirstMessages {
     pub(super) fn message(&mut self, text: &[u8], member: Option<(&str, &str)>) -> Result<Opened, Unfit> {
         self.left = self.left.saturating_sub(1);
         let member = member.filter(|_| std::mem::take(&mut self.injects));
+        let exchanged = self.exchanged.take().filter(|_| member.is_none());
         let Some(members) = members(text) else {
             return match member {
                 Some(_) => Err(Unfit),
@@ -118,8 +128,11 @@ impl FirstMessages {
         };
         let changes = member.is_some() || members.iter().any(|(name, _)| goes(name));
         let replaced = changes.then(|| {
-            let kept = members.iter().filter(|(name, _)| !goes(name));
-            let kept = kept.map(|(name, value)| format!("{}:{}", quoted(name), value.get()));
+            let kept = members.iter().filter_map(|(name, value)| match (goes(name), &exchanged) {
+                (false, _) => Some(format!("{}:{}", quoted(name), value.get())),
+                (true, None) => None,
+                (true, Some(ours)) => Some(format!("{}:{}", quoted(name), quoted(&exchange(value, ours)?))),
+            });
             let put_in = member.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value)));
             format!("{{{}}}", kept.chain(put_in).collect::<Vec<_>>().join(",")).into_bytes()
         });
@@ -144,6 +157,14 @@ impl FirstMessages {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
+}
+
+/// A text with this in the place of the gateway key in it; none where there is none.
+fn exchange(value: &RawValue, ours: &str) -> Option<String> {
+    let mut text: String = serde_json::from_str(value.get()).ok()?;
+    let key = gateway_key::find(text.as_bytes())?;
+    text.replace_range(key, ours);
+    Some(text)
 }
 
 /// Whether a letter of ASCII is written as an escape, which no writer does without reason.

@@ -109,7 +109,7 @@ impl Offer {
 }
 
 /// The answer to a key (RFC 6455 4.2.2).
-fn accept(key: &[u8]) -> String {
+pub(super) fn accept(key: &[u8]) -> String {
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat());
     let mut text = String::with_capacity(28);
     for chunk in hash.as_ref().chunks(3) {

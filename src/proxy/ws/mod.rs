@@ -2,7 +2,7 @@
 //!
 //! [`relay`] is the handshake: a provider's refusal is an ordinary HTTP response, and nothing is upgraded unless the peer has proved
 //! that it speaks WebSocket. `session` is what follows, in a task of its own that owns the call: `frames` sorts frames, `side` is one
-//! connection, `close` renders errors.
+//! connection, `close` renders errors. `opening` lets clients in that show their key in the first message.
 //!
 //! Over HTTP/2 a WebSocket would come as an extended CONNECT (RFC 8441). It is not offered (no SETTINGS_ENABLE_CONNECT_PROTOCOL
 //! goes out), and a CONNECT that comes all the same is refused with 405 like any other.
@@ -11,23 +11,25 @@ mod close;
 mod first_message;
 mod frames;
 mod handshake;
+pub(super) mod opening;
 mod pings;
+mod prefixed;
 mod session;
 mod side;
 
 use super::context::RoutedContext;
 use super::request_body::RequestBody;
 use super::response::Body;
-use super::retry;
-use super::{RouteRuntime, headers, response};
+use super::retry::{self, Answer, Failed};
+use super::{headers, response};
 use crate::canon::{CanonicalError, Fault, Phase};
 use crate::upstream::{Client, Failure};
 use close::SessionErrors;
 use frames::Sizes;
 use handshake::Offer;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, response as head};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use prefixed::Prefixed;
 use session::{Limits, Session};
 use std::future::poll_fn;
 use std::pin::pin;
@@ -41,42 +43,73 @@ pub(super) async fn relay(
     mut request: Request<RequestBody>,
 ) -> Response<Body> {
     let client_upgrade = hyper::upgrade::on(&mut request);
+    let Opened { mut head, upgrade, offer } = match dial(client, &mut call, request).await {
+        Ok(opened) => opened,
+        Err(NotOpened::NoOffer) => return response::fault(call, Fault::UpgradeRefused),
+        Err(NotOpened::Failed(failed)) => return response::failed(call, *failed),
+        Err(NotOpened::Answered(answer)) => return response::relay(call, *answer).await,
+        Err(NotOpened::Invalid(status, detail)) => return refuse(call, status, detail),
+    };
+    let route = Arc::clone(&call.route);
+    headers::prepare_handshake(&mut head.headers, &call.incoming(head.version));
+    offer.answer(&mut head.headers, route.headers.subprotocol(call.destination));
+    call.add_attempts(&mut head.headers);
+    call.tell_limits(&mut head.headers);
+    call.log_response(&head.headers);
+    call.answers(head.status.as_u16());
+    call.upgraded(Instant::now());
+    // Not joined: the session ends with its sockets, and the runtime ends what is left.
+    drop(tokio::spawn(run(call, client_upgrade, upgrade)));
+    Response::from_parts(head, Body::Empty)
+}
+
+/// A provider's side of a socket.
+struct Opened {
+    head: head::Parts,
+    upgrade: OnUpgrade,
+    /// What its client offered.
+    offer: Offer,
+}
+
+/// Why there is none.
+enum NotOpened {
+    /// The client's handshake has no key.
+    NoOffer,
+    Failed(Box<Failed>),
+    /// A failure that nobody tries again, or a redirect.
+    Answered(Box<Answer>),
+    /// No valid response to a handshake.
+    Invalid(StatusCode, &'static str),
+}
+
+/// Sends a prepared handshake to the provider, and checks its answer.
+async fn dial(
+    client: &Client<RequestBody>,
+    call: &mut RoutedContext,
+    mut request: Request<RequestBody>,
+) -> Result<Opened, NotOpened> {
     let route = Arc::clone(&call.route);
     let (keys, replaced) = route.headers.subprotocol_keys(call.destination);
     let injected = route.headers.subprotocol(call.destination);
-    let Some(offer) = Offer::of(request.headers_mut(), (keys, replaced), route.headers.guards(), injected) else {
-        return response::fault(call, Fault::UpgradeRefused);
-    };
+    let offer = Offer::of(request.headers_mut(), (keys, replaced), route.headers.guards(), injected);
+    let offer = offer.ok_or(NotOpened::NoOffer)?;
     call.hide(offer.secrets(keys));
-    let mut answer = match retry::send(client, &mut call, request, true).await {
-        Ok(answer) => answer,
-        Err(failed) => return response::failed(call, *failed),
-    };
+    let mut answer = retry::send(client, call, request, true).await.map_err(NotOpened::Failed)?;
     let status = answer.exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
         // A redirect is passed on; any other response that is not a failure is no valid response to a handshake.
-        return match status.is_success() {
-            true => refuse(call, status, "an answer that is neither 101 nor a failure"),
-            false => response::relay(call, answer).await,
-        };
+        return Err(match status.is_success() {
+            true => NotOpened::Invalid(status, "an answer that is neither 101 nor a failure"),
+            false => NotOpened::Answered(Box::new(answer)),
+        });
     }
     let injected = route.headers.subprotocol(call.destination);
-    if let Err(detail) = offer.check(answer.exchange.response.headers(), injected) {
-        return refuse(call, status, detail);
-    }
-    let provider_upgrade = hyper::upgrade::on(&mut answer.exchange.response);
+    let checked = offer.check(answer.exchange.response.headers(), injected);
+    checked.map_err(|detail| NotOpened::Invalid(status, detail))?;
+    let upgrade = hyper::upgrade::on(&mut answer.exchange.response);
     call.upstream.status = Some(status.as_u16());
-    let (mut parts, _) = answer.exchange.response.into_parts();
-    headers::prepare_handshake(&mut parts.headers, &call.incoming(parts.version));
-    offer.answer(&mut parts.headers, injected);
-    call.add_attempts(&mut parts.headers);
-    call.tell_limits(&mut parts.headers);
-    call.log_response(&parts.headers);
-    call.answers(status.as_u16());
-    call.upgraded(Instant::now());
-    // Not joined: the session ends with its sockets, and the runtime ends what is left.
-    drop(tokio::spawn(run(call, route, client_upgrade, provider_upgrade)));
-    Response::from_parts(parts, Body::Empty)
+    let (head, _) = answer.exchange.response.into_parts();
+    Ok(Opened { head, upgrade, offer })
 }
 
 /// The provider's response is not a valid answer to a handshake.
@@ -87,15 +120,20 @@ fn refuse(mut call: Box<RoutedContext>, status: StatusCode, detail: &str) -> Res
 }
 
 /// Waits until both connections have been handed over, then runs the session on them.
-async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, client: OnUpgrade, provider: OnUpgrade) {
-    let (client, provider) = match tokio::try_join!(client, provider) {
-        Ok(both) => both,
+async fn run(mut call: Box<RoutedContext>, client: OnUpgrade, provider: OnUpgrade) {
+    match tokio::try_join!(client, provider) {
+        Ok((client, provider)) => session(call, Prefixed::new(client), Prefixed::new(provider)).await,
         Err(error) => {
             // The provider's connection is ready as soon as its 101 has arrived, so it was the client that left.
             call.record(Phase::Frame, &CanonicalError::from_fault(Fault::ClientLeft), Some(error.to_string()));
-            return call.complete();
+            call.complete();
         }
-    };
+    }
+}
+
+/// Runs a session until it is over.
+async fn session(mut call: Box<RoutedContext>, client: Prefixed, provider: Prefixed) {
+    let route = Arc::clone(&call.route);
     let shared = Arc::clone(&call.state.shared);
     let websocket = route.config.websocket;
     let provider_answers = route.config.profile.answers_pings();
@@ -109,7 +147,7 @@ async fn run(mut call: Box<RoutedContext>, route: Arc<RouteRuntime>, client: OnU
     };
     let mut watch = call.watch.take();
     let errors = SessionErrors::new(call, Arc::clone(&route));
-    let mut session = Session::new(TokioIo::new(client), TokioIo::new(provider), errors, route, limits);
+    let mut session = Session::new(client, provider, errors, route, limits);
     let mut stopping = pin!(shared.stopping.begun());
     let mut listens = false;
     poll_fn(|cx| {

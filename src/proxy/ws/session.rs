@@ -22,6 +22,7 @@ use super::first_message::FirstMessages;
 use super::frames::{HELD_FOR_SLOTS, Look, Sizes};
 use super::side::Side;
 use crate::canon::{Codec, Fault};
+use crate::config::secret::Secret;
 use crate::proxy::RouteRuntime;
 use crate::telemetry::metrics::{Initiator, OpenSocket};
 use crate::wire::frame::{Opcode, Sender};
@@ -129,6 +130,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let codec = errors.codec();
         let first_messages = FirstMessages::new(&route.config.profile.spec().secrets.messages, replaces, injects);
         let first_messages = first_messages.guarding(route.headers.guards());
+        let first_messages = match errors.call.key_followed {
+            true => {
+                let ours = route.headers.bare_key(errors.call.destination).map(Secret::reveal);
+                first_messages.exchanging(errors.call.opening(), ours)
+            }
+            false => first_messages,
+        };
         let mut session = Session {
             client: Side::new(client, Sender::Client, limits.sizes, limits.ping_client),
             provider: Side::new(provider, Sender::Server, limits.sizes, limits.ping_provider),

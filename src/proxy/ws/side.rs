@@ -1,11 +1,12 @@
 //! One of the two connections of a session: what it sends, what waits to be sent to it, how far its closing has come.
 
 use super::close::OwnMessage;
-use super::frames::{FrameReader, Sizes};
+use super::frames::{FrameReader, Sizes, Unit};
 use super::pings::Pings;
 use crate::wire::close;
 use crate::wire::frame::{Opcode, Sender, frame};
 use bytes::{Buf as _, BytesMut};
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -217,6 +218,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         if self.is_closed() {
             self.drained += bytes;
             self.ended |= self.drained > DRAINED;
+        }
+    }
+
+    /// Reads what still comes for its close alone.
+    pub(super) fn drain_to_close(&mut self, cx: &mut Context<'_>) {
+        let mut buffer = [0; 1024];
+        while !self.ended {
+            let read = match self.poll_read(cx, &mut buffer) {
+                Poll::Pending => return,
+                Poll::Ready(read) => read.unwrap_or(0),
+            };
+            self.drained += read;
+            self.ended = read == 0 || self.drained > DRAINED;
+            if self.close_seen.is_some() {
+                continue;
+            }
+            let mut close = None;
+            let piece = buffer.get(..read).unwrap_or_default();
+            let fed = self.frames.feed(piece, &mut |_, _| false, &Cell::new(false), &mut |unit| {
+                if let Unit::Close(_, code, _) = unit {
+                    close = Some(code);
+                }
+            });
+            // Whoever breaks the protocol will not close by it.
+            self.close_seen = close.or(fed.is_err().then_some(None));
         }
     }
 
