@@ -297,6 +297,10 @@ fn note_secrets(merged: &Value, findings: &mut Findings) {
             findings.secrets.extend(secret.map(|name| path.key("set").key(name)));
         }
     }
+    for (index, account) in merged.get("accounts").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let credentials = Path::of("accounts").index(index).key("credentials");
+        note_values(account.get("credentials"), &credentials, findings);
+    }
     note_keys(merged, findings);
     findings.secrets.insert(Path::of("limits").key("backend"));
 }

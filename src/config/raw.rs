@@ -4,6 +4,7 @@
 //! no other; `#[schemars(required)]` marks those that must be there, and `schema.rs` checks it. Nothing here implements `Debug`,
 //! because secrets are still plain text.
 
+mod accounts;
 mod cors;
 mod credentials;
 mod envelope;
@@ -18,6 +19,7 @@ mod upstream;
 mod values;
 mod warm;
 
+pub(super) use accounts::{Account, AccountText};
 pub(super) use cors::{Cors, CorsWord, RouteCors};
 pub(super) use credentials::{Credentials, CredentialsList, PlaceText, SubprotocolText};
 pub(super) use envelope::{Envelope, EnvelopeChoice, EnvelopeStatus};
@@ -56,6 +58,9 @@ pub(super) struct Raw {
     /// What is forwarded where.
     #[serde(default)]
     pub(super) routes: Vec<Route>,
+    /// Plans at providers that several routes share.
+    #[serde(default)]
+    pub(super) accounts: Vec<Account>,
     /// Who may call. Without any, everybody may.
     #[serde(default)]
     pub(super) tenants: Vec<Tenant>,

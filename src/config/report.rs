@@ -65,7 +65,11 @@ fn line(route: &Route) -> String {
     let upstreams = upstreams.collect::<Vec<_>>().join(", ");
     let (host, path) =
         (route.host.as_deref().unwrap_or_default(), if route.path.is_empty() { "/" } else { &route.path });
-    let key = if route.credentials.is_empty() { "the client's key" } else { "its own key" };
+    let key = match &route.account {
+        Some(account) => format!("the key of the account {}", account.name),
+        None if route.credentials.is_empty() => "the client's key".to_owned(),
+        None => "its own key".to_owned(),
+    };
     let form = forms(&route.envelope);
     format!("  route {}: {host}{path} to {upstreams}; {} with {form} errors, {key}\n", route.name, route.provider)
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing stops at the first problem: a value that cannot be used is noted, and its default goes on.
 
+mod accounts;
 mod cors;
 mod credentials;
 mod headers;
@@ -11,6 +12,8 @@ mod prices;
 mod route;
 mod tenants;
 mod warm;
+
+pub(in crate::config) use accounts::value_of;
 
 use super::defaults::{self, server, telemetry};
 use super::fill::unreadable;
@@ -36,11 +39,14 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
         None => !raw.tenants.is_empty() || raw.server.tenants.is_some(),
     };
     tenants::only_trusted_peers(&server, findings);
+    let accounts = accounts::accounts(&raw.accounts, findings);
     let meters = route::Meters { prices: &raw.prices, tenants: &raw.tenants };
+    let shared = route::Shared { meters, accounts: &accounts, cors: server.cors.clone() };
     let config = Config {
         admin: admin(&raw.admin, findings),
         telemetry: telemetry(&raw.telemetry, findings),
-        routes: route::routes(&raw.routes, &meters, profiles, server.cors.as_ref(), findings),
+        routes: route::routes(&raw.routes, &shared, profiles, findings),
+        accounts: accounts.all,
         server,
         tenants: tenants::tenants(raw, findings),
         prices: prices::prices(&raw.prices, profiles, findings),
@@ -56,9 +62,11 @@ pub(super) fn config(raw: &raw::Raw, profiles: &Profiles, findings: &mut Finding
     }
     warm::fit(&config.routes, config.server.max_connections, findings);
     if config.limits.backend.is_some() {
-        for (index, route) in raw.routes.iter().enumerate() {
-            let path = Path::of("routes").index(index).key("concurrency");
-            route.concurrency.iter().for_each(|raw| limits::waits_for_the_fleet(raw, &path, findings));
+        let routes = raw.routes.iter().map(|route| &route.concurrency).enumerate().map(|one| ("routes", one));
+        let accounts = raw.accounts.iter().map(|account| &account.concurrency).enumerate().map(|one| ("accounts", one));
+        for (table, (index, concurrency)) in routes.chain(accounts) {
+            let path = Path::of(table).index(index).key("concurrency");
+            concurrency.iter().for_each(|raw| limits::waits_for_the_fleet(raw, &path, findings));
         }
     }
     config

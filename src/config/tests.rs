@@ -1,5 +1,6 @@
 //! The configuration as a whole: texts in, problem lines or values out.
 
+mod accounts;
 mod files;
 mod operator;
 mod places;

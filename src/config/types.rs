@@ -1,5 +1,6 @@
 //! The configuration as the program uses it: checked, complete, nothing left to default later.
 
+mod accounts;
 mod cors;
 mod credentials;
 mod envelope;
@@ -12,6 +13,7 @@ mod tenants;
 mod upstream;
 mod warm;
 
+pub use accounts::Account;
 pub use cors::Cors;
 pub use credentials::{Credentials, Spellings, SubprotocolPlace};
 pub use envelope::{Envelope, Envelopes};
@@ -38,6 +40,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// The routes, in the order of the file.
     pub routes: Vec<Arc<Route>>,
+    /// The accounts that routes name, in the order of the file.
+    pub accounts: Vec<Arc<Account>>,
     /// Who may call, in the order of the file.
     pub tenants: Vec<Arc<Tenant>>,
     /// What providers charge.

@@ -3,7 +3,8 @@
 use super::path::Path;
 use super::problem::Findings;
 use super::profiles::is_built_in;
-use super::raw::{self, Raw};
+use super::raw::Raw;
+use super::resolve::value_of;
 use super::shadowed;
 use super::types::{Config, Listen, Route, Tenant};
 use crate::canon::ProfileSpec;
@@ -16,7 +17,8 @@ pub(super) fn all(raw: &Raw, config: &Config, filled: &dyn Fn(&Path) -> bool, wa
     in_the_clear(&config.routes, warnings);
     open_to_others(config, warnings);
     tenants(config, warnings);
-    keys_in_plain_text(&config.routes, &raw.routes, filled, warnings);
+    accounts(config, warnings);
+    keys_in_plain_text(raw, config, filled, warnings);
     signal_paths(config, warnings);
     profiles(raw, warnings);
 }
@@ -92,19 +94,33 @@ fn tenants(config: &Config, warnings: &mut Findings) {
     }
 }
 
+/// Accounts that nobody uses.
+fn accounts(config: &Config, warnings: &mut Findings) {
+    for account in &config.accounts {
+        let uses = |route: &Arc<Route>| route.account.as_ref().is_some_and(|used| used.name == account.name);
+        if !config.routes.iter().any(uses) {
+            let path = Path::of("accounts").index(account.index).key("name");
+            let expected = format!("`account = \"{}\"` in a route, or no such account", account.name);
+            warnings.value(&path, "no route uses this account").expected(expected);
+        }
+    }
+}
+
 /// Keys that stand in the file itself, where they are committed, copied and shown.
-fn keys_in_plain_text(
-    routes: &[Arc<Route>],
-    raw: &[raw::Route],
-    filled: &dyn Fn(&Path) -> bool,
-    warnings: &mut Findings,
-) {
-    for route in routes {
-        let credentials = Path::of("routes").index(route.index).key("credentials");
-        let single =
-            raw.get(route.index).is_some_and(|raw| matches!(raw.credentials, Some(raw::CredentialsList::One(_))));
-        for (at, one) in route.credentials.iter().enumerate() {
-            let path = if single { credentials.key("value") } else { credentials.index(at).key("value") };
+fn keys_in_plain_text(raw: &Raw, config: &Config, filled: &dyn Fn(&Path) -> bool, warnings: &mut Findings) {
+    let routes = config.routes.iter().filter(|route| route.account.is_none());
+    let routes = routes.map(|route| {
+        let written = raw.routes.get(route.index).and_then(|raw| raw.credentials.as_ref());
+        ("routes", route.index, &route.credentials, written)
+    });
+    let accounts = config.accounts.iter().map(|account| {
+        let written = raw.accounts.get(account.index).and_then(|raw| raw.credentials.as_ref());
+        ("accounts", account.index, &account.credentials, written)
+    });
+    for (table, index, credentials, written) in routes.chain(accounts) {
+        let path = Path::of(table).index(index).key("credentials");
+        for (at, one) in credentials.iter().enumerate() {
+            let path = value_of(written, at, &path);
             if filled(&path) {
                 continue;
             }

@@ -60,8 +60,9 @@ mod tally;
 
 pub use budgets::SharedBudget;
 pub use dial::{Backend, Connection, Dial, Pushes};
-pub use scripts::Counted;
+pub use scripts::{Check, Counted};
 pub use seed::{Hidden, Label};
+pub use setup::ACCOUNTS;
 
 use crate::config::types::Limits;
 use crate::limit::rate::Quota;
@@ -84,21 +85,6 @@ use tally::Tally;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
-
-/// One rate limit that a request counts against.
-#[derive(Clone, Copy, Debug)]
-pub struct Check {
-    /// The index of the limit among those of its route.
-    pub limit: usize,
-    /// The key that it counts by in this process.
-    pub key: u64,
-    /// The same for all processes, as made by [`Fleet::keys`].
-    pub name: u64,
-    /// The limit.
-    pub quota: Quota,
-    /// How many units the request takes, at most a burst.
-    pub cost: NonZeroU32,
-}
 
 /// Why the fleet has not counted a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,12 +324,12 @@ impl Fleet {
 
     /// Where a request is counted, and how.
     fn counters(&self, route: &str, checks: &[Check], back: bool) -> Vec<Counter> {
-        let counter = |check: &Check| Counter {
-            key: format!("{}:rate:{route}:{}:{:016x}", self.common.setup.prefix, check.limit, check.name),
-            own: self.keys.of((route, check.limit, check.key)),
-            quota: check.quota,
-            cost: i64::from(check.cost.get()) * if back { -1 } else { 1 },
-            passed: 0,
+        let prefix = &self.common.setup.prefix;
+        let counter = |check: &Check| {
+            let whose = check.whose(route);
+            let key = format!("{prefix}:rate:{whose}:{}:{:016x}", check.limit, check.name);
+            let cost = i64::from(check.cost.get()) * if back { -1 } else { 1 };
+            Counter { key, own: self.keys.of((whose, check.limit, check.key)), quota: check.quota, cost, passed: 0 }
         };
         checks.iter().map(counter).collect()
     }

@@ -2,12 +2,13 @@
 
 use super::dial::Connection;
 use super::inbox::Learned;
-use super::setup::Setup;
+use super::setup::{ACCOUNTS, Setup};
 use crate::limit::Demand;
 use crate::limit::budgets::Report;
 use crate::limit::rate::{Left, Quota};
 use redis::{RedisResult, Script};
 use ring::rand::SecureRandom as _;
+use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 /// How long a budget's hash outlives its period: clocks of gateways differ.
@@ -58,6 +59,30 @@ pub(super) struct Answer {
     /// How long no slots are handed out, because the backend has lost what it knew.
     pub(super) grace: Duration,
     pub(super) fleet: Learned,
+}
+
+/// One rate limit that a request counts against.
+#[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// The index of the limit among those of its route.
+    pub limit: usize,
+    /// It is one of the account of its route, which all routes of that account share.
+    pub of_account: bool,
+    /// The key that it counts by in this process.
+    pub key: u64,
+    /// The same for all processes, as made by [`Fleet::keys`].
+    pub name: u64,
+    /// The limit.
+    pub quota: Quota,
+    /// How many units the request takes, at most a burst.
+    pub cost: NonZeroU32,
+}
+
+impl Check {
+    /// Whose limit it is, in names.
+    pub(super) fn whose<'r>(&self, route: &'r str) -> &'r str {
+        if self.of_account { ACCOUNTS } else { route }
+    }
 }
 
 /// One limit that a request is counted by.

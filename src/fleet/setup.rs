@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+/// What stands in the place of a route's name where an account is shared: its own is the name that its credentials make, whatever each
+/// gateway calls it. No route has this name.
+pub const ACCOUNTS: &str = "@accounts";
+
 /// How limits are shared.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {

@@ -4,11 +4,11 @@
 //! charged is refunded when one of the others refuses.
 
 use super::context::RoutedContext;
-use super::limits::{self, Admission, Asked, Denied, Queued, Subject};
+use super::limits::{self, Admission, Asked, Denied, Queued, Slot, Subject};
 use super::request_body::RequestBody;
 use super::tenants::Begun;
 use crate::canon::Fault;
-use crate::limit::gate::{AccountSet, Permit};
+use crate::limit::gate::AccountSet;
 use http::request;
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -31,7 +31,8 @@ pub(crate) async fn admit(
     let generation =
         !websocket && route.config.profile.generations(parts.method.as_str(), call.provider_path()).is_some();
     let method = parts.method.as_str();
-    let subject = Subject { method, path, headers: &parts.headers, address, generation, credential };
+    let provider_path = call.provider_path();
+    let subject = Subject { method, path, provider_path, headers: &parts.headers, address, generation, credential };
     let ledger = limits.ledger(&subject, websocket);
     let begun = Instant::now();
     let charges = limits.charge(&subject, upload, begun).await?;
@@ -90,7 +91,7 @@ pub(crate) async fn admit(
 }
 
 /// Waits for a slot, unless the client leaves before.
-async fn waited(queued: Queued<'_>, upload: &mut RequestBody) -> Result<Permit, Denied> {
+async fn waited(queued: Queued<'_>, upload: &mut RequestBody) -> Result<Slot, Denied> {
     tokio::select! {
         biased;
         granted = queued.granted() => granted,

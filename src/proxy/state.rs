@@ -2,7 +2,7 @@
 
 use super::cors::Readers;
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
-use super::limits::{Registry, RouteLimits};
+use super::limits::{AccountLimits, Registry, RouteLimits};
 use super::redact::RouteKeys;
 use super::route::RouteTable;
 use super::tenants::{Current, Tenants};
@@ -36,6 +36,9 @@ pub struct State {
     pub tenants: Arc<Tenants>,
     /// Whether anybody but the providers says which pages of browsers may call.
     pub(super) has_cors: bool,
+    /// The limits of accounts, which outlive the calls of any one of their routes.
+    #[expect(dead_code, reason = "it only has to last as long as the configuration")]
+    accounts: Vec<Arc<AccountLimits>>,
     /// In the order of the configuration, so that a route's index finds its own.
     routes: Vec<Arc<RouteRuntime>>,
 }
@@ -230,7 +233,8 @@ impl Shared {
     fn health(&self, route: &Arc<Route>) -> Option<Arc<RouteHealth>> {
         let mut routes = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let before = routes.remove(&route.name);
-        let health = RouteHealth::of(route, before.as_deref(), Instant::now())?;
+        let others: Vec<_> = routes.values().filter(|other| other.shares_account(route)).map(Arc::clone).collect();
+        let health = RouteHealth::of(route, before.as_deref(), &others, Instant::now())?;
         let _ = routes.insert(route.name.clone(), Arc::clone(&health));
         Some(health)
     }
@@ -285,6 +289,7 @@ impl State {
             config.routes.iter().map(|route| RouteHeaders::new(route)).collect::<Result<_, _>>()?;
         let tenants = Arc::new(Tenants::new(&config, &shared.tenants));
         let now = Instant::now();
+        let accounts = shared.limits.accounts(&config, now);
         let routes = config
             .routes
             .iter()
@@ -294,13 +299,13 @@ impl State {
                 let upstreams = metrics.show_upstreams(route.upstreams.iter().map(Upstream::url));
                 let health = shared.health(route);
                 show(&upstreams, health.as_deref());
-                metrics.lends_key(!route.credentials.is_empty());
+                metrics.lends_key(!route.credentials.is_empty(), route.account.as_ref().map(|account| &*account.name));
                 let of_tenants = config.tenants.iter().map(|tenant| metrics.of_tenant(&tenant.name)).collect();
                 Arc::new(RouteRuntime {
                     config: Arc::clone(route),
                     names: (Arc::from(&*route.name), Arc::from(&*route.provider)),
                     headers: Arc::new(headers.guarded(tenants.guard(), config.server.tenant_header.clone())),
-                    limits: shared.limits.route((route, &config.tenants), &metrics, now),
+                    limits: shared.limits.route((route, &config.tenants), &accounts, &metrics, now),
                     first_audio: shared.first_audio(route),
                     preflights: Arc::new(Semaphore::new(MOST_PREFLIGHTS)),
                     upstreams,
@@ -315,7 +320,7 @@ impl State {
         shared.forget_first_audio();
         let has_cors = config.server.cors.is_some() || config.routes.iter().any(|route| route.cors.is_some());
         shared.tenants.replace(Arc::clone(&tenants));
-        Ok(State { has_cors, table: RouteTable::new(&config.routes), tenants, routes, config, shared })
+        Ok(State { has_cors, table: RouteTable::new(&config.routes), tenants, routes, accounts, config, shared })
     }
 
     /// In the order of the configuration.

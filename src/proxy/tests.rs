@@ -14,6 +14,7 @@ pub(super) fn route(path: &str) -> Route {
 pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
     let second = Duration::from_secs(1);
     Route {
+        account: None,
         name: "test".to_owned(),
         index: 0,
         host: None,

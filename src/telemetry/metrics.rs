@@ -80,6 +80,8 @@ pub struct RouteMetrics {
     usage: UsageTotals,
     /// Whether requests go out with the route's own key.
     lends: AtomicBool,
+    /// The account that it shares with other routes.
+    account: Mutex<Option<String>>,
 }
 
 impl RouteMetrics {
@@ -99,6 +101,7 @@ impl RouteMetrics {
             connections: ConnectionMetrics::default(),
             usage: UsageTotals::default(),
             lends: AtomicBool::new(false),
+            account: Mutex::default(),
         }
     }
 
@@ -246,9 +249,10 @@ impl RouteMetrics {
         self.shard().queue_wait.get_or_init(make)[priority as usize].observe(wait);
     }
 
-    /// Whether requests go out with the route's own key, rather than with the client's.
-    pub fn lends_key(&self, lends: bool) {
+    /// Whether requests go out with the route's own key, rather than with the client's, and of which account it is.
+    pub fn lends_key(&self, lends: bool, account: Option<&str>) {
         self.lends.store(lends, Relaxed);
+        *lock(&self.account) = account.map(str::to_owned);
     }
 
     /// Shows these upstreams from now on, with what was counted of those that were shown before.

@@ -200,7 +200,7 @@ async fn a_backend_that_hangs_costs_a_stated_time() {
 pub(crate) fn check(key: u64) -> Check {
     let ten = NonZeroU32::new(10).expect("ten");
     let quota = Quota { amount: ten, per: Duration::from_secs(3600), burst: ten };
-    Check { limit: 0, key, name: key, quota, cost: NonZeroU32::MIN }
+    Check { limit: 0, of_account: false, key, name: key, quota, cost: NonZeroU32::MIN }
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ mod support;
 
 /// The access log under pressure.
 mod access;
+/// Accounts that routes share.
+mod accounts;
 /// The admin listener: liveness, readiness, counters.
 mod admin;
 /// Bodies of failures that are coded, huge, hostile or endless.

@@ -100,7 +100,7 @@ impl World {
     /// One request; gives how long to wait where it is refused.
     async fn asks(&self, index: usize, cost: NonZeroU32) -> Result<(), Duration> {
         let Gateway { fleet, own } = &self.gateways[index];
-        let check = Check { limit: 1, key: 7, name: 7, quota: self.quota, cost };
+        let check = Check { limit: 1, of_account: false, key: 7, name: 7, quota: self.quota, cost };
         let counted = fleet.count("r", &[check]).await;
         let alone = counted.is_err();
         let refused = match counted {

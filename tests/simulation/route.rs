@@ -10,9 +10,9 @@ use fastrand::Rng;
 use http::{HeaderMap, HeaderValue, Request};
 use speechgate::canon::{CanonicalError, Code, Fault, Origin};
 use speechgate::config::{self, Config};
-use speechgate::limit::{AccountSet, Budget, Permit, Priority};
+use speechgate::limit::{AccountSet, Budget, Priority};
 use speechgate::proxy::headers::Identity;
-use speechgate::proxy::limits::{Admission, Credential, Denied};
+use speechgate::proxy::limits::{Admission, Credential, Denied, Slot};
 use speechgate::proxy::upstreams::policy::{self, RetryPolicy};
 use speechgate::proxy::{RouteRuntime, Shared, State as Proxy};
 use speechgate::telemetry::metrics::Metrics;
@@ -280,7 +280,7 @@ impl World {
         runtime: &RouteRuntime,
         credential: Credential,
         only: AccountSet,
-    ) -> Result<Option<Permit>, Denied> {
+    ) -> Result<Option<Slot>, Denied> {
         let _waits = Waits::new(self, call.key);
         runtime.limits.slot(credential, Priority::Normal.into(), only).await
     }

@@ -15,6 +15,7 @@
 //! * `tls`: the same over TLS
 //! * `usage`: what contexts used, and what that costs
 
+mod accounts;
 mod autobahn;
 mod conformance;
 mod credentials;

@@ -1,8 +1,8 @@
 //! The keys of `[[routes]]`.
 
 use super::{
-    CircuitBreaker, Concurrency, CredentialsList, DurationText, Envelope, EnvelopeChoice, Headers, Health, PingText,
-    Protocol, RateLimit, Retry, RouteCors, Silence, Size, UpstreamEntry, UpstreamTls, UrlText, Waits, Warm,
+    AccountText, CircuitBreaker, Concurrency, CredentialsList, DurationText, Envelope, EnvelopeChoice, Headers, Health,
+    PingText, Protocol, RateLimit, Retry, RouteCors, Silence, Size, UpstreamEntry, UpstreamTls, UrlText, Waits, Warm,
 };
 use crate::config::defaults;
 use schemars::JsonSchema;
@@ -47,6 +47,9 @@ pub(in crate::config) struct Route {
     /// Credentials that are put into every request, in place of the client's own. Several are several accounts: the one with the
     /// fewest calls is used.
     pub(in crate::config) credentials: Option<CredentialsList>,
+    /// The name of one of `[[accounts]]`, in place of `credentials`: its credentials, slots, rates and waits are those of all routes that
+    /// name it. `concurrency` and `rate_limits` of the route apply beside the account's.
+    pub(in crate::config) account: Option<AccountText>,
     /// Header fields that are set or removed on the way.
     #[serde(default)]
     pub(in crate::config) headers: Headers,
@@ -77,9 +80,8 @@ pub(in crate::config) struct Route {
     pub(in crate::config) rate_limits: Vec<RateLimit>,
     /// Calls at one time.
     pub(in crate::config) concurrency: Option<Concurrency>,
-    /// How a provider's `Retry-After` is respected.
-    #[serde(default)]
-    pub(in crate::config) waits: Waits,
+    /// How a provider's `Retry-After` is respected. Default: as the account says, where the route names one.
+    pub(in crate::config) waits: Option<Waits>,
     /// Retries by the gateway. Without it, no request is retried that may have reached the provider.
     pub(in crate::config) retry: Option<Retry>,
     /// When a failing upstream gets no requests for a while. Without it, every upstream always gets requests.

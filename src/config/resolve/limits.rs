@@ -49,6 +49,17 @@ fn rate_limit(
     })
 }
 
+/// Whether a profile knows what these limits, which are not only its own, count.
+pub(super) fn are_counted_by(raw: &[raw::RateLimit], profile: &Profile, path: &Path, findings: &mut Findings) {
+    for (index, raw) in raw.iter().enumerate() {
+        let path = path.index(index);
+        // Once for all routes that share them.
+        if !findings.any_within(&path.key("cost")) {
+            let _ = cost(raw.cost.unwrap_or_default(), Some(profile), &path, findings);
+        }
+    }
+}
+
 /// What a limit counts; characters can only be counted where the profile says where the text is.
 fn cost(raw: raw::Cost, profile: Option<&Profile>, path: &Path, findings: &mut Findings) -> Cost {
     match raw {

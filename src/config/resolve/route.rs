@@ -1,7 +1,7 @@
 //! `[[routes]]`
 
 use super::Reader;
-use super::credentials::credentials;
+use super::accounts::{Accounts, credentials_of};
 use super::headers::headers;
 use super::health::health;
 use super::{cors, limits, warm};
@@ -37,12 +37,19 @@ impl Meters<'_> {
     }
 }
 
+/// What all routes have in common.
+pub(super) struct Shared<'a> {
+    pub(super) meters: Meters<'a>,
+    pub(super) accounts: &'a Accounts<'a>,
+    /// Which pages may call, where the route does not say.
+    pub(super) cors: Option<Arc<Cors>>,
+}
+
 /// All routes; each on its own, then against each other.
 pub(super) fn routes(
     raw: &[raw::Route],
-    meters: &Meters<'_>,
+    shared: &Shared<'_>,
     profiles: &Profiles,
-    cors: Option<&Arc<Cors>>,
     findings: &mut Findings,
 ) -> Vec<Arc<Route>> {
     let path = Path::of("routes");
@@ -51,7 +58,7 @@ pub(super) fn routes(
     }
     unique_names(raw, findings);
     let routes: Vec<Route> =
-        raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, meters, profiles, cors, findings)).collect();
+        raw.iter().enumerate().filter_map(|(index, raw)| route(index, raw, shared, profiles, findings)).collect();
     unique_matches(&routes, findings);
     routes.into_iter().map(Arc::new).collect()
 }
@@ -84,9 +91,8 @@ fn unique_matches(routes: &[Route], findings: &mut Findings) {
 fn route(
     index: usize,
     raw: &raw::Route,
-    meters: &Meters<'_>,
+    shared: &Shared<'_>,
     profiles: &Profiles,
-    server_cors: Option<&Arc<Cors>>,
     findings: &mut Findings,
 ) -> Option<Route> {
     let path = Path::of("routes").index(index);
@@ -96,11 +102,15 @@ fn route(
     let place = raw.matches.as_ref().and_then(|raw| matches(raw, &path.key("match"), findings));
     let profile = raw.provider.as_deref().and_then(|name| profiles.find(name, &path.key("provider"), findings));
     let websocket = websocket(&raw.websocket, profile.as_deref(), &path.key("websocket"), findings);
-    let credentials = credentials(raw.credentials.as_ref(), &path.key("credentials"), findings);
+    let account = shared.accounts.of(raw, &path, findings);
+    if let (Some(account), Some(profile)) = (&account, &profile) {
+        shared.accounts.are_counted_by(account, profile, findings);
+    }
+    let credentials = credentials_of(account.as_ref(), raw, &path, findings);
     let headers = headers(&raw.headers, &credentials, &path.key("headers"), findings);
     let lends = !credentials.is_empty();
     let check = raw.health.as_ref().and_then(|raw| health(raw, lends, &path.key("health"), findings));
-    let cors = cors::of_route(raw.cors.as_ref(), server_cors, path.key("cors"), findings);
+    let cors = cors::of_route(raw.cors.as_ref(), shared.cors.as_ref(), path.key("cors"), findings);
     let usual = Defaults::of(profile.as_deref());
     let mut reader = Reader { path: path.clone(), findings };
     let max_request_body =
@@ -113,13 +123,18 @@ fn route(
     let rate_limits = limits::rate_limits(&raw.rate_limits, profile.as_deref(), &path.key("rate_limits"), findings);
     let concurrency =
         raw.concurrency.as_ref().and_then(|raw| limits::concurrency(raw, &path.key("concurrency"), findings));
-    let waits = limits::waits(&raw.waits, &path.key("waits"), findings);
+    let waits = match (&raw.waits, &account) {
+        (None, Some(account)) => account.waits,
+        (waits, _) => limits::waits(waits.as_ref().unwrap_or(&raw::Waits::default()), &path.key("waits"), findings),
+    };
     let retry = raw.retry.as_ref().map(|raw| limits::retry(raw, &path.key("retry"), findings));
     let breaker = raw.circuit_breaker.as_ref();
     let circuit_breaker = breaker.map(|raw| limits::circuit_breaker(raw, &path.key("circuit_breaker"), findings));
     let silence = limits::silence(&raw.silence, &path.key("silence"), findings);
     // Without the records of generations there would be nothing to count, and what is no generation has none.
-    let metered = meters.count(raw) || rate_limits.iter().any(|limit| limit.cost == Cost::AudioSeconds);
+    let of_account = account.iter().flat_map(|account| &account.rate_limits);
+    let metered =
+        shared.meters.count(raw) || rate_limits.iter().chain(of_account).any(|limit| limit.cost == Cost::AudioSeconds);
     let (host, prefix) = place?;
     Some(Route {
         name: name?,
@@ -135,6 +150,7 @@ fn route(
         cors,
         cors_by_provider: matches!(raw.cors, Some(raw::RouteCors::Passed(raw::CorsWord::Provider))),
         upstream_body: raw.upstream_body.unwrap_or(defaults::UPSTREAM_BODY),
+        account,
         credentials,
         headers,
         rate_limit_headers: raw.rate_limit_headers.unwrap_or(defaults::RATE_LIMIT_HEADERS),

@@ -104,6 +104,7 @@ fn uncommented(line: &str) -> String {
     let Some(rest) = line.strip_prefix("# ") else { return line.to_owned() };
     let second = rest.starts_with("match = { host")
         || rest.starts_with("upstreams = ")
+        || rest.starts_with("account = ")
         || rest.starts_with("envelope = {")
         || rest.starts_with("listen = [")
         || rest.contains("${file:");
@@ -111,6 +112,7 @@ fn uncommented(line: &str) -> String {
     let more = rest.starts_with("  {")
         || rest == "]"
         || rest.starts_with("[limits]")
+        || rest.starts_with("[[accounts]]")
         || rest.starts_with("[[tenants]]")
         || rest.starts_with("[[prices]]")
         || rest.starts_with("[providers");

@@ -1,8 +1,8 @@
 //! A route: which requests it takes, and all that is set for them.
 
 use super::{
-    CircuitBreaker, Concurrency, Cors, Credentials, Envelopes, Headers, HealthCheck, RateLimit, Retry, Upstream, Waits,
-    Warm,
+    Account, CircuitBreaker, Concurrency, Cors, Credentials, Envelopes, Headers, HealthCheck, RateLimit, Retry,
+    Upstream, Waits, Warm,
 };
 use crate::canon::Profile;
 use crate::generation::Silence;
@@ -38,6 +38,8 @@ pub struct Route {
     pub cors_by_provider: bool,
     /// Whether envelopes carry the provider's body.
     pub upstream_body: bool,
+    /// Whose the credentials are, where several routes share them.
+    pub account: Option<Arc<Account>>,
     /// What is put into requests, one of them into each; the client's own is then dropped. At most [`MOST_PLACES`].
     pub credentials: Vec<Credentials>,
     /// What becomes of header fields beside what has to.

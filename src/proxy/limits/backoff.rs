@@ -22,7 +22,7 @@ impl RouteLimits {
     /// Which of these accounts may open a socket: none that the provider refused on another one a moment ago. To be refused at the
     /// handshake is what makes clients stop that try again after whatever they are told in a session.
     pub(crate) fn may_open(&self, accounts: AccountSet, credential: u64, path: &str) -> Result<AccountSet, Denied> {
-        if self.turned_away.count() == 0 {
+        if self.turned_away.count() == 0 || !self.route.waits.enabled {
             return Ok(accounts);
         }
         self.not_held(&self.turned_away, accounts, credential, path)
@@ -54,7 +54,7 @@ impl RouteLimits {
 
     /// Whether somebody has to wait for anything at all.
     pub fn waits(&self) -> bool {
-        self.backoffs.count() > 0
+        self.route.waits.enabled && self.backoffs.count() > 0
     }
 
     /// A request goes out now: with a probe when a wait is over and nobody has tried since.
@@ -96,12 +96,19 @@ impl RouteLimits {
         Ok(())
     }
 
+    /// Where paths are: the routes of an account have different prefixes, and may have different providers' hosts and paths below them.
+    fn site(&self) -> ((&str, u16), &str) {
+        let upstream = self.route.upstreams.first().filter(|_| self.account.is_some());
+        upstream.map_or((("", 0), ""), |one| ((&one.host, one.port), &one.base_path))
+    }
+
     /// The requests that share a backoff with this one: those that use the same injected account, or the client's own key; of
     /// these, those to the same path, and those to a path of the same kind.
     pub(super) fn backoff_keys(&self, account: usize, credential: u64, path: &str) -> BackoffKeys {
         let credential = self.accounts.get(account).copied().unwrap_or(credential);
-        let path = path::decode(path.as_bytes());
-        let key = |what: &[u8], kind: &str| self.keys.of((credential, kind, what));
+        let (host, base) = self.site();
+        let path = path::decode([base.as_bytes(), path.as_bytes()].concat().as_slice());
+        let key = |what: &[u8], kind: &str| self.keys.of((credential, kind, host, what));
         BackoffKeys { credential, path: key(&path, "path"), template: key(&template(&path), "template") }
     }
 }

@@ -4,11 +4,11 @@
 //! requests with the same credential back off; so do similar requests when the provider is unavailable, unless the route has
 //! another upstream. A used-up quota causes no backoff, because waiting would not help.
 
-use super::{Credential, RouteLimits};
+use super::{Credential, RouteLimits, Slot};
 use crate::canon::{CanonicalError, Code, Origin, Type};
 use crate::config::types::WaitScope;
 use crate::limit::backoff::{Probe, Reach};
-use crate::limit::gate::{Claim, Permit, Priority};
+use crate::limit::gate::{Claim, Priority};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const TURNED_AWAY: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Admission {
     /// Its slot, until its last byte.
-    permit: Option<Permit>,
+    permit: Option<Slot>,
     /// It tries whether the provider is willing again.
     probe: Option<Probe<Code>>,
     /// The key of the credential that it brings.
@@ -44,7 +44,7 @@ impl Admission {
     }
 
     /// What it has from now on.
-    pub fn has(&mut self, permit: Option<Permit>) {
+    pub fn has(&mut self, permit: Option<Slot>) {
         self.permit = permit;
     }
 
@@ -142,7 +142,7 @@ impl RouteLimits {
     }
 
     /// Work on a socket that had this slot has ended, well or with this error of the provider's.
-    pub(crate) fn settled(&self, mut permit: Permit, error: Option<&CanonicalError>) {
+    pub(crate) fn settled(&self, mut permit: Slot, error: Option<&CanonicalError>) {
         let now = Instant::now();
         let refused = error.filter(|error| error.code.kind() == Type::ConcurrencyLimited);
         if refused.is_some() {
@@ -182,7 +182,7 @@ impl RouteLimits {
     }
 
     /// Grants no new slots until one of the calls that the provider holds has ended, or this time is over.
-    fn pause(&self, permit: &mut Permit, wait: Duration, now: Instant) {
+    fn pause(&self, permit: &mut Slot, wait: Duration, now: Instant) {
         if !self.route.waits.enabled {
             return;
         }
@@ -216,11 +216,11 @@ impl RouteLimits {
 
     /// How long a slot settles unless that proves too short.
     fn settle_time(&self) -> Duration {
-        self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.settle)
+        self.concurrency().map_or(Duration::ZERO, |concurrency| concurrency.settle)
     }
 
     fn learns(&self) -> bool {
-        self.route.concurrency.as_ref().is_some_and(|concurrency| concurrency.learn)
+        self.concurrency().is_some_and(|concurrency| concurrency.learn)
     }
 }
 

@@ -5,7 +5,8 @@
 //! shows at its end, so that for `audio-seconds` a generation is asked for one second and owes the rest. Where gateways share
 //! their limits, each counts this for its own part.
 
-use super::rates::{Rates, now};
+use super::rates::now;
+use super::refusal::Place;
 use super::subject::Subject;
 use super::{Denied, Refusal, RouteLimits};
 use crate::config::types::{Cost, RateLimit};
@@ -25,7 +26,7 @@ pub(crate) struct Ledger {
 
 struct Line {
     limit: RateLimit,
-    number: usize,
+    place: Place,
     rate: Arc<Rate>,
     key: u64,
     /// The same for the fleet.
@@ -35,7 +36,7 @@ struct Line {
 
 impl std::fmt::Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Line").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Line").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
@@ -47,12 +48,11 @@ impl RouteLimits {
             Cost::TextCharacters => websocket,
             Cost::AudioSeconds => websocket || subject.generation,
         };
-        let Rates(entries) = &self.rates;
-        if !entries.iter().any(|entry| goes_on(entry.limit.cost)) {
+        if !self.entries().any(|entry| goes_on(entry.limit.cost)) {
             return None;
         }
-        let lines: Vec<Line> = entries
-            .iter()
+        let lines: Vec<Line> = self
+            .entries()
             .filter(|entry| goes_on(entry.limit.cost))
             .filter_map(|entry| {
                 let key = entry.key(&self.keys, subject.credential.key, subject)?;
@@ -61,8 +61,8 @@ impl RouteLimits {
                     entry.key(&names, names.of(subject.credential.hidden), subject)
                 });
                 let quota = entry.quota();
-                let (limit, number, rate) = (entry.limit.clone(), entry.number, Arc::clone(&entry.rate));
-                Some(Line { limit, number, rate, key, name: name.unwrap_or_default(), quota })
+                let (limit, place, rate) = (entry.limit.clone(), entry.place, Arc::clone(&entry.rate));
+                Some(Line { limit, place, rate, key, name: name.unwrap_or_default(), quota })
             })
             .collect();
         let (fleet, route) = (self.fleet.clone(), self.route.name.clone());
@@ -86,7 +86,7 @@ impl Ledger {
             }
             if let Err(refused) = line.rate.check(line.key, cost, now()) {
                 taken.iter().for_each(|(line, cost)| line.rate.give_back(line.key, *cost));
-                return Err(Refusal::of_rate(&line.limit, line.number, cost.get(), refused).into());
+                return Err(Refusal::of_rate(&line.limit, line.place, cost.get(), refused).into());
             }
             taken.push((line, cost));
         }
@@ -122,7 +122,8 @@ impl Ledger {
     fn tell(&self, line: &Line, cost: NonZeroU32) {
         if let Some(fleet) = &self.fleet {
             let cost = cost.min(line.quota.burst);
-            let check = Check { limit: line.number, key: line.key, name: line.name, quota: line.quota, cost };
+            let Place { number: limit, of_account } = line.place;
+            let check = Check { limit, of_account, key: line.key, name: line.name, quota: line.quota, cost };
             fleet.owe(&self.route, &[check]);
         }
     }

@@ -6,7 +6,9 @@
 //! | `rates` | rate limits: what is counted together, charged, and refunded |
 //! | `shared` | the same where several gateways count together |
 //! | `cost` | what a request costs where characters or bytes are counted |
+//! | `account` | what the routes of one account share |
 //! | `backoff` | backoff after a Retry-After, and the probe at its end |
+//! | `plan` | slots by credential, from one configuration to the next |
 //! | `gates` | whose slots they are: an account's, or those of a key that clients bring |
 //! | `ledger` | what a call brings after it was admitted: text on sockets, seconds of audio |
 //! | `slots` | concurrency slots, and the queue for them |
@@ -17,6 +19,7 @@
 //! Counts outlive a configuration: [`Registry`] knows the limits of each route by name, and a reload keeps what still means the
 //! same. The limits of a removed route are forgotten with its last call.
 
+mod account;
 mod backoff;
 mod cost;
 mod counted;
@@ -24,6 +27,7 @@ mod credential;
 mod feedback;
 mod gates;
 mod ledger;
+mod plan;
 mod rates;
 mod refusal;
 mod shared;
@@ -33,28 +37,32 @@ mod subject;
 mod tests;
 mod view;
 
+pub(crate) use account::AccountLimits;
 pub(crate) use cost::BOUND;
 pub use credential::Credential;
 pub use feedback::Admission;
 pub(crate) use ledger::Ledger;
 pub(crate) use rates::{check_tenant_rate, new_rate};
 pub use refusal::{Denied, Refusal};
+pub use slots::Slot;
 pub(crate) use slots::{Asked, Queued, priority};
 pub(crate) use subject::Subject;
 pub use view::{AccountSlotsView, BackoffView, LimitView};
 
 use crate::canon::{Code, ConcurrencyUnit};
-use crate::config::types::{Credentials, Route, Tenant};
+use crate::config::types::{Concurrency, Credentials, Route, Tenant};
 use crate::fleet::{Fleet, Hidden, Label};
-use crate::limit::gate::{AccountSet, Gate, Setup, SlotStats, TenantShare};
+use crate::limit::gate::{AccountSet, Gate, SlotStats, TenantShare};
 use crate::limit::{Backoffs, Keys};
 use crate::proxy::headers::{self, SubprotocolKeys};
 use crate::proxy::{RequestBody, redact};
 use crate::telemetry::metrics::RouteMetrics;
+use account::{Calls, RouteSlots};
 use futures_util::future::Either;
-use gates::{Gates, Sharing};
+use gates::Sharing;
 use http::{HeaderName, HeaderValue, request};
-use rates::{Charges, Rates};
+use plan::Plan;
+use rates::{Charges, Entry, Rates};
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
@@ -71,6 +79,8 @@ pub struct Registry {
     /// Where limits are shared with other gateways.
     fleet: OnceLock<Arc<Fleet>>,
     routes: Mutex<HashMap<String, Weak<RouteLimits>>>,
+    /// Those of accounts, the latest first.
+    accounts: Mutex<Vec<Weak<AccountLimits>>>,
 }
 
 /// The limits of one route under one configuration.
@@ -81,20 +91,21 @@ pub struct RouteLimits {
     keys: Keys,
     fleet: Option<Arc<Fleet>>,
     rates: Rates,
-    /// Kept while calls are temporarily not counted; none when they never were.
-    gates: Option<Arc<Gates>>,
+    /// Its own slots.
+    own: Plan,
+    /// What it shares with other routes. The backoffs are then the account's.
+    account: Option<Arc<AccountLimits>>,
+    /// Its calls at the account's slots.
+    calls: Arc<Calls>,
+    /// What metrics show where it has an account whose calls are counted.
+    shown: Option<Arc<RouteSlots>>,
     backoffs: Arc<Backoffs<Code>>,
     /// Credentials that were refused on a socket a moment ago.
     turned_away: Arc<Backoffs<Code>>,
-    /// The keys of the credentials that the route injects, by their place in the configuration, and the number by which
-    /// the gate knows each: it stays the same when a reload gives the account another place.
+    /// The keys of the credentials that the route injects, by their place in the configuration.
     accounts: Vec<u64>,
     /// All of them, as one credential.
     all: Credential,
-    numbers: Vec<usize>,
-    /// Every account that the gate has known, with its number: one that a reload takes away has its calls there until they end, and
-    /// has them again when the next reload brings it back.
-    known: Vec<(u64, usize)>,
     /// Whether there is another upstream: then an unavailable one causes no backoff.
     elsewhere: bool,
     /// What takes a slot.
@@ -134,32 +145,35 @@ impl Registry {
     pub(crate) fn route(
         &self,
         (route, tenants): (&Arc<Route>, &[Arc<Tenant>]),
+        accounts: &[Arc<AccountLimits>],
         metrics: &Arc<RouteMetrics>,
         now: Instant,
     ) -> Arc<RouteLimits> {
         let mut routes = self.lock();
         let old = routes.get(&route.name).and_then(Weak::upgrade);
         let fleet = self.fleet.get();
-        let share = |tenant: &Arc<Tenant>| (slots::tenant_number(&self.keys, tenant), share(tenant));
-        let tenants: Vec<_> = tenants.iter().map(share).collect();
-        let limits = Arc::new(RouteLimits::new(route, metrics, &self.keys, fleet, old.as_deref(), now));
-        if let Some(gates) = &limits.gates {
-            gates.share_among(&tenants);
+        let account = route.account.as_ref().and_then(|account| accounts.get(account.index));
+        let limits = Arc::new(RouteLimits::new((route, account), metrics, (&self.keys, fleet), old.as_deref(), now));
+        if let Some(gates) = &limits.own.gates {
+            gates.share_among(&self.shares(tenants));
         }
         // The gates of keys are shared as they come.
-        if let (Some(fleet), Some(Gates::Accounts(gate))) = (fleet, limits.gates.as_deref()) {
-            let accounts = route.credentials.iter().zip(&limits.numbers);
-            let accounts = accounts.map(|(one, number)| (*number, Label::Hidden(Hidden::of(meaning(one)))));
-            fleet.share_accounts(&route.name, accounts, gate);
+        if let (Some(fleet), Some(gate)) = (fleet, limits.own.gate()) {
+            let accounts = route.credentials.iter().zip(&limits.own.numbers);
+            fleet.share_accounts(&route.name, accounts.map(|(one, number)| (*number, fleet_label(meaning(one)))), gate);
         }
-        let shown = limits.gates.as_ref().filter(|_| limits.counts());
-        metrics.show_slots(shown.map(|gates| Arc::clone(gates) as Arc<dyn SlotStats>).as_ref());
+        metrics.show_slots(limits.slots().as_ref());
         routes.retain(|_, limits| limits.strong_count() > 0);
         let _ = routes.insert(route.name.clone(), Arc::downgrade(&limits));
         limits
     }
 
-    /// Ends the backoffs and pauses of one route or of all, and returns how many there were; none when no route has this name.
+    /// What each tenant has of the slots of a gate.
+    fn shares(&self, tenants: &[Arc<Tenant>]) -> Vec<(u64, TenantShare)> {
+        tenants.iter().map(|tenant| (slots::tenant_number(&self.keys, tenant), share(tenant))).collect()
+    }
+
+    /// Ends the backoffs and pauses of one route, its account's with them, or of all, and returns how many there were; none when no route has this name.
     #[must_use]
     pub fn clear_waits(&self, route: Option<&str>) -> Option<usize> {
         let all = self.all().into_iter().filter(|(name, _)| route.is_none_or(|route| route == name));
@@ -184,10 +198,12 @@ impl Registry {
                 limits.rates.sweep(now);
                 limits.backoffs.sweep(now);
                 limits.turned_away.sweep(now);
-                if let Some(gates) = &limits.gates {
+                if let Some(gates) = &limits.own.gates {
                     gates.sweep(now);
                 }
             }
+            let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            accounts.iter().filter_map(Weak::upgrade).for_each(|account| account.sweep(now));
         }
     }
 
@@ -198,10 +214,9 @@ impl Registry {
 
 impl RouteLimits {
     fn new(
-        route: &Arc<Route>,
+        (route, account): (&Arc<Route>, Option<&Arc<AccountLimits>>),
         metrics: &Arc<RouteMetrics>,
-        keys: &Keys,
-        fleet: Option<&Arc<Fleet>>,
+        (keys, fleet): (&Keys, Option<&Arc<Fleet>>),
         old: Option<&RouteLimits>,
         now: Instant,
     ) -> RouteLimits {
@@ -210,16 +225,30 @@ impl RouteLimits {
         let accounts: Vec<u64> = route.credentials.iter().map(|one| keys.of(meaning(one))).collect();
         let hidden = || Hidden::of(route.credentials.iter().map(meaning).collect::<Vec<_>>());
         let all = Credential { key: keys.of(&accounts), hidden: fleet.map(|_| hidden()) };
-        let (gates, known) = gates(route, &accounts, fleet, old, now);
-        let number = |account: &u64| known.iter().find(|(other, _)| other == account).map(|(_, number)| *number);
-        let numbers = accounts.iter().filter_map(number).collect();
+        let sharing = || fleet.map(|fleet| Sharing { fleet: Arc::clone(fleet), route: route.name.clone() });
+        let counted = account.filter(|account| account.counts());
+        // Beside the account's slots, those of the route are a bound for all credentials together.
+        let bound = if counted.is_some() { accounts.get(..1).unwrap_or_default() } else { &accounts };
+        let before = old.map(|old| &old.own).filter(|own| !account.is_some_and(|account| account.has_slots_of(own)));
+        let own = Plan::new(route.concurrency.as_ref(), bound, sharing, before, now);
+        let calls = old.map_or_else(Arc::default, |old| Arc::clone(&old.calls));
+        let shown = counted.and_then(|account| {
+            let own = own.gates.clone().filter(|_| route.concurrency.is_some());
+            let account = Arc::clone(account.plan.gates.as_ref()?);
+            Some(Arc::new(RouteSlots { account, own, calls: Arc::clone(&calls) }))
+        });
+        // What was asked of an account binds a route no more that has left it.
+        let alone = old.filter(|old| old.account.is_none());
+        let backoffs = account.map(|account| &account.backoffs).or(alone.map(|old| &old.backoffs));
+        let turned_away = account.map(|account| &account.turned_away).or(alone.map(|old| &old.turned_away));
         RouteLimits {
-            rates: Rates::new(&route.rate_limits, old.map(|old| &old.rates), now),
-            gates,
-            numbers,
-            known,
-            backoffs: old.map_or_else(Backoffs::new, |old| Arc::clone(&old.backoffs)),
-            turned_away: old.map_or_else(Backoffs::new, |old| Arc::clone(&old.turned_away)),
+            rates: Rates::new(&route.rate_limits, false, old.map(|old| &old.rates), now),
+            own,
+            calls,
+            shown,
+            backoffs: backoffs.map_or_else(Backoffs::new, Arc::clone),
+            turned_away: turned_away.map_or_else(Backoffs::new, Arc::clone),
+            account: account.map(Arc::clone),
             accounts,
             all,
             elsewhere: route.upstreams.len() > 1,
@@ -243,18 +272,27 @@ impl RouteLimits {
         match &self.fleet {
             None => {
                 let how = (now.into_std(), self.route.rate_limit_headers);
-                Either::Left(self.rates.charge(&self.keys, subject, &self.route.profile, upload, how))
+                Either::Left(rates::charge(self.entries(), &self.keys, subject, &self.route.profile, (upload, how)))
             }
             // Boxed: where nothing is shared, requests do not carry it about.
-            Some(fleet) => {
-                Either::Right(Box::pin(self.rates.charge_fleet((fleet, &self.keys), &self.route, subject, upload)))
-            }
+            Some(fleet) => Either::Right(Box::pin(shared::charge(
+                self.entries(),
+                (fleet, &self.keys),
+                &self.route,
+                subject,
+                upload,
+            ))),
         }
     }
 
     /// Whether bodies may be read before they go out.
     pub(crate) fn reads_bodies(&self) -> bool {
-        self.rates.read_bodies()
+        self.entries().any(Entry::reads_bodies)
+    }
+
+    /// Its rates, and those of its account.
+    fn entries(&self) -> impl Iterator<Item = &Entry> + Send {
+        self.rates.0.iter().chain(self.account.iter().flat_map(|account| &account.rates.0))
     }
 
     /// The key of the credential that a request goes out with: the accounts of the route, or the key that the client brings
@@ -284,17 +322,41 @@ impl RouteLimits {
 
     /// Whether calls are counted.
     pub fn counts(&self) -> bool {
-        self.route.concurrency.is_some()
+        self.concurrency().is_some()
+    }
+
+    /// What is said of the slots that the provider speaks of: its account's, or else its own.
+    fn concurrency(&self) -> Option<&Concurrency> {
+        let of_account = self.account.as_ref().and_then(|account| account.config.concurrency.as_ref());
+        of_account.or(self.route.concurrency.as_ref())
+    }
+
+    /// Those slots.
+    fn plan(&self) -> &Plan {
+        self.account.as_ref().filter(|account| account.counts()).map_or(&self.own, |account| &account.plan)
+    }
+
+    /// The route's own gate beside its account's.
+    fn beside(&self) -> Option<&Arc<Gate>> {
+        self.shown.as_ref().and_then(|shown| shown.own.as_ref()).and_then(|_| self.own.gate())
     }
 
     /// The gate for a credential, where calls are counted.
     pub fn gate(&self, credential: Credential) -> Option<Arc<Gate>> {
-        let gates = self.gates.as_ref().filter(|_| self.counts())?;
+        let gates = self.plan().gates.as_ref().filter(|_| self.counts())?;
         Some(gates.of(credential, rates::now()))
     }
 
+    /// What metrics show of its slots.
+    fn slots(&self) -> Option<Arc<dyn SlotStats>> {
+        let of_account = self.shown.as_ref().map(|shown| Arc::clone(shown) as Arc<dyn SlotStats>);
+        let own = || self.own.gates.as_ref().filter(|_| self.counts());
+        of_account.or_else(|| own().map(|gates| Arc::clone(gates) as Arc<dyn SlotStats>))
+    }
+
     fn clear_waits(&self) -> usize {
-        let gates = self.gates.as_ref().map(|gates| gates.all()).unwrap_or_default();
+        let of_account = self.account.as_ref().and_then(|account| account.plan.gates.as_ref());
+        let gates: Vec<_> = self.own.gates.iter().chain(of_account).flat_map(|gates| gates.all()).collect();
         self.backoffs.clear() + self.turned_away.clear() + gates.iter().map(|gate| gate.end_pauses()).sum::<usize>()
     }
 
@@ -318,67 +380,13 @@ fn share(tenant: &Arc<Tenant>) -> TenantShare {
     TenantShare { weight: tenant.weight, reserve: tenant.reserve, max: tenant.max }
 }
 
+/// What an account is called where several gateways share it.
+fn fleet_label(meaning: impl Hash) -> Label {
+    Label::Hidden(Hidden::of(meaning))
+}
+
 /// What makes an account: two are the same when all of this is.
 fn meaning(one: &Credentials) -> impl Hash {
     let header = one.header.as_ref().map(HeaderName::as_str);
     (header, &one.query, &one.subprotocol, &one.first_message, one.value.reveal())
-}
-
-/// The gates of a route, and the accounts that they know by now, each with its number. Existing gates are kept and resized, and an
-/// account keeps its number wherever it stands in the configuration.
-fn gates(
-    route: &Route,
-    accounts: &[u64],
-    fleet: Option<&Arc<Fleet>>,
-    old: Option<&RouteLimits>,
-    now: Instant,
-) -> (Option<Arc<Gates>>, Vec<(u64, usize)>) {
-    let kept = old.and_then(|old| Some((old, old.gates.clone()?)));
-    let kept = kept.filter(|(old, _)| old.accounts.is_empty() == accounts.is_empty());
-    let kept = kept.and_then(|(old, gates)| Some((known(accounts, &old.known, &gates)?, gates)));
-    let (known, kept) = match kept {
-        Some((known, gates)) => (known, Some(gates)),
-        None => (accounts.iter().copied().zip(0..).collect(), None),
-    };
-    let Some(concurrency) = &route.concurrency else { return (kept, known) };
-    let count = known.iter().map(|(_, number)| number + 1).max().unwrap_or(1);
-    let setup = Setup { max: concurrency.max, queue: concurrency.queue, accounts: count };
-    if let Some(gates) = kept {
-        gates.reconfigure(&setup, concurrency.learn, now);
-        if let Gates::Accounts(gate) = &*gates {
-            let gone = known.iter().filter(|(account, _)| !accounts.contains(account));
-            gate.retire(gone.fold(AccountSet::NONE, |all, (_, number)| all.with(*number)));
-        }
-        return (Some(gates), known);
-    }
-    let gates = if accounts.is_empty() {
-        let sharing = fleet.map(|fleet| Sharing { fleet: Arc::clone(fleet), route: route.name.clone() });
-        Gates::of_keys(setup, concurrency.learn, sharing)
-    } else {
-        Gates::of_accounts(&setup, concurrency.learn)
-    };
-    (Some(gates), known)
-}
-
-/// The accounts that a gate knows, these among them: each has its old number, or else the first that is nobody's, or that of one which
-/// is gone with its last call. None when there are no more.
-fn known(accounts: &[u64], before: &[(u64, usize)], gates: &Gates) -> Option<Vec<(u64, usize)>> {
-    let mut known = before.to_vec();
-    let Gates::Accounts(gate) = gates else { return Some(known) };
-    for account in accounts {
-        if known.iter().any(|(other, _)| other == account) {
-            continue;
-        }
-        let is_free = |number: &usize| known.iter().all(|(_, taken)| taken != number);
-        let number = (0..AccountSet::MOST).find(is_free).or_else(|| {
-            let is_idle = |number| gate.demand(number).in_use == 0 && gate.demand(number).waiting == 0;
-            let is_gone = |(account, number): &(u64, usize)| !accounts.contains(account) && is_idle(*number);
-            let at = known.iter().position(is_gone)?;
-            let (_, number) = known.remove(at);
-            gate.replace(number);
-            Some(number)
-        })?;
-        known.push((*account, number));
-    }
-    Some(known)
 }

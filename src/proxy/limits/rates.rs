@@ -5,14 +5,17 @@
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
+use super::refusal::Place;
 use super::subject::Subject;
 use super::{Denied, Refusal, refusal};
 use crate::canon::Profile;
 use crate::config::types::{Cost, LimitKey, RateLimit};
+use crate::fleet::Check;
 use crate::limit::Keys;
 use crate::limit::rate::{Quota, Rate};
+use crate::proxy::RequestBody;
+use crate::proxy::path::decode;
 use crate::proxy::request_body::Meter;
-use crate::proxy::{RequestBody, path};
 use http::HeaderMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -25,8 +28,8 @@ pub(super) struct Rates(pub(super) Vec<Entry>);
 /// One limit, and what it has counted.
 pub(super) struct Entry {
     pub(super) limit: RateLimit,
-    /// Its place in the configuration, from 1: what it is called in headers.
-    pub(super) number: usize,
+    /// Where it stands in the configuration: what it is called in headers.
+    pub(super) place: Place,
     pub(super) rate: Arc<Rate>,
 }
 
@@ -46,7 +49,7 @@ pub(crate) struct Charges {
 impl Rates {
     /// Limits that count the same as old ones keep their counts: unchanged if their numbers are the same, and otherwise as far
     /// as they can be converted.
-    pub(super) fn new(limits: &[RateLimit], old: Option<&Rates>, now: Instant) -> Rates {
+    pub(super) fn new(limits: &[RateLimit], of_account: bool, old: Option<&Rates>, now: Instant) -> Rates {
         let mut old: Vec<&Entry> = old.into_iter().flat_map(|old| &old.0).collect();
         let mut rates: Vec<Option<Arc<Rate>>> = vec![None; limits.len()];
         for exactly in [true, false] {
@@ -62,7 +65,7 @@ impl Rates {
         }
         let entry = |(index, (limit, rate)): (usize, (&RateLimit, Option<Arc<Rate>>))| Entry {
             limit: limit.clone(),
-            number: index + 1,
+            place: Place { number: index + 1, of_account },
             rate: rate.unwrap_or_else(|| Arc::new(Rate::new(quota(limit), now))),
         };
         let mut entries: Vec<Entry> = limits.iter().zip(rates).enumerate().map(entry).collect();
@@ -70,51 +73,56 @@ impl Rates {
         Rates(entries)
     }
 
-    /// Charges a request to every limit that counts it.
-    pub(super) async fn charge(
-        &self,
-        keys: &Keys,
-        subject: &Subject<'_>,
-        profile: &Profile,
-        upload: &mut RequestBody,
-        (begun, tells): (Instant, bool),
-    ) -> Result<Charges, Denied> {
-        let mut charges = Charges::default();
-        let mut costs = Costs::new(profile, subject);
-        for entry in &self.0 {
-            let Some(key) = entry.key(keys, subject.credential.key, subject) else { continue };
-            let (cost, more) = costs.of(entry.limit.cost, upload).await?;
-            if more {
-                upload.meter(meter(&entry.rate, key));
-            }
-            let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) else { continue };
-            // Reading the body may have taken long.
-            let now = if entry.limit.cost == Cost::Requests { begun } else { now() };
-            match entry.rate.check(key, cost, now) {
-                Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into()),
-                Ok(left) if tells => refusal::tell(&mut charges.left, &entry.limit, entry.number, left),
-                Ok(_) => {}
-            }
-            charges.here.push((Arc::clone(&entry.rate), key, cost));
-        }
-        Ok(charges)
-    }
-
-    /// Whether one of them counts what only the body tells.
-    pub(super) fn read_bodies(&self) -> bool {
-        self.0.iter().any(|entry| matches!(entry.limit.cost, Cost::TextCharacters | Cost::BodyBytes))
-    }
-
     pub(super) fn sweep(&self, now: Instant) {
         self.0.iter().for_each(|entry| entry.rate.sweep(now));
     }
 }
 
+/// Charges a request to every one of these limits that counts it.
+pub(super) async fn charge<'e>(
+    entries: impl Iterator<Item = &'e Entry> + Send,
+    keys: &Keys,
+    subject: &Subject<'_>,
+    profile: &Profile,
+    (upload, (begun, tells)): (&mut RequestBody, (Instant, bool)),
+) -> Result<Charges, Denied> {
+    let mut charges = Charges::default();
+    let mut costs = Costs::new(profile, subject);
+    for entry in entries {
+        let Some(key) = entry.key(keys, subject.credential.key, subject) else { continue };
+        let (cost, more) = costs.of(entry.limit.cost, upload).await?;
+        if more {
+            upload.meter(meter(&entry.rate, key));
+        }
+        let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) else { continue };
+        // Reading the body may have taken long.
+        let now = if entry.limit.cost == Cost::Requests { begun } else { now() };
+        match entry.rate.check(key, cost, now) {
+            Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.place, cost.get(), refused).into()),
+            Ok(left) if tells => refusal::tell(&mut charges.left, &entry.limit, entry.place, left),
+            Ok(_) => {}
+        }
+        charges.here.push((Arc::clone(&entry.rate), key, cost));
+    }
+    Ok(charges)
+}
+
 impl Entry {
+    /// Whether it counts what only the body tells.
+    pub(super) fn reads_bodies(&self) -> bool {
+        matches!(self.limit.cost, Cost::TextCharacters | Cost::BodyBytes)
+    }
+
     /// Whether this limit counts the same things by the same key.
     fn counts_as(&self, limit: &RateLimit) -> bool {
         let same = |one: &RateLimit| (one.matches.clone(), one.key.clone(), one.cost);
         same(&self.limit) == same(limit)
+    }
+
+    /// What is asked of the fleet for a request.
+    pub(super) fn check(&self, key: u64, name: u64, cost: NonZeroU32) -> Check {
+        let Place { number: limit, of_account } = self.place;
+        Check { limit, of_account, key, name, quota: self.quota(), cost }
     }
 
     pub(super) fn quota(&self) -> Quota {
@@ -123,13 +131,21 @@ impl Entry {
 
     /// What a request with this key of its credential is counted under; none when this limit does not count it.
     pub(super) fn key(&self, keys: &Keys, credential: u64, subject: &Subject<'_>) -> Option<u64> {
+        let of_account = self.place.of_account;
+        // What an account counts by is its own, whatever the route; and its routes have the provider's paths in common.
+        let path = if of_account { subject.provider_path } else { subject.path };
+        let key = self.key_at(path, keys, credential, subject)?;
+        Some(if of_account { keys.of((credential, key)) } else { key })
+    }
+
+    fn key_at(&self, path: &str, keys: &Keys, credential: u64, subject: &Subject<'_>) -> Option<u64> {
         let template = self.limit.matches.as_ref();
         if let (Some(template), LimitKey::PathParameter(name)) = (template, &self.limit.key) {
             // In whatever encoding: the template compares decoded paths.
-            let value = template.capture(subject.method, subject.path, name);
-            return value.map(|value| keys.of(path::decode(value.as_bytes())));
+            let value = template.capture(subject.method, path, name);
+            return value.map(|value| keys.of(decode(value.as_bytes())));
         }
-        if template.is_some_and(|template| !template.matches(subject.method, subject.path)) {
+        if template.is_some_and(|template| !template.matches(subject.method, path)) {
             return None;
         }
         Some(match &self.limit.key {

@@ -14,6 +14,15 @@ use std::time::Duration;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// Where a rate limit stands in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// From 1.
+    pub(super) number: usize,
+    /// Among those of the account, rather than of the route.
+    pub(super) of_account: bool,
+}
+
 /// Why a request does not go out.
 #[derive(Debug)]
 pub enum Denied {
@@ -47,18 +56,21 @@ impl From<Refusal> for Denied {
 }
 
 impl Refusal {
-    /// A rate limit is exceeded. `number` is its place in the configuration.
-    pub(super) fn of_rate(limit: &RateLimit, number: usize, cost: u32, refused: Refused) -> Refusal {
+    /// A rate limit is exceeded.
+    pub(super) fn of_rate(limit: &RateLimit, place: Place, cost: u32, refused: Refused) -> Refusal {
         let (error, left, wait) = match refused {
             Refused::Later { retry_after, left } => {
                 let mut error = CanonicalError::from_fault(Fault::RateExceeded);
+                if place.of_account {
+                    error.message = "More requests than the rate limit of the route's account allows.".to_owned();
+                }
                 error.code = limit.code;
                 error.retry_after = Some(retry_after);
                 (error, left, retry_after)
             }
-            Refused::NeverFits { left } => (never_fits(limit, cost), left, left.reset),
+            Refused::NeverFits { left } => (never_fits(limit, place, cost), left, left.reset),
         };
-        let name = of_route(number);
+        let name = place.name();
         Refusal { limit: Limit::Rate, error, headers: fields(&policy(limit, &name), &state(&name, &left, wait)) }
     }
 
@@ -113,7 +125,7 @@ impl Refusal {
 }
 
 /// More than the burst: waiting would not help, so the client learns what has to be smaller.
-fn never_fits(limit: &RateLimit, cost: u32) -> CanonicalError {
+fn never_fits(limit: &RateLimit, place: Place, cost: u32) -> CanonicalError {
     let (fault, what) = match limit.cost {
         Cost::TextCharacters => (Fault::TextOverRate, "characters of text"),
         Cost::BodyBytes => (Fault::BodyOverRate, "bytes"),
@@ -123,14 +135,17 @@ fn never_fits(limit: &RateLimit, cost: u32) -> CanonicalError {
     };
     let mut error = CanonicalError::from_fault(fault);
     error.retryable = false;
-    error.message =
-        format!("The request has {cost} {what}; the rate limit of this route allows {} at once.", limit.burst);
+    let whose = if place.of_account { "this route's account" } else { "this route" };
+    error.message = format!("The request has {cost} {what}; the rate limit of {whose} allows {} at once.", limit.burst);
     error
 }
 
-/// What a rate of a route is called. `number` is its place in the configuration.
-fn of_route(number: usize) -> String {
-    format!("rate-{number}")
+impl Place {
+    /// What the rate is called.
+    fn name(self) -> String {
+        let Place { number, of_account } = self;
+        if of_account { format!("account-rate-{number}") } else { format!("rate-{number}") }
+    }
 }
 
 /// What a limit is, as a member of `RateLimit-Policy`.
@@ -155,8 +170,8 @@ fn state(name: &str, left: &Left, wait: Duration) -> String {
 }
 
 /// Adds what is left of a limit that has counted a request.
-pub(super) fn tell(headers: &mut HeaderMap, limit: &RateLimit, number: usize, left: Left) {
-    let name = of_route(number);
+pub(super) fn tell(headers: &mut HeaderMap, limit: &RateLimit, place: Place, left: Left) {
+    let name = place.name();
     append(headers, &policy(limit, &name), &state(&name, &left, left.reset));
 }
 

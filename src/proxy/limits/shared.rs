@@ -7,7 +7,7 @@
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
-use super::rates::{Charges, Entry, Rates, meter, now};
+use super::rates::{Charges, Entry, meter, now};
 use super::subject::Subject;
 use super::{Denied, Refusal, refusal};
 use crate::config::types::Route;
@@ -18,56 +18,54 @@ use crate::proxy::RequestBody;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-impl Rates {
-    /// Charges a request to every limit that counts it.
-    pub(super) async fn charge_fleet(
-        &self,
-        (fleet, keys): (&Arc<Fleet>, &Keys),
-        route: &Route,
-        subject: &Subject<'_>,
-        upload: &mut RequestBody,
-    ) -> Result<Charges, Denied> {
-        let mut costs = Costs::new(&route.profile, subject);
-        let mut asked = Vec::new();
-        let (names, credential) = (fleet.keys(), subject.credential);
-        for entry in &self.0 {
-            let Some(key) = entry.key(keys, credential.key, subject) else { continue };
-            let Some(name) = entry.key(&names, names.of(credential.hidden), subject) else { continue };
-            let (cost, more) = costs.of(entry.limit.cost, upload).await?;
-            if more {
-                upload.meter(meter(&entry.rate, key));
-            }
-            if let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) {
-                asked.push((entry, Check { limit: entry.number, key, name, quota: entry.quota(), cost }));
-            }
+/// Charges a request to every one of these limits that counts it.
+pub(super) async fn charge<'e>(
+    entries: impl Iterator<Item = &'e Entry> + Send,
+    (fleet, keys): (&Arc<Fleet>, &Keys),
+    route: &Route,
+    subject: &Subject<'_>,
+    upload: &mut RequestBody,
+) -> Result<Charges, Denied> {
+    let mut costs = Costs::new(&route.profile, subject);
+    let mut asked = Vec::new();
+    let (names, credential) = (fleet.keys(), subject.credential);
+    for entry in entries {
+        let Some(key) = entry.key(keys, credential.key, subject) else { continue };
+        let Some(name) = entry.key(&names, names.of(credential.hidden), subject) else { continue };
+        let (cost, more) = costs.of(entry.limit.cost, upload).await?;
+        if more {
+            upload.meter(meter(&entry.rate, key));
         }
-        // A cost above the burst is refused without asking the backend.
-        if asked.is_empty() || asked.iter().any(|(_, check)| check.cost > check.quota.burst) {
-            return here(fleet, &asked, route.rate_limit_headers);
+        if let Some(cost) = NonZeroU32::new(u32::try_from(cost).unwrap_or(u32::MAX)) {
+            asked.push((entry, entry.check(key, name, cost)));
         }
-        let checks: Vec<Check> = asked.iter().map(|(_, check)| *check).collect();
-        let counted = fleet.count(&route.name, &checks).await;
-        let shared = SharedCharge { fleet: Arc::clone(fleet), route: route.name.clone(), checks };
-        match counted {
-            Err(uncounted) => {
-                let mut charges = here(fleet, &asked, route.rate_limit_headers)?;
-                charges.owed = Some(shared).filter(|_| uncounted == Uncounted::Unheard);
-                Ok(charges)
+    }
+    // A cost above the burst is refused without asking the backend.
+    if asked.is_empty() || asked.iter().any(|(_, check)| check.cost > check.quota.burst) {
+        return here(fleet, &asked, route.rate_limit_headers);
+    }
+    let checks: Vec<Check> = asked.iter().map(|(_, check)| *check).collect();
+    let counted = fleet.count(&route.name, &checks).await;
+    let shared = SharedCharge { fleet: Arc::clone(fleet), route: route.name.clone(), checks };
+    match counted {
+        Err(uncounted) => {
+            let mut charges = here(fleet, &asked, route.rate_limit_headers)?;
+            charges.owed = Some(shared).filter(|_| uncounted == Uncounted::Unheard);
+            Ok(charges)
+        }
+        Ok(counted) => {
+            for ((entry, check), left) in asked.iter().zip(&counted.left) {
+                entry.rate.mirror(check.key, left, now());
             }
-            Ok(counted) => {
-                for ((entry, check), left) in asked.iter().zip(&counted.left) {
-                    entry.rate.mirror(check.key, left, now());
-                }
-                if let Some(refusal) = refused(&counted, &asked) {
-                    return Err(refusal.into());
-                }
-                let mut charges = Charges::default();
-                charges.fleet = Some(shared);
-                for ((entry, _), left) in asked.iter().zip(&counted.left).filter(|_| route.rate_limit_headers) {
-                    refusal::tell(&mut charges.left, &entry.limit, entry.number, *left);
-                }
-                Ok(charges)
+            if let Some(refusal) = refused(&counted, &asked) {
+                return Err(refusal.into());
             }
+            let mut charges = Charges::default();
+            charges.fleet = Some(shared);
+            for ((entry, _), left) in asked.iter().zip(&counted.left).filter(|_| route.rate_limit_headers) {
+                refusal::tell(&mut charges.left, &entry.limit, entry.place, *left);
+            }
+            Ok(charges)
         }
     }
 }
@@ -75,7 +73,7 @@ impl Rates {
 fn refused(counted: &Counted, asked: &[(&Entry, Check)]) -> Option<Refusal> {
     let (index, retry_after) = counted.refused?;
     let (left, (entry, check)) = (*counted.left.get(index)?, asked.get(index)?);
-    Some(Refusal::of_rate(&entry.limit, entry.number, check.cost.get(), Refused::Later { retry_after, left }))
+    Some(Refusal::of_rate(&entry.limit, entry.place, check.cost.get(), Refused::Later { retry_after, left }))
 }
 
 /// Charges a request here, for this gateway's part of each limit.
@@ -88,8 +86,8 @@ fn here(fleet: &Fleet, asked: &[(&Entry, Check)], tells: bool) -> Result<Charges
         // A cost within the burst is capped at this gateway's part of it; one above is refused for good.
         let cost = if cost > &quota.burst { *cost } else { (*cost).min(part.burst) };
         match entry.rate.check(*key, cost, now) {
-            Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.number, cost.get(), refused).into()),
-            Ok(left) if tells => refusal::tell(&mut charges.left, &entry.limit, entry.number, left),
+            Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.place, cost.get(), refused).into()),
+            Ok(left) if tells => refusal::tell(&mut charges.left, &entry.limit, entry.place, left),
             Ok(_) => {}
         }
         charges.here.push((Arc::clone(&entry.rate), *key, cost));

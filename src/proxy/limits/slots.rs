@@ -1,5 +1,6 @@
-//! Concurrency slots, and waiting for one in the route's queue.
+//! Concurrency slots, and waiting for one: in the route's queue, or in that of its account, or first in one and then in the other.
 
+use super::account::Counted;
 use super::{Credential, Denied, Refusal, RouteLimits};
 use crate::canon::Fault;
 use crate::config::types::Tenant;
@@ -8,6 +9,8 @@ use crate::limit::gate::{AccountSet, Claim, Entry, Gate, Permit, Priority, Waiti
 use crate::proxy::headers::Fields;
 use crate::telemetry::metrics::RouteMetrics;
 use http::{HeaderMap, HeaderName};
+use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -36,35 +39,80 @@ fn asked(headers: &HeaderMap, fields: Fields) -> Option<Priority> {
     })
 }
 
+/// A slot that a call holds until this is dropped.
+#[must_use = "dropping a slot frees it"]
+pub struct Slot {
+    /// Of the plan that the provider speaks of.
+    permit: Permit,
+    /// What goes with it where that is the plan of an account.
+    beside: Option<Box<Beside>>,
+}
+
+/// Beside the slot of an account.
+struct Beside {
+    /// A slot of the route's own.
+    _own: Option<Permit>,
+    _counted: Counted,
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slot").field("account", &self.permit.account()).finish_non_exhaustive()
+    }
+}
+
+impl Deref for Slot {
+    type Target = Permit;
+
+    fn deref(&self) -> &Permit {
+        &self.permit
+    }
+}
+
+impl DerefMut for Slot {
+    fn deref_mut(&mut self) -> &mut Permit {
+        &mut self.permit
+    }
+}
+
+impl Slot {
+    /// The time is over for which it had to stay taken after its call was cancelled.
+    pub(super) fn has_settled(self, now: std::time::Instant) {
+        self.permit.has_settled(now);
+        drop(self.beside);
+    }
+}
+
 /// The result of asking for a slot.
 pub(crate) enum Asked<'r> {
-    /// A slot, released when the permit is dropped.
-    Granted(Permit),
+    /// A slot, released when this is dropped.
+    Granted(Slot),
     /// A place in the queue.
     Queued(Queued<'r>),
 }
 
-/// A place in the queue of a route.
+/// A place in a queue.
 pub(crate) struct Queued<'r> {
+    limits: &'r RouteLimits,
     gate: Arc<Gate>,
     waiting: Waiting,
     max_wait: Duration,
+    next: Next,
     wait: Wait<'r>,
+}
+
+/// What follows the wait.
+enum Next {
+    /// The account's slot: this was for one of the route's own.
+    OfAccount { gate: Arc<Gate>, claim: Claim, accounts: AccountSet },
+    /// Nothing: what the call has by now, and its count among those that wait for the account.
+    Nothing { own: Option<Permit>, waits: Option<Counted> },
 }
 
 impl RouteLimits {
     /// The account whose slot it is, by its place in the configuration.
-    pub fn account_of(&self, permit: &Permit) -> usize {
-        self.numbers.iter().position(|number| *number == permit.account()).unwrap_or_default()
-    }
-
-    /// The gate's numbers of these accounts; where clients bring their own keys each has a gate with one.
-    fn numbers_of(&self, accounts: AccountSet) -> AccountSet {
-        if self.numbers.is_empty() {
-            return AccountSet::only(0);
-        }
-        let numbers = self.numbers.iter().enumerate().filter(|(account, _)| accounts.contains(*account));
-        numbers.fold(AccountSet::NONE, |all, (_, number)| all.with(*number))
+    pub fn account_of(&self, slot: &Slot) -> usize {
+        self.plan().place_of(slot)
     }
 
     /// The time at which a call that began then asks for its slot: another one where its body was read for its rates or others were
@@ -78,7 +126,8 @@ impl RouteLimits {
         Claim { priority, tenant: tenant.map(|tenant| tenant_number(&self.keys, tenant)) }
     }
 
-    /// Asks for a slot of one of these accounts.
+    /// Asks for a slot of one of these accounts at their gate, and for one of the route's own before where it bounds its part of an
+    /// account.
     pub(crate) fn ask<'r>(
         &'r self,
         gate: Arc<Gate>,
@@ -86,26 +135,45 @@ impl RouteLimits {
         accounts: AccountSet,
         now: Instant,
     ) -> Result<Asked<'r>, Denied> {
-        let priority = claim.priority;
-        match gate.enter(claim, self.numbers_of(accounts), now.into_std()) {
-            Entry::Admitted(permit) => {
-                self.metrics.queue_waited(priority, Duration::ZERO);
-                Ok(Asked::Granted(permit))
-            }
-            Entry::Full => {
-                self.metrics.queue_waited(priority, Duration::ZERO);
-                Err(refusal(&gate, Fault::QueueFull))
-            }
+        let wait = Wait { metrics: &self.metrics, priority: claim.priority, since: now };
+        let Some(own) = self.beside() else { return self.ask_plan(gate, claim, (accounts, None), now, wait) };
+        match own.enter(claim, self.own.numbers_of(AccountSet::ALL), now.into_std()) {
+            Entry::Admitted(permit) => self.ask_plan(gate, claim, (accounts, Some(permit)), now, wait),
+            Entry::Full => Err(wait.refused(own, now)),
             Entry::Queued(waiting) => {
-                let max_wait = self.max_wait();
-                Ok(Asked::Queued(Queued {
-                    gate,
-                    waiting,
-                    max_wait,
-                    wait: Wait { metrics: &self.metrics, priority, since: now },
-                }))
+                let max_wait = self.route.concurrency.as_ref().map_or(Duration::ZERO, |own| own.max_wait);
+                let next = Next::OfAccount { gate, claim, accounts };
+                Ok(Asked::Queued(Queued { limits: self, gate: Arc::clone(own), waiting, max_wait, next, wait }))
             }
         }
+    }
+
+    /// Asks for a slot of the plan that the provider speaks of, with one of the route's own where it needs that.
+    fn ask_plan<'r>(
+        &'r self,
+        gate: Arc<Gate>,
+        claim: Claim,
+        (accounts, own): (AccountSet, Option<Permit>),
+        now: Instant,
+        wait: Wait<'r>,
+    ) -> Result<Asked<'r>, Denied> {
+        match gate.enter(claim, self.plan().numbers_of(accounts), now.into_std()) {
+            Entry::Admitted(permit) => {
+                wait.ended(now);
+                Ok(Asked::Granted(self.slot_of(permit, own)))
+            }
+            Entry::Full => Err(wait.refused(&gate, now)),
+            Entry::Queued(waiting) => {
+                let waits = self.shown.as_ref().map(|_| self.calls.waits());
+                let (max_wait, next) = (self.max_wait(), Next::Nothing { own, waits });
+                Ok(Asked::Queued(Queued { limits: self, gate, waiting, max_wait, next, wait }))
+            }
+        }
+    }
+
+    fn slot_of(&self, permit: Permit, own: Option<Permit>) -> Slot {
+        let beside = self.shown.as_ref().map(|_| Box::new(Beside { _own: own, _counted: self.calls.holds() }));
+        Slot { permit, beside }
     }
 
     /// Waits for a slot of one of these accounts, if need be. None when the route does not count calls.
@@ -114,10 +182,10 @@ impl RouteLimits {
         credential: Credential,
         claim: Claim,
         accounts: AccountSet,
-    ) -> Result<Option<Permit>, Denied> {
+    ) -> Result<Option<Slot>, Denied> {
         let Some(gate) = self.gate(credential) else { return Ok(None) };
         match self.ask(gate, claim, accounts, Instant::now())? {
-            Asked::Granted(permit) => Ok(Some(permit)),
+            Asked::Granted(slot) => Ok(Some(slot)),
             Asked::Queued(queued) => queued.granted().await.map(Some),
         }
     }
@@ -134,9 +202,9 @@ impl RouteLimits {
         }
     }
 
-    /// The longest wait for a slot.
+    /// The longest wait for a slot of the plan that the provider speaks of.
     fn max_wait(&self) -> Duration {
-        self.route.concurrency.as_ref().map_or(Duration::ZERO, |concurrency| concurrency.max_wait)
+        self.concurrency().map_or(Duration::ZERO, |concurrency| concurrency.max_wait)
     }
 
     /// The refusal of a route whose queue is full.
@@ -148,13 +216,27 @@ impl RouteLimits {
     }
 }
 
-impl Queued<'_> {
-    /// Waits for the slot, for at most the route's longest wait. Dropping this gives up the place in the queue.
-    pub(crate) async fn granted(self) -> Result<Permit, Denied> {
-        let Queued { gate, waiting, max_wait, wait } = self;
-        let granted = tokio::time::timeout(max_wait, waiting).await;
-        drop(wait);
-        granted.map_err(|_| refusal(&gate, Fault::QueueTimeout))
+impl<'r> Queued<'r> {
+    /// Waits for the slot, in each queue for at most its longest wait. Dropping this gives up the place in the queue.
+    pub(crate) async fn granted(mut self) -> Result<Slot, Denied> {
+        loop {
+            let Queued { limits, gate, waiting, max_wait, next, wait } = self;
+            let granted = tokio::time::timeout(max_wait, waiting).await;
+            let permit = granted.map_err(|_| refusal(&gate, Fault::QueueTimeout))?;
+            let asked = match next {
+                Next::Nothing { own, waits } => {
+                    drop(waits);
+                    return Ok(limits.slot_of(permit, own));
+                }
+                Next::OfAccount { gate, claim, accounts } => {
+                    limits.ask_plan(gate, claim, (accounts, Some(permit)), Instant::now(), wait)?
+                }
+            };
+            match asked {
+                Asked::Granted(slot) => return Ok(slot),
+                Asked::Queued(queued) => self = queued,
+            }
+        }
     }
 }
 
@@ -168,11 +250,25 @@ fn refusal(gate: &Arc<Gate>, fault: Fault) -> Denied {
     Refusal::of_slots(fault, gate.stats().limit, expected).into()
 }
 
-/// A wait, counted when it is over, however it ends.
+/// A wait for a slot, counted once when it is over, however it ends.
 struct Wait<'a> {
     metrics: &'a RouteMetrics,
     priority: Priority,
     since: Instant,
+}
+
+impl Wait<'_> {
+    /// It is over, at a time that is known: nobody waits without need for the clock to be read.
+    fn ended(self, now: Instant) {
+        self.metrics.queue_waited(self.priority, now.saturating_duration_since(self.since));
+        std::mem::forget(self);
+    }
+
+    /// It is over because there was no place to wait.
+    fn refused(self, gate: &Arc<Gate>, now: Instant) -> Denied {
+        self.ended(now);
+        refusal(gate, Fault::QueueFull)
+    }
 }
 
 impl Drop for Wait<'_> {

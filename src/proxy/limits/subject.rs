@@ -10,6 +10,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) method: &'a str,
     /// The path below the route's prefix.
     pub(crate) path: &'a str,
+    /// The whole path that the provider sees.
+    pub(crate) provider_path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) address: Option<IpAddr>,
     /// It is a generation by itself, as no handshake of a socket is.

@@ -1,12 +1,13 @@
 //! The limits of a route with a clock that stands still.
 
+mod accounts;
 mod reloads;
 
 use super::feedback::Admission;
-use super::{Asked, Denied, RouteLimits};
+use super::{Asked, Denied, RouteLimits, Slot};
 use crate::canon::{CanonicalError, Code, Fault, Origin};
 use crate::config;
-use crate::limit::gate::{AccountSet, Permit, Priority};
+use crate::limit::gate::{AccountSet, Priority};
 use crate::proxy::headers::Identity;
 use crate::proxy::{RouteRuntime, Shared, State};
 use crate::telemetry::metrics::Metrics;
@@ -34,7 +35,7 @@ fn runtime(lines: &str) -> Arc<RouteRuntime> {
     state.runtime(&state.config.routes[0])
 }
 
-async fn slot(route: &RouteRuntime) -> Result<Permit, Denied> {
+async fn slot(route: &RouteRuntime) -> Result<Slot, Denied> {
     Ok(route.limits.slot(1.into(), Priority::Normal.into(), AccountSet::ALL).await?.expect("calls are counted"))
 }
 
@@ -46,7 +47,7 @@ fn refusal(code: Code, wait: u64) -> CanonicalError {
     error
 }
 
-fn call(permit: Option<Permit>) -> Admission {
+fn call(permit: Option<Slot>) -> Admission {
     let mut admission = Admission::new(1, Priority::Normal, 0);
     admission.has(permit);
     admission
@@ -61,7 +62,7 @@ fn held(limits: &RouteLimits, path: &str) -> Result<bool, f64> {
     }
 }
 
-fn code(result: Result<Permit, Denied>) -> Option<Fault> {
+fn code(result: Result<Slot, Denied>) -> Option<Fault> {
     match result {
         Ok(_) => None,
         Err(Denied::Limit(refusal)) => refusal.error.fault,

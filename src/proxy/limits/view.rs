@@ -1,7 +1,6 @@
 //! The state of a route's limits, for the status page.
 
 use super::{Registry, RouteLimits};
-use crate::limit::gate::SlotStats as _;
 use serde::Serialize;
 use std::time::Instant;
 
@@ -13,6 +12,8 @@ const SHOWN: usize = 64;
 pub struct LimitView {
     /// The route.
     pub route: String,
+    /// The account that it names, whose slots and backoffs are those of all routes that name it.
+    pub account: Option<String>,
     /// Slots of all accounts, as far as known; none when calls are not counted.
     pub limit: Option<u32>,
     /// What the operator allows each account.
@@ -57,11 +58,12 @@ impl Registry {
 
 impl RouteLimits {
     fn view(&self, route: String, now: Instant) -> LimitView {
-        let gates = self.gates.as_ref().filter(|_| self.counts());
-        let all = gates.map(|gates| gates.slot_stats().0);
+        let plan = self.plan();
+        let gates = plan.gates.as_ref().filter(|_| self.counts());
+        let all = self.slots().map(|slots| slots.slot_stats().0);
         // Where clients bring their own keys, there is one for each of those that are in use.
         let accounts = gates.map(|gates| gates.all()).unwrap_or_default().into_iter().flat_map(|gate| {
-            let numbers = if self.numbers.is_empty() { &[0][..] } else { &self.numbers };
+            let numbers = if plan.numbers.is_empty() { &[0][..] } else { &plan.numbers };
             numbers.iter().map(move |number| AccountSlotsView {
                 cap: gate.cap(*number),
                 learned: gate.learned(*number),
@@ -74,8 +76,9 @@ impl RouteLimits {
         };
         LimitView {
             route,
+            account: self.account.as_ref().map(|account| account.config.name.clone()),
             limit: all.map(|all| all.limit),
-            max: self.route.concurrency.as_ref().map(|concurrency| concurrency.max),
+            max: self.concurrency().map(|concurrency| concurrency.max),
             in_use: all.map_or(0, |all| all.in_use),
             queued: all.map_or(0, |all| all.queued),
             accounts: accounts.take(SHOWN).collect(),

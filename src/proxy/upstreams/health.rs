@@ -73,8 +73,14 @@ impl fmt::Debug for RouteHealth {
 }
 
 impl RouteHealth {
-    /// The health of a route, with what it was `before`; none when there is nothing to remember.
-    pub(crate) fn of(route: &Arc<Route>, before: Option<&RouteHealth>, now: Instant) -> Option<Arc<RouteHealth>> {
+    /// The health of a route, with what it was `before`, and what `others` know of the account that it shares with them; none when there
+    /// is nothing to remember.
+    pub(crate) fn of(
+        route: &Arc<Route>,
+        before: Option<&RouteHealth>,
+        others: &[Arc<RouteHealth>],
+        now: Instant,
+    ) -> Option<Arc<RouteHealth>> {
         let one_way = route.upstreams.len() <= 1 && route.credentials.len() <= 1;
         if one_way && route.retry.is_none() && route.circuit_breaker.is_none() && route.health.is_none() {
             return None;
@@ -88,13 +94,19 @@ impl RouteHealth {
         let circuits = breaker.map_or_else(Vec::new, |breaker| circuits(route, breaker, before));
         Some(Arc::new(RouteHealth {
             policy,
-            accounts: accounts(route, before),
+            accounts: accounts(route, before, others),
             circuits,
             checked: Arc::new(checked(route, before)),
             turns: Mutex::new(Turns::new(&route.weights)),
             budget,
             route: Arc::clone(route),
         }))
+    }
+
+    /// Whether a route shares an account with this one.
+    pub(crate) fn shares_account(&self, route: &Route) -> bool {
+        let name = |route: &Route| route.account.as_ref().map(|account| account.name.clone());
+        route.account.is_some() && name(&self.route) == name(route)
     }
 
     /// How many upstreams there are.
@@ -241,9 +253,10 @@ fn circuits(route: &Route, breaker: CircuitBreaker, before: Option<&RouteHealth>
     circuits
 }
 
-fn accounts(route: &Route, before: Option<&RouteHealth>) -> Accounts {
+/// What another route knows comes first: all that share an account have to know the same.
+fn accounts(route: &Route, before: Option<&RouteHealth>, others: &[Arc<RouteHealth>]) -> Accounts {
     Accounts::new(route.credentials.iter().map(|credentials| {
-        let kept = before.and_then(|before| {
+        let kept = others.iter().map(|other| &**other).chain(before).find_map(|before| {
             let mut others = before.route.credentials.iter();
             let at = others.position(|other| other.value.reveal() == credentials.value.reveal())?;
             before.accounts.get(at)

@@ -263,12 +263,15 @@ fn counter(out: &mut Exposition<'_>, labels: &Labels<'_>, total: u64) {
 }
 
 pub(super) fn info(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    let help = "Always 1; whose key requests of a route go out with: the route's own, or the client's.";
+    let help = "Always 1; whose key requests of a route go out with: the route's own, or the client's; and the account that it names.";
     let _ = out.family("speechgate_route_info", Kind::Gauge, help);
     for route in routes.iter().filter(|route| !route.route.is_empty()) {
         let whose = if route.lends.load(Relaxed) { "route" } else { "client" };
         let [name, provider] = route.labels();
-        let _ = out.sample(&[name, provider, ("credentials", whose)], 1);
+        let account = lock(&route.account);
+        let labels = [name, provider, ("credentials", whose), ("account", account.as_deref().unwrap_or_default())];
+        // A label without a value is none.
+        let _ = out.sample(labels.get(..if account.is_some() { 4 } else { 3 }).unwrap_or_default(), 1);
     }
 }
 

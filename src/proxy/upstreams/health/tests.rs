@@ -40,17 +40,17 @@ fn fail(health: &RouteHealth, upstream: usize, now: Instant) {
 #[test]
 fn a_plain_route_has_nothing_to_remember() {
     let now = Instant::now();
-    assert!(RouteHealth::of(&route(&["a"], &["k"], None), None, now).is_none());
-    assert!(RouteHealth::of(&route(&["a"], &["k", "l"], None), None, now).is_some());
+    assert!(RouteHealth::of(&route(&["a"], &["k"], None), None, &[], now).is_none());
+    assert!(RouteHealth::of(&route(&["a"], &["k", "l"], None), None, &[], now).is_some());
     let mut retrying = crate::proxy::tests::route("/p");
     retrying.retry = Some(Retry { attempts: 2, on: Vec::new(), budget: 0.2 });
-    assert!(RouteHealth::of(&Arc::new(retrying), None, now).is_some());
+    assert!(RouteHealth::of(&Arc::new(retrying), None, &[], now).is_some());
 }
 
 #[test]
 fn broken_upstreams_are_passed_over_until_all_are_broken() {
     let now = Instant::now();
-    let health = RouteHealth::of(&route(&["a", "b"], &[], Some(BREAKER)), None, now).expect("a breaker");
+    let health = RouteHealth::of(&route(&["a", "b"], &[], Some(BREAKER)), None, &[], now).expect("a breaker");
     assert_eq!((chosen(&health, 0, now), chosen(&health, 1, now)), (Ok(0), Ok(1)));
     (0..2).for_each(|_| fail(&health, 0, now));
     assert_eq!((chosen(&health, 0, now), chosen(&health, 2, now)), (Ok(1), Ok(1)));
@@ -70,22 +70,24 @@ fn broken_upstreams_are_passed_over_until_all_are_broken() {
 #[test]
 fn what_a_new_configuration_still_names_keeps_its_state() {
     let now = Instant::now();
-    let before = RouteHealth::of(&route(&["a", "b"], &["k", "l"], Some(BREAKER)), None, now).expect("a breaker");
+    let before = RouteHealth::of(&route(&["a", "b"], &["k", "l"], Some(BREAKER)), None, &[], now).expect("a breaker");
     (0..2).for_each(|_| fail(&before, 0, now));
     before.accounts.enter(1, now).expect("an account").set_aside(now);
-    let after = RouteHealth::of(&route(&["c", "a"], &["l", "m"], Some(BREAKER)), Some(&before), now);
+    let after = RouteHealth::of(&route(&["c", "a"], &["l", "m"], Some(BREAKER)), Some(&before), &[], now);
     let after = after.expect("a breaker");
     assert_eq!(chosen(&after, 1, now), Ok(0), "`a` is broken at its new place");
     assert_eq!(after.accounts.usable(now), AccountSet::only(1), "`l` is set aside at its new place");
     assert!(Arc::ptr_eq(&before.budget, &after.budget));
-    let without = RouteHealth::of(&route(&["c", "a"], &["l", "m"], None), Some(&after), now).expect("two upstreams");
+    let without =
+        RouteHealth::of(&route(&["c", "a"], &["l", "m"], None), Some(&after), &[], now).expect("two upstreams");
     assert_eq!(chosen(&without, 1, now), Ok(0), "`a` is known to be out all the same");
 }
 
 #[test]
 fn the_view_is_plain_data_without_keys() {
     let now = Instant::now();
-    let health = RouteHealth::of(&route(&["a"], &["sk-secret", "sk-other"], Some(BREAKER)), None, now).expect("it");
+    let health =
+        RouteHealth::of(&route(&["a"], &["sk-secret", "sk-other"], Some(BREAKER)), None, &[], now).expect("it");
     health.accounts.enter(1, now).expect("an account").set_aside(now);
     let shown = serde_json::to_string(&health.view(now)).expect("JSON");
     assert_eq!(
@@ -98,7 +100,7 @@ fn the_view_is_plain_data_without_keys() {
 #[test]
 fn a_dead_upstream_is_set_aside_without_a_breaker_and_one_request_probes_it() {
     let now = Instant::now();
-    let health = RouteHealth::of(&route(&["a", "b"], &[], None), None, now).expect("two upstreams");
+    let health = RouteHealth::of(&route(&["a", "b"], &[], None), None, &[], now).expect("two upstreams");
     let answered = |upstream, error| {
         let chosen = health.choose(upstream, 0, now).expect("an upstream");
         chosen.pass.expect("it is watched").ended(error, now);
@@ -120,7 +122,7 @@ fn a_dead_upstream_is_set_aside_without_a_breaker_and_one_request_probes_it() {
 #[test]
 fn an_upstream_that_fails_its_checks_comes_last() {
     let now = Instant::now();
-    let health = RouteHealth::of(&route(&["a", "b", "c"], &[], None), None, now).expect("several upstreams");
+    let health = RouteHealth::of(&route(&["a", "b", "c"], &[], None), None, &[], now).expect("several upstreams");
     health.checked().set(0, false);
     assert_eq!((chosen(&health, 0, now), chosen(&health, 2, now)), (Ok(1), Ok(2)));
     assert_eq!(health.choose(0, bit(1) | bit(2), now).map(|chosen| chosen.upstream), Ok(0));
@@ -131,7 +133,7 @@ fn an_upstream_that_fails_its_checks_comes_last() {
 #[test]
 fn without_a_breaker_nobody_is_refused() {
     let now = Instant::now();
-    let health = RouteHealth::of(&route(&["a", "b"], &[], None), None, now).expect("two upstreams");
+    let health = RouteHealth::of(&route(&["a", "b"], &[], None), None, &[], now).expect("two upstreams");
     for upstream in [0, 1] {
         (0..3).for_each(|_| fail(&health, upstream, now));
     }

@@ -10,7 +10,7 @@ use crate::generation::{Asked, Beginning, Outcome, Silent, Tracker, Verdict};
 use crate::limit::gate::{AccountSet, Gate, Permit, Setup};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
-use crate::proxy::limits::Denied;
+use crate::proxy::limits::{self, Denied};
 use crate::wire::frame::Opcode;
 use std::fmt;
 use std::pin::Pin;
@@ -28,7 +28,7 @@ type Slot = Result<Held, Denied>;
 /// What a generation has: a slot of the plan, and one of its socket where the provider bounds those as well.
 #[derive(Default)]
 pub(super) struct Held {
-    plan: Option<Permit>,
+    plan: Option<limits::Slot>,
     _socket: Option<Permit>,
 }
 

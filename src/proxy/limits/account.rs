@@ -1,0 +1,209 @@
+//! What the routes of one account share: its slots with one queue, its rates, and what its provider asked it to wait for.
+//!
+//! A route holds a slot of its account, and one of its own where it has a limit of its own: the route's is asked for first, so that
+//! a call that waits for it keeps nobody else from the account's.
+
+use super::gates::Gates;
+use super::plan::Plan;
+use super::rates::Rates;
+use super::{Registry, RouteLimits, fleet_label, meaning};
+use crate::canon::Code;
+use crate::config::types::{Account, Config};
+use crate::fleet::ACCOUNTS;
+use crate::limit::Backoffs;
+use crate::limit::gate::{Bounds, GateStats, SlotStats, TenantShare};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+/// The limits of one account under one configuration.
+pub(crate) struct AccountLimits {
+    pub(super) config: Arc<Account>,
+    pub(super) rates: Rates,
+    pub(super) plan: Plan,
+    pub(super) backoffs: Arc<Backoffs<Code>>,
+    /// Credentials that were refused on a socket a moment ago.
+    pub(super) turned_away: Arc<Backoffs<Code>>,
+}
+
+/// What an account goes on with.
+struct Before<'a> {
+    plan: Option<&'a Plan>,
+    /// None where they were a route's, which were counted otherwise.
+    rates: Option<&'a Rates>,
+    backoffs: &'a Arc<Backoffs<Code>>,
+    turned_away: &'a Arc<Backoffs<Code>>,
+}
+
+impl std::fmt::Debug for AccountLimits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccountLimits").field("account", &self.config.name).finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// The limits of the accounts of a configuration, in its order, with what was counted so far: by the account that had one of
+    /// these credentials or the name, or else by a route that had them for itself and names the account now.
+    pub(crate) fn accounts(&self, config: &Config, now: Instant) -> Vec<Arc<AccountLimits>> {
+        let mut known = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let living: Vec<Arc<AccountLimits>> = known.iter().filter_map(std::sync::Weak::upgrade).collect();
+        let keys = |account: &Arc<Account>| -> Vec<u64> {
+            account.credentials.iter().map(|one| self.keys.of(meaning(one))).collect()
+        };
+        let all: Vec<Vec<u64>> = config.accounts.iter().map(keys).collect();
+        let routes = self.all();
+        let accounts = config.accounts.iter().zip(&all).map(|(account, credentials)| {
+            let by_credentials = living.iter().find(|old| old.plan.knows(credentials));
+            let is_free = |old: &&Arc<AccountLimits>| !all.iter().any(|other| old.plan.knows(other));
+            let by_name = || living.iter().filter(is_free).find(|old| old.config.name == account.name);
+            let old = by_credentials.or_else(by_name).map(|old| Before::from(&**old));
+            let moved = || moved(account, credentials, config, &routes);
+            let old = old.or_else(|| moved().map(|old| Before::of_route(old, account)));
+            Arc::new(AccountLimits::new(account, credentials, old.as_ref(), now))
+        });
+        let accounts: Vec<_> = accounts.collect();
+        let tenants = self.shares(&config.tenants);
+        accounts.iter().for_each(|account| self.share(account, &tenants));
+        *known = accounts.iter().chain(&living).map(Arc::downgrade).collect();
+        accounts
+    }
+
+    /// Shares the slots of an account among tenants, and with other gateways.
+    fn share(&self, account: &AccountLimits, tenants: &[(u64, TenantShare)]) {
+        if let Some(gates) = &account.plan.gates {
+            gates.share_among(tenants);
+        }
+        if let (Some(fleet), Some(gate)) = (self.fleet.get(), account.plan.gate()) {
+            let credentials = account.config.credentials.iter().zip(&account.plan.numbers);
+            fleet.share_accounts(ACCOUNTS, credentials.map(|(one, number)| (*number, fleet_label(meaning(one)))), gate);
+        }
+    }
+}
+
+/// The route whose slots become those of an account: of the routes that name it now and had its credentials for themselves, the one
+/// with the most calls.
+fn moved<'r>(
+    account: &Account,
+    credentials: &[u64],
+    config: &Config,
+    routes: &'r [(String, Arc<RouteLimits>)],
+) -> Option<&'r RouteLimits> {
+    let names_it = |name: &str| {
+        let mut new = config.routes.iter().filter(|route| route.name == name);
+        new.any(|route| route.account.as_ref().is_some_and(|own| own.name == account.name))
+    };
+    let had = routes.iter().filter(|(name, old)| {
+        old.account.is_none() && old.own.gate().is_some() && old.own.knows(credentials) && names_it(name)
+    });
+    let busiest = had.max_by_key(|(_, old)| old.own.gate().map_or(0, |gate| gate.stats().in_use));
+    busiest.map(|(_, old)| &**old)
+}
+
+impl<'a> From<&'a AccountLimits> for Before<'a> {
+    fn from(old: &'a AccountLimits) -> Before<'a> {
+        let AccountLimits { plan, rates, backoffs, turned_away, .. } = old;
+        Before { plan: Some(plan), rates: Some(rates), backoffs, turned_away }
+    }
+}
+
+impl<'a> Before<'a> {
+    fn of_route(old: &'a RouteLimits, account: &Account) -> Before<'a> {
+        // Where the account counts no calls, the route goes on with its slots.
+        let plan = Some(&old.own).filter(|_| account.concurrency.is_some());
+        Before { plan, rates: None, backoffs: &old.backoffs, turned_away: &old.turned_away }
+    }
+}
+
+impl AccountLimits {
+    fn new(config: &Arc<Account>, credentials: &[u64], old: Option<&Before<'_>>, now: Instant) -> AccountLimits {
+        let plan = old.and_then(|old| old.plan);
+        let rates = old.and_then(|old| old.rates);
+        AccountLimits {
+            plan: Plan::new(config.concurrency.as_ref(), credentials, || None, plan, now),
+            rates: Rates::new(&config.rate_limits, true, rates, now),
+            backoffs: old.map_or_else(Backoffs::new, |old| Arc::clone(old.backoffs)),
+            turned_away: old.map_or_else(Backoffs::new, |old| Arc::clone(old.turned_away)),
+            config: Arc::clone(config),
+        }
+    }
+
+    /// Whether it goes on with these slots of a route.
+    pub(super) fn has_slots_of(&self, own: &Plan) -> bool {
+        self.plan.gates.as_ref().zip(own.gates.as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other))
+    }
+
+    /// Whether its calls are counted.
+    pub(super) fn counts(&self) -> bool {
+        self.config.concurrency.is_some()
+    }
+
+    pub(super) fn sweep(&self, now: Instant) {
+        self.rates.sweep(now);
+        self.backoffs.sweep(now);
+        self.turned_away.sweep(now);
+    }
+}
+
+/// The calls of one route that hold a slot of its account, or wait for one.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    holding: AtomicU32,
+    waiting: AtomicU32,
+}
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted {
+    calls: Arc<Calls>,
+    waits: bool,
+}
+
+impl Calls {
+    pub(super) fn holds(self: &Arc<Self>) -> Counted {
+        let _ = self.holding.fetch_add(1, Relaxed);
+        Counted { calls: Arc::clone(self), waits: false }
+    }
+
+    pub(super) fn waits(self: &Arc<Self>) -> Counted {
+        let _ = self.waiting.fetch_add(1, Relaxed);
+        Counted { calls: Arc::clone(self), waits: true }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let count = if self.waits { &self.calls.waiting } else { &self.calls.holding };
+        let _ = count.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The slots of a route with an account, for metrics: the account's limit, and the route's own calls, so that those of all routes
+/// add up to the account's.
+pub(super) struct RouteSlots {
+    pub(super) account: Arc<Gates>,
+    /// The route's own slots beside the account's.
+    pub(super) own: Option<Arc<Gates>>,
+    pub(super) calls: Arc<Calls>,
+}
+
+impl SlotStats for RouteSlots {
+    fn slot_stats(&self) -> (GateStats, Bounds) {
+        let (account, bounds) = self.account.slot_stats();
+        let own = self.own.as_ref().map(|own| own.slot_stats());
+        let least = |of_account: u32, of_own: fn(&(GateStats, Bounds)) -> u32| {
+            own.as_ref().map_or(of_account, |own| of_account.min(of_own(own)))
+        };
+        let before = own.as_ref().map_or((0, 0), |(now, most)| (now.queued, most.queue));
+        let stats = GateStats {
+            limit: least(account.limit, |(now, _)| now.limit),
+            in_use: self.calls.holding.load(Relaxed),
+            queued: self.calls.waiting.load(Relaxed).saturating_add(before.0),
+        };
+        let bounds = Bounds {
+            max: least(bounds.max, |(_, most)| most.max),
+            learned: least(bounds.learned, |(_, most)| most.learned),
+            queue: bounds.queue.saturating_add(before.1),
+        };
+        (stats, bounds)
+    }
+}
