@@ -1,0 +1,1 @@
+{"type":"Error","code":"THINK_REQUEST_FAILED","description":"The think request failed: 500"}

@@ -1,0 +1,1 @@
+{"type":"Error","code":"FAILED_TO_LISTEN","description":"The listen request failed."}

@@ -1,0 +1,1 @@
+{"type":"Error","sequence_id":4,"code":"UNPARSABLE_CLIENT_MESSAGE","description":"Could not parse"}

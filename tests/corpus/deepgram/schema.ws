@@ -1,0 +1,1 @@
+{"type":"Error","description":"Failed to deserialize JSON","message":"{\"type\":\"KeepAliv\"}","variant":"SchemaError"}

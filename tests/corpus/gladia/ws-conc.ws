@@ -1,0 +1,1 @@
+{"type":"error","session_id":"s","data":{"message":"Maximum number of concurrent sessions reached"}}

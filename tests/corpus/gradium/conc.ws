@@ -1,0 +1,1 @@
+{"type":"error","message":"Concurrency limit reached","code":1008}

@@ -1,0 +1,1 @@
+{"type":"error","message":"Insufficient credits","code":1008}

@@ -1,0 +1,1 @@
+{"type":"error","message":"Unsupported audio format: foo","code":1008}

@@ -1,0 +1,1 @@
+{"type":"error","code":"E0301","slug":"usage_limit_reached","message":"Usage limit reached"}

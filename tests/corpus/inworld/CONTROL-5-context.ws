@@ -1,0 +1,1 @@
+{"result":{"contextId":"c1","status":{"code":5,"message":"Context c1 not found","details":[]}}}

@@ -1,0 +1,1 @@
+{"error":"Too many contexts","error_code":"TOO_MANY_CONTEXTS","code":429,"context_id":"c"}

@@ -1,0 +1,1 @@
+{"event":"task_failed","base_resp":{"status_code":1000,"status_msg":"unknown error"}}

@@ -1,0 +1,1 @@
+{"event":"task_failed","base_resp":{"status_code":2045,"status_msg":"rate growth limit"}}

@@ -1,0 +1,1 @@
+{"type":"error","message":"Invalid API key"}

@@ -1,0 +1,1 @@
+{"status_code":403,"errors":["Forbidden"]}

@@ -1,0 +1,1 @@
+{"type":"mcp_list_tools.failed","event_id":"e","item_id":"i"}

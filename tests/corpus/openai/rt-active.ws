@@ -1,0 +1,1 @@
+{"type":"error","event_id":"e","error":{"type":"invalid_request_error","code":"conversation_already_has_active_response","message":"Conversation already has an active response","param":null,"event_id":null}}

@@ -1,0 +1,1 @@
+{"type":"response.done","event_id":"e","response":{"id":"resp_1","status":"failed","status_details":{"type":"failed","error":{"type":"tokens","code":"rate_limit_exceeded","message":"Rate limit reached for gpt-4o-realtime in organization org-x on tokens per min. Please try again in 1.2s."}}}}

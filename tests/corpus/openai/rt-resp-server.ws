@@ -1,0 +1,1 @@
+{"type":"response.done","event_id":"e","response":{"id":"resp_1","status":"failed","status_details":{"type":"failed","error":{"type":"server_error","code":null,"message":"The server had an error"}}}}

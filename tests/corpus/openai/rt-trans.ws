@@ -1,0 +1,1 @@
+{"type":"conversation.item.input_audio_transcription.failed","event_id":"e","item_id":"i","content_index":0,"error":{"type":"tokens","code":"rate_limit_exceeded","message":"Rate limit","param":null}}

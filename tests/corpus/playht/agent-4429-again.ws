@@ -1,0 +1,1 @@
+{"type":"error","code":4429,"message":"You have reached your concurrency limit"}

@@ -1,0 +1,1 @@
+{"type":"error","data":{"code":"invalid_settings","message":"pitch out of range","details":{"fields":{"pitch":"out of range"}}}}

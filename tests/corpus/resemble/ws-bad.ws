@@ -1,0 +1,1 @@
+{"type":"error","success":false,"error_name":"BadJSON","message":"Invalid JSON","status_code":400}

@@ -1,0 +1,1 @@
+{"type":"error","success":false,"error_name":"SynthesisTimeout","message":"Timed out","status_code":504}

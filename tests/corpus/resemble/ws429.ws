@@ -1,0 +1,1 @@
+{"type":"error","success":false,"error_name":"RateLimitExceeded","message":"Too many requests","status_code":429}

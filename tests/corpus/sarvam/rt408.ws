@@ -1,0 +1,1 @@
+{"event":"error","code":"inactivity_timeout","is_fatal":true,"message":"Session timed out","status_code":408}

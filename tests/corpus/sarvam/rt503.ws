@@ -1,0 +1,1 @@
+{"event":"error","code":"backend_unavailable","is_fatal":true,"message":"gRPC backend unavailable","status_code":503}

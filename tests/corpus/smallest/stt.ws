@@ -1,0 +1,1 @@
+{"type":"error","status":"error","message":"Concurrency limit reached"}

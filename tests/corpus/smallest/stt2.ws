@@ -1,0 +1,1 @@
+{"type":"error","status":"error","message":"Invalid API key"}

@@ -1,0 +1,1 @@
+{"tokens":[],"error_code":402,"error_type":"project_monthly_budget_exhausted","error_message":"Project monthly budget exhausted","request_id":"r"}

@@ -1,0 +1,1 @@
+{"stream_id":"s1","error_code":400,"error_message":"Stream not found"}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"not_authorised","reason":"Unauthorized","code":4001}

@@ -1,0 +1,1 @@
+{"message":"Error","type":"insufficient_funds","reason":"User does not have enough funds"}

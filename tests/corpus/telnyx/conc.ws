@@ -1,0 +1,1 @@
+{"error":"Concurrent connection limit reached"}

@@ -1,0 +1,1 @@
+{"errors":[{"code":"10009","title":"Authentication failed","detail":"x"}]}

@@ -1,0 +1,1 @@
+{"error":"Invalid voice: foo"}

@@ -1,0 +1,1 @@
+{"type":"error","message":"Unauthorized: invalid API key"}
