@@ -149,7 +149,17 @@ impl Control {
     pub(super) async fn check_health(&self) {
         let Running { state, upstream_tls, replaced, .. } = &self.running;
         tokio::select! {
-            () = proxy::check_health(state, Arc::clone(upstream_tls), replaced) => {}
+            () = proxy::check_health(state, Arc::clone(upstream_tls), replaced.subscribe()) => {}
+            () = self.drain.begun() => {}
+        }
+        std::future::pending().await
+    }
+
+    /// Keeps connections to upstreams warm until the drain begins, for as long as it is polled.
+    pub(super) async fn keep_warm(&self) {
+        let Running { state, upstream_tls, replaced, .. } = &self.running;
+        tokio::select! {
+            () = proxy::keep_warm(state, Arc::clone(upstream_tls), replaced.subscribe()) => {}
             () = self.drain.begun() => {}
         }
         std::future::pending().await

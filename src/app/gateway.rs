@@ -144,6 +144,7 @@ impl Gateway {
                 () = Arc::clone(&control).keep_up_to_date() => {}
                 () = control.status.sample() => {}
                 () = control.check_health() => {}
+                () = control.keep_warm() => {}
                 () = control.running.shared.tenants.keep_shared() => {}
                 () = spending::keep(&control.running.shared, state.clone()) => {}
             }

@@ -15,7 +15,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::upstream::TlsShared;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Loads the configuration from its files, and notes the files that it reads; the error lists every problem.
 pub type Load = Box<dyn Fn(&mut SourceFiles) -> Result<Loaded, String> + Send + Sync>;
@@ -36,7 +36,7 @@ pub(super) struct Running {
     pub(super) waiting: ArcSwap<Vec<&'static str>>,
     pub(super) last_reload: ArcSwapOption<Reload>,
     /// Told when another configuration is in force.
-    pub(super) replaced: Notify,
+    pub(super) replaced: watch::Sender<()>,
 }
 
 impl Running {
@@ -75,7 +75,7 @@ impl Running {
             tls,
             redacted: ArcSwap::from_pointee(redacted),
             last_reload: ArcSwapOption::empty(),
-            replaced: Notify::new(),
+            replaced: watch::Sender::new(()),
         })
     }
 
@@ -92,7 +92,7 @@ impl Running {
         let waiting = restart::needed(started, &state.config);
         let redacted = restart::in_force((started, shown), (&state.config, &loaded.redacted));
         self.state.store(Arc::new(state));
-        self.replaced.notify_one();
+        let _ = self.replaced.send_replace(());
         if let (Some(running), Some(greeting)) = (&self.tls, greeting) {
             running.replace(greeting);
         }

@@ -17,7 +17,7 @@ use http_body_util::Empty;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// Who asks.
@@ -25,7 +25,7 @@ const ASKS: &str = concat!("speechgate/", env!("CARGO_PKG_VERSION"), " (health c
 
 /// Asks the upstreams of the running configuration for as long as this is polled, and those of the next one from the moment that
 /// `replaced` tells of it.
-pub async fn check_health(state: &ArcSwap<State>, tls: Arc<TlsShared>, replaced: &Notify) {
+pub async fn check_health(state: &ArcSwap<State>, tls: Arc<TlsShared>, mut replaced: watch::Receiver<()>) {
     let client = Client::new(tls);
     loop {
         let running = state.load_full();
@@ -37,7 +37,7 @@ pub async fn check_health(state: &ArcSwap<State>, tls: Arc<TlsShared>, replaced:
         };
         tokio::select! {
             () = asks => {}
-            () = replaced.notified() => {}
+            Ok(()) = replaced.changed() => {}
         }
     }
 }

@@ -31,6 +31,7 @@ pub mod tenants;
 mod tests;
 mod trace;
 pub mod upstreams;
+mod warm;
 mod ws;
 
 pub use checker::check_health;
@@ -39,6 +40,7 @@ pub use request_body::{ClientFault, RequestBody};
 pub use response::{Body, Cut, Events, Messages};
 pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
 pub use upstreams::{AccountView, RouteHealthView, UpstreamView};
+pub use warm::keep_warm;
 
 use check::{Checked, answer_here, begin, check, refused};
 use context::{RequestContext, RoutedContext};
@@ -76,7 +78,8 @@ impl Proxy {
     /// A proxy that uses the configuration in force.
     #[must_use]
     pub fn new(state: Arc<ArcSwap<State>>, tls: Arc<TlsShared>) -> Proxy {
-        Proxy { state, client: Client::new(tls) }
+        let connections = Arc::clone(&state.load().shared.connections);
+        Proxy { state, client: Client::sharing(tls, connections) }
     }
 
     /// The response in place of one that was lost to a panic, to a call of gRPC or another.

@@ -12,11 +12,12 @@ use crate::config::types::{Config, Route, Upstream};
 use crate::generation::{FirstAudio, FirstAudioTimes, Watch};
 use crate::limit::breaker::Condition;
 use crate::telemetry::access::AccessLog;
+use crate::telemetry::connections::OpenConnections;
 use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics, TenantMetrics};
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::upstreams::UpstreamMetrics;
-use crate::upstream::TaskWaker;
+use crate::upstream::{Connections, Site, TaskWaker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -68,6 +69,8 @@ pub struct Shared {
     pub tenants: Arc<Current>,
     /// What the limits of the routes have counted.
     pub limits: Registry,
+    /// Connections to upstreams that workers share.
+    pub connections: Arc<Connections>,
     /// Collects spans, if they are exported.
     tracer: OnceLock<Tracer>,
 }
@@ -119,6 +122,8 @@ pub struct RouteRuntime {
     pub(crate) preflights: Arc<Semaphore>,
     /// The counters of its upstreams, in the order of the configuration.
     pub(crate) upstreams: Vec<Arc<UpstreamMetrics>>,
+    /// Its connections, asked at a scrape.
+    _connections: Arc<dyn OpenConnections>,
     /// Its limits.
     pub limits: Arc<RouteLimits>,
     /// The health of its upstreams and accounts; none when there is nothing to choose or to retry.
@@ -216,6 +221,7 @@ impl Shared {
             stopping: Stopping::default(),
             tenants: Arc::default(),
             limits: Registry::default(),
+            connections: Connections::new(),
             tracer: OnceLock::new(),
         })
     }
@@ -300,6 +306,7 @@ impl State {
                 let health = shared.health(route);
                 show(&upstreams, health.as_deref());
                 metrics.lends_key(!route.credentials.is_empty(), route.account.as_ref().map(|account| &*account.name));
+                let connections = connections(route, &shared, &metrics);
                 let of_tenants = config.tenants.iter().map(|tenant| metrics.of_tenant(&tenant.name)).collect();
                 Arc::new(RouteRuntime {
                     config: Arc::clone(route),
@@ -309,6 +316,7 @@ impl State {
                     first_audio: shared.first_audio(route),
                     preflights: Arc::new(Semaphore::new(MOST_PREFLIGHTS)),
                     upstreams,
+                    _connections: connections,
                     metrics,
                     tenants: of_tenants,
                     health,
@@ -338,6 +346,14 @@ impl State {
 
 /// Most preflights of one route that are at its provider at one time. Others wait here, where they hold no connection.
 const MOST_PREFLIGHTS: usize = 16;
+
+/// Shows the connections of a route for as long as what this gives is kept.
+fn connections(route: &Route, shared: &Shared, metrics: &RouteMetrics) -> Arc<dyn OpenConnections> {
+    let sites: Vec<Arc<Site>> = route.upstreams.iter().map(|upstream| shared.connections.site(upstream)).collect();
+    let connections: Arc<dyn OpenConnections> = Arc::new(sites);
+    metrics.show_connections(&connections);
+    connections
+}
 
 /// Shows of upstreams what a route knows of them.
 fn show(upstreams: &[Arc<UpstreamMetrics>], health: Option<&RouteHealth>) {

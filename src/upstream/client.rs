@@ -2,19 +2,20 @@
 
 use super::body::{Body, Lifeline};
 use super::connect::{Connector, Resolver};
+use super::exchange::{Exchange, Facts};
 use super::failure::{self, Evidence, Failure};
 use super::http2::Http2Handle;
 use super::message::{checked, for_http1, for_http2, is_idempotent};
 use super::pool::{Http1Handle, Origin, Pool};
 use super::send_progress::{SendProgress, Sendable, TrackedBody};
 use super::tls::{Alpn, TlsShared};
+use super::warm::Connections;
 use crate::canon::Fault;
 use crate::config::types::{Protocol, Timeouts, Upstream};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,30 +27,6 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 pub struct Client<B> {
     connector: Arc<Connector>,
     pool: Arc<Pool<B>>,
-}
-
-/// An answer's head, its body to come, and how it came about.
-#[derive(Debug)]
-pub struct Exchange {
-    /// The answer. Informational ones have gone to the request's `hyper::ext::on_informational`.
-    pub response: Response<Body>,
-    /// For logs and metrics.
-    pub facts: Facts,
-}
-
-/// How an answer came about. For logs and metrics, not for clients.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The connection had carried other calls before.
-    pub reused: bool,
-    /// An earlier attempt failed without being processed, and the request was sent again.
-    pub retried: bool,
-    /// What resolving, connecting and TLS took, if that was needed.
-    pub connect: Option<Duration>,
-    /// HTTP/2 was spoken.
-    pub http2: bool,
-    /// The provider's address.
-    pub peer: Option<SocketAddr>,
 }
 
 /// The connection a call goes out on.
@@ -117,7 +94,14 @@ impl<B: Sendable> Client<B> {
     /// The same with another way to resolve names.
     #[must_use]
     pub fn with_resolver(tls: Arc<TlsShared>, resolver: Resolver) -> Client<B> {
-        Client { connector: Arc::new(Connector::new(tls, resolver)), pool: Pool::new() }
+        Client { connector: Arc::new(Connector::new(tls, resolver)), pool: Pool::new(None) }
+    }
+
+    /// A client of a worker, which takes warm connections where there are some.
+    #[must_use]
+    pub fn sharing(tls: Arc<TlsShared>, connections: Arc<Connections>) -> Client<B> {
+        connections.add_worker();
+        Client { connector: Arc::new(Connector::new(tls, Resolver::default())), pool: Pool::new(Some(connections)) }
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -232,12 +216,12 @@ impl<B: Sendable> CallContext<'_, B> {
         }
     }
 
-    /// A new connection and how long it took, or one that another call has made meanwhile.
+    /// A new connection and how long it took, or one that was made before: a warm one, or by another call meanwhile.
     async fn connection(&self, fresh: bool) -> Result<(Connection<B>, Option<Duration>), Failure> {
         let CallContext { origin, alpn, client: Client { connector, pool }, .. } = self;
         let deadline = Instant::now() + self.timeouts.connect;
         // Where one connection serves many calls, one call makes it and the others wait for it.
-        let guard = if *alpn == Alpn::Http2 || (*alpn == Alpn::Any && origin.speaks_http2()) {
+        let guard = if *alpn == Alpn::Http2 || (*alpn == Alpn::Any && origin.expects_http2()) {
             let guard = timeout_at(deadline, origin.connecting.lock())
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "another call was connecting for too long"))?;
@@ -248,19 +232,27 @@ impl<B: Sendable> CallContext<'_, B> {
         } else {
             None
         };
-        let made = connector.connect(&origin.upstream, *alpn, deadline).await?;
+        let (made, took) = match origin.take_warm(*alpn, fresh) {
+            Some(warm) => (warm, None),
+            None => {
+                let made = connector.connect(&origin.upstream, *alpn, deadline).await?;
+                let took = made.took;
+                (made, Some(took))
+            }
+        };
+        let transport = origin.counted(made.transport);
         let connection = if made.http2 {
-            let handle = origin.add_http2(pool, made.transport, made.peer, self.kind == Kind::Grpc);
+            let handle = origin.add_http2(pool, transport, made.peer, self.kind == Kind::Grpc);
             let handle = timeout_at(deadline, handle)
                 .await
                 .map_err(|_| Failure::new(Fault::ConnectTimeout, "the HTTP/2 preface took too long"))?;
             handle.map(Connection::Http2)
         } else {
-            origin.add_http1(pool, made.transport, made.peer).await.map(Connection::Http1)
+            origin.add_http1(pool, transport, made.peer).await.map(Connection::Http1)
         };
         drop(guard);
         match connection {
-            Ok(connection) => Ok((connection, Some(made.took))),
+            Ok(connection) => Ok((connection, took)),
             Err(error) => Err(failure::of_preface(&error)),
         }
     }

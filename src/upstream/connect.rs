@@ -19,18 +19,39 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+type Lookup = Pin<Box<dyn Future<Output = io::Result<Resolved>> + Send>>;
+
+/// Where a name leads.
+#[derive(Clone, Debug, Default)]
+pub struct Resolved {
+    /// Its addresses, the best first.
+    pub addresses: Vec<SocketAddr>,
+    /// How long they hold, as far as the resolver tells. The system's does not.
+    pub ttl: Option<Duration>,
+}
 
 /// How names become addresses. The default asks the system; tests bring their own.
 #[derive(Clone)]
 pub struct Resolver(Arc<dyn Fn(String, u16) -> Lookup + Send + Sync>);
 
 impl Resolver {
-    /// A resolver that calls `lookup` with host and port.
+    /// A resolver that calls `lookup` with host and port, and does not tell how long what it finds holds.
     pub fn new<F, R>(lookup: F) -> Resolver
     where
         F: Fn(String, u16) -> R + Send + Sync + 'static,
         R: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    {
+        Resolver(Arc::new(move |host, port| {
+            let found = lookup(host, port);
+            Box::pin(async move { Ok(Resolved { addresses: found.await?, ttl: None }) })
+        }))
+    }
+
+    /// One that tells it.
+    pub fn with_ttl<F, R>(lookup: F) -> Resolver
+    where
+        F: Fn(String, u16) -> R + Send + Sync + 'static,
+        R: Future<Output = io::Result<Resolved>> + Send + 'static,
     {
         Resolver(Arc::new(move |host, port| Box::pin(lookup(host, port))))
     }
@@ -62,7 +83,7 @@ pub(super) struct Connector {
 type Lookups = HashMap<(String, u16), Arc<OnceCell<Found>>>;
 
 /// What a lookup brought, in a form that several calls can have.
-type Found = Result<Vec<SocketAddr>, String>;
+pub(super) type Found = Result<Resolved, String>;
 
 /// A new connection.
 #[derive(Debug)]
@@ -108,18 +129,24 @@ impl Connector {
         Ok(Connected { transport, http2, peer, took: begun.elapsed() })
     }
 
+    /// What a connection that is made now would be made with; none without TLS, or where it cannot be had.
+    pub(super) fn tls_config(&self, upstream: &Upstream, alpn: Alpn) -> Option<Arc<rustls::ClientConfig>> {
+        upstream.tls.then(|| self.tls.config(upstream, alpn).ok()).flatten()
+    }
+
     async fn resolve(&self, upstream: &Upstream) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(literal) = upstream.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(literal, upstream.port)]);
         }
-        let found = self.look_up(upstream).await.map_err(failure::of_lookup)?;
+        let found = self.look_up(upstream).await.map_err(failure::of_lookup)?.addresses;
         if found.is_empty() {
             return Err(Failure::new(Fault::DnsError, "the name has no address"));
         }
         Ok(interleave(found))
     }
 
-    async fn look_up(&self, upstream: &Upstream) -> Found {
+    /// Asks the resolver, for all who ask now.
+    pub(super) async fn look_up(&self, upstream: &Upstream) -> Found {
         let key = (upstream.host.clone(), upstream.port);
         let cell = Arc::clone(self.lookups().entry(key.clone()).or_default());
         let found = cell

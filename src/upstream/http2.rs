@@ -119,8 +119,16 @@ impl<B: Sendable> Http2Connection<B> {
 
     /// A stream, if there is room for one.
     pub(super) fn acquire(&self) -> Option<Http2Handle<B>> {
-        let room = self.load.active.load(Relaxed) < self.load.most.load(Relaxed).min(MOST_STREAMS);
-        room.then(|| self.acquire_anyway())
+        self.has_room().then(|| self.acquire_anyway())
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.load.active.load(Relaxed) < self.load.most.load(Relaxed).min(MOST_STREAMS)
+    }
+
+    /// Whether no call is on it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.load.active.load(Relaxed) == 0
     }
 
     /// A stream, whether there is room or not.

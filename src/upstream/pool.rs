@@ -3,10 +3,13 @@
 //! An HTTP/1.1 connection carries one call at a time. It returns to the pool when hyper says that the answer was read and
 //! the request written; its own task ([`drive`]) returns it. An HTTP/2 connection stays and is shared.
 
+use super::connect::Connected;
 use super::http1::Http1Connection;
 use super::http2::{Http2Connection, Http2Handle};
 use super::send_progress::{Sendable, TrackedBody};
+use super::tls::Alpn;
 use super::transport::{Traffic, Transport};
+use super::warm::{Connections, PoolStats, Pooled, Site};
 use crate::config::types::Upstream;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -25,6 +28,8 @@ pub(super) struct Pool<B> {
     /// As many as upstreams were ever configured; an origin without connections is small.
     origins: Mutex<HashMap<Arc<Upstream>, Arc<Origin<B>>>>,
     sweeping: AtomicBool,
+    /// What the pools of all workers share, where this one takes part.
+    shared: Option<Arc<Connections>>,
 }
 
 /// The connections to one provider.
@@ -40,6 +45,8 @@ pub(super) struct Origin<B> {
     pub(super) connecting: tokio::sync::Mutex<()>,
     /// The last connection agreed on HTTP/2.
     speaks_http2: AtomicBool,
+    /// The same upstream as all workers see it.
+    site: Option<Arc<Site>>,
 }
 
 #[derive(Debug)]
@@ -131,8 +138,8 @@ impl Drop for EndOnDrop {
 }
 
 impl<B: Sendable> Pool<B> {
-    pub(super) fn new() -> Arc<Pool<B>> {
-        Arc::new(Pool { origins: Mutex::default(), sweeping: AtomicBool::new(false) })
+    pub(super) fn new(shared: Option<Arc<Connections>>) -> Arc<Pool<B>> {
+        Arc::new(Pool { origins: Mutex::default(), sweeping: AtomicBool::new(false), shared })
     }
 
     pub(super) fn origin(&self, upstream: &Upstream) -> Arc<Origin<B>> {
@@ -141,7 +148,12 @@ impl<B: Sendable> Pool<B> {
             return Arc::clone(origin);
         }
         let upstream = Arc::new(upstream.clone());
-        let origin = Arc::new(Origin::new(Arc::clone(&upstream)));
+        let site = self.shared.as_ref().map(|shared| shared.site(&upstream));
+        let origin = Arc::new(Origin::new(Arc::clone(&upstream), site));
+        if let Some(site) = &origin.site {
+            let stats: Arc<dyn PoolStats> = Arc::<Origin<B>>::clone(&origin);
+            site.add_pool(Arc::downgrade(&stats));
+        }
         origins.insert(upstream, Arc::clone(&origin));
         origin
     }
@@ -168,7 +180,7 @@ impl<B: Sendable> Pool<B> {
 }
 
 impl<B: Sendable> Origin<B> {
-    fn new(upstream: Arc<Upstream>) -> Origin<B> {
+    fn new(upstream: Arc<Upstream>, site: Option<Arc<Site>>) -> Origin<B> {
         Origin {
             upstream,
             idle: Mutex::default(),
@@ -176,11 +188,30 @@ impl<B: Sendable> Origin<B> {
             grpc: Mutex::default(),
             connecting: tokio::sync::Mutex::new(()),
             speaks_http2: AtomicBool::new(false),
+            site,
         }
     }
 
     pub(super) fn speaks_http2(&self) -> bool {
         self.speaks_http2.load(Relaxed)
+    }
+
+    /// Whether a new connection is likely to speak HTTP/2.
+    pub(super) fn expects_http2(&self) -> bool {
+        self.speaks_http2() || self.site.as_ref().is_some_and(|site| site.speaks_http2())
+    }
+
+    /// A warm connection that suits; none for a call that has to have a new one.
+    pub(super) fn take_warm(&self, alpn: Alpn, fresh: bool) -> Option<Connected> {
+        self.site.as_ref().filter(|_| !fresh)?.take(alpn)
+    }
+
+    /// Counts a connection that this worker has from now on.
+    pub(super) fn counted(&self, transport: Transport) -> Transport {
+        match &self.site {
+            Some(site) => transport.counted(site.opened()),
+            None => transport,
+        }
     }
 
     /// The connection that was used last, if one is still good now.
@@ -280,6 +311,20 @@ impl<B: Sendable> Origin<B> {
 
     fn is_empty(&self) -> bool {
         lock(&self.idle).is_empty() && lock(&self.http2).is_empty() && lock(&self.grpc).is_empty()
+    }
+}
+
+impl<B: Sendable> PoolStats for Origin<B> {
+    fn pooled(&self) -> Pooled {
+        let now = Instant::now();
+        let mut pooled = Pooled { idle: lock(&self.idle).len(), roomy: 0 };
+        for kept in [&self.http2, &self.grpc] {
+            for one in lock(kept).iter().filter(|one| one.is_usable(now)) {
+                pooled.idle += usize::from(one.is_idle());
+                pooled.roomy += usize::from(one.has_room());
+            }
+        }
+        pooled
     }
 }
 

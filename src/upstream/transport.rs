@@ -1,5 +1,6 @@
 //! The byte stream under one connection: TCP or TLS, counted.
 
+use super::open_count::Opened;
 use crate::wire::gathered;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -41,23 +42,34 @@ impl Traffic {
 /// One connection's bytes.
 #[derive(Debug)]
 pub(super) struct Transport {
-    io: Io,
+    pub(super) io: Io,
     traffic: Arc<Traffic>,
+    /// Counts it among those that a worker has.
+    _opened: Option<Opened>,
 }
 
 #[derive(Debug)]
-enum Io {
+pub(super) enum Io {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl Transport {
     pub(super) fn plain(stream: TcpStream) -> Transport {
-        Transport { io: Io::Plain(stream), traffic: Arc::default() }
+        Transport { io: Io::Plain(stream), traffic: Arc::default(), _opened: None }
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Transport {
-        Transport { io: Io::Tls(Box::new(stream)), traffic: Arc::default() }
+        Transport { io: Io::Tls(Box::new(stream)), traffic: Arc::default(), _opened: None }
+    }
+
+    /// The same, counted until it is dropped, whatever it becomes.
+    pub(super) fn counted(self, opened: Opened) -> Transport {
+        Transport { _opened: Some(opened), ..self }
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        matches!(self.io, Io::Tls(_))
     }
 
     pub(super) fn traffic(&self) -> Arc<Traffic> {

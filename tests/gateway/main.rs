@@ -88,3 +88,5 @@ mod tls;
 mod torture;
 /// Traces over OTLP.
 mod traces;
+/// Connections that are there before a call asks.
+mod warm;

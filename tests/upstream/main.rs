@@ -6,3 +6,4 @@ mod http2;
 mod network;
 mod pool;
 mod support;
+mod warm;

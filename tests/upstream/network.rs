@@ -22,7 +22,7 @@ fn resolving(to: Vec<SocketAddr>) -> Plain {
 }
 
 /// An address where nothing listens.
-async fn refused() -> SocketAddr {
+pub(crate) async fn refused() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     listener.local_addr().expect("bound")
 }
@@ -126,13 +126,13 @@ async fn a_silent_address_does_not_hold_up_the_next() {
 }
 
 /// A certificate authority of the test.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub(crate) fn new() -> Authority {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -141,7 +141,7 @@ impl Authority {
     }
 
     /// A provider's side of TLS with a certificate for `name`, valid in the given years.
-    fn server(&self, name: &str, years: (i32, i32), alpn: &[&str]) -> Arc<ServerConfig> {
+    pub(crate) fn server(&self, name: &str, years: (i32, i32), alpn: &[&str]) -> Arc<ServerConfig> {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a valid name");
         params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
@@ -158,14 +158,14 @@ impl Authority {
         Arc::new(config)
     }
 
-    fn file(&self) -> tempfile::NamedTempFile {
+    pub(crate) fn file(&self) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
         file.write_all(self.pem.as_bytes()).expect("written");
         file
     }
 }
 
-const NOW: (i32, i32) = (2020, 2100);
+pub(crate) const NOW: (i32, i32) = (2020, 2100);
 
 /// Speaks HTTP/1.1 after the handshake.
 async fn secure(config: Arc<ServerConfig>) -> SocketAddr {
@@ -181,7 +181,7 @@ async fn secure(config: Arc<ServerConfig>) -> SocketAddr {
     .await
 }
 
-fn over_tls(port: u16, ca: &tempfile::NamedTempFile) -> Upstream {
+pub(crate) fn over_tls(port: u16, ca: &tempfile::NamedTempFile) -> Upstream {
     Upstream { tls: true, ca_file: Some(ca.path().to_owned()), ..named("p.test", port) }
 }
 
