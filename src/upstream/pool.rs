@@ -293,6 +293,9 @@ impl<B: Sendable> Origin<B> {
         };
         let handle = one.acquire_anyway();
         lock(kept).push(one);
+        if let Some(site) = &self.site {
+            site.begun_http2();
+        }
         pool.sweep_later();
         Ok(handle)
     }

@@ -185,6 +185,7 @@ impl Keeper {
     fn dial(&mut self, patience: Duration, config: Option<Arc<ClientConfig>>, reserved: Reserved, now: Instant) {
         let (connector, upstream, offer) = (Arc::clone(&self.connector), Arc::clone(&self.site.upstream), self.offer());
         self.dials += 1;
+        self.backoff.dials_now(now);
         self.work.spawn(async move {
             Done::Dialled(connector.connect(&upstream, offer, now + patience).await, config, reserved)
         });
@@ -195,7 +196,6 @@ impl Keeper {
         match done {
             Some(Done::Dialled(Ok(made), config, reserved)) => {
                 self.dials = self.dials.saturating_sub(1);
-                self.backoff.connected();
                 let limit = self.limit.get(now);
                 self.shelf().put(Warm::new(made, config, reserved, limit, now));
             }

@@ -18,9 +18,11 @@ impl Backoff {
         self.until = Some(now + doubled.mul_f64(0.5 + jitter.clamp(0.0, 1.0)));
     }
 
-    /// A dial succeeded: the next may follow at once. The failures are forgotten only when a connection has lasted.
-    pub(super) fn connected(&mut self) {
-        self.until = None;
+    /// A dial begins. While the last ones failed it is a probe: the next waits until a connection has lasted, or has been closed as well.
+    pub(super) fn dials_now(&mut self, now: Instant) {
+        if self.failures > 0 {
+            self.until = Some(now + SHORTEST + SHORTEST / 4);
+        }
     }
 
     /// A connection has lasted, or a call has used one.
@@ -164,9 +166,11 @@ mod tests {
             now += SECOND / 100;
         }
         assert_eq!(dials, 8, "after 0, 0.25, 0.75, 1.75, 3.75, 7.75, 15.75 and 31.75 s");
-        // One that takes connections and closes them at once is not a different case.
-        backoff.connected();
+        // One that takes connections and closes them at once is not a different case: success alone allows no other dial.
+        now += LONGEST_WAIT;
         assert_eq!(backoff.dials(now), 1);
+        backoff.dials_now(now);
+        assert_eq!(backoff.dials(now), 0);
         backoff.failed(now, 0.0);
         assert_eq!(backoff.until(), Some(now + LONGEST_WAIT / 2));
         backoff.lasted();

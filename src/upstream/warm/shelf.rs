@@ -88,10 +88,15 @@ impl Shelf {
                 let at = kept.iter().rposition(|one| one.serves(alpn) && now < one.expires)?;
                 kept.remove(at)
             };
-            self.changed.notify_one();
-            if let Some(connected) = found.claim(alpn) {
+            let http2 = found.http2;
+            let claimed = found.claim(alpn);
+            // Over HTTP/2 it stays one with room, which is known when the worker has begun it.
+            if !http2 || claimed.is_none() {
+                self.changed.notify_one();
+            }
+            if claimed.is_some() {
                 self.used.store(true, Relaxed);
-                return Some(connected);
+                return claimed;
             }
         }
     }

@@ -182,6 +182,11 @@ impl Site {
         taken
     }
 
+    /// A worker has begun HTTP/2 on a connection: it can be seen what that leaves to be wanted.
+    pub(in crate::upstream) fn begun_http2(&self) {
+        self.main.changed.notify_one();
+    }
+
     /// Whether upgrades have lately found no connection that speaks HTTP/1.1.
     pub(super) fn wants_upgrades(&self, now: Instant) -> bool {
         lock(&self.missed).is_some_and(|at| now.saturating_duration_since(at) < UPGRADES)
