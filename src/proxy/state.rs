@@ -17,7 +17,7 @@ use crate::telemetry::journal::Journal;
 use crate::telemetry::metrics::{Metrics, RouteMetrics, TenantMetrics};
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::upstreams::UpstreamMetrics;
-use crate::upstream::{Connections, Site, TaskWaker};
+use crate::upstream::{Connections, TaskWaker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -306,7 +306,8 @@ impl State {
                 let health = shared.health(route);
                 show(&upstreams, health.as_deref());
                 metrics.lends_key(!route.credentials.is_empty(), route.account.as_ref().map(|account| &*account.name));
-                let connections = connections(route, &shared, &metrics);
+                let connections = shared.connections.of(&route.upstreams);
+                metrics.show_connections(&connections);
                 let of_tenants = config.tenants.iter().map(|tenant| metrics.of_tenant(&tenant.name)).collect();
                 Arc::new(RouteRuntime {
                     config: Arc::clone(route),
@@ -346,14 +347,6 @@ impl State {
 
 /// Most preflights of one route that are at its provider at one time. Others wait here, where they hold no connection.
 const MOST_PREFLIGHTS: usize = 16;
-
-/// Shows the connections of a route for as long as what this gives is kept.
-fn connections(route: &Route, shared: &Shared, metrics: &RouteMetrics) -> Arc<dyn OpenConnections> {
-    let sites: Vec<Arc<Site>> = route.upstreams.iter().map(|upstream| shared.connections.site(upstream)).collect();
-    let connections: Arc<dyn OpenConnections> = Arc::new(sites);
-    metrics.show_connections(&connections);
-    connections
-}
 
 /// Shows of upstreams what a route knows of them.
 fn show(upstreams: &[Arc<UpstreamMetrics>], health: Option<&RouteHealth>) {

@@ -106,6 +106,12 @@ impl Connections {
         site
     }
 
+    /// Those to all of these, to be asked for their numbers.
+    #[must_use]
+    pub fn of(&self, upstreams: &[Upstream]) -> Arc<dyn OpenConnections> {
+        Arc::new(upstreams.iter().map(|upstream| self.site(upstream)).collect::<Vec<_>>())
+    }
+
     /// No more are kept, together with those that workers have.
     pub fn keep_within(&self, most: usize) {
         self.total.keep_within(most);
