@@ -10,7 +10,7 @@ use super::setup::{Setup, now};
 use super::tally::Tally;
 use crate::limit::{Demand, Gate, Heard};
 use crate::telemetry::fleet::Fallback;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::time::timeout;
 
@@ -29,6 +29,8 @@ pub(super) struct Interest {
     slots: AtomicBool,
     /// Any learned plan that differs from this one.
     learned: AtomicU32,
+    /// Any tenants that differ from these.
+    tenants: AtomicU64,
 }
 
 impl Interest {
@@ -36,6 +38,7 @@ impl Interest {
     pub(super) fn is_in(&self, demand: &Demand) -> bool {
         demand.waiting > 0
             || self.slots.load(Ordering::Relaxed)
+            || demand.tenants != self.tenants.load(Ordering::Relaxed)
             || demand.learned.is_some_and(|learned| learned != self.learned.load(Ordering::Relaxed))
     }
 }
@@ -70,6 +73,7 @@ impl Agent {
         while let Some(gate) = self.gate.upgrade() {
             self.look(&gate, &mut lease).await;
             self.interest.slots.store(lease.watches(), Ordering::Relaxed);
+            self.interest.tenants.store(lease.tenants(), Ordering::Relaxed);
             drop(gate);
             let due = lease.due(now(), &self.common.setup);
             tokio::select! {
@@ -110,6 +114,7 @@ impl Agent {
             let max = gate.demand(self.account).max;
             self.hear(gate, &lease.heard_of(&notice.fleet, max, false));
             if let Some(change) = lease.notified(&notice) {
+                gate.hear_tenants(&notice.crowd, now());
                 self.shift(gate, lease, change);
             }
         }
@@ -121,6 +126,7 @@ impl Agent {
                     let max = gate.demand(self.account).max;
                     self.hear(gate, &lease.heard_of(&answer.fleet, max, true));
                     let change = lease.answered(&answer, sent, setup);
+                    gate.hear_tenants(&answer.crowd, now());
                     self.shift(gate, lease, change);
                     self.sized(answer.size, answer.rank);
                     continue;
@@ -148,6 +154,7 @@ impl Agent {
             if demand.share != Some(share) {
                 gate.set_share(self.account, Some(share));
             }
+            gate.tenants_alone(lease.place(tally.place()), lease.is_settled(now(), setup), now());
             // Assume that the other gateways use all of their parts.
             self.hear(gate, &Heard { others: plan.saturating_sub(share), learned: None });
         }
@@ -186,7 +193,8 @@ impl Agent {
         let spare = lease.spare(&gate.demand(self.account), began);
         // Returned slots must become unusable here before the backend hears that they are free.
         let demand = gate.give_back(self.account, spare, began);
-        self.common.link.courier.carry(lease.begin(&self.key, &self.name, &demand)).await
+        let update = lease.begin(&self.key, &self.name, &demand, gate.tenant_demands());
+        self.common.link.courier.carry(update).await
     }
 }
 

@@ -1,12 +1,13 @@
 //! What rouses an agent: its gate, messages of the backend, a connection that was made or lost.
 
+use crate::limit::{Crowd, TenantTotals};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Notify;
 
 /// What the backend pushes to a gateway about a limiter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Notice {
     /// The last update of this gateway that the message takes into account.
     pub(super) update: u64,
@@ -18,6 +19,7 @@ pub(super) struct Notice {
     pub(super) size: u32,
     pub(super) rank: u32,
     pub(super) fleet: Learned,
+    pub(super) crowd: Crowd,
 }
 
 /// What the fleet knows of an account.
@@ -53,18 +55,34 @@ struct Books {
 }
 
 impl Notice {
-    /// `update share contested size rank learned version others name`
+    /// `update share contested size rank learned version others name crowd`
     pub(super) fn read(text: &[u8]) -> Option<(&str, Notice)> {
         let words: Vec<&str> = std::str::from_utf8(text).ok()?.split(' ').collect();
-        let [update, share, contested, size, rank, learned, version, others, name] = words.as_slice() else {
+        let [update, share, contested, size, rank, learned, version, others, name, crowd] = words.as_slice() else {
             return None;
         };
         let (update, version) = (update.parse().ok()?, version.parse().ok()?);
         let (share, size, rank) = (share.parse().ok()?, size.parse().ok()?, rank.parse().ok()?);
         let (learned, others): (u32, u32) = (learned.parse().ok()?, others.parse().ok()?);
         let fleet = Learned { cap: (learned > 0).then_some(learned), version, others };
-        Some((name, Notice { update, share, contested: *contested == "1", size, rank, fleet }))
+        let crowd = read_crowd(crowd)?;
+        Some((name, Notice { update, share, contested: *contested == "1", size, rank, fleet, crowd }))
     }
+}
+
+/// `keep` and then, each after a `;`, `tenant:held:others`.
+pub(super) fn read_crowd(text: &str) -> Option<Crowd> {
+    let mut parts = text.split(';');
+    let keep = parts.next()?.parse().ok()?;
+    let tenant = |part: &str| {
+        let mut words = part.split(':');
+        let tenant = match words.next()? {
+            "-" => None,
+            name => Some(u64::from_str_radix(name, 16).ok()?),
+        };
+        Some(TenantTotals { tenant, held: words.next()?.parse().ok()?, others: words.next()?.parse().ok()? })
+    };
+    Some(Crowd { keep, tenants: parts.map(tenant).collect::<Option<_>>()? })
 }
 
 impl Inbox {
@@ -155,18 +173,26 @@ mod tests {
     #[test]
     fn messages_are_read_and_nonsense_is_not() {
         let fleet = Learned { cap: Some(5), version: 9, others: 1 };
-        let notice = Notice { update: 7, share: 2, contested: true, size: 4, rank: 3, fleet };
-        assert_eq!(Notice::read(b"7 2 1 4 3 5 9 1 01AB.3"), Some(("01AB.3", notice)));
-        let nothing = Notice { fleet: Learned { cap: None, ..fleet }, ..notice };
-        assert_eq!(Notice::read(b"7 2 1 4 3 0 9 1 01AB.3"), Some(("01AB.3", nothing)));
+        let tenants = vec![
+            TenantTotals { tenant: Some(0xab), held: 1, others: 2 },
+            TenantTotals { tenant: None, held: 3, others: 0 },
+        ];
+        let crowd = Crowd { keep: 6, tenants };
+        let notice = Notice { update: 7, share: 2, contested: true, size: 4, rank: 3, fleet, crowd };
+        let text = b"7 2 1 4 3 5 9 1 01AB.3 6;00000000000000ab:1:2;-:3:0";
+        assert_eq!(Notice::read(text), Some(("01AB.3", notice.clone())));
+        let nothing = Notice { fleet: Learned { cap: None, ..fleet }, crowd: Crowd::default(), ..notice };
+        assert_eq!(Notice::read(b"7 2 1 4 3 0 9 1 01AB.3 0"), Some(("01AB.3", nothing)));
         for nonsense in [
             &b""[..],
             b"7",
-            b"7 2 1 4 3 5 9 1",
-            b"-1 2 1 4 3 5 9 1 a",
-            b"7 x 1 4 3 5 9 1 a",
-            b"\xff 2 1 4 3 5 9 1 a",
-            b"7 2 1 4 3 5 9 1 a b",
+            b"7 2 1 4 3 5 9 1 a",
+            b"-1 2 1 4 3 5 9 1 a 0",
+            b"7 x 1 4 3 5 9 1 a 0",
+            b"\xff 2 1 4 3 5 9 1 a 0",
+            b"7 2 1 4 3 5 9 1 a 0 b",
+            b"7 2 1 4 3 5 9 1 a 0;x:1:2",
+            b"7 2 1 4 3 5 9 1 a 0;-:1",
         ] {
             assert_eq!(Notice::read(nonsense), None);
         }
@@ -176,7 +202,8 @@ mod tests {
     fn the_latest_message_counts_and_strangers_get_none() {
         let inboxes = Inboxes::default();
         let inbox = inboxes.open("a", "limiter");
-        let notice = |share| Notice { update: 1, share, contested: false, size: 1, rank: 0, fleet: Learned::default() };
+        let (fleet, crowd) = (Learned::default(), Crowd::default);
+        let notice = |share| Notice { update: 1, share, contested: false, size: 1, rank: 0, fleet, crowd: crowd() };
         inboxes.deliver("a", notice(1));
         inboxes.deliver("a", notice(2));
         inboxes.deliver("b", notice(3));

@@ -5,7 +5,7 @@
 use super::inbox::{Learned, Notice};
 use super::scripts::{Answer, Update};
 use super::setup::Setup;
-use crate::limit::{Demand, Heard};
+use crate::limit::{Demand, Heard, TenantDemand};
 use std::time::{Duration, Instant};
 
 /// How long a gateway whose calls wait relies on push messages before it polls.
@@ -21,6 +21,8 @@ pub(super) struct Lease {
     kept: u32,
     /// Waiting calls, as last reported to the backend.
     reported: u32,
+    /// What the tenants of the gate were, as last reported.
+    tenants: u64,
     /// Used slots, as last reported to the backend.
     used: u32,
     /// What the fleet has learned, as last heard, and what the gate had learned when the last update was begun.
@@ -48,6 +50,7 @@ impl Lease {
             written: 0,
             kept: 0,
             reported: 0,
+            tenants: 0,
             used: 0,
             learned: Learned::default(),
             had: None,
@@ -79,6 +82,7 @@ impl Lease {
             || demand.share != Some(self.written)
             || (demand.waiting > 0) != (self.reported > 0)
             || self.contested && demand.idle() > 0
+            || demand.tenants != self.tenants
             // Calls beyond the share are reported until they have ended.
             || self.used > self.written && demand.in_use < self.used
             || self.news(demand).is_some()
@@ -99,20 +103,32 @@ impl Lease {
         self.contested || self.reported > 0 || self.used > self.written
     }
 
+    /// What the tenants of the gate were, as last reported: anything else rouses the agent.
+    pub(super) fn tenants(&self) -> u64 {
+        self.tenants
+    }
+
     /// How many idle slots are kept for the next calls: none while other gateways wait, otherwise fewer each time.
     pub(super) fn spare(&self, demand: &Demand, now: Instant) -> u32 {
         match (self.contested, self.next <= now) {
             (true, _) => 0,
             (false, true) => demand.idle() / 2,
-            (false, false) => demand.idle(),
+            // Somebody waits whom only the fleet can let in, with a slot of those in hand.
+            (false, false) => demand.idle().saturating_sub(demand.waiting),
         }
     }
 
     /// Begins an update.
-    pub(super) fn begin(&mut self, key: &str, name: &str, demand: &Demand) -> Update {
+    pub(super) fn begin(
+        &mut self,
+        key: &str,
+        name: &str,
+        demand: &Demand,
+        tenants: (Vec<TenantDemand>, Duration),
+    ) -> Update {
         self.update += 1;
         self.stale = false;
-        self.reported = demand.waiting;
+        (self.reported, self.tenants) = (demand.waiting, demand.tenants);
         (self.used, self.kept, self.had) = (demand.in_use, demand.share.unwrap_or(0), demand.learned);
         Update {
             key: key.to_owned(),
@@ -120,6 +136,7 @@ impl Lease {
             number: self.update,
             known: self.fleet.map_or(0, |(size, _)| size),
             demand: *demand,
+            tenants,
             learned: self.news(demand),
             version: self.learned.version,
             leaving: false,
@@ -210,6 +227,16 @@ impl Lease {
         lost
     }
 
+    /// Whether the leases of all other gateways have expired.
+    pub(super) fn is_settled(&self, now: Instant, setup: &Setup) -> bool {
+        self.fleet.is_none() || self.lost.is_none_or(|lost| now >= lost + setup.lease)
+    }
+
+    /// The size of the fleet and the rank of this gateway in it, by which parts are divided.
+    pub(super) fn place(&self, tally: (u32, u32)) -> (u32, u32) {
+        self.fleet.filter(|(size, _)| *size >= tally.0).unwrap_or(tally)
+    }
+
     /// How many of `max` slots this gateway uses while the backend is lost: what it was last granted, but no more than its part of the
     /// plan. Other gateways may be using the rest of that part until all leases have expired.
     pub(super) fn without_backend(&self, max: u32, tally: (u32, u32), now: Instant, setup: &Setup) -> u32 {
@@ -224,7 +251,7 @@ impl Lease {
     /// more. The parts add up to `max`: the first gateways get one more where it cannot be divided, and where there are more
     /// gateways than slots, the last get none.
     fn local_share(&self, max: u32, tally: (u32, u32)) -> u32 {
-        let (size, rank) = self.fleet.filter(|(size, _)| *size >= tally.0).unwrap_or(tally);
+        let (size, rank) = self.place(tally);
         match (max / size, u32::from(rank < max % size)) {
             // A gateway that has never heard of the others does not know its rank either.
             (0, _) if rank >= size => 1,

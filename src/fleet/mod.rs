@@ -27,6 +27,10 @@
 //!   the fleet for `L`, or nobody else is connected; else as soon as all that are connected have come by, after 200 ms at most.
 //! * What a gateway learns of the provider's plan is the fleet's: the backend grants no more, and the others learn it as well.
 //!   When two gateways learn at the same time, the lower number counts.
+//! * Where there are tenants, the script gives a slot to the one that will have had the least for its weight in all gateways, and tells
+//!   each gateway what its tenants hold elsewhere. A maximum is granted call by call, so the fleet never holds more of it; a reserve is
+//!   kept from when the backend has heard of its tenant's first call. Alone, each gateway has its part of both, for `L` no more than it
+//!   holds of a maximum.
 //! * Updates of all agents go to the backend in batches, one at a time. Patience is counted from when a batch was sent.
 //! * A grant is written before it is published: a backend that takes no writes grants nothing.
 //! * Names at the backend are made with a random seed that the fleet keeps there: nobody who sees one can tell what it stands for, nor
@@ -40,7 +44,9 @@
 //!   passed without a backend, as many calls more than the plan may run as have been running beyond their gateways' parts for all
 //!   that time, and they only become fewer.
 //! * A gateway that alone cannot reach the backend uses its local share beside the others, who share the whole.
-//! * Priorities hold within a gateway; between gateways it is the longest wait.
+//! * Priorities hold within a gateway; between gateways it is the tenant's turn, and then the longest wait.
+//! * Where a route has several credentials, each is a limiter of its own: two of them may grant the last slot of a tenant's maximum at
+//!   one moment.
 //! * A gateway that has never heard of the fleet takes itself for one of ten, and at least one slot.
 
 mod agent;

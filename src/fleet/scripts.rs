@@ -1,11 +1,11 @@
 //! The scripts that run at the backend, and their words.
 
 use super::dial::Connection;
-use super::inbox::Learned;
+use super::inbox::{Learned, read_crowd};
 use super::setup::{ACCOUNTS, Setup};
-use crate::limit::Demand;
 use crate::limit::budgets::Report;
 use crate::limit::rate::{Left, Quota};
+use crate::limit::{Crowd, Demand, TenantDemand, TenantShare, TenantStats};
 use redis::{RedisResult, Script};
 use ring::rand::SecureRandom as _;
 use std::num::NonZeroU32;
@@ -31,6 +31,8 @@ pub(super) struct Update {
     /// The size of the fleet that this gateway last heard of; zero when it never did.
     pub(super) known: u32,
     pub(super) demand: Demand,
+    /// What its tenants hold and wait for, and what a call takes of late.
+    pub(super) tenants: (Vec<TenantDemand>, Duration),
     /// What this gateway has learned of the account since it last reported, and the version of the fleet's knowledge that this is
     /// based on.
     pub(super) learned: Option<u32>,
@@ -42,12 +44,13 @@ impl Update {
     /// The last update of a name. Its number is the largest integer that a script, which computes in doubles, can tell from the one before.
     pub(super) fn last(key: String, name: String) -> Update {
         let demand = Demand::default();
-        Update { key, name, number: 1 << 53, known: 0, demand, learned: None, version: 0, leaving: true }
+        let tenants = (Vec::new(), Duration::ZERO);
+        Update { key, name, number: 1 << 53, known: 0, demand, tenants, learned: None, version: 0, leaving: true }
     }
 }
 
 /// The answer to an update.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     /// Slots that this gateway may use.
     pub(super) share: u32,
@@ -59,6 +62,7 @@ pub(super) struct Answer {
     /// How long no slots are handed out, because the backend has lost what it knew.
     pub(super) grace: Duration,
     pub(super) fleet: Learned,
+    pub(super) crowd: Crowd,
 }
 
 /// One rate limit that a request counts against.
@@ -145,7 +149,8 @@ impl Scripts {
         let demand = &update.demand;
         let waited = demand.oldest_wait_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         let mut call = self.slots.key(&update.key);
-        let [accepted, share, contested, size, rank, grace, learned, version, others]: [u64; 9] = call
+        type Words = (u64, u64, u64, u64, u64, u64, u64, u64, u64, String);
+        let (accepted, share, contested, size, rank, grace, learned, version, others, crowd): Words = call
             .key(setup.members())
             .arg(&update.name)
             .arg(update.number)
@@ -160,6 +165,8 @@ impl Scripts {
             .arg(u32::from(update.leaving))
             .arg(update.learned.unwrap_or(0))
             .arg(update.version)
+            .arg(text_of(&update.tenants.0, now))
+            .arg(micros(update.tenants.1))
             .invoke_async(connection)
             .await?;
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
@@ -170,6 +177,7 @@ impl Scripts {
             rank: small(rank),
             grace: Duration::from_micros(grace),
             fleet: Learned { cap: (learned > 0).then(|| small(learned)), version, others: small(others) },
+            crowd: read_crowd(&crowd).unwrap_or_default(),
         };
         Ok((accepted == 1).then_some(answer))
     }
@@ -209,6 +217,18 @@ impl Scripts {
         let numbers: Vec<u64> = call.invoke_async(connection).await?;
         Ok(counted(&numbers, counters))
     }
+}
+
+/// `name:held:waiting:microseconds that the first has waited:weight:reserve:most`, and `;` after each.
+fn text_of(tenants: &[TenantDemand], now: Instant) -> String {
+    let mut text = String::new();
+    for TenantDemand { stats: TenantStats { tenant, in_use, queued }, since, share } in tenants {
+        let waited = since.map_or(0, |since| micros(now.saturating_duration_since(since)));
+        let name = tenant.map_or_else(|| "-".to_owned(), |tenant| format!("{tenant:016x}"));
+        let TenantShare { weight, reserve, max } = share;
+        text.push_str(&format!("{name}:{in_use}:{queued}:{waited}:{weight}:{reserve}:{};", max.unwrap_or(0)));
+    }
+    text
 }
 
 fn counted(numbers: &[u64], counters: &[Counter]) -> Counted {

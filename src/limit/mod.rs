@@ -43,8 +43,8 @@ pub use backoff::Backoffs;
 pub use breaker::Breaker;
 pub use budget::Budget;
 pub use gate::{
-    AccountSet, Bounds, Claim, Demand, Entry, Gate, GateStats, Heard, Permit, Priority, Setup, SlotStats, TenantShare,
-    TenantStats, Waiting,
+    AccountSet, Bounds, Claim, Crowd, Demand, Entry, Gate, GateStats, Heard, Permit, Priority, Setup, SlotStats,
+    TenantDemand, TenantShare, TenantStats, TenantTotals, Waiting,
 };
 pub use keys::Keys;
 pub use rate::Rate;

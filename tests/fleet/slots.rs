@@ -87,8 +87,9 @@ impl Limiter {
             .arg(says.known)
             .arg("t:wake:");
         let _ = call.arg(u32::from(says.leaving)).arg(says.learned).arg(says.version);
-        let answer: [u64; 9] = call.invoke_async(&mut self.connection).await.expect("an answer");
-        let [accepted, share, contested, size, rank, grace, learned, version, others] = answer;
+        let answer: (u64, u64, u64, u64, u64, u64, u64, u64, u64, String) =
+            call.invoke_async(&mut self.connection).await.expect("an answer");
+        let (accepted, share, contested, size, rank, grace, learned, version, others, _) = answer;
         self.learned = (learned, version, others);
         Answer {
             accepted: accepted == 1,

@@ -166,10 +166,24 @@ fn turn(both: &mut Both<'_>, rng: &mut Rng, lease: i64) -> Result<(), String> {
         u32::from(leaving).to_string(),
         if rng.u32(0..3) == 0 { number(rng, 8) } else { "0".to_owned() },
         number(rng, 3),
+        tenants(rng),
+        number(rng, 500_000),
     ];
     // Gateways meet at one limiter and share another.
     let key = if rng.u32(0..4) == 0 { "t:fleet" } else { "t:slots" };
     both.eval(SLOTS, &[key.to_owned(), "t:fleet".to_owned()], &arguments).map(drop)
+}
+
+/// What tenants of a gateway hold and wait for: of each at most once.
+fn tenants(rng: &mut Rng) -> String {
+    let mut text = String::new();
+    for name in ["00000000000000aa", "00000000000000b1", "-"] {
+        if rng.u32(0..3) == 0 {
+            let numbers: Vec<String> = [4, 4, 3_000_000, 4, 3, 4].map(|most| rng.u32(0..=most).to_string()).to_vec();
+            text.push_str(&format!("{name}:{};", numbers.join(":")));
+        }
+    }
+    text
 }
 
 /// Requests at one or two rates.

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use speechgate::config::secret::Secret;
 use speechgate::config::types::Limits;
 use speechgate::fleet::Fleet;
-use speechgate::limit::{AccountSet, Entry, Gate, Permit, Priority, Setup};
+use speechgate::limit::{AccountSet, Claim, Entry, Gate, Permit, Priority, Setup, TenantShare};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -26,10 +26,13 @@ const FOR_EVER: Duration = Duration::from_secs(600);
 /// each gateway learns by itself it is most of them.
 const LEARNED: u32 = 10;
 
+/// How many tenants there may be.
+const TENANTS: usize = 3;
+
 /// What happens in a world, and when.
 #[derive(Clone, Copy, Debug)]
 enum Event {
-    Call { gateway: usize, hold: Duration, patience: Duration, priority: Priority },
+    Call { gateway: usize, hold: Duration, patience: Duration, claim: Claim },
     Starts(usize),
     Leaves(usize),
     IsKilled(usize),
@@ -53,6 +56,8 @@ struct Gateway {
     /// At the provider, and waiting for a slot.
     running: u32,
     waiting: u32,
+    /// The same of each tenant.
+    tenants: [(u32, u32); TENANTS],
     /// Nothing of its account goes out before, so that nobody starves there.
     paused: Instant,
 }
@@ -65,6 +70,8 @@ struct World {
     patience: Duration,
     /// What the provider allows; it may be less than the operator thinks.
     allowed: u32,
+    /// What tenants may have, where there are any; calls are nobody's where there are none.
+    shares: Vec<(u64, TenantShare)>,
     state: Mutex<State>,
 }
 
@@ -98,6 +105,22 @@ struct Excuse {
     outage: Option<(Instant, bool)>,
 }
 
+impl Excuse {
+    /// Whether more may run than is allowed.
+    fn is_over(&self, now: Instant) -> bool {
+        let alone = self.alone.iter().any(|(_, from)| *from <= now);
+        now < self.over || alone || self.outage.is_some_and(|(_, begun)| begun)
+    }
+}
+
+impl State {
+    /// How many calls of a tenant run in the fleet, and how many wait.
+    fn of_tenant(&self, tenant: usize) -> (u32, u32) {
+        let all = self.gateways.iter().flatten().map(|gateway| gateway.tenants[tenant]);
+        all.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+}
+
 /// Runs one world.
 pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
     let lease = Duration::from_secs([2, 5][rng.usize(0..2)]);
@@ -111,6 +134,8 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
     log.note(|| format!("{gateways} gateways, a plan of {max}, lease {lease:?}, {weather:?}"));
     let patience = if weather.lost > 0 { STARVING + lease * 2 / 3 } else { STARVING };
     let allowed = if rng.u32(0..4) == 0 { rng.u32(1..=max) } else { u32::MAX };
+    let shares = if rng.bool() { shares(&mut rng, max) } else { Vec::new() };
+    log.note(|| format!("tenants: {shares:?}"));
     let server = Server::new(Rng::with_seed(rng.u64(..)), weather);
     let now = Instant::now();
     let state = State {
@@ -125,7 +150,7 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
         // A server that knows nothing waits for gateways that may hold slots.
         excuse: Excuse { free: now + lease / 2 + STARVING, over: now, alone: Vec::new(), outage: None },
     };
-    let world = Arc::new(World { log, server, lease, patience, allowed, state: Mutex::new(state) });
+    let world = Arc::new(World { log, server, lease, patience, allowed, shares, state: Mutex::new(state) });
     for event in story(&mut rng, gateways, lease, max, count) {
         sleep_until(now + event.0).await;
         world.happens(event.1);
@@ -139,6 +164,16 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
     world.lock().gateways.clear();
 }
 
+/// Tenants with weights, some with a maximum or a reserve.
+fn shares(rng: &mut Rng, max: u32) -> Vec<(u64, TenantShare)> {
+    let share = |tenant| {
+        let most = (rng.u32(0..3) == 0).then(|| rng.u32(1..=max));
+        let reserve = if rng.u32(0..3) == 0 { rng.u32(0..=max / 2).min(most.unwrap_or(max)) } else { 0 };
+        (tenant, TenantShare { weight: rng.u32(1..4), reserve, max: most })
+    };
+    (0..TENANTS as u64).map(share).collect()
+}
+
 /// What happens, in order.
 fn story(rng: &mut Rng, gateways: usize, lease: Duration, max: u32, count: usize) -> Vec<(Duration, Event)> {
     let mut events: Vec<(Duration, Event)> =
@@ -148,10 +183,11 @@ fn story(rng: &mut Rng, gateways: usize, lease: Duration, max: u32, count: usize
     for _ in 0..count {
         let patience = if rng.u32(0..5) == 0 { between(rng, 5, 800) } else { FOR_EVER };
         let priority = [Priority::High, Priority::Normal, Priority::Low][rng.usize(0..3)];
+        let claim = Claim { priority, tenant: Some(rng.u64(0..TENANTS as u64)) };
         // Most come in crowds, so that there are waits and then none.
         let at = calm + whole.mul_f64(rng.f64().powi(2));
         let (gateway, hold) = (rng.usize(0..gateways), between(rng, 1, 400));
-        events.push((at, Event::Call { gateway, hold, patience, priority }));
+        events.push((at, Event::Call { gateway, hold, patience, claim }));
     }
     let faults = [0, 0, 1, 2][rng.usize(0..4)];
     for _ in 0..faults {
@@ -195,7 +231,7 @@ impl World {
         // A gateway is back on its feet when it is connected and has had a turn.
         let recovers = lease + Duration::from_secs(4);
         match event {
-            Event::Call { gateway, hold, patience, priority } => self.calls(gateway, hold, patience, priority),
+            Event::Call { gateway, hold, patience, claim } => self.calls(gateway, (hold, patience), claim),
             Event::Starts(gateway) => self.starts(gateway),
             Event::Leaves(gateway) => self.leaves(gateway),
             Event::IsKilled(gateway) => self.kills(gateway),
@@ -311,9 +347,18 @@ impl World {
         let fleet = Fleet::start_over(dial, &limits, &format!("g{}", state.born), Arc::default, &Handle::current());
         let gate = Gate::new(&Setup { max: state.max, queue: 1000, accounts: 1 });
         gate.set_learning(true);
+        gate.share_among(&self.shares, Arc::new(|| Instant::now().into_std()));
         fleet.share("tts", 1, &gate);
         let paused = Instant::now();
-        state.gateways[index] = Some(Gateway { fleet, gate, calls: Vec::new(), running: 0, waiting: 0, paused });
+        state.gateways[index] = Some(Gateway {
+            fleet,
+            gate,
+            calls: Vec::new(),
+            running: 0,
+            waiting: 0,
+            tenants: [(0, 0); TENANTS],
+            paused,
+        });
     }
 
     /// It is drained: its calls go on, nobody new comes, and at the end it gives back what it has.
@@ -355,31 +400,32 @@ impl World {
         }
     }
 
-    fn calls(self: &Arc<Self>, index: usize, hold: Duration, patience: Duration, priority: Priority) {
+    fn calls(self: &Arc<Self>, index: usize, (hold, patience): (Duration, Duration), claim: Claim) {
         let mut state = self.lock();
         let Some(gateway) = &mut state.gateways[index] else { return };
         let (world, gate) = (Arc::clone(self), Arc::clone(&gateway.gate));
         let task = tokio::spawn(async move {
-            let permit = match gate.enter(priority, AccountSet::ALL, Instant::now().into_std()) {
+            let permit = match gate.enter(claim, AccountSet::ALL, Instant::now().into_std()) {
                 Entry::Admitted(permit) => permit,
                 Entry::Full => return,
                 Entry::Queued(waiting) => {
-                    world.count(index, 0, 1);
+                    world.count((index, claim), 0, 1);
                     let granted = timeout(patience, waiting).await;
-                    world.count(index, 0, -1);
+                    world.count((index, claim), 0, -1);
                     let Ok(permit) = granted else { return world.log.note(|| format!("g{index}: gives up")) };
                     permit
                 }
             };
-            world.runs(index, permit, hold).await;
+            world.runs((index, claim), permit, hold).await;
         });
         gateway.calls.push(task.abort_handle());
     }
 
-    async fn runs(&self, index: usize, mut permit: Permit, hold: Duration) {
-        self.count(index, 1, 0);
+    async fn runs(&self, (index, claim): (usize, Claim), mut permit: Permit, hold: Duration) {
+        self.count((index, claim), 1, 0);
         let running = self.running();
         self.begins(index, running);
+        self.tenant_begins(index, claim);
         if running > self.allowed {
             self.log.note(|| format!("g{index}: refused, {} run already", self.allowed));
             permit.refused(Instant::now().into_std());
@@ -392,7 +438,7 @@ impl World {
             permit.succeeded(Instant::now().into_std());
             self.log.note(|| format!("g{index}: call ends"));
         }
-        self.count(index, -1, 0);
+        self.count((index, claim), -1, 0);
         drop(permit);
         self.look();
     }
@@ -405,17 +451,27 @@ impl World {
     fn begins(&self, index: usize, running: u32) {
         let (state, now) = (self.lock(), Instant::now());
         let plan = if now < state.before.1 { state.before.0.max(state.max) } else { state.max };
-        let excuse = &state.excuse;
-        let excused = now < excuse.over
-            || excuse.alone.iter().any(|(_, from)| *from <= now)
-            || excuse.outage.is_some_and(|(_, begun)| begun);
-        if running > plan && !excused {
+        if running > plan && !state.excuse.is_over(now) {
             self.log.violated(|| format!("g{index} begins call {running} of a plan of {plan}"));
         }
     }
 
-    fn count(&self, index: usize, running: i32, waiting: i32) {
+    /// The same for its tenant, whose maximum is that of the fleet.
+    fn tenant_begins(&self, index: usize, claim: Claim) {
+        let (state, now) = (self.lock(), Instant::now());
+        let Some(tenant) = claim.tenant else { return };
+        let Some((_, TenantShare { max: Some(max), .. })) = self.shares.get(tenant as usize) else { return };
+        let (running, _) = state.of_tenant(tenant as usize);
+        if running > *max && !state.excuse.is_over(now) {
+            self.log.violated(|| format!("g{index} begins call {running} of tenant {tenant}, which may have {max}"));
+        }
+    }
+
+    fn count(&self, (index, claim): (usize, Claim), running: i32, waiting: i32) {
         if let Some(gateway) = &mut self.lock().gateways[index] {
+            if let Some((held, queued)) = claim.tenant.and_then(|tenant| gateway.tenants.get_mut(tenant as usize)) {
+                (*held, *queued) = (held.saturating_add_signed(running), queued.saturating_add_signed(waiting));
+            }
             gateway.running = gateway.running.saturating_add_signed(running);
             gateway.waiting = gateway.waiting.saturating_add_signed(waiting);
         }
@@ -429,8 +485,12 @@ impl World {
         state.buried.retain(|(_, until)| *until > now);
         let buried: u32 = state.buried.iter().map(|(count, _)| count).sum();
         let running: u32 = state.gateways.iter().flatten().map(|gateway| gateway.running).sum();
-        let waits = state.gateways.iter().flatten().any(|gateway| gateway.waiting > 0 && gateway.paused <= now);
-        let free = running + buried < state.max;
+        let free = state.max.saturating_sub(running + buried);
+        let waits = state.gateways.iter().flatten().any(|gateway| {
+            let may = |tenant: usize| gateway.tenants[tenant].1 > 0 && self.may_have(&state, tenant, free);
+            gateway.waiting > 0 && gateway.paused <= now && (self.shares.is_empty() || (0..TENANTS).any(may))
+        });
+        let free = free > 0;
         if let Some(since) = state.starving {
             let starved = now.saturating_duration_since(since.max(state.excuse.free));
             if starved > self.patience {
@@ -442,6 +502,17 @@ impl World {
             }
         }
         state.starving = if waits && free { state.starving.or(Some(now)) } else { None };
+    }
+
+    /// Whether neither its maximum nor a reserve of another keeps a tenant from one of so many free slots.
+    fn may_have(&self, state: &State, tenant: usize, free: u32) -> bool {
+        let kept = |tenant: usize| {
+            let (running, waiting) = state.of_tenant(tenant);
+            if running + waiting > 0 { self.shares[tenant].1.reserve.saturating_sub(running) } else { 0 }
+        };
+        let (running, _) = state.of_tenant(tenant);
+        let others: u32 = (0..TENANTS).filter(|other| *other != tenant).map(kept).sum();
+        self.shares[tenant].1.max.is_none_or(|max| running < max) && (kept(tenant) > 0 || free > others)
     }
 
     /// All is well again; every call ends, and every gateway gets a slot.

@@ -5,6 +5,7 @@
 //! | `world` | a seed, its clock, what happened and the first rule that did not hold |
 //! | `fleet` | gateways that share slots: the real agents, leases, gates and scripts |
 //! | `route` | one gateway and its providers: waits, retries, learned caps, reloads |
+//! | `shares` | tenants of gateways that share slots: weights, reserves, maxima |
 //! | `rates` | gateways that share a rate |
 //! | `network` | the backend and the way to it, which lose, delay, hang, die and forget |
 //! | `store` | a model of Redis that runs the real scripts |
@@ -44,6 +45,7 @@ mod route;
 #[path = "../fleet/server.rs"]
 #[expect(dead_code, reason = "the tests of the fleet stop the server and start it again, too")]
 mod server;
+mod shares;
 mod store;
 mod world;
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::limit::Crowd;
 
 fn setup() -> Setup {
     let (lease, timeout) = (Duration::from_secs(6), Duration::from_millis(5));
@@ -10,10 +11,12 @@ fn demand(share: u32, in_use: u32, waiting: u32) -> Demand {
 }
 
 const FLEET: Learned = Learned { cap: None, version: 0, others: 0 };
-const ANSWER: Answer = Answer { share: 3, contested: false, size: 4, rank: 1, grace: Duration::ZERO, fleet: FLEET };
+const ANSWER: Answer =
+    Answer { share: 3, contested: false, size: 4, rank: 1, grace: Duration::ZERO, fleet: FLEET, crowd: CROWD };
+const CROWD: Crowd = Crowd { keep: 0, tenants: Vec::new() };
 
 fn begin(lease: &mut Lease, demand: &Demand) -> Update {
-    lease.begin("limiter", "name", demand)
+    lease.begin("limiter", "name", demand, (Vec::new(), Duration::ZERO))
 }
 
 /// A lease that was answered with three slots.
@@ -43,7 +46,8 @@ fn updates_are_sent_when_there_is_something_to_say() {
 #[test]
 fn messages_count_once_and_in_order() {
     let mut lease = answered(Instant::now());
-    let notice = |update, share| Notice { update, share, contested: true, size: 5, rank: 1, fleet: FLEET };
+    let notice =
+        |update, share| Notice { update, share, contested: true, size: 5, rank: 1, fleet: FLEET, crowd: CROWD };
     assert_eq!(lease.notified(&notice(0, 9)), None);
     assert_eq!((lease.notified(&notice(1, 4)), lease.notified(&notice(1, 4))), (Some(1), Some(0)));
     assert!(

@@ -18,6 +18,7 @@
 //! * A waiter that gives up leaves the queue at once, and a slot that was on its way to it goes to the next.
 
 mod accounts;
+mod fleet;
 mod pace;
 mod permit;
 mod queue;
@@ -28,10 +29,10 @@ mod tenants;
 pub use accounts::{AccountSet, Heard};
 pub use permit::{Permit, Waiting};
 pub use stats::{Bounds, Demand, GateStats, SlotStats};
-pub use tenants::{Claim, Clock, TenantShare, TenantStats};
+pub use tenants::{Claim, Clock, Crowd, TenantDemand, TenantShare, TenantStats, TenantTotals};
 
 use super::lock;
-use accounts::{AccountSlots, Share};
+use accounts::AccountSlots;
 use state::{GateState, Grant};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
@@ -166,60 +167,6 @@ impl Gate {
         self.learn(account, None, |account| account.learn.set(cap));
     }
 
-    /// Sets what the fleet grants this process of an account, without an end; none without a fleet. It may be nothing at all.
-    pub fn set_share(&self, account: usize, share: Option<u32>) {
-        self.learn(account, None, |account| {
-            account.share = share.map(|slots| Share { slots, until: None, contested: false });
-            account.unseen = false;
-        });
-    }
-
-    /// Whether what providers say counts, so that the fleet is to hear of it.
-    pub fn set_learning(&self, learns: bool) {
-        lock(&self.state).learns = learns;
-    }
-
-    /// The fleet has said what it knows of an account.
-    pub fn hear(&self, account: usize, heard: &Heard, now: Instant) {
-        self.change(|state| {
-            state.resume(now);
-            if let Some(account) = state.accounts.get_mut(account) {
-                account.heard(heard, now);
-            }
-        });
-    }
-
-    /// Changes by how many slots the fleet grants more or less than before, until when they may be given out, and whether other
-    /// processes wait for slots: one that comes free here is then taken off the share. What was taken off it since it was
-    /// last asked about stays off.
-    pub fn shift_share(&self, account: usize, by: i64, until: Instant, contested: bool, now: Instant) {
-        self.change(|state| {
-            state.resume(now);
-            if let Some(share) = state.accounts.get_mut(account).and_then(|account| account.share.as_mut()) {
-                let slots = u32::try_from((i64::from(share.slots) + by).max(0)).unwrap_or(u32::MAX);
-                *share = Share { slots, until: Some(until), contested };
-            }
-            state.resume(now);
-        });
-    }
-
-    /// Removes the free slots of an account from its share, except this many, and returns the demand that is left.
-    #[must_use]
-    pub fn give_back(&self, account: usize, spare: u32, now: Instant) -> Demand {
-        let mut state = lock(&self.state);
-        state.resume(now);
-        let wakers = state.dispatch();
-        if let Some(account) = state.accounts.get_mut(account)
-            && let Some(share) = &mut account.share
-        {
-            share.slots = share.slots.min(account.in_use.saturating_add(spare));
-        }
-        let demand = state.demand(account);
-        drop(state);
-        wake_all(wakers);
-        demand
-    }
-
     /// Grants no slots of an account until then. Permits and waiters are not affected.
     ///
     /// The end of a pause is noticed by [`Gate::enter`] and [`Gate::wake`], which know the time; so somebody has to call
@@ -251,22 +198,6 @@ impl Gate {
     /// Ends the pauses and shares that are over, and grants the slots that this frees.
     pub fn wake(&self, now: Instant) {
         self.change(|state| state.resume(now));
-    }
-
-    /// What is asked of an account.
-    #[must_use]
-    pub fn demand(&self, account: usize) -> Demand {
-        lock(&self.state).demand(account)
-    }
-
-    /// What to call, outside the lock, when somebody queues; and while the fleet has set a share, when a slot is freed, something is
-    /// learned, or somebody who waits may have a slot that he could not have before.
-    ///
-    /// A slot that is freed under a share with an end is given out by [`Gate::wake`] or [`Gate::enter`], which know the time:
-    /// so who sets such a share has this call `wake`.
-    pub fn on_demand(&self, hook: Arc<dyn Fn() + Send + Sync>) {
-        let old = lock(&self.state).hook.replace(hook);
-        drop(old);
     }
 
     /// Its state.

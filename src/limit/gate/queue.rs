@@ -49,6 +49,12 @@ impl Queue {
         })
     }
 
+    /// Since when the first of a tenant's calls waits.
+    pub(super) fn first_of(&self, tenant: Option<u64>) -> Option<Instant> {
+        let own = self.classes.iter().flat_map(BTreeMap::values).filter(|waiter| waiter.tenant == tenant);
+        own.map(|waiter| waiter.since).min()
+    }
+
     /// Takes the next one for a slot of an account out of the queue, of those who `may` have it, and counts whom it passes over.
     /// Inside a priority the lowest `rank` is first; those without one may not have it.
     pub(super) fn next(

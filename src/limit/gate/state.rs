@@ -99,6 +99,7 @@ impl GateState {
             max: account.max,
             in_use: account.in_use,
             learned: self.learns.then(|| account.without_fleet()),
+            tenants: self.tenants.changes(),
             ..Demand::default()
         };
         if account.is_blocked() {

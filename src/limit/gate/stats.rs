@@ -17,6 +17,8 @@ pub struct Demand {
     pub oldest_wait_since: Option<Instant>,
     /// How many slots there are by what has been learned here, if this gate learns.
     pub learned: Option<u32>,
+    /// Changes when other tenants wait than before, and when one with a maximum holds less.
+    pub tenants: u64,
 }
 
 impl Demand {

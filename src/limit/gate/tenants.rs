@@ -4,6 +4,13 @@
 //! for processors do it. Service is the time for which slots were held; what the calls that are under way will still take is
 //! expected to be what calls took of late. So tenants whose calls last longer get fewer of them. Who was away brings no credit
 //! along: it starts at the level of whoever was served last.
+//!
+//! Where a fleet shares the slots, what a tenant holds at other gateways counts as if it held it here, and reserves and maxima are those
+//! of the whole fleet: a tenant with a maximum holds no more here than the fleet has granted it, and gives that back call by call.
+
+mod shared;
+
+pub use shared::{Crowd, TenantDemand, TenantTotals};
 
 use super::Priority;
 use std::collections::BTreeMap;
@@ -72,6 +79,13 @@ pub(super) struct Tenants {
     busy: f64,
     /// What calls took of late, in seconds.
     usual: f64,
+    /// Whether a fleet shares the slots.
+    shared: bool,
+    /// How many free slots the fleet wants left here for reserves.
+    keep: u32,
+    /// The sum of those who wait, and how often one with a maximum has given back a slot.
+    waits: u64,
+    freed: u64,
 }
 
 #[derive(Default)]
@@ -83,6 +97,12 @@ struct Tenant {
     waiting: u32,
     /// Slot seconds so far, for its weight.
     service: f64,
+    /// What it holds at other gateways.
+    others: u32,
+    /// How many it may hold here by the word of the fleet, if it has a maximum.
+    allowed: Option<u32>,
+    /// Its part of its reserve while the fleet is lost.
+    alone: Option<u32>,
 }
 
 impl Tenant {
@@ -98,9 +118,29 @@ impl Tenant {
         self.share.max.is_some_and(|max| self.held >= max)
     }
 
+    fn may_hold_more(&self) -> bool {
+        self.share.max.is_none_or(|max| self.held < max.min(self.allowed.unwrap_or(u32::MAX)))
+    }
+
+    /// Where the fleet is lost, its part of the reserve.
+    fn reserve(&self) -> u32 {
+        self.alone.unwrap_or(self.share.reserve)
+    }
+
+    fn total(&self) -> u32 {
+        self.held.saturating_add(self.others)
+    }
+
+    /// Nothing more of its maximum may be used here than is.
+    fn gives_back(&mut self) {
+        if self.alone.is_none() {
+            self.allowed = self.share.max.map(|_| self.held);
+        }
+    }
+
     /// Slots that are kept for it beside those that it holds.
     fn kept(&self) -> u32 {
-        if self.wants() { self.share.reserve.saturating_sub(self.held) } else { 0 }
+        if self.wants() { self.reserve().saturating_sub(self.total()) } else { 0 }
     }
 }
 
@@ -115,6 +155,9 @@ impl Tenants {
         for (tenant, share) in shares {
             let entry = self.all.entry(Some(*tenant)).or_default();
             (entry.configured, entry.share) = (true, *share);
+            if self.shared && entry.allowed.is_none() {
+                entry.gives_back();
+            }
         }
         self.all.retain(|_, tenant| tenant.configured || tenant.wants());
     }
@@ -129,11 +172,14 @@ impl Tenants {
             return true;
         }
         let own = self.all.get(&tenant);
-        if own.is_some_and(Tenant::is_full) {
+        if own.is_some_and(|own| !own.may_hold_more()) {
             return false;
         }
-        if own.is_some_and(|own| own.held < own.share.reserve) {
+        if own.is_some_and(|own| own.total() < own.reserve()) {
             return true;
+        }
+        if self.is_led() {
+            return free > self.keep;
         }
         let others = self.all.iter().filter(|(other, _)| **other != tenant);
         free > others.map(|(_, other)| other.kept()).fold(0, u32::saturating_add)
@@ -149,7 +195,11 @@ impl Tenants {
         if self.is_empty() {
             return Some(f64::NEG_INFINITY);
         }
-        let rank = |own: &Tenant| own.service + f64::from(own.held + 1) * self.usual / own.weight();
+        let rank = |own: &Tenant| match self.is_led() && own.total() < own.reserve() {
+            // The fleet may have granted the slot for its reserve.
+            true => f64::NEG_INFINITY,
+            false => own.service + f64::from(own.total().saturating_add(1)) * self.usual / own.weight(),
+        };
         self.may_have(tenant, free).then(|| self.all.get(&tenant).map_or(self.level, rank))
     }
 
@@ -161,11 +211,25 @@ impl Tenants {
     }
 
     pub(super) fn queued(&mut self, tenant: Option<u64>) {
-        self.change(tenant, |own| own.waiting += 1);
+        let mut first = false;
+        self.change(tenant, |own| {
+            first = own.waiting == 0;
+            own.waiting += 1;
+        });
+        if first {
+            self.waits ^= mark(tenant);
+        }
     }
 
     pub(super) fn left_queue(&mut self, tenant: Option<u64>) {
-        self.change(tenant, |own| own.waiting = own.waiting.saturating_sub(1));
+        let mut last = false;
+        self.change(tenant, |own| {
+            last = own.waiting == 1;
+            own.waiting = own.waiting.saturating_sub(1);
+        });
+        if last {
+            self.waits ^= mark(tenant);
+        }
     }
 
     /// A tenant gets a slot.
@@ -184,7 +248,15 @@ impl Tenants {
         self.count();
         self.usual += (self.busy - self.usual) * NEWEST;
         self.busy = 0.0;
-        self.change(tenant, |own| own.held = own.held.saturating_sub(1));
+        let (shared, mut bounded) = (self.shared, false);
+        self.change(tenant, |own| {
+            own.held = own.held.saturating_sub(1);
+            bounded = own.share.max.is_some() && shared;
+            if bounded {
+                own.gives_back();
+            }
+        });
+        self.freed = self.freed.wrapping_add(u64::from(bounded));
     }
 
     pub(super) fn stats(&self) -> impl Iterator<Item = TenantStats> {
@@ -195,10 +267,9 @@ impl Tenants {
     fn count(&mut self) {
         let Some(now) = self.clock.as_ref().filter(|_| !self.all.is_empty()).map(|clock| clock()) else { return };
         let since = self.counted.replace(now).map_or(0.0, |before| now.saturating_duration_since(before).as_secs_f64());
-        for own in self.all.values_mut().filter(|own| own.held > 0) {
-            let service = f64::from(own.held) * since;
-            own.service += service / own.weight();
-            self.busy += service;
+        for own in self.all.values_mut().filter(|own| own.total() > 0) {
+            own.service += f64::from(own.total()) * since / own.weight();
+            self.busy += f64::from(own.held) * since;
         }
     }
 
@@ -216,4 +287,11 @@ impl Tenants {
             let _ = self.all.remove(&tenant);
         }
     }
+}
+
+/// Odd, with bits everywhere.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+fn mark(tenant: Option<u64>) -> u64 {
+    tenant.map_or(SPREAD, |tenant| tenant.wrapping_mul(SPREAD) | 1)
 }

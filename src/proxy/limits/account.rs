@@ -62,7 +62,7 @@ impl Registry {
             Arc::new(AccountLimits::new(account, credentials, old.as_ref(), now))
         });
         let accounts: Vec<_> = accounts.collect();
-        let tenants = self.shares(&config.tenants);
+        let tenants = Self::shares(&config.tenants);
         accounts.iter().for_each(|account| self.share(account, &tenants));
         *known = accounts.iter().chain(&living).map(Arc::downgrade).collect();
         accounts

@@ -155,7 +155,7 @@ impl Registry {
         let account = route.account.as_ref().and_then(|account| accounts.get(account.index));
         let limits = Arc::new(RouteLimits::new((route, account), metrics, (&self.keys, fleet), old.as_deref(), now));
         if let Some(gates) = &limits.own.gates {
-            gates.share_among(&self.shares(tenants));
+            gates.share_among(&Self::shares(tenants));
         }
         // The gates of keys are shared as they come.
         if let (Some(fleet), Some(gate)) = (fleet, limits.own.gate()) {
@@ -169,8 +169,8 @@ impl Registry {
     }
 
     /// What each tenant has of the slots of a gate.
-    fn shares(&self, tenants: &[Arc<Tenant>]) -> Vec<(u64, TenantShare)> {
-        tenants.iter().map(|tenant| (slots::tenant_number(&self.keys, tenant), share(tenant))).collect()
+    fn shares(tenants: &[Arc<Tenant>]) -> Vec<(u64, TenantShare)> {
+        tenants.iter().map(|tenant| (slots::tenant_number(tenant), share(tenant))).collect()
     }
 
     /// Ends the backoffs and pauses of one route, its account's with them, or of all, and returns how many there were; none when no route has this name.

@@ -123,7 +123,7 @@ impl RouteLimits {
 
     /// What a call asks for slots with.
     pub(crate) fn claim(&self, priority: Priority, tenant: Option<&Tenant>) -> Claim {
-        Claim { priority, tenant: tenant.map(|tenant| tenant_number(&self.keys, tenant)) }
+        Claim { priority, tenant: tenant.map(tenant_number) }
     }
 
     /// Asks for a slot of one of these accounts at their gate, and for one of the route's own before where it bounds its part of an
@@ -240,9 +240,9 @@ impl<'r> Queued<'r> {
     }
 }
 
-/// The number by which gates know a tenant: it stays the same when a reload gives the tenant another place.
-pub(super) fn tenant_number(keys: &Keys, tenant: &Tenant) -> u64 {
-    keys.of(("tenant", &*tenant.name))
+/// The number by which gates know a tenant: the same in all gateways, and when a reload gives the tenant another place.
+pub(super) fn tenant_number(tenant: &Tenant) -> u64 {
+    Keys::of_fleet((0, 0)).of(("tenant", &*tenant.name))
 }
 
 fn refusal(gate: &Arc<Gate>, fault: Fault) -> Denied {
