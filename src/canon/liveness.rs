@@ -1,6 +1,9 @@
 //! Idle WebSockets of a provider: whether it answers pings, and what keeps an idle socket open.
 
-use super::spec::OneOrMany;
+use super::condition::AnyOf;
+use super::evidence::Evidence;
+use super::redial::{RedialRule, RedialSpec};
+use super::spec::{ConditionSpec, OneOrMany, Table};
 use super::template::PathTemplate;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,6 +17,12 @@ pub struct WebsocketSpec {
     pub answers_pings: Option<bool>,
     /// Messages that keep an idle socket open, where the route says `websocket = { keep_alive = "8s" }`.
     pub keep_alive: Vec<KeepAliveSpec>,
+    /// Sockets that may be dialled again between generations, where the route says `websocket = { redial = true }`.
+    pub redial: Vec<RedialSpec>,
+    /// Conditions over a close by which the provider ends a socket on which nothing was said for long, or that is old.
+    pub idle: Option<OneOrMany<Table<ConditionSpec>>>,
+    /// Conditions over a close by which the provider ends a socket because a server of its own ends.
+    pub drain: Option<OneOrMany<Table<ConditionSpec>>>,
 }
 
 /// A message that keeps one kind of socket open.
@@ -43,24 +52,76 @@ pub struct KeepAlive {
     charged: bool,
 }
 
-/// Those of a profile.
+/// What a profile says of sockets.
 #[derive(Debug)]
-pub(crate) struct KeepAlives(Vec<Arc<KeepAlive>>);
+pub struct Sockets {
+    answers_pings: bool,
+    keep_alives: Vec<Arc<KeepAlive>>,
+    redials: Vec<Arc<RedialRule>>,
+    idle: AnyOf,
+    drain: AnyOf,
+}
 
-impl KeepAlives {
-    pub(crate) fn compile(specs: &[KeepAliveSpec], problem: &mut dyn FnMut(String, String)) -> KeepAlives {
-        let compile = |(index, spec)| KeepAlive::compile(&format!("websocket.keep_alive[{index}]"), spec, problem);
-        KeepAlives(specs.iter().enumerate().map(compile).map(Arc::new).collect())
+impl Sockets {
+    pub(crate) fn compile(spec: &WebsocketSpec, problem: &mut dyn FnMut(String, String)) -> Sockets {
+        let mut keep_alives = Vec::new();
+        for (index, one) in spec.keep_alive.iter().enumerate() {
+            let at = format!("websocket.keep_alive[{index}]");
+            keep_alives.push(Arc::new(KeepAlive::compile(&at, one, problem)));
+        }
+        let mut redials = Vec::new();
+        for (index, one) in spec.redial.iter().enumerate() {
+            redials.push(Arc::new(RedialRule::compile(&format!("websocket.redial[{index}]"), one, problem)));
+        }
+        Sockets {
+            answers_pings: spec.answers_pings.unwrap_or(true),
+            keep_alives,
+            redials,
+            idle: AnyOf::compile("websocket.idle", spec.idle.as_ref(), problem),
+            drain: AnyOf::compile("websocket.drain", spec.drain.as_ref(), problem),
+        }
     }
 
-    /// Whether one of them costs nothing.
-    pub(crate) fn any_free(&self) -> bool {
-        self.0.iter().any(|one| one.is_free())
+    /// Whether the provider's WebSockets answer pings.
+    #[must_use]
+    pub fn answer_pings(&self) -> bool {
+        self.answers_pings
     }
 
-    /// The one for the socket that this request opens, if it costs nothing.
-    pub(crate) fn of(&self, method: &str, path: &str) -> Option<&Arc<KeepAlive>> {
-        self.0.iter().find(|one| one.covers(method, path)).filter(|one| one.is_free())
+    /// Whether the profile has a message that keeps some socket open and costs nothing.
+    #[must_use]
+    pub fn have_keep_alive(&self) -> bool {
+        self.keep_alives.iter().any(|one| one.is_free())
+    }
+
+    /// The message that keeps a socket open which this request opens; none when there is none, or when it would be charged.
+    #[must_use]
+    pub fn keep_alive(&self, method: &str, path: &str) -> Option<&Arc<KeepAlive>> {
+        self.keep_alives.iter().find(|one| one.covers(method, path)).filter(|one| one.is_free())
+    }
+
+    /// Whether the profile says of some socket that it may be dialled again.
+    #[must_use]
+    pub fn have_redial(&self) -> bool {
+        !self.redials.is_empty()
+    }
+
+    /// How the socket that this request opens is dialled again; none when it may not be.
+    #[must_use]
+    pub fn redial(&self, method: &str, path: &str) -> Option<&Arc<RedialRule>> {
+        self.redials.iter().find(|one| one.covers(method, path))
+    }
+
+    /// Whether a close ends a socket on which nothing was said for long, or that is old.
+    #[must_use]
+    pub fn are_idle(&self, evidence: &Evidence<'_>) -> bool {
+        self.idle.holds(evidence)
+    }
+
+    /// Whether a close says that a server of the provider's ends.
+    #[must_use]
+    pub fn drain(&self, evidence: &Evidence<'_>) -> bool {
+        self.drain.holds(evidence)
     }
 }
 

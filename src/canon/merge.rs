@@ -69,6 +69,9 @@ impl ProfileSpec {
             websocket: WebsocketSpec {
                 answers_pings: self.websocket.answers_pings.or(base.websocket.answers_pings),
                 keep_alive: lists(self.websocket.keep_alive, &base.websocket.keep_alive),
+                redial: lists(self.websocket.redial, &base.websocket.redial),
+                idle: self.websocket.idle.or_else(|| base.websocket.idle.clone()),
+                drain: self.websocket.drain.or_else(|| base.websocket.drain.clone()),
             },
             cost: CostSpec {
                 text: lists(self.cost.text, &base.cost.text),

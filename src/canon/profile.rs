@@ -13,11 +13,12 @@ use super::evidence::Evidence;
 use super::fields::Fields;
 use super::generations::GenerationRule;
 use super::heuristics;
-use super::liveness::{KeepAlive, KeepAlives};
+use super::liveness::Sockets;
 use super::mapping::Mapping;
 use super::openings::Openings;
 use super::path::Path;
 use super::problems::{Problems, ProfileProblem};
+use super::redial::RedialRule;
 use super::rewrites::Rewrites;
 use super::rule::Rule;
 use super::spec::{ConcurrencyUnit, MappingSpec, Phase, ProfileSpec, SelectorSpec, Table};
@@ -50,7 +51,7 @@ pub struct Profile {
     streams: Vec<Arc<Stream>>,
     clients: Vec<Client>,
     coded: Vec<CodedSockets>,
-    keep_alives: KeepAlives,
+    sockets: Sockets,
 }
 
 /// What every profile falls back to: the edge in front of providers, and the shapes common to all APIs.
@@ -110,7 +111,7 @@ impl Profile {
         });
         let coded: Vec<CodedSockets> = coded.collect();
         let add = &mut |path, problem| problems.add(path, problem);
-        let keep_alives = KeepAlives::compile(&spec.websocket.keep_alive, add);
+        let sockets = Sockets::compile(&spec.websocket, add);
         if !problems.0.is_empty() {
             return Err(problems.0);
         }
@@ -135,7 +136,7 @@ impl Profile {
             streams,
             clients,
             coded,
-            keep_alives,
+            sockets,
         })
     }
 
@@ -270,22 +271,18 @@ impl Profile {
         self.spec.cost.failed.unwrap_or_default()
     }
 
-    /// Whether the provider's WebSockets answer pings.
+    /// What its sockets do while nothing is said.
     #[must_use]
-    pub fn answers_pings(&self) -> bool {
-        self.spec.websocket.answers_pings.unwrap_or(true)
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
     }
 
-    /// Whether the profile has a message that keeps some socket open and costs nothing.
+    /// How the socket that this request opens is dialled again between its generations; none where the profile does not say, or where
+    /// nobody could tell whether one is open.
     #[must_use]
-    pub fn keeps_sockets_open(&self) -> bool {
-        self.keep_alives.any_free()
-    }
-
-    /// The message that keeps a socket open which this request opens; none when there is none, or when it would be charged.
-    #[must_use]
-    pub fn keep_alive(&self, method: &str, path: &str) -> Option<&Arc<KeepAlive>> {
-        self.keep_alives.of(method, path)
+    pub fn redial(&self, method: &str, path: &str) -> Option<&Arc<RedialRule>> {
+        let told = self.generations(method, path).is_some_and(|rule| rule.have_ends());
+        self.sockets.redial(method, path).filter(|_| told)
     }
 
     /// The codes that its selectors find, in order, then the one in a close's reason, with what its tables say of each.

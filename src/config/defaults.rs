@@ -65,6 +65,7 @@ pub(super) mod route {
     pub(crate) const WEBSOCKET_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
     pub(crate) const WEBSOCKET_MAX_FRAME: u64 = 16 * MIB;
     pub(crate) const WEBSOCKET_MAX_MESSAGE: u64 = 16 * MIB;
+    pub(crate) const WEBSOCKET_REDIAL: bool = false;
 }
 
 /// `warm`

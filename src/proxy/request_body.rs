@@ -143,6 +143,23 @@ impl RequestBody {
         Ok(RequestBody(Source::Client(client)))
     }
 
+    /// That of a request which the gateway makes itself: there is none.
+    pub(crate) fn none() -> RequestBody {
+        RequestBody(Source::Client(ClientBody {
+            source: None,
+            headers: None,
+            http2: false,
+            ahead: VecDeque::new(),
+            meters: Vec::new(),
+            tap: None,
+            left: 0,
+            messages: None,
+            idle: Idle::new(Duration::from_secs(1)),
+            progress: Arc::new(BodyProgress { ended: AtomicBool::new(true), ..BodyProgress::default() }),
+            waker: TaskWaker::new(),
+        }))
+    }
+
     /// The same as that of a gRPC call: no message may be longer than this, and none longer away.
     pub(crate) fn of_call(self, limit: u64, pause: Duration) -> RequestBody {
         match self.0 {

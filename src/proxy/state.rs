@@ -18,6 +18,7 @@ use crate::telemetry::metrics::{Metrics, RouteMetrics, TenantMetrics};
 use crate::telemetry::trace::Tracer;
 use crate::telemetry::upstreams::UpstreamMetrics;
 use crate::upstream::{Connections, TaskWaker};
+use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -71,6 +72,8 @@ pub struct Shared {
     pub limits: Registry,
     /// Connections to upstreams that workers share.
     pub connections: Arc<Connections>,
+    /// The routes of the configuration in force, for sockets that outlive the one that they began with.
+    routes: ArcSwap<Vec<Arc<RouteRuntime>>>,
     /// Collects spans, if they are exported.
     tracer: OnceLock<Tracer>,
 }
@@ -222,6 +225,7 @@ impl Shared {
             tenants: Arc::default(),
             limits: Registry::default(),
             connections: Connections::new(),
+            routes: ArcSwap::default(),
             tracer: OnceLock::new(),
         })
     }
@@ -233,6 +237,11 @@ impl Shared {
 
     pub(crate) fn tracer(&self) -> Option<&Tracer> {
         self.tracer.get()
+    }
+
+    /// The routes of the configuration in force.
+    pub(crate) fn routes_in_force(&self) -> Arc<Vec<Arc<RouteRuntime>>> {
+        self.routes.load_full()
     }
 
     /// The health of a route, which keeps what was known before.
@@ -296,7 +305,7 @@ impl State {
         let tenants = Arc::new(Tenants::new(&config, &shared.tenants));
         let now = Instant::now();
         let accounts = shared.limits.accounts(&config, now);
-        let routes = config
+        let routes: Vec<_> = config
             .routes
             .iter()
             .zip(headers)
@@ -329,6 +338,7 @@ impl State {
         shared.forget_first_audio();
         let has_cors = config.server.cors.is_some() || config.routes.iter().any(|route| route.cors.is_some());
         shared.tenants.replace(Arc::clone(&tenants));
+        shared.routes.store(Arc::new(routes.clone()));
         Ok(State { has_cors, table: RouteTable::new(&config.routes), tenants, routes, accounts, config, shared })
     }
 

@@ -42,7 +42,12 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         rate_limit_headers: false,
         timeouts: Timeouts { connect: second, response: second, idle: second, websocket_idle: second, total: None },
         max_request_body: 1 << 20,
-        websocket: crate::config::types::Websocket { max_frame: 1 << 20, max_message: 1 << 20, keep_alive: None },
+        websocket: crate::config::types::Websocket {
+            max_frame: 1 << 20,
+            max_message: 1 << 20,
+            keep_alive: None,
+            redial: false,
+        },
         ping: None,
         client_ping: None,
         warm: Warm { connections: 0, max_idle: 1, sockets: 0, idle_limit: None },

@@ -23,6 +23,7 @@ pub use totals::Totals;
 use super::connections::{ConnectionMetrics, OpenConnections, SpareSocket};
 use super::exposition::Exemplar;
 use super::histogram::{Histogram, REQUEST_BOUNDS};
+use super::redials::{Redial, Redials};
 use super::retries::{Retries, Retry};
 use super::semantic::Kinds;
 use super::trace::SpanRef;
@@ -75,6 +76,7 @@ pub struct RouteMetrics {
     /// What is counted for each of its tenants, by their names. It outlives the configuration, as the route's own does.
     tenants: Mutex<BTreeMap<String, Arc<TenantMetrics>>>,
     retries: Retries,
+    redials: Redials,
     upstreams: Upstreams,
     connections: ConnectionMetrics,
     usage: UsageTotals,
@@ -97,6 +99,7 @@ impl RouteMetrics {
             exemplars: Exemplars::default(),
             tenants: Mutex::default(),
             retries: Retries::default(),
+            redials: Redials::default(),
             upstreams: Upstreams::default(),
             connections: ConnectionMetrics::default(),
             usage: UsageTotals::default(),
@@ -236,6 +239,11 @@ impl RouteMetrics {
     #[must_use]
     pub fn retry_begins(self: &Arc<Self>) -> RetryCount {
         RetryCount { metrics: Arc::clone(self), outcome: Retry::Cancelled }
+    }
+
+    /// Counts a provider's socket that was dialled again, or why none was.
+    pub fn redial(&self, outcome: Redial) {
+        self.redials.count(outcome);
     }
 
     /// Counts a request that a limit refused.

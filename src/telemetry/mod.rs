@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod otlp;
 pub mod process;
+pub mod redials;
 pub mod retries;
 pub mod semantic;
 pub mod sink;

@@ -10,6 +10,7 @@
 //! * `hostile`: what is no WebSocket, and deaths at every moment
 //! * `meter`: the meter against the provider's own count
 //! * `pings`: half-open connections, and what keeps idle ones open
+//! * `redial`: the provider's socket ends between generations, and the client keeps its own
 //! * `slots`: contexts and generations that wait for a slot
 //! * `fragments`: fragments and cuts anywhere make no difference
 //! * `tls`: the same over TLS
@@ -27,6 +28,7 @@ mod handshakes;
 mod hostile;
 mod meter;
 mod pings;
+mod redial;
 mod silence;
 mod slots;
 mod support;

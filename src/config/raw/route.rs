@@ -140,4 +140,8 @@ pub(in crate::config) struct Websocket {
     /// and only what costs nothing. `off`: never.
     #[schemars(extend("default" = "off"))]
     pub(in crate::config) keep_alive: Option<PingText>,
+    /// Whether the provider's socket is dialled again when it ends between generations, while the client keeps its own. `generations` are
+    /// followed where it is.
+    #[schemars(extend("default" = defaults::route::WEBSOCKET_REDIAL))]
+    pub(in crate::config) redial: Option<bool>,
 }

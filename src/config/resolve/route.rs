@@ -165,7 +165,7 @@ fn route(
         waits,
         retry,
         circuit_breaker,
-        generations: raw.generations.unwrap_or(defaults::GENERATIONS) || silence.is_on() || metered,
+        generations: raw.generations.unwrap_or(defaults::GENERATIONS) || silence.is_on() || metered || websocket.redial,
         silence,
     })
 }
@@ -326,7 +326,7 @@ fn websocket(raw: &raw::Websocket, profile: Option<&Profile>, path: &Path, findi
     let mut reader = Reader { path: path.clone(), findings };
     let keep_alive =
         reader.read("keep_alive", raw.keep_alive.as_ref().map(|text| text.0.as_str()), values::ping).flatten();
-    if let Some(profile) = profile.filter(|profile| keep_alive.is_some() && !profile.keeps_sockets_open()) {
+    if let Some(profile) = profile.filter(|profile| keep_alive.is_some() && !profile.sockets().have_keep_alive()) {
         let what =
             format!("the profile `{}` has no message that keeps a socket open and costs nothing", profile.name());
         reader
@@ -334,11 +334,17 @@ fn websocket(raw: &raw::Websocket, profile: Option<&Profile>, path: &Path, findi
             .value(&path.key("keep_alive"), what)
             .expected("`off`, or a profile with `[[websocket.keep_alive]]`");
     }
+    let redial = raw.redial.unwrap_or(defaults::WEBSOCKET_REDIAL);
+    if let Some(profile) = profile.filter(|profile| redial && !profile.sockets().have_redial()) {
+        let what = format!("the profile `{}` does not say which of its sockets may be dialled again", profile.name());
+        reader.findings.value(&path.key("redial"), what).expected("`false`, or a profile with `[[websocket.redial]]`");
+    }
     let mut size = |key, raw, default| reader.size(key, raw, default, 1..=u64::MAX);
     Websocket {
         max_frame: size("max_frame", raw.max_frame.as_ref(), defaults::WEBSOCKET_MAX_FRAME),
         max_message: size("max_message", raw.max_message.as_ref(), defaults::WEBSOCKET_MAX_MESSAGE),
         keep_alive,
+        redial,
     }
 }
 

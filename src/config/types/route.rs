@@ -102,4 +102,6 @@ pub struct Websocket {
     pub max_message: u64,
     /// After how long without a word to the provider it is sent what keeps the socket open; never without it.
     pub keep_alive: Option<Duration>,
+    /// Whether the provider's socket is dialled again when it ends between generations.
+    pub redial: bool,
 }

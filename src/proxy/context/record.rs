@@ -66,6 +66,12 @@ impl RoutedContext {
         }
     }
 
+    /// The provider refused another socket for an open session. Whoever asks next is bound by it, and this client is told of the end
+    /// of the last one.
+    pub(crate) fn record_redial(&mut self, error: &CanonicalError) {
+        self.count_provider(Phase::Handshake, error);
+    }
+
     /// The names of its route and its provider.
     pub(crate) fn names(&self) -> (Arc<str>, Arc<str>) {
         self.route.names.clone()

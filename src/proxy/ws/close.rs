@@ -1,15 +1,17 @@
 //! Errors on a socket: rendered as a message and in a close frame, in the form of the route. Each is counted once.
 
 use super::frames::Violation;
-use crate::canon::{CanonicalError, Codec, Evidence, Fault, Observed, Phase};
-use crate::detect::Coded;
+use crate::canon::{CanonicalError, Code, Codec, Evidence, Fault, Observed, Phase};
+use crate::detect::{self, Coded};
 use crate::generation::Silent;
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding, Rendered};
 use crate::proxy::limits::Denied;
+use crate::upstream::Capped;
 use crate::wire::frame::Opcode;
 use bytes::Bytes;
+use http::response;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -122,6 +124,23 @@ impl SessionErrors {
         (self.failed, self.refusal) = (Some(error), follow_up);
         // A message that passes must not show a key either.
         replaced.or_else(|| has_keys.then(|| OwnMessage::again(message, &text)).flatten())
+    }
+
+    /// What something of the provider's means that may be an error.
+    pub(super) fn meaning(&self, evidence: &Evidence<'_>) -> Option<Code> {
+        let found = detect::detect(&self.route.config.profile, Some(self.call.request()), evidence);
+        found.map(|found| found.error.code)
+    }
+
+    /// The provider refused another socket for this session.
+    pub(super) fn redial_refused(&mut self, parts: &response::Parts, read: &Capped) {
+        let error = errors::classify(&self.call, parts.status.as_u16(), &parts.headers, read);
+        self.call.record_redial(&error);
+    }
+
+    /// Whether an error of the provider's is the last that it said of the session as a whole.
+    pub(super) fn is_blamed(&self) -> bool {
+        self.last_error.as_ref().is_some_and(|told| !told.partial && told.fatal != Some(false))
     }
 
     /// Whether the provider's last message said that the session is over.

@@ -18,7 +18,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// What the client offered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Offer {
     accept: String,
     /// Its subprotocols. They may carry secrets.

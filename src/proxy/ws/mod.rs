@@ -8,16 +8,19 @@
 //! goes out), and a CONNECT that comes all the same is refused with 405 like any other.
 
 mod close;
+mod dial;
 mod first_message;
 mod frames;
 mod handshake;
 pub(super) mod opening;
+mod openings;
 mod pings;
 mod prefixed;
 mod session;
 mod side;
 
 use super::context::RoutedContext;
+use super::headers::Destination;
 use super::request_body::RequestBody;
 use super::response::Body;
 use super::retry::{self, Answer, Failed};
@@ -25,12 +28,14 @@ use super::{headers, response};
 use crate::canon::{CanonicalError, Fault, Phase};
 use crate::upstream::{Client, Failure};
 use close::SessionErrors;
+use dial::{Dial, Redialler};
 use frames::Sizes;
 use handshake::Offer;
-use http::{Request, Response, StatusCode, response as head};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+use http::{HeaderValue, Request, Response, StatusCode, request, response as head};
 use hyper::upgrade::OnUpgrade;
 use prefixed::Prefixed;
-use session::{Limits, Session};
+use session::{Limits, Redial, Session};
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -43,7 +48,7 @@ pub(super) async fn relay(
     mut request: Request<RequestBody>,
 ) -> Response<Body> {
     let client_upgrade = hyper::upgrade::on(&mut request);
-    let Opened { mut head, upgrade, offer } = match dial(client, &mut call, request).await {
+    let Opened { mut head, upgrade, offer, again } = match connect(client, &mut call, request).await {
         Ok(opened) => opened,
         Err(NotOpened::NoOffer) => return response::fault(call, Fault::UpgradeRefused),
         Err(NotOpened::Failed(failed)) => return response::failed(call, *failed),
@@ -59,7 +64,7 @@ pub(super) async fn relay(
     call.answers(head.status.as_u16());
     call.upgraded(Instant::now());
     // Not joined: the session ends with its sockets, and the runtime ends what is left.
-    drop(tokio::spawn(run(call, client_upgrade, upgrade)));
+    drop(tokio::spawn(run(call, client_upgrade, upgrade, again)));
     Response::from_parts(head, Body::Empty)
 }
 
@@ -69,6 +74,8 @@ struct Opened {
     upgrade: OnUpgrade,
     /// What its client offered.
     offer: Offer,
+    /// What dials it again, on a route that wants that.
+    again: Option<Dial<Prefixed>>,
 }
 
 /// Why there is none.
@@ -83,7 +90,7 @@ enum NotOpened {
 }
 
 /// Sends a prepared handshake to the provider, and checks its answer.
-async fn dial(
+async fn connect(
     client: &Client<RequestBody>,
     call: &mut RoutedContext,
     mut request: Request<RequestBody>,
@@ -94,6 +101,7 @@ async fn dial(
     let offer = Offer::of(request.headers_mut(), (keys, replaced), route.headers.guards(), injected);
     let offer = offer.ok_or(NotOpened::NoOffer)?;
     call.hide(offer.secrets(keys));
+    let again = repeatable(call, &request);
     let mut answer = retry::send(client, call, request, true).await.map_err(NotOpened::Failed)?;
     let status = answer.exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
@@ -109,7 +117,35 @@ async fn dial(
     let upgrade = hyper::upgrade::on(&mut answer.exchange.response);
     call.upstream.status = Some(status.as_u16());
     let (head, _) = answer.exchange.response.into_parts();
-    Ok(Opened { head, upgrade, offer })
+    let chosen = || head.headers.get(SEC_WEBSOCKET_PROTOCOL).cloned();
+    let again = again.map(|again| redialler(client, call, again, &offer, chosen()));
+    Ok(Opened { head, upgrade, offer, again })
+}
+
+/// The head of the handshake and its destination, where the provider's socket may be dialled again.
+fn repeatable(call: &RoutedContext, request: &Request<RequestBody>) -> Option<(request::Parts, Destination)> {
+    let config = &call.route.config;
+    let (method, path) = call.request();
+    let _ = config.profile.redial(method, path).filter(|_| config.websocket.redial)?;
+    let mut again = Request::new(());
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    Some((again.into_parts().0, call.destination))
+}
+
+/// What dials it again as it was dialled in the end, perhaps to another place than it was prepared for.
+fn redialler(
+    client: &Client<RequestBody>,
+    call: &RoutedContext,
+    (mut parts, prepared): (request::Parts, Destination),
+    offer: &Offer,
+    chosen: Option<HeaderValue>,
+) -> Dial<Prefixed> {
+    if call.destination != prepared {
+        call.route.headers.redirect(&mut parts, prepared, call.destination);
+    }
+    Redialler::new(client, call, parts, offer.clone(), chosen).into_dial()
 }
 
 /// The provider's response is not a valid answer to a handshake.
@@ -120,9 +156,9 @@ fn refuse(mut call: Box<RoutedContext>, status: StatusCode, detail: &str) -> Res
 }
 
 /// Waits until both connections have been handed over, then runs the session on them.
-async fn run(mut call: Box<RoutedContext>, client: OnUpgrade, provider: OnUpgrade) {
+async fn run(mut call: Box<RoutedContext>, client: OnUpgrade, provider: OnUpgrade, again: Option<Dial<Prefixed>>) {
     match tokio::try_join!(client, provider) {
-        Ok((client, provider)) => session(call, Prefixed::new(client), Prefixed::new(provider)).await,
+        Ok((client, provider)) => session(call, Prefixed::new(client), Prefixed::new(provider), again).await,
         Err(error) => {
             // The provider's connection is ready as soon as its 101 has arrived, so it was the client that left.
             call.record(Phase::Frame, &CanonicalError::from_fault(Fault::ClientLeft), Some(error.to_string()));
@@ -132,11 +168,11 @@ async fn run(mut call: Box<RoutedContext>, client: OnUpgrade, provider: OnUpgrad
 }
 
 /// Runs a session until it is over.
-async fn session(mut call: Box<RoutedContext>, client: Prefixed, provider: Prefixed) {
+async fn session(mut call: Box<RoutedContext>, client: Prefixed, provider: Prefixed, again: Option<Dial<Prefixed>>) {
     let route = Arc::clone(&call.route);
     let shared = Arc::clone(&call.state.shared);
     let websocket = route.config.websocket;
-    let provider_answers = route.config.profile.answers_pings();
+    let provider_answers = route.config.profile.sockets().answer_pings();
     let limits = Limits {
         idle: route.config.timeouts.websocket_idle,
         write: call.state.config.server.write_timeout,
@@ -146,8 +182,9 @@ async fn session(mut call: Box<RoutedContext>, client: Prefixed, provider: Prefi
         sizes: Sizes { frame: websocket.max_frame, message: websocket.max_message },
     };
     let mut watch = call.watch.take();
+    let redial = again.and_then(|again| Redial::of(&call, again));
     let errors = SessionErrors::new(call, Arc::clone(&route));
-    let mut session = Session::new(client, provider, errors, route, limits);
+    let mut session = Session::new(client, provider, errors, route, limits).redialling(redial);
     let mut stopping = pin!(shared.stopping.begun());
     let mut listens = false;
     poll_fn(|cx| {

@@ -9,7 +9,7 @@ use super::frames::{FrameReader, HELD, Look, Sizes, Unit, Violation};
 use super::handshake::accept;
 use super::prefixed::Prefixed;
 use super::side::Side;
-use super::{NotOpened, Opened, dial, session};
+use super::{NotOpened, Opened, connect as dial, session};
 use crate::canon::{CanonicalError, Fault, Phase};
 use crate::proxy::check::Checked;
 use crate::proxy::context::RoutedContext;
@@ -118,15 +118,15 @@ async fn begin(
         dialled = connect(&client, &mut call, checked, parts) => dialled,
         () = greeting.left() => return,
     };
-    let upgraded = match dialled {
-        Ok(Opened { upgrade, .. }) => upgrade.await,
+    let (upgraded, again) = match dialled {
+        Ok(Opened { upgrade, again, .. }) => (upgrade.await, again),
         Err(finding) => return refuse(call, greeting.io, *finding, sizes).await,
     };
     match upgraded {
         Ok(provider) => {
             call.upgraded(Instant::now());
             let Greeting { io, read, .. } = greeting;
-            session(call, io.again(read.freeze()), Prefixed::new(provider)).await;
+            session(call, io.again(read.freeze()), Prefixed::new(provider), again).await;
         }
         Err(error) => {
             let detail = Some(error.to_string());

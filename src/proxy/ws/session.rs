@@ -14,12 +14,13 @@ mod deadlines;
 mod ending;
 mod feed;
 mod keep_alive;
+mod redial;
 mod silence;
 mod slots;
 
 use super::close::SessionErrors;
 use super::first_message::FirstMessages;
-use super::frames::{HELD_FOR_SLOTS, Look, Sizes};
+use super::frames::{FrameReader, HELD_FOR_SLOTS, Look, Sizes};
 use super::side::Side;
 use crate::canon::{Codec, Fault};
 use crate::config::secret::Secret;
@@ -27,6 +28,7 @@ use crate::proxy::RouteRuntime;
 use crate::telemetry::metrics::{Initiator, OpenSocket};
 use crate::wire::frame::{Opcode, Sender};
 use keep_alive::KeepsOpen;
+pub(super) use redial::Redial;
 use slots::Slots;
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -79,6 +81,8 @@ pub(super) struct Session<S> {
     slots: Option<Slots>,
     /// What keeps the provider's side open while there is nothing to say.
     keeps_open: Option<KeepsOpen>,
+    /// What dials the provider's socket again when it ends between units, where the route says so.
+    redial: Option<Box<Redial<S>>>,
     route: Arc<RouteRuntime>,
     limits: Limits,
     /// When either side last sent something to the other.
@@ -127,7 +131,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     ) -> Session<S> {
         let injects = route.headers.first_message(errors.call.destination).is_some();
         let replaces = !route.config.credentials.is_empty();
-        let codec = errors.codec();
         let first_messages = FirstMessages::new(&route.config.profile.spec().secrets.messages, replaces, injects);
         let first_messages = first_messages.guarding(route.headers.guards());
         let first_messages = match errors.call.key_followed {
@@ -142,6 +145,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             provider: Side::new(provider, Sender::Server, limits.sizes, limits.ping_provider),
             slots: Slots::of(&errors.call, &route),
             keeps_open: KeepsOpen::of(&route, errors.call.request()),
+            redial: None,
             errors,
             first_messages,
             limits: Limits { idle: limits.idle.min(NEVER), write: limits.write.min(NEVER), ..limits },
@@ -157,20 +161,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             _open: route.metrics.websocket_opened(),
             route,
         };
-        let opcode = |codec: Codec| if codec.is_binary() { Opcode::Binary } else { Opcode::Text };
-        session.provider.frames.coded(codec.map(opcode));
+        session.provider.frames = session.reads_provider();
         if let Some(slots) = &session.slots {
             session.client.frames.hold(HELD_FOR_SLOTS);
             if session.route.config.generations {
-                // Messages with audio may be long, and are counted whole.
-                session.provider.frames.hold(HELD_FOR_SLOTS);
-                let (client, provider) = slots.hears_binary();
-                session.client.frames.show_binary(client);
-                session.provider.frames.show_binary(provider);
+                session.client.frames.show_binary(slots.hears_binary().0);
             }
         }
         session.look_at_the_client();
         session
+    }
+
+    /// The same whose provider's socket may be dialled again.
+    pub(super) fn redialling(self, redial: Option<Box<Redial<S>>>) -> Session<S> {
+        Session { redial, ..self }
+    }
+
+    /// What reads a socket of the provider's.
+    fn reads_provider(&self) -> FrameReader {
+        let mut frames = FrameReader::new(Sender::Server, self.limits.sizes);
+        let opcode = |codec: Codec| if codec.is_binary() { Opcode::Binary } else { Opcode::Text };
+        frames.coded(self.errors.codec().map(opcode));
+        if let Some(slots) = self.slots.as_ref().filter(|_| self.route.config.generations) {
+            // Messages with audio may be long, and are counted whole.
+            frames.hold(HELD_FOR_SLOTS);
+            frames.show_binary(slots.hears_binary().1);
+        }
+        frames
     }
 
     /// Says which of the client's messages are looked at.
@@ -196,8 +213,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 self.errors.call.complete();
                 return Poll::Ready(());
             }
+            let waits = self.client.blocked.is_some() || !self.provider.is_there();
             if let Some(slots) = &mut self.slots {
-                slots.blocked(self.client.blocked.is_some());
+                slots.blocked(waits);
             }
             let Some(now) = self.poll_timer(cx) else { return Poll::Pending };
             if self.closing_due().is_some_and(|due| due <= now) {
@@ -211,7 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Writes what waits and reads what may be read. Whether anything moved.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = self.poll_slot(cx);
+        let mut moved = self.poll_redial(cx) | self.poll_slot(cx);
         for who in [Who::Client, Who::Provider] {
             let was_blocked = self.side(who).blocked.is_some();
             if self.side(who).write(cx) {
@@ -255,7 +273,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Reads from one side for the other. Whether anything came.
     fn read(&mut self, who: Who, cx: &mut Context<'_>) -> bool {
-        if self.side(who).ended || !self.side(who.other()).is_clear() {
+        // A client that leaves is noticed while the provider's socket is dialled.
+        let clear = self.side(who.other()).is_clear() || (who == Who::Client && self.is_dialling());
+        if self.side(who).ended || !clear {
             return false;
         }
         if who == Who::Client
@@ -273,7 +293,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Poll::Ready(Ok(length)) => {
                 let input = buffer.get(..length).unwrap_or_default();
                 let fed = self.feed(who, input, cx);
-                self.keep(input.get(fed.length..).unwrap_or_default());
+                if who == Who::Client {
+                    self.keep(input.get(fed.length..).unwrap_or_default());
+                }
                 Some(Ok(fed))
             }
         });

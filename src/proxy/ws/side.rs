@@ -17,7 +17,8 @@ use tokio::time::Instant;
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Side<S> {
-    io: S,
+    /// None while the provider's has ended and none has been dialled in its place: then nothing comes, and what is sent waits.
+    io: Option<S>,
     peer: Sender,
     /// What it sends.
     pub(super) frames: FrameReader,
@@ -66,7 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         number.copy_from_slice(&fastrand::u64(..).to_be_bytes());
         let now = Instant::now();
         Side {
-            io,
+            io: Some(io),
             peer,
             frames: FrameReader::new(peer, sizes),
             out: BytesMut::new(),
@@ -90,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// Reads what there is; nothing at the end, or when the connection has broken, with the words for the latter.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize, io::Error>> {
         let mut buffer = ReadBuf::new(buffer);
-        let polled = Pin::new(&mut self.io).poll_read(cx, &mut buffer);
+        let polled = self.io.as_mut().map_or(Poll::Pending, |io| Pin::new(io).poll_read(cx, &mut buffer));
         self.waits = polled.is_pending();
         polled.map(|read| read.map(|()| buffer.filled().len()))
     }
@@ -98,7 +99,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// Sends bytes: at once as far as the connection takes them, the rest when it takes them again.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) {
         while self.out.is_empty() && !bytes.is_empty() && !self.deaf {
-            match Pin::new(&mut self.io).poll_write(cx, bytes) {
+            match self.poll_write(cx, bytes) {
                 Poll::Ready(Ok(written @ 1..)) => {
                     bytes = bytes.get(written..).unwrap_or_default();
                     self.unflushed = true;
@@ -113,11 +114,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         }
     }
 
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.io.as_mut().map_or(Poll::Pending, |io| Pin::new(io).poll_write(cx, bytes))
+    }
+
+    /// Whether there is a connection.
+    pub(super) fn is_there(&self) -> bool {
+        self.io.is_some()
+    }
+
+    /// Ends the connection as far as that goes at once, and is nowhere from now on. All that it was sent it has taken.
+    pub(super) fn part(&mut self, cx: &mut Context<'_>, code: Option<u16>, frames: FrameReader) {
+        self.close(cx, code, "");
+        if let Some(mut io) = self.io.take() {
+            let flushed = Pin::new(&mut io).poll_flush(cx).is_ready();
+            let _ = flushed && Pin::new(&mut io).poll_shutdown(cx).is_ready();
+        }
+        (self.frames, self.out, self.blocked) = (frames, BytesMut::new(), None);
+        (self.unflushed, self.deaf, self.ended, self.pinged) = (false, false, false, false);
+        (self.close_seen, self.close_sent) = (None, false);
+    }
+
+    /// Goes on with another connection. What waits for it is given back, because something else goes before.
+    pub(super) fn go_on(&mut self, io: S, now: Instant) -> BytesMut {
+        self.io = Some(io);
+        self.blocked = None;
+        self.hear(now);
+        std::mem::take(&mut self.out)
+    }
+
     /// Sends what waits. Whether anything moved.
     pub(super) fn write(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
         while !self.out.is_empty() {
-            match Pin::new(&mut self.io).poll_write(cx, &self.out) {
+            let written = self.io.as_mut().map_or(Poll::Pending, |io| Pin::new(io).poll_write(cx, &self.out));
+            match written {
                 Poll::Ready(Ok(written @ 1..)) => {
                     self.out.advance(written);
                     (self.unflushed, self.blocked, moved) = (true, Some(Instant::now()), true);
@@ -130,8 +161,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             // An idle session keeps no buffer.
             self.out = BytesMut::new();
         }
-        if self.unflushed && !self.deaf {
-            match Pin::new(&mut self.io).poll_flush(cx) {
+        if let Some(io) = self.io.as_mut().filter(|_| self.unflushed && !self.deaf) {
+            match Pin::new(io).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
                 Poll::Ready(Err(_)) => self.deafen(),
                 Poll::Pending => {}
@@ -249,7 +280,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// Ends the connection after the closes; ready when the peer has ended it too.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_closed() && !self.shut {
-            self.shut = self.deaf || Pin::new(&mut self.io).poll_shutdown(cx).is_ready();
+            let io = self.io.as_mut();
+            self.shut = self.deaf || io.is_none_or(|io| Pin::new(io).poll_shutdown(cx).is_ready());
         }
         if self.shut && (self.ended || self.deaf) { Poll::Ready(()) } else { Poll::Pending }
     }

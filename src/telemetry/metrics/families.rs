@@ -11,6 +11,7 @@ use crate::limit::{Bounds, GateStats};
 use crate::telemetry::connections::Open;
 use crate::telemetry::exposition::{Exposition, Kind, Labels};
 use crate::telemetry::histogram::{self, Histogram};
+use crate::telemetry::redials::Redial;
 use crate::telemetry::retries::Retry;
 use crate::telemetry::upstreams::{Outcome, Shown};
 use std::collections::BTreeMap;
@@ -250,6 +251,17 @@ pub(super) fn retries(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     for (name, routes) in by_name(routes) {
         for outcome in Retry::ALL {
             let total = routes.iter().map(|route| route.retries.total(outcome)).sum();
+            counter(out, &[("route", name), ("outcome", outcome.as_str())], total);
+        }
+    }
+}
+
+pub(super) fn redials(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let help = "Sockets of providers that ended between generations and were dialled again, by what became of it.";
+    let _ = out.family("speechgate_socket_redials_total", Kind::Counter, help);
+    for (name, routes) in by_name(routes) {
+        for outcome in Redial::ALL {
+            let total = routes.iter().map(|route| route.redials.total(outcome)).sum();
             counter(out, &[("route", name), ("outcome", outcome.as_str())], total);
         }
     }

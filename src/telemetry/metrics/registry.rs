@@ -176,6 +176,7 @@ impl Metrics {
         generations::families(out, &routes);
         families::limits(out, &routes);
         families::retries(out, &routes);
+        families::redials(out, &routes);
         families::info(out, &routes);
         families::upstreams(out, &routes);
         usage::write(out, routes.iter().map(|route| (route.labels(), &route.usage)));

@@ -21,7 +21,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let client_stalls = self.client.blocked.map(|since| since + write);
         let provider_stalls = self.provider.blocked.map(|since| since + idle);
         // Back-pressure pauses the idle timer.
-        let provider_silent = (client_stalls.is_none() && self.limits.provider_answers).then(|| quiet(&self.provider));
+        let asked = self.limits.provider_answers && self.provider.is_there();
+        let provider_silent = (client_stalls.is_none() && asked).then(|| quiet(&self.provider));
         let client_silent = (provider_stalls.is_none() && !self.client.pinged).then(|| quiet(&self.client));
         let silence = (client_stalls.is_none() && provider_stalls.is_none()).then(|| self.active + idle);
         // A provider that has said that it is over closes soon; one that then says nothing more is not waited for.
@@ -31,7 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let all = [client_stalls, provider_stalls, provider_silent, client_silent, silence, over, self.opening];
         all.into_iter()
             .chain(pings)
-            .chain([self.keep_alive_due(), self.slots.as_ref().and_then(super::slots::Slots::due)])
+            .chain([self.redial_due(), self.keep_alive_due(), self.slots.as_ref().and_then(super::slots::Slots::due)])
             .flatten()
             .min()
             .unwrap_or_else(|| self.active + idle)
@@ -87,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Who::Client => (&self.client, &self.provider),
             Who::Provider => (&self.provider, &self.client),
         };
-        (side.blocked.is_none() && other.blocked.is_none()).then_some(side)
+        (side.is_there() && side.blocked.is_none() && other.blocked.is_none()).then_some(side)
     }
 
     /// Asks sides that have said nothing for a while whether they are there. Whether one of them is not.
@@ -105,6 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     self.abandoned(Fault::ClientLost, cx);
                     return true;
                 }
+                Step::Lost if self.parts_lost(Fault::PingsUnanswered, None, cx) => {}
                 Step::Lost => {
                     self.fail(Fault::PingsUnanswered, None, None, cx);
                     return true;
@@ -129,13 +131,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         self.keep_alive(now, cx);
         let stalls = self.provider.blocked.is_some_and(|since| past(since, idle));
-        let asks = self.limits.provider_answers;
+        let asks = self.limits.provider_answers && self.provider.is_there();
         let silent = asks && self.client.blocked.is_none() && past(self.provider.heard, idle);
         let blocked = self.client.blocked.is_some() || self.provider.blocked.is_some();
         let over = self.over && self.client.blocked.is_none() && past(self.provider.heard, LINGERING);
         let unused = !blocked && past(self.active, idle);
         if unused && !over && !stalls && !silent && !self.has_work() && self.may_interrupt() {
             return self.retire(cx);
+        }
+        if silent && !unused && self.parts_lost(Fault::ResponseStalled, None, cx) {
+            return;
         }
         if over || stalls || silent || unused {
             return self.fail(Fault::ResponseStalled, None, None, cx);

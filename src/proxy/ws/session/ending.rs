@@ -45,8 +45,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Who::Client => self.abandoned(Fault::ClientLeft, cx),
             Who::Provider => {
-                self.closing(close::ABNORMAL, Initiator::Provider);
                 let detail = error.map(ToString::to_string);
+                if self.parts_lost(Fault::ResponseBodyIncomplete, detail.clone(), cx) {
+                    return;
+                }
+                self.closing(close::ABNORMAL, Initiator::Provider);
                 self.fail(Fault::ResponseBodyIncomplete, detail, None, cx);
             }
         }
@@ -153,12 +156,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// One side has closed with this code.
+    pub(super) fn closes_with(&mut self, who: Who, code: Option<u16>) {
+        self.side(who).close_seen = Some(code);
+        self.closing(code.unwrap_or(close::NO_STATUS), who.initiator());
+    }
+
     /// Time is limited, and the units are over that ran until now.
     fn closing_begins(&mut self, outcome: Outcome, code: Option<Code>) {
         let _ = self.closing.get_or_insert_with(|| Closing { progress: Instant::now(), linger: None });
         if let Some(slots) = &mut self.slots {
             self.lost.extend(slots.running());
             slots.end(&self.errors.call, outcome, code);
+        }
+        if !self.provider.is_there() {
+            self.provider.abandon();
         }
     }
 

@@ -1,5 +1,6 @@
 //! What one piece from a side comes to: what passes, what is looked at, how it ends.
 
+use super::redial::Heard;
 use super::slots::{Message, Pass};
 use super::{Session, Who};
 use crate::canon::{Fault, Phase};
@@ -8,7 +9,6 @@ use crate::proxy::ws::close::{CloseMessage, SessionErrors};
 use crate::proxy::ws::first_message::FirstMessages;
 use crate::proxy::ws::frames::{Look, Unit, Violation};
 use crate::telemetry::metrics::Direction;
-use crate::wire::close;
 use crate::wire::frame::Opcode;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -31,12 +31,17 @@ pub(super) struct Fed {
     spoke: bool,
     /// A generation was silent, and the session ends with it.
     silence: Option<CloseMessage>,
+    /// Pings of the client's that no provider can answer.
+    pings: Vec<Vec<u8>>,
+    /// The provider said that its socket ends because nothing was said: frames and text.
+    parted: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Passes on what came from one side, as far as it may pass.
     pub(super) fn feed(&mut self, who: Who, input: &[u8], cx: &mut Context<'_>) -> Fed {
-        let Session { client, provider, errors, first_messages, slots, route, .. } = self;
+        let may_part = who == Who::Provider && self.may_part(true);
+        let Session { client, provider, errors, first_messages, slots, route, redial, .. } = self;
         let (from, to, direction) = match who {
             Who::Client => (client, provider, Direction::Upstream),
             Who::Provider => (provider, client, Direction::Downstream),
@@ -52,6 +57,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             pong_only: false,
             spoke: false,
             silence: None,
+            pings: Vec::new(),
+            parted: None,
         };
         if from.close_seen.is_some() {
             return fed;
@@ -59,17 +66,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (over, nonce) = (to.close_sent, from.nonce());
         let profile = &route.config.profile;
         let slots = RefCell::new(slots.as_mut());
+        let redial = RefCell::new(redial.as_mut());
         let sees = first_messages.sees();
         let mut suspect = |opcode: Opcode, text: &[u8]| {
             let mut slots = slots.borrow_mut();
             match (who, opcode) {
                 // No message has this: one goes on that was too long to be held.
-                (_, Opcode::Continuation) => slots.as_mut().is_some_and(|slots| {
-                    if who == Who::Provider {
-                        slots.unseen();
+                (_, Opcode::Continuation) => {
+                    match who {
+                        Who::Client => redial.borrow_mut().iter_mut().for_each(|redial| redial.openings.is_unknown()),
+                        Who::Provider => slots.iter_mut().for_each(|slots| slots.unseen()),
                     }
                     false
-                }),
+                }
                 (Who::Client, Opcode::Binary) => slots.as_mut().is_some_and(|slots| {
                     slots.client_binary(text);
                     false
@@ -81,7 +90,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }),
                 (Who::Provider, _) => {
                     let matters = slots.as_mut().is_some_and(|slots| slots.may_matter(text));
-                    matters || profile.may_be_error(Phase::Frame, text)
+                    let answers = || redial.borrow().as_ref().is_some_and(|redial| redial.openings.may_answer(text));
+                    matters || answers() || profile.may_be_error(Phase::Frame, text)
                 }
             }
         };
@@ -89,12 +99,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let taken = from.frames.feed(input, &mut suspect, &stop, &mut |unit| match unit {
             Unit::Close(frame, code, reason) => fed.close = Some((frame.to_vec(), code, reason.to_owned())),
             Unit::Control(frame, payload) if payload == nonce => fed.pong_only = frame.len() == input.len(),
-            _ if over || fed.unfit => {}
+            _ if over || fed.unfit || fed.parted.is_some() => {}
+            Unit::Control(frame, payload) if !to.is_there() => {
+                if is_ping(frame) {
+                    fed.pings.push(payload.to_vec());
+                }
+            }
             Unit::Control(frame, _) => to.send(cx, frame),
             Unit::Pass(frames) => {
                 fed.spoke = true;
                 if who == Who::Provider {
                     errors.passed();
+                }
+                if let Some(redial) = redial.borrow_mut().as_mut() {
+                    redial.is_heard();
+                    if who == Who::Client {
+                        redial.openings.said_other();
+                    }
                 }
                 to.send(cx, frames);
             }
@@ -102,8 +123,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 fed.spoke = true;
                 let Some(opened) = open(first_messages, errors, text) else { return fed.unfit = true };
                 let message = Message { frames, text, replaced: opened.as_deref() };
-                match slots.borrow_mut().as_mut().map_or(Pass::Now, |slots| slots.client(&message, errors)) {
-                    Pass::Now => message.send(to, cx),
+                let opens = redial
+                    .borrow_mut()
+                    .as_mut()
+                    .is_some_and(|redial| redial.openings.said(text, message.replaced.unwrap_or(text)));
+                let ran = slots.borrow().as_ref().is_some_and(|slots| slots.any_run());
+                let pass = slots.borrow_mut().as_mut().map_or(Pass::Now, |slots| slots.client(&message, errors));
+                match pass {
+                    Pass::Now => {
+                        let runs = slots.borrow().as_ref().is_some_and(|slots| slots.any_run());
+                        if let Some(redial) = redial.borrow_mut().as_mut().filter(|_| runs && !opens) {
+                            redial.asked(!ran, &message);
+                        }
+                        message.send(to, cx);
+                    }
                     Pass::Never => {}
                     Pass::Later => stop.set(true),
                 }
@@ -111,10 +144,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Unit::Suspect(frames, text) => {
                 fed.spoke = true;
                 let message = Coded::message(errors.codec(), text);
+                if let Some(redial) = redial.borrow_mut().as_mut() {
+                    let quiet = slots.borrow().as_ref().is_some_and(|slots| !slots.any_run()) || redial.has_crossed();
+                    let quiet = may_part && quiet;
+                    match redial.heard(&message, errors, quiet && !errors.is_blamed()) {
+                        Heard::Passes => redial.is_heard(),
+                        Heard::Again => return,
+                        Heard::Ends => {
+                            fed.parted = Some((frames.to_vec(), text.to_vec()));
+                            return stop.set(true);
+                        }
+                    }
+                }
                 let replaced = errors.message(&message);
                 if let Some(slots) = slots.borrow_mut().as_mut() {
                     let failed = errors.take_failed();
                     slots.provider(message.body(), failed.as_ref(), &errors.call);
+                    if let Some(redial) = redial.borrow_mut().as_mut().filter(|_| slots.any_run()) {
+                        redial.openings.said_other();
+                    }
                     // Before the message, which may tell the client that all is well.
                     for (silent, id) in slots.take_silent() {
                         let told = errors.silent(silent, &id);
@@ -153,7 +201,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.active = fed.at;
             self.closing_moves(who.other());
         }
+        for payload in &fed.pings {
+            self.client.send_own(cx, Opcode::Pong, payload);
+        }
         if fed.spoke {
+            if let Some(redial) = self.redial.as_mut().filter(|_| who == Who::Client) {
+                redial.is_used();
+            }
             self.last_word = Some(who);
             if let Some(keeps) = self.keeps_open.as_mut().filter(|_| who == Who::Client) {
                 keeps.spoke(fed.at);
@@ -171,29 +225,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if self.tell_silences(cx) {
             return;
         }
+        if let Some((frames, text)) = fed.parted {
+            return self.parts_told(frames, text, cx);
+        }
         let Some((frame, code, reason)) = fed.close else { return };
-        self.side(who).close_seen = Some(code);
-        self.closing(code.unwrap_or(close::NO_STATUS), who.initiator());
+        if who == Who::Provider && self.parts_with((&frame, code, &reason), cx) {
+            return;
+        }
+        self.closes_with(who, code);
         if self.tell_silences(cx) {
             return;
         }
         match who {
+            Who::Client if !self.provider.is_there() => self.answer_closes(cx),
             Who::Client => self.provider.pass_close(cx, &frame),
             // The answer to the client's own close tells nothing.
             Who::Provider if self.client.close_seen.is_some() => self.client.pass_close(cx, &frame),
             Who::Provider if self.client.close_sent => {}
-            Who::Provider => {
-                let closing = self.errors.close(code, &reason, std::mem::take(&mut self.lost));
-                match (code, &closing.reason) {
-                    (Some(code), Some(_)) => self.say(&closing, code, cx),
-                    _ => {
-                        self.say_message(&closing, cx);
-                        self.client.pass_close(cx, &frame);
-                    }
-                }
-            }
+            Who::Provider => self.provider_closed(&frame, code, &reason, cx),
         }
     }
+}
+
+/// Whether a control frame is a ping.
+fn is_ping(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first & 0x0f == 0x9)
 }
 
 /// Looks at one of the client's first messages. What goes on in its place, if it does not go on as it came; none when it has no

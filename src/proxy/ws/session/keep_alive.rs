@@ -25,8 +25,13 @@ impl KeepsOpen {
     /// None where the route does not ask for it, or the provider has no such message on this socket.
     pub(super) fn of(route: &RouteRuntime, request: (&str, &str)) -> Option<KeepsOpen> {
         let every = route.config.websocket.keep_alive?;
-        let what = route.config.profile.keep_alive(request.0, request.1)?;
+        let what = route.config.profile.sockets().keep_alive(request.0, request.1)?;
         Some(KeepsOpen { what: Arc::clone(what), every, since: Instant::now(), spoken: false })
+    }
+
+    /// Another socket of the provider's takes the place of the last.
+    pub(super) fn goes_on(&mut self, now: Instant) {
+        self.since = now;
     }
 
     /// The client has said something.
@@ -42,7 +47,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let keeps = self.keeps_open.as_ref()?;
         let works = self.slots.as_ref().is_some_and(super::slots::Slots::has_work);
         let may = keeps.spoken || keeps.what.before_first;
-        let quiet = self.client.frames.is_between_messages() && self.provider.is_clear();
+        let quiet = self.client.frames.is_between_messages() && self.provider.is_clear() && self.provider.is_there();
         let ends = self.closing.is_some() || self.over || self.stopping.is_some();
         (may && quiet && !works && !ends).then(|| keeps.since + keeps.every)
     }

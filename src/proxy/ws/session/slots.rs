@@ -11,7 +11,7 @@ use crate::limit::gate::{AccountSet, Gate, Permit, Setup};
 use crate::proxy::RouteRuntime;
 use crate::proxy::context::RoutedContext;
 use crate::proxy::limits::{self, Denied};
-use crate::wire::frame::Opcode;
+use crate::wire::frame::{Opcode, frame};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub(super) struct Slots {
     waiting: Option<Waiting>,
     /// What the client has sent behind a message that waits. Bounded: no more is read than fits into one piece.
     ahead: Vec<u8>,
+    /// One has ended well since this was last asked.
+    well: bool,
 }
 
 /// A message that waits for a slot.
@@ -82,6 +84,14 @@ impl fmt::Debug for Slots {
 }
 
 impl Message<'_> {
+    /// Its frames as they are sent.
+    pub(super) fn framed(&self) -> Vec<u8> {
+        match self.replaced {
+            Some(message) => frame(Opcode::Text, message, Some(fastrand::u32(..).to_be_bytes())).to_vec(),
+            None => self.frames.to_vec(),
+        }
+    }
+
     pub(super) fn send<S: AsyncRead + AsyncWrite + Unpin>(&self, to: &mut Side<S>, cx: &mut Context<'_>) {
         match self.replaced {
             Some(message) => to.send_own(cx, Opcode::Text, message),
@@ -112,6 +122,7 @@ impl Slots {
             own,
             waiting: None,
             ahead: Vec::new(),
+            well: false,
         })
     }
 
@@ -247,6 +258,7 @@ impl Slots {
     fn free(&mut self, call: &RoutedContext, error: Option<&CanonicalError>) {
         for ended in self.tracker.take_ended() {
             call.record_generation(&ended.record);
+            self.well |= ended.record.outcome == Outcome::Complete;
             if let Some(silent) = ended.record.silent {
                 self.silent.push((silent, ended.record.id));
             }
@@ -259,6 +271,16 @@ impl Slots {
     /// Whether a unit runs, or waits for its slot.
     pub(super) fn has_work(&self) -> bool {
         self.waiting.is_some() || self.tracker.works()
+    }
+
+    /// Whether any is open, whoever waits for whom.
+    pub(super) fn any_run(&self) -> bool {
+        self.tracker.any_run()
+    }
+
+    /// Whether one has ended well since this was last asked.
+    pub(super) fn take_well(&mut self) -> bool {
+        std::mem::take(&mut self.well)
     }
 
     /// The ids of the units that run.
@@ -292,8 +314,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Poll::Ready(Ok(permit)) => {
                     let Some(Waiting { beginning, frames, replaced, .. }) = slots.waiting.take() else { return false };
                     slots.tracker.watch(slots.route.watch(self.errors.call.destination.upstream));
+                    let first = !slots.tracker.any_run();
                     slots.tracker.began(beginning, permit, now());
-                    Message { frames: &frames, text: &[], replaced: replaced.as_deref() }.send(&mut self.provider, cx);
+                    let message = Message { frames: &frames, text: &[], replaced: replaced.as_deref() };
+                    if let Some(redial) = &mut self.redial {
+                        redial.asked(first, &message);
+                    }
+                    message.send(&mut self.provider, cx);
                     return true;
                 }
             },
@@ -322,8 +349,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// While a message waits, reads on for the one reason that a client that leaves is noticed; when it waits no more, what was
     /// kept is taken before anything else. None when there is neither.
     pub(super) fn read_ahead(&mut self, cx: &mut Context<'_>) -> Option<bool> {
+        let dialling = self.is_dialling();
         let slots = self.slots.as_mut()?;
-        if slots.waiting.is_none() {
+        if slots.waiting.is_none() && !dialling {
             let kept = std::mem::take(&mut slots.ahead);
             if kept.is_empty() {
                 return None;

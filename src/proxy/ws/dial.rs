@@ -1,0 +1,252 @@
+//! Dials a socket of the provider once more, as it was dialled for the client: the same target, credential and fields.
+//!
+//! What may forbid it is asked each time, under the configuration that is in force then: whether the route is still the same, waits,
+//! circuits, rates. Its slot the client's session has, as long as it lives.
+
+use super::handshake::Offer;
+use super::prefixed::Prefixed;
+use crate::canon::{Code, Origin};
+use crate::config::types::Credentials;
+use crate::limit::gate::AccountSet;
+use crate::proxy::context::RoutedContext;
+use crate::proxy::headers::Destination;
+use crate::proxy::limits::{Credential, Denied, Subject};
+use crate::proxy::upstreams::{Chosen, UpstreamPass, bit, policy, was_never_sent};
+use crate::proxy::{RequestBody, RouteRuntime, Shared};
+use crate::telemetry::redials::Redial;
+use crate::telemetry::upstreams::Outcome;
+use crate::upstream::{Capped, Client, Exchange, Limits, read_capped};
+use http::header::{CONTENT_ENCODING, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderValue, Request, StatusCode, request, response};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// A socket that is being dialled.
+pub(super) type Dialling<S> = Pin<Box<dyn Future<Output = Result<S, NotDialled>> + Send>>;
+
+/// Dials one.
+pub(super) type Dial<S> = Box<dyn Fn() -> Dialling<S> + Send>;
+
+/// Why there is no new socket.
+#[derive(Debug)]
+pub(super) struct NotDialled {
+    pub(super) outcome: Redial,
+    /// For the log.
+    pub(super) detail: String,
+    /// The provider's refusal.
+    pub(super) refusal: Option<Box<(response::Parts, Capped)>>,
+}
+
+/// How often one is tried whose provider cannot be reached, or is unavailable.
+const TRIES: u32 = 3;
+/// The longest that all of it may take: the client waits.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// A handshake that can be made once more.
+pub(super) struct Redialler {
+    client: Client<RequestBody>,
+    shared: Arc<Shared>,
+    /// As it was when the client came.
+    route: Arc<RouteRuntime>,
+    parts: request::Parts,
+    offer: Offer,
+    destination: Destination,
+    credential: Credential,
+    path: String,
+    address: Option<IpAddr>,
+    /// The subprotocol that the provider chose.
+    chosen: Option<HeaderValue>,
+}
+
+impl NotDialled {
+    fn limited(detail: impl Into<String>) -> NotDialled {
+        NotDialled { outcome: Redial::Limited, detail: detail.into(), refusal: None }
+    }
+
+    fn unreachable(detail: impl Into<String>) -> NotDialled {
+        NotDialled { outcome: Redial::Unreachable, detail: detail.into(), refusal: None }
+    }
+
+    fn refused(detail: impl Into<String>) -> NotDialled {
+        NotDialled { outcome: Redial::Refused, detail: detail.into(), refusal: None }
+    }
+}
+
+impl From<Denied> for NotDialled {
+    fn from(denied: Denied) -> NotDialled {
+        NotDialled::limited(match denied {
+            Denied::Fault(fault) => fault.sentence().to_owned(),
+            Denied::Limit(refusal) => refusal.error.message.clone(),
+        })
+    }
+}
+
+impl Redialler {
+    /// `parts` are those of the request as it was prepared for this destination; `chosen` is the subprotocol of the answer to it.
+    pub(super) fn new(
+        client: &Client<RequestBody>,
+        call: &RoutedContext,
+        parts: request::Parts,
+        offer: Offer,
+        chosen: Option<HeaderValue>,
+    ) -> Redialler {
+        Redialler {
+            client: client.clone(),
+            shared: Arc::clone(&call.state.shared),
+            route: Arc::clone(&call.route),
+            address: call.client_address(&parts.headers),
+            parts,
+            offer,
+            destination: call.destination,
+            credential: call.admission.credential(),
+            path: call.upstream.limited_path().to_owned(),
+            chosen,
+        }
+    }
+
+    /// What dials, as often as it is asked.
+    pub(super) fn into_dial(self) -> Dial<Prefixed> {
+        let redialler = Arc::new(self);
+        Box::new(move || {
+            let redialler = Arc::clone(&redialler);
+            Box::pin(async move {
+                let dialled = tokio::time::timeout(LONGEST, redialler.dial()).await;
+                dialled.unwrap_or_else(|_| Err(NotDialled::unreachable("no new socket in time")))
+            })
+        })
+    }
+
+    async fn dial(&self) -> Result<Prefixed, NotDialled> {
+        let route = self.route_in_force().ok_or_else(|| NotDialled::limited("the route has changed"))?;
+        let accounts = AccountSet::only(self.destination.account);
+        let _ = route.limits.free(accounts, self.credential.key, &self.path)?;
+        let _ = route.limits.may_open(accounts, self.credential.key, &self.path)?;
+        let subject = Subject {
+            method: self.parts.method.as_str(),
+            path: &self.path,
+            provider_path: self.parts.uri.path(),
+            headers: &self.parts.headers,
+            address: self.address,
+            generation: false,
+            credential: self.credential,
+        };
+        let charges = route.limits.charge(&subject, &mut RequestBody::none(), Instant::now()).await?;
+        let mut tried = 1;
+        loop {
+            let pass = self.circuit(&route)?;
+            let failed = match self.once(&route, pass).await {
+                Ok(io) => {
+                    let _ = charges.keep();
+                    return Ok(io);
+                }
+                Err(failed) => failed,
+            };
+            let unavailable =
+                failed.refusal.as_ref().is_none_or(|refusal| refusal.0.status == StatusCode::SERVICE_UNAVAILABLE);
+            let wait = policy::wait(None, tried, LONGEST, fastrand::f64()).filter(|_| unavailable && tried < TRIES);
+            let Some(wait) = wait else {
+                let _ = charges.keep();
+                return Err(failed);
+            };
+            tried += 1;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// The route as it is now, if it still leads to the same place with the same credential.
+    fn route_in_force(&self) -> Option<Arc<RouteRuntime>> {
+        let Destination { upstream, account, .. } = self.destination;
+        let was = &self.route.config;
+        let routes = self.shared.routes_in_force();
+        let now = routes.iter().find(|route| route.config.name == was.name)?;
+        let is = &now.config;
+        let same = is.provider == was.provider
+            && is.websocket.redial
+            && is.upstreams.get(upstream) == was.upstreams.get(upstream)
+            && is.credentials.is_empty() == was.credentials.is_empty()
+            && is.credentials.get(account).map(places) == was.credentials.get(account).map(places);
+        same.then(|| Arc::clone(now))
+    }
+
+    /// Whether the upstream may be used now.
+    fn circuit(&self, route: &RouteRuntime) -> Result<Option<UpstreamPass>, NotDialled> {
+        let Some(health) = &route.health else { return Ok(None) };
+        let upstream = self.destination.upstream;
+        let Chosen { pass, .. } = health
+            .choose(upstream, !bit(upstream), now())
+            .map_err(|_| NotDialled::limited("the circuit of the upstream is open"))?;
+        Ok(pass)
+    }
+
+    /// Tries once, and tells what counts how it ended.
+    async fn once(&self, route: &RouteRuntime, pass: Option<UpstreamPass>) -> Result<Prefixed, NotDialled> {
+        let number = self.destination.upstream;
+        let Some(upstream) = route.config.upstreams.get(number) else {
+            return Err(NotDialled::limited("the route has changed"));
+        };
+        let request = self.request();
+        let sent = self.client.send_upgrade(upstream, &route.config.timeouts, request).await;
+        let (ended, error) = match &sent {
+            Ok(exchange) if exchange.response.status().is_server_error() => {
+                (Outcome::Failure, Some((Code::Unavailable, Origin::Provider, None)))
+            }
+            Ok(_) => (Outcome::Success, None),
+            Err(failure) => {
+                let fault = failure.fault;
+                let reached = if was_never_sent(fault) { Outcome::Unreachable } else { Outcome::Failure };
+                (reached, Some((fault.code(), fault.origin(), Some(fault))))
+            }
+        };
+        if let Some(pass) = pass {
+            pass.ended(error, now());
+        }
+        if let Some(metrics) = route.upstreams.get(number) {
+            metrics.ended(ended);
+        }
+        match sent {
+            Ok(exchange) => self.upgraded(exchange).await,
+            Err(failure) => Err(NotDialled::unreachable(failure.detail)),
+        }
+    }
+
+    /// The request once more.
+    fn request(&self) -> Request<RequestBody> {
+        let mut request = Request::new(RequestBody::none());
+        *request.method_mut() = self.parts.method.clone();
+        *request.uri_mut() = self.parts.uri.clone();
+        *request.headers_mut() = self.parts.headers.clone();
+        request
+    }
+
+    /// The socket, if the provider has agreed as it did before.
+    async fn upgraded(&self, exchange: Exchange) -> Result<Prefixed, NotDialled> {
+        let mut response = exchange.response;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let (parts, body) = response.into_parts();
+            let read = read_capped(body, parts.headers.get(CONTENT_ENCODING), Limits::default()).await;
+            let detail = format!("the provider answers {}", parts.status.as_u16());
+            return Err(NotDialled { refusal: Some(Box::new((parts, read))), ..NotDialled::refused(detail) });
+        }
+        let injected = self.route.headers.subprotocol(self.destination);
+        self.offer.check(response.headers(), injected).map_err(NotDialled::refused)?;
+        if response.headers().get(SEC_WEBSOCKET_PROTOCOL) != self.chosen.as_ref() {
+            return Err(NotDialled::refused("another subprotocol than before"));
+        }
+        let upgraded = hyper::upgrade::on(&mut response).await;
+        upgraded.map(Prefixed::new).map_err(|error| NotDialled::unreachable(error.to_string()))
+    }
+}
+
+/// Where credentials stand in a handshake and in what follows, and what they are.
+fn places(one: &Credentials) -> impl PartialEq {
+    let Credentials { value, header, query, subprotocol, first_message, .. } = one.clone();
+    (value, header, query, subprotocol, first_message)
+}
+
+/// The time as limits read it.
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
