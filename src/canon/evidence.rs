@@ -58,6 +58,12 @@ impl<'a> Evidence<'a> {
         self.tree.as_ref()
     }
 
+    /// How many bytes the body has.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        self.body.len()
+    }
+
     /// The member names in it, as bits.
     pub(crate) fn outline(&self) -> Outline {
         self.outline

@@ -1,7 +1,9 @@
 //! The compiled generations of one kind of request or socket: what a tracker matches messages against.
 
+mod format;
 mod places;
 
+pub use format::{Coding, Format};
 pub use places::{AudioMember, AudioPlace, Fact, FormatPlaces};
 
 use places::{audio, facts, parameter, quoted};
@@ -232,6 +234,16 @@ impl GenerationRule {
     #[must_use]
     pub fn text(&self, body: &Json<'_>) -> Text {
         cost::text(&self.texts, self.counting, body)
+    }
+
+    /// The text of a message that has been looked at: one that cannot be read costs its length.
+    #[must_use]
+    pub fn text_of(&self, message: &Evidence<'_>) -> Text {
+        match message.tree() {
+            Some(body) => self.text(body),
+            None if self.knows_text() => Text { characters: message.length() as u64, spoken: true },
+            None => Text::default(),
+        }
     }
 
     /// Whether the profile says where the text is.

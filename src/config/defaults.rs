@@ -57,7 +57,7 @@ pub(super) mod route {
 
     pub(crate) const UPSTREAM_BODY: bool = true;
     pub(crate) const RATE_LIMIT_HEADERS: bool = false;
-    pub(crate) const GENERATIONS: bool = false;
+    pub(crate) const GENERATIONS: bool = true;
     pub(crate) const MAX_REQUEST_BODY: u64 = 50 * MIB;
     pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
     pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);

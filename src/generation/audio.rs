@@ -1,6 +1,6 @@
 //! One direction of a generation's audio: bytes counted, the header of a WAV read and left out, samples looked at where a level is set.
 
-use super::format::{Coding, Format};
+use crate::canon::generations::{Coding, Format};
 
 /// Most bytes in which the header of a WAV is looked for; what has none by then has no header.
 const HEAD: usize = 4096;

@@ -1,8 +1,7 @@
 //! What a request or a client's message says of its generation beside the text: format and model.
 
-use super::format::Format;
 use crate::canon::Json;
-use crate::canon::generations::{Fact, FormatPlaces, GenerationRule};
+use crate::canon::generations::{Fact, Format, FormatPlaces, GenerationRule};
 use http::HeaderMap;
 
 /// The longest name of a model.
@@ -23,6 +22,8 @@ struct Words {
     rate: Option<u32>,
     bit_rate: Option<u32>,
     channels: Option<u16>,
+    /// What that comes to, where anything has been said.
+    format: Option<Format>,
 }
 
 /// A request, or the handshake of a socket.
@@ -89,15 +90,23 @@ impl Facts {
 impl Words {
     fn learn(&mut self, places: &FormatPlaces, find: &dyn Fn(&Fact) -> Option<String>) {
         let found = |facts: &[Fact]| facts.iter().find_map(find);
-        self.name = found(&places.name).or_else(|| self.name.take());
-        self.rate = found(&places.rate).and_then(|text| text.parse().ok()).or(self.rate);
-        self.bit_rate = found(&places.bit_rate).and_then(|text| text.parse().ok()).or(self.bit_rate);
-        self.channels = found(&places.channels).and_then(|text| text.parse().ok()).or(self.channels);
+        let name = found(&places.name);
+        let rate = found(&places.rate).and_then(|text| text.parse().ok());
+        let bit_rate = found(&places.bit_rate).and_then(|text| text.parse().ok());
+        let channels = found(&places.channels).and_then(|text| text.parse().ok());
+        if name.is_none() && rate.is_none() && bit_rate.is_none() && channels.is_none() {
+            return;
+        }
+        self.name = name.or_else(|| self.name.take());
+        (self.rate, self.bit_rate) = (rate.or(self.rate), bit_rate.or(self.bit_rate));
+        self.channels = channels.or(self.channels);
+        let name = self.name.as_deref().or(places.default.as_deref()).unwrap_or_default();
+        let rate = self.rate.or(places.default_rate);
+        self.format = Some(Format::named(name, rate, self.bit_rate, self.channels));
     }
 
     fn format(&self, places: &FormatPlaces) -> Format {
-        let name = self.name.as_deref().or(places.default.as_deref()).unwrap_or_default();
-        Format::named(name, self.rate.or(places.default_rate), self.bit_rate, self.channels)
+        self.format.unwrap_or(places.usual)
     }
 }
 

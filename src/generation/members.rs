@@ -3,6 +3,7 @@
 //! What is looked for is a name in its quotes, a colon and a text; see [`super::skim`] for why that is no other thing.
 
 use super::one::Generation;
+use crate::canon::generations::AudioPlace;
 use memchr::{memchr, memchr_iter};
 use std::time::Instant;
 
@@ -14,6 +15,8 @@ pub struct MemberScan {
     state: State,
     /// Letters of the text so far.
     letters: u64,
+    /// Bytes of such texts in all.
+    audio: u64,
     /// Letters that are no whole byte yet, where bytes are wanted.
     word: u32,
     bits: u32,
@@ -35,11 +38,31 @@ impl MemberScan {
     /// Looks for a member of this name, in its quotes.
     #[must_use]
     pub fn new(name: &[u8]) -> MemberScan {
-        MemberScan { name: name.into(), state: State::Seeking(0), letters: 0, word: 0, bits: 0 }
+        MemberScan { name: name.into(), state: State::Seeking(0), letters: 0, audio: 0, word: 0, bits: 0 }
     }
 
-    /// Takes the next bytes.
-    pub fn feed(&mut self, mut bytes: &[u8], generation: &mut Generation, resumed: Instant, now: Instant) {
+    /// Looks for the member that this place is, if it is one.
+    pub(super) fn of(place: &AudioPlace) -> Option<MemberScan> {
+        match place {
+            AudioPlace::Member(member) => Some(MemberScan::new(member.name.needle())),
+            AudioPlace::Body | AudioPlace::Binary => None,
+        }
+    }
+
+    /// Takes the next bytes of an answer.
+    pub fn feed(&mut self, bytes: &[u8], generation: &mut Generation, resumed: Instant, now: Instant) {
+        let wants = generation.wants_bytes();
+        self.scan(bytes, wants, &mut |length, known| generation.audio(length, known, resumed, now));
+    }
+
+    /// Takes the next bytes of a client's message. How many of them are no audio.
+    pub(super) fn feed_input(&mut self, bytes: &[u8], generation: &mut Generation) -> u64 {
+        let (before, wants) = (self.audio, generation.wants_input());
+        self.scan(bytes, wants, &mut |length, known| generation.input(length, known));
+        (bytes.len() as u64).saturating_sub(self.audio - before)
+    }
+
+    fn scan(&mut self, mut bytes: &[u8], wants: bool, found: &mut dyn FnMut(u64, &[u8])) {
         while let Some((first, rest)) = bytes.split_first() {
             bytes = match self.state {
                 State::Seeking(0) => {
@@ -72,7 +95,7 @@ impl MemberScan {
                 State::Inside => {
                     let end = memchr(b'"', bytes);
                     let text = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
-                    self.text(text, generation, resumed, now);
+                    self.text(text, wants, found);
                     let Some(end) = end else { return };
                     self.state = State::Seeking(0);
                     bytes.get(end + 1..).unwrap_or_default()
@@ -81,14 +104,15 @@ impl MemberScan {
         }
     }
 
-    fn text(&mut self, text: &[u8], generation: &mut Generation, resumed: Instant, now: Instant) {
+    fn text(&mut self, text: &[u8], wants: bool, found: &mut dyn FnMut(u64, &[u8])) {
         let before = self.letters * 6 / 8;
         let others = memchr_iter(b'=', text).count() + memchr_iter(b'\\', text).count();
         self.letters += text.len().saturating_sub(others) as u64;
+        self.audio += text.len() as u64;
         let length = self.letters * 6 / 8 - before;
-        let known = if generation.wants_bytes() { self.decoded(text) } else { Vec::new() };
+        let known = if wants { self.decoded(text) } else { Vec::new() };
         if length > 0 {
-            generation.audio(length, &known, resumed, now);
+            found(length, &known);
         }
     }
 

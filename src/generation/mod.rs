@@ -44,7 +44,6 @@
 
 mod audio;
 mod facts;
-mod format;
 mod learned;
 mod members;
 mod meter;
@@ -55,9 +54,9 @@ mod silence;
 mod skim;
 mod tracker;
 
+pub use crate::canon::generations::Format;
 pub use audio::AudioMeter;
 pub use facts::{Asked, Facts};
-pub use format::Format;
 pub use learned::FirstAudioTimes;
 pub use members::MemberScan;
 pub use meter::{Usage, meter};

@@ -105,6 +105,11 @@ impl Generation {
         self.watch = Watch::default();
     }
 
+    /// From now on these are its limits.
+    pub fn judged_by(&mut self, watch: Watch) {
+        self.watch = watch;
+    }
+
     /// Audio of it may have gone by without being counted.
     pub(super) fn unseen(&mut self) {
         self.unwatched();
@@ -137,6 +142,11 @@ impl Generation {
     /// Whether the bytes of its audio have to be seen.
     pub(super) fn wants_bytes(&self) -> bool {
         self.watch.level.is_some() || self.output.wants_bytes()
+    }
+
+    /// Whether the bytes of the client's audio have to be seen.
+    pub(super) fn wants_input(&self) -> bool {
+        self.input.wants_bytes()
     }
 
     /// Whether somebody waits for the provider: a transcription runs on while nobody does.

@@ -3,11 +3,12 @@
 mod ends;
 
 use super::facts::{Asked, Facts};
+use super::members::MemberScan;
 use super::one::{Generation, Said};
 use super::record::{Outcome, Record};
 use super::silence::Watch;
 use super::skim::skim;
-use crate::canon::generations::{AudioPlace, GenerationRule, known_id};
+use crate::canon::generations::{AudioPlace, GenerationRule, Text, known_id};
 use crate::canon::{Evidence, GenerationKind};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -35,6 +36,8 @@ pub struct Tracker<P> {
     /// Those whose client has not said its last word yet, and of which nothing more goes to the provider.
     refused: Vec<String>,
     ended: Vec<Ended<P>>,
+    /// Looks for the audio in texts of the client's that are too long to be looked at.
+    scan: Option<MemberScan>,
     /// The client does not take what comes.
     blocked: bool,
     /// When it last began to.
@@ -93,6 +96,7 @@ impl<P: Default> Tracker<P> {
             past: VecDeque::new(),
             refused: Vec::new(),
             ended: Vec::new(),
+            scan: None,
             blocked: false,
             resumed: now,
         }
@@ -119,7 +123,7 @@ impl<P: Default> Tracker<P> {
             }
             return Verdict::Pass;
         }
-        let text = evidence.tree().map(|body| rule.text(body)).unwrap_or_default();
+        let text = rule.text_of(evidence);
         let flush = rule.flushes(evidence) || self.eager && text.spoken;
         let said = Said { text: Some(text), flush, last };
         let begins = rule.begins(evidence);
@@ -146,6 +150,36 @@ impl<P: Default> Tracker<P> {
         }
         let (before, behind) = found.around;
         rule.may_say_more(before) || rule.may_say_more(behind)
+    }
+
+    /// A part of a text of the client's goes by that is too long to be looked at. How many characters it costs: as many as it has bytes
+    /// beside audio. Nobody knows whose they are: with ids they are counted in one generation of all such.
+    pub fn client_unread(&mut self, piece: &[u8], now: Instant) -> u64 {
+        let rule = Arc::clone(&self.rule);
+        let mut scan = self.scan.take().or_else(|| rule.input.iter().find_map(MemberScan::of));
+        let running = match rule.kind == GenerationKind::Stt || !rule.have_ids() {
+            true => self.hearing(now).map(|running| &mut running.generation),
+            false => None,
+        };
+        let generation = match running {
+            Some(generation) => generation,
+            None => {
+                let new = || {
+                    let mut generation = Generation::new(&rule, &self.facts, self.watch, now);
+                    generation.unwatched();
+                    Running { generation, slot: P::default() }
+                };
+                &mut self.overflow.get_or_insert_with(new).generation
+            }
+        };
+        let length = piece.len() as u64;
+        let text = scan.as_mut().map_or(length, |scan| scan.feed_input(piece, generation));
+        let characters = if rule.kind != GenerationKind::Stt && rule.knows_text() { text } else { 0 };
+        if characters > 0 {
+            generation.said(Said { text: Some(Text { characters, spoken: true }), ..Said::default() }, now);
+        }
+        self.scan = scan;
+        characters
     }
 
     /// The client sent a binary message, or a part of one.

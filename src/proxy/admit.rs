@@ -84,7 +84,7 @@ pub(crate) async fn admit(
     if !left.is_empty() {
         call.has_left(left);
     }
-    if !websocket {
+    if generation && route.config.generations {
         call.follows(parts, upload);
     }
     Ok(())

@@ -7,7 +7,7 @@ use super::redact::RouteKeys;
 use super::route::RouteTable;
 use super::tenants::{Current, Tenants};
 use super::upstreams::{RouteHealth, RouteHealthView};
-use crate::canon::{CanonicalError, GenerationRule};
+use crate::canon::CanonicalError;
 use crate::config::types::{Config, Route, Upstream};
 use crate::generation::{FirstAudio, FirstAudioTimes, Watch};
 use crate::limit::breaker::Condition;
@@ -140,11 +140,6 @@ pub struct RouteRuntime {
 }
 
 impl RouteRuntime {
-    /// The generations that this request is, or that begin on its socket, where they are followed.
-    pub(crate) fn follows(&self, method: &str, path: &str) -> Option<&Arc<GenerationRule>> {
-        self.config.profile.generations(method, path).filter(|_| self.config.generations)
-    }
-
     /// The limits of silence of a generation that begins at this upstream.
     pub(crate) fn watch(&self, upstream: usize) -> Watch {
         let times = || self.first_audio.get(upstream).map(|times| times.lock().unwrap_or_else(PoisonError::into_inner));

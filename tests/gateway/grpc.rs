@@ -516,3 +516,36 @@ fn every_sample_means_the_same_to_the_gateway() {
         assert!(count > 20, "only {count} samples");
     });
 }
+
+/// A stream has its record, and one that was asked to finish and says nothing more is told.
+#[test]
+fn a_recognition_is_recorded_and_its_result_is_waited_for() {
+    run(async {
+        let path = "/google/google.cloud.speech.v1.Speech/StreamingRecognize";
+        let provider = Calls::start(echo).await;
+        let spoken = gateway(provider.address, "silence = { result = '500ms' }");
+        let ended = Caller::to(spoken.address()).await.call(path, &[]).await;
+        assert_eq!(ended.data, message(b"hello"));
+        let line = spoken.line(|line| line["event"] == "generation");
+        assert_eq!((&line["kind"], &line["outcome"], &line["code"]), (&"stt".into(), &"complete".into(), &().into()));
+
+        let provider = Calls::start(|mut call: Exchange| async move {
+            let _send = call.begin();
+            while call.next().await.is_some() {}
+            std::future::pending::<()>().await;
+        });
+        let silent = gateway(provider.await.address, "silence = { result = '500ms' }");
+        let mut call = Caller::to(silent.address()).await.begin(path, &[]).await;
+        // As long as the client speaks nothing is owed.
+        call.send.send_data(message(b"audio"), false).expect("open");
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        call.send.send_data(message(b"audio"), true).expect("open");
+        let began = Instant::now();
+        let ended = call.end().await;
+        let took = began.elapsed();
+        check(&ended, "4", "no_result");
+        assert!((500..750).contains(&took.as_millis()), "{took:?}");
+        let line = silent.line(|line| line["event"] == "generation");
+        assert_eq!((&line["outcome"], &line["code"]), (&"silent".into(), &"no_result".into()));
+    });
+}

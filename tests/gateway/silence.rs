@@ -207,7 +207,7 @@ fn a_record_says_what_was_used_and_nothing_of_what_was_said() {
 #[test]
 fn without_silence_and_records_nothing_is_followed() {
     let provider = Provider::start();
-    let gateway = gateway("elevenlabs", &provider, "");
+    let gateway = gateway("elevenlabs", &provider, "generations = false");
     provider.next(whole(HEAD, &[]));
     assert_eq!(asked(&gateway, "/s/v1/text-to-speech/v", &text()).0.status, 200);
     assert_eq!(gateway.metric("speechgate_generations_total", &[("route", "s")]), 0.0);

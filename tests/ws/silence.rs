@@ -173,12 +173,13 @@ async fn a_transcription_without_its_result_is_told() {
 }
 
 #[tokio::test]
-async fn without_limits_nothing_is_looked_at() {
+async fn without_limits_nothing_is_silent() {
     let gateway = gateway("cartesia", speaker(contexts).await, "", "");
     let mut caller = open(&gateway, "/tts/websocket").await;
     say(&mut caller, &speak("empty", false)).await;
     assert_eq!(caller.frame().await.expect("an end").json()["done"], true);
-    assert!(gateway.metric("speechgate_generations_total").await.is_empty());
+    let ended = "{route=\"r\",provider=\"cartesia\",kind=\"tts\",outcome=\"complete\"} 1";
+    gateway.counts("speechgate_generations_total", &[ended]).await;
 }
 
 #[tokio::test]

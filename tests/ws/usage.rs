@@ -142,3 +142,48 @@ async fn seconds_of_audio_are_owed_by_whoever_comes_next() {
     let wait = error["error"]["retry_after_seconds"].as_f64().expect("a wait");
     assert!((4700.0..=4800.0).contains(&wait), "{wait}: four seconds at 1200 s each");
 }
+
+/// A message over 1 MiB was not looked at, and its text cost nothing.
+#[tokio::test]
+async fn a_text_behind_a_mebibyte_of_white_space_costs_its_length() {
+    let padding = " ".repeat(1 << 20);
+    let padded = |id: &str| format!(r#"{{"context_id":"{id}",{padding}"text":"Hello."}}"#);
+    let address = provider(|mut peer, _| async move {
+        peer.accept("").await;
+        while let Some(frame) = peer.frame().await {
+            if frame.payload.len() < 100 {
+                peer.send(&down(Text, r#"{"contextId":"one","isFinal":true}"#)).await;
+            }
+        }
+    });
+    let gateway = gateway("acme", address.await, PRICES, "");
+    let mut caller = gateway.ask_at("/v1/speak?output_format=pcm_16000", "").await;
+    assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+    let text = padded("one");
+    // In one frame, and in two that are each short enough.
+    caller.send(&up(Text, text.clone())).await;
+    let (first, second) = text.as_bytes().split_at(text.len() / 2);
+    let mut fragment = up(Text, first);
+    fragment[0] &= 0x7f;
+    caller.send(&fragment).await;
+    caller.send(&up(speechgate::wire::frame::Opcode::Continuation, second)).await;
+    caller.send(&up(Text, r#"{"context_id":"one","close_context":true}"#)).await;
+    assert_eq!(caller.next().await.json()["isFinal"], true, "all of it passed");
+    caller.send(&up(Close, [])).await;
+    let expected = format!("{{route=\"r\",provider=\"acme\",tenant=\"\"}} {}", 2 * text.len());
+    gateway.counts("speechgate_usage_characters_total", &[&expected]).await;
+}
+
+/// Where what begins is limited, nothing begins unseen.
+#[tokio::test]
+async fn a_message_too_long_to_be_looked_at_is_refused_where_generations_are_limited() {
+    let limit =
+        format!("rate_limits = [{{ requests = 100, per = '1h', burst = 100, cost = 'text-characters' }}]\n{PRICES}");
+    let gateway = gateway("acme", ending().await, &limit, "");
+    let mut caller = gateway.ask_at("/v1/speak?output_format=pcm_16000", "").await;
+    assert!(caller.head().await.starts_with("HTTP/1.1 101 "));
+    caller.send(&up(Text, format!(r#"{{"context_id":"a",{}"text":"x"}}"#, " ".repeat(1 << 20)))).await;
+    assert_eq!(caller.next().await.json()["error"]["code"], "payload_too_large");
+    let close = caller.next().await;
+    assert_eq!((close.opcode, &close.payload[..2]), (Close, &1009u16.to_be_bytes()[..]));
+}

@@ -1,5 +1,6 @@
 //! Where requests and messages hold the facts of a generation: audio, its format, the model.
 
+use super::format::Format;
 use super::kept;
 use crate::canon::json::Json;
 use crate::canon::path::Path;
@@ -41,6 +42,8 @@ pub struct FormatPlaces {
     pub channels: Vec<Fact>,
     /// The name where nobody gives one.
     pub default: Option<Box<str>>,
+    /// What that is: it is asked for with every request.
+    pub usual: Format,
     /// The sample rate where nobody gives one.
     pub default_rate: Option<u32>,
 }
@@ -66,6 +69,7 @@ impl FormatPlaces {
             bit_rate: facts(&format!("{at}.bit_rate"), &spec.bit_rate, problem),
             channels: facts(&format!("{at}.channels"), &spec.channels, problem),
             default: spec.default.as_deref().map(Box::from),
+            usual: Format::named(spec.default.as_deref().unwrap_or_default(), spec.default_rate, None, None),
             default_rate: spec.default_rate,
         }
     }

@@ -89,7 +89,7 @@ pub(in crate::config) struct Route {
     /// Silence that is an error. Each part is off unless set.
     #[serde(default)]
     pub(in crate::config) silence: Silence,
-    /// Whether each generation is recorded: in the metrics, in a line of the access log and in a span. On where `silence` is.
+    /// Whether each generation is recorded: in the metrics, in a line of the access log and in a span. Always where `silence` is.
     #[schemars(extend("default" = defaults::route::GENERATIONS))]
     pub(in crate::config) generations: Option<bool>,
 }

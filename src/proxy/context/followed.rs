@@ -6,7 +6,6 @@ use crate::canon::generations::{AudioPlace, GenerationRule};
 use crate::canon::{Code, Evidence, GenerationKind, Observed};
 use crate::detect::{self, Form};
 use crate::generation::{Asked, Facts, Generation, MemberScan, Outcome, Record, Said, Silent, Watch};
-use crate::proxy::RouteRuntime;
 use crate::proxy::request_body::{Kind, RequestBody, Tap};
 use http::{HeaderMap, header, request};
 use std::pin::{Pin, pin};
@@ -56,20 +55,19 @@ enum Audio {
 }
 
 impl Followed {
-    /// None where the route follows nothing, or this request is no generation.
+    /// The generation that this request is, by this rule.
     pub(crate) fn of(
-        route: &RouteRuntime,
+        rule: Arc<GenerationRule>,
         (method, path): (&str, &str),
         parts: &request::Parts,
         upload: &mut RequestBody,
-    ) -> Option<Box<Followed>> {
-        let rule = Arc::clone(route.follows(method, path)?);
+    ) -> Followed {
         let mut facts = Facts::of(&rule, Asked { method, path, query: parts.uri.query() });
         facts.read_headers(&rule, &parts.headers);
         let tap = Arc::new(Tap::new(&rule, Kind::of(&parts.headers)));
         upload.tap(&tap);
         let (watch, audio) = (Watch::default(), Audio::Nowhere);
-        Some(Box::new(Followed {
+        Followed {
             rule,
             facts,
             watch,
@@ -81,7 +79,7 @@ impl Followed {
             handed: None,
             timer: None,
             again: false,
-        }))
+        }
     }
 
     /// The request is sent.
@@ -124,6 +122,18 @@ impl Followed {
         generation.answered(&self.rule, &self.facts, now());
         let seen = Observed::line(b"", SystemTime::UNIX_EPOCH).within(headers);
         generation.figures(&self.rule, &Evidence::new(&seen));
+    }
+
+    /// The head of the answer to a call of gRPC has come. Its messages are not read: all that can be missed is that any come once the
+    /// client has said all.
+    pub(crate) fn answered_call(&mut self) {
+        self.audio = Audio::Nowhere;
+        self.watch = Watch { result: self.watch.result, ..Watch::default() };
+        self.has_asked();
+        if let Some(generation) = &mut self.generation {
+            generation.judged_by(self.watch);
+            generation.heard(now());
+        }
     }
 
     /// The answer goes to the client, which takes its body when it can.
@@ -184,6 +194,13 @@ impl Followed {
         self.has_asked();
         let since = *self.waits.get_or_insert(now);
         let Some(generation) = &self.generation else { return Poll::Pending };
+        if self.watch.result.is_some() && !generation.is_whole() {
+            // Nobody is woken when the upload ends.
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(now)));
+            timer.as_mut().reset(now + LOOK);
+            let _ = pin!(unconstrained(timer.as_mut())).poll(cx);
+            return Poll::Pending;
+        }
         let Some((due, silent)) = generation.due(since.into_std()) else { return Poll::Pending };
         let due = Instant::from_std(due);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));

@@ -11,15 +11,17 @@ use http::request;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanKind, Status};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 
 /// The longest id that is shown as it is.
 const ID: usize = 128;
 
 impl RoutedContext {
-    /// The request is admitted: the generation that it is will be followed, where its route wants that.
+    /// The request is admitted: the generation that it is will be followed.
     pub(crate) fn follows(&mut self, parts: &request::Parts, upload: &mut RequestBody) {
-        if self.route.config.generations {
-            self.followed = Followed::of(&self.route, self.request(), parts, upload);
+        let (method, path) = self.request();
+        if let Some(rule) = self.route.config.profile.generations(method, path) {
+            self.followed = Some(Box::new(Followed::of(Arc::clone(rule), (method, path), parts, upload)));
         }
     }
 

@@ -43,6 +43,9 @@ impl Messages {
                 Ok(_) if let Some(revoked) = self.call.look_at_key() => self.failed(revoked),
                 Ok(data) => {
                     self.idle.moved();
+                    if let Some(followed) = &mut self.call.followed {
+                        followed.passes(&data);
+                    }
                     self.call.sent(data.len());
                     Frame::data(data)
                 }
@@ -53,6 +56,11 @@ impl Messages {
             Poll::Pending => {
                 if let Some(revoked) = self.call.watch_key(cx) {
                     return Poll::Ready(Some(Ok(self.failed(revoked))));
+                }
+                if let Some(followed) = &mut self.call.followed
+                    && let Poll::Ready(silent) = followed.poll_silent(cx)
+                {
+                    return Poll::Ready(Some(Ok(self.failed(Failure::of(silent.fault())))));
                 }
                 self.idle.moved_at(self.source.last_sent());
                 if self.idle.poll(cx).is_pending() {

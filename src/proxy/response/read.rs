@@ -56,6 +56,7 @@ pub(crate) async fn first(
     response: &mut Response<upstream::Body>,
 ) -> Result<Option<Frame<Bytes>>, Failure> {
     if call.phase == Phase::Grpc {
+        call.followed.iter_mut().for_each(|followed| followed.answered_call());
         return Ok(None);
     }
     let route = Arc::clone(&call.route);

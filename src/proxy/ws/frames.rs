@@ -4,6 +4,7 @@
 //! A frame is forwarded once it is complete and valid, so that an invalid frame never reaches the other side, and a peer that dies
 //! inside a frame leaves no partial frame behind. A frame longer than [`HELD`] is forwarded as it arrives.
 
+mod long;
 mod payload;
 mod unit;
 
@@ -19,8 +20,8 @@ use std::ops::Range;
 /// Most bytes of a frame, or of a text message that may be an error, that are buffered until it is complete.
 pub(super) const HELD: usize = 64 * 1024;
 
-/// The same for a client's messages on a socket whose units take slots: a long text begins one as a short one does. Far more than any
-/// provider takes at once; what is longer still goes on as it comes, and begins nothing here.
+/// The same for text messages on a socket whose generations are followed: a long text begins one as a short one does. What is longer
+/// still goes on as it comes, and costs its length, unless it is more than may be left unread.
 pub(super) const HELD_FOR_SLOTS: usize = 1024 * 1024;
 
 /// One direction of a connection.
@@ -34,8 +35,12 @@ pub(super) struct FrameReader {
     /// Whether binary messages are shown as they pass.
     shows_binary: bool,
     checker: Checker,
-    /// Most bytes that are buffered until a unit is complete.
+    /// Most bytes of a text message that are buffered until it is complete.
     most: usize,
+    /// Whether a text message of which that is not enough is too large.
+    strict: bool,
+    /// The message that passes would have been looked at, and was too long to be held.
+    unread: bool,
     /// The beginning of a frame that is not complete yet.
     begun: Vec<u8>,
     /// Its header, once that is there.
@@ -87,6 +92,8 @@ impl FrameReader {
             coded: None,
             shows_binary: false,
             most: HELD,
+            strict: false,
+            unread: false,
             checker: Checker::new(false),
             begun: Vec::new(),
             head: None,
@@ -104,9 +111,9 @@ impl FrameReader {
         self.look = look;
     }
 
-    /// Sets how long a frame or a text message may be that is buffered for inspection.
-    pub(super) fn hold(&mut self, most: usize) {
-        self.most = most;
+    /// Sets how long a text message may be that is buffered for inspection, and whether a longer one is too large.
+    pub(super) fn hold(&mut self, most: usize, strict: bool) {
+        (self.most, self.strict) = (most, strict);
     }
 
     /// Sets the opcode of messages that are in a codec.
@@ -135,8 +142,8 @@ impl FrameReader {
     }
 
     /// Takes what has come, and says how much that was: all, unless `stop` is set when a unit is handed out. `suspect` says of a
-    /// text that looks like JSON whether it has to be looked at; binary messages are shown to it where that was asked for, and of a text too long to be held
-    /// it is told with `Continuation`.
+    /// text that looks like JSON whether it has to be looked at; binary messages are shown to it where that was asked for, and a text too
+    /// long to be held piece by piece with `Continuation`.
     ///
     /// # Errors
     /// When the peer went too far; all units before that have been handed out, and no more are to come.
@@ -177,14 +184,14 @@ impl FrameReader {
                 self.begun = rest.to_vec();
                 return Ok(());
             };
-            let Some(length) = head.whole(self.most) else {
+            let Some(length) = head.whole(self.room(&head)) else {
                 if !self.held.is_empty() {
                     hand_out(input.get(run.clone()).unwrap_or_default(), take);
                     run.start = run.end;
-                    self.release(take);
+                    self.release_unread(suspect, take);
                 }
                 run.end += head.length;
-                self.pass_from_here(&head, suspect);
+                self.pass_from_here(&head);
                 continue;
             };
             let Some(frame) = rest.get(..length) else {
@@ -214,45 +221,17 @@ impl FrameReader {
         if !header.opcode.is_control() {
             self.size = if part.first { header.length } else { self.size.saturating_add(header.length) };
             // Decided by the header alone, so that no payload of a frame that is too large is buffered.
-            let held = self.look == Look::Next && part.opcode == Opcode::Text;
-            let message = if held { self.sizes.message.min(HELD as u64) } else { self.sizes.message };
+            let message = match part.opcode {
+                Opcode::Text if self.look == Look::Next => self.sizes.message.min(HELD as u64),
+                Opcode::Text if self.strict => self.sizes.message.min(self.most as u64),
+                _ => self.sizes.message,
+            };
             if header.length > self.sizes.frame || self.size > message {
                 return Err(Violation::TooLarge);
             }
             self.messages += u64::from(part.last);
         }
         Ok(Some(Head { header, length, part }))
-    }
-
-    /// Says of a message that would have been looked at that it is too long to be held, by an opcode that no message has.
-    fn unseen(&self, part: &Part, suspect: &mut Suspect<'_>) {
-        if self.look != Look::Nothing && (part.opcode == Opcode::Text || self.coded == Some(part.opcode)) {
-            let _ = suspect(Opcode::Continuation, &[]);
-        }
-    }
-
-    fn pass_from_here(&mut self, head: &Head, suspect: &mut Suspect<'_>) {
-        self.unseen(&head.part, suspect);
-        self.open = true;
-        self.passing = Some(Passing { part: head.part, mask: head.header.mask, done: 0, left: head.header.length });
-    }
-
-    /// Passes on what there is of a long frame, and says how much that was.
-    fn pass_on(&mut self, rest: &[u8], suspect: &mut Suspect<'_>) -> Result<usize, Violation> {
-        let Some(passing) = &mut self.passing else { return Ok(0) };
-        let length = usize::try_from(passing.left).unwrap_or(usize::MAX).min(rest.len());
-        let piece = rest.get(..length).unwrap_or_default();
-        passing.left -= length as u64;
-        if self.shows_binary && passing.part.opcode == Opcode::Binary {
-            let _ = suspect(Opcode::Binary, piece);
-        }
-        check_text(&mut self.checker, &passing.part, piece, passing.mask, passing.done, passing.left == 0)?;
-        passing.done += length as u64;
-        if passing.left == 0 {
-            self.open = !passing.part.last;
-            self.passing = None;
-        }
-        Ok(length)
     }
 
     /// Goes on with a frame that began in an earlier piece, and says how much of this piece belongs to it.
@@ -275,11 +254,11 @@ impl FrameReader {
             self.head = self.begin(&begun)?;
             self.begun = begun;
         };
-        let Some(length) = head.whole(self.most) else {
+        let Some(length) = head.whole(self.room(&head)) else {
             self.head = None;
-            self.release(take);
+            self.release_unread(suspect, take);
             take(Unit::Pass(&std::mem::take(&mut self.begun)));
-            self.pass_from_here(&head, suspect);
+            self.pass_from_here(&head);
             return Ok(taken);
         };
         let more = rest.get(taken..).unwrap_or_default();
@@ -327,13 +306,16 @@ impl FrameReader {
         let may_be = || any || coded || may_be_json(&plain(payload, head.header.mask));
         let starts_held = head.part.first && !head.part.last && may_be();
         if !starts_held && self.held.is_empty() {
+            self.pass_unread(head, payload, suspect);
             return Ok(FrameAction::Pass);
         }
         if self.held.len() + frame.len() > if any { HELD } else { self.most } {
             if any {
                 return Err(Violation::TooLarge);
             }
-            self.unseen(&head.part, suspect);
+            self.show_held(suspect);
+            self.unread = true;
+            self.pass_unread(head, payload, suspect);
             return Ok(FrameAction::Release);
         }
         if !head.part.last {

@@ -163,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         session.provider.frames = session.reads_provider();
         if let Some(slots) = &session.slots {
-            session.client.frames.hold(HELD_FOR_SLOTS);
+            session.client.frames.hold(HELD_FOR_SLOTS, slots.refuses_long());
             if session.route.config.generations {
                 session.client.frames.show_binary(slots.hears_binary().0);
             }
@@ -184,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         frames.coded(self.errors.codec().map(opcode));
         if let Some(slots) = self.slots.as_ref().filter(|_| self.route.config.generations) {
             // Messages with audio may be long, and are counted whole.
-            frames.hold(HELD_FOR_SLOTS);
+            frames.hold(HELD_FOR_SLOTS, false);
             frames.show_binary(slots.hears_binary().1);
         }
         frames

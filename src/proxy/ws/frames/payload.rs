@@ -9,23 +9,37 @@ pub(super) fn check_text(
     part: &Part,
     piece: &[u8],
     mask: Option<[u8; 4]>,
-    mut offset: u64,
+    offset: u64,
     done: bool,
 ) -> Result<(), Broken> {
     if part.opcode != Opcode::Text {
         return Ok(());
     }
-    let Some(key) = mask else { return checker.payload(part, piece, done) };
+    if mask.is_none() {
+        return checker.payload(part, piece, done);
+    }
+    let mut valid = Ok(());
+    masked_pieces(piece, mask, offset, &mut |plain| {
+        if valid.is_ok() {
+            valid = checker.payload(part, plain, false);
+        }
+    });
+    valid?;
+    checker.payload(part, &[], done)
+}
+
+/// Shows a part of a payload, which stands so far behind its beginning, without its mask.
+pub(super) fn masked_pieces(piece: &[u8], mask: Option<[u8; 4]>, mut offset: u64, show: &mut dyn FnMut(&[u8])) {
+    let Some(key) = mask else { return show(piece) };
     let mut buffer = [0; 1024];
     for chunk in piece.chunks(buffer.len()) {
         if let Some(plain) = buffer.get_mut(..chunk.len()) {
             plain.copy_from_slice(chunk);
             apply_mask(plain, key, offset);
-            checker.payload(part, plain, false)?;
+            show(plain);
         }
         offset += chunk.len() as u64;
     }
-    checker.payload(part, &[], done)
 }
 
 /// The payload of a control frame.

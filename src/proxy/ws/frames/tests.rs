@@ -228,7 +228,7 @@ fn places_for_words_of_our_own_are_known() {
 fn a_long_text_is_looked_at_where_that_is_asked_for() {
     let looked_at = |most: usize| {
         let mut reader = FrameReader::new(Sender::Server, SIZES);
-        reader.hold(most);
+        reader.hold(most, false);
         let text = format!("{{\"long\":\"{}\"}}", "a".repeat(HELD));
         let whole = fragment(Sender::Server, true, Opcode::Text, text.as_bytes());
         let (first, rest) = text.as_bytes().split_at(HELD / 2);

@@ -74,7 +74,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // No message has this: one goes on that was too long to be held.
                 (_, Opcode::Continuation) => {
                     match who {
-                        Who::Client => redial.borrow_mut().iter_mut().for_each(|redial| redial.openings.is_unknown()),
+                        Who::Client => {
+                            redial.borrow_mut().iter_mut().for_each(|redial| redial.openings.is_unknown());
+                            slots.iter_mut().for_each(|slots| slots.client_unread(text));
+                        }
                         Who::Provider => slots.iter_mut().for_each(|slots| slots.unseen()),
                     }
                     false
@@ -185,6 +188,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         let input = input.get(..fed.length).unwrap_or(input);
         route.metrics.websocket_passed(direction, from.frames.count(), input.len() as u64);
+        if let Some(slots) = slots.borrow_mut().as_mut() {
+            slots.charge_unread(&errors.call);
+        }
         if who == Who::Client && first_messages.sees_nothing() && slots.borrow().is_none() {
             from.frames.look(Look::Nothing);
         }

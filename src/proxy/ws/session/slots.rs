@@ -39,6 +39,10 @@ pub(super) struct Slots {
     rule: Arc<GenerationRule>,
     /// Whether the route limits them.
     limited: bool,
+    /// Whether a message that is too long to be looked at is refused: it would begin what needs a slot, or has a limit.
+    strict: bool,
+    /// Characters of messages that were too long to be looked at, until they are charged.
+    unread: u64,
     /// Those that were silent, as long as the client has not been told.
     silent: Vec<(Silent, Box<str>)>,
     /// So many at one time on this socket, where the provider has a bound of that kind.
@@ -116,7 +120,9 @@ impl Slots {
         Some(Slots {
             route: Arc::clone(route),
             tracker,
+            strict: rule.takes_slots() && (limited || call.ledger.is_some() || call.tenant.is_some()),
             rule: Arc::clone(rule),
+            unread: 0,
             limited,
             silent: Vec::new(),
             own,
@@ -149,6 +155,22 @@ impl Slots {
     /// A binary message of the provider's, or a part of one.
     pub(super) fn provider_binary(&mut self, piece: &[u8]) {
         self.tracker.provider_binary(piece.len() as u64, piece, now());
+    }
+
+    /// Whether a text message that is too long to be looked at is refused.
+    pub(super) fn refuses_long(&self) -> bool {
+        self.strict
+    }
+
+    /// A part of a message of the client's goes on without being looked at.
+    pub(super) fn client_unread(&mut self, piece: &[u8]) {
+        self.unread += self.tracker.client_unread(piece, now());
+    }
+
+    /// What was not looked at is charged.
+    pub(super) fn charge_unread(&mut self, call: &RoutedContext) {
+        let unread = std::mem::take(&mut self.unread);
+        call.ledger.iter().filter(|_| unread > 0).for_each(|ledger| ledger.goes_on(unread));
     }
 
     /// A message of the provider's goes on without being looked at.
@@ -188,7 +210,7 @@ impl Slots {
         let evidence = Evidence::new(&seen);
         let verdict = self.tracker.client(&evidence, now());
         self.free(&errors.call, None);
-        let characters = || evidence.tree().map_or(0, |body| self.rule.text(body).characters);
+        let characters = || self.rule.text_of(&evidence).characters;
         let call = &errors.call;
         let denied = match &verdict {
             Verdict::Begin(_) => call.begins(call.ledger.as_ref().map_or(0, |_| characters())).err(),

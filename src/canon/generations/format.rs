@@ -19,7 +19,7 @@ const CHANNELS: u16 = 16;
 
 /// How samples are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Coding {
+pub enum Coding {
     /// Nothing is known of it, or it has no fixed rate.
     #[default]
     Unknown,
@@ -65,17 +65,17 @@ impl Format {
     }
 
     /// The same, as the sender itself has declared it.
-    pub(super) fn declared(self) -> Format {
+    pub(crate) fn declared(self) -> Format {
         Format { declared: true, ..self }
     }
 
     /// Whether no header in the audio says better: it is raw, and declared to be.
-    pub(super) fn is_sure(&self) -> bool {
+    pub(crate) fn is_sure(&self) -> bool {
         self.declared && !matches!(self.coding, Coding::Unknown | Coding::Mp3)
     }
 
     /// From the header of a WAV: its tag, channels, samples per second and bits of a sample.
-    pub(super) fn wav(tag: u16, channels: u16, rate: u32, bits: u16) -> Format {
+    pub(crate) fn wav(tag: u16, channels: u16, rate: u32, bits: u16) -> Format {
         let coding = match (tag, bits) {
             (1 | 0xfffe, 8 | 16 | 24 | 32) => Coding::Pcm((bits / 8) as u8),
             (3, 32) => Coding::Float,
@@ -92,7 +92,7 @@ impl Format {
         }
     }
 
-    pub(super) fn coding(&self) -> Coding {
+    pub(crate) fn coding(&self) -> Coding {
         self.coding
     }
 
