@@ -92,7 +92,7 @@ impl Running {
         let waiting = restart::needed(started, &state.config);
         let redacted = restart::in_force((started, shown), (&state.config, &loaded.redacted));
         self.state.store(Arc::new(state));
-        let _ = self.replaced.send_replace(());
+        self.replaced.send_replace(());
         if let (Some(running), Some(greeting)) = (&self.tls, greeting) {
             running.replace(greeting);
         }
