@@ -141,6 +141,19 @@ fn every_row_rule_and_detector_is_hit() {
     assert!(missed.is_empty(), "{} without a sample:\n{}", missed.len(), missed.join("\n"));
 }
 
+/// A profile is only as good as what it lets pass. What stands in front of providers has no successes of its own.
+#[test]
+fn every_provider_has_failures_and_answers_that_look_like_some() {
+    let truth = truth();
+    for name in specs().keys().filter(|name| *name != "edge") {
+        let prefix = format!("{name}/");
+        let own = || truth.iter().filter(|(sample, _)| sample.starts_with(&prefix));
+        let passing = own().filter(|(_, [kind, ..])| kind == "CONTROL").count();
+        let failures = own().count() - passing;
+        assert!(failures >= 8 && passing >= 2, "{name} has {failures} failures and {passing} answers that pass");
+    }
+}
+
 /// `shapes.tsv`: what is known of the errors of further providers, judged by what each must mean. The generic profile sees them
 /// for the first time, as it would see any provider without a profile. `*` is anything, `a|b` either.
 #[test]

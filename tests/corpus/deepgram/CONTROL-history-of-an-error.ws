@@ -1,0 +1,1 @@
+{"type":"History","role":"assistant","content":"I got {\"type\":\"Error\",\"code\":\"INVALID_AUTH\"} back."}

@@ -1,0 +1,1 @@
+{"type":"end_of_stream"}

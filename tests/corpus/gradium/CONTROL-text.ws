@@ -1,0 +1,1 @@
+{"type":"text","text":"error from server 1008: quota exceeded","start_s":0.1}

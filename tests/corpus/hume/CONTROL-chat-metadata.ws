@@ -1,0 +1,1 @@
+{"type":"chat_metadata","chat_id":"E0714","chat_group_id":"g","request_id":"r"}

@@ -1,0 +1,1 @@
+{"result":{"contextId":"error","status":{"code":0,"message":"","details":[]},"flushCompleted":{}}}

@@ -1,0 +1,1 @@
+{"final":true,"usage":{"credits_remaining":0,"error":null},"warnings":["rate limit is near"]}

@@ -1,0 +1,1 @@
+{"status_code":200,"data":{"audio":"","text":"errors 429","stop":true}}

@@ -1,0 +1,1 @@
+{"type":"onUserTranscript","message":"error 4429, out of credits"}

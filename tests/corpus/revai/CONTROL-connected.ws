@@ -1,0 +1,1 @@
+{"type":"connected","id":"error-4001"}

@@ -1,0 +1,1 @@
+{"type":"conversation.item.input_audio_transcription.delta","delta":"error 7 permission denied"}

@@ -1,0 +1,1 @@
+{"type":"event","data":{"event_type":"final","message":"error-free","timestamp":"x"}}

@@ -1,0 +1,1 @@
+{"stream_id":"s1","terminated":true,"error_code":null,"error_message":""}
