@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `accounts` | gateways in this process whose routes share an account: its slots and rates |
 //! | `slots` | the script that hands out slots: order, leases, turns, a clock that is set, lost data |
 //! | `rates` | the script that counts requests |
 //! | `budgets` | budgets: nothing lost or doubled, and at most one generation for each client beyond the end |
@@ -10,6 +11,7 @@
 //!
 //! The server is Redis or Valkey, whichever is installed; `tests/all.sh` sees to it. A plain `cargo test` does without and says so.
 
+mod accounts;
 mod budgets;
 mod defects;
 mod rates;

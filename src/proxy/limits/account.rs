@@ -13,7 +13,7 @@ use crate::fleet::ACCOUNTS;
 use crate::limit::Backoffs;
 use crate::limit::gate::{Bounds, GateStats, SlotStats, TenantShare};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
 /// The limits of one account under one configuration.
@@ -46,26 +46,59 @@ impl Registry {
     /// these credentials or the name, or else by a route that had them for itself and names the account now.
     pub(crate) fn accounts(&self, config: &Config, now: Instant) -> Vec<Arc<AccountLimits>> {
         let mut known = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let living: Vec<Arc<AccountLimits>> = known.iter().filter_map(std::sync::Weak::upgrade).collect();
-        let keys = |account: &Arc<Account>| -> Vec<u64> {
-            account.credentials.iter().map(|one| self.keys.of(meaning(one))).collect()
-        };
-        let all: Vec<Vec<u64>> = config.accounts.iter().map(keys).collect();
+        let mut living: Vec<Arc<AccountLimits>> = Vec::new();
+        for old in known.iter().filter_map(Weak::upgrade) {
+            // Of one account under several configurations the latest counts.
+            if !living.iter().any(|later| later.is_same_as(&old)) {
+                living.push(old);
+            }
+        }
+        let all: Vec<Vec<u64>> = config.accounts.iter().map(|account| self.keys_of(account)).collect();
+        let before = self.before(config, &all, &living);
         let routes = self.all();
-        let accounts = config.accounts.iter().zip(&all).map(|(account, credentials)| {
-            let by_credentials = living.iter().find(|old| old.plan.knows(credentials));
-            let is_free = |old: &&Arc<AccountLimits>| !all.iter().any(|other| old.plan.knows(other));
-            let by_name = || living.iter().filter(is_free).find(|old| old.config.name == account.name);
-            let old = by_credentials.or_else(by_name).map(|old| Before::from(&**old));
+        let new = config.accounts.iter().zip(&all).zip(before).map(|((account, credentials), old)| {
             let moved = || moved(account, credentials, config, &routes);
-            let old = old.or_else(|| moved().map(|old| Before::of_route(old, account)));
+            let old = old.map(|old| Before::from(&**old)).or_else(|| moved().map(|old| Before::of_route(old, account)));
             Arc::new(AccountLimits::new(account, credentials, old.as_ref(), now))
         });
-        let accounts: Vec<_> = accounts.collect();
+        let new: Vec<_> = new.collect();
         let tenants = Self::shares(&config.tenants);
-        accounts.iter().for_each(|account| self.share(account, &tenants));
-        *known = accounts.iter().chain(&living).map(Arc::downgrade).collect();
-        accounts
+        new.iter().for_each(|account| self.share(account, &tenants));
+        known.retain(|old| old.strong_count() > 0);
+        let _ = known.splice(..0, new.iter().map(Arc::downgrade));
+        new
+    }
+
+    /// What each account goes on with: each of those that live is for one alone, whether it has been split, renamed or given other keys.
+    fn before<'l>(
+        &self,
+        config: &Config,
+        all: &[Vec<u64>],
+        living: &'l [Arc<AccountLimits>],
+    ) -> Vec<Option<&'l Arc<AccountLimits>>> {
+        type Fits<'f> = &'f dyn Fn(&AccountLimits, &Account, &[u64]) -> bool;
+        let has = |old: &AccountLimits, keys: &[u64]| self.keys_of(&old.config).iter().any(|one| keys.contains(one));
+        let passes: [Fits<'_>; 4] = [
+            &|old, new, keys| old.config.name == new.name && has(old, keys),
+            &|old, _, keys| has(old, keys),
+            &|old, _, keys| old.plan.knows(keys),
+            &|old, new, _| old.config.name == new.name,
+        ];
+        let mut found: Vec<Option<&Arc<AccountLimits>>> = vec![None; all.len()];
+        for fits in passes {
+            for (at, (new, keys)) in config.accounts.iter().zip(all).enumerate() {
+                let is_taken = |old: &AccountLimits| found.iter().flatten().any(|one| one.is_same_as(old));
+                if found.get(at).is_some_and(Option::is_none) {
+                    let old = living.iter().find(|old| fits(old, new, keys) && !is_taken(old));
+                    found.iter_mut().skip(at).take(1).for_each(|place| *place = old);
+                }
+            }
+        }
+        found
+    }
+
+    fn keys_of(&self, account: &Account) -> Vec<u64> {
+        account.credentials.iter().map(|one| self.keys.of(meaning(one))).collect()
     }
 
     /// Shares the slots of an account among tenants, and with other gateways.
@@ -125,6 +158,11 @@ impl AccountLimits {
             turned_away: old.map_or_else(Backoffs::new, |old| Arc::clone(old.turned_away)),
             config: Arc::clone(config),
         }
+    }
+
+    /// Whether these are the limits of one account, if under two configurations.
+    fn is_same_as(&self, other: &AccountLimits) -> bool {
+        Arc::ptr_eq(&self.backoffs, &other.backoffs)
     }
 
     /// Whether it goes on with these slots of a route.

@@ -241,3 +241,40 @@ async fn a_route_that_moves_shares_its_slots_with_nobody_else() {
     let _kept = [slot(&b).await.expect("free"), slot(&b).await.expect("free")];
     assert!(slot(&a).await.is_ok());
 }
+
+/// What one account had counted went to each of two that had a part of its keys.
+#[tokio::test(start_paused = true)]
+async fn an_account_that_is_split_becomes_two() {
+    let shared = shared();
+    let one = "concurrency = { max = 1, queue = 0, max_wait = '1s' }";
+    let both = format!(
+        "[[accounts]]\nname = 'e'\ncredentials = [{{ header = 'x-k', value = 'k' }}, {{ header = 'x-k', value = 'l' }}]\n{one}\n"
+    );
+    let alone = |name: &str, key: &str| account(name, key, one).replace("xi-api-key", "x-k");
+    let state = load(&shared, &[both, route("a", "account = 'e'")]);
+    let only = async |state: &State, name: &str, place: usize| {
+        let only = AccountSet::only(place);
+        runtime(state, name).limits.slot(1.into(), Priority::Normal.into(), only).await.ok().flatten()
+    };
+    let running = only(&state, "a", 0).await;
+    assert!(running.is_some());
+    let split = |first: &str, second: &str| {
+        [
+            alone(first, "l"),
+            alone(second, "k"),
+            route("a", &format!("account = '{first}'")),
+            route("b", &format!("account = '{second}'")),
+        ]
+    };
+    let state = load(&shared, &split("f", "e"));
+    assert!(only(&state, "b", 0).await.is_none(), "the account of that name has the running call");
+    let of_other = only(&state, "a", 0).await;
+    assert!(of_other.is_some(), "the other has slots of its own");
+    // They change their names.
+    let state = load(&shared, &split("e", "f"));
+    assert!(only(&state, "a", 0).await.is_none() && only(&state, "b", 0).await.is_none());
+    drop(of_other);
+    assert!(only(&state, "a", 0).await.is_some() && only(&state, "b", 0).await.is_none());
+    drop(running);
+    assert!(only(&state, "b", 0).await.is_some());
+}
