@@ -8,6 +8,7 @@
 //! | `budgets` | budgets: nothing lost or doubled, and at most one generation for each client beyond the end |
 //! | `seed` | what names are made with: the oldest holds, and outlives a loss of data |
 //! | `shares` | fleets of gates: never more than the plan, woken in order, a backend that dies, hangs or forgets |
+//! | `tenants` | fleets whose slots tenants share: weights, and a maximum that is the fleet's |
 //!
 //! The server is Redis or Valkey, whichever is installed; `tests/all.sh` sees to it. A plain `cargo test` does without and says so.
 
@@ -19,6 +20,7 @@ mod seed;
 mod server;
 mod shares;
 mod slots;
+mod tenants;
 
 /// A connection to a server.
 async fn connect(server: &server::Server) -> redis::aio::MultiplexedConnection {

@@ -18,11 +18,16 @@ use tokio::sync::Notify;
 /// What is left of a budget that is near its end.
 const REMAINING: HeaderName = HeaderName::from_static("x-speechgate-budget-remaining");
 
+/// How many rates of a tenant are remembered that no configuration has any more.
+const FORMER: usize = 8;
+
 /// The limits of one tenant.
 #[derive(Default)]
 pub(crate) struct TenantLimits {
     name: String,
     rates: Vec<(RateLimit, Arc<Rate>)>,
+    /// Those of configurations before: one that a reload gives back goes on with its count.
+    former: Vec<(RateLimit, Arc<Rate>)>,
     budgets: Vec<(Budget, Arc<Spending>)>,
     /// Where other gateways count the same budgets.
     sharing: Option<Sharing>,
@@ -147,7 +152,7 @@ impl TenantLimits {
         now: Instant,
     ) -> TenantLimits {
         let rate = |limit: &RateLimit| {
-            let before = old.and_then(|old| old.rates.iter().find(|(other, _)| other == limit));
+            let before = old.and_then(|old| old.rates.iter().chain(&old.former).find(|(other, _)| other == limit));
             (limit.clone(), before.map_or_else(|| Arc::new(new_rate(limit, now)), |(_, rate)| Arc::clone(rate)))
         };
         let budget = |budget: &Budget| (budget.clone(), spendings.of(&tenant.name, budget));
@@ -157,8 +162,11 @@ impl TenantLimits {
             budgets: budgets.iter().map(|(budget, one)| shared(&tenant.name, &budget.name(), one)).collect(),
             spent: Arc::clone(&spendings.spent),
         };
+        let gone = |(limit, _): &&(RateLimit, Arc<Rate>)| !tenant.rate_limits.contains(limit);
+        let former = old.into_iter().flat_map(|old| old.rates.iter().chain(&old.former)).filter(gone);
         TenantLimits {
             name: tenant.name.clone(),
+            former: former.take(FORMER).cloned().collect(),
             rates: tenant.rate_limits.iter().map(rate).collect(),
             sharing: spendings.fleet.as_ref().filter(|_| !budgets.is_empty()).map(sharing),
             budgets,
@@ -379,5 +387,11 @@ mod tests {
         let alone = Tenant { rate_limits: vec![rate(3)], ..tenant(&[]) };
         let alone = limits(&alone, Some(&limits_of_both), &mut Spendings::default());
         assert_eq!([0; 3].map(|_| goes_out(&alone)), [true, true, false]);
+        // What a reload takes away and another gives back goes on with its count.
+        let none = self::limits(&tenant(&[]), Some(&alone), &mut Spendings::default());
+        assert!(goes_out(&none));
+        let again = Tenant { rate_limits: vec![rate(3)], ..tenant(&[]) };
+        let again = self::limits(&again, Some(&none), &mut Spendings::default());
+        assert!(!goes_out(&again));
     }
 }
