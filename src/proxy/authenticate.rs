@@ -47,6 +47,7 @@ pub(super) fn authenticate_first(
     let texts = members.iter().filter_map(|name| tree.as_ref()?.get(name)?.as_str()).filter(|text| !text.is_empty());
     let texts: Vec<&str> = texts.collect();
     let key = texts.iter().find_map(|text| gateway_key::key_in(text.as_bytes()));
+    call.shown = key.as_deref().map(Arc::from);
     let admitted = match key {
         Some(key) => call.state.tenants.admit(&key, &call.route.config.name, SystemTime::now()),
         None if texts.is_empty() => Err(Fault::KeyMissing),
@@ -59,15 +60,19 @@ pub(super) fn authenticate_first(
 }
 
 /// Whose it is: a key comes first, and whoever else is named has to be the same.
-fn identify(call: &RoutedContext, parts: &request::Parts) -> Result<TenantIdentity, Fault> {
+fn identify(call: &mut RoutedContext, parts: &request::Parts) -> Result<TenantIdentity, Fault> {
     let (tenants, route, now) = (&call.state.tenants, &call.route, SystemTime::now());
     let sent = tenants::find(parts, call.fields, &route.headers);
     let shown = match &sent {
         Sent::Key(key, _) => Some(tenants.admit(key, &route.config.name, now)?),
         Sent::Other | Sent::Nothing => None,
     };
+    let key = match &sent {
+        Sent::Key(key, _) => Some(Arc::from(key.as_slice())),
+        Sent::Other | Sent::Nothing => None,
+    };
     let named = tenants.named(&parts.headers, &call.peer.subjects)?;
-    match (shown, named) {
+    let known = match (shown, named) {
         (Some(shown), Some(named)) if !shown.is_same(&named) => Err(Fault::TenantConflict),
         (Some(shown), _) => match sent {
             Sent::Key(_, Place::Provider) if route.config.credentials.is_empty() => Err(Fault::ProviderKeyMissing),
@@ -76,7 +81,9 @@ fn identify(call: &RoutedContext, parts: &request::Parts) -> Result<TenantIdenti
         (None, Some(named)) => tenants.still(&named, &route.config.name, now).map(|()| named),
         (None, None) if sent == Sent::Nothing => Err(Fault::KeyMissing),
         (None, None) => Err(Fault::KeyUnknown),
-    }
+    };
+    call.shown = key;
+    known
 }
 
 /// The call is of this tenant from here on, and its limits count it.

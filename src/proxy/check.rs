@@ -162,6 +162,10 @@ fn aim(
     let body_timeout = call.state.config.server.body_timeout;
     let (waker, headers) = (&call.peer.waker, &runtime.headers);
     let upload = RequestBody::new(body, parts.version, route.max_request_body, body_timeout, waker, headers)?;
+    let upload = match headers.guards() {
+        true => upload.guarded(|| call.exit()),
+        false => upload,
+    };
     let upload = match call.phase {
         Phase::Grpc => upload.of_call(route.max_request_body, route.timeouts.websocket_idle),
         _ => upload,

@@ -91,6 +91,17 @@ pub fn find(text: &[u8]) -> Option<Range<usize>> {
     None
 }
 
+/// How long a key is that was made here.
+pub(crate) const LENGTH: usize = PREFIX.len() + RANDOM + CHECKSUM;
+
+/// Whether a text begins with a key as [`make`] makes them: its last letters are the checksum of the others.
+pub(crate) fn begins_with_made(text: &[u8]) -> bool {
+    let Some((random, sum)) = text.get(..LENGTH).and_then(|key| key.split_at_checked(LENGTH - CHECKSUM)) else {
+        return false;
+    };
+    checksum(random).as_bytes() == sum
+}
+
 /// Whether there is one.
 #[must_use]
 pub fn is_in(text: &[u8]) -> bool {

@@ -2,20 +2,27 @@
 //!
 //! There are two ideas: the client's body, which streams, and a [`ReplayBuffer`] of it, for a route that may send it again.
 
+mod exit;
+mod fault;
+mod progress;
 mod replay;
 mod tap;
 mod text;
 
+pub use fault::ClientFault;
+pub(crate) use progress::BodyProgress;
 pub(crate) use replay::ReplayBuffer;
 pub(crate) use tap::Tap;
 pub(crate) use text::{Content, Kind};
 
 use super::headers::{RouteHeaders, clean_trailers};
 use super::idle::Idle;
+use super::tenants::Exit;
 use crate::canon::Fault;
 use crate::upstream::{TaskWaker, request_fault};
 use crate::wire::grpc::Messages;
 use bytes::Bytes;
+use exit::BodyExit;
 use http::{Method, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -25,7 +32,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -55,6 +62,8 @@ pub(crate) struct ClientBody {
     meters: Vec<Meter>,
     /// Keeps what comes for the generation that the request is.
     tap: Option<Arc<Tap>>,
+    /// Keeps gateway keys back, where there are any.
+    exit: Option<Box<BodyExit>>,
     /// Bytes that the route still allows; of a gRPC call those of one message.
     left: u64,
     /// The messages of a gRPC call, which may go on for ever. Nothing of them is waited for before it is sent: the client may wait for an
@@ -76,37 +85,6 @@ pub(crate) struct Ahead {
 
 /// Whether so many more bytes may pass.
 pub(crate) type Meter = Box<dyn Fn(u64) -> bool + Send + Sync>;
-
-/// How far an upload is, for whoever does not hold it any more.
-#[derive(Debug, Default)]
-pub(crate) struct BodyProgress {
-    received: AtomicU64,
-    ended: AtomicBool,
-}
-
-impl BodyProgress {
-    /// Bytes that have come.
-    pub(crate) fn received(&self) -> u64 {
-        self.received.load(Ordering::Relaxed)
-    }
-
-    /// Whether all of it has come.
-    pub(crate) fn ended(&self) -> bool {
-        self.ended.load(Ordering::Relaxed)
-    }
-}
-
-/// The client's side of a request failed.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientFault(pub(crate) Fault);
-
-impl fmt::Display for ClientFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.sentence())
-    }
-}
-
-impl std::error::Error for ClientFault {}
 
 impl RequestBody {
     /// Wraps a client's body; refuses at once what announces more than is allowed.
@@ -134,6 +112,7 @@ impl RequestBody {
             ahead,
             meters: Vec::new(),
             tap: None,
+            exit: None,
             left: limit,
             messages: None,
             idle,
@@ -152,12 +131,24 @@ impl RequestBody {
             ahead: VecDeque::new(),
             meters: Vec::new(),
             tap: None,
+            exit: None,
             left: 0,
             messages: None,
             idle: Idle::new(Duration::from_secs(1)),
             progress: Arc::new(BodyProgress { ended: AtomicBool::new(true), ..BodyProgress::default() }),
             waker: TaskWaker::new(),
         }))
+    }
+
+    /// The same without gateway keys.
+    pub(crate) fn guarded(self, exit: impl FnOnce() -> Exit) -> RequestBody {
+        match self.0 {
+            Source::Client(client) if client.source.is_some() => {
+                let exit = Some(Box::new(BodyExit::new(exit())));
+                RequestBody(Source::Client(ClientBody { exit, ..client }))
+            }
+            other => RequestBody(other),
+        }
     }
 
     /// The same as that of a gRPC call: no message may be longer than this, and none longer away.
@@ -339,6 +330,9 @@ impl ClientBody {
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
+        if let Some(trailers) = self.exit.as_mut().and_then(|exit| exit.trailers()) {
+            return Poll::Ready(Some(Ok(trailers)));
+        }
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         // Taking the last frame leaves nothing to do for the client's connection, whose task this may run in.
         let polled = self.waker.defer_wakes(|| Pin::new(&mut *source).poll_frame(cx));
@@ -349,6 +343,10 @@ impl ClientBody {
             Poll::Ready(Some(Ok(frame))) => {
                 let last = source.is_end_stream();
                 let taken = self.take(frame);
+                let taken = match &mut self.exit {
+                    Some(exit) => taken.map(|frame| exit.pass(frame, last)),
+                    None => taken,
+                };
                 if last {
                     self.ends();
                 }
@@ -361,7 +359,7 @@ impl ClientBody {
             Poll::Ready(None) => {
                 self.source = None;
                 self.ends();
-                Poll::Ready(None)
+                Poll::Ready(self.exit.as_mut().and_then(|exit| exit.rest()).map(Ok))
             }
             Poll::Pending => self.idle.poll(cx).map(|()| Some(Err(ClientFault(Fault::RequestBodyTimeout)))),
         }
@@ -380,11 +378,14 @@ impl http_body::Body for ClientBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_empty() && self.source.as_ref().is_none_or(http_body::Body::is_end_stream)
+        self.ahead.is_empty()
+            && self.exit.as_ref().is_none_or(|exit| exit.is_empty())
+            && self.source.as_ref().is_none_or(http_body::Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         let ahead: u64 = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
+        let ahead = ahead + self.exit.as_ref().map_or(0, |exit| exit.len());
         let rest = self.source.as_ref().map_or(SizeHint::with_exact(0), http_body::Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + ahead);

@@ -3,11 +3,12 @@
 use crate::support::grpc::{Caller, Calls, Exchange, map, message, run};
 use crate::support::world::{get, get_with};
 use crate::support::{Act, Client, Gateway, Provider, Settings};
-use crate::tenants::{KEY, OTHER, ask, credentialed, error, seen, tenants};
+use crate::tenants::{KEY, OTHER, ask, credentialed, error, seen, socket, socket_provider, tenants};
 use crate::tls::{Authority, dial, tls_line};
 use bytes::Bytes;
 use rcgen::{CertificateParams, DnType, SanType};
 use speechgate::proxy::gateway_key::{hash, shown};
+use speechgate::wire::frame::{Opcode, frame};
 use std::time::{Duration, Instant};
 
 /// Tenants `a` and `b` with a key each, which a header may name as well.
@@ -231,4 +232,70 @@ fn a_gateway_key_goes_nowhere_where_nobody_is_asked_for_one() {
     assert_eq!(ask(&gateway, get(&format!("/p/v1/{key}"))).status, 400);
     let log = gateway.log().join("\n");
     assert!(!log.contains(&key[3..]), "{log}");
+}
+
+/// Bodies were not searched at all, nor was audio on sockets.
+#[test]
+fn no_body_and_no_frame_takes_a_key_along() {
+    let provider = Provider::start();
+    let gateway = Gateway::start(&credentialed(provider.address(), &tenants()));
+    let (key, stars) = (&*KEY, "*".repeat(KEY.len()));
+    let lines = format!("xi-api-key: {key}\r\n");
+    for body in [
+        format!("{{\"text\":\"a\",\"api_key\":\"{key}\"}}"),
+        format!("api_key={key}&text=a"),
+        format!("{key}{key}"),
+        format!("{}{key}", "x".repeat(200_000)),
+        format!("of another: {}", *OTHER),
+        format!("cut off {}", &key[..30]),
+    ] {
+        let wanted = body.replace(key.as_str(), &stars).replace(OTHER.as_str(), &stars);
+        let length = body.len();
+        let whole = format!("POST /p/v1/a HTTP/1.1\r\nHost: a\r\n{lines}Content-Length: {length}\r\n\r\n{body}");
+        assert_eq!(ask(&gateway, whole).status, 200);
+        let seen = provider.one();
+        assert!(seen.body == wanted.as_bytes(), "{length}");
+        assert_eq!(seen.fields.get("content-length"), Some(length.to_string()));
+        if length < 1000 {
+            // Cut wherever it may be.
+            for size in [1, 9, 20] {
+                let chunks = body
+                    .as_bytes()
+                    .chunks(size)
+                    .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)));
+                let chunks: String = chunks.collect();
+                let head = format!("POST /p/v1/a HTTP/1.1\r\nHost: a\r\n{lines}Transfer-Encoding: chunked\r\n\r\n");
+                assert_eq!(ask(&gateway, format!("{head}{chunks}0\r\nX-Sum: 1\r\n\r\n")).status, 200);
+                let seen = provider.one();
+                let text = String::from_utf8_lossy(&seen.body).into_owned();
+                assert_eq!(text.len(), length, "{text}");
+                assert!(!text.contains(&key[..30]) || body.starts_with("cut off"), "{text}");
+            }
+        }
+    }
+}
+
+/// Audio and texts that are too long to be looked at.
+#[test]
+fn no_frame_of_a_socket_takes_a_key_along() {
+    let (provider, seen) = socket_provider();
+    let gateway = Gateway::start(&credentialed(provider, &tenants()));
+    let mut stream = socket(&gateway, "/p/v1/s", &format!("xi-api-key: {}\r\n", *KEY));
+    // Without a mask that changes anything, so that the provider sees what it is.
+    for payload in [KEY.clone(), format!("{}{}", "x".repeat(100_000), *KEY), format!("plain {}", *KEY)] {
+        for opcode in [Opcode::Binary, Opcode::Text] {
+            std::io::Write::write_all(&mut stream, &frame(opcode, payload.as_bytes(), Some([0; 4]))).expect("taken");
+        }
+    }
+    std::io::Write::write_all(&mut stream, &frame(Opcode::Text, b"the end", Some([0; 4]))).expect("taken");
+    let began = Instant::now();
+    loop {
+        let text = String::from_utf8_lossy(&seen.lock().expect("no panic")).into_owned();
+        if text.contains("the end") {
+            assert!(!text.contains(&KEY[7..20]) && text.matches(&"*".repeat(KEY.len())).count() == 6);
+            return;
+        }
+        assert!(began.elapsed() < crate::support::DEADLINE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

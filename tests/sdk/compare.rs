@@ -313,6 +313,7 @@ mod tests {
         Case {
             id: "a case".to_owned(),
             number: 0,
+            key: None,
             client: "elevenlabs-python".to_owned(),
             provider: "elevenlabs".to_owned(),
             method: "voices.get".to_owned(),

@@ -22,9 +22,9 @@ use crate::{
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Plan {
+pub(crate) struct Plan {
     clients: BTreeMap<String, Client>,
-    dialects: BTreeMap<String, Dialect>,
+    pub(crate) dialects: BTreeMap<String, Dialect>,
     better: Vec<Better>,
 }
 
@@ -116,7 +116,25 @@ fn faults(over: Over) -> &'static [&'static str] {
 }
 
 impl Plan {
-    fn read() -> Self {
+    /// Makes every call that works with this API key below this address, and gives what did not work.
+    pub(crate) fn with_key(&self, key: &str, url: &str) -> Vec<String> {
+        let works = self.cases().into_iter().filter(|case| case.fault.is_empty());
+        let cases: Vec<Case> = works.map(|case| Case { key: key.to_owned(), ..case }).collect();
+        // All of them are loaded while the first few run.
+        let outcomes = self.outcomes(&cases, url, 60.0);
+        say(&format!("gateway keys: {} clients of frameworks and further SDKs", outcomes.len()));
+        assert_eq!(outcomes.len(), self.clients.len());
+        let failed = outcomes.into_iter().filter(|outcome| outcome.ended != "ok");
+        failed.map(|outcome| format!("{outcome:?}")).collect()
+    }
+
+    fn outcomes(&self, cases: &[Case], url: &str, patience: f64) -> Vec<Outcome> {
+        let urls: BTreeMap<&String, String> =
+            self.dialects.keys().map(|name| (name, format!("{url}/{name}"))).collect();
+        driver::frameworks(&json!({ "urls": urls, "cases": cases, "patience": patience }))
+    }
+
+    pub(crate) fn read() -> Self {
         toml::from_str(include_str!("frameworks.toml")).expect("frameworks.toml is of this shape")
     }
 
@@ -191,8 +209,7 @@ impl Drop for Gateway {
 
 /// Makes all calls below this address.
 fn run(plan: &Plan, cases: &[Case], url: &str, provider: &Provider) -> BTreeMap<String, Outcome> {
-    let urls: BTreeMap<&String, String> = plan.dialects.keys().map(|name| (name, format!("{url}/{name}"))).collect();
-    let outcomes: Vec<Outcome> = driver::frameworks(&json!({ "urls": urls, "cases": cases }));
+    let outcomes = plan.outcomes(cases, url, 12.0);
     let keys: BTreeMap<&str, &str> = cases.iter().map(|case| (case.id.as_str(), case.key.as_str())).collect();
     let counted =
         outcomes.into_iter().map(|outcome| Outcome { asked: provider.asked(keys[&*outcome.case]), ..outcome });

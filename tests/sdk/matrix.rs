@@ -82,6 +82,8 @@ pub(crate) struct Case {
     pub(crate) client: String,
     pub(crate) provider: String,
     pub(crate) method: String,
+    /// The API key; `None` for one of the case's own.
+    pub(crate) key: Option<String>,
     /// The voice, job or interaction id; `None` for the driver's own harmless one.
     pub(crate) target: Option<String>,
     pub(crate) headers: BTreeMap<String, String>,
@@ -180,6 +182,7 @@ impl Client {
             client: self.name.clone(),
             provider: self.provider.clone(),
             method: method.to_owned(),
+            key: None,
             target,
             headers,
             retries,

@@ -10,7 +10,7 @@ use crate::proxy::RouteRuntime;
 use crate::proxy::headers::{self, Destination, Fields};
 use crate::proxy::limits::{Admission, Ledger};
 use crate::proxy::redact::ClientKeys;
-use crate::proxy::tenants::{Begun, Watch};
+use crate::proxy::tenants::{Begun, Exit, Watch};
 use crate::proxy::upstreams::{AccountGuard, UpstreamPass};
 use crate::telemetry::metrics::{InFlight, Limit};
 use crate::upstream::Failure;
@@ -55,6 +55,8 @@ pub(crate) struct RoutedContext {
     pub(crate) ledger: Option<Box<Ledger>>,
     /// What its tenant's limits charged it, until it goes out.
     pub(crate) begun: Option<Begun>,
+    /// The gateway key that its client has shown, so that it is known wherever it stands.
+    pub(crate) shown: Option<Arc<[u8]>>,
     /// Whether its client showed its key in the first message of its socket.
     pub(crate) key_followed: bool,
     /// Watches over the key that it came with, where its client has one.
@@ -118,6 +120,7 @@ impl RoutedContext {
             rate_limits: None,
             ledger: None,
             begun: None,
+            shown: None,
             key_followed: false,
             watch: None,
             ended: false,
@@ -140,6 +143,11 @@ impl RoutedContext {
         let (method, path) = self.request();
         let known = self.route.config.profile.openings.members(method, path).map(str::to_owned);
         known.chain(self.route.headers.first_message_members()).collect()
+    }
+
+    /// What keeps gateway keys back in the bytes that go to its provider.
+    pub(crate) fn exit(&self) -> Exit {
+        Exit::new(&self.state.tenants, self.shown.clone())
     }
 
     /// The form of errors in this phase; never [`Envelope::Auto`].

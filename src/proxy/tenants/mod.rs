@@ -3,17 +3,20 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `current` | those in force, and the end of sockets whose key has ended |
+//! | `exit` | keys out of bytes that nobody understands here |
 //! | `limits` | how many requests a tenant may begin, and how much it may use |
 //! | `places` | where a request has its key |
 //! | `strip` | keys out of what goes to a provider or is shown |
 
 mod current;
+mod exit;
 mod limits;
 mod places;
 mod strip;
 
 pub use current::Current;
 pub(crate) use current::{UnknownSocket, Watch};
+pub(crate) use exit::{Exit, Passage};
 pub use limits::Kept;
 pub(crate) use limits::{Begun, TenantLimits};
 pub(crate) use places::{OWN, Place, Sent, find};
@@ -132,6 +135,11 @@ impl Tenants {
     #[must_use]
     pub fn guard(&self) -> bool {
         self.guards
+    }
+
+    /// Whether this is a key of the configuration, whatever it opens.
+    pub(crate) fn has(&self, key: &[u8]) -> bool {
+        self.keys.contains_key(&gateway_key::hash(key))
     }
 
     /// Whose key this is, on a route.

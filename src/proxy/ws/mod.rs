@@ -9,6 +9,7 @@
 
 mod close;
 mod dial;
+mod exit;
 mod first_message;
 mod frames;
 mod handshake;

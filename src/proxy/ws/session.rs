@@ -162,6 +162,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             route,
         };
         session.provider.frames = session.reads_provider();
+        if session.route.headers.guards() {
+            session.provider.guard(session.errors.call.exit());
+        }
         if let Some(slots) = &session.slots {
             session.client.frames.hold(HELD_FOR_SLOTS, slots.refuses_long());
             if session.route.config.generations {

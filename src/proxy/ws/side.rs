@@ -1,8 +1,10 @@
 //! One of the two connections of a session: what it sends, what waits to be sent to it, how far its closing has come.
 
 use super::close::OwnMessage;
+use super::exit::FrameExit;
 use super::frames::{FrameReader, Sizes, Unit};
 use super::pings::Pings;
+use crate::proxy::tenants::Exit;
 use crate::wire::close;
 use crate::wire::frame::{Opcode, Sender, frame};
 use bytes::{Buf as _, BytesMut};
@@ -36,6 +38,8 @@ pub(super) struct Side<S> {
     /// Whether it is there.
     pub(super) pings: Pings,
     nonce: [u8; PING.len() + 8],
+    /// What keeps gateway keys back, on the way to a provider.
+    exit: Option<Box<FrameExit>>,
     /// It takes nothing any more. What it has sent before may still be read.
     deaf: bool,
     /// Its close has come, with this code.
@@ -78,6 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
             pinged: false,
             pings: Pings::new(ping, now),
             nonce,
+            exit: None,
             deaf: false,
             close_seen: None,
             close_sent: false,
@@ -96,8 +101,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         polled.map(|read| read.map(|()| buffer.filled().len()))
     }
 
+    /// Keeps gateway keys back in all that is sent from here on.
+    pub(super) fn guard(&mut self, exit: Exit) {
+        self.exit = Some(Box::new(FrameExit::new(exit)));
+    }
+
     /// Sends bytes: at once as far as the connection takes them, the rest when it takes them again.
-    pub(super) fn send(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) {
+    pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
+        match self.exit.take() {
+            None => self.send_all(cx, bytes),
+            Some(mut exit) => {
+                self.send_all(cx, &exit.pass(bytes));
+                self.exit = Some(exit);
+            }
+        }
+    }
+
+    fn send_all(&mut self, cx: &mut Context<'_>, mut bytes: &[u8]) {
         while self.out.is_empty() && !bytes.is_empty() && !self.deaf {
             match self.poll_write(cx, bytes) {
                 Poll::Ready(Ok(written @ 1..)) => {
@@ -138,6 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
     /// Goes on with another connection. What waits for it is given back, because something else goes before.
     pub(super) fn go_on(&mut self, io: S, now: Instant) -> BytesMut {
         self.io = Some(io);
+        self.exit.iter_mut().for_each(|exit| exit.begin());
         self.blocked = None;
         self.hear(now);
         std::mem::take(&mut self.out)

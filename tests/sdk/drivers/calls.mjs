@@ -42,7 +42,7 @@ async function listed(items) {
 }
 
 /** An API key of the case's own: a wait that a provider asks for binds all calls with the same one. */
-const key = (item) => `test-key-${item.number}`;
+const key = (item) => item.key ?? `test-key-${item.number}`;
 
 /** A token that @corti/sdk can read; nothing verifies it. */
 function token(item) {

@@ -19,7 +19,7 @@ TEXT = "Hello there, my friend. How are you today?"
 # Half a second of silence, 16 kHz.
 CLIP = bytes(16_000)
 # What is not over by then is hung. Nothing that works takes a tenth of it.
-PATIENCE = 12.0
+PATIENCE = 12.0  # the plan has another
 CALLS = {}
 
 
@@ -329,6 +329,8 @@ async def main():
         pass
     with open(sys.argv[1], encoding="utf-8") as file:
         plan = json.load(file)
+    global PATIENCE
+    PATIENCE = plan["patience"]
     few = asyncio.Semaphore(8)
 
     async def bounded(case):
