@@ -166,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             session.provider.guard(session.errors.call.exit());
         }
         if let Some(slots) = &session.slots {
-            session.client.frames.hold(HELD_FOR_SLOTS, slots.refuses_long());
+            session.client.frames.hold(HELD_FOR_SLOTS, slots.strict);
             if session.route.config.generations {
                 session.client.frames.show_binary(slots.hears_binary().0);
             }

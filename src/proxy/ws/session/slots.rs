@@ -40,9 +40,8 @@ pub(super) struct Slots {
     /// Whether the route limits them.
     limited: bool,
     /// Whether a message that is too long to be looked at is refused: it would begin what needs a slot, or has a limit.
-    strict: bool,
-    /// Characters of messages that were too long to be looked at, until they are charged.
-    unread: u64,
+    pub(super) strict: bool,
+    unread: u64, // characters of messages that were too long to be looked at, until they are charged
     /// Those that were silent, as long as the client has not been told.
     silent: Vec<(Silent, Box<str>)>,
     /// So many at one time on this socket, where the provider has a bound of that kind.
@@ -157,11 +156,6 @@ impl Slots {
         self.tracker.provider_binary(piece.len() as u64, piece, now());
     }
 
-    /// Whether a text message that is too long to be looked at is refused.
-    pub(super) fn refuses_long(&self) -> bool {
-        self.strict
-    }
-
     /// A part of a message of the client's goes on without being looked at.
     pub(super) fn client_unread(&mut self, piece: &[u8]) {
         self.unread += self.tracker.client_unread(piece, now());
@@ -169,8 +163,8 @@ impl Slots {
 
     /// What was not looked at is charged.
     pub(super) fn charge_unread(&mut self, call: &RoutedContext) {
-        let unread = std::mem::take(&mut self.unread);
-        call.ledger.iter().filter(|_| unread > 0).for_each(|ledger| ledger.goes_on(unread));
+        call.ledger.iter().for_each(|ledger| ledger.goes_on(self.unread));
+        self.unread = 0;
     }
 
     /// A message of the provider's goes on without being looked at.
