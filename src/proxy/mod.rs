@@ -26,6 +26,7 @@ mod response;
 mod retry;
 pub mod route;
 mod state;
+mod stopping;
 pub mod tenants;
 #[cfg(test)]
 mod tests;
@@ -38,7 +39,8 @@ pub use checker::check_health;
 pub use informational::{InformationalSender, Outbox};
 pub use request_body::{ClientFault, RequestBody};
 pub use response::{Body, Cut, Events, Messages};
-pub use state::{Peer, RouteRuntime, Shared, State, Stopping};
+pub use state::{Peer, RouteRuntime, Shared, State};
+pub use stopping::Stopping;
 pub use upstreams::{AccountView, RouteHealthView, UpstreamView};
 pub use warm::keep_warm;
 

@@ -5,6 +5,7 @@ use super::headers::{Identity, PeerHeaders, RouteHeaders};
 use super::limits::{AccountLimits, Registry, RouteLimits};
 use super::redact::RouteKeys;
 use super::route::RouteTable;
+use super::stopping::Stopping;
 use super::tenants::{Current, Tenants};
 use super::upstreams::{RouteHealth, RouteHealthView};
 use crate::canon::CanonicalError;
@@ -24,7 +25,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
 /// One configuration in use. Requests keep the one that they began with.
 #[derive(Debug)]
@@ -76,36 +77,6 @@ pub struct Shared {
     routes: ArcSwap<Vec<Arc<RouteRuntime>>>,
     /// Collects spans, if they are exported.
     tracer: OnceLock<Tracer>,
-}
-
-/// Tells sessions that the gateway is stopping, some time before connections are cut, so that each can be closed in order.
-#[derive(Debug, Default)]
-pub struct Stopping {
-    begun: AtomicBool,
-    changed: Notify,
-}
-
-impl Stopping {
-    /// Sessions are closed now.
-    pub fn begin(&self) {
-        self.begun.store(true, Ordering::Release);
-        self.changed.notify_waiters();
-    }
-
-    /// Whether they are.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Acquire)
-    }
-
-    /// Until [`Stopping::begin`].
-    pub async fn begun(&self) {
-        // Created before the flag is read, so that a change in between is not missed.
-        let changed = self.changed.notified();
-        if !self.has_begun() {
-            changed.await;
-        }
-    }
 }
 
 /// A route and what is derived from its configuration once.
