@@ -307,7 +307,10 @@ impl<B: Sendable> InFlight<B> {
                 }
                 lifeline
             }
-            Connection::Http2(handle) => Lifeline::Http2(handle.stream),
+            Connection::Http2(handle) => {
+                handle.stream.answered();
+                Lifeline::Http2(handle.stream)
+            }
         };
         Ok(Exchange { response: response.map(|incoming| Body::new(incoming, progress, lifeline)), facts })
     }

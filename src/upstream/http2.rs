@@ -31,6 +31,8 @@ struct Load {
     expires: Instant,
     /// Milliseconds from `begun` to the end of the last stream.
     last_end: AtomicU64,
+    /// Whether any call on it has had an answer.
+    answered: AtomicBool,
     /// A call waited in vain while nothing at all came: others go elsewhere.
     silent: AtomicBool,
 }
@@ -51,6 +53,11 @@ impl StreamPermit {
         let (load, traffic, before) = (Arc::clone(load), Arc::clone(traffic), traffic.read());
         StreamPermit { load, traffic, begun: Instant::now(), before }
     }
+
+    /// Its call has an answer, or the head of one.
+    pub(super) fn answered(&self) {
+        self.load.answered.store(true, Relaxed);
+    }
 }
 
 impl Drop for StreamPermit {
@@ -59,7 +66,9 @@ impl Drop for StreamPermit {
         let now = u64::try_from(load.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         load.last_end.store(now, Relaxed);
         load.active.fetch_sub(1, Relaxed);
-        if self.traffic.read() == self.before && self.begun.elapsed() >= SILENCE {
+        // The greeting of a provider comes after the first call has begun, and is no answer.
+        let nothing = self.traffic.read() == self.before || !load.answered.load(Relaxed);
+        if nothing && self.begun.elapsed() >= SILENCE {
             load.silent.store(true, Relaxed);
         }
     }
@@ -99,6 +108,7 @@ impl<B: Sendable> Http2Connection<B> {
             most: AtomicUsize::new(connection.current_max_send_streams()),
             expires,
             last_end: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
             silent: AtomicBool::new(false),
         });
         let seen = Arc::clone(&load);
@@ -150,8 +160,8 @@ impl<B: Sendable> Http2Connection<B> {
 
 /// An HTTP/2 provider announces that it closes (GOAWAY), so there is no race to avoid.
 const SHARED_IDLE: Duration = Duration::from_secs(60);
-/// A connection on which nothing came for as long as a call lasted that ended after this time is not trusted with another one: what is
-/// behind it may hang, and a shared connection would take calls all the while.
+/// A connection on which nothing came for as long as a call lasted that ended after this time is not trusted with another one, nor one
+/// that has never answered: what is behind it may hang, and a shared connection would take calls all the while.
 const SILENCE: Duration = Duration::from_secs(1);
 /// Beyond this the library drops fields: of a head with an error, of trailers without. What is larger than is taken is refused earlier
 /// (`message::is_too_large`).

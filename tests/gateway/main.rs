@@ -27,6 +27,7 @@ mod faults;
 mod framing;
 /// gRPC: trailers in both directions, deadlines, and refusals that stubs understand.
 mod grpc;
+mod grpc_hostile;
 /// Headers that a client could spoof, and those that a proxy must add or take away.
 mod headers;
 /// Pauses that a provider asks for, and caps that it teaches.
