@@ -6,8 +6,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead as _, BufReader},
-    net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
 };
@@ -18,26 +17,28 @@ use speechgate::simulator::{Options, Provider, Simulator};
 use crate::say;
 
 /// Each service has a route, which takes its name off, and an upstream that puts it back.
-const SERVICES: [(&str, &str); 3] = [
+const SERVICES: [(&str, &str); 4] = [
+    ("grpc.health.v1.Health", "google"),
     ("google.cloud.speech.v1.Speech", "google"),
     ("google.cloud.texttospeech.v1.TextToSpeech", "google"),
     ("nvidia.riva.asr.RivaSpeechRecognition", "riva"),
 ];
 
-struct Gateway {
+pub(crate) struct Gateway {
     process: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Gateway {
-    fn start(provider: SocketAddr, envelope: &str) -> Self {
-        let mut text =
-            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nenabled = false\n[telemetry]\nlog = { access = false }\n"
-                .to_owned();
-        for (service, profile) in SERVICES {
+    /// With a route for each service, further lines for its listener and for every route.
+    pub(crate) fn start(services: &[(&str, &str)], provider: &str, listener: &str, lines: &str) -> Self {
+        let mut text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\n{listener}\n[admin]\nenabled = false\n[telemetry]\nlog = {{ access = false }}\n"
+        );
+        for (service, profile) in services {
             text.push_str(&format!(
                 "[[routes]]\nname = \"{service}\"\nmatch = {{ path = \"/{service}\" }}\nprovider = \"{profile}\"\n\
-                 upstream = \"http://{provider}/{service}\"\nenvelope = \"{envelope}\"\nwaits = {{ enabled = false }}\n"
+                 upstream = \"{provider}/{service}\"\nwaits = {{ enabled = false }}\n{lines}\n"
             ));
         }
         let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
@@ -68,19 +69,42 @@ impl Drop for Gateway {
     }
 }
 
-/// What each client is told at this address, by client and fault; and whether the provider worded the fault.
-fn run(address: String) -> BTreeMap<(String, String), (bool, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new(root.join("tests/.cache/sdk/grpc/bin/python"))
-        .args(["-W", "ignore", "-B"])
-        .arg(root.join("tests/sdk/drivers/rpc.py"))
-        .arg(address)
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .expect("the driver starts");
+/// A file below `tests`.
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+/// A driver in Python, with the packages of `requirements-grpc.txt`.
+pub(crate) fn python(driver: &str) -> Command {
+    let mut command = Command::new(file(".cache/sdk/grpc/bin/python"));
+    let _ = command.args(["-W", "ignore", "-B"]).arg(file("sdk/drivers").join(driver));
+    command
+}
+
+/// What @grpc/grpc-js makes of this.
+pub(crate) fn node(what: &str) -> Command {
+    let mut command = Command::new("node");
+    let _ = command.arg("--no-warnings").arg(file("sdk/drivers/rpc.mjs")).arg(file(".cache/sdk/node")).arg(what);
+    command
+}
+
+/// The lines that a driver prints.
+pub(crate) fn lines(mut driver: Command) -> String {
+    let output = driver.stdin(Stdio::null()).stderr(Stdio::null()).output().expect("the driver starts");
     assert!(output.status.success(), "the driver failed: {}", output.status);
-    let lines = String::from_utf8(output.stdout).expect("drivers print UTF-8");
+    String::from_utf8(output.stdout).expect("drivers print UTF-8")
+}
+
+/// What each client is told, by client and fault; and whether the provider worded the fault.
+type Told = BTreeMap<(String, String), (bool, String)>;
+
+/// Runs all clients at addresses of their own: what breaks a connection breaks every call on it, and a gateway shares connections.
+fn run(address: impl Fn() -> String) -> Told {
+    let all = [python("rpc.py"), node("faults")].map(|mut driver| {
+        let _ = driver.arg(address());
+        thread::spawn(|| lines(driver))
+    });
+    let lines = all.map(|driver| driver.join().expect("a driver's thread")).concat();
     let row = |line: &str| {
         let cells: Vec<&str> = line.split('\t').collect();
         let [client, fault, kind, told] = cells[..] else { panic!("four cells: {line}") };
@@ -89,20 +113,30 @@ fn run(address: String) -> BTreeMap<(String, String), (bool, String)> {
     lines.lines().map(row).collect()
 }
 
+/// The same through gateways with this envelope.
+fn through(provider: &str, envelope: &str) -> Told {
+    let lines = format!("envelope = \"{envelope}\"");
+    let gateways = [0, 1].map(|_| Gateway::start(&SERVICES, provider, "", &lines));
+    let at = std::cell::Cell::new(0);
+    run(|| gateways[at.replace(1)].address.clone())
+}
+
 #[test]
 fn real_clients_of_grpc_are_told_the_same_or_better_through_the_gateway() {
-    if !crate::sdks_are_here("grpcio, Google's and NVIDIA's clients of gRPC") {
+    if !crate::sdks_are_here("grpcio, @grpc/grpc-js, Google's and NVIDIA's clients of gRPC") {
         return;
     }
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let simulator = runtime.block_on(Simulator::start(Provider::Google, Options::instant())).expect("a free port");
-    let (own, canonical) =
-        (Gateway::start(simulator.address(), "compatible"), Gateway::start(simulator.address(), "canonical"));
+    let address = simulator.address().to_string();
+    let provider = format!("http://{address}");
     // Side by side: some of them wait for fractions of a second.
-    let ways = [simulator.address().to_string(), own.address.clone(), canonical.address.clone()];
-    let [direct, own, canonical] = ways.map(|address| thread::spawn(|| run(address)));
-    let all = |way: thread::JoinHandle<_>| -> BTreeMap<(String, String), (bool, String)> { way.join().expect("a run") };
-    let (direct, own, canonical) = (all(direct), all(own), all(canonical));
+    let (direct, own, canonical) = thread::scope(|scope| {
+        let direct = scope.spawn(|| run(|| address.clone()));
+        let [own, canonical] = ["compatible", "canonical"].map(|envelope| scope.spawn(|| through(&provider, envelope)));
+        let all = |way: thread::ScopedJoinHandle<'_, Told>| way.join().expect("a run");
+        (all(direct), all(own), all(canonical))
+    });
     let mut problems = Vec::new();
     for ((client, fault), (by_provider, directly)) in &direct {
         let key = (client.clone(), fault.clone());

@@ -11,6 +11,7 @@ mod driver;
 mod faults;
 mod frameworks;
 mod grpc;
+mod interop;
 mod keys;
 mod matrix;
 mod provider;
