@@ -219,3 +219,49 @@ fn a_reload_in_the_middle_forgets_no_call() {
     assert!(clients.iter_mut().all(|client| client.answer().status == 200));
     becomes(&gateway, "b", 0, 0);
 }
+
+/// A route with a key of its own, which then becomes that of an account, which in between counts no calls.
+#[test]
+fn an_account_that_begins_to_count_knows_the_calls_of_its_routes() {
+    let stage = Stage::start();
+    let address = stage.provider.address();
+    let one = "concurrency = { max = 1, queue = 9, max_wait = '20s' }";
+    let key = "credentials = { header = 'xi-api-key', value = 'sk-account' }";
+    let gateway = Gateway::start(&Settings::new().route("a", "/a", address, &format!("{key}\n{one}")));
+    let mut clients = vec![ask(&gateway, get("/a/1"))];
+    assert_eq!(stage.next(1), ["/1"]);
+    for lines in ["", one] {
+        let settings = Settings::new().route("a", "/a", address, &format!("{NAMED}\n{}", account(lines)));
+        std::fs::write(gateway.file("gateway.toml"), settings.text()).expect("written");
+        assert_eq!(gateway.ask_admin("POST", "/-/reload").text(), "reloaded\n");
+    }
+    clients.push(ask(&gateway, get("/a/2")));
+    gateway.metric_becomes(QUEUED, &[("route", "a")], 1.0);
+    assert_eq!(stage.provider.take().len(), 0, "one at a time");
+    stage.release(1);
+    assert_eq!(stage.next(1), ["/2"]);
+    stage.release(1);
+    assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+}
+
+#[test]
+fn what_was_said_of_a_path_binds_it_when_its_route_has_come_to_an_account() {
+    let provider = Provider::start();
+    let address = provider.address();
+    let key = "credentials = { header = 'xi-api-key', value = 'sk-account' }";
+    let gateway = Gateway::start(&Settings::new().route("a", "/a", address, key));
+    let status = |target: &str| ask(&gateway, get(target)).answer().status;
+    let broken = r#"{"detail":{"code":"service_unavailable","message":"no"}}"#;
+    provider.next([Act::send(json_answer(503, "Retry-After: 30\r\n", broken))]);
+    assert_eq!((status("/a/x"), status("/a/y")), (503, 200));
+    let settings = Settings::new().route("a", "/a", address, NAMED).route(
+        "b",
+        "/b",
+        address,
+        &format!("{NAMED}\n{}", account("")),
+    );
+    std::fs::write(gateway.file("gateway.toml"), settings.text()).expect("written");
+    assert_eq!(gateway.ask_admin("POST", "/-/reload").text(), "reloaded\n");
+    assert_eq!(["/a/x", "/b/x", "/a/y", "/b/y"].map(status), [503, 503, 200, 200]);
+    assert_eq!(provider.take().len(), 4, "the first two, and the last two");
+}

@@ -26,6 +26,8 @@
 //! | a retry asks again whether it may | `RouteLimits::goes_again` | sent during a wait | 283 |
 //! | a retry that is accepted is no refusal any more | `Permit::succeeded` | less is learned than the plan | 1405 |
 //! | running calls are kept while a reload counts none | `gates` in `proxy::limits` | a fifth slot of four | 1843 |
+//! | the routes of an account share its backoffs | `RouteLimits::new` | sent during a wait | 28 |
+//! | an account goes on with its slots after a reload | `AccountLimits::new` | a fifth slot of four | 25 |
 //! | waiters of an account that a reload takes away | `GateState::dispatch` | a slot is free and somebody waits | 157 |
 //! | the agent hears of the end of a pause | `GateState::concerns_fleet` | a slot is free and somebody waits | 2880 |
 //! | the fleet hears what a gateway learns | `Lease::news` | refused more than ten times in a calm fleet | 78 |

@@ -3,7 +3,7 @@
 //!
 //! Held are: what a provider says about one credential binds no other; a wait ends, and is tried in time; who waits after that
 //! waits for a call that is at the provider; no retry before its time; a learned cap is never smaller than the plan; a reload
-//! forgets no call.
+//! forgets no call. Where two routes share an account, all of that holds for both of them together.
 
 use super::world::{Knobs, Log, between};
 use fastrand::Rng;
@@ -31,8 +31,10 @@ const MAX_HOLD: Duration = Duration::from_secs(60);
 /// How long others may wait for a probe, and how often one goes through during a wait: what `limit::hold` says.
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(30);
-/// The configuration that learns what plans have; the last.
+/// The configuration that learns what plans have; those before it have accounts of one route, but for the first.
 const LEARNING: usize = 6;
+/// The first of those in which two routes share an account.
+const SHARED: usize = 7;
 /// How long a slot may be free while somebody waits.
 const STARVING: Duration = Duration::from_secs(1);
 /// The longest pause for want of a slot.
@@ -87,7 +89,8 @@ struct World {
 }
 
 struct State {
-    runtime: Arc<RouteRuntime>,
+    /// The routes, of which there are one or two.
+    runtimes: Vec<Arc<RouteRuntime>>,
     /// Which keys the accounts are, by their place in the configuration.
     accounts: Vec<usize>,
     keys: [Key; 3],
@@ -107,6 +110,8 @@ struct Key {
     /// At the provider, and those of them with a slot here.
     running: u32,
     counted: u32,
+    /// How many probes there were.
+    probes: u32,
     waiting: u32,
     starving: Option<Instant>,
     /// Until when no slots may be given out for want of one at the provider.
@@ -122,7 +127,7 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>, knobs: Knobs) {
     let now = Instant::now();
     let identity = Identity::new("simulated").expect("an identity");
     let shared = Shared::new(Arc::clone(&METRICS), None, identity);
-    let first = if own_keys { [0, LEARNING][rng.usize(0..2)] } else { 1 };
+    let first = if own_keys { [0, LEARNING][rng.usize(0..2)] } else { [1, SHARED][rng.usize(0..2)] };
     let config = &CONFIGS[first];
     let key = Key {
         slots: u32::MAX,
@@ -132,6 +137,7 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>, knobs: Knobs) {
         broken: [None; 3],
         running: 0,
         counted: 0,
+        probes: 0,
         waiting: 0,
         starving: None,
         paused: None,
@@ -139,7 +145,7 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>, knobs: Knobs) {
         idle: now,
     };
     let state =
-        State { runtime: runtime(config, &shared), accounts: accounts(config), keys: [key; 3], said: Vec::new() };
+        State { runtimes: runtimes(config, &shared), accounts: accounts(config), keys: [key; 3], said: Vec::new() };
     log.note(|| format!("keys of {}", if own_keys { "clients" } else { "the route" }));
     let budget = Budget::new(1.0, now.into_std());
     let world = Arc::new(World { log, knobs, own_keys, shared, budget, state: Mutex::new(state) });
@@ -174,7 +180,7 @@ fn story(rng: &mut Rng, first: usize) -> Vec<(Duration, Event)> {
         let (upload, rest) = (slow(rng), slow(rng));
         let leaves = (rng.u32(0..10) == 0).then(|| between(rng, 1, 2000));
         let (key, path, hold) = (rng.usize(0..3), rng.usize(0..3), between(rng, 10, 2500));
-        let call = Call { key, path, upload, rest, hold };
+        let call = Call { route: rng.usize(0..2), key, path, upload, rest, hold };
         events.push((between(rng, 0, whole), Event::Call { call, leaves }));
     }
     for _ in 0..rng.usize(0..5) {
@@ -186,11 +192,22 @@ fn story(rng: &mut Rng, first: usize) -> Vec<(Duration, Event)> {
             0 => Event::RateLimits { key, long, says },
             1 => Event::Breaks { key, path: rng.usize(0..3), long, says },
             2 => Event::Plan { key, slots: rng.u32(1..MAX), says: rng.bool().then_some(says) },
-            _ => Event::Reload(if first != 1 { first } else { rng.usize(1..LEARNING) }),
+            _ if first == 0 || first == LEARNING => Event::Reload(first),
+            _ => Event::Reload([rng.usize(1..LEARNING), rng.usize(SHARED..CONFIGS.len())][rng.usize(0..2)]),
         };
         events.push((at, event));
     }
     events.sort_by_key(|(at, _)| *at);
+    // A route that leaves its account has a plan of its own from then on, and none does here.
+    let mut current = first;
+    for (_, event) in &mut events {
+        if let Event::Reload(number) = event {
+            if current >= SHARED && *number < SHARED {
+                *number = current;
+            }
+            current = *number;
+        }
+    }
     events
 }
 
@@ -220,7 +237,7 @@ impl World {
                 (key.slots, key.least, key.says) = (slots, key.least.min(slots), says);
             }
             Event::Reload(number) => {
-                state.runtime = runtime(&CONFIGS[number], &self.shared);
+                state.runtimes = runtimes(&CONFIGS[number], &self.shared);
                 state.accounts = accounts(&CONFIGS[number]);
             }
         }
@@ -230,7 +247,10 @@ impl World {
 
     /// One call, by the steps of `proxy::admit` and `proxy::retry`.
     async fn call(&self, call: Call) {
-        let runtime = Arc::clone(&self.lock().runtime);
+        let runtime = {
+            let state = self.lock();
+            Arc::clone(&state.runtimes[call.route % state.runtimes.len()])
+        };
         let accounts = self.lock().accounts.clone();
         let limits = &runtime.limits;
         let path = PATHS[call.path];
@@ -297,13 +317,16 @@ impl World {
                 self.log.violated(|| format!("{call} is sent again {:?} too early", not_before - Instant::now()));
             }
             let probe = admission.is_probe();
+            let number = self.is_probe(call, probe);
             let error = match self.provider(call, probe, going) {
                 Ok(()) => {
                     // A body that is sent again is here.
                     if attempts == 1 {
                         sleep(call.rest).await;
                     }
-                    if probe && call.rest < PROBE_DEADLINE {
+                    // One that has missed its deadline shows it as long as no other has gone out.
+                    let latest = self.lock().keys[call.key].probes == number;
+                    if probe && (latest || call.rest < PROBE_DEADLINE) {
                         self.shown(call);
                     }
                     limits.answered(admission, 200, &HeaderMap::new());
@@ -337,6 +360,13 @@ impl World {
                 return self.held(call, &denied);
             }
         }
+    }
+
+    /// The number of the last probe of its key, which this may be.
+    fn is_probe(&self, call: &Call, probe: bool) -> u32 {
+        let key = &mut self.lock().keys[call.key];
+        key.probes += u32::from(probe);
+        key.probes
     }
 
     /// The answer to a probe shows that the provider is willing again.
@@ -464,6 +494,8 @@ impl World {
 
 #[derive(Clone, Copy, Debug)]
 struct Call {
+    /// Which route it takes, where there are two.
+    route: usize,
     key: usize,
     path: usize,
     /// How long it takes until so much of its body is here as is read before it goes out, and the rest after that.
@@ -475,7 +507,7 @@ struct Call {
 
 impl std::fmt::Display for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", KEYS[self.key], PATHS[self.path])
+        write!(f, "{} {} ({})", KEYS[self.key], PATHS[self.path], ["r", "s"][self.route])
     }
 }
 
@@ -548,20 +580,32 @@ impl Drop for Going<'_> {
 static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new("simulated", 1)));
 
 /// The configurations that a reload chooses from: the first with the clients' own keys, the others with accounts, in any order,
-/// some missing; one of them counts no calls.
+/// some missing; one of them counts no calls. In the last ones two routes share an account.
 static CONFIGS: LazyLock<Vec<Arc<Config>>> = LazyLock::new(|| {
     let counted = "concurrency = { max = 4, queue = 100, max_wait = '60s' }";
     let learning = "concurrency = { max = 4, queue = 100, max_wait = '60s', learn = true }";
-    let load = |accounts: &[usize], counted: &str| {
-        let listed: Vec<String> =
+    let retry =
+        "retry = { attempts = 3, on = ['rate_limited', 'concurrency_limited', 'unavailable'], budget = '100%' }";
+    let listed = |accounts: &[usize]| {
+        let all: Vec<String> =
             accounts.iter().map(|key| format!("{{ header = 'xi-api-key', value = '{}' }}", KEYS[*key])).collect();
-        let accounts = if listed.is_empty() { String::new() } else { format!("credentials = [{}]", listed.join(", ")) };
-        let text = format!(
-            "[[routes]]\nname = 'r'\nmatch = {{ path = '/r' }}\nprovider = 'elevenlabs'\nupstream = 'http://127.0.0.1:1'\n\
-             {accounts}\n{counted}\nretry = {{ attempts = 3, on = ['rate_limited', 'concurrency_limited', 'unavailable'], budget = '100%' }}\n"
-        );
-        let loaded = config::load_str(&[("simulated.toml", &text)], []);
+        if all.is_empty() { String::new() } else { format!("credentials = [{}]", all.join(", ")) }
+    };
+    let route = |name: &str, lines: &str| {
+        format!(
+            "[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\nprovider = 'elevenlabs'\n\
+             upstream = 'http://127.0.0.1:1'\n{lines}\n{retry}\n"
+        )
+    };
+    let parse = |text: &str| {
+        let loaded = config::load_str(&[("simulated.toml", text)], []);
         Arc::new(loaded.unwrap_or_else(|problems| panic!("{problems:?}")).config)
+    };
+    let load = |accounts: &[usize], counted: &str| parse(&route("r", &format!("{}\n{counted}", listed(accounts))));
+    let share = |name: &str, accounts: &[usize], counted: &str| {
+        let account = format!("[[accounts]]\nname = '{name}'\n{}\n{counted}\n", listed(accounts));
+        let line = format!("account = '{name}'");
+        parse(&format!("{account}{}{}", route("r", &line), route("s", &line)))
     };
     vec![
         load(&[], counted),
@@ -571,12 +615,18 @@ static CONFIGS: LazyLock<Vec<Arc<Config>>> = LazyLock::new(|| {
         load(&[2], counted),
         load(&[0, 1, 2], ""),
         load(&[], learning),
+        share("a", &[0, 1, 2], counted),
+        share("a", &[2, 0, 1], counted),
+        share("a", &[1, 0], counted),
+        share("b", &[2, 1], counted),
+        share("a", &[0, 1, 2], ""),
     ]
 });
 
 /// The limits under a configuration, with what was counted under the one before.
-fn runtime(config: &Arc<Config>, shared: &Arc<Shared>) -> Arc<RouteRuntime> {
-    Proxy::new(Arc::clone(config), Arc::clone(shared)).expect("a state").runtime(&config.routes[0])
+fn runtimes(config: &Arc<Config>, shared: &Arc<Shared>) -> Vec<Arc<RouteRuntime>> {
+    let state = Proxy::new(Arc::clone(config), Arc::clone(shared)).expect("a state");
+    config.routes.iter().map(|route| state.runtime(route)).collect()
 }
 
 /// Which keys the accounts of a configuration are.

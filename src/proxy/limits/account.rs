@@ -58,7 +58,15 @@ impl Registry {
         let routes = self.all();
         let new = config.accounts.iter().zip(&all).zip(before).map(|((account, credentials), old)| {
             let moved = || moved(account, credentials, config, &routes);
-            let old = old.map(|old| Before::from(&**old)).or_else(|| moved().map(|old| Before::of_route(old, account)));
+            let old = match old {
+                // One that has counted no calls so far goes on with those that its routes have counted.
+                Some(old) if account.concurrency.is_some() && old.plan.gates.is_none() => Some(Before {
+                    plan: moved().map(|route| &route.own).filter(|own| own.gates.is_some()).or(Some(&old.plan)),
+                    ..Before::from(&**old)
+                }),
+                Some(old) => Some(Before::from(&**old)),
+                None => moved().map(|old| Before::of_route(old, account)),
+            };
             Arc::new(AccountLimits::new(account, credentials, old.as_ref(), now))
         });
         let new: Vec<_> = new.collect();
@@ -113,8 +121,8 @@ impl Registry {
     }
 }
 
-/// The route whose slots become those of an account: of the routes that name it now and had its credentials for themselves, the one
-/// with the most calls.
+/// The route whose slots and backoffs become those of an account: of the routes that name it now and had its credentials for
+/// themselves, or counted calls where the account counted none, the one with the most calls.
 fn moved<'r>(
     account: &Account,
     credentials: &[u64],
@@ -126,7 +134,7 @@ fn moved<'r>(
         new.any(|route| route.account.as_ref().is_some_and(|own| own.name == account.name))
     };
     let had = routes.iter().filter(|(name, old)| {
-        old.account.is_none() && old.own.gate().is_some() && old.own.knows(credentials) && names_it(name)
+        !old.account.as_ref().is_some_and(|own| own.counts()) && old.own.knows(credentials) && names_it(name)
     });
     let busiest = had.max_by_key(|(_, old)| old.own.gate().map_or(0, |gate| gate.stats().in_use));
     busiest.map(|(_, old)| &**old)

@@ -97,8 +97,9 @@ impl RouteLimits {
     }
 
     /// Where paths are: the routes of an account have different prefixes, and may have different providers' hosts and paths below them.
+    /// A route without one says it as well: when it comes to name an account, what was said of a path goes on.
     fn site(&self) -> ((&str, u16), &str) {
-        let upstream = self.route.upstreams.first().filter(|_| self.account.is_some());
+        let upstream = self.route.upstreams.first();
         upstream.map_or((("", 0), ""), |one| ((&one.host, one.port), &one.base_path))
     }
 
