@@ -76,7 +76,12 @@ fn file(name: &str) -> PathBuf {
 
 /// A driver in Python, with the packages of `requirements-grpc.txt`.
 pub(crate) fn python(driver: &str) -> Command {
-    let mut command = Command::new(file(".cache/sdk/grpc/bin/python"));
+    python_of("grpc", driver)
+}
+
+/// The same with another environment's packages.
+pub(crate) fn python_of(environment: &str, driver: &str) -> Command {
+    let mut command = Command::new(file(&format!(".cache/sdk/{environment}/bin/python")));
     let _ = command.args(["-W", "ignore", "-B"]).arg(file("sdk/drivers").join(driver));
     command
 }
@@ -96,7 +101,7 @@ pub(crate) fn lines(mut driver: Command) -> String {
 }
 
 /// What each client is told, by client and fault; and whether the provider worded the fault.
-type Told = BTreeMap<(String, String), (bool, String)>;
+pub(crate) type Told = BTreeMap<(String, String), (bool, String)>;
 
 /// Runs all clients at addresses of their own: what breaks a connection breaks every call on it, and a gateway shares connections.
 fn run(address: impl Fn() -> String) -> Told {
@@ -105,6 +110,11 @@ fn run(address: impl Fn() -> String) -> Told {
         thread::spawn(|| lines(driver))
     });
     let lines = all.map(|driver| driver.join().expect("a driver's thread")).concat();
+    told(&lines)
+}
+
+/// The calls in these lines.
+pub(crate) fn told(lines: &str) -> Told {
     let row = |line: &str| {
         let cells: Vec<&str> = line.split('\t').collect();
         let [client, fault, kind, told] = cells[..] else { panic!("four cells: {line}") };

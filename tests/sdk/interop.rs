@@ -31,22 +31,23 @@ const FAILING: [&str; 6] = [
     "health",
 ];
 
-/// A certificate for this machine, which its clients trust.
-struct Certificate {
+/// A certificate, which clients trust.
+pub(crate) struct Certificate {
     directory: tempfile::TempDir,
 }
 
 impl Certificate {
-    fn new() -> Self {
+    pub(crate) fn of(names: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let pair = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let pair = rcgen::generate_simple_self_signed(names).expect("a certificate");
         for (name, text) in [("certificate.pem", pair.cert.pem()), ("key.pem", pair.signing_key.serialize_pem())] {
             std::fs::write(directory.path().join(name), text).expect("a file");
         }
         Self { directory }
     }
 
-    fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.directory.path().join(name).display().to_string()
     }
 }
@@ -109,7 +110,7 @@ fn interoperability_cases_end_through_the_gateway_as_directly() {
     if !crate::sdks_are_here("the gRPC interoperability cases") {
         return;
     }
-    let certificate = Certificate::new();
+    let certificate = Certificate::of(&["127.0.0.1"]);
     let server = Server::start(&certificate);
     let (ca, key) = (certificate.file("certificate.pem"), certificate.file("key.pem"));
     assert!(Path::new(&ca).exists());

@@ -14,6 +14,7 @@ mod grpc;
 mod interop;
 mod keys;
 mod matrix;
+mod plugins;
 mod provider;
 mod sockets;
 mod table;
