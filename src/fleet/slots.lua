@@ -183,7 +183,8 @@ end
 -- More is out than there is, after a partition or with a smaller plan: whoever comes by gives up what is too much.
 if fleet[me] and shares > max then own.share = math.max(0, own.share - (shares - max)) end
 
--- What each tenant holds and waits for in all gateways. Where one of these says nothing of tenants, its calls are nobody's.
+-- What each tenant holds and waits for in all gateways. Where one of these says nothing of tenants, its calls are nobody's. Where none
+-- does, nothing here is of tenants.
 local totals, tenanted = {}, false
 for name, list in pairs(crowds) do
   if not fleet[name] then
@@ -193,7 +194,7 @@ for name, list in pairs(crowds) do
     tenanted = true
   end
 end
-for name, gateway in pairs(fleet) do
+for name, gateway in pairs(tenanted and fleet or {}) do
   local list = crowds[name] or {}
   if not next(list) then
     list = {['-'] = {held = gateway.used, waiting = gateway.waiting, since = gateway.since, weight = 1, reserve = 0, most = 0, nobody = true}}
@@ -233,6 +234,7 @@ local function is_full(all) return all.most > 0 and all.held >= all.most end
 -- The tenant of a gateway that is next there, and its rank: who is below its reserve, then who will have had least for its weight, then
 -- who has waited longest.
 local function next_at(name, reserves)
+  if not tenanted then return '-', {1, 0, fleet[name].since, '-'} end
   local best, rank = nil, nil
   for id, one in pairs(crowds[name]) do
     local all = totals[id]
@@ -262,11 +264,14 @@ while free > 0 and not grace do
     end
   end
   if not next_one then break end
-  local gateway, one, all = fleet[next_one], crowds[next_one][tenant], totals[tenant]
-  level = math.max(level, all.had.service)
-  all.held, all.waiting = all.held + 1, all.waiting - 1
-  one.held, one.waiting = one.held + 1, one.waiting - 1
-  one.since = math.floor(now - (now - one.since) * one.waiting / (one.waiting + 1))
+  local gateway = fleet[next_one]
+  if tenanted then
+    local one, all = crowds[next_one][tenant], totals[tenant]
+    level = math.max(level, all.had.service)
+    all.held, all.waiting = all.held + 1, all.waiting - 1
+    one.held, one.waiting = one.held + 1, one.waiting - 1
+    one.since = math.floor(now - (now - one.since) * one.waiting / (one.waiting + 1))
+  end
   gateway.share = math.max(gateway.share, gateway.used) + 1
   gateway.used = gateway.used + 1
   gateway.waiting = gateway.waiting - 1
@@ -280,6 +285,7 @@ end
 -- Who waits only because its tenant holds all that it may hold calls nobody's slots back.
 local function is_hungry(name)
   if fleet[name].waiting > 0 then
+    if not tenanted then return 1 end
     for id, one in pairs(crowds[name]) do
       if one.waiting > 0 and not is_full(totals[id]) then return 1 end
     end
@@ -294,6 +300,7 @@ end
 -- Of the slots that gateways have in hand so many are to be left for those whose reserve they are.
 local keep = math.max(0, kept() - math.max(0, free))
 local function crowd_of(name)
+  if not tenanted then return '0' end
   local text = {}
   for id, one in pairs(crowds[name]) do
     if not one.nobody then
@@ -360,7 +367,7 @@ end
 if grace then
   table.insert(fields, 'grace')
   table.insert(fields, string.format('%.0f', grace))
-else
+elseif present.grace then
   table.insert(gone, 'grace')
 end
 -- So many at once as a script may pass on.

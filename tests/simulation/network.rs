@@ -157,8 +157,6 @@ impl Server {
     fn run(self: &Arc<Self>, words: &[Vec<u8>]) -> Reply {
         let mut state = self.lock();
         let micros = state.clock + i64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(i64::MAX);
-        let heard = state.connections.values().filter(|line| !line.broken).flat_map(|line| line.channels.clone());
-        state.store.channels = heard.collect();
         let (reply, messages) = state.store.run(words, micros);
         for message in messages {
             state.publish(self, message);
@@ -178,6 +176,13 @@ impl State {
                 ));
             }
         }
+        self.listens();
+    }
+
+    /// Tells the store what is listened to, whenever that has changed.
+    fn listens(&mut self) {
+        let heard = self.connections.values().filter(|line| !line.broken).flat_map(|line| line.channels.clone());
+        self.store.channels = heard.collect();
     }
 
     fn delay(&mut self) -> Duration {
@@ -235,6 +240,7 @@ impl Dial for Way {
             let _ = state
                 .connections
                 .insert(line, Line { gateway, channels, pushes, last_in: now, last_out: now, broken: false });
+            state.listens();
             Ok(Connection::new(Wire { server: Arc::clone(&self.server), gateway, line }))
         })
     }
@@ -274,6 +280,7 @@ impl Drop for Wire {
             // What was sent arrives all the same; what comes back meets nobody.
             line.channels.clear();
         }
+        state.listens();
     }
 }
 

@@ -4,6 +4,7 @@
 use mlua::{Function, Lua, MultiValue, Value as LuaValue};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// What a command gives.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +29,7 @@ pub(crate) struct Message {
 pub(crate) struct Store {
     keys: BTreeMap<Vec<u8>, Item>,
     /// Scripts by their hash.
-    scripts: BTreeMap<String, String>,
+    scripts: BTreeMap<String, Arc<str>>,
     /// It refuses to write, as one that is out of memory or a replica does.
     pub(crate) refuses_writes: bool,
     /// The time of the command that runs, in microseconds.
@@ -58,6 +59,8 @@ impl Store {
     /// Runs a command at this time of the server's clock, and gives what it published besides.
     pub(crate) fn run(&mut self, command: &[Vec<u8>], micros: i64) -> (Reply, Vec<Message>) {
         self.now = micros;
+        // The clock stands still while a script runs.
+        self.keys.retain(|_, item| item.expires.is_none_or(|expires| expires > micros / 1000));
         let words: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
         let reply = self.command(&words).unwrap_or_else(Reply::Error);
         (reply, std::mem::take(&mut self.messages))
@@ -70,7 +73,7 @@ impl Store {
 
     /// Everything is lost; scripts as well.
     pub(crate) fn lose_everything(&mut self) {
-        *self = Store::default();
+        *self = Store { channels: std::mem::take(&mut self.channels), ..Store::default() };
     }
 
     fn command(&mut self, words: &[&[u8]]) -> Result<Reply, String> {
@@ -80,7 +83,7 @@ impl Store {
             ("SCRIPT", [load, text]) if load.eq_ignore_ascii_case(b"load") => {
                 let text = String::from_utf8_lossy(text).into_owned();
                 let hash = redis::Script::new(&text).get_hash().to_owned();
-                let _ = self.scripts.insert(hash.clone(), text);
+                let _ = self.scripts.insert(hash.clone(), text.into());
                 Ok(Reply::Text(hash.into_bytes()))
             }
             ("EVALSHA", [hash, rest @ ..]) => {
@@ -106,7 +109,6 @@ impl Store {
             return Err("OOM command not allowed when used memory > 'maxmemory'.".to_owned());
         }
         let now = self.now / 1000;
-        self.keys.retain(|_, item| item.expires.is_none_or(|expires| expires > now));
         match (name, arguments) {
             ("PING", []) => Ok(Reply::Status("PONG")),
             ("TIME", []) => Ok(Reply::List(vec![text(self.now / 1_000_000), text(self.now % 1_000_000)])),
@@ -132,8 +134,13 @@ impl Store {
             ("PEXPIRE", [key, time]) => self.expire(key, now + integer(time)?),
             ("EXPIRE", [key, time]) => self.expire(key, now + integer(time)? * 1000),
             ("HGETALL", [key]) => {
-                let fields = self.hash(key)?.iter();
-                Ok(Reply::List(fields.flat_map(|(name, value)| [name, value]).cloned().map(Reply::Text).collect()))
+                let fields = self.hash(key)?;
+                let mut list = Vec::with_capacity(fields.len() * 2);
+                for (name, value) in fields {
+                    list.push(Reply::Text(name.clone()));
+                    list.push(Reply::Text(value.clone()));
+                }
+                Ok(Reply::List(list))
             }
             ("HGET", [key, field]) => Ok(self.field(key, field)?),
             ("HMGET", [key, fields @ ..]) => {
@@ -240,9 +247,18 @@ impl Engine {
     fn new() -> Engine {
         let lua = Lua::new();
         let call = lua.create_function(|lua, words: MultiValue| {
-            let words: Vec<Vec<u8>> = words.iter().map(word).collect::<Result<_, _>>()?;
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            let (name, arguments) = words.split_first().ok_or_else(|| mlua::Error::runtime("ERR empty command"))?;
+            // One buffer for all words: a command of a script has dozens, and there are millions of commands.
+            let (mut text, mut ends) = (Vec::with_capacity(512), Vec::with_capacity(words.len()));
+            for value in &words {
+                word(value, &mut text)?;
+                ends.push(text.len());
+            }
+            let (mut list, mut begin) = (Vec::with_capacity(ends.len()), 0);
+            for end in ends {
+                list.push(&text[begin..end]);
+                begin = end;
+            }
+            let (name, arguments) = list.split_first().ok_or_else(|| mlua::Error::runtime("ERR empty command"))?;
             let name = String::from_utf8_lossy(name).to_uppercase();
             let reply = CURRENT.with_borrow_mut(|store| store.plain(&name, arguments));
             to_lua(lua, reply.map_err(mlua::Error::runtime)?)
@@ -280,9 +296,11 @@ impl Engine {
             }
         };
         let list = |words: &[&[u8]]| {
-            self.lua.create_sequence_from(
-                words.iter().map(|word| self.lua.create_string(word)).collect::<Result<Vec<_>, _>>()?,
-            )
+            let table = self.lua.create_table_with_capacity(words.len(), 0)?;
+            for word in words {
+                table.raw_push(self.lua.create_string(word)?)?;
+            }
+            Ok::<_, mlua::Error>(table)
         };
         self.lua.globals().set("KEYS", list(keys)?)?;
         self.lua.globals().set("ARGV", list(arguments)?)?;
@@ -290,19 +308,22 @@ impl Engine {
     }
 }
 
-/// What Redis makes of an argument of `redis.call`.
-fn word(value: &LuaValue) -> mlua::Result<Vec<u8>> {
+/// Appends what Redis makes of an argument of `redis.call`.
+fn word(value: &LuaValue, to: &mut Vec<u8>) -> mlua::Result<()> {
     match value {
-        LuaValue::String(text) => Ok(text.as_bytes().to_vec()),
-        LuaValue::Integer(number) => Ok(number.to_string().into_bytes()),
+        LuaValue::String(text) => to.extend_from_slice(&text.as_bytes()),
+        LuaValue::Integer(number) => to.extend_from_slice(number.to_string().as_bytes()),
         // As `%.17g` does for what the scripts hand over: whole numbers below 2^53.
         LuaValue::Number(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
-            Ok(format!("{number:.0}").into_bytes())
+            to.extend_from_slice(format!("{number:.0}").as_bytes());
         }
-        other => Err(mlua::Error::runtime(format!(
-            "ERR Lua redis lib command arguments must be strings or integers: {other:?}"
-        ))),
+        other => {
+            return Err(mlua::Error::runtime(format!(
+                "ERR Lua redis lib command arguments must be strings or integers: {other:?}"
+            )));
+        }
     }
+    Ok(())
 }
 
 fn to_lua(lua: &Lua, reply: Reply) -> mlua::Result<LuaValue> {
@@ -316,8 +337,11 @@ fn to_lua(lua: &Lua, reply: Reply) -> mlua::Result<LuaValue> {
             LuaValue::Table(table)
         }
         Reply::List(replies) => {
-            let values = replies.into_iter().map(|reply| to_lua(lua, reply)).collect::<mlua::Result<Vec<_>>>()?;
-            LuaValue::Table(lua.create_sequence_from(values)?)
+            let table = lua.create_table_with_capacity(replies.len(), 0)?;
+            for reply in replies {
+                table.raw_push(to_lua(lua, reply)?)?;
+            }
+            LuaValue::Table(table)
         }
         Reply::Error(error) => return Err(mlua::Error::runtime(error)),
     })
