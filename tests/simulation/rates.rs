@@ -70,7 +70,8 @@ fn gateway(server: &Arc<Server>, index: usize, quota: Quota) -> Gateway {
         state: None,
         backend: Some(Secret::new("redis://simulated".to_owned())),
         ca_file: None,
-        lease: Duration::from_secs(5),
+        // Long, so that gateways seldom come by while all wait for a burst to be paid for: rates have no lease.
+        lease: Duration::from_secs(20),
         timeout: Duration::from_millis(5),
         prefix: "t".to_owned(),
     };

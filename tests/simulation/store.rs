@@ -1,6 +1,7 @@
 //! A model of Redis, as far as the fleet's scripts see it: the scripts themselves run in Lua 5.1, as they do there, over strings
 //! and hashes with an expiry. `tests/simulation/agreement.rs` holds it against a real server.
 
+use mlua::state::{GcIncParams, GcMode};
 use mlua::{Function, Lua, MultiValue, Value as LuaValue};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -246,6 +247,8 @@ thread_local! {
 impl Engine {
     fn new() -> Engine {
         let lua = Lua::new();
+        // Less is kept between collections than they cost.
+        let _ = lua.gc_set_mode(GcMode::Incremental(GcIncParams::default().pause(1000)));
         let call = lua.create_function(|lua, words: MultiValue| {
             // One buffer for all words: a command of a script has dozens, and there are millions of commands.
             let (mut text, mut ends) = (Vec::with_capacity(512), Vec::with_capacity(words.len()));
