@@ -50,7 +50,7 @@ pub(super) fn route_with(path: &str, spec: ProfileSpec) -> Route {
         },
         ping: None,
         client_ping: None,
-        warm: Warm { connections: 0, max_idle: 1, sockets: 0, idle_limit: None },
+        warm: Warm { connections: 0, max_idle: 1, idle_limit: None },
         rate_limits: Vec::new(),
         concurrency: None,
         waits: Waits { enabled: true, max_hold: 60 * second, scope: WaitScope::Auto },

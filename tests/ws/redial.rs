@@ -479,3 +479,61 @@ async fn without_the_key_every_end_is_told() {
     assert_eq!(client.next().await.close(), (1000, "connection idle timeout".to_owned()));
     assert!(ends.try_recv().is_err());
 }
+
+/// A context is set up by a message of its own, which is not said again once it has begun: unless its first words are.
+#[tokio::test]
+async fn first_words_that_crossed_an_end_take_along_what_configures_them() {
+    let (address, mut ends) = played().await;
+    let own = OWN.replace("answer = { \"$.type\" = \"ready\" } }", "of_generation = true, all = true }");
+    let gateway = gateway("own", address, &own, "");
+    let mut client = opened(&gateway).await;
+    let mut end = ends.recv().await.expect("a socket");
+    let voice = |id: &str| json!({ "type": "setup", "id": id, "voice": "low" });
+    let word = |id: &str| json!({ "id": id, "text": "Hello." });
+    for message in [voice("a"), voice("b"), voice("c"), word("a"), word("b")] {
+        client.send(&text(&message)).await;
+        end.hears(&message).await;
+    }
+    end.closes(1000, "idle");
+    end = ends.recv().await.expect("another socket");
+    for message in [voice("c"), voice("a"), word("a"), voice("b"), word("b")] {
+        end.hears(&message).await;
+    }
+    for id in ["a", "b"] {
+        end.says(&json!({ "id": id, "done": true }));
+        assert_eq!(client.next().await.json(), json!({ "id": id, "done": true }));
+    }
+    counted(&gateway, &[("success", 1)]).await;
+}
+
+/// The next socket would be asked for a key that only the first message had.
+#[tokio::test]
+async fn a_key_that_came_with_the_first_words_leaves_no_new_socket() {
+    let injected = "credentials = { value = \"k\", first_message = \"token\" }\n";
+    let secrets = "[providers.own.secrets]\nmessages = [\"token\"]\n";
+    for (credentials, first, again) in [
+        (injected, json!({ "id": "a", "text": "Hello." }), false),
+        ("", json!({ "id": "a", "text": "Hello.", "token": "k" }), false),
+        // Said again with the key in it.
+        (injected, json!({ "type": "setup" }), true),
+        ("", json!({ "type": "setup", "token": "k" }), true),
+    ] {
+        let (address, mut ends) = played().await;
+        let gateway = gateway("own", address, &format!("{credentials}{OWN}{secrets}"), "");
+        let mut client = opened(&gateway).await;
+        let mut end = ends.recv().await.expect("a socket");
+        client.send(&text(&first)).await;
+        let shown = end.heard.recv().await.expect("a message");
+        assert_eq!(shown["token"], "k", "{shown}");
+        end.says(&json!({ "id": "a", "done": true }));
+        assert_eq!(client.next().await.json()["done"], true);
+        end.closes(1000, "idle");
+        if again {
+            client.send(&text(&json!({ "id": "b", "text": "Hello." }))).await;
+            ends.recv().await.expect("another socket").hears(&shown).await;
+        } else {
+            assert_eq!(client.next().await.close(), (1000, "idle".to_owned()));
+            assert!(ends.try_recv().is_err());
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub(in crate::config) struct Warm {
     #[schemars(extend("default" = defaults::warm::MAX_IDLE))]
     #[schemars(range(min = 1, max = 256))]
     pub(in crate::config) max_idle: Option<u32>,
-    /// WebSockets that are kept open for the next client whose handshake is the same.
+    /// WebSockets that wait for a client: none are kept yet, so that this has to be 0.
     #[schemars(extend("default" = defaults::warm::SOCKETS))]
     #[schemars(range(min = 0, max = 16))]
     pub(in crate::config) sockets: Option<u32>,

@@ -17,11 +17,14 @@ pub(super) fn warm(raw: &raw::Warm, profile: Option<&Profile>, path: &Path, find
         let what = format!("{max_idle} is less than `connections`");
         findings.value(&path.key("max_idle"), what).expected(format!("at least {connections}"));
     }
+    if let Some(sockets @ 1..) = raw.sockets {
+        let what = format!("{sockets} sockets: none are kept ready yet, only connections");
+        findings.value(&path.key("sockets"), what).expected("0; `connections` spares a socket DNS, TCP and TLS");
+    }
     let said = profile.and_then(|profile| profile.spec().defaults.idle_limit.as_deref());
     Warm {
         connections: connections as usize,
         max_idle: max_idle as usize,
-        sockets: raw.sockets.unwrap_or(defaults::SOCKETS) as usize,
         idle_limit: said.and_then(|text| values::positive_duration(text).ok()),
     }
 }

@@ -7,17 +7,16 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn nothing_is_kept_unless_it_is_asked_for() {
-    for (lines, connections, max_idle, sockets) in [
-        ("", 0, 16, 0),
-        ("warm = { connections = 2 }\n", 2, 16, 0),
-        ("warm = { sockets = 1 }\n", 0, 16, 1),
-        ("warm = { connections = 2, sockets = 1 }\n", 2, 16, 1),
+    for (lines, connections, max_idle) in [
+        ("", 0, 16),
+        ("warm = { connections = 2 }\n", 2, 16),
+        ("warm = { sockets = 0 }\n", 0, 16),
         // As many as were asked for are always allowed.
-        ("warm = { connections = 20 }\n", 20, 20, 0),
-        ("warm = { connections = 2, max_idle = 2 }\n", 2, 2, 0),
+        ("warm = { connections = 20 }\n", 20, 20),
+        ("warm = { connections = 2, max_idle = 2 }\n", 2, 2),
     ] {
         let config = loaded(&[("t", &format!("{ROUTE}{lines}"))], &[]).config;
-        let expected = Warm { connections, max_idle, sockets, idle_limit: None };
+        let expected = Warm { connections, max_idle, idle_limit: None };
         assert_eq!(config.routes[0].warm, expected, "{lines}");
     }
 }
@@ -36,6 +35,11 @@ fn bounds_are_told() {
         (
             "warm = { connections = 65 }",
             "t.toml:7:24: routes[0].warm.connections: `65` is out of range; expected a whole number from 0 to 64",
+        ),
+        (
+            "warm = { connections = 2, sockets = 1 }",
+            "t.toml:7:37: routes[0].warm.sockets: 1 sockets: none are kept ready yet, only connections; expected 0; `connections` \
+             spares a socket DNS, TCP and TLS",
         ),
         (
             "warm = { sockets = 17 }",

@@ -9,8 +9,6 @@ pub struct Warm {
     pub connections: usize,
     /// The most that are kept, whatever the calls of late were; at least `connections`.
     pub max_idle: usize,
-    /// Spare WebSockets with the target, credential and fields of the last handshakes; 0 keeps none.
-    pub sockets: usize,
     /// How long the provider keeps an idle connection, where its profile says that.
     pub idle_limit: Option<Duration>,
 }

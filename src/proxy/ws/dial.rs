@@ -144,8 +144,11 @@ impl Redialler {
                 }
                 Err(failed) => failed,
             };
-            let unavailable =
-                failed.refusal.as_ref().is_none_or(|refusal| refusal.0.status == StatusCode::SERVICE_UNAVAILABLE);
+            let refused = failed.refusal.as_ref().map(|refusal| refusal.0.status);
+            let unavailable = match failed.outcome {
+                Redial::Unreachable => true,
+                _ => refused == Some(StatusCode::SERVICE_UNAVAILABLE),
+            };
             let wait = policy::wait(None, tried, LONGEST, fastrand::f64()).filter(|_| unavailable && tried < TRIES);
             let Some(wait) = wait else {
                 let _ = charges.keep();

@@ -39,6 +39,8 @@ pub(super) struct Opened {
     pub(super) replaced: Option<Vec<u8>>,
     /// The keys in it.
     pub(super) secrets: Vec<String>,
+    /// Whether what is forwarded carries a key.
+    pub(super) keyed: bool,
 }
 
 /// A message that has to carry the route's credentials but has no place for them.
@@ -113,7 +115,7 @@ impl FirstMessages {
         let Some(members) = members(text) else {
             return match member {
                 Some(_) => Err(Unfit),
-                None => Ok(Opened { replaced: self.without_gateway_keys(text), secrets: Vec::new() }),
+                None => Ok(Opened { replaced: self.without_gateway_keys(text), ..Opened::default() }),
             };
         };
         let mut secrets = Vec::new();
@@ -136,8 +138,9 @@ impl FirstMessages {
             let put_in = member.iter().map(|(name, value)| format!("{}:{}", quoted(name), quoted(value)));
             format!("{{{}}}", kept.chain(put_in).collect::<Vec<_>>().join(",")).into_bytes()
         });
+        let keyed = member.is_some() || exchanged.is_some() || !self.taken_out && !secrets.is_empty();
         let without = self.without_gateway_keys(replaced.as_deref().unwrap_or(text));
-        Ok(Opened { replaced: without.or(replaced), secrets })
+        Ok(Opened { replaced: without.or(replaced), secrets, keyed })
     }
 
     /// Collects the texts of all members that carry keys, however deep they are.

@@ -19,6 +19,10 @@ pub(super) struct Openings {
     kept: Vec<Kept>,
     /// A new socket would be told all that this one was.
     whole: bool,
+    /// The client's first messages carry a key, so that a new socket has to be shown one first.
+    keyed: bool,
+    /// What configured the generation that began last.
+    begun: Vec<Box<[u8]>>,
     /// Which greetings the client has been told, and which of them it is not told again.
     greeted: Vec<bool>,
     repeated: Vec<bool>,
@@ -30,6 +34,7 @@ struct Kept {
     id: String,
     /// The message that was sent.
     text: Box<[u8]>,
+    keyed: bool,
     answer: Answer,
 }
 
@@ -49,16 +54,32 @@ enum Answer {
 impl Openings {
     pub(super) fn new(rule: Arc<RedialRule>, generations: Arc<GenerationRule>) -> Openings {
         let none = vec![false; rule.greetings()];
-        Openings { greeted: none.clone(), repeated: none, rule, generations, kept: Vec::new(), whole: true }
+        Openings {
+            greeted: none.clone(),
+            repeated: none,
+            rule,
+            generations,
+            kept: Vec::new(),
+            whole: true,
+            keyed: false,
+            begun: Vec::new(),
+        }
     }
 
     /// Whether a new socket would know all that this one does.
     pub(super) fn are_whole(&self) -> bool {
-        self.whole
+        self.whole && (!self.keyed || self.kept.first().is_some_and(|kept| kept.keyed))
     }
 
-    /// The client says this, and that is sent in its place. Whether it is an opening.
-    pub(super) fn said(&mut self, text: &[u8], sent: &[u8]) -> bool {
+    /// What configured the generation that has just begun, and is not said again to the sockets after this.
+    pub(super) fn take_begun(&mut self) -> Vec<Box<[u8]>> {
+        std::mem::take(&mut self.begun)
+    }
+
+    /// The client says this, and that is sent in its place; `keyed` says whether a key is in it. Whether it is an opening.
+    pub(super) fn said(&mut self, text: &[u8], sent: &[u8], keyed: bool) -> bool {
+        self.keyed |= keyed;
+        self.begun.clear();
         let seen = Observed::frame(text, SystemTime::now());
         let evidence = Evidence::new(&seen);
         let begins = self.generations.begins(&evidence);
@@ -67,7 +88,9 @@ impl Openings {
         let id = self.generations.id(&evidence);
         let Some(kind) = kind else {
             if begins {
-                self.kept.retain(|kept| !self.rule.is_of_generation(kept.kind) || kept.id != id);
+                let rule = &self.rule;
+                let own = self.kept.extract_if(.., |kept| rule.is_of_generation(kept.kind) && kept.id == id);
+                self.begun = own.map(|kept| kept.text).collect();
             }
             self.said_other();
             return false;
@@ -82,7 +105,7 @@ impl Openings {
             return true;
         }
         let answer = if self.rule.has_answer(kind) { Answer::Owed } else { Answer::Never };
-        self.kept.push(Kept { kind, id, text: sent.into(), answer });
+        self.kept.push(Kept { kind, id, text: sent.into(), keyed, answer });
         true
     }
 
@@ -165,7 +188,7 @@ mod tests {
         let mut openings = openings(change);
         for (number, (what, text)) in script.iter().enumerate() {
             match what {
-                'c' => drop(openings.said(text.as_bytes(), text.as_bytes())),
+                'c' => drop(openings.said(text.as_bytes(), text.as_bytes(), text.contains("key"))),
                 'n' => {
                     let again: Vec<_> =
                         openings.say_again().map(|text| String::from_utf8(text.to_vec()).expect("UTF-8")).collect();
@@ -250,6 +273,11 @@ mod tests {
         assert!(!plays("remembers = true", &[('c', SETUP), ('c', spoken), ('n', "")]).are_whole());
         assert!(!plays("remembers = true", &[('c', r#"{"type":"other"}"#)]).are_whole());
         assert!(plays("", &[('c', r#"{"type":"other"}"#)]).are_whole());
+        // A socket whose first message showed a key is followed by one that is told that message first, or by none.
+        let keyed = r#"{"type":"setup","key":"k"}"#;
+        assert!(plays("", &[('c', keyed), ('c', PART), ('n', &format!("{keyed} {PART}"))]).are_whole());
+        assert!(!plays("", &[('c', keyed), ('c', LATER)]).are_whole());
+        assert!(!plays("", &[('c', r#"{"id":"1","text":"Hi.","key":"k"}"#), ('c', LATER)]).are_whole());
         let large = format!(r#"{{"type":"part","x":"{}"}}"#, "x".repeat(MOST / 2));
         assert!(plays("", &[('c', &large)]).are_whole());
         assert!(!plays("", &[('c', &large), ('c', &large), ('n', "")]).are_whole());

@@ -108,7 +108,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
 
     /// Sends bytes: at once as far as the connection takes them, the rest when it takes them again.
     pub(super) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) {
-        match self.exit.take() {
+        // What waits for a connection passes the exit when it goes.
+        match self.exit.take_if(|_| self.io.is_some()) {
             None => self.send_all(cx, bytes),
             Some(mut exit) => {
                 self.send_all(cx, &exit.pass(bytes));

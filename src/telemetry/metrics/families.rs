@@ -333,7 +333,7 @@ pub(super) fn upstreams(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) 
 }
 
 fn connections(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    let help = "Connections to the upstreams of a route: idle ones wait for their next call, active ones carry calls or are sockets, warm ones are ready and have carried nothing yet, spare ones are WebSockets that wait for a client. What routes share is shown for each.";
+    let help = "Connections to the upstreams of a route: idle ones wait for their next call, active ones carry calls or are sockets, warm ones are ready and have carried nothing yet, spare ones would be WebSockets that wait for a client: none are kept yet. What routes share is shown for each.";
     let _ = out.family("speechgate_upstream_connections", Kind::Gauge, help);
     for (route, routes) in by_name(routes).filter(|(route, _)| !route.is_empty()) {
         let spares = routes.iter().map(|route| route.connections.spares()).sum();

@@ -124,12 +124,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Unit::Suspect(frames, text) if who == Who::Client => {
                 fed.spoke = true;
-                let Some(opened) = open(first_messages, errors, text) else { return fed.unfit = true };
+                let Some((opened, keyed)) = open(first_messages, errors, text) else { return fed.unfit = true };
                 let message = Message { frames, text, replaced: opened.as_deref() };
                 let opens = redial
                     .borrow_mut()
                     .as_mut()
-                    .is_some_and(|redial| redial.openings.said(text, message.replaced.unwrap_or(text)));
+                    .is_some_and(|redial| redial.openings.said(text, message.replaced.unwrap_or(text), keyed));
                 let ran = slots.borrow().as_ref().is_some_and(|slots| slots.any_run());
                 let pass = slots.borrow_mut().as_mut().map_or(Pass::Now, |slots| slots.client(&message, errors));
                 match pass {
@@ -259,14 +259,18 @@ fn is_ping(frame: &[u8]) -> bool {
 }
 
 /// Looks at one of the client's first messages. What goes on in its place, if it does not go on as it came; none when it has no
-/// place for what the route puts into it.
-fn open(first_messages: &mut FirstMessages, errors: &mut SessionErrors, text: &[u8]) -> Option<Option<Vec<u8>>> {
+/// place for what the route puts into it. And whether there is a key in it.
+fn open(
+    first_messages: &mut FirstMessages,
+    errors: &mut SessionErrors,
+    text: &[u8],
+) -> Option<(Option<Vec<u8>>, bool)> {
     if first_messages.is_over() {
-        return Some(first_messages.without_gateway_keys(text));
+        return Some((first_messages.without_gateway_keys(text), false));
     }
     let route = Arc::clone(&errors.call.route);
     let member = route.headers.first_message(errors.call.destination);
     let opened = first_messages.message(text, member.map(|(name, value)| (name, value.reveal()))).ok()?;
     errors.call.hide(opened.secrets);
-    Some(opened.replaced)
+    Some((opened.replaced, opened.keyed))
 }

@@ -27,7 +27,7 @@ use crate::proxy::context::RoutedContext;
 use crate::telemetry::metrics::Initiator;
 use crate::telemetry::redials::Redial as Outcome;
 use crate::wire::close;
-use crate::wire::frame::Opcode;
+use crate::wire::frame::{Opcode, frame};
 use end::Why;
 use std::fmt;
 use std::sync::Arc;
@@ -104,10 +104,19 @@ impl<S> Redial<S> {
 
     /// A message has gone to the provider in a generation; `first` says whether none ran before.
     pub(super) fn asked(&mut self, first: bool, message: &Message<'_>) {
-        match (&mut self.unheard, first) {
-            (unheard, true) => *unheard = Some((Instant::now(), message.framed())),
-            (Some((_, all)), false) if all.len() < MOST_UNHEARD => all.extend_from_slice(&message.framed()),
-            (unheard, false) => *unheard = None,
+        let before = self.unheard.take().filter(|(since, _)| since.elapsed() < CROSSING);
+        let (since, mut all) = match before {
+            _ if first => (Instant::now(), Vec::new()),
+            Some(unheard) => unheard,
+            None => return,
+        };
+        // What configures it is said with it, and no longer among the openings.
+        for text in self.openings.take_begun() {
+            all.extend_from_slice(&frame(Opcode::Text, &text, Some(fastrand::u32(..).to_be_bytes())));
+        }
+        if all.len() + message.size() <= MOST_UNHEARD {
+            all.extend_from_slice(&message.framed());
+            self.unheard = Some((since, all));
         }
     }
 

@@ -88,6 +88,11 @@ impl fmt::Debug for Slots {
 }
 
 impl Message<'_> {
+    /// How long it is, without what its frames need.
+    pub(super) fn size(&self) -> usize {
+        self.replaced.map_or(self.frames.len(), <[u8]>::len)
+    }
+
     /// Its frames as they are sent.
     pub(super) fn framed(&self) -> Vec<u8> {
         match self.replaced {
