@@ -4,11 +4,13 @@
 //! can tell it from a word. The configuration has SHA-256 of the whole. That hash is looked for in a table: how long the search
 //! takes depends on the hash, of which nobody can choose a part, and so says nothing about how much of a key was right.
 
+use super::path::decode;
 use crate::config::types::KeyHash;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom, SystemRandom};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
 
@@ -20,6 +22,9 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 /// Characters by chance, and those of their checksum.
 const RANDOM: usize = 40;
 const CHECKSUM: usize = 6;
+
+/// Escapes that are undone one inside the other.
+const LEVELS: usize = 5;
 
 /// As much of what looks like a key is enough to keep it from others: some of it may have been lost on the way.
 const TELLING: usize = 32;
@@ -106,6 +111,26 @@ pub(crate) fn begins_with_made(text: &[u8]) -> bool {
 #[must_use]
 pub fn is_in(text: &[u8]) -> bool {
     find(text).is_some()
+}
+
+/// Whether there is one in a part of a URL or in the value of a field, however it is escaped: cookies and the addresses of pages are
+/// written as URLs are.
+pub(crate) fn has_key(text: impl AsRef<[u8]>) -> bool {
+    let mut current = Cow::Borrowed(text.as_ref());
+    for _ in 0..LEVELS {
+        if is_in(&current) {
+            return true;
+        }
+        if !current.contains(&b'%') {
+            return false;
+        }
+        let decoded = decode(&current);
+        if *decoded == *current {
+            return false;
+        }
+        current = Cow::Owned(decoded);
+    }
+    false
 }
 
 /// The key in the value of a field: alone, behind a word such as `Bearer`, or as one half of `Basic`.

@@ -149,7 +149,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap, route: &RouteHeaders) {
             || *name == REQUEST_ID
             || Fields::named(name).may_have(Fields::OF_THE_HOP | Fields::KEPT_BACK | Fields::CLAIMS)
     };
-    let has_key = |value: &HeaderValue| route.guards && gateway_key::is_in(value.as_bytes());
+    let has_key = |value: &HeaderValue| route.guards && gateway_key::has_key(value);
     let doomed = trailers.iter().filter(|(name, value)| settled(name) || has_key(value));
     let doomed: Vec<HeaderName> = doomed.map(|(name, _)| name.clone()).collect();
     for name in doomed {

@@ -44,7 +44,7 @@ impl Offer {
         let read = keys.read(&own);
         let stands_in = read.iter().find(|(_, kind)| *kind != Offered::Protocol).map(|(one, _)| one.to_vec());
         let kept = read.iter().filter(|(_, kind)| !replaced || *kind == Offered::Protocol);
-        let kept = kept.filter(|(one, _)| !guards || !gateway_key::is_in(one));
+        let kept = kept.filter(|(one, _)| !guards || !gateway_key::has_key(one));
         let kept: Vec<Vec<u8>> = kept.map(|(one, _)| one.to_vec()).collect();
         if injected.is_some() || kept.len() < own.len() {
             headers::offer(headers, kept.iter().map(Vec::as_slice), injected);
