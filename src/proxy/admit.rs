@@ -6,11 +6,13 @@
 use super::context::RoutedContext;
 use super::limits::{self, Admission, Asked, Denied, Queued, Slot, Subject};
 use super::request_body::RequestBody;
-use super::tenants::Begun;
+use super::tenants::{Begun, Watch};
 use crate::canon::Fault;
 use crate::limit::gate::AccountSet;
 use http::request;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use tokio::time::Instant;
 
 /// Asks every limit of the route. What the call is granted it keeps until its end.
@@ -63,7 +65,7 @@ pub(crate) async fn admit(
             Asked::Queued(queued) => {
                 call.queues();
                 // Boxed: most calls wait for nothing.
-                let granted = Box::pin(waited(queued, upload)).await?;
+                let granted = Box::pin(while_known(&mut call.watch, waited(queued, upload))).await?;
                 call.queued();
                 upload.resume();
                 granted
@@ -76,7 +78,7 @@ pub(crate) async fn admit(
     if limits.waits() {
         let path = call.upstream.limited_path().to_owned();
         let body = async { upload.read_ahead(limits::BOUND).await.map(drop) };
-        Box::pin(limits.sets_out(&mut call.admission, &path, body)).await?;
+        Box::pin(while_known(&mut call.watch, limits.sets_out(&mut call.admission, &path, body))).await?;
     }
     call.admission.has(permit);
     let left = charges.keep();
@@ -88,6 +90,19 @@ pub(crate) async fn admit(
         call.follows(parts, upload);
     }
     Ok(())
+}
+
+/// Waits, unless the key of the client ends before: a place in a queue is for those who may call.
+async fn while_known<T>(watch: &mut Option<Watch>, wait: impl Future<Output = Result<T, Denied>>) -> Result<T, Denied> {
+    let ended = poll_fn(|cx| match watch.as_mut().and_then(|watch| watch.poll(cx)) {
+        Some(fault) => Poll::Ready(fault),
+        None => Poll::Pending,
+    });
+    tokio::select! {
+        biased;
+        outcome = wait => outcome,
+        fault = ended => Err(fault.into()),
+    }
 }
 
 /// Waits for a slot, unless the client leaves before.

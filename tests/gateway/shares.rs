@@ -89,3 +89,26 @@ fn nobody_passes_its_maximum_or_takes_a_reserve() {
     stage.release(4);
     assert!(clients.iter_mut().all(|client| client.answer().status == 200));
 }
+
+/// A place in a queue is for those who may call.
+#[test]
+fn a_call_that_waits_for_a_slot_ends_with_its_key() {
+    let (stage, gateway, [revoked, stays]) = world(1, ["", ""]);
+    let mut first = ask(&gateway, &stays, "/s/first", "");
+    let _ = stage.next(1);
+    let mut waits = queue(&gateway, &revoked, "/s/waits", "", 1);
+    let file = gateway.file("gateway.toml");
+    let text = std::fs::read_to_string(&file).expect("there");
+    let without = text.replace(&shown(&hash(revoked.as_bytes())), &shown(&hash(b"another")));
+    assert_ne!(text, without);
+    std::fs::write(&file, without).expect("written");
+    let began = std::time::Instant::now();
+    assert_eq!(gateway.ask_admin("POST", "/-/reload").status, 200);
+    let answer = waits.answer();
+    assert!(began.elapsed() < std::time::Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(answer.status, 401);
+    assert!(answer.text().contains("\"code\":\"invalid_credentials\""), "{}", answer.text());
+    gateway.metric_becomes(QUEUED, &[("route", "slots")], 0.0);
+    stage.release(1);
+    assert_eq!(first.answer().status, 200);
+}
