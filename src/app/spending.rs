@@ -19,6 +19,10 @@ const STEP: Duration = Duration::from_secs(1);
 /// When it cannot be read or is none of this gateway's: starting without it would forget what was used.
 pub(super) fn read(path: &Path) -> Result<Vec<Kept>, String> {
     let told = |problem: String| format!("limits.state: {}: {problem}", path.display());
+    // A pipe would be waited for, and a device may never end.
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(told("is no file".to_owned()));
+    }
     match std::fs::read(path) {
         Ok(bytes) => {
             serde_json::from_slice(&bytes).map_err(|error| told(format!("not what this gateway keeps: {error}")))
@@ -52,8 +56,9 @@ pub(super) async fn keep(shared: &Arc<Shared>, path: Option<PathBuf>) {
     }
 }
 
-/// Writes the file as a whole.
+/// Writes the file as a whole; a link to it stays one.
 pub(super) fn write(path: &Path, kept: &[Kept]) -> io::Result<()> {
+    let path = &behind_links(path);
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let mut file = File::create(&beside)?;
@@ -62,9 +67,38 @@ pub(super) fn write(path: &Path, kept: &[Kept]) -> io::Result<()> {
     std::fs::rename(&beside, path)
 }
 
+/// The file itself, where its name may be a symbolic link: one that was renamed over the link would stay behind on the disk that the
+/// link was to lead away from. The file need not be there yet.
+fn behind_links(path: &Path) -> PathBuf {
+    let next = || {
+        let to = std::fs::read_link(path).ok()?;
+        Some(path.parent().map_or_else(|| to.clone(), |folder| folder.join(&to)))
+    };
+    std::fs::canonicalize(path).ok().or_else(next).unwrap_or_else(|| path.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_to_the_file_stays_one_and_what_is_no_file_is_not_read() {
+        let (folder, disk) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let (link, file) = (folder.path().join("state.json"), disk.path().join("real.json"));
+        std::os::unix::fs::symlink(&file, &link).expect("a link");
+        let kept = |used: &str| {
+            let text = format!(r#"[{{"tenant":"a","budget":"characters/1d","period":7,"used":{used}}}]"#);
+            serde_json::from_str::<Vec<Kept>>(&text).expect("JSON")
+        };
+        for used in ["1.5", "2.5"] {
+            write(&link, &kept(used)).expect("written");
+            assert!(std::fs::symlink_metadata(&link).expect("there").is_symlink());
+            assert_eq!((read(&link), read(&file)), (Ok(kept(used)), Ok(kept(used))));
+        }
+        for other in [Path::new("/dev/zero"), folder.path()] {
+            assert!(read(other).is_err_and(|problem| problem.ends_with("is no file")), "{}", other.display());
+        }
+    }
 
     #[test]
     fn what_is_written_is_read_back_and_an_amount_below_zero_or_without_end_is_refused() {

@@ -93,6 +93,13 @@ impl Spending {
         self.until_end(&count.zone, count.own.period.max(self.period(&count.zone, now)), now)
     }
 
+    /// Whether it was used in a period that is neither this one nor the next: a clock was wrong then or is wrong now.
+    #[must_use]
+    pub fn is_far_ahead(&self, now: Duration) -> bool {
+        let count = lock(&self.count);
+        count.own.used > 0.0 && count.own.period > self.period(&count.zone, now).saturating_add(1)
+    }
+
     /// Counts what was used. Whether that brought it near its end, which is told once in a period.
     pub fn add(&self, used: f64, amount: f64, now: Duration) -> bool {
         let mut count = self.at(now);
@@ -232,6 +239,7 @@ mod tests {
         assert_eq!(budget.unkept(at(4 * DAY)), Spent { period: 9, used: 75.0, told: false });
         assert_eq!(budget.left(at(8 * DAY)), at(2 * DAY), "until its period ends");
         assert_eq!((budget.used(at(9 * DAY)), budget.used(at(10 * DAY))), (75.0, 0.0));
+        assert_eq!([3, 7, 8, 9, 10].map(|day| budget.is_far_ahead(at(day * DAY))), [true, true, false, false, false]);
         let last = Spending::new(7, Spent { period: u64::MAX, used: f64::MAX, told: false });
         assert!(last.add(f64::MAX, 1.0, at(1)) && last.used(at(1)).is_finite());
         assert!(last.left(at(1)) > at(DAY));

@@ -102,6 +102,9 @@ impl Spendings {
         for Kept { tenant, budget, period, used } in kept {
             let Some(days) = Budget::days_of(&budget) else { continue };
             let spending = Spending::new(days, Spent { period, used, told: false });
+            if spending.is_far_ahead(since_1970()) {
+                tracing::warn!(tenant, budget, "a wrong clock kept it as used in a time far ahead");
+            }
             let _ = self.all.insert((tenant, budget), Arc::new(spending));
         }
     }
