@@ -6,10 +6,12 @@ use crate::canon::Fault;
 use crate::config::types::Tenant;
 use crate::fleet::Fleet;
 use arc_swap::ArcSwap;
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime};
@@ -39,7 +41,7 @@ pub struct Current {
     version: AtomicU64,
     changed: Notify,
     /// Sockets whose clients have shown no key yet.
-    unknown: AtomicUsize,
+    unknown: Mutex<UnknownSockets>,
     /// What tenants may use and have used, by their names.
     limits: Mutex<BTreeMap<String, Arc<TenantLimits>>>,
     /// What they have used of their budgets, for as long as the process lives.
@@ -49,21 +51,64 @@ pub struct Current {
 /// Most sockets at one time whose clients have shown no key yet.
 const MOST_UNKNOWN: usize = 1000;
 
+/// How many there are, by the network of their clients.
+#[derive(Debug, Default)]
+struct UnknownSockets {
+    all: usize,
+    of: HashMap<Option<IpAddr>, usize>,
+}
+
+impl UnknownSockets {
+    /// One more of this network, where there is room: each has at most as many as it leaves free, so that one alone keeps nobody out.
+    fn opens(&mut self, network: Option<IpAddr>) -> bool {
+        let own = self.of.get(&network).copied().unwrap_or_default();
+        let fits = own < MOST_UNKNOWN.saturating_sub(self.all);
+        if fits {
+            let _ = self.of.insert(network, own + 1);
+            self.all += 1;
+        }
+        fits
+    }
+
+    fn closes(&mut self, network: Option<IpAddr>) {
+        if let Entry::Occupied(mut own) = self.of.entry(network) {
+            self.all -= 1;
+            match *own.get() {
+                0 | 1 => drop(own.remove()),
+                count => *own.get_mut() = count - 1,
+            }
+        }
+    }
+}
+
+/// Where a client is: whoever has one address of IPv6 has the 64 bits behind its network.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// A socket whose client has shown no key yet.
 #[derive(Debug)]
-pub(crate) struct UnknownSocket(Arc<Current>);
+pub(crate) struct UnknownSocket(Arc<Current>, Option<IpAddr>);
 
 impl Drop for UnknownSocket {
     fn drop(&mut self) {
-        let _ = self.0.unknown.fetch_sub(1, Ordering::Relaxed);
+        self.0.unknown().closes(self.1);
     }
 }
 
 impl Current {
     /// A place for a socket whose client has shown no key yet; none when there are too many of them.
-    pub(crate) fn opens_unknown(self: &Arc<Self>) -> Option<UnknownSocket> {
-        let before = self.unknown.fetch_add(1, Ordering::Relaxed);
-        Some(UnknownSocket(Arc::clone(self))).filter(|_| before < MOST_UNKNOWN)
+    pub(crate) fn opens_unknown(self: &Arc<Self>, address: Option<IpAddr>) -> Option<UnknownSocket> {
+        let network = address.map(network);
+        let opens = self.unknown().opens(network);
+        opens.then(|| UnknownSocket(Arc::clone(self), network))
+    }
+
+    fn unknown(&self) -> MutexGuard<'_, UnknownSockets> {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What tenants had used when the process before this one ended.
@@ -257,5 +302,27 @@ impl Watch {
             Poll::Ready(fault) => Some(fault),
             Poll::Pending => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_without_a_key_from_one_place_leave_room_for_others() {
+        let current = Arc::new(Current::default());
+        let address = |text: &str| Some(text.parse::<IpAddr>().expect("an address"));
+        let open = |text: &str| current.opens_unknown(address(text));
+        let flood: Vec<_> = (0..2000).filter_map(|host| open(&format!("2001:db8::{host:x}"))).collect();
+        assert_eq!(flood.len(), MOST_UNKNOWN / 2);
+        let others: Vec<_> = (1..=9).filter_map(|host| open(&format!("192.0.2.{host}"))).collect();
+        assert_eq!(others.len(), 9);
+        assert!(open("::ffff:192.0.2.1").is_some() && current.opens_unknown(None).is_some());
+        drop(flood);
+        assert!(open("2001:db8::1").is_some());
+        drop(others);
+        let left = current.unknown();
+        assert_eq!((left.all, left.of.len()), (0, 0));
     }
 }

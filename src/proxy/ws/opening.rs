@@ -52,7 +52,8 @@ pub(in crate::proxy) fn open(
     checked: Checked,
     mut parts: request::Parts,
 ) -> Response<Body> {
-    let Some(place) = call.state.shared.tenants.opens_unknown() else {
+    let address = call.client_address(&parts.headers);
+    let Some(place) = call.state.shared.tenants.opens_unknown(address) else {
         return response::fault(call, Fault::TooManyConnections);
     };
     let Some(key) = parts.headers.get(SEC_WEBSOCKET_KEY) else { return response::fault(call, Fault::UpgradeRefused) };
