@@ -69,7 +69,7 @@ pub enum Verdict {
     /// It belongs to a generation that was refused.
     Swallow,
     /// It begins a generation, which needs a slot first.
-    Begin(Beginning),
+    Begin(Box<Beginning>),
 }
 
 /// The beginning of a generation.
@@ -133,7 +133,7 @@ impl<P: Default> Tracker<P> {
         }
         // Where generations have ids, a message without one may be about all of them.
         if begins {
-            return Verdict::Begin(Beginning { id, said, facts: self.facts.clone(), since: now });
+            return Verdict::Begin(Box::new(Beginning { id, said, facts: self.facts.clone(), since: now }));
         }
         if let Some(overflow) = self.overflow.as_mut().filter(|_| text.characters > 0) {
             overflow.generation.said(said, now);
@@ -325,8 +325,8 @@ impl<P: Default> Tracker<P> {
     }
 
     /// A generation has its slot. One for which there is no room is counted with others of its kind.
-    pub fn began(&mut self, beginning: Beginning, slot: P, now: Instant) {
-        let Beginning { id, said, facts, since } = beginning;
+    pub fn began(&mut self, beginning: Box<Beginning>, slot: P, now: Instant) {
+        let Beginning { id, said, facts, since } = *beginning;
         let queued = now.saturating_duration_since(since);
         let mut generation = Generation::new(&self.rule, &facts, self.watch, now);
         if !self.has_room() {
@@ -339,7 +339,7 @@ impl<P: Default> Tracker<P> {
     }
 
     /// A generation has none.
-    pub fn refuse(&mut self, beginning: Beginning) {
+    pub fn refuse(&mut self, beginning: Box<Beginning>) {
         if !beginning.said.last {
             if self.refused.len() == MOST {
                 let _ = self.refused.remove(0);

@@ -46,6 +46,9 @@ pub struct State {
     routes: Vec<Arc<RouteRuntime>>,
 }
 
+/// How long first audio takes at one upstream of a route, which all its calls learn.
+type FirstAudioOfUpstream = Arc<Mutex<FirstAudioTimes>>;
+
 /// What outlives a configuration.
 #[derive(Debug)]
 pub struct Shared {
@@ -62,7 +65,7 @@ pub struct Shared {
     /// The health of routes, by name.
     health: Mutex<BTreeMap<String, Arc<RouteHealth>>>,
     /// How long first audio takes at the upstreams of routes, by the route's name and the upstream's URL.
-    first_audio: Mutex<BTreeMap<(String, String), Arc<Mutex<FirstAudioTimes>>>>,
+    first_audio: Mutex<BTreeMap<(String, String), FirstAudioOfUpstream>>,
     /// Who this gateway is in `Via`.
     pub identity: Identity,
     /// Signals that WebSockets have to be closed.

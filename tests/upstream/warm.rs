@@ -86,8 +86,11 @@ async fn answering() -> (SocketAddr, Arc<AtomicUsize>, Arc<AtomicUsize>) {
     (address, counts.0, counts.1)
 }
 
-/// The same over TLS, HTTP/2 or 1.1; tells of each handshake, and after how long its connection ended.
-async fn secure(config: Arc<ServerConfig>, told: Arc<Mutex<Vec<(HandshakeKind, Option<Duration>)>>>) -> SocketAddr {
+/// Each handshake, and after how long its connection ended.
+type Handshakes = Arc<Mutex<Vec<(HandshakeKind, Option<Duration>)>>>;
+
+/// The same over TLS, HTTP/2 or 1.1; tells of each handshake.
+async fn secure(config: Arc<ServerConfig>, told: Handshakes) -> SocketAddr {
     provider(move |_, stream| {
         let (acceptor, told) = (TlsAcceptor::from(Arc::clone(&config)), Arc::clone(&told));
         async move {
@@ -337,10 +340,9 @@ async fn more_are_kept_after_many_calls_at_one_time_and_never_more_than_allowed(
     let address = provider(move |_, mut stream| {
         let gate = Arc::clone(&gate);
         async move {
-            while !head(&mut stream).await.is_empty() {
+            if !head(&mut stream).await.is_empty() {
                 let _ = gate.acquire().await;
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
-                return;
             }
         }
     })

@@ -47,7 +47,7 @@ impl End {
     }
 
     /// Waits until the gateway has left.
-    async fn is_left(mut self) {
+    async fn leaves(mut self) {
         assert_eq!(self.heard.recv().await, None);
     }
 
@@ -183,7 +183,7 @@ async fn the_next_socket_is_as_the_last_was_and_waits_for_the_client() {
     utterance(&mut client, &mut first, "a").await;
     first.closes(1000, "");
     let head = first.head.clone();
-    first.is_left().await;
+    first.leaves().await;
     // A ping is no reason, and is answered.
     client.send(&up(Ping, "here?")).await;
     let pong = client.next().await;
@@ -446,7 +446,7 @@ async fn a_client_that_closes_while_there_is_no_socket_is_answered() {
     let mut client = opened(&gateway).await;
     let end = ends.recv().await.expect("a socket");
     end.closes(1000, "");
-    end.is_left().await;
+    end.leaves().await;
     client.send(&up(Close, closing(1000, "bye"))).await;
     assert_eq!(client.next().await.close(), (1000, String::new()));
     assert!(client.frame().await.is_none());
@@ -461,7 +461,7 @@ async fn a_drain_of_the_gateway_closes_sessions_without_a_socket() {
     let mut client = opened(&gateway).await;
     let end = ends.recv().await.expect("a socket");
     end.closes(1000, "");
-    end.is_left().await;
+    end.leaves().await;
     gateway.stop();
     let frames = client.frames_until_close().await;
     assert_eq!(frames[0].json()["error"]["code"], "shutting_down", "{frames:?}");

@@ -56,7 +56,7 @@ pub(super) struct Slots {
 
 /// A message that waits for a slot.
 struct Waiting {
-    beginning: Beginning,
+    beginning: Box<Beginning>,
     frames: Vec<u8>,
     replaced: Option<Vec<u8>>,
     slot: Pin<Box<dyn Future<Output = Slot> + Send>>,
