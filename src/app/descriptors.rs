@@ -1,55 +1,108 @@
 //! How many files and sockets the process may have open.
 
+use crate::config::types::{Config, Route, Upstream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Descriptors besides those of connections: logs, listeners, runtimes, configuration files while they are read.
 const OTHERS: u64 = 64;
 
 /// Raises the soft limit to the hard one, since high descriptor numbers harm nothing here, and warns when it is too low for the
-/// allowed connections. Each may need a second one to a provider.
-pub(super) fn provide(max_connections: usize) {
+/// configuration.
+pub(super) fn provide(config: &Config) {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let limit = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => raised.current,
         Err(_) => limit.current,
     };
-    if let Some(problem) = shortage(limit, max_connections) {
+    if let Some(problem) = shortage(limit, config.server.max_connections, kept(&config.routes)) {
         tracing::warn!("{problem}");
     }
 }
 
-/// The warning when a limit is too low; none when there is no limit.
-fn shortage(limit: Option<u64>, max_connections: usize) -> Option<String> {
-    let needed = u64::try_from(max_connections).unwrap_or(u64::MAX).saturating_mul(2).saturating_add(OTHERS);
+/// How many connections may wait for calls ahead of them, which routes with the same upstream share.
+fn kept(routes: &[Arc<Route>]) -> usize {
+    let mut upstreams: HashMap<&Upstream, usize> = HashMap::new();
+    for route in routes.iter().filter(|route| route.warm.connections > 0) {
+        for upstream in &route.upstreams {
+            let most = upstreams.entry(upstream).or_default();
+            *most = route.warm.max_idle.max(*most);
+        }
+    }
+    upstreams.into_values().sum()
+}
+
+/// The warning when a limit is too low; none when there is no limit. Each connection of a client may need a second one to a
+/// provider.
+fn shortage(limit: Option<u64>, max_connections: usize, kept: usize) -> Option<String> {
+    let [connections, kept_ahead] = [max_connections, kept].map(|number| u64::try_from(number).unwrap_or(u64::MAX));
+    let needed = connections.saturating_mul(2).saturating_add(kept_ahead).saturating_add(OTHERS);
     let limit = limit.filter(|limit| *limit < needed)?;
+    let (warm, lower) = match kept {
+        0 => (String::new(), ""),
+        _ => (format!(" and {kept} warm connections"), " or what `warm` keeps"),
+    };
     Some(format!(
-        "server.max_connections = {max_connections} can need {needed} descriptors, and this process may have {limit}: raise the limit \
-         (LimitNOFILE of systemd, ulimit -Hn, --ulimit nofile of docker) or lower server.max_connections"
+        "server.max_connections = {max_connections}{warm} can need {needed} descriptors, and this process may have {limit}: raise the \
+         limit (LimitNOFILE of systemd, ulimit -Hn, --ulimit nofile of docker) or lower server.max_connections{lower}"
     ))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load_str;
+
+    const SERVER: &str = "[server]\nlisten = '127.0.0.1:1'\n[admin]\nenabled = false\n";
+
+    /// With a route for each of these pairs of a port and `warm`.
+    fn config(routes: &[(u16, &str)]) -> Config {
+        let route = |(name, (port, warm)): (usize, &(u16, &str))| {
+            format!(
+                "[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\nprovider = 'generic'\nupstream = 'http://127.0.0.1:{port}'\n{warm}\n"
+            )
+        };
+        let routes: String = routes.iter().enumerate().map(route).collect();
+        load_str(&[("t.toml", &format!("{SERVER}{routes}"))], []).expect("a configuration").config
+    }
 
     #[test]
     fn a_limit_that_is_too_low_for_the_connections_is_told() {
-        for (limit, max_connections, short) in [
-            (Some(1024), 10_000, true),
-            (Some(20_063), 10_000, true),
-            (Some(20_064), 10_000, false),
-            (Some(1024), 100, false),
-            (None, 10_000, false),
-            (Some(u64::MAX), usize::MAX, false),
+        for (limit, max_connections, kept, short) in [
+            (Some(1024), 10_000, 0, true),
+            (Some(20_063), 10_000, 0, true),
+            (Some(20_064), 10_000, 0, false),
+            (Some(20_064), 10_000, 1, true),
+            (Some(20_080), 10_000, 16, false),
+            (Some(1024), 100, 0, false),
+            (None, 10_000, 100, false),
+            (Some(u64::MAX), usize::MAX, usize::MAX, false),
         ] {
-            assert_eq!(shortage(limit, max_connections).is_some(), short, "{limit:?} {max_connections}");
+            let told = shortage(limit, max_connections, kept);
+            assert_eq!(told.is_some(), short, "{limit:?} {max_connections} {kept}");
+            assert_eq!(told.is_some_and(|told| told.contains("warm")), short && kept > 0, "{limit:?} {kept}");
+        }
+    }
+
+    #[test]
+    fn connections_that_are_kept_ahead_of_calls_count() {
+        let (two, one) = ("warm = { connections = 2, max_idle = 4 }", "warm = { connections = 1, max_idle = 3 }");
+        for (routes, expected) in [
+            (&[(1, "")][..], 0),
+            (&[(1, "warm = { max_idle = 9 }")], 0),
+            (&[(1, "warm = { connections = 2 }")], 16),
+            (&[(1, two), (1, one)], 4),
+            (&[(1, two), (1, ""), (2, one)], 4 + 3),
+        ] {
+            assert_eq!(kept(&config(routes).routes), expected, "{routes:?}");
         }
     }
 
     #[test]
     fn the_soft_limit_becomes_the_hard_one() {
-        provide(1);
+        provide(&config(&[(1, "")]));
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
     }

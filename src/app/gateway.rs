@@ -52,7 +52,7 @@ impl Gateway {
         let admin = loaded.config.admin.clone();
         let metrics = metrics(&loaded.config);
         let (access, logs) = start_logs(&loaded.config, &metrics)?;
-        descriptors::provide(server.max_connections);
+        descriptors::provide(&loaded.config);
         let otlp = loaded.config.telemetry.otlp.clone();
         let mut files = loaded.files.clone();
         let runtime = runtime()?;

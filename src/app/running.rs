@@ -1,7 +1,7 @@
 //! The configuration in force, and what it is made into.
 
 use super::error::StartError;
-use super::{restart, spending};
+use super::{descriptors, restart, spending};
 use crate::config::Loaded;
 use crate::config::files::SourceFiles;
 use crate::config::types::Config;
@@ -83,6 +83,7 @@ impl Running {
     /// restart.
     pub(super) fn replace(&self, loaded: Loaded, files: &mut SourceFiles) -> Result<Vec<&'static str>, String> {
         note_certificates(&loaded.config, files);
+        descriptors::provide(&loaded.config);
         let greeting = match (&self.tls, &loaded.config.server.tls) {
             (Some(running), Some(new)) => running.prepare(new).map_err(|error| format!("server.tls: {error}\n"))?,
             _ => None,
