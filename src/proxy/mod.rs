@@ -216,14 +216,16 @@ impl Proxy {
                 // Rare and large: boxed, so that ordinary requests do not reserve space for it.
                 return Box::pin(ws::relay(&self.client, call, request)).await;
             }
-            // Two statements: otherwise the future would reserve space for the result of `send` while it awaits `relay`.
-            let sent = match call.watch.is_some() {
-                true => Box::pin(sent_while_known(&self.client, &mut call, request)).await,
-                false => retry::send(&self.client, &mut call, request, false).await,
-            };
-            let answer = match sent {
-                Ok(answer) => answer,
-                Err(failed) => return response::failed(call, *failed),
+            let answer = {
+                // A block: otherwise the future would reserve space for the result of `send` while it awaits `relay`.
+                let sent = match call.watch.is_some() {
+                    true => Box::pin(sent_while_known(&self.client, &mut call, request)).await,
+                    false => retry::send(&self.client, &mut call, request, false).await,
+                };
+                match sent {
+                    Ok(answer) => answer,
+                    Err(failed) => return response::failed(call, *failed),
+                }
             };
             response::relay(call, answer).await
         }
