@@ -23,7 +23,7 @@ use arc_swap::ArcSwap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -76,8 +76,9 @@ pub struct Shared {
     pub limits: Registry,
     /// Connections to upstreams that workers share.
     pub connections: Arc<Connections>,
-    /// The routes of the configuration in force, for sockets that outlive the one that they began with.
-    routes: ArcSwap<Vec<Arc<RouteRuntime>>>,
+    /// The routes of the configuration in force, for sockets that outlive the one that they began with. They are its own: what a
+    /// configuration has counted and learned goes with it.
+    routes: ArcSwap<Vec<Weak<RouteRuntime>>>,
     /// Collects spans, if they are exported.
     tracer: OnceLock<Tracer>,
 }
@@ -209,8 +210,8 @@ impl Shared {
     }
 
     /// The routes of the configuration in force.
-    pub(crate) fn routes_in_force(&self) -> Arc<Vec<Arc<RouteRuntime>>> {
-        self.routes.load_full()
+    pub(crate) fn routes_in_force(&self) -> Vec<Arc<RouteRuntime>> {
+        self.routes.load().iter().filter_map(Weak::upgrade).collect()
     }
 
     /// The health of a route, which keeps what was known before.
@@ -307,7 +308,7 @@ impl State {
         shared.forget_first_audio();
         let has_cors = config.server.cors.is_some() || config.routes.iter().any(|route| route.cors.is_some());
         shared.tenants.replace(Arc::clone(&tenants));
-        shared.routes.store(Arc::new(routes.clone()));
+        shared.routes.store(Arc::new(routes.iter().map(Arc::downgrade).collect()));
         Ok(State { has_cors, table: RouteTable::new(&config.routes), tenants, routes, accounts, config, shared })
     }
 
