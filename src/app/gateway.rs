@@ -104,6 +104,8 @@ impl Gateway {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        // A log file at the limit of its size ends the process, unless somebody listens: then writing fails, and is counted.
+        let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let control = Arc::clone(&self.control);
         Ok(self.runtime.spawn(async move {
             loop {

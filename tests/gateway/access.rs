@@ -42,6 +42,19 @@ fn lines_for_which_the_disk_has_no_room_are_counted_and_warned_of() {
 }
 
 #[test]
+fn a_log_file_at_the_limit_of_its_size_ends_nothing() {
+    let provider = Provider::start();
+    let gateway = Gateway::start_with_small_files(&Settings::standard(provider.address()));
+    let world = World { gateway, provider };
+    for _ in 0..8 {
+        assert_eq!(world.get("/p/a").status, 200);
+    }
+    let line = world.gateway.line(|line| line["message"] == "lines of the access log are lost");
+    assert!(line["reason"].as_str().is_some_and(|reason| reason.starts_with("File too large")), "{line}");
+    assert_eq!(world.get("/p/a").status, 200);
+}
+
+#[test]
 fn successes_may_be_left_out_and_errors_never() {
     let world = World::with(|settings| settings.telemetry("log = { format = \"json\", access_successes = 0.0 }"));
     for _ in 0..3 {

@@ -72,22 +72,25 @@ impl Gateway {
 
     /// Starts the program with so many file descriptors at most.
     pub(crate) fn start_cramped(settings: &Settings, descriptors: usize) -> Gateway {
-        let directory = tempfile::tempdir().expect("a directory for the configuration");
-        let file = directory.path().join("gateway.toml");
-        std::fs::write(&file, settings.text()).expect("the configuration is written");
-        let mut command = Command::new("sh");
-        let script = format!("ulimit -n {descriptors}; exec \"$0\" serve --config \"$1\"");
-        let _ = command.args(["-c", &script, env!("CARGO_BIN_EXE_speechgate")]).arg(&file);
-        Gateway::spawn(command, directory, &[])
+        Gateway::start_by(settings, &format!("ulimit -n {descriptors}; exec \"$0\" serve --config \"$1\""))
     }
 
     /// Starts the program with its access log on a disk that is full.
     pub(crate) fn start_on_full_disk(settings: &Settings) -> Gateway {
+        Gateway::start_by(settings, "exec \"$0\" serve --config \"$1\" >/dev/full")
+    }
+
+    /// Starts the program with its access log in a file, where no file may be larger than a block.
+    pub(crate) fn start_with_small_files(settings: &Settings) -> Gateway {
+        Gateway::start_by(settings, "ulimit -f 1; exec \"$0\" serve --config \"$1\" >\"$1.log\"")
+    }
+
+    /// Starts the program by a script of the shell, which gets it and its configuration.
+    fn start_by(settings: &Settings, script: &str) -> Gateway {
         let directory = tempfile::tempdir().expect("a directory for the configuration");
         let file = directory.path().join("gateway.toml");
         std::fs::write(&file, settings.text()).expect("the configuration is written");
         let mut command = Command::new("sh");
-        let script = "exec \"$0\" serve --config \"$1\" >/dev/full";
         let _ = command.args(["-c", script, env!("CARGO_BIN_EXE_speechgate")]).arg(&file);
         Gateway::spawn(command, directory, &[])
     }
