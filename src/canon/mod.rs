@@ -39,7 +39,7 @@ mod mapping;
 mod merge;
 mod native;
 pub mod observed;
-mod openings;
+pub mod openings;
 mod outline;
 mod path;
 mod place;

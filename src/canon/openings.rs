@@ -6,7 +6,7 @@ use super::template::PathTemplate;
 
 /// All of a profile.
 #[derive(Debug)]
-pub(crate) struct Openings(Vec<(Vec<PathTemplate>, Vec<String>)>);
+pub struct Openings(Vec<(Vec<PathTemplate>, Vec<String>)>);
 
 impl Openings {
     pub(super) fn compile(spec: &ProfileSpec, problems: &mut Problems) -> Openings {
@@ -22,7 +22,7 @@ impl Openings {
     }
 
     /// The members of the first message in which the client of this socket may show its key.
-    pub(crate) fn members(&self, method: &str, path: &str) -> impl Iterator<Item = &str> {
+    pub fn members(&self, method: &str, path: &str) -> impl Iterator<Item = &str> {
         let here = move |paths: &[PathTemplate]| paths.iter().any(|template| template.matches(method, path));
         self.0.iter().filter(move |(paths, _)| here(paths)).flat_map(|(_, members)| members).map(String::as_str)
     }

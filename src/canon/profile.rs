@@ -45,7 +45,8 @@ pub struct Profile {
     pub(crate) late_rules: Vec<Rule>,
     pub(crate) native: super::native::Native,
     rewrites: Rewrites,
-    pub(crate) openings: Openings,
+    /// The sockets on which clients may show their key in the first message.
+    pub openings: Openings,
     texts: Vec<TextPath>,
     generations: Vec<Arc<GenerationRule>>,
     streams: Vec<Arc<Stream>>,

@@ -125,7 +125,7 @@ fn find<'s>(
     // Before a looping request could wait for a slot that it holds itself.
     state.shared.identity.check_loop(&parts.headers, request.fields)?;
     request.authority = headers::authority(parts);
-    if state.tenants.guard() && request.authority.as_ref().is_some_and(|host| gateway_key::has_key(host)) {
+    if state.tenants.guard() && request.authority.as_ref().is_some_and(gateway_key::has_key) {
         request.authority = None;
         return Err(Fault::BadHost);
     }
