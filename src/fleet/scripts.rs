@@ -74,7 +74,7 @@ pub struct Check {
     pub of_account: bool,
     /// The key that it counts by in this process.
     pub key: u64,
-    /// The same for all processes, as made by [`Fleet::keys`].
+    /// The same for all processes, as made by the fleet's `keys`.
     pub name: u64,
     /// The limit.
     pub quota: Quota,
