@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `accounts` | gateways in this process whose routes share an account: its slots and rates |
+//! | `limiter` | one limiter, spoken to by the script, for `slots` |
 //! | `slots` | the script that hands out slots: order, leases, turns, a clock that is set, lost data |
 //! | `rates` | the script that counts requests |
 //! | `budgets` | budgets: nothing lost or doubled, and at most one generation for each client beyond the end |
@@ -15,6 +16,7 @@
 mod accounts;
 mod budgets;
 mod defects;
+mod limiter;
 mod rates;
 mod seed;
 mod server;

@@ -3,7 +3,8 @@
 use crate::support::grpc::{Caller, Calls, Exchange, map, message, run};
 use crate::support::world::{get, get_with};
 use crate::support::{Act, Client, Gateway, Provider, Settings};
-use crate::tenants::{KEY, OTHER, ask, credentialed, error, seen, socket, socket_provider, tenants};
+use crate::tenant_sockets::{socket, socket_provider};
+use crate::tenants::{KEY, OTHER, ask, credentialed, error, seen, tenants};
 use crate::tls::{Authority, dial, tls_line};
 use bytes::Bytes;
 use rcgen::{CertificateParams, DnType, SanType};

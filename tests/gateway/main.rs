@@ -23,11 +23,14 @@ mod envelope;
 mod failover;
 /// A provider that fails at every byte.
 mod faults;
+/// The form of an error: by the route, by what a client asks for, by who it is.
+mod forms;
 /// HTTP/1 as RFC 9112 and 9110 have it.
 mod framing;
 /// gRPC: trailers in both directions, deadlines, and refusals that stubs understand.
 mod grpc;
 mod grpc_hostile;
+mod grpc_refusals;
 /// Headers that a client could spoof, and those that a proxy must add or take away.
 mod headers;
 /// Pauses that a provider asks for, and caps that it teaches.
@@ -55,6 +58,8 @@ mod operator;
 /// Pages of browsers that call from another origin.
 mod pages;
 mod paths;
+/// Preflights where clients show gateway keys.
+mod preflights;
 /// One test for each fixed bug.
 mod regression;
 /// Another configuration while everything runs.
@@ -81,6 +86,8 @@ mod sockets;
 mod status;
 /// Bodies of every size and framing, both ways.
 mod stream;
+/// Sockets of tenants.
+mod tenant_sockets;
 /// Tenants and their keys.
 mod tenants;
 /// TLS and mutual TLS from clients.

@@ -2,7 +2,8 @@
 
 use crate::support::world::get_with;
 use crate::support::{Act, DEADLINE, Gateway, Provider, Settings};
-use crate::tenants::{EXPIRED, HANDSHAKE, KEY, OTHER, ask, rest, seen, socket, socket_provider, tenants};
+use crate::tenant_sockets::{rest, socket, socket_provider};
+use crate::tenants::{EXPIRED, HANDSHAKE, KEY, OTHER, ask, seen, tenants};
 use speechgate::wire::frame::{Opcode, frame};
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};

@@ -6,11 +6,9 @@ use serde_json::Value;
 use speechgate::canon::spec::SecretsSpec;
 use speechgate::config;
 use speechgate::proxy::gateway_key::{hash, make, shown};
-use speechgate::wire::frame::{Opcode, Sender, frame, parse};
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 /// One key for all tests, so that they look for the same bytes.
 pub(crate) static KEY: LazyLock<String> = LazyLock::new(|| make().expect("random bytes"));
@@ -33,7 +31,7 @@ pub(crate) fn tenants() -> String {
 }
 
 /// The standard routes with a credential of the route's, `/own` without any, and the tenants.
-fn settings(provider: &Provider) -> Settings {
+pub(crate) fn settings(provider: &Provider) -> Settings {
     let credentials = "credentials = { header = \"xi-api-key\", value = \"sk-of-the-route\" }";
     Settings::new()
         .route("plain", "/p", provider.address(), credentials)
@@ -41,7 +39,7 @@ fn settings(provider: &Provider) -> Settings {
         .route("own", "/own", provider.address(), &tenants())
 }
 
-fn world() -> (Gateway, Provider) {
+pub(crate) fn world() -> (Gateway, Provider) {
     let provider = Provider::start();
     (Gateway::start(&settings(&provider)), provider)
 }
@@ -298,17 +296,6 @@ fn no_byte_of_a_gateway_key_goes_to_a_provider_or_into_a_sink() {
     }
 }
 
-/// A browser asks whether its page may before it sends any key.
-#[test]
-fn preflights_need_no_key() {
-    let (gateway, provider) = world();
-    let preflight = "OPTIONS /p/v1/a HTTP/1.1\r\nHost: a\r\nOrigin: https://app.example\r\nAccess-Control-Request-Method: POST\r\n\r\n";
-    assert_eq!(ask(&gateway, preflight).status, 204);
-    assert!(provider.take().is_empty(), "it is answered here");
-    assert_eq!(ask(&gateway, "OPTIONS /p/v1/a HTTP/1.1\r\nHost: a\r\n\r\n").status, 401);
-    assert_eq!(gateway.admin("/livez").status, 200);
-}
-
 /// A Secret that is mounted: keys come and go with its files.
 #[test]
 fn keys_come_and_go_with_their_file() {
@@ -341,130 +328,9 @@ fn a_refused_client_keeps_its_connection() {
     assert_eq!(client.send(get_with("/p/v1/a", &format!("xi-api-key: {}\r\n", *KEY))).answer().status, 200);
 }
 
-/// A provider that opens every socket, keeps it, and remembers what came.
-pub(crate) fn socket_provider() -> (SocketAddr, Arc<Mutex<Vec<u8>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    let seen: Arc<Mutex<Vec<u8>>> = Arc::default();
-    let all = Arc::clone(&seen);
-    // It waits in accept until the test binary ends.
-    drop(std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let seen = Arc::clone(&all);
-            drop(std::thread::spawn(move || {
-                let (mut answered, mut buffer) = (false, [0; 4096]);
-                while let Ok(length @ 1..) = stream.read(&mut buffer) {
-                    let mut seen = seen.lock().expect("no panic");
-                    seen.extend_from_slice(&buffer[..length]);
-                    if !answered && seen.ends_with(b"\r\n\r\n") {
-                        answered = stream.write_all(SWITCHING).is_ok();
-                    }
-                }
-            }));
-        }
-    }));
-    (address, seen)
-}
-
-const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-
-/// Opens a socket.
-pub(crate) fn socket(gateway: &Gateway, target: &str, lines: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.address()).expect("a connection");
-    stream.set_read_timeout(Some(crate::support::DEADLINE)).expect("a deadline");
-    stream.write_all(&get_with(target, &format!("{lines}{HANDSHAKE}"))).expect("taken");
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
-        head.push(byte[0]);
-    }
-    assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
-    stream
-}
-
-/// What comes on a socket until its close, which is answered, as text.
-pub(crate) fn rest(mut stream: TcpStream) -> String {
-    let (mut all, mut buffer, mut at) = (Vec::new(), [0; 4096], 0);
-    while let Ok(length @ 1..) = stream.read(&mut buffer) {
-        all.extend_from_slice(&buffer[..length]);
-        while let Ok(Some((header, start))) = parse(&all[at..], Sender::Server) {
-            let end = at + start + usize::try_from(header.length).expect("a small frame");
-            if end > all.len() {
-                break;
-            }
-            if header.opcode == Opcode::Close {
-                let _ = stream.write_all(&frame(Opcode::Close, &all[at + start..at + start + 2], Some([0; 4])));
-                return String::from_utf8_lossy(&all).into_owned();
-            }
-            at = end;
-        }
-    }
-    String::from_utf8_lossy(&all).into_owned()
-}
-
 pub(crate) fn credentialed(provider: SocketAddr, tenants: &str) -> Settings {
     let lines = format!("credentials = {{ header = \"xi-api-key\", value = \"sk\" }}\n{tenants}");
     Settings::new().route("plain", "/p", provider, &lines)
-}
-
-/// A key that is taken away, or ends by itself, closes the sockets that it has opened, and no others.
-#[test]
-fn sockets_end_with_the_key_that_opened_them() {
-    let (provider, _) = socket_provider();
-    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(4);
-    let hashed = |key: &str| shown(&hash(key.as_bytes()));
-    let tenants = |first: &str| {
-        let ends = humantime::format_rfc3339(soon);
-        format!(
-            "[[tenants]]\nname = \"a\"\nkeys = [{first}{{ hash = \"{}\", expires = \"{ends}\" }}]\n[[tenants]]\nname = \"b\"\nkeys = [\"{}\"]\n",
-            hashed(&EXPIRED),
-            hashed(&OTHER)
-        )
-    };
-    let both = format!("\"{}\", ", hashed(&KEY));
-    let gateway = Gateway::start(&credentialed(provider, &tenants(&both)));
-    let open = |key: &str| socket(&gateway, "/p/v1/s", &format!("xi-api-key: {key}\r\n"));
-    let [revoked, expires, mut stays] = [KEY.as_str(), EXPIRED.as_str(), OTHER.as_str()].map(open);
-    std::fs::write(gateway.file("gateway.toml"), credentialed(provider, &tenants("")).text()).expect("written");
-    let began = std::time::Instant::now();
-    assert_eq!(gateway.ask_admin("POST", "/-/reload").status, 200);
-    let told = rest(revoked);
-    assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
-    assert!(
-        told.contains("\"code\":\"invalid_credentials\"") && told.contains("\"type\":\"authentication\""),
-        "{told}"
-    );
-    let told = rest(expires);
-    assert!(told.contains("\"code\":\"expired_credentials\""), "{told}");
-    let late = std::time::SystemTime::now().duration_since(soon).expect("not before its end");
-    assert!(late < std::time::Duration::from_secs(1), "{late:?}");
-    stays.write_all(&frame(Opcode::Close, &[3, 232], Some([1, 2, 3, 4]))).expect("taken");
-    let told = rest(stays);
-    assert!(!told.contains("credentials"), "{told}");
-    gateway.metric_becomes("speechgate_errors_total", &[("type", "authentication"), ("transport", "websocket")], 2.0);
-}
-
-/// SDKs send the key again in messages, long after the first.
-#[test]
-fn no_message_of_a_socket_takes_a_gateway_key_along() {
-    let (provider, seen) = socket_provider();
-    let gateway = Gateway::start(&credentialed(provider, &tenants()));
-    let mut stream =
-        socket(&gateway, "/p/v1/text-to-speech/v/multi-stream-input", &format!("xi-api-key: {}\r\n", *KEY));
-    for number in 0..40 {
-        for text in [
-            format!("{{\"text\":\" \",\"xi_api_key\":\"{}\",\"context_id\":\"{number}\"}}", *KEY),
-            format!("{{\"text\":\" \",\"init\":{{\"authorization\":\"Bearer {}\"}}}}", *KEY),
-            format!("{{\"text\":\"end {number}\"}}"),
-        ] {
-            stream.write_all(&frame(Opcode::Text, text.as_bytes(), Some([0; 4]))).expect("taken");
-        }
-    }
-    stream.write_all(&frame(Opcode::Close, &[3, 232], Some([0; 4]))).expect("taken");
-    let _ = rest(stream);
-    let seen = String::from_utf8_lossy(&seen.lock().expect("no panic")).into_owned();
-    assert!(seen.contains("end 39"), "{seen}");
-    assert!(!seen.contains(&KEY[3..]), "{seen}");
 }
 
 /// A tenant that may begin two requests in a long time, and one that may begin four in a day.
@@ -512,35 +378,6 @@ fn rates_and_budgets_of_a_tenant_bind_it_alone_and_outlive_a_restart() {
     let gateway = Gateway::start(&settings);
     assert_eq!([0; 2].map(|_| one(&gateway, &OTHER).status), [402, 402], "the file is read again");
     assert_eq!(one(&gateway, &KEY).status, 200, "rates begin anew");
-}
-
-/// A preflight shows no key, so nobody's limits may learn from its answer, and no provider hears of it where clients have keys.
-#[test]
-fn a_preflight_reaches_no_provider_and_binds_nobody() {
-    let (gateway, provider) = world();
-    let preflight = "OPTIONS /p/v1/x HTTP/1.1\r\nHost: a\r\nOrigin: https://page.example\r\n\
-                     Access-Control-Request-Method: POST\r\nContent-Length: 5\r\n\r\nABCDE";
-    assert_eq!(ask(&gateway, preflight).status, 204);
-    assert_eq!(ask(&gateway, get_with("/p/v1/after", &format!("xi-api-key: {}\r\n", *KEY))).status, 200);
-    assert_eq!(provider.one().target(), "/v1/after", "the first that it hears of");
-}
-
-#[test]
-fn a_preflight_that_is_told_to_wait_makes_nobody_wait() {
-    let provider = Provider::start();
-    let gateway = Gateway::start(&Settings::new().route(
-        "plain",
-        "/p",
-        provider.address(),
-        "credentials = { header = \"xi-api-key\", value = \"sk\" }\ncircuit_breaker = { failures = 1 }",
-    ));
-    let preflight = "OPTIONS /p/v1/x HTTP/1.1\r\nHost: a\r\nOrigin: https://page.example\r\n\
-                     Access-Control-Request-Method: POST\r\n\r\n";
-    for refusal in ["429 Too Many Requests\r\nRetry-After: 60", "500 Internal Server Error"] {
-        provider.next([Act::send(format!("HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n"))]);
-        assert!(ask(&gateway, preflight).status >= 429);
-        assert_eq!(ask(&gateway, get("/p/v1/y")).status, 200, "{refusal}");
-    }
 }
 
 #[test]

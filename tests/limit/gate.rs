@@ -4,14 +4,13 @@ use super::{Clock, ms, poll, secs};
 use speechgate::limit::{AccountSet, Demand, Entry, Gate, GateStats, Permit, Priority, Setup, Waiting};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-fn gate(max: u32, queue: u32) -> Arc<Gate> {
+pub(super) fn gate(max: u32, queue: u32) -> Arc<Gate> {
     Gate::new(&Setup { max, queue, accounts: 1 })
 }
 
-fn admitted(entry: Entry) -> Permit {
+pub(super) fn admitted(entry: Entry) -> Permit {
     match entry {
         Entry::Admitted(permit) => permit,
         Entry::Queued(_) => panic!("queued"),
@@ -19,7 +18,7 @@ fn admitted(entry: Entry) -> Permit {
     }
 }
 
-fn queued(entry: Entry) -> Waiting {
+pub(super) fn queued(entry: Entry) -> Waiting {
     match entry {
         Entry::Queued(waiting) => waiting,
         Entry::Admitted(_) => panic!("admitted"),
@@ -27,16 +26,16 @@ fn queued(entry: Entry) -> Waiting {
     }
 }
 
-fn full(entry: &Entry) -> bool {
+pub(super) fn full(entry: &Entry) -> bool {
     matches!(entry, Entry::Full)
 }
 
 /// Enters at normal priority, whatever the account.
-fn enter(gate: &Arc<Gate>, clock: &Clock) -> Entry {
+pub(super) fn enter(gate: &Arc<Gate>, clock: &Clock) -> Entry {
     gate.enter(Priority::Normal, AccountSet::ALL, clock.now())
 }
 
-fn stands(gate: &Gate, limit: u32, in_use: u32, queued: u32) {
+pub(super) fn stands(gate: &Gate, limit: u32, in_use: u32, queued: u32) {
     assert_eq!(gate.stats(), GateStats { limit, in_use, queued });
 }
 
@@ -92,60 +91,6 @@ fn who_leaves_gives_up_place_and_grant() {
     stands(&gate, 1, 1, 0);
     drop(last);
     stands(&gate, 1, 0, 0);
-}
-
-/// Polls once, with this waker.
-fn is_ready(waiting: &mut Waiting, waker: &Waker) -> bool {
-    std::pin::Pin::new(waiting).poll(&mut Context::from_waker(waker)).is_ready()
-}
-
-struct Count(AtomicUsize);
-
-impl Wake for Count {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[test]
-fn the_waker_of_the_last_poll_is_woken_once() {
-    let (gate, clock) = (gate(1, 8), Clock::new());
-    let holder = admitted(enter(&gate, &clock));
-    let mut waiting = queued(enter(&gate, &clock));
-    let counts = [0, 1].map(|_| Arc::new(Count(AtomicUsize::new(0))));
-    for count in &counts {
-        let waker = Waker::from(Arc::clone(count));
-        assert!(!is_ready(&mut waiting, &waker));
-    }
-    drop(holder);
-    assert_eq!(counts.each_ref().map(|count| count.0.load(Ordering::Relaxed)), [0, 1]);
-    assert!(poll(&mut waiting).is_some());
-    // Ready once: from then on pending, and its drop frees nothing.
-    assert!(poll(&mut waiting).is_none());
-}
-
-#[test]
-fn a_waker_that_panics_costs_nobody_else() {
-    struct Bad;
-    impl Wake for Bad {
-        fn wake(self: Arc<Self>) {
-            panic!("a waker of somebody else");
-        }
-    }
-    let (gate, clock) = (gate(2, 8), Clock::new());
-    let holders = [0, 1].map(|_| admitted(enter(&gate, &clock)));
-    let (mut bad, mut good) = (queued(enter(&gate, &clock)), queued(enter(&gate, &clock)));
-    let count = Arc::new(Count(AtomicUsize::new(0)));
-    assert!(!is_ready(&mut bad, &Waker::from(Arc::new(Bad))));
-    assert!(!is_ready(&mut good, &Waker::from(Arc::clone(&count))));
-    // Both slots come free in one step.
-    gate.set_share(0, Some(0));
-    drop(holders);
-    gate.set_share(0, None);
-    assert_eq!(count.0.load(Ordering::Relaxed), 1);
-    let permits = (poll(&mut bad).expect("a slot"), poll(&mut good).expect("a slot"));
-    drop(permits);
-    stands(&gate, 2, 0, 0);
 }
 
 #[test]
@@ -354,78 +299,6 @@ fn an_expected_wait_follows_how_fast_slots_come_free() {
     assert_eq!(wait, Duration::from_secs(60));
 }
 
-/// Has whatever is freed given out at the time of the clock, as whoever sets shares with an end has to.
-fn looked_at(gate: &Arc<Gate>, clock: &Clock) {
-    let (gate_again, now) = (Arc::downgrade(gate), clock.now());
-    gate.on_demand(Arc::new(move || gate_again.upgrade().iter().for_each(|gate| gate.wake(now))));
-}
-
-#[test]
-fn a_share_is_not_used_past_its_end() {
-    let (gate, mut clock) = (gate(4, 8), Clock::new());
-    let end = clock.now() + secs(3);
-    gate.set_share(0, Some(0));
-    gate.shift_share(0, 2, end, false, clock.now());
-    let [first, second] = [(); 2].map(|()| admitted(enter(&gate, &clock)));
-    let mut third = queued(enter(&gate, &clock));
-    drop(first);
-    assert!(poll(&mut third).is_none(), "nobody has looked at the time");
-    looked_at(&gate, &clock);
-    gate.wake(clock.now());
-    let third = poll(&mut third).expect("the slot that came free");
-    let mut fourth = queued(enter(&gate, &clock));
-    drop(third);
-    let fourth = poll(&mut fourth).expect("given out at once by the hook");
-    clock.pass(secs(3));
-    looked_at(&gate, &clock);
-    let mut late = queued(enter(&gate, &clock));
-    drop((second, fourth));
-    assert!(poll(&mut late).is_none());
-    gate.wake(clock.now());
-    assert_eq!(gate.demand(0).share, Some(0));
-    gate.shift_share(0, 1, clock.now() + secs(3), false, clock.now());
-    assert!(poll(&mut late).is_some());
-}
-
-#[test]
-fn slots_that_others_wait_for_are_not_given_out_again() {
-    let (gate, clock) = (gate(4, 8), Clock::new());
-    looked_at(&gate, &clock);
-    let end = clock.now() + secs(3);
-    gate.set_share(0, Some(0));
-    gate.shift_share(0, 3, end, true, clock.now());
-    let permits = [(); 3].map(|()| admitted(enter(&gate, &clock)));
-    let mut waiting = queued(enter(&gate, &clock));
-    let [first, second, third] = permits;
-    drop(first);
-    assert!(poll(&mut waiting).is_none());
-    let demand = gate.demand(0);
-    assert_eq!((demand.share, demand.in_use, demand.waiting, demand.idle()), (Some(2), 2, 1, 0));
-    // What was given back stays given back, whatever comes of the question that was asked before.
-    gate.shift_share(0, 0, end, true, clock.now());
-    assert!(poll(&mut waiting).is_none());
-    gate.shift_share(0, 1, end, true, clock.now());
-    let fourth = poll(&mut waiting).expect("a slot of the fleet");
-    gate.shift_share(0, -5, end, false, clock.now());
-    drop((second, third, fourth));
-    assert_eq!(gate.demand(0).share, Some(0));
-}
-
-#[test]
-fn idle_slots_are_given_back_but_some() {
-    let (gate, clock) = (gate(8, 8), Clock::new());
-    gate.set_share(0, Some(6));
-    let one = admitted(enter(&gate, &clock));
-    assert_eq!(gate.give_back(0, 2, clock.now()).share, Some(3));
-    assert_eq!(gate.give_back(0, 0, clock.now()).share, Some(1));
-    drop(one);
-    // Without an end it is given out at once.
-    let again = admitted(enter(&gate, &clock));
-    let mut waiting = queued(enter(&gate, &clock));
-    drop(again);
-    assert!(poll(&mut waiting).is_some());
-}
-
 /// A call that was refused is sent again with the slot that it has, and is accepted: the provider holds it after all.
 #[test]
 fn who_was_refused_and_then_accepted_is_held_by_the_provider() {
@@ -453,18 +326,4 @@ fn a_slot_that_comes_free_ends_the_wait_for_one() {
     drop(waiting);
     let mut waiting = queued(enter(&gate, &clock));
     assert_eq!((poll(&mut waiting).is_some(), gate.end_pauses(), poll(&mut waiting).is_some()), (false, 1, true));
-}
-
-#[test]
-fn a_success_gives_out_no_slot_of_a_share_that_is_over() {
-    let (gate, mut clock) = (gate(4, 10), Clock::new());
-    gate.set_learned(0, 1);
-    gate.set_share(0, Some(0));
-    gate.shift_share(0, 4, clock.now() + secs(5), false, clock.now());
-    let first = admitted(enter(&gate, &clock));
-    let mut second = queued(enter(&gate, &clock));
-    clock.pass(secs(60));
-    // The first thing that happens after a stop of a minute is that an answer comes.
-    first.succeeded(clock.now());
-    assert!(poll(&mut second).is_none(), "the share was over 55 s ago");
 }

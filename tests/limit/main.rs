@@ -2,7 +2,9 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `gate` | slots, the queue, priorities, accounts, pauses, shares, waits |
+//! | `gate` | slots, the queue, priorities, accounts, pauses, waits |
+//! | `wakers` | who waits is woken |
+//! | `lent` | slots that are a share of a fleet |
 //! | `agreement` | the gate does what `naive` does: every order of a few clients, and random runs |
 //! | `threads` | the same under threads |
 //! | `learn` | the cap follows a provider; a simulated one whose plan shrinks and grows |
@@ -19,11 +21,13 @@ mod breaker;
 mod budget;
 mod gate;
 mod learn;
+mod lent;
 mod naive;
 mod rate;
 mod settle;
 mod tenants;
 mod threads;
+mod wakers;
 
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};

@@ -3,6 +3,12 @@
 //! Held are: no more calls at once than the plan; no slot free for longer than a second while somebody waits; every wait ends.
 //! What excuses them, and for how long, is in `Excuse`.
 
+mod rules;
+mod story;
+
+use rules::Excuse;
+use story::{Event, shares, story};
+
 use super::network::{Server, Way, Weather};
 use super::world::{Log, between};
 use fastrand::Rng;
@@ -28,25 +34,6 @@ const LEARNED: u32 = 10;
 
 /// How many tenants there may be.
 const TENANTS: usize = 3;
-
-/// What happens in a world, and when.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    Call { gateway: usize, hold: Duration, patience: Duration, claim: Claim },
-    Starts(usize),
-    Leaves(usize),
-    IsKilled(usize),
-    Resized(u32),
-    Resets(usize),
-    Cuts(usize, bool),
-    Hangs(bool),
-    Dies { loses_data: bool },
-    ComesBack,
-    Forgets,
-    ClockSteps(i64),
-    RefusesWrites(bool),
-    PausedUntil(usize, Duration),
-}
 
 /// One gateway of the fleet.
 struct Gateway {
@@ -90,27 +77,6 @@ struct State {
     /// Since when a slot is free and somebody waits.
     starving: Option<Instant>,
     excuse: Excuse,
-}
-
-/// Until when a rule need not hold.
-struct Excuse {
-    /// Slots may be free.
-    free: Instant,
-    /// More calls may run than the plan has slots.
-    over: Instant,
-    /// The same from then on, for as long as these gateways are cut off.
-    alone: Vec<(usize, Instant)>,
-    /// Since when nobody can use the backend, and whether a gateway has begun meanwhile: one that has never heard of the fleet uses a
-    /// slot at least.
-    outage: Option<(Instant, bool)>,
-}
-
-impl Excuse {
-    /// Whether more may run than is allowed.
-    fn is_over(&self, now: Instant) -> bool {
-        let alone = self.alone.iter().any(|(_, from)| *from <= now);
-        now < self.over || alone || self.outage.is_some_and(|(_, begun)| begun)
-    }
 }
 
 impl State {
@@ -162,57 +128,6 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
         world.ends(&mut rng).await;
     }
     world.lock().gateways.clear();
-}
-
-/// Tenants with weights, some with a maximum or a reserve.
-fn shares(rng: &mut Rng, max: u32) -> Vec<(u64, TenantShare)> {
-    let share = |tenant| {
-        let most = (rng.u32(0..3) == 0).then(|| rng.u32(1..=max));
-        let reserve = if rng.u32(0..3) == 0 { rng.u32(0..=max / 2).min(most.unwrap_or(max)) } else { 0 };
-        (tenant, TenantShare { weight: rng.u32(1..4), reserve, max: most })
-    };
-    (0..TENANTS as u64).map(share).collect()
-}
-
-/// What happens, in order.
-fn story(rng: &mut Rng, gateways: usize, lease: Duration, max: u32, count: usize) -> Vec<(Duration, Event)> {
-    let mut events: Vec<(Duration, Event)> =
-        (0..gateways).map(|gateway| (between(rng, 0, 100), Event::Starts(gateway))).collect();
-    let calm = lease / 2 + Duration::from_millis(500);
-    let whole = Duration::from_secs(5);
-    for _ in 0..count {
-        let patience = if rng.u32(0..5) == 0 { between(rng, 5, 800) } else { FOR_EVER };
-        let priority = [Priority::High, Priority::Normal, Priority::Low][rng.usize(0..3)];
-        let claim = Claim { priority, tenant: Some(rng.u64(0..TENANTS as u64)) };
-        // Most come in crowds, so that there are waits and then none.
-        let at = calm + whole.mul_f64(rng.f64().powi(2));
-        let (gateway, hold) = (rng.usize(0..gateways), between(rng, 1, 400));
-        events.push((at, Event::Call { gateway, hold, patience, claim }));
-    }
-    let faults = [0, 0, 1, 2][rng.usize(0..4)];
-    for _ in 0..faults {
-        let at = calm + whole.mul_f64(rng.f64());
-        let (gateway, long) = (rng.usize(0..gateways), between(rng, 10, 3000));
-        let more = match rng.u32(0..11) {
-            0 => vec![(at, Event::IsKilled(gateway)), (at + long, Event::Starts(gateway))],
-            1 => vec![(at, Event::Leaves(gateway)), (at + long, Event::Starts(gateway))],
-            2 => vec![(at, Event::Resized(rng.u32(1..=max + 2)))],
-            3 => vec![(at, Event::Resets(gateway))],
-            4 => vec![(at, Event::Cuts(gateway, true)), (at + long, Event::Cuts(gateway, false))],
-            5 => vec![(at, Event::Hangs(true)), (at + long, Event::Hangs(false))],
-            6 => vec![(at, Event::Dies { loses_data: rng.bool() }), (at + long, Event::ComesBack)],
-            7 => vec![(at, Event::Forgets)],
-            8 => {
-                let step = [300_000, 2_000_000, 60_000_000, 3_600_000_000][rng.usize(0..4)];
-                vec![(at, Event::ClockSteps(if rng.bool() { step } else { -step }))]
-            }
-            9 => vec![(at, Event::RefusesWrites(true)), (at + long, Event::RefusesWrites(false))],
-            _ => vec![(at, Event::PausedUntil(gateway, long))],
-        };
-        events.extend(more);
-    }
-    events.sort_by_key(|(at, _)| *at);
-    events
 }
 
 impl World {
@@ -443,30 +358,6 @@ impl World {
         self.look();
     }
 
-    fn running(&self) -> u32 {
-        self.lock().gateways.iter().flatten().map(|gateway| gateway.running).sum()
-    }
-
-    /// A call goes to the provider, where so many run with it.
-    fn begins(&self, index: usize, running: u32) {
-        let (state, now) = (self.lock(), Instant::now());
-        let plan = if now < state.before.1 { state.before.0.max(state.max) } else { state.max };
-        if running > plan && !state.excuse.is_over(now) {
-            self.log.violated(|| format!("g{index} begins call {running} of a plan of {plan}"));
-        }
-    }
-
-    /// The same for its tenant, whose maximum is that of the fleet.
-    fn tenant_begins(&self, index: usize, claim: Claim) {
-        let (state, now) = (self.lock(), Instant::now());
-        let Some(tenant) = claim.tenant else { return };
-        let Some((_, TenantShare { max: Some(max), .. })) = self.shares.get(tenant as usize) else { return };
-        let (running, _) = state.of_tenant(tenant as usize);
-        if running > *max && !state.excuse.is_over(now) {
-            self.log.violated(|| format!("g{index} begins call {running} of tenant {tenant}, which may have {max}"));
-        }
-    }
-
     fn count(&self, (index, claim): (usize, Claim), running: i32, waiting: i32) {
         if let Some(gateway) = &mut self.lock().gateways[index] {
             if let Some((held, queued)) = claim.tenant.and_then(|tenant| gateway.tenants.get_mut(tenant as usize)) {
@@ -476,43 +367,6 @@ impl World {
             gateway.waiting = gateway.waiting.saturating_add_signed(waiting);
         }
         self.look();
-    }
-
-    /// Whether a slot is free that somebody waits for.
-    fn look(&self) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        state.buried.retain(|(_, until)| *until > now);
-        let buried: u32 = state.buried.iter().map(|(count, _)| count).sum();
-        let running: u32 = state.gateways.iter().flatten().map(|gateway| gateway.running).sum();
-        let free = state.max.saturating_sub(running + buried);
-        let waits = state.gateways.iter().flatten().any(|gateway| {
-            let may = |tenant: usize| gateway.tenants[tenant].1 > 0 && self.may_have(&state, tenant, free);
-            gateway.waiting > 0 && gateway.paused <= now && (self.shares.is_empty() || (0..TENANTS).any(may))
-        });
-        let free = free > 0;
-        if let Some(since) = state.starving {
-            let starved = now.saturating_duration_since(since.max(state.excuse.free));
-            if starved > self.patience {
-                let (max, waiting) =
-                    (state.max, state.gateways.iter().flatten().map(|gateway| gateway.waiting).sum::<u32>());
-                self.log.violated(|| {
-                    format!("{waiting} waited for {starved:?} while {running} of {max} slots were in use")
-                });
-            }
-        }
-        state.starving = if waits && free { state.starving.or(Some(now)) } else { None };
-    }
-
-    /// Whether neither its maximum nor a reserve of another keeps a tenant from one of so many free slots.
-    fn may_have(&self, state: &State, tenant: usize, free: u32) -> bool {
-        let kept = |tenant: usize| {
-            let (running, waiting) = state.of_tenant(tenant);
-            if running + waiting > 0 { self.shares[tenant].1.reserve.saturating_sub(running) } else { 0 }
-        };
-        let (running, _) = state.of_tenant(tenant);
-        let others: u32 = (0..TENANTS).filter(|other| *other != tenant).map(kept).sum();
-        self.shares[tenant].1.max.is_none_or(|max| running < max) && (kept(tenant) > 0 || free > others)
     }
 
     /// All is well again; every call ends, and every gateway gets a slot.

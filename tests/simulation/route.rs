@@ -5,18 +5,25 @@
 //! waits for a call that is at the provider; no retry before its time; a learned cap is never smaller than the plan; a reload
 //! forgets no call. Where two routes share an account, all of that holds for both of them together.
 
+mod configurations;
+mod holding;
+mod rules;
+mod story;
+
+use configurations::{CONFIGS, METRICS, accounts, runtimes};
+use holding::{Going, Waits};
+use story::{Event, story};
+
 use super::world::{Knobs, Log, between};
 use fastrand::Rng;
 use http::{HeaderMap, HeaderValue, Request};
 use speechgate::canon::{CanonicalError, Code, Fault, Origin};
-use speechgate::config::{self, Config};
 use speechgate::limit::{AccountSet, Budget, Priority};
 use speechgate::proxy::headers::Identity;
 use speechgate::proxy::limits::{Admission, Credential, Denied, Slot};
 use speechgate::proxy::upstreams::policy::{self, RetryPolicy};
-use speechgate::proxy::{RouteRuntime, Shared, State as Proxy};
-use speechgate::telemetry::metrics::Metrics;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use speechgate::proxy::{RouteRuntime, Shared};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -39,34 +46,6 @@ const SHARED: usize = 7;
 const STARVING: Duration = Duration::from_secs(1);
 /// The longest pause for want of a slot.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// What happens, and when.
-#[derive(Clone, Copy, Debug)]
-enum Event {
-    Call {
-        call: Call,
-        leaves: Option<Duration>,
-    },
-    /// The provider does not want this key, or this path of this key, until then, and says that it takes so long.
-    RateLimits {
-        key: usize,
-        long: Duration,
-        says: Duration,
-    },
-    Breaks {
-        key: usize,
-        path: usize,
-        long: Duration,
-        says: Duration,
-    },
-    /// The plan of a key has so many slots, and a refusal says so much or nothing.
-    Plan {
-        key: usize,
-        slots: u32,
-        says: Option<Duration>,
-    },
-    Reload(usize),
-}
 
 /// What was said to a key.
 #[derive(Clone, Copy, Debug)]
@@ -168,47 +147,6 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>, knobs: Knobs) {
             Err(_) => world.log.violated(|| "a call has not ended".to_owned()),
         }
     }
-}
-
-/// What happens, in order.
-fn story(rng: &mut Rng, first: usize) -> Vec<(Duration, Event)> {
-    let whole = [8_000, 30_000, 90_000][rng.usize(0..3)];
-    let mut events = Vec::new();
-    for _ in 0..rng.usize(25..60) {
-        // Some clients send slowly, some leave.
-        let slow = |rng: &mut Rng| if rng.u32(0..8) == 0 { between(rng, 1000, 40_000) } else { Duration::ZERO };
-        let (upload, rest) = (slow(rng), slow(rng));
-        let leaves = (rng.u32(0..10) == 0).then(|| between(rng, 1, 2000));
-        let (key, path, hold) = (rng.usize(0..3), rng.usize(0..3), between(rng, 10, 2500));
-        let call = Call { route: rng.usize(0..2), key, path, upload, rest, hold };
-        events.push((between(rng, 0, whole), Event::Call { call, leaves }));
-    }
-    for _ in 0..rng.usize(0..5) {
-        let at = between(rng, 0, whole);
-        let (key, long) = (rng.usize(0..3), between(rng, 100, 20_000));
-        let says = [1, 2, 5, 20, 3600][rng.usize(0..5)];
-        let says = Duration::from_secs(says);
-        let event = match rng.u32(0..4) {
-            0 => Event::RateLimits { key, long, says },
-            1 => Event::Breaks { key, path: rng.usize(0..3), long, says },
-            2 => Event::Plan { key, slots: rng.u32(1..MAX), says: rng.bool().then_some(says) },
-            _ if first == 0 || first == LEARNING => Event::Reload(first),
-            _ => Event::Reload([rng.usize(1..LEARNING), rng.usize(SHARED..CONFIGS.len())][rng.usize(0..2)]),
-        };
-        events.push((at, event));
-    }
-    events.sort_by_key(|(at, _)| *at);
-    // A route that leaves its account has a plan of its own from then on, and none does here.
-    let mut current = first;
-    for (_, event) in &mut events {
-        if let Event::Reload(number) = event {
-            if current >= SHARED && *number < SHARED {
-                *number = current;
-            }
-            current = *number;
-        }
-    }
-    events
 }
 
 impl World {
@@ -407,89 +345,6 @@ impl World {
         self.log.note(|| format!("{call}: {} {wait:?}", code.as_str()));
         Err(Box::new(error))
     }
-
-    /// Nobody asks before a wait is over that the provider said to it, unless it is the probe that may.
-    fn arrives(&self, state: &State, call: &Call, probe: bool, now: Instant) {
-        let binds = |said: &&Said| {
-            said.key == call.key
-                && match said.code {
-                    Code::RateLimited => true,
-                    Code::Unavailable => said.path == call.path,
-                    _ => false,
-                }
-        };
-        for said in state.said.iter().filter(binds) {
-            // At the moment of the refusal others may have passed the door already.
-            let early = now > said.at && now < said.at + said.wait;
-            if early && !(probe && now >= said.at + PROBE_EVERY.min(said.wait)) {
-                self.log.violated(|| {
-                    format!(
-                        "{call} is sent {:?} after {} said to wait {:?}",
-                        now - said.at,
-                        said.code.as_str(),
-                        said.wait
-                    )
-                });
-            }
-        }
-    }
-
-    /// A client was refused here because of what a provider said: to this key, and not too long ago.
-    fn held(&self, call: &Call, denied: &Denied) {
-        let Denied::Limit(refusal) = denied else { return };
-        let (code, now) = (refusal.error.code, Instant::now());
-        self.log.note(|| format!("{call}: held, {}", code.as_str()));
-        let state = self.lock();
-        let said: Vec<&Said> = state.said.iter().filter(|said| said.key == call.key && said.code == code).collect();
-        let binding = said.iter().filter(|one| {
-            // An outage binds its own path, and every path when another is out as well.
-            one.code != Code::Unavailable
-                || one.path == call.path
-                || said.iter().any(|other| {
-                    other.path != one.path && other.at < one.at + one.wait && one.at < other.at + other.wait
-                })
-        });
-        let Some(until) = binding.clone().map(|said| said.at + said.wait).max() else {
-            self.log.violated(|| format!("{call} is held for {}, which nobody said to it", code.as_str()));
-            return;
-        };
-        let key = &state.keys[call.key];
-        if now > until.max(key.began) + PROBE_DEADLINE {
-            self.log.violated(|| format!("{call} is held {:?} after the end of the wait", now - until));
-        }
-        if now > until && key.running == 0 && now > key.idle.max(until) + STARVING {
-            self.log.violated(|| {
-                format!("{call} is held {:?} after the end of the wait, and nobody is trying", now - until)
-            });
-        }
-    }
-
-    /// What is learned of a plan is never less than the plan.
-    fn learned(&self, call: &Call, runtime: &RouteRuntime, credential: Credential) {
-        let Some(gate) = runtime.limits.gate(credential).filter(|_| self.own_keys) else { return };
-        let (learned, key) = (gate.learned(0), self.lock().keys[call.key]);
-        let plan = key.least.min(MAX);
-        if learned < plan {
-            self.log.violated(|| format!("{learned} slots are learned of {}, whose plan has {plan}", KEYS[call.key]));
-        }
-    }
-
-    /// Whether a slot of this key is free that somebody waits for, and no pause explains it.
-    fn look(&self, index: usize) {
-        let now = Instant::now();
-        let mut state = self.lock();
-        let key = &mut state.keys[index];
-        let free = key.counted < MAX.min(key.least) && key.paused.is_none_or(|until| until <= now);
-        if let Some(since) = key.starving
-            && now - since > STARVING
-        {
-            let (starved, counted) = (now - since, key.counted);
-            self.log.violated(|| {
-                format!("a call of {} waited for {starved:?} while {counted} of {MAX} slots were in use", KEYS[index])
-            });
-        }
-        key.starving = if free && key.waiting > 0 { key.starving.or(Some(now)) } else { None };
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -509,128 +364,4 @@ impl std::fmt::Display for Call {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} ({})", KEYS[self.key], PATHS[self.path], ["r", "s"][self.route])
     }
-}
-
-/// A client that waits for a slot.
-struct Waits<'w>(&'w World, usize);
-
-impl<'w> Waits<'w> {
-    fn new(world: &'w World, key: usize) -> Waits<'w> {
-        world.lock().keys[key].waiting += 1;
-        world.look(key);
-        Waits(world, key)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.lock().keys[self.1].waiting -= 1;
-        self.0.look(self.1);
-    }
-}
-
-/// A call that has its slot, and may be at the provider.
-struct Going<'w> {
-    world: &'w World,
-    key: usize,
-    counted: bool,
-    arrived: bool,
-}
-
-impl<'w> Going<'w> {
-    fn new(world: &'w World, call: &Call, counted: bool) -> Going<'w> {
-        let mut state = world.lock();
-        let key = &mut state.keys[call.key];
-        key.counted += u32::from(counted);
-        let slots = key.counted;
-        drop(state);
-        if slots > MAX {
-            world.log.violated(|| format!("{call} has slot {slots} of {MAX}"));
-        }
-        world.look(call.key);
-        Going { world, key: call.key, counted, arrived: false }
-    }
-
-    fn arrives(&mut self) {
-        self.arrived = true;
-        let mut state = self.world.lock();
-        let key = &mut state.keys[self.key];
-        key.running += 1;
-        key.began = Instant::now();
-        drop(state);
-        self.world.log.note(|| format!("{} begins", KEYS[self.key]));
-    }
-}
-
-impl Drop for Going<'_> {
-    fn drop(&mut self) {
-        let mut state = self.world.lock();
-        let key = &mut state.keys[self.key];
-        key.counted -= u32::from(self.counted);
-        if self.arrived {
-            key.running -= 1;
-            key.idle = Instant::now();
-        }
-        drop(state);
-        self.world.look(self.key);
-        self.world.log.note(|| format!("{} ends", KEYS[self.key]));
-    }
-}
-
-static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new("simulated", 1)));
-
-/// The configurations that a reload chooses from: the first with the clients' own keys, the others with accounts, in any order,
-/// some missing; one of them counts no calls. In the last ones two routes share an account.
-static CONFIGS: LazyLock<Vec<Arc<Config>>> = LazyLock::new(|| {
-    let counted = "concurrency = { max = 4, queue = 100, max_wait = '60s' }";
-    let learning = "concurrency = { max = 4, queue = 100, max_wait = '60s', learn = true }";
-    let retry =
-        "retry = { attempts = 3, on = ['rate_limited', 'concurrency_limited', 'unavailable'], budget = '100%' }";
-    let listed = |accounts: &[usize]| {
-        let all: Vec<String> =
-            accounts.iter().map(|key| format!("{{ header = 'xi-api-key', value = '{}' }}", KEYS[*key])).collect();
-        if all.is_empty() { String::new() } else { format!("credentials = [{}]", all.join(", ")) }
-    };
-    let route = |name: &str, lines: &str| {
-        format!(
-            "[[routes]]\nname = '{name}'\nmatch = {{ path = '/{name}' }}\nprovider = 'elevenlabs'\n\
-             upstream = 'http://127.0.0.1:1'\n{lines}\n{retry}\n"
-        )
-    };
-    let parse = |text: &str| {
-        let loaded = config::load_str(&[("simulated.toml", text)], []);
-        Arc::new(loaded.unwrap_or_else(|problems| panic!("{problems:?}")).config)
-    };
-    let load = |accounts: &[usize], counted: &str| parse(&route("r", &format!("{}\n{counted}", listed(accounts))));
-    let share = |name: &str, accounts: &[usize], counted: &str| {
-        let account = format!("[[accounts]]\nname = '{name}'\n{}\n{counted}\n", listed(accounts));
-        let line = format!("account = '{name}'");
-        parse(&format!("{account}{}{}", route("r", &line), route("s", &line)))
-    };
-    vec![
-        load(&[], counted),
-        load(&[0, 1, 2], counted),
-        load(&[2, 0, 1], counted),
-        load(&[1, 0], counted),
-        load(&[2], counted),
-        load(&[0, 1, 2], ""),
-        load(&[], learning),
-        share("a", &[0, 1, 2], counted),
-        share("a", &[2, 0, 1], counted),
-        share("a", &[1, 0], counted),
-        share("b", &[2, 1], counted),
-        share("a", &[0, 1, 2], ""),
-    ]
-});
-
-/// The limits under a configuration, with what was counted under the one before.
-fn runtimes(config: &Arc<Config>, shared: &Arc<Shared>) -> Vec<Arc<RouteRuntime>> {
-    let state = Proxy::new(Arc::clone(config), Arc::clone(shared)).expect("a state");
-    config.routes.iter().map(|route| state.runtime(route)).collect()
-}
-
-/// Which keys the accounts of a configuration are.
-fn accounts(config: &Config) -> Vec<usize> {
-    let values = config.routes[0].credentials.iter().map(|one| one.value.reveal());
-    values.filter_map(|value| KEYS.iter().position(|key| *key == value)).collect()
 }

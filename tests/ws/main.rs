@@ -10,6 +10,7 @@
 //! * `hostile`: what is no WebSocket, and deaths at every moment
 //! * `meter`: the meter against the provider's own count
 //! * `pings`: half-open connections, and what keeps idle ones open
+//! * `played`: a provider whose sockets a test plays, for several of these
 //! * `redial`: the provider's socket ends between generations, and the client keeps its own
 //! * `slots`: contexts and generations that wait for a slot
 //! * `fragments`: fragments and cuts anywhere make no difference
@@ -28,6 +29,7 @@ mod handshakes;
 mod hostile;
 mod meter;
 mod pings;
+mod played;
 mod redial;
 mod silence;
 mod slots;

@@ -1,12 +1,13 @@
 //! The provider's socket ends between generations, and the client keeps its own.
 
+use crate::played::{End, played};
 use crate::support::{Gateway, Peer, closing, down, gateway, provider, up};
 use serde_json::{Value, json};
 use speechgate::wire::frame::Opcode::{Close, Ping, Pong, Text};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 const REDIAL: &str = "websocket = { redial = true }";
 
@@ -32,64 +33,6 @@ opening = [{ when = { "$.type" = "setup" }, answer = { "$.type" = "ready" } }]
 /// How many idle ends are tried.
 fn many() -> usize {
     if std::env::var_os("SPEECHGATE_FULL").is_some() { 10_000 } else { 1_000 }
-}
-
-/// The provider's end of one socket.
-struct End {
-    head: String,
-    heard: UnboundedReceiver<Value>,
-    say: UnboundedSender<Vec<u8>>,
-}
-
-impl End {
-    async fn hears(&mut self, expected: &Value) {
-        assert_eq!(self.heard.recv().await.as_ref(), Some(expected));
-    }
-
-    /// Waits until the gateway has left.
-    async fn leaves(mut self) {
-        assert_eq!(self.heard.recv().await, None);
-    }
-
-    fn says(&self, message: &Value) {
-        self.say.send(down(Text, message.to_string())).expect("the socket is open");
-    }
-
-    fn closes(&self, code: u16, reason: &str) {
-        self.say.send(down(Close, closing(code, reason))).expect("the socket is open");
-    }
-}
-
-/// A provider whose sockets are played by the test, in the order in which they are opened. It answers pings.
-async fn played() -> (SocketAddr, UnboundedReceiver<End>) {
-    let (ends, opened) = unbounded_channel();
-    let address = provider(move |mut peer: Peer, head| {
-        let ends = ends.clone();
-        async move {
-            peer.accept("").await;
-            let (tell, heard) = unbounded_channel();
-            let (say, mut said) = unbounded_channel::<Vec<u8>>();
-            let _ = ends.send(End { head, heard, say });
-            loop {
-                tokio::select! {
-                    frame = peer.frame() => match frame {
-                        Some(frame) if frame.opcode == Text => drop(tell.send(frame.json())),
-                        Some(frame) if frame.opcode == Ping => peer.send(&down(Pong, frame.payload)).await,
-                        Some(frame) if frame.opcode == Close => return peer.send(&down(Close, frame.payload)).await,
-                        Some(_) => {}
-                        None => return,
-                    },
-                    bytes = said.recv() => match bytes {
-                        Some(bytes) => peer.send(&bytes).await,
-                        // Without a word.
-                        None => return,
-                    },
-                }
-            }
-        }
-    })
-    .await;
-    (address, opened)
 }
 
 async fn opened(gateway: &Gateway) -> Peer {

@@ -1,58 +1,11 @@
 //! Concurrency counted in the provider's way: contexts and generations take slots, open sockets do not.
 
-use crate::support::{Gateway, Peer, closing, down, gateway, provider, up};
+use crate::played::{End, played};
+use crate::support::{Gateway, Peer, closing, down, gateway, up};
 use serde_json::{Value, json};
 use speechgate::simulator::{Options, Provider, Simulator};
 use speechgate::wire::frame::Opcode::{Binary, Close, Text};
-use std::net::SocketAddr;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-
-/// The provider's end of one socket: what it hears, and what it is to say.
-struct End {
-    heard: UnboundedReceiver<Value>,
-    say: UnboundedSender<Vec<u8>>,
-}
-
-/// A provider whose sockets are played by the test, in the order in which they are opened.
-async fn played() -> (SocketAddr, UnboundedReceiver<End>) {
-    let (ends, opened) = unbounded_channel();
-    let address = provider(move |mut peer: Peer, _| {
-        let ends = ends.clone();
-        async move {
-            peer.accept("").await;
-            let (tell, heard) = unbounded_channel();
-            let (say, mut said) = unbounded_channel::<Vec<u8>>();
-            let _ = ends.send(End { heard, say });
-            loop {
-                tokio::select! {
-                    frame = peer.frame() => match frame {
-                        Some(frame) if frame.opcode == Text => drop(tell.send(frame.json())),
-                        Some(frame) if frame.opcode == Close => return peer.send(&down(Close, frame.payload)).await,
-                        Some(_) => {}
-                        None => return,
-                    },
-                    bytes = said.recv() => match bytes {
-                        Some(bytes) => peer.send(&bytes).await,
-                        // Without a word.
-                        None => return,
-                    },
-                }
-            }
-        }
-    })
-    .await;
-    (address, opened)
-}
-
-impl End {
-    async fn hears(&mut self, expected: &Value) {
-        assert_eq!(self.heard.recv().await.as_ref(), Some(expected));
-    }
-
-    fn says(&self, message: &Value) {
-        self.say.send(down(Text, message.to_string())).expect("the socket is open");
-    }
-}
+use tokio::sync::mpsc::UnboundedReceiver;
 
 fn route(concurrency: &str) -> String {
     format!("concurrency = {{ {concurrency} }}")
