@@ -3,19 +3,14 @@
 //! What their user is told is compared cell by cell. A cell may be better through the gateway where `frameworks.toml` says why; none
 //! may be worse, and none may hang that does not hang directly.
 
-use std::{
-    collections::BTreeMap,
-    env, fs,
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::{collections::BTreeMap, env, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     driver,
+    gateway::Gateway,
     provider::{Dialect, Provider},
     say,
 };
@@ -161,50 +156,19 @@ impl Plan {
     }
 }
 
-/// A gateway in front of the provider.
-struct Gateway {
-    process: Child,
-    url: String,
-}
-
-impl Gateway {
-    fn start(plan: &Plan, provider: &Provider) -> Self {
-        let mut text =
-            "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nenabled = false\n[telemetry]\nlog = { access = false }\n"
-                .to_owned();
-        for name in plan.dialects.keys() {
-            text.push_str(&format!(
-                "[[routes]]\nname = \"{name}\"\nmatch = {{ path = \"/{name}\" }}\nprovider = \"{name}\"\n\
-                 upstream = \"http://{}/{name}\"\nenvelope = \"auto\"\n",
-                provider.address
-            ));
-        }
-        let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
-        fs::write(file.path(), text).expect("the configuration is written");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_speechgate"))
-            .args(["serve", "--config"])
-            .arg(file.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the speechgate binary starts");
-        let mut log = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
-        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
-            let line: Value = serde_json::from_str(&line).ok()?;
-            (line["message"] == "listening").then(|| line["address"].as_str().map(str::to_owned))?
-        });
-        // Read to its end, so that the gateway never waits for a reader.
-        drop(std::thread::spawn(move || log.for_each(drop)));
-        Self { process, url: format!("http://{}", address.expect("the gateway says where it listens")) }
+/// A gateway with a route for each dialect.
+fn serving(plan: &Plan, provider: &Provider) -> Gateway {
+    let mut text =
+        "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nenabled = false\n[telemetry]\nlog = { access = false }\n"
+            .to_owned();
+    for name in plan.dialects.keys() {
+        text.push_str(&format!(
+            "[[routes]]\nname = \"{name}\"\nmatch = {{ path = \"/{name}\" }}\nprovider = \"{name}\"\n\
+             upstream = \"http://{}/{name}\"\nenvelope = \"auto\"\n",
+            provider.address
+        ));
     }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    Gateway::serve(&text)
 }
 
 /// Makes all calls below this address.
@@ -236,10 +200,10 @@ fn plugins_of_frameworks_are_told_the_same_or_better_through_the_gateway() {
     let plan = Plan::read();
     let cases = plan.cases();
     let (alone, behind) = (Provider::start(plan.dialects.clone()), Provider::start(plan.dialects.clone()));
-    let gateway = Gateway::start(&plan, &behind);
+    let gateway = serving(&plan, &behind);
     // One after the other: some of them wait for fractions of a second.
     let direct = run(&plan, &cases, &format!("http://{}", alone.address), &alone);
-    let through = run(&plan, &cases, &gateway.url, &behind);
+    let through = run(&plan, &cases, &gateway.url(), &behind);
     let (mut report, mut table) = (String::new(), "client, fault\tdirectly\tthrough the gateway\twhy\n".to_owned());
     for case in &cases {
         let (direct, through) = (&direct[&case.id], &through[&case.id]);

@@ -5,16 +5,14 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread,
 };
 
-use serde_json::Value;
 use speechgate::simulator::{Options, Provider, Simulator};
 
-use crate::say;
+use crate::{gateway::Gateway, say};
 
 /// Each service has a route, which takes its name off, and an upstream that puts it back.
 const SERVICES: [(&str, &str); 4] = [
@@ -24,49 +22,18 @@ const SERVICES: [(&str, &str); 4] = [
     ("nvidia.riva.asr.RivaSpeechRecognition", "riva"),
 ];
 
-pub(crate) struct Gateway {
-    process: Child,
-    pub(crate) address: String,
-}
-
-impl Gateway {
-    /// With a route for each service, further lines for its listener and for every route.
-    pub(crate) fn start(services: &[(&str, &str)], provider: &str, listener: &str, lines: &str) -> Self {
-        let mut text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n{listener}\n[admin]\nenabled = false\n[telemetry]\nlog = {{ access = false }}\n"
-        );
-        for (service, profile) in services {
-            text.push_str(&format!(
-                "[[routes]]\nname = \"{service}\"\nmatch = {{ path = \"/{service}\" }}\nprovider = \"{profile}\"\n\
-                 upstream = \"{provider}/{service}\"\nwaits = {{ enabled = false }}\n{lines}\n"
-            ));
-        }
-        let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
-        std::fs::write(file.path(), text).expect("the configuration is written");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_speechgate"))
-            .args(["serve", "--config"])
-            .arg(file.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the speechgate binary starts");
-        let mut log = BufReader::new(process.stderr.take().expect("stderr is piped")).lines();
-        let address = log.by_ref().map_while(Result::ok).find_map(|line| {
-            let line: Value = serde_json::from_str(&line).ok()?;
-            (line["message"] == "listening").then(|| line["address"].as_str().map(str::to_owned))?
-        });
-        // Read to its end, so that the gateway never waits for a reader.
-        drop(thread::spawn(move || log.for_each(drop)));
-        Self { process, address: address.expect("the gateway says where it listens") }
+/// A gateway with a route for each service, further lines for its listener and for every route.
+pub(crate) fn serving(services: &[(&str, &str)], provider: &str, listener: &str, lines: &str) -> Gateway {
+    let mut text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n{listener}\n[admin]\nenabled = false\n[telemetry]\nlog = {{ access = false }}\n"
+    );
+    for (service, profile) in services {
+        text.push_str(&format!(
+            "[[routes]]\nname = \"{service}\"\nmatch = {{ path = \"/{service}\" }}\nprovider = \"{profile}\"\n\
+             upstream = \"{provider}/{service}\"\nwaits = {{ enabled = false }}\n{lines}\n"
+        ));
     }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    Gateway::serve(&text)
 }
 
 /// A file below `tests`.
@@ -126,7 +93,7 @@ pub(crate) fn told(lines: &str) -> Told {
 /// The same through gateways with this envelope.
 fn through(provider: &str, envelope: &str) -> Told {
     let lines = format!("envelope = \"{envelope}\"");
-    let gateways = [0, 1].map(|_| Gateway::start(&SERVICES, provider, "", &lines));
+    let gateways = [0, 1].map(|_| serving(&SERVICES, provider, "", &lines));
     let at = std::cell::Cell::new(0);
     run(|| gateways[at.replace(1)].address.clone())
 }

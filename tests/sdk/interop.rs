@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    grpc::{Gateway, lines, node, python},
+    grpc::{lines, node, python, serving},
     say,
 };
 
@@ -118,11 +118,11 @@ fn interoperability_cases_end_through_the_gateway_as_directly() {
     let listener = format!("tls = {{ certificate = \"{ca}\", private_key = \"{key}\" }}");
     let trusts = format!("upstream_tls = {{ ca = \"{ca}\" }}");
     let own = "envelope = \"compatible\"";
-    let clear = Gateway::start(&SERVICES, &plain, "", own);
-    let canonical = Gateway::start(&SERVICES, &plain, "", "envelope = \"canonical\"");
-    let tls = Gateway::start(&SERVICES, &secure, &listener, &format!("{own}\n{trusts}"));
-    let ends_tls = Gateway::start(&SERVICES, &plain, &listener, own);
-    let begins_tls = Gateway::start(&SERVICES, &secure, "", &format!("{own}\n{trusts}"));
+    let clear = serving(&SERVICES, &plain, "", own);
+    let canonical = serving(&SERVICES, &plain, "", "envelope = \"canonical\"");
+    let tls = serving(&SERVICES, &secure, &listener, &format!("{own}\n{trusts}"));
+    let ends_tls = serving(&SERVICES, &plain, &listener, own);
+    let begins_tls = serving(&SERVICES, &secure, "", &format!("{own}\n{trusts}"));
 
     let direct = run(&server.plain, None);
     let unexpected = |told: &str| told.contains("Error") || told.contains("no failure") || told == "False";

@@ -3,23 +3,20 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
 use speechgate::{
     config::built_in_profiles,
     proxy::gateway_key::{hash, make, shown},
     wire::frame::{Sender, apply_mask, parse},
 };
 
-use crate::{demo::Demo, driver, frameworks::Plan, matrix::Matrix, provider::Provider, say};
+use crate::{demo::Demo, driver, frameworks::Plan, gateway::Gateway, matrix::Matrix, provider::Provider, say};
 
 /// The key of the provider's, by which it knows the gateway.
 const OURS: &str = "key-of-the-route";
@@ -110,82 +107,20 @@ fn credentials(provider: &str) -> String {
     format!("credentials = {{ header = \"{header}\", value = \"{value}\" }}")
 }
 
-/// A gateway that asks for the key, and all that it writes.
-struct Gateway {
-    process: Child,
-    url: String,
-    admin: String,
-    written: Arc<Mutex<String>>,
-}
-
-impl Gateway {
-    fn start(providers: &BTreeMap<String, (SocketAddr, String)>, key: &str) -> Gateway {
-        let mut text = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
-                        [telemetry]\nlog = { level = \"debug\", access = true }\n"
-            .to_owned();
-        for (name, (address, path)) in providers {
-            text.push_str(&format!(
-                "[[routes]]\nname = \"{name}\"\nmatch = {{ path = \"/{name}\" }}\nprovider = \"{name}\"\n\
-                 upstream = \"http://{address}{path}\"\nenvelope = \"auto\"\n{}\n",
-                credentials(name)
-            ));
-        }
-        text.push_str(&format!("[[tenants]]\nname = \"app\"\nkeys = [\"{}\"]\n", shown(&hash(key.as_bytes()))));
-        let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a temporary file");
-        fs::write(file.path(), text).expect("the configuration is written");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_speechgate"))
-            .args(["serve", "--config"])
-            .arg(file.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the speechgate binary starts");
-        let written = Arc::<Mutex<String>>::default();
-        let keep = |lines: Box<dyn Iterator<Item = String> + Send>| {
-            let written = Arc::clone(&written);
-            drop(thread::spawn(move || {
-                for line in lines {
-                    let mut written = written.lock().expect("no thread panics with it");
-                    written.push_str(&line);
-                    written.push('\n');
-                }
-            }));
-        };
-        let stdout = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
-        keep(Box::new(stdout.map_while(Result::ok)));
-        let mut log = BufReader::new(process.stderr.take().expect("stderr is piped")).lines().map_while(Result::ok);
-        let listening = log.by_ref().find_map(|line| {
-            let line: Value = serde_json::from_str(&line).ok()?;
-            (line["message"] == "listening").then_some(line)
-        });
-        keep(Box::new(log));
-        let listening = listening.expect("the gateway says where it listens");
-        let at = |name: &str| listening[name].as_str().expect("an address").to_owned();
-        Gateway { process, url: format!("http://{}", at("address")), admin: at("admin"), written }
+/// A gateway that asks for the key.
+fn asking(providers: &BTreeMap<String, (SocketAddr, String)>, key: &str) -> Gateway {
+    let mut text = "[server]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+                    [telemetry]\nlog = { level = \"debug\", access = true }\n"
+        .to_owned();
+    for (name, (address, path)) in providers {
+        text.push_str(&format!(
+            "[[routes]]\nname = \"{name}\"\nmatch = {{ path = \"/{name}\" }}\nprovider = \"{name}\"\n\
+             upstream = \"http://{address}{path}\"\nenvelope = \"auto\"\n{}\n",
+            credentials(name)
+        ));
     }
-
-    fn page(&self, path: &str) -> String {
-        let mut socket = TcpStream::connect(&self.admin).expect("the admin listener accepts");
-        let ask = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.admin);
-        socket.write_all(ask.as_bytes()).expect("a request");
-        let mut answer = Vec::new();
-        let _ = socket.read_to_end(&mut answer).expect("an answer");
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-
-    /// All that it shows to anybody but its clients.
-    fn sinks(&self) -> String {
-        let pages = ["/metrics", "/config", "/status.json", "/tenants"].map(|path| self.page(path));
-        format!("{}{}", self.written.lock().expect("no thread panics with it"), pages.concat())
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+    text.push_str(&format!("[[tenants]]\nname = \"app\"\nkeys = [\"{}\"]\n", shown(&hash(key.as_bytes()))));
+    Gateway::serve(&text)
 }
 
 /// Fails when a key is in a text, plainly or as `Basic` has it.
@@ -232,7 +167,7 @@ fn behind(addresses: BTreeMap<String, (SocketAddr, String)>, key: &str) -> (Gate
         let address = taps[&name].address;
         (name, (address, path))
     });
-    (Gateway::start(&tapped.collect(), key), taps)
+    (asking(&tapped.collect(), key), taps)
 }
 
 #[test]
@@ -251,7 +186,7 @@ fn official_sdks_work_with_a_gateway_key_and_nothing_else_changed() {
     let used = ["elevenlabs", "cartesia", "breeze", "zenhire"];
     let (gateway, taps) = behind(addresses.filter(|(name, _)| used.contains(&name.as_str())).collect(), &key);
     let urls: BTreeMap<String, String> =
-        taps.keys().map(|name| (name.clone(), format!("{}/{name}", gateway.url))).collect();
+        taps.keys().map(|name| (name.clone(), format!("{}/{name}", gateway.url()))).collect();
     let mut asked = 0;
     for (matrix, faults) in [
         (Matrix::http(), crate::faults::of as fn(&str) -> Vec<crate::faults::Fault>),
@@ -288,7 +223,7 @@ fn plugins_of_frameworks_work_with_a_gateway_key_and_nothing_else_changed() {
     let provider = Provider::start(plan.dialects.clone());
     let addresses = plan.dialects.keys().map(|name| (name.clone(), (provider.address, format!("/{name}"))));
     let (gateway, taps) = behind(addresses.collect(), &key);
-    let failed = plan.with_key(&key, &gateway.url);
+    let failed = plan.with_key(&key, &gateway.url());
     assert!(failed.is_empty(), "{failed:#?}");
     no_byte_of_it(&gateway, &taps, &key);
 }

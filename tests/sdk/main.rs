@@ -10,6 +10,7 @@ mod demo;
 mod driver;
 mod faults;
 mod frameworks;
+mod gateway;
 mod grpc;
 mod interop;
 mod keys;

@@ -5,7 +5,7 @@ use std::thread;
 use speechgate::simulator::{Options, Provider, Simulator};
 
 use crate::{
-    grpc::{Gateway, Told, lines, python_of, told},
+    grpc::{Told, lines, python_of, serving, told},
     interop::Certificate,
     say,
 };
@@ -38,7 +38,7 @@ fn plugins_for_google_are_told_the_same_or_better_through_the_gateway() {
     let simulator = runtime.block_on(Simulator::start(Provider::Google, Options::instant())).expect("a free port");
     let address = simulator.address().to_string();
     let listener = format!("tls = {{ certificate = \"{ca}\", private_key = \"{key}\" }}");
-    let gateway = Gateway::start(&SERVICES, &format!("http://{address}"), &listener, "envelope = \"compatible\"");
+    let gateway = serving(&SERVICES, &format!("http://{address}"), &listener, "envelope = \"compatible\"");
     let (direct, through) = thread::scope(|scope| {
         let direct = scope.spawn(|| run(&ca, &address, Some(&key)));
         let through = scope.spawn(|| run(&ca, &gateway.address, None));
