@@ -114,7 +114,7 @@ impl Agent {
             let max = gate.demand(self.account).max;
             self.hear(gate, &lease.heard_of(&notice.fleet, max, false));
             if let Some(change) = lease.notified(&notice) {
-                gate.hear_tenants(&notice.crowd, now());
+                gate.hear_tenants(self.account, &notice.crowd, now());
                 self.shift(gate, lease, change);
             }
         }
@@ -126,7 +126,7 @@ impl Agent {
                     let max = gate.demand(self.account).max;
                     self.hear(gate, &lease.heard_of(&answer.fleet, max, true));
                     let change = lease.answered(&answer, sent, setup);
-                    gate.hear_tenants(&answer.crowd, now());
+                    gate.hear_tenants(self.account, &answer.crowd, now());
                     self.shift(gate, lease, change);
                     self.sized(answer.size, answer.rank);
                     continue;

@@ -46,7 +46,7 @@
 //! * A gateway that alone cannot reach the backend uses its local share beside the others, who share the whole.
 //! * Priorities hold within a gateway; between gateways it is the tenant's turn, and then the longest wait.
 //! * Where a route has several credentials, each is a limiter of its own: two of them may grant the last slot of a tenant's maximum at
-//!   one moment.
+//!   one moment; of a tenant's reserve each keeps its part.
 //! * A gateway that has never heard of the fleet takes itself for one of ten, and at least one slot.
 
 mod agent;

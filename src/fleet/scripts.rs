@@ -167,6 +167,8 @@ impl Scripts {
             .arg(update.version)
             .arg(text_of(&update.tenants.0, now))
             .arg(micros(update.tenants.1))
+            .arg(demand.part.0)
+            .arg(demand.part.1)
             .invoke_async(connection)
             .await?;
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);

@@ -10,6 +10,7 @@
 --          12 slots that the provider grants as this gateway has learned since, or 0  13 the version of the fleet's own cap that this follows upon
 --          14 its tenants, `name:held:waiting:microseconds that the first has waited:weight:reserve:most` and `;` each (most 0: no end)
 --          15 microseconds that a call takes of late
+--          16 17 which of how many limiters of its tenants' slots this is, from 0: each keeps its part of reserves
 -- Gives    accepted  share  contested  size of the fleet (0 in a grace)  rank in it  microseconds of grace left
 --          slots that the provider grants as the fleet has learned (0: the plan)  their version  slots that others use
 --          slots in hand to be left for reserves, and `;name:held:held elsewhere` for each of its tenants
@@ -225,9 +226,13 @@ for id, all in pairs(totals) do
   if one.held == 0 then one.service = math.max(one.service, level) end
   had[id], all.had = one, one
 end
+local part, parts = tonumber(ARGV[16] or 0), math.max(1, tonumber(ARGV[17] or 1))
 local function kept()
   local sum = 0
-  for _, all in pairs(totals) do sum = sum + math.max(0, all.reserve - all.held) end
+  for _, all in pairs(totals) do
+    local missing = math.max(0, all.reserve - all.held)
+    sum = sum + math.floor(missing / parts) + (part < missing % parts and 1 or 0)
+  end
   return sum
 end
 local function is_full(all) return all.most > 0 and all.held >= all.most end

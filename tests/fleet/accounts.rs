@@ -1,12 +1,14 @@
-//! Two gateways and three routes of one account, which each gateway calls by another name.
+//! Two gateways and three routes of one account, which each gateway calls by another name; and tenants that share it.
 
 use crate::server::{DEADLINE, Server};
 use speechgate::app::{Handle, start};
 use speechgate::config::load_str;
 use speechgate::config::types::Listen;
+use speechgate::proxy::gateway_key::{hash, make, shown};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +19,8 @@ struct Provider {
     now: AtomicU32,
     most: AtomicU32,
     served: AtomicU32,
+    /// The same of each tenant, by the last part of the path.
+    tenants: Mutex<BTreeMap<String, [u32; 3]>>,
 }
 
 impl Provider {
@@ -32,13 +36,28 @@ impl Provider {
         (address, provider)
     }
 
+    fn count(&self, tenant: &str, change: impl FnOnce(&mut [u32; 3])) {
+        change(self.tenants.lock().expect("no panic").entry(tenant.to_owned()).or_default());
+    }
+
     async fn serve(self: Arc<Self>, mut stream: TcpStream, takes: Duration) {
         let mut bytes = [0; 4096];
         // Requests without a body come whole.
-        while stream.read(&mut bytes).await.is_ok_and(|length| length > 0) {
+        while let Ok(length @ 1..) = stream.read(&mut bytes).await {
+            let head = String::from_utf8_lossy(&bytes[..length]).into_owned();
+            let path = head.split(' ').nth(1).unwrap_or_default();
+            let tenant = path.rsplit('/').next().unwrap_or_default().to_owned();
+            self.count(&tenant, |[now, most, _]| {
+                *now += 1;
+                *most = (*most).max(*now);
+            });
             let now = self.now.fetch_add(1, SeqCst) + 1;
             let _ = self.most.fetch_max(now, SeqCst);
             tokio::time::sleep(takes).await;
+            self.count(&tenant, |[now, _, served]| {
+                *now -= 1;
+                *served += 1;
+            });
             let _ = (self.served.fetch_add(1, SeqCst), self.now.fetch_sub(1, SeqCst));
             if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.is_err() {
                 return;
@@ -88,8 +107,12 @@ impl Gateway {
 
 /// The whole answer to a request.
 async fn ask(address: SocketAddr, path: &str) -> String {
+    ask_with(address, path, "none").await
+}
+
+async fn ask_with(address: SocketAddr, path: &str, key: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("a connection");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nxi-api-key: {key}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("taken");
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text).await.expect("an answer");
@@ -146,6 +169,51 @@ async fn gateways_and_routes_share_the_rates_of_an_account() {
         assert_eq!(answer.contains("\"account-rate-1\""), !answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
     assert_eq!((passed, provider.served.load(SeqCst)), (7, 7));
+    for gateway in gateways {
+        gateway.ends().await;
+    }
+}
+
+/// One tenant wants far more than the others, by every route at both gateways; one may hold a single slot, and one has a route at one
+/// gateway alone.
+#[tokio::test]
+async fn tenants_share_the_slots_of_an_account_over_routes_and_gateways() {
+    let Some(server) = Server::start() else { return };
+    let (address, provider) = Provider::start(Duration::from_millis(250)).await;
+    let keys: [String; 3] = std::array::from_fn(|_| make().expect("random bytes"));
+    let names = [("greedy", ""), ("modest", ""), ("single", "max = 1")];
+    let table = |((name, lines), key): (&(&str, &str), &String)| {
+        format!("[[tenants]]\nname = '{name}'\nkeys = ['{}']\n{lines}\n", shown(&hash(key.as_bytes())))
+    };
+    let tenants: String = names.iter().zip(&keys).map(table).collect();
+    let lines = format!("concurrency = {{ max = 5, queue = 200, max_wait = '60s' }}\n{tenants}");
+    let gateways = two(&server, address, &lines).await;
+    let (one, other) = (gateways[0].address, gateways[1].address);
+    let places = [(one, "/a"), (one, "/b"), (other, "/c")];
+    let end = Instant::now() + Duration::from_secs(6);
+    let mut clients = Vec::new();
+    for (tenant, count, places) in [(0, 18, &places[..]), (1, 4, &places[2..]), (2, 3, &places[..])] {
+        for number in 0..count {
+            let ((to, route), key) = (places[number % places.len()], keys[tenant].clone());
+            let path = format!("{route}/x/{}", names[tenant].0);
+            clients.push(tokio::spawn(async move {
+                while Instant::now() < end {
+                    let answer = ask_with(to, &path, &key).await;
+                    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+                }
+            }));
+        }
+    }
+    for client in clients {
+        client.await.expect("no panic");
+    }
+    let seen = provider.tenants.lock().expect("no panic").clone();
+    println!("now, most, served: {seen:?}");
+    assert_eq!(provider.most.load(SeqCst), 5);
+    assert_eq!(seen["single"][1], 1, "its maximum is that of the fleet and of all routes");
+    let [greedy, modest] = ["greedy", "modest"].map(|name| f64::from(seen[name][2]));
+    let jain = (greedy + modest).powi(2) / (2.0 * (greedy * greedy + modest * modest));
+    assert!(jain >= 0.95, "{seen:?}");
     for gateway in gateways {
         gateway.ends().await;
     }

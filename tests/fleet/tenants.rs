@@ -1,7 +1,7 @@
 //! Tenants of eight gateways with the real server, which is killed on the way. `tests/simulation/shares.rs` has the figures without the
 //! noise of a machine.
 
-use crate::server::Server;
+use crate::server::{DEADLINE, Server};
 use crate::shares::{Gateway, fleet};
 use speechgate::limit::{AccountSet, Claim, Entry, Priority, TenantShare};
 use std::sync::Arc;
@@ -90,4 +90,30 @@ async fn tenants_of_eight_gateways_get_what_is_theirs_and_no_more() {
     let three = &served[..3];
     let (sum, squares) = three.iter().fold((0.0, 0.0), |(sum, squares), one| (sum + one, squares + one * one));
     assert!(sum * sum / (3.0 * squares) >= 0.95, "{served:?}");
+}
+
+/// A reload takes a tenant's maximum away: a call that waits because of it goes on at once, and not with the next renewal of a lease.
+#[tokio::test]
+async fn a_call_that_waits_for_its_tenant_s_maximum_goes_on_when_there_is_none_any_more() {
+    let Some(server) = Server::start() else { return };
+    // A third of it is longer than anything here is waited for.
+    let fleet = fleet(&server, 2, 4, Duration::from_secs(90)).await;
+    let shares = |max| {
+        for gateway in &fleet {
+            gateway.gate.share_among(&[(1, TenantShare { weight: 1, reserve: 0, max })], Arc::new(Instant::now));
+        }
+    };
+    shares(Some(1));
+    let claim = Claim { priority: Priority::Normal, tenant: Some(1) };
+    let enter = || fleet[0].gate.enter(claim, AccountSet::ALL, Instant::now());
+    let first = match enter() {
+        Entry::Admitted(permit) => permit,
+        Entry::Queued(waiting) => tokio::time::timeout(DEADLINE, waiting).await.expect("the one"),
+        Entry::Full => panic!("the queue is full"),
+    };
+    let Entry::Queued(mut second) = enter() else { panic!("the maximum is one") };
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut second).await.is_err());
+    shares(None);
+    drop(tokio::time::timeout(DEADLINE, second).await.expect("it waits for nothing any more"));
+    drop(first);
 }

@@ -143,15 +143,26 @@ fn a_share_that_shrinks_drains_and_demand_is_told() {
     assert_eq!(told(), 2);
     assert_eq!(
         gate.demand(0),
-        Demand { share: Some(1), max: 4, in_use: 2, waiting: 2, oldest_wait_since: Some(since), ..Demand::default() }
+        Demand {
+            share: Some(1),
+            max: 4,
+            in_use: 2,
+            waiting: 2,
+            oldest_wait_since: Some(since),
+            part: (0, 1),
+            ..Demand::default()
+        }
     );
     drop(last);
     drop(permits.pop());
     assert_eq!((told(), poll(&mut waiting).is_some()), (1, false));
     drop(permits.pop());
     let permit = poll(&mut waiting).expect("within the share");
-    assert_eq!(gate.demand(0), Demand { share: Some(1), max: 4, in_use: 1, waiting: 0, ..Demand::default() });
-    assert_eq!(gate.demand(7), Demand { share: None, max: 0, in_use: 0, waiting: 0, ..Demand::default() });
+    assert_eq!(
+        gate.demand(0),
+        Demand { share: Some(1), max: 4, in_use: 1, waiting: 0, part: (0, 1), ..Demand::default() }
+    );
+    assert_eq!(gate.demand(7), Demand::default());
     drop(permit);
     stands(&gate, 1, 0, 0);
 }

@@ -1,6 +1,9 @@
 //! Fleets: gates with the real agents, leases and scripts, and a network and a server that misbehave.
 //!
-//! Held are: no more calls at once than the plan; no slot free for longer than a second while somebody waits; every wait ends.
+//! The gates are those of an account, which may have two keys, each with a plan of its own; some calls come by a route that has a bound of
+//! its own beside them.
+//!
+//! Held are: no more calls at once than the plan, nor by the route than its bound; no slot free for longer than a second while somebody waits; every wait ends.
 //! What excuses them, and for how long, is in `Excuse`.
 
 mod rules;
@@ -14,7 +17,7 @@ use super::world::{Log, between};
 use fastrand::Rng;
 use speechgate::config::secret::Secret;
 use speechgate::config::types::Limits;
-use speechgate::fleet::Fleet;
+use speechgate::fleet::{ACCOUNTS, Fleet, Label};
 use speechgate::limit::{AccountSet, Claim, Entry, Gate, Permit, Priority, Setup, TenantShare};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +35,9 @@ const FOR_EVER: Duration = Duration::from_secs(600);
 /// each gateway learns by itself it is most of them.
 const LEARNED: u32 = 10;
 
+/// How many keys an account may have.
+const KEYS: usize = 2;
+
 /// How many tenants there may be.
 const TENANTS: usize = 3;
 
@@ -39,8 +45,12 @@ const TENANTS: usize = 3;
 struct Gateway {
     fleet: Arc<Fleet>,
     gate: Arc<Gate>,
+    /// The bound of the route.
+    own: Arc<Gate>,
     calls: Vec<AbortHandle>,
-    /// At the provider, and waiting for a slot.
+    /// At the provider with each key; waiting for a slot of the account; by the route, holding one of its own.
+    at: [u32; KEYS],
+    by_route: u32,
     running: u32,
     waiting: u32,
     /// The same of each tenant.
@@ -55,7 +65,11 @@ struct World {
     lease: Duration,
     /// How long a slot may be free while somebody waits for it. Where messages are lost it is found at a renewal.
     patience: Duration,
-    /// What the provider allows; it may be less than the operator thinks.
+    /// How many keys the account has.
+    keys: usize,
+    /// How many calls may come by the route at once.
+    bound: u32,
+    /// What the provider allows each key; it may be less than the operator thinks.
     allowed: u32,
     /// What tenants may have, where there are any; calls are nobody's where there are none.
     shares: Vec<(u64, TenantShare)>,
@@ -79,6 +93,15 @@ struct State {
     excuse: Excuse,
 }
 
+/// A call that came by the route, with its slot of the route's own.
+struct Counted(Arc<World>, usize, #[expect(dead_code, reason = "it is held")] Permit);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.came(self.1, -1);
+    }
+}
+
 impl State {
     /// How many calls of a tenant run in the fleet, and how many wait.
     fn of_tenant(&self, tenant: usize) -> (u32, u32) {
@@ -98,6 +121,8 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
     };
     let (gateways, max, count) = (rng.usize(2..=4), rng.u32(1..=5), rng.usize(12..36));
     log.note(|| format!("{gateways} gateways, a plan of {max}, lease {lease:?}, {weather:?}"));
+    let (keys, bound) = (if rng.u32(0..4) == 0 { KEYS } else { 1 }, rng.u32(1..=max));
+    log.note(|| format!("{keys} keys, {bound} by the route"));
     let patience = if weather.lost > 0 { STARVING + lease * 2 / 3 } else { STARVING };
     let allowed = if rng.u32(0..4) == 0 { rng.u32(1..=max) } else { u32::MAX };
     let shares = if rng.bool() { shares(&mut rng, max) } else { Vec::new() };
@@ -116,7 +141,8 @@ pub(crate) async fn run(mut rng: Rng, log: Arc<Log>) {
         // A server that knows nothing waits for gateways that may hold slots.
         excuse: Excuse { free: now + lease / 2 + STARVING, over: now, alone: Vec::new(), outage: None },
     };
-    let world = Arc::new(World { log, server, lease, patience, allowed, shares, state: Mutex::new(state) });
+    let world =
+        Arc::new(World { log, server, lease, patience, keys, bound, allowed, shares, state: Mutex::new(state) });
     for event in story(&mut rng, gateways, lease, max, count) {
         sleep_until(now + event.0).await;
         world.happens(event.1);
@@ -146,7 +172,9 @@ impl World {
         // A gateway is back on its feet when it is connected and has had a turn.
         let recovers = lease + Duration::from_secs(4);
         match event {
-            Event::Call { gateway, hold, patience, claim } => self.calls(gateway, (hold, patience), claim),
+            Event::Call { gateway, hold, patience, claim, by_route } => {
+                self.calls(gateway, (hold, patience), (claim, by_route))
+            }
             Event::Starts(gateway) => self.starts(gateway),
             Event::Leaves(gateway) => self.leaves(gateway),
             Event::IsKilled(gateway) => self.kills(gateway),
@@ -260,15 +288,23 @@ impl World {
         };
         let dial = Arc::new(Way { server: Arc::clone(&self.server), gateway: index });
         let fleet = Fleet::start_over(dial, &limits, &format!("g{}", state.born), Arc::default, &Handle::current());
-        let gate = Gate::new(&Setup { max: state.max, queue: 1000, accounts: 1 });
+        let gate = Gate::new(&Setup { max: state.max, queue: 1000, accounts: self.keys });
         gate.set_learning(true);
-        gate.share_among(&self.shares, Arc::new(|| Instant::now().into_std()));
-        fleet.share("tts", 1, &gate);
+        let own = Gate::new(&Setup { max: self.bound, queue: 1000, accounts: 1 });
+        for gate in [&gate, &own] {
+            gate.share_among(&self.shares, Arc::new(|| Instant::now().into_std()));
+        }
+        let labels = (0..self.keys).map(|key| (key, Label::Plain(format!("key {key}"))));
+        fleet.share_accounts(ACCOUNTS, labels, &gate);
+        fleet.share("tts", 1, &own);
         let paused = Instant::now();
         state.gateways[index] = Some(Gateway {
             fleet,
             gate,
+            own,
             calls: Vec::new(),
+            at: [0; KEYS],
+            by_route: 0,
             running: 0,
             waiting: 0,
             tenants: [(0, 0); TENANTS],
@@ -290,14 +326,14 @@ impl World {
     }
 
     fn kills(&self, index: usize) {
-        let Some(Gateway { fleet, calls, gate, running, .. }) = self.lock().gateways[index].take() else { return };
+        let Some(Gateway { fleet, calls, gate, own, running, .. }) = self.lock().gateways[index].take() else { return };
         // The agents end first: nobody says goodbye.
         drop(fleet);
         calls.iter().for_each(AbortHandle::abort);
-        drop(gate);
+        drop((gate, own));
         let mut state = self.lock();
         // Idle slots are lost as well.
-        let lost = state.max.max(running);
+        let lost = (state.max * self.keys as u32).max(running);
         state.buried.push((lost, Instant::now() + self.lease + STARVING));
     }
 
@@ -311,15 +347,21 @@ impl World {
         state.before = (before, now + self.lease / 2);
         state.max = max;
         for gateway in state.gateways.iter().flatten() {
-            gateway.gate.reconfigure(&Setup { max, queue: 1000, accounts: 1 }, now.into_std());
+            gateway.gate.reconfigure(&Setup { max, queue: 1000, accounts: self.keys }, now.into_std());
         }
     }
 
-    fn calls(self: &Arc<Self>, index: usize, (hold, patience): (Duration, Duration), claim: Claim) {
+    fn calls(self: &Arc<Self>, index: usize, (hold, patience): (Duration, Duration), (claim, by_route): (Claim, bool)) {
         let mut state = self.lock();
         let Some(gateway) = &mut state.gateways[index] else { return };
-        let (world, gate) = (Arc::clone(self), Arc::clone(&gateway.gate));
+        let (world, gate, own) = (Arc::clone(self), Arc::clone(&gateway.gate), Arc::clone(&gateway.own));
         let task = tokio::spawn(async move {
+            // As the proxy does it: whoever waits for the route keeps nobody from the account.
+            let mut counted = None;
+            if by_route {
+                let Some(permit) = world.comes(index, &own, patience, claim).await else { return };
+                counted = Some(Counted(Arc::clone(&world), index, permit));
+            }
             let permit = match gate.enter(claim, AccountSet::ALL, Instant::now().into_std()) {
                 Entry::Admitted(permit) => permit,
                 Entry::Full => return,
@@ -332,13 +374,14 @@ impl World {
                 }
             };
             world.runs((index, claim), permit, hold).await;
+            drop(counted);
         });
         gateway.calls.push(task.abort_handle());
     }
 
     async fn runs(&self, (index, claim): (usize, Claim), mut permit: Permit, hold: Duration) {
         self.count((index, claim), 1, 0);
-        let running = self.running();
+        let (running, key) = (self.running_with(permit.account(), 1, index), permit.account());
         self.begins(index, running);
         self.tenant_begins(index, claim);
         if running > self.allowed {
@@ -354,8 +397,20 @@ impl World {
             self.log.note(|| format!("g{index}: call ends"));
         }
         self.count((index, claim), -1, 0);
+        let _ = self.running_with(key, -1, index);
         drop(permit);
         self.look();
+    }
+
+    /// A call comes by the route: it waits for one of its own slots.
+    async fn comes(&self, index: usize, own: &Arc<Gate>, patience: Duration, claim: Claim) -> Option<Permit> {
+        let permit = match own.enter(claim, AccountSet::ALL, Instant::now().into_std()) {
+            Entry::Admitted(permit) => permit,
+            Entry::Full => return None,
+            Entry::Queued(waiting) => timeout(patience, waiting).await.ok()?,
+        };
+        self.came(index, 1);
+        Some(permit)
     }
 
     fn count(&self, (index, claim): (usize, Claim), running: i32, waiting: i32) {

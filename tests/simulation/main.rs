@@ -3,7 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | `world` | a seed, its clock, what happened and the first rule that did not hold |
-//! | `fleet` | gateways that share slots: the real agents, leases, gates and scripts |
+//! | `fleet` | gateways that share the slots of an account, and tenants and routes them: the real agents, leases, gates and scripts |
 //! | `route` | one gateway and its providers: waits, retries, learned caps, reloads |
 //! | `shares` | tenants of gateways that share slots: weights, reserves, maxima |
 //! | `rates` | gateways that share a rate |

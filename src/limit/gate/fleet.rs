@@ -72,12 +72,12 @@ impl Gate {
         (state.tenants.demands(since), state.tenants.usual())
     }
 
-    /// The fleet has said what its tenants hold. `held` is what it has heard and granted of a tenant here: so many it may hold, if it has
+    /// The fleet has said what its tenants hold, by the word of an account's limiter. `held` is what it has heard and granted of a tenant here: so many it may hold, if it has
     /// a maximum.
-    pub fn hear_tenants(&self, crowd: &Crowd, now: Instant) {
+    pub fn hear_tenants(&self, account: usize, crowd: &Crowd, now: Instant) {
         self.change(|state| {
             state.resume(now);
-            state.tenants.heard(crowd);
+            state.tenants.heard(account, crowd);
         });
     }
 

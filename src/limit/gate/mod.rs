@@ -132,12 +132,21 @@ impl Gate {
             state.shares_are_unseen();
             state.tenants.set(tenants, clock);
         });
+        // Who waited because of a maximum that is another now, waits for the fleet.
+        let hook = lock(&self.state).hook.clone();
+        call(hook);
     }
 
     /// What each tenant holds and waits for.
     #[must_use]
     pub fn tenant_stats(&self) -> Vec<TenantStats> {
         lock(&self.state).tenants.stats().collect()
+    }
+
+    /// The tenants that hold more than their shares while others wait, of the whole fleet as far as it is known here.
+    #[must_use]
+    pub fn beyond_shares(&self) -> Vec<u64> {
+        lock(&self.state).tenants.beyond_shares().flatten().collect()
     }
 
     /// Asks for a slot of one of these accounts: of those with a free slot, the one that is least loaded relative to its slots.

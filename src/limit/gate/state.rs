@@ -100,6 +100,7 @@ impl GateState {
             in_use: account.in_use,
             learned: self.learns.then(|| account.without_fleet()),
             tenants: self.tenants.changes(),
+            part: self.part(index),
             ..Demand::default()
         };
         if account.is_blocked() {
@@ -107,6 +108,12 @@ impl GateState {
         }
         let (waiting, oldest_wait_since) = self.queue.waiting(index, |tenant| !self.tenants.is_full(tenant));
         Demand { waiting: count(waiting), oldest_wait_since, ..demand }
+    }
+
+    /// The place of an account among those in force, and how many there are.
+    fn part(&self, index: usize) -> (u32, u32) {
+        let before = self.active().filter(|(other, _)| *other < index).count();
+        (count(before), count(self.active().count()))
     }
 
     /// Nobody has said what time it is: a slot of a share that has an end waits for somebody who does.
@@ -149,6 +156,8 @@ impl GateState {
     /// These accounts are not meant by anybody new any more.
     pub(super) fn retire(&mut self, accounts: AccountSet) {
         self.retired = accounts;
+        let in_force = self.in_force();
+        self.tenants.keep_only_at(|account| in_force.contains(account));
     }
 
     /// Slots in use on all accounts, those of earlier setups included.

@@ -19,6 +19,8 @@ pub struct Demand {
     pub learned: Option<u32>,
     /// Changes when other tenants wait than before, and when one with a maximum holds less.
     pub tenants: u64,
+    /// The place of the account among those in force, and how many there are: each keeps its part of tenants' reserves.
+    pub part: (u32, u32),
 }
 
 impl Demand {

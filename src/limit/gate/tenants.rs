@@ -81,9 +81,9 @@ pub(super) struct Tenants {
     usual: f64,
     /// Whether a fleet shares the slots.
     shared: bool,
-    /// How many free slots the fleet wants left here for reserves.
-    keep: u32,
-    /// The sum of those who wait, and how often one with a maximum has given back a slot.
+    /// How many free slots of each account the fleet wants left here for reserves.
+    keep: BTreeMap<usize, u32>,
+    /// The sum of those who wait, and how often one with a maximum has given back a slot or shares have changed.
     waits: u64,
     freed: u64,
 }
@@ -160,6 +160,8 @@ impl Tenants {
             }
         }
         self.all.retain(|_, tenant| tenant.configured || tenant.wants());
+        // The fleet has to hear of other maxima.
+        self.freed = self.freed.wrapping_add(1);
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -179,7 +181,7 @@ impl Tenants {
             return true;
         }
         if self.is_led() {
-            return free > self.keep;
+            return free > self.keep.values().copied().fold(0, u32::saturating_add);
         }
         let others = self.all.iter().filter(|(other, _)| **other != tenant);
         free > others.map(|(_, other)| other.kept()).fold(0, u32::saturating_add)
@@ -261,6 +263,21 @@ impl Tenants {
 
     pub(super) fn stats(&self) -> impl Iterator<Item = TenantStats> {
         self.all.iter().map(|(tenant, own)| TenantStats { tenant: *tenant, in_use: own.held, queued: own.waiting })
+    }
+
+    /// Who holds more than its share while another waits: with a slot less it would still have as many for its weight as the other with
+    /// one more.
+    pub(super) fn beyond_shares(&self) -> impl Iterator<Item = Option<u64>> {
+        let is_beyond = |one: &Tenant, other: &Tenant| {
+            let (fewer, more) = (one.total().saturating_sub(1), other.total().saturating_add(1));
+            f64::from(fewer) * other.weight() >= f64::from(more) * one.weight()
+        };
+        let waits = |other: &&Tenant| other.waiting > 0 && !other.is_full();
+        let beyond = self.all.iter().filter(move |(name, one)| {
+            let others = self.all.iter().filter(|(other, _)| other != name).map(|(_, other)| other);
+            one.held > 0 && one.total() > one.share.reserve && others.filter(waits).any(|other| is_beyond(one, other))
+        });
+        beyond.map(|(tenant, _)| *tenant)
     }
 
     /// Counts the time since it was last counted for everybody who holds slots.

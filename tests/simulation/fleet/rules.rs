@@ -24,8 +24,26 @@ impl Excuse {
 }
 
 impl World {
-    pub(super) fn running(&self) -> u32 {
-        self.lock().gateways.iter().flatten().map(|gateway| gateway.running).sum()
+    /// One call more or less with this key at a gateway. How many run with it in all.
+    pub(super) fn running_with(&self, key: usize, more: i32, index: usize) -> u32 {
+        let mut state = self.lock();
+        if let Some(gateway) = state.gateways.get_mut(index).and_then(Option::as_mut) {
+            gateway.at[key] = gateway.at[key].saturating_add_signed(more);
+        }
+        state.gateways.iter().flatten().map(|gateway| gateway.at[key]).sum()
+    }
+
+    /// One call more or less by the route, which has a bound as the account has a plan. Calls that wait for the account hold one of the
+    /// route's for longer than any lease, so where anything goes wrong there may be more.
+    pub(super) fn came(&self, index: usize, more: i32) {
+        let mut state = self.lock();
+        if let Some(gateway) = state.gateways.get_mut(index).and_then(Option::as_mut) {
+            gateway.by_route = gateway.by_route.saturating_add_signed(more);
+        }
+        let running = state.gateways.iter().flatten().map(|one| one.by_route).sum::<u32>();
+        if more > 0 && running > self.bound && state.calm {
+            self.log.violated(|| format!("g{index} begins call {running} by a route that may have {}", self.bound));
+        }
     }
 
     /// A call goes to the provider, where so many run with it.
@@ -43,7 +61,8 @@ impl World {
         let Some(tenant) = claim.tenant else { return };
         let Some((_, TenantShare { max: Some(max), .. })) = self.shares.get(tenant as usize) else { return };
         let (running, _) = state.of_tenant(tenant as usize);
-        if running > *max && !state.excuse.is_over(now) {
+        // Two keys may grant the last slot at one moment.
+        if running >= *max + self.keys as u32 && !state.excuse.is_over(now) {
             self.log.violated(|| format!("g{index} begins call {running} of tenant {tenant}, which may have {max}"));
         }
     }
@@ -55,7 +74,7 @@ impl World {
         state.buried.retain(|(_, until)| *until > now);
         let buried: u32 = state.buried.iter().map(|(count, _)| count).sum();
         let running: u32 = state.gateways.iter().flatten().map(|gateway| gateway.running).sum();
-        let free = state.max.saturating_sub(running + buried);
+        let free = (state.max * self.keys as u32).saturating_sub(running + buried);
         let waits = state.gateways.iter().flatten().any(|gateway| {
             let may = |tenant: usize| gateway.tenants[tenant].1 > 0 && self.may_have(&state, tenant, free);
             gateway.waiting > 0 && gateway.paused <= now && (self.shares.is_empty() || (0..TENANTS).any(may))
@@ -67,7 +86,10 @@ impl World {
                 let (max, waiting) =
                     (state.max, state.gateways.iter().flatten().map(|gateway| gateway.waiting).sum::<u32>());
                 self.log.violated(|| {
-                    format!("{waiting} waited for {starved:?} while {running} of {max} slots were in use")
+                    format!(
+                        "{waiting} waited for {starved:?} while {running} of {} times {max} slots were in use",
+                        self.keys
+                    )
                 });
             }
         }

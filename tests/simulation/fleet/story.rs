@@ -5,7 +5,7 @@ use super::*;
 /// What happens in a world, and when.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
-    Call { gateway: usize, hold: Duration, patience: Duration, claim: Claim },
+    Call { gateway: usize, hold: Duration, patience: Duration, claim: Claim, by_route: bool },
     Starts(usize),
     Leaves(usize),
     IsKilled(usize),
@@ -44,7 +44,8 @@ pub(super) fn story(rng: &mut Rng, gateways: usize, lease: Duration, max: u32, c
         // Most come in crowds, so that there are waits and then none.
         let at = calm + whole.mul_f64(rng.f64().powi(2));
         let (gateway, hold) = (rng.usize(0..gateways), between(rng, 1, 400));
-        events.push((at, Event::Call { gateway, hold, patience, claim }));
+        let by_route = rng.u32(0..3) == 0;
+        events.push((at, Event::Call { gateway, hold, patience, claim, by_route }));
     }
     let faults = [0, 0, 1, 2][rng.usize(0..4)];
     for _ in 0..faults {

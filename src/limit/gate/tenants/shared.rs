@@ -40,6 +40,7 @@ impl Tenants {
     pub(in crate::limit::gate) fn are_shared(&mut self, shared: bool) {
         if self.shared != shared {
             self.shared = shared;
+            self.keep.clear();
             for own in self.all.values_mut() {
                 (own.others, own.allowed, own.alone) = (0, None, None);
                 if shared {
@@ -61,13 +62,18 @@ impl Tenants {
         }
     }
 
-    /// What the fleet knows.
-    pub(in crate::limit::gate) fn heard(&mut self, crowd: &Crowd) {
+    /// Nothing is left any more for reserves at other accounts than these.
+    pub(in crate::limit::gate) fn keep_only_at(&mut self, accounts: impl Fn(usize) -> bool) {
+        self.keep.retain(|account, _| accounts(*account));
+    }
+
+    /// What the fleet knows, by the word of an account's limiter.
+    pub(in crate::limit::gate) fn heard(&mut self, account: usize, crowd: &Crowd) {
         if !self.shared {
             return;
         }
         self.count();
-        self.keep = crowd.keep;
+        let _ = self.keep.insert(account, crowd.keep);
         for (tenant, own) in &mut self.all {
             own.alone = None;
             let told = crowd.tenants.iter().find(|told| told.tenant == *tenant);
