@@ -17,6 +17,7 @@ pub(super) fn all(raw: &Raw, config: &Config, filled: &dyn Fn(&Path) -> bool, wa
     in_the_clear(&config.routes, warnings);
     open_to_others(config, warnings);
     tenants(config, warnings);
+    reserves(config, warnings);
     accounts(config, warnings);
     keys_in_plain_text(raw, config, filled, warnings);
     signal_paths(config, warnings);
@@ -91,6 +92,35 @@ fn tenants(config: &Config, warnings: &mut Findings) {
         warnings
             .value(&path, "a restart forgets what was used of it")
             .expected("`state = \"/var/lib/speechgate/state.json\"` in `[limits]`");
+    }
+}
+
+/// Reserves that leave nothing for anybody else.
+fn reserves(config: &Config, warnings: &mut Findings) {
+    let plan = |max: u32, credentials: usize| max.saturating_mul(u32::try_from(credentials.max(1)).unwrap_or(u32::MAX));
+    let routes = config.routes.iter().filter_map(|route| {
+        // Beside an account's slots those of a route are a bound for all of its credentials.
+        let credentials = if route.account.is_some() { 1 } else { route.credentials.len() };
+        let name = format!("route `{}`", route.name);
+        Some((name, plan(route.concurrency.as_ref()?.max, credentials), vec![&*route.name]))
+    });
+    let accounts = config.accounts.iter().filter_map(|account| {
+        let uses = |route: &&Arc<Route>| route.account.as_ref().is_some_and(|used| used.name == account.name);
+        let routes = config.routes.iter().filter(uses).map(|route| &*route.name).collect();
+        let name = format!("account `{}`", account.name);
+        Some((name, plan(account.concurrency.as_ref()?.max, account.credentials.len()), routes))
+    });
+    for (name, slots, routes) in routes.chain(accounts) {
+        let may = |tenant: &&Arc<Tenant>| routes.iter().any(|route| tenant.may_use(route));
+        let users: Vec<&Arc<Tenant>> = config.tenants.iter().filter(may).collect();
+        let reserved = users.iter().map(|tenant| tenant.reserve).fold(0, u32::saturating_add);
+        let has_none = users.iter().any(|tenant| tenant.reserve == 0);
+        let last = users.iter().rfind(|tenant| tenant.reserve > 0);
+        if let Some(last) = last.filter(|_| reserved > slots || reserved == slots && has_none) {
+            let path = Path::of("tenants").index(last.index).key("reserve");
+            let what = format!("{reserved} of the {slots} slots of {name} are reserved, so that others may get none");
+            warnings.value(&path, what).expected(format!("less than {slots} in all"));
+        }
     }
 }
 

@@ -13,8 +13,23 @@ fn warnings() {
         loaded.warnings.iter().map(Problem::warning).collect()
     };
     let own = |inner: &str| format!("{ROUTE}[providers.own]\n{inner}\n");
+    let tenant = |name: &str, lines: &str| {
+        format!("[[tenants]]\nname = '{name}'\nkeys = ['sha256:{}']\n{lines}\n", name.repeat(64))
+    };
     for (text, expected) in [
         (format!("{ROUTE}{KEY}"), &[][..]),
+        (
+            format!(
+                "{ROUTE}{KEY}concurrency = {{ max = 4 }}\n{}{}{}",
+                tenant("a", "reserve = 3"),
+                tenant("b", "reserve = 1"),
+                tenant("c", "")
+            ),
+            &[
+                "t.toml:16:11: warning: tenants[1].reserve: 4 of the 4 slots of route `tts` are reserved, so that others may get none; \
+               expected less than 4 in all",
+            ],
+        ),
         (
             format!("{ROUTE}{KEY}[server]\nlisten = '0.0.0.0:8080'\n"),
             &[
