@@ -58,7 +58,7 @@ impl Running {
             shared.tenants.resume(spending::read(path).map_err(StartError::Route)?);
         }
         let tenants = Arc::clone(&shared.tenants);
-        shared.metrics.show_budgets(move || tenants.ratios());
+        shared.metrics.show_tenants(move || tenants.samples());
         if let Some(fleet) = fleet {
             shared.tenants.join(Arc::clone(&fleet));
             shared.limits.join(fleet);

@@ -14,15 +14,14 @@ mod tally;
 mod totals;
 
 pub use labels::{Direction, Initiator, Limit, Transport};
-pub use registry::Metrics;
+pub use registry::{Metrics, TenantSample};
 pub(super) use slots::own;
 pub use slots::use_shard;
-pub use tally::TenantMetrics;
-pub use totals::Totals;
+pub use tally::{Holds, TenantMetrics, Waits};
+pub use totals::{TenantTotals, Totals};
 
 use super::connections::{ConnectionMetrics, OpenConnections, SpareSocket};
 use super::exposition::Exemplar;
-use super::histogram::{Histogram, REQUEST_BOUNDS};
 use super::redials::{Redial, Redials};
 use super::retries::{Retries, Retry};
 use super::semantic::Kinds;
@@ -251,10 +250,9 @@ impl RouteMetrics {
         let _ = self.rejections[limit as usize].fetch_add(1, Relaxed);
     }
 
-    /// Counts how long a request waited for a slot, whether it got one or not.
+    /// Counts how long a request of no tenant waited for a slot, whether it got one or not.
     pub fn queue_waited(&self, priority: Priority, wait: Duration) {
-        let make = || std::array::from_fn(|_| Histogram::new(REQUEST_BOUNDS));
-        self.shard().queue_wait.get_or_init(make)[priority as usize].observe(wait);
+        self.shard().tally.waited(priority, wait);
     }
 
     /// Whether requests go out with the route's own key, rather than with the client's, and of which account it is.

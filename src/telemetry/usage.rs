@@ -7,13 +7,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What was used, added up. A generation ends seldom enough for a lock.
 #[derive(Debug, Default)]
-pub(super) struct UsageTotals(Mutex<BTreeMap<String, Totals>>);
+pub(super) struct UsageTotals(Mutex<BTreeMap<String, Used>>);
 
-#[derive(Debug, Default)]
-struct Totals {
-    characters: f64,
-    audio_seconds: [f64; 2],
-    costs: BTreeMap<String, f64>,
+/// What was used, in all.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Used {
+    /// Characters of text.
+    pub characters: f64,
+    /// Seconds of audio: the client's, and the provider's.
+    pub audio_seconds: [f64; 2],
+    /// What it cost, by currency.
+    pub costs: BTreeMap<String, f64>,
 }
 
 /// The directions of audio, as labels.
@@ -24,7 +28,7 @@ impl UsageTotals {
     pub(super) fn add(&self, tenant: &str, usage: &Usage) {
         let mut all = self.lock();
         if !all.contains_key(tenant) {
-            let _ = all.insert(tenant.to_owned(), Totals::default());
+            let _ = all.insert(tenant.to_owned(), Used::default());
         }
         let Some(totals) = all.get_mut(tenant) else { return };
         totals.characters += usage.characters.unwrap_or_default();
@@ -39,8 +43,13 @@ impl UsageTotals {
         }
     }
 
+    /// What a tenant used.
+    pub(super) fn of(&self, tenant: &str) -> Used {
+        self.lock().get(tenant).cloned().unwrap_or_default()
+    }
+
     /// Counters have no state that a panic could leave half-changed.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Totals>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Used>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -53,7 +62,7 @@ pub(super) fn write<'r>(
     out: &mut Exposition<'_>,
     routes: impl Iterator<Item = ([(&'static str, &'r str); 2], &'r UsageTotals)> + Clone,
 ) {
-    let mut each = |name, help, of: &dyn Fn(&Totals, &mut Sample<'_>)| {
+    let mut each = |name, help, of: &dyn Fn(&Used, &mut Sample<'_>)| {
         let _ = out.family(name, Kind::Counter, help);
         for ([route, provider], totals) in routes.clone() {
             for (tenant, totals) in totals.lock().iter() {

@@ -175,6 +175,14 @@ fn tenants_share_the_slots_of_an_account_over_its_routes() {
     }
     clients.push(send(&modest, "/b/m1"));
     becomes(&gateway, "b", 1, 1);
+    let counts = |route, tenant| {
+        let of = |name: &str| gateway.metric(name, &[("route", route), ("tenant", tenant)]);
+        (of("speechgate_concurrency_in_use"), of("speechgate_concurrency_queued"))
+    };
+    assert_eq!((counts("a", "greedy"), counts("b", "greedy")), ((1.0, 2.0), (1.0, 0.0)), "by route");
+    assert_eq!((counts("a", "modest"), counts("b", "modest")), ((0.0, 0.0), (0.0, 1.0)));
+    let page: serde_json::Value = serde_json::from_str(&gateway.admin("/status.json").text()).expect("JSON");
+    assert_eq!(page["tenants"][0]["over_share"], true, "{page}");
     stage.release(1);
     assert_eq!(stage.next(1), ["/m1"], "the tenant without a slot is next, though it came last and by another route");
     stage.release(5);

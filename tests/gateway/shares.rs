@@ -3,6 +3,7 @@
 use super::support::stage::Stage;
 use super::support::world::get_with;
 use super::support::{Client, Gateway, Settings};
+use serde_json::Value;
 use speechgate::proxy::gateway_key::{hash, make, shown};
 
 const QUEUED: &str = "speechgate_concurrency_queued";
@@ -50,6 +51,47 @@ fn who_asks_most_does_not_get_most() {
     assert_eq!(stage.next(1), ["/m1"], "the tenant without a slot is next, though it came last");
     stage.release(6);
     assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+}
+
+#[test]
+fn it_is_seen_who_holds_slots_who_waits_and_who_is_over() {
+    let budget = "budgets = [{ requests = 4, per = '1d' }]\nrate_limits = [{ requests = 50, per = '1m' }]";
+    let (stage, gateway, [greedy, modest, full]) = world(3, [&format!("weight = 2\n{budget}"), "", "max = 1"]);
+    let mut clients: Vec<Client> = ["/s/g1", "/s/g2"].map(|target| ask(&gateway, &greedy, target, "")).into();
+    clients.push(ask(&gateway, &full, "/s/f1", ""));
+    assert_eq!(stage.next(3).len(), 3);
+    clients.push(queue(&gateway, &full, "/s/f2", "", 1));
+    clients.push(queue(&gateway, &greedy, "/s/g3", "", 2));
+    let low = "x-speechgate-priority: low\r\n";
+    clients.push(queue(&gateway, &modest, "/s/m1", low, 3));
+    clients.push(queue(&gateway, &greedy, "/s/g4", "", 4));
+    for (name, tenants) in [("speechgate_concurrency_in_use", [2.0, 0.0, 1.0]), (QUEUED, [2.0, 1.0, 1.0])] {
+        let of = |tenant| gateway.metric(name, &[("route", "slots"), ("tenant", tenant)]);
+        assert_eq!(["t0", "t1", "t2"].map(of), tenants, "{name}");
+    }
+    assert_eq!(gateway.metric("speechgate_tenant_weight", &[("tenant", "t0")]), 2.0);
+    let page: Value = serde_json::from_str(&gateway.admin("/status.json").text()).expect("JSON");
+    let tenants = &page["tenants"];
+    let seen = |index: usize| {
+        let (tenant, route) = (&tenants[index], &tenants[index]["routes"][0]);
+        (tenant["over_share"].as_bool(), route["in_use"].as_u64(), route["queued"].as_u64())
+    };
+    assert_eq!(seen(0), (Some(false), Some(2), Some(2)), "with one fewer it would have less for its weight: {page}");
+    assert_eq!(seen(1), (Some(false), Some(0), Some(1)), "{page}");
+    assert_eq!((tenants[2]["max"].as_u64(), seen(2).1), (Some(1), Some(1)), "{page}");
+    let budget = &tenants[0]["budgets"][0];
+    assert_eq!((budget["budget"].as_str(), budget["used_ratio"].as_f64()), (Some("requests/1d"), Some(1.0)), "{page}");
+    assert_eq!(tenants[0]["rates"][0]["left"], 46, "{page}");
+    let refused = ask(&gateway, &greedy, "/s/g5", "").answer();
+    assert_eq!((refused.status, refused.field("x-error-code")), (402, "quota_exceeded".to_owned()));
+    stage.release(9);
+    assert!(clients.iter_mut().all(|client| client.answer().status == 200));
+    gateway.metric_becomes("speechgate_concurrency_in_use", &[("route", "slots")], 0.0);
+    let waits = |labels| gateway.metric("speechgate_queue_wait_seconds_count", labels);
+    assert_eq!(waits(&[("tenant", "t1"), ("priority", "low")]), 1.0);
+    assert_eq!(waits(&[("tenant", "t0")]), 4.0, "who is refused before asks for no slot");
+    let tenants: Value = serde_json::from_str(&gateway.admin("/tenants").text()).expect("JSON");
+    assert_eq!(tenants["tenants"][0]["budgets"][0]["used"], 4.0, "{tenants}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { writeFileSync, readFileSync } from "node:fs";
 import { launch } from "./browser.mjs";
 import { Gateway, provider } from "./gateway.mjs";
+import { tenants } from "./tenants.mjs";
 
 const upstream = await provider();
 let gateway = await Gateway.start(upstream.port);
@@ -18,16 +19,16 @@ async function fail(route, answer) {
 }
 
 /** A page that notes whatever goes wrong in it. */
-async function open(path = "/", { clock, ...options } = {}) {
+async function open(path = "/", { clock, of = gateway, ...options } = {}) {
   const page = await browser.newPage({ viewport: { width: 1180, height: 900 }, reducedMotion: "reduce", ...options });
   const wrong = [];
   page.on("console", (message) => ["error", "warning"].includes(message.type()) && wrong.push(message.text()));
   page.on("pageerror", (error) => wrong.push(String(error)));
-  page.on("request", (request) => request.url().startsWith(gateway.url()) || wrong.push(`asked for ${request.url()}`));
+  page.on("request", (request) => request.url().startsWith(of.url()) || wrong.push(`asked for ${request.url()}`));
   page.on("dialog", (dialog) => wrong.push(`a dialog: ${dialog.message()}`));
   await page.addInitScript(() => addEventListener("securitypolicyviolation", (event) => console.error("violated", event.violatedDirective)));
   if (clock) await page.clock.install();
-  await page.goto(gateway.url(path));
+  await page.goto(of.url(path));
   if (path === "/") await page.locator("#routes tr").first().waitFor();
   return { page, wrong };
 }
@@ -303,6 +304,34 @@ const checks = {
     await close({ page: shown.page, wrong: shown.wrong.filter((text) => !text.includes("ERR_CONNECTION")) });
   },
 
+  async "it is seen which tenants use what, wait, and are over"() {
+    const { gateway: asking, end } = await tenants();
+    for (const colorScheme of ["light", "dark"]) {
+      for (const width of [390, 761, 1280]) {
+        const shown = await open("/", { of: asking, colorScheme, viewport: { width, height: 900 } });
+        const row = (name) => shown.page.locator("#tenants tr", { hasText: name });
+        await row("batch").waitFor();
+        const text = async (name, label) => row(name).locator(`td[data-label="${label}"]`).textContent();
+        assert.deepEqual([await text("batch", "Slots"), await text("batch", "Waiting")], ["3", "2"]);
+        assert.deepEqual([await text("capped", "Slots"), await text("capped", "Waiting")], ["1 / 1", "1"]);
+        assert.match(await text("spent", "Budgets and rates"), /^requests\/1d 100 % of 2none left, begins anew in \d+ (s|min|h)/);
+        const over = await shown.page.locator("#over li").allTextContents();
+        for (const part of ["batch holds more slots than its share", "capped holds the one slot", "spent has used up requests/1d", "near has used 83 % of requests/1d"]) {
+          assert.ok(over.some((line) => line.startsWith(part)), `${part} in ${over}`);
+        }
+        const wide = await shown.page.evaluate(() => document.documentElement.scrollWidth);
+        assert.ok(wide <= width, `${wide} px wide at ${width}`);
+        assert.deepEqual(await shown.page.evaluate(faint), [], `${colorScheme} ${width}`);
+        if (process.env.SHOTS) {
+          await shown.page.locator("#tenants-section").scrollIntoViewIfNeeded();
+          await shown.page.screenshot({ path: `${process.env.SHOTS}/tenants-${colorScheme}-${width}.png`, fullPage: true });
+        }
+        await close(shown);
+      }
+    }
+    await end();
+  },
+
   async "every code has its page"() {
     const shown = await open("/errors");
     const links = await shown.page.locator("main table a").evaluateAll((all) => all.map((link) => link.getAttribute("href")));
@@ -347,7 +376,8 @@ function faint() {
 }
 
 let failed = 0;
-for (const [name, check] of Object.entries(checks)) {
+// With a part of a name as its argument, only the checks with that in their names.
+for (const [name, check] of Object.entries(checks).filter(([name]) => name.includes(process.argv[2] ?? ""))) {
   try {
     await check();
     console.log(`ok ${name}`);

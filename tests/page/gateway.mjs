@@ -21,14 +21,14 @@ export async function provider() {
 
 /** The program with routes to this provider, on free ports or on those given. */
 export class Gateway {
-  static async start(port, [clients, admin] = [0, 0]) {
+  static async start(port, [clients, admin] = [0, 0], more = "") {
     const gateway = new Gateway();
     gateway.folder = mkdtempSync(join(tmpdir(), "speechgate-page-"));
     const file = join(gateway.folder, "gateway.toml");
     const route = (name) =>
       `[[routes]]\nname = "${name}"\nmatch = { path = "/${name}" }\nprovider = "elevenlabs"\nupstream = "http://127.0.0.1:${port}"\n`;
     const listeners = `[server]\nlisten = "127.0.0.1:${clients}"\n[admin]\nlisten = "127.0.0.1:${admin}"\n`;
-    writeFileSync(file, `${listeners}${route("tts")}${route("stt")}concurrency = { max = 4 }\n`);
+    writeFileSync(file, `${listeners}${route("tts")}${route("stt")}concurrency = { max = 4, max_wait = "30s" }\n${more}`);
     gateway.file = file;
     gateway.process = spawn(process.env.SPEECHGATE, ["serve", "--config", file], { stdio: ["ignore", "ignore", "pipe"] });
     gateway.ended = new Promise((ended) => gateway.process.once("exit", ended));

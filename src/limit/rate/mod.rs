@@ -57,6 +57,14 @@ impl Rate {
         lock(self.shard(key)).check(key, cost, now)
     }
 
+    /// What is left for a key, which takes nothing.
+    #[must_use]
+    pub fn left(&self, key: u64, now: Instant) -> Left {
+        let now = self.nanos(now);
+        let shard = lock(self.shard(key));
+        shard.quota.left(shard.keys.get(&key).copied().or(shard.crowd), now)
+    }
+
     /// Takes so much for a key, whether it is there or not: what is missing is owed by whoever comes next.
     pub fn take(&self, key: u64, cost: NonZeroU32, now: Instant) {
         let now = self.nanos(now);

@@ -90,7 +90,7 @@ impl Quota {
         (answer, after)
     }
 
-    fn left(&self, whole: Option<u64>, now: u64) -> Left {
+    pub(super) fn left(&self, whole: Option<u64>, now: u64) -> Left {
         let reset = whole.unwrap_or(0).saturating_sub(now);
         let used = u32::try_from(reset.div_ceil(self.step())).unwrap_or(u32::MAX);
         Left { quota: *self, remaining: self.burst().get().saturating_sub(used), reset: Duration::from_nanos(reset) }

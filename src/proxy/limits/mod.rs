@@ -56,7 +56,7 @@ use crate::limit::gate::{AccountSet, Gate, SlotStats, TenantShare};
 use crate::limit::{Backoffs, Keys};
 use crate::proxy::headers::{self, SubprotocolKeys};
 use crate::proxy::{RequestBody, redact};
-use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::metrics::{RouteMetrics, TenantMetrics};
 use account::{Calls, RouteSlots};
 use futures_util::future::Either;
 use gates::Sharing;
@@ -88,6 +88,8 @@ pub struct RouteLimits {
     /// Its settings.
     route: Arc<Route>,
     metrics: Arc<RouteMetrics>,
+    /// What is counted of each tenant, by its number.
+    tenants: HashMap<u64, Arc<TenantMetrics>>,
     keys: Keys,
     fleet: Option<Arc<Fleet>>,
     rates: Rates,
@@ -153,7 +155,9 @@ impl Registry {
         let old = routes.get(&route.name).and_then(Weak::upgrade);
         let fleet = self.fleet.get();
         let account = route.account.as_ref().and_then(|account| accounts.get(account.index));
-        let limits = Arc::new(RouteLimits::new((route, account), metrics, (&self.keys, fleet), old.as_deref(), now));
+        let of_tenant = |tenant: &Arc<Tenant>| (slots::tenant_number(tenant), metrics.of_tenant(&tenant.name));
+        let counted = (metrics, tenants.iter().map(of_tenant).collect());
+        let limits = Arc::new(RouteLimits::new((route, account), counted, (&self.keys, fleet), old.as_deref(), now));
         if let Some(gates) = &limits.own.gates {
             gates.share_among(&Self::shares(tenants));
         }
@@ -215,7 +219,7 @@ impl Registry {
 impl RouteLimits {
     fn new(
         (route, account): (&Arc<Route>, Option<&Arc<AccountLimits>>),
-        metrics: &Arc<RouteMetrics>,
+        (metrics, tenants): (&Arc<RouteMetrics>, HashMap<u64, Arc<TenantMetrics>>),
         (keys, fleet): (&Keys, Option<&Arc<Fleet>>),
         old: Option<&RouteLimits>,
         now: Instant,
@@ -259,6 +263,7 @@ impl RouteLimits {
             fleet: fleet.map(Arc::clone),
             route: Arc::clone(route),
             metrics: Arc::clone(metrics),
+            tenants,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::config::types::Tenant;
 use crate::limit::Keys;
 use crate::limit::gate::{AccountSet, Claim, Entry, Gate, Permit, Priority, Waiting};
 use crate::proxy::headers::Fields;
-use crate::telemetry::metrics::RouteMetrics;
+use crate::telemetry::metrics::{Holds, RouteMetrics, TenantMetrics, Waits};
 use http::{HeaderMap, HeaderName};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -46,6 +46,8 @@ pub struct Slot {
     permit: Permit,
     /// What goes with it where that is the plan of an account.
     beside: Option<Box<Beside>>,
+    /// Its count among the slots of its tenant.
+    _tenant: Option<Holds>,
 }
 
 /// Beside the slot of an account.
@@ -99,6 +101,8 @@ pub(crate) struct Queued<'r> {
     max_wait: Duration,
     next: Next,
     wait: Wait<'r>,
+    /// Its count among the calls of its tenant that wait.
+    tenant: Option<Waits>,
 }
 
 /// What follows the wait.
@@ -135,7 +139,8 @@ impl RouteLimits {
         accounts: AccountSet,
         now: Instant,
     ) -> Result<Asked<'r>, Denied> {
-        let wait = Wait { metrics: &self.metrics, priority: claim.priority, since: now };
+        let tenant = claim.tenant.and_then(|tenant| self.tenants.get(&tenant));
+        let wait = Wait { metrics: &self.metrics, tenant, priority: claim.priority, since: now };
         let Some(own) = self.beside() else { return self.ask_plan(gate, claim, (accounts, None), now, wait) };
         match own.enter(claim, self.own.numbers_of(AccountSet::ALL), now.into_std()) {
             Entry::Admitted(permit) => self.ask_plan(gate, claim, (accounts, Some(permit)), now, wait),
@@ -143,7 +148,8 @@ impl RouteLimits {
             Entry::Queued(waiting) => {
                 let max_wait = self.route.concurrency.as_ref().map_or(Duration::ZERO, |own| own.max_wait);
                 let next = Next::OfAccount { gate, claim, accounts };
-                Ok(Asked::Queued(Queued { limits: self, gate: Arc::clone(own), waiting, max_wait, next, wait }))
+                let (gate, tenant) = (Arc::clone(own), tenant.map(TenantMetrics::waits));
+                Ok(Asked::Queued(Queued { limits: self, gate, waiting, max_wait, next, wait, tenant }))
             }
         }
     }
@@ -159,21 +165,23 @@ impl RouteLimits {
     ) -> Result<Asked<'r>, Denied> {
         match gate.enter(claim, self.plan().numbers_of(accounts), now.into_std()) {
             Entry::Admitted(permit) => {
+                let tenant = wait.tenant;
                 wait.ended(now);
-                Ok(Asked::Granted(self.slot_of(permit, own)))
+                Ok(Asked::Granted(self.slot_of(permit, own, tenant)))
             }
             Entry::Full => Err(wait.refused(&gate, now)),
             Entry::Queued(waiting) => {
                 let waits = self.shown.as_ref().map(|_| self.calls.waits());
                 let (max_wait, next) = (self.max_wait(), Next::Nothing { own, waits });
-                Ok(Asked::Queued(Queued { limits: self, gate, waiting, max_wait, next, wait }))
+                let tenant = wait.tenant.map(TenantMetrics::waits);
+                Ok(Asked::Queued(Queued { limits: self, gate, waiting, max_wait, next, wait, tenant }))
             }
         }
     }
 
-    fn slot_of(&self, permit: Permit, own: Option<Permit>) -> Slot {
+    fn slot_of(&self, permit: Permit, own: Option<Permit>, tenant: Option<&Arc<TenantMetrics>>) -> Slot {
         let beside = self.shown.as_ref().map(|_| Box::new(Beside { _own: own, _counted: self.calls.holds() }));
-        Slot { permit, beside }
+        Slot { permit, beside, _tenant: tenant.map(TenantMetrics::holds) }
     }
 
     /// Waits for a slot of one of these accounts, if need be. None when the route does not count calls.
@@ -220,13 +228,14 @@ impl<'r> Queued<'r> {
     /// Waits for the slot, in each queue for at most its longest wait. Dropping this gives up the place in the queue.
     pub(crate) async fn granted(mut self) -> Result<Slot, Denied> {
         loop {
-            let Queued { limits, gate, waiting, max_wait, next, wait } = self;
+            let Queued { limits, gate, waiting, max_wait, next, wait, tenant } = self;
             let granted = tokio::time::timeout(max_wait, waiting).await;
             let permit = granted.map_err(|_| refusal(&gate, Fault::QueueTimeout))?;
+            drop(tenant);
             let asked = match next {
                 Next::Nothing { own, waits } => {
                     drop(waits);
-                    return Ok(limits.slot_of(permit, own));
+                    return Ok(limits.slot_of(permit, own, wait.tenant));
                 }
                 Next::OfAccount { gate, claim, accounts } => {
                     limits.ask_plan(gate, claim, (accounts, Some(permit)), Instant::now(), wait)?
@@ -253,6 +262,7 @@ fn refusal(gate: &Arc<Gate>, fault: Fault) -> Denied {
 /// A wait for a slot, counted once when it is over, however it ends.
 struct Wait<'a> {
     metrics: &'a RouteMetrics,
+    tenant: Option<&'a Arc<TenantMetrics>>,
     priority: Priority,
     since: Instant,
 }
@@ -260,8 +270,15 @@ struct Wait<'a> {
 impl Wait<'_> {
     /// It is over, at a time that is known: nobody waits without need for the clock to be read.
     fn ended(self, now: Instant) {
-        self.metrics.queue_waited(self.priority, now.saturating_duration_since(self.since));
+        self.count(now.saturating_duration_since(self.since));
         std::mem::forget(self);
+    }
+
+    fn count(&self, wait: Duration) {
+        match self.tenant {
+            Some(tenant) => tenant.waited(self.priority, wait),
+            None => self.metrics.queue_waited(self.priority, wait),
+        }
     }
 
     /// It is over because there was no place to wait.
@@ -273,6 +290,6 @@ impl Wait<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        self.metrics.queue_waited(self.priority, self.since.elapsed());
+        self.count(self.since.elapsed());
     }
 }

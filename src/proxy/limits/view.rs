@@ -1,7 +1,11 @@
 //! The state of a route's limits, for the status page.
 
+use super::slots::tenant_number;
 use super::{Registry, RouteLimits};
+use crate::config::types::Tenant;
 use serde::Serialize;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// How many accounts or keys are shown.
@@ -53,6 +57,20 @@ impl Registry {
     #[must_use]
     pub fn view(&self, now: Instant) -> Vec<LimitView> {
         self.all().into_iter().map(|(route, limits)| limits.view(route, now)).collect()
+    }
+}
+
+impl Registry {
+    /// The tenants that hold more of some slots than their shares while others wait.
+    pub(crate) fn beyond_shares(&self, tenants: &[Arc<Tenant>]) -> BTreeSet<String> {
+        let gates = self
+            .all()
+            .into_iter()
+            .filter(|(_, limits)| limits.counts())
+            .flat_map(|(_, limits)| limits.plan().gates.as_ref().map(|gates| gates.all()).unwrap_or_default());
+        let beyond: BTreeSet<u64> = gates.flat_map(|gate| gate.beyond_shares()).collect();
+        let named = tenants.iter().filter(|tenant| beyond.contains(&tenant_number(tenant)));
+        named.map(|tenant| tenant.name.clone()).collect()
     }
 }
 

@@ -194,14 +194,9 @@ impl Current {
         self.spendings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Each budget by its tenant and its name, and which part of it is used.
-    #[must_use]
-    pub fn ratios(&self) -> Vec<(String, String, f64)> {
-        let all = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = |(tenant, limits): (&String, &Arc<TenantLimits>)| {
-            limits.ratios().map(|(budget, ratio)| (tenant.clone(), budget, ratio)).collect::<Vec<_>>()
-        };
-        all.iter().flat_map(of).collect()
+    /// Those in force.
+    pub(super) fn in_force(&self) -> Arc<Tenants> {
+        self.tenants.load_full()
     }
 
     /// These are in force from now on.

@@ -24,11 +24,13 @@ const FORMER: usize = 8;
 /// The limits of one tenant.
 #[derive(Default)]
 pub(crate) struct TenantLimits {
-    name: String,
-    rates: Vec<(RateLimit, Arc<Rate>)>,
+    pub(super) name: String,
+    /// Its share beside those of others.
+    pub(super) weight: u32,
+    pub(super) rates: Vec<(RateLimit, Arc<Rate>)>,
     /// Those of configurations before: one that a reload gives back goes on with its count.
     former: Vec<(RateLimit, Arc<Rate>)>,
-    budgets: Vec<(Budget, Arc<Spending>)>,
+    pub(super) budgets: Vec<(Budget, Arc<Spending>)>,
     /// Where other gateways count the same budgets.
     sharing: Option<Sharing>,
 }
@@ -169,6 +171,7 @@ impl TenantLimits {
         let former = old.into_iter().flat_map(|old| old.rates.iter().chain(&old.former)).filter(gone);
         TenantLimits {
             name: tenant.name.clone(),
+            weight: tenant.weight,
             former: former.take(FORMER).cloned().collect(),
             rates: tenant.rate_limits.iter().map(rate).collect(),
             sharing: spendings.fleet.as_ref().filter(|_| !budgets.is_empty()).map(sharing),
@@ -281,12 +284,6 @@ impl TenantLimits {
         if let Some(sharing) = &self.sharing {
             sharing.spent.notify_one();
         }
-    }
-
-    /// Each budget, and which part of it is used.
-    pub(super) fn ratios(&self) -> impl Iterator<Item = (String, f64)> {
-        let now = since_1970();
-        self.budgets.iter().map(move |(budget, spending)| (budget.name(), spending.used(now) / budget.amount))
     }
 }
 

@@ -7,12 +7,14 @@
 //! | `limits` | how many requests a tenant may begin, and how much it may use |
 //! | `places` | where a request has its key |
 //! | `strip` | keys out of what goes to a provider or is shown |
+//! | `view` | what they may use and have used, for metrics and the status page |
 
 mod current;
 mod exit;
 mod limits;
 mod places;
 mod strip;
+mod view;
 
 pub use current::Current;
 pub(crate) use current::{UnknownSocket, Watch};
@@ -21,6 +23,7 @@ pub use limits::Kept;
 pub(crate) use limits::{Begun, TenantLimits};
 pub(crate) use places::{OWN, Place, Sent, find};
 pub(crate) use strip::{clean_target, shown, strip_fields};
+pub use view::{BudgetView, RateView, TenantLimitsView};
 
 use super::gateway_key;
 use crate::canon::Fault;
@@ -118,11 +121,6 @@ impl Tenants {
     /// What the tenant of a client may use.
     pub(crate) fn limits_of(&self, identity: &TenantIdentity) -> Option<&Arc<TenantLimits>> {
         self.limits.get(identity.tenant.index)
-    }
-
-    /// Each budget of a tenant, and which part of it is used.
-    pub fn budgets(&self, tenant: &Tenant) -> Vec<(String, f64)> {
-        self.limits.get(tenant.index).map_or_else(Vec::new, |limits| limits.ratios().collect())
     }
 
     /// Whether clients have to show a key.

@@ -62,7 +62,10 @@ impl Blame {
                 "Raise the route's concurrency or its queue if the provider's plan allows more."
             }
             (Blame::Gateway, Type::Authentication) => {
-                "Configure credentials on the route, or have clients send theirs."
+                "Have clients send a key that is in force; a route without tenants needs credentials, or theirs."
+            }
+            (Blame::Gateway, Type::PaymentRequired) => {
+                "A tenant has used up a budget: raise it, or wait until it begins anew."
             }
             (Blame::Gateway, Type::Internal) => "Look for the request id in the log of this gateway, and report it.",
             (Blame::Gateway, _) => "Look for the request id in the log of this gateway.",

@@ -3,6 +3,7 @@
 use super::blame::Blame;
 use super::command::command;
 use super::routes::{self, Route};
+use super::tenants;
 use crate::canon::Code;
 use crate::proxy::State;
 use crate::server::reload::Reload;
@@ -73,6 +74,9 @@ struct Document<'a> {
     routes: Vec<Route<'a>>,
     /// Configured routes that are left out, because there are many and they have no traffic.
     silent: usize,
+    tenants: Vec<tenants::Row<'a>>,
+    /// Tenants that are left out, because there are many and they do nothing.
+    silent_tenants: usize,
     /// The width of a bucket, in seconds.
     step: u64,
     buckets: Vec<Bucket<'a>>,
@@ -161,6 +165,7 @@ pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
     runs.sort_by_key(|run| Blame::of(run.code, run.origin));
     let last_error = journal.last_error();
     let (routes, silent) = routes::rows(sources.state, &totals, &before);
+    let (tenants, silent_tenants) = tenants::rows(sources.state, &totals, &before);
     let document = Document {
         version: env!("CARGO_PKG_VERSION"),
         started: millis(sources.started),
@@ -179,6 +184,8 @@ pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
         window: sources.now.duration_since(then).unwrap_or_default().as_secs().max(1),
         routes,
         silent,
+        tenants,
+        silent_tenants,
         step: history::STEP.as_secs(),
         buckets: buckets.iter().map(bucket).collect(),
         errors: errors.iter().map(|error| line(error)).collect(),

@@ -3,6 +3,7 @@
 import { learnCodes } from "./codes.js";
 import { showRecent } from "./errors.js";
 import { Plot } from "./plot.js";
+import { showTenants } from "./tenants.js";
 import { showAbout, showFilter, showNow, showRoutes, showUnmapped } from "./view.js";
 import { make, span, time } from "./words.js";
 
@@ -64,6 +65,7 @@ function show() {
   showFilter(known, filter);
   plot.show([...known.buckets.values()], last, filter);
   showRoutes(last, filter);
+  showTenants(last, filter);
   showUnmapped(last.unmapped, filter);
   showRecent(known.errors, filter);
   showAbout(last);

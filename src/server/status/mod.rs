@@ -30,10 +30,11 @@ const JSON: &str = "application/json";
 const SVG: &str = "image/svg+xml";
 
 /// The files that pages are made of, by name below `/status/`. `uplot/SOURCE` says where the library is from.
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("page.css", CSS, include_str!("page.css")),
     ("main.js", SCRIPT, include_str!("main.js")),
     ("view.js", SCRIPT, include_str!("view.js")),
+    ("tenants.js", SCRIPT, include_str!("tenants.js")),
     ("errors.js", SCRIPT, include_str!("errors.js")),
     ("codes.js", SCRIPT, include_str!("codes.js")),
     ("plot.js", SCRIPT, include_str!("plot.js")),

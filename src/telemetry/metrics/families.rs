@@ -4,7 +4,7 @@ use super::labels::{Direction, Initiator, Limit, Transport};
 use super::shard::Shard;
 use super::slots::{CLOSE_CODES, METHODS, PRIORITIES, STATUS_SLOTS, close_slot, error_slot, status_label};
 use super::tally::Tally;
-use super::{Exemplar, RouteMetrics, by_name, lock};
+use super::{Exemplar, RouteMetrics, TenantMetrics, by_name, lock};
 use crate::canon::{Code, Origin};
 use crate::limit::breaker::Condition;
 use crate::limit::{Bounds, GateStats};
@@ -195,6 +195,10 @@ pub(super) fn websockets(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>])
     }
 }
 
+/// The places in the list of families of those that have series of tenants.
+const IN_USE: usize = 1;
+const QUEUED: usize = 2;
+
 pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     // A route that changed its provider has the same slots in several entries.
     let slots = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.slots).as_ref()?.upgrade());
@@ -219,27 +223,68 @@ pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
         ),
         ("speechgate_concurrency_queue_max", "Calls that may wait for a slot.", |(_, most)| most.queue),
     ];
-    for (name, help, pick) in families {
+    let tenants: BTreeMap<&str, TenantSlots> = by_name(routes).map(|(name, all)| (name, slots_of(all))).collect();
+    for (index, (name, help, pick)) in families.into_iter().enumerate() {
         let _ = out.family(name, Kind::Gauge, help);
         for (route, stats) in &stats {
-            let _ = out.sample(&[("route", route)], pick(stats));
+            // Calls of tenants are counted by themselves, and without this label are those of whoever is none.
+            let of_tenants = tenants.get(route).filter(|_| index == IN_USE || index == QUEUED);
+            let each = of_tenants
+                .into_iter()
+                .flatten()
+                .map(|(tenant, (held, waiting))| (&**tenant, if index == IN_USE { *held } else { *waiting }));
+            let sum = each.clone().map(|(_, count)| count).fold(0, u32::saturating_add);
+            let _ = out.sample(&[("route", route)], pick(stats).saturating_sub(sum));
+            for (tenant, count) in each {
+                let _ = out.sample(&[("route", route), ("tenant", tenant)], count);
+            }
         }
     }
-    let help = "How long calls waited for a slot, including those that left without one.";
-    let _ = out.family("speechgate_queue_wait_seconds", Kind::Histogram, help);
-    for (name, routes) in by_name(routes) {
-        let shards = || routes.iter().flat_map(|route| &route.shards).filter_map(|shard| shard.queue_wait.get());
-        for (priority, label) in PRIORITIES {
-            let labels = [("route", name), ("priority", label)];
-            histogram::write(out, &labels, shards().map(|all| &all[priority as usize]));
-        }
-    }
+    waits(out, routes);
     let help = "Requests that were refused by a limit of the gateway.";
     let _ = out.family("speechgate_limit_rejections_total", Kind::Counter, help);
     for (name, routes) in by_name(routes) {
         for limit in Limit::ALL {
             let total = routes.iter().map(|route| route.rejections[limit as usize].load(Relaxed)).sum();
             counter(out, &[("route", name), ("limit", limit.as_str())], total);
+        }
+    }
+}
+
+/// The slots that each tenant of a route holds, and those that it waits for.
+type TenantSlots = BTreeMap<Arc<str>, (u32, u32)>;
+
+/// Those of the tenants that have asked for any.
+fn slots_of(routes: &[Arc<RouteMetrics>]) -> TenantSlots {
+    let mut all = TenantSlots::new();
+    for tenant in routes.iter().flat_map(|route| route.every_tenant()).filter(|tenant| tenant.has_asked()) {
+        let (held, waiting) = tenant.slots();
+        let sum = all.entry(Arc::clone(&tenant.tenant)).or_default();
+        *sum = (sum.0.saturating_add(held), sum.1.saturating_add(waiting));
+    }
+    all
+}
+
+/// How long calls waited: those of each tenant, and those of whoever is none.
+fn waits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
+    let help = "How long calls waited for a slot, including those that left without one.";
+    let _ = out.family("speechgate_queue_wait_seconds", Kind::Histogram, help);
+    for (name, routes) in by_name(routes) {
+        let mut tenants: BTreeMap<Arc<str>, Vec<Arc<TenantMetrics>>> = BTreeMap::new();
+        for tenant in routes.iter().flat_map(|route| route.every_tenant()) {
+            tenants.entry(Arc::clone(&tenant.tenant)).or_default().push(tenant);
+        }
+        let own: Vec<&Tally> = routes.iter().flat_map(|route| &route.shards).map(|shard| &shard.tally).collect();
+        let of_tenants = tenants
+            .iter()
+            .map(|(tenant, all)| (Some(&**tenant), all.iter().flat_map(|one| &one.shards).collect::<Vec<&Tally>>()));
+        for (tenant, tallies) in std::iter::once((None, own)).chain(of_tenants) {
+            let waits: Vec<_> = tallies.iter().filter_map(|tally| tally.waits()).collect();
+            for (priority, label) in PRIORITIES {
+                let labels = [("route", name), ("priority", label), ("tenant", tenant.unwrap_or_default())];
+                let labels = if tenant.is_some() { &labels[..] } else { &labels[..2] };
+                histogram::write(out, labels, waits.iter().map(|all| &all[priority as usize]));
+            }
         }
     }
 }

@@ -11,12 +11,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What tells of budgets.
-struct Budgets(Box<dyn Fn() -> Vec<(String, String, f64)> + Send + Sync>);
+/// What is shown of one tenant at a scrape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantSample {
+    /// Its name.
+    pub tenant: String,
+    /// Its share beside those of others.
+    pub weight: u32,
+    /// Each of its budgets by its name, and which part of it is used.
+    pub budgets: Vec<(String, f64)>,
+}
 
-impl std::fmt::Debug for Budgets {
+/// What tells of tenants.
+struct TellsTenants(Box<dyn Fn() -> Vec<TenantSample> + Send + Sync>);
+
+impl std::fmt::Debug for TellsTenants {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Budgets").finish_non_exhaustive()
+        f.debug_struct("TellsTenants").finish_non_exhaustive()
     }
 }
 
@@ -38,8 +49,8 @@ pub struct Metrics {
     exports: Arc<Exports>,
     /// Whether what is only exported over OTLP is counted.
     semantic: bool,
-    /// Asked at a scrape for budgets: by tenant and name, which part is used. None where nobody has any.
-    budgets: OnceLock<Box<Budgets>>,
+    /// Asked at a scrape for the tenants in force.
+    tenants: OnceLock<TellsTenants>,
     /// Only with shared limits.
     fleet: OnceLock<Arc<FleetMetrics>>,
 }
@@ -63,7 +74,7 @@ impl Metrics {
             log_dropped: Arc::default(),
             exports: Arc::default(),
             semantic: false,
-            budgets: OnceLock::new(),
+            tenants: OnceLock::new(),
             fleet: OnceLock::new(),
         }
     }
@@ -140,9 +151,9 @@ impl Metrics {
         Arc::clone(self.fleet.get_or_init(Arc::default))
     }
 
-    /// Shows these budgets from now on.
-    pub fn show_budgets(&self, budgets: impl Fn() -> Vec<(String, String, f64)> + Send + Sync + 'static) {
-        let _ = self.budgets.set(Box::new(Budgets(Box::new(budgets))));
+    /// Shows these tenants from now on.
+    pub fn show_tenants(&self, tenants: impl Fn() -> Vec<TenantSample> + Send + Sync + 'static) {
+        let _ = self.tenants.set(TellsTenants(Box::new(tenants)));
     }
 
     /// Appends every metric in a text format.
@@ -180,19 +191,31 @@ impl Metrics {
         families::info(out, &routes);
         families::upstreams(out, &routes);
         usage::write(out, routes.iter().map(|route| (route.labels(), &route.usage)));
-        let budgets = self.budgets.get().map(|budgets| (budgets.0)()).unwrap_or_default();
-        if !budgets.is_empty() {
-            let help = "Which part of a tenant's budget is used.";
-            let _ = out.family("speechgate_budget_used_ratio", Kind::Gauge, help);
-            for (tenant, budget, ratio) in &budgets {
-                let _ = out.sample(&[("tenant", tenant), ("budget", budget)], *ratio);
-            }
-        }
+        self.render_tenants(out);
         if let Some(fleet) = self.fleet.get() {
             fleet.render(out);
         }
         self.render_own(out, &routes);
         process::write(out, seconds(self.started));
+    }
+
+    fn render_tenants(&self, out: &mut Exposition<'_>) {
+        let tenants = self.tenants.get().map(|tenants| (tenants.0)()).unwrap_or_default();
+        if tenants.is_empty() {
+            return;
+        }
+        let help = "A tenant's share of slots beside the shares of others.";
+        let _ = out.family("speechgate_tenant_weight", Kind::Gauge, help);
+        for tenant in &tenants {
+            let _ = out.sample(&[("tenant", &tenant.tenant)], tenant.weight);
+        }
+        let help = "Which part of a tenant's budget is used.";
+        let _ = out.family("speechgate_budget_used_ratio", Kind::Gauge, help);
+        for tenant in &tenants {
+            for (budget, ratio) in &tenant.budgets {
+                let _ = out.sample(&[("tenant", &tenant.tenant), ("budget", budget)], *ratio);
+            }
+        }
     }
 
     fn render_own(&self, out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {

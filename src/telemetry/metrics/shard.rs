@@ -1,7 +1,6 @@
 //! What one worker counts for one route: plain relaxed atomics, in places that are found by index.
 
 use super::generations::Generations;
-use super::slots::PRIORITIES;
 use super::tally::Tally;
 use crate::telemetry::histogram::{Histogram, OVERHEAD_BOUNDS, REQUEST_BOUNDS};
 use crate::telemetry::semantic::Semantic;
@@ -17,7 +16,7 @@ pub(super) struct Shard {
     pub(super) upstream: Histogram,
     pub(super) first_byte: Histogram,
     pub(super) overhead: Histogram,
-    /// Requests and errors of whoever is no tenant.
+    /// Requests, errors and waits of whoever is no tenant.
     pub(super) tally: Tally,
     pub(super) websockets: AtomicI64,
     /// Messages and bytes by direction.
@@ -25,8 +24,6 @@ pub(super) struct Shard {
     pub(super) websocket_bytes: [AtomicU64; 2],
     /// By code and initiator; made at the first close.
     pub(super) websocket_closes: OnceLock<Box<[AtomicU64]>>,
-    /// By priority; made when a call first asks for a slot.
-    pub(super) queue_wait: OnceLock<[Histogram; PRIORITIES.len()]>,
     /// Made when a generation first ends.
     pub(super) generations: OnceLock<Box<Generations>>,
     pub(super) semantic: Semantic,
@@ -47,7 +44,6 @@ impl Shard {
             websocket_messages: Default::default(),
             websocket_bytes: Default::default(),
             websocket_closes: OnceLock::new(),
-            queue_wait: OnceLock::new(),
             generations: OnceLock::new(),
             semantic: Semantic::default(),
             unlogged: AtomicU64::new(0),

@@ -1,16 +1,18 @@
-//! Requests and errors, counted for a route or for one of its tenants.
+//! Requests, errors and waits for slots, counted for a route or for one of its tenants.
 
 use super::labels::Transport;
-use super::slots::{ERROR_SLOTS, METHODS, STATUS_SLOTS, STATUSES, counters, error_slot, method_slot, own};
+use super::slots::{ERROR_SLOTS, METHODS, PRIORITIES, STATUS_SLOTS, STATUSES, counters, error_slot, method_slot, own};
 use super::{Exemplar, lock};
 use crate::canon::{Code, Origin};
+use crate::limit::Priority;
+use crate::telemetry::histogram::{Histogram, REQUEST_BOUNDS};
 use crate::telemetry::trace::SpanRef;
 use http::Method;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, OnceLock};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, SystemTime};
 
 /// What one worker counts.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(super) struct Tally {
     requests: [OnceLock<Box<[AtomicU64]>>; METHODS.len()],
     /// By code, origin and transport; made at the first error.
     errors: OnceLock<Box<[AtomicU64]>>,
+    /// How long calls waited for a slot, by priority; made when one first asks for a slot.
+    waits: OnceLock<Box<[Histogram; PRIORITIES.len()]>>,
 }
 
 impl Tally {
@@ -33,6 +37,16 @@ impl Tally {
     pub(super) fn error(&self, code: Code, origin: Origin, transport: Transport) {
         let slot = error_slot(code.index(), origin as usize, transport as usize);
         let _ = self.errors.get_or_init(|| counters(ERROR_SLOTS))[slot].fetch_add(1, Relaxed);
+    }
+
+    /// Counts how long a call waited for a slot, whether it got one or not.
+    pub(super) fn waited(&self, priority: Priority, wait: Duration) {
+        let make = || Box::new(std::array::from_fn(|_| Histogram::new(REQUEST_BOUNDS)));
+        self.waits.get_or_init(make)[priority as usize].observe(wait);
+    }
+
+    pub(super) fn waits(&self) -> Option<&[Histogram; PRIORITIES.len()]> {
+        self.waits.get().map(|waits| &**waits)
     }
 
     pub(super) fn requests(&self, method: usize) -> Option<&[AtomicU64]> {
@@ -63,15 +77,38 @@ impl Exemplars {
 /// tenants and whoever is none.
 #[derive(Debug)]
 pub struct TenantMetrics {
-    pub(super) tenant: String,
+    pub(super) tenant: Arc<str>,
     pub(super) shards: Box<[Tally]>,
     pub(super) exemplars: Exemplars,
+    holding: AtomicU32,
+    waiting: AtomicU32,
+}
+
+/// A call of a tenant that holds a slot, counted until this is dropped.
+#[derive(Debug)]
+pub struct Holds(Arc<TenantMetrics>);
+
+/// A call of a tenant that waits for a slot, counted until this is dropped.
+#[derive(Debug)]
+pub struct Waits(Arc<TenantMetrics>);
+
+impl Drop for Holds {
+    fn drop(&mut self) {
+        let _ = self.0.holding.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        let _ = self.0.waiting.fetch_sub(1, Relaxed);
+    }
 }
 
 impl TenantMetrics {
     pub(super) fn new(tenant: &str, shards: usize) -> TenantMetrics {
         let shards = std::iter::repeat_with(Tally::default).take(shards).collect();
-        TenantMetrics { tenant: tenant.to_owned(), shards, exemplars: Exemplars::default() }
+        let (holding, waiting) = (AtomicU32::new(0), AtomicU32::new(0));
+        TenantMetrics { tenant: Arc::from(tenant), shards, exemplars: Exemplars::default(), holding, waiting }
     }
 
     /// Counts a request that has ended.
@@ -85,6 +122,36 @@ impl TenantMetrics {
         if let Some(span) = span {
             self.exemplars.keep(code, origin, transport, span);
         }
+    }
+
+    /// Counts a call that holds a slot.
+    #[must_use]
+    pub fn holds(self: &Arc<Self>) -> Holds {
+        let _ = self.holding.fetch_add(1, Relaxed);
+        Holds(Arc::clone(self))
+    }
+
+    /// Counts a call that waits for a slot.
+    #[must_use]
+    pub fn waits(self: &Arc<Self>) -> Waits {
+        let _ = self.waiting.fetch_add(1, Relaxed);
+        Waits(Arc::clone(self))
+    }
+
+    /// Counts how long a call waited for a slot, whether it got one or not.
+    pub fn waited(&self, priority: Priority, wait: Duration) {
+        own(&self.shards).waited(priority, wait);
+    }
+
+    /// How many of its calls hold a slot, and how many wait for one.
+    #[must_use]
+    pub fn slots(&self) -> (u32, u32) {
+        (self.holding.load(Relaxed), self.waiting.load(Relaxed))
+    }
+
+    /// Whether a call of it has ever asked for a slot.
+    pub(super) fn has_asked(&self) -> bool {
+        self.shards.iter().any(|tally| tally.waits().is_some()) || self.slots() != (0, 0)
     }
 
     /// Requests that have ended.

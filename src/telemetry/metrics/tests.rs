@@ -206,3 +206,81 @@ fn the_series_of_a_route_are_bounded_whatever_comes() {
     let count = text.lines().filter(|line| line.contains("{route=\"tts\"")).count();
     assert!((8_000..SERIES_PER_ROUTE).contains(&count), "{count}");
 }
+
+/// What the operator's page promises of one tenant on one route.
+const SERIES_PER_TENANT: usize = 8_000;
+
+#[test]
+fn the_series_of_a_tenant_are_bounded_whatever_comes() {
+    let metrics = Metrics::new("0", 1);
+    let route = metrics.route("tts", "cartesia");
+    let tenant = route.of_tenant("bot");
+    for row in Code::ROWS {
+        for origin in Origin::ALL {
+            for transport in Transport::ALL {
+                tenant.error(row.code, origin, transport, None);
+            }
+        }
+    }
+    for method in METHODS {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        for status in 0..2000 {
+            tenant.request(&method, status);
+        }
+    }
+    for (priority, _) in PRIORITIES {
+        tenant.waited(priority, Duration::from_secs(7));
+    }
+    let audio = Some(1.0);
+    let cost = Some(("USD".to_owned(), 1.0));
+    let usage = Usage { characters: Some(1.0), audio_in_seconds: audio, audio_out_seconds: audio, cost };
+    route.used("bot", &usage);
+    let text = rendered(&metrics);
+    let count = text.lines().filter(|line| line.contains("tenant=\"bot\"")).count();
+    assert!((6_000..SERIES_PER_TENANT).contains(&count), "{count}");
+}
+
+/// A gate with calls of tenants and of nobody.
+struct Fixed(u32, u32);
+
+impl SlotStats for Fixed {
+    fn slot_stats(&self) -> (crate::limit::GateStats, crate::limit::Bounds) {
+        let stats = crate::limit::GateStats { limit: 9, in_use: self.0, queued: self.1 };
+        (stats, crate::limit::Bounds { max: 9, learned: 9, queue: 9 })
+    }
+}
+
+#[test]
+fn slots_and_waits_of_tenants_add_up_to_those_of_the_route() {
+    let metrics = Metrics::new("0", 2);
+    let route = metrics.route("tts", "cartesia");
+    let slots: Arc<dyn SlotStats> = Arc::new(Fixed(5, 3));
+    route.show_slots(Some(&slots));
+    let (bot, batch, _idle) = (route.of_tenant("bot"), route.of_tenant("batch"), route.of_tenant("idle"));
+    let held = [bot.holds(), bot.holds(), batch.holds()];
+    let waits = batch.waits();
+    bot.waited(Priority::Normal, Duration::ZERO);
+    use_shard(1);
+    batch.waited(Priority::Low, Duration::from_secs(2));
+    use_shard(0);
+    batch.waited(Priority::Low, Duration::from_secs(1));
+    route.queue_waited(Priority::High, Duration::ZERO);
+    let text = rendered(&metrics);
+    let labelled = |family: &str, rest: &str| format!("{family}{{route=\"tts\"{rest}");
+    for (family, rows) in [
+        ("speechgate_concurrency_in_use", ["} 2", ",tenant=\"batch\"} 1", ",tenant=\"bot\"} 2"]),
+        ("speechgate_concurrency_queued", ["} 2", ",tenant=\"batch\"} 1", ",tenant=\"bot\"} 0"]),
+    ] {
+        assert_eq!(samples(&text, family), rows.map(|row| labelled(family, row)));
+    }
+    let waited = samples(&text, "speechgate_queue_wait_seconds_count");
+    let rows = [",priority=\"high\"} 1", ",priority=\"low\",tenant=\"batch\"} 2"];
+    assert!(
+        rows.iter().all(|row| waited.contains(&labelled("speechgate_queue_wait_seconds_count", row))),
+        "{waited:?}"
+    );
+    drop((held, waits));
+    let text = rendered(&metrics);
+    let held = samples(&text, "speechgate_concurrency_in_use");
+    assert!(held.iter().any(|line| line.ends_with("tenant=\"bot\"} 0")), "who was there stays: {held:?}");
+}

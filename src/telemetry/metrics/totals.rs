@@ -1,8 +1,9 @@
 //! What the metrics of each route add up to at one moment, so that two moments can be compared.
 
-use super::{Metrics, RouteMetrics, tally};
+use super::{Metrics, RouteMetrics, TenantMetrics, tally};
 use crate::canon::Code;
 use crate::telemetry::histogram::Counts;
+use crate::telemetry::usage::Used;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -25,6 +26,21 @@ pub struct Totals {
     pub duration: Counts,
     /// From a request's head to the first byte of its answer.
     pub first_byte: Counts,
+    /// What each of its tenants did, the silent ones left out, in the order of their names.
+    pub tenants: Vec<TenantTotals>,
+}
+
+/// The counters of one tenant on one route at one moment.
+#[derive(Clone, Debug)]
+pub struct TenantTotals {
+    /// The tenant's name.
+    pub tenant: Arc<str>,
+    /// Requests that have ended.
+    pub requests: u64,
+    /// Errors of them.
+    pub errors: u64,
+    /// What was used at the provider.
+    pub used: Used,
 }
 
 impl Metrics {
@@ -42,6 +58,12 @@ impl Totals {
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.requests > 0 || self.in_flight > 0 || self.sockets > 0 || !self.errors.is_empty()
+    }
+
+    /// The counters of one of its tenants.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &str) -> Option<&TenantTotals> {
+        self.tenants.iter().find(|one| &*one.tenant == tenant)
     }
 
     /// The counters of a route among those of all; none when they are not there.
@@ -64,6 +86,21 @@ impl RouteMetrics {
             errors: Code::ROWS.iter().map(|row| (row.code, self.errors_of(row.code))).filter(|(_, n)| *n > 0).collect(),
             duration,
             first_byte: Counts::of(self.shards.iter().map(|shard| &shard.first_byte)),
+            tenants: self
+                .every_tenant()
+                .iter()
+                .map(|tenant| self.tenant_totals(tenant))
+                .filter(|one| one.requests > 0 || one.errors > 0)
+                .collect(),
+        }
+    }
+
+    fn tenant_totals(&self, tenant: &TenantMetrics) -> TenantTotals {
+        TenantTotals {
+            tenant: Arc::clone(&tenant.tenant),
+            requests: tenant.requests(),
+            errors: Code::ROWS.iter().map(|row| tenant.errors_of(row.code)).sum(),
+            used: self.usage.of(&tenant.tenant),
         }
     }
 
