@@ -41,6 +41,8 @@ mod http2;
 mod identity;
 /// Informational responses of a provider.
 mod informational;
+/// Gateway keys in every place, with every outcome, and all bytes that leave.
+mod key_sinks;
 /// Keys that a provider echoes, in every place and spelling.
 mod keys;
 /// Pieces of streams that are larger than an error may be.

@@ -89,7 +89,7 @@ pub(crate) fn shows(text: &str, key: &str) -> bool {
 
 /// Every place of a dialect's key as the lines of a request and its query: in each header alone, behind a word, in either half of
 /// `Basic`; in each query parameter; in each kind of subprotocol.
-fn places(secrets: &SecretsSpec, key: &str) -> Vec<(String, String)> {
+pub(crate) fn places(secrets: &SecretsSpec, key: &str) -> Vec<(String, String)> {
     let mut places = Vec::new();
     let headers = secrets.headers.iter().map(String::as_str).chain(["authorization"]);
     for name in headers.filter(|name| !name.contains('_')) {
