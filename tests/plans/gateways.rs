@@ -26,14 +26,21 @@ impl Gateway {
 
     /// The same with further environment variables.
     pub(crate) fn start_with(provider: &str, concurrency: &str, limits: &str, variables: &[(&str, &str)]) -> Gateway {
+        let text = format!(
+            "{limits}\n[providers.plan]\nextends = 'elevenlabs'\nconcurrency = {{ unit = 'request' }}\n\
+             [[routes]]\nname = 'tts'\nmatch = {{ path = '/' }}\nprovider = 'plan'\nupstream = '{provider}'\n\
+             concurrency = {concurrency}\n"
+        );
+        Gateway::run(&text, variables)
+    }
+
+    /// Starts the program with these lines, on ports of its own.
+    pub(crate) fn run(lines: &str, variables: &[(&str, &str)]) -> Gateway {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("gateway.toml");
         let text = format!(
             "[server]\nlisten = '127.0.0.1:0'\nworkers = 1\n[admin]\nlisten = '127.0.0.1:0'\n\
-             [telemetry]\nlog = {{ access = false }}\n{limits}\n\
-             [providers.plan]\nextends = 'elevenlabs'\nconcurrency = {{ unit = 'request' }}\n\
-             [[routes]]\nname = 'tts'\nmatch = {{ path = '/' }}\nprovider = 'plan'\nupstream = '{provider}'\n\
-             concurrency = {concurrency}\n"
+             [telemetry]\nlog = {{ access = false }}\n{lines}"
         );
         std::fs::write(&file, text).expect("written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_speechgate"));
@@ -70,6 +77,11 @@ impl Gateway {
         }
     }
 
+    /// How many lines of its log have this.
+    pub(crate) fn lines(&self, part: &str) -> usize {
+        self.lines.lock().expect("whole").iter().filter(|line| line.contains(part)).count()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -82,8 +94,13 @@ impl Gateway {
 
     /// The sum of a metric's series.
     pub(crate) async fn metric(&self, name: &str) -> f64 {
+        self.metric_of(name, "").await
+    }
+
+    /// The same of the series that have this among their labels.
+    pub(crate) async fn metric_of(&self, name: &str, label: &str) -> f64 {
         let text = self.admin("/metrics").await;
-        let series = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name));
+        let series = text.lines().filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(label));
         series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
     }
 

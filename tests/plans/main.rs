@@ -4,18 +4,26 @@
 //! |---|---|
 //! | `sidecar` | one gateway that learns the plan, while the plan changes |
 //! | `backend` | a backend with TLS and a password |
+//! | `tenants` | one tenant with ten times its share and five within theirs, at one gateway and at eight, whose backend is killed |
+//! | `bill` | what tenants are said to have used, and what the provider charges for it |
+//! | `budgets` | budgets end to end: refusals, what is left, warnings, gateways that are killed |
 //! | `fleet` | eight gateways that share ten slots, two of which are killed, and whose backend is stopped and started |
 //!
 //! The simulated provider enforces its plan, so that what is too much is refused there and counted. With `SPEECHGATE_FULL` each
 //! test is half a minute of load by 200 clients; a plain `cargo test` has less of both. They run one after the other.
 
 mod backend;
+mod bill;
+mod budgets;
+mod caller;
 mod clients;
 mod fleet;
 mod gateways;
+mod provider;
 #[path = "../fleet/server.rs"]
 mod server;
 mod sidecar;
+mod tenants;
 
 use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
