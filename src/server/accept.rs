@@ -95,8 +95,8 @@ fn serve<H: Handler>(worker: &Arc<Worker<H>>, socket: Socket, address: Option<So
     drop(tokio::spawn(conn::serve(Arc::clone(worker), socket, address, permit)));
 }
 
-/// Responds that there are too many connections, while few such responses are being written. With TLS nothing is sent: the
-/// handshake would cost more than the request.
+/// Responds that there are too many connections, unless many such responses are being written already. Over TLS it sends nothing:
+/// the handshake would cost more than the request.
 fn turn_away<H: Handler>(
     worker: &Arc<Worker<H>>,
     mut socket: Socket,
@@ -114,7 +114,7 @@ fn turn_away<H: Handler>(
     }));
 }
 
-/// Whether the error belongs to the connection that would have been accepted, rather than to the listener (accept(2)).
+/// Whether the error belongs to the connection that would have been accepted, and not to the listener (accept(2)).
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -75,7 +75,7 @@ pub struct Admin {
     pub config: Box<dyn Fn() -> String + Send + Sync>,
     /// Loads the configuration again; the text says what happened.
     pub reload: Box<dyn Fn() -> Reloading + Send + Sync>,
-    /// Ends what providers asked to wait for, on the route of this name or on all; none when there is no such route.
+    /// Ends the backoffs that providers asked for, on the route of this name or on all routes; none when there is no such route.
     pub clear_waits: Box<ClearWaits>,
     /// The status page and what belongs to it, by path and query; none when there is no such page.
     pub pages: Box<Pages>,
@@ -171,8 +171,8 @@ where
                 let (parts, body) = request.into_parts();
                 // Read, so that the connection can carry the next request.
                 Ok(match read_through(body).await {
-                    Ok(()) => answer(&admin, &parts).await,
-                    Err(refused) => refused,
+                    Ok(()) => dispatch(&admin, &parts).await,
+                    Err(rejection) => rejection,
                 })
             }
         })
@@ -193,12 +193,12 @@ async fn read_through(body: impl Body<Error = BoxError>) -> Result<(), Response<
     Ok(())
 }
 
-/// The response when [`answer`] has panicked; the panic itself has been logged.
+/// The response when [`dispatch`] has panicked; the panic itself has been logged.
 fn panicked(_: Box<dyn Any + Send>) -> Response<Full<Bytes>> {
-    text(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed inside; its log says more\n".to_owned())
+    text(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed with an internal error; see its log\n".to_owned())
 }
 
-async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
+async fn dispatch(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
     let (path, method) = (request.uri.path(), &request.method);
     if let Err((status, problem)) = origin::check(request) {
         return text(status, problem.to_owned());
@@ -238,7 +238,7 @@ async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>
             Ok(done) => text(StatusCode::OK, done),
             Err(problems) => text(StatusCode::BAD_REQUEST, problems),
         },
-        "/-/waits" => waits(admin, request),
+        "/-/waits" => clear_waits(admin, request),
         _ => match page {
             Some(page) => respond(StatusCode::OK, page.content_type, page.body),
             None => text(StatusCode::OK, INDEX.to_owned()),
@@ -246,7 +246,8 @@ async fn answer(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>
     }
 }
 
-/// The metrics. Those of thousands of routes take a while, in which a thread that serves connections would serve none.
+/// Renders the metrics on a blocking thread: with thousands of routes it takes long enough to hold up the connections of a
+/// worker.
 async fn render(metrics: &Arc<Render>, format: Format) -> String {
     let metrics = Arc::clone(metrics);
     let rendered = tokio::task::spawn_blocking(move || {
@@ -264,8 +265,8 @@ async fn render(metrics: &Arc<Render>, format: Format) -> String {
     }
 }
 
-/// Ends waits.
-fn waits(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
+/// `DELETE /-/waits`: ends backoffs.
+fn clear_waits(admin: &Admin, request: &request::Parts) -> Response<Full<Bytes>> {
     let query = request.uri.query().unwrap_or_default();
     let route = query.split('&').find_map(|pair| pair.strip_prefix("route="));
     let route = route.map(|name| String::from_utf8_lossy(&crate::proxy::path::decode(name.as_bytes())).into_owned());

@@ -1,10 +1,10 @@
-//! Which worker serves a connection: the one that serves the fewest, as Envoy's exact balance has it.
+//! Chooses the worker that serves a connection: the one with the fewest, like Envoy's exact balance.
 //!
 //! The kernel spreads connections over the workers' sockets by a hash of their addresses. That is even for thousands; a few
 //! connections may all reach one worker while the others idle. So the worker that accepts a connection hands it to the least
 //! loaded one.
 
-use super::drain::{Permit, Seat};
+use super::drain::{CountGuard, Permit};
 use super::socket::{Socket, Unregistered};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,32 +22,32 @@ pub struct Accepted {
     pub(super) permit: Permit,
 }
 
-/// Where connections from other workers come in.
+/// Receives connections that other workers accepted.
 pub type Inbox = mpsc::Receiver<Accepted>;
 
-/// The workers, as one of them sees them.
+/// All workers, from the point of view of one.
 #[derive(Debug)]
 pub struct Balance {
     own: usize,
-    workers: Arc<[Place]>,
+    workers: Arc<[Member]>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct Member {
     /// Connections that this worker serves.
     open: Arc<AtomicUsize>,
-    door: mpsc::Sender<Accepted>,
+    sender: mpsc::Sender<Accepted>,
 }
 
 impl Balance {
-    /// For so many workers, each with the inbox that is its own.
+    /// Makes one balancer and inbox for each of this many workers.
     #[must_use]
     pub fn new(workers: usize) -> Vec<(Balance, Inbox)> {
-        let (places, inboxes): (Vec<Place>, Vec<Inbox>) = (0..workers)
+        let (places, inboxes): (Vec<Member>, Vec<Inbox>) = (0..workers)
             .map(|_| mpsc::channel(WAITING))
-            .map(|(door, inbox)| (Place { open: Arc::default(), door }, inbox))
+            .map(|(sender, inbox)| (Member { open: Arc::default(), sender }, inbox))
             .unzip();
-        let workers: Arc<[Place]> = places.into();
+        let workers: Arc<[Member]> = places.into();
         let balance = |(own, inbox)| (Balance { own, workers: Arc::clone(&workers) }, inbox);
         inboxes.into_iter().enumerate().map(balance).collect()
     }
@@ -61,13 +61,13 @@ impl Balance {
         mut permit: Permit,
     ) -> Option<(Socket, Permit)> {
         let least = self.least();
-        let place = &self.workers[least];
-        permit.sits(Seat::take(&place.open));
+        let member = &self.workers[least];
+        permit.assign(CountGuard::new(&member.open));
         if least == self.own {
             return Some((socket, permit));
         }
         let Ok(socket) = socket.unregister() else { return None };
-        match place.door.try_send(Accepted { socket, address, permit }) {
+        match member.sender.try_send(Accepted { socket, address, permit }) {
             Ok(()) => None,
             Err(mpsc::error::TrySendError::Full(back) | mpsc::error::TrySendError::Closed(back)) => {
                 back.socket.register().ok().map(|socket| (socket, back.permit))
@@ -84,6 +84,6 @@ impl Balance {
     /// The connections of each worker.
     #[cfg(test)]
     pub(super) fn loads(&self) -> Vec<usize> {
-        self.workers.iter().map(|place| place.open.load(Ordering::Relaxed)).collect()
+        self.workers.iter().map(|member| member.open.load(Ordering::Relaxed)).collect()
     }
 }

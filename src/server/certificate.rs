@@ -1,9 +1,9 @@
-//! Whom a client's certificate names. Whether it is to be trusted has been settled by the TLS handshake.
+//! Reads the names of a client from its certificate. The TLS handshake has verified the certificate already.
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 
-/// The tags of DER that stand in a name (X.690 8.1.2): a sequence, a set, the number of an attribute, and the kinds of text.
+/// DER tags that occur in a name (X.690 8.1.2): a sequence, a set, an attribute's identifier, and the kinds of text.
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
@@ -12,8 +12,9 @@ const TEXTS: [u8; 3] = [0x0c, 0x13, 0x16];
 /// `commonName`: 2.5.4.3 (RFC 5280 appendix A).
 const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
 
-/// The URIs and DNS names among its alternative names, the latter in lower case; of one that has neither the common name, if
-/// it has one and no more. A name of the second kind beside those of the first would be one that nobody checks any more (RFC 9525 2).
+/// The URIs and DNS names among the subject alternative names, DNS names in lower case. If there are none, the common name,
+/// provided there is exactly one. A common name beside alternative names is ignored, because nothing verifies it any more (RFC
+/// 9525 2).
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     let uris = certificate.valid_uri_names().map(str::to_owned);
@@ -25,7 +26,7 @@ pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     names
 }
 
-/// The common names in a subject: a list of sets of pairs of what it is and its text.
+/// The common names in a subject, which is a list of sets of pairs of attribute type and text.
 fn common_names(mut subject: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     while let Some((SET, mut set, rest)) = element(subject) {
@@ -40,13 +41,13 @@ fn common_names(mut subject: &[u8]) -> Vec<String> {
     found
 }
 
-/// The first element of DER: its tag, its content, and what follows.
+/// Splits off the first DER element: its tag, its content, and the remaining bytes.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
-        // No name is so long that its length takes more than two bytes.
+        // No name needs more than two bytes for its length.
         0x81 | 0x82 => {
             let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
             (digits.iter().fold(0, |length, digit| length << 8 | usize::from(*digit)), rest)
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_is_of_whom_its_alternative_names_name_and_else_of_its_common_name() {
+    fn alternative_names_take_precedence_over_the_common_name() {
         let uri = || SanType::URI("spiffe://prod/app".try_into().expect("a URI"));
         let dns = || SanType::DnsName("App.Internal".try_into().expect("a name"));
         let address = || SanType::IpAddress([127, 0, 0, 1].into());
@@ -87,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_none() {
+    fn malformed_subjects_have_no_names() {
         for bytes in [
             &b""[..],
             &[0x31],

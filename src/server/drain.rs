@@ -41,7 +41,7 @@ impl Drain {
         self.open.load(Ordering::Acquire)
     }
 
-    /// Whether no new connection is taken any more.
+    /// Whether new connections are refused.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.phase.load(Ordering::Acquire) >= DRAINING
@@ -57,17 +57,17 @@ impl Drain {
         self.advance(CUT);
     }
 
-    /// Until [`Drain::begin`].
+    /// Completes when [`Drain::begin`] has been called.
     pub async fn begun(&self) {
         self.reached(DRAINING).await;
     }
 
-    /// Until [`Drain::cut_now`].
+    /// Completes when [`Drain::cut_now`] has been called.
     pub async fn cut(&self) {
         self.reached(CUT).await;
     }
 
-    /// Until no connection is open.
+    /// Completes when no connection is open.
     pub async fn emptied(&self) {
         while self.open() > 0 {
             self.emptied.notified().await;
@@ -100,12 +100,12 @@ impl Drain {
 
 /// One open connection; it lives as long as the socket does, upgrades included.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Drain>, Option<Seat>);
+pub(crate) struct Permit(Arc<Drain>, Option<CountGuard>);
 
 impl Permit {
-    /// The connection is one of those of a worker.
-    pub(super) fn sits(&mut self, seat: Seat) {
-        self.1 = Some(seat);
+    /// Counts the connection with the worker that serves it.
+    pub(super) fn assign(&mut self, count: CountGuard) {
+        self.1 = Some(count);
     }
 }
 
@@ -118,18 +118,18 @@ impl Drop for Permit {
     }
 }
 
-/// One of the connections that a worker serves, counted there.
+/// Counts one connection of a worker until it is dropped.
 #[derive(Debug)]
-pub(super) struct Seat(Arc<AtomicUsize>);
+pub(super) struct CountGuard(Arc<AtomicUsize>);
 
-impl Seat {
-    pub(super) fn take(open: &Arc<AtomicUsize>) -> Seat {
+impl CountGuard {
+    pub(super) fn new(open: &Arc<AtomicUsize>) -> CountGuard {
         let _ = open.fetch_add(1, Ordering::Relaxed);
-        Seat(Arc::clone(open))
+        CountGuard(Arc::clone(open))
     }
 }
 
-impl Drop for Seat {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         let _ = self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_phases_are_told_in_order() {
+    async fn waiters_wake_at_each_phase_in_order() {
         let drain = Drain::new(1);
         let permit = drain.admit();
         let waiting = tokio::spawn({

@@ -1,4 +1,4 @@
-//! Who answers the requests of a connection.
+//! The interface between a connection and what handles its requests.
 
 use crate::canon::Fault;
 use crate::proxy::{InformationalSender, Peer, Proxy};
@@ -10,12 +10,13 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Who answers requests: [`Proxy`], and scripts in tests.
+/// Handles requests: [`Proxy`], and scripts in tests.
 pub trait Handler: Send + Sync + 'static {
     /// The body of responses.
     type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>> + Send + Unpin> + Send + Unpin + 'static;
 
-    /// Answers one request; there is always a response. Informational responses go to `informational`, where that is possible.
+    /// Handles one request; there is always a response. Informational responses go to `informational`, where the protocol allows
+    /// them.
     fn handle(
         &self,
         peer: &Arc<Peer>,
@@ -23,10 +24,10 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// The response when [`Handler::handle`] has panicked, to a call of gRPC or another.
+    /// The response when [`Handler::handle`] has panicked, for a gRPC call or any other request.
     fn panicked(&self, grpc: bool) -> Response<Self::Body>;
 
-    /// The response to what never became a request: a whole HTTP/1.1 response that says that the connection ends.
+    /// The response to bytes that never became a request: a whole HTTP/1.1 response that closes the connection.
     fn refusal(&self, client: Option<SocketAddr>, fault: Fault) -> Bytes;
 }
 

@@ -1,4 +1,4 @@
-//! Sockets that listen.
+//! Listening sockets.
 
 use super::socket::Socket;
 use crate::config::types::Listen;
@@ -15,17 +15,17 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 
-/// Connections that wait in the kernel to be accepted.
+/// Connections that may wait in the kernel to be accepted.
 pub(super) const BACKLOG: i32 = 1024;
-/// Most bytes that the kernel holds of a connection and has not sent.
+/// Most unsent bytes of a connection that the kernel buffers.
 #[cfg(target_os = "linux")]
 const UNSENT: u32 = 128 * 1024;
-/// When nothing is heard from a client for so long, the kernel asks whether it is still there.
+/// After how long without traffic the kernel probes whether the client is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-/// Between unanswered questions of the kernel.
+/// Time between keepalive probes that are not answered.
 const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// An address as it is written in the configuration.
+/// Displays an address as it is written in the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Address<'a>(pub &'a Listen);
 
@@ -43,7 +43,7 @@ impl fmt::Display for Address<'_> {
 pub struct Listeners {
     sockets: Vec<socket2::Socket>,
     address: Listen,
-    /// Removed when the listeners go.
+    /// Removed when the listeners are dropped.
     socket_file: Option<SocketFile>,
 }
 
@@ -76,15 +76,15 @@ impl Listeners {
         }
     }
 
-    /// Says how long a client may leave unacknowledged what it was sent, questions of the kernel included, until its connection is
-    /// given up. The kernel counts the time as well in which a client that is there reads nothing.
+    /// Sets how long a client may leave data or keepalive probes unacknowledged until its connection is closed. The kernel also
+    /// counts the time in which the client is there but reads nothing.
     ///
     /// # Errors
-    /// When the system does not take it.
+    /// When the operating system refuses the option.
     pub fn give_up_after(&self, unacknowledged: Duration) -> io::Result<()> {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         if matches!(self.address, Listen::Tcp(_)) {
-            // Accepted sockets inherit it.
+            // Accepted sockets inherit the option.
             self.sockets.iter().try_for_each(|socket| socket.set_tcp_user_timeout(Some(unacknowledged)))?;
         }
         #[cfg(not(any(target_os = "android", target_os = "linux")))]
@@ -108,7 +108,7 @@ impl Listener {
     /// Ties a socket to the current runtime.
     ///
     /// # Errors
-    /// When the runtime does not take it.
+    /// When the runtime refuses the socket.
     pub fn register(socket: socket2::Socket) -> io::Result<Listener> {
         if socket.domain()? == Domain::UNIX {
             UnixListener::from_std(socket.into()).map(Listener::Unix)
@@ -155,8 +155,8 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<socket2::Socket> 
     socket.set_reuse_port(shared)?;
     // Accepted sockets inherit all of these.
     socket.set_tcp_nodelay(true)?;
-    // What a client that reads slowly has not taken yet waits here, where it can be seen that it takes it, and not by the megabyte
-    // in the kernel.
+    // Data that a slow client has not taken yet waits in this process, which can see whether the client takes any, instead of in
+    // megabytes of kernel buffer.
     #[cfg(target_os = "linux")]
     socket.set_tcp_notsent_lowat(UNSENT)?;
     let keepalive = socket2::TcpKeepalive::new().with_time(TCP_KEEPALIVE).with_interval(TCP_KEEPALIVE_INTERVAL);
@@ -183,7 +183,7 @@ fn bind_unix(path: &Path, count: usize) -> io::Result<Listeners> {
     Ok(Listeners { sockets, address: Listen::Unix(path.to_owned()), socket_file: Some(socket_file) })
 }
 
-/// Removes a stale socket file. One that a process listens on, and any other file, stays.
+/// Removes a stale socket file. A socket on which a process listens, and any other file, is kept.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,7 +1,7 @@
 //! Listeners, connections, drain, admin: everything between a socket and [`crate::proxy`].
 //!
-//! `listen` binds, `accept` takes connections in, `conn` speaks HTTP on one of them, and `drain` ends it all in order. `refuse`
-//! responds to what never became a request. `admin` has `status`, the page for people.
+//! `listen` binds, `accept` accepts connections, `conn` serves HTTP on one of them, and `drain` shuts down gracefully. `refuse`
+//! responds to bytes that never became a request. `admin` serves the admin listener, with the status page in `status`.
 
 mod accept;
 pub mod admin;

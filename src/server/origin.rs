@@ -1,7 +1,7 @@
-//! Keeps foreign web pages, in a browser that can reach the admin listener, from using it.
+//! Keeps other web pages, open in a browser that can reach the admin listener, from using it.
 //!
-//! A page can send requests to any address (CSRF), and if its own name resolves to that address, it can read the responses (DNS
-//! rebinding). `Origin`, which browsers send with requests that change something, reveals the first; `Host` reveals the second:
+//! A page can send requests to any address (CSRF); if its own name resolves to that address, it can also read the responses (DNS
+//! rebinding). `Origin`, which browsers send with requests that change something, reveals the first. `Host` reveals the second:
 //! an attacker needs a public DNS name, while the admin listener is reached by address, or by a name that is not in the public
 //! DNS.
 
@@ -14,9 +14,9 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Names below these are not in the public DNS (RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`, `svc` of Kubernetes).
 const PRIVATE: [&str; 5] = ["localhost", "local", "internal", "home.arpa", "svc"];
 
-/// Whether the admin listener may answer this.
+/// Checks whether the admin listener may answer this request; else the status and the text to refuse it with.
 pub(super) fn check(request: &request::Parts) -> Result<(), (StatusCode, &'static str)> {
-    // Probes reveal nothing, and use whatever name they like.
+    // Probes reveal nothing, and may use any name.
     if matches!(request.uri.path(), "/livez" | "/readyz") {
         return Ok(());
     }
@@ -24,7 +24,7 @@ pub(super) fn check(request: &request::Parts) -> Result<(), (StatusCode, &'stati
     if lines(&HOST).nth(1).is_some() || lines(&ORIGIN).nth(1).is_some() {
         return Err((StatusCode::BAD_REQUEST, "one host and one origin are expected\n"));
     }
-    // Where the target names one too, both count.
+    // If the request target has an authority too, both are checked.
     let target = request.uri.authority().map(|authority| authority.as_str().as_bytes());
     if !target.into_iter().chain(lines(&HOST)).all(is_private) {
         return Err((
@@ -43,14 +43,14 @@ pub(super) fn check(request: &request::Parts) -> Result<(), (StatusCode, &'stati
     Ok(())
 }
 
-/// Whether an origin is that of the pages of this host. The scheme is left open: something in front may speak TLS.
+/// Whether an origin is that of this host. The scheme is not compared, because a proxy in front may terminate TLS.
 fn is_of(origin: &[u8], host: &[u8]) -> bool {
     let authority = [&b"http://"[..], b"https://"].iter().find_map(|scheme| origin.strip_prefix(*scheme));
     authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
 }
 
-/// Whether nobody can give this host an address by the public DNS. It is read as strictly as that of any request: what two readers
-/// could take for two hosts is none.
+/// Whether no public DNS name can resolve to this host. The value is parsed as strictly as that of a proxied request: an
+/// ambiguous host is not private.
 fn is_private(host: &[u8]) -> bool {
     if !is_host(host) {
         return false;
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// The first line was looked at, and whoever reads it may take another.
+    /// Only the first `Origin` or `Host` line used to be checked.
     #[test]
     fn several_lines_are_refused_wherever_the_foreign_one_stands() {
         let own = "127.0.0.1:9464";

@@ -1,4 +1,4 @@
-//! Responses to bytes that never became a request, written straight to the socket, which is closed so that they arrive.
+//! Responses to bytes that never became a request, written straight to the socket, which is then closed so that they arrive.
 
 use crate::canon::Fault;
 use bytes::Bytes;
@@ -8,9 +8,9 @@ use tokio::time::timeout;
 
 /// How long a client may take to read a refusal.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
-/// How long a connection is read after the last response was written.
+/// How long the gateway keeps reading after the last response was written.
 const LINGER: Duration = Duration::from_secs(3);
-/// How many bytes are discarded meanwhile, before the connection is closed regardless.
+/// How many bytes it discards meanwhile, before it closes regardless.
 const LINGER_BYTES: usize = 16 << 20;
 
 /// Writes a whole response and ends the connection.
@@ -24,7 +24,7 @@ pub(super) async fn refuse(io: &mut (impl AsyncRead + AsyncWrite + Unpin), answe
     }
 }
 
-/// Ends a connection of which all that is to be said has been written; `unread`: whether more may come from the client.
+/// Closes a connection after the last response; `unread`: the client may still be sending.
 pub(super) async fn close(io: &mut (impl AsyncRead + AsyncWrite + Unpin), unread: bool) {
     let shut = timeout(WRITE_LIMIT, io.shutdown()).await;
     if unread && matches!(shut, Ok(Ok(()))) {
@@ -32,8 +32,8 @@ pub(super) async fn close(io: &mut (impl AsyncRead + AsyncWrite + Unpin), unread
     }
 }
 
-/// Lingering close: reads until the client has closed too, within bounds. Closing with unread bytes resets the connection,
-/// and the reset can discard the response at a client that is still sending (RFC 9112 9.6).
+/// Lingering close: reads until the client has closed too, within bounds. Closing with unread bytes resets the connection, and
+/// the reset can discard the response at a client that is still sending (RFC 9112 9.6).
 pub(super) async fn linger(io: &mut (impl AsyncRead + Unpin)) {
     let drained = timeout(LINGER, async {
         let mut thrown_away = 0;
@@ -48,7 +48,7 @@ pub(super) async fn linger(io: &mut (impl AsyncRead + Unpin)) {
     let _ = drained.await;
 }
 
-/// The response to a request that could not be parsed beyond these bytes: to HEAD only its head (RFC 9110 9.3.2).
+/// Fits a refusal to the request that could not be parsed beyond these bytes: a response to HEAD has no body (RFC 9110 9.3.2).
 pub(super) fn in_reply_to(unread: &[u8], mut refusal: Bytes) -> Bytes {
     if request_line(unread).starts_with(b"HEAD ")
         && let Some(end) = memchr::memmem::find(&refusal, b"\r\n\r\n")
@@ -58,18 +58,18 @@ pub(super) fn in_reply_to(unread: &[u8], mut refusal: Bytes) -> Bytes {
     refusal
 }
 
-/// The fault behind a response of hyper's own, from its status and the bytes that it could not parse.
+/// The fault for a response of hyper's own, from its status and the bytes that it could not parse.
 pub(super) fn fault(status: u16, unread: &[u8], max_target: usize) -> Fault {
     match status {
         414 => Fault::TargetTooLong,
-        // Decided by the request line, because hyper only reports that the head is too large.
+        // Decided by the length of the request line, because hyper only reports that the head is too large.
         431 if request_line(unread).len() > max_target => Fault::TargetTooLong,
         431 => Fault::HeadTooLarge,
         _ => Fault::BadRequest,
     }
 }
 
-/// The request line, as far as it has arrived.
+/// The part of the request line that has arrived.
 fn request_line(unread: &[u8]) -> &[u8] {
     let start = unread.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(unread.len());
     let line = unread.get(start..).unwrap_or_default();
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_of_head_has_no_content() {
+    fn a_refusal_of_head_has_no_body() {
         let refusal = Bytes::from_static(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno");
         for (unread, length) in [
             (b"HEAD / HTTP/3.0\r\n".as_slice(), refusal.len() - 2),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fault_is_told_from_status_and_bytes() {
+    fn the_fault_follows_from_status_and_bytes() {
         let long_target = [b"GET /".as_slice(), &[b'a'; 100]].concat();
         let long_fields = [b"\r\nGET / HTTP/1.1\r\nx: ".as_slice(), &[b'a'; 100]].concat();
         for (status, unread, expected) in [

@@ -1,20 +1,20 @@
-//! The result of the last reload, for people to look at.
+//! The result of the last reload, for the status page.
 
 use std::fmt;
 use std::time::SystemTime;
 
-/// A reload that has ended.
+/// A completed reload.
 #[derive(Clone, Debug)]
 pub struct Reload {
-    /// When.
+    /// When it completed.
     pub at: SystemTime,
-    /// Who asked for it.
+    /// What triggered it.
     pub cause: Cause,
     /// The result: the changed keys that take effect with a restart, or every problem. Neither contains secrets.
     pub outcome: Result<Vec<&'static str>, String>,
 }
 
-/// Who asked for a reload.
+/// What triggered a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// SIGHUP.
@@ -26,7 +26,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// In a word.
+    /// The name that pages and logs show.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

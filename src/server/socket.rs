@@ -14,7 +14,7 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
-/// A connected socket that is registered with no runtime, while it moves from one to another.
+/// A connected socket that is registered with no runtime, on its way from one worker to another.
 #[derive(Debug)]
 pub(super) enum Unregistered {
     Tcp(std::net::TcpStream),
@@ -48,7 +48,7 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<Socket>>),
 }
 
-/// Passes the two traits on to whichever variant it is.
+/// Forwards the two I/O traits to the variant.
 macro_rules! delegate {
     ($name:ident: $first:ident, $second:ident) => {
         impl AsyncRead for $name {

@@ -1,5 +1,4 @@
-//! TLS towards clients: HTTP/1.1 and HTTP/2 by ALPN, and mutual TLS when a client CA is given. New files are taken for new
-//! connections.
+//! TLS for clients: HTTP/1.1 and HTTP/2 by ALPN, and mutual TLS when a client CA is given. New files apply to new connections.
 
 use crate::config::types::ServerTls;
 use ::ring::digest::{self, SHA256_OUTPUT_LEN};
@@ -45,7 +44,7 @@ impl TlsError {
 #[derive(Debug)]
 pub struct Tls(ArcSwap<Made>);
 
-/// The configuration of a listener, and what tells its files from later ones.
+/// A listener's TLS configuration, and a fingerprint of the files that it was made from.
 #[derive(Debug)]
 pub struct Made {
     config: Arc<ServerConfig>,
@@ -73,7 +72,7 @@ impl Tls {
         Made::of(&contents).map(Some)
     }
 
-    /// Uses this for new connections; open ones are not affected.
+    /// Applies to new connections; open ones are not affected.
     pub fn replace(&self, made: Made) {
         self.0.store(Arc::new(made));
     }
@@ -83,7 +82,7 @@ impl Tls {
     }
 }
 
-/// The files, read but not yet parsed.
+/// The contents of the files, not yet parsed.
 struct Contents<'a> {
     certificate: (&'a Path, Vec<u8>),
     private_key: (&'a Path, Vec<u8>),
@@ -141,8 +140,8 @@ impl Made {
             .with_single_cert(chain, key)
             .map_err(|error| TlsError::new(private_key, format_args!("does not go with the certificate: {error}")))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        // Stateless resumption, shared by the workers. The keys are rotated every few hours and dropped with the process or a
-        // change of the files: a client that the old CA admitted has to be admitted by the new one.
+        // Stateless resumption, shared by the workers. The keys are rotated every few hours, and dropped with the process or when
+        // the files change: a client that the old CA admitted has to be verified by the new one.
         config.ticketer = ring::Ticketer::new().map_err(|error| TlsError::new(certificate, error))?;
         Ok(Made { config: Arc::new(config), print: contents.print() })
     }
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_taken_again_only_when_they_say_something_else() {
+    fn unchanged_files_are_not_loaded_again() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (certificate, private_key) = (directory.path().join("tls.crt"), directory.path().join("tls.key"));
         let write = || {

@@ -1,4 +1,4 @@
-//! What the connections of one worker share.
+//! State that the connections of one worker share.
 
 use super::balance::Balance;
 use super::drain::Drain;
@@ -6,10 +6,10 @@ use super::tls::Tls;
 use crate::config::types::Server;
 use std::sync::Arc;
 
-/// What every connection of one worker shares.
+/// State that every connection of one worker shares.
 #[derive(Debug)]
 pub struct Worker<H> {
-    /// Who answers requests.
+    /// Handles requests.
     pub handler: Arc<H>,
     /// Limits and deadlines.
     pub server: Server,
@@ -17,6 +17,6 @@ pub struct Worker<H> {
     pub tls: Option<Arc<Tls>>,
     /// Connections that are open, and whether the process is ending.
     pub drain: Arc<Drain>,
-    /// Who serves what this worker accepts.
+    /// Assigns accepted connections to workers.
     pub balance: Balance,
 }

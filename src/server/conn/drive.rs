@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::task::coop::unconstrained;
 
-/// How long a connection without a request may still send one once draining has begun, and how long HTTP/2 may take to close.
+/// How long a connection without a request may still send one after draining has begun, and how long HTTP/2 may take to close.
 pub(super) const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How a connection ended.
@@ -20,11 +20,11 @@ pub(super) enum End {
     Served(hyper::Result<()>),
     /// A request head did not come in time.
     Silent,
-    /// The next request has not come at once: the connection becomes idle.
+    /// The next request did not follow at once: the connection becomes idle.
     Resting,
     /// The client did not read in time.
     Stalled,
-    /// The client opens streams to reset them.
+    /// The client keeps opening streams only to reset them.
     Flooded,
 }
 
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// Polls a connection until it ends, with its deadlines and the drain. A task waker, where there is one, wakes it.
+/// Polls a connection until it ends, and enforces its deadlines and the drain. `waker`, if given, wakes the task.
 pub(super) async fn drive<H>(
     mut connection: Pin<&mut impl Connection>,
     worker: &Worker<H>,
@@ -78,7 +78,7 @@ pub(super) async fn drive<H>(
     let mut drain = DrainStage::Running;
     let mut timer = pin!(tokio::time::sleep(worker.server.header_timeout));
     if let Some(waker) = waker {
-        // Once: the waker of a task stays the same.
+        // Registered once: a task's waker never changes.
         poll_fn(|cx| {
             waker.set_owner(cx.waker());
             Poll::Ready(())
@@ -94,7 +94,7 @@ pub(super) async fn drive<H>(
         if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
             return Poll::Ready(End::Served(served));
         }
-        // Polled once, for the same reason; a later wake sets a flag.
+        // Polled once for the same reason; a later wake sets a flag.
         if drain == DrainStage::Running && draining.as_mut().poll(cx).is_pending() {
             drain = DrainStage::Registered;
         }
@@ -106,13 +106,14 @@ pub(super) async fn drive<H>(
             }
         }
         if drain == DrainStage::LastCall && !state.expects_request() {
-            // hyper would end it at once, even after half a head: the code that takes the connection from hyper checks for that.
+            // hyper would end the connection at once, even after half a head; the code that takes the connection back checks for
+            // that.
             if waker.is_some() && state.is_idle() {
                 return Poll::Ready(End::Resting);
             }
             drain = DrainStage::Ending;
             connection.as_mut().end_gracefully();
-            // Without another wake this change would go unnoticed.
+            // Nothing else would wake the task for this change.
             if let Poll::Ready(served) = connection.as_mut().poll(&mut served_by) {
                 return Poll::Ready(End::Served(served));
             }
@@ -123,7 +124,7 @@ pub(super) async fn drive<H>(
             if timer.deadline() > next || timer.is_elapsed() {
                 timer.as_mut().reset(next);
             }
-            // Serving may have used up the task's cooperative budget.
+            // Serving may have used up the task's cooperative budget, so the timer is polled without it.
             if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
                 break;
             }
@@ -143,7 +144,7 @@ pub(super) async fn drive<H>(
     .await
 }
 
-/// How far a connection has taken notice of the drain.
+/// How far this connection has gone along with the drain.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum DrainStage {
     Running,

@@ -17,20 +17,20 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// A request is handed to the proxy; on HTTP/2 with the write state of its stream.
+    /// Begins when a request is handed to the proxy; over HTTP/2 with the write state of its stream.
     pub(super) fn new(state: &Arc<ConnectionState>, stream: Option<Arc<StreamWriteState>>) -> Exchange {
         state.exchange_begins();
         Exchange { state: Arc::clone(state), writes: stream }
     }
 
-    /// hyper asks for a part of the response.
+    /// hyper asked for a part of the response.
     pub(super) fn asked(&self) {
         if let Some(writes) = &self.writes {
             writes.asked();
         }
     }
 
-    /// A part of the response goes into hyper's buffer.
+    /// A part of the response went into hyper's buffer.
     pub(super) fn handed_out(&self) {
         self.state.handed_out();
         if let Some(writes) = &self.writes {
@@ -38,14 +38,14 @@ impl Exchange {
         }
     }
 
-    /// The body has failed: from now on it is the client that is waited for.
+    /// The response body failed; from now on the connection waits for the client.
     pub(super) fn failed(&self) {
         if let Some(writes) = &self.writes {
             writes.handed_out();
         }
     }
 
-    /// Ready when all parts that were handed out are on their way: hyper throws away what it still has of a body that fails.
+    /// Ready when every part that was handed out has been sent. hyper discards unsent bytes of a body that fails.
     pub(super) fn poll_sent(&self, cx: &Context<'_>) -> Poll<()> {
         match &self.writes {
             Some(writes) => writes.poll_sent(cx),
@@ -53,27 +53,27 @@ impl Exchange {
         }
     }
 
-    /// Where informational responses go; none on HTTP/2, where hyper's server has no way to send any.
+    /// The queue for informational responses; none over HTTP/2, where hyper's server cannot send any.
     pub(super) fn outbox(&self) -> Option<&Arc<Outbox>> {
         self.writes.is_none().then_some(&self.state.outbox)
     }
 
-    /// The request has a body, which nobody has read yet.
+    /// Whether the request has a body that nobody has read yet.
     pub(super) fn set_body_unread(&self, unread: bool) {
         self.state.set_body_unread(unread);
     }
 
-    /// Whether a request with a transfer coding had a length beside it, which hyper has dropped.
+    /// Whether the request had a Content-Length beside Transfer-Encoding, which hyper has removed.
     pub(super) fn is_framed_twice(&self) -> bool {
         self.writes.is_none() && self.state.is_framed_twice()
     }
 
-    /// The connection becomes a WebSocket.
+    /// The connection became a WebSocket.
     pub(super) fn upgraded(&self) {
         self.state.set_upgraded();
     }
 
-    /// The same bytes, watched on HTTP/2 while the client takes them.
+    /// Wraps bytes for HTTP/2, so that taking them counts as progress.
     pub(super) fn part(&self, bytes: Bytes) -> Part {
         if let Some(writes) = &self.writes {
             let _ = writes.queued.fetch_add(bytes.len(), Relaxed);
@@ -89,7 +89,7 @@ impl Exchange {
         }
     }
 
-    /// The end of the response will be signalled by closing the connection, or it has ended.
+    /// Sets whether closing the connection will signal the end of the response.
     pub(super) fn set_open_ended(&self, open: bool) {
         self.state.set_open_ended(open);
     }
@@ -101,15 +101,16 @@ impl Drop for Exchange {
     }
 }
 
-/// Whether hyper waits for the provider or for the client on one stream of HTTP/2: it asks for a part of the response, gets it,
-/// holds it until the client's flow control lets it go, and only then asks again.
+/// Tells whether hyper waits for the provider or for the client on one HTTP/2 stream. hyper asks for a part of the response,
+/// keeps it until the client's flow-control window admits it, and only then asks for the next.
 #[derive(Debug)]
 pub(super) struct StreamWriteState {
-    /// Even while hyper waits for the body, odd while it holds a part; grows with every step, and whenever the client takes bytes.
+    /// Even while hyper waits for the body, odd while it has a part to send. Incremented at each such change, and by two when the
+    /// client takes bytes.
     step: AtomicUsize,
-    /// Bytes of parts that h2 holds.
+    /// Bytes that were handed to h2 and have not been sent.
     queued: AtomicUsize,
-    /// Who waits for that to be nothing.
+    /// Woken when `queued` reaches zero.
     sent: AtomicWaker,
     /// Whether the whole response has been handed out.
     ended: AtomicBool,
@@ -127,8 +128,8 @@ impl StreamWriteState {
         }
     }
 
-    /// The step at which hyper got what it holds now, or at which the client last took bytes of it; none while hyper waits for the
-    /// body.
+    /// The step at which hyper got the part that it has now, or at which the client last took bytes of it; none while hyper waits
+    /// for the body.
     pub(super) fn pending(&self) -> Option<usize> {
         Some(self.step.load(Relaxed)).filter(|step| step % 2 == 1)
     }
@@ -151,7 +152,7 @@ impl StreamWriteState {
         if self.queued.load(Relaxed) == 0 { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// h2 does not hold these bytes any more.
+    /// h2 has sent or dropped these bytes.
     fn left(&self, bytes: usize) {
         if self.queued.fetch_sub(bytes, Relaxed) == bytes {
             self.sent.wake();
@@ -164,8 +165,8 @@ impl StreamWriteState {
     }
 }
 
-/// A part of a response on HTTP/2. h2 takes from it what the client's flow-control windows allow, which shows whether the client
-/// reads slowly or not at all.
+/// One part of an HTTP/2 response. h2 takes from it what the client's flow-control windows admit, so a client that reads slowly
+/// can be told from one that does not read.
 #[derive(Debug)]
 pub(super) struct Part {
     bytes: Bytes,

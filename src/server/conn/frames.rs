@@ -1,5 +1,5 @@
-//! Finds the frame boundaries in what an HTTP/2 client sends (RFC 9113 4.1). h2 reports no frame before it is complete, so that
-//! half a frame, or HEADERS without END_HEADERS, would keep a connection open as long as pings are answered.
+//! Finds frame boundaries in what an HTTP/2 client sends (RFC 9113 4.1). h2 reports only complete frames, so half a frame, or
+//! HEADERS without END_HEADERS, would keep a connection open for as long as the client acknowledges pings.
 
 /// Length of the preface (RFC 9113 3.4).
 pub(super) const PREFACE_LENGTH: usize = 24;
@@ -9,41 +9,41 @@ const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
 
-/// How the bytes that were read last end.
+/// Where the bytes of the last read end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FrameEnd {
     /// Between two frames, outside of a header block.
     Whole,
-    /// In a frame of data.
+    /// In a DATA frame.
     Data,
-    /// In a frame or header block that has begun now.
+    /// In another frame, or a header block, that began in this read.
     NewControl,
-    /// In one that began in an earlier read.
+    /// In another frame, or a header block, that began in an earlier read.
     SameControl,
 }
 
 /// Follows the frames of one connection.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// Bytes to come before the next frame's head.
+    /// Bytes left until the next frame header.
     left: usize,
     head: [u8; HEAD_LENGTH],
     head_length: usize,
-    /// Whether what is to come is data.
+    /// Whether these bytes are DATA.
     data: bool,
-    /// Whether a header block is open.
+    /// Whether a header block is incomplete.
     block: bool,
-    /// Whether the frame or block that is open was open at the last end.
+    /// Whether the incomplete frame or block was already incomplete at the end of the previous read.
     seen: bool,
 }
 
 impl Frames {
-    /// At the first byte of the preface.
+    /// Starts at the first byte of the preface.
     pub(super) fn new() -> Frames {
         Frames { left: PREFACE_LENGTH, head: [0; HEAD_LENGTH], head_length: 0, data: false, block: false, seen: false }
     }
 
-    /// Reads on.
+    /// Follows more bytes, and returns where they end.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> FrameEnd {
         while !bytes.is_empty() {
             if self.left > 0 {

@@ -1,4 +1,4 @@
-//! Notices that a client has closed while nothing is read from it.
+//! Detects that a client has closed its connection while the gateway reads nothing from it.
 
 use super::super::socket::Socket;
 use std::fmt;
@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use tokio::io::{Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Watches a second registration of the same socket. The socket's own registration stays readable as long as there are unread
-/// bytes; this one is cleared after each event, so that the next one can report the close.
+/// Watches a second registration of the same socket. The first one stays readable as long as unread bytes are there; this one is
+/// cleared after each event, so that the next event can report the close.
 pub(super) struct Hangup(Pin<Box<dyn Future<Output = ()> + Send + Sync>>);
 
 impl Hangup {
@@ -45,7 +45,7 @@ impl fmt::Debug for Hangup {
 
 type TryIo<S> = fn(&S, Interest, fn() -> io::Result<()>) -> io::Result<()>;
 
-/// Whether an event reports that the client has closed. Other events are cleared, so that the next one is waited for.
+/// Whether an event reports that the client has closed. Any other event is cleared, so that the next one can be awaited.
 fn closed<S>(twin: &S, event: io::Result<Ready>, try_io: TryIo<S>) -> bool {
     if !event.is_ok_and(|ready| !ready.is_read_closed()) {
         return true;

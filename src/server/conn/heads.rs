@@ -1,51 +1,51 @@
-//! Content-Length beside Transfer-Encoding (RFC 9112 6.3). hyper takes the coding and drops the length, and then nobody sees that two
-//! readers could have taken the request for two different ones; so heads are followed here as they arrive, and the bodies between them,
-//! because what has been pipelined behind a body comes with it.
+//! Detects a request with both Content-Length and Transfer-Encoding (RFC 9112 6.3). hyper applies the coding and drops the
+//! length, which hides that another HTTP parser could frame the request differently (request smuggling). Heads are therefore
+//! scanned as they arrive, and so are bodies, because a pipelined request arrives right after a body.
 //!
-//! Where the bytes are none of HTTP/1, hyper refuses them, and nothing that follows is looked at.
+//! Bytes that are not HTTP/1 are left to hyper, which refuses them; scanning stops there.
 
 const CONTENT_LENGTH: &[u8] = b"content-length";
 const TRANSFER_ENCODING: &[u8] = b"transfer-encoding";
-/// Bits of what a head has.
+/// Bits for the framing fields of a head.
 const LENGTH: u8 = 1;
 const CODING: u8 = 2;
 
-/// Follows the requests of one connection of HTTP/1.
+/// Scans the requests of one HTTP/1 connection.
 #[derive(Debug)]
 pub(super) struct Heads {
     place: Place,
     has: u8,
-    /// What the head says of the length of its body.
+    /// The value of the head's Content-Length.
     length: u64,
-    /// How many heads have ended.
+    /// The number of heads that have ended.
     ended: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
-    /// Before a request line, where empty lines are skipped.
+    /// Before a request line; empty lines are skipped.
     Before,
     /// In a line that is skipped.
     Line,
-    /// At the start of a line, or behind so many bytes of a name that may be the one of this bit.
+    /// At the start of a line, or after this many bytes of a name that may be the one of this bit.
     Name(u8, u8),
     /// In the value of Content-Length.
     Length,
-    /// Behind a CR that begins a line.
+    /// After a CR at the start of a line.
     Blank,
-    /// In a body of which so much is left.
+    /// In a body, with this many bytes left.
     Body(u64),
     /// In the size of a chunk.
     Size(u64),
-    /// Behind it.
+    /// After the size of a chunk, on its line.
     Extension(u64),
-    /// In a chunk of which so much is left.
+    /// In a chunk, with this many bytes left.
     Chunk(u64),
-    /// Behind a chunk.
+    /// After the data of a chunk.
     ChunkEnd,
-    /// In the trailers; whether the line is empty so far.
+    /// In the trailers; whether the current line is empty so far.
     Trailers(bool),
-    /// Where nobody knows.
+    /// The framing is not known; the rest is ignored.
     Lost,
 }
 
@@ -54,7 +54,8 @@ impl Heads {
         Heads { place: Place::Before, has: 0, length: 0, ended: 0 }
     }
 
-    /// Reads on. The number of the first request whose head ended here and has both, counted from the connection's first.
+    /// Scans more bytes. Returns the number of the first request whose head ended here and has both fields; the connection's
+    /// first request has number 0.
     pub(super) fn read(&mut self, mut bytes: &[u8]) -> Option<u64> {
         let mut both = None;
         while let Some(&byte) = bytes.first().filter(|_| self.place != Place::Lost) {
@@ -74,8 +75,8 @@ impl Heads {
         both
     }
 
-    /// A header line that is all there, which nearly every line is: its name is compared at once. None for any other line, and at the
-    /// end of a head.
+    /// The fast path for a header line that has arrived whole, as nearly every line has: compares its name at once. None for any
+    /// other line, and at the end of a head.
     fn whole_line(&mut self, bytes: &[u8]) -> Option<(Place, usize)> {
         let first = bytes.first().map(u8::to_ascii_lowercase)?;
         let end = memchr::memchr(b'\n', bytes).filter(|_| !matches!(first, b'\r' | b'\n'))?;
@@ -93,7 +94,7 @@ impl Heads {
         Some((Place::Name(0, 0), end + 1))
     }
 
-    /// Where the stream is behind so many bytes.
+    /// The next state, and the number of bytes consumed.
     fn in_head(&mut self, byte: u8, bytes: &[u8]) -> (Place, usize) {
         if matches!(self.place, Place::Name(_, 0))
             && let Some(whole) = self.whole_line(bytes)
@@ -105,7 +106,7 @@ impl Heads {
             (Place::Name(_, 0), b'\r') => (Place::Blank, 1),
             (Place::Name(_, 0) | Place::Blank, b'\n') => (self.head_ended(), 1),
             (Place::Name(bit, at), _) => match self.name(bit, at, byte.to_ascii_lowercase()) {
-                // A line that is of no interest is skipped from where it is, since this byte may end it.
+                // The line is skipped from this byte on, because this byte may end it.
                 Place::Line => (Place::Line, 0),
                 next => (next, 1),
             },
@@ -149,7 +150,7 @@ impl Heads {
         }
     }
 
-    /// What follows a head that has ended.
+    /// The state after the end of a head.
     fn head_ended(&mut self) -> Place {
         self.ended += 1;
         let (has, length) = (std::mem::take(&mut self.has), std::mem::take(&mut self.length));
@@ -184,7 +185,7 @@ impl Heads {
     }
 }
 
-/// Skips to the end of a line: where that leads when it has not come, and when it has.
+/// Skips to the end of a line; the state is `inside` while the end has not arrived, `behind` after it.
 fn skip_line(bytes: &[u8], inside: Place, behind: Place) -> (Place, usize) {
     memchr::memchr(b'\n', bytes).map_or((inside, bytes.len()), |end| (behind, end + 1))
 }
@@ -196,7 +197,7 @@ mod tests {
     const BOTH: &str = "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n";
 
     #[test]
-    fn a_length_beside_a_coding_is_seen_wherever_the_bytes_are_cut_and_whatever_is_in_front() {
+    fn a_length_beside_a_coding_is_found_in_any_chunking_and_after_any_request() {
         let length = "POST / HTTP/1.1\r\nContent-Length: 12\r\nte: chunked\r\n\r\n";
         let coded = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         let chunks = "5;a=\"b\"\r\nhello\r\n0A\r\n0123456789\r\n0\r\n";

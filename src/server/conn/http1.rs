@@ -1,5 +1,5 @@
-//! An HTTP/1 connection: requests one after the other, idle times without hyper's buffers in between, and responses to what
-//! hyper could not parse.
+//! An HTTP/1 connection: consecutive requests, idle periods without hyper's buffers, and responses to input that hyper could not
+//! parse.
 
 use super::super::handler::Handler;
 use super::super::refuse::{self, close, linger, refuse};
@@ -28,7 +28,7 @@ use tokio::time::sleep_until;
 /// hyper keeps this many header fields without allocating.
 const HYPER_HEADERS: usize = 100;
 
-/// Serves an HTTP/1 connection; frees hyper's buffers while it is idle for long.
+/// Serves an HTTP/1 connection, and frees hyper's buffers while the connection is idle.
 #[expect(
     clippy::manual_async_fn,
     reason = "an async function has room for its arguments twice: 928 bytes for a connection that waits, not 640 (tests/sizes.rs)"
@@ -40,7 +40,7 @@ pub(super) fn serve<H: Handler>(
     state: Arc<ConnectionState>,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        // Boxed, and dropped while idle: hyper keeps some 16 KiB for a connection that waits.
+        // Boxed, and dropped while idle: hyper keeps about 16 KiB for a connection that waits.
         while let Some(resting) = Box::pin(serve_requests(&worker, io, &peer, &state)).await {
             io = resting;
             if !rest(&worker, &io, &state).await {
@@ -50,8 +50,7 @@ pub(super) fn serve<H: Handler>(
     }
 }
 
-/// Waits for the next request, until the connection is closed for being idle; false when none comes in time, or the gateway
-/// drains.
+/// Waits for the next request. False when none arrives before the idle timeout, or the gateway drains.
 async fn rest<H>(worker: &Worker<H>, io: &Io, state: &ConnectionState) -> bool {
     let over = async {
         match state.deadline() {
@@ -61,7 +60,7 @@ async fn rest<H>(worker: &Worker<H>, io: &Io, state: &ConnectionState) -> bool {
     };
     tokio::select! {
         biased;
-        // hyper will find out whether these are bytes or the end.
+        // hyper finds out whether these are bytes or the end.
         () = poll_fn(|cx| io.poll_readable(cx)) => true,
         () = worker.drain.begun() => false,
         () = over => false,
@@ -83,21 +82,21 @@ async fn serve_requests<H: Handler>(
     });
     let mut connection = builder(worker, state).serve_connection(TokioIo::new(io), service).with_upgrades();
     let end = drive(Pin::new(&mut connection), worker, state, Some(&peer.waker)).await;
-    // A WebSocket goes on without this task.
+    // A WebSocket continues in another task.
     peer.waker.clear_owner();
     if matches!(end, End::Stalled) {
         // Before the response is dropped, because dropping it reads this.
         peer.stalled.store(true, Ordering::Relaxed);
     }
-    // hyper's connection is dropped, and with it what is known of the deadline.
+    // Read before hyper's connection is dropped, which would reset it.
     let until = state.deadline();
-    // Upgraded connections belong to whoever upgraded them.
+    // An upgraded connection belongs to the code that upgraded it.
     let parts = connection.into_parts()?;
     let (mut io, unread) = (parts.io.into_inner(), parts.read_buf);
     let fault = match end {
         End::Resting => {
-            // A partial head that came with the previous request: hyper reads it again, so that it is seen to arrive and gets a
-            // deadline. If it is empty, hyper would still keep its buffer.
+            // A partial head arrived together with the previous request. hyper reads it again, so that it counts as arriving and
+            // gets a deadline. hyper would keep its buffer for an empty one, too.
             if !is_blank(&unread) {
                 io.rewind(unread);
             }
@@ -122,7 +121,7 @@ async fn serve_requests<H: Handler>(
             Some(status) => refuse::fault(status, &unread, worker.server.max_target_bytes),
             None => {
                 tracing::debug!(%error, "connection ended");
-                // A response that was cut: what came before the cut still has to arrive.
+                // The response was cut: what was sent before the cut must still reach the client.
                 if error.is_user() && !state.is_open_ended() {
                     close(&mut io, state.has_body_unread() || !unread.is_empty()).await;
                 }
@@ -144,7 +143,7 @@ fn builder<H>(worker: &Worker<H>, state: &Arc<ConnectionState>) -> http1::Builde
     let mut builder = http1::Builder::new();
     let _ = builder
         .timer(HeadTimer(Arc::clone(state)))
-        // Only makes hyper use the timer; the deadlines are those of the connection state.
+        // Only makes hyper use the timer; the connection state has the real deadlines.
         .header_read_timeout(server.header_timeout)
         .max_header_size(server.max_header_bytes)
         .max_buf_size(BUFFER.max(server.max_header_bytes));
@@ -154,7 +153,7 @@ fn builder<H>(worker: &Worker<H>, state: &Arc<ConnectionState>) -> http1::Builde
     builder
 }
 
-/// Tells the connection state when hyper starts and stops waiting for an HTTP/1 head. The sleep itself never ends.
+/// Tells the connection state when hyper starts and stops waiting for a request head. The sleep itself never completes.
 struct HeadTimer(Arc<ConnectionState>);
 
 impl Timer for HeadTimer {

@@ -1,4 +1,4 @@
-//! A connection of HTTP/2.
+//! An HTTP/2 connection.
 
 use super::super::handler::Handler;
 use super::super::worker::Worker;
@@ -22,20 +22,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How much of the preface (`PRI * HTTP/2`) makes a parser of HTTP/1 give up.
+/// How many bytes of the preface (`PRI * HTTP/2`) make an HTTP/1 parser give up.
 const REQUEST_LINE: usize = 12;
-/// How much of a request's body a client may send ahead on one stream.
+/// How many bytes of a request body a client may send ahead on one stream.
 const STREAM_WINDOW: u32 = 128 * 1024;
 /// The largest window there is (RFC 9113 6.9.1).
 const MAX_WINDOW: u32 = (1 << 31) - 1;
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// A head that is too large is still read as far as this, to be refused with an envelope.
+/// A larger head is still read up to this size, so that it can be refused with an envelope.
 const LARGE_HEAD: usize = 256 * 1024;
-/// What a field counts for beyond its name and value.
+/// Overhead of each field in the size of a header list, beside its name and value.
 const FIELD: usize = 32;
-/// How many streams may be reset by the client before they were handled, or by us because of errors in them, before the
-/// connection is closed: floods of either cost us more than the client (rapid reset, MadeYouReset).
+/// How many streams the client may reset before they were handled, and how many we may reset because of errors in them, before
+/// the connection is closed: floods of either cost the gateway more than the client (rapid reset, MadeYouReset).
 const MAX_RESETS: usize = 20;
 const MAX_ERROR_RESETS: usize = 256;
 
@@ -52,7 +52,7 @@ pub(super) async fn serve<H: Handler>(
             let _ = request.extensions_mut().insert(HeadTooLarge);
         }
         let exchange = Exchange::new(&state, Some(streams.begins()));
-        // h2 keeps the future of a stream as long as the response lasts. Boxed, only the body is kept.
+        // h2 keeps a stream's future for as long as the response lasts. Because it is boxed, only the body is kept.
         let response = Box::pin(respond(Arc::clone(&worker.handler), exchange, Arc::clone(&peer), request));
         async { Ok::<_, Infallible>(response.await.map(StreamReply)) }
     });
@@ -63,7 +63,7 @@ pub(super) async fn serve<H: Handler>(
         tracing::debug!("connection ended: too many of its streams were reset at once");
     }
     if let End::Silent = end {
-        // Idle for too long: send GOAWAY, and close unless a request crosses it.
+        // Idle for too long: send GOAWAY, and close unless a request is already on its way.
         connection.as_mut().graceful_shutdown();
         state.last_call(LAST_CALL);
         let _ = drive(connection, &worker, &state, None).await;
@@ -76,11 +76,11 @@ fn builder<H>(worker: &Worker<H>, streams: Streams) -> http2::Builder<Streams> {
     let _ = builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(server.http2_max_streams)
-        // Streams whose bodies are not read keep what their own windows allow, and leave room for the others.
+        // Streams whose bodies are not read are bounded by their own windows, and leave the connection window to the others.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(STREAM_WINDOW.saturating_mul(server.http2_max_streams).min(MAX_WINDOW))
-        // What is too large is answered like other refusals, as long as it can be held: the library's own has a status alone, which is
-        // no answer to a call of gRPC.
+        // A head that is too large is rejected like any other bad request, up to `LARGE_HEAD`: the library's own rejection is a
+        // bare status, which gRPC clients cannot read.
         .max_header_list_size(
             u32::try_from(server.max_header_bytes.saturating_mul(2).max(LARGE_HEAD)).unwrap_or(u32::MAX),
         )
@@ -92,7 +92,8 @@ fn builder<H>(worker: &Worker<H>, streams: Streams) -> http2::Builder<Streams> {
     builder
 }
 
-/// Whether the header section is larger than is allowed, as HTTP/2 counts it (RFC 9113 6.5.2). A cookie in crumbs is one field.
+/// Whether the header section is larger than allowed, as HTTP/2 counts it (RFC 9113 6.5.2). A cookie that was split into several
+/// fields counts as one.
 fn is_too_large<B>(request: &Request<B>, server: &Server) -> bool {
     let headers = request.headers();
     let is_many = headers.len() > server.max_headers && {
@@ -104,7 +105,7 @@ fn is_too_large<B>(request: &Request<B>, server: &Server) -> bool {
     is_many || target + fields > server.max_header_bytes
 }
 
-/// Whether the bytes that could not be parsed are (a part of) the HTTP/2 preface.
+/// Whether the bytes that could not be parsed are the HTTP/2 preface, or a part of it.
 pub(super) fn is_preface(unread: &[u8]) -> bool {
     unread.len() >= REQUEST_LINE && PREFACE.starts_with(&unread[..unread.len().min(PREFACE.len())])
 }

@@ -21,23 +21,23 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 pub(super) struct Io {
     stream: Stream,
     state: Arc<ConnectionState>,
-    /// Bytes that were read already and will be read again.
+    /// Bytes that were put back, to be read again.
     rewound: Bytes,
     /// The rest of informational responses that are partly written.
     informational: Bytes,
-    /// Set while nothing else would notice that the client has left.
+    /// Set while nothing else would notice that the client has closed.
     hangup: Option<Box<Hangup>>,
-    /// Where in what the client sends it is. Boxed, because many connections wait.
+    /// The position in what the client sends. Boxed, because many connections are idle.
     place: Box<Place>,
     _permit: Permit,
 }
 
-/// What is followed of the bytes that a client sends.
+/// Where the client's bytes stand in their protocol.
 #[derive(Debug)]
 enum Place {
-    /// Requests of HTTP/1.
+    /// HTTP/1 requests.
     Heads(Heads),
-    /// Frames of HTTP/2.
+    /// HTTP/2 frames.
     Frames(Frames),
 }
 
@@ -60,7 +60,7 @@ impl Io {
         self.rewound = bytes;
     }
 
-    /// What comes next is the preface of HTTP/2, and its frames.
+    /// From here on the client sends the HTTP/2 preface and frames.
     pub(super) fn speak_http2(&mut self) {
         *self.place = Place::Frames(Frames::new());
     }
@@ -70,7 +70,7 @@ impl Io {
         self.hangup = None;
     }
 
-    /// Ready when there is something to read, or the end.
+    /// Ready when there are bytes to read, or the end of the stream.
     pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.rewound.is_empty() {
             return Poll::Ready(());
@@ -89,19 +89,19 @@ impl Io {
         }
     }
 
-    /// Whether a response of hyper's own was written and held back; returns its status.
+    /// Whether these bytes are a response of hyper's own, which is withheld and its status recorded.
     fn withhold(&self, start: &[u8]) -> bool {
         if !self.state.writes_by_itself() {
             return false;
         }
-        // hyper's own responses are `HTTP/1.1 400 Bad Request` and such, in one write.
+        // hyper writes its own responses, `HTTP/1.1 400 Bad Request` and the like, in one call.
         let status =
             start.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|digits| digits.parse().ok());
         self.state.withhold(status.unwrap_or(400));
         true
     }
 
-    /// Writes the rest of informational responses that have been begun.
+    /// Writes the rest of informational responses that are partly written.
     fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.informational.is_empty() {
             let written = Pin::new(&mut self.stream).poll_write(cx, &self.informational);
@@ -113,8 +113,8 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes the queued informational responses. Only while hyper flushes, when it has nothing half-written: everything before
-    /// is complete, and the final response has not begun because it waits for these.
+    /// Writes the queued informational responses. Only while hyper flushes and has nothing half-written: everything before is
+    /// then complete, and the final response has not begun, because it waits for these.
     fn poll_informational(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_begun(cx))?;
@@ -125,13 +125,13 @@ impl Io {
         }
     }
 
-    /// Fails when the client has left and hyper does not look.
+    /// Fails when the client has closed and hyper does not read.
     fn poll_hangup(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if !self.state.overlooks_client() {
             return Ok(());
         }
         if self.hangup.is_none() {
-            // Without a free descriptor it is noticed later.
+            // Without a free descriptor the close is noticed later.
             self.hangup = Hangup::watch(self.socket()).ok().map(Box::new);
         }
         match self.hangup.as_mut().map(|hangup| hangup.poll(cx)) {
@@ -167,7 +167,7 @@ impl Drop for Io {
         if !self.state.is_open_ended() {
             return;
         }
-        // The client would take the end of the connection for the end of the response, which it is not: only a reset shows that.
+        // The client would take the end of the connection for the end of the response; only a reset shows that it is not.
         if let Socket::Tcp(stream) = self.socket() {
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
@@ -180,7 +180,7 @@ impl AsyncRead for Io {
             let length = self.rewound.len().min(buf.remaining());
             let again = self.rewound.split_to(length);
             buf.put_slice(&again);
-            // Of HTTP/1 they have been followed when they came.
+            // HTTP/1 bytes were scanned when they first arrived.
             if matches!(*self.place, Place::Frames(_)) {
                 self.note_read(&again);
             } else {

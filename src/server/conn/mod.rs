@@ -4,13 +4,13 @@
 //! |---|---|---|
 //! | TLS handshake | `header_timeout` | closed |
 //! | first head, preface of HTTP/2 | `header_timeout` from the start | 408 when a part has come, else closed |
-//! | nothing on a connection that is kept alive | 50 ms | rests: hyper's buffers are let go (HTTP/1) |
-//! | the same | `keep_alive_timeout` | closed; GOAWAY on HTTP/2 |
+//! | keep-alive, nothing received | 50 ms | parked: hyper's buffers are freed (HTTP/1) |
+//! | keep-alive, nothing received | `keep_alive_timeout` | closed; GOAWAY on HTTP/2 |
 //! | a later head | `header_timeout` from its first byte | 408 |
 //! | a client that does not read | `write_timeout` | cut; on HTTP/2 the stream is reset |
 //!
-//! A client that closes its sending side while it waits for a response counts as gone. TCP cannot tell a half-close from a
-//! close, and noticing at once that a client has left is worth more here than serving half-closed connections.
+//! A client that closes its sending side while it waits for a response counts as gone. TCP cannot tell a half-close from a close,
+//! and noticing at once that a client has left matters more here than serving half-closed connections.
 
 mod drive;
 mod exchange;
@@ -38,7 +38,7 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-/// How much of a body is read or written at once on HTTP/1, and kept for sending on HTTP/2.
+/// How much of a body is read or written at once over HTTP/1, and buffered for sending over HTTP/2.
 const BUFFER: usize = 64 * 1024;
 
 /// Serves one accepted socket until it closes.
@@ -49,7 +49,7 @@ pub(super) fn serve<H: Handler>(
     permit: Permit,
 ) -> impl Future<Output = ()> + Send {
     if worker.tls.is_some() {
-        // Boxed, as is what follows: a connection that waits should not pay for what it does not need yet.
+        // Boxed, as is the rest: a waiting connection should not pay for what it does not need yet.
         return Either::Left(Box::pin(serve_tls(worker, socket, address, permit)));
     }
     let peer = Peer::new(address, false);

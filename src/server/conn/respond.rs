@@ -1,11 +1,11 @@
 //! The layers between hyper and the proxy, from the outside in. Two layers, plain calls, nothing boxed:
 //!
-//! 1. `Reply` around the response's body is outermost, because it follows what hyper really takes: it ends the exchange, and
-//!    it shows whether hyper waits for the client or for the provider.
-//! 2. The guard against panics is inside it, so that a panic in the proxy becomes a response like any other, with an envelope. A
-//!    panic inside a body cuts the connection (HTTP/1) or resets the stream (HTTP/2): its head is out, and nothing can be said any more.
+//! 1. `Reply` around the response's body is outermost, because it tracks what hyper really takes: it ends the exchange, and
+//!    shows whether hyper waits for the client or for the provider.
+//! 2. The panic guard is inside it, so that a panic in the proxy becomes a response like any other, with an envelope. A panic
+//!    inside a body cuts the connection (HTTP/1) or resets the stream (HTTP/2), because the head has been sent.
 //!
-//! Request ids, limits, deadlines and the log stand in the proxy, which knows the route.
+//! Request ids, limits, deadlines and the access log belong to the proxy, which knows the route.
 
 use super::super::handler::Handler;
 use super::exchange::{Exchange, Part};
@@ -35,7 +35,7 @@ pub(super) fn respond<H: Handler>(
     async move {
         let version = request.version();
         if request.headers().contains_key(header::TRANSFER_ENCODING) && exchange.is_framed_twice() {
-            // Back where it was, so that the request is refused for having both.
+            // Restored, so that the request is refused for having both fields.
             let _ = request.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
         exchange.set_body_unread(!request.body().is_end_stream());
@@ -48,8 +48,8 @@ pub(super) fn respond<H: Handler>(
         let grpc = version == Version::HTTP_2 && wire::grpc::is_grpc(request.headers());
         let response = {
             let mut handled = pin!(handler.handle(&peer, informational, request));
-            // The future is not polled again after a panic, and the handler leaves nothing half-changed that others would see:
-            // its shared state consists of atomics and of locks that a panic poisons.
+            // The future is not polled again after a panic. The handler's shared state consists of atomics and of locks that a
+            // panic poisons, so nothing half-changed remains visible.
             let caught = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| handled.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Some),
                 Err(_panic) => Poll::Ready(None),
@@ -69,12 +69,12 @@ pub(super) fn respond<H: Handler>(
     }
 }
 
-/// The body of a response on its way into hyper.
+/// The body of a response, on its way into hyper.
 #[derive(Debug)]
 pub(super) struct Reply<B: Body> {
     body: B,
     exchange: Exchange,
-    /// A failure that is told when all before it has been sent.
+    /// A failure that is reported once everything before it has been sent.
     failure: Option<B::Error>,
 }
 
@@ -92,14 +92,14 @@ impl<B: Body<Data = Bytes, Error: Unpin> + Unpin> Body for Reply<B> {
         match &frame {
             Some(Ok(frame)) => {
                 self.exchange.handed_out();
-                // hyper does not ask again after these.
+                // hyper does not poll again after these.
                 if frame.is_trailers() {
                     self.exchange.ended();
                 }
             }
             Some(Err(_)) => {
-                // hyper throws away what it has not sent when a body fails, however slowly the client takes it: the failure waits
-                // until all is out, at least for one turn, in which the head goes.
+                // hyper discards what it has not sent when a body fails, however slowly the client reads. So the failure waits
+                // until everything has been sent, and for at least one poll, in which the head goes out.
                 self.failure = frame.and_then(Result::err);
                 self.exchange.failed();
                 cx.waker().wake_by_ref();

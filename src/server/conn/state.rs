@@ -1,7 +1,7 @@
-//! The connection state: what the socket, hyper's timer, the service, the response's body and the driver tell each other.
+//! The connection state, shared by the socket, hyper's timer, the service, the response body and the driver.
 //!
-//! hyper knows when it waits for a request's head, but counts idle time as part of it; the socket knows when bytes come, but not
-//! what they are. Together they know everything, and one timer per connection is enough for all deadlines: a deadline is an
+//! hyper knows when it waits for a request head, but counts idle time as part of it; the socket knows when bytes arrive, but not
+//! what they are. Together they are enough to enforce every deadline with one timer per connection: setting a deadline is an
 //! atomic store, and the timer is only reset when it fires early. All parts run in the connection's own tasks, so that the
 //! atomics are never contended; they are atomics because hyper requires `Send`.
 
@@ -20,23 +20,24 @@ use tokio::time::Instant;
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
-/// A lazily armed read deadline. Most heads arrive whole and are answered before a clock is needed.
+/// A lazily armed read deadline. Most heads arrive whole and are answered before the clock needs to be read.
 const UNSET: u64 = u64::MAX - 1;
-/// How long a connection waits for its next request before its buffers are freed, in milliseconds: longer than a busy client
-/// pauses, and so short that of connections that are opened at once few hold buffers together. Freeing and restoring them costs
-/// a tenth of a small request.
+/// How long a connection waits for its next request before its buffers are freed, in milliseconds: longer than the pauses of a
+/// busy client, but short, so that few of many connections that open together hold buffers at once. Freeing and restoring buffers
+/// costs a tenth of a small request.
 const REST: u64 = 50;
-/// How many streams a client may reset soon after they began, beyond those that it lets finish: each costs a connection to a
-/// provider. A client that hedges or is interrupted resets fewer than every other stream.
+/// How many more streams a client may reset soon after opening them than it lets finish; each costs a connection to a provider. A
+/// client that hedges or is interrupted resets fewer than every other stream.
 const MAX_EARLY_RESETS: usize = 100;
 
-/// What the bytes that arrive next are.
+/// What the next bytes are.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
-    /// Bytes without a deadline here: a request body, or HTTP/2 frames.
+    /// Bytes without a read deadline: a request body, or HTTP/2 frames.
     Other,
-    /// The first head of a connection; its deadline runs from the start, so that opening connections costs as much as using them.
+    /// The first head of a connection. Its deadline runs from the start, so that connections that send nothing are closed as
+    /// well.
     First,
     /// A later head, of which nothing has arrived yet.
     Idle,
@@ -56,30 +57,30 @@ pub(super) struct ConnectionState {
     write_timeout: u64,
     reading: AtomicU8,
     read_deadline: AtomicU64,
-    /// How long after the driver's next poll the read deadline is, if it is not set.
+    /// How long after the driver's next poll the read deadline is, while it is not set.
     read_within: AtomicU64,
     write_deadline: AtomicU64,
-    /// Until when an incomplete HTTP/2 frame or header block has to be complete.
+    /// When an incomplete HTTP/2 frame or header block has to be complete.
     frame_deadline: AtomicU64,
-    /// Streams that the client reset at once, less those that it did not.
+    /// Streams that the client reset early, less those that it let finish.
     resets: AtomicUsize,
     /// Bytes of the HTTP/2 preface that are still missing.
     preface_left: AtomicUsize,
-    /// Whether no byte of any response is left in hyper's buffer.
+    /// Whether hyper's write buffer is empty.
     flushed: AtomicBool,
-    /// Who waits for that.
+    /// Woken when it becomes empty.
     flush_waker: AtomicWaker,
-    /// The status of hyper's own response that was held back; 0 when there was none.
+    /// The status of a response of hyper's own that was withheld; 0 when there was none.
     withheld: AtomicU16,
     /// Exchanges that have not ended.
     live: AtomicUsize,
-    /// Whether hyper waits to read from the socket, as of its last poll.
+    /// Whether hyper was waiting to read from the socket at its last poll.
     reads: AtomicBool,
     /// Whether the connection speaks HTTP/2.
     http2: AtomicBool,
-    /// Whether a response is in progress whose end is signalled by closing the connection.
+    /// Whether the end of the response in progress is signalled by closing the connection.
     open_ended: AtomicBool,
-    /// How many requests have been handed on.
+    /// How many requests have been handed to the service.
     begun: AtomicU64,
     /// The number of the first request whose body is framed in two ways; [`NEVER`] while there is none.
     framed_twice: AtomicU64,
@@ -134,7 +135,7 @@ impl ConnectionState {
         }
     }
 
-    /// hyper has a whole head.
+    /// hyper has read a whole head.
     pub(super) fn head_complete(&self) {
         self.reading.store(Reading::Other as u8, Relaxed);
         self.read_deadline.store(NEVER, Relaxed);
@@ -142,7 +143,7 @@ impl ConnectionState {
 
     // Called by the socket.
 
-    /// Bytes have arrived. Empty lines before a request line are no part of a head (RFC 9112 2.2).
+    /// Bytes have arrived. Empty lines before a request line are not part of a head (RFC 9112 2.2).
     pub(super) fn received(&self, bytes: &[u8]) {
         if self.is(Reading::Idle) {
             if !is_blank(bytes) {
@@ -163,38 +164,40 @@ impl ConnectionState {
         self.flush_waker.wake();
     }
 
-    /// Ready when the socket has taken all that went into hyper's buffer.
+    /// Ready when the socket has taken everything in hyper's write buffer.
     pub(super) fn poll_flushed(&self, cx: &Context<'_>) -> Poll<()> {
         self.flush_waker.register(cx.waker());
         if self.flushed.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// Whether what hyper writes now can only be a response of its own: it waits for a head, and all our responses are out.
+    /// Whether anything that hyper writes now can only be a response of its own: it waits for a head, and all our responses have
+    /// been sent.
     pub(super) fn writes_by_itself(&self) -> bool {
         self.awaits_head() && self.flushed.load(Relaxed)
     }
 
-    /// Whether a head, or more of it, comes next on HTTP/1.
+    /// Whether the next bytes on HTTP/1 are a head, or more of it.
     pub(super) fn awaits_head(&self) -> bool {
         self.is(Reading::First) || self.is(Reading::Idle) || self.is(Reading::Head)
     }
 
-    /// The head of the request of this number has both Content-Length and Transfer-Encoding. Nothing behind the first is served.
+    /// The request of this number has both Content-Length and Transfer-Encoding. Requests after the first such one are not
+    /// served.
     pub(super) fn set_framed_twice(&self, number: u64) {
         let _ = self.framed_twice.fetch_min(number, Relaxed);
     }
 
-    /// Whether the request that was handed on last is such a one.
+    /// Whether the request that was handed on last has both.
     pub(super) fn is_framed_twice(&self) -> bool {
         self.begun.load(Relaxed).checked_sub(1) == Some(self.framed_twice.load(Relaxed))
     }
 
-    /// The bytes that come are no requests any more.
+    /// The connection was upgraded: what arrives now is not HTTP.
     pub(super) fn set_upgraded(&self) {
         self.upgraded.store(true, Relaxed);
     }
 
-    /// Whether they are none.
+    /// Whether the connection was upgraded.
     pub(super) fn is_upgraded(&self) -> bool {
         self.upgraded.load(Relaxed)
     }
@@ -209,25 +212,25 @@ impl ConnectionState {
         Some(self.withheld.load(Relaxed)).filter(|status| *status != 0)
     }
 
-    /// Whether closing now would look like the regular end of a response that has not ended.
+    /// Whether closing now would look like the regular end of a response that is incomplete.
     pub(super) fn is_open_ended(&self) -> bool {
         self.open_ended.load(Relaxed)
     }
 
-    /// hyper has polled the socket; whether it now waits for bytes.
+    /// hyper polled the socket for reading; `waits`: it found nothing and waits for bytes.
     pub(super) fn read(&self, waits: bool) {
         self.reads.store(waits, Relaxed);
     }
 
-    /// Whether a client that leaves would go unnoticed: a response is in progress and hyper does not read the socket. On HTTP/1
-    /// it stops reading when it has bytes that it cannot use yet, and when nobody takes the request's body.
+    /// Whether nothing would notice that the client closes: a response is in progress and hyper does not read the socket. On
+    /// HTTP/1 it stops reading when it has bytes that it cannot use yet, and while the request's body is not being read.
     pub(super) fn overlooks_client(&self) -> bool {
         !self.reads.load(Relaxed) && self.live.load(Relaxed) > 0 && !self.http2.load(Relaxed)
     }
 
     // Called by the driver.
 
-    /// hyper is polled.
+    /// The driver is about to poll hyper.
     pub(super) fn poll_begins(&self) {
         self.reads.store(false, Relaxed);
     }
@@ -237,7 +240,7 @@ impl ConnectionState {
         self.body_unread.load(Relaxed)
     }
 
-    /// The connection goes on as HTTP/2; its preface is read next, also where parts of it were read before.
+    /// The connection continues as HTTP/2; its preface is read next, even if parts of it were read before.
     pub(super) fn begin_http2(&self) {
         self.withheld.store(0, Relaxed);
         self.preface_left.store(PREFACE_LENGTH, Relaxed);
@@ -245,12 +248,13 @@ impl ConnectionState {
         self.set(Reading::Preface, self.header_timeout);
     }
 
-    /// Whether the connection waits for its next request and has nothing else to do. hyper may still have read a part of it.
+    /// Whether the connection waits for its next request and has nothing else to do. hyper may have buffered a part of that
+    /// request.
     pub(super) fn is_idle(&self) -> bool {
         self.is(Reading::Idle) && self.flushed.load(Relaxed) && self.live.load(Relaxed) == 0
     }
 
-    /// hyper's response that was held back is written after all.
+    /// The withheld response of hyper's own has been dealt with.
     pub(super) fn settle(&self) {
         self.withheld.store(0, Relaxed);
         self.head_complete();
@@ -268,7 +272,7 @@ impl ConnectionState {
 
     // Called by the service.
 
-    /// A request is handed on.
+    /// A request is handed to the service.
     pub(super) fn exchange_begins(&self) {
         self.flushed.store(false, Relaxed);
         let _ = self.begun.fetch_add(1, Relaxed);
@@ -277,7 +281,7 @@ impl ConnectionState {
         }
     }
 
-    /// A part of a response goes into hyper's buffer.
+    /// A part of a response went into hyper's buffer.
     pub(super) fn handed_out(&self) {
         self.flushed.store(false, Relaxed);
     }
@@ -287,13 +291,13 @@ impl ConnectionState {
         self.body_unread.store(unread, Relaxed);
     }
 
-    /// The response's end will be told by closing the connection, or it has ended.
+    /// Sets whether closing the connection will signal the end of the response.
     pub(super) fn set_open_ended(&self, open: bool) {
         self.open_ended.store(open, Relaxed);
     }
 
-    /// A response has ended or was abandoned. An HTTP/2 connection is idle without streams; on HTTP/1 hyper reports when it
-    /// waits again.
+    /// A response ended or was abandoned. An HTTP/2 connection without streams is idle; on HTTP/1, hyper reports when it waits
+    /// again.
     pub(super) fn exchange_ends(&self, http2: bool) {
         let last = self.live.fetch_sub(1, Relaxed) == 1;
         if last && http2 {
@@ -301,7 +305,7 @@ impl ConnectionState {
         }
     }
 
-    /// A stream of HTTP/2 has ended; whether its client reset it soon after it had begun.
+    /// An HTTP/2 stream ended; `reset_at_once`: its client reset it soon after opening it.
     pub(super) fn stream_ends(&self, reset_at_once: bool) {
         if reset_at_once {
             let _ = self.resets.fetch_add(1, Relaxed);
@@ -310,13 +314,13 @@ impl ConnectionState {
         }
     }
 
-    /// Whether more streams were reset early than a well-behaved client resets.
+    /// Whether the client reset more streams early than a well-behaved client does.
     pub(super) fn is_flooded(&self) -> bool {
         self.resets.load(Relaxed) >= MAX_EARLY_RESETS
     }
 
-    /// An HTTP/2 client has taken a part of a response. Once all of them have been handed to hyper, this shows that the client
-    /// is still there.
+    /// An HTTP/2 client has taken a part of a response. Once all parts have been handed to hyper, this alone shows that the
+    /// client is still reading.
     pub(super) fn stream_progresses(&self) {
         if self.live.load(Relaxed) == 0 && self.is(Reading::Other) {
             self.set(Reading::Other, self.keep_alive_timeout);
@@ -328,7 +332,7 @@ impl ConnectionState {
     }
 }
 
-/// Whether these are line breaks and nothing else.
+/// Whether the bytes are line breaks only.
 pub(super) fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
 }

@@ -12,14 +12,14 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A stream that is reset this soon was not opened for its response.
+/// A stream that is reset within this time was not opened for its response.
 const EARLY: Duration = Duration::from_secs(1);
 
-/// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that a client does not read one stream, so each
-/// stream has its own deadline.
+/// Runs the streams of one HTTP/2 connection. Flow control hides from the socket that the client does not read one of its
+/// streams, so each stream has a deadline of its own.
 #[derive(Clone)]
 pub(super) struct Streams {
-    /// The stream that hyper has called the service for and hands over next.
+    /// The stream for which hyper has called the service, and which it spawns next.
     next: Arc<Mutex<Option<Arc<StreamWriteState>>>>,
     peer: Arc<Peer>,
     state: Arc<ConnectionState>,
@@ -31,7 +31,8 @@ impl Streams {
         Streams { next: Arc::default(), peer, state, write_timeout }
     }
 
-    /// hyper has called the service for a stream, which it spawns next: its progress is recorded in this write state.
+    /// Called when hyper has called the service for a stream; hyper spawns that stream next, and its progress is recorded in this
+    /// write state.
     pub(super) fn begins(&self) -> Arc<StreamWriteState> {
         let writes = Arc::new(StreamWriteState::new(Arc::clone(&self.state)));
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&writes));
@@ -53,7 +54,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
     }
 }
 
-/// Runs a stream until it ends, or until its client has not read for too long; dropping it then resets it.
+/// Runs a stream until it ends, or until its client has not read for too long; dropping the future then resets the stream.
 async fn watched(stream: impl Future<Output = ()>, writes: &StreamWriteState, peer: &Peer, write_timeout: Duration) {
     let stalled = {
         let mut stream = pin!(stream);
@@ -71,7 +72,7 @@ async fn watched(stream: impl Future<Output = ()>, writes: &StreamWriteState, pe
             if pending.is_none() || timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            // Set only while this stream is dropped: the peer is that of the whole connection.
+            // Set only while this stream is dropped, because `peer` belongs to the whole connection.
             peer.stalled.store(true, Ordering::Relaxed);
             Poll::Ready(true)
         })

@@ -1,6 +1,6 @@
-//! Whose fault an error is, in the order in which an operator wants to know, and what the operator can do about it.
+//! Whose fault an error is, in the order of urgency for an operator, and what the operator can do about it.
 //!
-//! The advice on a code's row is for clients. The page is read by whoever runs the gateway, so it has advice of its own.
+//! The advice on a code's row addresses clients. The page is for the operator of the gateway, so it has advice of its own.
 
 use crate::canon::{Code, Origin, Type};
 use serde::Serialize;
@@ -13,19 +13,19 @@ pub(super) enum Blame {
     Unreachable,
     /// The provider answers, with an error.
     Refusing,
-    /// A limit or another rule of this gateway.
+    /// A limit or another rule of this gateway refused the request.
     Gateway,
-    /// A mistake that only clients can put right.
+    /// A mistake that only clients can correct.
     Clients,
 }
 
 impl Blame {
-    /// Whose fault an error of this code is when it comes from there.
+    /// Whose fault an error with this code and origin is.
     pub(super) fn of(code: Code, origin: Origin) -> Blame {
         match origin {
             _ if code.kind().is_clients() => Blame::Clients,
             Origin::Client => Blame::Clients,
-            // The gateway answers itself, because it had no other answer from the provider for some time.
+            // The gateway responds itself, because the provider gave it nothing but failures for some time.
             Origin::Gateway if code == Code::CircuitOpen => Blame::Unreachable,
             Origin::Network => Blame::Unreachable,
             Origin::Provider => Blame::Refusing,

@@ -1,5 +1,5 @@
-//! The command that explains a sample, to be pasted into a shell. Most of it was written by a provider, so nothing in it may end
-//! the quotes around it.
+//! Makes the command that explains a sample, to be pasted into a shell. Most of a sample was written by a provider, so nothing in
+//! it may break out of its quotes.
 
 use crate::config;
 use crate::telemetry::journal::Sample;
@@ -8,18 +8,18 @@ use crate::telemetry::journal::Sample;
 pub(super) fn command(sample: &Sample) -> String {
     let mut command = format!("speechgate explain --provider {}", quoted(&sample.provider));
     if config::built_in(&sample.provider).is_none() {
-        // The operator's own profile; only the operator knows its file.
+        // The operator's own profile, in a file that only the operator can name.
         command.push_str(" --config gateway.toml");
     }
     if sample.transport != "http" {
-        // An answer begins with the request that it answered.
+        // An HTTP answer starts with the request that it belongs to.
         command.push_str(&format!(" --transport {} --path {}", sample.transport, quoted(&sample.path)));
     }
     let end = delimiter(&sample.text);
     format!("{command} - <<'{end}'\n{}\n{end}\n", sample.text.trim_end_matches('\n'))
 }
 
-/// A word for a shell: as it is when it is plain, else in single quotes.
+/// Quotes a word for a shell; plain words are left as they are.
 fn quoted(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {
@@ -29,7 +29,7 @@ fn quoted(text: &str) -> String {
     format!("'{}'", inside.replace('\'', "'\\''"))
 }
 
-/// A delimiter for the here-document that is none of its lines.
+/// A here-document delimiter that does not occur as a line of the text.
 fn delimiter(text: &str) -> String {
     let mut end = "SAMPLE".to_owned();
     while text.lines().any(|line| line == end) {
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gets_out_of_its_quotes() {
+    fn a_sample_cannot_break_out_of_its_quotes() {
         for (provider, transport, path, text, expected) in [
             (
                 "breeze",

@@ -1,4 +1,4 @@
-//! `/status.json`: one document for the status page, made on request.
+//! `/status.json`: the document behind the status page, rendered on request.
 
 use super::blame::Blame;
 use super::command::command;
@@ -14,12 +14,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What the page has already, so that only news is sent.
+/// What the page already has, so that only newer entries are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// The number of the last error.
+    /// The number of the last error that it has.
     error: u64,
-    /// The number of the bucket that was open.
+    /// The number of the last bucket that it has, which was still open.
     bucket: u64,
 }
 
@@ -34,7 +34,7 @@ impl Seen {
     }
 }
 
-/// What the gateway is doing.
+/// The state of the process.
 #[derive(Clone, Debug, Default)]
 pub struct Situation {
     /// `running` or `draining`.
@@ -43,11 +43,11 @@ pub struct Situation {
     pub connections: usize,
     /// The result of the last reload.
     pub reload: Option<Arc<Reload>>,
-    /// The keys that have changed since the start and wait for a restart.
+    /// The keys that have changed since the start and take effect after a restart.
     pub waiting: Vec<&'static str>,
 }
 
-/// Where everything is found.
+/// Where the document gets its data.
 pub(super) struct Sources<'a> {
     pub(super) state: &'a State,
     pub(super) history: &'a History,
@@ -59,20 +59,20 @@ pub(super) struct Sources<'a> {
 #[derive(Serialize)]
 struct Document<'a> {
     version: &'static str,
-    /// Changes with the process: numbers begin anew.
+    /// When the process started; if it changes, numbers start over.
     started: u64,
     now: u64,
     phase: &'static str,
     connections: usize,
     reload: Option<Reloaded>,
-    /// Keys that wait for a restart.
+    /// Changed keys that take effect after a restart.
     restart: Vec<&'static str>,
     failing: Vec<Failing<'a>>,
     last_error: Option<Failing<'a>>,
-    /// How far back the numbers of `routes` go, in seconds.
+    /// The period that the numbers of `routes` cover, in seconds.
     window: u64,
     routes: Vec<Route<'a>>,
-    /// Configured routes that are left out, because there are many and they have no traffic.
+    /// The number of configured routes that are left out, because there are many and these have no traffic.
     silent: usize,
     tenants: Vec<tenants::Row<'a>>,
     /// Tenants that are left out, because there are many and they do nothing.
@@ -82,7 +82,7 @@ struct Document<'a> {
     buckets: Vec<Bucket<'a>>,
     errors: Vec<Line<'a>>,
     unmapped: Vec<Unmapped<'a>>,
-    /// The type of each code and whether only clients can fix it, for a page that has nothing yet.
+    /// The type of each code and whether only clients can fix it; sent to a page that has no data yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     codes: Option<BTreeMap<&'static str, (&'static str, bool)>>,
 }
@@ -150,18 +150,18 @@ struct Unmapped<'a> {
     first: u64,
     last: u64,
     count: u64,
-    /// What to paste into a shell.
+    /// The command to paste into a shell.
     command: String,
 }
 
-/// The document for a page that has already this much.
+/// Renders what is newer than the page already has.
 pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
     let shared = &sources.state.shared;
     let (journal, totals) = (&shared.journal, shared.metrics.totals());
     let (then, before) = sources.history.then();
     let buckets = sources.history.buckets(seen.bucket, &totals);
     let (errors, samples, mut runs) = (journal.errors(seen.error), journal.samples(), journal.failing(sources.now));
-    // Most errors first within each.
+    // Within each level of urgency, most errors first.
     runs.sort_by_key(|run| Blame::of(run.code, run.origin));
     let last_error = journal.last_error();
     let (routes, silent) = routes::rows(sources.state, &totals, &before);
@@ -192,7 +192,7 @@ pub(super) fn render(sources: &Sources<'_>, seen: Seen) -> String {
         unmapped: samples.iter().map(unmapped).collect(),
         codes: (seen == Seen::default()).then(codes),
     };
-    // Nothing in it can fail: every map has keys that are strings.
+    // Serialization cannot fail: all keys are strings.
     serde_json::to_string(&document).unwrap_or_default()
 }
 
@@ -257,7 +257,7 @@ fn unmapped(sample: &journal::Sample) -> Unmapped<'_> {
     }
 }
 
-/// Milliseconds since 1970, as the page counts.
+/// Milliseconds since 1970, as JavaScript counts.
 fn millis(time: SystemTime) -> u64 {
     u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
 }
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_seen_is_read_or_was_not() {
+    fn invalid_queries_count_as_nothing_seen() {
         for (query, error, bucket) in
             [("", 0, 0), ("error=7&bucket=3", 7, 3), ("bucket=3", 0, 3), ("error=-1&bucket=x", 0, 0), ("error", 0, 0)]
         {

@@ -1,8 +1,8 @@
-//! The status page of the admin listener, and the error reference beside it: whose fault it is, since when, and what to do.
+//! The status page of the admin listener, and the error reference: whose fault each error is, since when, and what to do.
 //!
-//! The page is one file with a script and a style, all embedded; it asks for `document` every second. What it shows comes
-//! from counters ([`crate::telemetry::history`] samples them on the control thread) and from the journal of errors, so that
-//! requests pay for none of it.
+//! The page is one file with a script and a style, all embedded; its script fetches `document` every second. The data comes from
+//! counters (sampled by [`crate::telemetry::history`] on the control thread) and from the journal of errors, so that requests do
+//! not pay for it.
 
 mod blame;
 mod command;
@@ -46,16 +46,16 @@ const FILES: [(&str, &str, &str); 13] = [
     ("uplot.css", CSS, include_str!("uplot/uPlot.min.css")),
 ];
 
-/// A page or a file of one.
+/// A page, or a file that a page loads.
 #[derive(Clone, Debug)]
 pub struct Page {
     /// Its media type.
     pub content_type: &'static str,
-    /// All of it.
+    /// The whole content.
     pub body: Bytes,
 }
 
-/// Everything that pages are made from.
+/// The sources of the pages.
 pub struct Status {
     state: Arc<ArcSwap<State>>,
     situation: Box<dyn Fn() -> Situation + Send + Sync>,
@@ -70,7 +70,7 @@ impl fmt::Debug for Status {
 }
 
 impl Status {
-    /// The pages of the gateway with this configuration.
+    /// Makes the pages for the gateway with this state.
     #[must_use]
     pub fn new(state: Arc<ArcSwap<State>>, situation: Box<dyn Fn() -> Situation + Send + Sync>) -> Status {
         let now = SystemTime::now();
@@ -81,7 +81,7 @@ impl Status {
     /// Samples the counters until it is dropped.
     pub async fn sample(&self) {
         let mut steps = tokio::time::interval(history::STEP);
-        // After a pause of the whole machine one sample is enough.
+        // After a pause of the whole machine, one sample is enough.
         steps.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let _ = steps.tick().await;
         loop {

@@ -1,4 +1,4 @@
-//! The error reference as pages: all codes at `/errors`, and a page for each at `/errors/CODE`.
+//! The error reference: a page with all codes at `/errors`, and a page for each at `/errors/CODE`.
 
 use crate::canon::reference::{Entry, entries};
 use crate::canon::{Code, Type, grpc};
@@ -13,7 +13,7 @@ pub(super) fn index() -> String {
         "<p class=\"lead\">Every error has a type, which says what the client should do, and a code, which says what happened.</p>",
     );
     for kind in Type::ALL {
-        // A String takes everything, here and below.
+        // Writing to a String cannot fail, here and below.
         let _ = write!(
             body,
             "<section><h2><code>{kind}</code> <small>{}</small></h2><div class=\"scroll\"><table><thead><tr><th scope=\"col\">Code\
@@ -35,7 +35,7 @@ pub(super) fn index() -> String {
     page("Errors", "Errors", &body)
 }
 
-/// The page of one code, with what the built-in profiles and those of the routes make of it.
+/// The page of one code, with what the built-in profiles and those of the routes map to it.
 pub(super) fn code(name: &str, state: &State) -> Option<String> {
     let code = Code::from_name(name)?;
     let mut profiles: BTreeMap<String, _> =
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_a_profile_is_markup() {
+    fn text_from_a_profile_is_escaped() {
         assert_eq!(ticked("a `<b>\"` & c"), "a <code>&lt;b&gt;&quot;</code> &amp; c");
     }
 

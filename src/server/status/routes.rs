@@ -1,4 +1,4 @@
-//! What the status page says of each route: its traffic of the last minutes, and what it is doing now.
+//! What the status page shows of each route: its recent traffic, and its current state.
 
 use crate::config::types;
 use crate::proxy::limits::LimitView;
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 pub(super) struct Route<'a> {
     name: &'a str,
     provider: &'a str,
-    /// What is configured; none for a route that has been removed, and for requests that matched no route.
+    /// Its configuration; none for a route that has been removed, and for requests that matched no route.
     configured: Option<Configured<'a>>,
-    /// The health of its upstreams and accounts; none when there is nothing to choose or to retry.
+    /// The health of its upstreams and accounts; none when there is nothing to choose from or to retry.
     health: Option<RouteHealthView>,
     /// Its limits.
     limits: Option<LimitView>,
@@ -41,8 +41,8 @@ struct Configured<'a> {
 /// How many configured routes are shown even without traffic.
 const SILENT: usize = 100;
 
-/// The routes of the configuration in its order, then those that are gone but not silent. In a long configuration silent routes
-/// are only counted, beside the others.
+/// The configured routes in their order, then removed routes that had traffic. Of a long configuration, routes without traffic
+/// are only counted; the count is returned too.
 pub(super) fn rows<'a>(state: &'a State, totals: &'a [Totals], before: &[Totals]) -> (Vec<Route<'a>>, usize) {
     let all = &state.config.routes;
     let mut limits: BTreeMap<String, LimitView> =

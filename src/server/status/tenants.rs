@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 
-/// How much of a key's hash tells it from others.
+/// How much of a key's hash is shown, to tell keys apart.
 const HASH: usize = "sha256:".len() + 12;
 
 /// How many tenants are shown even without traffic.
@@ -131,7 +131,7 @@ fn shown(key: &TenantKey, now: SystemTime) -> Value {
     })
 }
 
-/// What a tenant has used of each route that it may use.
+/// What a tenant has used on each route that it may use.
 fn used(state: &State, tenant: &Tenant) -> Vec<Value> {
     let routes = state.routes().iter().filter(|route| tenant.may_use(&route.config.name));
     let used = routes.filter_map(|route| {

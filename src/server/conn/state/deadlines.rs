@@ -1,4 +1,4 @@
-//! The deadlines of a connection: what arrives next, a write that is blocked, a frame that is not complete.
+//! The deadlines of a connection: for what arrives next, for a blocked write, and for an incomplete frame.
 
 use super::{ConnectionState, NEVER, REST, Reading, UNSET, millis};
 use crate::server::conn::frames::FrameEnd;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 impl ConnectionState {
-    /// How the bytes that were read last end among the frames of HTTP/2. Everything but DATA has to be complete in time, however
-    /// slowly it trickles; DATA may take as long as bytes come.
+    /// Records where the bytes of a read end among HTTP/2 frames. Every frame but DATA must be complete in time, even if it
+    /// trickles in; DATA may take as long as bytes keep arriving.
     pub(in crate::server::conn) fn frames_end(&self, end: FrameEnd) {
         let within = match end {
             FrameEnd::Whole => return self.frame_deadline.store(NEVER, Relaxed),
@@ -19,7 +19,7 @@ impl ConnectionState {
         self.frame_deadline.store(self.now().saturating_add(within), Relaxed);
     }
 
-    /// A write is blocked: the client does not read.
+    /// A write is blocked because the client does not read.
     pub(in crate::server::conn) fn write_blocked(&self) {
         if self.write_deadline.load(Relaxed) == NEVER {
             self.write_deadline.store(self.now().saturating_add(self.write_timeout), Relaxed);
@@ -31,19 +31,19 @@ impl ConnectionState {
         self.write_deadline.store(NEVER, Relaxed);
     }
 
-    /// The connection goes on waiting for its next request until then.
+    /// The connection resumes waiting for its next request, until this time.
     pub(in crate::server::conn) fn resume_idle(&self, until: Instant) {
         self.reading.store(Reading::Idle as u8, Relaxed);
         self.read_deadline.store(millis(until.saturating_duration_since(self.opened)), Relaxed);
     }
 
-    /// Moves the read deadline forward.
+    /// Moves the read deadline forward to at most this far from now.
     pub(in crate::server::conn) fn hurry(&self, within: Duration) {
         self.settle_deadline();
         let _ = self.read_deadline.fetch_min(self.now().saturating_add(millis(within)), Relaxed);
     }
 
-    /// Starts the last wait for a request on HTTP/2.
+    /// Sets the deadline for a last request on a draining HTTP/2 connection.
     pub(in crate::server::conn) fn last_call(&self, within: Duration) {
         self.set(Reading::Other, millis(within));
     }
@@ -56,7 +56,7 @@ impl ConnectionState {
         (next != NEVER).then(|| self.opened + Duration::from_millis(next))
     }
 
-    /// When an idle HTTP/1 connection frees what only a request needs; none while it has anything else to do.
+    /// When an idle HTTP/1 connection frees its buffers; none while a request is in progress.
     pub(in crate::server::conn) fn rests_at(&self) -> Option<Instant> {
         let patience = self.keep_alive_timeout.checked_sub(REST).filter(|_| self.is_idle())?;
         Some(self.opened + Duration::from_millis(self.read_deadline.load(Relaxed).checked_sub(patience)?))
@@ -72,7 +72,7 @@ impl ConnectionState {
         self.read_deadline.store(self.now().saturating_add(within), Relaxed);
     }
 
-    /// The same, counted from the driver's next poll, which follows at once.
+    /// Sets a read deadline relative to the driver's next poll, which follows at once.
     pub(super) fn set_soon(&self, reading: Reading, within: u64) {
         self.reading.store(reading as u8, Relaxed);
         self.read_within.store(within, Relaxed);
