@@ -1,7 +1,7 @@
 //! The access log: one line for each request, written when it has ended.
 //!
-//! Lines go to standard output, and everything else that the program logs to standard error: the one is data about traffic that
-//! pipelines take in, the other is for the operator.
+//! Lines go to standard output, and everything else that the program logs to standard error: the first is traffic data for log
+//! pipelines, the second is for the operator.
 
 mod generation;
 
@@ -46,15 +46,15 @@ names! {
     CLIENT = "client";
 }
 
-/// What the log wants of the header fields of one request, by the places of its chosen fields.
+/// The values of a request's header fields that the configuration wants in the log, by the index of the configured field.
 #[derive(Debug, Default)]
 pub struct Chosen(Vec<(usize, String)>);
 
 /// Longest value of a header field that is written, in characters.
 const LONGEST: usize = 256;
 
-/// The facts of one request. Text from the network may be hostile and is escaped here; ids and names of routes were checked
-/// when they came in and are written as they are.
+/// The facts of one request. Text from the network may be hostile and is escaped here; ids and route names were validated earlier
+/// and are written as they are.
 #[derive(Clone, Debug)]
 pub struct Entry<'a> {
     /// When the request's head had arrived.
@@ -69,57 +69,57 @@ pub struct Entry<'a> {
     pub route: &'a str,
     /// The provider's name; empty without a route.
     pub provider: &'a str,
-    /// Whose request it was; none where clients show no keys.
+    /// The tenant; none when the gateway has no tenants or the request had no valid key.
     pub tenant: Option<&'a str>,
     /// `HTTP/1.1` and such.
     pub protocol: Version,
     /// The method.
     pub method: &'a str,
-    /// Path and query as the client sent them, secrets already stars.
+    /// Path and query as the client sent them, with secrets replaced by stars.
     pub target: &'a str,
     /// The status that was sent.
     pub status: u16,
-    /// The status with which a call of gRPC ended.
+    /// The status with which a gRPC call ended.
     pub grpc_status: Option<u16>,
     /// What went wrong, and where it came from.
     pub error: Option<(Code, Origin)>,
-    /// What the libraries say about it. It may name addresses and is for this log alone.
+    /// What a library says about the failure. It may name addresses, so it goes to this log alone.
     pub detail: Option<&'a str>,
     /// The status that the provider sent.
     pub upstream_status: Option<u16>,
     /// Bytes of the request's body.
     pub bytes_in: u64,
-    /// Bytes of the answer's body.
+    /// Bytes of the response's body.
     pub bytes_out: u64,
-    /// From the request's head to the answer's last byte.
+    /// From the request's head to the response's last byte.
     pub duration: Duration,
-    /// From the request's head to the first byte of the answer's body.
+    /// From the request's head to the first byte of the response's body.
     pub first_byte: Option<Duration>,
-    /// From the request being sent upstream to the last byte of the provider's answer.
+    /// From sending the request upstream to the last byte of the provider's response.
     pub upstream: Option<Duration>,
-    /// How long it waited for a slot; none when it needed none.
+    /// How long the request waited for a slot; none when no wait was needed.
     pub queue_wait: Option<Duration>,
     /// How often the request was sent again.
     pub retries: u32,
     /// The client's address; none on a Unix socket.
     pub client: Option<&'a str>,
-    /// What is written where the configuration asks for it.
+    /// Facts that are written only if the configuration asks for them.
     pub further: Further<'a>,
 }
 
-/// What is written of a request where the configuration asks for it.
+/// Facts that are written only if the configuration asks for them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Further<'a> {
-    /// The upstream that it went to last, as configured.
+    /// The last upstream that the request was sent to, as configured.
     pub upstream: Option<&'a str>,
     /// The code with which a WebSocket was closed.
     pub close_code: Option<u16>,
-    /// Its header fields.
+    /// The header fields of request and response.
     pub headers: Option<&'a Chosen>,
 }
 
 impl<'a> Entry<'a> {
-    /// What never became a request: only its sender and the answer are known.
+    /// The entry of bytes that never became a request: only the sender and the response are known.
     #[must_use]
     pub fn refused(request_id: &'a str, client: Option<&'a str>, fault: Fault) -> Entry<'a> {
         Entry {
@@ -151,26 +151,26 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Writes the lines.
+/// Writes the access log.
 #[derive(Debug)]
 pub struct AccessLog {
     sink: Sink,
     format: LogFormat,
-    /// Which share of the requests that succeed has a line.
+    /// The share of successful requests that are logged.
     successes: f64,
-    /// What a line says beside what every line says, each with its name in both formats.
+    /// The fields that the configuration adds to every line, with their names in both formats.
     fields: Vec<(AccessField, FieldName)>,
 }
 
 impl AccessLog {
-    /// A log that writes to `sink`: every error, and this share of the successes.
+    /// A log that writes every error, and this share of the successes, to `sink`.
     #[must_use]
     pub fn new(sink: Sink, format: LogFormat, successes: f64, fields: &[AccessField]) -> AccessLog {
         let fields = fields.iter().map(|field| (field.clone(), name_of(field))).collect();
         AccessLog { sink, format, successes, fields }
     }
 
-    /// What lines say of the header fields of a request.
+    /// Extracts the configured fields of the request headers.
     #[must_use]
     pub fn of_request(&self, headers: &HeaderMap) -> Chosen {
         let mut chosen = Chosen::default();
@@ -182,7 +182,7 @@ impl AccessLog {
         chosen
     }
 
-    /// What they say of those of its answer.
+    /// Extracts the configured fields of the response headers.
     pub fn of_response(&self, headers: &HeaderMap, chosen: &mut Chosen) {
         self.choose(chosen, headers, |field| match field {
             AccessField::ResponseHeader(name) => Some(name),
@@ -205,22 +205,22 @@ impl AccessLog {
         }
     }
 
-    /// Whether to write a line for the next request that succeeds.
+    /// Whether the next successful request is to be logged.
     #[must_use]
     pub fn wants_success(&self) -> bool {
         self.successes >= 1.0 || fastrand::f64() < self.successes
     }
 
-    /// Writes one line; never waits.
+    /// Writes one line, without ever blocking.
     pub fn write(&self, entry: &Entry<'_>) {
-        // A line that finds no room is counted and warned of by the sink.
+        // The sink counts lines that it has no room for, and warns of them.
         let _ = self.sink.add(|lines| format(entry, self.format, &self.fields, lines));
     }
 }
 
 /// Appends the line of one request, line break included.
 pub fn format(entry: &Entry<'_>, format: LogFormat, further: &[(AccessField, FieldName)], lines: &mut Vec<u8>) {
-    // Once for nearly every line: what follows finds its room.
+    // One reservation that suffices for nearly every line.
     lines.reserve(USUAL);
     match format {
         LogFormat::Json => append::<true>(entry, further, lines),

@@ -1,30 +1,30 @@
-//! The connections to the upstreams of a route, by what they do.
+//! The connections to the upstreams of a route, by state.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// What connections to upstreams do now.
+/// Numbers of connections to upstreams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
-    /// They wait for their next call.
+    /// Waiting for their next request.
     pub idle: u64,
-    /// They carry calls or are sockets.
+    /// Carrying requests, or upgraded to WebSockets.
     pub active: u64,
-    /// They are ready and have carried nothing yet.
+    /// Established ahead of requests, and not used yet.
     pub warm: u64,
 }
 
-/// Whoever knows the connections of a route.
+/// A source of the numbers of connections of a route.
 pub trait OpenConnections: fmt::Debug + Send + Sync {
-    /// What they do now.
+    /// The numbers at this moment.
     fn open(&self) -> Open;
 }
 
 /// The connections of one route.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionMetrics {
-    /// Asked at a scrape.
+    /// Read at each scrape.
     source: Mutex<Option<Weak<dyn OpenConnections>>>,
     /// Spare WebSockets.
     spare: Arc<AtomicU64>,
@@ -41,7 +41,7 @@ impl Drop for SpareSocket {
 }
 
 impl ConnectionMetrics {
-    /// Asks these from now on.
+    /// From now on reads the numbers from this source.
     pub(super) fn show(&self, source: &Arc<dyn OpenConnections>) {
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(source));
     }
@@ -52,7 +52,7 @@ impl ConnectionMetrics {
         SpareSocket(Arc::clone(&self.spare))
     }
 
-    /// Those that are open; none when the route is gone from the configuration.
+    /// The numbers of open connections; none when the route is no longer configured.
     pub(super) fn open(&self) -> Option<Open> {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade();
         source.map(|source| source.open())

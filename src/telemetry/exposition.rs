@@ -1,17 +1,17 @@
-//! Families of samples, and the two text formats that Prometheus reads them in.
+//! Metric families, and the two text formats in which Prometheus reads them.
 
 use opentelemetry::trace::{SpanId, TraceId};
 use std::fmt::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a family of samples counts.
+/// The type of a metric family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows.
+    /// A number that only grows.
     Counter,
-    /// Goes up and down.
+    /// A number that goes up and down.
     Gauge,
-    /// Sizes by size.
+    /// A distribution of values over buckets.
     Histogram,
 }
 
@@ -25,15 +25,15 @@ impl Kind {
     }
 }
 
-/// Label names and values, in the order in which they are written.
+/// Label names and values, in the order of output.
 pub type Labels<'a> = [(&'a str, &'a str)];
 
 /// The value of a sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
-    /// A count.
+    /// An integer.
     Whole(i64),
-    /// Seconds, mostly.
+    /// A fraction, mostly of seconds.
     Real(f64),
 }
 
@@ -52,7 +52,7 @@ impl From<f64> for Number {
     }
 }
 
-/// Sizes come in every width; one past the largest that can be said is said as that.
+/// Converts integers of every width; larger ones saturate.
 macro_rules! whole {
     ($($kind:ty),*) => {
         $(impl From<$kind> for Number {
@@ -65,46 +65,46 @@ macro_rules! whole {
 
 whole!(u8, i32, u32, i64, u64, usize);
 
-/// One request that was counted, so that its trace can be looked at.
+/// A request that was counted in a sample, so that its trace can be looked up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Exemplar {
     /// Its trace.
     pub trace_id: TraceId,
     /// Its span.
     pub span_id: SpanId,
-    /// What it added.
+    /// The value that it added.
     pub value: f64,
-    /// When.
+    /// When it was counted.
     pub time: SystemTime,
 }
 
 /// An upper bound of a histogram, in nanoseconds and as its label.
 pub type Bound = (u64, &'static str);
 
-/// What a histogram has counted.
+/// The contents of a histogram.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes<'a> {
-    /// Upper bounds, the last one, which is infinite, left out.
+    /// Upper bounds, without the last one, which is infinite.
     pub bounds: &'static [Bound],
-    /// One more than there are bounds; not cumulative.
+    /// One count for each bucket, so one more than there are bounds; not cumulative.
     pub counts: &'a [u64],
-    /// The sum of what was counted, in seconds.
+    /// The sum of all values, in seconds.
     pub sum: f64,
-    /// One for each count, where there is one.
+    /// For each count, a request that was counted in it, if one is known.
     pub exemplars: &'a [Option<Exemplar>],
 }
 
-/// Takes families of samples, one family after the other.
+/// Receives metric families one after the other.
 pub trait Families {
     /// Begins a family. `help` has neither line breaks nor backslashes nor quotes.
     fn family(&mut self, name: &'static str, kind: Kind, help: &'static str);
-    /// Takes one sample of a counter or a gauge.
+    /// Receives one sample of a counter or a gauge.
     fn number(&mut self, labels: &Labels<'_>, value: Number, exemplar: Option<&Exemplar>);
-    /// Takes one histogram.
+    /// Receives one histogram.
     fn histogram(&mut self, labels: &Labels<'_>, counts: &Sizes<'_>);
 }
 
-/// Hands families on, in one chain of calls.
+/// Writes families through a chain of calls.
 pub struct Exposition<'a>(&'a mut dyn Families);
 
 impl fmt::Debug for Exposition<'_> {
@@ -114,12 +114,12 @@ impl fmt::Debug for Exposition<'_> {
 }
 
 impl<'a> Exposition<'a> {
-    /// Hands on to `to`.
+    /// Writes to `to`.
     pub fn new(to: &'a mut dyn Families) -> Exposition<'a> {
         Exposition(to)
     }
 
-    /// Begins a family. `help` has neither line breaks nor backslashes nor quotes.
+    /// Begins a family. `help` must have no line breaks, backslashes or quotes.
     pub fn family(&mut self, name: &'static str, kind: Kind, help: &'static str) -> &mut Self {
         self.0.family(name, kind, help);
         self
@@ -131,7 +131,7 @@ impl<'a> Exposition<'a> {
         self
     }
 
-    /// Adds one sample, and a request that it has counted.
+    /// Adds one sample, with a request that was counted in it.
     pub fn traced(&mut self, labels: &Labels<'_>, value: impl Into<Number>, exemplar: Option<&Exemplar>) -> &mut Self {
         self.0.number(labels, value.into(), exemplar);
         self
@@ -149,8 +149,8 @@ impl<'a> Exposition<'a> {
 pub enum Format {
     /// Prometheus' own, version 0.0.4.
     Prometheus,
-    /// OpenMetrics, version 1.0.0: with units, exemplars and an end. Creation times are left out, as Prometheus' client
-    /// libraries do: a scraper makes a series of each.
+    /// OpenMetrics, version 1.0.0: with units, exemplars and an end marker. Like Prometheus' client libraries it leaves out
+    /// creation times, because a scraper makes a series of each.
     OpenMetrics,
 }
 
@@ -164,7 +164,7 @@ impl Format {
         }
     }
 
-    /// What the values of `Accept` prefer (RFC 9110 12.5.1). OpenMetrics has to be asked for by its name.
+    /// The preferred format by the values of `Accept` (RFC 9110 12.5.1). OpenMetrics is used only if it is named.
     #[must_use]
     pub fn accepted<'a>(accept: impl Iterator<Item = &'a str>) -> Format {
         let (mut open, mut plain) = (0.0_f32, 0.0_f32);
@@ -203,7 +203,7 @@ impl<'a> Text<'a> {
         Text { out, format, name: "" }
     }
 
-    /// All families have been written.
+    /// Ends the exposition after the last family.
     pub fn end(self) {
         if self.format == Format::OpenMetrics {
             self.out.push_str("# EOF\n");
@@ -248,7 +248,7 @@ impl Families for Text<'_> {
         self.name = name;
         let family = match self.format {
             Format::Prometheus => name,
-            // The suffix belongs to the sample there, not to the family.
+            // In OpenMetrics the suffix belongs to the sample, not to the family.
             Format::OpenMetrics => name.strip_suffix("_total").unwrap_or(name),
         };
         self.push(format_args!("# HELP {family} {help}\n# TYPE {family} {}\n", kind.as_str()));
@@ -275,7 +275,7 @@ impl Families for Text<'_> {
     }
 }
 
-/// A label value with backslash, quote and line break escaped.
+/// A label value, with backslash, quote and line break escaped.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {

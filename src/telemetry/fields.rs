@@ -1,23 +1,23 @@
-//! The members of one log line, written without `std::fmt`, because every request pays for them.
+//! Writes the members of one log line, without `std::fmt`, because every request pays for them.
 
 use std::cell::Cell;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Appends members one after the other; the caller adds the closing bracket and the line break. The format is a constant of the
-/// type, so that a name with all its punctuation is one constant too.
+/// Appends members one after the other; the caller adds the closing bracket and the line break. The format is a const parameter,
+/// so that a name and all of its punctuation form one constant.
 pub(super) struct Fields<'a, const JSON: bool> {
     line: &'a mut Vec<u8>,
 }
 
-/// The name of a member in each format, with the separator before it and everything up to its value.
+/// The name of a member in each format, with the separator before it and the punctuation up to its value.
 #[derive(Clone, Copy)]
 pub(super) struct Name {
     pub(super) json: &'static str,
     pub(super) text: &'static str,
 }
 
-/// The same for a name that the configuration chose.
+/// A [`Name`] that the configuration chose.
 #[derive(Clone, Debug)]
 pub struct FieldName {
     json: String,
@@ -25,13 +25,13 @@ pub struct FieldName {
 }
 
 impl FieldName {
-    /// Of a word in which nothing has to be escaped.
+    /// `word` must not need any escaping.
     pub(super) fn new(word: &str) -> FieldName {
         FieldName { json: format!(",\"{word}\":"), text: format!(" {word}=") }
     }
 }
 
-/// Makes [`Name`]s of words.
+/// Makes a [`Name`] of each word.
 macro_rules! names {
     ($($name:ident = $word:literal;)*) => {
         $(const $name: Name = Name { json: concat!(",\"", $word, "\":"), text: concat!(" ", $word, "=") };)*
@@ -39,7 +39,7 @@ macro_rules! names {
 }
 pub(super) use names;
 
-/// Seconds with microseconds.
+/// Seconds, with microseconds.
 #[derive(Clone, Copy)]
 pub(super) struct Seconds(pub(super) Duration);
 
@@ -52,12 +52,12 @@ pub(super) trait Number {
 type Second = [u8; 19];
 
 thread_local! {
-    /// The second that was written last, and its text.
+    /// The last second that was written, and its text.
     static SECOND: Cell<(u64, Second)> = const { Cell::new((u64::MAX, [0; 19])) };
 }
 
 impl<'a, const JSON: bool> Fields<'a, JSON> {
-    /// Begins a line with a moment in RFC 3339, UTC, with milliseconds.
+    /// Begins a line with a time in RFC 3339, UTC, with milliseconds.
     #[inline]
     pub(super) fn begin(line: &'a mut Vec<u8>, time: SystemTime) -> Fields<'a, JSON> {
         line.extend_from_slice(if JSON { b"{\"time\":\"" } else { b"time=\"" });
@@ -66,7 +66,7 @@ impl<'a, const JSON: bool> Fields<'a, JSON> {
         Fields { line }
     }
 
-    /// A text of any origin, escaped.
+    /// A text from any source, escaped.
     #[inline]
     pub(super) fn text(&mut self, name: Name, value: &str) {
         self.name(name);
@@ -167,7 +167,7 @@ impl Number for Seconds {
     }
 }
 
-/// The last digits of a number.
+/// The last `COUNT` decimal digits of a number.
 #[inline]
 fn digits<const COUNT: usize>(mut number: u32) -> [u8; COUNT] {
     let mut text = [b'0'; COUNT];
@@ -178,7 +178,7 @@ fn digits<const COUNT: usize>(mut number: u32) -> [u8; COUNT] {
     text
 }
 
-/// A moment in RFC 3339, UTC, with milliseconds.
+/// A time in RFC 3339, UTC, with milliseconds.
 #[must_use]
 pub(crate) fn timestamp(time: SystemTime) -> String {
     let mut text = Vec::with_capacity("2026-11-21T09:30:00.123Z".len());
@@ -195,7 +195,8 @@ fn moment(time: SystemTime, line: &mut Vec<u8>) {
     line.push(b'Z');
 }
 
-/// A second since 1970, without the zone. Cached, because most lines of a thread fall into the same second as the one before.
+/// A time in whole seconds since 1970, as text without the zone. Cached, because most lines of a thread fall into the same
+/// second.
 fn second(seconds: u64) -> Second {
     let (known, text) = SECOND.get();
     if known == seconds {
@@ -203,7 +204,7 @@ fn second(seconds: u64) -> Second {
     }
     let mut text = [b'?'; 19];
     let shown = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string();
-    // Years have four digits for a long time yet.
+    // The year is taken to have four digits.
     text.iter_mut().zip(shown.bytes()).for_each(|(place, byte)| *place = byte);
     SECOND.set((seconds, text));
     text
@@ -213,7 +214,7 @@ fn second(seconds: u64) -> Second {
 /// a line, or control a terminal. The result is the inside of a JSON string.
 #[inline]
 fn escape(text: &str, line: &mut Vec<u8>) {
-    // Nearly every text is plain and copied at once.
+    // Nearly every text is plain and can be copied at once.
     if is_plain(text.as_bytes()) {
         return line.extend_from_slice(text.as_bytes());
     }
@@ -234,8 +235,8 @@ fn is_special(character: char) -> bool {
     matches!(character, '"' | '\\' | '\u{2028}' | '\u{2029}') || character.is_control()
 }
 
-/// Whether all bytes are printable ASCII, without quotes and backslashes. There is no early return, so that the loop is
-/// vectorized.
+/// Whether all bytes are printable ASCII, without quotes and backslashes. It does not return early, so that the compiler
+/// vectorizes the loop.
 #[inline]
 fn is_plain(text: &[u8]) -> bool {
     text.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~') & !matches!(byte, b'"' | b'\\'))
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn every_special_character_is_found_wherever_it_stands() {
+    fn special_characters_are_escaped_at_any_position() {
         for special in ['\0', '\u{1f}', '"', '\\', '\u{7f}', '\u{80}', '\u{9f}', '\u{2028}', '\u{2029}'] {
             for before in 0..20 {
                 for after in 0..20 {

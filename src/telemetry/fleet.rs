@@ -1,17 +1,17 @@
-//! Metrics of shared limits.
+//! Metrics of the limits that gateways share.
 
 use super::exposition::{Exposition, Kind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-/// What was decided without the backend.
+/// A decision that was made without the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fallback {
-    /// A route fell back to its local share of slots.
+    /// A route used its local share of slots.
     Slots,
-    /// A request was counted against the local share of its rates.
+    /// A request was counted against the local share of a rate.
     Rate,
-    /// A request was let in by what was last known of a budget.
+    /// A request was admitted by the last known state of a budget.
     Budget,
 }
 
@@ -24,12 +24,12 @@ pub struct FleetMetrics {
 }
 
 impl FleetMetrics {
-    /// Sets whether the backend answers. Whether that is a change.
+    /// Records whether the backend can be reached. Returns whether that has changed.
     pub fn connected(&self, connected: bool) -> bool {
         self.connected.swap(connected, Relaxed) != connected
     }
 
-    /// Sets how many gateways there are.
+    /// Records how many gateways there are.
     pub fn sized(&self, size: u32) {
         self.size.store(size, Relaxed);
     }

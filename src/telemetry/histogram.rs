@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Bounds for whole requests, which may be streams of minutes.
+/// Bounds for whole requests, which may be streams that last minutes.
 pub const REQUEST_BOUNDS: &[Bound] = &[
     (1_000_000, "0.001"),
     (2_500_000, "0.0025"),
@@ -63,14 +63,14 @@ pub const SEMANTIC_BOUNDS: &[Bound] = &[
     (10_000_000_000, "10.0"),
 ];
 
-/// Counts of durations by size, never locked but for the few requests whose traces are kept.
+/// Counts durations by bucket. Takes a lock only for the few requests whose traces are kept.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [Bound],
-    /// One for each bound and one for what is longer; not cumulative.
+    /// One count for each bound, and one for longer durations; not cumulative.
     counts: Box<[AtomicU64]>,
     nanoseconds: AtomicU64,
-    /// The last traced one of each size; made with the first.
+    /// The last traced request of each bucket; allocated when there is one.
     exemplars: OnceLock<Mutex<Box<[Option<Exemplar>]>>>,
 }
 
@@ -89,7 +89,7 @@ impl Histogram {
         let _ = self.nanoseconds.fetch_add(nanoseconds, Relaxed);
     }
 
-    /// Counts one duration, and remembers where its request can be seen.
+    /// Counts one duration, with a reference to the span of its request.
     pub fn observe_at(&self, duration: Duration, span: SpanRef) {
         self.observe(duration);
         let none = || Mutex::new(vec![None; self.counts.len()].into_boxed_slice());
@@ -99,7 +99,7 @@ impl Histogram {
     }
 
     fn bucket(&self, nanoseconds: u64) -> usize {
-        // From the front: there are few, and most durations end at one of the first.
+        // Linear search, because there are few bounds and most durations fall into one of the first buckets.
         self.bounds.iter().position(|(bound, _)| nanoseconds <= *bound).unwrap_or(self.bounds.len())
     }
 }
@@ -116,28 +116,28 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// What several histograms with the same bounds have counted together.
+    /// The sum of several histograms with the same bounds.
     pub(super) fn of<'h>(histograms: impl Iterator<Item = &'h Histogram> + Clone) -> Counts {
         let bounds = histograms.clone().next().map_or(&[][..], |histogram| histogram.bounds);
         let count = |bucket: usize| histograms.clone().map(|histogram| histogram.counts[bucket].load(Relaxed)).sum();
         Counts { bounds, counts: (0..=bounds.len()).map(count).collect() }
     }
 
-    /// How many there are.
+    /// The total count.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// What has been counted since an earlier moment.
+    /// The difference to an earlier snapshot.
     #[must_use]
     pub fn since(&self, earlier: &Counts) -> Counts {
         let counts = self.counts.iter().zip(&earlier.counts).map(|(now, then)| now.saturating_sub(*then)).collect();
         Counts { bounds: self.bounds, counts }
     }
 
-    /// The duration that this share of what was counted is not above: evenly spread within its bucket, which is what
-    /// Prometheus' `histogram_quantile` takes for granted too. None when nothing was counted.
+    /// The duration at this quantile, assuming an even distribution within each bucket, like Prometheus' `histogram_quantile`.
+    /// None when nothing was counted.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let wanted = share * self.total() as f64;
@@ -145,7 +145,7 @@ impl Counts {
         for (bucket, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             if (below + count) as f64 >= wanted {
                 let low = bucket.checked_sub(1).map_or(0, |before| self.bounds[before].0);
-                // Beyond the last bound nothing more is known.
+                // Above the last bound nothing more is known.
                 let high = self.bounds.get(bucket).map_or(low, |bound| bound.0);
                 let within = (wanted - below as f64) / *count as f64;
                 return Some(Duration::from_nanos(low + ((high - low) as f64 * within) as u64));
@@ -156,7 +156,7 @@ impl Counts {
     }
 }
 
-/// Writes the sum of several histograms with the same bounds as one.
+/// Writes the sum of several histograms with the same bounds.
 pub(super) fn write<'h>(
     out: &mut Exposition<'_>,
     labels: &Labels<'_>,
@@ -180,7 +180,7 @@ pub(super) fn write<'h>(
     let _ = out.histogram(labels, &Sizes { bounds, counts: &counts, sum, exemplars: &exemplars });
 }
 
-/// Keeps the later of two.
+/// Keeps the later of two exemplars.
 pub(super) fn latest(last: &mut Option<Exemplar>, seen: &Option<Exemplar>) {
     let later = match (&last, seen) {
         (Some(last), Some(seen)) => seen.time > last.time,
@@ -198,13 +198,13 @@ mod tests {
     use crate::telemetry::exposition::{Format, Kind, Text};
 
     #[test]
-    fn bounds_are_inclusive_and_labels_say_what_they_are() {
+    fn bounds_are_inclusive_and_match_their_labels() {
         for bounds in [REQUEST_BOUNDS, OVERHEAD_BOUNDS, SEMANTIC_BOUNDS] {
             assert!(bounds.is_sorted_by(|a, b| a.0 < b.0));
             for (nanoseconds, name) in bounds {
                 let seconds: f64 = name.parse().expect("a bound's label is a number");
                 assert_eq!((seconds * 1e9).round() as u64, *nanoseconds, "{name}");
-                // What OpenMetrics calls canonical, so that both formats name the same series.
+                // The canonical form of OpenMetrics, so that both formats have the same series.
                 let canonical =
                     if seconds < 1e-4 { format!("{seconds:e}").replace("e-", "e-0") } else { format!("{seconds:?}") };
                 assert_eq!(*name, canonical);

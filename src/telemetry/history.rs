@@ -1,5 +1,5 @@
-//! The last hour of errors, and what the counters of the last minutes were: samples of the metrics, taken now and then on the
-//! control thread, so that requests pay nothing for them. Bounded in time and size.
+//! The errors of the last hour, and the counters of the last minutes: samples of the metrics, taken periodically on the control
+//! thread, so that requests do not pay for them. Bounded in time and size.
 
 use super::metrics::Totals;
 use crate::canon::Code;
@@ -7,28 +7,28 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// How often [`History::sample`] is to be called; the width of a bucket.
+/// The interval at which [`History::sample`] has to be called; the width of a bucket.
 pub const STEP: Duration = Duration::from_secs(10);
 /// Buckets that are kept: an hour.
 pub const BUCKETS: usize = 360;
-/// Samples that are kept to compare with, one every so many steps: five minutes.
+/// Number of samples kept for comparison, one for every three steps: five minutes.
 const SAMPLES: usize = 10;
 const SAMPLE_STEPS: u64 = 3;
-/// Most series in one bucket. Far more than a bad day has; with it the whole history stays below 10 MiB.
+/// Most series in one bucket: far more than a bad day has, and enough to keep the whole history below 10 MiB.
 const SERIES: usize = 1024;
 
-/// The errors of one step.
+/// The errors within one step.
 #[derive(Clone, Debug)]
 pub struct Bucket {
     /// Its number since the start of the process.
     pub number: u64,
     /// When it began.
     pub began: SystemTime,
-    /// How many errors by route and code.
+    /// Number of errors by route and code.
     pub errors: Vec<(Arc<str>, Code, u64)>,
 }
 
-/// What was counted lately.
+/// The recent history of the counters.
 #[derive(Debug)]
 pub struct History {
     inner: Mutex<Inner>,
@@ -37,7 +37,7 @@ pub struct History {
 #[derive(Debug)]
 struct Inner {
     buckets: VecDeque<Bucket>,
-    /// With which the open bucket began.
+    /// The counters at the beginning of the open bucket.
     latest: Sample,
     /// The oldest first.
     samples: VecDeque<Sample>,
@@ -51,7 +51,7 @@ struct Sample {
 }
 
 impl History {
-    /// Begins with what the counters are now.
+    /// Begins with the current counters.
     #[must_use]
     pub fn new(now: SystemTime, totals: Vec<Totals>) -> History {
         let latest = Sample::new(now, totals);
@@ -59,7 +59,7 @@ impl History {
         History { inner: Mutex::new(Inner { buckets: VecDeque::new(), latest, samples, next: 0 }) }
     }
 
-    /// Ends a bucket with what the counters are now.
+    /// Ends a bucket at the current counters.
     pub fn sample(&self, now: SystemTime, totals: Vec<Totals>) {
         let mut inner = self.lock();
         let bucket = inner.open_bucket(&totals);
@@ -72,7 +72,7 @@ impl History {
         }
     }
 
-    /// The buckets from this number on, the last one still open.
+    /// The buckets from this number on. The last one is still open; `totals` are its current counters.
     #[must_use]
     pub fn buckets(&self, from: u64, totals: &[Totals]) -> Vec<Bucket> {
         let inner = self.lock();
@@ -80,7 +80,7 @@ impl History {
         closed.chain([inner.open_bucket(totals)]).collect()
     }
 
-    /// The counters as they were some minutes ago, or as long ago as is known, and when that was.
+    /// The oldest counters that are known, at most some minutes old, and their time.
     #[must_use]
     pub fn then(&self) -> (SystemTime, Arc<Vec<Totals>>) {
         let inner = self.lock();
@@ -112,7 +112,7 @@ impl Inner {
 }
 
 impl Sample {
-    /// Routes of which nothing was ever counted are left out: that they are not there says the same.
+    /// Leaves out routes that have counted nothing; a missing route means the same as one with zeros.
     fn new(at: SystemTime, mut totals: Vec<Totals>) -> Sample {
         totals.retain(Totals::is_active);
         Sample { at, totals: Arc::new(totals) }

@@ -1,8 +1,8 @@
-//! What went wrong lately, kept in the process for the status page: single errors, what fails without a pause, and samples
-//! of errors that no profile knows.
+//! Recent failures, kept in the process for the status page: single errors, errors that persist, and samples of errors that no
+//! profile knows.
 //!
-//! Only errors come here. Each takes one short lock; most of them leave a line, and in a storm those beyond
-//! `DETAILED` in a second are only counted, so that a failing provider costs the gateway no more for being watched.
+//! Only errors reach this module. Each takes one short lock and usually leaves a line. During a burst, errors beyond `DETAILED`
+//! in a second are only counted, so that a failing provider makes recording no more expensive.
 
 use super::metrics::Transport;
 use crate::canon::{Code, Origin};
@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-/// Errors that are kept.
+/// Number of errors kept.
 pub const ERRORS: usize = 200;
-/// Errors of one second that leave a line.
+/// Errors per second that are kept as lines.
 const DETAILED: u32 = 50;
-/// Without an error for so long, something does not fail any more.
+/// After this long without an error, a failure is considered over.
 pub const QUIET: Duration = Duration::from_secs(60);
-/// Most routes and codes that are followed at one time.
+/// Most routes and codes that are tracked at one time.
 const RUNS: usize = 2048;
-/// Samples that are kept.
+/// Number of samples kept.
 const SAMPLES: usize = 50;
 
 /// One error.
@@ -28,33 +28,33 @@ pub struct Error {
     pub number: u64,
     /// When it was noticed.
     pub at: SystemTime,
-    /// Route and provider; empty when no route took the request.
+    /// The route; empty when no route matched the request.
     pub route: Arc<str>,
     /// The provider of the route.
     pub provider: Arc<str>,
     /// What happened.
     pub code: Code,
-    /// Where it came from.
+    /// Whose doing it is.
     pub origin: Origin,
-    /// Where it was found.
+    /// Where in the protocol it was found.
     pub transport: Transport,
     /// Method and path, without the query.
     pub request: String,
-    /// The status that the code has.
+    /// The HTTP status of the code.
     pub status: u16,
-    /// The provider's status, when it answered.
+    /// The provider's status, if it responded.
     pub upstream_status: Option<u16>,
     /// This gateway's id.
     pub request_id: String,
     /// The provider's id.
     pub upstream_request_id: Option<String>,
-    /// The upstream that it came from, where the route has several.
+    /// The upstream that it came from, if the route has several.
     pub upstream: Option<String>,
-    /// The message, cut.
+    /// The message, truncated.
     pub message: String,
 }
 
-/// Errors of one route, code and origin that come without a pause of [`QUIET`].
+/// Errors of one route, code and origin, without a pause longer than [`QUIET`].
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The route.
@@ -63,13 +63,13 @@ pub struct Run {
     pub provider: Arc<str>,
     /// The code.
     pub code: Code,
-    /// Where it came from.
+    /// Whose doing it is.
     pub origin: Origin,
-    /// When the first came.
+    /// When the first error was noticed.
     pub since: SystemTime,
-    /// When the last came.
+    /// When the last error was noticed.
     pub last: SystemTime,
-    /// How many there were.
+    /// The number of errors.
     pub count: u64,
 }
 
@@ -80,25 +80,25 @@ pub struct Sample {
     pub route: Arc<str>,
     /// Its provider.
     pub provider: Arc<str>,
-    /// The provider's own code, cut; empty when it gave none.
+    /// The provider's own code, truncated; empty when it gave none.
     pub upstream_code: String,
-    /// What it was taken for.
+    /// The code that it was mapped to.
     pub code: Code,
-    /// When it first came, and when last.
+    /// When it was first noticed.
     pub first: SystemTime,
-    /// When it last came.
+    /// When it was last noticed.
     pub last: SystemTime,
-    /// How often.
+    /// How often it was noticed.
     pub count: u64,
-    /// What the provider sent, without secrets.
+    /// What the provider sent, with secrets redacted.
     pub text: String,
-    /// The `--transport` and `--path` for it.
+    /// The `--transport` to explain it with.
     pub transport: &'static str,
-    /// Method and path as the provider sees them.
+    /// Method and path as the provider sees them: the `--path` to explain it with.
     pub path: String,
 }
 
-/// Everything that is remembered.
+/// The recent failures.
 #[derive(Debug, Default)]
 pub struct Journal {
     inner: Mutex<Inner>,
@@ -111,7 +111,7 @@ struct Inner {
     /// By route, provider, code and origin.
     runs: BTreeMap<Key, Run>,
     samples: Vec<Sample>,
-    /// The second in which errors are being counted, and how many there were.
+    /// The current second, and the number of errors in it.
     second: u64,
     in_second: u32,
 }
@@ -119,7 +119,7 @@ struct Inner {
 type Key = (Arc<str>, Arc<str>, Code, u8);
 
 impl Journal {
-    /// Notes an error of a route and provider; `line` makes what is kept of it, and is not called in a storm.
+    /// Records an error of a route and provider. `line` makes the entry that is kept, and is not called during a burst.
     pub fn error(
         &self,
         route: &Arc<str>,
@@ -142,32 +142,33 @@ impl Journal {
         inner.errors.push_back(Arc::new(error));
     }
 
-    /// Notes an error that no profile knows; `sample` makes what is kept of it, and is asked only for the first of its kind.
+    /// Records an error that no profile knows. `sample` makes the entry that is kept, and is called only for the first of its
+    /// kind.
     pub fn unmapped(&self, route: &str, upstream_code: &str, at: SystemTime, sample: impl FnOnce() -> Sample) {
         if self.lock().seen_again(route, upstream_code, at) {
             return;
         }
         let sample = sample();
         let mut inner = self.lock();
-        // Another worker may have been quicker.
+        // Another worker may have added it in the meantime.
         if inner.seen_again(route, upstream_code, at) {
             return;
         }
         if inner.samples.len() == SAMPLES {
-            // The one that has been quiet for longest makes room.
+            // Replaces the sample that was last seen longest ago.
             let oldest = inner.samples.iter().enumerate().min_by_key(|(_, sample)| sample.last).map(|(index, _)| index);
             oldest.map(|index| inner.samples.swap_remove(index));
         }
         inner.samples.push(sample);
     }
 
-    /// Errors after this number, oldest first.
+    /// The errors with a higher number than this one, oldest first.
     #[must_use]
     pub fn errors(&self, after: u64) -> Vec<Arc<Error>> {
         self.lock().errors.iter().filter(|error| error.number > after).map(Arc::clone).collect()
     }
 
-    /// What fails now, most errors first.
+    /// The failures that persist, most errors first.
     #[must_use]
     pub fn failing(&self, now: SystemTime) -> Vec<Run> {
         let mut runs: Vec<Run> = self.lock().runs.values().filter(|run| !is_over(run, now)).cloned().collect();
@@ -175,13 +176,13 @@ impl Journal {
         runs
     }
 
-    /// When the last error came, and which it was.
+    /// The failure with the most recent error.
     #[must_use]
     pub fn last_error(&self) -> Option<Run> {
         self.lock().runs.values().max_by_key(|run| run.last).cloned()
     }
 
-    /// The samples, those of the newest kind first.
+    /// The samples, the kind that appeared last first.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
         let mut samples = self.lock().samples.clone();
@@ -201,7 +202,7 @@ impl Inner {
         known.map(|known| (known.last, known.count) = (at, known.count + 1)).is_some()
     }
 
-    /// Counts an error for its run; whether it leaves a line as well.
+    /// Counts an error for its run. Returns whether it is to be kept as a line as well.
     fn count(&mut self, key: Key, origin: Origin, at: SystemTime) -> bool {
         if let Some(run) = self.runs.get_mut(&key) {
             if is_over(run, at) {
@@ -222,7 +223,7 @@ impl Inner {
 }
 
 fn is_over(run: &Run, now: SystemTime) -> bool {
-    // A clock that was set back ends nothing.
+    // A clock that was set back does not end a run.
     now.duration_since(run.last).is_ok_and(|quiet| quiet > QUIET)
 }
 
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_leaves_so_many_lines_and_is_counted_whole() {
+    fn a_burst_keeps_a_bounded_number_of_lines_and_counts_every_error() {
         let (journal, now) = (Journal::default(), SystemTime::UNIX_EPOCH + QUIET);
         for _ in 0..1000 {
             fail(&journal, now);
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn something_fails_since_its_first_error_until_it_is_quiet() {
+    fn a_failure_lasts_from_its_first_error_until_it_is_quiet() {
         let (journal, start) = (Journal::default(), SystemTime::UNIX_EPOCH + QUIET);
         let since = |now| journal.failing(now).first().map(|run| (run.since, run.count));
         fail(&journal, start);
@@ -288,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_are_made_once_and_the_quietest_makes_room() {
+    fn samples_are_made_once_and_the_one_seen_longest_ago_is_replaced() {
         let journal = Journal::default();
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let see = |code: &str, seconds| {

@@ -1,9 +1,10 @@
 //! The program's own log, on standard error.
 //!
 //! * `error`: something does not work and needs an operator.
-//! * `warn`: something is wrong, but the program goes on: a refused reload, few descriptors left, a code that no profile knows.
-//! * `info`: changes of the program's state: listening, reloaded, draining, ended.
-//! * `debug`: single connections and requests that went wrong; `trace`: everything.
+//! * `warn`: something is wrong, but the program continues: a rejected reload, few descriptors left, a code that no profile
+//! knows.
+//! * `info`: changes of the program's state: listening, reloaded, draining, stopped.
+//! * `debug`: single connections and requests that failed; `trace`: everything.
 
 use super::sink::Sink;
 use crate::config::types::{LogFormat, LogLevel, Telemetry};
@@ -11,7 +12,7 @@ use std::io::{self, Write};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Sends the log to `sink` from now on. Only the first call in a process has an effect.
+/// Sends the log to `sink`. Only the first call in a process has an effect.
 pub fn start(telemetry: &Telemetry, sink: Sink) {
     let level = match telemetry.log_level {
         LogLevel::Error => LevelFilter::ERROR,
@@ -28,7 +29,7 @@ pub fn start(telemetry: &Telemetry, sink: Sink) {
     };
 }
 
-/// Logs panics with their location, but without the message, which may contain anything.
+/// Logs panics with their location, but without the message, which may contain user data.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

@@ -1,8 +1,9 @@
 //! Every metric: its name, its help, and labels drawn from closed sets.
 //!
-//! A route's counters are found once, with the configuration, and are plain relaxed atomics from then on: no lock, no hash and
-//! no allocation for a request. Each worker has a shard of its own, so that no two threads write to one cache line; a scrape adds
-//! the shards up. Label values are indices into tables of this program, so that nothing from the network can become a label.
+//! A route's counters are looked up once, when the configuration is loaded, and are plain relaxed atomics from then on: no lock,
+//! no hash and no allocation per request. Each worker has a shard of its own, so that no two threads write to one cache line; a
+//! scrape adds the shards up. Label values are indices into tables of this program, so that nothing from the network can become a
+//! label.
 
 mod families;
 mod generations;
@@ -41,19 +42,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tally::Exemplars;
 
-/// Most pairs of upstream code and code for one route: far more than any profile has, and a bound whatever happens.
+/// Most pairs of upstream code and code for one route: far more than any profile has, as a hard bound.
 const UPSTREAM_CODES: usize = 2048;
 
 /// How long the parts of one request took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
-    /// From the request's head to the answer's last byte.
+    /// From the request's head to the response's last byte.
     pub total: Duration,
-    /// From the request being sent upstream to the last byte of the provider's answer; none when nothing was sent.
+    /// From sending the request upstream to the last byte of the provider's response; none when nothing was sent.
     pub upstream: Option<Duration>,
-    /// From the request's head to the first byte of the answer's body, or to its head when it has none.
+    /// From the request's head to the first byte of the response's body, or to its head when it has no body.
     pub first_byte: Option<Duration>,
-    /// What the gateway itself took before it sent the request upstream, waits in a queue left out.
+    /// The time that the gateway itself took before it sent the request upstream, without waits in a queue.
     pub overhead: Option<Duration>,
     /// The request's span, when its trace is recorded.
     pub span: Option<SpanRef>,
@@ -65,21 +66,21 @@ pub struct RouteMetrics {
     route: String,
     provider: String,
     shards: Box<[Shard]>,
-    /// The provider's code as a label, by what it meant. Only errors come here.
+    /// Number of errors by code, and by the provider's own code as a label. Updated only for errors.
     upstream_errors: Mutex<BTreeMap<Code, BTreeMap<Arc<str>, u64>>>,
     unmapped: AtomicU64,
     rejections: [AtomicU64; Limit::ALL.len()],
-    /// Asked at a scrape for the slots of the route.
+    /// Read at each scrape for the route's slots.
     slots: Mutex<Option<Weak<dyn SlotStats>>>,
     exemplars: Exemplars,
-    /// What is counted for each of its tenants, by their names. It outlives the configuration, as the route's own does.
+    /// The counters of each tenant, by name. Like the route's own, they outlive the configuration.
     tenants: Mutex<BTreeMap<String, Arc<TenantMetrics>>>,
     retries: Retries,
     redials: Redials,
     upstreams: Upstreams,
     connections: ConnectionMetrics,
     usage: UsageTotals,
-    /// Whether requests go out with the route's own key.
+    /// Whether requests are sent with the route's own key.
     lends: AtomicBool,
     /// The account that it shares with other routes.
     account: Mutex<Option<String>>,
@@ -107,20 +108,20 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts a request among those in flight until the guard is dropped.
+    /// Counts a request as in flight until the guard is dropped.
     #[must_use]
     pub fn request_started(self: &Arc<Self>) -> InFlight {
         let _ = self.shard().in_flight.fetch_add(1, Relaxed);
         InFlight(Arc::clone(self))
     }
 
-    /// Counts a request that has ended, by the status that was sent.
+    /// Counts a completed request, by the status that was sent.
     pub fn request_finished(&self, method: &Method, status: u16, times: &Times) {
         self.shard().tally.request(method_slot(method), status);
         self.request_timed(times);
     }
 
-    /// Counts a request of a tenant that has ended.
+    /// Counts a completed request of a tenant.
     pub fn request_finished_of(&self, tenant: &TenantMetrics, method: &Method, status: u16, times: &Times) {
         tenant.request(method, status);
         self.request_timed(times);
@@ -143,9 +144,9 @@ impl RouteMetrics {
         }
     }
 
-    /// Counts the same by the semantic conventions of OpenTelemetry.
+    /// Counts a completed request by the semantic conventions of OpenTelemetry.
     pub fn request_seen(&self, method: &Method, tls: bool, status: u16, error: Option<Code>, duration: Duration) {
-        // The conventions' word for a method that is none of the known ones.
+        // The conventions' value for unknown methods.
         let method = match method_slot(method) {
             OTHER_METHOD => "_OTHER",
             known => METHODS[known],
@@ -153,12 +154,12 @@ impl RouteMetrics {
         self.shard().semantic.observe(Kinds { method, tls, status, error }, duration);
     }
 
-    /// Counts a request that was left out of the access log on purpose.
+    /// Counts a request that was left out of the access log by sampling.
     pub fn request_unlogged(&self) {
         let _ = self.shard().unlogged.fetch_add(1, Relaxed);
     }
 
-    /// Counts what never became a request, and so has neither a method nor a duration.
+    /// Counts bytes that never became a request, and so have neither a method nor a duration.
     pub fn request_refused(&self, status: u16) {
         self.shard().tally.request(OTHER_METHOD, status);
     }
@@ -168,12 +169,12 @@ impl RouteMetrics {
         self.shard().tally.error(code, origin, transport);
     }
 
-    /// Remembers where an error that has been counted can be seen.
+    /// Records the span of an error that has been counted.
     pub fn error_at(&self, code: Code, origin: Origin, transport: Transport, span: SpanRef) {
         self.exemplars.keep(code, origin, transport, span);
     }
 
-    /// What is counted for a tenant on this route.
+    /// The counters of a tenant on this route.
     #[must_use]
     pub fn of_tenant(&self, tenant: &str) -> Arc<TenantMetrics> {
         let mut tenants = lock(&self.tenants);
@@ -185,7 +186,7 @@ impl RouteMetrics {
         lock(&self.tenants).values().map(Arc::clone).collect()
     }
 
-    /// Counts a provider's error by its own code: a label from the profile's table, `other`, or `none`.
+    /// Counts a provider's error by its own code: the label is a code in the profile's table, `other`, or `none`.
     pub fn upstream_error(&self, label: &Arc<str>, code: Code) {
         let mut errors = lock(&self.upstream_errors);
         if let Some(count) = errors.get_mut(&code).and_then(|labels| labels.get_mut(&**label)) {
@@ -204,14 +205,14 @@ impl RouteMetrics {
         OpenSocket(Arc::clone(self))
     }
 
-    /// Counts what passed over a WebSocket: whole messages, and bytes of frames.
+    /// Counts the traffic of a WebSocket: whole messages, and bytes of frames.
     pub fn websocket_passed(&self, direction: Direction, messages: u64, bytes: u64) {
         let shard = self.shard();
         let _ = shard.websocket_messages[direction as usize].fetch_add(messages, Relaxed);
         let _ = shard.websocket_bytes[direction as usize].fetch_add(bytes, Relaxed);
     }
 
-    /// Counts the first close of a WebSocket.
+    /// Counts the first close frame of a WebSocket.
     pub fn websocket_closed(&self, code: u16, initiator: Initiator) {
         let known = match code {
             1000..=1015 => usize::from(code - 1000),
@@ -229,23 +230,23 @@ impl RouteMetrics {
         let _ = self.unmapped.fetch_add(1, Relaxed);
     }
 
-    /// Counts a retry, or why there was none.
+    /// Counts the outcome of a retry, or the reason that none was made.
     pub fn retry(&self, outcome: Retry) {
         self.retries.count(outcome);
     }
 
-    /// Counts a retry that is being made, when it ends.
+    /// Counts a retry when the guard is dropped, by its outcome.
     #[must_use]
     pub fn retry_begins(self: &Arc<Self>) -> RetryCount {
         RetryCount { metrics: Arc::clone(self), outcome: Retry::Cancelled }
     }
 
-    /// Counts a provider's socket that was dialled again, or why none was.
+    /// Counts the outcome of reconnecting a provider's socket, or the reason that it was not tried.
     pub fn redial(&self, outcome: Redial) {
         self.redials.count(outcome);
     }
 
-    /// Counts a request that a limit refused.
+    /// Counts a request that a limit rejected.
     pub fn limited(&self, limit: Limit) {
         let _ = self.rejections[limit as usize].fetch_add(1, Relaxed);
     }
@@ -255,18 +256,18 @@ impl RouteMetrics {
         self.shard().tally.waited(priority, wait);
     }
 
-    /// Whether requests go out with the route's own key, rather than with the client's, and of which account it is.
+    /// Sets whether requests are sent with the route's own key instead of the client's, and the account of that key.
     pub fn lends_key(&self, lends: bool, account: Option<&str>) {
         self.lends.store(lends, Relaxed);
         *lock(&self.account) = account.map(str::to_owned);
     }
 
-    /// Shows these upstreams from now on, with what was counted of those that were shown before.
+    /// Shows these upstreams from now on; ones that were shown before keep their counts.
     pub fn show_upstreams(&self, names: impl Iterator<Item = String>) -> Vec<Arc<UpstreamMetrics>> {
         self.upstreams.show(names)
     }
 
-    /// Shows these connections from now on.
+    /// Shows the connections of this source from now on.
     pub fn show_connections(&self, connections: &Arc<dyn OpenConnections>) {
         self.connections.show(connections);
     }
@@ -277,7 +278,7 @@ impl RouteMetrics {
         self.connections.spare()
     }
 
-    /// Shows these slots from now on; none when the route has no limit.
+    /// Shows the slots of this source from now on; none when the route has no limit.
     pub fn show_slots(&self, slots: Option<&Arc<dyn SlotStats>>) {
         *lock(&self.slots) = slots.map(Arc::downgrade);
     }
@@ -286,7 +287,7 @@ impl RouteMetrics {
         own(&self.shards)
     }
 
-    /// Adds what a tenant used at the provider; without tenants its name is empty.
+    /// Adds a tenant's usage at the provider; without tenants the name is empty.
     pub fn used(&self, tenant: &str, usage: &Usage) {
         self.usage.add(tenant, usage);
     }
@@ -302,7 +303,7 @@ pub struct InFlight(Arc<RouteMetrics>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        // Perhaps not the shard that counted it up: only the sum is right.
+        // The thread may use another shard than the one that counted up; only the sum over shards is meaningful.
         let _ = self.0.shard().in_flight.fetch_sub(1, Relaxed);
     }
 }
@@ -317,7 +318,7 @@ impl Drop for OpenSocket {
     }
 }
 
-/// A retry that is being made: counted when it is dropped, as cancelled unless it has ended.
+/// Counts a retry when dropped, as cancelled unless its outcome has been set.
 #[derive(Debug)]
 pub struct RetryCount {
     metrics: Arc<RouteMetrics>,
@@ -325,12 +326,12 @@ pub struct RetryCount {
 }
 
 impl RetryCount {
-    /// It is not made after all.
+    /// The retry is not made after all.
     pub fn not_made(mut self, why: Retry) {
         self.outcome = why;
     }
 
-    /// It has ended: with an answer that is no failure, or not.
+    /// The retry ended; `success`: with a response that is not a failure.
     pub fn ends(mut self, success: bool) {
         self.outcome = if success { Retry::Success } else { Retry::Failure };
     }
@@ -342,12 +343,12 @@ impl Drop for RetryCount {
     }
 }
 
-/// Routes grouped by name: one that changed its provider while the process ran has several entries, next to each other.
+/// Groups the routes by name. A route whose provider was changed by a reload has several entries, next to each other.
 fn by_name(routes: &[Arc<RouteMetrics>]) -> impl Iterator<Item = (&str, &[Arc<RouteMetrics>])> {
     routes.chunk_by(|a, b| a.route == b.route).map(|routes| (&*routes[0].route, routes))
 }
 
-/// Counters have no state that a panic could leave half-changed.
+/// Counters have no state that a panic could leave half-changed, so poisoning is ignored.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,8 +1,8 @@
 //! Metrics, access log, logging: what an operator can see.
 //!
-//! [`metrics`] counts and [`exposition`] writes the counts as text; [`trace`] has the trace context of a request; [`access`] writes
-//! one line for each request and [`logging`] everything else. [`journal`] and [`history`] keep what the status page shows. Both
-//! kinds of line go through a [`sink`], so that a slow reader never blocks a worker.
+//! [`metrics`] counts and [`exposition`] writes the counts as text; [`trace`] has the trace context of a request; [`access`]
+//! writes one line for each request and [`logging`] everything else. [`journal`] and [`history`] keep what the status page shows.
+//! Both kinds of log lines go through a [`sink`], so that a slow reader never blocks a worker.
 
 pub mod access;
 pub mod connections;

@@ -1,10 +1,10 @@
-//! Counters of the export over OTLP itself.
+//! Metrics of the OTLP export itself.
 
 use super::exposition::{Exposition, Kind};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// What is exported.
+/// A kind of data that is exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Signal {
@@ -13,10 +13,10 @@ pub enum Signal {
 }
 
 impl Signal {
-    /// Both, in the order of their index.
+    /// Both, by index.
     pub const ALL: [Signal; 2] = [Signal::Traces, Signal::Metrics];
 
-    /// The label, and the last part of the path that it is sent to.
+    /// The label value, and the last segment of the URL path.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,9 +38,9 @@ pub enum DropReason {
 /// The counters.
 #[derive(Debug, Default)]
 pub struct Exports {
-    /// By signal: accepted, and not.
+    /// Number of requests by signal: accepted, and rejected or failed.
     requests: [[AtomicU64; 2]; 2],
-    /// By reason.
+    /// Number of spans by reason.
     dropped: [AtomicU64; 2],
 }
 

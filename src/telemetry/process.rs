@@ -6,7 +6,7 @@ use std::fs;
 /// Ticks of `/proc/self/stat` in a second: fixed in the kernel's interface to user space.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Writes what can be found out; what cannot is left out, which on systems without `/proc` is all of it.
+/// Writes what the kernel reports, and leaves out the rest; without `/proc` it writes nothing.
 pub(super) fn write(out: &mut Exposition<'_>, started: f64) {
     let _ = out
         .family("process_start_time_seconds", Kind::Gauge, "When the process started, in seconds since 1970.")
@@ -24,7 +24,7 @@ pub(super) fn write(out: &mut Exposition<'_>, started: f64) {
         let _ = out.family("process_virtual_memory_bytes", Kind::Gauge, "Address space in use.").sample(&[], bytes);
     }
     if let Ok(descriptors) = fs::read_dir("/proc/self/fd") {
-        // The directory itself is open while it is read.
+        // The directory itself is open while it is being read.
         let open = descriptors.count().saturating_sub(1);
         let _ = out.family("process_open_fds", Kind::Gauge, "File descriptors in use.").sample(&[], open);
     }
@@ -35,7 +35,7 @@ pub(super) fn write(out: &mut Exposition<'_>, started: f64) {
 
 fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The second field is the command in parentheses, which may hold anything; utime and stime are fields 14 and 15.
+    // The second field is the command in parentheses, which may contain anything; utime and stime are fields 14 and 15.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     let user: f64 = fields.next()?.parse().ok()?;
     let system: f64 = fields.next()?.parse().ok()?;
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn the_kernel_is_understood() {
+    fn values_of_this_process_are_read_from_proc() {
         let mut text = String::new();
         write(&mut Exposition::new(&mut Text::new(&mut text, Format::Prometheus)), 1.5);
         for name in ["start_time_seconds", "cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds"] {

@@ -1,28 +1,28 @@
-//! What became of the provider's sockets that were dialled again, counted.
+//! Outcomes of reconnecting a provider's socket while the client keeps its own.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What became of a socket that was dialled again while its client kept its own.
+/// The outcome of one such redial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Redial {
-    /// The session goes on with the new one.
+    /// The session continues on the new socket.
     Success,
     /// The provider refused the handshake.
     Refused,
     /// The provider could not be reached.
     Unreachable,
-    /// It was not dialled: a limit, a wait, an open circuit or a new configuration forbade it.
+    /// It was not tried: a limit, a backoff, an open circuit or a new configuration prevented it.
     Limited,
-    /// The session ended before.
+    /// The session ended first.
     Cancelled,
 }
 
 impl Redial {
-    /// All, in the order of their index.
+    /// All, by index.
     pub const ALL: [Redial; 5] =
         [Redial::Success, Redial::Refused, Redial::Unreachable, Redial::Limited, Redial::Cancelled];
 
-    /// The label.
+    /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -35,17 +35,17 @@ impl Redial {
     }
 }
 
-/// Redials of one route. Rare enough to need no shards.
+/// Outcomes of one route. They are rare enough to need no shards.
 #[derive(Debug, Default)]
 pub(super) struct Redials([AtomicU64; Redial::ALL.len()]);
 
 impl Redials {
-    /// Counts one.
+    /// Counts an outcome.
     pub(super) fn count(&self, outcome: Redial) {
         let _ = self.0[outcome as usize].fetch_add(1, Relaxed);
     }
 
-    /// How many had this outcome.
+    /// The number with this outcome.
     pub(super) fn total(&self, outcome: Redial) -> u64 {
         self.0[outcome as usize].load(Relaxed)
     }

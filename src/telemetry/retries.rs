@@ -1,30 +1,30 @@
-//! What became of retries, counted.
+//! Outcomes of retries.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What became of a retry that a route's retry policy asked for.
+/// The outcome of a retry that the route's retry policy called for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// It was made, and brought an answer that is no failure.
+    /// It was made, and the response is not a failure.
     Success,
     /// It was made, and failed too.
     Failure,
-    /// The client left before it had ended.
+    /// The client left before it completed.
     Cancelled,
-    /// It was not made, because the retry budget was used up.
+    /// It was not made, because the retry budget was exhausted.
     OverBudget,
-    /// It was not made, because the request's body is too large to be sent again.
+    /// It was not made, because the request's body was too large to be kept for sending again.
     LargeBody,
-    /// It was not made, because the provider asked to wait for too long, or asked others to wait meanwhile.
+    /// It was not made, because the provider asked for too long a backoff, or one for all clients.
     LongWait,
 }
 
 impl Retry {
-    /// All, in the order of their index.
+    /// All, by index.
     pub const ALL: [Retry; 6] =
         [Retry::Success, Retry::Failure, Retry::Cancelled, Retry::OverBudget, Retry::LargeBody, Retry::LongWait];
 
-    /// The label.
+    /// The label value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,17 +38,17 @@ impl Retry {
     }
 }
 
-/// Retries of one route. Rare enough to need no shards.
+/// Outcomes of one route. They are rare enough to need no shards.
 #[derive(Debug, Default)]
 pub(super) struct Retries([AtomicU64; Retry::ALL.len()]);
 
 impl Retries {
-    /// Counts one.
+    /// Counts an outcome.
     pub(super) fn count(&self, outcome: Retry) {
         let _ = self.0[outcome as usize].fetch_add(1, Relaxed);
     }
 
-    /// How many had this outcome.
+    /// The number with this outcome.
     pub(super) fn total(&self, outcome: Retry) -> u64 {
         self.0[outcome as usize].load(Relaxed)
     }

@@ -1,4 +1,5 @@
-//! `http.server.request.duration` of OpenTelemetry's semantic conventions: for OTLP only, and counted only when it is exported.
+//! `http.server.request.duration` of OpenTelemetry's semantic conventions: exported over OTLP only, and counted only if it is
+//! exported.
 
 use super::exposition::{Exposition, Kind};
 use super::histogram::{self, Histogram, SEMANTIC_BOUNDS};
@@ -7,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many label sets a route and worker have at most; everything beyond is counted in one overflow series.
+/// Most label sets of a route and worker; further ones are counted in one overflow series.
 const MOST: usize = 1000;
 
-/// The labels that tell one series from another.
+/// The labels of one series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kinds {
     /// The method's label.
     pub method: &'static str,
-    /// Whether clients speak TLS.
+    /// Whether the client's connection uses TLS.
     pub tls: bool,
     /// The status that was sent.
     pub status: u16,
@@ -57,7 +58,7 @@ pub(super) fn family(out: &mut Exposition<'_>) {
     let _ = out.family("http.server.request.duration", Kind::Histogram, help);
 }
 
-/// Writes one route's series, all workers added up.
+/// Writes one route's series, summed over all workers.
 pub(super) fn write<'s>(
     out: &mut Exposition<'_>,
     [route, provider]: [(&str, &str); 2],

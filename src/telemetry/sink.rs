@@ -1,10 +1,10 @@
-//! Lines on their way to a file or a pipe that may be slow, without anybody waiting for it.
+//! Writes log lines to a file or a pipe that may be slow, without blocking anybody.
 //!
-//! Lines are copied into bounded buffers, one for each worker so that workers do not wait for each other; a thread writes them
-//! out, many lines at a time. Lines of one worker stay in order, and those of different workers are out of order by no more
-//! than the time that lines are collected. A log is never a reason to delay a request: when the reader at the other end does not
-//! keep up and a buffer is full, or when lines cannot be written because the disk is full, they are dropped and counted. What was
-//! begun of a line before writing failed is finished when writing works again, so that a reader sees whole lines only.
+//! Lines are copied into bounded buffers, one for each worker, so that workers do not contend; a thread writes them in batches.
+//! Lines of one worker stay in order; those of different workers may be out of order by at most the time between two batches. A
+//! log never delays a request: when the reader does not keep up and a buffer is full, or when the disk is full, lines are dropped
+//! and counted. A line that was partly written before an error is completed when writing works again, so that a reader sees whole
+//! lines only.
 
 use super::metrics;
 use std::fs::File;
@@ -16,14 +16,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long lines are collected before they are written: one wake-up for many.
+/// How long lines are collected before they are written, so that one wake-up serves many.
 const COLLECT: Duration = Duration::from_millis(50);
-/// How long the last lines may take when the process ends.
+/// How long writing the last lines may take when the process ends.
 const CLOSE: Duration = Duration::from_secs(2);
-/// How long to wait before writing again to a pipe that is full and not blocking.
+/// How long to wait before writing again to a non-blocking pipe that is full.
 const FULL_PIPE: Duration = Duration::from_millis(10);
 
-/// Standard output without the buffer of the standard library, which keeps bytes that could not be written.
+/// Standard output without the standard library's buffer, which would retain bytes after a failed write.
 ///
 /// # Errors
 /// When there are no descriptors left.
@@ -31,7 +31,7 @@ pub fn stdout() -> io::Result<File> {
     Ok(File::from(io::stdout().as_fd().try_clone_to_owned()?))
 }
 
-/// Takes whole lines.
+/// Accepts whole lines.
 #[derive(Clone, Debug)]
 pub struct Sink {
     shared: Arc<Shared>,
@@ -39,14 +39,14 @@ pub struct Sink {
 
 #[derive(Debug)]
 struct Shared {
-    /// Of each buffer.
+    /// The capacity of each buffer, in bytes.
     capacity: usize,
     dropped: Arc<AtomicU64>,
     warning: Warning,
-    /// Lines that the writer has taken and not written yet.
+    /// Lines that the writer has taken out of the buffers and not written yet.
     in_hand: AtomicU64,
     buffers: Box<[Buffer]>,
-    /// Whether there may be something to write. Set after a line was added, taken back before the buffers are looked at.
+    /// Whether there may be something to write. Set after a line was added, cleared before the buffers are read.
     pending: AtomicBool,
     progress: Mutex<Progress>,
     /// Woken when there is something to write, and when the sink closes.
@@ -55,7 +55,7 @@ struct Shared {
     emptied: Condvar,
 }
 
-/// Lines of one worker. Two cache lines apart from the next, because lines are fetched in pairs.
+/// The lines of one worker. Aligned to two cache lines, because processors fetch lines in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Buffer(Mutex<Vec<u8>>);
@@ -69,17 +69,17 @@ struct Progress {
 /// Warns at most once a minute, in the program's own log.
 #[derive(Debug)]
 struct Warning {
-    /// Whether it is that log which loses lines: it is told in it when it can be written again.
+    /// Whether the lost lines are of the program's own log; the warning then has to wait until that log can be written.
     own: bool,
     untold: AtomicBool,
     began: Instant,
-    /// The minute of the last warning, counted from the beginning; 0 before the first.
+    /// The minute of the last warning since the start; 0 before the first.
     minute: AtomicU64,
 }
 
 impl Sink {
-    /// Starts the thread that writes the program's own log. At most `capacity` bytes wait; lines that are lost are counted in
-    /// `dropped`, and the log says so once it can be written again.
+    /// Starts the thread that writes the program's own log. At most `capacity` bytes are buffered. Lost lines are counted in
+    /// `dropped`, and reported in the log once it can be written again.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -92,8 +92,8 @@ impl Sink {
         Sink::spawn(1, name, to, capacity, dropped, true)
     }
 
-    /// Starts the thread that writes the access log of so many workers, with as much room for each. The program's own log
-    /// warns when lines are lost.
+    /// Starts the thread that writes the access log of this many workers, with a buffer of `capacity` bytes for each. Lost lines
+    /// are reported in the program's own log.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -133,13 +133,13 @@ impl Sink {
         Ok(Sink { shared })
     }
 
-    /// Adds a line, line break included, unless the buffer is full. Whether it was added.
+    /// Adds a line, including its line break, unless the buffer is full. Returns whether it was added.
     pub fn line(&self, line: &[u8]) -> bool {
         self.add(|lines| lines.extend_from_slice(line))
     }
 
-    /// Adds the line that `append` puts at the end of the buffer: the same without a copy. `append` must not panic, which
-    /// would leave a part of a line, and must not take long, because the writer may be waiting for the buffer.
+    /// Adds the line that `append` writes at the end of the buffer, which saves a copy. `append` must not panic, which would
+    /// leave a partial line, and must be quick, because the writer may be waiting for the buffer.
     pub(super) fn add(&self, append: impl FnOnce(&mut Vec<u8>)) -> bool {
         let shared = &*self.shared;
         let mut lines = lock(&metrics::own(&shared.buffers).0);
@@ -152,10 +152,10 @@ impl Sink {
             return false;
         }
         drop(lines);
-        // The first look only reads, so that workers do not fight over the flag. It cannot miss that the writer is done with
-        // this buffer: the writer took the flag back before it took the buffer's lock.
+        // A plain load first, so that workers do not contend for the flag. It cannot miss that the writer is done with this
+        // buffer, because the writer cleared the flag before it locked the buffer.
         if !shared.pending.load(Relaxed) && !shared.pending.swap(true, Relaxed) {
-            // With the lock, lest the writer be about to wait.
+            // Under the lock, because the writer may be about to wait.
             let progress = lock(&shared.progress);
             shared.filled.notify_one();
             drop(progress);
@@ -163,8 +163,8 @@ impl Sink {
         true
     }
 
-    /// Waits until all lines are written, though not for long: the program ends. How many are lost because nobody takes them; they
-    /// are counted.
+    /// Waits until all lines are written, though only briefly, because the process is ending. Returns how many were lost because
+    /// nobody read them; they are counted as well.
     #[must_use]
     pub fn flush(&self) -> u64 {
         let shared = &*self.shared;
@@ -189,7 +189,7 @@ impl Sink {
 impl Shared {
     fn write_to(&self, to: &mut impl Write) {
         let mut lines = Vec::new();
-        // The rest of a line of which the beginning has been written.
+        // The rest of a line that has been written partly.
         let mut unfinished = Vec::new();
         loop {
             let nothing = |_: &mut Progress| !self.pending.load(Relaxed);
@@ -202,18 +202,18 @@ impl Shared {
             drop(progress);
             for buffer in &self.buffers {
                 std::mem::swap(&mut lines, &mut lock(&buffer.0));
-                // A reader that has gone away is no reason to stop: there may be another later.
+                // A reader that has gone away is no reason to stop; there may be another one later.
                 self.write_lines(to, &mut unfinished, &lines);
                 lines.clear();
             }
             let _ = to.flush();
-            self.tell();
+            self.report_lost();
             lock(&self.progress).writing = false;
             self.emptied.notify_all();
         }
     }
 
-    /// Writes whole lines, after the rest of one that was begun earlier. Those that cannot be written are lost and counted.
+    /// Writes whole lines, after the rest of an unfinished one. Lines that cannot be written are lost and counted.
     fn write_lines(&self, to: &mut impl Write, unfinished: &mut Vec<u8>, lines: &[u8]) {
         self.in_hand.store(lines_in(lines), Relaxed);
         let (written, mut failure) = write(to, unfinished, |_| {});
@@ -236,7 +236,7 @@ impl Shared {
         }
     }
 
-    /// Counts lines that are lost, and warns of it.
+    /// Counts lost lines and warns about them.
     fn lose(&self, lines: u64, reason: &str) {
         let dropped = self.dropped.fetch_add(lines, Relaxed) + lines;
         if self.warning.own {
@@ -246,9 +246,9 @@ impl Shared {
         }
     }
 
-    /// Says that lines of the program's own log were lost, once it takes lines again. While it does not, this is lost as well, and is
-    /// said later.
-    fn tell(&self) {
+    /// Reports lost lines of the program's own log once it accepts lines again. Until then the report itself is lost as well, and
+    /// is repeated later.
+    fn report_lost(&self) {
         if self.warning.untold.load(Relaxed) && self.warning.is_due() {
             self.warning.untold.store(false, Relaxed);
             tracing::warn!(dropped = self.dropped.load(Relaxed), "lines of this log were lost");
@@ -257,7 +257,7 @@ impl Shared {
 }
 
 impl Warning {
-    /// Whether this is the first time within a minute.
+    /// Whether no warning has been logged within this minute.
     fn is_due(&self) -> bool {
         let minute = self.began.elapsed().as_secs() / 60 + 1;
         let last = self.minute.load(Relaxed);
@@ -269,8 +269,8 @@ fn lines_in(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
-/// Writes as much as can be written: how much that was, and why not more. A pipe that is full is waited for; what is left meanwhile is
-/// given to `waits`.
+/// Writes as much as possible. Returns the number of bytes written, and the error that stopped it. A full pipe is waited for;
+/// `waits` is called with the remaining bytes meanwhile.
 #[expect(clippy::disallowed_methods, reason = "the writer has a thread of its own, on which nothing else waits")]
 fn write(to: &mut impl Write, bytes: &[u8], waits: impl Fn(&[u8])) -> (usize, Option<io::Error>) {
     let mut written = 0;
@@ -289,7 +289,7 @@ fn write(to: &mut impl Write, bytes: &[u8], waits: impl Fn(&[u8])) -> (usize, Op
     (written, None)
 }
 
-/// No code panics while it holds a lock.
+/// No code panics while it holds a lock, so poisoning is ignored.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

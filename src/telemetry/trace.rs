@@ -1,8 +1,8 @@
-//! A request's trace context (W3C Trace Context), and the way of its spans out of the process.
+//! The trace context of a request (W3C Trace Context), and the export of its spans.
 //!
-//! Whether a request is recorded is decided when its head has arrived. The client's `traceparent` decides; where there is none, a
-//! configured share of the traces that begin here is recorded. A request that is not recorded costs the decision and, where it has no trace yet,
-//! the ids that its log line and the provider get.
+//! Whether a request is recorded is decided when its head has arrived. The client's `traceparent` decides; without one, a
+//! configured share of the traces that begin here is recorded. A request that is not recorded costs only this decision and, if it
+//! has no trace yet, the ids for its log line and for the provider.
 
 use super::exposition::Exemplar;
 use http::HeaderValue;
@@ -23,16 +23,16 @@ pub struct SpanRef {
 /// The trace context of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// The request's own span; the client's when nothing is recorded here.
+    /// The request's own span; the client's span when this request is not recorded.
     pub span: SpanRef,
     /// The client's span; none when the trace begins here.
     pub parent: Option<SpanId>,
-    /// Whether the trace is kept.
+    /// Whether the trace is recorded.
     pub sampled: bool,
 }
 
 impl SpanRef {
-    /// This span as the example of something counted.
+    /// An exemplar that refers to this span.
     #[must_use]
     pub fn exemplar(self, value: f64, time: SystemTime) -> Exemplar {
         Exemplar { trace_id: self.trace_id, span_id: self.span_id, value, time }
@@ -59,7 +59,7 @@ impl SpanRef {
 }
 
 impl TraceContext {
-    /// The context that a `traceparent` carries, which has been checked before.
+    /// The context in a `traceparent` that has been validated.
     #[must_use]
     pub fn of(traceparent: &HeaderValue) -> Option<TraceContext> {
         let mut parts = traceparent.to_str().ok()?.split('-').skip(1);
@@ -70,7 +70,7 @@ impl TraceContext {
     }
 }
 
-/// Decides which requests are recorded, and takes their spans.
+/// Decides which requests are recorded, and receives their spans.
 #[derive(Clone, Debug)]
 pub struct Tracer {
     sampler: Sampler,
@@ -78,13 +78,13 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// A tracer that keeps this share of the traces that begin here.
+    /// A tracer that records this share of the traces that begin here.
     #[must_use]
     pub fn new(ratio: f64, spans: Arc<dyn SpanProcessor>) -> Tracer {
         Tracer { sampler: Sampler::TraceIdRatioBased(ratio), spans }
     }
 
-    /// The context of a request whose client sent this one, or none.
+    /// The context of a request, given the client's context or none.
     #[must_use]
     pub fn context(&self, client: Option<TraceContext>) -> TraceContext {
         if let Some(client) = client {
@@ -96,7 +96,7 @@ impl Tracer {
         TraceContext { span: SpanRef { trace_id, span_id: new_span_id() }, parent: None, sampled }
     }
 
-    /// Takes a span that has ended; never waits.
+    /// Exports a completed span, without ever blocking.
     pub fn export(&self, span: SpanData) {
         self.spans.on_end(span);
     }

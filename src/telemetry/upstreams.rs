@@ -1,4 +1,4 @@
-//! The metrics of a route's upstreams: which can be reached, and how requests to them ended.
+//! The metrics of a route's upstreams: whether they can be reached, and how requests to them ended.
 
 use crate::limit::breaker::Condition;
 use std::fmt;
@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How a request to an upstream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// With an answer that is no failure of the upstream's own.
+    /// With a response that is not a failure of the upstream's.
     Success,
-    /// With a failure of its own, or without an answer.
+    /// With a failure of the upstream's, or without a response.
     Failure,
-    /// There was no connection.
+    /// Without a connection.
     Unreachable,
 }
 
 impl Outcome {
-    /// All, in the order of their index.
+    /// All, by index.
     pub(super) const ALL: [Outcome; 3] = [Outcome::Success, Outcome::Failure, Outcome::Unreachable];
 
     pub(super) const fn as_str(self) -> &'static str {
@@ -33,19 +33,19 @@ impl Outcome {
 #[derive(Debug)]
 pub struct UpstreamMetrics {
     name: String,
-    /// Whether it was reached when it was last tried, and its circuit was closed then.
+    /// Whether the last attempt reached it, and its circuit was closed then.
     up: AtomicBool,
-    /// Whether it passes its health checks; true without any.
+    /// Whether it passes its health checks; true without health checks.
     healthy: AtomicBool,
     circuit: Mutex<Option<Circuit>>,
     outcomes: [AtomicU64; Outcome::ALL.len()],
 }
 
-/// Those of a route, in the order of the configuration that is in force.
+/// The upstreams of a route, in the order of the current configuration.
 #[derive(Debug, Default)]
 pub(super) struct Upstreams(Mutex<Vec<Arc<UpstreamMetrics>>>);
 
-/// Asks for the state of a circuit.
+/// Reads the state of a circuit.
 struct Circuit(Box<dyn Fn() -> Condition + Send + Sync>);
 
 impl fmt::Debug for Circuit {
@@ -54,41 +54,41 @@ impl fmt::Debug for Circuit {
     }
 }
 
-/// What is shown of an upstream.
+/// The state of one upstream.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) name: String,
     /// Whether it may be used.
     pub(super) up: bool,
-    /// None where it has no circuit.
+    /// None if it has no circuit.
     pub(super) circuit: Option<Condition>,
     pub(super) outcomes: [u64; Outcome::ALL.len()],
 }
 
 impl UpstreamMetrics {
-    /// As configured.
+    /// The upstream as configured.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it passes its health checks.
+    /// Sets whether it passes its health checks.
     pub fn is_healthy(&self, healthy: bool) {
         self.healthy.store(healthy, Relaxed);
     }
 
-    /// Where the state of its circuit is to be had; none when it has no circuit any more.
+    /// Sets where to read the state of its circuit; none when it no longer has one.
     pub fn has_circuit(&self, circuit: Option<Box<dyn Fn() -> Condition + Send + Sync>>) {
         *self.circuit.lock().unwrap_or_else(PoisonError::into_inner) = circuit.map(Circuit);
     }
 
-    /// A request to it has ended.
+    /// Counts a completed request to it.
     pub fn ended(&self, outcome: Outcome) {
         let _ = self.outcomes[outcome as usize].fetch_add(1, Relaxed);
         self.is_up(outcome != Outcome::Unreachable);
     }
 
-    /// Whether it may be used.
+    /// Sets whether it may be used.
     pub fn is_up(&self, up: bool) {
         if self.up.load(Relaxed) != up {
             self.up.store(up, Relaxed);
@@ -97,7 +97,7 @@ impl UpstreamMetrics {
 }
 
 impl Upstreams {
-    /// Shows these from now on, with what was counted of those that were shown before.
+    /// Shows these upstreams from now on; ones that were shown before keep their counts.
     pub(super) fn show(&self, names: impl Iterator<Item = String>) -> Vec<Arc<UpstreamMetrics>> {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let metrics = |name: String| {
@@ -116,7 +116,7 @@ impl Upstreams {
         now
     }
 
-    /// Each that is shown.
+    /// The state of every upstream that is shown.
     pub(super) fn shown(&self) -> Vec<Shown> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let shown = |one: &Arc<UpstreamMetrics>| Shown {

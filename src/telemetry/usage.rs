@@ -1,11 +1,11 @@
-//! What was used at providers, as far as it could be told: by route, and by tenant within it.
+//! Usage at providers, as far as it could be determined: by route, and by tenant within it.
 
 use super::exposition::{Exposition, Kind};
 use crate::generation::Usage;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What was used, added up. A generation ends seldom enough for a lock.
+/// Sums of usage. Generations end rarely enough for a lock.
 #[derive(Debug, Default)]
 pub(super) struct UsageTotals(Mutex<BTreeMap<String, Used>>);
 
@@ -20,11 +20,11 @@ pub struct Used {
     pub costs: BTreeMap<String, f64>,
 }
 
-/// The directions of audio, as labels.
+/// The directions of audio, as label values.
 const DIRECTIONS: [&str; 2] = ["in", "out"];
 
 impl UsageTotals {
-    /// Adds what a tenant used; nobody is the tenant with the empty name.
+    /// Adds a tenant's usage; without tenants the name is empty.
     pub(super) fn add(&self, tenant: &str, usage: &Usage) {
         let mut all = self.lock();
         if !all.contains_key(tenant) {
@@ -54,10 +54,10 @@ impl UsageTotals {
     }
 }
 
-/// Takes a value, with one more label where it has one.
+/// Receives a value, with an additional label if there is one.
 type Sample<'a> = dyn FnMut(Option<(&'static str, &str)>, f64) + 'a;
 
-/// Writes the families; each route with its labels.
+/// Writes the families, with each route's labels.
 pub(super) fn write<'r>(
     out: &mut Exposition<'_>,
     routes: impl Iterator<Item = ([(&'static str, &'r str); 2], &'r UsageTotals)> + Clone,

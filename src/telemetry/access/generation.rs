@@ -1,4 +1,4 @@
-//! The line of a generation, beside those of requests: `"event":"generation"`.
+//! The log line of a generation, `"event":"generation"`.
 
 use super::super::fields::{Fields, Name, Seconds, names};
 use super::AccessLog;
@@ -49,22 +49,22 @@ pub struct GenerationEntry<'a> {
     pub request_id: &'a str,
     /// The provider's id.
     pub upstream_request_id: Option<&'a str>,
-    /// The trace that it belongs to.
+    /// The trace that the generation belongs to.
     pub trace_id: Option<TraceId>,
     /// The route's name.
     pub route: &'a str,
     /// The provider's name.
     pub provider: &'a str,
-    /// Which of the route's credentials, where it has several.
+    /// The index of the route's credential that was used, if the route has several.
     pub account: Option<usize>,
-    /// Its id on the socket.
+    /// Its id on the WebSocket.
     pub context_id: Option<&'a str>,
-    /// What is left of it.
+    /// What was measured.
     pub record: &'a Record,
 }
 
 impl AccessLog {
-    /// Writes the line of a generation; never waits.
+    /// Writes the line of a generation, without ever blocking.
     pub fn write_generation(&self, entry: &GenerationEntry<'_>) {
         let _ = self.sink.add(|lines| {
             lines.reserve(USUAL);
@@ -120,7 +120,7 @@ fn append<const JSON: bool>(entry: &GenerationEntry<'_>, lines: &mut Vec<u8>) {
     lines.extend_from_slice(if JSON { b"}\n" } else { b"\n" });
 }
 
-/// A figure with six decimals, as times are written.
+/// A number with six decimals, as durations have.
 fn of_seconds(value: f64) -> Seconds {
     Seconds(Duration::try_from_secs_f64(value).unwrap_or(Duration::MAX))
 }

@@ -1,4 +1,4 @@
-//! The metrics of routes, family by family.
+//! Writes the metrics of routes, one family after the other.
 
 use super::labels::{Direction, Initiator, Limit, Transport};
 use super::shard::Shard;
@@ -52,7 +52,7 @@ pub(super) fn errors(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     }
 }
 
-/// The errors of a route: of one of its tenants, or of whoever is none.
+/// Writes the errors of a route: those of one tenant, or those without a tenant.
 fn errors_of(
     out: &mut Exposition<'_>,
     route: &RouteMetrics,
@@ -86,7 +86,7 @@ fn errors_of(
     }
 }
 
-/// The same of requests.
+/// Writes the requests of a route, in the same way.
 fn requests_of(out: &mut Exposition<'_>, route: &RouteMetrics, tenant: Option<&str>, tallies: &[&Tally]) {
     for (index, method) in METHODS.into_iter().enumerate() {
         let rows: Vec<&[AtomicU64]> = tallies.iter().filter_map(|tally| tally.requests(index)).collect();
@@ -200,7 +200,7 @@ const IN_USE: usize = 1;
 const QUEUED: usize = 2;
 
 pub(super) fn limits(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
-    // A route that changed its provider has the same slots in several entries.
+    // A route whose provider was changed has the same slots in several entries.
     let slots = |routes: &[Arc<RouteMetrics>]| routes.iter().find_map(|route| lock(&route.slots).as_ref()?.upgrade());
     let stats: Vec<_> = by_name(routes)
         .filter_map(|(name, routes)| Some((name, slots(routes)?)))
@@ -312,7 +312,7 @@ pub(super) fn redials(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
     }
 }
 
-/// Writes a counter that has counted something.
+/// Writes a counter unless it is zero.
 fn counter(out: &mut Exposition<'_>, labels: &Labels<'_>, total: u64) {
     if total > 0 {
         let _ = out.sample(labels, total);
@@ -327,7 +327,7 @@ pub(super) fn info(out: &mut Exposition<'_>, routes: &[Arc<RouteMetrics>]) {
         let [name, provider] = route.labels();
         let account = lock(&route.account);
         let labels = [name, provider, ("credentials", whose), ("account", account.as_deref().unwrap_or_default())];
-        // A label without a value is none.
+        // A label without a value is omitted.
         let _ = out.sample(labels.get(..if account.is_some() { 4 } else { 3 }).unwrap_or_default(), 1);
     }
 }

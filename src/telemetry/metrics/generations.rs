@@ -1,4 +1,4 @@
-//! Generations of routes: how they ended, when they began to sound, and where they paused.
+//! Metrics of generations: their outcomes, the time to first audio, and the gaps in it.
 
 use super::RouteMetrics;
 use crate::canon::GenerationKind;
@@ -10,10 +10,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-/// What one worker counts of the generations of one route.
+/// The counts of one worker for the generations of one route.
 #[derive(Debug)]
 pub(super) struct Generations {
-    /// By kind and outcome.
+    /// Number by kind and outcome.
     ended: [AtomicU64; GenerationKind::ALL.len() * Outcome::ALL.len()],
     first_audio: Histogram,
     gap: Histogram,
@@ -30,7 +30,7 @@ impl Generations {
 }
 
 impl RouteMetrics {
-    /// Counts a generation that has ended: when its first audio came, and its longest gap.
+    /// Counts a completed generation, with its time to first audio and its longest gap.
     pub fn generation_ended(
         &self,
         kind: GenerationKind,
@@ -48,7 +48,7 @@ impl RouteMetrics {
         }
     }
 
-    /// How many generations ended so.
+    /// The number of generations with this outcome.
     #[must_use]
     pub fn generations(&self, outcome: Outcome) -> u64 {
         let count = |kind| self.total_of(slot(kind, outcome));

@@ -1,4 +1,4 @@
-//! The values of labels, as closed sets.
+//! Label values, as closed sets.
 
 use crate::canon::Phase;
 
@@ -46,7 +46,7 @@ impl Transport {
     }
 }
 
-/// Which way a WebSocket message goes.
+/// The direction of a WebSocket message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the provider.
@@ -69,7 +69,7 @@ impl Direction {
     }
 }
 
-/// Who closed a WebSocket, or was the first to.
+/// Who closed a WebSocket, or closed it first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Initiator {
@@ -93,20 +93,20 @@ impl Initiator {
     }
 }
 
-/// Which limit of the gateway refused a request.
+/// The limit that rejected a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// So much in a time.
+    /// Requests per time.
     Rate,
-    /// So many at one time.
+    /// Requests at one time.
     Concurrency,
-    /// The wait that a provider asked for.
+    /// A backoff that a provider asked for.
     RetryAfter,
-    /// An upstream whose circuit is open.
+    /// An open circuit of the upstream.
     Circuit,
-    /// No valid key of a tenant, or a credential that was refused on a socket a moment ago.
+    /// No valid key of a tenant, or a credential that a provider rejected on a socket a moment ago.
     Authentication,
-    /// What a tenant may use.
+    /// A tenant's budget.
     Budget,
 }
 

@@ -1,4 +1,4 @@
-//! The registry: every metric of the process, by route and for the process itself.
+//! The registry: every metric of the process, for each route and for the process itself.
 
 use super::{RouteMetrics, families, generations, lock};
 use crate::telemetry::exposition::{Exposition, Families, Format, Kind, Text};
@@ -42,12 +42,12 @@ pub struct Metrics {
     reloads: [AtomicU64; 2],
     last_reload: AtomicU64,
     last_reload_failed: AtomicBool,
-    /// A change waits for the next start.
+    /// Whether a change of the configuration waits for a restart.
     restart_pending: AtomicBool,
     access_log_dropped: Arc<AtomicU64>,
     log_dropped: Arc<AtomicU64>,
     exports: Arc<Exports>,
-    /// Whether what is only exported over OTLP is counted.
+    /// Whether the metrics that are only exported over OTLP are counted.
     semantic: bool,
     /// Asked at a scrape for the tenants in force.
     tenants: OnceLock<TellsTenants>,
@@ -56,7 +56,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Metrics for as many workers as there will be.
+    /// Metrics for this many workers.
     #[must_use]
     pub fn new(version: &'static str, workers: usize) -> Metrics {
         let shards = workers.max(1);
@@ -79,19 +79,19 @@ impl Metrics {
         }
     }
 
-    /// The same, and counts what is only exported over OTLP.
+    /// Also counts the metrics that are only exported over OTLP.
     #[must_use]
     pub fn with_semantic(self) -> Metrics {
         Metrics { semantic: true, ..self }
     }
 
-    /// Whether what is only exported over OTLP is counted.
+    /// Whether the metrics that are only exported over OTLP are counted.
     #[must_use]
     pub fn keeps_semantic(&self) -> bool {
         self.semantic
     }
 
-    /// Counts what is exported over OTLP.
+    /// The counters of the OTLP export.
     #[must_use]
     pub fn exports(&self) -> Arc<Exports> {
         Arc::clone(&self.exports)
@@ -103,7 +103,7 @@ impl Metrics {
         self.started
     }
 
-    /// The metrics of a route. They outlive the route, because a counter that vanishes cannot be told from one that was reset.
+    /// The metrics of a route. They outlive the route, because a counter that disappears cannot be told from one that was reset.
     #[must_use]
     pub fn route(&self, route: &str, provider: &str) -> Arc<RouteMetrics> {
         let mut routes = lock(&self.routes);
@@ -128,18 +128,18 @@ impl Metrics {
         }
     }
 
-    /// Whether a change of the configuration waits for a restart.
+    /// Sets whether a change of the configuration waits for a restart.
     pub fn waits_for_restart(&self, waits: bool) {
         self.restart_pending.store(waits, Relaxed);
     }
 
-    /// Counts lines of the access log that had to be dropped.
+    /// The counter of dropped access log lines.
     #[must_use]
     pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.access_log_dropped)
     }
 
-    /// Counts lines of the program's own log that had to be dropped.
+    /// The counter of dropped lines of the program's own log.
     #[must_use]
     pub fn log_dropped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.log_dropped)
@@ -163,7 +163,7 @@ impl Metrics {
         lines.end();
     }
 
-    /// Writes what is only exported over OTLP, under the names of its semantic conventions.
+    /// Writes the metrics that are only exported over OTLP, named by the semantic conventions.
     pub fn write_semantic(&self, to: &mut dyn Families) {
         let out = &mut Exposition::new(to);
         semantic::family(out);

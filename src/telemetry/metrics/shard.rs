@@ -1,4 +1,4 @@
-//! What one worker counts for one route: plain relaxed atomics, in places that are found by index.
+//! The counters of one worker for one route: plain relaxed atomics, found by index.
 
 use super::generations::Generations;
 use super::tally::Tally;
@@ -7,7 +7,7 @@ use crate::telemetry::semantic::Semantic;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
-/// What one worker writes. Two cache lines apart from the next, because lines are fetched in pairs.
+/// What one worker writes. Aligned to two cache lines, because processors fetch lines in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Shard {
@@ -22,12 +22,12 @@ pub(super) struct Shard {
     /// Messages and bytes by direction.
     pub(super) websocket_messages: [AtomicU64; 2],
     pub(super) websocket_bytes: [AtomicU64; 2],
-    /// By code and initiator; made at the first close.
+    /// Number of closes by code and initiator; allocated at the first close.
     pub(super) websocket_closes: OnceLock<Box<[AtomicU64]>>,
     /// Made when a generation first ends.
     pub(super) generations: OnceLock<Box<Generations>>,
     pub(super) semantic: Semantic,
-    /// Lines of the access log that were left out on purpose.
+    /// Lines that were left out of the access log by sampling.
     pub(super) unlogged: AtomicU64,
 }
 

@@ -14,19 +14,19 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
-/// What one worker counts.
+/// The counters of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// By method and status; a method's row is made when it is first used.
+    /// Number by method and status; a method's row is allocated when it is first used.
     requests: [OnceLock<Box<[AtomicU64]>>; METHODS.len()],
-    /// By code, origin and transport; made at the first error.
+    /// Number by code, origin and transport; allocated at the first error.
     errors: OnceLock<Box<[AtomicU64]>>,
     /// How long calls waited for a slot, by priority; made when one first asks for a slot.
     waits: OnceLock<Box<[Histogram; PRIORITIES.len()]>>,
 }
 
 impl Tally {
-    /// Counts a request that has ended.
+    /// Counts a completed request.
     pub(super) fn request(&self, method: usize, status: u16) {
         let other = STATUS_SLOTS - 1;
         let slot = if STATUSES.contains(&status) { usize::from(status - STATUSES.start()) } else { other };
@@ -58,7 +58,7 @@ impl Tally {
     }
 }
 
-/// The last traced error of each kind, by its slot. Only errors come here.
+/// The last traced error of each kind, by its slot. Updated only for errors.
 #[derive(Debug, Default)]
 pub(super) struct Exemplars(Mutex<BTreeMap<usize, Exemplar>>);
 
@@ -73,8 +73,8 @@ impl Exemplars {
     }
 }
 
-/// The counters of one tenant on one route. What is counted here is not counted for the route once more: its sum is over all of its
-/// tenants and whoever is none.
+/// The counters of one tenant on one route. They are not counted for the route a second time: the route's sum is over all tenants
+/// and the requests without one.
 #[derive(Debug)]
 pub struct TenantMetrics {
     pub(super) tenant: Arc<str>,
@@ -111,7 +111,7 @@ impl TenantMetrics {
         TenantMetrics { tenant: Arc::from(tenant), shards, exemplars: Exemplars::default(), holding, waiting }
     }
 
-    /// Counts a request that has ended.
+    /// Counts a completed request.
     pub fn request(&self, method: &Method, status: u16) {
         own(&self.shards).request(method_slot(method), status);
     }
@@ -161,14 +161,14 @@ impl TenantMetrics {
         rows.flatten().map(|count| count.load(Relaxed)).sum()
     }
 
-    /// Errors with this code.
+    /// Number of errors with this code.
     #[must_use]
     pub fn errors_of(&self, code: Code) -> u64 {
         errors_of(self.shards.iter(), code)
     }
 }
 
-/// Errors with this code.
+/// Number of errors with this code, over several tallies.
 pub(super) fn errors_of<'t>(tallies: impl Iterator<Item = &'t Tally>, code: Code) -> u64 {
     let first = error_slot(code.index(), 0, 0);
     let slots = first..first + Origin::ALL.len() * Transport::ALL.len();

@@ -8,7 +8,7 @@ fn rendered(metrics: &Metrics) -> String {
     text
 }
 
-/// The samples of one family, without those of histograms' buckets.
+/// The samples of one family, without histogram buckets.
 fn samples(text: &str, family: &str) -> Vec<String> {
     let own = |line: &&str| line.strip_prefix(family).is_some_and(|rest| rest.starts_with(['{', ' ']));
     text.lines().filter(own).map(str::to_owned).collect()
@@ -171,7 +171,7 @@ fn every_family_is_announced_once_before_its_samples() {
     ));
 }
 
-/// What the README promises of one route.
+/// The bound that the README states for one route.
 const SERIES_PER_ROUTE: usize = 10_000;
 
 #[test]

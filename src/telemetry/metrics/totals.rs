@@ -1,4 +1,4 @@
-//! What the metrics of each route add up to at one moment, so that two moments can be compared.
+//! Snapshots of the metrics of each route, so that two moments can be compared.
 
 use super::{Metrics, RouteMetrics, TenantMetrics, tally};
 use crate::canon::Code;
@@ -14,17 +14,17 @@ pub struct Totals {
     pub route: Arc<str>,
     /// Its provider.
     pub provider: Arc<str>,
-    /// Requests that have ended.
+    /// Completed requests.
     pub requests: u64,
-    /// Requests that have not.
+    /// Requests in flight.
     pub in_flight: i64,
     /// Open WebSockets.
     pub sockets: i64,
-    /// Errors by code, those that never happened left out, in the order of the table.
+    /// Number of errors by code, without zeros, in the order of the table of codes.
     pub errors: Vec<(Code, u64)>,
-    /// From a request's head to the last byte of its answer.
+    /// From the request's head to the last byte of the response.
     pub duration: Counts,
-    /// From a request's head to the first byte of its answer.
+    /// From the request's head to the first byte of the response.
     pub first_byte: Counts,
     /// What each of its tenants did, the silent ones left out, in the order of their names.
     pub tenants: Vec<TenantTotals>,
@@ -44,7 +44,7 @@ pub struct TenantTotals {
 }
 
 impl Metrics {
-    /// The counters of every route that there is or was, in the order of their names.
+    /// The counters of every current or former route, ordered by name.
     #[must_use]
     pub fn totals(&self) -> Vec<Totals> {
         let routes: Vec<Arc<RouteMetrics>> =
@@ -54,7 +54,7 @@ impl Metrics {
 }
 
 impl Totals {
-    /// Whether anything has been counted, or is going on.
+    /// Whether anything has been counted or is in progress.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.requests > 0 || self.in_flight > 0 || self.sockets > 0 || !self.errors.is_empty()

@@ -2,7 +2,7 @@ use super::*;
 use std::collections::VecDeque;
 use std::sync::mpsc;
 
-/// Passes on what is written, and waits to be allowed to.
+/// Forwards what is written, after waiting for permission.
 struct Slow(mpsc::Receiver<()>, mpsc::Sender<Vec<u8>>);
 
 impl Write for Slow {
@@ -37,15 +37,15 @@ fn lines_come_out_in_order_and_a_full_buffer_drops() {
     assert_eq!(dropped.load(Relaxed), 1);
 }
 
-/// Lines that still waited for a reader when the program ended were lost without a word.
+/// Lines that were still waiting for a reader when the process ended used to be lost without notice.
 #[test]
-fn lines_that_wait_for_nobody_at_the_end_are_counted() {
+fn lines_that_nobody_reads_at_the_end_are_counted() {
     let (allow, allowed) = mpsc::channel();
     let (written, output) = mpsc::channel();
     let dropped = Arc::new(AtomicU64::new(0));
     let sink = Sink::start("test-sink", Slow(allowed, written), 99, Arc::clone(&dropped)).expect("a thread");
     assert!(sink.line(b"one\n") && sink.line(b"two\n"));
-    // The writer has these in hand and waits; the next one waits in the buffer.
+    // The writer has taken these and waits; the next one stays in the buffer.
     while !lock(&sink.shared.buffers[0].0).is_empty() {
         thread::yield_now();
     }
@@ -55,7 +55,7 @@ fn lines_that_wait_for_nobody_at_the_end_are_counted() {
 }
 
 #[test]
-fn workers_have_room_of_their_own_and_keep_their_order() {
+fn workers_have_their_own_buffers_and_keep_their_order() {
     let (allow, allowed) = mpsc::channel();
     let (written, output) = mpsc::channel();
     let dropped = Arc::new(AtomicU64::new(0));
@@ -77,7 +77,7 @@ fn workers_have_room_of_their_own_and_keep_their_order() {
     assert_eq!(dropped.load(Relaxed), 1);
 }
 
-/// Takes so many bytes at each call, or fails.
+/// Accepts a given number of bytes at each call, or fails.
 struct Scripted {
     calls: VecDeque<Result<usize, io::ErrorKind>>,
     taken: Vec<u8>,
@@ -99,7 +99,7 @@ impl Write for Scripted {
 fn lines_that_cannot_be_written_are_counted_and_none_is_torn() {
     use io::ErrorKind::{BrokenPipe, Interrupted, StorageFull, WouldBlock};
     const BATCHES: [&[u8]; 3] = [b"a 1\na 2\na 3\n", b"b 1\nb 2\n", b"c 1\n"];
-    // What each call of `write` does; what comes out, and how many lines are lost.
+    // The result of each call of `write`, the output, and the number of lost lines.
     type Case = (&'static [Result<usize, io::ErrorKind>], &'static [u8], u64);
     let cases: [Case; 7] = [
         (&[], b"a 1\na 2\na 3\nb 1\nb 2\nc 1\n", 0),
