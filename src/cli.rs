@@ -115,7 +115,7 @@ fn text_of(problems: &[Problem]) -> String {
 
 /// The profile of this name, or why there is none.
 fn profile(name: &str, files: &[PathBuf]) -> Result<Arc<Profile>, String> {
-    // Profiles contain no secrets, so that missing secrets of routes do not matter here.
+    // Profiles contain no secrets, so missing secrets of routes do not matter here.
     let profiles = if files.is_empty() {
         BTreeMap::new()
     } else {
@@ -179,7 +179,7 @@ fn completions(shell: Shell) -> String {
     String::from_utf8_lossy(&script).into_owned()
 }
 
-/// Prints. A closed pipe (`| head`) is no error.
+/// Prints to standard output. A closed pipe (`| head`) is not an error.
 fn print(text: &str) -> ExitCode {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_as_promised() {
+    fn the_command_line_matches_its_snapshot() {
         Cli::command().debug_assert();
         for line in [
             "serve --config a --config b",

@@ -1,6 +1,6 @@
-//! From what was observed to what it means: the one place that decides whether something is an error.
+//! Decides whether an observation is an error, and what it means. No other code decides that.
 //!
-//! The gateway, `speechgate explain` and the corpus test all ask here, so that they cannot come to differ. Pure.
+//! The gateway, `speechgate explain` and the corpus test all call this, so that they cannot come to differ. Pure.
 
 mod coded;
 
@@ -14,16 +14,16 @@ use crate::wire::coding::StreamCoding;
 use http::{HeaderMap, HeaderValue, header};
 use serde::de::IgnoredAny;
 
-/// Largest body, event or line that is looked at for an error; larger ones pass untouched.
+/// Largest body, event or line that is examined for an error; larger ones pass untouched.
 pub const LIMIT: usize = 64 * 1024;
 
-/// So much of a success that calls itself audio is looked at.
+/// How much of a success that is declared as audio is examined.
 const FIRST_BYTES: usize = 64;
 
-/// The close codes with which nothing is wrong.
+/// The close codes that are not an error.
 const CLEAN: [u16; 3] = [1000, 1001, close::NO_STATUS];
 
-/// The names under which newline-separated JSON goes.
+/// The media types of newline-separated JSON.
 pub const NDJSON: [&str; 6] = [
     "application/x-ndjson",
     "application/ndjson",
@@ -33,29 +33,29 @@ pub const NDJSON: [&str; 6] = [
     "application/stream+json",
 ];
 
-/// What kind of answer this is, as its head says.
+/// The kind of a response, judged by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The whole answer is an error, whatever its body says.
+    /// The whole response is an error, whatever its body is.
     Error,
-    /// It has no content by its nature (RFC 9110 6.4.1).
+    /// It has no body (RFC 9110 6.4.1).
     Empty,
-    /// A stream, each piece of which may be an error.
+    /// A stream; each of its pieces may be an error.
     Stream(Framing),
-    /// A success in whose body a failure may hide.
+    /// A success whose body may contain a failure.
     Inspected,
-    /// Bytes that nobody looks at.
+    /// A body that is not examined.
     Plain,
 }
 
-/// How a stream is divided.
+/// The framing of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// `text/event-stream`
     Sse,
     /// Newline-separated JSON.
     Ndjson,
-    /// Binary messages of AWS: `application/vnd.amazon.eventstream`
+    /// Binary messages of AWS: `application/vnd.amazon.eventstream`.
     EventStream,
 }
 
@@ -66,13 +66,13 @@ pub struct Detected<'p> {
     pub error: CanonicalError,
     /// What decided that.
     pub matched: Matched<'p>,
-    /// What recognised it; none where the protocol itself says that it is an error.
+    /// The detector that recognised it; none where the protocol itself says that it is an error.
     pub detector: Option<&'p Detector>,
 }
 
 impl Form {
-    /// The form of an answer to this request, given as method and path. Where nobody knows the request, every body is
-    /// inspected in which the profile looks for failures at all.
+    /// The form of a response to this request, which is given as method and path. If the request is not known, every body is
+    /// inspected, provided the profile looks for failures in bodies at all.
     #[must_use]
     pub fn of(profile: &Profile, request: Option<(&str, &str)>, status: u16, headers: &HeaderMap) -> Form {
         if status >= 400 {
@@ -91,8 +91,8 @@ impl Form {
 }
 
 impl Framing {
-    /// The framing that an answer announces; none when it is no stream of events, or one whose coding cannot be undone piece
-    /// by piece. `lines`: whether what calls itself JSON is newline-separated here, as the profile says.
+    /// The framing that a response declares; none when it is not a stream of events, or when its content coding cannot be decoded
+    /// piece by piece. `lines`: whether the profile says that JSON is newline-separated here.
     fn of(headers: &HeaderMap, lines: impl FnOnce() -> bool) -> Option<Framing> {
         let media_type = headers.get(header::CONTENT_TYPE)?;
         let essence = media_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -110,17 +110,17 @@ impl Framing {
         readable.then_some(framing)
     }
 
-    /// The phase in which its pieces are.
+    /// The phase of the stream's pieces.
     #[must_use]
     pub fn phase(self) -> Phase {
         match self {
-            // A message with a name and a payload is an event, however it is framed.
+            // A message with a name and a payload is an event, whatever its framing.
             Framing::Sse | Framing::EventStream => Phase::Sse,
             Framing::Ndjson => Phase::Ndjson,
         }
     }
 
-    /// The codec of its pieces, where they are not text.
+    /// The codec of the pieces, unless they are text.
     #[must_use]
     pub fn codec(self) -> Option<Codec> {
         match self {
@@ -130,7 +130,7 @@ impl Framing {
     }
 }
 
-/// Whether an answer calls itself audio, video or an image.
+/// Whether a response is declared as audio, video or an image.
 #[must_use]
 pub fn is_media(headers: &HeaderMap) -> bool {
     let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -139,22 +139,22 @@ pub fn is_media(headers: &HeaderMap) -> bool {
         .any(|kind| media_type.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind)))
 }
 
-/// Whether the beginning of a body leaves it open that it is JSON in which a failure may hide.
+/// Whether the beginning of a body allows that it is JSON, which may contain a failure.
 #[must_use]
 pub fn may_be_json(body: &[u8]) -> bool {
     matches!(body.trim_ascii_start().first(), None | Some(b'{' | b'[' | 0xEF))
 }
 
-/// Whether this begins like JSON and its end is missing. A failure of which only half has come at the end of a stream is not what
-/// the provider had to say: the stream broke.
+/// Whether this begins like JSON but is incomplete. Half a failure at the end of a stream is not the provider's message: the
+/// stream broke off.
 #[must_use]
 pub fn is_cut(bytes: &[u8]) -> bool {
     let looks_like_json = matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['));
     looks_like_json && serde_json::from_slice::<IgnoredAny>(bytes).is_err_and(|error| error.is_eof())
 }
 
-/// Whether the beginning of a success leaves it open that a failure hides in it. Of what calls itself audio only bytes that are
-/// certainly no audio do: the beginning of a JSON object or of a page, all of it text.
+/// Whether the beginning of a success allows that it contains a failure. If it is declared as audio, only bytes that are
+/// certainly not audio do: the beginning of a JSON object or of a page, all of it text.
 #[must_use]
 pub fn may_hide_failure(headers: &HeaderMap, start: &[u8]) -> bool {
     if codec_of(headers).is_some() {
@@ -174,13 +174,13 @@ pub fn may_hide_failure(headers: &HeaderMap, start: &[u8]) -> bool {
     begins && text
 }
 
-/// Whether a piece of a stream or a message may be an error, by its bytes as they came: all that most pieces are ever asked.
+/// Whether a piece of a stream or a message may be an error, by its raw bytes. Most pieces need no other check.
 #[must_use]
 pub fn suspects(profile: &Profile, phase: Phase, raw: &[u8]) -> bool {
     profile.may_be_error(phase, raw)
 }
 
-/// What an observation means; none when it is no error. `request` is the method and the path that it answers, when known.
+/// What an observation means; none when it is not an error. `request` is the method and the path of the request, when known.
 #[must_use]
 pub fn detect<'p>(
     profile: &'p Profile,
@@ -189,12 +189,12 @@ pub fn detect<'p>(
 ) -> Option<Detected<'p>> {
     let detector = || profile.detect(request, evidence);
     let (detector, fatal) = match evidence.phase {
-        // A connection that ended, a status of 400 or more and the status of a gRPC call speak for themselves.
+        // An aborted connection, a status of 400 or more and the status of a gRPC call need no detector.
         Phase::Http | Phase::Handshake | Phase::Abort => (None, None),
         Phase::Grpc if evidence.grpc.is_none_or(grpc::Status::is_ok) => return None,
         Phase::Grpc => (None, Some(true)),
         Phase::Frame if evidence.body.len() > LIMIT => return None,
-        // What has fields of its own may say all in them.
+        // A response with header fields may have everything in them.
         Phase::Frame
             if evidence.coded.is_none_or(|(codec, _)| !codec.has_fields())
                 && evidence.body.trim_ascii_start().first() != Some(&b'{') =>
@@ -202,7 +202,7 @@ pub fn detect<'p>(
             return None;
         }
         Phase::Job if evidence.truncated || evidence.body.len() > LIMIT => return None,
-        // A page is an answer of its own, but not where it calls itself audio.
+        // A page counts as a failed response, but not if it is declared as audio.
         Phase::Job if !(may_be_json(evidence.body) || evidence.is_markup() && is_media(evidence.headers)) => {
             return None;
         }

@@ -1,7 +1,7 @@
-//! `speechgate explain`: a recorded failure in; what it means, why, and what the metrics will say, out.
+//! `speechgate explain`: what a recorded failure means, why, and which metric labels it gets.
 //!
-//! A recorded HTTP answer takes the same way as a live one: hyper parses it, the same reader bounds and decodes its body,
-//! and whether it is an error is decided by the function that the gateway asks.
+//! A recorded HTTP response is processed like a live one: hyper parses it, the same reader bounds and decodes its body, and the
+//! gateway's own function decides whether it is an error.
 
 use crate::canon::explain::{Explanation, explain};
 use crate::canon::grpc;
@@ -14,13 +14,13 @@ use std::time::SystemTime;
 mod document;
 mod recorded;
 
-pub use document::{Told, document};
+pub use document::{Explained, document};
 pub use recorded::Recorded;
 
-/// How a recorded failure arrived.
+/// The transport of a recorded failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
-    /// A whole answer: status line, headers, body.
+    /// A whole response: status line, headers, body.
     Http,
     /// The events of a stream.
     Sse,
@@ -49,7 +49,8 @@ impl Transport {
         })
     }
 
-    /// What the bytes look like: an answer begins with its status line, a close with its code, a stream with a field.
+    /// Guesses the transport from the bytes: a response begins with its status line, a close with its code, a stream with a
+    /// field.
     #[must_use]
     pub fn guess(bytes: &[u8]) -> Transport {
         let text = bytes.trim_ascii_start();
@@ -74,7 +75,7 @@ impl Transport {
 /// What a recorded failure means.
 #[derive(Debug)]
 pub struct Verdict {
-    /// The failure; none when everything passes untouched.
+    /// The failure; none when everything is passed through.
     pub error: Option<CanonicalError>,
     /// The HTTP status that the client gets; none for streams and sockets.
     pub status: Option<u16>,
@@ -82,7 +83,7 @@ pub struct Verdict {
     pub transport: &'static str,
     /// How it was recognised.
     pub found: String,
-    /// Everything that was asked.
+    /// The steps of the decision.
     pub explanation: Explanation,
 }
 
@@ -91,7 +92,7 @@ impl Verdict {
         Verdict { error: None, status, transport, found: found.into(), explanation: Explanation::default() }
     }
 
-    /// What one observation means, if it is an error.
+    /// The verdict on one observation, if it is an error.
     fn of(profile: &Profile, request: Option<(&str, &str)>, seen: &Observed<'_>) -> Option<Verdict> {
         let evidence = Evidence::new(seen);
         let Detected { error, detector, .. } = detect::detect(profile, request, &evidence)?;
@@ -127,10 +128,10 @@ fn label(phase: Phase) -> &'static str {
     telemetry::metrics::Transport::from(phase).as_str()
 }
 
-/// What a recorded failure means to a provider. `request` is the method and the path that it answered, when known.
+/// The verdict on a recording of this provider. `request` is the method and the path of the request, when known.
 ///
 /// # Errors
-/// What is wrong with the recording, in one sentence.
+/// A sentence on what is wrong with the recording.
 pub async fn verdict(
     profile: &Profile,
     transport: Transport,
@@ -142,7 +143,7 @@ pub async fn verdict(
         Transport::Sse => Ok(stream(profile, Framing::Sse, request, bytes)),
         Transport::Ndjson => Ok(stream(profile, Framing::Ndjson, request, bytes)),
         Transport::Websocket => {
-            // Somebody's editor may have added a line break to a text.
+            // An editor may have added a line break to a text.
             let is_text = std::str::from_utf8(bytes).is_ok_and(|text| !text.contains('\0'));
             let text = if is_text { bytes.trim_ascii() } else { bytes };
             let suspected = detect::suspects(profile, Phase::Frame, text);
@@ -178,7 +179,8 @@ async fn http(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) ->
     Ok(found.unwrap_or_else(|| untouched("in which no detector finds a failure")))
 }
 
-/// The first event or line that is a failure, or that the last one is missing; half a failure at the end is a stream that broke.
+/// The first event or line that is a failure, or that the last one is missing; half a failure at the end is a stream that broke
+/// off.
 fn stream(profile: &Profile, framing: Framing, request: Option<(&str, &str)>, bytes: &[u8]) -> Verdict {
     let (units, unseen) = recorded::units(framing, bytes);
     let transport = label(framing.phase());
@@ -228,7 +230,7 @@ fn close(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) -> Resu
     Ok(found.unwrap_or_else(|| Verdict::untouched("a normal close", None, label(Phase::Close))))
 }
 
-/// The trailers of a call. One that ends without a status has failed as well.
+/// The trailers of a gRPC call. A call that ends without a status has failed as well.
 fn trailers(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) -> Result<Verdict, String> {
     let fields = recorded::fields(bytes)?;
     let Some(status) = grpc::Status::read(&fields) else {
@@ -242,7 +244,7 @@ fn trailers(profile: &Profile, request: Option<(&str, &str)>, bytes: &[u8]) -> R
     Ok(found.unwrap_or_else(|| Verdict::untouched("a gRPC status of 0 (OK)", None, label(Phase::Grpc))))
 }
 
-/// The whole report.
+/// The report for people.
 #[must_use]
 pub fn report(profile: &Profile, verdict: &Verdict) -> String {
     let mut text = String::new();
@@ -303,7 +305,7 @@ pub fn report(profile: &Profile, verdict: &Verdict) -> String {
     text
 }
 
-/// What decided, in one word, for tests and labels.
+/// The kind of evidence that decided, in one word, for tests and labels.
 #[must_use]
 pub fn decided_by(matched: &Matched<'_>) -> &'static str {
     match matched {

@@ -1,4 +1,4 @@
-//! The control thread: readiness, reloads, and the shutdown in order.
+//! The control thread: readiness, reloads, and graceful shutdown.
 
 use super::running::{Load, Running};
 use crate::config::files::SourceFiles;
@@ -14,13 +14,13 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard, mpsc};
 use tokio::time::{MissedTickBehavior, interval};
 
-/// How long before the cut WebSockets are closed in order.
+/// How long before the cut WebSockets are closed with a close frame.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How often the files are checked. A change counts when the next check finds the files unchanged since, so that files that are
-/// still being written are left alone.
+/// How often the configuration files are checked. A change takes effect when the next check finds no further change, so that
+/// files that are still being written are left alone.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What the control thread works with.
+/// The state of the control thread.
 pub(super) struct Control {
     pub(super) running: Running,
     pub(super) drain: Arc<Drain>,
@@ -31,10 +31,10 @@ pub(super) struct Control {
     pub(super) hung_up: Notify,
 }
 
-/// Where the configuration came from.
+/// Where the configuration is loaded from.
 struct Source {
     load: Load,
-    /// The files as they were when they were last read. Held while a reload is under way, so that there is one at a time.
+    /// The files as they were when they were last read. Locked during a reload, so that only one runs at a time.
     files: Arc<Mutex<SourceFiles>>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// `files` are those that the running configuration was made of.
+    /// `files` are those that the running configuration was read from.
     pub(super) fn new(running: Running, drain: Arc<Drain>, load: Option<Load>, files: SourceFiles) -> Arc<Control> {
         Arc::new_cyclic(|control: &Weak<Control>| {
             let (shown, reloaded) = (control.clone(), control.clone());
@@ -88,7 +88,7 @@ impl Control {
         }
     }
 
-    /// Runs until the end: ready, then draining, then cut.
+    /// Runs until the process ends: ready, then draining, then cut.
     pub(super) async fn serve(&self, mut stops: mpsc::Receiver<()>) {
         self.admin.ready.store(true, Ordering::Release);
         let _ = stops.recv().await;
@@ -99,17 +99,17 @@ impl Control {
         };
         tracing::info!(connections = self.drain.open(), ?delay, ?timeout, "draining");
         tokio::select! {
-            () = self.end_in_order(delay, timeout) => {}
+            () = self.shut_down_gracefully(delay, timeout) => {}
             Some(()) = stops.recv() => tracing::warn!(connections = self.drain.open(), "told to end at once"),
         }
         self.drain.cut_now();
     }
 
-    /// Waits until no connection is open, or the time is over.
-    async fn end_in_order(&self, delay: Duration, timeout: Duration) {
+    /// Waits until no connection is open, or the timeout has passed.
+    async fn shut_down_gracefully(&self, delay: Duration, timeout: Duration) {
         tokio::time::sleep(delay).await;
         self.drain.begin();
-        // WebSockets do not end by themselves: they are closed in order before what is left is cut.
+        // WebSockets do not end by themselves: they get a close frame before the rest is cut.
         let words = LAST_WORDS.min(timeout / 2);
         let cut = async {
             tokio::time::sleep(timeout - words).await;
@@ -123,7 +123,7 @@ impl Control {
         }
     }
 
-    /// Reloads on SIGHUP and when a file has changed, for as long as it is polled.
+    /// Reloads on SIGHUP and when a file has changed, while it is polled.
     pub(super) async fn keep_up_to_date(self: Arc<Self>) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -145,7 +145,7 @@ impl Control {
         }
     }
 
-    /// Asks upstreams whether they are there until the drain begins, for as long as it is polled.
+    /// Runs the health checks of upstreams until the drain begins, while it is polled.
     pub(super) async fn check_health(&self) {
         let Running { state, upstream_tls, replaced, .. } = &self.running;
         tokio::select! {
@@ -155,7 +155,7 @@ impl Control {
         std::future::pending().await
     }
 
-    /// Keeps connections to upstreams warm until the drain begins, for as long as it is polled.
+    /// Keeps connections to upstreams warm until the drain begins, while it is polled.
     pub(super) async fn keep_warm(&self) {
         let Running { state, upstream_tls, replaced, .. } = &self.running;
         tokio::select! {
@@ -165,7 +165,7 @@ impl Control {
         std::future::pending().await
     }
 
-    /// The files as they are now, if that is not as they were read.
+    /// The current state of the files, if one has changed since they were read.
     async fn changed(&self) -> Option<SourceFiles> {
         let read = self.source.as_ref()?.files.lock().await.clone();
         let look = move || Some(read.now()).filter(|now| *now != read);
@@ -173,8 +173,8 @@ impl Control {
         tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
-    /// Reloads the configuration, after any reload in progress. A valid one takes effect for new requests; an invalid one
-    /// changes nothing. Files are read on a thread of their own.
+    /// Reloads the configuration, after any reload in progress. A valid one takes effect for new requests; an invalid one changes
+    /// nothing. Files are read on a blocking thread.
     async fn reload(self: &Arc<Self>, cause: Cause) -> Result<String, String> {
         let Some(source) = &self.source else {
             return Err("this gateway was started without configuration files\n".to_owned());
@@ -183,7 +183,7 @@ impl Control {
         let (source, control) = (Arc::clone(source), Arc::clone(self));
         let work = move || source.load_again(&control.running, cause, files);
         let reload = tokio::task::spawn_blocking(work).await;
-        let reload = reload.map_err(|_panic| "the gateway failed inside; its log says more\n".to_owned())?;
+        let reload = reload.map_err(|_panic| "the gateway failed with an internal error; see its log\n".to_owned())?;
         let (told, valid) = (reload.to_string(), reload.outcome.is_ok());
         if valid { Ok(told) } else { Err(told) }
     }
@@ -194,8 +194,8 @@ impl Source {
         let mut read = SourceFiles::default();
         let outcome = (self.load)(&mut read).and_then(|loaded| running.replace(loaded, &mut read));
         if outcome.is_err() {
-            // The reload may have failed before it had read all files. They count as read all the same: one attempt for each
-            // change.
+            // The reload may have failed before all files were read. They count as read all the same, so that there is one
+            // attempt for each change.
             read.extend(files.now());
         }
         *files = read;

@@ -1,14 +1,14 @@
-//! How many files and sockets the process may have open.
+//! The limit on open files and sockets of the process.
 
 use crate::config::types::{Config, Route, Upstream};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Descriptors besides those of connections: logs, listeners, runtimes, configuration files while they are read.
+/// Descriptors for other uses than connections: logs, listeners, runtimes, configuration files while they are read.
 const OTHERS: u64 = 64;
 
-/// Raises the soft limit to the hard one, since high descriptor numbers harm nothing here, and warns when it is too low for the
+/// Raises the soft limit to the hard limit, which does no harm in this program, and warns when it is too low for the
 /// configuration.
 pub(super) fn provide(config: &Config) {
     let limit = getrlimit(Resource::Nofile);
@@ -22,7 +22,7 @@ pub(super) fn provide(config: &Config) {
     }
 }
 
-/// How many connections may wait for calls ahead of them, which routes with the same upstream share.
+/// How many warm connections there may be; routes with the same upstream share them.
 fn kept(routes: &[Arc<Route>]) -> usize {
     let mut upstreams: HashMap<&Upstream, usize> = HashMap::new();
     for route in routes.iter().filter(|route| route.warm.connections > 0) {
@@ -34,8 +34,7 @@ fn kept(routes: &[Arc<Route>]) -> usize {
     upstreams.into_values().sum()
 }
 
-/// The warning when a limit is too low; none when there is no limit. Each connection of a client may need a second one to a
-/// provider.
+/// The warning when the limit is too low; none without a limit. Each client connection may need a second one to a provider.
 fn shortage(limit: Option<u64>, max_connections: usize, kept: usize) -> Option<String> {
     let [connections, kept_ahead] = [max_connections, kept].map(|number| u64::try_from(number).unwrap_or(u64::MAX));
     let needed = connections.saturating_mul(2).saturating_add(kept_ahead).saturating_add(OTHERS);
@@ -57,7 +56,7 @@ mod tests {
 
     const SERVER: &str = "[server]\nlisten = '127.0.0.1:1'\n[admin]\nenabled = false\n";
 
-    /// With a route for each of these pairs of a port and `warm`.
+    /// A configuration with one route for each pair of a port and a `warm` setting.
     fn config(routes: &[(u16, &str)]) -> Config {
         let route = |(name, (port, warm)): (usize, &(u16, &str))| {
             format!(
@@ -69,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_too_low_for_the_connections_is_told() {
+    fn a_limit_too_low_for_the_connections_is_reported() {
         for (limit, max_connections, kept, short) in [
             (Some(1024), 10_000, 0, true),
             (Some(20_063), 10_000, 0, true),
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_are_kept_ahead_of_calls_count() {
+    fn warm_connections_count_as_descriptors() {
         let (two, one) = ("warm = { connections = 2, max_idle = 4 }", "warm = { connections = 1, max_idle = 3 }");
         for (routes, expected) in [
             (&[(1, "")][..], 0),

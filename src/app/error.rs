@@ -13,7 +13,7 @@ pub enum StartError {
     Tls(TlsError),
     /// A route cannot work; the text names it.
     Route(String),
-    /// The listener of a table of the configuration could not be bound.
+    /// The listener of this table of the configuration could not be bound.
     Listen(&'static str, Listen, io::Error),
     /// The operating system refused something else.
     System(io::Error),
@@ -34,7 +34,7 @@ impl fmt::Display for StartError {
     }
 }
 
-/// What the operating system means.
+/// The reason, with what to do about it.
 fn why(listen: &Listen, error: &io::Error) -> String {
     let low = matches!(listen, Listen::Tcp(address) if address.port() < 1024);
     match (error.kind(), listen) {
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_to_do_is_said() {
+    fn each_error_says_what_to_do() {
         let tcp = |port| Listen::Tcp(([127, 0, 0, 1], port).into());
         let unix = || Listen::Unix("/run/none/gateway.sock".into());
         for (table, listen, kind, words) in [

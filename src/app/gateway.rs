@@ -1,4 +1,4 @@
-//! A running gateway: built, served from the control thread, and stopped in order.
+//! A running gateway: builds it, serves from the control thread, and shuts it down.
 
 use super::control::Control;
 use super::descriptors;
@@ -26,23 +26,23 @@ use tokio::sync::mpsc;
 
 /// Most bytes of log lines that wait to be written.
 const LOG_BUFFER: usize = 1 << 20;
-/// The least buffer for the lines of one worker: several times what a busy one writes between two flushes.
+/// The smallest buffer for the lines of one worker: several times what a busy worker writes between two flushes.
 const WORKER_BUFFER: usize = 256 << 10;
-/// A running gateway. Dropping it stops it at once; [`Gateway::run`] stops it in order.
+/// A running gateway. Dropping it stops it at once; [`Gateway::run`] shuts it down gracefully.
 #[derive(Debug)]
 pub(super) struct Gateway {
-    /// At least one.
+    /// The bound addresses, at least one.
     pub(super) addresses: Vec<Listen>,
     pub(super) admin_address: Option<Listen>,
     runtime: Runtime,
     control: Arc<Control>,
     workers: Vec<JoinHandle<()>>,
-    /// Kept until the end: their socket files go with them.
+    /// Kept until the end, because dropping them removes their socket files.
     _listeners: Vec<Listeners>,
     admin_listeners: Option<Listeners>,
     export: Option<Export>,
     logs: Vec<Sink>,
-    /// What the configuration was made of.
+    /// The names of the configuration files, for the log.
     files: String,
 }
 
@@ -97,14 +97,15 @@ impl Gateway {
         })
     }
 
-    /// Listens to signals: SIGTERM and SIGINT stop, SIGHUP reloads.
+    /// Handles signals: SIGTERM and SIGINT stop the gateway, SIGHUP reloads.
     pub(super) fn signals(&self, stop: mpsc::Sender<()>) -> io::Result<tokio::task::JoinHandle<()>> {
         use tokio::signal::unix::{SignalKind, signal};
         let _inside = self.runtime.enter();
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        // A log file at the limit of its size ends the process, unless somebody listens: then writing fails, and is counted.
+        // A log file that reaches the file size limit would end the process; with a handler installed, writing fails instead and
+        // is counted.
         let _file_too_large = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let control = Arc::clone(&self.control);
         Ok(self.runtime.spawn(async move {
@@ -118,7 +119,7 @@ impl Gateway {
         }))
     }
 
-    /// Serves the admin listener until the gateway is told to stop, then stops everything in order.
+    /// Serves the admin listener until a stop is requested, then shuts everything down gracefully.
     pub(super) fn run(&mut self, stops: mpsc::Receiver<()>) {
         let admin_sockets = self.admin_listeners.as_mut().map(Listeners::sockets).unwrap_or_default();
         let further: Vec<String> = self.addresses.iter().skip(1).map(|one| Address(one).to_string()).collect();
@@ -157,14 +158,14 @@ impl Gateway {
             control.running.shared.limits.leave_fleet().await;
         });
         for worker in self.workers.drain(..) {
-            // A worker that panicked has logged it; the others are still waited for.
+            // A worker that panicked has logged it; the others are still joined.
             let _ = worker.join();
         }
         if let Some(export) = self.export.take() {
             export.end();
         }
         tracing::info!("ended");
-        // The program's own log comes last, and tells of the other.
+        // The program's own log comes last, because it reports problems of the other.
         for log in &self.logs {
             let lost = log.flush();
             if lost > 0 {
@@ -180,7 +181,7 @@ impl Drop for Gateway {
     }
 }
 
-/// The status page's address.
+/// The URL of the status page.
 fn page(admin: &Listen) -> Option<String> {
     match admin {
         Listen::Tcp(address) => Some(format!("http://{address}/")),
@@ -192,7 +193,7 @@ fn bind(table: &'static str, address: &Listen, count: usize) -> Result<Listeners
     Listeners::bind(address, count).map_err(|error| StartError::Listen(table, address.clone(), error))
 }
 
-/// Metrics that count only what is exported.
+/// Makes the metrics; those that are only exported are counted only if there is an export.
 fn metrics(config: &Config) -> Arc<Metrics> {
     let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), config.server.workers);
     let exported = config.telemetry.otlp.as_ref().is_some_and(|otlp| otlp.metrics);
@@ -208,7 +209,7 @@ fn start_export(otlp: &Otlp, running: &Running, metrics: &Arc<Metrics>) -> io::R
     Ok(export)
 }
 
-/// Starts logging, and the access log when it is wanted.
+/// Starts logging, and the access log if it is enabled.
 fn start_logs(config: &Config, metrics: &Metrics) -> io::Result<(Option<AccessLog>, Vec<Sink>)> {
     let own = Sink::start("log", io::stderr(), LOG_BUFFER, metrics.log_dropped())?;
     logging::start(&config.telemetry, own.clone());
@@ -238,7 +239,7 @@ fn spawn_worker(
     std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         metrics::use_shard(index);
         runtime.block_on(Arc::new(worker).run(listeners, inbox));
-        // Not waiting for anything that blocks: what is left has been told to end.
+        // Does not wait for blocking tasks, which have been told to end.
         runtime.shutdown_background();
     })
 }

@@ -1,27 +1,27 @@
-//! Which changes of the configuration only take effect when the process starts, and what is in force until then.
+//! Which configuration changes take effect only at a restart, and the configuration that is in force until then.
 
 use crate::config::types::{Config, Server};
 use serde_json::{Map, Value};
 use std::fmt::Debug;
 
-/// A key whose value the process was given at its start.
+/// A key whose value is fixed when the process starts.
 struct Key {
-    /// As it is named to people.
+    /// Its name in messages.
     name: &'static str,
     table: &'static str,
-    /// The keys of the table that it is about; all of them when empty.
+    /// The keys in the table that it stands for; the whole table when empty.
     members: &'static [&'static str],
-    /// Its value, to be compared.
+    /// Its value, for comparison.
     value: fn(&Config) -> String,
 }
 
-/// The keys that differ from those at the start, and need a restart.
+/// The keys that differ from the start and need a restart.
 pub(super) fn needed(started: &Config, new: &Config) -> Vec<&'static str> {
     differing(started, new).map(|key| key.name).collect()
 }
 
-/// What is in force, of a configuration that was loaded since the start: what needs a restart is as it was then, and what waits
-/// for the restart is told beside it.
+/// The configuration in force, given one that was loaded later: keys that need a restart have their old value, and their new
+/// values are listed separately.
 pub(super) fn in_force(started: (&Config, &str), new: (&Config, &str)) -> String {
     let parse = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap_or_default();
     let (before, mut shown) = (parse(started.1), parse(new.1));
@@ -69,13 +69,13 @@ fn shown(value: &dyn Debug) -> String {
     format!("{value:?}")
 }
 
-/// The numbers that sockets and workers are given.
+/// The size limits that sockets and workers got at the start.
 fn sizes(Server { max_header_bytes, max_headers, .. }: &Server) -> String {
     format!("{max_header_bytes} {max_headers}")
 }
 
-/// What the sockets and the workers have been given at the start, by name. Everything else of `[server]` is looked up when it is
-/// needed: drain_timeout, drain_delay, trust_forwarded, public_url, error_docs_url, cors, and the files of tls.
+/// What sockets and workers got at the start, by name. Everything else of `[server]` is read when it is needed: drain_timeout,
+/// drain_delay, trust_forwarded, public_url, error_docs_url, cors, and the TLS files.
 const KEYS: [Key; 14] = [
     table("admin", |config| shown(&config.admin)),
     table("limits", |config| {
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_force_is_shown_and_what_waits_beside_it() {
+    fn values_in_force_are_shown_with_the_pending_ones_listed() {
         let started = loaded("[server]\nlisten = '127.0.0.1:1'\nmax_headers = 50\n");
         let new = loaded(
             "[server]\nlisten = ['127.0.0.1:2', '127.0.0.1:3']\nworkers = 3\ndrain_delay = '1s'\n[admin]\nenabled = false\n",
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn names_come_in_order() {
+    fn keys_are_sorted_by_name() {
         assert!(KEYS.is_sorted_by_key(|key| key.name));
     }
 }

@@ -1,4 +1,4 @@
-//! The configuration in force, and what it is made into.
+//! The configuration in force, and the state that was built from it.
 
 use super::error::StartError;
 use super::{descriptors, restart, spending};
@@ -17,25 +17,25 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Loads the configuration from its files, and notes the files that it reads; the error lists every problem.
+/// Loads the configuration from its files, and records the files that it reads; the error lists every problem.
 pub type Load = Box<dyn Fn(&mut SourceFiles) -> Result<Loaded, String> + Send + Sync>;
 
-/// The configuration in force, and what it is made into.
+/// The configuration in force, and the state that was built from it.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) state: Arc<ArcSwap<State>>,
     pub(super) shared: Arc<proxy::Shared>,
     pub(super) upstream_tls: Arc<TlsShared>,
-    /// Towards clients.
+    /// TLS for clients.
     pub(super) tls: Option<Arc<Tls>>,
-    /// What `/config` shows.
+    /// The text of `/config`.
     pub(super) redacted: ArcSwap<String>,
-    /// The configuration that the process started with, and how `/config` shows it: some of it is in force to the end.
+    /// The configuration that the process started with, and its text for `/config`; keys that need a restart keep its values.
     started: (Arc<Config>, String),
-    /// The keys that have changed since and wait for a restart.
+    /// The keys that have changed and take effect at a restart.
     pub(super) waiting: ArcSwap<Vec<&'static str>>,
     pub(super) last_reload: ArcSwapOption<Reload>,
-    /// Told when another configuration is in force.
+    /// Signalled when another configuration is in force.
     pub(super) replaced: watch::Sender<()>,
 }
 
@@ -79,7 +79,7 @@ impl Running {
         })
     }
 
-    /// Applies another configuration to new requests and new connections, all of it or nothing. Returns the keys that need a
+    /// Applies another configuration to new requests and connections, completely or not at all. Returns the keys that need a
     /// restart.
     pub(super) fn replace(&self, loaded: Loaded, files: &mut SourceFiles) -> Result<Vec<&'static str>, String> {
         note_certificates(&loaded.config, files);
@@ -104,7 +104,7 @@ impl Running {
     }
 }
 
-/// Notes the files of TLS, before they are read.
+/// Records the TLS files before they are read.
 fn note_certificates(config: &Config, files: &mut SourceFiles) {
     let server = config
         .server
@@ -118,7 +118,7 @@ fn note_certificates(config: &Config, files: &mut SourceFiles) {
     server.chain(upstreams).flatten().for_each(|file| files.note(file));
 }
 
-/// Builds what a configuration needs; files that its routes name are read here, so that a missing one is reported at once.
+/// Builds the state for a configuration. Files that its routes name are read here, so that a missing one is reported at once.
 fn state(config: Config, shared: &Arc<proxy::Shared>, upstream_tls: &TlsShared) -> Result<State, String> {
     let problems: Vec<String> = config
         .routes

@@ -1,5 +1,5 @@
-//! What tenants have used of their budgets, in a file, so that a restart does not forget it. It is written when something has changed, at
-//! most once a second, beside the file and then renamed: a crash loses a second at most and never leaves half a file.
+//! Keeps the used part of tenants' budgets in a file, so that a restart does not forget it. It is written after a change, at most
+//! once a second, to a temporary file that is then renamed: a crash loses at most a second, and never leaves a partial file.
 
 use crate::proxy::Shared;
 use crate::proxy::tenants::Kept;
@@ -13,13 +13,13 @@ use tokio::time::{MissedTickBehavior, interval};
 /// How often the file is brought up to date.
 const STEP: Duration = Duration::from_secs(1);
 
-/// Reads the file; nothing has been used where there is none.
+/// Reads the file; without one, nothing has been used.
 ///
 /// # Errors
-/// When it cannot be read or is none of this gateway's: starting without it would forget what was used.
+/// When the file cannot be read or is not a state file: starting without it would forget what was used.
 pub(super) fn read(path: &Path) -> Result<Vec<Kept>, String> {
     let told = |problem: String| format!("limits.state: {}: {problem}", path.display());
-    // A pipe would be waited for, and a device may never end.
+    // Opening a pipe would block, and a device may have no end.
     if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         return Err(told("is no file".to_owned()));
     }
@@ -32,7 +32,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Kept>, String> {
     }
 }
 
-/// Keeps the file up to date for as long as it is polled.
+/// Keeps the file up to date, while it is polled.
 pub(super) async fn keep(shared: &Arc<Shared>, path: Option<PathBuf>) {
     let Some(path) = path else { return std::future::pending().await };
     let (mut steps, mut written, mut failed) = (interval(STEP), Vec::new(), false);
@@ -45,9 +45,9 @@ pub(super) async fn keep(shared: &Arc<Shared>, path: Option<PathBuf>) {
         }
         let (to, new) = (path.clone(), kept.clone());
         let outcome = tokio::task::spawn_blocking(move || write(&to, &new)).await;
-        match outcome.unwrap_or_else(|_panic| Err(io::Error::other("the gateway failed inside"))) {
+        match outcome.unwrap_or_else(|_panic| Err(io::Error::other("the gateway failed with an internal error"))) {
             Ok(()) => (written, failed) = (kept, false),
-            // Told once, and tried again every time.
+            // Logged once, and retried every time.
             Err(error) if !std::mem::replace(&mut failed, true) => {
                 tracing::error!(%error, file = %path.display(), "what tenants have used is not kept");
             }
@@ -56,9 +56,9 @@ pub(super) async fn keep(shared: &Arc<Shared>, path: Option<PathBuf>) {
     }
 }
 
-/// Writes the file as a whole; a link to it stays one.
+/// Replaces the whole file. A symbolic link to it is kept.
 pub(super) fn write(path: &Path, kept: &[Kept]) -> io::Result<()> {
-    let path = &behind_links(path);
+    let path = &resolve_links(path);
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let mut file = File::create(&beside)?;
@@ -67,9 +67,9 @@ pub(super) fn write(path: &Path, kept: &[Kept]) -> io::Result<()> {
     std::fs::rename(&beside, path)
 }
 
-/// The file itself, where its name may be a symbolic link: one that was renamed over the link would stay behind on the disk that the
-/// link was to lead away from. The file need not be there yet.
-fn behind_links(path: &Path) -> PathBuf {
+/// The file that a path leads to through symbolic links. Renaming over the link would replace it, and leave the file on the disk
+/// that the link is meant to avoid. The file may not exist yet.
+fn resolve_links(path: &Path) -> PathBuf {
     let next = || {
         let to = std::fs::read_link(path).ok()?;
         Some(path.parent().map_or_else(|| to.clone(), |folder| folder.join(&to)))
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_to_the_file_stays_one_and_what_is_no_file_is_not_read() {
+    fn a_link_to_the_file_is_kept_and_only_regular_files_are_read() {
         let (folder, disk) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
         let (link, file) = (folder.path().join("state.json"), disk.path().join("real.json"));
         std::os::unix::fs::symlink(&file, &link).expect("a link");
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_and_an_amount_below_zero_or_without_end_is_refused() {
+    fn amounts_are_read_back_and_must_be_finite_and_not_negative() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("state.json");
         assert_eq!(read(&path), Ok(Vec::new()));

@@ -1,4 +1,4 @@
-//! A whole gateway in this process, seen through its two listeners.
+//! A whole gateway in this process, driven through its two listeners.
 
 use super::*;
 use crate::config::load_str;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 const BASE: &str = "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 2\ndrain_timeout = \"20s\"\n\
                     [admin]\nlisten = \"127.0.0.1:0\"\n";
 
-/// The base with a route of this name and prefix, to a port where nobody listens.
+/// The base configuration with a route of this name and prefix, to a port where nobody listens.
 fn text(route: &str) -> String {
     text_to(route, 1)
 }
@@ -23,7 +23,7 @@ fn text_to(route: &str, port: u16) -> String {
 
 fn load(text: &str) -> Result<Loaded, String> {
     let mut loaded = load_str(&[("gateway.toml", text)], []).map_err(|problems| format!("{problems:?}"))?;
-    // The lines of requests would stand between those of the tests.
+    // Access log lines would mix with the output of the tests.
     loaded.config.telemetry.access_log = false;
     Ok(loaded)
 }
@@ -45,7 +45,7 @@ fn ask(address: &Listen, line: &str) -> String {
 
 struct Gateway {
     handle: Handle,
-    /// What the next reload finds.
+    /// The configuration that the next reload reads.
     file: Arc<Mutex<String>>,
 }
 
@@ -104,7 +104,7 @@ fn the_admin_listener_shows_what_was_promised() {
 }
 
 #[test]
-fn an_admin_connection_goes_on_after_a_body() {
+fn an_admin_connection_continues_after_a_body() {
     let gateway = gateway();
     let mut stream = connect(gateway.handle.admin_address().expect("an admin listener"));
     let requests = "POST /-/reload HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n\
@@ -115,7 +115,7 @@ fn an_admin_connection_goes_on_after_a_body() {
         let answer = String::from_utf8(until(&mut stream, end.as_bytes())).expect("text");
         assert!(answer.contains("content-security-policy: default-src 'none';"), "{answer}");
     }
-    // What is still to come is not waited for.
+    // Bytes that have not arrived yet are not waited for.
     assert_eq!(stream.read(&mut [0]).expect("the end"), 0);
 }
 
@@ -153,7 +153,7 @@ fn busy() -> (Gateway, TcpStream, TcpStream) {
     let (mut provider, _) = provider.accept().expect("the gateway connects");
     let _ = provider.read(&mut [0; 4096]).expect("the request");
     gateway.handle.stop();
-    // The admin listener is there to the end: had readiness not failed, it would be gone before it said so.
+    // The admin listener closes last: readiness must have failed before that.
     while gateway.admin("GET /readyz").starts_with("HTTP/1.1 200 ") {}
     (gateway, client, provider)
 }
@@ -170,7 +170,7 @@ fn stopping_fails_readiness_and_lets_requests_end() {
     gateway.handle.join();
 }
 
-/// Reads until what was read ends so.
+/// Reads until the received bytes end like this.
 fn until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end) {
@@ -182,11 +182,11 @@ fn until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn stopping_closes_websockets_in_order() {
+fn stopping_closes_websockets_with_a_close_frame() {
     let provider = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let gateway = gateway_to(provider.local_addr().expect("a listener").port());
     let mut client = connect(gateway.handle.address());
-    // The key and its answer are the example of RFC 6455 1.3.
+    // The key and its response are the example of RFC 6455 1.3.
     let asked = "GET /tts/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                  sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     client.write_all(asked.as_bytes()).expect("the gateway reads");
@@ -204,7 +204,7 @@ fn stopping_closes_websockets_in_order() {
     assert!(String::from_utf8_lossy(&told).contains("\"code\":\"shutting_down\""), "{told:?}");
     let going_away = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
     client.write_all(&going_away).expect("the gateway reads");
-    // Masked, so that only the opcode and the length can be told.
+    // The frame is masked, so only the opcode and the length can be checked.
     let _ = until(&mut provider, &[0x88, 0x82]);
     provider.write_all(&[0x88, 0x02, 0x03, 0xe9]).expect("the gateway reads");
     drop((client, provider));
@@ -222,7 +222,7 @@ fn two_stops_end_at_once() {
 }
 
 #[test]
-fn what_prevents_the_start_is_named() {
+fn a_failed_start_names_its_cause() {
     let taken = gateway();
     let address = Address(taken.handle.address()).to_string();
     for (wrong, part) in [

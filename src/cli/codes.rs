@@ -1,4 +1,4 @@
-//! `speechgate codes`: the vocabulary, and how a provider's own codes map to it.
+//! `speechgate codes`: the vocabulary, and the mapping of a provider's codes to it.
 
 use super::Format;
 use crate::canon::spec::{MappingSpec, Table};
@@ -6,7 +6,7 @@ use crate::canon::{Code, Profile, Type, reference};
 use crate::config;
 use serde_json::{Value, json};
 
-/// Every type and code.
+/// Lists every type and code.
 pub(super) fn all(format: Format) -> String {
     if format == Format::Markdown {
         let profiles: Vec<_> = config::built_in_profiles().collect();
@@ -34,7 +34,7 @@ pub(super) fn all(format: Format) -> String {
     table(["TYPE", "CODE", "STATUS", "RETRY", "MEANING"], rows)
 }
 
-/// How a provider's codes map. Rules that depend on more than a code are shown by `explain`.
+/// Lists how a provider's codes map. Rules that depend on more than a code are shown by `explain`.
 pub(super) fn of(profile: &Profile, format: Format) -> String {
     if format == Format::Markdown {
         return reference::markdown(&reference::entries([profile]));

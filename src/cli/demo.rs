@@ -1,4 +1,4 @@
-//! `speechgate demo`: simulated providers and a gateway before them, in one process; no key, no network, no file.
+//! `speechgate demo`: simulated providers with a gateway in front, in one process; no key, no network, no file.
 
 mod tour;
 
@@ -14,15 +14,15 @@ use tour::CASES;
 
 /// The port of the gateway, unless another is requested or this one is taken.
 const LISTEN: u16 = 8080;
-/// The port of the admin listener, likewise.
+/// The port of the admin listener, unless another is requested or this one is taken.
 const ADMIN: u16 = 9464;
 
 /// The options of the command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
-    /// Where clients connect; port 8080 or a free one without it.
+    /// Where clients connect; none for port 8080, or a free one.
     pub(super) listen: Option<SocketAddr>,
-    /// Where the admin listener is; port 9464 or a free one without it.
+    /// Where the admin listener is; none for port 9464, or a free one.
     pub(super) admin: Option<SocketAddr>,
     /// The form of errors on all routes.
     pub(super) envelope: Envelope,
@@ -53,7 +53,7 @@ fn demonstrate(options: Options) -> Result<(), String> {
     };
     runtime
         .block_on(async {
-            // Before anything is printed: a script that has read the first line may send a signal at once.
+            // Before anything is printed: a script may send a signal as soon as it has read the first line.
             let mut stop = Signals::new()?;
             let screen =
                 if options.json { addresses.json() } else { addresses.screen(listen.instead, admin.instead).await };
@@ -83,7 +83,7 @@ fn start_gateway(options: Options, simulators: &[Simulator]) -> Result<(app::Han
         let loaded = config::load_str(&[("demo", &text)], []).map_err(|problems| listed(&problems))?;
         match app::start(loaded, None) {
             Ok(gateway) => return Ok((gateway, listen, admin)),
-            // Another process took the port meanwhile. Each of the two falls back once at most.
+            // Another process took the port in the meantime. Each listener falls back at most once.
             Err(app::StartError::Listen(_, taken, _)) if listen.falls_back(&taken) || admin.falls_back(&taken) => {}
             Err(error) => return Err(error.to_string()),
         }
@@ -121,7 +121,7 @@ fn configuration(listen: SocketAddr, admin: SocketAddr, options: Options, simula
 #[derive(Debug)]
 struct Port {
     address: SocketAddr,
-    /// Whether the command line named this very address.
+    /// Whether the command line asked for this address.
     requested: bool,
     /// The usual port, if it was taken.
     instead: Option<u16>,
@@ -158,7 +158,7 @@ fn url(listen: &Listen) -> String {
     format!("http://{}", app::Address(listen))
 }
 
-/// Where everything is.
+/// The addresses of everything that was started.
 struct Addresses {
     gateway: String,
     admin: String,
@@ -166,14 +166,14 @@ struct Addresses {
 }
 
 impl Addresses {
-    /// One line for scripts.
+    /// One line of JSON, for scripts.
     fn json(&self) -> String {
         let simulators: serde_json::Map<_, _> =
             self.simulators.iter().map(|(provider, url)| (provider.name().to_owned(), url.clone().into())).collect();
         format!("{}\n", serde_json::json!({ "gateway": self.gateway, "admin": self.admin, "simulators": simulators }))
     }
 
-    /// The tour: failures before and after, asked for just now, and what to type.
+    /// The tour: failures before and after, fetched just now, and the commands to try.
     async fn screen(&self, gateway_instead: Option<u16>, admin_instead: Option<u16>) -> String {
         let (bold, plain) = styles();
         let note = |instead: Option<u16>| instead.map(|port| format!("   (port {port} is taken)")).unwrap_or_default();
@@ -225,13 +225,13 @@ impl Addresses {
     }
 }
 
-/// Bold and plain, if the terminal shows them.
+/// The escapes for bold and plain text, if the terminal supports them.
 fn styles() -> (&'static str, &'static str) {
     let wanted = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if wanted { ("\x1b[1m", "\x1b[0m") } else { ("", "") }
 }
 
-/// Prints everything at once. A closed pipe is no error.
+/// Prints everything at once. A closed pipe is not an error.
 fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -266,7 +266,7 @@ mod tests {
     use crate::config::types::Envelopes;
 
     #[tokio::test]
-    async fn the_configuration_is_one_that_an_operator_could_write() {
+    async fn the_configuration_is_valid() {
         let simulators = start_simulators().await.unwrap();
         for envelope in [Envelope::Auto, Envelope::Canonical, Envelope::Compatible, Envelope::Problem] {
             let options = Options { listen: None, admin: None, envelope, json: false };

@@ -1,9 +1,9 @@
-//! `speechgate explain`: recordings in, one after the other or all of a folder; what each means out.
+//! `speechgate explain`: explains recordings, single files or all of a folder.
 
 use super::arguments::{Explain, ExplainFormat, TransportName};
 use super::{print, profile, read};
 use crate::canon::Profile;
-use crate::explain::{self, Told, Transport};
+use crate::explain::{self, Explained, Transport};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,24 +15,24 @@ pub(super) fn run(arguments: &Explain) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let told: Vec<Told> =
-        recordings(&arguments.files).into_iter().map(|file| tell(arguments, &profile, &file)).collect();
-    let failed = told.iter().any(|told| told.verdict.is_err());
+    let explained: Vec<Explained> =
+        recordings(&arguments.files).into_iter().map(|file| explain_file(arguments, &profile, &file)).collect();
+    let failed = explained.iter().any(|one| one.verdict.is_err());
     let printed = match arguments.format {
-        ExplainFormat::Json => print(&explain::document(&profile, &told)),
-        ExplainFormat::Text => print(&text(&profile, &told)),
+        ExplainFormat::Json => print(&explain::document(&profile, &explained)),
+        ExplainFormat::Text => print(&text(&profile, &explained)),
     };
     if failed { ExitCode::FAILURE } else { printed }
 }
 
-/// All reports, each with a line above it where there are several.
-fn text(profile: &Profile, told: &[Told]) -> String {
+/// All reports; if there are several, each has a line with its file above it.
+fn text(profile: &Profile, recordings: &[Explained]) -> String {
     let mut all = String::new();
-    for one in told {
+    for one in recordings {
         match &one.verdict {
             Err(problem) => eprintln!("speechgate explain: {}: {problem}", one.name),
             Ok(verdict) => {
-                if told.len() > 1 {
+                if recordings.len() > 1 {
                     let gap = if all.is_empty() { "" } else { "\n" };
                     all.push_str(&format!("{gap}# file       {}\n", one.name));
                 }
@@ -43,7 +43,7 @@ fn text(profile: &Profile, told: &[Told]) -> String {
     all
 }
 
-fn tell(arguments: &Explain, profile: &Profile, file: &Path) -> Told {
+fn explain_file(arguments: &Explain, profile: &Profile, file: &Path) -> Explained {
     let verdict = read(file).and_then(|bytes| {
         let transport = match arguments.transport {
             None => Transport::guess(&bytes),
@@ -59,10 +59,10 @@ fn tell(arguments: &Explain, profile: &Profile, file: &Path) -> Told {
         let runtime = runtime.map_err(|error| error.to_string())?;
         runtime.block_on(explain::verdict(profile, transport, request, &bytes))
     });
-    Told { name: file.display().to_string(), verdict }
+    Explained { name: file.display().to_string(), verdict }
 }
 
-/// The files that are meant: those named, and those of folders in the order of their names.
+/// The files to explain: those named, and the files of named folders, sorted by name.
 fn recordings(named: &[PathBuf]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for path in named {
@@ -75,11 +75,11 @@ fn recordings(named: &[PathBuf]) -> Vec<PathBuf> {
     files
 }
 
-/// The recordings of a folder and of those in it. What is hidden or plainly something else is none.
+/// Adds the recordings of a folder and its subfolders. Hidden files and files of other types are skipped.
 fn within(folder: &Path, files: &mut Vec<PathBuf>) {
     const OTHERS: [&str; 4] = ["md", "tsv", "toml", "csv"];
     let Ok(entries) = std::fs::read_dir(folder) else {
-        // To be reported as what cannot be read.
+        // It will be reported as unreadable.
         files.push(folder.to_owned());
         return;
     };
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folders_are_read_in_order_without_what_is_no_recording() {
+    fn folders_are_read_in_order_and_other_files_are_skipped() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("b")).expect("a folder");
         for name in ["c.http", "a.http", "b/d.sse", ".hidden", "README.md", "expected.tsv"] {

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// As much of the response as the status line needs.
 const HEAD: usize = 64;
 
-/// Whether the gateway accepts requests.
+/// Asks the admin listener whether the gateway accepts requests.
 pub(super) fn ask(admin: &Listen) -> Result<(), String> {
     let head = response_head(admin).map_err(|error| format!("no response from {}: {error}", Address(admin)))?;
     match head.split(' ').nth(1) {
@@ -50,7 +50,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn answers_are_told_apart() {
+    fn each_response_has_its_outcome() {
         for (line, problem) in [
             ("HTTP/1.1 200 OK\r\n\r\nok\n", None),
             ("HTTP/1.1 503 Service Unavailable\r\n\r\n", Some("does not accept requests")),
@@ -68,7 +68,7 @@ mod tests {
             assert_eq!(told.is_ok(), problem.is_none(), "{line}: {told:?}");
             assert!(told.err().unwrap_or_default().contains(problem.unwrap_or_default()), "{line}");
             server.join().expect("it does not panic");
-            // Nobody listens any more.
+            // The listener is closed.
             assert!(ask(&address).expect_err("nobody").contains("no response from"));
         }
     }

@@ -1,8 +1,8 @@
-//! `speechgate key new`: a new gateway key, and the line for the configuration.
+//! `speechgate key new`: a new gateway key, and its line for the configuration.
 
 use crate::proxy::gateway_key as key;
 
-/// The key on a line of its own, shown this once, and what goes into the configuration. None without random bytes.
+/// The key on a line of its own, printed only this once, and the lines for the configuration. None without random bytes.
 pub(super) fn new(tenant: &str) -> Option<String> {
     let key = key::make()?;
     let hash = key::shown(&key::hash(key.as_bytes()));
@@ -13,7 +13,7 @@ pub(super) fn new(tenant: &str) -> Option<String> {
     ))
 }
 
-/// A tenant's name, as the configuration takes it.
+/// Validates a tenant's name.
 pub(super) fn name(text: &str) -> Result<String, String> {
     crate::config::name(text).map(|()| text.to_owned()).map_err(|expected| format!("expected {expected}"))
 }
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_is_a_configuration_that_takes_the_key() {
+    fn the_printed_configuration_accepts_the_key() {
         let printed = new("support-bot").expect("random bytes");
         let (made, rest) = printed.split_once('\n').expect("lines");
         let route =

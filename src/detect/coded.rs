@@ -1,4 +1,4 @@
-//! Bodies and messages that are not bare JSON: what they say as JSON, and the same with other JSON in it.
+//! Bodies and messages that are encoded other than as plain JSON: decoding them to JSON, and replacing that JSON.
 
 use crate::canon::{Codec, Observed};
 use crate::wire::event_stream::{self, Message};
@@ -7,7 +7,7 @@ use crate::wire::packed::Packing;
 use http::{HeaderMap, header};
 use serde_json::{Map, Value};
 
-/// The names under which each codec goes as a body.
+/// The media types of each codec.
 const TYPES: [(&str, Codec); 6] = [
     ("application/msgpack", Codec::Msgpack),
     ("application/x-msgpack", Codec::Msgpack),
@@ -17,15 +17,15 @@ const TYPES: [(&str, Codec); 6] = [
     ("application/vnd.amazon.eventstream", Codec::EventStream),
 ];
 
-/// A body or a message, with its codec undone.
+/// A body or a message, decoded.
 #[derive(Debug)]
 pub struct Coded<'a> {
     raw: &'a [u8],
-    undone: Option<Undone<'a>>,
+    decoded: Option<Decoded<'a>>,
 }
 
 #[derive(Debug)]
-struct Undone<'a> {
+struct Decoded<'a> {
     codec: Codec,
     headers: HeaderMap,
     body: Body<'a>,
@@ -38,22 +38,22 @@ enum Body<'a> {
 }
 
 impl<'a> Coded<'a> {
-    /// A message of a socket. What is not in the codec is taken as it is.
+    /// A message of a WebSocket. One that is not valid in the codec is used as it is.
     #[must_use]
     pub fn message(codec: Option<Codec>, raw: &'a [u8]) -> Coded<'a> {
-        Coded { raw, undone: codec.and_then(|codec| undo(codec, raw)) }
+        Coded { raw, decoded: codec.and_then(|codec| decode(codec, raw)) }
     }
 
-    /// The body of an answer whose head says what it is.
+    /// The body of a response, whose head names the codec.
     #[must_use]
     pub fn body_of(headers: &HeaderMap, raw: &'a [u8]) -> Coded<'a> {
         Coded::message(codec_of(headers), raw)
     }
 
-    /// What it says, as JSON or text.
+    /// The decoded body: JSON or text.
     #[must_use]
     pub fn body(&self) -> &[u8] {
-        match self.undone.as_ref().map(|undone| &undone.body) {
+        match self.decoded.as_ref().map(|decoded| &decoded.body) {
             None => self.raw,
             Some(Body::Within(body)) => body,
             Some(Body::Made(body)) => body,
@@ -63,35 +63,35 @@ impl<'a> Coded<'a> {
     /// The name of an event: what the message says that it is.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
-        let headers = &self.undone.as_ref()?.headers;
+        let headers = &self.decoded.as_ref()?.headers;
         let names = ["exception-type", "error-code", "event-type"];
         names.iter().find_map(|name| headers.get(*name)?.to_str().ok())
     }
 
-    /// Whether it is binary as it came.
+    /// Whether the original is binary.
     #[must_use]
     pub fn is_binary(&self) -> bool {
-        self.undone.as_ref().is_some_and(|undone| undone.codec.is_binary())
+        self.decoded.as_ref().is_some_and(|decoded| decoded.codec.is_binary())
     }
 
-    /// The same with another body.
+    /// The original with another body.
     #[must_use]
     pub fn with_body(&self, body: &[u8]) -> Option<Vec<u8>> {
-        self.undone.as_ref().map_or_else(|| Some(body.to_vec()), |undone| recode(undone.codec, self.raw, body))
+        self.decoded.as_ref().map_or_else(|| Some(body.to_vec()), |decoded| recode(decoded.codec, self.raw, body))
     }
 
-    /// What was seen, which took its body from here; `seen` may have taken out of it what must not be shown.
+    /// Completes an observation whose body came from here; the body in `seen` may have been redacted.
     #[must_use]
     pub fn observed<'s>(&'s self, seen: Observed<'s>) -> Observed<'s> {
-        match &self.undone {
+        match &self.decoded {
             None => seen,
-            Some(undone) if undone.codec.has_fields() => seen.coded(undone.codec, self.raw).within(&undone.headers),
-            Some(undone) => seen.coded(undone.codec, self.raw),
+            Some(decoded) if decoded.codec.has_fields() => seen.coded(decoded.codec, self.raw).within(&decoded.headers),
+            Some(decoded) => seen.coded(decoded.codec, self.raw),
         }
     }
 }
 
-/// The codec of a body, as its head says.
+/// The codec of a body, by its head.
 #[must_use]
 pub fn codec_of(headers: &HeaderMap) -> Option<Codec> {
     let media_type = headers.get(header::CONTENT_TYPE)?.as_bytes();
@@ -99,8 +99,8 @@ pub fn codec_of(headers: &HeaderMap) -> Option<Codec> {
     TYPES.iter().find(|(name, _)| essence.eq_ignore_ascii_case(name.as_bytes())).map(|(_, codec)| *codec)
 }
 
-/// A message as it came, with this JSON in the place of its own; none when it has no place for it. Members that were added to a
-/// packed map are added to its bytes, all others of which stay.
+/// The original message with this JSON in place of its own; none when the codec has no place for it. Members that were added to a
+/// packed map are appended to it, and its other bytes are unchanged.
 #[must_use]
 pub fn recode(codec: Codec, raw: &[u8], json: &[u8]) -> Option<Vec<u8>> {
     match codec {
@@ -111,7 +111,7 @@ pub fn recode(codec: Codec, raw: &[u8], json: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// A message of our own; none in a codec that has a place for none. `__type` names an exception.
+/// Encodes a message of our own; none in a codec that has no place for one. `__type` names an exception.
 #[must_use]
 pub fn encode(codec: Codec, json: &[u8]) -> Option<Vec<u8>> {
     let value = || serde_json::from_slice::<Value>(json).ok();
@@ -138,19 +138,19 @@ fn repack(packing: Packing, raw: &[u8], json: &[u8]) -> Option<Vec<u8>> {
     added.iter().try_fold(raw.to_vec(), |bytes, (name, value)| packing.with_member(&bytes, name, value))
 }
 
-fn undo(codec: Codec, raw: &[u8]) -> Option<Undone<'_>> {
+fn decode(codec: Codec, raw: &[u8]) -> Option<Decoded<'_>> {
     let packed = |packing: Packing| {
         let body = Body::Made(serde_json::to_vec(&packing.read(raw)?).ok()?);
-        Some(Undone { codec, headers: HeaderMap::new(), body })
+        Some(Decoded { codec, headers: HeaderMap::new(), body })
     };
     match codec {
         Codec::Headed => {
             let headed = headed::read(raw)?;
-            Some(Undone { codec, headers: headed.headers, body: Body::Within(headed.body) })
+            Some(Decoded { codec, headers: headed.headers, body: Body::Within(headed.body) })
         }
         Codec::EventStream => {
             let message = Message::read(raw)?;
-            Some(Undone { codec, headers: message.headers(), body: Body::Within(message.payload) })
+            Some(Decoded { codec, headers: message.headers(), body: Body::Within(message.payload) })
         }
         Codec::Msgpack => packed(Packing::Msgpack),
         Codec::Cbor => packed(Packing::Cbor),
@@ -163,7 +163,7 @@ mod tests {
     use serde_json::json;
     use std::time::UNIX_EPOCH;
 
-    /// Each codec with a message in it that says `value`.
+    /// A message in each codec with this value.
     fn messages(value: &Value) -> [(Codec, Vec<u8>); 4] {
         let json = value.to_string();
         [
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn every_codec_says_the_same_and_keeps_what_it_said() {
+    fn every_codec_decodes_to_the_same_value_and_keeps_the_rest() {
         let value = json!({"reason": "error", "code": 7, "list": [1, {"a": null}]});
         for (codec, raw) in messages(&value) {
             let coded = Coded::message(Some(codec), &raw);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_codec_is_taken_as_it_is() {
+    fn invalid_messages_are_used_as_they_are() {
         for codec in [Codec::Headed, Codec::EventStream, Codec::Msgpack, Codec::Cbor] {
             for raw in [&b"{\"error\":\"x\"}"[..], b"", b"\xff\xfe\xfd"] {
                 let coded = Coded::message(Some(codec), raw);
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn numbers_of_many_digits_are_what_they_were() {
-        // A quick parse takes some of these for their neighbours, and the message was then written anew.
+        // A fast number parser takes some of these for their neighbours, and the message would then have been re-encoded.
         let numbers = [
             6.493_079_410_990_404_6e196,
             1.588_197_377_9e-269,

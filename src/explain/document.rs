@@ -1,4 +1,4 @@
-//! What recorded failures mean, as one JSON document: for scripts, and for tests of one's own profiles.
+//! What recordings mean, as one JSON document: for scripts, and for tests of profiles.
 
 use super::Verdict;
 use crate::canon::envelope::{self, Stamp};
@@ -7,10 +7,10 @@ use crate::telemetry;
 use serde_json::{Map, Value, json};
 use std::time::SystemTime;
 
-/// A recording, by its name, and what it means; or why that cannot be said.
+/// A recording, and what it means or why that cannot be determined.
 #[derive(Debug)]
-pub struct Told {
-    /// Its file, or `-`.
+pub struct Explained {
+    /// The name of its file, or `-`.
     pub name: String,
     /// What it means.
     pub verdict: Result<Verdict, String>,
@@ -18,13 +18,13 @@ pub struct Told {
 
 /// One document for all recordings.
 #[must_use]
-pub fn document(profile: &Profile, recordings: &[Told]) -> String {
+pub fn document(profile: &Profile, recordings: &[Explained]) -> String {
     let recordings: Vec<Value> = recordings.iter().map(|told| recording(profile, told)).collect();
     let document = json!({ "provider": profile.name(), "recordings": recordings });
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }
 
-fn recording(profile: &Profile, told: &Told) -> Value {
+fn recording(profile: &Profile, told: &Explained) -> Value {
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| {
         let _ = object.insert(name.to_owned(), value);
@@ -64,7 +64,7 @@ fn asked(asked: &crate::canon::explain::Asked) -> Value {
     json!({ "place": asked.place, "matched": asked.matched, "why": asked.why })
 }
 
-/// The canonical envelope, with an id of nobody's.
+/// The canonical envelope, with a placeholder for the request id.
 pub(super) fn written(profile: &Profile, error: &CanonicalError) -> Value {
     let now = telemetry::timestamp(SystemTime::now());
     let stamp = Stamp {
@@ -89,7 +89,7 @@ mod tests {
         [providers.top]\nextends = 'base'\ncode = ['$.fault.why', 'h:x-why']\n";
 
     #[tokio::test]
-    async fn each_value_says_where_it_was_read_and_whose_word_that_is() {
+    async fn each_value_has_its_source() {
         let loaded = load_str(&[("own.toml", OWN)], []).expect("a configuration");
         let profile = loaded.profile("top").expect("a profile");
         let answer =
@@ -97,9 +97,12 @@ mod tests {
         let told = ["one.http", "two.http"].map(|name| name.to_owned());
         let mut all = Vec::new();
         for name in told {
-            all.push(Told { name, verdict: verdict(&profile, Transport::Http, None, answer).await });
+            all.push(Explained { name, verdict: verdict(&profile, Transport::Http, None, answer).await });
         }
-        all.push(Told { name: "three".to_owned(), verdict: verdict(&profile, Transport::Close, None, b"x").await });
+        all.push(Explained {
+            name: "three".to_owned(),
+            verdict: verdict(&profile, Transport::Close, None, b"x").await,
+        });
         let document: Value = serde_json::from_str(&document(&profile, &all)).expect("one JSON document");
         let [first, _, third] = document["recordings"].as_array().expect("a list").as_slice() else {
             panic!("three recordings")

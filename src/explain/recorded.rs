@@ -1,4 +1,4 @@
-//! Recordings: a raw HTTP answer read by the same parser as a live one.
+//! Parses recordings, with the parser that is used for live responses.
 
 use crate::detect::{self, Framing};
 use crate::upstream::{Limits, read_capped};
@@ -11,12 +11,12 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A recorded HTTP answer.
+/// A recorded HTTP response.
 #[derive(Debug)]
 pub struct Recorded {
-    /// The request it answered, when the recording begins with a line such as `> GET /v1/jobs/7`.
+    /// The request, when the recording begins with a line such as `> GET /v1/jobs/7`.
     pub request: Option<(String, String)>,
-    /// Whether that request asked for a WebSocket: `> GET /v1/listen websocket`.
+    /// Whether the request was a WebSocket handshake: `> GET /v1/listen websocket`.
     pub upgrade: bool,
     /// Its status.
     pub status: u16,
@@ -24,24 +24,24 @@ pub struct Recorded {
     pub headers: HeaderMap,
     /// Its body, decoded and bounded.
     pub body: Bytes,
-    /// Whether the bound cut the body, or it broke off.
+    /// Whether the body is incomplete, because of the bound or because it broke off.
     pub truncated: bool,
-    /// Whether its content coding could not be undone.
+    /// Whether its content coding could not be decoded.
     pub undecodable: bool,
 }
 
 impl Recorded {
-    /// Reads a recording. Line ends of the head may be bare, and `Content-Length` is not held against an edited body.
+    /// Parses a recording. Line ends in the head may be bare, and `Content-Length` may contradict an edited body.
     ///
     /// # Errors
-    /// What is wrong with the head.
+    /// When the head is invalid; the text says why.
     pub async fn read(bytes: &[u8]) -> Result<Recorded, String> {
         let (request, upgrade, bytes) = asked(bytes);
         let wire = on_the_wire(bytes);
         let (ours, theirs) = tokio::io::duplex(16 * 1024);
         let feed = async move {
             let (mut read, mut write) = tokio::io::split(theirs);
-            // An answer that comes before its question is no answer. Whatever else happens to the other side shows there.
+            // A response before its request is an error in hyper, so the request is read first.
             let _ = read.read(&mut [0; 1024]).await;
             let _ = write.write_all(&wire).await;
             let _ = write.shutdown().await;
@@ -79,7 +79,7 @@ impl Recorded {
     }
 }
 
-/// A first line `> GET /v1/jobs/7` tells which request was answered; with `websocket` behind it, that it was an upgrade.
+/// Splits off a first line `> GET /v1/jobs/7`, which names the request; `websocket` at its end marks a handshake.
 fn asked(bytes: &[u8]) -> (Option<(String, String)>, bool, &[u8]) {
     let Some(rest) = bytes.strip_prefix(b"> ") else { return (None, false, bytes) };
     let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
@@ -93,8 +93,8 @@ fn asked(bytes: &[u8]) -> (Option<(String, String)>, bool, &[u8]) {
     (request, words.next() == Some("websocket"), behind)
 }
 
-/// The recording as a provider would have sent it: line ends of the head as they must be, and no length or framing that
-/// an edited body contradicts.
+/// The recording as a provider would have sent it: with proper line ends in the head, and without length or framing that an
+/// edited body contradicts.
 fn on_the_wire(bytes: &[u8]) -> Vec<u8> {
     let (head, body) = split_head(bytes);
     let head = String::from_utf8_lossy(head);
@@ -138,7 +138,7 @@ fn looks_chunked(body: &[u8]) -> bool {
     !line.is_empty() && line.len() <= 8 && line.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// Trailers as text: a name, a colon and a value on each line.
+/// Parses trailers: a name, a colon and a value on each line.
 pub(super) fn fields(bytes: &[u8]) -> Result<HeaderMap, String> {
     let mut fields = HeaderMap::new();
     for line in bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()) {
@@ -157,20 +157,20 @@ pub(super) fn fields(bytes: &[u8]) -> Result<HeaderMap, String> {
 
 /// One event or line.
 pub(super) struct Unit {
-    /// As it came, field lines included.
+    /// The original bytes, including field lines.
     pub(super) raw: Vec<u8>,
     /// The event's name.
     pub(super) name: Option<String>,
-    /// None for an event without any.
+    /// None for an event without data.
     pub(super) data: Option<Vec<u8>>,
-    /// Its end, a blank line or a line break, is missing.
+    /// Whether its end, a blank line or a line break, is missing.
     pub(super) unended: bool,
-    /// It is larger than what is looked at of it.
+    /// Whether it is larger than the part that is examined.
     pub(super) cut: bool,
 }
 
 impl Unit {
-    /// What is looked at of a piece; none of a comment.
+    /// The examined part of a piece; none for a comment.
     fn of(framing: Framing, piece: Piece<'_>) -> Option<Unit> {
         let (raw, cut) = match piece {
             Piece::Whole(raw) => (raw, false),
@@ -189,8 +189,7 @@ impl Unit {
     }
 }
 
-/// The events or lines of a stream, and whether one was too large to be looked at as a whole. What stands behind the last of them counts
-/// as one.
+/// The events or lines of a stream, and whether one was too large to be examined. An incomplete last one counts.
 pub(super) fn units(framing: Framing, bytes: &[u8]) -> (Vec<Unit>, bool) {
     let (mut units, mut out) = (Vec::new(), VecDeque::new());
     let bytes = Bytes::copy_from_slice(bytes);

@@ -1,4 +1,4 @@
-//! Failures worth seeing, and how they look before and after.
+//! The failures that the demo shows, before and after normalization.
 
 use crate::simulator::Provider;
 use bytes::Bytes;
@@ -13,14 +13,14 @@ use tokio::time::timeout;
 /// One failure of the tour.
 pub(super) struct Case {
     pub(super) provider: Provider,
-    /// What is special about it.
+    /// What it demonstrates.
     pub(super) what: &'static str,
     method: &'static str,
     path: &'static str,
     header: Option<(&'static str, &'static str)>,
 }
 
-/// One kind of failure each.
+/// One of each kind of failure.
 pub(super) const CASES: [Case; 8] = [
     Case {
         provider: Provider::ElevenLabs,
@@ -80,15 +80,15 @@ pub(super) const CASES: [Case; 8] = [
     },
 ];
 
-/// The widest line.
+/// The widest line, in characters.
 const WIDTH: usize = 96;
-/// How much of a response is read.
+/// How many bytes of a response are read.
 const BOUND: usize = 64 * 1024;
-/// Everything runs on this machine: what takes longer is broken.
+/// Everything runs on this machine: whatever takes longer is broken.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Case {
-    /// What to paste.
+    /// The command to paste.
     pub(super) fn curl(&self, gateway: &str) -> String {
         let header = self.header.map(|(name, value)| format!(" -H {name}:{value}")).unwrap_or_default();
         let body = if self.method == "POST" { " -d '{}'" } else { "" };
@@ -96,16 +96,16 @@ impl Case {
     }
 }
 
-/// What the provider answers and what the gateway makes of it, a line each.
+/// The provider's response and the gateway's, one line each.
 pub(super) async fn compare(direct: &str, gateway: &str, case: &Case) -> [String; 2] {
     let before = ask(direct, case.path, case).await;
     let after = ask(gateway, &format!("/{}{}", case.provider, case.path), case).await;
-    let before = before.map_or_else(|problem| problem, |answer| said(&answer));
-    let after = after.map_or_else(|problem| problem, |answer| meant(&answer));
+    let before = before.map_or_else(|problem| problem, |answer| summary(&answer));
+    let after = after.map_or_else(|problem| problem, |answer| envelope_summary(&answer));
     [format!("before  {before}"), format!("after   {after}")].map(|line| shortened(&line))
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a connection of its own.
 async fn ask(base: &str, path: &str, case: &Case) -> Result<Response<Bytes>, String> {
     let authority = base.trim_start_matches("http://");
     let mut request = Request::builder().method(case.method).uri(path).header("host", authority);
@@ -127,8 +127,8 @@ async fn ask(base: &str, path: &str, case: &Case) -> Result<Response<Bytes>, Str
     timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err("no answer".to_owned()))
 }
 
-/// The answer as it is: headers that tell the failure come first.
-fn said(answer: &Response<Bytes>) -> String {
+/// Summarizes a response; headers that reveal the failure come first.
+fn summary(answer: &Response<Bytes>) -> String {
     let header = |name: &str| {
         let value = answer.headers().get(name)?.to_str().ok()?;
         Some(format!("{name}: {value}"))
@@ -140,14 +140,14 @@ fn said(answer: &Response<Bytes>) -> String {
     format!("{}  {}", answer.status().as_u16(), parts.join("  "))
 }
 
-/// The answer in the gateway's words.
-fn meant(answer: &Response<Bytes>) -> String {
+/// Summarizes a response by its envelope.
+fn envelope_summary(answer: &Response<Bytes>) -> String {
     let json: Value = serde_json::from_slice(answer.body()).unwrap_or_default();
     let status = answer.status().as_u16();
     let Some(error) = ["gateway_error", "error"].iter().map(|key| &json[*key]).find(|error| error["type"].is_string())
     else {
-        // A body that is not JSON has no room for the envelope; the headers tell.
-        return said(answer);
+        // A body that is not JSON has no room for the envelope; the headers have it.
+        return summary(answer);
     };
     let fields = ["type", "code", "retryable", "retry_after_seconds"].iter().filter_map(|key| {
         let value = error.get(*key)?;
@@ -156,7 +156,7 @@ fn meant(answer: &Response<Bytes>) -> String {
     format!("{status}  {}", fields.collect::<Vec<_>>().join("  "))
 }
 
-/// The line without what goes beyond the screen.
+/// Cuts a line at the width of the screen.
 fn shortened(line: &str) -> String {
     let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.chars().count() <= WIDTH {
@@ -185,17 +185,17 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gateway_means_is_said_in_a_line() {
+    fn an_envelope_is_summarized_in_a_line() {
         let answer =
             |body: &str| Response::builder().status(429).body(Bytes::from(body.to_owned())).unwrap_or_default();
         let envelope = r#"{"error":{"type":"rate_limited","code":"rate_limited","retryable":true,"retry_after_seconds":3,"message":"m"}}"#;
         assert_eq!(
-            meant(&answer(envelope)),
+            envelope_summary(&answer(envelope)),
             "429  type=rate_limited  code=rate_limited  retryable=true  retry_after_seconds=3"
         );
         let compatible =
             r#"{"error":"m","gateway_error":{"type":"not_found","code":"voice_not_found","retryable":false}}"#;
-        assert_eq!(meant(&answer(compatible)), "429  type=not_found  code=voice_not_found  retryable=false");
-        assert_eq!(meant(&answer("nothing known")), "429  nothing known");
+        assert_eq!(envelope_summary(&answer(compatible)), "429  type=not_found  code=voice_not_found  retryable=false");
+        assert_eq!(envelope_summary(&answer("nothing known")), "429  nothing known");
     }
 }
