@@ -1,7 +1,7 @@
-//! Admission: what the fleet has used of the tenant's budgets, the rates of the route, then backoff, then a slot.
+//! Admission: the tenant's budgets in the fleet, the rates of the route, backoff, and then a slot.
 //!
-//! In this order because a rate answers at once, and nobody should wait for a slot only to be refused by a rate. What a rate was
-//! charged is refunded when one of the others refuses.
+//! The order matters: a rate decides at once, and no request should wait for a slot only to be rejected by a rate. A rate's
+//! charge is refunded when a later limit rejects the request.
 
 use super::context::RoutedContext;
 use super::limits::{self, Admission, Asked, Denied, Queued, Slot, Subject};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio::time::Instant;
 
-/// Asks every limit of the route. What the call is granted it keeps until its end.
+/// Asks every limit of the route. The call keeps what it was granted until it ends.
 pub(crate) async fn admit(
     call: &mut RoutedContext,
     parts: &request::Parts,
@@ -64,7 +64,7 @@ pub(crate) async fn admit(
             }
             Asked::Queued(queued) => {
                 call.queues();
-                // Boxed: most calls wait for nothing.
+                // Boxed, because most calls need not wait.
                 let granted = Box::pin(while_known(&mut call.watch, waited(queued, upload))).await?;
                 call.queued();
                 upload.resume();
@@ -84,7 +84,7 @@ pub(crate) async fn admit(
     let left = charges.keep();
     call.begun.take().into_iter().for_each(Begun::keep);
     if !left.is_empty() {
-        call.has_left(left);
+        call.set_remaining(left);
     }
     if generation && route.config.generations {
         call.follows(parts, upload);
@@ -92,7 +92,7 @@ pub(crate) async fn admit(
     Ok(())
 }
 
-/// Waits, unless the key of the client ends before: a place in a queue is for those who may call.
+/// Waits, unless the client's key becomes invalid first: only clients that may call can wait in a queue.
 async fn while_known<T>(watch: &mut Option<Watch>, wait: impl Future<Output = Result<T, Denied>>) -> Result<T, Denied> {
     let ended = poll_fn(|cx| match watch.as_mut().and_then(|watch| watch.poll(cx)) {
         Some(fault) => Poll::Ready(fault),
@@ -105,7 +105,7 @@ async fn while_known<T>(watch: &mut Option<Watch>, wait: impl Future<Output = Re
     }
 }
 
-/// Waits for a slot, unless the client leaves before.
+/// Waits for a slot, unless the client disconnects first.
 async fn waited(queued: Queued<'_>, upload: &mut RequestBody) -> Result<Slot, Denied> {
     tokio::select! {
         biased;
@@ -114,8 +114,8 @@ async fn waited(queued: Queued<'_>, upload: &mut RequestBody) -> Result<Slot, De
     }
 }
 
-/// Waits until the client leaves in the middle of its body. Over HTTP/1 this goes unnoticed unless the body is read, so some of
-/// it is: a client that has sent that much and then leaves is noticed when it gets its slot.
+/// Completes when the client disconnects before its body is complete. Over HTTP/1 that goes unnoticed unless the body is read, so
+/// a bounded part of it is read; after that, a disconnect is noticed only when the slot is granted.
 async fn left(upload: &mut RequestBody) -> Fault {
     match upload.read_ahead(limits::BOUND).await {
         Ok(_) => std::future::pending().await,
@@ -132,7 +132,7 @@ pub(crate) async fn change_account(call: &mut RoutedContext, account: usize) -> 
     Ok(())
 }
 
-/// A retry checks again whether there is a backoff.
+/// A retry checks the backoff again.
 pub(crate) fn go_again(call: &mut RoutedContext) -> Result<(), Denied> {
     let (route, path) = (Arc::clone(&call.route), call.upstream.limited_path().to_owned());
     route.limits.goes_again(&mut call.admission, &path)

@@ -1,4 +1,4 @@
-//! Who calls: settled when the route is known, and before anything of the request is read or counted.
+//! Authenticates a request, after it was routed and before any of its body is read or counted.
 
 use super::context::RoutedContext;
 use super::errors::Finding;
@@ -10,10 +10,10 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Finds out whose request it is, where clients have to show a key. What a browser asks before its page may is nobody's.
+/// Identifies the tenant of a request, if clients need a key. A CORS preflight belongs to no tenant.
 ///
 /// # Errors
-/// Why it goes no further.
+/// The reason to reject it.
 pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> Result<(), Unknown> {
     if !call.state.tenants.ask() || call.is_preflight() {
         return Ok(());
@@ -27,17 +27,17 @@ pub(super) fn authenticate(call: &mut RoutedContext, parts: &request::Parts) -> 
     }
 }
 
-/// A client that is not known.
+/// A client that could not be identified.
 pub(super) struct Unknown {
     pub(super) finding: Box<Finding<'static>>,
-    /// It has shown nothing yet: on some sockets the key is in the first message.
+    /// It has shown no key yet; on some WebSockets the key is in the first message.
     pub(super) may_follow: bool,
 }
 
-/// The first message of a socket has come: whose it is, by the gateway key in one of these members.
+/// Identifies the tenant of a WebSocket by its first message, which has the gateway key in one of these members.
 ///
 /// # Errors
-/// Why it goes no further.
+/// The reason to reject it.
 pub(super) fn authenticate_first(
     call: &mut RoutedContext,
     message: &[u8],
@@ -59,7 +59,7 @@ pub(super) fn authenticate_first(
     }
 }
 
-/// Whose it is: a key comes first, and whoever else is named has to be the same.
+/// Identifies the tenant. A key takes precedence; a tenant that is named in another way must be the same.
 fn identify(call: &mut RoutedContext, parts: &request::Parts) -> Result<TenantIdentity, Fault> {
     let (tenants, route, now) = (&call.state.tenants, &call.route, SystemTime::now());
     let sent = tenants::find(parts, call.fields, &route.headers);
@@ -86,7 +86,7 @@ fn identify(call: &mut RoutedContext, parts: &request::Parts) -> Result<TenantId
     known
 }
 
-/// The call is of this tenant from here on, and its limits count it.
+/// Assigns the call to this tenant, and counts it in the tenant's limits.
 fn begin(call: &mut RoutedContext, identity: TenantIdentity) -> Result<(), Box<Finding<'static>>> {
     let state = Arc::clone(&call.state);
     let limits = state.tenants.limits_of(&identity).map(Arc::clone);
@@ -98,7 +98,7 @@ fn begin(call: &mut RoutedContext, identity: TenantIdentity) -> Result<(), Box<F
     if let Some((left, begun)) = begun {
         call.begun = Some(begun);
         if !left.is_empty() {
-            call.has_left(left);
+            call.set_remaining(left);
         }
     }
     Ok(())

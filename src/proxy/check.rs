@@ -1,4 +1,4 @@
-//! The beginning of a request: what is proper HTTP, its route, and whose it is.
+//! The first steps of a request: validates it, finds its route and identifies its tenant.
 
 use super::authenticate::{self, Unknown};
 use super::context::{RequestContext, RoutedContext};
@@ -16,25 +16,25 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, header, request}
 use hyper::body::Incoming;
 use std::sync::Arc;
 
-/// A request whose route is known.
+/// A request that has been routed.
 pub(super) struct Checked {
-    /// Where it goes at the provider.
+    /// The target at the provider.
     pub(super) target: PathAndQuery,
     pub(super) upload: RequestBody,
     /// Whether it is a WebSocket handshake.
     pub(super) websocket: bool,
-    /// Whether its client has to show its key in its first message.
+    /// Whether the client has to show its key in the first message.
     pub(super) key_follows: bool,
 }
 
-/// A request that goes no further.
+/// A request that is rejected.
 pub(super) struct Refused {
     pub(super) answer: Response<Body>,
-    /// The route that it would have taken, which says what pages of browsers may read of the answer.
+    /// The route that it would have taken, whose CORS rules apply to the response.
     pub(super) route: Option<Arc<RouteRuntime>>,
 }
 
-/// Takes a request apart and checks it.
+/// Makes the context of a request, and checks it.
 ///
 /// # Errors
 /// The response to a request that is refused.
@@ -87,7 +87,7 @@ pub(super) fn check(
     let mut call = Box::new(RoutedContext::new(request, state.runtime(routed.route), &parts.headers));
     let key_follows = match authenticate::authenticate(&mut call, parts) {
         Ok(()) => false,
-        // Where the key stands depends on the path at the provider.
+        // Where the key is expected depends on the path at the provider.
         Err(Unknown { may_follow: true, .. }) if websocket && !call.route.config.credentials.is_empty() => true,
         Err(Unknown { finding, .. }) => {
             let route = Some(Arc::clone(&call.route));
@@ -109,7 +109,7 @@ pub(super) fn check(
     }
 }
 
-/// The route of a request, and whether that is a WebSocket handshake. None when the request was meant for this gateway itself.
+/// The route of a request, and whether the request is a WebSocket handshake. None when the request is for this gateway itself.
 fn find<'s>(
     state: &'s State,
     request: &mut RequestContext,
@@ -122,7 +122,7 @@ fn find<'s>(
     if kind.websocket {
         request.phase = Phase::Handshake;
     }
-    // Before a looping request could wait for a slot that it holds itself.
+    // First, because a looping request could otherwise wait for a slot that it occupies itself.
     state.shared.identity.check_loop(&parts.headers, request.fields)?;
     request.authority = headers::authority(parts);
     if state.tenants.guard() && request.authority.as_ref().is_some_and(gateway_key::has_key) {
@@ -136,13 +136,13 @@ fn find<'s>(
     Ok(Some((state.table.resolve(named, parts.uri.path())?, kind.websocket)))
 }
 
-/// Whether a request that is refused so was understood: the refusal then has the form of its route. Of any other nothing that it
-/// says can be trusted.
+/// Whether the request was understood despite this fault: the rejection then has the form of its route. Otherwise nothing in the
+/// request can be trusted.
 fn is_understood(fault: Fault) -> bool {
     matches!(fault, Fault::UpgradeRefused | Fault::MethodRefused | Fault::Loop)
 }
 
-/// The route that a request would have taken.
+/// The route that the request would have taken.
 fn would_take(state: &State, parts: &request::Parts) -> Option<Arc<RouteRuntime>> {
     let authority = headers::authority(parts);
     let host = authority.as_ref().and_then(|authority| authority.to_str().ok());
@@ -180,8 +180,9 @@ fn aim(
     Ok(Checked { target, upload, websocket, key_follows: false })
 }
 
-/// Where a request cannot be trusted, neither can what seems to follow it: the connection ends (RFC 9112 6.3). Who speaks another
-/// version of the WebSocket protocol learns which one is spoken here (RFC 6455 4.4, RFC 9110 15.5.22).
+/// Completes the response to a request that is rejected. If the request's framing cannot be trusted, neither can the bytes after
+/// it, so the connection is closed (RFC 9112 6.3). A client that speaks another WebSocket version is told the supported one (RFC
+/// 6455 4.4, RFC 9110 15.5.22).
 pub(super) fn refused(version: Version, fault: Fault, mut answer: Response<Body>) -> Response<Body> {
     if fault == Fault::UpgradeVersion {
         let fields =

@@ -1,6 +1,6 @@
-//! Active health checks: asks each upstream of a route with `health` whether it is there, apart from all requests.
+//! Active health checks: probes each upstream of a route with `health`, independently of requests.
 //!
-//! A question carries nothing of any client, and the route's credentials only where the route says so.
+//! A probe carries nothing from any client, and the route's credentials only if the route is configured so.
 
 use super::headers::Destination;
 use super::upstreams::{Checked, Streak};
@@ -20,11 +20,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-/// Who asks.
-const ASKS: &str = concat!("speechgate/", env!("CARGO_PKG_VERSION"), " (health check)");
+/// The `User-Agent` of probes.
+const USER_AGENT_VALUE: &str = concat!("speechgate/", env!("CARGO_PKG_VERSION"), " (health check)");
 
-/// Asks the upstreams of the running configuration for as long as this is polled, and those of the next one from the moment that
-/// `replaced` tells of it.
+/// Probes the upstreams of the running configuration while it is polled. `replaced` signals a new configuration, whose upstreams
+/// are probed from then on.
 pub async fn check_health(state: &ArcSwap<State>, tls: Arc<TlsShared>, mut replaced: watch::Receiver<()>) {
     let client = Client::new(tls);
     loop {
@@ -77,7 +77,7 @@ impl Check {
         Some(Check { route: Arc::clone(route), health, index, target, destination })
     }
 
-    /// Asks again and again.
+    /// Probes at every interval.
     async fn run(self, client: &Client<Empty<Bytes>>, known: Arc<Checked>) {
         let mut streak = Streak::default();
         let mut turns = interval(self.health.interval);
@@ -85,21 +85,21 @@ impl Check {
         loop {
             let _ = turns.tick().await;
             let good = timeout(self.health.timeout, self.ask(client)).await.unwrap_or(false);
-            if let Some(passes) = streak.heard(good, known.passes(self.index), &self.health) {
+            if let Some(passes) = streak.record(good, known.passes(self.index), &self.health) {
                 known.set(self.index, passes);
-                self.tell(passes);
+                self.publish(passes);
             }
         }
     }
 
-    /// Whether the upstream gives a good answer.
+    /// Whether the upstream gives a healthy response.
     async fn ask(&self, client: &Client<Empty<Bytes>>) -> bool {
         let Some(upstream) = self.upstream() else { return false };
         let limit = self.health.timeout;
         let timeouts = Timeouts { connect: limit, response: limit, idle: limit, websocket_idle: limit, total: None };
         let Ok(exchange) = client.send(upstream, &timeouts, self.request(upstream)).await else { return false };
         let (parts, body) = exchange.response.into_parts();
-        // Read to its end, so that the connection can be used for the next question.
+        // Read to the end, so that the connection can be used for the next probe.
         let _ =
             read_capped(body, None, Limits { time: limit.max(Duration::from_millis(1)), ..Limits::default() }).await;
         let (first, last) = self.health.status;
@@ -113,7 +113,7 @@ impl Check {
         if let Ok(host) = HeaderValue::from_str(upstream.authority.as_str()) {
             let _ = headers.insert(HOST, host);
         }
-        let _ = headers.insert(USER_AGENT, HeaderValue::from_static(ASKS));
+        let _ = headers.insert(USER_AGENT, HeaderValue::from_static(USER_AGENT_VALUE));
         let _ = headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
         if self.health.credentials {
             self.route.headers.lend(headers, self.destination);
@@ -125,7 +125,7 @@ impl Check {
         self.route.config.upstreams.get(self.index)
     }
 
-    fn tell(&self, passes: bool) {
+    fn publish(&self, passes: bool) {
         if let Some(metrics) = self.route.upstreams.get(self.index) {
             metrics.is_healthy(passes);
         }

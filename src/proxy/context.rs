@@ -38,33 +38,33 @@ pub(crate) struct RequestContext {
     pub(crate) fields: Fields,
     pub(crate) method: Method,
     target: Uri,
-    /// The host that the client asked for.
+    /// The host in the request.
     pub(crate) authority: Option<HeaderValue>,
-    /// Whose it is, where clients have to say so.
+    /// The tenant, if clients are identified.
     pub(crate) tenant: Option<TenantIdentity>,
-    /// How it reached the proxy in front, where that one is trusted and said so.
+    /// How the client reached the proxy in front, if that proxy is trusted and reported it.
     pub(crate) told: Option<Box<headers::Told>>,
     pub(super) peer: Arc<Peer>,
-    /// Whether the client asked for RFC 9457.
+    /// Whether the client prefers errors in the form of RFC 9457.
     pub(crate) problem: bool,
-    /// Where in the protocol it is.
+    /// The phase of the protocol that it is in.
     pub(crate) phase: Phase,
     protocol: Version,
     /// Its trace context.
     pub(crate) trace: Trace,
-    /// Where informational responses go, to know whether there were any.
+    /// The sender for informational responses, which knows whether any were sent.
     pub(crate) informational: Option<InformationalSender>,
     upload: Option<Arc<BodyProgress>>,
-    /// Bytes that came after the request: a WebSocket's.
+    /// Bytes received after the request: those of a WebSocket.
     received: u64,
     sent: u64,
     status: u16,
     error: Option<Noted>,
-    /// What the access log wants of the headers.
+    /// Values of header fields for the access log.
     logged: Chosen,
-    /// With which code a WebSocket was closed.
+    /// The code with which a WebSocket was closed.
     pub(crate) close_code: Option<u16>,
-    /// The status with which a gRPC call ended, as its client was told.
+    /// The status with which a gRPC call ended towards the client.
     pub(crate) grpc_status: Option<u16>,
     times: Timings,
     pub(crate) upstream: UpstreamFacts,
@@ -72,31 +72,31 @@ pub(crate) struct RequestContext {
     finished: bool,
 }
 
-/// When something happened to a request, and how long it waited.
+/// Times of events of a request, and how long it waited.
 struct Timings {
     arrived: SystemTime,
     started: Instant,
     first_byte: Option<Instant>,
     /// When it became a WebSocket.
     upgraded: Option<Instant>,
-    /// When it began to wait for a slot, and how long it waited; the second is none as long as it does.
+    /// When it was queued for a slot, and how long it waited; the second is none while it waits.
     queue: Option<(tokio::time::Instant, Option<Duration>)>,
-    /// Waits that are not the gateway's own time.
+    /// Time spent waiting, which does not count as the gateway's own.
     waited: Duration,
 }
 
-/// What is known of a request to the provider.
+/// Facts of the request to the provider.
 #[derive(Default)]
 pub(crate) struct UpstreamFacts {
     /// The target that the provider gets.
     pub(crate) target: Uri,
-    /// The length of the upstream's base path in it; limits see the path behind it.
+    /// The length of the upstream's base path in `target`; limits see the path after it.
     pub(crate) base_path: usize,
-    /// When the request was handed to the upstream client.
+    /// When the request was passed to the upstream client.
     pub(crate) forwarded: Option<Instant>,
     pub(crate) status: Option<u16>,
     pub(crate) request_id: Option<String>,
-    /// How often the request was sent, and whether the upstream client had to send one of them again on another connection.
+    /// How often the request was sent, including when the upstream client repeated it on another connection.
     pub(crate) attempts: u32,
     pub(crate) reconnected: bool,
 }
@@ -108,7 +108,7 @@ impl UpstreamFacts {
     }
 }
 
-/// The error that a request ended with, for its log line.
+/// The error that a request ended with, for the access log.
 struct Noted {
     code: Code,
     origin: Origin,
@@ -172,14 +172,14 @@ impl RequestContext {
         last.map(|address| address.to_canonical()).or(self.peer.ip())
     }
 
-    /// The counters of whose request it is, on its route.
+    /// The counters of its tenant on its route.
     pub(super) fn tenant_metrics<'r>(&self, route: Option<&'r RouteRuntime>) -> Option<&'r TenantMetrics> {
         let identity = self.tenant.as_ref()?;
-        // Both are of the configuration that the request began with.
+        // Both belong to the configuration that the request began with.
         route?.tenants.get(identity.tenant.index).map(|tenant| &**tenant)
     }
 
-    /// Method and path of the request that the provider sees.
+    /// Method and path of the request as the provider sees them.
     pub(crate) fn request(&self) -> (&str, &str) {
         (self.method.as_str(), self.provider_path())
     }
@@ -199,19 +199,19 @@ impl RequestContext {
         self.id.to_str().unwrap_or_default()
     }
 
-    /// The status that goes to the client.
+    /// Records the status that is sent to the client.
     pub(crate) fn answers(&mut self, status: u16) {
         self.status = status;
     }
 
-    /// The header fields that go to the client.
+    /// Records the header fields that are sent to the client.
     pub(crate) fn log_response(&mut self, headers: &HeaderMap) {
         if let Some(access) = &self.state.shared.access {
             access.of_response(headers, &mut self.logged);
         }
     }
 
-    /// Bytes went to the client.
+    /// Records bytes sent to the client.
     pub(crate) fn sent(&mut self, bytes: usize) {
         if self.times.first_byte.is_none() {
             self.times.first_byte = Some(Instant::now());
@@ -219,12 +219,12 @@ impl RequestContext {
         self.sent += bytes as u64;
     }
 
-    /// Bytes came from the client after its request.
+    /// Records bytes received from the client after its request.
     pub(crate) fn received(&mut self, bytes: usize) {
         self.received += bytes as u64;
     }
 
-    /// It waited for something that is not the gateway's own time.
+    /// Records a wait that does not count as the gateway's own time.
     pub(crate) fn waited(&mut self, time: Duration) {
         self.times.waited += time;
     }
@@ -234,12 +234,12 @@ impl RequestContext {
         self.times.queue = Some((now, Some(Duration::ZERO)));
     }
 
-    /// It begins to wait for a slot.
+    /// It is queued for a slot.
     pub(crate) fn queues(&mut self) {
         self.times.queue = Some((tokio::time::Instant::now(), None));
     }
 
-    /// It has got one.
+    /// It left the queue.
     pub(crate) fn queued(&mut self) {
         let waited = self.queue_wait().unwrap_or_default();
         self.times.queue = self.times.queue.map(|(since, _)| (since, Some(waited)));
@@ -250,7 +250,7 @@ impl RequestContext {
         self.times.queue.map(|(since, waited)| waited.unwrap_or_else(|| since.elapsed()))
     }
 
-    /// Where the progress of the request body is told.
+    /// Sets where the progress of the request body is found.
     pub(crate) fn uploads(&mut self, progress: Arc<BodyProgress>) {
         self.upload = Some(progress);
     }
@@ -260,7 +260,7 @@ impl RequestContext {
         self.upload.as_ref().is_none_or(|progress| progress.ended())
     }
 
-    /// Whether any part of a response has gone to the client.
+    /// Whether any part of a response has been sent to the client.
     pub(crate) fn has_begun(&self) -> bool {
         self.informational.as_ref().is_some_and(InformationalSender::has_begun)
     }
@@ -272,7 +272,7 @@ impl RequestContext {
         }
     }
 
-    /// What the shell adds to an error of a request that no route took.
+    /// The gateway's members of an error envelope, for a request without a route.
     pub(crate) fn bare_stamp<'a>(&'a self, timestamp: &'a str) -> Stamp<'a> {
         let docs = self.state.config.server.error_docs_url.as_deref();
         Stamp { request_id: self.id_text(), timestamp, provider: None, route: None, upstream_body: true, docs }

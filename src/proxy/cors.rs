@@ -1,11 +1,11 @@
-//! Pages of other origins in browsers (CORS, the Fetch standard).
+//! CORS: requests of web pages from other origins (the Fetch standard).
 //!
-//! With `[server.cors]` or the `cors` of a route this gateway says which pages may call: it answers preflights, and what the
-//! provider says of it is replaced. Without either the provider speaks for itself: preflights go on to it, past every limit, and
-//! the gateway's own answers may be read by those pages that the provider has let read its own.
+//! With `[server.cors]` or a route's `cors` this gateway decides which pages may call: it answers preflights, and replaces the
+//! provider's CORS headers. Without either the provider decides: preflights are forwarded without counting for any limit, and the
+//! gateway's own responses can be read by the pages that the provider allowed to read its responses.
 //!
-//! A page needs nobody's leave to send what a form could send, nor to open a WebSocket. Where that would spend a key of the route's, the
-//! request is turned away before anything is sent (`Page::is_turned_away`).
+//! Browsers let any page send simple requests, as from a form, and open WebSockets. Where that would use one of the route's own
+//! keys, the request is rejected before anything is sent (`Page::is_turned_away`).
 
 use super::headers::is_preflight;
 use crate::config::types::Cors;
@@ -20,38 +20,38 @@ use std::sync::{Mutex, PoisonError};
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
 
-/// What pages may read of every answer, beside what is named in the configuration or by the provider.
+/// The header fields that pages may always read, beside the ones that the configuration or the provider names.
 const EXPOSED: &str = "x-request-id, x-error-code, x-error-type, x-should-retry, x-gateway-error, x-upstream-request-id, \
      x-speechgate-attempts, retry-after, ratelimit, ratelimit-policy, proxy-status";
 
-/// Most origins of which it is remembered that a provider lets their pages read.
+/// How many origins are remembered that a provider allowed to read its responses.
 const REMEMBERED: usize = 32;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Marks an answer of the gateway's own: what is in its fields a provider may have sent as well.
+/// Marks a response of the gateway's own, which its fields alone would not show.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Own;
 
-/// Who calls from where.
+/// The page that sent a request.
 #[derive(Debug)]
 pub(super) struct Page {
-    /// None when the request is of no page.
+    /// None when the request was not sent by a page.
     origin: Option<HeaderValue>,
-    /// What a browser says of a request that it sends for a page without naming its origin: for a picture, a link, a form with GET.
+    /// What the browser says about a request that it sends without an `Origin`: for an image, a link, a form with GET.
     sent_for: Option<Sender>,
-    /// Whether the page came from this gateway.
+    /// Whether the page was served by this gateway.
     own: bool,
-    /// What a preflight asks for.
+    /// The request that a preflight announces.
     preflight: Option<Preflight>,
 }
 
-/// A page of another origin, in its browser's words.
+/// A page of another origin, as described by the browser.
 #[derive(Debug)]
 struct Sender {
-    /// Not even its registrable domain is this gateway's.
+    /// Whether not even its registrable domain is this gateway's.
     cross_site: bool,
-    /// Its origin, where its browser told its address.
+    /// Its origin, if the browser sent its address.
     origin: Option<String>,
 }
 
@@ -62,17 +62,17 @@ struct Preflight {
     private_network: bool,
 }
 
-/// What pages may do with a route.
+/// What pages may do on a route.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lent<'c> {
-    /// The rules of the operator.
+    /// The configured rules.
     pub(super) rules: Option<&'c Cors>,
-    /// Whether it puts keys into the requests of whoever calls, and nobody has said that the provider's word on pages is enough.
+    /// Whether the route puts keys into the requests of any client, and the operator has not left the decision to the provider.
     pub(super) keys: bool,
 }
 
 impl Page {
-    /// The page of a request to a gateway with these addresses.
+    /// The page behind a request to a gateway with these addresses.
     pub(super) fn of<'a>(parts: &request::Parts, addresses: impl Iterator<Item = &'a str>) -> Page {
         let field = |name: HeaderName| parts.headers.get(name).cloned();
         let preflight = is_preflight(&parts.method, &parts.headers).then(|| Preflight {
@@ -96,9 +96,9 @@ impl Page {
         self.preflight.is_some()
     }
 
-    /// Whether a request is not sent on for this page: a handshake, which browsers hold to no rules, of a page that the rules do not let
-    /// call; and on a route that lends its keys, which not even reading the answer takes, whatever such a page sends. Without rules that
-    /// is what browsers call cross-site.
+    /// Whether a request is rejected because of this page. That applies to a WebSocket handshake of a page that the rules do not
+    /// allow, because browsers do not check those; and on a route with its own keys to any request of such a page, because
+    /// sending it is enough to use the key. Without rules it applies to pages that browsers call cross-site.
     pub(super) fn is_turned_away(&self, lent: Lent<'_>, websocket: bool) -> bool {
         let Some(rules) = lent.rules else {
             return lent.keys && !self.is_preflight() && self.sent_for.as_ref().is_some_and(|page| page.cross_site);
@@ -115,7 +115,7 @@ impl Page {
         }
     }
 
-    /// Says in an answer that the page may read it, if the rules let it. Whatever the provider said of that is replaced.
+    /// Allows the page to read the response, if the rules do. Replaces the provider's CORS headers.
     pub(super) fn allow(&self, rules: &Cors, headers: &mut HeaderMap) {
         let _ = headers.remove(ACCESS_CONTROL_ALLOW_ORIGIN);
         let _ = headers.remove(ACCESS_CONTROL_ALLOW_CREDENTIALS);
@@ -135,8 +135,8 @@ impl Page {
         }
     }
 
-    /// The same where the provider speaks for itself: what it has let this page read tells what the page may read of this
-    /// gateway's own answers.
+    /// Like `allow`, where the provider decides: a page may read the gateway's own responses if the provider allowed it to read
+    /// the provider's.
     pub(super) fn follow(&self, readers: &Readers, own: bool, headers: &mut HeaderMap) {
         let Some(origin) = &self.origin else { return };
         if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
@@ -170,7 +170,7 @@ fn allows(rules: &Cors, origin: &[u8]) -> bool {
     rules.origins.as_ref().is_none_or(named)
 }
 
-/// Whether an origin is that of the pages at one of these addresses. The scheme is left open: something in front may speak TLS.
+/// Whether an origin belongs to one of these addresses. The scheme is not compared, because a proxy in front may terminate TLS.
 fn is_own<'a>(origin: &str, mut addresses: impl Iterator<Item = &'a str>) -> bool {
     let Some((scheme, host)) = origin.split_once("://") else { return false };
     let usual = match scheme {
@@ -178,7 +178,7 @@ fn is_own<'a>(origin: &str, mut addresses: impl Iterator<Item = &'a str>) -> boo
         "http" => ":80",
         _ => return false,
     };
-    // Origins leave out the port that their scheme has anyway.
+    // Origins leave out the default port of their scheme.
     addresses.any(|address| address.strip_suffix(usual).unwrap_or(address).eq_ignore_ascii_case(host))
 }
 
@@ -194,15 +194,15 @@ fn expose(headers: &mut HeaderMap, further: Option<&HeaderValue>) {
     headers.extend(further.map(|further| (ACCESS_CONTROL_EXPOSE_HEADERS, further.clone())));
 }
 
-/// Which pages a provider has let read its answers.
+/// The pages that a provider has allowed to read its responses.
 #[derive(Debug, Default)]
 pub(super) struct Readers(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The pages of every origin.
+    /// Whether pages of all origins may.
     all: bool,
-    /// Those of some, and whether they may send cookies.
+    /// The origins that may, and whether they may send cookies.
     some: Vec<(HeaderValue, bool)>,
 }
 
@@ -214,7 +214,7 @@ impl Readers {
         if allowed == "*" {
             known.all = true;
         } else if allowed == origin && !known.some.iter().any(|(there, _)| there == origin) {
-            // The oldest makes room.
+            // Drops the oldest.
             let over = known.some.len().saturating_sub(REMEMBERED - 1);
             drop(known.some.drain(..over));
             known.some.push((origin.clone(), credentials));

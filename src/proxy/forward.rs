@@ -13,8 +13,8 @@ use http::{HeaderMap, Request, StatusCode};
 use std::future::ready;
 use std::time::Instant;
 
-/// Sends a prepared request, as a WebSocket handshake if `upgrade`, and waits for the head of the answer. Dropping this cancels
-/// the call at once.
+/// Sends a prepared request, as a WebSocket handshake if `upgrade`, and waits for the head of the response. Dropping the future
+/// cancels the call at once.
 pub(crate) fn send<'c>(
     client: &'c Client<RequestBody>,
     call: &'c mut RoutedContext,
@@ -37,8 +37,8 @@ pub(crate) fn send<'c>(
     };
     let route = &call.route.config;
     let upstream = route.upstreams.get(number).map(|upstream| (upstream, &route.timeouts));
-    // Mapped, not awaited: with async functions here, in `retry::send` and in `Client::call` each request in flight takes 4,688
-    // bytes, not 2,560, because each of them has room for its request twice (server/conn/tests/sizes.rs).
+    // Mapped, not awaited: as async functions, this, `retry::send` and `Client::call` would take 4,688 bytes for each request in
+    // flight instead of 2,560, because each would have room for the request twice (server/conn/tests/sizes.rs).
     let sent = match upstream {
         Some((upstream, timeouts)) => Either::Left(client.call(upstream, timeouts, request, kind)),
         None => Either::Right(ready(Err(Failure::of(Fault::RouteNotFound)))),
@@ -46,13 +46,13 @@ pub(crate) fn send<'c>(
     sent.map(|outcome| traced(call, outcome))
 }
 
-/// Records how a request to the provider went.
+/// Records the outcome of a request to the provider.
 pub(crate) fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Failure>) -> Result<Exchange, Failure> {
     let ended = match &mut outcome {
         Ok(exchange) => {
-            // Before anybody reads it: ids, limits, envelopes and logs are made of what is left.
+            // Before anything else reads it: ids, limits, envelopes and logs are derived from the cleaned head.
             call.clean_head(exchange.response.status(), exchange.response.headers_mut());
-            // The words behind the status are of no use to anybody (RFC 9112 4), and may echo a key as well.
+            // Nothing uses the reason phrase (RFC 9112 4), and it may echo a key as well.
             let _ = exchange.response.extensions_mut().remove::<hyper::ext::ReasonPhrase>();
             call.trace.answered(exchange);
             let (status, headers) = (exchange.response.status(), exchange.response.headers());
@@ -71,14 +71,14 @@ pub(crate) fn traced(call: &mut RoutedContext, mut outcome: Result<Exchange, Fai
     outcome
 }
 
-/// A call of gRPC whose messages have begun has ended: with this number, or without one.
+/// A gRPC call ended after its messages had begun, with this status or without one.
 pub(crate) fn call_ended(call: &RoutedContext, number: Option<u16>) {
     count(call, Some(number.map_or(Outcome::Failure, of_number)));
 }
 
-/// A call of gRPC has broken off behind its head.
+/// A gRPC call broke off after its head.
 pub(crate) fn call_broke(call: &RoutedContext, failure: &Failure) {
-    // How long a call may take in all is the client's and the operator's affair.
+    // The total timeout is set by the client and the operator, and says nothing about the upstream.
     let is_over = failure.fault == Fault::TotalTimeout;
     count(call, of_failure(failure).filter(|_| !is_over));
 }
@@ -90,10 +90,10 @@ fn count(call: &RoutedContext, ended: Option<Outcome>) {
     }
 }
 
-/// How a call of gRPC ended by the head of its answer; none when that is told behind its messages.
+/// The outcome of a gRPC call by the head of its response; none when it follows in the trailers.
 fn ended_at_once(headers: &HeaderMap) -> Option<Outcome> {
     match canon::grpc::number(headers) {
-        // A success in the head of messages to come is not the last word.
+        // A status of 0 in the head of a response with messages is not final.
         Some(0) => None,
         Some(number) => Some(of_number(number)),
         None => (!wire::grpc::is_grpc(headers)).then_some(Outcome::Failure),
@@ -110,15 +110,15 @@ fn of_status(status: u16) -> Outcome {
 
 fn of_failure(failure: &Failure) -> Option<Outcome> {
     match failure.fault {
-        // The client left: cancellation is no health signal.
+        // The client disconnected: cancellation is no health signal.
         _ if failure.request_body.is_some() => None,
         fault if was_never_sent(fault) => Some(Outcome::Unreachable),
         _ => Some(Outcome::Failure),
     }
 }
 
-/// Forwards informational responses to this attempt, where the server can send them to the client. From an HTTP/2 provider none
-/// are forwarded, because hyper's client does not report them.
+/// Forwards informational responses of this attempt, if the server can send them to the client. None are forwarded from an HTTP/2
+/// provider, because hyper's client does not report them.
 fn forward_informational(call: &RoutedContext, request: &mut Request<RequestBody>) {
     if let Some(informational) = call.informational.clone() {
         let prepare = call.informational_fields();

@@ -1,8 +1,8 @@
-//! Gateway keys: how they are made, recognised and compared.
+//! Gateway keys: generating, recognising and hashing them.
 //!
-//! `sg_`, 40 characters of base 62 by chance, which are 238 bits, and six for their CRC-32: scanners for secrets find one and
-//! can tell it from a word. The configuration has SHA-256 of the whole. That hash is looked for in a table: how long the search
-//! takes depends on the hash, of which nobody can choose a part, and so says nothing about how much of a key was right.
+//! A key is `sg_`, 40 random characters of base 62 (238 bits) and six of their CRC-32, so that secret scanners can tell a key
+//! from a word. The configuration has the SHA-256 of the whole key, which is looked up in a table. The time of the lookup depends
+//! on the hash, of which no attacker can choose a part, and so reveals nothing about how much of a key was right.
 
 use super::path::decode;
 use crate::config::types::KeyHash;
@@ -14,19 +14,19 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// How every key begins.
+/// The prefix of every key.
 const PREFIX: &[u8] = b"sg_";
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Characters by chance, and those of their checksum.
+/// The number of random characters, and of those of the checksum.
 const RANDOM: usize = 40;
 const CHECKSUM: usize = 6;
 
-/// Escapes that are undone one inside the other.
+/// How many nested levels of escapes are decoded.
 const LEVELS: usize = 5;
 
-/// As much of what looks like a key is enough to keep it from others: some of it may have been lost on the way.
+/// Something that looks like a key is treated as one from this length on: the rest may have been lost in transit.
 const TELLING: usize = 32;
 
 /// A new key; none when the system has no random bytes.
@@ -37,7 +37,7 @@ pub fn make() -> Option<String> {
     while key.len() < PREFIX.len() + RANDOM {
         let mut bytes = [0; 64];
         random.fill(&mut bytes).ok()?;
-        // Of 256 values 248 are four times the alphabet: with the others, some letters would come more often.
+        // 248 is four times the size of the alphabet; larger values would make some letters more frequent.
         let letters = bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(*byte) % 62).filter(|_| *byte < 248));
         let room = PREFIX.len() + RANDOM - key.len();
         key.extend(letters.take(room).map(|letter| char::from(*letter)));
@@ -47,7 +47,7 @@ pub fn make() -> Option<String> {
     Some(key)
 }
 
-/// CRC-32 in base 62, the highest place first.
+/// CRC-32 in base 62, most significant digit first.
 fn checksum(key: &[u8]) -> String {
     let mut rest = crc32fast::hash(key) as usize;
     let mut places = [0; CHECKSUM];
@@ -58,7 +58,7 @@ fn checksum(key: &[u8]) -> String {
     places.iter().map(|place| char::from(*place)).collect()
 }
 
-/// The hash of a key, as the configuration has it.
+/// The hash of a key, as in the configuration.
 #[must_use]
 pub fn hash(key: &[u8]) -> KeyHash {
     let mut hash = KeyHash::default();
@@ -66,18 +66,18 @@ pub fn hash(key: &[u8]) -> KeyHash {
     hash
 }
 
-/// The hash in the words of the configuration.
+/// The hash as text, as in the configuration.
 #[must_use]
 pub fn shown(hash: &KeyHash) -> String {
     let mut text = "sha256:".to_owned();
     for byte in hash {
-        // Writing to a string cannot fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text
 }
 
-/// Where in a text something stands that is a gateway key or looks like one.
+/// Finds something in a text that is a gateway key or looks like one.
 #[must_use]
 pub fn find(text: &[u8]) -> Option<Range<usize>> {
     let mut from = 0;
@@ -86,7 +86,7 @@ pub fn find(text: &[u8]) -> Option<Range<usize>> {
         let body = start + PREFIX.len();
         let length = text.get(body..)?.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
         if length >= TELLING {
-            // All of the word: what stands behind a key without a break may be the next.
+            // To the end of the word: something that follows a key without a separator may be the next key.
             let rest = text.get(body + length..)?.iter();
             let more = rest.take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
             return Some(start..body + length + more);
@@ -96,10 +96,10 @@ pub fn find(text: &[u8]) -> Option<Range<usize>> {
     None
 }
 
-/// How long a key is that was made here.
+/// The length of a generated key.
 pub(crate) const LENGTH: usize = PREFIX.len() + RANDOM + CHECKSUM;
 
-/// Whether a text begins with a key as [`make`] makes them: its last letters are the checksum of the others.
+/// Whether a text begins with a key as [`make`] generates them, with a valid checksum.
 pub(crate) fn begins_with_made(text: &[u8]) -> bool {
     let Some((random, sum)) = text.get(..LENGTH).and_then(|key| key.split_at_checked(LENGTH - CHECKSUM)) else {
         return false;
@@ -107,14 +107,14 @@ pub(crate) fn begins_with_made(text: &[u8]) -> bool {
     checksum(random).as_bytes() == sum
 }
 
-/// Whether there is one.
+/// Whether a text contains one.
 #[must_use]
 pub fn is_in(text: &[u8]) -> bool {
     find(text).is_some()
 }
 
-/// Whether there is one in a part of a URL or in the value of a field, however it is escaped: cookies and the addresses of pages are
-/// written as URLs are.
+/// Whether a part of a URL or the value of a field contains a key, with any escapes: cookies and page addresses are escaped like
+/// URLs.
 pub(crate) fn has_key(text: impl AsRef<[u8]>) -> bool {
     let mut current = Cow::Borrowed(text.as_ref());
     for _ in 0..LEVELS {
@@ -133,7 +133,7 @@ pub(crate) fn has_key(text: impl AsRef<[u8]>) -> bool {
     false
 }
 
-/// The key in the value of a field: alone, behind a word such as `Bearer`, or as one half of `Basic`.
+/// The key in the value of a field: alone, after a scheme such as `Bearer`, or as one half of `Basic`.
 pub(crate) fn key_in(value: &[u8]) -> Option<Vec<u8>> {
     let plain = find(value).and_then(|range| value.get(range)).map(<[u8]>::to_vec);
     plain.or_else(|| {
@@ -142,7 +142,7 @@ pub(crate) fn key_in(value: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// User and password of `Basic`.
+/// User and password of `Basic` credentials.
 fn basic(value: &[u8]) -> Option<Vec<u8>> {
     let (scheme, pair) = value.split_at_checked(6)?;
     scheme.eq_ignore_ascii_case(b"basic ").then(|| BASE64.decode(pair.trim_ascii()).ok()).flatten()
@@ -177,7 +177,7 @@ mod tests {
         );
         assert_eq!(checksum(b""), "000000");
         assert_eq!(checksum(b"123456789"), {
-            // The CRC-32 of these nine digits is 0xCBF43926 wherever it is taught.
+            // The standard check value of CRC-32 for these nine digits is 0xCBF43926.
             let (mut rest, mut text) = (0xCBF4_3926_usize, Vec::new());
             while rest > 0 {
                 text.insert(0, char::from(ALPHABET[rest % 62]));

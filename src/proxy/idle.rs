@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, timeout_at};
 #[derive(Debug)]
 pub(crate) struct Idle {
     limit: Duration,
-    /// When the body has to be over, whether it moves or not.
+    /// The deadline of the whole body, whether it progresses or not.
     end: Option<Instant>,
     last: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
@@ -24,31 +24,31 @@ impl Idle {
         Idle { limit, end: None, last: None, timer: None }
     }
 
-    /// The same with an end.
+    /// An idle timeout with a deadline for the whole body.
     pub(crate) fn until(limit: Duration, end: Option<Instant>) -> Idle {
         Idle { end, ..Idle::new(limit) }
     }
 
-    /// Whether the end has come, however much moves.
+    /// Whether the deadline of the whole body has passed.
     pub(crate) fn is_over(&self) -> bool {
         self.end.is_some_and(|end| end <= Instant::now())
     }
 
-    /// Something moved.
+    /// Records progress.
     pub(crate) fn moved(&mut self) {
         if self.timer.is_some() {
             self.last = Some(Instant::now());
         }
     }
 
-    /// There was progress at this moment; it is compared when the timer fires.
+    /// Records progress at this time; compared when the timer fires.
     pub(crate) fn moved_at(&mut self, at: Instant) {
         if self.timer.is_some() {
             self.last = self.last.max(Some(at));
         }
     }
 
-    /// Why it is ready.
+    /// The failure to report once it is ready.
     pub(crate) fn failure(&self) -> Failure {
         match self.is_over() {
             true => Failure::of(Fault::TotalTimeout),
@@ -56,14 +56,14 @@ impl Idle {
         }
     }
 
-    /// Ready when nothing has moved for the limit, and at the end.
+    /// Ready when there was no progress for the limit, and at the deadline of the whole body.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let (limit, end) = (self.limit, self.end);
         let within = |deadline: Instant| end.map_or(deadline, |end| end.min(deadline));
         let begun = || Box::pin(tokio::time::sleep_until(within(Instant::now() + limit)));
         let timer = self.timer.get_or_insert_with(begun);
         loop {
-            // Bytes that complete no frame may have used up the task's cooperative budget.
+            // Bytes that complete no frame may have used up the task's cooperative budget, so the timer is polled without it.
             if pin!(unconstrained(timer.as_mut())).poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -75,7 +75,7 @@ impl Idle {
     }
 }
 
-/// What comes of a step, unless the request has to be over before.
+/// The result of `step`, or the timeout if the deadline passes first.
 pub(crate) async fn within<T>(end: Instant, step: impl Future<Output = T>) -> Result<T, Fault> {
     timeout_at(end, step).await.map_err(|_| Fault::TotalTimeout)
 }
@@ -86,7 +86,7 @@ mod tests {
     use std::future::poll_fn;
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_moves_ends_all_the_same() {
+    async fn a_body_that_progresses_still_ends_at_the_deadline() {
         let begun = Instant::now();
         let mut idle = Idle::until(Duration::from_secs(10), Some(begun + Duration::from_secs(25)));
         poll_fn(|cx| {
@@ -95,17 +95,17 @@ mod tests {
         })
         .await;
         assert_eq!((begun.elapsed().as_secs(), idle.failure().fault), (25, Fault::TotalTimeout));
-        // And where it stands still before.
+        // A stalled body fails earlier.
         let mut idle = Idle::until(Duration::from_secs(10), Some(Instant::now() + Duration::from_secs(25)));
         poll_fn(|cx| idle.poll(cx)).await;
         assert_eq!((begun.elapsed().as_secs(), idle.failure().fault), (35, Fault::ResponseStalled));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_upload_that_moves_keeps_the_idle_deadline_away() {
+    async fn an_upload_that_progresses_postpones_the_idle_timeout() {
         let (begun, limit) = (Instant::now(), Duration::from_secs(10));
         let mut idle = Idle::new(limit);
-        // The upload moves every four seconds for half a minute.
+        // The upload progresses every four seconds for half a minute.
         let last_sent = || begun + Duration::from_secs(begun.elapsed().as_secs().min(30) / 4 * 4);
         poll_fn(|cx| {
             idle.moved_at(last_sent());

@@ -1,8 +1,8 @@
 //! Informational responses (RFC 9110 15.2) from a provider to a client: `103 Early Hints`, `102 Processing`, unknown ones.
 //!
-//! They arrive by a callback in the task of the provider's connection and are written in the task of the client's. In between is
-//! one [`Outbox`] per client connection. It is bounded, because a provider may send any number of them; what exceeds the bounds
-//! is dropped, which is fine because no client can rely on informational responses.
+//! They arrive through a callback in the task of the provider's connection, and are written in the task of the client's. Between
+//! them is one [`Outbox`] per client connection. It is bounded, because a provider may send any number of them; those beyond the
+//! bounds are dropped, which is acceptable because no client can rely on informational responses.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
@@ -19,20 +19,20 @@ const MAX_BYTES: usize = 16 * 1024;
 /// The informational responses queued for one HTTP/1 connection.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Whether there are any, so that the usual check needs no lock.
+    /// Whether any are queued, so that the usual check needs no lock.
     filled: AtomicBool,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// The current request, counted from the connection's first.
+    /// The number of the current request on the connection.
     request: u64,
-    /// What this request may still add; nothing once its final response begins.
+    /// How many more this request may add; zero once its final response begins.
     heads_left: usize,
     bytes_left: usize,
     waiting: BytesMut,
-    /// The connection's task, during a request.
+    /// Wakes the connection's task, during a request.
     waker: Option<Waker>,
 }
 
@@ -44,7 +44,7 @@ pub struct InformationalSender {
 }
 
 impl Outbox {
-    /// The next request begins; `waker` belongs to the task that writes.
+    /// The next request begins; `waker` wakes the task that writes.
     #[must_use]
     pub fn open(self: &Arc<Self>, waker: &Waker) -> InformationalSender {
         let mut inner = self.lock();
@@ -62,14 +62,14 @@ impl Outbox {
             if self.filled.load(Ordering::Acquire) {
                 return Poll::Pending;
             }
-            // Not kept: a WebSocket outlives the task of its handshake, whose memory the waker would keep alive.
+            // Cleared, because a WebSocket outlives the task of its handshake, whose memory the waker would keep alive.
             inner.waker = None;
             Poll::Ready(())
         })
         .await;
     }
 
-    /// The bytes to write next. Whoever asks has to write them before anything else.
+    /// The bytes to write next. The caller has to write them before anything else.
     #[must_use]
     pub fn take(&self) -> Option<Bytes> {
         if !self.filled.load(Ordering::Acquire) {
@@ -88,14 +88,15 @@ impl Outbox {
 }
 
 impl InformationalSender {
-    /// Whether any has been passed on.
+    /// Whether any has been forwarded.
     pub(crate) fn has_begun(&self) -> bool {
         let inner = self.outbox.lock();
         inner.request == self.request && inner.heads_left < MAX_HEADS
     }
 
-    /// Forwards an informational response whose fields are those for the client. A `100` is between the provider and this gateway, which asks clients for bodies
-    /// itself; a `101` is final for a client that asked for an upgrade and meaningless to others.
+    /// Forwards an informational response, whose fields are prepared for the client. A `100` is between the provider and this
+    /// gateway, which asks clients for bodies itself; a `101` is final for a client that asked for an upgrade, and meaningless to
+    /// others.
     pub fn send(&self, status: StatusCode, fields: &HeaderMap) {
         if !status.is_informational() || matches!(status, StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS) {
             return;

@@ -1,4 +1,4 @@
-//! One request, from routed to answered.
+//! Proxies one request.
 //!
 //! [`Proxy::handle`] lists the steps. It cannot fail: every failure becomes a response.
 
@@ -50,7 +50,7 @@ use cors::Page;
 use headers::Fields;
 use idle::within;
 use limits::Denied;
-use pages::{addresses, rules_for, rules_of_nowhere, tell};
+use pages::{add_cors, addresses, rules_for, rules_of_nowhere};
 use prepare::prepare;
 use retry::{Answer, Failed};
 
@@ -69,7 +69,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::Poll;
 
-/// What one worker needs to serve requests. Each worker has its own connections to providers.
+/// Serves the requests of one worker. Each worker has its own connections to providers.
 #[derive(Debug)]
 pub struct Proxy {
     state: Arc<ArcSwap<State>>,
@@ -77,14 +77,14 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// A proxy that uses the configuration in force.
+    /// A proxy that always uses the current configuration.
     #[must_use]
     pub fn new(state: Arc<ArcSwap<State>>, tls: Arc<TlsShared>) -> Proxy {
         let connections = Arc::clone(&state.load().shared.connections);
         Proxy { state, client: Client::sharing(tls, connections) }
     }
 
-    /// The response in place of one that was lost to a panic, to a call of gRPC or another.
+    /// The response in place of one that was lost to a panic, for a gRPC call or another request.
     #[must_use]
     pub fn panicked(grpc: bool) -> Response<Body> {
         response::panicked(grpc)
@@ -109,14 +109,14 @@ impl Proxy {
         }
         let fields = Fields::of(request.headers());
         if state.has_cors || fields.may_have(Fields::ORIGIN | Fields::SEC_FETCH_SITE) {
-            // Boxed: most requests are of no page.
+            // Boxed, because most requests are not sent by a page.
             Either::Left(Box::pin(self.answer_page(state, peer, informational, request, fields)))
         } else {
             Either::Right(self.answer(state, peer, informational, request, fields))
         }
     }
 
-    /// Answers a request that may be of a page of a browser.
+    /// Answers a request that a page in a browser may have sent.
     async fn answer_page(
         &self,
         state: Arc<State>,
@@ -142,21 +142,21 @@ impl Proxy {
         let grpc = parts.version == Version::HTTP_2 && grpc::is_grpc(&parts.headers);
         let mut answer = match checked {
             Ok((call, _)) if foreign => response::fault(call, Fault::OriginRefused),
-            // Where clients show keys, nothing goes to a provider that shows none, and a preflight never does.
+            // Where clients need keys, nothing is forwarded without one, and a preflight never has one.
             Ok((call, _)) if page.is_preflight() && (rules.is_some() || asks) => response::no_content(call),
             Ok((call, checked)) => {
-                // The answer in place of one that a panic took away is for the page to read as well. Nothing is polled again.
+                // A page must be able to read the response after a panic, too. Nothing is polled again.
                 let answer = AssertUnwindSafe(self.forward(call, checked, peer, parts)).catch_unwind();
                 answer.await.unwrap_or_else(|_panic| response::panicked(grpc))
             }
             Err(refused) => refused.answer,
         };
-        tell(&page, rules.as_deref(), route.as_deref(), &mut answer);
+        add_cors(&page, rules.as_deref(), route.as_deref(), &mut answer);
         answer
     }
 
-    /// Answers a request that is of no page. Checked when it is first polled, where panics are caught; what it was checked with then
-    /// makes room for the rest (`conn/tests/sizes.rs`).
+    /// Answers a request that was not sent by a page. It is checked in the first poll, where panics are caught; what the check
+    /// needed is then dropped to make room (`conn/tests/sizes.rs`).
     fn answer<'s, 'p>(
         &'s self,
         state: Arc<State>,
@@ -172,7 +172,7 @@ impl Proxy {
         })
     }
 
-    /// Forwards a request whose route is known, as far as the limits let it.
+    /// Forwards a routed request, unless a limit rejects it.
     #[expect(
         clippy::manual_async_fn,
         reason = "an async function has room for its arguments twice (conn/tests/sizes.rs)"
@@ -191,7 +191,7 @@ impl Proxy {
                 return ws::opening::open(self.client.clone(), call, checked, parts);
             }
             let admitted = match call.end {
-                // It takes no slot and counts for no rate.
+                // A preflight takes no slot and counts for no rate.
                 _ if call.is_preflight() => Box::pin(preflight::admit(&mut call)).await.map_err(Denied::Fault),
                 None => admit::admit(&mut call, &parts, &mut checked.upload, websocket).await,
                 Some(end) => {
@@ -213,7 +213,7 @@ impl Proxy {
                 Err(fault) => return refused(version, fault, response::fault(call, fault)),
             };
             if websocket {
-                // Rare and large: boxed, so that ordinary requests do not reserve space for it.
+                // Rare and large, so boxed: ordinary requests do not reserve space for it.
                 return Box::pin(ws::relay(&self.client, call, request)).await;
             }
             let answer = {
@@ -232,13 +232,13 @@ impl Proxy {
     }
 }
 
-/// What comes of sending a request, unless its client may not go on before.
+/// The result of sending a request, unless the client's key becomes invalid first.
 async fn sent_while_known(
     client: &Client<RequestBody>,
     call: &mut RoutedContext,
     request: Request<RequestBody>,
 ) -> Result<Answer, Box<Failed>> {
-    // It lies aside for as long as the request has the call.
+    // Taken out of the call for as long as the request borrows the call.
     let Some(mut watch) = call.watch.take() else { return retry::send(client, call, request, false).await };
     let sent = tokio::select! {
         biased;

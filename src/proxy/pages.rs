@@ -1,4 +1,4 @@
-//! Which rules hold for the page of a browser that a request is of, and whether it may send that.
+//! Which CORS rules apply to a request, and whether it is rejected because of the page that sent it.
 
 use super::cors::{Lent, Own, Page};
 use super::headers::{self, Fields};
@@ -8,8 +8,8 @@ use crate::config::types::Cors;
 use http::{Response, request};
 use std::sync::Arc;
 
-/// How clients reach this gateway, as far as this request tells: the host that it asked for, the one that a proxy in front was asked
-/// for where its word counts, and the configured one.
+/// The addresses of this gateway as far as this request shows: the requested host, the host that a trusted proxy in front
+/// reports, and the configured one.
 pub(super) fn addresses(state: &State, parts: &request::Parts, fields: Fields) -> Vec<String> {
     let server = &state.config.server;
     let told = if server.trust_forwarded { headers::Told::of(&parts.headers, fields) } else { None };
@@ -19,8 +19,7 @@ pub(super) fn addresses(state: &State, parts: &request::Parts, fields: Fields) -
     asked.chain(public.map(|authority| authority.as_str().to_owned())).collect()
 }
 
-/// The rules for a request that may be answered and that no route takes. That there is nothing is not for the answer to its preflight
-/// to tell.
+/// The rules for a request without a route. The response to a preflight must not reveal that there is no route.
 pub(super) fn rules_of_nowhere(state: &State, parts: &request::Parts, fields: Fields) -> Option<Arc<Cors>> {
     let rules = state.config.server.cors.as_ref()?;
     let authority = headers::authority(parts);
@@ -30,7 +29,7 @@ pub(super) fn rules_of_nowhere(state: &State, parts: &request::Parts, fields: Fi
     is_nowhere.then(|| Arc::clone(rules))
 }
 
-/// The rules for a request that takes this route, and whether it is turned away because of its page.
+/// The rules for a request of this route, and whether it is rejected because of its page.
 pub(super) fn rules_for(
     state: &State,
     page: &Page,
@@ -43,8 +42,8 @@ pub(super) fn rules_for(
     (rules, foreign)
 }
 
-/// Says in an answer what its page may read.
-pub(super) fn tell<B>(page: &Page, rules: Option<&Cors>, route: Option<&RouteRuntime>, answer: &mut Response<B>) {
+/// Adds to a response what its page may read.
+pub(super) fn add_cors<B>(page: &Page, rules: Option<&Cors>, route: Option<&RouteRuntime>, answer: &mut Response<B>) {
     let own = answer.extensions().get::<Own>().is_some();
     match (rules, route) {
         (Some(rules), _) => page.allow(rules, answer.headers_mut()),
@@ -53,7 +52,7 @@ pub(super) fn tell<B>(page: &Page, rules: Option<&Cors>, route: Option<&RouteRun
     }
 }
 
-/// Whether a route puts its keys into the requests of anybody who calls, whom only the origin of a page tells.
+/// Whether a route puts its keys into the requests of any client, so that only the origin of a page limits who uses them.
 fn lends_keys(state: &State, route: &RouteRuntime) -> bool {
     let config = &route.config;
     let left_to_others = config.cors.is_none() && (config.cors_by_provider || state.config.server.authenticate);

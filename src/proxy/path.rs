@@ -1,15 +1,15 @@
-//! From the target that a client sent to the path that is routed and the target that goes upstream.
+//! Normalises the target that a client sent: the path for routing, and the target for the provider.
 //!
-//! What is routed is what is forwarded. A path that could mean something else to the provider than it means here
-//! (dot segments behind a second decoding, encoded backslashes, overlong UTF-8) is refused, not repaired. Everything
-//! else goes out byte for byte (RFC 9110 7.7): percent-encodings keep their spelling and empty segments stay.
+//! The path that is routed is the path that is forwarded. A path that could mean something else to the provider than to this
+//! gateway (dot segments after a second decoding, encoded backslashes, overlong UTF-8) is rejected, not repaired. Everything else
+//! is forwarded byte for byte (RFC 9110 7.7): percent-encodings keep their spelling and empty segments are kept.
 
 use crate::canon::Fault;
 use http::Uri;
 use http::uri::PathAndQuery;
 use std::borrow::Cow;
 
-/// Why a path is not forwarded. Every reason is a [`Fault::BadPath`] to the client; the log has the reason.
+/// Why a path is rejected. To the client every reason is [`Fault::BadPath`]; the log has the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// It does not begin with a slash: `*`, authority-form, nothing at all.
@@ -45,14 +45,14 @@ impl From<Refusal> for Fault {
 pub struct Normal<'a> {
     /// The path, borrowed when it needed no change.
     pub path: Cow<'a, str>,
-    /// So many leading bytes of `path` were never left by a `..`. A route's prefix must lie within them.
+    /// The number of leading bytes of `path` that no `..` ever removed. A route's prefix must lie within them.
     pub kept: usize,
-    /// How a server reads the path that decodes it and merges slashes; absent when that makes no difference. It must
-    /// lead to the same route, else the prefix has been disguised.
+    /// The path as read by a server that decodes it and merges slashes; none when that makes no difference. It must lead to the
+    /// same route, or the prefix was disguised.
     pub alias: Option<String>,
 }
 
-/// Removes dot segments (RFC 3986 5.2.4), also when they are spelled `%2e`, and refuses what stays ambiguous.
+/// Removes dot segments (RFC 3986 5.2.4), including those spelled `%2e`, and rejects ambiguous paths.
 ///
 /// # Errors
 /// The first [`Refusal`] that applies.
@@ -73,9 +73,9 @@ pub fn normalise(raw: &str) -> Result<Normal<'_>, Refusal> {
     Ok(normal)
 }
 
-/// The target for the provider: its base path, then what the route left over, then the query.
+/// The target for the provider: its base path, then the rest of the path after the route's prefix, then the query.
 ///
-/// `whole` is the client's own target; it is shared, not copied, when nothing has to change.
+/// `whole` is the client's own target, which is shared rather than copied when nothing changes.
 ///
 /// # Errors
 /// [`Fault::BadPath`] when the parts do not make a valid target.
@@ -98,7 +98,7 @@ pub fn upstream_target(
     if target.is_empty() {
         target.push('/');
     }
-    // A query that held nothing but secrets goes without its question mark; one that came empty keeps it.
+    // If the query had nothing but secrets, its question mark is dropped as well; an empty query keeps it.
     if let Some(query) = query.filter(|query| !query.is_empty() || given == Some("")) {
         target.push('?');
         target.push_str(&query);
@@ -106,7 +106,7 @@ pub fn upstream_target(
     PathAndQuery::from_maybe_shared(bytes::Bytes::from(target)).map_err(|_| Fault::BadPath)
 }
 
-/// The target with one more parameter, `name=value` as it stands in a query.
+/// The target with one more parameter, `name=value` as written in a query.
 ///
 /// # Errors
 /// [`Fault::BadPath`] when that is no valid target.
@@ -120,11 +120,11 @@ pub fn with_parameter(target: &PathAndQuery, pair: &str) -> Result<PathAndQuery,
         .map_err(|_| Fault::BadPath)
 }
 
-/// A target for the provider with another base path in front.
+/// The target with another base path.
 pub(crate) fn rebased(target: &Uri, from: &str, to: &str) -> Uri {
     let whole = target.path_and_query().map_or("", PathAndQuery::as_str);
     let rest = whole.strip_prefix(from).unwrap_or(whole);
-    // What is left of a bare base path, or stands alone at the root, is a slash or a query.
+    // After a bare base path, or at the root, only a slash or a query can follow.
     let rest = if rest.starts_with("/?") && to.len() > 1 { rest.get(1..).unwrap_or_default() } else { rest };
     let slash = if to.is_empty() && !rest.starts_with('/') { "/" } else { "" };
     format!("{to}{slash}{rest}").parse().unwrap_or_else(|_| target.clone())
@@ -133,7 +133,7 @@ pub(crate) fn rebased(target: &Uri, from: &str, to: &str) -> Uri {
 /// The query without the parameters of these names, however the names are encoded; borrowed when there are none.
 #[must_use]
 pub fn without_parameters<'a>(query: &'a str, names: &[String]) -> Cow<'a, str> {
-    // Some servers split at `;` too, so that a parameter may hide behind one.
+    // Some servers split at `;` too, so a parameter may hide after one.
     const SEPARATORS: [char; 2] = ['&', ';'];
     let named = |pair: &str| is_one_of(&parameter_name(pair), names);
     if names.is_empty() || !query.split(SEPARATORS).any(named) {
@@ -150,7 +150,7 @@ pub fn without_parameters<'a>(query: &'a str, names: &[String]) -> Cow<'a, str> 
         } else if !piece.ends_with(SEPARATORS) {
             separator = "";
         } else if piece.ends_with('&') && !separator.is_empty() {
-            // What `&` keeps apart is apart for everybody.
+            // A `&` separates parameters for every server.
             separator = "&";
         }
     }
@@ -158,8 +158,8 @@ pub fn without_parameters<'a>(query: &'a str, names: &[String]) -> Cow<'a, str> 
     Cow::Owned(kept)
 }
 
-/// The name in `pair` (`name=value` as it stands in a query) as frameworks read it: escapes decoded, without the `[…]` of a list and
-/// without spaces before it.
+/// The name in `pair` (`name=value` as written in a query) as frameworks read it: with escapes decoded, without the `[…]` of a
+/// list and without leading spaces.
 pub(crate) fn parameter_name(pair: &str) -> Cow<'_, [u8]> {
     let name = pair.split_once('=').map_or(pair, |(name, _)| name).as_bytes();
     if !name.iter().any(|byte| matches!(byte, b'%' | b'+' | b'[')) {
@@ -172,7 +172,7 @@ pub(crate) fn parameter_name(pair: &str) -> Cow<'_, [u8]> {
     Cow::Owned(name.split_off(start))
 }
 
-/// Whether `name` is one of `names`, in any case; some frameworks take `.` and a space for `_`.
+/// Whether `name` is one of `names`, ignoring case; some frameworks treat `.` and a space as `_`.
 pub(crate) fn is_one_of(name: &[u8], names: &[impl AsRef<str>]) -> bool {
     let same = |(ours, theirs): (&u8, &u8)| {
         theirs.eq_ignore_ascii_case(ours) || *ours == b'_' && (*theirs == b'.' || is_space(*theirs))
@@ -187,15 +187,15 @@ fn is_space(byte: u8) -> bool {
 
 /// What one pass over the bytes found.
 struct Seen {
-    /// A segment begins with a dot.
+    /// Whether a segment begins with a dot.
     dots: bool,
-    /// There is an escape.
+    /// Whether there is an escape.
     percent: bool,
-    /// There is an empty segment before the last.
+    /// Whether there is an empty segment before the last.
     double_slash: bool,
 }
 
-/// One pass: illegal bytes, and whether the path is one of the many that need no closer check.
+/// One pass that finds illegal bytes, and whether the path is one of the many that need no closer check.
 fn scan(raw: &[u8]) -> Result<Seen, Refusal> {
     if raw.first() != Some(&b'/') {
         return Err(Refusal::NotAPath);
@@ -215,7 +215,7 @@ fn scan(raw: &[u8]) -> Result<Seen, Refusal> {
     Ok(seen)
 }
 
-/// Refuses escapes that are broken or hide something.
+/// Rejects escapes that are broken or hide something.
 fn check_segments(raw: &str) -> Result<(), Refusal> {
     for segment in raw.split('/') {
         if dots(segment.split(';').next().unwrap_or(segment)) > 0 && segment.contains(';') {
@@ -229,7 +229,7 @@ fn check_segments(raw: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The escapes as they stand, before any decoding.
+/// Checks the escapes before any decoding.
 fn check_escapes(segment: &[u8]) -> Result<(), Refusal> {
     let mut rest = segment;
     while let Some(at) = memchr::memchr(b'%', rest) {
@@ -243,9 +243,9 @@ fn check_escapes(segment: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Decodes repeatedly, as a chain of careless servers would, and refuses what must never appear.
+/// Decodes repeatedly, as a chain of careless servers would, and rejects what must never appear.
 ///
-/// An encoded slash alone is data of the segment (RFC 3986 2.2: `models/large` as one id) and passes as it is.
+/// An encoded slash alone is data of the segment (RFC 3986 2.2: `models/large` as one id) and is forwarded unchanged.
 fn check_hidden(segment: &[u8]) -> Result<(), Refusal> {
     const LEVELS: usize = 5;
     let mut current = Cow::Borrowed(segment);
@@ -283,7 +283,7 @@ fn dots(segment: &str) -> usize {
     count
 }
 
-/// The path without dot segments, and how much of it no `..` ever took back.
+/// The path without dot segments, and how much of it no `..` ever removed.
 fn remove_dot_segments(raw: &str) -> Result<(String, usize), Refusal> {
     let mut path = String::with_capacity(raw.len());
     let mut kept = usize::MAX;

@@ -1,4 +1,4 @@
-//! The request for the provider, made of the client's.
+//! Makes the request for the provider from the client's.
 
 use super::check::Checked;
 use super::context::RoutedContext;
@@ -9,7 +9,7 @@ use crate::canon::{Fault, Phase};
 use http::{HeaderValue, Request, header, request};
 use std::sync::Arc;
 
-/// Turns a request into the one for the provider.
+/// Turns the client's request into the one for the provider.
 pub(super) fn prepare(
     call: &mut RoutedContext,
     peer: &Peer,
@@ -33,7 +33,7 @@ pub(super) fn prepare(
     };
     headers::prepare_request(&mut parts.headers, &outgoing);
     if call.phase == Phase::Grpc {
-        // For this hop: servers refuse calls without it.
+        // Required on this hop: servers reject gRPC calls without it.
         let _ = parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
     parts.uri = runtime.headers.target(checked.target, call.destination, checked.websocket)?.into();
@@ -41,7 +41,7 @@ pub(super) fn prepare(
     if call.fields.may_have(Fields::RANGE)
         && runtime.config.profile.rewrites(call.method.as_str(), call.provider_path()).is_some()
     {
-        // A part of a body whose URLs are rewritten has neither the bytes nor the places that the client asks for.
+        // After its URLs are rewritten, a body's length and offsets differ from the ones that a range refers to.
         for name in [header::RANGE, header::IF_RANGE] {
             let _ = parts.headers.remove(name);
         }

@@ -1,4 +1,4 @@
-//! This gateway's address as clients see it: heads and URLs of a provider are rewritten to it.
+//! This gateway's address as clients see it. Heads and URLs of a provider are rewritten to it.
 
 use super::context::RoutedContext;
 use super::headers::{Incoming, PublicAddress, Reference};
@@ -19,7 +19,7 @@ impl RoutedContext {
         self.told.as_ref().and_then(|told| told.authority.as_ref()).or(self.authority.as_ref())
     }
 
-    /// What determines how a provider's head is rewritten for the client.
+    /// Everything that rewriting a provider's head for the client depends on.
     pub(crate) fn incoming(&self, version: Version) -> Incoming<'_> {
         Incoming {
             version,
@@ -30,8 +30,8 @@ impl RoutedContext {
         }
     }
 
-    /// The URL at this gateway that leads to `url` at a provider; none when no route leads there. The scheme keeps its kind:
-    /// `wss` becomes `ws` where this gateway is reached without TLS, and a URL without one stays so.
+    /// The URL at this gateway that leads to `url` at a provider; none when no route does. The kind of scheme is kept: `wss`
+    /// becomes `ws` where this gateway is reached without TLS, and a URL without a scheme has none afterwards.
     pub(crate) fn public_url(&self, url: &str) -> Option<String> {
         let named = Reference::of(url)?;
         let sockets = match named.scheme.as_str() {

@@ -1,6 +1,6 @@
-//! The body of a request on its way to the provider: counted, bounded, with a deadline for the next frame.
+//! The client's request body on its way to the provider: counted, bounded, and with an idle timeout.
 //!
-//! There are two ideas: the client's body, which streams, and a [`ReplayBuffer`] of it, for a route that may send it again.
+//! There are two ideas: the client's body, which streams, and a [`ReplayBuffer`] of it, for a route that may retry.
 
 mod exit;
 mod fault;
@@ -45,37 +45,37 @@ pub struct RequestBody(Source);
 enum Source {
     /// The client.
     Client(ClientBody),
-    /// What was kept of them, then the client.
+    /// The buffered frames, then the client.
     Replay(ReplayBody),
 }
 
 /// A body as it comes from the client.
 pub(crate) struct ClientBody {
     source: Option<Incoming>,
-    /// Where it goes: keys have no place in its trailers.
+    /// The route's headers, by which keys are removed from trailers.
     headers: Option<Arc<RouteHeaders>>,
-    /// Whether only END_STREAM ends it: hyper takes a reset of its stream with NO_ERROR or CANCEL for the end of a body.
+    /// Whether only END_STREAM ends it: hyper takes RST_STREAM with NO_ERROR or CANCEL for the end of a body.
     http2: bool,
-    /// What was read before anybody wanted it.
+    /// Frames that were read before the body was sent.
     ahead: VecDeque<Frame<Bytes>>,
-    /// Asked about every byte that comes.
+    /// Called with the length of everything that arrives.
     meters: Vec<Meter>,
-    /// Keeps what comes for the generation that the request is.
+    /// Copies the body for the request's generation.
     tap: Option<Arc<Tap>>,
-    /// Keeps gateway keys back, where there are any.
+    /// Removes gateway keys, if there are any.
     exit: Option<Box<BodyExit>>,
-    /// Bytes that the route still allows; of a gRPC call those of one message.
+    /// Bytes that the route still allows; for a gRPC call, the limit of one message.
     left: u64,
-    /// The messages of a gRPC call, which may go on for ever. Nothing of them is waited for before it is sent: the client may wait for an
-    /// answer to the first.
+    /// The messages of a gRPC call, which may go on for ever. None is held back until the next arrives: the client may wait for a
+    /// response to the first.
     messages: Option<Box<Messages>>,
     idle: Idle,
     progress: Arc<BodyProgress>,
-    /// That of the client's connection.
+    /// The waker of the client's connection.
     waker: Arc<TaskWaker>,
 }
 
-/// What was read ahead of a body.
+/// The beginning of a body, read ahead.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     pub(crate) bytes: Vec<u8>,
@@ -83,11 +83,11 @@ pub(crate) struct Ahead {
     pub(crate) whole: bool,
 }
 
-/// Whether so many more bytes may pass.
+/// Returns whether this many more bytes may pass.
 pub(crate) type Meter = Box<dyn Fn(u64) -> bool + Send + Sync>;
 
 impl RequestBody {
-    /// Wraps a client's body; refuses at once what announces more than is allowed.
+    /// Wraps a client's body; rejects it at once if its declared length exceeds the limit.
     pub(crate) fn new(
         source: Incoming,
         version: Version,
@@ -122,7 +122,7 @@ impl RequestBody {
         Ok(RequestBody(Source::Client(client)))
     }
 
-    /// That of a request which the gateway makes itself: there is none.
+    /// The empty body of a request that the gateway makes itself.
     pub(crate) fn none() -> RequestBody {
         RequestBody(Source::Client(ClientBody {
             source: None,
@@ -140,7 +140,7 @@ impl RequestBody {
         }))
     }
 
-    /// The same without gateway keys.
+    /// Removes gateway keys from the body.
     pub(crate) fn guarded(self, exit: impl FnOnce() -> Exit) -> RequestBody {
         match self.0 {
             Source::Client(client) if client.source.is_some() => {
@@ -151,7 +151,7 @@ impl RequestBody {
         }
     }
 
-    /// The same as that of a gRPC call: no message may be longer than this, and none longer away.
+    /// As the body of a gRPC call: no message may be longer than `limit`, and none may take longer than `pause` to arrive.
     pub(crate) fn of_call(self, limit: u64, pause: Duration) -> RequestBody {
         match self.0 {
             Source::Client(client) => {
@@ -167,7 +167,7 @@ impl RequestBody {
         RequestBody(Source::Replay(replay))
     }
 
-    /// The same body, from now on in a form of which the rest can be taken over.
+    /// Converts the body into one that can be sent again.
     pub(crate) fn replayable(self, again: bool) -> ReplayBuffer {
         match self.0 {
             Source::Client(client) => ReplayBuffer::of(client, again),
@@ -175,13 +175,13 @@ impl RequestBody {
         }
     }
 
-    /// How long it is, when that is known.
+    /// Its length, when known.
     pub(crate) fn length(&self) -> Option<u64> {
         self.size_hint().exact()
     }
 
-    /// Finds out whether there is a body where none is usual and its length was not announced: a client of HTTP/2 may say so only
-    /// with its last frame, and many providers refuse a GET that announces a body.
+    /// Finds out whether there is a body, for a method that usually has none and without a declared length: an HTTP/2 client may
+    /// say so only with its last frame, and many providers reject a GET that declares a body.
     pub(crate) async fn settle_whether_empty(&mut self, method: &Method) -> Result<(), Fault> {
         if matches!(*method, Method::GET | Method::HEAD) && !self.is_end_stream() && self.length().is_none() {
             let _ = Box::pin(self.read_ahead(0)).await?;
@@ -189,7 +189,7 @@ impl RequestBody {
         Ok(())
     }
 
-    /// Reads a body that has not been sent up to this bound, which the last frame may exceed. It goes out whole all the same.
+    /// Reads the beginning of an unsent body, up to this bound, which the last frame may exceed. The body is still sent whole.
     pub(crate) async fn read_ahead(&mut self, bound: usize) -> Result<Ahead, Fault> {
         match &mut self.0 {
             Source::Client(client) if client.messages.is_some() => {
@@ -200,14 +200,14 @@ impl RequestBody {
         }
     }
 
-    /// Has this asked about every further byte; the body breaks off where the answer is no.
+    /// Calls `meter` with the length of everything that arrives; the body fails when it returns false.
     pub(crate) fn meter(&mut self, meter: Meter) {
         if let Source::Client(client) = &mut self.0 {
             client.meters.push(meter);
         }
     }
 
-    /// Keeps what has come, and what comes from now on, for whoever has to know what was asked for.
+    /// Copies what has arrived and what will, for code that needs to know the request.
     pub(crate) fn tap(&mut self, tap: &Arc<Tap>) {
         let Source::Client(client) = &mut self.0 else { return };
         client.ahead.iter().filter_map(Frame::data_ref).for_each(|data| tap.passed(data));
@@ -217,14 +217,14 @@ impl RequestBody {
         client.tap = Some(Arc::clone(tap));
     }
 
-    /// It is read again after a time in which nobody asked: that pause was not the client's.
+    /// Reading resumes after a pause of the gateway's own, which must not count for the client's idle timeout.
     pub(crate) fn resume(&mut self) {
         if let Source::Client(client) = &mut self.0 {
             client.resume();
         }
     }
 
-    /// How far it is, also after the body has gone to the provider's connection.
+    /// The progress of the body, also after it was passed to the provider's connection.
     pub(crate) fn progress(&self) -> Arc<BodyProgress> {
         match &self.0 {
             Source::Client(client) => Arc::clone(&client.progress),
@@ -234,12 +234,12 @@ impl RequestBody {
 }
 
 impl ClientBody {
-    /// It is read again after a time in which nobody asked: that pause was not the client's.
+    /// Reading resumes after a pause of the gateway's own, which must not count for the client's idle timeout.
     pub(super) fn resume(&mut self) {
         self.idle.moved();
     }
 
-    /// How far it is.
+    /// The progress of the body.
     pub(super) fn progress(&self) -> Arc<BodyProgress> {
         Arc::clone(&self.progress)
     }
@@ -250,7 +250,7 @@ impl ClientBody {
             match poll_fn(|cx| self.poll_source(cx)).await {
                 Some(Ok(frame)) => {
                     bytes.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
-                    // An empty one, as HTTP/2 has it at the end, would make a body of what is none.
+                    // An empty frame, with which HTTP/2 may end, would make a body where there is none.
                     if frame.data_ref().is_none_or(|data| !data.is_empty()) {
                         self.ahead.push_back(frame);
                     }
@@ -323,7 +323,7 @@ impl fmt::Debug for ClientBody {
 }
 
 impl ClientBody {
-    /// All of it has come.
+    /// The whole body has arrived.
     fn ends(&self) {
         self.progress.ended.store(true, Ordering::Relaxed);
         self.tap.iter().for_each(|tap| tap.ends());
@@ -334,7 +334,7 @@ impl ClientBody {
             return Poll::Ready(Some(Ok(trailers)));
         }
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
-        // Taking the last frame leaves nothing to do for the client's connection, whose task this may run in.
+        // Taking the last frame requires nothing of the client's connection, in whose task this may run.
         let polled = self.waker.defer_wakes(|| Pin::new(&mut *source).poll_frame(cx));
         if !(polled.is_ready() && source.is_end_stream()) {
             self.waker.flush_deferred();

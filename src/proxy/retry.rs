@@ -1,8 +1,8 @@
 //! Sends a request, and retries it as often as its route allows.
 //!
-//! A failure is retried only if the route names its type and another attempt may help, no part of a response has gone to the
-//! client, the body can be sent again, attempts are left, the wait is short enough and the route's retry budget allows it.
-//! Otherwise the client gets the failure. What the route remembers of its upstreams and accounts, and its policy, is in `upstreams`.
+//! A failure is retried only if the route names its type and a retry may help, no part of a response has been sent to the client,
+//! the body can be sent again, attempts are left, the wait is short enough and the route's retry budget allows it. Otherwise the
+//! client gets the failure. The health of upstreams and accounts, and the retry policy, are in `upstreams`.
 
 use super::context::RoutedContext;
 use super::headers::Destination;
@@ -26,28 +26,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::Instant as Moment;
 
-/// An answer that is no failure.
+/// A response that is not a failure.
 pub(crate) struct Answer {
-    /// Its head, its body to come.
+    /// The response, with its body still to be read.
     pub(crate) exchange: Exchange,
-    /// The first of its body, where that was waited for.
+    /// The first frame of its body, if that was awaited.
     pub(crate) first: Option<Frame<Bytes>>,
 }
 
-/// A failure that is answered.
+/// A failure to respond with.
 pub(crate) enum Failed {
-    /// The provider refused; its answer has been read, and may have been understood.
+    /// The provider's failed response, which has been read, and its meaning if that was determined.
     Refused(http::response::Parts, Capped, Option<Box<CanonicalError>>),
-    /// No answer came.
+    /// There was no response.
     Lost(Failure),
-    /// Nothing was sent: every upstream of the route is left alone, for so long.
+    /// Nothing was sent, because the circuits of all upstreams are open, for this long.
     Broken(Duration),
 }
 
-/// Sends a prepared request, as a WebSocket handshake if `upgrade`. Dropping this ends it at once, waits included.
+/// Sends a prepared request, as a WebSocket handshake if `upgrade`. Dropping the future cancels it at once, including waits.
 ///
 /// # Errors
-/// The failure to answer with.
+/// The failure to respond with.
 pub(crate) fn send<'c>(
     client: &'c Client<RequestBody>,
     call: &'c mut RoutedContext,
@@ -55,10 +55,10 @@ pub(crate) fn send<'c>(
     upgrade: bool,
 ) -> impl Future<Output = Result<Answer, Box<Failed>>> + Send + use<'c> {
     let sender = Sender { client, upgrade };
-    // A preflight is nobody's: it is tried once, and its answer opens no circuit for those who have a key.
+    // A preflight is tried once, and its response has no effect on the circuits.
     let health = call.route.health.clone().filter(|_| !call.is_preflight());
     let route = health.map(|health| (Arc::clone(&call.route), health));
-    // Boxed, because most routes have nothing to try again and no end, and their requests would carry it about.
+    // Boxed, because most routes have neither retries nor a total timeout, and their requests should not reserve space for them.
     match (route, call.end) {
         (None, end) if call.followed.is_some() => {
             let sent = followed(sender, call, request);
@@ -76,12 +76,12 @@ pub(crate) fn send<'c>(
     }
 }
 
-/// What comes of sending a request that has to be over at the `end`.
+/// The result of sending a request with a deadline.
 async fn in_time(end: Moment, sent: impl Future<Output = Result<Answer, Box<Failed>>>) -> Result<Answer, Box<Failed>> {
     within(end, sent).await.unwrap_or_else(|fault| Err(Failed::lost(Failure::of(fault))))
 }
 
-/// Sends the request of a generation that is not tried again, and waits for its first byte.
+/// Sends the request of a generation that is not retried, and waits for its first byte.
 async fn followed(
     sender: Sender<'_>,
     call: &mut RoutedContext,
@@ -99,7 +99,7 @@ async fn try_often(
 ) -> Result<Answer, Box<Failed>> {
     health.budget.request(now());
     if health.probes_next(now()) {
-        // Whoever tries an upstream again keeps the others waiting, so that its body has to be there.
+        // A request that probes an open circuit makes others wait, so its body has to be complete first.
         let read = request.body_mut().read_ahead(BOUND).await;
         read.map_err(|fault| Failed::lost(Failure::of(fault)))?;
     }
@@ -129,7 +129,7 @@ async fn try_often(
         if let Some(guard) = next.guard {
             call.uses(guard);
         }
-        // A wait that began meanwhile binds this one as well, and one request tries at its end.
+        // A backoff that began in the meantime applies to this retry too, and one request probes at its end.
         if admit::go_again(call).is_err() {
             count.not_made(Retry::LongWait);
             return Err(failed.meaning(error));
@@ -145,7 +145,7 @@ impl Failed {
         Box::new(Failed::Lost(failure))
     }
 
-    /// The same with what it means, so that it is not asked again.
+    /// Adds its meaning, so that it is not determined twice.
     fn meaning(mut self: Box<Failed>, error: Box<CanonicalError>) -> Box<Failed> {
         if let Failed::Refused(_, _, known) = &mut *self {
             *known = Some(error);
@@ -154,10 +154,10 @@ impl Failed {
     }
 }
 
-/// How one try ended: with an answer that is no failure, or with what to answer and what it means.
+/// The outcome of one attempt: a response that is not a failure, or the failure and its meaning.
 type Ended = Result<Answer, (Box<Failed>, Box<CanonicalError>)>;
 
-/// Sends one try.
+/// Sends one attempt.
 #[derive(Clone, Copy)]
 struct Sender<'c> {
     client: &'c Client<RequestBody>,
@@ -175,7 +175,7 @@ impl<'c> Sender<'c> {
         forward::send(self.client, call, request, self.upgrade)
     }
 
-    /// Sends a request that is not tried again.
+    /// Sends a request that is not retried.
     fn once(
         self,
         call: &'c mut RoutedContext,
@@ -187,7 +187,7 @@ impl<'c> Sender<'c> {
         })
     }
 
-    /// Sends one try, and waits for the first bytes of a success; of a generation that is to be heard not for longer than it may be silent.
+    /// Sends one attempt, and waits for the first bytes of a success, for a tracked generation no longer than its silence limit.
     async fn in_its_time(self, call: &mut RoutedContext, request: Request<RequestBody>) -> Result<Answer, Failure> {
         call.generation_begins();
         let Some(late) = call.followed.as_ref().and_then(|followed| followed.first_audio()) else {
@@ -214,13 +214,13 @@ impl<'c> Sender<'c> {
         Ok(Answer { exchange, first })
     }
 
-    /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
+    /// Sends one attempt and reads the response if it failed. The outcome is reported to the upstream's circuit and the account.
     async fn end(self, call: &mut RoutedContext, request: Request<RequestBody>, pass: Option<UpstreamPass>) -> Ended {
         let (failed, error) = match self.in_its_time(call, request).await {
             Ok(Answer { exchange, first })
                 if !read::is_refusal(call, exchange.response.status(), exchange.response.headers()) =>
             {
-                tell(call, pass, None);
+                report_outcome(call, pass, None);
                 return Ok(Answer { exchange, first });
             }
             Ok(Answer { exchange, .. }) => {
@@ -232,7 +232,7 @@ impl<'c> Sender<'c> {
             }
             Err(failure) => lost(failure),
         };
-        tell(call, pass, Some(&error));
+        report_outcome(call, pass, Some(&error));
         call.generation_ends(Some(error.code));
         Err((Box::new(failed), Box::new(error)))
     }
@@ -243,7 +243,7 @@ fn lost(failure: Failure) -> (Failed, CanonicalError) {
     (Failed::Lost(failure), error)
 }
 
-/// An upstream whose circuit has opened is shown as one that may not be used, whatever it answered last.
+/// Shows an upstream whose circuit has opened as unavailable, whatever its last response was.
 fn show_open(call: &RoutedContext) {
     let route = &call.route;
     let (health, upstream) = (route.health.as_ref(), call.destination.upstream);
@@ -254,9 +254,9 @@ fn show_open(call: &RoutedContext) {
     }
 }
 
-/// Tells the circuit and the account of a try how it ended. An answer that is no failure may still break off: the circuit hears
-/// of it with the call's end.
-fn tell(call: &mut RoutedContext, pass: Option<UpstreamPass>, error: Option<&CanonicalError>) {
+/// Reports the outcome of an attempt to the circuit and the account. A response that is not a failure may still break off; the
+/// circuit learns that at the end of the call.
+fn report_outcome(call: &mut RoutedContext, pass: Option<UpstreamPass>, error: Option<&CanonicalError>) {
     match error {
         None => call.pass = pass.and_then(UpstreamPass::begun),
         Some(error) => {
@@ -274,20 +274,20 @@ fn tell(call: &mut RoutedContext, pass: Option<UpstreamPass>, error: Option<&Can
     }
 }
 
-/// The tries of one call.
+/// The attempts of one call.
 struct Retries<'a> {
     health: Arc<RouteHealth>,
     route: &'a RouteRuntime,
-    /// The request as it was prepared, and for which way.
+    /// The request as it was prepared, and the destination that it was prepared for.
     parts: request::Parts,
     prepared: Destination,
     body: ReplayBuffer,
-    /// The upstreams that have been tried, by their bits.
+    /// The upstreams that have been tried, as bits.
     tried: u64,
     began: Instant,
 }
 
-/// The next try.
+/// The next attempt.
 struct Next {
     wait: Duration,
     chosen: Chosen,
@@ -307,7 +307,7 @@ impl<'a> Retries<'a> {
         Retries { health, route, parts, prepared, body, tried: 0, began: now() }
     }
 
-    /// The request of one try.
+    /// The request for one attempt.
     fn request(&self, destination: Destination) -> Request<RequestBody> {
         let mut parts = self.parts.clone();
         if destination != self.prepared {
@@ -316,7 +316,7 @@ impl<'a> Retries<'a> {
         Request::from_parts(parts, self.body.again())
     }
 
-    /// The next try after one that failed so; none when there is to be none.
+    /// The next attempt after one that failed like this; none when there is to be none.
     fn next(&mut self, call: &RoutedContext, error: &CanonicalError) -> Option<Next> {
         let (health, now, last) = (&self.health, now(), call.destination.upstream);
         self.tried |= bit(last);
@@ -342,7 +342,7 @@ impl<'a> Retries<'a> {
         let broken = is_broken(error.code, error.origin);
         let chosen = health.choose(if broken { last + 1 } else { last }, 0, now).ok()?;
         let wait = if guard.is_some() || chosen.upstream != last {
-            // Whoever refused is not asked again.
+            // An account that was refused is not used again, so there is no wait.
             Some(Duration::ZERO)
         } else {
             let left = self.route.config.timeouts.response.saturating_sub(now - self.began);

@@ -1,7 +1,7 @@
-//! Which route a request takes: host first, then the longest prefix on whole segments.
+//! Finds the route of a request: by host first, then by the longest prefix on whole segments.
 //!
-//! A lookup is one hash per segment boundary of the path that is as long as some route's prefix, so ten thousand
-//! routes cost what one costs.
+//! A lookup takes one hash for each segment boundary of the path that has the length of some route's prefix, so ten thousand
+//! routes cost as much as one.
 
 use super::path::{self, Normal};
 use crate::canon::Fault;
@@ -10,12 +10,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// All routes, ready for lookups.
+/// All routes, indexed for lookups.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    /// Routes that name a host, by that host.
+    /// Routes with a host, by that host.
     hosts: HashMap<Box<str>, Prefixes>,
-    /// Routes that do not.
+    /// Routes without a host.
     any_host: Prefixes,
 }
 
@@ -29,7 +29,7 @@ pub struct Routed<'a> {
 }
 
 impl Routed<'_> {
-    /// The path behind the route's prefix: empty, or beginning with a slash.
+    /// The path after the route's prefix: empty, or beginning with a slash.
     #[must_use]
     pub fn rest(&self) -> &str {
         self.path.get(self.route.path.len()..).unwrap_or_default()
@@ -37,7 +37,7 @@ impl Routed<'_> {
 }
 
 impl RouteTable {
-    /// Builds the table. Of two routes with the same host and prefix the first counts; the configuration refuses them.
+    /// Builds the table. Of two routes with the same host and prefix the first wins; the configuration rejects them.
     #[must_use]
     pub fn new(routes: &[Arc<Route>]) -> RouteTable {
         let mut table = RouteTable::default();
@@ -73,7 +73,7 @@ impl RouteTable {
         Ok(Routed { route, path })
     }
 
-    /// The route for a host (any case, with or without port) and a path that is normal already, and the path's rest.
+    /// The route for a host (any case, with or without port) and a normalised path, and the rest of the path.
     #[must_use]
     pub fn find<'p>(&self, host: Option<&str>, path: &'p str) -> Option<(&Arc<Route>, &'p str)> {
         let route = self.route(host.map(canonical_host).as_deref(), path)?;
@@ -86,7 +86,7 @@ impl RouteTable {
     }
 }
 
-/// Routes of one host by their prefix.
+/// The routes of one host, by prefix.
 #[derive(Debug, Default)]
 struct Prefixes {
     routes: HashMap<Box<str>, Arc<Route>>,
@@ -111,7 +111,7 @@ impl Prefixes {
         if let Some(route) = self.exactly(path) {
             return Some(route);
         }
-        // A prefix ends where the path has a slash; slashes behind the longest prefix are of no interest.
+        // A prefix ends where the path has a slash; slashes after the longest prefix do not matter.
         let reach = path.len().min(longest + 1);
         let slashes = memchr::memrchr_iter(b'/', path.as_bytes().get(..reach)?);
         slashes.filter_map(|at| path.get(..at)).find_map(|prefix| self.exactly(prefix))
@@ -125,7 +125,7 @@ impl Prefixes {
 /// The host without its port and final dot, in lower case.
 fn canonical_host(host: &str) -> Cow<'_, str> {
     let name = match host.rfind(':') {
-        // The colons of an IPv6 literal stand inside brackets.
+        // The colons of an IPv6 literal are inside brackets.
         Some(colon) if !host.get(colon..).is_some_and(|tail| tail.contains(']')) => host.get(..colon).unwrap_or(host),
         _ => host,
     };

@@ -1,4 +1,4 @@
-//! What requests are served with: the configuration in force and everything that is derived from it once.
+//! The state that requests are served with: the current configuration, and everything that is derived from it once.
 
 use super::cors::Readers;
 use super::headers::{Identity, PeerHeaders, RouteHeaders};
@@ -32,96 +32,96 @@ use tokio::sync::Semaphore;
 pub struct State {
     /// The configuration.
     pub config: Arc<Config>,
-    /// What outlives a configuration.
+    /// State that outlives a configuration.
     pub shared: Arc<Shared>,
     pub(crate) table: RouteTable,
     /// Who may call.
     pub tenants: Arc<Tenants>,
-    /// Whether anybody but the providers says which pages of browsers may call.
+    /// Whether the configuration has any CORS rules.
     pub(super) has_cors: bool,
-    /// The limits of accounts, which outlive the calls of any one of their routes.
+    /// The limits of accounts, which several routes may share.
     #[expect(dead_code, reason = "it only has to last as long as the configuration")]
     accounts: Vec<Arc<AccountLimits>>,
-    /// In the order of the configuration, so that a route's index finds its own.
+    /// By the route's index in the configuration.
     routes: Vec<Arc<RouteRuntime>>,
 }
 
-/// How long first audio takes at one upstream of a route, which all its calls learn.
+/// Times to first audio at one upstream of a route, learned from all its calls.
 type FirstAudioOfUpstream = Arc<Mutex<FirstAudioTimes>>;
 
-/// What outlives a configuration.
+/// State that outlives a configuration.
 #[derive(Debug)]
 pub struct Shared {
     /// All metrics.
     pub metrics: Arc<Metrics>,
-    /// Those of requests that no route took.
+    /// The metrics of requests without a route.
     pub unrouted: Arc<RouteMetrics>,
-    /// Where the line of each request goes.
+    /// The access log.
     pub access: Option<AccessLog>,
-    /// The latest errors.
+    /// Recent errors.
     pub journal: Journal,
     /// Unknown codes that have been logged already, at most 1,000.
     reported: Mutex<BTreeSet<(String, String)>>,
     /// The health of routes, by name.
     health: Mutex<BTreeMap<String, Arc<RouteHealth>>>,
-    /// How long first audio takes at the upstreams of routes, by the route's name and the upstream's URL.
+    /// Times to first audio by the route's name and the upstream's URL.
     first_audio: Mutex<BTreeMap<(String, String), FirstAudioOfUpstream>>,
-    /// Who this gateway is in `Via`.
+    /// This gateway's identity in `Via`.
     pub identity: Identity,
     /// Signals that WebSockets have to be closed.
     pub stopping: Stopping,
-    /// Who may call now, whatever configuration a socket began with.
+    /// The current tenants, whatever configuration a session began with.
     pub tenants: Arc<Current>,
-    /// What the limits of the routes have counted.
+    /// The counts of the routes' limits.
     pub limits: Registry,
     /// Connections to upstreams that workers share.
     pub connections: Arc<Connections>,
-    /// The routes of the configuration in force, for sockets that outlive the one that they began with. They are its own: what a
-    /// configuration has counted and learned goes with it.
+    /// The routes of the current configuration, for sockets that outlive the one that they began with. The pointers are weak: the
+    /// counts and learned values of a configuration are dropped with it.
     routes: ArcSwap<Vec<Weak<RouteRuntime>>>,
     /// Collects spans, if they are exported.
     tracer: OnceLock<Tracer>,
 }
 
-/// A route and what is derived from its configuration once.
+/// A route, and what is derived from its configuration once.
 #[derive(Debug)]
 pub struct RouteRuntime {
     /// The route as it is configured.
     pub config: Arc<Route>,
     /// Its name and its provider's, shared with the journal.
     pub(crate) names: (Arc<str>, Arc<str>),
-    /// What its requests' headers become.
+    /// How the headers of its requests and responses change.
     pub headers: Arc<RouteHeaders>,
     /// Its counters.
     pub metrics: Arc<RouteMetrics>,
-    /// Those of its tenants, in the order of the configuration.
+    /// The counters of its tenants, in the order of the configuration.
     pub tenants: Vec<Arc<TenantMetrics>>,
-    /// Places for preflights at its provider.
+    /// Permits for preflights to its provider.
     pub(crate) preflights: Arc<Semaphore>,
     /// The counters of its upstreams, in the order of the configuration.
     pub(crate) upstreams: Vec<Arc<UpstreamMetrics>>,
-    /// Its connections, asked at a scrape.
+    /// Reports its connections at a scrape.
     _connections: Arc<dyn OpenConnections>,
     /// Its limits.
     pub limits: Arc<RouteLimits>,
     /// The health of its upstreams and accounts; none when there is nothing to choose or to retry.
     pub(crate) health: Option<Arc<RouteHealth>>,
-    /// How long first audio takes at each of its upstreams; empty where its limit is not learned.
+    /// Times to first audio at each of its upstreams; empty unless the limit is learned.
     first_audio: Vec<Arc<Mutex<FirstAudioTimes>>>,
-    /// What must not be shown when a provider echoes it: the keys that are put into its requests.
+    /// The keys that are put into its requests, which must not be shown if a provider echoes them.
     pub keys: RouteKeys,
-    /// Which pages of browsers its provider has let read its answers.
+    /// The pages that its provider has allowed to read its responses.
     pub(super) readers: Readers,
 }
 
 impl RouteRuntime {
-    /// The limits of silence of a generation that begins at this upstream.
+    /// The silence limits of a generation that begins at this upstream.
     pub(crate) fn watch(&self, upstream: usize) -> Watch {
         let times = || self.first_audio.get(upstream).map(|times| times.lock().unwrap_or_else(PoisonError::into_inner));
         self.config.silence.watch(|| times().map_or_else(|| FirstAudioTimes::default().limit(), |times| times.limit()))
     }
 
-    /// First audio took so long there, or was given up after so long.
+    /// Records that first audio took this long, or was given up after this long.
     pub(crate) fn learns(&self, upstream: usize, took: Duration) {
         if let Some(times) = self.first_audio.get(upstream) {
             times.lock().unwrap_or_else(PoisonError::into_inner).took(took);
@@ -129,7 +129,7 @@ impl RouteRuntime {
     }
 }
 
-/// The client of a connection: the same for all of its requests.
+/// The client of a connection, the same for all of its requests.
 #[derive(Debug)]
 pub struct Peer {
     /// The client's address; none on a Unix socket.
@@ -138,13 +138,13 @@ pub struct Peer {
     pub shown: Option<String>,
     /// Whether the client speaks TLS to us.
     pub tls: bool,
-    /// The names in the certificate that it has shown.
+    /// The names in its certificate.
     pub subjects: Vec<String>,
-    /// What providers are told about the client.
+    /// The header fields that tell providers about the client.
     pub headers: PeerHeaders,
-    /// Set before an answer is dropped because the client stopped reading it.
+    /// Set before a response is dropped because the client stopped reading it.
     pub stalled: AtomicBool,
-    /// Wakes the task of the client's connection, if that is one of HTTP/1.
+    /// Wakes the task of the client's connection, on HTTP/1.
     pub waker: Arc<TaskWaker>,
 }
 
@@ -155,7 +155,7 @@ impl Peer {
         Peer::certified(address, tls, Vec::new())
     }
 
-    /// The same with the names in its certificate.
+    /// A client with these names in its certificate.
     #[must_use]
     pub fn certified(address: Option<SocketAddr>, tls: bool, subjects: Vec<String>) -> Arc<Peer> {
         let headers = PeerHeaders::new(address.map(|address| address.ip()), tls);
@@ -170,7 +170,7 @@ impl Peer {
         self.address.map(|address| address.ip().to_canonical())
     }
 
-    /// Whether the answer ends because the client stopped reading, rather than because it left.
+    /// Whether the response ended because the client stopped reading, rather than because it disconnected.
     #[must_use]
     pub fn has_stalled(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
@@ -178,7 +178,7 @@ impl Peer {
 }
 
 impl Shared {
-    /// What outlives a configuration; `instance` tells this process from others.
+    /// `instance` identifies this process.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>, access: Option<AccessLog>, identity: Identity) -> Arc<Shared> {
         let unrouted = metrics.unrouted();
@@ -200,7 +200,7 @@ impl Shared {
         })
     }
 
-    /// Traces requests from now on; the first tracer stays.
+    /// Traces requests from now on; only the first tracer is used.
     pub fn trace_with(&self, tracer: Tracer) {
         let _ = self.tracer.set(tracer);
     }
@@ -209,12 +209,12 @@ impl Shared {
         self.tracer.get()
     }
 
-    /// The routes of the configuration in force.
+    /// The routes of the current configuration.
     pub(crate) fn routes_in_force(&self) -> Vec<Arc<RouteRuntime>> {
         self.routes.load().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// The health of a route, which keeps what was known before.
+    /// The health of a route, which keeps its previous state.
     fn health(&self, route: &Arc<Route>) -> Option<Arc<RouteHealth>> {
         let mut routes = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         let before = routes.remove(&route.name);
@@ -224,7 +224,8 @@ impl Shared {
         Some(health)
     }
 
-    /// What was learned of the first audio of a route's upstreams, which outlives a configuration as long as the next one has them too.
+    /// The learned times to first audio of a route's upstreams, which outlive a configuration as long as the next one has the
+    /// same upstreams.
     fn first_audio(&self, route: &Route) -> Vec<Arc<Mutex<FirstAudioTimes>>> {
         if route.silence.first_audio != Some(FirstAudio::Auto) {
             return Vec::new();
@@ -234,20 +235,20 @@ impl Shared {
         route.upstreams.iter().map(&mut of).collect()
     }
 
-    /// Forgets what no route learns from any more.
+    /// Drops learned times that no route uses any more.
     fn forget_first_audio(&self) {
         let mut all = self.first_audio.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, times| Arc::strong_count(times) > 1);
     }
 
-    /// The health of a route for people; none when there is nothing to choose or to retry.
+    /// The health of a route for the status page; none when there is nothing to choose or to retry.
     #[must_use]
     pub fn health_view(&self, route: &str) -> Option<RouteHealthView> {
         let routes = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         routes.get(route).map(|health| health.view(Instant::now()))
     }
 
-    /// Logs an error that a profile does not know, once per code, so that somebody adds a row.
+    /// Logs an error that a profile does not know, once for each code, as a hint to add a row.
     pub(crate) fn unmapped(&self, route: &str, request_id: &str, error: &CanonicalError) {
         let code = error.upstream.as_ref().and_then(|upstream| upstream.code.as_deref()).unwrap_or("none");
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -267,9 +268,9 @@ impl State {
     /// Derives everything that requests need from a configuration. Routes that keep their name and provider keep their counters.
     ///
     /// # Errors
-    /// When a route's credentials cannot stand in a header.
+    /// When a route's credentials are not a valid header value.
     pub fn new(config: Arc<Config>, shared: Arc<Shared>) -> Result<State, http::header::InvalidHeaderValue> {
-        // What can fail comes first, because the limits in force change with what follows.
+        // Fallible steps come first, because the following ones change the limits in force.
         let headers: Vec<RouteHeaders> =
             config.routes.iter().map(|route| RouteHeaders::new(route)).collect::<Result<_, _>>()?;
         let tenants = Arc::new(Tenants::new(&config, &shared.tenants));
@@ -317,18 +318,18 @@ impl State {
         &self.routes
     }
 
-    /// What was worked out for one of its routes.
+    /// The derived state of one of its routes.
     #[must_use]
     pub fn runtime(&self, route: &Route) -> Arc<RouteRuntime> {
-        // The table was built from the same list, in which a route's index is its place.
+        // The route table was built from the same list, in which a route's index is its position.
         Arc::clone(self.routes.get(route.index).expect("the route table was built from these routes"))
     }
 }
 
-/// Most preflights of one route that are at its provider at one time. Others wait here, where they hold no connection.
+/// Most preflights of one route at its provider at one time. Others wait here, without a connection.
 const MOST_PREFLIGHTS: usize = 16;
 
-/// Shows of upstreams what a route knows of them.
+/// Sets the metrics of upstreams from what a route knows of them.
 fn show(upstreams: &[Arc<UpstreamMetrics>], health: Option<&RouteHealth>) {
     for (index, metrics) in upstreams.iter().enumerate() {
         let circuit = health.and_then(|health| health.circuit(index)).map(Arc::clone);
@@ -339,7 +340,7 @@ fn show(upstreams: &[Arc<UpstreamMetrics>], health: Option<&RouteHealth>) {
     }
 }
 
-/// The secrets that the operator sets in headers of requests.
+/// The secrets that the operator sets in request headers.
 fn set_secrets(route: &Route) -> Vec<&str> {
     let set = route.headers.request.set.iter().filter(|(_, value)| value.is_sensitive());
     set.filter_map(|(_, value)| value.to_str().ok()).collect()
@@ -359,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_learned_of_first_audio_outlives_a_reload() {
+    fn learned_first_audio_times_outlive_a_reload() {
         let shared = Shared::new(Arc::new(Metrics::new("test", 1)), None, Identity::new("test").expect("an identity"));
         let auto = "silence = { first_audio = 'auto' }";
         let before = state(&shared, auto);
@@ -369,7 +370,7 @@ mod tests {
         drop(before);
         assert_eq!(after.routes()[0].watch(0).first_audio, Some(Duration::from_secs(2)));
         assert_ne!(unlearned, Some(Duration::from_secs(2)));
-        // What nothing learns from any more is forgotten.
+        // Values that nothing uses any more are dropped.
         drop(after);
         let without = state(&shared, "");
         assert!(without.shared.first_audio.lock().expect("no panic").is_empty());

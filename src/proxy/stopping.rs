@@ -1,9 +1,9 @@
-//! The end of the gateway, as sessions learn of it.
+//! Signals sessions that the gateway stops.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Notify;
 
-/// Tells sessions that the gateway is stopping, some time before connections are cut, so that each can be closed in order.
+/// Signals sessions that the gateway stops, some time before connections are cut, so that each can send a close frame.
 #[derive(Debug, Default)]
 pub struct Stopping {
     begun: AtomicBool,
@@ -11,19 +11,19 @@ pub struct Stopping {
 }
 
 impl Stopping {
-    /// Sessions are closed now.
+    /// Starts closing sessions.
     pub fn begin(&self) {
         self.begun.store(true, Ordering::Release);
         self.changed.notify_waiters();
     }
 
-    /// Whether they are.
+    /// Whether sessions are being closed.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// Until [`Stopping::begin`].
+    /// Completes when [`Stopping::begin`] has been called.
     pub async fn begun(&self) {
         // Created before the flag is read, so that a change in between is not missed.
         let changed = self.changed.notified();

@@ -1,4 +1,4 @@
-//! A call's trace context, and the events of the call: recorded only when the trace is sampled.
+//! A call's trace context, and its events, which are recorded only when the trace is sampled.
 
 use super::headers::{self, Fields};
 use crate::canon::{CanonicalError, Code, Origin};
@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How many errors of one call become events at most.
+/// Most errors of one call that become events.
 const EVENTS: usize = 64;
 
 /// The trace context of a call.
@@ -24,7 +24,7 @@ pub(crate) struct Trace {
     pub(super) record: Option<Box<Record>>,
 }
 
-/// What happened during a call whose trace is sampled.
+/// What is recorded of a call whose trace is sampled.
 #[derive(Debug)]
 pub(super) struct Record {
     pub(super) tracer: Tracer,
@@ -32,7 +32,7 @@ pub(super) struct Record {
     pub(super) state: TraceState,
     /// Requests to the provider that have not been exported yet, in order.
     pub(super) attempts: Vec<Attempt>,
-    /// How many requests there were in all.
+    /// The total number of requests.
     pub(super) tried: usize,
     pub(super) events: Vec<Event>,
     pub(super) dropped_events: u32,
@@ -47,7 +47,7 @@ pub(super) struct Record {
 pub(super) struct Attempt {
     pub(super) span: SpanRef,
     pub(super) number: usize,
-    /// Which of the route's upstreams.
+    /// The index of the route's upstream.
     pub(super) upstream: usize,
     pub(super) began: Instant,
     /// When it failed or the next attempt replaced it; none while it lasts.
@@ -100,8 +100,8 @@ impl Trace {
         self.context.filter(|context| context.sampled).map(|context| context.span)
     }
 
-    /// A request goes to the provider: it gets a span, and the provider gets its `traceparent`. Without a tracer, and where the
-    /// client's trace is not sampled, the client's own headers pass through.
+    /// A request is sent to the provider: it gets a span, and the provider gets the span's `traceparent`. Without a tracer, or if
+    /// the client's trace is not sampled, the client's own headers pass through.
     pub(crate) fn attempt(&mut self, headers: &mut HeaderMap, upstream: usize, now: Instant) {
         let Some(context) = self.context.filter(|_| self.own) else { return };
         let Some(record) = &mut self.record else {
@@ -119,11 +119,11 @@ impl Trace {
         record.attempts.push(Attempt { span, number, upstream, began: now, ended, status, version, peer, error });
     }
 
-    /// The provider has answered the last request.
+    /// The provider has responded to the last request.
     pub(crate) fn answered(&mut self, exchange: &Exchange) {
         if let Some(attempt) = self.open() {
             attempt.status = Some(exchange.response.status().as_u16());
-            // The response's own version is this hop's; HTTP/2 is told by the facts.
+            // The response's own version is this hop's; whether it was HTTP/2 is in the facts.
             attempt.version = Some(if exchange.facts.http2 { Version::HTTP_2 } else { exchange.response.version() });
             attempt.peer = exchange.facts.peer;
         }
@@ -169,7 +169,7 @@ impl Trace {
 }
 
 impl Record {
-    /// The last attempt lasts no longer than this.
+    /// The last attempt ends at this time, unless it ended before.
     pub(super) fn end_attempt(&mut self, now: Instant) {
         if let Some(attempt) = self.attempts.last_mut() {
             let _ = attempt.ended.get_or_insert(now);

@@ -1,4 +1,4 @@
-//! What is to be kept ready, by the configuration in force.
+//! What is kept warm, according to the current configuration.
 
 use super::{RouteRuntime, State};
 use crate::config::types::Upstream;
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Keeps warm connections for the running configuration for as long as this is polled, and for the next one from the moment that
-/// `replaced` tells of it. Dropped, it closes them.
+/// Keeps connections warm for the running configuration while it is polled. `replaced` signals a new configuration, which applies
+/// from then on. Dropping the future closes the connections.
 pub async fn keep_warm(state: &ArcSwap<State>, tls: Arc<TlsShared>, mut replaced: watch::Receiver<()>) {
     let mut keepers = Keepers::new(Arc::clone(&state.load().shared.connections), tls);
     loop {
@@ -23,7 +23,7 @@ pub async fn keep_warm(state: &ArcSwap<State>, tls: Arc<TlsShared>, mut replaced
     }
 }
 
-/// Each upstream once. Routes that share one share what is kept for it: the most that one of them wants.
+/// Each upstream once. Routes with the same upstream share its warm connections: as many as the largest setting asks for.
 fn wants(state: &State) -> Vec<(Upstream, Want)> {
     let mut wants: Vec<(Upstream, Want)> = Vec::new();
     for route in state.routes().iter().filter(|route| route.config.warm.connections > 0) {

@@ -1,4 +1,4 @@
-//! The end of a request: counted, logged and traced once, however it ended.
+//! The end of a request: counts, logs and traces it exactly once, however it ended.
 
 use super::{RequestContext, RoutedContext};
 use crate::canon::{CanonicalError, Code, Fault};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl RoutedContext {
-    /// The last byte has been handed over.
+    /// The last byte has been handed to the server.
     pub(crate) fn complete(&mut self) {
         if !std::mem::replace(&mut self.ended, true) {
             self.end();
@@ -29,7 +29,7 @@ impl RoutedContext {
             pass.ended(error, tokio::time::Instant::now().into_std());
         }
         let free = || {
-            // Before the line is written, which may take a moment.
+            // Before the log line is written, which may take a moment.
             (*in_flight, *guard) = (None, None);
         };
         let upstream = route.upstreams.get(destination.upstream).filter(|_| request.upstream.forwarded.is_some());
@@ -39,7 +39,7 @@ impl RoutedContext {
 }
 
 impl RequestContext {
-    /// The answer to a request without a route is all there.
+    /// The whole response to a request without a route has been made.
     pub(crate) fn complete_unrouted(&mut self) {
         let unrouted = Arc::clone(&self.state.shared.unrouted);
         self.finish(&unrouted, None, None, || ());
@@ -58,7 +58,7 @@ impl RequestContext {
         }
     }
 
-    /// What it comes to in the metrics and the trace, and then in the log.
+    /// Updates the metrics, exports the trace and writes the log line.
     fn finish(
         &mut self,
         metrics: &RouteMetrics,
@@ -74,7 +74,7 @@ impl RequestContext {
             None => metrics.request_finished(&self.method, self.status, &times),
         }
         if self.state.shared.metrics.keeps_semantic() {
-            // By the semantic conventions a WebSocket's request ends with the response to its handshake.
+            // By the semantic conventions, the duration of a WebSocket request ends with the response to its handshake.
             let total = self.times.upgraded.map_or(times.total, |upgraded| upgraded - self.times.started);
             let code = self.error.as_ref().map(|noted| noted.code);
             metrics.request_seen(&self.method, self.peer.tls, self.status, code, total);
@@ -89,7 +89,7 @@ impl RequestContext {
         }
     }
 
-    /// Path and query without secrets.
+    /// Path and query, with secrets redacted.
     pub(super) fn shown_target(&self, route: Option<&RouteRuntime>) -> Cow<'_, str> {
         let Some(target) = self.target.path_and_query() else { return Cow::Borrowed("") };
         let target = match self.state.tenants.guard() {
@@ -147,7 +147,7 @@ impl RequestContext {
     }
 }
 
-/// A panic before a route was found drops the request unfinished: it is counted and logged all the same.
+/// A panic before routing drops the request unfinished; it is counted and logged here.
 impl Drop for RequestContext {
     fn drop(&mut self) {
         if !self.finished && std::thread::panicking() {

@@ -1,6 +1,6 @@
-//! The generation that an HTTP request is, where its route follows it: fed with what passes, asked whether it is silent.
+//! Tracks the generation behind an HTTP request, on routes that do so: observes the bytes that pass, and tells when it is silent.
 //!
-//! Each sending of the request is a generation of its own, so that one that was silent and was sent again elsewhere is recorded.
+//! Each attempt of the request is a generation of its own, so that a silent one that was retried elsewhere is recorded.
 
 use crate::canon::generations::{AudioPlace, GenerationRule};
 use crate::canon::{Code, Evidence, GenerationKind, Observed};
@@ -15,13 +15,13 @@ use std::time::{Duration, SystemTime};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep};
 
-/// How often somebody looks whether an upload has ended.
+/// How often to check whether an upload has ended.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How long after a deadline somebody looks again: what the provider sent in time may still be on its way through the gateway.
+/// How long after a deadline to check again: bytes that the provider sent in time may still be on their way through the gateway.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// A timer that wakes so late was held up by a pause of the gateway's own, which is no silence of the provider's.
+/// If a timer fires this late, the gateway itself was paused, which is not the provider's silence.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The generation of one request.
@@ -31,22 +31,23 @@ pub(crate) struct Followed {
     facts: Facts,
     watch: Watch,
     tap: Arc<Tap>,
-    /// The one that runs.
+    /// The generation in progress.
     generation: Option<Generation>,
-    /// What is looked for in the answer's body.
+    /// How audio is recognised in the response body.
     audio: Audio,
-    /// When the one that runs was sent.
+    /// When the request of this generation was sent.
     began: Instant,
-    /// Since when the client has been waiting for audio, the time left out in which it took nothing; none when audio has just passed.
+    /// Since when the client has been waiting for audio, without the time in which it read nothing; none when audio has just
+    /// passed.
     waits: Option<Instant>,
-    /// Since when it is the client's turn to take what has come; none while it waits for more.
+    /// Since when data has been waiting for the client to read it; none while the client waits for more.
     handed: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// The deadline has passed, and the timer is set for the look behind it.
+    /// The deadline has passed, and the timer is set for the second check.
     again: bool,
 }
 
-/// Where the audio of an answer is.
+/// Where the audio in a response is.
 #[derive(Debug)]
 enum Audio {
     Nowhere,
@@ -55,7 +56,7 @@ enum Audio {
 }
 
 impl Followed {
-    /// The generation that this request is, by this rule.
+    /// The generation that this request starts, by this rule.
     pub(crate) fn of(
         rule: Arc<GenerationRule>,
         (method, path): (&str, &str),
@@ -90,13 +91,13 @@ impl Followed {
         self.generation = Some(Generation::new(&self.rule, &self.facts, watch, self.began.into_std()));
     }
 
-    /// What says when the first byte is late; none where nothing does.
+    /// Tells when the first byte is late; none without such a limit.
     pub(crate) fn first_audio(&self) -> Option<Late> {
         let limit = self.watch.first_audio.filter(|_| self.rule.kind == GenerationKind::Tts)?;
         Some(Late { rule: Arc::clone(&self.rule), tap: Arc::clone(&self.tap), limit, began: Instant::now() })
     }
 
-    /// The head of the answer has come.
+    /// The head of the response has arrived.
     pub(crate) fn answered(&mut self, headers: &HeaderMap, form: Form) {
         self.facts.read_headers(&self.rule, headers);
         let media = detect::is_media(headers) || is_bytes(headers);
@@ -124,8 +125,8 @@ impl Followed {
         generation.figures(&self.rule, &Evidence::new(&seen));
     }
 
-    /// The head of the answer to a call of gRPC has come. Its messages are not read: all that can be missed is that any come once the
-    /// client has said all.
+    /// The head of a gRPC response has arrived. Its messages are not parsed, so silence means that no message at all arrives
+    /// after the client has sent everything.
     pub(crate) fn answered_call(&mut self) {
         self.audio = Audio::Nowhere;
         self.watch = Watch { result: self.watch.result, ..Watch::default() };
@@ -136,22 +137,22 @@ impl Followed {
         }
     }
 
-    /// The answer goes to the client, which takes its body when it can.
+    /// The response is handed over; the client reads its body at its own pace.
     pub(crate) fn handed_over(&mut self) {
         self.handed = Some(Instant::now());
     }
 
-    /// Whether the head of an answer has come.
+    /// Whether the head of a response has arrived.
     pub(crate) fn has_answered(&self) -> bool {
         self.generation.as_ref().is_some_and(Generation::has_begun)
     }
 
-    /// Takes note of the end of the upload, once.
+    /// Records the end of the upload, once.
     fn has_asked(&mut self) {
         let Followed { rule, facts, tap, generation, began, waits, .. } = self;
         let Some(ended) = tap.ended() else { return };
         let Some(generation) = generation.as_mut().filter(|generation| !generation.is_whole()) else { return };
-        // What an earlier try took is not the time of this one.
+        // Time spent in an earlier attempt does not count for this one.
         let ended = ended.max(*began);
         *waits = waits.map(|since| since.max(ended));
         let text = tap.read(rule, |body| facts.read_body(rule, body));
@@ -162,7 +163,7 @@ impl Followed {
         generation.said(Said { text, flush: false, last: true }, ended.into_std());
     }
 
-    /// Bytes of the answer's body pass, decoded. Only audio restarts the clock of silence.
+    /// Observes decoded bytes of the response body. Only audio restarts the silence timer.
     pub(crate) fn passes(&mut self, data: &[u8]) {
         let at = Instant::now();
         self.taken(at);
@@ -180,14 +181,14 @@ impl Followed {
         };
     }
 
-    /// The client asks for more: the time that it took for what it had is its own.
+    /// The client asks for more: the time in which it read does not count.
     fn taken(&mut self, now: Instant) {
         if let (Some(handed), Some(since)) = (self.handed.take(), &mut self.waits) {
             *since += now.saturating_duration_since(handed);
         }
     }
 
-    /// Nothing has come, and the client waits: ready when that is silence.
+    /// Called when nothing has arrived and the client waits: ready when that counts as silence.
     pub(crate) fn poll_silent(&mut self, cx: &mut Context<'_>) -> Poll<Silent> {
         let now = Instant::now();
         self.taken(now);
@@ -195,7 +196,7 @@ impl Followed {
         let since = *self.waits.get_or_insert(now);
         let Some(generation) = &self.generation else { return Poll::Pending };
         if self.watch.result.is_some() && !generation.is_whole() {
-            // Nobody is woken when the upload ends.
+            // The end of an upload wakes nobody, so it is checked with a timer.
             let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(now)));
             timer.as_mut().reset(now + LOOK);
             let _ = pin!(unconstrained(timer.as_mut())).poll(cx);
@@ -211,7 +212,7 @@ impl Followed {
             }
         }
         loop {
-            // Bytes without audio may have used up the task's cooperative budget.
+            // Bytes without audio may have used up the task's cooperative budget, so the timer is polled without it.
             ready!(pin!(unconstrained(timer.as_mut())).poll(cx));
             if self.again && timer.deadline().elapsed() < PAUSE {
                 return Poll::Ready(silent);
@@ -221,7 +222,7 @@ impl Followed {
         }
     }
 
-    /// Something has come that is about to go out: ready when it is no audio, and there has been silence for too long.
+    /// Called with data that is about to be sent: ready when it has no audio, and the silence has lasted too long.
     pub(crate) fn poll_stale(&mut self, cx: &mut Context<'_>) -> Poll<Silent> {
         if self.waits.is_none() {
             return Poll::Pending;
@@ -231,13 +232,13 @@ impl Followed {
         silent
     }
 
-    /// Whether an end in order would be silent now.
+    /// Whether the generation would count as empty if it ended regularly now.
     pub(crate) fn is_empty(&mut self) -> bool {
         self.has_asked();
         self.generation.as_ref().is_some_and(Generation::is_empty)
     }
 
-    /// The one that runs has ended, with this error or well.
+    /// The generation in progress ended, with this error or successfully.
     pub(crate) fn ends(&mut self, code: Option<Code>) -> Option<Record> {
         self.has_asked();
         let (outcome, silent) = outcome(code);
@@ -245,13 +246,13 @@ impl Followed {
     }
 }
 
-/// Whether an answer does not say what it is.
+/// Whether the response does not declare its media type.
 fn is_bytes(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
     kind.is_none_or(|kind| kind.starts_with(b"application/octet-stream"))
 }
 
-/// How a generation ended that ended with this error.
+/// The outcome of a generation that ended with this error.
 pub(crate) fn outcome(code: Option<Code>) -> (Outcome, Option<Silent>) {
     let Some(code) = code else { return (Outcome::Complete, None) };
     let silent = [Silent::Late, Silent::Stalled, Silent::Empty, Silent::NoResult];
@@ -262,7 +263,7 @@ pub(crate) fn outcome(code: Option<Code>) -> (Outcome, Option<Silent>) {
     }
 }
 
-/// When the first byte of an answer is late.
+/// When the first byte of a response is late.
 pub(crate) struct Late {
     rule: Arc<GenerationRule>,
     tap: Arc<Tap>,
@@ -271,7 +272,7 @@ pub(crate) struct Late {
 }
 
 impl Late {
-    /// Until it is: so long after the request had been sent whole.
+    /// Completes when it is late: this long after the whole request was sent.
     pub(crate) async fn reached(self) {
         let asked = loop {
             match self.tap.ended() {
@@ -289,13 +290,13 @@ impl Late {
             }
         }
         if self.tap.read(&self.rule, |_| ()).is_some_and(|text| !text.spoken) {
-            // Nothing was asked for.
+            // The request has not been sent.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// The time as generations read it.
+/// The current time, as generations use it.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }

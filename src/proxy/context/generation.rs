@@ -1,5 +1,4 @@
-//! The record of a generation that has ended, in the metrics, in the access log and in the trace. Counts and times, never a word of
-//! text or a byte of audio.
+//! Records completed generations in the metrics, the access log and the trace: counts and times only, never text or audio.
 
 use super::RoutedContext;
 use super::followed::Followed;
@@ -13,11 +12,11 @@ use opentelemetry::trace::{SpanKind, Status};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-/// The longest id that is shown as it is.
+/// The longest id that is shown unchanged.
 const ID: usize = 128;
 
 impl RoutedContext {
-    /// The request is admitted: the generation that it is will be followed.
+    /// The request is admitted; its generation will be tracked.
     pub(crate) fn follows(&mut self, parts: &request::Parts, upload: &mut RequestBody) {
         let (method, path) = self.request();
         if let Some(rule) = self.route.config.profile.generations(method, path) {
@@ -25,7 +24,7 @@ impl RoutedContext {
         }
     }
 
-    /// The request is sent: the generation that it is begins.
+    /// The request is sent; its generation begins.
     pub(crate) fn generation_begins(&mut self) {
         let upstream = self.destination.upstream;
         if let Some(followed) = &mut self.followed {
@@ -33,14 +32,14 @@ impl RoutedContext {
         }
     }
 
-    /// It has ended, by the error that the call has noted, or by this one.
+    /// The generation ended, with this error or with the one that the call has recorded.
     pub(crate) fn generation_ends(&mut self, code: Option<crate::canon::Code>) {
         let Some(record) = self.followed.as_mut().and_then(|followed| followed.ends(code)) else { return };
         let queued = self.queue_wait().unwrap_or_default();
         self.record_generation(&Record { queued, ..record });
     }
 
-    /// A generation has ended.
+    /// Records a completed generation.
     pub(crate) fn record_generation(&self, record: &Record) {
         let _ = self.used(record);
         let upstream = self.destination.upstream;
@@ -48,7 +47,7 @@ impl RoutedContext {
             (Some(Silent::Late), Some(asked)) => Some(record.ended.saturating_duration_since(asked)),
             _ => record.provider_time_to_first_audio(),
         };
-        // What music and sounds take says nothing of speech.
+        // The times of music and sound effects say nothing about speech.
         if let Some(took) = took.filter(|_| record.kind == GenerationKind::Tts) {
             self.route.learns(upstream, took);
         }
@@ -124,7 +123,8 @@ impl RoutedContext {
     }
 }
 
-/// An id as it is shown: the client's, where it is one short word, or a hash of it. Clients choose ids, and may put anything into them.
+/// An id fit to be shown: the client's own if it is one short word, else a hash of it. Clients choose ids, and may put anything
+/// into them.
 fn shown(id: &str) -> Option<String> {
     let word = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
     match id {

@@ -1,4 +1,4 @@
-//! The keys of a call out of everything that its provider sends, before anybody reads it.
+//! Removes a call's keys from everything that its provider sends, before any other code sees it.
 
 use super::RoutedContext;
 use crate::proxy::headers::{self, Incoming, PublicAddress};
@@ -8,17 +8,17 @@ use http::{HeaderMap, StatusCode, Version};
 use std::sync::Arc;
 
 impl RoutedContext {
-    /// Further keys that the client sent, which no error shows.
+    /// Adds further keys that the client sent, which no error may show.
     pub(crate) fn hide(&mut self, keys: Vec<String>) {
         self.keys.add(keys);
     }
 
-    /// Words of the provider that are an error or part of one, without any key.
+    /// A text of the provider that belongs to an error, without any key.
     pub(crate) fn redacted(&self, said: Bytes) -> Bytes {
         self.redacted_part(said, false)
     }
 
-    /// The same where what it said may have been cut off in the middle of a key.
+    /// Like `redacted`, for a text that may be cut in the middle of a key.
     pub(crate) fn redacted_part(&self, said: Bytes, cut_off: bool) -> Bytes {
         let query = self.query_keys();
         let client = self.keys.with(&query);
@@ -26,34 +26,35 @@ impl RoutedContext {
         cleaned.map_or(said, Bytes::from)
     }
 
-    /// Words of the provider that are no error, and that were read all the same: none when no key of the route was in them.
+    /// A success of the provider without the keys of the route; none when it contains none.
     pub(crate) fn without_route_keys(&self, said: &[u8]) -> Option<Bytes> {
         self.part_without_route_keys(said, false)
     }
 
-    /// The same where what it said may have been cut off in the middle of a key.
+    /// Like `without_route_keys`, for a text that may be cut in the middle of a key.
     pub(crate) fn part_without_route_keys(&self, said: &[u8], cut_off: bool) -> Option<Bytes> {
         redact::clean_part(said, &self.route.keys, None, Instead::Nothing, cut_off).map(Bytes::from)
     }
 
-    /// The same for words that come in parts, of which those that may begin a key are `held`.
+    /// Like `without_route_keys`, for a text in parts; `held` has bytes that may be the beginning of a key.
     pub(crate) fn next_without_route_keys(&self, held: &mut Vec<u8>, part: &[u8], last: bool, cut_off: bool) -> Bytes {
         redact::clean_next(held, part, &self.route.keys, last, cut_off).into()
     }
 
-    /// Whether the route puts keys into its requests, which an answer may show.
+    /// Whether the route puts keys into its requests, which a response may echo.
     pub(crate) fn lends_keys(&self) -> bool {
         !self.route.keys.is_empty()
     }
 
-    /// The head of an answer without keys.
+    /// Removes keys from the head of a response.
     pub(crate) fn clean_head(&self, status: StatusCode, headers: &mut HeaderMap) {
         let query = if status.as_u16() >= 400 { self.query_keys() } else { Vec::new() };
         let hidden = Hidden { route: &self.route.keys, client: &self.keys, query: &query };
         redact::clean_fields(headers, status, hidden, |name| self.route.headers.holds(name).is_some());
     }
 
-    /// Turns the fields of an informational response into those for the client, without keys. They come when this call is out of reach.
+    /// Makes a function that prepares the fields of an informational response, without keys. It runs where the call cannot be
+    /// accessed.
     pub(crate) fn informational_fields(&self) -> impl Fn(StatusCode, &mut HeaderMap) + Send + Sync + use<> {
         let (state, route, keys) = (Arc::clone(&self.state), Arc::clone(&self.route), self.keys.clone());
         let (request_id, upstream) = (self.id.clone(), self.destination.upstream);
@@ -70,14 +71,15 @@ impl RoutedContext {
         }
     }
 
-    /// Trailers as the client gets them: without keys, and like the fields of the head.
+    /// Prepares trailers for the client: without keys, and changed like the fields of the head.
     pub(crate) fn prepare_trailers(&self, trailers: &mut HeaderMap) {
         let status = self.upstream.status.and_then(|status| StatusCode::from_u16(status).ok());
         self.clean_head(status.unwrap_or(StatusCode::OK), trailers);
         headers::prepare_beside(trailers, &self.incoming(Version::HTTP_11));
     }
 
-    /// Keys in the client's query. Asked for an error only: reading names costs more than all that is done about a success.
+    /// Keys in the client's query. Computed for errors only, because parsing the query costs more than all else that a success
+    /// needs.
     fn query_keys(&self) -> Vec<String> {
         let query = self.target.query().unwrap_or_default();
         if query.is_empty() { Vec::new() } else { redact::query_secrets(query, self.route.headers.secret_query()) }

@@ -1,5 +1,5 @@
-//! Recording an error: it is counted, added to the journal and the trace, and reported to the limits and the account of its
-//! call. Once for each error, whatever response follows.
+//! Records an error: counts it, adds it to the journal and the trace, and reports it to the limits and the account of its call.
+//! Once for each error, whatever response follows.
 
 use super::{Noted, RequestContext, RoutedContext};
 use crate::canon::{CanonicalError, Phase};
@@ -20,13 +20,13 @@ pub(crate) const REQUEST: usize = 200;
 pub(crate) const ID: usize = 128;
 
 impl RoutedContext {
-    /// An error happened.
+    /// Records an error.
     pub(crate) fn record(&mut self, phase: Phase, error: &CanonicalError, detail: Option<String>) {
         count(self.metrics(), self.tenant_metrics(Some(&self.route)), phase, error, self.trace.span());
         if !std::mem::take(&mut self.counted) {
             self.count_provider(phase, error);
         }
-        // At once, not with the end of a stream or session that may take its time: whoever tries again should find the circuit open.
+        // Immediately, and not at the end of a stream or session that may last: the next retry should find the circuit open.
         if let Some(pass) = self.pass.take_if(|_| is_broken(error.code, error.origin)) {
             pass.ended(Some((error.code, error.origin, error.fault)), tokio::time::Instant::now().into_std());
         }
@@ -37,7 +37,7 @@ impl RoutedContext {
         self.request.remember((names, upstream), phase, error, detail);
     }
 
-    /// An attempt failed and is retried: the provider's error counts, though the client never sees it.
+    /// Records a failed attempt that is retried: the provider's error counts, though the client never sees it.
     pub(crate) fn record_try(&mut self, error: &CanonicalError) {
         self.trace.failed(error.code, Instant::now());
         self.count_provider(self.phase, error);
@@ -45,7 +45,7 @@ impl RoutedContext {
     }
 
     fn count_provider(&mut self, phase: Phase, error: &CanonicalError) {
-        // The past failure of a job, reported in a 200, causes no backoff now.
+        // A failed job that is reported in a 200 failed in the past, so it causes no backoff now.
         if phase != Phase::Job {
             let RoutedContext { request, route, admission, guard, .. } = self;
             route.limits.failed(admission, request.upstream.limited_path(), error);
@@ -66,8 +66,8 @@ impl RoutedContext {
         }
     }
 
-    /// The provider refused another socket for an open session. Whoever asks next is bound by it, and this client is told of the end
-    /// of the last one.
+    /// Records that the provider refused another socket for an open session. The refusal applies to the next requests, while this
+    /// client is told how its old socket ended.
     pub(crate) fn record_redial(&mut self, error: &CanonicalError) {
         self.count_provider(Phase::Handshake, error);
     }
@@ -79,7 +79,7 @@ impl RoutedContext {
 }
 
 impl RequestContext {
-    /// An error happened before there was a route.
+    /// Records an error that occurred before routing.
     pub(crate) fn record_unrouted(&mut self, error: &CanonicalError) {
         count(&self.state.shared.unrouted, None, self.phase, error, self.trace.span());
         self.remember((nobody(), None), self.phase, error, None);
@@ -98,20 +98,20 @@ impl RequestContext {
     }
 }
 
-/// Records an error of what never became a request.
+/// Records an error of bytes that never became a request.
 pub(crate) fn unparsed(shared: &Shared, error: &CanonicalError, request_id: &str) {
     count(&shared.unrouted, None, Phase::Http, error, None);
     journal(shared, (nobody(), None), Phase::Http, error, request_id, String::new);
 }
 
-/// The names of a route and its provider, and which of its upstreams was asked where it has several.
+/// The names of a route and its provider, and the upstream that was used if there are several.
 type Whose = ((Arc<str>, Arc<str>), Option<Arc<UpstreamMetrics>>);
 
 fn nobody() -> (Arc<str>, Arc<str>) {
     (Arc::from(""), Arc::from(""))
 }
 
-/// The one place that counts errors.
+/// Counts an error. Nothing else does.
 fn count(
     metrics: &RouteMetrics,
     tenant: Option<&TenantMetrics>,
@@ -158,7 +158,7 @@ fn journal(
     });
 }
 
-/// At most so many characters of a text.
+/// The first characters of a text, up to this number.
 pub(crate) fn cut(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),

@@ -1,4 +1,4 @@
-//! A request whose route is known: what its route adds to the facts of a request.
+//! A request that has been routed: its facts, and what its route adds.
 
 use super::RequestContext;
 use super::followed::Followed;
@@ -23,43 +23,44 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// A request whose route is known.
+/// A request that has been routed.
 pub(crate) struct RoutedContext {
     pub(super) request: RequestContext,
     pub(crate) route: Arc<RouteRuntime>,
-    /// Which upstream and which credentials the request goes out with.
+    /// The upstream and the credentials that it is sent with.
     pub(crate) destination: Destination,
-    /// The account that it uses.
+    /// Its use of an account.
     pub(crate) guard: Option<AccountGuard>,
     /// Reports the outcome to the upstream's circuit, once a response has begun.
     pub(crate) pass: Option<UpstreamPass>,
     /// Whether the provider's last failure has been counted already, because it is retried.
     pub(crate) counted: bool,
-    /// What the limits of its route have granted it.
+    /// What its route's limits have granted it.
     pub(crate) admission: Admission,
-    /// Whether it is an SDK or a plugin that reads the provider's own errors; asked only where the route's form depends on it.
+    /// Whether the client is an SDK or a plugin that parses the provider's own errors; determined only if the form of errors
+    /// depends on it.
     pub(super) reads_native: bool,
-    /// What the client sent that no error may show when a provider echoes it.
+    /// Keys that the client sent, which must not be shown in an error if the provider echoes them.
     pub(super) keys: ClientKeys,
-    /// The place of a preflight at its provider.
+    /// The permit for a preflight that is sent to the provider.
     pub(crate) preflight: Option<OwnedSemaphorePermit>,
-    /// The generation that it is, on a route that follows them.
+    /// Its generation, on a route that tracks them.
     pub(crate) followed: Option<Box<Followed>>,
-    /// When it has to be over, on a route that sets an end.
+    /// The deadline, on a route with a total timeout.
     pub(crate) end: Option<tokio::time::Instant>,
-    /// When it has to be over because its client, one of gRPC, says so.
+    /// The deadline that a gRPC client set.
     pub(crate) deadline: Option<tokio::time::Instant>,
-    /// What is left of the limits that counted it, on a route that says so.
+    /// The remaining quota of the rate limits, on a route that reports it.
     pub(super) rate_limits: Option<Box<HeaderMap>>,
-    /// The limits that go on counting it.
+    /// The limits to which its usage is still charged.
     pub(crate) ledger: Option<Box<Ledger>>,
-    /// What its tenant's limits charged it, until it goes out.
+    /// The charge of its tenant's limits, until the request is sent.
     pub(crate) begun: Option<Begun>,
-    /// The gateway key that its client has shown, so that it is known wherever it stands.
+    /// The gateway key that the client has shown, so that it is recognised anywhere in the request.
     pub(crate) shown: Option<Arc<[u8]>>,
-    /// Whether its client showed its key in the first message of its socket.
+    /// Whether the client showed its key in the first message of its WebSocket.
     pub(crate) key_followed: bool,
-    /// Watches over the key that it came with, where its client has one.
+    /// Watches the validity of the client's key, if it has one.
     pub(crate) watch: Option<Watch>,
     pub(super) in_flight: Option<InFlight>,
     pub(super) ended: bool,
@@ -71,7 +72,7 @@ impl fmt::Debug for RoutedContext {
     }
 }
 
-/// A routed request is a request: it has all of its facts.
+/// A routed request has all facts of a request.
 impl Deref for RoutedContext {
     type Target = RequestContext;
 
@@ -87,10 +88,10 @@ impl DerefMut for RoutedContext {
 }
 
 impl RoutedContext {
-    /// A route took the request: from here on it counts for that.
+    /// The request has been routed; from here on it counts for the route.
     pub(crate) fn new(mut request: RequestContext, route: Arc<RouteRuntime>, headers: &HeaderMap) -> RoutedContext {
         let keys = ClientKeys::new(route.headers.keys(headers, request.fields));
-        // An id is in logs and answers. A key is no id.
+        // An id appears in logs and responses, so it must not be a key.
         if request.fields.may_have(Fields::REQUEST_ID) && keys.may_be_in(request.id.as_bytes()) {
             request.id = headers::new_request_id();
         }
@@ -127,25 +128,25 @@ impl RoutedContext {
         }
     }
 
-    /// Whether the deadline of its client is no further away than this.
+    /// Whether the client's deadline is at most this far away.
     pub(crate) fn is_overdue(&self, slack: Duration) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= tokio::time::Instant::now() + slack)
     }
 
-    /// Whether it is what a browser asks before its page may call, which is no call: nobody's limits count it, nobody's key goes
-    /// out with it, and what is answered binds nobody.
+    /// Whether it is a CORS preflight. A preflight is not a call: it counts for no limit, is sent without any key, and its
+    /// response has no effect on other requests.
     pub(crate) fn is_preflight(&self) -> bool {
         self.destination.keyless
     }
 
-    /// The members of the first message in which the client of this socket may show its key.
+    /// The members of a WebSocket's first message in which the client may show its key.
     pub(crate) fn opening(&self) -> Vec<String> {
         let (method, path) = self.request();
         let known = self.route.config.profile.openings.members(method, path).map(str::to_owned);
         known.chain(self.route.headers.first_message_members()).collect()
     }
 
-    /// What keeps gateway keys back in the bytes that go to its provider.
+    /// The filter that keeps gateway keys out of the bytes sent to the provider.
     pub(crate) fn exit(&self) -> Exit {
         Exit::new(&self.state.tenants, self.shown.clone())
     }
@@ -159,7 +160,7 @@ impl RoutedContext {
         }
     }
 
-    /// The profile in whose words errors are told in this phase, where they are.
+    /// The profile in whose form errors are rendered in this phase, if they are.
     pub(crate) fn compatible(&self, phase: Phase) -> Option<&Profile> {
         (self.form(phase) == Envelope::Compatible).then_some(&*self.route.config.profile)
     }
@@ -169,20 +170,20 @@ impl RoutedContext {
         self.keys.first()
     }
 
-    /// The head of the provider's response has come.
+    /// The head of the provider's response has arrived.
     pub(crate) fn answered(&mut self, status: u16, headers: &HeaderMap) {
         self.route.limits.answered(&mut self.admission, status, headers);
     }
 
-    /// What is left of the limits that counted it.
-    pub(crate) fn has_left(&mut self, headers: HeaderMap) {
+    /// Sets the remaining quota of the rate limits.
+    pub(crate) fn set_remaining(&mut self, headers: HeaderMap) {
         self.rate_limits.get_or_insert_default().extend(headers);
     }
 
-    /// Says in an answer what is left of the limits, unless a refusal has said it.
-    pub(crate) fn tell_limits(&mut self, headers: &mut HeaderMap) {
+    /// Adds the remaining quota to a response, unless a rejection has done so.
+    pub(crate) fn add_remaining_quota(&mut self, headers: &mut HeaderMap) {
         if let Some(left) = self.rate_limits.take() {
-            // Both are lists: what a provider says of its own limits stays.
+            // Both fields are lists, so what the provider reports of its own limits is kept.
             headers.extend(*left);
         }
     }
@@ -192,7 +193,7 @@ impl RoutedContext {
         &self.route.config.name
     }
 
-    /// What the shell adds to an error of this call.
+    /// The gateway's members of an error envelope.
     pub(crate) fn stamp<'a>(&'a self, timestamp: &'a str) -> Stamp<'a> {
         let route = &self.route.config;
         Stamp {
@@ -203,7 +204,7 @@ impl RoutedContext {
         }
     }
 
-    /// The accounts that may be used, on a route that has several.
+    /// The usable accounts, on a route that has several.
     pub(crate) fn usable_accounts(&self) -> AccountSet {
         let health = self.route.health.as_ref();
         let accounts = health.map(|health| &health.accounts).filter(|accounts| !accounts.is_empty());
@@ -218,7 +219,7 @@ impl RoutedContext {
         }
     }
 
-    /// The call uses this account, and no longer the one before.
+    /// The call uses this account from now on, in place of the previous one.
     pub(crate) fn uses(&mut self, guard: AccountGuard) {
         self.destination.account = guard.index();
         self.guard = Some(guard);
@@ -231,17 +232,18 @@ impl RoutedContext {
         request.export_handshake(route, now);
     }
 
-    /// What ends the call because its client may not go on, if anything does: asked where something moves.
+    /// The failure that ends the call because its key is no longer valid, if it is not; checked whenever something is
+    /// transferred.
     pub(crate) fn look_at_key(&mut self) -> Option<Failure> {
         self.watch.as_mut()?.look().map(Failure::of)
     }
 
-    /// The same where the call waits: its task is woken when its key is taken away or ends.
+    /// Like `look_at_key`, and also wakes the task when the key becomes invalid.
     pub(crate) fn watch_key(&mut self, cx: &mut Context<'_>) -> Option<Failure> {
         self.watch.as_mut()?.poll(cx).map(Failure::of)
     }
 
-    /// A limit of the gateway refused it.
+    /// Counts a rejection by a limit of the gateway.
     pub(crate) fn limited(&self, limit: Limit) {
         self.metrics().limited(limit);
     }

@@ -1,8 +1,8 @@
-//! The spans of a call: one for the request, one for each request to the provider, one for the session of a WebSocket; named and
-//! described by OpenTelemetry's semantic conventions for HTTP.
+//! The spans of a call: one for the request, one for each request to the provider, one for the session of a WebSocket; with names
+//! and attributes by OpenTelemetry's semantic conventions for HTTP.
 //!
-//! No secrets: queries are redacted as in the log, headers and bodies are left out, and of a provider's error only a code that
-//! its profile knows is included.
+//! They contain no secrets: queries are redacted as in the log, headers and bodies are left out, and of a provider's error only a
+//! code that the profile knows is included.
 
 use super::RequestContext;
 use crate::canon::{Code, Phase};
@@ -53,7 +53,7 @@ impl RequestContext {
         record.tracer.export(span);
     }
 
-    /// Method and route: never the path, which may hold anything.
+    /// Method and route, and not the path, which may contain anything.
     fn name(&self, route: Option<&RouteRuntime>) -> Cow<'static, str> {
         let method = method(&self.method);
         match route.map(|runtime| runtime.config.path.as_str()).filter(|path| !path.is_empty()) {
@@ -86,7 +86,7 @@ impl RequestContext {
         attributes
     }
 
-    /// What the conventions have for a call of gRPC.
+    /// The attributes of a gRPC call.
     fn rpc(&self) -> Vec<KeyValue> {
         if self.phase != Phase::Grpc {
             return Vec::new();
@@ -163,7 +163,7 @@ impl RequestContext {
         span
     }
 
-    /// What all spans of a call have.
+    /// Makes a span with what all spans of a call have in common.
     pub(super) fn span(
         &self,
         route: Option<&RouteRuntime>,
@@ -229,18 +229,18 @@ impl RequestContext {
         opentelemetry::trace::Event::new("speechgate.error", self.moment(event.at), attributes, 0)
     }
 
-    /// A moment of the call in wall-clock time, which may be set while the call lasts.
+    /// Converts a time of the call to wall-clock time, whose clock may be set during the call.
     pub(super) fn moment(&self, at: Instant) -> SystemTime {
         self.times.arrived + at.saturating_duration_since(self.times.started)
     }
 }
 
-/// Who made these spans.
+/// The instrumentation scope.
 fn scope() -> InstrumentationScope {
     InstrumentationScope::builder("speechgate").with_version(env!("CARGO_PKG_VERSION")).build()
 }
 
-/// The conventions' word for a method that is none of the known ones is `_OTHER`.
+/// The method; the conventions' value for an unknown one is `_OTHER`.
 fn method(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")

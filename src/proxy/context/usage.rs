@@ -1,4 +1,4 @@
-//! What the generations of a call used, counted for its route and its tenant.
+//! Counts the usage of a call's generations for its route and its tenant.
 
 use super::RoutedContext;
 use crate::generation::{Record, Usage, meter};
@@ -7,7 +7,7 @@ use crate::proxy::tenants::TenantLimits;
 use std::sync::Arc;
 
 impl RoutedContext {
-    /// A generation of the call has ended: what it used is counted, with the price that the configuration has for it.
+    /// Counts the usage of a completed generation, with its configured price.
     pub(crate) fn used(&self, record: &Record) -> Usage {
         let route = &self.route.config;
         let price = self.state.config.prices.of(&route.provider, record.model.as_deref());
@@ -23,10 +23,11 @@ impl RoutedContext {
         usage
     }
 
-    /// Whether another generation of so much text may begin in the call: its tenant has something left, and its route has room.
+    /// Charges the limits for another generation of this many characters in the call: the budgets of its tenant, and the rates of
+    /// its route.
     ///
     /// # Errors
-    /// The refusal of the limit that has not; then nothing is taken.
+    /// The rejection by a limit; then nothing is charged.
     pub(crate) fn begins(&self, characters: u64) -> Result<(), Denied> {
         if let Some(limits) = self.tenant_limits() {
             limits.goes_on()?;

@@ -1,4 +1,4 @@
-//! Errors without a route: bytes that never became a request, and responses that were lost to a panic.
+//! Errors without a route: for bytes that never became a request, and for responses that were lost to a panic.
 
 use super::{Rendered, render};
 use crate::canon::envelope::Stamp;
@@ -13,7 +13,7 @@ use http::{Method, Response};
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
-/// The answer to a request that no route takes, counted and logged.
+/// The response to a request without a route, counted and logged.
 pub(crate) fn unrouted(mut request: RequestContext, fault: Fault) -> Rendered {
     let error = CanonicalError::from_fault(fault);
     request.record_unrouted(&error);
@@ -30,8 +30,8 @@ pub(crate) fn unrouted(mut request: RequestContext, fault: Fault) -> Rendered {
     rendered
 }
 
-/// The response to what hyper could not parse, or to a connection without a request: a whole HTTP/1.1 response, counted and
-/// logged once as a request of which nothing is known.
+/// The response to bytes that hyper could not parse, or to a connection without a request: a whole HTTP/1.1 response, counted and
+/// logged once.
 pub(crate) fn refuse(shared: &Shared, client: Option<SocketAddr>, fault: Fault) -> Bytes {
     let id = new_request_id();
     let request_id = id.to_str().unwrap_or_default();
@@ -59,8 +59,8 @@ fn on_the_wire(fault: Fault, request_id: &str) -> Bytes {
     Bytes::from(bytes)
 }
 
-/// The answer that stands in for one that a panic took away, to a call of gRPC or another. The context counted the panic when it was
-/// dropped.
+/// The response in place of one that was lost to a panic, for a gRPC call or another request. The context counted the panic when
+/// it was dropped.
 #[must_use]
 pub(crate) fn panicked(grpc: bool) -> Response<Bytes> {
     let id = new_request_id();
@@ -70,7 +70,7 @@ pub(crate) fn panicked(grpc: bool) -> Response<Bytes> {
     response
 }
 
-/// An error of which nothing is known but its id.
+/// Renders an error for which only the request id is known.
 fn nameless(fault: Fault, request_id: &str, grpc: bool) -> Rendered {
     let timestamp = &*telemetry::timestamp(SystemTime::now());
     let stamp = Stamp { request_id, timestamp, provider: None, route: None, upstream_body: false, docs: None };

@@ -1,14 +1,14 @@
-//! One pipeline for errors of all phases: detected, recorded and rendered.
+//! The error pipeline for all phases: detect, record, render.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `render` | form and phase to bytes |
-//! | `said` | what a provider said, decoded |
-//! | `sample` | redacted samples of what no profile knows |
-//! | `early` | before there is a route, and panics |
+//! | `said` | decodes what a provider sent |
+//! | `sample` | redacted samples of errors that no profile knows |
+//! | `early` | errors before routing, and panics |
 //!
-//! [`crate::detect`] decides whether what was observed is an error; `speechgate explain` and the corpus test call it too.
-//! `context::record` records and counts. The response is built in the layer above: errors only make bytes.
+//! [`crate::detect`] decides whether an observation is an error; `speechgate explain` and the corpus test call it too.
+//! `context::record` records and counts. Responses are built in the layer above; this module only makes bytes.
 
 mod early;
 mod render;
@@ -29,25 +29,25 @@ use crate::upstream::{Capped, Failure};
 use http::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use std::time::Duration;
 
-/// Something that went wrong, and what is known of it.
+/// An error, and the facts needed to record and render it.
 pub(crate) struct Finding<'e> {
     phase: Phase,
     error: CanonicalError,
-    /// The provider's own error, where it sent one and it is still needed.
+    /// The provider's own error, if it sent one and rendering needs it.
     evidence: Option<&'e Evidence<'e>>,
     /// The member of a success body that held the error.
     member: Option<&'e Path>,
-    /// The codec of the stream that it is told in, where that is not text.
+    /// The codec of the stream, unless it is text.
     codec: Option<Codec>,
-    /// Nothing of a WebSocket session but this has come from the provider: SDKs wait for a refusal.
+    /// Whether this is the first thing that the provider sent in a WebSocket session; SDKs expect a refusal then.
     opening: bool,
-    /// The units of a socket that end with it: each is told, as clients wait for each.
+    /// The contexts of a WebSocket that end with this error. Each gets a message, because clients wait for each.
     contexts: Vec<String>,
-    /// For the log alone.
+    /// A detail for the log only.
     detail: Option<String>,
-    /// The limit that refused.
+    /// The limit that rejected the request.
     limit: Option<Limit>,
-    /// Header fields that the answer has already.
+    /// Header fields of the response that are known already.
     headers: Option<HeaderMap>,
 }
 
@@ -70,14 +70,14 @@ pub(crate) fn report(call: &mut RoutedContext, mut finding: Finding<'_>) -> Rend
     rendered
 }
 
-/// Records a response that was cut after its head had gone out; the cut itself is the client's notice.
+/// Records that a response broke off after its head was sent; the client notices by the cut.
 pub(crate) fn broken_off(call: &mut RoutedContext, failure: &Failure) -> Fault {
     let fault = whose(failure);
     call.record(call.phase, &CanonicalError::from_fault(fault), Some(failure.detail.clone()));
     fault
 }
 
-/// What a provider's failing answer to this call means.
+/// What a failed response to this call means.
 pub(crate) fn classify(call: &RoutedContext, status: u16, headers: &HeaderMap, read: &Capped) -> CanonicalError {
     let said = Said::of(call, headers, read);
     if said.is_not_grpc(call, status) {
@@ -87,9 +87,9 @@ pub(crate) fn classify(call: &RoutedContext, status: u16, headers: &HeaderMap, r
     meaning(call, &Evidence::new(&seen))
 }
 
-/// What a provider's failure means.
+/// What a failure of the provider means.
 pub(crate) fn meaning(call: &RoutedContext, evidence: &Evidence<'_>) -> CanonicalError {
-    // A provider that is told the client's deadline says so when it has passed.
+    // A provider that knows the client's deadline may itself report that it has passed.
     if evidence.grpc.is_some_and(|status| status.number() == grpc::DEADLINE_EXCEEDED) && call.is_overdue(DEADLINE_SLACK)
     {
         return CanonicalError::from_fault(Fault::DeadlinePassed);
@@ -98,14 +98,14 @@ pub(crate) fn meaning(call: &RoutedContext, evidence: &Evidence<'_>) -> Canonica
     found.map_or_else(|| CanonicalError::from_fault(Fault::Panic), |found| found.error)
 }
 
-/// A request body that failed on the client's side is the client's fault, whatever the upstream call made of it.
+/// A request body that failed on the client's side is the client's fault, whatever the upstream call reported.
 pub(crate) fn whose(failure: &Failure) -> Fault {
     let client = failure.request_body.as_ref().and_then(|error| error.downcast_ref::<ClientFault>());
     client.map_or(failure.fault, |client| client.0)
 }
 
 impl<'e> Finding<'e> {
-    /// An error that is known, found in this phase.
+    /// A known error in this phase.
     pub(crate) fn of(phase: Phase, error: CanonicalError) -> Finding<'e> {
         Finding {
             phase,
@@ -121,7 +121,7 @@ impl<'e> Finding<'e> {
         }
     }
 
-    /// What a provider said, if that is an error.
+    /// An observation, if it is an error.
     pub(crate) fn detected(
         profile: &'e Profile,
         request: (&str, &str),
@@ -137,14 +137,14 @@ impl<'e> Finding<'e> {
         Finding::of(phase, CanonicalError::from_fault(fault))
     }
 
-    /// A call that brought no answer, or whose answer broke off.
+    /// A call without a response, or whose response broke off.
     pub(crate) fn failure(phase: Phase, failure: Failure) -> Finding<'e> {
         let fault = whose(&failure);
         let limit = (fault == Fault::RateExceeded).then_some(Limit::Rate);
         Finding { limit, detail: Some(failure.detail), ..Finding::fault(phase, fault) }
     }
 
-    /// A request that is refused by a limit.
+    /// A request that a limit rejected.
     pub(crate) fn denied(phase: Phase, denied: Denied) -> Finding<'e> {
         match denied {
             Denied::Fault(fault) => Finding::fault(phase, fault),
@@ -155,17 +155,17 @@ impl<'e> Finding<'e> {
         }
     }
 
-    /// Nobody whom this gateway serves has shown its key.
+    /// A request without a valid gateway key.
     pub(crate) fn unauthenticated(phase: Phase, fault: Fault) -> Finding<'e> {
         let mut headers = HeaderMap::new();
         if fault.code().kind() == Type::Authentication {
-            // Every 401 has it (RFC 9110 11.6.1).
+            // A 401 must have this field (RFC 9110 11.6.1).
             let _ = headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"speechgate\""));
         }
         Finding { limit: Some(Limit::Authentication), headers: Some(headers), ..Finding::fault(phase, fault) }
     }
 
-    /// Every circuit of the route is open, for this long.
+    /// All circuits of the route are open, for this long.
     pub(crate) fn circuit_open(phase: Phase, wait: Duration) -> Finding<'e> {
         let error = CanonicalError { retry_after: Some(wait), ..CanonicalError::from_fault(Fault::CircuitOpen) };
         Finding { limit: Some(Limit::Circuit), ..Finding::of(phase, error) }
@@ -176,12 +176,12 @@ impl<'e> Finding<'e> {
         Finding { evidence, ..self }
     }
 
-    /// In this codec.
+    /// Sets the codec of the stream.
     pub(crate) fn coded(self, codec: Option<Codec>) -> Finding<'e> {
         Finding { codec, ..self }
     }
 
-    /// With the header fields that its answer has already.
+    /// Adds header fields of the response that are known already.
     pub(crate) fn with_headers(self, headers: HeaderMap) -> Finding<'e> {
         Finding { headers: Some(headers), ..self }
     }
@@ -191,22 +191,22 @@ impl<'e> Finding<'e> {
         Finding { detail, ..self }
     }
 
-    /// Sets whether it is all that a WebSocket session has brought so far.
+    /// Sets whether this is the first thing in a WebSocket session.
     pub(crate) fn opening(self, opening: bool) -> Finding<'e> {
         Finding { opening, ..self }
     }
 
-    /// With the units of the socket that end with it.
+    /// Sets the contexts of the WebSocket that end with it.
     pub(crate) fn for_contexts(self, contexts: Vec<String>) -> Finding<'e> {
         Finding { contexts, ..self }
     }
 
-    /// A part of a socket or stream failed, the rest of which goes on or not.
+    /// Changes the error before it is reported.
     pub(crate) fn change(mut self, change: impl FnOnce(&mut CanonicalError)) -> Finding<'e> {
         change(&mut self.error);
         self
     }
 }
 
-/// How much earlier than here a provider may take a client's deadline for past.
+/// How much earlier than the gateway a provider may consider the client's deadline passed.
 const DEADLINE_SLACK: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! An error in the form that its phase and its route ask for. The only place that renders.
+//! Renders an error in the form that its phase and its route require. Nothing else renders.
 
 use super::Finding;
 use crate::canon::envelope::{self, Compatible, Stamp};
@@ -18,16 +18,16 @@ use std::time::SystemTime;
 /// A rendered error.
 pub(crate) struct Rendered {
     pub(crate) error: CanonicalError,
-    /// What an answer begins with; of no interest in other phases.
+    /// The status of a response; meaningless in other phases.
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    /// Whether a message is binary.
+    /// Whether the message is binary.
     pub(crate) binary: bool,
-    /// The body, event, line or message; none where what the provider sent stays as it is.
+    /// The body, event, line or message; none if the provider's own is left unchanged.
     pub(crate) body: Option<Bytes>,
-    /// A message that has to follow: SDKs wait for a refusal and do not take the provider's own error for one.
+    /// A second message, because SDKs expect a refusal and do not recognise the provider's own error as one.
     pub(crate) follow_up: Option<Bytes>,
-    /// The same message for the other units that end with it.
+    /// The message again, for the other contexts that end with it.
     others: Vec<Bytes>,
 }
 
@@ -45,18 +45,18 @@ impl Rendered {
         }
     }
 
-    /// Everything that is said on a socket.
+    /// All messages for the WebSocket.
     pub(crate) fn messages(&mut self) -> Vec<Bytes> {
         self.body.take().into_iter().chain(std::mem::take(&mut self.others)).collect()
     }
 
-    /// The reason of a close.
+    /// The reason in the close frame.
     pub(crate) fn reason(&self) -> String {
         format!("{}: {}", self.error.code, self.error.message)
     }
 }
 
-/// Renders an error that happened to a call.
+/// Renders an error of a call.
 pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
     let timestamp = timestamp();
     let stamp = call.stamp(&timestamp);
@@ -84,10 +84,10 @@ pub(super) fn render(call: &RoutedContext, finding: Finding<'_>) -> Rendered {
     }
 }
 
-/// What the route's choice of forms adds to an answer.
+/// Applies the route's settings for the form of errors to a response.
 fn by_who_asks(call: &RoutedContext, mut rendered: Rendered) -> Rendered {
     let route = &call.route.config;
-    // A refused handshake has nothing but its status to be read by most clients.
+    // Most clients can read only the status of a refused handshake.
     if route.envelope.canonical_status || rendered.error.fault == Some(Fault::CredentialTurnedAway) {
         rendered.status = StatusCode::from_u16(rendered.error.status()).unwrap_or(rendered.status);
     }
@@ -99,12 +99,12 @@ fn by_who_asks(call: &RoutedContext, mut rendered: Rendered) -> Rendered {
     rendered
 }
 
-/// Renders an error that no route knows.
+/// Renders an error without a route.
 pub(super) fn bare(error: CanonicalError, stamp: &Stamp<'_>, problem: bool) -> Rendered {
     by_accept(true, answer(error, stamp, if problem { Form::Problem } else { Form::Canonical }, None))
 }
 
-/// What is said of an answer that clients choose the form of (RFC 9110 12.5.5).
+/// Adds `Vary` to a response whose form depends on `Accept` (RFC 9110 12.5.5).
 fn by_accept(negotiated: bool, mut rendered: Rendered) -> Rendered {
     if negotiated {
         let _ = rendered.headers.append(VARY, HeaderValue::from_static("accept"));
@@ -112,12 +112,12 @@ fn by_accept(negotiated: bool, mut rendered: Rendered) -> Rendered {
     rendered
 }
 
-/// The same as the end of a gRPC call, which is all of its answer.
+/// Renders an error without a route as the trailers of a gRPC call, which are its whole response.
 pub(super) fn bare_end(error: CanonicalError, stamp: &Stamp<'_>) -> Rendered {
     trailers_only(ending(error, stamp, End::Canonical, None))
 }
 
-/// Trailers in the head of an answer that has nothing else.
+/// Moves trailers into the head of a response that has nothing else (Trailers-Only).
 pub(crate) fn trailers_only(mut rendered: Rendered) -> Rendered {
     let _ = rendered.headers.insert(CONTENT_TYPE, wire::grpc::CONTENT_TYPE);
     rendered
@@ -135,12 +135,12 @@ fn ending(error: CanonicalError, stamp: &Stamp<'_>, form: End<'_>, received: Opt
     Rendered { headers, ..Rendered::piece(error, None) }
 }
 
-/// A success body with the error in its place; the status stays.
+/// A success body with the error inserted; the status is kept.
 fn job(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: bool) -> Rendered {
     let Finding { error, evidence, member, headers, .. } = finding;
     let tree = evidence.and_then(|evidence| evidence.tree());
     let body = tree.map(|tree| envelope::in_body(tree, member, compatible, &error, stamp));
-    // In the codec that the body came in, which its head still names; where that cannot be, it stays as it was.
+    // Encoded like the original body, whose head still names the codec; if that is impossible, unchanged.
     let body = body.or_else(|| evidence.map(|evidence| evidence.raw().to_vec()));
     let body = match evidence.and_then(|evidence| evidence.coded).zip(body.as_ref()) {
         Some(((codec, raw), json)) => Some(detect::recode(codec, raw, json).unwrap_or_else(|| raw.to_vec())),
@@ -151,7 +151,7 @@ fn job(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: bool) -> Rendered {
     Rendered { headers, ..Rendered::piece(error, body) }
 }
 
-/// An event or a line, whole.
+/// A whole event or line.
 fn piece(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) -> Rendered {
     let Finding { phase, error, evidence, codec, .. } = finding;
     let json = match (compatible, evidence) {
@@ -175,7 +175,7 @@ fn piece(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) 
     }
     let mut json = String::from_utf8(json).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned());
     let body = if phase == Phase::Sse {
-        // On a compatible route an event keeps its name, and none gets one.
+        // On a compatible route an event keeps its name, or its lack of one.
         let name = match (compatible, evidence) {
             (Some(_), Some(evidence)) => evidence.sse_event,
             _ => Some("error"),
@@ -188,8 +188,8 @@ fn piece(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>) 
     Rendered { body: Some(body), ..Rendered::piece(error, None) }
 }
 
-/// A message of a WebSocket, for an error that was one or that has no other way to be told: once for each unit that ends with it. On a
-/// compatible route it is in the codec of the socket; where that has no place for it, the close alone tells.
+/// A WebSocket message, if the error was a message or can be reported in no other way: one for each context that ends with it. On
+/// a compatible route it uses the codec of the socket; if the codec has no place for it, there is only the close frame.
 fn message(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>, codec: Option<Codec>) -> Rendered {
     let Finding { phase, mut error, evidence, opening, contexts, .. } = finding;
     let said = evidence.filter(|_| phase == Phase::Frame);
@@ -208,7 +208,7 @@ fn message(finding: Finding<'_>, stamp: &Stamp<'_>, compatible: Option<&Profile>
     let other = |id| encoded(words(&CanonicalError { context_id: Some(id), ..error.clone() }));
     let mut others: Vec<Bytes> = contexts.filter_map(other).map(Bytes::from).collect();
     if !others.is_empty() {
-        // A dialect whose last message names no context says it once.
+        // In a dialect whose last message names no context, it is sent once.
         let first = encoded(words(&error)).map(Bytes::from);
         others.retain(|other| Some(other) != first.as_ref());
         others.dedup();

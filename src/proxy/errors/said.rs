@@ -1,4 +1,4 @@
-//! What a provider said when it failed, as the phase of its call reads it: whatever it is coded in is undone.
+//! Decodes what a provider sent when it failed, according to the phase of the call.
 
 use crate::canon::{Observed, Phase, grpc};
 use crate::detect::Coded;
@@ -12,12 +12,12 @@ use std::time::SystemTime;
 pub(crate) struct Said<'a> {
     coded: Coded<'a>,
     grpc: Option<grpc::Status>,
-    /// Whether a key was taken out of the words of `grpc`.
+    /// Whether a key was removed from the text of `grpc`.
     cleaned: bool,
 }
 
 impl<'a> Said<'a> {
-    /// What this answer to a call says.
+    /// Decodes this response to a call.
     pub(crate) fn of(call: &RoutedContext, headers: &HeaderMap, read: &'a Capped) -> Said<'a> {
         let (grpc, cleaned) = match call.phase {
             Phase::Grpc => status(call, headers).unzip(),
@@ -26,7 +26,7 @@ impl<'a> Said<'a> {
         Said { coded: Coded::body_of(headers, &read.bytes), grpc, cleaned: cleaned.unwrap_or_default() }
     }
 
-    /// The same as it was seen.
+    /// As an observation.
     pub(crate) fn observed<'s>(
         &'s self,
         call: &RoutedContext,
@@ -45,12 +45,12 @@ impl<'a> Said<'a> {
         self.coded.observed(seen).cut(read.truncated || read.incomplete)
     }
 
-    /// Whether it is a success that is no gRPC, although the call was.
+    /// Whether it is a success other than gRPC, although the call was gRPC.
     pub(super) fn is_not_grpc(&self, call: &RoutedContext, code: u16) -> bool {
         call.phase == Phase::Grpc && self.grpc.is_none() && code < 400
     }
 
-    /// Takes out of the head what a key was in.
+    /// Removes fields of the head that contained a key.
     pub(crate) fn clean(&self, headers: &mut HeaderMap) {
         if self.cleaned {
             forget_words(headers);
@@ -58,7 +58,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// The status with which a call ended; the trailers lose the words in which there was a key, to be written anew.
+/// The status in a gRPC call's trailers. Text that contained a key is removed from the trailers, to be written anew.
 pub(crate) fn read_status(call: &RoutedContext, trailers: &mut HeaderMap) -> Option<grpc::Status> {
     let (status, cleaned) = status(call, trailers)?;
     if cleaned {

@@ -1,4 +1,4 @@
-//! Samples of errors that no profile knows, for the status page. Without secrets.
+//! Redacted samples of errors that no profile knows, for the status page.
 
 use crate::canon::grpc;
 use crate::canon::{CanonicalError, Evidence, Phase};
@@ -45,7 +45,7 @@ pub(super) fn keep(call: &RoutedContext, error: &CanonicalError, evidence: &Evid
     });
 }
 
-/// What was seen, as `speechgate explain` reads it, and the name of its transport there.
+/// The recorded observation in the format that `speechgate explain` reads, and its transport.
 fn recording(seen: &Evidence<'_>, request: &str) -> (&'static str, String) {
     let body = shown_body(seen);
     match seen.phase {
@@ -54,7 +54,7 @@ fn recording(seen: &Evidence<'_>, request: &str) -> (&'static str, String) {
             let upgrade = if seen.phase == Phase::Handshake { " websocket" } else { "" };
             let mut text = format!("> {}{upgrade}\nHTTP/1.1 {status}\n", plain(request).replace('\n', " "));
             for (name, value) in fields(seen.headers) {
-                // A String takes everything.
+                // Writing to a String cannot fail.
                 let _ = writeln!(text, "{name}: {value}");
             }
             ("http", format!("{text}\n{body}"))
@@ -81,7 +81,7 @@ fn recording(seen: &Evidence<'_>, request: &str) -> (&'static str, String) {
     }
 }
 
-/// Header fields that may tell what an error means, and no secret.
+/// Header fields that may help to understand an error, without secrets.
 fn fields(headers: &HeaderMap) -> impl Iterator<Item = (&str, String)> {
     let tells = |name: &str| {
         let of_errors = ["error", "limit", "retry", "request-id", "trace"].iter().any(|part| name.contains(part));
@@ -113,7 +113,7 @@ fn shown_body(seen: &Evidence<'_>) -> String {
     text[..end].to_owned()
 }
 
-/// Secret members become stars, long strings and lists are cut.
+/// Redacts secret members, and truncates long strings and lists.
 fn trim(tree: &mut Value) {
     match tree {
         Value::Object(map) => {
@@ -133,7 +133,7 @@ fn trim(tree: &mut Value) {
     }
 }
 
-/// Without characters that a terminal obeys, or that change the order in which text is read: samples are pasted.
+/// Without control characters that a terminal interprets, or that reorder text: samples are pasted into shells.
 fn plain(text: &str) -> String {
     let obeyed = |char: char| char.is_control() && !matches!(char, '\n' | '\t');
     let reorders =
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_sample_is_obeyed_by_a_terminal() {
+    fn a_sample_has_no_terminal_escapes() {
         let (_, text) = shown(Phase::Frame, |_| (), b"a\x1b[201~\r\nb\r\x07\xff");
         assert_eq!(text, "a\u{fffd}[201~\nb\u{fffd}\u{fffd}\u{fffd}");
         let long = "é".repeat(BODY);

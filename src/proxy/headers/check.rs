@@ -1,4 +1,4 @@
-//! Requests that the HTTP library lets through and a gateway must not.
+//! Rejects requests that the HTTP library accepts and a gateway must not forward.
 
 use super::{Fields, list};
 use crate::canon::Fault;
@@ -11,28 +11,28 @@ use http::request::Parts;
 use http::{Method, Version};
 use std::net::Ipv6Addr;
 
-/// Longest method that is passed on.
+/// Longest method that is forwarded.
 const MAX_METHOD_BYTES: usize = 64;
 
-/// Marks a request of HTTP/2 whose header section is larger than is allowed. It is refused here, because the library has no answer to it
-/// that clients of gRPC read.
+/// Marks an HTTP/2 request whose header section is larger than allowed. It is rejected here, because gRPC clients cannot read the
+/// library's own response.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadTooLarge;
 
-/// What a request that passed is.
+/// What kind of request passed the check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checked {
-    /// A proper WebSocket handshake (RFC 6455 4.2.1). Any other wish to upgrade is ignored.
+    /// A valid WebSocket handshake (RFC 6455 4.2.1). Any other `Upgrade` is ignored.
     pub websocket: bool,
     /// Meant for this gateway itself: `OPTIONS *`, or OPTIONS with `Max-Forwards: 0` (RFC 9110 7.6.2). It is answered
     /// 204 here and never forwarded.
     pub answer_here: bool,
 }
 
-/// Refuses what must not be forwarded. `fields` are those of the request.
+/// Rejects what must not be forwarded. `fields` are those of the request.
 ///
 /// # Errors
-/// The fault to answer with.
+/// The fault to respond with.
 pub fn check_request(parts: &Parts, fields: Fields, max_target_bytes: usize) -> Result<Checked, Fault> {
     if target_length(parts) > max_target_bytes {
         return Err(Fault::TargetTooLong);
@@ -40,8 +40,8 @@ pub fn check_request(parts: &Parts, fields: Fields, max_target_bytes: usize) -> 
     if parts.extensions.get::<HeadTooLarge>().is_some() {
         return Err(Fault::HeadTooLarge);
     }
-    // TRACE would reflect credentials (RFC 9110 9.3.8) and CONNECT would open a tunnel.
-    // No method that is known anywhere is nearly as long as that.
+    // TRACE would reflect credentials (RFC 9110 9.3.8) and CONNECT would open a tunnel. No known method is nearly as long as the
+    // limit.
     let method = parts.method.as_str();
     let denied = matches!(parts.method, Method::CONNECT | Method::TRACE) || method.len() > MAX_METHOD_BYTES;
     if denied || gateway_key::is_in(method.as_bytes()) {
@@ -75,7 +75,7 @@ fn target_length(parts: &Parts) -> usize {
     if parts.version == Version::HTTP_2 { path } else { scheme + authority + path }
 }
 
-/// Origin-form, absolute-form of a scheme that is spoken here, or `OPTIONS *` (RFC 9112 3.2).
+/// Origin-form, absolute-form with a scheme that is served here, or `OPTIONS *` (RFC 9112 3.2).
 fn check_target(parts: &Parts) -> Result<(), Fault> {
     match (parts.uri.scheme_str(), parts.uri.authority()) {
         (None, Some(_)) => return Err(Fault::BadRequest),
@@ -85,7 +85,7 @@ fn check_target(parts: &Parts) -> Result<(), Fault> {
     if parts.uri.path() == "*" && parts.method != Method::OPTIONS { Err(Fault::BadPath) } else { Ok(()) }
 }
 
-/// One valid Host in HTTP/1.1 (RFC 9112 3.2); a valid authority wherever one is given.
+/// Exactly one valid Host in HTTP/1.1 (RFC 9112 3.2); a valid authority wherever one is given.
 fn check_host(parts: &Parts, fields: Fields) -> Result<(), Fault> {
     let host = parts.headers.get(HOST);
     if fields.repeat(&parts.headers, HOST) || host.is_some_and(|host| !is_host(host.as_bytes())) {
@@ -122,7 +122,7 @@ pub(crate) fn is_host(value: &[u8]) -> bool {
     host_fits && number.is_some()
 }
 
-/// One way to frame the body, and only one (RFC 9112 6.3).
+/// The body's framing must be unambiguous (RFC 9112 6.3).
 fn check_framing(parts: &Parts, fields: Fields) -> Result<(), Fault> {
     if !fields.may_have(Fields::CONTENT_LENGTH | Fields::TRANSFER_ENCODING) {
         return Ok(());
@@ -140,7 +140,7 @@ fn check_framing(parts: &Parts, fields: Fields) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether `Transfer-Encoding` is `chunked`, once and alone: nobody needs another coding, and servers disagree on them.
+/// Whether `Transfer-Encoding` is `chunked` once and alone: no other coding is needed, and servers disagree on them.
 fn is_just_chunked(headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(TRANSFER_ENCODING).iter();
     let first = lines.next();
@@ -155,7 +155,7 @@ pub(crate) fn shown_method(method: &Method) -> Method {
     }
 }
 
-/// Whether a request is a preflight of CORS: a question of a browser, not of its page, and therefore without any key.
+/// Whether a request is a CORS preflight, which the browser sends on its own account and without any key.
 pub(crate) fn is_preflight(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::OPTIONS && headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
@@ -165,8 +165,8 @@ pub(crate) fn is_websocket(parts: &Parts) -> bool {
     list(&parts.headers, &UPGRADE).any(|element| element.eq_ignore_ascii_case(b"websocket"))
 }
 
-/// Whether this is a WebSocket handshake. A wish to upgrade that does not travel properly (HTTP/1.0, no
-/// `Connection: upgrade`) or is for something else (`h2c`) is ignored (RFC 9110 7.8); a handshake that is wrong is refused.
+/// Whether this is a WebSocket handshake. An `Upgrade` that is not hop-by-hop (HTTP/1.0, no `Connection: upgrade`) or is for
+/// something else (`h2c`) is ignored (RFC 9110 7.8); an invalid handshake is rejected.
 fn check_upgrade(parts: &Parts, fields: Fields) -> Result<bool, Fault> {
     if !fields.may_have(Fields::UPGRADE) {
         return Ok(false);

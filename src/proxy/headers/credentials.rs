@@ -1,8 +1,8 @@
-//! The credentials that a route puts into its requests: in which places, and what of the client's goes in exchange.
+//! The credentials that a route injects into its requests: where, and what they replace of the client's own.
 //!
-//! A header is put into every request. A query parameter too, where no header stands beside it; with one, only into
-//! WebSocket handshakes, whose clients often cannot send headers and whose servers therefore read it. A subprotocol and the
-//! member of a first message exist on WebSockets alone.
+//! A header is injected into every request. So is a query parameter if there is no header; otherwise only into WebSocket
+//! handshakes, because their clients often cannot send headers and servers therefore read the query. A subprotocol and a member
+//! of the first message exist on WebSockets alone.
 
 use super::{Destination, Fields, RouteHeaders, list};
 use crate::canon::Fault;
@@ -15,7 +15,7 @@ use http::header::{InvalidHeaderValue, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, request};
 
-/// One of a route's credentials, as it is put into requests.
+/// One of a route's credentials, ready to be injected.
 #[derive(Clone, Debug)]
 pub(super) struct Injected {
     /// Marked sensitive.
@@ -24,16 +24,16 @@ pub(super) struct Injected {
     query: Option<Secret>,
     subprotocol: Option<Subprotocol>,
     first_message: Option<(String, Secret)>,
-    /// The key without the word before it.
+    /// The key without its scheme.
     bare: Secret,
 }
 
 /// A subprotocol that carries a secret.
 #[derive(Clone, Debug)]
 pub(crate) struct Subprotocol {
-    /// The one that stands before it and belongs to it.
+    /// The subprotocol that precedes it and announces it.
     pub(crate) word: Option<String>,
-    /// The whole of it.
+    /// The whole subprotocol.
     pub(crate) token: Secret,
 }
 
@@ -66,7 +66,7 @@ impl Injected {
         })
     }
 
-    /// Whether anything is put into a request of this kind.
+    /// Whether anything is injected into a request of this kind.
     pub(super) fn applies(&self, websocket: bool) -> bool {
         self.header.is_some() || self.query(websocket).is_some() || websocket
     }
@@ -86,8 +86,8 @@ impl RouteHeaders {
         self.credentials.get(destination.account).filter(|_| !destination.keyless)
     }
 
-    /// Puts the route's credentials in the place of all that the client sent of that kind in headers. A subprotocol is put
-    /// in when the client's own have been read. Gives the fields that this adds.
+    /// Injects the route's credentials into the headers, in place of all that the client sent of that kind. A subprotocol is
+    /// injected later, when the client's own have been read. Returns the fields that this adds.
     pub(super) fn inject(&self, headers: &mut HeaderMap, destination: Destination, websocket: bool) -> Fields {
         let injected = self.injected(destination).filter(|injected| injected.applies(websocket));
         let Some(injected) = injected else { return Fields::default() };
@@ -97,22 +97,22 @@ impl RouteHeaders {
         Fields::named(name)
     }
 
-    /// Leaves out every key.
+    /// Removes every key.
     pub(super) fn bare(&self, headers: &mut HeaderMap) {
         for secret in &self.secrets {
             headers.remove(secret);
         }
     }
 
-    /// Puts the header of the route's credentials into a request of this gateway's own.
+    /// Injects the header of the route's credentials into a request of this gateway's own.
     pub(crate) fn lend(&self, headers: &mut HeaderMap, to: Destination) {
         let _ = self.inject(headers, to, false);
     }
 
-    /// The target with the credentials that go into the query. The client's own have been left out of it.
+    /// The target with the credentials for the query; the client's own have been removed from it.
     ///
     /// # Errors
-    /// [`Fault::BadPath`] when that makes no valid target.
+    /// [`Fault::BadPath`] when the target would be invalid.
     pub fn target(
         &self,
         target: PathAndQuery,
@@ -125,12 +125,12 @@ impl RouteHeaders {
         }
     }
 
-    /// Which of the subprotocols that a client offers are keys, and whether the route's credentials take their place.
+    /// The rules for keys among a client's subprotocols, and whether the route's credentials replace them.
     pub(crate) fn subprotocol_keys(&self, to: Destination) -> (&SubprotocolKeys, bool) {
         (&self.subprotocols, self.injected(to).is_some())
     }
 
-    /// The subprotocol to offer in the place of the client's own of its kind.
+    /// The subprotocol to offer in place of the client's own key.
     pub(crate) fn subprotocol(&self, destination: Destination) -> Option<&Subprotocol> {
         self.injected(destination)?.subprotocol.as_ref()
     }
@@ -145,14 +145,14 @@ impl RouteHeaders {
         self.credentials.iter().filter_map(|one| one.first_message.as_ref()).map(|(member, _)| member.clone())
     }
 
-    /// The key of the credentials by itself, for the place where a client has put its own.
+    /// The key of the credentials alone, for the place where the client had its own.
     pub(crate) fn bare_key(&self, destination: Destination) -> Option<&Secret> {
         self.injected(destination).map(|injected| &injected.bare)
     }
 
-    /// Turns a request that was prepared with some of the route's credentials into one with others.
+    /// Replaces one of the route's credentials by another in a prepared request.
     pub(super) fn exchange(&self, parts: &mut request::Parts, from: Destination, to: Destination) {
-        // It stands in a handshake and nowhere else.
+        // `Upgrade` is present in handshakes only.
         let websocket = parts.headers.contains_key(UPGRADE);
         let _ = self.inject(&mut parts.headers, to, websocket);
         let [old, new] =
@@ -165,7 +165,7 @@ impl RouteHeaders {
         }
         let [old, new] = [from, to].map(|destination| self.subprotocol(destination).filter(|_| websocket));
         if old.is_some() || new.is_some() {
-            // The route's own stand at the end.
+            // The route's own subprotocols are the last ones.
             let mut kept: Vec<Vec<u8>> = list(&parts.headers, &SEC_WEBSOCKET_PROTOCOL).map(<[u8]>::to_vec).collect();
             kept.truncate(kept.len().saturating_sub(old.map_or(0, |old| old.offered().count())));
             offer(&mut parts.headers, kept.iter().map(Vec::as_slice), new);
@@ -173,14 +173,14 @@ impl RouteHeaders {
     }
 }
 
-/// The target as it was before this parameter was put behind it.
+/// The target without this parameter at its end.
 fn without(target: &PathAndQuery, pair: &str) -> Result<PathAndQuery, Fault> {
     let before = target.as_str().strip_suffix(pair).filter(|_| !pair.is_empty());
     let Some(before) = before.and_then(|before| before.strip_suffix(['?', '&'])) else { return Ok(target.clone()) };
     PathAndQuery::try_from(before).map_err(|_| Fault::BadPath)
 }
 
-/// Writes the offer of subprotocols: what is kept of the client's, and the route's own behind it.
+/// Writes `Sec-WebSocket-Protocol`: the client's remaining subprotocols, then the route's own.
 pub(crate) fn offer<'o>(
     headers: &mut HeaderMap,
     kept: impl Iterator<Item = &'o [u8]>,
@@ -195,18 +195,18 @@ pub(crate) fn offer<'o>(
 }
 
 impl Subprotocol {
-    /// What is offered: the word before the secret, where there is one, and the secret.
+    /// The subprotocols to offer: the announcing one, if any, and the secret.
     pub(crate) fn offered(&self) -> impl Iterator<Item = &[u8]> {
         self.word.iter().map(String::as_bytes).chain([self.token.reveal().as_bytes()])
     }
 }
 
-/// Where clients put keys among the subprotocols that they offer.
+/// Where clients put keys among their subprotocols.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SubprotocolKeys {
-    /// How one begins whose rest is a key.
+    /// Prefixes of subprotocols whose rest is a key.
     prefixes: Vec<String>,
-    /// Words behind which one is a key.
+    /// Subprotocols that are followed by a key.
     words: Vec<String>,
 }
 
@@ -215,19 +215,19 @@ pub(crate) struct SubprotocolKeys {
 pub(crate) enum Offered {
     /// The name of a protocol.
     Protocol,
-    /// The word that announces a key.
+    /// The subprotocol that announces a key.
     Word,
     /// A key, from this byte on.
     Key(usize),
 }
 
 impl SubprotocolKeys {
-    /// Those that a profile knows.
+    /// The rules of a profile.
     pub(crate) fn of(spec: &SecretsSpec) -> SubprotocolKeys {
         SubprotocolKeys { prefixes: spec.subprotocols.clone(), words: spec.subprotocol_pairs.clone() }
     }
 
-    /// And the one where the route's own credentials stand.
+    /// Adds the place of the route's own credentials.
     pub(super) fn with(&mut self, place: &SubprotocolPlace) {
         match place {
             SubprotocolPlace::Prefix(prefix) => self.prefixes.push(prefix.clone()),
@@ -235,7 +235,7 @@ impl SubprotocolKeys {
         }
     }
 
-    /// What each subprotocol of an offer is.
+    /// Classifies each subprotocol of an offer.
     pub(crate) fn read<'o>(&self, offer: &'o [Vec<u8>]) -> Vec<(&'o [u8], Offered)> {
         let mut read: Vec<(&[u8], Offered)> = Vec::with_capacity(offer.len());
         for (at, one) in offer.iter().enumerate() {

@@ -1,20 +1,20 @@
 //! A set of the header fields of a message that this gateway treats specially.
 //!
-//! An ordinary message has hardly any of them, and looking each up in the map would cost more than handling those that are there. So
-//! the names are scanned once, in one pass, and code that wants a field asks this set first.
+//! An ordinary message has hardly any of them, and looking each up in the map would cost more than handling those that are there.
+//! So all names are scanned once, and code that wants a field checks this set first.
 
 use crate::wire::urls;
 use http::header::{self, HeaderMap, HeaderName};
 use std::iter;
 use std::ops::BitOr;
 
-/// The fields of a message, as they were when it came. What is not in the set is not in the map; what is in it may have
-/// been removed since.
+/// The special fields of a message when it arrived. A field that is not in the set is not in the map; one that is in the set may
+/// have been removed since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fields(u64);
 
 impl Fields {
-    // The first of them are those of `HOP_BY_HOP`, in its order.
+    // The first ones correspond to `HOP_BY_HOP`, in its order.
     pub(crate) const ALT_SVC: Fields = Fields(1);
     pub(crate) const CONNECTION: Fields = Fields(1 << 1);
     pub(crate) const EXPECT: Fields = Fields(1 << 2);
@@ -30,7 +30,7 @@ impl Fields {
     pub(crate) const ACCEPT: Fields = Fields(1 << 12);
     pub(crate) const AUTHORIZATION: Fields = Fields(1 << 13);
     pub(crate) const CONTENT_LENGTH: Fields = Fields(1 << 14);
-    /// Any field of an answer that holds URLs.
+    /// Any response field that contains URLs.
     pub(super) const URL: Fields = Fields(1 << 15);
     pub(crate) const COOKIE: Fields = Fields(1 << 16);
     pub(crate) const FORWARDED: Fields = Fields(1 << 17);
@@ -42,21 +42,21 @@ impl Fields {
     pub(crate) const TRACEPARENT: Fields = Fields(1 << 24);
     pub(crate) const TRACESTATE: Fields = Fields(1 << 25);
     pub(crate) const VIA: Fields = Fields(1 << 26);
-    /// Any other claim about the client or the target that a proxy in front may make.
+    /// Any other claim about the client or the target that only a proxy in front may make.
     const CLAIM: Fields = Fields(1 << 27);
-    /// Any other field that never goes to a provider.
+    /// Any other field that is never forwarded to a provider.
     const PRIVATE: Fields = Fields(1 << 28);
-    /// Some field, whichever, stands on several lines.
+    /// Set when any field occurs on several lines.
     pub(crate) const REPEATED: Fields = Fields(1 << 29);
-    /// Of an answer: a field that speaks for the whole of a provider's origin, or to a proxy in front of it.
+    /// In responses: a field that applies to the whole origin of a provider, or to a proxy in front of it.
     pub(super) const OF_THE_ORIGIN: Fields = Fields(1 << 30);
     pub(super) const SET_COOKIE: Fields = Fields(1 << 31);
     pub(crate) const ORIGIN: Fields = Fields(1 << 33);
     pub(crate) const RANGE: Fields = Fields(1 << 35);
     pub(crate) const SEC_FETCH_SITE: Fields = Fields(1 << 36);
 
-    /// Fields of requests that are hop by hop (RFC 9110 7.6.1), meant for a proxy (11.7), or handled here (the HTTP server answers
-    /// Expect).
+    /// Request fields that are hop-by-hop (RFC 9110 7.6.1), addressed to a proxy (11.7), or handled here (the HTTP server
+    /// responds to Expect).
     pub(super) const OF_THE_HOP: Fields = any(&[
         Fields::CONNECTION,
         Fields::EXPECT,
@@ -69,7 +69,7 @@ impl Fields {
         Fields::TRANSFER_ENCODING,
         Fields::UPGRADE,
     ]);
-    /// The same in answers. `Alt-Svc` would lead clients past this gateway.
+    /// The same for responses. `Alt-Svc` would lead clients past this gateway.
     pub(super) const OF_THE_ANSWERS_HOP: Fields = any(&[
         Fields::ALT_SVC,
         Fields::CONNECTION,
@@ -82,7 +82,7 @@ impl Fields {
         Fields::TRANSFER_ENCODING,
         Fields::UPGRADE,
     ]);
-    /// Whatever never goes to a provider beside these.
+    /// Further fields that are never forwarded to a provider.
     pub(super) const KEPT_BACK: Fields = any(&[Fields::PRIORITY, Fields::PRIVATE]);
     /// Claims about the client or the target that only a proxy in front may make.
     pub(super) const CLAIMS: Fields = any(&[
@@ -93,16 +93,16 @@ impl Fields {
         Fields::FORWARDED_PROTO,
     ]);
 
-    /// The fields of a message that has just come.
+    /// The fields of a message that has just arrived.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Fields {
         let repeated = if headers.len() == headers.keys_len() { Fields::default() } else { Fields::REPEATED };
         headers.keys().fold(repeated, |fields, name| fields | Fields::named(name))
     }
 
-    /// What a name stands for; nothing for most. The one place that says so: what is looked for is also what is found.
+    /// The set for a name; empty for most. Both scanning and lookups use this function.
     pub(super) fn named(name: &HeaderName) -> Fields {
-        // Bytes: of these the compiler makes a decision tree, of strings it makes one comparison after another.
+        // Matched as bytes: the compiler makes a decision tree of these, and a chain of comparisons of strings.
         match name.as_str().as_bytes() {
             b"accept" => Fields::ACCEPT,
             b"alt-svc" => Fields::ALT_SVC,
@@ -134,8 +134,8 @@ impl Fields {
             b"x-request-id" => Fields::REQUEST_ID,
             b"x-speechgate-priority" => Fields::PRIORITY,
             b"x-real-ip" => Fields::CLAIM,
-            // They would bind this gateway's origin, and with it all its routes, to what one provider says of its own; or have a
-            // proxy in front of this gateway send a file or another URL instead of the answer.
+            // They would apply to this gateway's whole origin, and so to all of its routes, or make a proxy in front of this
+            // gateway send a file or another URL instead of the response.
             b"clear-site-data"
             | b"expect-ct"
             | b"nel"
@@ -147,7 +147,7 @@ impl Fields {
             | b"x-reproxy-url"
             | b"x-sendfile" => Fields::OF_THE_ORIGIN,
             b"x-accel-buffering" => Fields::PRIVATE,
-            // Claims that no proxy in front is asked for.
+            // Claims that are not known to come from a proxy in front.
             b"client-ip"
             | b"proxy"
             | b"true-client-ip"
@@ -162,9 +162,9 @@ impl Fields {
             | b"x-remote-addr"
             | b"x-remote-ip"
             | b"x-rewrite-url" => Fields::PRIVATE,
-            // A certificate is verified by the listener that received it, however far away that claims to have been.
+            // Only the listener that received a certificate can verify it, so such a claim is not forwarded.
             b"x-forwarded-client-cert" => Fields::PRIVATE,
-            // Words between a client and this gateway stay here; the simulators behind it listen to this one.
+            // Fields between a client and this gateway are not forwarded; the simulators behind it use this one.
             b"x-speechgate-fault" => Fields::default(),
             // Nearly every message has these: return early, before the checks below.
             b"accept-encoding" | b"content-type" | b"date" | b"host" | b"server" | b"user-agent" => Fields::default(),
@@ -179,13 +179,13 @@ impl Fields {
         }
     }
 
-    /// Whether one of these may be there.
+    /// Whether any of these may be present.
     #[must_use]
     pub(crate) const fn may_have(self, any: Fields) -> bool {
         self.0 & any.0 != 0
     }
 
-    /// The names in this set of what is between two neighbours only.
+    /// The names of the hop-by-hop fields in this set.
     pub(super) fn hop_by_hop(self) -> impl Iterator<Item = &'static HeaderName> {
         let mut left = self.0;
         iter::from_fn(move || {
@@ -195,12 +195,12 @@ impl Fields {
         })
     }
 
-    /// Those of them that are also among these.
+    /// The intersection with `these`.
     pub(super) const fn among(self, these: Fields) -> Fields {
         Fields(self.0 & these.0)
     }
 
-    /// Whether a field that is there stands on several lines.
+    /// Whether a field that is present occurs on several lines.
     pub(super) fn repeat(self, headers: &HeaderMap, name: HeaderName) -> bool {
         self.may_have(Fields::REPEATED) && headers.get_all(name).iter().nth(1).is_some()
     }
@@ -221,7 +221,7 @@ const fn any(these: &[Fields]) -> Fields {
     }
 }
 
-/// What is between two neighbours only, each at the place of its bit.
+/// The hop-by-hop fields, each at the index of its bit.
 pub(super) static HOP_BY_HOP: [HeaderName; 12] = [
     header::ALT_SVC,
     header::CONNECTION,

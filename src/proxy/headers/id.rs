@@ -1,4 +1,4 @@
-//! Request ids, and the trace context of other people.
+//! Request ids, and the client's trace context.
 
 use super::Fields;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -8,20 +8,20 @@ use ulid::{ULID_LEN, Ulid};
 
 /// This gateway's id of a request, towards clients and providers.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The provider's own, when it came under the same name.
+/// The provider's own id, if it used the same name.
 pub const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-upstream-request-id");
 
-/// How often a request was sent, when that was more than once.
+/// The number of attempts, if there was more than one.
 pub(crate) const ATTEMPTS: HeaderName = HeaderName::from_static("x-speechgate-attempts");
 
-/// Where a request is in a trace.
+/// The trace context of a request.
 pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The longest id that is taken over from a client.
+/// The longest id that is accepted from a client.
 const LONGEST_ID: usize = 128;
 
-/// The client's id when there is exactly one and it is fit for logs, headers and JSON; else a new ULID of this moment.
+/// The client's id if there is exactly one and it is safe for logs, headers and JSON; else a new ULID for this time.
 #[must_use]
 pub fn request_id(headers: &HeaderMap, fields: Fields, now: SystemTime) -> HeaderValue {
     if !fields.may_have(Fields::REQUEST_ID) {
@@ -61,7 +61,7 @@ pub(crate) fn trace_parent(headers: &HeaderMap, fields: Fields) -> Option<&Heade
     parents.next().filter(|parent| parents.next().is_none() && is_traceparent(parent.as_bytes()))
 }
 
-/// The client's `tracestate` as the SDK has it; empty when it is malformed.
+/// The client's `tracestate` as the SDK's type; empty when it is malformed.
 pub(crate) fn trace_state(headers: &HeaderMap) -> TraceState {
     let lines = headers.get_all(TRACESTATE).iter().filter_map(|line| line.to_str().ok());
     let whole: Vec<&str> = lines.collect();
@@ -90,7 +90,7 @@ pub(super) fn check_trace(headers: &mut HeaderMap, fields: Fields) {
     }
 }
 
-/// `00-<32 hex>-<16 hex>-<2 hex>`, no id all zero; later versions may have more behind it.
+/// `00-<32 hex>-<16 hex>-<2 hex>`, without an all-zero id; later versions may append more.
 fn is_traceparent(value: &[u8]) -> bool {
     let mut parts = value.split(|byte| *byte == b'-');
     let mut hex = |length: usize| {
@@ -102,7 +102,7 @@ fn is_traceparent(value: &[u8]) -> bool {
     version != b"ff" && !zero(trace) && !zero(parent) && (version != b"00" || value.len() == 55)
 }
 
-/// At most 32 members `key=value`, and no more than the 512 bytes that everybody must carry.
+/// At most 32 members `key=value`, and at most the 512 bytes that every implementation must propagate.
 fn is_tracestate(headers: &HeaderMap) -> bool {
     let bytes: usize = headers.get_all(TRACESTATE).iter().map(HeaderValue::len).sum();
     let printable = |member: &[u8]| member.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));

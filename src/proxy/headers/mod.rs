@@ -1,4 +1,4 @@
-//! Header fields on their way through: which requests are refused, which fields are removed, which are added.
+//! Header fields of proxied messages: which requests are rejected, which fields are removed, which are added.
 //!
 //! [`check_request`] reads, [`prepare_request`] and [`prepare_response`] change the map in place.
 
@@ -35,55 +35,55 @@ use credentials::Injected;
 use http::header::{AUTHORIZATION, CONNECTION, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue};
 use http::{Version, header};
 
-/// What the headers of a route's requests and answers need, worked out once per configuration.
+/// What preparing the headers of a route's messages needs, derived once per configuration.
 #[derive(Clone, Debug)]
 pub struct RouteHeaders {
-    /// `Host` for each upstream.
+    /// The `Host` of each upstream.
     hosts: Vec<HeaderValue>,
-    /// What the route injects, one of these into each request.
+    /// The credentials that the route injects, one into each request.
     credentials: Vec<Injected>,
     /// Headers that carry a key of this provider, `Authorization` among them.
     secrets: Vec<HeaderName>,
     /// Query parameters that carry secrets.
     query: Vec<String>,
-    /// Those of them that carry a client's own key and are dropped where the route injects one.
+    /// Query parameters that carry a client's own key; dropped if the route injects one.
     drop_query: Vec<String>,
-    /// Where clients put keys among subprotocols.
+    /// Where clients put keys among their subprotocols.
     subprotocols: SubprotocolKeys,
     /// Whether clients send gateway keys, which must never be forwarded.
     guards: bool,
-    /// The header in which trusted peers name the tenant. It is for this gateway alone.
+    /// The header in which trusted peers name the tenant. It is never forwarded.
     tenant: Option<HeaderName>,
-    /// What the operator has changed on the way to the provider, and to the client.
+    /// The operator's changes to requests and responses.
     changes: Headers,
-    /// The route's prefix, put back in front of rewritten locations.
+    /// The route's prefix, which is added to rewritten locations.
     prefix: String,
-    /// Where the provider is, to recognise its own addresses in locations.
+    /// The upstreams, to recognise the provider's own addresses in locations.
     upstreams: Vec<Upstream>,
-    /// Fields of this provider's answers that hold a URL, beside those that do everywhere.
+    /// Response fields of this provider that contain a URL, beside the general ones.
     urls: Vec<HeaderName>,
 }
 
-/// Which of a route's upstreams a request goes to, and with which of its credentials: their places in the configuration.
+/// Which upstream a request is sent to, and with which of the route's credentials, by their index in the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Destination {
     /// The upstream.
     pub upstream: usize,
-    /// The account, whose credentials are used; of no interest on a route that has none.
+    /// The account whose credentials are used; meaningless on a route without any.
     pub account: usize,
-    /// Whether it goes without any credentials of the route: a preflight passes every limit, which nobody may use to spend its key.
-    /// Settled once, from what the client sent: later its fields have changed.
+    /// Whether it is sent without the route's credentials: a preflight counts for no limit, so it must not use the route's key.
+    /// Determined once, from the client's fields, which change later.
     pub keyless: bool,
 }
 
-/// Query parameters that open one session and are no key of the client's: dropping them would break the session.
+/// Query parameters that identify a session and are not the client's key: dropping them would break the session.
 const SESSION_PARAMETERS: [&str; 2] = ["client_secret", "single_use_token"];
 
 impl RouteHeaders {
-    /// Works out a route's headers.
+    /// Derives the headers of a route.
     ///
     /// # Errors
-    /// When the credentials cannot stand in a header.
+    /// When the credentials are not a valid header value.
     pub fn new(route: &Route) -> Result<RouteHeaders, InvalidHeaderValue> {
         let spec = &route.profile.spec().secrets;
         let mut secrets: Vec<HeaderName> = spec.headers.iter().filter_map(|name| name.parse().ok()).collect();
@@ -115,33 +115,33 @@ impl RouteHeaders {
         })
     }
 
-    /// The same where there are gateway keys, or none, and trusted peers name the tenant in this header.
+    /// Sets whether clients have gateway keys, and the header in which trusted peers name the tenant.
     #[must_use]
     pub fn guarded(self, guards: bool, tenant: Option<HeaderName>) -> RouteHeaders {
         RouteHeaders { guards, tenant, ..self }
     }
 
-    /// Whether clients show gateway keys.
+    /// Whether clients have gateway keys.
     pub(crate) fn guards(&self) -> bool {
         self.guards
     }
 
-    /// How a field of an answer holds URLs; none when it holds none.
+    /// How a response field contains URLs; none when it contains none.
     pub(crate) fn holds(&self, name: &HeaderName) -> Option<Holds> {
         urls::holds(name).or_else(|| self.urls.contains(name).then_some(Holds::Url))
     }
 
-    /// Whether further fields than everywhere may hold one.
+    /// Whether the provider has further fields with URLs.
     fn has_urls(&self) -> bool {
         !self.urls.is_empty()
     }
 
-    /// Where clients put keys among subprotocols.
+    /// Where clients put keys among their subprotocols.
     pub(crate) fn subprotocol_places(&self) -> &SubprotocolKeys {
         &self.subprotocols
     }
 
-    /// Redirects a request that was prepared for one destination to another.
+    /// Changes a request that was prepared for one destination to another.
     pub(crate) fn redirect(&self, parts: &mut http::request::Parts, from: Destination, to: Destination) {
         if let Some(host) = self.hosts.get(to.upstream) {
             let _ = parts.headers.insert(header::HOST, host.clone());
@@ -154,18 +154,18 @@ impl RouteHeaders {
         }
     }
 
-    /// The keys of this provider that a request brings in headers.
+    /// The provider's keys in a request's headers.
     pub(crate) fn keys<'h>(&self, headers: &'h HeaderMap, fields: Fields) -> impl Iterator<Item = &'h HeaderValue> {
         let may_be = move |name: &&HeaderName| **name != AUTHORIZATION || fields.may_have(Fields::AUTHORIZATION);
         self.secrets.iter().filter(may_be).flat_map(|name| headers.get_all(name))
     }
 
-    /// Makes the operator's changes to what goes to the client.
+    /// Applies the operator's changes to a response.
     pub(crate) fn change_response(&self, headers: &mut HeaderMap) {
         change(headers, &self.changes.response);
     }
 
-    /// The same for what goes to the client beside the head: what the operator does not want it to have.
+    /// Applies only the operator's removals, for fields outside the head of a response.
     fn take_from_response(&self, headers: &mut HeaderMap) {
         remove(headers, &self.changes.response);
     }
@@ -175,7 +175,7 @@ impl RouteHeaders {
         &self.query
     }
 
-    /// Query parameters to leave out of the upstream target: the client's own key where the route injects one.
+    /// Query parameters to leave out of the upstream target: the client's own key, if the route injects one.
     #[must_use]
     pub fn drop_query(&self, websocket: bool) -> &[String] {
         let injects = self.credentials.iter().any(|one| one.applies(websocket));
@@ -197,7 +197,7 @@ fn remove(headers: &mut HeaderMap, changes: &HeaderChanges) {
     }
 }
 
-/// Who this gateway is in `Via`, and how it recognises its own requests coming back.
+/// This gateway's identity in `Via`, by which it recognises its own requests.
 #[derive(Clone, Debug)]
 pub struct Identity {
     instance: String,
@@ -206,10 +206,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// `instance` is one process's own id: letters and digits, long enough not to occur by chance.
+    /// `instance` identifies one process: letters and digits, long enough not to occur by chance.
     ///
     /// # Errors
-    /// When it cannot stand in a header.
+    /// When it is not a valid header value.
     pub fn new(instance: &str) -> Result<Identity, InvalidHeaderValue> {
         let value = |protocol: &str| HeaderValue::try_from(format!("{protocol} speechgate ({instance})"));
         Ok(Identity { instance: instance.to_owned(), via: [value("1.0")?, value("1.1")?, value("2")?] })
@@ -230,7 +230,7 @@ impl Identity {
         }
     }
 
-    /// Refuses a request that has already passed through this gateway: a loop (RFC 9110 7.6.3).
+    /// Rejects a request that has already passed through this gateway: a loop (RFC 9110 7.6.3).
     pub(crate) fn check_loop(&self, headers: &HeaderMap, fields: Fields) -> Result<(), Fault> {
         let own = self.instance.as_bytes();
         let seen = |via: &HeaderValue| memchr::memmem::find(via.as_bytes(), own).is_some();
@@ -239,7 +239,7 @@ impl Identity {
     }
 }
 
-/// The elements of a list-valued field over all its lines, empty ones left out (RFC 9110 5.6.1).
+/// The elements of a list field over all its lines, without empty ones (RFC 9110 5.6.1).
 pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     headers
         .get_all(name)
@@ -249,12 +249,12 @@ pub(crate) fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterat
         .filter(|element| !element.is_empty())
 }
 
-/// The fields that `Connection` names (RFC 9110 7.6.1), but for those that must not be lost.
+/// The fields that `Connection` names (RFC 9110 7.6.1), except those that must not be removed.
 fn connection_listed(headers: &HeaderMap, fields: Fields, keep: impl Fn(&HeaderName) -> bool) -> Vec<HeaderName> {
     let usual = |option: &[u8]| {
         ["keep-alive", "close", "upgrade"].iter().any(|usual| option.eq_ignore_ascii_case(usual.as_bytes()))
     };
-    // Nearly always it is one line with one of these.
+    // Nearly always it is one line with a usual value.
     if !fields.repeat(headers, CONNECTION) && headers.get(CONNECTION).is_none_or(|line| usual(line.as_bytes())) {
         return Vec::new();
     }

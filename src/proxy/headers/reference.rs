@@ -1,4 +1,4 @@
-//! A URL in an answer, and what it leads to among the upstreams of a route.
+//! URLs in responses, and which of a route's upstreams they point to.
 
 use crate::config::types::Upstream;
 use http::uri::Authority;
@@ -6,7 +6,7 @@ use http::uri::Authority;
 /// An absolute reference, or one that leaves out the scheme (RFC 3986 4.2).
 #[derive(Clone, Debug)]
 pub(crate) struct Reference<'l> {
-    /// Without its colon, in lower case; empty where it is left out.
+    /// Without its colon, in lower case; empty in a scheme-relative reference.
     pub(crate) scheme: String,
     authority: Authority,
     /// Path, query and fragment.
@@ -14,7 +14,7 @@ pub(crate) struct Reference<'l> {
 }
 
 impl<'l> Reference<'l> {
-    /// Takes one apart; none when it is no such reference, or names a user.
+    /// Parses one; none when it is not such a reference, or contains a user.
     pub(crate) fn of(url: &'l str) -> Option<Reference<'l>> {
         let (scheme, rest) = url.trim_matches(|char: char| char <= ' ').split_once("//")?;
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
@@ -27,8 +27,8 @@ impl<'l> Reference<'l> {
         (!authority.as_str().contains('@')).then_some(Reference { scheme, authority, rest })
     }
 
-    /// What follows the base path of the upstream among these that it leads to. Of several that fit the one that answered is first:
-    /// its scheme and port are also those of a reference that leaves them out.
+    /// The path below the base path of the upstream that it points to. Of several matching upstreams the one that responded takes
+    /// precedence, and supplies the scheme and port that a reference leaves out.
     pub(crate) fn below(&self, upstreams: &[Upstream], answered: Option<&Upstream>) -> Option<&'l str> {
         answered.into_iter().chain(upstreams).find_map(|upstream| {
             let is_own = self.is_at(upstream, answered);
@@ -59,7 +59,7 @@ impl<'l> Reference<'l> {
     }
 }
 
-/// What follows this base path in a path; `/base` must not swallow the beginning of `/basement`.
+/// The part of a path after this base path; `/base` must not match the beginning of `/basement`.
 pub(super) fn below<'l>(path: &'l str, base_path: &str) -> Option<&'l str> {
     let rest = path.strip_prefix(base_path)?;
     (rest.is_empty() || rest.starts_with(['/', '?', '#'])).then_some(rest)

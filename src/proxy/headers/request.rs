@@ -1,4 +1,4 @@
-//! The request's headers, from the client's to the provider's.
+//! Prepares the headers of a request for the provider.
 
 use super::id::{REQUEST_ID, check_trace};
 use super::{Destination, Fields, Identity, RouteHeaders, connection_listed, list};
@@ -16,7 +16,7 @@ pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarde
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// What providers are told about a client. Computed once per connection, because it is the same for all its requests.
+/// The header fields that describe a client to providers. Computed once per connection, because all its requests share them.
 #[derive(Clone, Debug)]
 pub struct PeerHeaders {
     /// `X-Forwarded-For`; absent on a Unix socket.
@@ -53,31 +53,31 @@ pub struct Outgoing<'a> {
     pub fields: Fields,
     /// Its method.
     pub method: &'a Method,
-    /// The version it came in.
+    /// The version it arrived in.
     pub version: Version,
     /// The authority of its target, if it had one: absolute-form or `:authority`.
     pub authority: Option<&'a Authority>,
-    /// Whether it is a WebSocket handshake that will be passed on as one.
+    /// Whether it is forwarded as a WebSocket handshake.
     pub websocket: bool,
     /// The client.
     pub peer: &'a PeerHeaders,
     /// The route it takes.
     pub route: &'a RouteHeaders,
-    /// Where it goes first.
+    /// The destination of the first attempt.
     pub destination: Destination,
     /// This gateway.
     pub identity: &'a Identity,
     /// Its id, from [`super::request_id`].
     pub request_id: &'a HeaderValue,
-    /// Whether forwarding fields of the client are trusted.
+    /// Whether the client's forwarding fields are trusted.
     pub trust_forwarded: bool,
 }
 
-/// Turns the client's headers into those for the provider. The request has been checked, for loops too.
+/// Turns the client's headers into those for the provider. The request has been checked, including for loops.
 pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     remove_what_ends_here(headers, out);
     if out.route.guards {
-        // The offer of subprotocols of a handshake is rewritten when it has been read.
+        // The subprotocols of a handshake are rewritten later, when they have been read.
         let doomed = |(name, value): &(&HeaderName, &HeaderValue)| {
             (**name != SEC_WEBSOCKET_PROTOCOL || !out.websocket) && gateway_key::key_in(value.as_bytes()).is_some()
         };
@@ -94,7 +94,7 @@ pub fn prepare_request(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     check_trace(headers, fields);
     add_forwarding(headers, out, fields);
     if out.destination.keyless {
-        // Any of those that are set may be a key.
+        // Any field that the operator sets may be a key.
         super::remove(headers, &out.route.changes.request);
     } else {
         super::change(headers, &out.route.changes.request);
@@ -116,7 +116,7 @@ fn remove_what_ends_here(headers: &mut HeaderMap, out: &Outgoing<'_>) {
         return;
     }
     if out.fields.may_have(Fields::CONNECTION) {
-        // A client can neither strip credentials nor change how the body is framed or read.
+        // A client can neither remove credentials nor change the framing or the type of the body.
         let keep = |name: &HeaderName| {
             matches!(*name, CONTENT_LENGTH | CONTENT_TYPE | COOKIE | HOST | MAX_FORWARDS | VIA)
                 || out.route.secrets.contains(name)
@@ -138,9 +138,8 @@ fn remove_what_ends_here(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     }
 }
 
-/// Takes out of the trailers what must not reach a provider in them: whatever ends here or is settled in the header
-/// section, because a server may merge the one into the other (RFC 9110 6.5.1). Keys are: one in a trailer would stand beside
-/// the route's own.
+/// Removes from the trailers what must not reach a provider: fields that end at this hop or are decided in the header section,
+/// because a server may merge trailers into it (RFC 9110 6.5.1). That includes keys, which would compete with the route's own.
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap, route: &RouteHeaders) {
     let settled = |name: &HeaderName| {
         route.secrets.contains(name)
@@ -157,7 +156,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap, route: &RouteHeaders) {
     }
 }
 
-/// HTTP/2 clients may send a cookie in crumbs; HTTP/1.1 allows one field (RFC 9113 8.2.3).
+/// HTTP/2 clients may split a cookie into several fields; HTTP/1.1 allows one (RFC 9113 8.2.3).
 fn join_cookies(headers: &mut HeaderMap, fields: Fields) {
     if !fields.may_have(Fields::COOKIE) || !fields.repeat(headers, COOKIE) {
         return;
@@ -169,7 +168,7 @@ fn join_cookies(headers: &mut HeaderMap, fields: Fields) {
     }
 }
 
-/// Says who called, by which name and over what (RFC 7239 and what was there before it), and who is called now.
+/// Adds the client's address, the requested host and the protocol (RFC 7239 and its predecessors), and sets the new `Host`.
 fn add_forwarding(headers: &mut HeaderMap, out: &Outgoing<'_>, fields: Fields) {
     let given = |headers: &HeaderMap, field, name| fields.may_have(field) && headers.contains_key(name);
     let called = match out.route.hosts.get(out.destination.upstream) {
@@ -195,7 +194,7 @@ fn add_forwarding(headers: &mut HeaderMap, out: &Outgoing<'_>, fields: Fields) {
     headers.insert(FORWARDED, if given { longer(headers, &FORWARDED, forwarded) } else { forwarded.clone() });
 }
 
-/// A list field with an element added to it, on one line because many readers look at one only.
+/// A list field with one more element, on one line because many readers look at only one.
 fn longer(headers: &HeaderMap, name: &HeaderName, element: &HeaderValue) -> HeaderValue {
     let mut line: Vec<u8> = list(headers, name).collect::<Vec<_>>().join(&b", "[..]);
     if !line.is_empty() {
@@ -205,7 +204,7 @@ fn longer(headers: &HeaderMap, name: &HeaderName, element: &HeaderValue) -> Head
     HeaderValue::from_bytes(&line).unwrap_or_else(|_| element.clone())
 }
 
-/// RFC 9110 7.6.2; zero never comes here.
+/// RFC 9110 7.6.2; a request with zero never gets here.
 fn decrement_max_forwards(headers: &mut HeaderMap) {
     let Some(value) = headers.get(MAX_FORWARDS) else { return };
     let hops: Option<u32> = value.to_str().ok().and_then(|hops| hops.trim().parse().ok());
@@ -215,11 +214,11 @@ fn decrement_max_forwards(headers: &mut HeaderMap) {
     };
 }
 
-/// Whether the client prefers RFC 9457 to plain JSON (RFC 9110 12.5.1). Of two that it likes alike it gets the one that it names.
+/// Whether the client prefers RFC 9457 to plain JSON (RFC 9110 12.5.1). With equal weights it gets the type that it names.
 pub(crate) fn accepts_problem(headers: &HeaderMap) -> bool {
     const PROBLEM: &[u8] = b"application/problem+json";
     let lines = || headers.get_all(http::header::ACCEPT).iter().map(HeaderValue::as_bytes);
-    // Nearly every client says less than that.
+    // Nearly every `Accept` is shorter than that.
     if !lines().any(|line| line.len() >= PROBLEM.len() || memchr::memchr(b';', line).is_some()) {
         return false;
     }
@@ -238,14 +237,14 @@ pub(crate) fn accepts_problem(headers: &HeaderMap) -> bool {
 /// One media range of `Accept`.
 struct Range<'a> {
     name: &'a [u8],
-    /// Parameters of the media type; the types in question have none.
+    /// Number of parameters of the media type; the types in question have none.
     parameters: u8,
-    /// In thousandths; one that cannot be read counts as none given.
+    /// In thousandths; an invalid one counts as absent.
     weight: u16,
 }
 
 impl<'a> Range<'a> {
-    /// The precision of `application/*`, above which a type is named.
+    /// The precision of `application/*`; above it, a type is named.
     const WILD: u8 = 1;
 
     fn parse(range: &'a [u8]) -> Option<Range<'a>> {
@@ -263,8 +262,8 @@ impl<'a> Range<'a> {
         Some(range)
     }
 
-    /// How exactly it names this type; none when it does not. With parameters that the type has not it counts as the type all the same,
-    /// unless it stands there without them too.
+    /// How precisely it names this type; none when it does not. A range with other parameters still matches the type, unless the
+    /// type is also listed without them.
     fn precision(&self, name: &[u8]) -> Option<u8> {
         match self.name {
             b"*/*" => Some(0),
@@ -275,7 +274,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// The parts of a field value between marks that stand in no quoted string.
+/// The parts of a field value between separators outside of quoted strings.
 fn unquoted(value: &[u8], mark: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     value.split(move |byte| {

@@ -1,6 +1,6 @@
-//! The answer's headers, from the provider's to the client's.
+//! Prepares the headers of a response for the client.
 //!
-//! `Date` is not touched: the HTTP server adds one where it is missing (RFC 9110 6.6.1).
+//! `Date` is unchanged: the HTTP server adds one where it is missing (RFC 9110 6.6.1).
 
 use super::id::{REQUEST_ID, UPSTREAM_REQUEST_ID};
 use super::rewrite::{Incoming, rewrite};
@@ -12,7 +12,7 @@ use http::header::{
     TRANSFER_ENCODING, UPGRADE, VIA, WWW_AUTHENTICATE,
 };
 
-/// Turns the provider's headers into those for the client. What frames the body has been settled by `upstream`.
+/// Turns the provider's headers into those for the client. `upstream` has already handled the framing of the body.
 pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     turn(headers, answer);
     headers.append(VIA, via(answer.version));
@@ -20,8 +20,8 @@ pub fn prepare_response(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     answer.route.change_response(headers);
 }
 
-/// The same for the 101 that completes a WebSocket handshake: what framed a body goes, and what says that the protocol changes
-/// is this hop's own again once the provider's has ended here.
+/// The same for the 101 that completes a WebSocket handshake: fields that frame a body are removed, and `Connection` and
+/// `Upgrade` are set anew for this hop.
 pub(crate) fn prepare_handshake(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     for name in [CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, SEC_WEBSOCKET_EXTENSIONS] {
         headers.remove(name);
@@ -31,9 +31,8 @@ pub(crate) fn prepare_handshake(headers: &mut HeaderMap, answer: &Incoming<'_>) 
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
-/// The same for fields that stand beside the head of the answer, which has had its own: those of an informational response, and
-/// trailers. They frame no body and say not what it is (RFC 9110 6.5.1, 8.6, RFC 9112 6.1), and whom CORS lets read is told by the
-/// head alone.
+/// The same for fields outside the head of the final response: those of an informational response, and trailers. They neither
+/// frame nor describe a body (RFC 9110 6.5.1, 8.6, RFC 9112 6.1), and CORS is decided in the head alone.
 pub(crate) fn prepare_beside(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     turn(headers, answer);
     let settled = |name: &HeaderName| {
@@ -47,7 +46,7 @@ pub(crate) fn prepare_beside(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     answer.route.take_from_response(headers);
 }
 
-/// Changes that apply to a provider's fields in a head, an informational response and trailers alike.
+/// Changes that apply to the fields of heads, informational responses and trailers alike.
 fn turn(headers: &mut HeaderMap, answer: &Incoming<'_>) {
     let fields = Fields::of(headers);
     remove_what_ends_here(headers, fields);

@@ -1,4 +1,4 @@
-//! Addresses of the provider in an answer's fields become addresses of this gateway.
+//! Rewrites the provider's addresses in response fields to addresses of this gateway.
 
 use super::reference::{Reference, below};
 use super::{Fields, RouteHeaders};
@@ -7,19 +7,19 @@ use http::header::{HeaderMap, HeaderValue, SET_COOKIE};
 use http::{Uri, Version};
 use std::borrow::Cow;
 
-/// How clients reach this gateway.
+/// The address of this gateway as the client sees it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PublicAddress<'a> {
     /// The configured URL, which takes precedence over the other two.
     pub url: Option<&'a Uri>,
-    /// Whether the client came over TLS, to this gateway or to a proxy in front of it that is trusted.
+    /// Whether the client used TLS, to this gateway or to a trusted proxy in front of it.
     pub tls: bool,
-    /// The host it asked for, from [`super::authority`].
+    /// The requested host, from [`super::authority`].
     pub authority: Option<&'a str>,
 }
 
 impl PublicAddress<'_> {
-    /// `https://gateway.example/base`, without a slash at the end; empty when the client did not say where it called.
+    /// `https://gateway.example/base`, without a trailing slash; empty when the request named no host.
     pub(crate) fn origin(&self) -> String {
         match (self.url, self.authority) {
             (Some(url), _) => url.to_string().trim_end_matches('/').to_owned(),
@@ -36,11 +36,11 @@ impl PublicAddress<'_> {
 /// Everything that the headers of the response to the client depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Incoming<'a> {
-    /// The version it came in.
+    /// The version it arrived in.
     pub version: Version,
     /// The route it came by.
     pub route: &'a RouteHeaders,
-    /// Which of the route's upstreams answered.
+    /// The upstream that responded.
     pub upstream: usize,
     /// The request's id.
     pub request_id: &'a HeaderValue,
@@ -48,8 +48,8 @@ pub struct Incoming<'a> {
     pub public: PublicAddress<'a>,
 }
 
-/// Turns the addresses in an answer's fields, so that whoever follows one still comes through here, and cookies so that they
-/// come back here.
+/// Rewrites the addresses in response fields, so that a client that follows one comes through this gateway, and the scope of
+/// cookies, so that clients send them here.
 pub(super) fn rewrite(headers: &mut HeaderMap, fields: Fields, answer: &Incoming<'_>) {
     if !fields.may_have(Fields::URL | Fields::SET_COOKIE) && !answer.route.has_urls() {
         return;
@@ -84,7 +84,7 @@ fn linked(links: &str, answer: &Incoming<'_>) -> Option<String> {
     (changed != links).then_some(changed)
 }
 
-/// `5; url=…`, `5 /x`, `5, URL = '/x'` and so on, as browsers take it (HTML, shared declarative refresh steps).
+/// `5; url=…`, `5 /x`, `5, URL = '/x'` and so on, as browsers parse it (HTML, shared declarative refresh steps).
 fn refreshed(refresh: &str, answer: &Incoming<'_>) -> Option<String> {
     let (before, rest) = refresh.split_at(refresh.len() - refresh_target(refresh)?.len());
     let quote = rest.chars().next().filter(|char| matches!(char, '"' | '\''));
@@ -93,7 +93,7 @@ fn refreshed(refresh: &str, answer: &Incoming<'_>) -> Option<String> {
     rewritten(target, answer).map(|target| format!("{before}{target}"))
 }
 
-/// What stands behind the time: the URL, maybe in quotation marks.
+/// The part after the time: the URL, perhaps in quotation marks.
 fn refresh_target(refresh: &str) -> Option<&str> {
     let skip = |text: &str| text.len() - text.trim_start_matches(|char: char| char.is_ascii_whitespace()).len();
     let rest = refresh.get(skip(refresh)..)?;
@@ -102,7 +102,7 @@ fn refresh_target(refresh: &str) -> Option<&str> {
         return None;
     }
     let mark = behind.get(skip(behind)..)?;
-    // Something has to stand between the two.
+    // There must be a separator between the two.
     if mark.len() == behind.len() && !mark.starts_with([';', ',']) {
         return None;
     }
@@ -118,7 +118,7 @@ fn refresh_target(refresh: &str) -> Option<&str> {
 
 /// A cookie for this gateway: without the domain, which is the provider's, and with the path as it is here.
 fn baked(cookie: &str, answer: &Incoming<'_>) -> Option<String> {
-    // Browsers take these with the path `/` alone (RFC 6265bis 4.1.3.2).
+    // Browsers accept these only with the path `/` (RFC 6265bis 4.1.3.2).
     let for_the_host = cookie.trim_start().starts_with("__Host-");
     let attribute = |part: &'_ str| {
         part.split_once('=').map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim().to_owned()))
@@ -138,14 +138,14 @@ fn baked(cookie: &str, answer: &Incoming<'_>) -> Option<String> {
     (changed != cookie).then_some(changed)
 }
 
-/// Where at this gateway is what has this path at the provider; none when nothing here leads there.
+/// The path at this gateway for a path at the provider; none when no path here leads to it.
 fn cookie_path(path: &str, answer: &Incoming<'_>) -> Option<String> {
     let RouteHeaders { upstreams, prefix, .. } = answer.route;
     let base_path = &upstreams.get(answer.upstream)?.base_path;
     let path = path.trim_end_matches('/');
     let rest = match path.strip_prefix(base_path.as_str()) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
-        // A cookie for all that is above the route's own base is one for all of the route.
+        // A cookie for a path above the upstream's base applies to the whole route.
         _ if base_path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) => "",
         _ => return None,
     };
@@ -153,7 +153,7 @@ fn cookie_path(path: &str, answer: &Incoming<'_>) -> Option<String> {
     Some(if ours.is_empty() { "/".to_owned() } else { ours })
 }
 
-/// The location as clients must see it; `None` when it is right as it is or not ours to change.
+/// The location for clients; none when it is correct already or is not the provider's.
 fn rewritten(location: &str, answer: &Incoming<'_>) -> Option<String> {
     let RouteHeaders { upstreams, prefix, .. } = answer.route;
     let answered = upstreams.get(answer.upstream);

@@ -1,4 +1,4 @@
-//! What a proxy in front of this gateway says about the client's connection.
+//! What a proxy in front of this gateway reports about the client's connection.
 
 use super::check::is_host;
 use super::{Fields, list};
@@ -12,12 +12,12 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 pub(crate) struct Told {
     /// Whether it came over TLS.
     pub(crate) tls: Option<bool>,
-    /// The host that it asked for.
+    /// The requested host.
     pub(crate) authority: Option<HeaderValue>,
 }
 
 impl Told {
-    /// What the nearest proxy reported. Use it only where that proxy is trusted. `None` when it reported nothing.
+    /// What the nearest proxy reported; none when it reported nothing. Use it only if that proxy is trusted.
     pub(crate) fn of(headers: &HeaderMap, fields: Fields) -> Option<Told> {
         if !fields.may_have(Fields::FORWARDED | Fields::FORWARDED_HOST | Fields::FORWARDED_PROTO) {
             return None;

@@ -1,18 +1,18 @@
-//! Unescapes text: escapes of JSON and JavaScript, of URLs, and HTML entities.
+//! Decodes escapes in text: of JSON and JavaScript, of URLs, and HTML entities.
 //!
-//! All kinds are undone together, because a provider does not say which one it used, and repeatedly, because they nest: a URL inside
-//! JSON, JSON inside a string. Each byte keeps its position in the original, so that what is found in the unescaped text can be removed
-//! from the original.
+//! All kinds are decoded together, because a provider does not say which one it used, and repeatedly, because they nest: a URL
+//! inside JSON, JSON inside a string. Each byte keeps its position in the original, so that a range of the decoded text can be
+//! removed from the original.
 
 use std::ops::Range;
 
-/// How often escapes are undone. Real software does not nest them deeper.
+/// How many nested levels are decoded. Real software does not nest them deeper.
 const LEVELS: usize = 4;
 
-/// Within so many bytes `\u{…}` ends.
+/// The maximum length of `\u{…}`.
 const LONGEST_BRACED: usize = 16;
 
-/// Named entities of what a key may be made of, as HTML has them. Letters and digits have none.
+/// Named HTML entities for characters that a key may contain. Letters and digits have none.
 const ENTITIES: [(&[u8], u8); 50] = [
     (b"AMP", b'&'),
     (b"GT", b'>'),
@@ -61,24 +61,24 @@ const ENTITIES: [(&[u8], u8); 50] = [
     (b"sol", b'/'),
     (b"verbar", b'|'),
     (b"vert", b'|'),
-    // Not in the standard, but found in the wild.
+    // Not in the standard, but used in practice.
     (b"dash", b'-'),
     (b"hyphen", b'-'),
     (b"tilde", b'~'),
 ];
-/// Those that browsers take without the semicolon too.
+/// Entities that browsers accept without the semicolon too.
 const BARE_ENTITIES: [&[u8]; 8] = [b"AMP", b"GT", b"LT", b"QUOT", b"amp", b"gt", b"lt", b"quot"];
 
-/// A text with some of its escapes undone.
+/// A text with some of its escapes decoded.
 #[derive(Debug)]
 struct View {
     bytes: Vec<u8>,
-    /// Where each byte began in the text, and behind the last one where the text ended.
+    /// The position of each byte in the original, followed by the end of the original.
     starts: Vec<usize>,
 }
 
-/// Shows a text, then the same with its escapes undone as often as there are any. `look` is given each form, and gives the
-/// ranges of it that it wants; they come back as ranges of the text.
+/// Calls `look` with a text, then with its escapes decoded, as often as there are any. `look` returns ranges of the text that it
+/// got; they are returned as ranges of the original.
 pub(super) fn each_form<T>(
     text: &[u8],
     mut look: impl FnMut(&[u8]) -> Vec<(Range<usize>, T)>,
@@ -95,7 +95,7 @@ pub(super) fn each_form<T>(
     found
 }
 
-/// The text with every escape in it undone once; none when there is none. `origin` tells where its bytes came from.
+/// The text with every escape decoded once; none when there is none. `origin` maps to positions in the original.
 fn undone(text: &[u8], origin: impl Fn(usize) -> usize) -> Option<View> {
     let is_escape = |&at: &usize| text.get(at..).and_then(escape).is_some();
     let first = memchr::memchr3_iter(b'\\', b'%', b'&', text).find(is_escape)?;
@@ -115,19 +115,19 @@ fn undone(text: &[u8], origin: impl Fn(usize) -> usize) -> Option<View> {
     Some(view)
 }
 
-/// What an escape stands for.
+/// The decoded escape.
 #[derive(Clone, Copy)]
 enum Undone {
     Byte(u8),
     Char(char),
 }
 
-/// The escape that a text begins with, if it does: how long it is, and what it stands for.
+/// The escape at the beginning of a text, if there is one: its length, and the decoded character.
 fn escape(text: &[u8]) -> Option<(usize, Undone)> {
     match text {
         [b'\\', b'u' | b'x', b'{', rest @ ..] => braced(rest).map(|(length, char)| (3 + length, Undone::Char(char))),
         [b'\\', b'u', rest @ ..] => {
-            // Java's compilers take any number of the letter.
+            // Java compilers accept any number of `u`.
             let more = rest.iter().take_while(|byte| **byte == b'u').count();
             code_unit(rest.get(more..)?).map(|(length, char)| (2 + more + length, Undone::Char(char)))
         }
@@ -149,7 +149,7 @@ fn escape(text: &[u8]) -> Option<(usize, Undone)> {
             };
             Some((2, Undone::Byte(plain)))
         }
-        // What JavaScript's `escape` makes.
+        // The output of JavaScript's `escape`.
         [b'%', b'u' | b'U', digits @ ..] => hex(digits, 4).map(|code| (6, Undone::Char(character(code)))),
         [b'%', digits @ ..] => Some((3, Undone::Byte(u8::try_from(hex(digits, 2)?).ok()?))),
         [b'&', b'#', b'x' | b'X', rest @ ..] => {
@@ -168,14 +168,14 @@ fn escape(text: &[u8]) -> Option<(usize, Undone)> {
     }
 }
 
-/// `2b}` behind `\u{`, as JavaScript, Rust, Swift, PHP and Perl have it.
+/// `2b}` after `\u{`, as in JavaScript, Rust, Swift, PHP and Perl.
 fn braced(text: &[u8]) -> Option<(usize, char)> {
     let end = memchr::memchr(b'}', text.get(..text.len().min(LONGEST_BRACED))?)?;
     let code = u32::from_str_radix(std::str::from_utf8(text.get(..end)?).ok()?.trim(), 16).ok()?;
     Some((end + 1, character(code)))
 }
 
-/// `002B`, or the two halves of a surrogate pair, behind `\u`.
+/// `002B`, or the two halves of a surrogate pair, after `\u`.
 fn code_unit(digits: &[u8]) -> Option<(usize, char)> {
     let first = hex(digits, 4)?;
     let second = match digits.get(4..) {
@@ -188,7 +188,7 @@ fn code_unit(digits: &[u8]) -> Option<(usize, char)> {
     }
 }
 
-/// `43;` or `2b;` behind `&#`, as browsers take it: with any number of zeros in front, without the semicolon.
+/// `43;` or `2b;` after `&#`, as browsers accept it: with leading zeros, without the semicolon.
 fn reference(text: &[u8], radix: u32) -> Option<(usize, char)> {
     const LONGEST: usize = 8;
     let zeros = text.iter().take_while(|byte| **byte == b'0').count();
@@ -208,7 +208,7 @@ fn hex(digits: &[u8], count: usize) -> Option<u32> {
     digits.map(|byte| char::from(*byte).to_digit(16)).try_fold(0, |code, digit| Some(code << 4 | digit?))
 }
 
-/// Half a surrogate pair alone is no character.
+/// Half a surrogate pair is not a character.
 fn character(code: u32) -> char {
     char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER)
 }

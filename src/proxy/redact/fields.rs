@@ -1,21 +1,21 @@
-//! Keys out of header fields: of answers, of informational responses, of trailers.
+//! Removes keys from header fields of responses, informational responses and trailers.
 
 use super::{ClientKeys, Instead, RouteKeys, clean};
 use http::StatusCode;
 use http::header::{DATE, HeaderMap, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL, SET_COOKIE};
 
-/// What must not be shown in the fields of an answer.
+/// The keys that must not be shown in response fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hidden<'k> {
     /// The keys of the route.
     pub(crate) route: &'k RouteKeys,
-    /// Those of the client.
+    /// The keys of the client.
     pub(crate) client: &'k ClientKeys,
-    /// Those that its query has; only in an error.
+    /// The keys in the client's query; used for errors only.
     pub(crate) query: &'k [String],
 }
 
-/// Takes keys out of the fields of an answer; `has_url` says of which clients follow what is in them.
+/// Removes keys from response fields; `has_url` tells whether clients follow URLs in a field.
 pub(crate) fn clean_fields(
     headers: &mut HeaderMap,
     status: StatusCode,
@@ -26,8 +26,7 @@ pub(crate) fn clean_fields(
     if route.is_empty() && client.is_empty() && query.is_empty() {
         return;
     }
-    // A client may see its own key in a URL to follow and in a cookie to send back, because it needs them there: an
-    // error alone shows none of it.
+    // A client needs its own key in a URL to follow and in a cookie to send back, so only an error is cleaned of it.
     let errors = (status.is_client_error() || status.is_server_error()).then(|| client.with(query));
     let in_names: Vec<HeaderName> = headers.keys().filter(|name| route.is_in_name(name)).cloned().collect();
     for name in in_names {
@@ -35,14 +34,14 @@ pub(crate) fn clean_fields(
     }
     let mut in_date = false;
     for (name, value) in headers.iter_mut() {
-        // The handshake still needs the agreed subprotocol, and replaces it with the client's own.
+        // The handshake still needs the selected subprotocol, and later replaces it with the client's own.
         if *name == SEC_WEBSOCKET_PROTOCOL && status == StatusCode::SWITCHING_PROTOCOLS {
             continue;
         }
         let may_be_theirs = || !has_url(name) && *name != SET_COOKIE && client.may_be_in(value.as_bytes());
         let success = (errors.is_none() && may_be_theirs()).then(|| client.with(&[]));
         let client = errors.as_ref().or(success.as_ref());
-        // No spelling is shorter than what it stands for.
+        // No spelling is shorter than the key itself.
         if client.is_none() && (route.is_empty() || value.len() < route.shortest) {
             continue;
         }
@@ -52,7 +51,7 @@ pub(crate) fn clean_fields(
             *value = HeaderValue::from_bytes(&cleaned).unwrap_or(HeaderValue::from_static(super::STARS));
         }
     }
-    // Stars are no date: where there is none, this gateway says what time it is (RFC 9110 6.6.1).
+    // A redacted date is invalid; without one, this gateway sets it (RFC 9110 6.6.1).
     if in_date {
         let _ = headers.remove(DATE);
     }

@@ -1,5 +1,5 @@
-//! Keys that are looked for: those of a route, known before any request comes and found in one search, and those that a client
-//! brought with its request.
+//! The keys to search for: those of a route, which are known in advance and found in one search, and those that a client sent
+//! with its request.
 
 use super::escapes::each_form;
 use super::{SHORTEST, token};
@@ -13,38 +13,38 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// So many times the rare byte of a key is looked at by itself.
+/// How many occurrences of a key's rare byte are checked one by one before a full search.
 const FEW: usize = 32;
 
-/// So many keys of a client are looked for one by one; preparing one search for more of them costs less than that.
+/// Up to this many client keys are searched one by one, which costs less than preparing a combined search.
 const ONE_BY_ONE: usize = 8;
 
-/// Shorter keys are not looked for inside of something else that is written in base64: their spellings there are short.
+/// Shorter keys are not searched for inside of base64, where their spellings would be too short.
 const IN_BASE64: usize = 12;
 
-/// What must not be shown of a route: the keys that it puts into its requests, in all that they may become in an answer.
+/// The keys that a route injects into its requests, in every spelling in which a response may show them.
 #[derive(Debug, Default)]
 pub struct RouteKeys {
-    /// None where there are none.
+    /// None when there are no keys.
     search: Option<AhoCorasick>,
     spellings: Vec<Vec<u8>>,
-    /// Length of the shortest of them.
+    /// Length of the shortest spelling.
     pub(super) shortest: usize,
-    /// Query parameters that carry one.
+    /// Query parameters that carry a key.
     parameters: Vec<String>,
 }
 
 impl RouteKeys {
-    /// Prepares the search: for credentials, and for others that stand in requests.
+    /// Prepares the search for these credentials, and for other secrets in requests.
     #[must_use]
     pub fn new(credentials: &[Credentials], others: &[&str]) -> RouteKeys {
         let values = credentials.iter().flat_map(Credentials::values).chain(others.iter().copied());
         let spellings: BTreeSet<Vec<u8>> = values.flat_map(spellings).collect();
         let shortest = spellings.iter().map(Vec::len).min().unwrap_or_default();
-        // Keys in hexadecimal are the same in either case.
+        // Hexadecimal spellings are equal in either case.
         let search = AhoCorasick::builder().ascii_case_insensitive(true).build(&spellings);
         RouteKeys {
-            // Building fails beyond two thousand million states.
+            // Building fails only beyond two billion states.
             search: search.ok().filter(|_| !spellings.is_empty()),
             spellings: spellings.into_iter().collect(),
             shortest,
@@ -52,18 +52,18 @@ impl RouteKeys {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no keys.
     pub(crate) fn is_empty(&self) -> bool {
         self.search.is_none()
     }
 
-    /// Whether one is in the name of a field, which has no escapes.
+    /// Whether the name of a field contains a key; names have no escapes.
     pub(super) fn is_in_name(&self, name: &HeaderName) -> bool {
         let search = self.search.as_ref().filter(|_| name.as_str().len() >= self.shortest);
         search.is_some_and(|search| search.is_match(name.as_str()))
     }
 
-    /// Where they are in a text.
+    /// Finds the keys in a text.
     pub(super) fn find_in(&self, text: &[u8]) -> Vec<Range<usize>> {
         match self.search.as_ref().filter(|search| search.is_match(text)) {
             Some(search) => search.find_overlapping_iter(text).map(|found| found.range()).collect(),
@@ -71,13 +71,13 @@ impl RouteKeys {
         }
     }
 
-    /// Where one begins of which a text that was cut off has not the end.
+    /// Finds the beginning of a key at the end of a truncated text.
     pub(super) fn begun_in(&self, text: &[u8]) -> Option<Range<usize>> {
         begun(text, self.spellings.iter().map(Vec::as_slice))
     }
 
-    /// The whole `name=value` around a key in a query, with one of its separators, if the key is all of the value: without it
-    /// the URL is as good as before, since the route puts the key in again.
+    /// The whole `name=value` around a key in a query, with one of its separators, if the key is the whole value: without it the
+    /// URL still works, because the route injects the key again.
     pub(super) fn pair(&self, text: &[u8], key: &Range<usize>) -> Option<Range<usize>> {
         let (before, behind) = (text.get(..key.start)?, text.get(key.end..)?);
         let is_end = |byte: &u8| byte.is_ascii_whitespace() || b"&;#<>\"'`),".contains(byte);
@@ -100,7 +100,7 @@ impl RouteKeys {
     }
 }
 
-/// What a key may look like in an answer, beside the escapes that are undone before it is looked for.
+/// The spellings of a key in a response, beside the escapes that are decoded before the search.
 fn spellings(value: &str) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for key in parts(value.as_bytes()) {
@@ -115,7 +115,7 @@ fn spellings(value: &str) -> Vec<Vec<u8>> {
     all
 }
 
-/// A key, and what it becomes when escapes are undone: one that holds what looks like an escape is then not the same.
+/// A key, and what decoding escapes makes of it, which differs if the key contains something that looks like an escape.
 fn forms(key: &[u8]) -> Vec<Vec<u8>> {
     let mut forms = Vec::new();
     let _ = each_form::<()>(key, |form| {
@@ -125,7 +125,7 @@ fn forms(key: &[u8]) -> Vec<Vec<u8>> {
     forms
 }
 
-/// A credential and what is in it: the token of `Bearer token`, user and password of `Basic`.
+/// A credential and its parts: the token of `Bearer token`, user and password of `Basic`.
 fn parts(value: &[u8]) -> Vec<Cow<'_, [u8]>> {
     let mut parts = vec![Cow::Borrowed(value)];
     let Some(token) = token(value) else { return parts };
@@ -135,7 +135,7 @@ fn parts(value: &[u8]) -> Vec<Cow<'_, [u8]>> {
     let Some(pair) = BASE64.decode(token).ok().filter(|_| is_basic) else { return parts };
     let colon = memchr::memchr(b':', &pair).unwrap_or(pair.len());
     let (user, password) = (&pair[..colon], pair.get(colon + 1..).unwrap_or_default());
-    // Where the key is the user's name, there is no password worth the name. Other names are words.
+    // If the key is the user name, the password is trivial. Otherwise the user name is an ordinary word.
     if password.len() < SHORTEST {
         parts.push(Cow::Owned(user.to_vec()));
     }
@@ -148,13 +148,13 @@ fn is_basic(value: &[u8]) -> bool {
     value.trim_ascii_start().get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"basic"))
 }
 
-/// Whether there is more in a credential than its token: names and passwords, parameters.
+/// Whether a credential has more parts than its token: names and passwords, parameters.
 fn is_made_of_several(value: &[u8], token: &[u8]) -> bool {
-    // What a token in base64 ends with is none.
+    // A `=` at the end of a base64 token does not separate parameters.
     is_basic(value) || token.windows(2).any(|pair| pair[0] == b'=' && pair[1] != b'=')
 }
 
-/// The keys in `token="key", nonce=…`: what parameters of credentials carry whose names say so (RFC 9110 11.4).
+/// The keys in `token="key", nonce=…`: the values of parameters whose names indicate a secret (RFC 9110 11.4).
 fn parameters(token: &[u8]) -> impl Iterator<Item = &[u8]> {
     token.split(|byte| matches!(byte, b',' | b';')).filter_map(|parameter| {
         let (name, value) = parameter.split_at(memchr::memchr(b'=', parameter)?);
@@ -165,8 +165,8 @@ fn parameters(token: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What is the same wherever in a text a key stands that is written in base64: at each of the three places that its first byte
-/// may have in a group, in both alphabets, without the letters that its neighbours have a part in.
+/// The parts of a key's base64 encoding that do not depend on its surroundings: for each of the three alignments of its first
+/// byte, in both alphabets, without the letters that also encode neighbouring bytes.
 fn in_base64(key: &[u8]) -> Vec<Vec<u8>> {
     let engines = [&STANDARD, &URL_SAFE].map(|alphabet| GeneralPurpose::new(alphabet, NO_PAD));
     let shifted = |engine: &GeneralPurpose, before: usize| {
@@ -178,18 +178,18 @@ fn in_base64(key: &[u8]) -> Vec<Vec<u8>> {
     engines.iter().flat_map(|engine| (0..3).map(move |before| shifted(engine, before))).collect()
 }
 
-/// The keys that a client sent: its own, which no error shows it when a provider echoes them.
+/// The keys that a client sent, which no error may show if a provider echoes them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientKeys {
-    /// Those in headers. Nearly always there is one at most.
+    /// The first key in headers; nearly always there is at most one.
     first: Option<HeaderValue>,
     more: Vec<HeaderValue>,
-    /// Those elsewhere: in subprotocols, in messages.
+    /// Keys in other places: subprotocols, messages.
     others: Vec<String>,
 }
 
 impl ClientKeys {
-    /// Those in the header fields of a request.
+    /// The keys in the header fields of a request.
     pub(crate) fn new<'h>(mut sent: impl Iterator<Item = &'h HeaderValue>) -> ClientKeys {
         ClientKeys { first: sent.next().cloned(), more: sent.cloned().collect(), others: Vec::new() }
     }
@@ -199,17 +199,17 @@ impl ClientKeys {
         self.first.as_ref()
     }
 
-    /// A key that came later, or elsewhere.
+    /// Adds keys that were found later or in other places.
     pub(crate) fn add(&mut self, keys: Vec<String>) {
         self.others.extend(keys);
     }
 
-    /// Whether there are none.
+    /// Whether there are no keys.
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none() && self.more.is_empty() && self.others.is_empty()
     }
 
-    /// Whether one of them may be in a text: all that nearly every field of an answer is asked.
+    /// Whether a text may contain one of them; nearly every field needs no other check.
     pub(crate) fn may_be_in(&self, text: &[u8]) -> bool {
         let headers = self.first.iter().chain(&self.more).map(HeaderValue::as_bytes);
         let mut keys = headers.chain(self.others.iter().map(String::as_bytes));
@@ -222,7 +222,7 @@ impl ClientKeys {
         })
     }
 
-    /// All of them with those in the query, ready to be looked for.
+    /// All of them and those in the query, prepared for a search.
     pub(crate) fn with<'k>(&'k self, query: &'k [String]) -> Needles<'k> {
         let headers = self.first.iter().chain(&self.more).map(HeaderValue::as_bytes);
         let others = self.others.iter().chain(query).map(String::as_bytes);
@@ -235,16 +235,16 @@ impl ClientKeys {
     }
 }
 
-/// Keys that came with a request, ready to be looked for.
+/// The keys of a request, prepared for a search.
 #[derive(Debug)]
 pub(crate) struct Needles<'k> {
     keys: Vec<Cow<'k, [u8]>>,
-    /// Where there are too many to look for each.
+    /// Used when there are too many to search for one by one.
     search: Option<AhoCorasick>,
 }
 
 impl Needles<'_> {
-    /// Where they are in a text.
+    /// Finds the keys in a text.
     pub(super) fn find_in(&self, text: &[u8]) -> Vec<Range<usize>> {
         if let Some(search) = &self.search {
             return search.find_overlapping_iter(text).map(|found| found.range()).collect();
@@ -257,7 +257,7 @@ impl Needles<'_> {
         there.flat_map(places).collect()
     }
 
-    /// Where one begins of which a text that was cut off has not the end.
+    /// Finds the beginning of a key at the end of a truncated text.
     pub(super) fn begun_in(&self, text: &[u8]) -> Option<Range<usize>> {
         begun(text, self.keys.iter().map(|key| &**key))
     }
@@ -269,10 +269,10 @@ fn begun<'k>(text: &[u8], keys: impl Iterator<Item = &'k [u8]>) -> Option<Range<
     Some(text.len() - longest..text.len())
 }
 
-/// Whether a key that came with a request is in a text. Nearly never is it, which a rare byte of it tells for less than it
-/// costs to prepare a search.
+/// Whether a key of a request is in a text. It nearly never is, and checking a rare byte of the key costs less than preparing a
+/// search.
 fn is_in(text: &[u8], key: &[u8]) -> bool {
-    // Digits and capitals are rarer than other letters in what providers write, and few keys are without.
+    // Digits and capitals are rarer than other letters in what providers send, and few keys have none.
     let place = key.iter().position(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase()).unwrap_or_default();
     let Some(rare) = key.get(place) else { return true };
     let mut places = memchr::memchr_iter(*rare, text);
@@ -282,7 +282,7 @@ fn is_in(text: &[u8], key: &[u8]) -> bool {
             return true;
         }
     }
-    // In a text that is full of it, a search takes the same time whatever it looks for.
+    // In a text with many of them, a full search has predictable cost.
     places.next().is_some() && memchr::memmem::find(text, key).is_some()
 }
 

@@ -1,10 +1,9 @@
-//! Secrets out of what is shown: keys that a provider echoes, query strings in logs, tokens in samples.
+//! Redacts secrets: keys that a provider echoes, query strings in logs, tokens in samples.
 //!
-//! Everything that comes from a provider passes `clean` or `clean_fields` before anybody here reads it: heads of answers when
-//! they have come (informational ones and trailers too), bodies of failures, events and messages that may be errors, reasons of closes,
-//! and success bodies that the gateway looks at anyway. What is made of them afterwards, envelopes, log lines, ids and samples,
-//! has no key in it then. Keys are looked for in the text as it is and with its escapes undone (`escapes`); which keys, `keys`
-//! says. Other success bodies are not read.
+//! Everything from a provider passes `clean` or `clean_fields` before other code uses it: heads (including informational ones and
+//! trailers), bodies of failures, events and messages that may be errors, close reasons, and success bodies that are inspected
+//! anyway. Envelopes, log lines, ids and samples derived from them therefore contain no key. A text is searched as it is and with
+//! its escapes decoded (`escapes`), for the keys in `keys`. Other success bodies are not read.
 
 mod escapes;
 mod fields;
@@ -19,16 +18,16 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::ops::Range;
 
-/// What stands where a secret was.
+/// The replacement for a secret.
 const STARS: &str = "***";
 
-/// Shorter secrets are not looked for: their stars would say more than they hide.
+/// Shorter secrets are not searched for: redacting them would reveal more than it hides.
 pub(crate) const SHORTEST: usize = 4;
 
-/// So much of a text that comes in parts waits for the next of them: no key is longer, however it is spelled.
+/// How much of a text in parts is held back until the next part: no spelling of a key is longer.
 const HELD: usize = 16 * 1024;
 
-/// Parameters that carry secrets at one provider or another, whatever the profile says.
+/// Parameters that carry secrets at some provider, whatever the profile says.
 const SECRET_PARAMETERS: [&str; 21] = [
     "access_token",
     "api-key",
@@ -53,11 +52,11 @@ const SECRET_PARAMETERS: [&str; 21] = [
     "xi-api-key",
 ];
 
-/// Endings of names that say "secret" in any vocabulary: `x-amz-security-token`, `subscription_key`.
+/// Endings of names that indicate a secret: `x-amz-security-token`, `subscription_key`.
 const SECRET_ENDINGS: [&str; 8] =
     ["_key", "-key", "_token", "-token", "_secret", "-secret", "-signature", "-credential"];
 
-/// A target fit to be shown: the values of secret parameters are stars. Names are compared decoded and in any case.
+/// A target fit to be shown, with the values of secret parameters redacted. Names are compared decoded and ignoring case.
 #[must_use]
 pub fn redact_query<'a>(path_and_query: &'a str, names: &[String]) -> Cow<'a, str> {
     let Some((path, query)) = path_and_query.split_once('?') else { return Cow::Borrowed(path_and_query) };
@@ -83,13 +82,13 @@ pub fn redact_query<'a>(path_and_query: &'a str, names: &[String]) -> Cow<'a, st
     Cow::Owned(shown)
 }
 
-/// The values of secret parameters, as they stand in the query and decoded.
+/// The values of secret parameters, as written in the query and decoded.
 pub(crate) fn query_secrets(query: &str, names: &[String]) -> Vec<String> {
     let mut secrets = Vec::new();
     for pair in query.split(['&', ';']) {
         let Some((_, value)) = pair.split_once('=').filter(|_| is_secret(pair, names)) else { continue };
         let decoded = String::from_utf8_lossy(&super::path::decode(value.as_bytes())).into_owned();
-        // In a query a plus may be a space.
+        // In a query, a plus may stand for a space.
         let spaced = decoded.contains('+').then(|| decoded.replace('+', " "));
         secrets.push(decoded);
         secrets.extend(spaced);
@@ -107,21 +106,21 @@ fn is_secret(pair: &str, names: &[String]) -> bool {
     is_one_of(&name, &SECRET_PARAMETERS) || is_one_of(&name, names) || SECRET_ENDINGS.iter().any(ends_with)
 }
 
-/// What stands in the place of a key.
+/// The replacement for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Instead {
     /// Stars.
     Stars,
-    /// Nothing where the key is a parameter that the route puts into its queries: the URL can still be followed. Else stars.
+    /// Nothing, if the key is a query parameter that the route injects, so that the URL can still be followed; otherwise stars.
     Nothing,
 }
 
-/// A text without the keys of a route, and without those of a client; none when there were none.
+/// A text without the keys of a route and of a client; none when it contains none.
 pub(crate) fn clean(text: &[u8], route: &RouteKeys, client: Option<&Needles<'_>>, instead: Instead) -> Option<Vec<u8>> {
     clean_part(text, route, client, instead, false)
 }
 
-/// The same for a text that may have been cut off in the middle of a key.
+/// Like `clean`, for a text that may be cut in the middle of a key.
 pub(crate) fn clean_part(
     text: &[u8],
     route: &RouteKeys,
@@ -133,15 +132,15 @@ pub(crate) fn clean_part(
     (!found.is_empty()).then(|| without(text, found))
 }
 
-/// A text that comes in parts without the keys of a route: what of it may go out with this part. `held` is what may be the beginning
-/// of a key and waits; nothing does with the `last` part. `cut_off`: whether more should have come.
+/// Removes the keys of a route from a text in parts, and returns what can be sent with this part. `held` has bytes that may be
+/// the beginning of a key; after the `last` part it is empty. `cut_off`: more should have followed.
 pub(crate) fn clean_next(held: &mut Vec<u8>, part: &[u8], route: &RouteKeys, last: bool, cut_off: bool) -> Vec<u8> {
     held.extend_from_slice(part);
     let mut found = find(held, route, None, Instead::Nothing, cut_off);
     found.sort_by_key(|(range, _)| range.start);
     let mut safe = if last { held.len() } else { held.len().saturating_sub(HELD) };
     for (key, _) in &found {
-        // What is a key already goes out as one.
+        // A key that is complete is replaced and sent.
         if key.start < safe {
             safe = safe.max(key.end);
         }
@@ -152,7 +151,7 @@ pub(crate) fn clean_next(held: &mut Vec<u8>, part: &[u8], route: &RouteKeys, las
     shown
 }
 
-/// Where keys are in a text, and what is to stand there.
+/// Finds the keys in a text, and their replacements.
 fn find(
     text: &[u8],
     route: &RouteKeys,
@@ -178,9 +177,9 @@ fn find(
     })
 }
 
-/// A text in which something else stands in place of these ranges.
+/// A text with these ranges replaced.
 fn without(text: &[u8], mut ranges: Vec<(Range<usize>, Instead)>) -> Vec<u8> {
-    // Of two that begin together the longer is first: it is the one that counts.
+    // Of two ranges with the same beginning, the longer one comes first and counts.
     ranges.sort_by_key(|(range, _)| (range.start, Reverse(range.end)));
     let mut shown = Vec::with_capacity(text.len());
     let mut from = 0;
@@ -197,8 +196,8 @@ fn without(text: &[u8], mut ranges: Vec<(Range<usize>, Instead)>) -> Vec<u8> {
     shown
 }
 
-/// A text in which long tokens are stars: runs of letters, digits and `_-.+=~` that no word and no code looks like. What a
-/// provider says about a key that nobody told this gateway, an id, a signature.
+/// A text with long tokens redacted: runs of letters, digits and `_-.+=~` that look like neither a word nor a code. Used for what
+/// a provider says about a key unknown to this gateway, an id, a signature.
 #[must_use]
 pub fn redact_tokens(text: &str) -> Cow<'_, str> {
     let is_part = |char: char| char.is_ascii_alphanumeric() || "_-.+=~".contains(char);
@@ -222,7 +221,7 @@ pub fn redact_tokens(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Words joined by `_`, `-` or `.` are short each, and do not mix letters with digits at length.
+/// Words joined by `_`, `-` or `.` are short, and do not mix many letters and digits.
 fn is_token(run: &str) -> bool {
     let mixed = |part: &str| part.bytes().any(|b| b.is_ascii_digit()) && part.bytes().any(|b| b.is_ascii_alphabetic());
     let looks_random = |part: &str| part.len() >= 24 || part.len() >= 8 && mixed(part);
@@ -230,13 +229,13 @@ fn is_token(run: &str) -> bool {
         || run.len() >= 16 && !run.contains(|c: char| !c.is_ascii_digit())
 }
 
-/// Whether a member or a header of this name carries a secret.
+/// Whether a member or header of this name carries a secret.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     is_secret(name, &[])
 }
 
-/// The token of `Bearer token`: providers echo it alone, and it is the same key as one in a header of its own. Some clients put
-/// more than one space in front of it, or a tab (RFC 9110 5.6.3).
+/// The token of `Bearer token`: providers echo it without its scheme, and it may also be sent in a header of its own. Some
+/// clients put more than one space before it, or a tab (RFC 9110 5.6.3).
 pub(crate) fn token(value: &[u8]) -> Option<&[u8]> {
     let value = value.trim_ascii();
     let token = memchr::memchr2(b' ', b'\t', value).and_then(|space| value.get(space + 1..));

@@ -56,7 +56,7 @@ fn keys_become_stars() {
     assert_eq!(shown("abc", &keys("abc", None), &[], Instead::Stars), "abc", "too short to be a key");
 }
 
-/// Keys were looked for in the text as it was, so that any serialiser that writes `/` as `\/` gave them away.
+/// Keys were searched in the raw text only, so a serialiser that writes `/` as `\/` leaked them.
 #[test]
 fn a_key_is_found_however_it_is_spelled() {
     const KEY: &str = "sk+live/0123456789%41b==";
@@ -85,7 +85,7 @@ fn a_key_is_found_however_it_is_spelled() {
         let (route, client) = if own { (keys(KEY, None), vec![]) } else { (keys("", None), vec![KEY.to_owned()]) };
         for (index, spelled) in spellings.iter().enumerate() {
             let text = shown(&format!("key ({spelled})"), &route, &client, Instead::Stars);
-            // Of a client's key only what its own request told is known.
+            // Of a client's key, only the spelling in its own request is known.
             if own || !matches!(index, 6 | 15) {
                 let left = text.trim_start_matches("key (").trim_end_matches(')');
                 assert!(left.contains("***") && left.len() <= 7, "{spelled}: {text}");
@@ -94,7 +94,7 @@ fn a_key_is_found_however_it_is_spelled() {
     }
 }
 
-/// Of a scheme and a key with two spaces or a tab between them the key alone was not known.
+/// After a scheme with two spaces or a tab, the key alone was not recognised.
 #[test]
 fn a_key_behind_a_scheme_is_found_however_much_space_is_between_them() {
     for value in ["Bearer sk_live_1", "bearer  sk_live_1", "Bearer\tsk_live_1", "Bearer \t sk_live_1 "] {

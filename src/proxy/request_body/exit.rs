@@ -1,14 +1,14 @@
-//! A body without gateway keys, piece by piece.
+//! Removes gateway keys from a body, piece by piece.
 
 use crate::proxy::tenants::{Exit, Passage};
 use bytes::Bytes;
 use http_body::Frame;
 
-/// A body on its way out.
+/// The filter of one body.
 #[derive(Debug)]
 pub(super) struct BodyExit {
     passage: Passage,
-    /// Trailers that came behind something that waited.
+    /// Trailers that arrived while bytes were held back.
     trailers: Option<Frame<Bytes>>,
 }
 
@@ -17,7 +17,7 @@ impl BodyExit {
         BodyExit { passage: Passage::new(exit), trailers: None }
     }
 
-    /// The frame that goes on for one that has come.
+    /// The frame to send for one that arrived.
     pub(super) fn pass(&mut self, frame: Frame<Bytes>, last: bool) -> Frame<Bytes> {
         match frame.into_data() {
             Ok(data) => Frame::data(self.passage.pass(&data, last).map_or(data, Bytes::from)),
@@ -31,7 +31,7 @@ impl BodyExit {
         }
     }
 
-    /// What waited, when nothing more comes.
+    /// The bytes that were held back, at the end.
     pub(super) fn rest(&mut self) -> Option<Frame<Bytes>> {
         let rest = self.passage.rest();
         (!rest.is_empty()).then(|| Frame::data(rest.into()))
@@ -41,7 +41,7 @@ impl BodyExit {
         self.trailers.take()
     }
 
-    /// How many bytes wait.
+    /// How many bytes are held back.
     pub(super) fn len(&self) -> u64 {
         self.passage.held() as u64
     }

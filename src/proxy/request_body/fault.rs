@@ -1,4 +1,4 @@
-//! How the client's side of a request fails.
+//! Failures of the client's side of a request.
 
 use crate::canon::Fault;
 use std::fmt;

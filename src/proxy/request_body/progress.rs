@@ -1,8 +1,8 @@
-//! How far an upload is.
+//! The progress of an upload.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// How far an upload is, for whoever does not hold it any more.
+/// The progress of an upload, for code that no longer owns the body.
 #[derive(Debug, Default)]
 pub(crate) struct BodyProgress {
     pub(super) received: AtomicU64,
@@ -10,12 +10,12 @@ pub(crate) struct BodyProgress {
 }
 
 impl BodyProgress {
-    /// Bytes that have come.
+    /// Bytes that have arrived.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
-    /// Whether all of it has come.
+    /// Whether the whole body has arrived.
     pub(crate) fn ended(&self) -> bool {
         self.ended.load(Ordering::Relaxed)
     }

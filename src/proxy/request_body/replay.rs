@@ -1,7 +1,7 @@
-//! A request body that may have to be sent again: what has come of it is kept, within a bound, until it cannot be needed.
+//! A request body that may have to be sent again: what has arrived is buffered, within a bound, until it can no longer be needed.
 //!
-//! Nothing is copied: what is kept are the very buffers that were sent. The rest still comes from the client, so that a body
-//! can be sent again at any point, also when none of it was read because no connection could be made.
+//! Nothing is copied: the buffers themselves are kept. The rest still comes from the client, so that a body can be sent again at
+//! any point, also when none of it was read because there was no connection.
 
 use super::{BodyProgress, ClientBody, ClientFault, RequestBody};
 use crate::canon::Fault;
@@ -14,12 +14,12 @@ use std::task::{Context, Poll};
 
 type Shared = Arc<Mutex<Buffer>>;
 
-/// Most bytes of a body that are kept. A larger one is sent once.
+/// Most bytes of a body that are buffered. A larger one is sent once.
 pub(crate) const MOST_KEPT: u64 = 256 * 1024;
-/// Most pieces of it, since a client may send single bytes.
+/// Most pieces that are buffered, since a client may send single bytes.
 const MOST_PIECES: usize = 8192;
 
-/// A body, and what has come of it.
+/// A body, and the part of it that has arrived.
 #[derive(Debug)]
 pub(crate) struct ReplayBuffer(Shared);
 
@@ -27,17 +27,17 @@ pub(crate) struct ReplayBuffer(Shared);
 struct Buffer {
     client: ClientBody,
     pieces: Vec<Piece>,
-    /// Bytes in `pieces`.
+    /// Total bytes in `pieces`.
     size: u64,
-    /// It cannot be sent again: it was too large, the client's side of it failed, or nobody wants it any more.
+    /// It cannot be sent again: it was too large, it failed on the client's side, or it was settled.
     spent: bool,
-    /// Something of it has been read for a sending.
+    /// Whether any of it has been read for a sending.
     begun: bool,
-    /// Which sending of it may read on; those before it have ended.
+    /// The sending that may read on; earlier ones have ended.
     sending: u32,
 }
 
-/// One frame, as often as it is wanted.
+/// A buffered frame.
 #[derive(Clone, Debug)]
 enum Piece {
     Data(Bytes),
@@ -49,12 +49,12 @@ enum Piece {
 pub(super) struct ReplayBody {
     buffer: Shared,
     sending: u32,
-    /// Which piece is next; past the last one, the client is asked.
+    /// The index of the next piece; after the last one, the body reads from the client.
     next: usize,
 }
 
 impl ReplayBuffer {
-    /// Of a body that has not been sent; nothing of it is kept unless it may be sent `again`.
+    /// Of an unsent body; nothing is buffered unless it may be sent `again`.
     pub(super) fn of(client: ClientBody, again: bool) -> ReplayBuffer {
         let spent = !again || client.size_hint().lower() > MOST_KEPT;
         ReplayBuffer(Arc::new(Mutex::new(Buffer {
@@ -67,7 +67,7 @@ impl ReplayBuffer {
         })))
     }
 
-    /// The body from its beginning. Whoever still sends it from before gets no more of it.
+    /// The body from its beginning. A sending in progress gets no more of it.
     pub(crate) fn again(&self) -> RequestBody {
         let mut buffer = lock(&self.0);
         buffer.sending += 1;
@@ -75,20 +75,20 @@ impl ReplayBuffer {
         RequestBody::of_replay(ReplayBody { buffer: Arc::clone(&self.0), sending: buffer.sending, next: 0 })
     }
 
-    /// Whether it can be sent from its beginning: as long as all of it that was read is kept.
+    /// Whether it can be sent from its beginning, because everything that was read is buffered.
     pub(crate) fn is_possible(&self) -> bool {
         let buffer = lock(&self.0);
         !buffer.spent || !buffer.begun
     }
 
-    /// It will not be sent again: nothing more is kept.
+    /// It will not be sent again: the buffer is dropped.
     pub(crate) fn settle(&self) {
         lock(&self.0).spent = true;
     }
 }
 
 impl Buffer {
-    /// Keeps a frame as long as all of it fits.
+    /// Buffers a frame, if the body still fits.
     fn keep(&mut self, frame: &Frame<Bytes>) {
         if self.spent {
             return;
@@ -104,7 +104,7 @@ impl Buffer {
 }
 
 impl ReplayBody {
-    /// What this is one sending of.
+    /// The replay buffer of this sending.
     pub(super) fn replay(self) -> ReplayBuffer {
         ReplayBuffer(self.buffer)
     }
@@ -168,7 +168,7 @@ impl Piece {
     }
 }
 
-/// Nothing behind this lock is left half-changed by a panic.
+/// No panic can leave the state behind this lock half-changed.
 fn lock(buffer: &Mutex<Buffer>) -> MutexGuard<'_, Buffer> {
     buffer.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What a generation has to know of a request body: its text, and when all of it had come.
+//! What a generation needs of a request body: its text, and when all of it had arrived.
 
 use super::text::{Content, Kind};
 use crate::canon::Json;
@@ -7,15 +7,15 @@ use bytes::Bytes;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
-/// Most bytes of a body that are kept for it; a longer one costs its length.
+/// Most bytes of a body that are copied; a longer one is charged by its length.
 const MOST: usize = 1024 * 1024;
 
-/// Keeps a body as it passes, where there is something to read in it: a copy, so that neither many small pieces nor the buffers that
-/// they are parts of are held.
+/// Copies a body as it passes, if anything in it is of interest. A copy, so that many small pieces do not keep the large buffers
+/// alive that they are parts of.
 #[derive(Debug, Default)]
 pub(crate) struct Tap {
     kind: Kind,
-    /// Whether anything in a body is asked for.
+    /// Whether anything in the body is of interest.
     reads: bool,
     kept: Mutex<Kept>,
 }
@@ -24,9 +24,9 @@ pub(crate) struct Tap {
 struct Kept {
     bytes: Vec<u8>,
     size: u64,
-    /// It has been looked at whether it may be JSON.
+    /// Whether it has been decided if the body may be JSON.
     judged: bool,
-    /// It is none: nothing of it is kept.
+    /// It is not JSON, so nothing is copied.
     ignored: bool,
     ended: Option<Instant>,
 }
@@ -46,7 +46,7 @@ impl Tap {
         let room = MOST.saturating_sub(kept.bytes.len());
         kept.bytes.extend_from_slice(data.get(..room).unwrap_or(data));
         if !kept.judged && !data.trim_ascii_start().is_empty() {
-            // Of a byte order mark there may be a part.
+            // A byte order mark may have arrived in part.
             kept.judged = kept.bytes.len() > 2;
             if !self.kind.may_be_json(&kept.bytes) {
                 (kept.ignored, kept.bytes) = (true, Vec::new());
@@ -58,17 +58,17 @@ impl Tap {
         let _ = self.lock().ended.get_or_insert_with(Instant::now);
     }
 
-    /// When all of it had come.
+    /// When the whole body had arrived.
     pub(crate) fn ended(&self) -> Option<Instant> {
         self.lock().ended
     }
 
-    /// How long it is so far.
+    /// Its length so far.
     pub(crate) fn size(&self) -> u64 {
         self.lock().size
     }
 
-    /// Its text, where that can be told, and what else it says. A body that cannot be read is taken for speech as long as it is.
+    /// Its text, if it can be read, and further values. A body that cannot be read counts as text of its length.
     pub(crate) fn read(&self, rule: &GenerationRule, more: impl FnOnce(&Json<'_>)) -> Option<Text> {
         let (bytes, size) = {
             let kept = self.lock();

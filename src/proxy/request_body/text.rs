@@ -1,35 +1,36 @@
-//! The text of a body, as far as it can be read: the one place that decides what a body costs that cannot.
+//! Extracts the text of a request body, and decides what a body is charged that cannot be read.
 //!
-//! It is read as leniently as errors are: other parsers take lone surrogates, `NaN` and deep nesting too. A coded body is decoded for it,
-//! within [`DECODED`]. What begins like JSON, or says that it is, and cannot be read even so costs its length in bytes, coded or decoded,
-//! whichever is more: that is never less than its characters, and other parsers take what this one does not. So does what is larger than
-//! the bound of whoever reads it. What is no JSON has no text and costs nothing.
+//! Reading is as lenient as for errors, because other parsers also accept lone surrogates, `NaN` and deep nesting. A body with a
+//! content coding is decoded, within [`DECODED`]. A body that looks like JSON or is declared as JSON, but cannot be read, is
+//! charged its length in bytes, encoded or decoded, whichever is more: that is never less than its characters, and other parsers
+//! may accept what this one does not. So is a body larger than the reader's bound. A body that is not JSON has no text and is not
+//! charged.
 
 use crate::canon::{Json, read_json};
 use crate::upstream::decode;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
-/// Most bytes that a coded body is decoded to, in order to be read.
+/// Most bytes that a body with a content coding is decoded to.
 const DECODED: usize = 1024 * 1024;
 /// The byte order mark: some senders begin UTF-8 with it, and some parsers accept that.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What the head of a request says of its body.
+/// What the request's head says about its body.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Kind {
     encoding: Option<HeaderValue>,
     says_json: bool,
 }
 
-/// What there is to read of a body.
+/// The readable content of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content<T> {
-    /// No text.
+    /// It has no text.
     NoText,
     /// What was read.
     Read(T),
-    /// Text that cannot be read: so much of it at most.
+    /// It has text that cannot be read, of at most this length.
     Unread(u64),
 }
 
@@ -42,12 +43,12 @@ impl Kind {
         }
     }
 
-    /// Whether a body that begins so may be JSON; one that is coded always may.
+    /// Whether a body with this beginning may be JSON; one with a content coding always may.
     pub(crate) fn may_be_json(&self, bytes: &[u8]) -> bool {
         self.says_json || self.encoding.is_some() || begins_json(bytes, false)
     }
 
-    /// Reads a body, of which these bytes have come, `whole` or not; it is so long in all.
+    /// Reads a body of this length, of which these bytes have arrived; `whole`: nothing more follows.
     pub(crate) fn read<T>(
         &self,
         bytes: Bytes,
@@ -69,7 +70,7 @@ impl Kind {
     }
 }
 
-/// Whether a body begins like JSON; of one that goes on, whether it still may: white space and byte order marks say nothing.
+/// Whether a body begins like JSON or, if incomplete, still may: white space and byte order marks decide nothing.
 fn begins_json(bytes: &[u8], whole: bool) -> bool {
     let body = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let goes_on = !whole && (body.trim_ascii_start().is_empty() || BYTE_ORDER_MARK.starts_with(body));

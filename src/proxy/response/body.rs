@@ -1,4 +1,4 @@
-//! The body of an answer on its way to the client.
+//! Response bodies on their way to the client.
 
 use super::cut::Cut;
 use super::events::Events;
@@ -15,33 +15,33 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// The body of an answer. Not boxed: one type for the few kinds there are.
+/// A response body. Not boxed: one type for the few kinds there are.
 #[derive(Debug)]
 pub enum Body {
-    /// Nothing.
+    /// No body.
     Empty,
-    /// Bytes that are all here: an error, or a success that was looked at.
+    /// A complete body: an error, or a success that was inspected.
     Full(Full),
     /// A provider's body, frame by frame.
     Relay(Box<Relay>),
     /// A provider's stream of events or lines.
     Events(Box<Events>),
-    /// A provider's messages of gRPC.
+    /// A provider's gRPC messages.
     Messages(Box<Messages>),
 }
 
-/// Bytes that are all here, and the call that ends with them.
+/// A complete body, and the call that ends with it.
 #[derive(Debug)]
 pub struct Full {
     bytes: Option<Bytes>,
     call: Option<Box<RoutedContext>>,
 }
 
-/// A provider's body, frame by frame, with its deadline and the call that ends with it.
+/// A provider's body, frame by frame, with its idle timeout and the call that ends with it.
 #[derive(Debug)]
 pub struct Relay {
     source: upstream::Body,
-    /// The frame that was waited for before the head went out, and further ones where more were wanted.
+    /// Frames that were awaited before the head was sent.
     first: Option<Frame<Bytes>>,
     held: VecDeque<Frame<Bytes>>,
     idle: Idle,
@@ -50,7 +50,7 @@ pub struct Relay {
 }
 
 impl Body {
-    /// Bytes that are all here.
+    /// A complete body.
     pub(crate) fn full(bytes: Bytes, call: Option<Box<RoutedContext>>) -> Body {
         Body::Full(Full { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), call })
     }
@@ -121,7 +121,7 @@ impl Full {
 
 impl Drop for Full {
     fn drop(&mut self) {
-        // An answer without content (HEAD, 204) is complete with its head.
+        // A response without a body (HEAD, 204) is complete with its head.
         if let (None, Some(call)) = (&self.bytes, &mut self.call) {
             call.complete();
         }
@@ -216,7 +216,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // hyper does not ask again after the last byte of a body of known length.
+        // hyper does not poll again after the last byte of a body of known length.
         if !self.ended && self.is_end() {
             self.call.complete();
         }

@@ -1,4 +1,4 @@
-//! The end of a body that did not come to its end.
+//! The error of a response body that ended early.
 
 use crate::canon::Fault;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! A stream of events or lines on its way to the client: everything passes byte for byte and at once, but for the events
-//! that are failures, and a stream that breaks says so before it is cut.
+//! A stream of events or lines on its way to the client: everything passes at once and byte for byte, except events that are
+//! failures. If the stream breaks, an event says so before it is cut.
 
 use super::cut::Cut;
 use super::judge::Judge;
@@ -20,26 +20,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-/// How much is put together, so that small pieces do not cost a chunk and a write each.
+/// How many bytes are coalesced, so that small pieces do not cost a chunk and a write each.
 const TOGETHER: usize = 16 * 1024;
 
-/// How long a provider that has told a failure may take to end its stream.
+/// How long a provider may take to end its stream after it sent a failure.
 const LINGERING: Duration = Duration::from_secs(1);
 
 /// The stream.
 #[derive(Debug)]
 pub struct Events {
-    /// A stream that is compressed goes out plain.
+    /// A compressed stream is sent decoded.
     source: DecodedBody,
     splitter: Splitter,
     out: VecDeque<Bytes>,
-    /// Trailers that came behind what waits in `out`.
+    /// Trailers that follow the bytes in `out`.
     trailers: Option<Frame<Bytes>>,
     idle: Idle,
     call: Box<RoutedContext>,
     judge: Judge,
     ended: bool,
-    /// How the stream ends once all is out, when not in order: a client that reads no events has to notice too.
+    /// How the stream ends once `out` is empty, if not regularly: a client that does not parse events has to notice too.
     cut: Option<Cut>,
 }
 
@@ -51,8 +51,7 @@ enum Splitter {
 }
 
 impl Events {
-    /// Takes over a body. What described it and no longer holds goes from `headers`: an event that is worded anew has another
-    /// length.
+    /// Takes over a body. Removes header fields that no longer describe it: a replaced event has another length.
     pub(crate) fn new(
         framing: Framing,
         source: upstream::Body,
@@ -85,13 +84,13 @@ impl Events {
         }
     }
 
-    /// The next frame. Units that are there already leave together: nothing waits for what has not come, and what comes in
-    /// small pieces does not cost a chunk and a write for each.
+    /// The next frame. Units that have arrived are sent together: nothing waits for units that have not, and small pieces do not
+    /// cost a chunk and a write each.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let mut taken = 0;
         while self.out.is_empty() && self.trailers.is_none() && !self.ended {
             if taken >= TOGETHER {
-                // All that came is held: half an event. Others may have their turn before more is read.
+                // Everything that arrived is half an event and held back. Yields to other tasks before it reads more.
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -108,7 +107,7 @@ impl Events {
         Poll::Ready(self.cut.take().map(Err))
     }
 
-    /// Takes what has come, and says how much that was. Small pieces are looked at together.
+    /// Reads what has arrived, and returns the number of bytes. Small pieces are examined together.
     fn gather(&mut self, cx: &mut Context<'_>) -> Poll<usize> {
         let (mut taken, mut came) = (0, Joined::of_about(TOGETHER));
         let end = loop {
@@ -181,7 +180,7 @@ impl Events {
         Poll::Ready(taken)
     }
 
-    /// What waits to go out, in one piece as long as it is small.
+    /// The bytes in `out`, in one piece if they are small.
     fn together(&mut self) -> Option<Bytes> {
         let mut joined = Joined::of_about(TOGETHER);
         joined.push(self.out.pop_front()?);
@@ -211,9 +210,8 @@ impl Events {
         }
     }
 
-    /// The provider ended the stream in order. What is left without its end passes as it came, whatever it is: many streams end
-    /// without their last line break, and what a parser makes of the rest is the client's affair. Only half of a failure is a
-    /// stream that broke.
+    /// The provider ended the stream regularly. An incomplete last unit passes unchanged: many streams end without their last
+    /// line break, and what a parser makes of it is up to the client. Only half of a failure counts as a stream that broke off.
     fn over(&mut self) {
         self.ended = true;
         let rest = match &mut self.splitter {
@@ -232,7 +230,7 @@ impl Events {
         let Some(verdict) = self.judge.unended(&mut self.call, &rest) else {
             return self.broke(&Failure::of(Fault::ResponseBodyIncomplete));
         };
-        // Where the last event is known and has not come, the rest is a part of another.
+        // If the profile names the stream's last event and it has not arrived, the rest is part of another event.
         let early = self.ended_early();
         match verdict {
             Verdict::Pass if early || rest.is_empty() => {}
@@ -246,9 +244,9 @@ impl Events {
         }
     }
 
-    /// A stream whose last event is known and has not come was cut off, however clean its end looks. Nothing is claimed when an
-    /// event was too large to be looked at, which may have been the one, and nothing more when the provider has said that it
-    /// failed.
+    /// Whether the stream ended early: the profile names its last event, and that has not arrived, however clean the end looks.
+    /// False when an event was too large to be examined, since it may have been that one, and after the provider has sent a
+    /// failure.
     fn ended_early(&self) -> bool {
         let unseen = match &self.splitter {
             Splitter::Sse(splitter) => splitter.oversized(),
@@ -258,8 +256,8 @@ impl Events {
         self.judge.last.is_some() && unseen == 0 && !self.judge.failed
     }
 
-    /// The stream broke: an event says so, and the stream is cut. Where a part of a unit is out, the cut alone has to tell: to a
-    /// parser the event would be more of that unit.
+    /// The stream broke: an event says so, and the stream is cut. If part of a unit has been sent, only the cut can tell the
+    /// client, because a parser would take the event for the rest of that unit.
     fn broke(&mut self, failure: &Failure) {
         (self.ended, self.trailers) = (true, None);
         let fault = errors::whose(failure);

@@ -1,4 +1,4 @@
-//! The messages of a gRPC call, which pass as they come, and its end, which is asked whether it is an error.
+//! The messages of a gRPC call, which pass unchanged, and its trailers, which are checked for an error.
 
 use super::cut::Cut;
 use crate::canon::{Evidence, Fault, Observed, grpc};
@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-/// A provider's messages, and the trailers behind them.
+/// A provider's messages, and the trailers after them.
 #[derive(Debug)]
 pub struct Messages {
     source: upstream::Body,
@@ -72,25 +72,25 @@ impl Messages {
         Poll::Ready(Some(Ok(frame)))
     }
 
-    /// The stream has broken. The client's own has not, so that it can be told why.
+    /// The provider's stream broke. The client's stream has not, so that the trailers can say why.
     fn failed(&mut self, failure: Failure) -> Frame<Bytes> {
         forward::call_broke(&self.call, &failure);
         let finding = Finding::failure(self.call.phase, failure);
         self.report(finding)
     }
 
-    /// The provider has ended the call.
+    /// The provider ended the call.
     fn end(&mut self, mut trailers: HeaderMap) -> Frame<Bytes> {
         let number = grpc::number(&trailers);
         forward::call_ended(&self.call, number);
         if number == Some(0) {
             self.call.prepare_trailers(&mut trailers);
-            // However often it was said, it is sent once.
+            // The status is sent once, however often the provider repeated it.
             let _ = trailers.insert(grpc::STATUS, HeaderValue::from_static("0"));
             self.call.grpc_status = Some(0);
             return self.ended(trailers);
         }
-        // What the provider said of itself, before its request id makes room for ours.
+        // A copy for the error, made before the provider's request id is replaced by ours.
         let mut said = trailers.clone();
         self.call.clean_head(StatusCode::OK, &mut said);
         self.call.prepare_trailers(&mut trailers);

@@ -1,6 +1,6 @@
-//! Success bodies that have to be looked at: failures hidden in a 200, and URLs of the provider.
+//! Inspects success bodies for failures inside a 200, and for URLs of the provider.
 //!
-//! Only where the profile says so, and only the first 64 KiB of a JSON body: what is larger passes untouched.
+//! Only where the profile says so, and only the first 64 KiB of a JSON body: larger ones pass unchanged.
 
 use super::body::Body;
 use super::member;
@@ -18,11 +18,11 @@ use http_body::{Body as _, Frame};
 use std::collections::VecDeque;
 use std::time::SystemTime;
 
-/// Whether this answer's body has to be looked at.
+/// Whether the body of this response is inspected.
 pub(crate) fn concerns(form: Form, call: &RoutedContext, route: &RouteRuntime, parts: &response::Parts) -> bool {
     let (method, path) = call.request();
     let rewrites = || route.config.profile.rewrites(method, path).is_some();
-    // A part of a body has its place in the whole, which it keeps as long as nobody changes it.
+    // Part of a body must stay unchanged, because it refers to offsets in the whole.
     if parts.status == StatusCode::PARTIAL_CONTENT {
         return false;
     }
@@ -33,8 +33,8 @@ pub(crate) fn concerns(form: Form, call: &RoutedContext, route: &RouteRuntime, p
     }
 }
 
-/// Settles what a 206 is where URLs are rewritten, which is why no part is ever asked for there: all of the body is a success like any
-/// other. False for a part, in which they cannot be found.
+/// Decides what a 206 is on a route that rewrites URLs and therefore never requests ranges: a whole body becomes an ordinary
+/// success. False for a part, in which URLs cannot be found.
 pub(crate) fn settle_part(call: &RoutedContext, route: &RouteRuntime, parts: &mut response::Parts) -> bool {
     let (method, path) = call.request();
     if parts.status != StatusCode::PARTIAL_CONTENT || route.config.profile.rewrites(method, path).is_none() {
@@ -45,7 +45,7 @@ pub(crate) fn settle_part(call: &RoutedContext, route: &RouteRuntime, parts: &mu
     range.is_some_and(|range| range.to_str().is_ok_and(is_all))
 }
 
-/// Whether a `Content-Range` is that of a whole body: `bytes 0-9/10`.
+/// Whether a `Content-Range` covers the whole body: `bytes 0-9/10`.
 fn is_all(range: &str) -> bool {
     let numbers = range.trim().split_once(' ').and_then(|(_, range)| {
         let (first, rest) = range.trim().split_once('-')?;
@@ -55,15 +55,15 @@ fn is_all(range: &str) -> bool {
     numbers.is_some_and(|[first, last, size]| first == 0 && last.checked_add(1) == Some(size))
 }
 
-/// The head of an answer whose body is looked at.
+/// The head of a response whose body is inspected.
 pub(crate) struct Head {
-    /// What the client gets.
+    /// The head for the client.
     pub(crate) parts: response::Parts,
-    /// What the provider said.
+    /// The provider's own header fields.
     pub(crate) said: HeaderMap,
 }
 
-/// Holds the body as long as it may have to be changed, then sends it or what it becomes.
+/// Buffers the body as long as it may have to be changed, then sends the original or the changed one.
 pub(crate) async fn relay(
     mut call: Box<RoutedContext>,
     route: &RouteRuntime,
@@ -127,11 +127,11 @@ fn joined(frames: &VecDeque<Frame<Bytes>>) -> Bytes {
     }
 }
 
-/// What a held body becomes.
+/// The result of inspecting a buffered body.
 enum Changed {
-    /// A failure was hidden in it.
+    /// It contained a failure.
     Failed(Box<Rendered>),
-    /// It held URLs of the provider, or keys of the route.
+    /// It contained URLs of the provider, or keys of the route.
     Rewritten(Bytes),
 }
 
@@ -154,14 +154,14 @@ fn changed(
         return Some(Changed::Failed(Box::new(errors::report(call, finding))));
     }
     let (method, path) = call.request();
-    // A client's own key stays in a URL that it is to follow.
+    // In a URL to follow, the client's own key is kept.
     let again = if shown == body { None } else { read_json(&body) };
     let tree = if shown == body { evidence.tree() } else { again.as_ref() };
     let rewritten = profile.rewrites(method, path).and_then(|members| rewritten(call, &body, tree?, members));
     rewritten.map(Bytes::from).or(has_keys.then_some(body)).map(Changed::Rewritten)
 }
 
-/// The body with the provider's URLs turned to this gateway; every other byte as it was.
+/// The body with the provider's URLs rewritten to this gateway; all other bytes unchanged.
 fn rewritten(call: &RoutedContext, body: &[u8], tree: &Json<'_>, members: &[Path]) -> Option<Vec<u8>> {
     let mut changed: Option<Vec<u8>> = None;
     for member in members {
@@ -173,8 +173,8 @@ fn rewritten(call: &RoutedContext, body: &[u8], tree: &Json<'_>, members: &[Path
     changed
 }
 
-/// Sends a redirect without the keys of its route, which the note in its body repeats as often as the `Location` does. It is read within
-/// the bounds of an error: what is longer, or in a coding that nobody knows, is of no use to anybody who is sent elsewhere.
+/// Sends a redirect without its route's keys, which its body repeats as often as its `Location` does. The body is read within the
+/// bounds of an error; one that is longer, or in an unknown coding, is dropped, because clients do not need it.
 pub(crate) async fn redirect(
     call: Box<RoutedContext>,
     mut parts: response::Parts,
@@ -207,7 +207,7 @@ fn replaced(call: Box<RoutedContext>, mut parts: response::Parts, changed: Chang
     response
 }
 
-/// What was said of the bytes of a body that is not sent as it is goes, and the trailers behind it do.
+/// Removes header fields that describe the original bytes of a body, and the announcement of trailers.
 pub(crate) fn forget_the_bytes(headers: &mut HeaderMap) {
     for name in [header::CONTENT_ENCODING, header::TRANSFER_ENCODING, header::TRAILER] {
         let _ = headers.remove(name);

@@ -1,7 +1,7 @@
-//! Looks for errors in the pieces of a stream, whatever its framing, and takes the keys of its route out of those that are looked at:
-//! what may be an error, and comments, which providers fill with what they like.
+//! Finds errors in the pieces of a stream, whatever its framing, and removes the route's keys from the pieces that are examined:
+//! possible errors, and comments, which providers use freely.
 //!
-//! Of a piece that is larger than an error may be, the first 64 KiB tell whether it is one.
+//! A piece that is larger than an error may be is judged by its first 64 KiB.
 
 use crate::canon::{Codec, Evidence, Observed, Stream};
 use crate::detect::{self, Coded, Framing};
@@ -15,24 +15,24 @@ use std::time::SystemTime;
 #[derive(Debug)]
 pub(super) struct Judge {
     pub(super) framing: Framing,
-    /// A failure that ends the stream has been told; that the stream then ends is no further one.
+    /// A failure that ends the stream has been sent; the end of the stream is then not another failure.
     pub(super) failed: bool,
-    /// By the provider's word nothing follows.
+    /// The provider has announced the end of the stream.
     pub(super) over: bool,
-    /// The event with which such a stream is whole, where the profile knows it, until it has come.
+    /// The rule for the stream's last event, where the profile has one, until that event has arrived.
     pub(super) last: Option<Arc<Stream>>,
     parts: Parts,
 }
 
-/// What becomes of a piece that comes in parts.
+/// How the further parts of a piece are treated.
 #[derive(Debug, Default)]
 enum Parts {
     /// They pass.
     #[default]
     Pass,
-    /// A failure stands in their place.
+    /// They are dropped, because a failure replaced the piece.
     Gone,
-    /// They pass without keys; what may begin one waits.
+    /// They pass without keys; bytes that may begin a key are held back.
     Cleaned(Vec<u8>),
 }
 
@@ -41,14 +41,14 @@ impl Judge {
         Judge { framing, failed: false, over: false, last, parts: Parts::Pass }
     }
 
-    /// Whether something in these bytes may be a failure: all that most of a stream is ever asked.
+    /// Whether these bytes may contain a failure. Most of a stream needs no other check.
     pub(super) fn suspects(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
         self.last.as_ref().is_some_and(|last| last.may_end(bytes))
             || detect::suspects(&call.route.config.profile, self.framing.phase(), bytes)
     }
 
-    /// Whether a key of the route stands in these bytes where nobody looks for failures: in a comment, in the id or the name of an
-    /// event, in a line that means nothing. A comment that has only begun may have the rest of one.
+    /// Whether these bytes contain a key of the route where no failure is looked for: in a comment, in the id or the name of an
+    /// event, in an ignored line. A comment may continue after these bytes.
     pub(super) fn shows_keys(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
         if self.framing != Framing::Sse || !call.lends_keys() {
             return false;
@@ -62,7 +62,7 @@ impl Judge {
         match piece {
             Piece::Whole(raw) => self.whole(call, raw),
             Piece::Part { bytes, first, last } if self.framing == Framing::EventStream => {
-                // Its checksum holds for all of it.
+                // The checksum of an event stream message covers the whole message.
                 if first && last { self.whole(call, bytes) } else { Verdict::Pass }
             }
             Piece::Part { bytes, first, last } => self.part(call, bytes, first, last),
@@ -109,13 +109,13 @@ impl Judge {
         verdict
     }
 
-    /// What waits of a piece in the middle of which the stream ends.
+    /// The bytes held back of a piece, when the stream ends inside it.
     pub(super) fn tail(&mut self, call: &RoutedContext) -> Option<Bytes> {
         let Parts::Cleaned(mut held) = std::mem::take(&mut self.parts) else { return None };
         Some(call.next_without_route_keys(&mut held, b"", true, true)).filter(|tail| !tail.is_empty())
     }
 
-    /// What becomes of a piece that is a failure; others pass. `cut`: whether this is its beginning.
+    /// The verdict on a piece that is a failure; others pass. `cut`: only the beginning of the piece is known.
     fn failure(&mut self, call: &mut RoutedContext, raw: &[u8], cut: bool) -> Verdict {
         let now = SystemTime::now();
         match self.framing {
@@ -143,7 +143,7 @@ impl Judge {
         }
     }
 
-    /// A piece that is no failure, without keys.
+    /// A piece that is not a failure, without keys.
     fn cleaned(&self, call: &RoutedContext, raw: &[u8]) -> Verdict {
         let cleaned = match self.framing {
             Framing::Sse => call.without_route_keys(raw),
@@ -157,13 +157,13 @@ impl Judge {
         cleaned.map_or(Verdict::Pass, Verdict::Replace)
     }
 
-    /// What stands behind the last event or line; none when that is half of a failure.
+    /// The verdict on what follows the last complete event or line; none when it is half of a failure.
     pub(super) fn unended(&mut self, call: &mut RoutedContext, rest: &[u8]) -> Option<Verdict> {
         let event = sse::Event::new(rest);
         let (kind, data) = match self.framing {
             Framing::Sse => (event.kind(), event.data().unwrap_or_default()),
             Framing::Ndjson => (None, rest.into()),
-            // A message tells its length: less than that is no end.
+            // A message declares its length, so less than that is incomplete.
             Framing::EventStream => return rest.is_empty().then_some(Verdict::Pass),
         };
         if detect::is_cut(&data) && self.suspects(call, rest) {

@@ -1,13 +1,13 @@
-//! One member of a JSON body exchanged, every other byte as it was.
+//! Replaces one member of a JSON body; every other byte is unchanged.
 
 use crate::canon::{Json, Path, read_json};
 use serde_json::Value;
 use std::ops::Range;
 
-/// So many strings that say the same are tried for the one that is meant.
+/// How many equal strings are tried as the location of the member.
 const MOST_TRIED: usize = 16;
 
-/// The body with another text in the place of this member, which has this one, however it is written; none where it cannot be found.
+/// The body with another text for this member, whose value is `text` in any spelling; none when it cannot be found.
 pub(super) fn with_text(body: &[u8], member: &Path, text: &str, other: &str) -> Option<Vec<u8>> {
     let written = Value::from(other).to_string();
     let says = |place: &Range<usize>| body.get(place.clone()).is_some_and(|string| says(string, text));
@@ -16,20 +16,20 @@ pub(super) fn with_text(body: &[u8], member: &Path, text: &str, other: &str) -> 
         let (before, behind) = (body.get(..place.start)?, body.get(place.end..)?);
         Some([before, written.as_bytes(), behind].concat())
     });
-    // Of several that say the same one is the member: the one that has changed with it.
+    // Of several equal strings, the right one is the one whose replacement changes the member.
     exchanged.into_iter().find(|body| {
         let tree = read_json(body);
         tree.as_ref().and_then(|tree| member.walk(tree)).and_then(Json::as_text) == Some(other)
     })
 }
 
-/// Whether a string of JSON says this.
+/// Whether a JSON string has this value.
 fn says(string: &[u8], text: &str) -> bool {
-    // No escape is shorter than what it stands for.
+    // An escape is never shorter than the character that it encodes.
     string.len() >= text.len() + 2 && read_json(string).as_ref().and_then(Json::as_text) == Some(text)
 }
 
-/// Where the strings of a body are, with their quotation marks.
+/// The positions of the strings in a body, with their quotation marks.
 fn strings(body: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
@@ -65,7 +65,7 @@ mod tests {
             ),
             (r#"{"ws://p/x?a=1&b=2":1,"a":{"url":"ws://p/x?a=1&b=2"}}"#, r#"{"ws://p/x?a=1&b=2":1,"a":{"url":"new"}}"#),
             (r#"{"a":{"url":"first"},"a":{"url":"ws://p/x?a=1&b=2"}}"#, r#"{"a":{"url":"first"},"a":{"url":"new"}}"#),
-            // What serde refuses.
+            // Input that serde rejects.
             (
                 r#"{"a":{"n":NaN,"s":"\ud800","url":"ws://p/x?a=1\u0026b=2"}}"#,
                 r#"{"a":{"n":NaN,"s":"\ud800","url":"new"}}"#,

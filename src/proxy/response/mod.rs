@@ -1,4 +1,4 @@
-//! A provider's answer on its way to the client: a success streams, a failure is read within bounds and worded anew.
+//! Relays a provider's response to the client: a success is streamed, a failure is read within bounds and rendered anew.
 
 mod body;
 mod cut;
@@ -30,9 +30,9 @@ use read::{form, next_frame, read_failure};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Answers a call with what the provider answered.
+/// Relays the provider's response.
 pub(crate) fn relay(call: Box<RoutedContext>, answer: Answer) -> impl Future<Output = Response<Body>> + Send {
-    // Not awaited here: requests of the one kind would have room for the other.
+    // Not awaited, because each kind of request would reserve space for the other.
     match call.phase {
         Phase::Grpc => Either::Left(Box::pin(relay_call(call, answer))),
         _ => Either::Right(relay_answer(call, answer)),
@@ -50,21 +50,21 @@ async fn relay_answer(mut call: Box<RoutedContext>, answer: Answer) -> Response<
     }
     let form = form(&call, &route, parts.status.as_u16(), &parts.headers);
     if form == Form::Error {
-        // Boxed like all that a success does not need.
+        // Boxed like everything that a success does not need.
         let read = Box::pin(read_failure(&call, &parts, body)).await;
         return refusal(call, parts, &read, None);
     }
-    // What the provider said of itself, before its request id makes room for ours.
+    // A copy of the provider's header fields, made before its request id is replaced by ours.
     let said = inspect::concerns(form, &call, &route, &parts).then(|| parts.headers.clone());
     prepare(&call, &mut parts);
     call.add_attempts(&mut parts.headers);
-    call.tell_limits(&mut parts.headers);
+    call.add_remaining_quota(&mut parts.headers);
     call.log_response(&parts.headers);
     call.answers(parts.status.as_u16());
     if call.method == Method::HEAD
         && route.config.profile.rewrites(Method::GET.as_str(), call.provider_path()).is_some()
     {
-        // What it says of the bytes holds for none that a GET would bring.
+        // The header fields that describe a body do not apply to what a GET would return.
         inspect::forget_the_bytes(&mut parts.headers);
     }
     if form == Form::Empty || first.is_none() && body.is_end_stream() {
@@ -81,8 +81,8 @@ async fn relay_answer(mut call: Box<RoutedContext>, answer: Answer) -> Response<
         return Box::pin(inspect::relay(call, &route, inspect::Head { parts, said }, first, body)).await;
     }
     let timeouts = &route.config.timeouts;
-    // The first bytes are waited for while an error can still be worded. A client that is still sending may wait for the head
-    // before it goes on.
+    // Waits for the first bytes while an error can still be rendered. A client that is still sending may wait for the head before
+    // it continues.
     if first.is_none() && call.upload_ended() {
         match next_frame(&mut body, timeouts, call.end).await {
             Ok(frame) => first = frame,
@@ -92,7 +92,7 @@ async fn relay_answer(mut call: Box<RoutedContext>, answer: Answer) -> Response<
     Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
 }
 
-/// Answers a call of gRPC. The head passes at once: its client may wait for it before it goes on.
+/// Relays the response to a gRPC call. The head is sent at once, because the client may wait for it before it continues.
 async fn relay_call(mut call: Box<RoutedContext>, answer: Answer) -> Response<Body> {
     let exchange = answer.exchange;
     call.upstream.reconnected |= exchange.facts.retried;
@@ -104,13 +104,13 @@ async fn relay_call(mut call: Box<RoutedContext>, answer: Answer) -> Response<Bo
     call.upstream.status = Some(parts.status.as_u16());
     let over = canon::grpc::number(&parts.headers).is_some() && body.is_end_stream();
     prepare(&call, &mut parts);
-    // It would be held against an end that is worded anew.
+    // It would not match an end that is rendered anew.
     let _ = parts.headers.remove(header::CONTENT_LENGTH);
-    // What goes on says at its own end how it ended.
+    // A response with messages has its status in the trailers.
     let said = parts.headers.remove(canon::grpc::STATUS);
     parts.headers.extend(said.filter(|_| over).map(|said| (canon::grpc::STATUS, said)));
     call.add_attempts(&mut parts.headers);
-    call.tell_limits(&mut parts.headers);
+    call.add_remaining_quota(&mut parts.headers);
     call.log_response(&parts.headers);
     call.answers(parts.status.as_u16());
     if over {
@@ -122,9 +122,9 @@ async fn relay_call(mut call: Box<RoutedContext>, answer: Answer) -> Response<Bo
     Response::from_parts(parts, Body::Messages(Box::new(Messages::new(body, &timeouts, call))))
 }
 
-/// Answers a call with an error.
+/// Responds to a call with an error.
 pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Response<Body> {
-    // One that never went out is refunded before its client can ask again.
+    // A request that was never sent is refunded before its client can ask again.
     drop(call.begun.take());
     let mut rendered = errors::report(&mut call, finding);
     if call.phase == Phase::Grpc {
@@ -132,7 +132,7 @@ pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Resp
     }
     let Rendered { status, mut headers, body, .. } = rendered;
     call.add_attempts(&mut headers);
-    call.tell_limits(&mut headers);
+    call.add_remaining_quota(&mut headers);
     call.route.headers.change_response(&mut headers);
     call.log_response(&headers);
     call.answers(status.as_u16());
@@ -143,7 +143,7 @@ pub(crate) fn reject(mut call: Box<RoutedContext>, finding: Finding<'_>) -> Resp
     response
 }
 
-/// Answers a call that is settled here without a word.
+/// Responds to a call that is completed here, without a body.
 pub(crate) fn no_content(mut call: Box<RoutedContext>) -> Response<Body> {
     call.answers(StatusCode::NO_CONTENT.as_u16());
     let id = call.id.clone();
@@ -153,19 +153,19 @@ pub(crate) fn no_content(mut call: Box<RoutedContext>) -> Response<Body> {
     response
 }
 
-/// Answers a call with a failure that no provider worded.
+/// Responds to a call with a fault of ours or of the network.
 pub(crate) fn fault(call: Box<RoutedContext>, fault: Fault) -> Response<Body> {
     let finding = Finding::fault(call.phase, fault);
     reject(call, finding)
 }
 
-/// Answers a call that brought no answer.
+/// Responds to a call without a response from the provider.
 pub(crate) fn failure(call: Box<RoutedContext>, failure: Failure) -> Response<Body> {
     let finding = Finding::failure(call.phase, failure);
     reject(call, finding)
 }
 
-/// Answers a request that no route takes.
+/// Responds to a request without a route.
 pub(crate) fn unrouted(request: RequestContext, fault: Fault) -> Response<Body> {
     let Rendered { status, headers, body, .. } = errors::unrouted(request, fault);
     let mut response = Response::new(Body::full(body.unwrap_or_default(), None));
@@ -174,21 +174,21 @@ pub(crate) fn unrouted(request: RequestContext, fault: Fault) -> Response<Body> 
     response
 }
 
-/// The answer to a request that a panic took away.
+/// The response to a request that was lost to a panic.
 pub(crate) fn panicked(grpc: bool) -> Response<Body> {
     let mut response = errors::panicked(grpc).map(|body| Body::full(body, None));
     let _ = response.extensions_mut().insert(Own);
     response
 }
 
-/// Turns the head of an answer into the one for the client.
+/// Prepares the head of a response for the client.
 fn prepare(call: &RoutedContext, parts: &mut response::Parts) {
     headers::prepare_response(&mut parts.headers, &call.incoming(parts.version));
-    // The version is this hop's own (RFC 9112 2.3): 1.0 would cost the client the framing that shows a cut.
+    // The version belongs to this hop (RFC 9112 2.3): 1.0 would lose the framing by which the client notices a cut.
     parts.version = http::Version::HTTP_11;
 }
 
-/// A failure that has been read, worded anew; `known` is what it means, where that was asked before.
+/// Responds with a failure that has been read; `known` is its meaning, if that was determined before.
 fn refusal(
     mut call: Box<RoutedContext>,
     mut parts: response::Parts,
@@ -198,8 +198,8 @@ fn refusal(
     let status = parts.status.as_u16();
     call.upstream.status = Some(status);
     let error = known.map_or_else(|| errors::classify(&call, status, &parts.headers, read), |known| *known);
-    // Most errors say all that there is to know. For the others what the provider said is kept, while its headers become those
-    // for the client.
+    // For most errors the canonical error is enough. For the others the provider's fields are kept, while its headers are
+    // prepared for the client.
     let again = error.unmapped || call.compatible(call.phase).is_some();
     let heard = again.then(|| parts.headers.clone());
     prepare(&call, &mut parts);
@@ -211,7 +211,7 @@ fn refusal(
     reject(call, finding)
 }
 
-/// Answers a call with the failure that its last attempt ended in.
+/// Responds to a call with the failure of its last attempt.
 pub(crate) fn failed(call: Box<RoutedContext>, failed: Failed) -> Response<Body> {
     match failed {
         Failed::Refused(parts, read, known) => refusal(call, parts, &read, known),

@@ -1,4 +1,4 @@
-//! Reads what a provider has answered: a failure within bounds, the first bytes of a success, the next frame in time.
+//! Reads from a provider's response: a failure within bounds, the first bytes of a success, the next frame before the timeout.
 
 use crate::canon::{Fault, Phase, grpc};
 use crate::config::types::Timeouts;
@@ -17,29 +17,28 @@ use std::sync::Arc;
 use std::task::Poll;
 use tokio::time::Instant;
 
-/// Reads the body of a failure within bounds, and takes out of it what must not be shown.
+/// Reads the body of a failure within bounds, and redacts it.
 pub(crate) async fn read_failure(call: &RoutedContext, parts: &response::Parts, body: upstream::Body) -> Capped {
     let read = read_within(call, &parts.headers, body).await;
     let cut_off = read.truncated || read.incomplete;
     Capped { bytes: call.redacted_part(read.bytes, cut_off), ..read }
 }
 
-/// Reads the body of an answer within the bounds of an error.
+/// Reads the body of a response within the bounds of an error.
 pub(super) async fn read_within(call: &RoutedContext, headers: &HeaderMap, body: upstream::Body) -> Capped {
-    // The status of a gRPC call is all that there is to read.
+    // The status of a gRPC call is all there is to read.
     if call.method == Method::HEAD || call.phase == Phase::Grpc && grpc::number(headers).is_some() {
         return Capped::default();
     }
     let encoding = headers.get(header::CONTENT_ENCODING);
     let own = Limits::default();
-    // A provider that stops half way keeps the client no longer waiting than the route allows.
+    // A provider that stalls delays the client no longer than the route's timeouts.
     let Timeouts { response, idle, .. } = call.route.config.timeouts;
     let limits = Limits { time: own.time.min(response).min(idle), ..own };
     upstream::read_capped(body, encoding, limits).await
 }
 
-/// Whether an answer refuses: by its status, and to a gRPC call by a status other than 0 in the place of messages, or by being none of
-/// gRPC.
+/// Whether a response is a failure: by its status, or for a gRPC call by a status other than 0 in the head, or by not being gRPC.
 pub(crate) fn is_refusal(call: &RoutedContext, status: StatusCode, headers: &HeaderMap) -> bool {
     if call.phase != Phase::Grpc {
         return status.as_u16() >= 400;
@@ -50,7 +49,7 @@ pub(crate) fn is_refusal(call: &RoutedContext, status: StatusCode, headers: &Hea
     }
 }
 
-/// The first bytes of a success where `response::relay` would wait for them: until they are there, it can still be tried again.
+/// The first bytes of a success, if `response::relay` would wait for them: until they arrive, the request can still be retried.
 pub(crate) async fn first(
     call: &mut RoutedContext,
     response: &mut Response<upstream::Body>,
@@ -65,7 +64,7 @@ pub(crate) async fn first(
         followed.answered(response.headers(), form);
     }
     let watched = call.followed.is_some() && route.config.silence.is_on();
-    // Of a redirect the head says all.
+    // For a redirect, the head is enough.
     let redirected = response.status().is_redirection();
     let body =
         !redirected && (matches!(form, Form::Inspected | Form::Plain) || watched && matches!(form, Form::Stream(_)));
@@ -82,7 +81,7 @@ pub(crate) async fn first(
     if matches!(form, Form::Stream(_))
         && let Some(frame) = first.take()
     {
-        // What follows takes a stream from its beginning.
+        // The rest of the pipeline reads a stream from its beginning.
         response.body_mut().put_back(frame);
     }
     if let Some(followed) = &mut call.followed {
@@ -95,7 +94,7 @@ pub(super) fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, head
     Form::of(&route.config.profile, Some(call.request()), status, headers)
 }
 
-/// The next frame of a body, or why there is none in time.
+/// The next frame of a body, or the failure if none arrives in time.
 pub(crate) async fn next_frame(
     body: &mut upstream::Body,
     timeouts: &Timeouts,

@@ -1,4 +1,4 @@
-//! The accounts of a route, one for each of its credentials: how many calls each has, and which are set aside because the
+//! The accounts of a route, one for each of its credentials: the number of calls of each, and which are set aside because the
 //! provider refused them.
 
 use super::policy::{is_broken, is_refused_account};
@@ -14,7 +14,7 @@ pub(crate) const FIRST: Duration = Duration::from_secs(30);
 /// The longest that it is set aside.
 pub(crate) const LONGEST: Duration = Duration::from_secs(600);
 
-/// The accounts, by the place of their credentials in the configuration.
+/// The accounts, by the index of their credentials in the configuration.
 #[derive(Debug)]
 pub(crate) struct Accounts(Vec<Arc<Account>>);
 
@@ -27,18 +27,18 @@ pub(crate) struct Account {
 
 #[derive(Debug, Default)]
 struct Aside {
-    /// How often in a row it was refused.
+    /// How many times in a row it was refused.
     times: u32,
-    /// Since it was refused: when it is tried again.
+    /// When it is tried again, if it was refused.
     until: Option<Instant>,
-    /// One call is trying it again.
+    /// Whether a call is trying it again.
     probing: bool,
 }
 
-/// How an account stands, for people. Which key it is, nobody is shown.
+/// The state of an account, for the status page. It never shows the key.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AccountView {
-    /// Its place in `credentials`, from 0.
+    /// Its index in `credentials`, from 0.
     pub index: usize,
     /// Calls that use it now.
     pub calls: u32,
@@ -46,14 +46,14 @@ pub struct AccountView {
     pub set_aside_seconds: Option<f64>,
 }
 
-/// A call that uses an account. Dropped at the call's end.
+/// A call's use of an account, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct AccountGuard {
     account: Arc<Account>,
     index: usize,
-    /// The account was set aside already when the call began: what the provider says to it is news.
+    /// Whether the account was set aside already when the call began: the response then decides about it.
     aside: bool,
-    /// It is the one that tries the account again.
+    /// Whether this call is the probe of the account.
     probe: bool,
 }
 
@@ -62,7 +62,7 @@ impl Accounts {
         Accounts(accounts.into_iter().collect())
     }
 
-    /// Whether clients bring their own.
+    /// Whether the route has no accounts, because clients bring their own keys.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -71,7 +71,7 @@ impl Accounts {
         self.0.get(index)
     }
 
-    /// Those that may be used: neither set aside nor being tried again. When there are none, the one that is due first.
+    /// The usable accounts: neither set aside nor being probed. When there are none, the one that is due first.
     pub(crate) fn usable(&self, now: Instant) -> AccountSet {
         let usable = self.in_force(now);
         if !usable.is_empty() {
@@ -81,7 +81,7 @@ impl Accounts {
         due.min().map_or(AccountSet::NONE, |(_, index)| AccountSet::only(index))
     }
 
-    /// Those that may be used, and none when all are set aside.
+    /// The usable accounts; none when all are set aside.
     pub(crate) fn in_force(&self, now: Instant) -> AccountSet {
         let usable = self.0.iter().enumerate().filter(|(_, account)| account.lock().is_usable(now));
         usable.fold(AccountSet::NONE, |accounts, (index, _)| accounts.with(index))
@@ -94,7 +94,7 @@ impl Accounts {
         self.enter(index, now)
     }
 
-    /// Uses this one.
+    /// Uses this account.
     pub(crate) fn enter(&self, index: usize, now: Instant) -> Option<AccountGuard> {
         let account = Arc::clone(self.0.get(index)?);
         let _ = account.calls.fetch_add(1, Relaxed);
@@ -119,7 +119,7 @@ impl Accounts {
 }
 
 impl Account {
-    /// Nothing that can panic is done under this lock.
+    /// No code panics while it holds this lock.
     fn lock(&self) -> MutexGuard<'_, Aside> {
         self.aside.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,12 +132,12 @@ impl Aside {
 }
 
 impl AccountGuard {
-    /// Which account it is.
+    /// The index of the account.
     pub(crate) fn index(&self) -> usize {
         self.index
     }
 
-    /// What an error says about the account, of this call's answer or in the middle of it.
+    /// Records an error, of the response or in the middle of it.
     pub(crate) fn record_error(&mut self, error: &CanonicalError) {
         if is_refused_account(error) {
             self.set_aside(tokio::time::Instant::now().into_std());
@@ -146,7 +146,7 @@ impl AccountGuard {
         }
     }
 
-    /// The provider took the account. A call that began before another was refused does not bring it back.
+    /// The provider accepted the account. A call that began before the account was set aside does not restore it.
     pub(crate) fn accepted(&mut self) {
         self.probe = false;
         let mut state = self.account.lock();
@@ -155,7 +155,7 @@ impl AccountGuard {
         }
     }
 
-    /// The provider refused the account: it is set aside. Of calls that are refused together, one counts.
+    /// The provider refused the account: it is set aside. If several calls are refused together, one counts.
     pub(crate) fn set_aside(&mut self, now: Instant) {
         let probe = std::mem::take(&mut self.probe);
         let mut aside = self.account.lock();
@@ -171,7 +171,7 @@ impl Drop for AccountGuard {
     fn drop(&mut self) {
         let _ = self.account.calls.fetch_sub(1, Relaxed);
         if self.probe {
-            // It ended without a word on the account: the next one tries.
+            // The probe ended without a result: the next call probes.
             self.account.lock().probing = false;
         }
     }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_account_rests_ever_longer_until_a_probe_succeeds() {
+    fn a_refused_account_is_set_aside_ever_longer_until_a_probe_succeeds() {
         let (accounts, mut now) = (accounts(2), Instant::now());
         let mut rests = Vec::new();
         accounts.enter(0, now).expect("an account").set_aside(now);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_that_ends_without_a_word_lets_the_next_one_try() {
+    fn a_probe_without_a_result_lets_the_next_call_probe() {
         let (accounts, now) = (accounts(2), Instant::now());
         accounts.enter(0, now).expect("an account").set_aside(now);
         let later = now + FIRST;
@@ -241,13 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn a_call_from_before_does_not_bring_an_account_back() {
+    fn a_call_from_before_does_not_restore_an_account() {
         let (accounts, now) = (accounts(2), Instant::now());
         let [mut before, mut refused] = [(); 2].map(|()| accounts.enter(0, now).expect("an account"));
         refused.set_aside(now);
         before.accepted();
         assert!(!accounts.usable(now).contains(0));
-        // One that was sent all the same, since there was no other, does.
+        // A call that used it although it was set aside, for want of another, does restore it.
         accounts.enter(0, now).expect("an account").accepted();
         assert!(accounts.usable(now).contains(0));
     }

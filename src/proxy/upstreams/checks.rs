@@ -1,19 +1,19 @@
-//! What active health checks have found out about the upstreams of a route: pure, with the answers as its input.
+//! The results of active health checks, for the upstreams of a route. Pure: the responses are its input.
 
 use crate::config::types::HealthCheck;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// An upstream's place in a set.
+/// The bit of an upstream in a set.
 pub(crate) fn bit(upstream: usize) -> u64 {
     1 << upstream.min(63)
 }
 
-/// Which upstreams pass, by their bits.
+/// The upstreams that pass, as bits.
 #[derive(Debug)]
 pub(crate) struct Checked(AtomicU64);
 
 impl Checked {
-    /// As they are known so far.
+    /// With the results known so far.
     pub(super) fn new(passing: impl Iterator<Item = bool>) -> Checked {
         let failing = passing.enumerate().filter(|(_, passes)| !passes);
         Checked(AtomicU64::new(failing.fold(0, |set, (index, _)| set | bit(index))))
@@ -31,13 +31,13 @@ impl Checked {
     }
 }
 
-/// Answers in a row that speak against what is believed of one upstream.
+/// Consecutive results that contradict the current state of one upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Streak(u32);
 
 impl Streak {
-    /// Takes one more answer. Gives what is believed from now on when that changes: not before the same was heard so often.
-    pub(crate) fn heard(&mut self, good: bool, passes: bool, check: &HealthCheck) -> Option<bool> {
+    /// Adds a result. Returns the new state when it changes, which takes the configured number of equal results.
+    pub(crate) fn record(&mut self, good: bool, passes: bool, check: &HealthCheck) -> Option<bool> {
         if good == passes {
             self.0 = 0;
             return None;
@@ -70,7 +70,7 @@ mod tests {
         let (mut streak, mut passes) = (Streak::default(), true);
         let mut believed = Vec::new();
         for good in [false, false, true, false, false, false, true, false, true, true, false] {
-            if let Some(now) = streak.heard(good, passes, &check) {
+            if let Some(now) = streak.record(good, passes, &check) {
                 passes = now;
             }
             believed.push(passes);

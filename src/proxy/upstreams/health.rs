@@ -1,5 +1,5 @@
-//! What a route remembers from one call to the next about its upstreams and accounts. It outlives a reload: whatever the
-//! new configuration still names keeps its state.
+//! What a route remembers of its upstreams and accounts from one call to the next. It outlives a reload: everything that the new
+//! configuration still names keeps its state.
 
 use super::accounts::{AccountView, Accounts};
 use super::checks::{Checked, bit};
@@ -19,16 +19,16 @@ pub(crate) struct RouteHealth {
     route: Arc<Route>,
     pub(crate) policy: RetryPolicy,
     pub(crate) accounts: Accounts,
-    /// One for each upstream, where `circuit_breaker` asks for it or another upstream can take over.
+    /// One for each upstream, if `circuit_breaker` is set or another upstream can take over.
     circuits: Vec<Arc<Breaker>>,
     /// Which of the upstreams pass their health checks.
     checked: Arc<Checked>,
-    /// Whose turn it is, where upstreams have weights.
+    /// The weighted round robin, if upstreams have weights.
     turns: Mutex<Turns>,
     pub(crate) budget: Arc<Budget>,
 }
 
-/// How a route stands, for people.
+/// The health of a route, for the status page.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RouteHealthView {
     /// Its upstreams, in the order of the configuration.
@@ -37,32 +37,33 @@ pub struct RouteHealthView {
     pub accounts: Vec<AccountView>,
 }
 
-/// How an upstream stands.
+/// The health of an upstream.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UpstreamView {
     /// Host and port.
     pub authority: String,
     /// `closed`, `open` or `half_open`; none where there is no other upstream and no `circuit_breaker`.
     pub circuit: Option<&'static str>,
-    /// Whether it passes its health checks; none where it has none.
+    /// Whether it passes its health checks; none without health checks.
     pub healthy: Option<bool>,
 }
 
-/// An upstream that may be used.
+/// An upstream that was chosen.
 pub(crate) struct Chosen {
     pub(crate) upstream: usize,
-    /// To be told what became of the request; none where nobody counts.
+    /// To report the outcome to; none if nothing counts it.
     pub(crate) pass: Option<UpstreamPass>,
 }
 
-/// A request that goes to an upstream. Dropped without a word about its end, it counts as neither.
+/// A request to an upstream. Dropped without an outcome, it counts as neither success nor failure.
 pub(crate) struct UpstreamPass {
     pass: Pass,
-    /// Without `circuit_breaker` only that there was no connection counts.
+    /// Without `circuit_breaker`, only failures to connect count.
     passive: bool,
 }
 
-/// When an upstream is left alone that cannot be reached, without `circuit_breaker`, while another takes over.
+/// The circuit breaker of an upstream without `circuit_breaker`, which only skips it while it cannot be reached and another one
+/// can take over.
 const PASSIVE: CircuitBreaker =
     CircuitBreaker { failures: 3, window: Duration::from_secs(30), open: Duration::from_secs(5) };
 
@@ -73,8 +74,8 @@ impl fmt::Debug for RouteHealth {
 }
 
 impl RouteHealth {
-    /// The health of a route, with what it was `before`, and what `others` know of the account that it shares with them; none when there
-    /// is nothing to remember.
+    /// The health of a route, with its state `before`, and the state of its account in `others`, which share that account; none
+    /// when there is nothing to remember.
     pub(crate) fn of(
         route: &Arc<Route>,
         before: Option<&RouteHealth>,
@@ -109,22 +110,21 @@ impl RouteHealth {
         route.account.is_some() && name(&self.route) == name(route)
     }
 
-    /// How many upstreams there are.
+    /// The number of upstreams.
     pub(crate) fn upstreams(&self) -> usize {
         self.route.upstreams.len()
     }
 
-    /// The first upstream from this one on that may be used, the first one again after the last; none of those that were
-    /// `tried`, by their bits.
+    /// The first usable upstream, searching from this one on and wrapping around; none of those in `tried`, as bits.
     ///
     /// # Errors
-    /// How long until one may be used, when all are left alone by the word of the operator.
+    /// How long until one is usable, when the circuits that the operator configured are all open.
     pub(crate) fn choose(&self, from: usize, tried: u64, now: Instant) -> Result<Chosen, Duration> {
         let count = self.upstreams().max(1);
         let passive = self.route.circuit_breaker.is_none();
         let untried = |index: &usize| tried & bit(*index) == 0;
         let places = || (from..from + count).map(|index| index % count).filter(untried);
-        // Those that do not pass their health checks come last, since the checks may be wrong.
+        // Upstreams that fail their health checks come last, since the checks may be wrong.
         let healthy = places().filter(|index| self.checked.passes(*index));
         let others = places().filter(|index| !self.checked.passes(*index));
         let (mut wait, mut first) = (Duration::MAX, None);
@@ -138,7 +138,8 @@ impl RouteHealth {
                 }
             }
         }
-        // Nobody asked for a refusal: when none can be reached, each is tried all the same, and the first that answers is used again.
+        // Without `circuit_breaker` no request is rejected: when no upstream can be reached, each is tried, and the first that
+        // responds is used again.
         let tried = |(upstream, circuit): (usize, &Arc<Breaker>)| {
             let pass = UpstreamPass { pass: circuit.admit_regardless(), passive };
             Chosen { upstream, pass: Some(pass) }
@@ -146,8 +147,7 @@ impl RouteHealth {
         first.filter(|_| passive).map(tried).ok_or(wait)
     }
 
-    /// Where the next request is sent first: to whom its weight gives the turn, of those that may be used; without weights to the
-    /// first.
+    /// The first upstream for the next request: by weight among the usable ones; without weights the first.
     pub(crate) fn first(&self, now: Instant) -> usize {
         if self.route.weights.is_empty() {
             return 0;
@@ -157,7 +157,7 @@ impl RouteHealth {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).next(&self.route.weights, usable)
     }
 
-    /// Which of the upstreams pass their health checks.
+    /// The results of the health checks.
     pub(crate) fn checked(&self) -> Arc<Checked> {
         Arc::clone(&self.checked)
     }
@@ -167,17 +167,17 @@ impl RouteHealth {
         self.circuits.get(upstream)
     }
 
-    /// Whether the next request is one that the others wait for.
+    /// Whether the next request is a probe that others wait for.
     pub(crate) fn probes_next(&self, now: Instant) -> bool {
         self.circuits.iter().any(|circuit| circuit.condition(now) == Condition::HalfOpen)
     }
 
-    /// Whether an upstream is left alone now.
+    /// Whether the circuit of an upstream is open.
     pub(crate) fn is_open(&self, upstream: usize, now: Instant) -> bool {
         self.circuits.get(upstream).is_some_and(|circuit| circuit.condition(now) != Condition::Closed)
     }
 
-    /// How it stands.
+    /// The state for the status page.
     pub(crate) fn view(&self, now: Instant) -> RouteHealthView {
         let circuit = |index: usize| self.circuits.get(index).map(|circuit| circuit.condition(now).as_str());
         let upstreams = self.route.upstreams.iter().enumerate();
@@ -195,8 +195,8 @@ impl RouteHealth {
 }
 
 impl UpstreamPass {
-    /// How the request ended: with an answer that is no failure, or with this error. One of the client's or of this gateway says
-    /// nothing of the upstream.
+    /// Records the outcome of the request: a response that is not a failure, or this error. An error of the client's or of this
+    /// gateway says nothing about the upstream.
     pub(crate) fn ended(self, error: Option<(Code, Origin, Option<Fault>)>, now: Instant) {
         match error {
             None => self.pass.succeeded(),
@@ -212,7 +212,8 @@ impl UpstreamPass {
         }
     }
 
-    /// The head of an answer has come, and its end will tell more; none is left of one that closes its circuit, which has shown enough.
+    /// The head of a response has arrived, and its end is still to be reported; none when the response closed the circuit, which
+    /// needs no more.
     pub(crate) fn begun(self) -> Option<UpstreamPass> {
         if self.pass.closes() {
             self.pass.succeeded();
@@ -222,7 +223,7 @@ impl UpstreamPass {
     }
 }
 
-/// What the health checks have found out; an upstream that is new is taken to be well until they have.
+/// The results of the health checks; a new upstream counts as healthy until there are any.
 fn checked(route: &Route, before: Option<&RouteHealth>) -> Checked {
     let known = before.filter(|before| before.route.health.is_some() && route.health.is_some());
     Checked::new(route.upstreams.iter().map(|upstream| {
@@ -253,7 +254,7 @@ fn circuits(route: &Route, breaker: CircuitBreaker, before: Option<&RouteHealth>
     circuits
 }
 
-/// What another route knows comes first: all that share an account have to know the same.
+/// The state that another route has takes precedence: all routes that share an account must agree.
 fn accounts(route: &Route, before: Option<&RouteHealth>, others: &[Arc<RouteHealth>]) -> Accounts {
     Accounts::new(route.credentials.iter().map(|credentials| {
         let kept = others.iter().map(|other| &**other).chain(before).find_map(|before| {

@@ -1,5 +1,5 @@
-//! The upstreams and accounts of a route: which may be used, what is remembered of them, and when to try again. Pure of any
-//! context: a request is known here by its outcome alone.
+//! The upstreams and accounts of a route: which are usable, what is remembered of them, and when to retry. Independent of any
+//! context: a request is represented by its outcome alone.
 
 mod accounts;
 mod checks;

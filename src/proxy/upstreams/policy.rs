@@ -1,27 +1,27 @@
-//! When a failure is tried again, and after which wait. Pure: what is random and what time it is are arguments.
+//! When a failure is retried, and after what wait. Pure: randomness and time are arguments.
 
 use crate::canon::{CanonicalError, Code, Fault, Origin, Type};
 use crate::config::types::Route;
 use std::time::Duration;
 
-/// The longest wait before a try, a provider's hint included: what is told to wait longer is answered.
+/// The longest wait before a retry, including a provider's hint: after a longer hint the failure is returned.
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(5);
-/// Without a hint: up to this before the second try, up to twice as long before the third, and so on.
+/// The bound of the wait before the first retry without a hint; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// As long as it gets without a hint.
+/// The upper limit of that bound.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(2);
-/// Without `retry`: what is sent to another upstream, or with other credentials, as a share of requests.
+/// Without `retry`: the retry budget for other upstreams and other credentials, as a share of requests.
 const DEFAULT_BUDGET: f64 = 0.2;
 
-/// What a route says about trying again.
+/// A route's retry policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// Tries in all.
+    /// Attempts in total.
     pub attempts: u32,
     /// Retries as a share of requests.
     pub budget: f64,
-    /// After which types of errors. None without `retry`: then only what cannot have reached the provider is tried again,
-    /// at another upstream.
+    /// The types of errors that are retried. None without `retry`: then only what cannot have reached the provider is retried, at
+    /// another upstream.
     on: Option<Vec<Type>>,
 }
 
@@ -38,8 +38,8 @@ impl RetryPolicy {
         }
     }
 
-    /// Whether an error is one that another try may help. Idempotency is not asked: whoever names a type accepts that a request
-    /// which failed so may have been processed.
+    /// Whether an error is worth a retry. Idempotency is not considered: an operator who names a type accepts that the failed
+    /// request may have been processed.
     #[must_use]
     pub fn wants(&self, error: &CanonicalError, upstreams: usize) -> bool {
         if !error.retryable || matches!(error.origin, Origin::Client | Origin::Gateway) {
@@ -52,8 +52,8 @@ impl RetryPolicy {
     }
 }
 
-/// Whether a failure came before there was a connection, so that nothing of the request can have arrived: it always goes on to
-/// an upstream that has not been tried, and no budget is asked, since nobody has more to do because of it.
+/// Whether the failure happened before there was a connection, so that the provider cannot have received any of the request. It
+/// is always sent to an upstream that has not been tried, without charging the retry budget, because that adds no load.
 pub(crate) fn was_never_sent(fault: Fault) -> bool {
     matches!(
         fault,
@@ -68,20 +68,21 @@ pub(crate) fn was_never_sent(fault: Fault) -> bool {
     )
 }
 
-/// Whether an error says that the upstream is broken, so that another may work and the circuit breaker counts it. A mistake of
-/// the client, an account without permission and a 429 are no such errors.
+/// Whether an error says that the upstream is broken, so that another one may work and the circuit breaker counts it. A mistake
+/// of the client, an account without permission and a 429 do not.
 pub(crate) fn is_broken(code: Code, origin: Origin) -> bool {
     matches!(origin, Origin::Provider | Origin::Network)
         && matches!(code.kind(), Type::Upstream | Type::Unavailable | Type::Timeout | Type::Internal)
 }
 
-/// Whether an error says that the whole account is of no use, and not only for this request.
+/// Whether an error says that the account is useless for any request.
 pub(crate) fn is_refused_account(error: &CanonicalError) -> bool {
     may_help_elsewhere(error) && !error.of_request
 }
 
-/// Whether another account may serve a request that this one was refused. What its plan does not allow is one operation, unless the provider
-/// wants to be paid first (402); and a key that is missed although one was sent is one of another kind.
+/// Whether another account may serve a request that was refused for this one. A plan that does not allow an operation concerns
+/// this request only, unless the provider wants a payment first (402); a key that is reported missing although one was sent is of
+/// the wrong kind.
 pub(crate) fn may_help_elsewhere(error: &CanonicalError) -> bool {
     let of_account = matches!(error.code.kind(), Type::PaymentRequired | Type::Authentication);
     let wants_payment = error.upstream.as_ref().is_some_and(|upstream| upstream.status == Some(402));
@@ -89,11 +90,11 @@ pub(crate) fn may_help_elsewhere(error: &CanonicalError) -> bool {
     error.origin == Origin::Provider && of_account && !of_operation
 }
 
-/// How long to wait before the next try; none when it would be too long.
+/// The wait before the next attempt; none when it would be too long.
 ///
-/// A hint is waited for whole, and a little longer, so that those who were given the same do not come back together. Without
-/// one it is anything up to a bound that doubles with each try (full jitter). `random` is from 0 to 1, `left` what the
-/// route's deadline for an answer leaves.
+/// A hint is respected in full, plus some jitter, so that clients with the same hint do not return together. Without one, the
+/// wait is random up to a bound that doubles with each attempt (full jitter). `random` is from 0 to 1; `left` is the rest of the
+/// route's response timeout.
 #[must_use]
 pub fn wait(hint: Option<Duration>, tries: u32, left: Duration, random: f64) -> Option<Duration> {
     let most = LONGEST_WAIT.min(left);
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_named_and_retryable_and_not_the_clients_is_tried_again() {
+    fn only_named_retryable_errors_that_are_not_the_clients_are_retried() {
         let named = policy(&[Type::Timeout, Type::Unavailable, Type::Internal]);
         for (error, wanted) in [
             (provider_error(Code::Overloaded), true),
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_as_told_or_random_within_a_bound_that_doubles() {
+    fn waits_follow_the_hint_or_are_random_within_a_doubling_bound() {
         let (ms, whole) = (Duration::from_millis, Duration::from_secs(30));
         for (hint, tries, left, random, expected) in [
             (None, 1, whole, 1.0, Some(ms(100))),
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_a_circuit_and_what_sets_an_account_aside() {
+    fn errors_that_open_circuits_and_set_accounts_aside() {
         for (code, broken, refused) in [
             (Code::UpstreamError, true, false),
             (Code::Overloaded, true, false),

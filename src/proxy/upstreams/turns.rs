@@ -1,9 +1,9 @@
-//! Whose turn it is among upstreams with weights: smooth weighted round robin, so that the share of each is exact over any stretch
-//! of requests that is as long as the sum of the weights, and none comes in bursts.
+//! Smooth weighted round robin among upstreams with weights: over any stretch of requests as long as the sum of the weights, each
+//! upstream's share is exact, and no upstream gets a burst.
 
 use super::checks::bit;
 
-/// How much each upstream is owed.
+/// The current weight of each upstream.
 #[derive(Debug)]
 pub(super) struct Turns(Vec<i64>);
 
@@ -12,8 +12,8 @@ impl Turns {
         Turns(vec![0; weights.len()])
     }
 
-    /// The next of those that are `usable`, by their bits. One whose weight is 0 comes only when no other is usable; when none
-    /// is, the first with a weight.
+    /// The next of the `usable` upstreams, given as bits. One with a weight of 0 is chosen only if no other is usable; if none is
+    /// usable, the first with a weight.
     pub(super) fn next(&mut self, weights: &[u32], usable: u64) -> usize {
         let is_usable = |index: usize| usable & bit(index) != 0;
         let weight = |index: usize| weights.get(index).map_or(0, |weight| i64::from(*weight));

@@ -1,4 +1,4 @@
-//! Errors on a socket: rendered as a message and in a close frame, in the form of the route. Each is counted once.
+//! Errors of a WebSocket session: rendered as a message and in a close frame, in the form of the route. Each is counted once.
 
 use super::frames::Violation;
 use crate::canon::{CanonicalError, Code, Codec, Evidence, Fault, Observed, Phase};
@@ -20,7 +20,7 @@ use std::time::SystemTime;
 pub(super) struct SessionErrors {
     pub(super) call: Box<RoutedContext>,
     route: Arc<RouteRuntime>,
-    /// The error in the provider's last message, if it was one.
+    /// The error in the provider's last message, if that was one.
     last_error: Option<LastError>,
     /// The codec of the provider's messages.
     codec: Option<Codec>,
@@ -37,21 +37,21 @@ struct LastError {
     reason: String,
     /// The code to close with when the provider gives none.
     close: u16,
-    /// Whether it ends the session; `None` when neither the provider nor the profile says.
+    /// Whether it ends the session; none when neither the provider nor the profile says.
     fatal: Option<bool>,
-    /// It concerned a part of the session only.
+    /// Whether it concerned only a part of the session.
     partial: bool,
 }
 
-/// What is said about a generation that was silent.
+/// The messages for a generation that was silent.
 #[derive(Debug)]
 pub(super) struct SilenceMessage {
     pub(super) message: Option<OwnMessage>,
-    /// How the session ends with it, where it does.
+    /// The close frame, if the session ends with it.
     pub(super) closing: Option<CloseMessage>,
 }
 
-/// A message that the gateway makes.
+/// A message of the gateway's own.
 #[derive(Debug)]
 pub(super) struct OwnMessage {
     pub(super) opcode: Opcode,
@@ -63,7 +63,7 @@ impl OwnMessage {
         OwnMessage::all(rendered).into_iter().next()
     }
 
-    /// One error for each unit that it concerns.
+    /// One message for each context that ends with the error.
     fn all(rendered: &mut Rendered) -> Vec<OwnMessage> {
         let opcode = if rendered.binary { Opcode::Binary } else { Opcode::Text };
         rendered.messages().into_iter().map(|payload| OwnMessage { opcode, payload }).collect()
@@ -76,10 +76,10 @@ impl OwnMessage {
     }
 }
 
-/// What the client is sent before a close and in it.
+/// The last messages to the client, and its close frame.
 #[derive(Debug, Default)]
 pub(super) struct CloseMessage {
-    /// The error, if the client has not been sent it yet: once for each unit that ends with it, or once for the socket.
+    /// The error, if the client has not been sent it yet: once for each context that ends with it, or once for the socket.
     pub(super) messages: Vec<OwnMessage>,
     /// The reason that replaces the provider's.
     pub(super) reason: Option<String>,
@@ -98,7 +98,7 @@ impl SessionErrors {
         self.codec
     }
 
-    /// What replaces a message of the provider: nothing when it is no error, or stays as it is.
+    /// The replacement for a message of the provider's; none when it is not an error, or is left unchanged.
     pub(super) fn message(&mut self, message: &Coded<'_>) -> Option<OwnMessage> {
         let said = message.body();
         let text = self.call.redacted(Bytes::copy_from_slice(said));
@@ -122,11 +122,11 @@ impl SessionErrors {
             partial: error.context_id.is_some(),
         });
         (self.failed, self.refusal) = (Some(error), follow_up);
-        // A message that passes must not show a key either.
+        // A message that passes must not contain a key either.
         replaced.or_else(|| has_keys.then(|| OwnMessage::again(message, &text)).flatten())
     }
 
-    /// What something of the provider's means that may be an error.
+    /// The code of a provider's message or event, if it is an error.
     pub(super) fn meaning(&self, evidence: &Evidence<'_>) -> Option<Code> {
         let found = detect::detect(&self.route.config.profile, Some(self.call.request()), evidence);
         found.map(|found| found.error.code)
@@ -138,18 +138,18 @@ impl SessionErrors {
         self.call.record_redial(&error);
     }
 
-    /// Whether an error of the provider's is the last that it said of the session as a whole.
+    /// Whether the provider's last message was an error of the session as a whole.
     pub(super) fn is_blamed(&self) -> bool {
         self.last_error.as_ref().is_some_and(|told| !told.partial && told.fatal != Some(false))
     }
 
-    /// Whether the provider's last message said that the session is over.
+    /// Whether the provider's last message ended the session.
     pub(super) fn is_fatal(&self) -> bool {
         self.last_error.as_ref().is_some_and(|told| told.fatal == Some(true) && !told.partial)
     }
 
-    /// What to send after the message that was just inspected. A session that has not begun is refused in the form that the provider's
-    /// SDK recognises as a refusal; otherwise the SDK would wait for ever.
+    /// The message to send after the one that was just inspected. If the session has not begun, it is refused in the form that
+    /// the provider's SDK recognises; otherwise the SDK would wait for ever.
     pub(super) fn refusal(&mut self) -> Option<OwnMessage> {
         self.refusal.take()
     }
@@ -159,7 +159,7 @@ impl SessionErrors {
         self.failed.take()
     }
 
-    /// What the client is sent when a unit of its socket gets no slot. The session goes on.
+    /// The message for the client when a generation on its socket gets no slot. The session continues.
     pub(super) fn denied(&mut self, denied: Denied, id: &str) -> Option<OwnMessage> {
         let finding = Finding::denied(Phase::Frame, denied).change(|error| {
             error.fatal = Some(false);
@@ -168,7 +168,7 @@ impl SessionErrors {
         OwnMessage::of(&mut errors::report(&mut self.call, finding))
     }
 
-    /// What the client is told when a generation was silent. With an id that is all that ends.
+    /// The messages for the client when a generation was silent. If the generation has an id, only it ends.
     pub(super) fn silent(&mut self, silent: Silent, id: &str) -> SilenceMessage {
         let finding = Finding::fault(Phase::Frame, silent.fault()).change(|error| {
             error.fatal = Some(id.is_empty());
@@ -180,8 +180,8 @@ impl SessionErrors {
         SilenceMessage { message: OwnMessage::of(&mut rendered), closing }
     }
 
-    /// The provider sent something that is not an error, so a later close is not about the last error any more, unless that error was
-    /// one that ends the session.
+    /// The provider sent something that is not an error, so a later close is not attributed to the last error, unless that error
+    /// ends the session.
     pub(super) fn passed(&mut self) {
         self.begun = true;
         if self.last_error.as_ref().is_some_and(|told| told.fatal != Some(true)) {
@@ -189,7 +189,8 @@ impl SessionErrors {
         }
     }
 
-    /// What the client is sent with a close of the provider. An error that the provider has just sent takes precedence over the close.
+    /// The last messages to the client when the provider closes. An error that the provider has just sent takes precedence over
+    /// the close.
     pub(super) fn close(&mut self, code: Option<u16>, said: &str, contexts: Vec<String>) -> CloseMessage {
         let code = code.unwrap_or(crate::wire::close::NO_STATUS);
         let reason = self.call.redacted(Bytes::copy_from_slice(said.as_bytes()));
@@ -210,7 +211,7 @@ impl SessionErrors {
         CloseMessage { reason, messages: OwnMessage::all(&mut rendered), code }
     }
 
-    /// What the client is sent when the connection fails without an error or a close from the provider.
+    /// The last messages to the client when the connection fails without an error or a close from the provider.
     pub(super) fn failed(
         &mut self,
         fault: Fault,
@@ -224,7 +225,7 @@ impl SessionErrors {
             _ => false,
         };
         if let Some(told) = self.last_error.take_if(explains) {
-            // The client has the provider's own error already.
+            // The client has received the provider's own error already.
             return CloseMessage { messages: Vec::new(), reason: Some(told.reason), code: told.close };
         }
         let finding = Finding::fault(Phase::Abort, fault).with_detail(detail).opening(!self.begun).change(|error| {
@@ -237,21 +238,22 @@ impl SessionErrors {
         CloseMessage { messages: OwnMessage::all(&mut rendered), reason: Some(reason), code }
     }
 
-    /// What a client is sent whose socket opens to nobody.
+    /// The last messages to a client whose socket was not admitted.
     pub(super) fn refused(&mut self, finding: Finding<'_>) -> CloseMessage {
         let mut rendered = errors::report(&mut self.call, finding.opening(true));
         let (reason, code) = (rendered.reason(), rendered.error.code.row().close);
         CloseMessage { messages: OwnMessage::all(&mut rendered), reason: Some(reason), code }
     }
 
-    /// The client has gone, so nothing can be sent. If it left after an error, that is not counted as another error.
+    /// The client has disconnected, so nothing can be sent. If it disconnected after an error, that is not counted as another
+    /// error.
     pub(super) fn unheard(&mut self, fault: Fault) {
         if self.last_error.as_ref().is_none_or(|told| told.fatal == Some(false)) {
             self.call.record(Phase::Frame, &CanonicalError::from_fault(fault), None);
         }
     }
 
-    /// A reason that replaces the provider's. On compatible routes SDKs read the provider's own, so it stays.
+    /// A reason in place of the provider's. On compatible routes SDKs parse the provider's own, so it is kept.
     fn replaced(&self, reason: String) -> Option<String> {
         self.call.compatible(Phase::Close).is_none().then_some(reason)
     }

@@ -1,7 +1,7 @@
-//! Dials a socket of the provider once more, as it was dialled for the client: the same target, credential and fields.
+//! Dials a provider's socket again, with the target, credential and header fields of the client's handshake.
 //!
-//! What may forbid it is asked each time, under the configuration that is in force then: whether the route is still the same, waits,
-//! circuits, rates. Its slot the client's session has, as long as it lives.
+//! Whether that is allowed is checked each time, under the current configuration: whether the route is unchanged, backoff,
+//! circuits, rates. The client's session keeps its slot all the time.
 
 use super::handshake::Offer;
 use super::prefixed::Prefixed;
@@ -24,10 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A socket that is being dialled.
+/// A dial in progress.
 pub(super) type Dialling<S> = Pin<Box<dyn Future<Output = Result<S, NotDialled>> + Send>>;
 
-/// Dials one.
+/// Begins a dial.
 pub(super) type Dial<S> = Box<dyn Fn() -> Dialling<S> + Send>;
 
 /// Why there is no new socket.
@@ -36,20 +36,20 @@ pub(super) struct NotDialled {
     pub(super) outcome: Redial,
     /// For the log.
     pub(super) detail: String,
-    /// The provider's refusal.
+    /// The provider's response, if it refused.
     pub(super) refusal: Option<Box<(response::Parts, Capped)>>,
 }
 
-/// How often one is tried whose provider cannot be reached, or is unavailable.
+/// How many times a provider that cannot be reached or is unavailable is tried.
 const TRIES: u32 = 3;
-/// The longest that all of it may take: the client waits.
+/// The time limit for all attempts, because the client waits.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// A handshake that can be made once more.
+/// A handshake that can be repeated.
 pub(super) struct Redialler {
     client: Client<RequestBody>,
     shared: Arc<Shared>,
-    /// As it was when the client came.
+    /// The route as it was when the client connected.
     route: Arc<RouteRuntime>,
     parts: request::Parts,
     offer: Offer,
@@ -85,7 +85,7 @@ impl From<Denied> for NotDialled {
 }
 
 impl Redialler {
-    /// `parts` are those of the request as it was prepared for this destination; `chosen` is the subprotocol of the answer to it.
+    /// `parts` are those of the request as prepared for this destination; `chosen` is the subprotocol that the provider selected.
     pub(super) fn new(
         client: &Client<RequestBody>,
         call: &RoutedContext,
@@ -107,7 +107,7 @@ impl Redialler {
         }
     }
 
-    /// What dials, as often as it is asked.
+    /// Converts it into a function that dials.
     pub(super) fn into_dial(self) -> Dial<Prefixed> {
         let redialler = Arc::new(self);
         Box::new(move || {
@@ -159,7 +159,7 @@ impl Redialler {
         }
     }
 
-    /// The route as it is now, if it still leads to the same place with the same credential.
+    /// The current route, if it still leads to the same destination with the same credential.
     fn route_in_force(&self) -> Option<Arc<RouteRuntime>> {
         let Destination { upstream, account, .. } = self.destination;
         let was = &self.route.config;
@@ -184,7 +184,7 @@ impl Redialler {
         Ok(pass)
     }
 
-    /// Tries once, and tells what counts how it ended.
+    /// Makes one attempt, and reports its outcome to the circuit, the limits and the metrics.
     async fn once(&self, route: &RouteRuntime, pass: Option<UpstreamPass>) -> Result<Prefixed, NotDialled> {
         let number = self.destination.upstream;
         let Some(upstream) = route.config.upstreams.get(number) else {
@@ -215,7 +215,7 @@ impl Redialler {
         }
     }
 
-    /// The request once more.
+    /// Rebuilds the request.
     fn request(&self) -> Request<RequestBody> {
         let mut request = Request::new(RequestBody::none());
         *request.method_mut() = self.parts.method.clone();
@@ -224,7 +224,7 @@ impl Redialler {
         request
     }
 
-    /// The socket, if the provider has agreed as it did before.
+    /// The upgraded connection, if the provider's response matches the first one.
     async fn upgraded(&self, exchange: Exchange) -> Result<Prefixed, NotDialled> {
         let mut response = exchange.response;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -243,13 +243,13 @@ impl Redialler {
     }
 }
 
-/// Where credentials stand in a handshake and in what follows, and what they are.
+/// The places and values of the credentials, for comparison.
 fn places(one: &Credentials) -> impl PartialEq {
     let Credentials { value, header, query, subprotocol, first_message, .. } = one.clone();
     (value, header, query, subprotocol, first_message)
 }
 
-/// The time as limits read it.
+/// The current time, as limits use it.
 fn now() -> std::time::Instant {
     Instant::now().into_std()
 }

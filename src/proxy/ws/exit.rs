@@ -1,27 +1,27 @@
-//! Gateway keys out of the frames that go to a provider, whatever they carry: audio, texts too long to be looked at.
+//! Removes gateway keys from the frames sent to a provider, whatever they carry: audio, or text too long to be parsed.
 //!
-//! It stands at the very end of the way, where frames are bytes: headers are read, payloads are searched without their masks, and
-//! only where a key stands do other bytes go out, as many as came. A frame that goes out in pieces may hold back the end of one; it
-//! follows with the next.
+//! It is the last step before the socket, where frames are bytes: it parses headers, searches unmasked payloads, and replaces
+//! only the bytes of a key, without changing the length. Of a frame that is sent in pieces, bytes that may begin a key are held
+//! back until the next piece.
 
 use crate::proxy::tenants::{Exit, Passage};
 use crate::wire::frame::{MAX_HEADER, Sender, apply_mask, parse};
 use std::borrow::Cow;
 
-/// The frames of one socket on their way out.
+/// The filter for the frames of one socket.
 #[derive(Debug)]
 pub(super) struct FrameExit {
     passage: Passage,
-    /// The beginning of a header.
+    /// The part of a header that has arrived.
     head: Vec<u8>,
-    /// The frame that is going out.
+    /// The frame in progress.
     open: Option<OpenFrame>,
 }
 
 #[derive(Debug)]
 struct OpenFrame {
     mask: Option<[u8; 4]>,
-    /// Payload that has gone out, and that which is to come.
+    /// Payload bytes that have been sent, and that are still to come.
     done: u64,
     left: u64,
 }
@@ -31,17 +31,17 @@ impl FrameExit {
         FrameExit { passage: Passage::new(exit), head: Vec::new(), open: None }
     }
 
-    /// What follows goes out on another connection, from the beginning of a frame on.
+    /// The following frames are sent on another connection, from the beginning of a frame.
     pub(super) fn begin(&mut self) {
         self.head.clear();
         self.open = None;
         let _ = self.passage.rest();
     }
 
-    /// What goes out for these bytes.
+    /// The bytes to send in place of these.
     pub(super) fn pass<'b>(&mut self, bytes: &'b [u8]) -> Cow<'b, [u8]> {
         let mut out = Cow::Borrowed(bytes);
-        // Where in `bytes` the next step begins, and what of them has been copied when others go out.
+        // The position in `bytes`, and the part that has been copied once something was replaced.
         let mut at = 0;
         let mut copied: Option<Vec<u8>> = None;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
@@ -72,7 +72,7 @@ impl FrameExit {
         out
     }
 
-    /// Reads on in a header, and says how many bytes of it these are.
+    /// Parses more of a header, and returns how many bytes belong to it.
     fn header(&mut self, rest: &[u8]) -> usize {
         let known = self.head.len();
         self.head.extend_from_slice(rest.get(..MAX_HEADER.min(rest.len())).unwrap_or_default());
@@ -85,14 +85,14 @@ impl FrameExit {
                 length.saturating_sub(known).max(1)
             }
             Ok(None) => self.head.len() - known,
-            // Every frame was checked when it came.
+            // Every frame was validated when it arrived.
             Err(_) => rest.len(),
         }
     }
 }
 
 impl OpenFrame {
-    /// What goes out for a piece of the payload; none when that is the piece itself.
+    /// The bytes to send in place of a piece of payload; none when it is unchanged.
     fn payload(&mut self, piece: &[u8], passage: &mut Passage) -> Option<Vec<u8>> {
         self.left -= piece.len() as u64;
         let mut plain = piece.to_vec();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn no_frame_carries_a_key_however_it_is_cut() {
+    fn no_frame_carries_a_key_in_any_chunking() {
         let key = make().expect("random bytes");
         let exit = Exit::new(&Arc::default(), Some(Arc::from(key.as_bytes())));
         let long = [vec![7; 70_000], key.as_bytes().to_vec(), vec![8; 300]].concat();
@@ -158,7 +158,7 @@ mod tests {
             for (came, went) in messages.iter().zip(payloads(&out)) {
                 assert_eq!(came.len(), went.len());
                 let starred = String::from_utf8_lossy(came).replace(&key, &"*".repeat(key.len()));
-                // Of a key that comes in pieces of a few bytes the first of them may have gone.
+                // Of a key that arrives in pieces of a few bytes, the first pieces may have been sent.
                 let apart = went.iter().zip(starred.as_bytes()).filter(|(went, wanted)| went != wanted).count();
                 assert!(apart == 0 || size < 50 && apart <= 14, "{size}: {apart}");
                 assert!(!String::from_utf8_lossy(&went).contains(&key[..8]) || came.len() == 20, "{size}");

@@ -1,7 +1,7 @@
-//! The client's first text messages: the route's credentials are put into the first where they belong there, the client's own
-//! keys are taken out, and what they were is remembered, so that no error shows it when the provider echoes it.
+//! The client's first text messages: injects the route's credentials into the first message if they belong there, removes the
+//! client's own keys, and remembers those, so that no error shows them if the provider echoes them.
 //!
-//! Pure: a message in, a message out. Members that are not changed keep their bytes.
+//! Pure: a message in, a message out. Unchanged members keep their bytes.
 
 use crate::proxy::gateway_key;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, to_string};
 use std::fmt;
 
-/// How many text messages may carry a key: sockets of several contexts take one with each, and nobody opens so many at once.
+/// How many text messages are checked for keys: sockets with several contexts carry one in the first message of each.
 const LOOKED_AT: u8 = 16;
 
-/// Most keys that are remembered of one socket.
+/// Most keys that are remembered for one socket.
 const REMEMBERED: usize = 32;
 
 /// What the client's first text messages are inspected for.
@@ -20,15 +20,15 @@ const REMEMBERED: usize = 32;
 pub(super) struct FirstMessages {
     /// Members that carry keys.
     secrets: Vec<String>,
-    /// Whether the client's own keys are taken out.
+    /// Whether the client's own keys are removed.
     taken_out: bool,
     /// Whether the next message has to carry the route's credentials.
     injects: bool,
     left: u8,
     remembered: usize,
-    /// Whether clients show gateway keys, none of which goes on.
+    /// Whether clients have gateway keys, which must never be forwarded.
     guards: bool,
-    /// What stands in the first message for the gateway key that its client showed there.
+    /// The credential that replaces the gateway key in the first message.
     exchanged: Option<String>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Opened {
     pub(super) replaced: Option<Vec<u8>>,
     /// The keys in it.
     pub(super) secrets: Vec<String>,
-    /// Whether what is forwarded carries a key.
+    /// Whether the forwarded message has a key.
     pub(super) keyed: bool,
 }
 
@@ -55,13 +55,13 @@ impl FirstMessages {
         FirstMessages { secrets, taken_out, injects, left, remembered: 0, guards: false, exchanged: None }
     }
 
-    /// The same where the client has shown its gateway key in one of these members of its first message: this stands there instead.
+    /// Also replaces the gateway key that the client showed in one of these members of its first message.
     pub(super) fn exchanging(mut self, members: Vec<String>, ours: Option<&str>) -> FirstMessages {
         self.secrets.extend(members);
         FirstMessages { exchanged: ours.map(str::to_owned), left: LOOKED_AT, ..self }
     }
 
-    /// The same where clients show gateway keys, or do not.
+    /// Sets whether gateway keys are removed.
     pub(super) fn guarding(self, guards: bool) -> FirstMessages {
         FirstMessages { guards, ..self }
     }
@@ -71,13 +71,13 @@ impl FirstMessages {
         self.is_over() && !self.guards
     }
 
-    /// Which messages are looked at: all of the first, and later those that may have a gateway key in them.
+    /// Selects the messages to inspect: all of the first ones, and later those that may contain a gateway key.
     pub(super) fn sees(&self) -> impl Fn(&[u8]) -> bool + use<> {
         let (over, guards) = (self.is_over(), self.guards);
         move |text| !over || guards && (gateway_key::is_in(text) || has_escaped_ascii(text))
     }
 
-    /// A message without gateway keys; none when there are none in it, or nobody has any.
+    /// A message without gateway keys; none when it contains none, or there are no gateway keys at all.
     pub(super) fn without_gateway_keys(&self, text: &[u8]) -> Option<Vec<u8>> {
         if !self.guards {
             return None;
@@ -86,7 +86,7 @@ impl FirstMessages {
         while let Some(key) = gateway_key::find(&left) {
             left.drain(key);
         }
-        // One that is written with escapes is found when they are undone.
+        // A key with escapes is found after they are decoded.
         let mut tree = has_escaped_ascii(&left).then(|| serde_json::from_slice::<Value>(&left).ok()).flatten();
         if tree.as_mut().is_some_and(take_keys) {
             return serde_json::to_vec(&tree).ok();
@@ -94,20 +94,20 @@ impl FirstMessages {
         (left.len() < text.len()).then_some(left)
     }
 
-    /// Whether the next message has to be seen, whatever it is.
+    /// Whether the next message has to be inspected, whatever it is.
     pub(super) fn injects(&self) -> bool {
         self.injects
     }
 
-    /// Whether there is nothing left to look for.
+    /// Whether nothing is left to inspect.
     pub(super) fn is_over(&self) -> bool {
         self.left == 0
     }
 
-    /// Looks at a text message; `member` is what is put into the first, name and value.
+    /// Inspects a text message; `member` is the name and value to inject into the first one.
     ///
     /// # Errors
-    /// When the first is no JSON object, and so has no place for it.
+    /// When the first message is not a JSON object, so that nothing can be injected.
     pub(super) fn message(&mut self, text: &[u8], member: Option<(&str, &str)>) -> Result<Opened, Unfit> {
         self.left = self.left.saturating_sub(1);
         let member = member.filter(|_| std::mem::take(&mut self.injects));
@@ -162,7 +162,7 @@ impl FirstMessages {
     }
 }
 
-/// A text with this in the place of the gateway key in it; none where there is none.
+/// A text with the gateway key in it replaced; none when there is none.
 fn exchange(value: &RawValue, ours: &str) -> Option<String> {
     let mut text: String = serde_json::from_str(value.get()).ok()?;
     let key = gateway_key::find(text.as_bytes())?;
@@ -170,13 +170,13 @@ fn exchange(value: &RawValue, ours: &str) -> Option<String> {
     Some(text)
 }
 
-/// Whether a letter of ASCII is written as an escape, which no writer does without reason.
+/// Whether an ASCII letter is escaped, which regular writers do not do.
 fn has_escaped_ascii(text: &[u8]) -> bool {
     memchr::memmem::find_iter(text, b"\\u00")
         .any(|at| text.get(at + 4).is_some_and(|digit| (b'2'..=b'7').contains(digit)))
 }
 
-/// Takes gateway keys out of all texts, names of members too. Whether there were any.
+/// Removes gateway keys from all strings and member names. Returns whether there were any.
 fn take_keys(tree: &mut Value) -> bool {
     let clean = |text: &mut String| {
         let Some(key) = gateway_key::find(text.as_bytes()) else { return false };
@@ -197,11 +197,11 @@ fn take_keys(tree: &mut Value) -> bool {
 }
 
 fn quoted(text: &str) -> String {
-    // Text always has a form in JSON.
+    // A string can always be written as JSON.
     to_string(text).unwrap_or_default()
 }
 
-/// The members of a JSON object as they stand there, repeated ones too; none when it is no object.
+/// The members of a JSON object, unparsed and including repeated ones; none when it is not an object.
 fn members(text: &[u8]) -> Option<Vec<(String, &RawValue)>> {
     struct Members;
     impl<'de> Visitor<'de> for Members {

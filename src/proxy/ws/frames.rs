@@ -1,7 +1,7 @@
-//! Sorts the frames that one peer sends: those that pass unchanged, those that must be inspected, those that end the connection.
+//! Sorts the frames of one peer: those that pass unchanged, those that must be inspected, those that end the connection.
 //!
-//! Pure: bytes in, units out, and how the bytes were split makes no difference to the result. Frames pass unchanged, masks included.
-//! A frame is forwarded once it is complete and valid, so that an invalid frame never reaches the other side, and a peer that dies
+//! Pure: bytes in, units out, independent of how the bytes were split. Frames pass unchanged, including masks. A frame is
+//! forwarded once it is complete and valid, so that an invalid frame never reaches the other side, and a peer that disconnects
 //! inside a frame leaves no partial frame behind. A frame longer than [`HELD`] is forwarded as it arrives.
 
 mod long;
@@ -20,8 +20,9 @@ use std::ops::Range;
 /// Most bytes of a frame, or of a text message that may be an error, that are buffered until it is complete.
 pub(super) const HELD: usize = 64 * 1024;
 
-/// The same for text messages on a socket whose generations are followed: a long text begins one as a short one does. What is longer
-/// still goes on as it comes, and costs its length, unless it is more than may be left unread.
+/// The same limit for text messages on a socket whose generations are tracked: a long text begins a generation just as a short
+/// one does. A longer message is forwarded as it arrives and charged by its length, unless it is rejected for being too long to
+/// inspect.
 pub(super) const HELD_FOR_SLOTS: usize = 1024 * 1024;
 
 /// One direction of a connection.
@@ -30,35 +31,35 @@ pub(super) struct FrameReader {
     sender: Sender,
     sizes: Sizes,
     look: Look,
-    /// Messages with this opcode are always inspected, because the socket's codec is not bare JSON.
+    /// Messages with this opcode are always inspected, because the socket's codec is not plain JSON.
     coded: Option<Opcode>,
-    /// Whether binary messages are shown as they pass.
+    /// Whether binary messages are passed to the callback as they are forwarded.
     shows_binary: bool,
     checker: Checker,
     /// Most bytes of a text message that are buffered until it is complete.
     most: usize,
-    /// Whether a text message of which that is not enough is too large.
+    /// Whether a text message longer than that is a violation.
     strict: bool,
-    /// The message that passes would have been looked at, and was too long to be held.
+    /// The current message should have been inspected, but is too long to be buffered.
     unread: bool,
-    /// The beginning of a frame that is not complete yet.
+    /// The beginning of an incomplete frame.
     begun: Vec<u8>,
-    /// Its header, once that is there.
+    /// Its header, once that is complete.
     head: Option<Head>,
     /// The frame that is forwarded as it arrives, because it is too long to be buffered.
     passing: Option<Passing>,
-    /// The fragments, as they came, of a text message that may be an error.
+    /// The buffered fragments of a text message that may be an error.
     held: Vec<u8>,
-    /// A part of a message has passed, and its end has not.
+    /// A part of a message has been forwarded, and its end has not.
     open: bool,
-    /// Payload of the message so far.
+    /// Payload bytes of the message so far.
     size: u64,
-    /// Messages whose last frame has begun since this was last read.
+    /// Number of messages whose last frame has begun since `count` was last called.
     messages: u64,
     closed: bool,
 }
 
-/// A frame's header, which is valid at this point of the stream.
+/// A frame's header, validated for its position in the stream.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     header: Header,
@@ -68,7 +69,7 @@ struct Head {
 }
 
 impl Head {
-    /// Bytes of the frame, unless it is too long to be held.
+    /// The length of the frame, unless it is too long to be buffered.
     fn whole(&self, most: usize) -> Option<usize> {
         let payload = usize::try_from(self.header.length).ok().filter(|payload| *payload <= most)?;
         Some(self.length + payload)
@@ -116,12 +117,12 @@ impl FrameReader {
         (self.most, self.strict) = (most, strict);
     }
 
-    /// Sets the opcode of messages that are in a codec.
+    /// Sets the opcode of messages that use a codec.
     pub(super) fn coded(&mut self, opcode: Option<Opcode>) {
         self.coded = opcode;
     }
 
-    /// Says whether binary messages are shown as they pass, in pieces and with their masks.
+    /// Sets whether binary messages are passed to the callback, in pieces and unmasked.
     pub(super) fn show_binary(&mut self, shown: bool) {
         self.shows_binary = shown;
     }
@@ -136,17 +137,17 @@ impl FrameReader {
         self.passing.is_none() && !self.open
     }
 
-    /// Messages since this was last asked.
+    /// The number of messages since this was last called.
     pub(super) fn count(&mut self) -> u64 {
         std::mem::take(&mut self.messages)
     }
 
-    /// Takes what has come, and says how much that was: all, unless `stop` is set when a unit is handed out. `suspect` says of a
-    /// text that looks like JSON whether it has to be looked at; binary messages are shown to it where that was asked for, and a text too
-    /// long to be held piece by piece with `Continuation`.
+    /// Processes bytes, and returns how many were consumed: all, unless `stop` is set by the callback for a unit. `suspect`
+    /// decides whether a text that looks like JSON has to be inspected. It also gets binary messages, if that was requested, and
+    /// a text too long to be buffered, in pieces and as `Continuation`.
     ///
     /// # Errors
-    /// When the peer went too far; all units before that have been handed out, and no more are to come.
+    /// When the peer violated the protocol or a limit. All units before that have been handed out, and there will be no more.
     pub(super) fn feed(
         &mut self,
         input: &[u8],
@@ -160,7 +161,8 @@ impl FrameReader {
         outcome.map(|()| if stop.get() { run.end } else { input.len() })
     }
 
-    /// Goes through the frames; `run` is what passes and has not been handed out, so that neighbours go out together.
+    /// Processes the frames; `run` is the range that passes and has not been handed out, so that adjacent frames are handed out
+    /// together.
     fn scan(
         &mut self,
         input: &[u8],
@@ -214,13 +216,13 @@ impl FrameReader {
         Ok(())
     }
 
-    /// The next frame's header, if it is all there.
+    /// The next frame's header, if it is complete.
     fn begin(&mut self, bytes: &[u8]) -> Result<Option<Head>, Violation> {
         let Some((header, length)) = parse(bytes, self.sender)? else { return Ok(None) };
         let part = self.checker.begin(&header)?;
         if !header.opcode.is_control() {
             self.size = if part.first { header.length } else { self.size.saturating_add(header.length) };
-            // Decided by the header alone, so that no payload of a frame that is too large is buffered.
+            // Decided by the header alone, so that the payload of an oversized frame is never buffered.
             let message = match part.opcode {
                 Opcode::Text if self.look == Look::Next => self.sizes.message.min(HELD as u64),
                 Opcode::Text if self.strict => self.sizes.message.min(self.most as u64),
@@ -234,7 +236,7 @@ impl FrameReader {
         Ok(Some(Head { header, length, part }))
     }
 
-    /// Goes on with a frame that began in an earlier piece, and says how much of this piece belongs to it.
+    /// Continues a frame that began in an earlier chunk, and returns how many bytes of this chunk belong to it.
     fn go_on(
         &mut self,
         rest: &[u8],
@@ -246,7 +248,7 @@ impl FrameReader {
             if let Some(head) = self.head {
                 break head;
             }
-            // Byte by byte: what follows the header may be another frame.
+            // Byte by byte, because the header may be followed by another frame.
             let Some(byte) = rest.get(taken) else { return Ok(taken) };
             self.begun.push(*byte);
             taken += 1;

@@ -1,8 +1,8 @@
-//! The opening handshake (RFC 6455 4): what the client offered, and whether the provider's 101 is an answer to it.
+//! The opening handshake (RFC 6455 4): the client's offer, and validation of the provider's 101.
 //!
-//! The client's key is forwarded to the provider, so that the provider's answer is valid for the client too. The answer is verified
-//! here as well, because bytes must not be tunnelled to a peer that does not speak WebSocket. Extensions are not offered to the
-//! provider: messages compressed end to end could not be read, and errors in them would be missed.
+//! The client's key is forwarded to the provider, so that the provider's response is valid for the client too. The response is
+//! verified here as well, because bytes must not be tunnelled to a peer that does not speak WebSocket. Extensions are not offered
+//! to the provider: messages that are compressed end to end could not be parsed, and errors in them would be missed.
 
 use crate::proxy::gateway_key;
 use crate::proxy::headers::{self, Offered, Subprotocol, SubprotocolKeys};
@@ -12,7 +12,7 @@ use http::header::{
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
-/// What every server appends to the key (RFC 6455 1.3).
+/// The string that every server appends to the key (RFC 6455 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -21,17 +21,18 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 #[derive(Clone, Debug)]
 pub(super) struct Offer {
     accept: String,
-    /// Its subprotocols. They may carry secrets.
+    /// The client's subprotocols. They may contain secrets.
     own: Vec<Vec<u8>>,
-    /// Those of them that go to the provider.
+    /// The subprotocols that are forwarded to the provider.
     kept: Vec<Vec<u8>>,
     /// The subprotocol that tells the client that its key was accepted, if it offered one.
     stands_in: Option<Vec<u8>>,
 }
 
 impl Offer {
-    /// Reads the offer in the request for the provider, and takes the extensions out of it. On a route with credentials of its own,
-    /// the client's keys go, and the route's subprotocol is put in; a gateway key goes wherever it stands. None without a key.
+    /// Reads the offer from the request for the provider, and removes the extensions. On a route with credentials of its own, the
+    /// client's keys are removed and the route's subprotocol is added; a gateway key is always removed. None without a
+    /// `Sec-WebSocket-Key`.
     pub(super) fn of(
         headers: &mut HeaderMap,
         (keys, replaced): (&SubprotocolKeys, bool),
@@ -52,12 +53,12 @@ impl Offer {
         Some(Offer { accept, own, kept, stands_in })
     }
 
-    /// The client's keys in it.
+    /// The client's keys in the offer.
     pub(super) fn secrets(&self, keys: &SubprotocolKeys) -> Vec<String> {
         keys.secrets(&self.own)
     }
 
-    /// Whether a 101 with these headers is an answer to it.
+    /// Checks that a 101 with these headers accepts the offer.
     ///
     /// # Errors
     /// What is wrong with it, for the log.
@@ -88,9 +89,10 @@ impl Offer {
         Ok(())
     }
 
-    /// Makes an answer to the client's own offer of one that chose the route's subprotocol, or none where all that the client
-    /// offered was its key: the client must not see the one, and its WebSocket library refuses what it has not offered. It gets the
-    /// one that the route's stands in for, else the first of its own, because some libraries refuse an answer without any.
+    /// Makes the provider's response fit the client's own offer, when the provider selected the route's subprotocol, or none
+    /// because the client's only subprotocol was its key. The client must not see the route's, and its WebSocket library rejects
+    /// one that it has not offered. It gets the subprotocol that the route's replaced, else the first that it offered, because
+    /// some libraries reject a response without any.
     pub(super) fn answer(&self, headers: &mut HeaderMap, injected: Option<&Subprotocol>) {
         let chosen = one(headers, &SEC_WEBSOCKET_PROTOCOL);
         let is_theirs = chosen.is_some_and(|chosen| self.kept.iter().any(|kept| kept == chosen));
@@ -108,7 +110,7 @@ impl Offer {
     }
 }
 
-/// The answer to a key (RFC 6455 4.2.2).
+/// The `Sec-WebSocket-Accept` for a key (RFC 6455 4.2.2).
 pub(super) fn accept(key: &[u8]) -> String {
     let hash = digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat());
     let mut text = String::with_capacity(28);
@@ -141,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_the_key_is_that_of_the_rfc() {
+    fn the_accept_value_is_that_of_the_rfc() {
         assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
-    fn only_an_answer_to_the_offer_is_accepted() {
+    fn only_a_response_that_matches_the_offer_is_accepted() {
         const UPGRADE: (&str, &str) = ("upgrade", "WebSocket");
         const CONNECTION: (&str, &str) = ("connection", "keep-alive, Upgrade");
         const ACCEPT: (&str, &str) = ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -226,7 +228,7 @@ mod tests {
         };
         for (offered, hidden, sent, chosen, answered) in [
             ("token, theirs", &["theirs"][..], Some("token, ours"), Some("token"), Some("token")),
-            // Some providers name the key itself.
+            // Some providers select the key itself.
             ("token, theirs", &["theirs"], Some("token, ours"), Some("ours"), Some("token")),
             ("Bearer, theirs", &["theirs"], Some("token, ours"), Some("token"), Some("Bearer")),
             ("v1, token, theirs, v2", &["theirs"], Some("v1, v2, token, ours"), Some("v2"), Some("v2")),
@@ -263,7 +265,7 @@ mod tests {
             let _ = request.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
             let offer = Offer::of(&mut request, (&known, true), false, None).expect("an offer");
             assert_eq!(request.get(SEC_WEBSOCKET_PROTOCOL).and_then(|sent| sent.to_str().ok()), sent, "{offered}");
-            // The provider chose no subprotocol.
+            // The provider selected no subprotocol.
             let mut answer = HeaderMap::new();
             offer.answer(&mut answer, None);
             let shown = answer.get(SEC_WEBSOCKET_PROTOCOL).and_then(|shown| shown.to_str().ok());

@@ -1,11 +1,11 @@
-//! WebSockets: a handshake is passed on, and when both sides have agreed, frames go both ways until the session is over.
+//! WebSockets: forwards the handshake and, once both sides have agreed, relays frames both ways until the session ends.
 //!
-//! [`relay`] is the handshake: a provider's refusal is an ordinary HTTP response, and nothing is upgraded unless the peer has proved
-//! that it speaks WebSocket. `session` is what follows, in a task of its own that owns the call: `frames` sorts frames, `side` is one
-//! connection, `close` renders errors. `opening` lets clients in that show their key in the first message.
+//! [`relay`] is the handshake: a provider's refusal is an ordinary HTTP response, and nothing is upgraded unless the peer has
+//! proved that it speaks WebSocket. `session` follows, in a task of its own that owns the call: `frames` sorts frames, `side` is
+//! one connection, `close` renders errors. `opening` admits clients that show their key in the first message.
 //!
-//! Over HTTP/2 a WebSocket would come as an extended CONNECT (RFC 8441). It is not offered (no SETTINGS_ENABLE_CONNECT_PROTOCOL
-//! goes out), and a CONNECT that comes all the same is refused with 405 like any other.
+//! WebSockets over HTTP/2 (extended CONNECT, RFC 8441) are not offered: SETTINGS_ENABLE_CONNECT_PROTOCOL is not sent, and such a
+//! CONNECT is rejected with 405 like any other.
 
 mod close;
 mod dial;
@@ -42,7 +42,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Passes on a checked handshake, and answers it.
+/// Forwards a validated handshake, and responds to it.
 pub(super) async fn relay(
     client: &Client<RequestBody>,
     mut call: Box<RoutedContext>,
@@ -60,37 +60,37 @@ pub(super) async fn relay(
     headers::prepare_handshake(&mut head.headers, &call.incoming(head.version));
     offer.answer(&mut head.headers, route.headers.subprotocol(call.destination));
     call.add_attempts(&mut head.headers);
-    call.tell_limits(&mut head.headers);
+    call.add_remaining_quota(&mut head.headers);
     call.log_response(&head.headers);
     call.answers(head.status.as_u16());
     call.upgraded(Instant::now());
-    // Not joined: the session ends with its sockets, and the runtime ends what is left.
+    // Not joined: the session ends with its sockets, and the runtime ends the rest.
     drop(tokio::spawn(run(call, client_upgrade, upgrade, again)));
     Response::from_parts(head, Body::Empty)
 }
 
-/// A provider's side of a socket.
+/// A provider's side of a WebSocket.
 struct Opened {
     head: head::Parts,
     upgrade: OnUpgrade,
-    /// What its client offered.
+    /// The client's offer.
     offer: Offer,
-    /// What dials it again, on a route that wants that.
+    /// Dials it again, on a route that does so.
     again: Option<Dial<Prefixed>>,
 }
 
-/// Why there is none.
+/// Why there is no provider's side.
 enum NotOpened {
     /// The client's handshake has no key.
     NoOffer,
     Failed(Box<Failed>),
-    /// A failure that nobody tries again, or a redirect.
+    /// A failure that is not retried, or a redirect.
     Answered(Box<Answer>),
-    /// No valid response to a handshake.
+    /// An invalid response to a handshake.
     Invalid(StatusCode, &'static str),
 }
 
-/// Sends a prepared handshake to the provider, and checks its answer.
+/// Sends a prepared handshake to the provider, and validates its response.
 async fn connect(
     client: &Client<RequestBody>,
     call: &mut RoutedContext,
@@ -106,7 +106,7 @@ async fn connect(
     let mut answer = retry::send(client, call, request, true).await.map_err(NotOpened::Failed)?;
     let status = answer.exchange.response.status();
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        // A redirect is passed on; any other response that is not a failure is no valid response to a handshake.
+        // A redirect is forwarded; any other response that is not a failure is not a valid response to a handshake.
         return Err(match status.is_success() {
             true => NotOpened::Invalid(status, "an answer that is neither 101 nor a failure"),
             false => NotOpened::Answered(Box::new(answer)),
@@ -123,7 +123,7 @@ async fn connect(
     Ok(Opened { head, upgrade, offer, again })
 }
 
-/// The head of the handshake and its destination, where the provider's socket may be dialled again.
+/// The head of the handshake and its destination, if the provider's socket may be dialled again.
 fn repeatable(call: &RoutedContext, request: &Request<RequestBody>) -> Option<(request::Parts, Destination)> {
     let config = &call.route.config;
     let (method, path) = call.request();
@@ -135,7 +135,7 @@ fn repeatable(call: &RoutedContext, request: &Request<RequestBody>) -> Option<(r
     Some((again.into_parts().0, call.destination))
 }
 
-/// What dials it again as it was dialled in the end, perhaps to another place than it was prepared for.
+/// A redialler for the handshake as it was finally sent, perhaps to another destination than it was prepared for.
 fn redialler(
     client: &Client<RequestBody>,
     call: &RoutedContext,
@@ -149,7 +149,7 @@ fn redialler(
     Redialler::new(client, call, parts, offer.clone(), chosen).into_dial()
 }
 
-/// The provider's response is not a valid answer to a handshake.
+/// Responds with an error, because the provider's response is not valid for a handshake.
 fn refuse(mut call: Box<RoutedContext>, status: StatusCode, detail: &str) -> Response<Body> {
     call.upstream.status = Some(status.as_u16());
     let failure = Failure { fault: Fault::UpgradeFailed, detail: detail.to_owned(), request_body: None };
@@ -161,7 +161,7 @@ async fn run(mut call: Box<RoutedContext>, client: OnUpgrade, provider: OnUpgrad
     match tokio::try_join!(client, provider) {
         Ok((client, provider)) => session(call, Prefixed::new(client), Prefixed::new(provider), again).await,
         Err(error) => {
-            // The provider's connection is ready as soon as its 101 has arrived, so it was the client that left.
+            // The provider's connection is ready as soon as its 101 has arrived, so it was the client that disconnected.
             call.record(Phase::Frame, &CanonicalError::from_fault(Fault::ClientLeft), Some(error.to_string()));
             call.complete();
         }

@@ -1,8 +1,8 @@
-//! Sockets whose clients show their gateway key in the first message.
+//! WebSockets whose clients show their gateway key in the first message.
 //!
-//! The handshake is accepted before anybody knows whose it is, and nothing goes to a provider until the key was found to be right.
-//! Until then a socket is one of few, has little time, and little of it is read. What was read is what its session begins with, so that
-//! the key in it is exchanged where all keys of first messages are.
+//! The handshake is accepted before the client is authenticated, and nothing is sent to a provider until the key is valid. Until
+//! then the number of such sockets, their time and the bytes read are bounded. The session begins with the bytes that were read,
+//! so that the key is replaced where all keys of first messages are.
 
 use super::close::{CloseMessage, SessionErrors};
 use super::frames::{FrameReader, HELD, Look, Sizes, Unit, Violation};
@@ -35,17 +35,18 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::time::timeout;
 
-/// How long a client may take to show its key, and what is read of it meanwhile: the message, and a little that came before it.
+/// How long a client may take to show its key. The number of bytes read meanwhile is bounded as well: the message, and a little
+/// before it.
 const PATIENCE: Duration = Duration::from_secs(10);
 const MOST: usize = HELD + 16 * 1024;
 
-/// How long a client that was refused may take to close.
+/// How long a rejected client may take to close.
 const LINGERING: Duration = Duration::from_secs(2);
 
 /// How much is read at once.
 const READ: usize = 4096;
 
-/// Accepts a handshake, and finds out whose it is.
+/// Accepts a handshake, and authenticates the client by its first message.
 pub(in crate::proxy) fn open(
     client: Client<RequestBody>,
     mut call: Box<RoutedContext>,
@@ -61,7 +62,7 @@ pub(in crate::proxy) fn open(
     if let Ok(accept) = HeaderValue::try_from(accept(key.as_bytes())) {
         let _ = fields.insert(SEC_WEBSOCKET_ACCEPT, accept);
     }
-    // Some clients refuse an answer that names none of those that they offered, and the provider is asked later for this one alone.
+    // Some clients reject a response that selects none of their subprotocols; the provider is later offered only this one.
     let chosen = headers::list(&parts.headers, &SEC_WEBSOCKET_PROTOCOL).next().map(<[u8]>::to_vec);
     if let Some(chosen) = chosen.and_then(|chosen| HeaderValue::from_bytes(&chosen).ok()) {
         let _ = parts.headers.insert(SEC_WEBSOCKET_PROTOCOL, chosen.clone());
@@ -80,7 +81,7 @@ pub(in crate::proxy) fn open(
     response
 }
 
-/// Waits for the first message, and goes on as whoever's it is.
+/// Waits for the first message, and continues for the tenant that it identifies.
 async fn begin(
     client: Client<RequestBody>,
     mut call: Box<RoutedContext>,
@@ -91,7 +92,7 @@ async fn begin(
     let shared = Arc::clone(&call.state.shared);
     let sizes = call.route.config.websocket;
     let sizes = Sizes { frame: sizes.max_frame, message: sizes.max_message };
-    // A call that is dropped is one whose client left.
+    // A call that is dropped counts as disconnected by its client.
     let Ok(Ok(upgraded)) = timeout(PATIENCE, upgrade).await else { return };
     let mut greeting = Greeting::new(Prefixed::new(upgraded), sizes);
     let first = tokio::select! {
@@ -137,7 +138,7 @@ async fn begin(
     }
 }
 
-/// What its limits grant, and the provider's side of it.
+/// Asks the limits, then connects to the provider.
 async fn connect(
     client: &Client<RequestBody>,
     call: &mut RoutedContext,
@@ -169,7 +170,7 @@ async fn connect(
     }
 }
 
-/// What a provider means by an answer that opens nothing.
+/// The error for a provider's response that opened no socket.
 async fn refused(call: &mut RoutedContext, answer: Answer) -> Box<Finding<'static>> {
     let (parts, body) = answer.exchange.response.into_parts();
     call.upstream.status = Some(parts.status.as_u16());
@@ -181,7 +182,7 @@ async fn refused(call: &mut RoutedContext, answer: Answer) -> Box<Finding<'stati
     Box::new(Finding::of(Phase::Frame, error))
 }
 
-/// Tells a client why its socket opens to nobody, and closes it.
+/// Sends a client the reason that its socket is not admitted, and closes it.
 async fn refuse(mut call: Box<RoutedContext>, io: Prefixed, finding: Finding<'static>, sizes: Sizes) {
     drop(call.begun.take());
     call.phase = Phase::Frame;
@@ -209,24 +210,24 @@ async fn farewell(mut errors: SessionErrors, io: Prefixed, (closing, code): (Clo
     errors.call.complete();
 }
 
-/// What came of waiting for the first message.
+/// The result of waiting for the first message.
 enum First {
     Message(Vec<u8>),
-    /// It broke the protocol, or is too large.
+    /// It violated the protocol, or was too large.
     Wrong(Violation),
-    /// It did not come in time.
+    /// It did not arrive in time.
     Late,
-    /// The client has left, or closed.
+    /// The client disconnected or closed.
     Gone,
-    /// This gateway ends.
+    /// The gateway is stopping.
     Stopping,
 }
 
-/// A client that has not been let in.
+/// A client that has not been admitted yet.
 struct Greeting {
     io: Prefixed,
     frames: FrameReader,
-    /// All that was read of it.
+    /// All bytes read from it.
     read: BytesMut,
 }
 
@@ -266,7 +267,7 @@ impl Greeting {
         }
     }
 
-    /// Reads on while its provider is asked, for the one reason that a client that leaves is noticed.
+    /// Keeps reading while the provider is dialled, only to notice that the client disconnects.
     async fn left(&mut self) {
         while self.read.len() <= MOST {
             if !poll_fn(|cx| self.poll_more(cx)).await {
@@ -276,7 +277,7 @@ impl Greeting {
         std::future::pending().await
     }
 
-    /// Reads what there is; false at the end.
+    /// Reads what is there; false at the end.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut piece = [0; READ];
         let mut buffer = ReadBuf::new(&mut piece);
@@ -287,7 +288,7 @@ impl Greeting {
         })
     }
 
-    /// Tells a client that it broke the protocol, or said too much.
+    /// Closes the socket of a client that violated the protocol or sent too much.
     async fn broken(self, mut call: Box<RoutedContext>, violation: Violation, sizes: Sizes) {
         call.phase = Phase::Frame;
         let fault = match violation {

@@ -1,29 +1,29 @@
-//! What the client said that configures its session: it is said again to a new socket of the provider's, and what the provider answers
-//! to that is not told twice.
+//! The client's messages that configure its session. They are repeated on a new socket to the provider, whose responses to them
+//! are not sent to the client a second time.
 //!
-//! Pure: messages in, messages out. Never text or audio.
+//! Pure: messages in, messages out. Neither text nor audio is kept.
 
 use crate::canon::{Evidence, GenerationRule, Observed, RedialRule};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Most bytes that are kept of one socket. With more it is not dialled again.
+/// Most bytes that are kept for one socket. With more it is not dialled again.
 const MOST: usize = 64 * 1024;
 
-/// What is kept of one socket.
+/// The configuring messages of one socket.
 #[derive(Debug)]
 pub(super) struct Openings {
     rule: Arc<RedialRule>,
     generations: Arc<GenerationRule>,
-    /// In the order in which they were said.
+    /// The messages, in their order.
     kept: Vec<Kept>,
-    /// A new socket would be told all that this one was.
+    /// Whether repeating them restores the whole configuration of the socket.
     whole: bool,
-    /// The client's first messages carry a key, so that a new socket has to be shown one first.
+    /// Whether the client's first messages carry a key, so that a new socket needs a message with a key first.
     keyed: bool,
-    /// What configured the generation that began last.
+    /// The messages that configured the generation that began last.
     begun: Vec<Box<[u8]>>,
-    /// Which greetings the client has been told, and which of them it is not told again.
+    /// For each of the provider's greetings, whether the client has received it, and whether a repetition is to be suppressed.
     greeted: Vec<bool>,
     repeated: Vec<bool>,
 }
@@ -32,22 +32,22 @@ pub(super) struct Openings {
 struct Kept {
     kind: usize,
     id: String,
-    /// The message that was sent.
+    /// The message as it was sent.
     text: Box<[u8]>,
     keyed: bool,
     answer: Answer,
 }
 
-/// The provider's answer to an opening.
+/// The state of the provider's response to a configuring message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {
-    /// It is none of the provider's customs.
+    /// The provider does not respond to it.
     Never,
-    /// It is still to come, for the client.
+    /// The client still waits for it.
     Owed,
-    /// The client has been told.
+    /// The client has received it.
     Told,
-    /// It is to come once more, and the client is not told again.
+    /// It will be repeated, and the repetition is suppressed.
     Repeated,
 }
 
@@ -66,17 +66,18 @@ impl Openings {
         }
     }
 
-    /// Whether a new socket would know all that this one does.
+    /// Whether a new socket can be configured exactly like this one.
     pub(super) fn are_whole(&self) -> bool {
         self.whole && (!self.keyed || self.kept.first().is_some_and(|kept| kept.keyed))
     }
 
-    /// What configured the generation that has just begun, and is not said again to the sockets after this.
+    /// Takes the messages that configured the generation that has just begun; they are not repeated on later sockets.
     pub(super) fn take_begun(&mut self) -> Vec<Box<[u8]>> {
         std::mem::take(&mut self.begun)
     }
 
-    /// The client says this, and that is sent in its place; `keyed` says whether a key is in it. Whether it is an opening.
+    /// The client sent `text`, which was forwarded as `sent`; `keyed`: it carries a key. Returns whether it is a configuring
+    /// message.
     pub(super) fn said(&mut self, text: &[u8], sent: &[u8], keyed: bool) -> bool {
         self.keyed |= keyed;
         self.begun.clear();
@@ -109,20 +110,20 @@ impl Openings {
         true
     }
 
-    /// The client says something that configures nothing.
+    /// The client sent something that configures nothing.
     pub(super) fn said_other(&mut self) {
         if self.rule.remembers {
             self.is_unknown();
         }
     }
 
-    /// The client said something that cannot be said again, or was not looked at.
+    /// The client sent something that cannot be repeated, or was not inspected.
     pub(super) fn is_unknown(&mut self) {
         self.whole = false;
         self.kept = Vec::new();
     }
 
-    /// What a new socket is told first.
+    /// The messages to send on a new socket.
     pub(super) fn say_again(&mut self) -> impl Iterator<Item = &[u8]> {
         self.repeated.clone_from(&self.greeted);
         for kept in &mut self.kept {
@@ -133,14 +134,14 @@ impl Openings {
         self.kept.iter().map(|kept| &*kept.text)
     }
 
-    /// Whether a message of the provider's has to be looked at.
+    /// Whether a message of the provider's has to be inspected.
     pub(super) fn may_answer(&self, text: &[u8]) -> bool {
         let open = |kept: &Kept| matches!(kept.answer, Answer::Owed | Answer::Repeated);
         let greets = self.greeted.iter().any(|greeted| !greeted) || self.repeated.contains(&true);
         (greets || self.kept.iter().any(open)) && self.rule.may_answer(text)
     }
 
-    /// The provider says this. Whether the client has been told already.
+    /// The provider sent this. Returns whether it repeats something that the client has received.
     pub(super) fn heard(&mut self, evidence: &Evidence<'_>) -> bool {
         if let Some(greeting) = self.rule.greeting(evidence) {
             if let Some(greeted) = self.greeted.get_mut(greeting) {
@@ -182,8 +183,8 @@ mod tests {
         Openings::new(Arc::clone(rule), Arc::clone(profile.generations("GET", "/x").expect("generations")))
     }
 
-    /// Plays `c` (the client says), `p` (the provider says, and the client is told), `x` (the same, and it is not told) and `n` (a new
-    /// socket, which is told this first).
+    /// Plays `c` (the client sends), `p` (the provider sends, and it is forwarded), `x` (the provider sends, and it is
+    /// suppressed) and `n` (a new socket, on which this is sent first).
     fn plays(change: &str, script: &[(char, &str)]) -> Openings {
         let mut openings = openings(change);
         for (number, (what, text)) in script.iter().enumerate() {
@@ -209,7 +210,7 @@ mod tests {
     const PART: &str = r#"{"type":"part"}"#;
 
     #[test]
-    fn the_last_of_a_kind_is_said_again_and_its_answer_is_not_told_twice() {
+    fn the_last_of_a_kind_is_repeated_and_its_response_is_suppressed() {
         let (hello, ready) = (r#"{"type":"hello"}"#, r#"{"type":"ready"}"#);
         let _ = plays(
             "",
@@ -222,7 +223,7 @@ mod tests {
                 ('n', LATER),
                 ('x', hello),
                 ('x', ready),
-                // What comes once more is news.
+                // A second repetition is forwarded.
                 ('p', hello),
                 ('p', ready),
                 ('n', LATER),
@@ -230,7 +231,7 @@ mod tests {
                 ('x', hello),
             ],
         );
-        // What the client has not been told yet it is told.
+        // What the client has not received yet is forwarded.
         let _ = plays(
             "",
             &[('c', SETUP), ('n', SETUP), ('p', hello), ('p', ready), ('n', SETUP), ('x', ready), ('x', hello)],
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_a_kind_stay_in_order_where_each_changes_a_part() {
+    fn all_of_a_kind_are_repeated_in_order_where_each_changes_a_part() {
         let both = format!("{PART} {LATER} {PART}");
         let parted = r#"{"type":"parted"}"#;
         let _ = plays(
@@ -266,14 +267,14 @@ mod tests {
     }
 
     #[test]
-    fn text_is_never_kept_and_what_a_provider_remembers_is_not_said_again() {
+    fn text_is_never_kept_and_remembered_settings_are_not_repeated() {
         let spoken = r#"{"type":"setup","text":"secret"}"#;
         assert!(plays("", &[('c', spoken), ('n', "")]).are_whole());
         assert!(plays("remembers = true", &[('c', SETUP), ('n', SETUP)]).are_whole());
         assert!(!plays("remembers = true", &[('c', SETUP), ('c', spoken), ('n', "")]).are_whole());
         assert!(!plays("remembers = true", &[('c', r#"{"type":"other"}"#)]).are_whole());
         assert!(plays("", &[('c', r#"{"type":"other"}"#)]).are_whole());
-        // A socket whose first message showed a key is followed by one that is told that message first, or by none.
+        // If a socket's first message had a key, a new socket gets that message first, or there is none.
         let keyed = r#"{"type":"setup","key":"k"}"#;
         assert!(plays("", &[('c', keyed), ('c', PART), ('n', &format!("{keyed} {PART}"))]).are_whole());
         assert!(!plays("", &[('c', keyed), ('c', LATER)]).are_whole());

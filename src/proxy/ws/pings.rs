@@ -1,4 +1,4 @@
-//! Whether a side that says nothing is there: when it is asked, and when its silence is an answer.
+//! Keepalive pings: when to ping a silent side, and when it counts as lost.
 //!
 //! Pure: the clock is an argument.
 
@@ -8,24 +8,24 @@ use tokio::time::Instant;
 /// Pings to one side of a session.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pings {
-    /// How long it may be silent; no pings without it.
+    /// The silence after which it is pinged; none for no pings.
     every: Option<Duration>,
     unanswered: u8,
     next: Instant,
 }
 
-/// What is to be done about a side that is silent.
+/// What to do about a silent side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing yet.
     Wait,
-    /// It is asked.
+    /// Ping it.
     Ask,
     /// It has answered neither of two pings.
     Lost,
 }
 
-/// After so many unanswered pings a side is lost.
+/// After this many unanswered pings a side is lost.
 const MOST: u8 = 2;
 
 impl Pings {
@@ -35,7 +35,7 @@ impl Pings {
         pings
     }
 
-    /// The side has said something, or has had no chance to be heard.
+    /// The side sent something, or nothing could be read from it.
     pub(super) fn heard(&mut self, now: Instant) {
         if let Some(every) = self.every {
             (self.unanswered, self.next) = (0, now + every);
@@ -47,8 +47,8 @@ impl Pings {
         self.every.map(|_| self.next)
     }
 
-    /// What to do now. The first ping goes out after one time of silence and the second half as long after it, so that the side is lost
-    /// after two times; one that cannot be asked now is asked half a time later.
+    /// What to do now. The first ping is sent after one interval of silence and the second half an interval later; after two
+    /// intervals the side is lost. If a ping cannot be sent now, it is tried half an interval later.
     pub(super) fn step(&mut self, now: Instant, may_ask: bool) -> Step {
         let Some(every) = self.every.filter(|_| self.next <= now) else { return Step::Wait };
         if self.unanswered == MOST {
@@ -69,7 +69,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// `?` asks, `!` is lost, `.` waits; `=` says that the side was heard, and `x` that it cannot be asked.
+    /// `?` pings, `!` is lost, `.` waits; `=` is traffic from the side, and `x` means that no ping can be sent.
     fn runs(every: Option<u64>, script: &[(u64, char)]) {
         let start = Instant::now();
         let mut pings = Pings::new(every.map(Duration::from_secs), start);
@@ -89,7 +89,7 @@ mod tests {
     fn a_side_is_asked_twice_and_then_lost() {
         runs(Some(10), &[(9, '.'), (10, '?'), (14, '.'), (15, '?'), (19, '.'), (20, '!')]);
         runs(Some(10), &[(10, '?'), (15, '?'), (19, '='), (28, '.'), (29, '?'), (34, '?'), (39, '!')]);
-        // What cannot be asked is not lost, however long it takes.
+        // A side that cannot be pinged is never lost.
         runs(Some(10), &[(10, 'x'), (15, 'x'), (20, 'x'), (25, '?'), (30, 'x'), (35, '?'), (40, '!')]);
         runs(None, &[(10, '.'), (1000, '.')]);
     }

@@ -1,4 +1,4 @@
-//! A connection of which the beginning has been read before.
+//! A connection from which some bytes have been read already.
 
 use bytes::{Buf as _, Bytes};
 use hyper::upgrade::Upgraded;
@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection, and what is read of it first.
+/// A connection, and the bytes to read first.
 #[derive(Debug)]
 pub(super) struct Prefixed {
     head: Bytes,
@@ -20,7 +20,7 @@ impl Prefixed {
         Prefixed { head: Bytes::new(), io: TokioIo::new(upgraded) }
     }
 
-    /// The same connection, of which this is read once more.
+    /// The connection with these bytes to be read again.
     pub(super) fn again(self, head: Bytes) -> Prefixed {
         Prefixed { head, ..self }
     }
@@ -35,7 +35,7 @@ impl AsyncRead for Prefixed {
         buffer.put_slice(self.head.get(..length).unwrap_or_default());
         self.head.advance(length);
         if self.head.is_empty() {
-            // What it was a part of is let go.
+            // Frees the buffer that it was a part of.
             self.head = Bytes::new();
         }
         Poll::Ready(Ok(()))

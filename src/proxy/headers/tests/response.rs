@@ -19,7 +19,8 @@ fn answered(given: &[&str], prefix: &str, base: &str, public: PublicAddress<'_>)
     rest
 }
 
-/// The list of what ends here is one: fields that `Connection` names beside the upgrade went on to the client of a WebSocket.
+/// The hop-by-hop list used to be a second one here: fields that `Connection` names beside the upgrade reached the client of a
+/// WebSocket.
 #[test]
 fn a_completed_handshake_keeps_nothing_of_the_other_hop() {
     let mut headers = map(&[
@@ -40,7 +41,7 @@ fn a_completed_handshake_keeps_nothing_of_the_other_hop() {
     assert_eq!(rest, ["connection: upgrade", "sec-websocket-accept: a", "upgrade: websocket"]);
 }
 
-/// Trailers and informational responses had a list of their own, which knew a few fields of what heads are cleared of.
+/// Trailers and informational responses used to have a list of their own, which covered few of the fields removed from heads.
 #[test]
 fn fields_beside_the_head_are_treated_like_those_in_it() {
     let given = [
@@ -59,7 +60,7 @@ fn fields_beside_the_head_are_treated_like_those_in_it() {
         "link: <https://api.example.com/v1/a>; rel=next",
         "refresh: 5 /v1/a",
         "x-sum: 1",
-        // Of the body, of the call and of CORS the head alone speaks.
+        // Only the head describes the body, the call and CORS.
         "content-length: 5",
         "content-encoding: gzip",
         "content-type: text/html",
@@ -85,7 +86,7 @@ fn fields_beside_the_head_are_treated_like_those_in_it() {
     assert!(beside.contains(&"set-cookie: a=1; Path=/x".to_owned()), "{beside:?}");
 }
 
-/// `url=` was looked for and nothing else, although browsers need neither the word nor the semicolon.
+/// Only `url=` used to be recognised, although browsers need neither the word nor the semicolon.
 #[test]
 fn a_refresh_leads_here_however_it_is_spelled() {
     for (given, wanted) in [
@@ -113,7 +114,7 @@ fn a_refresh_leads_here_however_it_is_spelled() {
 
 const PUBLIC: PublicAddress<'_> = PublicAddress { url: None, tls: false, authority: Some("gate.example:8080") };
 
-/// Which headers of a success change: these, and no others.
+/// The header fields of a success that change, and no others.
 #[test]
 fn response_headers_change_as_they_must() {
     for (given, expected) in [
@@ -203,7 +204,7 @@ fn locations_at_the_provider_become_locations_here() {
     }
 }
 
-/// Only the first upstream at a host was asked, which also lent its port to references that leave theirs out.
+/// Only the first upstream at a host used to be considered, and its port was used for references without one.
 #[test]
 fn locations_are_those_of_the_upstream_that_answered() {
     let mut route = route("/el");
@@ -232,7 +233,7 @@ fn locations_are_those_of_the_upstream_that_answered() {
     }
 }
 
-/// `Location` and a few others led here; whoever asked an operation of Azure's for its state went past the gateway.
+/// `Location` and a few others were rewritten; a client that polled an Azure operation went past the gateway.
 #[test]
 fn every_field_that_holds_a_url_leads_here() {
     let spec = ProfileSpec { url_headers: vec!["X-Next-Page".to_owned()], ..ProfileSpec::default() };

@@ -1,4 +1,4 @@
-//! Frames and messages that are too long to be held: they pass as they come, and what is in them is shown as it passes.
+//! Frames and messages that are too long to be buffered: they are forwarded as they arrive, and passed to the callback meanwhile.
 
 use super::payload::{check_text, masked_pieces};
 use super::unit::Suspect;
@@ -6,7 +6,7 @@ use super::{FrameReader, HELD, Head, Look, Passing, Unit, Violation, hand_out, t
 use crate::wire::frame::Opcode;
 
 impl FrameReader {
-    /// Most bytes of this frame that are held.
+    /// Most bytes of this frame that are buffered.
     pub(super) fn room(&self, head: &Head) -> usize {
         if head.part.opcode == Opcode::Text || self.coded == Some(head.part.opcode) { self.most } else { HELD }
     }
@@ -20,7 +20,7 @@ impl FrameReader {
         self.passing = Some(Passing { part: head.part, mask: head.header.mask, done: 0, left: head.header.length });
     }
 
-    /// Passes on what there is of a long frame, and says how much that was.
+    /// Forwards what has arrived of a long frame, and returns its length.
     pub(super) fn pass_on(&mut self, rest: &[u8], suspect: &mut Suspect<'_>) -> Result<usize, Violation> {
         let Some(passing) = &mut self.passing else { return Ok(0) };
         let length = usize::try_from(passing.left).unwrap_or(usize::MAX).min(rest.len());
@@ -44,7 +44,7 @@ impl FrameReader {
         Ok(length)
     }
 
-    /// A frame passes; where it goes on with a message that is too long to be held, it is shown.
+    /// Forwards a frame; if it continues a message that is too long to be buffered, it is passed to the callback.
     pub(super) fn pass_unread(&mut self, head: &Head, payload: &[u8], suspect: &mut Suspect<'_>) {
         if self.unread {
             masked_pieces(payload, head.header.mask, 0, &mut |plain| {
@@ -54,7 +54,7 @@ impl FrameReader {
         }
     }
 
-    /// The fragments that were held pass, because the message has become too long.
+    /// Forwards the buffered fragments, because the message has become too long.
     pub(super) fn release_unread(&mut self, suspect: &mut Suspect<'_>, take: &mut dyn FnMut(Unit<'_>)) {
         if !self.held.is_empty() {
             self.show_held(suspect);
@@ -63,7 +63,7 @@ impl FrameReader {
         }
     }
 
-    /// Shows what is held.
+    /// Passes the buffered fragments to the callback.
     pub(super) fn show_held(&mut self, suspect: &mut Suspect<'_>) {
         if !self.held.is_empty() {
             let _ = suspect(Opcode::Continuation, &text_of(&self.held, self.sender));

@@ -1,9 +1,9 @@
-//! Payloads of frames without their masks: text is checked, control frames are read, messages are put together.
+//! Unmasked payloads: validates text, parses control frames, joins fragments.
 
 use crate::wire::frame::{Broken, Checker, MAX_CONTROL, Opcode, Part, Sender, apply_mask, parse};
 use std::borrow::Cow;
 
-/// Checks a piece of text, which is unmasked in a buffer because it goes on as it is.
+/// Validates a piece of text. It is unmasked into a buffer, because the original is forwarded.
 pub(super) fn check_text(
     checker: &mut Checker,
     part: &Part,
@@ -28,7 +28,7 @@ pub(super) fn check_text(
     checker.payload(part, &[], done)
 }
 
-/// Shows a part of a payload, which stands so far behind its beginning, without its mask.
+/// Passes part of a payload, at this offset, to `show` without its mask.
 pub(super) fn masked_pieces(piece: &[u8], mask: Option<[u8; 4]>, mut offset: u64, show: &mut dyn FnMut(&[u8])) {
     let Some(key) = mask else { return show(piece) };
     let mut buffer = [0; 1024];
@@ -60,12 +60,12 @@ pub(super) fn begins_json(text: &[u8]) -> bool {
     text.trim_ascii_start().first() == Some(&b'{')
 }
 
-/// Whether the beginning of a text leaves it open that it is a JSON object.
+/// Whether the beginning of a text allows that it is a JSON object.
 pub(super) fn may_be_json(text: &[u8]) -> bool {
     text.trim_ascii_start().first().is_none_or(|first| *first == b'{')
 }
 
-/// A payload without its mask.
+/// The unmasked payload.
 pub(super) fn plain(payload: &[u8], mask: Option<[u8; 4]>) -> Cow<'_, [u8]> {
     let Some(key) = mask else { return Cow::Borrowed(payload) };
     let mut plain = payload.to_vec();
@@ -73,7 +73,7 @@ pub(super) fn plain(payload: &[u8], mask: Option<[u8; 4]>) -> Cow<'_, [u8]> {
     Cow::Owned(plain)
 }
 
-/// The text of a message in frames, all of which have been accepted.
+/// The text of a message in these frames, all of which are valid.
 pub(super) fn text_of(mut frames: &[u8], sender: Sender) -> Vec<u8> {
     let mut text = Vec::with_capacity(frames.len());
     while let Ok(Some((header, length))) = parse(frames, sender) {

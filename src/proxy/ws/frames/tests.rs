@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 const SIZES: Sizes = Sizes { frame: 16 << 20, message: 16 << 20 };
 
-/// What came out, neighbouring bytes that pass joined.
+/// The output, with adjacent passing bytes joined.
 #[derive(Debug, PartialEq, Eq)]
 enum Out {
     Pass(Vec<u8>),
@@ -83,7 +83,7 @@ fn payload() -> impl Strategy<Value = (Opcode, Vec<u8>)> {
 
 proptest! {
     #[test]
-    fn cuts_make_no_difference(
+    fn chunking_makes_no_difference(
         client in any::<bool>(),
         messages in prop::collection::vec((payload(), prop::collection::vec(any::<prop::sample::Index>(), 0..4)), 0..5),
         end in prop_oneof![
@@ -109,7 +109,7 @@ proptest! {
 }
 
 #[test]
-fn what_passes_is_every_byte_of_it() {
+fn passing_frames_are_unchanged() {
     for sender in [Sender::Client, Sender::Server] {
         let bytes = [
             fragment(sender, true, Opcode::Text, b"good"),
@@ -126,7 +126,7 @@ fn what_passes_is_every_byte_of_it() {
 }
 
 #[test]
-fn only_a_servers_text_that_may_be_an_error_is_looked_at() {
+fn only_a_servers_text_that_may_be_an_error_is_inspected() {
     let text = b"{\"bad\":1}";
     let bytes = fragment(Sender::Server, true, Opcode::Text, text);
     assert_eq!(run(Sender::Server, &[&bytes]), [Out::Suspect(bytes.clone(), text.to_vec())]);
@@ -142,7 +142,7 @@ fn only_a_servers_text_that_may_be_an_error_is_looked_at() {
 }
 
 #[test]
-fn a_frame_shows_what_is_wrong_as_soon_as_its_header_is_there() {
+fn a_violation_is_reported_as_soon_as_the_header_is_complete() {
     for (header, violation) in [
         (&[0xc1][..], None),
         (&[0xc1, 5], Some(Violation::Broken(Broken::ReservedBit))),
@@ -164,7 +164,7 @@ fn a_frame_shows_what_is_wrong_as_soon_as_its_header_is_there() {
 }
 
 #[test]
-fn nothing_is_read_behind_a_close() {
+fn nothing_is_read_after_a_close() {
     let bytes = [fragment(Sender::Server, true, Opcode::Close, b""), vec![0xff; 10]].concat();
     assert_eq!(run(Sender::Server, &[&bytes, b"more"]), [Out::Close(None, String::new())]);
 }
@@ -189,7 +189,7 @@ fn frames_and_messages_have_a_largest_size() {
         (vec![text(true, true, 11)], true),
         (vec![text(false, true, 10), text(false, false, 10), text(true, false, 5)], false),
         (vec![text(false, true, 10), text(false, false, 10), text(true, false, 6)], true),
-        // Each message has a size of its own, and control frames none but that of the RFC.
+        // The size limit applies to each message; control frames have only the limit of the RFC.
         (vec![text(true, true, 10), text(true, true, 10), text(true, true, 10)], false),
         (vec![fragment(Sender::Client, true, Opcode::Ping, &[0; 125])], false),
     ] {
@@ -198,7 +198,7 @@ fn frames_and_messages_have_a_largest_size() {
 }
 
 #[test]
-fn places_for_words_of_our_own_are_known() {
+fn positions_for_frames_of_our_own_are_known() {
     let state = |pieces: &[&[u8]]| {
         let mut inbound = FrameReader::new(Sender::Server, SIZES);
         for piece in pieces {
@@ -225,7 +225,7 @@ fn places_for_words_of_our_own_are_known() {
 }
 
 #[test]
-fn a_long_text_is_looked_at_where_that_is_asked_for() {
+fn a_long_text_is_inspected_on_request() {
     let looked_at = |most: usize| {
         let mut reader = FrameReader::new(Sender::Server, SIZES);
         reader.hold(most, false);

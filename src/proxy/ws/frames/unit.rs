@@ -1,8 +1,8 @@
-//! What a reader of frames is told and what it tells: how much may come, what is looked at, what came, what went too far.
+//! The input and output types of the frame reader: limits, what to inspect, units, violations.
 
 use crate::wire::frame::{Broken, Opcode};
 
-/// How much a peer may send at once.
+/// Size limits for what a peer sends.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::proxy::ws) struct Sizes {
     /// Largest frame, in bytes of payload.
@@ -11,18 +11,18 @@ pub(in crate::proxy::ws) struct Sizes {
     pub(in crate::proxy::ws) message: u64,
 }
 
-/// Which text messages are looked at.
+/// Which text messages are inspected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy::ws) enum Look {
     /// None.
     Nothing,
-    /// Those that begin as a JSON object does, if they are not too long to be held.
+    /// Those that begin like a JSON object, unless they are too long to be buffered.
     Objects,
-    /// The next one, whatever it is; it must not be too long. Then [`Look::Objects`].
+    /// The next one, whatever it is, which must not be too long; after that [`Look::Objects`].
     Next,
 }
 
-/// Says of a message whether it has to be looked at.
+/// Decides whether a message has to be inspected.
 pub(in crate::proxy::ws) type Suspect<'s> = dyn FnMut(Opcode, &[u8]) -> bool + 's;
 
 /// What to do with a complete frame.
@@ -38,23 +38,23 @@ pub(super) enum FrameAction {
     Close,
 }
 
-/// Something that has come.
+/// Part of the stream of one peer.
 #[derive(Debug)]
 pub(in crate::proxy::ws) enum Unit<'a> {
-    /// Frames of data that pass as they are, or a part of one.
+    /// Data frames that pass unchanged, or a part of one.
     Pass(&'a [u8]),
-    /// A text message that was to be looked at: its frames as they came, and its text.
+    /// A text message to inspect: its original frames, and its text.
     Suspect(&'a [u8], &'a [u8]),
-    /// A ping or a pong: its frame as it came, and its payload.
+    /// A ping or a pong: its original frame, and its payload.
     Control(&'a [u8], &'a [u8]),
-    /// A close: its frame as it came, its code, its reason. Nothing comes after it.
+    /// A close: its original frame, its code, its reason. Nothing follows it.
     Close(&'a [u8], Option<u16>, &'a str),
 }
 
-/// How a peer went too far.
+/// How a peer violated the protocol or a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::proxy::ws) enum Violation {
-    /// It broke the protocol.
+    /// It violated the protocol.
     Broken(Broken),
     /// Its message, or one frame of it, is larger than [`Sizes`] allow.
     TooLarge,
@@ -75,7 +75,7 @@ impl Violation {
         }
     }
 
-    /// What to say about it.
+    /// The reason for the close frame.
     pub(in crate::proxy::ws) fn reason(self) -> &'static str {
         match self {
             Violation::Broken(broken) => broken.reason(),
