@@ -102,6 +102,7 @@ impl Control {
             () = self.shut_down_gracefully(delay, timeout) => {}
             Some(()) = stops.recv() => tracing::warn!(connections = self.drain.open(), "told to end at once"),
         }
+        self.running.shared.stopping.cut();
         self.drain.cut_now();
     }
 
@@ -109,7 +110,7 @@ impl Control {
     async fn shut_down_gracefully(&self, delay: Duration, timeout: Duration) {
         tokio::time::sleep(delay).await;
         self.drain.begin();
-        // WebSockets do not end by themselves: they get a close frame before the rest is cut.
+        // WebSockets and long streams do not end by themselves: each is told before the rest is cut.
         let words = LAST_WORDS.min(timeout / 2);
         let cut = async {
             tokio::time::sleep(timeout - words).await;

@@ -6,6 +6,7 @@
 use super::context::RoutedContext;
 use super::limits::{self, Admission, Asked, Denied, Queued, Slot, Subject};
 use super::request_body::RequestBody;
+use super::stopping::{Notice, Stopping};
 use super::tenants::{Begun, Watch};
 use crate::canon::Fault;
 use crate::limit::gate::AccountSet;
@@ -64,8 +65,9 @@ pub(crate) async fn admit(
             }
             Asked::Queued(queued) => {
                 call.queues();
+                let stopping = Arc::clone(&call.state.shared.stopping);
                 // Boxed, because most calls need not wait.
-                let granted = Box::pin(while_known(&mut call.watch, waited(queued, upload))).await?;
+                let granted = Box::pin(while_allowed(&mut call.watch, &stopping, waited(queued, upload))).await?;
                 call.queued();
                 upload.resume();
                 granted
@@ -76,9 +78,9 @@ pub(crate) async fn admit(
     let account = call.destination.account;
     call.admission = Admission::new(credential, claim, account);
     if limits.waits() {
-        let path = call.upstream.limited_path().to_owned();
+        let (path, stopping) = (call.upstream.limited_path().to_owned(), Arc::clone(&call.state.shared.stopping));
         let body = async { upload.read_ahead(limits::BOUND).await.map(drop) };
-        Box::pin(while_known(&mut call.watch, limits.sets_out(&mut call.admission, &path, body))).await?;
+        Box::pin(while_allowed(&mut call.watch, &stopping, limits.sets_out(&mut call.admission, &path, body))).await?;
     }
     call.admission.has(permit);
     let left = charges.keep();
@@ -92,17 +94,28 @@ pub(crate) async fn admit(
     Ok(())
 }
 
-/// Waits, unless the client's key becomes invalid first: only clients that may call can wait in a queue.
-async fn while_known<T>(watch: &mut Option<Watch>, wait: impl Future<Output = Result<T, Denied>>) -> Result<T, Denied> {
-    let ended = poll_fn(|cx| match watch.as_mut().and_then(|watch| watch.poll(cx)) {
-        Some(fault) => Poll::Ready(fault),
-        None => Poll::Pending,
-    });
+/// Waits, unless the client's key becomes invalid or the gateway stops first: only clients that may call can wait in a queue.
+async fn while_allowed<T>(
+    watch: &mut Option<Watch>,
+    stopping: &Arc<Stopping>,
+    wait: impl Future<Output = Result<T, Denied>>,
+) -> Result<T, Denied> {
     tokio::select! {
         biased;
         outcome = wait => outcome,
-        fault = ended => Err(fault.into()),
+        fault = no_longer(watch, stopping) => Err(fault.into()),
     }
+}
+
+/// Completes when the client's key becomes invalid or the gateway stops.
+pub(super) async fn no_longer(watch: &mut Option<Watch>, stopping: &Arc<Stopping>) -> Fault {
+    let mut notice = Notice::default();
+    poll_fn(|cx| match watch.as_mut().and_then(|watch| watch.poll(cx)) {
+        Some(fault) => Poll::Ready(fault),
+        None if notice.poll(stopping, cx) => Poll::Ready(Fault::ShuttingDown),
+        None => Poll::Pending,
+    })
+    .await
 }
 
 /// Waits for a slot, unless the client disconnects first.

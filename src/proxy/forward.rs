@@ -3,7 +3,7 @@
 use super::context::RoutedContext;
 use super::request_body::RequestBody;
 use super::upstreams::was_never_sent;
-use crate::canon::{self, Fault, Phase};
+use crate::canon::{self, Fault, Origin, Phase};
 use crate::telemetry::upstreams::Outcome;
 use crate::upstream::{Client, Exchange, Failure, Kind};
 use crate::wire;
@@ -78,9 +78,9 @@ pub(crate) fn call_ended(call: &RoutedContext, number: Option<u16>) {
 
 /// A gRPC call broke off after its head.
 pub(crate) fn call_broke(call: &RoutedContext, failure: &Failure) {
-    // The total timeout is set by the client and the operator, and says nothing about the upstream.
-    let is_over = failure.fault == Fault::TotalTimeout;
-    count(call, of_failure(failure).filter(|_| !is_over));
+    // Total timeouts, keys that become invalid and the end of this gateway say nothing about the upstream.
+    let is_ours = matches!(failure.fault.origin(), Origin::Gateway | Origin::Client);
+    count(call, of_failure(failure).filter(|_| !is_ours));
 }
 
 fn count(call: &RoutedContext, ended: Option<Outcome>) {

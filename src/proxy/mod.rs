@@ -54,7 +54,7 @@ use pages::{add_cors, addresses, rules_for, rules_of_nowhere};
 use prepare::prepare;
 use retry::{Answer, Failed};
 
-use crate::canon::Fault;
+use crate::canon::{Fault, Phase};
 use crate::upstream::{Client, Failure, TlsShared};
 use crate::wire::grpc;
 use arc_swap::ArcSwap;
@@ -63,11 +63,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::{Either, lazy, ready};
 use http::{Request, Response, Version, request};
 use hyper::body::Incoming;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::task::Poll;
 
 /// Serves the requests of one worker. Each worker has its own connections to providers.
 #[derive(Debug)]
@@ -218,8 +216,9 @@ impl Proxy {
             }
             let answer = {
                 // A block: otherwise the future would reserve space for the result of `send` while it awaits `relay`.
-                let sent = match call.watch.is_some() {
-                    true => Box::pin(sent_while_known(&self.client, &mut call, request)).await,
+                // A call of gRPC has no other way to be told than an answer.
+                let sent = match call.watch.is_some() || call.phase == Phase::Grpc {
+                    true => Box::pin(sent_while_allowed(&self.client, &mut call, request)).await,
                     false => retry::send(&self.client, &mut call, request, false).await,
                 };
                 match sent {
@@ -232,21 +231,19 @@ impl Proxy {
     }
 }
 
-/// The result of sending a request, unless the client's key becomes invalid first.
-async fn sent_while_known(
+/// The result of sending a request, unless the client's key becomes invalid or the gateway stops first.
+async fn sent_while_allowed(
     client: &Client<RequestBody>,
     call: &mut RoutedContext,
     request: Request<RequestBody>,
 ) -> Result<Answer, Box<Failed>> {
     // Taken out of the call for as long as the request borrows the call.
-    let Some(mut watch) = call.watch.take() else { return retry::send(client, call, request, false).await };
+    let (mut watch, stopping) = (call.watch.take(), Arc::clone(&call.state.shared.stopping));
     let sent = tokio::select! {
         biased;
         sent = retry::send(client, call, request, false) => sent,
-        fault = poll_fn(|cx| watch.poll(cx).map_or(Poll::Pending, Poll::Ready)) => {
-            Err(Box::new(Failed::Lost(Failure::of(fault))))
-        }
+        fault = admit::no_longer(&mut watch, &stopping) => Err(Box::new(Failed::Lost(Failure::of(fault)))),
     };
-    call.watch = Some(watch);
+    call.watch = watch;
     sent
 }

@@ -68,8 +68,8 @@ pub struct Shared {
     first_audio: Mutex<BTreeMap<(String, String), FirstAudioOfUpstream>>,
     /// This gateway's identity in `Via`.
     pub identity: Identity,
-    /// Signals that WebSockets have to be closed.
-    pub stopping: Stopping,
+    /// Signals that sessions and streams have to be ended.
+    pub stopping: Arc<Stopping>,
     /// The current tenants, whatever configuration a session began with.
     pub tenants: Arc<Current>,
     /// The counts of the routes' limits.
@@ -191,7 +191,7 @@ impl Shared {
             health: Mutex::default(),
             first_audio: Mutex::default(),
             identity,
-            stopping: Stopping::default(),
+            stopping: Arc::default(),
             tenants: Arc::default(),
             limits: Registry::default(),
             connections: Connections::new(),

@@ -30,6 +30,7 @@ mod framing;
 /// gRPC: trailers in both directions, deadlines, and refusals that stubs understand.
 mod grpc;
 mod grpc_hostile;
+mod grpc_own;
 mod grpc_refusals;
 /// Headers that a client could spoof, and those that a proxy must add or take away.
 mod headers;

@@ -171,10 +171,11 @@ impl Drop for RoutedContext {
         if self.error.is_none() {
             let fault = match self.peer.has_stalled() {
                 _ if std::thread::panicking() => Fault::Panic,
+                _ if self.state.shared.stopping.is_cut() => Fault::ShuttingDown,
                 true => Fault::ClientStalled,
                 false => Fault::ClientLeft,
             };
-            if fault == Fault::Panic && self.status == 0 {
+            if matches!(fault, Fault::Panic | Fault::ShuttingDown) && self.status == 0 {
                 self.status = fault.code().status();
             }
             self.record(self.phase, &CanonicalError::from_fault(fault), None);

@@ -3,13 +3,14 @@
 use super::RequestContext;
 use super::followed::Followed;
 use crate::canon::envelope::Stamp;
-use crate::canon::{Phase, Profile};
+use crate::canon::{Fault, Phase, Profile};
 use crate::config::types::Envelope;
 use crate::limit::AccountSet;
 use crate::proxy::RouteRuntime;
 use crate::proxy::headers::{self, Destination, Fields};
 use crate::proxy::limits::{Admission, Ledger};
 use crate::proxy::redact::ClientKeys;
+use crate::proxy::stopping::Notice;
 use crate::proxy::tenants::{Begun, Exit, Watch};
 use crate::proxy::upstreams::{AccountGuard, UpstreamPass};
 use crate::telemetry::metrics::{InFlight, Limit};
@@ -62,6 +63,8 @@ pub(crate) struct RoutedContext {
     pub(crate) key_followed: bool,
     /// Watches the validity of the client's key, if it has one.
     pub(crate) watch: Option<Watch>,
+    /// Signals a stream that the gateway stops.
+    pub(super) notice: Notice,
     pub(super) in_flight: Option<InFlight>,
     pub(super) ended: bool,
 }
@@ -124,6 +127,7 @@ impl RoutedContext {
             shown: None,
             key_followed: false,
             watch: None,
+            notice: Notice::default(),
             ended: false,
         }
     }
@@ -241,6 +245,21 @@ impl RoutedContext {
     /// Like `look_at_key`, and also wakes the task when the key becomes invalid.
     pub(crate) fn watch_key(&mut self, cx: &mut Context<'_>) -> Option<Failure> {
         self.watch.as_mut()?.poll(cx).map(Failure::of)
+    }
+
+    /// Checks, when data moves, whether a stream must end because its key became invalid or the gateway stops.
+    pub(crate) fn look_at_end(&mut self) -> Option<Failure> {
+        let stops = || self.state.shared.stopping.has_begun().then(|| Failure::of(Fault::ShuttingDown));
+        stops().or_else(|| self.look_at_key())
+    }
+
+    /// The same check while the stream waits; its task is woken when that happens.
+    pub(crate) fn watch_end(&mut self, cx: &mut Context<'_>) -> Option<Failure> {
+        let RoutedContext { request, notice, .. } = self;
+        match notice.poll(&request.state.shared.stopping, cx) {
+            true => Some(Failure::of(Fault::ShuttingDown)),
+            false => self.watch_key(cx),
+        }
     }
 
     /// Counts a rejection by a limit of the gateway.

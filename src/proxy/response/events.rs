@@ -142,8 +142,8 @@ impl Events {
                     {
                         break Some(Err(Failure::of(silent.fault())));
                     }
-                    if let Some(revoked) = self.call.watch_key(cx) {
-                        break Some(Err(revoked));
+                    if let Some(ended) = self.call.watch_end(cx) {
+                        break Some(Err(ended));
                     }
                     self.idle.moved_at(self.source.get_ref().last_sent());
                     ready!(self.idle.poll(cx));
@@ -160,7 +160,7 @@ impl Events {
         };
         let end = match stale {
             Poll::Ready(silent) => Some(Err(Failure::of(silent.fault()))),
-            Poll::Pending if end.is_none() => self.call.look_at_key().map(Err),
+            Poll::Pending if end.is_none() => self.call.look_at_end().map(Err),
             Poll::Pending => end,
         };
         if taken > 0 {

@@ -40,7 +40,7 @@ impl Messages {
         let frame = match Pin::new(&mut self.source).poll_frame(cx) {
             Poll::Ready(Some(Ok(_))) if self.idle.is_over() => self.failed(self.idle.failure()),
             Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                Ok(_) if let Some(revoked) = self.call.look_at_key() => self.failed(revoked),
+                Ok(_) if let Some(ended) = self.call.look_at_end() => self.failed(ended),
                 Ok(data) => {
                     self.idle.moved();
                     if let Some(followed) = &mut self.call.followed {
@@ -54,8 +54,8 @@ impl Messages {
             Poll::Ready(Some(Err(failure))) => self.failed(failure),
             Poll::Ready(None) => self.end(HeaderMap::new()),
             Poll::Pending => {
-                if let Some(revoked) = self.call.watch_key(cx) {
-                    return Poll::Ready(Some(Ok(self.failed(revoked))));
+                if let Some(ended) = self.call.watch_end(cx) {
+                    return Poll::Ready(Some(Ok(self.failed(ended))));
                 }
                 if let Some(followed) = &mut self.call.followed
                     && let Poll::Ready(silent) = followed.poll_silent(cx)

@@ -9,8 +9,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 /// What a provider does with one call.
 pub(crate) type Script = Arc<dyn Fn(Exchange) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -116,7 +118,7 @@ impl Ended {
 
 /// A connection of a client.
 #[derive(Clone)]
-pub(crate) struct Caller(h2::client::SendRequest<Bytes>);
+pub(crate) struct Caller(h2::client::SendRequest<Bytes>, tokio::task::AbortHandle);
 
 /// A call that its client has begun.
 pub(crate) struct Call {
@@ -127,12 +129,32 @@ pub(crate) struct Call {
 impl Caller {
     /// By prior knowledge.
     pub(crate) async fn to(address: SocketAddr) -> Caller {
+        Caller::over(TcpStream::connect(address).await.expect("it listens")).await
+    }
+
+    /// By ALPN, to a gateway that shows a certificate for `gateway.test`.
+    pub(crate) async fn by_tls(address: SocketAddr, trusted: rustls::RootCertStore) -> Caller {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let mut config = builder.expect("versions").with_root_certificates(trusted).with_no_client_auth();
+        config.alpn_protocols = vec![b"h2".to_vec()];
         let socket = TcpStream::connect(address).await.expect("it listens");
+        let name = rustls::pki_types::ServerName::try_from("gateway.test").expect("a name");
+        let handshake = TlsConnector::from(Arc::new(config)).connect(name, socket);
+        Caller::over(timeout(DEADLINE, handshake).await.expect("in time").expect("TLS")).await
+    }
+
+    async fn over(socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Caller {
         let mut builder = h2::client::Builder::new();
         let handshake = builder.max_header_list_size(1 << 20).handshake(socket);
         let (send, connection) = timeout(DEADLINE, handshake).await.expect("in time").expect("HTTP/2");
-        drop(tokio::spawn(connection));
-        Caller(send)
+        let connection = tokio::spawn(connection);
+        Caller(send, connection.abort_handle())
+    }
+
+    /// Ends the connection without a word.
+    pub(crate) fn abort(&self) {
+        self.1.abort();
     }
 
     /// Begins a call.
