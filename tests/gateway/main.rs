@@ -32,6 +32,7 @@ mod grpc;
 mod grpc_hostile;
 mod grpc_own;
 mod grpc_refusals;
+mod grpc_resets;
 /// Headers that a client could spoof, and those that a proxy must add or take away.
 mod headers;
 /// Pauses that a provider asks for, and caps that it teaches.
