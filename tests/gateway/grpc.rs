@@ -367,3 +367,63 @@ fn a_recognition_is_recorded_and_its_result_is_waited_for() {
         assert_eq!((&line["outcome"], &line["code"]), (&"silent".into(), &"no_result".into()));
     });
 }
+
+/// gRPC-Web and Connect are translated nowhere: they are ordinary requests, for a provider that speaks them itself. What it says passes, and
+/// what fails is answered with a status of HTTP, which their clients map to one of gRPC.
+#[test]
+fn relatives_of_grpc_are_ordinary_requests() {
+    use crate::support::{Act, Provider, World, envelope};
+    const END: &[u8] = b"\x80\0\0\0\x0fgrpc-status: 0\r\n";
+    let world = World::around(Provider::start(), |settings| {
+        settings.beside("rate", "/rate", "rate_limits = [{ requests = 1, per = \"1h\" }]")
+    });
+    let ask = |path: &str, kind: &str, more: &str| {
+        let body = "\0\0\0\0\x05hello";
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\n{more}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        world.client().send(format!("{head}{body}")).answer()
+    };
+    for kind in [
+        "application/grpc-web",
+        "application/grpc-web+proto",
+        "application/grpc-web-text",
+        "application/connect+proto",
+        "application/proto",
+        // There is none over HTTP/1.1.
+        "application/grpc",
+    ] {
+        let body = [message(b"one").as_ref(), END].concat();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n", body.len());
+        world.provider.next([Act::send([head.as_bytes(), &body].concat())]);
+        let answer = ask("/p/Speech/Say", kind, "X-Grpc-Web: 1\r\n");
+        assert_eq!((answer.status, &answer.body), (200, &body), "{kind}");
+        assert_eq!(answer.field("content-type"), kind);
+        let seen = world.provider.one();
+        assert_eq!(
+            (seen.body.as_slice(), seen.fields.get("content-type").as_deref()),
+            (&b"\0\0\0\0\x05hello"[..], Some(kind))
+        );
+    }
+    // An error of Connect is a status and JSON.
+    let body = r#"{"code":"resource_exhausted","message":"Quota exceeded."}"#;
+    let refusal = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    world.provider.next([Act::send(&refusal)]);
+    let answer = ask("/p/Speech/Say", "application/json", "Connect-Protocol-Version: 1\r\n");
+    let error = envelope(&answer, "rate_limited");
+    assert_eq!(
+        (error["message"].as_str(), error["upstream"]["code"].as_str()),
+        (Some("Quota exceeded."), Some("resource_exhausted"))
+    );
+    world.provider.next([Act::send(&refusal)]);
+    let own = ask("/c/Speech/Say", "application/json", "Connect-Protocol-Version: 1\r\n");
+    let own: serde_json::Value = serde_json::from_str(&own.text()).expect("JSON");
+    assert_eq!((&own["code"], &own["gateway_error"]["code"]), (&"resource_exhausted".into(), &"rate_limited".into()));
+    // The gateway's own.
+    assert_eq!(ask("/rate/Speech/Say", "application/grpc-web", "").status, 200);
+    let _ = envelope(&ask("/rate/Speech/Say", "application/grpc-web", ""), "rate_limited");
+}
