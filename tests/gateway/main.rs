@@ -59,6 +59,7 @@ mod metrics;
 mod openings;
 /// Paths that try to leave their route.
 mod operator;
+mod operator_streams;
 /// Pages of browsers that call from another origin.
 mod pages;
 mod paths;
