@@ -99,7 +99,13 @@ fn canonical(name: &str) -> Result<Code, String> {
             .iter()
             .map(|row| (strsim::jaro_winkler(name, row.name), row.name))
             .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map_or("", |(_, nearest)| nearest);
-        format!("`{name}` is not a canonical code; did you mean `{nearest}`?")
+            .filter(|(likeness, _)| *likeness >= ALIKE);
+        match nearest {
+            Some((_, nearest)) => format!("`{name}` is not a canonical code; did you mean `{nearest}`?"),
+            None => format!("`{name}` is not a canonical code; expected one that `speechgate codes` lists"),
+        }
     })
 }
+
+/// From here on one word may be a misspelling of another.
+const ALIKE: f64 = 0.85;

@@ -166,7 +166,10 @@ impl<'a> Filler<'a> {
                 }
                 Err(Lookup::Missing(what)) if self.missing == Missing::IsAProblem => {
                     complete = false;
-                    findings.value(path, what);
+                    let finding = findings.value(path, what);
+                    if !name.starts_with("file:") {
+                        let _ = finding.expected("a value in the environment, or `--no-secrets` to check without");
+                    }
                 }
                 Err(Lookup::Missing(what)) => {
                     any = true;

@@ -175,8 +175,8 @@ fn budget(raw: &raw::Budget, path: &Path, findings: &mut Findings) -> Option<Bud
     let (Some((measure, amount)), None) = (given.next(), given.next()) else {
         if !findings.any_within(path) {
             findings
-                .value(path, "is a budget of no one thing")
-                .expected("one of `characters`, `audio_seconds`, `requests` and `cost`");
+                .value(path, "does not say what it counts, or several things")
+                .expected("exactly one of `characters`, `audio_seconds`, `requests` and `cost`");
         }
         return None;
     };

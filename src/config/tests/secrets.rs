@@ -5,7 +5,10 @@ use super::*;
 #[test]
 fn what_cannot_be_filled_in_is_a_problem_of_its_place() {
     for (value, expected) in [
-        ("${NOT_SET}", "the environment variable `NOT_SET` is not set"),
+        (
+            "${NOT_SET}",
+            "the environment variable `NOT_SET` is not set; expected a value in the environment, or `--no-secrets` to check without",
+        ),
         ("${file:/does/not/exist}", "the file `/does/not/exist` does not exist"),
         ("${file:/}", "the file `/` is a directory"),
         ("${", "`${` without `}`; expected `${NAME}` or `${file:/path}`; `$${` stands for itself"),

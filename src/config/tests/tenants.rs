@@ -51,10 +51,13 @@ fn what_is_wrong_with_a_tenant_is_said_without_its_key() {
         ("subjects = ['a', 'a']".to_owned(), "tenants[0].subjects[1]: the same as `tenants[0].subjects[0]`"),
         ("routes = []".to_owned(), "tenants[0].routes: an empty list"),
         ("reserve = 3\nmax = 2".to_owned(), "tenants[0].reserve: `3` is more than the 2 that the tenant may hold"),
-        ("budgets = [{ per = '1d' }]".to_owned(), "tenants[0].budgets[0]: is a budget of no one thing"),
+        (
+            "budgets = [{ per = '1d' }]".to_owned(),
+            "tenants[0].budgets[0]: does not say what it counts, or several things",
+        ),
         (
             "budgets = [{ requests = 1, characters = 2, per = '1d' }]".to_owned(),
-            "tenants[0].budgets[0]: is a budget of no",
+            "tenants[0].budgets[0]: does not say what it counts, or several things",
         ),
         ("budgets = [{ cost = 2.0, per = '1d' }]".to_owned(), "tenants[0].budgets[0].currency: missing"),
         ("budgets = [{ cost = 2.0, currency = 'usd', per = '1d' }]".to_owned(), "expected a currency such as `USD`"),
