@@ -25,6 +25,9 @@ pub const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin
 /// `DEADLINE_EXCEEDED`
 pub const DEADLINE_EXCEEDED: u16 = 4;
 
+/// `INTERNAL`
+pub const INTERNAL: u16 = 13;
+
 /// `UNKNOWN`: how clients read a status that is not a number.
 const UNKNOWN: u16 = 2;
 

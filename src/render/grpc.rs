@@ -3,7 +3,7 @@
 use super::http::{PROXY_STATUS, X_GATEWAY_ERROR, X_REQUEST_ID, ascii_json, describe, forget_the_old_body};
 use crate::canon::envelope::{self, Stamp};
 use crate::canon::grpc::{self, DETAILS, MESSAGE, Note, STATUS};
-use crate::canon::{CanonicalError, Evidence, UpstreamError};
+use crate::canon::{CanonicalError, Evidence, Fault, UpstreamError};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 
@@ -38,7 +38,7 @@ pub fn trailers(error: &CanonicalError, stamp: &Stamp<'_>, form: Form<'_>, recei
         Form::Canonical => None,
         Form::Compatible(evidence) => evidence.and_then(|evidence| evidence.grpc),
     };
-    let number = own.map_or(u16::from(error.code.row().grpc), grpc::Status::number);
+    let number = own.map_or_else(|| number_of(error, form), grpc::Status::number);
     let mut trailers = HeaderMap::new();
     let _ = trailers.insert(STATUS, HeaderValue::from(number));
     trailers.extend(HeaderValue::from_str(stamp.request_id).ok().map(|id| (X_REQUEST_ID, id)));
@@ -68,6 +68,15 @@ pub fn trailers(error: &CanonicalError, stamp: &Stamp<'_>, form: Form<'_>, recei
         let _ = add(&mut trailers, DETAILS, details);
     }
     beside(others, trailers)
+}
+
+/// The status of an end that no provider worded: the code's. In the compatible form an answer that broke off is what clients make of a stream
+/// that breaks: `INTERNAL`. `UNAVAILABLE` would be tried again by Google's for as long as it lasts, although the call was served.
+fn number_of(error: &CanonicalError, form: Form<'_>) -> u16 {
+    match (form, error.fault) {
+        (Form::Compatible(_), Some(Fault::ResponseBodyIncomplete)) => grpc::INTERNAL,
+        _ => u16::from(error.code.row().grpc),
+    }
 }
 
 /// What a provider sent beside the end of the call, in its order, which removing from it would change.
@@ -185,7 +194,7 @@ const MOST_CODE: usize = 128;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canon::{Fault, Observed, Profile, ProfileSpec, resolve};
+    use crate::canon::{Observed, Profile, ProfileSpec, resolve};
     use std::time::{Duration, SystemTime};
 
     const STAMP: Stamp<'_> = Stamp {

@@ -61,7 +61,9 @@ fn what_is_no_grpc_becomes_grpc() {
         ] {
             for route in ["google", "own"] {
                 let ended = caller.call(&format!("/{route}/{path}"), &[]).await;
-                check(&ended, status, code);
+                // As clients take a stream that breaks, where the provider's own form is wanted.
+                let broke = matches!(path, "reset" | "half") && route == "own";
+                check(&ended, if broke { "13" } else { status }, code);
                 let messages = matches!(path, "silent" | "reset" | "half");
                 assert_eq!(ended.trailers_only, !messages, "{path}");
             }
