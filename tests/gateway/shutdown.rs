@@ -177,3 +177,52 @@ fn a_second_signal_ends_at_once() {
     assert!(running.wire().exact(10, &mut Vec::new()).is_err(), "cut, not finished");
     assert_eq!(world.gateway.ended().code(), Some(0));
 }
+
+/// Streams were cut without a word, and each counted as its client's cancellation.
+#[test]
+fn streams_that_outlast_the_drain_are_told_and_nobody_has_cancelled_what_is_cut() {
+    let provider = Provider::with(|mut conn: Conn| {
+        while let Some(seen) = conn.request() {
+            let (kind, chunk) = match seen.target() {
+                "/events" => ("text/event-stream", "b\r\ndata: {}\n\n\n\r\n"),
+                "/lines" => ("application/x-ndjson", "3\r\n{}\n\r\n"),
+                _ => ("audio/mpeg", "5\r\naudio\r\n"),
+            };
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let _ = conn.wire.send(format!("{head}{chunk}").as_bytes());
+            let _ = conn.hang();
+        }
+    });
+    let slots = "concurrency = { max = 1, queue = 1, max_wait = \"1m\" }";
+    let mut world =
+        World::around(provider, |settings| settings.server("drain_timeout = \"1s\"").beside("slots", "/slots", slots));
+    let begin = |target: &str| {
+        let mut client = world.client();
+        assert_eq!(client.send(get(target)).head().expect("a head").0, 200, "{target}");
+        client
+    };
+    let [mut events, mut lines] = ["/p/events", "/p/lines"].map(begin);
+    let [mut audio, mut holds] = ["/p/audio", "/slots/audio"].map(begin);
+    let mut waits = world.client();
+    let _ = waits.send(get("/slots/audio"));
+    world.gateway.metric_becomes("speechgate_concurrency_queued", &[("route", "slots")], 1.0);
+    world.gateway.signal("TERM");
+    for client in [&mut events, &mut lines] {
+        let mut text = Vec::new();
+        let _ = client.wire().rest(&mut text);
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("\"code\":\"shutting_down\"") && !text.ends_with("0\r\n\r\n"), "{text}");
+    }
+    let refused = waits.answer();
+    assert_eq!((refused.status, refused.field("x-error-code").as_str()), (503, "shutting_down"));
+    for client in [&mut audio, &mut holds] {
+        let mut bytes = Vec::new();
+        let _ = client.wire().rest(&mut bytes);
+        assert!(!bytes.ends_with(b"0\r\n\r\n"), "no clean end");
+    }
+    assert_eq!(world.gateway.ended().code(), Some(0));
+    for path in ["/p/events", "/p/lines", "/p/audio", "/slots/audio"] {
+        let line = world.gateway.line(|line| line["path"] == path);
+        assert_eq!((&line["code"], &line["origin"]), (&"shutting_down".into(), &"gateway".into()), "{line}");
+    }
+}
