@@ -77,6 +77,10 @@ pub(super) fn answer(path: &str) -> Bytes {
         field(1, &[0; 640])
     } else if path.contains("nvidia.riva") && path.contains("Recognize") {
         field(1, &words)
+    } else if path.contains("speech.v2") && path.contains("StreamingRecognize") {
+        field(6, &words)
+    } else if path.contains("speech.v2") && path.contains("Recognize") {
+        field(3, &words)
     } else if path.contains("Recognize") {
         field(2, &words)
     } else {

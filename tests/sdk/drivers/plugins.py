@@ -61,7 +61,8 @@ def credentials():
 def livekit_options():
     from livekit.agents import APIConnectOptions
 
-    return APIConnectOptions(max_retry=1, retry_interval=0.05, timeout=10.0)
+    # Shorter than our patience with it, tried again and all.
+    return APIConnectOptions(max_retry=1, retry_interval=0.05, timeout=2.0)
 
 
 async def livekit_tts(fault):
@@ -102,6 +103,20 @@ async def livekit_stt(fault):
     assert event.alternatives[0].text == "hello there", event
 
 
+async def livekit_stt_stream(fault):
+    """As in a call: audio as it comes, and words that are not final yet."""
+    from livekit import rtc
+    from livekit.plugins import google
+
+    model = f"fault-{fault}." if fault else "latest_long"
+    stt = google.STT(credentials=credentials(), languages="en-US", model=model, min_confidence_threshold=0.0)
+    stream = stt.stream(conn_options=livekit_options())
+    stream.push_frame(rtc.AudioFrame(CLIP, 16_000, 1, len(CLIP) // 2))
+    stream.end_input()
+    texts = [event.alternatives[0].text async for event in stream if event.alternatives]
+    assert "hello there" in texts, texts
+
+
 class PipecatError(Exception):
     """An error frame."""
 
@@ -124,7 +139,75 @@ async def pipecat_tts(fault):
     assert count > 0
 
 
-CALLS = {"livekit google tts": livekit_tts, "livekit google tts stream": livekit_tts_stream, "livekit google stt": livekit_stt, "pipecat google tts": pipecat_tts}
+async def pipecat_tts_stream(fault):
+    from unittest import mock
+
+    from pipecat.frames.frames import TTSAudioRawFrame
+    from pipecat.services.google import tts
+
+    with mock.patch.object(tts, "default", lambda **_: (credentials(), "project")):
+        service = tts.GoogleTTSService(settings=tts.GoogleTTSService.Settings(voice=voice(fault)))
+    service._sample_rate = 16_000
+    errors = []
+
+    async def push_error(error_msg, **_):
+        errors.append(error_msg)
+
+    service.push_error = push_error
+    count = 0
+    async for frame in service.run_tts("Hello there.", "context"):
+        if isinstance(frame, TTSAudioRawFrame):
+            count += len(frame.audio)
+    if errors:
+        raise PipecatError(errors[0])
+    assert count > 0
+
+
+async def pipecat_stt(fault):
+    """Its stream without a pipeline: what it would push is heard here. It begins anew after every error, so the first one counts."""
+    from unittest import mock
+
+    from pipecat.frames.frames import InterimTranscriptionFrame, TranscriptionFrame
+    from pipecat.services.google import stt
+
+    with mock.patch.object(stt, "default", lambda **_: (credentials(), "project")):
+        settings = stt.GoogleSTTService.Settings(model=f"fault-{fault}." if fault else "latest_long")
+        service = stt.GoogleSTTService(settings=settings)
+    service._sample_rate = 16_000
+    first = asyncio.get_running_loop().create_future()
+
+    def tell(outcome):
+        if not first.done():
+            first.set_result(outcome)
+
+    async def push_error(error_msg, **_):
+        tell(PipecatError(error_msg))
+
+    async def push_frame(frame, *_):
+        # What is said before a failure in the middle is no end.
+        if isinstance(frame, (InterimTranscriptionFrame, TranscriptionFrame)) and not fault:
+            tell(frame.text)
+
+    async def nothing(*_, **__):
+        pass
+
+    service.push_error, service.push_frame, service._call_event_handler = push_error, push_frame, nothing
+    service.create_task = lambda coroutine, *_: asyncio.ensure_future(coroutine)
+    await service._connect()
+    try:
+        async for _ in service.run_stt(CLIP):
+            pass
+        told = await first
+    finally:
+        service._streaming_task.cancel()
+    if isinstance(told, PipecatError):
+        raise told
+    assert told == "hello there", told
+
+
+CALLS = {"livekit google tts": livekit_tts, "livekit google tts stream": livekit_tts_stream, "livekit google stt": livekit_stt}
+CALLS |= {"livekit google stt stream": livekit_stt_stream, "pipecat google tts": pipecat_tts, "pipecat google tts stream": pipecat_tts_stream}
+CALLS |= {"pipecat google stt": pipecat_stt}
 
 
 async def told(call, fault):
@@ -135,7 +218,8 @@ async def told(call, fault):
         return "hung"
     except PipecatError as error:
         # Google's number stands first in what its client says.
-        return f"PipecatError {str(error).removeprefix('TTS generation error: ').split()[0]}"
+        words = str(error).removeprefix("TTS generation error: ").removeprefix("Unknown error occurred: ")
+        return f"PipecatError {words.split()[0]}"
     except Exception as error:  # any exception is what the plugin's user sees: that is the result
         return f"{type(error).__name__} {getattr(error, 'status_code', '')} {getattr(error, 'retryable', '')}".strip()
 
@@ -151,11 +235,13 @@ async def main():
     for name, call in CALLS.items():
         await told(call, "")
 
-    async def all_of(name, call):
-        for fault in [*FAULTS, *NETWORK]:
-            print(name, fault, "network" if fault in NETWORK else "provider", await told(call, fault), sep="\t", flush=True)
+    async def all_of(name, call, faults, kind):
+        for fault in faults:
+            print(name, fault, kind, await told(call, fault), sep="\t", flush=True)
 
-    await asyncio.gather(*(all_of(*pair) for pair in CALLS.items()))
+    # What breaks a connection comes last: a gateway shares connections, and the others would be told of that.
+    for faults, kind in ((FAULTS, "provider"), (NETWORK, "network")):
+        await asyncio.gather(*(all_of(*pair, faults, kind) for pair in CALLS.items()))
 
 
 asyncio.run(main())
