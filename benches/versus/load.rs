@@ -24,6 +24,8 @@ pub(crate) enum Work {
     Socket,
     /// Frames every 20 ms.
     PacedSocket,
+    /// Messages of gRPC there and back as fast as they go.
+    Calls,
     /// Messages with audio in base64 there and back as fast as they go.
     TextSocket,
 }
@@ -51,6 +53,9 @@ pub(crate) fn run(
     clients: usize,
     time: Duration,
 ) -> Outcome {
+    if work == Work::Calls {
+        return super::grpc::run(runtime, to, prefix, clients, time);
+    }
     let mut all = runtime.block_on(async {
         let until = Instant::now() + time;
         let tasks: Vec<_> = (0..clients).map(|_| tokio::spawn(client(to, prefix.to_owned(), work, until))).collect();

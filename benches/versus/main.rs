@@ -15,6 +15,7 @@
 //! through hyper alone, which shows what of the cost is hyper's.
 
 mod floor;
+mod grpc;
 mod load;
 mod provider;
 mod proxies;
@@ -90,6 +91,11 @@ const WORKLOADS: [Workload; 10] = [
     },
 ];
 
+const CALLS: [Workload; 2] = [
+    Workload { name: "gRPC, 64 streams saturated", work: Work::Calls, clients: 64, unit: "message", per: 1.0 },
+    Workload { name: "gRPC, 1 stream", work: Work::Calls, clients: 1, unit: "message", per: 1.0 },
+];
+
 /// The figures of one proxy in one round.
 struct Figures {
     cpu: f64,
@@ -132,11 +138,26 @@ fn main() {
         compare(&plan, workload, provider, &clients, &proxies[..proxies.len() - floor]);
     }
     drop(proxies);
+    calls(&plan, &clients, core, wanted);
     if wanted("routes") {
         routes(&plan, provider, &clients, core);
     }
     if wanted("memory") {
         memory(&plan, provider, &clients, core, &kinds);
+    }
+}
+
+/// Messages of gRPC, which only this one and Envoy relay here: before a provider of its own.
+fn calls(plan: &Plan, clients: &Runtime, core: Option<usize>, wanted: impl Fn(&str) -> bool) {
+    let provider = grpc::provider();
+    let workloads = || CALLS.iter().filter(|workload| wanted(workload.name));
+    if workloads().next().is_none() {
+        return;
+    }
+    let kinds = [Kind::Calls, Kind::EnvoyCalls].into_iter();
+    let proxies: Vec<Proxy> = kinds.filter_map(|kind| Proxy::start(kind, provider, core)).collect();
+    for workload in workloads() {
+        compare(plan, workload, provider, clients, &proxies);
     }
 }
 

@@ -35,6 +35,10 @@ pub(crate) enum Kind {
     Nginx,
     Haproxy,
     Envoy,
+    /// This one before a provider that speaks gRPC.
+    Calls,
+    /// Envoy before it, as a plain relay.
+    EnvoyCalls,
     /// hyper alone.
     Floor,
 }
@@ -53,6 +57,11 @@ impl Proxy {
                 let program = env!("CARGO_BIN_EXE_speechgate");
                 (name, program, vec!["serve", "--config"], "gateway.toml", speechgate(address, provider, routes))
             }
+            Kind::Calls => {
+                let text =
+                    speechgate(address, provider, 1).replace("provider = \"elevenlabs\"", "provider = \"google\"");
+                ("speechgate", env!("CARGO_BIN_EXE_speechgate"), vec!["serve", "--config"], "gateway.toml", text)
+            }
             Kind::Follows(on) => {
                 let (name, program) = (if on { "on" } else { "off" }, env!("CARGO_BIN_EXE_speechgate"));
                 let text =
@@ -65,9 +74,10 @@ impl Proxy {
             }
             Kind::Floor => ("hyper alone", own.as_str(), vec![FLOOR], "addresses", format!("{address}\n{provider}")),
             Kind::Haproxy => ("haproxy", "haproxy", vec!["-q", "-db", "-f"], "haproxy.cfg", haproxy(address, provider)),
-            Kind::Envoy => {
+            Kind::Envoy | Kind::EnvoyCalls => {
                 let arguments = vec!["--concurrency", "1", "--disable-hot-restart", "-l", "error", "-c"];
-                ("envoy", "envoy", arguments, "envoy.yaml", envoy(address, provider))
+                let text = if kind == Kind::Envoy { envoy } else { super::grpc::envoy }(address, provider);
+                ("envoy", "envoy", arguments, "envoy.yaml", text)
             }
         };
         let file = at.join(file);
