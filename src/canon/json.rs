@@ -95,6 +95,16 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The entries of a list, or the values of an object's members.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Json<'a>> {
+        let (list, members) = match self {
+            Json::List(list) => (list.as_slice(), None),
+            Json::Object(members) => (&[][..], Some(members)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => (&[][..], None),
+        };
+        list.iter().chain(members.into_iter().flat_map(|members| members.list.iter().map(|(_, value)| value)))
+    }
+
     /// The bits of its members' names.
     pub(crate) fn bits(&self) -> u64 {
         match self {

@@ -3,7 +3,7 @@
 use super::json::{Json, Name};
 use super::outline::Outline;
 
-/// A path into JSON: `$`, `$.a.b`, `$.list[0]`, `$.list[?key=value].x`, `$['odd key']`.
+/// A path into JSON: `$`, `$.a.b`, `$.list[0]`, `$.list[?key=value].x`, `$['odd key']`, `$.map[*].x`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     steps: Vec<Step>,
@@ -14,6 +14,8 @@ enum Step {
     Key(Name),
     Index(usize),
     Find(Name, Box<str>),
+    /// The first entry of a list or member of an object in which the rest of the path leads somewhere.
+    Any,
 }
 
 impl Path {
@@ -22,7 +24,8 @@ impl Path {
     /// # Errors
     /// One sentence on what was expected.
     pub fn parse(text: &str) -> Result<Path, String> {
-        let bad = || format!("`{text}` is not a path; expected `$.a.b`, `$.list[0]` or `$.list[?key=value]`");
+        let bad =
+            || format!("`{text}` is not a path; expected `$.a.b`, `$.list[0]`, `$.list[?key=value]` or `$.map[*].x`");
         let mut rest = text.strip_prefix('$').ok_or_else(bad)?;
         let mut steps = Vec::new();
         while !rest.is_empty() {
@@ -54,13 +57,7 @@ impl Path {
     /// The value at this path.
     #[must_use]
     pub fn walk<'v, 'a>(&self, root: &'v Json<'a>) -> Option<&'v Json<'a>> {
-        self.steps.iter().try_fold(root, |value, step| match step {
-            Step::Key(key) => value.member(key),
-            Step::Index(index) => value.as_list()?.get(*index),
-            Step::Find(key, wanted) => {
-                value.as_list()?.iter().find(|entry| entry.member(key).is_some_and(|found| scalar_is(found, wanted)))
-            }
-        })
+        follow(&self.steps, root)
     }
 
     /// The value at this path; where the root is a list, a path that begins with a name leads into its first entry, for some
@@ -80,7 +77,7 @@ impl Path {
             .iter()
             .map(|step| match step {
                 Step::Key(key) => Some(key.as_str()),
-                Step::Index(_) | Step::Find(..) => None,
+                Step::Index(_) | Step::Find(..) | Step::Any => None,
             })
             .collect()
     }
@@ -89,16 +86,31 @@ impl Path {
     pub(crate) fn needs(&self) -> Outline {
         match self.steps.first() {
             Some(Step::Key(key)) => Outline::member(key),
-            Some(Step::Index(_) | Step::Find(..)) | None => Outline::always(),
+            Some(Step::Index(_) | Step::Find(..) | Step::Any) | None => Outline::always(),
         }
     }
 
     pub(crate) fn last_key(&self) -> Option<&str> {
         self.steps.iter().rev().find_map(|step| match step {
             Step::Key(key) | Step::Find(key, _) => Some(key.as_str()),
-            Step::Index(_) => None,
+            Step::Index(_) | Step::Any => None,
         })
     }
+}
+
+fn follow<'v, 'a>(steps: &[Step], root: &'v Json<'a>) -> Option<&'v Json<'a>> {
+    let mut value = root;
+    for (at, step) in steps.iter().enumerate() {
+        value = match step {
+            Step::Key(key) => value.member(key)?,
+            Step::Index(index) => value.as_list()?.get(*index)?,
+            Step::Find(key, wanted) => {
+                value.as_list()?.iter().find(|entry| entry.member(key).is_some_and(|found| scalar_is(found, wanted)))?
+            }
+            Step::Any => return value.entries().find_map(|entry| follow(&steps[at + 1..], entry)),
+        };
+    }
+    Some(value)
 }
 
 impl Step {
@@ -111,6 +123,9 @@ impl Step {
         }
         if let Some(key) = inside.strip_prefix('\'').and_then(|key| key.strip_suffix('\'')) {
             return Some(Step::Key(Name::new(key)));
+        }
+        if inside == "*" {
+            return Some(Step::Any);
         }
         inside.parse().ok().map(Step::Index)
     }
@@ -144,6 +159,11 @@ mod tests {
             ("$.n", None),
             ("$.a.b[7]", None),
             ("$.missing.x", None),
+            ("$.a.b[*].v", Some("1")),
+            ("$.a[*][*].k", Some("x")),
+            ("$[*].b[1].v", Some("2")),
+            ("$.a.b[*].z", None),
+            ("$.n[*].x", None),
         ] {
             let path = Path::parse(path).expect("path");
             let found = path.walk(&tree).and_then(Json::scalar);
