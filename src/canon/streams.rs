@@ -18,8 +18,8 @@ pub struct Stream {
 
 impl Stream {
     pub(crate) fn compile(at: &str, spec: &StreamSpec, problem: &mut dyn FnMut(String, String)) -> Stream {
-        if !matches!(spec.phase, Phase::Sse | Phase::Ndjson) {
-            problem(format!("{at}.phase"), "expected sse or ndjson".to_owned());
+        if !matches!(spec.phase, Phase::Sse | Phase::Ndjson | Phase::Frame) {
+            problem(format!("{at}.phase"), "expected sse, ndjson or frame".to_owned());
         }
         let mut paths = Vec::new();
         for path in spec.path.as_ref().map(OneOrMany::as_slice).unwrap_or_default() {

@@ -6,6 +6,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// A reason takes at most so many bytes: a control frame holds 125, and the code takes two.
 pub const MAX_REASON: usize = 123;
 
+/// What was wanted of the connection is done.
+pub const NORMAL: u16 = 1000;
 /// An end that is nobody's fault: this side goes, or has no use for the connection any more.
 pub const GOING_AWAY: u16 = 1001;
 /// Stands for a close frame without a code; never sent (RFC 6455 7.4.1).

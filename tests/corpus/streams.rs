@@ -1,9 +1,10 @@
 //! Streams whose last event is known: a recording of one that ends in order without it was cut off, as the gateway says.
 
 use super::{Sample, Unit, compiled, detect, read_event, samples, specs, truth};
-use speechgate::canon::{Evidence, Phase, Profile, Stream};
+use speechgate::canon::{Evidence, Observed, Phase, Profile, Stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The stream with a known last event that a sample records, if it is one.
 fn known<'p>(profile: &'p Profile, sample: &Sample) -> Option<&'p Arc<Stream>> {
@@ -38,7 +39,30 @@ fn every_known_stream_has_a_sample_that_is_whole_and_one_that_was_cut() {
         *both = [both[0] | cut, both[1] | whole];
     }
     for (name, spec) in specs() {
+        let bodies = spec.streams.iter().filter(|stream| stream.phase != Phase::Frame).count();
         let shown = seen.iter().filter(|((provider, _), both)| *provider == name && **both == [true; 2]).count();
-        assert_eq!(shown, spec.streams.len(), "{name}: streams with a whole sample and a cut one");
+        assert_eq!(shown, bodies, "{name}: streams with a whole sample and a cut one");
+    }
+}
+
+/// Sockets whose last message is known; `tests/ws` closes one without it.
+#[test]
+fn every_known_last_message_of_a_socket_has_a_sample() {
+    let (profiles, truth, samples) = (compiled(|_| {}), truth(), samples());
+    for (name, spec) in specs() {
+        for stream in spec.streams.iter().filter(|stream| stream.phase == Phase::Frame) {
+            let path = stream.path.as_ref().expect("a path").as_slice().first().expect("a path");
+            let (method, path) = path.split_once(' ').expect("a method and a path");
+            let stream = profiles[&name].stream(Phase::Frame, method, path).expect("a stream");
+            let own = samples.iter().filter(|sample| sample.provider == name && truth[&sample.name][0] == "CONTROL");
+            let mut messages = own.flat_map(|sample| &sample.units).filter(|unit| unit.phase == Phase::Frame);
+            let codec = profiles[&name].codec(Some((method, path)));
+            let said = messages.any(|unit| {
+                let message = detect::Coded::message(codec, &unit.raw);
+                let seen = message.observed(Observed::frame(message.body(), SystemTime::UNIX_EPOCH));
+                stream.ends(&Evidence::new(&seen))
+            });
+            assert!(said, "{name}: no sample of the last message on {path}");
+        }
     }
 }

@@ -330,3 +330,71 @@ async fn no_close_is_said_inside_a_frame() {
     assert_eq!(client.rest().await.len(), 90_000);
     gateway.counts("speechgate_errors_total", &[]).await;
 }
+
+/// A session in which the client speaks, the provider answers with these messages and then closes like this.
+async fn answered(
+    said: &'static [&'static str],
+    payload: Vec<u8>,
+    route: &str,
+) -> (crate::support::Gateway, Vec<Frame>) {
+    let address = provider(move |mut peer, _| {
+        let payload = payload.clone();
+        async move {
+            peer.accept("").await;
+            let _ = peer.next().await;
+            for message in said {
+                peer.send(&down(Text, message)).await;
+            }
+            peer.send(&down(Close, &payload)).await;
+            let _ = peer.rest().await;
+        }
+    })
+    .await;
+    let gateway = gateway("assemblyai", address, route, "");
+    let mut client = gateway.ask_at("/v3/ws", "").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    client.send(&up(Binary, [0; 320])).await;
+    let mut frames = Vec::new();
+    while let Some(frame) = client.frame().await {
+        let over = frame.opcode == Close;
+        frames.push(frame);
+        if over {
+            client.send(&up(Close, closing(1000, ""))).await;
+        }
+    }
+    (gateway, frames)
+}
+
+const TURN: &str = r#"{"type":"Turn","transcript":"he said \"Termination\"","end_of_turn":false}"#;
+const LAST: &str = r#"{"type":"Termination","audio_duration_seconds":1,"session_duration_seconds":2}"#;
+
+#[tokio::test]
+async fn a_close_in_order_before_the_last_message_is_the_end_of_a_socket_that_broke() {
+    for payload in [closing(1000, ""), Vec::new()] {
+        for route in ["", "envelope = \"compatible\""] {
+            let (gateway, frames) = answered(&[TURN], payload.clone(), route).await;
+            let texts: Vec<_> = frames.iter().filter(|frame| frame.opcode == Text).collect();
+            assert_eq!(texts.len(), 2, "{route}: the turn and the error");
+            assert_eq!(texts[0].payload, TURN.as_bytes());
+            assert_eq!(frames.last().expect("a close").close().0, 1014, "{route}");
+            let labels = r#"{route="r",provider="assemblyai",type="upstream",code="upstream_disconnected",origin="network",transport="websocket"} 1"#;
+            gateway.counts("speechgate_errors_total", &[labels]).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_close_in_order_behind_the_last_message_or_before_any_passes() {
+    for said in [&[TURN, LAST][..], &[]] {
+        let (gateway, frames) = answered(said, closing(1000, "bye"), "").await;
+        assert_eq!(frames.len(), said.len() + 1);
+        assert_eq!(frames.last().expect("a close").close(), (1000, "bye".to_owned()));
+        gateway.counts("speechgate_errors_total", &[]).await;
+    }
+    // An error of the provider's tells why the session ends, and is told once.
+    let (gateway, frames) =
+        answered(&[TURN, r#"{"type":"Error","error_code":3008,"error":"Session expired"}"#], closing(1000, ""), "")
+            .await;
+    assert_eq!(frames.iter().filter(|frame| frame.opcode == Text).count(), 2);
+    assert_eq!(gateway.metric("speechgate_errors_total").await.len(), 1);
+}

@@ -28,7 +28,7 @@ pub struct DetectorSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamSpec {
-    /// sse or ndjson.
+    /// sse or ndjson; frame for the last message of a socket.
     pub phase: Phase,
     /// Method and path template; every path without it.
     pub path: Option<OneOrMany<String>>,

@@ -1,7 +1,7 @@
 //! Errors of a WebSocket session: rendered as a message and in a close frame, in the form of the route. Each is counted once.
 
 use super::frames::Violation;
-use crate::canon::{CanonicalError, Code, Codec, Evidence, Fault, Observed, Phase};
+use crate::canon::{CanonicalError, Code, Codec, Evidence, Fault, Observed, Phase, Stream};
 use crate::detect::{self, Coded};
 use crate::generation::Silent;
 use crate::proxy::RouteRuntime;
@@ -26,6 +26,10 @@ pub(super) struct SessionErrors {
     codec: Option<Codec>,
     /// Whether the provider has sent anything that is not an error.
     begun: bool,
+    /// What the provider says last, where that is known, until it has said it.
+    last: Option<Arc<Stream>>,
+    /// Whether the client has said anything.
+    asked: bool,
     /// A refusal to send after the provider's message.
     refusal: Option<OwnMessage>,
     /// The error in the message that was just inspected.
@@ -89,8 +93,38 @@ pub(super) struct CloseMessage {
 
 impl SessionErrors {
     pub(super) fn new(call: Box<RoutedContext>, route: Arc<RouteRuntime>) -> SessionErrors {
-        let codec = route.config.profile.codec(Some(call.request()));
-        SessionErrors { call, route, last_error: None, codec, begun: false, refusal: None, failed: None }
+        let (profile, (method, path)) = (&route.config.profile, call.request());
+        let codec = profile.codec(Some((method, path)));
+        let last = profile.stream(Phase::Frame, method, path).cloned();
+        SessionErrors {
+            call,
+            route,
+            last_error: None,
+            codec,
+            begun: false,
+            last,
+            asked: false,
+            refusal: None,
+            failed: None,
+        }
+    }
+
+    /// What the provider says last, where that is known and has not been said.
+    pub(super) fn last(&self) -> Option<Arc<Stream>> {
+        self.last.clone()
+    }
+
+    /// The client has said something.
+    pub(super) fn asked(&mut self) {
+        self.asked = true;
+    }
+
+    /// Whether a close in order comes in the middle of something: the provider had begun to answer, and has neither said its last word nor
+    /// an error.
+    pub(super) fn is_cut(&self, code: Option<u16>) -> bool {
+        let in_order = matches!(code, None | Some(crate::wire::close::NORMAL));
+        let told = self.last_error.as_ref().is_some_and(|told| told.fatal != Some(false));
+        in_order && self.last.is_some() && self.begun && self.asked && !told
     }
 
     /// The codec of the provider's messages.
@@ -108,6 +142,7 @@ impl SessionErrors {
         let route = Arc::clone(&self.route);
         let Some(finding) = Finding::detected(&route.config.profile, self.call.request(), &evidence) else {
             self.passed();
+            let _ = self.last.take_if(|last| last.ends(&evidence));
             let cleaned = has_keys.then(|| self.call.without_route_keys(said)).flatten();
             return cleaned.and_then(|cleaned| OwnMessage::again(message, &cleaned));
         };

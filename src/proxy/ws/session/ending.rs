@@ -55,6 +55,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// The provider closed in order before it had said its last word: what the client has is incomplete.
+    pub(super) fn cut(&mut self, code: Option<u16>, cx: &mut Context<'_>) {
+        self.provider.close_seen = Some(code);
+        self.closing_begins(Outcome::Failed, Some(Fault::ResponseBodyIncomplete.code()));
+        self.closing(code.unwrap_or(close::NO_STATUS), Initiator::Provider);
+        self.fail(Fault::ResponseBodyIncomplete, None, None, cx);
+    }
+
     /// The client has gone, or does not read: the provider is told at once, so that it stops what nobody hears.
     pub(super) fn abandoned(&mut self, fault: Fault, cx: &mut Context<'_>) {
         self.errors.unheard(fault);

@@ -68,6 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let slots = RefCell::new(slots.as_mut());
         let redial = RefCell::new(redial.as_mut());
         let sees = first_messages.sees();
+        let last = errors.last().filter(|_| who == Who::Provider);
         let mut suspect = |opcode: Opcode, text: &[u8]| {
             let mut slots = slots.borrow_mut();
             match (who, opcode) {
@@ -94,7 +95,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 (Who::Provider, _) => {
                     let matters = slots.as_mut().is_some_and(|slots| slots.may_matter(text));
                     let answers = || redial.borrow().as_ref().is_some_and(|redial| redial.openings.may_answer(text));
-                    matters || answers() || profile.may_be_error(Phase::Frame, text)
+                    let ends = || last.as_ref().is_some_and(|last| last.may_end(text));
+                    matters || answers() || profile.may_be_error(Phase::Frame, text) || ends()
                 }
             }
         };
@@ -215,6 +217,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 redial.is_used();
             }
             self.last_word = Some(who);
+            if who == Who::Client {
+                self.errors.asked();
+            }
             if let Some(keeps) = self.keeps_open.as_mut().filter(|_| who == Who::Client) {
                 keeps.spoke(fed.at);
             }
@@ -237,6 +242,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some((frame, code, reason)) = fed.close else { return };
         if who == Who::Provider && self.parts_with((&frame, code, &reason), cx) {
             return;
+        }
+        let client_stays = self.client.close_seen.is_none() && !self.client.close_sent;
+        if who == Who::Provider && client_stays && self.errors.is_cut(code) {
+            return self.cut(code, cx);
         }
         self.closes_with(who, code);
         if self.tell_silences(cx) {
