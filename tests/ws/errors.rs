@@ -245,7 +245,7 @@ async fn errors_in_other_codecs_than_json_are_told() {
     let finish =
         Packing::Msgpack.write(&json!({"event": "error", "error": "Concurrency limit exceeded", "max_concurrency": 8}));
     for (provider, opcode, raw, code) in [
-        ("azure", Text, phrase.as_bytes(), "rate_limited"),
+        ("azure", Text, phrase.as_bytes(), "concurrency_limited"),
         ("aws", Binary, &exception, "conflict"),
         ("fish", Binary, &finish, "concurrency_limited"),
     ] {

@@ -1,0 +1,1 @@
+{"ok": false, "code": "AUTH_REQUIRED", "detail": "Authentication required."}

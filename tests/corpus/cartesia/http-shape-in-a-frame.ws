@@ -1,0 +1,1 @@
+{"error_code": "quota_exceeded", "title": "Quota exceeded", "message": "Your credits are used up.", "request_id": "r-1"}

@@ -1,0 +1,1 @@
+{"requestid": "r-1", "status": 401, "type": "unauthorized", "detail": "The token is not valid."}

@@ -1,0 +1,1 @@
+{"type": "Warning", "code": "INJECT_AGENT_MESSAGE_DURING_USER_SPEECH", "description": "InjectAgentMessage was ignored during user speech."}

@@ -1,0 +1,1 @@
+{"type": "Error", "code": "INVALID_AUDIO_FORMAT", "description": "Failed to process audio input: Invalid audio format"}

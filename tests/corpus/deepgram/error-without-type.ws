@@ -1,0 +1,1 @@
+{"error": "Invalid credentials.", "request_id": "r-1"}

@@ -1,0 +1,1 @@
+{"error": "Text buffer too large.", "code": 1009}

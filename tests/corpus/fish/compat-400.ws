@@ -1,0 +1,1 @@
+{"error": "Reference not found", "code": 400}

@@ -1,0 +1,1 @@
+{"message": "Invalid Token", "status": 401}

@@ -1,0 +1,1 @@
+{"statusCode": 401, "message": "gladia key not found", "request_id": "G-1"}

@@ -1,0 +1,1 @@
+{"type": "error", "code": "E0708", "slug": "concurrency_limit_exceeded", "message": "The chat cannot go on.", "request_id": "r-1"}

@@ -1,0 +1,1 @@
+{"type": "error", "code": "E0716", "slug": "custom_language_model_error", "message": "The chat cannot go on.", "request_id": "r-1"}

@@ -1,0 +1,1 @@
+{"type": "error", "code": "E0705", "slug": "chat_group_not_found", "message": "The chat cannot go on.", "request_id": "r-1"}

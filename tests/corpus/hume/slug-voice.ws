@@ -1,0 +1,1 @@
+{"type": "error", "code": "E0718", "slug": "voice_not_found", "message": "The chat cannot go on.", "request_id": "r-1"}

@@ -1,0 +1,1 @@
+{"code": 16, "message": "Invalid authorization credentials", "details": []}

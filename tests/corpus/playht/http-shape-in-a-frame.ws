@@ -1,0 +1,1 @@
+{"error_message": "Unauthorized", "error_id": "UNAUTHORIZED"}

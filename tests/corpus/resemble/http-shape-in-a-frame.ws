@@ -1,0 +1,1 @@
+{"success": false, "message": "Unauthorized"}

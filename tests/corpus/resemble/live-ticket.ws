@@ -1,0 +1,1 @@
+{"type": "error", "data": {"code": "invalid_ticket", "message": "The ticket is not known."}}

@@ -1,0 +1,1 @@
+{"error": {"message": "The model is not there.", "code": "model_not_found"}}

@@ -1,0 +1,1 @@
+{"data": {"error": "Rate limit exceeded", "code": "rate_limit_exceeded_error"}}

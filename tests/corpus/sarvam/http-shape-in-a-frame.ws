@@ -1,0 +1,1 @@
+{"error": {"message": "Invalid API key", "code": "invalid_api_key_error", "request_id": "20260101_x"}}

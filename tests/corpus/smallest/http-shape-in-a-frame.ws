@@ -1,0 +1,1 @@
+{"error": "Unauthorized", "message": "Invalid API key"}

@@ -1,0 +1,1 @@
+{"message": "Rate limit exceeded", "rateLimit": {"retryAfterSec": 3}}

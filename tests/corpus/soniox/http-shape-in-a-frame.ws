@@ -1,0 +1,1 @@
+{"status_code": 401, "error_type": "unauthenticated", "message": "Incorrect API key provided.", "request_id": "3d37"}

@@ -1,0 +1,1 @@
+{"tokens": [], "error_message": "Audio data decode error"}

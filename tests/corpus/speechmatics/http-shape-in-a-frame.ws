@@ -1,0 +1,1 @@
+{"code": 401, "error": "Permission Denied", "detail": "Invalid JWT"}

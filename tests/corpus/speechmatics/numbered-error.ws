@@ -1,0 +1,1 @@
+{"message": "Error", "type": "not_known_yet", "reason": "Something else.", "code": 1}

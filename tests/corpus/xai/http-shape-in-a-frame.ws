@@ -1,0 +1,1 @@
+{"code": "unauthenticated", "error": "Invalid token."}
