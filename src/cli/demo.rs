@@ -213,8 +213,9 @@ impl Addresses {
             String::new(),
             format!("{bold}More{plain}"),
             "   fault-<code> in place of a voice or an id, in a text or in a header, causes that failure;".to_owned(),
-            "   fault-mid-<code> causes it in the middle of a stream; fault-net-reset and others are network failures."
+            "   fault-mid-<code> causes it in the middle of a stream; fault-net-reset and others are network failures;"
                 .to_owned(),
+            "   fault-silent-never, -late, -stall, -empty and -half-open: it is accepted, and its audio does not come so.".to_owned(),
             format!("   curl -s {}/__sim/faults                    the codes there are", self.simulators[0].1),
             format!("   curl -s {}/metrics | grep errors_total     what was counted", self.admin),
             String::new(),

@@ -1,7 +1,7 @@
 //! The body of a simulated response: sent at once, or step by step with pauses between.
 
 use super::plan::Slot;
-use super::script::{Step, Steps};
+use super::script::{Step, Steps, Takeover};
 use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
@@ -22,6 +22,13 @@ pub(crate) enum Reply {
     },
 }
 
+impl Reply {
+    /// A connection on which nothing is answered any more.
+    pub(crate) fn frozen() -> Reply {
+        Reply::Raw { steps: Box::new(std::iter::once(Step::Freeze)), reset: false }
+    }
+}
+
 impl From<Response<PacedBody>> for Reply {
     fn from(response: Response<PacedBody>) -> Reply {
         Reply::Response(Box::new(response))
@@ -34,6 +41,7 @@ pub(crate) struct PacedBody {
     pause: Option<Pin<Box<Sleep>>>,
     // Held to the last byte.
     slot: Option<Slot>,
+    takeover: Option<mpsc::Sender<Takeover>>,
 }
 
 enum Content {
@@ -59,17 +67,26 @@ impl std::error::Error for Cut {}
 impl PacedBody {
     /// A body that is sent at once.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> PacedBody {
-        PacedBody { content: Content::Whole(Some(bytes.into())), pause: None, slot: None }
+        PacedBody::of(Content::Whole(Some(bytes.into())))
     }
 
     /// A body that is sent step by step.
     pub(crate) fn steps(steps: Steps) -> PacedBody {
-        PacedBody { content: Content::Steps(steps), pause: None, slot: None }
+        PacedBody::of(Content::Steps(steps))
     }
 
     /// A body whose steps somebody makes as they are needed.
     pub(crate) fn fed(steps: mpsc::Receiver<Step>) -> PacedBody {
-        PacedBody { content: Content::Fed(steps), pause: None, slot: None }
+        PacedBody::of(Content::Fed(steps))
+    }
+
+    fn of(content: Content) -> PacedBody {
+        PacedBody { content, pause: None, slot: None, takeover: None }
+    }
+
+    /// How it takes its connection away from HTTP.
+    pub(crate) fn may_freeze(&mut self, takeover: mpsc::Sender<Takeover>) {
+        self.takeover = Some(takeover);
     }
 
     /// The same, holding a slot of the plan until it is over or dropped.
@@ -118,6 +135,13 @@ impl Body for PacedBody {
                 Some(Step::Pause(time)) if time.is_zero() => {}
                 Some(Step::Pause(time)) => self.pause = Some(Box::pin(tokio::time::sleep(time))),
                 Some(Step::Hang) => self.content = Content::Hanging,
+                Some(Step::Freeze) => {
+                    self.content = Content::Hanging;
+                    if let Some(takeover) = self.takeover.take() {
+                        // Another request on this connection may have been quicker.
+                        let _ = takeover.try_send((Box::new(std::iter::once(Step::Freeze)), false));
+                    }
+                }
                 Some(Step::Cut) => {
                     self.over(false);
                     return Poll::Ready(Some(Err(Cut)));

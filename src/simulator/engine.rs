@@ -2,7 +2,7 @@
 
 use super::body::PacedBody;
 use super::dialect::Dialect;
-use super::fault::{Fault, Moment, NET_FAULTS, WIRE_FAULTS, faults, find};
+use super::fault::{Fault, Moment, NET_FAULTS, SILENT_FAULTS, WIRE_FAULTS, faults, find};
 use super::plan::Plan;
 use super::provider::Provider;
 use super::template::{Vars, fill};
@@ -96,6 +96,7 @@ impl Engine {
         let known = faults(self.provider).iter().filter(|fault| fault.moment != Moment::Frame);
         let known: Vec<&str> = known.map(|fault| fault.name.as_str()).collect();
         let net: Vec<String> = NET_FAULTS.iter().map(|fault| format!("net-{}", fault.name)).collect();
+        let silent: Vec<String> = SILENT_FAULTS.iter().map(|fault| format!("silent-{}", fault.name)).collect();
         let frames = faults(self.provider).iter().filter(|fault| fault.moment == Moment::Frame);
         let frames = frames.map(|fault| fault.name.clone());
         let wire = WIRE_FAULTS.iter().map(|fault| format!("net-{}", fault.name));
@@ -104,6 +105,7 @@ impl Engine {
             "simulator": format!("there is no fault-{name} here"),
             "faults": known,
             "network": net,
+            "silence": silent,
             "only_on_sockets": sockets,
         });
         let mut response = self.plain(501, Some("application/json"), &body.to_string());

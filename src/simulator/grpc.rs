@@ -2,13 +2,13 @@
 //!
 //! A client chooses the failure in its metadata (`x-speechgate-fault`), in the path or in its first message. `fault-<code>` is the whole
 //! answer; `fault-open-…` follows the head, `fault-mid-…` the first message, `fault-end-…` all of them. `fault-net-<name>` breaks the
-//! connection, `fault-mid-net-<name>` the stream.
+//! connection, `fault-mid-net-<name>` the stream. `fault-silent-<name>` leaves messages out, or has them wait.
 
 mod words;
 
 use super::body::{PacedBody, Reply};
 use super::engine::Engine;
-use super::fault::{Failure, RequestedFault, Timing};
+use super::fault::{Failure, RequestedFault, Silent, Timing};
 use super::script::{FLUSH, Step};
 use super::token;
 use bytes::{Buf, Bytes, BytesMut};
@@ -57,6 +57,7 @@ pub(crate) async fn handle(engine: &Arc<Engine>, request: Request<Incoming>) -> 
             refusal(words::trailers(fault)).into()
         }
         Some((Failure::Network(fault), None | Some(Timing::Answer | Timing::Handshake))) => fault.reply(),
+        Some((Failure::Silent(Silent::HalfOpen), None)) => Reply::frozen(),
         other => stream(engine, parts, messages, first, other),
     }
 }
@@ -85,6 +86,10 @@ fn stream(engine: &Arc<Engine>, parts: Parts, messages: Messages, first: Option<
 
 async fn answer(parts: Parts, mut messages: Messages, first: Option<Bytes>, fault: Later, steps: mpsc::Sender<Step>) {
     let comes = |at: Timing| fault.filter(|(_, timing)| *timing == Some(at)).map(|(failure, _)| failure);
+    let silent = fault.and_then(|(failure, timing)| match (failure, timing) {
+        (Failure::Silent(silent), None) => Some(silent),
+        _ => None,
+    });
     let said = words::answer(parts.uri.path());
     let mut next = first;
     let mut answered = 0;
@@ -105,20 +110,37 @@ async fn answer(parts: Parts, mut messages: Messages, first: Option<Bytes>, faul
             break comes(Timing::Middle).or_else(|| comes(Timing::End));
         }
         answered += 1;
-        if steps.send(Step::Send(said.clone())).await.is_err() {
-            return;
+        for step in silent.map_or_else(|| vec![Step::Send(said.clone())], |silent| silenced(silent, &said, answered)) {
+            if steps.send(step).await.is_err() {
+                return;
+            }
         }
     };
     let last = match ended {
         None => vec![Step::Trailers(Box::new(words::success()))],
         Some(Failure::Provider(fault)) => vec![Step::Trailers(Box::new(words::trailers(fault)))],
         Some(Failure::Network(fault)) => fault.in_stream(),
+        Some(Failure::Silent(Silent::HalfOpen)) => vec![Step::Pause(FLUSH), Step::Freeze],
+        Some(Failure::Silent(_)) => vec![Step::Hang],
         Some(Failure::Close(_) | Failure::Wire(_)) => vec![Step::Pause(FLUSH), Step::Cut],
     };
     for step in last {
         if steps.send(step).await.is_err() {
             return;
         }
+    }
+}
+
+/// What answers a client's message, the first or a later one, where silence was asked for.
+fn silenced(silent: Silent, said: &Bytes, number: usize) -> Vec<Step> {
+    let said = Step::Send(said.clone());
+    match (silent, number) {
+        (Silent::Never | Silent::HalfOpen, _) => vec![Step::Hang],
+        (Silent::Late(time), 1) => vec![Step::Pause(time), said],
+        (Silent::Late(_), _) => vec![said],
+        (Silent::Stall(time), 1) => vec![said, time.map_or(Step::Hang, Step::Pause)],
+        (Silent::Stall(_), _) => vec![said],
+        (Silent::Empty, _) => Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::body::{PacedBody, Reply};
 use super::dialect::{Content, Found};
 use super::engine::{Engine, set_headers};
-use super::fault::{Failure, Moment, RequestedFault, faults};
+use super::fault::{Failure, Moment, RequestedFault, Silent, faults};
 use super::grpc;
 use super::script::{FLUSH, Step, Steps};
 use super::socket::{self, Opening};
@@ -82,6 +82,7 @@ async fn reply(engine: &Engine, parts: &Parts, body: &Bytes) -> Reply {
     match (fault.failure, moment) {
         _ if used_up => succeed(engine, parts, body, None, String::new()).await.into(),
         (Failure::Network(fault), Moment::Answer) => fault.reply(),
+        (Failure::Silent(_), Moment::Answer) => Reply::frozen(),
         (Failure::Provider(fault), Moment::Answer | Moment::Rpc) => engine.failure(fault, parts).await.into(),
         (Failure::Provider(fault), Moment::Job) if parts.method == Method::GET => engine.failed_job(fault).into(),
         (_, Moment::Job) => {
@@ -129,12 +130,18 @@ async fn succeed(
         stages if parts.uri.path().contains("settled") => stages - 1,
         _ => engine.visit(parts.uri.path()),
     };
-    let asked = SpeechRequest::read(parts, body, endpoint, engine.pace, visits);
+    let mut asked = SpeechRequest::read(parts, body, endpoint, engine.pace, visits);
+    if matches!(fault, Some((Failure::Silent(Silent::Empty), _))) {
+        asked = asked.unspoken();
+    }
     let mut success = success::make(endpoint, &asked, vars.clone());
     engine.wait(success.first).await;
     if let Some((failure, _)) = fault.filter(|(_, moment)| *moment != Moment::Job) {
         let legacy = engine.dialect.legacy(&parts.headers, &parts.uri).is_some();
-        success.steps = interrupted(success.steps, endpoint.say, failure, legacy);
+        success.steps = match failure {
+            Failure::Silent(silent) => silenced(success.steps, success.whole, endpoint.say, silent),
+            failure => interrupted(success.steps, endpoint.say, failure, legacy),
+        };
         success.whole = None;
     }
     let content = match success.whole {
@@ -186,6 +193,43 @@ fn interrupted(mut steps: Steps, say: Content, failure: Failure, legacy: bool) -
         _ => cut(),
     };
     Box::new(good.into_iter().chain(bad))
+}
+
+/// An answer whose head comes, and then not what was asked for.
+fn silenced(steps: Steps, whole: Option<Bytes>, say: Content, silent: Silent) -> Steps {
+    // What is sent in one piece stops in its middle as well.
+    let mut steps = match whole {
+        Some(whole) => {
+            let half = whole.len() / 2;
+            let halves = [whole.slice(..half), whole.slice(half..)].map(Step::Send);
+            Box::new(halves.into_iter()) as Steps
+        }
+        None => steps,
+    };
+    match silent {
+        Silent::Never => Box::new(std::iter::once(Step::Hang)),
+        Silent::Late(time) => Box::new(std::iter::once(Step::Pause(time)).chain(steps)),
+        Silent::Stall(time) => {
+            let good: Vec<Step> = steps.by_ref().take(good_part(say)).collect();
+            let then: Steps = match time {
+                Some(time) => Box::new(std::iter::once(Step::Pause(time)).chain(steps)),
+                None => Box::new(std::iter::once(Step::Hang)),
+            };
+            Box::new(good.into_iter().chain(then))
+        }
+        // There was nothing to say to begin with; what is no speech is left out.
+        Silent::Empty if say == Content::Json => Box::new(std::iter::empty()),
+        Silent::Empty => steps,
+        Silent::HalfOpen => Box::new(steps.take(good_part(say)).chain([Step::Pause(FLUSH), Step::Freeze])),
+    }
+}
+
+/// As much of an answer as is good when it stops: two chunks and the pause between them, or half of what comes in one piece.
+fn good_part(say: Content) -> usize {
+    match say {
+        Content::Json | Content::Spoken => 1,
+        Content::Audio | Content::Events | Content::Lines => 3,
+    }
 }
 
 /// `GET /__sim/stats`, `GET /__sim/faults`, `PUT /__sim/plan` with a number or nothing as body.

@@ -3,7 +3,7 @@
 use super::body::{PacedBody, Reply};
 use super::engine::Engine;
 use super::handle::{Handled, handle};
-use super::script::{Step, Steps};
+use super::script::{Step, Steps, Takeover};
 use super::socket::{self, Opening};
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -43,9 +43,6 @@ pub(crate) async fn serve(listener: TcpListener, engine: Arc<Engine>, mut stoppe
     drop(listener);
     connections.shutdown().await;
 }
-
-/// What takes the connection away from HTTP: the steps that are played on it, and whether a reset ends it.
-type Takeover = (Steps, bool);
 
 async fn connection(stream: TcpStream, engine: Arc<Engine>) {
     // Answers are paced; small chunks must not wait for each other.
@@ -94,7 +91,10 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<PacedBody>, Infallible> {
     match handle(&engine, request).await {
-        Handled::Reply(Reply::Response(response)) => Ok(*response),
+        Handled::Reply(Reply::Response(mut response)) => {
+            response.body_mut().may_freeze(takeover);
+            Ok(*response)
+        }
         Handled::Upgraded(upgraded) => {
             let (response, opening) = *upgraded;
             // A connection is upgraded once, so there is room.
@@ -133,6 +133,7 @@ async fn play(stream: &TcpStream, steps: Steps) -> io::Result<()> {
             Step::Pause(time) => tokio::time::sleep(time).await,
             Step::Cut => return Ok(()),
             Step::Hang => return until_closed(stream).await,
+            Step::Freeze => std::future::pending().await,
         }
     }
     Ok(())

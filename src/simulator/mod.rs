@@ -15,6 +15,7 @@
 //! | `fault-mid-<code>` | in the middle of a stream: SSE event, NDJSON line; audio is cut |
 //! | `fault-job-<code>` | the request succeeds, and polling the id it gave fails (providers whose jobs fail with ordinary codes) |
 //! | `fault-net-<name>` | from the network: see [`NET_FAULTS`]; `fault-mid-net-<name>` in the middle of a stream |
+//! | `fault-silent-<name>` | never: it is accepted, and its audio does not come: see [`SILENT_FAULTS`] |
 //! | `fault-once-…` | only the first time for the same path, then all is well |
 //!
 //! WebSockets take the token in the handshake (path, query, header, subprotocol) or in any text message; a failure that a message
@@ -29,6 +30,8 @@
 //! | `fault-end-…` | instead of what ends the answer |
 //! | `fault-close-<number>` | as a close frame alone; names such as `fault-close-restart` have the provider's own reason |
 //! | `fault-net-<name>` | from the network: before the upgrade for [`NET_FAULTS`], afterwards for [`WIRE_FAULTS`] |
+//! | `fault-silent-<name>` | never: see [`SILENT_FAULTS`]; the context of the message is silent, or all of the socket |
+//! | `fault-mid-silent-never`, `fault-end-silent-never` | as silence that begins in the middle, or instead of the end |
 //!
 //! Calls of gRPC take the token in the path, in their metadata or in the first message. Each message is answered with one.
 //!
@@ -37,6 +40,7 @@
 //! | `fault-<code>` | as trailers that are the whole answer |
 //! | `fault-open-…`, `fault-mid-…`, `fault-end-…` | as trailers behind the head, behind the first message, behind all of them |
 //! | `fault-net-<name>`, `fault-mid-net-<name>` | from the network: the connection, the stream |
+//! | `fault-silent-<name>` | never: messages are read, and answered late, in part, or not at all |
 //!
 //! What opens a socket elsewhere (a session, a signed address) lets such failures pass and carries them there.
 //!
@@ -64,7 +68,9 @@ mod tests;
 mod token;
 mod uri;
 
-pub use fault::{Fault, Moment, NET_FAULTS, NetFault, WIRE_FAULTS, WireFault, faults, find};
+pub use fault::{
+    Fault, Moment, NET_FAULTS, NetFault, SILENT_FAULTS, SilentFault, WIRE_FAULTS, WireFault, faults, find,
+};
 pub use plan::Stats;
 pub use provider::Provider;
 pub use token::HEADER as FAULT_HEADER;

@@ -17,10 +17,15 @@ pub(crate) enum Step {
     Cut,
     /// Send nothing more, and keep the connection open.
     Hang,
+    /// Take the connection away from HTTP, and neither send nor read anything more.
+    Freeze,
 }
 
 /// Steps, made as they are needed.
 pub(crate) type Steps = Box<dyn Iterator<Item = Step> + Send>;
+
+/// What takes a connection away from HTTP: the steps that are played on it, and whether a reset ends it.
+pub(crate) type Takeover = (Steps, bool);
 
 /// How long the last bytes get to leave before the connection is cut.
 pub(crate) const FLUSH: Duration = Duration::from_millis(20);
@@ -31,6 +36,8 @@ pub(crate) enum Action {
     Text(String),
     Binary(Bytes),
     Pause(Duration),
+    /// A pause that is as long at every pace.
+    Wait(Duration),
     /// Bytes written below the codec, which would refuse to make them.
     Raw(Bytes),
     Close(u16, String),

@@ -56,6 +56,12 @@ impl SpeechRequest {
             visits,
         }
     }
+
+    /// The same with nothing to say.
+    pub(crate) fn unspoken(mut self) -> SpeechRequest {
+        self.spoken.clear();
+        self
+    }
 }
 
 /// `output_format[container]` and the like in a multipart form.

@@ -2,6 +2,7 @@
 
 mod handshake;
 mod network;
+mod silence;
 mod sockets;
 mod streams;
 

@@ -2,10 +2,11 @@
 
 use super::network::{self, NetFault};
 use super::provider::{self, Fault, Moment};
+use super::silent::{self, Silent};
 use super::wire::{self, WireFault};
 use crate::simulator::provider::Provider;
 
-/// A failure that a client asked for: `[once-][job-|handshake-|open-|answer-|mid-|end-](<code>|close-<number>|net-<name>)`.
+/// A failure that a client asked for: `[once-][job-|handshake-|open-|answer-|mid-|end-](<code>|close-<number>|net-<name>|silent-<name>)`.
 #[derive(Clone, Copy)]
 pub(crate) struct RequestedFault {
     pub(crate) failure: Failure,
@@ -24,6 +25,7 @@ pub(crate) enum Failure {
     Close(u16),
     Network(&'static NetFault),
     Wire(&'static WireFault),
+    Silent(Silent),
 }
 
 /// When a failure happens.
@@ -74,7 +76,10 @@ impl RequestedFault {
             (Failure::Provider(fault), None) => Some(fault.moment).filter(|moment| *moment != Moment::Frame),
             (Failure::Provider(_) | Failure::Network(_), Some(Timing::Middle)) => Some(Moment::Stream),
             (Failure::Provider(fault), Some(Timing::Job)) => fault.job.as_ref().map(|_| Moment::Job),
-            (Failure::Network(_), None) => Some(Moment::Answer),
+            (Failure::Network(_) | Failure::Silent(Silent::HalfOpen), None) => Some(Moment::Answer),
+            (Failure::Silent(_), None) | (Failure::Silent(Silent::HalfOpen), Some(Timing::Middle)) => {
+                Some(Moment::Stream)
+            }
             _ => None,
         }
     }
@@ -85,6 +90,8 @@ impl RequestedFault {
             (Some(Timing::Job), _) => false,
             (Some(Timing::Handshake), Failure::Provider(fault)) => fault.moment != Moment::Frame,
             (Some(Timing::Handshake), failure) => matches!(failure, Failure::Network(_)),
+            // The others say themselves when they come.
+            (Some(_), Failure::Silent(silent)) => matches!(silent, Silent::Never | Silent::HalfOpen),
             _ => true,
         }
     }
@@ -107,6 +114,9 @@ impl Failure {
         }
         if let Some(fault) = provider::find(provider, name) {
             return Some(Failure::Provider(fault));
+        }
+        if let Some(name) = strip_prefix(name, "silent-") {
+            return silent::find(name).map(Failure::Silent);
         }
         let code = strip_prefix(name, "close-")?.parse().ok()?;
         (1000..5000).contains(&code).then_some(Failure::Close(code))
@@ -142,6 +152,14 @@ mod tests {
             ("net-half-frame", Some((None, true, true))),
             ("handshake-net-half-frame", Some((None, false, false))),
             ("net-nothing", None),
+            ("silent-never", Some((Some(Moment::Stream), true, true))),
+            ("silent-late-500", Some((Some(Moment::Stream), true, true))),
+            ("silent-half-open", Some((Some(Moment::Answer), true, true))),
+            ("mid-silent-half-open", Some((Some(Moment::Stream), true, true))),
+            ("end-silent-never", Some((None, true, true))),
+            ("end-silent-late", Some((None, false, false))),
+            ("handshake-silent-never", Some((None, false, false))),
+            ("silent-nothing", None),
             ("mid-job-rate_limited", None),
             ("nonsense", None),
         ];

@@ -77,7 +77,7 @@ async fn play(stream: &mut Stream, session: &mut Session) -> Result<Ending, Erro
             Action::Text(text) => stream.send(Message::text(text)).await?,
             Action::Binary(bytes) => stream.send(Message::binary(bytes)).await?,
             // The session waits by itself.
-            Action::Pause(_) => {}
+            Action::Pause(_) | Action::Wait(_) => {}
             Action::Raw(bytes) => {
                 stream.flush().await?;
                 stream.get_mut().write_all(&bytes).await.map_err(Error::Io)?;

@@ -1,6 +1,7 @@
 //! What is sent on one socket, and when. Every context has a queue of actions of its own, and the queues are played side by side.
 
 mod failure;
+mod silence;
 
 use crate::simulator::audio::{Chunks, Format};
 use crate::simulator::dialect::{ClientMessage, Reaction, SocketEndpoint};
@@ -13,6 +14,7 @@ use crate::simulator::success::{SPEED, timed};
 use crate::simulator::template::{CloseTemplate, Vars, fill};
 use crate::simulator::token;
 use serde_json::Value;
+use silence::Hush;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +44,7 @@ pub(crate) struct Session {
     answered: Vec<bool>,
     pending: Vec<Pending>,
     tracks: Vec<Track>,
+    silences: Vec<Hush>,
 }
 
 /// A failure that waits for its moment.
@@ -65,11 +68,20 @@ impl Session {
     pub(crate) fn new(engine: Arc<Engine>, endpoint: &'static SocketEndpoint, mut opened: Opened) -> Session {
         let fault = opened.fault.take();
         let answered = vec![false; endpoint.on.len()];
-        let mut session = Session { engine, endpoint, opened, answered, pending: Vec::new(), tracks: Vec::new() };
+        let mut session = Session {
+            engine,
+            endpoint,
+            opened,
+            answered,
+            pending: Vec::new(),
+            tracks: Vec::new(),
+            silences: Vec::new(),
+        };
         match fault {
             Some(fault) if fault.timing == Some(Timing::Open) => {
                 let actions = session.fail(fault.failure, &None, false);
                 session.push(&None, boxed(actions));
+                session.hush(fault.failure, None, true);
             }
             fault => {
                 let greeting = endpoint.greeting.iter().map(|text| Action::Text(fill(text, &session.opened.vars)));
@@ -96,6 +108,10 @@ impl Session {
         match track.actions.front_mut()?.next() {
             Some(Action::Pause(time)) => {
                 track.due = Instant::now() + time.mul_f64(self.engine.pace);
+                None
+            }
+            Some(Action::Wait(time)) => {
+                track.due = Instant::now() + time;
                 None
             }
             Some(act) => {
@@ -174,6 +190,14 @@ impl Session {
             },
             None => (boxed(Vec::new()), Vec::new()),
         };
+        let words = row.and_then(|row| row.words(message)).is_some();
+        let before = row.map_or(0, |row| row.before.len());
+        self.silences_begin(context);
+        if let Some(at) = self.silence_of(context) {
+            let actions = self.silenced(at, (good, end), words, before);
+            self.mark_ending(row, context);
+            return self.push(context, actions);
+        }
         let mine = |pending: &Pending| pending.chosen_in.as_ref().is_none_or(|chosen| chosen == context);
         let Some(at) = self.pending.iter().position(mine) else {
             self.mark_ending(row, context);
@@ -181,8 +205,6 @@ impl Session {
         };
         let (fault, in_message) = (self.pending[at].fault, self.pending[at].chosen_in.is_some());
         // In the middle of an utterance, where there are any; else in the middle of what is sent.
-        let words = row.and_then(|row| row.words(message)).is_some();
-        let before = row.map_or(0, |row| row.before.len());
         let (middle, utterance) = if words { (before + GOOD, true) } else { (GOOD, !self.endpoint.speaks()) };
         let mut good = good.peekable();
         let good: Actions = match fault.timing {
@@ -199,6 +221,7 @@ impl Session {
         let _ = self.pending.remove(at);
         let failure = self.fail(fault.failure, context, in_message);
         self.push(context, Box::new(good.chain(failure)));
+        self.hush(fault.failure, Some(context.clone()), true);
         if let (Some(track), Failure::Provider(_)) = (self.track(context), fault.failure) {
             track.ending = context.is_some();
         }

@@ -1,7 +1,7 @@
 //! What a socket sends when it fails: as the provider words it, or as the network does.
 
 use super::{Session, close, cut};
-use crate::simulator::fault::{self, Failure, Fault, Moment, NetFault, Silence};
+use crate::simulator::fault::{self, Failure, Fault, Moment, NetFault, Silence, Silent};
 use crate::simulator::script::Action;
 use crate::simulator::template::{Vars, fill};
 use serde_json::Value;
@@ -19,6 +19,8 @@ impl Session {
         match failure {
             Failure::Wire(fault) => fault.actions(),
             Failure::Network(fault) => after_upgrade(fault),
+            Failure::Silent(Silent::HalfOpen) => vec![Action::Dead],
+            Failure::Silent(_) => Vec::new(),
             Failure::Close(code) => vec![Action::Close(code, String::new())],
             Failure::Provider(fault) => self.provider_failure(fault, context, in_message),
         }
