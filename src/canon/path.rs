@@ -99,16 +99,17 @@ impl Path {
 }
 
 fn follow<'v, 'a>(steps: &[Step], root: &'v Json<'a>) -> Option<&'v Json<'a>> {
-    let mut value = root;
-    for (at, step) in steps.iter().enumerate() {
+    let (mut value, mut steps) = (root, steps);
+    while let Some((step, after)) = steps.split_first() {
         value = match step {
             Step::Key(key) => value.member(key)?,
             Step::Index(index) => value.as_list()?.get(*index)?,
             Step::Find(key, wanted) => {
                 value.as_list()?.iter().find(|entry| entry.member(key).is_some_and(|found| scalar_is(found, wanted)))?
             }
-            Step::Any => return value.entries().find_map(|entry| follow(&steps[at + 1..], entry)),
+            Step::Any => return value.entries().find_map(|entry| follow(after, entry)),
         };
+        steps = after;
     }
     Some(value)
 }
