@@ -2,7 +2,7 @@
 //!
 //! * `error`: something does not work and needs an operator.
 //! * `warn`: something is wrong, but the program continues: a rejected reload, few descriptors left, a code that no profile
-//! knows.
+//!   knows.
 //! * `info`: changes of the program's state: listening, reloaded, draining, stopped.
 //! * `debug`: single connections and requests that failed; `trace`: everything.
 
