@@ -126,7 +126,7 @@ fn a_provider_may_break_a_call_off_at_any_moment() {
                 let ended = caller.call(&format!("/{route}/{moment}/{how}"), &[]).await;
                 assert!(begun.elapsed() < Duration::from_secs(10), "{what}: {:?}", begun.elapsed());
                 // As clients take it, where the provider's own form is wanted.
-                let status = if route == "own" && moment != "before-head" { "13" } else { "14" };
+                let status = if route == "own" && !ended.trailers_only { "13" } else { "14" };
                 check(&ended, status, "upstream_disconnected");
                 let data = match moment {
                     "in-message" => message(b"half of it").slice(..9).to_vec(),
@@ -134,7 +134,11 @@ fn a_provider_may_break_a_call_off_at_any_moment() {
                     "before-trailers" => [message(b"one"), message(b"two")].concat(),
                     _ => Vec::new(),
                 };
-                assert_eq!((&ended.data, ended.trailers_only), (&data, moment == "before-head"), "{what}");
+                // An RST of TCP may take along what the other side has not read.
+                match how.as_str() {
+                    "reset" => assert!(data.starts_with(&ended.data), "{what}: {:?}", ended.data),
+                    _ => assert_eq!((&ended.data, ended.trailers_only), (&data, moment == "before-head"), "{what}"),
+                }
                 told += f64::from(route == "google");
                 assert_eq!(caller.call("/google/echo", &[]).await.field("grpc-status"), "0", "after {what}");
             }

@@ -108,34 +108,28 @@ fn the_access_log_of_a_socket_says_how_it_closed_and_what_was_asked_for() {
 #[test]
 fn a_deadline_for_all_ends_streams_and_handshakes_and_leaves_open_sockets_alone() {
     let provider = Provider::with(|mut conn: Conn| {
-        while let Some(seen) = conn.request() {
-            let target = seen.target().to_owned();
-            match target.as_str() {
-                "/events" | "/lines" => {
-                    let (kind, piece) = match target.as_str() {
-                        "/events" => ("text/event-stream", "14\r\ndata: {\"audio\":\"\"}\n\n\r\n"),
-                        _ => ("application/x-ndjson", "d\r\n{\"audio\":\"\"}\n\r\n"),
-                    };
-                    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n");
-                    let mut sent = conn.wire.send(head.as_bytes());
-                    while sent.is_ok() {
-                        sent = conn.wire.send(piece.as_bytes());
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
-                    return;
-                }
-                "/socket" => {
-                    let _ = conn.wire.send(format!("{SWITCHING}\r\n").as_bytes());
-                    std::thread::sleep(Duration::from_millis(900));
-                    let _ = conn.wire.send(&frame(Opcode::Text, b"late", None));
-                    let _ = conn.hang();
-                    return;
-                }
-                _ => {
-                    let _ = conn.hang();
-                    return;
+        let Some(seen) = conn.request() else { return };
+        let target = seen.target().to_owned();
+        match target.as_str() {
+            "/events" | "/lines" => {
+                let (kind, piece) = match target.as_str() {
+                    "/events" => ("text/event-stream", "14\r\ndata: {\"audio\":\"\"}\n\n\r\n"),
+                    _ => ("application/x-ndjson", "d\r\n{\"audio\":\"\"}\n\r\n"),
+                };
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n");
+                let mut sent = conn.wire.send(head.as_bytes());
+                while sent.is_ok() {
+                    sent = conn.wire.send(piece.as_bytes());
+                    std::thread::sleep(Duration::from_millis(5));
                 }
             }
+            "/socket" => {
+                let _ = conn.wire.send(format!("{SWITCHING}\r\n").as_bytes());
+                std::thread::sleep(Duration::from_millis(900));
+                let _ = conn.wire.send(&frame(Opcode::Text, b"late", None));
+                let _ = conn.hang();
+            }
+            _ => drop(conn.hang()),
         }
     });
     let lines = "timeouts = { total = \"400ms\" }";
