@@ -75,29 +75,35 @@ impl Heads {
         both
     }
 
-    /// The fast path for a header line that has arrived whole, as nearly every line has: compares its name at once. None for any
-    /// other line, and at the end of a head.
-    fn whole_line(&mut self, bytes: &[u8]) -> Option<(Place, usize)> {
-        let first = bytes.first().map(u8::to_ascii_lowercase)?;
-        let end = memchr::memchr(b'\n', bytes).filter(|_| !matches!(first, b'\r' | b'\n'))?;
-        let is = |name: &[u8]| {
-            let (line, colon) = (bytes.get(..name.len()), bytes.get(name.len()));
-            colon == Some(&b':') && line.is_some_and(|line| line.eq_ignore_ascii_case(name))
-        };
-        if first == b'c' && is(CONTENT_LENGTH) {
-            (self.has, self.length) = (self.has | LENGTH, 0);
-            return Some((Place::Length, CONTENT_LENGTH.len() + 1));
+    /// The fast path for header lines that have arrived whole, as nearly all have: compares the name of each at once. None where
+    /// there is none, as at the end of a head.
+    fn whole_lines(&mut self, bytes: &[u8]) -> Option<(Place, usize)> {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let line = bytes.get(start..end).unwrap_or_default();
+            match line.first() {
+                None | Some(b'\r') => break,
+                Some(b'c' | b'C') => {
+                    if let Some(value) = value_of(line, CONTENT_LENGTH) {
+                        self.has |= LENGTH;
+                        match number(value) {
+                            Some(length) => self.length = length,
+                            None => return Some((Place::Lost, end + 1)),
+                        }
+                    }
+                }
+                Some(b't' | b'T') if value_of(line, TRANSFER_ENCODING).is_some() => self.has |= CODING,
+                Some(_) => {}
+            }
+            start = end + 1;
         }
-        if first == b't' && is(TRANSFER_ENCODING) {
-            self.has |= CODING;
-        }
-        Some((Place::Name(0, 0), end + 1))
+        (start > 0).then_some((Place::Name(0, 0), start))
     }
 
     /// The next state, and the number of bytes consumed.
     fn in_head(&mut self, byte: u8, bytes: &[u8]) -> (Place, usize) {
         if matches!(self.place, Place::Name(_, 0))
-            && let Some(whole) = self.whole_line(bytes)
+            && let Some(whole) = self.whole_lines(bytes)
         {
             return whole;
         }
@@ -183,6 +189,21 @@ impl Heads {
             _ => Place::Line,
         }
     }
+}
+
+/// What follows the colon in a line with this name.
+fn value_of<'l>(line: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
+    let (start, rest) = line.split_at_checked(name.len())?;
+    rest.strip_prefix(b":").filter(|_| start.eq_ignore_ascii_case(name))
+}
+
+/// The length that a value says, read as leniently as its bytes are one by one.
+fn number(value: &[u8]) -> Option<u64> {
+    value.iter().try_fold(0_u64, |length, byte| match byte {
+        b' ' | b'\t' | b'\r' => Some(length),
+        b'0'..=b'9' => Some(length.saturating_mul(10).saturating_add(u64::from(byte - b'0'))),
+        _ => None,
+    })
 }
 
 /// Skips to the end of a line; the state is `inside` while the end has not arrived, `behind` after it.
