@@ -25,14 +25,21 @@ use tokio::time::Instant;
 /// All connections of one client, by provider.
 #[derive(Debug)]
 pub(super) struct Pool<B> {
-    /// As many as upstreams were ever configured; an origin without connections is small.
-    origins: Mutex<HashMap<Arc<Upstream>, Arc<Origin<B>>>>,
+    origins: Mutex<Origins<B>>,
     sweeping: AtomicBool,
     /// What the pools of all workers share, where this one takes part.
     shared: Option<Arc<Connections>>,
 }
 
 /// The connections to one provider.
+#[derive(Debug)]
+struct Origins<B> {
+    /// As many as upstreams were ever configured; an origin without connections is small.
+    all: HashMap<Arc<Upstream>, Arc<Origin<B>>>,
+    /// The one that was asked for last, as most are again: to compare an upstream costs less than to hash it.
+    last: Option<Arc<Origin<B>>>,
+}
+
 #[derive(Debug)]
 pub(super) struct Origin<B> {
     pub(super) upstream: Arc<Upstream>,
@@ -139,13 +146,14 @@ impl Drop for EndOnDrop {
 
 impl<B: Sendable> Pool<B> {
     pub(super) fn new(shared: Option<Arc<Connections>>) -> Arc<Pool<B>> {
-        Arc::new(Pool { origins: Mutex::default(), sweeping: AtomicBool::new(false), shared })
+        let origins = Mutex::new(Origins { all: HashMap::new(), last: None });
+        Arc::new(Pool { origins, sweeping: AtomicBool::new(false), shared })
     }
 
     pub(super) fn origin(&self, upstream: &Upstream) -> Arc<Origin<B>> {
         let mut origins = lock(&self.origins);
-        if let Some(origin) = origins.get(upstream) {
-            return Arc::clone(origin);
+        if let Some(last) = origins.last.as_ref().filter(|last| *last.upstream == *upstream) {
+            return Arc::clone(last);
         }
         let upstream = Arc::new(upstream.clone());
         let site = self.shared.as_ref().map(|shared| shared.site(&upstream));
@@ -157,6 +165,12 @@ impl<B: Sendable> Pool<B> {
         origins.insert(upstream, Arc::clone(&origin));
         origin
     }
+        let origin = origins.all.get(upstream).map(Arc::clone).unwrap_or_else(|| self.add(&mut origins.all, upstream));
+        origins.last = Some(Arc::clone(&origin));
+        origin
+    }
+
+    fn add(&self, origins: &mut HashMap<Arc<Upstream>, Arc<Origin<B>>>, upstream: &Upstream) -> Arc<Origin<B>> {
 
     /// Starts the task that closes idle connections although no call looks at them, unless it runs.
     fn sweep_later(self: &Arc<Pool<B>>) {
@@ -169,8 +183,8 @@ impl<B: Sendable> Pool<B> {
                 tokio::time::sleep(SWEEP).await;
                 let Some(pool) = pool.upgrade() else { return };
                 let origins = lock(&pool.origins);
-                origins.values().for_each(|origin| origin.sweep());
-                if origins.values().all(|origin| origin.is_empty()) {
+                origins.all.values().for_each(|origin| origin.sweep());
+                if origins.all.values().all(|origin| origin.is_empty()) {
                     pool.sweeping.store(false, Relaxed);
                     return;
                 }
