@@ -16,7 +16,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::coop::unconstrained;
@@ -278,7 +278,7 @@ impl<B: Sendable> CallContext<'_, B> {
                 // A WebSocket relay has to learn of failed writes; behind those of an upload an answer may be waiting.
                 handle.traffic().forgive_writes(self.kind != Kind::Upgrade);
                 let (before, peer) = (handle.traffic().read(), handle.peer());
-                (Box::pin(handle.sender.try_send_request(request)), before, Facts { peer, ..facts })
+                (Box::pin(handle.sends.sender.try_send_request(request)), before, Facts { peer, ..facts })
             }
             Connection::Http2(handle) => {
                 for_http2(&mut request, &self.origin.upstream);
@@ -316,18 +316,27 @@ impl<B: Sendable> InFlight<B> {
     }
 
     async fn head(&mut self, patience: Duration) -> Result<Response<Incoming>, FailedAttempt<B>> {
-        let mut overdue = pin!(sleep_until(self.progress.overdue(patience)));
+        let InFlight { answer, connection, progress, .. } = self;
+        let begun = progress.overdue(patience);
+        let mut own = None;
+        let timer = match connection {
+            Connection::Http1(handle) => {
+                handle.sends.timer.as_mut().reset(begun);
+                &mut handle.sends.timer
+            }
+            Connection::Http2(_) => own.insert(Box::pin(sleep_until(begun))),
+        };
         let answered = loop {
             tokio::select! {
                 biased;
-                answered = &mut self.answer => break answered,
+                answered = &mut *answer => break answered,
                 // What a provider sends that is no answer may use up the budget that tokio gives this task.
-                () = unconstrained(overdue.as_mut()) => {
-                    let later = self.progress.overdue(patience);
+                () = unconstrained(timer.as_mut()) => {
+                    let later = progress.overdue(patience);
                     if later <= Instant::now() {
                         return Err(Failure::new(Fault::ResponseTimeout, "no answer in time").into());
                     }
-                    overdue.as_mut().reset(later);
+                    timer.as_mut().reset(later);
                 }
             }
         };

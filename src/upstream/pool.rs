@@ -16,11 +16,12 @@ use hyper_util::rt::TokioIo;
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// All connections of one client, by provider.
 #[derive(Debug)]
@@ -31,7 +32,6 @@ pub(super) struct Pool<B> {
     shared: Option<Arc<Connections>>,
 }
 
-/// The connections to one provider.
 #[derive(Debug)]
 struct Origins<B> {
     /// As many as upstreams were ever configured; an origin without connections is small.
@@ -40,6 +40,7 @@ struct Origins<B> {
     last: Option<Arc<Origin<B>>>,
 }
 
+/// The connections to one provider.
 #[derive(Debug)]
 pub(super) struct Origin<B> {
     pub(super) upstream: Arc<Upstream>,
@@ -65,15 +66,24 @@ struct Idle<B> {
 /// The right to send one call on an HTTP/1.1 connection.
 #[derive(Debug)]
 pub(super) struct Http1Handle<B> {
-    pub(super) sender: http1::SendRequest<TrackedBody<B>>,
+    pub(super) sends: Sends<B>,
     slot: Arc<Slot<B>>,
+}
+
+/// What a call needs of an HTTP/1.1 connection.
+#[derive(Debug)]
+pub(super) struct Sends<B> {
+    pub(super) sender: http1::SendRequest<TrackedBody<B>>,
+    /// For the deadline of the answer's head. It stays with the connection: a timer that is moved to a later time keeps its place among
+    /// those of the worker, and one of each call's own would be put there and taken out again.
+    pub(super) timer: Pin<Box<Sleep>>,
 }
 
 /// What a connection's task and the call on it share.
 #[derive(Debug)]
 struct Slot<B> {
-    /// The sender of a call that has its answer's head, until the connection is ready for the next.
-    parked: Mutex<Option<http1::SendRequest<TrackedBody<B>>>>,
+    /// What a call has left that has its answer's head, until the connection is ready for the next.
+    parked: Mutex<Option<Sends<B>>>,
     connection: Arc<Http1Connection>,
     traffic: Arc<Traffic>,
     peer: Option<SocketAddr>,
@@ -102,11 +112,11 @@ impl<B> Http1Handle<B> {
         // The driver checks the slot after each poll of the connection, under the same lock, so it sees a connection that
         // becomes ready after this check.
         let mut parked = lock(&self.slot.parked);
-        if self.sender.is_ready() {
+        if self.sends.sender.is_ready() {
             drop(parked);
             origin.check_in(self, pool);
         } else {
-            *parked = Some(self.sender);
+            *parked = Some(self.sends);
         }
     }
 }
@@ -124,11 +134,11 @@ async fn drive<B: Sendable>(slot: Arc<Slot<B>>, pool: Weak<Pool<B>>, origin: Wea
         if slot.connection.poll().is_ready() {
             return Poll::Ready(());
         }
-        let returned = lock(&slot.parked).take_if(|sender| sender.is_ready());
-        if let Some(sender) = returned
+        let returned = lock(&slot.parked).take_if(|sends| sends.sender.is_ready());
+        if let Some(sends) = returned
             && let (Some(pool), Some(origin)) = (pool.upgrade(), origin.upgrade())
         {
-            origin.check_in(Http1Handle { sender, slot: Arc::clone(&slot) }, &pool);
+            origin.check_in(Http1Handle { sends, slot: Arc::clone(&slot) }, &pool);
         }
         Poll::Pending
     })
@@ -155,6 +165,12 @@ impl<B: Sendable> Pool<B> {
         if let Some(last) = origins.last.as_ref().filter(|last| *last.upstream == *upstream) {
             return Arc::clone(last);
         }
+        let origin = origins.all.get(upstream).map(Arc::clone).unwrap_or_else(|| self.add(&mut origins.all, upstream));
+        origins.last = Some(Arc::clone(&origin));
+        origin
+    }
+
+    fn add(&self, origins: &mut HashMap<Arc<Upstream>, Arc<Origin<B>>>, upstream: &Upstream) -> Arc<Origin<B>> {
         let upstream = Arc::new(upstream.clone());
         let site = self.shared.as_ref().map(|shared| shared.site(&upstream));
         let origin = Arc::new(Origin::new(Arc::clone(&upstream), site));
@@ -165,12 +181,6 @@ impl<B: Sendable> Pool<B> {
         origins.insert(upstream, Arc::clone(&origin));
         origin
     }
-        let origin = origins.all.get(upstream).map(Arc::clone).unwrap_or_else(|| self.add(&mut origins.all, upstream));
-        origins.last = Some(Arc::clone(&origin));
-        origin
-    }
-
-    fn add(&self, origins: &mut HashMap<Arc<Upstream>, Arc<Origin<B>>>, upstream: &Upstream) -> Arc<Origin<B>> {
 
     /// Starts the task that closes idle connections although no call looks at them, unless it runs.
     fn sweep_later(self: &Arc<Pool<B>>) {
@@ -237,7 +247,7 @@ impl<B: Sendable> Origin<B> {
                 idle.clear();
                 return None;
             }
-            if handle.sender.is_ready() && now < handle.slot.expires {
+            if handle.sends.sender.is_ready() && now < handle.slot.expires {
                 handle.slot.connection.next_call();
                 return Some(handle);
             }
@@ -284,10 +294,11 @@ impl<B: Sendable> Origin<B> {
             .handshake(TokioIo::new(transport))
             .await?;
         let connection = Http1Connection::new(connection.with_upgrades());
-        let expires = expiry(Instant::now());
+        let now = Instant::now();
+        let expires = expiry(now);
         let slot = Arc::new(Slot { parked: Mutex::new(None), connection, traffic, peer, expires });
         tokio::spawn(drive(Arc::clone(&slot), Arc::downgrade(pool), Arc::downgrade(self)));
-        Ok(Http1Handle { sender, slot })
+        Ok(Http1Handle { sends: Sends { sender, timer: Box::pin(sleep_until(now)) }, slot })
     }
 
     /// Begins HTTP/2 on a byte stream, keeps the connection, and gives a stream of it.
@@ -317,7 +328,7 @@ impl<B: Sendable> Origin<B> {
     /// Closes what was idle for too long.
     fn sweep(&self) {
         let mut idle = lock(&self.idle);
-        while idle.front().is_some_and(|one| one.since.elapsed() >= IDLE || one.handle.sender.is_closed()) {
+        while idle.front().is_some_and(|one| one.since.elapsed() >= IDLE || one.handle.sends.sender.is_closed()) {
             idle.pop_front();
         }
         drop(idle);
