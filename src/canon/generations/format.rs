@@ -113,11 +113,84 @@ impl Format {
     }
 }
 
+/// What a name may tell, in the order in which it counts: the first of these that is told is the coding.
+const CODINGS: [Coding; 9] = [
+    // What is compressed has no fixed rate, whatever else its name says.
+    Coding::Unknown,
+    Coding::Mp3,
+    Coding::Mulaw,
+    Coding::Alaw,
+    Coding::Float,
+    Coding::Pcm(4),
+    Coding::Pcm(3),
+    Coding::Pcm(1),
+    Coding::Pcm(2),
+];
+
+/// The parts of names that tell a coding, by their first letter, and which of [`CODINGS`] it is. Every request names its format, and each
+/// part by itself would be a search.
+fn parts(first: u8) -> &'static [(&'static str, u8)] {
+    match first {
+        b'3' => &[("32bit", 5)],
+        b'2' => &[("24bit", 6)],
+        b'a' => &[("aac", 0), ("adpcm", 0), ("amr", 0), ("alaw", 3), ("a-law", 3)],
+        b'f' => &[("flac", 0), ("f32", 4), ("float", 4)],
+        b'l' => &[("linear32", 5), ("l24", 6), ("linear8", 7), ("linear", 8)],
+        b'm' => &[("m4a", 0), ("mp4", 0), ("mp3", 1), ("mpeg", 1), ("mu-law", 2)],
+        b'o' => &[("opus", 0), ("ogg", 0)],
+        b'p' => &[("pcm_u8", 7), ("pcm", 8)],
+        b's' => &[("speex", 0), ("s32", 5), ("s24", 6), ("s16", 8)],
+        b'u' => &[("ulaw", 2)],
+        b'v' => &[("vorbis", 0)],
+        b'w' => &[("webm", 0)],
+        _ => &[],
+    }
+}
+
 impl Coding {
+    /// Of a name in lower case and its words.
     fn named(name: &str, words: &[&str]) -> Coding {
+        let mut told = 0_u16;
+        for (at, first) in name.bytes().enumerate() {
+            let rest = name.as_bytes().get(at..).unwrap_or_default();
+            for (part, coding) in parts(first) {
+                if rest.starts_with(part.as_bytes()) {
+                    told |= 1 << coding;
+                }
+            }
+        }
+        for word in words {
+            told |= match *word {
+                "pcmu" | "basic" => 1 << 2,
+                "pcma" => 1 << 3,
+                "8bit" => 1 << 7,
+                "l16" | "raw" => 1 << 8,
+                _ => 0,
+            };
+        }
+        CODINGS.get(told.trailing_zeros() as usize).copied().unwrap_or_default()
+    }
+}
+
+/// A number of hertz: `16000`, `24khz`.
+fn number(word: &str) -> Option<u32> {
+    if !word.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
+    match word.strip_suffix("khz") {
+        Some(thousands) => thousands.parse::<u32>().ok()?.checked_mul(1000),
+        None => word.strip_suffix("hz").unwrap_or(word).parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The coding, each part asked for by itself.
+    fn asked_one_by_one(name: &str, words: &[&str]) -> Coding {
         let has = |part: &str| name.contains(part);
         let is = |word: &str| words.contains(&word);
-        // What is compressed has no fixed rate, whatever else its name says.
         if ["opus", "ogg", "vorbis", "aac", "flac", "webm", "amr", "speex", "m4a", "mp4", "adpcm"]
             .iter()
             .any(|codec| has(codec))
@@ -136,19 +209,22 @@ impl Coding {
             () => Coding::Unknown,
         }
     }
-}
 
-/// A number of hertz: `16000`, `24khz`.
-fn number(word: &str) -> Option<u32> {
-    match word.strip_suffix("khz") {
-        Some(thousands) => thousands.parse::<u32>().ok()?.checked_mul(1000),
-        None => word.strip_suffix("hz").unwrap_or(word).parse().ok(),
+    #[test]
+    fn one_look_over_a_name_finds_what_a_search_for_each_part_does() {
+        let parts: Vec<&str> = (0..=u8::MAX).flat_map(|first| parts(first).iter().map(|(part, _)| *part)).collect();
+        let pieces: Vec<&str> =
+            parts.into_iter().chain(["pcmu", "basic", "pcma", "8bit", "l16", "raw", "lpcm", "x", ""]).collect();
+        for one in &pieces {
+            for other in &pieces {
+                for between in ["", "_", "-", "16", "/x"] {
+                    let name = format!("{one}{between}{other}");
+                    let words: Vec<&str> = name.split(|char: char| !char.is_ascii_alphanumeric()).collect();
+                    assert_eq!(Coding::named(&name, &words), asked_one_by_one(&name, &words), "{name}");
+                }
+            }
+        }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn formats_are_read_as_the_providers_write_them() {
