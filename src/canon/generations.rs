@@ -65,6 +65,16 @@ pub struct GenerationRule {
     figures: Vec<(usize, Selectors)>,
     needles: Needles,
     client_needles: Needles,
+    asked: AskedPlaces,
+}
+
+/// In which places there is anything to look for: most rules name a query and a member, and a request has the others too.
+#[derive(Clone, Copy, Debug, Default)]
+struct AskedPlaces {
+    /// The query, or the path.
+    target: bool,
+    headers: bool,
+    members: bool,
 }
 
 /// Byte strings, one of which occurs in every message that must be parsed; `None` when any message may have to be.
@@ -103,7 +113,7 @@ impl GenerationRule {
                 None
             }
         });
-        GenerationRule {
+        let rule = GenerationRule {
             kind: spec.kind,
             eager: eager.collect(),
             audio: audio(&format!("{at}.audio"), &spec.audio, problem),
@@ -127,7 +137,18 @@ impl GenerationRule {
             counting: Counting::of(costs),
             figures,
             needles,
-        }
+            asked: AskedPlaces::default(),
+        };
+        GenerationRule { asked: rule.asked_places(), ..rule }
+    }
+
+    fn asked_places(&self) -> AskedPlaces {
+        let facts = [&self.format, &self.input_format].into_iter().flat_map(FormatPlaces::all).chain(&self.model);
+        facts.fold(AskedPlaces::default(), |asked, fact| match fact {
+            Fact::Query(_) | Fact::Path(_) => AskedPlaces { target: true, ..asked },
+            Fact::Header(_) => AskedPlaces { headers: true, ..asked },
+            Fact::Member(_) => AskedPlaces { members: true, ..asked },
+        })
     }
 
     pub(crate) fn covers(&self, method: &str, path: &str) -> bool {
@@ -255,9 +276,25 @@ impl GenerationRule {
     /// Whether anything in a request's body is asked for: text, the model, a format.
     #[must_use]
     pub fn reads_bodies(&self) -> bool {
-        let formats = [&self.format, &self.input_format];
-        let places = formats.into_iter().flat_map(FormatPlaces::all).chain(&self.model);
-        self.knows_text() || places.into_iter().any(|fact| matches!(fact, Fact::Member(_)))
+        self.knows_text() || self.asked.members
+    }
+
+    /// Whether anything in the query or the path is.
+    #[must_use]
+    pub fn reads_targets(&self) -> bool {
+        self.asked.target
+    }
+
+    /// Whether anything in header fields is.
+    #[must_use]
+    pub fn reads_headers(&self) -> bool {
+        self.asked.headers
+    }
+
+    /// Whether the provider tells figures of its own.
+    #[must_use]
+    pub fn has_figures(&self) -> bool {
+        !self.figures.is_empty()
     }
 
     /// The provider's own plausible figures in this value, by index in [`FIGURES`].

@@ -42,10 +42,12 @@ impl Facts {
     #[must_use]
     pub fn of(rule: &GenerationRule, asked: Asked<'_>) -> Facts {
         let mut facts = Facts::default();
-        facts.learn(rule, &|fact| match fact {
-            Fact::Path(name) => rule.path_parameter(asked.method, asked.path, name).map(str::to_owned),
-            Fact::Query(_) | Fact::Header(_) | Fact::Member(_) => fact.in_query(asked.query),
-        });
+        if rule.reads_targets() {
+            facts.learn(rule, &|fact| match fact {
+                Fact::Path(name) => rule.path_parameter(asked.method, asked.path, name).map(str::to_owned),
+                Fact::Query(_) | Fact::Header(_) | Fact::Member(_) => fact.in_query(asked.query),
+            });
+        }
         facts
     }
 
@@ -56,7 +58,9 @@ impl Facts {
 
     /// What header fields say.
     pub fn read_headers(&mut self, rule: &GenerationRule, headers: &HeaderMap) {
-        self.learn(rule, &|fact| fact.in_headers(headers).map(str::to_owned));
+        if rule.reads_headers() {
+            self.learn(rule, &|fact| fact.in_headers(headers).map(str::to_owned));
+        }
     }
 
     /// The format of the provider's audio.

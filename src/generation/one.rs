@@ -95,7 +95,9 @@ impl Generation {
 
     /// What was learned of it since it began.
     pub fn described(&mut self, rule: &GenerationRule, facts: &Facts) {
-        self.model = facts.model().map(Box::from);
+        if self.model.as_deref() != facts.model() {
+            self.model = facts.model().map(Box::from);
+        }
         self.input.is_in(facts.input(rule));
         self.output.is_in(facts.output(rule));
     }

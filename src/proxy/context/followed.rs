@@ -121,8 +121,10 @@ impl Followed {
             generation.unmeasured();
         }
         generation.answered(&self.rule, &self.facts, now());
-        let seen = Observed::line(b"", SystemTime::UNIX_EPOCH).within(headers);
-        generation.figures(&self.rule, &Evidence::new(&seen));
+        if self.rule.has_figures() {
+            let seen = Observed::line(b"", SystemTime::UNIX_EPOCH).within(headers);
+            generation.figures(&self.rule, &Evidence::new(&seen));
+        }
     }
 
     /// The head of a gRPC response has arrived. Its messages are not parsed, so silence means that no message at all arrives

@@ -23,6 +23,8 @@ pub(crate) struct Tap {
 #[derive(Debug, Default)]
 struct Kept {
     bytes: Vec<u8>,
+    /// The same once it was read, which is when nothing more comes.
+    whole: Option<Bytes>,
     size: u64,
     /// Whether it has been decided if the body may be JSON.
     judged: bool,
@@ -71,8 +73,9 @@ impl Tap {
     /// Its text, if it can be read, and further values. A body that cannot be read counts as text of its length.
     pub(crate) fn read(&self, rule: &GenerationRule, more: impl FnOnce(&Json<'_>)) -> Option<Text> {
         let (bytes, size) = {
-            let kept = self.lock();
-            (Bytes::copy_from_slice(&kept.bytes), kept.size)
+            let kept = &mut *self.lock();
+            let whole = kept.whole.get_or_insert_with(|| Bytes::from(std::mem::take(&mut kept.bytes)));
+            (whole.clone(), kept.size)
         };
         let whole = bytes.len() as u64 == size;
         let content = self.kind.read(bytes, whole, size, |body| {

@@ -39,7 +39,8 @@ impl Kind {
         let media_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         Kind {
             encoding: headers.get(header::CONTENT_ENCODING).cloned(),
-            says_json: media_type.windows(4).any(|part| part.eq_ignore_ascii_case(b"json")),
+            says_json: memchr::memchr2_iter(b'j', b'J', media_type)
+                .any(|at| media_type.get(at..at + 4).is_some_and(|part| part.eq_ignore_ascii_case(b"json"))),
         }
     }
 
