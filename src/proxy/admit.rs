@@ -31,8 +31,11 @@ pub(crate) async fn admit(
     let credential = limits.credential(call.key(), parts);
     let address = call.client_address(&parts.headers);
     let path = call.upstream.limited_path();
-    let generation =
-        !websocket && route.config.profile.generations(parts.method.as_str(), call.provider_path()).is_some();
+    // The templates of its path are asked once, and only where somebody wants to know.
+    let rule = (!websocket && (route.config.generations || limits.counts_audio()))
+        .then(|| route.config.profile.generations(parts.method.as_str(), call.provider_path()))
+        .flatten();
+    let generation = rule.is_some();
     let method = parts.method.as_str();
     let provider_path = call.provider_path();
     let subject = Subject { method, path, provider_path, headers: &parts.headers, address, generation, credential };
@@ -88,8 +91,8 @@ pub(crate) async fn admit(
     if !left.is_empty() {
         call.set_remaining(left);
     }
-    if generation && route.config.generations {
-        call.follows(parts, upload);
+    if let Some(rule) = rule.filter(|_| route.config.generations) {
+        call.follows(Arc::clone(rule), parts, upload);
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use super::RoutedContext;
 use super::followed::Followed;
 use crate::canon::GenerationKind;
+use crate::canon::generations::GenerationRule;
 use crate::generation::{Outcome, Record, Silent};
 use crate::proxy::request_body::RequestBody;
 use crate::telemetry::access::GenerationEntry;
@@ -16,12 +17,9 @@ use std::sync::Arc;
 const ID: usize = 128;
 
 impl RoutedContext {
-    /// The request is admitted; its generation will be tracked.
-    pub(crate) fn follows(&mut self, parts: &request::Parts, upload: &mut RequestBody) {
-        let (method, path) = self.request();
-        if let Some(rule) = self.route.config.profile.generations(method, path) {
-            self.followed = Some(Box::new(Followed::of(Arc::clone(rule), (method, path), parts, upload)));
-        }
+    /// The request is admitted; its generation will be tracked by this rule.
+    pub(crate) fn follows(&mut self, rule: Arc<GenerationRule>, parts: &request::Parts, upload: &mut RequestBody) {
+        self.followed = Some(Box::new(Followed::of(rule, self.request(), parts, upload)));
     }
 
     /// The request is sent; its generation begins.
