@@ -15,6 +15,7 @@ use super::upstreams::{
 };
 use super::{RouteRuntime, admit, errors, forward};
 use crate::canon::{CanonicalError, Fault};
+use crate::detect::Form;
 use crate::telemetry::retries::Retry;
 use crate::upstream::{Capped, Client, Exchange, Failure};
 use bytes::Bytes;
@@ -30,8 +31,9 @@ use tokio::time::Instant as Moment;
 pub(crate) struct Answer {
     /// The response, with its body still to be read.
     pub(crate) exchange: Exchange,
-    /// The first frame of its body, if that was awaited.
+    /// The first frame of its body, if that was awaited, and its form, if that was determined for it.
     pub(crate) first: Option<Frame<Bytes>>,
+    pub(crate) form: Option<Form>,
 }
 
 /// A failure to respond with.
@@ -61,7 +63,7 @@ pub(crate) fn send<'c>(
     // Boxed, because most routes have neither retries nor a total timeout, and their requests should not reserve space for them.
     match (route, call.end) {
         (None, end) if call.followed.is_some() => {
-            let sent = followed(sender, call, request);
+            let sent = followed(sender, call, Box::new(request));
             match end {
                 Some(end) => Either::Left(in_time(end, sent).boxed()),
                 None => Either::Left(sent.boxed()),
@@ -85,7 +87,7 @@ async fn in_time(end: Moment, sent: impl Future<Output = Result<Answer, Box<Fail
 async fn followed(
     sender: Sender<'_>,
     call: &mut RoutedContext,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
 ) -> Result<Answer, Box<Failed>> {
     sender.end(call, request, None).await.map_err(|(failed, error)| failed.meaning(error))
 }
@@ -157,7 +159,7 @@ impl Failed {
 /// The outcome of one attempt: a response that is not a failure, or the failure and its meaning.
 type Ended = Result<Answer, (Box<Failed>, Box<CanonicalError>)>;
 
-/// Sends one attempt.
+/// Sends one attempt. Its request is boxed where it passes through several async functions, each of which has room for its arguments twice.
 #[derive(Clone, Copy)]
 struct Sender<'c> {
     client: &'c Client<RequestBody>,
@@ -182,13 +184,17 @@ impl<'c> Sender<'c> {
         request: Request<RequestBody>,
     ) -> impl Future<Output = Result<Answer, Box<Failed>>> + Send + use<'c> {
         self.send(call, request).map(|sent| match sent {
-            Ok(exchange) => Ok(Answer { exchange, first: None }),
+            Ok(exchange) => Ok(Answer { exchange, first: None, form: None }),
             Err(failure) => Err(Failed::lost(failure)),
         })
     }
 
     /// Sends one attempt, and waits for the first bytes of a success, for a tracked generation no longer than its silence limit.
-    async fn in_its_time(self, call: &mut RoutedContext, request: Request<RequestBody>) -> Result<Answer, Failure> {
+    async fn in_its_time(
+        self,
+        call: &mut RoutedContext,
+        request: Box<Request<RequestBody>>,
+    ) -> Result<Answer, Failure> {
         call.generation_begins();
         let Some(late) = call.followed.as_ref().and_then(|followed| followed.first_audio()) else {
             return self.begun(call, request).await;
@@ -205,23 +211,28 @@ impl<'c> Sender<'c> {
         }
     }
 
-    async fn begun(self, call: &mut RoutedContext, request: Request<RequestBody>) -> Result<Answer, Failure> {
-        let mut exchange = self.send(call, request).await?;
+    async fn begun(self, call: &mut RoutedContext, request: Box<Request<RequestBody>>) -> Result<Answer, Failure> {
+        let mut exchange = self.send(call, *request).await?;
         if read::is_refusal(call, exchange.response.status(), exchange.response.headers()) {
-            return Ok(Answer { exchange, first: None });
+            return Ok(Answer { exchange, first: None, form: None });
         }
-        let first = read::first(call, &mut exchange.response).await?;
-        Ok(Answer { exchange, first })
+        let (first, form) = read::first(call, &mut exchange.response).await?;
+        Ok(Answer { exchange, first, form })
     }
 
-    /// Sends one attempt and reads the response if it failed. The outcome is reported to the upstream's circuit and the account.
-    async fn end(self, call: &mut RoutedContext, request: Request<RequestBody>, pass: Option<UpstreamPass>) -> Ended {
+    /// Sends one try and reads it if it failed. What it says about the upstream and the account is told to both.
+    async fn end(
+        self,
+        call: &mut RoutedContext,
+        request: Box<Request<RequestBody>>,
+        pass: Option<UpstreamPass>,
+    ) -> Ended {
         let (failed, error) = match self.in_its_time(call, request).await {
-            Ok(Answer { exchange, first })
+            Ok(Answer { exchange, first, form })
                 if !read::is_refusal(call, exchange.response.status(), exchange.response.headers()) =>
             {
                 report_outcome(call, pass, None);
-                return Ok(Answer { exchange, first });
+                return Ok(Answer { exchange, first, form });
             }
             Ok(Answer { exchange, .. }) => {
                 call.upstream.reconnected |= exchange.facts.retried;
@@ -308,12 +319,12 @@ impl<'a> Retries<'a> {
     }
 
     /// The request for one attempt.
-    fn request(&self, destination: Destination) -> Request<RequestBody> {
+    fn request(&self, destination: Destination) -> Box<Request<RequestBody>> {
         let mut parts = self.parts.clone();
         if destination != self.prepared {
             self.route.headers.redirect(&mut parts, self.prepared, destination);
         }
-        Request::from_parts(parts, self.body.again())
+        Box::new(Request::from_parts(parts, self.body.again()))
     }
 
     /// The next attempt after one that failed like this; none when there is to be none.

@@ -40,7 +40,7 @@ pub(crate) fn relay(call: Box<RoutedContext>, answer: Answer) -> impl Future<Out
 }
 
 async fn relay_answer(mut call: Box<RoutedContext>, answer: Answer) -> Response<Body> {
-    let Answer { exchange, mut first } = answer;
+    let Answer { exchange, mut first, form: known } = answer;
     call.upstream.reconnected |= exchange.facts.retried;
     let (mut parts, mut body) = exchange.response.into_parts();
     let route = Arc::clone(&call.route);
@@ -48,7 +48,7 @@ async fn relay_answer(mut call: Box<RoutedContext>, answer: Answer) -> Response<
     if !inspect::settle_part(&call, &route, &mut parts) {
         return fault(call, Fault::ResponseHeadInvalid);
     }
-    let form = form(&call, &route, parts.status.as_u16(), &parts.headers);
+    let form = known.unwrap_or_else(|| form(&call, &route, parts.status.as_u16(), &parts.headers));
     if form == Form::Error {
         // Boxed like everything that a success does not need.
         let read = Box::pin(read_failure(&call, &parts, body)).await;

@@ -49,14 +49,15 @@ pub(crate) fn is_refusal(call: &RoutedContext, status: StatusCode, headers: &Hea
     }
 }
 
-/// The first bytes of a success, if `response::relay` would wait for them: until they arrive, the request can still be retried.
+/// The first bytes of a success, if `response::relay` would wait for them, and its form: until they arrive, the request can still be
+/// retried.
 pub(crate) async fn first(
     call: &mut RoutedContext,
     response: &mut Response<upstream::Body>,
-) -> Result<Option<Frame<Bytes>>, Failure> {
+) -> Result<(Option<Frame<Bytes>>, Option<Form>), Failure> {
     if call.phase == Phase::Grpc {
         call.followed.iter_mut().for_each(|followed| followed.answered_call());
-        return Ok(None);
+        return Ok((None, None));
     }
     let route = Arc::clone(&call.route);
     let form = form(call, &route, response.status().as_u16(), response.headers());
@@ -87,7 +88,7 @@ pub(crate) async fn first(
     if let Some(followed) = &mut call.followed {
         followed.handed_over();
     }
-    Ok(first)
+    Ok((first, Some(form)))
 }
 
 pub(super) fn form(call: &RoutedContext, route: &RouteRuntime, status: u16, headers: &HeaderMap) -> Form {
