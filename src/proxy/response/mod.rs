@@ -25,7 +25,7 @@ use crate::upstream::{Capped, Failure};
 use bytes::Bytes;
 use futures_util::future::Either;
 use http::{Method, Response, StatusCode, header, response};
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use read::{form, next_frame, read_failure};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -88,6 +88,13 @@ async fn relay_answer(mut call: Box<RoutedContext>, answer: Answer) -> Response<
             Ok(frame) => first = frame,
             Err(broken) => return failure(call, broken),
         }
+    }
+    if body.is_end_stream()
+        && let Some(whole) = first.as_ref().and_then(Frame::data_ref)
+    {
+        // A small answer is all here: nothing is left to be waited for.
+        call.followed.iter_mut().for_each(|followed| followed.passes(whole));
+        return Response::from_parts(parts, Body::full(whole.clone(), Some(call)));
     }
     Response::from_parts(parts, Body::relay(body, first, VecDeque::new(), timeouts, call))
 }
