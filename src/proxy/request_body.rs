@@ -43,8 +43,8 @@ pub struct RequestBody(Source);
 /// Where the frames come from.
 #[derive(Debug)]
 enum Source {
-    /// The client.
-    Client(ClientBody),
+    /// The client. Boxed: it is moved with its request from each step to the next, and into the connection's queue.
+    Client(Box<ClientBody>),
     /// The buffered frames, then the client.
     Replay(ReplayBody),
 }
@@ -119,12 +119,12 @@ impl RequestBody {
             progress,
             waker,
         };
-        Ok(RequestBody(Source::Client(client)))
+        Ok(RequestBody(Source::Client(Box::new(client))))
     }
 
     /// The empty body of a request that the gateway makes itself.
     pub(crate) fn none() -> RequestBody {
-        RequestBody(Source::Client(ClientBody {
+        RequestBody(Source::Client(Box::new(ClientBody {
             source: None,
             headers: None,
             http2: false,
@@ -137,29 +137,27 @@ impl RequestBody {
             idle: Idle::new(Duration::from_secs(1)),
             progress: Arc::new(BodyProgress { ended: AtomicBool::new(true), ..BodyProgress::default() }),
             waker: TaskWaker::new(),
-        }))
+        })))
     }
 
     /// Removes gateway keys from the body.
     pub(crate) fn guarded(self, exit: impl FnOnce() -> Exit) -> RequestBody {
-        match self.0 {
-            Source::Client(client) if client.source.is_some() => {
-                let exit = Some(Box::new(BodyExit::new(exit())));
-                RequestBody(Source::Client(ClientBody { exit, ..client }))
-            }
-            other => RequestBody(other),
+        let RequestBody(mut source) = self;
+        if let Source::Client(client) = &mut source
+            && client.source.is_some()
+        {
+            client.exit = Some(Box::new(BodyExit::new(exit())));
         }
+        RequestBody(source)
     }
 
     /// As the body of a gRPC call: no message may be longer than `limit`, and none may take longer than `pause` to arrive.
     pub(crate) fn of_call(self, limit: u64, pause: Duration) -> RequestBody {
-        match self.0 {
-            Source::Client(client) => {
-                let messages = Some(Box::default());
-                RequestBody(Source::Client(ClientBody { left: limit, messages, idle: Idle::new(pause), ..client }))
-            }
-            other => RequestBody(other),
+        let RequestBody(mut source) = self;
+        if let Source::Client(client) = &mut source {
+            (client.left, client.messages, client.idle) = (limit, Some(Box::default()), Idle::new(pause));
         }
+        RequestBody(source)
     }
 
     /// One of several sendings of a body.
@@ -170,7 +168,7 @@ impl RequestBody {
     /// Converts the body into one that can be sent again.
     pub(crate) fn replayable(self, again: bool) -> ReplayBuffer {
         match self.0 {
-            Source::Client(client) => ReplayBuffer::of(client, again),
+            Source::Client(client) => ReplayBuffer::of(*client, again),
             Source::Replay(replay) => replay.replay(),
         }
     }
@@ -296,7 +294,7 @@ impl http_body::Body for RequestBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ClientFault>>> {
         match &mut self.0 {
-            Source::Client(client) => Pin::new(client).poll_frame(cx),
+            Source::Client(client) => Pin::new(&mut **client).poll_frame(cx),
             Source::Replay(replay) => replay.poll(cx),
         }
     }
@@ -384,9 +382,12 @@ impl http_body::Body for ClientBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        let rest = self.source.as_ref().map_or(SizeHint::with_exact(0), http_body::Body::size_hint);
+        if self.ahead.is_empty() && self.exit.is_none() {
+            return rest;
+        }
         let ahead: u64 = self.ahead.iter().filter_map(Frame::data_ref).map(|data| data.len() as u64).sum();
         let ahead = ahead + self.exit.as_ref().map_or(0, |exit| exit.len());
-        let rest = self.source.as_ref().map_or(SizeHint::with_exact(0), http_body::Body::size_hint);
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + ahead);
         if let Some(upper) = rest.upper() {
