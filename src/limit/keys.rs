@@ -16,13 +16,16 @@ pub struct Keys(Hashing);
 
 #[derive(Clone, Debug)]
 enum Hashing {
-    Own(RandomState),
+    /// With the key of `()`, which is asked for with every request that is counted together with all others.
+    Own(RandomState, u64),
     Fleet(u64, u64),
 }
 
 impl Default for Keys {
     fn default() -> Keys {
-        Keys(Hashing::Own(RandomState::new()))
+        let random = RandomState::new();
+        let together = random.hash_one(());
+        Keys(Hashing::Own(random, together))
     }
 }
 
@@ -39,11 +42,20 @@ impl Keys {
         Keys(Hashing::Fleet(secret.0, secret.1))
     }
 
+    /// The key of `()`: of what is counted together, whatever it is.
+    #[must_use]
+    pub fn together(&self) -> u64 {
+        match self.0 {
+            Hashing::Own(_, together) => together,
+            Hashing::Fleet(..) => self.of(()),
+        }
+    }
+
     /// The key of a value; a tuple where several parts make it up.
     #[must_use]
     pub fn of(&self, value: impl Hash) -> u64 {
         match &self.0 {
-            Hashing::Own(random) => random.hash_one(value),
+            Hashing::Own(random, _) => random.hash_one(value),
             Hashing::Fleet(one, other) => {
                 #[expect(
                     deprecated,

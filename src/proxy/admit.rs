@@ -88,8 +88,8 @@ pub(crate) async fn admit(
     call.admission.has(permit);
     let left = charges.keep();
     call.begun.take().into_iter().for_each(Begun::keep);
-    if !left.is_empty() {
-        call.set_remaining(left);
+    if let Some(left) = left {
+        call.set_remaining(*left);
     }
     if let Some(rule) = rule.filter(|_| route.config.generations) {
         call.follows(Arc::clone(rule), parts, upload);

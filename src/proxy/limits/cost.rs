@@ -35,17 +35,20 @@ impl<'a> Costs<'a> {
 
     /// What the request costs; and whether more of its body is still to be charged.
     pub(super) async fn of(&mut self, cost: Cost, upload: &mut RequestBody) -> Result<(u64, bool), Fault> {
-        match (cost, upload.length(), self.characters) {
-            (Cost::Requests, _, _) => Ok((1, false)),
+        match (cost, self.characters) {
+            (Cost::Requests, _) => Ok((1, false)),
             // One second is asked for; the rest is taken when it is known.
-            (Cost::AudioSeconds, _, _) => Ok((u64::from(self.generation), false)),
-            (Cost::BodyBytes, Some(length), _) => Ok((length, false)),
-            (Cost::BodyBytes, None, _) => {
-                let ahead = upload.read_ahead(BOUND).await?;
-                Ok((ahead.bytes.len() as u64, !ahead.whole))
-            }
-            (Cost::TextCharacters, _, Some(known)) => Ok(known),
-            (Cost::TextCharacters, length, None) => {
+            (Cost::AudioSeconds, _) => Ok((u64::from(self.generation), false)),
+            (Cost::BodyBytes, _) => match upload.length() {
+                Some(length) => Ok((length, false)),
+                None => {
+                    let ahead = upload.read_ahead(BOUND).await?;
+                    Ok((ahead.bytes.len() as u64, !ahead.whole))
+                }
+            },
+            (Cost::TextCharacters, Some(known)) => Ok(known),
+            (Cost::TextCharacters, None) => {
+                let length = upload.length();
                 let ahead = upload.read_ahead(BOUND).await?;
                 let known = self.characters_of(ahead, length);
                 self.characters = Some(known);

@@ -41,7 +41,7 @@ pub(crate) struct Charges {
     /// What was counted by the fleet.
     pub(super) fleet: Option<SharedCharge>,
     /// What is left of each limit, in the words of headers, where the route says so.
-    pub(super) left: HeaderMap,
+    pub(super) left: Option<Box<HeaderMap>>,
     /// What the fleet has not heard of.
     pub(super) owed: Option<SharedCharge>,
 }
@@ -99,7 +99,7 @@ pub(super) async fn charge<'e>(
         let now = if entry.limit.cost == Cost::Requests { begun } else { now() };
         match entry.rate.check(key, cost, now) {
             Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.place, cost.get(), refused).into()),
-            Ok(left) if tells => refusal::tell(&mut charges.left, &entry.limit, entry.place, left),
+            Ok(left) if tells => refusal::tell(charges.left.get_or_insert_default(), &entry.limit, entry.place, left),
             Ok(_) => {}
         }
         charges.here.push((Arc::clone(&entry.rate), key, cost));
@@ -149,7 +149,7 @@ impl Entry {
             return None;
         }
         Some(match &self.limit.key {
-            LimitKey::Route | LimitKey::PathParameter(_) => keys.of(()),
+            LimitKey::Route | LimitKey::PathParameter(_) => keys.together(),
             LimitKey::Header(name) => keys.of(subject.headers.get(name).map(http::HeaderValue::as_bytes)),
             LimitKey::ClientIp => keys.of(subject.address),
             LimitKey::Credential => credential,
@@ -159,13 +159,13 @@ impl Entry {
 
 impl Charges {
     /// The request goes out. Gives what is left of each limit, where the route says so.
-    pub(crate) fn keep(mut self) -> HeaderMap {
+    pub(crate) fn keep(mut self) -> Option<Box<HeaderMap>> {
         self.here.clear();
         self.fleet = None;
         if let Some(owed) = self.owed.take() {
             owed.fleet.owe(&owed.route, &owed.checks);
         }
-        std::mem::take(&mut self.left)
+        self.left.take()
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) async fn charge<'e>(
             let mut charges = Charges::default();
             charges.fleet = Some(shared);
             for ((entry, _), left) in asked.iter().zip(&counted.left).filter(|_| route.rate_limit_headers) {
-                refusal::tell(&mut charges.left, &entry.limit, entry.place, *left);
+                refusal::tell(charges.left.get_or_insert_default(), &entry.limit, entry.place, *left);
             }
             Ok(charges)
         }
@@ -87,7 +87,7 @@ fn here(fleet: &Fleet, asked: &[(&Entry, Check)], tells: bool) -> Result<Charges
         let cost = if cost > &quota.burst { *cost } else { (*cost).min(part.burst) };
         match entry.rate.check(*key, cost, now) {
             Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.place, cost.get(), refused).into()),
-            Ok(left) if tells => refusal::tell(&mut charges.left, &entry.limit, entry.place, left),
+            Ok(left) if tells => refusal::tell(charges.left.get_or_insert_default(), &entry.limit, entry.place, left),
             Ok(_) => {}
         }
         charges.here.push((Arc::clone(&entry.rate), *key, cost));
