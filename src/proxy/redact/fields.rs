@@ -38,7 +38,7 @@ pub(crate) fn clean_fields(
         if *name == SEC_WEBSOCKET_PROTOCOL && status == StatusCode::SWITCHING_PROTOCOLS {
             continue;
         }
-        let may_be_theirs = || !has_url(name) && *name != SET_COOKIE && client.may_be_in(value.as_bytes());
+        let may_be_theirs = || client.may_be_in(value.as_bytes()) && !has_url(name) && *name != SET_COOKIE;
         let success = (errors.is_none() && may_be_theirs()).then(|| client.with(&[]));
         let client = errors.as_ref().or(success.as_ref());
         // No spelling is shorter than the key itself.

@@ -42,7 +42,8 @@ impl RouteKeys {
         let spellings: BTreeSet<Vec<u8>> = values.flat_map(spellings).collect();
         let shortest = spellings.iter().map(Vec::len).min().unwrap_or_default();
         // Hexadecimal spellings are equal in either case.
-        let search = AhoCorasick::builder().ascii_case_insensitive(true).build(&spellings);
+        // No bytes are looked for ahead: those of keys are digits and letters, which stand everywhere in an error.
+        let search = AhoCorasick::builder().ascii_case_insensitive(true).prefilter(false).build(&spellings);
         RouteKeys {
             // Building fails only beyond two billion states.
             search: search.ok().filter(|_| !spellings.is_empty()),
@@ -211,6 +212,9 @@ impl ClientKeys {
 
     /// Whether a text may contain one of them; nearly every field needs no other check.
     pub(crate) fn may_be_in(&self, text: &[u8]) -> bool {
+        if self.is_empty() {
+            return false;
+        }
         let headers = self.first.iter().chain(&self.more).map(HeaderValue::as_bytes);
         let mut keys = headers.chain(self.others.iter().map(String::as_bytes));
         let has_escapes = || memchr::memchr3(b'\\', b'%', b'&', text).is_some();
