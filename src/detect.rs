@@ -4,6 +4,7 @@
 
 mod coded;
 
+use coded::{codec_named, essence};
 pub use coded::{Coded, codec_of, encode, recode};
 
 use crate::canon::detectors::Detector;
@@ -95,13 +96,13 @@ impl Framing {
     /// piece by piece. `lines`: whether the profile says that JSON is newline-separated here.
     fn of(headers: &HeaderMap, lines: impl FnOnce() -> bool) -> Option<Framing> {
         let media_type = headers.get(header::CONTENT_TYPE)?;
-        let essence = media_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let essence = essence(media_type);
         let is = |name: &&str| essence.eq_ignore_ascii_case(name.as_bytes());
         let framing = if is(&"text/event-stream") {
             Framing::Sse
         } else if NDJSON.iter().any(is) || is(&"application/json") && lines() {
             Framing::Ndjson
-        } else if codec_of(headers) == Some(Codec::EventStream) {
+        } else if codec_named(essence) == Some(Codec::EventStream) {
             Framing::EventStream
         } else {
             return None;

@@ -4,7 +4,7 @@ use crate::canon::{Codec, Observed};
 use crate::wire::event_stream::{self, Message};
 use crate::wire::headed;
 use crate::wire::packed::Packing;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Map, Value};
 
 /// The media types of each codec.
@@ -94,8 +94,16 @@ impl<'a> Coded<'a> {
 /// The codec of a body, by its head.
 #[must_use]
 pub fn codec_of(headers: &HeaderMap) -> Option<Codec> {
-    let media_type = headers.get(header::CONTENT_TYPE)?.as_bytes();
-    let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    codec_named(essence(headers.get(header::CONTENT_TYPE)?))
+}
+
+/// A media type without its parameters.
+pub(super) fn essence(media_type: &HeaderValue) -> &[u8] {
+    media_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii()
+}
+
+/// The codec of a body of this type.
+pub(super) fn codec_named(essence: &[u8]) -> Option<Codec> {
     TYPES.iter().find(|(name, _)| essence.eq_ignore_ascii_case(name.as_bytes())).map(|(_, codec)| *codec)
 }
 

@@ -80,6 +80,10 @@ pub fn shown(hash: &KeyHash) -> String {
 /// Finds something in a text that is a gateway key or looks like one.
 #[must_use]
 pub fn find(text: &[u8]) -> Option<Range<usize>> {
+    // What nearly every text is too short for needs no search.
+    if text.len() < PREFIX.len() + TELLING {
+        return None;
+    }
     let mut from = 0;
     while let Some(at) = memchr::memmem::find(text.get(from..)?, PREFIX) {
         let start = from + at;

@@ -91,8 +91,12 @@ impl RouteHeaders {
     pub(super) fn inject(&self, headers: &mut HeaderMap, destination: Destination, websocket: bool) -> Fields {
         let injected = self.injected(destination).filter(|injected| injected.applies(websocket));
         let Some(injected) = injected else { return Fields::default() };
-        self.bare(headers);
-        let Some((name, value)) = &injected.header else { return Fields::default() };
+        let Some((name, value)) = &injected.header else {
+            self.bare(headers);
+            return Fields::default();
+        };
+        // What is put in takes the place of what the client sent of that name.
+        self.secrets.iter().filter(|secret| *secret != name).for_each(|secret| drop(headers.remove(secret)));
         headers.insert(name, value.clone());
         Fields::named(name)
     }
