@@ -4,8 +4,8 @@
 
 mod coded;
 
-use coded::{codec_named, essence};
 pub use coded::{Coded, codec_of, encode, recode};
+use coded::{codec_named, essence};
 
 use crate::canon::detectors::Detector;
 use crate::canon::grpc;
