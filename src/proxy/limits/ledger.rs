@@ -41,6 +41,11 @@ impl std::fmt::Debug for Line {
 }
 
 impl RouteLimits {
+    /// Whether seconds of audio are counted.
+    pub(crate) fn counts_audio(&self) -> bool {
+        self.entries().any(|entry| entry.limit.cost == Cost::AudioSeconds)
+    }
+
     /// The limits that go on counting this call; none where all that count it were asked when it was admitted.
     pub(crate) fn ledger(&self, subject: &Subject<'_>, websocket: bool) -> Option<Box<Ledger>> {
         let goes_on = |cost| match cost {

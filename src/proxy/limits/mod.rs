@@ -50,7 +50,7 @@ pub(crate) use subject::Subject;
 pub use view::{AccountSlotsView, BackoffView, LimitView};
 
 use crate::canon::{Code, ConcurrencyUnit};
-use crate::config::types::{Concurrency, Cost, Credentials, Route, Tenant};
+use crate::config::types::{Concurrency, Credentials, Route, Tenant};
 use crate::fleet::{Fleet, Hidden, Label};
 use crate::limit::gate::{AccountSet, Gate, SlotStats, TenantShare};
 use crate::limit::{Backoffs, Keys};
@@ -293,11 +293,6 @@ impl RouteLimits {
     /// Whether bodies may be read before they go out.
     pub(crate) fn reads_bodies(&self) -> bool {
         self.entries().any(Entry::reads_bodies)
-    }
-
-    /// Whether seconds of audio are counted.
-    pub(crate) fn counts_audio(&self) -> bool {
-        self.entries().any(|entry| entry.limit.cost == Cost::AudioSeconds)
     }
 
     /// Its rates, and those of its account.
