@@ -144,6 +144,7 @@ impl Keeper {
 
     /// Brings the shelf closer to what is wanted.
     fn turn(&mut self, want: &Want, now: Instant) {
+        self.limit.says(want.idle_limit);
         let wanted = self.wanted(want, now);
         let config = self.connector.tls_config(&self.site.upstream, self.offer());
         self.shelf().tidy(wanted, config.as_ref(), now);

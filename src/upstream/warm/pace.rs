@@ -95,6 +95,14 @@ impl IdleLimit {
         IdleLimit { known, now: known, suspected: None, changed: None }
     }
 
+    /// The profile says this now: what was learned under what it said before is forgotten.
+    pub(super) fn says(&mut self, profile: Option<Duration>) {
+        let said = IdleLimit::new(profile);
+        if said.known != self.known {
+            *self = said;
+        }
+    }
+
     /// The provider has closed a connection that had been idle for so long. It is a limit if the same is seen again later: one that
     /// restarts closes all its connections at one time, whatever their age.
     pub(super) fn closed_after(&mut self, age: Duration, now: Instant) {
@@ -225,6 +233,20 @@ mod tests {
         ] {
             assert_eq!(IdleLimit::new(said).get(now), limit);
         }
+    }
+
+    #[test]
+    fn a_profile_that_is_reloaded_is_believed_anew() {
+        let now = Instant::now();
+        let mut limit = IdleLimit::new(Some(60 * SECOND));
+        limit.closed_after(5 * SECOND, now);
+        limit.closed_after(5 * SECOND, now + 5 * SECOND);
+        limit.says(Some(60 * SECOND));
+        assert_eq!(limit.get(now + 6 * SECOND), 5 * SECOND);
+        limit.says(Some(30 * SECOND));
+        assert_eq!(limit.get(now + 6 * SECOND), 30 * SECOND);
+        limit.says(None);
+        assert_eq!(limit.get(now + 6 * SECOND), UNKNOWN);
     }
 
     #[test]
