@@ -12,6 +12,8 @@
 //! * `pings`: half-open connections, and what keeps idle ones open
 //! * `played`: a provider whose sockets a test plays, for several of these
 //! * `redial`: the provider's socket ends between generations, and the client keeps its own
+//! * `redial_ends`: how that fails, and who is told
+//! * `redial_races`: the same by dice: no word is lost, said twice, or lost in silence
 //! * `slots`: contexts and generations that wait for a slot
 //! * `fragments`: fragments and cuts anywhere make no difference
 //! * `tls`: the same over TLS
@@ -31,6 +33,8 @@ mod meter;
 mod pings;
 mod played;
 mod redial;
+mod redial_ends;
+mod redial_races;
 mod silence;
 mod slots;
 mod support;

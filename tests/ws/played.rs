@@ -37,6 +37,15 @@ impl End {
 
 /// A provider whose sockets are played by the test, in the order in which they are opened. It answers pings.
 pub(crate) async fn played() -> (SocketAddr, UnboundedReceiver<End>) {
+    playing(true).await
+}
+
+/// The same that answers none: what comes has not been read by whoever could have answered.
+pub(crate) async fn deaf() -> (SocketAddr, UnboundedReceiver<End>) {
+    playing(false).await
+}
+
+async fn playing(pongs: bool) -> (SocketAddr, UnboundedReceiver<End>) {
     let (ends, opened) = unbounded_channel();
     let address = provider(move |mut peer: Peer, head| {
         let ends = ends.clone();
@@ -49,7 +58,7 @@ pub(crate) async fn played() -> (SocketAddr, UnboundedReceiver<End>) {
                 tokio::select! {
                     frame = peer.frame() => match frame {
                         Some(frame) if frame.opcode == Text => drop(tell.send(frame.json())),
-                        Some(frame) if frame.opcode == Ping => peer.send(&down(Pong, frame.payload)).await,
+                        Some(frame) if frame.opcode == Ping && pongs => peer.send(&down(Pong, frame.payload)).await,
                         Some(frame) if frame.opcode == Close => return peer.send(&down(Close, frame.payload)).await,
                         Some(_) => {}
                         None => return,

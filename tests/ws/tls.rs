@@ -69,6 +69,17 @@ fn file(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
+/// A URL that leads to this provider over TLS, what a route says to trust it, and the file that it names.
+pub(crate) async fn tls_to(to: SocketAddr) -> (String, String, tempfile::NamedTempFile) {
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    let (accept, _) = configs(cert.der().clone(), &signing_key);
+    let certificate = file(&cert.pem());
+    let upstream = tunnel(to, accept).await;
+    let route = format!("upstream_tls = {{ ca = {:?} }}", certificate.path());
+    (format!("https://localhost:{}", upstream.port()), route, certificate)
+}
+
 #[tokio::test]
 async fn sessions_work_over_tls() {
     let error = r#"{"message":"Invalid API key","error":"invalid_api_key","code":1008}"#;

@@ -167,10 +167,37 @@ impl SessionErrors {
         found.map(|found| found.error.code)
     }
 
-    /// The provider refused another socket for this session.
+    /// What the provider means by refusing another socket for this session.
+    pub(super) fn meaning_of(&self, parts: &response::Parts, read: &Capped) -> CanonicalError {
+        errors::classify(&self.call, parts.status.as_u16(), &parts.headers, read)
+    }
+
+    /// The provider refused another socket for this session, and no client waits for one.
     pub(super) fn redial_refused(&mut self, parts: &response::Parts, read: &Capped) {
-        let error = errors::classify(&self.call, parts.status.as_u16(), &parts.headers, read);
+        let error = self.meaning_of(parts, read);
         self.call.record_redial(&error);
+    }
+
+    /// What the client is sent whose words have no socket, because the provider refused one so.
+    pub(super) fn redial_failed(
+        &mut self,
+        error: CanonicalError,
+        detail: String,
+        contexts: Vec<String>,
+    ) -> CloseMessage {
+        self.ended_by(Finding::of(Phase::Frame, error).with_detail(Some(detail)), contexts)
+    }
+
+    /// The same, because a limit of the route refused one.
+    pub(super) fn not_redialled(&mut self, denied: Denied, contexts: Vec<String>) -> CloseMessage {
+        self.ended_by(Finding::denied(Phase::Frame, denied), contexts)
+    }
+
+    fn ended_by(&mut self, finding: Finding<'_>, contexts: Vec<String>) -> CloseMessage {
+        let finding = finding.opening(!self.begun).for_contexts(contexts);
+        let mut rendered = errors::report(&mut self.call, finding);
+        let (reason, code) = (rendered.reason(), rendered.error.code.row().close);
+        CloseMessage { messages: OwnMessage::all(&mut rendered), reason: Some(reason), code }
     }
 
     /// Whether the provider's last message was an error of the session as a whole.
@@ -254,8 +281,10 @@ impl SessionErrors {
         violation: Option<Violation>,
         contexts: Vec<String>,
     ) -> CloseMessage {
+        // The error of one unit says nothing of the others that end with the socket.
+        let others = !contexts.is_empty();
         let explains = |told: &mut LastError| match fault {
-            Fault::ResponseBodyIncomplete => told.fatal != Some(false),
+            Fault::ResponseBodyIncomplete => told.fatal != Some(false) && !(told.partial && others),
             Fault::ResponseStalled | Fault::PingsUnanswered => told.fatal == Some(true),
             _ => false,
         };
@@ -275,9 +304,8 @@ impl SessionErrors {
 
     /// The last messages to a client whose socket was not admitted.
     pub(super) fn refused(&mut self, finding: Finding<'_>) -> CloseMessage {
-        let mut rendered = errors::report(&mut self.call, finding.opening(true));
-        let (reason, code) = (rendered.reason(), rendered.error.code.row().close);
-        CloseMessage { messages: OwnMessage::all(&mut rendered), reason: Some(reason), code }
+        self.begun = false;
+        self.ended_by(finding, Vec::new())
     }
 
     /// The client has disconnected, so nothing can be sent. If it disconnected after an error, that is not counted as another

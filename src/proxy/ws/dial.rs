@@ -36,8 +36,16 @@ pub(super) struct NotDialled {
     pub(super) outcome: Redial,
     /// For the log.
     pub(super) detail: String,
-    /// The provider's response, if it refused.
-    pub(super) refusal: Option<Box<(response::Parts, Capped)>>,
+    pub(super) refused: Refused,
+}
+
+/// Who has refused it, and in which words.
+#[derive(Debug)]
+pub(super) enum Refused {
+    ByProvider(Box<(response::Parts, Capped)>),
+    /// A limit of the route.
+    Here(Denied),
+    ByNobody,
 }
 
 /// How many times a provider that cannot be reached or is unavailable is tried.
@@ -62,25 +70,26 @@ pub(super) struct Redialler {
 }
 
 impl NotDialled {
-    fn limited(detail: impl Into<String>) -> NotDialled {
-        NotDialled { outcome: Redial::Limited, detail: detail.into(), refusal: None }
+    pub(super) fn limited(detail: impl Into<String>) -> NotDialled {
+        NotDialled { outcome: Redial::Limited, detail: detail.into(), refused: Refused::ByNobody }
     }
 
     fn unreachable(detail: impl Into<String>) -> NotDialled {
-        NotDialled { outcome: Redial::Unreachable, detail: detail.into(), refusal: None }
+        NotDialled { outcome: Redial::Unreachable, detail: detail.into(), refused: Refused::ByNobody }
     }
 
     fn refused(detail: impl Into<String>) -> NotDialled {
-        NotDialled { outcome: Redial::Refused, detail: detail.into(), refusal: None }
+        NotDialled { outcome: Redial::Refused, detail: detail.into(), refused: Refused::ByNobody }
     }
 }
 
 impl From<Denied> for NotDialled {
     fn from(denied: Denied) -> NotDialled {
-        NotDialled::limited(match denied {
+        let detail = match &denied {
             Denied::Fault(fault) => fault.sentence().to_owned(),
             Denied::Limit(refusal) => refusal.error.message.clone(),
-        })
+        };
+        NotDialled { refused: Refused::Here(denied), ..NotDialled::limited(detail) }
     }
 }
 
@@ -140,14 +149,15 @@ impl Redialler {
             let failed = match self.once(&route, pass).await {
                 Ok(io) => {
                     let _ = charges.keep();
+                    // It may have changed meanwhile.
+                    let _ = self.route_in_force().ok_or_else(|| NotDialled::limited("the route has changed"))?;
                     return Ok(io);
                 }
                 Err(failed) => failed,
             };
-            let refused = failed.refusal.as_ref().map(|refusal| refusal.0.status);
-            let unavailable = match failed.outcome {
-                Redial::Unreachable => true,
-                _ => refused == Some(StatusCode::SERVICE_UNAVAILABLE),
+            let unavailable = match &failed.refused {
+                Refused::ByProvider(refusal) => refusal.0.status == StatusCode::SERVICE_UNAVAILABLE,
+                _ => failed.outcome == Redial::Unreachable,
             };
             let wait = policy::wait(None, tried, LONGEST, fastrand::f64()).filter(|_| unavailable && tried < TRIES);
             let Some(wait) = wait else {
@@ -231,7 +241,9 @@ impl Redialler {
             let (parts, body) = response.into_parts();
             let read = read_capped(body, parts.headers.get(CONTENT_ENCODING), Limits::default()).await;
             let detail = format!("the provider answers {}", parts.status.as_u16());
-            return Err(NotDialled { refusal: Some(Box::new((parts, read))), ..NotDialled::refused(detail) });
+            let fails = parts.status.is_client_error() || parts.status.is_server_error();
+            let refused = if fails { Refused::ByProvider(Box::new((parts, read))) } else { Refused::ByNobody };
+            return Err(NotDialled { refused, ..NotDialled::refused(detail) });
         }
         let injected = self.route.headers.subprotocol(self.destination);
         self.offer.check(response.headers(), injected).map_err(NotDialled::refused)?;

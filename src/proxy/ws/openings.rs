@@ -21,8 +21,8 @@ pub(super) struct Openings {
     whole: bool,
     /// Whether the client's first messages carry a key, so that a new socket needs a message with a key first.
     keyed: bool,
-    /// The messages that configured the generation that began last.
-    begun: Vec<Box<[u8]>>,
+    /// The messages that configured the generation that began last, each with whether it waits for a socket.
+    begun: Vec<(bool, Box<[u8]>)>,
     /// For each of the provider's greetings, whether the client has received it, and whether a repetition is to be suppressed.
     greeted: Vec<bool>,
     repeated: Vec<bool>,
@@ -36,6 +36,8 @@ struct Kept {
     text: Box<[u8]>,
     keyed: bool,
     answer: Answer,
+    /// It was said while there was no socket, and waits for the next with all that is said meanwhile.
+    waits: bool,
 }
 
 /// The state of the provider's response to a configuring message.
@@ -71,14 +73,15 @@ impl Openings {
         self.whole && (!self.keyed || self.kept.first().is_some_and(|kept| kept.keyed))
     }
 
-    /// Takes the messages that configured the generation that has just begun; they are not repeated on later sockets.
-    pub(super) fn take_begun(&mut self) -> Vec<Box<[u8]>> {
+    /// Takes the messages that configured the generation that has just begun, each with whether it waits for a socket; they are not
+    /// repeated on later sockets.
+    pub(super) fn take_begun(&mut self) -> Vec<(bool, Box<[u8]>)> {
         std::mem::take(&mut self.begun)
     }
 
-    /// The client sent `text`, which was forwarded as `sent`; `keyed`: it carries a key. Returns whether it is a configuring
-    /// message.
-    pub(super) fn said(&mut self, text: &[u8], sent: &[u8], keyed: bool) -> bool {
+    /// The client sent `text`, which was forwarded as `sent`; `keyed`: it carries a key; `waits`: there is no socket yet. Returns
+    /// whether it is a configuring message.
+    pub(super) fn said(&mut self, text: &[u8], sent: &[u8], keyed: bool, waits: bool) -> bool {
         self.keyed |= keyed;
         self.begun.clear();
         let seen = Observed::frame(text, SystemTime::now());
@@ -91,7 +94,8 @@ impl Openings {
             if begins {
                 let rule = &self.rule;
                 let own = self.kept.extract_if(.., |kept| rule.is_of_generation(kept.kind) && kept.id == id);
-                self.begun = own.map(|kept| kept.text).collect();
+                // What waits goes out before the generation does.
+                self.begun = own.map(|kept| (kept.waits, kept.text)).collect();
             }
             self.said_other();
             return false;
@@ -106,7 +110,7 @@ impl Openings {
             return true;
         }
         let answer = if self.rule.has_answer(kind) { Answer::Owed } else { Answer::Never };
-        self.kept.push(Kept { kind, id, text: sent.into(), keyed, answer });
+        self.kept.push(Kept { kind, id, text: sent.into(), keyed, answer, waits });
         true
     }
 
@@ -123,15 +127,19 @@ impl Openings {
         self.kept = Vec::new();
     }
 
-    /// The messages to send on a new socket.
-    pub(super) fn say_again(&mut self) -> impl Iterator<Item = &[u8]> {
+    /// The messages to send on a new socket, before those that wait for it.
+    pub(super) fn say_again(&mut self) -> Vec<Box<[u8]>> {
         self.repeated.clone_from(&self.greeted);
+        let mut again = Vec::new();
         for kept in &mut self.kept {
             if kept.answer == Answer::Told {
                 kept.answer = Answer::Repeated;
             }
+            if !std::mem::take(&mut kept.waits) {
+                again.push(kept.text.clone());
+            }
         }
-        self.kept.iter().map(|kept| &*kept.text)
+        again
     }
 
     /// Whether a message of the provider's has to be inspected.
@@ -183,16 +191,16 @@ mod tests {
         Openings::new(Arc::clone(rule), Arc::clone(profile.generations("GET", "/x").expect("generations")))
     }
 
-    /// Plays `c` (the client sends), `p` (the provider sends, and it is forwarded), `x` (the provider sends, and it is
-    /// suppressed) and `n` (a new socket, on which this is sent first).
+    /// Plays `c` (the client sends), `w` (the same while there is no socket), `p` (the provider sends, and it is forwarded), `x` (the
+    /// provider sends, and it is suppressed) and `n` (a new socket, on which this is sent first).
     fn plays(change: &str, script: &[(char, &str)]) -> Openings {
         let mut openings = openings(change);
         for (number, (what, text)) in script.iter().enumerate() {
             match what {
-                'c' => drop(openings.said(text.as_bytes(), text.as_bytes(), text.contains("key"))),
+                'c' | 'w' => drop(openings.said(text.as_bytes(), text.as_bytes(), text.contains("key"), *what == 'w')),
                 'n' => {
-                    let again: Vec<_> =
-                        openings.say_again().map(|text| String::from_utf8(text.to_vec()).expect("UTF-8")).collect();
+                    let again = openings.say_again().into_iter();
+                    let again: Vec<_> = again.map(|text| String::from_utf8(text.to_vec()).expect("UTF-8")).collect();
                     assert_eq!(again.join(" "), *text, "{number}");
                 }
                 _ => {
@@ -256,6 +264,24 @@ mod tests {
                 ('n', &both),
             ],
         );
+    }
+
+    #[test]
+    fn what_waits_for_a_socket_is_not_said_to_it_twice() {
+        let ready = r#"{"type":"ready"}"#;
+        let both = format!("{PART} {LATER}");
+        // The later one takes the place of the first, and goes out with what waits.
+        let script = [
+            ('c', SETUP),
+            ('c', PART),
+            ('p', ready),
+            ('w', LATER),
+            ('n', PART),
+            ('p', ready),
+            ('n', &both),
+            ('x', ready),
+        ];
+        let _ = plays("", &script);
     }
 
     #[test]

@@ -276,8 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Reads from one side for the other. Whether anything came.
     fn read(&mut self, who: Who, cx: &mut Context<'_>) -> bool {
-        // A client that leaves is noticed while the provider's socket is dialled.
-        let clear = self.side(who.other()).is_clear() || (who == Who::Client && self.is_dialling());
+        let clear = self.side(who.other()).is_clear() || (who == Who::Client && self.reads_ahead_of_a_socket());
         if self.side(who).ended || !clear {
             return false;
         }

@@ -193,6 +193,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Side<S> {
         moved
     }
 
+    /// How much waits for it.
+    pub(super) fn waiting(&self) -> usize {
+        self.out.len()
+    }
+
     /// Whether it has taken everything so far, so that more may be read for it.
     pub(super) fn is_clear(&self) -> bool {
         self.out.is_empty()

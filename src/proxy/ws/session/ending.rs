@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Time is limited, and the units are over that ran until now.
-    fn closing_begins(&mut self, outcome: Outcome, code: Option<Code>) {
+    pub(super) fn closing_begins(&mut self, outcome: Outcome, code: Option<Code>) {
         let _ = self.closing.get_or_insert_with(|| Closing { progress: Instant::now(), linger: None });
         if let Some(slots) = &mut self.slots {
             self.lost.extend(slots.running());

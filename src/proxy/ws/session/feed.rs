@@ -103,14 +103,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let stop = Cell::new(false);
         let taken = from.frames.feed(input, &mut suspect, &stop, &mut |unit| match unit {
             Unit::Close(frame, code, reason) => fed.close = Some((frame.to_vec(), code, reason.to_owned())),
-            Unit::Control(frame, payload) if payload == nonce => fed.pong_only = frame.len() == input.len(),
+            Unit::Control(frame, payload) if payload == nonce => {
+                fed.pong_only = frame.len() == input.len();
+                if who == Who::Provider {
+                    redial.borrow_mut().iter_mut().for_each(|redial| redial.is_heard());
+                }
+            }
             _ if over || fed.unfit || fed.parted.is_some() => {}
             Unit::Control(frame, payload) if !to.is_there() => {
                 if is_ping(frame) {
                     fed.pings.push(payload.to_vec());
                 }
             }
-            Unit::Control(frame, _) => to.send(cx, frame),
+            Unit::Control(frame, payload) => {
+                if let Some(redial) = redial.borrow_mut().as_mut() {
+                    match (who, is_ping(frame)) {
+                        (Who::Client, true) => redial.client_pings(payload),
+                        (Who::Provider, false) => redial.provider_pongs(payload),
+                        _ => {}
+                    }
+                }
+                to.send(cx, frame);
+            }
             Unit::Pass(frames) => {
                 fed.spoke = true;
                 if who == Who::Provider {
@@ -131,14 +145,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 let opens = redial
                     .borrow_mut()
                     .as_mut()
-                    .is_some_and(|redial| redial.openings.said(text, message.replaced.unwrap_or(text), keyed));
+                    .is_some_and(|redial| redial.said(text, message.replaced.unwrap_or(text), keyed));
                 let ran = slots.borrow().as_ref().is_some_and(|slots| slots.any_run());
                 let pass = slots.borrow_mut().as_mut().map_or(Pass::Now, |slots| slots.client(&message, errors));
                 match pass {
                     Pass::Now => {
                         let runs = slots.borrow().as_ref().is_some_and(|slots| slots.any_run());
                         if let Some(redial) = redial.borrow_mut().as_mut().filter(|_| runs && !opens) {
-                            redial.asked(!ran, &message);
+                            redial.asked(!ran, &message).send(to, cx);
                         }
                         message.send(to, cx);
                     }
@@ -246,6 +260,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let client_stays = self.client.close_seen.is_none() && !self.client.close_sent;
         if who == Who::Provider && client_stays && self.errors.is_cut(code) {
             return self.cut(code, cx);
+        }
+        if who == Who::Provider && self.breaks_off(code, &reason, cx) {
+            return;
         }
         self.closes_with(who, code);
         if self.tell_silences(cx) {

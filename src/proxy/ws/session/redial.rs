@@ -9,23 +9,23 @@
 //! on behalf of a client that is silent. After a drain or a loss one is dialled at once, a moment apart from others, unless the client
 //! has said nothing on the last one. What the client says meanwhile waits, and no more is read from it.
 //!
-//! Within a generation none is dialled. An end for want of words that comes right after the first words of one was said before the
-//! provider had them: those are sent to the new socket.
+//! Within a generation none is dialled. A ping goes ahead of the first words of one: an end for want of words that comes before its pong
+//! was said before the provider had read them, and they are sent to the new socket. Otherwise nobody can tell, and the client is told.
 
 mod end;
+mod told;
 
-pub(super) use end::{End, Heard, How};
+pub(super) use end::{Ahead, End, Heard, How};
 
-use super::super::close::{CloseMessage, SessionErrors};
+use super::super::close::SessionErrors;
 use super::super::dial::{Dial, Dialling, NotDialled};
 use super::super::openings::Openings;
+use super::Session;
 use super::slots::Message;
-use super::{Session, Who};
 use crate::canon::{Code, Evidence, Fault, Observed, RedialRule, Type};
 use crate::detect::Coded;
 use crate::proxy::context::RoutedContext;
-use crate::telemetry::metrics::Initiator;
-use crate::telemetry::redials::Redial as Outcome;
+use crate::telemetry::redials::Redial as Redialled;
 use crate::wire::close;
 use crate::wire::frame::{Opcode, frame};
 use end::Why;
@@ -41,10 +41,13 @@ const MOST: u32 = 5;
 const ROW: Duration = Duration::from_secs(60);
 
 /// How long the first words of a generation and the provider's end of an idle socket may pass each other on their ways.
-const CROSSING: Duration = Duration::from_millis(500);
+const CROSSING: Duration = Duration::from_secs(2);
 
 /// Most bytes of them that are kept.
 const MOST_UNHEARD: usize = 64 * 1024;
+
+/// Nothing more is read of a client of which so much waits for a socket.
+const MOST_WAITING: usize = 64 * 1024;
 
 /// One that is dialled at once is dialled within so long, so that those of a whole server do not come together.
 const APART: u64 = 250;
@@ -57,8 +60,12 @@ pub(in crate::proxy::ws) struct Redial<S> {
     leg: Leg<S>,
     /// The client has said something on the socket that is or was there.
     used: bool,
-    /// What it has said in generations of which the provider has said nothing yet, and since when.
+    /// What it has said in generations that the provider cannot have read yet, and since when.
     unheard: Option<(Instant, Vec<u8>)>,
+    /// Whether a pong tells that the provider has read what came behind the ping.
+    pongs: bool,
+    /// The client's last ping that the provider has not answered.
+    pinged: Option<Box<[u8]>>,
     /// So many have been dialled since then.
     row: u32,
     since: Instant,
@@ -92,6 +99,8 @@ impl<S> Redial<S> {
             leg: Leg::There,
             used: false,
             unheard: None,
+            pongs: profile.sockets().answer_pings(),
+            pinged: None,
             row: 0,
             since: Instant::now(),
         }))
@@ -102,25 +111,51 @@ impl<S> Redial<S> {
         self.used = true;
     }
 
-    /// A message has gone to the provider in a generation; `first` says whether none ran before.
-    pub(super) fn asked(&mut self, first: bool, message: &Message<'_>) {
-        let before = self.unheard.take().filter(|(since, _)| since.elapsed() < CROSSING);
-        let (since, mut all) = match before {
-            _ if first => (Instant::now(), Vec::new()),
-            Some(unheard) => unheard,
-            None => return,
-        };
+    /// The client says this, and that is sent in its place; `keyed` says whether a key is in it. Whether it is an opening.
+    pub(super) fn said(&mut self, text: &[u8], sent: &[u8], keyed: bool) -> bool {
+        let waits = !matches!(self.leg, Leg::There);
+        self.openings.said(text, sent, keyed, waits)
+    }
+
+    /// A message is about to go to the provider in a generation; `first` says whether none ran before. What goes ahead of it.
+    pub(super) fn asked(&mut self, first: bool, message: &Message<'_>) -> Ahead {
+        let framed = |text: &[u8]| frame(Opcode::Text, text, Some(fastrand::u32(..).to_be_bytes()));
         // What configures it is said with it, and no longer among the openings.
-        for text in self.openings.take_begun() {
-            all.extend_from_slice(&frame(Opcode::Text, &text, Some(fastrand::u32(..).to_be_bytes())));
+        let begun = self.openings.take_begun();
+        let there = matches!(self.leg, Leg::There);
+        let mut ahead = Ahead { frames: Vec::new(), ping: false };
+        for (_, text) in begun.iter().filter(|(waits, _)| !there && !waits) {
+            ahead.frames.extend_from_slice(&framed(text));
+        }
+        let before = self.unheard.take().filter(|(since, _)| !there || since.elapsed() < CROSSING);
+        let (since, mut all) = match before {
+            _ if first && self.pongs => (Instant::now(), Vec::new()),
+            Some(unheard) => unheard,
+            None => return ahead,
+        };
+        // One that waits for its socket has its ping when it goes.
+        ahead.ping = first && there;
+        for (_, text) in begun {
+            all.extend_from_slice(&framed(&text));
         }
         if all.len() + message.size() <= MOST_UNHEARD {
             all.extend_from_slice(&message.framed());
             self.unheard = Some((since, all));
         }
+        ahead
     }
 
-    /// The provider says something, or the client what is no message of text.
+    /// A ping of the client's goes to the provider.
+    pub(super) fn client_pings(&mut self, payload: &[u8]) {
+        self.pinged = Some(payload.into());
+    }
+
+    /// A pong of the provider's goes to the client.
+    pub(super) fn provider_pongs(&mut self, payload: &[u8]) {
+        self.pinged.take_if(|pinged| **pinged == *payload);
+    }
+
+    /// The provider says something or answers a ping, or the client says what is no message of text.
     pub(super) fn is_heard(&mut self) {
         self.unheard = None;
     }
@@ -224,6 +259,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let frames = self.reads_provider();
         self.provider.part(cx, code, frames);
+        if let Some(pinged) = self.redial.as_mut().and_then(|redial| redial.pinged.take()) {
+            // Nobody else answers it any more.
+            self.client.send_own(cx, Opcode::Pong, &pinged);
+        }
         let runs = self.slots.as_ref().is_some_and(super::slots::Slots::any_run);
         let well = self.slots.as_mut().is_some_and(super::slots::Slots::take_well);
         let Some(redial) = &mut self.redial else { return };
@@ -233,8 +272,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let at_once = end.why != Why::Idle && std::mem::take(&mut redial.used);
         let due = at_once.then(|| Instant::now() + Duration::from_millis(fastrand::u64(..APART)));
         redial.leg = Leg::Gone(end, due);
-        if let Some((_, unheard)) = redial.unheard.take().filter(|_| runs) {
-            self.provider.send(cx, &unheard);
+        // They stay what the provider has not read: the next socket may end so as well.
+        redial.unheard.take_if(|_| !runs);
+        if let Some((_, unheard)) = &redial.unheard {
+            self.provider.send(cx, unheard);
         }
     }
 
@@ -246,9 +287,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Whether one is being dialled, so that what comes from the client waits.
-    pub(super) fn is_dialling(&self) -> bool {
-        self.redial.as_ref().is_some_and(|redial| matches!(redial.leg, Leg::Dialling(..)))
+    /// Whether one is being dialled and what the client says has room to wait for it: that is read all the same, so that it is noticed
+    /// when the client leaves or closes.
+    pub(super) fn reads_ahead_of_a_socket(&self) -> bool {
+        let dialling = self.redial.as_ref().is_some_and(|redial| matches!(redial.leg, Leg::Dialling(..)));
+        dialling && self.provider.waiting() < MOST_WAITING
     }
 
     /// Dials where the client waits or the time has come, and goes on with what was dialled. Whether anything moved.
@@ -256,7 +299,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Some(redial) = &mut self.redial else { return false };
         if self.closing.is_some() {
             if let Leg::Dialling(..) = std::mem::replace(&mut redial.leg, Leg::There) {
-                self.route.metrics.redial(Outcome::Cancelled);
+                self.route.metrics.redial(Redialled::Cancelled);
             }
             return false;
         }
@@ -272,8 +315,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 if redial.may_dial(now) {
                     redial.leg = Leg::Dialling(end, now, (redial.dial)());
                 } else {
-                    let detail = "too many without a generation that ended well".to_owned();
-                    self.not_dialled(end, NotDialled { outcome: Outcome::Limited, detail, refusal: None }, cx);
+                    let failed = NotDialled::limited("too many without a generation that ended well");
+                    self.not_dialled(end, failed, cx);
                 }
                 true
             }
@@ -297,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Goes on with a new socket: first what configures the session, then what the client has said meanwhile.
     fn goes_on(&mut self, io: S, end: &End, began: Instant, cx: &mut Context<'_>) {
         let now = Instant::now();
-        self.route.metrics.redial(Outcome::Success);
+        self.route.metrics.redial(Redialled::Success);
         let (why, took) = (end.why.as_str(), now.saturating_duration_since(began).as_secs_f64());
         let id = self.errors.call.id_text();
         tracing::info!(
@@ -311,64 +354,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.active = self.active.max(now);
         if let Some(redial) = &mut self.redial {
             for text in redial.openings.say_again() {
-                self.provider.send_own(cx, Opcode::Text, text);
+                self.provider.send_own(cx, Opcode::Text, &text);
             }
             redial.used = !waits.is_empty();
+            if let Some((since, _)) = &mut redial.unheard {
+                *since = now;
+                self.provider.ping(cx);
+            }
         }
         self.provider.send(cx, &waits);
         if let Some(keeps) = &mut self.keeps_open {
             keeps.goes_on(now);
-        }
-    }
-
-    /// There is no new socket. A client that waits is told of the end of the last one, and another is told when it says something, unless
-    /// that finds one.
-    fn not_dialled(&mut self, end: End, failed: NotDialled, cx: &mut Context<'_>) {
-        let NotDialled { outcome, detail, refusal } = failed;
-        self.route.metrics.redial(outcome);
-        let (why, id) = (end.why.as_str(), self.errors.call.id_text());
-        let (route, outcome) = (self.errors.call.route_name(), outcome.as_str());
-        tracing::warn!(route, request_id = id, why, outcome, detail, "a provider's socket was not dialled again");
-        if let Some(refusal) = refusal {
-            self.errors.redial_refused(&refusal.0, &refusal.1);
-        }
-        if self.provider.is_clear()
-            && let Some(redial) = &mut self.redial
-        {
-            redial.leg = Leg::Gone(end, None);
-            return;
-        }
-        match end.how {
-            How::Close(frame, code, reason) => {
-                self.closes_with(Who::Provider, code);
-                self.provider_closed(&frame, code, &reason, cx);
-            }
-            How::Message(frames, text) => {
-                let message = Coded::message(self.errors.codec(), &text);
-                match self.errors.message(&message) {
-                    Some(message) => self.client.tell(cx, &message),
-                    None => self.client.send(cx, &frames),
-                }
-                self.fail(Fault::ResponseBodyIncomplete, None, None, cx);
-            }
-            How::Fault(fault, detail) => {
-                if fault == Fault::ResponseBodyIncomplete {
-                    self.closing(close::ABNORMAL, Initiator::Provider);
-                }
-                self.fail(fault, detail, None, cx);
-            }
-        }
-    }
-
-    /// A close of the provider's for the client, in the form of the route.
-    pub(super) fn provider_closed(&mut self, frame: &[u8], code: Option<u16>, reason: &str, cx: &mut Context<'_>) {
-        let closing: CloseMessage = self.errors.close(code, reason, std::mem::take(&mut self.lost));
-        match (code, &closing.reason) {
-            (Some(code), Some(_)) => self.say(&closing, code, cx),
-            _ => {
-                self.say_message(&closing, cx);
-                self.client.pass_close(cx, frame);
-            }
         }
     }
 }

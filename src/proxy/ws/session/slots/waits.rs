@@ -23,7 +23,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     slots.tracker.began(beginning, permit, now());
                     let message = Message { frames: &frames, text: &[], replaced: replaced.as_deref() };
                     if let Some(redial) = &mut self.redial {
-                        redial.asked(first, &message);
+                        redial.asked(first, &message).send(&mut self.provider, cx);
                     }
                     message.send(&mut self.provider, cx);
                     return true;
@@ -54,9 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// While a message waits, reads on for the one reason that a client that leaves is noticed; when it waits no more, what was
     /// kept is taken before anything else. None when there is neither.
     pub(in crate::proxy::ws::session) fn read_ahead(&mut self, cx: &mut Context<'_>) -> Option<bool> {
-        let dialling = self.is_dialling();
         let slots = self.slots.as_mut()?;
-        if slots.waiting.is_none() && !dialling {
+        if slots.waiting.is_none() {
             let kept = std::mem::take(&mut slots.ahead);
             if kept.is_empty() {
                 return None;
