@@ -38,7 +38,7 @@ pub(super) enum Lifeline {
     /// The connection, to poll and to close it, and the number of this call on it.
     Http1(Arc<Http1Connection>, u64),
     /// A stream of the connection, counted until this is dropped.
-    Http2(#[expect(dead_code, reason = "held for its Drop")] StreamPermit),
+    Http2(StreamPermit),
 }
 
 impl Body {
@@ -151,7 +151,8 @@ impl Drop for Body {
         if !finished {
             self.sending.abandon();
         }
-        match &self.lifeline {
+        match &mut self.lifeline {
+            Lifeline::Http2(stream) if finished => stream.complete(),
             Lifeline::Http1(connection, call) if finished => connection.release(*call),
             Lifeline::Http1(connection, call) => connection.abandon(*call),
             Lifeline::Http2(_) => {}

@@ -277,6 +277,7 @@ impl<B: Sendable> CallContext<'_, B> {
                 for_http1(&mut request);
                 // A WebSocket relay has to learn of failed writes; behind those of an upload an answer may be waiting.
                 handle.traffic().forgive_writes(self.kind != Kind::Upgrade);
+                handle.traffic().request_begins();
                 let (before, peer) = (handle.traffic().read(), handle.peer());
                 (Box::pin(handle.sends.sender.try_send_request(request)), before, Facts { peer, ..facts })
             }

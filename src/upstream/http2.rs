@@ -33,7 +33,7 @@ struct Load {
     last_end: AtomicU64,
     /// Whether any call on it has had an answer.
     answered: AtomicBool,
-    /// A call waited in vain while nothing at all came: others go elsewhere.
+    /// A call waited in vain, for its answer or the rest of it, while nothing at all came: others go elsewhere.
     silent: AtomicBool,
 }
 
@@ -45,13 +45,20 @@ pub(super) struct StreamPermit {
     /// When it began, and the bytes that had come by then.
     begun: Instant,
     before: u64,
+    /// It ended as it should.
+    complete: bool,
 }
 
 impl StreamPermit {
     fn on(load: &Arc<Load>, traffic: &Arc<Traffic>) -> StreamPermit {
         load.active.fetch_add(1, Relaxed);
         let (load, traffic, before) = (Arc::clone(load), Arc::clone(traffic), traffic.read());
-        StreamPermit { load, traffic, begun: Instant::now(), before }
+        StreamPermit { load, traffic, begun: Instant::now(), before, complete: false }
+    }
+
+    /// Its call has all of its answer, or leaves for reasons of its own.
+    pub(super) fn complete(&mut self) {
+        self.complete = true;
     }
 
     /// Its call has an answer, or the head of one.
@@ -68,7 +75,8 @@ impl Drop for StreamPermit {
         load.active.fetch_sub(1, Relaxed);
         // The greeting of a provider comes after the first call has begun, and is no answer.
         let nothing = self.traffic.read() == self.before || !load.answered.load(Relaxed);
-        if nothing && self.begun.elapsed() >= SILENCE {
+        let hangs = if nothing { self.begun.elapsed() } else { self.traffic.silent_for() };
+        if !self.complete && hangs >= SILENCE {
             load.silent.store(true, Relaxed);
         }
     }
@@ -93,6 +101,7 @@ impl<B: Sendable> Http2Connection<B> {
         pings: bool,
     ) -> hyper::Result<Http2Connection<B>> {
         let traffic = transport.traffic();
+        traffic.note_times();
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -160,7 +169,7 @@ impl<B: Sendable> Http2Connection<B> {
 
 /// An HTTP/2 provider announces that it closes (GOAWAY), so there is no race to avoid.
 const SHARED_IDLE: Duration = Duration::from_secs(60);
-/// A connection on which nothing came for as long as a call lasted that ended after this time is not trusted with another one, nor one
+/// A connection on which nothing came for as long before a call ended without its whole answer is not trusted with another one, nor one
 /// that has never answered: what is behind it may hang, and a shared connection would take calls all the while.
 const SILENCE: Duration = Duration::from_secs(1);
 /// Beyond this the library drops fields: of a head with an error, of trailers without. What is larger than is taken is refused earlier

@@ -2,15 +2,16 @@
 //!
 //! hyper would notice a close by itself, but a warm connection has no hyper yet. What the peer may send before it was asked is TLS's
 //! own, tickets of sessions above all, which are kept; and over HTTP/2 its settings. Anything else before the first request, such as a
-//! 408 of HTTP/1.1, comes before a close.
+//! 408 of HTTP/1.1, comes before a close. The same holds between two requests on one connection of HTTP/1.1.
 
 use super::transport::{Io, Transport};
 use rustls::ClientConnection;
 use std::io::{self, ErrorKind, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 impl Transport {
@@ -66,6 +67,49 @@ impl Transport {
             }
         };
         Some(self)
+    }
+}
+
+/// What lies in the socket of a connection that carries nothing, whether the runtime has been told of it or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Early {
+    Nothing,
+    Bytes,
+    End,
+}
+
+impl Io {
+    /// What has come that nobody has read.
+    pub(super) fn early(&mut self) -> Early {
+        match self {
+            Io::Plain(tcp) => match peek(tcp) {
+                Ok(1..) => Early::Bytes,
+                peeked if is_end(&peeked) => Early::End,
+                _ => Early::Nothing,
+            },
+            Io::Tls(tls) => {
+                let (tcp, session) = tls.get_mut();
+                let ended = has_ended(session, &mut &*socket2::SockRef::from(&*tcp), true);
+                match session.process_new_packets() {
+                    Ok(state) if state.plaintext_bytes_to_read() > 0 => Early::Bytes,
+                    _ if ended => Early::End,
+                    _ => Early::Nothing,
+                }
+            }
+        }
+    }
+
+    /// Reads what lies there, past the runtime.
+    pub(super) fn read_now(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Io::Plain(tcp) => {
+                let read = (&*socket2::SockRef::from(&*tcp)).read(buf.initialize_unfilled())?;
+                buf.advance(read);
+                Poll::Ready(Ok(()))
+            }
+            // The session holds it already.
+            Io::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
     }
 }
 

@@ -1,14 +1,17 @@
 //! The byte stream under one connection: TCP or TLS, counted.
 
 use super::open_count::Opened;
+use super::still_open::Early;
 use crate::wire::gathered;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 /// What passed over a connection. hyper says that a connection closed, not whether a part of an answer had come.
@@ -17,6 +20,11 @@ pub(super) struct Traffic {
     read: AtomicU64,
     write_failed: AtomicBool,
     forgiving: AtomicBool,
+    /// A request is about to be written: whatever has come before is no answer to it.
+    begins: AtomicBool,
+    /// Since when the time of the last read is noted, and that time in milliseconds from then; not at all on HTTP/1.1.
+    noted: OnceLock<Instant>,
+    last_read: AtomicU64,
 }
 
 impl Traffic {
@@ -31,6 +39,32 @@ impl Traffic {
     /// Bytes that the peer has sent so far, after TLS.
     pub(super) fn read(&self) -> u64 {
         self.read.load(Relaxed)
+    }
+
+    /// For HTTP/1.1: a request is handed over. The next read, which comes before the first write of it, asks the system itself what has
+    /// come. The runtime learns of that later, and bytes that lie in the socket by then would be taken for the answer.
+    pub(super) fn request_begins(&self) {
+        self.begins.store(true, Relaxed);
+    }
+
+    /// From now on the time of each read is noted.
+    pub(super) fn note_times(&self) {
+        let _ = self.noted.set(Instant::now());
+    }
+
+    /// How long nothing has come; zero where times are not noted.
+    pub(super) fn silent_for(&self) -> Duration {
+        let last = Duration::from_millis(self.last_read.load(Relaxed));
+        self.noted.get().map_or(Duration::ZERO, |since| since.elapsed().saturating_sub(last))
+    }
+
+    fn has_read(&self, bytes: u64) {
+        // One task reads, so load and store need not be one step.
+        self.read.store(self.read().wrapping_add(bytes), Relaxed);
+        if let Some(since) = self.noted.get() {
+            let at = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.last_read.store(at, Relaxed);
+        }
     }
 
     /// Whether the peer has stopped taking bytes.
@@ -52,6 +86,15 @@ pub(super) struct Transport {
 pub(super) enum Io {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Io {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
+            Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
+        }
+    }
 }
 
 impl Transport {
@@ -95,13 +138,20 @@ impl Transport {
 impl AsyncRead for Transport {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(match &mut self.io {
-            Io::Plain(io) => Pin::new(io).poll_read(cx, buf),
-            Io::Tls(io) => Pin::new(io).poll_read(cx, buf),
-        })?;
-        let read = (buf.filled().len() - before) as u64;
-        // One task reads, so load and store need not be one step.
-        self.traffic.read.store(self.traffic.read().wrapping_add(read), Relaxed);
+        let mut polled = self.io.poll_read(cx, buf);
+        // Two stores cost less than an exchange, and one task reads.
+        if self.traffic.begins.load(Relaxed) {
+            self.traffic.begins.store(false, Relaxed);
+            if polled.is_pending() {
+                polled = match self.io.early() {
+                    Early::Nothing => Poll::Pending,
+                    Early::End => Poll::Ready(Ok(())),
+                    Early::Bytes => self.io.read_now(cx, buf),
+                };
+            }
+        }
+        ready!(polled)?;
+        self.traffic.has_read((buf.filled().len() - before) as u64);
         Poll::Ready(Ok(()))
     }
 }

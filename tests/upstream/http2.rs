@@ -183,6 +183,29 @@ async fn silence_is_a_timeout() {
 }
 
 #[tokio::test]
+async fn a_connection_that_hung_behind_the_head_of_an_answer_gets_no_other_call() {
+    let (upstream, connections) = streams(
+        |_| {},
+        |number, _, mut respond| async move {
+            let mut body = respond.send_response(Response::new(()), false).expect("an open stream");
+            body.send_data(Bytes::from_static(b"some"), number > 0).expect("an open stream");
+            std::future::pending::<()>().await;
+        },
+    )
+    .await;
+    let (client, patient) = (client(), patient());
+    let exchange = client.send(&upstream, &patient, get()).await.expect("a head");
+    let mut body = exchange.response.into_body();
+    body.frame().await.expect("a frame").expect("data");
+    tokio::time::pause();
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    tokio::time::resume();
+    drop(body);
+    fetch(&client, &upstream, get()).await.expect("an answer from elsewhere");
+    assert_eq!(connections.load(SeqCst), 2);
+}
+
+#[tokio::test]
 async fn resets_have_their_names() {
     let (before, _) =
         streams(|_| {}, |_, _, mut respond| async move { respond.send_reset(h2::Reason::INTERNAL_ERROR) }).await;

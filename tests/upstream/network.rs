@@ -1,6 +1,6 @@
 //! DNS, TCP and TLS: which step failed, and how.
 
-use crate::support::{Plain, answering, client, closed, fault, fetch, get, hasty, named, provider, upstream};
+use crate::support::{Plain, answering, client, closed, fault, fetch, get, hasty, named, provider, request, upstream};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -11,6 +11,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -251,6 +252,31 @@ async fn sessions_are_resumed() {
         fetch(&client, &over_tls(address.port(), &ca), get()).await.expect("an answer");
         assert_eq!(heard.recv().await, Some(Some(expected)));
     }
+}
+
+#[tokio::test]
+async fn what_came_before_a_request_over_tls_is_no_answer_to_it() {
+    let authority = Authority::new();
+    let (ca, config) = (authority.file(), authority.server("p.test", NOW, &["http/1.1"]));
+    let (give, mut streams) = tokio::sync::mpsc::unbounded_channel();
+    let address = provider(move |_, stream| {
+        let (acceptor, give) = (TlsAcceptor::from(Arc::clone(&config)), give.clone());
+        async move {
+            let mut stream = acceptor.accept(stream).await.expect("a handshake");
+            crate::support::head(&mut stream).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+            give.send(stream).expect("the test listens");
+        }
+    })
+    .await;
+    let (client, upstream) = (resolving(vec![address]), over_tls(address.port(), &ca));
+    fetch(&client, &upstream, get()).await.expect("a first answer");
+    let mut stream = streams.recv().await.expect("a connection");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    // Nothing from here to the request tells the runtime of these bytes.
+    stream.write_all(b"HTTP/1.1 200 OK\r\nX-Early: 1\r\nContent-Length: 0\r\n\r\n").await.expect("an open connection");
+    let answer = fetch(&client, &upstream, request(http::Method::POST, "body")).await.expect("an answer");
+    assert!(!answer.head.headers.contains_key("x-early") && answer.facts.retried);
 }
 
 #[tokio::test]

@@ -64,6 +64,32 @@ async fn complete_answers_leave_a_connection() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_request_is_no_answer_to_it() {
+    let (give, mut streams) = tokio::sync::mpsc::unbounded_channel();
+    let address = provider(move |_, mut stream| {
+        let give = give.clone();
+        async move {
+            head(&mut stream).await;
+            let _ = stream.write_all(EMPTY.as_bytes()).await;
+            give.send(stream).expect("the test listens");
+        }
+    })
+    .await;
+    let (client, upstream) = (client(), upstream(address));
+    fetch(&client, &upstream, get()).await.expect("a first answer");
+    for early in ["HTTP/1.1 200 OK\r\nX-Early: 1\r\nContent-Length: 0\r\n\r\n", "H", "HTTP/1.1 408 Timeout\r\n\r\n"] {
+        let mut stream = streams.recv().await.expect("a connection");
+        settle().await;
+        // The bytes lie in the socket at once, and the runtime, which has nothing to wait for here, has not been told of them.
+        stream.write_all(early.as_bytes()).await.expect("an open connection");
+        let answer = fetch(&client, &upstream, request(Method::POST, "body")).await.expect("an answer");
+        assert!(!answer.head.headers.contains_key("x-early"), "{early:?} was taken for the answer");
+        assert!(!answer.facts.reused && answer.facts.retried, "{early:?}: {:?}", answer.facts);
+        assert_eq!(answer.head.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn the_most_recent_connection_is_used_and_each_by_one_call() {
     let connections = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&connections);
