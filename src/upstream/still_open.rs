@@ -70,45 +70,32 @@ impl Transport {
     }
 }
 
-/// What lies in the socket of a connection that carries nothing, whether the runtime has been told of it or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Early {
-    Nothing,
-    Bytes,
-    End,
-}
-
 impl Io {
-    /// What has come that nobody has read.
-    pub(super) fn early(&mut self) -> Early {
+    /// Reads what has come on a connection that carries nothing, whether the runtime has been told of it or not.
+    pub(super) fn poll_early(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
-            Io::Plain(tcp) => match peek(tcp) {
-                Ok(1..) => Early::Bytes,
-                peeked if is_end(&peeked) => Early::End,
-                _ => Early::Nothing,
-            },
+            Io::Plain(tcp) => {
+                let peeked = peek(tcp);
+                if !is_end(&peeked) {
+                    return Poll::Pending;
+                }
+                // Nothing at all is the end.
+                if peeked? > 0 {
+                    let read = (&*socket2::SockRef::from(&*tcp)).read(buf.initialize_unfilled())?;
+                    buf.advance(read);
+                }
+                Poll::Ready(Ok(()))
+            }
             Io::Tls(tls) => {
                 let (tcp, session) = tls.get_mut();
                 let ended = has_ended(session, &mut &*socket2::SockRef::from(&*tcp), true);
-                match session.process_new_packets() {
-                    Ok(state) if state.plaintext_bytes_to_read() > 0 => Early::Bytes,
-                    _ if ended => Early::End,
-                    _ => Early::Nothing,
+                let holds_text = session.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0);
+                match (holds_text, ended) {
+                    (true, _) => Pin::new(tls).poll_read(cx, buf),
+                    (false, true) => Poll::Ready(Ok(())),
+                    (false, false) => Poll::Pending,
                 }
             }
-        }
-    }
-
-    /// Reads what lies there, past the runtime.
-    pub(super) fn read_now(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Io::Plain(tcp) => {
-                let read = (&*socket2::SockRef::from(&*tcp)).read(buf.initialize_unfilled())?;
-                buf.advance(read);
-                Poll::Ready(Ok(()))
-            }
-            // The session holds it already.
-            Io::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
 }

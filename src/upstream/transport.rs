@@ -1,7 +1,6 @@
 //! The byte stream under one connection: TCP or TLS, counted.
 
 use super::open_count::Opened;
-use super::still_open::Early;
 use crate::wire::gathered;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -143,11 +142,7 @@ impl AsyncRead for Transport {
         if self.traffic.begins.load(Relaxed) {
             self.traffic.begins.store(false, Relaxed);
             if polled.is_pending() {
-                polled = match self.io.early() {
-                    Early::Nothing => Poll::Pending,
-                    Early::End => Poll::Ready(Ok(())),
-                    Early::Bytes => self.io.read_now(cx, buf),
-                };
+                polled = self.io.poll_early(cx, buf);
             }
         }
         ready!(polled)?;
