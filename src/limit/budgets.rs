@@ -2,7 +2,8 @@
 //! a zone.
 //!
 //! A day begins at midnight, a week on Monday, and thirty days every thirtieth day since 1970. What is used beyond the end of a budget is
-//! what was under way when it ended: only beginnings are refused. Periods only go forward: a clock that is set back forgets nothing.
+//! what was under way when it ended: only beginnings are refused. A clock that is set back by a little forgets nothing; a period further
+//! ahead than the next comes from a clock that was wrong, and is started anew.
 
 use super::{Zone, lock};
 use std::sync::{Mutex, MutexGuard};
@@ -90,14 +91,16 @@ impl Spending {
     #[must_use]
     pub fn left(&self, now: Duration) -> Duration {
         let count = lock(&self.count);
-        self.until_end(&count.zone, count.own.period.max(self.period(&count.zone, now)), now)
+        let current = self.period(&count.zone, now);
+        let period = if self.is_far(&count, now) { current } else { count.own.period.max(current) };
+        self.until_end(&count.zone, period, now)
     }
 
     /// Whether it was used in a period that is neither this one nor the next: a clock was wrong then or is wrong now.
     #[must_use]
     pub fn is_far_ahead(&self, now: Duration) -> bool {
         let count = lock(&self.count);
-        count.own.used > 0.0 && count.own.period > self.period(&count.zone, now).saturating_add(1)
+        count.own.used > 0.0 && self.is_far(&count, now)
     }
 
     /// Counts what was used. Whether that brought it near its end, which is told once in a period.
@@ -158,12 +161,18 @@ impl Spending {
         }
     }
 
-    /// Whether a later period runs. To read that changes nothing: a clock may be set back.
+    /// Whether another period runs. To read that changes nothing: a clock may be set back.
     fn is_over(&self, count: &Count, now: Duration) -> bool {
-        count.own.period < self.period(&count.zone, now)
+        count.own.period < self.period(&count.zone, now) || self.is_far(count, now)
     }
 
-    /// What was used, in the period of this time or in a later one.
+    /// Whether it is neither this period nor the next, which a clock that was a little ahead had begun: until such a one was over, nothing
+    /// could be used.
+    fn is_far(&self, count: &Count, now: Duration) -> bool {
+        count.own.period > self.period(&count.zone, now).saturating_add(1)
+    }
+
+    /// What was used, in the period of this time or in the next one.
     fn at(&self, now: Duration) -> MutexGuard<'_, Count> {
         let mut count = lock(&self.count);
         if self.is_over(&count, now) {
@@ -235,14 +244,30 @@ mod tests {
         let budget = Spending::new(1, Spent::default());
         let _ = budget.add(70.0, 100.0, at(9 * DAY));
         assert_eq!(budget.used(at(8 * DAY)), 70.0);
-        let _ = budget.add(5.0, 100.0, at(3 * DAY));
-        assert_eq!(budget.unkept(at(4 * DAY)), Spent { period: 9, used: 75.0, told: false });
+        let _ = budget.add(5.0, 100.0, at(8 * DAY));
+        assert_eq!(budget.unkept(at(8 * DAY)), Spent { period: 9, used: 75.0, told: false });
         assert_eq!(budget.left(at(8 * DAY)), at(2 * DAY), "until its period ends");
         assert_eq!((budget.used(at(9 * DAY)), budget.used(at(10 * DAY))), (75.0, 0.0));
         assert_eq!([3, 7, 8, 9, 10].map(|day| budget.is_far_ahead(at(day * DAY))), [true, true, false, false, false]);
-        let last = Spending::new(7, Spent { period: u64::MAX, used: f64::MAX, told: false });
-        assert!(last.add(f64::MAX, 1.0, at(1)) && last.used(at(1)).is_finite());
-        assert!(last.left(at(1)) > at(DAY));
+    }
+
+    #[test]
+    fn a_period_far_ahead_is_started_anew_and_refuses_nobody_until_then() {
+        for (days, period) in [(1, 9), (1, 20_000), (7, u64::MAX), (30, u64::MAX - 1)] {
+            let budget = Spending::new(days, Spent { period, used: 70.0, told: true });
+            let now = at(3 * DAY);
+            assert!(budget.is_far_ahead(now), "{period}");
+            assert_eq!((budget.used(now), budget.unkept(now).used, budget.is_news(now)), (0.0, 0.0, false), "{period}");
+            assert!(budget.left(now) <= at(u64::from(days) * DAY), "{period}");
+            assert!(!budget.add(5.0, 100.0, now) && budget.add(80.0, 100.0, now), "told again when it is near");
+            let left = if days == 1 { 0.0 } else { 85.0 };
+            assert_eq!(
+                (budget.used(now), budget.used(at(if days == 1 { 4 } else { 3 } * DAY))),
+                (85.0, left),
+                "{period}"
+            );
+            assert_eq!(budget.report(now).used, 85.0);
+        }
     }
 
     #[test]

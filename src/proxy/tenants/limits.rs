@@ -105,7 +105,7 @@ impl Spendings {
             let Some(days) = Budget::days_of(&budget) else { continue };
             let spending = Spending::new(days, Spent { period, used, told: false });
             if spending.is_far_ahead(since_1970()) {
-                tracing::warn!(tenant, budget, "a wrong clock kept it as used in a time far ahead");
+                tracing::warn!(tenant, budget, "a wrong clock kept it as used in a time far ahead; it begins anew");
             }
             let _ = self.all.insert((tenant, budget), Arc::new(spending));
         }
