@@ -6,6 +6,12 @@
 --       was told then, the epoch that it was told then (or nothing), milliseconds that the hash is kept
 -- Gives for each key the sum and the epoch
 
+-- What somebody else has written there counts for nothing.
+local function number(text)
+  local read = tonumber(text or '')
+  return read and read == read and math.abs(read) < math.huge and read or 0
+end
+
 local time = redis.call('TIME')
 local me, answer = ARGV[1], {}
 for i, key in ipairs(KEYS) do
@@ -13,7 +19,7 @@ for i, key in ipairs(KEYS) do
   local heard, left = ARGV[6 * i], ARGV[6 * i + 1]
   turn, used, before, known = tonumber(turn), tonumber(used), tonumber(before), tonumber(known)
   local old = redis.call('HMGET', key, 'sum', 'epoch', 'floor', 'p:' .. me)
-  local sum, floor = tonumber(old[1] or 0), tonumber(old[3] or 0)
+  local sum, floor = number(old[1]), number(old[3])
   local epoch = old[2] or string.format('%.0f', time[1] * 1000000 + time[2])
   local fields = {}
   local last, counted = string.match(old[4] or '', '^(%d+) (%S+)$')
@@ -26,7 +32,7 @@ for i, key in ipairs(KEYS) do
     end
     counted = before
   end
-  local news = used - tonumber(counted)
+  local news = used - number(counted)
   if news ~= 0 and (not last or turn > tonumber(last)) then
     sum = sum + news
     table.insert(fields, 'p:' .. me)

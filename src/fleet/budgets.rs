@@ -48,6 +48,13 @@ impl Fleet {
         let reports: Vec<(String, Report)> = budgets.iter().map(|one| report(&common.setup, one, now)).collect();
         let mut connection = live.connection();
         let answer = timeout(within, common.scripts.spend(&mut connection, &common.setup.id, &reports)).await;
+        if let Ok(answer) = &answer {
+            let keys: Vec<&str> = reports.iter().map(|(key, _)| key.as_str()).collect();
+            let error = answer.as_ref().err().filter(|error| !error.is_io_error());
+            if error.is_some() || answer.is_ok() {
+                common.tally.answered(Fallback::Budget, error, &keys);
+            }
+        }
         match answer {
             Ok(Ok(sums)) => {
                 for ((budget, (_, report)), (sum, epoch)) in budgets.iter().zip(&reports).zip(sums) {

@@ -7,6 +7,8 @@
 use super::live::Live;
 use super::scripts::{Answer, Scripts, Update};
 use super::setup::{Setup, now};
+use super::tally::Tally;
+use crate::telemetry::fleet::Fallback;
 use futures_util::future::join_all;
 use redis::RedisResult;
 use std::collections::VecDeque;
@@ -67,7 +69,7 @@ impl Courier {
     }
 
     /// Carries updates over a connection, until one is not answered.
-    pub(super) async fn work(&self, live: &Live, scripts: &Scripts, setup: &Setup, complain: impl Fn(&str)) {
+    pub(super) async fn work(&self, live: &Live, scripts: &Scripts, setup: &Setup, tally: &Tally) {
         loop {
             let batch = self.batch().await;
             let sent = now();
@@ -78,8 +80,13 @@ impl Courier {
             match in_time(setup.patience(), join_all(updates)).await {
                 Some(answers) => {
                     for (job, answer) in batch.into_iter().zip(answers) {
+                        let members = setup.members();
+                        let error = answer.as_ref().err().filter(|error| !error.is_io_error());
+                        if error.is_some() || answer.is_ok() {
+                            tally.answered(Fallback::Slots, error, &[&job.update.key, &members]);
+                        }
                         // The agent may have ended: then nobody waits for the outcome.
-                        let _ = job.done.send(outcome(answer, sent, live, &complain));
+                        let _ = job.done.send(outcome(answer, sent, live, tally));
                     }
                 }
                 None => {
@@ -121,12 +128,14 @@ impl Courier {
     }
 }
 
-fn outcome(answer: RedisResult<Option<Answer>>, sent: Instant, live: &Live, complain: &impl Fn(&str)) -> Carried {
+fn outcome(answer: RedisResult<Option<Answer>>, sent: Instant, live: &Live, tally: &Tally) -> Carried {
     match answer {
         Ok(Some(answer)) => Carried::Answered(answer, sent),
         Ok(None) => Carried::Refused,
         Err(error) => {
-            complain(&error.to_string());
+            if error.is_io_error() {
+                tally.unreachable(&error.to_string());
+            }
             if error.is_io_error() || error.is_unrecoverable_error() {
                 live.give_up();
             }

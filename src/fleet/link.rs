@@ -63,6 +63,11 @@ impl Link {
                     pause = FIRST_PAUSE;
                     self.serve(Arc::new(live)).await;
                 }
+                // What the backend refuses of a greeting is about the seed, and what is registered beside it.
+                Ok(Err(error)) if error.code().is_some() => {
+                    let keys = format!("{}, {}", self.setup.seed(), self.setup.members());
+                    self.tally.unreachable(&format!("{error}, asked for {keys}"));
+                }
                 Ok(Err(error)) => self.tally.unreachable(&error.to_string()),
                 Err(_) => self.tally.unreachable("no answer in time"),
             }
@@ -120,11 +125,10 @@ impl Link {
         self.live.store(Some(Arc::clone(&live)));
         self.tally.connected();
         self.inboxes.rouse();
-        let complain = |why: &str| self.tally.unreachable(why);
         tokio::select! {
             biased;
             () = live.breaks(self.setup.patience()) => {}
-            () = self.courier.work(&live, &self.scripts, &self.setup, complain) => {}
+            () = self.courier.work(&live, &self.scripts, &self.setup, &self.tally) => {}
             () = self.keep_seed(&live) => {}
         }
         self.live.store(None);

@@ -269,10 +269,15 @@ impl Fleet {
                     counter.passed = self.owed.take(counter, setup::now());
                 }
                 let mut connection = live.connection();
+                let keys = || counters.iter().map(|counter| counter.key.as_str()).collect::<Vec<_>>();
                 match timeout(setup.timeout, scripts.count(&mut connection, &counters)).await {
-                    Ok(Ok(counted)) => Ok(counted),
+                    Ok(Ok(counted)) => {
+                        tally.answered(Fallback::Rate, None, &keys());
+                        Ok(counted)
+                    }
                     // The script was not run at all: the backend is out of memory, or a replica.
                     Ok(Err(error)) if !error.is_io_error() => {
+                        tally.answered(Fallback::Rate, Some(&error), &keys());
                         counters.iter().for_each(|counter| self.owed.add(counter, counter.passed, setup::now()));
                         Err(Uncounted::Unheard)
                     }
@@ -283,9 +288,10 @@ impl Fleet {
         };
         if counted.is_err() {
             tally.fell_back(Fallback::Rate);
-            if let Some(live) = live {
-                live.slow();
-            }
+        }
+        // One that says no has answered.
+        if let (Err(Uncounted::Unanswered), Some(live)) = (&counted, live) {
+            live.slow();
         }
         counted
     }

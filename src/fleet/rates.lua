@@ -12,7 +12,9 @@ local refuses, wait, answer = 0, 0, {}
 local debts, mended = {}, {}
 for i, key in ipairs(KEYS) do
   local unit, burst, cost = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
-  local stored = tonumber(redis.call('GET', key) or now)
+  -- What is no number somebody else has written.
+  local stored = tonumber(redis.call('GET', key) or '') or now
+  if stored ~= stored then stored = now end
   -- Never more than a whole burst: a longer debt comes from a clock that was set, or from an earlier quota. It is written, so
   -- that it passes although the request is refused.
   local passed = tonumber(ARGV[3 * #KEYS + i] or 0)

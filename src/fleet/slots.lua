@@ -47,7 +47,10 @@ end
 -- Names of tenants are hexadecimal, or `-` for whoever has none.
 local function tenants_of(text)
   local all = {}
-  for id, numbers in string.gmatch(text, '([%x-]+):([%d:]+);') do all[id] = read(numbers, SHARES) end
+  for id, numbers in string.gmatch(text, '([%x-]+):([%d:]+);') do
+    local one = read(numbers, SHARES)
+    if one.most then all[id] = one end
+  end
   return all
 end
 local function text_of(tenants)
@@ -68,7 +71,7 @@ for i = 1, #stored, 2 do
   local name, text = stored[i], stored[i + 1]
   present[name] = true
   if name == 'clock' then
-    clock = tonumber(text)
+    clock = tonumber(text) or now
   elseif name == 'grace' then
     grace = tonumber(text)
   elseif string.sub(name, 1, 1) == '~' then
@@ -83,7 +86,9 @@ for i = 1, #stored, 2 do
   elseif name == 'plan' then
     for field, number in pairs(read(text, PLAN)) do plan[field] = number end
   else
-    fleet[name] = read(text, FIELDS)
+    -- A field that somebody else has written is no gateway.
+    local gateway = read(text, FIELDS)
+    if gateway.joined then fleet[name] = gateway end
   end
 end
 if max > 0 then plan.max = max end

@@ -15,12 +15,25 @@ pub enum Fallback {
     Budget,
 }
 
+impl Fallback {
+    /// Its label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Fallback::Slots => "slots",
+            Fallback::Rate => "rate",
+            Fallback::Budget => "budget",
+        }
+    }
+}
+
 /// The state of the fleet as this process sees it.
 #[derive(Debug, Default)]
 pub struct FleetMetrics {
     connected: AtomicBool,
     size: AtomicU32,
     fallbacks: [AtomicU64; 3],
+    refusals: [AtomicU64; 3],
 }
 
 impl FleetMetrics {
@@ -36,17 +49,17 @@ impl FleetMetrics {
 
     /// Counts a fallback.
     pub fn fell_back(&self, what: Fallback) {
-        let [slots, rate, budget] = &self.fallbacks;
-        let counter = match what {
-            Fallback::Slots => slots,
-            Fallback::Rate => rate,
-            Fallback::Budget => budget,
-        };
-        let _ = counter.fetch_add(1, Relaxed);
+        let _ = one_of(&self.fallbacks, what).fetch_add(1, Relaxed);
+    }
+
+    /// Counts an answer of the backend that was an error.
+    pub fn refused(&self, what: Fallback) {
+        let _ = one_of(&self.refusals, what).fetch_add(1, Relaxed);
     }
 
     pub(super) fn render(&self, out: &mut Exposition<'_>) {
         let [slots, rate, budget] = &self.fallbacks;
+        let refusals = &self.refusals;
         let _ = out
             .family("speechgate_fleet_connected", Kind::Gauge, "Whether the backend of shared limits answers.")
             .sample(&[], u8::from(self.connected.load(Relaxed)))
@@ -59,6 +72,23 @@ impl FleetMetrics {
             )
             .sample(&[("limit", "slots")], slots.load(Relaxed))
             .sample(&[("limit", "rate")], rate.load(Relaxed))
-            .sample(&[("limit", "budget")], budget.load(Relaxed));
+            .sample(&[("limit", "budget")], budget.load(Relaxed))
+            .family(
+                "speechgate_fleet_refusals_total",
+                Kind::Counter,
+                "How often the backend answered with an error, because it takes no writes for instance, or something else stands at a key.",
+            )
+            .sample(&[("limit", "slots")], one_of(refusals, Fallback::Slots).load(Relaxed))
+            .sample(&[("limit", "rate")], one_of(refusals, Fallback::Rate).load(Relaxed))
+            .sample(&[("limit", "budget")], one_of(refusals, Fallback::Budget).load(Relaxed));
+    }
+}
+
+fn one_of(counters: &[AtomicU64; 3], what: Fallback) -> &AtomicU64 {
+    let [slots, rate, budget] = counters;
+    match what {
+        Fallback::Slots => slots,
+        Fallback::Rate => rate,
+        Fallback::Budget => budget,
     }
 }

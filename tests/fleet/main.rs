@@ -7,6 +7,7 @@
 //! | `slots` | the script that hands out slots: order, leases, turns, a clock that is set, lost data |
 //! | `rates` | the script that counts requests |
 //! | `budgets` | budgets: nothing lost or doubled, and at most one generation for each client beyond the end |
+//! | `refusals` | a backend that answers and says no |
 //! | `seed` | what names are made with: the oldest holds, and outlives a loss of data |
 //! | `shares` | fleets of gates: never more than the plan, woken in order, a backend that dies, hangs or forgets |
 //! | `tenants` | fleets whose slots tenants share: weights, and a maximum that is the fleet's |
@@ -18,6 +19,7 @@ mod budgets;
 mod defects;
 mod limiter;
 mod rates;
+mod refusals;
 mod seed;
 mod server;
 mod shares;
