@@ -14,6 +14,7 @@ use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::TlsShared;
 use arc_swap::{ArcSwap, ArcSwapOption};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -37,6 +38,8 @@ pub(super) struct Running {
     pub(super) last_reload: ArcSwapOption<Reload>,
     /// Signalled when another configuration is in force.
     pub(super) replaced: watch::Sender<()>,
+    /// The files of tenants that said nothing of any when the configuration in force was loaded.
+    without_tenants: ArcSwap<Vec<PathBuf>>,
 }
 
 impl Running {
@@ -64,7 +67,7 @@ impl Running {
             shared.limits.join(fleet);
         }
         let upstream_tls = Arc::new(TlsShared::new());
-        let redacted = loaded.redacted;
+        let (redacted, without_tenants) = (loaded.redacted, loaded.without_tenants);
         let state = state(loaded.config, &shared, &upstream_tls).map_err(StartError::Route)?;
         Ok(Running {
             started: (Arc::clone(&state.config), redacted.clone()),
@@ -76,6 +79,7 @@ impl Running {
             redacted: ArcSwap::from_pointee(redacted),
             last_reload: ArcSwapOption::empty(),
             replaced: watch::Sender::new(()),
+            without_tenants: ArcSwap::from_pointee(without_tenants),
         })
     }
 
@@ -83,6 +87,7 @@ impl Running {
     /// restart.
     pub(super) fn replace(&self, loaded: Loaded, files: &mut SourceFiles) -> Result<Vec<&'static str>, String> {
         note_certificates(&loaded.config, files);
+        self.forbid_emptied(&loaded.without_tenants)?;
         descriptors::provide(&loaded.config);
         let greeting = match (&self.tls, &loaded.config.server.tls) {
             (Some(running), Some(new)) => running.prepare(new).map_err(|error| format!("server.tls: {error}\n"))?,
@@ -97,10 +102,27 @@ impl Running {
         if let (Some(running), Some(greeting)) = (&self.tls, greeting) {
             running.replace(greeting);
         }
+        self.without_tenants.store(Arc::new(loaded.without_tenants));
         self.redacted.store(Arc::new(redacted));
         self.waiting.store(Arc::new(waiting.clone()));
         self.shared.metrics.waits_for_restart(!waiting.is_empty());
         Ok(waiting)
+    }
+}
+
+impl Running {
+    /// A file that was cut to nothing, by a full disk or in the middle of being written, shuts nobody out: its tenants stay. Whoever
+    /// means it says so.
+    fn forbid_emptied(&self, without: &[PathBuf]) -> Result<(), String> {
+        let before = self.without_tenants.load();
+        let had = !self.state.load().config.tenants.is_empty();
+        match without.iter().find(|file| had && !before.contains(file)) {
+            Some(file) => Err(format!(
+                "server.tenants: `{}` says nothing of tenants any more; expected `[[tenants]]`, or `tenants = []` where there are to be none\n",
+                file.display().to_string().escape_debug()
+            )),
+            None => Ok(()),
+        }
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Loaded {
     pub redacted: String,
     /// What it was made of: the files of the command line, and those that `${file:…}` names.
     pub files: SourceFiles,
+    /// The files of tenants that say nothing of any.
+    pub without_tenants: Vec<PathBuf>,
 }
 
 impl Loaded {
@@ -155,7 +157,7 @@ fn load_texts(
     let (mut layers, overrides) = layers(texts, &environment, &mut findings)?;
     let mut merged = merge(&layers, overrides, &mut findings)?;
     let mut filler = Filler::new(&environment, noted, missing);
-    tenants::add(&mut merged, &mut layers, &mut filler, &mut findings);
+    let without_tenants = tenants::add(&mut merged, &mut layers, &mut filler, &mut findings);
     note_secrets(&merged, &mut findings);
     filler.fill(&mut merged, &Path::root(), &mut findings);
     filler.remember(&merged, &findings);
@@ -191,7 +193,7 @@ fn load_texts(
     warnings.extend(outbound::ignored_proxies(&config.routes, &environment));
     let redacted = serde_json::to_string_pretty(&redacted).unwrap_or_default();
     let files = filler.into_files();
-    Ok(Loaded { config, profiles: profiles.into_own(), warnings, redacted, files })
+    Ok(Loaded { config, profiles: profiles.into_own(), warnings, redacted, files, without_tenants })
 }
 
 /// The process's environment; variables that are not Unicode cannot be meant for us.

@@ -15,19 +15,29 @@ const MAX_FILE: u64 = 4 * 1024 * 1024;
 /// Most files of a folder that are read.
 const MOST_FILES: usize = 1000;
 
-/// Reads the files that `server.tenants` names, and adds their tenants to the configuration.
-pub(super) fn add(merged: &mut Value, layers: &mut Layers, filler: &mut Filler<'_>, findings: &mut Findings) {
+/// Reads the files that `server.tenants` names, and adds their tenants to the configuration. Gives those that say nothing
+/// of any.
+pub(super) fn add(
+    merged: &mut Value,
+    layers: &mut Layers,
+    filler: &mut Filler<'_>,
+    findings: &mut Findings,
+) -> Vec<PathBuf> {
     let path = Path::of("server").key("tenants");
-    let Some(named) = merged.get_mut("server").and_then(|server| server.get_mut("tenants")) else { return };
+    let mut empty = Vec::new();
+    let Some(named) = merged.get_mut("server").and_then(|server| server.get_mut("tenants")) else { return empty };
     filler.fill(named, &path, findings);
     if findings.any_within(&path) || filler.is_absent(&path) {
-        return;
+        return empty;
     }
     // Anything but a text is a problem that the schema finds.
-    let Some(place) = named.as_str().map(PathBuf::from) else { return };
+    let Some(place) = named.as_str().map(PathBuf::from) else { return empty };
     let files = match files(&place, filler.noted()) {
         Ok(files) => files,
-        Err(problem) => return filler.misses(&path, format!("the file {problem}"), findings),
+        Err(problem) => {
+            filler.misses(&path, format!("the file {problem}"), findings);
+            return empty;
+        }
     };
     for file in files {
         let shown = file.display().to_string();
@@ -39,8 +49,9 @@ pub(super) fn add(merged: &mut Value, layers: &mut Layers, filler: &mut Filler<'
             }
         };
         match tenants(&text) {
-            Ok(tenants) => {
-                let Some(all) = all(merged) else { return };
+            Ok(None) => empty.push(file),
+            Ok(Some(tenants)) => {
+                let Some(all) = all(merged) else { return empty };
                 // Only where in the file something stands is of interest: what is wrong there is found with the rest.
                 if let Ok(layer) = FileLayer::parse(&shown, &text, &mut Findings::default()) {
                     layers.tenants.push((all.len(), layer));
@@ -52,6 +63,7 @@ pub(super) fn add(merged: &mut Value, layers: &mut Layers, filler: &mut Filler<'
             }
         }
     }
+    empty
 }
 
 /// The list of tenants; none when something else stands there.
@@ -91,8 +103,8 @@ fn read(file: &FilePath) -> Result<String, String> {
     if length as u64 > MAX_FILE { Err(format!("is larger than {} MiB", MAX_FILE >> 20)) } else { Ok(text) }
 }
 
-/// The tenants of a file. A problem quotes nothing of it: it may be a key.
-fn tenants(text: &str) -> Result<Vec<Value>, String> {
+/// The tenants of a file; none where it says nothing of any. A problem quotes nothing of it: it may be a key.
+fn tenants(text: &str) -> Result<Option<Vec<Value>>, String> {
     let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let line =
             error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.lines().count().max(1));
@@ -103,8 +115,8 @@ fn tenants(text: &str) -> Result<Vec<Value>, String> {
         return Err(format!("`{}` cannot stand here; expected `[[tenants]]` alone", key.escape_debug()));
     }
     match tenants {
-        None => Ok(Vec::new()),
-        Some(Value::Array(tenants)) => Ok(tenants.into_iter().map(as_text).collect()),
+        None => Ok(None),
+        Some(Value::Array(tenants)) => Ok(Some(tenants.into_iter().map(as_text).collect())),
         Some(_) => Err("`tenants` is no list; expected `[[tenants]]`".to_owned()),
     }
 }

@@ -320,6 +320,37 @@ fn keys_come_and_go_with_their_file() {
     assert_eq!((status(&KEY), status(&OTHER)), (401, 401), "no tenants, no access");
 }
 
+/// A full disk leaves an empty file, and an editor that writes in place does for a moment.
+#[test]
+fn a_file_of_tenants_that_is_cut_to_nothing_shuts_nobody_out() {
+    let provider = Provider::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let tenant = format!("[[tenants]]\nname = \"t\"\nkeys = [\"{}\"]\n", shown(&hash(KEY.as_bytes())));
+    let file = directory.path().join("tenants.toml");
+    std::fs::write(&file, &tenant).expect("written");
+    let settings = Settings::new().server(&format!("tenants = \"{}\"", file.display())).route(
+        "plain",
+        "/p",
+        provider.address(),
+        "credentials = { header = \"xi-api-key\", value = \"sk\" }",
+    );
+    std::fs::write(directory.path().join("gateway.toml"), settings.text()).expect("written");
+    let gateway = Gateway::start_in(directory, "gateway.toml", &[]);
+    let status = || ask(&gateway, get_with("/p/v1/a", &format!("xi-api-key: {}\r\n", *KEY))).status;
+    let mut refused = 0.0;
+    for cut in ["", "# nothing\n", "\n\n", &tenant[..12], &tenant[..40]] {
+        std::fs::write(&file, cut).expect("written");
+        refused += 1.0;
+        gateway.metric_becomes("speechgate_config_reloads_total", &[("result", "failure")], refused);
+        assert_eq!(status(), 200, "{cut:?}");
+        let page = gateway.admin("/status.json").text();
+        assert!(page.contains("\"ok\":false") && page.contains("tenants"), "{cut:?}: {page}");
+    }
+    std::fs::write(&file, "tenants = []\n").expect("written");
+    gateway.metric_becomes("speechgate_config_reloads_total", &[("result", "success")], 1.0);
+    assert_eq!(status(), 401, "whoever means it says so");
+}
+
 #[test]
 fn a_refused_client_keeps_its_connection() {
     let (gateway, _provider) = world();
