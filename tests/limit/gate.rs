@@ -338,3 +338,30 @@ fn a_slot_that_comes_free_ends_the_wait_for_one() {
     let mut waiting = queued(enter(&gate, &clock));
     assert_eq!((poll(&mut waiting).is_some(), gate.end_pauses(), poll(&mut waiting).is_some()), (false, 1, true));
 }
+
+/// The calls of one gate count at another from then on, those that wait at the first too, and neither loses any.
+#[test]
+fn a_gate_counts_what_it_has_inherited_until_that_ends() {
+    let (old, new, clock) = (gate(2, 2), gate(2, 2), Clock::new());
+    let (first, second) = (admitted(enter(&old, &clock)), admitted(enter(&old, &clock)));
+    let mut waits = queued(enter(&old, &clock));
+    new.inherit(0, &old, 0);
+    new.inherit(0, &old, 0);
+    old.inherit(0, &new, 0);
+    old.inherit(0, &old, 0);
+    stands(&new, 2, 2, 0);
+    let mut at_new = queued(enter(&new, &clock));
+    drop(first);
+    let third = poll(&mut waits).expect("the slot is that of who waits at the old one");
+    stands(&new, 2, 2, 1);
+    drop(second);
+    let own = poll(&mut at_new).expect("a slot");
+    stands(&new, 2, 2, 0);
+    // What comes to the old one now is counted there alone.
+    let later = admitted(enter(&old, &clock));
+    stands(&new, 2, 2, 0);
+    drop((own, third));
+    stands(&new, 2, 0, 0);
+    drop(later);
+    stands(&old, 2, 0, 0);
+}

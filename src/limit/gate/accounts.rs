@@ -1,5 +1,6 @@
 //! The accounts of a gate: each is a plan of its own, with its own slots.
 
+use super::heirs::Heir;
 use crate::limit::learn::Learn;
 use crate::limit::settle::Settle;
 use std::time::Instant;
@@ -116,6 +117,8 @@ pub(super) struct AccountSlots {
     pub(super) last_grant: u64,
     /// For each priority, how many grants in a row went to higher ones while it waited for this account.
     pub(super) passed: [u32; 3],
+    /// Where its calls count as well.
+    pub(super) heir: Option<Heir>,
 }
 
 impl AccountSlots {
@@ -135,6 +138,7 @@ impl AccountSlots {
             ends_early: false,
             last_grant,
             passed,
+            heir: None,
         }
     }
 

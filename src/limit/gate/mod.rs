@@ -19,6 +19,8 @@
 
 mod accounts;
 mod fleet;
+mod heirs;
+mod inherit;
 mod pace;
 mod permit;
 mod queue;
@@ -161,8 +163,10 @@ impl Gate {
         let slot = state.take(claim.tenant, accounts);
         let ticket = if slot.is_some() { None } else { state.join(claim, accounts, now) };
         let hook = state.hook.clone().filter(|_| ticket.is_some());
+        let heirs = state.tell_heirs();
         drop(state);
         wake_all(wakers);
+        inherit::wake(heirs);
         call(hook);
         match (slot, ticket) {
             (Some(grant), _) => Entry::Admitted(Permit::new(Arc::clone(self), grant)),
@@ -272,9 +276,11 @@ impl Gate {
         let slot = state.collect(ticket);
         // A reserve is kept only for those who want it.
         let wakers = if state.tenants.is_empty() { Vec::new() } else { state.dispatch() };
+        let heirs = state.tell_heirs();
         drop(state);
         drop(waiter);
         wake_all(wakers);
+        inherit::wake(heirs);
         if let Some(grant) = slot {
             self.leave(grant, false, false);
         }
@@ -287,8 +293,10 @@ impl Gate {
         let wakers = state.dispatch();
         let shared = state.accounts.get(grant.account).is_some_and(|account| account.share.is_some());
         let hook = state.hook.clone().filter(|_| shared);
+        let heirs = state.tell_heirs();
         drop(state);
         wake_all(wakers);
+        inherit::wake(heirs);
         call(hook);
     }
 
@@ -312,8 +320,10 @@ impl Gate {
         change(&mut state);
         let wakers = state.dispatch();
         let hook = state.hook.clone().filter(|_| state.concerns_fleet(before));
+        let heirs = state.tell_heirs();
         drop(state);
         wake_all(wakers);
+        inherit::wake(heirs);
         call(hook);
     }
 }

@@ -19,6 +19,8 @@ pub(super) struct Grant {
     pub(super) level: u32,
     /// How often the learned cap of the account had changed by then.
     pub(super) changes: u32,
+    /// The number of its call, in the order in which calls came.
+    pub(super) ticket: u64,
 }
 
 /// Always true between two calls: nobody waits who could use a slot that is to be had.
@@ -39,6 +41,8 @@ pub(super) struct GateState {
     pub(super) hook: Option<Hook>,
     /// Whether what is learned here is the fleet's business.
     pub(super) learns: bool,
+    /// Whether calls count at other gates as well.
+    pub(super) has_heirs: bool,
 }
 
 /// What the fleet is told of when it changes.
@@ -67,6 +71,7 @@ impl GateState {
             pace: Pace::new(),
             hook: None,
             learns: false,
+            has_heirs: false,
         };
         state.set_up(setup);
         state
@@ -191,7 +196,13 @@ impl GateState {
             return None;
         }
         let index = self.freest(accounts.and(self.in_force()))?;
-        self.grant(index, tenant)
+        self.tickets += 1;
+        self.grant(index, tenant, self.tickets)
+    }
+
+    /// The number of the call that came last.
+    pub(super) const fn last_ticket(&self) -> u64 {
+        self.tickets
     }
 
     /// Slots that can be given out now.
@@ -230,6 +241,7 @@ impl GateState {
         self.tenants.released(grant.tenant);
         if let Some(account) = self.accounts.get_mut(grant.account) {
             account.leave(refused, held);
+            account.heir.iter_mut().for_each(|heir| heir.loses(grant.ticket));
             self.pace.free();
         }
     }
@@ -252,7 +264,7 @@ impl GateState {
                 Some((ticket, waiter)) => {
                     let tenant = waiter.tenant;
                     wakers.extend(waiter.waker);
-                    let grant = self.grant(index, tenant);
+                    let grant = self.grant(index, tenant, ticket);
                     self.tenants.left_queue(tenant);
                     self.granted.extend(grant.map(|grant| (ticket, grant)));
                 }
@@ -269,12 +281,14 @@ impl GateState {
         open.reduce(|best, other| if other.1.freer_than(best.1) { other } else { best }).map(|(index, _)| index)
     }
 
-    fn grant(&mut self, index: usize, tenant: Option<u64>) -> Option<Grant> {
+    fn grant(&mut self, index: usize, tenant: Option<u64>, ticket: u64) -> Option<Grant> {
         let account = self.accounts.get_mut(index)?;
         self.grants += 1;
         account.last_grant = self.grants;
         account.in_use += 1;
+        account.heir.iter_mut().for_each(|heir| heir.gets(ticket));
         self.tenants.granted(tenant);
-        Some(Grant { account: index, tenant, level: account.in_use, changes: account.learn.changes() })
+        let (level, changes) = (account.in_use, account.learn.changes());
+        Some(Grant { account: index, tenant, level, changes, ticket })
     }
 }

@@ -70,6 +70,7 @@ impl Registry {
             Arc::new(AccountLimits::new(account, credentials, old.as_ref(), now))
         });
         let new: Vec<_> = new.collect();
+        inherit(config, &new, &living, &routes);
         let tenants = Self::shares(&config.tenants);
         new.iter().for_each(|account| self.share(account, &tenants));
         known.retain(|old| old.strong_count() > 0);
@@ -118,6 +119,24 @@ impl Registry {
             let credentials = account.config.credentials.iter().zip(&account.plan.numbers);
             fleet.share_accounts(ACCOUNTS, credentials.map(|(one, number)| (*number, fleet_label(meaning(one)))), gate);
         }
+    }
+}
+
+/// Has each account count the calls that run with its credentials and have slots elsewhere: of routes that had them for themselves and
+/// name an account now, or are gone, and of accounts that are gone.
+fn inherit(
+    config: &Config,
+    new: &[Arc<AccountLimits>],
+    living: &[Arc<AccountLimits>],
+    routes: &[(String, Arc<RouteLimits>)],
+) {
+    let stays = |name: &str| config.routes.iter().any(|route| route.name == name && route.account.is_none());
+    let of_routes =
+        routes.iter().filter(|(name, old)| !old.account.as_ref().is_some_and(|own| own.counts()) && !stays(name));
+    let of_accounts = living.iter().filter(|old| !new.iter().any(|one| one.is_same_as(old)));
+    let plans: Vec<&Plan> = of_routes.map(|(_, old)| &old.own).chain(of_accounts.map(|old| &old.plan)).collect();
+    for account in new.iter().filter(|account| account.counts()) {
+        plans.iter().for_each(|plan| account.plan.inherit(plan));
     }
 }
 

@@ -80,6 +80,16 @@ impl Plan {
         self.numbers.iter().position(|number| *number == permit.account()).unwrap_or_default()
     }
 
+    /// Counts the calls of these slots as well, where their credentials are the same.
+    pub(super) fn inherit(&self, from: &Plan) {
+        let (Some(gate), Some(other)) = (self.gate(), from.gate()) else { return };
+        for (credential, number) in &from.known {
+            if let Some((_, own)) = self.known.iter().find(|(one, _)| one == credential) {
+                gate.inherit(*own, other, *number);
+            }
+        }
+    }
+
     /// Whether these are the slots of one of these credentials.
     pub(super) fn knows(&self, credentials: &[u64]) -> bool {
         self.known.iter().any(|(one, _)| credentials.contains(one))
