@@ -146,6 +146,18 @@ fn a_first_message_without_a_valid_key_opens_nothing() {
             refused += 1.0;
         }
     }
+    // A binary message has no place for a key: nobody waits long for another one, whether it comes whole or in parts.
+    let binary = |payload: &[u8]| frame(Opcode::Binary, payload, MASK).to_vec();
+    let mut part = binary(b"RIFF");
+    part[0] &= 0x7f;
+    for first in [binary(b"RIFF"), binary(with(&KEY).as_bytes()), binary(&[7; 70_000]), part] {
+        let (mut stream, began) = (socket(&gateway, TARGET, ""), Instant::now());
+        let _ = stream.write_all(&first);
+        let told = rest(stream);
+        assert!(told.contains("\"code\":\"missing_credentials\""), "{told}");
+        assert!(began.elapsed() < Duration::from_secs(8), "it was waited for: {:?}", began.elapsed());
+        refused += 1.0;
+    }
     for message in [format!("{{\"xi_api_key\":\"{}\"}}", "x".repeat(70_000)), "x".repeat(90_000)] {
         let mut stream = socket(&gateway, TARGET, "");
         // It need not take all of it.

@@ -33,12 +33,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead as _, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 /// How long a client may take to show its key. The number of bytes read meanwhile is bounded as well: the message, and a little
 /// before it.
 const PATIENCE: Duration = Duration::from_secs(10);
 const MOST: usize = HELD + 16 * 1024;
+
+/// The same once it has sent something binary, which has no place for a key: audio may be sent by another task than the first message,
+/// and be a little ahead of it.
+const HURRY: Duration = Duration::from_secs(2);
 
 /// How long a rejected client may take to close.
 const LINGERING: Duration = Duration::from_secs(2);
@@ -105,7 +109,7 @@ async fn begin(
             let members = call.opening();
             authenticate::authenticate_first(&mut call, &text, &members)
         }
-        First::Late => Err(Box::new(Finding::unauthenticated(Phase::Frame, Fault::KeyMissing))),
+        First::Late | First::Binary => Err(Box::new(Finding::unauthenticated(Phase::Frame, Fault::KeyMissing))),
         First::Stopping => Err(Box::new(Finding::fault(Phase::Frame, Fault::ShuttingDown))),
         First::Wrong(violation) => return greeting.broken(call, violation, sizes).await,
         First::Gone => return,
@@ -215,6 +219,8 @@ enum First {
     Message(Vec<u8>),
     /// It violated the protocol, or was too large.
     Wrong(Violation),
+    /// It was binary, which has no place for a key, and no other came behind it.
+    Binary,
     /// It did not arrive in time.
     Late,
     /// The client disconnected or closed.
@@ -239,15 +245,23 @@ impl Greeting {
     }
 
     async fn first_message(&mut self) -> First {
+        let mut until = None;
         loop {
             if self.read.len() > MOST {
                 return First::Wrong(Violation::TooLarge);
             }
             let before = self.read.len();
-            if !poll_fn(|cx| self.poll_more(cx)).await {
-                return First::Gone;
+            let more = poll_fn(|cx| self.poll_more(cx));
+            let more = match until {
+                None => Ok(more.await),
+                Some(until) => timeout_at(until, more).await,
+            };
+            match more {
+                Err(_) => return First::Binary,
+                Ok(false) => return First::Gone,
+                Ok(true) => {}
             }
-            let (mut found, mut gone, stop) = (None, false, Cell::new(false));
+            let (mut found, mut binary, mut gone, stop) = (None, false, false, Cell::new(false));
             let Greeting { frames, read, .. } = self;
             let new = read.get(before..).unwrap_or_default();
             let fed = frames.feed(new, &mut |_: Opcode, _: &[u8]| false, &stop, &mut |unit| match unit {
@@ -255,13 +269,18 @@ impl Greeting {
                     found = Some(text.to_vec());
                     stop.set(true);
                 }
+                // Every text is looked at, so this is none.
+                Unit::Pass(_) => binary = true,
                 Unit::Close(..) => gone = true,
-                Unit::Suspect(..) | Unit::Pass(_) | Unit::Control(..) => {}
+                Unit::Suspect(..) | Unit::Control(..) => {}
             });
             match (found, fed) {
                 (Some(text), _) => return First::Message(text),
                 (None, Err(violation)) => return First::Wrong(violation),
                 (None, Ok(_)) if gone => return First::Gone,
+                (None, Ok(_)) if binary => {
+                    let _ = until.get_or_insert_with(|| tokio::time::Instant::now() + HURRY);
+                }
                 (None, Ok(_)) => {}
             }
         }
