@@ -107,6 +107,51 @@ fn sockets_end_with_the_key_that_opened_them() {
     gateway.metric_becomes("speechgate_errors_total", &[("type", "authentication"), ("transport", "websocket")], 2.0);
 }
 
+/// A client that reads nothing, and one in the middle of a frame, kept the sockets that a key had opened for as long as a write may take.
+#[test]
+fn a_socket_whose_client_reads_nothing_ends_with_its_key_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let provider = listener.local_addr().expect("bound");
+    let (told, ended) = std::sync::mpsc::channel();
+    // It waits in accept until the test binary ends.
+    drop(std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let told = told.clone();
+            drop(std::thread::spawn(move || {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+                    head.push(byte[0]);
+                }
+                let floods = String::from_utf8_lossy(&head).contains("/flood");
+                let _ = stream.write_all(SWITCHING);
+                let audio = frame(Opcode::Binary, &[7; 4096], None);
+                while floods && stream.write_all(&audio).is_ok() {}
+                while matches!(stream.read(&mut [0; 4096]), Ok(1..)) {}
+                let _ = told.send(());
+            }));
+        }
+    }));
+    let gateway = Gateway::start(&credentialed(provider, &tenants()));
+    let open = |path: &str| socket(&gateway, path, &format!("xi-api-key: {}\r\n", *KEY));
+    let (unread, mut half) = (open("/p/v1/flood"), open("/p/v1/half"));
+    // More than is held of a frame: what has come of it goes on, and nothing can be said in its middle.
+    let large = frame(Opcode::Binary, &[7; 300_000], Some([1, 2, 3, 4]));
+    half.write_all(&large[..200_000]).expect("taken");
+    // Time for all buffers on the way to fill; the test holds without as well.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let hashed = shown(&hash(OTHER.as_bytes()));
+    let left = format!("[[tenants]]\nname = \"a\"\nkeys = [\"{hashed}\"]\n");
+    std::fs::write(gateway.file("gateway.toml"), credentialed(provider, &left).text()).expect("written");
+    assert_eq!(gateway.ask_admin("POST", "/-/reload").status, 200);
+    let began = std::time::Instant::now();
+    gateway.metric_becomes("speechgate_requests_in_flight", &[("route", "plain")], 0.0);
+    assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?}", began.elapsed());
+    for _ in 0..2 {
+        ended.recv_timeout(crate::support::DEADLINE).expect("the provider's socket ends as well");
+    }
+    drop((unread, half));
+}
+
 /// SDKs send the key again in messages, long after the first.
 #[test]
 fn no_message_of_a_socket_takes_a_gateway_key_along() {

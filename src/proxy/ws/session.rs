@@ -44,6 +44,8 @@ const READ: usize = 16 * 1024;
 const CLOSING: Duration = Duration::from_secs(10);
 /// How long a side may take to end its connection once closes have gone both ways.
 const LINGERING: Duration = Duration::from_secs(1);
+/// How long a client whose key is not known any more may take to read why.
+const LAST_WORDS: Duration = Duration::from_millis(800);
 /// The least time between the answer to the handshake and the provider's first message. JavaScript clients attach their handlers
 /// when they learn of the answer, and a message that arrives together with it would be lost.
 const OPENING: Duration = Duration::from_millis(5);
@@ -101,6 +103,8 @@ pub(super) struct Session<S> {
     lost: Vec<String>,
     /// Why this gateway ends it: because it ends itself, or does not know the client's key any more.
     stopping: Option<Fault>,
+    /// When a session whose client's key is not known any more is dropped as it is, whatever its client reads.
+    dropped_at: Option<Instant>,
     close_counted: bool,
     _open: OpenSocket,
 }
@@ -157,6 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             over: false,
             lost: Vec::new(),
             stopping: None,
+            dropped_at: None,
             close_counted: false,
             _open: route.metrics.websocket_opened(),
             route,
@@ -204,7 +209,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// The session is closed where that can be said. The first reason counts.
     pub(super) fn stop(&mut self, why: Fault) {
-        let _ = self.stopping.get_or_insert(why);
+        let why = *self.stopping.get_or_insert(why);
+        if why != Fault::ShuttingDown && self.dropped_at.is_none() {
+            self.dropped_at = Some(Instant::now() + LAST_WORDS);
+        }
     }
 
     /// Drives the session until it is over; the call ends with it.
@@ -222,6 +230,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             let Some(now) = self.poll_timer(cx) else { return Poll::Pending };
             if self.closing_due().is_some_and(|due| due <= now) {
+                if let Some(why) = self.stopping.filter(|_| self.closing.is_none()) {
+                    // In the middle of a frame nothing could be said.
+                    self.fail(why, None, None, cx);
+                }
                 // Whoever has not answered by now is dropped as it is.
                 self.errors.call.complete();
                 return Poll::Ready(());

@@ -1,7 +1,7 @@
 //! The deadlines of a session: silence, a side that does not read, a close without an answer. One timer for all of them.
 
 use super::super::pings::Step;
-use super::{CLOSING, LINGERING, Limits, Session, Side, Who};
+use super::{CLOSING, Closing, LINGERING, Limits, Session, Side, Who};
 use crate::canon::Fault;
 use std::future::Future as _;
 use std::task::Context;
@@ -41,19 +41,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// When an ending session is dropped as it is. Whoever still takes what was said before the close is waited for, the client also
     /// while it is all in the buffers between: speech is played more slowly than it is sent.
     pub(super) fn closing_due(&self) -> Option<Instant> {
-        let closing = self.closing?;
-        if closing.linger.is_some() {
-            return closing.linger;
+        let due = self.closing.map(|closing| self.closes_at(closing));
+        [due, self.dropped_at].into_iter().flatten().min()
+    }
+
+    fn closes_at(&self, closing: Closing) -> Instant {
+        if let Some(linger) = closing.linger {
+            return linger;
         }
         // A gateway that is ending has not so much time.
         let patience =
             if self.stopping == Some(Fault::ShuttingDown) { CLOSING } else { self.limits.write.max(CLOSING) };
         let blocked = self.client.blocked.max(self.provider.blocked);
-        Some(match blocked {
+        match blocked {
             Some(since) => since + patience,
             None if self.client.owes_close() => closing.progress + patience,
             None => closing.progress + CLOSING,
-        })
+        }
     }
 
     /// One side has taken something. What goes to a provider that has closed already is nothing that anybody waits for: a client
