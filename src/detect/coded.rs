@@ -74,6 +74,20 @@ impl<'a> Coded<'a> {
         self.decoded.as_ref().is_some_and(|decoded| decoded.codec.is_binary())
     }
 
+    /// The same with what stands beside its body as `clean` gives it: fields of an event stream, and the block before a text. None when
+    /// that changes nothing.
+    #[must_use]
+    pub fn with_fields(&self, mut clean: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+        match self.decoded.as_ref()?.codec {
+            Codec::EventStream => Message::read(self.raw)?.with_fields(clean),
+            Codec::Headed => {
+                let headed = headed::read(self.raw)?;
+                Some([&clean(headed.block)?, headed.body].concat())
+            }
+            Codec::Msgpack | Codec::Cbor => None,
+        }
+    }
+
     /// The original with another body.
     #[must_use]
     pub fn with_body(&self, body: &[u8]) -> Option<Vec<u8>> {
@@ -197,6 +211,40 @@ mod tests {
             assert_eq!(serde_json::from_slice::<Value>(told.body()).expect("JSON"), more, "{codec:?}");
             assert_eq!(told.name(), coded.name());
         }
+    }
+
+    #[test]
+    fn what_stands_beside_a_body_is_cleaned() {
+        let clean = |bytes: &[u8]| {
+            let text = String::from_utf8(bytes.to_vec()).expect("text");
+            text.contains("sk-1").then(|| text.replace("sk-1", "***").into_bytes())
+        };
+        let field = |name: &str, kind: u8, value: &[u8]| {
+            let length = u16::try_from(value.len()).expect("short").to_be_bytes();
+            [&[u8::try_from(name.len()).expect("short")], name.as_bytes(), &[kind], &length, value].concat()
+        };
+        let blocks = [
+            [field(":error-message", 7, b"bad key sk-1"), field("x", 6, b"sk-1")].concat(),
+            [&field("a", 7, b"ok")[..], &[1, b'b', 4, 0, 0, 0, 1], b"\x01csk-1"].concat(),
+        ];
+        let expected = [
+            [field(":error-message", 7, b"bad key ***"), field("x", 6, b"***")].concat(),
+            [&field("a", 7, b"ok")[..], &[1, b'b', 4, 0, 0, 0, 1], b"\x01c***"].concat(),
+        ];
+        for (block, expected) in blocks.iter().zip(expected) {
+            let message = event_stream::exception("E", b"{}");
+            let raw =
+                Message { fields: block, ..Message::read(&message).expect("a message") }.with_payload(b"{\"a\":1}");
+            assert_eq!(event_stream::field_blocks(&[&raw[..], &raw].concat()).collect::<Vec<_>>(), [&block[..], block]);
+            let coded = Coded::message(Some(Codec::EventStream), &raw);
+            let cleaned = coded.with_fields(clean).expect("a key was there");
+            let read = Message::read(&cleaned).expect("its checksums are right");
+            assert_eq!((read.fields, read.payload), (&expected[..], &b"{\"a\":1}"[..]));
+            assert_eq!(Coded::message(Some(Codec::EventStream), &cleaned).with_fields(clean), None);
+        }
+        let raw = b"Path:turn.end\r\nX-Key:sk-1\r\n\r\n{}";
+        let cleaned = Coded::message(Some(Codec::Headed), raw).with_fields(clean).expect("a key was there");
+        assert_eq!(cleaned, b"Path:turn.end\r\nX-Key:***\r\n\r\n{}");
     }
 
     #[test]

@@ -16,6 +16,8 @@ const CHECKSUM: usize = 4;
 const LARGEST: usize = 16 * 1024 * 1024 + 128 * 1024 + PRELUDE + CHECKSUM;
 /// The type of a field whose value is a string.
 const STRING: u8 = 7;
+/// The longest value of a field.
+const MOST_VALUE: usize = u16::MAX as usize;
 
 /// A message taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +46,7 @@ impl<'a> Message<'a> {
     #[must_use]
     pub fn headers(&self) -> HeaderMap {
         let (mut headers, mut rest) = (HeaderMap::new(), self.fields);
-        while let Some(Field { name, value, rest: behind }) = field(rest) {
+        while let Some(Field { name, value, rest: behind, .. }) = field(rest) {
             rest = behind;
             let name = HeaderName::from_bytes(name.strip_prefix(b":").unwrap_or(name));
             if let (Ok(name), Some(Ok(value))) = (name, value.map(HeaderValue::from_bytes)) {
@@ -52,6 +54,33 @@ impl<'a> Message<'a> {
             }
         }
         headers
+    }
+
+    /// The same message with each text, each run of bytes and whatever is malformed among its fields as `clean` gives it; none when
+    /// that changes none.
+    #[must_use]
+    pub fn with_fields(&self, mut clean: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let (mut fields, mut rest, mut changed) = (Vec::with_capacity(self.fields.len()), self.fields, false);
+        while let Some(Field { sized, rest: behind, .. }) = field(rest) {
+            let whole = rest.get(..rest.len() - behind.len())?;
+            // What has become longer than a field can be is left as empty as it can be told.
+            let cleaned =
+                sized.and_then(&mut clean).map(|value| if value.len() > MOST_VALUE { Vec::new() } else { value });
+            match (sized, cleaned) {
+                (Some(value), Some(cleaned)) => {
+                    fields.extend_from_slice(whole.get(..whole.len() - value.len() - 2)?);
+                    fields.extend_from_slice(&u16::try_from(cleaned.len()).unwrap_or_default().to_be_bytes());
+                    fields.extend_from_slice(&cleaned);
+                    changed = true;
+                }
+                _ => fields.extend_from_slice(whole),
+            }
+            rest = behind;
+        }
+        let cleaned = if rest.is_empty() { None } else { clean(rest) };
+        changed |= cleaned.is_some();
+        fields.extend_from_slice(cleaned.as_deref().unwrap_or(rest));
+        changed.then(|| write(&fields, self.payload))
     }
 
     /// The same message with another payload.
@@ -102,10 +131,11 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// A field: its name, its value when that is a string, and what follows.
+/// A field: its name, its value when that is a string, the same when it is a string or bytes, and what follows.
 struct Field<'a> {
     name: &'a [u8],
     value: Option<&'a [u8]>,
+    sized: Option<&'a [u8]>,
     rest: &'a [u8],
 }
 
@@ -125,7 +155,18 @@ fn field(bytes: &[u8]) -> Option<Field<'_>> {
         _ => return None,
     };
     let (value, rest) = rest.split_at_checked(length)?;
-    Some(Field { name, value: (*kind == STRING).then_some(value), rest })
+    let sized = matches!(*kind, 6 | STRING).then_some(value);
+    Some(Field { name, value: (*kind == STRING).then_some(value), sized, rest })
+}
+
+/// The blocks of fields of the messages that begin here, whole ones or not.
+pub fn field_blocks(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (total, fields) = prelude(bytes)?;
+        let block = bytes.get(PRELUDE..).map(|rest| rest.get(..fields).unwrap_or(rest));
+        bytes = bytes.get(total..).unwrap_or_default();
+        block
+    })
 }
 
 /// Finds the messages of a body.

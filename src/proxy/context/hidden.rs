@@ -26,6 +26,12 @@ impl RoutedContext {
         cleaned.map_or(said, Bytes::from)
     }
 
+    /// The same; none when no key was in them.
+    pub(crate) fn cleaned(&self, said: &[u8]) -> Option<Vec<u8>> {
+        let cleaned = self.redacted(Bytes::copy_from_slice(said));
+        (cleaned != said).then(|| cleaned.to_vec())
+    }
+
     /// A success of the provider without the keys of the route; none when it contains none.
     pub(crate) fn without_route_keys(&self, said: &[u8]) -> Option<Bytes> {
         self.part_without_route_keys(said, false)

@@ -7,7 +7,7 @@ use crate::canon::{Codec, Evidence, Observed, Stream};
 use crate::detect::{self, Coded, Framing};
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding, Rendered};
-use crate::wire::{Piece, Verdict, sse};
+use crate::wire::{Piece, Verdict, event_stream, sse};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -48,10 +48,13 @@ impl Judge {
     }
 
     /// Whether these bytes contain a key of the route where no failure is looked for: in a comment, in the id or the name of an
-    /// event, in an ignored line. A comment may continue after these bytes.
+    /// event, in an ignored line, in the fields of a message. A comment may continue after these bytes.
     pub(super) fn shows_keys(&self, call: &RoutedContext, bytes: &[u8]) -> bool {
-        if self.framing != Framing::Sse || !call.lends_keys() {
+        if self.framing == Framing::Ndjson || !call.lends_keys() {
             return false;
+        }
+        if self.framing == Framing::EventStream {
+            return event_stream::field_blocks(bytes).any(|block| call.without_route_keys(block).is_some());
         }
         let mut lines = bytes.split(|byte| matches!(byte, b'\r' | b'\n'));
         let is_data = |line: &[u8]| line.strip_prefix(b"data").is_some_and(|rest| matches!(rest, [] | [b':', ..]));
@@ -137,6 +140,9 @@ impl Judge {
             }
             Framing::EventStream => {
                 let coded = Coded::message(Some(Codec::EventStream), raw);
+                let cleaned = coded.with_fields(|value| call.cleaned(value));
+                let raw = cleaned.as_deref().unwrap_or(raw);
+                let coded = Coded::message(Some(Codec::EventStream), raw);
                 let said = call.redacted(Bytes::copy_from_slice(coded.body()));
                 self.told(call, &coded.observed(Observed::event(coded.name(), &said, now)))
             }
@@ -150,8 +156,10 @@ impl Judge {
             Framing::Ndjson => call.without_route_keys(raw).map(|line| [&line[..], b"\n"].concat().into()),
             Framing::EventStream => {
                 let coded = Coded::message(Some(Codec::EventStream), raw);
+                let fields = coded.with_fields(|value| call.without_route_keys(value).map(Vec::from));
+                let coded = Coded::message(Some(Codec::EventStream), fields.as_deref().unwrap_or(raw));
                 let cleaned = call.without_route_keys(coded.body()).and_then(|body| coded.with_body(&body));
-                cleaned.map(Bytes::from)
+                cleaned.or_else(|| fields.clone()).map(Bytes::from)
             }
         };
         cleaned.map_or(Verdict::Pass, Verdict::Replace)

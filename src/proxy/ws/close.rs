@@ -134,6 +134,16 @@ impl SessionErrors {
 
     /// The replacement for a message of the provider's; none when it is not an error, or is left unchanged.
     pub(super) fn message(&mut self, message: &Coded<'_>) -> Option<OwnMessage> {
+        if let Some(cleaned) = message.with_fields(|value| self.call.cleaned(value)) {
+            let opcode = if message.is_binary() { Opcode::Binary } else { Opcode::Text };
+            let replaced = self.without_fields(&Coded::message(self.codec, &cleaned));
+            return replaced.or_else(|| Some(OwnMessage { opcode, payload: Bytes::from(cleaned.clone()) }));
+        }
+        self.without_fields(message)
+    }
+
+    /// The same of a message in which no key stands beside its body.
+    fn without_fields(&mut self, message: &Coded<'_>) -> Option<OwnMessage> {
         let said = message.body();
         let text = self.call.redacted(Bytes::copy_from_slice(said));
         let has_keys = text != said;
