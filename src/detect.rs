@@ -3,9 +3,11 @@
 //! The gateway, `speechgate explain` and the corpus test all call this, so that they cannot come to differ. Pure.
 
 mod coded;
+mod splitter;
 
 pub use coded::{Coded, codec_of, encode, recode};
 use coded::{codec_named, essence};
+pub use splitter::Splitter;
 
 use crate::canon::detectors::Detector;
 use crate::canon::grpc;

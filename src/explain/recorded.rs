@@ -1,8 +1,8 @@
 //! Parses recordings, with the parser that is used for live responses.
 
-use crate::detect::{self, Framing};
+use crate::detect::{self, Framing, Splitter};
 use crate::upstream::{Limits, read_capped};
-use crate::wire::{Piece, Verdict, event_stream, ndjson, sse};
+use crate::wire::{Piece, Verdict, sse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::Empty;
@@ -197,23 +197,9 @@ pub(super) fn units(framing: Framing, bytes: &[u8]) -> (Vec<Unit>, bool) {
         units.extend(Unit::of(framing, piece));
         Verdict::Pass
     };
-    let (rest, oversized) = match framing {
-        Framing::Sse => {
-            let mut splitter = sse::Splitter::new(detect::LIMIT);
-            splitter.feed_pieces(&bytes, &mut out, judge);
-            (splitter.finish(), splitter.oversized())
-        }
-        Framing::Ndjson => {
-            let mut splitter = ndjson::Splitter::new(detect::LIMIT);
-            splitter.feed_pieces(&bytes, &mut out, judge);
-            (splitter.finish(), splitter.oversized())
-        }
-        Framing::EventStream => {
-            let mut splitter = event_stream::Splitter::new(detect::LIMIT);
-            splitter.feed_pieces(&bytes, &mut out, judge);
-            (splitter.finish(), splitter.oversized())
-        }
-    };
+    let mut splitter = Splitter::new(framing);
+    splitter.feed_pieces(&bytes, &mut out, judge);
+    let (rest, oversized) = (splitter.finish(), splitter.oversized());
     let rest = rest.filter(|rest| !rest.trim_ascii().is_empty());
     let unseen = oversized > 0 || rest.as_ref().is_some_and(|rest| rest.len() > detect::LIMIT);
     let last = rest.and_then(|rest| match rest.len() {

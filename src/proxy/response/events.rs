@@ -4,13 +4,13 @@
 use super::cut::Cut;
 use super::judge::Judge;
 use crate::canon::Fault;
-use crate::detect::{self, Framing};
+use crate::detect::{self, Framing, Splitter};
 use crate::proxy::context::RoutedContext;
 use crate::proxy::errors::{self, Finding};
 use crate::proxy::idle::Idle;
 use crate::upstream::{self, DecodedBody, Failure};
 use crate::wire::coding::StreamCoding;
-use crate::wire::{Joined, Piece, Seam, Verdict, event_stream, ndjson, sse};
+use crate::wire::{Joined, Piece, Seam, Verdict};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::{Body as _, Frame};
@@ -43,13 +43,6 @@ pub struct Events {
     cut: Option<Cut>,
 }
 
-#[derive(Debug)]
-enum Splitter {
-    Sse(sse::Splitter),
-    Ndjson(ndjson::Splitter),
-    EventStream(event_stream::Splitter),
-}
-
 impl Events {
     /// Takes over a body. Removes header fields that no longer describe it: a replaced event has another length.
     pub(crate) fn new(
@@ -63,11 +56,7 @@ impl Events {
         let source = DecodedBody::new(source, coding);
         let _ = headers.remove(header::CONTENT_LENGTH);
         let limit = call.route.config.timeouts.idle;
-        let splitter = match framing {
-            Framing::Sse => Splitter::Sse(sse::Splitter::new(detect::LIMIT)),
-            Framing::Ndjson => Splitter::Ndjson(ndjson::Splitter::new(detect::LIMIT)),
-            Framing::EventStream => Splitter::EventStream(event_stream::Splitter::new(detect::LIMIT)),
-        };
+        let splitter = Splitter::new(framing);
         call.phase = framing.phase();
         let last = call.route.config.profile.stream(framing.phase(), call.method.as_str(), call.provider_path());
         let judge = Judge::new(framing, last.map(Arc::clone));
@@ -193,33 +182,19 @@ impl Events {
     fn take(&mut self, data: &Bytes) {
         let Events { splitter, out, call, judge, .. } = self;
         let clean = |bytes: &[u8]| !judge.suspects(call, bytes) && !judge.shows_keys(call, bytes);
-        let passed = match splitter {
-            Splitter::Sse(splitter) => splitter.skim(data, out, clean),
-            Splitter::Ndjson(splitter) => splitter.skim(data, out, clean),
-            Splitter::EventStream(splitter) => splitter.skim(data, out, clean),
-        };
+        let passed = splitter.skim(data, out, clean);
         if passed == data.len() {
             return;
         }
         let rest = data.slice(passed..);
-        let judge = |piece: Piece<'_>| judge.piece(call, piece);
-        match splitter {
-            Splitter::Sse(splitter) => splitter.feed_pieces(&rest, out, judge),
-            Splitter::Ndjson(splitter) => splitter.feed_pieces(&rest, out, judge),
-            Splitter::EventStream(splitter) => splitter.feed_pieces(&rest, out, judge),
-        }
+        splitter.feed_pieces(&rest, out, |piece: Piece<'_>| judge.piece(call, piece));
     }
 
     /// The provider ended the stream regularly. An incomplete last unit passes unchanged: many streams end without their last
     /// line break, and what a parser makes of it is up to the client. Only half of a failure counts as a stream that broke off.
     fn over(&mut self) {
         self.ended = true;
-        let rest = match &mut self.splitter {
-            Splitter::Sse(splitter) => splitter.finish(),
-            Splitter::Ndjson(splitter) => splitter.finish(),
-            Splitter::EventStream(splitter) => splitter.finish(),
-        };
-        let rest = rest.unwrap_or_default();
+        let rest = self.splitter.finish().unwrap_or_default();
         self.out.extend(self.judge.tail(&self.call));
         if rest.len() > detect::LIMIT {
             return match self.judge.piece(&mut self.call, Piece::Part { bytes: &rest, first: true, last: true }) {
@@ -248,12 +223,7 @@ impl Events {
     /// False when an event was too large to be examined, since it may have been that one, and after the provider has sent a
     /// failure.
     fn ended_early(&self) -> bool {
-        let unseen = match &self.splitter {
-            Splitter::Sse(splitter) => splitter.oversized(),
-            Splitter::Ndjson(splitter) => splitter.oversized(),
-            Splitter::EventStream(splitter) => splitter.oversized(),
-        };
-        self.judge.last.is_some() && unseen == 0 && !self.judge.failed
+        self.judge.last.is_some() && self.splitter.oversized() == 0 && !self.judge.failed
     }
 
     /// The stream broke: an event says so, and the stream is cut. If part of a unit has been sent, only the cut can tell the
@@ -266,11 +236,7 @@ impl Events {
         if self.judge.failed {
             return;
         }
-        let seam = match &self.splitter {
-            Splitter::Sse(splitter) => splitter.seam(),
-            Splitter::Ndjson(splitter) => splitter.seam(),
-            Splitter::EventStream(splitter) => splitter.seam(),
-        };
+        let seam = self.splitter.seam();
         if seam == Seam::Inside {
             let _ = errors::broken_off(&mut self.call, failure);
             return;
