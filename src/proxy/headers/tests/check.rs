@@ -124,3 +124,13 @@ fn the_target_names_the_host_before_the_field_does() {
         assert_eq!(authority(&parts(request, headers)), expected.map(HeaderValue::from_static));
     }
 }
+
+/// A key was looked for in the method as it was, though a `%` may stand in a method.
+#[test]
+fn an_escaped_key_in_a_method_is_not_shown() {
+    let key = crate::proxy::gateway_key::make().expect("random bytes");
+    let shown = |method: &str| super::super::shown_method(&Method::from_bytes(method.as_bytes()).expect("a method"));
+    assert_eq!(shown(&key).as_str(), "***");
+    assert_eq!(shown(&key.replacen("sg_", "%73g_", 1)).as_str(), "***");
+    assert_eq!(shown("%50%55T").as_str(), "%50%55T");
+}
