@@ -1,7 +1,7 @@
-//! What the routes of one account share: its slots with one queue, its rates, and what its provider asked it to wait for.
+//! The limits that the routes of one account share: its slots with one queue, its rates, and its backoffs.
 //!
-//! A route holds a slot of its account, and one of its own where it has a limit of its own: the route's is asked for first, so that
-//! a call that waits for it keeps nobody else from the account's.
+//! A call takes a slot of its account, and one of its route if the route has a limit of its own. The route's slot is taken first,
+//! so that a call waiting for it holds no slot of the account.
 
 use super::gates::Gates;
 use super::plan::Plan;
@@ -26,10 +26,10 @@ pub(crate) struct AccountLimits {
     pub(super) turned_away: Arc<Backoffs<Code>>,
 }
 
-/// What an account goes on with.
+/// The previous state of an account.
 struct Before<'a> {
     plan: Option<&'a Plan>,
-    /// None where they were a route's, which were counted otherwise.
+    /// None if the previous state was a route's, whose rates are counted by other keys.
     rates: Option<&'a Rates>,
     backoffs: &'a Arc<Backoffs<Code>>,
     turned_away: &'a Arc<Backoffs<Code>>,
@@ -42,13 +42,13 @@ impl std::fmt::Debug for AccountLimits {
 }
 
 impl Registry {
-    /// The limits of the accounts of a configuration, in its order, with what was counted so far: by the account that had one of
-    /// these credentials or the name, or else by a route that had them for itself and names the account now.
+    /// The limits of a configuration's accounts, in its order, with the counts so far: from the account that had one of these
+    /// credentials or the name, or else from a route that had them and now names the account.
     pub(crate) fn accounts(&self, config: &Config, now: Instant) -> Vec<Arc<AccountLimits>> {
         let mut known = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut living: Vec<Arc<AccountLimits>> = Vec::new();
         for old in known.iter().filter_map(Weak::upgrade) {
-            // Of one account under several configurations the latest counts.
+            // Of one account under several configurations, the latest counts.
             if !living.iter().any(|later| later.is_same_as(&old)) {
                 living.push(old);
             }
@@ -59,7 +59,7 @@ impl Registry {
         let new = config.accounts.iter().zip(&all).zip(before).map(|((account, credentials), old)| {
             let moved = || moved(account, credentials, config, &routes);
             let old = match old {
-                // One that has counted no calls so far goes on with those that its routes have counted.
+                // An account that has not limited calls so far continues with the calls that its routes have counted.
                 Some(old) if account.concurrency.is_some() && old.plan.gates.is_none() => Some(Before {
                     plan: moved().map(|route| &route.own).filter(|own| own.gates.is_some()).or(Some(&old.plan)),
                     ..Before::from(&**old)
@@ -78,7 +78,8 @@ impl Registry {
         new
     }
 
-    /// What each account goes on with: each of those that live is for one alone, whether it has been split, renamed or given other keys.
+    /// The previous state of each account. Each previous account continues as at most one, whether it was split, renamed or given
+    /// other keys.
     fn before<'l>(
         &self,
         config: &Config,
@@ -140,8 +141,8 @@ fn inherit(
     }
 }
 
-/// The route whose slots and backoffs become those of an account: of the routes that name it now and had its credentials for
-/// themselves, or counted calls where the account counted none, the one with the most calls.
+/// The route whose slots and backoffs become an account's: of the routes that now name the account and had its credentials
+/// before, or that counted calls where the account did not, the one with the most calls.
 fn moved<'r>(
     account: &Account,
     credentials: &[u64],
@@ -168,7 +169,7 @@ impl<'a> From<&'a AccountLimits> for Before<'a> {
 
 impl<'a> Before<'a> {
     fn of_route(old: &'a RouteLimits, account: &Account) -> Before<'a> {
-        // Where the account counts no calls, the route goes on with its slots.
+        // If the account does not limit calls, the route keeps its slots.
         let plan = Some(&old.own).filter(|_| account.concurrency.is_some());
         Before { plan, rates: None, backoffs: &old.backoffs, turned_away: &old.turned_away }
     }
@@ -187,17 +188,17 @@ impl AccountLimits {
         }
     }
 
-    /// Whether these are the limits of one account, if under two configurations.
+    /// Whether these are the limits of the same account under two configurations.
     fn is_same_as(&self, other: &AccountLimits) -> bool {
         Arc::ptr_eq(&self.backoffs, &other.backoffs)
     }
 
-    /// Whether it goes on with these slots of a route.
+    /// Whether it continues with these slots of a route.
     pub(super) fn has_slots_of(&self, own: &Plan) -> bool {
         self.plan.gates.as_ref().zip(own.gates.as_ref()).is_some_and(|(one, other)| Arc::ptr_eq(one, other))
     }
 
-    /// Whether its calls are counted.
+    /// Whether it limits calls.
     pub(super) fn counts(&self) -> bool {
         self.config.concurrency.is_some()
     }
@@ -216,7 +217,7 @@ pub(super) struct Calls {
     waiting: AtomicU32,
 }
 
-/// One of them, until it is dropped.
+/// Counts one such call until it is dropped.
 #[derive(Debug)]
 pub(super) struct Counted {
     calls: Arc<Calls>,
@@ -242,11 +243,11 @@ impl Drop for Counted {
     }
 }
 
-/// The slots of a route with an account, for metrics: the account's limit, and the route's own calls, so that those of all routes
-/// add up to the account's.
+/// The slots of a route with an account, for metrics: the account's limit, and the route's own calls, so that the sum over all
+/// routes is the account's.
 pub(super) struct RouteSlots {
     pub(super) account: Arc<Gates>,
-    /// The route's own slots beside the account's.
+    /// The route's own slots, in addition to the account's.
     pub(super) own: Option<Arc<Gates>>,
     pub(super) calls: Arc<Calls>,
 }

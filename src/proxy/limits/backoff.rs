@@ -1,4 +1,4 @@
-//! Backoff after a provider's Retry-After: which requests it concerns, and the probe at its end.
+//! Backoff after a provider's Retry-After: which requests it affects, and the probe at its end.
 
 use super::{Admission, Denied, Refusal, RouteLimits};
 use crate::canon::{Code, Fault};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 impl RouteLimits {
-    /// Which of these accounts a request to `path` with this key may ask now, or try. Refused when none may, with the shortest
+    /// Which of these accounts a request to `path` with this key may use now, or probe. If none, it is rejected with the shortest
     /// wait.
     pub fn free(&self, accounts: AccountSet, credential: u64, path: &str) -> Result<AccountSet, Denied> {
         if !self.waits() {
@@ -19,8 +19,8 @@ impl RouteLimits {
             .map_err(|(remaining, code)| Refusal::of_backoff(code, remaining).into())
     }
 
-    /// Which of these accounts may open a socket: none that the provider refused on another one a moment ago. To be refused at the
-    /// handshake is what makes clients stop that try again after whatever they are told in a session.
+    /// Which of these accounts may open a socket: none that the provider refused on another socket a moment ago. A refused
+    /// handshake stops clients that retry after any error in a session.
     pub(crate) fn may_open(&self, accounts: AccountSet, credential: u64, path: &str) -> Result<AccountSet, Denied> {
         if self.turned_away.count() == 0 || !self.route.waits.enabled {
             return Ok(accounts);
@@ -29,7 +29,7 @@ impl RouteLimits {
             .map_err(|(_, code)| Refusal::of_credential(code).into())
     }
 
-    /// Those of these accounts that are not held; when all are, what the one is held for that is free first.
+    /// The accounts without a backoff; if all have one, an error with the backoff that ends first.
     fn not_held(
         &self,
         backoffs: &Backoffs<Code>,
@@ -52,12 +52,12 @@ impl RouteLimits {
         }
     }
 
-    /// Whether somebody has to wait for anything at all.
+    /// Whether there is any backoff.
     pub fn waits(&self) -> bool {
         self.route.waits.enabled && self.backoffs.count() > 0
     }
 
-    /// A request goes out now: with a probe when a wait is over and nobody has tried since.
+    /// A request is sent now; as a probe, if a backoff has ended and nobody has probed since.
     pub fn go(&self, account: usize, credential: u64, path: &str) -> Result<Option<Probe<Code>>, Denied> {
         if !self.waits() {
             return Ok(None);
@@ -69,8 +69,8 @@ impl RouteLimits {
         }
     }
 
-    /// The first request of a call that has its slot, or needs none: once its body is here, it goes out, as a probe if so. A probe makes
-    /// the others wait, so it waits for nothing itself.
+    /// The first request of a call that has its slot, or needs none: it is sent once its body has arrived, perhaps as a probe.
+    /// Others wait for a probe, so a probe must not wait for its body.
     pub async fn sets_out(
         &self,
         admission: &mut Admission,
@@ -87,7 +87,7 @@ impl RouteLimits {
         Ok(())
     }
 
-    /// Another attempt of a call: it asks again whether there is a backoff, unless it is the one that tries.
+    /// A retry checks for a backoff again, unless the call is the probe itself.
     pub fn goes_again(&self, admission: &mut Admission, path: &str) -> Result<(), Denied> {
         if !admission.is_probe() {
             let (account, credential) = admission.places();
@@ -96,15 +96,15 @@ impl RouteLimits {
         Ok(())
     }
 
-    /// Where paths are: the routes of an account have different prefixes, and may have different providers' hosts and paths below them.
-    /// A route without one says it as well: when it comes to name an account, what was said of a path goes on.
+    /// The host and base path that paths refer to: the routes of an account have different prefixes, and may have different hosts
+    /// and base paths. Routes without an account include it too, so that backoffs by path continue when a route joins an account.
     fn site(&self) -> ((&str, u16), &str) {
         let upstream = self.route.upstreams.first();
         upstream.map_or((("", 0), ""), |one| ((&one.host, one.port), &one.base_path))
     }
 
-    /// The requests that share a backoff with this one: those that use the same injected account, or the client's own key; of
-    /// these, those to the same path, and those to a path of the same kind.
+    /// The keys of the backoffs that affect this request: those of the same injected account or client key, of the same path, and
+    /// of a path of the same kind.
     pub(super) fn backoff_keys(&self, account: usize, credential: u64, path: &str) -> BackoffKeys {
         let credential = self.accounts.get(account).copied().unwrap_or(credential);
         let (host, base) = self.site();
@@ -114,8 +114,8 @@ impl RouteLimits {
     }
 }
 
-/// What paths of one kind have in common: segments that look like ids are equal. An id has a digit and is longer than any word
-/// with a version number, or consists of digits.
+/// What paths of one kind have in common: segments that look like ids are replaced. An id contains a digit and is longer than a
+/// word with a version number, or consists of digits.
 fn template(path: &[u8]) -> Vec<u8> {
     const SHORTEST_ID: usize = 8;
     let mut template = Vec::with_capacity(path.len());

@@ -1,11 +1,11 @@
-//! What a request costs where characters or bytes are counted.
+//! The cost of a request for limits that count characters or bytes.
 //!
 //! Characters are those of the texts that the profile names, in a JSON body (`request_body::text` says how it is read). At most
-//! [`BOUND`] bytes are read for it before the request goes out, and the body then goes out unchanged. What is larger costs the length
-//! that was announced, or else what was read, and the rest as it comes.
+//! [`BOUND`] bytes are read before the request is sent, and the body is then sent unchanged. A larger body costs its declared
+//! length, or else the bytes read so far, and the rest as it arrives.
 //!
-//! Bytes are those of Content-Length. A body without one is read up to the bound; if it ends there, that is the cost, and
-//! otherwise the rest is charged as it comes, and the request fails where the limit is reached.
+//! Bytes are those of Content-Length. A body without it is read up to the bound; if it ends there, that is the cost, and
+//! otherwise the rest is charged as it arrives, and the request fails when the limit is reached.
 
 use super::subject::Subject;
 use crate::canon::{Fault, Profile};
@@ -15,16 +15,16 @@ use crate::proxy::request_body::{Ahead, Content, Kind};
 use bytes::Bytes;
 use http::HeaderMap;
 
-/// Most bytes of a body that are read before it goes out.
+/// Most bytes of a body that are read before it is sent.
 pub(crate) const BOUND: usize = 64 * 1024;
 
-/// The costs of one request, each found out once.
+/// The costs of one request, each determined once.
 pub(super) struct Costs<'a> {
     profile: &'a Profile,
     headers: &'a HeaderMap,
-    /// The request is a generation by itself.
+    /// Whether the request is itself a generation.
     generation: bool,
-    /// Characters, and whether the rest of the body is charged as it comes.
+    /// Characters, and whether the rest of the body is charged as it arrives.
     characters: Option<(u64, bool)>,
 }
 
@@ -33,7 +33,7 @@ impl<'a> Costs<'a> {
         Costs { profile, headers: subject.headers, generation: subject.generation, characters: None }
     }
 
-    /// What the request costs; and whether more of its body is still to be charged.
+    /// The cost of the request, and whether more of its body is charged later.
     pub(super) async fn of(&mut self, cost: Cost, upload: &mut RequestBody) -> Result<(u64, bool), Fault> {
         match (cost, self.characters) {
             (Cost::Requests, _) => Ok((1, false)),
@@ -63,7 +63,7 @@ impl<'a> Costs<'a> {
         match kind.read(Bytes::from(ahead.bytes), ahead.whole, read, |body| self.profile.characters(body)) {
             Content::NoText => (0, false),
             Content::Read(characters) => (characters, false),
-            // What was decoded of a part says nothing of the whole.
+            // The decoded size of a part says nothing about the whole.
             Content::Unread(_) if !ahead.whole => (read, length.is_none()),
             Content::Unread(length) => (length, false),
         }

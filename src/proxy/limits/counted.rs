@@ -1,10 +1,10 @@
-//! What the fleet has counted for a request, so that it can be given back.
+//! What the fleet has charged for a request, so that it can be refunded.
 
 use crate::fleet::{Check, Fleet};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-/// What the fleet has counted for a request.
+/// What the fleet has charged for a request.
 pub(super) struct SharedCharge {
     pub(super) fleet: Arc<Fleet>,
     pub(super) route: String,
@@ -12,7 +12,7 @@ pub(super) struct SharedCharge {
 }
 
 impl SharedCharge {
-    /// Notifies the fleet in the background.
+    /// Refunds it in the background.
     pub(super) fn give_back(self) {
         // Without a runtime the process is ending.
         if let Ok(runtime) = Handle::try_current() {

@@ -1,13 +1,13 @@
-//! The credential that a request goes out with, as a key.
+//! The credential that a request is sent with, as a key for limits.
 
 use crate::fleet::Hidden;
 
-/// The key of a credential; nothing tells the credential itself.
+/// The key of a credential, which does not reveal the credential.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Credential {
     /// Its key in this process.
     pub key: u64,
-    /// What its names are made of where limits are shared.
+    /// The input for its names in a fleet.
     pub(super) hidden: Option<Hidden>,
 }
 

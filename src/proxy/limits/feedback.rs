@@ -1,8 +1,8 @@
-//! What the provider's answers say about the limits of a route.
+//! What the provider's responses mean for the limits of a route.
 //!
 //! A 429 can mean three things. For lack of a slot, the learned cap shrinks and later calls queue. For too many requests, all
 //! requests with the same credential back off; so do similar requests when the provider is unavailable, unless the route has
-//! another upstream. A used-up quota causes no backoff, because waiting would not help.
+//! another upstream. An exhausted quota causes no backoff, because waiting would not help.
 
 use super::{Credential, RouteLimits, Slot};
 use crate::canon::{CanonicalError, Code, Origin, Type};
@@ -14,67 +14,67 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The longest pause for lack of a slot: a plan is full until one of its calls ends, and no clock can tell when that is.
+/// The longest pause for lack of a slot: a plan is full until one of its calls ends, and nobody can predict when that is.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long a credential that was refused on a socket opens no other: as long as clients take to try a few times, and no longer than
-/// somebody who has just paid waits for it to be noticed.
+/// How long a credential that was refused on a socket opens no other: as long as clients usually retry, but no longer than
+/// somebody who has just paid is willing to wait.
 const TURNED_AWAY: Duration = Duration::from_secs(5);
 
-/// What a call that goes out holds of the limits of its route.
+/// What the limits of a route have granted a call.
 #[derive(Default)]
 pub struct Admission {
     /// Its slot, until its last byte.
     permit: Option<Slot>,
-    /// It tries whether the provider is willing again.
+    /// Set if the call is a probe during a backoff.
     probe: Option<Probe<Code>>,
-    /// The key of the credential that it brings.
+    /// The key of the client's credential.
     credential: Credential,
-    /// Which of the route's accounts it uses.
+    /// The index of the account that it uses.
     account: usize,
-    /// Its place in a queue, should it need another slot.
+    /// Its claim in a queue, should it need another slot.
     claim: Option<Claim>,
 }
 
 impl Admission {
-    /// A call with this key and place in queues, which uses this account.
+    /// A call with this key and claim, which uses this account.
     #[must_use]
     pub fn new(credential: impl Into<Credential>, claim: impl Into<Claim>, account: usize) -> Admission {
         Admission { credential: credential.into(), account, claim: Some(claim.into()), ..Admission::default() }
     }
 
-    /// What it has from now on.
+    /// Sets its slot.
     pub fn has(&mut self, permit: Option<Slot>) {
         self.permit = permit;
     }
 
-    /// It tries whether the provider is willing again, if so.
+    /// Sets whether it is a probe.
     pub fn tries(&mut self, probe: Option<Probe<Code>>) {
         self.probe = probe;
     }
 
-    /// Whether it does.
+    /// Whether it is a probe.
     pub fn is_probe(&self) -> bool {
         self.probe.is_some()
     }
 
-    /// The key of the credential that it brings.
+    /// The key of the client's credential.
     pub fn credential(&self) -> Credential {
         self.credential
     }
 
-    /// What it shares backoffs by, besides its path: its account and the key of its credential.
+    /// What its backoffs are keyed by, besides the path: its account and the key of its credential.
     pub(super) fn places(&self) -> (usize, u64) {
         (self.account, self.credential.key)
     }
 
-    /// What it asks for slots with.
+    /// Its claim for slots.
     pub fn claim(&self) -> Claim {
         self.claim.unwrap_or(Claim { priority: Priority::Normal, tenant: None })
     }
 
-    /// It goes on with another account, and gives back the slot of the old one. Gives what it has to ask with
-    /// for another; none when it needs none.
+    /// The call changes to another account, and releases the slot of the old one. Returns the claim for a new slot; none when it
+    /// needs none.
     pub fn moves(&mut self, account: usize) -> Option<Claim> {
         if self.account == account {
             return None;
@@ -90,7 +90,7 @@ impl Admission {
 }
 
 impl RouteLimits {
-    /// The head of the provider's answer has come: what it says of its plan counts, and a success proves what was tried.
+    /// The head of the provider's response has arrived: its concurrency headers count, and a success confirms a probe.
     pub fn answered(&self, admission: &mut Admission, status: u16, headers: &HeaderMap) {
         if status < 400
             && let Some(probe) = admission.probe.take()
@@ -108,9 +108,9 @@ impl RouteLimits {
         }
     }
 
-    /// The provider failed a call to this path, in an answer or in the middle of one.
+    /// The provider failed a call to this path, in a response or in the middle of one.
     pub fn failed(&self, admission: &mut Admission, path: &str, error: &CanonicalError) {
-        // What was never admitted went out in nobody's name, and what it was told binds nobody.
+        // A request that was never admitted was sent without a key, so its response affects no other request.
         if error.origin != Origin::Provider || admission.claim.is_none() {
             return;
         }
@@ -132,7 +132,7 @@ impl RouteLimits {
 
     /// The provider refused the credential of an open socket.
     pub(crate) fn turn_away(&self, admission: &Admission, path: &str, error: &CanonicalError) {
-        // Of those that bring no key that is known, each may have one in its first message.
+        // Clients without a known key may each have one in their first message.
         let known = !self.accounts.is_empty() || admission.credential.key != self.keys.of(<&[u8]>::default());
         if self.route.waits.enabled && known {
             let place = self.backoff_keys(admission.account, admission.credential.key, path);
@@ -141,7 +141,7 @@ impl RouteLimits {
         }
     }
 
-    /// Work on a socket that had this slot has ended, well or with this error of the provider's.
+    /// Work on a socket with this slot has ended, successfully or with this error of the provider.
     pub(crate) fn settled(&self, mut permit: Slot, error: Option<&CanonicalError>) {
         let now = Instant::now();
         let refused = error.filter(|error| error.code.kind() == Type::ConcurrencyLimited);
@@ -181,7 +181,7 @@ impl RouteLimits {
         }
     }
 
-    /// Grants no new slots until one of the calls that the provider holds has ended, or this time is over.
+    /// Grants no new slots until one of the calls at the provider has ended, or this time is over.
     fn pause(&self, permit: &mut Slot, wait: Duration, now: Instant) {
         if !self.route.waits.enabled {
             return;
@@ -191,18 +191,18 @@ impl RouteLimits {
             return;
         }
         let gate = Arc::downgrade(permit.gate());
-        // Not joined: it ends by itself, and does no harm if the pause has ended before.
+        // Not joined: it ends by itself, and is harmless if the pause has ended before.
         drop(tokio::spawn(async move {
             tokio::time::sleep_until(until).await;
             if let Some(gate) = gate.upgrade() {
-                // Not `until`: where this comes late, a share of the fleet may be over.
+                // The current time and not `until`: if this runs late, a share of the fleet may have expired.
                 gate.wake(Instant::now().into_std());
             }
         }));
     }
 
-    /// A call was cancelled after it had gone out. Its connection is closed with it, but the provider notices that a little later:
-    /// until then its slot stays taken.
+    /// A call was cancelled after it was sent. Its connection is closed, but the provider notices that a little later: until then
+    /// its slot stays taken.
     pub fn settle(&self, admission: &mut Admission) {
         // Without a runtime the process is ending.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
@@ -214,7 +214,7 @@ impl RouteLimits {
         }));
     }
 
-    /// How long a slot settles unless that proves too short.
+    /// The settle time of a slot, unless that has proved too short.
     fn settle_time(&self) -> Duration {
         self.concurrency().map_or(Duration::ZERO, |concurrency| concurrency.settle)
     }
@@ -224,7 +224,7 @@ impl RouteLimits {
     }
 }
 
-/// The provider answered without a Retry-After.
+/// The provider responded without a Retry-After.
 fn open(admission: &mut Admission) {
     if let Some(probe) = admission.probe.take() {
         probe.open();

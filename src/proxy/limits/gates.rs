@@ -1,9 +1,9 @@
-//! The gates of a route: one with slots for each of its accounts, or, where clients bring their own keys, one for each key.
+//! The gates of a route: one with slots for each of its accounts or, if clients bring their own keys, one for each key.
 //!
 //! A plan belongs to an account, so its slots are not shared with other accounts, and what is learned about one says nothing
-//! about another. Keys come from the network: at most [`MOST`] have a gate of their own, and later ones share one. A gate that
-//! was idle for [`IDLE`] is forgotten, with what was learned for it. Where a fleet shares them, each costs an agent and is known to a
-//! backend: there are at most [`MOST_SHARED`], forgotten after [`IDLE_SHARED`].
+//! about another. Keys come from the network: at most [`MOST`] have a gate of their own, and further ones share one. A gate that
+//! was idle for [`IDLE`] is dropped, with what was learned for it. If a fleet shares the gates, each needs an agent and is known
+//! to the backend, so there are at most [`MOST_SHARED`], dropped after [`IDLE_SHARED`].
 
 use super::Credential;
 use crate::fleet::{Fleet, Label};
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How many keys have a gate of their own.
 pub(super) const MOST: usize = 4096;
-/// How long a gate that nobody uses is kept.
+/// How long an unused gate is kept.
 const IDLE: Duration = Duration::from_secs(600);
-/// The same where a fleet shares them.
+/// The same limits if a fleet shares the gates.
 const MOST_SHARED: usize = 512;
 const IDLE_SHARED: Duration = Duration::from_secs(60);
 
@@ -24,7 +24,7 @@ const IDLE_SHARED: Duration = Duration::from_secs(60);
 pub(super) enum Gates {
     /// One for all accounts.
     Accounts(Arc<Gate>),
-    /// One for each key that clients bring.
+    /// One for each key of a client.
     Keys(Keyed),
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Keyed {
     state: Mutex<KeyedState>,
 }
 
-/// Where gates are shared with other gateways: all of them know one by the name of its route and its key.
+/// If gates are shared with other gateways: all of them name a gate by its route and key.
 pub(super) struct Sharing {
     pub(super) fleet: Arc<Fleet>,
     pub(super) route: String,
@@ -65,7 +65,7 @@ impl Gates {
         Arc::new(Gates::Keys(Keyed { state: Mutex::new(state) }))
     }
 
-    /// Changes the size. What was learned is reset when learning is off.
+    /// Changes the size. What was learned is reset if learning is disabled.
     pub(super) fn reconfigure(&self, setup: &Setup, learn: bool, now: Instant) {
         match self {
             Gates::Accounts(gate) => resize(gate, setup, learn, now),
@@ -77,7 +77,7 @@ impl Gates {
         }
     }
 
-    /// Shares the slots among these tenants from now on.
+    /// Shares the slots among these tenants.
     pub(super) fn share_among(&self, tenants: &[(u64, TenantShare)]) {
         match self {
             Gates::Accounts(gate) => gate.share_among(tenants, clock()),
@@ -97,7 +97,7 @@ impl Gates {
         }
     }
 
-    /// All that there are now.
+    /// All current gates.
     pub(super) fn all(&self) -> Vec<Arc<Gate>> {
         match self {
             Gates::Accounts(gate) => vec![Arc::clone(gate)],
@@ -105,7 +105,7 @@ impl Gates {
         }
     }
 
-    /// Forgets the gates of keys that nobody has used for long.
+    /// Drops the gates of keys that have not been used for long.
     pub(super) fn sweep(&self, now: Instant) {
         if let Gates::Keys(keyed) = self {
             let mut state = keyed.lock();
@@ -124,7 +124,7 @@ impl Keyed {
         }
         let most = state.bounds().0;
         if state.gates.len() >= most {
-            // Whoever invents keys would otherwise have the fleet begin and end a gate for each.
+            // Otherwise a client that invents keys would make the fleet create and drop a gate for each.
             let after = if state.sharing.is_some() { state.bounds().1 } else { Duration::ZERO };
             state.forget_idle(now, after);
         }
@@ -158,7 +158,7 @@ impl KeyedState {
         self.gates.values().map(|kept| &kept.gate).chain(&self.crowd)
     }
 
-    /// How many keys have a gate of their own, and for how long after they were used.
+    /// How many keys have a gate of their own, and how long an unused gate is kept.
     fn bounds(&self) -> (usize, Duration) {
         if self.sharing.is_some() { (MOST_SHARED, IDLE_SHARED) } else { (MOST, IDLE) }
     }

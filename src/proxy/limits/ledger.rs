@@ -1,9 +1,9 @@
-//! What a call brings after it was admitted, for the limits that count it: text in the messages of a socket, seconds of audio.
+//! Charges the limits for what a call uses after it was admitted: text in the messages of a socket, seconds of audio.
 //!
-//! A generation that begins is asked for like a request, with the text that begins it; one that a limit has no room for does not begin.
-//! One that runs is never cut: what it brings beyond that is taken all the same, and those that come later wait for it. How long audio is
-//! shows at its end, so that for `audio-seconds` a generation is asked for one second and owes the rest. Where gateways share
-//! their limits, each counts this for its own part.
+//! A generation that begins is checked like a request, with the text that begins it; if a limit has no room, it does not begin. A
+//! generation in progress is never cut: what it uses beyond that is charged all the same, and later ones wait. The length of
+//! audio is known at its end, so for `audio-seconds` a generation is charged one second first and the rest afterwards. If
+//! gateways share their limits, each charges this to its own share.
 
 use super::rates::now;
 use super::refusal::Place;
@@ -16,7 +16,7 @@ use crate::limit::rate::{Quota, Rate};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// The limits that go on counting a call.
+/// The limits that still count a call after its admission.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     lines: Vec<Line>,
@@ -29,7 +29,7 @@ struct Line {
     place: Place,
     rate: Arc<Rate>,
     key: u64,
-    /// The same for the fleet.
+    /// Its name in the fleet.
     name: u64,
     quota: Quota,
 }
@@ -76,10 +76,10 @@ impl RouteLimits {
 }
 
 impl Ledger {
-    /// A generation is to begin with so much text.
+    /// A generation with this many characters is about to begin.
     ///
     /// # Errors
-    /// When a limit has no room for it; then nothing is taken.
+    /// When a limit has no room for it; then nothing is charged.
     pub(crate) fn begins(&self, characters: u64) -> Result<(), Denied> {
         let mut taken: Vec<(&Line, NonZeroU32)> = Vec::new();
         for line in &self.lines {
@@ -99,7 +99,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// One that runs brings more text.
+    /// A generation in progress sent more text.
     pub(crate) fn goes_on(&self, characters: u64) {
         let Some(cost) = count(characters) else { return };
         for line in self.lines.iter().filter(|line| line.limit.cost == Cost::TextCharacters) {
@@ -108,7 +108,7 @@ impl Ledger {
         }
     }
 
-    /// One has ended: its audio beyond the second that it was asked for is taken.
+    /// A generation has ended: its audio beyond the first second is charged.
     pub(crate) fn ended(&self, record: &Record) {
         let seconds = record.metered_audio_seconds().unwrap_or_default().ceil() as u64;
         for line in self.lines.iter().filter(|line| line.limit.cost == Cost::AudioSeconds) {
@@ -123,7 +123,7 @@ impl Ledger {
         }
     }
 
-    /// The fleet hears of it with the next request that it counts.
+    /// The fleet is told with the next request that it counts.
     fn tell(&self, line: &Line, cost: NonZeroU32) {
         if let Some(fleet) = &self.fleet {
             let cost = cost.min(line.quota.burst);

@@ -1,23 +1,23 @@
-//! The limits of routes: what is checked before a request goes out, and what the provider's responses teach.
+//! The limits of routes: what is checked before a request is sent, and what the provider's responses teach.
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `credential` | whose request it is |
+//! | `credential` | the credential that a request is sent with |
 //! | `rates` | rate limits: what is counted together, charged, and refunded |
-//! | `shared` | the same where several gateways count together |
+//! | `shared` | rate limits that several gateways count together |
 //! | `cost` | what a request costs where characters or bytes are counted |
 //! | `account` | what the routes of one account share |
 //! | `backoff` | backoff after a Retry-After, and the probe at its end |
 //! | `plan` | slots by credential, from one configuration to the next |
-//! | `gates` | whose slots they are: an account's, or those of a key that clients bring |
-//! | `ledger` | what a call brings after it was admitted: text on sockets, seconds of audio |
+//! | `gates` | the gates with the slots: one for accounts, or one for each key that clients bring |
+//! | `ledger` | charges after admission: text on sockets, seconds of audio |
 //! | `slots` | concurrency slots, and the queue for them |
-//! | `feedback` | what the provider's answers say about all of them |
-//! | `refusal` | refusals as errors and headers |
-//! | `view` | all of it, for the status page |
+//! | `feedback` | what the provider's responses mean for all of them |
+//! | `refusal` | rejections as errors and header fields |
+//! | `view` | the state for the status page |
 //!
-//! Counts outlive a configuration: [`Registry`] knows the limits of each route by name, and a reload keeps what still means the
-//! same. The limits of a removed route are forgotten with its last call.
+//! Counts outlive a configuration: [`Registry`] knows the limits of each route by name, and a reload keeps the counts of limits
+//! that have not changed in meaning. The limits of a removed route are dropped with its last call.
 
 mod account;
 mod backoff;
@@ -69,17 +69,17 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-/// How often a part of the idle entries is forgotten: all of them within a minute or so.
+/// How often a part of the idle entries is dropped: all of them within about a minute.
 const TIDY: Duration = Duration::from_secs(1);
 
 /// The limits of all routes, by name.
 #[derive(Default)]
 pub struct Registry {
     keys: Keys,
-    /// Where limits are shared with other gateways.
+    /// Set if limits are shared with other gateways.
     fleet: OnceLock<Arc<Fleet>>,
     routes: Mutex<HashMap<String, Weak<RouteLimits>>>,
-    /// Those of accounts, the latest first.
+    /// The limits of accounts, latest first.
     accounts: Mutex<Vec<Weak<AccountLimits>>>,
 }
 
@@ -95,16 +95,16 @@ pub struct RouteLimits {
     rates: Rates,
     /// Its own slots.
     own: Plan,
-    /// What it shares with other routes. The backoffs are then the account's.
+    /// The limits that it shares with other routes. Backoffs are then the account's.
     account: Option<Arc<AccountLimits>>,
-    /// Its calls at the account's slots.
+    /// Its calls that use the account's slots.
     calls: Arc<Calls>,
-    /// What metrics show where it has an account whose calls are counted.
+    /// What metrics show if it has an account with a concurrency limit.
     shown: Option<Arc<RouteSlots>>,
     backoffs: Arc<Backoffs<Code>>,
     /// Credentials that were refused on a socket a moment ago.
     turned_away: Arc<Backoffs<Code>>,
-    /// The keys of the credentials that the route injects, by their place in the configuration.
+    /// The keys of the credentials that the route injects, by index in the configuration.
     accounts: Vec<u64>,
     /// All of them, as one credential.
     all: Credential,
@@ -112,7 +112,7 @@ pub struct RouteLimits {
     elsewhere: bool,
     /// What takes a slot.
     unit: ConcurrencyUnit,
-    /// Where the provider says how many it allows, and how many it counts.
+    /// The response header with the provider's limit, and the one with its count.
     limit_header: Option<HeaderName>,
     current_header: Option<HeaderName>,
 }
@@ -130,20 +130,20 @@ impl fmt::Debug for RouteLimits {
 }
 
 impl Registry {
-    /// Shares the limits of all routes from now on. Called before there are any.
+    /// Shares the limits of all routes with a fleet. Called before there are any.
     pub fn join(&self, fleet: Arc<Fleet>) {
-        // A second fleet would change what is counted where; there is one for the life of a process.
+        // A second fleet would change what is counted where, so the first call wins.
         let _ = self.fleet.set(fleet);
     }
 
-    /// Gives back what the fleet has granted, at the end of the process.
+    /// Returns what the fleet has granted, at the end of the process.
     pub async fn leave_fleet(&self) {
         if let Some(fleet) = self.fleet.get() {
             fleet.leave().await;
         }
     }
 
-    /// The limits of a route, with what the ones of its name have counted so far.
+    /// The limits of a route, with the counts so far under its name.
     pub(crate) fn route(
         &self,
         (route, tenants): (&Arc<Route>, &[Arc<Tenant>]),
@@ -161,7 +161,7 @@ impl Registry {
         if let Some(gates) = &limits.own.gates {
             gates.share_among(&Self::shares(tenants));
         }
-        // The gates of keys are shared as they come.
+        // The gates of keys are shared when they are created.
         if let (Some(fleet), Some(gate)) = (fleet, limits.own.gate()) {
             let accounts = route.credentials.iter().zip(&limits.own.numbers);
             fleet.share_accounts(&route.name, accounts.map(|(one, number)| (*number, fleet_label(meaning(one)))), gate);
@@ -172,12 +172,13 @@ impl Registry {
         limits
     }
 
-    /// What each tenant has of the slots of a gate.
+    /// The share of each tenant in the slots of a gate.
     fn shares(tenants: &[Arc<Tenant>]) -> Vec<(u64, TenantShare)> {
         tenants.iter().map(|tenant| (slots::tenant_number(tenant), share(tenant))).collect()
     }
 
-    /// Ends the backoffs and pauses of one route, its account's with them, or of all, and returns how many there were; none when no route has this name.
+    /// Ends the backoffs and pauses of one route and its account, or of all routes, and returns how many there were; none when no
+    /// route has this name.
     #[must_use]
     pub fn clear_waits(&self, route: Option<&str>) -> Option<usize> {
         let all = self.all().into_iter().filter(|(name, _)| route.is_none_or(|route| route == name));
@@ -193,7 +194,7 @@ impl Registry {
         all
     }
 
-    /// Forgets idle entries, a part of them each second, for as long as it is polled.
+    /// Drops idle entries, a part of them each second, while it is polled.
     pub async fn keep_tidy(&self) {
         let mut ticks = tokio::time::interval(TIDY);
         loop {
@@ -231,7 +232,7 @@ impl RouteLimits {
         let all = Credential { key: keys.of(&accounts), hidden: fleet.map(|_| hidden()) };
         let sharing = || fleet.map(|fleet| Sharing { fleet: Arc::clone(fleet), route: route.name.clone() });
         let counted = account.filter(|account| account.counts());
-        // Beside the account's slots, those of the route are a bound for all credentials together.
+        // If the account has slots, the route's own limit applies to all credentials together.
         let bound = if counted.is_some() { accounts.get(..1).unwrap_or_default() } else { &accounts };
         let before = old.map(|old| &old.own).filter(|own| !account.is_some_and(|account| account.has_slots_of(own)));
         let own = Plan::new(route.concurrency.as_ref(), bound, sharing, before, now);
@@ -241,7 +242,7 @@ impl RouteLimits {
             let account = Arc::clone(account.plan.gates.as_ref()?);
             Some(Arc::new(RouteSlots { account, own, calls: Arc::clone(&calls) }))
         });
-        // What was asked of an account binds a route no more that has left it.
+        // Backoffs of an account do not apply to a route that has left it.
         let alone = old.filter(|old| old.account.is_none());
         let backoffs = account.map(|account| &account.backoffs).or(alone.map(|old| &old.backoffs));
         let turned_away = account.map(|account| &account.turned_away).or(alone.map(|old| &old.turned_away));
@@ -279,7 +280,7 @@ impl RouteLimits {
                 let how = (now.into_std(), self.route.rate_limit_headers);
                 Either::Left(rates::charge(self.entries(), &self.keys, subject, &self.route.profile, (upload, how)))
             }
-            // Boxed: where nothing is shared, requests do not carry it about.
+            // Boxed, so that requests do not reserve space for it where nothing is shared.
             Some(fleet) => Either::Right(Box::pin(shared::charge(
                 self.entries(),
                 (fleet, &self.keys),
@@ -290,7 +291,7 @@ impl RouteLimits {
         }
     }
 
-    /// Whether bodies may be read before they go out.
+    /// Whether bodies may be read before they are sent.
     pub(crate) fn reads_bodies(&self) -> bool {
         self.entries().any(Entry::reads_bodies)
     }
@@ -300,8 +301,8 @@ impl RouteLimits {
         self.rates.0.iter().chain(self.account.iter().flat_map(|account| &account.rates.0))
     }
 
-    /// The key of the credential that a request goes out with: the accounts of the route, or the key that the client brings
-    /// in a header, in the query or in a subprotocol, whichever is first. All that bring none share one.
+    /// The key of the credential that a request is sent with: the accounts of the route, or the first key that the client has in
+    /// a header, in the query or in a subprotocol. All clients without a key share one.
     pub fn credential(&self, key: Option<&HeaderValue>, parts: &request::Parts) -> Credential {
         if !self.accounts.is_empty() {
             return self.all;
@@ -325,28 +326,28 @@ impl RouteLimits {
         Credential { key: self.keys.of(token), hidden: self.fleet.as_ref().map(|_| Hidden::of(token)) }
     }
 
-    /// Whether calls are counted.
+    /// Whether calls are limited.
     pub fn counts(&self) -> bool {
         self.concurrency().is_some()
     }
 
-    /// What is said of the slots that the provider speaks of: its account's, or else its own.
+    /// The settings of the provider's plan: the account's, or else the route's own.
     fn concurrency(&self) -> Option<&Concurrency> {
         let of_account = self.account.as_ref().and_then(|account| account.config.concurrency.as_ref());
         of_account.or(self.route.concurrency.as_ref())
     }
 
-    /// Those slots.
+    /// The slots of the provider's plan.
     fn plan(&self) -> &Plan {
         self.account.as_ref().filter(|account| account.counts()).map_or(&self.own, |account| &account.plan)
     }
 
-    /// The route's own gate beside its account's.
+    /// The route's own gate in addition to its account's.
     fn beside(&self) -> Option<&Arc<Gate>> {
         self.shown.as_ref().and_then(|shown| shown.own.as_ref()).and_then(|_| self.own.gate())
     }
 
-    /// The gate for a credential, where calls are counted.
+    /// The gate for a credential, if calls are limited.
     pub fn gate(&self, credential: Credential) -> Option<Arc<Gate>> {
         let gates = self.plan().gates.as_ref().filter(|_| self.counts())?;
         Some(gates.of(credential, rates::now()))
@@ -365,8 +366,8 @@ impl RouteLimits {
         self.backoffs.clear() + self.turned_away.clear() + gates.iter().map(|gate| gate.end_pauses()).sum::<usize>()
     }
 
-    /// Whether a request takes a slot for as long as it lasts. Where units on a WebSocket are counted, the session asks for
-    /// those.
+    /// Whether a request takes a slot for its whole duration. If units on a WebSocket are counted, the session asks for slots
+    /// instead.
     pub(crate) fn takes_slot(&self, websocket: bool, counted_inside: impl FnOnce() -> bool) -> bool {
         match self.unit {
             ConcurrencyUnit::Request => true,
@@ -375,7 +376,7 @@ impl RouteLimits {
         }
     }
 
-    /// Every account that the route has; one where clients bring their own.
+    /// All accounts of the route; one if clients bring their own keys.
     pub(crate) fn all_accounts(&self) -> AccountSet {
         (0..self.accounts.len().max(1)).fold(AccountSet::NONE, AccountSet::with)
     }
@@ -385,12 +386,12 @@ fn share(tenant: &Arc<Tenant>) -> TenantShare {
     TenantShare { weight: tenant.weight, reserve: tenant.reserve, max: tenant.max }
 }
 
-/// What an account is called where several gateways share it.
+/// The name of an account in a fleet.
 fn fleet_label(meaning: impl Hash) -> Label {
     Label::Hidden(Hidden::of(meaning))
 }
 
-/// What makes an account: two are the same when all of this is.
+/// The identity of an account: two accounts are the same if all of this is equal.
 fn meaning(one: &Credentials) -> impl Hash {
     let header = one.header.as_ref().map(HeaderName::as_str);
     (header, &one.query, &one.subprotocol, &one.first_message, one.value.reveal())

@@ -1,4 +1,4 @@
-//! Slots by credential: the gates of a route or of an account, and the numbers by which they know the credentials.
+//! Slots by credential: the gates of a route or an account, and the numbers by which gates know credentials.
 
 use super::gates::{Gates, Sharing};
 use crate::config::types::Concurrency;
@@ -9,21 +9,21 @@ use std::time::Instant;
 /// The gates, which outlive a configuration.
 #[derive(Default)]
 pub(super) struct Plan {
-    /// Kept while calls are temporarily not counted; none when they never were.
+    /// Kept while calls are temporarily not limited; none when they never were.
     pub(super) gates: Option<Arc<Gates>>,
-    /// The numbers by which a gate knows the credentials, by their places in the configuration: one stays the same when a reload gives
-    /// the credentials another place.
+    /// The numbers by which a gate knows the credentials, by index in the configuration: a number stays the same when a reload
+    /// moves the credentials.
     pub(super) numbers: Vec<usize>,
-    /// Every credential that the gate has known, with its number: one that a reload takes away has its calls there until they end, and
-    /// has them again when the next reload brings it back.
+    /// Every credential that the gate has known, with its number. The calls of a credential that a reload removes keep its number
+    /// until they end, and count for it again if a later reload restores it.
     known: Vec<(u64, usize)>,
     /// Whether clients bring the keys.
     by_key: bool,
 }
 
 impl Plan {
-    /// The slots of these credentials; of the keys that clients bring when there are none. Existing gates are kept and resized, and a
-    /// credential keeps its number wherever it stands in the configuration.
+    /// The slots of these credentials, or of the clients' own keys if there are none. Existing gates are kept and resized, and a
+    /// credential keeps its number wherever it is in the configuration.
     pub(super) fn new(
         concurrency: Option<&Concurrency>,
         credentials: &[u64],
@@ -58,7 +58,7 @@ impl Plan {
         Plan { gates: Some(gates), numbers, known, by_key }
     }
 
-    /// The gate of all credentials; none where calls are not counted, or each key that clients bring has one.
+    /// The gate of all credentials; none if calls are not limited, or each client key has one.
     pub(super) fn gate(&self) -> Option<&Arc<Gate>> {
         match self.gates.as_deref()? {
             Gates::Accounts(gate) => Some(gate),
@@ -66,7 +66,7 @@ impl Plan {
         }
     }
 
-    /// The gate's numbers of these credentials; where clients bring their own keys each has a gate with one.
+    /// The gate's numbers of these credentials; each client key has a gate with a single number.
     pub(super) fn numbers_of(&self, credentials: AccountSet) -> AccountSet {
         if self.numbers.is_empty() {
             return AccountSet::only(0);
@@ -75,7 +75,7 @@ impl Plan {
         numbers.fold(AccountSet::NONE, |all, (_, number)| all.with(*number))
     }
 
-    /// The credential whose slot it is, by its place in the configuration.
+    /// The credential of a slot, by its index in the configuration.
     pub(super) fn place_of(&self, permit: &Permit) -> usize {
         self.numbers.iter().position(|number| *number == permit.account()).unwrap_or_default()
     }
@@ -96,8 +96,8 @@ impl Plan {
     }
 }
 
-/// The credentials that a gate knows, these among them: each has its old number, or else the first that is nobody's, or that of one
-/// which is gone with its last call. None when there are no more.
+/// The credentials that a gate knows, including these: each has its old number, or else the first unused one, or that of a
+/// credential without any calls. None when numbers run out.
 fn known(credentials: &[u64], before: &[(u64, usize)], gates: &Gates) -> Option<Vec<(u64, usize)>> {
     let mut known = before.to_vec();
     let Gates::Accounts(gate) = gates else { return Some(known) };

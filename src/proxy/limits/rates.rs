@@ -1,7 +1,7 @@
-//! Rate limits: so much in a time, for each value of a limit's key. They refuse at once and never wait.
+//! Rate limits: requests per time, for each value of a limit's key. They reject at once and never wait.
 //!
-//! Limits for some requests are checked before those for all, so that the refusal names the narrowest. Charges are refunded
-//! unless the request goes out: a request that is refused here, or whose client leaves the queue, uses up nothing.
+//! Limits for some requests are checked before those for all, so that a rejection names the narrowest. Charges are refunded
+//! unless the request is sent: a request that is rejected, or whose client leaves the queue, uses up nothing.
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
@@ -21,24 +21,24 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The rate limits of a route, in the order in which they are asked.
+/// The rate limits of a route, in the order in which they are checked.
 #[derive(Default)]
 pub(super) struct Rates(pub(super) Vec<Entry>);
 
-/// One limit, and what it has counted.
+/// One limit, and its counts.
 pub(super) struct Entry {
     pub(super) limit: RateLimit,
-    /// Where it stands in the configuration: what it is called in headers.
+    /// Its position in the configuration, by which header fields name it.
     pub(super) place: Place,
     pub(super) rate: Arc<Rate>,
 }
 
-/// What a request was charged; refunded when this is dropped before it is kept.
+/// The charges of a request; refunded when this is dropped before it is kept.
 #[derive(Default)]
 pub(crate) struct Charges {
-    /// What was counted here.
+    /// Charges to local limits.
     pub(super) here: Vec<(Arc<Rate>, u64, NonZeroU32)>,
-    /// What was counted by the fleet.
+    /// Charges to the fleet.
     pub(super) fleet: Option<SharedCharge>,
     /// What is left of each limit, in the words of headers, where the route says so.
     pub(super) left: Option<Box<HeaderMap>>,
@@ -47,8 +47,8 @@ pub(crate) struct Charges {
 }
 
 impl Rates {
-    /// Limits that count the same as old ones keep their counts: unchanged if their numbers are the same, and otherwise as far
-    /// as they can be converted.
+    /// Limits that count the same as old ones keep their counts: unchanged if their numbers are equal, and otherwise converted as
+    /// far as possible.
     pub(super) fn new(limits: &[RateLimit], of_account: bool, old: Option<&Rates>, now: Instant) -> Rates {
         let mut old: Vec<&Entry> = old.into_iter().flat_map(|old| &old.0).collect();
         let mut rates: Vec<Option<Arc<Rate>>> = vec![None; limits.len()];
@@ -78,7 +78,7 @@ impl Rates {
     }
 }
 
-/// Charges a request to every one of these limits that counts it.
+/// Charges a request to each of these limits that counts it.
 pub(super) async fn charge<'e>(
     entries: impl Iterator<Item = &'e Entry> + Send,
     keys: &Keys,
@@ -108,18 +108,18 @@ pub(super) async fn charge<'e>(
 }
 
 impl Entry {
-    /// Whether it counts what only the body tells.
+    /// Whether its cost depends on the body.
     pub(super) fn reads_bodies(&self) -> bool {
         matches!(self.limit.cost, Cost::TextCharacters | Cost::BodyBytes)
     }
 
-    /// Whether this limit counts the same things by the same key.
+    /// Whether this limit counts the same requests by the same key.
     fn counts_as(&self, limit: &RateLimit) -> bool {
         let same = |one: &RateLimit| (one.matches.clone(), one.key.clone(), one.cost);
         same(&self.limit) == same(limit)
     }
 
-    /// What is asked of the fleet for a request.
+    /// The check that the fleet makes for a request.
     pub(super) fn check(&self, key: u64, name: u64, cost: NonZeroU32) -> Check {
         let Place { number: limit, of_account } = self.place;
         Check { limit, of_account, key, name, quota: self.quota(), cost }
@@ -129,10 +129,11 @@ impl Entry {
         quota(&self.limit)
     }
 
-    /// What a request with this key of its credential is counted under; none when this limit does not count it.
+    /// The key under which a request is counted; none when this limit does not count it.
     pub(super) fn key(&self, keys: &Keys, credential: u64, subject: &Subject<'_>) -> Option<u64> {
         let of_account = self.place.of_account;
-        // What an account counts by is its own, whatever the route; and its routes have the provider's paths in common.
+        // An account counts under its own name, whatever the route, and by the paths at the provider, which its routes have in
+        // common.
         let path = if of_account { subject.provider_path } else { subject.path };
         let key = self.key_at(path, keys, credential, subject)?;
         Some(if of_account { keys.of((credential, key)) } else { key })
@@ -141,7 +142,7 @@ impl Entry {
     fn key_at(&self, path: &str, keys: &Keys, credential: u64, subject: &Subject<'_>) -> Option<u64> {
         let template = self.limit.matches.as_ref();
         if let (Some(template), LimitKey::PathParameter(name)) = (template, &self.limit.key) {
-            // In whatever encoding: the template compares decoded paths.
+            // In any encoding: the template compares decoded paths.
             let value = template.capture(subject.method, path, name);
             return value.map(|value| keys.of(decode(value.as_bytes())));
         }
@@ -180,7 +181,7 @@ impl Drop for Charges {
     }
 }
 
-/// A limit of a tenant.
+/// A rate limit of a tenant.
 pub(crate) fn new_rate(limit: &RateLimit, now: Instant) -> Rate {
     Rate::new(quota(limit), now)
 }
@@ -188,20 +189,20 @@ pub(crate) fn new_rate(limit: &RateLimit, now: Instant) -> Rate {
 /// Charges one request to such a limit.
 ///
 /// # Errors
-/// The refusal when it is exceeded.
+/// The rejection when it is exceeded.
 pub(crate) fn check_tenant_rate(limit: &RateLimit, number: usize, rate: &Rate, now: Instant) -> Result<(), Denied> {
     let checked = rate.check(0, NonZeroU32::MIN, now);
     checked.map(drop).map_err(|refused| Refusal::of_tenant(limit, number, refused).into())
 }
 
 fn quota(limit: &RateLimit) -> Quota {
-    // Both are at least one: the configuration says so.
+    // The configuration guarantees that both are at least one.
     let amount = NonZeroU32::new(limit.requests).unwrap_or(NonZeroU32::MIN);
     let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
     Quota { amount, per: limit.per.max(Duration::from_nanos(1)), burst }
 }
 
-/// Charges bytes as they come, until the limit is reached.
+/// Charges bytes as they arrive, until the limit is reached.
 pub(super) fn meter(rate: &Arc<Rate>, key: u64) -> Meter {
     let rate = Arc::clone(rate);
     Box::new(move |bytes| {

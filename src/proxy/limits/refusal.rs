@@ -1,8 +1,8 @@
-//! A refusal by one of the limits, as an error and headers.
+//! A rejection by a limit, as an error and header fields.
 //!
-//! The headers are those of draft-ietf-httpapi-ratelimit-headers-11: `RateLimit-Policy` describes the limit, `RateLimit` what is
-//! left of it and when it resets. `Retry-After` belongs to the error itself, on compatible routes as well: a wait of this
-//! gateway is exact, and official SDKs that retry respect it.
+//! The fields are those of draft-ietf-httpapi-ratelimit-headers-11: `RateLimit-Policy` describes the limit, `RateLimit` its
+//! remaining quota and when it resets. `Retry-After` belongs to the error itself, on compatible routes as well: a wait computed
+//! by this gateway is exact, and official SDKs that retry respect it.
 
 use crate::canon::{CanonicalError, Code, Fault};
 use crate::config::types::{Cost, RateLimit};
@@ -14,32 +14,32 @@ use std::time::Duration;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Where a rate limit stands in the configuration.
+/// The position of a rate limit in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// From 1.
     pub(super) number: usize,
-    /// Among those of the account, rather than of the route.
+    /// Whether it is a limit of the account, and not of the route.
     pub(super) of_account: bool,
 }
 
-/// Why a request does not go out.
+/// Why a request is not sent.
 #[derive(Debug)]
 pub enum Denied {
-    /// Something is wrong with it.
+    /// A fault of the request.
     Fault(Fault),
-    /// A limit refuses it.
+    /// A limit rejects it.
     Limit(Box<Refusal>),
 }
 
-/// A refusal by a limit.
+/// A rejection by a limit.
 #[derive(Debug)]
 pub struct Refusal {
     /// Which limit it was.
     pub limit: Limit,
-    /// What the client is told.
+    /// The error for the client.
     pub error: CanonicalError,
-    /// And in which headers.
+    /// The header fields for the client.
     pub headers: HeaderMap,
 }
 
@@ -74,7 +74,7 @@ impl Refusal {
         Refusal { limit: Limit::Rate, error, headers: fields(&policy(limit, &name), &state(&name, &left, wait)) }
     }
 
-    /// A rate of the client's tenant is exceeded. `number` is its place in the tenant's configuration.
+    /// A rate of the client's tenant is exceeded. `number` is the limit's position in the tenant's configuration.
     pub(super) fn of_tenant(limit: &RateLimit, number: usize, refused: Refused) -> Refusal {
         let (left, wait) = match refused {
             Refused::Later { retry_after, left } => (left, retry_after),
@@ -89,7 +89,7 @@ impl Refusal {
         Refusal { limit: Limit::Rate, error, headers }
     }
 
-    /// No slot: the queue is full, or the wait was over.
+    /// No slot: the queue is full, or the wait timed out.
     pub(super) fn of_slots(fault: Fault, limit: u32, expected: Duration) -> Refusal {
         let mut error = CanonicalError::from_fault(fault);
         error.retry_after = Some(expected);
@@ -106,16 +106,17 @@ impl Refusal {
         Refusal { limit: Limit::Budget, error, headers: HeaderMap::new() }
     }
 
-    /// The provider asked for a pause with this code.
+    /// A backoff with this code is in force.
     pub(super) fn of_backoff(code: Code, remaining: Duration) -> Refusal {
         let mut error = CanonicalError::from_fault(Fault::ProviderHeld);
         (error.code, error.retry_after) = (code, Some(remaining));
-        // Retrying now is refused in any case, whatever the code says about retries.
+        // Whatever the code says about retries, a later retry may be admitted.
         error.retryable = true;
         Refusal { limit: Limit::RetryAfter, error, headers: HeaderMap::new() }
     }
 
-    /// The provider refused the credential on a socket a moment ago. There is no wait to tell: waiting does not help.
+    /// The provider refused the credential on another socket a moment ago. There is no `Retry-After`, because waiting does not
+    /// help.
     pub(super) fn of_credential(code: Code) -> Refusal {
         let mut error = CanonicalError::from_fault(Fault::CredentialTurnedAway);
         (error.code, error.retryable) = (code, false);
@@ -124,7 +125,7 @@ impl Refusal {
     }
 }
 
-/// More than the burst: waiting would not help, so the client learns what has to be smaller.
+/// The cost exceeds the burst: waiting would not help, so the client is told what has to be smaller.
 fn never_fits(limit: &RateLimit, place: Place, cost: u32) -> CanonicalError {
     let (fault, what) = match limit.cost {
         Cost::TextCharacters => (Fault::TextOverRate, "characters of text"),
@@ -141,14 +142,14 @@ fn never_fits(limit: &RateLimit, place: Place, cost: u32) -> CanonicalError {
 }
 
 impl Place {
-    /// What the rate is called.
+    /// The name of the limit in header fields.
     fn name(self) -> String {
         let Place { number, of_account } = self;
         if of_account { format!("account-rate-{number}") } else { format!("rate-{number}") }
     }
 }
 
-/// What a limit is, as a member of `RateLimit-Policy`.
+/// The limit as a member of `RateLimit-Policy`.
 fn policy(limit: &RateLimit, name: &str) -> String {
     let unit = match limit.cost {
         Cost::Requests => "",
@@ -156,7 +157,7 @@ fn policy(limit: &RateLimit, name: &str) -> String {
         Cost::BodyBytes => ";qu=\"content-bytes\"",
         Cost::AudioSeconds => ";qu=\"audio-seconds\"",
     };
-    // The window is in whole seconds; one that is not has no place in the field.
+    // The field has the window in whole seconds; other windows are left out.
     let window = match limit.per.subsec_nanos() {
         0 => format!(";w={}", limit.per.as_secs()),
         _ => String::new(),
@@ -164,12 +165,12 @@ fn policy(limit: &RateLimit, name: &str) -> String {
     format!("\"{name}\";q={}{unit}{window}", limit.requests)
 }
 
-/// What is left of it, and when there is more, as a member of `RateLimit`.
+/// The remaining quota, and when it grows, as a member of `RateLimit`.
 fn state(name: &str, left: &Left, wait: Duration) -> String {
     format!("\"{name}\";r={};t={}", left.remaining, whole_seconds(wait))
 }
 
-/// Adds what is left of a limit that has counted a request.
+/// Adds the remaining quota of a limit that has counted a request.
 pub(super) fn tell(headers: &mut HeaderMap, limit: &RateLimit, place: Place, left: Left) {
     let name = place.name();
     append(headers, &policy(limit, &name), &state(&name, &left, left.reset));
@@ -181,7 +182,7 @@ fn fields(policy: &str, state: &str) -> HeaderMap {
     headers
 }
 
-/// Each is a list over all its lines.
+/// Appends to both list fields.
 fn append(headers: &mut HeaderMap, policy: &str, state: &str) {
     for (name, value) in [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, state)] {
         if let Ok(value) = HeaderValue::from_str(value) {

@@ -1,9 +1,9 @@
-//! Rates that several gateways count together.
+//! Rate limits that several gateways count together.
 //!
-//! All limits of a request are checked in one step at the backend; without a response in time each is checked here, against this
-//! gateway's part of it. A part is as much used up as the whole was when the backend was last asked, so that nothing is given twice,
-//! and the backend is told of what passed without it. What a request without a declared length sends beyond the part that was read
-//! ahead is counted only here.
+//! All limits of a request are checked in one step at the backend. Without a response in time, each is checked locally against
+//! this gateway's share of it. A share counts as used up as far as the whole was at the last response, so that nothing is granted
+//! twice, and the backend is later told what was admitted without it. What a body without a declared length sends beyond the part
+//! that was read ahead is counted locally only.
 
 use super::cost::Costs;
 use super::counted::SharedCharge;
@@ -18,7 +18,7 @@ use crate::proxy::RequestBody;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// Charges a request to every one of these limits that counts it.
+/// Charges a request to each of these limits that counts it.
 pub(super) async fn charge<'e>(
     entries: impl Iterator<Item = &'e Entry> + Send,
     (fleet, keys): (&Arc<Fleet>, &Keys),
@@ -40,7 +40,7 @@ pub(super) async fn charge<'e>(
             asked.push((entry, entry.check(key, name, cost)));
         }
     }
-    // A cost above the burst is refused without asking the backend.
+    // A cost above the burst is rejected without asking the backend.
     if asked.is_empty() || asked.iter().any(|(_, check)| check.cost > check.quota.burst) {
         return here(fleet, &asked, route.rate_limit_headers);
     }
@@ -76,14 +76,14 @@ fn refused(counted: &Counted, asked: &[(&Entry, Check)]) -> Option<Refusal> {
     Some(Refusal::of_rate(&entry.limit, entry.place, check.cost.get(), Refused::Later { retry_after, left }))
 }
 
-/// Charges a request here, for this gateway's part of each limit.
+/// Charges a request locally, against this gateway's share of each limit.
 fn here(fleet: &Fleet, asked: &[(&Entry, Check)], tells: bool) -> Result<Charges, Denied> {
     let mut charges = Charges::default();
     for (entry, Check { key, quota, cost, .. }) in asked {
         let now = now();
         let part = fleet.local_quota(quota);
         entry.rate.reconfigure(part, now);
-        // A cost within the burst is capped at this gateway's part of it; one above is refused for good.
+        // A cost within the burst is capped at this gateway's share of it; one above the burst is always rejected.
         let cost = if cost > &quota.burst { *cost } else { (*cost).min(part.burst) };
         match entry.rate.check(*key, cost, now) {
             Err(refused) => return Err(Refusal::of_rate(&entry.limit, entry.place, cost.get(), refused).into()),

@@ -1,4 +1,4 @@
-//! Concurrency slots, and waiting for one: in the route's queue, or in that of its account, or first in one and then in the other.
+//! Concurrency slots, and waiting for one: in the queue of the route, of its account, or first of one and then of the other.
 
 use super::account::Counted;
 use super::{Credential, Denied, Refusal, RouteLimits};
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The priority in the queue: `high`, `normal` or `low`. The header is between the client and this gateway only.
+/// The priority in the queue: `high`, `normal` or `low`. This header is never forwarded.
 const PRIORITY: HeaderName = HeaderName::from_static("x-speechgate-priority");
 
-/// The requested priority: the tenant's, which the client can only lower, or else what the client asks for. Unknown values are
+/// The priority of a request: the tenant's, which the client can only lower, or else the client's. Unknown values count as
 /// `normal`.
 pub(crate) fn priority(headers: &HeaderMap, fields: Fields, tenant: Option<&Tenant>) -> Priority {
     let tenants = tenant.and_then(|tenant| tenant.priority);
@@ -39,18 +39,18 @@ fn asked(headers: &HeaderMap, fields: Fields) -> Option<Priority> {
     })
 }
 
-/// A slot that a call holds until this is dropped.
+/// A slot of a call, released on drop.
 #[must_use = "dropping a slot frees it"]
 pub struct Slot {
-    /// Of the plan that the provider speaks of.
+    /// The slot of the provider's plan.
     permit: Permit,
-    /// What goes with it where that is the plan of an account.
+    /// What goes with it, if the plan is an account's.
     beside: Option<Box<Beside>>,
-    /// Its count among the slots of its tenant.
+    /// Counts it among the slots of its tenant.
     _tenant: Option<Holds>,
 }
 
-/// Beside the slot of an account.
+/// Held along with the slot of an account.
 struct Beside {
     /// A slot of the route's own.
     _own: Option<Permit>,
@@ -78,7 +78,7 @@ impl DerefMut for Slot {
 }
 
 impl Slot {
-    /// The time is over for which it had to stay taken after its call was cancelled.
+    /// The settle time after the call was cancelled is over.
     pub(super) fn has_settled(self, now: std::time::Instant) {
         self.permit.has_settled(now);
         drop(self.beside);
@@ -101,37 +101,37 @@ pub(crate) struct Queued<'r> {
     max_wait: Duration,
     next: Next,
     wait: Wait<'r>,
-    /// Its count among the calls of its tenant that wait.
+    /// Counts it among the waiting calls of its tenant.
     tenant: Option<Waits>,
 }
 
 /// What follows the wait.
 enum Next {
-    /// The account's slot: this was for one of the route's own.
+    /// A wait for the account's slot, after one for the route's own.
     OfAccount { gate: Arc<Gate>, claim: Claim, accounts: AccountSet },
-    /// Nothing: what the call has by now, and its count among those that wait for the account.
+    /// Nothing more: the slot that the call has by now, and its count among those waiting for the account.
     Nothing { own: Option<Permit>, waits: Option<Counted> },
 }
 
 impl RouteLimits {
-    /// The account whose slot it is, by its place in the configuration.
+    /// The account of a slot, by its index in the configuration.
     pub fn account_of(&self, slot: &Slot) -> usize {
         self.plan().place_of(slot)
     }
 
-    /// The time at which a call that began then asks for its slot: another one where its body was read for its rates or others were
-    /// asked about them, for a share of the fleet may be over by now.
+    /// The time at which a call asks for its slot: now, if its body was read or the fleet was asked in the meantime, because a
+    /// share of the fleet may have expired since it began.
     pub(crate) fn asks_at(&self, begun: Instant) -> Instant {
         if self.reads_bodies() || self.fleet.is_some() { Instant::now() } else { begun }
     }
 
-    /// What a call asks for slots with.
+    /// The claim with which a call asks for slots.
     pub(crate) fn claim(&self, priority: Priority, tenant: Option<&Tenant>) -> Claim {
         Claim { priority, tenant: tenant.map(tenant_number) }
     }
 
-    /// Asks for a slot of one of these accounts at their gate, and for one of the route's own before where it bounds its part of an
-    /// account.
+    /// Asks for a slot of one of these accounts at their gate, and first for one of the route's own if the route limits its part
+    /// of an account.
     pub(crate) fn ask<'r>(
         &'r self,
         gate: Arc<Gate>,
@@ -154,7 +154,7 @@ impl RouteLimits {
         }
     }
 
-    /// Asks for a slot of the plan that the provider speaks of, with one of the route's own where it needs that.
+    /// Asks for a slot of the provider's plan, and for one of the route's own if it needs that.
     fn ask_plan<'r>(
         &'r self,
         gate: Arc<Gate>,
@@ -184,7 +184,7 @@ impl RouteLimits {
         Slot { permit, beside, _tenant: tenant.map(TenantMetrics::holds) }
     }
 
-    /// Waits for a slot of one of these accounts, if need be. None when the route does not count calls.
+    /// Waits for a slot of one of these accounts, if necessary. None when the route has no concurrency limit.
     pub async fn slot(
         &self,
         credential: Credential,
@@ -198,7 +198,7 @@ impl RouteLimits {
         }
     }
 
-    /// Waits for one of a socket's own slots, for at most the route's longest wait.
+    /// Waits for a slot of a WebSocket's own limit, for at most the route's longest wait.
     pub(crate) async fn slot_in(&self, socket: &Arc<Gate>, claim: Claim) -> Result<Permit, Denied> {
         match socket.enter(claim, AccountSet::ALL, Instant::now().into_std()) {
             Entry::Admitted(permit) => Ok(permit),
@@ -210,12 +210,12 @@ impl RouteLimits {
         }
     }
 
-    /// The longest wait for a slot of the plan that the provider speaks of.
+    /// The longest wait for a slot of the provider's plan.
     fn max_wait(&self) -> Duration {
         self.concurrency().map_or(Duration::ZERO, |concurrency| concurrency.max_wait)
     }
 
-    /// The refusal of a route whose queue is full.
+    /// The rejection by a route whose queue is full.
     pub(crate) fn full(&self, credential: Credential) -> Denied {
         match self.gate(credential) {
             Some(gate) => refusal(&gate, Fault::QueueFull),
@@ -225,7 +225,7 @@ impl RouteLimits {
 }
 
 impl<'r> Queued<'r> {
-    /// Waits for the slot, in each queue for at most its longest wait. Dropping this gives up the place in the queue.
+    /// Waits for the slot, in each queue for at most its longest wait. Dropping the future leaves the queue.
     pub(crate) async fn granted(mut self) -> Result<Slot, Denied> {
         loop {
             let Queued { limits, gate, waiting, max_wait, next, wait, tenant } = self;
@@ -249,7 +249,7 @@ impl<'r> Queued<'r> {
     }
 }
 
-/// The number by which gates know a tenant: the same in all gateways, and when a reload gives the tenant another place.
+/// The number by which gates identify a tenant: the same in all gateways and after a reload.
 pub(super) fn tenant_number(tenant: &Tenant) -> u64 {
     Keys::of_fleet((0, 0)).of(("tenant", &*tenant.name))
 }
@@ -259,7 +259,7 @@ fn refusal(gate: &Arc<Gate>, fault: Fault) -> Denied {
     Refusal::of_slots(fault, gate.stats().limit, expected).into()
 }
 
-/// A wait for a slot, counted once when it is over, however it ends.
+/// Measures a wait for a slot, and counts it once, however it ends.
 struct Wait<'a> {
     metrics: &'a RouteMetrics,
     tenant: Option<&'a Arc<TenantMetrics>>,
@@ -268,7 +268,7 @@ struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    /// It is over, at a time that is known: nobody waits without need for the clock to be read.
+    /// The wait ended at this time, which saves reading the clock.
     fn ended(self, now: Instant) {
         self.count(now.saturating_duration_since(self.since));
         std::mem::forget(self);
@@ -281,7 +281,7 @@ impl Wait<'_> {
         }
     }
 
-    /// It is over because there was no place to wait.
+    /// The wait ended because the queue is full.
     fn refused(self, gate: &Arc<Gate>, now: Instant) -> Denied {
         self.ended(now);
         refusal(gate, Fault::QueueFull)

@@ -1,10 +1,10 @@
-//! What limits may count a request by.
+//! The facts of a request by which limits count.
 
 use super::Credential;
 use http::HeaderMap;
 use std::net::IpAddr;
 
-/// The facts of a request that a limit may count by.
+/// The facts of a request by which limits count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
     pub(crate) method: &'a str,
@@ -14,8 +14,8 @@ pub(crate) struct Subject<'a> {
     pub(crate) provider_path: &'a str,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) address: Option<IpAddr>,
-    /// It is a generation by itself, as no handshake of a socket is.
+    /// Whether the request is itself a generation, which a WebSocket handshake never is.
     pub(crate) generation: bool,
-    /// Whose it is.
+    /// The credential that it is sent with.
     pub(crate) credential: Credential,
 }

@@ -1,4 +1,4 @@
-//! The limits of a route with a clock that stands still.
+//! The limits of a route, with a clock that does not advance.
 
 mod accounts;
 mod reloads;
@@ -21,7 +21,7 @@ fn shared() -> Arc<Shared> {
     Shared::new(Arc::new(Metrics::new("test", 1)), None, Identity::new("test").expect("an identity"))
 }
 
-/// The state of one route with these lines.
+/// The state of one route with these lines of configuration.
 fn state(shared: &Arc<Shared>, name: &str, lines: &str) -> State {
     let text = format!(
         "[[routes]]\nname = '{name}'\nmatch = {{ path = '/r' }}\nprovider = 'elevenlabs'\nupstream = 'http://127.0.0.1:1'\n{lines}\n"
@@ -39,7 +39,7 @@ async fn slot(route: &RouteRuntime) -> Result<Slot, Denied> {
     Ok(route.limits.slot(1.into(), Priority::Normal.into(), AccountSet::ALL).await?.expect("calls are counted"))
 }
 
-/// What a provider refuses with.
+/// A provider's refusal.
 fn refusal(code: Code, wait: u64) -> CanonicalError {
     let mut error = CanonicalError::from_fault(Fault::Panic);
     (error.code, error.origin, error.fault) = (code, Origin::Provider, None);
@@ -53,7 +53,7 @@ fn call(permit: Option<Slot>) -> Admission {
     admission
 }
 
-/// How long a request is held, in seconds; none when it may go, as a probe if so.
+/// How long a request has to back off, in seconds; `Ok` when it may be sent, and whether as a probe.
 fn held(limits: &RouteLimits, path: &str) -> Result<bool, f64> {
     match limits.go(0, 1, path) {
         Ok(probe) => Ok(probe.is_some()),
@@ -122,9 +122,9 @@ async fn a_pause_ends_with_one_probe() {
     assert_eq!(held(limits, "/x"), Ok(true), "a wait of a minute is tried after half of it");
 }
 
-/// A quota, a wait of nothing, and what a client or the network did bind nobody.
+/// A quota, a wait of zero, and errors of the client or the network cause no backoff.
 #[tokio::test(start_paused = true)]
-async fn what_no_wait_helps_holds_nobody() {
+async fn errors_that_no_wait_helps_cause_no_backoff() {
     let route = runtime("");
     let ours = CanonicalError { origin: Origin::Network, ..refusal(Code::Unavailable, 9) };
     let never = CanonicalError { retryable: false, ..refusal(Code::RateLimited, 9) };
@@ -135,9 +135,9 @@ async fn what_no_wait_helps_holds_nobody() {
     }
 }
 
-/// What a provider says of one key that clients bring is nothing to the others: neither its slots nor its waits.
+/// What a provider says about one client's key affects no other key: neither its slots nor its backoffs.
 #[tokio::test(start_paused = true)]
-async fn one_clients_plan_is_not_that_of_all() {
+async fn one_clients_refusal_does_not_affect_other_keys() {
     let route = runtime("concurrency = { max = 2, queue = 1, max_wait = '3s', learn = true }");
     let limits = &route.limits;
     let slot = async |credential: u64| {
@@ -158,7 +158,7 @@ async fn one_clients_plan_is_not_that_of_all() {
     );
 }
 
-/// A plan is full until one of its calls ends, whatever the provider says of seconds.
+/// A plan is full until one of its calls ends, whatever seconds the provider states.
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_comes_free_ends_the_wait_for_one() {
     let route = runtime("concurrency = { max = 3, queue = 9, max_wait = '3s' }");
@@ -174,9 +174,9 @@ async fn a_slot_that_comes_free_ends_the_wait_for_one() {
     assert!(waiting.is_ok() && begun.elapsed() == Duration::from_secs(1), "{:?}", begun.elapsed());
 }
 
-/// With nothing of ours at the provider no slot will come free: it is asked again after a moment.
+/// If none of our calls is at the provider, no slot will be released here, so it is tried again after a moment.
 #[tokio::test(start_paused = true)]
-async fn want_of_slots_closes_nothing_for_long() {
+async fn a_refusal_for_lack_of_slots_pauses_only_briefly() {
     let route = runtime("concurrency = { max = 3, queue = 9, max_wait = '10s' }");
     let mut refused = call(slot(&route).await.ok());
     route.limits.failed(&mut refused, "/x", &refusal(Code::ConcurrencyLimited, 3600));
@@ -186,9 +186,9 @@ async fn want_of_slots_closes_nothing_for_long() {
     assert!(begun.elapsed() <= Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
-/// The operator says how long a wait is believed, whom it binds, and whether at all.
+/// The operator configures how long a wait is respected, which requests it affects, and whether at all.
 #[tokio::test(start_paused = true)]
-async fn waits_are_as_the_route_says() {
+async fn waits_follow_the_route_configuration() {
     for (lines, code, same, other) in [
         ("", Code::RateLimited, Err(60.0), Err(60.0)),
         ("", Code::Unavailable, Err(60.0), Ok(false)),
@@ -203,7 +203,7 @@ async fn waits_are_as_the_route_says() {
     }
 }
 
-/// An operator who knows better ends waits.
+/// An operator can clear backoffs.
 #[tokio::test(start_paused = true)]
 async fn waits_are_cleared_by_the_operator() {
     let shared = shared();
@@ -215,7 +215,7 @@ async fn waits_are_cleared_by_the_operator() {
     assert_eq!(shared.limits.clear_waits(None), Some(0));
 }
 
-/// The provider counts a cancelled call until it has noticed that nobody is there any more.
+/// The provider counts a cancelled call until it notices the closed connection.
 #[tokio::test(start_paused = true)]
 async fn the_slot_of_a_cancelled_call_settles_before_it_is_free() {
     let route = runtime(CONCURRENCY);
@@ -233,9 +233,9 @@ async fn the_slot_of_a_cancelled_call_settles_before_it_is_free() {
     );
 }
 
-/// A provider that takes longer than that to notice is given longer.
+/// If the provider takes longer than that to notice, the settle time grows.
 #[tokio::test(start_paused = true)]
-async fn a_slot_that_was_given_out_too_soon_settles_for_longer_the_next_time() {
+async fn a_slot_that_was_released_too_soon_settles_longer_next_time() {
     let route = runtime(CONCURRENCY);
     let settles = async || {
         let mut cancelled = call(slot(&route).await.ok());
@@ -256,7 +256,7 @@ async fn a_slot_that_was_given_out_too_soon_settles_for_longer_the_next_time() {
     assert_eq!(settles().await.1, Duration::from_millis(100));
 }
 
-/// Clients that try four times whatever they are told in a session stop when a handshake is refused.
+/// Clients that retry four times after any error in a session stop when the handshake is refused.
 #[tokio::test(start_paused = true)]
 async fn a_credential_that_was_refused_on_a_socket_opens_none_for_five_seconds() {
     let route = runtime("");
@@ -277,9 +277,9 @@ async fn a_credential_that_was_refused_on_a_socket_opens_none_for_five_seconds()
     assert_eq!((limits.clear_waits(), refused(of(&known))), (1, false));
 }
 
-/// A slot was asked for as of the time at which the request had come, before its body was read for its cost.
+/// A slot used to be requested as of the arrival of the request, before its body was read for its cost.
 #[tokio::test(start_paused = true)]
-async fn a_client_whose_body_came_slowly_gets_no_slot_of_a_share_that_is_over() {
+async fn a_client_with_a_slow_body_gets_no_slot_of_an_expired_share() {
     let route = runtime(
         "rate_limits = [{ requests = 9, per = '1s', cost = 'text-characters' }]\n\
          concurrency = { max = 4, queue = 9, max_wait = '3s' }",

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How many accounts or keys are shown.
+/// How many accounts or keys are shown at most.
 const SHOWN: usize = 64;
 
 /// The limits of one route.
@@ -16,7 +16,7 @@ const SHOWN: usize = 64;
 pub struct LimitView {
     /// The route.
     pub route: String,
-    /// The account that it names, whose slots and backoffs are those of all routes that name it.
+    /// Its account, if it names one; slots and backoffs are then shared with other routes.
     pub account: Option<String>,
     /// Slots of all accounts, as far as known; none when calls are not counted.
     pub limit: Option<u32>,
@@ -26,9 +26,9 @@ pub struct LimitView {
     pub in_use: u32,
     /// Calls that wait.
     pub queued: u32,
-    /// The accounts, in the order of `credentials`; or, where clients bring their own keys, some of those in use.
+    /// The accounts, in the order of `credentials`; if clients bring their own keys, some of those in use.
     pub accounts: Vec<AccountSlotsView>,
-    /// Backoffs that are not over.
+    /// Backoffs in force.
     pub backoffs: Vec<BackoffView>,
 }
 
@@ -46,7 +46,7 @@ pub struct AccountSlotsView {
 /// A backoff that a provider asked for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BackoffView {
-    /// The code that affected requests are answered with.
+    /// The code with which affected requests are rejected.
     pub code: &'static str,
     /// How long it lasts; zero while a probe is out.
     pub remaining_seconds: f64,
@@ -61,7 +61,7 @@ impl Registry {
 }
 
 impl Registry {
-    /// The tenants that hold more of some slots than their shares while others wait.
+    /// Tenants that hold more slots than their share while others wait.
     pub(crate) fn beyond_shares(&self, tenants: &[Arc<Tenant>]) -> BTreeSet<String> {
         let gates = self
             .all()
@@ -79,7 +79,7 @@ impl RouteLimits {
         let plan = self.plan();
         let gates = plan.gates.as_ref().filter(|_| self.counts());
         let all = self.slots().map(|slots| slots.slot_stats().0);
-        // Where clients bring their own keys, there is one for each of those that are in use.
+        // If clients bring their own keys, one entry for each key in use.
         let accounts = gates.map(|gates| gates.all()).unwrap_or_default().into_iter().flat_map(|gate| {
             let numbers = if plan.numbers.is_empty() { &[0][..] } else { &plan.numbers };
             numbers.iter().map(move |number| AccountSlotsView {

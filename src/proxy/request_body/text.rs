@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_costs_its_length() {
+    fn unreadable_bodies_cost_their_length() {
         let json = [("content-type", "application/json")];
         let gzip = [("content-encoding", "gzip")];
         let padded = [&[b' '; 70_000][..], b"{"].concat();

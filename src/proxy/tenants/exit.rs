@@ -1,16 +1,16 @@
-//! Gateway keys out of the bytes of bodies and messages, of which nobody knows what they mean: stars of the same length stand there
-//! instead, so that what frames and announces those bytes stays true.
+//! Removes gateway keys from the bytes of bodies and messages whose meaning is not known: stars of the same length replace them,
+//! so that framing and lengths remain valid.
 //!
-//! Looked for is what is a key: one by its checksum, one that the configuration has, or the one that this client has shown. What only
-//! looks like one may be sound in base64.
+//! It looks for actual keys: with a valid checksum, in the configuration, or shown by this client. Something that only resembles
+//! a key may be audio in base64.
 
 use super::Tenants;
 use crate::proxy::gateway_key::{self, LENGTH};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// How much of the client's own key at the end of a piece is held back until the next one comes: less of it tells nobody anything, and
-/// of a thousand million pieces one ends so by chance.
+/// How many bytes of the client's own key at the end of a piece are held back until the next one: fewer reveal nothing, and by
+/// chance one in 10^9 pieces ends like this.
 const TELLING: usize = 8;
 
 /// What is looked for in the bytes of one call.
@@ -32,7 +32,7 @@ impl Exit {
         Exit { tenants: Arc::clone(tenants), shown }
     }
 
-    /// Where the first key is.
+    /// Finds the first key.
     pub(crate) fn find(&self, bytes: &[u8]) -> Option<Range<usize>> {
         let mut from = 0;
         while let Some(found) = gateway_key::find(bytes.get(from..)?) {
@@ -43,13 +43,13 @@ impl Exit {
             if let Some(length) = shown.max(made).or_else(|| self.tenants.has(word).then_some(word.len())) {
                 return Some(start..start + length);
             }
-            // Another may begin inside of it.
+            // Another key may begin inside of it.
             from = start + 1;
         }
         None
     }
 
-    /// Puts stars in the place of keys.
+    /// Replaces keys by stars.
     pub(crate) fn star(&self, bytes: &mut [u8]) {
         let mut from = 0;
         while let Some(found) = bytes.get(from..).and_then(|rest| self.find(rest)) {
@@ -68,16 +68,16 @@ impl Exit {
     }
 }
 
-/// How much of what has gone out is remembered, so that the rest of a key is known that comes piece by piece.
+/// How many sent bytes are remembered, so that a key in small pieces is recognised.
 const WINDOW: usize = 64;
 
-/// Bytes on their way out, piece by piece.
+/// Filters bytes that are sent piece by piece.
 #[derive(Debug)]
 pub(crate) struct Passage {
     exit: Exit,
-    /// The last that went out.
+    /// The last bytes that were sent.
     recent: Vec<u8>,
-    /// What waits because it may be the beginning of a key.
+    /// Bytes held back because they may be the beginning of a key.
     held: Vec<u8>,
 }
 
@@ -86,17 +86,17 @@ impl Passage {
         Passage { exit, recent: Vec::new(), held: Vec::new() }
     }
 
-    /// How many bytes wait.
+    /// How many bytes are held back.
     pub(crate) fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// What waited, when nothing more comes.
+    /// The bytes held back, at the end.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.held)
     }
 
-    /// What goes out for a piece; none when that is the piece itself. Nothing waits of one that is the last.
+    /// The bytes to send for a piece; none when it is unchanged. Nothing of the last piece is held back.
     pub(crate) fn pass(&mut self, piece: &[u8], last: bool) -> Option<Vec<u8>> {
         if self.held.is_empty() && !self.matters(piece, last) {
             self.remember(piece);
@@ -113,7 +113,7 @@ impl Passage {
         Some(out)
     }
 
-    /// Whether a key is in a piece, or ends or begins in it.
+    /// Whether a piece contains a key, or the beginning or end of one.
     fn matters(&self, piece: &[u8], last: bool) -> bool {
         let begin = piece.get(..WINDOW.min(piece.len())).unwrap_or_default();
         let seam = [self.recent.as_slice(), begin].concat();
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_become_stars_and_what_looks_like_one_stays() {
+    fn keys_become_stars_and_lookalikes_are_kept() {
         let (own, other) = (make().expect("random bytes"), make().expect("random bytes"));
         let exit = exit(&own);
         let stars = "*".repeat(LENGTH);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_comes_byte_by_byte_goes_nowhere() {
+    fn a_key_in_single_bytes_is_not_sent() {
         let (own, other) = (make().expect("random bytes"), make().expect("random bytes"));
         for (key, leaks) in [(&own, 7), (&other, 48)] {
             let text = format!("{}{key}{key} end sg_{}", "x".repeat(200), &own[..9]);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_beginning_of_the_own_key_waits() {
+    fn only_the_beginning_of_the_clients_own_key_is_held_back() {
         let own = make().expect("random bytes");
         let exit = exit(&own);
         for (text, held) in [

@@ -6,31 +6,31 @@ use crate::proxy::path::{decode, is_one_of, parameter_name};
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use http::{HeaderName, request};
 
-/// The header for clients that have a key of the provider beside it. It never goes on.
+/// The header for clients that also send a key of the provider. It is never forwarded.
 pub(crate) const OWN: HeaderName = HeaderName::from_static("x-speechgate-key");
 
-/// What a request shows of its client.
+/// The key in a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// A gateway key, or what looks like one.
+    /// A gateway key, or something that looks like one.
     Key(Vec<u8>, Place),
     /// A key of another kind.
     Other,
-    /// Nothing.
+    /// None.
     Nothing,
 }
 
-/// Where a key stood.
+/// Where a key was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// In the header that is for it alone.
+    /// In the header for gateway keys.
     Own,
     /// Where the provider's key belongs.
     Provider,
 }
 
-/// The gateway key of a request that takes this route. Its own header comes first; of several keys in the provider's places the
-/// first counts.
+/// The gateway key of a request on this route. The header for gateway keys takes precedence; of several keys in the provider's
+/// places, the first counts.
 pub(crate) fn find(parts: &request::Parts, fields: Fields, route: &RouteHeaders) -> Sent {
     if let Some(value) = parts.headers.get(OWN) {
         return key_in(value.as_bytes()).map_or(Sent::Other, |key| Sent::Key(key, Place::Own));

@@ -1,4 +1,4 @@
-//! Gateway keys out of what goes to a provider, and out of what is shown: wherever one stands, whoever's it is.
+//! Removes gateway keys from what is sent to a provider or shown: any key, in any place.
 
 use crate::canon::Fault;
 use crate::proxy::gateway_key::{self, has_key};
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 const SEPARATORS: [char; 2] = ['&', ';'];
 
-/// Takes every field out that has a key in it, but for those with a name that is kept.
+/// Removes every field that contains a key, except fields with a name that is kept.
 pub(crate) fn strip_fields(headers: &mut HeaderMap, keep: impl Fn(&HeaderName) -> bool) {
     let has_key = |(name, value): &(&HeaderName, &http::HeaderValue)| {
         (gateway_key::key_in(value.as_bytes()).is_some() || has_key(value)) && !keep(name)
@@ -19,10 +19,10 @@ pub(crate) fn strip_fields(headers: &mut HeaderMap, keep: impl Fn(&HeaderName) -
     }
 }
 
-/// A target without the parameters that have a key in them.
+/// A target without the parameters that contain a key.
 ///
 /// # Errors
-/// When one stands in the path: what is left would be another.
+/// When the path contains a key: without it, the path would be another.
 pub(crate) fn clean_target(target: PathAndQuery) -> Result<PathAndQuery, Fault> {
     if has_key(target.path()) {
         return Err(Fault::KeyInPath);
@@ -35,7 +35,7 @@ pub(crate) fn clean_target(target: PathAndQuery) -> Result<PathAndQuery, Fault> 
     PathAndQuery::try_from(format!("{}{mark}{kept}", target.path())).map_err(|_| Fault::BadPath)
 }
 
-/// A path, with a query or without, in which stars stand for each segment and each parameter that has a key in it.
+/// A path, with or without a query, with each segment and parameter redacted that contains a key.
 pub(crate) fn shown(target: &str) -> Cow<'_, str> {
     const ENDS: [char; 4] = ['/', '?', '&', ';'];
     if !has_key(target) {
