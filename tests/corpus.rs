@@ -130,7 +130,7 @@ fn every_provider_has_failures_and_answers_that_look_like_some() {
 /// `shapes.tsv`: what is known of the errors of further providers, judged by what each must mean. The generic profile sees them
 /// for the first time, as it would see any provider without a profile. `*` is anything, `a|b` either.
 #[test]
-fn shapes_that_no_profile_knows_mean_what_they_say() {
+fn unknown_shapes_are_classified_by_their_content() {
     let profiles = compiled(|_| {});
     let text = read("tests/corpus/shapes.tsv");
     let lines: Vec<&str> = text.lines().skip(1).collect();

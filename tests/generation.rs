@@ -159,7 +159,7 @@ fn where_generations_have_no_ids_any_error_ends_the_one_that_runs() {
 
 /// Deepgram's Speak: texts that were flushed before the first one had ended were one generation with it.
 #[test]
-fn where_generations_have_no_ids_the_next_waits_for_its_turn() {
+fn without_ids_the_next_generation_begins_after_the_current_one() {
     let mut bench = Bench::new(&CONTEXTS.replace("id = ['$.id', '$.ID']\n", ""));
     bench
         .client(r#"{"text":"one","more":true}"#, '+')
@@ -198,7 +198,7 @@ fn a_transcription_that_has_answered_everything_owes_nothing() {
 }
 
 #[test]
-fn punctuation_alone_need_not_be_heard() {
+fn punctuation_alone_needs_no_audio() {
     for (text, silent) in [("...", None), ("?! — “”", None), ("7", Some(Silent::Empty)), ("не", Some(Silent::Empty))]
     {
         let mut bench = Bench::new(CONTEXTS);
@@ -208,7 +208,7 @@ fn punctuation_alone_need_not_be_heard() {
 }
 
 #[test]
-fn what_is_remembered_is_bounded() {
+fn tracked_state_is_bounded() {
     let mut bench = Bench::new(CONTEXTS);
     for number in 0..192 {
         let text = format!(r#"{{"id":"{number}{}","text":"x","more":true}}"#, "x".repeat(10_000));
@@ -220,7 +220,7 @@ fn what_is_remembered_is_bounded() {
 }
 
 #[test]
-fn a_record_says_what_was_said_and_heard() {
+fn a_record_has_text_and_audio_amounts() {
     let mut bench = Bench::new(CONTEXTS);
     bench.client(r#"{"id":"a","text":"Grüße, ","more":true,"model":"sonic-3"}"#, '+').after(1000);
     bench.client(r#"{"id":"a","text":"Welt"}"#, '=').after(300).provider(&audio("a")).after(50);
@@ -234,7 +234,7 @@ fn a_record_says_what_was_said_and_heard() {
 }
 
 #[test]
-fn each_silence_is_due_when_the_provider_has_what_it_needs() {
+fn silence_is_measured_from_when_the_provider_has_its_input() {
     // Late: from the last word on, not from the first.
     let mut bench = Bench::new(CONTEXTS);
     bench.client(r#"{"id":"a","text":"x","more":true}"#, '+').after(60_000);

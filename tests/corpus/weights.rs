@@ -88,7 +88,7 @@ fn no_text_and_no_general_code_beats_a_status_that_says_otherwise() {
 }
 
 #[test]
-fn what_stands_in_front_means_the_same_in_front_of_everybody() {
+fn edge_errors_mean_the_same_for_every_provider() {
     let (profiles, truth) = (compiled(|_| {}), truth());
     let (mut tried, mut wrong) = (0, Vec::new());
     for sample in samples().iter().filter(|sample| sample.provider == "edge") {

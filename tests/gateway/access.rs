@@ -4,7 +4,7 @@ use crate::support::world::get;
 use crate::support::{Gateway, Provider, Settings, World};
 
 #[test]
-fn a_pipe_that_nobody_reads_holds_nothing_up() {
+fn an_unread_pipe_delays_nothing() {
     let provider = Provider::start();
     let (gateway, _unread) = Gateway::start_unread(&Settings::standard(provider.address()));
     let world = World { gateway, provider };

@@ -114,7 +114,7 @@ fn a_wait_binds_every_route_of_the_account_and_no_other() {
 }
 
 #[test]
-fn what_one_route_learns_all_know() {
+fn what_one_route_learns_applies_to_all_of_the_account() {
     let provider = Provider::start();
     let gateway = Gateway::start(&settings(provider.address(), "concurrency = { max = 9, learn = true }"));
     let told = "maximum-concurrent-requests: 3\r\ncurrent-concurrent-requests: 1\r\n";
@@ -253,7 +253,7 @@ fn an_account_that_begins_to_count_knows_the_calls_of_its_routes() {
 }
 
 #[test]
-fn what_was_said_of_a_path_binds_it_when_its_route_has_come_to_an_account() {
+fn backoffs_of_a_path_continue_when_its_route_joins_an_account() {
     let provider = Provider::start();
     let address = provider.address();
     let key = "credentials = { header = 'xi-api-key', value = 'sk-account' }";

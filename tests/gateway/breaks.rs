@@ -246,7 +246,7 @@ fn a_stream_without_its_last_event_is_not_whole() {
 /// Events and lines of speech in base64 are long. A part of one used to be out when the stream broke, and the error was glued to it,
 /// where no parser finds it.
 #[test]
-fn a_break_inside_a_long_event_is_told_by_an_event_of_its_own_or_by_the_cut_alone() {
+fn a_break_inside_a_long_event_ends_with_an_error_event_or_only_a_cut() {
     let world = world();
     const KIB: usize = 1024;
     let mut table = Vec::new();
@@ -299,7 +299,7 @@ fn a_break_inside_a_long_event_is_told_by_an_event_of_its_own_or_by_the_cut_alon
 
 /// The same for a comment, part of which is out at once because it may be there to keep the connection alive.
 #[test]
-fn a_break_inside_a_comment_is_told_by_an_event_of_its_own() {
+fn a_break_inside_a_comment_ends_with_an_error_event() {
     let world = world();
     for comment in [":", ": keep-alive", "data: 1\n\n: keep", "data: 1\r\r:", "data: 1\n\n:\r", ":a\n\n:b\r\n"] {
         world.provider.next([begun(SSE, "chunked", comment), Act::Fin]);

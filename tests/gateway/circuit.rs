@@ -61,7 +61,7 @@ fn a_failing_upstream_is_left_alone_and_one_probe_decides() {
 }
 
 #[test]
-fn while_a_probe_is_out_nobody_else_goes() {
+fn only_one_probe_is_sent_at_a_time() {
     let world = world(BREAKER);
     world.provider.always([Act::Fin]);
     assert_eq!(asked(&world, 3).0, [502; 3]);

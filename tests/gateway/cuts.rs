@@ -277,7 +277,7 @@ fn a_coded_stream_that_stops_at_a_flush_point_is_not_complete() {
 }
 
 #[test]
-fn a_coded_stream_that_nobody_may_change_passes_as_it_is() {
+fn a_no_transform_stream_passes_unchanged() {
     let world = world("cartesia");
     let body = gzip(b"data: {\"error\":\"no\"}\n\n");
     for (lines, untouched) in [
@@ -364,7 +364,7 @@ fn a_bomb_in_a_stream_costs_no_more_than_its_reader_takes() {
 
 /// Messages of AWS, one of them an exception, in the form of the route.
 #[test]
-fn an_exception_in_an_event_stream_is_told_in_its_codec_however_it_is_cut() {
+fn an_event_stream_exception_is_reported_in_its_codec_in_any_chunking() {
     let world = world("aws");
     let event = Message::read(EVENT).expect("a message").with_payload(b"{\"Transcript\":{\"Results\":[]}}");
     let exception = event_stream::exception("ConflictException", b"{\"Message\":\"A new stream has the same id.\"}");

@@ -201,7 +201,7 @@ fn head_gets_the_headers_without_the_body() {
 }
 
 #[test]
-fn a_wait_is_told_in_both_places() {
+fn a_wait_is_reported_in_header_and_body() {
     for (lines, seconds, header) in
         [("Retry-After: 7\r\n", 7.0, "7"), ("Retry-After: 1.5\r\n", 1.5, "2"), ("Retry-After: 0\r\n", 0.0, "0")]
     {
@@ -227,7 +227,7 @@ fn a_wait_is_told_in_both_places() {
 }
 
 #[test]
-fn what_described_the_old_body_goes_and_www_authenticate_stays() {
+fn fields_of_the_old_body_are_removed_and_www_authenticate_is_kept() {
     let world = World::start();
     let lines = "ETag: \"x\"\r\nLast-Modified: Sat, 21 Nov 2026 09:30:00 GMT\r\nContent-Language: en\r\nContent-MD5: x\r\nDigest: x\r\nWWW-Authenticate: Bearer realm=\"x\"\r\nX-Theirs: 1\r\nSet-Cookie: a=b\r\n";
     world.provider.next([Act::send(json_answer(401, lines, "{}"))]);
@@ -240,7 +240,7 @@ fn what_described_the_old_body_goes_and_www_authenticate_stays() {
 }
 
 #[test]
-fn hostile_words_of_a_provider_reach_no_header() {
+fn hostile_provider_text_reaches_no_header() {
     let world = World::start();
     for code in ["a\\r\\nX-Evil: 1", "\\u0000", "\\u001b[31m", "\\ud83d\\ude00", "\\\"", "\\u2028"] {
         let body = format!("{{\"detail\":{{\"status\":\"{code}\",\"message\":\"{code}\"}}}}");

@@ -42,7 +42,7 @@ fn at_rest(gateway: &Gateway) {
 }
 
 #[test]
-fn another_upstream_takes_over_what_the_first_cannot_do() {
+fn another_upstream_takes_over_when_the_first_fails() {
     let (first, second) = (Provider::start(), Provider::start());
     let urls = [url(&first), url(&second)];
     let retrying =
@@ -93,7 +93,7 @@ fn the_wait_of_one_upstream_is_not_that_of_another() {
 }
 
 #[test]
-fn where_nobody_listens_the_next_is_asked_without_retry_too() {
+fn an_unreachable_upstream_is_skipped_even_without_retry() {
     let second = Provider::start();
     let gateway = gateway(&[nowhere(), nowhere(), format!("{}/base", url(&second))], "");
     let chunked = "POST /t/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
@@ -174,7 +174,7 @@ fn an_account_that_is_refused_in_the_middle_of_an_answer_is_set_aside_too() {
 }
 
 #[test]
-fn what_is_no_word_on_the_account_leaves_it_in_use() {
+fn errors_unrelated_to_the_account_keep_it_in_use() {
     let provider = Provider::start();
     let gateway = gateway(&[url(&provider)], KEYS);
     for act in [failing(403), failing(429), failing(503), failing(400), Act::Fin] {
@@ -263,7 +263,7 @@ fn a_limit_of_one_operation_sets_no_account_aside() {
 
 /// No budget is asked where nothing was sent, and a dead upstream is left alone by itself.
 #[test]
-fn a_dead_first_upstream_costs_nobody_an_answer() {
+fn a_dead_first_upstream_loses_no_request() {
     let second = Provider::start();
     let dead = nowhere();
     let gateway = gateway(&[dead.clone(), url(&second)], "");

@@ -94,7 +94,7 @@ fn a_failure_cut_at_any_byte_is_still_an_envelope() {
 }
 
 #[test]
-fn what_is_not_http_is_an_invalid_answer() {
+fn a_response_other_than_http_is_invalid() {
     let world = World::start();
     let many: String = (0..300).map(|index| format!("X-{index}: y\r\n")).collect();
     let table: &[(&str, Vec<u8>)] = &[

@@ -135,7 +135,7 @@ fn a_compatible_answer_has_the_canonical_status_where_profile_or_route_say_so() 
 
 /// A handshake without a key and a method that is refused used to be answered as if no route took them.
 #[test]
-fn what_is_refused_before_its_route_is_asked_has_the_form_of_that_route() {
+fn early_rejections_have_the_form_of_their_route() {
     let provider = Provider::start();
     let url = format!("http://{}", provider.address());
     let world = World::around(provider, |settings| {

@@ -354,7 +354,7 @@ fn only_websocket_upgrades() {
 }
 
 #[test]
-fn an_answer_of_101_that_nobody_asked_for_is_a_failure() {
+fn an_unrequested_101_is_a_failure() {
     let world = World::start();
     world.provider.next([
         Act::send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"),

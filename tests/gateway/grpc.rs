@@ -177,7 +177,7 @@ fn deadlines_and_cancellations_reach_the_provider_at_once() {
 }
 
 #[test]
-fn only_what_brought_no_message_is_tried_again() {
+fn only_calls_without_a_message_are_retried() {
     run(async {
         let provider = Calls::start(end_as_asked).await;
         let retry = "retry = { attempts = 3, on = [\"unavailable\"], budget = \"100%\" }\nwaits = { enabled = false }";
@@ -207,7 +207,7 @@ fn many_short_calls_on_one_connection_are_no_flood() {
 
 /// They went on as they came, and a provider may end the connection for them that other clients share.
 #[test]
-fn white_space_around_values_goes_no_further() {
+fn white_space_around_values_is_not_forwarded() {
     run(async {
         let provider = Calls::start(end_as_asked).await;
         let gateway = gateway(provider.address, "");

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 #[test]
-fn what_is_no_grpc_becomes_grpc() {
+fn responses_other_than_grpc_become_grpc() {
     run(async {
         let provider = Calls::start(|mut call: Exchange| async move {
             match call.request.uri().path() {
@@ -76,7 +76,7 @@ fn what_is_no_grpc_becomes_grpc() {
 }
 
 #[test]
-fn what_the_gateway_refuses_is_refused_in_grpc() {
+fn rejections_of_grpc_calls_are_grpc() {
     run(async {
         let provider = Calls::start(echo).await;
         let nobody = SocketAddr::from(([127, 0, 0, 1], 9));
@@ -161,7 +161,7 @@ fn a_head_that_is_too_large_is_refused_in_grpc() {
 
 /// Fields beyond a size were dropped without a word, the status of the call among them or not.
 #[test]
-fn trailers_that_are_too_large_are_told_and_not_cut() {
+fn oversized_trailers_are_an_error_and_not_truncated() {
     run(async {
         let provider = Calls::start(|mut call: Exchange| async move {
             let (count, size) = match call.request.uri().path() {

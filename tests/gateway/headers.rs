@@ -117,7 +117,7 @@ fn trailers_are_accepted_only_when_the_connection_says_so() {
 }
 
 #[test]
-fn connection_cannot_strip_what_matters() {
+fn connection_cannot_remove_important_fields() {
     let world = World::start();
     let names = [
         "Xi-Api-Key",

@@ -231,7 +231,7 @@ fn a_providers_clock_that_is_off_asks_for_no_hour() {
 
 /// What a job says of its own past, inside a 200, is no refusal of now.
 #[test]
-fn an_old_failed_job_holds_nobody() {
+fn an_old_failed_job_causes_no_backoff() {
     let provider = Provider::start();
     let url = format!("http://{}", provider.address());
     let gateway = Gateway::start(&Settings::new().route_to("jobs", "/j", "zenhire", &url, ""));

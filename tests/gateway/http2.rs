@@ -211,7 +211,7 @@ fn flood(world: &World, count: usize, mut next: impl FnMut(u32) -> Vec<u8>) -> b
 }
 
 #[test]
-fn floods_end_and_hold_up_nobody() {
+fn floods_end_and_delay_no_other_client() {
     let world = World::start();
     assert_eq!(ordinary(&world), ok());
     let before = world.gateway.memory();

@@ -18,7 +18,7 @@ fn by_header(provider: &Provider) -> Settings {
 }
 
 #[test]
-fn a_header_names_the_tenant_and_goes_no_further() {
+fn a_header_names_the_tenant_and_is_not_forwarded() {
     let provider = Provider::start();
     let gateway = Gateway::start(&by_header(&provider));
     let key = format!("xi-api-key: {}\r\n", *KEY);
@@ -217,7 +217,7 @@ fn a_call_of_grpc_ends_in_trailers_with_its_key() {
 
 /// Whoever asks for no key has keys all the same, which are nobody else's business.
 #[test]
-fn a_gateway_key_goes_nowhere_where_nobody_is_asked_for_one() {
+fn a_gateway_key_is_not_forwarded_even_without_authentication() {
     let provider = Provider::start();
     let gateway = Gateway::start(&credentialed(provider.address(), &tenants()).server("authenticate = \"off\""));
     let key = &*KEY;

@@ -43,7 +43,7 @@ fn they_arrive_before_the_final_answer_is_there() {
 }
 
 #[test]
-fn their_order_is_kept_and_what_is_for_the_gateway_stays_there() {
+fn their_order_is_kept_and_100_is_not_forwarded() {
     let world = World::start();
     let fields =
         "Link: </b>\r\nConnection: X-Private\r\nX-Private: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 7\r\n";
@@ -90,7 +90,7 @@ fn each_of_several_pipelined_requests_gets_its_own() {
 }
 
 #[test]
-fn a_storm_is_cut_short_and_holds_nobody_up() {
+fn a_burst_is_bounded_and_delays_no_other_client() {
     let many = HINTS.repeat(1000);
     for head in [many.clone(), format!("HTTP/1.1 103 Early Hints\r\nLink: <{}>\r\n\r\n", "a".repeat(5000)).repeat(100)]
     {

@@ -119,7 +119,7 @@ fn an_echoed_key_is_found_in_informational_responses_and_trailers() {
 
 /// The note in the body of a redirect repeats its `Location`, and was taken for a success.
 #[test]
-fn a_key_in_the_body_of_a_redirect_goes_no_further() {
+fn a_key_in_the_body_of_a_redirect_is_redacted() {
     let world = world();
     let note = format!("<a href=\"/v1/voices/?{}&amp;page=2\">Moved</a>", IN_QUERY.replace('=', "&#61;"));
     let long = format!("{}{note}", "x".repeat(70_000));
@@ -166,7 +166,7 @@ fn a_key_in_the_body_of_a_redirect_goes_no_further() {
 
 /// `Date` was thought to be safe.
 #[test]
-fn a_key_in_a_date_goes_no_further() {
+fn a_key_in_a_date_is_redacted() {
     let world = world();
     world
         .provider
@@ -178,7 +178,7 @@ fn a_key_in_a_date_goes_no_further() {
 
 /// The words behind a status are of the provider's making as well.
 #[test]
-fn a_key_in_the_reason_phrase_goes_no_further() {
+fn a_key_in_the_reason_phrase_is_removed() {
     let world = world();
     world.provider.next([Act::send(format!("HTTP/1.1 200 OK for {KEY}\r\nContent-Length: 2\r\n\r\nok"))]);
     let answer = world.get("/k/v1/a");
@@ -188,7 +188,7 @@ fn a_key_in_the_reason_phrase_goes_no_further() {
 
 /// The gateway put its own key into the header section, and the client's went on in the trailers.
 #[test]
-fn a_key_in_a_request_trailer_goes_nowhere() {
+fn a_key_in_a_request_trailer_is_removed() {
     let world = world();
     for target in ["/k/v1/a", "/p/v1/a"] {
         let answer = world.ask(format!(
@@ -250,7 +250,7 @@ fn a_key_is_no_request_id() {
 
 /// A success body that is looked at for its URLs had links with the key in it.
 #[test]
-fn a_key_in_links_of_a_body_that_is_rewritten_goes_out() {
+fn a_key_in_links_of_a_rewritten_body_is_removed() {
     let world = world();
     let provider = world.provider.address();
     let body = format!(
@@ -264,7 +264,7 @@ fn a_key_in_links_of_a_body_that_is_rewritten_goes_out() {
 
 /// Digests of a body outlived its change, and told the client that it was damaged.
 #[test]
-fn what_is_said_of_the_bytes_of_a_body_ends_with_a_change_of_it() {
+fn digests_of_a_changed_body_are_removed() {
     const SAID: &str =
         "ETag: \"a\"\r\nContent-MD5: x\r\nDigest: md5=x\r\nContent-Digest: md5=:x:\r\nRepr-Digest: md5=:x:\r\n";
     let world = world();
@@ -307,7 +307,7 @@ fn speaks(message: String, reason: String) -> SocketAddr {
 }
 
 #[test]
-fn a_key_in_messages_and_closes_goes_no_further_on_any_route() {
+fn a_key_in_messages_and_closes_is_redacted_on_every_route() {
     let escaped = KEY.replace('/', "\\/").replace('+', "\\u002B");
     let mut settings = Settings::new();
     let mut routes = Vec::new();
@@ -352,7 +352,7 @@ fn a_key_in_messages_and_closes_goes_no_further_on_any_route() {
 
 /// Only events with data were looked at: an id alone went through, and so did the name of an event and lines that mean nothing.
 #[test]
-fn a_key_goes_no_further_in_any_line_of_an_event() {
+fn a_key_in_any_line_of_an_event_is_redacted() {
     let world = world();
     for event in [
         format!("id: {KEY}\n\n"),

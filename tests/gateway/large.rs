@@ -40,7 +40,7 @@ fn tail(text: &str) -> &str {
 
 /// What was larger than 64 KiB passed without a look, errors and keys included.
 #[test]
-fn a_failure_in_a_large_piece_is_told_and_shows_no_key() {
+fn a_failure_in_a_large_piece_is_reported_without_keys() {
     let world = world();
     for size in SIZES {
         let filler = "x".repeat(size);
@@ -66,7 +66,7 @@ fn a_failure_in_a_large_piece_is_told_and_shows_no_key() {
 
 /// A piece that turns out to be no failure passes, and keys in it do not.
 #[test]
-fn a_key_in_a_large_piece_that_passes_goes_no_further() {
+fn a_key_in_a_large_piece_that_passes_is_redacted() {
     let world = world();
     for size in SIZES {
         let filler = "x".repeat(size);
@@ -87,7 +87,7 @@ fn a_key_in_a_large_piece_that_passes_goes_no_further() {
 
 /// Comments pass at once, also in front of an error.
 #[test]
-fn a_key_in_a_comment_goes_no_further() {
+fn a_key_in_a_comment_is_redacted() {
     let world = world();
     let error = "event: error\ndata: {\"detail\":{\"status\":\"quota_exceeded\"}}\n\n";
     for comment in

@@ -198,7 +198,7 @@ fn there_is_one_line_per_request() {
 }
 
 #[test]
-fn labels_do_not_grow_with_what_clients_and_providers_say() {
+fn labels_do_not_grow_with_client_or_provider_text() {
     let world = World::start();
     let touch = |index: usize| {
         world.provider.next([Act::send(json_answer(

@@ -48,7 +48,7 @@ type Asked<'a> = (&'a str, &'a str, bool);
 
 /// Every row is a gateway of its own.
 #[test]
-fn what_has_a_count_of_its_own() {
+fn each_limit_key_is_counted_separately() {
     let cases: [(&str, &str, &[Asked<'_>]); 6] = [
         ("the route", "", &[("/l/a", "", true), ("/l/b", "x: 1\r\n", false)]),
         (
@@ -121,7 +121,7 @@ fn characters_are_counted() {
 
 /// What cannot be read for its text is charged its length, and more than the burst never passes.
 #[test]
-fn what_can_never_pass_says_so() {
+fn a_cost_above_the_burst_is_rejected_for_good() {
     let lines = "rate_limits = [{ requests = 100000, per = '1h', cost = 'text-characters' }]";
     let world = limited(lines);
     let error = envelope(&say(&world, &"x".repeat(100_001)), "text_too_long");
@@ -168,7 +168,7 @@ fn bytes_are_counted() {
 
 /// A poll that its own limit refuses uses up nothing of the budget for all, and neither does one that another limit refuses.
 #[test]
-fn what_is_refused_is_not_charged() {
+fn rejected_requests_are_not_charged() {
     let world = limited(
         "rate_limits = [\n{ requests = 3, per = '600s' },\n\
          { requests = 1, per = '600s', match = 'GET /jobs/{id}', key = 'path:id', code = 'poll_rate_limited' }]",
@@ -183,7 +183,7 @@ fn what_is_refused_is_not_charged() {
 
 /// What counts survives a reload: as it is where nothing changed, and as far as it goes where something did.
 #[test]
-fn a_reload_keeps_what_was_used_up() {
+fn a_reload_keeps_counts() {
     let provider = Provider::start();
     let text = |limits: &str| Settings::new().route("limited", "/l", provider.address(), limits).text();
     let gateway = Gateway::start_text(&text("rate_limits = [{ requests = 2, per = '600s' }]"), &[]);
@@ -224,7 +224,7 @@ fn a_path_has_one_count_however_it_is_spelled() {
 
 /// What a provider's parser takes costs its text, also where a strict reader refuses it: it used to cost its length.
 #[test]
-fn what_a_strict_reader_refuses_costs_its_text() {
+fn leniently_parsed_bodies_cost_their_text() {
     for rest in
         ["\"x\":NaN", "\"x\":\"\\ud800\"", "\"x\":1e400", &format!("\"x\":{}{}", "[".repeat(130), "]".repeat(130))]
     {
@@ -237,7 +237,7 @@ fn what_a_strict_reader_refuses_costs_its_text() {
 
 /// What other parsers take and ours does not is no way around a limit; neither is a body that announces no length.
 #[test]
-fn what_cannot_be_read_costs_its_length() {
+fn unreadable_bodies_cost_their_length() {
     let text = "a".repeat(30_000);
     for (body, passes) in [
         (format!("{{\"text\":\"{text}\"}}"), 3),

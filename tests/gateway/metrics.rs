@@ -127,7 +127,7 @@ fn promtool_has_nothing_to_say() {
 }
 
 #[test]
-fn the_documented_query_tells_whose_faults_there_are() {
+fn the_documented_query_groups_errors_by_origin() {
     let page = include_str!("../../deploy/OPERATIONS.md");
     let block = page.split("<!-- faults -->").nth(1).expect("the query is marked");
     let query = block.split("```promql\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");

@@ -244,7 +244,7 @@ fn socket_head(gateway: &Gateway, lines: &str) -> String {
 
 /// The provider's refusal comes too late for a status: it is told on the socket.
 #[test]
-fn what_a_provider_says_to_the_handshake_is_told_on_the_socket() {
+fn a_refused_provider_handshake_is_reported_on_the_socket() {
     let provider = Provider::start();
     let gateway = Gateway::start(&settings(provider.address()));
     let first = text(&format!("{{\"text\":\" \",\"xi_api_key\":\"{}\"}}", *KEY));

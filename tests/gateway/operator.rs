@@ -41,7 +41,7 @@ fn headers_are_set_and_removed_both_ways() {
 }
 
 #[test]
-fn a_header_that_holds_a_secret_is_shown_nowhere() {
+fn a_header_with_a_secret_is_never_shown() {
     let provider = Provider::start();
     let lines = "headers = { set = { x-second-key = \"top-secret-text\" } }";
     let gateway = start(&provider, lines);
@@ -87,7 +87,7 @@ fn a_request_is_over_in_time_however_much_moves() {
 }
 
 #[test]
-fn the_access_log_says_what_is_asked_for() {
+fn the_access_log_has_the_configured_fields() {
     let provider = Provider::start();
     let fields = "[\"user_agent\", \"header:x-tenant\", \"upstream\", \"response_header:x-region\"]";
     let settings = Settings::new().telemetry(&format!("log = {{ access_fields = {fields} }}")).route(
@@ -215,7 +215,7 @@ fn the_state_of_a_circuit_is_a_metric() {
 }
 
 #[test]
-fn what_is_left_of_a_rate_is_told_where_a_route_asks() {
+fn remaining_quota_is_reported_on_routes_that_ask_for_it() {
     let provider = Provider::start();
     let limits =
         "rate_limits = [{ requests = 5, per = \"60s\" }, { requests = 100, per = \"1h\", match = \"GET /x\" }]";

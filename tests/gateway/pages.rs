@@ -92,7 +92,7 @@ fn pages_of_other_origins_read_nothing_and_open_no_socket() {
 
 /// Without rules of the operator's the provider speaks for itself, and the gateway's own answers follow.
 #[test]
-fn the_gateway_s_own_answers_follow_the_provider_where_nothing_else_is_said() {
+fn the_gateway_s_own_responses_follow_the_provider_without_cors_rules() {
     let rate = "rate_limits = [{ requests = 1, per = \"1h\" }]";
     for (said, origin, wanted) in [
         ("Access-Control-Allow-Origin: *\r\n", ELSEWHERE, Some("*")),
@@ -126,7 +126,7 @@ fn the_gateway_s_own_answers_follow_the_provider_where_nothing_else_is_said() {
 
 /// What passes every limit must not spend the key that the limits are for.
 #[test]
-fn a_preflight_that_goes_on_carries_no_key() {
+fn a_forwarded_preflight_carries_no_key() {
     for place in ["header = \"xi-api-key\"", "query = \"api_key\""] {
         let credentials = format!("credentials = {{ {place}, value = \"sk-0123456789\" }}\nretry = {{}}");
         let world = World::with(|settings| settings.beside("page", "/b", &credentials));
@@ -142,7 +142,7 @@ fn a_preflight_that_goes_on_carries_no_key() {
 }
 
 #[test]
-fn an_error_of_the_provider_s_can_be_read_with_what_the_gateway_says_of_it() {
+fn a_provider_error_and_its_gateway_headers_can_be_read() {
     let world = World::start();
     let error = json_answer(401, "Access-Control-Allow-Origin: *\r\n", "{\"detail\":{\"status\":\"invalid_api_key\"}}");
     world.provider.next([Act::send(error)]);
@@ -247,7 +247,7 @@ fn a_page_learns_that_no_route_takes_its_request() {
 
 /// A field that the operator sets may be a key as well.
 #[test]
-fn a_preflight_that_goes_on_carries_nothing_that_the_operator_sets() {
+fn a_forwarded_preflight_carries_no_operator_fields() {
     let set = "headers.request = { set = { \"x-account\" = \"a-0123456789\" }, remove = [\"x-odd\"] }";
     let world = World::with(|settings| settings.beside("page", "/b", set));
     let _ = world.ask(preflight("/b/v1/a", &format!("{APP}x-odd: 1\r\n")));

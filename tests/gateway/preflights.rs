@@ -6,7 +6,7 @@ use crate::tenants::{KEY, ask, world};
 
 /// A preflight shows no key, so nobody's limits may learn from its answer, and no provider hears of it where clients have keys.
 #[test]
-fn a_preflight_reaches_no_provider_and_binds_nobody() {
+fn a_preflight_reaches_no_provider_and_affects_no_other_request() {
     let (gateway, provider) = world();
     let preflight = "OPTIONS /p/v1/x HTTP/1.1\r\nHost: a\r\nOrigin: https://page.example\r\n\
                      Access-Control-Request-Method: POST\r\nContent-Length: 5\r\n\r\nABCDE";
@@ -16,7 +16,7 @@ fn a_preflight_reaches_no_provider_and_binds_nobody() {
 }
 
 #[test]
-fn a_preflight_that_is_told_to_wait_makes_nobody_wait() {
+fn a_preflight_with_a_retry_after_causes_no_backoff() {
     let provider = Provider::start();
     let gateway = Gateway::start(&Settings::new().route(
         "plain",

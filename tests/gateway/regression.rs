@@ -72,7 +72,7 @@ fn a_wrong_websocket_version_is_answered_with_the_right_one() {
 
 /// One provider's word on its own origin held for every route of the gateway's, and a proxy in front of the gateway obeyed it.
 #[test]
-fn what_speaks_for_the_provider_s_origin_ends_here() {
+fn fields_for_the_providers_whole_origin_are_removed() {
     let world = World::start();
     let lines = "Strict-Transport-Security: max-age=1\r\nClear-Site-Data: \"*\"\r\nAlt-Svc: h3=\":443\"\r\nNEL: {}\r\n\
         X-Accel-Redirect: /etc/passwd\r\nX-Accel-Buffering: no\r\nX-Sendfile: /etc/passwd\r\n";

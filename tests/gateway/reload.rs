@@ -30,7 +30,7 @@ fn rename_into(file: &Path, text: &str) {
 }
 
 #[test]
-fn every_way_to_ask_is_heard() {
+fn every_way_to_reload_works() {
     type Ask<'a> = (&'a str, &'a dyn Fn(&Gateway, &str));
     let write = |gateway: &Gateway, text: &str| fs::write(gateway.file("gateway.toml"), text).expect("written");
     let ways: [Ask<'_>; 4] = [
@@ -118,7 +118,7 @@ fn a_secret_that_changes_is_taken() {
 }
 
 #[test]
-fn what_is_not_valid_changes_nothing_and_is_told_once() {
+fn an_invalid_configuration_changes_nothing_and_is_logged_once() {
     let world = World::start();
     let (gateway, file) = (&world.gateway, world.gateway.file("gateway.toml"));
     let before = gateway.admin("/config").text();
@@ -144,7 +144,7 @@ fn what_is_not_valid_changes_nothing_and_is_told_once() {
 }
 
 #[test]
-fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
+fn changes_that_need_a_restart_are_named_and_the_rest_applies() {
     let world = World::start();
     let changed = with_route(&world.provider, "added")
         .replace("workers = 2", "workers = 3\ndrain_timeout = \"7s\"\nheader_timeout = \"9s\"");
@@ -155,7 +155,7 @@ fn what_needs_a_restart_is_named_and_the_rest_is_in_force() {
 }
 
 #[test]
-fn a_change_that_waits_for_a_restart_stays_visible_until_it_is_undone() {
+fn a_change_pending_a_restart_is_shown_until_it_is_undone() {
     let world = World::start();
     let gateway = &world.gateway;
     let file = gateway.file("gateway.toml");

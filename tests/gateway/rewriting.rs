@@ -131,7 +131,7 @@ fn links_of_informational_responses_and_trailers_lead_here() {
 
 /// A cache in between gave one client's form of an error to another.
 #[test]
-fn an_answer_whose_form_clients_choose_says_so() {
+fn a_negotiated_response_has_vary() {
     let world = World::start();
     for _ in 0..2 {
         world.provider.next([Act::send(json_answer(404, "", "{}"))]);

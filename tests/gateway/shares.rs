@@ -119,7 +119,7 @@ fn a_tenant_s_priority_is_only_lowered_by_its_client() {
 }
 
 #[test]
-fn nobody_passes_its_maximum_or_takes_a_reserve() {
+fn no_tenant_exceeds_its_maximum_or_takes_a_reserve() {
     let (stage, gateway, [reserved, bounded]) = world(3, ["reserve = 2", "max = 1"]);
     let mut clients = vec![ask(&gateway, &bounded, "/s/b1", "")];
     assert_eq!(stage.next(1), ["/b1"]);

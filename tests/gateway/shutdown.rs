@@ -70,7 +70,7 @@ fn running_answers_finish_and_idle_connections_end() {
 }
 
 #[test]
-fn what_outlasts_the_drain_is_cut() {
+fn requests_that_outlast_the_drain_are_cut() {
     let (provider, _say) = halting();
     let mut world = World::around(provider, |settings| settings.server("drain_timeout = \"300ms\""));
     let mut running = world.client();
@@ -82,7 +82,7 @@ fn what_outlasts_the_drain_is_cut() {
 }
 
 #[test]
-fn clients_of_http_2_are_told_to_go_away() {
+fn http2_clients_get_goaway() {
     let mut world = World::start();
     let mut h2 = H2::to(world.gateway.address());
     let _ = h2.send(request(1, &get_fields("/p/a", &[]))).fate(1);
@@ -149,7 +149,7 @@ fn a_drain_loses_nothing_that_ends_in_time() {
 
 /// Those that do not are told, and closed in order.
 #[test]
-fn sockets_that_outlast_the_drain_are_told_and_closed() {
+fn sockets_that_outlast_the_drain_get_an_error_and_a_close() {
     let chorus = Chorus::start();
     let settings = Settings::standard(chorus.provider.address()).server("drain_timeout = \"1s\"");
     let mut gateway = Gateway::start(&settings);

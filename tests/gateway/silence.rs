@@ -100,7 +100,7 @@ fn audio_that_stops_is_cut() {
 }
 
 #[test]
-fn streams_of_events_and_lines_are_told_in_their_own_form() {
+fn silent_streams_end_with_an_event_or_a_line() {
     let provider = Provider::start();
     let cartesia = gateway("cartesia", &provider, LIMITS);
     let body = format!(
@@ -176,7 +176,7 @@ fn an_upload_that_takes_its_time_is_no_silence() {
 }
 
 #[test]
-fn a_record_says_what_was_used_and_nothing_of_what_was_said() {
+fn a_record_has_usage_and_no_content() {
     let provider = Provider::start();
     let gateway = gateway("elevenlabs", &provider, "generations = true");
     let audio = "quartz-audio-".repeat(400);
@@ -270,7 +270,7 @@ fn a_pause_of_the_gateways_own_is_no_silence_of_the_providers() {
 }
 
 #[test]
-fn what_an_earlier_try_took_is_not_the_time_of_the_one_that_speaks() {
+fn first_audio_excludes_the_time_of_earlier_attempts() {
     let (first, second) = (Provider::start(), Provider::start());
     let urls = [&first, &second].map(|provider| format!("http://{}", provider.address()));
     let lines = "generations = true\nretry = { attempts = 2, on = [\"unavailable\", \"upstream\"] }";
@@ -285,7 +285,7 @@ fn what_an_earlier_try_took_is_not_the_time_of_the_one_that_speaks() {
 }
 
 #[test]
-fn what_is_compressed_has_no_length_in_seconds_and_a_figure_beyond_belief_is_none() {
+fn compressed_audio_has_no_duration_and_absurd_figures_are_ignored() {
     let provider = Provider::start();
     let gateway = gateway("elevenlabs", &provider, "generations = true");
     for (field, seconds, figure) in [

@@ -241,7 +241,7 @@ const CLOSE: [&[u8]; 2] = [&[0x88, 0x82, 0, 0, 0, 0, 3, 0xe8], &[0x88, 2, 3, 0xe
 
 /// Where a socket is what counts, it holds its slot to its end; where work on it counts, none is held.
 #[test]
-fn a_socket_holds_its_slot_to_its_end() {
+fn a_socket_keeps_its_slot_until_it_ends() {
     let provider = Provider::start();
     let url = format!("http://{}", provider.address());
     let lines = "concurrency = { max = 1, queue = 0 }";

@@ -115,7 +115,7 @@ fn a_client_that_stops_reading_is_let_go() {
 }
 
 #[test]
-fn many_stalled_clients_hold_up_nobody() {
+fn many_stalled_clients_delay_no_other_client() {
     let world = World::with(|settings| settings.server("header_timeout = \"10s\"").server("body_timeout = \"10s\""));
     let stalled: Vec<Client> = (0..200)
         .map(|index| {

@@ -140,7 +140,7 @@ fn fields_that_look_like_framing_are_not_passed_on() {
 }
 
 #[test]
-fn requests_hidden_in_bodies_stay_bodies() {
+fn requests_hidden_in_bodies_are_forwarded_as_bodies() {
     let world = World::start();
     let chunk = format!("{:x}\r\n{HIDDEN}\r\n0\r\n\r\n", HIDDEN.len());
     let table = [
@@ -264,7 +264,7 @@ fn line_ends_that_are_not_crlf() {
 }
 
 #[test]
-fn what_follows_a_pipelined_request_is_judged_on_its_own() {
+fn a_pipelined_request_is_validated_on_its_own() {
     let world = World::start();
     let bad = "POST /p/clip HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello";
     let mut client = world.client();

@@ -148,7 +148,7 @@ fn ten_thousand_half_open_sockets_exhaust_nothing() {
 }
 
 #[test]
-fn sockets_whose_peers_have_vanished_are_found_out() {
+fn sockets_with_vanished_peers_are_detected() {
     let sockets = (descriptors().saturating_sub(OTHERS) / 4).min(500);
     // A client that owes its close is given the time to play what came before: as long as a write may take.
     let gateway = gateway(silent(true), "write_timeout = \"1s\"", "timeouts = { websocket_idle = \"1s\" }");
@@ -314,7 +314,7 @@ fn a_flood_that_is_answered_passes_and_costs_no_memory() {
 }
 
 #[test]
-fn a_websocket_over_http2_is_refused_and_the_connection_goes_on() {
+fn a_websocket_over_http2_is_rejected_and_the_connection_continues() {
     let gateway = gateway(silent(true), "", "");
     let mut h2 = H2::to(gateway.address());
     let settings = loop {

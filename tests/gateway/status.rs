@@ -21,7 +21,7 @@ fn fails(world: &World, status: u16, code: &str) {
 }
 
 #[test]
-fn an_error_is_told_with_both_ids_and_once() {
+fn an_error_is_listed_once_with_both_ids() {
     let world = World::start();
     fails(&world, 401, "quota_exceeded");
     let all = document(&world, "");
@@ -44,7 +44,7 @@ fn an_error_is_told_with_both_ids_and_once() {
 }
 
 #[test]
-fn a_code_that_nobody_knows_leaves_a_sample_without_secrets() {
+fn an_unknown_code_leaves_a_sample_without_secrets() {
     let world = World::start();
     fails(&world, 418, "brand_new");
     fails(&world, 418, "brand_new");

@@ -148,7 +148,7 @@ fn every_dialect_s_place_of_the_key_takes_a_gateway_key_and_passes_none_on() {
 }
 
 #[test]
-fn a_request_without_a_valid_key_goes_no_further() {
+fn a_request_without_a_valid_key_is_rejected() {
     let (gateway, provider) = world();
     let unknown = make().expect("random bytes");
     for (target, key, status, code) in [
@@ -208,7 +208,7 @@ fn tenants_are_named_in_the_log_and_their_calls_go_through() {
 
 /// On a route without a key of its own clients bring the provider's.
 #[test]
-fn a_key_of_its_own_stands_beside_the_provider_s() {
+fn a_gateway_key_can_accompany_the_provider_s() {
     let (gateway, provider) = world();
     for lines in [
         format!("X-Speechgate-Key: {}\r\nxi-api-key: sk-own\r\n", *KEY),
@@ -228,7 +228,7 @@ fn a_key_of_its_own_stands_beside_the_provider_s() {
 
 /// Clients put keys where nobody expects them: none of these places leads to a provider or into anything that is shown.
 #[test]
-fn no_byte_of_a_gateway_key_goes_to_a_provider_or_into_a_sink() {
+fn no_byte_of_a_gateway_key_reaches_a_provider_or_a_sink() {
     let provider = Provider::start();
     let telemetry = "log = { format = \"json\", level = \"debug\", access_fields = [\"user_agent\", \"header:x-request-id\", \"header:x-note\"] }";
     let gateway = Gateway::start(&settings(&provider).telemetry(telemetry));
@@ -412,7 +412,7 @@ fn rates_and_budgets_of_a_tenant_bind_it_alone_and_outlive_a_restart() {
 }
 
 #[test]
-fn a_key_for_a_method_or_a_subprotocol_of_no_handshake_goes_nowhere() {
+fn a_key_as_method_or_stray_subprotocol_is_not_forwarded() {
     let (gateway, provider) = world();
     let key = &*KEY;
     assert_eq!(ask(&gateway, format!("{key} /p/v1/x HTTP/1.1\r\nHost: a\r\nxi-api-key: {key}\r\n\r\n")).status, 405);

@@ -103,7 +103,7 @@ fn a_success_is_a_server_span_and_a_client_span() {
 }
 
 #[test]
-fn errors_name_their_code_and_whose_span_failed() {
+fn errors_name_their_code_and_the_span_that_failed() {
     let mut collector = Collector::start();
     let world = world(&collector, "", &[SOON]);
     let voice = "{\"detail\":{\"status\":\"voice_not_found\",\"message\":\"No.\"}}";
@@ -171,7 +171,7 @@ fn each_try_has_a_span_of_its_own() {
 }
 
 #[test]
-fn a_clients_trace_goes_on() {
+fn a_clients_trace_is_continued() {
     let mut collector = Collector::start();
     let world = world(&collector, ", sample_ratio = 0.0", &[SOON]);
     let lines = format!("X-Request-Id: one\r\nTraceparent: {CALLER}\r\nTracestate: a=b,c=d\r\n");
@@ -187,7 +187,7 @@ fn a_clients_trace_goes_on() {
 }
 
 #[test]
-fn what_is_not_sampled_is_not_recorded_and_keeps_its_ids() {
+fn unsampled_requests_are_not_recorded_and_keep_their_ids() {
     let mut collector = Collector::start();
     let world = world(&collector, ", sample_ratio = 0.0", &[SOON]);
     // The client's word: not this one.
@@ -277,7 +277,7 @@ fn a_websocket_is_a_handshake_and_a_session() {
 }
 
 #[test]
-fn what_waits_is_sent_when_the_gateway_ends() {
+fn queued_spans_are_sent_at_shutdown() {
     let mut collector = Collector::start();
     let mut world = world(&collector, "", &[NEVER]);
     assert_eq!(world.ask(get_with("/p/a", "X-Request-Id: last\r\n")).status, 200);
@@ -336,7 +336,7 @@ fn metrics_are_those_of_the_page_and_of_the_conventions() {
 }
 
 #[test]
-fn a_collector_that_is_not_there_is_told_once_and_holds_nothing_up() {
+fn an_unreachable_collector_is_logged_once_and_delays_nothing() {
     for (name, acts) in [
         ("refuses", vec![Act::send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")]),
         ("leaves", vec![Act::Fin]),

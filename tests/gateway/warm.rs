@@ -88,7 +88,7 @@ fn a_drain_closes_them_while_calls_still_run() {
 }
 
 #[test]
-fn a_reload_keeps_what_is_still_wanted_and_closes_the_rest() {
+fn a_reload_keeps_wanted_connections_and_closes_the_rest() {
     let ((kept, kept_begun, kept_ended), (gone, gone_begun, gone_ended)) = (counting(), counting());
     let warm = "warm = { connections = 2 }";
     let before = Settings::new().route("kept", "/k", kept.address(), warm).route("gone", "/g", gone.address(), warm);
@@ -116,7 +116,7 @@ fn a_reload_keeps_what_is_still_wanted_and_closes_the_rest() {
 }
 
 #[test]
-fn a_gateway_is_ready_although_nobody_can_be_reached() {
+fn a_gateway_is_ready_although_no_upstream_is_reachable() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("bound");
     let gateway = Gateway::start(&Settings::new().route("warm", "/w", closed, "warm = { connections = 4 }"));
     assert_eq!(gateway.admin("/readyz").status, 200);

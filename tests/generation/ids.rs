@@ -31,7 +31,7 @@ fn audio_is_found_by_an_id_however_it_is_written() {
 }
 
 #[test]
-fn long_ids_that_begin_alike_are_told_apart() {
+fn long_ids_with_a_common_prefix_are_distinguished() {
     for length in [256, 300, 5000, 20_000] {
         let start = "s".repeat(length);
         let mut bench = Bench::new(CONTEXTS);
@@ -77,7 +77,7 @@ fn an_id_of_the_providers_own_is_that_of_the_one_without() {
 }
 
 #[test]
-fn what_cannot_be_seen_is_never_called_silent_or_counted() {
+fn unobserved_generations_are_never_silent_or_counted() {
     let mut bench = Bench::new(CONTEXTS);
     bench.client(r#"{"id":"a","text":"x"}"#, '+');
     bench.tracker.unseen();

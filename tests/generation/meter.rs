@@ -25,7 +25,7 @@ fn record(kind: &str, told: &str, outcome: Outcome) -> Record {
 }
 
 #[test]
-fn what_is_charged_is_counted() {
+fn charged_units_are_counted() {
     use Outcome::{Cancelled, Complete, Failed, Silent};
     let price = Price {
         provider: "x".to_owned(),

@@ -16,7 +16,7 @@ fn file(relative: &str) -> PathBuf {
 }
 
 #[test]
-fn the_status_page_does_what_it_must() {
+fn the_status_page_works_in_a_browser() {
     let (full, stamp) = (std::env::var_os(FULL).is_some(), file(".cache/page/.stamp"));
     if !stamp.exists() {
         assert!(!full, "{FULL} is set, and the browser's driver is not installed: no {}", stamp.display());

@@ -109,7 +109,7 @@ fn every_coding_is_undone() {
 }
 
 #[test]
-fn what_cannot_be_decoded_is_left_as_it_is() {
+fn undecodable_bodies_are_unchanged() {
     for (encoding, body) in [
         ("snappy", &b"\x01\x02\x03"[..]),
         ("gzip, gzip, gzip, gzip", b"\x1f\x8b"),
@@ -143,7 +143,7 @@ fn bombs_stop_at_the_bound() {
 }
 
 #[test]
-fn a_broken_tail_leaves_what_came_before() {
+fn a_broken_tail_keeps_what_was_decoded_before() {
     // Long and without patterns, so that half of it decodes to a good part of the text.
     let text: String = (0..2000_u32).map(|n| format!("{} ", n.wrapping_mul(2_654_435_761))).collect();
     let whole = text.as_bytes();
@@ -163,7 +163,7 @@ fn a_broken_tail_leaves_what_came_before() {
 
 proptest! {
     #[test]
-    fn any_bytes_under_any_label_stay_within_the_bound(
+    fn any_bytes_with_any_coding_stay_within_the_bound(
         mut body in proptest::collection::vec(any::<u8>(), 0..600),
         prefix in proptest::sample::select(vec![
             &b""[..], b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03", b"\x28\xb5\x2f\xfd\x24\x20", b"\x78\x9c", b"\x1b\xf5\x00",

@@ -168,7 +168,7 @@ async fn dropping_the_call_closes_the_connection() {
 }
 
 #[tokio::test]
-async fn an_early_refusal_of_a_large_upload_is_heard() {
+async fn an_early_refusal_of_a_large_upload_is_received() {
     let address = provider(|_, mut stream| async move {
         head(&mut stream).await;
         let _ = stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig").await;
@@ -291,7 +291,7 @@ async fn an_upload_that_moves_or_waits_for_the_client_is_not_cut() {
 }
 
 #[tokio::test]
-async fn dropping_a_complete_answer_ends_an_upload_that_goes_on() {
+async fn dropping_a_complete_response_ends_the_upload() {
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let address = provider(move |_, mut stream| {
         let told = told.clone();

@@ -474,7 +474,7 @@ async fn the_error_of_the_request_body_comes_back_unchanged() {
 }
 
 #[tokio::test]
-async fn dropping_a_complete_answer_ends_an_upload_that_goes_on() {
+async fn dropping_a_complete_response_ends_the_upload() {
     let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let (upstream, _) = streams(
         |_| {},

@@ -196,7 +196,7 @@ async fn a_good_certificate_is_taken() {
 }
 
 #[tokio::test]
-async fn alpn_decides_and_an_upgrade_stays_with_http1() {
+async fn alpn_decides_and_an_upgrade_uses_http1() {
     let authority = Authority::new();
     let (ca, config) = (authority.file(), authority.server("p.test", NOW, &["h2", "http/1.1"]));
     let address = provider(move |_, stream| {

@@ -141,7 +141,7 @@ async fn a_call_finds_a_connection_and_another_takes_its_place() {
 }
 
 #[tokio::test]
-async fn what_stays_wanted_is_kept_over_a_reload_and_dropped_keepers_close_all() {
+async fn a_reload_keeps_wanted_connections_and_a_dropped_keeper_closes_all() {
     let (address, begun, ended) = answering().await;
     let (mut gateway, upstream) = (Gateway::new(), upstream(address));
     for (connections, dialled) in [(2, 2), (2, 2), (3, 3), (1, 3)] {

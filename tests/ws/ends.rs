@@ -112,7 +112,7 @@ async fn a_client_that_leaves_ends_the_providers_side_at_once() {
 }
 
 #[tokio::test]
-async fn a_provider_that_dies_inside_a_frame_is_told() {
+async fn a_provider_disconnect_inside_a_frame_is_reported() {
     for (bytes, told) in [
         (down(Binary, [1; 1000])[..500].to_vec(), true),
         (down(Text, "cut")[..1].to_vec(), true),
@@ -145,7 +145,7 @@ async fn a_provider_that_dies_inside_a_frame_is_told() {
 }
 
 #[tokio::test]
-async fn a_session_that_is_quiet_but_alive_goes_on() {
+async fn a_quiet_session_with_live_peers_continues() {
     // Pongs are no traffic of the session's: the provider answers pings, and says something in time.
     let address = provider(|mut peer, _| async move {
         peer.accept("").await;
@@ -316,7 +316,7 @@ async fn a_client_that_leaves_because_of_an_error_has_not_cancelled() {
 }
 
 #[tokio::test]
-async fn no_close_is_said_inside_a_frame() {
+async fn no_close_is_sent_inside_a_frame() {
     // Half of a frame that is too long to be held is out when the client closes and the provider dies.
     let address = provider(|mut peer, _| async move {
         peer.accept("").await;

@@ -45,7 +45,7 @@ async fn a_refused_upgrade_is_an_ordinary_answer() {
 }
 
 #[tokio::test]
-async fn an_error_that_is_not_the_end_is_worded_anew_and_the_session_goes_on() {
+async fn a_nonfatal_error_is_replaced_and_the_session_continues() {
     for route in [CANONICAL, COMPATIBLE] {
         let script = [down(Text, "before"), down(Text, CARTESIA), down(Text, r#"{"type":"chunk","context_id":"b"}"#)];
         let gateway = gateway(
@@ -94,7 +94,7 @@ async fn an_error_message_beats_the_close_behind_it() {
 }
 
 #[tokio::test]
-async fn a_close_with_an_error_is_told_before_it() {
+async fn an_error_message_precedes_a_close_that_is_an_error() {
     let reason = "voices can only be set in the first message.";
     for route in [CANONICAL, COMPATIBLE] {
         let gateway = gateway("elevenlabs", saying(down(Close, closing(1008, reason))).await, route, "");
@@ -118,7 +118,7 @@ async fn a_close_with_an_error_is_told_before_it() {
 }
 
 #[tokio::test]
-async fn a_session_that_has_not_begun_is_refused_in_words_that_sdks_wait_for() {
+async fn a_session_that_has_not_begun_is_refused_as_sdks_expect() {
     const ERROR: &str = r#"{"type":"error","error":{"id":"e1","title":"t","status":500,"details":"d","doc":""}}"#;
     const DENIED: &str = r#"{"type":"CONFIG_DENIED","reason":"unknown mode"}"#;
     const ACCEPTED: &str = r#"{"type":"CONFIG_ACCEPTED"}"#;
@@ -177,7 +177,7 @@ async fn silence_is_told() {
 }
 
 #[tokio::test]
-async fn what_follows_an_error_that_ends_the_session_is_no_second_one() {
+async fn a_close_after_a_fatal_error_is_not_a_second_error() {
     // The connection just ends behind the message, while the client goes on sending.
     let address = provider(|mut peer, _| async move {
         peer.accept("").await;
@@ -196,7 +196,7 @@ async fn what_follows_an_error_that_ends_the_session_is_no_second_one() {
 }
 
 #[tokio::test]
-async fn a_context_that_failed_does_not_excuse_what_comes_later() {
+async fn a_failed_context_does_not_hide_later_errors() {
     let script =
         [down(Text, CARTESIA), down(Text, r#"{"type":"chunk"}"#), down(Close, closing(1011, "crashed"))].concat();
     let gateway = gateway("cartesia", saying(script).await, CANONICAL, "");
@@ -238,7 +238,7 @@ async fn messages_are_compatible_where_the_route_says_so_for_sockets_or_the_clie
 /// A profile's sockets may speak something else than JSON; what they say is an error all the same, and is told in the form of the
 /// route: as text, or as the same message with a member more.
 #[tokio::test]
-async fn errors_in_other_codecs_than_json_are_told() {
+async fn errors_in_codecs_other_than_json_are_reported() {
     let phrase = "X-RequestId:7F\r\nPath:speech.phrase\r\n\r\n{\"RecognitionStatus\":\"TooManyRequests\",\"Offset\":0}";
     let exception =
         event_stream::exception("ConflictException", b"{\"Message\":\"The current stream has been terminated.\"}");
@@ -273,7 +273,7 @@ async fn errors_in_other_codecs_than_json_are_told() {
 
 /// It stayed open until the longest silence, and the client with it.
 #[tokio::test]
-async fn a_session_that_is_over_by_the_providers_word_ends_although_it_leaves_it_open() {
+async fn a_fatal_error_ends_the_session_although_the_provider_does_not_close() {
     let address = provider(|mut peer, _| async move {
         peer.accept("").await;
         peer.send(&down(Text, ELEVENLABS)).await;
@@ -292,7 +292,7 @@ async fn a_session_that_is_over_by_the_providers_word_ends_although_it_leaves_it
 /// A plugin waits for each of its contexts, and does not take an error without its id for one of them. Cartesia's SDK ends such a
 /// context without an exception, and raises for the close alone: its dialect says it once, of no context, for which its plugins raise too.
 #[tokio::test]
-async fn every_context_that_a_dead_socket_takes_with_it_is_told() {
+async fn every_context_of_a_dead_socket_gets_an_error() {
     let begin = |id: &str| up(Text, format!(r#"{{"context_id":"{id}","transcript":"Hello.","text":"Hello."}}"#));
     for (name, path, member) in [
         ("cartesia", "/tts/websocket", "context_id"),
@@ -335,7 +335,7 @@ async fn every_context_that_a_dead_socket_takes_with_it_is_told() {
 
 /// LiveKit stops after some of these words, and tries four times after every other.
 #[tokio::test]
-async fn a_close_is_told_with_the_word_that_plugins_act_on() {
+async fn a_close_has_the_reason_that_plugins_match() {
     for (reason, word) in [
         ("invalid_api_key", "auth_error"),
         ("quota_exceeded", "quota_exceeded"),
@@ -387,7 +387,7 @@ async fn a_credential_that_was_refused_on_a_socket_opens_no_other_for_some_secon
 
 /// A long text for which too little is left says nothing of a short one; with nothing left it does.
 #[tokio::test]
-async fn a_text_that_is_too_long_for_the_quota_turns_nobody_away() {
+async fn a_text_too_long_for_the_quota_sets_no_credential_aside() {
     for (left, opens) in [("11", true), ("0", false)] {
         let quota = format!(
             "{{\"message\":\"This request exceeds your quota of 10000. You have {left} credits remaining, while 70 credits are \

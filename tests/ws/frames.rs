@@ -154,7 +154,7 @@ fn offences(from: fn(Opcode, &[u8]) -> Vec<u8>, mask: u8) -> Vec<(Vec<u8>, u16, 
 }
 
 #[tokio::test]
-async fn a_client_that_breaks_the_protocol_is_closed_and_its_frame_goes_nowhere() {
+async fn a_client_protocol_violation_closes_and_the_frame_is_not_forwarded() {
     for (bytes, code, word) in offences(|opcode, payload| up(opcode, payload), 0x80) {
         let (address, heard) = hearing().await;
         let gateway = gateway("cartesia", address, "", "");
@@ -174,7 +174,7 @@ async fn a_client_that_breaks_the_protocol_is_closed_and_its_frame_goes_nowhere(
 }
 
 #[tokio::test]
-async fn a_provider_that_breaks_the_protocol_is_closed_and_the_client_is_told() {
+async fn a_provider_protocol_violation_closes_with_an_error_to_the_client() {
     for (bytes, code, word) in offences(|opcode, payload| down(opcode, payload), 0) {
         let closes = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&closes);
@@ -234,7 +234,7 @@ async fn a_route_sets_the_largest_frame_and_message() {
 }
 
 #[tokio::test]
-async fn a_provider_s_message_beyond_the_route_s_size_is_told_as_such() {
+async fn an_oversized_provider_message_is_reported_as_such() {
     let script = saying([down(Text, "good"), down(Binary, [0; 129])].concat()).await;
     let gateway = gateway("cartesia", script, "websocket = { max_message = 128 }", "");
     let frames = gateway.open().await.frames_until_close().await;
@@ -245,7 +245,7 @@ async fn a_provider_s_message_beyond_the_route_s_size_is_told_as_such() {
 }
 
 #[tokio::test]
-async fn inside_a_message_the_close_alone_tells() {
+async fn inside_a_message_only_the_close_reports_the_error() {
     let script = [fragment(false, Binary, b"part"), fragment(true, Text, b"another")].concat();
     let gateway = gateway("cartesia", saying(script).await, "", "");
     let frames = gateway.open().await.frames_until_close().await;

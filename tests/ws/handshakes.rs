@@ -115,7 +115,7 @@ async fn bytes_sent_before_the_answer_wait_for_it() {
 }
 
 #[tokio::test]
-async fn bytes_sent_before_a_refusal_reach_nobody() {
+async fn bytes_sent_before_a_refusal_are_not_forwarded() {
     let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned();
     let (address, heads) = answering(answer).await;
     let gateway = gateway("generic", address, "", "");
@@ -140,7 +140,7 @@ async fn a_redirect_leads_on_through_the_gateway() {
 }
 
 #[tokio::test]
-async fn what_is_no_proper_handshake_is_none() {
+async fn an_invalid_handshake_is_rejected() {
     let (address, heads) = answering(format!("{SWITCHING}\r\n")).await;
     let gateway = gateway("generic", address, "", "");
     for lines in [

@@ -86,7 +86,7 @@ fn contexts(message: &Value) -> Vec<(u64, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn each_context_that_is_silent_is_told_and_the_others_go_on() {
+async fn each_silent_context_gets_an_error_and_the_others_continue() {
     let gateway = gateway("cartesia", speaker(contexts).await, LIMITS, "");
     for (context, code, limit) in
         [("never", "audio_late", 600), ("stalls", "audio_stalled", 600), ("empty", "no_audio", 50)]
@@ -163,7 +163,7 @@ async fn binary_audio_counts_and_stalls() {
 }
 
 #[tokio::test]
-async fn a_transcription_without_its_result_is_told() {
+async fn a_transcription_without_a_result_gets_an_error() {
     let gateway = gateway("deepgram", speaker(|_| Vec::new()).await, LIMITS, "");
     let mut caller = open(&gateway, "/v1/listen?encoding=linear16&sample_rate=16000").await;
     caller.send(&up(Binary, vec![0; 3200])).await;

@@ -47,7 +47,7 @@ async fn session_at(gateway: &Gateway, opened: &mut UnboundedReceiver<End>, path
 }
 
 #[tokio::test]
-async fn a_context_waits_until_another_has_ended_and_what_runs_goes_on() {
+async fn a_context_waits_for_a_slot_while_others_continue() {
     let (address, mut opened) = played().await;
     let gateway = gateway("cartesia", address, &route("max = 1, max_wait = \"20s\""), "");
     let (mut client, mut end) = session(&gateway, &mut opened).await;
@@ -93,7 +93,7 @@ async fn a_long_message_begins_a_context_like_a_short_one() {
 }
 
 #[tokio::test]
-async fn without_a_slot_the_context_is_refused_and_the_session_goes_on() {
+async fn without_a_slot_the_context_is_rejected_and_the_session_continues() {
     for (envelope, member) in [("", "error"), ("envelope = \"compatible\"\n", "gateway_error")] {
         let (address, mut opened) = played().await;
         let route = format!("{envelope}{}", route("max = 1, queue = 0"));
@@ -123,7 +123,7 @@ async fn without_a_slot_the_context_is_refused_and_the_session_goes_on() {
 }
 
 #[tokio::test]
-async fn whoever_waits_too_long_is_refused() {
+async fn a_wait_beyond_the_limit_is_rejected() {
     let (address, mut opened) = played().await;
     let gateway = gateway("cartesia", address, &route("max = 1, max_wait = \"50ms\""), "");
     let (mut first, mut end) = session(&gateway, &mut opened).await;
@@ -248,7 +248,7 @@ async fn generations_count_while_they_run() {
 }
 
 #[tokio::test]
-async fn a_socket_whose_units_nobody_can_tell_counts_as_a_whole() {
+async fn a_socket_without_recognisable_units_counts_as_one() {
     let (address, mut opened) = played().await;
     let gateway = gateway("cartesia", address, &route("max = 1, queue = 0"), "");
     let (mut client, _end) = session_at(&gateway, &mut opened, "/stt/websocket").await;
@@ -330,7 +330,7 @@ async fn clients_that_vanish_leave_nothing_taken() {
 
 /// The provider ends five contexts of a socket when a sixth begins: it waits until one of them has ended.
 #[tokio::test]
-async fn a_sixth_context_of_one_socket_waits_and_kills_nobody() {
+async fn a_sixth_context_of_one_socket_waits_and_ends_no_other() {
     let (address, mut opened) = played().await;
     let gateway = gateway("elevenlabs", address, &route("max = 100, max_wait = \"20s\""), "");
     let path = "/v1/text-to-speech/v/multi-stream-input";

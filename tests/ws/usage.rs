@@ -121,7 +121,7 @@ async fn text_on_a_socket_counts_and_a_context_that_has_begun_is_never_cut() {
 }
 
 #[tokio::test]
-async fn seconds_of_audio_are_owed_by_whoever_comes_next() {
+async fn audio_seconds_beyond_the_limit_are_charged_to_later_requests() {
     let limit = format!("rate_limits = [{{ requests = 3, per = '1h', burst = 3, cost = 'audio-seconds' }}]\n{PRICES}");
     let gateway = gateway("acme", ending().await, &limit, "");
     let mut caller = gateway.ask_at("/v1/speak?output_format=pcm_8000", "").await;
