@@ -1,58 +1,59 @@
-//! One direction of a generation's audio: bytes counted, the header of a WAV read and left out, samples looked at where a level is set.
+//! Measures one direction of a generation's audio: counts bytes, parses and skips the header of a WAV, and examines samples if a
+//! level is set.
 
 use crate::canon::generations::{Coding, Format};
 
-/// Most bytes in which the header of a WAV is looked for; what has none by then has no header.
+/// How many bytes are searched for the header of a WAV.
 const HEAD: usize = 4096;
 
 /// Counts audio.
 #[derive(Clone, Debug, Default)]
 pub struct AudioMeter {
     format: Format,
-    /// All bytes that came, and how many of them are a header.
+    /// All bytes that arrived, and how many of them are a header.
     seen: u64,
     skipped: u64,
     /// The beginning, until it is known whether there is a header.
     head: Vec<u8>,
     settled: bool,
-    /// Some of it was not counted.
+    /// Whether some audio was not counted.
     unseen: bool,
-    /// A sample's first byte, when its second is in the next piece.
+    /// The first byte of a sample whose second byte is in the next piece.
     half: Option<u8>,
 }
 
 impl AudioMeter {
-    /// Audio in this format, unless a header says that it is another.
+    /// Audio in this format, unless a header declares another.
     #[must_use]
     pub fn new(format: Format) -> AudioMeter {
         AudioMeter { format, ..AudioMeter::default() }
     }
 
-    /// Some of it goes by without being counted: how much there is cannot be told.
+    /// Some audio passes without being counted, so its amount is unknown.
     pub(super) fn unseen(&mut self) {
         self.unseen = true;
     }
 
-    /// It has turned out to be in this format.
+    /// Sets the format, once it is known.
     pub(super) fn is_in(&mut self, format: Format) {
         if self.seen == 0 {
             self.format = format;
         }
     }
 
-    /// Whether the bytes themselves have to be seen, because a header may be among them.
+    /// Whether the bytes themselves are needed, because they may contain a header.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         !self.settled
     }
 
-    /// Bytes of audio so far; none while it is open whether they are a header.
+    /// Bytes of audio so far; none while they may still be a header.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         if self.settled { self.seen.saturating_sub(self.skipped) } else { 0 }
     }
 
-    /// What they last, where the format has a fixed rate.
+    /// The duration, if the format has a fixed rate.
     #[must_use]
     pub fn seconds(&self) -> Option<f64> {
         match self.bytes() {
@@ -62,7 +63,7 @@ impl AudioMeter {
         }
     }
 
-    /// A piece of so many bytes, of which these are known. How many bytes of audio there are more than before.
+    /// Counts a piece of this length, of which these bytes are known. Returns how many more bytes of audio there are.
     pub(super) fn piece(&mut self, length: u64, known: &[u8]) -> u64 {
         let before = self.bytes();
         self.seen += length;
@@ -77,7 +78,7 @@ impl AudioMeter {
         let room = HEAD.saturating_sub(self.head.len());
         self.head.extend_from_slice(known.get(..room).unwrap_or(known));
         match header(&self.head) {
-            // Of what is not there nothing can be told.
+            // Missing bytes cannot be examined.
             Header::More if self.head.len() < HEAD && all => return,
             Header::None | Header::More => {}
             Header::Here(format, size) => {
@@ -90,7 +91,7 @@ impl AudioMeter {
         (self.settled, self.head) = (true, Vec::new());
     }
 
-    /// Nothing more comes: a beginning that is no header by now is audio.
+    /// The audio is complete: a beginning that is not a header by now is audio.
     pub(super) fn end(&mut self) {
         let head = std::mem::take(&mut self.head);
         if !self.settled && head.starts_with(b"RIFF") {
@@ -99,7 +100,7 @@ impl AudioMeter {
         self.settled = true;
     }
 
-    /// Whether a piece is louder than this, in dB of full scale. What is no PCM of 16 bits and no µ-law always is.
+    /// Whether a piece is louder than this, in dB of full scale. Always true in formats other than 16-bit PCM and µ-law.
     pub(super) fn is_louder(&mut self, level: f32, piece: &[u8]) -> bool {
         let limit = 10f32.powf(level / 20.0) * 32_768.0;
         match self.format.coding() {
@@ -121,24 +122,24 @@ impl AudioMeter {
     }
 }
 
-/// What a µ-law byte stands for, without its sign (G.711).
+/// The magnitude of a µ-law byte (G.711).
 fn magnitude(byte: u8) -> u16 {
     let byte = !byte;
     let (exponent, mantissa) = ((byte >> 4) & 7, u16::from(byte & 15));
     (((mantissa << 3) + 132) << exponent) - 132
 }
 
-/// What a beginning is.
+/// What the beginning is.
 enum Header {
     /// No header.
     None,
-    /// One of so many bytes.
+    /// A header of this length.
     Here(Format, usize),
-    /// It cannot be told yet.
+    /// Not decidable yet.
     More,
 }
 
-/// Reads the header of a WAV up to its samples.
+/// Parses the header of a WAV, up to its samples.
 fn header(bytes: &[u8]) -> Header {
     let riff = bytes.get(..4).unwrap_or(bytes);
     let wave = bytes.get(8..12).unwrap_or_else(|| bytes.get(8..).unwrap_or_default());
@@ -251,7 +252,7 @@ mod tests {
         let mut pcm = AudioMeter::new(Format::named("pcm_16000", None, None, None));
         assert!(!pcm.is_louder(-60.0, &[0; 320]) && pcm.is_louder(-60.0, &1000i16.to_le_bytes()));
         assert!(!pcm.is_louder(-20.0, &1000i16.to_le_bytes()));
-        // A sample that two pieces share.
+        // A sample that is split between two pieces.
         let loud = 20_000i16.to_le_bytes();
         assert!(!pcm.is_louder(-6.0, &[0, 0, loud[0]]) && pcm.is_louder(-6.0, &[loud[1]]));
         let mut mulaw = AudioMeter::new(Format::named("ulaw_8000", None, None, None));

@@ -1,20 +1,20 @@
-//! How long a provider's first audio usually takes, learned from what it did: for `first_audio = "auto"`.
+//! Learns the usual time to a provider's first audio, for `first_audio = "auto"`.
 
 use std::time::Duration;
 
-/// The least that is ever waited.
+/// The lower bound of the limit.
 const FLOOR: Duration = Duration::from_secs(2);
-/// The most, and what is waited before enough is known.
+/// The upper bound, which also applies until enough is known.
 const CEILING: Duration = Duration::from_secs(15);
-/// How many are enough.
+/// How many times are needed.
 const ENOUGH: u32 = 50;
-/// Beyond so many the older ones count half.
+/// Above this number, older times are halved in weight.
 const MANY: u32 = 2000;
-/// The bounds of the classes are this many to an octave, from one millisecond on.
+/// Classes per octave, starting at one millisecond.
 const PER_OCTAVE: f64 = 8.0;
 const CLASSES: usize = 144;
 
-/// The times of the first audio of a provider's generations, in classes that are 9 % wide.
+/// The times to first audio of a provider's generations, in classes 9 % wide.
 #[derive(Clone, Debug)]
 pub struct FirstAudioTimes {
     classes: [u32; CLASSES],
@@ -28,8 +28,8 @@ impl Default for FirstAudioTimes {
 }
 
 impl FirstAudioTimes {
-    /// It took so long. Of one that was given up, the time until then is told: a provider that has become slower is believed in
-    /// the end.
+    /// Records a time. For a generation that was given up, the time until then is recorded, so that the limit follows a provider
+    /// that has become slower.
     pub fn took(&mut self, time: Duration) {
         let milliseconds = (time.as_secs_f64() * 1000.0).max(1.0);
         let class = ((milliseconds.log2() * PER_OCTAVE) as usize).min(CLASSES - 1);
@@ -43,13 +43,13 @@ impl FirstAudioTimes {
         }
     }
 
-    /// How long the next is waited for: twice what 99 of 100 took. Were it that alone, one of a hundred would be called late.
+    /// The limit for the next generation: twice the 99th percentile. With the percentile itself, one in a hundred would be late.
     #[must_use]
     pub fn limit(&self) -> Duration {
         self.p99().map_or(CEILING, |p99| (2 * p99).clamp(FLOOR, CEILING))
     }
 
-    /// What 99 of 100 took; none before enough is known.
+    /// The 99th percentile; none until enough is known.
     #[must_use]
     pub fn p99(&self) -> Option<Duration> {
         if self.count < ENOUGH {
@@ -88,7 +88,7 @@ mod tests {
             times.took(Duration::from_secs(60));
         }
         assert_eq!(times.limit(), CEILING);
-        // And what was is forgotten.
+        // Old times are forgotten.
         for _ in 0..30_000 {
             times.took(Duration::from_millis(1));
         }

@@ -1,47 +1,47 @@
-//! Audio in base64 in the members of a body, of a stream of events or of lines, found as the bytes pass and however they are cut.
+//! Finds audio in base64 in members of a body, or of a stream of events or lines, as the bytes pass and in any chunking.
 //!
-//! What is looked for is a name in its quotes, a colon and a text; see [`super::skim`] for why that is no other thing.
+//! It looks for a quoted name, a colon and a string; [`super::skim`] explains why that cannot be anything else.
 
 use super::one::Generation;
 use crate::canon::generations::AudioPlace;
 use memchr::{memchr, memchr_iter};
 use std::time::Instant;
 
-/// Finds the member, and tells a generation of its audio.
+/// Finds the member, and reports its audio to a generation.
 #[derive(Debug)]
 pub struct MemberScan {
-    /// The name in its quotes.
+    /// The quoted name.
     name: Box<[u8]>,
     state: State,
-    /// Letters of the text so far.
+    /// Letters of the current string so far.
     letters: u64,
-    /// Bytes of such texts in all.
+    /// Total bytes of such strings.
     audio: u64,
-    /// Letters that are no whole byte yet, where bytes are wanted.
+    /// Letters that do not form a whole byte yet, if bytes are needed.
     word: u32,
     bits: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// So much of the name has come.
+    /// In the name, after this many bytes.
     Seeking(usize),
-    /// The name has come.
+    /// After the name.
     Named,
-    /// The colon has.
+    /// After the colon.
     Valued,
-    /// The text has begun.
+    /// In the string.
     Inside,
 }
 
 impl MemberScan {
-    /// Looks for a member of this name, in its quotes.
+    /// Looks for a member with this quoted name.
     #[must_use]
     pub fn new(name: &[u8]) -> MemberScan {
         MemberScan { name: name.into(), state: State::Seeking(0), letters: 0, audio: 0, word: 0, bits: 0 }
     }
 
-    /// Looks for the member that this place is, if it is one.
+    /// Looks for the member at this place, if the place is a member.
     pub(super) fn of(place: &AudioPlace) -> Option<MemberScan> {
         match place {
             AudioPlace::Member(member) => Some(MemberScan::new(member.name.needle())),
@@ -49,13 +49,13 @@ impl MemberScan {
         }
     }
 
-    /// Takes the next bytes of an answer.
+    /// Takes the next bytes of a response.
     pub fn feed(&mut self, bytes: &[u8], generation: &mut Generation, resumed: Instant, now: Instant) {
         let wants = generation.wants_bytes();
         self.scan(bytes, wants, &mut |length, known| generation.audio(length, known, resumed, now));
     }
 
-    /// Takes the next bytes of a client's message. How many of them are no audio.
+    /// Takes the next bytes of a client's message. Returns how many of them are not audio.
     pub(super) fn feed_input(&mut self, bytes: &[u8], generation: &mut Generation) -> u64 {
         let (before, wants) = (self.audio, generation.wants_input());
         self.scan(bytes, wants, &mut |length, known| generation.input(length, known));

@@ -1,26 +1,26 @@
-//! What a generation used, and what that costs.
+//! The usage of a generation, and its cost.
 
 use super::prices::{Amounts, Price};
 use super::record::{Outcome, Record};
 use crate::canon::GenerationKind;
 
-/// What one generation used, as far as it could be told.
+/// The usage of one generation, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
-    /// Characters, as the provider counts them; none where nobody can tell.
+    /// Characters, as the provider counts them; none when unknown.
     pub characters: Option<f64>,
-    /// Seconds of the client's audio; none where the format has no fixed rate.
+    /// Seconds of the client's audio; none without a fixed rate.
     pub audio_in_seconds: Option<f64>,
-    /// Seconds of the provider's audio; none where the format has no fixed rate.
+    /// Seconds of the provider's audio; none without a fixed rate.
     pub audio_out_seconds: Option<f64>,
-    /// In which currency and how much it cost; none where no price is known.
+    /// The currency and the cost; none without a known price.
     pub cost: Option<(String, f64)>,
 }
 
-/// What a generation used: the provider's own figure where it told one, else what was counted here.
+/// The usage of a generation: the provider's own figures where it sent any, else what was counted here.
 ///
-/// One that was cancelled is charged up to that moment. One that failed or was silent is not charged, unless `failed` says that the
-/// provider does, or the provider told a figure.
+/// A cancelled generation is charged up to that moment. A failed or silent one is not charged, unless the provider charges it
+/// (`failed`) or sent a figure.
 #[must_use]
 pub fn meter(record: &Record, failed: bool, price: Option<&Price>) -> Usage {
     let charged = match record.outcome {
@@ -31,7 +31,7 @@ pub fn meter(record: &Record, failed: bool, price: Option<&Price>) -> Usage {
     let told = record.figures.audio_seconds();
     let hears = record.kind == GenerationKind::Stt;
     let characters = match record.kind {
-        // What is spoken has no characters that anybody charges for.
+        // Nobody charges for the characters of a transcription.
         GenerationKind::Stt => Some(0.0),
         GenerationKind::Tts | GenerationKind::Agent | GenerationKind::Other => {
             counted(record.characters.map(|characters| characters as f64))

@@ -1,31 +1,30 @@
-//! Generations: what a provider was asked for, followed from its beginning to its end. Pure: what passes and a clock reading in,
+//! Generations: tracks what a provider was asked for, from its beginning to its end. Pure: what passes and a clock reading in,
 //! records and deadlines out.
 //!
 //! # Design
 //!
-//! A **generation** is one piece of work: a request, a stream of events, a context or a turn on a socket, an utterance of a
-//! transcription. Which one a message is about, and what in it is text, audio, a beginning or an end, is data of the profile
-//! ([`crate::canon::GenerationRule`]); nothing here knows a provider.
+//! A **generation** is one piece of work: a request, a stream of events, a context or a turn on a WebSocket, an utterance of a
+//! transcription. Which generation a message is about, and what in it is text, audio, a beginning or an end, is data of the
+//! profile ([`crate::canon::GenerationRule`]); nothing here knows a provider.
 //!
-//! [`Generation`] is one of them: it is told of text, of the client's having said all, of audio and of the end, and says when
-//! something is due ([`Generation::due`]). [`Tracker`] holds those of one socket: it finds out which generation a message is
-//! about, and hands out the ended ones. An HTTP request has one [`Generation`] and no tracker. Whoever moves the bytes feeds both, keeps the
-//! slots and asks when to wake up.
+//! [`Generation`] is one of them: it gets text, the end of the client's input, audio and the end, and tells when something is due
+//! ([`Generation::due`]). [`Tracker`] has those of one socket: it finds out which generation a message is about, and hands out
+//! completed ones. An HTTP request has one [`Generation`] and no tracker. The code that moves the bytes feeds both, manages the
+//! slots and schedules the wake-ups.
 //!
-//! **Whose time it is.** The provider's time begins when it has what it needs: the client's last word in the generation, a flush
-//! (with text that no audio has come for), or the end of an upload. It stops while the client does not read. As long as more text may
-//! come, nothing is due: a provider may wait for the rest of a sentence. Where neither applies, silence is nobody's fault and no
-//! limit runs. Over HTTP only audio restarts the clock: comments, words and timestamps between do not. A deadline found passed is
-//! looked at once more a moment later, so that a pause of the gateway's own is not the provider's silence.
+//! **When the clock runs.** The provider's time begins when it has its input: the client's last message of the generation, a
+//! flush (with text for which no audio has come), or the end of an upload. It stops while the client does not read. As long as
+//! more text may come, nothing is due, because a provider may wait for the rest of a sentence; then silence is nobody's fault and
+//! no limit runs. Over HTTP only audio restarts the clock; comments, words and timestamps do not. A passed deadline is checked
+//! once more a moment later, so that a pause of the gateway's own does not count as the provider's silence.
 //!
-//! **What silence is.** [`Silent::Late`]: no audio although the provider's time has run for `first_audio`. [`Silent::Stalled`]: audio
-//! came, the client has said all, and for `gap` neither audio nor the end came. [`Silent::Empty`]: the end came, without audio,
-//! although there was something to speak. [`Silent::NoResult`]: a transcription was asked to finish and gave no final result for
-//! `result`. Each ends the generation. The samples are looked at only where a level is set.
+//! **Kinds of silence.** [`Silent::Late`]: no audio within `first_audio` of the provider's time. [`Silent::Stalled`]: audio came,
+//! the client has sent everything, and for `gap` neither audio nor the end came. [`Silent::Empty`]: the end came without audio,
+//! although there was something to speak. [`Silent::NoResult`]: a transcription was asked to finish and sent no final result
+//! within `result`. Each ends the generation. Samples are examined only if a level is set.
 //!
-//! **What it costs.** A message with audio is not parsed: the member is found by its name, its length tells how much it is
-//! ([`skim`]). Everything else is parsed only when a byte test says that it may matter. The same pieces cut in any way give
-//! the same record.
+//! **Cost.** A message with audio is not parsed: the member is found by its name, and its length gives the amount ([`skim`]).
+//! Everything else is parsed only if a byte test says that it may matter. The record does not depend on how the bytes were split.
 //!
 //! **What is recorded.** A [`Record`] for each generation, with counts and times, and never text or audio.
 

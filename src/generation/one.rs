@@ -9,17 +9,17 @@ use crate::canon::generations::{GenerationRule, Text};
 use crate::canon::{Code, Evidence, GenerationKind};
 use std::time::{Duration, Instant};
 
-/// How many bytes at the beginning of a member may be a header: that of a WAV is 44, and seldom longer.
+/// How many bytes at the beginning of a member may be a header: that of a WAV is 44, and rarely longer.
 const HEAD: usize = 512;
 
-/// What a body or a message of the client's brings.
+/// The input in a body or a message of the client's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Said {
-    /// Its text; none where it cannot be told.
+    /// Its text; none when unknown.
     pub text: Option<Text>,
-    /// The client wants what it has said so far.
+    /// Whether the client wants audio for what it has sent so far.
     pub flush: bool,
-    /// The client has nothing more to say.
+    /// Whether the client's input is complete.
     pub last: bool,
 }
 
@@ -33,17 +33,17 @@ pub struct Generation {
     began: Instant,
     model: Option<Box<str>>,
     characters: Option<u64>,
-    /// There is something to speak.
+    /// Whether there is something to speak.
     spoken: bool,
-    /// There is something to speak for which no audio has come, or to hear for which no final result has.
+    /// Whether audio is still missing for some text, or a final result for some audio.
     unanswered: bool,
-    /// Since when the provider's time has run for audio or a result that has not come; none when it does not run.
+    /// Since when the provider's time has been running; none while it is not.
     owes: Option<Instant>,
     asked: Option<Instant>,
-    /// When the client had said all.
+    /// When the client's input was complete.
     whole: Option<Instant>,
     first_byte: Option<Instant>,
-    /// When the provider last said anything in it.
+    /// When the provider last sent anything for it.
     heard: Option<Instant>,
     first_audio: Option<Instant>,
     last_audio: Option<Instant>,
@@ -51,12 +51,12 @@ pub struct Generation {
     input: AudioMeter,
     output: AudioMeter,
     figures: Figures,
-    /// The bytes of the output are compressed: how long they last cannot be told.
+    /// Whether the output is compressed, so that its duration is unknown.
     unmeasured: bool,
 }
 
 impl Generation {
-    /// One that goes to the provider now, after it has waited for so long.
+    /// A generation that is sent to the provider now, after it has waited this long.
     #[must_use]
     pub fn new(rule: &GenerationRule, facts: &Facts, watch: Watch, now: Instant) -> Generation {
         Generation {
@@ -84,7 +84,7 @@ impl Generation {
         }
     }
 
-    /// The same with an id and the time for which it waited.
+    /// Sets its id and the time for which it waited.
     pub(super) fn known_as(self, id: &str, queued: Duration) -> Generation {
         Generation { id: id.into(), queued, ..self }
     }
@@ -93,7 +93,7 @@ impl Generation {
         &self.id
     }
 
-    /// What was learned of it since it began.
+    /// Facts that were learned since it began.
     pub fn described(&mut self, rule: &GenerationRule, facts: &Facts) {
         if self.model.as_deref() != facts.model() {
             self.model = facts.model().map(Box::from);
@@ -102,61 +102,61 @@ impl Generation {
         self.output.is_in(facts.output(rule));
     }
 
-    /// Nothing in it is called silent any more: what comes cannot be read.
+    /// It can no longer be silent, because the messages cannot be parsed.
     pub fn unwatched(&mut self) {
         self.watch = Watch::default();
     }
 
-    /// From now on these are its limits.
+    /// Sets its limits from now on.
     pub fn judged_by(&mut self, watch: Watch) {
         self.watch = watch;
     }
 
-    /// Audio of it may have gone by without being counted.
+    /// Audio may have passed without being counted.
     pub(super) fn unseen(&mut self) {
         self.unwatched();
         self.output.unseen();
     }
 
-    /// How long its audio lasts cannot be told from its bytes: they are compressed.
+    /// The duration of its audio cannot be derived from its bytes, which are compressed.
     pub fn unmeasured(&mut self) {
         self.unmeasured = true;
     }
 
-    /// When audio last came.
+    /// When audio last arrived.
     #[must_use]
     pub fn last_audio(&self) -> Option<Instant> {
         self.last_audio
     }
 
-    /// Whether the provider has said anything.
+    /// Whether the provider has sent anything.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.first_byte.is_some()
     }
 
-    /// Whether the client has said all.
+    /// Whether the client's input is complete.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.whole.is_some()
     }
 
-    /// Whether the bytes of its audio have to be seen.
+    /// Whether the bytes of its audio are needed.
     pub(super) fn wants_bytes(&self) -> bool {
         self.watch.level.is_some() || self.output.wants_bytes()
     }
 
-    /// Whether the bytes of the client's audio have to be seen.
+    /// Whether the bytes of the client's audio are needed.
     pub(super) fn wants_input(&self) -> bool {
         self.input.wants_bytes()
     }
 
-    /// Whether somebody waits for the provider: a transcription runs on while nobody does.
+    /// Whether the provider's time is running: a transcription continues while it is not.
     pub(super) fn works(&self) -> bool {
         self.kind != GenerationKind::Stt || self.owes.is_some()
     }
 
-    /// The client said something in it.
+    /// The client sent input for it.
     pub fn said(&mut self, said: Said, now: Instant) {
         match said.text {
             Some(text) => {
@@ -169,7 +169,7 @@ impl Generation {
         if said.last {
             let _ = self.whole.get_or_insert(now);
         }
-        // A transcription owes a result for audio that had none, a voice audio for text that had none.
+        // A transcription still has to send a result for new audio, a voice audio for new text.
         if (said.flush || said.last) && self.unanswered {
             let _ = self.owes.get_or_insert(now);
             let _ = self.asked.get_or_insert(now);
@@ -182,12 +182,12 @@ impl Generation {
         self.unanswered |= self.kind == GenerationKind::Stt && length > 0;
     }
 
-    /// It has no text: what is heard is audio alone.
+    /// It has no text: only audio counts.
     pub(super) fn without_text(self) -> Generation {
         Generation { characters: None, ..self }
     }
 
-    /// Those before it have ended: from now on the provider's time is its own.
+    /// Earlier generations have ended: from now on the provider's time is for this one.
     pub(super) fn has_its_turn(&mut self, now: Instant) {
         (self.owes, self.asked) = (self.owes.map(|_| now), self.asked.map(|_| now));
     }
@@ -198,19 +198,20 @@ impl Generation {
         self.input(found.length(), &head);
     }
 
-    /// What the head of the answer says.
+    /// Facts in the head of the response.
     pub fn answered(&mut self, rule: &GenerationRule, facts: &Facts, now: Instant) {
         self.output.is_in(facts.output(rule));
         self.heard(now);
     }
 
-    /// The provider said something in it.
+    /// The provider sent something for it.
     pub fn heard(&mut self, now: Instant) {
         let _ = self.first_byte.get_or_insert(now);
         self.heard = Some(now);
     }
 
-    /// The provider sent audio: so many bytes, of which these are known. `resumed` is when the client last began to take what comes.
+    /// The provider sent audio of this length, of which these bytes are known. `resumed` is when the client last began to read
+    /// again.
     pub fn audio(&mut self, length: u64, known: &[u8], resumed: Instant, now: Instant) {
         self.heard(now);
         let loud = self.watch.level.is_none_or(|level| self.output.is_louder(level, known));
@@ -241,12 +242,13 @@ impl Generation {
         (self.owes, self.unanswered) = (None, false);
     }
 
-    /// What the provider tells of its own counting.
+    /// Figures that the provider reports.
     pub fn figures(&mut self, rule: &GenerationRule, evidence: &Evidence<'_>) {
         rule.figures(evidence).for_each(|(place, value)| self.figures.told(place, value));
     }
 
-    /// When the provider is next too late, and in which way, if nothing comes before and the client takes what comes since `resumed`.
+    /// When the provider is next too late, and in which way, unless something arrives before, given that the client has been
+    /// reading since `resumed`.
     #[must_use]
     pub fn due(&self, resumed: Instant) -> Option<(Instant, Silent)> {
         let after =
@@ -266,7 +268,7 @@ impl Generation {
         }
     }
 
-    /// Whether it would be silent if it ended in order now.
+    /// Whether it would count as silent if it ended regularly now.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.watch.empty && self.kind == GenerationKind::Tts && self.spoken && self.last_audio.is_none()

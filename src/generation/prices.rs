@@ -1,35 +1,35 @@
-//! What work at a provider costs: rows of prices, of which the most exact one wins.
+//! The prices of providers: rows, of which the most specific one applies.
 
 /// A row of prices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Price {
     /// The provider's name.
     pub provider: String,
-    /// Which of its models.
+    /// The models that it applies to.
     pub model: ModelName,
     /// ISO 4217: `USD`.
     pub currency: String,
     /// For 1000 characters, as the provider counts them.
     pub per_1000_characters: f64,
-    /// For a minute of audio: the client's for a transcription, the provider's for everything else.
+    /// For a minute of audio: the client's for a transcription, otherwise the provider's.
     pub per_audio_minute: f64,
     /// For each generation.
     pub per_request: f64,
 }
 
-/// Which models a row is for. The later, the more exact.
+/// Which models a row applies to; later variants are more specific.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ModelName {
-    /// Every one, and where nobody knows which.
+    /// All models, and unknown ones.
     Any,
-    /// Those whose name begins so; a longer one is more exact.
+    /// Models whose name begins like this; a longer prefix is more specific.
     Family(String),
-    /// This one.
+    /// This model.
     Exact(String),
 }
 
 impl ModelName {
-    /// `eleven_flash_v2_5`, or `eleven_flash*` for all that begin so.
+    /// `eleven_flash_v2_5`, or `eleven_flash*` for a prefix.
     #[must_use]
     pub fn parse(text: Option<&str>) -> ModelName {
         match text {
@@ -41,7 +41,7 @@ impl ModelName {
         }
     }
 
-    /// How exactly this names a model; none where it names another.
+    /// How specifically this matches a model; none when it does not.
     fn fit(&self, model: Option<&str>) -> Option<usize> {
         match (self, model) {
             (ModelName::Any, _) => Some(0),
@@ -52,19 +52,19 @@ impl ModelName {
     }
 }
 
-/// What is charged for.
+/// What is charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Amounts {
     /// Characters.
     pub characters: f64,
-    /// Seconds of the audio that is charged for.
+    /// Seconds of the audio that is charged.
     pub audio_seconds: f64,
     /// Generations.
     pub requests: f64,
 }
 
 impl Price {
-    /// What so much costs.
+    /// The cost of this usage.
     #[must_use]
     pub fn cost(&self, amounts: Amounts) -> f64 {
         self.per_1000_characters * amounts.characters / 1000.0
@@ -78,19 +78,19 @@ impl Price {
 pub struct Prices(Vec<Price>);
 
 impl Prices {
-    /// No two rows may be for the same models of one provider; whoever reads them in finds that out.
+    /// No two rows may be for the same models of one provider; the configuration rejects that.
     #[must_use]
     pub fn new(rows: Vec<Price>) -> Prices {
         Prices(rows)
     }
 
-    /// Whether there are none.
+    /// Whether there are no prices.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The row for a model of a provider's, or for whichever model it may have been.
+    /// The row for a model of a provider, or for an unknown model.
     #[must_use]
     pub fn of(&self, provider: &str, model: Option<&str>) -> Option<&Price> {
         let rows = self.0.iter().filter(|row| row.provider == provider);

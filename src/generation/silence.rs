@@ -1,4 +1,4 @@
-//! What counts as silence: the operator's limits, and the kinds of it.
+//! Silence: the operator's limits, and its kinds.
 
 use crate::canon::Fault;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use std::time::Duration;
 pub struct Silence {
     /// How long the first audio may take once the provider has what it needs.
     pub first_audio: Option<FirstAudio>,
-    /// How long audio may stop in the middle.
+    /// How long audio may pause in the middle.
     pub gap: Option<Duration>,
     /// Whether an end without any audio is an error.
     pub empty: bool,
-    /// How long the final result of a transcription may take once it was asked to finish.
+    /// How long the final result of a transcription may take after it was asked to finish.
     pub result: Option<Duration>,
-    /// Samples whose peak is below this, in dB of full scale, are no audio. Only in PCM and µ-law.
+    /// Samples with a peak below this, in dB of full scale, do not count as audio. Only in PCM and µ-law.
     pub level: Option<f32>,
 }
 
 /// How long the first audio may take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FirstAudio {
-    /// So long.
+    /// This long.
     After(Duration),
-    /// As long as [`super::FirstAudioTimes`] has learned.
+    /// The time that [`super::FirstAudioTimes`] has learned.
     Auto,
 }
 
