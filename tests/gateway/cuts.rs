@@ -277,7 +277,7 @@ fn a_coded_stream_that_stops_at_a_flush_point_is_not_complete() {
 }
 
 #[test]
-fn a_no_transform_stream_passes_unchanged() {
+fn a_coded_stream_that_must_not_be_changed_passes_unchanged() {
     let world = world("cartesia");
     let body = gzip(b"data: {\"error\":\"no\"}\n\n");
     for (lines, untouched) in [
